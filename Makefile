@@ -1,0 +1,84 @@
+# Every target sets up its own virtual environment from nothing but python3 and make.
+# Options of the program behind a target go in ARGS, as in: make test ARGS='-k book -x'
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+MADE := $(VENV)/.made
+RUN := $(VENV)/.run-installed
+DEV := $(VENV)/.dev-installed
+LOCK_VENV := .venv-lock
+UV := $(LOCK_VENV)/bin/uv
+COMPILE := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet $(UPGRADE)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: help demo test lint bench lock clean
+
+help:
+	@echo 'make demo    start everything on this machine; ARGS passes options, see make demo ARGS=--help'
+	@echo 'make test    run the tests; ARGS goes to pytest'
+	@echo 'make lint    ruff, mypy --strict and the import contracts'
+	@echo 'make bench   run the benchmarks; ARGS goes to them'
+	@echo 'make lock    work out requirements*.lock again; UPGRADE=--upgrade takes newer versions'
+	@echo 'make clean   remove the virtual environment, caches and build output'
+
+demo: $(RUN)
+	@$(BIN)/depthcast demo $(ARGS)
+
+test: $(DEV)
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(DEV)
+	@echo 'ruff check' && $(BIN)/ruff check .
+	@echo 'ruff format --check' && $(BIN)/ruff format --check .
+	@echo 'mypy --strict' && $(BIN)/mypy --strict
+	@echo 'lint-imports' && $(BIN)/lint-imports --no-logo
+
+bench: $(DEV)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+# The run lock is constrained by the full one, so that both name the same versions and share one environment.
+lock: $(UV)
+	@$(COMPILE) pyproject.toml --extra embedded --group dev --output-file requirements.lock
+	@$(COMPILE) pyproject.toml --extra embedded --group build --constraints requirements.lock \
+		--output-file requirements-run.lock
+	@echo 'wrote requirements.lock and requirements-run.lock'
+
+clean:
+	@rm -rf $(VENV) $(LOCK_VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache .coverage .coverage.* htmlcov
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- the environment: made, then what running needs, then what developing needs ---------------------------------------
+
+$(MADE):
+	@command -v $(PYTHON) >/dev/null 2>&1 \
+		|| { echo 'Depthcast needs Python 3.11 or newer: $(PYTHON) was not found; name another with make PYTHON=...' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Depthcast needs Python 3.11 or newer: $(PYTHON) is $$($(PYTHON) -V 2>&1); name another with make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
+		|| { echo 'Depthcast needs the venv module of $(PYTHON); on Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
+	@echo 'making $(VENV) with $(PYTHON)'
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(RUN): requirements-run.lock pyproject.toml | $(MADE)
+	@echo 'installing what Depthcast needs to run (about 20 packages)'
+	@$(PIP) install --require-hashes --requirement requirements-run.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV): requirements.lock $(RUN)
+	@echo 'installing what its tests and checks need (about 40 packages)'
+	@$(PIP) install --require-hashes --requirement requirements.lock
+	@touch $@
+
+$(UV): | $(MADE)
+	@echo 'installing uv, which works the locks out'
+	@$(PYTHON) -m venv $(LOCK_VENV)
+	@$(LOCK_VENV)/bin/python -m pip --disable-pip-version-check -qq install uv==0.13.9

@@ -1,0 +1,106 @@
+"""Merges the changes of one symbol's book over a broadcast interval.
+
+Whoever changes the book notes each level's quantity from before its first change (`pending`); what the level holds at
+the end of the interval is in the book itself. So a level that changes a thousand times is one net change, one that
+changes and changes back is none, and the digest moves once per level and interval instead of once per event.
+"""
+
+from itertools import chain
+
+from shared.book import Book, BookSide
+from shared.digest import MASK, WEIGHT
+from shared.types import Delta, Snapshot
+
+Pending = tuple[dict[int, int], dict[int, int]]
+"""Per side: price → quantity before the first change since the last drain, 0 = no such level."""
+
+
+class SideCopy:
+    """One side as it stood at a moment, with what its owner was yet to publish."""
+
+    __slots__ = ("_keys", "_levels", "_pending", "_sign")
+
+    def __init__(self, side: BookSide, pending: dict[int, int]) -> None:
+        self._sign = side.sign
+        self._keys = list(side.index)
+        self._levels = dict(side.levels)
+        self._pending = dict(pending)
+
+    def published(self) -> list[int]:
+        """Flat `[price, quantity, …]`, best first, of the side without its pending changes. Call it once."""
+        keys, levels, sign = self._keys, self._levels, self._sign
+        if self._pending:
+            keys.extend(price * sign for price in self._pending if price not in levels)
+            keys.sort()  # two ascending runs at most: nearly linear
+            levels.update(self._pending)
+        prices = (key * sign for key in keys)
+        return list(chain.from_iterable((price, levels[price]) for price in prices if levels[price]))
+
+
+class Merger:
+    """The published state of one symbol, told from its live book by what is pending.
+
+    `pending` is written by whoever changes the book: `pending[side].setdefault(price, old_quantity)`; the two dicts
+    stay the same objects. `events`: input events applied since the last drain. `seq`, `digest`: of the last drained
+    state; `seq` 0: never published.
+    """
+
+    __slots__ = ("book", "digest", "events", "pending", "seq")
+
+    def __init__(self, book: Book, seq: int = 0, digest: int = 0) -> None:
+        self.book = book
+        self.seq = seq
+        self.digest = digest
+        self.events = 0
+        self.pending: Pending = ({}, {})
+
+    def idle(self) -> bool:
+        """Whether the live book is the published one, as far as anybody noted."""
+        return not (self.events or self.pending[0] or self.pending[1])
+
+    def drain(self, seq: int) -> Delta | None:
+        """Publish what is pending as state `seq`, or nothing (None, and seq stays) if it comes to no net change."""
+        bids, asks, events = self._settle(0), self._settle(1), self.events
+        self.events = 0
+        if not (bids or asks):
+            return None
+        prev_seq, self.seq = self.seq, seq
+        return Delta(prev_seq, seq, bids, asks, self.digest, events)
+
+    def absorb(self) -> None:
+        """Take what is pending as published already under the present seq: the digest moves and nothing else."""
+        self._settle(0)
+        self._settle(1)
+        self.events = 0
+
+    def advance(self, seq: int) -> Delta:
+        """Move on to `seq` by an empty delta; what is pending stays so."""
+        prev_seq, self.seq = self.seq, seq
+        return Delta(prev_seq, seq, [], [], self.digest, 0)
+
+    def copies(self) -> tuple[int, int, SideCopy, SideCopy]:
+        """What `snapshot_of` needs, copied at once so that sorting it can wait: (seq, digest, bids, asks)."""
+        book, (bids, asks) = self.book, self.pending
+        return self.seq, self.digest, SideCopy(book.bids, bids), SideCopy(book.asks, asks)
+
+    def _settle(self, side: int) -> list[int]:
+        """Flat `[price, quantity, …]` of the side's net changes; nothing is pending after it and the digest is moved."""
+        weight = WEIGHT[side]
+        held = self.book.sides[side].levels.get
+        pending = self.pending[side]
+        net: list[int] = []
+        digest = self.digest
+        for price, old in pending.items():
+            new = held(price, 0)
+            if new != old:
+                net += (price, new)
+                digest += weight(price) * (new - old)
+        self.digest = digest & MASK
+        pending.clear()
+        return net
+
+
+def snapshot_of(copies: tuple[int, int, SideCopy, SideCopy]) -> Snapshot:
+    """The published state of `Merger.copies` as a snapshot with `ts` 0."""
+    seq, digest, bids, asks = copies
+    return Snapshot(seq, bids.published(), asks.published(), digest, 0)

@@ -1,0 +1,84 @@
+"""What one publish writes, as plain data: entries of `deltas`, rejects, first snapshots and checkpoints.
+
+Everything in a `Publication` is written by one script or not at all, so that consuming input and publishing its result
+is one atomic step. Nothing here talks to Redis: `broadcaster.runtime.publisher` does.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from shared.codec import INFO_FIELD, encode_delta, encode_info
+from shared.position import Position
+from shared.types import Delta, EntryInfo
+
+SYMBOLS_PER_ENTRY: Final = 3_000
+"""More symbols in one interval take several entries: Lua's `unpack` fails near 8,000 arguments."""
+
+Fields = list[tuple[bytes, bytes]]
+"""Fields of a stream entry, in order."""
+
+
+class Attachment(NamedTuple):
+    """A snapshot (`at` is its stream ID) or a checkpoint (`at` is None: a plain string key) to write beside entries."""
+
+    key: str
+    value: bytes
+    at: Position | None
+
+
+class Publication(NamedTuple):
+    """One compare-and-append: written only if the stream's last ID is `previous` and `events` reaches `src`."""
+
+    previous: Position
+    src: str
+    entries: list[tuple[Position, Fields]]
+    rejects: list[Fields]
+    attachments: list[Attachment]
+
+    @property
+    def position(self) -> Position:
+        """Position of the last entry: where the stream ends after this publish."""
+        return self.entries[-1][0]
+
+
+class Broadcast(NamedTuple):
+    """One interval's result, before it has a place in the stream."""
+
+    info: EntryInfo
+    deltas: Sequence[tuple[str, Delta]]
+
+
+def place(
+    previous: Position, first: Position, broadcasts: Sequence[Broadcast]
+) -> list[tuple[Position, Fields]]:
+    """Entries of `broadcasts` in order, numbered from `first`; one or more for each broadcast.
+
+    An entry with n = 0 names in `prev` what it continues from: `previous`.
+    """
+    entries = []
+    position = first
+    for broadcast in broadcasts:
+        for start in range(0, max(len(broadcast.deltas), 1), SYMBOLS_PER_ENTRY):
+            info = broadcast.info
+            if position.n == 0:
+                info = info._replace(prev=str(previous))
+            fields = [(INFO_FIELD, encode_info(info))]
+            for symbol, delta in broadcast.deltas[start : start + SYMBOLS_PER_ENTRY]:
+                fields.append((symbol.encode(), encode_delta(delta)))
+            entries.append((position, fields))
+            position = position.next()
+    return entries
+
+
+def batches(attachments: Iterable[Attachment], bytes_max: int) -> Iterator[list[Attachment]]:
+    """Attachments in groups of about `bytes_max`, at least one in each."""
+    batch: list[Attachment] = []
+    size = 0
+    for item in attachments:
+        if batch and size + len(item.value) > bytes_max:
+            yield batch
+            batch, size = [], 0
+        batch.append(item)
+        size += len(item.value)
+    if batch:
+        yield batch

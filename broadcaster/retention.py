@@ -1,0 +1,50 @@
+"""How far streams may be trimmed (`docs/protocol.md`, section 2.3). Pure: positions in, positions out.
+
+`deltas` keeps everything after the oldest of all symbols' newest snapshots, at least `retention_s` of history, and
+always its last entry. `events` keeps everything after the oldest checkpoint's `src`.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Final
+
+from shared.position import Position
+
+GRAIN_S: Final = 1.0
+"""History is remembered in steps of a second: retention is a lower bound, not an exact one."""
+
+
+class Retention:
+    """Remembers when which position was written, and where each symbol's recovery state stands."""
+
+    def __init__(self, retention_s: float) -> None:
+        self.retention_s = retention_s
+        self.snapshots: dict[str, Position] = {}
+        self.checkpoints: dict[str, Position] = {}
+        self._history: deque[tuple[float, Position]] = deque()
+
+    def wrote(self, position: Position, now: float) -> None:
+        """The entry at `position` was written at `now` (seconds, monotonic)."""
+        if not self._history or now - self._history[-1][0] >= GRAIN_S:
+            self._history.append((now, position))
+
+    def deltas_from(self, now: float) -> Position | None:
+        """First position of `deltas` that must stay, None while nothing may go."""
+        boundary = None
+        while self._history and now - self._history[0][0] >= self.retention_s:
+            boundary = self._history[0][1]
+            if len(self._history) == 1 or now - self._history[1][0] < self.retention_s:
+                break
+            self._history.popleft()
+        if boundary is None or not self.snapshots:
+            return boundary
+        return min(boundary, *self.snapshots.values())
+
+    def events_from(self, published: Position) -> Position:
+        """First ID of `events` that must stay, `published` being the `src` of the last entry in `deltas`."""
+        return min([published, *self.checkpoints.values()])
+
+    def took(self, snapshots: Mapping[str, Position], checkpoints: Mapping[str, Position]) -> None:
+        """These were written: newest snapshot's position, and checkpoint's `src`, by symbol."""
+        self.snapshots.update(snapshots)
+        self.checkpoints.update(checkpoints)

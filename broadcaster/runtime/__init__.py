@@ -1,0 +1,1 @@
+"""Input and output of the broadcaster: Redis scripts, clocks, the event loop."""

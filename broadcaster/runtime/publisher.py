@@ -1,0 +1,188 @@
+"""Writes publications to Redis, each exactly once, and settles writes whose outcome is unknown.
+
+A time-out or a cut connection leaves open whether the script ran, or will still run. The same bytes are then sent
+again; a refusal is compared with what the stream holds under those IDs. Nothing else is ever sent under the same ID
+(`docs/protocol.md`, section 2.2).
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+from broadcaster.publication import Attachment, Broadcast, Fields, Publication, place
+from broadcaster.runtime import scripts
+from shared.errors import Fenced, RedisUnavailable
+from shared.keys import PartitionKeys
+from shared.position import Position
+from shared.runtime.redis import entries, execute, mapped
+
+logger = logging.getLogger(__name__)
+
+RESEND_S: Final = 0.1
+RESEND_MOST_S: Final = 2.0
+
+
+class Publisher:
+    """One leadership's hand on one partition's streams. Not to be used by two tasks at once.
+
+    `position` is the last entry this leadership wrote, or, before its seal, what it found and names as `prev`.
+    """
+
+    def __init__(
+        self,
+        client: Redis,
+        place_of: tuple[int, PartitionKeys],
+        position: Position,
+        *,
+        rejects_max: int,
+        run_id: str,
+    ) -> None:
+        self.client = client
+        self.partition, self.keys = place_of
+        self.position = position
+        self.rejects_max = rejects_max
+        self.run_id = run_id
+        self.resends = 0
+        self._publish = client.register_script(scripts.PUBLISH)
+        self._keep = client.register_script(scripts.KEEP)
+        self._trim = client.register_script(scripts.TRIM)
+
+    async def seal(self, epoch: int, broadcast: Broadcast) -> None:
+        """Write `<epoch>-0`, which fences every earlier epoch. An unknown outcome raises: begin again, new epoch."""
+        publication = Publication(
+            self.position,
+            broadcast.info.src,
+            place(self.position, Position(epoch, 0), [broadcast]),
+            [],
+            [],
+        )
+        refusal = await self._send(publication)
+        if refusal is not None:
+            raise Fenced(self.partition, publication.previous, refusal)
+        self.position = publication.position
+
+    async def publish(
+        self,
+        broadcasts: Sequence[Broadcast],
+        rejects: Sequence[Fields] = (),
+        first: Callable[[Position], list[Attachment]] | None = None,
+    ) -> None:
+        """Append `broadcasts` with the rejects of their input, all or nothing.
+
+        `first` is asked, with the position of the last entry, for recovery state that must exist from that very entry
+        on. Raises `Fenced` when this leadership is over; waits as long as Redis is away.
+        """
+        placed = place(self.position, self.position.next(), broadcasts)
+        publication = Publication(
+            self.position,
+            broadcasts[-1].info.src,
+            placed,
+            list(rejects),
+            first(placed[-1][0]) if first else [],
+        )
+        refusal = await self._settle(publication)
+        if refusal is not None:
+            raise Fenced(self.partition, publication.previous, refusal)
+        self.position = publication.position
+
+    async def keep(self, attachments: Sequence[Attachment]) -> None:
+        """Write snapshots and checkpoints if this leadership still holds; raises `Fenced` or `RedisUnavailable`."""
+        keys = [self.keys.deltas, *(item.key for item in attachments)]
+        values: list[Any] = [self.position.epoch]
+        for item in attachments:
+            values += ["" if item.at is None else str(item.at), item.value]
+        async with mapped():
+            self._check(await self._keep(keys, values))
+
+    async def trim(self, deltas_from: Position | None, events_from: Position) -> None:
+        """Trim both streams to these first positions, fenced likewise."""
+        async with mapped():
+            self._check(
+                await self._trim(
+                    [self.keys.deltas, self.keys.events],
+                    [self.position.epoch, "" if deltas_from is None else str(deltas_from), str(events_from)],
+                )
+            )
+
+    async def _settle(self, publication: Publication) -> str | None:
+        """Send until the outcome is known; None = written, otherwise what was found instead."""
+        unknown = False
+        pause_s = RESEND_S
+        while True:
+            try:
+                if unknown:
+                    await self._check_same_server()
+                refusal = await self._send(publication)
+                if refusal is None or (unknown and await self._is_written(publication)):
+                    return None
+                return refusal
+            except RedisUnavailable as error:
+                unknown = True
+                self.resends += 1
+                logger.warning(
+                    "outcome of a publish unknown, sending it again",
+                    extra={
+                        "partition": self.partition,
+                        "position": publication.position,
+                        "problem": error.problem,
+                    },
+                )
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, RESEND_MOST_S)
+
+    async def _send(self, publication: Publication) -> str | None:
+        keys = [
+            self.keys.deltas,
+            self.keys.events,
+            self.keys.rejects,
+            *(a.key for a in publication.attachments),
+        ]
+        async with mapped():
+            reply = await self._publish(keys, _arguments(publication, self.rejects_max))
+        return None if reply[0] == 1 else f"{reply[1].decode()} at {reply[2].decode()}"
+
+    async def _is_written(self, publication: Publication) -> bool:
+        """Whether the stream holds exactly our entries under their IDs."""
+        first, last = publication.entries[0][0], publication.entries[-1][0]
+        return entries(await execute(self.client, "XRANGE", self.keys.deltas, str(first), str(last))) == (
+            publication.entries
+        )
+
+    async def _check_same_server(self) -> None:
+        """After a failover the stream may have lost what we saw acknowledged: only a new epoch is safe then."""
+        run_id = await server_run_id(self.client)
+        if run_id != self.run_id:
+            raise Fenced(self.partition, f"server {self.run_id}", f"server {run_id}")
+
+    def _check(self, reply: Sequence[Any]) -> None:
+        if reply[0] != 1:
+            raise Fenced(self.partition, f"epoch {self.position.epoch}", reply[2].decode())
+
+
+async def server_run_id(client: Redis) -> str:
+    """Identity of the server process behind the connection; another one after a restart or failover."""
+    async with mapped():
+        info = await client.info("server")
+    return str(info.get("run_id", ""))
+
+
+def _arguments(publication: Publication, rejects_max: int) -> list[Any]:
+    arguments: list[Any] = [
+        str(publication.previous),
+        publication.src,
+        rejects_max,
+        len(publication.entries),
+        len(publication.rejects),
+    ]
+    for position, fields in publication.entries:
+        arguments += [str(position), 2 * len(fields)]
+        arguments += [part for field in fields for part in field]
+    for fields in publication.rejects:
+        arguments.append(2 * len(fields))
+        arguments += [part for field in fields for part in field]
+    for item in publication.attachments:
+        arguments += ["" if item.at is None else str(item.at), item.value]
+    return arguments

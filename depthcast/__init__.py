@@ -1,0 +1,1 @@
+"""What users import and run: command line, WebSocket client, stream consumer, demo."""

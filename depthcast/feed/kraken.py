@@ -1,0 +1,175 @@
+"""Recordings of Kraken's WebSocket v1 book channel: incoming lines are `<unix s>: <json>`, outgoing `wss://… <- …`.
+
+A snapshot has `as` and `bs`, an update `a` or `b`, or both in two maps; `c` is the venue's checksum after it. Levels are
+`[price, volume, time]`, with a fourth item "r" when the venue publishes a level again. The venue sends nothing for levels
+that fall out of the subscribed depth: the reader truncates, which becomes deletes here.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, NamedTuple
+
+from depthcast.feed.decimals import places_needed, places_written, scaled, size_of
+from depthcast.feed.entry import CLEAR, UPDATE, Cursor, Event, FeedEntry, Format, Instruments, places
+from depthcast.feed.oracle import KrakenChecksum
+from shared.book import Book, BookSide
+from shared.errors import FeedError
+from shared.instruments import Instrument
+from shared.types import Symbol, is_symbol
+
+_LINE: Final = re.compile(rb"(\d{9,11})(?:\.(\d{1,9}))?: (.*)\Z", re.DOTALL)
+_CHANNEL: Final = re.compile(r"book-(\d{1,5})\Z", re.ASCII)
+_TIME_PLACES: Final = 6
+
+
+class _BookMessage(NamedTuple):
+    """One message of the book channel: its maps merged, so that all keys are in `fields`."""
+
+    at_us: int
+    symbol: Symbol
+    depth: int
+    fields: dict[str, Any]
+
+    def levels(self, side: str) -> list[list[str]]:
+        """The levels of side "a" or "b", of a snapshot as of an update."""
+        name = side + "s" if self.snapshot else side
+        return self.fields.get(name, [])
+
+    @property
+    def snapshot(self) -> bool:
+        return "as" in self.fields or "bs" in self.fields
+
+
+class _Sizes:
+    """Decimals of one pair: needed (for the tick and lot sizes) and as written (for the checksum)."""
+
+    def __init__(self) -> None:
+        self.needed = [0, 0]
+
+    def widen(self, levels: list[list[str]]) -> None:
+        for price, volume, *_ in levels:
+            self.needed[0] = max(self.needed[0], places_needed(price))
+            self.needed[1] = max(self.needed[1], places_needed(volume))
+
+
+def instruments(path: str, lines: Iterable[bytes]) -> dict[Symbol, Instrument]:
+    """Every pair of the file, named with - for / (`XBT-USD`), with the coarsest sizes that its numbers need."""
+    cursor = Cursor(path)
+    found: dict[Symbol, _Sizes] = defaultdict(_Sizes)
+    for message in _messages(cursor, lines):
+        try:
+            for side in "ab":
+                found[message.symbol].widen(message.levels(side))
+        except (ValueError, TypeError) as error:
+            raise _malformed(cursor, error) from None
+    if not found:
+        raise FeedError(path, 0, "has no book message; is it a recording of Kraken's book channel?")
+    return {
+        symbol: Instrument(symbol, size_of(sizes.needed[0]), size_of(sizes.needed[1]))
+        for symbol, sizes in found.items()
+    }
+
+
+def entries(path: str, lines: Iterable[bytes], instruments: Instruments) -> Iterator[FeedEntry]:
+    """One entry for each snapshot and update, with the checksum it must lead to."""
+    cursor = Cursor(path)
+    pairs: dict[Symbol, _Pair] = {}
+    for message in _messages(cursor, lines):
+        pair = pairs.get(message.symbol)
+        if pair is None:
+            if not message.snapshot:
+                continue  # recorded in the middle of a subscription: nothing to build on yet
+            pair = pairs[message.symbol] = _Pair(instruments[message.symbol])
+        try:
+            entry = pair.take(message, cursor.line)
+        except (ValueError, TypeError, KeyError) as error:
+            raise _malformed(cursor, error) from None
+        yield entry
+
+
+FORMAT: Final = Format("kraken", "checksums", instruments, entries)
+
+
+class _Pair:
+    """One pair: keeps a book of its own, only to know what falls out of the subscribed depth."""
+
+    def __init__(self, instrument: Instrument) -> None:
+        self.price_places, self.quantity_places = places(instrument)
+        self.price_factor = self.quantity_factor = 1
+        self.book = Book()
+
+    def take(self, message: _BookMessage, line: int) -> FeedEntry:
+        events: list[Event] = []
+        if message.snapshot:
+            self.book.clear()
+            events.append((CLEAR,))
+            self._learn_factors(message)
+        for name, side in (("a", self.book.asks), ("b", self.book.bids)):
+            levels = message.levels(name)
+            events += [self._update(side, price, volume) for price, volume, *_ in levels]
+            events += _truncate(side, message.depth)
+        return FeedEntry(
+            message.symbol, events, _newest(message), message.at_us, True, self._oracle(message), line
+        )
+
+    def _update(self, side: BookSide, price_text: str, volume_text: str) -> Event:
+        price, volume = scaled(price_text, self.price_places), scaled(volume_text, self.quantity_places)
+        side.set_level(price, volume)
+        return (UPDATE, int(side.side), price, volume)
+
+    def _learn_factors(self, message: _BookMessage) -> None:
+        for price, volume, *_ in message.levels("a") or message.levels("b"):
+            self.price_factor = 10 ** (places_written(price) - self.price_places)
+            self.quantity_factor = 10 ** (places_written(volume) - self.quantity_places)
+            return
+
+    def _oracle(self, message: _BookMessage) -> KrakenChecksum | None:
+        text = message.fields.get("c")
+        if text is None:
+            return None
+        return KrakenChecksum(int(text), self.price_factor, self.quantity_factor)
+
+
+def _truncate(side: BookSide, depth: int) -> list[Event]:
+    """Remove what is beyond the subscribed depth."""
+    fallen = [key * side.sign for key in side.index[depth:]] if len(side) > depth else []
+    for price in fallen:
+        side.set_level(price, 0)
+    return [(UPDATE, int(side.side), price, 0) for price in fallen]
+
+
+def _messages(cursor: Cursor, lines: Iterable[bytes]) -> Iterator[_BookMessage]:
+    """The messages of the book channel; what was sent, heartbeats and other events are passed over."""
+    for line in cursor.walk(lines):
+        if line.startswith(b"wss://"):
+            continue
+        match = _LINE.match(line)
+        if match is None:
+            raise cursor.error("expected `<unix seconds>: <json>`; is the file cut off or edited?")
+        message = cursor.json(match[3])
+        if isinstance(message, list):
+            yield _book_message(cursor, match, message)
+
+
+def _book_message(cursor: Cursor, match: re.Match[bytes], message: list[Any]) -> _BookMessage:
+    channel = _CHANNEL.match(message[-2]) if len(message) >= 4 and isinstance(message[-2], str) else None
+    maps = message[1:-2]
+    if channel is None or not all(isinstance(item, dict) for item in maps):
+        raise cursor.error("not a message of the book channel; remove the line, or record the book channel only")
+    name = str(message[-1]).replace("/", "-")
+    if not is_symbol(name):
+        raise cursor.error(f"{name!r} is no symbol Depthcast can carry")
+    at_us = int(match[1]) * 1_000_000 + int((match[2] or b"0")[:_TIME_PLACES].ljust(_TIME_PLACES, b"0"))
+    fields = {key: value for item in maps for key, value in item.items()}
+    return _BookMessage(at_us, Symbol(name), int(channel[1]), fields)
+
+
+def _newest(message: _BookMessage) -> int | None:
+    """The newest time of the message's levels, in µs."""
+    times = [level[2] for side in "ab" for level in message.levels(side)]
+    return max((scaled(time, _TIME_PLACES) for time in times), default=None)
+
+
+def _malformed(cursor: Cursor, error: Exception) -> FeedError:
+    return cursor.error(f"malformed book message: {error}; remove the line, or record again")

@@ -1,0 +1,55 @@
+"""Becomes another program that does not outlive the process that started it.
+
+Run as a script, by path, with `GUARD PARENT_PID PIPE_FD PROGRAM ARGUMENT...`; it uses the standard library alone.
+The program keeps this process's id. Doing this in a fresh process, instead of between fork and exec of the parent,
+is safe however many threads the parent has.
+
+Guards:
+    prctl: Linux. The kernel sends SIGKILL when the *thread* that started this process ends (prctl(2)).
+    pipe:  Elsewhere. A second process waits until the parent's end of a pipe closes, then sends SIGKILL.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Sets the guard up and becomes the program."""
+    guard, parent_pid, pipe_fd, *command = arguments
+    if guard == "prctl":
+        end_with_parent(int(parent_pid))
+    else:
+        end_with_pipe(int(pipe_fd))
+    os.close(int(pipe_fd))
+    os.execv(command[0], command)
+
+
+def end_with_parent(parent_pid: int) -> None:
+    """Has the kernel kill this process, whatever it has become, when the parent's thread ends."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")
+    # The parent may have died before the signal was asked for; then nothing would ever send it.
+    if os.getppid() != parent_pid:
+        sys.exit("the parent has gone")
+
+
+def end_with_pipe(pipe_fd: int) -> None:
+    """Leaves a watcher behind that kills this process, whatever it has become, when the pipe closes."""
+    guarded = os.getpid()
+    if os.fork() != 0:
+        return
+    os.setsid()  # so that Ctrl-C in the terminal does not end the watcher first
+    os.read(pipe_fd, 1)  # nothing is ever written: it returns when the parent has closed its end, or died
+    if os.getppid() == guarded:
+        os.kill(guarded, signal.SIGKILL)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,224 @@
+"""A Redis-compatible server of our own, for the demo, tests and trying things out on one machine.
+
+It listens on a free port of 127.0.0.1 and keeps its files in a temporary folder. It ends when this process ends,
+even by SIGKILL (then the temporary folder stays behind). A deployment runs a server of its own instead.
+"""
+
+import asyncio
+import shutil
+import signal
+import socket
+import tempfile
+import time
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from depthcast.runtime.child import Child
+from depthcast.runtime.server_binary import ServerBinary, ServerNotFoundError, find_server
+from shared.errors import EmbeddedServerError
+
+__all__ = ["EmbeddedServer", "ServerBinary", "ServerNotFoundError", "ServerStartError", "find_server"]
+
+HOST = "127.0.0.1"
+START_TIMEOUT_S = 15.0
+STOP_TIMEOUT_S = 10.0
+POLL_INTERVAL_S = 0.01
+PORT_TRIES_MAX = 5
+LOG_LINES_SHOWN = 15
+PORT_TAKEN = "Address already in use"
+
+
+class ServerStartError(EmbeddedServerError):
+    """The server ended, or did not answer in time; `log` has the last lines it wrote."""
+
+    def __init__(self, binary: ServerBinary, problem: str, log: str) -> None:
+        self.binary = binary
+        self.problem = problem
+        self.log = log
+        super().__init__(
+            f"{binary.product} at {binary.path} {problem}; its last lines were:\n{log or '(none)'}"
+        )
+
+
+class EmbeddedServer:
+    """A server as a child process, used with `with` or `async with`; it stops at the end of the block.
+
+    Args:
+        binary: The server to start; by default, what `find_server` finds.
+        append_only: Keep the data over `restart`. Otherwise a restarted server is empty.
+        folder: Where the files go; kept at the end, unlike the temporary folder used by default.
+        options: More of the server's own settings, such as `{"maxmemory": "8mb"}`.
+    """
+
+    def __init__(
+        self,
+        *,
+        binary: ServerBinary | None = None,
+        append_only: bool = False,
+        folder: Path | None = None,
+        options: Mapping[str, str] | None = None,
+    ) -> None:
+        self.port = 0
+        self.folder = folder
+        self._binary = binary
+        self._append_only = append_only
+        self._temporary = folder is None
+        self._options = dict(options or {})
+        self._child: Child | None = None
+
+    @property
+    def url(self) -> str:
+        """The address for Redis clients, known once it was started."""
+        return f"redis://{HOST}:{self.port}/0"
+
+    @property
+    def pid(self) -> int:
+        assert self._child is not None, "not running"
+        return self._child.pid
+
+    @property
+    def running(self) -> bool:
+        return self._child is not None and self._child.returncode is None
+
+    def start(self) -> None:
+        """Starts it and returns when it answers.
+
+        Raises:
+            ServerNotFoundError: There is no usable binary.
+            ServerStartError: It ended or did not answer in time.
+        """
+        assert not self.running, "already running"
+        self._binary = self._binary or find_server()
+        if self.folder is None:
+            self.folder = Path(tempfile.mkdtemp(prefix="depthcast-server-"))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._start_on_a_port(self._binary)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stops it, letting it save what it must, and removes the temporary folder; harmless when repeated."""
+        self._end(signal.SIGTERM)
+        if self._temporary and self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder = None
+
+    def kill(self) -> None:
+        """Ends it at once, as a crash would. Its folder stays, for `restart`."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Starts it anew on the same port, after ending it if it still runs. Raises as `start` does."""
+        self._end(signal.SIGTERM)
+        self.start()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        starting = asyncio.ensure_future(asyncio.to_thread(self.start))
+        try:
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # The thread cannot be interrupted: let it finish, so that nothing is left running.
+            await asyncio.wait([starting])
+            await asyncio.to_thread(self.stop)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.stop)
+
+    def _start_on_a_port(self, binary: ServerBinary) -> None:
+        # The port is free when it is chosen, but somebody may take it before the server does. A first start then
+        # tries another; a restart keeps its port, since clients know it, and tries it again.
+        keep_port = self.port != 0
+        deadline = time.monotonic() + START_TIMEOUT_S
+        for attempt in range(1, PORT_TRIES_MAX + 1):
+            if not keep_port:
+                self.port = _free_port()
+            try:
+                self._start_once(binary, deadline)
+            except ServerStartError as error:
+                if PORT_TAKEN not in error.log or attempt == PORT_TRIES_MAX:
+                    raise
+                time.sleep(POLL_INTERVAL_S * 2**attempt)
+            else:
+                return
+
+    def _start_once(self, binary: ServerBinary, deadline: float) -> None:
+        assert self.folder is not None
+        log_path = self.folder / "server.log"
+        with log_path.open("wb") as log:
+            self._child = Child(self._command(binary, self.folder), log)
+        while not self._answers(self._child.pid):
+            if self._child.wait(POLL_INTERVAL_S):
+                raise ServerStartError(binary, f"ended with status {self._child.returncode}", _tail(log_path))
+            if time.monotonic() > deadline:
+                self.kill()
+                raise ServerStartError(binary, f"did not answer in {START_TIMEOUT_S:g} s", _tail(log_path))
+
+    def _command(self, binary: ServerBinary, folder: Path) -> list[str | Path]:
+        settings = {
+            "bind": HOST,
+            "port": str(self.port),
+            "dir": str(folder),
+            "daemonize": "no",
+            "save": "",
+            "appendonly": "yes" if self._append_only else "no",
+            # An evicted stream key would reset its last ID, and readers would wait for ever.
+            "maxmemory-policy": "noeviction",
+            **self._options,
+        }
+        return [binary.path, *(word for name, value in settings.items() for word in (f"--{name}", value))]
+
+    def _answers(self, pid: int) -> bool:
+        """Whether our own server answers: another one may have taken the port."""
+        client = redis.Redis(
+            host=HOST, port=self.port, socket_timeout=1, protocol=2, retry=Retry(NoBackoff(), 0)
+        )
+        try:
+            return bool(client.ping()) and dict(client.info("server")).get("process_id") == pid
+        except (redis.RedisError, OSError):
+            return False  # not listening yet, or still loading
+        finally:
+            client.close()
+
+    def _end(self, signal_number: int) -> None:
+        child = self._child
+        if child is None:
+            return
+        child.send(signal_number)
+        if not child.wait(STOP_TIMEOUT_S):
+            child.send(signal.SIGKILL)
+            child.wait(STOP_TIMEOUT_S)
+        self._child = None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _tail(path: Path) -> str:
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        return "".join(deque(lines, LOG_LINES_SHOWN)).rstrip()

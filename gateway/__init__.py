@@ -1,0 +1,1 @@
+"""Stateless WebSocket workers: stream reader, replicas, views, sessions, conflation."""

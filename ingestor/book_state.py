@@ -1,0 +1,141 @@
+"""What the states of both feeds share: one symbol's book, changed event by event or array by array.
+
+A feed's own module (`levels`, `orders`) says what an event does. Here is how levels change: the pending record for the
+merger, the cached best prices, the crossing check, eviction, and undoing an atomic array.
+
+An event that is refused has changed nothing: everything is checked before the first change. An atomic array is undone
+from a journal of first old values, the same idea as the merger's pending record.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, Final
+
+from broadcaster.merger import Merger, Pending
+from ingestor.events import NO_SIDE
+from ingestor.rejects import WHOLE, Outcome, Reason, RefusedError
+from shared.book import Book
+from shared.types import MAX_INTEGER
+
+NO_KEY: Final = 2 * (MAX_INTEGER + 1)
+"""Best key of an empty side: no key of the other side added to it comes down to zero."""
+
+
+class BookState(ABC):
+    """One symbol's authoritative book and its pending changes. Not thread-safe: the engine's lock guards it.
+
+    `evicts`: an event that would cross the book removes the opposite levels in its way instead of being refused.
+    """
+
+    __slots__ = ("_best", "_evicted", "_evicts", "_guarded", "_touched", "_unit", "book", "merger")
+
+    def __init__(self, *, evicts: bool) -> None:
+        self.book = Book()
+        self.merger = Merger(self.book)
+        # Best keys as in BookSide: a bid key is the negative price, so best bid ≥ best ask means sum of keys ≤ 0.
+        self._best = [NO_KEY, NO_KEY]
+        self._evicts = evicts
+        self._evicted = 0
+        self._unit = False
+        self._guarded = True
+        self._touched: Pending = self.merger.pending
+
+    def apply(self, events: Sequence[Any], *, atomic: bool) -> Outcome:
+        """Apply an array of events, each alone or all as one unit; whatever they hold, nothing is raised."""
+        self._unit = atomic
+        self._guarded = self._evicts or not atomic
+        self._evicted = 0
+        outcome = self._apply_unit(events) if atomic else self._run(events)
+        self.merger.events += outcome.applied
+        return outcome
+
+    @abstractmethod
+    def _run(self, events: Sequence[Any]) -> Outcome:
+        """Apply events in order; a unit ends at the first that is refused."""
+
+    def _apply_unit(self, events: Sequence[Any]) -> Outcome:
+        journal: Pending = ({}, {})
+        self._touched = journal
+        outcome = self._run(events)
+        self._touched = self.merger.pending
+        refused = outcome.refused
+        if not refused and self._best[0] + self._best[1] <= 0:
+            refused = [(WHOLE, Reason.CROSSED)]
+        if refused:
+            self._undo(journal)
+            return Outcome(0, 0, refused, 0)
+        for pending, first in zip(self.merger.pending, journal, strict=True):
+            for price, old in first.items():
+                pending.setdefault(price, old)
+        return outcome
+
+    def _undo(self, journal: Pending) -> None:
+        for side, first in zip(self.book.sides, journal, strict=True):
+            for price, old in first.items():
+                side.set_level(price, old)
+        self._find_best()
+
+    def _find_best(self) -> None:
+        for number, side in enumerate(self.book.sides):
+            best = side.nth_key(0)
+            self._best[number] = NO_KEY if best is None else best
+
+    def _change(self, side: int, price: int, old: int, new: int) -> None:
+        """Take the level from quantity `old` to `new`; a level that appears has passed `_admit` before."""
+        book_side = self.book.sides[side]
+        touched = self._touched[side]
+        if price not in touched:
+            touched[price] = old
+        if old and new:
+            book_side.levels[price] = new
+            return
+        book_side.set_level(price, new)
+        key = price * book_side.sign
+        if new:
+            if key < self._best[side]:
+                self._best[side] = key
+        elif key == self._best[side]:
+            best = book_side.nth_key(0)
+            self._best[side] = NO_KEY if best is None else best
+
+    def _admit(self, side: int, price: int) -> None:
+        """Decide on a level that is about to appear: make way for it, let it be, or refuse it as crossing."""
+        if not self._guarded or self.book.sides[side].sign * price + self._best[1 - side] > 0:
+            return
+        if not self._evicts:
+            raise RefusedError(Reason.CROSSED)
+        stale = self.book.sides[1 - side].through(price)
+        self._evicted += len(stale)
+        for level in stale:
+            self._evict(1 - side, level)
+
+    def _evict(self, side: int, price: int) -> None:
+        """Remove a stale level."""
+        self._change(side, price, self.book.sides[side].levels[price], 0)
+
+    def _clear(self, side: int) -> None:
+        """Remove all levels of `side`, or of both for `NO_SIDE`."""
+        for number in (0, 1) if side == NO_SIDE else (side,):
+            self._clear_side(number)
+
+    def _clear_side(self, side: int) -> None:
+        book_side = self.book.sides[side]
+        touched = self._touched[side]
+        for price, old in book_side.levels.items():
+            touched.setdefault(price, old)
+        book_side.clear()
+        self._best[side] = NO_KEY
+
+    def load(self, seq: int, bids: Sequence[int], asks: Sequence[int], digest: int) -> None:
+        """Take a published state as it is: flat `[price, quantity, …]` sides. Nothing is pending then."""
+        self.book.bids.load(bids)
+        self.book.asks.load(asks)
+        self._find_best()
+        self.merger.seq = seq
+        self.merger.digest = digest
+
+
+def flat_of(levels: dict[int, int]) -> list[int]:
+    """Price → quantity as flat `[price, quantity, …]`."""
+    return list(chain.from_iterable(levels.items()))

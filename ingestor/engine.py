@@ -1,0 +1,327 @@
+"""The engine: all books of one partition behind one lock.
+
+Every call takes effect at one moment and as a whole, from whatever thread. So an interval holds all events of an input
+entry or none, and a snapshot is exactly the last drained state. Decoding input and sorting a snapshot need no lock and
+take none.
+"""
+
+import threading
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
+from broadcaster.merger import snapshot_of
+from broadcaster.numbering import ORIGIN_MS, first_seq
+from ingestor.book_state import BookState
+from ingestor.events import encode_event, op_of, read_entry
+from ingestor.levels import LevelsState
+from ingestor.orders import OrdersCopy, OrdersState
+from ingestor.rejects import EVENT_BYTES_MAX, NAME_CHARS_MAX, WHOLE, Outcome, Reason, RefusedError, Reject
+from shared.codec import INFO_FIELD
+from shared.errors import RecoveryError
+from shared.instruments import Feed, Instrument, OnCross
+from shared.partition import partition_of
+from shared.types import Delta, Snapshot, Symbol
+
+
+class Interval(NamedTuple):
+    """What a drain takes: everything of an interval that has to be published in one atomic step.
+
+    `src`: ID of the last input entry consumed, `0-0` for none. `event_ts`: newest source time (µs) consumed since the
+    last drain. `applied`, `rejected`, `ignored`: events since the partition's beginning; `rejected` is the sum of all
+    rejects' counts. `deltas`: at most one per symbol, births included. `born`: symbols (re)registered since the last
+    drain, whose snapshot and checkpoint go out with this interval. `orders`: copies of those asked for, and of `born`
+    symbols with an orders feed, as of `src`. `touched`: symbols that events applied to, net change or not, so that
+    their orders may differ.
+    """
+
+    src: str
+    event_ts: int | None
+    applied: int
+    rejected: int
+    ignored: int
+    deltas: list[tuple[Symbol, Delta]]
+    rejects: list[Reject]
+    born: list[Symbol]
+    orders: dict[Symbol, OrdersCopy]
+    touched: list[Symbol]
+
+
+class Stats(NamedTuple):
+    """Sizes of the books at a moment, for metrics."""
+
+    symbols: int
+    levels: int
+    orders: int
+
+
+class Engine:
+    """The books of partition `partition` of `partitions`; `lock` is for tests that schedule threads themselves.
+
+    `evicted`: levels removed by `on_cross: evict` in this process, all symbols together.
+    """
+
+    def __init__(
+        self, partition: int, partitions: int, *, lock: AbstractContextManager[object] | None = None
+    ) -> None:
+        self.evicted = 0
+        self._partition = partition
+        self._partitions = partitions
+        self._lock = threading.Lock() if lock is None else lock
+        self._epoch = ORIGIN_MS
+        self._known: Collection[str] = frozenset()
+        self._states: dict[Symbol, BookState] = {}
+        # What may be sent events now, by the field's name on the wire.
+        self._live: dict[bytes, tuple[Symbol, BookState]] = {}
+        self._births: dict[Symbol, None] = {}
+        self._born: dict[Symbol, None] = {}
+        self._changed: dict[Symbol, BookState] = {}
+        self._rejects: list[Reject] = []
+        self._consumed = False
+        self._src = "0-0"
+        self._event_ts: int | None = None
+        self._applied = self._rejected = self._ignored = 0
+
+    # --- which symbols there are ----------------------------------------------------------------------------------
+
+    def known(self, symbols: Collection[str]) -> None:
+        """Say which symbols exist in the whole deployment, to tell a wrong partition from an unknown symbol."""
+        with self._lock:
+            self._known = frozenset(symbols)
+
+    def register(self, instrument: Instrument) -> None:
+        """Accept events for a symbol from now on.
+
+        New: an empty book whose birth is due with the next drain. Withdrawn before: it goes on with its book, and the
+        next drain lists it in `born`. Registered already: nothing happens.
+        """
+        with self._lock:
+            symbol = instrument.symbol
+            if symbol.encode() in self._live:
+                return
+            if symbol not in self._states:
+                self._states[symbol] = _new_state(instrument)
+            (self._born if self._states[symbol].merger.seq else self._births)[symbol] = None
+            self._live[symbol.encode()] = (symbol, self._states[symbol])
+
+    def withdraw(self, symbol: str) -> None:
+        """Refuse the symbol's events as `unknown_symbol` from now on; its book and what is pending stay."""
+        with self._lock:
+            self._live.pop(symbol.encode(), None)
+            self._births.pop(Symbol(symbol), None)
+            self._born.pop(Symbol(symbol), None)
+
+    def symbols(self) -> list[Symbol]:
+        """The registered symbols."""
+        with self._lock:
+            return [symbol for symbol, _ in self._live.values()]
+
+    # --- input ----------------------------------------------------------------------------------------------------
+
+    def apply(self, source: str, fields: Sequence[tuple[bytes, bytes]]) -> None:
+        """Apply one input entry: its stream ID, and its fields in order, repeated ones included. Never raises."""
+        entry = read_entry(fields)
+        with self._lock:
+            self._consumed = True
+            self._src = source
+            if entry.ts is not None:
+                self._event_ts = entry.ts if self._event_ts is None else max(entry.ts, self._event_ts)
+            for raw in entry.faults:
+                self._reject(INFO_FIELD, Reason.MALFORMED, source, WHOLE, 1, raw)
+            for name, raw, events in entry.values:
+                if events is None:
+                    self._reject(name, Reason.MALFORMED, source, WHOLE, 1, raw)
+                    continue
+                outcome = self._apply_array(name, events, entry.atomic)
+                self._count(outcome)
+                for index, reason in outcome.refused:
+                    event = raw if index == WHOLE else encode_event(events[index], raw)
+                    self._reject(name, reason, source, index, len(events) if entry.atomic else 1, event)
+
+    def _apply_array(self, name: bytes, events: list[object], atomic: bool) -> Outcome:
+        found = self._live.get(name)
+        if found is None:
+            return self._refuse_all(name, events, atomic)
+        symbol, state = found
+        outcome = state.apply(events, atomic=atomic)
+        if outcome.applied:
+            self._changed[symbol] = state
+        return outcome
+
+    def _refuse_all(self, name: bytes, events: list[object], atomic: bool) -> Outcome:
+        """Refuse the events of a symbol that is not ours; of an atomic array the first speaks for all."""
+        reason = Reason.WRONG_PARTITION if self._is_elsewhere(name) else Reason.UNKNOWN_SYMBOL
+        refused = []
+        for index, event in enumerate(events[:1] if atomic else events):
+            try:
+                op_of(event)
+                refused.append((index, reason))
+            except RefusedError as refusal:
+                refused.append((index, refusal.reason))
+        return Outcome(0, 0, refused, 0)
+
+    def _is_elsewhere(self, name: bytes) -> bool:
+        symbol = name.decode(errors="replace")
+        return symbol in self._known and partition_of(symbol, self._partitions) != self._partition
+
+    def _count(self, outcome: Outcome) -> None:
+        self._applied += outcome.applied
+        self._ignored += outcome.ignored
+        self.evicted += outcome.evicted
+
+    def _reject(self, name: bytes, reason: Reason, source: str, index: int, count: int, event: bytes) -> None:
+        symbol = name.decode(errors="replace")[:NAME_CHARS_MAX]
+        self._rejects.append(Reject(symbol, reason, source, index, count, event[:EVENT_BYTES_MAX]))
+        self._rejected += count
+
+    # --- output ---------------------------------------------------------------------------------------------------
+
+    def drain(self, checkpoints: Collection[str] = ()) -> Interval:
+        """Take what changed since the last drain, and copies of the orders of `checkpoints`.
+
+        A newborn that has changed already gives its birth now and its changes at the next drain. `dirty` stays true
+        then: drain again at once and publish both intervals in one atomic step, because `src` covers both.
+        """
+        with self._lock:
+            touched = list(self._changed)
+            births, self._births = self._births, {}
+            self._born.update(births)
+            deltas = [(symbol, self._advance(symbol)) for symbol in births]
+            deltas.extend(self._drain_changes(held_back=births))
+            born, self._born = list(self._born), {}
+            rejects, self._rejects = self._rejects, []
+            event_ts, self._event_ts = self._event_ts, None
+            self._consumed = False
+            orders = self._copy_orders({*born, *checkpoints})
+            counts = (self._applied, self._rejected, self._ignored)
+            return Interval(self._src, event_ts, *counts, deltas, rejects, born, orders, touched)
+
+    def _drain_changes(self, held_back: Collection[Symbol]) -> list[tuple[Symbol, Delta]]:
+        changed, self._changed = self._changed, {}
+        deltas = []
+        for symbol, state in changed.items():
+            if symbol in held_back:
+                self._changed[symbol] = state
+                continue
+            delta = state.merger.drain(first_seq(self._epoch, state.merger.seq))
+            if delta is not None:
+                deltas.append((symbol, delta))
+        return deltas
+
+    def _advance(self, symbol: Symbol) -> Delta:
+        merger = self._states[symbol].merger
+        return merger.advance(first_seq(self._epoch, merger.seq))
+
+    def _copy_orders(self, symbols: Collection[str]) -> dict[Symbol, OrdersCopy]:
+        states = ((Symbol(symbol), self._states.get(Symbol(symbol))) for symbol in symbols)
+        return {symbol: state.copy() for symbol, state in states if isinstance(state, OrdersState)}
+
+    def snapshot(self, symbol: str) -> Snapshot:
+        """The last drained state of a symbol, `ts` 0 for the caller to set; `KeyError` if it never was registered."""
+        with self._lock:
+            copies = self._states[Symbol(symbol)].merger.copies()
+        return snapshot_of(copies)
+
+    def dirty(self) -> bool:
+        """Whether a drain would have anything to say: input consumed, births due or changes held back."""
+        with self._lock:
+            return bool(self._consumed or self._births or self._born or self._changed)
+
+    def pending_rejects(self) -> int:
+        """Rejects that wait for the next drain."""
+        with self._lock:
+            return len(self._rejects)
+
+    def digest(self, symbol: str) -> int:
+        """Digest of the last drained, restored or replayed state of a symbol."""
+        with self._lock:
+            return self._states[Symbol(symbol)].merger.digest
+
+    def stats(self) -> Stats:
+        """How much the engine holds, withdrawn symbols included."""
+        with self._lock:
+            states = self._states.values()
+            levels = sum(len(side) for state in states for side in state.book.sides)
+            orders = sum(len(state) for state in states if isinstance(state, OrdersState))
+            return Stats(len(states), levels, orders)
+
+    # --- recovery -------------------------------------------------------------------------------------------------
+
+    def begin_epoch(self, epoch: int) -> list[tuple[Symbol, Delta]]:
+        """Move every registered symbol into the epoch (ms since 1970) by an empty delta, newborns by their birth.
+
+        Newborns are in `born` at the next drain. Nothing may be pending: asserted.
+        """
+        with self._lock:
+            assert not self._changed, "changes are pending at the beginning of an epoch"
+            self._epoch = epoch
+            self._born.update(self._births)
+            self._births = {}
+            return [(symbol, self._advance(symbol)) for symbol, _ in self._live.values()]
+
+    def restore(
+        self,
+        instrument: Instrument,
+        seq: int,
+        bids: Sequence[int],
+        asks: Sequence[int],
+        digest: int,
+        orders: OrdersCopy | None,
+    ) -> None:
+        """Register a symbol with the published state `seq`; a state it had is forgotten. `seq` 0: its birth is due.
+
+        A levels feed takes flat `[price, quantity, …]` sides and their digest. An orders feed takes `orders` alone, and
+        its levels and digest follow from them: after replaying the input up to the published `src`, `digest` must
+        equal the published one. Raises `RecoveryError` if the orders contradict each other or are missing.
+        """
+        symbol = instrument.symbol
+        state = _new_state(instrument)
+        if isinstance(state, OrdersState):
+            self._load_orders(symbol, state, seq, orders)
+        else:
+            state.load(seq, bids, asks, digest)
+        with self._lock:
+            self._states[symbol] = state
+            self._live[symbol.encode()] = (symbol, state)
+            for waiting in (self._births, self._born, self._changed):
+                waiting.pop(symbol, None)
+            if not seq:
+                self._births[symbol] = None
+
+    def _load_orders(self, symbol: Symbol, state: OrdersState, seq: int, orders: OrdersCopy | None) -> None:
+        if orders is None:
+            raise RecoveryError(self._partition, f"{symbol} has an orders feed but no orders were kept")
+        try:
+            state.load_orders(seq, orders)
+        except (ValueError, TypeError) as error:
+            raise RecoveryError(self._partition, f"the orders kept of {symbol} are wrong: {error}") from error
+
+    def resume(self, src: str, applied: int, rejected: int, ignored: int) -> None:
+        """Go on counting from a published entry's numbers."""
+        with self._lock:
+            self._src = src
+            self._applied, self._rejected, self._ignored = applied, rejected, ignored
+
+    def replay(
+        self,
+        source: str,  # noqa: ARG002  # called like `apply`
+        fields: Sequence[tuple[bytes, bytes]],
+        symbols: Collection[str],
+    ) -> None:
+        """Apply an entry's events of `symbols` once more, as they were before they were published.
+
+        Nothing is counted, rejected or pending afterwards, and `src` stays: what refuses now was recorded then.
+        """
+        entry = read_entry(fields)
+        with self._lock:
+            for name, _, events in entry.values:
+                symbol, state = self._live.get(name, (Symbol(""), None))
+                if state is not None and events is not None and symbol in symbols:
+                    assert symbol not in self._changed, "replayed over changes that are pending"
+                    state.apply(events, atomic=entry.atomic)
+                    state.merger.absorb()
+
+
+def _new_state(instrument: Instrument) -> BookState:
+    evicts = instrument.on_cross == OnCross.EVICT
+    return OrdersState(evicts=evicts) if instrument.feed == Feed.ORDERS else LevelsState(evicts=evicts)

@@ -1,0 +1,263 @@
+"""Input events: from the bytes of a stream entry to checked values (`docs/protocol.md`, section 2.1).
+
+Nothing here knows the state of a book: what needs it (an unknown order, a crossing) is found where events apply.
+Whatever the bytes are, decoding raises `CodecError` at most and checking `RefusedError` at most.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from ingestor.rejects import EVENT_BYTES_MAX, Reason, RefusedError
+from shared.codec import INFO_FIELD, pack, unpack
+from shared.errors import CodecError
+from shared.types import MAX_INTEGER
+
+ADD: Final = 0
+UPDATE: Final = 1
+DELETE: Final = 2
+REDUCE: Final = 3
+CLEAR: Final = 4
+
+NO_SIDE: Final = -1
+"""Side of a `clear` that names none and means both."""
+
+OrderId = int | str
+
+LevelsEvent = tuple[int, int, int, int]
+"""(op, side, price, quantity), each in range; what the op has no use for is 0."""
+
+OrdersEvent = tuple[int, int, int, int, OrderId]
+"""(op, side, price, quantity, order id), likewise."""
+
+_OPS: Final[dict[object, int]] = {
+    "add": ADD,
+    "update": UPDATE,
+    "delete": DELETE,
+    "reduce": REDUCE,
+    "clear": CLEAR,
+    **{op: op for op in (ADD, UPDATE, DELETE, REDUCE, CLEAR)},
+}
+_SIDES: Final[dict[object, int]] = {"bid": 0, "ask": 1, 0: 0, 1: 1}
+
+_ITEMS: Final = 5
+_ORDER_ID_MIN: Final = -(2**63)
+_ORDER_ID_MAX: Final = 2**64 - 1
+_ORDER_ID_BYTES_MAX: Final = 64
+_INT_DIGITS_MAX: Final = 20
+_BEYOND_ANY_RANGE: Final = 10**_INT_DIGITS_MAX
+
+
+class Value(NamedTuple):
+    """One field of an entry: a symbol's array as received, and decoded (None: it is no array)."""
+
+    name: bytes
+    raw: bytes
+    events: list[Any] | None
+
+
+class Entry(NamedTuple):
+    """One input entry. `ts`: µs at the source. `faults`: each malformed `_` as received, left out of account."""
+
+    atomic: bool
+    ts: int | None
+    values: list[Value]
+    faults: list[bytes]
+
+
+def read_entry(fields: Sequence[tuple[bytes, bytes]]) -> Entry:
+    """Decode an entry's fields, in their order; those beginning with `_` but `_` itself are for later versions."""
+    options: dict[str, Any] = {}
+    values, faults = [], []
+    for name, raw in fields:
+        if name == INFO_FIELD:
+            try:
+                options.update(_read_options(raw))
+            except CodecError:
+                faults.append(raw)
+        elif not name.startswith(INFO_FIELD):
+            values.append(Value(name, raw, _read_events(raw)))
+    return Entry(options.get("atomic", False), options.get("ts"), values, faults)
+
+
+def encode_event(event: object, raw: bytes) -> bytes:
+    """One event of the array `raw` in that array's encoding again, cut to what a reject keeps.
+
+    Empty for the rare value that can be read but not written, such as one nested too deeply.
+    """
+    try:
+        packed = _json_bytes(event) if raw.startswith(b"[") else pack(event)
+    except (ValueError, TypeError, OverflowError, RecursionError, MemoryError):
+        return b""
+    return packed[:EVENT_BYTES_MAX]
+
+
+def op_of(event: object) -> int:
+    """The op of an event of whatever feed; refuses as malformed what would be so for any."""
+    if type(event) is not list or not event:
+        raise RefusedError(Reason.MALFORMED)
+    return _code(_OPS, event[0])
+
+
+def levels_event(event: object) -> LevelsEvent:
+    """Check the shape and the ranges of an event of a levels feed."""
+    if type(event) is list and len(event) == 4:
+        # Nearly all events: everything is there and in range. The rest is looked at item by item.
+        name, side_name, price, quantity = event
+        if (
+            (type(name) is str or type(name) is int)
+            and (type(side_name) is str or type(side_name) is int)
+            and type(price) is int
+            and type(quantity) is int
+            and -MAX_INTEGER <= price <= MAX_INTEGER
+            and 0 < quantity <= MAX_INTEGER
+        ):
+            op, side = _OPS.get(name, DELETE), _SIDES.get(side_name, NO_SIDE)
+            if op < DELETE and side >= 0:
+                return op, side, price, quantity
+    return _judge_levels_event(event)
+
+
+def orders_event(event: object) -> OrdersEvent:
+    """Check the shape and the ranges of an event of an orders feed."""
+    if type(event) is list and len(event) == 5:
+        name, side_name, price, quantity, order_id = event
+        if (type(name) is str or type(name) is int) and _is_order_id(order_id) and order_id is not None:
+            op = _OPS.get(name, CLEAR)
+            if op == DELETE:
+                return op, 0, 0, 0, order_id
+            if type(quantity) is int and 0 < quantity <= MAX_INTEGER and op < CLEAR:
+                if op == REDUCE:
+                    return op, 0, 0, quantity, order_id
+                if (
+                    (type(side_name) is str or type(side_name) is int)
+                    and (side := _SIDES.get(side_name, NO_SIDE)) >= 0
+                    and type(price) is int
+                    and -MAX_INTEGER <= price <= MAX_INTEGER
+                ):
+                    return op, side, price, quantity, order_id
+    return _judge_orders_event(event)
+
+
+def _judge_levels_event(event: object) -> LevelsEvent:
+    op = op_of(event)
+    _, side, price, quantity, _ = _items(event)
+    if op == CLEAR:
+        return op, _clear_side(side), 0, 0
+    side = _code(_SIDES, side)
+    if op == DELETE:
+        quantity = 0
+    if type(price) is not int or type(quantity) is not int:
+        raise RefusedError(Reason.MALFORMED)
+    _check_ranges(op, price, quantity)
+    return op, side, price, quantity
+
+
+def _judge_orders_event(event: object) -> OrdersEvent:
+    op = op_of(event)
+    _, side, price, quantity, order_id = _items(event)
+    if op == CLEAR:
+        return op, _clear_side(side), 0, 0, 0
+    if op == DELETE:
+        side = price = quantity = 0
+    elif op == REDUCE:
+        side = price = 0
+    else:
+        side = _code(_SIDES, side)
+    if type(price) is not int or type(quantity) is not int or not _is_order_id(order_id):
+        raise RefusedError(Reason.MALFORMED)
+    _check_ranges(op, price, quantity)
+    if order_id is None:
+        raise RefusedError(Reason.MISSING_ORDER_ID)
+    return op, side, price, quantity, order_id
+
+
+def _check_ranges(op: int, price: int, quantity: int) -> None:
+    if not -MAX_INTEGER <= price <= MAX_INTEGER:
+        raise RefusedError(Reason.BAD_PRICE)
+    if not 0 <= quantity <= MAX_INTEGER or (not quantity and op in (ADD, REDUCE)):
+        raise RefusedError(Reason.BAD_QUANTITY)
+
+
+def _items(event: Any) -> list[Any]:
+    """The event's five items; those left out are None."""
+    if len(event) == _ITEMS:
+        return event  # type: ignore[no-any-return]
+    return [*event[:_ITEMS], *[None] * (_ITEMS - len(event))]
+
+
+def _clear_side(side: object) -> int:
+    return NO_SIDE if side is None else _code(_SIDES, side)
+
+
+def _code(table: dict[object, int], value: object) -> int:
+    # The types are compared exactly because True == 1 == 1.0 would find a number's place in the table.
+    if type(value) is str or type(value) is int:
+        code = table.get(value)
+        if code is not None:
+            return code
+    raise RefusedError(Reason.MALFORMED)
+
+
+def _is_order_id(value: object) -> bool:
+    """Whether `value` may stand as an order id, or says that there is none."""
+    if type(value) is int:
+        return _ORDER_ID_MIN <= value <= _ORDER_ID_MAX
+    if type(value) is not str:
+        return value is None
+    if value.isascii():
+        return len(value) <= _ORDER_ID_BYTES_MAX
+    try:
+        return len(value.encode()) <= _ORDER_ID_BYTES_MAX
+    except UnicodeEncodeError:  # a lone surrogate: JSON can spell it, but it is no character
+        return False
+
+
+def _read_events(raw: bytes) -> list[Any] | None:
+    try:
+        events = _decode(raw, b"[", "events")
+    except CodecError:
+        return None
+    return events if type(events) is list else None
+
+
+def _read_options(raw: bytes) -> dict[str, Any]:
+    options = _decode(raw, b"{", "entry options")
+    if type(options) is not dict:
+        raise CodecError("entry options", "not a map")
+    known = {key: options[key] for key in ("atomic", "ts") if key in options}
+    if type(known.get("atomic", False)) is not bool:
+        raise CodecError("entry options", "atomic is not a boolean")
+    ts = known.get("ts", 0)
+    if type(ts) is not int or not 0 <= ts <= MAX_INTEGER:
+        raise CodecError("entry options", "ts is out of range")
+    return known
+
+
+def _decode(raw: bytes, json_mark: bytes, what: str) -> Any:
+    """JSON where `raw` begins with `json_mark`, msgpack otherwise; raises `CodecError`."""
+    try:
+        return _read_json(raw.decode()) if raw.startswith(json_mark) else unpack(raw, what)
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise CodecError(what, f"cannot be decoded ({type(error).__name__})") from error
+
+
+def _read_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        # Python refuses integers of thousands of digits; one of those must not take its whole array along.
+        return json.loads(text, parse_int=_bounded_int)
+
+
+def _bounded_int(digits: str) -> int:
+    if len(digits) <= _INT_DIGITS_MAX:
+        return int(digits)
+    return -_BEYOND_ANY_RANGE if digits.startswith("-") else _BEYOND_ANY_RANGE
+
+
+def _json_bytes(event: object) -> bytes:
+    # A lone surrogate, which UTF-8 cannot carry, comes out as the \udxxx it was spelled as.
+    return json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "backslashreplace")

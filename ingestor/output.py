@@ -1,0 +1,31 @@
+"""From the engine's results to what is published: entry info and the fields of a `rejects` entry."""
+
+from broadcaster.publication import Broadcast, Fields
+from ingestor.engine import Interval
+from ingestor.rejects import Reject
+from shared.types import EntryInfo
+
+
+def broadcast_of(interval: Interval, ts: int) -> Broadcast:
+    """The interval that closed at `ts` (µs) as it is broadcast."""
+    info = EntryInfo(
+        ts=ts,
+        src=interval.src,
+        applied=interval.applied,
+        rejected=interval.rejected,
+        ignored=interval.ignored,
+        event_ts=interval.event_ts,
+    )
+    return Broadcast(info, interval.deltas)
+
+
+def reject_fields(reject: Reject) -> Fields:
+    """Fields of one entry of the `rejects` stream, all but `event` as text."""
+    return [
+        (b"symbol", reject.symbol.encode("utf-8", "replace")),
+        (b"reason", reject.reason.encode()),
+        (b"source", reject.source.encode()),
+        (b"index", b"%d" % reject.index),
+        (b"count", b"%d" % reject.count),
+        (b"event", reject.event),
+    ]

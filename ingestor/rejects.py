@@ -1,0 +1,65 @@
+"""Why input is rejected, and the record kept of it (`docs/protocol.md`, section 2.1)."""
+
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+EVENT_BYTES_MAX: Final = 1024
+"""As much of a rejected event as its record keeps."""
+
+NAME_CHARS_MAX: Final = 256
+"""As much of a field's name as a record keeps, where it is no symbol."""
+
+WHOLE: Final = -1
+"""Index of a reject that concerns no single event: an undecodable value, `_`, or an atomic array's last check."""
+
+
+class Reason(StrEnum):
+    """Reasons in the order in which they are looked for: the first that fits is the one recorded."""
+
+    MALFORMED = "malformed"
+    UNKNOWN_SYMBOL = "unknown_symbol"
+    WRONG_PARTITION = "wrong_partition"
+    BAD_PRICE = "bad_price"
+    BAD_QUANTITY = "bad_quantity"
+    MISSING_ORDER_ID = "missing_order_id"
+    UNKNOWN_ORDER = "unknown_order"
+    DUPLICATE_ORDER = "duplicate_order"
+    UNKNOWN_LEVEL = "unknown_level"
+    OVERFLOW = "overflow"
+    CROSSED = "crossed"
+
+
+class Reject(NamedTuple):
+    """One record of the `rejects` stream.
+
+    `source`: ID of the input entry. `index`: place in the array, or `WHOLE`. `count`: events it stands for, 1 unless
+    the array was atomic. `event`: as received, at most `EVENT_BYTES_MAX` bytes.
+    """
+
+    symbol: str
+    reason: Reason
+    source: str
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    count: int  # type: ignore[assignment]  # likewise tuple.count
+    event: bytes
+
+
+class RefusedError(Exception):
+    """One event cannot be applied; never leaves the modules that apply events."""
+
+    def __init__(self, reason: Reason) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class Outcome(NamedTuple):
+    """What became of one array of events.
+
+    `refused`: (index, reason) of each event that was refused; for an atomic array that was undone exactly one, and
+    the other numbers are then 0. `evicted`: levels removed as stale.
+    """
+
+    applied: int
+    ignored: int
+    refused: list[tuple[int, Reason]]
+    evicted: int

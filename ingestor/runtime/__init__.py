@@ -1,0 +1,1 @@
+"""Input and output of the ingestor: Redis, clocks, the event loop."""

@@ -1,0 +1,320 @@
+"""One leadership of one partition, from its first entries to its end: consume, broadcast, keep recovery state.
+
+Three tasks share the engine and the publisher: `_consume` applies input, `_broadcast` publishes an interval when the
+pacer says so, `_keep` writes snapshots and checkpoints and trims. The lock `_publishing` is held from a drain until
+its result is written, so what is drained and what is published are the same state whenever the lock is free.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+from broadcaster.publication import Attachment, Broadcast, batches
+from broadcaster.retention import Retention
+from broadcaster.runtime.publisher import Publisher
+from broadcaster.schedule import Pacer, SnapshotRota
+from ingestor import checkpoint
+from ingestor.checkpoint import Checkpoint
+from ingestor.engine import Engine, Interval
+from ingestor.orders import OrdersCopy
+from ingestor.output import broadcast_of, reject_fields
+from ingestor.runtime.clock import now_us
+from ingestor.runtime.lease import wait_for
+from ingestor.runtime.stats import PartitionStats
+from shared.codec import encode_snapshot
+from shared.errors import RedisUnavailable
+from shared.instruments import Feed, Instrument
+from shared.position import ZERO, Position
+from shared.runtime.redis import BLOCK_MS, RawEntry, connect, read_stream
+from shared.settings import IngestorSettings
+from shared.types import Delta, Snapshot
+
+logger = logging.getLogger(__name__)
+
+KEEP_EVERY_S: Final = 0.1
+"""How often snapshots that are due are looked for."""
+
+TRIM_EVERY_S: Final = 1.0
+
+RETRY_S: Final = 0.2
+
+STOP_S: Final = 5.0
+"""On a clean end, so long is spent on publishing what was consumed."""
+
+KEEP_BYTES: Final = 1 << 20
+"""About so much recovery state goes into one script, so that Redis is never busy for long."""
+
+
+class Leadership:
+    """Made by the leader after its seal. `enter` comes first, then `run`."""
+
+    def __init__(
+        self, settings: IngestorSettings, engine: Engine, publisher: Publisher, stats: PartitionStats
+    ) -> None:
+        now = time.monotonic()
+        self.settings = settings
+        self.engine = engine
+        self.publisher = publisher
+        self.keys = publisher.keys
+        self.stats = stats
+        self.rota = SnapshotRota(settings.snapshot_interval_ms / 1000)
+        self.checkpoint_rota = SnapshotRota(settings.snapshot_interval_ms / 1000)
+        self.retention = Retention(settings.retention_s)
+        self.src = ZERO
+        self._pacer = Pacer(settings.interval_ms / 1000, now)
+        self._publishing = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._copies: dict[str, Checkpoint] = {}
+        self._trimmed = now
+
+    async def enter(self, epoch: int, instruments: Mapping[str, Instrument], known: Collection[str]) -> None:
+        """Move every symbol into the epoch, give birth to new ones; everything is in the entry after the seal."""
+        self.engine.known(known)
+        recovered = self.engine.symbols()
+        for instrument in instruments.values():
+            self.engine.register(instrument)
+        # Where the recovered symbols' snapshots and checkpoints stand is older than anything we write: nothing is
+        # trimmed before each has been renewed.
+        orders = [symbol for symbol in recovered if instruments[symbol].feed is Feed.ORDERS]
+        self.retention.took(dict.fromkeys(recovered, ZERO), dict.fromkeys(orders, ZERO))
+        now = time.monotonic()
+        self.rota.join(recovered, now)
+        self.checkpoint_rota.join(orders, now)
+        moves = [(str(symbol), delta) for symbol, delta in self.engine.begin_epoch(epoch)]
+        async with self._publishing:
+            await self._write([self.engine.drain()], moves)
+
+    def update_instruments(self, instruments: Mapping[str, Instrument], known: Collection[str]) -> None:
+        """Take the registered instruments as last read: new ones are born, missing ones withdrawn."""
+        self.engine.known(known)
+        for symbol in set(self.engine.symbols()) - instruments.keys():
+            self.engine.withdraw(symbol)
+        for instrument in instruments.values():
+            self.engine.register(instrument)
+        self.stats.symbols = len(instruments)
+        if self.engine.dirty():
+            self._wake.set()
+
+    async def run(self, stop: asyncio.Event, lease: asyncio.Task[None]) -> None:
+        """Lead until `stop` is set; what was consumed by then is published. Raises `Fenced` or `RedisUnavailable`."""
+        tasks = [
+            asyncio.create_task(self._consume()),
+            asyncio.create_task(self._broadcast()),
+            asyncio.create_task(self._keep()),
+            asyncio.create_task(stop.wait(), name="stop"),
+        ]
+        try:
+            done, _ = await asyncio.wait([*tasks, lease], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                await task
+            await self._stop(tasks)
+        finally:
+            await _cancel(tasks)
+
+    async def _stop(self, tasks: list[asyncio.Task[Any]]) -> None:
+        """Publish what was consumed and leave fresh snapshots, so that the next start has little to read.
+
+        A publish under way is never cut off: what it drained would be missing from the next one. If it does not end
+        in time, what was consumed but not published is simply consumed again by the next leader.
+        """
+        try:
+            async with asyncio.timeout(STOP_S):
+                async with self._publishing:
+                    await _cancel(tasks)
+                    await self._write(self._drain(self.checkpoint_rota.symbols()))
+                await self._take(self.rota.symbols())
+        except TimeoutError:
+            logger.warning("ended before everything consumed was published; it will be consumed again")
+
+    # --- input ----------------------------------------------------------------------------------------------------
+
+    async def _consume(self) -> None:
+        client = connect(self.settings.redis_url)
+        at = self.src
+        try:
+            while True:
+                await self._room.wait()
+                batch = await self._read_input(client, at)
+                if batch:
+                    at = batch[-1][0]
+                    await self._take_input(batch)
+        finally:
+            await client.aclose()
+
+    async def _read_input(self, client: Redis, after: Position) -> list[RawEntry]:
+        count = self.settings.input_batch
+        try:
+            return await read_stream(client, self.keys.events, after, count=count, block_ms=BLOCK_MS)
+        except RedisUnavailable as error:
+            logger.warning("input waits for Redis", extra={"problem": error.problem})
+            await asyncio.sleep(RETRY_S)
+            return []
+
+    async def _take_input(self, batch: list[RawEntry]) -> None:
+        self.stats.entries_consumed += len(batch)
+        if self.settings.interval_ms == 0:
+            await self._broadcast_each(batch)
+            return
+        for position, fields in batch:
+            self.engine.apply(str(position), fields)
+        self._wake.set()
+        if self.engine.pending_rejects() >= self.settings.pending_rejects_max:
+            self.stats.input_pauses += 1
+            self._room.clear()
+
+    async def _broadcast_each(self, batch: list[RawEntry]) -> None:
+        """Interval 0: each input entry is an interval of its own; those read together are written together."""
+        async with self._publishing:
+            intervals = self._drain() if self.engine.dirty() else []
+            for position, fields in batch:
+                self.engine.apply(str(position), fields)
+                intervals += self._drain(self._checkpoints_due() if position == batch[-1][0] else ())
+            await self._write(intervals)
+
+    # --- output ---------------------------------------------------------------------------------------------------
+
+    async def _broadcast(self) -> None:
+        while True:
+            dirty = self.engine.dirty()
+            wait_s = self._pacer.due(dirty) - time.monotonic()
+            if wait_s > 0:
+                self._wake.clear()
+                await (asyncio.sleep(wait_s) if dirty else wait_for(self._wake, wait_s))
+                continue
+            async with self._publishing:
+                await self._write(self._drain(self._checkpoints_due()))
+            self._room.set()
+
+    def _checkpoints_due(self) -> list[str]:
+        return self.checkpoint_rota.due(time.monotonic())
+
+    def _drain(self, checkpoints: Collection[str] = ()) -> list[Interval]:
+        """One interval, or two when a symbol was born and has changed already: the changes cannot share its entry."""
+        intervals = [self.engine.drain(checkpoints)]
+        if self.engine.dirty():
+            intervals.append(self.engine.drain())
+        return intervals
+
+    async def _write(self, intervals: list[Interval], moves: Sequence[tuple[str, Delta]] = ()) -> None:
+        """Publish intervals in order, and `moves` before them, in one atomic step. The caller holds `_publishing`."""
+        now = time.monotonic()
+        broadcasts = [broadcast_of(interval, now_us()) for interval in intervals]
+        if moves:
+            broadcasts[0] = Broadcast(broadcasts[0].info, [*moves, *broadcasts[0].deltas])
+        rejects = [reject_fields(reject) for interval in intervals for reject in interval.rejects]
+        born = [str(symbol) for interval in intervals for symbol in interval.born]
+        copies = {str(symbol): orders for interval in intervals for symbol, orders in interval.orders.items()}
+        await self.publisher.publish(
+            broadcasts, rejects, lambda position: self._first(position, born, intervals[-1].src, copies)
+        )
+        self._wrote(intervals, born, copies, now)
+        self._count(intervals[-1], broadcasts, time.monotonic() - now)
+
+    def _first(
+        self, position: Position, born: Iterable[str], src: str, copies: Mapping[str, OrdersCopy]
+    ) -> list[Attachment]:
+        """Recovery state of symbols that are born, or registered again, to be written with their first entry."""
+        attachments = []
+        for symbol in born:
+            snapshot = self._snapshot(symbol)
+            attachments.append(Attachment(self.keys.snapshots(symbol), encode_snapshot(snapshot), position))
+            if symbol in copies:
+                value = checkpoint.encode(
+                    Checkpoint(position, Position.parse(src), snapshot.seq, copies[symbol])
+                )
+                attachments.append(Attachment(self.keys.checkpoint(symbol), value, None))
+        return attachments
+
+    def _wrote(
+        self, intervals: list[Interval], born: list[str], copies: Mapping[str, OrdersCopy], now: float
+    ) -> None:
+        """Remember what the publish that just succeeded means for pacing, trimming and recovery state."""
+        position, src = self.publisher.position, Position.parse(intervals[-1].src)
+        something = src != self.src or any(interval.deltas or interval.rejects for interval in intervals)
+        self._pacer.wrote(now, dirty=something)
+        self.src = src
+        self.retention.wrote(position, now)
+        for interval in intervals:
+            self.rota.changed(interval.touched)
+            self.checkpoint_rota.changed(interval.touched)
+        self.rota.join(born, now)
+        self.checkpoint_rota.join(copies, now)
+        self.checkpoint_rota.taken(copies, now)
+        self.retention.took(
+            dict.fromkeys(born, position), {symbol: src for symbol in copies if symbol in born}
+        )
+        for symbol, orders in copies.items():
+            if symbol not in born:
+                self._copies[symbol] = Checkpoint(position, src, 0, orders)
+
+    def _count(self, last: Interval, broadcasts: Sequence[Broadcast], took_s: float) -> None:
+        stats = self.stats
+        stats.applied, stats.rejected, stats.ignored = last.applied, last.rejected, last.ignored
+        stats.evicted = self.engine.evicted
+        stats.publish_s += took_s
+        stats.resends = self.publisher.resends
+        stats.deltas += sum(len(broadcast.deltas) for broadcast in broadcasts)
+        changed = sum(bool(broadcast.deltas) for broadcast in broadcasts)
+        stats.broadcasts += changed
+        stats.heartbeats += len(broadcasts) - changed
+
+    # --- recovery state -------------------------------------------------------------------------------------------
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(KEEP_EVERY_S)
+            try:
+                await self._take(self.rota.due(time.monotonic()))
+                await self._trim()
+            except RedisUnavailable as error:
+                logger.warning("snapshots wait for Redis", extra={"problem": error.problem})
+
+    async def _take(self, symbols: Sequence[str]) -> None:
+        """Write snapshots of `symbols`, and the checkpoints whose copies were drained since the last call."""
+        async with self._publishing:
+            now, position = time.monotonic(), self.publisher.position
+            snapshots = [(symbol, self._snapshot(symbol)) for symbol in symbols]
+            copies, self._copies = self._copies, {}
+            self.rota.taken(symbols, now)
+        try:
+            for batch in batches(self._attachments(position, snapshots, copies), KEEP_BYTES):
+                await self.publisher.keep(batch)
+        except RedisUnavailable:
+            self.rota.changed(symbols)
+            self.checkpoint_rota.changed(copies)
+            raise
+        self.stats.snapshots += len(snapshots)
+        self.stats.checkpoints += len(copies)
+        self.retention.took(
+            dict.fromkeys(symbols, position), {symbol: copy.src for symbol, copy in copies.items()}
+        )
+
+    def _snapshot(self, symbol: str) -> Snapshot:
+        """The published state; only meaningful while no publish is under way."""
+        return self.engine.snapshot(symbol)._replace(ts=now_us())
+
+    def _attachments(
+        self, position: Position, snapshots: Iterable[tuple[str, Snapshot]], copies: Mapping[str, Checkpoint]
+    ) -> Iterator[Attachment]:
+        for symbol, snapshot in snapshots:
+            yield Attachment(self.keys.snapshots(symbol), encode_snapshot(snapshot), position)
+        for symbol, copy in copies.items():
+            yield Attachment(self.keys.checkpoint(symbol), checkpoint.encode(copy), None)
+
+    async def _trim(self) -> None:
+        now = time.monotonic()
+        if now - self._trimmed >= TRIM_EVERY_S:
+            self._trimmed = now
+            await self.publisher.trim(self.retention.deltas_from(now), self.retention.events_from(self.src))
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,82 @@
+"""The lease: which ingestor leads a partition. Liveness only; safety is the publish script's compare-and-append."""
+
+import asyncio
+import logging
+
+from redis.asyncio import Redis
+from redis.exceptions import LockError
+
+from shared.errors import Fenced, RedisUnavailable
+from shared.keys import PartitionKeys
+from shared.runtime.redis import mapped
+
+logger = logging.getLogger(__name__)
+
+
+class Lease:
+    """One partition's lease, held through the library's lock: a key with a token that expires after `lease_ms`."""
+
+    def __init__(self, client: Redis, partition: int, keys: PartitionKeys, lease_ms: int) -> None:
+        self.partition = partition
+        self.lease_s = lease_ms / 1000
+        self._lock = client.lock(keys.leader, timeout=self.lease_s, thread_local=False)
+
+    async def acquire(self, stop: asyncio.Event) -> bool:
+        """Wait for the lease, saying so; False when `stop` was set first."""
+        said = False
+        while not stop.is_set():
+            try:
+                async with mapped():
+                    if await self._lock.acquire(blocking=False):
+                        return True
+                problem = "another ingestor leads"
+            except RedisUnavailable as error:
+                problem = error.problem
+            if not said:
+                logger.warning(
+                    "waiting for the lease", extra={"partition": self.partition, "problem": problem}
+                )
+                said = True
+            await wait_for(stop, self.lease_s / 4)
+        return False
+
+    async def keep(self) -> None:
+        """Renew for as long as this task runs; raises `Fenced` once somebody else holds it.
+
+        While Redis is away nothing can be renewed and nothing published either: it goes on trying.
+        """
+        while True:
+            await asyncio.sleep(self.lease_s / 3)
+            try:
+                async with mapped():
+                    await self._renew()
+            except RedisUnavailable as error:
+                logger.warning(
+                    "lease not renewed", extra={"partition": self.partition, "problem": error.problem}
+                )
+
+    async def release(self) -> None:
+        """Hand the lease back, so that the next leader need not wait for it to expire."""
+        try:
+            async with mapped():
+                await self._lock.release()
+        except (LockError, RedisUnavailable):
+            logger.debug("lease was gone already", extra={"partition": self.partition})
+
+    async def _renew(self) -> None:
+        try:
+            await self._lock.reacquire()
+        except LockError:
+            # Expired while we or Redis stood still. Nobody else took it: it is ours again; otherwise we step down.
+            if not await self._lock.acquire(blocking=False):
+                raise Fenced(self.partition, "our lease", "another ingestor's") from None
+
+
+async def wait_for(event: asyncio.Event, timeout_s: float) -> bool:
+    """Wait until `event` is set, at most `timeout_s`; whether it is set."""
+    try:
+        async with asyncio.timeout(max(timeout_s, 0)):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

@@ -1,0 +1,54 @@
+"""Registers the deployment and its instruments in Redis (`docs/protocol.md`, section 2). Only ingestors write these."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from shared.errors import InstrumentsError, SettingsError
+from shared.instruments import Instrument, check_unchanged, from_json, parse_toml, to_json
+from shared.keys import DeploymentKeys
+from shared.runtime.catalog import PROTOCOL, read_partitions
+from shared.runtime.redis import execute
+
+logger = logging.getLogger(__name__)
+
+PARTITIONS_DEFAULT = 1
+
+
+def read_instruments_file(path: str | None) -> Mapping[str, Instrument]:
+    """Instruments of the TOML file at `path`, none when unset; raises `SettingsError` or `InstrumentsError`."""
+    if path is None:
+        return {}
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError("DEPTHCAST_INSTRUMENTS", path, f"cannot be read: {error}") from error
+    return {str(symbol): instrument for symbol, instrument in parse_toml(text).items()}
+
+
+async def register_deployment(client: Redis, keys: DeploymentKeys, wanted: int | None) -> int:
+    """Create the deployment unless it exists; returns its number of partitions. Raises `DeploymentMismatch`."""
+    await execute(client, "HSETNX", keys.meta, "partitions", wanted or PARTITIONS_DEFAULT)
+    await execute(client, "HSETNX", keys.meta, "protocol", PROTOCOL)
+    partitions = await read_partitions(client, keys, wanted)
+    return partitions or PARTITIONS_DEFAULT
+
+
+async def register_instruments(
+    client: Redis, keys: DeploymentKeys, instruments: Mapping[str, Instrument]
+) -> None:
+    """Add or refresh `instruments`; raises `InstrumentsError` where `feed` or `on_cross` would change."""
+    for symbol, instrument in instruments.items():
+        value = to_json(instrument)
+        if await execute(client, "HSETNX", keys.instruments, symbol, value):
+            logger.info("instrument registered", extra={"symbol": symbol})
+            continue
+        raw = await execute(client, "HGET", keys.instruments, symbol)
+        try:
+            check_unchanged(instrument, from_json(symbol, raw or value))
+        except InstrumentsError:
+            logger.exception("instrument refused", extra={"symbol": symbol})
+            raise
+        await execute(client, "HSET", keys.instruments, symbol, value)

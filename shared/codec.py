@@ -1,0 +1,111 @@
+"""Bytes of the `deltas` and `snapshots` streams: msgpack with flat arrays (`docs/protocol.md`, section 2).
+
+Encoding trusts its caller; decoding trusts nobody and raises `CodecError`. JSON, the WebSocket messages and the input
+events have their own modules where they are used.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgpack
+
+from shared.errors import CodecError
+from shared.types import MAX_INTEGER, Delta, EntryInfo, Snapshot
+
+INFO_FIELD: Final = b"_"
+"""Field of a stream entry that speaks of the entry itself."""
+
+SNAPSHOT_FIELD: Final = b"s"
+
+_DELTA_ITEMS: Final = 6
+_SNAPSHOT_ITEMS: Final = 5
+
+
+def pack(value: object) -> bytes:
+    """Encode with msgpack. Integers beyond 64 bits raise `OverflowError`."""
+    packed: bytes = msgpack.packb(value, use_bin_type=True)
+    return packed
+
+
+def unpack(raw: bytes, what: str) -> Any:
+    """Decode one msgpack value and nothing after it; raises `CodecError` naming `what`."""
+    try:
+        return msgpack.unpackb(raw, raw=False, strict_map_key=False)
+    except (ValueError, msgpack.UnpackException, TypeError, RecursionError) as error:
+        raise CodecError(what, f"not msgpack ({error or type(error).__name__})") from error
+
+
+def encode_delta(delta: Delta) -> bytes:
+    """One symbol's field of a `deltas` entry: `[prev_seq, seq, bids, asks, digest, events]`."""
+    return pack(delta)
+
+
+def decode_delta(raw: bytes) -> Delta:
+    """Inverse of `encode_delta`; trailing items are ignored."""
+    items = _array(unpack(raw, "delta"), _DELTA_ITEMS, "delta")
+    prev_seq, seq, bids, asks, digest, events = items
+    _whole("delta", prev_seq, seq, digest, events)
+    if prev_seq >= seq:
+        raise CodecError("delta", f"seq {seq} does not follow prev_seq {prev_seq}")
+    return Delta(prev_seq, seq, _flat("delta", bids, 0), _flat("delta", asks, 0), digest, events)
+
+
+def encode_snapshot(snapshot: Snapshot) -> bytes:
+    """Field `s` of a snapshot entry: `[seq, bids, asks, digest, ts]`."""
+    return pack(snapshot)
+
+
+def decode_snapshot(raw: bytes) -> Snapshot:
+    """Inverse of `encode_snapshot`; trailing items are ignored."""
+    items = _array(unpack(raw, "snapshot"), _SNAPSHOT_ITEMS, "snapshot")
+    seq, bids, asks, digest, ts = items
+    _whole("snapshot", seq, digest, ts)
+    return Snapshot(seq, _flat("snapshot", bids, 1), _flat("snapshot", asks, 1), digest, ts)
+
+
+def encode_info(info: EntryInfo) -> bytes:
+    """The `_` field of a `deltas` entry; absent optional values are left out."""
+    return pack({name: value for name, value in info._asdict().items() if value is not None})
+
+
+def decode_info(raw: bytes) -> EntryInfo:
+    """Inverse of `encode_info`; unknown keys are ignored."""
+    value = unpack(raw, "entry info")
+    if not isinstance(value, dict):
+        raise CodecError("entry info", f"expected a map, got {type(value).__name__}")
+    known = {name: value[name] for name in EntryInfo._fields if name in value}
+    missing = [name for name in ("ts", "src", "applied", "rejected", "ignored") if name not in known]
+    if missing:
+        raise CodecError("entry info", f"lacks {', '.join(missing)}")
+    info = EntryInfo(**known)
+    _whole("entry info", info.ts, info.applied, info.rejected, info.ignored)
+    if not isinstance(info.src, str) or not isinstance(info.prev, str | None):
+        raise CodecError("entry info", "src and prev must be text")
+    return info
+
+
+def _array(value: Any, items: int, what: str) -> list[Any]:
+    if not isinstance(value, list) or len(value) < items:
+        raise CodecError(what, f"expected an array of at least {items} items")
+    return value[:items]
+
+
+def _whole(what: str, *numbers: object) -> None:
+    for number in numbers:
+        if type(number) is not int or number < 0:
+            raise CodecError(what, f"{number!r} is not a whole number")
+
+
+def _flat(what: str, value: Any, least_quantity: int) -> Sequence[int]:
+    if not isinstance(value, list) or len(value) % 2:
+        raise CodecError(what, "levels must be a flat array of price and quantity")
+    if not value:
+        return value
+    if set(map(type, value)) != {int}:
+        raise CodecError(what, "prices and quantities must be integers")
+    prices, quantities = value[::2], value[1::2]
+    if min(prices) < -MAX_INTEGER or max(prices) > MAX_INTEGER:
+        raise CodecError(what, f"prices {min(prices)} to {max(prices)} are out of range")
+    if min(quantities) < least_quantity or max(quantities) > MAX_INTEGER:
+        raise CodecError(what, f"quantities {min(quantities)} to {max(quantities)} are out of range")
+    return value

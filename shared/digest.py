@@ -1,0 +1,45 @@
+"""The book digest: an order-free, linear checksum over levels.
+
+    digest = sum over all levels of weight × quantity, mod 2³²
+    weight = crc32(text) | 1,  text = ASCII b<price> or a<price>
+
+Linear, so one changed level costs weight × (new − old). It guards against mistakes, not against forgery
+(`docs/protocol.md`, section 1).
+"""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final
+from zlib import crc32
+
+MASK: Final = 0xFFFFFFFF
+WEIGHTS_CACHED: Final = 1 << 17
+"""Weights remembered per side: about 20 MiB at most, and beyond it only slower, never wrong."""
+
+
+@lru_cache(maxsize=WEIGHTS_CACHED)
+def bid_weight(price: int) -> int:
+    """Weight of the bid level at `price` ticks."""
+    return crc32(b"b%d" % price) | 1
+
+
+@lru_cache(maxsize=WEIGHTS_CACHED)
+def ask_weight(price: int) -> int:
+    """Weight of the ask level at `price` ticks."""
+    return crc32(b"a%d" % price) | 1
+
+
+WEIGHT: Final = (bid_weight, ask_weight)
+"""Weight functions indexed by `Side`."""
+
+
+def digest_of(bids: Iterable[tuple[int, int]], asks: Iterable[tuple[int, int]]) -> int:
+    """Digest of a whole book or view from its (price, quantity) pairs. For tests and rebuilding; use `moved` to go on."""
+    total = sum(bid_weight(price) * quantity for price, quantity in bids)
+    total += sum(ask_weight(price) * quantity for price, quantity in asks)
+    return total & MASK
+
+
+def moved(digest: int, side: int, price: int, new: int, old: int) -> int:
+    """`digest` after the level at `price` went from quantity `old` to `new`."""
+    return (digest + WEIGHT[side](price) * (new - old)) & MASK

@@ -1,0 +1,122 @@
+"""Every error Depthcast raises on purpose.
+
+    DepthcastError
+    ├── SettingsError          a setting, option or settings file is wrong (exit status 2)
+    ├── InstrumentsError       an instruments table is wrong or contradicts the deployment (exit status 2)
+    ├── DeploymentMismatch     this process disagrees with what the deployment fixed (exit status 2)
+    ├── CodecError             bytes that do not follow the wire contract
+    ├── PositionError          text that is no stream position
+    ├── RedisUnavailable       Redis cannot be reached, or refuses to work for now
+    ├── Fenced                 another leader, a lost tail or a deleted key: this leadership is over
+    ├── RecoveryError          the state in Redis does not add up: nothing is guessed
+    ├── EmbeddedServerError    no server binary, or it did not start
+    ├── FeedError              a recorded feed file cannot be read as what it claims to be
+    └── ClientError            the WebSocket client or the stream consumer cannot go on
+
+Each carries the values it speaks of as attributes, so that callers need not parse text. Errors of libraries are
+mapped to these where the library is called.
+"""
+
+
+class DepthcastError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class SettingsError(DepthcastError):
+    """A setting is unknown, malformed or out of bounds."""
+
+    def __init__(self, name: str, value: object, remedy: str) -> None:
+        self.name = name
+        self.value = value
+        self.remedy = remedy
+        super().__init__(f"{name}: {value!r} {remedy}")
+
+
+class InstrumentsError(DepthcastError):
+    """An instrument definition is malformed, or differs from the registered one where it may not."""
+
+    def __init__(self, symbol: str, problem: str) -> None:
+        self.symbol = symbol
+        self.problem = problem
+        super().__init__(f"instrument {symbol!r}: {problem}" if symbol else f"instruments: {problem}")
+
+
+class DeploymentMismatch(DepthcastError):
+    """An explicitly set value differs from the one the deployment was created with."""
+
+    def __init__(self, name: str, ours: object, deployed: object) -> None:
+        self.name = name
+        self.ours = ours
+        self.deployed = deployed
+        super().__init__(
+            f"{name} is set to {ours} here, but the deployment was created with {deployed}; "
+            f"remove the setting or use {deployed}"
+        )
+
+
+class CodecError(DepthcastError):
+    """Bytes or values that do not have the contract's shape."""
+
+    def __init__(self, what: str, problem: str) -> None:
+        self.what = what
+        self.problem = problem
+        super().__init__(f"{what}: {problem}")
+
+
+class PositionError(DepthcastError):
+    """Text that is not `<integer>-<integer>`."""
+
+    def __init__(self, text: object) -> None:
+        self.text = text
+        super().__init__(f"{text!r} is not a stream position such as 1767225600000-0")
+
+
+class RedisUnavailable(DepthcastError):
+    """Redis cannot be reached or does not answer as it should; trying again later may help."""
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(f"Redis is unavailable: {problem}")
+
+
+class Fenced(DepthcastError):
+    """A compare-and-append was refused: the stream's last ID is not the one this leader wrote."""
+
+    def __init__(self, partition: int, expected: object, found: object) -> None:
+        self.partition = partition
+        self.expected = expected
+        self.found = found
+        super().__init__(f"partition {partition}: expected the last position {expected}, found {found}")
+
+
+class RecoveryError(DepthcastError):
+    """Snapshot, deltas, checkpoint and input log do not fit together."""
+
+    def __init__(self, partition: int, problem: str) -> None:
+        self.partition = partition
+        self.problem = problem
+        super().__init__(f"partition {partition} cannot be recovered: {problem}")
+
+
+class EmbeddedServerError(DepthcastError):
+    """The embedded server's binary was not found, or it did not come up."""
+
+
+class FeedError(DepthcastError):
+    """A recorded feed file is unreadable, of an unknown format or malformed at a line."""
+
+    def __init__(self, path: object, line: int, problem: str) -> None:
+        self.path = path
+        self.line = line
+        self.problem = problem
+        where = f"{path}, line {line}" if line else f"{path}"
+        super().__init__(f"{where}: {problem}")
+
+
+class ClientError(DepthcastError):
+    """The gateway refused what was asked, or the connection cannot be had."""
+
+    def __init__(self, code: str, message: str, symbol: str | None = None) -> None:
+        self.code = code
+        self.symbol = symbol
+        super().__init__(f"{code}: {message}" + (f" ({symbol})" if symbol else ""))

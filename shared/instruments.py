@@ -1,0 +1,121 @@
+"""Instruments: what is known of a symbol beside its book, as a TOML file and as the Redis hash carries it.
+
+`tick_size` and `lot_size` are decimal text and only passed on: all arithmetic is in integer ticks and lots.
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from shared.errors import InstrumentsError
+from shared.types import Symbol, is_symbol
+
+
+class Feed(StrEnum):
+    """How a symbol's input events address the book: by level, or by order."""
+
+    LEVELS = "levels"
+    ORDERS = "orders"
+
+
+class OnCross(StrEnum):
+    """What happens to an event that would cross the book."""
+
+    REJECT = "reject"
+    EVICT = "evict"
+
+
+class Instrument(NamedTuple):
+    """One tradable symbol; `feed` and `on_cross` never change once it is registered."""
+
+    symbol: Symbol
+    tick_size: str = "1"
+    lot_size: str = "1"
+    feed: Feed = Feed.LEVELS
+    on_cross: OnCross = OnCross.REJECT
+
+
+_DECIMAL: Final = re.compile(r"\d{1,20}(\.\d{1,20})?\Z", re.ASCII)
+_FIELDS: Final = frozenset(Instrument._fields) - {"symbol"}
+
+
+def parse_toml(text: str) -> dict[Symbol, Instrument]:
+    """Read an instruments file: one table per symbol; raises `InstrumentsError` naming the symbol and the remedy."""
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InstrumentsError("", f"not valid TOML: {error}") from error
+    instruments = {}
+    for symbol, table in tables.items():
+        if not isinstance(table, dict):
+            raise InstrumentsError(symbol, f'expected a table such as ["{symbol}"], got {table!r}')
+        unknown = sorted(set(table) - _FIELDS)
+        if unknown:
+            raise InstrumentsError(
+                symbol, f"unknown key {unknown[0]!r}; known are {', '.join(sorted(_FIELDS))}"
+            )
+        instrument = _checked(symbol, table)
+        instruments[instrument.symbol] = instrument
+    return instruments
+
+
+def to_json(instrument: Instrument) -> str:
+    """The value of the instrument in the `instruments` hash."""
+    fields = instrument._asdict()
+    del fields["symbol"]
+    return json.dumps(fields, separators=(",", ":"))
+
+
+def from_json(symbol: str, raw: bytes | str) -> Instrument:
+    """Read a value of the `instruments` hash; unknown keys are ignored; raises `InstrumentsError`."""
+    try:
+        table = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise InstrumentsError(symbol, f"not valid JSON: {error}") from error
+    if not isinstance(table, dict):
+        raise InstrumentsError(symbol, f"expected a JSON object, got {table!r}")
+    return _checked(symbol, table)
+
+
+def check_unchanged(new: Instrument, registered: Instrument) -> None:
+    """Refuse a definition whose `feed` or `on_cross` differs from the registered one."""
+    for name in ("feed", "on_cross"):
+        ours, theirs = getattr(new, name), getattr(registered, name)
+        if ours != theirs:
+            raise InstrumentsError(
+                new.symbol,
+                f"{name} is {ours!s} in the file but was registered as {theirs!s} and never changes; "
+                f"use {theirs!s}, or another symbol",
+            )
+
+
+def _checked(symbol: str, table: Mapping[str, Any]) -> Instrument:
+    if not is_symbol(symbol):
+        raise InstrumentsError(
+            symbol, "a symbol is 1 to 32 of A-Z a-z 0-9 . _ - and begins with a letter or digit"
+        )
+    sizes = {}
+    for name in ("tick_size", "lot_size"):
+        size = table.get(name, "1")
+        if not isinstance(size, str) or not _DECIMAL.match(size) or not size.strip("0."):
+            raise InstrumentsError(
+                symbol, f'{name} is {size!r}; write a positive decimal as text, such as "0.01"'
+            )
+        sizes[name] = size
+    return Instrument(
+        Symbol(symbol),
+        sizes["tick_size"],
+        sizes["lot_size"],
+        Feed(_choice(symbol, table, "feed", Feed, Feed.LEVELS)),
+        OnCross(_choice(symbol, table, "on_cross", OnCross, OnCross.REJECT)),
+    )
+
+
+def _choice(symbol: str, table: Mapping[str, Any], name: str, kind: type[StrEnum], default: StrEnum) -> str:
+    value = table.get(name, default)
+    if value not in list(kind):
+        raise InstrumentsError(symbol, f"{name} is {value!r}; it must be one of {', '.join(kind)}")
+    return str(value)

@@ -1,0 +1,51 @@
+"""Names of the Redis keys (`docs/protocol.md`, section 2)."""
+
+from typing import NamedTuple
+
+
+class DeploymentKeys(NamedTuple):
+    """Keys that belong to the deployment as a whole."""
+
+    prefix: str
+
+    @property
+    def meta(self) -> str:
+        return f"{self.prefix}:meta"
+
+    @property
+    def instruments(self) -> str:
+        return f"{self.prefix}:instruments"
+
+    def partition(self, number: int) -> "PartitionKeys":
+        """The keys of partition `number`."""
+        return PartitionKeys(f"{{{self.prefix}:{number}}}")
+
+
+class PartitionKeys(NamedTuple):
+    """Keys of one partition; `tag` is their common hash tag, so that they share a cluster slot."""
+
+    tag: str
+
+    @property
+    def events(self) -> str:
+        return f"{self.tag}:events"
+
+    @property
+    def deltas(self) -> str:
+        return f"{self.tag}:deltas"
+
+    @property
+    def rejects(self) -> str:
+        return f"{self.tag}:rejects"
+
+    @property
+    def leader(self) -> str:
+        return f"{self.tag}:leader"
+
+    def snapshots(self, symbol: str) -> str:
+        """Stream of full-book snapshots of `symbol`."""
+        return f"{self.tag}:snapshots:{symbol}"
+
+    def checkpoint(self, symbol: str) -> str:
+        """The ingestor's private recovery state of `symbol`."""
+        return f"{self.tag}:checkpoint:{symbol}"

@@ -1,0 +1,50 @@
+"""Positions: places in a stream, ordered as Redis orders stream IDs."""
+
+import re
+from typing import Final, NamedTuple
+
+from shared.errors import PositionError
+
+_TEXT: Final = re.compile(r"(\d{1,20})-(\d{1,20})\Z", re.ASCII)
+_MAX_PART: Final = 2**64 - 1
+
+
+class Position(NamedTuple):
+    """A stream ID. In a `deltas` stream: (epoch in ms, number of the entry in the epoch)."""
+
+    epoch: int
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.n}"
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> "Position":
+        """Read `<epoch>-<n>`; raises `PositionError` for anything else."""
+        if isinstance(text, bytes):
+            text = text.decode("ascii", "replace")
+        match = _TEXT.match(text) if isinstance(text, str) else None
+        if match is None:
+            raise PositionError(text)
+        epoch, n = int(match[1]), int(match[2])
+        if epoch > _MAX_PART or n > _MAX_PART:
+            raise PositionError(text)
+        return cls(epoch, n)
+
+    def next(self) -> "Position":
+        """The position that follows within the same epoch."""
+        return Position(self.epoch, self.n + 1)
+
+
+ZERO: Final = Position(0, 0)
+"""Before everything: the position of an empty stream."""
+
+
+def follows(position: Position, previous: Position, prev_named: Position | None) -> bool:
+    """Whether the entry at `position` is the one right after `previous` (no hole between them).
+
+    Within an epoch n goes up by one; the first entry of an epoch (n = 0) names the position it continues from.
+    """
+    if position.n == 0:
+        return prev_named == previous
+    return position.epoch == previous.epoch and position.n == previous.n + 1

@@ -1,0 +1,170 @@
+"""How a reader of one partition starts, goes on, and starts again (`docs/protocol.md`, section 2.4).
+
+`PartitionReader` is the state machine that the gateway and the stream consumer share. It is handed snapshots and
+entries and says what changed; it decides continuity of positions and of seqs, and keeps what is shown until something
+at least as new has been rebuilt, so that nothing goes back before a viewer's eyes. It does no input or output: its
+driver is `shared.runtime.follow`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from shared.codec import INFO_FIELD, decode_delta, decode_info
+from shared.errors import CodecError, PositionError
+from shared.position import Position, follows
+from shared.replica import NO_CHANGES, Changes, Outcome, Replica
+from shared.types import Delta, EntryInfo, Snapshot
+
+Loaded = Mapping[str, tuple[Position, Snapshot] | None]
+"""Newest snapshot of each symbol asked for, None where there is none."""
+
+
+class Update(NamedTuple):
+    """What a reader's owner is told of one symbol.
+
+    `delta` None: the replica was replaced as a whole (first load or resync) and `changes` is empty.
+    """
+
+    symbol: str
+    replica: Replica
+    delta: Delta | None
+    changes: Changes
+
+
+class Entry(NamedTuple):
+    """One `deltas` entry as read; `info` None marks a load of snapshots, which stands in no stream."""
+
+    position: Position
+    info: EntryInfo | None
+    updates: list[Update]
+
+
+class PartitionReader:
+    """Replicas of one partition's symbols, as far as `wants` says yes.
+
+    - `position`: the last entry read; None before the first load.
+    - `shown`: replicas that may be shown, each at its last good state.
+    - `missing`: symbol → why it needs a fresh snapshot; what is shown of it is stale until then.
+    - `lost`: why the whole partition must be loaded again, None while the stream is continuous.
+
+    The owner loads whenever `lost` or `missing` say so, and reads entries otherwise.
+    """
+
+    def __init__(self, wants: Callable[[str], bool]) -> None:
+        self.wants = wants
+        self.position: Position | None = None
+        self.shown: dict[str, Replica] = {}
+        self.rebuilding: dict[str, Replica] = {}
+        self.missing: dict[str, str] = {}
+        self.lost: str | None = "not loaded yet"
+
+    def current(self, symbol: str) -> bool:
+        """Whether what is shown of `symbol` is up to the last entry read."""
+        return (
+            self.lost is None
+            and symbol in self.shown
+            and symbol not in self.missing
+            and symbol not in self.rebuilding
+        )
+
+    def want(self, symbol: str) -> None:
+        """Begin to follow `symbol`: it is loaded next, unless it is followed already."""
+        if symbol not in self.shown and symbol not in self.rebuilding:
+            self.missing.setdefault(symbol, "not loaded yet")
+
+    def forget(self, symbol: str) -> None:
+        """Stop following `symbol`."""
+        self.shown.pop(symbol, None)
+        self.rebuilding.pop(symbol, None)
+        self.missing.pop(symbol, None)
+
+    def lose(self, reason: str) -> None:
+        """The stream cannot be continued from `position`: everything is to be loaded again."""
+        self.lost = reason
+
+    def load(self, tail: Position, snapshots: Loaded) -> list[Update]:
+        """Take snapshots: of every wanted symbol when `lost`, of the missing ones otherwise.
+
+        `tail` is the last position of the stream, read *before* the snapshots: a symbol without a snapshot is then
+        born after it, or shows as a gap and is asked for again.
+        """
+        positions = [found[0] for found in snapshots.values() if found is not None]
+        if self.lost is not None or self.position is None:
+            self.position = min(positions, default=tail)
+            self.rebuilding.clear()
+            self.missing.clear()
+        else:
+            self.position = min([self.position, *positions])
+        self.lost = None
+        updates = []
+        for symbol, found in snapshots.items():
+            self.missing.pop(symbol, None)
+            self.rebuilding[symbol] = Replica(found[1] if found else None)
+            if found:
+                updates += self._promote(symbol)
+        return updates
+
+    def read(self, position: Position, fields: Sequence[tuple[bytes, bytes]]) -> Entry | None:
+        """Take the next entry of the stream; None if it does not continue what was read (`lost` says why)."""
+        try:
+            info = decode_info(_info_field(fields))
+            named = Position.parse(info.prev) if info.prev is not None else None
+        except (CodecError, PositionError) as error:
+            self.lose(f"entry {position}: {error}")
+            return None
+        assert self.position is not None, "load before read"
+        if not follows(position, self.position, named):
+            self.lose(f"a hole between {self.position} and {position}")
+            return None
+        updates: list[Update] = []
+        for name, raw in fields:
+            if not name.startswith(b"_"):
+                updates += self._read_symbol(name.decode("utf-8", "replace"), raw)
+        self.position = position
+        return Entry(position, info, updates)
+
+    def check_tail(self, last: Position) -> None:
+        """Nothing arrived for a while and `last` is the stream's last ID: behind our position means Redis lost data."""
+        if self.position is not None and last < self.position:
+            self.lose(f"the stream ends at {last}, behind our position {self.position}")
+
+    def _read_symbol(self, symbol: str, raw: bytes) -> Iterable[Update]:
+        if symbol in self.missing or not self.wants(symbol):
+            return ()
+        try:
+            delta = decode_delta(raw)
+        except CodecError as error:
+            return self._fail(symbol, str(error))
+        replica = self.rebuilding.get(symbol) or self.shown.get(symbol)
+        if replica is None:
+            replica = self.rebuilding[symbol] = Replica()
+        outcome, changes = replica.apply(delta)
+        if outcome is Outcome.ALREADY:
+            return ()
+        if outcome is not Outcome.APPLIED:
+            return self._fail(
+                symbol, f"{outcome.value} at seq {replica.seq}, delta {delta.prev_seq} to {delta.seq}"
+            )
+        if symbol in self.rebuilding:
+            return self._promote(symbol)
+        return (Update(symbol, replica, delta, changes),)
+
+    def _promote(self, symbol: str) -> list[Update]:
+        """Show the rebuilt replica once it has reached what was shown."""
+        rebuilt, shown = self.rebuilding[symbol], self.shown.get(symbol)
+        if shown is not None and rebuilt.seq < shown.seq:
+            return []
+        self.shown[symbol] = self.rebuilding.pop(symbol)
+        return [Update(symbol, rebuilt, None, NO_CHANGES)]
+
+    def _fail(self, symbol: str, reason: str) -> Iterable[Update]:
+        self.rebuilding.pop(symbol, None)
+        self.missing[symbol] = reason
+        return ()
+
+
+def _info_field(fields: Sequence[tuple[bytes, bytes]]) -> bytes:
+    for name, raw in fields:
+        if name == INFO_FIELD:
+            return raw
+    raise CodecError("entry", "has no field _")

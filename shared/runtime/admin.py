@@ -1,0 +1,53 @@
+"""The admin address of a process: `/metrics` (Prometheus), `/healthz`, `/readyz`."""
+
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
+
+from shared.errors import SettingsError
+
+Readiness = Callable[[], tuple[bool, dict[str, Any]]]
+"""Whether the process is ready, and what to say about it."""
+
+
+def admin_routes(registry: CollectorRegistry, readiness: Readiness) -> list[web.RouteDef]:
+    """Handlers of the three endpoints."""
+
+    async def metrics(_request: web.Request) -> web.Response:
+        return web.Response(
+            body=generate_latest(registry), headers={"Content-Type": "text/plain; version=0.0.4"}
+        )
+
+    return [web.get("/metrics", metrics), *health_routes(readiness)]
+
+
+def health_routes(readiness: Readiness) -> list[web.RouteDef]:
+    """`/healthz`: 200 while the process is up. `/readyz`: 200 or 503 with a JSON body."""
+
+    async def healthz(_request: web.Request) -> web.Response:
+        return web.json_response({"status": "up"})
+
+    async def readyz(_request: web.Request) -> web.Response:
+        ready, body = readiness()
+        return web.json_response({"ready": ready, **body}, status=200 if ready else 503)
+
+    return [web.get("/healthz", healthz), web.get("/readyz", readyz)]
+
+
+async def serve_admin(
+    host: str, port: int, registry: CollectorRegistry, readiness: Readiness
+) -> tuple[web.AppRunner, int]:
+    """Serve until the runner is cleaned up; returns it and the port (0 takes a free one). Raises `SettingsError`."""
+    app = web.Application()
+    app.add_routes(admin_routes(registry, readiness))
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise SettingsError("DEPTHCAST_ADMIN_PORT", port, f"cannot be served on: {error}") from error
+    return runner, runner.addresses[0][1]

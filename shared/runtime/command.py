@@ -1,0 +1,81 @@
+"""Command-line plumbing common to the processes: options made from settings, signals, exit statuses.
+
+Exit status: 0 clean, 2 bad settings, 1 anything else.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+from shared.errors import DeploymentMismatch, DepthcastError, InstrumentsError, SettingsError
+from shared.runtime import logs
+from shared.settings import Settings, described
+
+logger = logging.getLogger(__name__)
+
+Service = Callable[[asyncio.Event], Awaitable[None]]
+"""A process's main coroutine function: runs until the event it is given is set, then ends cleanly."""
+
+BAD_SETTINGS = (SettingsError, InstrumentsError, DeploymentMismatch)
+
+
+def settings_options(kind: type[Settings]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorate a click command with an option for each setting of `kind`; it receives `settings`, an instance."""
+    names = [name for name, _ in described(kind)]
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def with_settings(**options: Any) -> Any:
+            given = {name: options.pop(name) for name in names}
+            try:
+                settings = kind.load(os.environ, given)
+            except SettingsError as error:
+                raise click.UsageError(str(error)) from error
+            return function(settings=settings, **options)
+
+        for name, text in reversed(list(described(kind))):
+            with_settings = click.option(f"--{name.replace('_', '-')}", name, metavar="VALUE", help=text)(
+                with_settings
+            )
+        return with_settings
+
+    return decorate
+
+
+def run_service(main: Service, settings: Settings) -> None:
+    """Run `main` until it returns or SIGTERM or SIGINT asks it to end; exits the process with the right status."""
+    logs.configure(settings.log_level)
+    try:
+        _runner()(_until_signalled(main))
+    except BAD_SETTINGS as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    except DepthcastError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
+    except Exception:
+        logger.exception("ended by an unexpected error")
+        sys.exit(1)
+
+
+async def _until_signalled(main: Service) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await main(stop)
+
+
+def _runner() -> Callable[..., None]:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run
+    return uvloop.run

@@ -1,0 +1,116 @@
+"""Drives a `PartitionReader` from Redis: loads snapshots, reads the stream, waits, notices silence, starts again.
+
+Used by the gateway and by the stream consumer. It never gives up: when Redis is away it says so, waits and comes back.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Collection
+from typing import Final
+
+from redis.asyncio import Redis
+
+from shared.errors import CodecError, RedisUnavailable
+from shared.keys import PartitionKeys
+from shared.reader import Entry, PartitionReader
+from shared.runtime.redis import BLOCK_MS, last_position, newest_snapshots, read_stream
+
+logger = logging.getLogger(__name__)
+
+READ_COUNT: Final = 200
+BACKOFF_FIRST_S: Final = 0.05
+BACKOFF_MOST_S: Final = 2.0
+
+
+class Follower:
+    """Follows one partition's `deltas`.
+
+    `symbols` gives the symbols wanted now (it may change between calls). Counters: `resyncs` (loads after the first),
+    `reads`, `troubles` (times Redis was unavailable).
+    """
+
+    def __init__(
+        self,
+        client: Redis,
+        keys: PartitionKeys,
+        reader: PartitionReader,
+        symbols: Callable[[], Collection[str]],
+    ) -> None:
+        self.client = client
+        self.keys = keys
+        self.reader = reader
+        self.symbols = symbols
+        self.resyncs = 0
+        self.reads = 0
+        self.troubles = 0
+        self._backoff_s = BACKOFF_FIRST_S
+        self._loaded_once = False
+
+    async def batches(self) -> AsyncIterator[list[Entry]]:
+        """What was read, a list of entries at a time; an empty list when nothing came for a while, or trouble began.
+
+        Pull-driven: nothing is read while the caller works on a batch.
+        """
+        while True:
+            try:
+                batch = await self._next()
+            except RedisUnavailable as error:
+                self.troubles += 1
+                logger.warning(
+                    "reading waits for Redis", extra={"key": self.keys.deltas, "problem": error.problem}
+                )
+                yield []
+                await self._pause()
+                continue
+            yield batch
+
+    async def _next(self) -> list[Entry]:
+        if self.reader.lost is not None or self.reader.missing:
+            return await self._load()
+        return await self._read()
+
+    async def _load(self) -> list[Entry]:
+        reader = self.reader
+        wanted = list(self.symbols() if reader.lost is not None else reader.missing)
+        if self._loaded_once:
+            self.resyncs += reader.lost is not None or any(
+                why != "not loaded yet" for why in reader.missing.values()
+            )
+            logger.info(
+                "loading snapshots", extra={"key": self.keys.deltas, "reason": reader.lost or reader.missing}
+            )
+            await self._pause()
+        tail = await last_position(self.client, self.keys.deltas)
+        try:
+            found = await newest_snapshots(self.client, [self.keys.snapshots(symbol) for symbol in wanted])
+        except CodecError as error:
+            raise RedisUnavailable(f"a snapshot cannot be read: {error}") from error
+        updates = reader.load(tail, dict(zip(wanted, found, strict=True)))
+        self._loaded_once = True
+        assert reader.position is not None
+        return [Entry(reader.position, None, updates)]
+
+    async def _read(self) -> list[Entry]:
+        reader = self.reader
+        assert reader.position is not None
+        raw = await read_stream(
+            self.client, self.keys.deltas, reader.position, count=READ_COUNT, block_ms=BLOCK_MS
+        )
+        self.reads += 1
+        if not raw:
+            reader.check_tail(await last_position(self.client, self.keys.deltas))
+            return []
+        batch = []
+        for position, fields in raw:
+            entry = reader.read(position, fields)
+            if entry is None:
+                break
+            batch.append(entry)
+        if batch and not reader.missing and reader.lost is None:
+            self._backoff_s = BACKOFF_FIRST_S
+        return batch
+
+    async def _pause(self) -> None:
+        """Wait before trying again, longer each time until a read succeeds."""
+        await asyncio.sleep(self._backoff_s)
+        self._backoff_s = min(self._backoff_s * 2, BACKOFF_MOST_S)

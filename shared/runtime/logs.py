@@ -1,0 +1,40 @@
+"""Logs go to standard error: readable lines on a terminal, one JSON object a line anywhere else."""
+
+import logging
+import sys
+from typing import Final
+
+from pythonjsonlogger.json import JsonFormatter
+
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class TerminalFormatter(logging.Formatter):
+    """`12:00:01 info  reader: text  key=value`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        extras = " ".join(f"{name}={value}" for name, value in vars(record).items() if name not in _STANDARD)
+        time = self.formatTime(record, "%H:%M:%S")
+        text = f"{time} {record.levelname.lower():<7} {record.name.split('.')[0]}: {record.getMessage()}"
+        if extras:
+            text += f"  {extras}"
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        return text
+
+
+def configure(level: str) -> None:
+    """Set up the root logger once, for a process of ours."""
+    handler = logging.StreamHandler(sys.stderr)
+    if sys.stderr.isatty():
+        handler.setFormatter(TerminalFormatter())
+    else:
+        handler.setFormatter(
+            JsonFormatter(
+                "{levelname}{name}{message}",
+                style="{",
+                timestamp="time",
+                rename_fields={"levelname": "level", "name": "logger"},
+            )
+        )
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -1,0 +1,141 @@
+"""Redis access: clients with sane limits, raw replies of stream commands, library errors mapped to ours.
+
+Defaults of the library that hurt here are replaced: no hidden retries (a retried publish must be our decision), RESP2
+(faster for streams), and raw stream replies (a dict would lose repeated fields).
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, cast
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from shared.codec import SNAPSHOT_FIELD, decode_snapshot
+from shared.errors import CodecError, RedisUnavailable
+from shared.position import ZERO, Position
+from shared.types import Snapshot
+
+BLOCK_MS: Final = 1500
+"""How long a blocking read waits; well below the socket's time-out."""
+
+SOCKET_TIMEOUT_S: Final = 4.0
+
+RawEntry = tuple[Position, list[tuple[bytes, bytes]]]
+"""A stream entry: its ID and its fields in order, repeated ones included."""
+
+
+def connect(url: str, *, connections_max: int = 4, timeout_s: float = SOCKET_TIMEOUT_S) -> Redis:
+    """A client of its own for one task. Nothing connects before the first command."""
+    client: Redis = Redis.from_url(
+        url,
+        protocol=2,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        socket_keepalive=True,
+        retry=Retry(NoBackoff(), 0),
+        max_connections=connections_max,
+    )
+    for command in ("XREAD", "XRANGE", "XREVRANGE"):
+        client.set_response_callback(command, cast("Any", _raw))
+    return client
+
+
+async def execute(client: Redis, *command: str | bytes | float) -> Any:
+    """One command, its reply as the library gives it; errors are mapped as by `mapped`."""
+    async with mapped():
+        return await cast("Any", client).execute_command(*command)
+
+
+async def read_hash(client: Redis, key: str) -> dict[bytes, bytes]:
+    """All fields of a hash, empty when there is none."""
+    async with mapped():
+        return cast("dict[bytes, bytes]", await cast("Any", client).hgetall(key))
+
+
+@asynccontextmanager
+async def mapped() -> AsyncIterator[None]:
+    """Map what the library raises when Redis is away, or refuses for now, to `RedisUnavailable`.
+
+    Other replies of error (`ResponseError`) are the caller's to understand and pass through.
+    """
+    try:
+        yield
+    except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+        raise RedisUnavailable(str(error) or type(error).__name__) from error
+    except ResponseError as error:
+        if str(error).startswith(
+            ("LOADING", "BUSY", "MASTERDOWN", "READONLY", "OOM", "MISCONF", "CLUSTERDOWN")
+        ):
+            raise RedisUnavailable(str(error)) from error
+        raise
+    except RedisError as error:
+        raise RedisUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+async def read_stream(
+    client: Redis, key: str, after: Position, *, count: int, block_ms: int | None = None
+) -> list[RawEntry]:
+    """Up to `count` entries after `after`; waits up to `block_ms` for the first, None = not at all."""
+    block: Sequence[str | int] = () if block_ms is None else ("BLOCK", block_ms)
+    reply = await execute(client, "XREAD", "COUNT", count, *block, "STREAMS", key, str(after))
+    return entries(reply[0][1]) if reply else []
+
+
+async def last_entry(client: Redis, key: str) -> RawEntry | None:
+    """The newest entry of a stream, None when it is empty or absent."""
+    reply = await execute(client, "XREVRANGE", key, "+", "-", "COUNT", 1)
+    return entries(reply)[0] if reply else None
+
+
+async def last_position(client: Redis, key: str) -> Position:
+    """The last ID ever generated in a stream, `0-0` when it does not exist."""
+    try:
+        # Sent as two words: the library would parse the stream's first and last entries, which we do not need.
+        flat = await execute(client, "XINFO", "STREAM", key)
+    except ResponseError as error:
+        if "no such key" in str(error).lower():
+            return ZERO
+        raise
+    return Position.parse(dict(zip(flat[::2], flat[1::2], strict=True))[b"last-generated-id"])
+
+
+async def newest_snapshot(client: Redis, key: str) -> tuple[Position, Snapshot] | None:
+    """The newest snapshot in a snapshots stream; raises `CodecError` if it is malformed."""
+    found = await last_entry(client, key)
+    return _snapshot(found) if found else None
+
+
+async def newest_snapshots(client: Redis, keys: Sequence[str]) -> list[tuple[Position, Snapshot] | None]:
+    """The newest snapshot of each key, in one round trip for each few hundred."""
+    found: list[tuple[Position, Snapshot] | None] = []
+    for start in range(0, len(keys), 200):
+        async with mapped(), client.pipeline(transaction=False) as pipeline:
+            for key in keys[start : start + 200]:
+                pipeline.execute_command("XREVRANGE", key, "+", "-", "COUNT", 1)
+            replies = await pipeline.execute()
+        found += [_snapshot(entries(reply)[0]) if reply else None for reply in replies]
+    return found
+
+
+def entries(reply: Sequence[Any]) -> list[RawEntry]:
+    """Parse the raw entries of a stream reply."""
+    return [
+        (Position.parse(name), list(zip(flat[::2], flat[1::2], strict=True))) for name, flat in reply if flat
+    ]
+
+
+def _snapshot(entry: RawEntry) -> tuple[Position, Snapshot]:
+    position, fields = entry
+    for name, raw in fields:
+        if name == SNAPSHOT_FIELD:
+            return position, decode_snapshot(raw)
+    raise CodecError("snapshot", f"entry {position} has no field s")
+
+
+def _raw(reply: Any, **_options: Any) -> Any:
+    return reply

@@ -1,0 +1,244 @@
+"""Settings: one frozen, typed dataclass per process, read once at start from options and the environment.
+
+Each field carries its unit, bounds and meaning; `--help`, the checks and `docs` all come from there. Precedence:
+option, then `DEPTHCAST_<NAME>`, then the default. Unknown `DEPTHCAST_` variables are refused: a misspelt setting
+that is silently ignored is worse than a process that does not start.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from types import NoneType
+from typing import Any, Final, Self, get_args, get_type_hints
+
+from shared.errors import SettingsError
+
+VARIABLE_PREFIX: Final = "DEPTHCAST_"
+NOT_SETTINGS: Final = frozenset({"DEPTHCAST_TEST_REDIS_URL", "DEPTHCAST_WORKER"})
+"""Variables with the prefix that are no settings: the test suite's, and the supervisor's mark on its workers."""
+
+
+def setting(
+    default: Any,
+    meaning: str,
+    *,
+    unit: str = "",
+    least: float | None = None,
+    most: float | None = None,
+) -> Any:
+    """A dataclass field for one setting; `least` and `most` bound numbers, both included."""
+    return field(default=default, metadata={"meaning": meaning, "unit": unit, "least": least, "most": most})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every process of a deployment takes."""
+
+    redis_url: str = setting(
+        "redis://127.0.0.1:6379/0", "Redis >= 7.0 or Valkey >= 7.2; rediss:// for TLS, unix:// for a socket"
+    )
+    prefix: str = setting("depthcast", "key prefix: one per deployment")
+    partitions: int | None = setting(
+        None, "number of partitions, fixed for a deployment; 1 for a new one", least=1, most=4096
+    )
+    admin_host: str = setting("127.0.0.1", "address for metrics and health")
+    admin_port: int | None = setting(None, "port for metrics and health; off when unset", least=0, most=65535)
+    log_level: str = setting("info", "debug, info, warning or error")
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            _check(item, getattr(self, item.name))
+        if self.log_level not in ("debug", "info", "warning", "error"):
+            raise SettingsError(
+                variable("log_level"), self.log_level, "must be debug, info, warning or error"
+            )
+        if not self.prefix or any(character in self.prefix for character in "{} \t\n"):
+            raise SettingsError(
+                variable("prefix"), self.prefix, "must be non-empty, without braces or blanks"
+            )
+        if not self.redis_url.startswith(("redis://", "rediss://", "unix://")):
+            raise SettingsError(
+                variable("redis_url"), self.redis_url, "must begin with redis://, rediss:// or unix://"
+            )
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str], options: Mapping[str, str | None] | None = None) -> Self:
+        """Settings from text: `options` by field name win over `environment`; raises `SettingsError`."""
+        for name in environment:
+            if (
+                name.startswith(VARIABLE_PREFIX)
+                and name not in NOT_SETTINGS
+                and name not in known_variables()
+            ):
+                raise SettingsError(
+                    name, environment[name], "is set, but no setting has that name; see --help"
+                )
+        given = {
+            item.name: text
+            for item in fields(cls)
+            if (text := (options or {}).get(item.name)) is not None
+            or (text := environment.get(variable(item.name))) not in (None, "")
+        }
+        types = get_type_hints(cls)
+        return cls(**{name: _convert(name, text, types[name]) for name, text in given.items()})
+
+
+@dataclass(frozen=True)
+class IngestorSettings(Settings):
+    """Settings of `depthcast ingestor`."""
+
+    instruments: str | None = setting(None, "TOML file of instruments to register at start")
+    interval_ms: int = setting(
+        50, "broadcast interval; 0 = one broadcast for each input entry", unit="ms", least=0, most=60_000
+    )
+    snapshot_interval_ms: int = setting(
+        5000, "time between a symbol's snapshots and checkpoints", unit="ms", least=50, most=3_600_000
+    )
+    retention_s: float = setting(30.0, "least history kept in deltas", unit="s", least=0, most=86_400)
+    lease_ms: int = setting(2000, "leader lease", unit="ms", least=100, most=60_000)
+    rejects_max: int = setting(
+        10_000, "entries kept in each partition's rejects stream, approximately", least=1, most=10_000_000
+    )
+    input_batch: int = setting(500, "input entries read at once", least=1, most=100_000)
+    pending_rejects_max: int = setting(
+        10_000, "rejects waiting to be published before reading of input pauses", least=1, most=1_000_000
+    )
+
+
+@dataclass(frozen=True)
+class GatewaySettings(Settings):
+    """Settings of `depthcast gateway`."""
+
+    host: str = setting("127.0.0.1", "address to serve on")
+    port: int = setting(8080, "port to serve on; 0 takes a free one", least=0, most=65535)
+    workers: int = setting(1, "gateway processes sharing the port", least=1, most=256)
+    heartbeat_ms: int = setting(
+        5000,
+        "a client that was sent nothing for so long gets a heartbeat",
+        unit="ms",
+        least=100,
+        most=600_000,
+    )
+    stale_ms: int = setting(
+        5000, "no broadcast for so long: the books are reported stale", unit="ms", least=100, most=600_000
+    )
+    stall_timeout: float = setting(
+        30.0,
+        "a client that reads nothing at all for so long is closed with 4410",
+        unit="s",
+        least=0.1,
+        most=86_400,
+    )
+    close_linger: float = setting(
+        30.0,
+        "a closed client has so long to read what was already sent to it",
+        unit="s",
+        least=0,
+        most=86_400,
+    )
+    subscribe_timeout: float = setting(
+        30.0,
+        "a client without a subscription for so long is closed with 4408",
+        unit="s",
+        least=0.1,
+        most=86_400,
+    )
+    connections_max: int = setting(
+        20_000, "WebSocket connections per worker; more are closed with 1013", least=1, most=1_000_000
+    )
+    subscriptions_max: int = setting(5_000, "subscriptions per connection", least=1, most=1_000_000)
+    wildcard: bool = setting(True, 'whether clients may subscribe to ["*"]')
+    interval_max_ms: int = setting(
+        60_000, "a subscription's interval_ms is clamped to this", unit="ms", least=1, most=3_600_000
+    )
+    full_depth_max: int = setting(
+        20_000, "levels a side up to which depth 0 is served", unit="levels", least=1, most=10_000_000
+    )
+    message_bytes_max: int = setting(
+        1_048_576,
+        "longest message taken from a client; longer closes with 1009",
+        unit="B",
+        least=128,
+        most=2**26,
+    )
+    write_buffer_bytes: int = setting(
+        8_192,
+        "bytes a client may leave unread in the gateway before its updates conflate",
+        unit="B",
+        least=1024,
+        most=2**26,
+    )
+    send_buffer_bytes: int = setting(
+        16_384, "kernel send buffer per client", unit="B", least=2048, most=2**26
+    )
+    history_deltas: int = setting(
+        256, "view deltas remembered per channel, for slow and resuming clients", least=1, most=1_000_000
+    )
+    channel_linger: float = setting(
+        60.0,
+        "a channel nobody subscribes to is kept so long, for clients that resume",
+        unit="s",
+        least=0,
+        most=86_400,
+    )
+    drain_timeout: float = setting(
+        5.0, "on SIGTERM, clients have so long to take their close frame", unit="s", least=0, most=9
+    )
+    cors_origin: str = setting(
+        "", "Access-Control-Allow-Origin of the HTTP endpoints, such as * ; none when empty"
+    )
+
+
+def variable(name: str) -> str:
+    """Environment variable of the setting `name`."""
+    return VARIABLE_PREFIX + name.upper()
+
+
+def known_variables() -> frozenset[str]:
+    """Environment variables of every setting of every process."""
+    return frozenset(
+        variable(item.name) for kind in (IngestorSettings, GatewaySettings) for item in fields(kind)
+    )
+
+
+def describe(item: "Field[Any]") -> str:
+    """Help text of one setting: meaning, unit, bounds, default, variable."""
+    meta = item.metadata
+    parts = []
+    if meta["unit"]:
+        parts.append(f"unit {meta['unit']}")
+    if meta["least"] is not None:
+        parts.append(f"{meta['least']} to {meta['most']}")
+    default = "unset" if item.default in (None, "", MISSING) else item.default
+    parts += [f"default {default}", variable(item.name)]
+    return f"{meta['meaning']} [{'; '.join(parts)}]"
+
+
+def described(kind: type[Settings]) -> Iterator[tuple[str, str]]:
+    """(name, help text) of each setting of a process, in order."""
+    for item in fields(kind):
+        yield item.name, describe(item)
+
+
+def _convert(name: str, text: str, kind: Any) -> Any:
+    options = [option for option in get_args(kind) or (kind,) if option is not NoneType]
+    wanted = options[0]
+    if wanted is bool:
+        if text.lower() in ("1", "true", "yes", "on"):
+            return True
+        if text.lower() in ("0", "false", "no", "off"):
+            return False
+        raise SettingsError(variable(name), text, "must be true or false")
+    try:
+        return wanted(text)
+    except ValueError:
+        word = "an integer" if wanted is int else "a number"
+        raise SettingsError(variable(name), text, f"must be {word}") from None
+
+
+def _check(item: "Field[Any]", value: Any) -> None:
+    least, most = item.metadata["least"], item.metadata["most"]
+    if value is None or least is None:
+        return
+    if not least <= value <= most:
+        unit = f" {item.metadata['unit']}" if item.metadata["unit"] else ""
+        raise SettingsError(variable(item.name), value, f"must be from {least} to {most}{unit}")

@@ -1,0 +1,1 @@
+"""Tests of Depthcast; each folder is one kind of proof."""

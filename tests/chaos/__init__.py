@@ -1,0 +1,1 @@
+"""Tests that kill, stall and partition parts of a running system."""

@@ -1,0 +1,64 @@
+"""Fixtures for all tests: Redis servers, key prefixes, recorded data.
+
+Most tests share one server and keep apart by key prefix; those that restart, flush or fill a server take their own.
+"""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+import redis
+
+from depthcast.runtime.embedded import EmbeddedServer
+from depthcast.runtime.server import open_server
+
+RECORDED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+# A shared machine can stall any single example; pytest's own timeout catches real hangs.
+hypothesis.settings.register_profile("depthcast", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("depthcast")
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[str]:
+    """The URL of the server the tests share: DEPTHCAST_TEST_REDIS_URL, else an embedded one."""
+    with open_server(os.environ.get("DEPTHCAST_TEST_REDIS_URL")) as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(redis_server: str) -> str:
+    """The URL of the shared server; use it together with `prefix`, and never flush it."""
+    return redis_server
+
+
+@pytest.fixture
+def prefix(redis_server: str) -> Iterator[str]:
+    """A key prefix of this test's own; every key that starts with it is deleted afterwards."""
+    name = f"test-{uuid.uuid4().hex}"
+    yield name
+    with redis.Redis.from_url(redis_server, protocol=2) as client:
+        keys = [
+            *client.scan_iter(match=f"{name}*", count=1000),
+            *client.scan_iter(match=f"{{{name}*", count=1000),
+        ]
+        if keys:
+            client.unlink(*keys)
+
+
+@pytest.fixture
+def fresh_server() -> Iterator[EmbeddedServer]:
+    """A running, empty server of this test's own, to be restarted, killed, filled or flushed."""
+    with EmbeddedServer() as server:
+        yield server
+
+
+@pytest.fixture
+def recorded_data() -> Path:
+    """The folder of recorded market data beside the checkout; skips where it is missing."""
+    if not RECORDED_DATA.is_dir():
+        pytest.skip("no recorded market data: the folder ../shared/data is not beside this checkout")
+    return RECORDED_DATA

@@ -1,0 +1,31 @@
+"""The helpers that wait, and say what they waited for."""
+
+import pytest
+
+from tests.waiting import eventually, eventually_sync
+
+
+async def test_returns_the_first_true_value() -> None:
+    values = iter([0, None, 3, 4])
+    assert await eventually(lambda: next(values)) == 3
+
+
+async def test_awaits_a_coroutine_condition() -> None:
+    values = iter([False, True])
+
+    async def condition() -> bool:
+        return next(values)
+
+    assert await eventually(condition) is True
+
+
+async def test_says_what_was_late() -> None:
+    with pytest.raises(AssertionError, match=r"the book fills: not so within 0 s; the last value was 0"):
+        await eventually(lambda: 0, timeout_s=0, message="the book fills")
+
+
+def test_waits_without_an_event_loop() -> None:
+    values = iter(["", "there"])
+    assert eventually_sync(lambda: next(values)) == "there"
+    with pytest.raises(AssertionError, match="the last value was None"):
+        eventually_sync(lambda: None, timeout_s=0)
