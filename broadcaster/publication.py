@@ -19,7 +19,10 @@ Fields = list[tuple[bytes, bytes]]
 
 
 class Attachment(NamedTuple):
-    """A snapshot (`at` is its stream ID) or a checkpoint (`at` is None: a plain string key) to write beside entries."""
+    """A snapshot (`at` is its stream ID) or a checkpoint (`at` is None: a plain string key) to write beside entries.
+
+    A checkpoint's bytes name its position before any other digit, so that an older one never replaces a newer one.
+    """
 
     key: str
     value: bytes

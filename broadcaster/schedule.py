@@ -23,7 +23,12 @@ class Pacer:
 
     def due(self, dirty: bool) -> float:
         """When the next entry is to be written: one interval after the last broadcast, or at the next heartbeat."""
-        return self._broadcast + self.interval_s if dirty else self._entry + HEARTBEAT_S
+        heartbeat = self._entry + HEARTBEAT_S
+        return min(self._broadcast + self.interval_s, heartbeat) if dirty else heartbeat
+
+    def may_broadcast(self, now: float) -> bool:
+        """Whether changes may go out at `now`; a longer interval has heartbeats in it, and they wait for its end."""
+        return now >= self._broadcast + self.interval_s
 
     def wrote(self, now: float, *, dirty: bool) -> None:
         """An entry was written for an interval that closed at `now`; heartbeats (not dirty) delay no broadcast."""
@@ -60,7 +65,7 @@ class SnapshotRota:
 
     def due(self, now: float) -> list[str]:
         """Symbols to take now."""
-        idle = now - max(UNCHANGED_SNAPSHOT_S, self.interval_s)
+        idle = now - UNCHANGED_SNAPSHOT_S
         busy = now - self.interval_s
         return [
             symbol

@@ -1,7 +1,7 @@
 """The recovery state of one orders-feed symbol as the ingestor keeps it for itself in Redis.
 
-A msgpack array `[format, position, src, seq, bid_ids, bids, ask_ids, asks]`: where in `deltas` and in `events` it
-stands, then every order, (price, quantity) at the same place as its id. Private: only ingestors read it.
+A msgpack array `[format, position, src, bid_ids, bids, ask_ids, asks]`: where in `deltas` and in `events` it stands,
+then every order, (price, quantity) at the same place as its id. Private: only ingestors and their scripts read it.
 """
 
 from typing import Any, Final, NamedTuple
@@ -12,23 +12,20 @@ from shared.errors import CodecError, PositionError
 from shared.position import Position
 
 FORMAT: Final = 1
-_ITEMS: Final = 8
+_ITEMS: Final = 7
 
 
 class Checkpoint(NamedTuple):
-    """All orders of a symbol after the input up to `src`, which was published at `position` as state `seq`."""
+    """All orders of a symbol after the input up to `src`, which was published at `position`."""
 
     position: Position
     src: Position
-    seq: int
     orders: OrdersCopy
 
 
 def encode(checkpoint: Checkpoint) -> bytes:
     """Bytes of the checkpoint key."""
-    return pack(
-        [FORMAT, str(checkpoint.position), str(checkpoint.src), checkpoint.seq, *checkpoint.orders],
-    )
+    return pack([FORMAT, str(checkpoint.position), str(checkpoint.src), *checkpoint.orders])
 
 
 def decode(raw: bytes) -> Checkpoint:
@@ -36,10 +33,10 @@ def decode(raw: bytes) -> Checkpoint:
     value: Any = unpack(raw, "checkpoint")
     if not isinstance(value, list) or len(value) < _ITEMS or value[0] != FORMAT:
         raise CodecError("checkpoint", f"not an array of format {FORMAT} with {_ITEMS} items")
-    position, src, seq, *columns = value[1:_ITEMS]
-    if type(seq) is not int or not all(isinstance(column, list) for column in columns):
-        raise CodecError("checkpoint", "seq or the orders have the wrong type")
+    position, src, *columns = value[1:_ITEMS]
+    if not all(isinstance(column, list) for column in columns):
+        raise CodecError("checkpoint", "the orders have the wrong type")
     try:
-        return Checkpoint(Position.parse(position), Position.parse(src), seq, OrdersCopy(*columns))
+        return Checkpoint(Position.parse(position), Position.parse(src), OrdersCopy(*columns))
     except PositionError as error:
         raise CodecError("checkpoint", str(error)) from error

@@ -107,9 +107,11 @@ class Engine:
     def withdraw(self, symbol: str) -> None:
         """Refuse the symbol's events as `unknown_symbol` from now on; its book and what is pending stay."""
         with self._lock:
-            self._live.pop(symbol.encode(), None)
-            self._births.pop(Symbol(symbol), None)
-            self._born.pop(Symbol(symbol), None)
+            name = Symbol(symbol)
+            self._live.pop(name.encode(), None)
+            self._born.pop(name, None)
+            if name in self._births and name not in self._changed:
+                del self._births[name], self._states[name]  # nobody ever saw it
 
     def symbols(self) -> list[Symbol]:
         """The registered symbols."""

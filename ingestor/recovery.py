@@ -31,12 +31,18 @@ class Published(NamedTuple):
 
 
 class StateFold:
-    """Folds snapshots and deltas into the published state."""
+    """Folds snapshots and deltas into the published state up to `tail`; raises `RecoveryError` for newer snapshots."""
 
     def __init__(self, partition: int, tail: Position, snapshots: Loaded) -> None:
         self.partition = partition
         self.tail = tail
         self.info = NOTHING_PUBLISHED
+        for symbol, found in snapshots.items():
+            if found is not None and found[0] > tail:
+                raise RecoveryError(
+                    partition,
+                    f"the snapshot of {symbol} stands at {found[0]}, but the stream ended at {tail}",
+                )
         self._reader = PartitionReader(snapshots.__contains__)
         self._reader.load(tail, snapshots)
 
@@ -92,6 +98,12 @@ def restore_orders(
         checkpoint = checkpoints.get(symbol)
         if checkpoint is None:
             raise RecoveryError(partition, f"{symbol} has no checkpoint, its orders are unknown")
+        if checkpoint.position > published.position:
+            raise RecoveryError(
+                partition,
+                f"the checkpoint of {symbol} stands at {checkpoint.position}, "
+                f"but the stream ended at {published.position}",
+            )
         engine.restore(instrument, replica.seq, (), (), 0, orders=checkpoint.orders)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgpack
 
+from shared.digest import digest_of_flat
 from shared.errors import CodecError
 from shared.types import MAX_INTEGER, Delta, EntryInfo, Snapshot
 
@@ -56,11 +57,20 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
 
 
 def decode_snapshot(raw: bytes) -> Snapshot:
-    """Inverse of `encode_snapshot`; trailing items are ignored."""
+    """Inverse of `encode_snapshot`; trailing items are ignored.
+
+    The digest is proven here: deltas only move it on, so a book that began wrong would agree with them for ever.
+    """
     items = _array(unpack(raw, "snapshot"), _SNAPSHOT_ITEMS, "snapshot")
     seq, bids, asks, digest, ts = items
     _whole("snapshot", seq, digest, ts)
-    return Snapshot(seq, _flat("snapshot", bids, 1), _flat("snapshot", asks, 1), digest, ts)
+    snapshot = Snapshot(seq, _flat("snapshot", bids, 1), _flat("snapshot", asks, 1), digest, ts)
+    for side in (bids, asks):
+        if len(set(side[::2])) * 2 != len(side):
+            raise CodecError("snapshot", "names a price twice")
+    if (held := digest_of_flat(bids, asks)) != digest:
+        raise CodecError("snapshot", f"has the digest {held}, but says {digest}")
+    return snapshot
 
 
 def encode_info(info: EntryInfo) -> bytes:
@@ -79,6 +89,8 @@ def decode_info(raw: bytes) -> EntryInfo:
         raise CodecError("entry info", f"lacks {', '.join(missing)}")
     info = EntryInfo(**known)
     _whole("entry info", info.ts, info.applied, info.rejected, info.ignored)
+    if info.event_ts is not None:
+        _whole("entry info", info.event_ts)
     if not isinstance(info.src, str) or not isinstance(info.prev, str | None):
         raise CodecError("entry info", "src and prev must be text")
     return info

@@ -7,7 +7,7 @@ Linear, so one changed level costs weight × (new − old). It guards against mi
 (`docs/protocol.md`, section 1).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 from zlib import crc32
@@ -37,6 +37,17 @@ def digest_of(bids: Iterable[tuple[int, int]], asks: Iterable[tuple[int, int]]) 
     """Digest of a whole book or view from its (price, quantity) pairs. For tests and rebuilding; use `moved` to go on."""
     total = sum(bid_weight(price) * quantity for price, quantity in bids)
     total += sum(ask_weight(price) * quantity for price, quantity in asks)
+    return total & MASK
+
+
+def digest_of_flat(bids: Sequence[int], asks: Sequence[int]) -> int:
+    """The same from flat `[price, quantity, …]` sides. Fills no cache: most levels of a whole book are never moved."""
+    total = sum(
+        [(crc32(b"b%d" % price) | 1) * held for price, held in zip(bids[::2], bids[1::2], strict=True)]
+    )
+    total += sum(
+        [(crc32(b"a%d" % price) | 1) * held for price, held in zip(asks[::2], asks[1::2], strict=True)]
+    )
     return total & MASK
 
 

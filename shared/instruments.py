@@ -46,7 +46,7 @@ def parse_toml(text: str) -> dict[Symbol, Instrument]:
     """Read an instruments file: one table per symbol; raises `InstrumentsError` naming the symbol and the remedy."""
     try:
         tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: a number of thousands of digits
         raise InstrumentsError("", f"not valid TOML: {error}") from error
     instruments = {}
     for symbol, table in tables.items():

@@ -86,19 +86,20 @@ class PartitionReader:
         """Take snapshots: of every wanted symbol when `lost`, of the missing ones otherwise.
 
         `tail` is the last position of the stream, read *before* the snapshots: a symbol without a snapshot is then
-        born after it, or shows as a gap and is asked for again.
+        born after it, and reading begins no later. What was wanted or forgotten meanwhile stays so.
         """
         positions = [found[0] for found in snapshots.values() if found is not None]
         if self.lost is not None or self.position is None:
-            self.position = min(positions, default=tail)
+            self.position = min(positions if positions and all(snapshots.values()) else [*positions, tail])
             self.rebuilding.clear()
-            self.missing.clear()
         else:
             self.position = min([self.position, *positions])
         self.lost = None
         updates = []
         for symbol, found in snapshots.items():
             self.missing.pop(symbol, None)
+            if not self.wants(symbol):
+                continue
             self.rebuilding[symbol] = Replica(found[1] if found else None)
             if found:
                 updates += self._promote(symbol)

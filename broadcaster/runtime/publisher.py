@@ -8,8 +8,10 @@ again; a refusal is compared with what the stream holds under those IDs. Nothing
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, Final
 
+import msgpack
 from redis.asyncio import Redis
 
 from broadcaster.publication import Attachment, Broadcast, Fields, Publication, place
@@ -20,6 +22,8 @@ from shared.position import Position
 from shared.runtime.redis import entries, execute, mapped
 
 logger = logging.getLogger(__name__)
+
+REJECTS_PER_ARGUMENT: Final = 1_000
 
 RESEND_S: Final = 0.1
 RESEND_MOST_S: Final = 2.0
@@ -91,7 +95,7 @@ class Publisher:
     async def keep(self, attachments: Sequence[Attachment]) -> None:
         """Write snapshots and checkpoints if this leadership still holds; raises `Fenced` or `RedisUnavailable`."""
         keys = [self.keys.deltas, *(item.key for item in attachments)]
-        values: list[Any] = [self.position.epoch]
+        values: list[Any] = [str(self.position)]
         for item in attachments:
             values += ["" if item.at is None else str(item.at), item.value]
         async with mapped():
@@ -99,13 +103,9 @@ class Publisher:
 
     async def trim(self, deltas_from: Position | None, events_from: Position) -> None:
         """Trim both streams to these first positions, fenced likewise."""
+        firsts = ["" if deltas_from is None else str(deltas_from), str(events_from)]
         async with mapped():
-            self._check(
-                await self._trim(
-                    [self.keys.deltas, self.keys.events],
-                    [self.position.epoch, "" if deltas_from is None else str(deltas_from), str(events_from)],
-                )
-            )
+            self._check(await self._trim([self.keys.deltas, self.keys.events], [str(self.position), *firsts]))
 
     async def _settle(self, publication: Publication) -> str | None:
         """Send until the outcome is known; None = written, otherwise what was found instead."""
@@ -126,7 +126,7 @@ class Publisher:
                     "outcome of a publish unknown, sending it again",
                     extra={
                         "partition": self.partition,
-                        "position": publication.position,
+                        "position": str(publication.position),
                         "problem": error.problem,
                     },
                 )
@@ -159,7 +159,7 @@ class Publisher:
 
     def _check(self, reply: Sequence[Any]) -> None:
         if reply[0] != 1:
-            raise Fenced(self.partition, f"epoch {self.position.epoch}", reply[2].decode())
+            raise Fenced(self.partition, f"{self.position} or later of its epoch", reply[2].decode())
 
 
 async def server_run_id(client: Redis) -> str:
@@ -170,19 +170,24 @@ async def server_run_id(client: Redis) -> str:
 
 
 def _arguments(publication: Publication, rejects_max: int) -> list[Any]:
+    rejects = publication.rejects[-rejects_max:]  # those before would be trimmed at once
+    batches = range(0, len(rejects), REJECTS_PER_ARGUMENT)
     arguments: list[Any] = [
         str(publication.previous),
         publication.src,
         rejects_max,
         len(publication.entries),
-        len(publication.rejects),
+        len(batches),
     ]
     for position, fields in publication.entries:
         arguments += [str(position), 2 * len(fields)]
-        arguments += [part for field in fields for part in field]
-    for fields in publication.rejects:
-        arguments.append(2 * len(fields))
-        arguments += [part for field in fields for part in field]
+        arguments += chain.from_iterable(fields)
+    for start in batches:
+        batch = rejects[start : start + REJECTS_PER_ARGUMENT]
+        # The server's Lua reads only the older msgpack, which has one type for text and bytes.
+        arguments.append(
+            msgpack.packb([list(chain.from_iterable(fields)) for fields in batch], use_bin_type=False)
+        )
     for item in publication.attachments:
         arguments += ["" if item.at is None else str(item.at), item.value]
     return arguments

@@ -6,7 +6,7 @@ nothing else runs when it fails (`docs/protocol.md`, section 2.2).
 
 from typing import Final
 
-_LAST: Final = """
+_COMMON: Final = """
 local function last(key)
   if redis.call('EXISTS', key) == 0 then return '0-0' end
   local info = redis.call('XINFO', 'STREAM', key)
@@ -14,11 +14,7 @@ local function last(key)
     if info[i] == 'last-generated-id' then return info[i + 1] end
   end
 end
-"""
 
-PUBLISH: Final = (
-    _LAST
-    + """
 -- Decimal text of up to 20 digits: longer is larger, equal lengths compare as text (a double would lose digits).
 local function less(a, b)
   if #a ~= #b then return #a < #b end
@@ -31,14 +27,38 @@ local function before(a, b)
   return less(a2, b2)
 end
 
+-- The position that a checkpoint names near its beginning; what precedes it there has no digits.
+local function stands_at(checkpoint)
+  return string.match(string.sub(checkpoint, 1, 64), '%d+%-%d+')
+end
+-- Write a snapshot under its ID, or a checkpoint, unless a newer one is there: a copy of a command may arrive late.
+local function attach(key, id, value)
+  if id ~= '' then
+    if before(last(key), id) then redis.call('XADD', key, 'MAXLEN', 2, id, 's', value) end
+    return
+  end
+  local held = stands_at(redis.call('GETRANGE', key, 0, 63))
+  if not held or not before(stands_at(value), held) then redis.call('SET', key, value) end
+end
+"""
+
+PUBLISH: Final = (
+    _COMMON
+    + """
 local deltas, events, rejects = KEYS[1], KEYS[2], KEYS[3]
 local previous, src, rejects_max = ARGV[1], ARGV[2], ARGV[3]
-local entries_count, rejects_count = tonumber(ARGV[4]), tonumber(ARGV[5])
+local entries_count, batches_count = tonumber(ARGV[4]), tonumber(ARGV[5])
 local found = last(deltas)
 if found ~= previous then return {0, 'deltas', found} end
 if src ~= '0-0' then
   local input = last(events)
   if before(input, src) then return {0, 'events', input} end
+end
+
+-- Whatever could fail comes before the first write: an error would not undo those before it.
+local refused = {}
+for batch = #ARGV - 2 * (#KEYS - 3) - batches_count + 1, #ARGV - 2 * (#KEYS - 3) do
+  for _, fields in ipairs(cmsgpack.unpack(ARGV[batch])) do refused[#refused + 1] = fields end
 end
 
 local at = 6
@@ -47,17 +67,12 @@ for _ = 1, entries_count do
   redis.call('XADD', deltas, ARGV[at], unpack(ARGV, at + 2, at + 1 + arguments))
   at = at + 2 + arguments
 end
-for _ = 1, rejects_count do
-  local arguments = tonumber(ARGV[at])
-  redis.call('XADD', rejects, 'MAXLEN', '~', rejects_max, '*', unpack(ARGV, at + 1, at + arguments))
-  at = at + 1 + arguments
+for _, fields in ipairs(refused) do
+  redis.call('XADD', rejects, 'MAXLEN', '~', rejects_max, '*', unpack(fields))
 end
+at = at + batches_count
 for key = 4, #KEYS do
-  if ARGV[at] == '' then
-    redis.call('SET', KEYS[key], ARGV[at + 1])
-  else
-    redis.call('XADD', KEYS[key], 'MAXLEN', 2, ARGV[at], 's', ARGV[at + 1])
-  end
+  attach(KEYS[key], ARGV[at], ARGV[at + 1])
   at = at + 2
 end
 return {1}
@@ -65,49 +80,50 @@ return {1}
 )
 """Compare-and-append. KEYS: deltas, events, rejects, then one for each attachment.
 
-ARGV: previous position, src, cap of rejects, number of entries, number of rejects; then for each entry its ID, its
-number of arguments and these; for each reject its number of arguments and these; for each attachment its stream ID
-(empty: a plain string) and value. Replies {1}, or {0, which stream refused, its last ID}.
+ARGV: previous position, src, cap of rejects, number of entries, number of batches of rejects; then for each entry its
+ID, its number of arguments and these; for each batch a msgpack array of rejects, each an array of field names and
+values (one by one they could exceed what a command may carry); for each attachment its stream ID (empty: a checkpoint)
+and value. Replies {1}, or {0, which stream refused, its last ID}.
 """
 
-FENCED: Final = (
-    _LAST
+_FENCED: Final = (
+    _COMMON
     + """
-local found = last(KEYS[1])
-if string.match(found, '^(%d+)-') ~= ARGV[1] then return {0, 'deltas', found} end
+local found, ours = last(KEYS[1]), ARGV[1]
+if string.match(found, '^%d+') ~= string.match(ours, '^%d+') or before(found, ours) then
+  return {0, 'deltas', found}
+end
 """
 )
 
 KEEP: Final = (
-    FENCED
+    _FENCED
     + """
 local at = 2
 for key = 2, #KEYS do
-  if ARGV[at] == '' then
-    redis.call('SET', KEYS[key], ARGV[at + 1])
-  else
-    -- A copy of this command that arrives late finds its ID taken, and has nothing left to do.
-    if last(KEYS[key]) ~= ARGV[at] then
-      redis.call('XADD', KEYS[key], 'MAXLEN', 2, ARGV[at], 's', ARGV[at + 1])
-    end
-  end
+  attach(KEYS[key], ARGV[at], ARGV[at + 1])
   at = at + 2
 end
 return {1}
 """
 )
-"""Snapshots and checkpoints, only while the stream's last entry is of our epoch.
+"""Snapshots and checkpoints, only while the stream's last entry is of our epoch and not behind what we wrote.
 
-KEYS: deltas, then one for each attachment. ARGV: epoch; then for each attachment its stream ID (empty: a plain
-string) and value.
+A stream that lost its tail must not be given recovery state, nor be trimmed, from beyond its end.
+
+KEYS: deltas, then one for each attachment. ARGV: our last position; then for each attachment its stream ID (empty: a
+checkpoint) and value.
 """
 
 TRIM: Final = (
-    FENCED
+    _FENCED
     + """
 if ARGV[2] ~= '' then redis.call('XTRIM', KEYS[1], 'MINID', '~', ARGV[2]) end
-if ARGV[3] ~= '' then redis.call('XTRIM', KEYS[2], 'MINID', '~', ARGV[3]) end
+redis.call('XTRIM', KEYS[2], 'MINID', '~', ARGV[3])
 return {1}
 """
 )
-"""Trim deltas and events to these first IDs (empty: leave alone), fenced likewise. KEYS: deltas, events."""
+"""Trim deltas (empty: leave alone) and events to these first IDs, fenced likewise.
+
+KEYS: deltas, events. ARGV: our last position and both IDs.
+"""

@@ -192,9 +192,7 @@ def _widen(sizes: list[int], kind: str, message: Message) -> None:
         sizes[1] = max(sizes[1], places_needed(quantity))
 
 
-def _feed_of(
-    cursor: Cursor, feeds: dict[Symbol, _SymbolFeed], kind: str, message: Message
-) -> _SymbolFeed:
+def _feed_of(cursor: Cursor, feeds: dict[Symbol, _SymbolFeed], kind: str, message: Message) -> _SymbolFeed:
     if kind == "snapshot" and "symbol" not in message:
         # A spot snapshot does not say whose it is.
         if len(feeds) > 1:

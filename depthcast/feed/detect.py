@@ -27,5 +27,7 @@ def detect(path: str, lines: Sequence[bytes]) -> Format:
     if _CAPTURE.match(first) and any(_KRAKEN.search(line) for line in lines):
         return kraken.FORMAT
     raise FeedError(
-        path, 0, f"is of no known format; known are {', '.join(FORMATS)}: name one with --format, if it is one"
+        path,
+        0,
+        f"is of no known format; known are {', '.join(FORMATS)}: name one with --format, if it is one",
     )

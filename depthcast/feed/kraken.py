@@ -34,7 +34,8 @@ class _BookMessage(NamedTuple):
     def levels(self, side: str) -> list[list[str]]:
         """The levels of side "a" or "b", of a snapshot as of an update."""
         name = side + "s" if self.snapshot else side
-        return self.fields.get(name, [])
+        levels: list[list[str]] = self.fields.get(name, [])
+        return levels
 
     @property
     def snapshot(self) -> bool:
@@ -120,8 +121,8 @@ class _Pair:
 
     def _learn_factors(self, message: _BookMessage) -> None:
         for price, volume, *_ in message.levels("a") or message.levels("b"):
-            self.price_factor = 10 ** (places_written(price) - self.price_places)
-            self.quantity_factor = 10 ** (places_written(volume) - self.quantity_places)
+            self.price_factor = _factor(price, self.price_places)
+            self.quantity_factor = _factor(volume, self.quantity_places)
             return
 
     def _oracle(self, message: _BookMessage) -> KrakenChecksum | None:
@@ -129,6 +130,13 @@ class _Pair:
         if text is None:
             return None
         return KrakenChecksum(int(text), self.price_factor, self.quantity_factor)
+
+
+def _factor(text: str, places: int) -> int:
+    """What turns an integer in `places` decimals into the digits that the venue writes."""
+    if (missing := places_written(text) - places) < 0:
+        raise ValueError(f"{text} is written with fewer than {places} decimals; register a coarser size")
+    return int(10**missing)
 
 
 def _truncate(side: BookSide, depth: int) -> list[Event]:
@@ -156,7 +164,9 @@ def _book_message(cursor: Cursor, match: re.Match[bytes], message: list[Any]) ->
     channel = _CHANNEL.match(message[-2]) if len(message) >= 4 and isinstance(message[-2], str) else None
     maps = message[1:-2]
     if channel is None or not all(isinstance(item, dict) for item in maps):
-        raise cursor.error("not a message of the book channel; remove the line, or record the book channel only")
+        raise cursor.error(
+            "not a message of the book channel; remove the line, or record the book channel only"
+        )
     name = str(message[-1]).replace("/", "-")
     if not is_symbol(name):
         raise cursor.error(f"{name!r} is no symbol Depthcast can carry")

@@ -43,7 +43,7 @@ class KrakenChecksum(NamedTuple):
     quantity_factor: int
 
     def agrees(self, bids: Levels, asks: Levels) -> bool:
-        levels = chain(asks[: LEVELS_MOST], bids[: LEVELS_MOST])
+        levels = chain(asks[:LEVELS_MOST], bids[:LEVELS_MOST])
         text = "".join(
             f"{price * self.price_factor}{quantity * self.quantity_factor}" for price, quantity in levels
         )

@@ -54,8 +54,10 @@ def _objects(cursor: Cursor, lines: Iterable[bytes]) -> Iterator[tuple[Symbol, d
     for line in cursor.walk(lines):
         value = cursor.json(line)
         symbol = value.get("symbol") if isinstance(value, dict) else None
-        if not is_symbol(symbol):
-            raise cursor.error('expected an object with a symbol, such as {"symbol": "BTC-USD", "events": []}')
+        if not isinstance(symbol, str) or not is_symbol(symbol):
+            raise cursor.error(
+                'expected an object with a symbol, such as {"symbol": "BTC-USD", "events": []}'
+            )
         yield Symbol(symbol), value
 
 

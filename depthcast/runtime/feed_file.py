@@ -80,7 +80,11 @@ def read_lines(path: Path) -> Iterator[bytes]:
 def _unpacked(file: IO[bytes]) -> Iterator[bytes]:
     magic = file.read(len(_GZIP_MAGIC))
     file.seek(0)
-    yield from gzip.open(file) if magic == _GZIP_MAGIC else file
+    if magic != _GZIP_MAGIC:
+        yield from file
+        return
+    with gzip.open(file) as unpacked:
+        yield from unpacked
 
 
 def _resolved(path: Path, recorded: Instruments, renames: Mapping[str, str]) -> dict[str, str]:

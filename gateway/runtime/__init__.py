@@ -1,1 +1,1 @@
-"""Input and output of a gateway: the WebSocket server, the stream reader, clocks."""
+"""The gateway's input and output: Redis in, WebSocket and HTTP out, clocks, processes, metrics."""

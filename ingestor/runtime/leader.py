@@ -7,7 +7,7 @@ partition's streams go through one `Publisher` behind one lock, so that draining
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from redis.asyncio import Redis
 
@@ -84,23 +84,28 @@ class PartitionLeader:
 
     async def _lead(self, client: Redis, lease: Lease, stop: asyncio.Event) -> None:
         keeping = asyncio.create_task(lease.keep())
+        beginning = asyncio.create_task(self._begin(client))
+        tasks: list[asyncio.Task[Any]] = [keeping, beginning, asyncio.create_task(stop.wait())]
         try:
-            leadership = await self._begin(client, stop)
-            if leadership is None:
+            # Cutting a beginning off leaves at worst what a crash would, so neither `stop` nor a lost lease waits for it.
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if keeping.done():
+                await keeping
+            if not beginning.done():
                 return
-            self.leadership = leadership
+            self.leadership = await beginning
             self.stats.leading = True
-            await leadership.run(stop, keeping)
+            await self.leadership.run(stop, keeping)
         finally:
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _begin(self, client: Redis, stop: asyncio.Event) -> Leadership | None:
-        """Recover, seal, move every symbol on; None when `stop` was set meanwhile."""
-        engine, published = await self._recover(client)
-        epoch = await self._epoch_after(published.position.epoch, stop)
-        if epoch is None:
-            return None
+    async def _begin(self, client: Redis) -> Leadership:
+        """Recover, seal, move every symbol on."""
+        own, known = self._own_instruments(), self.instruments().keys()
+        engine, published = await self._recover(client, own)
+        epoch = await self._epoch_after(published.position.epoch)
         publisher = Publisher(
             client,
             (self.partition, self.keys),
@@ -112,15 +117,16 @@ class PartitionLeader:
         await publisher.seal(epoch, Broadcast(EntryInfo(now_us(), info.src, *info[2:5]), ()))
         logger.info("leading", extra={"partition": self.partition, "epoch": epoch, "src": info.src})
         leadership = Leadership(self.settings, engine, publisher, self.stats)
-        await leadership.enter(epoch, self._own_instruments(), self.instruments().keys())
+        await leadership.enter(epoch, own, known)
         return leadership
 
-    async def _recover(self, client: Redis) -> tuple[Engine, Published]:
+    async def _recover(
+        self, client: Redis, instruments: Mapping[str, Instrument]
+    ) -> tuple[Engine, Published]:
         for attempt in range(RECOVERY_TRIES):
             engine = Engine(self.partition, self.partitions)
-            own = self._own_instruments()
             try:
-                return engine, await recover(client, self.partition, self.keys, engine, own)
+                return engine, await recover(client, self.partition, self.keys, engine, instruments)
             except RecoveryError as error:
                 if attempt + 1 == RECOVERY_TRIES:
                     raise
@@ -137,7 +143,7 @@ class PartitionLeader:
             if partition_of(symbol, self.partitions) == self.partition
         }
 
-    async def _epoch_after(self, last: int, stop: asyncio.Event) -> int | None:
+    async def _epoch_after(self, last: int) -> int:
         """Milliseconds since 1970, once they exceed `last`: raising the number could repeat an epoch after a failover."""
         said = False
         while (epoch := now_ms()) <= last:
@@ -147,6 +153,5 @@ class PartitionLeader:
                     extra={"partition": self.partition, "behind_ms": last - epoch},
                 )
                 said = True
-            if await wait_for(stop, min((last - epoch + 1) / 1000, 1.0)):
-                return None
+            await asyncio.sleep(min((last - epoch + 1) / 1000, 1.0))
         return epoch

@@ -22,6 +22,7 @@ from ingestor.checkpoint import Checkpoint
 from ingestor.engine import Engine, Interval
 from ingestor.orders import OrdersCopy
 from ingestor.output import broadcast_of, reject_fields
+from ingestor.recovery import NOTHING_PUBLISHED
 from ingestor.runtime.clock import now_us
 from ingestor.runtime.lease import wait_for
 from ingestor.runtime.stats import PartitionStats
@@ -48,6 +49,13 @@ STOP_S: Final = 5.0
 KEEP_BYTES: Final = 1 << 20
 """About so much recovery state goes into one script, so that Redis is never busy for long."""
 
+GROUP_BYTES: Final = 1 << 20
+GROUP_FIELDS: Final = 10_000
+"""With interval 0, about so much input is broadcast by one script, which can carry a million arguments."""
+
+SLICE_S: Final = 0.02
+"""Input is applied for so long at a time, then heartbeats, the lease and the admin address have their turn."""
+
 
 class Leadership:
     """Made by the leader after its seal. `enter` comes first, then `run`."""
@@ -71,6 +79,7 @@ class Leadership:
         self._room = asyncio.Event()
         self._room.set()
         self._copies: dict[str, Checkpoint] = {}
+        self._info = NOTHING_PUBLISHED
         self._trimmed = now
 
     async def enter(self, epoch: int, instruments: Mapping[str, Instrument], known: Collection[str]) -> None:
@@ -86,6 +95,7 @@ class Leadership:
         now = time.monotonic()
         self.rota.join(recovered, now)
         self.checkpoint_rota.join(orders, now)
+        self.stats.symbols = len(instruments)
         moves = [(str(symbol), delta) for symbol, delta in self.engine.begin_epoch(epoch)]
         async with self._publishing:
             await self._write([self.engine.drain()], moves)
@@ -139,7 +149,6 @@ class Leadership:
         at = self.src
         try:
             while True:
-                await self._room.wait()
                 batch = await self._read_input(client, at)
                 if batch:
                     at = batch[-1][0]
@@ -157,24 +166,40 @@ class Leadership:
             return []
 
     async def _take_input(self, batch: list[RawEntry]) -> None:
-        self.stats.entries_consumed += len(batch)
         if self.settings.interval_ms == 0:
-            await self._broadcast_each(batch)
+            for group in _groups(batch):
+                await self._broadcast_each(group)
             return
+        until = time.monotonic() + SLICE_S
         for position, fields in batch:
             self.engine.apply(str(position), fields)
-        self._wake.set()
-        if self.engine.pending_rejects() >= self.settings.pending_rejects_max:
-            self.stats.input_pauses += 1
-            self._room.clear()
+            self.stats.entries_consumed += 1
+            self._wake.set()
+            await self._wait_for_room()
+            if time.monotonic() >= until:
+                await asyncio.sleep(0)
+                until = time.monotonic() + SLICE_S
 
-    async def _broadcast_each(self, batch: list[RawEntry]) -> None:
-        """Interval 0: each input entry is an interval of its own; those read together are written together."""
+    async def _wait_for_room(self) -> None:
+        """Wait while too many rejects are to be published."""
+        paused = False
+        while self.engine.pending_rejects() >= self.settings.pending_rejects_max:
+            self.stats.input_pauses += not paused
+            paused = True
+            self._room.clear()
+            await self._room.wait()
+
+    async def _broadcast_each(self, group: list[RawEntry]) -> None:
+        """Interval 0: each input entry is an interval of its own; those of a group are written together."""
         async with self._publishing:
             intervals = self._drain() if self.engine.dirty() else []
-            for position, fields in batch:
+            # The checkpoint of a newborn goes out with the last entry, so it has to hold what comes up to there.
+            born = [symbol for interval in intervals for symbol in interval.born]
+            for position, fields in group:
                 self.engine.apply(str(position), fields)
-                intervals += self._drain(self._checkpoints_due() if position == batch[-1][0] else ())
+                last = position == group[-1][0]
+                intervals += self._drain([*born, *self._checkpoints_due()] if last else ())
+            self.stats.entries_consumed += len(group)
             await self._write(intervals)
 
     # --- output ---------------------------------------------------------------------------------------------------
@@ -188,6 +213,9 @@ class Leadership:
                 await (asyncio.sleep(wait_s) if dirty else wait_for(self._wake, wait_s))
                 continue
             async with self._publishing:
+                if self.engine.dirty() and not self._pacer.may_broadcast(time.monotonic()):
+                    await self._beat()
+                    continue
                 await self._write(self._drain(self._checkpoints_due()))
             self._room.set()
 
@@ -213,8 +241,17 @@ class Leadership:
         await self.publisher.publish(
             broadcasts, rejects, lambda position: self._first(position, born, intervals[-1].src, copies)
         )
+        self._info = broadcasts[-1].info._replace(event_ts=None)
         self._wrote(intervals, born, copies, now)
         self._count(intervals[-1], broadcasts, time.monotonic() - now)
+
+    async def _beat(self) -> None:
+        """A heartbeat in the middle of a long interval: what is pending stays so, and so does `src`."""
+        now = time.monotonic()
+        await self.publisher.publish([Broadcast(self._info._replace(ts=now_us()), ())])
+        self._pacer.wrote(now, dirty=False)
+        self.retention.wrote(self.publisher.position, time.monotonic())
+        self.stats.heartbeats += 1
 
     def _first(
         self, position: Position, born: Iterable[str], src: str, copies: Mapping[str, OrdersCopy]
@@ -225,21 +262,19 @@ class Leadership:
             snapshot = self._snapshot(symbol)
             attachments.append(Attachment(self.keys.snapshots(symbol), encode_snapshot(snapshot), position))
             if symbol in copies:
-                value = checkpoint.encode(
-                    Checkpoint(position, Position.parse(src), snapshot.seq, copies[symbol])
-                )
+                value = checkpoint.encode(Checkpoint(position, Position.parse(src), copies[symbol]))
                 attachments.append(Attachment(self.keys.checkpoint(symbol), value, None))
         return attachments
 
     def _wrote(
         self, intervals: list[Interval], born: list[str], copies: Mapping[str, OrdersCopy], now: float
     ) -> None:
-        """Remember what the publish that just succeeded means for pacing, trimming and recovery state."""
+        """Remember what the publish that just succeeded, of what was drained at `now`, means for everything later."""
         position, src = self.publisher.position, Position.parse(intervals[-1].src)
         something = src != self.src or any(interval.deltas or interval.rejects for interval in intervals)
         self._pacer.wrote(now, dirty=something)
         self.src = src
-        self.retention.wrote(position, now)
+        self.retention.wrote(position, time.monotonic())
         for interval in intervals:
             self.rota.changed(interval.touched)
             self.checkpoint_rota.changed(interval.touched)
@@ -251,7 +286,7 @@ class Leadership:
         )
         for symbol, orders in copies.items():
             if symbol not in born:
-                self._copies[symbol] = Checkpoint(position, src, 0, orders)
+                self._copies[symbol] = Checkpoint(position, src, orders)
 
     def _count(self, last: Interval, broadcasts: Sequence[Broadcast], took_s: float) -> None:
         stats = self.stats
@@ -312,6 +347,22 @@ class Leadership:
         if now - self._trimmed >= TRIM_EVERY_S:
             self._trimmed = now
             await self.publisher.trim(self.retention.deltas_from(now), self.retention.events_from(self.src))
+
+
+def _groups(batch: Sequence[RawEntry]) -> Iterator[list[RawEntry]]:
+    """Input entries in groups of about `GROUP_FIELDS` and `GROUP_BYTES` at most, at least one in each."""
+    group: list[RawEntry] = []
+    count = size = 0
+    for entry in batch:
+        entry_size = sum(len(raw) for _, raw in entry[1])
+        if group and (count + len(entry[1]) > GROUP_FIELDS or size + entry_size > GROUP_BYTES):
+            yield group
+            group, count, size = [], 0, 0
+        group.append(entry)
+        count += len(entry[1])
+        size += entry_size
+    if group:
+        yield group
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from typing import Final
 
 from redis.asyncio import Redis
 from redis.exceptions import LockError
@@ -11,6 +12,9 @@ from shared.keys import PartitionKeys
 from shared.runtime.redis import mapped
 
 logger = logging.getLogger(__name__)
+
+RELEASE_S: Final = 1.0
+"""So long is spent on handing the lease back; it expires by itself anyway."""
 
 
 class Lease:
@@ -58,10 +62,10 @@ class Lease:
     async def release(self) -> None:
         """Hand the lease back, so that the next leader need not wait for it to expire."""
         try:
-            async with mapped():
+            async with asyncio.timeout(RELEASE_S), mapped():
                 await self._lock.release()
-        except (LockError, RedisUnavailable):
-            logger.debug("lease was gone already", extra={"partition": self.partition})
+        except (LockError, RedisUnavailable, TimeoutError) as error:
+            logger.debug("lease not handed back", extra={"partition": self.partition, "problem": str(error)})
 
     async def _renew(self) -> None:
         try:

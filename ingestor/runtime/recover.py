@@ -18,7 +18,7 @@ from ingestor.recovery import (
     restore_orders,
 )
 from shared.codec import INFO_FIELD, decode_info
-from shared.errors import CodecError, RecoveryError
+from shared.errors import CodecError, PositionError, RecoveryError
 from shared.instruments import Feed, Instrument
 from shared.keys import PartitionKeys
 from shared.position import ZERO, Position
@@ -36,7 +36,7 @@ async def recover(
         published = await _published(client, partition, keys, list(instruments))
         restore_levels(engine, published, instruments)
         await _recover_orders(client, partition, keys, engine, instruments, published)
-    except CodecError as error:
+    except (CodecError, PositionError) as error:
         raise RecoveryError(partition, str(error)) from error
     info = published.info
     engine.resume(info.src, info.applied, info.rejected, info.ignored)

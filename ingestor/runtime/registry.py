@@ -10,7 +10,7 @@ from shared.errors import InstrumentsError, SettingsError
 from shared.instruments import Instrument, check_unchanged, from_json, parse_toml, to_json
 from shared.keys import DeploymentKeys
 from shared.runtime.catalog import PROTOCOL, read_partitions
-from shared.runtime.redis import execute
+from shared.runtime.redis import execute, read_hash
 
 logger = logging.getLogger(__name__)
 
@@ -18,14 +18,16 @@ PARTITIONS_DEFAULT = 1
 
 
 def read_instruments_file(path: str | None) -> Mapping[str, Instrument]:
-    """Instruments of the TOML file at `path`, none when unset; raises `SettingsError` or `InstrumentsError`."""
+    """Instruments of the TOML file at `path`, none when unset; raises `SettingsError`."""
     if path is None:
         return {}
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        parsed = parse_toml(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError("DEPTHCAST_INSTRUMENTS", path, f"cannot be read: {error}") from error
-    return {str(symbol): instrument for symbol, instrument in parse_toml(text).items()}
+    except InstrumentsError as error:
+        raise SettingsError("DEPTHCAST_INSTRUMENTS", path, f"cannot be used: {error}") from error
+    return {str(symbol): instrument for symbol, instrument in parsed.items()}
 
 
 async def register_deployment(client: Redis, keys: DeploymentKeys, wanted: int | None) -> int:
@@ -39,16 +41,19 @@ async def register_deployment(client: Redis, keys: DeploymentKeys, wanted: int |
 async def register_instruments(
     client: Redis, keys: DeploymentKeys, instruments: Mapping[str, Instrument]
 ) -> None:
-    """Add or refresh `instruments`; raises `InstrumentsError` where `feed` or `on_cross` would change."""
+    """Add or refresh `instruments`; raises `InstrumentsError` where `feed` or `on_cross` would change.
+
+    Then nothing at all was written, unless another ingestor registered the symbol just now.
+    """
+    registered = await read_hash(client, keys.instruments)
+    for symbol, instrument in instruments.items():
+        if (raw := registered.get(symbol.encode())) is not None:
+            check_unchanged(instrument, from_json(symbol, raw))
     for symbol, instrument in instruments.items():
         value = to_json(instrument)
         if await execute(client, "HSETNX", keys.instruments, symbol, value):
             logger.info("instrument registered", extra={"symbol": symbol})
             continue
         raw = await execute(client, "HGET", keys.instruments, symbol)
-        try:
-            check_unchanged(instrument, from_json(symbol, raw or value))
-        except InstrumentsError:
-            logger.exception("instrument refused", extra={"symbol": symbol})
-            raise
+        check_unchanged(instrument, from_json(symbol, raw or value))
         await execute(client, "HSET", keys.instruments, symbol, value)

@@ -5,15 +5,15 @@ Used by the gateway and by the stream consumer. It never gives up: when Redis is
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator
 from typing import Final
 
 from redis.asyncio import Redis
 
-from shared.errors import CodecError, RedisUnavailable
+from shared.errors import RedisUnavailable
 from shared.keys import PartitionKeys
 from shared.reader import Entry, PartitionReader
-from shared.runtime.redis import BLOCK_MS, last_position, newest_snapshots, read_stream
+from shared.runtime.redis import BLOCK_MS, RawEntry, last_position, newest_snapshots, read_stream
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,23 @@ class Follower:
 
         Pull-driven: nothing is read while the caller works on a batch.
         """
+        async for batch in self._steps():
+            yield list(batch)
+
+    async def entries(self) -> AsyncGenerator[Entry | None, None]:
+        """The same, an entry at a time, None for an empty list.
+
+        An entry is applied to the replicas when it is asked for: until then they are exactly at the one before.
+        """
+        async for batch in self._steps():
+            nothing = True
+            for entry in batch:
+                nothing = False
+                yield entry
+            if nothing:
+                yield None
+
+    async def _steps(self) -> AsyncIterator[Iterable[Entry]]:
         while True:
             try:
                 batch = await self._next()
@@ -64,7 +81,7 @@ class Follower:
                 continue
             yield batch
 
-    async def _next(self) -> list[Entry]:
+    async def _next(self) -> Iterable[Entry]:
         if self.reader.lost is not None or self.reader.missing:
             return await self._load()
         return await self._read()
@@ -81,16 +98,14 @@ class Follower:
             )
             await self._pause()
         tail = await last_position(self.client, self.keys.deltas)
-        try:
-            found = await newest_snapshots(self.client, [self.keys.snapshots(symbol) for symbol in wanted])
-        except CodecError as error:
-            raise RedisUnavailable(f"a snapshot cannot be read: {error}") from error
+        keys = [self.keys.snapshots(symbol) for symbol in wanted]
+        found = await newest_snapshots(self.client, keys, tolerant=True)
         updates = reader.load(tail, dict(zip(wanted, found, strict=True)))
         self._loaded_once = True
         assert reader.position is not None
         return [Entry(reader.position, None, updates)]
 
-    async def _read(self) -> list[Entry]:
+    async def _read(self) -> Iterable[Entry]:
         reader = self.reader
         assert reader.position is not None
         raw = await read_stream(
@@ -100,15 +115,17 @@ class Follower:
         if not raw:
             reader.check_tail(await last_position(self.client, self.keys.deltas))
             return []
-        batch = []
+        return self._applied(raw)
+
+    def _applied(self, raw: Iterable[RawEntry]) -> Iterator[Entry]:
+        """Apply entries one by one, as they are asked for, as long as they continue what was read."""
         for position, fields in raw:
-            entry = reader.read(position, fields)
+            entry = self.reader.read(position, fields)
             if entry is None:
-                break
-            batch.append(entry)
-        if batch and not reader.missing and reader.lost is None:
+                return
+            yield entry
+        if not self.reader.missing and self.reader.lost is None:
             self._backoff_s = BACKOFF_FIRST_S
-        return batch
 
     async def _pause(self) -> None:
         """Wait before trying again, longer each time until a read succeeds."""

@@ -4,6 +4,8 @@ Defaults of the library that hurt here are replaced: no hidden retries (a retrie
 (faster for streams), and raw stream replies (a dict would lose repeated fields).
 """
 
+import logging
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
@@ -11,35 +13,59 @@ from typing import Any, Final, cast
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ClusterDownError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.codec import SNAPSHOT_FIELD, decode_snapshot
-from shared.errors import CodecError, RedisUnavailable
+from shared.errors import CodecError, RedisUnavailable, SettingsError
 from shared.position import ZERO, Position
+from shared.settings import variable
 from shared.types import Snapshot
+
+logger = logging.getLogger(__name__)
 
 BLOCK_MS: Final = 1500
 """How long a blocking read waits; well below the socket's time-out."""
 
 SOCKET_TIMEOUT_S: Final = 4.0
 
+_REFUSES_FOR_NOW: Final = (ReadOnlyError, OutOfMemoryError, ClusterDownError)
+"""Replies of error that pass; the library takes their code out of the text."""
+
+_REFUSAL_TEXT: Final = re.compile(r"(?:^|error: )(?:LOADING|BUSY|MASTERDOWN|MISCONF|NOREPLICAS)\b")
+"""Likewise, those without a class of their own; in a pipeline, the text begins with which command it was."""
+
+_USERINFO: Final = re.compile(r"(?<=//)[^/]*(?=@)")
+"""Name and password within a URL."""
+
 RawEntry = tuple[Position, list[tuple[bytes, bytes]]]
 """A stream entry: its ID and its fields in order, repeated ones included."""
 
 
 def connect(url: str, *, connections_max: int = 4, timeout_s: float = SOCKET_TIMEOUT_S) -> Redis:
-    """A client of its own for one task. Nothing connects before the first command."""
-    client: Redis = Redis.from_url(
-        url,
-        protocol=2,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
-        socket_keepalive=True,
-        retry=Retry(NoBackoff(), 0),
-        max_connections=connections_max,
-    )
+    """A client of its own for one task. Nothing connects before the first command.
+
+    Raises `SettingsError` for a URL that cannot be understood.
+    """
+    options: dict[str, Any] = {} if url.startswith("unix://") else {"socket_keepalive": True}
+    try:
+        client: Redis = Redis.from_url(
+            url,
+            protocol=2,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            retry=Retry(NoBackoff(), 0),
+            max_connections=connections_max,
+            **options,
+        )
+        cast(
+            "Any", client.connection_pool
+        ).make_connection()  # connects nothing, but shows what the URL's options are worth
+    except (ValueError, TypeError, RedisError) as error:
+        raise SettingsError(
+            variable("redis_url"), _USERINFO.sub("***", url), f"is no usable address: {error}"
+        ) from error
     for command in ("XREAD", "XRANGE", "XREVRANGE"):
         client.set_response_callback(command, cast("Any", _raw))
     return client
@@ -68,9 +94,7 @@ async def mapped() -> AsyncIterator[None]:
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
         raise RedisUnavailable(str(error) or type(error).__name__) from error
     except ResponseError as error:
-        if str(error).startswith(
-            ("LOADING", "BUSY", "MASTERDOWN", "READONLY", "OOM", "MISCONF", "CLUSTERDOWN")
-        ):
+        if isinstance(error, _REFUSES_FOR_NOW) or _REFUSAL_TEXT.search(str(error)):
             raise RedisUnavailable(str(error)) from error
         raise
     except RedisError as error:
@@ -104,21 +128,27 @@ async def last_position(client: Redis, key: str) -> Position:
     return Position.parse(dict(zip(flat[::2], flat[1::2], strict=True))[b"last-generated-id"])
 
 
-async def newest_snapshot(client: Redis, key: str) -> tuple[Position, Snapshot] | None:
-    """The newest snapshot in a snapshots stream; raises `CodecError` if it is malformed."""
-    found = await last_entry(client, key)
-    return _snapshot(found) if found else None
+async def newest_snapshots(
+    client: Redis, keys: Sequence[str], *, tolerant: bool = False
+) -> list[tuple[Position, Snapshot] | None]:
+    """The newest snapshot of each key, None where there is none, in one round trip for each few hundred.
 
-
-async def newest_snapshots(client: Redis, keys: Sequence[str]) -> list[tuple[Position, Snapshot] | None]:
-    """The newest snapshot of each key, in one round trip for each few hundred."""
+    A malformed one raises `CodecError`; when `tolerant`, it is logged and counts as none, so that it hides no others.
+    """
     found: list[tuple[Position, Snapshot] | None] = []
     for start in range(0, len(keys), 200):
         async with mapped(), client.pipeline(transaction=False) as pipeline:
             for key in keys[start : start + 200]:
                 pipeline.execute_command("XREVRANGE", key, "+", "-", "COUNT", 1)
             replies = await pipeline.execute()
-        found += [_snapshot(entries(reply)[0]) if reply else None for reply in replies]
+        for key, reply in zip(keys[start:], replies, strict=False):
+            try:
+                found.append(_snapshot(entries(reply)[0]) if reply else None)
+            except CodecError as error:
+                if not tolerant:
+                    raise
+                logger.warning("snapshot left out", extra={"key": key, "problem": str(error)})
+                found.append(None)
     return found
 
 

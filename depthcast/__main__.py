@@ -1,0 +1,6 @@
+"""`python -m depthcast` does the same as `depthcast`."""
+
+from depthcast.cli import main
+
+if __name__ == "__main__":
+    main()

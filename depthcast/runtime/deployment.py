@@ -1,0 +1,152 @@
+"""A whole deployment on this machine for a while: server, ingestor and gateway, all gone at the end."""
+
+import asyncio
+import re
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+
+from depthcast.runtime.child import Child
+from depthcast.runtime.embedded import EmbeddedServer
+from shared.errors import DepthcastError
+from shared.instruments import Instrument
+
+START_TIMEOUT_S: Final = 30.0
+STOP_TIMEOUT_S: Final = 12.0
+POLL_S: Final = 0.02
+LOG_BYTES_SHOWN: Final = 2000
+
+_LISTENING: Final = re.compile(rb"gateway listening on (http://\S+)")
+
+
+class ServiceError(DepthcastError):
+    """A service of the deployment did not come up, or ended on its own; `log` is what it last said."""
+
+    def __init__(self, name: str, problem: str, log: str) -> None:
+        self.name = name
+        self.problem = problem
+        self.log = log
+        super().__init__(f"the {name} {problem}; its last words were:\n{log or '(none)'}")
+
+
+class Service:
+    """`python -m <name>` as a child that does not outlive this process; its output goes to a file."""
+
+    def __init__(self, name: str, folder: Path, options: Mapping[str, object]) -> None:
+        self.name = name
+        self._log = folder / f"{name}.log"
+        words = [f"--{option.replace('_', '-')}={value}" for option, value in options.items()]
+        with self._log.open("wb") as output:
+            self._child = Child([sys.executable, "-m", name, *words], output)
+
+    def check(self) -> None:
+        """Raise `ServiceError` if it has ended."""
+        if self._child.returncode is not None:
+            raise ServiceError(self.name, f"ended with status {self._child.returncode}", self._tail())
+
+    def said(self, pattern: re.Pattern[bytes]) -> str | None:
+        """The first group of `pattern` in what it has written, None if it is not there."""
+        match = pattern.search(self._log.read_bytes())
+        return match[1].decode() if match else None
+
+    async def wait_for(self, pattern: re.Pattern[bytes]) -> str:
+        """Wait until it has written something; raises `ServiceError` if it ends, or does not in time."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while (found := self.said(pattern)) is None:
+            self.check()
+            if time.monotonic() > deadline:
+                raise ServiceError(self.name, f"was not ready in {START_TIMEOUT_S:g} s", self._tail())
+            await asyncio.sleep(POLL_S)
+        return found
+
+    async def stop(self) -> None:
+        """End it, cleanly if it can."""
+        self._child.send(signal.SIGTERM)
+        if not await asyncio.to_thread(self._child.wait, STOP_TIMEOUT_S):
+            self._child.send(signal.SIGKILL)
+            await asyncio.to_thread(self._child.wait, STOP_TIMEOUT_S)
+
+    def _tail(self) -> str:
+        return self._log.read_bytes()[-LOG_BYTES_SHOWN:].decode("utf-8", "replace").rstrip()
+
+
+class Deployment:
+    """Where to reach it, and its services."""
+
+    def __init__(self, redis_url: str, gateway_url: str, services: list[Service]) -> None:
+        self.redis_url = redis_url
+        self.gateway_url = gateway_url
+        self.services = services
+
+    @property
+    def websocket_url(self) -> str:
+        """Where WebSocket clients connect."""
+        return self.gateway_url.replace("http", "ws", 1) + "/v1/ws"
+
+    async def ready(self) -> None:
+        """Wait until the gateway has live books; raises `ServiceError` if a service ends, or it takes too long."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        async with aiohttp.ClientSession() as http:
+            while time.monotonic() < deadline:
+                self.check()
+                async with http.get(f"{self.gateway_url}/readyz") as answer:
+                    if answer.status == HTTPStatus.OK:
+                        return
+                await asyncio.sleep(POLL_S)
+        raise ServiceError("gateway", f"had no live books in {START_TIMEOUT_S:g} s", "")
+
+    def check(self) -> None:
+        """Raise `ServiceError` if a service has ended."""
+        for service in self.services:
+            service.check()
+
+
+@asynccontextmanager
+async def local_deployment(
+    instruments_toml: str,
+    *,
+    redis_url: str | None = None,
+    ingestor: Mapping[str, object] | None = None,
+    gateway: Mapping[str, object] | None = None,
+    **common: object,
+) -> AsyncIterator[Deployment]:
+    """Start an ingestor with these instruments and a gateway on a free port, on a server of their own or the one named.
+
+    `ingestor`, `gateway` and `common` are settings by name, for either or both. Everything runs when the block is
+    entered. Raises `EmbeddedServerError` and `ServiceError`.
+    """
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="depthcast-")))
+        url = redis_url or (await stack.enter_async_context(EmbeddedServer())).url
+        instruments = folder / "instruments.toml"
+        instruments.write_text(instruments_toml, encoding="utf-8")
+        # Whatever the environment says is about another deployment: what matters is given as options, which win.
+        both = {"redis_url": url, "prefix": "depthcast", "partitions": 1, "admin_port": 0, **common}
+        books = Service("ingestor", folder, {**both, "instruments": instruments, **(ingestor or {})})
+        stack.push_async_callback(books.stop)
+        fanout = Service(
+            "gateway", folder, {**both, "host": "127.0.0.1", "port": 0, "workers": 1, **(gateway or {})}
+        )
+        stack.push_async_callback(fanout.stop)
+        gateway_url = await fanout.wait_for(_LISTENING)
+        deployment = Deployment(url, gateway_url, [books, fanout])
+        await deployment.ready()
+        yield deployment
+
+
+def to_toml(instruments: Iterable[Instrument]) -> str:
+    """Instruments as the settings file that an ingestor takes."""
+    tables = []
+    for item in instruments:
+        fields = {name: value for name, value in item._asdict().items() if name != "symbol"}
+        lines = [f'["{item.symbol}"]', *(f'{name} = "{value}"' for name, value in fields.items())]
+        tables.append("\n".join(lines) + "\n")
+    return "\n".join(tables)

@@ -1,0 +1,194 @@
+"""What `depthcast feed replay` does: replays or verifies files one after another, and says how it goes."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final
+
+import click
+
+from depthcast.runtime.deployment import local_deployment, to_toml
+from depthcast.runtime.feed_file import RecordedFeed
+from depthcast.runtime.replay import (
+    Pacer,
+    Producer,
+    Progress,
+    open_producer,
+    register,
+    replay,
+    wait_for_instruments,
+)
+from depthcast.runtime.verify import Verifier, verify
+from shared.errors import DepthcastError, SettingsError
+from shared.settings import Settings
+
+PROGRESS_S: Final = 1.0
+
+
+@dataclass(frozen=True)
+class ReplayOptions:
+    """Options of `depthcast feed replay`; `deployed`: a Redis was named. `speed` may be infinite."""
+
+    settings: Settings
+    speed: float
+    deployed: bool
+    register: bool
+    limit: int | None
+    window: int
+    gateway_url: str | None
+    encoding: str
+
+    def pacer(self) -> Pacer:
+        """A pacer that begins with the first entry."""
+        return Pacer(None if self.speed == float("inf") else self.speed)
+
+
+class OraclesDisagree(DepthcastError):
+    """A verification found differences, which were printed."""
+
+    def __init__(self, files: Sequence[str]) -> None:
+        self.files = files
+        super().__init__(f"not verified: {', '.join(files)}")
+
+
+class Stopped(DepthcastError):
+    """A signal ended the work before its end."""
+
+
+async def until_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Do `work`; when `stop` is set, give it up, clean up and raise `Stopped`."""
+    working = asyncio.create_task(work)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not working.done():
+        working.cancel()
+        await asyncio.wait([working])
+    if working.cancelled():
+        raise Stopped("stopped before the end")
+    working.result()
+
+
+async def replay_all(feeds: Sequence[RecordedFeed], options: ReplayOptions) -> None:
+    """Replay into the deployment of the settings."""
+    settings = options.settings
+    async with open_producer(settings.redis_url, settings.prefix, settings.partitions) as producer:
+        for feed in feeds:
+            if options.register:
+                await register(producer, feed.instruments().values())
+            registered = await wait_for_instruments(producer, feed)
+            progress = Progress()
+            begun = time.monotonic()
+            async with _reporting(feed, progress):
+                entries = islice(feed.entries(registered), options.limit)
+                await replay(producer, entries, options.pacer(), progress)
+            click.echo(f"{_status(feed, progress, time.monotonic() - begun)}; all sent")
+
+
+async def verify_all(feeds: Sequence[RecordedFeed], options: ReplayOptions) -> None:
+    """Verify every feed, in the deployment of the settings or in one of its own; raises `OraclesDisagree`."""
+    wrong = []
+    async with _verifiable(feeds, options) as (producer, redis_url, gateway_url, check):
+        for feed in feeds:
+            begun = time.monotonic()
+            verifier = await verify(
+                feed,
+                producer,
+                redis_url=redis_url,
+                gateway_url=gateway_url,
+                encoding=options.encoding,
+                pacer=options.pacer(),
+                window=options.window,
+                limit=options.limit,
+                check=check,
+            )
+            for line in report(feed, verifier, time.monotonic() - begun):
+                click.echo(line)
+            if not verifier.result.right:
+                wrong.append(feed.path.name)
+    if wrong:
+        raise OraclesDisagree(wrong)
+
+
+def report(feed: RecordedFeed, verifier: Verifier, elapsed_s: float) -> list[str]:
+    """The figures of a verification, one line; more only if something is wrong."""
+    result, progress = verifier.result, verifier.progress
+    if feed.format.oracle:
+        figures = ", ".join(
+            f"{tally.agreed}/{tally.compared} {what}at the {tally.place}"
+            for tally, what in ((result.client, f"{feed.format.oracle} "), (result.consumer, ""))
+        )
+    else:
+        figures = f"no oracle in it; {progress.entries} entries, WebSocket client and stream consumer agree"
+        figures = figures if result.right else f"no oracle in it; {progress.entries} entries compared"
+    rate = progress.entries / elapsed_s if elapsed_s else 0.0
+    effort = (
+        f"{progress.entries} entries, {progress.events} events in {elapsed_s:.1f} s, {rate:.0f} entries/s"
+    )
+    lines = [f"{feed.path.name}: {figures}, {result.merged} merged ({effort})"]
+    lines += [f"  {text}" for tally in (result.client, result.consumer) for text in tally.disagreeing]
+    if result.merged or result.joined:
+        lines.append(
+            "  broadcasts were merged: verifying needs an ingestor with --interval-ms 0, or a smaller --window"
+        )
+    if verifier.rejected:
+        lines.append(f"  {verifier.rejected} events were rejected: see the rejects streams")
+    return lines
+
+
+@asynccontextmanager
+async def _verifiable(
+    feeds: Sequence[RecordedFeed], options: ReplayOptions
+) -> AsyncIterator[tuple[Producer, str, str, Callable[[], None]]]:
+    """A producer, the Redis and gateway URLs, and a check of the deployment to be verified."""
+    settings = options.settings
+    if not options.deployed:
+        instruments = {name: item for feed in feeds for name, item in feed.instruments().items()}
+        async with (
+            local_deployment(
+                to_toml(instruments.values()),
+                prefix=settings.prefix,
+                partitions=settings.partitions or 1,
+                ingestor={"interval_ms": 0},
+            ) as deployment,
+            open_producer(deployment.redis_url, settings.prefix, settings.partitions) as producer,
+        ):
+            yield producer, deployment.redis_url, deployment.gateway_url, deployment.check
+        return
+    if options.gateway_url is None:
+        raise SettingsError(
+            "--gateway-url", None, "must name the deployment's gateway when --redis-url is given"
+        )
+    async with open_producer(settings.redis_url, settings.prefix, settings.partitions) as producer:
+        if options.register:
+            for feed in feeds:
+                await register(producer, feed.instruments().values())
+        yield producer, settings.redis_url, options.gateway_url, lambda: None
+
+
+@asynccontextmanager
+async def _reporting(feed: RecordedFeed, progress: Progress) -> AsyncIterator[None]:
+    """Say on standard error how far it is, now and then."""
+
+    async def say() -> None:
+        begun = time.monotonic()
+        while True:
+            await asyncio.sleep(PROGRESS_S)
+            click.echo(_status(feed, progress, time.monotonic() - begun), err=True)
+
+    saying = asyncio.create_task(say())
+    try:
+        yield
+    finally:
+        saying.cancel()
+
+
+def _status(feed: RecordedFeed, progress: Progress, elapsed_s: float) -> str:
+    rate = progress.events / elapsed_s if elapsed_s else 0.0
+    return (
+        f"{feed.path.name}: {progress.entries} messages, {progress.events} events, "
+        f"{rate:.0f} events/s, {progress.behind_s:.1f} s behind"
+    )

@@ -1,0 +1,198 @@
+"""Sending a recorded feed to the input log: waiting for the deployment, pacing, pipelining."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import islice
+from typing import Final
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from depthcast.feed.entry import FeedEntry, Format
+from depthcast.runtime.feed_file import RecordedFeed
+from shared.codec import pack
+from shared.errors import InstrumentsError, RedisUnavailable
+from shared.instruments import Instrument, to_json
+from shared.keys import DeploymentKeys
+from shared.partition import partition_of
+from shared.position import Position
+from shared.runtime import redis
+from shared.runtime.catalog import POLL_S, read_instruments, wait_for_partitions
+from shared.types import Symbol
+
+logger = logging.getLogger(__name__)
+
+ENTRIES_PER_PIPELINE: Final = 32
+
+
+@dataclass
+class Progress:
+    """What was sent so far. `behind_s`: how late the last entry was, when pacing."""
+
+    entries: int = 0
+    events: int = 0
+    behind_s: float = 0.0
+
+
+class Producer:
+    """Adds entries to the input log of a deployment with `partitions` partitions."""
+
+    def __init__(self, client: Redis, keys: DeploymentKeys, partitions: int) -> None:
+        self.client = client
+        self.keys = keys
+        self.partitions = partitions
+
+    async def send(self, entries: Sequence[FeedEntry]) -> list[tuple[int, Position]]:
+        """Add `entries` in one round trip; returns partition and ID of each. Raises `RedisUnavailable`."""
+        places = [partition_of(entry.symbol, self.partitions) for entry in entries]
+        try:
+            async with redis.mapped(), self.client.pipeline(transaction=False) as pipeline:
+                for place, entry in zip(places, entries, strict=True):
+                    key = self.keys.partition(place).events
+                    pipeline.execute_command("XADD", key, "*", *_fields(entry))
+                replies = await pipeline.execute()
+        except ResponseError as error:
+            raise RedisUnavailable(f"the input log refuses entries: {error}") from error
+        return [(place, Position.parse(reply)) for place, reply in zip(places, replies, strict=True)]
+
+
+class Pacer:
+    """When each entry is due: `speed` times as fast as recorded, None = as fast as possible."""
+
+    def __init__(self, speed: float | None) -> None:
+        self.speed = speed
+        self._first_us: int | None = None
+        self._begun = 0.0
+
+    def due_in_s(self, entry: FeedEntry) -> float:
+        """Seconds until `entry` is due, negative when it is late. The first one is due at once."""
+        if self.speed is None or entry.at_us is None:
+            return 0.0
+        now = time.monotonic()
+        if self._first_us is None:
+            self._first_us, self._begun = entry.at_us, now
+        return self._begun + (entry.at_us - self._first_us) / 1e6 / self.speed - now
+
+
+@asynccontextmanager
+async def open_producer(redis_url: str, prefix: str, partitions: int | None) -> AsyncIterator[Producer]:
+    """A producer, once the deployment exists; raises `DeploymentMismatch`."""
+    client, keys = redis.connect(redis_url), DeploymentKeys(prefix)
+    try:
+        yield Producer(client, keys, await wait_for_partitions(client, keys, partitions))
+    finally:
+        await client.aclose()
+
+
+async def register(producer: Producer, instruments: Iterable[Instrument]) -> None:
+    """Register what is missing; what is there stays as it is. Raises `RedisUnavailable`."""
+    for instrument in instruments:
+        async with redis.mapped():
+            await producer.client.hsetnx(producer.keys.instruments, instrument.symbol, to_json(instrument))
+
+
+async def wait_for_instruments(producer: Producer, feed: RecordedFeed) -> dict[Symbol, Instrument]:
+    """Wait, saying so, until all of the feed's instruments are registered and have a book; returns them as registered.
+
+    An ingestor takes up new instruments within a second, and rejects events of a symbol before that. Raises
+    `InstrumentsError` for one whose sizes or feed do not fit the recording.
+    """
+    wanted = feed.instruments()
+    said = ""
+    while True:
+        registered = await _registered(producer)
+        missing = sorted(set(wanted) - set(registered))
+        if not missing:
+            for instrument in wanted.values():
+                _check_fits(feed.format, instrument, registered[instrument.symbol])
+            bookless = await _without_book(producer, sorted(wanted))
+            if not bookless:
+                return {symbol: registered[symbol] for symbol in wanted}
+        waiting = (
+            f"waiting for {', '.join(missing)} to be registered: use --register, or give the ingestor the file of "
+            "--print-instruments"
+            if missing
+            else f"waiting for an ingestor to begin the books of {', '.join(bookless)}"
+        )
+        if waiting != said:
+            logger.warning(waiting)
+            said = waiting
+        await asyncio.sleep(POLL_S / 4)
+
+
+async def replay(producer: Producer, entries: Iterator[FeedEntry], pacer: Pacer, progress: Progress) -> None:
+    """Send all entries when they are due. Raises `RedisUnavailable` and `FeedError`."""
+    for batch in batches(entries, pacer):
+        first = batch[0]
+        wait_s = pacer.due_in_s(first)
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
+        progress.behind_s = max(-wait_s, 0.0)
+        await producer.send(batch)
+        progress.entries += len(batch)
+        progress.events += sum(len(entry.events) for entry in batch)
+
+
+def batches(entries: Iterator[FeedEntry], pacer: Pacer) -> Iterator[list[FeedEntry]]:
+    """Entries to be sent together: a pipeline full at full speed, one by one when pacing."""
+    size = ENTRIES_PER_PIPELINE if pacer.speed is None else 1
+    while batch := list(islice(entries, size)):
+        yield batch
+
+
+async def _registered(producer: Producer) -> dict[str, Instrument]:
+    try:
+        return await read_instruments(producer.client, producer.keys)
+    except RedisUnavailable as error:
+        logger.warning("waiting for Redis", extra={"problem": error.problem})
+        return {}
+
+
+async def _without_book(producer: Producer, symbols: Sequence[Symbol]) -> list[Symbol]:
+    """Those that have no snapshot yet: a book's first one is written with its birth."""
+    keys = [
+        producer.keys.partition(partition_of(symbol, producer.partitions)).snapshots(symbol)
+        for symbol in symbols
+    ]
+    try:
+        async with redis.mapped(), producer.client.pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.exists(key)
+            there = await pipeline.execute()
+    except RedisUnavailable as error:
+        logger.warning("waiting for Redis", extra={"problem": error.problem})
+        return list(symbols)
+    return [symbol for symbol, exists in zip(symbols, there, strict=True) if not exists]
+
+
+def _check_fits(format_: Format, recorded: Instrument, registered: Instrument) -> None:
+    """The registered sizes may be finer than the recording's, never coarser."""
+    if registered.feed != recorded.feed:
+        raise InstrumentsError(
+            recorded.symbol,
+            f"is registered with feed {registered.feed!s}, the recording is a {recorded.feed!s} feed; "
+            "replay it under another name with --symbol",
+        )
+    if format_.name == "plain":
+        return  # its numbers are ticks and lots already
+    for name in ("tick_size", "lot_size"):
+        needed, size = getattr(recorded, name), getattr(registered, name)
+        if Decimal(needed) % Decimal(size):
+            raise InstrumentsError(
+                recorded.symbol,
+                f"is registered with {name} {size}, the recording needs {needed}; "
+                "replay it under another name with --symbol",
+            )
+
+
+def _fields(entry: FeedEntry) -> list[str | bytes]:
+    about: dict[str, object] = {"atomic": True} if entry.atomic else {}
+    if entry.ts is not None:
+        about["ts"] = entry.ts
+    named: list[str | bytes] = ["_", pack(about)] if about else []
+    return [entry.symbol, pack(entry.events), *named]

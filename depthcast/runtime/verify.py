@@ -1,0 +1,203 @@
+"""Replaying a recorded feed through a deployment and comparing it with its oracles, entry by entry.
+
+Runs a stream consumer and a WebSocket client beside the producer, with a window of entries in flight: enough to keep the
+pipeline busy, too few for anything to be merged.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Final
+
+from depthcast.client import Client, connect
+from depthcast.consumer import Consumer
+from depthcast.feed.entry import FeedEntry
+from depthcast.feed.oracle import LEVELS_MOST
+from depthcast.feed.verification import Verification, View
+from depthcast.runtime.feed_file import RecordedFeed
+from depthcast.runtime.replay import Pacer, Producer, Progress, wait_for_instruments
+from depthcast.updates import BookUpdate, Kind, State
+from shared.errors import ClientError, DepthcastError
+from shared.position import Position
+
+WINDOW: Final = 32
+READY_TIMEOUT_S: Final = 20.0
+STALL_TIMEOUT_S: Final = 20.0
+RETRY_S: Final = 0.1
+
+
+class VerificationError(DepthcastError):
+    """The replay could not be carried through; `remedy` says what to look at."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"{problem}; {remedy}")
+
+
+class Verifier:
+    """One feed verified against one deployment.
+
+    `check` is called now and then and raises when the deployment is broken. `progress` counts what was sent.
+    """
+
+    def __init__(
+        self,
+        feed: RecordedFeed,
+        producer: Producer,
+        consumer: Consumer,
+        client: Client,
+        *,
+        pacer: Pacer,
+        window: int = WINDOW,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.feed = feed
+        self.result = Verification()
+        self.progress = Progress()
+        self._producer = producer
+        self._consumer = consumer
+        self._client = client
+        self._pacer = pacer
+        self._window = window
+        self._check = check
+        self._symbols = set(feed.instruments())
+        self._unseen = {(place, symbol) for place in ("consumer", "client") for symbol in self._symbols}
+        self._moved = asyncio.Event()
+        self._sending = asyncio.Lock()
+        self._rejected: dict[int, tuple[int, int]] = {}
+
+    @property
+    def rejected(self) -> int:
+        """Input events rejected since the beginning."""
+        return sum(last - first for first, last in self._rejected.values())
+
+    async def run(self, limit: int | None = None) -> Verification:
+        """Send at most `limit` entries and compare all; raises `VerificationError` when something stands still."""
+        registered = await wait_for_instruments(self._producer, self.feed)
+        async with asyncio.timeout(READY_TIMEOUT_S):
+            await self._subscribe()
+        watching = [asyncio.create_task(self._watch_consumer()), asyncio.create_task(self._watch_client())]
+        try:
+            await self._until(lambda: not self._unseen, watching)
+            await self._send(islice(self.feed.entries(registered), limit), watching)
+            await self._until(lambda: not self.result.in_flight, watching)
+        finally:
+            for task in watching:
+                task.cancel()
+            await asyncio.gather(*watching, return_exceptions=True)
+        return self.result
+
+    async def _subscribe(self) -> None:
+        """Subscribe to whole books; a gateway may not know new instruments for a second."""
+        while True:
+            try:
+                await self._client.subscribe(sorted(self._symbols), depth=0)
+                return
+            except ClientError as error:
+                if error.code not in ("unknown_symbol", "unavailable"):
+                    raise
+            await asyncio.sleep(RETRY_S)
+
+    async def _send(self, entries: Iterator[FeedEntry], watching: list[asyncio.Task[None]]) -> None:
+        size = max(self._window // 2, 1) if self._pacer.speed is None else 1
+        while batch := list(islice(entries, size)):
+            await self._until(lambda: self.result.in_flight <= self._window - size, watching)
+            if (wait_s := self._pacer.due_in_s(batch[0])) > 0:
+                await asyncio.sleep(wait_s)
+            # Nothing may be taken from the stream before the IDs of what was sent are known.
+            async with self._sending:
+                for (partition, position), entry in zip(await self._producer.send(batch), batch, strict=True):
+                    self.result.sent(partition, position, entry)
+            self.progress.entries += len(batch)
+            self.progress.events += sum(len(entry.events) for entry in batch)
+
+    async def _watch_consumer(self) -> None:
+        async for entry in self._consumer.entries():
+            async with self._sending:
+                views = {
+                    update.symbol: _view(update, self._consumer.digest(update.symbol))
+                    for update in entry.updates
+                }
+                self._seen("consumer", views)
+                if entry.info is None:
+                    for symbol, view in views.items():
+                        self.result.begin(symbol, view)
+                    continue
+                rejected = entry.info.rejected
+                self._rejected[entry.partition] = (
+                    self._rejected.get(entry.partition, (rejected, 0))[0],
+                    rejected,
+                )
+                before = self.result.in_flight
+                self.result.consumed(entry.partition, Position.parse(entry.info.src), views)
+            if views or self.result.in_flight != before:  # a heartbeat moves nothing
+                self._moved.set()
+
+    async def _watch_client(self) -> None:
+        async for update in self._client:
+            if update.state is State.REMOVED:
+                raise VerificationError(f"{update.symbol} was removed", "register it again")
+            if update.symbol not in self._symbols or update.kind is Kind.STATUS:
+                continue
+            view = _view(update, self._client.digest(update.symbol))
+            self._seen("client", [update.symbol])
+            self.result.viewed(update.symbol, view, update.merged)
+            self._moved.set()
+
+    def _seen(self, place: str, symbols: "dict[str, View] | list[str]") -> None:
+        if self._unseen:
+            self._unseen.difference_update([(place, symbol) for symbol in symbols])
+            self._moved.set()
+
+    async def _until(self, done: Callable[[], bool], watching: list[asyncio.Task[None]]) -> None:
+        """Wait until `done`, while both watchers live and something moves."""
+        while not done():
+            self._moved.clear()
+            moved = asyncio.ensure_future(self._moved.wait())
+            try:
+                await asyncio.wait(
+                    [moved, *watching], timeout=STALL_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
+                )
+            finally:
+                stood_still = not moved.done()
+                moved.cancel()
+            for task in watching:
+                if task.done():
+                    task.result()
+            self._check()
+            if stood_still and not done():
+                raise self._stalled()
+
+    def _stalled(self) -> VerificationError:
+        if self._unseen:
+            places = ", ".join(sorted(f"{symbol} ({place})" for place, symbol in self._unseen))
+            return VerificationError(f"no book came of {places}", "is an ingestor running?")
+        return VerificationError(
+            f"{self.result.in_flight} entries were not seen everywhere in {STALL_TIMEOUT_S:g} s",
+            "are the ingestor and the gateway of the same deployment, and running?",
+        )
+
+
+async def verify(
+    feed: RecordedFeed,
+    producer: Producer,
+    *,
+    redis_url: str,
+    gateway_url: str,
+    encoding: str,
+    pacer: Pacer,
+    window: int,
+    limit: int | None,
+    check: Callable[[], None],
+) -> Verifier:
+    """Verify one feed; returns the finished verifier. Raises `VerificationError`, `ClientError`, `FeedError`."""
+    consumer = Consumer(redis_url, feed.instruments(), prefix=producer.keys.prefix)
+    async with consumer, connect(gateway_url, encoding) as client:
+        verifier = Verifier(feed, producer, consumer, client, pacer=pacer, window=window, check=check)
+        await verifier.run(limit)
+        return verifier
+
+
+def _view(update: BookUpdate, digest: int) -> View:
+    return View(update.seq, digest, update.book.bids.top(LEVELS_MOST), update.book.asks.top(LEVELS_MOST))

@@ -1,0 +1,43 @@
+"""What a gateway counts: plain integers, cheap enough for the hot path.
+
+The runtime publishes them as metrics once a second; nothing here knows how.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Counters:
+    """Totals since the process began.
+
+    `deltas`, `snapshots` and `others` are messages sent to clients, `bytes_sent` their bytes. `conflated` counts
+    broadcasts that reached a client merged into a later one. `skipped` counts flushes that passed over a client that
+    was not ready. `delta_encodings` and `snapshot_encodings` count messages encoded, each once for all its readers.
+    `cohorts_made` counts cohorts of sessions with equal subscriptions.
+    """
+
+    entries: int = 0
+    broadcasts: int = 0
+    flushes: int = 0
+    deltas: int = 0
+    snapshots: int = 0
+    others: int = 0
+    bytes_sent: int = 0
+    conflated: int = 0
+    skipped: int = 0
+    delta_encodings: int = 0
+    snapshot_encodings: int = 0
+    requests: int = 0
+    unparsable: int = 0
+    resumed: int = 0
+    heartbeats: int = 0
+    cohorts_made: int = 0
+    replaced: int = 0
+    limit_subscriptions: int = 0
+    limit_full_depth: int = 0
+    limit_connections: int = 0
+    limit_message_bytes: int = 0
+    limit_interval: int = 0
+    limit_history: int = 0
+    stalls: int = 0
+    silent: int = 0

@@ -1,0 +1,29 @@
+"""The command `gateway`: `python -m gateway`, and a subcommand of `depthcast`."""
+
+import asyncio
+import os
+
+import click
+
+from shared.runtime.command import run_service, settings_options
+from shared.settings import GatewaySettings
+
+
+@click.command(
+    name="gateway", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120}
+)
+@settings_options(GatewaySettings)
+def gateway(settings: GatewaySettings) -> None:
+    """Serve order books over WebSocket and HTTP."""
+    from gateway.runtime.supervisor import WORKER_MARK, Supervisor
+    from gateway.runtime.worker import run_alone, run_worker
+
+    async def main(stop: asyncio.Event) -> None:
+        if WORKER_MARK in os.environ:
+            await run_worker(settings, stop)
+        elif settings.workers > 1:
+            await Supervisor(settings).run(stop)
+        else:
+            await run_alone(settings, stop)
+
+    run_service(main, settings)

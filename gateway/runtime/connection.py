@@ -1,0 +1,172 @@
+"""One WebSocket connection: messages in, the closing handshake, and the end.
+
+Frames out are written raw to the transport, so the web server's own sending is never used: not in closing either,
+where it would wait for a client that reads nothing.
+"""
+
+import asyncio
+import logging
+import secrets
+from typing import Final
+
+from aiohttp import WSMsgType, web
+
+from gateway.closing import REASONS, CloseCode
+from gateway.core import Core
+from gateway.frames import close_frame
+from gateway.runtime.outlet import Hooks, TransportOutlet
+from gateway.session import Session
+from gateway.wire import Encoding
+
+logger = logging.getLogger(__name__)
+
+DATA: Final = {Encoding.JSON: WSMsgType.TEXT, Encoding.MSGPACK: WSMsgType.BINARY}
+FAILED_LINGER_S: Final = 2.0
+REFUSED_LINGER_S: Final = 2.0
+QUIET_S: Final = 0.2
+"""No bytes for so long: what was in flight has arrived."""
+
+
+class RawWebSocket(web.WebSocketResponse):
+    """A WebSocketResponse for handshake and receiving, whose transport is closed by `Connection` alone.
+
+    The base class closes it right behind its close frame when a message is too big or malformed. With bytes of that
+    message still unread, the kernel would answer with a reset, and the client would never see why.
+    """
+
+    def _close_transport(self) -> None:
+        pass
+
+
+class Connection:
+    """A connection whose handshake is done. `closing`: the code of the close frame that was sent, if one was."""
+
+    def __init__(
+        self, core: Core, socket: RawWebSocket, transport: asyncio.Transport, linger_s: float
+    ) -> None:
+        self.core = core
+        self.socket = socket
+        self.transport = transport
+        self.linger_s = linger_s
+        self.loop = asyncio.get_running_loop()
+        self.closing: int | None = None
+        self.failed = False
+        self.lost = self.loop.create_future()
+        self.encoding = Encoding(socket.ws_protocol or Encoding.JSON)
+        self.outlet = TransportOutlet(transport, core.settings.write_buffer_bytes)
+        inner = transport.get_protocol()
+        assert isinstance(inner, asyncio.Protocol)
+        self.hooks = Hooks(inner, self.outlet, on_drained=self._drained, on_lost=self._lost)
+        transport.set_protocol(self.hooks)
+        self.session: Session | None = None
+        self._writable: asyncio.Future[None] | None = None
+
+    async def run(self) -> None:
+        """Serve the client until the connection has ended."""
+        name = secrets.token_hex(8)
+        self.session = self.core.open(self.outlet, self.encoding, name, self.loop.time())
+        try:
+            await self._receive(self.session)
+        except Exception:
+            logger.exception("connection ended by an unexpected error", extra={"session": name})
+            self.close(CloseCode.GOING_AWAY)
+        finally:
+            self.core.close(self.session)
+            await self._finish()
+
+    async def refuse(self, code: CloseCode) -> None:
+        """Close at once a connection that is not taken."""
+        self.close(code, REFUSED_LINGER_S)
+        while (await self.socket.receive()).type in (WSMsgType.TEXT, WSMsgType.BINARY):
+            pass
+        await self._finish()
+
+    def close(self, code: int, linger_s: float | None = None) -> None:
+        """Send the close frame as the last thing; the client has `linger_s` to take what was sent and to answer."""
+        if self.closing is not None:
+            return
+        self.closing = code
+        if self.session is not None:
+            self.core.close(self.session)
+        reason = REASONS[CloseCode(code)] if code in REASONS else ""
+        self.outlet.write(close_frame(code, reason))
+        self.outlet.shut = True
+        self._release()
+        self.loop.call_later(self.linger_s if linger_s is None else linger_s, self.transport.abort)
+
+    # --- receiving --------------------------------------------------------------------------------------------------
+
+    async def _receive(self, session: Session) -> None:
+        wanted = DATA[self.encoding]
+        while True:
+            message = await self.socket.receive()
+            if message.type is wanted:
+                if self.closing is None:
+                    await self._handle(session, message.data)
+            elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                session.misuse()
+                self.close(CloseCode.MISUSE)
+            elif message.type is WSMsgType.CLOSE:
+                self._answer_close(message.data)
+                return
+            else:
+                self._failed(message.data)
+                return
+
+    async def _handle(self, session: Session, data: str | bytes) -> None:
+        """One message; before the next one is taken, and between its parts, the transport has to drain."""
+        for _ in session.handle(data):
+            await self._until_writable()
+            if self.closing is not None:
+                return
+        if session.ended is not None:
+            self.close(session.ended)
+        await self._until_writable()
+
+    async def _until_writable(self) -> None:
+        while self.outlet.paused and self.closing is None and not self.lost.done():
+            self._writable = self.loop.create_future()
+            await self._writable
+
+    def _answer_close(self, code: int) -> None:
+        self.close(code if 1000 <= code < 5000 and code not in (1004, 1005, 1006, 1015) else 1000)
+
+    def _failed(self, error: object) -> None:
+        """The stream of frames is unusable, or at its end; the web server has sent its own close frame, if any."""
+        code = getattr(error, "code", None)
+        self.core.counters.limit_message_bytes += code == CloseCode.TOO_BIG
+        self.failed = True
+        self.closing = self.closing or code or 1006
+        self.outlet.shut = True
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    async def _finish(self) -> None:
+        """Close the transport once nothing is lost by it; returns when the connection is gone."""
+        if self.failed:
+            await self._until_quiet()
+        self.loop.call_later(self.linger_s, self.transport.abort)
+        self.transport.close()
+        await self.lost
+
+    async def _until_quiet(self) -> None:
+        """Let what is in flight arrive and be thrown away: closing before it would reset the connection."""
+        deadline = self.loop.time() + FAILED_LINGER_S
+        before = -1
+        while not self.lost.done() and self.hooks.received != before and self.loop.time() < deadline:
+            before = self.hooks.received
+            await asyncio.wait({self.lost}, timeout=QUIET_S)
+
+    def _drained(self) -> None:
+        self._release()
+        if self.session is not None and self.closing is None:
+            self.session.serve()
+
+    def _release(self) -> None:
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+
+    def _lost(self) -> None:
+        if not self.lost.done():
+            self.lost.set_result(None)
+        self._release()

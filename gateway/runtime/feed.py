@@ -1,0 +1,113 @@
+"""Brings the market in: the catalog, one follower for each partition, and the ticks that send what they read."""
+
+import asyncio
+import logging
+from collections.abc import Collection
+from typing import Final
+
+from redis.asyncio import Redis
+
+from gateway.core import Core
+from gateway.hub import Upstream
+from shared.errors import RedisUnavailable
+from shared.keys import DeploymentKeys
+from shared.runtime.catalog import POLL_S, read_instruments, wait_for_partitions
+from shared.runtime.follow import Follower
+from shared.runtime.redis import connect
+
+logger = logging.getLogger(__name__)
+
+COALESCE_S: Final = 0.002
+"""Entries of several partitions that arrive within this go out together: one write per client instead of several."""
+
+JUDGE_S_MOST: Final = 0.25
+
+
+class Feed:
+    """Reads Redis into `core` until it is cancelled. `followers` appear once the deployment is known."""
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self.settings = core.settings
+        self.keys = DeploymentKeys(core.settings.prefix)
+        self.followers: list[Follower] = []
+        self.gaps = 0
+        self.mismatches = 0
+        self._loop = asyncio.get_running_loop()
+        self._arrived = asyncio.Event()
+        self._noted: set[tuple[str, str]] = set()
+
+    async def run(self) -> None:
+        """Wait for the deployment, then follow it. Raises `DeploymentMismatch`."""
+        client = connect(self.settings.redis_url)
+        try:
+            partitions = await wait_for_partitions(client, self.keys, self.settings.partitions)
+            self.core.hub.divide(partitions)
+            async with asyncio.TaskGroup() as tasks:
+                listed = asyncio.Event()
+                tasks.create_task(self._poll_catalog(client, listed))
+                await listed.wait()
+                for number, upstream in enumerate(self.core.hub.upstreams):
+                    tasks.create_task(self._follow(number, upstream))
+                tasks.create_task(self._tick())
+                tasks.create_task(self._judge())
+        finally:
+            await client.aclose()
+
+    async def _poll_catalog(self, client: Redis, listed: asyncio.Event) -> None:
+        while True:
+            try:
+                instruments = await read_instruments(client, self.keys)
+                added, removed = self.core.list_instruments(instruments)
+                if added or removed:
+                    logger.info("instruments changed", extra={"added": len(added), "removed": len(removed)})
+                listed.set()
+            except RedisUnavailable as error:
+                logger.warning("the catalog waits for Redis", extra={"problem": error.problem})
+            await asyncio.sleep(POLL_S)
+
+    async def _follow(self, number: int, upstream: Upstream) -> None:
+        client = connect(self.settings.redis_url)
+        keys = self.keys.partition(number)
+
+        def symbols() -> Collection[str]:
+            return upstream.symbols
+
+        follower = Follower(client, keys, upstream.reader, symbols)
+        self.followers.append(follower)
+        try:
+            # One entry at a time: what it does to a view is worked out from the book right after it.
+            async for entry in follower.entries():
+                if entry is not None:
+                    self.core.apply(upstream, entry, self._loop.time())
+                if upstream.reader.missing:
+                    self._note_troubles(upstream)
+                self._arrived.set()
+        finally:
+            await client.aclose()
+
+    def _note_troubles(self, upstream: Upstream) -> None:
+        """Count each gap and mismatch once, when a symbol is first seen with it."""
+        for trouble in upstream.reader.missing.items():
+            if trouble not in self._noted:
+                self._noted.add(trouble)
+                self.gaps += trouble[1].startswith("gap")
+                self.mismatches += trouble[1].startswith("digest")
+        if len(self._noted) > 10_000:
+            self._noted.clear()
+
+    async def _tick(self) -> None:
+        """Flush soon after entries arrived. All entries of one read are taken before this task comes to run."""
+        while True:
+            await self._arrived.wait()
+            if len(self.core.hub.upstreams) > 1:
+                await asyncio.sleep(COALESCE_S)
+            self._arrived.clear()
+            self.core.tick(self._loop.time())
+
+    async def _judge(self) -> None:
+        """Silence has to be noticed too."""
+        period_s = min(self.settings.stale_ms / 10_000, JUDGE_S_MOST)
+        while True:
+            await asyncio.sleep(period_s)
+            self._arrived.set()

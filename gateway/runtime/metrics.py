@@ -1,0 +1,88 @@
+"""The gateway's Prometheus metrics. The hot path counts in plain integers; once a second they are published here."""
+
+import os
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from gateway.counters import Counters
+
+PERIOD_S: Final = 1.0
+_PREFIX: Final = "depthcast_gateway_"
+FLUSH_BUCKETS: Final = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+
+PLAIN: Final = {
+    "entries": "Entries of the deltas streams read.",
+    "broadcasts": "Symbol updates in them.",
+    "flushes": "Ticks and grid times flushed.",
+    "bytes_sent": "Bytes of WebSocket frames written.",
+    "conflated": "Broadcasts that reached a client merged into a later one.",
+    "skipped": "Times a client was passed over because it was not ready.",
+    "requests": "Messages taken from clients.",
+    "unparsable": "Of these, neither JSON nor msgpack.",
+    "resumed": "Subscriptions resumed without a snapshot.",
+    "cohorts_made": "Cohorts of sessions with equal subscriptions made.",
+    "replaced": "Replicas replaced after a gap, a mismatch or a loss.",
+}
+LABELLED: Final = {
+    "messages": ("Messages sent.", {"deltas": "delta", "snapshots": "snapshot", "others": "control"}),
+    "encodings": ("Messages encoded.", {"delta_encodings": "delta", "snapshot_encodings": "snapshot"}),
+    "timeouts": ("Connections closed by a time-out.", {"stalls": "stall", "silent": "subscribe"}),
+    "limits": (
+        "Times a limit was met.",
+        {
+            "limit_subscriptions": "subscriptions_max",
+            "limit_full_depth": "full_depth_max",
+            "limit_connections": "connections_max",
+            "limit_message_bytes": "message_bytes_max",
+            "limit_interval": "interval_max_ms",
+            "limit_history": "history_rows",
+        },
+    ),
+}
+OF_FEED: Final = {
+    "resyncs": "Loads of snapshots after the first.",
+    "gaps": "Gaps in a symbol's deltas.",
+    "digest_mismatches": "Deltas whose digest did not agree.",
+    "redis_troubles": "Times Redis was unavailable to a follower.",
+}
+
+
+class Metrics:
+    """Owns the metric objects; `publish` brings them up to date."""
+
+    def __init__(self) -> None:
+        several = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+        # With several workers the files are read by the supervisor's own collector.
+        self.registry = CollectorRegistry()
+        self._counters = {name: self._counter(name, text) for name, text in PLAIN.items()}
+        for family, (text, members) in LABELLED.items():
+            metric = self._counter(family, text, ("type",))
+            self._counters |= {name: metric.labels(label) for name, label in members.items()}
+        self._counters |= {name: self._counter(name, text) for name, text in OF_FEED.items()}
+        self._published = dict.fromkeys(self._counters, 0)
+        total = "livesum" if several else "all"
+        worst = "livemax" if several else "all"
+        self.connections = self._gauge("connections", "WebSocket connections open.", total)
+        self.subscriptions = self._gauge("subscriptions", "Subscriptions.", total)
+        self.channels = self._gauge("channels", "Channels kept.", total)
+        self.stale_symbols = self._gauge("stale_symbols", "Symbols whose book is stale.", worst)
+        self.silence = self._gauge(
+            "silence_seconds", "Time since the quietest partition was heard of.", worst
+        )
+        self.flush = Histogram(
+            _PREFIX + "flush_seconds", "Time a flush took.", buckets=FLUSH_BUCKETS, registry=self.registry
+        )
+
+    def publish(self, counters: Counters, of_feed: dict[str, int]) -> None:
+        """Push what was counted since the last time."""
+        for name, metric in self._counters.items():
+            value = of_feed[name] if name in of_feed else getattr(counters, name)
+            metric.inc(value - self._published[name])
+            self._published[name] = value
+
+    def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
+        return Counter(_PREFIX + name, text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, mode: str) -> Gauge:
+        return Gauge(_PREFIX + name, text, registry=self.registry, multiprocess_mode=mode)  # type: ignore[arg-type]

@@ -1,0 +1,175 @@
+"""One gateway process: serves a listening socket, follows Redis, keeps time, and ends cleanly."""
+
+import asyncio
+import logging
+import math
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from aiohttp import web
+
+from gateway.closing import CloseCode
+from gateway.core import Core
+from gateway.runtime import metrics
+from gateway.runtime.connection import Connection
+from gateway.runtime.feed import Feed
+from gateway.runtime.http import Endpoints
+from shared.errors import SettingsError
+from shared.settings import GatewaySettings
+
+logger = logging.getLogger(__name__)
+
+BACKLOG: Final = 4096
+SWEEP_S_LEAST: Final = 0.01
+SWEEP_S_MOST: Final = 0.5
+
+
+def listening_socket(settings: GatewaySettings, port: int, *, shared: bool) -> socket.socket:
+    """A bound socket for the gateway's address, `shared` between workers or not; raises `SettingsError`.
+
+    Its send buffer is small, and accepted sockets inherit that: a large one would hide how far behind a client is.
+    """
+    try:
+        family, kind, number, _, address = socket.getaddrinfo(
+            settings.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind, number)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.send_buffer_bytes)
+        if shared:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind(address)
+    except OSError as error:
+        raise SettingsError(
+            "DEPTHCAST_PORT", f"{settings.host}:{port}", f"cannot be served on: {error}"
+        ) from error
+    return bound
+
+
+def http_address(bound: socket.socket) -> str:
+    """`http://HOST:PORT` of a bound socket."""
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class GatewayProcess:
+    """Everything one process runs. `draining`: it has been told to end."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self.settings = settings
+        self.loop = asyncio.get_running_loop()
+        self.core = Core(settings, clock_us, self._alarm)
+        self.connections: dict[Connection, None] = {}
+        self.draining = False
+        self.metrics = metrics.Metrics()
+        self.feed = Feed(self.core)
+        self._time_flushes()
+
+    async def run(
+        self, bound: socket.socket, stop: asyncio.Event, on_serving: Callable[[], None] = lambda: None
+    ) -> None:
+        """Serve on `bound` until `stop` is set, then end cleanly; ends too, raising, when the feed does."""
+        runner = web.AppRunner(Endpoints(self).application(), access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        bound.setblocking(False)
+        await web.SockSite(runner, bound, backlog=BACKLOG).start()
+        on_serving()
+        tasks = [asyncio.create_task(job) for job in (self.feed.run(), self._sweep(), self._publish())]
+        stopped = asyncio.create_task(stop.wait())
+        code = CloseCode.GOING_AWAY
+        try:
+            await asyncio.wait((stopped, *tasks), return_when=asyncio.FIRST_COMPLETED)
+            code = CloseCode.RESTARTING if stopped.done() else code
+        finally:
+            await self._drain(code)
+            for task in (stopped, *tasks):
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+            await runner.cleanup()
+        for problem in ended:
+            if isinstance(problem, Exception):
+                raise _root(problem)
+
+    def readiness(self) -> tuple[bool, dict[str, Any]]:
+        """For `/readyz`: ready once the books were live, until it drains."""
+        hub = self.core.hub
+        body = {"draining": self.draining, "symbols": len(hub.listings), "stale": hub.stale_count()}
+        return hub.was_live and not self.draining, body
+
+    async def _drain(self, code: CloseCode) -> None:
+        self.draining = True
+        deadline = self.loop.time() + self.settings.drain_timeout
+        for connection in tuple(self.connections):
+            connection.close(code, self.settings.drain_timeout)
+        while self.connections and self.loop.time() < deadline:
+            await asyncio.wait([connection.lost for connection in self.connections], timeout=0.1)
+        for connection in tuple(self.connections):
+            connection.transport.abort()
+
+    # --- time -------------------------------------------------------------------------------------------------------
+
+    def _alarm(self, interval_ms: int) -> None:
+        interval_s = interval_ms / 1000
+        due = (math.floor(self.loop.time() / interval_s) + 1) * interval_s
+        self.loop.call_at(due, self.core.flusher.flush_grid, interval_ms)
+
+    async def _sweep(self) -> None:
+        settings = self.settings
+        shortest_s = min(settings.heartbeat_ms / 1000, settings.stall_timeout, settings.subscribe_timeout)
+        period_s = min(max(shortest_s / 10, SWEEP_S_LEAST), SWEEP_S_MOST)
+        while True:
+            await asyncio.sleep(period_s)
+            closing = dict(self.core.sweep(self.loop.time()))
+            if closing:
+                for connection in tuple(self.connections):
+                    if connection.session in closing:
+                        connection.close(closing[connection.session])
+
+    async def _publish(self) -> None:
+        while True:
+            self.publish_metrics()
+            await asyncio.sleep(metrics.PERIOD_S)
+
+    def publish_metrics(self) -> None:
+        """Bring the metrics up to date."""
+        core, feed, published = self.core, self.feed, self.metrics
+        published.connections.set(len(self.connections))
+        published.subscriptions.set(sum(len(session.subscriptions) for session in core.sessions))
+        published.channels.set(sum(len(listing.channels) for listing in core.hub.listings.values()))
+        published.stale_symbols.set(core.hub.stale_count())
+        heard = [upstream.heard for upstream in core.hub.upstreams if upstream.heard is not None]
+        published.silence.set(self.loop.time() - min(heard) if heard else 0)
+        published.publish(
+            core.counters,
+            {
+                "resyncs": sum(follower.resyncs for follower in feed.followers),
+                "redis_troubles": sum(follower.troubles for follower in feed.followers),
+                "gaps": feed.gaps,
+                "digest_mismatches": feed.mismatches,
+            },
+        )
+
+    def _time_flushes(self) -> None:
+        flusher, observe = self.core.flusher, self.metrics.flush.observe
+        tick = flusher.tick
+
+        def timed() -> None:
+            began = time.perf_counter()
+            tick()
+            observe(time.perf_counter() - began)
+
+        flusher.tick = timed  # type: ignore[method-assign] # the pure flusher has no clock
+
+
+def clock_us() -> int:
+    """µs since 1970."""
+    return time.time_ns() // 1000
+
+
+def _root(problem: Exception) -> Exception:
+    """The first error inside nested groups of errors."""
+    while isinstance(problem, ExceptionGroup):
+        problem = problem.exceptions[0]
+    return problem

@@ -1,0 +1,175 @@
+"""Several gateway processes on one port: starts them, restarts what crashed, ends them, sums their metrics.
+
+The port is shared by SO_REUSEPORT: each worker has a listening socket of its own and the kernel spreads connections.
+The supervisor keeps the address bound, without listening, so that a free port stays theirs. A worker's standard
+input is a pipe whose other end only the supervisor holds: when that reaches its end, the supervisor is gone, however
+it went, and the worker ends too. A worker's standard output is a pipe of status lines, one JSON object each.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import sys
+import tempfile
+from dataclasses import asdict
+from typing import Any, Final
+
+import click
+from prometheus_client import CollectorRegistry
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from gateway.runtime.process import http_address, listening_socket
+from shared.errors import SettingsError
+from shared.runtime.admin import serve_admin
+from shared.settings import VARIABLE_PREFIX, GatewaySettings, variable
+
+logger = logging.getLogger(__name__)
+
+WORKER_MARK: Final = "DEPTHCAST_WORKER"
+BACKOFF_FIRST_S: Final = 0.1
+BACKOFF_MOST_S: Final = 5.0
+STEADY_S: Final = 10.0
+"""A worker that lived so long is restarted at once."""
+END_S: Final = 9.0
+BAD_SETTINGS_STATUS: Final = 2
+
+
+class Worker:
+    """One worker's place: whoever is in it now, and what it last said of itself."""
+
+    def __init__(self, number: int, environment: dict[str, str], directory: str) -> None:
+        self.number = number
+        self.environment = environment | {WORKER_MARK: str(number)}
+        self.directory = directory
+        self.process: asyncio.subprocess.Process | None = None
+        self.serving = asyncio.Event()
+        self.status: dict[str, Any] = {"ready": False}
+
+    async def keep(self, stop: asyncio.Event) -> None:
+        """Keep a worker in this place until `stop`; raises `SettingsError` when it refuses its own."""
+        backoff_s = BACKOFF_FIRST_S
+        loop = asyncio.get_running_loop()
+        while not stop.is_set():
+            began = loop.time()
+            status = await self._run_once()
+            if stop.is_set():
+                return
+            if status == BAD_SETTINGS_STATUS:
+                raise SettingsError(
+                    "worker", self.number, "refused the settings that it shares with all; it said why above"
+                )
+            backoff_s = (
+                BACKOFF_FIRST_S if loop.time() - began > STEADY_S else min(backoff_s * 2, BACKOFF_MOST_S)
+            )
+            logger.error(
+                "worker ended, starting another",
+                extra={"worker": self.number, "status": status, "after_s": backoff_s},
+            )
+            await _sleep_unless(stop, backoff_s)
+
+    async def _run_once(self) -> int:
+        self.process = process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "gateway",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=self.environment,
+        )
+        assert process.stdout is not None
+        async for line in process.stdout:
+            self.status = json.loads(line)
+            self.serving.set()
+        self.status = {"ready": False}
+        status = await process.wait()
+        mark_process_dead(process.pid, self.directory)  # type: ignore[no-untyped-call]
+        return status
+
+    def end(self) -> None:
+        """Ask whoever is there to end."""
+        if self.process is not None and self.process.returncode is None:
+            self.process.terminate()
+
+    def kill(self) -> None:
+        """End whoever is there at once."""
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
+
+
+class Supervisor:
+    """Runs `settings.workers` workers."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self.settings = settings
+        self.workers: list[Worker] = []
+        self.stop = asyncio.Event()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop` is set, then end them all; raises `SettingsError` if they cannot run at all."""
+        self.stop = stop
+        if self.settings.port:
+            # Without sharing first: another server on the port must be noticed, not joined.
+            listening_socket(self.settings, self.settings.port, shared=False).close()
+        bound = listening_socket(self.settings, self.settings.port, shared=True)
+        with tempfile.TemporaryDirectory(prefix="depthcast-metrics-") as directory, bound:
+            port = bound.getsockname()[1]
+            environment = worker_environment(self.settings, port) | {"PROMETHEUS_MULTIPROC_DIR": directory}
+            self.workers = [Worker(number, environment, directory) for number in range(self.settings.workers)]
+            await self._serve(http_address(bound), directory)
+
+    async def _serve(self, address: str, directory: str) -> None:
+        keepers = [asyncio.create_task(worker.keep(self.stop)) for worker in self.workers]
+        admin = asyncio.create_task(self._announce(address, directory))
+        stopped = asyncio.create_task(self.stop.wait())
+        try:
+            await asyncio.wait((stopped, *keepers), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.stop.set()
+            for worker in self.workers:
+                worker.end()
+            await asyncio.wait(keepers, timeout=END_S)
+            for worker in self.workers:
+                worker.kill()
+            admin.cancel()
+            await asyncio.gather(admin, return_exceptions=True)
+        for keeper in keepers:
+            keeper.result()
+
+    async def _announce(self, address: str, directory: str) -> None:
+        """Say so once all workers serve; then serve the admin address, until cancelled."""
+        runner = None
+        try:
+            if self.settings.admin_port is not None:
+                registry = CollectorRegistry()
+                MultiProcessCollector(registry, path=directory)  # type: ignore[no-untyped-call]
+                host = self.settings.admin_host
+                runner, port = await serve_admin(host, self.settings.admin_port, registry, self.readiness)
+                click.echo(f"admin listening on http://{host}:{port}")
+            for worker in self.workers:
+                await worker.serving.wait()
+            click.echo(f"gateway listening on {address}")
+            await asyncio.Event().wait()
+        finally:
+            if runner is not None:
+                await runner.cleanup()
+
+    def readiness(self) -> tuple[bool, dict[str, Any]]:
+        """Ready if every worker is."""
+        ready = all(worker.status.get("ready") for worker in self.workers) and not self.stop.is_set()
+        return ready, {"workers": [worker.status for worker in self.workers]}
+
+
+def worker_environment(settings: GatewaySettings, port: int) -> dict[str, str]:
+    """Environment that gives a worker the supervisor's settings, with the port that was found."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(VARIABLE_PREFIX)}
+    given = asdict(settings) | {"port": port, "workers": 1, "admin_port": None}
+    return kept | {variable(name): str(value) for name, value in given.items() if value not in (None, "")}
+
+
+async def _sleep_unless(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        pass

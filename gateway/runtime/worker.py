@@ -1,0 +1,65 @@
+"""What runs inside one process: a gateway of its own, or one of a supervisor's workers."""
+
+import asyncio
+import json
+import sys
+from typing import Final
+
+import click
+
+from gateway.runtime.process import GatewayProcess, http_address, listening_socket
+from shared.runtime.admin import serve_admin
+from shared.settings import GatewaySettings
+
+STATUS_S: Final = 0.25
+
+
+async def run_alone(settings: GatewaySettings, stop: asyncio.Event) -> None:
+    """The only process: it prints where it serves, and serves its own admin address."""
+    with listening_socket(settings, settings.port, shared=False) as bound:
+        process = GatewayProcess(settings)
+        runner = None
+        if settings.admin_port is not None:
+            runner, port = await serve_admin(
+                settings.admin_host, settings.admin_port, process.metrics.registry, process.readiness
+            )
+            click.echo(f"admin listening on http://{settings.admin_host}:{port}")
+        address = http_address(bound)
+        try:
+            await process.run(bound, stop, lambda: click.echo(f"gateway listening on {address}"))
+        finally:
+            if runner is not None:
+                await runner.cleanup()
+
+
+async def run_worker(settings: GatewaySettings, stop: asyncio.Event) -> None:
+    """One of several: it reports to the supervisor on standard output, and ends when the supervisor does."""
+    with listening_socket(settings, settings.port, shared=True) as bound:
+        process = GatewayProcess(settings)
+        beside = [asyncio.create_task(_watch(stop))]
+        try:
+            await process.run(bound, stop, lambda: beside.append(asyncio.create_task(_report(process))))
+        finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+
+
+async def _report(process: GatewayProcess) -> None:
+    said = ""
+    while True:
+        ready, body = process.readiness()
+        line = json.dumps({"ready": ready, **body})
+        if line != said:
+            click.echo(line)
+            said = line
+        await asyncio.sleep(STATUS_S)
+
+
+async def _watch(stop: asyncio.Event) -> None:
+    """Standard input ends with the supervisor."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    await reader.read()
+    stop.set()

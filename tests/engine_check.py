@@ -1,0 +1,145 @@
+"""An engine run beside naive models, compared after every step. Used by the property tests."""
+
+from random import Random
+from typing import Any
+
+from ingestor.book_state import NO_KEY, BookState
+from ingestor.engine import Engine, Interval
+from ingestor.orders import OrdersState
+from shared.instruments import Feed, Instrument, OnCross
+from shared.types import Snapshot, Symbol
+from tests.book_model import ModelBook, brute_digest
+from tests.random_events import encode, random_array
+
+EPOCH = 1_767_225_600_001
+
+
+def flat_levels(snapshot: Snapshot) -> dict[str, dict[int, int]]:
+    return {
+        side: dict(zip(flat[::2], flat[1::2], strict=True))
+        for side, flat in (("bid", snapshot.bids), ("ask", snapshot.asks))
+    }
+
+
+class EngineCheck:
+    """Symbols A (levels) and B (orders), each rejecting and evicting (AE, BE), and what is known of each."""
+
+    def __init__(self) -> None:
+        self.engine = Engine(0, 1)
+        self.models: dict[str, ModelBook] = {}
+        self.drained: dict[str, tuple[int, dict[str, dict[int, int]]]] = {}
+        for symbol, feed, on_cross in (
+            ("A", Feed.LEVELS, OnCross.REJECT),
+            ("AE", Feed.LEVELS, OnCross.EVICT),
+            ("B", Feed.ORDERS, OnCross.REJECT),
+            ("BE", Feed.ORDERS, OnCross.EVICT),
+        ):
+            self.engine.register(Instrument(Symbol(symbol), feed=feed, on_cross=on_cross))
+            self.models[symbol] = ModelBook(feed, on_cross)
+        for symbol, delta in self.engine.begin_epoch(EPOCH):
+            assert delta == (0, 2048, [], [], 0, 0)
+            self.drained[symbol] = (2048, {"bid": {}, "ask": {}})
+        assert self.engine.drain().born == list(self.models)
+        self.sent = self.applied = self.rejected = self.ignored = self.evicted = self.entries = 0
+        self.rejects: list[tuple[str, str, str, int, int]] = []
+        self.events = dict.fromkeys(self.models, 0)
+        self.src = "0-0"
+
+    def step(self, rng: Random) -> None:
+        """Apply a random entry, then perhaps drain; compare everything that can be seen."""
+        atomic = rng.random() < 0.3
+        arrays = [(rng.choice(list(self.models)), random_array(rng)) for _ in range(rng.randint(1, 3))]
+        fields = [(symbol.encode(), encode(events, rng.random() < 0.4)) for symbol, events in arrays]
+        if atomic:
+            fields.insert(rng.randint(0, len(fields)), (b"_", encode({"atomic": True}, rng.random() < 0.5)))
+        self.apply(fields, arrays, atomic=atomic)
+        for symbol in {symbol for symbol, _ in arrays}:
+            self.check_state(symbol)
+        if rng.random() < 0.3:
+            self.drain()
+
+    def apply(
+        self, fields: list[tuple[bytes, bytes]], arrays: list[tuple[str, list[Any]]], *, atomic: bool
+    ) -> None:
+        """Apply an entry whose good arrays are `arrays`."""
+        self.entries += 1
+        self.src = f"{self.entries}-0"
+        self.engine.apply(self.src, fields)
+        for symbol, events in arrays:
+            result = self.models[symbol].apply(events, atomic=atomic)
+            self.sent += len(events)
+            self.applied += result.applied
+            self.ignored += result.ignored
+            self.evicted += result.evicted
+            self.events[symbol] += result.applied
+            for reason, index, count in result.rejects:
+                self.rejected += count
+                self.rejects.append((symbol, reason, self.src, index, count))
+
+    def check_state(self, symbol: str) -> None:
+        state, model = self.engine._states[Symbol(symbol)], self.models[symbol]
+        bids, asks = state.book.bids, state.book.asks
+        assert {"bid": bids.levels, "ask": asks.levels} == model.levels()
+        assert not state.book.crossed()
+        check_consistent(state)
+        snapshot = self.engine.snapshot(symbol)
+        seq, levels = self.drained[symbol]
+        assert flat_levels(snapshot) == levels
+        assert (snapshot.seq, snapshot.digest) == (seq, brute_digest(levels))
+        assert list(snapshot.bids[::2]) == sorted(levels["bid"], reverse=True)
+        assert list(snapshot.asks[::2]) == sorted(levels["ask"])
+
+    def drain(self) -> Interval:
+        """Drain and compare with the models' net changes."""
+        interval = self.engine.drain(("B", "A", "nobody"))
+        assert not self.engine.dirty()
+        assert [reject[:5] for reject in interval.rejects] == self.rejects
+        assert (interval.src, interval.applied) == (self.src, self.applied)
+        assert (interval.rejected, interval.ignored) == (self.rejected, self.ignored)
+        assert interval.applied + interval.rejected + interval.ignored == self.sent
+        assert self.engine.evicted == self.evicted
+        deltas = dict(interval.deltas)
+        assert len(deltas) == len(interval.deltas)
+        for symbol, model in self.models.items():
+            seq, before = self.drained[symbol]
+            after = model.levels()
+            assert (Symbol(symbol) in deltas) == (after != before)
+            if after != before:
+                delta = deltas[Symbol(symbol)]
+                assert (delta.prev_seq, delta.seq, delta.events) == (seq, seq + 1, self.events[symbol])
+                assert delta.digest == brute_digest(after)
+                assert net(before["bid"], after["bid"]) == pairs(delta.bids)
+                assert net(before["ask"], after["ask"]) == pairs(delta.asks)
+                self.drained[symbol] = (delta.seq, after)
+            self.events[symbol] = 0
+            self.check_state(symbol)
+        assert list(interval.orders) == ["B"]
+        self.rejects = []
+        return interval
+
+
+def net(before: dict[int, int], after: dict[int, int]) -> list[tuple[int, int]]:
+    prices = before.keys() | after.keys()
+    changes = ((price, after.get(price, 0)) for price in prices if before.get(price) != after.get(price))
+    return sorted(changes)
+
+
+def pairs(flat: Any) -> list[tuple[int, int]]:
+    return sorted(zip(flat[::2], flat[1::2], strict=True))
+
+
+def check_consistent(state: BookState) -> None:
+    """What holds of every state at rest: no zero level, index and caches true, orders sum to levels."""
+    for number, side in enumerate(state.book.sides):
+        assert all(side.levels.values())
+        assert list(side.index) == sorted(price * side.sign for price in side.levels)
+        assert state._best[number] == min(side.index, default=NO_KEY)
+        if isinstance(state, OrdersState):
+            sums: dict[int, int] = {}
+            at: dict[int, set[Any]] = {}
+            for order_id, (price, quantity) in state._orders[number].items():
+                assert quantity > 0
+                sums[price] = sums.get(price, 0) + quantity
+                at.setdefault(price, set()).add(order_id)
+            assert sums == side.levels
+            assert state._at is None or state._at[number] == at

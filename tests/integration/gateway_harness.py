@@ -1,0 +1,269 @@
+"""A gateway in a thread of its own (with its own event loop, as in a process), and a stand-in for the ingestor.
+
+The clients in the tests are the independent `websockets` library.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Self
+
+import orjson
+import uvloop
+from redis.asyncio import Redis
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from gateway.runtime.process import GatewayProcess, http_address, listening_socket
+from shared.codec import encode_delta, encode_info, encode_snapshot, pack, unpack
+from shared.instruments import Instrument, to_json
+from shared.keys import DeploymentKeys
+from shared.partition import partition_of
+from shared.position import Position
+from shared.replica import Replica
+from shared.runtime.redis import connect as connect_redis
+from shared.runtime.redis import execute
+from shared.settings import GatewaySettings
+from shared.types import Delta, EntryInfo, Snapshot, Symbol
+
+Levels = Mapping[int, int]
+TIMEOUT_S = 15.0
+SPEAK_S = 0.2
+
+
+class FakeIngestor:
+    """Writes what an ingestor would: meta, instruments, snapshots and deltas, of books it is told."""
+
+    def __init__(self, url: str, prefix: str, partitions: int = 1) -> None:
+        self.redis: Redis = connect_redis(url)
+        self.keys = DeploymentKeys(prefix)
+        self.partitions = partitions
+        self.books: dict[str, Replica] = {}
+        epoch = time.time_ns() // 1_000_000
+        self.positions = {number: Position(epoch, -1) for number in range(partitions)}
+        self.base = (epoch - 1767225600000) * 2048
+
+    async def create(self, *symbols: str) -> Self:
+        await self.redis.hset(self.keys.meta, mapping={"protocol": 1, "partitions": self.partitions})
+        for symbol in symbols:
+            await self.register(symbol)
+        for number in range(self.partitions):
+            await self.publish_to(number, {})
+        return self
+
+    async def register(self, symbol: str, tick_size: str = "0.01") -> None:
+        instrument = Instrument(Symbol(symbol), tick_size, "0.001")
+        await self.redis.hset(self.keys.instruments, symbol, to_json(instrument))
+
+    async def unregister(self, symbol: str) -> None:
+        await self.redis.hdel(self.keys.instruments, symbol)
+
+    async def birth(self, symbol: str, bids: Levels | None = None, asks: Levels | None = None) -> None:
+        """A symbol appears with a book, and its first snapshot."""
+        self.books[symbol] = replica = Replica()
+        number = partition_of(symbol, self.partitions)
+        await self.publish_to(number, {symbol: Delta(0, self.base, [], [], 0, 0)})
+        replica.seq = self.base
+        if bids or asks:
+            await self.publish(symbol, bids, asks)
+        await self.snapshot(symbol)
+
+    async def snapshot(self, symbol: str) -> None:
+        book = self.books[symbol]
+        number = partition_of(symbol, self.partitions)
+        key = self.keys.partition(number).snapshots(symbol)
+        await self.redis.delete(key)
+        snapshot = Snapshot(book.seq, book.book.bids.flat(), book.book.asks.flat(), book.digest, now_us())
+        await self.redis.xadd(key, {"s": encode_snapshot(snapshot)}, id=str(self.positions[number]))
+
+    async def publish(self, symbol: str, bids: Levels | None = None, asks: Levels | None = None) -> int:
+        """One broadcast of one symbol; returns its seq."""
+        await self.publish_many({symbol: (bids or {}, asks or {})})
+        return self.books[symbol].seq
+
+    async def publish_many(self, changes: Mapping[str, tuple[Levels, Levels]]) -> None:
+        """One broadcast; each symbol's new quantities by price."""
+        deltas: dict[int, dict[str, Delta]] = {}
+        for symbol, (bids, asks) in changes.items():
+            number = partition_of(symbol, self.partitions)
+            deltas.setdefault(number, {})[symbol] = self._move(symbol, bids, asks)
+        for number, of_partition in deltas.items():
+            await self.publish_to(number, of_partition)
+
+    def _move(self, symbol: str, bids: Levels, asks: Levels) -> Delta:
+        book = self.books[symbol]
+        trial = Delta(book.seq, book.seq + 1, _flat(bids), _flat(asks), 0, 1)
+        digest = _digest_after(book, trial)
+        delta = trial._replace(digest=digest)
+        outcome, _ = book.apply(delta)
+        assert outcome.name == "APPLIED"
+        return delta
+
+    async def publish_to(self, number: int, deltas: Mapping[str, Delta]) -> None:
+        position = self.positions[number].next()
+        prev = "0-0" if position.n == 0 else None
+        info = EntryInfo(now_us(), "0-0", 0, 0, 0, None, prev)
+        fields: list[Any] = [b"_", encode_info(info)]
+        for symbol, delta in deltas.items():
+            fields += [symbol, encode_delta(delta)]
+        key = self.keys.partition(number).deltas
+        await execute(self.redis, "XADD", key, str(position), *fields)
+        self.positions[number] = position
+
+    async def speak(self) -> None:
+        """Heartbeats, until cancelled."""
+        while True:
+            for number in range(self.partitions):
+                await self.publish_to(number, {})
+            await asyncio.sleep(SPEAK_S)
+
+
+def _digest_after(book: Replica, delta: Delta) -> int:
+    from shared.digest import MASK, WEIGHT
+
+    digest = book.digest
+    for side, flat in ((book.book.bids, delta.bids), (book.book.asks, delta.asks)):
+        numbers = iter(flat)
+        for price, quantity in zip(numbers, numbers, strict=True):
+            digest += WEIGHT[side.side](price) * (quantity - side.levels.get(price, 0))
+    return digest & MASK
+
+
+def _flat(levels: Levels) -> list[int]:
+    return [number for level in levels.items() for number in level]
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000
+
+
+class RunningGateway:
+    """The address of a gateway, and its insides for what cannot be seen from outside."""
+
+    def __init__(
+        self, process: GatewayProcess, loop: asyncio.AbstractEventLoop, stop: asyncio.Event, url: str
+    ) -> None:
+        self.process = process
+        self.loop = loop
+        self.url = url
+        self.ws_url = url.replace("http", "ws", 1) + "/v1/ws"
+        self._stop = stop
+
+    def stop(self) -> None:
+        self.loop.call_soon_threadsafe(self._stop.set)
+
+    def connect(self, encoding: str = "json", **options: Any) -> connect:
+        return connect(
+            self.ws_url,
+            subprotocols=[Subprotocol(f"depthcast.v1.{encoding}")],
+            compression=None,
+            max_size=None,
+            **options,
+        )
+
+
+@contextmanager
+def running_gateway(redis_url: str, prefix: str, **settings: Any) -> Iterator[RunningGateway]:
+    """A gateway on a free port."""
+    chosen = GatewaySettings(redis_url=redis_url, prefix=prefix, port=0, **settings)
+    started = threading.Event()
+    found: list[RunningGateway] = []
+
+    async def main() -> None:
+        with listening_socket(chosen, 0, shared=False) as bound:
+            process, stop = GatewayProcess(chosen), asyncio.Event()
+            found.append(RunningGateway(process, asyncio.get_running_loop(), stop, http_address(bound)))
+            await process.run(bound, stop, started.set)
+
+    thread = threading.Thread(target=uvloop.run, args=(main(),), daemon=True)
+    thread.start()
+    assert started.wait(TIMEOUT_S), "the gateway did not start"
+    try:
+        yield found[0]
+    finally:
+        found[0].stop()
+        thread.join(TIMEOUT_S)
+        assert not thread.is_alive(), "the gateway did not end"
+
+
+@asynccontextmanager
+async def fake_ingestor(
+    url: str, prefix: str, *symbols: str, partitions: int = 1
+) -> AsyncIterator[FakeIngestor]:
+    """A stand-in that has created the deployment and keeps sending heartbeats."""
+    ingestor = await FakeIngestor(url, prefix, partitions).create(*symbols)
+    try:
+        yield ingestor
+    finally:
+        await ingestor.redis.aclose()
+
+
+class Client:
+    """A client that keeps its books by the protocol's rules, and checks every rule on the way."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+        self.messages: list[dict[str, Any]] = []
+        self.books: dict[str, ClientBook] = {}
+
+    async def send(self, **message: Any) -> None:
+        if self.connection.subprotocol == "depthcast.v1.msgpack":
+            await self.connection.send(pack(message))
+        else:
+            await self.connection.send(orjson.dumps(message).decode())
+
+    async def receive(self) -> dict[str, Any]:
+        async with asyncio.timeout(TIMEOUT_S):
+            raw = await self.connection.recv()
+        message: dict[str, Any] = orjson.loads(raw) if isinstance(raw, str) else unpack(raw, "message")
+        self.messages.append(message)
+        self._follow(message)
+        return message
+
+    async def until(self, kind: str, **fields: Any) -> dict[str, Any]:
+        """Receive up to the first message of that type with those fields."""
+        while True:
+            message = await self.receive()
+            if message["type"] == kind and all(message.get(name) == value for name, value in fields.items()):
+                return message
+
+    async def until_seq(self, symbol: str, seq: int) -> dict[str, Any]:
+        """Receive until the book of `symbol` stands at `seq`."""
+        message: dict[str, Any] = {}
+        while symbol not in self.books or self.books[symbol].seq < seq:
+            message = await self.receive()
+        assert self.books[symbol].seq == seq
+        return message
+
+    def _follow(self, message: dict[str, Any]) -> None:
+        if message["type"] in ("snapshot", "delta"):
+            self.books.setdefault(message["symbol"], ClientBook()).take(message)
+
+
+class ClientBook:
+    """One view as a client keeps it."""
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self.bids: dict[int, int] = {}
+        self.asks: dict[int, int] = {}
+
+    def take(self, message: dict[str, Any]) -> None:
+        from shared.digest import digest_of
+
+        if message["type"] == "snapshot":
+            self.bids, self.asks = {}, {}
+        else:
+            assert message["prev_seq"] == self.seq
+            assert message["merged"] >= 1
+        assert message["seq"] > self.seq
+        self.seq = message["seq"]
+        for side, rows in ((self.bids, message["bids"]), (self.asks, message["asks"])):
+            for price, quantity in rows:
+                if quantity:
+                    side[price] = quantity
+                else:
+                    assert side.pop(price, None), "only what is held is taken away"
+        assert digest_of(self.bids.items(), self.asks.items()) == message["digest"]

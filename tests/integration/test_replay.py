@@ -1,0 +1,197 @@
+"""`depthcast feed replay` as a user runs it: as a process, against deployments of its own and of others."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from depthcast import Consumer
+from depthcast.runtime.deployment import local_deployment
+from shared.instruments import from_json
+from shared.keys import DeploymentKeys
+from shared.partition import partition_of
+from shared.runtime import redis
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.timeout(90)
+
+MESSAGES = 60
+
+
+async def replay(*words: str | Path) -> tuple[int, str, str]:
+    """Run the command; returns its status, output and what it wrote to standard error."""
+    process = await start(*words)
+    output, errors = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode(), errors.decode()
+
+
+async def start(*words: str | Path) -> asyncio.subprocess.Process:
+    environment = {name: text for name, text in os.environ.items() if not name.startswith("DEPTHCAST_")}
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "depthcast", "feed", "replay", *map(str, words)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment,
+    )
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """Two symbols, one entry each 20 ms."""
+    path = tmp_path / "plain.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(MESSAGES):
+            symbol = ("BTC-USD", "ETH-USD")[number % 2]
+            event = ["update", "bid", 100 + number % 7, number + 1]
+            file.write(json.dumps({"symbol": symbol, "events": [event], "at_ms": 20 * number}) + "\n")
+    return path
+
+
+@pytest.fixture
+def binance(tmp_path: Path) -> Path:
+    """A little recording whose second oracle is wrong."""
+    path = tmp_path / "venue"
+    lines: list[Mapping[str, object]] = [
+        {"lastUpdateId": 1, "bids": [["10.0", "1"]], "asks": [["10.2", "1"]]},
+        stream("bookTicker", u=2, b="10.1", B="3", a="10.2", A="1"),
+        stream("depth@100ms", U=2, u=2, E=5, b=[["10.1", "3"]], a=[]),
+        stream("bookTicker", u=3, b="10.1", B="9", a="10.2", A="1"),
+        stream("depth@100ms", U=3, u=3, E=6, b=[["10.1", "4"]], a=[]),
+    ]
+    path.write_text("".join(f"1723161253937085768 {json.dumps(line)}\n" for line in lines))
+    return path
+
+
+def stream(name: str, **data: object) -> dict[str, object]:
+    return {"stream": f"btcusdt@{name}", "data": {"s": "BTCUSDT", **data}}
+
+
+async def test_verifying_a_file_without_an_oracle(plain: Path) -> None:
+    status, output, errors = await replay(plain, "--verify", "--partitions", "4")
+    assert (status, output.count("\n")) == (0, 1), errors
+    assert output.startswith(
+        f"plain.jsonl: no oracle in it; {MESSAGES} entries, WebSocket client and stream consumer agree, 0 merged"
+    )
+
+
+@pytest.mark.parametrize("encoding", ["json", "msgpack"])
+async def test_a_disagreement_ends_with_status_1(binance: Path, encoding: str) -> None:
+    status, output, errors = await replay(binance, "--verify", "--encoding", encoding)
+    assert status == 1
+    assert "venue: 1/2 best prices at the WebSocket client, 1/2 at the stream consumer, 0 merged" in output
+    assert output.count("line 5, BTCUSDT: best bid [(101, 4)]") == 2
+    assert "Error: not verified: venue" in errors
+
+
+async def test_replaying_into_a_running_deployment(plain: Path, redis_url: str, prefix: str) -> None:
+    async with local_deployment("", redis_url=redis_url, prefix=prefix) as deployment:
+        place = ("--redis-url", deployment.redis_url, "--prefix", prefix)
+        status, output, errors = await replay(
+            plain, *place, "--speed", "10", "--register", "--symbol", "ETH-USD=E"
+        )
+        assert status == 0, errors
+        assert output.startswith(f"plain.jsonl: {MESSAGES} messages, {MESSAGES} events, ")
+        async with Consumer(deployment.redis_url, ["BTC-USD", "E"], prefix=prefix) as consumer:
+            books = {"BTC-USD": MESSAGES - 1, "E": MESSAGES}
+            async for update in consumer:
+                if max(update.book.bids.levels.values(), default=0) == books.get(update.symbol):
+                    del books[update.symbol]
+                if not books:
+                    break
+
+
+@pytest.fixture
+def ladder(tmp_path: Path) -> Path:
+    """A recording whose best bid goes up with every message."""
+    path = tmp_path / "ladder"
+    lines = [{"lastUpdateId": 0, "bids": [["1", "1"]], "asks": []}]
+    for n in range(1, 50):
+        lines.append(stream("bookTicker", u=n, b=str(n), B="1", a="99", A="1"))
+        lines.append(stream("depth@100ms", U=n, u=n, E=n, b=[[str(n), "1"]], a=[["99", "1"]]))
+    path.write_text("".join(f"1723161253937085768 {json.dumps(line)}\n" for line in lines))
+    return path
+
+
+async def test_a_deployment_that_merges_is_not_verified(ladder: Path, redis_url: str, prefix: str) -> None:
+    slow = {"interval_ms": 200}
+    async with local_deployment("", redis_url=redis_url, prefix=prefix, ingestor=slow) as deployment:
+        place = ("--redis-url", redis_url, "--prefix", prefix, "--gateway-url", deployment.gateway_url)
+        status, output, _ = await replay(ladder, *place, "--verify", "--register")
+        assert status == 1
+        assert "needs an ingestor with --interval-ms 0" in output
+
+
+async def test_instruments_that_do_not_fit_are_refused(binance: Path, redis_url: str, prefix: str) -> None:
+    client, keys = redis.connect(redis_url), DeploymentKeys(prefix)
+    await client.hset(keys.meta, mapping={"protocol": 1, "partitions": 1})
+    await client.hset(keys.instruments, "BTCUSDT", '{"tick_size":"1","lot_size":"1"}')
+    status, _, errors = await replay(binance, "--redis-url", redis_url, "--prefix", prefix, "--register")
+    assert status == 2
+    assert "registered with tick_size 1, the recording needs 0.1" in errors
+    assert from_json("BTCUSDT", (await client.hgetall(keys.instruments))[b"BTCUSDT"]).tick_size == "1"
+    await client.aclose()
+
+
+async def test_it_waits_for_deployment_and_instruments_and_says_so(
+    plain: Path, redis_url: str, prefix: str
+) -> None:
+    process = await start(plain, "--speed", "max", "--redis-url", redis_url, "--prefix", prefix)
+    assert process.stderr is not None
+    client, keys = redis.connect(redis_url), DeploymentKeys(prefix)
+    assert b"waiting for an ingestor to create the deployment" in await process.stderr.readline()
+    await client.hset(keys.meta, mapping={"protocol": 1, "partitions": 4})
+    assert b"waiting for BTC-USD, ETH-USD to be registered" in await process.stderr.readline()
+    for symbol in ("BTC-USD", "ETH-USD"):
+        await client.hset(keys.instruments, symbol, "{}")
+    assert (
+        b"waiting for an ingestor to begin the books of BTC-USD, ETH-USD" in await process.stderr.readline()
+    )
+    for symbol in ("BTC-USD", "ETH-USD"):
+        await client.xadd(keys.partition(partition_of(symbol, 4)).snapshots(symbol), {"s": b""})
+    assert await process.wait() == 0
+    for symbol in ("BTC-USD", "ETH-USD"):
+        events = keys.partition(partition_of(symbol, 4)).events
+        assert await client.xlen(events) == MESSAGES / 2
+    await client.aclose()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_it_and_nothing_is_left(plain: Path, number: int) -> None:
+    process = await start(plain, "--verify", "--speed", "0.001")
+    children = await eventually(lambda: found if len(found := started_by(process.pid)) >= 3 else [])
+    process.send_signal(number)
+    _, errors = await process.communicate()
+    assert process.returncode == 1
+    assert b"stopped before the end" in errors
+    await eventually(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+async def test_nothing_survives_a_kill(plain: Path) -> None:
+    process = await start(plain, "--verify", "--speed", "0.001")
+    children = await eventually(lambda: found if len(found := started_by(process.pid)) >= 3 else [])
+    process.kill()
+    await process.communicate()
+    await eventually(lambda: not any(alive(child) for child in children))
+
+
+def started_by(parent: int) -> list[int]:
+    """Ids of a process's children: server, ingestor and gateway."""
+    found = []
+    for task in Path(f"/proc/{parent}/task").glob("*/children"):
+        found += [int(child) for child in task.read_text().split()]
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that is dead but not yet waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,164 @@
+"""Whole sessions under a seeded storm: slow, throttled, credited and resuming clients, gaps, new and removed symbols.
+
+Each model client checks every message against the market's history (see `tests.unit.gateway.market`), so a wrong row,
+digest, seq, `merged`, credit or order fails at once. In the end all are let catch up, and must hold the current views.
+"""
+
+import random
+
+import pytest
+
+from gateway.view import DEPTHS
+from gateway.wire import Encoding
+from tests.unit.gateway.market import Market, ModelClient, random_changes
+
+SYMBOLS = ("AAA", "BBB", "CCC", "DDD")
+INTERVALS = (0, 0, 50, 100)
+STEPS = 600
+
+
+class Storm:
+    """One seeded run."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.market = Market(
+            *SYMBOLS, write_buffer_bytes=1024, history_deltas=self.rng.choice((1, 5, 64)), channel_linger=5.0
+        )
+        self.clients = [self.client(number) for number in range(6)]
+        self.healthy = self.market.connect()
+        self.healthy.merged_allowed = False
+        self.healthy.subscribe(*SYMBOLS, depth=10)
+
+    def client(self, number: int) -> ModelClient:
+        client = self.market.connect(list(Encoding)[number % 2], capacity=None if number == 0 else 0)
+        if number % 3 == 2:
+            client.send(op="credit", messages=3)
+        client.subscribe(
+            *self.rng.sample(SYMBOLS, 2), depth=self.rng.choice(DEPTHS), interval_ms=INTERVALS[number % 4]
+        )
+        return client
+
+    def run(self) -> None:
+        actions = (
+            [self.publish] * 10 + [self.drain] * 6 + [self.grid, self.ask, self.ask, self.gap, self.credit]
+        )
+        for _ in range(STEPS):
+            self.market.now += 0.01
+            self.rng.choice(actions)()
+            if self.rng.random() < 0.5:
+                self.market.tick()
+            if self.rng.random() < 0.02:
+                self.market.core.sweep(self.market.now)
+            for client in (*self.clients, self.healthy):
+                client.read()
+
+    def publish(self) -> None:
+        """One entry, or several in one read, of one symbol or several."""
+        for _ in range(self.rng.choice((1, 1, 3))):
+            symbols = self.rng.sample(SYMBOLS, self.rng.randint(1, 3))
+            books = self.market.books
+            deltas = {
+                symbol: books[symbol].move(*random_changes(self.rng, books[symbol], 2)) for symbol in symbols
+            }
+            self.market.apply(self.market.entry(deltas))
+        if self.market.upstream.reader.missing:
+            self.market.tick()
+            self.market.load()
+
+    def gap(self) -> None:
+        symbol = self.rng.choice(SYMBOLS)
+        self.market.lose(symbol)
+        if self.rng.random() < 0.5:
+            book = self.market.books[symbol]
+            book.move(*random_changes(self.rng, book))
+
+    def grid(self) -> None:
+        self.market.grid()
+
+    def drain(self) -> None:
+        self.rng.choice(self.clients).drain(self.rng.choice((10, 300, 5000)))
+
+    def credit(self) -> None:
+        client = self.rng.choice(self.clients)
+        if client.credit is not None:
+            client.send(op="credit", messages=self.rng.randint(1, 4))
+
+    def ask(self) -> None:
+        client, symbol = self.rng.choice(self.clients), self.rng.choice(SYMBOLS)
+        kind = self.rng.random()
+        if kind < 0.3:
+            client.send(op="unsubscribe", symbols=[symbol])
+        elif kind < 0.6 or not {symbol} <= client.seqs.keys() & client.depths.keys():
+            client.subscribe(
+                symbol, depth=self.rng.choice((0, 1, 5, 10)), interval_ms=self.rng.choice(INTERVALS)
+            )
+        else:
+            self.resume(client, symbol)
+
+    def resume(self, old: ModelClient, symbol: str) -> None:
+        """The client reconnects with one symbol of those it has; what was under way to it is lost."""
+        self.market.core.close(old.session)
+        new = self.market.connect(old.encoding, old.outlet.capacity)
+        self.clients[self.clients.index(old)] = new
+        new.views[symbol], new.seqs[symbol] = old.views[symbol], old.seqs[symbol]
+        new.digests[symbol] = old.digests[symbol]
+        if old.credit is not None:
+            new.send(op="credit", messages=2)
+        state = {"seq": old.seqs[symbol], "digest": old.digests[symbol]}
+        if self.rng.random() < 0.2:
+            state["digest"] ^= 1
+        new.subscribe(symbol, depth=old.depths[symbol], resume={symbol: state})
+
+    def calm(self) -> None:
+        """Everything is read, granted and due: all must be up to date, and stay silent."""
+        for _ in range(60):
+            for client in self.clients:
+                if client.credit is not None:
+                    client.send(op="credit", messages=50)
+                client.drain(1_000_000)
+            for symbol in SYMBOLS:
+                if symbol in self.market.upstream.reader.missing:
+                    self.market.load()
+            self.market.tick()
+            self.market.grid()
+        for client in (*self.clients, self.healthy):
+            client.read()
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_every_client_always_holds_the_view_at_its_seq(seed: int) -> None:
+    storm = Storm(seed)
+    storm.run()
+    for symbol in SYMBOLS:
+        # Lost broadcasts show with the next one.
+        storm.market.publish(symbol, {-1: 77}, {1: 78})
+    storm.market.load()
+    storm.calm()
+    for client in (*storm.clients, storm.healthy):
+        client.check_current()
+        client.take()
+    storm.market.tick()
+    storm.market.grid()
+    assert not any(client.take() for client in (*storm.clients, storm.healthy))
+    assert storm.healthy.states == dict.fromkeys(SYMBOLS, "live")
+    bound = 2 * storm.market.core.settings.write_buffer_bytes
+    assert all(len(client.outlet.waiting) <= bound for client in storm.clients)
+
+
+def test_removed_and_new_symbols_reach_wildcards_only() -> None:
+    market = Market("AAA")
+    everyone, one = market.connect(), market.connect()
+    everyone.subscribe("*")
+    one.subscribe("AAA")
+    market.books["BBB"] = type(market.books["AAA"])(5)
+    market.list_instruments()
+    assert [message["type"] for message in everyone.read()] == ["subscribed", "status"]
+    market.load()
+    market.tick()
+    assert [message["type"] for message in everyone.read()] == ["snapshot", "status"]
+    assert everyone.states["BBB"] == "live"
+    del market.books["AAA"]
+    market.list_instruments()
+    assert everyone.read()[-1] == {"type": "unsubscribed", "symbol": "AAA", "reason": "removed"}
+    assert one.take()[-1]["reason"] == "removed"

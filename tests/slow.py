@@ -1,0 +1,88 @@
+"""WebSocket clients whose slowness is real: small kernel buffers, little read-ahead, a pause before each message.
+
+On an independent WebSocket library, under Depthcast's own client: what a slow machine or link would be to the gateway.
+"""
+
+import asyncio
+import json
+import socket
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgpack
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as connect_websocket
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
+
+from depthcast.client import Client
+from depthcast.client_session import ClientSession
+from depthcast.closing import LOST, Backoff, ConnectionLost
+
+RECEIVE_BUFFER_BYTES = 4096
+
+
+class SlowTransport:
+    """Waits `delay_s` before each message it takes, and takes none while `reading` is clear."""
+
+    def __init__(self, connection: ClientConnection, delay_s: float, reading: asyncio.Event) -> None:
+        self._connection = connection
+        self._delay_s = delay_s
+        self._reading = reading
+        self._due: float | None = None
+
+    async def receive(self) -> Mapping[str, Any]:
+        await self._reading.wait()
+        loop = asyncio.get_running_loop()
+        if self._due is None:  # a wait that is cancelled goes on where it was
+            self._due = loop.time() + self._delay_s
+        await asyncio.sleep(self._due - loop.time())
+        try:
+            raw = await self._connection.recv()
+            self._due = None
+        except ConnectionClosed as closed:
+            raise ConnectionLost(closed.rcvd.code if closed.rcvd else LOST) from closed
+        decoded: Mapping[str, Any] = json.loads(raw) if isinstance(raw, str) else msgpack.unpackb(raw)
+        return decoded
+
+    async def send(self, message: Mapping[str, Any]) -> None:
+        try:
+            await self._connection.send(json.dumps(message))
+        except ConnectionClosed as closed:
+            raise ConnectionLost(LOST) from closed
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+
+def slow_client(
+    url: str, *, delay_s: float = 0.0, reading: asyncio.Event | None = None, credit_window: int | None = None
+) -> Client:
+    """A client of the gateway at `url` (ws://…) that is slow; `reading`, while clear, stops it altogether."""
+    if reading is None:
+        reading = asyncio.Event()
+        reading.set()
+    go_on = reading
+
+    async def dial() -> SlowTransport:
+        return SlowTransport(await _connect(url), delay_s, go_on)
+
+    return Client(dial, ClientSession(credit_window), Backoff(0.05, 1.0, lambda: 1.0))
+
+
+async def _connect(url: str) -> ClientConnection:
+    address = urlsplit(url)
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+    raw.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(raw, (address.hostname, address.port))
+    return await connect_websocket(
+        url,
+        sock=raw,
+        subprotocols=[Subprotocol("depthcast.v1.json")],
+        compression=None,
+        max_queue=1,
+        ping_interval=None,
+        close_timeout=1,
+    )

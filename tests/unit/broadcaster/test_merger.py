@@ -1,0 +1,106 @@
+"""The merger: one net change per level and interval, and snapshots of what was drained."""
+
+from broadcaster.merger import Merger, snapshot_of
+from shared.book import Book
+from shared.digest import digest_of
+from shared.types import Delta, Snapshot
+
+
+class Owner:
+    """Changes a book and notes what was there, as the merger asks for."""
+
+    def __init__(self, bids: dict[int, int], asks: dict[int, int]) -> None:
+        book = Book()
+        for side, levels in zip(book.sides, (bids, asks), strict=True):
+            for price, quantity in levels.items():
+                side.set_level(price, quantity)
+        self.merger = Merger(book, seq=10, digest=digest_of(bids.items(), asks.items()))
+
+    def set(self, side: int, price: int, quantity: int) -> None:
+        old = self.merger.book.sides[side].set_level(price, quantity)
+        self.merger.pending[side].setdefault(price, old)
+        self.merger.events += 1
+
+
+def test_many_changes_of_a_level_are_one_net_change() -> None:
+    owner = Owner({100: 5}, {})
+    for quantity in (6, 1, 9, 7):
+        owner.set(0, 100, quantity)
+    delta = owner.merger.drain(11)
+    assert delta == Delta(10, 11, [100, 7], [], digest_of([(100, 7)], []), 4)
+
+
+def test_added_and_deleted_is_nothing_and_seq_stays() -> None:
+    owner = Owner({100: 5}, {})
+    owner.set(0, 99, 5)
+    owner.set(0, 99, 0)
+    owner.set(0, 100, 0)
+    owner.set(0, 100, 5)
+    assert owner.merger.drain(11) is None
+    assert (owner.merger.seq, owner.merger.events) == (10, 0)
+    assert owner.merger.idle()
+
+
+def test_events_of_an_interval_without_net_change_are_not_counted_later() -> None:
+    owner = Owner({100: 5}, {})
+    owner.set(0, 99, 5)
+    owner.set(0, 99, 0)
+    owner.merger.drain(11)
+    owner.set(1, 101, 1)
+    delta = owner.merger.drain(11)
+    assert delta is not None
+    assert (delta.prev_seq, delta.seq, delta.events, delta.asks) == (10, 11, 1, [101, 1])
+
+
+def test_digest_follows_both_sides() -> None:
+    owner = Owner({100: 5, 99: 1}, {101: 2})
+    owner.set(0, 99, 0)
+    owner.set(1, 101, 3)
+    owner.set(1, -7, 2**53 - 1)
+    delta = owner.merger.drain(11)
+    assert delta is not None
+    assert delta.digest == digest_of([(100, 5)], [(101, 3), (-7, 2**53 - 1)])
+
+
+def test_snapshot_is_the_drained_state_under_pending_changes() -> None:
+    owner = Owner({100: 5, 98: 1, 97: 4}, {101: 2, 103: 1})
+    digest = owner.merger.digest
+    owner.set(0, 99, 7)  # new
+    owner.set(0, 98, 0)  # gone
+    owner.set(0, 100, 6)  # changed
+    owner.set(1, 101, 0)
+    owner.set(1, 102, 1)
+    owner.set(1, 102, 0)
+    assert snapshot_of(owner.merger.copies()) == Snapshot(
+        10, [100, 5, 98, 1, 97, 4], [101, 2, 103, 1], digest, 0
+    )
+    owner.merger.drain(11)
+    after = snapshot_of(owner.merger.copies())
+    assert (after.seq, after.bids, after.asks) == (11, [100, 6, 99, 7, 97, 4], [103, 1])
+
+
+def test_a_copy_does_not_see_what_changes_after_it() -> None:
+    owner = Owner({100: 5}, {101: 2})
+    copies = owner.merger.copies()
+    owner.set(0, 100, 0)
+    owner.merger.drain(11)
+    assert snapshot_of(copies)[:3] == (10, [100, 5], [101, 2])
+
+
+def test_absorb_moves_the_digest_without_a_delta() -> None:
+    owner = Owner({100: 5}, {})
+    owner.set(0, 100, 8)
+    owner.merger.absorb()
+    assert owner.merger.idle()
+    assert owner.merger.digest == digest_of([(100, 8)], [])
+    assert owner.merger.drain(11) is None
+
+
+def test_advance_is_an_empty_delta_that_leaves_changes_pending() -> None:
+    owner = Owner({100: 5}, {})
+    digest = owner.merger.digest
+    owner.set(0, 100, 8)
+    assert owner.merger.advance(50) == Delta(10, 50, [], [], digest, 0)
+    delta = owner.merger.drain(51)
+    assert delta is not None
+    assert (delta.prev_seq, delta.bids, delta.events) == (50, [100, 8], 1)

@@ -1,0 +1,328 @@
+"""The client's state machine: continuity, digests, resync, resume, credit, requests; against a model that tampers."""
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from depthcast.client_book import Subscription
+from depthcast.client_session import RESYNCS_MOST, ClientSession
+from depthcast.updates import BookUpdate, Kind, State
+from shared.errors import ClientError
+from tests.unit.depthcast.fake_gateway import FakeGateway
+
+WHOLE = Subscription(0, 0)
+
+
+def exchange(session: ClientSession, gateway: FakeGateway) -> None:
+    """Let everything through, until both sides are quiet."""
+    while session.outbox or gateway.sent:
+        while session.outbox:
+            gateway.take(session.outbox.popleft())
+        if gateway.sent:
+            session.receive(gateway.sent.popleft())
+
+
+def subscribed() -> tuple[ClientSession, FakeGateway]:
+    session, gateway = ClientSession(), FakeGateway()
+    gateway.change(0, 10, 5)
+    gateway.change(1, 12, 7)
+    session.connected()
+    request = session.subscribe(["X"], WHOLE)
+    exchange(session, gateway)
+    assert request.done
+    return session, gateway
+
+
+def taken(session: ClientSession) -> list[BookUpdate]:
+    found = list(session.updates.values())
+    session.updates.clear()
+    return found
+
+
+def holds(session: ClientSession, gateway: FakeGateway) -> bool:
+    book = session.books["X"]
+    view = (dict(book.replica.book.bids.levels), dict(book.replica.book.asks.levels))
+    return view == gateway.states[book.replica.seq]
+
+
+def test_snapshot_then_deltas() -> None:
+    session, gateway = subscribed()
+    (first,) = taken(session)
+    assert (first.kind, first.state, first.seq) == (Kind.SNAPSHOT, State.LIVE, 102)
+    gateway.change(0, 11, 3)
+    exchange(session, gateway)
+    (second,) = taken(session)
+    assert (second.kind, second.seq, second.bids, second.merged) == (Kind.DELTA, 103, [(11, 3)], 1)
+    assert second.book.bids.top() == [(11, 3), (10, 5)]
+
+
+def test_updates_nobody_takes_are_merged() -> None:
+    session, gateway = subscribed()
+    taken(session)
+    for quantity in range(1, 50):
+        gateway.change(0, 11, quantity)
+    exchange(session, gateway)
+    (update,) = taken(session)
+    assert (update.bids, update.merged, update.seq) == (((11, 49),), 49, gateway.seq)
+
+
+def test_a_lost_delta_is_noticed_and_recovered() -> None:
+    session, gateway = subscribed()
+    taken(session)
+    gateway.change(0, 11, 3)
+    gateway.sent.clear()
+    gateway.change(0, 11, 4)
+    session.receive(gateway.sent.popleft())
+    (stale,) = taken(session)
+    assert (stale.kind, stale.state, stale.seq) == (Kind.STATUS, State.STALE, 102)
+    assert holds(session, gateway)
+    assert session.outbox[0]["op"] == "subscribe"
+    assert "resume" not in session.outbox[0]
+    exchange(session, gateway)
+    assert taken(session)[-1].state is State.LIVE
+    assert (session.counters.gaps, session.books["X"].replica.seq) == (1, gateway.seq)
+
+
+def test_a_wrong_digest_is_noticed_and_recovered() -> None:
+    session, gateway = subscribed()
+    gateway.change(0, 11, 3)
+    gateway.sent[0]["digest"] ^= 1
+    exchange(session, gateway)
+    assert (session.counters.mismatches, session.counters.snapshots) == (1, 2)
+    assert session.books["X"].state is State.LIVE
+    assert holds(session, gateway)
+
+
+def test_a_wrong_snapshot_is_noticed_and_recovered() -> None:
+    session, gateway = ClientSession(), FakeGateway()
+    gateway.change(0, 10, 5)
+    session.subscribe(["X"], WHOLE)
+    gateway.take(session.outbox.popleft())
+    gateway.sent[1]["bids"][0][1] += 1
+    exchange(session, gateway)
+    assert session.counters.mismatches == 1
+    assert holds(session, gateway)
+
+
+def test_repeats_are_ignored() -> None:
+    session, gateway = subscribed()
+    gateway.change(0, 11, 3)
+    again = deepcopy(gateway.sent[0])
+    exchange(session, gateway)
+    for message in (again, gateway.snapshot(), gateway.snapshot() | {"seq": 5}):
+        session.receive(message)
+    assert (session.counters.ignored, session.counters.gaps) == (3, 0)
+    assert session.books["X"].state is State.LIVE
+
+
+def test_it_gives_up_when_snapshots_never_help() -> None:
+    session, gateway = subscribed()
+    for _ in range(RESYNCS_MOST + 1):
+        gateway.take(session.outbox.popleft()) if session.outbox else gateway.change(0, 11, gateway.seq)
+        for message in gateway.sent:
+            if "digest" in message:
+                message["digest"] ^= 1
+        while gateway.sent:
+            session.receive(gateway.sent.popleft())
+    assert session.failures[0].code == "inconsistent"
+
+
+def test_resume_after_a_lost_connection() -> None:
+    session, gateway = subscribed()
+    taken(session)
+    gateway.lose()
+    session.lost()
+    assert [(update.kind, update.state) for update in taken(session)] == [(Kind.STATUS, State.STALE)]
+    session.connected()
+    assert session.outbox[0]["resume"] == {"X": {"seq": 102, "digest": gateway.digest}}
+    exchange(session, gateway)
+    assert (session.counters.resumed, session.counters.snapshots) == (1, 1)
+    assert [(update.kind, update.state) for update in taken(session)] == [(Kind.STATUS, State.LIVE)]
+
+
+def test_a_book_that_moved_on_is_not_resumed() -> None:
+    session, gateway = subscribed()
+    gateway.lose()
+    session.lost()
+    gateway.change(0, 10, 6)
+    session.connected()
+    exchange(session, gateway)
+    assert (session.counters.resumed, session.counters.snapshots) == (0, 2)
+    assert holds(session, gateway)
+
+
+def test_what_somebody_waits_for_is_asked_again_on_a_new_connection() -> None:
+    session, gateway = ClientSession(), FakeGateway()
+    subscribing, pinging = session.subscribe(["X"], WHOLE), session.ping()
+    leaving = session.unsubscribe(["Y"])
+    session.lost()
+    session.connected()
+    assert leaving.done
+    assert [message["op"] for message in session.outbox] == ["subscribe", "ping"]
+    exchange(session, gateway)
+    assert subscribing.done
+    assert pinging.done
+
+
+def test_errors_belong_to_their_request() -> None:
+    session, gateway = ClientSession(), FakeGateway()
+    request = session.subscribe(["A", "X", "B"], WHOLE)
+    exchange(session, gateway)
+    with pytest.raises(ClientError, match="unknown_symbol") as caught:
+        request.raise_errors()
+    assert (caught.value.code, caught.value.symbol) == ("unknown_symbol", "A")
+    assert "(B)" in caught.value.__notes__[0]
+    assert list(session.wanted) == ["X"]
+    assert not session.failures
+
+
+def test_everything_is_settled_by_the_ping_behind_it() -> None:
+    session, gateway = ClientSession(), FakeGateway()
+    request = session.subscribe(["*"], WHOLE)
+    assert [message["op"] for message in session.outbox] == ["subscribe", "ping"]
+    exchange(session, gateway)
+    assert request.done
+    assert list(session.books) == ["X"]
+    session.lost()
+    session.connected()
+    assert session.outbox[0]["symbols"] == ["*"]
+    assert "X" in session.outbox[0]["resume"]
+
+
+def test_a_gateway_that_knows_nothing_yet_is_tried_again() -> None:
+    session, gateway = subscribed()
+    gateway.lose()
+    session.lost()
+    session.connected()
+    asked = session.outbox.popleft()
+    session.receive({"type": "error", "id": asked["id"], "code": "unavailable", "message": "not yet"})
+    assert session.try_later
+    assert "X" in session.wanted
+
+
+def test_an_error_nobody_asked_for_is_a_failure() -> None:
+    session, _ = subscribed()
+    session.receive({"type": "error", "code": "limit", "message": "too deep", "symbol": "X"})
+    assert session.failures.popleft().code == "limit"
+
+
+def test_unsubscribe_and_removal() -> None:
+    session, gateway = subscribed()
+    taken(session)
+    request = session.unsubscribe(["X"])
+    gateway.change(0, 11, 1)
+    exchange(session, gateway)
+    assert request.done
+    assert not session.books
+    assert not taken(session)
+    session, gateway = subscribed()
+    taken(session)
+    session.receive({"type": "unsubscribed", "symbol": "X", "reason": "removed"})
+    (update,) = taken(session)
+    assert update.state is State.REMOVED
+    assert not session.wanted
+
+
+def test_upstream_silence_shows() -> None:
+    session, _ = subscribed()
+    taken(session)
+    for state in ("stale", "stale", "live"):
+        session.receive({"type": "status", "symbol": "X", "state": state})
+    (update,) = taken(session)
+    assert (update.kind, update.state) == (Kind.STATUS, State.LIVE)
+
+
+def test_credit_is_paid_back_by_half_windows() -> None:
+    session, gateway = ClientSession(credit_window=4), FakeGateway()
+    session.connected()
+    assert session.outbox.popleft() == {"op": "credit", "messages": 4}
+    session.subscribe(["X"], WHOLE)
+    exchange(session, gateway)  # one snapshot
+    session.pay_credit()
+    assert not session.outbox
+    gateway.change(0, 1, 1)
+    exchange(session, gateway)
+    session.pay_credit()
+    assert session.outbox.popleft() == {"op": "credit", "messages": 2}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "snapshot", "symbol": "X", "seq": "1"},
+        {"type": "delta", "symbol": "X", "prev_seq": 102, "seq": 103, "bids": [[1]]},
+        {"type": "delta", "symbol": "X", "prev_seq": 102, "seq": 103, "bids": [[1.0, 2]]},
+        {"type": "delta", "symbol": "X", "prev_seq": 102, "seq": 103, "bids": [[1, -2]]},
+        {"type": "delta", "symbol": "X", "prev_seq": 102, "seq": True, "bids": []},
+        {"type": "delta", "bids": []},
+        {"type": "subscribed"},
+    ],
+)
+def test_messages_without_sense_are_the_gateways_fault(message: dict[str, Any]) -> None:
+    session, _ = subscribed()
+    with pytest.raises(ClientError, match="bad_message"):
+        session.receive(message)
+
+
+def test_unknown_messages_are_passed_over() -> None:
+    session, _ = subscribed()
+    for message in (
+        {"type": "news"},
+        {},
+        {"type": "heartbeat", "ts": 1},
+        {"type": "delta", "symbol": "other"},
+    ):
+        session.receive(message)
+
+
+CHANGE = st.tuples(st.just("change"), st.integers(0, 1), st.integers(1, 6), st.integers(0, 4))
+TAMPER = st.sampled_from(["deliver", "deliver", "deliver", "drop", "repeat", "swap", "spoil", "lose"])
+STEPS = st.lists(CHANGE | st.tuples(TAMPER), max_size=80)
+
+
+@given(STEPS)
+def test_whatever_happens_a_live_book_is_right_and_all_ends_well(steps: list[tuple[Any, ...]]) -> None:
+    session, gateway = subscribed()
+    for step in steps:
+        if step[0] == "change":
+            side, price, quantity = step[1:]
+            gateway.change(side, price + 10 * side, quantity)
+        else:
+            tamper(step[0], session, gateway)
+        if session.books["X"].state is State.LIVE:
+            assert holds(session, gateway)
+        while session.outbox:
+            gateway.take(session.outbox.popleft())
+    exchange(session, gateway)
+    gateway.change(0, 1, 9)  # shows a loss at the very end
+    exchange(session, gateway)
+    assert session.books["X"].state is State.LIVE
+    assert session.books["X"].replica.seq == gateway.seq
+    assert holds(session, gateway)
+
+
+def tamper(how: str, session: ClientSession, gateway: FakeGateway) -> None:
+    """Do something to what is on its way. Answers arrive in any case: a connection loses nothing but all."""
+    if how == "lose":
+        gateway.lose()
+        session.lost()
+        session.connected()
+        return
+    if not gateway.sent:
+        return
+    first = gateway.sent[0]
+    data = first["type"] in ("snapshot", "delta")
+    if how == "repeat":
+        session.receive(deepcopy(first))
+    elif how == "swap" and len(gateway.sent) > 1:
+        gateway.sent[0], gateway.sent[1] = gateway.sent[1], gateway.sent[0]
+        return
+    elif how == "drop" and data:
+        gateway.sent.popleft()
+        return
+    elif how == "spoil" and data:
+        first["digest"] ^= 1 << (first["seq"] % 32)
+    session.receive(gateway.sent.popleft())

@@ -1,0 +1,252 @@
+"""The engine's face: symbols, entries, rejects, intervals, epochs, recovery."""
+
+from typing import Any
+
+import pytest
+
+from ingestor.engine import Engine, Interval
+from ingestor.orders import OrdersCopy
+from ingestor.rejects import Reject
+from shared.errors import RecoveryError
+from shared.instruments import Feed, Instrument
+from shared.types import Delta, Symbol
+
+BTC, ETH = Symbol("BTC-USD"), Symbol("ETH-USD")  # partitions 0 and 3 of 4
+EPOCH = 1_767_225_600_000 + 10
+FIRST = 10 * 2048
+GOOD = b'[["add","bid",5,3]]'
+ATOMIC = (b"_", b'{"atomic":true}')
+
+
+def orders(symbol: Symbol) -> Instrument:
+    return Instrument(symbol, feed=Feed.ORDERS)
+
+
+@pytest.fixture
+def engine() -> Engine:
+    engine = Engine(0, 4)
+    engine.known({BTC, ETH, "XRP-USD"})
+    engine.register(Instrument(BTC))
+    engine.begin_epoch(EPOCH)
+    engine.drain()
+    return engine
+
+
+def rejects_of(engine: Engine, *fields: tuple[bytes, bytes]) -> list[Any]:
+    engine.apply("7-1", fields)
+    return [tuple(reject) for reject in engine.drain().rejects]
+
+
+class TestRejects:
+    def test_undecodable_value(self, engine: Engine) -> None:
+        assert rejects_of(engine, (b"BTC-USD", b"\xc1" * 2000), (b"BTC-USD", GOOD)) == [
+            ("BTC-USD", "malformed", "7-1", -1, 1, b"\xc1" * 1024)
+        ]
+        assert engine.snapshot(BTC).bids == [5, 3]
+
+    def test_symbols_that_are_not_here(self, engine: Engine) -> None:
+        raw = b"[[0,1],[9],5]"
+        for name, reason in (
+            (b"ETH-USD", "wrong_partition"),
+            (b"ABC", "unknown_symbol"),
+            (b"a b", "unknown_symbol"),
+        ):
+            assert rejects_of(engine, (name, raw)) == [
+                (name.decode(), reason, "7-1", 0, 1, b"[0,1]"),
+                (name.decode(), "malformed", "7-1", 1, 1, b"[9]"),
+                (name.decode(), "malformed", "7-1", 2, 1, b"5"),
+            ]
+
+    def test_known_but_not_registered_here(self) -> None:
+        engine = Engine(0, 4)
+        engine.known({BTC})
+        assert rejects_of(engine, (b"BTC-USD", b"[[0]]")) == [
+            ("BTC-USD", "unknown_symbol", "7-1", 0, 1, b"[0]")
+        ]
+
+    def test_atomic_for_a_symbol_that_is_not_here(self, engine: Engine) -> None:
+        assert rejects_of(engine, ATOMIC, (b"ABC", b"[[0],[9]]"), (b"ABD", b"[]")) == [
+            ("ABC", "unknown_symbol", "7-1", 0, 2, b"[0]")
+        ]
+
+    def test_names_that_are_no_text(self, engine: Engine) -> None:
+        (reject,) = rejects_of(engine, (b"\xff" * 500, b"[[0]]"))
+        assert reject[:2] == ("\ufffd" * 256, "unknown_symbol")
+
+    def test_malformed_options_do_not_hold_up_the_rest(self, engine: Engine) -> None:
+        assert rejects_of(engine, (b"BTC-USD", GOOD), (b"_", b'{"atomic":1}')) == [
+            ("_", "malformed", "7-1", -1, 1, b'{"atomic":1}')
+        ]
+        assert engine.snapshot(BTC).bids == [5, 3]
+
+    def test_atomic_array_at_the_offending_index(self, engine: Engine) -> None:
+        raw = b"[[0,0,1,1],[0,0,2,0],[9]]"
+        expected = ("BTC-USD", "bad_quantity", "7-1", 1, 3, b"[0,0,2,0]")
+        assert rejects_of(engine, (b"BTC-USD", raw), ATOMIC) == [expected]
+
+    def test_atomic_array_that_ends_crossed_is_recorded_whole(self, engine: Engine) -> None:
+        raw = b'[ ["add","bid",5,3],  ["add","ask",5,3] ]'
+        assert rejects_of(engine, (b"BTC-USD", raw), ATOMIC) == [("BTC-USD", "crossed", "7-1", -1, 2, raw)]
+
+    def test_totals_count_every_event_once(self, engine: Engine) -> None:
+        engine.apply("8-0", [(b"BTC-USD", b"[[0,0,1,1],[2,0,9],[9]]"), (b"ABC", b"[[0],[0]]"), (b"_", b"")])
+        assert engine.pending_rejects() == 4
+        interval = engine.drain()
+        assert (interval.applied, interval.rejected, interval.ignored) == (1, 4, 1)
+        assert engine.pending_rejects() == 0
+
+
+class TestEntries:
+    def test_a_repeated_field_is_a_further_array_and_unit(self, engine: Engine) -> None:
+        fields = [(b"BTC-USD", GOOD), (b"BTC-USD", b"[[0,0,5,1],[]]"), (b"BTC-USD", GOOD), ATOMIC]
+        engine.apply("8-0", fields)
+        interval = engine.drain()
+        assert (interval.applied, interval.rejected) == (2, 2)
+        assert engine.snapshot(BTC).bids == [5, 6]
+
+    def test_src_and_the_newest_source_time(self, engine: Engine) -> None:
+        assert engine.drain()[:2] == ("0-0", None)
+        engine.apply("8-0", [(b"_", b'{"ts":7}')])
+        engine.apply("8-1", [(b"_", b'{"ts":5}')])
+        engine.apply("8-2", [])
+        assert engine.dirty()
+        assert engine.drain()[:2] == ("8-2", 7)
+        assert not engine.dirty()
+        assert engine.drain()[:2] == ("8-2", None)
+
+    def test_only_what_changed_is_drained(self, engine: Engine) -> None:
+        engine.apply("8-0", [(b"BTC-USD", GOOD), (b"BTC-USD", b'[["delete","bid",5]]')])
+        interval = engine.drain()
+        assert (interval.deltas, interval.applied, interval.touched) == ([], 2, [BTC])
+        assert engine.snapshot(BTC).seq == FIRST
+
+
+class TestSymbols:
+    def test_birth_under_way(self, engine: Engine) -> None:
+        engine.register(orders(ETH))
+        assert engine.dirty()
+        interval = engine.drain()
+        assert interval.deltas == [(ETH, Delta(0, FIRST, [], [], 0, 0))]
+        assert (interval.born, interval.orders) == ([ETH], {ETH: OrdersCopy([], [], [], [])})
+        assert engine.symbols() == [BTC, ETH]
+
+    def test_a_newborn_that_changed_already_takes_two_drains(self, engine: Engine) -> None:
+        engine.register(Instrument(ETH))
+        engine.apply("8-0", [(b"ETH-USD", GOOD)])
+        assert engine.drain().deltas == [(ETH, Delta(0, FIRST, [], [], 0, 0))]
+        assert engine.snapshot(ETH)[:3] == (FIRST, [], [])
+        assert engine.dirty()
+        ((symbol, delta),) = engine.drain().deltas
+        assert (symbol, delta[:4], delta.events) == (ETH, (FIRST, FIRST + 1, [5, 3], []), 1)
+        assert not engine.dirty()
+
+    def test_registering_again_changes_nothing(self, engine: Engine) -> None:
+        engine.apply("8-0", [(b"BTC-USD", GOOD)])
+        engine.register(Instrument(BTC, tick_size="0.5"))
+        assert engine.drain().born == []
+        assert engine.snapshot(BTC).bids == [5, 3]
+
+    def test_withdrawn_and_back_with_its_book(self, engine: Engine) -> None:
+        engine.apply("8-0", [(b"BTC-USD", GOOD)])
+        engine.withdraw(BTC)
+        engine.withdraw("nobody")
+        assert engine.symbols() == []
+        assert rejects_of(engine, (b"BTC-USD", GOOD))[0][1] == "unknown_symbol"
+        assert engine.snapshot(BTC)[:2] == (FIRST + 1, [5, 3])
+        engine.register(Instrument(BTC))
+        interval = engine.drain()
+        assert (interval.born, interval.deltas) == ([BTC], [])
+        engine.apply("8-1", [(b"BTC-USD", GOOD)])
+        ((_, delta),) = engine.drain().deltas
+        assert (delta.prev_seq, delta.bids) == (FIRST + 1, [5, 6])
+
+    def test_absent_over_an_epoch_it_still_moves_into_it(self, engine: Engine) -> None:
+        engine.withdraw(BTC)
+        assert engine.begin_epoch(EPOCH + 5) == []
+        engine.register(Instrument(BTC))
+        engine.apply("8-1", [(b"BTC-USD", GOOD)])
+        ((_, delta),) = engine.drain().deltas
+        assert (delta.prev_seq, delta.seq) == (FIRST, FIRST + 5 * 2048)
+
+    def test_withdrawn_before_anybody_saw_it(self, engine: Engine) -> None:
+        engine.register(Instrument(ETH))
+        engine.withdraw(ETH)
+        assert engine.drain().deltas == []
+        assert engine.stats().symbols == 1
+
+    def test_snapshot_of_nobody(self, engine: Engine) -> None:
+        with pytest.raises(KeyError):
+            engine.snapshot("nobody")
+
+
+class TestEpochs:
+    def test_every_symbol_moves_on_and_newborns_are_born(self, engine: Engine) -> None:
+        engine.apply("8-0", [(b"BTC-USD", GOOD)])
+        engine.drain()
+        digest = engine.digest(BTC)
+        engine.register(orders(ETH))
+        epoch = EPOCH + 1
+        assert engine.begin_epoch(epoch) == [
+            (BTC, Delta(FIRST + 1, FIRST + 2048, [], [], digest, 0)),
+            (ETH, Delta(0, FIRST + 2048, [], [], 0, 0)),
+        ]
+        interval = engine.drain()
+        assert (interval.born, interval.deltas, list(interval.orders)) == ([ETH], [], [ETH])
+
+    def test_seq_goes_up_even_where_the_epoch_is_behind_it(self, engine: Engine) -> None:
+        engine.restore(Instrument(BTC), 2**52, [], [], 0, None)
+        assert engine.begin_epoch(EPOCH + 1) == [(BTC, Delta(2**52, 2**52 + 1, [], [], 0, 0))]
+
+    def test_not_over_pending_changes(self, engine: Engine) -> None:
+        engine.apply("8-0", [(b"BTC-USD", GOOD)])
+        with pytest.raises(AssertionError):
+            engine.begin_epoch(EPOCH + 1)
+
+
+class TestRecovery:
+    def test_levels_go_on_where_they_were(self, engine: Engine) -> None:
+        engine.apply("8-0", [(b"BTC-USD", b"[[0,0,5,3],[0,1,9,4]]")])
+        last = engine.drain()
+        seq, bids, asks, digest, _ = engine.snapshot(BTC)
+        other = Engine(0, 4)
+        other.restore(Instrument(BTC), seq, bids, asks, digest, None)
+        other.resume(last.src, last.applied, last.rejected, last.ignored)
+        assert not other.dirty()
+        assert other.snapshot(BTC) == engine.snapshot(BTC)
+        for each in (engine, other):
+            each.apply("9-0", [(b"BTC-USD", b"[[0,0,9,1],[0,0,6,1]]")])
+        ours, theirs = other.drain(), engine.drain()
+        assert ours.deltas == [(BTC, theirs.deltas[0][1]._replace(seq=seq + 1))]
+        assert ours._replace(deltas=[]) == theirs._replace(deltas=[])
+
+    def test_replay_is_for_the_named_symbols_alone(self, engine: Engine) -> None:
+        engine.restore(orders(ETH), 7, (), (), 0, OrdersCopy([1], [[5, 2]], [], []))
+        engine.replay(
+            "8-0", [(b"ETH-USD", b'[["delete",0,0,0,1],[9]]'), (b"BTC-USD", GOOD), (b"ABC", b"")], {ETH}
+        )
+        assert engine.snapshot(ETH) == (7, [], [], 0, 0)
+        assert engine.snapshot(BTC).bids == []
+        assert engine.drain() == Interval("0-0", None, 0, 0, 0, [], [], [], {}, [])
+
+    def test_state_without_a_seq_is_still_to_be_born(self, engine: Engine) -> None:
+        engine.restore(Instrument(ETH), 0, [], [], 0, None)
+        assert engine.drain().born == [ETH]
+
+    @pytest.mark.parametrize(
+        "copy", [None, OrdersCopy([1, 1], [[1, 1], [1, 1]], [], []), OrdersCopy([1], [[1]], [], [])]
+    )
+    def test_orders_that_do_not_add_up(self, engine: Engine, copy: OrdersCopy | None) -> None:
+        with pytest.raises(RecoveryError, match="ETH-USD"):
+            engine.restore(orders(ETH), 7, (), (), 0, copy)
+
+    def test_copies_of_orders_go_with_the_interval(self, engine: Engine) -> None:
+        engine.register(orders(ETH))
+        engine.drain()
+        engine.apply("8-0", [(b"ETH-USD", b'[[0,0,5,3,"a"],[0,1,6,4,1]]')])
+        interval = engine.drain([ETH, BTC])
+        assert interval.orders == {ETH: OrdersCopy(["a"], [(5, 3)], [1], [(6, 4)])}
+        assert engine.stats() == (2, 2, 2)
+
+
+def test_a_reject_has_the_contracts_fields() -> None:
+    assert Reject._fields == ("symbol", "reason", "source", "index", "count", "event")

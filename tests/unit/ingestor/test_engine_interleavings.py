@@ -1,0 +1,206 @@
+"""Every interleaving of engine calls, up to two preemptions, looks like some order of whole calls (linearizable).
+
+Each line of the modules that change shared state (`ALL`), or of those that hold the lock and use copies (`OUTER`), is a
+point where another thread may step in. Results of all calls and
+the final state must equal those of some sequential order that respects who had returned before whom was called.
+"""
+
+import itertools
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any
+
+import pytest
+
+import broadcaster.merger
+import ingestor.book_state
+import ingestor.engine
+import ingestor.levels
+import ingestor.orders
+import shared.book
+from ingestor.engine import Engine
+from shared.instruments import Feed, Instrument, OnCross
+from shared.types import Symbol
+from tests.interleave import Schedule, explore
+
+OUTER = {str(module.__file__) for module in (ingestor.engine, broadcaster.merger)}
+ALL = OUTER | {
+    str(module.__file__) for module in (ingestor.book_state, ingestor.levels, ingestor.orders, shared.book)
+}
+Call = Callable[[Engine], Any]
+Lock = AbstractContextManager[object]
+Order = tuple[tuple[int, int], ...]
+LEVELS, ORDERS = Instrument(Symbol("L")), Instrument(Symbol("O"), feed=Feed.ORDERS, on_cross=OnCross.EVICT)
+
+
+PENDING = (b"L", b"[[0,0,9,1]]")
+
+
+def new_engine(lock: Lock) -> Engine:
+    engine = Engine(0, 1, lock=lock)
+    engine.register(LEVELS)
+    engine.register(ORDERS)
+    engine.begin_epoch(1_767_225_600_001)
+    engine.apply("1-0", [(b"L", b"[[0,0,10,5],[0,1,12,5]]"), (b"O", b"[[0,0,10,5,1],[0,1,12,5,2]]")])
+    engine.drain()
+    engine.apply("1-1", (PENDING,))
+    return engine
+
+
+def apply(source: str, *fields: tuple[bytes, bytes]) -> Call:
+    return lambda engine: engine.apply(source, fields)
+
+
+def drain(engine: Engine) -> Any:
+    return engine.drain(["O"])
+
+
+def snapshot(symbol: str) -> Call:
+    return lambda engine: engine.snapshot(symbol)
+
+
+ADD = apply("2-0", (b"L", b"[[0,0,10,1]]"))
+ADD_TOO = apply("3-0", (b"L", b"[[0,0,10,2]]"))
+NEW_LEVEL = apply("2-1", (b"L", b"[[0,0,11,4],[2,0,10]]"))
+UNIT = apply("4-0", (b"L", b"[[1,0,13,1],[4,1]]"), (b"_", b'{"atomic":true}'))
+BAD_UNIT = apply("5-0", (b"L", b"[[1,0,11,1],[]]"), (b"_", b'{"atomic":true}'))
+ORDER = apply("6-0", (b"O", b"[[3,0,0,2,1],[0,1,11,1,7]]"))
+EVICTING = apply("7-0", (b"O", b"[[0,0,12,1,8]]"))
+
+PAIRS: dict[str, list[list[Call]]] = {
+    "two adds to one level": [[ADD], [ADD_TOO]],
+    "add and drain": [[ADD], [drain]],
+    "drain and snapshot": [[drain], [snapshot("L")]],
+    "orders and their copies": [[EVICTING], [drain]],
+}
+UNITS: dict[str, list[list[Call]]] = {
+    "atomic array and snapshot": [[UNIT], [snapshot("L")]],
+    "atomic array refused": [[BAD_UNIT], [snapshot("L")]],
+}
+THREES: dict[str, list[list[Call]]] = {
+    "add, drain, snapshot": [[ADD], [drain], [snapshot("L")]],
+    "two orders feeders and drain": [[ORDER], [EVICTING], [drain]],
+}
+
+
+class History:
+    """What each call returned, and what happened before what."""
+
+    def __init__(self, engine: Engine, threads: Sequence[Sequence[Call]]) -> None:
+        self.engine = engine
+        self.threads = threads
+        self.results: dict[tuple[int, int], Any] = {}
+        self.moments: list[tuple[str, tuple[int, int]]] = []
+
+    def body(self, thread: int) -> None:
+        for place, call in enumerate(self.threads[thread]):
+            name = (thread, place)
+            self.moments.append(("called", name))
+            try:
+                self.results[name] = call(self.engine)
+            except Exception as error:  # noqa: BLE001  # compared: no sequential order raises
+                self.results[name] = repr(error)
+            self.moments.append(("returned", name))
+
+    def outcome(self) -> Any:
+        final = self.engine.drain(["O"]), self.engine.snapshot("L"), self.engine.snapshot("O")
+        return self.results, final
+
+    def allows(self, order: Order) -> bool:
+        """Whether `order` keeps every pair of calls that did not overlap."""
+        place = {name: number for number, name in enumerate(order)}
+        returned: list[tuple[int, int]] = []
+        for what, name in self.moments:
+            if what == "returned":
+                returned.append(name)
+            elif any(place[before] > place[name] for before in returned):
+                return False
+        return True
+
+
+def sequential(threads: Sequence[Sequence[Call]]) -> Iterator[tuple[Order, Any]]:
+    """Each order of whole calls that keeps each thread's own, with its outcome."""
+    names = [(thread, place) for thread, calls in enumerate(threads) for place in range(len(calls))]
+    for order in itertools.permutations(names):
+        if all(
+            list(order).index(a) < list(order).index(b) for a, b in itertools.pairwise(names) if a[0] == b[0]
+        ):
+            history = History(new_engine(nullcontext()), threads)
+            for thread, place in order:
+                history.results[thread, place] = threads[thread][place](history.engine)
+            yield order, history.outcome()
+
+
+def violations(
+    threads: Sequence[Sequence[Call]],
+    lock_of: Callable[[Schedule], Lock],
+    files: Collection[str],
+    *,
+    bound: int = 2,
+    opcodes: bool = False,
+) -> Iterator[bool]:
+    """For each schedule whether it was a violation."""
+    allowed = list(sequential(threads))
+    histories: list[History] = []
+
+    def prepare(schedule: Schedule) -> list[Callable[[], None]]:
+        history = History(new_engine(lock_of(schedule)), threads)
+        histories.append(history)
+        return [partial(history.body, number) for number in range(len(threads))]
+
+    for schedule in explore(prepare, files, bound=bound, opcodes=opcodes):
+        history = histories.pop()
+        try:
+            outcome = history.outcome()
+        except Exception as error:  # noqa: BLE001  # a broken final state is a violation too
+            outcome = repr(error)
+        right = any(outcome == expected and history.allows(order) for order, expected in allowed)
+        yield schedule.deadlocked or not right
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_two_calls_look_like_one_after_the_other(name: str) -> None:
+    found = list(violations(PAIRS[name], Schedule.lock, ALL))
+    assert not any(found)
+    assert len(found) > 100
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_no_snapshot_shows_part_of_an_atomic_array(name: str) -> None:
+    found = list(violations(UNITS[name], Schedule.lock, ALL, bound=1))
+    assert not any(found)
+    assert len(found) > 100
+
+
+def test_three_calls_look_like_some_order_of_them() -> None:
+    found = list(violations(THREES["add, drain, snapshot"], Schedule.lock, ALL, bound=1))
+    assert not any(found)
+    assert len(found) > 1000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("threads", "files", "bound"),
+    [
+        *((threads, ALL, 2) for threads in UNITS.values()),
+        ([[ADD], [drain, snapshot("L")]], OUTER, 2),
+        (THREES["two orders feeders and drain"], ALL, 1),
+        (THREES["add, drain, snapshot"], {str(ingestor.engine.__file__)}, 2),
+    ],
+)
+def test_more_of_the_same(threads: list[list[Call]], files: Collection[str], bound: int) -> None:
+    found = list(violations(threads, Schedule.lock, files, bound=bound))
+    assert not any(found)
+    assert len(found) > 1000
+
+
+def test_also_between_single_opcodes() -> None:
+    found = list(violations(PAIRS["two adds to one level"], Schedule.lock, ALL, bound=1, opcodes=True))
+    assert not any(found)
+    assert len(found) > 300
+
+
+@pytest.mark.parametrize("threads", [*PAIRS.values(), *UNITS.values(), *THREES.values()])
+def test_without_a_lock_a_violation_is_found(threads: list[list[Call]]) -> None:
+    assert any(violations(threads, lambda _: nullcontext(), ALL))

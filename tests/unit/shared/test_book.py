@@ -1,0 +1,103 @@
+"""The book against a plain dict that is sorted anew for every answer."""
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.book import Book, BookSide
+from shared.types import MAX_INTEGER, Side
+
+prices = st.integers(-6, 6) | st.sampled_from([-MAX_INTEGER, MAX_INTEGER])
+steps = st.lists(st.tuples(prices, st.integers(0, 3) | st.just(MAX_INTEGER)), max_size=40)
+
+
+def ordered(side: Side, levels: dict[int, int]) -> list[tuple[int, int]]:
+    return sorted(levels.items(), reverse=side == Side.BID)
+
+
+def check(book_side: BookSide, levels: dict[int, int]) -> None:
+    """Compare everything that can be asked of a side with the model."""
+    model = ordered(book_side.side, levels)
+    keys = [price * book_side.sign for price, _ in model]
+    assert len(book_side) == len(model)
+    assert list(book_side.index) == keys
+    assert book_side.levels == levels
+    assert book_side.best() == (model[0][0] if model else None)
+    for depth in range(len(model) + 2):
+        assert book_side.top(depth) == (model[:depth] if depth else model)
+        assert book_side.nth_key(depth) == (keys[depth] if depth < len(keys) else None)
+    assert book_side.flat(2) == [number for level in model[:2] for number in level]
+
+
+@given(side=st.sampled_from(Side), steps=steps)
+def test_setting_levels(side: Side, steps: list[tuple[int, int]]) -> None:
+    book_side, levels = BookSide(side), dict[int, int]()
+    for price, quantity in steps:
+        assert book_side.set_level(price, quantity) == levels.get(price, 0)
+        levels[price] = quantity
+        if not quantity:
+            del levels[price]
+    check(book_side, levels)
+    book_side.clear()
+    check(book_side, {})
+
+
+@given(side=st.sampled_from(Side), steps=steps, price=prices)
+def test_what_an_opposite_order_would_meet(side: Side, steps: list[tuple[int, int]], price: int) -> None:
+    book_side = BookSide(side)
+    for at, quantity in steps:
+        book_side.set_level(at, quantity)
+    met = [
+        at for at, _ in ordered(side, book_side.levels) if (at >= price if side == Side.BID else at <= price)
+    ]
+    assert book_side.through(price) == met
+
+
+@given(side=st.sampled_from(Side), steps=steps, after=prices, last=prices | st.none())
+def test_levels_between_keys(side: Side, steps: list[tuple[int, int]], after: int, last: int | None) -> None:
+    book_side = BookSide(side)
+    for at, quantity in steps:
+        book_side.set_level(at, quantity)
+    expected = [
+        (at, quantity)
+        for at, quantity in ordered(side, book_side.levels)
+        if at * book_side.sign > after and (last is None or at * book_side.sign <= last)
+    ]
+    assert list(book_side.between(after, last)) == expected
+
+
+@given(side=st.sampled_from(Side), levels=st.dictionaries(prices, st.integers(1, 5)), seed=st.integers(0, 99))
+def test_loading_in_any_order(side: Side, levels: dict[int, int], seed: int) -> None:
+    items = list(levels.items())
+    Random(seed).shuffle(items)
+    book_side = BookSide(side)
+    book_side.set_level(3, 3)
+    book_side.load([number for level in items for number in level])
+    check(book_side, levels)
+    book_side.set_level(2, 9)
+    check(book_side, {**levels, 2: 9})
+
+
+@pytest.mark.parametrize(
+    ("bid", "ask", "crossed"),
+    [
+        (None, None, False),
+        (5, None, False),
+        (None, 5, False),
+        (5, 6, False),
+        (5, 5, True),
+        (6, 5, True),
+        (-6, -5, False),
+    ],
+)
+def test_crossed_or_locked(bid: int | None, ask: int | None, crossed: bool) -> None:
+    book = Book()
+    if bid is not None:
+        book.bids.set_level(bid, 1)
+    if ask is not None:
+        book.asks.set_level(ask, 1)
+    assert book.crossed() == crossed
+    book.clear()
+    assert not len(book.bids) + len(book.asks)

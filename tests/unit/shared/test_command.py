@@ -1,0 +1,119 @@
+"""Options made from settings, and exit statuses: 0 clean, 2 bad settings, 1 anything else."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from shared.errors import DeploymentMismatch, InstrumentsError, RecoveryError, RedisUnavailable, SettingsError
+from shared.runtime.command import run_service, settings_options
+from shared.settings import IngestorSettings, described
+
+seen: list[IngestorSettings] = []
+
+
+@click.command()
+@click.option("--other", default="thing")
+@settings_options(IngestorSettings)
+def command(settings: IngestorSettings, other: str) -> None:
+    """Do nothing."""
+    seen.append(settings)
+    click.echo(other)
+
+
+@pytest.fixture(autouse=True)
+def _bare(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No setting of the machine that tests run on, and logging as it was."""
+    seen.clear()
+    for name in list(os.environ):
+        if name.startswith("DEPTHCAST_"):
+            monkeypatch.delenv(name)
+    root = logging.getLogger()
+    kept, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = kept
+    root.setLevel(level)
+
+
+def test_every_setting_is_an_option() -> None:
+    output = CliRunner().invoke(command, ["--help"], terminal_width=10_000).output
+    for name, text in described(IngestorSettings):
+        assert f"--{name.replace('_', '-')} VALUE" in output
+        assert text in output
+
+
+def test_options_win_over_the_environment() -> None:
+    result = CliRunner().invoke(
+        command,
+        ["--interval-ms", "5", "--other", "one"],
+        env={"DEPTHCAST_INTERVAL_MS": "7", "DEPTHCAST_LEASE_MS": "900"},
+    )
+    assert (result.exit_code, result.output) == (0, "one\n")
+    assert (seen[0].interval_ms, seen[0].lease_ms) == (5, 900)
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "says"),
+    [
+        (["--interval-ms", "fast"], {}, "DEPTHCAST_INTERVAL_MS: 'fast' must be an integer"),
+        ([], {"DEPTHCAST_LEASE_MS": "1"}, "DEPTHCAST_LEASE_MS: 1 must be from 100 to 60000 ms"),
+        ([], {"DEPTHCAST_INTERVALL": "1"}, "DEPTHCAST_INTERVALL: '1' is set, but no setting has that name"),
+        (["--no-such"], {}, "No such option"),
+    ],
+)
+def test_bad_settings_end_with_2(words: list[str], environment: dict[str, str], says: str) -> None:
+    result = CliRunner().invoke(command, words, env=environment, terminal_width=10_000)
+    assert result.exit_code == 2
+    assert says in result.output
+    assert not seen
+
+
+def raising(error: Exception) -> Callable[[asyncio.Event], Awaitable[None]]:
+    async def main(_stop: asyncio.Event) -> None:
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (SettingsError("DEPTHCAST_X", 5, "must be 6"), 2),
+        (InstrumentsError("A", "is odd"), 2),
+        (DeploymentMismatch("DEPTHCAST_PARTITIONS", 2, 4), 2),
+        (RecoveryError(3, "does not add up"), 1),
+        (RedisUnavailable("gone"), 1),
+    ],
+)
+def test_what_went_wrong_is_said_and_sets_the_status(
+    error: Exception, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run_service(raising(error), IngestorSettings())
+    assert caught.value.code == status
+    assert capsys.readouterr().err == f"Error: {error}\n"
+
+
+def test_the_unexpected_is_logged_and_ends_with_1(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run_service(raising(KeyError("odd")), IngestorSettings())
+    assert caught.value.code == 1
+    assert "KeyError: 'odd'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
+    ended = []
+
+    async def main(stop: asyncio.Event) -> None:
+        os.kill(os.getpid(), number)
+        await stop.wait()
+        ended.append(True)
+
+    run_service(main, IngestorSettings())
+    assert ended

@@ -1,0 +1,285 @@
+"""The reader's state machine, one rule at a time."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from shared.codec import encode_delta, encode_info
+from shared.digest import digest_of_flat
+from shared.position import ZERO, Position
+from shared.reader import Entry, PartitionReader, Update
+from shared.types import Delta, EntryInfo, Snapshot
+
+EPOCH = 1000
+Fields = list[tuple[bytes, bytes]]
+
+
+def at(n: int, epoch: int = EPOCH) -> Position:
+    return Position(epoch, n)
+
+
+def fields(prev: Position | None = None, **deltas: Delta | bytes) -> Fields:
+    info = encode_info(EntryInfo(1, "0-0", 0, 0, 0, None, str(prev) if prev is not None else None))
+    raw = {name: value if isinstance(value, bytes) else encode_delta(value) for name, value in deltas.items()}
+    return [(b"_", info), *((name.encode(), value) for name, value in raw.items())]
+
+
+def snapshot(seq: int, quantity: int) -> Snapshot:
+    """A book of one bid at 100."""
+    bids = [100, quantity] if quantity else []
+    return Snapshot(seq, bids, [], digest_of_flat(bids, []), 0)
+
+
+def delta(prev_seq: int, seq: int, quantity: int) -> Delta:
+    """Makes the bid at 100 hold `quantity`."""
+    return Delta(prev_seq, seq, [100, quantity], [], snapshot(seq, quantity).digest, 1)
+
+
+def birth(seq: int) -> Delta:
+    return Delta(0, seq, [], [], 0, 0)
+
+
+def shown(reader: PartitionReader) -> dict[str, tuple[int, list[int]]]:
+    return {symbol: (replica.seq, replica.book.bids.flat()) for symbol, replica in reader.shown.items()}
+
+
+def everything(reader: PartitionReader) -> Mapping[str, bool]:
+    return {symbol: reader.current(symbol) for symbol in reader.shown}
+
+
+@pytest.fixture
+def reader() -> PartitionReader:
+    """At position 5, with A at seq 10 and B at seq 20."""
+    reader = PartitionReader(lambda symbol: not symbol.startswith("Z"))
+    assert (reader.lost, reader.position) == ("not loaded yet", None)
+    updates = reader.load(at(9), {"A": (at(5), snapshot(10, 1)), "B": (at(7), snapshot(20, 2))})
+    assert [(update.symbol, update.delta) for update in updates] == [("A", None), ("B", None)]
+    assert reader.missing == {}
+    return reader
+
+
+def test_starts_at_the_oldest_snapshot_and_skips_what_is_in_the_others(reader: PartitionReader) -> None:
+    assert reader.read(at(6), fields(B=delta(18, 19, 9))) == Entry(at(6), EntryInfo(1, "0-0", 0, 0, 0), [])
+    entry = reader.read(at(7), fields(A=delta(10, 11, 5), B=delta(19, 20, 2)))
+    assert entry is not None
+    assert [update.symbol for update in entry.updates] == ["A"]
+    assert entry.updates[0].delta == delta(10, 11, 5)
+    assert entry.updates[0].changes.bids == [(100, 5, 1)]
+    assert shown(reader) == {"A": (11, [100, 5]), "B": (20, [100, 2])}
+
+
+def test_starts_at_the_end_where_there_are_no_snapshots() -> None:
+    reader = PartitionReader(lambda _: True)
+    assert reader.load(at(9), {"A": None}) == []
+    assert reader.position == at(9)
+    assert shown(reader) == {}
+    reader.read(at(10), fields(A=birth(50)))
+    assert shown(reader) == {"A": (50, [])}
+
+
+def test_starts_before_anything_was_published() -> None:
+    reader = PartitionReader(lambda _: True)
+    reader.load(ZERO, {"A": None})
+    assert reader.read(at(0), fields(prev=ZERO)) is not None
+    assert reader.read(at(1), fields(A=birth(50))) is not None
+    assert everything(reader) == {"A": True}
+
+
+def test_a_symbol_born_while_snapshots_are_read_is_not_passed_over() -> None:
+    reader = PartitionReader(lambda _: True)
+    reader.load(at(5), {"A": (at(8), snapshot(10, 1)), "B": None})
+    assert reader.position == at(5)
+    for n in (6, 7, 8):
+        reader.read(at(n), fields(None, **{"B": birth(70)} if n == 7 else {}))
+    assert shown(reader)["B"] == (70, [])
+
+
+@pytest.mark.parametrize("position", [at(7), at(5), at(4), at(6, EPOCH + 1)])
+def test_a_hole_loses_the_stream(reader: PartitionReader, position: Position) -> None:
+    before = shown(reader)
+    assert reader.read(position, fields(A=delta(10, 11, 5))) is None
+    assert reader.lost == f"a hole between 1000-5 and {position}"
+    assert shown(reader) == before
+    assert everything(reader) == {"A": False, "B": False}
+
+
+@pytest.mark.parametrize("prev", [None, at(4), at(6), ZERO, at(0, EPOCH + 1)])
+def test_an_epoch_that_continues_from_elsewhere_is_a_hole(
+    reader: PartitionReader, prev: Position | None
+) -> None:
+    assert reader.read(at(0, EPOCH + 1), fields(prev=prev)) is None
+    assert reader.lost is not None
+
+
+def test_an_epoch_that_names_our_position_continues(reader: PartitionReader) -> None:
+    assert reader.read(at(0, EPOCH + 1), fields(prev=at(5))) is not None
+    moved = Delta(10, 5000, [], [], snapshot(10, 1).digest, 0)
+    entry = reader.read(at(1, EPOCH + 1), fields(A=moved))
+    assert entry is not None
+    assert shown(reader)["A"] == (5000, [100, 1])
+    assert everything(reader) == {"A": True, "B": True}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        [],
+        [(b"A", b"")],
+        [(b"_", b"")],
+        [(b"_", b"\x80")],
+        [(b"_", encode_info(EntryInfo(1, "", 0, 0, 0, None, "x")))],
+    ],
+)
+def test_an_entry_without_sound_info_loses_the_stream(reader: PartitionReader, broken: Fields) -> None:
+    assert reader.read(at(6), broken) is None
+    assert reader.lost is not None
+    assert reader.lost.startswith("entry 1000-6: ")
+
+
+def test_fields_for_later_versions_and_unwanted_symbols_are_passed_over(reader: PartitionReader) -> None:
+    entry = reader.read(at(6), [*fields(Z=birth(1)), (b"_later", b"\xc1"), (b"__", b""), (b"\xff\xfe", b"")])
+    assert entry is not None
+    assert entry.updates == []
+    assert set(reader.shown) == {"A", "B"}
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (delta(11, 12, 5), "gap at seq 10, delta 11 to 12"),
+        (delta(10, 11, 5)._replace(digest=1), "digest mismatch at seq 10, delta 10 to 11"),
+        (b"\xc1", "delta: not msgpack"),
+    ],
+)
+def test_trouble_of_one_symbol_leaves_the_others(
+    reader: PartitionReader, bad: Delta | bytes, reason: str
+) -> None:
+    entry = reader.read(at(6), fields(A=bad))
+    assert entry is not None
+    assert entry.updates == []
+    assert reader.missing["A"].startswith(reason)
+    assert reader.lost is None
+    assert everything(reader) == {"A": False, "B": True}
+    assert shown(reader)["A"] == (10, [100, 1])
+    reader.read(at(7), fields(A=delta(12, 13, 1), B=delta(20, 21, 3)))
+    assert shown(reader) == {"A": (10, [100, 1]), "B": (21, [100, 3])}
+    assert [update.symbol for update in reader.load(at(7), {"A": (at(7), snapshot(13, 1))})] == ["A"]
+    assert reader.position == at(7)
+    assert everything(reader) == {"A": True, "B": True}
+
+
+def test_an_older_snapshot_for_one_symbol_takes_the_reader_back_and_disturbs_no_other(
+    reader: PartitionReader,
+) -> None:
+    reader.read(at(6), fields(A=delta(10, 11, 5), B=delta(20, 21, 3)))
+    reader.read(at(7), fields(A=delta(12, 13, 6)))
+    assert set(reader.missing) == {"A"}
+    assert reader.load(at(7), {"A": (at(5), snapshot(10, 1))}) == []
+    assert reader.position == at(5)
+    assert everything(reader) == {"A": False, "B": True}
+    entry = reader.read(at(6), fields(A=delta(10, 11, 5), B=delta(20, 21, 3)))
+    assert entry is not None
+    assert [update.symbol for update in entry.updates] == ["A"]
+    assert everything(reader) == {"A": True, "B": True}
+
+
+def test_what_is_shown_stays_until_something_as_new_is_rebuilt(reader: PartitionReader) -> None:
+    for n in (6, 7, 8):
+        reader.read(at(n), fields(A=delta(n + 4, n + 5, n)))
+    assert shown(reader)["A"] == (13, [100, 8])
+    reader.lose("for a test")
+    assert reader.load(at(8), {"A": (at(5), snapshot(10, 1)), "B": (at(7), snapshot(20, 2))}) == [
+        Update("B", reader.shown["B"], None, ((), ()))  # type: ignore[arg-type]
+    ]
+    seen = []
+    for n in (6, 7, 8):
+        assert shown(reader)["A"] == (13, [100, 8])
+        assert not reader.current("A")
+        entry = reader.read(at(n), fields(A=delta(n + 4, n + 5, n)))
+        assert entry is not None
+        seen += entry.updates
+    assert [(update.symbol, update.delta, update.replica.seq) for update in seen] == [("A", None, 13)]
+    assert everything(reader) == {"A": True, "B": True}
+
+
+def test_after_lost_data_what_is_shown_stays_until_the_new_epoch_passes_it(reader: PartitionReader) -> None:
+    reader.read(at(6), fields(A=delta(10, 11, 5)))
+    reader.check_tail(at(6))
+    assert everything(reader) == {"A": True, "B": True}
+    reader.check_tail(at(5))
+    assert reader.lost == "the stream ends at 1000-5, behind our position 1000-6"
+    assert reader.load(at(5), {"A": (at(5), snapshot(10, 1)), "B": (at(5), snapshot(20, 2))})[0].symbol == "B"
+    assert shown(reader)["A"] == (11, [100, 5])
+    reader.read(at(0, EPOCH + 1), fields(prev=at(5)))
+    moved = Delta(10, 9000, [], [], snapshot(0, 1).digest, 0)
+    entry = reader.read(at(1, EPOCH + 1), fields(A=moved))
+    assert entry is not None
+    assert [(update.symbol, update.delta) for update in entry.updates] == [("A", None)]
+    assert shown(reader)["A"] == (9000, [100, 1])
+
+
+def test_trimmed_history_shows_as_a_hole_and_is_loaded_again(reader: PartitionReader) -> None:
+    assert reader.read(at(50), fields(A=delta(40, 41, 5))) is None
+    reader.load(at(60), {"A": (at(55), snapshot(45, 3)), "B": (at(49), snapshot(22, 4))})
+    assert (reader.position, reader.lost) == (at(49), None)
+    assert shown(reader) == {"A": (45, [100, 3]), "B": (22, [100, 4])}
+
+
+def test_a_symbol_wanted_later_is_loaded_alone(reader: PartitionReader) -> None:
+    reader.want("A")
+    assert reader.missing == {}
+    reader.want("C")
+    assert reader.missing == {"C": "not loaded yet"}
+    reader.read(at(6), fields(C=delta(30, 31, 3)))
+    assert shown(reader).keys() == {"A", "B"}
+    reader.load(at(6), {"C": (at(6), snapshot(31, 3))})
+    assert reader.position == at(6)
+    assert shown(reader)["C"] == (31, [100, 3])
+
+
+def test_a_symbol_that_was_never_asked_for_but_is_wanted_is_picked_up(reader: PartitionReader) -> None:
+    reader.read(at(6), fields(C=birth(30), D=delta(5, 6, 1)))
+    assert shown(reader)["C"] == (30, [])
+    assert set(reader.missing) == {"D"}
+
+
+def test_a_symbol_wanted_or_forgotten_while_snapshots_are_read_stays_so(reader: PartitionReader) -> None:
+    wanted = {"A", "B"}
+    reader.wants = wanted.__contains__
+    reader.lose("for a test")
+    wanted.add("C")
+    reader.want("C")
+    wanted.discard("B")
+    reader.forget("B")
+    reader.load(at(9), {"A": (at(5), snapshot(10, 1)), "B": (at(7), snapshot(20, 2))})
+    assert reader.missing == {"C": "not loaded yet"}
+    assert set(reader.shown) == {"A"}
+    assert not reader.rebuilding
+    wanted.discard("C")
+    reader.load(at(9), {"C": (at(5), snapshot(10, 1))})
+    assert reader.missing == {}
+    assert set(reader.shown) == {"A"}
+
+
+def test_a_forgotten_symbol_is_gone(reader: PartitionReader) -> None:
+    reader.forget("A")
+    reader.forget("nobody")
+    assert set(reader.shown) == {"B"}
+    assert not reader.current("A")
+
+
+def test_a_birth_replaces_nothing_that_is_known(reader: PartitionReader) -> None:
+    reader.read(at(6), fields(A=birth(99)))
+    assert set(reader.missing) == {"A"}
+    reader.load(at(6), {"A": (at(6), snapshot(99, 0))})
+    assert shown(reader)["A"] == (99, [])
+
+
+def test_a_symbol_without_snapshot_that_turns_out_to_exist_is_asked_for_again(
+    reader: PartitionReader,
+) -> None:
+    reader.want("C")
+    reader.load(at(5), {"C": None})
+    assert not reader.missing
+    reader.read(at(6), fields(C=delta(30, 31, 3)))
+    assert set(reader.missing) == {"C"}

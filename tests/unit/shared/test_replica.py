@@ -1,0 +1,107 @@
+"""The one rule of continuity, and that nothing changes where it says no."""
+
+from random import Random
+
+from shared.digest import digest_of
+from shared.replica import NO_CHANGES, Changes, Outcome, Replica
+from shared.types import Delta, LevelChange, Snapshot
+
+BIDS, ASKS = {100: 5, 99: 7}, {101: 3}
+DIGEST = digest_of(BIDS.items(), ASKS.items())
+
+
+def replica() -> Replica:
+    return Replica(Snapshot(10, [100, 5, 99, 7], [101, 3], DIGEST, 1234))
+
+
+def state(of: Replica) -> tuple[int, int, list[int], list[int], list[int]]:
+    return of.seq, of.digest, of.book.bids.flat(), of.book.asks.flat(), list(of.book.bids.index)
+
+
+def delta_to(bids: dict[int, int], asks: dict[int, int], **changes: object) -> Delta:
+    delta = Delta(10, 11, [100, 6, 98, 1], [101, 0], digest_of(bids.items(), asks.items()), 4)
+    return delta._replace(**changes)  # type: ignore[arg-type]
+
+
+GOOD = delta_to({100: 6, 99: 7, 98: 1}, {})
+
+
+def test_begins_with_a_snapshot_or_with_nothing() -> None:
+    assert state(replica()) == (10, DIGEST, [100, 5, 99, 7], [101, 3], [-100, -99])
+    assert replica().loaded_ts == 1234
+    assert state(Replica()) == (0, 0, [], [], [])
+
+
+def test_applies_what_continues_it() -> None:
+    followed = replica()
+    outcome, changes = followed.apply(GOOD)
+    assert outcome is Outcome.APPLIED
+    assert changes == Changes([LevelChange(100, 6, 5), LevelChange(98, 1, 0)], [LevelChange(101, 0, 3)])
+    assert state(followed) == (11, GOOD.digest, [100, 6, 99, 7, 98, 1], [], [-100, -99, -98])
+
+
+def test_names_only_levels_that_really_differ() -> None:
+    followed = replica()
+    outcome, changes = followed.apply(Delta(10, 20, [100, 5, 50, 0], [], DIGEST, 2))
+    assert (outcome, changes) == (Outcome.APPLIED, Changes([], []))
+    assert state(followed) == (20, *state(replica())[1:])
+
+
+def test_ignores_what_it_has_and_refuses_what_leaves_a_gap() -> None:
+    followed = replica()
+    for prev_seq, seq, outcome in (
+        (9, 10, Outcome.ALREADY),
+        (0, 10, Outcome.ALREADY),
+        (8, 9, Outcome.ALREADY),
+        (9, 11, Outcome.GAP),
+        (11, 12, Outcome.GAP),
+        (0, 11, Outcome.GAP),
+    ):
+        delta = GOOD._replace(prev_seq=prev_seq, seq=seq)
+        assert followed.offer(delta) is outcome
+        assert followed.apply(delta) == (outcome, NO_CHANGES)
+        assert state(followed) == state(replica())
+
+
+def test_a_birth_applies_to_a_reader_that_has_nothing() -> None:
+    newborn = Replica()
+    assert newborn.apply(Delta(5, 6, [], [], 0, 0))[0] is Outcome.GAP
+    assert newborn.apply(Delta(0, 99, [], [], 0, 0))[0] is Outcome.APPLIED
+    assert newborn.seq == 99
+
+
+def test_a_mismatch_leaves_the_state_as_it_was() -> None:
+    followed = replica()
+    wrong = GOOD._replace(digest=GOOD.digest ^ 1)
+    assert followed.apply(wrong) == (Outcome.MISMATCH, NO_CHANGES)
+    assert state(followed) == state(replica())
+    assert followed.apply(GOOD)[0] is Outcome.APPLIED
+
+
+def test_a_mismatch_with_a_price_named_twice_leaves_the_state_too() -> None:
+    followed = replica()
+    wrong = Delta(10, 11, [100, 6, 100, 0, 100, 9, 42, 1, 42, 0], [], 0, 1)
+    assert followed.apply(wrong) == (Outcome.MISMATCH, NO_CHANGES)
+    assert state(followed) == state(replica())
+
+
+def test_random_deltas_right_and_wrong() -> None:
+    rng = Random(5)
+    followed, model = Replica(), ({}, {})  # type: tuple[Replica, tuple[dict[int, int], dict[int, int]]]
+    for seq in range(1, 2000):
+        after = tuple(dict(side) for side in model)
+        flats: list[list[int]] = [[], []]
+        for side in (0, 1):
+            for _ in range(rng.randint(0, 4)):
+                price, quantity = rng.randint(-9, 9), rng.choice([0, 0, 1, 2, 2**53 - 1])
+                flats[side] += [price, quantity]
+                after[side][price] = quantity
+                if not quantity:
+                    del after[side][price]
+        delta = Delta(seq - 1, seq, flats[0], flats[1], digest_of(after[0].items(), after[1].items()), 1)
+        before = state(followed)
+        assert followed.apply(delta._replace(digest=delta.digest ^ rng.randint(1, 9)))[0] is Outcome.MISMATCH
+        assert state(followed) == before
+        assert followed.apply(delta)[0] is Outcome.APPLIED
+        assert (followed.book.bids.levels, followed.book.asks.levels) == after
+        model = (after[0], after[1])

@@ -1,0 +1,148 @@
+"""Settings: where they come from, what they are checked for, and what the help says of each."""
+
+from dataclasses import FrozenInstanceError, fields
+from typing import Any
+
+import pytest
+
+from shared.errors import SettingsError
+from shared.settings import (
+    GatewaySettings,
+    IngestorSettings,
+    Settings,
+    describe,
+    described,
+    known_variables,
+    variable,
+)
+
+KINDS: list[type[Settings]] = [IngestorSettings, GatewaySettings]
+EVERY = [pytest.param(item, id=f"{kind.__name__}-{item.name}") for kind in KINDS for item in fields(kind)]
+BOUNDED = [
+    pytest.param(kind, item, id=f"{kind.__name__}-{item.name}")
+    for kind in KINDS
+    for item in fields(kind)
+    if item.metadata["least"] is not None
+]
+
+
+def test_defaults_are_the_contracts() -> None:
+    settings = IngestorSettings.load({})
+    assert settings.redis_url == "redis://127.0.0.1:6379/0"
+    assert (settings.prefix, settings.partitions, settings.instruments) == ("depthcast", None, None)
+    assert (settings.interval_ms, settings.snapshot_interval_ms) == (50, 5000)
+    assert (settings.retention_s, settings.lease_ms, settings.rejects_max) == (30.0, 2000, 10_000)
+    gateway = GatewaySettings.load({})
+    assert (gateway.host, gateway.port, gateway.workers) == ("127.0.0.1", 8080, 1)
+    assert (gateway.admin_host, gateway.admin_port) == ("127.0.0.1", None)
+
+
+def test_an_option_wins_over_a_variable_and_that_over_the_default() -> None:
+    environment = {"DEPTHCAST_INTERVAL_MS": "20", "DEPTHCAST_LEASE_MS": "500", "HOME": "/root"}
+    settings = IngestorSettings.load(environment, {"interval_ms": "10", "lease_ms": None})
+    assert (settings.interval_ms, settings.lease_ms, settings.snapshot_interval_ms) == (10, 500, 5000)
+
+
+def test_an_empty_variable_counts_as_unset() -> None:
+    settings = IngestorSettings.load({"DEPTHCAST_ADMIN_PORT": "", "DEPTHCAST_INTERVAL_MS": ""})
+    assert (settings.admin_port, settings.interval_ms) == (None, 50)
+
+
+def test_variables_of_the_other_process_are_no_mistake() -> None:
+    assert IngestorSettings.load({"DEPTHCAST_PORT": "9000"}) == IngestorSettings()
+    assert GatewaySettings.load({"DEPTHCAST_LEASE_MS": "900"}) == GatewaySettings()
+    assert GatewaySettings.load({"DEPTHCAST_TEST_REDIS_URL": "x"}) == GatewaySettings()
+
+
+@pytest.mark.parametrize(
+    "name", ["DEPTHCAST_INTERVAL", "DEPTHCAST_", "DEPTHCAST_interval_ms", "DEPTHCAST_INTERVALL_MS"]
+)
+def test_a_misspelt_variable_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match="no setting has that name") as caught:
+        IngestorSettings.load({name: "5"})
+    assert (caught.value.name, caught.value.value) == (name, "5")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "text", "remedy"),
+    [
+        (IngestorSettings, "interval_ms", "fast", "must be an integer"),
+        (IngestorSettings, "interval_ms", "5.0", "must be an integer"),
+        (IngestorSettings, "interval_ms", "0x10", "must be an integer"),
+        (IngestorSettings, "interval_ms", "9" * 5000, "must be an integer"),
+        (IngestorSettings, "interval_ms", "-1", "must be from 0 to 60000 ms"),
+        (IngestorSettings, "interval_ms", "60001", "must be from 0 to 60000 ms"),
+        (IngestorSettings, "retention_s", "long", "must be a number"),
+        (IngestorSettings, "retention_s", "nan", "must be from 0 to 86400 s"),
+        (IngestorSettings, "retention_s", "inf", "must be from 0 to 86400 s"),
+        (IngestorSettings, "partitions", "0", "must be from 1 to 4096"),
+        (IngestorSettings, "log_level", "loud", "must be debug, info, warning or error"),
+        (IngestorSettings, "prefix", "a b", "must be non-empty, without braces or blanks"),
+        (IngestorSettings, "prefix", "{a}", "must be non-empty, without braces or blanks"),
+        (IngestorSettings, "redis_url", "http://x", "must begin with redis://"),
+        (GatewaySettings, "wildcard", "maybe", "must be true or false"),
+        (GatewaySettings, "port", "65536", "must be from 0 to 65535"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_remedy(
+    kind: type[Settings], name: str, text: str, remedy: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        kind.load({variable(name): text})
+    assert caught.value.name == variable(name)
+    assert str(caught.value.value) == text
+    assert remedy in str(caught.value)
+    assert str(caught.value).startswith(f"{variable(name)}: ")
+
+
+def test_an_empty_option_is_a_mistake() -> None:
+    with pytest.raises(SettingsError, match="must be an integer"):
+        IngestorSettings.load({}, {"interval_ms": ""})
+    with pytest.raises(SettingsError, match="must be non-empty"):
+        IngestorSettings.load({}, {"prefix": ""})
+
+
+@pytest.mark.parametrize(("kind", "item"), BOUNDED)
+def test_bounds_are_within(kind: type[Settings], item: Any) -> None:
+    least, most = item.metadata["least"], item.metadata["most"]
+    assert most is not None
+    for good in (least, most):
+        assert getattr(kind(**{item.name: good}), item.name) == good
+    for bad in (least - 1, most + 1):
+        with pytest.raises(SettingsError) as caught:
+            kind(**{item.name: bad})
+        assert f"must be from {least} to {most}" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["1", "true", "YES", "on"])
+def test_what_is_true(text: str) -> None:
+    assert GatewaySettings.load({"DEPTHCAST_WILDCARD": text}).wildcard is True
+
+
+@pytest.mark.parametrize("text", ["0", "False", "no", "OFF"])
+def test_what_is_false(text: str) -> None:
+    assert GatewaySettings.load({"DEPTHCAST_WILDCARD": text}).wildcard is False
+
+
+@pytest.mark.parametrize("item", EVERY)
+def test_the_help_says_all_of_each(item: Any) -> None:
+    text = describe(item)
+    assert text.startswith(item.metadata["meaning"])
+    assert f"DEPTHCAST_{item.name.upper()}" in text
+    assert "default unset" in text if item.default in (None, "") else f"default {item.default}" in text
+    if item.metadata["least"] is not None:
+        assert f"{item.metadata['least']} to {item.metadata['most']}" in text
+    if item.name.endswith(("_ms", "_s", "_bytes", "_timeout", "_linger", "_bytes_max")):
+        assert f"unit {item.metadata['unit']}" in text
+        assert item.metadata["unit"] in ("ms", "s", "B")
+
+
+def test_every_setting_has_one_variable() -> None:
+    names = {name for kind in KINDS for name, _ in described(kind)}
+    assert known_variables() == {variable(name) for name in names}
+    assert {variable(name) for name in ("redis_url", "interval_ms", "host", "workers")} <= known_variables()
+
+
+def test_they_never_change() -> None:
+    with pytest.raises(FrozenInstanceError):
+        IngestorSettings().interval_ms = 5  # type: ignore[misc]

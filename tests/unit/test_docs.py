@@ -1,0 +1,71 @@
+"""What the documents name exists: paths, modules and names of the code in backticks, links; decisions have their form."""
+
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted((ROOT / "docs").rglob("*.md"))
+FOLDERS = "depthcast|ingestor|broadcaster|gateway|shared|tests|docs|web|deploy|benchmarks"
+
+
+every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def spans(document: Path) -> list[str]:
+    """What stands in single backticks outside of blocks."""
+    text = re.sub(r"^```.*?^```$", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"`([^`]+)`", text)
+
+
+@every_document
+def test_paths_in_backticks_exist(document: Path) -> None:
+    looks = re.compile(rf"(?:{FOLDERS})/[\w./-]*|[\w.-]+\.(?:toml|md|lock)|Makefile|LICENSE")
+    paths = [span for span in spans(document) if looks.fullmatch(span)]
+    # Operators' own files are named by example; they are not the repository's.
+    missing = [path for path in paths if path != "instruments.toml" and not (ROOT / path).exists()]
+    assert missing == []
+
+
+@every_document
+def test_names_of_the_code_in_backticks_exist(document: Path) -> None:
+    looks = re.compile(r"(?:depthcast|ingestor|broadcaster|gateway|shared|tests)(?:\.[A-Za-z_]\w*)+")
+    wire_names = re.compile(r"depthcast\.v1\.\w+")
+    dotted = [span for span in spans(document) if looks.fullmatch(span) and not wire_names.fullmatch(span)]
+    assert [name for name in dotted if not is_there(name)] == []
+
+
+def is_there(name: str) -> bool:
+    """Whether a dotted name is a module of ours, or something in one."""
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        path = ROOT.joinpath(*parts[:count])
+        if path.with_suffix(".py").is_file() or path.is_dir():
+            found: Any = importlib.import_module(".".join(parts[:count]))
+            for attribute in parts[count:]:
+                if not hasattr(found, attribute) and attribute not in getattr(found, "__annotations__", {}):
+                    return False
+                found = getattr(found, attribute, None)
+            return True
+    return False
+
+
+@every_document
+def test_links_between_documents_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]*)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
+        if target and "://" not in target:
+            assert (document.parent / target).exists(), target
+
+
+def test_decisions_are_short_and_complete() -> None:
+    records = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    assert [int(path.name[:4]) for path in records] == list(range(1, len(records) + 1))
+    for path in records:
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= 40, path.name
+        assert re.findall(r"^## (\w+)$", text, re.MULTILINE) == ["Context", "Decision", "Consequences"], (
+            path.name
+        )
