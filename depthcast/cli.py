@@ -40,7 +40,9 @@ class _Home(NamedTuple):
 
 
 SUBCOMMANDS: Final = {
-    "demo": _Home("depthcast.demo", "demo", "Run everything on this machine: server, ingestor, gateways, a market."),
+    "demo": _Home(
+        "depthcast.demo", "demo", "Run everything on this machine: server, ingestor, gateways, a market."
+    ),
     "ingestor": _Home(
         "ingestor.runtime.command", "ingestor", "Own the authoritative books and broadcast changes."
     ),

@@ -19,7 +19,8 @@ class BookSide:
     price itself for asks and its negative for bids, so that one piece of code serves both sides and the best price is
     always at index 0, the cheap end.
 
-    Callers on a hot path may read `levels`, `index` and `sign` directly; only `set_level` and `clear` change them.
+    Callers on a hot path may read `levels`, `index` and `sign` directly, and give a level that stays another quantity in
+    place; only `set_level`, `clear` and `load` make levels appear or go.
     """
 
     __slots__ = ("index", "levels", "side", "sign")

@@ -67,6 +67,8 @@ for _ = 1, entries_count do
   redis.call('XADD', deltas, ARGV[at], unpack(ARGV, at + 2, at + 1 + arguments))
   at = at + 2 + arguments
 end
+-- As many as may be kept: those before make room, and with them those that were not even sent.
+if #refused >= tonumber(rejects_max) then redis.call('XTRIM', rejects, 'MAXLEN', 0) end
 for _, fields in ipairs(refused) do
   redis.call('XADD', rejects, 'MAXLEN', '~', rejects_max, '*', unpack(fields))
 end

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Container, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -106,22 +106,14 @@ async def wait_for_instruments(producer: Producer, feed: RecordedFeed) -> dict[S
     said = ""
     while True:
         registered = await _registered(producer)
-        missing = sorted(set(wanted) - set(registered))
-        if not missing:
-            for instrument in wanted.values():
-                _check_fits(feed.format, instrument, registered[instrument.symbol])
-            bookless = await _without_book(producer, sorted(wanted))
-            if not bookless:
-                return {symbol: registered[symbol] for symbol in wanted}
-        waiting = (
-            f"waiting for {', '.join(missing)} to be registered: use --register, or give the ingestor the file of "
-            "--print-instruments"
-            if missing
-            else f"waiting for an ingestor to begin the books of {', '.join(bookless)}"
-        )
-        if waiting != said:
-            logger.warning(waiting)
-            said = waiting
+        for symbol in wanted.keys() & registered.keys():
+            _check_fits(feed.format, wanted[symbol], registered[symbol])
+        lacking = await _lacking(producer, sorted(wanted), registered)
+        if not lacking:
+            return {symbol: registered[symbol] for symbol in wanted}
+        if lacking != said:
+            logger.warning(lacking)
+            said = lacking
         await asyncio.sleep(POLL_S / 4)
 
 
@@ -145,12 +137,25 @@ def batches(entries: Iterator[FeedEntry], pacer: Pacer) -> Iterator[list[FeedEnt
         yield batch
 
 
-async def _registered(producer: Producer) -> dict[str, Instrument]:
+async def _registered(producer: Producer) -> dict[Symbol, Instrument]:
     try:
-        return await read_instruments(producer.client, producer.keys)
+        found = await read_instruments(producer.client, producer.keys)
+        return {instrument.symbol: instrument for instrument in found.values()}
     except RedisUnavailable as error:
         logger.warning("waiting for Redis", extra={"problem": error.problem})
         return {}
+
+
+async def _lacking(producer: Producer, symbols: Sequence[Symbol], registered: Container[Symbol | str]) -> str:
+    """What is still to be waited for, in words; empty when everything is there."""
+    missing = [symbol for symbol in symbols if symbol not in registered]
+    if missing:
+        return (
+            f"waiting for {', '.join(missing)} to be registered: use --register, or give the ingestor the file "
+            "of --print-instruments"
+        )
+    bookless = await _without_book(producer, symbols)
+    return f"waiting for an ingestor to begin the books of {', '.join(bookless)}" if bookless else ""
 
 
 async def _without_book(producer: Producer, symbols: Sequence[Symbol]) -> list[Symbol]:

@@ -7,7 +7,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Self
 
 import orjson
@@ -152,7 +152,8 @@ class RunningGateway:
         self._stop = stop
 
     def stop(self) -> None:
-        self.loop.call_soon_threadsafe(self._stop.set)
+        with suppress(RuntimeError):  # it has ended already
+            self.loop.call_soon_threadsafe(self._stop.set)
 
     def connect(self, encoding: str = "json", **options: Any) -> connect:
         return connect(

@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-import pytest
-
 from depthcast.client import Client, Transport, connect
 from depthcast.closing import LOST, ConnectionLost
 from depthcast.consumer import Consumer
@@ -74,6 +72,11 @@ async def follow_to(name: str, client: Client, digest: Callable[[], int | None])
         except TimeoutError:
             late = f"{name}: still at seq {client.seq(SYMBOL)} after {TIMEOUT_S:g} s, {client.counters}"
             assert deadline is None or loop.time() < deadline, late
+
+
+def conflated(client: Client) -> bool:
+    """Whether broadcasts reached the client merged, or as a snapshot in place of deltas it had not taken."""
+    return client.counters.merged > 0 or client.counters.snapshots > 1
 
 
 def assert_view(book: Book, levels: Levels, depth: int) -> None:
@@ -197,7 +200,7 @@ async def test_every_kind_of_client_ends_with_the_authoritative_book(redis_url: 
             assert client.counters.gaps == client.counters.mismatches == 0, name
         for name in ("latency", "credit by a slow client", "throttled"):
             assert audience.messages(name) < audience.messages("fast"), name
-            assert audience.clients[name][0].counters.merged > 0, name
+            assert conflated(audience.clients[name][0]), name
         final_seq = consumer.seq(SYMBOL)
         for name, (client, depth) in audience.clients.items():
             if depth == 0:
@@ -230,8 +233,7 @@ async def test_a_client_that_comes_back_unchanged_resumes_without_a_snapshot(
         await audience.converge(flow.levels())
 
 
-@pytest.mark.parametrize("kind", ["stopped", "trickling", "credit", "throttled"])
-async def test_a_slow_client_conflates_and_delays_nobody(kind: str, redis_url: str, prefix: str) -> None:
+async def test_slow_clients_conflate_and_delay_nobody(redis_url: str, prefix: str) -> None:
     flow = OrderFlow(seed=11)
     reading = asyncio.Event()
     reading.set()
@@ -239,22 +241,21 @@ async def test_a_slow_client_conflates_and_delays_nobody(kind: str, redis_url: s
         url = deployment.websocket_url
         audience = Audience(stack)
         fast = await audience.join("fast", connect(url))
-        slow = {
-            "stopped": lambda: slow_client(url, reading=reading),
-            "trickling": lambda: slow_client(url, delay_s=0.08),
-            "credit": lambda: slow_client(url, delay_s=0.05, credit_window=1),
-            "throttled": lambda: connect(url),
-        }[kind]()
-        await audience.join("slow", slow, interval_ms=300 if kind == "throttled" else 0)
-        if kind == "stopped":
-            reading.clear()
+        stopped = await audience.join("stops reading", slow_client(url, reading=reading))
+        await audience.join("reads a little", slow_client(url, delay_s=0.04))
+        await audience.join("has little credit", slow_client(url, delay_s=0.05, credit_window=1))
+        await audience.join("wants an interval", connect(url), interval_ms=300)
+        reading.clear()
         await send_burst(redis_url, prefix, flow, 30_000, 3.0)
         wanted = digest_at(flow.levels(), 0)
         await eventually(lambda: fast.digest(SYMBOL) == wanted, TIMEOUT_S, "the fast client is up to date")
-        if kind == "stopped":
-            assert slow.digest(SYMBOL) != wanted
+        assert stopped.digest(SYMBOL) != wanted  # nobody waited for it
+
         reading.set()
         await audience.converge(flow.levels())
-        assert audience.messages("slow") < audience.messages("fast")
-        assert slow.counters.merged > 0
-        assert slow.counters.gaps == slow.counters.mismatches == 0
+
+        for name, (client, _) in audience.clients.items():
+            assert client.counters.gaps == client.counters.mismatches == 0, name
+            if client is not fast:
+                assert conflated(client), name
+                assert audience.messages(name) < audience.messages("fast"), name

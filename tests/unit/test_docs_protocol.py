@@ -307,7 +307,8 @@ def test_snapshot_is_what_the_program_writes() -> None:
 def test_arithmetic_of_seq() -> None:
     numbers = [int(number) for number in re.findall(r"\d+", block("seq", "move"))]
     epoch, recovered, *rest = numbers
-    origin, factor, first = rest[1], rest[2], rest[3]
+    again, origin, factor, first = rest[:4]
+    assert again == epoch
     assert (epoch - origin) * factor == first
     assert rest[4:] == [recovered, 1, first, first]
     assert first_seq(epoch, recovered) == first

@@ -1,5 +1,7 @@
 """What one publish writes: entries with their places and contents, attachments in groups."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,6 @@ from broadcaster.publication import (
 from shared.codec import decode_delta, decode_info
 from shared.position import ZERO, Position
 from shared.types import Delta, EntryInfo
-import itertools
 
 INFO = EntryInfo(5, "7-0", 3, 2, 1, event_ts=4)
 FIRST = Position(100, 4)

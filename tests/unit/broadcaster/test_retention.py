@@ -48,15 +48,15 @@ def test_the_oldest_checkpoint_holds_events() -> None:
     assert retention.events_from(Position(7, 1)) == Position(6, 0)
 
 
-@pytest.mark.parametrize("retention_s", [0.0, 0.5, 1.0, 3.0, 30.0])
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("retention_s", [0.0, 0.5, 1.0, 5.0])
+@pytest.mark.parametrize("seed", range(3))
 def test_never_more_than_allowed_and_not_much_less(retention_s: float, seed: int) -> None:
     rng = Random(seed)
     retention = Retention(retention_s)
     now, written, snapshots = 0.0, list[tuple[float, Position]](), {"A": ZERO, "B": ZERO}
     retention.took(snapshots, {})
-    for n in range(3000):
-        now += rng.random() * 0.1
+    for n in range(600):
+        now += rng.random() * 0.2
         retention.wrote(at(n), now)
         written.append((now, at(n)))
         if rng.random() < 0.05:
@@ -65,6 +65,7 @@ def test_never_more_than_allowed_and_not_much_less(retention_s: float, seed: int
             retention.took({symbol: snapshots[symbol]}, {})
         later = now + rng.random() * 0.01
         first = retention.deltas_from(later)
+        now = later
         kept = [position for time, position in written if later - time < retention_s]
         assert first is None or first <= min([at(n), *snapshots.values(), *kept])
         needed = [position for time, position in written if later - time < retention_s + 1.2]

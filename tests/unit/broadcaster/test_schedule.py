@@ -1,11 +1,11 @@
 """When to broadcast and whose snapshot is due, on a clock of the test's own."""
 
+import itertools
 from random import Random
 
 import pytest
 
 from broadcaster.schedule import HEARTBEAT_S, UNCHANGED_SNAPSHOT_S, Pacer, SnapshotRota
-import itertools
 
 INTERVAL_S = 0.05
 

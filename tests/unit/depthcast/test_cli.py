@@ -104,8 +104,7 @@ def test_print_instruments(tmp_path: Path) -> None:
     )
     result = run("feed", "replay", path, "--print-instruments", "--symbol", "B")
     assert (
-        result.output
-        == '["B"]\ntick_size = "0.01"\nlot_size = "0.1"\nfeed = "levels"\non_cross = "evict"\n'
+        result.output == '["B"]\ntick_size = "0.01"\nlot_size = "0.1"\nfeed = "levels"\non_cross = "evict"\n'
     )
 
 

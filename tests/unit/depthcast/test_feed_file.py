@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from depthcast.feed.detect import detect
-from depthcast.runtime.feed_file import open_feed
 from depthcast.runtime.deployment import to_toml
+from depthcast.runtime.feed_file import open_feed
 from shared.errors import FeedError
 from shared.instruments import parse_toml
 from shared.types import Symbol

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingestor.checkpoint import Checkpoint, decode, encode
@@ -60,6 +60,7 @@ def test_what_is_no_checkpoint(place: int, wrong: Any) -> None:
         decode(msgpack.packb(items))
 
 
+@settings(max_examples=50)
 @given(
     st.binary()
     | st.lists(st.none() | st.integers(-5, 5) | st.text() | st.lists(st.integers(0, 9)), min_size=6).map(

@@ -45,8 +45,8 @@ IGNORED = [
     ["delete", "ask", 99, 4],
 ]
 
-REFUSED: list[tuple[Any, str]] = [
-    *((event, "malformed") for event in [
+BY_REASON: dict[str, list[Any]] = {
+    "malformed": [
         None, True, 1, "add", {}, [], [None], ["buy", "bid", 1, 1], [5, 0, 1, 1], [-1, 0, 1, 1], [True, 0, 1, 1],
         [1.0, 0, 1, 1], [["add"], 0, 1, 1], [{}, 0, 1, 1], ["add"], ["add", "bid"], ["add", "bid", 1],
         ["add", "buy", 1, 1], ["add", 2, 1, 1], ["add", -1, 1, 1], ["add", True, 1, 1], ["add", 0.0, 1, 1],
@@ -54,21 +54,21 @@ REFUSED: list[tuple[Any, str]] = [
         ["add", 0, True, 1], ["add", 0, 1, None], ["add", 0, 1, True], ["add", 0, 1, 2.0], ["update", 0, 1, "0"],
         ["reduce", 0, 1], ["delete", 0], ["delete", None, 1], ["clear", "buy"], ["clear", True], ["clear", 2],
         ["add", 0, MAX + 1, None],
-    ]),
-    *((event, "bad_price") for event in [
+    ],
+    "bad_price": [
         ["add", 0, MAX + 1, 1], ["update", 1, -MAX - 1, 0], ["delete", 0, 2**63], ["add", 0, -(2**63), -1],
-    ]),
-    *((event, "bad_quantity") for event in [
+    ],
+    "bad_quantity": [
         ["add", 0, 1, 0], ["add", 0, 1, -1], ["add", 0, 1, MAX + 1], ["update", 0, 1, -1], ["update", 0, 1, 2**63],
         ["reduce", "bid", 100, 0], ["reduce", "bid", 100, 6], ["reduce", "bid", 98, 0],
-    ]),
-    (["reduce", "bid", 98, 1], "unknown_level"),
-    (["reduce", "ask", 100, MAX], "unknown_level"),
-    (["add", "bid", 100, MAX - 4], "overflow"),
-    *((event, "crossed") for event in [
+    ],
+    "unknown_level": [["reduce", "bid", 98, 1], ["reduce", "ask", 100, MAX]],
+    "overflow": [["add", "bid", 100, MAX - 4]],
+    "crossed": [
         ["add", "bid", 102, 1], ["update", "bid", 500, 1], ["add", "ask", 100, 1], ["update", 1, -5, 3],
-    ]),
-]  # fmt: skip
+    ],
+}  # fmt: skip
+REFUSED = [(event, reason) for reason, events in BY_REASON.items() for event in events]
 
 
 @both_encodings

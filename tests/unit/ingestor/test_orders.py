@@ -35,6 +35,7 @@ APPLIED = [
     ([0, 1, 101, 2, "x" * 64, "more"], BIDS, {**ASKS, 101: 2}),
     (["add", "bid", -MAX, MAX, "é" * 32], {**BIDS, -MAX: MAX}, ASKS),
     (["update", "bid", 100, 9, 1], {100: 12, 99: 7}, ASKS),
+    (["update", "bid", 100, MAX - 5, "1"], {100: MAX, 99: 7}, ASKS),
     (["update", "bid", 99, 1, "1"], {100: 5, 99: 8}, ASKS),
     (["update", "bid", 101, 2, 2], {100: 8, 101: 2}, ASKS),
     ([1, 0, 99, 0, 1], {100: 3, 99: 7}, ASKS),
@@ -49,34 +50,35 @@ APPLIED = [
     ([4], {}, {}),
 ]
 
-REFUSED: list[tuple[Any, str]] = [
-    *((event, "malformed") for event in [
+BY_REASON: dict[str, list[Any]] = {
+    "malformed": [
         [], [None, 0, 1, 1, 1], [False, 0, 1, 1, 7], ["add", None, 1, 1, 7], ["add", 0, None, 1, 7],
         ["add", 0, 1, None, 7], ["add", 0, 1, 1, True], ["add", 0, 1, 1, 1.0], ["add", 0, 1, 1, []],
         ["add", 0, 1, 1, "x" * 65], ["add", 0, 1, 1, "é" * 33], ["add", 0, 1, 0, {}], ["update", 2, 99, 1, 2],
         ["update", 0, 99, None, 2], ["update", None, 99, 1, 2], ["update", "ask", 102, 1, 2],
         ["update", "ask", MAX + 1, -1, 2], ["update", 1, 99, 0, 2], ["delete", 0, 99, 1, 2.0], ["reduce", 0, 99, None, 2],
         ["reduce", 0, 99, True, 2], ["reduce", 0, 99], ["clear", True],
-    ]),
-    *((event, "bad_price") for event in [["add", 0, MAX + 1, 0, 7], ["update", 0, -MAX - 1, 1, None]]),
-    *((event, "bad_quantity") for event in [
+    ],
+    "bad_price": [["add", 0, MAX + 1, 0, 7], ["update", 0, -MAX - 1, 1, None]],
+    "bad_quantity": [
         ["add", 0, 99, 0, 7], ["add", 0, 99, 0], ["update", 0, 99, -1, 2], ["reduce", 0, 99, 0, 2],
         ["reduce", 0, 99, 8, 2], ["reduce", 0, 99, 0, "nobody"], ["reduce", 0, 99, MAX + 1, None],
-    ]),
-    *((event, "missing_order_id") for event in [
+    ],
+    "missing_order_id": [
         ["add", 0, 99, 1], ["update", 0, 99, 1, None], ["delete"], ["delete", 0, 99, 1], ["reduce", 0, 99, 1],
-    ]),
-    *((event, "unknown_order") for event in [
+    ],
+    "unknown_order": [
         ["update", 0, 99, 1, "2"], ["delete", 0, 99, 1, "nobody"], ["reduce", 0, 99, MAX, 103],
-    ]),
-    *((event, "duplicate_order") for event in [["add", 0, 1, 1, 1], ["add", 1, 1, 1, "1"], ["add", 0, 100, MAX, "é"]]),
-    *((event, "overflow") for event in [
-        ["add", 0, 100, MAX - 7, 7], ["update", 0, 100, MAX, 1], ["update", 0, 100, MAX, 2],
-    ]),
-    *((event, "crossed") for event in [
+    ],
+    "duplicate_order": [["add", 0, 1, 1, 1], ["add", 1, 1, 1, "1"], ["add", 0, 100, MAX, "é"]],
+    "overflow": [
+        ["add", 0, 100, MAX - 7, 7], ["update", 0, 100, MAX, 1], ["update", 0, 100, MAX - 4, "1"], ["update", 0, 100, MAX, 2],
+    ],
+    "crossed": [
         ["add", 0, 102, 1, 7], ["add", 1, 100, 1, 7], ["update", 0, 102, 1, 1], ["update", 1, 99, 1, "é"],
-    ]),
-]  # fmt: skip
+    ],
+}  # fmt: skip
+REFUSED = [(event, reason) for reason, events in BY_REASON.items() for event in events]
 
 
 @both_encodings

@@ -1,0 +1,285 @@
+"""Running an ingestor in tests: as a task or a process, fed with random input, its streams checked from end to end."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from redis.asyncio import Redis
+
+from broadcaster.numbering import first_seq
+from ingestor.runtime.service import IngestorService
+from shared.codec import decode_delta, decode_info, decode_snapshot
+from shared.keys import DeploymentKeys, PartitionKeys
+from shared.position import ZERO, Position
+from shared.replica import Outcome, Replica
+from shared.runtime.redis import RawEntry, entries, execute, last_entry, last_position
+from shared.settings import IngestorSettings
+from shared.types import EntryInfo
+from tests.book_model import ModelBook
+from tests.random_events import encode, random_array
+from tests.waiting import eventually
+
+BOTH_FEEDS = """
+[LEV]
+[EVI]
+on_cross = "evict"
+[ORD]
+feed = "orders"
+[ORE]
+feed = "orders"
+on_cross = "evict"
+"""
+FEEDS = {
+    "LEV": ("levels", "reject"),
+    "EVI": ("levels", "evict"),
+    "ORD": ("orders", "reject"),
+    "ORE": ("orders", "evict"),
+}
+
+
+@dataclass
+class Run:
+    """A deployment of one partition as seen from outside."""
+
+    client: Redis
+    prefix: str
+    url: str
+    folder: Path
+
+    @property
+    def deployment(self) -> DeploymentKeys:
+        return DeploymentKeys(self.prefix)
+
+    @property
+    def keys(self) -> PartitionKeys:
+        return self.deployment.partition(0)
+
+    def settings(self, text: str | None = BOTH_FEEDS, **changes: Any) -> IngestorSettings:
+        """Settings for tests: all short, `text` as the file of instruments."""
+        if text is not None:
+            path = self.folder / "instruments.toml"
+            path.write_text(text, encoding="utf-8")
+            changes.setdefault("instruments", str(path))
+        short = {"interval_ms": 5, "lease_ms": 300, "redis_url": self.url, "prefix": self.prefix}
+        return IngestorSettings(**{**short, **changes})
+
+    @asynccontextmanager
+    async def service(self, settings: IngestorSettings) -> AsyncIterator[IngestorService]:
+        """An ingestor in this process, leading when the block begins and ended cleanly after it."""
+        service = IngestorService(settings)
+        stop = asyncio.Event()
+        running = asyncio.create_task(service.run(stop))
+        try:
+            await eventually(lambda: running.done() or self.leads(service), message="it leads")
+            yield service
+            stop.set()
+            async with asyncio.timeout(10):
+                await running
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    @staticmethod
+    def leads(service: IngestorService) -> bool:
+        return bool(service.leaders) and all(leader.leadership for leader in service.leaders)
+
+    async def send(self, *fields: tuple[str | bytes, str | bytes]) -> Position:
+        """Append an input entry; repeated fields are kept."""
+        reply = await execute(
+            self.client, "XADD", self.keys.events, "*", *(part for pair in fields for part in pair)
+        )
+        return Position.parse(reply)
+
+    async def history(self) -> list[RawEntry]:
+        return entries(await execute(self.client, "XRANGE", self.keys.deltas, "-", "+"))
+
+    async def info(self) -> EntryInfo | None:
+        """What the last entry says."""
+        newest = await last_entry(self.client, self.keys.deltas)
+        return decode_info(dict(newest[1])[b"_"]) if newest else None
+
+    async def published(self, upto: Position | None = None) -> EntryInfo:
+        """Wait until all input, or that up to `upto`, was consumed and published."""
+        wanted = await last_position(self.client, self.keys.events) if upto is None else upto
+
+        async def there() -> EntryInfo | None:
+            info = await self.info()
+            return info if info is not None and Position.parse(info.src) >= wanted else None
+
+        info = await eventually(there, message=f"input up to {wanted} is published")
+        assert info is not None
+        return info
+
+    async def rejects(self) -> list[dict[str, Any]]:
+        found = entries(await execute(self.client, "XRANGE", self.keys.rejects, "-", "+"))
+        return [{name.decode(): value for name, value in fields} for _, fields in found]
+
+    async def snapshots(self, symbol: str) -> list[tuple[Position, Any]]:
+        found = entries(await execute(self.client, "XRANGE", self.keys.snapshots(symbol), "-", "+"))
+        return [(position, decode_snapshot(dict(fields)[b"s"])) for position, fields in found]
+
+
+@dataclass
+class Input:
+    """Random input, and naive models of what must become of it."""
+
+    run: Run
+    rng: Random
+    models: dict[str, ModelBook] = field(
+        default_factory=lambda: {symbol: ModelBook(*kind) for symbol, kind in FEEDS.items()}
+    )
+    applied: int = 0
+    rejected: int = 0
+    ignored: int = 0
+    rejects: list[tuple[str, str, str, int, int]] = field(default_factory=list)
+
+    async def send(self, count: int = 1) -> Position:
+        """Append `count` random entries; returns the last one's ID."""
+        position = ZERO
+        for _ in range(count):
+            arrays = [
+                (self.rng.choice(list(self.models)), random_array(self.rng))
+                for _ in range(self.rng.randint(1, 3))
+            ]
+            atomic = self.rng.random() < 0.3
+            fields: list[tuple[str | bytes, str | bytes]] = [
+                (symbol, encode(events, self.rng.random() < 0.5)) for symbol, events in arrays
+            ]
+            if atomic:
+                fields.append((b"_", encode({"atomic": True}, self.rng.random() < 0.5)))
+            position = await self.run.send(*fields)
+            for symbol, events in arrays:
+                self._expect(symbol, events, str(position), atomic=atomic)
+        return position
+
+    def _expect(self, symbol: str, events: list[Any], source: str, *, atomic: bool) -> None:
+        result = self.models[symbol].apply(events, atomic=atomic)
+        self.applied += result.applied
+        self.ignored += result.ignored
+        for reason, index, count in result.rejects:
+            self.rejected += count
+            self.rejects.append((symbol, reason, source, index, count))
+
+    async def check(self) -> "History":
+        """Everything sent was published exactly as the models say, exactly once; the streams are sound."""
+        info = await self.run.published()
+        history = check_history(await self.run.history())
+        assert (info.applied, info.rejected, info.ignored) == (self.applied, self.rejected, self.ignored)
+        found = [
+            (reject["symbol"].decode(), reject["reason"].decode(), reject["source"].decode())
+            + (int(reject["index"]), int(reject["count"]))
+            for reject in await self.run.rejects()
+        ]
+        assert found == self.rejects
+        for symbol, model in self.models.items():
+            book = history.replicas[symbol].book
+            assert {"bid": book.bids.levels, "ask": book.asks.levels} == model.levels()
+        return history
+
+
+@dataclass
+class History:
+    """What a deltas stream that was never trimmed tells."""
+
+    replicas: dict[str, Replica] = field(default_factory=dict)
+    epochs: list[int] = field(default_factory=list)
+    infos: list[tuple[Position, EntryInfo]] = field(default_factory=list)
+    deltas: list[tuple[Position, str, Any]] = field(default_factory=list)
+
+
+def check_history(stream: list[RawEntry]) -> History:
+    """Follow the stream from its beginning by the contract's rules; each rule that is broken fails."""
+    history = History()
+    previous, moved = ZERO, set[str]()
+    for position, fields in stream:
+        names = [name for name, _ in fields]
+        assert names[0] == b"_"
+        assert len(set(names)) == len(names)
+        info = decode_info(fields[0][1])
+        if position.n == 0:
+            assert position.epoch > previous.epoch
+            assert info.prev == str(previous)
+            assert len(fields) == 1, "a seal moves nothing"
+            history.epochs.append(position.epoch)
+            moved.clear()
+        else:
+            assert position == previous.next(), "a hole"
+            assert info.prev is None
+        if history.infos:
+            before = history.infos[-1][1]
+            assert Position.parse(info.src) >= Position.parse(before.src)
+            counts = (
+                info.applied - before.applied,
+                info.rejected - before.rejected,
+                info.ignored - before.ignored,
+            )
+            assert min(counts) >= 0
+        history.infos.append((position, info))
+        for name, raw in fields[1:]:
+            _follow(history, position, name.decode(), raw, moved)
+        previous = position
+    return history
+
+
+def _follow(history: History, position: Position, symbol: str, raw: bytes, moved: set[str]) -> None:
+    delta = decode_delta(raw)
+    replica = history.replicas.setdefault(symbol, Replica())
+    if symbol in moved:
+        assert delta.seq == delta.prev_seq + 1
+        assert delta.bids or delta.asks
+    else:
+        moved.add(symbol)
+        assert delta.seq == first_seq(position.epoch, delta.prev_seq)
+        assert (delta.bids, delta.asks, delta.events) == ([], [], 0)
+    outcome, changes = replica.apply(delta)
+    assert outcome is Outcome.APPLIED, (symbol, position, outcome)
+    assert len(changes.bids) + len(changes.asks) == (len(delta.bids) + len(delta.asks)) // 2, (
+        "a change of nothing"
+    )
+    assert not replica.book.crossed()
+    history.deltas.append((position, symbol, delta))
+
+
+class Process:
+    """`python -m ingestor` with settings by environment; its log goes to a file."""
+
+    def __init__(self, settings: IngestorSettings, folder: Path) -> None:
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("DEPTHCAST_")},
+            **{
+                f"DEPTHCAST_{name.upper()}": str(value)
+                for name, value in vars(settings).items()
+                if value != getattr(IngestorSettings, name)
+            },
+        }
+        self.log = folder / "ingestor.log"
+
+    async def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.child = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "ingestor", env=self.environment, stdout=log, stderr=log
+            )
+
+    async def kill(self) -> None:
+        self.child.kill()
+        await self.child.wait()
+
+    async def terminate(self) -> int:
+        """SIGTERM; returns the exit status, which it has 10 s to come to."""
+        self.child.terminate()
+        async with asyncio.timeout(10):
+            return await self.child.wait()
+
+    async def __aenter__(self) -> "Process":
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self.child.returncode is None:
+            await self.kill()

@@ -1,0 +1,152 @@
+"""The WebSocket client with the real gateway and ingestor: errors, depths, everything at once, restart with resume."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from depthcast import Client, ClientError, Consumer, State, connect
+from depthcast.feed.entry import FeedEntry
+from depthcast.runtime.deployment import Deployment, Service, local_deployment
+from depthcast.runtime.replay import Producer, open_producer
+from shared.types import Symbol
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.timeout(60)
+
+SYMBOLS = ("BTC-USD", "ETH-USD", "SOL-USD")
+QUICK = (0.02, 0.1)
+
+
+@pytest.fixture
+async def deployment(redis_url: str, prefix: str) -> AsyncIterator[Deployment]:
+    instruments = "".join(f'["{symbol}"]\ntick_size = "0.01"\n' for symbol in SYMBOLS)
+    async with local_deployment(
+        instruments, redis_url=redis_url, prefix=prefix, ingestor={"interval_ms": 0}
+    ) as deployment:
+        await deployment.ready()
+        yield deployment
+
+
+@pytest.fixture
+async def producer(deployment: Deployment, prefix: str) -> AsyncIterator[Producer]:
+    async with open_producer(deployment.redis_url, prefix, None) as producer:
+        yield producer
+
+
+async def send(producer: Producer, symbol: str, *events: Sequence[object]) -> None:
+    await producer.send([FeedEntry(Symbol(symbol), list(events), 5, None, True, None, 0)])
+
+
+async def ladder(producer: Producer, symbol: str, quantity: int) -> None:
+    """Forty levels a side."""
+    bids = [("update", "bid", 1000 - n, quantity + n) for n in range(40)]
+    asks = [("update", "ask", 1001 + n, quantity + n) for n in range(40)]
+    await send(producer, symbol, *bids, *asks)
+
+
+async def subscribed(client: Client, symbols: Sequence[str], depth: int = 0) -> None:
+    """Subscribe, and wait for the books; a gateway may have begun before there was an instrument."""
+
+    async def taken() -> bool:
+        try:
+            await client.subscribe(symbols, depth=depth)
+        except ClientError as error:
+            if error.code not in ("unavailable", "unknown_symbol"):
+                raise
+            return False
+        return True
+
+    await eventually(taken)
+    for symbol in symbols:
+        if symbol != "*":
+            await client.wait_for(symbol)
+
+
+@pytest.mark.parametrize("encoding", ["json", "msgpack"])
+async def test_a_view_follows_the_book(
+    deployment: Deployment, producer: Producer, prefix: str, encoding: str
+) -> None:
+    async with (
+        connect(deployment.gateway_url, encoding, credit_window=8) as client,
+        Consumer(deployment.redis_url, ["BTC-USD"], prefix=prefix) as consumer,
+    ):
+        await subscribed(client, ["BTC-USD"], depth=10)
+        await consumer.wait_for("BTC-USD")
+        for quantity in range(1, 40):
+            await ladder(producer, "BTC-USD", quantity)
+        while consumer.book("BTC-USD").bids.levels.get(1000) != 39:
+            await consumer.wait_for("BTC-USD", consumer.seq("BTC-USD") + 1)
+        await client.wait_for("BTC-USD", consumer.seq("BTC-USD"))
+        for ours, whole in zip(client.book("BTC-USD").sides, consumer.book("BTC-USD").sides, strict=True):
+            assert ours.top() == whole.top(10)
+        assert client.counters.gaps == client.counters.mismatches == 0
+
+
+async def test_refusals(deployment: Deployment) -> None:
+    async with connect(deployment.gateway_url) as client:
+        await subscribed(client, ["ETH-USD"])
+        for symbols, depth, interval_ms, code in (
+            (["NOPE"], 25, 0, "unknown_symbol"),
+            (["BTC-USD"], 7, 0, "bad_depth"),
+            (["BTC-USD"], 25, -1, "bad_interval"),
+        ):
+            with pytest.raises(ClientError) as caught:
+                await client.subscribe(symbols, depth, interval_ms)
+            assert caught.value.code == code
+        with pytest.raises(ClientError, match="not_subscribed"):
+            await client.unsubscribe(["BTC-USD"])
+        await subscribed(client, ["BTC-USD"])
+        await client.unsubscribe(["BTC-USD"])
+        assert await client.ping() > 0
+
+
+async def test_everything_at_once(deployment: Deployment, producer: Producer) -> None:
+    async with connect(deployment.gateway_url) as client:
+        await subscribed(client, ["*"])
+        for symbol in SYMBOLS:
+            await client.wait_for(symbol)
+            await ladder(producer, symbol, 3)
+        waiting = set(SYMBOLS)
+        async for update in client:
+            if update.book.bids.levels.get(1000) == 3:
+                waiting.discard(update.symbol)
+            if not waiting:
+                break
+
+
+async def test_another_depth_replaces_the_subscription(deployment: Deployment, producer: Producer) -> None:
+    async with connect(deployment.gateway_url) as client:
+        await subscribed(client, ["BTC-USD"], depth=1)
+        await ladder(producer, "BTC-USD", 3)
+        await client.wait_for("BTC-USD", client.seq("BTC-USD") + 1)
+        assert len(client.book("BTC-USD").bids) == 1
+        await client.subscribe(["BTC-USD"], depth=25)
+        await client.wait_for("BTC-USD")
+        assert len(client.book("BTC-USD").bids) == 25
+
+
+async def test_a_gateway_that_restarts_is_found_again(
+    deployment: Deployment, producer: Producer, prefix: str, tmp_path: Path
+) -> None:
+    port = deployment.gateway_url.rpartition(":")[2]
+    async with AsyncExitStack() as stack, connect(deployment.gateway_url, backoff_s=QUICK) as client:
+        await subscribed(client, SYMBOLS)
+        await ladder(producer, "BTC-USD", 3)
+        await client.wait_for("BTC-USD", client.seq("BTC-USD") + 1)
+        waiting = asyncio.create_task(client.wait_for("BTC-USD", client.seq("BTC-USD") + 1))
+        await deployment.services[-1].stop()
+        await eventually(lambda: client.state("BTC-USD") is State.STALE)
+        assert client.book("BTC-USD").bids.levels[1000] == 3
+        options = {"redis_url": deployment.redis_url, "prefix": prefix, "port": port, "admin_port": 0}
+        gateway = Service("gateway", tmp_path, options)
+        stack.push_async_callback(gateway.stop)
+        await eventually(lambda: all(client.state(symbol) is State.LIVE for symbol in SYMBOLS))
+        await ladder(producer, "BTC-USD", 4)
+        await waiting
+        assert client.book("BTC-USD").bids.levels[1000] == 4
+        # A book that the new gateway had not loaded yet comes as a snapshot instead.
+        assert client.counters.resumed + client.counters.snapshots == 2 * len(SYMBOLS)
+        assert client.counters.gaps == client.counters.mismatches == 0

@@ -1,0 +1,259 @@
+"""The gateway as a process: HTTP, admin address, workers, signals, exit statuses."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from shared.digest import digest_of
+from tests.integration.gateway_harness import Client, FakeIngestor, fake_ingestor, running_gateway
+from tests.waiting import eventually
+
+BIDS, ASKS = {100: 5, 99: 6, 98: 7}, {101: 8, 102: 9}
+START_S = 20.0
+
+
+class Started:
+    """A gateway's process, and where it says it serves."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.url = ""
+        self.admin = ""
+
+    @property
+    def ws_url(self) -> str:
+        return self.url.replace("http", "ws", 1) + "/v1/ws"
+
+    async def announced(self, admin: bool) -> None:
+        assert self.process.stdout is not None
+        async with asyncio.timeout(START_S):
+            while not self.url or (admin and not self.admin):
+                line = (await self.process.stdout.readline()).decode()
+                assert line, "it ended"
+                if line.startswith("gateway listening on "):
+                    self.url = line.split()[-1]
+                elif line.startswith("admin listening on "):
+                    self.admin = line.split()[-1]
+
+    async def ended(self) -> int:
+        async with asyncio.timeout(10):
+            return await self.process.wait()
+
+
+async def spawn(redis_url: str, prefix: str, **settings: Any) -> Started:
+    options = {"redis_url": redis_url, "prefix": prefix, "port": 0} | settings
+    variables = {f"DEPTHCAST_{name.upper()}": str(value) for name, value in options.items()}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DEPTHCAST_")}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", stdout=PIPE, stderr=PIPE, env=kept | variables
+    )
+    return Started(process)
+
+
+@asynccontextmanager
+async def started(redis_url: str, prefix: str, **settings: Any) -> AsyncIterator[Started]:
+    running = await spawn(redis_url, prefix, **settings)
+    try:
+        await running.announced("admin_port" in settings)
+        yield running
+    finally:
+        if running.process.returncode is None:
+            running.process.kill()
+        await running.process.communicate()
+
+
+async def get(url: str) -> tuple[int, Any, aiohttp.ClientResponse]:
+    async with aiohttp.ClientSession() as http, http.get(url) as response:
+        text = await response.text()
+        return response.status, json.loads(text) if "json" in response.content_type else text, response
+
+
+async def ready(url: str) -> bool:
+    return (await get(f"{url}/readyz"))[0] == 200
+
+
+@pytest.fixture
+async def ingestor(redis_url: str, prefix: str) -> AsyncIterator[FakeIngestor]:
+    async with fake_ingestor(redis_url, prefix, "AAA", "BBB") as made:
+        await made.birth("AAA", BIDS, ASKS)
+        yield made
+
+
+async def test_http_endpoints(redis_url: str, prefix: str, ingestor: FakeIngestor) -> None:
+    with running_gateway(redis_url, prefix, cors_origin="*", full_depth_max=2) as gateway:
+        await eventually(lambda: ready(gateway.url))
+        status, symbols, response = await get(f"{gateway.url}/v1/symbols")
+        assert response.headers["Access-Control-Allow-Origin"] == "*"
+        assert {row["symbol"]: row["state"] for row in symbols} == {"AAA": "live", "BBB": "stale"}
+        assert symbols[0]["tick_size"] == "0.01"
+        _, book, _ = await get(f"{gateway.url}/v1/books/AAA?depth=1")
+        assert (book["type"], book["bids"], book["asks"], book["state"]) == (
+            "snapshot",
+            [[100, 5]],
+            [[101, 8]],
+            "live",
+        )
+        assert book["digest"] == digest_of([(100, 5)], [(101, 8)])
+        assert (await get(f"{gateway.url}/v1/books/AAA"))[1]["depth"] == 25
+        for path, status, code in (
+            ("NOPE", 404, "unknown_symbol"),
+            ("AAA?depth=3", 400, "bad_depth"),
+            ("AAA?depth=x", 400, "bad_depth"),
+            ("AAA?depth=0", 400, "limit"),
+            ("BBB", 503, "unavailable"),
+        ):
+            answered, body, _ = await get(f"{gateway.url}/v1/books/{path}")
+            assert (answered, body["error"]["code"]) == (status, code)
+            assert body["error"]["message"]
+        assert (await get(f"{gateway.url}/healthz"))[0] == 200
+        status, page, _ = await get(f"{gateway.url}/")
+        assert (status, "<!doctype html>" in page) == (200, True)
+        for module in ("page.js", "book.js"):
+            status, _, response = await get(f"{gateway.url}/web/{module}")
+            assert (status, response.content_type) == (200, "text/javascript")
+
+
+async def test_before_redis_and_before_any_ingestor(redis_url: str, prefix: str) -> None:
+    async with started("redis://127.0.0.1:1/0", prefix) as gateway:
+        assert (await get(f"{gateway.url}/healthz"))[0] == 200
+        assert (await get(f"{gateway.url}/readyz"))[0] == 503
+        assert (await get(f"{gateway.url}/v1/symbols"))[1] == []
+        assert (await get(f"{gateway.url}/v1/books/AAA"))[0] == 503
+        gateway.process.terminate()
+        assert await gateway.ended() == 0
+        assert gateway.process.stderr is not None
+        assert b"waiting for Redis" in await gateway.process.stderr.read()
+
+
+async def test_sigterm_ends_cleanly(redis_url: str, prefix: str, ingestor: FakeIngestor) -> None:
+    async with started(redis_url, prefix, admin_port=0) as gateway:
+        await eventually(lambda: ready(gateway.url))
+        assert (await get(f"{gateway.admin}/healthz"))[0] == 200
+        async with connect(gateway.ws_url, compression=None) as connection:
+            client = Client(connection)
+            await client.send(op="subscribe", symbols=["AAA"])
+            await client.until("snapshot")
+            await eventually(lambda: _metric(gateway, "depthcast_gateway_messages_total", 'type="snapshot"'))
+            assert await _metric(gateway, "depthcast_gateway_connections") == 1
+            gateway.process.send_signal(signal.SIGTERM)
+            with pytest.raises(ConnectionClosed) as caught:
+                while True:
+                    await client.receive()
+            assert caught.value.rcvd is not None
+            assert caught.value.rcvd.code == 1012
+        assert await gateway.ended() == 0
+
+
+async def _metric(gateway: Started, name: str, label: str = "") -> float:
+    """Sum of a metric's samples."""
+    _, text, _ = await get(f"{gateway.admin}/metrics")
+    lines = [line for line in text.splitlines() if line.startswith(name) and label in line]
+    return sum(float(line.split()[-1]) for line in lines)
+
+
+async def test_workers_share_a_port(redis_url: str, prefix: str, ingestor: FakeIngestor) -> None:
+    async with started(redis_url, prefix, workers=2, admin_port=0) as gateway:
+        await eventually(lambda: ready(gateway.admin))
+        connections = [await connect(gateway.ws_url, compression=None) for _ in range(12)]
+        clients = [Client(connection) for connection in connections]
+        for client in clients:
+            await client.send(op="subscribe", symbols=["AAA"])
+            await client.until("snapshot")
+        seq = await ingestor.publish("AAA", {100: 55})
+        for client in clients:
+            await client.until_seq("AAA", seq)
+        await eventually(lambda: _equals(gateway, "depthcast_gateway_connections", 12))
+        await eventually(lambda: _equals(gateway, "depthcast_gateway_broadcasts_total", 4))
+        _, body, _ = await get(f"{gateway.admin}/readyz")
+        assert len(body["workers"]) == 2
+
+        # A worker that is killed is replaced; the other one's clients notice nothing.
+        killed = await _kill_a_worker(gateway.process.pid)
+        alive = [client for client in clients if not await _closed(client)]
+        await eventually(lambda: _workers(gateway.process.pid, without=killed, count=2))
+        await eventually(lambda: ready(gateway.admin))
+        seq = await ingestor.publish("AAA", {100: 56})
+        for client in alive:
+            await client.until_seq("AAA", seq)
+        async with connect(gateway.ws_url, compression=None) as connection:
+            assert (await Client(connection).receive())["type"] == "welcome"
+
+        gateway.process.terminate()
+        assert await gateway.ended() == 0
+        await eventually(lambda: not _children(gateway.process.pid))
+        for connection in connections:
+            await connection.close()
+
+
+async def _equals(gateway: Started, name: str, value: float) -> bool:
+    return await _metric(gateway, name) == value
+
+
+async def _closed(client: Client) -> bool:
+    """Whether the connection has ended: its pong never comes then."""
+    try:
+        async with asyncio.timeout(10):
+            await (await client.connection.ping())
+    except ConnectionClosed:
+        return True
+    return False
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        return []
+
+
+def _workers(pid: int, *, without: int, count: int) -> bool:
+    children = _children(pid)
+    return without not in children and len(children) >= count
+
+
+async def _kill_a_worker(pid: int) -> int:
+    child = _children(pid)[0]
+    os.kill(child, signal.SIGKILL)
+    await eventually(lambda: child not in _children(pid))
+    return child
+
+
+async def test_workers_end_with_their_supervisor(redis_url: str, prefix: str, ingestor: FakeIngestor) -> None:
+    async with started(redis_url, prefix, workers=2) as gateway:
+        children = _children(gateway.process.pid)
+        assert len(children) >= 2
+        gateway.process.kill()
+        await gateway.ended()
+        await eventually(lambda: not any(os.path.exists(f"/proc/{child}") for child in children))
+
+
+async def test_bad_settings_end_with_2(redis_url: str, prefix: str, ingestor: FakeIngestor) -> None:
+    refused = await spawn(redis_url, prefix, heartbeat_ms=1)
+    assert await refused.ended() == 2
+    for workers in (1, 2):
+        refused = await spawn(redis_url, prefix, partitions=7, workers=workers)
+        _, stderr = await refused.process.communicate()
+        assert refused.process.returncode == 2
+        assert b"DEPTHCAST_PARTITIONS is set to 7 here, but the deployment was created with 1" in stderr
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_port_in_use_ends_with_2(redis_url: str, prefix: str, workers: int) -> None:
+    with running_gateway(redis_url, prefix) as gateway:
+        port = gateway.url.rsplit(":", 1)[1]
+        refused = await spawn(redis_url, prefix, port=port, workers=workers)
+        _, stderr = await refused.process.communicate()
+        assert refused.process.returncode == 2
+        assert b"cannot be served on" in stderr

@@ -1,0 +1,384 @@
+"""The WebSocket protocol against a real server, with an independent client library."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
+
+from tests.integration.gateway_harness import (
+    Client,
+    FakeIngestor,
+    RunningGateway,
+    fake_ingestor,
+    running_gateway,
+)
+from tests.waiting import eventually
+
+BIDS, ASKS = {100: 5, 99: 6, 98: 7}, {101: 8, 102: 9}
+
+
+@pytest.fixture
+async def ingestor(redis_url: str, prefix: str) -> AsyncIterator[FakeIngestor]:
+    async with fake_ingestor(redis_url, prefix, "AAA", "BBB") as made:
+        for symbol in ("AAA", "BBB"):
+            await made.birth(symbol, BIDS, ASKS)
+        yield made
+
+
+@pytest.fixture
+def settings() -> dict[str, Any]:
+    """Settings of the gateway of a test; parametrize it to change them."""
+    return {}
+
+
+@pytest.fixture
+async def gateway(
+    redis_url: str, prefix: str, ingestor: FakeIngestor, settings: dict[str, Any]
+) -> AsyncIterator[RunningGateway]:
+    with running_gateway(redis_url, prefix, **settings) as running:
+        await eventually(lambda: running.process.core.hub.was_live)
+        yield running
+
+
+@contextlib.asynccontextmanager
+async def client_of(gateway: RunningGateway, encoding: str = "json", **options: Any) -> AsyncIterator[Client]:
+    async with gateway.connect(encoding, **options) as connection:
+        client = Client(connection)
+        assert (await client.receive())["type"] == "welcome"
+        yield client
+
+
+async def code_of(client: Client) -> int:
+    """Read until the connection is closed; the code of the close frame."""
+    async with asyncio.timeout(15):
+        with pytest.raises(ConnectionClosed) as caught:
+            while True:
+                await client.connection.recv()
+    received = caught.value.rcvd
+    assert received is not None, "closed without a close frame"
+    return received.code
+
+
+def with_settings(**settings: Any) -> Any:
+    return pytest.mark.parametrize("settings", [settings])
+
+
+@pytest.mark.parametrize("encoding", ["json", "msgpack"])
+async def test_subscribe_and_follow(gateway: RunningGateway, ingestor: FakeIngestor, encoding: str) -> None:
+    async with client_of(gateway, encoding) as client:
+        assert client.connection.subprotocol == f"depthcast.v1.{encoding}"
+        await client.send(op="subscribe", symbols=["AAA"], depth=1, id="x")
+        subscribed = await client.receive()
+        assert (subscribed["type"], subscribed["id"], subscribed["tick_size"]) == ("subscribed", "x", "0.01")
+        await client.until("snapshot", symbol="AAA")
+        await ingestor.publish("AAA", {99: 1}, {})
+        seq = await ingestor.publish("AAA", {100: 0}, {})
+        delta = await client.until_seq("AAA", seq)
+        assert (delta["bids"], delta["merged"]) == ([[100, 0], [99, 1]], 1)
+
+
+async def test_without_a_subprotocol_it_is_json(gateway: RunningGateway) -> None:
+    async with connect(gateway.ws_url) as connection:
+        assert connection.subprotocol is None
+        assert '"welcome"' in str(await connection.recv())
+    async with connect(gateway.ws_url, subprotocols=[Subprotocol("other")]) as connection:
+        assert connection.subprotocol is None
+
+
+async def test_several_entries_in_one_read_are_each_a_delta(
+    gateway: RunningGateway, ingestor: FakeIngestor
+) -> None:
+    async with client_of(gateway) as client:
+        await client.send(op="subscribe", symbols=["AAA"], depth=0)
+        await client.until("snapshot")
+        for quantity in range(200):
+            seq = await ingestor.publish("AAA", {100: quantity + 1}, {101: quantity % 3})
+        await client.until_seq("AAA", seq)
+        deltas = [message for message in client.messages if message["type"] == "delta"]
+        assert len(deltas) == 200
+        assert {message["merged"] for message in deltas} == {1}
+
+
+async def test_every_op_and_error(gateway: RunningGateway) -> None:
+    async with client_of(gateway) as client:
+        requests: list[tuple[dict[str, Any], str]] = [
+            ({"op": "subscribe", "symbols": []}, "bad_request"),
+            ({"op": "nonsense"}, "unknown_op"),
+            ({"op": "auth", "token": "x"}, "unknown_op"),
+            ({"op": "subscribe", "symbols": ["NOPE"]}, "unknown_symbol"),
+            ({"op": "subscribe", "symbols": ["AAA"], "depth": 7}, "bad_depth"),
+            ({"op": "subscribe", "symbols": ["AAA"], "interval_ms": -1}, "bad_interval"),
+            ({"op": "unsubscribe", "symbols": ["AAA"]}, "not_subscribed"),
+        ]
+        for number, (request, code) in enumerate(requests):
+            await client.send(**request, id=number)
+            error = await client.receive()
+            assert (error["type"], error["code"], error["id"]) == ("error", code, number)
+        await client.send(op="ping", id=1)
+        assert (await client.receive())["type"] == "pong"
+        await client.send(op="subscribe", symbols=["*"], depth=5)
+        await client.until("snapshot", symbol="BBB")
+        await client.send(op="unsubscribe", symbols=["AAA"])
+        assert (await client.until("unsubscribed"))["symbol"] == "AAA"
+
+
+@with_settings(wildcard=False, subscriptions_max=1, full_depth_max=2)
+async def test_forbidden_and_limits(gateway: RunningGateway) -> None:
+    async with client_of(gateway) as client:
+        await client.send(op="subscribe", symbols=["*"])
+        assert (await client.receive())["code"] == "forbidden"
+        await client.send(op="subscribe", symbols=["AAA"], depth=0)
+        assert (await client.receive())["code"] == "limit"
+        await client.send(op="subscribe", symbols=["AAA", "BBB"])
+        assert (await client.until("error"))["symbol"] == "BBB"
+
+
+async def test_before_anything_exists(redis_url: str, prefix: str) -> None:
+    with running_gateway(redis_url, prefix) as running:
+        async with client_of(running) as client:
+            await client.send(op="subscribe", symbols=["AAA"], id=1)
+            assert (await client.receive())["code"] == "unavailable"
+            async with fake_ingestor(redis_url, prefix, "AAA") as ingestor:
+                await ingestor.birth("AAA", BIDS, ASKS)
+                await eventually(lambda: running.process.core.hub.was_live)
+                await client.send(op="subscribe", symbols=["AAA"], id=2)
+                assert (await client.until("snapshot"))["bids"] == [[100, 5], [99, 6], [98, 7]]
+
+
+async def test_later_and_removed_symbols(gateway: RunningGateway, ingestor: FakeIngestor) -> None:
+    async with client_of(gateway) as client:
+        await client.send(op="subscribe", symbols=["*"])
+        await client.until("snapshot", symbol="BBB")
+        await ingestor.register("CCC")
+        await client.until("subscribed", symbol="CCC")
+        assert (await client.until("status", symbol="CCC"))["state"] == "stale"
+        await ingestor.birth("CCC", BIDS, ASKS)
+        await client.until("snapshot", symbol="CCC")
+        await client.until("status", symbol="CCC", state="live")
+        await ingestor.unregister("AAA")
+        assert (await client.until("unsubscribed", symbol="AAA"))["reason"] == "removed"
+
+
+@with_settings(stale_ms=300)
+async def test_stale_and_live_again(gateway: RunningGateway, ingestor: FakeIngestor) -> None:
+    async with client_of(gateway) as client:
+        await client.send(op="subscribe", symbols=["AAA"])
+        await client.until("status", symbol="AAA", state="stale")
+        seq = await ingestor.publish("AAA", {100: 1})
+        await client.until_seq("AAA", seq)
+        await client.until("status", symbol="AAA", state="live")
+
+
+async def test_a_gap_is_mended_by_the_next_snapshot(gateway: RunningGateway, ingestor: FakeIngestor) -> None:
+    async with client_of(gateway) as client:
+        await client.send(op="subscribe", symbols=["AAA"], depth=0)
+        await client.until("snapshot")
+        book = ingestor.books["AAA"]
+        lost = ingestor._move("AAA", {100: 77}, {})
+        assert lost.seq == book.seq
+        seq = await ingestor.publish("AAA", {99: 78})
+        await client.until("status", state="stale")
+        await ingestor.snapshot("AAA")
+        snapshot = await client.until("snapshot")
+        assert (snapshot["seq"], snapshot["bids"][:2]) == (seq, [[100, 77], [99, 78]])
+        await client.until("status", state="live")
+        assert gateway.process.feed.gaps == 1
+
+
+# --- credit, intervals, resume ----------------------------------------------------------------------------------------
+
+
+async def test_credit(gateway: RunningGateway, ingestor: FakeIngestor) -> None:
+    async with client_of(gateway) as client:
+        await client.send(op="credit", messages=1)
+        await client.send(op="subscribe", symbols=["AAA"])
+        await client.until("snapshot")
+        for quantity in range(5):
+            seq = await ingestor.publish("AAA", {100: quantity + 10})
+        await eventually(lambda: gateway.process.core.hub.listings["AAA"].channels[25].head)
+        await eventually(lambda: _seen(gateway, "AAA") == seq)
+        await client.send(op="ping")
+        assert (await client.receive())["type"] == "pong"
+        await client.send(op="credit", messages=1)
+        delta = await client.receive()
+        assert (delta["merged"], delta["seq"]) == (5, seq)
+
+
+def _seen(gateway: RunningGateway, symbol: str) -> int:
+    view = gateway.process.core.hub.listings[symbol].channels[25].view
+    return view.seq if view is not None else 0
+
+
+async def test_an_interval_brings_the_last_change_within_it(
+    gateway: RunningGateway, ingestor: FakeIngestor
+) -> None:
+    async with client_of(gateway) as client:
+        await client.send(op="subscribe", symbols=["AAA"], interval_ms=200)
+        assert (await client.until("subscribed"))["interval_ms"] == 200
+        await client.until("snapshot")
+        for quantity in range(20):
+            seq = await ingestor.publish("AAA", {100: quantity + 10})
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await client.until_seq("AAA", seq)
+        assert loop.time() - began < 2.0
+        deltas = [message for message in client.messages if message["type"] == "delta"]
+        assert sum(message["merged"] for message in deltas) == 20
+        assert len(deltas) < 10
+
+
+async def test_resume(gateway: RunningGateway, ingestor: FakeIngestor) -> None:
+    async with client_of(gateway) as client:
+        await client.send(op="subscribe", symbols=["AAA"])
+        snapshot = await client.until("snapshot")
+    for quantity in (11, 12):
+        seq = await ingestor.publish("AAA", {100: quantity})
+    async with client_of(gateway) as again:
+        again.books = client.books
+        state = {"seq": snapshot["seq"], "digest": snapshot["digest"]}
+        await again.send(op="subscribe", symbols=["AAA"], resume={"AAA": state})
+        subscribed = await again.receive()
+        assert (subscribed["resumed"], subscribed["seq"]) == (True, snapshot["seq"])
+        await again.until_seq("AAA", seq)
+        assert all(message["type"] != "snapshot" for message in again.messages)
+    async with client_of(gateway) as third:
+        await third.send(op="subscribe", symbols=["AAA"], resume={"AAA": {"seq": seq, "digest": 1}})
+        assert (await third.receive())["resumed"] is False
+        assert (await third.receive())["type"] == "snapshot"
+
+
+# --- close codes ------------------------------------------------------------------------------------------------------
+
+
+async def test_the_wrong_frame_type_closes_1008(gateway: RunningGateway) -> None:
+    async with client_of(gateway) as client:
+        await client.connection.send(b"\x81")
+        assert await code_of(client) == 1008
+    async with client_of(gateway, "msgpack") as client:
+        await client.connection.send("{}")
+        assert await code_of(client) == 1008
+
+
+async def test_the_tenth_unparsable_message_closes_1008(gateway: RunningGateway) -> None:
+    async with client_of(gateway) as client:
+        for _ in range(9):
+            await client.connection.send("{")
+            assert (await client.receive())["code"] == "bad_request"
+        await client.send(op="ping")
+        assert (await client.receive())["type"] == "pong"
+        await client.connection.send("{")
+        assert await code_of(client) == 1008
+
+
+@with_settings(message_bytes_max=1000)
+@pytest.mark.parametrize("size", [1001, 3_000_000])
+async def test_a_message_too_big_closes_1009(gateway: RunningGateway, size: int) -> None:
+    async with client_of(gateway) as client:
+        with contextlib.suppress(ConnectionClosed):
+            await client.connection.send("x" * size)
+        assert await code_of(client) == 1009
+        await eventually(lambda: gateway.process.core.counters.limit_message_bytes == 1)
+
+
+@with_settings(connections_max=1)
+async def test_one_connection_too_many_is_closed_1013(gateway: RunningGateway) -> None:
+    async with client_of(gateway):
+        async with gateway.connect() as second:
+            assert await code_of(Client(second)) == 1013
+    await eventually(lambda: not gateway.process.connections)
+    async with client_of(gateway):
+        pass
+
+
+@with_settings(subscribe_timeout=0.2)
+async def test_without_a_subscription_in_time_it_is_closed_4408(gateway: RunningGateway) -> None:
+    async with client_of(gateway) as client:
+        assert await code_of(client) == 4408
+
+
+async def test_a_stop_closes_1012(gateway: RunningGateway) -> None:
+    async with client_of(gateway) as client:
+        await client.send(op="subscribe", symbols=["*"])
+        await client.until("snapshot", symbol="BBB")
+        gateway.stop()
+        assert await code_of(client) == 1012
+
+
+async def test_the_client_may_close_first(gateway: RunningGateway) -> None:
+    async with client_of(gateway) as client:
+        await client.send(op="subscribe", symbols=["AAA"])
+        await client.until("snapshot")
+        await client.connection.close(4000, "bye")
+        assert client.connection.close_code == 4000
+    await eventually(lambda: not gateway.process.connections)
+    assert not gateway.process.core.flusher.cohorts
+
+
+@with_settings(heartbeat_ms=100)
+async def test_heartbeats(gateway: RunningGateway) -> None:
+    async with client_of(gateway) as client:
+        assert (await client.receive())["type"] == "heartbeat"
+        assert (await client.receive())["type"] == "heartbeat"
+
+
+async def test_websocket_pings_are_answered(gateway: RunningGateway) -> None:
+    async with client_of(gateway) as client:
+        async with asyncio.timeout(10):
+            await (await client.connection.ping())
+
+
+# --- garbage ----------------------------------------------------------------------------------------------------------
+
+
+def garbage(rng: random.Random) -> Iterator[str]:
+    """Parsable nonsense of many shapes."""
+    values = [
+        "null",
+        "true",
+        "-1",
+        "1e400",
+        '"*"',
+        '"AAA"',
+        "[]",
+        "{}",
+        "25",
+        '["AAA"]',
+        '["*"]',
+        "9007199254740993",
+        "[[[]]]",
+    ]
+    ops = ['"subscribe"', '"unsubscribe"', '"credit"', '"ping"', '"resume"', "7"]
+    names = ["symbols", "depth", "interval_ms", "resume", "messages", "id", "token"]
+    while True:
+        fields = [f'"op":{rng.choice(ops)}'] if rng.random() < 0.9 else []
+        fields += [f'"{name}":{rng.choice(values)}' for name in rng.sample(names, rng.randint(0, 4))]
+        yield "{" + ",".join(fields) + "}" if rng.random() < 0.95 else rng.choice(values[:4] + values[6:])
+
+
+async def test_garbage_neither_ends_a_connection_nor_touches_another(
+    gateway: RunningGateway, ingestor: FakeIngestor
+) -> None:
+    rng = random.Random(5)
+    async with client_of(gateway) as good, client_of(gateway) as bad:
+        await good.send(op="subscribe", symbols=["AAA"], depth=0)
+        await good.until("snapshot")
+        for number, text in zip(range(400), garbage(rng), strict=False):
+            await bad.connection.send(text.replace("1e400", "1e30"))
+            if number % 50 == 0:
+                seq = await ingestor.publish("AAA", {100: number + 1})
+        await bad.send(op="ping", id="end")
+        await bad.until("pong", id="end")
+        await good.until_seq("AAA", seq)
+        assert {message["type"] for message in good.messages} <= {
+            "welcome",
+            "subscribed",
+            "snapshot",
+            "delta",
+        }
+        assert all(message["merged"] == 1 for message in good.messages if message["type"] == "delta")

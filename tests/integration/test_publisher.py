@@ -1,0 +1,434 @@
+"""Publishing against a real server: all or nothing, exactly once, and nothing at all from a leader that is fenced."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from random import Random
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from broadcaster.publication import Attachment, Broadcast, Fields
+from broadcaster.runtime.publisher import Publisher, server_run_id
+from depthcast.runtime.embedded import EmbeddedServer
+from ingestor import checkpoint
+from ingestor.checkpoint import Checkpoint
+from ingestor.orders import OrdersCopy
+from shared.codec import decode_info
+from shared.errors import Fenced, RedisUnavailable
+from shared.keys import DeploymentKeys, PartitionKeys
+from shared.position import ZERO, Position
+from shared.runtime.redis import connect, entries, execute, last_position
+from shared.types import Delta, EntryInfo
+from tests.proxy import Cut, FaultProxy
+from tests.waiting import eventually
+
+EPOCH = 1000
+INFO = EntryInfo(1, "0-0", 0, 0, 0)
+
+
+@pytest.fixture
+async def client(redis_url: str) -> AsyncIterator[Redis]:
+    client = connect(redis_url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def keys(prefix: str) -> PartitionKeys:
+    return DeploymentKeys(prefix).partition(0)
+
+
+def broadcast(number: int = 0, symbols: int = 1, src: str = "0-0") -> Broadcast:
+    deltas = [(f"S{place}", Delta(number, number + 1, [place, 1], [], 0, 1)) for place in range(symbols)]
+    return Broadcast(INFO._replace(src=src, applied=number), deltas)
+
+
+def reject(number: int) -> Fields:
+    return [
+        (b"symbol", b"S"),
+        (b"reason", b"malformed"),
+        (b"index", b"%d" % number),
+        (b"event", bytes(range(256))),
+    ]
+
+
+async def lead(
+    client: Redis, keys: PartitionKeys, epoch: int = EPOCH, rejects_max: int = 10_000
+) -> Publisher:
+    """A publisher after its seal and one publish, so that the server knows its scripts."""
+    tail = await last_position(client, keys.deltas)
+    publisher = Publisher(
+        client, (0, keys), tail, rejects_max=rejects_max, run_id=await server_run_id(client)
+    )
+    await publisher.seal(epoch, Broadcast(INFO, ()))
+    await publisher.publish([broadcast(0)])
+    await publisher.keep([])
+    await publisher.trim(None, ZERO)
+    return publisher
+
+
+async def stream(client: Redis, key: str) -> list[tuple[Position, list[tuple[bytes, bytes]]]]:
+    return entries(await execute(client, "XRANGE", key, "-", "+"))
+
+
+async def everything(client: Redis, keys: PartitionKeys) -> dict[bytes, Any]:
+    """All that stands under the partition's keys."""
+    held: dict[bytes, Any] = {}
+    async for key in client.scan_iter(match=f"{keys.tag}*".replace("[", "\\["), count=1000):
+        if await client.type(key) == b"stream":
+            held[key] = await stream(client, key), await last_position(client, key)
+        else:
+            held[key] = await client.get(key)
+    return held
+
+
+def state(position: Position, keys: PartitionKeys, orders: int = 0) -> list[Attachment]:
+    copy = OrdersCopy(list(range(orders)), [[5, 1]] * orders, [], [])
+    return [
+        Attachment(keys.snapshots("S0"), b"snapshot", position),
+        Attachment(keys.checkpoint("S0"), checkpoint.encode(Checkpoint(position, ZERO, copy)), None),
+    ]
+
+
+class TestSound:
+    async def test_everything_of_a_publish_is_written(self, client: Redis, keys: PartitionKeys) -> None:
+        publisher = await lead(client, keys)
+        await execute(client, "XADD", keys.events, "7-5", "S", "[]")
+        await publisher.publish(
+            [broadcast(1, src="7-4"), broadcast(2, symbols=0, src="7-5")],
+            [reject(0), reject(1)],
+            lambda position: state(position, keys),
+        )
+        written = await stream(client, keys.deltas)
+        assert [position for position, _ in written] == [Position(EPOCH, n) for n in range(4)]
+        assert [decode_info(fields[0][1]) for _, fields in written] == [
+            INFO._replace(prev="0-0"),
+            INFO,
+            INFO._replace(src="7-4", applied=1),
+            INFO._replace(src="7-5", applied=2),
+        ]
+        assert [fields for _, fields in await stream(client, keys.rejects)] == [reject(0), reject(1)]
+        assert await stream(client, keys.snapshots("S0")) == [(Position(EPOCH, 3), [(b"s", b"snapshot")])]
+        assert checkpoint.decode(await execute(client, "GET", keys.checkpoint("S0"))).position == Position(
+            EPOCH, 3
+        )
+        assert publisher.position == Position(EPOCH, 3)
+
+    async def test_more_than_3000_symbols_take_several_entries_at_once(
+        self, client: Redis, keys: PartitionKeys
+    ) -> None:
+        publisher = await lead(client, keys)
+        await publisher.publish([broadcast(1, symbols=7001)])
+        written = (await stream(client, keys.deltas))[2:]
+        assert [position for position, _ in written] == [Position(EPOCH, n) for n in (2, 3, 4)]
+        assert [len(fields) for _, fields in written] == [3001, 3001, 1002]
+        assert len({name for _, fields in written for name, _ in fields}) == 7002
+
+    async def test_any_number_of_rejects(self, client: Redis, keys: PartitionKeys) -> None:
+        publisher = await lead(client, keys, rejects_max=1_000_000)
+        await publisher.publish([broadcast(1)], [reject(number) for number in range(5_500)])
+        written = await stream(client, keys.rejects)
+        assert [fields for _, fields in written] == [reject(number) for number in range(5_500)]
+
+    async def test_rejects_are_capped(self, client: Redis, keys: PartitionKeys) -> None:
+        publisher = await lead(client, keys, rejects_max=300)
+        sizes = [1000, 1000, 250, 250, 250, 1000, 250, 250, 250, 300, 250]
+        rejects = [reject(number) for number in range(sum(sizes))]
+        for turn, size in enumerate(sizes):
+            start = sum(sizes[:turn])
+            await publisher.publish([broadcast(1)], rejects[start : start + size])
+        indices = [int(fields[2][1]) for _, fields in await stream(client, keys.rejects)]
+        assert indices == list(range(len(rejects) - len(indices), len(rejects)))
+        assert 300 <= len(indices) < 550
+
+    async def test_a_new_epoch_names_what_it_continues(self, client: Redis, keys: PartitionKeys) -> None:
+        await lead(client, keys)
+        await lead(client, keys, EPOCH + 5)
+        seals = [fields for position, fields in await stream(client, keys.deltas) if position.n == 0]
+        assert [decode_info(fields[0][1]).prev for fields in seals] == ["0-0", f"{EPOCH}-1"]
+
+    async def test_at_least_the_last_two_snapshots_stay(self, client: Redis, keys: PartitionKeys) -> None:
+        publisher = await lead(client, keys)
+        for number in range(5):
+            await publisher.publish([broadcast(number)])
+            await publisher.keep(state(publisher.position, keys)[:1])
+        kept = [position for position, _ in await stream(client, keys.snapshots("S0"))]
+        assert kept == [Position(EPOCH, 5), Position(EPOCH, 6)]
+
+
+async def another_entry(client: Redis, keys: PartitionKeys) -> None:
+    await execute(client, "XADD", keys.deltas, f"{EPOCH}-9", "_", "x")
+
+
+async def lost_tail(client: Redis, keys: PartitionKeys) -> None:
+    await execute(client, "DEL", keys.deltas)
+    await execute(client, "XADD", keys.deltas, f"{EPOCH}-0", "_", "x")
+
+
+async def deleted_key(client: Redis, keys: PartitionKeys) -> None:
+    await execute(client, "DEL", keys.deltas)
+
+
+async def newer_seal(client: Redis, keys: PartitionKeys) -> None:
+    tail = await last_position(client, keys.deltas)
+    other = Publisher(client, (0, keys), tail, rejects_max=9, run_id="")
+    await other.seal(EPOCH + 1, Broadcast(INFO, ()))
+
+
+Disturb = Callable[[Redis, PartitionKeys], Awaitable[None]]
+
+
+class TestFenced:
+    @pytest.mark.parametrize("disturb", [another_entry, lost_tail, deleted_key, newer_seal])
+    async def test_a_fenced_leader_writes_nothing(
+        self, client: Redis, keys: PartitionKeys, disturb: Disturb
+    ) -> None:
+        publisher = await lead(client, keys)
+        await publisher.keep(state(publisher.position, keys))
+        for number in range(3):
+            await execute(client, "XADD", keys.events, f"7-{number + 1}", "S", "[]")
+        await disturb(client, keys)
+        before = await everything(client, keys)
+        with pytest.raises(Fenced):
+            await publisher.publish([broadcast(1)], [reject(0)], lambda position: state(position, keys, 3))
+        assert await everything(client, keys) == before
+        if disturb is not another_entry:
+            with pytest.raises(Fenced):
+                await publisher.keep(state(publisher.position, keys, 5))
+            with pytest.raises(Fenced):
+                await publisher.trim(Position(EPOCH, 1), Position(7, 3))
+            assert await everything(client, keys) == before
+
+    async def test_input_that_is_not_there_cannot_have_been_consumed(
+        self, client: Redis, keys: PartitionKeys
+    ) -> None:
+        publisher = await lead(client, keys)
+        await execute(client, "XADD", keys.events, "9-9", "S", "[]")
+        before = await everything(client, keys)
+        for src in ("10-0", "9-10", "18446744073709551615-18446744073709551615"):
+            with pytest.raises(Fenced) as caught:
+                await publisher.publish([broadcast(1, src=src)], [reject(0)])
+            assert caught.value.found == "events at 9-9"
+        assert await everything(client, keys) == before
+        await publisher.publish([broadcast(1, src="9-9")])
+
+    async def test_a_seal_that_does_not_follow_the_last_entry_is_refused(
+        self, client: Redis, keys: PartitionKeys
+    ) -> None:
+        publisher = await lead(client, keys)
+        late = Publisher(client, (0, keys), Position(EPOCH, 0), rejects_max=9, run_id="")
+        with pytest.raises(Fenced):
+            await late.seal(EPOCH + 1, Broadcast(INFO, ()))
+        await publisher.publish([broadcast(1)])
+
+    async def test_newer_recovery_state_is_never_replaced_by_older(
+        self, client: Redis, keys: PartitionKeys
+    ) -> None:
+        publisher = await lead(client, keys)
+        before = publisher.position
+        await publisher.publish([broadcast(1)], (), lambda position: state(position, keys, 2))
+        held = await everything(client, keys)
+        await publisher.keep(state(before, keys, 1))
+        assert await everything(client, keys) == held
+        await publisher.keep(state(publisher.position, keys, 3))
+        newest = checkpoint.decode(await execute(client, "GET", keys.checkpoint("S0")))
+        assert newest.position == publisher.position
+        assert len(newest.orders.bids) == 3
+
+
+class TestUnknownOutcomes:
+    @pytest.fixture
+    async def proxy(self, redis_url: str) -> AsyncIterator[FaultProxy]:
+        async with FaultProxy(redis_url) as proxy:
+            yield proxy
+
+    @pytest.fixture
+    async def through(self, proxy: FaultProxy) -> AsyncIterator[Redis]:
+        client = connect(proxy.url)
+        yield client
+        await client.aclose()
+
+    @pytest.fixture(autouse=True)
+    def _quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("broadcaster.runtime.publisher.RESEND_S", 0.001)
+
+    @pytest.mark.parametrize(
+        "faults",
+        [
+            [Cut.BEFORE],
+            [Cut.AFTER],
+            [Cut.LATE],
+            [Cut.BEFORE, Cut.AFTER],
+            [Cut.LATE, Cut.AFTER],
+            [Cut.LATE, Cut.LATE, Cut.BEFORE, Cut.AFTER, Cut.AFTER],
+        ],
+        ids=lambda faults: "-".join(fault.name for fault in faults),
+    )
+    async def test_a_publish_is_settled_exactly_once(
+        self, client: Redis, through: Redis, proxy: FaultProxy, keys: PartitionKeys, faults: list[Cut]
+    ) -> None:
+        publisher = await lead(through, keys)
+        proxy.faults += faults
+        await publisher.publish(
+            [broadcast(1, symbols=3001)], [reject(0)], lambda position: state(position, keys)
+        )
+        assert proxy.cuts == len(faults)
+        assert publisher.resends == len(faults)
+        assert publisher.position == Position(EPOCH, 3) == await last_position(client, keys.deltas)
+        settled = await everything(client, keys)
+        assert len(settled[keys.rejects.encode()][0]) == 1
+        while proxy.held:
+            assert b"deltas" in await proxy.release()
+        assert await everything(client, keys) == settled
+        await publisher.publish([broadcast(2)], [reject(1)])
+        assert publisher.position == Position(EPOCH, 4)
+        assert [fields for _, fields in await stream(client, keys.rejects)] == [reject(0), reject(1)]
+
+    async def test_a_command_that_arrives_while_its_resend_is_on_its_way(
+        self, client: Redis, through: Redis, proxy: FaultProxy, keys: PartitionKeys
+    ) -> None:
+        publisher = await lead(through, keys)
+        proxy.faults += [Cut.LATE, Cut.LATE]
+        publishing = asyncio.create_task(publisher.publish([broadcast(1)], [reject(0)]))
+        await eventually(lambda: proxy.held, message="the first copy is held")
+        await proxy.release()
+        await publishing
+        assert publisher.position == Position(EPOCH, 2) == await last_position(client, keys.deltas)
+        while proxy.held:
+            await proxy.release()
+        assert len(await stream(client, keys.rejects)) == 1
+
+    async def test_many_publishes_over_a_bad_line(
+        self, client: Redis, through: Redis, proxy: FaultProxy, keys: PartitionKeys
+    ) -> None:
+        rng = Random(11)
+        publisher = await lead(through, keys)
+        for number in range(1, 60):
+            proxy.faults += rng.choices(list(Cut), k=rng.choice([0, 0, 1, 2]))
+            await publisher.publish([broadcast(number)], [reject(number)] * (number % 2))
+            assert not proxy.faults
+            if proxy.held and rng.random() < 0.5:
+                await proxy.release()
+        written = await stream(client, keys.deltas)
+        assert [position for position, _ in written] == [Position(EPOCH, n) for n in range(61)]
+        assert [decode_info(fields[0][1]).applied for _, fields in written] == [0, *range(60)]
+        rejected = [int(fields[2][1]) for _, fields in await stream(client, keys.rejects)]
+        assert rejected == list(range(1, 60, 2))
+
+    async def test_a_leader_that_was_replaced_meanwhile_is_fenced(
+        self, client: Redis, through: Redis, proxy: FaultProxy, keys: PartitionKeys
+    ) -> None:
+        publisher = await lead(through, keys)
+        await newer_seal(client, keys)
+        before = await everything(client, keys)
+        proxy.faults.append(Cut.BEFORE)
+        with pytest.raises(Fenced):
+            await publisher.publish([broadcast(1)], [reject(0)])
+        assert await everything(client, keys) == before
+
+    async def test_what_was_written_before_being_replaced_counts_as_written(
+        self, client: Redis, through: Redis, proxy: FaultProxy, keys: PartitionKeys
+    ) -> None:
+        publisher = await lead(through, keys)
+        proxy.faults += [Cut.LATE] + [Cut.BEFORE] * 1000
+        publishing = asyncio.create_task(publisher.publish([broadcast(1)], [reject(0)]))
+        await eventually(lambda: proxy.held)
+        await proxy.release()
+        await newer_seal(client, keys)
+        proxy.faults.clear()
+        await publishing
+        with pytest.raises(Fenced):
+            await publisher.publish([broadcast(2)], [reject(1)])
+        assert len(await stream(client, keys.rejects)) == 1
+
+    async def test_a_late_copy_of_kept_state_replaces_nothing_newer(
+        self, client: Redis, through: Redis, proxy: FaultProxy, keys: PartitionKeys
+    ) -> None:
+        publisher = await lead(through, keys)
+        proxy.faults += [Cut.LATE, Cut.LATE]
+        for _ in range(2):
+            with pytest.raises(RedisUnavailable):
+                await publisher.keep(
+                    state(publisher.position, keys, 1)[:1] * 2 + state(publisher.position, keys, 1)[1:]
+                )
+        await publisher.publish([broadcast(1)])
+        await publisher.keep(state(publisher.position, keys, 2))
+        before = await everything(client, keys)
+        assert b"-ERR" not in await proxy.release()
+        await publisher.trim(None, ZERO)
+        await proxy.release()
+        assert await everything(client, keys) == before
+
+    async def test_an_unknown_seal_begins_again_and_its_late_copy_is_refused(
+        self, client: Redis, through: Redis, proxy: FaultProxy, keys: PartitionKeys
+    ) -> None:
+        await lead(through, keys)
+        tail = await last_position(client, keys.deltas)
+        publisher = Publisher(through, (0, keys), tail, rejects_max=9, run_id="")
+        proxy.faults.append(Cut.LATE)
+        with pytest.raises(RedisUnavailable):
+            await publisher.seal(EPOCH + 1, Broadcast(INFO, ()))
+        await publisher.seal(EPOCH + 2, Broadcast(INFO, ()))
+        before = await everything(client, keys)
+        await proxy.release()
+        assert await everything(client, keys) == before
+        assert await last_position(client, keys.deltas) == Position(EPOCH + 2, 0)
+
+    async def test_another_server_behind_the_address_ends_the_leadership(
+        self,
+        client: Redis,
+        through: Redis,
+        proxy: FaultProxy,
+        keys: PartitionKeys,
+        fresh_server: EmbeddedServer,
+    ) -> None:
+        publisher = await lead(through, keys)
+        other = connect(fresh_server.url)
+        try:
+            for position, fields in await stream(client, keys.deltas):
+                await execute(
+                    other, "XADD", keys.deltas, str(position), *(part for pair in fields for part in pair)
+                )
+            before = await everything(other, keys)
+            proxy.faults.append(Cut.BEFORE)
+            proxy.target = fresh_server.url
+            with pytest.raises(Fenced, match="expected the last position server"):
+                await publisher.publish([broadcast(1)], [reject(0)])
+            assert await everything(other, keys) == before
+        finally:
+            await other.aclose()
+
+    @pytest.mark.parametrize(
+        ("refuse", "allow"),
+        [
+            (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),
+            (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
+            (
+                ("CONFIG", "SET", "min-replicas-to-write", "1"),
+                ("CONFIG", "SET", "min-replicas-to-write", "0"),
+            ),
+        ],
+        ids=["memory full", "a replica", "too few replicas"],
+    )
+    async def test_a_server_that_refuses_to_write_for_now_is_waited_for(
+        self,
+        fresh_server: EmbeddedServer,
+        keys: PartitionKeys,
+        refuse: tuple[str, ...],
+        allow: tuple[str, ...],
+    ) -> None:
+        client = connect(fresh_server.url)
+        try:
+            publisher = await lead(client, keys)
+            await execute(client, *refuse)
+            with pytest.raises(RedisUnavailable):
+                await publisher.keep(state(publisher.position, keys))
+            publishing = asyncio.create_task(publisher.publish([broadcast(1)], [reject(0)]))
+            await eventually(lambda: publisher.resends > 2)
+            await execute(client, *allow)
+            await publishing
+            assert len(await stream(client, keys.deltas)) == 3
+            assert len(await stream(client, keys.rejects)) == 1
+        finally:
+            await client.aclose()

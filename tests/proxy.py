@@ -1,0 +1,143 @@
+"""A TCP proxy before a Redis server that cuts connections at chosen commands, for outcomes that stay unknown."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from enum import Enum
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from tests.waiting import TIMEOUT_S
+
+
+class Cut(Enum):
+    """When the client's connection is cut."""
+
+    BEFORE = "before the command reached the server"
+    AFTER = "after the server ran it, before its reply"
+    LATE = "at once, while the command is on its way for long: it arrives with `release`"
+
+
+@dataclass
+class FaultProxy:
+    """Passes everything on to the server at `url`, but for the commands that `faults` wait for.
+
+    Faults are used up in order, one for each command whose name is `word`. `held`: commands cut by `Cut.LATE`.
+    """
+
+    target: str
+    word: bytes = b"EVALSHA"
+    faults: list[Cut] = field(default_factory=list)
+    held: list[bytes] = field(default_factory=list)
+    cuts: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self._port}/0"
+
+    async def __aenter__(self) -> Self:
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server = await asyncio.start_server(self._track(self._serve), "127.0.0.1", 0)
+        self._port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def release(self) -> bytes:
+        """Let the oldest held command arrive; returns the beginning of the server's reply."""
+        reader, writer = await self._connect()
+        try:
+            writer.write(self.held.pop(0))
+            async with asyncio.timeout(TIMEOUT_S):
+                return await reader.read(4096)
+        finally:
+            await _close(writer)
+
+    def _track(
+        self, serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
+    ) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
+        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.get_running_loop().create_task(serve(reader, writer))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        return connected
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        parts = urlsplit(self.target)
+        return await asyncio.open_connection(parts.hostname, parts.port)
+
+    async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        server, to_server = await self._connect()
+        replies = asyncio.create_task(_pass_on(server, to_client))
+        try:
+            while command := await _read_command(client):
+                if not await self._pass(command, server, to_server, replies):
+                    return
+        except (ConnectionError, asyncio.IncompleteReadError):
+            return
+        finally:
+            replies.cancel()
+            await asyncio.gather(replies, return_exceptions=True)
+            await _close(to_server)
+            await _close(to_client)
+
+    async def _pass(
+        self,
+        command: bytes,
+        server: asyncio.StreamReader,
+        to_server: asyncio.StreamWriter,
+        replies: "asyncio.Task[None]",
+    ) -> bool:
+        """Pass one command on; False: the connection is to be cut."""
+        if not self.faults or _name(command) != self.word:
+            to_server.write(command)
+            return True
+        self.cuts += 1
+        fault = self.faults.pop(0)
+        if fault is Cut.LATE:
+            self.held.append(command)
+        if fault is Cut.AFTER:
+            replies.cancel()
+            await asyncio.gather(replies, return_exceptions=True)
+            to_server.write(command)
+            await server.read(1)  # the reply is there, so it was run
+        return False
+
+
+def _name(command: bytes) -> bytes:
+    return command.split(b"\r\n", 3)[2].upper()
+
+
+async def _read_command(reader: asyncio.StreamReader) -> bytes:
+    """One command as it came, empty at the end."""
+    head = await reader.readline()
+    parts = [head]
+    for _ in range(int(head[1:]) if head else 0):
+        size = await reader.readline()
+        parts += [size, await reader.readexactly(int(size[1:]) + 2)]
+    return b"".join(parts)
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+    except ConnectionError:
+        pass
+    finally:
+        writer.close()
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
