@@ -36,6 +36,9 @@ HEARTBEATS_MISSED: Final = 3
 
 HEARTBEAT_MS: Final = 5000
 
+BEFORE_SERVICE: Final = ("welcome", "error")
+"""A connection that brings only these is no success yet: an overloaded gateway accepts and closes again."""
+
 
 class Transport(Protocol):
     """A connection to a gateway, as decoded messages. Tests wrap it to drop, repeat, reorder, delay or spoil them."""
@@ -205,7 +208,10 @@ class Client:
                 return
             self.session.pay_credit()
             await self._flush()
-            self.session.receive(await self._received(self._transport))
+            message = await self._received(self._transport)
+            self.session.receive(message)
+            if message.get("type") not in BEFORE_SERVICE:
+                self._backoff.reset()
         except ConnectionLost as lost:
             await self._lose(lost)
         await self._flush()

@@ -94,7 +94,7 @@ def _frames(session: "Session", lane: Lane, channel: Channel, credit: int | None
             snapshot += encode(status_message(channel.symbol, stale=True), encoding)
         return Payload(snapshot, snapshots=1)
     each = channel.each_since(cursor, encoding) if not lane.interval_ms else None
-    if each is not None and (credit is None or len(each) <= credit):
-        return Payload(b"".join(each), deltas=len(each))
+    if each is not None and (credit is None or each.deltas <= credit):
+        return Payload(*each)
     data, merged, is_snapshot = channel.catch_up(cursor, encoding)
     return Payload(data, deltas=not is_snapshot, snapshots=is_snapshot, conflated=merged - 1)

@@ -8,6 +8,7 @@ channels.
 
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -51,6 +52,13 @@ class CatchUp(NamedTuple):
     is_snapshot: bool
 
 
+class Each(NamedTuple):
+    """The bytes of broadcasts that each have their own delta, and how many they are."""
+
+    data: bytes
+    deltas: int
+
+
 class Channel:
     """The view of one symbol at one depth.
 
@@ -63,7 +71,7 @@ class Channel:
     """
 
     __slots__ = (
-        "_await_seq", "_memo", "_rows", "_steps_max", "base", "cohorts", "counters", "depth", "fresh", "head",
+        "_await_seq", "_fresh_data", "_memo", "_rows", "_steps_max", "base", "cohorts", "counters", "depth", "fresh", "head",
         "idle_since", "reset", "ring", "seen", "subscribers", "symbol", "view",
     )  # fmt: skip
 
@@ -82,6 +90,7 @@ class Channel:
         self._steps_max = steps_max
         self._rows = 0
         self._memo: dict[tuple[int, Encoding], CatchUp] = {}
+        self._fresh_data: dict[Encoding, Each] = {}
         self._await_seq = False
 
     # --- what broadcasts do -----------------------------------------------------------------------------------------
@@ -120,6 +129,7 @@ class Channel:
         self.head = broadcast
         self.ring.append(step)
         self.fresh.append(step)
+        self._fresh_data.clear()
         self._rows += step.rows
         self._memo = {}
         while len(self.ring) > self._steps_max or self._rows > ROWS_KEPT_MAX:
@@ -131,6 +141,7 @@ class Channel:
         for step in self.fresh:
             step.frames.clear()
         self.fresh.clear()
+        self._fresh_data.clear()
         self.seen = self.head
 
     def _give_up(self, view: View, broadcast: int) -> bool:
@@ -139,6 +150,7 @@ class Channel:
         self.base = State(broadcast, view.seq, view.digest)
         self.ring.clear()
         self.fresh.clear()
+        self._fresh_data.clear()
         self._rows = 0
         self._memo = {}
         self._await_seq = False
@@ -165,11 +177,19 @@ class Channel:
             return cursor + 1
         return self.ring[self._first_after(cursor)].broadcast
 
-    def each_since(self, cursor: int, encoding: Encoding) -> list[bytes] | None:
+    def each_since(self, cursor: int, encoding: Encoding) -> Each | None:
         """The broadcasts after `cursor`, each as its own delta; None if the client missed some before this tick."""
         if cursor < self.seen or cursor < self.reset:
             return None
-        return [self._encoded(step, encoding) for step in self.fresh if step.broadcast > cursor]
+        if not self.fresh or cursor >= self.fresh[0].broadcast:
+            return self._each([step for step in self.fresh if step.broadcast > cursor], encoding)
+        found = self._fresh_data.get(encoding)
+        if found is None:
+            found = self._fresh_data[encoding] = self._each(self.fresh, encoding)
+        return found
+
+    def _each(self, steps: Sequence[Step], encoding: Encoding) -> Each:
+        return Each(b"".join([self._encoded(step, encoding) for step in steps]), len(steps))
 
     def catch_up(self, cursor: int, encoding: Encoding) -> CatchUp:
         """Everything after `cursor` in one message; only if `head` is beyond it."""

@@ -71,10 +71,10 @@ class Cohort:
         written = skipped = 0
         apart = []
         for lane in self.lanes:
-            if not since <= lane.cursor < first or lane.session.credit is not None:
-                apart.append(lane)
-            elif lane.outlet.paused:
+            if lane.outlet.paused:
                 skipped += 1
+            elif not since <= lane.cursor < first or lane.session.credit is not None:
+                apart.append(lane)
             else:
                 lane.outlet.write(data)
                 lane.cursor = number
@@ -92,8 +92,8 @@ class Cohort:
         """What a lane in step needs, and the number that its cursor must be below to need just that."""
         if self.key.interval_ms:
             return self.since(since), since + 1
-        first = min((channel.waiting_since(since) for channel in changed if channel.head > since), default=0)
-        return self._joined(changed, since), first
+        firsts = [channel.waiting_since(since) for channel in changed if channel.head > since]
+        return self._joined(changed, since), min(firsts, default=0)
 
     def since(self, cursor: int) -> Payload:
         """Everything after `cursor`, of all channels; made once for all lanes that stand there."""
@@ -112,8 +112,8 @@ class Cohort:
                 continue
             steps = channel.each_since(cursor, encoding) if each else None
             if steps is not None:
-                parts += steps
-                deltas += len(steps)
+                parts.append(steps.data)
+                deltas += steps.deltas
                 continue
             data, merged, is_snapshot = channel.catch_up(cursor, encoding)
             parts.append(data)

@@ -13,18 +13,20 @@ from typing import Final, NamedTuple
 from shared.book import BookSide
 from shared.digest import MASK, WEIGHT, digest_of
 from shared.replica import Changes, Replica
-from shared.types import LevelChange
 
 DEPTHS: Final = (0, 1, 5, 10, 25, 50, 100, 500, 1000)
 """Depths a client may ask for, in levels a side; 0 is the full book."""
 
-Rows = Sequence[LevelChange]
+Row = tuple[int, int, int]
+"""One level of a view's change: price, new quantity, old quantity, as in `shared.types.LevelChange`."""
+
+Rows = Sequence[Row]
 
 
 class ViewDelta(NamedTuple):
     """Net change of a view from its state `prev_seq` to its state `seq`.
 
-    In each row `new` and `old` are what the client holds at that price after and before it, 0 = nothing. `digest` is
+    In each row new and old are what the client holds at that price after and before it, 0 = nothing. `digest` is
     of the view after it, `ts` that of the broadcast, in µs.
     """
 
@@ -66,15 +68,16 @@ class SideView:
         assert old is not None, "an edge can only loosen if there was one"
         return self._loosened(changes, old, new)
 
-    def _up_to(self, changes: Rows, edge: int) -> list[LevelChange]:
+    def _up_to(self, changes: Rows, edge: int) -> list[Row]:
         if self.side.sign > 0:
             return [change for change in changes if change[0] <= edge]
         worst = -edge
         return [change for change in changes if change[0] >= worst]
 
-    def _tightened(self, changes: Rows, old: int | None, new: int) -> list[LevelChange]:
+    def _tightened(self, changes: Rows, old: int | None, new: int) -> list[Row]:
         sign = self.side.sign
-        rows, changed = [], set()
+        rows: list[Row] = []
+        changed = set()
         for change in changes:
             price, _, held = change
             key = price * sign
@@ -82,17 +85,15 @@ class SideView:
             if key <= new:
                 rows.append(change)
             elif held and (old is None or key <= old):
-                rows.append(LevelChange(price, 0, held))
+                rows.append((price, 0, held))
         rows += [
-            LevelChange(price, 0, quantity)
-            for price, quantity in self.side.between(new, old)
-            if price not in changed
+            (price, 0, quantity) for price, quantity in self.side.between(new, old) if price not in changed
         ]
         return rows
 
-    def _loosened(self, changes: Rows, old: int, new: int | None) -> list[LevelChange]:
+    def _loosened(self, changes: Rows, old: int, new: int | None) -> list[Row]:
         rows = self._up_to(changes, old)
-        rows += [LevelChange(price, quantity, 0) for price, quantity in self.side.between(old, new)]
+        rows += [(price, quantity, 0) for price, quantity in self.side.between(old, new)]
         return rows
 
 
@@ -103,9 +104,10 @@ class View:
     at its replica's `seq`. `digest` covers what the client holds.
     """
 
-    __slots__ = ("asks", "bids", "depth", "digest", "seq", "ts")
+    __slots__ = ("asks", "bids", "depth", "digest", "replica", "seq", "ts")
 
     def __init__(self, replica: Replica, depth: int, ts: int) -> None:
+        self.replica = replica
         self.depth = depth
         self.seq = replica.seq
         self.ts = ts
@@ -122,7 +124,10 @@ class View:
         if not bids and not asks:
             return None
         prev_seq, self.seq, self.ts = self.seq, seq, ts
-        self.digest = (self.digest + digest_moved(0, bids) + digest_moved(1, asks)) & MASK
+        if self.depth:
+            self.digest = (self.digest + digest_moved(0, bids) + digest_moved(1, asks)) & MASK
+        else:
+            self.digest = self.replica.digest
         return ViewDelta(prev_seq, seq, ts, bids, asks, self.digest)
 
     def same_rows(self, other: "View") -> bool:
@@ -147,7 +152,7 @@ def merge(deltas: Sequence[ViewDelta]) -> ViewDelta:
     return ViewDelta(first.prev_seq, last.seq, last.ts, bids, asks, last.digest)
 
 
-def _merge_rows(runs: Sequence[Rows]) -> list[LevelChange]:
+def _merge_rows(runs: Sequence[Rows]) -> list[Row]:
     held = {price: old for rows in reversed(runs) for price, _, old in rows}
     final = {price: new for rows in runs for price, new, _ in rows}
-    return [LevelChange(price, new, held[price]) for price, new in final.items() if new != held[price]]
+    return [(price, new, held[price]) for price, new in final.items() if new != held[price]]

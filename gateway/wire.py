@@ -11,9 +11,8 @@ import msgpack
 import orjson
 
 from gateway.frames import BINARY, TEXT, frame
-from gateway.view import View, ViewDelta
+from gateway.view import Row, View, ViewDelta
 from shared.instruments import Instrument
-from shared.types import LevelChange
 
 PROTOCOL: Final = 1
 
@@ -93,5 +92,5 @@ def subscribed_message(instrument: Instrument, depth: int, interval_ms: int, seq
     return message
 
 
-def _pairs(rows: Iterable[LevelChange]) -> list[tuple[int, int]]:
+def _pairs(rows: Iterable[Row]) -> list[tuple[int, int]]:
     return [(price, new) for price, new, _ in rows]

@@ -5,9 +5,11 @@ up to the last published `src`; the levels that the orders add up to must have t
 fit raises `RecoveryError`: nothing is guessed. Reading Redis is `ingestor.runtime.recover`'s part.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from broadcaster.numbering import first_seq
 from ingestor.checkpoint import Checkpoint
 from ingestor.engine import Engine
 from shared.errors import RecoveryError
@@ -16,6 +18,8 @@ from shared.position import ZERO, Position
 from shared.reader import Loaded, PartitionReader
 from shared.replica import Replica
 from shared.types import EntryInfo
+
+logger = logging.getLogger(__name__)
 
 Entries = Sequence[tuple[Position, Sequence[tuple[bytes, bytes]]]]
 
@@ -31,12 +35,16 @@ class Published(NamedTuple):
 
 
 class StateFold:
-    """Folds snapshots and deltas into the published state up to `tail`; raises `RecoveryError` for newer snapshots."""
+    """Folds snapshots and deltas into the published state up to `tail`; raises `RecoveryError` for newer snapshots.
+
+    `snapshots` must be `within_history`.
+    """
 
     def __init__(self, partition: int, tail: Position, snapshots: Loaded) -> None:
         self.partition = partition
         self.tail = tail
         self.info = NOTHING_PUBLISHED
+        self._moved = max((found[0].epoch for found in snapshots.values() if found is not None), default=0)
         for symbol, found in snapshots.items():
             if found is not None and found[0] > tail:
                 raise RecoveryError(
@@ -59,6 +67,8 @@ class StateFold:
                 raise RecoveryError(self.partition, self._reader.lost or "the stream has a hole")
             if entry.info is not None:
                 self.info = entry.info
+            if position.n:
+                self._moved = position.epoch
         if self._reader.missing:
             symbol, reason = next(iter(self._reader.missing.items()))
             raise RecoveryError(self.partition, f"{symbol}: {reason}")
@@ -69,7 +79,22 @@ class StateFold:
             raise RecoveryError(
                 self.partition, f"read to {self.position}, but the stream ends at {self.tail}"
             )
-        return Published(self.tail, last_info, self._reader.shown)
+        return Published(self.tail, last_info, self._still_listed())
+
+    def _still_listed(self) -> dict[str, Replica]:
+        """Replicas of the symbols that the last leadership had.
+
+        It began by moving each of them into its epoch. One whose seq is older was withdrawn before, and its input has been
+        rejected since: it is not continued but born again.
+        """
+        least = first_seq(self._moved, 0)
+        listed = {symbol: replica for symbol, replica in self._reader.shown.items() if replica.seq >= least}
+        for symbol in self._reader.shown.keys() - listed.keys():
+            logger.warning(
+                "the last leadership did not list this symbol, its book begins empty",
+                extra={"partition": self.partition, "symbol": symbol},
+            )
+        return listed
 
 
 def restore_levels(engine: Engine, published: Published, instruments: Mapping[str, Instrument]) -> None:

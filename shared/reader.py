@@ -19,6 +19,25 @@ Loaded = Mapping[str, tuple[Position, Snapshot] | None]
 """Newest snapshot of each symbol asked for, None where there is none."""
 
 
+First = tuple[Position, Position | None]
+"""The oldest entry that a `deltas` stream still holds, and what it names as `prev` if it begins an epoch."""
+
+
+def within_history(snapshots: Loaded, first: First | None) -> Loaded:
+    """`snapshots`, with None for those from which the stream cannot be followed any more.
+
+    The stream is only trimmed behind every symbol's newest snapshot. So if `first` was read *before* the snapshots, one
+    that lies before it belongs to a symbol that was not broadcast since: it was withdrawn, and is born again.
+    """
+    if first is None:
+        return snapshots
+    oldest, prev = first
+    return {
+        symbol: found if found is None or found[0] >= oldest or follows(oldest, found[0], prev) else None
+        for symbol, found in snapshots.items()
+    }
+
+
 class Update(NamedTuple):
     """What a reader's owner is told of one symbol.
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Self
 
 from redis.asyncio import Redis
 
@@ -97,7 +97,10 @@ class Run:
         return Position.parse(reply)
 
     async def history(self) -> list[RawEntry]:
-        return entries(await execute(self.client, "XRANGE", self.keys.deltas, "-", "+"))
+        return await self.stream(self.keys.deltas)
+
+    async def stream(self, key: str) -> list[RawEntry]:
+        return entries(await execute(self.client, "XRANGE", key, "-", "+"))
 
     async def info(self) -> EntryInfo | None:
         """What the last entry says."""
@@ -117,11 +120,11 @@ class Run:
         return info
 
     async def rejects(self) -> list[dict[str, Any]]:
-        found = entries(await execute(self.client, "XRANGE", self.keys.rejects, "-", "+"))
+        found = await self.stream(self.keys.rejects)
         return [{name.decode(): value for name, value in fields} for _, fields in found]
 
     async def snapshots(self, symbol: str) -> list[tuple[Position, Any]]:
-        found = entries(await execute(self.client, "XRANGE", self.keys.snapshots(symbol), "-", "+"))
+        found = await self.stream(self.keys.snapshots(symbol))
         return [(position, decode_snapshot(dict(fields)[b"s"])) for position, fields in found]
 
 
@@ -172,8 +175,13 @@ class Input:
         history = check_history(await self.run.history())
         assert (info.applied, info.rejected, info.ignored) == (self.applied, self.rejected, self.ignored)
         found = [
-            (reject["symbol"].decode(), reject["reason"].decode(), reject["source"].decode())
-            + (int(reject["index"]), int(reject["count"]))
+            (
+                reject["symbol"].decode(),
+                reject["reason"].decode(),
+                reject["source"].decode(),
+                int(reject["index"]),
+                int(reject["count"]),
+            )
             for reject in await self.run.rejects()
         ]
         assert found == self.rejects
@@ -262,9 +270,16 @@ class Process:
 
     async def start(self) -> None:
         with self.log.open("ab") as log:
+            self._said_before = log.tell()
             self.child = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "ingestor", env=self.environment, stdout=log, stderr=log
             )
+
+    async def leads(self) -> None:
+        """Wait until it leads its partitions."""
+        await eventually(
+            lambda: b'"leading"' in self.log.read_bytes()[self._said_before :], message="it leads"
+        )
 
     async def kill(self) -> None:
         self.child.kill()
@@ -276,7 +291,7 @@ class Process:
         async with asyncio.timeout(10):
             return await self.child.wait()
 
-    async def __aenter__(self) -> "Process":
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 

@@ -68,6 +68,7 @@ class FaultProxy:
             task = asyncio.get_running_loop().create_task(serve(reader, writer))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(lambda _: writer.close())  # even if it never began
 
         return connected
 

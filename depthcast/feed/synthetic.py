@@ -1,166 +1,203 @@
-"""A synthetic market: seeded order flow for demos and tests.
+"""A synthetic market: seeded order flow that looks like a recorded one, for demos, tests and load.
 
-Each symbol is a small simulated venue with resting orders: limit orders arrive near the touch, are cancelled, changed,
-and traded against level by level; activity comes in quiet spells and bursts, and a hidden fair price drifts. The same
-simulation feeds both kinds of instrument: order by order, or as the absolute volumes of the levels it touched.
+Each symbol is a small simulated venue with resting orders. The model is a zero-intelligence one, in the line of Smith,
+Farmer, Gillemot and Krishnamurthy (2003) and Cont, Stoikov and Talreja (2010), around a reference price as in the
+queue-reactive model of Huang, Lehalle and Rosenbaum (2015):
 
-Pure: the caller hands in the random numbers and says how much time has passed.
+- Limit orders arrive at a distance from the touch that follows a power law of exponent 1 beyond a knee (Zovko and
+  Farmer 2002, Bouchaud, Mézard and Potters 2002), and a share of them joins the best price. Each lives for a time that
+  grows with its distance; then it is cancelled, or amended and lives on. Both together give a flat book whose touch
+  is busy and whose depth is slow.
+- Market orders take the oldest orders of the best price, and walk on through the levels behind it.
+- Activity is a steady part and bursts that beget bursts (`depthcast.feed.synthetic_activity`).
+- A burst moves the reference price, the further the stronger it is: volatility goes with activity (Clark 1973). What
+  rests on the wrong side of the new price is traded or pulled, level by level, and the touch is made anew. Over long
+  times the price is drawn back to where it began, so that it stays in a range for ever.
+
+One simulation feeds both kinds of instrument: order by order, or as the absolute volumes of the levels that a step
+changed. By construction bids rest at or below the best bid of the reference price and asks at or above its best ask.
+
+Pure: the caller hands in the random numbers, time is counted in steps. The parameters are in
+`depthcast.feed.synthetic_profiles`, and how close it comes in `docs/synthetic.md`.
 """
 
 import math
-from collections import OrderedDict
 from random import Random
-from typing import Any, Final
+from typing import Final
 
+from depthcast.feed.synthetic_activity import STEP_S, Activity
+from depthcast.feed.synthetic_orders import Event, RestingOrders
+from depthcast.feed.synthetic_profiles import DistanceLaw, Profile, quantity_of
 from shared.book import Book
-from shared.instruments import Feed, Instrument
+from shared.instruments import Instrument
 from shared.types import Side
 
-Event = list[Any]
-"""`[op, side, price, quantity, order_id]`, as the input log takes it."""
+ORDERS_LEAST: Final = 20
+"""Market orders leave so many on a side."""
 
-REGIMES: Final = {"quiet": (0.15, 3.0), "steady": (1.0, 6.0), "burst": (6.0, 0.7)}
-"""Activity relative to the mean rate, and mean duration in seconds."""
+WALKED_MOST: Final = 8
+"""A market order in quiet times goes through so many orders."""
 
-SEED_ORDERS: Final = 150
-"""Orders a side at the opening; about as many rest there all the time."""
+MENDED: Final = 0.9
+"""Chance, each step, that a touch without orders is made anew at its end."""
+
+REPRICED: Final = 0.1
+"""Share of the amendments that move the order to another price; the rest change its quantity."""
+
+MOVING: Final = 1.0
+"""Shocks stronger than this, in multiples of the mean one, move the price."""
+
+SAVED: Final = 0.3
+"""Share of the activity that goes on saving events after a jump took more than were due."""
+
+RANGE_BP: Final = 500.0
+"""Standard deviation, over long times, of the price around where it began."""
 
 
 class Venue:
-    """One simulated symbol. `mid` in ticks, `rate` in actions a second on the average."""
+    """One simulated symbol.
 
-    def __init__(self, instrument: Instrument, random: Random, *, mid: int, rate: float) -> None:
+    `mid`: where the price begins, in ticks. `rate`: mean events a second, as the instrument's feed counts them; by
+    default the profile's own. Everything follows from these, the profile, the random numbers and the number of steps.
+    """
+
+    def __init__(
+        self,
+        instrument: Instrument,
+        random: Random,
+        *,
+        mid: int,
+        profile: Profile,
+        rate: float | None = None,
+    ) -> None:
         self.instrument = instrument
-        self.rate = rate
+        self.rate = profile.rate if rate is None else rate
+        self._profile = profile
         self._random = random
-        self._fair = float(mid)
-        self._book = Book()
-        # Per side: order id → (price, quantity). Ids go up, so the order within a price is the order of arrival.
-        self._orders: tuple[OrderedDict[int, tuple[int, int]], ...] = (OrderedDict(), OrderedDict())
-        self._at: tuple[dict[int, OrderedDict[int, None]], ...] = ({}, {})
-        self._next_id = 1
-        self._regime = "steady"
-        self._regime_left_s = 1.0
-        self._owed = 0.0
-        self._events: list[Event] = []
-        self._touched: dict[tuple[Side, int], None] = {}
+        self._activity = Activity(random)
+        self._law = DistanceLaw(profile)
+        self._orders = RestingOrders(instrument.feed, 2 * self._law.orders_expected())
+        self._lots = quantity_of(instrument, mid)
+        self._bp = mid / 1e4
+        self._home = self._fair = mid + 0.5
+        self._touch = [mid, mid + 1]  # where the best prices should be
+        self._clock = 0.0
+        self._owed = self._debt = 0.0
+        # Volatility goes with the square root of activity, and a shock brings a part of a second's.
+        per_second = profile.volatility_bp * math.sqrt(self.rate / profile.rate)
+        self._jump_bp = per_second / math.sqrt(self._activity.shocks_above(MOVING))
+        self._pull = (self._jump_bp / RANGE_BP) ** 2 / 2
+
+    @property
+    def book(self) -> Book:
+        """The book as it is now; not to be changed."""
+        return self._orders.book
 
     def open(self) -> list[Event]:
-        """Events that empty the book and fill it for the opening."""
-        self._events = [["clear"]]
+        """Events that empty the book and fill it as if it had long been running."""
+        self._orders.clear()
         for side in Side:
-            for _ in range(SEED_ORDERS):
-                self._arrive(side)
-        return self._take()
+            for away, life in self._law.opening(self._random):
+                self._orders.add(side, self._price(side, away), self._quantity(away), self._clock + life)
+        return self._orders.take()
 
-    def advance(self, elapsed_s: float) -> list[Event]:
-        """Events of the next `elapsed_s` seconds; often none."""
-        self._regime_left_s -= elapsed_s
-        if self._regime_left_s <= 0:
-            self._regime = self._random.choice(list(REGIMES))
-            self._regime_left_s = self._random.expovariate(1 / REGIMES[self._regime][1])
-        self._fair += self._random.gauss(0, 1.5) * math.sqrt(elapsed_s * self.rate / 20)
-        self._owed += elapsed_s * self.rate * REGIMES[self._regime][0]
-        while self._owed >= 1:
-            self._owed -= 1
+    def step(self) -> list[Event]:
+        """Events of the next `STEP_S` seconds, often none; those of a levels feed are one unit."""
+        level, shock = self._activity.step()
+        self._earn(self.rate * STEP_S * level)
+        if shock > MOVING:
+            self._move(shock)
+        extra = self._orders.pending()
+        for _ in range(int(4 * self._owed) + 4):
+            if self._orders.pending() - extra >= self._owed:
+                break
             self._act()
-        return self._take()
+        self._mend()
+        events = self._orders.take()
+        self._debt += extra
+        self._owed -= len(events) - extra
+        return events
+
+    def _earn(self, due: float) -> None:
+        """So many events more may happen. Those of a jump come at once and are saved bit by bit, not by a silence."""
+        saved = min(self._debt, due * SAVED)
+        self._debt -= saved
+        self._owed = min(self._owed + due - saved, max(self.rate, 10.0))
+
+    def _mend(self) -> None:
+        """Where nobody is left at the touch, somebody soon is."""
+        for side in Side:
+            missing = self._orders.book.sides[side].best() != self._touch[side]
+            if missing and self._random.random() < MENDED:
+                self._place(side, 0.0)
 
     def _act(self) -> None:
-        side = self._random.choice((Side.BID, Side.ASK))
-        resting = len(self._orders[side])
-        draw = self._random.random()
-        if draw < 0.07:
-            self._trade()
-        elif draw < 0.15:
-            self._change(side)
-        elif draw < 0.15 + 0.85 * resting / (resting + SEED_ORDERS):
-            self._cancel(side)
+        """Whatever comes next: a market order, the end of an order's life, an arrival."""
+        if self._random.random() < self._profile.trades:
+            self._trade(self._side())
+            return
+        arrival = self._clock + self._random.expovariate(1.0)  # memoryless: may be drawn anew each time
+        order_id = self._orders.due(arrival)
+        if order_id is None:
+            self._clock = arrival
+            self._place(self._side(), self._law.away(self._random))
         else:
-            self._arrive(side)
+            self._clock = max(self._clock, self._orders.due_at)
+            self._end(order_id)
 
-    def _arrive(self, side: Side) -> None:
-        """A limit order, most of them close to the touch, never crossing it."""
-        away = min(int(self._random.paretovariate(1.1)) - 1, 400)
-        opposite = self._book.sides[1 - side].best()
-        sign = self._book.sides[side].sign
-        price = round(self._fair) + sign * (away + 1)
-        if opposite is not None and price * sign <= opposite * sign:
-            price = opposite + sign
-        self._rest(side, price, self._quantity())
+    def _place(self, side: Side, away: float) -> None:
+        life = self._law.life(self._random, away)
+        self._orders.add(side, self._price(side, away), self._quantity(away), self._clock + life)
 
-    def _cancel(self, side: Side) -> None:
-        """Anybody's order, more often a young one."""
-        ids = self._orders[side]
-        if not ids:
+    def _end(self, order_id: int) -> None:
+        """An order's life is over, or another begins."""
+        if self._random.random() >= self._profile.amended:
+            self._orders.remove(order_id)
             return
-        recent = self._next_id - int(self._random.expovariate(1 / 100)) - 1
-        order_id = recent if recent in ids else next(iter(ids))
-        self._store(side, order_id, None)
-        self._events.append(["delete", None, None, None, order_id])
+        side, price, _ = self._orders.at(order_id)
+        away = abs(price - self._touch[side]) / self._bp
+        if self._random.random() < REPRICED:
+            away = self._law.away(self._random)
+            price = self._price(side, away)
+        life = self._law.life(self._random, away)
+        self._orders.amend(order_id, price, self._quantity(away), self._clock + life)
 
-    def _change(self, side: Side) -> None:
-        """A new quantity for one of the best orders."""
-        best = self._book.sides[side].best()
-        if best is None:
-            return
-        order_id = self._random.choice(list(self._at[side][best]))
-        quantity = self._quantity()
-        self._store(side, order_id, (best, quantity))
-        self._events.append(["update", int(side), best, quantity, order_id])
-
-    def _trade(self) -> None:
-        """A market order that walks through levels, more often towards the fair price."""
-        bid, ask = self._book.bids.best(), self._book.asks.best()
-        if bid is None or ask is None:
-            return
-        pull = self._fair - (bid + ask) / 2
-        buys = self._random.random() < 1 / (1 + math.exp(-pull / 2))
-        side = Side.ASK if buys else Side.BID
-        wanted = self._quantity() * self._random.choice((1, 1, 2, 5))
-        while wanted and len(self._orders[side]) > 10:
-            best = self._book.sides[side].best()
-            assert best is not None
-            order_id = next(iter(self._at[side][best]))
-            held = self._orders[side][order_id][1]
-            filled = min(held, wanted)
+    def _trade(self, side: Side) -> None:
+        """A market order that takes from `side`."""
+        wanted = self._quantity(0.0)
+        for _ in range(WALKED_MOST):
+            if not wanted or self._orders.count(side) <= ORDERS_LEAST:
+                return
+            order_id = self._orders.first(side)
+            filled = min(wanted, self._orders.at(order_id)[2])
             wanted -= filled
-            self._store(side, order_id, (best, held - filled) if held > filled else None)
-            self._events.append(["reduce", None, None, filled, order_id])
+            self._orders.reduce(order_id, filled)
 
-    def _rest(self, side: Side, price: int, quantity: int) -> None:
-        order_id = self._next_id
-        self._next_id += 1
-        self._store(side, order_id, (price, quantity))
-        self._events.append(["add", int(side), price, quantity, order_id])
+    def _move(self, shock: float) -> None:
+        """The reference price jumps; what is now on the wrong side of it is taken or pulled."""
+        drawn = self._random.gauss(0.0, self._jump_bp) * math.sqrt(shock)
+        drawn -= self._pull * math.log(self._fair / self._home) * 1e4
+        self._fair *= math.exp(drawn / 1e4)
+        bid = math.floor(self._fair)
+        self._touch = [bid, bid + 1 + int(self._random.expovariate(1.0) * self._profile.gap_ticks)]
+        for side in Side:
+            self._clear_through(side, self._touch[1 - side])
 
-    def _store(self, side: Side, order_id: int, new: tuple[int, int] | None) -> None:
-        levels = self._book.sides[side]
-        old = self._orders[side].pop(order_id, None)
-        if old is not None:
-            levels.set_level(old[0], levels.levels[old[0]] - old[1])
-            self._touched[side, old[0]] = None
-            ids = self._at[side][old[0]]
-            del ids[order_id]
-            if not ids:
-                del self._at[side][old[0]]
-        if new is not None:
-            self._orders[side][order_id] = new
-            levels.set_level(new[0], levels.levels.get(new[0], 0) + new[1])
-            self._touched[side, new[0]] = None
-            self._at[side].setdefault(new[0], OrderedDict())[order_id] = None
+    def _clear_through(self, side: Side, limit: int) -> None:
+        levels = self._orders.book.sides[side]
+        while levels.index and levels.index[0] <= limit * levels.sign:
+            order_id = self._orders.first(side)
+            if self._random.random() < 0.5:
+                self._orders.reduce(order_id, self._orders.at(order_id)[2])
+            else:
+                self._orders.remove(order_id)
 
-    def _quantity(self) -> int:
-        return max(1, round(self._random.lognormvariate(5, 1)))
+    def _side(self) -> Side:
+        return Side.ASK if self._random.random() < 0.5 else Side.BID
 
-    def _take(self) -> list[Event]:
-        """What happened since the last call, in the instrument's own kind of feed."""
-        events, self._events = self._events, []
-        touched, self._touched = self._touched, {}
-        if self.instrument.feed is Feed.ORDERS:
-            return events
-        opening = [event for event in events if event == ["clear"]]
-        return opening + [
-            ["update", int(side), price, self._book.sides[side].levels.get(price, 0)]
-            for side, price in touched
-        ]
+    def _price(self, side: Side, away_bp: float) -> int:
+        away = int(away_bp * self._bp)
+        return self._touch[side] + (away if side else -away)
+
+    def _quantity(self, away_bp: float) -> int:
+        return max(1, round(self._law.size(self._random, away_bp) * self._lots))

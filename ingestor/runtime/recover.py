@@ -22,7 +22,16 @@ from shared.errors import CodecError, PositionError, RecoveryError
 from shared.instruments import Feed, Instrument
 from shared.keys import PartitionKeys
 from shared.position import ZERO, Position
-from shared.runtime.redis import entries, execute, last_entry, last_position, newest_snapshots, read_stream
+from shared.reader import within_history
+from shared.runtime.redis import (
+    entries,
+    execute,
+    first_entry,
+    last_entry,
+    last_position,
+    newest_snapshots,
+    read_stream,
+)
 from shared.types import EntryInfo
 
 READ_COUNT: Final = 500
@@ -45,8 +54,9 @@ async def recover(
 
 async def _published(client: Redis, partition: int, keys: PartitionKeys, symbols: list[str]) -> Published:
     tail, info = await _tail(client, partition, keys)
+    first = await first_entry(client, keys.deltas)
     found = await newest_snapshots(client, [keys.snapshots(symbol) for symbol in symbols])
-    fold = StateFold(partition, tail, dict(zip(symbols, found, strict=True)))
+    fold = StateFold(partition, tail, within_history(dict(zip(symbols, found, strict=True)), first))
     while fold.position < tail:
         batch = await read_stream(client, keys.deltas, fold.position, count=READ_COUNT)
         if not batch:

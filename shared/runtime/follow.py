@@ -10,10 +10,17 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from shared.errors import RedisUnavailable
+from shared.errors import CodecError, PositionError, RedisUnavailable
 from shared.keys import PartitionKeys
-from shared.reader import Entry, PartitionReader
-from shared.runtime.redis import BLOCK_MS, RawEntry, last_position, newest_snapshots, read_stream
+from shared.reader import Entry, First, PartitionReader, within_history
+from shared.runtime.redis import (
+    BLOCK_MS,
+    RawEntry,
+    first_entry,
+    last_position,
+    newest_snapshots,
+    read_stream,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -98,12 +105,20 @@ class Follower:
             )
             await self._pause()
         tail = await last_position(self.client, self.keys.deltas)
+        first = await self._first()
         keys = [self.keys.snapshots(symbol) for symbol in wanted]
         found = await newest_snapshots(self.client, keys, tolerant=True)
-        updates = reader.load(tail, dict(zip(wanted, found, strict=True)))
+        updates = reader.load(tail, within_history(dict(zip(wanted, found, strict=True)), first))
         self._loaded_once = True
         assert reader.position is not None
         return [Entry(reader.position, None, updates)]
+
+    async def _first(self) -> First | None:
+        """Where the stream begins; an entry that cannot be read is no reason not to try the snapshots."""
+        try:
+            return await first_entry(self.client, self.keys.deltas)
+        except (CodecError, PositionError):
+            return None
 
     async def _read(self) -> Iterable[Entry]:
         reader = self.reader

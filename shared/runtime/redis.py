@@ -4,22 +4,25 @@ Defaults of the library that hurt here are replaced: no hidden retries (a retrie
 (faster for streams), and raw stream replies (a dict would lose repeated fields).
 """
 
+import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
 from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ClusterDownError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from shared.codec import SNAPSHOT_FIELD, decode_snapshot
+from shared.codec import INFO_FIELD, SNAPSHOT_FIELD, decode_info, decode_snapshot
 from shared.errors import CodecError, RedisUnavailable, SettingsError
 from shared.position import ZERO, Position
+from shared.reader import First
 from shared.settings import variable
 from shared.types import Snapshot
 
@@ -43,10 +46,17 @@ RawEntry = tuple[Position, list[tuple[bytes, bytes]]]
 """A stream entry: its ID and its fields in order, repeated ones included."""
 
 
-def connect(url: str, *, connections_max: int = 4, timeout_s: float = SOCKET_TIMEOUT_S) -> Redis:
+def connect(
+    url: str,
+    *,
+    connections_max: int = 4,
+    timeout_s: float = SOCKET_TIMEOUT_S,
+    on_connect: Callable[[AbstractConnection], Awaitable[None]] | None = None,
+) -> Redis:
     """A client of its own for one task. Nothing connects before the first command.
 
-    Raises `SettingsError` for a URL that cannot be understood.
+    `on_connect` is called with every new connection before its first command; what it raises, that command raises. It
+    has to call the connection's own `on_connect`. Raises `SettingsError` for a URL that cannot be understood.
     """
     options: dict[str, Any] = {} if url.startswith("unix://") else {"socket_keepalive": True}
     try:
@@ -57,6 +67,7 @@ def connect(url: str, *, connections_max: int = 4, timeout_s: float = SOCKET_TIM
             socket_connect_timeout=timeout_s,
             retry=Retry(NoBackoff(), 0),
             max_connections=connections_max,
+            redis_connect_func=on_connect,
             **options,
         )
         cast(
@@ -88,9 +99,18 @@ async def mapped() -> AsyncIterator[None]:
     """Map what the library raises when Redis is away, or refuses for now, to `RedisUnavailable`.
 
     Other replies of error (`ResponseError`) are the caller's to understand and pass through.
+
+    A cancellation is passed on even where the library loses it: on Python 3.11 `asyncio.wait_for`, in which it writes,
+    returns as if nothing had happened when the task is cancelled just as the write completes.
     """
+    task = asyncio.current_task()
+    cancellations = task.cancelling() if task else 0
     try:
-        yield
+        try:
+            yield
+        finally:
+            if task and task.cancelling() > cancellations:
+                raise asyncio.CancelledError
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
         raise RedisUnavailable(str(error) or type(error).__name__) from error
     except ResponseError as error:
@@ -114,6 +134,16 @@ async def last_entry(client: Redis, key: str) -> RawEntry | None:
     """The newest entry of a stream, None when it is empty or absent."""
     reply = await execute(client, "XREVRANGE", key, "+", "-", "COUNT", 1)
     return entries(reply)[0] if reply else None
+
+
+async def first_entry(client: Redis, key: str) -> First | None:
+    """Where a `deltas` stream begins now, None when it is empty; raises `CodecError` or `PositionError`."""
+    reply = await execute(client, "XRANGE", key, "-", "+", "COUNT", 1)
+    if not reply:
+        return None
+    position, fields = entries(reply)[0]
+    prev = decode_info(dict(fields).get(INFO_FIELD, b"")).prev
+    return position, None if prev is None else Position.parse(prev)
 
 
 async def last_position(client: Redis, key: str) -> Position:

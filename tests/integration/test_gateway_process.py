@@ -7,7 +7,8 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -121,7 +122,7 @@ async def test_http_endpoints(redis_url: str, prefix: str, ingestor: FakeIngesto
         assert (status, "<!doctype html>" in page) == (200, True)
         for module in ("page.js", "book.js"):
             status, _, response = await get(f"{gateway.url}/web/{module}")
-            assert (status, response.content_type) == (200, "text/javascript")
+            assert (status, response.content_type.endswith("/javascript")) == (200, True)
 
 
 async def test_before_redis_and_before_any_ingestor(redis_url: str, prefix: str) -> None:
@@ -147,11 +148,10 @@ async def test_sigterm_ends_cleanly(redis_url: str, prefix: str, ingestor: FakeI
             await eventually(lambda: _metric(gateway, "depthcast_gateway_messages_total", 'type="snapshot"'))
             assert await _metric(gateway, "depthcast_gateway_connections") == 1
             gateway.process.send_signal(signal.SIGTERM)
-            with pytest.raises(ConnectionClosed) as caught:
+            with suppress(ConnectionClosed):
                 while True:
                     await client.receive()
-            assert caught.value.rcvd is not None
-            assert caught.value.rcvd.code == 1012
+            assert connection.close_code == 1012
         assert await gateway.ended() == 0
 
 
@@ -212,8 +212,7 @@ async def _closed(client: Client) -> bool:
 
 def _children(pid: int) -> list[int]:
     try:
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-            return [int(word) for word in file.read().split()]
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
 
@@ -236,7 +235,7 @@ async def test_workers_end_with_their_supervisor(redis_url: str, prefix: str, in
         assert len(children) >= 2
         gateway.process.kill()
         await gateway.ended()
-        await eventually(lambda: not any(os.path.exists(f"/proc/{child}") for child in children))
+        await eventually(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
 
 
 async def test_bad_settings_end_with_2(redis_url: str, prefix: str, ingestor: FakeIngestor) -> None:

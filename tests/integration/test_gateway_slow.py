@@ -3,12 +3,13 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from gateway.runtime.connection import Connection
@@ -60,6 +61,19 @@ async def narrow(gateway: RunningGateway) -> AsyncIterator[Client]:
         yield Client(connection)
 
 
+@asynccontextmanager
+async def scene(
+    redis_url: str, prefix: str, *symbols: str, **settings: Any
+) -> AsyncIterator[tuple[FakeIngestor, RunningGateway, Client]]:
+    """An ingestor, a gateway and a narrow client of it."""
+    async with (
+        market(redis_url, prefix, *symbols) as ingestor,
+        serving(redis_url, prefix, **settings) as gateway,
+        narrow(gateway) as client,
+    ):
+        yield ingestor, gateway, client
+
+
 def server_side(gateway: RunningGateway) -> Connection:
     [connection] = gateway.process.connections
     return connection
@@ -86,28 +100,27 @@ def _at(gateway: RunningGateway, symbol: str) -> int:
 async def test_a_client_that_stops_reading_conflates_and_gets_the_last_change_in_a_quiet_market(
     redis_url: str, prefix: str
 ) -> None:
-    async with market(redis_url, prefix, "AAA") as ingestor, serving(redis_url, prefix) as gateway:
-        async with narrow(gateway) as slow, gateway.connect() as connection:
-            await slow.send(op="subscribe", symbols=["AAA"], depth=0)
-            await slow.until("snapshot")
-            fast = Client(connection)
-            await fast.send(op="subscribe", symbols=["AAA"], depth=0)
-            await fast.until("snapshot")
-            following = asyncio.create_task(_follow(fast, ingestor, 300))
-            buffered = 0
-            for _ in range(10):
-                seq = await churn(ingestor, "AAA", 30)
-                await published(gateway, "AAA", seq)
-                connections = tuple(gateway.process.connections)
-                buffered = max(buffered, *(one.outlet.buffered() for one in connections))
-            await following
-            assert fast.books["AAA"].seq == seq
-            assert {m["merged"] for m in fast.messages if m["type"] == "delta"} == {1}
-            assert buffered < 64 * 1024, "the gateway keeps no more than a message beyond its mark"
-            # Nothing is published any more: what is missing comes because the client reads.
-            await slow.until_seq("AAA", seq)
-            assert len(slow.messages) < 250
-            assert gateway.process.core.counters.skipped > 0
+    async with scene(redis_url, prefix, "AAA") as (ingestor, gateway, slow), gateway.connect() as connection:
+        await slow.send(op="subscribe", symbols=["AAA"], depth=0)
+        await slow.until("snapshot")
+        fast = Client(connection)
+        await fast.send(op="subscribe", symbols=["AAA"], depth=0)
+        await fast.until("snapshot")
+        following = asyncio.create_task(_follow(fast, ingestor, 300))
+        buffered = seq = 0
+        for _ in range(10):
+            seq = await churn(ingestor, "AAA", 30)
+            await published(gateway, "AAA", seq)
+            connections = tuple(gateway.process.connections)
+            buffered = max(buffered, *(one.outlet.buffered() for one in connections))
+        await following
+        assert fast.books["AAA"].seq == seq
+        assert {m["merged"] for m in fast.messages if m["type"] == "delta"} == {1}
+        assert buffered < 64 * 1024, "the gateway keeps no more than a message beyond its mark"
+        # Nothing is published any more: what is missing comes because the client reads.
+        await slow.until_seq("AAA", seq)
+        assert len(slow.messages) < 250
+        assert gateway.process.core.counters.skipped > 0
 
 
 async def _follow(client: Client, ingestor: FakeIngestor, count: int) -> None:
@@ -116,70 +129,65 @@ async def _follow(client: Client, ingestor: FakeIngestor, count: int) -> None:
         await client.receive()
 
 
-async def test_five_hundred_snapshots_are_written_as_the_client_reads(redis_url: str, prefix: str) -> None:
+async def test_many_snapshots_are_written_as_the_client_reads(redis_url: str, prefix: str) -> None:
     symbols = [f"S{number}" for number in range(60)]
-    async with market(redis_url, prefix, *symbols), serving(redis_url, prefix) as gateway:
-        async with narrow(gateway) as client:
-            await client.send(op="subscribe", symbols=["*"], depth=500)
-            await client.until("snapshot")
-            [connection] = gateway.process.connections
-            most = 0
-            while len(client.books) < len(symbols):
-                most = max(most, connection.outlet.buffered())
-                await client.receive()
-            assert most < 128 * 1024
-            assert connection.session is not None
-            lane = connection.session.lanes[0]
-            await eventually(lambda: lane.cursors is None)
+    async with scene(redis_url, prefix, *symbols) as (_, gateway, client):
+        await client.send(op="subscribe", symbols=["*"], depth=500)
+        await client.until("snapshot")
+        [connection] = gateway.process.connections
+        most = 0
+        while len(client.books) < len(symbols):
+            most = max(most, connection.outlet.buffered())
+            await client.receive()
+        assert most < 128 * 1024
+        assert connection.session is not None
+        lane = connection.session.lanes[0]
+        await eventually(lambda: lane.cursors is None)
 
 
 @pytest.mark.parametrize("linger", [0.2, 30.0])
 async def test_a_client_that_reads_nothing_is_closed_4410(redis_url: str, prefix: str, linger: float) -> None:
     settings = {"stall_timeout": 0.5, "close_linger": linger}
-    async with (
-        market(redis_url, prefix, "AAA") as ingestor,
-        serving(redis_url, prefix, **settings) as gateway,
-    ):
-        async with narrow(gateway) as client:
-            await client.send(op="subscribe", symbols=["AAA"], depth=0)
-            await client.until("snapshot")
-            connection = server_side(gateway)
-            publishing = asyncio.create_task(churn(ingestor, "AAA", 2000))
-            await eventually(lambda: connection.closing == 4410)
-            publishing.cancel()
-            await asyncio.gather(publishing, return_exceptions=True)
-            assert gateway.process.core.counters.stalls == 1
-            assert connection.session not in gateway.process.core.sessions
-            if linger < 1:
-                await eventually(lambda: not gateway.process.connections)
-            else:
-                await _read_out(client)
-                assert client.connection.close_code == 4410
+    async with scene(redis_url, prefix, "AAA", **settings) as (ingestor, gateway, client):
+        await client.send(op="subscribe", symbols=["AAA"], depth=0)
+        await client.until("snapshot")
+        connection = server_side(gateway)
+        publishing = asyncio.create_task(churn(ingestor, "AAA", 2000))
+        await eventually(lambda: connection.closing == 4410)
+        publishing.cancel()
+        await asyncio.gather(publishing, return_exceptions=True)
+        assert gateway.process.core.counters.stalls == 1
+        assert connection.session not in gateway.process.core.sessions
+        if linger < 1:
+            await eventually(lambda: not gateway.process.connections)
+        else:
+            await _read_out(client)
+            assert client.connection.close_code == 4410
 
 
 async def _read_out(client: Client) -> None:
-    async with asyncio.timeout(15):
-        async for _ in client.connection:
-            pass
+    with suppress(ConnectionClosed):
+        async with asyncio.timeout(15):
+            while True:
+                await client.connection.recv()
 
 
 async def test_requests_without_reading_replies_do_not_grow_memory(redis_url: str, prefix: str) -> None:
-    async with market(redis_url, prefix, "AAA"), serving(redis_url, prefix) as gateway:
-        async with narrow(gateway) as client:
-            await client.receive()
-            connection = server_side(gateway)
-            names = [f"NONE{number}" for number in range(2000)]
-            sending = asyncio.create_task(_send_many(client, names, 200))
-            counters = gateway.process.core.counters
-            before = -1
-            while counters.others != before:
-                before = counters.others
-                await asyncio.wait({sending}, timeout=0.3)
-                assert connection.outlet.buffered() < 64 * 1024
-            assert counters.others < 20_000, "of 400,000 errors asked for"
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
-            client.connection.transport.abort()
+    async with scene(redis_url, prefix, "AAA") as (_, gateway, client):
+        await client.receive()
+        connection = server_side(gateway)
+        names = [f"NONE{number}" for number in range(2000)]
+        sending = asyncio.create_task(_send_many(client, names, 200))
+        counters = gateway.process.core.counters
+        before = -1
+        while counters.others != before:
+            before = counters.others
+            await asyncio.wait({sending}, timeout=0.3)
+            assert connection.outlet.buffered() < 64 * 1024
+        assert counters.others < 20_000, "of 400,000 errors asked for"
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        client.connection.transport.abort()
 
 
 async def _send_many(client: Client, names: list[str], times: int) -> None:
@@ -188,15 +196,13 @@ async def _send_many(client: Client, names: list[str], times: int) -> None:
 
 
 async def test_closing_does_not_wait_for_clients_that_read_nothing(redis_url: str, prefix: str) -> None:
-    async with market(redis_url, prefix, "AAA") as ingestor:
-        async with serving(redis_url, prefix, drain_timeout=0.5) as gateway:
-            async with narrow(gateway) as client:
-                await client.send(op="subscribe", symbols=["AAA"], depth=0)
-                await client.until("snapshot")
-                connection = server_side(gateway)
-                publishing = asyncio.create_task(churn(ingestor, "AAA", 2000))
-                await eventually(lambda: connection.outlet.paused)
-                publishing.cancel()
-                await asyncio.gather(publishing, return_exceptions=True)
-                gateway.stop()
-                await eventually(lambda: connection.lost.done(), 5.0)
+    async with scene(redis_url, prefix, "AAA", drain_timeout=0.5) as (ingestor, gateway, client):
+        await client.send(op="subscribe", symbols=["AAA"], depth=0)
+        await client.until("snapshot")
+        connection = server_side(gateway)
+        publishing = asyncio.create_task(churn(ingestor, "AAA", 2000))
+        await eventually(lambda: connection.outlet.paused)
+        publishing.cancel()
+        await asyncio.gather(publishing, return_exceptions=True)
+        gateway.stop()
+        await eventually(connection.lost.done, 5.0)

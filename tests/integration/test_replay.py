@@ -154,7 +154,8 @@ async def test_it_waits_for_deployment_and_instruments_and_says_so(
     )
     for symbol in ("BTC-USD", "ETH-USD"):
         await client.xadd(keys.partition(partition_of(symbol, 4)).snapshots(symbol), {"s": b""})
-    assert await process.wait() == 0
+    await process.communicate()
+    assert process.returncode == 0
     for symbol in ("BTC-USD", "ETH-USD"):
         events = keys.partition(partition_of(symbol, 4)).events
         assert await client.xlen(events) == MESSAGES / 2

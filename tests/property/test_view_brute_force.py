@@ -19,7 +19,7 @@ class Held:
     def apply(self, delta: ViewDelta) -> None:
         for side, rows in zip(self.sides, (delta.bids, delta.asks), strict=True):
             check_rows(side, rows)
-            apply_rows(side, [[row.price, row.new] for row in rows])
+            apply_rows(side, [[price, new] for price, new, _ in rows])
 
     def digest(self) -> int:
         return digest_of(self.sides[0].items(), self.sides[1].items())
@@ -27,11 +27,11 @@ class Held:
 
 def check_rows(side: Levels, rows: object) -> None:
     assert isinstance(rows, list | tuple)
-    prices = [row.price for row in rows]
+    prices = [price for price, _, _ in rows]
     assert len(prices) == len(set(prices))
-    for row in rows:
-        assert row.old == side.get(row.price, 0), "old is what the client held"
-        assert row.new != row.old
+    for price, new, old in rows:
+        assert old == side.get(price, 0), "old is what the client held"
+        assert new != old
 
 
 @pytest.mark.parametrize("depth", [0, 1, 2, 3, 5, 10, 25])

@@ -179,7 +179,7 @@ def test_three_calls_look_like_some_order_of_them() -> None:
     assert len(found) > 1000
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 @pytest.mark.parametrize(
     ("threads", "files", "bound"),
     [

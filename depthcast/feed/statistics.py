@@ -1,0 +1,197 @@
+"""Statistics of a market's levels, by which a synthetic one is compared with a recorded one.
+
+Everything is measured on a common grid of windows of 100 ms, on the net changes of each: venues send at different
+times and merge differently, but the state of the book at the end of a window is the same however it was sent.
+Distances are from the best price of the same side at the window's beginning, in basis points (bp) of the mid price.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from depthcast.feed.entry import Event
+from shared.book import Book
+from shared.types import Side
+
+WINDOW_US: Final = 100_000
+PER_SECOND: Final = 10
+"""Windows in a second."""
+
+BANDS_BP: Final = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
+"""Borders of the bands of distance. What lies inside the spread belongs to the first, what is beyond the last to none."""
+
+Levels = Mapping[tuple[Side, int], int]
+"""(side, price) → absolute quantity, 0 where the level is gone."""
+
+
+class Band(NamedTuple):
+    """Between two distances: `levels` and `volume` (lots) a side on the average, and `changes` a second, both sides."""
+
+    low_bp: float
+    high_bp: float
+    levels: float
+    volume: float
+    changes: float
+
+
+class Statistics(NamedTuple):
+    """What a stretch of a market is like.
+
+    `changes`: of levels, a second. `spread_ticks` and `per_window` (changes): quantiles as of `QUANTILES`. `tight`:
+    share of the windows that end with a spread of one tick. `correlation`: of the changes of successive windows, by lag
+    in windows. `appeared`, `vanished`: shares of the changes; the rest are other quantities of levels that stay.
+    `moved`: share of the windows in which the mid price moved. `move_1s_bp`, `move_10s_bp`: root mean square.
+    """
+
+    seconds: float
+    changes: float
+    spread_ticks: tuple[int, ...]
+    tight: float
+    per_window: tuple[int, ...]
+    correlation: dict[int, float]
+    appeared: float
+    vanished: float
+    moved: float
+    move_1s_bp: float
+    move_10s_bp: float
+    bands: list[Band]
+
+
+QUANTILES: Final = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
+LAGS: Final = (1, 2, 5, 10)
+
+
+def windows(entries: Iterable[tuple[int, Iterable[Event]]]) -> Iterator[Levels]:
+    """Absolute updates `[op, side, price, quantity]` with their times in µs, put together window by window.
+
+    Windows in which nothing was sent are there too, empty.
+    """
+    current: int | None = None
+    pending: dict[tuple[Side, int], int] = {}
+    for ts, events in entries:
+        number = ts // WINDOW_US
+        if current is None or number < current:
+            current = number
+        while current < number:
+            yield pending
+            pending = {}
+            current += 1
+        pending.update(((Side(side), price), quantity) for _, side, price, quantity in events)
+    yield pending
+
+
+def measure(opening: Levels, changes: Iterable[Levels]) -> Statistics:
+    """Statistics from a book and what became of it, window by window. Raises `ValueError` if a side is ever empty."""
+    meter = _Meter(opening)
+    for window in changes:
+        meter.add(window)
+    return meter.result()
+
+
+def quantiles(values: Sequence[int]) -> tuple[int, ...]:
+    """The `QUANTILES` of some values."""
+    ordered = sorted(values)
+    return tuple(ordered[min(int(q * len(ordered)), len(ordered) - 1)] for q in QUANTILES)
+
+
+class _Meter:
+    def __init__(self, opening: Levels) -> None:
+        self.book = Book()
+        self.kinds: Counter[str] = Counter()
+        self.changed = [0] * (len(BANDS_BP) - 1)
+        self.levels = [0] * len(self.changed)
+        self.volume = [0] * len(self.changed)
+        self.profiles = 0
+        self.spreads: list[int] = []
+        self.mids: list[float] = []
+        self.counts: list[int] = []
+        for (side, price), quantity in opening.items():
+            self.book.sides[side].set_level(price, quantity)
+        self._best()
+
+    def add(self, window: Levels) -> None:
+        """One window: its changes by distance, then the book it leads to."""
+        count = sum([self._change(side, price, quantity) for (side, price), quantity in window.items()])
+        self.counts.append(count)
+        self._best()
+        self.spreads.append(self.best[1] - self.best[0])
+        self.mids.append(self.mid)
+        if len(self.counts) % PER_SECOND == 0:
+            self._profile()
+
+    def result(self) -> Statistics:
+        """The statistics of all windows so far."""
+        seconds = len(self.counts) / PER_SECOND
+        total = max(sum(self.counts), 1)
+        return Statistics(
+            seconds,
+            total / seconds,
+            quantiles(self.spreads),
+            sum(spread == 1 for spread in self.spreads) / len(self.spreads),
+            quantiles(self.counts),
+            {lag: _correlation(self.counts, lag) for lag in LAGS},
+            self.kinds["appeared"] / total,
+            self.kinds["vanished"] / total,
+            sum(one != other for one, other in zip(self.mids, self.mids[1:], strict=False)) / len(self.mids),
+            _move(self.mids, PER_SECOND),
+            _move(self.mids, 10 * PER_SECOND),
+            [self._band(number, seconds) for number in range(len(self.changed))],
+        )
+
+    def _best(self) -> None:
+        bid, ask = self.book.bids.best(), self.book.asks.best()
+        if bid is None or ask is None:
+            raise ValueError("a side of the book is empty")
+        self.best, self.mid = (bid, ask), (bid + ask) / 2
+
+    def _change(self, side: Side, price: int, quantity: int) -> bool:
+        old = self.book.sides[side].set_level(price, quantity)
+        if old == quantity:
+            return False
+        self.kinds["vanished" if not quantity else "changed" if old else "appeared"] += 1
+        number = self._number(side, price)
+        if number is not None:
+            self.changed[number] += 1
+        return True
+
+    def _profile(self) -> None:
+        self.profiles += 1
+        for side in Side:
+            for price, quantity in self.book.sides[side].top():
+                number = self._number(side, price)
+                if number is None:
+                    break
+                self.levels[number] += 1
+                self.volume[number] += quantity
+
+    def _number(self, side: Side, price: int) -> int | None:
+        """Of the band that a price is in."""
+        away = (price - self.best[side]) * self.book.sides[side].sign / self.mid * 1e4
+        for number, high in enumerate(BANDS_BP[1:]):
+            if away < high:
+                return number
+        return None
+
+    def _band(self, number: int, seconds: float) -> Band:
+        sides = max(2 * self.profiles, 1)
+        return Band(
+            BANDS_BP[number],
+            BANDS_BP[number + 1],
+            self.levels[number] / sides,
+            self.volume[number] / sides,
+            self.changed[number] / seconds,
+        )
+
+
+def _correlation(values: Sequence[int], lag: int) -> float:
+    mean = sum(values) / len(values)
+    spread = sum((value - mean) ** 2 for value in values)
+    products = zip(values, values[lag:], strict=False)
+    return sum((one - mean) * (other - mean) for one, other in products) / spread if spread else 0.0
+
+
+def _move(mids: Sequence[float], lag: int) -> float:
+    """Root mean square of the change of the mid price over `lag` windows, in bp."""
+    moves = [(other / one - 1) * 1e4 for one, other in zip(mids, mids[lag:], strict=False)]
+    return math.sqrt(sum(move * move for move in moves) / len(moves)) if moves else 0.0

@@ -1,0 +1,59 @@
+"""How lively a synthetic market is from one step to the next: a steady part, and bursts that beget bursts.
+
+A marked Hawkes process (Hawkes 1971; Bacry, Mastromatteo and Muzy 2015 on order flow): shocks come at random, each
+lifts the activity by a log-normal mark, the lift decays exponentially, and a share of the shocks is caused by the lift
+itself. The mean activity is 1.
+"""
+
+import math
+from random import Random
+from statistics import NormalDist
+from typing import Final
+
+STEP_S: Final = 0.01
+"""A synthetic market moves in steps of this length."""
+
+SHOCKS_PER_S: Final = 4.0
+STEADY: Final = 0.2
+"""Share of all activity that is there without shocks."""
+
+SELF_EXCITED: Final = 0.4
+"""Share of the shocks that are caused by earlier ones."""
+
+DECAY_S: Final = 0.12
+MARK_SIGMA: Final = 1.6
+BALANCED_S: Final = 20.0
+"""Within about this time, calm makes up for storms, and the other way round: the mean holds over minutes too."""
+
+LIFT_MOST: Final = 50.0
+"""In multiples of the mean lift."""
+
+
+class Activity:
+    """Activity of one symbol, in multiples of its mean."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._lift = 1.0  # in multiples of its mean
+        self._excess_s = 0.0
+        self._kept = math.exp(-STEP_S / DECAY_S)
+        # What a shock of mark 1 adds, so that the mean lift is 1: shocks × what each adds × steps it lasts.
+        self._added = (1 - self._kept) / (SHOCKS_PER_S * STEP_S)
+
+    def step(self) -> tuple[float, float]:
+        """(activity in this step, mark of a shock at its beginning or 0)."""
+        shock = 0.0
+        chance = SHOCKS_PER_S * STEP_S * (1 - SELF_EXCITED + SELF_EXCITED * self._lift)
+        self._lift *= self._kept
+        if self._random.random() < chance:
+            shock = self._random.lognormvariate(-(MARK_SIGMA**2) / 2, MARK_SIGMA)
+            self._lift = min(self._lift + shock * self._added, LIFT_MOST)
+        level = (STEADY + (1 - STEADY) * self._lift) * self._random.expovariate(1.0)
+        level *= max(1 - self._excess_s / BALANCED_S, 0.1)
+        self._excess_s += (level - 1) * STEP_S
+        return level, shock
+
+    def shocks_above(self, mark: float) -> float:
+        """Sum, per second on the average, of the marks of those shocks that are stronger than `mark`."""
+        z = (math.log(mark) - MARK_SIGMA**2 / 2) / MARK_SIGMA
+        return SHOCKS_PER_S * (1 - NormalDist().cdf(z))

@@ -1,0 +1,232 @@
+"""The whole composition for real, where a container engine answers: a client's books through the death of everything."""
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from depthcast.client import Client, connect
+from depthcast.updates import Kind
+from tests.waiting import eventually, eventually_sync
+
+ROOT = Path(__file__).parents[2]
+PROJECT = "depthcast-test"
+UP_TIMEOUT_S = 600.0
+RECOVER_TIMEOUT_S = 30.0
+SYMBOLS = {"BTC-USD", "ETH-USD", "SOL-USD", "XRP-USD"}
+FULL_DEPTH = 0
+
+
+class Composition:
+    """`docker compose` with a project name and a published port of the test's own."""
+
+    def __init__(self, docker: str) -> None:
+        self._docker = docker
+        # 0: any free port.
+        self._environment = os.environ | {"PUBLISHED_PORT": "0", "PUBLISHED_ADDRESS": "127.0.0.1"}
+
+    def __call__(self, *words: str, check: bool = True, timeout_s: float = 60.0) -> str:
+        """Run a subcommand of compose; what it printed."""
+        return self._run("compose", "--project-name", PROJECT, *words, check=check, timeout_s=timeout_s)
+
+    def url(self) -> str:
+        return "http://" + self("port", "proxy", "8080").strip()
+
+    def ask(self, index: int, path: str, port: int = 8080) -> str:
+        """GET from one gateway, from inside: gateways are not published."""
+        program = "import sys, urllib.request as r; sys.stdout.write(r.urlopen(sys.argv[1], timeout=5).read().decode())"
+        url = f"http://127.0.0.1:{port}{path}"
+        return self("exec", "-T", "--index", str(index), "gateway", "python", "-c", program, url)
+
+    def connections(self, index: int) -> int:
+        """WebSocket clients of one gateway."""
+        for line in self.ask(index, "/metrics", port=9100).splitlines():
+            name, _, value = line.rpartition(" ")
+            if name == "depthcast_gateway_connections":
+                return int(float(value))
+        raise AssertionError("no metric depthcast_gateway_connections")
+
+    def crash(self, service: str, index: int = 1) -> None:
+        """SIGKILL for every process of a container but its init, which ends when its child has."""
+        self("exec", "-T", "--index", str(index), service, "sh", "-c", "kill -9 -1", check=False)
+
+    def state(self, service: str, index: int = 1) -> dict[str, Any]:
+        """What the engine knows of a container."""
+        name = f"{PROJECT}-{service}-{index}"
+        found: dict[str, Any] = json.loads(self._run("inspect", name))[0]
+        return found
+
+    def healthy_again(self, service: str, index: int = 1) -> bool:
+        """Whether the container was restarted and has passed its health check since."""
+        state = self.state(service, index)
+        health: str = state["State"]["Health"]["Status"]
+        return state["RestartCount"] > 0 and health == "healthy"
+
+    def _run(self, *words: str, check: bool = True, timeout_s: float = 60.0) -> str:
+        done = subprocess.run(
+            [self._docker, *words],
+            cwd=ROOT,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"docker {' '.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+
+def engine() -> str:
+    """The container engine's command; skips where there is none, or nothing behind it."""
+    docker = shutil.which("docker")
+    if docker is None:
+        pytest.skip("no container engine: there is no docker command")
+    for words in (["compose", "version"], ["info"]):
+        done = subprocess.run([docker, *words], capture_output=True, text=True, timeout=30, check=False)
+        if done.returncode:
+            pytest.skip(f"no container engine answers: docker {words[0]}: {done.stderr.strip()}")
+    return docker
+
+
+@pytest.fixture(scope="module")
+def composition() -> Iterator[Composition]:
+    compose = Composition(engine())
+    try:
+        compose("up", "--build", "--wait", timeout_s=UP_TIMEOUT_S)
+        yield compose
+    finally:
+        compose("down", "--volumes", "--timeout", "15", check=False, timeout_s=120)
+
+
+@dataclass
+class Watcher:
+    """Follows every symbol, and asserts that no book ever goes back."""
+
+    client: Client
+    seqs: dict[str, int] = field(default_factory=dict)
+    silences_s: list[float] = field(default_factory=list)
+
+    async def follow(self) -> None:
+        before = time.monotonic()
+        async for update in self.client:
+            if update.kind is Kind.STATUS:
+                continue
+            seen = self.seqs.get(update.symbol, 0)
+            assert update.seq > seen or (update.kind is Kind.SNAPSHOT and update.seq == seen), update
+            self.seqs[update.symbol] = update.seq
+            now = time.monotonic()
+            self.silences_s.append(now - before)
+            before = now
+
+    async def moves_on(self) -> None:
+        """Wait until every symbol has changed again."""
+        then = dict(self.seqs)
+        await eventually(
+            lambda: self.seqs.keys() >= SYMBOLS and all(self.seqs[s] > then.get(s, 0) for s in SYMBOLS),
+            timeout_s=RECOVER_TIMEOUT_S,
+            message="every book moves on",
+        )
+
+    def shown(self, symbol: str) -> dict[str, Any]:
+        book = self.client.book(symbol)
+        return {
+            "seq": self.client.seq(symbol),
+            "digest": self.client.digest(symbol),
+            "bids": [list(level) for level in book.bids.top()],
+            "asks": [list(level) for level in book.asks.top()],
+        }
+
+
+async def until(condition: Callable[[], bool], message: str) -> None:
+    """Wait for something that asks the engine, in a thread, so that the client goes on reading."""
+
+    async def answer() -> bool:
+        return await asyncio.to_thread(condition)
+
+    await eventually(answer, timeout_s=RECOVER_TIMEOUT_S, message=message)
+
+
+@pytest.mark.container
+@pytest.mark.slow
+@pytest.mark.timeout(UP_TIMEOUT_S + 300)
+async def test_books_go_on_through_the_death_of_a_gateway_and_of_the_ingestor(
+    composition: Composition, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with connect(composition.url()) as client:
+        await client.subscribe(["*"], depth=FULL_DEPTH)
+        watcher = Watcher(client)
+        following = asyncio.create_task(watcher.follow())
+        await watcher.moves_on()
+
+        # A gateway dies: the one that has the client.
+        holder = await asyncio.to_thread(the_gateway_of_the_client, composition)
+        await asyncio.to_thread(composition.crash, "gateway", holder)
+        await eventually(lambda: client.counters.reconnects == 1, RECOVER_TIMEOUT_S, "the client reconnects")
+        await watcher.moves_on()
+        gateway_silence_s = max(watcher.silences_s)
+
+        # The ingestor dies: the next one waits for the lease, recovers, and goes on.
+        watcher.silences_s.clear()
+        await asyncio.to_thread(composition.crash, "ingestor")
+        await until(lambda: composition.healthy_again("ingestor"), "the ingestor comes back")
+        await watcher.moves_on()
+        ingestor_silence_s = max(watcher.silences_s)
+        await until(lambda: composition.healthy_again("gateway", holder), "the gateway comes back")
+
+        # The market stops; both gateways, one of them new, and the client have the same books.
+        await asyncio.to_thread(composition, "stop", "feed")
+        await eventually(
+            lambda: all_the_same(composition, watcher),
+            RECOVER_TIMEOUT_S,
+            "both gateways and the client agree",
+        )
+        assert not following.done(), following
+        following.cancel()
+        counters = client.counters
+        assert (counters.gaps, counters.mismatches, counters.reconnects) == (0, 0, 1)
+        with capsys.disabled():
+            print(  # noqa: T201 - how long the books stood still is worth knowing
+                f"\nlongest silence: {gateway_silence_s:.2f} s after the gateway, "
+                f"{ingestor_silence_s:.2f} s after the ingestor; {counters}"
+            )
+
+
+@pytest.mark.container
+@pytest.mark.slow
+@pytest.mark.timeout(UP_TIMEOUT_S + 300)
+def test_a_stop_is_clean_and_in_time(composition: Composition) -> None:
+    composition("start")
+    eventually_sync(
+        lambda: composition.state("feed")["State"]["Health"]["Status"] == "healthy", RECOVER_TIMEOUT_S
+    )
+    began = time.monotonic()
+    composition("stop")
+    assert time.monotonic() - began < 3 * 15
+    services = ("redis", "ingestor", "gateway", "proxy", "feed")
+    codes = {service: composition.state(service)["State"]["ExitCode"] for service in services}
+    assert codes == dict.fromkeys(services, 0)
+
+
+def the_gateway_of_the_client(composition: Composition) -> int:
+    """Index of the gateway that has the one client; its metrics are a second behind."""
+    return eventually_sync(lambda: next((n for n in (1, 2) if composition.connections(n) == 1), 0))
+
+
+def all_the_same(composition: Composition, watcher: Watcher) -> bool:
+    for symbol in SYMBOLS:
+        shown = watcher.shown(symbol)
+        for index in (1, 2):
+            theirs = json.loads(composition.ask(index, f"/v1/books/{symbol}?depth={FULL_DEPTH}"))
+            if {name: theirs[name] for name in shown} != shown:
+                return False
+    return True

@@ -1,0 +1,28 @@
+"""A cancellation is never lost in Redis access, whenever it comes."""
+
+import asyncio
+import random
+
+from shared.keys import DeploymentKeys
+from shared.runtime.catalog import read_partitions
+from shared.runtime.redis import connect
+
+
+async def test_a_cancelled_reader_ends_whenever_it_is_cancelled(redis_url: str, prefix: str) -> None:
+    rng = random.Random(1)
+    keys = DeploymentKeys(prefix)
+
+    async def read_for_ever() -> None:
+        client = connect(redis_url)
+        try:
+            while True:
+                await read_partitions(client, keys, None)
+        finally:
+            await client.aclose()
+
+    for _ in range(300):
+        task = asyncio.create_task(read_for_ever())
+        await asyncio.sleep(rng.random() * 0.003)
+        task.cancel()
+        done, _ = await asyncio.wait({task}, timeout=5)
+        assert done, "the cancellation was lost"
