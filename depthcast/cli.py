@@ -47,7 +47,7 @@ SUBCOMMANDS: Final = {
         "ingestor.runtime.command", "ingestor", "Own the authoritative books and broadcast changes."
     ),
     "gateway": _Home("gateway.runtime.command", "gateway", "Serve the books to WebSocket clients."),
-    "feed": _Home("depthcast.feed_command", "feed", "Replay recorded market data."),
+    "feed": _Home("depthcast.feed_command", "feed", "Feed in recorded or synthetic market data."),
     "partition": _Home(
         "depthcast.partition_command", "partition", "Say which partition a symbol belongs to."
     ),

@@ -16,7 +16,11 @@ import click
 from redis.asyncio import Redis
 
 from depthcast.client import Client, connect
-from depthcast.feed.synthetic import Event, Venue
+from depthcast.feed import synthetic_profiles
+from depthcast.feed.synthetic import Venue
+from depthcast.feed.synthetic_activity import STEP_S
+from depthcast.feed.synthetic_orders import Event
+from depthcast.feed.synthetic_profiles import MarketSymbol
 from depthcast.runtime.deployment import Deployment, local_deployment, to_toml
 from depthcast.updates import Kind, State
 from shared.book import Book
@@ -33,8 +37,8 @@ from shared.types import Symbol
 PREFIX: Final = "depthcast-demo"
 """Its own keys: a server that was named may hold a deployment already."""
 
-STEP_S: Final = 0.01
-"""The market moves in steps of this length."""
+STEPS_AT_ONCE: Final = 25
+"""A market that was held up makes up for no more than this."""
 
 SETTLE_S: Final = 10.0
 """At the end, so long is allowed for the last changes to arrive."""
@@ -42,19 +46,7 @@ SETTLE_S: Final = 10.0
 ATOMIC: Final = pack({"atomic": True})
 
 
-class DemoSymbol(NamedTuple):
-    """An instrument of the demo, where its price begins (ticks) and how lively it is (actions a second)."""
-
-    instrument: Instrument
-    mid: int
-    rate: float
-
-
-MARKET: Final = (
-    DemoSymbol(Instrument(Symbol("BTC-USD"), "0.01", "0.0001", Feed.LEVELS), 6_500_000, 400),
-    DemoSymbol(Instrument(Symbol("ETH-USD"), "0.01", "0.001", Feed.ORDERS), 268_000, 300),
-    DemoSymbol(Instrument(Symbol("SOL-USD"), "0.001", "0.01", Feed.LEVELS), 152_000, 150),
-)
+MARKET: Final = tuple(synthetic_profiles.MARKET[Symbol(name)] for name in ("BTC-USD", "ETH-USD", "SOL-USD"))
 
 
 class Sent(NamedTuple):
@@ -72,7 +64,7 @@ class Market:
         self._keys = keys
         self._partitions = partitions
         self._venues = [
-            Venue(item.instrument, _random(seed, item), mid=item.mid, rate=item.rate) for item in MARKET
+            Venue(item.instrument, _random(seed, item), mid=item.mid, profile=item.profile) for item in MARKET
         ]
         self.sent = Sent(0, 0)
 
@@ -83,13 +75,15 @@ class Market:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Move on until `stop` is set."""
-        before = time.monotonic()
+        begun = time.monotonic()
+        done = 0
         while not stop.is_set():
             await asyncio.sleep(STEP_S)
-            now = time.monotonic()
+            due = int((time.monotonic() - begun) / STEP_S) - done
+            done += due
             for venue in self._venues:
-                await self._send(venue, venue.advance(min(now - before, 0.25)))
-            before = now
+                steps = range(min(due, STEPS_AT_ONCE))
+                await self._send(venue, [event for _ in steps for event in venue.step()])
 
     async def _send(self, venue: Venue, events: Sequence[Event]) -> None:
         if not events:
@@ -100,7 +94,7 @@ class Market:
         self.sent = Sent(self.sent.events + len(events), self.sent.entries + 1)
 
 
-def _random(seed: int, item: DemoSymbol) -> Random:
+def _random(seed: int, item: MarketSymbol) -> Random:
     return Random(f"{seed} {item.instrument.symbol}")  # noqa: S311 - a market to look at, not a secret
 
 
@@ -120,7 +114,7 @@ class Tally:
             self.merged += max(update.merged - 1, 0)
 
 
-def price_line(item: DemoSymbol, book: Book, state: State) -> str:
+def price_line(item: MarketSymbol, book: Book, state: State) -> str:
     """`BTC-USD 65000.10 x 12 | 65000.12 x 7`, the quantities in lots."""
     decimals = len(item.instrument.tick_size.partition(".")[2])
     sides = []

@@ -11,6 +11,7 @@ from depthcast.runtime.deployment import to_toml
 from depthcast.runtime.feed_file import open_feed
 from depthcast.runtime.feed_runs import ReplayOptions, replay_all, until_stopped, verify_all
 from depthcast.runtime.verify import WINDOW
+from depthcast.synthetic_command import synthetic
 from shared.runtime.command import run_service
 from shared.settings import Settings, variable
 from shared.types import is_symbol
@@ -83,7 +84,10 @@ class Rename(click.ParamType[tuple[str, str]]):
 
 @click.group("feed")
 def feed() -> None:
-    """Feed recorded market data into the books."""
+    """Feed recorded or synthetic market data into the books."""
+
+
+feed.add_command(synthetic)
 
 
 @feed.command("replay", help=REPLAY_HELP)

@@ -93,13 +93,15 @@ class Core:
         """What was read of one partition, while its replicas stand right there; `tick` sends it."""
         self.hub.apply(upstream, entry, now)
 
-    def tick(self, now: float) -> None:
-        """Send what has happened since the last tick to everyone who can take it."""
+    def tick(self, now: float) -> bool:
+        """Send what has happened since the last tick to everyone who can take it; whether there was anything."""
         self.hub.judge(now)
         if self.hub.overgrown:
             self._end_overgrown()
-        if self.hub.dirty or self.flusher.behind_on_states():
+        anything = bool(self.hub.dirty) or self.flusher.behind_on_states()
+        if anything:
             self.flusher.tick()
+        return anything
 
     def _end_overgrown(self) -> None:
         for channel in self.hub.overgrown:

@@ -6,7 +6,7 @@ broadcast number, through all partitions. Sessions compare their cursors with th
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from gateway.channel import Channel
@@ -61,16 +61,19 @@ class Listing:
 class Upstream:
     """One partition: its reader, its symbols, and when it was last heard of (monotonic seconds).
 
-    `speaks`: an entry of its stream was read, so an ingestor has been there. `unsettled`: states are to be worked out.
+    `speaks`: an entry of its stream was read, so an ingestor has been there. `unsettled`: the states of all its symbols
+    are to be worked out anew. `troubled`: symbols that were being loaded when they were worked out last.
     """
 
-    __slots__ = ("heard", "late", "reader", "speaks", "symbols", "unsettled")
+    __slots__ = ("heard", "late", "lost", "reader", "speaks", "symbols", "troubled", "unsettled")
 
     def __init__(self) -> None:
         self.symbols: set[str] = set()
         self.reader = PartitionReader(self.symbols.__contains__)
         self.heard: float | None = None
         self.late = False
+        self.lost = True
+        self.troubled: set[str] = set()
         self.speaks = False
         self.unsettled = True
 
@@ -100,6 +103,7 @@ class Hub:
         self.dirty: dict[Channel, None] = {}
         self.overgrown: dict[Channel, None] = {}
         self.was_live = False
+        self._surely_empty = False
         self._history_deltas = history_deltas
         self._full_depth_max = full_depth_max
         self._stale_s = stale_ms / 1000
@@ -113,6 +117,7 @@ class Hub:
 
     def list_instruments(self, instruments: Mapping[str, Instrument]) -> tuple[list[str], list[str]]:
         """Take the catalog as it is now; returns the symbols that came and the symbols that went."""
+        self._surely_empty = not instruments and all(upstream.speaks for upstream in self.upstreams)
         removed = [symbol for symbol in self.listings if symbol not in instruments]
         added = [symbol for symbol in instruments if symbol not in self.listings]
         for symbol, instrument in instruments.items():
@@ -188,19 +193,26 @@ class Hub:
         """Work out anew which symbols are live; returns whether any state changed."""
         before = self.turned
         for upstream in self.upstreams:
-            reader = upstream.reader
-            late = upstream.heard is None or now - upstream.heard > self._stale_s
-            troubled = reader.lost is not None or bool(reader.missing) or bool(reader.rebuilding)
-            if late != upstream.late or troubled or upstream.unsettled:
-                upstream.late = late
-                upstream.unsettled = troubled
-                self._judge_symbols(upstream)
+            self._judge_symbols(upstream, self._doubtful(upstream, now))
         self.was_live = self.was_live or self._all_live()
         return self.turned != before
 
-    def _judge_symbols(self, upstream: Upstream) -> None:
+    def _doubtful(self, upstream: Upstream, now: float) -> Collection[str]:
+        """Symbols whose state may have changed since the last time; in the usual case none."""
+        reader = upstream.reader
+        late = upstream.heard is None or now - upstream.heard > self._stale_s
+        lost = reader.lost is not None
+        everything = upstream.unsettled or late != upstream.late or lost != upstream.lost
+        upstream.late, upstream.lost, upstream.unsettled = late, lost, False
+        doubtful = upstream.troubled
+        if doubtful or reader.missing or reader.rebuilding:
+            upstream.troubled = {*reader.missing, *reader.rebuilding}
+            doubtful = doubtful | upstream.troubled
+        return upstream.symbols if everything else doubtful & upstream.symbols
+
+    def _judge_symbols(self, upstream: Upstream, symbols: Collection[str]) -> None:
         number = self.number + 1
-        for symbol in upstream.symbols:
+        for symbol in symbols:
             listing = self.listings[symbol]
             stale = upstream.late or listing.replica is None or not upstream.reader.current(symbol)
             if stale != listing.stale:
@@ -209,9 +221,12 @@ class Hub:
                 self.number = self.turned = number
 
     def _all_live(self) -> bool:
-        """Whether every book there is is live, and there is one; without instruments, every partition is heard."""
+        """Whether every book there is is live, and there is one, or there are surely none.
+
+        An ingestor registers its instruments before it says anything, so a catalog read after that is complete.
+        """
         if not self.listings:
-            return bool(self.upstreams) and all(up.speaks and not up.late for up in self.upstreams)
+            return self._surely_empty and not any(upstream.late for upstream in self.upstreams)
         shown = [listing for listing in self.listings.values() if listing.replica is not None]
         return bool(shown) and not any(listing.stale for listing in shown)
 

@@ -22,7 +22,7 @@ SELF_EXCITED: Final = 0.4
 
 DECAY_S: Final = 0.12
 MARK_SIGMA: Final = 1.6
-BALANCED_S: Final = 20.0
+BALANCED_S: Final = 10.0
 """Within about this time, calm makes up for storms, and the other way round: the mean holds over minutes too."""
 
 LIFT_MOST: Final = 50.0

@@ -3,17 +3,18 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Container, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from itertools import islice
 from typing import Final
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from depthcast.feed.entry import FeedEntry, Format
+from depthcast.feed.entry import FeedEntry, Format, Instruments
 from depthcast.runtime.feed_file import RecordedFeed
 from shared.codec import pack
 from shared.errors import InstrumentsError, RedisUnavailable
@@ -97,17 +98,23 @@ async def register(producer: Producer, instruments: Iterable[Instrument]) -> Non
 
 
 async def wait_for_instruments(producer: Producer, feed: RecordedFeed) -> dict[Symbol, Instrument]:
-    """Wait, saying so, until all of the feed's instruments are registered and have a book; returns them as registered.
+    """`wait_for_books` of the feed's instruments; sizes may be finer than the recording's."""
+    return await wait_for_books(producer, feed.instruments(), partial(_check_fits, feed.format))
 
-    An ingestor takes up new instruments within a second, and rejects events of a symbol before that. Raises
-    `InstrumentsError` for one whose sizes or feed do not fit the recording.
+
+async def wait_for_books(
+    producer: Producer, wanted: Instruments, check: Callable[[Instrument, Instrument], None]
+) -> dict[Symbol, Instrument]:
+    """Wait, saying so, until all instruments are registered and have a book; returns them as registered.
+
+    An ingestor takes up new instruments within a second, and rejects events of a symbol before that. `check` is given
+    each, as wanted and as registered; it raises `InstrumentsError` if they do not go together.
     """
-    wanted = feed.instruments()
     said = ""
     while True:
         registered = await _registered(producer)
         for symbol in wanted.keys() & registered.keys():
-            _check_fits(feed.format, wanted[symbol], registered[symbol])
+            check(wanted[symbol], registered[symbol])
         lacking = await _lacking(producer, sorted(wanted), registered)
         if not lacking:
             return {symbol: registered[symbol] for symbol in wanted}

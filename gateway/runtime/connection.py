@@ -60,6 +60,7 @@ class Connection:
         transport.set_protocol(self.hooks)
         self.session: Session | None = None
         self._writable: asyncio.Future[None] | None = None
+        self._abort: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
         """Serve the client until the connection has ended."""
@@ -92,7 +93,7 @@ class Connection:
         self.outlet.write(close_frame(code, reason))
         self.outlet.shut = True
         self._release()
-        self.loop.call_later(self.linger_s if linger_s is None else linger_s, self.transport.abort)
+        self._abort_after(self.linger_s if linger_s is None else linger_s)
 
     # --- receiving --------------------------------------------------------------------------------------------------
 
@@ -145,9 +146,13 @@ class Connection:
         """Close the transport once nothing is lost by it; returns when the connection is gone."""
         if self.failed:
             await self._until_quiet()
-        self.loop.call_later(self.linger_s, self.transport.abort)
+        self._abort_after(self.linger_s)
         self.transport.close()
         await self.lost
+
+    def _abort_after(self, seconds: float) -> None:
+        if self._abort is None and not self.lost.done():
+            self._abort = self.loop.call_later(seconds, self.transport.abort)
 
     async def _until_quiet(self) -> None:
         """Let what is in flight arrive and be thrown away: closing before it would reset the connection."""
@@ -167,6 +172,8 @@ class Connection:
             self._writable.set_result(None)
 
     def _lost(self) -> None:
+        if self._abort is not None:
+            self._abort.cancel()
         if not self.lost.done():
             self.lost.set_result(None)
         self._release()

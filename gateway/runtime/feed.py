@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 from typing import Final
 
 from redis.asyncio import Redis
@@ -24,10 +25,14 @@ JUDGE_S_MOST: Final = 0.25
 
 
 class Feed:
-    """Reads Redis into `core` until it is cancelled. `followers` appear once the deployment is known."""
+    """Reads Redis into `core` until it is cancelled. `followers` appear once the deployment is known.
 
-    def __init__(self, core: Core) -> None:
+    `observe` is told how many seconds each flush took.
+    """
+
+    def __init__(self, core: Core, observe: Callable[[float], None]) -> None:
         self.core = core
+        self.observe = observe
         self.settings = core.settings
         self.keys = DeploymentKeys(core.settings.prefix)
         self.followers: list[Follower] = []
@@ -103,7 +108,9 @@ class Feed:
             if len(self.core.hub.upstreams) > 1:
                 await asyncio.sleep(COALESCE_S)
             self._arrived.clear()
-            self.core.tick(self._loop.time())
+            began = time.perf_counter()
+            if self.core.tick(self._loop.time()):
+                self.observe(time.perf_counter() - began)
 
     async def _judge(self) -> None:
         """Silence has to be noticed too."""

@@ -29,7 +29,7 @@ from shared.settings import GatewaySettings
 from shared.types import Delta, EntryInfo, Snapshot, Symbol
 
 Levels = Mapping[int, int]
-TIMEOUT_S = 15.0
+TIMEOUT_S = 30.0
 SPEAK_S = 0.2
 
 
@@ -225,16 +225,18 @@ class Client:
 
     async def until(self, kind: str, **fields: Any) -> dict[str, Any]:
         """Receive up to the first message of that type with those fields."""
-        while True:
-            message = await self.receive()
-            if message["type"] == kind and all(message.get(name) == value for name, value in fields.items()):
-                return message
+        async with asyncio.timeout(TIMEOUT_S):
+            while True:
+                message = await self.receive()
+                if message["type"] == kind and all(message.get(name) == fields[name] for name in fields):
+                    return message
 
     async def until_seq(self, symbol: str, seq: int) -> dict[str, Any]:
         """Receive until the book of `symbol` stands at `seq`."""
         message: dict[str, Any] = {}
-        while symbol not in self.books or self.books[symbol].seq < seq:
-            message = await self.receive()
+        async with asyncio.timeout(TIMEOUT_S):
+            while symbol not in self.books or self.books[symbol].seq < seq:
+                message = await self.receive()
         assert self.books[symbol].seq == seq
         return message
 

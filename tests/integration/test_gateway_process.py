@@ -21,7 +21,7 @@ from tests.integration.gateway_harness import Client, FakeIngestor, fake_ingesto
 from tests.waiting import eventually
 
 BIDS, ASKS = {100: 5, 99: 6, 98: 7}, {101: 8, 102: 9}
-START_S = 20.0
+START_S = 60.0
 
 
 class Started:

@@ -240,6 +240,7 @@ async def test_resume(gateway: RunningGateway, ingestor: FakeIngestor) -> None:
     async with client_of(gateway) as client:
         await client.send(op="subscribe", symbols=["AAA"])
         snapshot = await client.until("snapshot")
+    seq = 0
     for quantity in (11, 12):
         seq = await ingestor.publish("AAA", {100: quantity})
     async with client_of(gateway) as again:

@@ -502,4 +502,7 @@ def test_readiness_needs_live_books_once() -> None:
     made = Market()
     assert not made.core.hub.was_live
     made.heartbeat()
+    assert not made.core.hub.was_live, "they may have been registered meanwhile"
+    made.list_instruments()
+    made.tick()
     assert made.core.hub.was_live, "no instruments at all is valid"
