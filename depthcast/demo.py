@@ -26,7 +26,6 @@ from depthcast.updates import Kind, State
 from shared.book import Book
 from shared.codec import pack
 from shared.errors import DepthcastError
-from shared.instruments import Feed, Instrument
 from shared.keys import DeploymentKeys
 from shared.partition import partition_of
 from shared.runtime.catalog import wait_for_partitions

@@ -7,6 +7,7 @@ from typing import Any, Final
 import click
 
 from depthcast.feed.detect import FORMATS
+from depthcast.feed_options import Speed
 from depthcast.runtime.deployment import to_toml
 from depthcast.runtime.feed_file import open_feed
 from depthcast.runtime.feed_runs import ReplayOptions, replay_all, until_stopped, verify_all
@@ -47,21 +48,6 @@ Examples:
   depthcast feed replay spot_btcusdt.gz --verify
   depthcast feed replay mine.jsonl --symbol TEST-1 --redis-url redis://127.0.0.1:6379/0
 """
-
-
-class Speed(click.ParamType[float]):
-    """A factor, or `max` for as fast as possible, which is infinity."""
-
-    name = "speed"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            speed = float("inf") if value == "max" else float(value)
-        except ValueError:
-            speed = 0.0
-        if not speed > 0:
-            self.fail(f"{value!r} is neither a number above 0 nor max", param, ctx)
-        return speed
 
 
 class Rename(click.ParamType[tuple[str, str]]):

@@ -6,6 +6,7 @@ from typing import Any, Final
 import click
 
 from depthcast.feed.synthetic_profiles import MARKET, MarketSymbol
+from depthcast.feed_options import Speed
 from depthcast.runtime.deployment import to_toml
 from depthcast.runtime.synthetic import SyntheticOptions, feed_market
 from shared.runtime.command import run_service
@@ -53,21 +54,6 @@ class Symbols(click.ParamType[list[MarketSymbol]]):
                 ctx,
             )
         return [MARKET[Symbol(name)] for name in names]
-
-
-class Speed(click.ParamType[float]):
-    """A factor, or `max` for as fast as possible, which is infinity."""
-
-    name = "speed"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            speed = float("inf") if value == "max" else float(value)
-        except ValueError:
-            speed = 0.0
-        if not speed > 0:
-            self.fail(f"{value!r} is neither a number above 0 nor max", param, ctx)
-        return speed
 
 
 @click.command("synthetic", help=HELP)

@@ -87,9 +87,9 @@ class FaultProxy:
             return
         finally:
             replies.cancel()
+            to_server.close()
+            to_client.close()
             await asyncio.gather(replies, return_exceptions=True)
-            await _close(to_server)
-            await _close(to_client)
 
     async def _pass(
         self,

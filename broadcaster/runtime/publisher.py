@@ -32,6 +32,7 @@ RESEND_MOST_S: Final = 2.0
 class Publisher:
     """One leadership's hand on one partition's streams. Not to be used by two tasks at once.
 
+    `client` has to check that it is always the same server (`broadcaster.runtime.same_server`).
     `position` is the last entry this leadership wrote, or, before its seal, what it found and names as `prev`.
     """
 
@@ -42,13 +43,11 @@ class Publisher:
         position: Position,
         *,
         rejects_max: int,
-        run_id: str,
     ) -> None:
         self.client = client
         self.partition, self.keys = place_of
         self.position = position
         self.rejects_max = rejects_max
-        self.run_id = run_id
         self.resends = 0
         self._publish = client.register_script(scripts.PUBLISH)
         self._keep = client.register_script(scripts.KEEP)
@@ -113,8 +112,6 @@ class Publisher:
         pause_s = RESEND_S
         while True:
             try:
-                if unknown:
-                    await self._check_same_server()
                 refusal = await self._send(publication)
                 if refusal is None or (unknown and await self._is_written(publication)):
                     return None
@@ -151,22 +148,9 @@ class Publisher:
             publication.entries
         )
 
-    async def _check_same_server(self) -> None:
-        """After a failover the stream may have lost what we saw acknowledged: only a new epoch is safe then."""
-        run_id = await server_run_id(self.client)
-        if run_id != self.run_id:
-            raise Fenced(self.partition, f"server {self.run_id}", f"server {run_id}")
-
     def _check(self, reply: Sequence[Any]) -> None:
         if reply[0] != 1:
             raise Fenced(self.partition, f"{self.position} or later of its epoch", reply[2].decode())
-
-
-async def server_run_id(client: Redis) -> str:
-    """Identity of the server process behind the connection; another one after a restart or failover."""
-    async with mapped():
-        info = await client.info("server")
-    return str(info.get("run_id", ""))
 
 
 def _arguments(publication: Publication, rejects_max: int) -> list[Any]:

@@ -8,6 +8,7 @@ Distances are from the best price of the same side at the window's beginning, in
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from depthcast.feed.entry import Event
@@ -36,30 +37,52 @@ class Band(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """What a stretch of a market is like.
+    """What a stretch of a market is like, window by window.
 
-    `changes`: of levels, a second. `spread_ticks` and `per_window` (changes): quantiles as of `QUANTILES`. `tight`:
-    share of the windows that end with a spread of one tick. `correlation`: of the changes of successive windows, by lag
-    in windows. `appeared`, `vanished`: shares of the changes; the rest are other quantities of levels that stay.
-    `moved`: share of the windows in which the mid price moved. `move_1s_bp`, `move_10s_bp`: root mean square.
+    `counts`: of changed levels. `spreads`: in ticks, and `mids`: in ticks, at the end. `appeared`, `vanished`: shares
+    of the changes; the rest are other quantities of levels that stay.
     """
 
-    seconds: float
-    changes: float
-    spread_ticks: tuple[int, ...]
-    tight: float
-    per_window: tuple[int, ...]
-    correlation: dict[int, float]
+    counts: list[int]
+    spreads: list[int]
+    mids: list[float]
     appeared: float
     vanished: float
-    moved: float
-    move_1s_bp: float
-    move_10s_bp: float
     bands: list[Band]
 
+    @property
+    def seconds(self) -> float:
+        """Length of the stretch."""
+        return len(self.counts) / PER_SECOND
 
-QUANTILES: Final = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
-LAGS: Final = (1, 2, 5, 10)
+    @property
+    def changes(self) -> float:
+        """Changed levels a second."""
+        return sum(self.counts) / self.seconds
+
+    @property
+    def tight(self) -> float:
+        """Share of the windows that end with a spread of one tick."""
+        return sum(spread == 1 for spread in self.spreads) / len(self.spreads)
+
+    @property
+    def moved(self) -> float:
+        """Share of the windows in which the mid price moved."""
+        return sum(one != other for one, other in pairwise(self.mids)) / len(self.mids)
+
+    def correlation(self, lag: int) -> float:
+        """Of the counts of windows that are `lag` windows apart."""
+        mean = sum(self.counts) / len(self.counts)
+        deviations = [count - mean for count in self.counts]
+        spread = sum(deviation**2 for deviation in deviations)
+        products = zip(deviations, deviations[lag:], strict=False)
+        return sum(one * other for one, other in products) / spread if spread else 0.0
+
+    def move_bp(self, seconds: int) -> float:
+        """Root mean square of the mid price's change over so many seconds, in bp."""
+        later = self.mids[seconds * PER_SECOND :]
+        moves = [(other / one - 1) * 1e4 for one, other in zip(self.mids, later, strict=False)]
+        return math.sqrt(sum(move**2 for move in moves) / len(moves)) if moves else 0.0
 
 
 def windows(entries: Iterable[tuple[int, Iterable[Event]]]) -> Iterator[Levels]:
@@ -89,10 +112,9 @@ def measure(opening: Levels, changes: Iterable[Levels]) -> Statistics:
     return meter.result()
 
 
-def quantiles(values: Sequence[int]) -> tuple[int, ...]:
-    """The `QUANTILES` of some values."""
-    ordered = sorted(values)
-    return tuple(ordered[min(int(q * len(ordered)), len(ordered) - 1)] for q in QUANTILES)
+def quantile(values: Sequence[float], share: float) -> float:
+    """The value below which a share of the values lie."""
+    return sorted(values)[min(int(share * len(values)), len(values) - 1)]
 
 
 class _Meter:
@@ -122,21 +144,14 @@ class _Meter:
 
     def result(self) -> Statistics:
         """The statistics of all windows so far."""
-        seconds = len(self.counts) / PER_SECOND
         total = max(sum(self.counts), 1)
         return Statistics(
-            seconds,
-            total / seconds,
-            quantiles(self.spreads),
-            sum(spread == 1 for spread in self.spreads) / len(self.spreads),
-            quantiles(self.counts),
-            {lag: _correlation(self.counts, lag) for lag in LAGS},
+            self.counts,
+            self.spreads,
+            self.mids,
             self.kinds["appeared"] / total,
             self.kinds["vanished"] / total,
-            sum(one != other for one, other in zip(self.mids, self.mids[1:], strict=False)) / len(self.mids),
-            _move(self.mids, PER_SECOND),
-            _move(self.mids, 10 * PER_SECOND),
-            [self._band(number, seconds) for number in range(len(self.changed))],
+            [self._band(number) for number in range(len(self.changed))],
         )
 
     def _best(self) -> None:
@@ -173,7 +188,8 @@ class _Meter:
                 return number
         return None
 
-    def _band(self, number: int, seconds: float) -> Band:
+    def _band(self, number: int) -> Band:
+        seconds = len(self.counts) / PER_SECOND
         sides = max(2 * self.profiles, 1)
         return Band(
             BANDS_BP[number],
@@ -182,16 +198,3 @@ class _Meter:
             self.volume[number] / sides,
             self.changed[number] / seconds,
         )
-
-
-def _correlation(values: Sequence[int], lag: int) -> float:
-    mean = sum(values) / len(values)
-    spread = sum((value - mean) ** 2 for value in values)
-    products = zip(values, values[lag:], strict=False)
-    return sum((one - mean) * (other - mean) for one, other in products) / spread if spread else 0.0
-
-
-def _move(mids: Sequence[float], lag: int) -> float:
-    """Root mean square of the change of the mid price over `lag` windows, in bp."""
-    moves = [(other / one - 1) * 1e4 for one, other in zip(mids, mids[lag:], strict=False)]
-    return math.sqrt(sum(move * move for move in moves) / len(moves)) if moves else 0.0

@@ -72,6 +72,7 @@ class Verification:
         self.consumer = Tally("stream consumer")
         self.client = Tally("WebSocket client")
         self.in_flight = 0
+        self.events_in_flight = 0
         self.merged = 0
         self.joined = 0
         """Input entries that shared their broadcast with a later one and no longer agreed."""
@@ -96,6 +97,7 @@ class Verification:
         """An entry was added to the input log. Must be told before its `src` is."""
         self._sent[partition].append((position, entry))
         self.in_flight += 1
+        self.events_in_flight += len(entry.events)
 
     def consumed(self, partition: int, src: Position, views: Mapping[str, View]) -> None:
         """The consumer read an entry of `deltas`: `src` in it, and the books that changed with it."""
@@ -134,3 +136,4 @@ class Verification:
             same = view.digest == consumed.digest and view.seq == (seq or view.seq)
             self.client.compare(entry, view, same=same)
             self.in_flight -= 1
+            self.events_in_flight -= len(entry.events)

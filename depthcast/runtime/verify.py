@@ -21,6 +21,14 @@ from shared.errors import ClientError, DepthcastError
 from shared.position import Position
 
 WINDOW: Final = 32
+"""Entries in flight at once."""
+
+WINDOW_EVENTS: Final = 512
+"""Events in flight at once, a longer entry being alone: some 12 kB, which a gateway's socket takes at once.
+
+More would wait in the gateway whenever this process is slow, and be merged there, as it should.
+"""
+
 READY_TIMEOUT_S: Final = 20.0
 STALL_TIMEOUT_S: Final = 20.0
 RETRY_S: Final = 0.1
@@ -100,9 +108,9 @@ class Verifier:
             await asyncio.sleep(RETRY_S)
 
     async def _send(self, entries: Iterator[FeedEntry], watching: list[asyncio.Task[None]]) -> None:
-        size = max(self._window // 2, 1) if self._pacer.speed is None else 1
-        while batch := list(islice(entries, size)):
-            await self._until(lambda: self.result.in_flight <= self._window - size, watching)
+        for batch in self._batches(entries):
+            events = sum(len(entry.events) for entry in batch)
+            await self._until(lambda: self._has_room(len(batch), events), watching)  # noqa: B023 - awaited here
             if (wait_s := self._pacer.due_in_s(batch[0])) > 0:
                 await asyncio.sleep(wait_s)
             # Nothing may be taken from the stream before the IDs of what was sent are known.
@@ -110,7 +118,28 @@ class Verifier:
                 for (partition, position), entry in zip(await self._producer.send(batch), batch, strict=True):
                     self.result.sent(partition, position, entry)
             self.progress.entries += len(batch)
-            self.progress.events += sum(len(entry.events) for entry in batch)
+            self.progress.events += events
+
+    def _batches(self, entries: Iterator[FeedEntry]) -> Iterator[list[FeedEntry]]:
+        """Entries to send together: at most half a window, so that one half travels while the other is filled."""
+        batch: list[FeedEntry] = []
+        events = 0
+        entries_most = max(self._window // 2, 1) if self._pacer.speed is None else 1
+        for entry in entries:
+            if batch and (len(batch) >= entries_most or events + len(entry.events) > WINDOW_EVENTS // 2):
+                yield batch
+                batch, events = [], 0
+            batch.append(entry)
+            events += len(entry.events)
+        if batch:
+            yield batch
+
+    def _has_room(self, entries: int, events: int) -> bool:
+        result = self.result
+        fits = (
+            result.in_flight + entries <= self._window and result.events_in_flight + events <= WINDOW_EVENTS
+        )
+        return fits or not result.in_flight
 
     async def _watch_consumer(self) -> None:
         async for entry in self._consumer.entries():

@@ -12,7 +12,8 @@ from typing import Any, Final
 from redis.asyncio import Redis
 
 from broadcaster.publication import Broadcast
-from broadcaster.runtime.publisher import Publisher, server_run_id
+from broadcaster.runtime.publisher import Publisher
+from broadcaster.runtime.same_server import SameServer
 from ingestor.engine import Engine
 from ingestor.recovery import Published
 from ingestor.runtime.clock import now_ms, now_us
@@ -68,7 +69,7 @@ class PartitionLeader:
         try:
             while await lease.acquire(stop):
                 try:
-                    await self._lead(client, lease, stop)
+                    await self._lead(lease, stop)
                 except (Fenced, RedisUnavailable) as error:
                     self.stats.step_downs += 1
                     logger.warning(
@@ -82,7 +83,9 @@ class PartitionLeader:
         finally:
             await client.aclose()
 
-    async def _lead(self, client: Redis, lease: Lease, stop: asyncio.Event) -> None:
+    async def _lead(self, lease: Lease, stop: asyncio.Event) -> None:
+        # From recovery to the last write on one server: what was read from one says nothing of another.
+        client = connect(self.settings.redis_url, on_connect=SameServer(self.partition).check)
         keeping = asyncio.create_task(lease.keep())
         beginning = asyncio.create_task(self._begin(client))
         tasks: list[asyncio.Task[Any]] = [keeping, beginning, asyncio.create_task(stop.wait())]
@@ -100,6 +103,7 @@ class PartitionLeader:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await client.aclose()
 
     async def _begin(self, client: Redis) -> Leadership:
         """Recover, seal, move every symbol on."""
@@ -111,7 +115,6 @@ class PartitionLeader:
             (self.partition, self.keys),
             published.position,
             rejects_max=self.settings.rejects_max,
-            run_id=await server_run_id(client),
         )
         info = published.info
         await publisher.seal(epoch, Broadcast(EntryInfo(now_us(), info.src, *info[2:5]), ()))

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT = "depthcast-test"
 UP_TIMEOUT_S = 600.0
 RECOVER_TIMEOUT_S = 30.0
-SYMBOLS = {"BTC-USD", "ETH-USD", "SOL-USD", "XRP-USD"}
+SYMBOLS = {"BTC-USD", "ETH-PERP", "ETH-USD", "LTC-USD", "SOL-USD", "XRP-USD"}
 FULL_DEPTH = 0
 
 

@@ -155,6 +155,20 @@ async def test_sigterm_ends_cleanly(redis_url: str, prefix: str, ingestor: FakeI
         assert await gateway.ended() == 0
 
 
+async def test_a_gateway_that_does_not_fit_the_deployment_goes_away_1001(redis_url: str, prefix: str) -> None:
+    async with started(redis_url, prefix, partitions=7) as gateway:
+        async with (
+            connect(gateway.ws_url, compression=None) as connection,
+            fake_ingestor(redis_url, prefix),
+        ):
+            client = Client(connection)
+            with suppress(ConnectionClosed):
+                while True:
+                    await client.receive()
+            assert connection.close_code == 1001
+        assert await gateway.ended() == 2
+
+
 async def _metric(gateway: Started, name: str, label: str = "") -> float:
     """Sum of a metric's samples."""
     _, text, _ = await get(f"{gateway.admin}/metrics")

@@ -11,6 +11,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
+from depthcast.runtime.embedded import EmbeddedServer
 from tests.integration.gateway_harness import (
     Client,
     FakeIngestor,
@@ -20,6 +21,7 @@ from tests.integration.gateway_harness import (
 )
 from tests.waiting import eventually
 
+NONE: dict[int, int] = {}
 BIDS, ASKS = {100: 5, 99: 6, 98: 7}, {101: 8, 102: 9}
 
 
@@ -190,6 +192,47 @@ async def test_a_gap_is_mended_by_the_next_snapshot(gateway: RunningGateway, ing
         assert (snapshot["seq"], snapshot["bids"][:2]) == (seq, [[100, 77], [99, 78]])
         await client.until("status", state="live")
         assert gateway.process.feed.gaps == 1
+
+
+async def test_several_partitions_go_out_together(redis_url: str, prefix: str) -> None:
+    symbols = [f"S{number}" for number in range(12)]
+    async with fake_ingestor(redis_url, prefix, *symbols, partitions=4) as ingestor:
+        for symbol in symbols:
+            await ingestor.birth(symbol, BIDS, ASKS)
+        with running_gateway(redis_url, prefix) as running:
+            await eventually(lambda: running.process.core.hub.was_live)
+            async with client_of(running) as client:
+                await client.send(op="subscribe", symbols=["*"], depth=0)
+                for symbol in symbols:
+                    await client.until_seq(symbol, ingestor.books[symbol].seq)
+                for quantity in range(50):
+                    await ingestor.publish_many({symbol: ({100: quantity + 10}, NONE) for symbol in symbols})
+                for symbol in symbols:
+                    await client.until_seq(symbol, ingestor.books[symbol].seq)
+                deltas = [message for message in client.messages if message["type"] == "delta"]
+                assert len(deltas) == 50 * len(symbols)
+                assert {message["merged"] for message in deltas} == {1}
+
+
+async def test_redis_goes_away_and_comes_back() -> None:
+    with EmbeddedServer(append_only=True) as server:
+        async with fake_ingestor(server.url, "depthcast", "AAA") as ingestor:
+            await ingestor.birth("AAA", BIDS, ASKS)
+            with running_gateway(server.url, "depthcast", stale_ms=300) as running:
+                await eventually(lambda: running.process.core.hub.was_live)
+                await restart_under(running, server, ingestor)
+
+
+async def restart_under(running: RunningGateway, server: EmbeddedServer, ingestor: FakeIngestor) -> None:
+    async with client_of(running) as client:
+        await client.send(op="subscribe", symbols=["AAA"])
+        await client.until("snapshot")
+        await client.until("status", state="stale")
+        await asyncio.to_thread(server.restart)
+        await eventually(lambda: running.process.feed.followers[0].troubles)
+        seq = await ingestor.publish("AAA", {100: 4})
+        await client.until_seq("AAA", seq)
+        await client.until("status", state="live")
 
 
 # --- credit, intervals, resume ----------------------------------------------------------------------------------------

@@ -173,11 +173,11 @@ class TestInput:
             assert position == await last_position(run.client, run.keys.deltas)
 
     async def test_more_rejects_than_may_wait_pause_reading_and_none_is_lost(self, run: Run) -> None:
+        for turn in range(30):  # before anybody reads, so that all are there to be read at once
+            await run.send(
+                ("LEV", msgpack.packb([["add", "bid", 1, -turn - 1]] * 7)), ("LEV", '[["add",0,1,1]]')
+            )
         async with run.service(run.settings(pending_rejects_max=10, interval_ms=1)) as service:
-            for turn in range(30):
-                await run.send(
-                    ("LEV", msgpack.packb([["add", "bid", 1, -turn - 1]] * 7)), ("LEV", '[["add",0,1,1]]')
-                )
             info = await run.published()
             assert (info.applied, info.rejected) == (30, 210)
             assert service.stats.of(0).input_pauses > 0

@@ -9,7 +9,8 @@ import pytest
 from redis.asyncio import Redis
 
 from broadcaster.publication import Attachment, Broadcast, Fields
-from broadcaster.runtime.publisher import Publisher, server_run_id
+from broadcaster.runtime.publisher import Publisher
+from broadcaster.runtime.same_server import SameServer
 from depthcast.runtime.embedded import EmbeddedServer
 from ingestor import checkpoint
 from ingestor.checkpoint import Checkpoint
@@ -58,9 +59,7 @@ async def lead(
 ) -> Publisher:
     """A publisher after its seal and one publish, so that the server knows its scripts."""
     tail = await last_position(client, keys.deltas)
-    publisher = Publisher(
-        client, (0, keys), tail, rejects_max=rejects_max, run_id=await server_run_id(client)
-    )
+    publisher = Publisher(client, (0, keys), tail, rejects_max=rejects_max)
     await publisher.seal(epoch, Broadcast(INFO, ()))
     await publisher.publish([broadcast(0)])
     await publisher.keep([])
@@ -172,7 +171,7 @@ async def deleted_key(client: Redis, keys: PartitionKeys) -> None:
 
 async def newer_seal(client: Redis, keys: PartitionKeys) -> None:
     tail = await last_position(client, keys.deltas)
-    other = Publisher(client, (0, keys), tail, rejects_max=9, run_id="")
+    other = Publisher(client, (0, keys), tail, rejects_max=9)
     await other.seal(EPOCH + 1, Broadcast(INFO, ()))
 
 
@@ -217,7 +216,7 @@ class TestFenced:
         self, client: Redis, keys: PartitionKeys
     ) -> None:
         publisher = await lead(client, keys)
-        late = Publisher(client, (0, keys), Position(EPOCH, 0), rejects_max=9, run_id="")
+        late = Publisher(client, (0, keys), Position(EPOCH, 0), rejects_max=9)
         with pytest.raises(Fenced):
             await late.seal(EPOCH + 1, Broadcast(INFO, ()))
         await publisher.publish([broadcast(1)])
@@ -245,7 +244,7 @@ class TestUnknownOutcomes:
 
     @pytest.fixture
     async def through(self, proxy: FaultProxy) -> AsyncIterator[Redis]:
-        client = connect(proxy.url)
+        client = connect(proxy.url, on_connect=SameServer(0).check)
         yield client
         await client.aclose()
 
@@ -365,7 +364,7 @@ class TestUnknownOutcomes:
     ) -> None:
         await lead(through, keys)
         tail = await last_position(client, keys.deltas)
-        publisher = Publisher(through, (0, keys), tail, rejects_max=9, run_id="")
+        publisher = Publisher(through, (0, keys), tail, rejects_max=9)
         proxy.faults.append(Cut.LATE)
         with pytest.raises(RedisUnavailable):
             await publisher.seal(EPOCH + 1, Broadcast(INFO, ()))

@@ -1,0 +1,1 @@
+"""Measurements of Depthcast, and pictures of them."""

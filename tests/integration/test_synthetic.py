@@ -1,0 +1,129 @@
+"""`depthcast feed synthetic` as a user runs it, against a real ingestor and gateway."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+
+import pytest
+
+from depthcast import Consumer
+from depthcast.feed.synthetic_profiles import MARKET
+from depthcast.runtime.deployment import local_deployment
+from shared.keys import DeploymentKeys
+from shared.partition import partition_of
+from shared.runtime import redis
+from shared.types import Symbol
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.timeout(90)
+
+SYMBOLS = ("BTC-USD", "ETH-USD")
+PARTITIONS = 4
+
+
+async def start(redis_url: str, prefix: str, *words: str) -> asyncio.subprocess.Process:
+    environment = {name: text for name, text in os.environ.items() if not name.startswith("DEPTHCAST_")}
+    place = ("--redis-url", redis_url, "--prefix", prefix)
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "depthcast", "feed", "synthetic", *place, *words),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment,
+    )
+
+
+async def test_feeding_a_deployment(redis_url: str, prefix: str) -> None:
+    async with local_deployment("", redis_url=redis_url, prefix=prefix, partitions=PARTITIONS) as deployment:
+        words = ("--register", "--symbols", ",".join(SYMBOLS), "--rate", "1000", "--seconds", "4")
+        process = await start(redis_url, prefix, *words)
+        seen = dict.fromkeys(SYMBOLS, 0)
+        await eventually_registered(redis_url, prefix)
+        async with Consumer(redis_url, list(SYMBOLS), prefix=prefix) as consumer:
+            async for update in consumer:
+                seen[update.symbol] += 1
+                assert not update.book.crossed()
+                if min(seen.values()) > 10:
+                    break
+        output, errors = await process.communicate()
+        assert process.returncode == 0, errors
+        last = output.decode().splitlines()[-1]
+        figures = re.fullmatch(
+            r"synthetic: (\d+) messages, (\d+) events, \d+ events/s, [\d.]+ s behind; ended", last
+        )
+        assert figures is not None, last
+        deployment.check()
+    for symbol in SYMBOLS:
+        assert await rejected(redis_url, prefix, symbol) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_it_cleanly(redis_url: str, prefix: str, number: int) -> None:
+    client, keys = redis.connect(redis_url), DeploymentKeys(prefix)
+    await prepare(redis_url, prefix)
+    process = await start(redis_url, prefix, "--symbols", "BTC-USD", "--register")
+    events = keys.partition(0).events
+    await eventually(lambda: client.xlen(events))
+    process.send_signal(number)
+    output, _ = await process.communicate()
+    assert process.returncode == 0
+    assert output.decode().endswith("; ended\n")
+    await client.aclose()
+
+
+async def test_a_signal_ends_the_waiting_too(redis_url: str, prefix: str) -> None:
+    process = await start(redis_url, prefix)
+    assert process.stderr is not None
+    assert b"waiting for an ingestor" in await process.stderr.readline()
+    process.send_signal(signal.SIGTERM)
+    await process.communicate()
+    assert process.returncode == 0
+
+
+async def test_other_sizes_are_refused(redis_url: str, prefix: str) -> None:
+    await prepare(redis_url, prefix, '{"tick_size":"5","lot_size":"1"}')
+    process = await start(redis_url, prefix, "--symbols", "BTC-USD", "--register")
+    _, errors = await process.communicate()
+    assert process.returncode == 2
+    assert b"is registered with tick_size 5, the synthetic market has 0.01" in errors
+
+
+async def test_it_keeps_up_at_full_speed(redis_url: str, prefix: str) -> None:
+    await prepare(redis_url, prefix)
+    words = ("--symbols", "BTC-USD", "--register", "--rate", "5000", "--speed", "max", "--seconds", "5")
+    process = await start(redis_url, prefix, *words)
+    output, errors = await process.communicate()
+    assert process.returncode == 0, errors
+    figures = re.search(r"(\d+) messages, (\d+) events", output.decode())
+    assert figures is not None
+    assert int(figures[1]) <= 501
+    assert int(figures[2]) > 8_000
+
+
+async def prepare(redis_url: str, prefix: str, instrument: str | None = None) -> None:
+    """A deployment of one partition without an ingestor, whose BTC-USD seems to have a book."""
+    client, keys = redis.connect(redis_url), DeploymentKeys(prefix)
+    await client.hset(keys.meta, mapping={"protocol": 1, "partitions": 1})
+    if instrument is not None:
+        await client.hset(keys.instruments, "BTC-USD", instrument)
+    await client.xadd(keys.partition(0).snapshots(Symbol("BTC-USD")), {"s": b""})
+    await client.aclose()
+
+
+async def eventually_registered(redis_url: str, prefix: str) -> None:
+    client, keys = redis.connect(redis_url), DeploymentKeys(prefix)
+
+    async def both() -> bool:
+        return len(await client.hkeys(keys.instruments)) == len(SYMBOLS)
+
+    await eventually(both)
+    assert set(SYMBOLS) < set(MARKET)
+    await client.aclose()
+
+
+async def rejected(redis_url: str, prefix: str, symbol: str) -> int:
+    client, keys = redis.connect(redis_url), DeploymentKeys(prefix)
+    count: int = await client.xlen(keys.partition(partition_of(symbol, PARTITIONS)).rejects)
+    await client.aclose()
+    return count
