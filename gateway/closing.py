@@ -1,7 +1,7 @@
 """Close codes of the gateway, each with the reason text that goes with it (`docs/protocol.md`, section 3).
 
-A client may reconnect at once after 1012 (with resume) and later, with its own backoff, after 1001, 1013, 4408 and
-4410; after 1008 and 1009 it is the client that has to change.
+A client may reconnect at once after 1012 (with resume) and later, with its own backoff, after 1001, 1013 and 4410;
+after 1008, 1009 and 4408 it is the client that has to change.
 """
 
 from enum import IntEnum

@@ -59,7 +59,7 @@ class Session:
     """
 
     __slots__ = (
-        "_drained", "_empty_since", "_moved_at", "_quiet_since", "_seen", "core", "credit", "encoding", "ended",
+        "_drained", "_silent_since", "_moved_at", "_quiet_since", "_seen", "core", "credit", "encoding", "ended",
         "lanes", "name", "outlet", "subscriptions", "unparsable", "wildcard", "write_bytes_max", "written",
     )  # fmt: skip
 
@@ -77,7 +77,7 @@ class Session:
         self.ended: CloseCode | None = None
         self.written = self._seen = self._drained = 0
         self._quiet_since = self._moved_at = now
-        self._empty_since: float | None = now
+        self._silent_since: float | None = now
 
     # --- sending ----------------------------------------------------------------------------------------------------
 
@@ -214,7 +214,7 @@ class Session:
             self._refuse("limit", refusal, request_id, symbol)
             return
         self._drop(symbol)
-        self._empty_since = None
+        self._silent_since = None
         channel = self.core.hub.channel(listing, depth)
         state = _resumed(channel, resume)
         self.core.counters.resumed += state is not None
@@ -316,11 +316,7 @@ class Session:
         elif now - self._moved_at >= settings.stall_timeout:
             return CloseCode.TOO_SLOW
         self._drained = drained
-        if self.subscriptions or self.wildcard:
-            self._empty_since = None
-        elif self._empty_since is None:
-            self._empty_since = now
-        elif now - self._empty_since >= settings.subscribe_timeout:
+        if self._silent_since is not None and now - self._silent_since >= settings.subscribe_timeout:
             return CloseCode.SILENT
         self._beat(now)
         return None

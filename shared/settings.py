@@ -137,7 +137,7 @@ class GatewaySettings(Settings):
     )
     subscribe_timeout: float = setting(
         30.0,
-        "a client without a subscription for so long is closed with 4408",
+        "a client that has not subscribed so long after connecting is closed with 4408",
         unit="s",
         least=0.1,
         most=86_400,

@@ -24,7 +24,8 @@ class Cut(Enum):
 class FaultProxy:
     """Passes everything on to the server at `url`, but for the commands that `faults` wait for.
 
-    Faults are used up in order, one for each command whose name is `word`. `held`: commands cut by `Cut.LATE`.
+    Faults are used up in order, one for each command whose name is `word`, after `spared` of them. `held`: commands cut by
+    `Cut.LATE`.
     """
 
     target: str
@@ -32,6 +33,7 @@ class FaultProxy:
     faults: list[Cut] = field(default_factory=list)
     held: list[bytes] = field(default_factory=list)
     cuts: int = 0
+    spared: int = 0
 
     @property
     def url(self) -> str:
@@ -100,6 +102,10 @@ class FaultProxy:
     ) -> bool:
         """Pass one command on; False: the connection is to be cut."""
         if not self.faults or _name(command) != self.word:
+            to_server.write(command)
+            return True
+        if self.spared:
+            self.spared -= 1
             to_server.write(command)
             return True
         self.cuts += 1

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from gateway.core import Core
 from gateway.hub import Upstream
 from shared.errors import RedisUnavailable
+from shared.instruments import Instrument
 from shared.keys import DeploymentKeys
 from shared.runtime.catalog import POLL_S, read_instruments, wait_for_partitions
 from shared.runtime.follow import Follower
@@ -60,9 +61,10 @@ class Feed:
             await client.aclose()
 
     async def _poll_catalog(self, client: Redis, listed: asyncio.Event) -> None:
+        instruments: dict[str, Instrument] = {}
         while True:
             try:
-                instruments = await read_instruments(client, self.keys)
+                instruments = await read_instruments(client, self.keys, instruments)
                 added, removed = self.core.list_instruments(instruments)
                 if added or removed:
                     logger.info("instruments changed", extra={"added": len(added), "removed": len(removed)})

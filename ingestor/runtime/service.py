@@ -64,7 +64,7 @@ class IngestorService:
             try:
                 partitions = await register_deployment(client, self.keys, self.settings.partitions)
                 await register_instruments(client, self.keys, self.file)
-                self.instruments = await read_instruments(client, self.keys)
+                self.instruments = await read_instruments(client, self.keys, self.instruments)
             except RedisUnavailable as error:
                 if error.problem != said:
                     logger.warning("waiting for Redis", extra={"problem": error.problem})
@@ -97,7 +97,7 @@ class IngestorService:
         """Read the instruments each second and pass them on."""
         while not await wait_for(stop, POLL_S):
             try:
-                self.instruments = await read_instruments(client, self.keys)
+                self.instruments = await read_instruments(client, self.keys, self.instruments)
             except RedisUnavailable as error:
                 logger.warning("instruments not read", extra={"problem": error.problem})
                 continue

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from redis.asyncio import Redis
@@ -50,8 +52,14 @@ async def wait_for_partitions(client: Redis, keys: DeploymentKeys, wanted: int |
         await asyncio.sleep(POLL_S / 4)
 
 
-async def read_instruments(client: Redis, keys: DeploymentKeys) -> dict[str, Instrument]:
-    """All registered instruments by symbol. Malformed ones are left out and logged: one must not hide the others."""
+async def read_instruments(
+    client: Redis, keys: DeploymentKeys, before: Mapping[str, Instrument] = MappingProxyType({})
+) -> dict[str, Instrument]:
+    """All registered instruments by symbol.
+
+    A malformed value is logged and hides no other; the symbol keeps the definition it had `before`, if any: a slip of an
+    operator must not withdraw a living book.
+    """
     table = await read_hash(client, keys.instruments)
     instruments = {}
     for name, raw in table.items():
@@ -59,5 +67,7 @@ async def read_instruments(client: Redis, keys: DeploymentKeys) -> dict[str, Ins
         try:
             instruments[symbol] = from_json(symbol, raw)
         except InstrumentsError as error:
-            logger.warning("instrument left out", extra={"symbol": symbol, "problem": error.problem})
+            logger.warning("malformed instrument", extra={"symbol": symbol, "problem": error.problem})
+            if symbol in before:
+                instruments[symbol] = before[symbol]
     return instruments

@@ -464,14 +464,12 @@ def test_waiting_for_credit_is_no_stall() -> None:
     assert made.core.sweep(made.now) == []
 
 
-def test_a_client_without_a_subscription_is_silent() -> None:
+def test_a_client_that_never_subscribes_is_silent() -> None:
     made = market(subscribe_timeout=10)
-    client = connected(made)
+    silent, client = connected(made), connected(made)
     client.subscribe("AAA")
-    made.now += 50
-    assert made.core.sweep(made.now) == []
     client.send(op="unsubscribe", symbols=["AAA"])
-    for wait, expected in ((1, []), (11, [(client.session, CloseCode.SILENT)])):
+    for wait, expected in ((9, []), (2, [(silent.session, CloseCode.SILENT)])):
         made.now += wait
         assert made.core.sweep(made.now) == expected
 

@@ -1,0 +1,107 @@
+"""What a leadership hands to its publisher, seen without a server."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from broadcaster.publication import Attachment, Broadcast, Fields
+from ingestor import checkpoint
+from ingestor.engine import Engine
+from ingestor.runtime import leadership as module
+from ingestor.runtime.leadership import Leadership
+from ingestor.runtime.stats import PartitionStats
+from shared.codec import decode_snapshot
+from shared.instruments import Feed, Instrument
+from shared.keys import DeploymentKeys
+from shared.position import Position
+from shared.settings import IngestorSettings
+from shared.types import Symbol
+
+EPOCH = 1_767_225_600_001
+O = Instrument(Symbol("O"), feed=Feed.ORDERS)  # noqa: E741
+
+
+class Recorder:
+    """A publisher that succeeds at everything and keeps it."""
+
+    def __init__(self) -> None:
+        self.keys = DeploymentKeys("test").partition(0)
+        self.position = Position(EPOCH, 0)
+        self.resends = 0
+        self.broadcasts: list[Broadcast] = []
+        self.attached: dict[str, Attachment] = {}
+
+    async def publish(
+        self,
+        broadcasts: Sequence[Broadcast],
+        rejects: Sequence[Fields] = (),
+        first: Callable[[Position], list[Attachment]] | None = None,
+    ) -> None:
+        self.broadcasts += broadcasts
+        self.position = Position(EPOCH, self.position.n + len(broadcasts))
+        for attachment in first(self.position) if first else []:
+            self.attached[attachment.key] = attachment
+
+
+async def entered(recorder: Recorder, *instruments: Instrument, **settings: Any) -> Leadership:
+    made: Any = recorder
+    leadership = Leadership(IngestorSettings(**settings), Engine(0, 1), made, PartitionStats())
+    await leadership.enter(
+        EPOCH, {str(one.symbol): one for one in instruments}, [one.symbol for one in instruments]
+    )
+    return leadership
+
+
+def entry(source: int, *events: bytes) -> tuple[Position, list[tuple[bytes, bytes]]]:
+    return Position(source, 0), [(b"O", b"[" + b",".join(events) + b"]")]
+
+
+async def test_a_checkpoint_of_a_newborn_holds_all_input_up_to_the_src_it_names() -> None:
+    recorder = Recorder()
+    leadership = await entered(recorder, interval_ms=0)
+    leadership.engine.register(O)
+    await leadership._broadcast_each(
+        [entry(5, b'["add","bid",1,1,"x"]'), entry(6, b'["add","bid",1,1,"y"]', b'["delete",0,1,1,"x"]')]
+    )
+    held = checkpoint.decode(recorder.attached[recorder.keys.checkpoint("O")].value)
+    assert (held.position, held.src) == (recorder.position, Position(6, 0))
+    assert held.orders.bid_ids == ["y"]
+    snapshot = recorder.attached[recorder.keys.snapshots("O")]
+    assert snapshot.at == recorder.position
+    assert decode_snapshot(snapshot.value).bids == [1, 1]
+    assert [[len(delta.bids) for _, delta in one.deltas] for one in recorder.broadcasts[1:]] == [[0], [2], []]
+
+
+async def test_a_heartbeat_amid_a_long_interval_says_nothing_of_what_is_pending() -> None:
+    recorder = Recorder()
+    leadership = await entered(recorder, O, interval_ms=60_000)
+    leadership.engine.apply("9-0", [(b"O", b"[[0,0,1,1,7],[9]]"), (b"_", b'{"ts":5}')])
+    await leadership._beat()
+    info = recorder.broadcasts[-1].info
+    assert (info.src, info.applied, info.rejected, info.event_ts) == ("0-0", 0, 0, None)
+    assert recorder.broadcasts[-1].deltas == ()
+    await leadership._write(leadership._drain())
+    info = recorder.broadcasts[-1].info
+    assert (info.src, info.applied, info.rejected, info.event_ts) == ("9-0", 1, 1, 5)
+
+
+def test_input_in_groups_of_a_size_that_one_script_carries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GROUP_BYTES", 100)
+    monkeypatch.setattr(module, "GROUP_FIELDS", 5)
+    sizes = [(1, 90), (1, 20), (1, 10), (3, 0), (2, 1), (7, 1), (1, 500), (1, 1), (4, 1), (1, 1)]
+    batch = [
+        (Position(place, 0), [(b"O", b"x" * (size // count))] * count)
+        for place, (count, size) in enumerate(sizes)
+    ]
+    groups = list(module._groups(batch))
+    assert [[position.epoch for position, _ in group] for group in groups] == [
+        [0],
+        [1, 2, 3],
+        [4],
+        [5],
+        [6],
+        [7, 8],
+        [9],
+    ]
+    assert list(module._groups([])) == []

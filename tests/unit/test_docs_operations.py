@@ -1,0 +1,44 @@
+"""Operators find every metric in `docs/operations.md`, and no metric there that is not exported."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
+
+from gateway.runtime.metrics import Metrics
+from ingestor.runtime.stats import IngestorStats
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+ROWS = dict(re.findall(r"^\| `(depthcast_\w+)` (\|.*)$", DOCUMENT, re.MULTILINE))
+
+
+def families() -> Iterator[Metric]:
+    """Every metric of both processes."""
+    stats = IngestorStats()
+    stats.of(0)
+    registry = CollectorRegistry()
+    registry.register(stats)
+    yield from registry.collect()
+    yield from Metrics().registry.collect()
+
+
+EXPORTED = {metric.name + ("_total" if metric.type == "counter" else ""): metric for metric in families()}
+
+
+def test_every_metric_has_a_row_and_every_row_a_metric() -> None:
+    assert sorted(ROWS) == sorted(EXPORTED)
+
+
+def test_every_metric_named_anywhere_in_the_document_is_exported() -> None:
+    assert set(re.findall(r"depthcast_(?:gateway|ingestor)_\w+", DOCUMENT)) <= EXPORTED.keys()
+
+
+@pytest.mark.parametrize("name", sorted(EXPORTED))
+def test_a_row_names_the_values_of_its_label(name: str) -> None:
+    values = {
+        value for sample in EXPORTED[name].samples for key, value in sample.labels.items() if key == "type"
+    }
+    assert {value for value in values if f"`{value}`" not in ROWS[name]} == set()
