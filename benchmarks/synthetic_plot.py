@@ -17,15 +17,15 @@ LEFT: Final = 62
 TOP: Final = 70
 
 STYLE: Final = """\
-text { font: 12px system-ui, sans-serif; fill: #424a53 }
+text { font: 12px system-ui, sans-serif; fill: #6e7781 }
 .title { font-size: 14px; font-weight: 600 }
-.small { font-size: 11px; fill: #656d76 }
+.small { font-size: 11px }
 .frame { fill: none; stroke: #8c959f; stroke-width: 1 }
 .grid { stroke: #8c959f; stroke-opacity: .25 }
 .recorded { fill: none; stroke: #0969da; stroke-width: 2 }
 .synthetic { fill: none; stroke: #e16f24; stroke-width: 2; stroke-dasharray: 6 3 }
 @media (prefers-color-scheme: dark) {
-  text { fill: #c9d1d9 } .small { fill: #9198a1 } .recorded { stroke: #58a6ff } .synthetic { stroke: #f0883e }
+  text { fill: #c9d1d9 } .recorded { stroke: #58a6ff } .synthetic { stroke: #f0883e }
 }
 """
 

@@ -1,6 +1,6 @@
 """What clients send, checked: raw message → a request with its fields, or the error to answer with.
 
-Purely syntactic: shapes, types and ranges. What a request means for a session is in `gateway.session`.
+Purely syntactic: shapes, types and ranges. What a request means for a session is in `gateway.answering`.
 """
 
 from collections.abc import Mapping

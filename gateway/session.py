@@ -1,11 +1,10 @@
-"""One client's session: what its requests do, and what it is told beside its books.
+"""One client's session: its subscriptions, its credit, and what it is told beside its books.
 
-It holds no queue, only its subscriptions; how far each was sent is in its lanes. It is driven by the runtime: messages in by
-`handle`, readiness of the transport by `serve`, time by `check`.
+It holds no queue; how far each subscription was sent is in its lanes. It is driven from outside: by requests
+(`gateway.answering`), by the readiness of its transport (`serve`) and by time (`check`).
 """
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.backlog import work_off
 from gateway.channel import Channel, State
@@ -14,26 +13,12 @@ from gateway.cohort import EMPTY, Payload
 from gateway.hub import Listing
 from gateway.lane import Lane, needs_snapshot
 from gateway.outlet import Outlet
-from gateway.requests import (
-    Credit,
-    Ping,
-    Refused,
-    RequestId,
-    Resume,
-    Subscribe,
-    Unparsable,
-    Unsubscribe,
-    parse,
-    quoted,
-)  # fmt: skip
+from gateway.requests import RequestId, Resume
 from gateway.wire import Encoding, encode, status_message, subscribed_message
 from shared.types import MAX_INTEGER
 
 if TYPE_CHECKING:
     from gateway.core import Core
-
-UNPARSABLE_MAX: Final = 10
-"""The connection ends with this one."""
 
 
 class Subscription(NamedTuple):
@@ -59,7 +44,7 @@ class Session:
     """
 
     __slots__ = (
-        "_drained", "_silent_since", "_moved_at", "_quiet_since", "_seen", "core", "credit", "encoding", "ended",
+        "_drained", "_moved_at", "_quiet_since", "_seen", "_silent_since", "core", "credit", "encoding", "ended",
         "lanes", "name", "outlet", "subscriptions", "unparsable", "wildcard", "write_bytes_max", "written",
     )  # fmt: skip
 
@@ -100,6 +85,15 @@ class Session:
         self.core.counters.others += 1
         self.write(encode(message, self.encoding))
 
+    def refuse(
+        self, code: str, message: str, request_id: RequestId | None = None, symbol: str | None = None
+    ) -> None:
+        """Send an `error`."""
+        error: dict[str, Any] = {"type": "error", "code": code, "message": message}
+        if symbol is not None:
+            error["symbol"] = symbol
+        self.send(error, request_id)
+
     def serve(self) -> None:
         """Send whatever waits and can be sent now: after a request, and when the transport has drained."""
         if self.ended is not None or self.outlet.paused:
@@ -120,85 +114,11 @@ class Session:
         """Serve the split lanes together."""
         work_off(self, tuple(self.lanes.values()))
 
-    # --- requests ---------------------------------------------------------------------------------------------------
+    def give_credit(self, messages: int) -> None:
+        """So many more snapshots and deltas may be sent; the first time, credit mode begins."""
+        self.credit = min((self.credit or 0) + messages, MAX_INTEGER)
 
-    def handle(self, raw: str | bytes) -> Iterator[None]:
-        """Do what one message asks, a symbol at a time: the caller lets the transport drain at each step."""
-        self.core.counters.requests += 1
-        try:
-            request = parse(raw, self.encoding)
-        except Unparsable as error:
-            self._unparsable(error)
-            return
-        except Refused as refused:
-            self._refuse(refused.code, refused.message, refused.id)
-            return
-        match request:
-            case Subscribe():
-                yield from self._subscribe_all(request)
-            case Unsubscribe():
-                yield from self._unsubscribe_all(request)
-            case Credit(messages):
-                self.credit = min((self.credit or 0) + messages, MAX_INTEGER)
-            case Ping(request_id):
-                self.send({"type": "pong", "ts": self.core.clock_us()}, request_id)
-        self.serve()
-
-    def misuse(self) -> None:
-        """The wrong type of frame arrived: the session is over."""
-        self.ended = CloseCode.MISUSE
-
-    def _unparsable(self, error: Unparsable) -> None:
-        self.core.counters.unparsable += 1
-        self.unparsable += 1
-        kind = "JSON" if self.encoding is Encoding.JSON else "msgpack"
-        self._refuse("bad_request", f"not {kind}: {quoted(str(error))}", None)
-        if self.unparsable >= UNPARSABLE_MAX:
-            self.ended = CloseCode.MISUSE
-
-    def _refuse(
-        self, code: str, message: str, request_id: RequestId | None, symbol: str | None = None
-    ) -> None:
-        error: dict[str, Any] = {"type": "error", "code": code, "message": message}
-        if symbol is not None:
-            error["symbol"] = symbol
-        self.send(error, request_id)
-
-    # --- subscribing ------------------------------------------------------------------------------------------------
-
-    def _subscribe_all(self, request: Subscribe) -> Iterator[None]:
-        listings, settings = self.core.hub.listings, self.core.settings
-        if not listings:
-            self._refuse(
-                "unavailable", "no instruments are known yet; try again in a few seconds", request.id
-            )
-            return
-        if request.interval_ms > settings.interval_max_ms:
-            self.core.counters.limit_interval += 1
-            request = request._replace(interval_ms=settings.interval_max_ms)
-        symbols: list[Any] = request.symbols
-        if request.wildcard:
-            if not settings.wildcard:
-                self._refuse("forbidden", '["*"] is not allowed here; name the symbols', request.id)
-                return
-            self.wildcard = Wildcard(request.depth, request.interval_ms)
-            symbols = list(listings)
-        for symbol in _distinct(symbols):
-            self._subscribe_named(request, symbol)
-            yield
-
-    def _subscribe_named(self, request: Subscribe, symbol: object) -> None:
-        if not isinstance(symbol, str):
-            self._refuse("bad_request", f"a symbol is text, not {quoted(symbol)}", request.id)
-            return
-        listing = self.core.hub.listings.get(symbol)
-        if listing is None:
-            hint = (
-                'use ["*"] alone for all symbols' if symbol == "*" else "GET /v1/symbols lists what there is"
-            )
-            self._refuse("unknown_symbol", f"no symbol {quoted(symbol)}; {hint}", request.id, symbol[:64])
-            return
-        self.subscribe(listing, request.depth, request.interval_ms, request.id, request.resume.get(symbol))
+    # --- subscriptions ----------------------------------------------------------------------------------------------
 
     def subscribe(
         self,
@@ -211,7 +131,7 @@ class Session:
         """Subscribe to one symbol, instead of what the session had of it, or say why not."""
         symbol = listing.instrument.symbol
         if (refusal := self._limit(listing, depth)) is not None:
-            self._refuse("limit", refusal, request_id, symbol)
+            self.refuse("limit", refusal, request_id, symbol)
             return
         self._drop(symbol)
         self._silent_since = None
@@ -220,17 +140,20 @@ class Session:
         self.core.counters.resumed += state is not None
         seq = state.seq if state else None
         self.send(subscribed_message(listing.instrument, depth, interval_ms, seq), request_id)
-        cursor = self.core.hub.number
-        if state is not None:
-            cursor = state.broadcast
-        elif channel.view is not None:
-            cursor = needs_snapshot(cursor)
+        cursor = self._cursor(channel, state)
         if listing.stale and cursor >= 0:
             self.send(status_message(symbol, stale=True))
         lane = self._lane(interval_ms)
         lane.add(channel, cursor)
         channel.subscribers += 1
         self.subscriptions[symbol] = Subscription(channel, lane)
+
+    def _cursor(self, channel: Channel, state: State | None) -> int:
+        """Where a new subscription begins: at a resumed state, with a snapshot, or with a book that is still to come."""
+        if state is not None:
+            return state.broadcast
+        number = self.core.hub.number
+        return number if channel.view is None else needs_snapshot(number)
 
     def _lane(self, interval_ms: int) -> Lane:
         lane = self.lanes.get(interval_ms)
@@ -249,22 +172,6 @@ class Session:
             return too_deep_text(listing, core.settings.full_depth_max)
         return None
 
-    # --- unsubscribing ----------------------------------------------------------------------------------------------
-
-    def _unsubscribe_all(self, request: Unsubscribe) -> Iterator[None]:
-        symbols = request.symbols
-        if request.wildcard and (self.wildcard or self.subscriptions):
-            self.wildcard = None
-            symbols = list(self.subscriptions)
-        for symbol in _distinct(symbols):
-            if not isinstance(symbol, str):
-                self._refuse("bad_request", f"a symbol is text, not {quoted(symbol)}", request.id)
-            elif not self.unsubscribe(symbol, request.id):
-                self._refuse(
-                    "not_subscribed", f"there is no subscription to {quoted(symbol)}", request.id, symbol[:64]
-                )
-            yield
-
     def unsubscribe(
         self, symbol: str, request_id: RequestId | None = None, reason: str | None = None
     ) -> bool:
@@ -280,7 +187,7 @@ class Session:
     def end_full_depth(self, listing: Listing) -> None:
         """The book of a full-depth subscription has grown beyond what is served: `limit`, and it ends."""
         symbol = listing.instrument.symbol
-        self._refuse("limit", too_deep_text(listing, self.core.settings.full_depth_max), None, symbol)
+        self.refuse("limit", too_deep_text(listing, self.core.settings.full_depth_max), None, symbol)
         self.unsubscribe(symbol, reason="limit")
 
     def _drop(self, symbol: str) -> bool:
@@ -344,14 +251,3 @@ def too_deep_text(listing: Listing, most: int) -> str:
         f"the full book of {listing.instrument.symbol} has {listing.levels()} levels on a side, "
         f"more than the {most} served; subscribe with a depth of up to 1000"
     )
-
-
-def _distinct(symbols: list[Any]) -> Iterator[Any]:
-    """Each text once; other values as they come, for each is an error of its own."""
-    seen = set()
-    for symbol in symbols:
-        if isinstance(symbol, str):
-            if symbol in seen:
-                continue
-            seen.add(symbol)
-        yield symbol

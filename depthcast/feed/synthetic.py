@@ -83,9 +83,12 @@ class Venue:
         self._touch = [mid, mid + 1]  # where the best prices should be
         self._clock = 0.0
         self._owed = self._debt = 0.0
-        # Volatility goes with the square root of activity, and a shock brings a part of a second's.
-        per_second = profile.volatility_bp * math.sqrt(self.rate / profile.rate)
-        self._jump_bp = per_second / math.sqrt(self._activity.shocks_above(MOVING))
+        # Volatility goes with the square root of activity. A slow market has fewer jumps, a fast one larger ones.
+        ratio = self.rate / profile.rate
+        self._moving = min(ratio, 1.0)
+        self._jump_bp = profile.volatility_bp * math.sqrt(
+            max(ratio, 1.0) / self._activity.shocks_above(MOVING)
+        )
         self._pull = (self._jump_bp / RANGE_BP) ** 2 / 2
 
     @property
@@ -104,11 +107,13 @@ class Venue:
     def step(self) -> list[Event]:
         """Events of the next `STEP_S` seconds, often none; those of a levels feed are one unit."""
         level, shock = self._activity.step()
-        self._earn(self.rate * STEP_S * level)
-        if shock > MOVING:
+        due = self.rate * STEP_S * level
+        self._earn(due)
+        if shock > MOVING and self._random.random() < self._moving:
             self._move(shock)
         extra = self._orders.pending()
-        for _ in range(int(4 * self._owed) + 4):
+        # At a very high rate the same levels change again and again, which is no further event: no use in going on.
+        for _ in range(int(2 * (self.rate * STEP_S + due)) + 4):
             if self._orders.pending() - extra >= self._owed:
                 break
             self._act()
@@ -127,7 +132,8 @@ class Venue:
     def _mend(self) -> None:
         """Where nobody is left at the touch, somebody soon is."""
         for side in Side:
-            missing = self._orders.book.sides[side].best() != self._touch[side]
+            levels = self._orders.book.sides[side]
+            missing = not levels.index or levels.index[0] > self._touch[side] * levels.sign
             if missing and self._random.random() < MENDED:
                 self._place(side, 0.0)
 
@@ -147,6 +153,7 @@ class Venue:
 
     def _place(self, side: Side, away: float) -> None:
         life = self._law.life(self._random, away)
+        self._orders.make_room()
         self._orders.add(side, self._price(side, away), self._quantity(away), self._clock + life)
 
     def _end(self, order_id: int) -> None:

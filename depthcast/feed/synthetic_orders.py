@@ -18,9 +18,10 @@ CLEAR: Final = 4
 
 
 class RestingOrders:
-    """At most `orders_most` orders, in price and time priority; beyond that the one whose end is nearest ends early.
+    """Orders in price and time priority.
 
-    Every order has an end, on the caller's clock; nothing ends by itself, `due` says what should.
+    Every order has an end, on the caller's clock; nothing ends by itself, `due` says what should. `orders_most`: from
+    there on `make_room` ends one early.
     """
 
     def __init__(self, feed: Feed, orders_most: int) -> None:
@@ -55,14 +56,21 @@ class RestingOrders:
         return next(iter(self._queues[side][levels.index[0] * levels.sign]))
 
     def due(self, until: float) -> int | None:
-        """The order whose end is nearest, if that is before `until` or there are too many; `due_at` is its end."""
+        """The order whose end is nearest, if that is before `until`; `due_at` is its end."""
         ends, orders = self._ends, self._orders
         while ends and ends[0][1] not in orders:
             heappop(ends)
-        if not ends or (ends[0][0] > until and len(orders) < self.orders_most):
+        if not ends or ends[0][0] > until:
             return None
         self.due_at, order_id = heappop(ends)
         return order_id
+
+    def make_room(self) -> None:
+        """Cancel the order whose end is nearest if there are too many."""
+        if len(self._orders) >= self.orders_most:
+            order_id = self.due(float("inf"))
+            assert order_id is not None
+            self.remove(order_id)
 
     def clear(self) -> None:
         """Remove everything."""

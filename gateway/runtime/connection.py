@@ -11,6 +11,7 @@ from typing import Final
 
 from aiohttp import WSMsgType, web
 
+from gateway.answering import answer
 from gateway.closing import REASONS, CloseCode
 from gateway.core import Core
 from gateway.frames import close_frame
@@ -105,7 +106,6 @@ class Connection:
                 if self.closing is None:
                     await self._handle(session, message.data)
             elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-                session.misuse()
                 self.close(CloseCode.MISUSE)
             elif message.type is WSMsgType.CLOSE:
                 self._answer_close(message.data)
@@ -116,7 +116,7 @@ class Connection:
 
     async def _handle(self, session: Session, data: str | bytes) -> None:
         """One message; before the next one is taken, and between its parts, the transport has to drain."""
-        for _ in session.handle(data):
+        for _ in answer(session, data):
             await self._until_writable()
             if self.closing is not None:
                 return

@@ -14,10 +14,12 @@ import orjson
 import uvloop
 from redis.asyncio import Redis
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from gateway.runtime.process import GatewayProcess, http_address, listening_socket
 from shared.codec import encode_delta, encode_info, encode_snapshot, pack, unpack
+from shared.digest import MASK, WEIGHT, digest_of
 from shared.instruments import Instrument, to_json
 from shared.keys import DeploymentKeys
 from shared.partition import partition_of
@@ -27,10 +29,11 @@ from shared.runtime.redis import connect as connect_redis
 from shared.runtime.redis import execute
 from shared.settings import GatewaySettings
 from shared.types import Delta, EntryInfo, Snapshot, Symbol
+from tests.waiting import eventually
 
 Levels = Mapping[int, int]
 TIMEOUT_S = 30.0
-SPEAK_S = 0.2
+BIDS, ASKS = {100: 5, 99: 6, 98: 7}, {101: 8, 102: 9}
 
 
 class FakeIngestor:
@@ -112,17 +115,8 @@ class FakeIngestor:
         await execute(self.redis, "XADD", key, str(position), *fields)
         self.positions[number] = position
 
-    async def speak(self) -> None:
-        """Heartbeats, until cancelled."""
-        while True:
-            for number in range(self.partitions):
-                await self.publish_to(number, {})
-            await asyncio.sleep(SPEAK_S)
-
 
 def _digest_after(book: Replica, delta: Delta) -> int:
-    from shared.digest import MASK, WEIGHT
-
     digest = book.digest
     for side, flat in ((book.book.bids, delta.bids), (book.book.asks, delta.asks)):
         numbers = iter(flat)
@@ -193,12 +187,25 @@ def running_gateway(redis_url: str, prefix: str, **settings: Any) -> Iterator[Ru
 async def fake_ingestor(
     url: str, prefix: str, *symbols: str, partitions: int = 1
 ) -> AsyncIterator[FakeIngestor]:
-    """A stand-in that has created the deployment and keeps sending heartbeats."""
+    """A stand-in that has created the deployment."""
     ingestor = await FakeIngestor(url, prefix, partitions).create(*symbols)
     try:
         yield ingestor
     finally:
         await ingestor.redis.aclose()
+
+
+@asynccontextmanager
+async def served(
+    redis_url: str, prefix: str, **settings: Any
+) -> AsyncIterator[tuple[RunningGateway, FakeIngestor]]:
+    """A gateway that has the books of AAA and BBB, and who publishes them."""
+    async with fake_ingestor(redis_url, prefix, "AAA", "BBB") as ingestor:
+        for symbol in ("AAA", "BBB"):
+            await ingestor.birth(symbol, BIDS, ASKS)
+        with running_gateway(redis_url, prefix, **settings) as running:
+            await eventually(lambda: running.process.core.hub.was_live)
+            yield running, ingestor
 
 
 class Client:
@@ -254,8 +261,6 @@ class ClientBook:
         self.asks: dict[int, int] = {}
 
     def take(self, message: dict[str, Any]) -> None:
-        from shared.digest import digest_of
-
         if message["type"] == "snapshot":
             self.bids, self.asks = {}, {}
         else:
@@ -270,3 +275,22 @@ class ClientBook:
                 else:
                     assert side.pop(price, None), "only what is held is taken away"
         assert digest_of(self.bids.items(), self.asks.items()) == message["digest"]
+
+
+@asynccontextmanager
+async def client_of(gateway: RunningGateway, encoding: str = "json", **options: Any) -> AsyncIterator[Client]:
+    async with gateway.connect(encoding, **options) as connection:
+        client = Client(connection)
+        assert (await client.receive())["type"] == "welcome"
+        yield client
+
+
+async def code_of(client: Client) -> int:
+    """Read until the connection is closed; the code of the close frame."""
+    async with asyncio.timeout(15):
+        with suppress(ConnectionClosed):
+            while True:
+                await client.connection.recv()
+    code = client.connection.close_code
+    assert code is not None
+    return code

@@ -1,36 +1,27 @@
 """The WebSocket protocol against a real server, with an independent client library."""
 
 import asyncio
-import contextlib
-import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from depthcast.runtime.embedded import EmbeddedServer
 from tests.integration.gateway_harness import (
-    Client,
+    ASKS,
+    BIDS,
     FakeIngestor,
     RunningGateway,
+    client_of,
     fake_ingestor,
     running_gateway,
+    served,
 )
 from tests.waiting import eventually
 
 NONE: dict[int, int] = {}
-BIDS, ASKS = {100: 5, 99: 6, 98: 7}, {101: 8, 102: 9}
-
-
-@pytest.fixture
-async def ingestor(redis_url: str, prefix: str) -> AsyncIterator[FakeIngestor]:
-    async with fake_ingestor(redis_url, prefix, "AAA", "BBB") as made:
-        for symbol in ("AAA", "BBB"):
-            await made.birth(symbol, BIDS, ASKS)
-        yield made
 
 
 @pytest.fixture
@@ -40,31 +31,21 @@ def settings() -> dict[str, Any]:
 
 
 @pytest.fixture
-async def gateway(
-    redis_url: str, prefix: str, ingestor: FakeIngestor, settings: dict[str, Any]
-) -> AsyncIterator[RunningGateway]:
-    with running_gateway(redis_url, prefix, **settings) as running:
-        await eventually(lambda: running.process.core.hub.was_live)
-        yield running
+async def served_market(
+    redis_url: str, prefix: str, settings: dict[str, Any]
+) -> AsyncIterator[tuple[RunningGateway, FakeIngestor]]:
+    async with served(redis_url, prefix, **settings) as both:
+        yield both
 
 
-@contextlib.asynccontextmanager
-async def client_of(gateway: RunningGateway, encoding: str = "json", **options: Any) -> AsyncIterator[Client]:
-    async with gateway.connect(encoding, **options) as connection:
-        client = Client(connection)
-        assert (await client.receive())["type"] == "welcome"
-        yield client
+@pytest.fixture
+def gateway(served_market: tuple[RunningGateway, FakeIngestor]) -> RunningGateway:
+    return served_market[0]
 
 
-async def code_of(client: Client) -> int:
-    """Read until the connection is closed; the code of the close frame."""
-    async with asyncio.timeout(15):
-        with contextlib.suppress(ConnectionClosed):
-            while True:
-                await client.connection.recv()
-    code = client.connection.close_code
-    assert code is not None
-    return code
+@pytest.fixture
+def ingestor(served_market: tuple[RunningGateway, FakeIngestor]) -> FakeIngestor:
+    return served_market[1]
 
 
 def with_settings(**settings: Any) -> pytest.MarkDecorator:
@@ -298,133 +279,3 @@ async def test_resume(gateway: RunningGateway, ingestor: FakeIngestor) -> None:
         await third.send(op="subscribe", symbols=["AAA"], resume={"AAA": {"seq": seq, "digest": 1}})
         assert (await third.receive())["resumed"] is False
         assert (await third.receive())["type"] == "snapshot"
-
-
-# --- close codes ------------------------------------------------------------------------------------------------------
-
-
-async def test_the_wrong_frame_type_closes_1008(gateway: RunningGateway) -> None:
-    async with client_of(gateway) as client:
-        await client.connection.send(b"\x81")
-        assert await code_of(client) == 1008
-    async with client_of(gateway, "msgpack") as client:
-        await client.connection.send("{}")
-        assert await code_of(client) == 1008
-
-
-async def test_the_tenth_unparsable_message_closes_1008(gateway: RunningGateway) -> None:
-    async with client_of(gateway) as client:
-        for _ in range(9):
-            await client.connection.send("{")
-            assert (await client.receive())["code"] == "bad_request"
-        await client.send(op="ping")
-        assert (await client.receive())["type"] == "pong"
-        await client.connection.send("{")
-        assert await code_of(client) == 1008
-
-
-@with_settings(message_bytes_max=1000)
-@pytest.mark.parametrize("size", [1001, 3_000_000])
-async def test_a_message_too_big_closes_1009(gateway: RunningGateway, size: int) -> None:
-    async with client_of(gateway) as client:
-        with contextlib.suppress(ConnectionClosed):
-            await client.connection.send("x" * size)
-        assert await code_of(client) == 1009
-        await eventually(lambda: gateway.process.core.counters.limit_message_bytes == 1)
-
-
-@with_settings(connections_max=1)
-async def test_one_connection_too_many_is_closed_1013(gateway: RunningGateway) -> None:
-    async with client_of(gateway), gateway.connect() as second:
-        assert await code_of(Client(second)) == 1013
-    await eventually(lambda: not gateway.process.connections)
-    async with client_of(gateway):
-        pass
-
-
-@with_settings(subscribe_timeout=0.2)
-async def test_without_a_subscription_in_time_it_is_closed_4408(gateway: RunningGateway) -> None:
-    async with client_of(gateway) as client:
-        assert await code_of(client) == 4408
-
-
-async def test_a_stop_closes_1012(gateway: RunningGateway) -> None:
-    async with client_of(gateway) as client:
-        await client.send(op="subscribe", symbols=["*"])
-        await client.until("snapshot", symbol="BBB")
-        gateway.stop()
-        assert await code_of(client) == 1012
-
-
-async def test_the_client_may_close_first(gateway: RunningGateway) -> None:
-    async with client_of(gateway) as client:
-        await client.send(op="subscribe", symbols=["AAA"])
-        await client.until("snapshot")
-        await client.connection.close(4000, "bye")
-        assert client.connection.close_code == 4000
-    await eventually(lambda: not gateway.process.connections)
-    assert not gateway.process.core.flusher.cohorts
-
-
-@with_settings(heartbeat_ms=100)
-async def test_heartbeats(gateway: RunningGateway) -> None:
-    async with client_of(gateway) as client:
-        assert (await client.receive())["type"] == "heartbeat"
-        assert (await client.receive())["type"] == "heartbeat"
-
-
-async def test_websocket_pings_are_answered(gateway: RunningGateway) -> None:
-    async with client_of(gateway) as client:
-        async with asyncio.timeout(10):
-            await (await client.connection.ping())
-
-
-# --- garbage ----------------------------------------------------------------------------------------------------------
-
-
-def garbage(rng: random.Random) -> Iterator[str]:
-    """Parsable nonsense of many shapes."""
-    values = [
-        "null",
-        "true",
-        "-1",
-        "1e400",
-        '"*"',
-        '"AAA"',
-        "[]",
-        "{}",
-        "25",
-        '["AAA"]',
-        '["*"]',
-        "9007199254740993",
-        "[[[]]]",
-    ]
-    ops = ['"subscribe"', '"unsubscribe"', '"credit"', '"ping"', '"resume"', "7"]
-    names = ["symbols", "depth", "interval_ms", "resume", "messages", "id", "token"]
-    while True:
-        fields = [f'"op":{rng.choice(ops)}'] if rng.random() < 0.9 else []
-        fields += [f'"{name}":{rng.choice(values)}' for name in rng.sample(names, rng.randint(0, 4))]
-        yield "{" + ",".join(fields) + "}" if rng.random() < 0.95 else rng.choice(values[:4] + values[6:])
-
-
-async def test_garbage_neither_ends_a_connection_nor_touches_another(
-    gateway: RunningGateway, ingestor: FakeIngestor
-) -> None:
-    rng, seq = random.Random(5), 0
-    async with client_of(gateway) as good, client_of(gateway) as bad:
-        await good.send(op="subscribe", symbols=["AAA"], depth=0)
-        await good.until("snapshot")
-        for number, text in zip(range(400), garbage(rng), strict=False):
-            await bad.connection.send(text.replace("1e400", "1e30"))
-            if number % 50 == 0:
-                seq = await ingestor.publish("AAA", {100: number + 1})
-        await bad.send(op="ping", id="end")
-        await bad.until("pong", id="end")
-        await good.until_seq("AAA", seq)
-        assert {message["type"] for message in good.messages} <= {
-            "welcome",
-            "subscribed",
-            "snapshot",
-            "delta",
-        }
-        assert all(message["merged"] == 1 for message in good.messages if message["type"] == "delta")

@@ -14,6 +14,9 @@ from ingestor.engine import Engine
 from shared.instruments import Feed
 from shared.types import Side, Symbol
 
+EVENTS = 35_000
+"""Of each market of the property test: more than 200,000 in all."""
+
 both_feeds = pytest.mark.parametrize("feed", list(Feed))
 
 
@@ -53,12 +56,12 @@ class Fed:
         assert snapshot.bids[0] < snapshot.asks[0]
 
 
-@pytest.mark.parametrize("name", ["BTC-USD", "LTC-USD", "XRP-USD"])
+@pytest.mark.parametrize("name", ["ETH-PERP", "LTC-USD", "XRP-USD"])
 @both_feeds
 def test_nothing_is_ever_rejected_and_the_books_agree(name: str, feed: Feed) -> None:
-    fed = Fed(venue(name, feed, seed=7, rate=20_000))
-    while fed.sent < 40_000:
-        for _ in range(20):
+    fed = Fed(venue(name, feed, seed=7, rate=6_000))
+    while fed.sent < EVENTS:
+        for _ in range(25):
             fed.feed(fed.venue.step())
         fed.check()
 
@@ -74,13 +77,14 @@ def test_the_same_seed_makes_the_same_market(feed: Feed) -> None:
 
 
 @both_feeds
-@pytest.mark.parametrize("rate", [20, 400, 4_000])
-def test_the_mean_rate_is_as_configured(feed: Feed, rate: float) -> None:
-    source = venue("ETH-PERP", feed, rate=rate)
+@pytest.mark.parametrize("name", ["ETH-PERP", "LTC-USD"])
+@pytest.mark.parametrize("rate", [5, 300])
+def test_the_mean_rate_is_as_configured(name: str, feed: Feed, rate: float) -> None:
+    source = venue(name, feed, rate=rate)
     source.open()
-    seconds = 60 if rate < 1000 else 20
+    seconds = 60
     events = sum(len(source.step()) for _ in range(round(seconds / STEP_S)))
-    assert events / seconds == pytest.approx(rate, rel=0.25 if rate < 1000 else 0.4)
+    assert events / seconds == pytest.approx(rate, rel=0.25)
 
 
 def test_activity_has_mean_one_over_minutes() -> None:
@@ -93,7 +97,7 @@ def test_activity_has_mean_one_over_minutes() -> None:
 def test_it_has_bursts_and_quiet_spells() -> None:
     source = venue("BTC-USD")
     source.open()
-    seconds = [sum(len(source.step()) for _ in range(100)) for _ in range(60)]
+    seconds = [sum(len(source.step()) for _ in range(100)) for _ in range(30)]
     assert max(seconds) > 3 * source.rate
     assert min(seconds) < source.rate / 2
 
@@ -103,7 +107,7 @@ def test_prices_move_within_seconds_and_stay_in_range() -> None:
     source.open()
     begun = source.book.bids.top(1)[0][0]
     bests = []
-    for _ in range(1_500):
+    for _ in range(800):
         source.step()
         bests.append(source.book.bids.top(1)[0][0])
     assert len(set(bests)) > 10
@@ -114,7 +118,7 @@ def test_orders_and_levels_are_bounded() -> None:
     source = venue("ETH-PERP", Feed.ORDERS, rate=50_000)
     source.open()
     orders, most = source._orders, source._orders.orders_most
-    for _ in range(60):
+    for _ in range(25):
         source.step()
         assert 0.2 * most < len(orders) < 0.8 * most
         assert len(orders._ends) <= 2 * most
@@ -132,10 +136,14 @@ def test_an_opening_replaces_what_was_there() -> None:
 def test_too_many_orders_end_the_one_whose_end_is_nearest() -> None:
     orders = RestingOrders(Feed.ORDERS, 2)
     orders.add(Side.BID, 10, 1, end=9.0)
+    orders.make_room()
     assert orders.due(5.0) is None
     orders.add(Side.BID, 9, 1, end=8.0)
-    assert orders.due(5.0) == 2
-    assert orders.due_at == 8.0
+    orders.take()
+    orders.make_room()
+    assert orders.take() == [[2, None, None, None, 2]]
+    assert orders.due(10.0) == 1
+    assert orders.due_at == 9.0
 
 
 def test_a_level_that_comes_and_goes_within_a_step_is_no_event() -> None:

@@ -11,7 +11,7 @@ from shared.types import Side
 BID, ASK = Side.BID, Side.ASK
 OPENING: Levels = {(BID, 10_000): 5, (BID, 9_990): 5, (ASK, 10_001): 7}
 
-SECONDS = 60.0
+SECONDS = 40.0
 """A stretch of the synthetic market that is long enough for these bounds."""
 
 

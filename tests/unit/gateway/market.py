@@ -12,6 +12,7 @@ from typing import Any
 import msgpack
 import orjson
 
+from gateway.answering import answer
 from gateway.core import Core
 from gateway.session import Session
 from gateway.wire import Encoding
@@ -198,7 +199,7 @@ class ModelClient:
         raw = orjson.dumps(message) if self.encoding is Encoding.JSON else msgpack.packb(message)
         if message.get("op") == "credit":
             self.credit = (self.credit or 0) + message["messages"]
-        for _ in self.session.handle(raw):
+        for _ in answer(self.session, raw):
             pass
         return self.read()
 
@@ -324,3 +325,20 @@ def _best(levels: Levels, sign: int, depth: int) -> Levels:
 
 def _flat(levels: Levels) -> list[int]:
     return [number for level in levels.items() for number in level]
+
+
+def lively_market(*symbols: str, **settings: Any) -> Market:
+    made = Market(*(symbols or ("AAA", "BBB")), **settings)
+    for symbol in made.books:
+        made.publish(symbol, {-1: 5, -2: 6, -3: 7}, {1: 8, 2: 9})
+    return made
+
+
+def kinds(messages: list[dict[str, Any]]) -> list[str]:
+    return [message["type"] for message in messages]
+
+
+def connected(made: Market, **options: Any) -> ModelClient:
+    client = made.connect(**options)
+    client.take()
+    return client
