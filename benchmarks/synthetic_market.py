@@ -6,12 +6,13 @@ prints a table and puts it into docs/synthetic.md, and draws docs/synthetic-mark
 
 import argparse
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from benchmarks.synthetic_plot import draw
 from depthcast.feed.entry import Event
-from depthcast.feed.statistics import Levels, Statistics, measure, quantile, windows
+from depthcast.feed.statistics import PER_SECOND, Levels, Statistics, measure, quantile, windows
 from depthcast.feed.synthetic import Venue
 from depthcast.feed.synthetic_activity import STEP_S
 from depthcast.feed.synthetic_profiles import MARKET
@@ -50,13 +51,14 @@ class Measured(NamedTuple):
     lot_value: float
 
 
-def recorded(pair: Pair, data: Path) -> Measured:
-    """Measure a recording."""
+def recorded(pair: Pair, data: Path, seconds: float | None = None) -> Measured:
+    """Measure a recording, or its first `seconds`."""
     feed = open_feed(data / pair.file, None, {})
     (instrument,) = feed.instruments().values()
     entries = feed.entries()
     opening = _levels(next(entries).events)
-    statistics = measure(opening, windows((entry.ts or 0, entry.events) for entry in entries))
+    changes = windows((entry.ts or 0, entry.events) for entry in entries)
+    statistics = measure(opening, islice(changes, None if seconds is None else round(seconds * PER_SECOND)))
     by_price = statistics.mids[0] * float(instrument.tick_size) * float(instrument.lot_size)
     return Measured(statistics, pair.lot_value or by_price)
 

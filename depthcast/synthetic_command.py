@@ -48,11 +48,8 @@ class Symbols(click.ParamType[list[MarketSymbol]]):
         names = dict.fromkeys(name.strip() for name in str(value).split(",") if name.strip())
         unknown = [name for name in names if name not in MARKET]
         if unknown or not names:
-            self.fail(
-                f"there is no {unknown[0] if unknown else 'name'!r}; choose of {', '.join(MARKET)}",
-                param,
-                ctx,
-            )
+            problem = f"there is no {unknown[0]!r}" if unknown else "there is no name in it"
+            self.fail(f"{problem}; choose of {', '.join(MARKET)}", param, ctx)
         return [MARKET[Symbol(name)] for name in names]
 
 

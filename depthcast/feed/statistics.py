@@ -6,6 +6,7 @@ Distances are from the best price of the same side at the window's beginning, in
 """
 
 import math
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -18,6 +19,9 @@ from shared.types import Side
 WINDOW_US: Final = 100_000
 PER_SECOND: Final = 10
 """Windows in a second."""
+
+PROFILED: Final = 20
+"""The book's depth is looked at once in so many windows."""
 
 BANDS_BP: Final = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 """Borders of the bands of distance. What lies inside the spread belongs to the first, what is beyond the last to none."""
@@ -139,7 +143,7 @@ class _Meter:
         self._best()
         self.spreads.append(self.best[1] - self.best[0])
         self.mids.append(self.mid)
-        if len(self.counts) % PER_SECOND == 0:
+        if len(self.counts) % PROFILED == 0:
             self._profile()
 
     def result(self) -> Statistics:
@@ -173,20 +177,19 @@ class _Meter:
     def _profile(self) -> None:
         self.profiles += 1
         for side in Side:
-            for price, quantity in self.book.sides[side].top():
-                number = self._number(side, price)
-                if number is None:
-                    break
-                self.levels[number] += 1
-                self.volume[number] += quantity
+            levels = self.book.sides[side]
+            farthest = self.best[side] * levels.sign + int(BANDS_BP[-1] * self.mid / 1e4)
+            for key in levels.index.irange(maximum=farthest):
+                number = self._number(side, key * levels.sign)
+                if number is not None:
+                    self.levels[number] += 1
+                    self.volume[number] += levels.levels[key * levels.sign]
 
     def _number(self, side: Side, price: int) -> int | None:
         """Of the band that a price is in."""
         away = (price - self.best[side]) * self.book.sides[side].sign / self.mid * 1e4
-        for number, high in enumerate(BANDS_BP[1:]):
-            if away < high:
-                return number
-        return None
+        number = bisect_right(BANDS_BP, away, 1) - 1
+        return number if number < len(self.changed) else None
 
     def _band(self, number: int) -> Band:
         seconds = len(self.counts) / PER_SECOND

@@ -6,9 +6,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -17,12 +16,13 @@ import aiohttp
 from depthcast.runtime.child import Child
 from depthcast.runtime.embedded import EmbeddedServer
 from shared.errors import DepthcastError
-from shared.instruments import Instrument
+from shared.instruments import Instrument, parse_toml
 
 START_TIMEOUT_S: Final = 30.0
 STOP_TIMEOUT_S: Final = 12.0
 POLL_S: Final = 0.02
 LOG_BYTES_SHOWN: Final = 2000
+ANSWERS_PER_WORKER: Final = 6
 
 _LISTENING: Final = re.compile(rb"gateway listening on (http://\S+)")
 
@@ -91,17 +91,26 @@ class Deployment:
         """Where WebSocket clients connect."""
         return self.gateway_url.replace("http", "ws", 1) + "/v1/ws"
 
-    async def ready(self) -> None:
-        """Wait until the gateway has live books; raises `ServiceError` if a service ends, or it takes too long."""
+    async def ready(self, symbols: Collection[str], workers: int = 1) -> None:
+        """Wait until the gateway shows live books of `symbols`; raises `ServiceError` if a service ends or it takes too long.
+
+        Several workers share a port, and the kernel chooses: all of some connections in a row have to be answered so.
+        """
         deadline = time.monotonic() + START_TIMEOUT_S
-        async with aiohttp.ClientSession() as http:
-            while time.monotonic() < deadline:
+        wanted = 1 if workers == 1 else ANSWERS_PER_WORKER * workers
+        good = 0
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as http:
+            while good < wanted:
                 self.check()
-                async with http.get(f"{self.gateway_url}/readyz") as answer:
-                    if answer.status == HTTPStatus.OK:
-                        return
-                await asyncio.sleep(POLL_S)
-        raise ServiceError("gateway", f"had no live books in {START_TIMEOUT_S:g} s", "")
+                if time.monotonic() > deadline:
+                    raise ServiceError("gateway", f"had no live books in {START_TIMEOUT_S:g} s", "")
+                async with http.get(f"{self.gateway_url}/v1/symbols") as answer:
+                    states = {item["symbol"]: item["state"] for item in await answer.json()}
+                if all(states.get(symbol) == "live" for symbol in symbols):
+                    good += 1
+                else:
+                    good = 0
+                    await asyncio.sleep(POLL_S)
 
     def check(self) -> None:
         """Raise `ServiceError` if a service has ended."""
@@ -132,13 +141,12 @@ async def local_deployment(
         both = {"redis_url": url, "prefix": "depthcast", "partitions": 1, "admin_port": 0, **common}
         books = Service("ingestor", folder, {**both, "instruments": instruments, **(ingestor or {})})
         stack.push_async_callback(books.stop)
-        fanout = Service(
-            "gateway", folder, {**both, "host": "127.0.0.1", "port": 0, "workers": 1, **(gateway or {})}
-        )
+        fan_settings = {**both, "host": "127.0.0.1", "port": 0, "workers": 1, **(gateway or {})}
+        fanout = Service("gateway", folder, fan_settings)
         stack.push_async_callback(fanout.stop)
         gateway_url = await fanout.wait_for(_LISTENING)
         deployment = Deployment(url, gateway_url, [books, fanout])
-        await deployment.ready()
+        await deployment.ready(parse_toml(instruments_toml), int(str(fan_settings["workers"])))
         yield deployment
 
 

@@ -1,22 +1,27 @@
 """The command `ingestor`."""
 
+from typing import Final
+
 import click
 
 from ingestor.runtime.service import IngestorService
 from shared.runtime.command import run_service, settings_options
 from shared.settings import IngestorSettings
 
+HELP: Final = """\
+Own the authoritative books and broadcast their changes.
 
-@click.command("ingestor")
+Reads the events of every partition, applies them to the order books, and publishes numbered deltas and snapshots. It waits
+for Redis while Redis is away, continues where the last ingestor stopped, and ends cleanly on SIGTERM.
+
+\b
+Example:
+  depthcast ingestor --instruments instruments.toml --interval-ms 50
+"""
+
+
+@click.command("ingestor", help=HELP)
 @settings_options(IngestorSettings)
 def ingestor(settings: IngestorSettings) -> None:
-    r"""Own the authoritative books: apply the input log, broadcast merged changes.
-
-    Reads the events of every partition, applies them to the order books, and publishes numbered deltas and snapshots.
-    It waits for Redis when Redis is away, continues where the last ingestor stopped, and ends cleanly on SIGTERM.
-
-    \b
-    Example:
-      depthcast ingestor --instruments instruments.toml --interval-ms 50
-    """
+    """Run an ingestor with `settings`."""
     run_service(lambda stop: IngestorService(settings).run(stop), settings)

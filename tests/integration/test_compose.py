@@ -178,6 +178,7 @@ async def watching(url: str) -> AsyncIterator[Watcher]:
 async def test_books_go_on_through_the_death_of_a_gateway_and_of_the_ingestor(
     composition: Composition, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    composition("up", "--wait", timeout_s=UP_TIMEOUT_S)
     async with watching(composition.url()) as watcher:
         counters = watcher.client.counters
         await watcher.moves_on()
@@ -212,10 +213,7 @@ async def test_books_go_on_through_the_death_of_a_gateway_and_of_the_ingestor(
 @pytest.mark.slow
 @pytest.mark.timeout(UP_TIMEOUT_S + 300)
 def test_a_stop_is_clean_and_in_time(composition: Composition) -> None:
-    composition("start")
-    eventually_sync(
-        lambda: composition.state("feed")["State"]["Health"]["Status"] == "healthy", RECOVER_TIMEOUT_S
-    )
+    composition("up", "--wait", timeout_s=UP_TIMEOUT_S)
     began = time.monotonic()
     composition("stop")
     assert time.monotonic() - began < 3 * 15

@@ -11,8 +11,8 @@ from shared.types import Side
 BID, ASK = Side.BID, Side.ASK
 OPENING: Levels = {(BID, 10_000): 5, (BID, 9_990): 5, (ASK, 10_001): 7}
 
-SECONDS = 40.0
-"""A stretch of the synthetic market that is long enough for these bounds."""
+RECORDED_SECONDS, SECONDS = 120.0, 40.0
+"""Stretches that are long enough for these bounds."""
 
 
 def test_windows_are_put_together_and_empty_ones_are_there() -> None:
@@ -39,7 +39,7 @@ def test_changes_are_net_and_counted_by_kind_and_distance() -> None:
     assert per_second == {0.0: 2, 0.5: 1, 1.0: 1, 5.0: 1}
 
 
-def test_profiles_and_moves_are_taken_by_the_second() -> None:
+def test_profiles_and_moves() -> None:
     steady: list[Levels] = [{}] * 10
     found = measure(OPENING, [*steady, {(ASK, 10_001): 0, (ASK, 10_021): 7}, *steady[1:]])
     assert [(band.levels, band.volume) for band in found.bands[:1]] == [(1.0, 6.0)]
@@ -56,7 +56,7 @@ def test_an_empty_side_is_refused() -> None:
 
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.title)
 def test_the_synthetic_market_is_like_the_recorded_one(pair: Pair, recorded_data: Path) -> None:
-    real = recorded(pair, recorded_data)
+    real = recorded(pair, recorded_data, RECORDED_SECONDS)
     made = generated(pair.symbol, SECONDS, seed=5)
     one, other = real.statistics, made.statistics
     assert other.changes == pytest.approx(one.changes, rel=0.25)
