@@ -1,32 +1,74 @@
-/** A view of one order book, kept by the rule of continuity: a delta applies only if its prev_seq is our seq. */
+import { changed, digestOf } from "./digest.js";
+
+/** What became of a message that was offered to a book. */
+export const Outcome = Object.freeze({
+  APPLIED: "applied",
+  ALREADY: "already", // not newer than what we have: ignored
+  GAP: "gap", // something is missing in between: take a snapshot
+  MISMATCH: "mismatch", // the digest differs: take a snapshot
+});
+
+/**
+ * A view of one order book, kept by the rule of continuity (docs/protocol.md, section 1.1).
+ *
+ * `bids` and `asks` are maps of price → quantity in ticks and lots; `seq` is 0 before the first snapshot, `ts` the time
+ * of the last broadcast in it. Nothing changes unless the outcome is APPLIED.
+ */
 export class Book {
   constructor() {
-    this.seq = null;
+    this.seq = 0;
+    this.ts = 0;
+    this.digest = 0;
     this.bids = new Map();
     this.asks = new Map();
   }
 
-  /** Replace everything by a snapshot message. */
+  /** Replace everything by a `snapshot` message: APPLIED or MISMATCH. */
   replace(message) {
-    this.seq = message.seq;
+    if (digestOf(message.bids, message.asks) !== message.digest) return Outcome.MISMATCH;
     this.bids = new Map(message.bids);
     this.asks = new Map(message.asks);
+    return this.#reached(message);
   }
 
-  /** Apply a delta message; false if it does not continue what we have. */
+  /** Apply a `delta` message by the rule of continuity. */
   apply(message) {
-    if (message.prev_seq !== this.seq) return false;
+    if (message.prev_seq !== this.seq) return message.seq <= this.seq ? Outcome.ALREADY : Outcome.GAP;
+    const half = digestAfter(this.digest, "b", this.bids, message.bids);
+    if (digestAfter(half, "a", this.asks, message.asks) !== message.digest) return Outcome.MISMATCH;
     change(this.bids, message.bids);
     change(this.asks, message.asks);
-    this.seq = message.seq;
-    return true;
+    return this.#reached(message);
   }
 
-  /** Best levels of a side as [price, quantity], best first. */
-  best(side, count) {
+  /** The best `count` levels of "bids" or "asks" as [price, quantity], best first. */
+  best(side, count = Infinity) {
     const sign = side === "bids" ? -1 : 1;
     return [...this[side]].sort((a, b) => sign * (a[0] - b[0])).slice(0, count);
   }
+
+  #reached(message) {
+    this.seq = message.seq;
+    this.ts = message.ts;
+    this.digest = message.digest;
+    return Outcome.APPLIED;
+  }
+}
+
+/** The prices at which two books differ: `{ bids: Set, asks: Set }`. */
+export function difference(one, other) {
+  return { bids: differing(one.bids, other.bids), asks: differing(one.asks, other.asks) };
+}
+
+function differing(one, other) {
+  const prices = new Set();
+  for (const [price, quantity] of one) if (other.get(price) !== quantity) prices.add(price);
+  for (const price of other.keys()) if (!one.has(price)) prices.add(price);
+  return prices;
+}
+
+function digestAfter(digest, side, levels, rows) {
+  return rows.reduce((sum, [price, to]) => changed(sum, side, price, levels.get(price) ?? 0, to), digest);
 }
 
 function change(levels, rows) {

@@ -150,11 +150,13 @@ class RunningGateway:
             self.loop.call_soon_threadsafe(self._stop.set)
 
     def connect(self, encoding: str = "json", **options: Any) -> connect:
+        """A client that always reads (into a queue without bound), so it keeps up whatever the test does meanwhile."""
         return connect(
             self.ws_url,
             subprotocols=[Subprotocol(f"depthcast.v1.{encoding}")],
             compression=None,
             max_size=None,
+            max_queue=None,
             **options,
         )
 

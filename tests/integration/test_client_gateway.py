@@ -26,7 +26,6 @@ async def deployment(redis_url: str, prefix: str) -> AsyncIterator[Deployment]:
     async with local_deployment(
         instruments, redis_url=redis_url, prefix=prefix, ingestor={"interval_ms": 0}
     ) as deployment:
-        await deployment.ready()
         yield deployment
 
 

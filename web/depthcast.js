@@ -1,0 +1,204 @@
+/**
+ * The Depthcast client for JavaScript: order books that stay right through gaps, slow links and lost connections.
+ *
+ *     import { Client } from "./depthcast.js";
+ *
+ *     const client = new Client("http://127.0.0.1:8080");
+ *     client.addEventListener("update", ({ detail: { view } }) => {
+ *       console.log(view.symbol, view.book.seq, view.book.best("bids", 1), view.book.best("asks", 1));
+ *     });
+ *     client.subscribe("BTC-USD", { depth: 25 });
+ *
+ * It speaks the JSON form of docs/protocol.md and needs nothing but a WebSocket. Every snapshot and delta is checked
+ * against its digest. After a gap or a mismatch it subscribes again; after a lost connection it comes back with
+ * growing, jittered waits and resumes where its books stand. Meanwhile the books are still there, marked stale.
+ *
+ * Prices are integer ticks and quantities integer lots; `decimal` of format.js makes text of them.
+ *
+ * Events (all `CustomEvent`):
+ *
+ * | event     | detail                  | when                                                                     |
+ * | --------- | ----------------------- | ------------------------------------------------------------------------ |
+ * | `update`  | `{view, message}`       | a snapshot or delta was applied and its digest is right                  |
+ * | `status`  | `{view}`                | `view.state` may have changed: "live" or "stale"                         |
+ * | `removed` | `{symbol, reason}`      | the gateway ended a subscription                                         |
+ * | `problem` | `{code, text, symbol}`  | the gateway refused something; `symbol` where it concerns one            |
+ * | `state`   | `{state, code, reason}` | of the connection: "connecting", "open", "waiting" to try again, "ended" |
+ */
+import { Session } from "./session.js";
+
+export { Book, Outcome, difference } from "./book.js";
+export { crc32, digestOf, weight } from "./digest.js";
+export { Session, View } from "./session.js";
+
+/** Close codes after which trying again would not help. */
+const FINAL = new Set([1000, 1002, 1003, 1007, 1008, 1009, 4401, 4408]);
+const LOST = 1006;
+const TRY_LATER = 1013;
+
+const HEARTBEAT_MS = 5000;
+const HEARTBEATS_MISSED = 3;
+
+/** Messages that prove nothing: an overloaded gateway greets and closes again. */
+const BEFORE_SERVICE = new Set(["welcome", "error"]);
+
+/** A link that passes every message on at once; see slow.js for one that does not. */
+const DIRECT = { deliver: (_bytes, pass) => pass(), reset() {} };
+
+export class Client extends EventTarget {
+  #url;
+  #WebSocket;
+  #backoff;
+  #link;
+  #session;
+  #socket = null;
+  #timer = 0;
+  #watchdog = 0;
+  #heardMs = 0;
+
+  /**
+   * Connects at once, and again whenever the connection is lost, until `close()`.
+   *
+   * @param {string|URL} url Where the gateway is, as http(s) or ws(s); `v1/ws` is added to its path.
+   * @param {object} options
+   * @param {number} options.creditWindow Snapshots and deltas that may be on their way at once. 0 leaves the limit to
+   *   TCP; but a browser reads its sockets whether the page keeps up or not, so a page that can be slow sets a window.
+   * @param {[number, number]} options.backoffMs First and longest wait before connecting again.
+   * @param {{deliver: function(number, function(): void): void, reset: function(): void}} options.link What messages
+   *   pass through after they have arrived, in order: `deliver(bytes, pass)` calls `pass` when it is their turn.
+   * @param {typeof WebSocket} options.WebSocket For tests, and where there is no global one.
+   */
+  constructor(url, { creditWindow = 0, backoffMs = [200, 10_000], link = DIRECT, WebSocket } = {}) {
+    super();
+    this.#url = endpoint(url);
+    this.#WebSocket = WebSocket ?? globalThis.WebSocket;
+    this.#backoff = new Backoff(...backoffMs);
+    this.#link = link;
+    this.#session = new Session({
+      creditWindow,
+      send: (message) => this.#socket?.send(JSON.stringify(message)),
+      tell: (kind, detail) => this.dispatchEvent(new CustomEvent(kind, { detail })),
+    });
+    this.state = "connecting";
+    this.reconnects = 0;
+    this.bytes = 0;
+    this.#connect();
+  }
+
+  /** What happened so far: snapshots, deltas, merged, ignored, gaps, mismatches, resumed, reconnects, bytes. */
+  get counters() {
+    return { ...this.#session.counters, reconnects: this.reconnects, bytes: this.bytes };
+  }
+
+  /** What the gateway said of itself, with its limits; null before the first connection. */
+  get welcome() {
+    return this.#session.welcome;
+  }
+
+  /** The view of a subscribed symbol, or undefined. */
+  view(symbol) {
+    return this.#session.views.get(symbol);
+  }
+
+  /** Subscribe to a symbol, or replace its subscription; returns its view, empty until the first `update`. */
+  subscribe(symbol, { depth = 25, intervalMs = 0 } = {}) {
+    return this.#session.subscribe(symbol, { depth, intervalMs });
+  }
+
+  /** End a subscription. */
+  unsubscribe(symbol) {
+    this.#session.unsubscribe(symbol);
+  }
+
+  /** End the connection for good. */
+  close() {
+    clearTimeout(this.#timer);
+    this.#lose(1000, "closed by the user");
+  }
+
+  #connect() {
+    const socket = new this.#WebSocket(this.#url, "depthcast.v1.json");
+    this.#socket = socket;
+    this.#heardMs = performance.now();
+    this.#watchdog = setInterval(() => this.#watch(), HEARTBEAT_MS);
+    socket.onopen = () => {
+      this.#enter("open");
+      this.#session.opened();
+    };
+    socket.onmessage = ({ data }) => this.#arrived(data);
+    socket.onclose = ({ code, reason }) => this.#lose(code, reason);
+  }
+
+  #arrived(text) {
+    this.#heardMs = performance.now();
+    this.bytes += text.length; // the messages are ASCII
+    const message = JSON.parse(text);
+    if (!BEFORE_SERVICE.has(message.type)) this.#backoff.reset();
+    if (message.type === "heartbeat") return;
+    this.#link.deliver(text.length, () => {
+      this.#session.receive(message);
+      if (this.#session.tryLater) this.#lose(TRY_LATER, "the gateway knows no instruments yet");
+    });
+  }
+
+  /** A connection that brings not even heartbeats is dead, whatever the system says. */
+  #watch() {
+    const silentMs = (this.welcome?.heartbeat_ms ?? HEARTBEAT_MS) * HEARTBEATS_MISSED;
+    if (performance.now() - this.#heardMs > silentMs) this.#lose(LOST, "nothing came any more");
+  }
+
+  #lose(code, reason) {
+    const socket = this.#socket;
+    this.#socket = null;
+    clearInterval(this.#watchdog);
+    if (socket) {
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.close();
+    }
+    this.#link.reset();
+    this.#session.lost();
+    if (FINAL.has(code)) {
+      this.#enter("ended", code, reason);
+      return;
+    }
+    this.#enter("waiting", code, reason);
+    this.#timer = setTimeout(() => {
+      this.reconnects += 1;
+      this.#enter("connecting");
+      this.#connect();
+    }, this.#backoff.nextMs());
+  }
+
+  #enter(state, code = 0, reason = "") {
+    this.state = state;
+    this.dispatchEvent(new CustomEvent("state", { detail: { state, code, reason } }));
+  }
+}
+
+/** Waits between attempts: doubling, with full jitter so that clients do not come back all at once. */
+export class Backoff {
+  constructor(firstMs, mostMs, random = Math.random) {
+    this.firstMs = firstMs;
+    this.mostMs = mostMs;
+    this.random = random;
+    this.boundMs = firstMs;
+  }
+
+  nextMs() {
+    const waitMs = this.boundMs * this.random();
+    this.boundMs = Math.min(this.boundMs * 2, this.mostMs);
+    return waitMs;
+  }
+
+  reset() {
+    this.boundMs = this.firstMs;
+  }
+}
+
+function endpoint(base) {
+  const url = new URL(base);
+  url.protocol = url.protocol.replace(/^http/, "ws");
+  url.pathname = `${url.pathname.replace(/\/$/, "")}/v1/ws`;
+  url.search = url.hash = "";
+  return url.href;
+}

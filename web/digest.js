@@ -1,0 +1,50 @@
+/**
+ * The digest of a view (docs/protocol.md, section 1.2): the sum over all levels of weight × quantity, mod 2³².
+ *
+ * It is linear, so a level that goes from quantity `old` to `new` adds weight × (new − old). `Math.imul` takes its
+ * operands mod 2³² by itself, and the difference of two quantities is always exact, so quantities up to 2⁵³ − 1 are right.
+ */
+
+const POLYNOMIAL = 0xedb88320;
+const CACHED_MAX = 100_000;
+
+const TABLE = Uint32Array.from({ length: 256 }, (_, value) => {
+  for (let bit = 0; bit < 8; bit += 1) value = value & 1 ? (value >>> 1) ^ POLYNOMIAL : value >>> 1;
+  return value;
+});
+
+const cached = { b: new Map(), a: new Map() };
+
+/** The usual crc32 (zlib, gzip, PNG) of ASCII text, as an unsigned number. */
+export function crc32(text) {
+  let crc = 0xffffffff;
+  for (let place = 0; place < text.length; place += 1) {
+    crc = (crc >>> 8) ^ TABLE[(crc ^ text.charCodeAt(place)) & 0xff];
+  }
+  return ~crc >>> 0;
+}
+
+/** The weight of a level; `side` is "b" or "a". */
+export function weight(side, price) {
+  const known = cached[side];
+  let value = known.get(price);
+  if (value === undefined) {
+    if (known.size >= CACHED_MAX) known.clear();
+    value = (crc32(side + price) | 1) >>> 0;
+    known.set(price, value);
+  }
+  return value;
+}
+
+/** `digest` after a level of `side` went from quantity `from` to quantity `to`. */
+export function changed(digest, side, price, from, to) {
+  return (digest + Math.imul(weight(side, price), to - from)) >>> 0;
+}
+
+/** The digest of whole sides, each an iterable of [price, quantity]. */
+export function digestOf(bids, asks) {
+  let digest = 0;
+  for (const [price, quantity] of bids) digest = changed(digest, "b", price, 0, quantity);
+  for (const [price, quantity] of asks) digest = changed(digest, "a", price, 0, quantity);
+  return digest;
+}

@@ -1,0 +1,27 @@
+/** Exact text of whole ticks and lots: no floating point on the way. */
+
+/** A decimal such as "0.01" as `{ digits: 1n, scale: 2 }`. */
+export function parsed(size) {
+  const [whole, fraction = ""] = size.split(".");
+  return { digits: BigInt(whole + fraction), scale: fraction.length };
+}
+
+/** `count` times the parsed size, as text: `decimal(6500010, parsed("0.01"))` is "65000.10". */
+export function decimal(count, { digits, scale }) {
+  const product = BigInt(count) * digits;
+  const text = String(product < 0n ? -product : product).padStart(scale + 1, "0");
+  const sign = product < 0n ? "−" : "";
+  return scale ? `${sign}${text.slice(0, -scale)}.${text.slice(-scale)}` : sign + text;
+}
+
+/** Half of a parsed size: a mid price falls between two ticks. */
+export function half({ digits, scale }) {
+  return { digits: digits * 5n, scale: scale + 1 };
+}
+
+/** A length of time in milliseconds, as short text. */
+export function duration(ms) {
+  if (Math.abs(ms) < 1000) return `${Math.round(ms)} ms`;
+  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
+  return `${Math.floor(ms / 60_000)} min ${Math.floor((ms % 60_000) / 1000)} s`;
+}
