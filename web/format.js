@@ -19,6 +19,18 @@ export function half({ digits, scale }) {
   return { digits: digits * 5n, scale: scale + 1 };
 }
 
+/** Texts of one axis without the zeros that all of them end in: 10.00 and 2.50 become 10.0 and 2.5. */
+export function trimmed(texts) {
+  const common = Math.min(...texts.map((text) => (text.includes(".") ? /0*$/.exec(text)[0].length : 0)));
+  return texts.map((text) => text.slice(0, text.length - common).replace(/\.$/, ""));
+}
+
+/** A number of bytes, as short text. */
+export function amount(bytes) {
+  if (bytes < 1000) return `${bytes} B`;
+  return bytes < 1_000_000 ? `${(bytes / 1000).toFixed(1)} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
+}
+
 /** A length of time in milliseconds, as short text. */
 export function duration(ms) {
   if (Math.abs(ms) < 1000) return `${Math.round(ms)} ms`;

@@ -13,6 +13,10 @@ export class SlowLink {
   #bytesPerSecond = Infinity;
   #paused = false;
 
+  get paused() {
+    return this.#paused;
+  }
+
   /** Messages that wait here; with a credit window, the window and what costs no credit at most. */
   get waiting() {
     return this.#queue.length;

@@ -19,6 +19,14 @@ from shared.runtime.admin import health_routes
 
 WEB: Final = Path(str(files("gateway") / "web"))
 
+PAGE_HEADERS: Final = {
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
+"""The page asks this gateway only, and runs nothing but the modules of `/web`."""
+
 
 class Host(Protocol):
     """What the endpoints need of the process."""
@@ -66,7 +74,7 @@ class Endpoints:
         return app
 
     async def page(self, _request: web.Request) -> web.FileResponse:
-        return web.FileResponse(WEB / "index.html")
+        return web.FileResponse(WEB / "index.html", headers=PAGE_HEADERS)
 
     async def symbols(self, _request: web.Request) -> web.Response:
         return _json([_symbol(listing) for listing in self.core.hub.listings.values()])

@@ -100,7 +100,9 @@ def engine() -> str:
     for words in (["compose", "version"], ["info"]):
         done = subprocess.run([docker, *words], capture_output=True, text=True, timeout=30, check=False)
         if done.returncode:
-            pytest.skip(f"no container engine answers: docker {words[0]}: {done.stderr.strip()}")
+            pytest.skip(
+                f"no container engine answers docker {words[0]}: {done.stderr.strip().partition(chr(10))[0]}"
+            )
     return docker
 
 

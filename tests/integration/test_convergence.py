@@ -131,24 +131,30 @@ class Breakable:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        self._message: asyncio.Future[Mapping[str, Any]] | None = None
         self.cut = asyncio.Event()
 
     async def receive(self) -> Mapping[str, Any]:
-        message = asyncio.ensure_future(self._transport.receive())
+        if self._message is None:  # a call that was cancelled left its message for the next one
+            self._message = asyncio.ensure_future(self._transport.receive())
         cut = asyncio.ensure_future(self.cut.wait())
         try:
-            await asyncio.wait({message, cut}, return_when=asyncio.FIRST_COMPLETED)
-            if self.cut.is_set():
-                raise ConnectionLost(LOST)
-            return await message
+            both: set[asyncio.Future[Any]] = {self._message, cut}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            message.cancel()
             cut.cancel()
+        if self.cut.is_set():
+            raise ConnectionLost(LOST)
+        message, self._message = self._message, None
+        return message.result()
 
     async def send(self, message: Mapping[str, Any]) -> None:
         await self._transport.send(message)
 
     async def close(self) -> None:
+        if self._message is not None:
+            self._message.cancel()
+            await asyncio.gather(self._message, return_exceptions=True)
         await self._transport.close()
 
 

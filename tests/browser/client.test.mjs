@@ -1,0 +1,253 @@
+// Tests of the JavaScript client without a gateway: node --test tests/browser/client.test.mjs
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Backoff, Book, Client, Outcome, Session, crc32, difference, digestOf, weight } from "../../web/depthcast.js";
+import { decimal, half, parsed, trimmed } from "../../web/format.js";
+import { SlowLink } from "../../web/slow.js";
+
+const SYMBOL = "BTC-USD";
+
+// The story of docs/protocol.md, section 3.5.
+const SUBSCRIBED = {
+  type: "subscribed", symbol: SYMBOL, depth: 5, interval_ms: 0, tick_size: "0.01", lot_size: "0.001", resumed: false, id: 1,
+};
+const SNAPSHOT = {
+  type: "snapshot", symbol: SYMBOL, depth: 5, seq: 5485363200001, ts: 1769904000150000,
+  bids: [[6500010, 5], [6500000, 12]], asks: [[6500020, 7]], digest: 254150328,
+};
+const DELTA = {
+  type: "delta", symbol: SYMBOL, depth: 5, prev_seq: 5485363200001, seq: 5485363200002, ts: 1769904000200300,
+  bids: [[6500010, 0], [6500005, 3]], asks: [[6500020, 5]], merged: 1, digest: 703952158,
+};
+const AFTER = {
+  type: "delta", symbol: SYMBOL, depth: 5, prev_seq: 5485363200002, seq: 5485486080001, ts: 1769904060100200,
+  bids: [[6500007, 4]], asks: [], merged: 1, digest: 331257706,
+};
+const MERGED = {
+  ...AFTER, prev_seq: 5485363200001, bids: [[6500010, 0], [6500005, 3], [6500007, 4]], asks: [[6500020, 5]], merged: 2,
+};
+
+function following(options = {}) {
+  const sent = [];
+  const told = [];
+  const session = new Session({
+    ...options, send: (message) => sent.push(message), tell: (kind, detail) => told.push([kind, detail]),
+  });
+  const view = session.subscribe(SYMBOL, { depth: 5 });
+  session.opened();
+  session.receive(SUBSCRIBED);
+  session.receive(SNAPSHOT);
+  return { session, view, sent, told };
+}
+
+test("digests of the contract", () => {
+  assert.equal(digestOf([], []), 0);
+  assert.equal(digestOf([[6500010, 5], [6500000, 12]], [[6500020, 7]]), 254150328);
+  assert.equal(digestOf([[-25, 9007199254740991]], [[0, 1]]), 3769160512);
+  assert.equal(digestOf([[1, 4294967297]], []), 1204558817);
+  assert.equal(crc32("b6500010"), 0xfd0dec70);
+  assert.equal(weight("b", 6500010), 4245548145);
+  assert.equal(crc32("BTC-USD"), 515687408);
+});
+
+test("a book follows the rule of continuity", () => {
+  const book = new Book();
+  assert.equal(book.apply(DELTA), Outcome.GAP);
+  assert.equal(book.replace(SNAPSHOT), Outcome.APPLIED);
+  assert.equal(book.apply(AFTER), Outcome.GAP);
+  assert.equal(book.apply(DELTA), Outcome.APPLIED);
+  assert.equal(book.apply(DELTA), Outcome.ALREADY);
+  assert.equal(book.apply(AFTER), Outcome.APPLIED);
+  assert.deepEqual(book.best("bids"), [[6500007, 4], [6500005, 3], [6500000, 12]]);
+  assert.deepEqual(book.best("asks", 1), [[6500020, 5]]);
+  const merged = new Book();
+  merged.replace(SNAPSHOT);
+  assert.equal(merged.apply(MERGED), Outcome.APPLIED);
+  assert.deepEqual(difference(book, merged), { bids: new Set(), asks: new Set() });
+});
+
+test("prev_seq 0 applies to a reader without the symbol", () => {
+  const book = new Book();
+  assert.equal(book.apply({ prev_seq: 0, seq: 7, ts: 1, bids: [], asks: [], digest: 0 }), Outcome.APPLIED);
+  assert.equal(book.seq, 7);
+});
+
+test("a wrong digest changes nothing", () => {
+  const book = new Book();
+  book.replace(SNAPSHOT);
+  assert.equal(book.apply({ ...DELTA, digest: 1 }), Outcome.MISMATCH);
+  assert.equal(book.replace({ ...SNAPSHOT, bids: [] }), Outcome.MISMATCH);
+  assert.equal(book.seq, SNAPSHOT.seq);
+  assert.equal(book.apply(DELTA), Outcome.APPLIED);
+});
+
+test("books that differ", () => {
+  const [one, other] = [new Book(), new Book()];
+  one.replace(SNAPSHOT);
+  other.replace(SNAPSHOT);
+  one.apply(DELTA);
+  assert.deepEqual(difference(one, other), { bids: new Set([6500005, 6500010]), asks: new Set([6500020]) });
+});
+
+test("a session subscribes and follows", () => {
+  const { session, view, sent, told } = following();
+  session.receive(DELTA);
+  assert.deepEqual(sent, [{ op: "subscribe", id: 1, symbols: [SYMBOL], depth: 5, interval_ms: 0 }]);
+  assert.deepEqual([view.state, view.book.seq, view.tickSize], ["live", DELTA.seq, "0.01"]);
+  assert.deepEqual(told.map(([kind]) => kind), ["status", "update", "update"]);
+});
+
+for (const [name, wrong, counter] of [
+  ["gap", AFTER, "gaps"],
+  ["wrong digest", { ...DELTA, digest: 1 }, "mismatches"],
+]) {
+  test(`a ${name} leads to a new subscription, and old deltas are ignored meanwhile`, () => {
+    const { session, view, sent } = following();
+    session.receive(wrong);
+    assert.deepEqual([view.state, view.book.seq, session.counters[counter]], ["stale", SNAPSHOT.seq, 1]);
+    assert.equal(sent.at(-1).id, 2);
+    assert.equal(sent.at(-1).resume, undefined);
+    session.receive(DELTA);
+    session.receive({ ...SUBSCRIBED, id: 1 });
+    session.receive(SNAPSHOT);
+    assert.equal(view.state, "stale");
+    session.receive({ ...SUBSCRIBED, id: 2 });
+    session.receive({ ...SNAPSHOT, seq: AFTER.seq });
+    assert.deepEqual([view.state, view.book.seq, session.counters.ignored], ["live", AFTER.seq, 2]);
+  });
+}
+
+test("a gateway that is wrong for ever is given up", () => {
+  const { session, told } = following();
+  for (let id = 2; session.views.size; id += 1) {
+    session.receive({ ...DELTA, digest: 1 });
+    session.receive({ ...SUBSCRIBED, id });
+    session.receive({ ...SNAPSHOT, digest: 1 });
+    session.receive({ ...SUBSCRIBED, id: (id += 1) });
+    assert.ok(id < 50);
+  }
+  assert.equal(told.find(([kind]) => kind === "problem")[1].code, "inconsistent");
+});
+
+test("a lost connection is resumed from what is held", () => {
+  const { session, view, sent } = following();
+  session.receive(DELTA);
+  session.lost();
+  assert.equal(view.state, "stale");
+  session.opened();
+  assert.deepEqual(sent.at(-1).resume, { [SYMBOL]: { seq: DELTA.seq, digest: DELTA.digest } });
+  session.receive({ ...SUBSCRIBED, id: 2, resumed: true, seq: DELTA.seq - 1 });
+  assert.deepEqual([view.state, view.book.seq, session.counters.resumed], ["live", DELTA.seq - 1, 1]);
+  session.receive({ ...AFTER, prev_seq: DELTA.seq - 1 });
+  assert.equal(view.book.seq, AFTER.seq);
+});
+
+test("credit comes first, and is given back as messages are taken", () => {
+  const { session, sent } = following({ creditWindow: 1 });
+  assert.deepEqual(sent[0], { op: "credit", messages: 1 });
+  assert.deepEqual(sent.slice(2), [{ op: "credit", messages: 1 }]);
+  session.receive({ ...SNAPSHOT, symbol: "OLD-USD" });
+  assert.equal(sent.length, 4);
+  session.receive({ type: "status", symbol: SYMBOL, state: "stale" });
+  assert.equal(sent.length, 4);
+});
+
+test("status, removal and refusals are told", () => {
+  const { session, view, told } = following();
+  session.receive({ type: "status", symbol: SYMBOL, state: "stale" });
+  assert.equal(view.state, "stale");
+  session.receive({ type: "unsubscribed", symbol: SYMBOL, reason: "removed" });
+  assert.deepEqual(told.at(-1), ["removed", { symbol: SYMBOL, reason: "removed" }]);
+  session.subscribe("NOPE");
+  session.receive({ type: "error", id: 2, code: "unknown_symbol", message: "no", symbol: "NOPE" });
+  assert.equal(told.at(-1)[1].code, "unknown_symbol");
+  assert.equal(session.views.size, 0);
+  session.subscribe(SYMBOL);
+  session.receive({ type: "error", id: 3, code: "unavailable", message: "not yet" });
+  assert.deepEqual([session.tryLater, session.views.size], [true, 1]);
+});
+
+class Socket {
+  static made = [];
+
+  constructor(url) {
+    this.url = url;
+    this.sent = [];
+    Socket.made.push(this);
+  }
+
+  send(text) {
+    this.sent.push(JSON.parse(text));
+  }
+
+  close() {
+    this.closed = true;
+  }
+
+  bring(message) {
+    this.onmessage({ data: JSON.stringify(message) });
+  }
+}
+
+async function next(client, state) {
+  while (client.state !== state) await new Promise((resolve) => client.addEventListener("state", resolve, { once: true }));
+  return Socket.made.at(-1);
+}
+
+test("a client comes back after a lost connection, and not after a final close code", async () => {
+  const client = new Client("http://gateway.test/base/", { WebSocket: Socket, backoffMs: [1, 4] });
+  client.subscribe(SYMBOL, { depth: 5 });
+  const socket = Socket.made.at(-1);
+  assert.equal(socket.url, "ws://gateway.test/base/v1/ws");
+  socket.onopen();
+  socket.bring({ type: "welcome", heartbeat_ms: 5000 });
+  socket.bring(SUBSCRIBED);
+  socket.bring(SNAPSHOT);
+  assert.equal(client.view(SYMBOL).state, "live");
+  socket.onclose({ code: 1012, reason: "restarting" });
+  assert.equal(client.view(SYMBOL).state, "stale");
+  const second = await next(client, "connecting");
+  assert.notEqual(second, socket);
+  second.onopen();
+  assert.deepEqual(second.sent[0].resume, { [SYMBOL]: { seq: SNAPSHOT.seq, digest: SNAPSHOT.digest } });
+  assert.equal(client.counters.reconnects, 1);
+  second.onclose({ code: 4401, reason: "" });
+  assert.equal(client.state, "ended");
+  client.close();
+});
+
+test("waits grow up to a bound and start again", () => {
+  const backoff = new Backoff(100, 300, () => 1);
+  assert.deepEqual([backoff.nextMs(), backoff.nextMs(), backoff.nextMs(), backoff.nextMs()], [100, 200, 300, 300]);
+  backoff.reset();
+  assert.equal(backoff.nextMs(), 100);
+});
+
+test("a slow link keeps the order, holds while paused and forgets on reset", async () => {
+  const link = new SlowLink();
+  const passed = [];
+  link.set({ paused: true });
+  for (const number of [1, 2, 3]) link.deliver(10, () => passed.push(number));
+  assert.deepEqual([passed, link.waiting], [[], 3]);
+  link.set({ paused: false, delayMs: 1, bytesPerSecond: 10_000 });
+  await new Promise((resolve) => link.deliver(10, resolve));
+  assert.deepEqual(passed, [1, 2, 3]);
+  link.set({ paused: true });
+  link.deliver(10, () => passed.push(4));
+  link.reset();
+  link.set({ paused: false, delayMs: 0, bytesPerSecond: Infinity });
+  link.deliver(10, () => passed.push(5));
+  assert.deepEqual(passed, [1, 2, 3, 5]);
+});
+
+test("text of ticks and lots is exact", () => {
+  assert.equal(decimal(6500010, parsed("0.01")), "65000.10");
+  assert.equal(decimal(-3, parsed("0.25")), "−0.75");
+  assert.equal(decimal(9007199254740991, parsed("0.00000001")), "90071992.54740991");
+  assert.equal(decimal(7, parsed("5")), "35");
+  assert.equal(decimal(13, half(parsed("0.01"))), "0.065");
+  assert.deepEqual(trimmed(["10.000", "2.500", "0.000"]), ["10.0", "2.5", "0.0"]);
+  assert.deepEqual(trimmed(["10.000", "0.000"]), ["10", "0"]);
+  assert.deepEqual(trimmed(["100", "50"]), ["100", "50"]);
+});

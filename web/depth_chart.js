@@ -1,0 +1,65 @@
+import { Plot, nice, ticks } from "./chart.js";
+import { decimal } from "./format.js";
+
+const FINE = [1, 1.5, 2, 3, 4, 6, 8, 10];
+
+/** Cumulative volume by price: areas of the direct connection's book, dashed lines of the slow one's. */
+export class DepthChart {
+  constructor(svg) {
+    this.plot = new Plot(svg, ["bid", "ask", "slow bid", "slow ask"]);
+    this.reset();
+  }
+
+  /** Forget the scales: another book comes. */
+  reset() {
+    this.reach = 0;
+    this.most = 0;
+  }
+
+  draw(direct, slow, { tick, lot }) {
+    const [bid, ask] = [direct.bids[0], direct.asks[0]];
+    if (!bid || !ask) return;
+    const mid = (bid[0] + ask[0]) / 2;
+    const sums = { bids: cumulated(direct.bids), asks: cumulated(direct.asks) };
+    this.#scale(mid, sums);
+    this.#axes(mid, tick, lot);
+    const point = ([price, sum]) => [clamp(0.5 + (price - mid) / (2 * this.reach)), Math.min(sum / this.most, 1)];
+    this.plot.steps("bid", outward(sums.bids).map(point), true);
+    this.plot.steps("ask", outward(sums.asks).map(point), true);
+    this.plot.steps("slow bid", outward(cumulated(slow.bids)).map(point));
+    this.plot.steps("slow ask", outward(cumulated(slow.asks)).map(point));
+  }
+
+  /** Scales grow at once and shrink only by much, so that the picture stands still. */
+  #scale(mid, { bids, asks }) {
+    const reach = nice(Math.max(mid - bids.at(-1)[0], asks.at(-1)[0] - mid, 1), FINE);
+    const most = nice(Math.max(bids.at(-1)[1], asks.at(-1)[1], 1), FINE);
+    if (reach > this.reach || reach < this.reach / 2) this.reach = reach;
+    if (most > this.most || most < this.most / 2) this.most = most;
+  }
+
+  #axes(mid, tick, lot) {
+    const rows = ticks(0, this.most, 4).map((sum) => [sum / this.most, decimal(Math.round(sum), lot)]);
+    const step = Math.max(Math.round(this.reach / 2), 1);
+    const columns = [-step, 0, step].map((away) => {
+      const price = Math.round(mid + away);
+      return [0.5 + (price - mid) / (2 * this.reach), decimal(price, tick)];
+    });
+    this.plot.axes(rows, columns);
+  }
+}
+
+/** Levels, best first, as [price, volume up to there]. */
+function cumulated(levels) {
+  let sum = 0;
+  return levels.map(([price, quantity]) => [price, (sum += quantity)]);
+}
+
+/** Begin at nothing, at the best price: steps go outward from there. */
+function outward(sums) {
+  return sums.length ? [[sums[0][0], 0], ...sums] : [];
+}
+
+function clamp(share) {
+  return Math.min(Math.max(share, 0), 1);
+}
