@@ -24,6 +24,7 @@ Examples:
   depthcast demo                                   see it work, nothing else needed
   depthcast ingestor --instruments books.toml      own the books of a deployment
   depthcast gateway --port 8080                    serve them; start as many as needed
+  depthcast watch BTC-USD                          see a book move in the terminal
   depthcast feed replay recording.gz --register    feed a recording into the books
   depthcast feed replay recording.gz --verify      replay it on its own and check every state
 
@@ -48,6 +49,7 @@ SUBCOMMANDS: Final = {
     ),
     "gateway": _Home("gateway.runtime.command", "gateway", "Serve the books to WebSocket clients."),
     "feed": _Home("depthcast.feed_command", "feed", "Feed in recorded or synthetic market data."),
+    "watch": _Home("depthcast.watch", "watch", "Show a live book in the terminal."),
     "partition": _Home(
         "depthcast.partition_command", "partition", "Say which partition a symbol belongs to."
     ),

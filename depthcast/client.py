@@ -126,6 +126,11 @@ class Client:
         """Whether the view of `symbol` is live or stale."""
         return self._held(symbol).state
 
+    def sizes(self, symbol: str) -> tuple[str, str]:
+        """Tick and lot size of `symbol` as decimal text. Raises `ClientError` when not subscribed."""
+        held = self._held(symbol)
+        return held.tick_size, held.lot_size
+
     async def subscribe(self, symbols: Collection[str], depth: int = 25, interval_ms: int = 0) -> None:
         """Subscribe to `symbols` (`["*"]`: all, later ones too); returns when the gateway has answered for each.
 

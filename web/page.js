@@ -63,9 +63,10 @@ class Page {
 /** Show how far the two books are apart. */
 function compare(both, direct, slow, differing) {
   const levels = differing.bids.size + differing.asks.size;
-  const distance = direct.seq - slow.seq;
-  const behindMs = (direct.ts - slow.ts) / 1000;
   const same = both && levels === 0;
+  // Two gateways may know one and the same view under different numbers: there is no distance then.
+  const distance = same ? 0 : direct.seq - slow.seq;
+  const behindMs = same ? 0 : (direct.ts - slow.ts) / 1000;
   const section = element("difference");
   Object.assign(section.dataset, both ? { levels, distance } : { levels: "", distance: "" });
   section.classList.toggle("same", same);

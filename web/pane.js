@@ -57,7 +57,7 @@ export class Pane {
     const shown = {
       seq: book.seq ? String(book.seq) : "–",
       lag: this.#lagMs === null ? "–" : duration(this.#lagMs),
-      messages: String(count.snapshots + count.deltas),
+      messages: `${count.snapshots + count.deltas} (${count.snapshots} full)`,
       merged: String(count.merged),
       digest: book.seq ? `✓ ${book.digest.toString(16).padStart(8, "0")}` : "–",
       received: amount(count.bytes),

@@ -53,18 +53,11 @@ class Follower:
         self._backoff_s = BACKOFF_FIRST_S
         self._loaded_once = False
 
-    async def batches(self) -> AsyncIterator[list[Entry]]:
-        """What was read, a list of entries at a time; an empty list when nothing came for a while, or trouble began.
-
-        Pull-driven: nothing is read while the caller works on a batch.
-        """
-        async for batch in self._steps():
-            yield list(batch)
-
     async def entries(self) -> AsyncGenerator[Entry | None, None]:
-        """The same, an entry at a time, None for an empty list.
+        """What is read, an entry at a time; None when nothing came for a while, or trouble began.
 
-        An entry is applied to the replicas when it is asked for: until then they are exactly at the one before.
+        Pull-driven: nothing is read while the caller works on an entry, and an entry is applied to the replicas when it is
+        asked for. Until then they are exactly at the one before.
         """
         async for batch in self._steps():
             nothing = True

@@ -28,7 +28,9 @@ def find_chromium() -> str:
     path = named or next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         pytest.skip(
-            "no Chromium: none of " + ", ".join(NAMES) + " is on the PATH (on Debian: apt-get install chromium)"
+            "no Chromium: none of "
+            + ", ".join(NAMES)
+            + " is on the PATH (on Debian: apt-get install chromium)"
         )
     return path
 

@@ -1,11 +1,11 @@
 """The JavaScript client: its own tests under Node, and its digest against ours in the browser."""
 
-import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -31,7 +31,8 @@ def random_books(seed: int, count: int) -> list[list[list[list[int]]]]:
         return [random.randint(-reach, reach), random.randint(1, MAX_INTEGER >> random.randint(0, 50))]
 
     def side() -> list[list[int]]:
-        return list(map(list, dict(level() for _ in range(random.randint(0, 20))).items()))
+        levels = [level() for _ in range(random.randint(0, 20))]
+        return list({level[0]: level for level in levels}.values())
 
     return [[side(), side()] for _ in range(count)]
 
@@ -45,7 +46,11 @@ def test_its_own_tests_under_node() -> None:
     if found is None or int(found[1]) < NODE_LEAST:
         pytest.skip(f"node {version.strip()} is older than {NODE_LEAST}")
     run = subprocess.run(
-        [node, "--test", "tests/browser/client.test.mjs"], cwd=ROOT, capture_output=True, text=True, check=False
+        [node, "--test", "tests/browser/client.test.mjs"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
 
@@ -56,12 +61,14 @@ async def test_its_digest_is_ours_in_the_browser() -> None:
     async with launched() as browser:
         page = await browser.new_page()
 
-        async def serve(route: object) -> None:
-            name = route.request.url.rpartition("/")[2]  # type: ignore[attr-defined]
+        async def serve(route: Any) -> None:
+            name = route.request.url.rpartition("/")[2]
             kind = "text/javascript" if name in files else "text/html"
-            await route.fulfill(body=files.get(name, ""), content_type=kind)  # type: ignore[attr-defined]
+            await route.fulfill(body=files.get(name, ""), content_type=kind)
 
         await page.route("**/*", serve)
         await page.goto("http://client.test/")
         digests = await page.evaluate(DIGESTS, ["http://client.test/depthcast.js", books])
-    assert digests == [digest_of(map(tuple, bids), map(tuple, asks)) for bids, asks in json.loads(json.dumps(books))]
+    assert digests == [
+        digest_of([(p, q) for p, q in bids], [(p, q) for p, q in asks]) for bids, asks in books
+    ]

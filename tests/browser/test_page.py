@@ -48,8 +48,11 @@ class Scene(NamedTuple):
 
         await eventually(there, TIMEOUT_S, f"{count} more messages on the direct connection")
 
-    async def settled(self, instrument: Instrument, depth: int) -> None:
-        """Wait until both panes show exactly the final book: that of the model, which HTTP serves, at the same seq."""
+    async def settled(self, instrument: Instrument, depth: int, workers: int = 1) -> None:
+        """Wait until both panes show exactly the final book: that of the model, which HTTP serves.
+
+        At the same seq, too, unless another worker may have answered: it may number the same view differently.
+        """
         flow = self.market.flows[instrument.symbol]
         final = [
             list(map(list, view(levels, side, depth).items())) for side, levels in enumerate(flow.levels())
@@ -65,12 +68,12 @@ class Scene(NamedTuple):
 
             async def shows(pane: str = pane) -> bool:
                 shown = await self.visit.pane(pane)
-                return (shown.get("symbol"), shown.get("seq")) == (instrument.symbol, str(book["seq"]))
+                return (shown["symbol"], shown["digest"]) == (instrument.symbol, f"✓ {book['digest']:08x}")
 
-            await eventually(shows, TIMEOUT_S, f"{pane} shows seq {book['seq']} of {instrument.symbol}")
+            await eventually(shows, TIMEOUT_S, f"{pane} shows the last book of {instrument.symbol}")
             shown = await self.visit.pane(pane)
-            assert shown["digest"] == f"✓ {book['digest']:08x}"
             assert shown["state"] == "live"
+            assert workers > 1 or shown["seq"] == str(book["seq"])
             for side in ("bids", "asks"):
                 rows = expected_rows(book[side], instrument.tick_size, instrument.lot_size)
                 assert shown[side] == (rows if side == "bids" else rows[::-1]), (pane, side)
@@ -128,15 +131,15 @@ async def test_a_slow_link_falls_behind_by_conflation_and_converges(redis_url: s
             await visit.press_pause()
             await visit.choose("rate", "8000")
             await at.broadcasts(40)
-            assert await visit.count("slow", "merged") >= 40
+            # Fewer messages and no queue but the one credit: what is missing was merged, into deltas or into snapshots.
             assert await visit.count("slow", "messages") < await visit.count("live", "messages") / 2
-        await at.settled(FIRST, 25)
+        await at.settled(FIRST, 25, workers=2)
 
         async with at.market.running():  # and once more, kept up with by a link that is not slow
             await visit.choose("rate", "")
             await visit.delay(0)
             await at.broadcasts(20)
-        await at.settled(FIRST, 25)
+        await at.settled(FIRST, 25, workers=2)
         for pane in PANES:
             assert await visit.count(pane, "resyncs") == 0
             assert await visit.count(pane, "reconnects") == 0

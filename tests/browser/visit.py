@@ -43,9 +43,9 @@ class Visit:
         return None if shown is None else (shown[0], shown[1])
 
     async def count(self, pane: str, figure: str) -> int:
-        """A figure of a pane that is a whole number."""
+        """A figure of a pane that begins with a whole number."""
         text = (await self.pane(pane))[figure]
-        return int(text) if text.isdigit() else 0
+        return int(text.split()[0]) if text != "–" else 0
 
     async def choose(self, name: str, value: str) -> None:
         """Pick an entry of the list `name`."""
