@@ -1,7 +1,7 @@
 """A headless Chromium of the system, driven by Playwright; tests that need it are skipped where either is missing."""
 
-import os
 import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -23,16 +23,11 @@ FLAGS: Final = (
 
 
 def find_chromium() -> str:
-    """Its path: `DEPTHCAST_TEST_CHROMIUM`, else the first on the PATH; skips the test without one."""
-    named = os.environ.get("DEPTHCAST_TEST_CHROMIUM")
-    path = named or next(filter(None, map(shutil.which, NAMES)), None)
-    if path is None:
-        pytest.skip(
-            "no Chromium: none of "
-            + ", ".join(NAMES)
-            + " is on the PATH (on Debian: apt-get install chromium)"
-        )
-    return path
+    """The path of the first on the PATH that runs; skips the test without one."""
+    for path in filter(None, map(shutil.which, NAMES)):
+        if subprocess.run([path, "--version"], capture_output=True, check=False).returncode == 0:
+            return path
+    pytest.skip(f"no Chromium that runs as one of {', '.join(NAMES)}; on Debian: apt-get install chromium")
 
 
 @asynccontextmanager
