@@ -31,7 +31,7 @@ demo: $(RUN)
 	@$(BIN)/depthcast demo $(ARGS)
 
 test: $(DEV)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
 lint: $(DEV)
 	@echo 'ruff check' && $(BIN)/ruff check .

@@ -2,6 +2,7 @@ import { Plot, nice, ticks } from "./chart.js";
 import { decimal } from "./format.js";
 
 const FINE = [1, 1.5, 2, 3, 4, 6, 8, 10];
+const SHRINK = 0.6;
 
 /** Cumulative volume by price: areas of the direct connection's book, dashed lines of the slow one's. */
 export class DepthChart {
@@ -20,27 +21,30 @@ export class DepthChart {
     const [bid, ask] = [direct.bids[0], direct.asks[0]];
     if (!bid || !ask) return;
     const mid = (bid[0] + ask[0]) / 2;
-    const sums = { bids: cumulated(direct.bids), asks: cumulated(direct.asks) };
-    this.#scale(mid, sums);
+    const [bids, asks, slowBids, slowAsks] = [direct.bids, direct.asks, slow.bids, slow.asks].map(cumulated);
+    this.#scale(
+      Math.max(mid - bids.at(-1)[0], asks.at(-1)[0] - mid, 1),
+      Math.max(...[bids, asks, slowBids, slowAsks].map((sums) => sums.at(-1)?.[1] ?? 1)),
+    );
     this.#axes(mid, tick, lot);
     const point = ([price, sum]) => [clamp(0.5 + (price - mid) / (2 * this.reach)), Math.min(sum / this.most, 1)];
-    this.plot.steps("bid", outward(sums.bids).map(point), true);
-    this.plot.steps("ask", outward(sums.asks).map(point), true);
-    this.plot.steps("slow bid", outward(cumulated(slow.bids)).map(point));
-    this.plot.steps("slow ask", outward(cumulated(slow.asks)).map(point));
+    this.plot.steps("bid", outward(bids).map(point), true);
+    this.plot.steps("ask", outward(asks).map(point), true);
+    this.plot.steps("slow bid", outward(slowBids).map(point));
+    this.plot.steps("slow ask", outward(slowAsks).map(point));
   }
 
   /** Scales grow at once and shrink only by much, so that the picture stands still. */
-  #scale(mid, { bids, asks }) {
-    const reach = nice(Math.max(mid - bids.at(-1)[0], asks.at(-1)[0] - mid, 1), FINE);
-    const most = nice(Math.max(bids.at(-1)[1], asks.at(-1)[1], 1), FINE);
-    if (reach > this.reach || reach < this.reach / 2) this.reach = reach;
-    if (most > this.most || most < this.most / 2) this.most = most;
+  #scale(distance, volume) {
+    const reach = nice(distance, FINE);
+    const most = nice(volume, FINE);
+    if (reach > this.reach || reach < this.reach * SHRINK) this.reach = reach;
+    if (most > this.most || most < this.most * SHRINK) this.most = most;
   }
 
   #axes(mid, tick, lot) {
     const rows = ticks(0, this.most, 4).map((sum) => [sum / this.most, decimal(Math.round(sum), lot)]);
-    const step = Math.max(Math.round(this.reach / 2), 1);
+    const step = Math.max(Math.round(this.reach * SHRINK), 1);
     const columns = [-step, 0, step].map((away) => {
       const price = Math.round(mid + away);
       return [0.5 + (price - mid) / (2 * this.reach), decimal(price, tick)];

@@ -9,6 +9,7 @@ import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any, Final, cast
 
 from redis.asyncio import Redis
@@ -70,9 +71,9 @@ def connect(
             redis_connect_func=on_connect,
             **options,
         )
-        cast(
-            "Any", client.connection_pool
-        ).make_connection()  # connects nothing, but shows what the URL's options are worth
+        pool = cast("Any", client.connection_pool)
+        pool.connection_class = _cancellable(pool.connection_class)
+        pool.make_connection()  # connects nothing, but shows what the URL's options are worth
     except (ValueError, TypeError, RedisError) as error:
         raise SettingsError(
             variable("redis_url"), _USERINFO.sub("***", url), f"is no usable address: {error}"
@@ -80,6 +81,29 @@ def connect(
     for command in ("XREAD", "XRANGE", "XREVRANGE"):
         client.set_response_callback(command, cast("Any", _raw))
     return client
+
+
+class _Cancellable:
+    """Mixed into the library's connections: a cancellation is never lost, and takes effect at once.
+
+    Before Python 3.12, `asyncio.wait_for` drops a cancellation that arrives just as what it waits for completes, and the
+    library writes every command through it, a task for each.
+    """
+
+    socket_timeout: float | None
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        limit_s, self.socket_timeout = self.socket_timeout, None  # without one, the library writes directly
+        try:
+            async with asyncio.timeout(limit_s):
+                await cast("Any", super()).send_packed_command(command, check_health)
+        finally:
+            self.socket_timeout = limit_s
+
+
+@cache
+def _cancellable(connection_class: type) -> type:
+    return type(connection_class.__name__, (_Cancellable, connection_class), {})
 
 
 async def execute(client: Redis, *command: str | bytes | float) -> Any:
@@ -99,18 +123,9 @@ async def mapped() -> AsyncIterator[None]:
     """Map what the library raises when Redis is away, or refuses for now, to `RedisUnavailable`.
 
     Other replies of error (`ResponseError`) are the caller's to understand and pass through.
-
-    A cancellation is passed on even where the library loses it: on Python 3.11 `asyncio.wait_for`, in which it writes,
-    returns as if nothing had happened when the task is cancelled just as the write completes.
     """
-    task = asyncio.current_task()
-    cancellations = task.cancelling() if task else 0
     try:
-        try:
-            yield
-        finally:
-            if task and task.cancelling() > cancellations:
-                raise asyncio.CancelledError
+        yield
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
         raise RedisUnavailable(str(error) or type(error).__name__) from error
     except ResponseError as error:

@@ -112,6 +112,7 @@ async def test_what_is_shown_is_the_book_that_http_serves(redis_url: str, prefix
         await at.settled(SECOND, 10)
         for pane in PANES:
             assert await at.visit.count(pane, "resyncs") == 0
+        assert await at.visit.fits(360)
         assert at.visit.problems == []
 
 

@@ -55,6 +55,12 @@ class Visit:
         """Set the slow link's delay per message."""
         await self.page.locator("#delay").fill(str(ms))
 
+    async def fits(self, width: int) -> bool:
+        """Whether a screen of that width shows the page without scrolling sideways."""
+        await self.page.set_viewport_size({"width": width, "height": 800})
+        wide: int = await self.page.evaluate("document.documentElement.scrollWidth")
+        return wide <= width
+
     async def press_pause(self) -> None:
         """Pause the slow link, or let it go on."""
         await self.page.locator("#pause").click()

@@ -265,6 +265,10 @@ class TestPace:
 
 
 class TestInstruments:
+    @pytest.fixture(autouse=True)
+    def _quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("ingestor.runtime.service.POLL_S", 0.05)
+
     async def test_one_that_comes_while_running_is_born_and_can_be_used(self, run: Run) -> None:
         async with run.service(run.settings("[LEV]")):
             for name, feed in (("NEW", Feed.LEVELS), ("ORDNEW", Feed.ORDERS)):
@@ -358,6 +362,11 @@ class TestInstruments:
 
 
 class TestKeeping:
+    @pytest.fixture(autouse=True)
+    def _quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("ingestor.runtime.leadership.KEEP_EVERY_S", 0.02)
+        monkeypatch.setattr("ingestor.runtime.leadership.TRIM_EVERY_S", 0.05)
+
     async def test_snapshots_and_checkpoints_are_renewed_and_streams_trimmed_behind_them(
         self, run: Run
     ) -> None:
