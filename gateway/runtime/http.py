@@ -25,7 +25,7 @@ PAGE_HEADERS: Final = {
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
 }
-"""The page asks this gateway only, and runs nothing but the modules of `/web`."""
+"""The page asks this gateway only, and runs nothing but the modules of `/web`, all of one version."""
 
 
 class Host(Protocol):
@@ -58,6 +58,7 @@ class Endpoints:
     def application(self) -> web.Application:
         """The web application, middlewares included."""
         app = web.Application(middlewares=[_refusals])
+        app.on_response_prepare.append(_add_page_headers)
         origin = self.core.settings.cors_origin
         if origin:
             app.on_response_prepare.append(_allow(origin))
@@ -74,7 +75,7 @@ class Endpoints:
         return app
 
     async def page(self, _request: web.Request) -> web.FileResponse:
-        return web.FileResponse(WEB / "index.html", headers=PAGE_HEADERS)
+        return web.FileResponse(WEB / "index.html")
 
     async def symbols(self, _request: web.Request) -> web.Response:
         return _json([_symbol(listing) for listing in self.core.hub.listings.values()])
@@ -157,6 +158,11 @@ async def _refusals(request: web.Request, handler: Any) -> web.StreamResponse:
     except Refusal as refusal:
         return _json({"error": {"code": refusal.code, "message": refusal.message}}, refusal.status)
     return response
+
+
+async def _add_page_headers(request: web.Request, response: web.StreamResponse) -> None:
+    if request.path == "/" or request.path.startswith("/web/"):
+        response.headers.update(PAGE_HEADERS)
 
 
 def _allow(origin: str) -> Any:

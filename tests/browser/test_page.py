@@ -93,7 +93,8 @@ async def scene(redis_url: str, prefix: str, **gateway: object) -> AsyncIterator
     ):
         page = await browser.new_page()
         visit = Visit(page)
-        await page.goto(deployment.gateway_url)
+        answer = await page.goto(deployment.gateway_url)
+        assert "script-src 'self'" in answer.headers["content-security-policy"]
         await eventually(visit.difference, TIMEOUT_S, "both connections have a book")
         yield Scene(deployment, market, visit)
 
