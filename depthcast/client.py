@@ -18,13 +18,15 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 
 from depthcast.client_book import ClientBook, Subscription
 from depthcast.client_session import ClientSession, Counters, Request
 from depthcast.closing import LOST, Backoff, ConnectionLost
+from depthcast.runtime.websocket import dialer
+from depthcast.transport import Dial, Transport
 from depthcast.updates import BookUpdate, State
 from shared.book import Book
 from shared.errors import ClientError
@@ -38,26 +40,6 @@ HEARTBEAT_MS: Final = 5000
 
 BEFORE_SERVICE: Final = ("welcome", "error")
 """A connection that brings only these is no success yet: an overloaded gateway accepts and closes again."""
-
-
-class Transport(Protocol):
-    """A connection to a gateway, as decoded messages. Tests wrap it to drop, repeat, reorder, delay or spoil them."""
-
-    async def receive(self) -> Mapping[str, Any]:
-        """The next message; raises `ConnectionLost`. Cancelling it loses nothing."""
-        ...
-
-    async def send(self, message: Mapping[str, Any]) -> None:
-        """Send a message; raises `ConnectionLost`."""
-        ...
-
-    async def close(self) -> None:
-        """End the connection; harmless when repeated."""
-        ...
-
-
-Dial = Callable[[], Awaitable[Transport]]
-"""Makes a connection; raises `ConnectionLost` when trying again may help, `ClientError` when it will not."""
 
 
 def connect(
@@ -83,8 +65,6 @@ def connect(
     Raises:
         ClientError: At `async with`, when the gateway cannot be reached or refuses; `code` says why.
     """
-    from depthcast.runtime.websocket import dialer
-
     dial = dialer(url, encoding, token)
 
     async def tapped() -> Transport:

@@ -10,8 +10,8 @@ import msgpack
 import orjson
 from aiohttp import WSMsgType
 
-from depthcast.client import Dial, Transport
 from depthcast.closing import LOST, ConnectionLost
+from depthcast.transport import Dial, Transport
 from shared.errors import ClientError
 
 PROTOCOLS: Final = {"json": "depthcast.v1.json", "msgpack": "depthcast.v1.msgpack"}

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from depthcast import Client, ClientError, Kind, State, connect
-from depthcast.client import Transport
 from depthcast.closing import ConnectionLost
+from depthcast.transport import Transport
 from tests.integration.scripted_gateway import ScriptedGateway
 from tests.waiting import eventually
 

@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from depthcast.client import Client, Transport, connect
+from depthcast.client import Client, connect
 from depthcast.closing import LOST, ConnectionLost
 from depthcast.consumer import Consumer
 from depthcast.runtime.deployment import Deployment, local_deployment, to_toml
+from depthcast.transport import Transport
 from shared.book import Book
 from shared.codec import pack
 from shared.digest import digest_of
