@@ -7,7 +7,7 @@ from typing import Any, Final
 import click
 
 from depthcast.feed.detect import FORMATS
-from depthcast.feed_options import Speed
+from depthcast.feed_options import SETTINGS, Speed, deployment_options
 from depthcast.runtime.deployment import to_toml
 from depthcast.runtime.feed_file import open_feed
 from depthcast.runtime.feed_runs import ReplayOptions, replay_all, until_stopped, verify_all
@@ -16,9 +16,6 @@ from depthcast.synthetic_command import synthetic
 from shared.runtime.command import run_service
 from shared.settings import Settings, variable
 from shared.types import is_symbol
-
-SETTINGS: Final = ("redis_url", "prefix", "partitions", "log_level")
-
 
 REPLAY_HELP: Final = """\
 Send recorded market data to the input log, paced as it was recorded.
@@ -123,16 +120,7 @@ feed.add_command(synthetic)
     show_default=True,
     help="With --verify: of the WebSocket client.",
 )
-@click.option("--redis-url", metavar="URL", help=f"Where the deployment is. [{variable('redis_url')}]")
-@click.option("--prefix", metavar="TEXT", help=f"Its key prefix. [{variable('prefix')}]")
-@click.option(
-    "--partitions",
-    metavar="P",
-    help=f"Its number of partitions, to be sure of it. [{variable('partitions')}]",
-)
-@click.option(
-    "--log-level", metavar="LEVEL", help=f"debug, info, warning or error. [{variable('log_level')}]"
-)
+@deployment_options
 def replay(**given: Any) -> None:
     """See `REPLAY_HELP`."""
     named = {name: given.pop(name) for name in SETTINGS}

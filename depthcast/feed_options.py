@@ -1,8 +1,30 @@
-"""Option types that the commands `depthcast feed …` have in common."""
+"""Options that the commands `depthcast feed …` have in common."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 import click
+
+from shared.settings import variable
+
+SETTINGS: Final = ("redis_url", "prefix", "partitions", "log_level")
+"""The settings among them, for `shared.settings.Settings.load`."""
+
+
+def deployment_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a command with an option for each of `SETTINGS`."""
+    meanings = (
+        ("URL", "Where the deployment is."),
+        ("TEXT", "Its key prefix."),
+        ("P", "Its number of partitions, to be sure of it."),
+        ("LEVEL", "debug, info, warning or error."),
+    )
+    for name, (metavar, meaning) in reversed(list(zip(SETTINGS, meanings, strict=True))):
+        option = click.option(
+            f"--{name.replace('_', '-')}", metavar=metavar, help=f"{meaning} [{variable(name)}]"
+        )
+        function = option(function)
+    return function
 
 
 class Speed(click.ParamType[float]):

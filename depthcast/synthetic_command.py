@@ -6,14 +6,12 @@ from typing import Any, Final
 import click
 
 from depthcast.feed.synthetic_profiles import MARKET, MarketSymbol
-from depthcast.feed_options import Speed
+from depthcast.feed_options import SETTINGS, Speed, deployment_options
 from depthcast.runtime.deployment import to_toml
 from depthcast.runtime.synthetic import SyntheticOptions, feed_market
 from shared.runtime.command import run_service
-from shared.settings import Settings, variable
+from shared.settings import Settings
 from shared.types import Symbol
-
-SETTINGS: Final = ("redis_url", "prefix", "partitions", "log_level")
 
 HELP: Final = f"""\
 Send a lively synthetic market to the input log, until Ctrl-C or --seconds.
@@ -87,16 +85,7 @@ class Symbols(click.ParamType[list[MarketSymbol]]):
 @click.option(
     "--print-instruments", is_flag=True, help="Print the instruments as TOML for an ingestor, and end."
 )
-@click.option("--redis-url", metavar="URL", help=f"Where the deployment is. [{variable('redis_url')}]")
-@click.option("--prefix", metavar="TEXT", help=f"Its key prefix. [{variable('prefix')}]")
-@click.option(
-    "--partitions",
-    metavar="P",
-    help=f"Its number of partitions, to be sure of it. [{variable('partitions')}]",
-)
-@click.option(
-    "--log-level", metavar="LEVEL", help=f"debug, info, warning or error. [{variable('log_level')}]"
-)
+@deployment_options
 def synthetic(**given: Any) -> None:
     """See `HELP`."""
     settings = Settings.load(os.environ, {name: given.pop(name) for name in SETTINGS})

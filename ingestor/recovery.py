@@ -43,7 +43,6 @@ class StateFold:
     def __init__(self, partition: int, tail: Position, snapshots: Loaded) -> None:
         self.partition = partition
         self.tail = tail
-        self.info = NOTHING_PUBLISHED
         self._moved = max((found[0].epoch for found in snapshots.values() if found is not None), default=0)
         for symbol, found in snapshots.items():
             if found is not None and found[0] > tail:
@@ -62,11 +61,8 @@ class StateFold:
     def add(self, entries: Entries) -> None:
         """Fold the entries that follow `position`; raises `RecoveryError` on any hole or mismatch."""
         for position, fields in entries:
-            entry = self._reader.read(position, fields)
-            if entry is None:
+            if self._reader.read(position, fields) is None:
                 raise RecoveryError(self.partition, self._reader.lost or "the stream has a hole")
-            if entry.info is not None:
-                self.info = entry.info
             if position.n:
                 self._moved = position.epoch
         if self._reader.missing:
