@@ -15,7 +15,7 @@ from shared.instruments import Instrument
 from shared.keys import DeploymentKeys
 from shared.runtime.catalog import POLL_S, read_instruments, wait_for_partitions
 from shared.runtime.follow import Follower
-from shared.runtime.redis import connect
+from shared.runtime.redis import Connect, connect
 
 logger = logging.getLogger(__name__)
 
@@ -31,9 +31,12 @@ class Feed:
     `observe` is told how many seconds each flush took.
     """
 
-    def __init__(self, core: Core, observe: Callable[[float], None]) -> None:
+    def __init__(
+        self, core: Core, observe: Callable[[float], None], connect_redis: Connect = connect
+    ) -> None:
         self.core = core
         self.observe = observe
+        self.connect = connect_redis
         self.settings = core.settings
         self.keys = DeploymentKeys(core.settings.prefix)
         self.followers: list[Follower] = []
@@ -45,7 +48,7 @@ class Feed:
 
     async def run(self) -> None:
         """Wait for the deployment, then follow it. Raises `DeploymentMismatch`."""
-        client = connect(self.settings.redis_url)
+        client = self.connect(self.settings.redis_url)
         try:
             partitions = await wait_for_partitions(client, self.keys, self.settings.partitions)
             self.core.hub.divide(partitions)
@@ -74,7 +77,7 @@ class Feed:
             await asyncio.sleep(POLL_S)
 
     async def _follow(self, number: int, upstream: Upstream) -> None:
-        client = connect(self.settings.redis_url)
+        client = self.connect(self.settings.redis_url)
         keys = self.keys.partition(number)
 
         def symbols() -> Collection[str]:

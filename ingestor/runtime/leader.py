@@ -16,16 +16,15 @@ from broadcaster.runtime.publisher import Publisher
 from broadcaster.runtime.same_server import SameServer
 from ingestor.engine import Engine
 from ingestor.recovery import Published
-from ingestor.runtime.clock import now_ms, now_us
 from ingestor.runtime.leadership import Leadership
 from ingestor.runtime.lease import Lease, wait_for
+from ingestor.runtime.outside import Outside
 from ingestor.runtime.recover import recover
 from ingestor.runtime.stats import PartitionStats
 from shared.errors import Fenced, RecoveryError, RedisUnavailable
 from shared.instruments import Instrument
 from shared.keys import PartitionKeys
 from shared.partition import partition_of
-from shared.runtime.redis import connect
 from shared.settings import IngestorSettings
 from shared.types import EntryInfo
 
@@ -49,8 +48,10 @@ class PartitionLeader:
         keys: PartitionKeys,
         instruments: Instruments,
         stats: PartitionStats,
+        outside: Outside,
     ) -> None:
         self.settings = settings
+        self.outside = outside
         self.partition, self.partitions = partition
         self.keys = keys
         self.instruments = instruments
@@ -64,7 +65,7 @@ class PartitionLeader:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Lead until `stop` is set, again and again after being fenced; raises `RecoveryError` only."""
-        client = connect(self.settings.redis_url)
+        client = self.outside.connect(self.settings.redis_url)
         lease = Lease(client, self.partition, self.keys, self.settings.lease_ms)
         try:
             while await lease.acquire(stop):
@@ -85,7 +86,7 @@ class PartitionLeader:
 
     async def _lead(self, lease: Lease, stop: asyncio.Event) -> None:
         # From recovery to the last write on one server: what was read from one says nothing of another.
-        client = connect(self.settings.redis_url, on_connect=SameServer(self.partition).check)
+        client = self.outside.connect(self.settings.redis_url, on_connect=SameServer(self.partition).check)
         keeping = asyncio.create_task(lease.keep())
         beginning = asyncio.create_task(self._begin(client))
         tasks: list[asyncio.Task[Any]] = [keeping, beginning, asyncio.create_task(stop.wait())]
@@ -117,9 +118,9 @@ class PartitionLeader:
             rejects_max=self.settings.rejects_max,
         )
         info = published.info
-        await publisher.seal(epoch, Broadcast(EntryInfo(now_us(), info.src, *info[2:5]), ()))
+        await publisher.seal(epoch, Broadcast(EntryInfo(self.outside.now_us(), info.src, *info[2:5]), ()))
         logger.info("leading", extra={"partition": self.partition, "epoch": epoch, "src": info.src})
-        leadership = Leadership(self.settings, engine, publisher, self.stats)
+        leadership = Leadership(self.settings, engine, publisher, self.stats, self.outside)
         await leadership.enter(epoch, own, known)
         return leadership
 
@@ -149,7 +150,7 @@ class PartitionLeader:
     async def _epoch_after(self, last: int) -> int:
         """Milliseconds since 1970, once they exceed `last`: raising the number could repeat an epoch after a failover."""
         said = False
-        while (epoch := now_ms()) <= last:
+        while (epoch := self.outside.now_ms()) <= last:
             if not said:
                 logger.warning(
                     "the clock is behind the last epoch, waiting for it",

@@ -7,7 +7,6 @@ its result is written, so what is drained and what is published are the same sta
 
 import asyncio
 import logging
-import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -23,14 +22,14 @@ from ingestor.engine import Engine, Interval
 from ingestor.orders import OrdersCopy
 from ingestor.output import broadcast_of, reject_fields
 from ingestor.recovery import NOTHING_PUBLISHED
-from ingestor.runtime.clock import now_us
 from ingestor.runtime.lease import wait_for
+from ingestor.runtime.outside import Outside
 from ingestor.runtime.stats import PartitionStats
 from shared.codec import encode_snapshot
 from shared.errors import RedisUnavailable
 from shared.instruments import Feed, Instrument
 from shared.position import ZERO, Position
-from shared.runtime.redis import BLOCK_MS, RawEntry, connect, read_stream
+from shared.runtime.redis import BLOCK_MS, RawEntry, read_stream
 from shared.settings import IngestorSettings
 from shared.types import Delta, Snapshot
 
@@ -61,10 +60,16 @@ class Leadership:
     """Made by the leader after its seal. `enter` comes first, then `run`."""
 
     def __init__(
-        self, settings: IngestorSettings, engine: Engine, publisher: Publisher, stats: PartitionStats
+        self,
+        settings: IngestorSettings,
+        engine: Engine,
+        publisher: Publisher,
+        stats: PartitionStats,
+        outside: Outside,
     ) -> None:
-        now = time.monotonic()
+        now = outside.monotonic()
         self.settings = settings
+        self.outside = outside
         self.engine = engine
         self.publisher = publisher
         self.keys = publisher.keys
@@ -92,7 +97,7 @@ class Leadership:
         # trimmed before each has been renewed.
         orders = [symbol for symbol in recovered if instruments[symbol].feed is Feed.ORDERS]
         self.retention.took(dict.fromkeys(recovered, ZERO), dict.fromkeys(orders, ZERO))
-        now = time.monotonic()
+        now = self.outside.monotonic()
         self.rota.join(recovered, now)
         self.checkpoint_rota.join(orders, now)
         self.stats.symbols = len(instruments)
@@ -145,7 +150,7 @@ class Leadership:
     # --- input ----------------------------------------------------------------------------------------------------
 
     async def _consume(self) -> None:
-        client = connect(self.settings.redis_url)
+        client = self.outside.connect(self.settings.redis_url)
         at = self.src
         try:
             while True:
@@ -170,15 +175,15 @@ class Leadership:
             for group in _groups(batch):
                 await self._broadcast_each(group)
             return
-        until = time.monotonic() + SLICE_S
+        until = self.outside.monotonic() + SLICE_S
         for position, fields in batch:
             self.engine.apply(str(position), fields)
             self.stats.entries_consumed += 1
             self._wake.set()
             await self._wait_for_room()
-            if time.monotonic() >= until:
+            if self.outside.monotonic() >= until:
                 await asyncio.sleep(0)
-                until = time.monotonic() + SLICE_S
+                until = self.outside.monotonic() + SLICE_S
 
     async def _wait_for_room(self) -> None:
         """Wait while too many rejects are to be published."""
@@ -207,20 +212,20 @@ class Leadership:
     async def _broadcast(self) -> None:
         while True:
             dirty = self.engine.dirty()
-            wait_s = self._pacer.due(dirty) - time.monotonic()
+            wait_s = self._pacer.due(dirty) - self.outside.monotonic()
             if wait_s > 0:
                 self._wake.clear()
                 await (asyncio.sleep(wait_s) if dirty else wait_for(self._wake, wait_s))
                 continue
             async with self._publishing:
-                if self.engine.dirty() and not self._pacer.may_broadcast(time.monotonic()):
+                if self.engine.dirty() and not self._pacer.may_broadcast(self.outside.monotonic()):
                     await self._beat()
                     continue
                 await self._write(self._drain(self._checkpoints_due()))
             self._room.set()
 
     def _checkpoints_due(self) -> list[str]:
-        return self.checkpoint_rota.due(time.monotonic())
+        return self.checkpoint_rota.due(self.outside.monotonic())
 
     def _drain(self, checkpoints: Collection[str] = ()) -> list[Interval]:
         """One interval, or two when a symbol was born and has changed already: the changes cannot share its entry."""
@@ -231,8 +236,8 @@ class Leadership:
 
     async def _write(self, intervals: list[Interval], moves: Sequence[tuple[str, Delta]] = ()) -> None:
         """Publish intervals in order, and `moves` before them, in one atomic step. The caller holds `_publishing`."""
-        now = time.monotonic()
-        broadcasts = [broadcast_of(interval, now_us()) for interval in intervals]
+        now = self.outside.monotonic()
+        broadcasts = [broadcast_of(interval, self.outside.now_us()) for interval in intervals]
         if moves:
             broadcasts[0] = Broadcast(broadcasts[0].info, [*moves, *broadcasts[0].deltas])
         rejects = [reject_fields(reject) for interval in intervals for reject in interval.rejects]
@@ -243,14 +248,14 @@ class Leadership:
         )
         self._info = broadcasts[-1].info._replace(event_ts=None)
         self._wrote(intervals, born, copies, now)
-        self._count(intervals[-1], broadcasts, time.monotonic() - now)
+        self._count(intervals[-1], broadcasts, self.outside.monotonic() - now)
 
     async def _beat(self) -> None:
         """A heartbeat in the middle of a long interval: what is pending stays so, and so does `src`."""
-        now = time.monotonic()
-        await self.publisher.publish([Broadcast(self._info._replace(ts=now_us()), ())])
+        now = self.outside.monotonic()
+        await self.publisher.publish([Broadcast(self._info._replace(ts=self.outside.now_us()), ())])
         self._pacer.wrote(now, dirty=False)
-        self.retention.wrote(self.publisher.position, time.monotonic())
+        self.retention.wrote(self.publisher.position, self.outside.monotonic())
         self.stats.heartbeats += 1
 
     def _first(
@@ -274,7 +279,7 @@ class Leadership:
         something = src != self.src or any(interval.deltas or interval.rejects for interval in intervals)
         self._pacer.wrote(now, dirty=something)
         self.src = src
-        self.retention.wrote(position, time.monotonic())
+        self.retention.wrote(position, self.outside.monotonic())
         for interval in intervals:
             self.rota.changed(interval.touched)
             self.checkpoint_rota.changed(interval.touched)
@@ -305,7 +310,7 @@ class Leadership:
         while True:
             await asyncio.sleep(KEEP_EVERY_S)
             try:
-                await self._take(self.rota.due(time.monotonic()))
+                await self._take(self.rota.due(self.outside.monotonic()))
                 await self._trim()
             except RedisUnavailable as error:
                 logger.warning("snapshots wait for Redis", extra={"problem": error.problem})
@@ -313,7 +318,7 @@ class Leadership:
     async def _take(self, symbols: Sequence[str]) -> None:
         """Write snapshots of `symbols`, and the checkpoints whose copies were drained since the last call."""
         async with self._publishing:
-            now, position = time.monotonic(), self.publisher.position
+            now, position = self.outside.monotonic(), self.publisher.position
             snapshots = [(symbol, self._snapshot(symbol)) for symbol in symbols]
             copies, self._copies = self._copies, {}
             self.rota.taken(symbols, now)
@@ -332,7 +337,7 @@ class Leadership:
 
     def _snapshot(self, symbol: str) -> Snapshot:
         """The published state; only meaningful while no publish is under way."""
-        return self.engine.snapshot(symbol)._replace(ts=now_us())
+        return self.engine.snapshot(symbol)._replace(ts=self.outside.now_us())
 
     def _attachments(
         self, position: Position, snapshots: Iterable[tuple[str, Snapshot]], copies: Mapping[str, Checkpoint]
@@ -343,7 +348,7 @@ class Leadership:
             yield Attachment(self.keys.checkpoint(symbol), checkpoint.encode(copy), None)
 
     async def _trim(self) -> None:
-        now = time.monotonic()
+        now = self.outside.monotonic()
         if now - self._trimmed >= TRIM_EVERY_S:
             self._trimmed = now
             await self.publisher.trim(self.retention.deltas_from(now), self.retention.events_from(self.src))

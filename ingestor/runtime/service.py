@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from ingestor.runtime.leader import PartitionLeader
 from ingestor.runtime.lease import wait_for
+from ingestor.runtime.outside import OUTSIDE, Outside
 from ingestor.runtime.registry import read_instruments_file, register_deployment, register_instruments
 from ingestor.runtime.stats import IngestorStats
 from shared.errors import RedisUnavailable
@@ -18,7 +19,6 @@ from shared.instruments import Instrument
 from shared.keys import DeploymentKeys
 from shared.runtime.admin import serve_admin
 from shared.runtime.catalog import POLL_S, read_instruments
-from shared.runtime.redis import connect
 from shared.settings import IngestorSettings
 
 logger = logging.getLogger(__name__)
@@ -29,8 +29,9 @@ RETRY_S = 0.5
 class IngestorService:
     """One ingestor process. `run` is its whole life."""
 
-    def __init__(self, settings: IngestorSettings) -> None:
+    def __init__(self, settings: IngestorSettings, outside: Outside = OUTSIDE) -> None:
         self.settings = settings
+        self.outside = outside
         self.keys = DeploymentKeys(settings.prefix)
         self.stats = IngestorStats()
         self.file = read_instruments_file(settings.instruments)
@@ -47,7 +48,7 @@ class IngestorService:
                 self.settings.admin_host, self.settings.admin_port, registry, self._ready
             )
             click.echo(f"admin listening on http://{self.settings.admin_host}:{port}")
-        client = connect(self.settings.redis_url)
+        client = self.outside.connect(self.settings.redis_url)
         try:
             partitions = await self._register(client, stop)
             if partitions is not None:
@@ -82,6 +83,7 @@ class IngestorService:
                 self.keys.partition(number),
                 lambda: self.instruments,
                 self.stats.of(number),
+                self.outside,
             )
             for number in range(partitions)
         ]

@@ -10,7 +10,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
@@ -47,12 +47,22 @@ RawEntry = tuple[Position, list[tuple[bytes, bytes]]]
 """A stream entry: its ID and its fields in order, repeated ones included."""
 
 
+OnConnect = Callable[[AbstractConnection], Awaitable[None]]
+"""Called with every new connection before its first command; has to call the connection's own `on_connect`."""
+
+
+class Connect(Protocol):
+    """`connect` below, or what stands for it in a simulation."""
+
+    def __call__(self, url: str, *, on_connect: OnConnect | None = None) -> Redis: ...
+
+
 def connect(
     url: str,
     *,
     connections_max: int = 4,
     timeout_s: float = SOCKET_TIMEOUT_S,
-    on_connect: Callable[[AbstractConnection], Awaitable[None]] | None = None,
+    on_connect: OnConnect | None = None,
 ) -> Redis:
     """A client of its own for one task. Nothing connects before the first command.
 

@@ -10,6 +10,7 @@ from ingestor import checkpoint
 from ingestor.engine import Engine
 from ingestor.runtime import leadership as module
 from ingestor.runtime.leadership import Leadership
+from ingestor.runtime.outside import OUTSIDE
 from ingestor.runtime.stats import PartitionStats
 from shared.codec import decode_snapshot
 from shared.instruments import Feed, Instrument
@@ -46,7 +47,7 @@ class Recorder:
 
 async def entered(recorder: Recorder, *instruments: Instrument, **settings: Any) -> Leadership:
     made: Any = recorder
-    leadership = Leadership(IngestorSettings(**settings), Engine(0, 1), made, PartitionStats())
+    leadership = Leadership(IngestorSettings(**settings), Engine(0, 1), made, PartitionStats(), OUTSIDE)
     await leadership.enter(
         EPOCH, {str(one.symbol): one for one in instruments}, [one.symbol for one in instruments]
     )
