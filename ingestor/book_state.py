@@ -28,11 +28,12 @@ class BookState(ABC):
     `evicts`: an event that would cross the book removes the opposite levels in its way instead of being refused.
     """
 
-    __slots__ = ("_best", "_evicted", "_evicts", "_guarded", "_touched", "_unit", "book", "merger")
+    __slots__ = ("_best", "_evicted", "_evicts", "_guarded", "_levels", "_touched", "_unit", "book", "merger")
 
     def __init__(self, *, evicts: bool) -> None:
         self.book = Book()
         self.merger = Merger(self.book)
+        self._levels = (self.book.bids.levels, self.book.asks.levels)
         # Best keys as in BookSide: a bid key is the negative price, so best bid ≥ best ask means sum of keys ≤ 0.
         self._best = [NO_KEY, NO_KEY]
         self._evicts = evicts
@@ -81,28 +82,36 @@ class BookState(ABC):
             best = side.nth_key(0)
             self._best[number] = NO_KEY if best is None else best
 
-    def _change(self, side: int, price: int, old: int, new: int) -> None:
-        """Take the level from quantity `old` to `new`; a level that appears has passed `_admit` before."""
+    def _appear(self, side: int, price: int, quantity: int) -> None:
+        """Make a level of `quantity` where there is none, or refuse it as crossing, or make way for it."""
         book_side = self.book.sides[side]
+        key = price * book_side.sign
+        best = self._best
+        if self._guarded and key + best[1 - side] <= 0:
+            self._make_way(side, price)
+        touched = self._touched[side]
+        if price not in touched:
+            touched[price] = 0
+        book_side.levels[price] = quantity
+        book_side.enter(key)
+        if key < best[side]:
+            best[side] = key
+
+    def _vanish(self, side: int, price: int) -> None:
+        """Remove a level that is there."""
+        book_side = self.book.sides[side]
+        old = book_side.levels.pop(price)
         touched = self._touched[side]
         if price not in touched:
             touched[price] = old
-        if old and new:
-            book_side.levels[price] = new
-            return
-        book_side.set_level(price, new)
         key = price * book_side.sign
-        if new:
-            if key < self._best[side]:
-                self._best[side] = key
-        elif key == self._best[side]:
+        book_side.leave(key)
+        if key == self._best[side]:
             best = book_side.nth_key(0)
             self._best[side] = NO_KEY if best is None else best
 
-    def _admit(self, side: int, price: int) -> None:
-        """Decide on a level that is about to appear: make way for it, let it be, or refuse it as crossing."""
-        if not self._guarded or self.book.sides[side].sign * price + self._best[1 - side] > 0:
-            return
+    def _make_way(self, side: int, price: int) -> None:
+        """Remove what stands in the way of a level about to appear at `price`, or refuse it as crossing."""
         if not self._evicts:
             raise RefusedError(Reason.CROSSED)
         stale = self.book.sides[1 - side].through(price)
@@ -112,7 +121,7 @@ class BookState(ABC):
 
     def _evict(self, side: int, price: int) -> None:
         """Remove a stale level."""
-        self._change(side, price, self.book.sides[side].levels[price], 0)
+        self._vanish(side, price)
 
     def _clear(self, side: int) -> None:
         """Remove all levels of `side`, or of both for `NO_SIDE`."""
@@ -134,6 +143,14 @@ class BookState(ABC):
         self._find_best()
         self.merger.seq = seq
         self.merger.digest = digest
+
+    def adopt(self, seq: int, book: Book, digest: int) -> None:
+        """Take a published state with its book itself. Nothing is pending then."""
+        self.book = book
+        self.merger = Merger(book, seq, digest)
+        self._levels = (book.bids.levels, book.asks.levels)
+        self._touched = self.merger.pending
+        self._find_best()
 
 
 def flat_of(levels: dict[int, int]) -> list[int]:

@@ -4,7 +4,10 @@ A msgpack array `[format, position, src, bid_ids, bids, ask_ids, asks]`: where i
 then every order, (price, quantity) at the same place as its id. Private: only ingestors and their scripts read it.
 """
 
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
+
+import msgpack
 
 from ingestor.orders import OrdersCopy
 from shared.codec import pack, unpack
@@ -13,6 +16,8 @@ from shared.position import Position
 
 FORMAT: Final = 1
 _ITEMS: Final = 7
+
+SLICE_ORDERS: Final = 10_000
 
 
 class Checkpoint(NamedTuple):
@@ -25,7 +30,25 @@ class Checkpoint(NamedTuple):
 
 def encode(checkpoint: Checkpoint) -> bytes:
     """Bytes of the checkpoint key."""
-    return pack([FORMAT, str(checkpoint.position), str(checkpoint.src), *checkpoint.orders])
+    return b"".join(slices(checkpoint))
+
+
+def slices(checkpoint: Checkpoint) -> Iterator[bytes]:
+    """The same in pieces, each the work of a few milliseconds at most."""
+    packer = msgpack.Packer(use_bin_type=True)
+    start = packer.pack_array_header(_ITEMS)
+    yield start + b"".join(map(pack, (FORMAT, str(checkpoint.position), str(checkpoint.src))))
+    for column in checkpoint.orders:
+        yield packer.pack_array_header(len(column))
+        for first in range(0, len(column), SLICE_ORDERS):
+            yield _items(packer, column[first : first + SLICE_ORDERS])
+
+
+def _items(packer: msgpack.Packer, part: Sequence[Any]) -> bytes:
+    """The items of an array without its header, which is as long as that of any array of this length."""
+    header: bytes = packer.pack_array_header(len(part))
+    packed: bytes = packer.pack(part)
+    return packed[len(header) :]
 
 
 def decode(raw: bytes) -> Checkpoint:

@@ -17,6 +17,7 @@ from ingestor.events import encode_event, op_of, read_entry
 from ingestor.levels import LevelsState
 from ingestor.orders import OrdersCopy, OrdersState
 from ingestor.rejects import EVENT_BYTES_MAX, NAME_CHARS_MAX, WHOLE, Outcome, Reason, RefusedError, Reject
+from shared.book import Book
 from shared.codec import INFO_FIELD
 from shared.errors import RecoveryError
 from shared.instruments import Feed, Instrument, OnCross
@@ -252,10 +253,9 @@ class Engine:
     def begin_epoch(self, epoch: int) -> list[tuple[Symbol, Delta]]:
         """Move every registered symbol into the epoch (ms since 1970) by an empty delta, newborns by their birth.
 
-        Newborns are in `born` at the next drain. Nothing may be pending: asserted.
+        Newborns are in `born` at the next drain. What is pending stays so.
         """
         with self._lock:
-            assert not self._changed, "changes are pending at the beginning of an epoch"
             self._epoch = epoch
             self._born.update(self._births)
             self._births = {}
@@ -282,13 +282,17 @@ class Engine:
             self._load_orders(symbol, state, seq, orders)
         else:
             state.load(seq, bids, asks, digest)
+        self._enter(symbol, state)
+        if not seq:
+            with self._lock:
+                self._births[symbol] = None
+
+    def _enter(self, symbol: Symbol, state: BookState) -> None:
         with self._lock:
             self._states[symbol] = state
             self._live[symbol.encode()] = (symbol, state)
             for waiting in (self._births, self._born, self._changed):
                 waiting.pop(symbol, None)
-            if not seq:
-                self._births[symbol] = None
 
     def _load_orders(self, symbol: Symbol, state: OrdersState, seq: int, orders: OrdersCopy | None) -> None:
         if orders is None:
@@ -297,6 +301,36 @@ class Engine:
             state.load_orders(seq, orders)
         except (ValueError, TypeError) as error:
             raise RecoveryError(self._partition, f"the orders kept of {symbol} are wrong: {error}") from error
+
+    def adopt(self, instrument: Instrument, seq: int, book: Book, digest: int) -> None:
+        """Register a levels-feed symbol with its published state; `book` becomes the engine's own."""
+        state = _new_state(instrument)
+        state.adopt(seq, book, digest)
+        self._enter(instrument.symbol, state)
+
+    def stand_at(self, symbol: str, seq: int) -> None:
+        """The state that was replayed of `symbol` is the published one of `seq`."""
+        with self._lock:
+            self._states[Symbol(symbol)].merger.seq = seq
+
+    def keep_only(self, symbols: Collection[str]) -> None:
+        """Drop all other symbols with their books, as if they had never been registered."""
+        with self._lock:
+            for name in [name for name in self._states if name not in symbols]:
+                del self._states[name]
+                self._live.pop(name.encode(), None)
+                for waiting in (self._births, self._born, self._changed):
+                    waiting.pop(name, None)
+
+    def consumed(self) -> str:
+        """ID of the last input entry consumed, `0-0` for none."""
+        with self._lock:
+            return self._src
+
+    def continue_from(self, src: str) -> None:
+        """The input log was lost: what is consumed next is what comes after `src`."""
+        with self._lock:
+            self._src = src
 
     def resume(self, src: str, applied: int, rejected: int, ignored: int) -> None:
         """Go on counting from a published entry's numbers."""

@@ -30,15 +30,16 @@ LevelsEvent = tuple[int, int, int, int]
 OrdersEvent = tuple[int, int, int, int, OrderId]
 """(op, side, price, quantity, order id), likewise."""
 
-_OPS: Final[dict[object, int]] = {
+_OP_NAMES: Final[dict[object, int]] = {
     "add": ADD,
     "update": UPDATE,
     "delete": DELETE,
     "reduce": REDUCE,
     "clear": CLEAR,
-    **{op: op for op in (ADD, UPDATE, DELETE, REDUCE, CLEAR)},
 }
-_SIDES: Final[dict[object, int]] = {"bid": 0, "ask": 1, 0: 0, 1: 1}
+_SIDE_NAMES: Final[dict[object, int]] = {"bid": 0, "ask": 1}
+_OPS: Final = _OP_NAMES | {op: op for op in (ADD, UPDATE, DELETE, REDUCE, CLEAR)}
+_SIDES: Final = _SIDE_NAMES | {0: 0, 1: 1}
 
 _ITEMS: Final = 5
 _ORDER_ID_MIN: Final = -(2**63)
@@ -99,47 +100,18 @@ def op_of(event: object) -> int:
     return _code(_OPS, event[0])
 
 
+def op_named(name: object) -> int | None:
+    """The op that a text names, None if none."""
+    return _OP_NAMES.get(name) if type(name) is str else None
+
+
+def side_named(name: object) -> int | None:
+    """The side that a text names, None if none."""
+    return _SIDE_NAMES.get(name) if type(name) is str else None
+
+
 def levels_event(event: object) -> LevelsEvent:
     """Check the shape and the ranges of an event of a levels feed."""
-    if type(event) is list and len(event) == 4:
-        # Nearly all events: everything is there and in range. The rest is looked at item by item.
-        name, side_name, price, quantity = event
-        if (
-            (type(name) is str or type(name) is int)
-            and (type(side_name) is str or type(side_name) is int)
-            and type(price) is int
-            and type(quantity) is int
-            and -MAX_INTEGER <= price <= MAX_INTEGER
-            and 0 < quantity <= MAX_INTEGER
-        ):
-            op, side = _OPS.get(name, DELETE), _SIDES.get(side_name, NO_SIDE)
-            if op < DELETE and side >= 0:
-                return op, side, price, quantity
-    return _judge_levels_event(event)
-
-
-def orders_event(event: object) -> OrdersEvent:
-    """Check the shape and the ranges of an event of an orders feed."""
-    if type(event) is list and len(event) == 5:
-        name, side_name, price, quantity, order_id = event
-        if (type(name) is str or type(name) is int) and _is_order_id(order_id) and order_id is not None:
-            op = _OPS.get(name, CLEAR)
-            if op == DELETE:
-                return op, 0, 0, 0, order_id
-            if type(quantity) is int and 0 < quantity <= MAX_INTEGER and op < CLEAR:
-                if op == REDUCE:
-                    return op, 0, 0, quantity, order_id
-                if (
-                    (type(side_name) is str or type(side_name) is int)
-                    and (side := _SIDES.get(side_name, NO_SIDE)) >= 0
-                    and type(price) is int
-                    and -MAX_INTEGER <= price <= MAX_INTEGER
-                ):
-                    return op, side, price, quantity, order_id
-    return _judge_orders_event(event)
-
-
-def _judge_levels_event(event: object) -> LevelsEvent:
     op = op_of(event)
     _, side, price, quantity, _ = _items(event)
     if op == CLEAR:
@@ -153,7 +125,8 @@ def _judge_levels_event(event: object) -> LevelsEvent:
     return op, side, price, quantity
 
 
-def _judge_orders_event(event: object) -> OrdersEvent:
+def orders_event(event: object) -> OrdersEvent:
+    """Check the shape and the ranges of an event of an orders feed."""
     op = op_of(event)
     _, side, price, quantity, order_id = _items(event)
     if op == CLEAR:
@@ -164,7 +137,7 @@ def _judge_orders_event(event: object) -> OrdersEvent:
         side = price = 0
     else:
         side = _code(_SIDES, side)
-    if type(price) is not int or type(quantity) is not int or not _is_order_id(order_id):
+    if type(price) is not int or type(quantity) is not int or not is_order_id(order_id):
         raise RefusedError(Reason.MALFORMED)
     _check_ranges(op, price, quantity)
     if order_id is None:
@@ -199,7 +172,7 @@ def _code(table: dict[object, int], value: object) -> int:
     raise RefusedError(Reason.MALFORMED)
 
 
-def _is_order_id(value: object) -> bool:
+def is_order_id(value: object) -> bool:
     """Whether `value` may stand as an order id, or says that there is none."""
     if type(value) is int:
         return _ORDER_ID_MIN <= value <= _ORDER_ID_MAX

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ingestor.book_state import BookState
-from ingestor.events import ADD, CLEAR, UPDATE, levels_event
+from ingestor.events import ADD, CLEAR, DELETE, UPDATE, levels_event, op_named, side_named
 from ingestor.rejects import Outcome, Reason, RefusedError
-from shared.types import MAX_INTEGER
+from shared.types import INTEGER_BITS, MAX_INTEGER
 
 
 class LevelsState(BookState):
@@ -14,37 +14,68 @@ class LevelsState(BookState):
 
     __slots__ = ()
 
-    def _run(self, events: Sequence[Any]) -> Outcome:
+    def _run(self, events: Sequence[Any]) -> Outcome:  # noqa: C901, PLR0912  # calls would cost more
+        """Events of four sound items that update or delete a level apply right here; `_apply_one` judges all others."""
         applied = ignored = 0
         refused: list[tuple[int, Reason]] = []
-        held = (self.book.bids.levels, self.book.asks.levels)
-        touched = self._touched
-        for index, event in enumerate(events):
+        sides = tuple(zip(self._levels, self._touched, strict=True))
+        integer, bits = int, INTEGER_BITS
+        for event in events:
             try:
-                op, side, price, quantity = levels_event(event)
-                if op == CLEAR:
-                    self._clear(side)
+                if type(event) is list and len(event) == 4:
+                    op, side, price, quantity = event
+                    if type(op) is not integer:
+                        op = op_named(op)
+                    if type(side) is not integer:
+                        side = side_named(side)
+                    # A shift leaves nothing of exactly the numbers in range, for the price of one operation.
+                    if (
+                        (side == 0 or side == 1)  # noqa: PLR1714  # whatever it is, it need not be hashable
+                        and type(price) is integer is type(quantity)
+                        and not quantity >> bits
+                    ):
+                        levels, touched = sides[side]
+                        if price in levels:
+                            if op == UPDATE and quantity:
+                                if price not in touched:
+                                    touched[price] = levels[price]
+                                levels[price] = quantity
+                                applied += 1
+                                continue
+                            if op == UPDATE or op == DELETE:  # noqa: PLR1714, SIM109  # no tuple each time
+                                self._vanish(side, price)
+                                applied += 1
+                                continue
+                        elif op == UPDATE and quantity and -MAX_INTEGER <= price <= MAX_INTEGER:
+                            self._appear(side, price, quantity)
+                            applied += 1
+                            continue
+                if self._apply_one(event):
                     applied += 1
-                    continue
-                old = held[side].get(price, 0)
-                new = quantity if op == UPDATE else _target(op, old, quantity)
-                if old and new:  # the commonest case, in place: what `_change` would do
-                    if price not in touched[side]:
-                        touched[side][price] = old
-                    held[side][price] = new
-                elif old or new:
-                    if new:
-                        self._admit(side, price)
-                    self._change(side, price, old, new)
                 else:
                     ignored += 1
-                    continue
-                applied += 1
             except RefusedError as refusal:
-                refused.append((index, refusal.reason))
+                refused.append((applied + ignored + len(refused), refusal.reason))
                 if self._unit:
                     break
         return Outcome(applied, ignored, refused, self._evicted)
+
+    def _apply_one(self, event: Any) -> bool:
+        """Apply any event, or refuse it with its reason; False if it is ignored."""
+        op, side, price, quantity = levels_event(event)
+        if op == CLEAR:
+            self._clear(side)
+            return True
+        old = self._levels[side].get(price, 0)
+        new = quantity if op == UPDATE else _target(op, old, quantity)
+        if old and new:
+            self._touched[side].setdefault(price, old)
+            self._levels[side][price] = new
+        elif new:
+            self._appear(side, price, new)
+        elif old:
+            self._vanish(side, price)
+        return bool(old or new)
 
 
 def _target(op: int, old: int, quantity: int) -> int:

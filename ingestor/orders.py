@@ -4,9 +4,20 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ingestor.book_state import BookState, flat_of
-from ingestor.events import ADD, CLEAR, DELETE, UPDATE, OrderId, orders_event
+from ingestor.events import (
+    ADD,
+    CLEAR,
+    DELETE,
+    REDUCE,
+    UPDATE,
+    OrderId,
+    is_order_id,
+    op_named,
+    orders_event,
+    side_named,
+)
 from ingestor.rejects import Outcome, Reason, RefusedError
-from shared.types import MAX_INTEGER
+from shared.types import INTEGER_BITS, MAX_INTEGER
 
 Order = tuple[int, int]
 """(price, remaining quantity ≥ 1)"""
@@ -29,7 +40,7 @@ class OrdersCopy(NamedTuple):
 class OrdersState(BookState):
     """A book fed by order. Orders are kept per side, so that clearing one side does not search the other."""
 
-    __slots__ = ("_at", "_journal", "_orders")
+    __slots__ = ("_at", "_journal", "_noted", "_orders")
 
     def __init__(self, *, evicts: bool) -> None:
         super().__init__(evicts=evicts)
@@ -40,6 +51,8 @@ class OrdersState(BookState):
         )
         # First old value of each order that the atomic array at hand touched; None outside one.
         self._journal: _Journal | None = None
+        # Whether either of these has to hear of an order that changes.
+        self._noted = evicts
 
     def __len__(self) -> int:
         return len(self._orders[0]) + len(self._orders[1])
@@ -67,37 +80,114 @@ class OrdersState(BookState):
             self.merger.pending[side].update(dict.fromkeys(held, 0))
         self.merger.absorb()
 
-    def _run(self, events: Sequence[Any]) -> Outcome:
+    def _run(self, events: Sequence[Any]) -> Outcome:  # noqa: C901, PLR0912  # calls would cost more
+        """Events of five sound items that concern an order as they should apply right here, `_apply_one` judges others."""
         applied = 0
         refused: list[tuple[int, Reason]] = []
-        for index, event in enumerate(events):
+        bids, asks = self._orders
+        integer, bits, lowest, highest = int, INTEGER_BITS, -MAX_INTEGER, MAX_INTEGER
+        for event in events:
             try:
-                op, side, price, quantity, order_id = orders_event(event)
-                if op == ADD:
-                    self._add(side, price, quantity, order_id)
-                elif op == UPDATE:
-                    self._update(side, price, quantity, order_id)
-                elif op == CLEAR:
-                    self._clear(side)
-                else:
-                    self._lessen(order_id, quantity, delete=op == DELETE)
+                if type(event) is list and len(event) == 5:
+                    op, side, price, quantity, order_id = event
+                    if type(op) is not integer:
+                        op = op_named(op)
+                    if type(order_id) is not integer and type(order_id) is not str:
+                        op = None
+                    if op == DELETE or op == REDUCE:  # noqa: PLR1714, SIM109  # no tuple each time
+                        side, order = 0, bids.get(order_id)
+                        if order is None:
+                            side, order = 1, asks.get(order_id)
+                        if order is not None:
+                            if op == DELETE:
+                                self._remove(side, order_id, order)
+                                applied += 1
+                                continue
+                            if type(quantity) is integer and 0 < quantity <= order[1]:
+                                self._reduce(side, order_id, order, quantity)
+                                applied += 1
+                                continue
+                    else:
+                        if type(side) is not integer:
+                            side = side_named(side)
+                        # A shift leaves nothing of exactly the numbers in range, for the price of one operation.
+                        if (
+                            (side == 0 or side == 1)  # noqa: PLR1714  # whatever it is, it need not be hashable
+                            and type(price) is integer is type(quantity)
+                            and quantity
+                            and not quantity >> bits
+                            and lowest <= price <= highest
+                        ):
+                            if op == UPDATE:
+                                order = (asks if side else bids).get(order_id)
+                                if order is not None:
+                                    self._update(side, order_id, order, price, quantity)
+                                    applied += 1
+                                    continue
+                            elif (
+                                op == ADD
+                                and order_id not in bids
+                                and order_id not in asks
+                                and (
+                                    (type(order_id) is integer and not order_id >> 63)
+                                    or is_order_id(order_id)
+                                )
+                            ):
+                                self._add(side, order_id, price, quantity)
+                                applied += 1
+                                continue
+                self._apply_one(event)
                 applied += 1
             except RefusedError as refusal:
-                refused.append((index, self._reason(event, refusal.reason)))
+                refused.append((applied + len(refused), self._reason(event, refusal.reason)))
                 if self._unit:
                     break
         return Outcome(applied, 0, refused, self._evicted)
 
+    def _apply_one(self, event: Any) -> None:
+        """Apply any event, or refuse it with its reason."""
+        op, side, price, quantity, order_id = orders_event(event)
+        if op == CLEAR:
+            self._clear(side)
+            return
+        if op == ADD:
+            if order_id in self._orders[0] or order_id in self._orders[1]:
+                raise RefusedError(Reason.DUPLICATE_ORDER)
+            self._add(side, order_id, price, quantity)
+            return
+        if op != UPDATE:
+            side = 0 if order_id in self._orders[0] else 1
+        order = self._orders[side].get(order_id)
+        if order is None:
+            raise RefusedError(Reason.UNKNOWN_ORDER)
+        if op == REDUCE:
+            if quantity > order[1]:
+                raise RefusedError(Reason.BAD_QUANTITY)
+            self._reduce(side, order_id, order, quantity)
+        elif quantity:
+            self._update(side, order_id, order, price, quantity)
+        else:
+            self._remove(side, order_id, order)
+
     def _apply_unit(self, events: Sequence[Any]) -> Outcome:
         journal: _Journal = ({}, {})
-        self._journal = journal
+        self._journal, self._noted = journal, True
         outcome = super()._apply_unit(events)
-        self._journal = None
+        self._journal, self._noted = None, self._at is not None
         if outcome.refused:
             for side, first in enumerate(journal):
                 for order_id, order in first.items():
-                    self._store(side, order_id, self._orders[side].get(order_id), order)
+                    self._restore(side, order_id, order)
         return outcome
+
+    def _restore(self, side: int, order_id: OrderId, order: Order | None) -> None:
+        """Make the order what it was, None: gone."""
+        orders = self._orders[side]
+        self._note(side, order_id, orders.get(order_id), order)
+        if order is None:
+            orders.pop(order_id, None)
+        else:
+            orders[order_id] = order
 
     def _reason(self, event: Any, reason: Reason) -> Reason:
         """`reason`, unless an update of sound shape names the other side than its order's: that comes before."""
@@ -106,71 +196,86 @@ class OrdersState(BookState):
         other = self._orders[0 if event[1] in ("ask", 1) else 1]
         return Reason.MALFORMED if event[4] in other else reason
 
-    def _add(self, side: int, price: int, quantity: int, order_id: OrderId) -> None:
-        if order_id in self._orders[0] or order_id in self._orders[1]:
-            raise RefusedError(Reason.DUPLICATE_ORDER)
-        old = self._room(side, price, quantity)
-        self._change(side, price, old, old + quantity)
-        self._store(side, order_id, None, (price, quantity))
+    def _add(self, side: int, order_id: OrderId, price: int, quantity: int) -> None:
+        """A new order joins its level."""
+        self._join(side, price, quantity)
+        order = (price, quantity)
+        if self._noted:
+            self._note(side, order_id, None, order)
+        self._orders[side][order_id] = order
 
-    def _room(self, side: int, price: int, quantity: int) -> int:
-        """Volume of the level that `quantity` more is about to join; refuses what does not fit there."""
-        old = self.book.sides[side].levels.get(price, 0)
+    def _update(self, side: int, order_id: OrderId, old: Order, price: int, quantity: int) -> None:
+        """The order's price and quantity become these."""
+        old_price, old_quantity = old
+        if price != old_price:
+            self._join(side, price, quantity)
+            self._leave(side, old_price, old_quantity)
+        elif quantity > old_quantity:
+            self._join(side, price, quantity - old_quantity)
+        elif quantity < old_quantity:
+            self._leave(side, price, old_quantity - quantity)
+        new = (price, quantity)
+        if self._noted:
+            self._note(side, order_id, old, new)
+        self._orders[side][order_id] = new
+
+    def _reduce(self, side: int, order_id: OrderId, old: Order, quantity: int) -> None:
+        """Take `quantity`, which it has at least, off an order."""
+        price, held = old
+        if quantity == held:
+            self._remove(side, order_id, old)
+            return
+        self._leave(side, price, quantity)
+        new = (price, held - quantity)
+        if self._noted:
+            self._note(side, order_id, old, new)
+        self._orders[side][order_id] = new
+
+    def _remove(self, side: int, order_id: OrderId, old: Order) -> None:
+        """The order goes."""
+        self._leave(side, old[0], old[1])
+        if self._noted:
+            self._note(side, order_id, old, None)
+        del self._orders[side][order_id]
+
+    def _join(self, side: int, price: int, quantity: int) -> None:
+        """Put `quantity` more into the level at `price`; refuses what does not fit there."""
+        levels = self._levels[side]
+        if price not in levels:
+            self._appear(side, price, quantity)
+            return
+        old = levels[price]
         if old + quantity > MAX_INTEGER:
             raise RefusedError(Reason.OVERFLOW)
-        if not old:
-            self._admit(side, price)
-        return old
+        touched = self._touched[side]
+        if price not in touched:
+            touched[price] = old
+        levels[price] = old + quantity
 
-    def _update(self, side: int, price: int, quantity: int, order_id: OrderId) -> None:
-        order = self._orders[side].get(order_id)
-        if order is None:
-            raise RefusedError(Reason.UNKNOWN_ORDER)
-        levels = self.book.sides[side].levels
-        held_price, held = order
-        if quantity and price != held_price:
-            old = self._room(side, price, quantity)
-            self._change(side, held_price, levels[held_price], levels[held_price] - held)
-            self._change(side, price, old, old + quantity)
-        else:
-            old = levels[held_price]
-            new = old - held + quantity
-            if new > MAX_INTEGER:
-                raise RefusedError(Reason.OVERFLOW)
-            self._change(side, held_price, old, new)
-        self._store(side, order_id, order, (price, quantity) if quantity else None)
+    def _leave(self, side: int, price: int, quantity: int) -> None:
+        """Take `quantity` off the level at `price`, which has at least as much."""
+        levels = self._levels[side]
+        old = levels[price]
+        if old == quantity:
+            self._vanish(side, price)
+            return
+        touched = self._touched[side]
+        if price not in touched:
+            touched[price] = old
+        levels[price] = old - quantity
 
-    def _lessen(self, order_id: OrderId, quantity: int, *, delete: bool) -> None:
-        """Take `quantity`, or everything, off an order of whatever side."""
-        side = 0 if order_id in self._orders[0] else 1
-        order = self._orders[side].get(order_id)
-        if order is None:
-            raise RefusedError(Reason.UNKNOWN_ORDER)
-        price, held = order
-        if delete:
-            quantity = held
-        elif quantity > held:
-            raise RefusedError(Reason.BAD_QUANTITY)
-        old = self.book.sides[side].levels[price]
-        self._change(side, price, old, old - quantity)
-        self._store(side, order_id, order, (price, held - quantity) if held > quantity else None)
-
-    def _store(self, side: int, order_id: OrderId, old: Order | None, new: Order | None) -> None:
-        """Make the order `new` (None: gone), noting it wherever somebody wants to know."""
+    def _note(self, side: int, order_id: OrderId, old: Order | None, new: Order | None) -> None:
+        """An order is about to change: note it wherever somebody wants to know."""
         if self._journal is not None:
             self._journal[side].setdefault(order_id, old)
         if self._at is not None:
             _move_id(self._at[side], order_id, old, new)
-        if new is not None:
-            self._orders[side][order_id] = new
-        elif old is not None:
-            del self._orders[side][order_id]
 
     def _evict(self, side: int, price: int) -> None:
         super()._evict(side, price)
         assert self._at is not None
         for order_id in list(self._at[side][price]):
-            self._store(side, order_id, self._orders[side][order_id], None)
+            self._note(side, order_id, self._orders[side].pop(order_id), None)
 
     def _clear_side(self, side: int) -> None:
         super()._clear_side(side)

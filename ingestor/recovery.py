@@ -6,12 +6,13 @@ fit raises `RecoveryError`: nothing is guessed. Reading Redis is `ingestor.runti
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from broadcaster.numbering import first_seq
 from ingestor.checkpoint import Checkpoint
 from ingestor.engine import Engine
+from ingestor.rejects import Reject
 from shared.errors import RecoveryError
 from shared.instruments import Feed, Instrument
 from shared.position import ZERO, Position
@@ -34,57 +35,90 @@ class Published(NamedTuple):
     replicas: Mapping[str, Replica]
 
 
-class StateFold:
-    """Folds snapshots and deltas into the published state up to `tail`; raises `RecoveryError` for newer snapshots.
+class Restated(NamedTuple):
+    """What a new leadership has to say again because Redis lost it; `rejects` were never published."""
 
-    `snapshots` must be `within_history`.
+    rejects: Sequence[Reject] = ()
+
+
+class StateFold:
+    """Folds snapshots and deltas into the published state, for as long as entries continue it.
+
+    `snapshots` must be `within_history`; their symbols have to be followed without a gap. Other symbols of the stream are
+    followed too, from their birth. `start` is the last position of the stream as read *before* the snapshots. `info`
+    is what the last entry folded says.
     """
 
-    def __init__(self, partition: int, tail: Position, snapshots: Loaded) -> None:
+    def __init__(self, partition: int, start: Position, snapshots: Loaded) -> None:
         self.partition = partition
-        self.tail = tail
+        self.info = NOTHING_PUBLISHED
+        self._known = frozenset(snapshots)
+        self._newest = max(
+            ((found[0], symbol) for symbol, found in snapshots.items() if found is not None), default=None
+        )
+        self._unfollowed: set[str] = set()
         self._moved = max((found[0].epoch for found in snapshots.values() if found is not None), default=0)
-        for symbol, found in snapshots.items():
-            if found is not None and found[0] > tail:
-                raise RecoveryError(
-                    partition,
-                    f"the snapshot of {symbol} stands at {found[0]}, but the stream ended at {tail}",
-                )
-        self._reader = PartitionReader(snapshots.__contains__)
-        self._reader.load(tail, snapshots)
+        self._reader = PartitionReader(lambda symbol: symbol not in self._unfollowed)
+        self._reader.load(start, snapshots)
 
     @property
     def position(self) -> Position:
         """The last entry folded, or where the oldest snapshot stands."""
         return self._reader.position or ZERO
 
-    def add(self, entries: Entries) -> None:
-        """Fold the entries that follow `position`; raises `RecoveryError` on any hole or mismatch."""
+    @property
+    def replicas(self) -> Mapping[str, Replica]:
+        """What is known of each symbol so far."""
+        return self._reader.shown
+
+    def add(self, entries: Entries) -> list[str]:
+        """Fold the entries that follow `position`; returns the symbols that appeared with them.
+
+        Raises `RecoveryError` on any hole or mismatch; this fold is of no use then.
+        """
+        appeared = []
         for position, fields in entries:
-            if self._reader.read(position, fields) is None:
+            entry = self._reader.read(position, fields)
+            if entry is None or entry.info is None:
                 raise RecoveryError(self.partition, self._reader.lost or "the stream has a hole")
+            self.info = entry.info
+            appeared += [update.symbol for update in entry.updates if update.delta is None]
             if position.n:
                 self._moved = position.epoch
-        if self._reader.missing:
-            symbol, reason = next(iter(self._reader.missing.items()))
-            raise RecoveryError(self.partition, f"{symbol}: {reason}")
+        for symbol, reason in tuple(self._reader.missing.items()):
+            if symbol in self._known:
+                raise RecoveryError(self.partition, f"{symbol}: {reason}")
+            self._unfollowed.add(symbol)
+            self._reader.forget(symbol)
+        return appeared
 
-    def finish(self, last_info: EntryInfo) -> Published:
-        """The state at the stream's end; `last_info` is the last entry's `_`."""
-        if self.position != self.tail:
+    def finish(self, tail: Position, info: EntryInfo, instruments: Iterable[str]) -> Published:
+        """The state at the stream's end, which is `tail` and says `info`; all `instruments` must have been followed."""
+        if self._newest is not None and self._newest[0] > tail:
+            position, symbol = self._newest
             raise RecoveryError(
-                self.partition, f"read to {self.position}, but the stream ends at {self.tail}"
+                self.partition,
+                f"the snapshot of {symbol} stands at {position}, but the stream ended at {tail}",
             )
-        return Published(self.tail, last_info, self._still_listed())
+        if self.position != tail:
+            raise RecoveryError(self.partition, f"read to {self.position}, but the stream ends at {tail}")
+        return Published(tail, info, self.continued(instruments))
 
-    def _still_listed(self) -> dict[str, Replica]:
+    def listed(self) -> dict[str, Replica]:
         """Replicas of the symbols that the last leadership had.
 
         It began by moving each of them into its epoch. One whose seq is older was withdrawn before, and its input has been
         rejected since: it is not continued but born again.
         """
         least = first_seq(self._moved, 0)
-        listed = {symbol: replica for symbol, replica in self._reader.shown.items() if replica.seq >= least}
+        return {symbol: replica for symbol, replica in self._reader.shown.items() if replica.seq >= least}
+
+    def continued(self, instruments: Iterable[str]) -> dict[str, Replica]:
+        """`listed`, when all `instruments` were followed from their snapshots or births; otherwise `RecoveryError`."""
+        for symbol in instruments:
+            if symbol not in self._known and symbol not in self._reader.shown:
+                raise RecoveryError(self.partition, f"{symbol} was not followed from its beginning")
+        listed = self.listed()
         for symbol in self._reader.shown.keys() - listed.keys():
             logger.warning(
                 "the last leadership did not list this symbol, its book begins empty",
@@ -93,55 +127,43 @@ class StateFold:
         return listed
 
 
-def restore_levels(engine: Engine, published: Published, instruments: Mapping[str, Instrument]) -> None:
-    """Give the engine its levels-feed symbols. Symbols never published stay out: registering them gives birth."""
-    for symbol, instrument in instruments.items():
-        replica = published.replicas.get(symbol)
-        if replica is not None and instrument.feed is Feed.LEVELS:
-            book = replica.book
-            engine.restore(
-                instrument, replica.seq, book.bids.flat(), book.asks.flat(), replica.digest, orders=None
-            )
-
-
-def restore_orders(
-    engine: Engine,
-    partition: int,
-    published: Published,
-    instruments: Mapping[str, Instrument],
-    checkpoints: Mapping[str, Checkpoint],
+def adopt_levels(
+    engine: Engine, replicas: Mapping[str, Replica], instruments: Mapping[str, Instrument]
 ) -> None:
-    """Give the engine its orders-feed symbols as they were at their checkpoints; `replay` brings them up to date."""
+    """Give the engine its levels-feed symbols, their books included: the replicas are not to be used any more.
+
+    Symbols never published stay out: registering them gives birth.
+    """
     for symbol, instrument in instruments.items():
-        replica = published.replicas.get(symbol)
-        if replica is None or instrument.feed is not Feed.ORDERS:
-            continue
-        checkpoint = checkpoints.get(symbol)
-        if checkpoint is None:
-            raise RecoveryError(partition, f"{symbol} has no checkpoint, its orders are unknown")
-        if checkpoint.position > published.position:
-            raise RecoveryError(
-                partition,
-                f"the checkpoint of {symbol} stands at {checkpoint.position}, "
-                f"but the stream ended at {published.position}",
-            )
-        engine.restore(instrument, replica.seq, (), (), 0, orders=checkpoint.orders)
+        replica = replicas.get(symbol)
+        if replica is not None and instrument.feed is Feed.LEVELS:
+            engine.adopt(instrument, replica.seq, replica.book, replica.digest)
 
 
-def replay(engine: Engine, entries: Entries, checkpoints: Mapping[str, Checkpoint]) -> None:
-    """Apply input entries again to the orders feeds whose checkpoint is older."""
+def replay(engine: Engine, entries: Entries, sources: Mapping[str, Position]) -> None:
+    """Apply input entries again to the orders feeds whose checkpoint, taken at the `src` given, is older."""
     for position, fields in entries:
-        symbols = [symbol for symbol, found in checkpoints.items() if found.src < position]
+        symbols = [symbol for symbol, src in sources.items() if src < position]
         engine.replay(str(position), fields, symbols)
 
 
-def prove_orders(engine: Engine, partition: int, published: Published, symbols: Sequence[str]) -> None:
-    """The orders must add up to the published levels."""
-    for symbol in symbols:
-        ours, theirs = engine.digest(symbol), published.replicas[symbol].digest
-        if ours != theirs:
+def prove_orders(engine: Engine, partition: int, src: Position, replicas: Mapping[str, Replica]) -> None:
+    """The orders of `replicas`' symbols, replayed to `src`, must add up to the published levels."""
+    for symbol, replica in replicas.items():
+        ours = engine.digest(symbol)
+        if ours != replica.digest:
             raise RecoveryError(
                 partition,
-                f"{symbol}: checkpoint and replay to {published.info.src} give digest {ours}, "
-                f"but {theirs} was published",
+                f"{symbol}: checkpoint and replay to {src} give digest {ours}, but {replica.digest} was published",
             )
+
+
+def check_checkpoint(partition: int, symbol: str, found: Checkpoint | None, tail: Position) -> None:
+    """There must be a checkpoint, and not from beyond the stream's end."""
+    if found is None:
+        raise RecoveryError(partition, f"{symbol} has no checkpoint, its orders are unknown")
+    if found.position > tail:
+        raise RecoveryError(
+            partition,
+            f"the checkpoint of {symbol} stands at {found.position}, but the stream ended at {tail}",
+        )

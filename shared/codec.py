@@ -91,8 +91,10 @@ def decode_info(raw: bytes) -> EntryInfo:
     _whole("entry info", info.ts, info.applied, info.rejected, info.ignored)
     if info.event_ts is not None:
         _whole("entry info", info.event_ts)
-    if not isinstance(info.src, str) or not isinstance(info.prev, str | None):
-        raise CodecError("entry info", "src and prev must be text")
+    if not isinstance(info.src, str) or not all(
+        isinstance(text, str | None) for text in (info.prev, info.successor)
+    ):
+        raise CodecError("entry info", "src, prev and successor must be text")
     return info
 
 

@@ -16,6 +16,16 @@ class DeploymentKeys(NamedTuple):
     def instruments(self) -> str:
         return f"{self.prefix}:instruments"
 
+    @property
+    def incarnation(self) -> str:
+        """Names the deployment's data: another value means that Redis lost everything in between."""
+        return f"{self.prefix}:incarnation"
+
+    @property
+    def ingestors(self) -> str:
+        """Sorted set of ingestors by when they were last heard of."""
+        return f"{self.prefix}:ingestors"
+
     def partition(self, number: int) -> "PartitionKeys":
         """The keys of partition `number`."""
         return PartitionKeys(f"{{{self.prefix}:{number}}}")

@@ -11,6 +11,7 @@ from types import NoneType
 from typing import Any, Final, Self, get_args, get_type_hints
 
 from shared.errors import SettingsError
+from shared.redis_url import PLAIN, SENTINEL, parse_sentinel_url, without_credentials
 
 VARIABLE_PREFIX: Final = "DEPTHCAST_"
 NOT_SETTINGS: Final = frozenset({"DEPTHCAST_TEST_REDIS_URL", "DEPTHCAST_WORKER"})
@@ -34,7 +35,9 @@ class Settings:
     """What every process of a deployment takes."""
 
     redis_url: str = setting(
-        "redis://127.0.0.1:6379/0", "Redis >= 7.0 or Valkey >= 7.2; rediss:// for TLS, unix:// for a socket"
+        "redis://127.0.0.1:6379/0",
+        "Redis >= 7.0 or Valkey >= 7.2; rediss:// for TLS, unix:// for a socket, "
+        "redis+sentinel://host:port,host:port/service for a master that sentinels name",
     )
     prefix: str = setting("depthcast", "key prefix: one per deployment")
     partitions: int | None = setting(
@@ -55,10 +58,7 @@ class Settings:
             raise SettingsError(
                 variable("prefix"), self.prefix, "must be non-empty, without braces or blanks"
             )
-        if not self.redis_url.startswith(("redis://", "rediss://", "unix://")):
-            raise SettingsError(
-                variable("redis_url"), self.redis_url, "must begin with redis://, rediss:// or unix://"
-            )
+        _check_redis_url(self.redis_url)
 
     @classmethod
     def load(cls, environment: Mapping[str, str], options: Mapping[str, str | None] | None = None) -> Self:
@@ -233,6 +233,18 @@ def _convert(name: str, text: str, kind: Any) -> Any:
     except ValueError:
         word = "an integer" if wanted is int else "a number"
         raise SettingsError(variable(name), text, f"must be {word}") from None
+
+
+def _check_redis_url(url: str) -> None:
+    shown = without_credentials(url)
+    if url.startswith(SENTINEL):
+        try:
+            parse_sentinel_url(url)
+        except ValueError as error:
+            raise SettingsError(variable("redis_url"), shown, f"is no usable address: {error}") from error
+    elif not url.startswith(PLAIN):
+        schemes = ", ".join((*PLAIN, *SENTINEL))
+        raise SettingsError(variable("redis_url"), shown, f"must begin with one of {schemes}")
 
 
 def _check(item: "Field[Any]", value: Any) -> None:

@@ -14,6 +14,9 @@ Symbol = NewType("Symbol", str)
 MAX_INTEGER: Final = 2**53 - 1
 """Largest price magnitude and quantity: every number survives a trip through an IEEE double."""
 
+INTEGER_BITS: Final = MAX_INTEGER.bit_length()
+"""`number >> INTEGER_BITS` is 0 for exactly the integers from 0 to `MAX_INTEGER`."""
+
 SYMBOL_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}\Z")
 
 
@@ -58,7 +61,10 @@ class Snapshot(NamedTuple):
 
 
 class EntryInfo(NamedTuple):
-    """The `_` map of a `deltas` entry (section 2.2). `src` and `prev` are stream IDs as text; `prev` only at n = 0."""
+    """The `_` map of a `deltas` entry (section 2.2). `src` and `prev` are stream IDs as text; `prev` only at n = 0.
+
+    `successor`: in the last entry of a leadership that was handed over, the ingestor that is to go on.
+    """
 
     ts: int
     src: str
@@ -67,6 +73,7 @@ class EntryInfo(NamedTuple):
     ignored: int
     event_ts: int | None = None
     prev: str | None = None
+    successor: str | None = None
 
 
 def is_symbol(text: object) -> bool:

@@ -11,9 +11,8 @@ from redis.asyncio import Redis
 from gateway.core import Core
 from gateway.hub import Upstream
 from shared.errors import RedisUnavailable
-from shared.instruments import Instrument
 from shared.keys import DeploymentKeys
-from shared.runtime.catalog import POLL_S, read_instruments, wait_for_partitions
+from shared.runtime.catalog import POLL_S, Catalog, wait_for_partitions
 from shared.runtime.follow import Follower
 from shared.runtime.redis import Connect, connect
 
@@ -64,11 +63,11 @@ class Feed:
             await client.aclose()
 
     async def _poll_catalog(self, client: Redis, listed: asyncio.Event) -> None:
-        instruments: dict[str, Instrument] = {}
+        catalog = Catalog(client, self.keys)
         while True:
             try:
-                instruments = await read_instruments(client, self.keys, instruments)
-                added, removed = self.core.list_instruments(instruments)
+                await catalog.poll(self._loop.time())
+                added, removed = self.core.list_instruments(catalog.instruments)
                 if added or removed:
                     logger.info("instruments changed", extra={"added": len(added), "removed": len(removed)})
                 listed.set()

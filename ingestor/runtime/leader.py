@@ -1,7 +1,7 @@
-"""Leads one partition: lease, recovery, seal, then consuming input and broadcasting until fenced or stopped.
+"""One partition in one ingestor: standing by while another leads, then lease, seal and leading, until fenced or relieved.
 
-The flow of a leadership is in `PartitionLeader.run`; what happens inside one is `Leadership`'s. All writes to the
-partition's streams go through one `Publisher` behind one lock, so that draining, numbering and publishing stay in step.
+All writes to the partition's streams go through one `Publisher` behind one lock, so that draining, numbering and
+publishing stay in step; what happens inside a leadership is `Leadership`'s.
 """
 
 import asyncio
@@ -14,32 +14,47 @@ from redis.asyncio import Redis
 from broadcaster.publication import Broadcast
 from broadcaster.runtime.publisher import Publisher
 from broadcaster.runtime.same_server import SameServer
-from ingestor.engine import Engine
-from ingestor.recovery import Published
-from ingestor.runtime.leadership import Leadership
+from ingestor.recovery import Restated
+from ingestor.runtime.leadership import Leadership, Memory
 from ingestor.runtime.lease import Lease, wait_for
+from ingestor.runtime.membership import Membership
 from ingestor.runtime.outside import Outside
-from ingestor.runtime.recover import recover
+from ingestor.runtime.recover import Recovered, surviving_src
+from ingestor.runtime.standby import Standby
 from ingestor.runtime.stats import PartitionStats
 from shared.errors import Fenced, RecoveryError, RedisUnavailable
 from shared.instruments import Instrument
 from shared.keys import PartitionKeys
 from shared.partition import partition_of
+from shared.position import ZERO
+from shared.runtime.redis import last_position
 from shared.settings import IngestorSettings
 from shared.types import EntryInfo
 
 logger = logging.getLogger(__name__)
 
-RETRY_S: Final = 0.5
-RECOVERY_TRIES: Final = 3
-"""An old leader that still writes while we read makes a first attempt inconsistent, not Redis."""
+RETRY_S: Final = 0.1
+"""After a leadership that Redis ended, before the next attempt."""
+
+RECOVERY_RETRY_S: Final = 5.0
+"""What does not add up is looked at so often again."""
+
+TRIES_PER_LEASE: Final = 10
+TRY_S_MOST: Final = 0.2
+
+OFFERED_S: Final = 1.0
+OFFERED_TRY_S: Final = 0.005
+"""A lease that is being handed to us is asked for this often, for so long."""
 
 Instruments = Callable[[], Mapping[str, Instrument]]
 """All registered instruments by symbol, as last read."""
 
 
 class PartitionLeader:
-    """Wants to lead one partition, and does so whenever it holds the lease."""
+    """Leads one partition whenever it holds the lease, and follows it otherwise.
+
+    `leadership`: the present one, None while standing by. `problem`: why the partition cannot be led, if so.
+    """
 
     def __init__(
         self,
@@ -47,6 +62,7 @@ class PartitionLeader:
         partition: tuple[int, int],
         keys: PartitionKeys,
         instruments: Instruments,
+        membership: Membership,
         stats: PartitionStats,
         outside: Outside,
     ) -> None:
@@ -55,41 +71,134 @@ class PartitionLeader:
         self.partition, self.partitions = partition
         self.keys = keys
         self.instruments = instruments
+        self.membership = membership
         self.stats = stats
         self.leadership: Leadership | None = None
+        self.problem = ""
+        self.standby = Standby(
+            partition, keys, self._own_instruments, outside, stats, membership.name, self._offered
+        )
+        self._memory: Memory | None = None
+        self._nudge = asyncio.Event()
+        self._end = asyncio.Event()
+        self._offered_until = 0.0
 
     def refresh(self) -> None:
         """The instruments were read again: pass them on to the leadership, if there is one."""
         if self.leadership is not None:
             self.leadership.update_instruments(self._own_instruments(), self.instruments().keys())
 
+    def share(self) -> None:
+        """Ingestors came or went: the partition may be somebody else's now, or ours."""
+        self._nudge.set()
+        if self.leadership is not None and self._heir() is not None:
+            self._end.set()
+
     async def run(self, stop: asyncio.Event) -> None:
-        """Lead until `stop` is set, again and again after being fenced; raises `RecoveryError` only."""
+        """Lead and stand by until `stop` is set."""
         client = self.outside.connect(self.settings.redis_url)
-        lease = Lease(client, self.partition, self.keys, self.settings.lease_ms)
+        lease = Lease(client, self.partition, self.keys, self.settings.lease_ms, self.membership.name)
+        stopping = asyncio.create_task(self._pass_on(stop))
         try:
-            while await lease.acquire(stop):
-                try:
-                    await self._lead(lease, stop)
-                except (Fenced, RedisUnavailable) as error:
-                    self.stats.step_downs += 1
-                    logger.warning(
-                        "leadership ended", extra={"partition": self.partition, "problem": str(error)}
-                    )
-                    await wait_for(stop, RETRY_S)
-                finally:
-                    self.leadership = None
-                    self.stats.leading = False
-                    await lease.release()
+            while await self._stand_by(client, lease, stop):
+                await self._hold(lease, stop)
         finally:
+            stopping.cancel()
             await client.aclose()
+
+    async def _pass_on(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._nudge.set()
+        self._end.set()
+
+    # --- standing by ----------------------------------------------------------------------------------------------
+
+    async def _stand_by(self, client: Redis, lease: Lease, stop: asyncio.Event) -> bool:
+        """Follow until the lease is ours; False when `stop` was set first."""
+        following = asyncio.create_task(self.standby.follow(client))
+        try:
+            return await self._claim(lease, stop)
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+    async def _claim(self, lease: Lease, stop: asyncio.Event) -> bool:
+        """Ask for the lease when it is our turn: the partition is ours, was offered to us, or nobody wants it."""
+        loop = asyncio.get_running_loop()
+        free_since: float | None = None
+        said = ""
+        while not stop.is_set():
+            try:
+                ours = self._offered_until > loop.time() or self._owner() == self.membership.name
+                holder = None if ours else await lease.holder()
+                free_since = (free_since or loop.time()) if holder is None and not ours else None
+                unwanted = free_since is not None and loop.time() - free_since >= lease.lease_s
+                if (ours or unwanted) and await lease.acquire():
+                    return True
+                problem = "another ingestor leads" if ours or holder else "no ingestor leads"
+                if ours or holder:
+                    self._memory = None
+            except RedisUnavailable as error:
+                problem = error.problem
+            if problem != said:
+                logger.info("waiting for the lease", extra={"partition": self.partition, "problem": problem})
+                said = problem
+            offered = self._offered_until > loop.time()
+            await wait_for(self._nudge, OFFERED_TRY_S if offered else self._try_s(lease))
+            self._nudge.clear()
+        return False
+
+    def _try_s(self, lease: Lease) -> float:
+        return min(lease.lease_s / TRIES_PER_LEASE, TRY_S_MOST)
+
+    def _offered(self) -> None:
+        """The leader that just ended names us: its lease is about to be free."""
+        self._offered_until = asyncio.get_running_loop().time() + OFFERED_S
+        self._nudge.set()
+
+    def _owner(self) -> str | None:
+        return self.membership.owner(self.partition)
+
+    def _heir(self) -> str | None:
+        """Another ingestor whose the partition is, and who is certainly there."""
+        owner = self._owner()
+        return owner if owner in self.membership.roster.present else None
+
+    # --- leading --------------------------------------------------------------------------------------------------
+
+    async def _hold(self, lease: Lease, stop: asyncio.Event) -> None:
+        """Lead while we hold the lease, and hand it back."""
+        pause_s = 0.0
+        self._offered_until = 0.0
+        try:
+            await self._lead(lease, stop)
+        except RecoveryError as error:
+            self.problem = str(error)
+            self.stats.recovery_failures += 1
+            pause_s = RECOVERY_RETRY_S
+            logger.error(  # noqa: TRY400
+                "the partition is not led", extra={"partition": self.partition, "problem": str(error)}
+            )
+        except (Fenced, RedisUnavailable) as error:
+            self.stats.step_downs += 1
+            pause_s = RETRY_S
+            logger.warning("leadership ended", extra={"partition": self.partition, "problem": str(error)})
+        finally:
+            if self.leadership is not None:
+                self._memory = self.leadership.memory()
+            self.leadership = None
+            self.stats.leading = False
+            await lease.release()
+        await wait_for(stop, pause_s)
 
     async def _lead(self, lease: Lease, stop: asyncio.Event) -> None:
         # From recovery to the last write on one server: what was read from one says nothing of another.
         client = self.outside.connect(self.settings.redis_url, on_connect=SameServer(self.partition).check)
+        if not stop.is_set():
+            self._end.clear()
         keeping = asyncio.create_task(lease.keep())
         beginning = asyncio.create_task(self._begin(client))
-        tasks: list[asyncio.Task[Any]] = [keeping, beginning, asyncio.create_task(stop.wait())]
+        tasks: list[asyncio.Task[Any]] = [keeping, beginning, asyncio.create_task(self._end.wait())]
         try:
             # Cutting a beginning off leaves at worst what a crash would, so neither `stop` nor a lost lease waits for it.
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -98,47 +207,64 @@ class PartitionLeader:
             if not beginning.done():
                 return
             self.leadership = await beginning
+            self.problem = ""
             self.stats.leading = True
-            await self.leadership.run(stop, keeping)
+            self.share()
+            await self.leadership.run(self._end, keeping, lambda: self._successor(stop))
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await client.aclose()
 
+    def _successor(self, stop: asyncio.Event) -> str | None:
+        heir = self.membership.heir(self.partition) if stop.is_set() else self._heir()
+        self.stats.handovers += heir is not None
+        return heir
+
     async def _begin(self, client: Redis) -> Leadership:
         """Recover, seal, move every symbol on."""
         own, known = self._own_instruments(), self.instruments().keys()
-        engine, published = await self._recover(client, own)
-        epoch = await self._epoch_after(published.position.epoch)
+        recovered = await self._from_memory(client) or await self.standby.take_over(client)
+        epoch = await self._epoch_after(recovered.position.epoch)
         publisher = Publisher(
             client,
             (self.partition, self.keys),
-            published.position,
+            recovered.position,
             rejects_max=self.settings.rejects_max,
         )
-        info = published.info
+        info = recovered.info
         await publisher.seal(epoch, Broadcast(EntryInfo(self.outside.now_us(), info.src, *info[2:5]), ()))
-        logger.info("leading", extra={"partition": self.partition, "epoch": epoch, "src": info.src})
-        leadership = Leadership(self.settings, engine, publisher, self.stats, self.outside)
-        await leadership.enter(epoch, own, known)
+        leadership = Leadership(self.settings, recovered.engine, publisher, self.stats, self.outside)
+        await leadership.enter(epoch, own, known, recovered.restated)
+        self.stats.restatements += recovered.restated is not None
+        about = {
+            "partition": self.partition,
+            "epoch": epoch,
+            "src": info.src,
+            "ingestor": self.membership.name,
+        }
+        logger.info("leading", extra=about)
+        self._memory = None
         return leadership
 
-    async def _recover(
-        self, client: Redis, instruments: Mapping[str, Instrument]
-    ) -> tuple[Engine, Published]:
-        for attempt in range(RECOVERY_TRIES):
-            engine = Engine(self.partition, self.partitions)
-            try:
-                return engine, await recover(client, self.partition, self.keys, engine, instruments)
-            except RecoveryError as error:
-                if attempt + 1 == RECOVERY_TRIES:
-                    raise
-                logger.warning(
-                    "recovery tries again", extra={"partition": self.partition, "problem": str(error)}
-                )
-                await asyncio.sleep(RETRY_S)
-        raise AssertionError("unreachable")
+    async def _from_memory(self, client: Redis) -> Recovered | None:
+        """What our last leadership left, if Redis lost its streams or its input since, and nobody else wrote."""
+        memory = self._memory
+        if memory is None:
+            return None
+        consumed = memory.engine.consumed()
+        src = await surviving_src(client, self.keys, consumed)
+        tail = await last_position(client, self.keys.deltas)
+        if tail != ZERO and (tail != memory.position or str(src) == consumed):
+            return None
+        published = min(src, await surviving_src(client, self.keys, memory.info.src))
+        logger.warning(
+            "Redis lost what was published, it is written again", extra={"partition": self.partition}
+        )
+        memory.engine.continue_from(str(src))
+        info = memory.info._replace(src=str(published))
+        return Recovered(memory.engine, tail, info, Restated(memory.rejects))
 
     def _own_instruments(self) -> dict[str, Instrument]:
         return {

@@ -7,8 +7,8 @@ its result is written, so what is drained and what is published are the same sta
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 
@@ -21,7 +21,8 @@ from ingestor.checkpoint import Checkpoint
 from ingestor.engine import Engine, Interval
 from ingestor.orders import OrdersCopy
 from ingestor.output import broadcast_of, reject_fields
-from ingestor.recovery import NOTHING_PUBLISHED
+from ingestor.recovery import NOTHING_PUBLISHED, Restated
+from ingestor.rejects import Reject
 from ingestor.runtime.lease import wait_for
 from ingestor.runtime.outside import Outside
 from ingestor.runtime.stats import PartitionStats
@@ -31,7 +32,7 @@ from shared.instruments import Feed, Instrument
 from shared.position import ZERO, Position
 from shared.runtime.redis import BLOCK_MS, RawEntry, read_stream
 from shared.settings import IngestorSettings
-from shared.types import Delta, Snapshot
+from shared.types import Delta, EntryInfo, Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,15 @@ GROUP_FIELDS: Final = 10_000
 
 SLICE_S: Final = 0.02
 """Input is applied for so long at a time, then heartbeats, the lease and the admin address have their turn."""
+
+
+class Memory(NamedTuple):
+    """The state of a leadership that ended: `position` and `info` of its last entry, and rejects drained in vain."""
+
+    engine: Engine
+    position: Position
+    info: EntryInfo
+    rejects: list[Reject]
 
 
 class Leadership:
@@ -86,10 +96,21 @@ class Leadership:
         self._copies: dict[str, Checkpoint] = {}
         self._info = NOTHING_PUBLISHED
         self._trimmed = now
+        self._unpublished: list[Reject] = []
 
-    async def enter(self, epoch: int, instruments: Mapping[str, Instrument], known: Collection[str]) -> None:
-        """Move every symbol into the epoch, give birth to new ones; everything is in the entry after the seal."""
+    async def enter(
+        self,
+        epoch: int,
+        instruments: Mapping[str, Instrument],
+        known: Collection[str],
+        restated: Restated | None = None,
+    ) -> None:
+        """Move every symbol into the epoch, give birth to new ones; everything is in the entry after the seal.
+
+        `restated`: Redis lost what the state was told by, so that snapshots and checkpoints go out in the same step.
+        """
         self.engine.known(known)
+        self.engine.keep_only(instruments)
         recovered = self.engine.symbols()
         for instrument in instruments.values():
             self.engine.register(instrument)
@@ -103,7 +124,11 @@ class Leadership:
         self.stats.symbols = len(instruments)
         moves = [(str(symbol), delta) for symbol, delta in self.engine.begin_epoch(epoch)]
         async with self._publishing:
-            await self._write([self.engine.drain()], moves)
+            interval = self.engine.drain(orders if restated else ())
+            if restated:
+                rejects = [*restated.rejects, *interval.rejects]
+                interval = interval._replace(born=self.engine.symbols(), rejects=rejects)
+            await self._write([interval], moves)
 
     def update_instruments(self, instruments: Mapping[str, Instrument], known: Collection[str]) -> None:
         """Take the registered instruments as last read: new ones are born, missing ones withdrawn."""
@@ -116,8 +141,13 @@ class Leadership:
         if self.engine.dirty():
             self._wake.set()
 
-    async def run(self, stop: asyncio.Event, lease: asyncio.Task[None]) -> None:
-        """Lead until `stop` is set; what was consumed by then is published. Raises `Fenced` or `RedisUnavailable`."""
+    async def run(
+        self, stop: asyncio.Event, lease: asyncio.Task[None], heir: Callable[[], str | None]
+    ) -> None:
+        """Lead until `stop` is set; what was consumed by then is published. Raises `Fenced` or `RedisUnavailable`.
+
+        `heir` is asked in the end who goes on, if anybody does.
+        """
         tasks = [
             asyncio.create_task(self._consume()),
             asyncio.create_task(self._broadcast()),
@@ -128,13 +158,14 @@ class Leadership:
             done, _ = await asyncio.wait([*tasks, lease], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 await task
-            await self._stop(tasks)
+            await self._stop(tasks, heir())
         finally:
             await _cancel(tasks)
 
-    async def _stop(self, tasks: list[asyncio.Task[Any]]) -> None:
-        """Publish what was consumed and leave fresh snapshots, so that the next start has little to read.
+    async def _stop(self, tasks: list[asyncio.Task[Any]], heir: str | None) -> None:
+        """Publish what was consumed, naming `heir`, who follows hot and goes on at once.
 
+        Without one, fresh snapshots and checkpoints are left, so that the next start has little to read.
         A publish under way is never cut off: what it drained would be missing from the next one. If it does not end
         in time, what was consumed but not published is simply consumed again by the next leader.
         """
@@ -142,10 +173,16 @@ class Leadership:
             async with asyncio.timeout(STOP_S):
                 async with self._publishing:
                     await _cancel(tasks)
-                    await self._write(self._drain(self.checkpoint_rota.symbols()))
-                await self._take(self.rota.symbols())
+                    checkpoints = () if heir else self.checkpoint_rota.symbols()
+                    await self._write(self._drain(checkpoints), successor=heir)
+                if heir is None:
+                    await self._take(self.rota.symbols())
         except TimeoutError:
             logger.warning("ended before everything consumed was published; it will be consumed again")
+
+    def memory(self) -> Memory:
+        """What this leadership leaves behind, in case Redis lost what it published."""
+        return Memory(self.engine, self.publisher.position, self._info, self._unpublished)
 
     # --- input ----------------------------------------------------------------------------------------------------
 
@@ -234,19 +271,28 @@ class Leadership:
             intervals.append(self.engine.drain())
         return intervals
 
-    async def _write(self, intervals: list[Interval], moves: Sequence[tuple[str, Delta]] = ()) -> None:
+    async def _write(
+        self,
+        intervals: list[Interval],
+        moves: Sequence[tuple[str, Delta]] = (),
+        successor: str | None = None,
+    ) -> None:
         """Publish intervals in order, and `moves` before them, in one atomic step. The caller holds `_publishing`."""
         now = self.outside.monotonic()
         broadcasts = [broadcast_of(interval, self.outside.now_us()) for interval in intervals]
         if moves:
-            broadcasts[0] = Broadcast(broadcasts[0].info, [*moves, *broadcasts[0].deltas])
+            # What is pending already follows in an entry of its own: a symbol stands in an entry once.
+            broadcasts[: not broadcasts[0].deltas] = [Broadcast(broadcasts[0].info, moves)]
+        broadcasts[-1] = Broadcast(broadcasts[-1].info._replace(successor=successor), broadcasts[-1].deltas)
         rejects = [reject_fields(reject) for interval in intervals for reject in interval.rejects]
         born = [str(symbol) for interval in intervals for symbol in interval.born]
         copies = {str(symbol): orders for interval in intervals for symbol, orders in interval.orders.items()}
+        self._unpublished = [reject for interval in intervals for reject in interval.rejects]
         await self.publisher.publish(
             broadcasts, rejects, lambda position: self._first(position, born, intervals[-1].src, copies)
         )
-        self._info = broadcasts[-1].info._replace(event_ts=None)
+        self._unpublished = []
+        self._info = broadcasts[-1].info._replace(event_ts=None, successor=None)
         self._wrote(intervals, born, copies, now)
         self._count(intervals[-1], broadcasts, self.outside.monotonic() - now)
 
@@ -310,8 +356,9 @@ class Leadership:
         while True:
             await asyncio.sleep(KEEP_EVERY_S)
             try:
-                await self._take(self.rota.due(self.outside.monotonic()))
+                # Before anything is written: trimming is what a server whose memory is full still does.
                 await self._trim()
+                await self._take(self.rota.due(self.outside.monotonic()))
             except RedisUnavailable as error:
                 logger.warning("snapshots wait for Redis", extra={"problem": error.problem})
 
@@ -323,7 +370,7 @@ class Leadership:
             copies, self._copies = self._copies, {}
             self.rota.taken(symbols, now)
         try:
-            for batch in batches(self._attachments(position, snapshots, copies), KEEP_BYTES):
+            for batch in batches(await self._attachments(position, snapshots, copies), KEEP_BYTES):
                 await self.publisher.keep(batch)
         except RedisUnavailable:
             self.rota.changed(symbols)
@@ -339,13 +386,21 @@ class Leadership:
         """The published state; only meaningful while no publish is under way."""
         return self.engine.snapshot(symbol)._replace(ts=self.outside.now_us())
 
-    def _attachments(
+    async def _attachments(
         self, position: Position, snapshots: Iterable[tuple[str, Snapshot]], copies: Mapping[str, Checkpoint]
-    ) -> Iterator[Attachment]:
+    ) -> list[Attachment]:
+        """Encoded, with turns for everybody else in between: a book of a million orders takes its time."""
+        attachments = []
         for symbol, snapshot in snapshots:
-            yield Attachment(self.keys.snapshots(symbol), encode_snapshot(snapshot), position)
+            attachments.append(Attachment(self.keys.snapshots(symbol), encode_snapshot(snapshot), position))
+            await asyncio.sleep(0)
         for symbol, copy in copies.items():
-            yield Attachment(self.keys.checkpoint(symbol), checkpoint.encode(copy), None)
+            slices = []
+            for encoded in checkpoint.slices(copy):
+                slices.append(encoded)
+                await asyncio.sleep(0)
+            attachments.append(Attachment(self.keys.checkpoint(symbol), b"".join(slices), None))
+        return attachments
 
     async def _trim(self) -> None:
         now = self.outside.monotonic()

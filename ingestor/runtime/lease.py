@@ -9,7 +9,7 @@ from redis.exceptions import LockError
 
 from shared.errors import Fenced, RedisUnavailable
 from shared.keys import PartitionKeys
-from shared.runtime.redis import mapped
+from shared.runtime.redis import execute, mapped
 
 logger = logging.getLogger(__name__)
 
@@ -18,31 +18,34 @@ RELEASE_S: Final = 1.0
 
 
 class Lease:
-    """One partition's lease, held through the library's lock: a key with a token that expires after `lease_ms`."""
+    """One partition's lease, held through the library's lock: a key with its holder's name, which expires after `lease_ms`."""
 
-    def __init__(self, client: Redis, partition: int, keys: PartitionKeys, lease_ms: int) -> None:
+    def __init__(self, client: Redis, partition: int, keys: PartitionKeys, lease_ms: int, name: str) -> None:
+        self.client = client
         self.partition = partition
+        self.key = keys.leader
         self.lease_s = lease_ms / 1000
+        self.name = name
         self._lock = client.lock(keys.leader, timeout=self.lease_s, thread_local=False)
 
-    async def acquire(self, stop: asyncio.Event) -> bool:
-        """Wait for the lease, saying so; False when `stop` was set first."""
-        said = False
-        while not stop.is_set():
-            try:
-                async with mapped():
-                    if await self._lock.acquire(blocking=False):
-                        return True
-                problem = "another ingestor leads"
-            except RedisUnavailable as error:
-                problem = error.problem
-            if not said:
-                logger.warning(
-                    "waiting for the lease", extra={"partition": self.partition, "problem": problem}
-                )
-                said = True
-            await wait_for(stop, self.lease_s / 4)
-        return False
+    async def acquire(self) -> bool:
+        """Take the lease if it is free, or ours without our knowing; raises `RedisUnavailable`."""
+        async with mapped():
+            if await self._lock.acquire(blocking=False, token=self.name):
+                return True
+        if await self.holder() != self.name:
+            return False
+        self._lock.local.token = self.name.encode()
+        try:
+            async with mapped():
+                return await self._lock.reacquire()
+        except LockError:
+            return False
+
+    async def holder(self) -> str | None:
+        """Who holds the lease, None when it is free; raises `RedisUnavailable`."""
+        held = await execute(self.client, "GET", self.key)
+        return None if held is None else held.decode("utf-8", "replace")
 
     async def keep(self) -> None:
         """Renew for as long as this task runs; raises `Fenced` once somebody else holds it.
@@ -72,7 +75,7 @@ class Lease:
             await self._lock.reacquire()
         except LockError:
             # Expired while we or Redis stood still. Nobody else took it: it is ours again; otherwise we step down.
-            if not await self._lock.acquire(blocking=False):
+            if not await self._lock.acquire(blocking=False, token=self.name):
                 raise Fenced(self.partition, "our lease", "another ingestor's") from None
 
 

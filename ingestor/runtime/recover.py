@@ -1,29 +1,37 @@
-"""Reads what recovery needs from Redis and hands it to the pure `ingestor.recovery`."""
+"""Reads what recovery needs from Redis and hands it to the pure `ingestor.recovery`.
 
-from collections.abc import Mapping
-from typing import Final
+The same steps serve a leader that begins cold, which reads once to the end, and a standby, which goes on reading.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
 
 from redis.asyncio import Redis
 
 from ingestor import checkpoint as checkpoints_codec
 from ingestor.checkpoint import Checkpoint
 from ingestor.engine import Engine
+from ingestor.orders import OrdersCopy
 from ingestor.recovery import (
     NOTHING_PUBLISHED,
     Published,
+    Restated,
     StateFold,
+    adopt_levels,
+    check_checkpoint,
     prove_orders,
     replay,
-    restore_levels,
-    restore_orders,
 )
+from ingestor.runtime.outside import Outside
 from shared.codec import INFO_FIELD, decode_info
 from shared.errors import CodecError, PositionError, RecoveryError
 from shared.instruments import Feed, Instrument
 from shared.keys import PartitionKeys
 from shared.position import ZERO, Position
 from shared.reader import within_history
+from shared.replica import Replica
 from shared.runtime.redis import (
+    RawEntry,
     entries,
     execute,
     first_entry,
@@ -31,89 +39,284 @@ from shared.runtime.redis import (
     last_position,
     newest_snapshots,
     read_stream,
+    stream_info,
 )
 from shared.types import EntryInfo
 
 READ_COUNT: Final = 500
 
+REACH_TRIES: Final = 4
+"""The input log may be trimmed so often while checkpoints are read."""
 
-async def recover(
-    client: Redis, partition: int, keys: PartitionKeys, engine: Engine, instruments: Mapping[str, Instrument]
-) -> Published:
-    """Bring a fresh `engine` to the published state of `partition`; raises `RecoveryError` or `RedisUnavailable`."""
-    try:
-        published = await _published(client, partition, keys, list(instruments))
-        restore_levels(engine, published, instruments)
-        await _recover_orders(client, partition, keys, engine, instruments, published)
-    except (CodecError, PositionError) as error:
-        raise RecoveryError(partition, str(error)) from error
-    info = published.info
-    engine.resume(info.src, info.applied, info.rejected, info.ignored)
-    return published
+ASIDE_BYTES: Final = 1 << 18
+"""A checkpoint larger than this is restored in a thread of its own."""
+
+_NO_ORDERS: Final = OrdersCopy((), (), (), ())
 
 
-async def _published(client: Redis, partition: int, keys: PartitionKeys, symbols: list[str]) -> Published:
-    tail, info = await _tail(client, partition, keys)
-    first = await first_entry(client, keys.deltas)
-    found = await newest_snapshots(client, [keys.snapshots(symbol) for symbol in symbols])
-    fold = StateFold(partition, tail, within_history(dict(zip(symbols, found, strict=True)), first))
-    while fold.position < tail:
-        batch = await read_stream(client, keys.deltas, fold.position, count=READ_COUNT)
-        if not batch:
-            break
-        fold.add([entry for entry in batch if entry[0] <= tail])
-    return fold.finish(info)
+class Recovered(NamedTuple):
+    """What a leadership begins with.
+
+    `position` is the stream's end, `info` what the last entry said, with the `src` to continue from. `restated`: Redis
+    lost streams that the state was told by, so that snapshots and checkpoints have to be written at once.
+    """
+
+    engine: Engine
+    position: Position
+    info: EntryInfo
+    restated: Restated | None = None
 
 
-async def _tail(client: Redis, partition: int, keys: PartitionKeys) -> tuple[Position, EntryInfo]:
-    """Where the stream ends and what its last entry says of the input."""
-    last_id = await last_position(client, keys.deltas)
-    if last_id == ZERO:
-        return ZERO, NOTHING_PUBLISHED
-    newest = await last_entry(client, keys.deltas)
-    if newest is None or newest[0] < last_id:
-        raise RecoveryError(
-            partition, f"entry {last_id}, the last of {keys.deltas}, is gone and its src with it"
+class Recovery:
+    """The published state of one partition, rebuilt from Redis: `load`, then `advance`, in the end `finish`.
+
+    All raise `RecoveryError` when something does not add up (this object is of no use then) and `RedisUnavailable`. They
+    may be cancelled and called again, except `load`.
+    """
+
+    def __init__(
+        self,
+        partition: tuple[int, int],
+        keys: PartitionKeys,
+        instruments: Mapping[str, Instrument],
+        outside: Outside,
+    ) -> None:
+        self.partition = partition[0]
+        self.keys = keys
+        self.instruments = instruments
+        self.outside = outside
+        self._engine = Engine(*partition)
+        self._fold = StateFold(self.partition, ZERO, {})
+        self._checkpoints: dict[str, Checkpoint] = {}
+        self._joining: set[str] = set()
+        self._at = ZERO
+        self._replayed = False
+
+    @property
+    def position(self) -> Position:
+        """How far `deltas` was folded."""
+        return self._fold.position
+
+    @property
+    def info(self) -> EntryInfo:
+        """What the last entry folded says."""
+        return self._fold.info
+
+    async def load(self, client: Redis) -> None:
+        """Read snapshots, deltas to their present end, and checkpoints."""
+        symbols = list(self.instruments)
+        start = await last_position(client, self.keys.deltas)
+        try:
+            first = await first_entry(client, self.keys.deltas)
+            found = await newest_snapshots(client, [self.keys.snapshots(symbol) for symbol in symbols])
+        except (CodecError, PositionError) as error:
+            raise RecoveryError(self.partition, str(error)) from error
+        self._fold = StateFold(
+            self.partition, start, within_history(dict(zip(symbols, found, strict=True)), first)
         )
-    info = dict(newest[1]).get(INFO_FIELD, b"")
-    return newest[0], decode_info(info)
+        tail, self._fold.info = await self._tail(client)
+        while self._fold.position < tail:
+            batch = await self._read(client, None)
+            if not batch:
+                break
+            self._fold.add(batch)
+        self._joining.update(self._fold.listed())
+        await self._catch_up(client)
+
+    def follow(self, instruments: Mapping[str, Instrument]) -> bool:
+        """Take the instruments as last polled; False when what was withdrawn or changed asks for another `load`."""
+        if any(instruments.get(symbol) != instrument for symbol, instrument in self.instruments.items()):
+            return False
+        self._joining.update(self._fold.replicas.keys() & (instruments.keys() - self.instruments.keys()))
+        self.instruments = instruments
+        return True
+
+    async def advance(self, client: Redis, block_ms: int | None = None) -> bool:
+        """Fold the next entries, waiting up to `block_ms` for the first; False when there was none."""
+        batch = await self._read(client, block_ms)
+        self._joining.update(self._fold.add(batch))
+        await self._catch_up(client)
+        return bool(batch)
+
+    async def _read(self, client: Redis, block_ms: int | None) -> list[RawEntry]:
+        return await read_stream(
+            client, self.keys.deltas, self._fold.position, count=READ_COUNT, block_ms=block_ms
+        )
+
+    async def finish(self, client: Redis, instruments: Mapping[str, Instrument]) -> Recovered:
+        """The engine at the stream's end, proven; nothing else may be done with this object after it."""
+        await self._catch_up(client)
+        while True:
+            tail, info = await self._tail(client)
+            if self._fold.position >= tail or not await self.advance(client):
+                break
+        published = self._fold.finish(tail, info, instruments)
+        self._complete(published, instruments)
+        src = await surviving_src(client, self.keys, info.src)
+        return self._recovered(published, instruments, src)
+
+    async def remember(self, client: Redis, instruments: Mapping[str, Instrument]) -> Recovered:
+        """The engine at the last state folded: the stream itself is gone."""
+        info = self._fold.info
+        published = Published(self._fold.position, info, self._fold.continued(instruments))
+        self._complete(published, instruments)
+        recovered = self._recovered(published, instruments, await surviving_src(client, self.keys, info.src))
+        return recovered._replace(position=ZERO, restated=Restated())
+
+    def _complete(self, published: Published, instruments: Mapping[str, Instrument]) -> None:
+        """The orders feeds must be proven at what is published."""
+        src = Position.parse(published.info.src)
+        replicas = self._orders_of(published.replicas, instruments)
+        for symbol in replicas:
+            check_checkpoint(self.partition, symbol, self._checkpoints.get(symbol), published.position)
+        if replicas and self._at < src and any(c.src < src for c in self._checkpoints.values()):
+            raise RecoveryError(self.partition, f"replayed the input to {self._at}, but {src} was published")
+        prove_orders(self._engine, self.partition, src, replicas)
+
+    def _recovered(
+        self, published: Published, instruments: Mapping[str, Instrument], src: Position
+    ) -> Recovered:
+        engine, info = self._engine, published.info
+        replicas = self._orders_of(published.replicas, instruments)
+        engine.keep_only(replicas)
+        for symbol, replica in replicas.items():
+            engine.stand_at(symbol, replica.seq)
+        adopt_levels(engine, published.replicas, instruments)
+        engine.resume(str(src), info.applied, info.rejected, info.ignored)
+        restated = Restated() if str(src) != info.src else None
+        return Recovered(engine, published.position, info._replace(src=str(src)), restated)
+
+    def _orders_of(
+        self, replicas: Mapping[str, Replica], instruments: Mapping[str, Instrument]
+    ) -> dict[str, Replica]:
+        return {
+            symbol: replica
+            for symbol, replica in replicas.items()
+            if symbol in instruments and instruments[symbol].feed is Feed.ORDERS
+        }
+
+    # --- orders ---------------------------------------------------------------------------------------------------
+
+    async def _catch_up(self, client: Redis) -> None:
+        """Restore the orders feeds that appeared, and replay the input that was published since."""
+        await self._join_all(client)
+        await self._replay(client)
+
+    async def _join_all(self, client: Redis) -> None:
+        while self._joining:
+            symbol = min(self._joining)
+            instrument = self.instruments.get(symbol)
+            if instrument is not None and instrument.feed is Feed.ORDERS:
+                await self._join(client, instrument)
+            self._joining.discard(symbol)
+
+    async def _join(self, client: Redis, instrument: Instrument) -> None:
+        symbol = str(instrument.symbol)
+        raw = await execute(client, "GET", self.keys.checkpoint(symbol))
+        if raw is None:
+            return  # whether that matters shows in the end
+        aside = self.outside.aside if len(raw) > ASIDE_BYTES else _at_once
+        found = await aside(lambda: self._restore(instrument, raw))
+        if self._replayed and found.src < self._at:
+            raise RecoveryError(
+                self.partition, f"{symbol} appeared before the input was replayed to {self._at}"
+            )
+        self._at = min(self._at, found.src) if self._checkpoints else found.src
+        self._checkpoints[symbol] = found._replace(orders=_NO_ORDERS)
+
+    def _restore(self, instrument: Instrument, raw: bytes) -> Checkpoint:
+        try:
+            found = checkpoints_codec.decode(raw)
+        except CodecError as error:
+            raise RecoveryError(self.partition, str(error)) from error
+        seq = self._fold.replicas[instrument.symbol].seq
+        self._engine.restore(instrument, seq, (), (), 0, orders=found.orders)
+        return found
+
+    async def _replay(self, client: Redis) -> None:
+        """Replay `events` after the last entry replayed, up to and including what was published last."""
+        until = Position.parse(self._fold.info.src)
+        if self._checkpoints and self._at < until:
+            await self._reach(client, until)
+            self._replayed = True
+            sources = {symbol: found.src for symbol, found in self._checkpoints.items()}
+            while self._at < until:
+                reply = await execute(
+                    client, "XRANGE", self.keys.events, f"({self._at}", str(until), "COUNT", READ_COUNT
+                )
+                batch = entries(reply)
+                if not batch:
+                    break
+                replay(self._engine, batch, sources)
+                self._at = batch[-1][0]
+        prove_orders(self._engine, self.partition, until, self._proven(until))
+
+    async def _reach(self, client: Redis, until: Position) -> None:
+        """Nothing of the input log that is yet to be replayed may have been trimmed.
+
+        It is trimmed while we read, as checkpoints are renewed: those that have become too old are read again.
+        """
+        for _ in range(REACH_TRIES):
+            if self._at >= until or await self._reaches_back(client):
+                return
+            first = await self._first_input(client)
+            for symbol, found in list(self._checkpoints.items()):
+                if max(found.src, self._at) < first:
+                    del self._checkpoints[symbol]
+                    self._joining.add(symbol)
+            self._replayed = False
+            await self._join_all(client)
+            self._at = min(found.src for found in self._checkpoints.values())
+        raise RecoveryError(
+            self.partition,
+            f"the input after {self._at} is to be replayed, but {self.keys.events} does not reach back so far",
+        )
+
+    async def _reaches_back(self, client: Redis) -> bool:
+        if self._at == ZERO:
+            info = await stream_info(client, self.keys.events)
+            return info is not None and info[b"entries-added"] == info[b"length"]
+        return bool(await execute(client, "XRANGE", self.keys.events, str(self._at), str(self._at)))
+
+    async def _first_input(self, client: Redis) -> Position:
+        found = entries(await execute(client, "XRANGE", self.keys.events, "-", "+", "COUNT", 1))
+        return found[0][0] if found else await last_position(client, self.keys.events)
+
+    def _proven(self, until: Position) -> dict[str, Replica]:
+        """The orders feeds that stand exactly where the last entry folded says."""
+        if self._at < until and any(found.src < until for found in self._checkpoints.values()):
+            return {}
+        replicas = self._fold.replicas
+        return {
+            symbol: replicas[symbol]
+            for symbol, found in self._checkpoints.items()
+            if found.src <= until and symbol in replicas
+        }
+
+    async def _tail(self, client: Redis) -> tuple[Position, EntryInfo]:
+        """Where the stream ends and what its last entry says of the input."""
+        last_id = await last_position(client, self.keys.deltas)
+        if last_id == ZERO:
+            return ZERO, NOTHING_PUBLISHED
+        newest = await last_entry(client, self.keys.deltas)
+        if newest is None or newest[0] < last_id:
+            raise RecoveryError(
+                self.partition,
+                f"entry {last_id}, the last of {self.keys.deltas}, is gone and its src with it",
+            )
+        try:
+            return newest[0], decode_info(dict(newest[1]).get(INFO_FIELD, b""))
+        except CodecError as error:
+            raise RecoveryError(self.partition, str(error)) from error
 
 
-async def _recover_orders(
-    client: Redis,
-    partition: int,
-    keys: PartitionKeys,
-    engine: Engine,
-    instruments: Mapping[str, Instrument],
-    published: Published,
-) -> None:
-    symbols = [s for s, i in instruments.items() if i.feed is Feed.ORDERS and s in published.replicas]
-    if not symbols:
-        return
-    found = await _checkpoints(client, keys, symbols)
-    restore_orders(engine, partition, published, instruments, found)
-    await _replay(client, keys, engine, found, Position.parse(published.info.src))
-    prove_orders(engine, partition, published, symbols)
+async def surviving_src(client: Redis, keys: PartitionKeys, src: str) -> Position:
+    """Where to continue in `events` after `src`: there, or at `0-0` when the log was lost and began anew."""
+    wanted = Position.parse(src)
+    if wanted == ZERO or await execute(client, "XRANGE", keys.events, src, src):
+        return wanted
+    return wanted if await last_position(client, keys.events) >= wanted else ZERO
 
 
-async def _checkpoints(client: Redis, keys: PartitionKeys, symbols: list[str]) -> dict[str, Checkpoint]:
-    found = {}
-    for symbol in symbols:
-        raw = await execute(client, "GET", keys.checkpoint(symbol))
-        if raw is not None:
-            found[symbol] = checkpoints_codec.decode(raw)
-    return found
-
-
-async def _replay(
-    client: Redis, keys: PartitionKeys, engine: Engine, found: Mapping[str, Checkpoint], until: Position
-) -> None:
-    """Replay `events` after the oldest checkpoint's src, up to and including `until`."""
-    at = min(checkpoint.src for checkpoint in found.values())
-    while at < until:
-        reply = await execute(client, "XRANGE", keys.events, f"({at}", str(until), "COUNT", READ_COUNT)
-        batch = entries(reply)
-        if not batch:
-            return
-        replay(engine, batch, found)
-        at = batch[-1][0]
+async def _at_once(work: Callable[[], Checkpoint]) -> Checkpoint:
+    return work()

@@ -10,7 +10,7 @@ from shared.errors import InstrumentsError, SettingsError
 from shared.instruments import Instrument, check_unchanged, from_json, parse_toml, to_json
 from shared.keys import DeploymentKeys
 from shared.runtime.catalog import PROTOCOL, read_partitions
-from shared.runtime.redis import execute, read_hash
+from shared.runtime.redis import execute, mapped, read_hash
 
 logger = logging.getLogger(__name__)
 
@@ -30,12 +30,33 @@ def read_instruments_file(path: str | None) -> Mapping[str, Instrument]:
     return {str(symbol): instrument for symbol, instrument in parsed.items()}
 
 
-async def register_deployment(client: Redis, keys: DeploymentKeys, wanted: int | None) -> int:
-    """Create the deployment unless it exists; returns its number of partitions. Raises `DeploymentMismatch`."""
-    await execute(client, "HSETNX", keys.meta, "partitions", wanted or PARTITIONS_DEFAULT)
-    await execute(client, "HSETNX", keys.meta, "protocol", PROTOCOL)
+async def register_deployment(
+    client: Redis, keys: DeploymentKeys, wanted: int | None, incarnation: str
+) -> int:
+    """Create the deployment unless it exists; returns its number of partitions. Raises `DeploymentMismatch`.
+
+    `incarnation` names its data if nobody has named it.
+    """
+    await restore(client, keys, wanted or PARTITIONS_DEFAULT, incarnation, {})
     partitions = await read_partitions(client, keys, wanted)
     return partitions or PARTITIONS_DEFAULT
+
+
+async def restore(
+    client: Redis,
+    keys: DeploymentKeys,
+    partitions: int,
+    incarnation: str,
+    instruments: Mapping[str, Instrument],
+) -> None:
+    """Write what is missing of the deployment, in one step: readers must never see it without its instruments."""
+    async with mapped(), client.pipeline(transaction=True) as pipeline:
+        pipeline.hsetnx(keys.meta, "partitions", str(partitions))
+        pipeline.hsetnx(keys.meta, "protocol", str(PROTOCOL))
+        for symbol, instrument in instruments.items():
+            pipeline.hsetnx(keys.instruments, symbol, to_json(instrument))
+        pipeline.set(keys.incarnation, incarnation, nx=True)
+        await pipeline.execute()
 
 
 async def register_instruments(

@@ -1,4 +1,7 @@
-"""The ingestor process: registers the deployment, leads its partitions, polls instruments, serves the admin address."""
+"""The ingestor process: registers the deployment, leads its share of the partitions and stands by for the others.
+
+It polls instruments, tells the other ingestors that it is there, and serves the admin address.
+"""
 
 import asyncio
 import logging
@@ -11,14 +14,20 @@ from redis.asyncio import Redis
 
 from ingestor.runtime.leader import PartitionLeader
 from ingestor.runtime.lease import wait_for
+from ingestor.runtime.membership import Membership
 from ingestor.runtime.outside import OUTSIDE, Outside
-from ingestor.runtime.registry import read_instruments_file, register_deployment, register_instruments
+from ingestor.runtime.registry import (
+    read_instruments_file,
+    register_deployment,
+    register_instruments,
+    restore,
+)
 from ingestor.runtime.stats import IngestorStats
 from shared.errors import RedisUnavailable
 from shared.instruments import Instrument
 from shared.keys import DeploymentKeys
 from shared.runtime.admin import serve_admin
-from shared.runtime.catalog import POLL_S, read_instruments
+from shared.runtime.catalog import POLL_S, Catalog
 from shared.settings import IngestorSettings
 
 logger = logging.getLogger(__name__)
@@ -35,11 +44,17 @@ class IngestorService:
         self.keys = DeploymentKeys(settings.prefix)
         self.stats = IngestorStats()
         self.file = read_instruments_file(settings.instruments)
-        self.instruments: Mapping[str, Instrument] = {}
+        self.name = outside.new_name()
+        self.catalog: Catalog | None = None
         self.leaders: list[PartitionLeader] = []
 
+    @property
+    def instruments(self) -> Mapping[str, Instrument]:
+        """The registered instruments as last polled."""
+        return {} if self.catalog is None else self.catalog.instruments
+
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set. Raises settings errors at start, `RecoveryError` if the state does not add up."""
+        """Work until `stop` is set. Raises settings errors at start."""
         registry = CollectorRegistry()
         registry.register(self.stats)
         admin = None
@@ -49,6 +64,7 @@ class IngestorService:
             )
             click.echo(f"admin listening on http://{self.settings.admin_host}:{port}")
         client = self.outside.connect(self.settings.redis_url)
+        self.catalog = Catalog(client, self.keys)
         try:
             partitions = await self._register(client, stop)
             if partitions is not None:
@@ -61,11 +77,14 @@ class IngestorService:
     async def _register(self, client: Redis, stop: asyncio.Event) -> int | None:
         """Create or join the deployment; waits, saying so, while Redis is away. None when `stop` was set first."""
         said = ""
+        assert self.catalog is not None
         while not stop.is_set():
             try:
-                partitions = await register_deployment(client, self.keys, self.settings.partitions)
+                partitions = await register_deployment(
+                    client, self.keys, self.settings.partitions, self.outside.new_name()
+                )
                 await register_instruments(client, self.keys, self.file)
-                self.instruments = await read_instruments(client, self.keys, self.instruments)
+                await self.catalog.poll(asyncio.get_running_loop().time())
             except RedisUnavailable as error:
                 if error.problem != said:
                     logger.warning("waiting for Redis", extra={"problem": error.problem})
@@ -76,12 +95,15 @@ class IngestorService:
         return None
 
     async def _lead(self, client: Redis, partitions: int, stop: asyncio.Event) -> None:
+        membership = Membership(client, self.keys, partitions, self.name, self.settings.lease_ms, self._share)
+        self.stats.membership = membership
         self.leaders = [
             PartitionLeader(
                 self.settings,
                 (number, partitions),
                 self.keys.partition(number),
                 lambda: self.instruments,
+                membership,
                 self.stats.of(number),
                 self.outside,
             )
@@ -91,22 +113,44 @@ class IngestorService:
             async with asyncio.TaskGroup() as group:
                 for leader in self.leaders:
                     group.create_task(leader.run(stop))
-                group.create_task(self._poll(client, stop))
+                group.create_task(self._poll(client, partitions, stop))
+                group.create_task(membership.run(self._tried, stop))
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from errors
 
-    async def _poll(self, client: Redis, stop: asyncio.Event) -> None:
-        """Read the instruments each second and pass them on."""
+    async def _poll(self, client: Redis, partitions: int, stop: asyncio.Event) -> None:
+        """Read the instruments each second and pass them on; what Redis lost of them is written again."""
+        assert self.catalog is not None
+        loop = asyncio.get_running_loop()
         while not await wait_for(stop, POLL_S):
             try:
-                self.instruments = await read_instruments(client, self.keys, self.instruments)
+                if await self.catalog.poll(loop.time()):
+                    name = self.outside.new_name()
+                    await restore(client, self.keys, partitions, name, self.instruments)
+                    logger.warning(
+                        "the deployment was written again", extra={"symbols": len(self.instruments)}
+                    )
             except RedisUnavailable as error:
                 logger.warning("instruments not read", extra={"problem": error.problem})
                 continue
             for leader in self.leaders:
                 leader.refresh()
 
+    def _share(self) -> None:
+        """Ingestors came or went."""
+        for leader in self.leaders:
+            leader.share()
+
+    def _tried(self) -> bool:
+        """Whether every partition's state was read, or could not be: only then others may count on us."""
+        return all(leader.standby.tried for leader in self.leaders)
+
     def _ready(self) -> tuple[bool, dict[str, Any]]:
-        leading = sum(stats.leading for stats in self.stats.partitions.values())
-        ready = bool(self.leaders) and leading == len(self.leaders)
-        return ready, {"partitions": len(self.leaders), "leading": leading}
+        leading = sum(leader.leadership is not None for leader in self.leaders)
+        following = sum(leader.leadership is None and leader.standby.hot for leader in self.leaders)
+        ready = bool(self.leaders) and leading + following == len(self.leaders)
+        body: dict[str, Any] = {"partitions": len(self.leaders), "leading": leading, "following": following}
+        problems = {leader.partition: leader.problem for leader in self.leaders if leader.problem}
+        if problems:
+            body["problems"] = problems
+        return ready and not problems, body

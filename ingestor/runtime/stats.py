@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ingestor.runtime.membership import Membership
+
 
 @dataclass
 class PartitionStats:
@@ -24,6 +26,12 @@ class PartitionStats:
     checkpoints: int = 0
     resends: int = 0
     step_downs: int = 0
+    handovers: int = 0
+    warm_takeovers: int = 0
+    standby_losses: int = 0
+    restatements: int = 0
+    recovery_failures: int = 0
+    following: bool = False
     input_pauses: int = 0
     publish_s: float = 0.0
     symbols: int = 0
@@ -34,6 +42,7 @@ class IngestorStats(Collector):
     """All partitions' counters as Prometheus metrics."""
 
     partitions: dict[int, PartitionStats] = field(default_factory=dict)
+    membership: Membership | None = None
 
     def of(self, partition: int) -> PartitionStats:
         """The counters of one partition, made at first use."""
@@ -45,6 +54,10 @@ class IngestorStats(Collector):
             yield self._family(CounterMetricFamily, name, text)
         for name, text in _GAUGES.items():
             yield self._family(GaugeMetricFamily, name, text)
+        members = 0 if self.membership is None else self.membership.count()
+        yield GaugeMetricFamily(
+            "depthcast_ingestor_ingestors", "Ingestors that share the partitions, this one included", members
+        )
 
     def _family(
         self, kind: type[CounterMetricFamily] | type[GaugeMetricFamily], name: str, text: str
@@ -64,12 +77,18 @@ _COUNTERS: Mapping[str, str] = {
     "checkpoints": "Checkpoints written",
     "resends": "Publishes sent again because their outcome was unknown",
     "step_downs": "Leaderships that ended by a fence, a lost lease or an unavailable Redis",
+    "handovers": "Leaderships ended in favour of another ingestor that was told to go on",
+    "warm_takeovers": "Leaderships begun from a state that was followed all along",
+    "standby_losses": "Times a followed state had to be read anew",
+    "restatements": "Leaderships that wrote again from memory what Redis had lost",
+    "recovery_failures": "Times the state in Redis did not add up, so that the partition could not be led",
     "input_pauses": "Times reading of input paused because too many rejects waited to be published",
     "publish_seconds": "Time spent waiting for publishes",
     "evicted_levels": "Levels removed as stale by on_cross = evict, in this process",
 }
 _GAUGES: Mapping[str, str] = {
     "leading": "1 while this process leads the partition",
+    "following": "1 while this process follows the partition hot, ready to lead it",
     "symbols": "Symbols of the partition",
     "events_applied": "Events applied since the partition's beginning",
     "events_rejected": "Events rejected since the partition's beginning",

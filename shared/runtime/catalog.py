@@ -11,12 +11,15 @@ from redis.asyncio import Redis
 from shared.errors import DeploymentMismatch, InstrumentsError, RedisUnavailable
 from shared.instruments import Instrument, from_json
 from shared.keys import DeploymentKeys
-from shared.runtime.redis import read_hash
+from shared.runtime.redis import mapped, read_hash
 
 logger = logging.getLogger(__name__)
 
 PROTOCOL: Final = 1
 POLL_S: Final = 1.0
+
+HOLD_S: Final = 5.0
+"""When Redis has lost everything, ingestors have so long to register again what a reader still knows of."""
 
 
 async def read_partitions(client: Redis, keys: DeploymentKeys, wanted: int | None) -> int | None:
@@ -60,7 +63,10 @@ async def read_instruments(
     A malformed value is logged and hides no other; the symbol keeps the definition it had `before`, if any: a slip of an
     operator must not withdraw a living book.
     """
-    table = await read_hash(client, keys.instruments)
+    return _parsed(await read_hash(client, keys.instruments), before)
+
+
+def _parsed(table: Mapping[bytes, bytes], before: Mapping[str, Instrument]) -> dict[str, Instrument]:
     instruments = {}
     for name, raw in table.items():
         symbol = name.decode("utf-8", "replace")
@@ -71,3 +77,47 @@ async def read_instruments(
             if symbol in before:
                 instruments[symbol] = before[symbol]
     return instruments
+
+
+class Catalog:
+    """The instruments as last polled. What Redis lost is not taken for withdrawn.
+
+    `instruments`: all known ones by symbol. `incarnation`: names the data they were read from, None when nobody has
+    named it. Redis has lost everything when the name changes or goes; then what was known stays for `HOLD_S`, or until
+    there is a deployment again.
+    """
+
+    def __init__(self, client: Redis, keys: DeploymentKeys) -> None:
+        self.client = client
+        self.keys = keys
+        self.instruments: Mapping[str, Instrument] = {}
+        self.incarnation: bytes | None = None
+        self._polled = False
+        self._lost_at: float | None = None
+
+    async def poll(self, now: float) -> bool:
+        """Read again at `now` (s, monotonic); whether Redis has lost everything. Raises `RedisUnavailable`."""
+        async with mapped(), self.client.pipeline(transaction=True) as pipeline:
+            pipeline.get(self.keys.incarnation)
+            pipeline.exists(self.keys.meta)
+            pipeline.hgetall(self.keys.instruments)
+            incarnation, deployed, table = await pipeline.execute()
+        found = _parsed(table, self.instruments)
+        if not self._lost(incarnation, deployed=bool(deployed)):
+            self.incarnation, self.instruments, self._lost_at = incarnation, found, None
+            self._polled = True
+            return False
+        if self._lost_at is None:
+            logger.warning("Redis has lost the deployment", extra={"key": self.keys.meta})
+            self._lost_at = now
+        if deployed and now - self._lost_at >= HOLD_S:
+            self.incarnation, self.instruments, self._lost_at = incarnation, found, None
+        else:
+            self.instruments = {**self.instruments, **found}
+        return True
+
+    def _lost(self, incarnation: bytes | None, *, deployed: bool) -> bool:
+        if not self._polled:
+            return False
+        named = self.incarnation is not None and incarnation != self.incarnation
+        return named or not deployed

@@ -4,12 +4,10 @@ Defaults of the library that hurt here are replaced: no hidden retries (a retrie
 (faster for streams), and raw stream replies (a dict would lose repeated fields).
 """
 
-import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from functools import cache
 from typing import Any, Final, Protocol, cast
 
 from redis.asyncio import Redis
@@ -24,6 +22,9 @@ from shared.codec import INFO_FIELD, SNAPSHOT_FIELD, decode_info, decode_snapsho
 from shared.errors import CodecError, RedisUnavailable, SettingsError
 from shared.position import ZERO, Position
 from shared.reader import First
+from shared.redis_url import SENTINEL, without_credentials
+from shared.runtime.connections import prepared
+from shared.runtime.sentinel import master_client
 from shared.settings import variable
 from shared.types import Snapshot
 
@@ -39,9 +40,6 @@ _REFUSES_FOR_NOW: Final = (ReadOnlyError, OutOfMemoryError, ClusterDownError)
 
 _REFUSAL_TEXT: Final = re.compile(r"(?:^|error: )(?:LOADING|BUSY|MASTERDOWN|MISCONF|NOREPLICAS)\b")
 """Likewise, those without a class of their own; in a pipeline, the text begins with which command it was."""
-
-_USERINFO: Final = re.compile(r"(?<=//)[^/]*(?=@)")
-"""Name and password within a URL."""
 
 RawEntry = tuple[Position, list[tuple[bytes, bytes]]]
 """A stream entry: its ID and its fields in order, repeated ones included."""
@@ -66,54 +64,32 @@ def connect(
 ) -> Redis:
     """A client of its own for one task. Nothing connects before the first command.
 
+    With an address of sentinels (`shared.redis_url`), every new connection goes to the master they name then.
     `on_connect` is called with every new connection before its first command; what it raises, that command raises. It
     has to call the connection's own `on_connect`. Raises `SettingsError` for a URL that cannot be understood.
     """
-    options: dict[str, Any] = {} if url.startswith("unix://") else {"socket_keepalive": True}
+    options: dict[str, Any] = {
+        "protocol": 2,
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "retry": Retry(NoBackoff(), 0),
+        "max_connections": connections_max,
+        "redis_connect_func": on_connect,
+    }
+    if not url.startswith("unix://"):
+        options["socket_keepalive"] = True
     try:
-        client: Redis = Redis.from_url(
-            url,
-            protocol=2,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            retry=Retry(NoBackoff(), 0),
-            max_connections=connections_max,
-            redis_connect_func=on_connect,
-            **options,
-        )
+        client = master_client(url, options) if url.startswith(SENTINEL) else Redis.from_url(url, **options)
         pool = cast("Any", client.connection_pool)
-        pool.connection_class = _cancellable(pool.connection_class)
+        pool.connection_class = prepared(pool.connection_class)
         pool.make_connection()  # connects nothing, but shows what the URL's options are worth
     except (ValueError, TypeError, RedisError) as error:
         raise SettingsError(
-            variable("redis_url"), _USERINFO.sub("***", url), f"is no usable address: {error}"
+            variable("redis_url"), without_credentials(url), f"is no usable address: {error}"
         ) from error
     for command in ("XREAD", "XRANGE", "XREVRANGE"):
         client.set_response_callback(command, cast("Any", _raw))
     return client
-
-
-class _Cancellable:
-    """Mixed into the library's connections: a cancellation is never lost, and takes effect at once.
-
-    Before Python 3.12, `asyncio.wait_for` drops a cancellation that arrives just as what it waits for completes, and the
-    library writes every command through it, a task for each.
-    """
-
-    socket_timeout: float | None
-
-    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        limit_s, self.socket_timeout = self.socket_timeout, None  # without one, the library writes directly
-        try:
-            async with asyncio.timeout(limit_s):
-                await cast("Any", super()).send_packed_command(command, check_health)
-        finally:
-            self.socket_timeout = limit_s
-
-
-@cache
-def _cancellable(connection_class: type) -> type:
-    return type(connection_class.__name__, (_Cancellable, connection_class), {})
 
 
 async def execute(client: Redis, *command: str | bytes | float) -> Any:
@@ -173,14 +149,20 @@ async def first_entry(client: Redis, key: str) -> First | None:
 
 async def last_position(client: Redis, key: str) -> Position:
     """The last ID ever generated in a stream, `0-0` when it does not exist."""
+    info = await stream_info(client, key)
+    return ZERO if info is None else Position.parse(info[b"last-generated-id"])
+
+
+async def stream_info(client: Redis, key: str) -> dict[bytes, Any] | None:
+    """What `XINFO STREAM` says, None when there is no such stream."""
     try:
         # Sent as two words: the library would parse the stream's first and last entries, which we do not need.
         flat = await execute(client, "XINFO", "STREAM", key)
     except ResponseError as error:
         if "no such key" in str(error).lower():
-            return ZERO
+            return None
         raise
-    return Position.parse(dict(zip(flat[::2], flat[1::2], strict=True))[b"last-generated-id"])
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 async def newest_snapshots(

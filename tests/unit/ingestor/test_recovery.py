@@ -11,10 +11,10 @@ from ingestor.orders import OrdersCopy
 from ingestor.recovery import (
     Published,
     StateFold,
+    adopt_levels,
+    check_checkpoint,
     prove_orders,
     replay,
-    restore_levels,
-    restore_orders,
 )
 from shared.codec import encode_delta, encode_info
 from shared.digest import digest_of_flat
@@ -56,7 +56,7 @@ class TestLevels:
         assert fold.position == at(5)
         fold.add([entry(at(6), A=delta(10, 11, 100, 5), C=delta(2, 3, 7, 7), X=delta(1, 2, 9, 9))])
         fold.add([entry(at(7), B=Delta(0, 50, [], [], 0, 0), C=delta(3, 4, 7, 8))])
-        published = fold.finish(INFO)
+        published = fold.finish(at(7), INFO, "ABC")
         assert (published.position, published.info) == (at(7), INFO)
         assert {name: (found.seq, found.book.bids.flat()) for name, found in published.replicas.items()} == {
             "A": (11, [100, 5]),
@@ -68,15 +68,15 @@ class TestLevels:
         fold = StateFold(0, at(1, EPOCH + 1), {"A": (at(5), snapshot(10, 100, 1))})
         move = Delta(10, 9000, [], [], snapshot(0, 100, 1).digest, 0)
         fold.add([entry(at(6)), entry(at(0, EPOCH + 1), prev=at(6)), entry(at(1, EPOCH + 1), A=move)])
-        assert fold.finish(INFO).replicas["A"].seq == 9000
+        assert fold.finish(at(1, EPOCH + 1), INFO, "A").replicas["A"].seq == 9000
 
     def test_nothing_was_published_yet(self) -> None:
         fold = StateFold(0, ZERO, {"A": None})
         assert fold.position == ZERO
-        assert fold.finish(INFO) == Published(ZERO, INFO, {})
+        assert fold.finish(ZERO, INFO, "A") == Published(ZERO, INFO, {})
 
     def test_no_instruments(self) -> None:
-        assert StateFold(0, at(9), {}).finish(INFO).position == at(9)
+        assert StateFold(0, at(9), {}).finish(at(9), INFO, "").position == at(9)
 
     @pytest.mark.parametrize(
         "entries",
@@ -99,20 +99,29 @@ class TestLevels:
         fold = StateFold(0, at(9), {"A": (at(5), snapshot(10, 100, 1))})
         fold.add([entry(at(6))])
         with pytest.raises(RecoveryError, match="read to 1000-6, but the stream ends at 1000-9"):
-            fold.finish(INFO)
+            fold.finish(at(9), INFO, "A")
 
     def test_a_snapshot_from_beyond_the_end_is_refused(self) -> None:
+        fold = StateFold(0, at(7), {"A": (at(5), snapshot(10, 100, 1)), "B": (at(8), snapshot(3, 7, 7))})
         with pytest.raises(
             RecoveryError, match="the snapshot of B stands at 1000-8, but the stream ended at 1000-7"
         ):
-            StateFold(0, at(7), {"A": (at(5), snapshot(10, 100, 1)), "B": (at(8), snapshot(3, 7, 7))})
+            fold.finish(at(7), INFO, "AB")
+
+    def test_a_symbol_that_was_not_followed_from_its_beginning_is_refused(self) -> None:
+        fold = StateFold(0, at(5), {"A": (at(5), snapshot(10, 100, 1))})
+        assert fold.add([entry(at(6), B=Delta(0, 50, [], [], 0, 0), C=delta(7, 8, 1, 1))]) == ["B"]
+        assert fold.add([entry(at(7), B=delta(50, 51, 3, 3), C=delta(8, 9, 1, 1))]) == []
+        assert set(fold.finish(at(7), INFO, "AB").replicas) == {"A", "B"}
+        with pytest.raises(RecoveryError, match="C was not followed from its beginning"):
+            fold.finish(at(7), INFO, "ABC")
 
     def test_the_engine_takes_what_was_published(self) -> None:
         engine = Engine(0, 1)
         published = Published(
             at(7), INFO, {"A": Replica(snapshot(10, 100, 1, 99, 2)), "O": Replica(snapshot(3))}
         )
-        restore_levels(engine, published, {"A": A, "O": O, "B": Instrument(Symbol("B"))})
+        adopt_levels(engine, published.replicas, {"A": A, "O": O, "B": Instrument(Symbol("B"))})
         assert engine.symbols() == ["A"]
         assert engine.snapshot("A") == Snapshot(
             10, [100, 1, 99, 2], [], snapshot(10, 100, 1, 99, 2).digest, 0
@@ -129,7 +138,11 @@ class TestOrders:
 
     def restored(self, published: Published, checkpoints: dict[str, Checkpoint]) -> Engine:
         engine = Engine(0, 1)
-        restore_orders(engine, 0, published, {"A": A, "O": O}, checkpoints)
+        for symbol, replica in published.replicas.items():
+            found = checkpoints.get(symbol)
+            check_checkpoint(0, symbol, found, published.position)
+            assert found is not None
+            engine.restore(O, replica.seq, (), (), 0, orders=found.orders)
         return engine
 
     def input(self, source: int, *events: Any, atomic: bool = False) -> Any:
@@ -147,8 +160,8 @@ class TestOrders:
             self.input(5, ["add", "bid", 98, 1, "z"], ["delete", None, None, None, "none"], atomic=True),
             self.input(6, ["add", "bid", 98, 1, "z"]),
         ]
-        replay(engine, entries, found)
-        prove_orders(engine, 0, published, ["O"])
+        replay(engine, entries, {"O": found["O"].src})
+        prove_orders(engine, 0, Position(7, 0), published.replicas)
         assert engine.snapshot("O") == Snapshot(20, [100, 9, 98, 1], [], published.replicas["O"].digest, 0)
         assert not engine.dirty()
         assert engine.drain(["O"]).orders == {"O": (["x", "y", "z"], [(100, 5), (100, 4), (98, 1)], [], [])}
@@ -159,7 +172,7 @@ class TestOrders:
         with pytest.raises(
             RecoveryError, match=r"O: checkpoint and replay to 7-0 give digest \d+, but \d+ was"
         ):
-            prove_orders(engine, 0, published, ["O"])
+            prove_orders(engine, 0, Position(7, 0), published.replicas)
 
     def test_no_checkpoint_is_refused(self) -> None:
         with pytest.raises(RecoveryError, match="O has no checkpoint, its orders are unknown"):

@@ -27,11 +27,11 @@ async def redis() -> AsyncIterator[Redis]:
 
 async def test_the_first_ingestor_fixes_the_partitions(redis: Redis) -> None:
     assert await read_partitions(redis, KEYS, None) is None
-    assert await register_deployment(redis, KEYS, 4) == 4
-    assert await register_deployment(redis, KEYS, None) == 4
+    assert await register_deployment(redis, KEYS, 4, "one") == 4
+    assert await register_deployment(redis, KEYS, None, "two") == 4
     assert await read_partitions(redis, KEYS, 4) == 4
     with pytest.raises(DeploymentMismatch, match=r"set to 2 here.* created with 4"):
-        await register_deployment(redis, KEYS, 2)
+        await register_deployment(redis, KEYS, 2, "one")
 
 
 async def test_another_protocol_is_refused(redis: Redis) -> None:

@@ -1,0 +1,140 @@
+"""Follows a partition that somebody else leads, so that leading it can begin at once."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from redis.asyncio import Redis
+
+from ingestor.runtime.outside import Outside
+from ingestor.runtime.recover import Recovered, Recovery
+from ingestor.runtime.stats import PartitionStats
+from shared.errors import RecoveryError, RedisUnavailable
+from shared.instruments import Instrument
+from shared.keys import PartitionKeys
+from shared.position import ZERO
+from shared.runtime.redis import BLOCK_MS, last_position
+
+logger = logging.getLogger(__name__)
+
+RETRY_S: Final = 0.2
+RETRY_MOST_S: Final = 5.0
+
+RECOVERY_TRIES: Final = 3
+"""An old leader that still writes while we read makes a first attempt inconsistent, not Redis."""
+
+
+class Standby:
+    """One partition's published state, kept up while somebody else leads.
+
+    `hot`: up to date as far as can be known. `tried`: the state was read once, or could not be again and again. `on_offer` is called
+    when a leader that ends names us as its successor.
+    """
+
+    def __init__(
+        self,
+        partition: tuple[int, int],
+        keys: PartitionKeys,
+        instruments: Callable[[], Mapping[str, Instrument]],
+        outside: Outside,
+        stats: PartitionStats,
+        name: str,
+        on_offer: Callable[[], None],
+    ) -> None:
+        self.partition = partition
+        self.keys = keys
+        self.instruments = instruments
+        self.outside = outside
+        self.stats = stats
+        self.name = name
+        self.on_offer = on_offer
+        self.tried = False
+        self._recovery: Recovery | None = None
+        self._retry_s = RETRY_S
+        self._failures = 0
+
+    @property
+    def hot(self) -> bool:
+        """Whether there is a state that is kept up."""
+        return self._recovery is not None
+
+    async def follow(self, client: Redis) -> None:
+        """Load the state and keep it up until cancelled; whatever goes wrong, it begins again."""
+        while True:
+            try:
+                await self._follow(client)
+            except RedisUnavailable as error:
+                self._failures += 1
+                logger.debug("standby waits for Redis", extra=self._about(error))
+            except RecoveryError as error:
+                self._recovery = None
+                self.stats.standby_losses += 1
+                self._failures += 1
+                logger.info("standby begins again", extra=self._about(error))
+            self.tried = self.tried or self._failures >= RECOVERY_TRIES
+            self.stats.following = self.hot
+            await asyncio.sleep(self._retry_s)
+            self._retry_s = min(self._retry_s * 2, RETRY_MOST_S)
+
+    async def _follow(self, client: Redis) -> None:
+        if self._recovery is None:
+            self._recovery = await self._loaded(client)
+        self.tried = self.stats.following = True
+        self._failures = 0
+        recovery = self._recovery
+        while True:
+            if not recovery.follow(self.instruments()):
+                raise RecoveryError(self.partition[0], "an instrument was withdrawn or changed")
+            if await recovery.advance(client, BLOCK_MS):
+                self._retry_s = RETRY_S
+                if recovery.info.successor == self.name:
+                    self.on_offer()
+                continue
+            tail = await last_position(client, self.keys.deltas)
+            # A stream that is gone altogether leaves ours the best memory there is, unless its leader still lives.
+            if ZERO < tail < recovery.position:
+                raise RecoveryError(
+                    self.partition[0], f"the stream ends at {tail}, behind {recovery.position}"
+                )
+
+    async def take_over(self, client: Redis) -> Recovered:
+        """The state at the stream's end, from what was followed if it continues, otherwise read anew.
+
+        Raises `RecoveryError` when that fails again and again, and `RedisUnavailable`.
+        """
+        recovery, self._recovery = self._recovery, None
+        self.stats.following = False
+        if recovery is not None:
+            try:
+                recovered = await self._finish(client, recovery)
+                self.stats.warm_takeovers += 1
+            except RecoveryError as error:
+                logger.info("what was followed is of no use", extra=self._about(error))
+            else:
+                return recovered
+        return await self._cold(client)
+
+    async def _finish(self, client: Redis, recovery: Recovery) -> Recovered:
+        gone = recovery.position > ZERO and await last_position(client, self.keys.deltas) == ZERO
+        finish = recovery.remember if gone else recovery.finish
+        return await finish(client, self.instruments())
+
+    async def _cold(self, client: Redis) -> Recovered:
+        for attempt in range(RECOVERY_TRIES):
+            try:
+                return await (await self._loaded(client)).finish(client, self.instruments())
+            except RecoveryError as error:
+                if attempt + 1 == RECOVERY_TRIES:
+                    raise
+                logger.warning("recovery tries again", extra=self._about(error))
+                await asyncio.sleep(RETRY_S)
+        raise AssertionError("unreachable")
+
+    async def _loaded(self, client: Redis) -> Recovery:
+        recovery = Recovery(self.partition, self.keys, self.instruments(), self.outside)
+        await recovery.load(client)
+        return recovery
+
+    def _about(self, error: Exception) -> dict[str, object]:
+        return {"partition": self.partition[0], "problem": str(error)}

@@ -1,0 +1,55 @@
+"""Clients of the master that sentinels name: every new connection asks them which server that is now."""
+
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from redis.asyncio import Redis
+from redis.asyncio.connection import parse_url
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
+from redis.exceptions import ResponseError
+
+from shared.redis_url import parse_sentinel_url
+from shared.runtime.connections import prepared
+
+ANSWER_S: Final = 1.0
+"""A sentinel that has not answered within this is passed over, and the next one asked."""
+
+
+def master_client(url: str, options: Mapping[str, Any]) -> Redis:
+    """A client of the master; `options` are those of every connection to it. Raises as `Redis.from_url` does."""
+    address = parse_sentinel_url(url)
+    given = cast("dict[str, Any]", parse_url(address.server))
+    given.pop("host")
+    tls = given.pop("connection_class", None) is not None
+    timeout_s = min(ANSWER_S, options["socket_timeout"])
+    of_sentinels = {
+        **{name: value for name, value in given.items() if name.startswith("ssl_")},
+        "ssl": tls,
+        "username": given.pop("sentinel_username", None),
+        "password": given.pop("sentinel_password", None),
+        "protocol": options["protocol"],
+        "retry": options["retry"],
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+    }
+    sentinels = _Sentinels(address.sentinels, sentinel_kwargs=of_sentinels)
+    return cast("Redis", sentinels.master_for(address.service, ssl=tls, **{**options, **given}))
+
+
+class _Sentinels(Sentinel):
+    """The library's, but that it keeps no connections: they are needed after a failover only, and dead by then."""
+
+    def __init__(self, sentinels: Any, *, sentinel_kwargs: Any) -> None:
+        cast("Any", super()).__init__(sentinels, sentinel_kwargs=sentinel_kwargs)
+        for client in self.sentinels:
+            pool = cast("Any", client.connection_pool)
+            pool.connection_class = prepared(pool.connection_class)
+
+    async def discover_master(self, service_name: str) -> tuple[str, int]:
+        try:
+            host, port = await super().discover_master(service_name)
+        except ResponseError as error:  # no sentinel listens there, or it does not let us ask
+            raise MasterNotFoundError(f"No master found for {service_name!r}: {error}") from error
+        finally:
+            await self.aclose()
+        return host, port

@@ -1,0 +1,17 @@
+"""What several integration tests begin with."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from shared.runtime.redis import connect
+from tests.ingestor_runs import Run
+
+
+@pytest.fixture
+async def run(redis_url: str, prefix: str, tmp_path: Path) -> AsyncIterator[Run]:
+    """A deployment of its own on the real server."""
+    client = connect(redis_url)
+    yield Run(client, prefix, redis_url, tmp_path)
+    await client.aclose()

@@ -1,0 +1,314 @@
+"""Several ingestors share the partitions, follow hot, hand over, and write again what Redis lost."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import pytest
+
+from ingestor.runtime.service import IngestorService
+from shared.codec import decode_info
+from shared.position import Position
+from shared.runtime.redis import execute, last_position, read_hash
+from shared.settings import IngestorSettings
+from tests.ingestor_runs import Input, Run, check_history
+from tests.waiting import eventually
+
+TWELVE = "".join(f'["S{number}"]\n' for number in range(12))
+
+
+@dataclass
+class Member:
+    """An ingestor in this process."""
+
+    service: IngestorService
+    stop: asyncio.Event
+    running: asyncio.Task[None]
+
+    def leads(self) -> int:
+        return sum(leader.leadership is not None for leader in self.service.leaders)
+
+    def hot(self) -> bool:
+        """Whether it leads or follows every partition, and others may count on it."""
+        ready, body = self.service._ready()
+        return ready and body["leading"] + body["following"] == len(self.service.leaders)
+
+    def knows(self, count: int) -> bool:
+        """Whether it counts on so many ingestors, itself included."""
+        membership = self.service.stats.membership
+        return membership is not None and membership.count() == count
+
+    async def end(self) -> None:
+        self.stop.set()
+        async with asyncio.timeout(10):
+            await self.running
+
+    async def crash(self) -> None:
+        """Cut it off in the middle of everything; unlike a killed process it still hands its leases back."""
+        self.running.cancel()
+        await asyncio.gather(self.running, return_exceptions=True)
+
+
+Start = Callable[[IngestorSettings], Member]
+
+
+async def leader_of(living: list[Member]) -> Member:
+    """Wait until all know each other, are hot, and the one whose the only partition is leads it."""
+
+    def settled() -> Member | None:
+        leading = [one for one in living if one.leads()]
+        if len(leading) != 1 or not all(one.hot() and one.knows(len(living)) for one in living):
+            return None
+        membership = leading[0].service.stats.membership
+        assert membership is not None
+        return leading[0] if membership.owner(0) == membership.name else None
+
+    found = await eventually(settled, message="leadership has settled")
+    assert isinstance(found, Member)
+    return found
+
+
+@asynccontextmanager
+async def members() -> AsyncIterator[Start]:
+    started: list[Member] = []
+
+    def start(settings: IngestorSettings) -> Member:
+        service, stop = IngestorService(settings), asyncio.Event()
+        started.append(Member(service, stop, asyncio.create_task(service.run(stop))))
+        return started[-1]
+
+    try:
+        yield start
+    finally:
+        for member in started:
+            await member.crash()
+
+
+class TestSharing:
+    async def test_partitions_are_shared_out_and_move_as_ingestors_come_and_go(self, run: Run) -> None:
+        settings = run.settings(TWELVE, partitions=6)
+        async with members() as start:
+            first = start(settings)
+            await eventually(lambda: first.leads() == 6)
+            second = start(settings)
+            await eventually(lambda: (first.leads(), second.leads()) == (3, 3))
+            third = start(settings)
+            await eventually(lambda: [m.leads() for m in (first, second, third)] == [2, 2, 2])
+            await second.end()
+            await eventually(lambda: (first.leads(), third.leads()) == (3, 3))
+            await third.crash()
+            await eventually(lambda: first.leads() == 6)
+            await first.end()
+        for number in range(6):
+            check_history(await run.stream(run.deployment.partition(number).deltas))
+
+    async def test_nothing_is_lost_or_repeated_while_leadership_moves(self, run: Run) -> None:
+        sent = Input(run, Random(12))
+        settings = run.settings(snapshot_interval_ms=60)
+        async with members() as start:
+            living = [start(settings)]
+            for turn in range(6):
+                living.append(start(settings))
+                await sent.send(30)
+                leader = await leader_of(living)
+                living.remove(leader)
+                await (leader.end() if turn % 2 else leader.crash())
+                await sent.send(10)
+            await leader_of(living)
+            history = await sent.check()
+        assert len(history.epochs) >= 7
+
+    async def test_a_leader_that_ends_names_its_heir_who_follows_hot(self, run: Run) -> None:
+        sent = Input(run, Random(3))
+        settings = run.settings(lease_ms=60_000)  # whoever waits for it to run out fails this test
+        async with members() as start:
+            first = start(settings)
+            await eventually(first.leads)
+            second = start(settings)
+            leader = await leader_of([first, second])
+            heir = second if leader is first else first
+            await sent.send(20)
+            await run.published()
+            await leader.end()
+            await eventually(heir.leads)
+            assert heir.service.stats.of(0).warm_takeovers >= 1
+            history = await sent.check()
+        last = [info for position, info in history.infos if position.epoch == history.epochs[-2]][-1]
+        assert last.successor == heir.service.name
+        assert last.src == history.infos[-1][1].src
+
+    async def test_one_that_stood_still_beyond_its_lease_is_fenced(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its lease is given to another behind its back, as if its clock had stopped; the stream refuses it."""
+        sent = Input(run, Random(4))
+        async with members() as start:
+            first = start(run.settings(lease_ms=60_000))
+            await eventually(first.leads)
+            await sent.send(20)
+            await run.published()
+            await execute(run.client, "DEL", run.keys.leader, run.deployment.ingestors)
+            second = start(run.settings(lease_ms=200))
+            await eventually(second.leads)
+            await sent.send(20)
+            await eventually(lambda: first.service.stats.of(0).step_downs)
+            history = await sent.check()
+        assert len(history.epochs) == 2
+
+
+class TestWhatRedisLost:
+    async def restated(self, run: Run, sent: Input, member: Member, lose: Callable[[], Any]) -> None:
+        """Lose something under a living leader; it says everything again and goes on."""
+        before = member.service.stats.of(0).restatements
+        await sent.send(40)
+        await run.published()
+        await lose()
+        await eventually(lambda: member.service.stats.of(0).restatements > before)
+        await eventually(member.leads)
+
+    async def check(self, run: Run, sent: Input) -> None:
+        """The stream alone gives the models' books; a new ingestor finds the orders as well."""
+        info = await run.published()
+        assert (info.applied, info.rejected, info.ignored) == (sent.applied, sent.rejected, sent.ignored)
+        for symbol, model in sent.models.items():
+            _, snapshot = (await run.snapshots(symbol))[-1]
+            assert {
+                "bid": dict(zip(snapshot.bids[::2], snapshot.bids[1::2], strict=True)),
+                "ask": dict(zip(snapshot.asks[::2], snapshot.asks[1::2], strict=True)),
+            } == model.levels()
+
+    async def test_everything(self, run: Run) -> None:
+        sent = Input(run, Random(8))
+        settings = run.settings(snapshot_interval_ms=50)
+
+        async def lose() -> None:
+            names = [name async for name in run.client.scan_iter(match=f"*{run.prefix}*")]
+            await execute(run.client, "DEL", *names)
+
+        async with members() as start:
+            member = start(settings)
+            await eventually(member.leads)
+            seq = check_history(await run.history()).replicas["ORD"].seq
+            await self.restated(run, sent, member, lose)
+            position, fields = (await run.history())[0]
+            info = decode_info(dict(fields)[b"_"])
+            assert (position.n, info.prev, info.src) == (0, "0-0", "0-0")
+            _, moves = (await run.history())[1]
+            assert {name.decode() for name, _ in moves[1:]} == sent.models.keys()
+            assert (await run.snapshots("ORD"))[0][1].seq > seq
+            assert await execute(run.client, "EXISTS", run.keys.checkpoint("ORD")) == 1
+
+            async def registered() -> bool:
+                table = await read_hash(run.client, run.deployment.instruments)
+                meta = await read_hash(run.client, run.deployment.meta)
+                return {name.decode() for name in table} == sent.models.keys() and bool(meta)
+
+            await eventually(registered)
+            await sent.send(40)
+            await member.end()
+            await self.check(run, sent)
+            other = start(settings)
+            await eventually(other.leads)
+            await sent.send(40)
+            await run.published()
+            await other.end()
+        await self.check(run, sent)
+
+    @pytest.mark.parametrize("name", ["deltas", "events"])
+    async def test_one_stream(self, run: Run, name: str) -> None:
+        sent = Input(run, Random(9))
+        settings = run.settings(snapshot_interval_ms=50)
+
+        async def lose() -> None:
+            await execute(run.client, "DEL", getattr(run.keys, name))
+
+        async with members() as start:
+            member = start(settings)
+            await eventually(member.leads)
+            await self.restated(run, sent, member, lose)
+            await sent.send(40)
+            await run.published()
+            await member.end()
+            other = start(settings)
+            await eventually(other.leads)
+            await sent.send(40)
+            await run.published()
+            await other.end()
+        await self.check(run, sent)
+
+    async def test_a_standby_remembers_when_the_leader_is_lost_with_it(self, run: Run) -> None:
+        sent = Input(run, Random(10))
+        settings = run.settings(snapshot_interval_ms=50, lease_ms=1000)
+        async with members() as start:
+            first = start(settings)
+            await eventually(first.leads)
+            second = start(settings)
+            leader = await leader_of([first, second])
+            other = second if leader is first else first
+            await sent.send(40)
+            await run.published()
+
+            def followed() -> bool:
+                recovery = other.service.leaders[0].standby._recovery
+                return recovery is not None and Position.parse(recovery.info.src) == last
+
+            last = Position.parse((await run.published()).src)
+            await eventually(followed)
+            leader.running.cancel()
+            names = [name async for name in run.client.scan_iter(match=f"*{run.prefix}*")]
+            await execute(run.client, "DEL", *names)
+            await leader.crash()
+            await eventually(other.leads)
+            assert other.service.stats.of(0).restatements == 1
+            await sent.send(20)
+            await run.published()
+            await other.end()
+        await self.check(run, sent)
+
+    async def test_with_nobody_who_remembers_it_begins_empty_and_seq_goes_up(self, run: Run) -> None:
+        sent = Input(run, Random(11))
+        async with members() as start:
+            member = start(run.settings())
+            await eventually(member.leads)
+            await sent.send(40)
+            await run.published()
+            seq = check_history(await run.history()).replicas["LEV"].seq
+            await member.end()
+            names = [name async for name in run.client.scan_iter(match=f"*{run.prefix}*")]
+            await execute(run.client, "DEL", *names)
+            other = start(run.settings())
+            await eventually(other.leads)
+            replica = check_history(await run.history()).replicas["LEV"]
+            assert replica.seq > seq
+            assert not replica.book.bids.levels
+
+
+class TestRefusal:
+    async def test_input_trimmed_too_far_is_said_and_other_partitions_are_led(self, run: Run) -> None:
+        text = '[S0]\nfeed="orders"\n[A]\nfeed="orders"\n'  # partitions 0 and 1 of 2
+        settings = run.settings(text, partitions=2, snapshot_interval_ms=60_000)
+        whole, broken = run.deployment.partition(0), run.deployment.partition(1)
+        async with members() as start:
+            member = start(settings)
+            await eventually(lambda: member.leads() == 2)
+            for keys, symbol in ((whole, "S0"), (broken, "A")):
+                for number in range(3):
+                    event = json.dumps([["add", "bid", 5, 1, number]])
+                    await execute(run.client, "XADD", keys.events, "*", symbol, event)
+            # Cut off rather than ended, so that the checkpoints are those of the symbols' birth.
+            await eventually(lambda: sum(s.applied for s in member.service.stats.partitions.values()) == 6)
+            await member.crash()
+            await execute(run.client, "XTRIM", broken.events, "MAXLEN", 1)
+            last = await last_position(run.client, broken.deltas)
+            other = start(settings)
+            await eventually(lambda: other.leads() == 1 and other.service.leaders[1].problem)
+            ready, body = other.service._ready()
+            assert not ready
+            assert "does not reach back so far" in body["problems"][1]
+            assert other.service.stats.of(1).recovery_failures == 1
+            assert await last_position(run.client, broken.deltas) == last, "nothing was guessed"
+            assert other.service.leaders[0].leadership is not None
