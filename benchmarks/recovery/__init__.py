@@ -1,0 +1,1 @@
+"""How long books stand still when their ingestor goes."""
