@@ -170,6 +170,13 @@ class GatewaySettings(Settings):
     send_buffer_bytes: int = setting(
         16_384, "kernel send buffer per client", unit="B", least=2048, most=2**26
     )
+    deflate_bytes_min: int = setting(
+        512,
+        "snapshots and deltas from this size on are compressed, once for all, for clients that negotiate it; 0 = never",
+        unit="B",
+        least=0,
+        most=2**26,
+    )
     history_deltas: int = setting(
         256, "view deltas remembered per channel, for slow and resuming clients", least=1, most=1_000_000
     )

@@ -1,4 +1,4 @@
-"""A TCP proxy before a Redis server that cuts connections at chosen commands, for outcomes that stay unknown."""
+"""A TCP proxy before a Redis server: it cuts connections, at chosen commands or at once, delays replies and stands still."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,8 @@ class FaultProxy:
     """Passes everything on to the server at `url`, but for the commands that `faults` wait for.
 
     Faults are used up in order, one for each command whose name is `word`, after `spared` of them. `held`: commands cut by
-    `Cut.LATE`.
+    `Cut.LATE`. Every reply is held for `delay_s`. `target` may be changed, for connections made from then on; a port of 0
+    takes a free one.
     """
 
     target: str
@@ -34,15 +35,19 @@ class FaultProxy:
     held: list[bytes] = field(default_factory=list)
     cuts: int = 0
     spared: int = 0
+    delay_s: float = 0.0
+    port: int = 0
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self._port}/0"
+        return f"redis://127.0.0.1:{self.port}/0"
 
     async def __aenter__(self) -> Self:
         self._tasks: set[asyncio.Task[None]] = set()
-        self._server = await asyncio.start_server(self._track(self._serve), "127.0.0.1", 0)
-        self._port = self._server.sockets[0].getsockname()[1]
+        self._passing = asyncio.Event()
+        self._passing.set()
+        self._server = await asyncio.start_server(self._track(self._serve), "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(
@@ -52,6 +57,18 @@ class FaultProxy:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def cut(self) -> None:
+        """Cut every connection there is now."""
+        for task in self._tasks:
+            task.cancel()
+
+    def freeze(self) -> None:
+        """Pass nothing on, in either direction, until `thaw`; connections stay open, as on a link that lost its way."""
+        self._passing.clear()
+
+    def thaw(self) -> None:
+        self._passing.set()
 
     async def release(self) -> bytes:
         """Let the oldest held command arrive; returns the beginning of the server's reply."""
@@ -79,10 +96,14 @@ class FaultProxy:
         return await asyncio.open_connection(parts.hostname, parts.port)
 
     async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
-        server, to_server = await self._connect()
-        replies = asyncio.create_task(_pass_on(server, to_client))
+        try:
+            server, to_server = await self._connect()
+        except OSError:
+            return  # the server is away: so is the connection
+        replies = asyncio.create_task(self._pass_back(server, to_client))
         try:
             while command := await _read_command(client):
+                await self._passing.wait()
                 if not await self._pass(command, server, to_server, replies):
                     return
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -92,6 +113,14 @@ class FaultProxy:
             to_server.close()
             to_client.close()
             await asyncio.gather(replies, return_exceptions=True)
+
+    async def _pass_back(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                await asyncio.sleep(self.delay_s)
+                await self._passing.wait()
+                writer.write(data)
+        writer.close()
 
     async def _pass(
         self,
@@ -132,16 +161,6 @@ async def _read_command(reader: asyncio.StreamReader) -> bytes:
         size = await reader.readline()
         parts += [size, await reader.readexactly(int(size[1:]) + 2)]
     return b"".join(parts)
-
-
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-    except ConnectionError:
-        pass
-    finally:
-        writer.close()
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:

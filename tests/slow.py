@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgpack
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_websocket
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.typing import Subprotocol
 
 from depthcast.client import Client
@@ -66,7 +66,10 @@ def slow_client(
     go_on = reading
 
     async def dial() -> SlowTransport:
-        return SlowTransport(await _connect(url), delay_s, go_on)
+        try:
+            return SlowTransport(await _connect(url), delay_s, go_on)
+        except (OSError, WebSocketException) as error:
+            raise ConnectionLost(LOST, str(error)) from error
 
     return Client(dial, ClientSession(credit_window), Backoff(0.05, 1.0, lambda: 1.0))
 
@@ -76,7 +79,11 @@ async def _connect(url: str) -> ClientConnection:
     raw = socket.socket()
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
     raw.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(raw, (address.hostname, address.port))
+    try:
+        await asyncio.get_running_loop().sock_connect(raw, (address.hostname, address.port))
+    except BaseException:
+        raw.close()
+        raise
     return await connect_websocket(
         url,
         sock=raw,

@@ -88,7 +88,7 @@ class Follower:
 
     async def _load(self) -> list[Entry]:
         reader = self.reader
-        wanted = list(self.symbols() if reader.lost is not None else reader.missing)
+        wanted = sorted(self.symbols() if reader.lost is not None else reader.missing)
         if self._loaded_once:
             self.resyncs += reader.lost is not None or any(
                 why != "not loaded yet" for why in reader.missing.values()

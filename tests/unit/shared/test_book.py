@@ -5,8 +5,9 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sortedcontainers import SortedList
 
-from shared.book import Book, BookSide
+from shared.book import FLAT_MAX, Book, BookSide
 from shared.types import MAX_INTEGER, Side
 
 prices = st.integers(-6, 6) | st.sampled_from([-MAX_INTEGER, MAX_INTEGER])
@@ -101,3 +102,36 @@ def test_crossed_or_locked(bid: int | None, ask: int | None, crossed: bool) -> N
     assert book.crossed() == crossed
     book.clear()
     assert not len(book.bids) + len(book.asks)
+
+
+def is_deep(book_side: BookSide) -> bool:
+    return isinstance(book_side.ranks, SortedList)
+
+
+@pytest.mark.parametrize("side", Side)
+def test_a_deep_side_is_like_a_flat_one(side: Side) -> None:
+    """Beyond `FLAT_MAX` levels the index is of another kind, and a load or a clear begins with the right one again."""
+    rng = Random(4)
+    book_side, levels = BookSide(side), dict[int, int]()
+    for price in rng.sample(range(-3 * FLAT_MAX, 3 * FLAT_MAX), FLAT_MAX + 50):
+        book_side.set_level(price, 1)
+        levels[price] = 1
+    for price in rng.sample(sorted(levels), 100):
+        book_side.set_level(price, 0)
+        del levels[price]
+    model = ordered(side, levels)
+    keys = [price * book_side.sign for price, _ in model]
+    assert list(book_side.index) == keys
+    assert is_deep(book_side)
+    assert book_side.nth_key(FLAT_MAX - 60) == keys[FLAT_MAX - 60]
+    assert book_side.through(model[40][0]) == [price for price, _ in model[:41]]
+    assert list(book_side.between(keys[5], keys[-10])) == model[6:-9]
+    flat = book_side.flat()
+    book_side.clear()
+    assert not is_deep(book_side)
+    book_side.load(flat[:100])
+    assert not is_deep(book_side)
+    beyond = [number for price in range(4 * FLAT_MAX, 4 * FLAT_MAX + 100) for number in (price, 1)]
+    book_side.load(flat + beyond)
+    assert is_deep(book_side)
+    assert list(book_side.index) == sorted(price * book_side.sign for price in book_side.levels)

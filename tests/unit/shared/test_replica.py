@@ -4,7 +4,7 @@ from random import Random
 
 from shared.digest import digest_of
 from shared.replica import NO_CHANGES, Changes, Outcome, Replica
-from shared.types import Delta, LevelChange, Snapshot
+from shared.types import Delta, Snapshot
 
 BIDS, ASKS = {100: 5, 99: 7}, {101: 3}
 DIGEST = digest_of(BIDS.items(), ASKS.items())
@@ -36,7 +36,7 @@ def test_applies_what_continues_it() -> None:
     followed = replica()
     outcome, changes = followed.apply(GOOD)
     assert outcome is Outcome.APPLIED
-    assert changes == Changes([LevelChange(100, 6, 5), LevelChange(98, 1, 0)], [LevelChange(101, 0, 3)])
+    assert changes == Changes([(100, 6, 5), (98, 1, 0)], [(101, 0, 3)])
     assert state(followed) == (11, GOOD.digest, [100, 6, 99, 7, 98, 1], [], [-100, -99, -98])
 
 

@@ -79,7 +79,7 @@ def test_a_misspelt_variable_is_refused(name: str) -> None:
         (IngestorSettings, "log_level", "loud", "must be debug, info, warning or error"),
         (IngestorSettings, "prefix", "a b", "must be non-empty, without braces or blanks"),
         (IngestorSettings, "prefix", "{a}", "must be non-empty, without braces or blanks"),
-        (IngestorSettings, "redis_url", "http://x", "must begin with redis://"),
+        (IngestorSettings, "redis_url", "http://x", "must begin with one of redis://"),
         (GatewaySettings, "wildcard", "maybe", "must be true or false"),
         (GatewaySettings, "port", "65536", "must be from 0 to 65535"),
     ],

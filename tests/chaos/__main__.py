@@ -1,0 +1,83 @@
+"""`make chaos`: real processes, real faults, and a table at the end; exit status 1 if anything was lost or wrong."""
+
+import asyncio
+import logging
+import sys
+
+import click
+
+from tests.chaos.cluster import Cluster, running_cluster
+from tests.chaos.reckoning import reckon
+from tests.chaos.run import Chaos, chaos
+from tests.chaos.servers import OneServer, WatchedServers
+
+DOWN_AFTER_MS = 1500
+"""Long enough for a restart of the master not to count as its death."""
+
+REJECTS_MAX = 10_000_000
+"""All are kept, so that each can be counted."""
+
+
+@click.command()
+@click.option("--seconds", default=60.0, show_default=True, help="How long faults go on.")
+@click.option(
+    "--kills", default=0, help="Instead: so many kill -9 of a leader, each with the others standing by."
+)
+@click.option("--seed", default=1, show_default=True, help="Of faults, their order and the input.")
+@click.option("--ingestors", default=3, show_default=True)
+@click.option("--gateways", default=2, show_default=True)
+@click.option("--partitions", default=4, show_default=True)
+@click.option("--lease-ms", default=2000, show_default=True)
+@click.option(
+    "--sentinel/--no-sentinel", default=True, show_default=True, help="Replicated servers, failovers too."
+)
+def main(
+    seconds: float,
+    kills: int,
+    seed: int,
+    ingestors: int,
+    gateways: int,
+    partitions: int,
+    lease_ms: int,
+    sentinel: bool,
+) -> None:
+    """Break a cluster in every way for a while, and see whether everybody ends with the right books."""
+    logging.basicConfig(level=logging.CRITICAL)
+    redis = (
+        WatchedServers(1, append_only=True, down_after_ms=DOWN_AFTER_MS)
+        if sentinel and not kills
+        else OneServer()
+    )
+    cluster = running_cluster(
+        redis,
+        partitions=partitions,
+        ingestors=ingestors,
+        gateways=gateways,
+        settings={"lease_ms": lease_ms, "rejects_max": REJECTS_MAX},
+        gateway_settings={},
+    )
+
+    async def play() -> bool:
+        async with cluster as running, chaos(running, seed) as run:
+            return await _play(running, run, seconds, kills)
+
+    sys.exit(0 if asyncio.run(play()) else 1)
+
+
+async def _play(cluster: Cluster, run: Chaos, seconds: float, kills: int) -> bool:
+    click.echo(
+        f"{len(cluster.ingestors)} ingestors, {len(cluster.gateways)} gateways, {len(cluster.kinds)} symbols "
+        f"in {cluster.partitions} partitions, lease {cluster.lease_s:g} s"
+    )
+    if kills:
+        await run.kills(kills, lambda text: click.echo(f"  {text}"))
+    else:
+        await run.for_seconds(seconds, lambda text: click.echo(f"  {text}"))
+    report = await reckon(run)
+    click.echo("\n".join(report.lines()))
+    click.echo("all is as it must be" if report.good else "THIS IS WRONG")
+    return report.good
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,348 @@
+"""Everything Redis can do to a deployment, on a real server: what the ingestor does, what viewers see, which metrics move.
+
+The table in `docs/operations.md`, "When Redis is in trouble", says the same in words. Throughout, the viewer checks that
+no seq goes back and that every message's digest is that of its book.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from depthcast.consumer import Consumer
+from depthcast.runtime.embedded import HOST, EmbeddedServer
+from shared.codec import decode_info
+from shared.runtime.redis import connect, execute, last_position
+from tests.book_model import brute_digest
+from tests.ingestor_runs import FEEDS, check_history
+from tests.integration.fault_scene import HEARTBEAT_S, Scene, scene, watching
+from tests.integration.gateway_harness import running_gateway
+from tests.waiting import eventually
+
+TROUBLES = "depthcast_gateway_redis_troubles_total"
+RESYNCS = "depthcast_gateway_resyncs_total"
+REPLACED = "depthcast_gateway_replaced_total"
+MISMATCHES = "depthcast_gateway_digest_mismatches_total"
+GAPS = "depthcast_gateway_gaps_total"
+STEP_DOWNS = "depthcast_ingestor_step_downs_total"
+RESTATEMENTS = "depthcast_ingestor_restatements_total"
+RESENDS = "depthcast_ingestor_resends_total"
+BROADCASTS = "depthcast_ingestor_broadcasts_total"
+
+
+@pytest.fixture(autouse=True)
+def _silence_is_noticed_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broadcaster.schedule.HEARTBEAT_S", HEARTBEAT_S)
+
+
+@pytest.fixture
+def lasting_server() -> Iterator[EmbeddedServer]:
+    """A server of this test's own that keeps its data over a restart."""
+    with EmbeddedServer(append_only=True) as server:
+        yield server
+
+
+@pytest.fixture
+def second_server() -> Iterator[EmbeddedServer]:
+    """One more, to become a replica."""
+    with EmbeddedServer() as server:
+        yield server
+
+
+class TestServer:
+    async def test_a_restart_with_its_file(self, lasting_server: EmbeddedServer, tmp_path: Path) -> None:
+        async with scene(lasting_server, tmp_path) as it:
+            it.begin(TROUBLES, STEP_DOWNS)
+            epoch = await it.epoch()
+            await asyncio.to_thread(lasting_server.kill)
+            await it.viewer.told("stale")
+            await asyncio.to_thread(lasting_server.start)
+            await it.new_epoch(epoch)
+            await it.viewer.told("live")
+            await it.settle()
+            assert await it.counts() == it.exactly_once()
+            assert it.metric(MISMATCHES) == 0
+            await it.rises(TROUBLES, STEP_DOWNS)
+
+    async def test_a_restart_with_nothing(self, fresh_server: EmbeddedServer, tmp_path: Path) -> None:
+        async with scene(fresh_server, tmp_path) as it:
+            it.begin(TROUBLES, STEP_DOWNS, RESTATEMENTS, REPLACED)
+            await asyncio.to_thread(fresh_server.kill)
+            await it.viewer.told("stale")
+            await asyncio.to_thread(fresh_server.start)
+            await it.viewer.told("live")
+            await _published_again(it)
+            await it.rises(TROUBLES, STEP_DOWNS, RESTATEMENTS, REPLACED)
+
+    async def test_a_failover_to_a_replica_that_lacks_the_tail(
+        self, fresh_server: EmbeddedServer, second_server: EmbeddedServer, tmp_path: Path
+    ) -> None:
+        async with scene(fresh_server, tmp_path) as it, connect(second_server.url) as replica:
+            await it.redis("CONFIG", "SET", "repl-diskless-sync-delay", 0)
+            await execute(replica, "REPLICAOF", HOST, fresh_server.port)
+            events, deltas = it.run.keys.events, it.run.keys.deltas
+
+            async def followed() -> bool:
+                wanted = await last_position(it.run.client, events)
+                return await last_position(replica, events) == wanted
+
+            await eventually(followed, message="the replica is in step")
+            await execute(replica, "REPLICAOF", "NO", "ONE")
+            await it.feed()  # lost, but seen by the viewer
+            await it.viewer.holds(it.sent)
+            it.begin(STEP_DOWNS, RESYNCS, REPLACED)
+            lost = await last_position(it.run.client, deltas)
+            it.run.client, before = replica, it.run.client
+            await before.aclose()
+            for link in (it.ingestor_link, it.gateway_link):
+                link.target = second_server.url
+                link.cut()
+            await it.new_epoch(lost.epoch)
+            oracle = await it.oracle()
+            await it.viewer.holds(oracle)
+            assert await it.counts() == oracle.counts
+            assert all(it.viewer.seqs()[symbol] > seq for symbol, seq in it.seqs.items())
+            check_history(await it.run.history())
+            await it.rises(STEP_DOWNS, RESYNCS, REPLACED)
+
+    async def test_full_memory(self, fresh_server: EmbeddedServer, tmp_path: Path) -> None:
+        async with scene(fresh_server, tmp_path) as it:
+            it.begin(RESENDS, BROADCASTS)
+            epoch = await it.epoch()
+            await it.redis("CONFIG", "SET", "maxmemory", 1)
+            with pytest.raises(Exception, match=r"OOM|maxmemory"):
+                await it.sent.send()
+            await it.viewer.told("stale")
+            assert await it.redis("EXISTS", it.run.keys.leader) == 1, "the lease is kept"
+            await it.redis("CONFIG", "SET", "maxmemory", 0)
+            await it.viewer.told("live")
+            await it.settle()
+            assert await it.counts() == it.exactly_once()
+            assert await it.epoch() == epoch, "the leadership goes on"
+            await it.rises(RESENDS, BROADCASTS)
+
+    async def test_everything_flushed(self, fresh_server: EmbeddedServer, tmp_path: Path) -> None:
+        async with scene(fresh_server, tmp_path) as it:
+            it.begin(STEP_DOWNS, RESTATEMENTS, REPLACED)
+            await it.redis("FLUSHALL")
+            await _published_again(it)
+            await it.rises(STEP_DOWNS, RESTATEMENTS, REPLACED)
+
+
+async def _published_again(it: Scene) -> None:
+    """A living leader has put everything back: readers that come now find the books, those that were there too."""
+
+    async def back() -> bool:
+        history, meta, listed = (
+            await it.run.history(),
+            await it.redis("HGET", it.run.deployment.meta, "partitions"),
+            await it.redis("HKEYS", it.run.deployment.instruments),
+        )
+        if not history or meta is None:
+            return False
+        first = decode_info(dict(history[0][1])[b"_"]).prev
+        return (first, int(meta), {name.decode() for name in listed}) == ("0-0", 1, set(FEEDS))
+
+    await eventually(back, message="meta, instruments and a stream that begins anew")
+    await _newcomers_hold(it)
+    await it.settle()
+
+
+async def _newcomers_hold(it: Scene) -> None:
+    """A consumer and a gateway that begin now have the books."""
+    wanted = {symbol: brute_digest(model.levels()) for symbol, model in it.sent.models.items()}
+    async with Consumer(it.server.url, prefix="faults") as consumer, asyncio.timeout(15):
+        held: dict[str, int] = {}
+        async for update in consumer:
+            held[update.symbol] = consumer.digest(update.symbol)
+            if held == wanted:
+                break
+    with running_gateway(it.server.url, "faults") as gateway:
+        await eventually(lambda: gateway.process.core.hub.was_live, message="a new gateway has all books")
+        async with watching(gateway) as viewer:
+            await viewer.holds(it.sent)
+
+
+class TestKeys:
+    async def test_deltas(self, fresh_server: EmbeddedServer, tmp_path: Path) -> None:
+        async with scene(fresh_server, tmp_path) as it:
+            it.begin(STEP_DOWNS, RESTATEMENTS, REPLACED)
+            await it.redis("DEL", it.run.keys.deltas)
+            await _published_again(it)
+            assert await it.counts() == it.exactly_once()
+            await it.rises(STEP_DOWNS, RESTATEMENTS, REPLACED)
+
+    async def test_events(self, fresh_server: EmbeddedServer, tmp_path: Path) -> None:
+        async with scene(fresh_server, tmp_path) as it:
+            it.begin()
+            await it.redis("DEL", it.run.keys.events)
+            await it.settle()
+            await _newcomers_hold(it)
+            assert await it.counts() == it.exactly_once()
+
+    @pytest.mark.parametrize("symbol", ["LEV", "ORD"])
+    async def test_recovery_state(self, fresh_server: EmbeddedServer, tmp_path: Path, symbol: str) -> None:
+        async with scene(fresh_server, tmp_path) as it:
+            it.begin(STEP_DOWNS)
+            epoch = await it.epoch()
+            keys = [it.run.keys.snapshots(symbol), it.run.keys.checkpoint(symbol)]
+            await it.redis("DEL", *keys)
+
+            async def written_again() -> bool:
+                await it.feed(1)
+                return int(await it.redis("EXISTS", *keys)) == (2 if symbol == "ORD" else 1)
+
+            await eventually(written_again)
+            await it.settle()
+            await _newcomers_hold(it)
+            assert (await it.epoch(), it.metric(STEP_DOWNS)) == (epoch, it.before[STEP_DOWNS])
+            assert await it.counts() == it.exactly_once()
+
+    async def test_meta(self, fresh_server: EmbeddedServer, tmp_path: Path) -> None:
+        async with scene(fresh_server, tmp_path) as it:
+            it.begin()
+            await it.redis("DEL", it.run.deployment.meta)
+
+            async def written_again() -> bool:
+                return bool(await it.redis("EXISTS", it.run.deployment.meta))
+
+            await eventually(written_again)
+            await it.settle()
+            await _newcomers_hold(it)
+            assert await it.counts() == it.exactly_once()
+
+    async def test_instruments(self, fresh_server: EmbeddedServer, tmp_path: Path) -> None:
+        """That is how an operator withdraws a symbol; here it is all of them."""
+        async with scene(fresh_server, tmp_path) as it:
+            it.begin()
+            key = it.run.deployment.instruments
+            definitions = await it.redis("HGETALL", key)
+            await it.redis("DEL", key)
+            ended = it.viewer.client.messages
+            await eventually(
+                lambda: (
+                    {m["symbol"] for m in ended if m["type"] == "unsubscribed" and m["reason"] == "removed"}
+                    == set(FEEDS)
+                ),
+                message="every subscription is ended by the gateway",
+            )
+            flat = [word for pair in definitions.items() for word in pair]
+            await it.redis("HSET", key, *flat)
+            await eventually(lambda: set(it.service.instruments) == set(FEEDS), message="listed again")
+            await it.feed()
+            await _newcomers_hold(it)
+            assert await it.counts() == it.exactly_once()
+
+    async def test_the_lease(self, fresh_server: EmbeddedServer, tmp_path: Path) -> None:
+        async with scene(fresh_server, tmp_path) as it:
+            it.begin()
+            await it.redis("DEL", it.run.keys.leader)
+
+            async def taken_again() -> bool:
+                return bool(await it.redis("EXISTS", it.run.keys.leader))
+
+            await eventually(taken_again)
+            await it.settle()
+            assert await it.counts() == it.exactly_once()
+
+
+class TestLink:
+    async def test_slow_replies(self, fresh_server: EmbeddedServer, tmp_path: Path) -> None:
+        async with scene(fresh_server, tmp_path) as it:
+            it.begin(STEP_DOWNS, MISMATCHES, BROADCASTS)
+            it.ingestor_link.delay_s = it.gateway_link.delay_s = 0.04
+            for _ in range(5):
+                await it.feed(3)
+            await it.settle()
+            assert it.viewer.states == [], "slow is not stale"
+            assert await it.counts() == it.exactly_once()
+            assert it.metric(STEP_DOWNS) == it.before[STEP_DOWNS]
+            await it.rises(BROADCASTS)
+
+    async def test_a_partitioned_ingestor(self, fresh_server: EmbeddedServer, tmp_path: Path) -> None:
+        async with scene(fresh_server, tmp_path) as it:
+            it.begin()
+            it.ingestor_link.freeze()
+            await it.sent.send(5)
+            await it.viewer.told("stale")
+
+            async def expired() -> bool:
+                return not await it.redis("EXISTS", it.run.keys.leader)
+
+            await eventually(expired, message="the lease runs out")
+            it.ingestor_link.thaw()
+            await it.viewer.told("live")
+            await it.settle()
+            assert await it.counts() == it.exactly_once()
+
+    async def test_a_partitioned_gateway_alone(self, fresh_server: EmbeddedServer, tmp_path: Path) -> None:
+        async with scene(fresh_server, tmp_path) as it:
+            with running_gateway(fresh_server.url, "faults", stale_ms=2000) as other:
+                await eventually(lambda: other.process.core.hub.was_live)
+                async with watching(other) as elsewhere:
+                    it.begin(RESYNCS)
+                    elsewhere.forget()
+                    it.gateway_link.freeze()
+                    await it.feed()
+                    await it.viewer.told("stale")
+                    await elsewhere.holds(it.sent)
+                    assert elsewhere.states == [], "others see nothing of it"
+                    it.gateway_link.thaw()
+                    await it.viewer.told("live")
+                    await it.settle()
+                    assert it.metric(RESYNCS) == it.before[RESYNCS], "nothing was missed"
+
+    async def test_a_gateway_cut_off_for_longer_than_history_reaches(
+        self, fresh_server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("ingestor.runtime.leadership.KEEP_EVERY_S", 0.02)
+        monkeypatch.setattr("ingestor.runtime.leadership.TRIM_EVERY_S", 0.05)
+        async with scene(fresh_server, tmp_path, retention_s=0) as it:
+            await it.redis("CONFIG", "SET", "stream-node-max-entries", 2)  # so that little is trimmed too
+            it.begin(RESYNCS, REPLACED)
+            it.gateway_link.freeze()
+            at = it.gateway.process.core.hub.upstreams[0].reader.position
+            assert at is not None
+
+            async def trimmed() -> bool:
+                await it.feed(5)
+                return (await it.run.history())[0][0] > at.next()
+
+            await eventually(trimmed, message="the stream begins after what the gateway has read")
+            await it.viewer.told("stale")
+            it.gateway_link.thaw()
+            await it.viewer.told("live")
+            await it.settle()
+            await it.rises(RESYNCS, REPLACED)
+
+    async def test_connections_cut_everywhere(self, fresh_server: EmbeddedServer, tmp_path: Path) -> None:
+        async with scene(fresh_server, tmp_path) as it:
+            it.begin(TROUBLES)
+            for _ in range(10):
+                await it.sent.send(2)
+                it.ingestor_link.cut()
+                it.gateway_link.cut()
+            await it.settle()
+            assert await it.counts() == it.exactly_once()
+            await it.rises(TROUBLES)
+
+    async def test_clients_killed(self, fresh_server: EmbeddedServer, tmp_path: Path) -> None:
+        async with scene(fresh_server, tmp_path) as it:
+            it.begin(TROUBLES)
+            for _ in range(10):
+                await it.sent.send(2)
+                await it.redis("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            await it.settle()
+            assert await it.counts() == it.exactly_once()
+            await it.rises(TROUBLES)
+
+    @pytest.mark.parametrize("which", ["ALL", "WRITE"])
+    async def test_clients_paused(self, fresh_server: EmbeddedServer, tmp_path: Path, which: str) -> None:
+        async with scene(fresh_server, tmp_path) as it:
+            it.begin(STEP_DOWNS)
+            await it.redis("CLIENT", "PAUSE", 700, which)
+            await it.viewer.told("stale")
+            await it.viewer.told("live")
+            await it.settle()
+            assert await it.counts() == it.exactly_once()

@@ -1,0 +1,132 @@
+"""Addresses of sentinels: everything follows the master they name, through a failover that happens really."""
+
+import asyncio
+from functools import partial
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from depthcast.consumer import Consumer
+from depthcast.runtime.embedded import HOST, EmbeddedServer
+from shared.errors import RedisUnavailable, SettingsError
+from shared.runtime.redis import connect, execute
+from shared.settings import GatewaySettings, variable
+from tests.chaos.oracle import Oracle
+from tests.chaos.servers import SERVICE, WatchedServers, free_port
+from tests.ingestor_runs import FEEDS, Input, Run, check_history
+from tests.integration.gateway_harness import running_gateway
+from tests.waiting import eventually
+
+
+async def test_ingestor_gateway_and_consumer_go_on_with_the_promoted_replica(
+    tmp_path: Path, prefix: str
+) -> None:
+    async with WatchedServers(3) as watched:
+        client = connect(watched.url)
+        run = Run(client, prefix, watched.url, tmp_path)
+        sent = Input(run, Random(11))
+        with running_gateway(watched.url, prefix, stale_ms=600) as gateway:
+            async with run.service(run.settings()), Consumer(watched.url, prefix=prefix) as consumer:
+                reading = asyncio.create_task(_follow(consumer))
+                await sent.send(30)
+                await run.published()
+                hub = gateway.process.core.hub
+                await eventually(lambda: set(hub.listings) == set(FEEDS) and hub.was_live)
+                epoch = (await run.history())[-1][0].epoch
+                await watched.fail_over()
+
+                async def goes_on() -> bool:
+                    try:
+                        return (await run.history())[-1][0].epoch > epoch
+                    except (RedisUnavailable, IndexError):
+                        return False
+
+                await eventually(goes_on, message="a new epoch at the new master")
+                await sent.send(30)
+                await run.published()
+                oracle = Oracle.of(FEEDS, await run.stream(run.keys.events))
+                info = await run.info()
+                assert info is not None
+                assert (info.applied, info.rejected, info.ignored) == oracle.counts
+                books = check_history(await run.history()).replicas
+
+                def there(symbol: str) -> bool:
+                    wanted, listing = (oracle.digest(symbol), books[symbol].seq), hub.listings[symbol]
+                    replica = listing.replica
+                    return (
+                        (consumer.digest(symbol), consumer.seq(symbol)) == wanted
+                        and replica is not None
+                        and (replica.digest, replica.seq) == wanted
+                        and not listing.stale
+                    )
+
+                for symbol in FEEDS:
+                    book = books[symbol].book
+                    assert {"bid": book.bids.levels, "ask": book.asks.levels} == oracle.levels(symbol)
+                    await eventually(partial(there, symbol), message=f"{symbol} at the readers")
+                assert not reading.done()
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
+        await client.aclose()
+
+
+async def _follow(consumer: Consumer) -> None:
+    """Read for ever; fails when a seq goes back."""
+    seqs: dict[str, int] = {}
+    async for update in consumer:
+        assert update.seq >= seqs.get(update.symbol, 0)
+        seqs[update.symbol] = update.seq
+
+
+async def test_a_demoted_master_is_left_at_the_first_refusal() -> None:
+    with EmbeddedServer() as server, EmbeddedServer() as other:
+        client, control = connect(server.url, connections_max=1), connect(server.url)
+        await execute(client, "SET", "x", "1")
+        before = await execute(client, "CLIENT", "ID")
+        await execute(control, "REPLICAOF", HOST, other.port)
+        with pytest.raises(RedisUnavailable, match=r"(?i)read only replica"):
+            await execute(client, "SET", "x", "2")
+        assert await execute(client, "CLIENT", "ID") != before
+        await client.aclose()
+        await control.aclose()
+
+
+async def test_what_sentinels_do_not_know_is_unavailable() -> None:
+    async with WatchedServers(1) as watched:
+        sentinel = watched.sentinels[0]
+        client = connect(f"redis+sentinel://{HOST}:{sentinel.port}/other")
+        with pytest.raises(RedisUnavailable, match="No master found for 'other'"):
+            await execute(client, "PING")
+        await client.aclose()
+        # The first does not exist, the second is no sentinel, the third knows.
+        places = f"{HOST}:{free_port()},{HOST}:{watched.servers[0].port},{HOST}:{sentinel.port}"
+        client = connect(f"redis+sentinel://{places}/{SERVICE}?db=3")
+        with pytest.raises(RedisUnavailable, match="unknown command"):
+            await execute(client, "PING")
+        await client.aclose()
+        places = f"{HOST}:{free_port()},{HOST}:{sentinel.port}"
+        client = connect(f"redis+sentinel://{places}/{SERVICE}?db=3")
+        await execute(client, "SET", "x", "1")
+        assert b"db=3" in await execute(client, "CLIENT", "INFO")
+        await client.aclose()
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("redis+sentinel://", "no host"),
+        ("redis+sentinel://h", "one service name"),
+        ("redis+sentinel://h/", "one service name"),
+        ("redis+sentinel://h/books/0", "one service name"),
+        ("redis+sentinel://h,,g/books", "no host"),
+        ("redis+sentinel://h:x/books", "Port"),
+        ("redis+sentinel://:secret@h:99999/books", "Port"),
+    ],
+)
+def test_an_address_that_means_nothing(url: str, problem: str) -> None:
+    for attempt in (lambda: connect(url), lambda: GatewaySettings(redis_url=url)):
+        with pytest.raises(SettingsError, match=f"is no usable address: .*{problem}") as caught:
+            attempt()
+        assert caught.value.name == variable("redis_url")
+        assert "secret" not in str(caught.value)
