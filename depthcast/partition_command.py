@@ -9,6 +9,7 @@ import click
 from shared.errors import SettingsError
 from shared.keys import DeploymentKeys
 from shared.partition import partition_of
+from shared.redis_url import without_credentials
 from shared.runtime import redis
 from shared.runtime.catalog import read_partitions
 from shared.settings import Settings
@@ -52,7 +53,8 @@ async def _deployed(settings: Settings) -> int:
     finally:
         await client.aclose()
     if partitions is None:
+        address = without_credentials(settings.redis_url)
         raise click.ClickException(
-            f"there is no deployment with prefix {settings.prefix!r} at {settings.redis_url}; give --partitions"
+            f"there is no deployment with prefix {settings.prefix!r} at {address}; give --partitions"
         )
     return partitions

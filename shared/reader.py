@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from shared.codec import INFO_FIELD, decode_delta, decode_info
 from shared.errors import CodecError, PositionError
-from shared.position import Position, follows
+from shared.position import ZERO, Position, follows
 from shared.replica import NO_CHANGES, Changes, Outcome, Replica
 from shared.types import Delta, EntryInfo, Snapshot
 
@@ -76,6 +76,7 @@ class PartitionReader:
         self.rebuilding: dict[str, Replica] = {}
         self.missing: dict[str, str] = {}
         self.lost: str | None = "not loaded yet"
+        self._tail = ZERO
 
     def current(self, symbol: str) -> bool:
         """Whether what is shown of `symbol` is up to the last entry read."""
@@ -105,8 +106,10 @@ class PartitionReader:
         """Take snapshots: of every wanted symbol when `lost`, of the missing ones otherwise.
 
         `tail` is the last position of the stream, read *before* the snapshots: a symbol without a snapshot is then
-        born after it, and reading begins no later. What was wanted or forgotten meanwhile stays so.
+        born after it, and reading begins no later. What was wanted or forgotten meanwhile stays so. What
+        was not shown yet is not before the entry at `tail` was read: others have shown that state already.
         """
+        self._tail = tail
         positions = [found[0] for found in snapshots.values() if found is not None]
         if self.lost is not None or self.position is None:
             self.position = min(positions if positions and all(snapshots.values()) else [*positions, tail])
@@ -114,15 +117,11 @@ class PartitionReader:
         else:
             self.position = min([self.position, *positions])
         self.lost = None
-        updates = []
         for symbol, found in snapshots.items():
             self.missing.pop(symbol, None)
-            if not self.wants(symbol):
-                continue
-            self.rebuilding[symbol] = Replica(found[1] if found else None)
-            if found:
-                updates += self._promote(symbol)
-        return updates
+            if self.wants(symbol):
+                self.rebuilding[symbol] = Replica(found[1] if found else None)
+        return self._promote_all()
 
     def read(self, position: Position, fields: Sequence[tuple[bytes, bytes]]) -> Entry | None:
         """Take the next entry of the stream; None if it does not continue what was read (`lost` says why)."""
@@ -140,7 +139,10 @@ class PartitionReader:
         for name, raw in fields:
             if not name.startswith(b"_"):
                 updates += self._read_symbol(name.decode("utf-8", "replace"), raw)
+        reached = self.position < self._tail
         self.position = position
+        if reached:
+            updates += self._promote_all()
         return Entry(position, info, updates)
 
     def check_tail(self, last: Position) -> None:
@@ -169,10 +171,15 @@ class PartitionReader:
             return self._promote(symbol)
         return (Update(symbol, replica, delta, changes),)
 
+    def _promote_all(self) -> list[Update]:
+        known = [symbol for symbol, replica in self.rebuilding.items() if replica.seq]
+        return [update for symbol in known for update in self._promote(symbol)]
+
     def _promote(self, symbol: str) -> list[Update]:
-        """Show the rebuilt replica once it has reached what was shown."""
+        """Show the rebuilt replica once it has reached what was shown, here or, as far as can be known, elsewhere."""
         rebuilt, shown = self.rebuilding[symbol], self.shown.get(symbol)
-        if shown is not None and rebuilt.seq < shown.seq:
+        assert self.position is not None
+        if self.position < self._tail if shown is None else rebuilt.seq < shown.seq:
             return []
         self.shown[symbol] = self.rebuilding.pop(symbol)
         return [Update(symbol, rebuilt, None, NO_CHANGES)]

@@ -97,6 +97,7 @@ class Leadership:
         self._info = NOTHING_PUBLISHED
         self._trimmed = now
         self._unpublished: list[Reject] = []
+        self._counted = (engine.evicted, publisher.resends)
 
     async def enter(
         self,
@@ -342,9 +343,11 @@ class Leadership:
     def _count(self, last: Interval, broadcasts: Sequence[Broadcast], took_s: float) -> None:
         stats = self.stats
         stats.applied, stats.rejected, stats.ignored = last.applied, last.rejected, last.ignored
-        stats.evicted = self.engine.evicted
+        evicted, resends = self.engine.evicted, self.publisher.resends
+        stats.evicted += evicted - self._counted[0]
+        stats.resends += resends - self._counted[1]
+        self._counted = (evicted, resends)
         stats.publish_s += took_s
-        stats.resends = self.publisher.resends
         stats.deltas += sum(len(broadcast.deltas) for broadcast in broadcasts)
         changed = sum(bool(broadcast.deltas) for broadcast in broadcasts)
         stats.broadcasts += changed
