@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+SEEDS ?= 1000
+FIRST ?= 0
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
@@ -17,11 +19,13 @@ COMPILE := $(UV) pip compile --universal --python-version 3.11 --generate-hashes
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help demo test lint bench lock clean
+.PHONY: help demo test sim chaos lint bench lock clean
 
 help:
 	@echo 'make demo    start everything on this machine; ARGS passes options, see make demo ARGS=--help'
 	@echo 'make test    run the tests; ARGS goes to pytest'
+	@echo 'make chaos   break a cluster of real processes in every way; ARGS passes options, see make chaos ARGS=--help'
+	@echo 'make sim     run the seeded simulation: SEEDS=1000 of them from FIRST=0; ARGS, see make sim ARGS=--help'
 	@echo 'make lint    ruff, mypy --strict and the import contracts'
 	@echo 'make bench   run the benchmarks; ARGS goes to them'
 	@echo 'make lock    work out requirements*.lock again; UPGRADE=--upgrade takes newer versions'
@@ -32,6 +36,12 @@ demo: $(RUN)
 
 test: $(DEV)
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+chaos: $(DEV)
+	@$(BIN)/python -m tests.chaos $(ARGS)
+
+sim: $(DEV)
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --first $(FIRST) $(ARGS)
 
 lint: $(DEV)
 	@echo 'ruff check' && $(BIN)/ruff check .
@@ -50,7 +60,7 @@ lock: $(UV)
 	@echo 'wrote requirements.lock and requirements-run.lock'
 
 clean:
-	@rm -rf $(VENV) $(LOCK_VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	@rm -rf $(VENV) $(LOCK_VENV) .venv-bench build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache .coverage .coverage.* htmlcov
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -18,22 +18,22 @@ Pending = tuple[dict[int, int], dict[int, int]]
 class SideCopy:
     """One side as it stood at a moment, with what its owner was yet to publish."""
 
-    __slots__ = ("_keys", "_levels", "_pending", "_sign")
+    __slots__ = ("_levels", "_pending", "_ranks", "_sign")
 
     def __init__(self, side: BookSide, pending: dict[int, int]) -> None:
-        self._sign = side.sign
-        self._keys = list(side.index)
+        self._sign = -side.sign
+        self._ranks = list(side.ranks)
         self._levels = dict(side.levels)
         self._pending = dict(pending)
 
     def published(self) -> list[int]:
         """Flat `[price, quantity, …]`, best first, of the side without its pending changes. Call it once."""
-        keys, levels, sign = self._keys, self._levels, self._sign
+        ranks, levels, sign = self._ranks, self._levels, self._sign
         if self._pending:
-            keys.extend(price * sign for price in self._pending if price not in levels)
-            keys.sort()  # two ascending runs at most: nearly linear
+            ranks.extend(price * sign for price in self._pending if price not in levels)
+            ranks.sort()  # one long ascending run and a short tail: nearly linear
             levels.update(self._pending)
-        prices = (key * sign for key in keys)
+        prices = (rank * sign for rank in reversed(ranks))
         return list(chain.from_iterable((price, levels[price]) for price in prices if levels[price]))
 
 
@@ -86,9 +86,11 @@ class Merger:
     def _settle(self, side: int) -> list[int]:
         """Flat `[price, quantity, …]` of the side's net changes; nothing is pending after it and the digest is moved."""
         weight = WEIGHT[side]
-        held = self.book.sides[side].levels.get
         pending = self.pending[side]
         net: list[int] = []
+        if not pending:
+            return net
+        held = self.book.sides[side].levels.get
         digest = self.digest
         for price, old in pending.items():
             new = held(price, 0)

@@ -49,6 +49,7 @@ SUBCOMMANDS: Final = {
     ),
     "gateway": _Home("gateway.runtime.command", "gateway", "Serve the books to WebSocket clients."),
     "feed": _Home("depthcast.feed_command", "feed", "Feed in recorded or synthetic market data."),
+    "bench": _Home("depthcast.bench_command", "bench", "Measure it on this machine, beside its peers."),
     "watch": _Home("depthcast.watch", "watch", "Show a live book in the terminal."),
     "partition": _Home(
         "depthcast.partition_command", "partition", "Say which partition a symbol belongs to."

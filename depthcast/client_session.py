@@ -170,6 +170,7 @@ class ClientSession:
         if subscription is None:
             return  # unsubscribed meanwhile
         book = self.books.setdefault(symbol, ClientBook(subscription))
+        book.subscription = subscription
         was_shown = book.shows
         self._watched(symbol, book, lambda: book.subscribed(message))
         self.counters.resumed += was_shown and book.phase is Phase.FOLLOWING

@@ -174,6 +174,9 @@ class Consumer:
     def _spread(self, symbols: Collection[str]) -> None:
         for part in self._parts.values():
             part.symbols = {s for s in symbols if partition_of(s, self.partitions) == part.number}
+            # One that was born before the last load is in no entry to come, unless it changes.
+            for symbol in sorted(part.symbols):
+                part.reader.want(symbol)
 
 
 class _Part:
@@ -229,7 +232,7 @@ def _update(reader: PartitionReader, update: Update, info: EntryInfo | None) -> 
     replica, ts = update.replica, info.ts if info else 0
     if update.delta is None:
         return BookUpdate(update.symbol, Kind.SNAPSHOT, state, replica.seq, replica.book, ts=ts, info=info)
-    bids, asks = ([(change.price, change.new) for change in side] for side in update.changes)
+    bids, asks = ([(price, new) for price, new, _ in side] for side in update.changes)
     return BookUpdate(
         update.symbol, Kind.DELTA, state, replica.seq, replica.book, bids, asks, merged=1, ts=ts, info=info
     )

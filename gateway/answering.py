@@ -6,7 +6,7 @@ from typing import Any, Final
 from gateway.closing import CloseCode
 from gateway.requests import Credit, Ping, Refused, Subscribe, Unparsable, Unsubscribe, parse, quoted
 from gateway.session import Session, Wildcard
-from gateway.wire import Encoding
+from gateway.wire import TEXTUAL
 
 UNPARSABLE_MAX: Final = 10
 """The connection ends with this one."""
@@ -15,6 +15,18 @@ UNPARSABLE_MAX: Final = 10
 def answer(session: Session, raw: str | bytes) -> Iterator[None]:
     """Do what one message asks. At each step the caller lets the transport drain, so that replies cannot pile up."""
     session.core.counters.requests += 1
+    session.hold()
+    try:
+        for _ in _answer(session, raw):
+            if session.outlet.paused:
+                session.release()
+                yield
+                session.hold()
+    finally:
+        session.release()
+
+
+def _answer(session: Session, raw: str | bytes) -> Iterator[None]:
     try:
         request = parse(raw, session.encoding)
     except Unparsable as error:
@@ -38,7 +50,7 @@ def answer(session: Session, raw: str | bytes) -> Iterator[None]:
 def _unparsable(session: Session, error: Unparsable) -> None:
     session.core.counters.unparsable += 1
     session.unparsable += 1
-    kind = "JSON" if session.encoding is Encoding.JSON else "msgpack"
+    kind = "JSON" if session.encoding in TEXTUAL else "msgpack"
     session.refuse("bad_request", f"not {kind}: {quoted(str(error))}")
     if session.unparsable >= UNPARSABLE_MAX:
         session.ended = CloseCode.MISUSE

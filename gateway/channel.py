@@ -13,8 +13,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.counters import Counters
+from gateway.frames import deflated
 from gateway.view import View, ViewDelta, merge
-from gateway.wire import Encoding, delta_message, encode, snapshot_message
+from gateway.wire import PLAIN, Encoding, delta_message, encode, snapshot_message
 from shared.replica import Changes, Replica
 
 if TYPE_CHECKING:
@@ -67,15 +68,19 @@ class Channel:
     - `reset`: number of the broadcast at which history was given up; a cursor before it needs a snapshot.
     - `base`: the state before the first remembered step; a cursor before it needs a snapshot too.
     - `fresh`: steps since the last tick, each of which a client that keeps up gets by itself; `seen` is the head before them.
+    - `torn`: history was given up since the last tick: nobody can be sent just what is fresh.
+    - `cohorts`: by encoding, those that want every broadcast; `throttled`: those with an interval.
     - `subscribers`, `idle_since`: kept by the session layer, to let go of channels nobody uses.
     """
 
     __slots__ = (
-        "_await_seq", "_fresh_data", "_memo", "_rows", "_steps_max", "base", "cohorts", "counters", "depth", "fresh", "head",
-        "idle_since", "reset", "ring", "seen", "subscribers", "symbol", "view",
+        "_await_seq", "_deflate_bytes_min", "_fresh_data", "_memo", "_rows", "_steps_max", "base", "cohorts", "counters", "depth", "fresh", "head",
+        "idle_since", "reset", "ring", "seen", "subscribers", "symbol", "throttled", "torn", "view",
     )  # fmt: skip
 
-    def __init__(self, symbol: str, depth: int, *, steps_max: int, counters: Counters) -> None:
+    def __init__(
+        self, symbol: str, depth: int, *, steps_max: int, deflate_bytes_min: int = 0, counters: Counters
+    ) -> None:
         self.symbol = symbol
         self.depth = depth
         self.view: View | None = None
@@ -83,15 +88,37 @@ class Channel:
         self.base = State(0, 0, 0)
         self.ring: deque[Step] = deque()
         self.fresh: list[Step] = []
-        self.cohorts: set[Cohort] = set()
+        self.torn = False
+        self.cohorts: dict[Encoding, dict[Cohort, None]] = {}
+        self.throttled: dict[Cohort, None] = {}
         self.subscribers = 0
         self.idle_since: float | None = None
         self.counters = counters
         self._steps_max = steps_max
+        self._deflate_bytes_min = deflate_bytes_min
         self._rows = 0
         self._memo: dict[tuple[int, Encoding], CatchUp] = {}
         self._fresh_data: dict[Encoding, Each] = {}
         self._await_seq = False
+
+    # --- who reads it -----------------------------------------------------------------------------------------------
+
+    def admit(self, cohort: "Cohort") -> None:
+        """`cohort` is told of changes from now on."""
+        if cohort.interval_ms:
+            self.throttled[cohort] = None
+        else:
+            self.cohorts.setdefault(cohort.encoding, {})[cohort] = None
+
+    def dismiss(self, cohort: "Cohort") -> None:
+        """`cohort` is no more."""
+        if cohort.interval_ms:
+            del self.throttled[cohort]
+            return
+        alike = self.cohorts[cohort.encoding]
+        del alike[cohort]
+        if not alike:
+            del self.cohorts[cohort.encoding]
 
     # --- what broadcasts do -----------------------------------------------------------------------------------------
 
@@ -143,10 +170,12 @@ class Channel:
         self.fresh.clear()
         self._fresh_data.clear()
         self.seen = self.head
+        self.torn = False
 
     def _give_up(self, view: View, broadcast: int) -> bool:
         self.view = view
         self.head = self.reset = self.seen = broadcast
+        self.torn = True
         self.base = State(broadcast, view.seq, view.digest)
         self.ring.clear()
         self.fresh.clear()
@@ -188,7 +217,16 @@ class Channel:
             found = self._fresh_data[encoding] = self._each(self.fresh, encoding)
         return found
 
+    def fresh_each(self, encoding: Encoding) -> Each:
+        """The broadcasts after `seen`, each as its own delta: all that a client which stands there or later needs."""
+        found = self._fresh_data.get(encoding)
+        if found is None:
+            found = self._fresh_data[encoding] = self._each(self.fresh, encoding)
+        return found
+
     def _each(self, steps: Sequence[Step], encoding: Encoding) -> Each:
+        if len(steps) == 1:
+            return Each(self._encoded(steps[0], encoding), 1)
         return Each(b"".join([self._encoded(step, encoding) for step in steps]), len(steps))
 
     def catch_up(self, cursor: int, encoding: Encoding) -> CatchUp:
@@ -208,10 +246,16 @@ class Channel:
         key = (-1, encoding)
         found = self._memo.get(key)
         if found is None:
-            self.counters.snapshot_encodings += 1
-            data = encode(snapshot_message(self.symbol, self.view), encoding)
-            found = self._memo[key] = CatchUp(data, 1, is_snapshot=True)
+            found = self._memo[key] = CatchUp(
+                self._encoded_snapshot(self.view, encoding), 1, is_snapshot=True
+            )
         return found
+
+    def _encoded_snapshot(self, view: View, encoding: Encoding) -> bytes:
+        if encoding in PLAIN:
+            return self._deflated(self.snapshot(PLAIN[encoding]).data)
+        self.counters.snapshot_encodings += 1
+        return encode(snapshot_message(self.symbol, view), encoding)
 
     def remembered(self, seq: int) -> State:
         """The newest remembered state with a seq up to `seq`, the oldest if there is none."""
@@ -229,6 +273,11 @@ class Channel:
         steps = list(islice(self.ring, first, None))
         if len(steps) == 1 and steps[0].broadcast > self.seen:
             return CatchUp(self._encoded(steps[0], encoding), 1, is_snapshot=False)
+        if encoding in PLAIN:
+            plain = self.catch_up(steps[0].broadcast - 1, PLAIN[encoding])
+            if plain.is_snapshot:
+                return self.snapshot(encoding)._replace(merged=plain.merged)
+            return plain._replace(data=self._deflated(plain.data))
         delta = merge([step.delta for step in steps]) if len(steps) > 1 else steps[0].delta
         if len(steps) > 1 and len(delta.bids) + len(delta.asks) > len(self.view):
             return self.snapshot(encoding)._replace(merged=len(steps))
@@ -237,9 +286,20 @@ class Channel:
     def _encoded(self, step: Step, encoding: Encoding) -> bytes:
         data = step.frames.get(encoding)
         if data is None:
-            data = step.frames[encoding] = self._encode(step.delta, 1, encoding)
+            if encoding in PLAIN:
+                data = self._deflated(self._encoded(step, PLAIN[encoding]))
+            else:
+                data = self._encode(step.delta, 1, encoding)
+            step.frames[encoding] = data
         return data
 
     def _encode(self, delta: ViewDelta, merged: int, encoding: Encoding) -> bytes:
         self.counters.delta_encodings += 1
         return encode(delta_message(self.symbol, self.depth, delta, merged), encoding)
+
+    def _deflated(self, plain: bytes) -> bytes:
+        data = deflated(plain, self._deflate_bytes_min)
+        if data is not plain:
+            self.counters.deflated += 1
+            self.counters.deflated_bytes_saved += len(plain) - len(data)
+        return data

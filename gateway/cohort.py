@@ -1,10 +1,12 @@
 """A cohort: lanes with equal channels, encoding and interval, which share the joined bytes of a flush.
 
-Per healthy client a flush is: is it ready, one write of shared bytes, one cursor moved. Clients that are not where
-the others are get what they miss from `Lane.serve`, after them.
+Most of its lanes are in step: ready, without credit, and sent everything up to the same number. They have no cursor of
+their own, and a flush of them is nothing but one write of shared bytes for each. Whoever falls out of step (a full
+buffer, a changed subscription, credit) gets a cursor again, is looked at one by one, and steps in when it has caught up.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.channel import Channel
@@ -13,6 +15,8 @@ from gateway.wire import Encoding, encode, status_message
 
 if TYPE_CHECKING:
     from gateway.lane import Lane
+
+Write = Callable[[bytes], object]
 
 
 class Payload(NamedTuple):
@@ -41,73 +45,168 @@ class CohortKey(NamedTuple):
 
 
 class Cohort:
-    """Lanes that may share bytes. `flushed`: the hub's number at the last flush, where healthy lanes stand."""
+    """Lanes that may share bytes.
 
-    __slots__ = ("_memo", "_memo_number", "flushed", "hub", "key", "lanes")
+    - `flushed`: the hub's number at the last flush, where the lanes in step stand.
+    - `in_step`: how to write to each lane in step; `step_bytes`: bytes that a lane in step from the beginning was sent.
+    - `lanes`: those not in step, each with its own cursor.
+    - `parts`: what the next flush sends to the lanes in step, gathered channel by channel; `more_deltas`: deltas in them
+      beyond one for each part; `torn`: some channel gave up its history, so that they are not what lanes need.
+    """
+
+    __slots__ = (
+        "_full", "_memo", "_memo_number", "_writing", "encoding", "flushed", "hub", "in_step", "interval_ms", "key",
+        "lanes", "more_deltas", "parts", "step_bytes", "torn",
+    )  # fmt: skip
 
     def __init__(self, key: CohortKey, hub: Hub) -> None:
         self.key = key
+        self.encoding = key.encoding
+        self.interval_ms = key.interval_ms
         self.hub = hub
         self.lanes: set[Lane] = set()
+        self.in_step: dict[Lane, Write] = {}
         self.flushed = hub.number
-        self._memo: dict[tuple[bool, int], Payload] = {}
+        self.step_bytes = 0
+        self.parts: list[bytes] = []
+        self.more_deltas = 0
+        self.torn = False
+        self._full: list[Lane] = []
+        self._writing = False
+        self._memo: dict[tuple[bool, int], Payload] | None = None
         self._memo_number = -1
 
-    def flush(self, changed: Iterable[Channel]) -> None:
-        """Bring every lane that is ready to the head; `changed`: the channels that changed in this tick, if known."""
-        since = self.flushed
-        payload, first = self._shared(changed, since)
-        if payload.data:
-            apart = self._write_shared(payload, since, first)
-            self.flushed = self.hub.number
-        else:
+    # --- in step or not ---------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.lanes) + len(self.in_step)
+
+    def discard(self, lane: "Lane") -> None:
+        """`lane` is not of this cohort any more; its cursor is its own again."""
+        self.step_out(lane)
+        self.lanes.discard(lane)
+
+    def step_out(self, lane: "Lane") -> None:
+        """`lane` goes on by itself, if it was in step."""
+        if not lane.in_step:
+            return
+        if self._writing:
+            self._full.append(lane)  # its write is the one being made: it leaves after this flush
+            return
+        del self.in_step[lane]
+        lane.in_step = False
+        lane.cursor = self.flushed
+        lane.session.written += self.step_bytes - lane.step_from
+        self.lanes.add(lane)
+
+    def _step_in(self, lane: "Lane") -> None:
+        self.lanes.discard(lane)
+        lane.in_step = True
+        lane.step_from = self.step_bytes
+        self.in_step[lane] = lane.outlet.send
+
+    # --- flushes ----------------------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Bring every lane that is ready to the head."""
+        if self.lanes or self.torn or self.interval_ms:
+            self._flush_all()
+            return
+        parts, hub, clients = self.parts, self.hub, len(self.in_step)
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        counters = hub.counters
+        counters.deltas += (len(parts) + self.more_deltas) * clients
+        counters.bytes_sent += len(data) * clients
+        parts.clear()
+        self.more_deltas = 0
+        self.flushed = hub.number
+        self._write_in_step(data)
+
+    def _flush_all(self) -> None:
+        since, self.torn, self.more_deltas = self.flushed, False, 0
+        self.parts.clear()
+        payload = self.since(since)
+        if not payload.data:
             apart = [lane for lane in self.lanes if lane.cursor < since]
+        else:
+            self.flushed = self.hub.number
+            self._count(payload, len(self.in_step))
+            self._write_in_step(payload.data)
+            apart = self._write_catching_up(payload, since)
         for lane in apart:
             lane.serve(whole=lane.cursor >= since)
 
-    def _write_shared(self, payload: Payload, since: int, first: int) -> list["Lane"]:
-        """The hot loop: write to the lanes in step that are ready; returns those that are not in step."""
-        data, size, number = payload.data, len(payload.data), self.hub.number
-        written = skipped = 0
+    def _write_in_step(self, data: bytes) -> None:
+        """The hot loop. Nothing that could be done once is done in it."""
+        self.step_bytes += len(data)
+        self._writing = True
+        writes = iter(self.in_step.values())
+        try:
+            for write in writes:
+                write(data)
+        except RuntimeError:
+            self._go_on(writes, data)
+        self._writing = False
+        if self._full:
+            for lane in self._full:
+                self.step_out(lane)
+            self._full.clear()
+
+    def _go_on(self, writes: Iterator[Write], data: bytes) -> None:
+        """A connection's handle was closed already, and its loss is about to be told; go on with the others."""
+        for write in writes:
+            with suppress(RuntimeError):
+                write(data)
+
+    def _write_catching_up(self, payload: Payload, since: int) -> list["Lane"]:
+        """Write to lanes that need just what those in step need, which steps them in; returns the ready others."""
+        first = self._first_after(since)
         apart = []
-        for lane in self.lanes:
+        written = 0
+        for lane in tuple(self.lanes):
             if lane.outlet.paused:
-                skipped += 1
+                self.hub.counters.skipped += 1
             elif not since <= lane.cursor < first or lane.session.credit is not None:
                 apart.append(lane)
             else:
-                lane.outlet.write(data)
-                lane.cursor = number
-                lane.session.written += size
+                lane.outlet.write(payload.data)
+                lane.cursor = self.flushed
+                lane.session.written += len(payload.data)
                 written += 1
-        counters = self.hub.counters
-        counters.skipped += skipped
-        counters.deltas += payload.deltas * written
-        counters.snapshots += payload.snapshots * written
-        counters.conflated += payload.conflated * written
-        counters.bytes_sent += size * written
+                if not lane.outlet.paused:
+                    self._step_in(lane)
+        self._count(payload, written)
         return apart
 
-    def _shared(self, changed: Iterable[Channel], since: int) -> tuple[Payload, int]:
-        """What a lane in step needs, and the number that its cursor must be below to need just that."""
-        if self.key.interval_ms:
-            return self.since(since), since + 1
-        firsts = [channel.waiting_since(since) for channel in changed if channel.head > since]
-        return self._joined(changed, since), min(firsts, default=0)
+    def _count(self, payload: Payload, clients: int) -> None:
+        counters = self.hub.counters
+        counters.deltas += payload.deltas * clients
+        counters.snapshots += payload.snapshots * clients
+        counters.conflated += payload.conflated * clients
+        counters.bytes_sent += len(payload.data) * clients
+
+    def _first_after(self, since: int) -> int:
+        """The number that a cursor must be below to need all that is needed from `since` on."""
+        if self.interval_ms:
+            return since + 1
+        firsts = [channel.waiting_since(since) for channel in self.key.channels if channel.head > since]
+        return min(firsts, default=0)
+
+    # --- bytes made once --------------------------------------------------------------------------------------------
 
     def since(self, cursor: int) -> Payload:
         """Everything after `cursor`, of all channels; made once for all lanes that stand there."""
-        return self._remember((True, cursor), lambda: self._joined(self.key.channels, cursor))
+        return self._remember((True, cursor), lambda: self._joined(cursor))
 
     def states_since(self, cursor: int) -> Payload:
         """A `status` for each symbol whose state differs from the one at `cursor`."""
         return self._remember((False, cursor), lambda: self._states(cursor))
 
-    def _joined(self, channels: Iterable[Channel], cursor: int) -> Payload:
-        encoding, each = self.key.encoding, not self.key.interval_ms
+    def _joined(self, cursor: int) -> Payload:
+        encoding, each = self.encoding, not self.interval_ms
         parts: list[bytes] = []
         deltas = snapshots = conflated = 0
-        for channel in channels:
+        for channel in self.key.channels:
             if channel.head <= cursor:
                 continue
             steps = channel.each_since(cursor, encoding) if each else None
@@ -125,7 +224,7 @@ class Cohort:
         return Payload(b"".join(parts), deltas, snapshots, conflated)
 
     def _states(self, cursor: int) -> Payload:
-        encoding, listings = self.key.encoding, self.hub.listings
+        encoding, listings = self.encoding, self.hub.listings
         frames = []
         for channel in self.key.channels:
             listing = listings.get(channel.symbol)
@@ -134,9 +233,9 @@ class Cohort:
         return Payload(b"".join(frames))
 
     def _remember(self, key: tuple[bool, int], make: Callable[[], Payload]) -> Payload:
-        if self._memo_number != self.hub.number:
+        if self._memo is None or self._memo_number != self.hub.number:
             self._memo_number = self.hub.number
-            self._memo.clear()
+            self._memo = {}
         found = self._memo.get(key)
         if found is None:
             found = self._memo[key] = make()

@@ -40,6 +40,7 @@ class Core:
         self.hub = Hub(
             self.counters,
             history_deltas=settings.history_deltas,
+            deflate_bytes_min=settings.deflate_bytes_min,
             full_depth_max=settings.full_depth_max,
             stale_ms=settings.stale_ms,
             channel_linger=settings.channel_linger,

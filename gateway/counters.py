@@ -13,7 +13,8 @@ class Counters:
     `deltas`, `snapshots` and `others` are messages sent to clients, `bytes_sent` their bytes. `conflated` counts
     broadcasts that reached a client merged into a later one. `skipped` counts flushes that passed over a client that
     was not ready. `delta_encodings` and `snapshot_encodings` count messages encoded, each once for all its readers.
-    `cohorts_made` counts cohorts of sessions with equal subscriptions.
+    `deflated` counts messages compressed, each once for all its readers, and `deflated_bytes_saved` the bytes that each got
+    shorter by. `cohorts_made` counts cohorts of sessions with equal subscriptions.
     """
 
     entries: int = 0
@@ -27,6 +28,8 @@ class Counters:
     skipped: int = 0
     delta_encodings: int = 0
     snapshot_encodings: int = 0
+    deflated: int = 0
+    deflated_bytes_saved: int = 0
     requests: int = 0
     unparsable: int = 0
     resumed: int = 0

@@ -7,7 +7,6 @@ arrived and `flush_grid` at the times of an interval's grid, which it is asked f
 from collections import defaultdict
 from collections.abc import Callable
 
-from gateway.channel import Channel
 from gateway.cohort import Cohort, CohortKey
 from gateway.hub import Hub
 from gateway.lane import Lane
@@ -39,7 +38,7 @@ class Flusher:
             cohort = self.cohorts[key] = Cohort(key, self.hub)
             self.hub.counters.cohorts_made += 1
             for channel in key.channels:
-                channel.cohorts.add(cohort)
+                channel.admit(cohort)
         cohort.lanes.add(lane)
         lane.cohort = cohort
 
@@ -57,31 +56,43 @@ class Flusher:
         cohort, lane.cohort = lane.cohort, None
         if cohort is None:
             return
-        cohort.lanes.discard(lane)
-        if not cohort.lanes:
+        cohort.discard(lane)
+        if not cohort:
             del self.cohorts[cohort.key]
             self.scheduled.get(cohort.key.interval_ms, {}).pop(cohort, None)
             for channel in cohort.key.channels:
-                channel.cohorts.discard(cohort)
+                channel.dismiss(cohort)
 
     # --- flushes ----------------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
         """Send what changed since the last tick to every lane without an interval, and note it for the others."""
-        changed: defaultdict[Cohort, list[Channel]] = defaultdict(list)
-        for channel in self.hub.dirty:
-            for cohort in channel.cohorts:
-                changed[cohort].append(channel)
-        for cohort, channels in changed.items():
-            if cohort.key.interval_ms:
-                self.schedule(cohort.key.interval_ms, cohort)
-            else:
-                cohort.flush(channels)
+        for cohort in self._gather():
+            cohort.flush()
         self._visit_loose()
         if self.behind_on_states():
             self._tell_all()
         self.hub.settle()
         self.hub.counters.flushes += 1
+
+    def _gather(self) -> list[Cohort]:
+        """Hand the bytes of every channel that changed to its cohorts; returns those to flush."""
+        touched: list[Cohort] = []
+        for channel in self.hub.dirty:
+            for cohort in channel.throttled:
+                self.schedule(cohort.interval_ms, cohort)
+            for encoding, cohorts in channel.cohorts.items():
+                data, deltas = channel.fresh_each(encoding)
+                for cohort in cohorts:
+                    parts = cohort.parts
+                    if not parts:
+                        touched.append(cohort)
+                    parts.append(data)
+                if deltas != 1 or channel.torn:
+                    for cohort in cohorts:
+                        cohort.more_deltas += deltas - 1
+                        cohort.torn = cohort.torn or channel.torn
+        return touched
 
     def behind_on_states(self) -> bool:
         """Whether some symbol's state changed since the last tick."""
@@ -91,7 +102,7 @@ class Flusher:
         """A time of the grid of `interval_ms` has come."""
         self.rounds[interval_ms] = self.hub.number
         for cohort in self.scheduled.pop(interval_ms, {}):
-            cohort.flush(())
+            cohort.flush()
         for lane in tuple(self.loose[interval_ms]):
             lane.serve()
         self.hub.counters.flushes += 1
@@ -116,7 +127,7 @@ class Flusher:
     def _tell_all(self) -> None:
         self._told = self.hub.turned
         for cohort in tuple(self.cohorts.values()):
-            for lane in cohort.lanes:
+            for lane in (*cohort.lanes, *cohort.in_step):
                 lane.tell()
         for lanes in self.loose.values():
             for lane in lanes:

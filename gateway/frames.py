@@ -1,8 +1,10 @@
-"""WebSocket frames as a server sends them (RFC 6455, section 5.2): unmasked, unfragmented, uncompressed.
+"""WebSocket frames as a server sends them (RFC 6455, section 5.2): unmasked, unfragmented.
 
-A message is framed once and the same bytes are written to every client that gets it.
+A message is framed once and the same bytes are written to every client that gets it. So is its compressed form (RFC 7692):
+without context takeover each message is deflated by itself, and nothing of it depends on the client.
 """
 
+import zlib
 from struct import pack
 from typing import Final
 
@@ -11,6 +13,10 @@ BINARY: Final = 0x2
 CLOSE: Final = 0x8
 
 _FIN: Final = 0x80
+_COMPRESSED: Final = 0x40
+_TAIL_BYTES: Final = 4
+"""A flush of deflate ends with 00 00 ff ff, which RFC 7692 leaves out."""
+_HEADER_BYTES: Final = {126: 4, 127: 10}
 _REASON_BYTES_MAX: Final = 123
 
 
@@ -22,6 +28,17 @@ def frame(opcode: int, payload: bytes) -> bytes:
     if size < 65536:
         return pack("!BBH", _FIN | opcode, 126, size) + payload
     return pack("!BBQ", _FIN | opcode, 127, size) + payload
+
+
+def deflated(plain: bytes, bytes_min: int) -> bytes:
+    """A data frame made by `frame`, compressed if it shrinks and its payload has `bytes_min` bytes at least; 0: never."""
+    start = _HEADER_BYTES.get(plain[1], 2)
+    if not bytes_min or len(plain) - start < bytes_min:
+        return plain
+    compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    payload = compressor.compress(plain[start:]) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    shrunk = frame(plain[0] & ~_FIN | _COMPRESSED, payload[:-_TAIL_BYTES])
+    return shrunk if len(shrunk) < len(plain) else plain
 
 
 def close_frame(code: int, reason: str = "") -> bytes:

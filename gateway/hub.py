@@ -91,6 +91,7 @@ class Hub:
         counters: Counters,
         *,
         history_deltas: int,
+        deflate_bytes_min: int,
         full_depth_max: int,
         stale_ms: int,
         channel_linger: float,
@@ -105,6 +106,7 @@ class Hub:
         self.was_live = False
         self._surely_empty = False
         self._history_deltas = history_deltas
+        self._deflate_bytes_min = deflate_bytes_min
         self._full_depth_max = full_depth_max
         self._stale_s = stale_ms / 1000
         self._linger_s = channel_linger
@@ -245,7 +247,13 @@ class Hub:
         channel = listing.channels.get(depth)
         if channel is None:
             symbol = listing.instrument.symbol
-            channel = Channel(symbol, depth, steps_max=self._history_deltas, counters=self.counters)
+            channel = Channel(
+                symbol,
+                depth,
+                steps_max=self._history_deltas,
+                deflate_bytes_min=self._deflate_bytes_min,
+                counters=self.counters,
+            )
             listing.channels[depth] = channel
             if listing.replica is not None:
                 channel.show(listing.replica, listing.ts, self.number)

@@ -25,9 +25,16 @@ def needs_snapshot(since: int) -> int:
 
 
 class Lane:
-    """See the module. `told`: the hub's number up to which changes of state were told."""
+    """See the module.
 
-    __slots__ = ("cohort", "cursor", "cursors", "flusher", "interval_ms", "outlet", "session", "told")
+    - `cursor` holds while the lane is level and not in step with its cohort, which knows it otherwise.
+    - `in_step`: whether its cohort writes to it without asking; `step_from`: the cohort's `step_bytes` when that began.
+    - `told`: the hub's number up to which changes of state were told.
+    """
+
+    __slots__ = (
+        "cohort", "cursor", "cursors", "flusher", "in_step", "interval_ms", "outlet", "session", "step_from", "told",
+    )  # fmt: skip
 
     def __init__(self, session: "Session", interval_ms: int, flusher: "Flusher") -> None:
         self.session = session
@@ -35,6 +42,8 @@ class Lane:
         self.interval_ms = interval_ms
         self.flusher = flusher
         self.cursor = self.told = flusher.hub.number
+        self.in_step = False
+        self.step_from = 0
         self.cohort: Cohort | None = None
         self.cursors: dict[Channel, int] | None = {}
         flusher.loosen(self)
@@ -60,9 +69,15 @@ class Lane:
         """Go on with a cursor for each channel; returns them."""
         if self.cursors is None:
             assert self.cohort is not None
+            self.step_out()
             self.cursors = dict.fromkeys(self.cohort.key.channels, self.cursor)
             self.flusher.loosen(self)
         return self.cursors
+
+    def step_out(self) -> None:
+        """Be looked at, from now on, before anything is written."""
+        if self.cohort is not None:
+            self.cohort.step_out(self)
 
     def level(self) -> None:
         """Every channel was sent up to the hub's number: one cursor will do."""
@@ -81,6 +96,8 @@ class Lane:
 
     def serve(self, *, whole: bool = False) -> None:
         """Bring the client to the head as far as it can take it; `whole`: at once, however much, for it kept up."""
+        if self.in_step:
+            return  # its cohort will
         if self.outlet.paused:
             self.flusher.hub.counters.skipped += 1
         elif self.session.credit == 0:

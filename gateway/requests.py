@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from gateway.view import DEPTHS
-from gateway.wire import Encoding
+from gateway.wire import TEXTUAL, Encoding
 from shared.codec import unpack
 from shared.errors import CodecError
 from shared.types import MAX_INTEGER
@@ -114,7 +114,7 @@ def quoted(value: object) -> str:
 
 def _decode(raw: str | bytes, encoding: Encoding) -> Any:
     try:
-        if encoding is Encoding.JSON:
+        if encoding in TEXTUAL:
             return orjson.loads(raw)
         assert isinstance(raw, bytes)
         return unpack(raw, "message")

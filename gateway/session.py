@@ -39,12 +39,12 @@ class Session:
     """See the module.
 
     - `credit`: messages that may still be sent, None outside credit mode.
-    - `written`: bytes written to the outlet so far.
+    - `written`: bytes written to the outlet so far, but for what lanes in step with their cohorts were sent.
     - `ended`: the close code that the session asks for; nothing is sent any more.
     """
 
     __slots__ = (
-        "_drained", "_moved_at", "_quiet_since", "_seen", "_silent_since", "core", "credit", "encoding", "ended",
+        "_drained", "_held", "_moved_at", "_quiet_since", "_seen", "_silent_since", "core", "credit", "encoding", "ended",
         "lanes", "name", "outlet", "subscriptions", "unparsable", "wildcard", "write_bytes_max", "written",
     )  # fmt: skip
 
@@ -60,6 +60,7 @@ class Session:
         self.credit: int | None = None
         self.unparsable = 0
         self.ended: CloseCode | None = None
+        self._held: list[bytes] | None = None
         self.written = self._seen = self._drained = 0
         self._quiet_since = self._moved_at = now
         self._silent_since: float | None = now
@@ -69,7 +70,10 @@ class Session:
     def write(self, data: bytes, payload: Payload = EMPTY) -> None:
         """Write frames; `payload` says what of them is market data, which costs credit."""
         counters = self.core.counters
-        self.outlet.write(data)
+        if self._held is None:
+            self.outlet.write(data)
+        else:
+            self._hold(data, self._held)
         self.written += len(data)
         counters.bytes_sent += len(data)
         counters.deltas += payload.deltas
@@ -77,6 +81,22 @@ class Session:
         counters.conflated += payload.conflated
         if self.credit is not None:
             self.credit -= payload.messages
+
+    def hold(self) -> None:
+        """Gather what is written, up to a transport's mark, until `release`: the replies to a request go out together."""
+        self._held = []
+
+    def release(self) -> None:
+        """Write what was gathered."""
+        held, self._held = self._held, None
+        if held:
+            self.outlet.write(b"".join(held))
+
+    def _hold(self, data: bytes, held: list[bytes]) -> None:
+        held.append(data)
+        if sum(map(len, held)) > self.write_bytes_max:
+            self.release()
+            self.hold()
 
     def send(self, message: dict[str, Any], request_id: RequestId | None = None) -> None:
         """Send one control message, with the `id` of the request it answers."""
@@ -116,7 +136,14 @@ class Session:
 
     def give_credit(self, messages: int) -> None:
         """So many more snapshots and deltas may be sent; the first time, credit mode begins."""
+        if self.credit is None:
+            self.step_out()
         self.credit = min((self.credit or 0) + messages, MAX_INTEGER)
+
+    def step_out(self) -> None:
+        """Have the lanes looked at before anything is written: the transport is full, or credit counts from now on."""
+        for lane in self.lanes.values():
+            lane.step_out()
 
     # --- subscriptions ----------------------------------------------------------------------------------------------
 
@@ -215,26 +242,43 @@ class Session:
 
     def check(self, now: float) -> CloseCode | None:
         """Heartbeat and time-outs, asked from time to time (`now`: monotonic seconds); why to close, if so."""
-        settings = self.core.settings
-        buffered = self.outlet.buffered()
-        drained = self.written - buffered
-        if not buffered or drained > self._drained:
-            self._moved_at = now
-        elif now - self._moved_at >= settings.stall_timeout:
+        written, in_step = self.written, True
+        for lane in self.lanes.values():
+            if lane.in_step:
+                written += lane.cohort.step_bytes - lane.step_from if lane.cohort else 0
+            else:
+                in_step = False
+        if written != self._seen and in_step:
+            # Who is written to and is not full yet is at most a mark behind. Asking the transport would be most of the cost.
+            self._seen, self._quiet_since, self._moved_at = written, now, now
+        elif self._stalls(written, now):
             return CloseCode.TOO_SLOW
-        self._drained = drained
-        if self._silent_since is not None and now - self._silent_since >= settings.subscribe_timeout:
+        else:
+            self._beat(written, now)
+        if (
+            self._silent_since is not None
+            and now - self._silent_since >= self.core.settings.subscribe_timeout
+        ):
             return CloseCode.SILENT
-        self._beat(now)
         return None
 
-    def _beat(self, now: float) -> None:
-        if self.written != self._seen:
-            self._seen, self._quiet_since = self.written, now
+    def _stalls(self, written: int, now: float) -> bool:
+        """Whether the client has taken nothing of what waits for too long."""
+        buffered = self.outlet.buffered()
+        drained = written - buffered
+        if not buffered or drained > self._drained:
+            self._moved_at = now
+        self._drained = drained
+        return now - self._moved_at >= self.core.settings.stall_timeout
+
+    def _beat(self, written: int, now: float) -> None:
+        if written != self._seen:
+            self._seen, self._quiet_since = written, now
         elif (now - self._quiet_since) * 1000 >= self.core.settings.heartbeat_ms and not self.outlet.paused:
             self.core.counters.heartbeats += 1
+            before = self.written
             self.send({"type": "heartbeat", "ts": self.core.clock_us()})
-            self._seen, self._quiet_since = self.written, now
+            self._seen, self._quiet_since = written + self.written - before, now
 
 
 def _resumed(channel: Channel, resume: Resume | None) -> State | None:

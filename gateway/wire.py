@@ -20,18 +20,29 @@ Message = dict[str, Any]
 
 
 class Encoding(Enum):
-    """How a connection's messages are written; the value is the WebSocket subprotocol's name."""
+    """How a connection's messages are written; the value of a plain one is the WebSocket subprotocol's name.
+
+    A deflated one is the same, with snapshots and deltas compressed where that pays (`gateway.frames.deflated`).
+    """
 
     JSON = "depthcast.v1.json"
     MSGPACK = "depthcast.v1.msgpack"
+    JSON_DEFLATED = "depthcast.v1.json deflated"
+    MSGPACK_DEFLATED = "depthcast.v1.msgpack deflated"
 
     # Members are dictionary keys on the hot path, and Enum's own hash is a Python function.
     __hash__ = object.__hash__
 
 
+PLAIN: Final = {Encoding.JSON_DEFLATED: Encoding.JSON, Encoding.MSGPACK_DEFLATED: Encoding.MSGPACK}
+"""The plain encoding of each deflated one."""
+DEFLATED: Final = {plain: deflated for deflated, plain in PLAIN.items()}
+TEXTUAL: Final = frozenset((Encoding.JSON, Encoding.JSON_DEFLATED))
+
+
 def encode(message: Message, encoding: Encoding) -> bytes:
-    """One message as a complete WebSocket frame."""
-    if encoding is Encoding.JSON:
+    """One message as a complete WebSocket frame, never compressed."""
+    if encoding in TEXTUAL:
         return frame(TEXT, orjson.dumps(message))
     return frame(BINARY, msgpack.packb(message, use_bin_type=True))
 

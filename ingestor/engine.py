@@ -195,7 +195,7 @@ class Engine:
             rejects, self._rejects = self._rejects, []
             event_ts, self._event_ts = self._event_ts, None
             self._consumed = False
-            orders = self._copy_orders({*born, *checkpoints})
+            orders = self._copy_orders(dict.fromkeys((*born, *checkpoints)))
             counts = (self._applied, self._rejected, self._ignored)
             return Interval(self._src, event_ts, *counts, deltas, rejects, born, orders, touched)
 

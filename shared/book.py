@@ -4,32 +4,38 @@ Per side a dict price → quantity answers and changes a level in O(1); a sorted
 when a level appears or goes, in O(log n) at any depth. Nothing here knows of sequence numbers, digests or validation.
 """
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import Final
 
 from sortedcontainers import SortedList
 
 from shared.types import Side
 
+FLAT_MAX: Final = 4_000
+"""Levels a side up to which the index is a plain list: faster, until moving its tail costs too much."""
+
 
 class BookSide:
     """One side of a book.
 
-    `levels`: price → quantity, quantity ≥ 1. `index`: the prices as *keys*, ascending from best to worst: a key is the
-    price itself for asks and its negative for bids, so that one piece of code serves both sides and the best price is
-    always at index 0, the cheap end.
+    `levels`: price → quantity, quantity ≥ 1. Prices are compared as *keys*, which ascend from best to worst: a key is
+    the price itself for asks and its negative for bids, so that one piece of code serves both sides. `ranks` is the sorted
+    index: the negatives of the keys, so that the best price is at its end, the cheap end of a list.
 
-    Callers on a hot path may read `levels`, `index` and `sign` directly, and give a level that stays another quantity in
-    place; only `set_level`, `clear` and `load` make levels appear or go.
+    Callers on a hot path may read `levels`, `ranks` and `sign` directly, and give a level that stays another quantity in
+    place. One that makes a level appear or go in `levels` itself says so by `enter` or `leave`. `levels` stays the same
+    dict for ever; `ranks` does not, it is a plain list only while the side is small.
     """
 
-    __slots__ = ("index", "levels", "side", "sign")
+    __slots__ = ("levels", "ranks", "side", "sign")
 
     def __init__(self, side: Side) -> None:
         self.side = side
         self.sign = -1 if side == Side.BID else 1
         self.levels: dict[int, int] = {}
-        self.index: SortedList[int] = SortedList()
+        self.ranks: list[int] | SortedList[int] = []
 
     def __len__(self) -> int:
         return len(self.levels)
@@ -37,52 +43,84 @@ class BookSide:
     def set_level(self, price: int, quantity: int) -> int:
         """Make the level at `price` hold `quantity` (0 removes it); returns the quantity it held before, 0 if none."""
         levels = self.levels
+        old = levels.get(price, 0)
         if quantity:
-            old = levels.get(price, 0)
             levels[price] = quantity
             if not old:
-                self.index.add(price * self.sign)
-            return old
-        old = levels.pop(price, 0)
-        if old:
-            self.index.remove(price * self.sign)
+                self.enter(price * self.sign)
+        elif old:
+            del levels[price]
+            self.leave(price * self.sign)
         return old
+
+    def enter(self, key: int) -> None:
+        """Put the key of a level that has just appeared into the index."""
+        ranks = self.ranks
+        if isinstance(ranks, list):
+            insort(ranks, -key)
+            if len(ranks) > FLAT_MAX:
+                self.ranks = SortedList(ranks)
+        else:
+            ranks.add(-key)
+
+    def leave(self, key: int) -> None:
+        """Take the key of a level that has just gone out of the index."""
+        ranks = self.ranks
+        if isinstance(ranks, list):
+            del ranks[bisect_left(ranks, -key)]
+        else:
+            ranks.remove(-key)
 
     def clear(self) -> None:
         """Remove every level."""
         self.levels.clear()
-        self.index.clear()
+        self.ranks = []
+
+    @property
+    def index(self) -> list[int]:
+        """All keys, ascending from best to worst; made anew each time."""
+        return [-rank for rank in reversed(self.ranks)]
 
     def best(self) -> int | None:
         """Best price in ticks, or None when the side is empty."""
-        return self.index[0] * self.sign if self.levels else None
+        return self.ranks[-1] * -self.sign if self.levels else None
 
     def nth_key(self, n: int) -> int | None:
         """Key of the n-th best level, counted from 0, or None when there are fewer."""
-        return self.index[n] if n < len(self.levels) else None
+        return -self.ranks[-1 - n] if n < len(self.levels) else None
 
     def top(self, depth: int = 0) -> list[tuple[int, int]]:
         """The best `depth` levels (0 = all) as (price, quantity), best first."""
-        levels, sign = self.levels, self.sign
-        keys = islice(self.index, depth) if depth else iter(self.index)
-        return [(price := key * sign, levels[price]) for key in keys]
+        levels, sign = self.levels, -self.sign
+        ranks = islice(reversed(self.ranks), depth) if depth else reversed(self.ranks)
+        return [(price := rank * sign, levels[price]) for rank in ranks]
 
     def through(self, price: int) -> list[int]:
         """Prices at or better than `price`, best first: what an opposite order at `price` would meet."""
-        sign = self.sign
-        return [key * sign for key in self.index.irange(maximum=price * sign)]
+        sign = -self.sign
+        return [rank * sign for rank in self._descending(None, price * sign)]
 
     def between(self, after_key: int, last_key: int | None) -> Iterator[tuple[int, int]]:
         """Levels with a key above `after_key` and up to `last_key` (None = to the end), as (price, quantity)."""
-        levels, sign = self.levels, self.sign
-        for key in self.index.irange(after_key, last_key, inclusive=(False, True)):
-            price = key * sign
+        levels, sign = self.levels, -self.sign
+        for rank in self._descending(-after_key, None if last_key is None else -last_key):
+            price = rank * sign
             yield price, levels[price]
+
+    def _descending(self, below: int | None, least: int | None) -> Iterable[int]:
+        """Ranks below `below` and down to `least`; None = from the best, or to the worst."""
+        ranks = self.ranks
+        if not isinstance(ranks, list):
+            return ranks.irange(least, below, inclusive=(True, False), reverse=True)
+        start = 0 if least is None else bisect_left(ranks, least)
+        return reversed(ranks[start : None if below is None else bisect_left(ranks, below)])
 
     def load(self, flat: Sequence[int]) -> None:
         """Replace all levels by flat `[price, quantity, …]`, in any order; every quantity must be ≥ 1."""
-        self.levels = dict(zip(flat[::2], flat[1::2], strict=True))
-        self.index = SortedList(price * self.sign for price in self.levels)
+        self.levels.clear()
+        self.levels.update(zip(flat[::2], flat[1::2], strict=True))
+        ranks = sorted([price * -self.sign for price in self.levels])
+        self.ranks = ranks if len(ranks) <= FLAT_MAX else SortedList(ranks)
 
     def flat(self, depth: int = 0) -> list[int]:
         """The best `depth` levels (0 = all) as flat `[price, quantity, …]`, best first."""

@@ -21,6 +21,8 @@ SNAPSHOT_FIELD: Final = b"s"
 _DELTA_ITEMS: Final = 6
 _SNAPSHOT_ITEMS: Final = 5
 
+_INTEGERS: Final = {int}
+
 
 def pack(value: object) -> bytes:
     """Encode with msgpack. Integers beyond 64 bits raise `OverflowError`."""
@@ -43,12 +45,23 @@ def encode_delta(delta: Delta) -> bytes:
 
 def decode_delta(raw: bytes) -> Delta:
     """Inverse of `encode_delta`; trailing items are ignored."""
-    items = _array(unpack(raw, "delta"), _DELTA_ITEMS, "delta")
+    items = unpack(raw, "delta")
+    if type(items) is not list or len(items) != _DELTA_ITEMS:
+        items = _array(items, _DELTA_ITEMS, "delta")
     prev_seq, seq, bids, asks, digest, events = items
-    _whole("delta", prev_seq, seq, digest, events)
+    if not (
+        type(prev_seq) is type(seq) is type(digest) is type(events) is int
+        and min(prev_seq, digest, events) >= 0
+    ):
+        _whole("delta", prev_seq, seq, digest, events)
     if prev_seq >= seq:
         raise CodecError("delta", f"seq {seq} does not follow prev_seq {prev_seq}")
-    return Delta(prev_seq, seq, _flat("delta", bids, 0), _flat("delta", asks, 0), digest, events)
+    # Both sides at a glance; `_flat` says what is wrong.
+    if not (
+        type(bids) is type(asks) is list and len(bids) % 2 == 0 == len(asks) % 2 and _in_range(bids + asks, 0)
+    ):
+        bids, asks = _flat("delta", bids, 0), _flat("delta", asks, 0)
+    return Delta(prev_seq, seq, bids, asks, digest, events)
 
 
 def encode_snapshot(snapshot: Snapshot) -> bytes:
@@ -113,13 +126,21 @@ def _whole(what: str, *numbers: object) -> None:
 def _flat(what: str, value: Any, least_quantity: int) -> Sequence[int]:
     if not isinstance(value, list) or len(value) % 2:
         raise CodecError(what, "levels must be a flat array of price and quantity")
-    if not value:
+    if _in_range(value, least_quantity):
         return value
-    if set(map(type, value)) != {int}:
+    if set(map(type, value)) != _INTEGERS:
         raise CodecError(what, "prices and quantities must be integers")
     prices, quantities = value[::2], value[1::2]
     if min(prices) < -MAX_INTEGER or max(prices) > MAX_INTEGER:
         raise CodecError(what, f"prices {min(prices)} to {max(prices)} are out of range")
-    if min(quantities) < least_quantity or max(quantities) > MAX_INTEGER:
-        raise CodecError(what, f"quantities {min(quantities)} to {max(quantities)} are out of range")
-    return value
+    raise CodecError(what, f"quantities {min(quantities)} to {max(quantities)} are out of range")
+
+
+def _in_range(flat: Sequence[Any], least_quantity: int) -> bool:
+    """Whether everything in `[price, quantity, …]` is an integer in its range."""
+    return not flat or (
+        set(map(type, flat)) == _INTEGERS
+        and min(flat) >= -MAX_INTEGER
+        and max(flat) <= MAX_INTEGER
+        and min(flat[1::2]) >= least_quantity
+    )

@@ -80,18 +80,26 @@ class Replica:
 
 def _apply_side(side: BookSide, flat: Sequence[int]) -> tuple[list[LevelChange], int]:
     """Set the levels named by flat `[price, quantity, …]`; returns what changed and how far the digest moved."""
-    changes = []
+    changes: list[LevelChange] = []
     moved = 0
-    weight = WEIGHT[side.side]
+    levels, sign, weight = side.levels, side.sign, WEIGHT[side.side]
     numbers = iter(flat)
     for price, quantity in zip(numbers, numbers, strict=True):
-        old = side.set_level(price, quantity)
-        if quantity != old:
-            changes.append(LevelChange(price, quantity, old))
-            moved += weight(price) * (quantity - old)
+        old = levels.get(price, 0)
+        if quantity == old:
+            continue
+        if not quantity:
+            del levels[price]
+            side.leave(price * sign)
+        else:
+            levels[price] = quantity
+            if not old:
+                side.enter(price * sign)
+        changes.append((price, quantity, old))
+        moved += weight(price) * (quantity - old)
     return changes, moved
 
 
 def _revert_side(side: BookSide, changes: Sequence[LevelChange]) -> None:
-    for change in reversed(changes):
-        side.set_level(change.price, change.old)
+    for price, _, old in reversed(changes):
+        side.set_level(price, old)

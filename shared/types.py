@@ -27,12 +27,8 @@ class Side(IntEnum):
     ASK = 1
 
 
-class LevelChange(NamedTuple):
-    """One level's net change: `new` and `old` are absolute quantities, 0 = no such level."""
-
-    price: int
-    new: int
-    old: int
+LevelChange = tuple[int, int, int]
+"""One level's net change: price, then its new and its old quantity, absolute, 0 = no such level."""
 
 
 class Delta(NamedTuple):

@@ -179,11 +179,11 @@ class _Meter:
         for side in Side:
             levels = self.book.sides[side]
             farthest = self.best[side] * levels.sign + int(BANDS_BP[-1] * self.mid / 1e4)
-            for key in levels.index.irange(maximum=farthest):
-                number = self._number(side, key * levels.sign)
+            for price in levels.through(farthest * levels.sign):
+                number = self._number(side, price)
                 if number is not None:
                     self.levels[number] += 1
-                    self.volume[number] += levels.levels[key * levels.sign]
+                    self.volume[number] += levels.levels[price]
 
     def _number(self, side: Side, price: int) -> int | None:
         """Of the band that a price is in."""

@@ -133,7 +133,8 @@ class Venue:
         """Where nobody is left at the touch, somebody soon is."""
         for side in Side:
             levels = self._orders.book.sides[side]
-            missing = not levels.index or levels.index[0] > self._touch[side] * levels.sign
+            best = levels.nth_key(0)
+            missing = best is None or best > self._touch[side] * levels.sign
             if missing and self._random.random() < MENDED:
                 self._place(side, 0.0)
 
@@ -192,7 +193,7 @@ class Venue:
 
     def _clear_through(self, side: Side, limit: int) -> None:
         levels = self._orders.book.sides[side]
-        while levels.index and levels.index[0] <= limit * levels.sign:
+        while (best := levels.nth_key(0)) is not None and best <= limit * levels.sign:
             order_id = self._orders.first(side)
             if self._random.random() < 0.5:
                 self._orders.reduce(order_id, self._orders.at(order_id)[2])

@@ -53,7 +53,7 @@ class RestingOrders:
     def first(self, side: int) -> int:
         """The order that a trade meets first; raises `IndexError` on an empty side."""
         levels = self.book.sides[side]
-        return next(iter(self._queues[side][levels.index[0] * levels.sign]))
+        return next(iter(self._queues[side][levels.ranks[-1] * -levels.sign]))
 
     def due(self, until: float) -> int | None:
         """The order whose end is nearest, if that is before `until`; `due_at` is its end."""

@@ -7,9 +7,12 @@ where it would wait for a client that reads nothing.
 import asyncio
 import logging
 import secrets
+import zlib
 from typing import Final
 
 from aiohttp import WSMsgType, web
+from aiohttp.hdrs import SEC_WEBSOCKET_EXTENSIONS
+from multidict import CIMultiDict
 
 from gateway.answering import answer
 from gateway.closing import REASONS, CloseCode
@@ -17,11 +20,11 @@ from gateway.core import Core
 from gateway.frames import close_frame
 from gateway.runtime.outlet import Hooks, TransportOutlet
 from gateway.session import Session
-from gateway.wire import Encoding
+from gateway.wire import DEFLATED, TEXTUAL, Encoding
 
 logger = logging.getLogger(__name__)
 
-DATA: Final = {Encoding.JSON: WSMsgType.TEXT, Encoding.MSGPACK: WSMsgType.BINARY}
+DEFLATE: Final = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 FAILED_LINGER_S: Final = 2.0
 REFUSED_LINGER_S: Final = 2.0
 QUIET_S: Final = 0.2
@@ -38,6 +41,15 @@ class RawWebSocket(web.WebSocketResponse):
     def _close_transport(self) -> None:
         pass
 
+    def _handshake(self, request: web.BaseRequest) -> tuple[CIMultiDict[str], str | None, int, bool]:
+        """Compression is taken without context takeover only, for frames are shared, and with the full window only."""
+        headers, protocol, window_bits, _ = super()._handshake(request)
+        headers.popall(SEC_WEBSOCKET_EXTENSIONS, None)
+        if window_bits == zlib.MAX_WBITS:
+            headers[SEC_WEBSOCKET_EXTENSIONS] = DEFLATE
+            return headers, protocol, window_bits, True
+        return headers, protocol, 0, False
+
 
 class Connection:
     """A connection whose handshake is done. `closing`: the code of the close frame that was sent, if one was."""
@@ -53,11 +65,14 @@ class Connection:
         self.closing: int | None = None
         self.failed = False
         self.lost = self.loop.create_future()
-        self.encoding = Encoding(socket.ws_protocol or Encoding.JSON)
+        plain = Encoding(socket.ws_protocol or Encoding.JSON)
+        self.encoding = DEFLATED[plain] if socket.compress else plain
         self.outlet = TransportOutlet(transport, core.settings.write_buffer_bytes)
         inner = transport.get_protocol()
         assert isinstance(inner, asyncio.Protocol)
-        self.hooks = Hooks(inner, self.outlet, on_drained=self._drained, on_lost=self._lost)
+        self.hooks = Hooks(
+            inner, self.outlet, on_full=self._full, on_drained=self._drained, on_lost=self._lost
+        )
         transport.set_protocol(self.hooks)
         self.session: Session | None = None
         self._writable: asyncio.Future[None] | None = None
@@ -99,7 +114,7 @@ class Connection:
     # --- receiving --------------------------------------------------------------------------------------------------
 
     async def _receive(self, session: Session) -> None:
-        wanted = DATA[self.encoding]
+        wanted = WSMsgType.TEXT if self.encoding in TEXTUAL else WSMsgType.BINARY
         while True:
             message = await self.socket.receive()
             if message.type is wanted:
@@ -162,6 +177,10 @@ class Connection:
             before = self.hooks.received
             await asyncio.wait({self.lost}, timeout=QUIET_S)
 
+    def _full(self) -> None:
+        if self.session is not None:
+            self.session.step_out()
+
     def _drained(self) -> None:
         self._release()
         if self.session is not None and self.closing is None:
@@ -172,6 +191,8 @@ class Connection:
             self._writable.set_result(None)
 
     def _lost(self) -> None:
+        if self.session is not None:
+            self.core.close(self.session)
         if self._abort is not None:
             self._abort.cancel()
         if not self.lost.done():

@@ -1,5 +1,6 @@
 """The gateway's HTTP endpoints, and the way into a WebSocket (`docs/protocol.md`, sections 3 and 4)."""
 
+from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -26,6 +27,10 @@ PAGE_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
 }
 """The page asks this gateway only, and runs nothing but the modules of `/web`, all of one version."""
+
+
+PROTOCOLS: Final = (Encoding.JSON.value, Encoding.MSGPACK.value)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Host(Protocol):
@@ -56,26 +61,31 @@ class Endpoints:
         self.core = host.core
 
     def application(self) -> web.Application:
-        """The web application, middlewares included."""
-        app = web.Application(middlewares=[_refusals])
-        app.on_response_prepare.append(_add_page_headers)
+        """The web application. No middleware and, unless set, no signal: WebSocket handshakes would pass them too."""
+        app = web.Application()
         origin = self.core.settings.cors_origin
         if origin:
             app.on_response_prepare.append(_allow(origin))
         app.add_routes(
             [
                 web.get("/", self.page),
-                web.get("/v1/ws", self.websocket),
+                web.get("/v1/ws", _refusing(self.websocket)),
                 web.get("/v1/symbols", self.symbols),
-                web.get("/v1/books/{symbol}", self.book),
+                web.get("/v1/books/{symbol}", _refusing(self.book)),
                 *health_routes(self.host.readiness),
-                web.static("/web", WEB),
+                web.get("/web/{path:.+}", self.module),
             ]
         )
         return app
 
     async def page(self, _request: web.Request) -> web.FileResponse:
-        return web.FileResponse(WEB / "index.html")
+        return web.FileResponse(WEB / "index.html", headers=PAGE_HEADERS)
+
+    async def module(self, request: web.Request) -> web.FileResponse:
+        path = (WEB / request.match_info["path"]).resolve()
+        if not path.is_relative_to(WEB.resolve()) or not path.is_file():
+            raise web.HTTPNotFound(headers=PAGE_HEADERS)
+        return web.FileResponse(path, headers=PAGE_HEADERS)
 
     async def symbols(self, _request: web.Request) -> web.Response:
         return _json([_symbol(listing) for listing in self.core.hub.listings.values()])
@@ -107,9 +117,9 @@ class Endpoints:
         if host.draining:
             raise Refusal(503, "unavailable", "this gateway is restarting")
         socket = RawWebSocket(
-            protocols=[encoding.value for encoding in Encoding],
+            protocols=PROTOCOLS,
             max_msg_size=settings.message_bytes_max,
-            compress=False,
+            compress=settings.deflate_bytes_min > 0,
             autoclose=False,
         )
         await socket.prepare(request)
@@ -151,18 +161,14 @@ def _json(value: object, status: int = 200) -> web.Response:
     return web.Response(body=orjson.dumps(value), status=status, content_type="application/json")
 
 
-@web.middleware
-async def _refusals(request: web.Request, handler: Any) -> web.StreamResponse:
-    try:
-        response: web.StreamResponse = await handler(request)
-    except Refusal as refusal:
-        return _json({"error": {"code": refusal.code, "message": refusal.message}}, refusal.status)
-    return response
+def _refusing(handler: Handler) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except Refusal as refusal:
+            return _json({"error": {"code": refusal.code, "message": refusal.message}}, refusal.status)
 
-
-async def _add_page_headers(request: web.Request, response: web.StreamResponse) -> None:
-    if request.path == "/" or request.path.startswith("/web/"):
-        response.headers.update(PAGE_HEADERS)
+    return handle
 
 
 def _allow(origin: str) -> Any:

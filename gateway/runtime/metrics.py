@@ -18,6 +18,8 @@ PLAIN: Final = {
     "bytes_sent": "Bytes of WebSocket frames written.",
     "conflated": "Broadcasts that reached a client merged into a later one.",
     "skipped": "Times a client was passed over because it was not ready.",
+    "deflated": "Messages compressed, each once for all its readers.",
+    "deflated_bytes_saved": "Bytes that these got shorter by, each counted once.",
     "requests": "Messages taken from clients.",
     "unparsable": "Of these, neither JSON nor msgpack.",
     "resumed": "Subscriptions resumed without a snapshot.",

@@ -11,14 +11,17 @@ _LOW_SHARE = 2
 
 
 class TransportOutlet:
-    """Writes prebuilt frames to a transport. `paused` is kept by the hooks; after `shut` nothing more is written."""
+    """Writes prebuilt frames to a transport. `paused` is kept by the hooks; after `shut` nothing more is written.
 
-    __slots__ = ("_transport", "_write", "paused", "shut")
+    `send` is the transport's own method: on the hot path a Python function in between would cost as much again.
+    """
+
+    __slots__ = ("_transport", "paused", "send", "shut")
 
     def __init__(self, transport: asyncio.Transport, mark_bytes: int) -> None:
         transport.set_write_buffer_limits(high=mark_bytes, low=mark_bytes // _LOW_SHARE)
         self._transport = transport
-        self._write = transport.write
+        self.send = transport.write
         self.paused = False
         self.shut = False
 
@@ -26,7 +29,7 @@ class TransportOutlet:
         if self.shut:
             return
         try:
-            self._write(data)
+            self.send(data)
         except RuntimeError:
             self.shut = True  # the handle is closed already, and connection_lost is on its way
 
@@ -42,11 +45,13 @@ class Hooks(asyncio.Protocol):
         inner: asyncio.Protocol,
         outlet: TransportOutlet,
         *,
+        on_full: Callable[[], None],
         on_drained: Callable[[], None],
         on_lost: Callable[[], None],
     ) -> None:
         self.inner = inner
         self.outlet = outlet
+        self.on_full = on_full
         self.on_drained = on_drained
         self.on_lost = on_lost
         self.received = 0
@@ -61,6 +66,7 @@ class Hooks(asyncio.Protocol):
     def pause_writing(self) -> None:
         self.outlet.paused = True
         self.inner.pause_writing()
+        self.on_full()
 
     def resume_writing(self) -> None:
         self.outlet.paused = False

@@ -253,12 +253,11 @@ class PartitionLeader:
         memory = self._memory
         if memory is None:
             return None
-        consumed = memory.engine.consumed()
-        src = await surviving_src(client, self.keys, consumed)
         tail = await last_position(client, self.keys.deltas)
-        if tail != ZERO and (tail != memory.position or str(src) == consumed):
+        published = await surviving_src(client, self.keys, memory.info.src)
+        if tail != ZERO and (tail != memory.position or str(published) == memory.info.src):
             return None
-        published = min(src, await surviving_src(client, self.keys, memory.info.src))
+        src = await surviving_src(client, self.keys, memory.engine.consumed())
         logger.warning(
             "Redis lost what was published, it is written again", extra={"partition": self.partition}
         )

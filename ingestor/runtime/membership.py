@@ -116,9 +116,13 @@ class Membership:
         self.joined = entering
         now = loop.time()
         ages = {name.decode(): int(age) / 1000 for name, age in zip(flat[::2], flat[1::2], strict=True)}
-        changed = held != self.held
+        moved = self.roster.listed(ages, now)
+        # A lease that is free for a moment is still its last holder's, if that one lives: Redis may have forgotten it.
+        alive = self.roster.living | self._ourselves()
+        held = {**{number: name for number, name in self.held.items() if name in alive}, **held}
+        moved = moved or held != self.held
         self.held = held
-        if self.roster.listed(ages, now) or joining or changed:
+        if moved or joining:
             self.on_change()
 
     async def _leaders(self) -> dict[int, str]:

@@ -156,9 +156,9 @@ class Recovery:
         return self._recovered(published, instruments, src)
 
     async def remember(self, client: Redis, instruments: Mapping[str, Instrument]) -> Recovered:
-        """The engine at the last state folded: the stream itself is gone."""
+        """The engine at the last state folded: the stream itself is gone, and what we know is better than nothing."""
         info = self._fold.info
-        published = Published(self._fold.position, info, self._fold.continued(instruments))
+        published = Published(self._fold.position, info, self._fold.listed())
         self._complete(published, instruments)
         recovered = self._recovered(published, instruments, await surviving_src(client, self.keys, info.src))
         return recovered._replace(position=ZERO, restated=Restated())
@@ -311,11 +311,13 @@ class Recovery:
 
 
 async def surviving_src(client: Redis, keys: PartitionKeys, src: str) -> Position:
-    """Where to continue in `events` after `src`: there, or at `0-0` when the log was lost and began anew."""
-    wanted = Position.parse(src)
-    if wanted == ZERO or await execute(client, "XRANGE", keys.events, src, src):
-        return wanted
-    return wanted if await last_position(client, keys.events) >= wanted else ZERO
+    """Where to continue in `events` after `src`: the newest entry up to there that still exists, `0-0` if none does.
+
+    The entry that `src` names is never trimmed by us. Where it is missing, the log lost its tail or began anew; in either
+    case what comes after the position given is just what was not consumed.
+    """
+    reply = await execute(client, "XREVRANGE", keys.events, src, "-", "COUNT", 1)
+    return entries(reply)[0][0] if reply else ZERO
 
 
 async def _at_once(work: Callable[[], Checkpoint]) -> Checkpoint:

@@ -127,6 +127,7 @@ class IngestorService:
                 if await self.catalog.poll(loop.time()):
                     name = self.outside.new_name()
                     await restore(client, self.keys, partitions, name, self.instruments)
+                    self.catalog.accept()
                     logger.warning(
                         "the deployment was written again", extra={"symbols": len(self.instruments)}
                     )

@@ -116,6 +116,11 @@ class Catalog:
             self.instruments = {**self.instruments, **found}
         return True
 
+    def accept(self) -> None:
+        """What was lost has been written again: the next poll takes what it finds."""
+        self._polled = False
+        self._lost_at = None
+
     def _lost(self, incarnation: bytes | None, *, deployed: bool) -> bool:
         if not self._polled:
             return False

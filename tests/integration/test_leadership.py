@@ -49,7 +49,8 @@ class Member:
 
     async def crash(self) -> None:
         """Cut it off in the middle of everything; unlike a killed process it still hands its leases back."""
-        self.running.cancel()
+        if not self.running.cancelling():  # a second time would cut its cleaning up off
+            self.running.cancel()
         await asyncio.gather(self.running, return_exceptions=True)
 
 

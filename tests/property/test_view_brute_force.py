@@ -6,7 +6,6 @@ import pytest
 
 from gateway.view import DEPTHS, View, ViewDelta, merge
 from shared.digest import digest_of
-from shared.types import LevelChange
 from tests.unit.gateway.market import Levels, Published, apply_rows, random_changes, replica_of
 
 
@@ -109,6 +108,6 @@ def test_merging_any_run_equals_applying_it(depth: int) -> None:
 
 
 def test_a_merge_in_which_all_is_undone_still_moves_seq() -> None:
-    there = ViewDelta(1, 2, 0, [LevelChange(5, 7, 3)], [], 20)
-    back = ViewDelta(2, 3, 9, [LevelChange(5, 3, 7)], [], 10)
+    there = ViewDelta(1, 2, 0, [(5, 7, 3)], [], 20)
+    back = ViewDelta(2, 3, 9, [(5, 3, 7)], [], 10)
     assert merge([there, back]) == ViewDelta(1, 3, 9, [], [], 10)

@@ -5,7 +5,7 @@ client reads when it is told to; `ModelClient` applies messages by the protocol'
 """
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -151,9 +151,24 @@ class FakeOutlet:
         self.capacity = capacity
         self.taken = bytearray()
         self.waiting = bytearray()
-        self.paused = False
+        self.on_full: Callable[[], None] = lambda: None
         self.writes = 0
         self.most_waiting = 0
+        self._paused = False
+
+    @property
+    def paused(self) -> bool:
+        return self._paused
+
+    @paused.setter
+    def paused(self, paused: bool) -> None:
+        self._paused = paused
+        if paused:
+            self.on_full()
+
+    @property
+    def send(self) -> Callable[[bytes], object]:
+        return self.write
 
     def write(self, data: bytes) -> None:
         self.writes += 1
@@ -162,7 +177,8 @@ class FakeOutlet:
             return
         self.waiting += data
         self.most_waiting = max(self.most_waiting, len(self.waiting))
-        self.paused = self.paused or len(self.waiting) > self.mark
+        if not self.paused and len(self.waiting) > self.mark:
+            self.paused = True
 
     def buffered(self) -> int:
         return len(self.waiting)
@@ -185,6 +201,7 @@ class ModelClient:
         self.encoding = encoding
         self.outlet = FakeOutlet(market.core.settings.write_buffer_bytes, capacity)
         self.session: Session = market.core.open(self.outlet, encoding, "name", market.now)
+        self.outlet.on_full = self.session.step_out
         self.messages: list[dict[str, Any]] = []
         self.views: dict[str, tuple[Levels, Levels]] = {}
         self.seqs: dict[str, int] = {}

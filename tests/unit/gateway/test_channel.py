@@ -217,3 +217,34 @@ def test_from_every_cursor_the_catch_up_leads_to_the_view(depth: int, steps_max:
             apply_rows(sides[1], message["asks"])
         assert sides == held[feed.number]
         assert message["seq"] == seqs[feed.number]
+
+
+def test_compressed_bytes_are_made_once_from_the_plain_ones() -> None:
+    feed = Feed(depth=0)
+    feed.channel = Channel("AAA", 0, steps_max=9, deflate_bytes_min=64, counters=feed.counters)
+    feed.channel.show(feed.replica, 0, feed.number)
+    feed.publish({-price: 10 for price in range(3, 40)}, {})
+    deflated, counters = Encoding.JSON_DEFLATED, feed.counters
+    each = feed.channel.fresh_each(deflated)
+    assert feed.channel.fresh_each(deflated) is each
+    assert len(each.data) < len(feed.channel.fresh_each(JSON).data)
+    snapshot = feed.channel.snapshot(deflated)
+    assert feed.channel.snapshot(deflated) is snapshot
+    assert feed.channel.catch_up(0, deflated).data is snapshot.data, "who begins gets that snapshot too"
+    assert (counters.delta_encodings, counters.snapshot_encodings, counters.deflated) == (1, 1, 2)
+
+
+def test_a_compressed_catch_up_is_shared_by_all_who_stand_there() -> None:
+    feed = Feed(depth=0)
+    feed.channel = Channel("AAA", 0, steps_max=9, deflate_bytes_min=64, counters=feed.counters)
+    feed.channel.show(feed.replica, 0, feed.number)
+    feed.publish({-price: 10 for price in range(3, 90)}, {})
+    feed.channel.settle()
+    cursor = feed.number
+    for quantity in (4, 5):
+        feed.publish({-price: quantity for price in range(3, 40)}, {})
+        feed.channel.settle()
+    caught_up = feed.channel.catch_up(cursor, Encoding.JSON_DEFLATED)
+    assert (caught_up.merged, caught_up.is_snapshot) == (2, False)
+    assert feed.channel.catch_up(cursor, Encoding.JSON_DEFLATED) is caught_up
+    assert (feed.counters.delta_encodings, feed.counters.deflated) == (1, 1)

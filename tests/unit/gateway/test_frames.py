@@ -1,9 +1,12 @@
-"""Frames as RFC 6455 gives them."""
+"""Frames as RFC 6455 and RFC 7692 give them."""
+
+import random
+import zlib
 
 import pytest
 
 from gateway.closing import REASONS, CloseCode
-from gateway.frames import BINARY, TEXT, close_frame, frame
+from gateway.frames import BINARY, TEXT, close_frame, deflated, frame
 from tests.unit.gateway.market import split_frames
 
 
@@ -38,3 +41,26 @@ def test_a_long_reason_is_cut_between_characters() -> None:
 
 def test_every_close_code_has_a_reason() -> None:
     assert set(REASONS) == set(CloseCode)
+
+
+@pytest.mark.parametrize(("opcode", "size"), [(TEXT, 125), (BINARY, 126), (TEXT, 65536), (BINARY, 1 << 20)])
+def test_a_compressed_frame_inflates_by_itself_to_its_payload(opcode: int, size: int) -> None:
+    payload = bytes(number % 7 for number in range(size))
+    data = deflated(frame(opcode, payload), 1)
+    assert data[0] == 0x80 | 0x40 | opcode
+    ((_, compressed),) = split_frames(bytearray([0x80 | opcode]) + data[1:])
+    assert zlib.decompressobj(wbits=-15).decompress(compressed + b"\x00\x00\xff\xff") == payload
+
+
+@pytest.mark.parametrize(
+    ("payload", "bytes_min"),
+    [
+        pytest.param(b"x" * 511, 512, id="too short"),
+        pytest.param(b"x" * 512, 0, id="never"),
+        pytest.param(random.Random(1).randbytes(600), 1, id="does not shrink"),
+    ],
+)
+def test_a_frame_that_is_not_worth_it_stays_the_same_object(payload: bytes, bytes_min: int) -> None:
+    plain = frame(TEXT, payload)
+    data = deflated(plain, bytes_min)
+    assert data is plain

@@ -1,0 +1,33 @@
+"""The engine without one of its optimisations, to see what that one is worth. Affects this process only."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import shared.book
+from ingestor.levels import LevelsState
+from ingestor.orders import OrdersState
+from ingestor.rejects import Outcome
+
+
+def _judge_levels(self: LevelsState, events: Sequence[Any]) -> Outcome:
+    applied = sum(self._apply_one(event) for event in events)
+    return Outcome(applied, len(events) - applied, [], 0)
+
+
+def _judge_orders(self: OrdersState, events: Sequence[Any]) -> Outcome:
+    for event in events:
+        self._apply_one(event)
+    return Outcome(len(events), 0, [], 0)
+
+
+def _hot_loop() -> None:
+    LevelsState._run = _judge_levels  # type: ignore[method-assign] # noqa: SLF001
+    OrdersState._run = _judge_orders  # type: ignore[method-assign] # noqa: SLF001
+
+
+def _flat_index() -> None:
+    shared.book.FLAT_MAX = 0  # type: ignore[misc]
+
+
+WITHOUT: Final[dict[str, Callable[[], None]]] = {"hot-loop": _hot_loop, "flat-index": _flat_index}
+"""By name: `hot-loop`, the events that apply without a call each; `flat-index`, a plain list for up to 4,000 levels."""

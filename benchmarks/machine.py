@@ -1,0 +1,91 @@
+"""The machine that measures: facts for the record, and what a process cost by the kernel's own accounting. Linux."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Collection
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+PACKAGES: Final = (
+    "depthcast",
+    "aiohttp",
+    "uvloop",
+    "orjson",
+    "msgpack",
+    "redis",
+    "hiredis",
+    "sortedcontainers",
+)
+
+CORES: Final = frozenset(os.sched_getaffinity(0))
+"""The cores that there are, whatever this process is pinned to later."""
+
+
+def server_core() -> int:
+    """The core that the measured process has for itself."""
+    return min(CORES)
+
+
+def load_cores() -> frozenset[int]:
+    """The cores of everything else: load, Redis, this process. The same core if there is no other."""
+    return CORES - {server_core()} or CORES
+
+
+def pin(pid: int, cores: Collection[int]) -> None:
+    """Keep a process, with all its threads, on these cores."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(task.name), cores)
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time that a process has used in all its threads so far, user and system, by the scheduler's account in ns."""
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        total += int((task / "schedstat").read_text().split()[0])
+    return total / 1e9
+
+
+def memory_bytes(pid: int) -> int:
+    """Resident memory that belongs to a process alone, in bytes."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"no Pss of process {pid}")
+
+
+def facts() -> dict[str, Any]:
+    """What a reader of the results has to know of this machine."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": len(CORES),
+        "memory_mb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20,
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "packages": {name: _version(name) for name in PACKAGES},
+        "commit": _commit(),
+        "load_average": round(os.getloadavg()[0], 2),
+    }
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def _commit() -> str:
+    try:
+        command = ["git", "rev-parse", "--short", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

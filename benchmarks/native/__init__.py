@@ -1,0 +1,33 @@
+"""The C programs of the benchmarks: the load that drains, and the limit that only sends. Built on first use with cc."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from benchmarks.harness import Absent
+
+SOURCES: Final = Path(__file__).parent
+BUILD: Final = SOURCES.parents[1] / "build" / "benchmarks"
+FLAGS: Final = ("-O2", "-Wall", "-Wextra", "-std=gnu11")
+
+
+def program(name: str) -> Path:
+    """The built program of that name, made anew when its source is newer. Raises `Absent` without a compiler."""
+    source, built = SOURCES / f"{name}.c", BUILD / name
+    newest = max(path.stat().st_mtime for path in (source, SOURCES / "websocket.h"))
+    if built.exists() and built.stat().st_mtime > newest:
+        return built
+    compiler = shutil.which(os.environ.get("CC", "cc"))
+    if compiler is None:
+        raise Absent(
+            "there is no C compiler: install cc (on Debian and Ubuntu: apt-get install gcc libc6-dev) or set CC"
+        )
+    BUILD.mkdir(parents=True, exist_ok=True)
+    made = subprocess.run(
+        [compiler, *FLAGS, "-o", str(built), str(source)], capture_output=True, text=True, check=False
+    )
+    if made.returncode:
+        raise Absent(f"{compiler} could not build {source.name}: {made.stderr.strip()}")
+    return built

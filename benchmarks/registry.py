@@ -1,0 +1,32 @@
+"""All benchmarks by name, in the order in which they run; a module is imported when its benchmark is run."""
+
+from importlib import import_module
+from typing import Final
+
+from benchmarks.harness import Benchmark
+
+MODULES: Final = {
+    "one-channel": "benchmarks.fanout.one_channel",
+    "ten-channels": "benchmarks.fanout.ten_channels",
+    "own-lists": "benchmarks.fanout.own_lists",
+    "paced": "benchmarks.fanout.paced",
+    "scaling": "benchmarks.fanout.scaling",
+    "stalled": "benchmarks.fanout.stalled",
+    "throttled": "benchmarks.fanout.throttled",
+    "storm": "benchmarks.fanout.storm",
+    "idle": "benchmarks.fanout.idle",
+    "compression": "benchmarks.fanout.compression",
+    "recorded": "benchmarks.fanout.recorded",
+    "takeover": "benchmarks.recovery.takeover",
+    "books": "benchmarks.books.events",
+    "ingest": "benchmarks.ingest.pipeline",
+    "interval": "benchmarks.ingest.interval",
+    "recovery": "benchmarks.ingest.recovery",
+}
+
+
+def load(name: str) -> Benchmark:
+    """The benchmark of that name; raises `KeyError`."""
+    benchmark = import_module(MODULES[name]).BENCHMARK
+    assert isinstance(benchmark, Benchmark)
+    return benchmark

@@ -1,0 +1,101 @@
+"""The keys of the in-memory store: values by type, expiry, copies as a replica would hold them."""
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.simulation.replies import ReplyError
+from tests.simulation.streams import Fields, Id, Stream
+
+WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
+
+
+class Hash(dict[bytes, bytes]):
+    """Fields with their values."""
+
+
+class SortedSet(dict[bytes, float]):
+    """Members with their scores."""
+
+    def ordered(self) -> list[tuple[float, bytes]]:
+        return sorted((score, member) for member, score in self.items())
+
+
+class Data:
+    """One server's data.
+
+    - `clock_us`: the server's wall clock, µs since 1970.
+    - `appended` is told of each stream entry ever added.
+    - `grown`: keys of streams that got entries since somebody last cleared it.
+    - `script_wrote`: whether the script that runs has written; None while none runs.
+    """
+
+    def __init__(
+        self,
+        clock_us: Callable[[], int],
+        *,
+        node_entries: int = 100,
+        appended: Callable[[bytes, Id, Fields], None] = lambda *_: None,
+    ) -> None:
+        self.clock_us = clock_us
+        self.node_entries = node_entries
+        self.appended = appended
+        self.run_id = b"0" * 40
+        self.memory_full = False
+        self.values: dict[bytes, Any] = {}
+        self.expiries: dict[bytes, int] = {}
+        self.scripts: dict[bytes, bytes] = {}
+        self.grown: dict[bytes, None] = {}
+        self.script_wrote: bool | None = None
+        self.memory_was_full = False
+
+    def execute(self, *arguments: bytes) -> Any:
+        """One command at one moment; raises `ReplyError`."""
+        raise NotImplementedError
+
+    @property
+    def now_ms(self) -> int:
+        return self.clock_us() // 1000
+
+    def find(self, key: bytes, kind: type) -> Any:
+        """The value at `key`, None when absent; raises `ReplyError` if it is of another type."""
+        if key in self.expiries and self.expiries[key] <= self.now_ms:
+            self.drop(key)
+        value = self.values.get(key)
+        if value is not None and not isinstance(value, kind):
+            raise ReplyError(WRONG_TYPE)
+        return value
+
+    def stream(self, key: bytes) -> Stream | None:
+        """The stream at `key`, None when absent."""
+        found: Stream | None = self.find(key, Stream)
+        return found
+
+    def make_stream(self, key: bytes) -> Stream:
+        """A new, empty stream at `key`."""
+        made = Stream(self.node_entries)
+        self.values[key] = made
+        return made
+
+    def drop(self, key: bytes) -> bool:
+        """Delete a key; whether it was there."""
+        self.expiries.pop(key, None)
+        return self.values.pop(key, None) is not None
+
+    def clear(self) -> None:
+        """Every key is gone."""
+        self.values.clear()
+        self.expiries.clear()
+
+    def copy_data(self) -> tuple[dict[bytes, Any], dict[bytes, int]]:
+        """All keys as they are, as a replica would hold them."""
+        return {key: _copied(value) for key, value in self.values.items()}, dict(self.expiries)
+
+    def take_data(self, data: tuple[dict[bytes, Any], dict[bytes, int]]) -> None:
+        """Hold these keys from now on."""
+        self.values, self.expiries = data
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value
+    return value.copy() if isinstance(value, Stream) else type(value)(value)

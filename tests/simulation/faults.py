@@ -1,0 +1,58 @@
+"""The faults of a run: which, when and for how long. All are drawn before the run begins."""
+
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+KINDS: Final = {
+    "kill ingestor": 5,
+    "terminate ingestor": 3,
+    "pause ingestor": 5,
+    "part ingestor": 4,
+    "kill gateway": 2,
+    "pause gateway": 2,
+    "part gateway": 2,
+    "kill consumer": 1,
+    "pause consumer": 2,
+    "part consumer": 2,
+    "kill client": 1,
+    "pause client": 2,
+    "part client": 2,
+    "cut client": 3,
+    "cut links": 3,
+    "bad links": 5,
+    "slow links": 3,
+    "restart server": 3,
+    "fail over": 4,
+    "fill memory": 3,
+    "add instrument": 1,
+}
+"""How often each kind is drawn, relative to the others."""
+
+FLUSH: Final = "flush"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`kind` strikes at `at_s` after the beginning, for `lasts_s`; `choice` (0 to 1) says whom."""
+
+    kind: str
+    at_s: float
+    lasts_s: float
+    choice: float
+
+
+def draw_faults(rng: Random, first_s: float, last_s: float, *, flush: bool) -> list[Fault]:
+    """The faults of one run, in order."""
+    kinds = {**KINDS, FLUSH: 6} if flush else KINDS
+    chosen = rng.choices(list(kinds), weights=list(kinds.values()), k=rng.randint(2, 9))
+    faults = [
+        Fault(
+            kind,
+            rng.uniform(first_s, last_s),
+            rng.choice((0.05, 0.2, 0.5, 1.0)) * (0.5 + rng.random()),
+            rng.random(),
+        )
+        for kind in chosen
+    ]
+    return sorted(faults, key=lambda fault: fault.at_s)

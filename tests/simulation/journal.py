@@ -1,0 +1,48 @@
+"""Everything that was ever appended to a stream, independent of what the store still has.
+
+A failover takes entries away from a timeline; they are remembered beside it, for readers may have seen them.
+"""
+
+from dataclasses import dataclass, field
+
+from tests.simulation.streams import Fields, Id
+
+Entry = tuple[Id, Fields]
+Mark = dict[bytes, int]
+"""How many entries each stream had."""
+
+
+@dataclass
+class Journal:
+    """`streams`: the timelines that count now.
+
+    `branches`: by key, timelines that ended in a loss. `deleted`: all timelines as they were when everything was deleted.
+    """
+
+    streams: dict[bytes, list[Entry]] = field(default_factory=dict)
+    branches: dict[bytes, list[list[Entry]]] = field(default_factory=dict)
+    deleted: list[dict[bytes, list[Entry]]] = field(default_factory=list)
+    lost: int = 0
+
+    def appended(self, key: bytes, stream_id: Id, fields: Fields) -> None:
+        """An entry was added."""
+        self.streams.setdefault(key, []).append((stream_id, fields))
+
+    def mark(self) -> Mark:
+        """The present."""
+        return {key: len(entries) for key, entries in self.streams.items()}
+
+    def lose(self, mark: Mark) -> None:
+        """Go back to `mark`."""
+        for key, entries in self.streams.items():
+            kept = mark.get(key, 0)
+            if len(entries) > kept:
+                self.branches.setdefault(key, []).append(entries[:])
+                self.lost += len(entries) - kept
+                del entries[kept:]
+
+    def forget(self) -> None:
+        """Everything was deleted: new timelines begin."""
+        self.deleted.append(self.streams)
+        self.lost += sum(map(len, self.streams.values()))
+        self.streams = {}

@@ -1,0 +1,115 @@
+"""Real mistakes, put into the program one at a time, to show that the simulation notices them.
+
+Each is a context manager that patches one function or one line of a script, for a run.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Final
+from unittest.mock import patch
+
+import gateway.channel
+import gateway.session
+import ingestor.engine
+import shared.reader
+from broadcaster.retention import Retention
+from broadcaster.runtime import scripts
+from broadcaster.runtime.publisher import Publisher
+from broadcaster.runtime.same_server import SameServer
+from gateway.view import ViewDelta, merge
+from shared.errors import RedisUnavailable
+from shared.replica import Outcome, Replica
+from shared.types import Delta
+
+Mutation = Callable[[], AbstractContextManager[Any]]
+
+_COMPARISON: Final = "if found ~= previous then return {0, 'deltas', found} end"
+_SRC_CHECK: Final = "if before(input, src) then return {0, 'events', input} end"
+_FENCE: Final = (
+    "if string.match(found, '^%d+') ~= string.match(ours, '^%d+') or before(found, ours) then\n"
+    "  return {0, 'deltas', found}\nend"
+)
+_NEWER_STAYS: Final = (
+    "if not held or not before(stands_at(value), held) then redis.call('SET', key, value) end"
+)
+_REJECTS: Final = """
+for _, packed in ipairs({unpack(ARGV, #ARGV - 2 * (#KEYS - 3) - batches_count + 1, #ARGV - 2 * (#KEYS - 3))}) do
+  for _, fields in ipairs(cmsgpack.unpack(packed)) do redis.call('XADD', rejects, '*', unpack(fields)) end
+end
+"""
+
+
+def _script(name: str, old: str, new: str) -> Mutation:
+    """One of the leader's scripts with a part of its text replaced."""
+
+    def mutate() -> AbstractContextManager[Any]:
+        text: str = getattr(scripts, name)
+        assert old in text, f"{name} has changed"
+        return patch.object(scripts, name, text.replace(old, new))
+
+    return mutate
+
+
+async def _taken_as_written(publisher: Publisher, publication: Any) -> str | None:
+    try:
+        return await publisher._send(publication)
+    except RedisUnavailable:
+        return None
+
+
+async def _any_server(_same: SameServer, connection: Any) -> None:
+    await connection.on_connect()
+
+
+def _offered_across_gaps(replica: Replica, delta: Delta) -> Outcome:
+    return Outcome.APPLIED if delta.seq > replica.seq else Outcome.ALREADY
+
+
+@contextmanager
+def _no_continuity() -> Iterator[None]:
+    with (
+        patch.object(shared.reader, "follows", lambda *_: True),
+        patch.object(Replica, "offer", _offered_across_gaps),
+    ):
+        yield
+
+
+def _without_deletions(deltas: Sequence[ViewDelta]) -> ViewDelta:
+    merged = merge(deltas)
+    kept = [[row for row in rows if row[1]] for rows in (merged.bids, merged.asks)]
+    return merged._replace(bids=kept[0], asks=kept[1]) if len(deltas) > 1 else merged
+
+
+def _resumed_blindly(channel: Any, resume: Any) -> Any:
+    return None if resume is None or channel.view is None else channel.remembered(resume.seq)
+
+
+MUTATIONS: Final[dict[str, Mutation]] = {
+    "none": nullcontext,
+    "trim-before-checkpoint": lambda: patch.object(
+        Retention, "events_from", lambda _retention, published: published
+    ),
+    "publish-without-comparison": _script("PUBLISH", _COMPARISON, ""),
+    "publish-beyond-input": _script("PUBLISH", _SRC_CHECK, ""),
+    "rejects-before-comparison": _script("PUBLISH", _COMPARISON, _REJECTS + _COMPARISON),
+    "keep-without-fence": _script("KEEP", _FENCE, ""),
+    "trim-without-fence": _script("TRIM", _FENCE, ""),
+    "old-checkpoint-replaces-newer": _script("KEEP", _NEWER_STAYS, "redis.call('SET', key, value)"),
+    "unknown-outcome-taken-as-written": lambda: patch.object(Publisher, "_settle", _taken_as_written),
+    "another-server-not-noticed": lambda: patch.object(SameServer, "check", _any_server),
+    "seq-without-epoch": lambda: patch.object(
+        ingestor.engine, "first_seq", lambda _epoch, recovered: recovered + 1
+    ),
+    "holes-in-positions-not-noticed": lambda: patch.object(shared.reader, "follows", lambda *_: True),
+    "no-continuity-at-all": _no_continuity,
+    "conflation-drops-deletions": lambda: patch.object(gateway.channel, "merge", _without_deletions),
+    "resume-without-digest": lambda: patch.object(gateway.session, "_resumed", _resumed_blindly),
+}
+"""By name. `none` is the program as it is."""
+
+
+@contextmanager
+def mutated(name: str | None) -> Iterator[None]:
+    """The program with the mistake `name` in it, or as it is."""
+    with MUTATIONS[name or "none"]():
+        yield

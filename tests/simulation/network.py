@@ -1,0 +1,400 @@
+"""The network between the simulated processes and the server: delays, losses, and clients whose commands travel.
+
+`connect` stands for `shared.runtime.redis.connect`. Within a connection nothing overtakes and nothing comes twice, as with
+TCP; a command whose reply was lost or late may still be executed, after its resend too, which takes another connection.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import count
+from random import Random
+from typing import Any, Final, cast
+
+from redis._parsers.base import BaseParser
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.client import Pipeline
+from redis.asyncio.lock import Lock
+from redis.client import NEVER_DECODE
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.utils import str_if_bytes
+
+from shared.runtime.redis import OnConnect
+from tests.simulation.loop import PROCESS, Process, SimulatedLoop
+from tests.simulation.replies import Reply, ReplyError
+from tests.simulation.server import TRANSACTION, Server, joined
+
+TIMEOUT_S: Final = 0.6
+"""How long a client waits for a reply, beyond what a blocking read may take."""
+
+SLOW_S: Final = (0.3, 1.2)
+"""Extra delay of a slow message: some come after the time-out, and after the resend."""
+
+DISTANCES: Final = (1, 1, 5, 30)
+"""How many times longer than the shortest a process's way to the server is."""
+
+NEXT_S: Final = 1e-7
+"""What is sent later on a connection arrives later by at least this."""
+
+WAYS: Final = ("up", "down")
+
+
+@dataclass
+class Weather:
+    """How bad a link is. Probabilities are per command; delays in seconds."""
+
+    delay_s: float = 0.0004
+    cut_before: float = 0.0
+    cut_after: float = 0.0
+    late: float = 0.0
+    slow_reply: float = 0.0
+
+
+class Link:
+    """One process's way to the server."""
+
+    def __init__(self, network: "Network", process: Process) -> None:
+        self.network = network
+        self.process = process
+        self.rng = Random(process.rng.random())
+        self.weather = network.weather
+        self.distance = self.rng.choice(DISTANCES)
+        self.parted = False
+        self.held: list[Callable[[], None]] = []
+        self.connections: dict[Connection, None] = {}
+
+    def draw(self, fault: str) -> bool:
+        """Whether this fault strikes now."""
+        chance: float = getattr(self.weather, fault)
+        struck = chance > 0 and self.rng.random() < chance
+        if struck:
+            self.network.faults[fault] += 1
+        return struck
+
+    def travel(
+        self, connection: "Connection", way: str, arrive: Callable[[], None], extra_s: float = 0.0
+    ) -> None:
+        """Bring a message to one end: the server, or the process, which may stand still."""
+        if self.parted:
+            self.held.append(lambda: self.travel(connection, way, arrive))
+            return
+        loop = self.network.loop
+        at = loop.time() + self.rng.expovariate(1 / (self.weather.delay_s * self.distance)) + extra_s
+        at = connection.latest[way] = max(at, connection.latest[way] + NEXT_S)
+        context = loop.world.context if way == "up" else self.process.context
+        loop.call_at(at, arrive, context=context)
+
+    def heal(self) -> None:
+        """What was under way when the partition began arrives now."""
+        self.parted = False
+        held, self.held = self.held, []
+        for travel in held:
+            travel()
+
+    def cut(self) -> None:
+        """Break every connection."""
+        for connection in list(self.connections):
+            connection.reset()
+
+
+class Connection:
+    """One connection: replies come in the order of their commands."""
+
+    numbers = count()
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.network = link.network
+        self.number = next(self.numbers)
+        self.latest = dict.fromkeys(WAYS, 0.0)
+        self.generation = -1
+        self.waiting: dict[asyncio.Future[Reply], None] = {}
+        self.broken = False
+        link.connections[self] = None
+
+    def __hash__(self) -> int:
+        return self.number
+
+    async def open(self) -> None:
+        """The handshake; raises the library's errors."""
+        if self.network.closed:
+            raise RedisConnectionError("The network is gone.")
+        accepted = self._expect(TIMEOUT_S)
+        server = self.network.server
+
+        def arrive() -> None:
+            taken = server.accept(self)
+            self.link.travel(self, "down", lambda: self._settle(accepted, taken))
+
+        self.link.travel(self, "up", arrive)
+        if not await accepted:
+            self.close()
+            raise RedisConnectionError("Connection refused")
+
+    async def request(self, command: list[bytes]) -> Reply:
+        """One command; raises the library's errors."""
+        if self.broken or self.network.closed:
+            raise RedisConnectionError("Connection closed by server.")
+        limit_s = TIMEOUT_S + (int(command[command.index(b"BLOCK") + 1]) / 1000 if b"BLOCK" in command else 0)
+        reply = self._expect(limit_s)
+        link, server = self.link, self.network.server
+
+        def answer(found: Reply | ReplyError) -> None:
+            self.network.trace("reply", self.link.process.name, found)
+            if link.draw("cut_after"):
+                self.network.sever(self)
+                return
+            extra_s = link.rng.uniform(*SLOW_S) if link.draw("slow_reply") else 0.0
+            link.travel(self, "down", lambda: self._settle(reply, found), extra_s)
+
+        def arrive() -> None:
+            self.network.trace("execute", self.link.process.name, command)
+            server.receive(self, command, answer)
+
+        if link.draw("cut_before"):
+            self.network.sever(self)
+        else:
+            late_s = link.rng.uniform(*SLOW_S) if link.draw("late") else 0.0
+            link.travel(self, "up", arrive, late_s)
+        found = await reply
+        if isinstance(found, ReplyError):
+            raise _library_error(str(found))
+        return found
+
+    def _expect(self, limit_s: float) -> "asyncio.Future[Reply]":
+        loop = self.network.loop
+        future: asyncio.Future[Reply] = loop.create_future()
+        timer = loop.call_later(limit_s, self._expire, future)
+        future.add_done_callback(lambda _: timer.cancel())
+        self.waiting[future] = None
+        future.add_done_callback(lambda done: self.waiting.pop(done, None))
+        return future
+
+    def _expire(self, future: "asyncio.Future[Reply]") -> None:
+        if not future.done():
+            self.network.faults["time-out"] += 1
+            self.close()
+            future.set_exception(RedisTimeoutError("Timeout reading from server"))
+
+    @staticmethod
+    def _settle(future: "asyncio.Future[Reply]", reply: Reply | ReplyError) -> None:
+        if not future.done():
+            future.set_result(reply)
+
+    def reset(self) -> None:
+        """The other end is gone; the process learns it after a while."""
+        self.link.travel(self, "down", self.fail)
+
+    def fail(self) -> None:
+        """The process learns that the connection is broken."""
+        self.close()
+        for future in list(self.waiting):
+            if not future.done():
+                future.set_exception(RedisConnectionError("Connection closed by server."))
+
+    def close(self) -> None:
+        """Close this end; what was sent before still arrives."""
+        self.link.connections.pop(self, None)
+        if not self.broken:
+            self.broken = True
+            self.link.travel(self, "up", lambda: self.network.server.forget(self))
+
+
+class Network:
+    """All links. `faults` counts what struck; `tracer` is told of every command and reply."""
+
+    def __init__(self, loop: SimulatedLoop, server: Server, tracer: Callable[..., None]) -> None:
+        self.loop = loop
+        self.server = server
+        self.trace = tracer
+        self.weather = Weather()
+        self.faults: Counter[str] = Counter()
+        self.links: dict[Process, Link] = {}
+        self.closed = False
+        Connection.numbers = count()
+
+    def link(self, process: Process) -> Link:
+        """The way of `process`, made at first use."""
+        if process not in self.links:
+            self.links[process] = Link(self, process)
+        return self.links[process]
+
+    def sever(self, connection: Connection) -> None:
+        """Cut one connection: both ends learn it."""
+        self.server.forget(connection)
+        connection.reset()
+
+    def set_weather(self, weather: Weather) -> None:
+        """Of all links, present and future."""
+        self.weather = weather
+        for link in self.links.values():
+            link.weather = weather
+
+    def killed(self, process: Process) -> None:
+        """The process is no more; its system closes what it had open. What it had sent still arrives."""
+        link = self.link(process)
+        for connection in list(link.connections):
+            connection.close()
+
+    def connect(self, url: str, *, on_connect: OnConnect | None = None) -> Redis:
+        """A client of the running process."""
+        return cast("Redis", SimulatedRedis(self.link(PROCESS.get()), on_connect))
+
+
+class _Face:
+    """A connection as `OnConnect` functions use it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._command: list[bytes] = []
+
+    async def on_connect(self) -> None:
+        """Nothing is said before the first command."""
+
+    async def send_command(self, *arguments: Any) -> None:
+        self._command = _command(arguments)
+
+    async def read_response(self) -> Reply:
+        return await self._connection.request(self._command)
+
+    async def disconnect(self) -> None:
+        self._connection.close()
+
+
+class _SeededLock(Lock):
+    """The library's lock with a token of the seed's choice."""
+
+    async def acquire(self, blocking: Any = None, blocking_timeout: Any = None, token: Any = None) -> bool:
+        token = token or f"{PROCESS.get().rng.getrandbits(128):032x}"
+        taken: bool = await super().acquire(blocking, blocking_timeout, token)
+        return taken
+
+
+class SimulatedRedis(Redis):
+    """A client whose commands travel over a link."""
+
+    def __init__(self, link: Link, on_connect: OnConnect | None) -> None:
+        super().__init__(connection_pool=_unused_pool())
+        for command in ("XREAD", "XRANGE", "XREVRANGE"):
+            self.set_response_callback(command, cast("Any", lambda reply, **_: reply))
+        self._link = link
+        self._on_connect = on_connect
+        self._idle: list[Connection] = []
+
+    def lock(self, name: Any, *arguments: Any, **options: Any) -> Any:
+        return super().lock(name, *arguments, **{**options, "lock_class": _SeededLock})
+
+    def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Any:
+        return SimulatedPipeline(self, transaction=transaction)
+
+    async def execute_command(self, *arguments: Any, **options: Any) -> Any:
+        (reply,) = await self.request_all([_command(arguments)])
+        return self.understood(str_if_bytes(arguments[0]), reply, options)
+
+    def understood(self, name: str, reply: Reply, options: dict[str, Any]) -> Any:
+        """The reply as the library would give it; raises the error that it is."""
+        if isinstance(reply, Exception):
+            raise reply
+        options.pop(NEVER_DECODE, None)
+        options.pop("keys", None)
+        callback = self.response_callbacks.get(name)
+        return callback(reply, **options) if callback else reply
+
+    async def request_all(self, commands: list[list[bytes]]) -> list[Any]:
+        """Send commands in a row over one connection; an error of one of them is its reply."""
+        connection = await self._connection()
+        try:
+            requests = [asyncio.ensure_future(connection.request(command)) for command in commands[1:]]
+            replies = [await _caught(connection.request(commands[0]))]
+            replies += [await _caught(request) for request in requests]
+        except BaseException:
+            connection.close()
+            raise
+        if not connection.broken:
+            self._idle.append(connection)
+        return replies
+
+    async def _connection(self) -> Connection:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.broken:
+                return connection
+        connection = Connection(self._link)
+        try:
+            await connection.open()
+            if self._on_connect is not None:
+                await self._on_connect(cast("Any", _Face(connection)))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        for connection in self._idle:
+            connection.close()
+        self._idle.clear()
+
+
+class SimulatedPipeline(Pipeline):
+    """Commands sent in a row, or as one step (`transaction`)."""
+
+    def __init__(self, client: SimulatedRedis, *, transaction: bool) -> None:
+        super().__init__(client.connection_pool, client.response_callbacks, transaction, None)
+        self._simulated = client
+
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        stack, self.command_stack = self.command_stack, []
+        if not stack:
+            return []
+        commands = [_command(command) for command, _ in stack]
+        replies = await (
+            self._as_one(commands) if self.is_transaction else self._simulated.request_all(commands)
+        )
+        return [
+            self._simulated.understood(str_if_bytes(command[0]), reply, dict(options))
+            for (command, options), reply in zip(stack, replies, strict=True)
+        ]
+
+    async def _as_one(self, commands: list[list[bytes]]) -> list[Any]:
+        (replies,) = await self._simulated.request_all([[TRANSACTION, *map(joined, commands)]])
+        if isinstance(replies, Exception):
+            raise replies
+        return [_library_error(str(reply)) if isinstance(reply, ReplyError) else reply for reply in replies]
+
+    async def reset(self) -> None:  # type: ignore[override] # the library's own does not fit either
+        self.command_stack = []
+
+
+@cache
+def _unused_pool() -> ConnectionPool:
+    """The library asks it how to encode; it never connects."""
+    return ConnectionPool(protocol=2)
+
+
+async def _caught(request: Any) -> Any:
+    """A reply, or the server's error as one; broken connections and time-outs are raised."""
+    try:
+        return await request
+    except (RedisConnectionError, RedisTimeoutError):
+        raise
+    except Exception as error:  # noqa: BLE001  # a reply of error
+        return error
+
+
+def _command(arguments: Sequence[Any]) -> list[bytes]:
+    """As the library packs it: a name of two words is two arguments."""
+    return [*_encoded(arguments[0]).split(), *map(_encoded, arguments[1:])]
+
+
+def _encoded(argument: Any) -> bytes:
+    if isinstance(argument, bytes):
+        return argument
+    return repr(argument).encode() if isinstance(argument, float) else str(argument).encode()
+
+
+def _library_error(text: str) -> Exception:
+    error: Exception = cast("Any", BaseParser).parse_error(text)
+    return error

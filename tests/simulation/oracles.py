@@ -1,0 +1,286 @@
+"""What must be true at the end: every event once, all replicas equal to a naive model, one sound published history."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.codec import decode_info
+from shared.instruments import Instrument
+from shared.partition import partition_of
+from shared.position import Position
+from shared.replica import Replica
+from tests.book_model import OPS, ModelBook, No, brute_digest, named
+from tests.ingestor_runs import History, check_history
+from tests.simulation.journal import Entry, Journal
+from tests.simulation.producers import KEYS, Corpus
+
+Levels = dict[str, dict[int, int]]
+Reject = tuple[str, str, str, int, int]
+"""Symbol, reason, source, index, count."""
+
+Counts = tuple[int, int, int]
+"""Events applied, rejected, ignored."""
+
+NOT_OURS = ("unknown_symbol", "wrong_partition")
+
+
+@dataclass
+class Expected:
+    """What one partition's input log must have led to."""
+
+    src: str = "0-0"
+    applied: int = 0
+    rejected: int = 0
+    ignored: int = 0
+    rejects: list[Reject] = field(default_factory=list)
+    models: dict[str, ModelBook] = field(default_factory=dict)
+    books: dict[str, Levels] = field(default_factory=dict)
+    digests: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> Counts:
+        return self.applied, self.rejected, self.ignored
+
+
+class Model:
+    """Works out what one partition must be. `late`: symbols registered during the run.
+
+    Whether an early event of a late symbol was refused is the program's to say, once, in `rejects`.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        partitions: int,
+        instruments: Mapping[str, Instrument],
+        corpus: Corpus,
+        late: set[str],
+    ) -> None:
+        self.number = number
+        self.partitions = partitions
+        self.instruments = instruments
+        self.corpus = corpus
+        self.late = late
+
+    def begin(self) -> Expected:
+        """Nothing has happened yet."""
+        models = {
+            symbol: ModelBook(instrument.feed, instrument.on_cross)
+            for symbol, instrument in self.instruments.items()
+            if partition_of(symbol, self.partitions) == self.number
+        }
+        return Expected(models=models)
+
+    def apply(
+        self,
+        result: Expected,
+        log: Iterable[Entry],
+        refused: Mapping[tuple[str, str], str],
+        until: Counts | None = None,
+    ) -> None:
+        """Apply the log; `refused`: the reason by (symbol, source) where a late symbol was refused.
+
+        `until`: only as long as the counts differ from these.
+        """
+        for stream_id, fields in log:
+            if result.counts == until:
+                break
+            result.src = f"{stream_id[0]}-{stream_id[1]}"
+            self._apply(result, list(zip(fields[::2], fields[1::2], strict=True)), refused)
+        result.books = {symbol: model.levels() for symbol, model in result.models.items()}
+        result.digests = {symbol: brute_digest(levels) for symbol, levels in result.books.items()}
+
+    def _apply(
+        self, result: Expected, fields: list[tuple[bytes, bytes]], refused: Mapping[tuple[str, str], str]
+    ) -> None:
+        atomic = False
+        for name, raw in fields:
+            if name == b"_":
+                mark = self.corpus.atomic[raw]
+                atomic = bool(mark)
+                if mark is None:
+                    self._reject(result, "_", "malformed", -1, 1)
+        for name, raw in fields:
+            if name != b"_":
+                self._array(result, name.decode(), self.corpus.arrays[raw], refused, atomic=atomic)
+
+    def _array(
+        self,
+        result: Expected,
+        symbol: str,
+        events: list[Any] | None,
+        refused: Mapping[tuple[str, str], str],
+        *,
+        atomic: bool,
+    ) -> None:
+        if events is None:
+            self._reject(result, symbol, "malformed", -1, 1)
+            return
+        reason = refused.get((symbol, result.src)) if symbol in self.late else None
+        model = result.models.get(symbol)
+        if model is None or reason:
+            reason = reason or ("wrong_partition" if symbol in self.instruments else "unknown_symbol")
+            self._refuse_all(result, symbol, events, reason, atomic=atomic)
+            return
+        outcome = model.apply(events, atomic=atomic)
+        result.applied += outcome.applied
+        result.ignored += outcome.ignored
+        for why, index, count in outcome.rejects:
+            self._reject(result, symbol, why, index, count)
+
+    def _refuse_all(
+        self, result: Expected, symbol: str, events: list[Any], reason: str, *, atomic: bool
+    ) -> None:
+        for index, event in enumerate(events[:1] if atomic else events):
+            why = reason if _has_op(event) else "malformed"
+            self._reject(result, symbol, why, index, len(events) if atomic else 1)
+
+    def _reject(self, result: Expected, symbol: str, reason: str, index: int, count: int) -> None:
+        result.rejected += count
+        result.rejects.append((symbol, reason, result.src, index, count))
+
+
+def _counts_at_beginning(deltas: list[Entry]) -> Counts:
+    """What the first leader went on from: its entry after the seal has what was consumed but not published, too."""
+    seal, *rest = deltas
+    begun = rest[0] if rest and rest[0][0][0] == seal[0][0] else seal
+    info = decode_info(begun[1][1])
+    return info.applied, info.rejected, info.ignored
+
+
+def _has_op(event: Any) -> bool:
+    try:
+        return isinstance(event, list) and bool(event) and bool(named(event[0], OPS))
+    except No:
+        return False
+
+
+def rejects_in(entries: Iterable[Entry]) -> list[Reject]:
+    """The entries of a `rejects` stream."""
+    found = []
+    for _, flat in entries:
+        named_values = dict(zip(flat[::2], flat[1::2], strict=True))
+        symbol, reason, source = (named_values[name].decode() for name in (b"symbol", b"reason", b"source"))
+        found.append((symbol, reason, source, int(named_values[b"index"]), int(named_values[b"count"])))
+    return found
+
+
+class PartitionOracle:
+    """Compares one partition with its model."""
+
+    def __init__(self, journal: Journal, model: Model) -> None:
+        keys = KEYS.partition(model.number)
+        self.journal = journal
+        self.model = model
+        self.events, self.deltas, self.rejects = (
+            key.encode() for key in (keys.events, keys.deltas, keys.rejects)
+        )
+        self._expected = Expected()
+        self._known = (-1, -1, -1)
+        self._before: list[Reject] = []
+
+    def expected(self) -> Expected:
+        """What must be, by the log as it is now."""
+        log, rejects = (self.journal.streams.get(key, []) for key in (self.events, self.rejects))
+        known = len(log), len(rejects) if self.model.late else 0, len(self.journal.deleted)
+        if known != self._known:
+            self._known = known
+            self._expected = self.model.begin()
+            self._remember(self._expected)
+            self.model.apply(self._expected, log, self._refused(rejects))
+        return self._expected
+
+    def _refused(self, rejects: Iterable[Entry]) -> dict[tuple[str, str], str]:
+        """Why input of late symbols was refused, by (symbol, source)."""
+        late = self.model.late
+        found = rejects_in(rejects) if late else []
+        return {(r[0], r[2]): r[1] for r in found if r[0] in late and r[1] in NOT_OURS}
+
+    def _remember(self, result: Expected) -> None:
+        """Where everything was deleted: how far the input had been consumed by whoever went on from memory.
+
+        What was published next says so by its counts. Rejects of before may come again or not.
+        """
+        timelines = [*self.journal.deleted, self.journal.streams]
+        for number, before in enumerate(self.journal.deleted, 1):
+            later = [streams[self.deltas] for streams in timelines[number:] if streams.get(self.deltas)]
+            until = _counts_at_beginning(later[0]) if later else None
+            refused = self._refused(before.get(self.rejects, []))
+            self.model.apply(result, before.get(self.events, []), refused, until)
+        result.src = "0-0"
+        self._before, result.rejects = result.rejects, []
+
+    def published(self) -> str | None:
+        """None if the last entry says that everything was consumed, rightly; else what it says."""
+        entries = self.journal.streams.get(self.deltas)
+        if not entries:
+            return f"partition {self.model.number}: nothing was published"
+        info = decode_info(entries[-1][1][1])
+        wanted = self.expected()
+        said = (info.src, info.applied, info.rejected, info.ignored)
+        right = (wanted.src, wanted.applied, wanted.rejected, wanted.ignored)
+        if said == right:
+            return None
+        return f"partition {self.model.number}: the last entry says {said}, not {right}"
+
+    def wrong(self, whose: str, symbol: str, replica: Replica | None) -> str | None:
+        """None if the replica is the model's book."""
+        levels = self.expected().books[symbol]
+        if replica is None:
+            return f"{whose}: no book of {symbol}"
+        book = {"bid": replica.book.bids.levels, "ask": replica.book.asks.levels}
+        if book != levels or replica.digest != self._expected.digests[symbol]:
+            return f"{whose}: {symbol} at seq {replica.seq} holds {book}, not {levels}"
+        return None
+
+    def check_rejects(self) -> list[str]:
+        """Exactly the expected rejects, once each, in order."""
+        found, wanted = rejects_in(self.journal.streams.get(self.rejects, [])), self.expected().rejects
+        if found == wanted:
+            return []
+        again = found[: len(found) - len(wanted)]
+        if again and found[len(again) :] == wanted and again == self._before[-len(again) :]:
+            return []
+        place = next((n for n, pair in enumerate(zip(found, wanted, strict=False)) if pair[0] != pair[1]), -1)
+        differ = f"they first differ at {place}: {found[place : place + 2]}, {wanted[place : place + 2]}"
+        return [
+            f"partition {self.model.number}: {len(found)} rejects, {len(wanted)} expected; {differ}",
+        ]
+
+    def check_history(self) -> list[str]:
+        """The history is sound, ends in the model's books, and no seq names two states, not even in lost tails."""
+        states: dict[tuple[str, int], int] = {}
+        if self.journal.deleted:
+            return []  # what went on from memory is in no history; the replicas tell
+        history = History()
+        timelines = [*self.journal.branches.get(self.deltas, []), self.journal.streams.get(self.deltas, [])]
+        try:
+            for timeline in timelines:
+                history = check_history([_raw(entry) for entry in timeline])
+                _collect(states, history)
+        except AssertionError as error:
+            return [f"partition {self.model.number}: the published history is unsound: {error!r}"]
+        wrong = [
+            self.wrong("published", symbol, history.replicas.get(symbol)) for symbol in self.expected().books
+        ]
+        return [text for text in wrong if text]
+
+
+def _collect(states: dict[tuple[str, int], int], history: History) -> None:
+    for position, symbol, delta in history.deltas:
+        held = states.setdefault((symbol, delta.seq), delta.digest)
+        assert held == delta.digest, f"{symbol} seq {delta.seq} names two states, the second at {position}"
+
+
+def _raw(entry: Entry) -> tuple[Position, list[tuple[bytes, bytes]]]:
+    stream_id, flat = entry
+    return Position(*stream_id), list(zip(flat[::2], flat[1::2], strict=True))
+
+
+def best(levels: Levels, depth: int) -> Levels:
+    """The best `depth` levels a side (0: all), by plain sorting."""
+    cut = depth or None
+    return {
+        "bid": dict(sorted(levels["bid"].items(), reverse=True)[:cut]),
+        "ask": dict(sorted(levels["ask"].items())[:cut]),
+    }

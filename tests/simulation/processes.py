@@ -1,0 +1,260 @@
+"""The program's processes as the simulation runs them: the real code, started, killed and started again."""
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from dataclasses import fields
+from random import Random
+from typing import Any, Final
+
+from depthcast.client import Client
+from depthcast.client_session import ClientSession
+from depthcast.closing import Backoff, ConnectionLost
+from depthcast.consumer import Consumer
+from depthcast.transport import Transport
+from depthcast.updates import State
+from gateway.core import Core
+from gateway.runtime.connection import Connection
+from gateway.runtime.feed import Feed
+from gateway.wire import Encoding
+from ingestor.runtime.outside import Outside
+from ingestor.runtime.service import IngestorService
+from shared.errors import ClientError
+from shared.settings import GatewaySettings, IngestorSettings
+from tests.simulation.loop import Process, SimulatedLoop
+from tests.simulation.network import Network
+from tests.simulation.producers import PREFIX, URL
+from tests.simulation.sockets import ClientTransport, GatewaySocket, GatewayTransport, Way, dial
+from tests.simulation.watch import Watch
+
+AGAIN_S: Final = 0.3
+"""A process that ended by itself is started again after so long."""
+
+Main = Coroutine[Any, Any, None]
+
+
+class Actor:
+    """Something that runs as a process, and as another one after a crash.
+
+    `ends` counts how it ended by itself; other errors than `may_end_by` are mistakes.
+    """
+
+    kind = ""
+    may_end_by: frozenset[str] = frozenset()
+
+    def __init__(self, loop: SimulatedLoop, network: Network, name: str, rng: Random) -> None:
+        self.loop = loop
+        self.network = network
+        self.name = name
+        self.rng = rng
+        self.skew_us = rng.randint(-20_000, 20_000)
+        self.incarnation = 0
+        self.ends: Counter[str] = Counter()
+        self.process = self._new_process()
+        self.task: asyncio.Task[None] | None = None
+
+    def _new_process(self) -> Process:
+        self.incarnation += 1
+        return Process(self.loop, f"{self.name}.{self.incarnation}", Random(self.rng.random()), self.skew_us)
+
+    def main(self) -> Main:
+        """The process's whole life."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Begin, or begin again as a new process."""
+        if self.task is not None:
+            self.process = self._new_process()
+        self.network.link(self.process)
+        self.task = self.process.spawn(self.main())
+        self.task.add_done_callback(self._ended, context=self.loop.world.context)
+
+    def kill(self) -> None:
+        """As by SIGKILL."""
+        self.process.killed = True
+        self.network.killed(self.process)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        if task is not self.task or self.process.killed or task.cancelled():
+            return
+        error = task.exception()
+        self.ends[type(error).__name__ if error else "ended"] += 1
+        self.loop.call_later(AGAIN_S, self._again, context=self.loop.world.context)
+
+    def _again(self) -> None:
+        if self.task is not None and self.task.done() and not self.process.killed:
+            self.start()
+
+
+class Ingestor(Actor):
+    """`depthcast ingestor`. An old leader that still writes can spoil every attempt of a new one to recover."""
+
+    kind = "ingestor"
+    may_end_by = frozenset({"ended", "RecoveryError"})
+    settings: IngestorSettings
+    service: IngestorService
+    stop: asyncio.Event
+
+    def main(self) -> Main:
+        self.stop = asyncio.Event()
+        self.service = IngestorService(self.settings, self._outside())
+        return self.service.run(self.stop)
+
+    def _outside(self) -> Outside:
+        process = self.process
+        given: dict[str, Any] = {
+            "connect": self.network.connect,
+            "now_us": process.now_us,
+            "monotonic": self.loop.time,
+            "new_name": lambda: f"{process.rng.getrandbits(64):016x}",
+            "aside": _inline,
+        }
+        return Outside(**{item.name: given[item.name] for item in fields(Outside)})
+
+    def terminate(self) -> None:
+        """As by SIGTERM: it ends by itself, and is started again."""
+        self.process.context.run(self.stop.set)
+
+
+async def _inline(work: Callable[[], Any]) -> Any:
+    """What a process would do in a thread."""
+    return work()
+
+
+class Gateway(Actor):
+    """`depthcast gateway`, without its web server: its connections are the real ones on simulated sockets."""
+
+    kind = "gateway"
+    settings: GatewaySettings
+    core: Core | None = None
+    feed: Feed | None = None
+
+    def main(self) -> Main:
+        self.ends_of_clients: list[ClientTransport] = []
+        self.connections: dict[Connection, None] = {}
+        return self._run()
+
+    async def _run(self) -> None:
+        self.core = Core(self.settings, self.process.now_us, self._alarm)
+        self.feed = Feed(self.core, lambda _: None, self.network.connect)
+        async with asyncio.TaskGroup() as group:
+            self.group = group
+            group.create_task(self.feed.run())
+            group.create_task(self._sweep())
+
+    def _alarm(self, interval_ms: int) -> None:
+        interval_s = interval_ms / 1000
+        due = (math.floor(self.loop.time() / interval_s) + 1) * interval_s
+        assert self.core is not None
+        self.loop.call_at(due, self.core.flusher.flush_grid, interval_ms)
+
+    async def _sweep(self) -> None:
+        assert self.core is not None
+        while True:
+            await asyncio.sleep(0.1)
+            closing = dict(self.core.sweep(self.loop.time()))
+            for connection in tuple(self.connections):
+                if connection.session in closing:
+                    connection.close(closing[connection.session])
+
+    def accept(self, socket: GatewaySocket, transport: GatewayTransport) -> None:
+        """A client has connected; called in the gateway's process."""
+        assert self.core is not None
+        assert transport.client is not None
+        self.ends_of_clients.append(transport.client)
+        connection = Connection(self.core, socket, transport, self.settings.close_linger)  # type: ignore[arg-type]
+        self.connections[connection] = None
+        task = self.group.create_task(connection.run())
+        task.add_done_callback(lambda _: self.connections.pop(connection, None))
+
+    @property
+    def serves(self) -> bool:
+        return self.core is not None and self.task is not None and not self.task.done()
+
+    def kill(self) -> None:
+        super().kill()
+        for end in self.ends_of_clients:
+            end.way.travel(end.process, end.ended)
+
+    def start(self) -> None:
+        self.core = self.feed = None
+        super().start()
+
+
+class StreamConsumer(Actor):
+    """A service with the stream consumer."""
+
+    kind = "consumer"
+    symbols: list[str] | None
+    watch: Watch
+    consumer: Consumer | None = None
+
+    async def main(self) -> None:
+        consumer = Consumer(URL, self.symbols, prefix=PREFIX)
+        seen: dict[str, int] = {}
+        async with consumer:
+            self.consumer = consumer
+            async for update in consumer:
+                self.watch.reader(self.name, seen, update)
+                if self.rng.random() < 0.02:
+                    await asyncio.sleep(self.rng.random() * 0.3)
+
+
+class WebClient(Actor):
+    """A program with the WebSocket client: fast or slow, with credit or not, that changes its mind."""
+
+    kind = "client"
+    gateways: list[Gateway]
+    symbols: list[str]
+    watch: Watch
+    pause_s: float
+    credit: int | None
+    changes_until_s: float
+    client: Client | None = None
+
+    def start(self) -> None:
+        self.encoding = self.rng.choice((Encoding.JSON, Encoding.MSGPACK))
+        self.depth = self.rng.choice((0, 1, 5, 10, 25))
+        self.interval_ms = self.rng.choice((0, 0, 0, 40, 100))
+        self.transport: ClientTransport | None = None
+        self.way = Way(self.loop, Random(self.rng.random()), 0.002)
+        super().start()
+
+    def kill(self) -> None:
+        super().kill()
+        self.cut()
+
+    def cut(self) -> None:
+        """The line breaks."""
+        if self.transport is not None:
+            self.transport.drop()
+
+    async def _dial(self) -> Transport:
+        gateway = self.rng.choice(self.gateways)
+        accept = gateway.accept if gateway.serves else None
+        self.transport = await dial(self.way, self.process, gateway.process, accept, self.encoding)
+        return self.watch.connection(self.name, self.transport)
+
+    async def main(self) -> None:
+        while True:
+            backoff = Backoff(0.05, 0.4, self.rng.random)
+            client = self.client = Client(self._dial, ClientSession(self.credit), backoff)
+            try:
+                async with client:
+                    await self._use(client)
+            except (ClientError, ConnectionLost) as error:
+                self.watch.refused(self.name, error)
+                await asyncio.sleep(0.2)
+
+    async def _use(self, client: Client) -> None:
+        await client.subscribe(self.symbols, self.depth, self.interval_ms)
+        async for update in client:
+            self.watch.counted(self.name, client)
+            if update.state is State.REMOVED:
+                return
+            if self.pause_s and self.loop.time() < self.changes_until_s:
+                await asyncio.sleep(self.pause_s * self.rng.random())
+            if self.loop.time() < self.changes_until_s and self.rng.random() < 0.01:
+                self.depth = self.rng.choice((0, 1, 5, 10, 25))
+                await client.subscribe(self.symbols, self.depth, self.interval_ms)

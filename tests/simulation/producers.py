@@ -1,0 +1,106 @@
+"""Producers: random events, valid and not, appended over the network. An unknown outcome is left as it is."""
+
+import asyncio
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Final
+
+from shared.errors import RedisUnavailable
+from shared.instruments import Feed, Instrument, OnCross
+from shared.keys import DeploymentKeys
+from shared.partition import partition_of
+from shared.runtime.redis import Connect, execute
+from shared.types import Symbol
+from tests.random_events import encode, random_array
+
+PREFIX: Final = "sim"
+KEYS: Final = DeploymentKeys(PREFIX)
+URL: Final = "redis://simulated"
+KINDS: Final = ((Feed.LEVELS, OnCross.REJECT), (Feed.ORDERS, OnCross.REJECT), (Feed.LEVELS, OnCross.EVICT), (Feed.ORDERS, OnCross.EVICT))  # fmt: skip
+UNKNOWN: Final = "NOBODY"
+"""A symbol that is never registered."""
+
+Kind = tuple[str, str]
+
+
+def make_instruments(rng: Random, count: int) -> dict[str, Instrument]:
+    """`count` instruments; the first has a levels feed, the second an orders feed."""
+    kinds = [*KINDS[:2], *(rng.choice(KINDS) for _ in range(count))]
+    return {
+        f"S{number}": Instrument(Symbol(f"S{number}"), "0.01", "0.001", *kinds[number])
+        for number in range(count)
+    }
+
+
+@dataclass
+class Corpus:
+    """What the bytes that were sent mean; None where they mean nothing."""
+
+    arrays: dict[bytes, list[Any] | None] = field(default_factory=dict)
+    atomic: dict[bytes, bool | None] = field(default_factory=dict)
+
+    def array(self, rng: Random, events: list[Any]) -> bytes:
+        """An encoded array of events, now and then a spoiled one."""
+        if rng.random() < 0.01:
+            spoiled = rng.choice((b"\xc1", b"[[", b"", b"7"))
+            self.arrays[spoiled] = None
+            return spoiled
+        raw = encode(events, rng.random() < 0.4)
+        self.arrays[raw] = events
+        return raw
+
+    def mark(self, rng: Random, *, atomic: bool) -> bytes:
+        """An encoded `_`, now and then a spoiled one."""
+        if rng.random() < 0.03:
+            self.atomic[b"{]"] = None
+            return b"{]"
+        raw = encode({"atomic": atomic}, rng.random() < 0.5)
+        self.atomic[raw] = atomic
+        return raw
+
+
+class Producer:
+    """Sends to every partition in turns, in bursts. `sent` counts what was tried."""
+
+    def __init__(
+        self, rng: Random, corpus: Corpus, instruments: dict[str, Instrument], partitions: int
+    ) -> None:
+        self.rng = rng
+        self.corpus = corpus
+        self.partitions = partitions
+        self.symbols = list(instruments)
+        self.sent = 0
+        self.unknown = 0
+
+    async def run(self, connect: Connect, entries: int, until_s: float) -> None:
+        """Send about `entries` entries until the loop's time `until_s`."""
+        loop = asyncio.get_running_loop()
+        client = connect(URL)
+        mean_s = (until_s - loop.time()) / entries
+        while loop.time() < until_s:
+            for _ in range(self.rng.choice((1, 1, 1, 2, 6))):
+                await self._send(client)
+            await asyncio.sleep(min(self.rng.expovariate(1 / (2.2 * mean_s)), until_s - loop.time()))
+
+    async def _send(self, client: Any) -> None:
+        rng = self.rng
+        symbol = rng.choice(self.symbols)
+        number = partition_of(symbol, self.partitions)
+        neighbours = [s for s in self.symbols if partition_of(s, self.partitions) == number]
+        names = [symbol, *rng.choices(neighbours, k=rng.choice((0, 0, 1)))]
+        if rng.random() < 0.05:
+            names.append(rng.choice((UNKNOWN, *self.symbols)))
+        fields = [(name.encode(), self.corpus.array(rng, random_array(rng, 4))) for name in names]
+        if rng.random() < 0.3:
+            fields.append((b"_", self.corpus.mark(rng, atomic=rng.random() < 0.8)))
+        self.sent += 1
+        try:
+            await execute(
+                client,
+                "XADD",
+                KEYS.partition(number).events,
+                "*",
+                *(part for pair in fields for part in pair),
+            )
+        except RedisUnavailable:
+            self.unknown += 1

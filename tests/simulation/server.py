@@ -1,0 +1,169 @@
+"""The simulated Redis server as connections see it: one command at a time, blocked readers, restarts, failovers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Final, Protocol
+
+import msgpack
+
+from tests.simulation.journal import Journal, Mark
+from tests.simulation.loop import SimulatedLoop
+from tests.simulation.replies import Reply, ReplyError
+from tests.simulation.store import NEEDS_MEMORY, OUT_OF_MEMORY, Store
+from tests.simulation.stream_commands import parse_xread, read
+from tests.simulation.streams import Id
+
+Answer = Callable[[Reply | ReplyError], None]
+TRANSACTION: Final = b"MULTI"
+"""Marks a command that is a whole transaction: what follows are its commands, each `joined`."""
+
+
+def joined(command: list[bytes]) -> bytes:
+    """A command of a transaction as one argument."""
+    packed: bytes = msgpack.packb(command)
+    return packed
+
+
+class Peer(Protocol):
+    """A connection's other end: `generation` is the server's at the time it was accepted."""
+
+    generation: int
+
+    def reset(self) -> None:
+        """The server knows nothing of this connection any more."""
+
+
+@dataclass(eq=False)
+class Blocked:
+    """A reader that waits for entries."""
+
+    peer: Peer
+    count: int | None
+    cursors: dict[bytes, Id]
+    answer: Answer
+    done: bool = False
+
+
+@dataclass
+class Replica:
+    """What a replica holds at a moment."""
+
+    data: Any
+    mark: Mark
+
+
+class Server:
+    """One address. `generation` counts the processes that have served it; 0 peers survive a change of it."""
+
+    def __init__(self, loop: SimulatedLoop, rng: Random, journal: Journal, *, node_entries: int) -> None:
+        self.loop = loop
+        self.rng = rng
+        self.journal = journal
+        self.generation = 0
+        self.down = False
+        self.skew_us = 0
+        self.blocked: list[Blocked] = []
+        self.peers: dict[Peer, None] = {}
+        self.store = Store(self._clock_us, node_entries=node_entries, appended=journal.appended)
+        self.store.run_id = b"%040x" % rng.getrandbits(160)
+
+    def _clock_us(self) -> int:
+        return self.loop.world.now_us() + self.skew_us
+
+    # --- connections ------------------------------------------------------------------------------------------------
+
+    def accept(self, peer: Peer) -> bool:
+        """Take a new connection; False while nobody listens."""
+        if self.down:
+            return False
+        peer.generation = self.generation
+        self.peers[peer] = None
+        return True
+
+    def forget(self, peer: Peer) -> None:
+        """A connection was closed by its client."""
+        self.peers.pop(peer, None)
+        self.blocked = [waiting for waiting in self.blocked if waiting.peer is not peer]
+
+    def receive(self, peer: Peer, command: list[bytes], answer: Answer) -> None:
+        """A command has arrived: execute it now, or let it wait if it is a blocking read."""
+        if peer not in self.peers:
+            peer.reset()
+            return
+        try:
+            if command[0] == TRANSACTION:
+                answer(self._together([msgpack.unpackb(packed) for packed in command[1:]]))
+            elif command[0] == b"XREAD" and b"BLOCK" in command:
+                self._read(peer, command, answer)
+            else:
+                answer(self.store.execute(*command))
+        except ReplyError as error:
+            answer(error)
+        self.wake()
+
+    def _together(self, commands: list[list[bytes]]) -> Reply:
+        """A transaction: an error of one command hinders no other, but memory is asked for before the first."""
+        if self.store.memory_full and any(command[0].upper() in NEEDS_MEMORY for command in commands):
+            raise ReplyError(OUT_OF_MEMORY)
+        replies: list[Reply | ReplyError] = []
+        for command in commands:
+            try:
+                replies.append(self.store.execute(*command))
+            except ReplyError as error:
+                replies.append(error)
+        return replies
+
+    def _read(self, peer: Peer, command: list[bytes], answer: Answer) -> None:
+        count, block_ms, cursors = parse_xread(self.store, tuple(command[1:]))
+        found = read(self.store, count, cursors)
+        if found is not None or block_ms is None:
+            answer(found)
+            return
+        waiting = Blocked(peer, count, cursors, answer)
+        self.blocked.append(waiting)
+        self.loop.call_later(block_ms / 1000, self._give_up, waiting, context=self.loop.world.context)
+
+    def _give_up(self, waiting: Blocked) -> None:
+        if not waiting.done and waiting in self.blocked:
+            self.blocked.remove(waiting)
+            waiting.answer(None)
+
+    def wake(self) -> None:
+        """Answer the blocked readers whose streams have grown."""
+        grown, self.store.grown = self.store.grown, {}
+        if not grown:
+            return
+        for waiting in list(self.blocked):
+            if not grown.keys().isdisjoint(waiting.cursors):
+                found = read(self.store, waiting.count, waiting.cursors)
+                if found is not None:
+                    waiting.done = True
+                    self.blocked.remove(waiting)
+                    waiting.answer(found)
+
+    # --- faults -----------------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """The process ends: all connections with it."""
+        self.down = True
+        self.blocked.clear()
+        peers, self.peers = self.peers, {}
+        for peer in peers:
+            peer.reset()
+
+    def start(self) -> None:
+        """Another process serves the address, with the data as they are now."""
+        self.down = False
+        self.generation += 1
+        self.store.run_id = b"%040x" % self.rng.getrandbits(160)
+        self.store.scripts.clear()
+
+    def replicate(self) -> Replica:
+        """What a replica that falls behind from now on will have."""
+        return Replica(self.store.copy_data(), self.journal.mark())
+
+    def flush(self) -> None:
+        """Everything is deleted; the process goes on. What was copied before is as good as deleted, too."""
+        self.store.execute(b"FLUSHALL")
+        self.journal.forget()

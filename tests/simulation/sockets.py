@@ -1,0 +1,264 @@
+"""WebSocket connections between simulated clients and gateways, below the program's own code at both ends.
+
+The gateway's end is a transport and a socket as its real `Connection` uses them, the client's end a `Transport` of the real
+client. What a client does not read stays in a window of limited bytes, then in the gateway's buffer, as with TCP.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Final
+
+import msgpack
+import orjson
+from aiohttp import WSMessage, WSMsgType
+
+from depthcast.closing import LOST, ConnectionLost
+from gateway.frames import CLOSE, TEXT
+from gateway.wire import Encoding
+from tests.simulation.loop import Process, SimulatedLoop
+from tests.simulation.network import NEXT_S
+from tests.unit.gateway.market import split_frames
+
+Accept = Callable[["GatewaySocket", "GatewayTransport"], None]
+WINDOW_BYTES: Final = 2_000
+"""What may be unread between the gateway's buffer and the client."""
+
+
+@dataclass
+class Way:
+    """A client's way to its gateway: mean delay in seconds, and what it breaks."""
+
+    loop: SimulatedLoop
+    rng: Random
+    delay_s: float
+    parted: bool = False
+    held: list[Callable[[], None]] = field(default_factory=list)
+    latest: dict[str, float] = field(default_factory=dict)
+
+    def travel(self, to: Process, arrive: Callable[[], None]) -> None:
+        """In order, one direction apart from the other."""
+        if self.parted:
+            self.held.append(lambda: self.travel(to, arrive))
+            return
+        at = self.loop.time() + self.rng.expovariate(1 / self.delay_s)
+        at = self.latest[to.name] = max(at, self.latest.get(to.name, 0.0) + NEXT_S)
+        self.loop.call_at(at, arrive, context=to.context)
+
+    def heal(self) -> None:
+        """What was under way goes on."""
+        self.parted = False
+        held, self.held = self.held, []
+        for travel in held:
+            travel()
+
+
+class GatewayTransport(asyncio.Transport):
+    """The gateway's end, sending half: a buffer that empties as the client reads."""
+
+    def __init__(self, way: Way, gateway: Process) -> None:
+        super().__init__()
+        self.way = way
+        self.gateway = gateway
+        self.client: ClientTransport | None = None
+        self.protocol: asyncio.BaseProtocol = asyncio.Protocol()
+        self.buffer = bytearray()
+        self.window = WINDOW_BYTES
+        self.high = self.low = 0
+        self.full = self.closing = self.gone = False
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self.protocol
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self.high, self.low = high or 0, low or 0
+
+    def get_write_buffer_size(self) -> int:
+        return len(self.buffer)
+
+    def write(self, data: Any) -> None:
+        if self.gone or self.closing:
+            return
+        self.buffer += data
+        self._pump()
+        if len(self.buffer) > self.high and not self.full:
+            self.full = True
+            self._said().pause_writing()
+
+    def read_by_client(self, count: int) -> None:
+        """The client has taken `count` bytes out of the window."""
+        self.window += count
+        self._pump()
+        if self.full and len(self.buffer) <= self.low:
+            self.full = False
+            self._said().resume_writing()
+        if self.closing and not self.buffer:
+            self.abort()
+
+    def _pump(self) -> None:
+        chunk = bytes(self.buffer[: self.window])
+        client = self.client
+        if chunk and client is not None and not self.gone:
+            del self.buffer[: len(chunk)]
+            self.window -= len(chunk)
+            self.way.travel(client.process, lambda: client.arrived(chunk))
+
+    def _said(self) -> asyncio.BaseProtocol:
+        return self.protocol
+
+    def close(self) -> None:
+        self.closing = True
+        if not self.buffer:
+            self.abort()
+
+    def abort(self) -> None:
+        client = self.client
+        if client is not None and not self.gone:
+            self.way.travel(client.process, client.ended)
+        self.lose()
+
+    def lose(self) -> None:
+        """Nothing passes any more in either direction."""
+        if not self.gone:
+            self.gone = True
+            self.way.loop.call_soon(self.protocol.connection_lost, None, context=self.gateway.context)
+
+
+class _Inner(asyncio.Protocol):
+    """Stands for the web server's own protocol."""
+
+
+class GatewaySocket:
+    """The gateway's end, receiving half: what the gateway's `Connection` uses of a WebSocket."""
+
+    def __init__(self, encoding: Encoding) -> None:
+        self.ws_protocol = encoding.value
+        self.compress = 0
+        self.messages: asyncio.Queue[WSMessage] = asyncio.Queue()
+
+    async def receive(self) -> WSMessage:
+        return await self.messages.get()
+
+    def take(self, kind: WSMsgType, data: Any) -> None:
+        self.messages.put_nowait(WSMessage(kind, data, ""))
+
+
+class ClientTransport:
+    """The client's end: a `depthcast.transport.Transport`."""
+
+    def __init__(self, way: Way, process: Process, encoding: Encoding) -> None:
+        self.way = way
+        self.process = process
+        self.encoding = encoding
+        self.gateway: GatewayTransport | None = None
+        self.socket: GatewaySocket | None = None
+        self.raw = bytearray()
+        self.inbox: deque[tuple[int, bytes, int]] = deque()
+        self.received = self.acknowledged = 0
+        self.arrival: asyncio.Future[None] | None = None
+        self.lost: ConnectionLost | None = None
+
+    def arrived(self, chunk: bytes) -> None:
+        """Bytes from the gateway."""
+        self.raw += chunk
+        self.received += len(chunk)
+        for opcode, payload in split_frames(self.raw):
+            self.inbox.append((opcode, payload, self.received - len(self.raw)))
+        self._wake()
+
+    def ended(self) -> None:
+        """The gateway's end is gone."""
+        if self.lost is None:
+            self.lost = ConnectionLost(LOST)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self.arrival is not None and not self.arrival.done():
+            self.arrival.set_result(None)
+
+    async def receive(self) -> Mapping[str, Any]:
+        while not self.inbox:
+            if self.lost is not None:
+                raise self.lost
+            self._acknowledge(self.received)
+            self.arrival = self.way.loop.create_future()
+            await self.arrival
+        opcode, payload, end = self.inbox.popleft()
+        self._acknowledge(end)
+        if opcode == CLOSE:
+            self.lost = ConnectionLost(int.from_bytes(payload[:2], "big"), payload[2:].decode())
+            raise self.lost
+        message: Mapping[str, Any] = orjson.loads(payload) if opcode == TEXT else msgpack.unpackb(payload)
+        return message
+
+    def _acknowledge(self, until: int) -> None:
+        """Everything up to the byte `until` was read."""
+        gateway, count = self.gateway, until - self.acknowledged
+        if gateway is not None and count > 0:
+            self.acknowledged = until
+            self.way.travel(gateway.gateway, lambda: gateway.read_by_client(count))
+
+    async def send(self, message: Mapping[str, Any]) -> None:
+        if self.lost is not None:
+            raise self.lost
+        text = self.encoding is Encoding.JSON
+        raw: Any = orjson.dumps(message).decode() if text else msgpack.packb(message)
+        self._tell(WSMsgType.TEXT if text else WSMsgType.BINARY, raw)
+
+    async def close(self) -> None:
+        if self.lost is None:
+            self.lost = ConnectionLost(1000)
+        self._tell(WSMsgType.CLOSE, 1000)
+
+    def _tell(self, kind: WSMsgType, data: Any) -> None:
+        socket, gateway = self.socket, self.gateway
+        if socket is not None and gateway is not None and not gateway.gone:
+            self.way.travel(gateway.gateway, lambda: socket.take(kind, data))
+
+    def drop(self) -> None:
+        """This end vanishes: its process was killed, or the line is cut."""
+        gateway, socket = self.gateway, self.socket
+        self.ended()
+        if gateway is not None and socket is not None:
+            self.way.travel(gateway.gateway, lambda: socket.take(WSMsgType.CLOSED, None))
+            self.way.travel(gateway.gateway, gateway.lose)
+
+
+async def dial(
+    way: Way, client: Process, gateway: Process, accept: Accept | None, encoding: Encoding
+) -> ClientTransport:
+    """Connect `client` to `gateway`, where `accept` takes it; raises `ConnectionLost`."""
+    answered: asyncio.Future[bool] = way.loop.create_future()
+    end = ClientTransport(way, client, encoding)
+
+    def reply(taken: bool) -> None:
+        if not answered.done():
+            answered.set_result(taken)
+
+    def arrive() -> None:
+        if accept is None or gateway.killed:
+            way.travel(client, lambda: reply(False))
+            return
+        transport = GatewayTransport(way, gateway)
+        socket = GatewaySocket(encoding)
+        transport.protocol = _Inner()
+        transport.client, end.gateway, end.socket = end, transport, socket
+        way.travel(client, lambda: reply(True))
+        accept(socket, transport)
+
+    target = client.loop.world if accept is None or gateway.killed else gateway
+    way.travel(target, arrive)
+    try:
+        async with asyncio.timeout(1.0):
+            taken = await answered
+    except TimeoutError:
+        taken = False
+    if not taken:
+        end.drop()
+        raise ConnectionLost(LOST, "refused")
+    return end

@@ -1,0 +1,89 @@
+"""What is watched while the simulation runs: seq never goes back, digests always hold, nothing breaks the protocol."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from depthcast.client import Client
+from depthcast.closing import ConnectionLost
+from depthcast.transport import Transport
+from depthcast.updates import BookUpdate
+from shared.errors import ClientError
+
+EXPECTED_REFUSALS = frozenset({"unreachable", "unknown_symbol", "unavailable", "closed"})
+
+
+class Watch:
+    """Collects `problems`, each a line of text."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self.resumed = 0
+        self.merged = 0
+        self.updates = 0
+
+    def problem(self, text: str) -> None:
+        """Something is wrong."""
+        self.problems.append(text)
+
+    def reader(self, name: str, seen: dict[str, int], update: BookUpdate) -> None:
+        """A stream consumer was told of an update; `seen`: the last seq by symbol."""
+        self.updates += 1
+        before = seen.get(update.symbol, 0)
+        if update.seq < before:
+            self.problem(f"{name}: {update.symbol} went back from seq {before} to {update.seq}")
+        seen[update.symbol] = update.seq
+
+    def counted(self, name: str, client: Client) -> None:
+        """A client's own checks: within a connection there are no gaps, and digests hold."""
+        self.updates += 1
+        counters = client.counters
+        if counters.gaps or counters.mismatches:
+            self.problem(f"{name}: {counters.gaps} gaps and {counters.mismatches} mismatches")
+
+    def refused(self, name: str, error: ClientError | ConnectionLost) -> None:
+        """A client was refused; some codes can come whenever a gateway or its Redis is away."""
+        code = error.code if isinstance(error, ClientError) else "unreachable"
+        if code not in EXPECTED_REFUSALS:
+            self.problem(f"{name}: {error}")
+
+    def connection(self, name: str, transport: Transport) -> Transport:
+        """`transport`, watched."""
+        return WatchedTransport(self, name, transport)
+
+
+class WatchedTransport:
+    """Checks what passes: within a subscription seq strictly increases, and a delta follows what was sent before."""
+
+    def __init__(self, watch: Watch, name: str, transport: Transport) -> None:
+        self.watch = watch
+        self.name = name
+        self.transport = transport
+        self.seqs: dict[str, int] = {}
+
+    async def receive(self) -> Mapping[str, Any]:
+        message = await self.transport.receive()
+        kind, symbol = message.get("type"), message.get("symbol", "")
+        if kind == "subscribed":
+            self.seqs[symbol] = message.get("seq", 0)
+            self.watch.resumed += message["resumed"]
+        elif kind in ("snapshot", "delta"):
+            self._data(message, symbol)
+        return message
+
+    def _data(self, message: Mapping[str, Any], symbol: str) -> None:
+        before = self.seqs.get(symbol, 0)
+        if message["seq"] <= before:
+            self.watch.problem(f"{self.name}: {symbol} sent seq {message['seq']} after {before}")
+        if message["type"] == "delta":
+            self.watch.merged += message["merged"] > 1
+            if message["prev_seq"] != before:
+                self.watch.problem(
+                    f"{self.name}: {symbol} sent a delta from {message['prev_seq']} after {before}"
+                )
+        self.seqs[symbol] = message["seq"]
+
+    async def send(self, message: Mapping[str, Any]) -> None:
+        await self.transport.send(message)
+
+    async def close(self) -> None:
+        await self.transport.close()

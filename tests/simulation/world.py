@@ -1,0 +1,338 @@
+"""One seeded run of the whole system, from its beginning to its verdict."""
+
+import asyncio
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Final
+from unittest.mock import patch
+
+import depthcast.consumer
+from depthcast.updates import State
+from shared.instruments import to_json
+from shared.partition import partition_of
+from shared.replica import Outcome, Replica
+from shared.settings import GatewaySettings, IngestorSettings
+from tests.simulation.deeds import Deeds
+from tests.simulation.faults import draw_faults
+from tests.simulation.journal import Journal
+from tests.simulation.loop import START_S, Process, SimulatedLoop
+from tests.simulation.network import Network
+from tests.simulation.oracles import Model, PartitionOracle, best
+from tests.simulation.processes import Actor, Gateway, Ingestor, StreamConsumer, WebClient
+from tests.simulation.producers import KEYS, PREFIX, URL, Corpus, Producer, make_instruments
+from tests.simulation.server import Server
+from tests.simulation.watch import Watch
+
+FAULTS_FROM_S: Final = 1.0
+FAULTS_UNTIL_S: Final = 5.0
+INPUT_UNTIL_S: Final = 6.5
+SETTLED_WITHIN_S: Final = 30.0
+"""All must agree so long after the last input."""
+
+LOOK_EVERY_S: Final = 0.25
+ROUNDS_TO_END: Final = 10_000
+
+
+@dataclass
+class Report:
+    """What became of a run; `problems` is empty when all was right. `faults` counts what was injected."""
+
+    seed: int
+    problems: list[str]
+    faults: Counter[str]
+    counts: Counter[str]
+    trace: str
+    virtual_s: float
+    log: list[str] = field(default_factory=list)
+
+
+class World:
+    """Everything of one run, made from `seed` alone."""
+
+    def __init__(self, seed: int, *, flush: bool = False, verbose: bool = False) -> None:
+        self.seed = seed
+        self.rng = Random(f"depthcast {seed}")
+        self.loop = SimulatedLoop(Random(self.rng.random()))
+        self.journal = Journal()
+        self.watch = Watch()
+        self.hash = hashlib.blake2b(digest_size=8)
+        self.verbose = verbose
+        self.log: list[str] = []
+        node_entries = self.rng.choice((1, 1, 3, 100))
+        self.server = Server(self.loop, Random(self.rng.random()), self.journal, node_entries=node_entries)
+        self.network = Network(self.loop, self.server, self.trace)
+        self.partitions = self.rng.choice((1, 1, 2))
+        self.instruments = make_instruments(self.rng, self.rng.randint(2, 4))
+        self.late: set[str] = set()
+        self.corpus = Corpus()
+        self.faults = draw_faults(self.rng, FAULTS_FROM_S, FAULTS_UNTIL_S, flush=flush)
+        if any(fault.kind == "add instrument" for fault in self.faults):
+            self.late.add(list(self.instruments)[-1])
+        self._make_actors()
+        models = [
+            Model(number, self.partitions, self.instruments, self.corpus, self.late)
+            for number in range(self.partitions)
+        ]
+        self.oracles = [PartitionOracle(self.journal, model) for model in models]
+        self.deeds = Deeds(self)
+
+    # --- who takes part -----------------------------------------------------------------------------------------------
+
+    def _make_actors(self) -> None:
+        rng = self.rng
+        ingestor = self._ingestor_settings()
+        self.ingestors = [self._made(Ingestor, n, settings=ingestor) for n in range(rng.choice((1, 2, 2, 3)))]
+        self.gateways = [
+            self._made(Gateway, n, settings=self._gateway_settings()) for n in range(rng.choice((1, 2)))
+        ]
+        self.consumers = [
+            self._made(
+                StreamConsumer, n, symbols=rng.choice((None, list(self.instruments)[:1])), watch=self.watch
+            )
+            for n in range(rng.choice((1, 1, 2)))
+        ]
+        self.clients = [self._client(n) for n in range(rng.randint(2, 4))]
+        self.producers = [
+            Producer(Random(rng.random()), self.corpus, self.instruments, self.partitions)
+            for _ in range(rng.choice((1, 2)))
+        ]
+
+    def _made(self, kind: Any, number: int, **what: Any) -> Any:
+        name = f"{kind.__name__.lower()}{number}"
+        actor = kind(self.loop, self.network, name, Random(self.rng.random()))
+        vars(actor).update(what)
+        return actor
+
+    def _client(self, number: int) -> Any:
+        rng = self.rng
+        named = rng.sample(list(self.instruments), rng.randint(1, len(self.instruments)))
+        return self._made(
+            WebClient,
+            number,
+            gateways=self.gateways,
+            symbols=rng.choice((named, ["*"])),
+            watch=self.watch,
+            pause_s=rng.choice((0.0, 0.0, 0.05, 0.4)),
+            credit=rng.choice((None, None, 2, 8)),
+            changes_until_s=START_S + INPUT_UNTIL_S,
+        )
+
+    def _ingestor_settings(self) -> IngestorSettings:
+        rng = self.rng
+        return IngestorSettings(
+            redis_url=URL,
+            prefix=PREFIX,
+            partitions=self.partitions,
+            interval_ms=rng.choice((0, 20, 50)),
+            snapshot_interval_ms=rng.choice((50, 300, 2000)),
+            retention_s=rng.choice((0.0, 0.5, 2.0)),
+            lease_ms=rng.choice((300, 600)),
+            input_batch=rng.choice((1, 5, 500)),
+            pending_rejects_max=rng.choice((1, 100)),
+        )
+
+    def _gateway_settings(self) -> GatewaySettings:
+        rng = self.rng
+        return GatewaySettings(
+            redis_url=URL,
+            prefix=PREFIX,
+            heartbeat_ms=500,
+            stale_ms=rng.choice((1500, 3000)),
+            history_deltas=rng.choice((2, 8, 256)),
+            write_buffer_bytes=1024,
+            channel_linger=rng.choice((0.5, 60.0)),
+            stall_timeout=rng.choice((1.0, 30.0)),
+            close_linger=0.5,
+        )
+
+    @property
+    def actors(self) -> list[Actor]:
+        return [*self.ingestors, *self.gateways, *self.consumers, *self.clients]
+
+    # --- the run ------------------------------------------------------------------------------------------------------
+
+    def run(self) -> Report:
+        """From the beginning to the end; never raises because of the program."""
+        with self._patched():
+            task = self.loop.world.spawn(self._main())
+            try:
+                self.loop.run_until_complete(task)
+            finally:
+                self._end()
+        counts = Counter(
+            events=sum(len(self.journal.streams.get(oracle.events, [])) for oracle in self.oracles),
+            broadcasts=sum(len(self.journal.streams.get(oracle.deltas, [])) for oracle in self.oracles),
+            rejects=sum(len(self.journal.streams.get(oracle.rejects, [])) for oracle in self.oracles),
+            lost=self.journal.lost,
+            updates=self.watch.updates,
+            resumed=self.watch.resumed,
+            merged=self.watch.merged,
+        )
+        for actor in self.actors:
+            counts += Counter({f"{actor.kind} ended: {name}": count for name, count in actor.ends.items()})
+        faults = self.deeds.done + self.network.faults
+        return Report(
+            self.seed, self.watch.problems, faults, counts, self.hash.hexdigest(), self.virtual_s, self.log
+        )
+
+    @property
+    def virtual_s(self) -> float:
+        return self.loop.time() - START_S
+
+    def trace(self, kind: str, who: str, what: Any) -> None:
+        """Part of the run's identity."""
+        text = f"{self.loop.time():.9f} {kind} {who} {what!r}"
+        self.hash.update(text.encode())
+        if self.verbose:
+            self.log.append(text[:300])
+
+    async def _main(self) -> None:
+        self.registered = self.instruments.keys() - self.late
+        self.register_again()
+        for actor in self.actors:
+            self.loop.call_later(self.rng.random() * 0.3, actor.start)
+        process = Process(self.loop, "producer", Random(self.rng.random()))
+        until_s = START_S + INPUT_UNTIL_S
+        entries = self.rng.choice((20, 60, 120)) // len(self.producers)
+        producing = [process.spawn(p.run(self.network.connect, entries, until_s)) for p in self.producers]
+        for fault in self.faults:
+            self.loop.call_at(START_S + fault.at_s, self.deeds.strike, fault)
+        await asyncio.sleep(FAULTS_UNTIL_S + 1.0)
+        self.deeds.end_all()
+        await asyncio.wait(producing)
+        await self._settle()
+        self._judge()
+
+    def register_again(self) -> None:
+        """An operator sees to it that the instruments are registered, whatever a failover lost."""
+        store = self.server.store
+        full, store.memory_full = store.memory_full, False
+        for symbol in sorted(self.registered):
+            value = to_json(self.instruments[symbol]).encode()
+            store.execute(b"HSET", KEYS.instruments.encode(), symbol.encode(), value)
+        store.memory_full = full
+
+    def register_late(self) -> None:
+        """The last instrument comes late."""
+        self.registered = self.registered | self.late
+        self.register_again()
+
+    # --- the verdict --------------------------------------------------------------------------------------------------
+
+    async def _settle(self) -> None:
+        deadline = self.loop.time() + SETTLED_WITHIN_S
+        while problems := self.disagreements():
+            if self.loop.time() >= deadline:
+                self.watch.problems += problems
+                return
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def disagreements(self) -> list[str]:
+        """What does not agree yet."""
+        said = [text for oracle in self.oracles if (text := oracle.published())]
+        return said or [*self._readers(), *self._views()]
+
+    def _readers(self) -> Iterator[str]:
+        for name, symbol, replica in self._replicas():
+            wrong = self._oracle(symbol).wrong(name, symbol, replica)
+            if wrong:
+                yield wrong
+
+    def _replicas(self) -> Iterator[tuple[str, str, Replica | None]]:
+        for gateway in self.gateways:
+            for symbol in self.instruments:
+                yield gateway.name, symbol, self._shown(gateway, symbol)
+        for consumer in self.consumers:
+            for symbol in consumer.symbols or self.instruments:
+                part = self._part(consumer, symbol)
+                current = part is not None and part.reader.current(symbol)
+                yield consumer.name, symbol, part.reader.shown.get(symbol) if part and current else None
+
+    def _shown(self, gateway: Gateway, symbol: str) -> Replica | None:
+        number = partition_of(symbol, self.partitions)
+        if gateway.core is None or len(gateway.core.hub.upstreams) <= number:
+            return None
+        reader = gateway.core.hub.upstreams[number].reader
+        return reader.shown.get(symbol) if reader.current(symbol) else None
+
+    def _part(self, consumer: StreamConsumer, symbol: str) -> Any:
+        found = consumer.consumer
+        return None if found is None else found._parts.get(partition_of(symbol, self.partitions))
+
+    def _views(self) -> Iterator[str]:
+        for client in self.clients:
+            for symbol in self.instruments if client.symbols == ["*"] else client.symbols:
+                book = client.client.session.books.get(symbol) if client.client else None
+                if book is None or book.state is not State.LIVE:
+                    yield f"{client.name}: no live book of {symbol}"
+                    continue
+                held = {
+                    "bid": dict(book.replica.book.bids.levels),
+                    "ask": dict(book.replica.book.asks.levels),
+                }
+                view = best(self._oracle(symbol).expected().books[symbol], client.depth)
+                if held != view:
+                    yield f"{client.name}: {symbol} at seq {book.replica.seq} shows {held}, not {view}"
+
+    def _oracle(self, symbol: str) -> PartitionOracle:
+        return self.oracles[partition_of(symbol, self.partitions)]
+
+    def _judge(self) -> None:
+        """What can only be said at the end."""
+        for oracle in self.oracles:
+            self.watch.problems += oracle.check_rejects() + oracle.check_history()
+        for actor in self.actors:
+            for error in sorted(actor.ends.keys() - actor.may_end_by):
+                self.watch.problem(f"{actor.name} ended by {error}")
+        for gateway in self.gateways:
+            if gateway.feed is not None and gateway.feed.mismatches:
+                self.watch.problem(f"{gateway.name}: {gateway.feed.mismatches} digest mismatches")
+        for problem in self.loop.errors:
+            if "never retrieved" not in problem["message"]:
+                self.watch.problem(f"unexpected: {problem['message']}: {problem.get('exception')!r}")
+
+    # --- around it ----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _patched(self) -> Iterator[None]:
+        """The stream consumer connects through the simulated network, and no digest mismatch goes unseen."""
+        apply = Replica.apply
+
+        def watched(replica: Replica, delta: Any) -> Any:
+            result = apply(replica, delta)
+            if result[0] is Outcome.MISMATCH:
+                self.watch.problem(
+                    f"a digest mismatch at seq {replica.seq}, delta {delta.prev_seq} to {delta.seq}"
+                )
+            return result
+
+        logging.disable(logging.CRITICAL)
+        try:
+            with (
+                patch.object(depthcast.consumer, "redis", self.network),
+                patch.object(Replica, "apply", watched),
+            ):
+                yield
+        finally:
+            logging.disable(logging.NOTSET)
+
+    def _end(self) -> None:
+        """Let every task end as at the end of a process, so that nothing is left behind."""
+        self.network.closed = True
+        for process in [self.loop.world, *self.network.links]:
+            process.paused = process.killed = False
+            process.release()
+        for task in self.loop.tasks:
+            task.cancel()
+        unfinished = [task for task in self.loop.tasks if not task.done()]
+        for _ in range(ROUNDS_TO_END):
+            if all(task.done() for task in unfinished):
+                break
+            self.loop.call_soon(lambda: None)
+            self.loop.run_round()
+        self.loop.close()
