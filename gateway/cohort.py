@@ -1,22 +1,20 @@
 """A cohort: lanes with equal channels, encoding and interval, which share the joined bytes of a flush.
 
-Most of its lanes are in step: ready, without credit, and sent everything up to the same number. They have no cursor of
+Most of its lanes are in step: nothing waits for them, they have no credit, and were sent everything up to the same number. They have no cursor of
 their own, and a flush of them is nothing but one write of shared bytes for each. Whoever falls out of step (a full
 buffer, a changed subscription, credit) gets a cursor again, is looked at one by one, and steps in when it has caught up.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.channel import Channel
 from gateway.hub import Hub
+from gateway.outlet import Send
 from gateway.wire import Encoding, encode, status_message
 
 if TYPE_CHECKING:
     from gateway.lane import Lane
-
-Write = Callable[[bytes], object]
 
 
 class Payload(NamedTuple):
@@ -48,14 +46,14 @@ class Cohort:
     """Lanes that may share bytes.
 
     - `flushed`: the hub's number at the last flush, where the lanes in step stand.
-    - `in_step`: how to write to each lane in step; `step_bytes`: bytes that a lane in step from the beginning was sent.
+    - `in_step`: how to send to each lane in step; `step_bytes`: bytes that a lane in step from the beginning was sent.
     - `lanes`: those not in step, each with its own cursor.
     - `parts`: what the next flush sends to the lanes in step, gathered channel by channel; `more_deltas`: deltas in them
       beyond one for each part; `torn`: some channel gave up its history, so that they are not what lanes need.
     """
 
     __slots__ = (
-        "_full", "_memo", "_memo_number", "_writing", "encoding", "flushed", "hub", "in_step", "interval_ms", "key",
+        "_memo", "_memo_number", "encoding", "flushed", "hub", "in_step", "interval_ms", "key",
         "lanes", "more_deltas", "parts", "step_bytes", "torn",
     )  # fmt: skip
 
@@ -65,14 +63,12 @@ class Cohort:
         self.interval_ms = key.interval_ms
         self.hub = hub
         self.lanes: set[Lane] = set()
-        self.in_step: dict[Lane, Write] = {}
+        self.in_step: dict[Lane, Send] = {}
         self.flushed = hub.number
         self.step_bytes = 0
         self.parts: list[bytes] = []
         self.more_deltas = 0
         self.torn = False
-        self._full: list[Lane] = []
-        self._writing = False
         self._memo: dict[tuple[bool, int], Payload] | None = None
         self._memo_number = -1
 
@@ -90,9 +86,6 @@ class Cohort:
         """`lane` goes on by itself, if it was in step."""
         if not lane.in_step:
             return
-        if self._writing:
-            self._full.append(lane)  # its write is the one being made: it leaves after this flush
-            return
         del self.in_step[lane]
         lane.in_step = False
         lane.cursor = self.flushed
@@ -100,10 +93,14 @@ class Cohort:
         self.lanes.add(lane)
 
     def _step_in(self, lane: "Lane") -> None:
+        try:
+            send = lane.outlet.direct()
+        except OSError:
+            return  # no descriptor is left: it is looked at each time, which costs more, and sent the same
         self.lanes.discard(lane)
         lane.in_step = True
         lane.step_from = self.step_bytes
-        self.in_step[lane] = lane.outlet.send
+        self.in_step[lane] = send
 
     # --- flushes ----------------------------------------------------------------------------------------------------
 
@@ -139,24 +136,25 @@ class Cohort:
     def _write_in_step(self, data: bytes) -> None:
         """The hot loop. Nothing that could be done once is done in it."""
         self.step_bytes += len(data)
-        self._writing = True
-        writes = iter(self.in_step.values())
-        try:
-            for write in writes:
-                write(data)
-        except RuntimeError:
-            self._go_on(writes, data)
-        self._writing = False
-        if self._full:
-            for lane in self._full:
-                self.step_out(lane)
-            self._full.clear()
+        size = len(data)
+        short: list[tuple[Send, int]] = []
+        for send in self.in_step.values():
+            try:
+                sent = send(data)
+            except OSError:
+                sent = 0
+            if sent != size:
+                short.append((send, sent))
+        if short:
+            self._write_rest(data, short)
 
-    def _go_on(self, writes: Iterator[Write], data: bytes) -> None:
-        """A connection's handle was closed already, and its loss is about to be told; go on with the others."""
-        for write in writes:
-            with suppress(RuntimeError):
-                write(data)
+    def _write_rest(self, data: bytes, short: list[tuple[Send, int]]) -> None:
+        """Some took less than all: the rest waits in their transports, which also find out about those that are gone."""
+        lanes = {send: lane for lane, send in self.in_step.items()}
+        for send, sent in short:
+            lane = lanes[send]
+            self.step_out(lane)
+            lane.outlet.write(data[sent:])
 
     def _write_catching_up(self, payload: Payload, since: int) -> list["Lane"]:
         """Write to lanes that need just what those in step need, which steps them in; returns the ready others."""
@@ -173,7 +171,7 @@ class Cohort:
                 lane.cursor = self.flushed
                 lane.session.written += len(payload.data)
                 written += 1
-                if not lane.outlet.paused:
+                if lane.outlet.clear:
                     self._step_in(lane)
         self._count(payload, written)
         return apart

@@ -6,21 +6,28 @@ The runtime gives a transport this face; tests give it a list.
 from collections.abc import Callable
 from typing import Protocol
 
+Send = Callable[[bytes], int]
+"""Hands bytes to the kernel at once and returns how many it took; raises `OSError` if it took none."""
+
 
 class Outlet(Protocol):
     """The sending half of a connection.
 
-    `paused`: more than the mark is waiting, write nothing more if it can wait. `buffered`: bytes accepted but not yet
-    handed to the kernel. `send` writes likewise, without asking whether the connection is still there: for those who are
-    told when it is not; it may raise `RuntimeError` then.
+    - `paused`: more than the mark is waiting, write nothing more if it can wait.
+    - `clear`: nothing is waiting. Its owner tells the session when that ends, and when it is so again.
+    - `buffered`: bytes accepted but not yet handed to the kernel.
+    - `direct`: a way past what is waiting, so only to be used while nothing is. What it did not take is then for `write`.
+      Raises `OSError` if there is none.
     """
-
-    @property
-    def send(self) -> Callable[[bytes], object]: ...
 
     @property
     def paused(self) -> bool: ...
 
+    @property
+    def clear(self) -> bool: ...
+
     def write(self, data: bytes) -> None: ...
 
     def buffered(self) -> int: ...
+
+    def direct(self) -> Send: ...

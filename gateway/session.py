@@ -242,19 +242,19 @@ class Session:
 
     def check(self, now: float) -> CloseCode | None:
         """Heartbeat and time-outs, asked from time to time (`now`: monotonic seconds); why to close, if so."""
-        written, in_step = self.written, True
+        written, in_step = self.written, bool(self.lanes)
         for lane in self.lanes.values():
             if lane.in_step:
                 written += lane.cohort.step_bytes - lane.step_from if lane.cohort else 0
             else:
                 in_step = False
-        if written != self._seen and in_step:
-            # Who is written to and is not full yet is at most a mark behind. Asking the transport would be most of the cost.
-            self._seen, self._quiet_since, self._moved_at = written, now, now
+        if in_step:
+            self._moved_at = (
+                now  # nothing waits, or it would not be; asking the transport costs more than all the rest
+            )
         elif self._stalls(written, now):
             return CloseCode.TOO_SLOW
-        else:
-            self._beat(written, now)
+        self._beat(written, now)
         if (
             self._silent_since is not None
             and now - self._silent_since >= self.core.settings.subscribe_timeout

@@ -19,7 +19,6 @@ INTERVAL_MS = 1000
 SECONDS, QUICK_SECONDS = 4, 2
 EVERY, THROTTLED = 0, 1
 ALONE, BESIDE, LIMIT = "1,000 alone", "with 1,000 throttled", "C, the throttled ones' writes"
-LIMIT_TICKS = 20
 CORES = Metric("cores", "cores", "", digits=3, compared=False)
 ADDED = Metric("added", "added cores", "", digits=4, compared=False)
 
@@ -45,7 +44,7 @@ def run(run: Run) -> None:
         write_bytes = round(group["bytes"] / (group["frames"] / CHANNELS))
         writer = stack.enter_context(_writer(stack, write_bytes))
         contenders = [Contender(name, partial(one_round, load, seconds)) for name, load in loads.items()]
-        contenders.append(Contender(LIMIT, partial(writes, writer)))
+        contenders.append(Contender(LIMIT, partial(writes, writer, seconds)))
         samples = run.compare(f"{CHANNELS} symbols × {RATE}/s", contenders, [CORES])
         added = [
             more - less for more, less in zip(samples[BESIDE]["cores"], samples[ALONE]["cores"], strict=True)
@@ -62,10 +61,10 @@ def one_round(load: Load, seconds: int) -> Measurement:
     return found
 
 
-def writes(load: Load) -> Measurement:
-    """Cores that as many writes of that size take in C, one a second and client."""
-    found = load.saturated(LIMIT_TICKS)
-    return {"cores": found["cpu_us"] * CLIENTS / INTERVAL_MS / 1e3}
+def writes(load: Load, seconds: int) -> Measurement:
+    """Cores that as many writes of that size take in C, all of them once a second."""
+    found, _ = load.paced(seconds, INTERVAL_MS / 1000)
+    return found
 
 
 def _writer(stack: ExitStack, size: int) -> Load:

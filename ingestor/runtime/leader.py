@@ -6,7 +6,7 @@ publishing stay in step; what happens inside a leadership is `Leadership`'s.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -19,14 +19,13 @@ from ingestor.runtime.leadership import Leadership, Memory
 from ingestor.runtime.lease import Lease, wait_for
 from ingestor.runtime.membership import Membership
 from ingestor.runtime.outside import Outside
-from ingestor.runtime.recover import Recovered, surviving_src
+from ingestor.runtime.recover import Recovered, emptied, surviving_src
 from ingestor.runtime.standby import Standby
 from ingestor.runtime.stats import PartitionStats
 from shared.errors import Fenced, RecoveryError, RedisUnavailable
 from shared.instruments import Instrument
 from shared.keys import PartitionKeys
 from shared.partition import partition_of
-from shared.position import ZERO
 from shared.runtime.redis import last_position
 from shared.settings import IngestorSettings
 from shared.types import EntryInfo
@@ -46,8 +45,8 @@ OFFERED_S: Final = 1.0
 OFFERED_TRY_S: Final = 0.005
 """A lease that is being handed to us is asked for this often, for so long."""
 
-Instruments = Callable[[], Mapping[str, Instrument]]
-"""All registered instruments by symbol, as last read."""
+Instruments = tuple[Callable[[], Mapping[str, Instrument]], Callable[[], Awaitable[None]]]
+"""All registered instruments by symbol, as last read; and how to read them now."""
 
 
 class PartitionLeader:
@@ -70,7 +69,7 @@ class PartitionLeader:
         self.outside = outside
         self.partition, self.partitions = partition
         self.keys = keys
-        self.instruments = instruments
+        self.instruments, self._read_instruments = instruments
         self.membership = membership
         self.stats = stats
         self.leadership: Leadership | None = None
@@ -224,6 +223,8 @@ class PartitionLeader:
 
     async def _begin(self, client: Redis) -> Leadership:
         """Recover, seal, move every symbol on."""
+        # What was registered a moment ago may have been born under the last leader already.
+        await self._read_instruments()
         own, known = self._own_instruments(), self.instruments().keys()
         recovered = await self._from_memory(client) or await self.standby.take_over(client)
         epoch = await self._epoch_after(recovered.position.epoch)
@@ -234,9 +235,17 @@ class PartitionLeader:
             rejects_max=self.settings.rejects_max,
         )
         info = recovered.info
+        if recovered.restated is not None:
+            # Until it is written again, nobody else knows it.
+            self._memory = Memory(recovered.engine, recovered.position, info, recovered.restated.rejects)
         await publisher.seal(epoch, Broadcast(EntryInfo(self.outside.now_us(), info.src, *info[2:5]), ()))
         leadership = Leadership(self.settings, recovered.engine, publisher, self.stats, self.outside)
-        await leadership.enter(epoch, own, known, recovered.restated)
+        try:
+            await leadership.enter(epoch, own, known, recovered.restated)
+        except BaseException:
+            if self._memory is not None and leadership.unpublished:
+                self._memory = self._memory._replace(rejects=leadership.unpublished)
+            raise
         self.stats.restatements += recovered.restated is not None
         about = {
             "partition": self.partition,
@@ -253,10 +262,12 @@ class PartitionLeader:
         memory = self._memory
         if memory is None:
             return None
-        tail = await last_position(client, self.keys.deltas)
         published = await surviving_src(client, self.keys, memory.info.src)
-        if tail != ZERO and (tail != memory.position or str(published) == memory.info.src):
-            return None
+        tail = await emptied(client, self.keys)
+        if tail is None:
+            tail = await last_position(client, self.keys.deltas)
+            if tail != memory.position or str(published) == memory.info.src:
+                return None
         src = await surviving_src(client, self.keys, memory.engine.consumed())
         logger.warning(
             "Redis lost what was published, it is written again", extra={"partition": self.partition}

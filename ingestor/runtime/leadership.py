@@ -63,11 +63,14 @@ class Memory(NamedTuple):
     engine: Engine
     position: Position
     info: EntryInfo
-    rejects: list[Reject]
+    rejects: Sequence[Reject]
 
 
 class Leadership:
-    """Made by the leader after its seal. `enter` comes first, then `run`."""
+    """Made by the leader after its seal. `enter` comes first, then `run`.
+
+    `unpublished`: rejects of a publish that did not succeed, or not yet.
+    """
 
     def __init__(
         self,
@@ -96,7 +99,7 @@ class Leadership:
         self._copies: dict[str, Checkpoint] = {}
         self._info = NOTHING_PUBLISHED
         self._trimmed = now
-        self._unpublished: list[Reject] = []
+        self.unpublished: list[Reject] = []
         self._counted = (engine.evicted, publisher.resends)
 
     async def enter(
@@ -183,7 +186,7 @@ class Leadership:
 
     def memory(self) -> Memory:
         """What this leadership leaves behind, in case Redis lost what it published."""
-        return Memory(self.engine, self.publisher.position, self._info, self._unpublished)
+        return Memory(self.engine, self.publisher.position, self._info, self.unpublished)
 
     # --- input ----------------------------------------------------------------------------------------------------
 
@@ -288,11 +291,11 @@ class Leadership:
         rejects = [reject_fields(reject) for interval in intervals for reject in interval.rejects]
         born = [str(symbol) for interval in intervals for symbol in interval.born]
         copies = {str(symbol): orders for interval in intervals for symbol, orders in interval.orders.items()}
-        self._unpublished = [reject for interval in intervals for reject in interval.rejects]
+        self.unpublished += [reject for interval in intervals for reject in interval.rejects]
         await self.publisher.publish(
             broadcasts, rejects, lambda position: self._first(position, born, intervals[-1].src, copies)
         )
-        self._unpublished = []
+        self.unpublished = []
         self._info = broadcasts[-1].info._replace(event_ts=None, successor=None)
         self._wrote(intervals, born, copies, now)
         self._count(intervals[-1], broadcasts, self.outside.monotonic() - now)

@@ -45,6 +45,8 @@ from shared.types import EntryInfo
 
 READ_COUNT: Final = 500
 
+SEALS_MOST: Final = 100
+
 REACH_TRIES: Final = 4
 """The input log may be trimmed so often while checkpoints are read."""
 
@@ -155,13 +157,15 @@ class Recovery:
         src = await surviving_src(client, self.keys, info.src)
         return self._recovered(published, instruments, src)
 
-    async def remember(self, client: Redis, instruments: Mapping[str, Instrument]) -> Recovered:
-        """The engine at the last state folded: the stream itself is gone, and what we know is better than nothing."""
+    async def remember(
+        self, client: Redis, instruments: Mapping[str, Instrument], tail: Position
+    ) -> Recovered:
+        """The engine at the last state folded: the stream was emptied, and what we know is better than nothing."""
         info = self._fold.info
         published = Published(self._fold.position, info, self._fold.listed())
         self._complete(published, instruments)
         recovered = self._recovered(published, instruments, await surviving_src(client, self.keys, info.src))
-        return recovered._replace(position=ZERO, restated=Restated())
+        return recovered._replace(position=tail, restated=Restated())
 
     def _complete(self, published: Published, instruments: Mapping[str, Instrument]) -> None:
         """The orders feeds must be proven at what is published."""
@@ -308,6 +312,23 @@ class Recovery:
             return newest[0], decode_info(dict(newest[1]).get(INFO_FIELD, b""))
         except CodecError as error:
             raise RecoveryError(self.partition, str(error)) from error
+
+
+async def emptied(client: Redis, keys: PartitionKeys) -> Position | None:
+    """Where a `deltas` stream ends that holds no state: `0-0` when there is none, or the last of nothing but seals.
+
+    Such seals are of leaders that found nothing, or ended before they could write again what they remembered.
+    """
+    found = entries(await execute(client, "XRANGE", keys.deltas, "-", "+", "COUNT", SEALS_MOST))
+    if not found:
+        last = await last_position(client, keys.deltas)
+        return last if last == ZERO else None
+    try:
+        prev = decode_info(dict(found[0][1]).get(INFO_FIELD, b"")).prev
+    except CodecError:
+        return None
+    begun = prev == str(ZERO) and len(found) < SEALS_MOST
+    return found[-1][0] if begun and not any(position.n for position, _ in found) else None
 
 
 async def surviving_src(client: Redis, keys: PartitionKeys, src: str) -> Position:

@@ -47,6 +47,7 @@ class IngestorService:
         self.name = outside.new_name()
         self.catalog: Catalog | None = None
         self.leaders: list[PartitionLeader] = []
+        self._reading = asyncio.Lock()
 
     @property
     def instruments(self) -> Mapping[str, Instrument]:
@@ -102,7 +103,7 @@ class IngestorService:
                 self.settings,
                 (number, partitions),
                 self.keys.partition(number),
-                lambda: self.instruments,
+                (lambda: self.instruments, self._read_instruments),
                 membership,
                 self.stats.of(number),
                 self.outside,
@@ -113,29 +114,31 @@ class IngestorService:
             async with asyncio.TaskGroup() as group:
                 for leader in self.leaders:
                     group.create_task(leader.run(stop))
-                group.create_task(self._poll(client, partitions, stop))
+                group.create_task(self._poll(stop))
                 group.create_task(membership.run(self._tried, stop))
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from errors
 
-    async def _poll(self, client: Redis, partitions: int, stop: asyncio.Event) -> None:
-        """Read the instruments each second and pass them on; what Redis lost of them is written again."""
-        assert self.catalog is not None
-        loop = asyncio.get_running_loop()
+    async def _poll(self, stop: asyncio.Event) -> None:
+        """Read the instruments each second and pass them on."""
         while not await wait_for(stop, POLL_S):
             try:
-                if await self.catalog.poll(loop.time()):
-                    name = self.outside.new_name()
-                    await restore(client, self.keys, partitions, name, self.instruments)
-                    self.catalog.accept()
-                    logger.warning(
-                        "the deployment was written again", extra={"symbols": len(self.instruments)}
-                    )
+                await self._read_instruments()
             except RedisUnavailable as error:
                 logger.warning("instruments not read", extra={"problem": error.problem})
-                continue
-            for leader in self.leaders:
-                leader.refresh()
+
+    async def _read_instruments(self) -> None:
+        """Read the instruments and pass them on; what Redis lost of them is written again."""
+        catalog = self.catalog
+        assert catalog is not None
+        async with self._reading:
+            if await catalog.poll(asyncio.get_running_loop().time()):
+                name = self.outside.new_name()
+                await restore(catalog.client, self.keys, len(self.leaders), name, self.instruments)
+                catalog.accept()
+                logger.warning("the deployment was written again", extra={"symbols": len(self.instruments)})
+        for leader in self.leaders:
+            leader.refresh()
 
     def _share(self) -> None:
         """Ingestors came or went."""

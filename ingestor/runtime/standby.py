@@ -8,7 +8,7 @@ from typing import Final
 from redis.asyncio import Redis
 
 from ingestor.runtime.outside import Outside
-from ingestor.runtime.recover import Recovered, Recovery
+from ingestor.runtime.recover import Recovered, Recovery, emptied
 from ingestor.runtime.stats import PartitionStats
 from shared.errors import RecoveryError, RedisUnavailable
 from shared.instruments import Instrument
@@ -68,6 +68,8 @@ class Standby:
                 self._failures += 1
                 logger.debug("standby waits for Redis", extra=self._about(error))
             except RecoveryError as error:
+                if await self._remembers(client):
+                    continue
                 self._recovery = None
                 self.stats.standby_losses += 1
                 self._failures += 1
@@ -92,7 +94,6 @@ class Standby:
                     self.on_offer()
                 continue
             tail = await last_position(client, self.keys.deltas)
-            # A stream that is gone altogether leaves ours the best memory there is, unless its leader still lives.
             if ZERO < tail < recovery.position:
                 raise RecoveryError(
                     self.partition[0], f"the stream ends at {tail}, behind {recovery.position}"
@@ -115,10 +116,22 @@ class Standby:
                 return recovered
         return await self._cold(client)
 
+    async def _remembers(self, client: Redis) -> bool:
+        """Whether the stream was emptied: then ours is the best memory there is, unless its leader still lives."""
+        recovery = self._recovery
+        try:
+            if recovery is None or recovery.position == ZERO or await emptied(client, self.keys) is None:
+                return False
+        except RedisUnavailable:
+            return recovery is not None
+        await asyncio.sleep(RETRY_S)
+        return True
+
     async def _finish(self, client: Redis, recovery: Recovery) -> Recovered:
-        gone = recovery.position > ZERO and await last_position(client, self.keys.deltas) == ZERO
-        finish = recovery.remember if gone else recovery.finish
-        return await finish(client, self.instruments())
+        tail = await emptied(client, self.keys) if recovery.position > ZERO else None
+        if tail is not None:
+            return await recovery.remember(client, self.instruments(), tail)
+        return await recovery.finish(client, self.instruments())
 
     async def _cold(self, client: Redis) -> Recovered:
         for attempt in range(RECOVERY_TRIES):

@@ -30,6 +30,8 @@ KINDS: Final = {
 """How often each kind is drawn, relative to the others."""
 
 FLUSH: Final = "flush"
+UNTELLABLE: Final = ("fail over", "add instrument")
+"""Together with a flush, what must become of the input could be told from nothing that is left."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,14 @@ class Fault:
 
 
 def draw_faults(rng: Random, first_s: float, last_s: float, *, flush: bool) -> list[Fault]:
-    """The faults of one run, in order."""
-    kinds = {**KINDS, FLUSH: 6} if flush else KINDS
+    """The faults of one run, in order.
+
+    `flush`: one of them deletes everything.
+    """
+    kinds = {kind: weight for kind, weight in KINDS.items() if not (flush and kind in UNTELLABLE)}
     chosen = rng.choices(list(kinds), weights=list(kinds.values()), k=rng.randint(2, 9))
+    if flush:
+        chosen.insert(rng.randint(0, len(chosen)), FLUSH)
     faults = [
         Fault(
             kind,

@@ -1,6 +1,7 @@
 """What must be true at the end: every event once, all replicas equal to a naive model, one sound published history."""
 
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,7 @@ from shared.instruments import Instrument
 from shared.partition import partition_of
 from shared.position import Position
 from shared.replica import Replica
+from shared.types import EntryInfo
 from tests.book_model import OPS, ModelBook, No, brute_digest, named
 from tests.ingestor_runs import History, check_history
 from tests.simulation.journal import Entry, Journal
@@ -76,15 +78,9 @@ class Model:
         result: Expected,
         log: Iterable[Entry],
         refused: Mapping[tuple[str, str], str],
-        until: Counts | None = None,
     ) -> None:
-        """Apply the log; `refused`: the reason by (symbol, source) where a late symbol was refused.
-
-        `until`: only as long as the counts differ from these.
-        """
+        """Apply the log; `refused`: the reason by (symbol, source) where a late symbol was refused."""
         for stream_id, fields in log:
-            if result.counts == until:
-                break
             result.src = f"{stream_id[0]}-{stream_id[1]}"
             self._apply(result, list(zip(fields[::2], fields[1::2], strict=True)), refused)
         result.books = {symbol: model.levels() for symbol, model in result.models.items()}
@@ -140,12 +136,17 @@ class Model:
         result.rejects.append((symbol, reason, result.src, index, count))
 
 
-def _counts_at_beginning(deltas: list[Entry]) -> Counts:
-    """What the first leader went on from: its entry after the seal has what was consumed but not published, too."""
-    seal, *rest = deltas
-    begun = rest[0] if rest and rest[0][0][0] == seal[0][0] else seal
-    info = decode_info(begun[1][1])
-    return info.applied, info.rejected, info.ignored
+def _info_at_beginning(deltas: list[Entry]) -> EntryInfo:
+    """What the first leader began with: its entry after the seal has what was consumed but not published, too.
+
+    That is the end of what was deleted, and the beginning of what came after it, up to its `src`.
+    """
+    written = [entry for entry in deltas if entry[0][1]] or deltas
+    return decode_info(written[0][1][1])
+
+
+def _upto(log: list[Entry], src: str) -> list[Entry]:
+    return [entry for entry in log if entry[0] <= tuple(Position.parse(src))]
 
 
 def _has_op(event: Any) -> bool:
@@ -204,11 +205,31 @@ class PartitionOracle:
         timelines = [*self.journal.deleted, self.journal.streams]
         for number, before in enumerate(self.journal.deleted, 1):
             later = [streams[self.deltas] for streams in timelines[number:] if streams.get(self.deltas)]
-            until = _counts_at_beginning(later[0]) if later else None
-            refused = self._refused(before.get(self.rejects, []))
-            self.model.apply(result, before.get(self.events, []), refused, until)
+            old, refused = before.get(self.events, []), self._refused(before.get(self.rejects, []))
+            if later:
+                info = _info_at_beginning(later[0])
+                new = _upto(timelines[number].get(self.events, []), info.src)
+                old = old[: self._consumed(result, old, new, refused, info)]
+            self.model.apply(result, old, refused)
         result.src = "0-0"
         self._before, result.rejects = result.rejects, []
+
+    def _consumed(
+        self,
+        result: Expected,
+        old: list[Entry],
+        new: list[Entry],
+        refused: Mapping[tuple[str, str], str],
+        info: EntryInfo,
+    ) -> int:
+        """How many entries of what was deleted had been consumed: as many as explain the counts that `info` says."""
+        wanted = info.applied, info.rejected, info.ignored
+        for count in range(len(old) + 1):
+            tried = deepcopy(result)
+            self.model.apply(tried, [*old[:count], *new], refused)
+            if tried.counts == wanted:
+                return count
+        return len(old)
 
     def published(self) -> str | None:
         """None if the last entry says that everything was consumed, rightly; else what it says."""

@@ -167,14 +167,26 @@ class FakeOutlet:
             self.on_full()
 
     @property
-    def send(self) -> Callable[[bytes], object]:
-        return self.write
+    def clear(self) -> bool:
+        return not self.waiting and not self.paused
+
+    def direct(self) -> Callable[[bytes], int]:
+        return self._send
+
+    def _send(self, data: bytes) -> int:
+        assert self.clear, "nothing may overtake what is waiting"
+        if self.capacity is not None:
+            raise BlockingIOError
+        self.write(data)
+        return len(data)
 
     def write(self, data: bytes) -> None:
         self.writes += 1
         if self.capacity is None:
             self.taken += data
             return
+        if not self.waiting:
+            self.on_full()
         self.waiting += data
         self.most_waiting = max(self.most_waiting, len(self.waiting))
         if not self.paused and len(self.waiting) > self.mark:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from gateway.closing import CloseCode
+from gateway.outlet import Send
 from tests.unit.gateway.market import Market, ModelClient, Published, connected, kinds, lively_market
 
 # --- states -----------------------------------------------------------------------------------------------------------
@@ -340,3 +341,29 @@ def test_readiness_needs_live_books_once() -> None:
     made.list_instruments()
     made.tick()
     assert made.core.hub.was_live, "no instruments at all is valid"
+
+
+def test_without_a_direct_way_a_client_is_sent_the_same() -> None:
+    made = Market("AAA")
+    client = made.connect()
+
+    def none_left() -> Send:
+        raise OSError("too many open files")
+
+    client.outlet.direct = none_left  # type: ignore[method-assign]
+    client.send(op="subscribe", symbols=["AAA"])
+    for price in range(1, 6):
+        made.publish("AAA", {price: 5})
+    assert not client.session.lanes[0].in_step
+    assert [message["type"] for message in client.read()][-5:] == ["delta"] * 5
+
+
+def test_a_short_send_is_completed_by_the_transport_before_anything_else() -> None:
+    made = Market("AAA")
+    client = made.connect()
+    taken = client.outlet.write
+    client.outlet.direct = lambda: lambda data: taken(data[:7]) or 7  # type: ignore[method-assign]
+    client.send(op="subscribe", symbols=["AAA"])
+    for price in range(1, 6):
+        made.publish("AAA", {price: 5})
+    assert [message["type"] for message in client.read()][-5:] == ["delta"] * 5
