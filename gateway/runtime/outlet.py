@@ -47,6 +47,8 @@ class TransportOutlet:
     def direct(self) -> Send:
         if self._socket is None:
             peer = self._transport.get_extra_info("socket")
+            if peer is None:
+                raise OSError("the transport has no socket")
             self._socket = socket.socket(peer.family, peer.type, peer.proto, os.dup(peer.fileno()))
             self._socket.setblocking(False)
         return self._socket.send
