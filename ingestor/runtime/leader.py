@@ -213,8 +213,10 @@ class PartitionLeader:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await client.aclose()
+            try:
+                await asyncio.gather(*tasks, return_exceptions=True)
+            finally:
+                await client.aclose()
 
     def _successor(self, stop: asyncio.Event) -> str | None:
         heir = self.membership.heir(self.partition) if stop.is_set() else self._heir()
