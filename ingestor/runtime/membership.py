@@ -81,10 +81,18 @@ class Membership:
         self.roster = Roster(lease_ms / 1000 * ALIVE_LEASES)
         self._forget_ms = lease_ms * FORGET_LEASES
         self._next = 0.0
+        # Worked out once for each change: every partition asks again and again.
+        self._owners: dict[int, str] = {}
+        self._shared_among: frozenset[str] = frozenset()
+        self._shared_from = self.held
 
     def owner(self, partition: int) -> str | None:
         """The ingestor that is to lead `partition`, None while nobody has entered."""
-        return shares(self.partitions, self.roster.living | self._ourselves(), self.held).get(partition)
+        members = self.roster.living | self._ourselves()
+        if members != self._shared_among or self.held is not self._shared_from:
+            self._owners = shares(self.partitions, members, self.held)
+            self._shared_among, self._shared_from = members, self.held
+        return self._owners.get(partition)
 
     def heir(self, partition: int) -> str | None:
         """Who is to lead it without us, among those that are certainly there."""
@@ -120,8 +128,8 @@ class Membership:
         # A lease that is free for a moment is still its last holder's, if that one lives: Redis may have forgotten it.
         alive = self.roster.living | self._ourselves()
         held = {**{number: name for number, name in self.held.items() if name in alive}, **held}
-        moved = moved or held != self.held
-        self.held = held
+        if held != self.held:
+            moved, self.held = True, held
         if moved or joining:
             self.on_change()
 

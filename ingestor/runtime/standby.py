@@ -112,6 +112,9 @@ class Standby:
                 self.stats.warm_takeovers += 1
             except RecoveryError as error:
                 logger.info("what was followed is of no use", extra=self._about(error))
+            except BaseException:
+                self._recovery = recovery  # nothing of it was given away yet
+                raise
             else:
                 return recovered
         return await self._cold(client)
