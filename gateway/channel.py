@@ -212,10 +212,7 @@ class Channel:
             return None
         if not self.fresh or cursor >= self.fresh[0].broadcast:
             return self._each([step for step in self.fresh if step.broadcast > cursor], encoding)
-        found = self._fresh_data.get(encoding)
-        if found is None:
-            found = self._fresh_data[encoding] = self._each(self.fresh, encoding)
-        return found
+        return self.fresh_each(encoding)
 
     def fresh_each(self, encoding: Encoding) -> Each:
         """The broadcasts after `seen`, each as its own delta: all that a client which stands there or later needs."""

@@ -106,8 +106,8 @@ class PartitionReader:
         """Take snapshots: of every wanted symbol when `lost`, of the missing ones otherwise.
 
         `tail` is the last position of the stream, read *before* the snapshots: a symbol without a snapshot is then
-        born after it, and reading begins no later. What was wanted or forgotten meanwhile stays so. What
-        was not shown yet is not before the entry at `tail` was read: others have shown that state already.
+        born after it, and reading begins no later. What was wanted or forgotten meanwhile stays so. A symbol that
+        nothing is shown of waits until the entry at `tail` was read: others have shown what it says already.
         """
         self._tail = tail
         positions = [found[0] for found in snapshots.values() if found is not None]

@@ -116,17 +116,22 @@ class PartitionLeader:
         """Follow until the lease is ours; False when `stop` was set first."""
         following = asyncio.create_task(self.standby.follow(client))
         try:
-            return await self._claim(lease, stop)
+            return await self._claim(lease, stop, following)
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
 
-    async def _claim(self, lease: Lease, stop: asyncio.Event) -> bool:
-        """Ask for the lease when it is our turn: the partition is ours, was offered to us, or nobody wants it."""
+    async def _claim(self, lease: Lease, stop: asyncio.Event, following: asyncio.Task[None]) -> bool:
+        """Ask for the lease when it is our turn: the partition is ours, was offered to us, or nobody wants it.
+
+        Raises what `following` ended with, which never ends otherwise.
+        """
         loop = asyncio.get_running_loop()
         free_since: float | None = None
         said = ""
         while not stop.is_set():
+            if following.done():
+                await following
             try:
                 ours = self._offered_until > loop.time() or self._owner() == self.membership.name
                 holder = None if ours else await lease.holder()

@@ -56,9 +56,8 @@ and their ages in ms, in turn, -1000 for those that have left.
 class Membership:
     """Our place among the ingestors of a deployment.
 
-    `name` is our own. `joined`: others count on us, because we said that we are ready. `held`:
-    partition → the ingestor that leads it. `on_change` is called whenever
-    the shares may have changed.
+    `name` is our own. `joined`: others count on us, because we said that we are ready. `held`: partition → the ingestor
+    that leads it. `on_change` is called whenever the shares may have changed.
     """
 
     def __init__(

@@ -46,6 +46,7 @@ from shared.types import EntryInfo
 READ_COUNT: Final = 500
 
 SEALS_MOST: Final = 100
+"""More entries than seals of failed beginnings can be: a stream that holds as many was not emptied."""
 
 REACH_TRIES: Final = 4
 """The input log may be trimmed so often while checkpoints are read."""
@@ -169,7 +170,7 @@ class Recovery:
 
     def _complete(self, published: Published, instruments: Mapping[str, Instrument]) -> None:
         """The orders feeds must be proven at what is published."""
-        src = Position.parse(published.info.src)
+        src = self._input_position(published.info)
         replicas = self._orders_of(published.replicas, instruments)
         for symbol in replicas:
             check_checkpoint(self.partition, symbol, self._checkpoints.get(symbol), published.position)
@@ -239,7 +240,7 @@ class Recovery:
 
     async def _replay(self, client: Redis) -> None:
         """Replay `events` after the last entry replayed, up to and including what was published last."""
-        until = Position.parse(self._fold.info.src)
+        until = self._input_position(self._fold.info)
         if self._checkpoints and self._at < until:
             await self._reach(client, until)
             self._replayed = True
@@ -270,7 +271,8 @@ class Recovery:
                     self._joining.add(symbol)
             self._replayed = False
             await self._join_all(client)
-            self._at = min(found.src for found in self._checkpoints.values())
+            # Where no checkpoint is left there is nothing to replay; that one is missing shows in the end.
+            self._at = min((found.src for found in self._checkpoints.values()), default=until)
         raise RecoveryError(
             self.partition,
             f"the input after {self._at} is to be replayed, but {self.keys.events} does not reach back so far",
@@ -296,6 +298,13 @@ class Recovery:
             for symbol, found in self._checkpoints.items()
             if found.src <= until and symbol in replicas
         }
+
+    def _input_position(self, info: EntryInfo) -> Position:
+        """`src` of an entry; raises `RecoveryError` if it is none."""
+        try:
+            return Position.parse(info.src)
+        except PositionError as error:
+            raise RecoveryError(self.partition, f"src: {error}") from error
 
     async def _tail(self, client: Redis) -> tuple[Position, EntryInfo]:
         """Where the stream ends and what its last entry says of the input."""

@@ -83,8 +83,8 @@ class Catalog:
     """The instruments as last polled. What Redis lost is not taken for withdrawn.
 
     `instruments`: all known ones by symbol. `incarnation`: names the data they were read from, None when nobody has
-    named it. Redis has lost everything when the name changes or goes; then what was known stays for `HOLD_S`, or until
-    there is a deployment again.
+    named it. Redis has lost everything when the name changes, or `meta` is gone; what was known then stays until there is
+    a deployment again, and for `HOLD_S` at least.
     """
 
     def __init__(self, client: Redis, keys: DeploymentKeys) -> None:

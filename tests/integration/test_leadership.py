@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from ingestor.runtime.service import IngestorService
-from shared.codec import decode_info
+from shared.codec import decode_info, encode_info
 from shared.position import Position
 from shared.runtime.redis import execute, last_position, read_hash
 from shared.settings import IngestorSettings
+from shared.types import EntryInfo
 from tests.ingestor_runs import Input, Run, check_history
 from tests.waiting import eventually
 
@@ -73,6 +74,15 @@ async def leader_of(living: list[Member]) -> Member:
     return found
 
 
+async def leader_and_heir(start: Start, settings: IngestorSettings) -> tuple[Member, Member]:
+    """Two ingestors of one partition, settled."""
+    first = start(settings)
+    await eventually(first.leads)
+    second = start(settings)
+    leader = await leader_of([first, second])
+    return leader, second if leader is first else first
+
+
 @asynccontextmanager
 async def members() -> AsyncIterator[Start]:
     started: list[Member] = []
@@ -127,11 +137,7 @@ class TestSharing:
         sent = Input(run, Random(3))
         settings = run.settings(lease_ms=60_000)  # whoever waits for it to run out fails this test
         async with members() as start:
-            first = start(settings)
-            await eventually(first.leads)
-            second = start(settings)
-            leader = await leader_of([first, second])
-            heir = second if leader is first else first
+            leader, heir = await leader_and_heir(start, settings)
             await sent.send(20)
             await run.published()
             await leader.end()
@@ -142,9 +148,7 @@ class TestSharing:
         assert last.successor == heir.service.name
         assert last.src == history.infos[-1][1].src
 
-    async def test_one_that_stood_still_beyond_its_lease_is_fenced(
-        self, run: Run, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_one_that_stood_still_beyond_its_lease_is_fenced(self, run: Run) -> None:
         """Its lease is given to another behind its back, as if its clock had stopped; the stream refuses it."""
         sent = Input(run, Random(4))
         async with members() as start:
@@ -245,11 +249,7 @@ class TestWhatRedisLost:
         sent = Input(run, Random(10))
         settings = run.settings(snapshot_interval_ms=50, lease_ms=1000)
         async with members() as start:
-            first = start(settings)
-            await eventually(first.leads)
-            second = start(settings)
-            leader = await leader_of([first, second])
-            other = second if leader is first else first
+            leader, other = await leader_and_heir(start, settings)
             await sent.send(40)
             await run.published()
 
@@ -313,3 +313,30 @@ class TestRefusal:
             assert other.service.stats.of(1).recovery_failures == 1
             assert await last_position(run.client, broken.deltas) == last, "nothing was guessed"
             assert other.service.leaders[0].leadership is not None
+
+    async def test_a_checkpoint_that_is_gone_is_said(self, run: Run) -> None:
+        settings = run.settings('[A]\nfeed="orders"\n', snapshot_interval_ms=60_000)
+        async with members() as start:
+            member = start(settings)
+            await eventually(member.leads)
+            await run.send(("A", '[["add","bid",5,1,"x"]]'))
+            await run.published()
+            await member.crash()
+            await execute(run.client, "DEL", run.keys.checkpoint("A"))
+            other = start(settings)
+            await eventually(lambda: other.service.leaders and other.service.leaders[0].problem)
+            assert "A has no checkpoint" in other.service.leaders[0].problem
+            assert not other.running.done()
+
+    async def test_an_src_that_is_none_is_said(self, run: Run) -> None:
+        async with members() as start:
+            member = start(run.settings("[A]"))
+            await eventually(member.leads)
+            await member.end()
+            last = await last_position(run.client, run.keys.deltas)
+            broken = encode_info(EntryInfo(ts=1, src="later", applied=0, rejected=0, ignored=0))
+            await execute(run.client, "XADD", run.keys.deltas, str(last.next()), "_", broken)
+            other = start(run.settings("[A]"))
+            await eventually(lambda: other.service.leaders and other.service.leaders[0].problem)
+            assert "'later' is not a stream position" in other.service.leaders[0].problem
+            assert not other.running.done()

@@ -1,5 +1,6 @@
 """The keys of the in-memory store: values by type, expiry, copies as a replica would hold them."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,7 @@ class SortedSet(dict[bytes, float]):
         return sorted((score, member) for member, score in self.items())
 
 
-class Data:
+class Data(ABC):
     """One server's data.
 
     - `clock_us`: the server's wall clock, µs since 1970.
@@ -48,9 +49,9 @@ class Data:
         self.script_wrote: bool | None = None
         self.memory_was_full = False
 
+    @abstractmethod
     def execute(self, *arguments: bytes) -> Any:
         """One command at one moment; raises `ReplyError`."""
-        raise NotImplementedError
 
     @property
     def now_ms(self) -> int:

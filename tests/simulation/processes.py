@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import fields
@@ -34,7 +35,7 @@ AGAIN_S: Final = 0.3
 Main = Coroutine[Any, Any, None]
 
 
-class Actor:
+class Actor(ABC):
     """Something that runs as a process, and as another one after a crash.
 
     `ends` counts how it ended by itself; other errors than `may_end_by` are mistakes.
@@ -58,9 +59,9 @@ class Actor:
         self.incarnation += 1
         return Process(self.loop, f"{self.name}.{self.incarnation}", Random(self.rng.random()), self.skew_us)
 
+    @abstractmethod
     def main(self) -> Main:
         """The process's whole life."""
-        raise NotImplementedError
 
     def start(self) -> None:
         """Begin, or begin again as a new process."""

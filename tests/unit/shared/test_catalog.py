@@ -6,11 +6,11 @@ import fakeredis
 import pytest
 from redis.asyncio import Redis
 
-from ingestor.runtime.registry import register_deployment, register_instruments
+from ingestor.runtime.registry import register_deployment, register_instruments, restore
 from shared.errors import DeploymentMismatch, InstrumentsError
 from shared.instruments import Feed, Instrument, to_json
 from shared.keys import DeploymentKeys
-from shared.runtime.catalog import read_instruments, read_partitions
+from shared.runtime.catalog import HOLD_S, Catalog, read_instruments, read_partitions
 from shared.types import Symbol
 
 KEYS = DeploymentKeys("test")
@@ -53,3 +53,46 @@ async def test_a_malformed_instrument_hides_no_other_and_keeps_what_it_was(redis
     await redis.hset(KEYS.instruments, mapping={"BTC-USD": "{", "ETH-USD": to_json(ETH), "NEW-USD": "[]"})
     assert await read_instruments(redis, KEYS) == {"ETH-USD": ETH}
     assert await read_instruments(redis, KEYS, {"BTC-USD": BTC}) == {"BTC-USD": BTC, "ETH-USD": ETH}
+
+
+class TestCatalog:
+    @pytest.fixture
+    async def catalog(self, redis: Redis) -> Catalog:
+        await restore(redis, KEYS, 1, "first", {"BTC-USD": BTC, "ETH-USD": ETH})
+        catalog = Catalog(redis, KEYS)
+        assert not await catalog.poll(0.0)
+        assert catalog.instruments == {"BTC-USD": BTC, "ETH-USD": ETH}
+        return catalog
+
+    async def test_what_is_withdrawn_goes(self, redis: Redis, catalog: Catalog) -> None:
+        await redis.hdel(KEYS.instruments, "BTC-USD")
+        assert not await catalog.poll(1.0)
+        assert catalog.instruments == {"ETH-USD": ETH}
+
+    async def test_what_redis_lost_stays_until_there_is_a_deployment_again(
+        self, redis: Redis, catalog: Catalog
+    ) -> None:
+        await redis.flushall()
+        assert await catalog.poll(1.0)
+        assert await catalog.poll(1.0 + 10 * HOLD_S)
+        assert catalog.instruments == {"BTC-USD": BTC, "ETH-USD": ETH}
+
+    async def test_another_deployment_is_held_against_what_was_known_for_a_while(
+        self, redis: Redis, catalog: Catalog
+    ) -> None:
+        await redis.flushall()
+        await restore(redis, KEYS, 1, "second", {"ETH-USD": ETH})
+        assert await catalog.poll(1.0)
+        assert catalog.instruments == {"BTC-USD": BTC, "ETH-USD": ETH}
+        assert await catalog.poll(1.0 + HOLD_S)
+        assert catalog.instruments == {"ETH-USD": ETH}
+        assert not await catalog.poll(2.0 + HOLD_S)
+
+    async def test_whoever_wrote_it_again_takes_what_is_there(self, redis: Redis, catalog: Catalog) -> None:
+        await redis.flushall()
+        assert await catalog.poll(1.0)
+        await restore(redis, KEYS, 1, "second", catalog.instruments)
+        catalog.accept()
+        assert not await catalog.poll(2.0)
+        assert not await catalog.poll(3.0)
+        assert catalog.instruments == {"BTC-USD": BTC, "ETH-USD": ETH}
