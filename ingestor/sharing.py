@@ -62,8 +62,8 @@ class Roster:
         self._heard: dict[str, float] = {}
         self._listed_at: float | None = None
 
-    def listed(self, ages: Mapping[str, float], now: float) -> bool:
-        """What Redis lists: member → seconds since it was heard of, negative when it has left. Returns whether the living ones changed."""
+    def listed(self, ages: Mapping[str, float], now: float) -> None:
+        """What Redis lists: member → seconds since it was heard of, negative when it has left."""
         if self._listed_at is not None and now - self._listed_at >= self.alive_s:
             # We were cut off, and so were others perhaps: they get the time to be heard of again.
             self._heard.update(dict.fromkeys(self.living, now))
@@ -71,6 +71,5 @@ class Roster:
         for member, age in ages.items():
             self._heard[member] = LEFT if age < 0 else max(now - age, self._heard.get(member, LEFT))
         self._heard = {m: heard for m, heard in self._heard.items() if now - heard < self.alive_s}
-        before, self.living = self.living, frozenset(self._heard)
+        self.living = frozenset(self._heard)
         self.present = frozenset(member for member, age in ages.items() if 0 <= age < self.alive_s)
-        return self.living != before

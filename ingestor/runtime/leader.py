@@ -88,7 +88,10 @@ class PartitionLeader:
             self.leadership.update_instruments(self._own_instruments(), self.instruments().keys())
 
     def share(self) -> None:
-        """Ingestors came or went: the partition may be somebody else's now, or ours."""
+        """Ingestors were listed: the partition may be somebody else's now, or ours.
+
+        Not asked at other times: one that has just handed the partition to us would still be in the old list.
+        """
         self._nudge.set()
         if self.leadership is not None and self._heir() is not None:
             self._end.set()
@@ -213,7 +216,6 @@ class PartitionLeader:
             self.leadership = await beginning
             self.problem = ""
             self.stats.leading = True
-            self.share()
             await self.leadership.run(self._end, keeping, lambda: self._successor(stop))
         finally:
             for task in tasks:

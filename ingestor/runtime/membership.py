@@ -57,7 +57,7 @@ class Membership:
     """Our place among the ingestors of a deployment.
 
     `name` is our own. `joined`: others count on us, because we said that we are ready. `held`: partition → the ingestor
-    that leads it. `on_change` is called whenever the shares may have changed.
+    that leads it. `on_listed` is called after each listing: the shares are fresh then.
     """
 
     def __init__(
@@ -67,13 +67,13 @@ class Membership:
         partitions: int,
         name: str,
         lease_ms: int,
-        on_change: Callable[[], None],
+        on_listed: Callable[[], None],
     ) -> None:
         self.client = client
         self.partitions = partitions
         self.keys = keys
         self.name = name
-        self.on_change = on_change
+        self.on_listed = on_listed
         self.joined = False
         self.beat_s = min(lease_ms / 1000 / BEATS_PER_LEASE, BEAT_S_MOST)
         self.held: dict[int, str] = {}
@@ -123,14 +123,13 @@ class Membership:
         self.joined = entering
         now = loop.time()
         ages = {name.decode(): int(age) / 1000 for name, age in zip(flat[::2], flat[1::2], strict=True)}
-        moved = self.roster.listed(ages, now)
+        self.roster.listed(ages, now)
         # A lease that is free for a moment is still its last holder's, if that one lives: Redis may have forgotten it.
         alive = self.roster.living | self._ourselves()
         held = {**{number: name for number, name in self.held.items() if name in alive}, **held}
         if held != self.held:
-            moved, self.held = True, held
-        if moved or joining:
-            self.on_change()
+            self.held = held
+        self.on_listed()
 
     async def _leaders(self) -> dict[int, str]:
         """Who holds which lease now."""

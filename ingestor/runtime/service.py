@@ -141,7 +141,7 @@ class IngestorService:
             leader.refresh()
 
     def _share(self) -> None:
-        """Ingestors came or went."""
+        """Ingestors were listed."""
         for leader in self.leaders:
             leader.share()
 
