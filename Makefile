@@ -11,10 +11,15 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 MADE := $(VENV)/.made
 RUN := $(VENV)/.run-installed
+COMPILED := $(VENV)/.compiled
 DEV := $(VENV)/.dev-installed
 LOCK_VENV := .venv-lock
 UV := $(LOCK_VENV)/bin/uv
 COMPILE := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet $(UPGRADE)
+
+# Modules with declarations beside them are compiled where there is a C compiler (setup.py).
+PACKAGES := shared broadcaster ingestor gateway
+DECLARED := $(foreach package,$(PACKAGES),$(wildcard $(package)/*.pxd $(package)/*/*.pxd))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -31,7 +36,7 @@ help:
 	@echo 'make lock    work out requirements*.lock again; UPGRADE=--upgrade takes newer versions'
 	@echo 'make clean   remove the virtual environment, caches and build output'
 
-demo: $(RUN)
+demo: $(COMPILED)
 	@$(BIN)/depthcast demo $(ARGS)
 
 test: $(DEV)
@@ -62,6 +67,7 @@ lock: $(UV)
 clean:
 	@rm -rf $(VENV) $(LOCK_VENV) .venv-bench build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache .coverage .coverage.* htmlcov
+	@find $(PACKAGES) -name '*.so' -delete
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- the environment: made, then what running needs, then what developing needs ---------------------------------------
@@ -80,10 +86,17 @@ $(MADE):
 $(RUN): requirements-run.lock pyproject.toml | $(MADE)
 	@echo 'installing what Depthcast needs to run (about 20 packages)'
 	@$(PIP) install --require-hashes --requirement requirements-run.lock
-	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@DEPTHCAST_COMPILE=0 $(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(DEV): requirements.lock $(RUN)
+$(COMPILED): setup.py $(DECLARED) $(DECLARED:.pxd=.py) $(RUN)
+	@echo 'compiling what is called most often (half a minute, once; nothing depends on it)'
+	@find $(PACKAGES) -name '*.so' -delete
+	@$(BIN)/python setup.py --quiet build_ext --inplace --parallel 2 2>$(VENV)/compile.log \
+		|| echo 'it could not be compiled, and runs as Python; why, is in $(VENV)/compile.log'
+	@touch $@
+
+$(DEV): requirements.lock $(COMPILED)
 	@echo 'installing what its tests and checks need (about 40 packages)'
 	@$(PIP) install --require-hashes --requirement requirements.lock
 	@touch $@

@@ -7,7 +7,6 @@ An event that is refused has changed nothing: everything is checked before the f
 from a journal of first old values, the same idea as the merger's pending record.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any, Final
@@ -22,7 +21,7 @@ NO_KEY: Final = 2 * (MAX_INTEGER + 1)
 """Best key of an empty side: no key of the other side added to it comes down to zero."""
 
 
-class BookState(ABC):
+class BookState:
     """One symbol's authoritative book and its pending changes. Not thread-safe: the engine's lock guards it.
 
     `evicts`: an event that would cross the book removes the opposite levels in its way instead of being refused.
@@ -51,9 +50,9 @@ class BookState(ABC):
         self.merger.events += outcome.applied
         return outcome
 
-    @abstractmethod
     def _run(self, events: Sequence[Any]) -> Outcome:
-        """Apply events in order; a unit ends at the first that is refused."""
+        """Apply events in order; a unit ends at the first that is refused. Each feed has its own."""
+        raise NotImplementedError
 
     def _apply_unit(self, events: Sequence[Any]) -> Outcome:
         journal: Pending = ({}, {})

@@ -3,3 +3,7 @@
 Pure data types and rules live here (book, digest, codec, positions, keys, settings, errors, the reader's
 state machine); everything that opens a socket or reads a clock lives in `shared.runtime`.
 """
+
+from shared.compiled import prefer_source
+
+prefer_source()

@@ -14,12 +14,23 @@ import redis
 
 from depthcast.runtime.embedded import EmbeddedServer
 from depthcast.runtime.server import open_server
+from shared.compiled import PACKAGES
 
+ROOT = Path(__file__).parents[1]
 RECORDED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 # A shared machine can stall any single example; pytest's own timeout catches real hangs.
 hypothesis.settings.register_profile("depthcast", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("depthcast")
+
+
+def pytest_configure() -> None:
+    """Refuse to test modules that were compiled before their source changed."""
+    for declared in (path for package in PACKAGES for path in (ROOT / package).rglob("*.pxd")):
+        newest = max(path.stat().st_mtime for path in (declared, declared.with_suffix(".py")))
+        for made in declared.parent.glob(f"{declared.stem}.*.so"):
+            if made.stat().st_mtime < newest:
+                pytest.exit(f"{made.name} is older than its source: `make test` compiles it anew", 4)
 
 
 @pytest.fixture(scope="session")

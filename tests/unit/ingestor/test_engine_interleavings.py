@@ -20,9 +20,15 @@ import ingestor.levels
 import ingestor.orders
 import shared.book
 from ingestor.engine import Engine
+from shared.compiled import is_compiled
 from shared.instruments import Feed, Instrument, OnCross
 from shared.types import Symbol
 from tests.interleave import Schedule, explore
+
+# `tests/unit/test_pure.py` runs them as Python then.
+pytestmark = pytest.mark.skipif(
+    is_compiled(shared.book), reason="a compiled module has no lines to step in between"
+)
 
 OUTER = {str(module.__file__) for module in (ingestor.engine, broadcaster.merger)}
 ALL = OUTER | {

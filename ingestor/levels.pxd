@@ -1,0 +1,6 @@
+cimport cython
+from ingestor.book_state cimport BookState
+
+cdef class LevelsState(BookState):
+    @cython.locals(applied=Py_ssize_t, ignored=Py_ssize_t, refused=list, levels=dict, touched=dict, op_code=int)
+    cpdef object _run(self, object events)

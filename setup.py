@@ -1,0 +1,39 @@
+"""Compiles every module that has a `.pxd` beside it; what the packages are and need stands in `pyproject.toml`.
+
+Where there is no C compiler, or `DEPTHCAST_COMPILE=0` is set, the same modules run as Python: slower, and otherwise alike.
+"""
+
+import os
+from pathlib import Path
+
+from setuptools import Extension, setup
+
+PACKAGES = ("shared", "broadcaster", "ingestor", "gateway")
+FLAGS = ["-O2", "-g0", "-w"]  # warnings about generated code help nobody
+
+
+def extensions() -> list[Extension]:
+    """One for each module with declarations, translated to C."""
+    if os.environ.get("DEPTHCAST_COMPILE", "1") == "0":
+        return []
+    from Cython.Build import cythonize
+
+    sources = sorted(path.with_suffix(".py") for package in PACKAGES for path in Path(package).rglob("*.pxd"))
+    wanted = [
+        Extension(".".join(path.with_suffix("").parts), [str(path)], extra_compile_args=FLAGS, optional=True)
+        for path in sources
+    ]
+    # Types are declared in the .pxd alone: an annotation says what a caller may pass, not what C may assume.
+    directives = {"language_level": "3", "annotation_typing": False}
+    made: list[Extension] = cythonize(  # type: ignore[no-untyped-call]
+        wanted,
+        build_dir="build/cython",
+        nthreads=os.cpu_count() or 1,
+        compiler_directives=directives,
+        quiet=True,
+    )
+    return made
+
+
+if __name__ == "__main__":
+    setup(ext_modules=extensions())

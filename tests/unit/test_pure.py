@@ -1,0 +1,52 @@
+"""What is compiled where there is a C compiler has to work as Python too: its tests once more, without what was compiled.
+
+All other tests run what is installed. Where nothing could be compiled, that was Python already.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import shared.book
+from shared.compiled import is_compiled
+
+ROOT = Path(__file__).parents[2]
+PURE = {**os.environ, "DEPTHCAST_PURE": "1"}
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.skipif(not is_compiled(shared.book), reason="nothing is compiled here: all tests ran as Python")
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ["tests/unit/ingestor"],
+        ["tests/unit/shared", "tests/unit/broadcaster"],
+        ["tests/property/test_engine_fast_path.py", "tests/property/test_engine_model.py"],
+    ],
+    ids=["ingestor", "shared", "property"],
+)
+def test_the_same_tests_pass_without_what_was_compiled(folders: list[str]) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *folders],
+        cwd=ROOT,
+        env=PURE,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-2000:]
+
+
+def test_every_compiled_module_is_python_when_asked_to() -> None:
+    script = """
+import importlib, pathlib
+from shared.compiled import PACKAGES, is_compiled
+for package in PACKAGES:
+    for path in pathlib.Path(package).rglob("*.pxd"):
+        name = ".".join(path.with_suffix("").parts)
+        assert not is_compiled(importlib.import_module(name)), name
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=PURE, check=True)
