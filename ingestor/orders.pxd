@@ -1,0 +1,21 @@
+cimport cython
+from ingestor.book_state cimport BookState
+
+cdef class OrdersState(BookState):
+    cdef public tuple _orders
+    cdef public tuple _at
+    cdef public tuple _journal
+    cdef public bint _noted
+    @cython.locals(applied=Py_ssize_t, refused=list, bids=dict, asks=dict, order=tuple)
+    cpdef object _run(self, object events)
+    cpdef object _add(self, int side, object order_id, object price, object quantity)
+    @cython.locals(new=tuple)
+    cpdef object _update(self, int side, object order_id, tuple old, object price, object quantity)
+    @cython.locals(new=tuple)
+    cpdef object _reduce(self, int side, object order_id, tuple old, object quantity)
+    cpdef object _remove(self, int side, object order_id, tuple old)
+    @cython.locals(levels=dict, touched=dict)
+    cpdef object _join(self, int side, object price, object quantity)
+    @cython.locals(levels=dict, touched=dict)
+    cpdef object _leave(self, int side, object price, object quantity)
+    cpdef object _note(self, int side, object order_id, object old, object new)
