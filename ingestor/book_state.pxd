@@ -1,6 +1,6 @@
 cimport cython
-from shared.book cimport Book, BookSide
 from broadcaster.merger cimport Merger
+from shared.book cimport Book, BookSide
 
 cdef class BookState:
     cdef public Book book
@@ -12,7 +12,10 @@ cdef class BookState:
     cdef public bint _unit
     cdef public bint _guarded
     cdef public tuple _touched
-    @cython.locals(book_side=BookSide, best=list, touched=dict)
+    cdef public list _log
+    @cython.locals(book_side=BookSide, key=longlong, best=list)
     cpdef object _appear(self, int side, object price, object quantity)
-    @cython.locals(book_side=BookSide, touched=dict)
+    @cython.locals(book_side=BookSide, levels=dict, key=longlong, best=list)
     cpdef object _vanish(self, int side, object price)
+    @cython.locals(touched=dict, log=list)
+    cpdef object _note_level(self, int side, object price, object old)

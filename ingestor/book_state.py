@@ -4,7 +4,7 @@ A feed's own module (`levels`, `orders`) says what an event does. Here is how le
 merger, the cached best prices, the crossing check, eviction, and undoing an atomic array.
 
 An event that is refused has changed nothing: everything is checked before the first change. An atomic array is undone
-from a journal of first old values, the same idea as the merger's pending record.
+from a log of what each change replaced, backwards; what is pending by then stays so, as changes that come to nothing.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,9 @@ class BookState:
     `evicts`: an event that would cross the book removes the opposite levels in its way instead of being refused.
     """
 
-    __slots__ = ("_best", "_evicted", "_evicts", "_guarded", "_levels", "_touched", "_unit", "book", "merger")
+    __slots__ = (
+        "_best", "_evicted", "_evicts", "_guarded", "_levels", "_log", "_touched", "_unit", "book", "merger",
+    )  # fmt: skip
 
     def __init__(self, *, evicts: bool) -> None:
         self.book = Book()
@@ -40,6 +42,8 @@ class BookState:
         self._unit = False
         self._guarded = True
         self._touched: Pending = self.merger.pending
+        # Of the atomic array at hand: side, price and old quantity of every change, one after the other; else None.
+        self._log: list[int] | None = None
 
     def apply(self, events: Sequence[Any], *, atomic: bool) -> Outcome:
         """Apply an array of events, each alone or all as one unit; whatever they hold, nothing is raised."""
@@ -55,25 +59,22 @@ class BookState:
         raise NotImplementedError
 
     def _apply_unit(self, events: Sequence[Any]) -> Outcome:
-        journal: Pending = ({}, {})
-        self._touched = journal
+        log: list[int] = []
+        self._log = log
         outcome = self._run(events)
-        self._touched = self.merger.pending
+        self._log = None
         refused = outcome.refused
         if not refused and self._best[0] + self._best[1] <= 0:
             refused = [(WHOLE, Reason.CROSSED)]
         if refused:
-            self._undo(journal)
+            self._undo(log)
             return Outcome(0, 0, refused, 0)
-        for pending, first in zip(self.merger.pending, journal, strict=True):
-            for price, old in first.items():
-                pending.setdefault(price, old)
         return outcome
 
-    def _undo(self, journal: Pending) -> None:
-        for side, first in zip(self.book.sides, journal, strict=True):
-            for price, old in first.items():
-                side.set_level(price, old)
+    def _undo(self, log: list[int]) -> None:
+        sides = self.book.sides
+        for at in range(len(log) - 3, -1, -3):
+            sides[log[at]].set_level(log[at + 1], log[at + 2])
         self._find_best()
 
     def _find_best(self) -> None:
@@ -84,13 +85,11 @@ class BookState:
     def _appear(self, side: int, price: int, quantity: int) -> None:
         """Make a level of `quantity` where there is none, or refuse it as crossing, or make way for it."""
         book_side = self.book.sides[side]
-        key = price * book_side.sign
+        key = price if side else -price
         best = self._best
         if self._guarded and key + best[1 - side] <= 0:
             self._make_way(side, price)
-        touched = self._touched[side]
-        if price not in touched:
-            touched[price] = 0
+        self._note_level(side, price, 0)
         book_side.levels[price] = quantity
         book_side.enter(key)
         if key < best[side]:
@@ -99,15 +98,26 @@ class BookState:
     def _vanish(self, side: int, price: int) -> None:
         """Remove a level that is there."""
         book_side = self.book.sides[side]
-        old = book_side.levels.pop(price)
+        levels = book_side.levels
+        self._note_level(side, price, levels[price])
+        del levels[price]
+        key = price if side else -price
+        book_side.leave(key)
+        best = self._best
+        if key == best[side]:
+            following = book_side.nth_key(0)
+            best[side] = NO_KEY if following is None else following
+
+    def _note_level(self, side: int, price: int, old: int) -> None:
+        """A level of `old` lots, 0 = none, is about to change."""
         touched = self._touched[side]
         if price not in touched:
             touched[price] = old
-        key = price * book_side.sign
-        book_side.leave(key)
-        if key == self._best[side]:
-            best = book_side.nth_key(0)
-            self._best[side] = NO_KEY if best is None else best
+        log = self._log
+        if log is not None:
+            log.append(side)
+            log.append(price)
+            log.append(old)
 
     def _make_way(self, side: int, price: int) -> None:
         """Remove what stands in the way of a level about to appear at `price`, or refuse it as crossing."""
@@ -129,9 +139,8 @@ class BookState:
 
     def _clear_side(self, side: int) -> None:
         book_side = self.book.sides[side]
-        touched = self._touched[side]
         for price, old in book_side.levels.items():
-            touched.setdefault(price, old)
+            self._note_level(side, price, old)
         book_side.clear()
         self._best[side] = NO_KEY
 

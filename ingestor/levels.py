@@ -19,7 +19,7 @@ class LevelsState(BookState):
         applied = ignored = 0
         refused: list[tuple[int, Reason]] = []
         sides = tuple(zip(self._levels, self._touched, strict=True))
-        integer, bits = int, INTEGER_BITS
+        integer, bits, logs = int, INTEGER_BITS, self._log is not None
         for event in events:
             try:
                 if type(event) is list and len(event) == 4:
@@ -37,7 +37,9 @@ class LevelsState(BookState):
                         levels, touched = sides[side]
                         if price in levels:
                             if op == UPDATE and quantity:
-                                if price not in touched:
+                                if logs:
+                                    self._note_level(side, price, levels[price])
+                                elif price not in touched:
                                     touched[price] = levels[price]
                                 levels[price] = quantity
                                 applied += 1
@@ -69,7 +71,7 @@ class LevelsState(BookState):
         old = self._levels[side].get(price, 0)
         new = quantity if op == UPDATE else _target(op, old, quantity)
         if old and new:
-            self._touched[side].setdefault(price, old)
+            self._note_level(side, price, old)
             self._levels[side][price] = new
         elif new:
             self._appear(side, price, new)

@@ -247,9 +247,7 @@ class OrdersState(BookState):
         old = levels[price]
         if old + quantity > MAX_INTEGER:
             raise RefusedError(Reason.OVERFLOW)
-        touched = self._touched[side]
-        if price not in touched:
-            touched[price] = old
+        self._note_level(side, price, old)
         levels[price] = old + quantity
 
     def _leave(self, side: int, price: int, quantity: int) -> None:
@@ -259,9 +257,7 @@ class OrdersState(BookState):
         if old == quantity:
             self._vanish(side, price)
             return
-        touched = self._touched[side]
-        if price not in touched:
-            touched[price] = old
+        self._note_level(side, price, old)
         levels[price] = old - quantity
 
     def _note(self, side: int, order_id: OrderId, old: Order | None, new: Order | None) -> None:

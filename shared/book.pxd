@@ -1,11 +1,20 @@
+cimport cython
+
+cdef bint COMPILED
+
 cdef class BookSide:
     cdef readonly dict levels
     cdef public object ranks
     cdef readonly object side
-    cdef readonly object sign
-    cpdef object enter(self, object key)
-    cpdef object leave(self, object key)
+    cdef readonly int sign
+    @cython.locals(rank=longlong, flat=list)
+    cpdef object enter(self, long long key)
+    @cython.locals(rank=longlong, flat=list)
+    cpdef object leave(self, long long key)
     cpdef object nth_key(self, Py_ssize_t n)
+
+@cython.locals(low=Py_ssize_t, high=Py_ssize_t, middle=Py_ssize_t, at_middle=longlong)
+cdef Py_ssize_t _place(list ranks, long long rank)
 
 cdef class Book:
     cdef readonly BookSide bids

@@ -36,6 +36,11 @@ def prefer_source() -> None:
         sys.meta_path.insert(0, SourceFinder)
 
 
+def is_compiled_at(file: str) -> bool:
+    """Whether the module that knows itself by this `__file__` runs compiled."""
+    return not file.endswith(tuple(SOURCE_SUFFIXES))
+
+
 def is_compiled(module: ModuleType) -> bool:
     """Whether `module` runs compiled."""
-    return not str(module.__file__).endswith(tuple(SOURCE_SUFFIXES))
+    return is_compiled_at(str(module.__file__))
