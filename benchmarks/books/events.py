@@ -31,6 +31,14 @@ ORDER_BOOK: Final = "order-book, best prices cached"
 NAUTILUS: Final = "nautilus_trader, order + update"
 GO: Final = "Go, maps and a scan"
 
+AS_PYTHON: Final[dict[str, list[str]]] = {
+    "not compiled": [],
+    "nor the hot loop": ["hot-loop"],
+    "nor the flat index": ["flat-index"],
+    "nor either": ["hot-loop", "flat-index"],
+}
+"""Parts left out, by words of `benchmarks.books.without`."""
+
 
 def run(run: Run) -> None:
     """A market; a fixed depth; parts left out; two depths."""
@@ -96,13 +104,9 @@ def _parts(run: Run, folder: Path) -> None:
     for feed, make in (("levels", levels_load), ("orders", orders_load)):
         load = folder / feed
         write(load, make(LEVELS, run.rounds * EVENTS_PER_ROUND), run.rounds)
-        options: dict[str, list[str]] = {
-            OURS: [],
-            "without the hot loop": ["hot-loop"],
-            "without the flat index": ["flat-index"],
-            "without either": ["hot-loop", "flat-index"],
-        }
-        makers = {name: partial(depthcast, feed, load, *words) for name, words in options.items()}
+        makers = {OURS: partial(depthcast, feed, load)}
+        for name, words in AS_PYTHON.items():
+            makers[name] = partial(depthcast, feed, load, *words, compiled=False)
         _compare(run, f"parts, {feed} feed", makers, OURS, ())
 
 

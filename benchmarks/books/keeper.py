@@ -1,5 +1,6 @@
 """A program that keeps a book, in a process of its own on the measured core, doing a round whenever it is asked."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -21,10 +22,15 @@ GO_PROGRAM: Final = python.ROOT / "build" / "benchmarks" / "scan"
 class Keeper:
     """Used with `with`; ends when its input does. Raises `Absent` when it does not begin."""
 
-    def __init__(self, name: str, command: Sequence[str | Path]) -> None:
+    def __init__(self, name: str, command: Sequence[str | Path], **variables: str) -> None:
         self.name = name
         self._process = subprocess.Popen(
-            command, cwd=python.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command,
+            cwd=python.ROOT,
+            env={**os.environ, **variables},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def __enter__(self) -> Self:
@@ -55,11 +61,17 @@ class Keeper:
         return self._process.stdout.readline().strip()
 
 
-def depthcast(feed: str, load: Path, *options: str) -> Keeper:
-    """Our own engine, with options of `benchmarks.books.keep_depthcast`."""
-    return Keeper(
-        "Depthcast", [sys.executable, "-m", "benchmarks.books.keep_depthcast", feed, load, *options]
-    )
+def depthcast(feed: str, load: Path, *options: str, compiled: bool = True) -> Keeper:
+    """Our own engine, with options of `benchmarks.books.keep_depthcast`, as Python unless `compiled`."""
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "benchmarks.books.keep_depthcast",
+        feed,
+        load,
+        *options,
+    ]
+    return Keeper("Depthcast", command, DEPTHCAST_PURE="0" if compiled else "1")
 
 
 def peer(name: str, load: Path) -> Keeper:

@@ -1,4 +1,7 @@
-"""The engine without one of its optimisations, to see what that one is worth. Affects this process only."""
+"""The engine without one of its optimisations, to see what that one is worth.
+
+Affects this process only, which has to run as Python: what is compiled cannot be exchanged.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
