@@ -8,11 +8,13 @@ Exit status: 0 clean, 2 bad settings or usage, 1 anything else. What goes wrong 
 
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Final, NamedTuple
 
 import click
 
 import depthcast
+from shared.compiled import is_compiled_at
 from shared.errors import DepthcastError
 from shared.runtime.command import BAD_SETTINGS
 
@@ -57,6 +59,13 @@ SUBCOMMANDS: Final = {
 }
 
 
+def how_it_runs() -> str:
+    """Whether the modules called most often run compiled here, without importing them."""
+    found = find_spec("shared.book")
+    compiled = found is not None and found.origin is not None and is_compiled_at(found.origin)
+    return "compiled" if compiled else "not compiled"
+
+
 class LazyGroup(click.Group):
     """A group that knows its subcommands by name and imports one only when it is run."""
 
@@ -86,6 +95,6 @@ class LazyGroup(click.Group):
 
 
 @click.command("depthcast", cls=LazyGroup, help=HELP)
-@click.version_option(depthcast.__version__, message="depthcast %(version)s")
+@click.version_option(depthcast.__version__, message=f"depthcast %(version)s, {how_it_runs()}")
 def main() -> None:
     """The whole command line."""

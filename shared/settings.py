@@ -14,8 +14,8 @@ from shared.errors import SettingsError
 from shared.redis_url import PLAIN, SENTINEL, parse_sentinel_url, without_credentials
 
 VARIABLE_PREFIX: Final = "DEPTHCAST_"
-NOT_SETTINGS: Final = frozenset({"DEPTHCAST_TEST_REDIS_URL", "DEPTHCAST_WORKER"})
-"""Variables with the prefix that are no settings: the test suite's, and the supervisor's mark on its workers."""
+NOT_SETTINGS: Final = frozenset({"DEPTHCAST_PURE", "DEPTHCAST_TEST_REDIS_URL", "DEPTHCAST_WORKER"})
+"""Variables with the prefix that are no settings: how modules are imported, the test suite's, the supervisor's mark."""
 
 
 def setting(

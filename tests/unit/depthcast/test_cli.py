@@ -6,7 +6,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 import depthcast
+import shared.book
 from depthcast import cli
+from shared.compiled import is_compiled
 
 PLAIN = '{"symbol": "BTC-USD", "tick_size": "0.01", "events": [["add", "bid", 1, 5]]}\n'
 
@@ -33,7 +35,8 @@ def test_help_names_every_command_and_loads_none(monkeypatch: pytest.MonkeyPatch
 
 
 def test_version() -> None:
-    assert run("--version").output == f"depthcast {depthcast.__version__}\n"
+    how = "compiled" if is_compiled(shared.book) else "not compiled"
+    assert run("--version").output == f"depthcast {depthcast.__version__}, {how}\n"
 
 
 def test_the_public_names_load() -> None:
