@@ -1,53 +1,41 @@
 """One leadership of one partition, from its first entries to its end: consume, broadcast, keep recovery state.
 
 Three tasks share the engine and the publisher: `_consume` applies input, `_broadcast` publishes an interval when the
-pacer says so, `_keep` writes snapshots and checkpoints and trims. The lock `_publishing` is held from a drain until
+pacer says so, `keeping` writes snapshots and checkpoints and trims. The lock `_publishing` is held from a drain until
 its result is written, so what is drained and what is published are the same state whenever the lock is free.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 
-from broadcaster.publication import Attachment, Broadcast, batches
-from broadcaster.retention import Retention
+from broadcaster.publication import Broadcast
 from broadcaster.runtime.publisher import Publisher
-from broadcaster.schedule import Pacer, SnapshotRota
-from ingestor import checkpoint
-from ingestor.checkpoint import Checkpoint
+from broadcaster.schedule import Pacer
 from ingestor.engine import Engine, Interval
-from ingestor.orders import OrdersCopy
 from ingestor.output import broadcast_of, reject_fields
 from ingestor.recovery import NOTHING_PUBLISHED, Restated
 from ingestor.rejects import Reject
+from ingestor.runtime.keeping import Keeping
 from ingestor.runtime.lease import wait_for
 from ingestor.runtime.outside import Outside
 from ingestor.runtime.stats import PartitionStats
-from shared.codec import encode_snapshot
 from shared.errors import RedisUnavailable
 from shared.instruments import Feed, Instrument
-from shared.position import ZERO, Position
+from shared.position import Position
 from shared.runtime.redis import BLOCK_MS, RawEntry, read_stream
 from shared.settings import IngestorSettings
-from shared.types import Delta, EntryInfo, Snapshot
+from shared.types import Delta, EntryInfo
 
 logger = logging.getLogger(__name__)
-
-KEEP_EVERY_S: Final = 0.1
-"""How often snapshots that are due are looked for."""
-
-TRIM_EVERY_S: Final = 1.0
 
 RETRY_S: Final = 0.2
 
 STOP_S: Final = 5.0
 """On a clean end, so long is spent on publishing what was consumed."""
-
-KEEP_BYTES: Final = 1 << 20
-"""About so much recovery state goes into one script, so that Redis is never busy for long."""
 
 GROUP_BYTES: Final = 1 << 20
 GROUP_FIELDS: Final = 10_000
@@ -80,25 +68,18 @@ class Leadership:
         stats: PartitionStats,
         outside: Outside,
     ) -> None:
-        now = outside.monotonic()
         self.settings = settings
         self.outside = outside
         self.engine = engine
         self.publisher = publisher
-        self.keys = publisher.keys
         self.stats = stats
-        self.rota = SnapshotRota(settings.snapshot_interval_ms / 1000)
-        self.checkpoint_rota = SnapshotRota(settings.snapshot_interval_ms / 1000)
-        self.retention = Retention(settings.retention_s)
-        self.src = ZERO
-        self._pacer = Pacer(settings.interval_ms / 1000, now)
         self._publishing = asyncio.Lock()
+        self.keeping = Keeping(settings, engine, publisher, stats, outside, self._publishing)
+        self._pacer = Pacer(settings.interval_ms / 1000, outside.monotonic())
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
-        self._copies: dict[str, Checkpoint] = {}
         self._info = NOTHING_PUBLISHED
-        self._trimmed = now
         self.unpublished: list[Reject] = []
         self._counted = (engine.evicted, publisher.resends)
 
@@ -118,13 +99,8 @@ class Leadership:
         recovered = self.engine.symbols()
         for instrument in instruments.values():
             self.engine.register(instrument)
-        # Where the recovered symbols' snapshots and checkpoints stand is older than anything we write: nothing is
-        # trimmed before each has been renewed.
         orders = [symbol for symbol in recovered if instruments[symbol].feed is Feed.ORDERS]
-        self.retention.took(dict.fromkeys(recovered, ZERO), dict.fromkeys(orders, ZERO))
-        now = self.outside.monotonic()
-        self.rota.join(recovered, now)
-        self.checkpoint_rota.join(orders, now)
+        self.keeping.recovered(recovered, orders)
         self.stats.symbols = len(instruments)
         moves = [(str(symbol), delta) for symbol, delta in self.engine.begin_epoch(epoch)]
         async with self._publishing:
@@ -155,7 +131,7 @@ class Leadership:
         tasks = [
             asyncio.create_task(self._consume()),
             asyncio.create_task(self._broadcast()),
-            asyncio.create_task(self._keep()),
+            asyncio.create_task(self.keeping.run()),
             asyncio.create_task(stop.wait(), name="stop"),
         ]
         try:
@@ -177,10 +153,10 @@ class Leadership:
             async with asyncio.timeout(STOP_S):
                 async with self._publishing:
                     await _cancel(tasks)
-                    checkpoints = () if heir else self.checkpoint_rota.symbols()
+                    checkpoints = () if heir else self.keeping.checkpoints.symbols()
                     await self._write(self._drain(checkpoints), successor=heir)
                 if heir is None:
-                    await self._take(self.rota.symbols())
+                    await self.keeping.take(self.keeping.snapshots.symbols())
         except TimeoutError:
             logger.warning("ended before everything consumed was published; it will be consumed again")
 
@@ -192,7 +168,7 @@ class Leadership:
 
     async def _consume(self) -> None:
         client = self.outside.connect(self.settings.redis_url)
-        at = self.src
+        at = self.keeping.src
         try:
             while True:
                 batch = await self._read_input(client, at)
@@ -205,7 +181,9 @@ class Leadership:
     async def _read_input(self, client: Redis, after: Position) -> list[RawEntry]:
         count = self.settings.input_batch
         try:
-            return await read_stream(client, self.keys.events, after, count=count, block_ms=BLOCK_MS)
+            return await read_stream(
+                client, self.publisher.keys.events, after, count=count, block_ms=BLOCK_MS
+            )
         except RedisUnavailable as error:
             logger.warning("input waits for Redis", extra={"problem": error.problem})
             await asyncio.sleep(RETRY_S)
@@ -244,7 +222,7 @@ class Leadership:
             for position, fields in group:
                 self.engine.apply(str(position), fields)
                 last = position == group[-1][0]
-                intervals += self._drain([*born, *self._checkpoints_due()] if last else ())
+                intervals += self._drain([*born, *self.keeping.checkpoints_due()] if last else ())
             self.stats.entries_consumed += len(group)
             await self._write(intervals)
 
@@ -262,11 +240,8 @@ class Leadership:
                 if self.engine.dirty() and not self._pacer.may_broadcast(self.outside.monotonic()):
                     await self._beat()
                     continue
-                await self._write(self._drain(self._checkpoints_due()))
+                await self._write(self._drain(self.keeping.checkpoints_due()))
             self._room.set()
-
-    def _checkpoints_due(self) -> list[str]:
-        return self.checkpoint_rota.due(self.outside.monotonic())
 
     def _drain(self, checkpoints: Collection[str] = ()) -> list[Interval]:
         """One interval, or two when a symbol was born and has changed already: the changes cannot share its entry."""
@@ -293,11 +268,15 @@ class Leadership:
         copies = {str(symbol): orders for interval in intervals for symbol, orders in interval.orders.items()}
         self.unpublished += [reject for interval in intervals for reject in interval.rejects]
         await self.publisher.publish(
-            broadcasts, rejects, lambda position: self._first(position, born, intervals[-1].src, copies)
+            broadcasts,
+            rejects,
+            lambda position: self.keeping.first(position, born, intervals[-1].src, copies),
         )
         self.unpublished = []
         self._info = broadcasts[-1].info._replace(event_ts=None, successor=None)
-        self._wrote(intervals, born, copies, now)
+        something = any(interval.deltas or interval.rejects for interval in intervals)
+        self._pacer.wrote(now, dirty=something or intervals[-1].src != str(self.keeping.src))
+        self.keeping.wrote(intervals, born, copies, now)
         self._count(intervals[-1], broadcasts, self.outside.monotonic() - now)
 
     async def _beat(self) -> None:
@@ -305,43 +284,8 @@ class Leadership:
         now = self.outside.monotonic()
         await self.publisher.publish([Broadcast(self._info._replace(ts=self.outside.now_us()), ())])
         self._pacer.wrote(now, dirty=False)
-        self.retention.wrote(self.publisher.position, self.outside.monotonic())
+        self.keeping.beat()
         self.stats.heartbeats += 1
-
-    def _first(
-        self, position: Position, born: Iterable[str], src: str, copies: Mapping[str, OrdersCopy]
-    ) -> list[Attachment]:
-        """Recovery state of symbols that are born, or registered again, to be written with their first entry."""
-        attachments = []
-        for symbol in born:
-            snapshot = self._snapshot(symbol)
-            attachments.append(Attachment(self.keys.snapshots(symbol), encode_snapshot(snapshot), position))
-            if symbol in copies:
-                value = checkpoint.encode(Checkpoint(position, Position.parse(src), copies[symbol]))
-                attachments.append(Attachment(self.keys.checkpoint(symbol), value, None))
-        return attachments
-
-    def _wrote(
-        self, intervals: list[Interval], born: list[str], copies: Mapping[str, OrdersCopy], now: float
-    ) -> None:
-        """Remember what the publish that just succeeded, of what was drained at `now`, means for everything later."""
-        position, src = self.publisher.position, Position.parse(intervals[-1].src)
-        something = src != self.src or any(interval.deltas or interval.rejects for interval in intervals)
-        self._pacer.wrote(now, dirty=something)
-        self.src = src
-        self.retention.wrote(position, self.outside.monotonic())
-        for interval in intervals:
-            self.rota.changed(interval.touched)
-            self.checkpoint_rota.changed(interval.touched)
-        self.rota.join(born, now)
-        self.checkpoint_rota.join(copies, now)
-        self.checkpoint_rota.taken(copies, now)
-        self.retention.took(
-            dict.fromkeys(born, position), {symbol: src for symbol in copies if symbol in born}
-        )
-        for symbol, orders in copies.items():
-            if symbol not in born:
-                self._copies[symbol] = Checkpoint(position, src, orders)
 
     def _count(self, last: Interval, broadcasts: Sequence[Broadcast], took_s: float) -> None:
         stats = self.stats
@@ -355,64 +299,6 @@ class Leadership:
         changed = sum(bool(broadcast.deltas) for broadcast in broadcasts)
         stats.broadcasts += changed
         stats.heartbeats += len(broadcasts) - changed
-
-    # --- recovery state -------------------------------------------------------------------------------------------
-
-    async def _keep(self) -> None:
-        while True:
-            await asyncio.sleep(KEEP_EVERY_S)
-            try:
-                # Before anything is written: trimming is what a server whose memory is full still does.
-                await self._trim()
-                await self._take(self.rota.due(self.outside.monotonic()))
-            except RedisUnavailable as error:
-                logger.warning("snapshots wait for Redis", extra={"problem": error.problem})
-
-    async def _take(self, symbols: Sequence[str]) -> None:
-        """Write snapshots of `symbols`, and the checkpoints whose copies were drained since the last call."""
-        async with self._publishing:
-            now, position = self.outside.monotonic(), self.publisher.position
-            snapshots = [(symbol, self._snapshot(symbol)) for symbol in symbols]
-            copies, self._copies = self._copies, {}
-            self.rota.taken(symbols, now)
-        try:
-            for batch in batches(await self._attachments(position, snapshots, copies), KEEP_BYTES):
-                await self.publisher.keep(batch)
-        except RedisUnavailable:
-            self.rota.changed(symbols)
-            self.checkpoint_rota.changed(copies)
-            raise
-        self.stats.snapshots += len(snapshots)
-        self.stats.checkpoints += len(copies)
-        self.retention.took(
-            dict.fromkeys(symbols, position), {symbol: copy.src for symbol, copy in copies.items()}
-        )
-
-    def _snapshot(self, symbol: str) -> Snapshot:
-        """The published state; only meaningful while no publish is under way."""
-        return self.engine.snapshot(symbol)._replace(ts=self.outside.now_us())
-
-    async def _attachments(
-        self, position: Position, snapshots: Iterable[tuple[str, Snapshot]], copies: Mapping[str, Checkpoint]
-    ) -> list[Attachment]:
-        """Encoded, with turns for everybody else in between: a book of a million orders takes its time."""
-        attachments = []
-        for symbol, snapshot in snapshots:
-            attachments.append(Attachment(self.keys.snapshots(symbol), encode_snapshot(snapshot), position))
-            await asyncio.sleep(0)
-        for symbol, copy in copies.items():
-            slices = []
-            for encoded in checkpoint.slices(copy):
-                slices.append(encoded)
-                await asyncio.sleep(0)
-            attachments.append(Attachment(self.keys.checkpoint(symbol), b"".join(slices), None))
-        return attachments
-
-    async def _trim(self) -> None:
-        now = self.outside.monotonic()
-        if now - self._trimmed >= TRIM_EVERY_S:
-            self._trimmed = now
-            await self.publisher.trim(self.retention.deltas_from(now), self.retention.events_from(self.src))
 
 
 def _groups(batch: Sequence[RawEntry]) -> Iterator[list[RawEntry]]:

@@ -356,8 +356,8 @@ class TestInstruments:
 class TestKeeping:
     @pytest.fixture(autouse=True)
     def _quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("ingestor.runtime.leadership.KEEP_EVERY_S", 0.02)
-        monkeypatch.setattr("ingestor.runtime.leadership.TRIM_EVERY_S", 0.05)
+        monkeypatch.setattr("ingestor.runtime.keeping.KEEP_EVERY_S", 0.02)
+        monkeypatch.setattr("ingestor.runtime.keeping.TRIM_EVERY_S", 0.05)
 
     async def test_snapshots_and_checkpoints_are_renewed_and_streams_trimmed_behind_them(
         self, run: Run

@@ -296,8 +296,8 @@ class TestLink:
     async def test_a_gateway_cut_off_for_longer_than_history_reaches(
         self, fresh_server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("ingestor.runtime.leadership.KEEP_EVERY_S", 0.02)
-        monkeypatch.setattr("ingestor.runtime.leadership.TRIM_EVERY_S", 0.05)
+        monkeypatch.setattr("ingestor.runtime.keeping.KEEP_EVERY_S", 0.02)
+        monkeypatch.setattr("ingestor.runtime.keeping.TRIM_EVERY_S", 0.05)
         async with scene(fresh_server, tmp_path, retention_s=0) as it:
             await it.redis("CONFIG", "SET", "stream-node-max-entries", 2)  # so that little is trimmed too
             it.begin(RESYNCS, REPLACED)

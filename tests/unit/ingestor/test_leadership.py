@@ -79,12 +79,12 @@ async def test_a_checkpoint_that_is_due_holds_all_input_up_to_the_src_it_names(
 ) -> None:
     recorder = Recorder()
     leadership = await entered(recorder, O, interval_ms=0)
-    monkeypatch.setattr(leadership, "_checkpoints_due", lambda: ["O"])
+    monkeypatch.setattr(leadership.keeping, "checkpoints_due", lambda: ["O"])
     await leadership._broadcast_each([entry(5, b'["add","bid",1,1,"x"]'), entry(6, b'["add","bid",1,1,"y"]')])
-    held = leadership._copies["O"]
+    held = leadership.keeping.copies["O"]
     assert (held.position, held.src) == (recorder.position, Position(6, 0))
     assert held.orders.bid_ids == ["x", "y"]
-    assert leadership.src == Position(6, 0)
+    assert leadership.keeping.src == Position(6, 0)
 
 
 async def test_a_heartbeat_amid_a_long_interval_says_nothing_of_what_is_pending() -> None:
