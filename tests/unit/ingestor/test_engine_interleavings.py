@@ -82,8 +82,11 @@ PAIRS: dict[str, list[list[Call]]] = {
 }
 UNITS: dict[str, list[list[Call]]] = {
     "atomic array and snapshot": [[UNIT], [snapshot("L")]],
-    "atomic array refused": [[BAD_UNIT], [snapshot("L")]],
+    "atomic array refused": [[BAD_UNIT], [drain]],
+    "atomic array refused, and snapshot": [[BAD_UNIT], [snapshot("L")]],
 }
+# A snapshot leaves out what is pending, and each change is pending before it is made: no schedule shows one of these.
+HARMLESS = [UNITS["atomic array refused, and snapshot"]]
 THREES: dict[str, list[list[Call]]] = {
     "add, drain, snapshot": [[ADD], [drain], [snapshot("L")]],
     "two orders feeders and drain": [[ORDER], [EVICTING], [drain]],
@@ -173,7 +176,7 @@ def test_two_calls_look_like_one_after_the_other(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", UNITS)
-def test_no_snapshot_shows_part_of_an_atomic_array(name: str) -> None:
+def test_nobody_sees_part_of_an_atomic_array(name: str) -> None:
     found = list(violations(UNITS[name], Schedule.lock, ALL, bound=1))
     assert not any(found)
     assert len(found) > 100
@@ -209,4 +212,5 @@ def test_also_between_single_opcodes() -> None:
 
 @pytest.mark.parametrize("threads", [*PAIRS.values(), *UNITS.values(), *THREES.values()])
 def test_without_a_lock_a_violation_is_found(threads: list[list[Call]]) -> None:
-    assert any(violations(threads, lambda _: nullcontext(), ALL))
+    found = any(violations(threads, lambda _: nullcontext(), ALL))
+    assert found == (threads not in HARMLESS)
