@@ -8,7 +8,7 @@ changes and changes back is none, and the digest moves once per level and interv
 from itertools import chain
 
 from shared.book import Book, BookSide
-from shared.digest import MASK, WEIGHT
+from shared.digest import MASK, STEP, TAILS, WEIGHT
 from shared.types import Delta, Snapshot
 
 Pending = tuple[dict[int, int], dict[int, int]]
@@ -85,19 +85,28 @@ class Merger:
 
     def _settle(self, side: int) -> list[int]:
         """Flat `[price, quantity, …]` of the side's net changes; nothing is pending after it and the digest is moved."""
-        weight = WEIGHT[side]
         pending = self.pending[side]
         net: list[int] = []
         if not pending:
             return net
-        held = self.book.sides[side].levels.get
-        digest = self.digest
+        levels = self.book.sides[side].levels
+        weight, tails, step = WEIGHT[side], TAILS, STEP
+        moved = 0
+        start = end = first = 0  # `first`, the weight of `start`, serves all prices up to `end`: see `TAILS`
         for price, old in pending.items():
-            new = held(price, 0)
-            if new != old:
-                net += (price, new)
-                digest += weight(price) * (new - old)
-        self.digest = digest & MASK
+            new = levels.get(price, 0)
+            if new == old:
+                continue
+            net.append(price)
+            net.append(new)
+            ticks = price
+            if not start <= ticks < end:
+                start = ticks - ticks % step if ticks >= step else ticks
+                end = start + (step if ticks >= step else 1)
+                first = weight(start)
+            tail = tails[ticks - start]
+            moved += ((first ^ tail) | 1) * (new - old)
+        self.digest = (self.digest + moved) & MASK
         pending.clear()
         return net
 

@@ -32,6 +32,16 @@ def ask_weight(price: int) -> int:
 WEIGHT: Final = (bid_weight, ask_weight)
 """Weight functions indexed by `Side`."""
 
+STEP: Final = 1_000
+
+TAILS: Final = [crc32(b"%03d" % number) ^ crc32(b"000") for number in range(STEP)]
+"""Weights of prices close to each other, for those who change many: `(weight(start) ^ TAILS[price - start]) | 1` is the
+weight of a price ≥ `STEP`, where `start` is the multiple of `STEP` at or below it.
+
+A CRC is linear: what the last digits change in it does not depend on those before. So few weights serve all prices of
+a book; remembering each price's takes more memory than a processor has close at hand.
+"""
+
 
 def digest_of(bids: Iterable[tuple[int, int]], asks: Iterable[tuple[int, int]]) -> int:
     """Digest of a whole book or view from its (price, quantity) pairs. For tests and rebuilding; use `moved` to go on."""

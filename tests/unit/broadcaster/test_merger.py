@@ -1,9 +1,19 @@
 """The merger: one net change per level and interval, and snapshots of what was drained."""
 
+from hypothesis import example, given
+from hypothesis import strategies as st
+
 from broadcaster.merger import Merger, snapshot_of
 from shared.book import Book
 from shared.digest import digest_of
-from shared.types import Delta, Snapshot
+from shared.types import MAX_INTEGER, Delta, Snapshot
+
+# Dense where the number of digits changes and about the thousands, by which weights are worked out.
+prices = st.sampled_from([0, -1_000, 1_000, 2_000, 10_000, 999_000, -MAX_INTEGER, MAX_INTEGER]).flatmap(
+    lambda price: st.integers(max(price - 3, -MAX_INTEGER), min(price + 3, MAX_INTEGER))
+)
+quantities = st.integers(0, MAX_INTEGER) | st.integers(0, 3) | st.just(MAX_INTEGER)
+changes = st.lists(st.tuples(st.integers(0, 1), prices, quantities), max_size=30)
 
 
 class Owner:
@@ -60,6 +70,21 @@ def test_digest_follows_both_sides() -> None:
     delta = owner.merger.drain(11)
     assert delta is not None
     assert delta.digest == digest_of([(100, 5)], [(101, 3), (-7, 2**53 - 1)])
+
+
+@given(first=changes, then=changes)
+@example([(0, 1_999, 1), (0, 2_000, 1), (0, 999, 1), (0, 1_000, 1), (0, 1_001, 1), (0, 5, 1), (0, 7, 1)], [])
+@example([(1, MAX_INTEGER, MAX_INTEGER), (1, -MAX_INTEGER, MAX_INTEGER)], [(1, MAX_INTEGER, 0)])
+def test_digest_is_that_of_the_book_whatever_its_prices_and_quantities(
+    first: list[tuple[int, int, int]], then: list[tuple[int, int, int]]
+) -> None:
+    owner = Owner({}, {})
+    for seq, events in enumerate((first, then), 11):
+        for event in events:
+            owner.set(*event)
+        owner.merger.drain(seq)
+        book = owner.merger.book
+        assert owner.merger.digest == digest_of(book.bids.top(), book.asks.top())
 
 
 def test_snapshot_is_the_drained_state_under_pending_changes() -> None:

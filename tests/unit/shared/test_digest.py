@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.digest import MASK, ask_weight, bid_weight, digest_of, digest_of_flat, moved
+from shared.digest import (
+    MASK,
+    STEP,
+    TAILS,
+    WEIGHT,
+    ask_weight,
+    bid_weight,
+    digest_of,
+    digest_of_flat,
+    moved,
+)
 from shared.types import MAX_INTEGER, Side
 
 EXAMPLES: list[tuple[dict[int, int], dict[int, int], int]] = [
@@ -36,6 +46,12 @@ def test_weights_are_odd_and_of_the_text() -> None:
     assert bid_weight(6500010) == crc32(b"b6500010") | 1
     assert ask_weight(-25) == crc32(b"a-25") | 1
     assert bid_weight(7) != ask_weight(7)
+
+
+@given(side=st.sampled_from(Side), price=st.integers(STEP, MAX_INTEGER) | st.integers(STEP, 12_345))
+def test_weights_of_close_prices_follow_from_each_other(side: Side, price: int) -> None:
+    start = price - price % STEP
+    assert (WEIGHT[side](start) ^ TAILS[price - start]) | 1 == WEIGHT[side](price)
 
 
 @given(bids=levels, asks=levels, seed=st.integers(0, 99))
