@@ -7,7 +7,7 @@ is one atomic step. Nothing here talks to Redis: `broadcaster.runtime.publisher`
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from shared.codec import INFO_FIELD, encode_delta, encode_info
+from shared.codec import INFO_FIELD, encode_deltas, encode_info
 from shared.position import Position
 from shared.types import Delta, EntryInfo
 
@@ -65,10 +65,8 @@ def place(
             info = broadcast.info
             if position.n == 0:
                 info = info._replace(prev=str(previous))
-            fields = [(INFO_FIELD, encode_info(info))]
-            for symbol, delta in broadcast.deltas[start : start + SYMBOLS_PER_ENTRY]:
-                fields.append((symbol.encode(), encode_delta(delta)))
-            entries.append((position, fields))
+            deltas = broadcast.deltas[start : start + SYMBOLS_PER_ENTRY]
+            entries.append((position, [(INFO_FIELD, encode_info(info)), *encode_deltas(deltas)]))
             position = position.next()
     return entries
 

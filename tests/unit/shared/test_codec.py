@@ -14,6 +14,7 @@ from shared.codec import (
     decode_info,
     decode_snapshot,
     encode_delta,
+    encode_deltas,
     encode_info,
     encode_snapshot,
     pack,
@@ -61,6 +62,18 @@ INFO = EntryInfo(1767225600000000, "1767225599999-0", 3, 1, 0, None, "0-0")
 @given(deltas)
 def test_delta_there_and_back(delta: Delta) -> None:
     assert decode_delta(encode_delta(delta)) == delta
+
+
+@given(st.lists(st.tuples(st.text(), deltas)))
+def test_deltas_of_many_symbols_are_the_same_bytes(named: list[tuple[str, Delta]]) -> None:
+    assert encode_deltas(named) == [(name.encode(), encode_delta(delta)) for name, delta in named]
+
+
+def test_a_delta_too_large_spoils_no_other() -> None:
+    named = [("A", DELTA), ("B", DELTA._replace(seq=2**64)), ("C", DELTA)]
+    with pytest.raises(OverflowError):
+        encode_deltas(named)
+    assert encode_deltas(named[::2]) == [(b"A", encode_delta(DELTA)), (b"C", encode_delta(DELTA))]
 
 
 @given(snapshots)
