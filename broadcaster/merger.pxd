@@ -7,6 +7,7 @@ cdef class Merger:
     cdef public object digest
     cdef public object events
     cdef public tuple pending
+    cpdef object drain(self, object least)
     # Prices and quantities of a book are within ±(2**53 - 1). The digest moves mod 2**64, which its own modulus divides.
     @cython.locals(
         pending=dict, net=list, levels=dict, tails=list, old=cython.longlong, new=cython.longlong,

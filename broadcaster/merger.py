@@ -58,14 +58,16 @@ class Merger:
         """Whether the live book is the published one, as far as anybody noted."""
         return not (self.events or self.pending[0] or self.pending[1])
 
-    def drain(self, seq: int) -> Delta | None:
-        """Publish what is pending as state `seq`, or nothing (None, and seq stays) if it comes to no net change."""
+    def drain(self, least: int) -> Delta | None:
+        """Publish what is pending as the next state, of seq `least` at least; None, and seq stays, if it is no net change."""
         bids, asks, events = self._settle(0), self._settle(1), self.events
         self.events = 0
         if not (bids or asks):
             return None
-        prev_seq, self.seq = self.seq, seq
-        return Delta(prev_seq, seq, bids, asks, self.digest, events)
+        prev_seq = self.seq
+        self.seq = max(prev_seq + 1, least)
+        # What `Delta(…)` does at a third of its price, which is paid for each symbol of each interval.
+        return tuple.__new__(Delta, (prev_seq, self.seq, bids, asks, self.digest, events))
 
     def absorb(self) -> None:
         """Take what is pending as published already under the present seq: the digest moves and nothing else."""
@@ -94,12 +96,12 @@ class Merger:
         moved = 0
         start = end = first = 0  # `first`, the weight of `start`, serves all prices up to `end`: see `TAILS`
         for price, old in pending.items():
-            new = levels.get(price, 0)
+            held = levels.get(price, 0)
+            ticks, new = price, held  # compiled, these are C numbers; those beside them are what is handed on
             if new == old:
                 continue
             net.append(price)
-            net.append(new)
-            ticks = price
+            net.append(held)
             if not start <= ticks < end:
                 start = ticks - ticks % step if ticks >= step else ticks
                 end = start + (step if ticks >= step else 1)

@@ -200,16 +200,11 @@ class Engine:
             return Interval(self._src, event_ts, *counts, deltas, rejects, born, orders, touched)
 
     def _drain_changes(self, held_back: Collection[Symbol]) -> list[tuple[Symbol, Delta]]:
-        changed, self._changed = self._changed, {}
-        deltas = []
-        for symbol, state in changed.items():
-            if symbol in held_back:
-                self._changed[symbol] = state
-                continue
-            delta = state.merger.drain(first_seq(self._epoch, state.merger.seq))
-            if delta is not None:
-                deltas.append((symbol, delta))
-        return deltas
+        changed = self._changed
+        self._changed = {symbol: changed.pop(symbol) for symbol in list(changed) if symbol in held_back}
+        least = first_seq(self._epoch, 0)
+        drained = [(symbol, state.merger.drain(least)) for symbol, state in changed.items()]
+        return [(symbol, delta) for symbol, delta in drained if delta is not None]
 
     def _advance(self, symbol: Symbol) -> Delta:
         merger = self._states[symbol].merger

@@ -62,6 +62,17 @@ def test_events_of_an_interval_without_net_change_are_not_counted_later() -> Non
     assert (delta.prev_seq, delta.seq, delta.events, delta.asks) == (10, 11, 1, [101, 1])
 
 
+def test_seq_goes_up_by_one_or_to_the_least_allowed() -> None:
+    owner = Owner({}, {})
+    seqs = []
+    for least in (5, 10, 11, 40, 7):
+        owner.set(0, 100, owner.merger.seq)
+        delta = owner.merger.drain(least)
+        assert delta is not None
+        seqs.append((delta.prev_seq, delta.seq, type(delta)))
+    assert seqs == [(10, 11, Delta), (11, 12, Delta), (12, 13, Delta), (13, 40, Delta), (40, 41, Delta)]
+
+
 def test_digest_follows_both_sides() -> None:
     owner = Owner({100: 5, 99: 1}, {101: 2})
     owner.set(0, 99, 0)
