@@ -164,14 +164,16 @@ def _arguments(publication: Publication, rejects_max: int) -> list[Any]:
         len(batches),
     ]
     for position, fields in publication.entries:
-        arguments += [str(position), 2 * len(fields)]
-        arguments += chain.from_iterable(fields)
+        arguments += [str(position), _packed(list(chain.from_iterable(fields)))]
     for start in batches:
         batch = rejects[start : start + REJECTS_PER_ARGUMENT]
-        # The server's Lua reads only the older msgpack, which has one type for text and bytes.
-        arguments.append(
-            msgpack.packb([list(chain.from_iterable(fields)) for fields in batch], use_bin_type=False)
-        )
+        arguments.append(_packed([list(chain.from_iterable(fields)) for fields in batch]))
     for item in publication.attachments:
         arguments += ["" if item.at is None else str(item.at), item.value]
     return arguments
+
+
+def _packed(values: list[Any]) -> bytes:
+    """As the server's Lua reads it: only the older msgpack, which has one type for text and bytes."""
+    packed: bytes = msgpack.packb(values, use_bin_type=False)
+    return packed

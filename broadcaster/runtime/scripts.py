@@ -61,12 +61,12 @@ for batch = #ARGV - 2 * (#KEYS - 3) - batches_count + 1, #ARGV - 2 * (#KEYS - 3)
   for _, fields in ipairs(cmsgpack.unpack(ARGV[batch])) do refused[#refused + 1] = fields end
 end
 
-local at = 6
+local at, entries = 6, {}
 for _ = 1, entries_count do
-  local arguments = tonumber(ARGV[at + 1])
-  redis.call('XADD', deltas, ARGV[at], unpack(ARGV, at + 2, at + 1 + arguments))
-  at = at + 2 + arguments
+  entries[#entries + 1] = {ARGV[at], cmsgpack.unpack(ARGV[at + 1])}
+  at = at + 2
 end
+for _, entry in ipairs(entries) do redis.call('XADD', deltas, entry[1], unpack(entry[2])) end
 -- As many as may be kept: those before make room, and with them those that were not even sent.
 if #refused >= tonumber(rejects_max) then redis.call('XTRIM', rejects, 'MAXLEN', 0) end
 for _, fields in ipairs(refused) do
@@ -83,9 +83,11 @@ return {1}
 """Compare-and-append. KEYS: deltas, events, rejects, then one for each attachment.
 
 ARGV: previous position, src, cap of rejects, number of entries, number of batches of rejects; then for each entry its
-ID, its number of arguments and these; for each batch a msgpack array of rejects, each an array of field names and
-values (one by one they could exceed what a command may carry); for each attachment its stream ID (empty: a checkpoint)
-and value. Replies {1}, or {0, which stream refused, its last ID}.
+ID and a msgpack array of field names and values; for each batch a msgpack array of rejects, each such an array; for each
+attachment its stream ID (empty: a checkpoint) and value. Replies {1}, or {0, which stream refused, its last ID}.
+
+Thousands of fields as arguments of their own would cost several times as much to send as they do in one, on both ends,
+and rejects one by one could exceed what a command may carry.
 """
 
 _FENCED: Final = (

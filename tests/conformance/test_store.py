@@ -169,7 +169,8 @@ class TestFullMemory:
         store.fill(full=True)
         reject = msgpack.packb([["symbol", "A"]], use_bin_type=False)
         publish = (scripts.PUBLISH, 3, "{p}deltas", "{p}events", "{p}rejects", "0-0", "1-0", 10, 1, 1)
-        assert store("EVAL", *publish, "5-0", 2, "_", "x", reject) == FULL
+        fields = msgpack.packb(["_", "x"], use_bin_type=False)
+        assert store("EVAL", *publish, "5-0", fields, reject) == FULL
         assert store("EXISTS", "{p}deltas", "{p}rejects") == 0
 
 
@@ -226,6 +227,6 @@ def _script_command(rng: Random) -> Command:
     previous = rng.choice(("0-0", f"1-{int(name[2:]) - 1}")) if name != "1-0" else "0-0"
     rejects = [["symbol", "A", "event", "é"]] * rng.randint(1, 3)
     packed = msgpack.packb(rejects, use_bin_type=False)
-    fields = ("_", b"\x80", "A", b"\x00\xff")
+    fields = msgpack.packb(["_", b"\x80", "A", b"\x00\xff"], use_bin_type=False)
     return ("EVAL", scripts.PUBLISH, 5, *keys, previous, rng.choice(("0-0", "0-0", "7-0")), 4, 1, 1,
-            name, len(fields), *fields, packed, *attachments)  # fmt: skip
+            name, fields, packed, *attachments)  # fmt: skip
