@@ -11,6 +11,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Final
 
+import uvloop
+
 from broadcaster.publication import Attachment, Broadcast
 from broadcaster.runtime.publisher import Publisher
 from ingestor.engine import Engine
@@ -100,4 +102,4 @@ def snapshots(engine: Engine, key_of: KeyOf, at: Position) -> list[Attachment]:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    uvloop.run(main(*sys.argv[1:]))  # as an ingestor's process does
