@@ -15,7 +15,7 @@ from depthcast.runtime.embedded import EmbeddedServer
 from ingestor import checkpoint
 from ingestor.checkpoint import Checkpoint
 from ingestor.orders import OrdersCopy
-from shared.codec import decode_info
+from shared.codec import decode_info, encode_delta
 from shared.errors import Fenced, RedisUnavailable
 from shared.keys import DeploymentKeys, PartitionKeys
 from shared.position import ZERO, Position
@@ -123,6 +123,18 @@ class TestSound:
         assert [position for position, _ in written] == [Position(EPOCH, n) for n in (2, 3, 4)]
         assert [len(fields) for _, fields in written] == [3001, 3001, 1002]
         assert len({name for _, fields in written for name, _ in fields}) == 7002
+
+    async def test_fields_of_any_length_are_written_as_they_are(
+        self, client: Redis, keys: PartitionKeys
+    ) -> None:
+        publisher = await lead(client, keys)
+        sizes = [*range(12), 127, 128, 255, 256, 7_000, 30_000]  # msgpack has several forms of text by length
+        deltas = [
+            (f"S{size}", Delta(size, 2**40, [-(2**53) + 1, 200] * size, [], 2**32 - 1, 1)) for size in sizes
+        ]
+        await publisher.publish([Broadcast(INFO, deltas)])
+        ((_, (_, *fields)),) = (await stream(client, keys.deltas))[2:]
+        assert fields == [(symbol.encode(), encode_delta(delta)) for symbol, delta in deltas]
 
     async def test_any_number_of_rejects(self, client: Redis, keys: PartitionKeys) -> None:
         publisher = await lead(client, keys, rejects_max=1_000_000)
