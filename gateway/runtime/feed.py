@@ -42,7 +42,8 @@ class Feed:
         self.gaps = 0
         self.mismatches = 0
         self._loop = asyncio.get_running_loop()
-        self._arrived = asyncio.Event()
+        self._next_tick: asyncio.Handle | None = None
+        self._failed: asyncio.Future[None] = self._loop.create_future()
         self._noted: set[tuple[str, str]] = set()
 
     async def run(self) -> None:
@@ -57,9 +58,11 @@ class Feed:
                 await listed.wait()
                 for number, upstream in enumerate(self.core.hub.upstreams):
                     tasks.create_task(self._follow(number, upstream))
-                tasks.create_task(self._tick())
                 tasks.create_task(self._judge())
+                await self._failed
         finally:
+            if self._next_tick is not None:
+                self._next_tick.cancel()
             await client.aclose()
 
     async def _poll_catalog(self, client: Redis, listed: asyncio.Event) -> None:
@@ -91,7 +94,7 @@ class Feed:
                     self.core.apply(upstream, entry, self._loop.time())
                 if upstream.reader.missing:
                     self._note_troubles(upstream)
-                self._arrived.set()
+                self._tick_soon()
         finally:
             await client.aclose()
 
@@ -105,20 +108,30 @@ class Feed:
         if len(self._noted) > 10_000:
             self._noted.clear()
 
-    async def _tick(self) -> None:
-        """Flush soon after entries arrived. All entries of one read are taken before this task comes to run."""
-        while True:
-            await self._arrived.wait()
+    def _tick_soon(self) -> None:
+        """Flush soon after entries arrived. All entries of one read are taken before the loop comes to it.
+
+        A callback and no task that is woken: it is short, waits for nothing, and is due with every broadcast.
+        """
+        if self._next_tick is None:
             if len(self.core.hub.upstreams) > 1:
-                await asyncio.sleep(COALESCE_S)
-            self._arrived.clear()
-            began = time.perf_counter()
+                self._next_tick = self._loop.call_later(COALESCE_S, self._tick)
+            else:
+                self._next_tick = self._loop.call_soon(self._tick)
+
+    def _tick(self) -> None:
+        self._next_tick = None
+        began = time.perf_counter()
+        try:
             if self.core.tick(self._loop.time()):
                 self.observe(time.perf_counter() - began)
+        except Exception as error:  # noqa: BLE001  # as of a task: it ends the feed, and the process with it
+            if not self._failed.done():
+                self._failed.set_exception(error)
 
     async def _judge(self) -> None:
         """Silence has to be noticed too."""
         period_s = min(self.settings.stale_ms / 10_000, JUDGE_S_MOST)
         while True:
             await asyncio.sleep(period_s)
-            self._arrived.set()
+            self._tick_soon()

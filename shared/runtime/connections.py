@@ -1,8 +1,8 @@
-"""What the library's connections do differently here: cancelled at once, and gone from a server that was demoted."""
+"""What the library's connections do differently here: cancelled at once, gone from a server that was demoted, lent."""
 
 import asyncio
 from functools import cache
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from redis.exceptions import ReadOnlyError
 
@@ -39,7 +39,28 @@ class _LeavesReplicas:
             raise
 
 
+class Lendable:
+    """Mixed in likewise: what `shared.runtime.tail` needs to speak to a connection's transport itself, for a while."""
+
+    socket_timeout: float | None
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """Of a connection that is connected."""
+        return cast("asyncio.Transport", cast("Any", self)._writer.transport)  # noqa: SLF001  # its own
+
+    def host_error(self) -> str:
+        """Who is at the other end, as the library's errors name it."""
+        return cast("str", cast("Any", self)._host_error())  # noqa: SLF001  # its own
+
+    if TYPE_CHECKING:  # the library's
+
+        async def read_response(self) -> Any: ...
+
+        async def disconnect(self, nowait: bool = False) -> None: ...
+
+
 @cache
 def prepared(connection_class: type) -> type:
     """A connection class of the library with what is told above."""
-    return type(connection_class.__name__, (_Cancellable, _LeavesReplicas, connection_class), {})
+    return type(connection_class.__name__, (_Cancellable, _LeavesReplicas, Lendable, connection_class), {})

@@ -5,7 +5,7 @@ Used by the gateway and by the stream consumer. It never gives up: when Redis is
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator
 from typing import Final
 
 from redis.asyncio import Redis
@@ -19,8 +19,8 @@ from shared.runtime.redis import (
     first_entry,
     last_position,
     newest_snapshots,
-    read_stream,
 )
+from shared.runtime.tail import Tail
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +52,7 @@ class Follower:
         self.troubles = 0
         self._backoff_s = BACKOFF_FIRST_S
         self._loaded_once = False
+        self._tail = Tail(client, keys.deltas)
 
     async def entries(self) -> AsyncGenerator[Entry | None, None]:
         """What is read, an entry at a time; None when nothing came for a while, or trouble began.
@@ -59,15 +60,6 @@ class Follower:
         Pull-driven: nothing is read while the caller works on an entry, and an entry is applied to the replicas when it is
         asked for. Until then they are exactly at the one before.
         """
-        async for batch in self._steps():
-            nothing = True
-            for entry in batch:
-                nothing = False
-                yield entry
-            if nothing:
-                yield None
-
-    async def _steps(self) -> AsyncIterator[Iterable[Entry]]:
         while True:
             try:
                 batch = await self._next()
@@ -76,10 +68,15 @@ class Follower:
                 logger.warning(
                     "reading waits for Redis", extra={"key": self.keys.deltas, "problem": error.problem}
                 )
-                yield []
+                yield None
                 await self._pause()
                 continue
-            yield batch
+            nothing = True
+            for entry in batch:
+                nothing = False
+                yield entry
+            if nothing:
+                yield None
 
     async def _next(self) -> Iterable[Entry]:
         if self.reader.lost is not None or self.reader.missing:
@@ -87,6 +84,7 @@ class Follower:
         return await self._read()
 
     async def _load(self) -> list[Entry]:
+        await self._tail.release()
         reader = self.reader
         wanted = sorted(self.symbols() if reader.lost is not None else reader.missing)
         if self._loaded_once:
@@ -116,9 +114,7 @@ class Follower:
     async def _read(self) -> Iterable[Entry]:
         reader = self.reader
         assert reader.position is not None
-        raw = await read_stream(
-            self.client, self.keys.deltas, reader.position, count=READ_COUNT, block_ms=BLOCK_MS
-        )
+        raw = await self._tail.read(reader.position, count=READ_COUNT, block_ms=BLOCK_MS)
         self.reads += 1
         if not raw:
             reader.check_tail(await last_position(self.client, self.keys.deltas))
