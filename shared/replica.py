@@ -22,6 +22,10 @@ class Outcome(Enum):
     MISMATCH = "digest mismatch"
 
 
+_APPLIED: Final = Outcome.APPLIED
+"""Looking members up costs a call, and this one is what becomes of nearly every delta."""
+
+
 class Changes(NamedTuple):
     """What an applied delta did to each side, only levels whose quantity really differs."""
 
@@ -30,6 +34,9 @@ class Changes(NamedTuple):
 
 
 NO_CHANGES: Final = Changes((), ())
+
+_new_tuple = tuple.__new__
+"""Makes a named tuple without the call of a Python function that its class would cost."""
 
 
 class Replica:
@@ -58,33 +65,43 @@ class Replica:
     def offer(self, delta: Delta) -> Outcome:
         """Which outcome `delta` would have, `MISMATCH` aside: that shows only in applying."""
         if delta.prev_seq == self.seq:
-            return Outcome.APPLIED
+            return _APPLIED
         return Outcome.ALREADY if delta.seq <= self.seq else Outcome.GAP
 
     def apply(self, delta: Delta) -> tuple[Outcome, Changes]:
         """Apply `delta` if it continues this replica and its digest agrees; otherwise nothing changes."""
         outcome = self.offer(delta)
-        if outcome is not Outcome.APPLIED:
+        if outcome is not _APPLIED:
             return outcome, NO_CHANGES
-        bids, moved_bids = _apply_side(self.book.bids, delta.bids)
-        asks, moved_asks = _apply_side(self.book.asks, delta.asks)
-        digest = (self.digest + moved_bids + moved_asks) & MASK
-        if digest != delta.digest:
-            _revert_side(self.book.bids, bids)
-            _revert_side(self.book.asks, asks)
+        _, seq, bids, asks, digest, _ = delta
+        book = self.book
+        changed_bids, changed_asks = _apply_side(book.bids, bids), _apply_side(book.asks, asks)
+        moved = digest_moved(0, changed_bids) + digest_moved(1, changed_asks)
+        if digest != (self.digest + moved) & MASK:
+            _revert_side(book.bids, changed_bids)
+            _revert_side(book.asks, changed_asks)
             return Outcome.MISMATCH, NO_CHANGES
         self.digest = digest
-        self.seq = delta.seq
-        return outcome, Changes(bids, asks)
+        self.seq = seq
+        return outcome, _new_tuple(Changes, (changed_bids, changed_asks))
 
 
-def _apply_side(side: BookSide, flat: Sequence[int]) -> tuple[list[LevelChange], int]:
-    """Set the levels named by flat `[price, quantity, …]`; returns what changed and how far the digest moved."""
-    changes: list[LevelChange] = []
+def digest_moved(side: int, changes: Sequence[LevelChange]) -> int:
+    """How far a digest moves by `changes` of one side, to be reduced mod 2³²."""
+    weight = WEIGHT[side]
     moved = 0
-    levels, sign, weight = side.levels, side.sign, WEIGHT[side.side]
-    numbers = iter(flat)
-    for price, quantity in zip(numbers, numbers, strict=True):
+    for price, new, old in changes:
+        found = weight(price)
+        moved += found * (new - old)
+    return moved
+
+
+def _apply_side(side: BookSide, flat: Sequence[int]) -> list[LevelChange]:
+    """Set the levels named by flat `[price, quantity, …]`; returns what changed."""
+    changes: list[LevelChange] = []
+    levels, sign = side.levels, side.sign
+    for at in range(0, len(flat), 2):
+        price, quantity = flat[at], flat[at + 1]
         old = levels.get(price, 0)
         if quantity == old:
             continue
@@ -96,8 +113,7 @@ def _apply_side(side: BookSide, flat: Sequence[int]) -> tuple[list[LevelChange],
             if not old:
                 side.enter(price * sign)
         changes.append((price, quantity, old))
-        moved += weight(price) * (quantity - old)
-    return changes, moved
+    return changes
 
 
 def _revert_side(side: BookSide, changes: Sequence[LevelChange]) -> None:
