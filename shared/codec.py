@@ -67,7 +67,8 @@ def decode_delta(raw: bytes) -> Delta:
         type(bids) is type(asks) is list and len(bids) % 2 == 0 == len(asks) % 2 and _in_range(bids + asks, 0)
     ):
         bids, asks = _flat("delta", bids, 0), _flat("delta", asks, 0)
-    return Delta(prev_seq, seq, bids, asks, digest, events)
+    # A named tuple without the call of a Python function that its class would cost.
+    return tuple.__new__(Delta, (prev_seq, seq, bids, asks, digest, events))
 
 
 def encode_snapshot(snapshot: Snapshot) -> bytes:
@@ -146,7 +147,7 @@ def _in_range(flat: Sequence[Any], least_quantity: int) -> bool:
     """Whether everything in `[price, quantity, …]` is an integer in its range."""
     return not flat or (
         set(map(type, flat)) == _INTEGERS
-        and min(flat) >= -MAX_INTEGER
+        and (lowest := min(flat)) >= -MAX_INTEGER
         and max(flat) <= MAX_INTEGER
-        and min(flat[1::2]) >= least_quantity
+        and (lowest >= least_quantity or min(flat[1::2]) >= least_quantity)  # few prices are negative
     )

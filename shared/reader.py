@@ -6,14 +6,21 @@ at least as new has been rebuilt, so that nothing goes back before a viewer's ey
 driver is `shared.runtime.follow`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from shared.codec import INFO_FIELD, decode_delta, decode_info
 from shared.errors import CodecError, PositionError
 from shared.position import ZERO, Position, follows
 from shared.replica import NO_CHANGES, Changes, Outcome, Replica
 from shared.types import Delta, EntryInfo, Snapshot
+
+_APPLIED: Final = Outcome.APPLIED
+_ALREADY: Final = Outcome.ALREADY
+"""Looking members up costs a call each."""
+
+_new_tuple = tuple.__new__
+"""Makes a named tuple without the call of a Python function that its class would cost."""
 
 Loaded = Mapping[str, tuple[Position, Snapshot] | None]
 """Newest snapshot of each symbol asked for, None where there is none."""
@@ -136,9 +143,16 @@ class PartitionReader:
             self.lose(f"a hole between {self.position} and {position}")
             return None
         updates: list[Update] = []
+        missing, wants = self.missing, self.wants
         for name, raw in fields:
-            if not name.startswith(b"_"):
-                updates += self._read_symbol(name.decode("utf-8", "replace"), raw)
+            if name.startswith(b"_"):
+                continue
+            symbol = name.decode("utf-8", "replace")
+            if symbol in missing or not wants(symbol):
+                continue
+            update = self._read_symbol(symbol, raw)
+            if update is not None:
+                updates.append(update)
         reached = self.position < self._tail
         self.position = position
         if reached:
@@ -150,44 +164,46 @@ class PartitionReader:
         if self.position is not None and last < self.position:
             self.lose(f"the stream ends at {last}, behind our position {self.position}")
 
-    def _read_symbol(self, symbol: str, raw: bytes) -> Iterable[Update]:
-        if symbol in self.missing or not self.wants(symbol):
-            return ()
+    def _read_symbol(self, symbol: str, raw: bytes) -> Update | None:
+        rebuilding = self.rebuilding
+        replica = rebuilding.get(symbol) if rebuilding else None
         try:
             delta = decode_delta(raw)
         except CodecError as error:
-            return self._fail(symbol, str(error))
-        replica = self.rebuilding.get(symbol) or self.shown.get(symbol)
+            self._fail(symbol, str(error))
+            return None
         if replica is None:
-            replica = self.rebuilding[symbol] = Replica()
+            replica = self.shown.get(symbol)
+            if replica is None:
+                replica = rebuilding[symbol] = Replica()
         outcome, changes = replica.apply(delta)
-        if outcome is Outcome.ALREADY:
-            return ()
-        if outcome is not Outcome.APPLIED:
-            return self._fail(
+        if outcome is _ALREADY:
+            return None
+        if outcome is not _APPLIED:
+            self._fail(
                 symbol, f"{outcome.value} at seq {replica.seq}, delta {delta.prev_seq} to {delta.seq}"
             )
-        if symbol in self.rebuilding:
+            return None
+        if rebuilding and symbol in rebuilding:
             return self._promote(symbol)
-        return (Update(symbol, replica, delta, changes),)
+        return _new_tuple(Update, (symbol, replica, delta, changes))
 
     def _promote_all(self) -> list[Update]:
         known = [symbol for symbol, replica in self.rebuilding.items() if replica.seq]
-        return [update for symbol in known for update in self._promote(symbol)]
+        return [update for symbol in known if (update := self._promote(symbol)) is not None]
 
-    def _promote(self, symbol: str) -> list[Update]:
+    def _promote(self, symbol: str) -> Update | None:
         """Show the rebuilt replica once it has reached what was shown, here or, as far as can be known, elsewhere."""
         rebuilt, shown = self.rebuilding[symbol], self.shown.get(symbol)
         assert self.position is not None
         if self.position < self._tail if shown is None else rebuilt.seq < shown.seq:
-            return []
+            return None
         self.shown[symbol] = self.rebuilding.pop(symbol)
-        return [Update(symbol, rebuilt, None, NO_CHANGES)]
+        return Update(symbol, rebuilt, None, NO_CHANGES)
 
-    def _fail(self, symbol: str, reason: str) -> Iterable[Update]:
+    def _fail(self, symbol: str, reason: str) -> None:
         self.rebuilding.pop(symbol, None)
         self.missing[symbol] = reason
-        return ()
 
 
 def _info_field(fields: Sequence[tuple[bytes, bytes]]) -> bytes:
