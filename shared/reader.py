@@ -122,7 +122,8 @@ class PartitionReader:
             self.position = min(positions if positions and all(snapshots.values()) else [*positions, tail])
             self.rebuilding.clear()
         else:
-            self.position = min([self.position, *positions])
+            positions.append(self.position)
+            self.position = min(positions)
         self.lost = None
         for symbol, found in snapshots.items():
             self.missing.pop(symbol, None)
