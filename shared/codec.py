@@ -22,6 +22,8 @@ _DELTA_ITEMS: Final = 6
 _SNAPSHOT_ITEMS: Final = 5
 
 _INTEGERS: Final = {int}
+_MOST = MAX_INTEGER
+"""Of the module itself: compiled, it is a constant of C's."""
 
 
 def pack(value: object) -> bytes:
@@ -64,7 +66,10 @@ def decode_delta(raw: bytes) -> Delta:
         raise CodecError("delta", f"seq {seq} does not follow prev_seq {prev_seq}")
     # Both sides at a glance; `_flat` says what is wrong.
     if not (
-        type(bids) is type(asks) is list and len(bids) % 2 == 0 == len(asks) % 2 and _in_range(bids + asks, 0)
+        type(bids) is type(asks) is list
+        and len(bids) % 2 == 0 == len(asks) % 2
+        and _in_range(bids, 0)
+        and _in_range(asks, 0)
     ):
         bids, asks = _flat("delta", bids, 0), _flat("delta", asks, 0)
     # A named tuple without the call of a Python function that its class would cost.
@@ -143,11 +148,16 @@ def _flat(what: str, value: Any, least_quantity: int) -> Sequence[int]:
     raise CodecError(what, f"quantities {min(quantities)} to {max(quantities)} are out of range")
 
 
-def _in_range(flat: Sequence[Any], least_quantity: int) -> bool:
+def _in_range(flat: list[Any], least_quantity: int) -> bool:
     """Whether everything in `[price, quantity, …]` is an integer in its range."""
-    return not flat or (
-        set(map(type, flat)) == _INTEGERS
-        and (lowest := min(flat)) >= -MAX_INTEGER
-        and max(flat) <= MAX_INTEGER
-        and (lowest >= least_quantity or min(flat[1::2]) >= least_quantity)  # few prices are negative
-    )
+    try:
+        for at in range(0, len(flat), 2):
+            price, quantity = flat[at], flat[at + 1]
+            if type(price) is not int or type(quantity) is not int:
+                return False
+            ticks, lots = price, quantity
+            if not (-_MOST <= ticks <= _MOST and least_quantity <= lots <= _MOST):
+                return False
+    except OverflowError:  # pragma: no cover  # compiled, ticks and lots are integers of 64 bits
+        return False
+    return True

@@ -181,9 +181,7 @@ class PartitionReader:
         if outcome is _ALREADY:
             return None
         if outcome is not _APPLIED:
-            self._fail(
-                symbol, f"{outcome.value} at seq {replica.seq}, delta {delta.prev_seq} to {delta.seq}"
-            )
+            self._fail(symbol, f"{outcome.value} at seq {replica.seq}, delta {delta.prev_seq} to {delta.seq}")
             return None
         if rebuilding and symbol in rebuilding:
             return self._promote(symbol)

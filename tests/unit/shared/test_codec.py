@@ -137,6 +137,14 @@ def test_later_additions_are_ignored() -> None:
         DELTA._replace(asks=[1, MAX_INTEGER + 1]),
         DELTA._replace(bids=[MAX_INTEGER + 1, 1]),
         DELTA._replace(bids=[-MAX_INTEGER - 1, 1]),
+        DELTA._replace(bids=[2**63, 1]),
+        DELTA._replace(bids=[2**64 - 1, 1]),
+        DELTA._replace(bids=[-(2**63), 1]),
+        DELTA._replace(asks=[1, 2**63]),
+        DELTA._replace(asks=[1, 2**64 - 1]),
+        DELTA._replace(asks=[1, -(2**63)]),
+        DELTA._replace(digest=-(2**63)),
+        DELTA._replace(seq=-(2**63)),
     ],
 )
 def test_what_is_no_delta(items: Any) -> None:

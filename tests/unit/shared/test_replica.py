@@ -105,3 +105,23 @@ def test_random_deltas_right_and_wrong() -> None:
         assert followed.apply(delta)[0] is Outcome.APPLIED
         assert (followed.book.bids.levels, followed.book.asks.levels) == after
         model = (after[0], after[1])
+
+
+def test_the_greatest_numbers_there_are() -> None:
+    most = 2**53 - 1
+    rng = Random(6)
+    followed, levels = Replica(), dict[int, int]()
+    for seq in range(1, 400):
+        side = [rng.choice([-most, most, 0, -1, 2**32, 2**31]), rng.choice([0, 1, most, most - 1, 2**52])]
+        levels[side[0]] = side[1]
+        held = {price: quantity for price, quantity in levels.items() if quantity}
+        digest = digest_of(held.items(), held.items())
+        assert followed.apply(Delta(seq - 1, seq, side, side, digest, 1))[0] is Outcome.APPLIED
+        assert followed.book.bids.levels == followed.book.asks.levels == held
+
+
+def test_a_seq_and_a_digest_of_any_size() -> None:
+    followed = Replica(Snapshot(2**64 - 1, [], [], 0, 2**64 - 1))
+    assert followed.apply(Delta(2**64 - 1, 2**70, [], [], 2**64, 1))[0] is Outcome.MISMATCH
+    assert followed.apply(Delta(2**64 - 1, 2**70, [], [], 0, 1))[0] is Outcome.APPLIED
+    assert followed.seq == 2**70
