@@ -12,6 +12,7 @@ from gateway.channel import Channel
 from gateway.hub import Hub
 from gateway.outlet import Send
 from gateway.wire import Encoding, encode, status_message
+from gateway.writing import write_to_each
 
 if TYPE_CHECKING:
     from gateway.lane import Lane
@@ -134,17 +135,8 @@ class Cohort:
             lane.serve(whole=lane.cursor >= since)
 
     def _write_in_step(self, data: bytes) -> None:
-        """The hot loop. Nothing that could be done once is done in it."""
         self.step_bytes += len(data)
-        size = len(data)
-        short: list[tuple[Send, int]] = []
-        for send in self.in_step.values():
-            try:
-                sent = send(data)
-            except OSError:
-                sent = 0
-            if sent != size:
-                short.append((send, sent))
+        short = write_to_each(self.in_step, data)
         if short:
             self._write_rest(data, short)
 

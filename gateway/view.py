@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from shared.book import BookSide
-from shared.digest import MASK, WEIGHT, digest_of
-from shared.replica import Changes, Replica
+from shared.digest import MASK, digest_of
+from shared.replica import Changes, Replica, digest_moved
 
 DEPTHS: Final = (0, 1, 5, 10, 25, 50, 100, 500, 1000)
 """Depths a client may ask for, in levels a side; 0 is the full book."""
@@ -133,15 +133,6 @@ class View:
     def same_rows(self, other: "View") -> bool:
         """Whether a client that holds this view holds `other` too."""
         return self.bids.levels() == other.bids.levels() and self.asks.levels() == other.asks.levels()
-
-
-def digest_moved(side: int, rows: Rows) -> int:
-    """How far a digest moves by `rows`, not yet reduced mod 2³²."""
-    weight = WEIGHT[side]
-    moved = 0
-    for price, new, old in rows:
-        moved += weight(price) * (new - old)
-    return moved
 
 
 def merge(deltas: Sequence[ViewDelta]) -> ViewDelta:

@@ -21,6 +21,8 @@ SNAPSHOT_FIELD: Final = b"s"
 _DELTA_ITEMS: Final = 6
 _SNAPSHOT_ITEMS: Final = 5
 
+_INFO_NEEDED: Final = ("ts", "src", "applied", "rejected", "ignored")
+
 _INTEGERS: Final = {int}
 _MOST = MAX_INTEGER
 """Of the module itself: compiled, it is a constant of C's."""
@@ -108,19 +110,20 @@ def decode_info(raw: bytes) -> EntryInfo:
     value = unpack(raw, "entry info")
     if not isinstance(value, dict):
         raise CodecError("entry info", f"expected a map, got {type(value).__name__}")
-    known = {name: value[name] for name in EntryInfo._fields if name in value}
-    missing = [name for name in ("ts", "src", "applied", "rejected", "ignored") if name not in known]
+    get = value.get
+    missing = [name for name in _INFO_NEEDED if name not in value]
     if missing:
         raise CodecError("entry info", f"lacks {', '.join(missing)}")
-    info = EntryInfo(**known)
-    _whole("entry info", info.ts, info.applied, info.rejected, info.ignored)
-    if info.event_ts is not None:
-        _whole("entry info", info.event_ts)
-    if not isinstance(info.src, str) or not all(
-        isinstance(text, str | None) for text in (info.prev, info.successor)
+    ts, src, applied, rejected, ignored = [value[name] for name in _INFO_NEEDED]
+    event_ts, prev, successor = get("event_ts"), get("prev"), get("successor")
+    _whole("entry info", ts, applied, rejected, ignored, 0 if event_ts is None else event_ts)
+    if (
+        not isinstance(src, str)
+        or not (prev is None or isinstance(prev, str))
+        or not (successor is None or isinstance(successor, str))
     ):
         raise CodecError("entry info", "src, prev and successor must be text")
-    return info
+    return EntryInfo(ts, src, applied, rejected, ignored, event_ts, prev, successor)
 
 
 def _array(value: Any, items: int, what: str) -> list[Any]:
