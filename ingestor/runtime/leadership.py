@@ -10,8 +10,6 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from redis.asyncio import Redis
-
 from broadcaster.publication import Broadcast
 from broadcaster.runtime.publisher import Publisher
 from broadcaster.schedule import Pacer
@@ -26,7 +24,8 @@ from ingestor.runtime.stats import PartitionStats
 from shared.errors import RedisUnavailable
 from shared.instruments import Feed, Instrument
 from shared.position import Position
-from shared.runtime.redis import BLOCK_MS, RawEntry, read_stream
+from shared.runtime.redis import BLOCK_MS, RawEntry
+from shared.runtime.tail import Tail
 from shared.settings import IngestorSettings
 from shared.types import Delta, EntryInfo
 
@@ -167,23 +166,27 @@ class Leadership:
     # --- input ----------------------------------------------------------------------------------------------------
 
     async def _consume(self) -> None:
+        """Apply input as it comes; what comes next is read while a batch is applied."""
         client = self.outside.connect(self.settings.redis_url)
+        tail = Tail(client, self.publisher.keys.events)
         at = self.keeping.src
+        reading = asyncio.create_task(self._read_input(tail, at))
         try:
             while True:
-                batch = await self._read_input(client, at)
+                batch = await reading
                 if batch:
                     at = batch[-1][0]
+                reading = asyncio.create_task(self._read_input(tail, at))
+                if batch:
+                    await asyncio.sleep(0)  # it is asked for before the batch keeps the loop busy
                     await self._take_input(batch)
         finally:
+            await _cancel([reading])
             await client.aclose()
 
-    async def _read_input(self, client: Redis, after: Position) -> list[RawEntry]:
-        count = self.settings.input_batch
+    async def _read_input(self, tail: Tail, after: Position) -> list[RawEntry]:
         try:
-            return await read_stream(
-                client, self.publisher.keys.events, after, count=count, block_ms=BLOCK_MS
-            )
+            return await tail.read(after, count=self.settings.input_batch, block_ms=BLOCK_MS)
         except RedisUnavailable as error:
             logger.warning("input waits for Redis", extra={"problem": error.problem})
             await asyncio.sleep(RETRY_S)

@@ -217,6 +217,7 @@ class TestWhatRedisLost:
 
             await eventually(registered)
             await sent.send(40)
+            await run.published()
             await member.end()
             await self.check(run, sent)
             other = start(settings)
