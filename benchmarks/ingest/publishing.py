@@ -22,6 +22,7 @@ from shared.codec import encode_snapshot, pack
 from shared.instruments import Instrument, to_json
 from shared.keys import DeploymentKeys
 from shared.position import ZERO, Position
+from shared.runtime.garbage import collect_less
 from shared.runtime.redis import connect, execute
 from shared.types import Symbol
 
@@ -102,4 +103,5 @@ def snapshots(engine: Engine, key_of: KeyOf, at: Position) -> list[Attachment]:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(*sys.argv[1:]))  # as an ingestor's process does
+    collect_less()  # this and the loop as in an ingestor's process
+    uvloop.run(main(*sys.argv[1:]))

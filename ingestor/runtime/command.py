@@ -6,6 +6,7 @@ import click
 
 from ingestor.runtime.service import IngestorService
 from shared.runtime.command import run_service, settings_options
+from shared.runtime.garbage import collect_less
 from shared.settings import IngestorSettings
 
 HELP: Final = """\
@@ -24,4 +25,5 @@ Example:
 @settings_options(IngestorSettings)
 def ingestor(settings: IngestorSettings) -> None:
     """Run an ingestor with `settings`."""
+    collect_less()
     run_service(lambda stop: IngestorService(settings).run(stop), settings)
