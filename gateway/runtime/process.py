@@ -1,7 +1,6 @@
 """One gateway process: serves a listening socket, follows Redis, keeps time, and ends cleanly."""
 
 import asyncio
-import gc
 import logging
 import math
 import socket
@@ -18,13 +17,12 @@ from gateway.runtime.connection import Connection
 from gateway.runtime.feed import Feed
 from gateway.runtime.http import Endpoints
 from shared.errors import SettingsError
+from shared.runtime.garbage import collect_less
 from shared.settings import GatewaySettings
 
 logger = logging.getLogger(__name__)
 
 BACKLOG: Final = 4096
-COLLECT_AFTER: Final = 50_000
-"""Objects made and not freed before the garbage collector looks at them."""
 SWEEP_S_LEAST: Final = 0.01
 SWEEP_S_MOST: Final = 0.5
 
@@ -77,7 +75,7 @@ class GatewayProcess:
         await runner.setup()
         bound.setblocking(False)
         await web.SockSite(runner, bound, backlog=BACKLOG).start()
-        _collect_less()
+        collect_less()
         on_serving()
         tasks = [asyncio.create_task(job) for job in (self.feed.run(), self._sweep(), self._publish())]
         stopped = asyncio.create_task(stop.wait())
@@ -157,17 +155,6 @@ class GatewayProcess:
                 "digest_mismatches": feed.mismatches,
             },
         )
-
-
-def _collect_less() -> None:
-    """Look for cyclic garbage less often, and never in what is there for good.
-
-    Nothing that is made for a tick has cycles; only connections that end leave some. By default thousands of connections
-    would be walked through again and again while more of them come.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER)
 
 
 def clock_us() -> int:

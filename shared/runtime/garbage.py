@@ -4,13 +4,15 @@ import gc
 from typing import Final
 
 COLLECT_AFTER: Final = 50_000
+"""Objects made and not freed before the garbage collector looks at them."""
 
 
 def collect_less() -> None:
     """Look for cyclic garbage less often, and never in what is there already.
 
-    Nothing that is made for an interval has cycles. By default each would be walked through many times over: thousands
-    of symbols' changes are alive together between a drain and its publication, and every book with them.
+    Nothing that is made for an interval or a tick has cycles; only connections that end leave some. By default thousands of
+    symbols' changes, alive together between a drain and its publication, and thousands of connections while more of them
+    come, would be walked through again and again.
     """
     gc.collect()
     gc.freeze()
