@@ -23,10 +23,10 @@ PURE = {**os.environ, "DEPTHCAST_PURE": "1"}
     "folders",
     [
         ["tests/unit/ingestor"],
-        ["tests/unit/shared", "tests/unit/broadcaster"],
+        ["tests/unit/shared", "tests/unit/broadcaster", "tests/unit/gateway"],
         ["tests/property/test_engine_fast_path.py", "tests/property/test_engine_model.py"],
     ],
-    ids=["ingestor", "shared", "property"],
+    ids=["ingestor", "others", "property"],
 )
 def test_the_same_tests_pass_without_what_was_compiled(folders: list[str]) -> None:
     run = subprocess.run(
