@@ -15,7 +15,7 @@ cdef class BookState:
     cdef public list _log
     @cython.locals(book_side=BookSide, key=longlong, best=list)
     cpdef object _appear(self, int side, object price, object quantity)
-    @cython.locals(book_side=BookSide, levels=dict, key=longlong, best=list)
-    cpdef object _vanish(self, int side, object price)
+    @cython.locals(book_side=BookSide, key=longlong, best=list)
+    cpdef object _vanish(self, int side, object price, object old)
     @cython.locals(touched=dict, log=list)
     cpdef object _note_level(self, int side, object price, object old)

@@ -95,12 +95,11 @@ class BookState:
         if key < best[side]:
             best[side] = key
 
-    def _vanish(self, side: int, price: int) -> None:
-        """Remove a level that is there."""
+    def _vanish(self, side: int, price: int, old: int) -> None:
+        """Remove a level, which holds `old`."""
         book_side = self.book.sides[side]
-        levels = book_side.levels
-        self._note_level(side, price, levels[price])
-        del levels[price]
+        self._note_level(side, price, old)
+        del book_side.levels[price]
         key = price if side else -price
         book_side.leave(key)
         best = self._best
@@ -130,7 +129,7 @@ class BookState:
 
     def _evict(self, side: int, price: int) -> None:
         """Remove a stale level."""
-        self._vanish(side, price)
+        self._vanish(side, price, self._levels[side][price])
 
     def _clear(self, side: int) -> None:
         """Remove all levels of `side`, or of both for `NO_SIDE`."""

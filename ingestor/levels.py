@@ -35,17 +35,18 @@ class LevelsState(BookState):
                         and not quantity >> bits
                     ):
                         levels, touched = sides[side]
-                        if price in levels:
+                        old = levels.get(price)
+                        if old is not None:
                             if op == UPDATE and quantity:
                                 if logs:
-                                    self._note_level(side, price, levels[price])
+                                    self._note_level(side, price, old)
                                 elif price not in touched:
-                                    touched[price] = levels[price]
+                                    touched[price] = old
                                 levels[price] = quantity
                                 applied += 1
                                 continue
                             if op == UPDATE or op == DELETE:  # noqa: PLR1714, SIM109  # no tuple each time
-                                self._vanish(side, price)
+                                self._vanish(side, price, old)
                                 applied += 1
                                 continue
                         elif op == UPDATE and quantity and -MAX_INTEGER <= price <= MAX_INTEGER:
@@ -76,7 +77,7 @@ class LevelsState(BookState):
         elif new:
             self._appear(side, price, new)
         elif old:
-            self._vanish(side, price)
+            self._vanish(side, price, old)
         return bool(old or new)
 
 

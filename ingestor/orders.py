@@ -255,7 +255,7 @@ class OrdersState(BookState):
         levels = self._levels[side]
         old = levels[price]
         if old == quantity:
-            self._vanish(side, price)
+            self._vanish(side, price, old)
             return
         self._note_level(side, price, old)
         levels[price] = old - quantity
