@@ -88,6 +88,7 @@ def _peers(run: Run, folder: Path) -> None:
     targets = (
         Target("rate", OURS, least=1.5),
         Target("rate", ORDERS, least=1.0),
+        Target("rate", OURS, NAUTILUS, least=2),
         Target("rate", OURS, GO, least=10),
     )
     samples = _compare(run, f"{LEVELS} levels a side", makers, OURS, targets)

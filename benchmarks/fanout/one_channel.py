@@ -37,4 +37,4 @@ def run(run: Run) -> None:
         run.chart_bars("one-channel", "Server CPU per delivery, one channel", "µs", "cpu_us", bars)
 
 
-BENCHMARK = Benchmark("one-channel", "One channel to every client", run, rounds=5, quick_rounds=2)
+BENCHMARK = Benchmark("one-channel", "One channel to every client", run, rounds=11, quick_rounds=3)

@@ -37,4 +37,4 @@ def run(run: Run) -> None:
     run.chart("scaling", "CPU per delivery ÷ C", "clients", {"Depthcast ÷ C": medians})
 
 
-BENCHMARK = Benchmark("scaling", "From 100 to 5,000 clients", run, rounds=3, quick_rounds=1)
+BENCHMARK = Benchmark("scaling", "From 100 to 5,000 clients", run, rounds=9, quick_rounds=3)

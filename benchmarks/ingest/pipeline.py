@@ -27,7 +27,7 @@ FEEDS: Final = {
 
 def run(run: Run) -> None:
     """Both feeds, batches of 100 events, every validation on."""
-    batches = BATCHES_PER_ROUND // (10 if run.quick else 1)
+    batches = BATCHES_PER_ROUND // (3 if run.quick else 1)
     with (
         redis_server() as server,
         deployments(server, {feed: text for feed, (text, _) in FEEDS.items()}) as found,
