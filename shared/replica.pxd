@@ -2,7 +2,10 @@ cimport cython
 from shared.book cimport Book, BookSide
 
 # Of moved only the lowest 32 bits count: whatever is beyond 64 bits may be lost.
-@cython.locals(moved=cython.ulonglong, found=cython.ulonglong, new=cython.longlong, old=cython.longlong)
+@cython.locals(
+    moved=cython.ulonglong, first=cython.ulonglong, tail=cython.ulonglong, tails=list, step=cython.longlong,
+    price=cython.longlong, start=cython.longlong, end=cython.longlong, new=cython.longlong, old=cython.longlong,
+)
 cpdef object digest_moved(int side, object changes)
 
 @cython.locals(changes=list, levels=dict, at=cython.Py_ssize_t)

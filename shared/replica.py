@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from shared.book import Book, BookSide
-from shared.digest import MASK, WEIGHT
+from shared.digest import MASK, STEP, TAILS, WEIGHT
 from shared.types import Delta, LevelChange, Snapshot
 
 
@@ -88,11 +88,16 @@ class Replica:
 
 def digest_moved(side: int, changes: Sequence[LevelChange]) -> int:
     """How far a digest moves by `changes` of one side, to be reduced mod 2³²."""
-    weight = WEIGHT[side]
+    weight, tails, step = WEIGHT[side], TAILS, STEP
     moved = 0
+    start = end = first = 0  # `first`, the weight of `start`, serves all prices up to `end`: see `TAILS`
     for price, new, old in changes:
-        found = weight(price)
-        moved += found * (new - old)
+        if not start <= price < end:
+            start = price - price % step if price >= step else price
+            end = start + (step if price >= step else 1)
+            first = weight(start)
+        tail = tails[price - start]
+        moved += ((first ^ tail) | 1) * (new - old)
     return moved
 
 
