@@ -90,7 +90,7 @@ $(RUN): requirements-run.lock pyproject.toml | $(MADE)
 	@touch $@
 
 $(COMPILED): setup.py $(DECLARED) $(DECLARED:.pxd=.py) $(RUN)
-	@echo 'compiling what is called most often (half a minute, once; nothing depends on it)'
+	@echo 'compiling what is called most often (half a minute, once; without a C compiler it runs as Python)'
 	@find $(PACKAGES) -name '*.so' -delete
 	@$(BIN)/python setup.py --quiet build_ext --inplace --parallel 2 2>$(VENV)/compile.log \
 		|| echo 'it could not be compiled, and runs as Python; why, is in $(VENV)/compile.log'

@@ -4,6 +4,8 @@ Where there is no C compiler, or `DEPTHCAST_COMPILE=0` is set, the same modules 
 """
 
 import os
+import shutil
+import sysconfig
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -15,7 +17,8 @@ FLAGS = ["-O1", "-g0", "-w"]
 
 def extensions() -> list[Extension]:
     """One for each module with declarations, translated to C."""
-    if os.environ.get("DEPTHCAST_COMPILE", "1") == "0":
+    compiler = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
+    if os.environ.get("DEPTHCAST_COMPILE", "1") == "0" or shutil.which(compiler.split()[0]) is None:
         return []
     from Cython.Build import cythonize
 
