@@ -4,7 +4,7 @@ A feed's own module (`levels`, `orders`) says what an event does. Here is how le
 merger, the cached best prices, the crossing check, eviction, and undoing an atomic array.
 
 An event that is refused has changed nothing: everything is checked before the first change. An atomic array is undone
-from a log of what each change replaced, backwards; what is pending by then stays so, as changes that come to nothing.
+from a log of what each change replaced, backwards, and what came to nothing by that is pending no more.
 """
 
 from collections.abc import Sequence
@@ -75,6 +75,10 @@ class BookState:
         sides = self.book.sides
         for at in range(len(log) - 3, -1, -3):
             sides[log[at]].set_level(log[at + 1], log[at + 2])
+        # Nothing drains a symbol to which nothing was applied: what refused arrays touch must not pile up.
+        for side, price in zip(log[::3], log[1::3], strict=True):
+            if self._touched[side].get(price) == self._levels[side].get(price, 0):
+                del self._touched[side][price]
         self._find_best()
 
     def _find_best(self) -> None:

@@ -3,15 +3,18 @@
 All other tests run what is installed. Where nothing could be compiled, that was Python already.
 """
 
+import importlib
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 
 import shared.book
-from shared.compiled import is_compiled
+from shared.compiled import PACKAGES, is_compiled
 
 ROOT = Path(__file__).parents[2]
 PURE = {**os.environ, "DEPTHCAST_PURE": "1"}
@@ -38,6 +41,21 @@ def test_the_same_tests_pass_without_what_was_compiled(folders: list[str]) -> No
         check=False,
     )
     assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-2000:]
+
+
+@pytest.mark.skipif(
+    shutil.which((sysconfig.get_config_var("CC") or "cc").split()[0]) is None
+    or not Path(sysconfig.get_path("include"), "Python.h").exists()
+    or os.environ.get("DEPTHCAST_PURE") == "1",
+    reason="nothing can be compiled here, or shall not be",
+)
+def test_whatever_can_be_compiled_is_compiled() -> None:
+    """What the translator refuses would otherwise just run slower, and nobody would know."""
+    declared = [path for package in PACKAGES for path in (ROOT / package).rglob("*.pxd")]
+    assert declared
+    for path in declared:
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        assert is_compiled(importlib.import_module(name)), name
 
 
 def test_every_compiled_module_is_python_when_asked_to() -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from ingestor.levels import LevelsState
 from shared.instruments import Feed, OnCross
 from tests.unit.ingestor.feeding import Feeder, both_encodings
 
@@ -133,6 +134,17 @@ class TestAtomic:
         feeder = fed(Feeder(Feed.LEVELS).encode)
         result = feeder(["update", "bid", 104, 1], ["delete", "ask", 102], atomic=True)
         assert result == (BIDS, ASKS, 0, 0, [("crossed", -1, 2)])
+
+    def test_a_refused_array_leaves_nothing_pending(self) -> None:
+        """Else arrays that are all refused would fill the memory: nothing drains a symbol that did not change."""
+        state = LevelsState(evicts=False)
+        state.apply([[1, 0, 100, 5], [1, 1, 110, 5]], atomic=False)
+        state.merger.drain(1)
+        state.apply([[1, 0, 99, 7]], atomic=False)
+        array = [[1, 0, 101, 1], [1, 0, 101, 0], [2, 0, 100], [1, 0, 99, 8], [4, 1], [1, 0, 98, 1], []]
+        assert state.apply(array, atomic=True).applied == 0
+        assert state.merger.pending == ({99: 0}, {})
+        assert (state.book.bids.flat(), state.book.asks.flat()) == ([100, 5, 99, 7], [110, 5])
 
     def test_ignored_events_of_an_applied_array_count_as_ignored(self) -> None:
         feeder = fed(Feeder(Feed.LEVELS).encode)
