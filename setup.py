@@ -10,7 +10,8 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
-PACKAGES = ("shared", "broadcaster", "ingestor", "gateway")
+# Named one by one: a search of the whole package would not enter folders that are links.
+PACKAGES = [Path("depthcast", name) for name in ("shared", "broadcaster", "ingestor", "gateway")]
 # More optimization takes half as long again, and runs no faster; warnings about generated code help nobody.
 FLAGS = ["-O1", "-g0", "-w"]
 
@@ -22,7 +23,7 @@ def extensions() -> list[Extension]:
         return []
     from Cython.Build import cythonize
 
-    sources = sorted(path.with_suffix(".py") for package in PACKAGES for path in Path(package).rglob("*.pxd"))
+    sources = sorted(path.with_suffix(".py") for package in PACKAGES for path in package.rglob("*.pxd"))
     wanted = [
         Extension(".".join(path.with_suffix("").parts), [str(path)], extra_compile_args=FLAGS, optional=True)
         for path in sources

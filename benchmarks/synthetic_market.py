@@ -18,8 +18,8 @@ from depthcast.feed.synthetic_activity import STEP_S
 from depthcast.feed.synthetic_profiles import MARKET
 from depthcast.runtime.feed_file import open_feed
 from depthcast.runtime.synthetic import open_venue
-from shared.instruments import Feed
-from shared.types import Side, Symbol
+from depthcast.shared.instruments import Feed
+from depthcast.shared.types import Side, Symbol
 
 ROOT: Final = Path(__file__).parents[1]
 DOCUMENT: Final = ROOT / "docs" / "synthetic.md"

@@ -1,5 +1,5 @@
 cimport cython
-from shared.book cimport Book, BookSide
+from depthcast.shared.book cimport Book, BookSide
 
 cdef class Merger:
     cdef public Book book

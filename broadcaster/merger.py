@@ -7,9 +7,9 @@ changes and changes back is none, and the digest moves once per level and interv
 
 from itertools import chain
 
-from shared.book import Book, BookSide
-from shared.digest import MASK, STEP, TAILS, WEIGHT
-from shared.types import Delta, Snapshot
+from depthcast.shared.book import Book, BookSide
+from depthcast.shared.digest import MASK, STEP, TAILS, WEIGHT
+from depthcast.shared.types import Delta, Snapshot
 
 Pending = tuple[dict[int, int], dict[int, int]]
 """Per side: price → quantity before the first change since the last drain, 0 = no such level."""

@@ -1,15 +1,15 @@
 """What one publish writes, as plain data: entries of `deltas`, rejects, first snapshots and checkpoints.
 
 Everything in a `Publication` is written by one script or not at all, so that consuming input and publishing its result
-is one atomic step. Nothing here talks to Redis: `broadcaster.runtime.publisher` does.
+is one atomic step. Nothing here talks to Redis: `depthcast.broadcaster.runtime.publisher` does.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from shared.codec import INFO_FIELD, encode_deltas, encode_info
-from shared.position import Position
-from shared.types import Delta, EntryInfo
+from depthcast.shared.codec import INFO_FIELD, encode_deltas, encode_info
+from depthcast.shared.position import Position
+from depthcast.shared.types import Delta, EntryInfo
 
 SYMBOLS_PER_ENTRY: Final = 3_000
 """More symbols in one interval take several entries: Lua's `unpack` fails near 8,000 arguments."""

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
-from shared.position import Position
+from depthcast.shared.position import Position
 
 GRAIN_S: Final = 1.0
 """History is remembered in steps of a second: retention is a lower bound, not an exact one."""

@@ -9,12 +9,14 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
+from depthcast.shared.compiled import prefer_source
+
 if TYPE_CHECKING:
     from depthcast.client import Client, connect
     from depthcast.consumer import Consumer, StreamEntry
+    from depthcast.shared.book import Book
+    from depthcast.shared.errors import ClientError, DepthcastError
     from depthcast.updates import BookUpdate, Kind, State
-    from shared.book import Book
-    from shared.errors import ClientError, DepthcastError
 
 __all__ = [
     "Book",
@@ -31,17 +33,19 @@ __all__ = [
 ]
 
 _HOMES: Final = {
-    "Book": "shared.book",
+    "Book": "depthcast.shared.book",
     "BookUpdate": "depthcast.updates",
     "Client": "depthcast.client",
-    "ClientError": "shared.errors",
+    "ClientError": "depthcast.shared.errors",
     "Consumer": "depthcast.consumer",
-    "DepthcastError": "shared.errors",
+    "DepthcastError": "depthcast.shared.errors",
     "Kind": "depthcast.updates",
     "State": "depthcast.updates",
     "StreamEntry": "depthcast.consumer",
     "connect": "depthcast.client",
 }
+
+prefer_source()
 
 try:
     __version__ = version("depthcast")

@@ -1,6 +1,6 @@
 """`python -m depthcast` does the same as `depthcast`."""
 
-from depthcast.cli import main
+from depthcast.cli.main import main
 
 if __name__ == "__main__":
     main()

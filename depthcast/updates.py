@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from shared.book import Book
-from shared.types import EntryInfo
+from depthcast.shared.book import Book
+from depthcast.shared.types import EntryInfo
 
 Levels = Sequence[tuple[int, int]]
 """(price in ticks, quantity in lots) of one side."""

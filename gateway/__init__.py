@@ -1,5 +1,4 @@
-"""Stateless WebSocket workers: stream reader, replicas, views, sessions, conflation."""
+"""Stateless WebSocket workers.
 
-from shared.compiled import prefer_source
-
-prefer_source()
+Imports point one way: `runtime` → `delivery` → `market` → `protocol`. `counters` stands below them all.
+"""

@@ -1,5 +1,5 @@
 """`python -m gateway`: the same as `depthcast gateway`."""
 
-from gateway.runtime.command import gateway
+from depthcast.gateway.runtime.command import gateway
 
 gateway()

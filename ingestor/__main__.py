@@ -1,6 +1,6 @@
 """`python -m ingestor` does the same as `depthcast ingestor`."""
 
-from ingestor.runtime.command import ingestor
+from depthcast.ingestor.runtime.command import ingestor
 
 if __name__ == "__main__":
     ingestor(prog_name="ingestor")

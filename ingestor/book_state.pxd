@@ -1,6 +1,6 @@
 cimport cython
-from broadcaster.merger cimport Merger
-from shared.book cimport Book, BookSide
+from depthcast.broadcaster.merger cimport Merger
+from depthcast.shared.book cimport Book, BookSide
 
 cdef class BookState:
     cdef public Book book

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any, Final
 
-from broadcaster.merger import Merger, Pending
-from ingestor.events import NO_SIDE
-from ingestor.rejects import WHOLE, Outcome, Reason, RefusedError
-from shared.book import Book
-from shared.types import MAX_INTEGER
+from depthcast.broadcaster.merger import Merger, Pending
+from depthcast.ingestor.events import NO_SIDE
+from depthcast.ingestor.rejects import WHOLE, Outcome, Reason, RefusedError
+from depthcast.shared.book import Book
+from depthcast.shared.types import MAX_INTEGER
 
 NO_KEY: Final = 2 * (MAX_INTEGER + 1)
 """Best key of an empty side: no key of the other side added to it comes down to zero."""

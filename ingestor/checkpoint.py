@@ -9,10 +9,10 @@ from typing import Any, Final, NamedTuple
 
 import msgpack
 
-from ingestor.orders import OrdersCopy
-from shared.codec import pack, unpack
-from shared.errors import CodecError, PositionError
-from shared.position import Position
+from depthcast.ingestor.orders import OrdersCopy
+from depthcast.shared.codec import pack, unpack
+from depthcast.shared.errors import CodecError, PositionError
+from depthcast.shared.position import Position
 
 FORMAT: Final = 1
 _ITEMS: Final = 7

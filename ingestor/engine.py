@@ -10,19 +10,27 @@ from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-from broadcaster.merger import snapshot_of
-from broadcaster.numbering import ORIGIN_MS, first_seq
-from ingestor.book_state import BookState
-from ingestor.events import encode_event, op_of, read_entry
-from ingestor.levels import LevelsState
-from ingestor.orders import OrdersCopy, OrdersState
-from ingestor.rejects import EVENT_BYTES_MAX, NAME_CHARS_MAX, WHOLE, Outcome, Reason, RefusedError, Reject
-from shared.book import Book
-from shared.codec import INFO_FIELD
-from shared.errors import RecoveryError
-from shared.instruments import Feed, Instrument, OnCross
-from shared.partition import partition_of
-from shared.types import Delta, Snapshot, Symbol
+from depthcast.broadcaster.merger import snapshot_of
+from depthcast.broadcaster.numbering import ORIGIN_MS, first_seq
+from depthcast.ingestor.book_state import BookState
+from depthcast.ingestor.events import encode_event, op_of, read_entry
+from depthcast.ingestor.levels import LevelsState
+from depthcast.ingestor.orders import OrdersCopy, OrdersState
+from depthcast.ingestor.rejects import (
+    EVENT_BYTES_MAX,
+    NAME_CHARS_MAX,
+    WHOLE,
+    Outcome,
+    Reason,
+    RefusedError,
+    Reject,
+)
+from depthcast.shared.book import Book
+from depthcast.shared.codec import INFO_FIELD
+from depthcast.shared.errors import RecoveryError
+from depthcast.shared.instruments import Feed, Instrument, OnCross
+from depthcast.shared.partition import partition_of
+from depthcast.shared.types import Delta, Snapshot, Symbol
 
 
 class Interval(NamedTuple):

@@ -8,10 +8,10 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from ingestor.rejects import EVENT_BYTES_MAX, Reason, RefusedError
-from shared.codec import INFO_FIELD, pack, unpack
-from shared.errors import CodecError
-from shared.types import MAX_INTEGER
+from depthcast.ingestor.rejects import EVENT_BYTES_MAX, Reason, RefusedError
+from depthcast.shared.codec import INFO_FIELD, pack, unpack
+from depthcast.shared.errors import CodecError
+from depthcast.shared.types import MAX_INTEGER
 
 ADD: Final = 0
 UPDATE: Final = 1

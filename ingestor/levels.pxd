@@ -1,5 +1,5 @@
 cimport cython
-from ingestor.book_state cimport BookState
+from depthcast.ingestor.book_state cimport BookState
 
 cdef class LevelsState(BookState):
     @cython.locals(applied=Py_ssize_t, ignored=Py_ssize_t, refused=list, levels=dict, touched=dict, logs=bint)

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ingestor.book_state import BookState
-from ingestor.events import ADD, CLEAR, DELETE, UPDATE, levels_event, op_named, side_named
-from ingestor.rejects import Outcome, Reason, RefusedError
-from shared.types import INTEGER_BITS, MAX_INTEGER
+from depthcast.ingestor.book_state import BookState
+from depthcast.ingestor.events import ADD, CLEAR, DELETE, UPDATE, levels_event, op_named, side_named
+from depthcast.ingestor.rejects import Outcome, Reason, RefusedError
+from depthcast.shared.types import INTEGER_BITS, MAX_INTEGER
 
 
 class LevelsState(BookState):

@@ -1,5 +1,5 @@
 cimport cython
-from ingestor.book_state cimport BookState
+from depthcast.ingestor.book_state cimport BookState
 
 cdef class OrdersState(BookState):
     cdef public tuple _orders

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from ingestor.book_state import BookState, flat_of
-from ingestor.events import (
+from depthcast.ingestor.book_state import BookState, flat_of
+from depthcast.ingestor.events import (
     ADD,
     CLEAR,
     DELETE,
@@ -16,8 +16,8 @@ from ingestor.events import (
     orders_event,
     side_named,
 )
-from ingestor.rejects import Outcome, Reason, RefusedError
-from shared.types import INTEGER_BITS, MAX_INTEGER
+from depthcast.ingestor.rejects import Outcome, Reason, RefusedError
+from depthcast.shared.types import INTEGER_BITS, MAX_INTEGER
 
 Order = tuple[int, int]
 """(price, remaining quantity ≥ 1)"""
@@ -28,7 +28,7 @@ _Journal = tuple[dict[OrderId, Order | None], dict[OrderId, Order | None]]
 class OrdersCopy(NamedTuple):
     """All orders of a symbol at a moment: per side the ids and, at the same places, (price, quantity).
 
-    Made for `shared.codec.pack`, whole or in slices; the pairs may come back as lists. Nobody changes it.
+    Made for `depthcast.shared.codec.pack`, whole or in slices; the pairs may come back as lists. Nobody changes it.
     """
 
     bid_ids: Sequence[OrderId]

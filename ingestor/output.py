@@ -1,9 +1,9 @@
 """From the engine's results to what is published: entry info and the fields of a `rejects` entry."""
 
-from broadcaster.publication import Broadcast, Fields
-from ingestor.engine import Interval
-from ingestor.rejects import Reject
-from shared.types import EntryInfo
+from depthcast.broadcaster.publication import Broadcast, Fields
+from depthcast.ingestor.engine import Interval
+from depthcast.ingestor.rejects import Reject
+from depthcast.shared.types import EntryInfo
 
 
 def broadcast_of(interval: Interval, ts: int) -> Broadcast:

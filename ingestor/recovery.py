@@ -2,23 +2,23 @@
 
 Levels: newest snapshot + deltas, by the very rules every reader uses. Orders: the checkpoint, then the input log again
 up to the last published `src`; the levels that the orders add up to must have the published digest. Whatever does not
-fit raises `RecoveryError`: nothing is guessed. Reading Redis is `ingestor.runtime.recover`'s part.
+fit raises `RecoveryError`: nothing is guessed. Reading Redis is `depthcast.ingestor.runtime.recover`'s part.
 """
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from broadcaster.numbering import first_seq
-from ingestor.checkpoint import Checkpoint
-from ingestor.engine import Engine
-from ingestor.rejects import Reject
-from shared.errors import RecoveryError
-from shared.instruments import Feed, Instrument
-from shared.position import ZERO, Position
-from shared.reader import Loaded, PartitionReader
-from shared.replica import Replica
-from shared.types import EntryInfo
+from depthcast.broadcaster.numbering import first_seq
+from depthcast.ingestor.checkpoint import Checkpoint
+from depthcast.ingestor.engine import Engine
+from depthcast.ingestor.rejects import Reject
+from depthcast.shared.errors import RecoveryError
+from depthcast.shared.instruments import Feed, Instrument
+from depthcast.shared.position import ZERO, Position
+from depthcast.shared.reader import Loaded, PartitionReader
+from depthcast.shared.replica import Replica
+from depthcast.shared.types import EntryInfo
 
 logger = logging.getLogger(__name__)
 

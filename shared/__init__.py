@@ -1,9 +1,5 @@
 """The wire contract in code: what every Depthcast process agrees on.
 
-Pure data types and rules live here (book, digest, codec, positions, keys, settings, errors, the reader's
-state machine); everything that opens a socket or reads a clock lives in `shared.runtime`.
+Pure data types and rules live here: book, digest, codec, positions, keys, settings, errors, the reader's state machine.
+Whatever opens a socket or reads a clock lives in `depthcast.shared.runtime`.
 """
-
-from shared.compiled import prefer_source
-
-prefer_source()

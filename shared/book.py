@@ -11,8 +11,8 @@ from typing import Final
 
 from sortedcontainers import SortedList
 
-from shared.compiled import is_compiled_at
-from shared.types import Side
+from depthcast.shared.compiled import is_compiled_at
+from depthcast.shared.types import Side
 
 FLAT_MAX: Final = 4_000
 """Levels a side up to which the index is a plain list: faster, until moving its tail costs too much."""

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import msgpack
 
-from shared.digest import digest_of_flat
-from shared.errors import CodecError
-from shared.types import MAX_INTEGER, Delta, EntryInfo, Snapshot
+from depthcast.shared.digest import digest_of_flat
+from depthcast.shared.errors import CodecError
+from depthcast.shared.types import MAX_INTEGER, Delta, EntryInfo, Snapshot
 
 INFO_FIELD: Final = b"_"
 """Field of a stream entry that speaks of the entry itself."""

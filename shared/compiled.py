@@ -11,11 +11,11 @@ from importlib.machinery import SOURCE_SUFFIXES, FileFinder, ModuleSpec, SourceF
 from types import ModuleType
 from typing import Final
 
-PACKAGES: Final = frozenset({"shared", "broadcaster", "ingestor", "gateway"})
+PACKAGE: Final = "depthcast"
 
 
 class SourceFinder:
-    """Finds modules of `PACKAGES` as source, whatever stands beside it."""
+    """Finds modules of `PACKAGE` as source, whatever stands beside it."""
 
     @staticmethod
     def find_spec(
@@ -24,7 +24,7 @@ class SourceFinder:
         target: ModuleType | None = None,  # noqa: ARG004  # the signature of a meta path finder
     ) -> ModuleSpec | None:
         """None where another finder should look."""
-        if path is None or name.partition(".")[0] not in PACKAGES:
+        if path is None or name.partition(".")[0] != PACKAGE:
             return None
         specs = (FileFinder(folder, (SourceFileLoader, SOURCE_SUFFIXES)).find_spec(name) for folder in path)
         return next((spec for spec in specs if spec is not None), None)

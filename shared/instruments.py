@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from shared.errors import InstrumentsError
-from shared.types import Symbol, is_symbol
+from depthcast.shared.errors import InstrumentsError
+from depthcast.shared.types import Symbol, is_symbol
 
 
 class Feed(StrEnum):

@@ -3,7 +3,7 @@
 import re
 from typing import Final, NamedTuple
 
-from shared.errors import PositionError
+from depthcast.shared.errors import PositionError
 
 _TEXT: Final = re.compile(r"(\d{1,20})-(\d{1,20})\Z", re.ASCII)
 _MAX_PART: Final = 2**64 - 1

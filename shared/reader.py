@@ -3,17 +3,17 @@
 `PartitionReader` is the state machine that the gateway and the stream consumer share. It is handed snapshots and
 entries and says what changed; it decides continuity of positions and of seqs, and keeps what is shown until something
 at least as new has been rebuilt, so that nothing goes back before a viewer's eyes. It does no input or output: its
-driver is `shared.runtime.follow`.
+driver is `depthcast.shared.runtime.follow`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from shared.codec import INFO_FIELD, decode_delta, decode_info
-from shared.errors import CodecError, PositionError
-from shared.position import ZERO, Position, follows
-from shared.replica import NO_CHANGES, Changes, Outcome, Replica
-from shared.types import Delta, EntryInfo, Snapshot
+from depthcast.shared.codec import INFO_FIELD, decode_delta, decode_info
+from depthcast.shared.errors import CodecError, PositionError
+from depthcast.shared.position import ZERO, Position, follows
+from depthcast.shared.replica import NO_CHANGES, Changes, Outcome, Replica
+from depthcast.shared.types import Delta, EntryInfo, Snapshot
 
 _APPLIED: Final = Outcome.APPLIED
 _ALREADY: Final = Outcome.ALREADY

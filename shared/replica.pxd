@@ -1,5 +1,5 @@
 cimport cython
-from shared.book cimport Book, BookSide
+from depthcast.shared.book cimport Book, BookSide
 
 # Of moved only the lowest 32 bits count: whatever is beyond 64 bits may be lost.
 @cython.locals(

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 
-from shared.book import Book, BookSide
-from shared.digest import MASK, STEP, TAILS, WEIGHT
-from shared.types import Delta, LevelChange, Snapshot
+from depthcast.shared.book import Book, BookSide
+from depthcast.shared.digest import MASK, STEP, TAILS, WEIGHT
+from depthcast.shared.types import Delta, LevelChange, Snapshot
 
 
 class Outcome(Enum):

@@ -10,8 +10,8 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from types import NoneType
 from typing import Any, Final, Self, get_args, get_type_hints
 
-from shared.errors import SettingsError
-from shared.redis_url import PLAIN, SENTINEL, parse_sentinel_url, without_credentials
+from depthcast.shared.errors import SettingsError
+from depthcast.shared.redis_url import PLAIN, SENTINEL, parse_sentinel_url, without_credentials
 
 VARIABLE_PREFIX: Final = "DEPTHCAST_"
 NOT_SETTINGS: Final = frozenset({"DEPTHCAST_PURE", "DEPTHCAST_TEST_REDIS_URL", "DEPTHCAST_WORKER"})

@@ -3,11 +3,11 @@
 from random import Random
 from typing import Any
 
-from ingestor.book_state import NO_KEY, BookState
-from ingestor.engine import Engine, Interval
-from ingestor.orders import OrdersState
-from shared.instruments import Feed, Instrument, OnCross
-from shared.types import Snapshot, Symbol
+from depthcast.ingestor.book_state import NO_KEY, BookState
+from depthcast.ingestor.engine import Engine, Interval
+from depthcast.ingestor.orders import OrdersState
+from depthcast.shared.instruments import Feed, Instrument, OnCross
+from depthcast.shared.types import Snapshot, Symbol
 from tests.book_model import ModelBook, brute_digest
 from tests.random_events import encode, random_array
 

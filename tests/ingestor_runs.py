@@ -12,15 +12,15 @@ from typing import Any, Self
 
 from redis.asyncio import Redis
 
-from broadcaster.numbering import first_seq
-from ingestor.runtime.service import IngestorService
-from shared.codec import decode_delta, decode_info, decode_snapshot
-from shared.keys import DeploymentKeys, PartitionKeys
-from shared.position import ZERO, Position
-from shared.replica import Outcome, Replica
-from shared.runtime.redis import RawEntry, entries, execute, last_entry, last_position
-from shared.settings import IngestorSettings
-from shared.types import EntryInfo
+from depthcast.broadcaster.numbering import first_seq
+from depthcast.ingestor.runtime.service import IngestorService
+from depthcast.shared.codec import decode_delta, decode_info, decode_snapshot
+from depthcast.shared.keys import DeploymentKeys, PartitionKeys
+from depthcast.shared.position import ZERO, Position
+from depthcast.shared.replica import Outcome, Replica
+from depthcast.shared.runtime.redis import RawEntry, entries, execute, last_entry, last_position
+from depthcast.shared.settings import IngestorSettings
+from depthcast.shared.types import EntryInfo
 from tests.book_model import ModelBook
 from tests.random_events import encode, random_array
 from tests.waiting import eventually
@@ -272,7 +272,7 @@ class Process:
         with self.log.open("ab") as log:
             self._said_before = log.tell()
             self.child = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "ingestor", env=self.environment, stdout=log, stderr=log
+                sys.executable, "-m", "depthcast.ingestor", env=self.environment, stdout=log, stderr=log
             )
 
     async def leads(self) -> None:

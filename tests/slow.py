@@ -16,9 +16,9 @@ from websockets.asyncio.client import connect as connect_websocket
 from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.typing import Subprotocol
 
-from depthcast.client import Client
-from depthcast.client_session import ClientSession
-from depthcast.closing import LOST, Backoff, ConnectionLost
+from depthcast.client.client import Client
+from depthcast.client.close_codes import LOST, Backoff, ConnectionLost
+from depthcast.client.session import ClientSession
 
 RECEIVE_BUFFER_BYTES = 4096
 

@@ -7,9 +7,9 @@ import sys
 
 from benchmarks.books.rounds import serve
 from benchmarks.books.without import WITHOUT
-from ingestor.engine import Engine
-from shared.instruments import Feed, Instrument
-from shared.types import Symbol
+from depthcast.ingestor.engine import Engine
+from depthcast.shared.instruments import Feed, Instrument
+from depthcast.shared.types import Symbol
 
 NAME = b"BTC-USD"
 ATOMIC = (b"_", b'{"atomic":true}')

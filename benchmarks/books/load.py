@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 
 from depthcast.feed.synthetic_profiles import MARKET
 from depthcast.runtime.synthetic import open_venue
-from shared.codec import pack
-from shared.types import Symbol
+from depthcast.shared.codec import pack
+from depthcast.shared.types import Symbol
 
 EVENTS_PER_BATCH: Final = 100
 """Events in one field of an input entry."""

@@ -6,10 +6,10 @@ Affects this process only, which has to run as Python: what is compiled cannot b
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-import shared.book
-from ingestor.levels import LevelsState
-from ingestor.orders import OrdersState
-from ingestor.rejects import Outcome
+import depthcast.shared.book
+from depthcast.ingestor.levels import LevelsState
+from depthcast.ingestor.orders import OrdersState
+from depthcast.ingestor.rejects import Outcome
 
 
 def _judge_levels(self: LevelsState, events: Sequence[Any]) -> Outcome:
@@ -29,7 +29,7 @@ def _hot_loop() -> None:
 
 
 def _flat_index() -> None:
-    shared.book.FLAT_MAX = 0  # type: ignore[misc]
+    depthcast.shared.book.FLAT_MAX = 0  # type: ignore[misc]
 
 
 WITHOUT: Final[dict[str, Callable[[], None]]] = {"hot-loop": _hot_loop, "flat-index": _flat_index}

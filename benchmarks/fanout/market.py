@@ -7,16 +7,16 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from broadcaster.numbering import first_seq
-from broadcaster.publication import Broadcast, Fields, place
-from gateway.view import View
-from gateway.wire import delta_message
-from shared.codec import encode_snapshot
-from shared.digest import MASK, WEIGHT, digest_of
-from shared.partition import partition_of
-from shared.position import Position
-from shared.replica import Outcome, Replica
-from shared.types import Delta, EntryInfo, Snapshot
+from depthcast.broadcaster.numbering import first_seq
+from depthcast.broadcaster.publication import Broadcast, Fields, place
+from depthcast.gateway.market.view import View
+from depthcast.gateway.protocol.messages import delta_message
+from depthcast.shared.codec import encode_snapshot
+from depthcast.shared.digest import MASK, WEIGHT, digest_of
+from depthcast.shared.partition import partition_of
+from depthcast.shared.position import Position
+from depthcast.shared.replica import Outcome, Replica
+from depthcast.shared.types import Delta, EntryInfo, Snapshot
 
 LEVELS: Final = 40
 """Levels of each side of a book."""

@@ -86,4 +86,4 @@ class Program:
 def python_module(name: str, **settings: object) -> list[str]:
     """A command that runs a module of the project as it is shipped, with these settings."""
     words = [f"--{setting.replace('_', '-')}={value}" for setting, value in settings.items()]
-    return [sys.executable, "-m", name, *words]
+    return [sys.executable, "-m", f"depthcast.{name}", *words]

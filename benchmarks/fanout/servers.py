@@ -19,9 +19,9 @@ from benchmarks.machine import load_cores, pin
 from benchmarks.native import program
 from benchmarks.peers import nginx, node, python
 from depthcast.runtime.embedded import EmbeddedServer
-from shared.instruments import Instrument, to_json
-from shared.keys import DeploymentKeys
-from shared.types import Symbol
+from depthcast.shared.instruments import Instrument, to_json
+from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.types import Symbol
 
 ADMIN_PATTERN: Final = r"admin listening on http://127\.0\.0\.1:(\d+)"
 READY_PATTERN: Final = r"gateway listening on http://127\.0\.0\.1:(\d+)"

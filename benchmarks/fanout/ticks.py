@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.fanout.market import Market, Tick
-from shared.keys import DeploymentKeys
-from shared.position import Position
+from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.position import Position
 
 STREAM_MAX: Final = 2_000
 """Entries kept in the deltas stream, about."""

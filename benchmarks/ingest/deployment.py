@@ -11,10 +11,10 @@ import redis
 
 from benchmarks.fanout.programs import Program, python_module
 from depthcast.runtime.embedded import EmbeddedServer
-from shared.codec import INFO_FIELD, decode_info
-from shared.keys import DeploymentKeys
-from shared.position import Position
-from shared.types import EntryInfo
+from depthcast.shared.codec import INFO_FIELD, decode_info
+from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.position import Position
+from depthcast.shared.types import EntryInfo
 
 ADMIN_PATTERN: Final = r"admin listening on http://127\.0\.0\.1:(\d+)"
 XADDS_PER_TRIP: Final = 500

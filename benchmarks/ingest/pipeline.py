@@ -10,7 +10,7 @@ from benchmarks.fanout.programs import Program
 from benchmarks.fanout.servers import redis_server
 from benchmarks.harness import Benchmark, Contender, Metric, Run, Target
 from benchmarks.ingest.deployment import Deployment, deployments
-from shared.codec import pack
+from depthcast.shared.codec import pack
 
 SYMBOL: Final = b"BTC-USD"
 LEVELS: Final = 500

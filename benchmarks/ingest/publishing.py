@@ -13,18 +13,18 @@ from typing import Final
 
 import uvloop
 
-from broadcaster.publication import Attachment, Broadcast
-from broadcaster.runtime.publisher import Publisher
-from ingestor.engine import Engine
-from ingestor.output import broadcast_of
-from ingestor.runtime.outside import wall_us
-from shared.codec import encode_snapshot, pack
-from shared.instruments import Instrument, to_json
-from shared.keys import DeploymentKeys
-from shared.position import ZERO, Position
-from shared.runtime.garbage import collect_less
-from shared.runtime.redis import connect, execute
-from shared.types import Symbol
+from depthcast.broadcaster.publication import Attachment, Broadcast
+from depthcast.broadcaster.runtime.publisher import Publisher
+from depthcast.ingestor.engine import Engine
+from depthcast.ingestor.output import broadcast_of
+from depthcast.ingestor.runtime.environment import wall_us
+from depthcast.shared.codec import encode_snapshot, pack
+from depthcast.shared.instruments import Instrument, to_json
+from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.position import ZERO, Position
+from depthcast.shared.runtime.garbage_collection import collect_less
+from depthcast.shared.runtime.redis import connect, execute
+from depthcast.shared.types import Symbol
 
 SYMBOLS: Final = [Symbol(f"S{number:04}") for number in range(2_000)]
 BROADCASTS: Final = 20

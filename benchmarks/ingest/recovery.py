@@ -13,8 +13,8 @@ from benchmarks.fanout.programs import Program
 from benchmarks.fanout.servers import redis_server
 from benchmarks.harness import Benchmark, Contender, Metric, Run
 from benchmarks.ingest.deployment import POLL_S, WAIT_S, Deployment, deployments
-from shared.codec import pack
-from shared.position import Position
+from depthcast.shared.codec import pack
+from depthcast.shared.position import Position
 
 SYMBOL: Final = "BTC-USD"
 INSTRUMENTS: Final = '["BTC-USD"]\nfeed = "orders"\n'

@@ -21,7 +21,7 @@ import redis
 from benchmarks.fanout.programs import Program, python_module
 from benchmarks.harness import Absent, Benchmark, Contender, Measurement, Metric, Run, Target
 from depthcast.runtime.embedded import EmbeddedServer
-from shared.keys import DeploymentKeys
+from depthcast.shared.keys import DeploymentKeys
 
 SYMBOLS: Final = 500
 LEVELS: Final = 500

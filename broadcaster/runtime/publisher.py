@@ -14,12 +14,12 @@ from typing import Any, Final
 import msgpack
 from redis.asyncio import Redis
 
-from broadcaster.publication import Attachment, Broadcast, Fields, Publication, place
-from broadcaster.runtime import scripts
-from shared.errors import Fenced, RedisUnavailable
-from shared.keys import PartitionKeys
-from shared.position import Position
-from shared.runtime.redis import entries, execute, mapped
+from depthcast.broadcaster.publication import Attachment, Broadcast, Fields, Publication, place
+from depthcast.broadcaster.runtime import scripts
+from depthcast.shared.errors import Fenced, RedisUnavailable
+from depthcast.shared.keys import PartitionKeys
+from depthcast.shared.position import Position
+from depthcast.shared.runtime.redis import entries, execute, mapped
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ RESEND_MOST_S: Final = 2.0
 class Publisher:
     """One leadership's hand on one partition's streams. Not to be used by two tasks at once.
 
-    `client` has to check that it is always the same server (`broadcaster.runtime.same_server`).
+    `client` has to check that it is always the same server (`depthcast.broadcaster.runtime.server_identity`).
     `position` is the last entry this leadership wrote, or, before its seal, what it found and names as `prev`.
     """
 

@@ -14,9 +14,9 @@ from typing import Any, Final
 from depthcast.feed.decimals import places_needed, scaled, size_of
 from depthcast.feed.entry import CLEAR, UPDATE, Cursor, Event, FeedEntry, Format, Instruments, places
 from depthcast.feed.oracle import BestPrices
-from shared.errors import FeedError
-from shared.instruments import Instrument
-from shared.types import Side, Symbol, is_symbol
+from depthcast.shared.errors import FeedError
+from depthcast.shared.instruments import Instrument
+from depthcast.shared.types import Side, Symbol, is_symbol
 
 Message = dict[str, Any]
 

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from shared.types import MAX_INTEGER
+from depthcast.shared.types import MAX_INTEGER
 
 _DECIMAL: Final = re.compile(r"-?\d{1,20}(\.\d{1,20})?\Z", re.ASCII)
 _SIZE: Final = re.compile(r"(1|0\.0*1)0*\Z", re.ASCII)

@@ -6,7 +6,7 @@ from typing import Final
 
 from depthcast.feed import binance, kraken, plain
 from depthcast.feed.entry import Format
-from shared.errors import FeedError
+from depthcast.shared.errors import FeedError
 
 FORMATS: Final = {format_.name: format_ for format_ in (binance.FORMAT, kraken.FORMAT, plain.FORMAT)}
 

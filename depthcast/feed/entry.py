@@ -7,9 +7,9 @@ import orjson
 
 from depthcast.feed.decimals import places_of
 from depthcast.feed.oracle import Oracle
-from shared.errors import FeedError
-from shared.instruments import Instrument
-from shared.types import Symbol
+from depthcast.shared.errors import FeedError
+from depthcast.shared.instruments import Instrument
+from depthcast.shared.types import Symbol
 
 Event = Sequence[Any]
 """`[op, side, price, quantity, order_id]` of the input log, trailing items omitted."""

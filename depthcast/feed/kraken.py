@@ -13,10 +13,10 @@ from typing import Any, Final, NamedTuple
 from depthcast.feed.decimals import places_needed, places_written, scaled, size_of
 from depthcast.feed.entry import CLEAR, UPDATE, Cursor, Event, FeedEntry, Format, Instruments, places
 from depthcast.feed.oracle import KrakenChecksum
-from shared.book import Book, BookSide
-from shared.errors import FeedError
-from shared.instruments import Instrument
-from shared.types import Symbol, is_symbol
+from depthcast.shared.book import Book, BookSide
+from depthcast.shared.errors import FeedError
+from depthcast.shared.instruments import Instrument
+from depthcast.shared.types import Symbol, is_symbol
 
 _LINE: Final = re.compile(rb"(\d{9,11})(?:\.(\d{1,9}))?: (.*)\Z", re.DOTALL)
 _CHANNEL: Final = re.compile(r"book-(\d{1,5})\Z", re.ASCII)

@@ -18,9 +18,9 @@ from typing import Any, Final
 import orjson
 
 from depthcast.feed.entry import Cursor, FeedEntry, Format, Instruments
-from shared.errors import FeedError, InstrumentsError
-from shared.instruments import Instrument, from_json
-from shared.types import Symbol, is_symbol
+from depthcast.shared.errors import FeedError, InstrumentsError
+from depthcast.shared.instruments import Instrument, from_json
+from depthcast.shared.types import Symbol, is_symbol
 
 _KNOWN: Final = frozenset({"symbol", "events", "atomic", "ts", "at_ms"})
 

@@ -13,8 +13,8 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from depthcast.feed.entry import Event
-from shared.book import Book
-from shared.types import Side
+from depthcast.shared.book import Book
+from depthcast.shared.types import Side
 
 WINDOW_US: Final = 100_000
 PER_SECOND: Final = 10

@@ -28,9 +28,9 @@ from typing import Final
 from depthcast.feed.synthetic_activity import STEP_S, Activity
 from depthcast.feed.synthetic_orders import Event, RestingOrders
 from depthcast.feed.synthetic_profiles import DistanceLaw, Profile, quantity_of
-from shared.book import Book
-from shared.instruments import Instrument
-from shared.types import Side
+from depthcast.shared.book import Book
+from depthcast.shared.instruments import Instrument
+from depthcast.shared.types import Side
 
 ORDERS_LEAST: Final = 20
 """Market orders leave so many on a side."""

@@ -3,9 +3,9 @@
 from heapq import heapify, heappop, heappush
 from typing import Any, Final
 
-from shared.book import Book
-from shared.instruments import Feed
-from shared.types import Side
+from depthcast.shared.book import Book
+from depthcast.shared.instruments import Feed
+from depthcast.shared.types import Side
 
 Event = list[Any]
 """`[op, side, price, quantity, order_id]`, as the input log takes it."""

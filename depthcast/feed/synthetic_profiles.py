@@ -4,8 +4,8 @@ import math
 from random import Random
 from typing import Final, NamedTuple
 
-from shared.instruments import Feed, Instrument
-from shared.types import Symbol
+from depthcast.shared.instruments import Feed, Instrument
+from depthcast.shared.types import Symbol
 
 
 class Profile(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from depthcast.feed.entry import FeedEntry
 from depthcast.feed.oracle import Levels
-from shared.position import Position
+from depthcast.shared.position import Position
 
 FAILURES_SHOWN: Final = 5
 

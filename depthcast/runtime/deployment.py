@@ -15,8 +15,8 @@ import aiohttp
 
 from depthcast.runtime.child import Child
 from depthcast.runtime.embedded import EmbeddedServer
-from shared.errors import DepthcastError
-from shared.instruments import Instrument, parse_toml
+from depthcast.shared.errors import DepthcastError
+from depthcast.shared.instruments import Instrument, parse_toml
 
 START_TIMEOUT_S: Final = 30.0
 STOP_TIMEOUT_S: Final = 12.0
@@ -38,14 +38,14 @@ class ServiceError(DepthcastError):
 
 
 class Service:
-    """`python -m <name>` as a child that does not outlive this process; its output goes to a file."""
+    """`python -m depthcast.<name>` as a child that does not outlive this process; its output goes to a file."""
 
     def __init__(self, name: str, folder: Path, options: Mapping[str, object]) -> None:
         self.name = name
         self._log = folder / f"{name}.log"
         words = [f"--{option.replace('_', '-')}={value}" for option, value in options.items()]
         with self._log.open("wb") as output:
-            self._child = Child([sys.executable, "-m", name, *words], output)
+            self._child = Child([sys.executable, "-m", f"depthcast.{name}", *words], output)
 
     def check(self) -> None:
         """Raise `ServiceError` if it has ended."""

@@ -22,7 +22,7 @@ from redis.retry import Retry
 
 from depthcast.runtime.child import Child
 from depthcast.runtime.server_binary import ServerBinary, ServerNotFoundError, find_server
-from shared.errors import EmbeddedServerError
+from depthcast.shared.errors import EmbeddedServerError
 
 __all__ = ["EmbeddedServer", "ServerBinary", "ServerNotFoundError", "ServerStartError", "find_server"]
 

@@ -10,9 +10,9 @@ from typing import IO, Final
 
 from depthcast.feed.detect import FORMATS, LINES_LOOKED_AT, detect
 from depthcast.feed.entry import FeedEntry, Format, Instruments
-from shared.errors import FeedError
-from shared.instruments import Instrument
-from shared.types import Symbol
+from depthcast.shared.errors import FeedError
+from depthcast.shared.instruments import Instrument
+from depthcast.shared.types import Symbol
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 

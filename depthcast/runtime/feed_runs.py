@@ -22,8 +22,8 @@ from depthcast.runtime.replay import (
     wait_for_instruments,
 )
 from depthcast.runtime.verify import Verifier, verify
-from shared.errors import DepthcastError, SettingsError
-from shared.settings import Settings
+from depthcast.shared.errors import DepthcastError, SettingsError
+from depthcast.shared.settings import Settings
 
 PROGRESS_S: Final = 1.0
 

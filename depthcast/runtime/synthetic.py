@@ -17,9 +17,9 @@ from depthcast.feed.synthetic_orders import Event
 from depthcast.feed.synthetic_profiles import MarketSymbol
 from depthcast.runtime.feed_runs import PROGRESS_S, Stopped, until_stopped
 from depthcast.runtime.replay import Producer, Progress, open_producer, register, wait_for_books
-from shared.errors import InstrumentsError
-from shared.instruments import Feed, Instrument
-from shared.settings import Settings
+from depthcast.shared.errors import InstrumentsError
+from depthcast.shared.instruments import Feed, Instrument
+from depthcast.shared.settings import Settings
 
 STEPS_PER_BATCH: Final = 10
 """Steps sent in one round trip at most, when they are due together."""

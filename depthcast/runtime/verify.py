@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final
 
-from depthcast.client import Client, connect
-from depthcast.consumer import Consumer
+from depthcast.client.client import Client, connect
+from depthcast.consumer.consumer import Consumer
 from depthcast.feed.entry import FeedEntry
 from depthcast.feed.oracle import LEVELS_MOST
 from depthcast.feed.verification import Verification, View
 from depthcast.runtime.feed_file import RecordedFeed
 from depthcast.runtime.replay import Pacer, Producer, Progress, wait_for_instruments
+from depthcast.shared.errors import ClientError, DepthcastError
+from depthcast.shared.position import Position
 from depthcast.updates import BookUpdate, Kind, State
-from shared.errors import ClientError, DepthcastError
-from shared.position import Position
 
 WINDOW: Final = 32
 """Entries in flight at once."""

@@ -5,8 +5,8 @@ import os
 
 import click
 
-from shared.runtime.command import run_service, settings_options
-from shared.settings import GatewaySettings
+from depthcast.shared.runtime.command import run_service, settings_options
+from depthcast.shared.settings import GatewaySettings
 
 
 @click.command(
@@ -15,8 +15,8 @@ from shared.settings import GatewaySettings
 @settings_options(GatewaySettings)
 def gateway(settings: GatewaySettings) -> None:
     """Serve order books over WebSocket and HTTP."""
-    from gateway.runtime.supervisor import WORKER_MARK, Supervisor
-    from gateway.runtime.worker import run_alone, run_worker
+    from depthcast.gateway.runtime.supervisor import WORKER_MARK, Supervisor
+    from depthcast.gateway.runtime.worker import run_alone, run_worker
 
     async def main(stop: asyncio.Event) -> None:
         if WORKER_MARK in os.environ:

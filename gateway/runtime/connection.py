@@ -14,13 +14,13 @@ from aiohttp import WSMsgType, web
 from aiohttp.hdrs import SEC_WEBSOCKET_EXTENSIONS
 from multidict import CIMultiDict
 
-from gateway.answering import answer
-from gateway.closing import REASONS, CloseCode
-from gateway.core import Core
-from gateway.frames import close_frame
-from gateway.runtime.outlet import Hooks, TransportOutlet
-from gateway.session import Session
-from gateway.wire import DEFLATED, TEXTUAL, Encoding
+from depthcast.gateway.delivery.core import Core
+from depthcast.gateway.delivery.request_handler import answer
+from depthcast.gateway.delivery.session import Session
+from depthcast.gateway.protocol.close_codes import REASONS, CloseCode
+from depthcast.gateway.protocol.frames import close_frame
+from depthcast.gateway.protocol.messages import DEFLATED, TEXTUAL, Encoding
+from depthcast.gateway.runtime.writer import Hooks, TransportOutlet
 
 logger = logging.getLogger(__name__)
 

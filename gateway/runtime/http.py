@@ -8,17 +8,16 @@ from typing import Any, Final, Protocol
 import orjson
 from aiohttp import web
 
-from gateway.closing import CloseCode
-from gateway.core import Core
-from gateway.hub import Listing
-from gateway.requests import DEPTH_DEFAULT, quoted
-from gateway.runtime.connection import Connection, RawWebSocket
-from gateway.session import too_deep_text
-from gateway.view import DEPTHS
-from gateway.wire import Encoding, snapshot_message, state_name
-from shared.runtime.admin import health_routes
+from depthcast.gateway.delivery.core import Core
+from depthcast.gateway.delivery.session import too_deep_text
+from depthcast.gateway.market.market import Listing
+from depthcast.gateway.protocol.close_codes import CloseCode
+from depthcast.gateway.protocol.messages import DEPTHS, Encoding, state_name
+from depthcast.gateway.protocol.requests import DEPTH_DEFAULT, quoted
+from depthcast.gateway.runtime.connection import Connection, RawWebSocket
+from depthcast.shared.runtime.admin import health_routes
 
-WEB: Final = Path(str(files("gateway") / "web"))
+WEB: Final = Path(str(files("depthcast.gateway") / "web"))
 
 PAGE_HEADERS: Final = {
     "Cache-Control": "no-cache",
@@ -99,7 +98,7 @@ class Endpoints:
         view = listing.view(depth)
         if view is None:
             raise Refusal(503, "unavailable", f"no book of {listing.instrument.symbol} has been read yet")
-        message = snapshot_message(listing.instrument.symbol, view)
+        message = view.snapshot_message(listing.instrument.symbol)
         return _json(message | {"state": state_name(listing.stale)})
 
     def _listing(self, symbol: str) -> Listing:

@@ -5,7 +5,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from gateway.counters import Counters
+from depthcast.gateway.counters import Counters
 
 PERIOD_S: Final = 1.0
 _PREFIX: Final = "depthcast_gateway_"

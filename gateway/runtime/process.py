@@ -10,15 +10,15 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from gateway.closing import CloseCode
-from gateway.core import Core
-from gateway.runtime import metrics
-from gateway.runtime.connection import Connection
-from gateway.runtime.feed import Feed
-from gateway.runtime.http import Endpoints
-from shared.errors import SettingsError
-from shared.runtime.garbage import collect_less
-from shared.settings import GatewaySettings
+from depthcast.gateway.delivery.core import Core
+from depthcast.gateway.protocol.close_codes import CloseCode
+from depthcast.gateway.runtime import metrics
+from depthcast.gateway.runtime.connection import Connection
+from depthcast.gateway.runtime.http import Endpoints
+from depthcast.gateway.runtime.market_reader import Feed
+from depthcast.shared.errors import SettingsError
+from depthcast.shared.runtime.garbage_collection import collect_less
+from depthcast.shared.settings import GatewaySettings
 
 logger = logging.getLogger(__name__)
 

@@ -19,10 +19,10 @@ import click
 from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from gateway.runtime.process import http_address, listening_socket
-from shared.errors import SettingsError
-from shared.runtime.admin import serve_admin
-from shared.settings import VARIABLE_PREFIX, GatewaySettings, variable
+from depthcast.gateway.runtime.process import http_address, listening_socket
+from depthcast.shared.errors import SettingsError
+from depthcast.shared.runtime.admin import serve_admin
+from depthcast.shared.settings import VARIABLE_PREFIX, GatewaySettings, variable
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class Worker:
         self.process = process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "gateway",
+            "depthcast.gateway",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=self.environment,

@@ -7,9 +7,9 @@ from typing import Final
 
 import click
 
-from gateway.runtime.process import GatewayProcess, http_address, listening_socket
-from shared.runtime.admin import serve_admin
-from shared.settings import GatewaySettings
+from depthcast.gateway.runtime.process import GatewayProcess, http_address, listening_socket
+from depthcast.shared.runtime.admin import serve_admin
+from depthcast.shared.settings import GatewaySettings
 
 STATUS_S: Final = 0.25
 

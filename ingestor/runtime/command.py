@@ -4,10 +4,10 @@ from typing import Final
 
 import click
 
-from ingestor.runtime.service import IngestorService
-from shared.runtime.command import run_service, settings_options
-from shared.runtime.garbage import collect_less
-from shared.settings import IngestorSettings
+from depthcast.ingestor.runtime.service import IngestorService
+from depthcast.shared.runtime.command import run_service, settings_options
+from depthcast.shared.runtime.garbage_collection import collect_less
+from depthcast.shared.settings import IngestorSettings
 
 HELP: Final = """\
 Own the authoritative books and broadcast their changes.

@@ -11,24 +11,24 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from broadcaster.publication import Broadcast
-from broadcaster.runtime.publisher import Publisher
-from broadcaster.runtime.same_server import SameServer
-from ingestor.recovery import Restated
-from ingestor.runtime.leadership import Leadership, Memory
-from ingestor.runtime.lease import Lease, wait_for
-from ingestor.runtime.membership import Membership
-from ingestor.runtime.outside import Outside
-from ingestor.runtime.recover import Recovered, emptied, surviving_src
-from ingestor.runtime.standby import Standby
-from ingestor.runtime.stats import PartitionStats
-from shared.errors import Fenced, RecoveryError, RedisUnavailable
-from shared.instruments import Instrument
-from shared.keys import PartitionKeys
-from shared.partition import partition_of
-from shared.runtime.redis import last_position
-from shared.settings import IngestorSettings
-from shared.types import EntryInfo
+from depthcast.broadcaster.publication import Broadcast
+from depthcast.broadcaster.runtime.publisher import Publisher
+from depthcast.broadcaster.runtime.server_identity import SameServer
+from depthcast.ingestor.recovery import Restated
+from depthcast.ingestor.runtime.environment import Outside
+from depthcast.ingestor.runtime.leadership import Leadership, Memory
+from depthcast.ingestor.runtime.lease import Lease, wait_for
+from depthcast.ingestor.runtime.membership import Membership
+from depthcast.ingestor.runtime.recover import Recovered, emptied, surviving_src
+from depthcast.ingestor.runtime.standby import Standby
+from depthcast.ingestor.runtime.stats import PartitionStats
+from depthcast.shared.errors import Fenced, RecoveryError, RedisUnavailable
+from depthcast.shared.instruments import Instrument
+from depthcast.shared.keys import PartitionKeys
+from depthcast.shared.partition import partition_of
+from depthcast.shared.runtime.redis import last_position
+from depthcast.shared.settings import IngestorSettings
+from depthcast.shared.types import EntryInfo
 
 logger = logging.getLogger(__name__)
 

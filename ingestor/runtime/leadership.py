@@ -10,24 +10,24 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from broadcaster.publication import Broadcast
-from broadcaster.runtime.publisher import Publisher
-from broadcaster.schedule import Pacer
-from ingestor.engine import Engine, Interval
-from ingestor.output import broadcast_of, reject_fields
-from ingestor.recovery import NOTHING_PUBLISHED, Restated
-from ingestor.rejects import Reject
-from ingestor.runtime.keeping import Keeping
-from ingestor.runtime.lease import wait_for
-from ingestor.runtime.outside import Outside
-from ingestor.runtime.stats import PartitionStats
-from shared.errors import RedisUnavailable
-from shared.instruments import Feed, Instrument
-from shared.position import Position
-from shared.runtime.redis import BLOCK_MS, RawEntry
-from shared.runtime.tail import Tail
-from shared.settings import IngestorSettings
-from shared.types import Delta, EntryInfo
+from depthcast.broadcaster.publication import Broadcast
+from depthcast.broadcaster.runtime.publisher import Publisher
+from depthcast.broadcaster.schedule import Pacer
+from depthcast.ingestor.engine import Engine, Interval
+from depthcast.ingestor.output import broadcast_of, reject_fields
+from depthcast.ingestor.recovery import NOTHING_PUBLISHED, Restated
+from depthcast.ingestor.rejects import Reject
+from depthcast.ingestor.runtime.environment import Outside
+from depthcast.ingestor.runtime.lease import wait_for
+from depthcast.ingestor.runtime.state_keeper import Keeping
+from depthcast.ingestor.runtime.stats import PartitionStats
+from depthcast.shared.errors import RedisUnavailable
+from depthcast.shared.instruments import Feed, Instrument
+from depthcast.shared.position import Position
+from depthcast.shared.runtime.redis import BLOCK_MS, RawEntry
+from depthcast.shared.runtime.tail import Tail
+from depthcast.shared.settings import IngestorSettings
+from depthcast.shared.types import Delta, EntryInfo
 
 logger = logging.getLogger(__name__)
 

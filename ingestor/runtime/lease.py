@@ -7,9 +7,9 @@ from typing import Final
 from redis.asyncio import Redis
 from redis.exceptions import LockError
 
-from shared.errors import Fenced, RedisUnavailable
-from shared.keys import PartitionKeys
-from shared.runtime.redis import execute, mapped
+from depthcast.shared.errors import Fenced, RedisUnavailable
+from depthcast.shared.keys import PartitionKeys
+from depthcast.shared.runtime.redis import execute, mapped
 
 logger = logging.getLogger(__name__)
 

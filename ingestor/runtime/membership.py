@@ -7,11 +7,11 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from ingestor.runtime.lease import wait_for
-from ingestor.sharing import Roster, shares
-from shared.errors import RedisUnavailable
-from shared.keys import DeploymentKeys
-from shared.runtime.redis import execute
+from depthcast.ingestor.runtime.lease import wait_for
+from depthcast.ingestor.sharing import Roster, shares
+from depthcast.shared.errors import RedisUnavailable
+from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.runtime.redis import execute
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Reads what recovery needs from Redis and hands it to the pure `ingestor.recovery`.
+"""Reads what recovery needs from Redis and hands it to the pure `depthcast.ingestor.recovery`.
 
 The same steps serve a leader that begins cold, which reads once to the end, and a standby, which goes on reading.
 """
@@ -8,11 +8,11 @@ from typing import Final, NamedTuple
 
 from redis.asyncio import Redis
 
-from ingestor import checkpoint as checkpoints_codec
-from ingestor.checkpoint import Checkpoint
-from ingestor.engine import Engine
-from ingestor.orders import OrdersCopy
-from ingestor.recovery import (
+from depthcast.ingestor import checkpoint as checkpoints_codec
+from depthcast.ingestor.checkpoint import Checkpoint
+from depthcast.ingestor.engine import Engine
+from depthcast.ingestor.orders import OrdersCopy
+from depthcast.ingestor.recovery import (
     NOTHING_PUBLISHED,
     Published,
     Restated,
@@ -22,15 +22,15 @@ from ingestor.recovery import (
     prove_orders,
     replay,
 )
-from ingestor.runtime.outside import Outside
-from shared.codec import INFO_FIELD, decode_info
-from shared.errors import CodecError, PositionError, RecoveryError
-from shared.instruments import Feed, Instrument
-from shared.keys import PartitionKeys
-from shared.position import ZERO, Position
-from shared.reader import within_history
-from shared.replica import Replica
-from shared.runtime.redis import (
+from depthcast.ingestor.runtime.environment import Outside
+from depthcast.shared.codec import INFO_FIELD, decode_info
+from depthcast.shared.errors import CodecError, PositionError, RecoveryError
+from depthcast.shared.instruments import Feed, Instrument
+from depthcast.shared.keys import PartitionKeys
+from depthcast.shared.position import ZERO, Position
+from depthcast.shared.reader import within_history
+from depthcast.shared.replica import Replica
+from depthcast.shared.runtime.redis import (
     RawEntry,
     entries,
     execute,
@@ -41,7 +41,7 @@ from shared.runtime.redis import (
     read_stream,
     stream_info,
 )
-from shared.types import EntryInfo
+from depthcast.shared.types import EntryInfo
 
 READ_COUNT: Final = 500
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
-from shared.errors import InstrumentsError, SettingsError
-from shared.instruments import Instrument, check_unchanged, from_json, parse_toml, to_json
-from shared.keys import DeploymentKeys
-from shared.runtime.catalog import PROTOCOL, read_partitions
-from shared.runtime.redis import execute, mapped, read_hash
+from depthcast.shared.errors import InstrumentsError, SettingsError
+from depthcast.shared.instruments import Instrument, check_unchanged, from_json, parse_toml, to_json
+from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.protocol import PROTOCOL
+from depthcast.shared.runtime.catalog import read_partitions
+from depthcast.shared.runtime.redis import execute, mapped, read_hash
 
 logger = logging.getLogger(__name__)
 

@@ -12,23 +12,23 @@ import click
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
-from ingestor.runtime.leader import PartitionLeader
-from ingestor.runtime.lease import wait_for
-from ingestor.runtime.membership import Membership
-from ingestor.runtime.outside import OUTSIDE, Outside
-from ingestor.runtime.registry import (
+from depthcast.ingestor.runtime.environment import OUTSIDE, Outside
+from depthcast.ingestor.runtime.leader import PartitionLeader
+from depthcast.ingestor.runtime.lease import wait_for
+from depthcast.ingestor.runtime.membership import Membership
+from depthcast.ingestor.runtime.registry import (
     read_instruments_file,
     register_deployment,
     register_instruments,
     restore,
 )
-from ingestor.runtime.stats import IngestorStats
-from shared.errors import RedisUnavailable
-from shared.instruments import Instrument
-from shared.keys import DeploymentKeys
-from shared.runtime.admin import serve_admin
-from shared.runtime.catalog import POLL_S, Catalog
-from shared.settings import IngestorSettings
+from depthcast.ingestor.runtime.stats import IngestorStats
+from depthcast.shared.errors import RedisUnavailable
+from depthcast.shared.instruments import Instrument
+from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.runtime.admin import serve_admin
+from depthcast.shared.runtime.catalog import POLL_S, Catalog
+from depthcast.shared.settings import IngestorSettings
 
 logger = logging.getLogger(__name__)
 

@@ -7,14 +7,14 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from ingestor.runtime.outside import Outside
-from ingestor.runtime.recover import Recovered, Recovery, emptied
-from ingestor.runtime.stats import PartitionStats
-from shared.errors import RecoveryError, RedisUnavailable
-from shared.instruments import Instrument
-from shared.keys import PartitionKeys
-from shared.position import ZERO
-from shared.runtime.redis import BLOCK_MS, last_position
+from depthcast.ingestor.runtime.environment import Outside
+from depthcast.ingestor.runtime.recover import Recovered, Recovery, emptied
+from depthcast.ingestor.runtime.stats import PartitionStats
+from depthcast.shared.errors import RecoveryError, RedisUnavailable
+from depthcast.shared.instruments import Instrument
+from depthcast.shared.keys import PartitionKeys
+from depthcast.shared.position import ZERO
+from depthcast.shared.runtime.redis import BLOCK_MS, last_position
 
 logger = logging.getLogger(__name__)
 

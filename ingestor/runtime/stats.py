@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ingestor.runtime.membership import Membership
+from depthcast.ingestor.runtime.membership import Membership
 
 
 @dataclass

@@ -7,7 +7,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
-from shared.errors import SettingsError
+from depthcast.shared.errors import SettingsError
 
 Readiness = Callable[[], tuple[bool, dict[str, Any]]]
 """Whether the process is ready, and what to say about it."""

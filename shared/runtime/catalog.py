@@ -8,14 +8,14 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from shared.errors import DeploymentMismatch, InstrumentsError, RedisUnavailable
-from shared.instruments import Instrument, from_json
-from shared.keys import DeploymentKeys
-from shared.runtime.redis import mapped, read_hash
+from depthcast.shared.errors import DeploymentMismatch, InstrumentsError, RedisUnavailable
+from depthcast.shared.instruments import Instrument, from_json
+from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.protocol import PROTOCOL
+from depthcast.shared.runtime.redis import mapped, read_hash
 
 logger = logging.getLogger(__name__)
 
-PROTOCOL: Final = 1
 POLL_S: Final = 1.0
 
 HOLD_S: Final = 5.0

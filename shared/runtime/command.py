@@ -14,9 +14,9 @@ from typing import Any
 
 import click
 
-from shared.errors import DeploymentMismatch, DepthcastError, InstrumentsError, SettingsError
-from shared.runtime import logs
-from shared.settings import Settings, described
+from depthcast.shared.errors import DeploymentMismatch, DepthcastError, InstrumentsError, SettingsError
+from depthcast.shared.runtime import logs
+from depthcast.shared.settings import Settings, described
 
 logger = logging.getLogger(__name__)
 

@@ -40,7 +40,7 @@ class _LeavesReplicas:
 
 
 class Lendable:
-    """Mixed in likewise: what `shared.runtime.tail` needs to speak to a connection's transport itself, for a while."""
+    """Mixed in likewise: what `depthcast.shared.runtime.tail` needs to speak to a connection's transport itself, for a while."""
 
     socket_timeout: float | None
 

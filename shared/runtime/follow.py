@@ -10,17 +10,17 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from shared.errors import CodecError, PositionError, RedisUnavailable
-from shared.keys import PartitionKeys
-from shared.reader import Entry, First, PartitionReader, within_history
-from shared.runtime.redis import (
+from depthcast.shared.errors import CodecError, PositionError, RedisUnavailable
+from depthcast.shared.keys import PartitionKeys
+from depthcast.shared.reader import Entry, First, PartitionReader, within_history
+from depthcast.shared.runtime.redis import (
     BLOCK_MS,
     RawEntry,
     first_entry,
     last_position,
     newest_snapshots,
 )
-from shared.runtime.tail import Tail
+from depthcast.shared.runtime.tail import Tail
 
 logger = logging.getLogger(__name__)
 

@@ -18,15 +18,15 @@ from redis.exceptions import ClusterDownError, OutOfMemoryError, ReadOnlyError, 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from shared.codec import INFO_FIELD, SNAPSHOT_FIELD, decode_info, decode_snapshot
-from shared.errors import CodecError, RedisUnavailable, SettingsError
-from shared.position import ZERO, Position
-from shared.reader import First
-from shared.redis_url import SENTINEL, without_credentials
-from shared.runtime.connections import prepared
-from shared.runtime.sentinel import master_client
-from shared.settings import variable
-from shared.types import Snapshot
+from depthcast.shared.codec import INFO_FIELD, SNAPSHOT_FIELD, decode_info, decode_snapshot
+from depthcast.shared.errors import CodecError, RedisUnavailable, SettingsError
+from depthcast.shared.position import ZERO, Position
+from depthcast.shared.reader import First
+from depthcast.shared.redis_url import SENTINEL, without_credentials
+from depthcast.shared.runtime.connections import prepared
+from depthcast.shared.runtime.sentinel import master_client
+from depthcast.shared.settings import variable
+from depthcast.shared.types import Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def connect(
 ) -> Redis:
     """A client of its own for one task. Nothing connects before the first command.
 
-    With an address of sentinels (`shared.redis_url`), every new connection goes to the master they name then.
+    With an address of sentinels (`depthcast.shared.redis_url`), every new connection goes to the master they name then.
     `on_connect` is called with every new connection before its first command; what it raises, that command raises. It
     has to call the connection's own `on_connect`. Raises `SettingsError` for a URL that cannot be understood.
     """

@@ -8,8 +8,8 @@ from redis.asyncio.connection import parse_url
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.exceptions import ResponseError
 
-from shared.redis_url import parse_sentinel_url
-from shared.runtime.connections import prepared
+from depthcast.shared.redis_url import parse_sentinel_url
+from depthcast.shared.runtime.connections import prepared
 
 ANSWER_S: Final = 1.0
 """A sentinel that has not answered within this is passed over, and the next one asked."""

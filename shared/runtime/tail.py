@@ -16,9 +16,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from shared.position import Position
-from shared.runtime.connections import Lendable
-from shared.runtime.redis import RawEntry, entries, mapped, read_stream
+from depthcast.shared.position import Position
+from depthcast.shared.runtime.connections import Lendable
+from depthcast.shared.runtime.redis import RawEntry, entries, mapped, read_stream
 
 _CLOSED: Final = "Connection closed by server."
 """As the library puts it."""

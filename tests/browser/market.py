@@ -8,11 +8,11 @@ from typing import Final
 from redis.asyncio import Redis
 
 from depthcast.runtime.deployment import Deployment, local_deployment, to_toml
-from shared.codec import pack
-from shared.instruments import Feed, Instrument
-from shared.keys import DeploymentKeys
-from shared.runtime.redis import connect, execute
-from shared.types import Symbol
+from depthcast.shared.codec import pack
+from depthcast.shared.instruments import Feed, Instrument
+from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.runtime.redis import connect, execute
+from depthcast.shared.types import Symbol
 from tests.order_flow import OrderFlow
 
 INSTRUMENTS: Final = (

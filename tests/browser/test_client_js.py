@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from shared.digest import digest_of
-from shared.types import MAX_INTEGER
+from depthcast.shared.digest import digest_of
+from depthcast.shared.types import MAX_INTEGER
 from tests.browser.chromium import launched
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from depthcast.runtime.deployment import Deployment, Service
-from shared.instruments import Instrument
+from depthcast.shared.instruments import Instrument
 from tests.browser.chromium import find_chromium, launched
 from tests.browser.market import INSTRUMENTS, Market, open_market
 from tests.browser.visit import Visit, expected_rows

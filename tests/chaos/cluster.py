@@ -16,9 +16,9 @@ import aiohttp
 from depthcast.runtime.child import Child
 from depthcast.runtime.deployment import to_toml
 from depthcast.runtime.embedded import HOST
-from shared.instruments import Feed, Instrument, OnCross
-from shared.partition import partition_of
-from shared.types import Symbol
+from depthcast.shared.instruments import Feed, Instrument, OnCross
+from depthcast.shared.partition import partition_of
+from depthcast.shared.types import Symbol
 from tests.chaos.oracle import Kinds
 from tests.chaos.servers import OneServer, WatchedServers, free_port
 from tests.proxy import FaultProxy
@@ -49,7 +49,7 @@ class Process:
         self.program = program
         self.label = label
         self.log = folder / f"{label}.log"
-        self._command = [sys.executable, "-m", program]
+        self._command = [sys.executable, "-m", f"depthcast.{program}"]
         self._command += [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
         self._child: Child | None = None
         self._began = 0

@@ -9,11 +9,11 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from shared.errors import RedisUnavailable
-from shared.keys import DeploymentKeys
-from shared.partition import partition_of
-from shared.position import ZERO, Position
-from shared.runtime.redis import RawEntry, connect, entries, execute
+from depthcast.shared.errors import RedisUnavailable
+from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.partition import partition_of
+from depthcast.shared.position import ZERO, Position
+from depthcast.shared.runtime.redis import RawEntry, connect, entries, execute
 from tests.chaos.cluster import PREFIX
 from tests.chaos.oracle import Kinds, Oracle
 from tests.random_events import encode, random_array

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgpack
 
-from shared.runtime.redis import RawEntry
+from depthcast.shared.runtime.redis import RawEntry
 from tests.book_model import ModelBook, brute_digest
 
 Kinds = Mapping[str, tuple[str, str]]

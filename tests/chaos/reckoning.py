@@ -5,12 +5,12 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from shared.codec import decode_info
-from shared.errors import RedisUnavailable
-from shared.partition import partition_of
-from shared.position import Position
-from shared.runtime.redis import connect, entries, execute, last_entry
-from shared.types import EntryInfo
+from depthcast.shared.codec import decode_info
+from depthcast.shared.errors import RedisUnavailable
+from depthcast.shared.partition import partition_of
+from depthcast.shared.position import Position
+from depthcast.shared.runtime.redis import connect, entries, execute, last_entry
+from depthcast.shared.types import EntryInfo
 from tests.chaos.load import KEYS
 from tests.chaos.oracle import Oracle, RejectOf
 from tests.chaos.report import Report

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from random import Random
 from typing import Final
 
-from shared.partition import partition_of
+from depthcast.shared.partition import partition_of
 from tests.chaos.cluster import Cluster
 from tests.chaos.faults import Faults
 from tests.chaos.load import Journal, Producer
@@ -43,7 +43,7 @@ class Chaos:
 
     async def begin(self) -> None:
         """Start readers and producers; returns when every partition is broadcast and every client has its books."""
-        logging.getLogger("shared.runtime.follow").addHandler(self.mismatches)
+        logging.getLogger("depthcast.shared.runtime.follow").addHandler(self.mismatches)
         kinds = self.cluster.kinds
         self._watches = [asyncio.create_task(watch.run(kinds)) for watch in self.watches]
         self._loads = [asyncio.create_task(producer.run()) for producer in self.producers]
@@ -88,7 +88,7 @@ class Chaos:
     async def end(self) -> None:
         """Stop whatever still runs here."""
         await _cancel([*self._loads, *self._watches])
-        logging.getLogger("shared.runtime.follow").removeHandler(self.mismatches)
+        logging.getLogger("depthcast.shared.runtime.follow").removeHandler(self.mismatches)
 
     def _producer(self, partition: int) -> Producer:
         symbols = [s for s in self.cluster.kinds if partition_of(s, self.cluster.partitions) == partition]

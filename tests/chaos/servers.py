@@ -11,8 +11,8 @@ from typing import Any, Self
 
 from depthcast.runtime.child import Child
 from depthcast.runtime.embedded import HOST, EmbeddedServer, find_server
-from shared.errors import RedisUnavailable
-from shared.runtime.redis import connect, execute
+from depthcast.shared.errors import RedisUnavailable
+from depthcast.shared.runtime.redis import connect, execute
 from tests.waiting import eventually
 
 SERVICE = "books"

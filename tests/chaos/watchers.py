@@ -6,10 +6,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from depthcast.client import Client, connect
-from depthcast.consumer import Consumer
+from depthcast.client.client import Client, connect
+from depthcast.consumer.consumer import Consumer
+from depthcast.shared.errors import ClientError
 from depthcast.updates import BookUpdate, State
-from shared.errors import ClientError
 from tests.chaos.cluster import PREFIX, Cluster
 from tests.chaos.oracle import Kinds, Oracle
 from tests.order_flow import view

@@ -7,7 +7,7 @@ import msgpack
 import pytest
 from redis.asyncio.lock import Lock
 
-from broadcaster.runtime import scripts
+from depthcast.broadcaster.runtime import scripts
 from tests.conformance.commands import STREAMS, Command, random_command
 from tests.conformance.targets import Error, RealServer, SimulatedServer, Target
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.runtime.redis import connect
+from depthcast.shared.runtime.redis import connect
 from tests.ingestor_runs import Run
 
 

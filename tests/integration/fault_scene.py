@@ -12,10 +12,10 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from websockets.exceptions import ConnectionClosed
 
+from depthcast.ingestor.runtime.service import IngestorService
 from depthcast.runtime.embedded import EmbeddedServer
-from ingestor.runtime.service import IngestorService
-from shared.errors import RedisUnavailable
-from shared.runtime.redis import connect, execute
+from depthcast.shared.errors import RedisUnavailable
+from depthcast.shared.runtime.redis import connect, execute
 from tests.chaos.oracle import Oracle
 from tests.ingestor_runs import FEEDS, Input, Run
 from tests.integration.gateway_harness import Client, RunningGateway, client_of, running_gateway

@@ -17,18 +17,18 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from gateway.runtime.process import GatewayProcess, http_address, listening_socket
-from shared.codec import encode_delta, encode_info, encode_snapshot, pack, unpack
-from shared.digest import MASK, WEIGHT, digest_of
-from shared.instruments import Instrument, to_json
-from shared.keys import DeploymentKeys
-from shared.partition import partition_of
-from shared.position import Position
-from shared.replica import Replica
-from shared.runtime.redis import connect as connect_redis
-from shared.runtime.redis import execute
-from shared.settings import GatewaySettings
-from shared.types import Delta, EntryInfo, Snapshot, Symbol
+from depthcast.gateway.runtime.process import GatewayProcess, http_address, listening_socket
+from depthcast.shared.codec import encode_delta, encode_info, encode_snapshot, pack, unpack
+from depthcast.shared.digest import MASK, WEIGHT, digest_of
+from depthcast.shared.instruments import Instrument, to_json
+from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.partition import partition_of
+from depthcast.shared.position import Position
+from depthcast.shared.replica import Replica
+from depthcast.shared.runtime.redis import connect as connect_redis
+from depthcast.shared.runtime.redis import execute
+from depthcast.shared.settings import GatewaySettings
+from depthcast.shared.types import Delta, EntryInfo, Snapshot, Symbol
 from tests.waiting import eventually
 
 Levels = Mapping[int, int]

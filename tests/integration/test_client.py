@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from depthcast import Client, ClientError, Kind, State, connect
-from depthcast.closing import ConnectionLost
-from depthcast.transport import Transport
+from depthcast.client.close_codes import ConnectionLost
+from depthcast.client.transport import Transport
 from tests.integration.scripted_gateway import ScriptedGateway
 from tests.waiting import eventually
 
@@ -158,7 +158,7 @@ def test_what_cannot_be_connected_to(url: str, encoding: str) -> None:
 async def test_a_silent_connection_is_given_up(
     gateway: ScriptedGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("depthcast.client.HEARTBEATS_MISSED", 0.1)
+    monkeypatch.setattr("depthcast.client.client.HEARTBEATS_MISSED", 0.1)
     async with connect(gateway.url, backoff_s=QUICK) as client:
         gateway.heartbeat_ms = 10_000
         await client.subscribe(["X"])

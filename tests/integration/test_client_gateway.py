@@ -11,7 +11,7 @@ from depthcast import Client, ClientError, Consumer, State, connect
 from depthcast.feed.entry import FeedEntry
 from depthcast.runtime.deployment import Deployment, Service, local_deployment
 from depthcast.runtime.replay import Producer, open_producer
-from shared.types import Symbol
+from depthcast.shared.types import Symbol
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(60)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from depthcast.client import Client, connect
+from depthcast.client.client import Client, connect
 from depthcast.updates import Kind
 from tests.waiting import eventually
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ingestor.runtime.registry import read_instruments_file
-from shared.partition import partition_of
-from shared.settings import GatewaySettings, IngestorSettings, Settings, known_variables
-from shared.types import Symbol
+from depthcast.ingestor.runtime.registry import read_instruments_file
+from depthcast.shared.partition import partition_of
+from depthcast.shared.settings import GatewaySettings, IngestorSettings, Settings, known_variables
+from depthcast.shared.types import Symbol
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

@@ -8,15 +8,15 @@ from redis.asyncio import Redis
 
 from depthcast import BookUpdate, ClientError, Consumer, Kind, State
 from depthcast.runtime.embedded import EmbeddedServer
-from shared.codec import encode_delta, encode_info, encode_snapshot
-from shared.digest import digest_of
-from shared.errors import DeploymentMismatch
-from shared.instruments import Instrument, to_json
-from shared.keys import DeploymentKeys
-from shared.partition import partition_of
-from shared.position import Position
-from shared.runtime import redis
-from shared.types import Delta, EntryInfo, Snapshot, Symbol
+from depthcast.shared.codec import encode_delta, encode_info, encode_snapshot
+from depthcast.shared.digest import digest_of
+from depthcast.shared.errors import DeploymentMismatch
+from depthcast.shared.instruments import Instrument, to_json
+from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.partition import partition_of
+from depthcast.shared.position import Position
+from depthcast.shared.runtime import redis
+from depthcast.shared.types import Delta, EntryInfo, Snapshot, Symbol
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(60)

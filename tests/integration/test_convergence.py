@@ -9,19 +9,19 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from depthcast.client import Client, connect
-from depthcast.closing import LOST, ConnectionLost
-from depthcast.consumer import Consumer
+from depthcast.client.client import Client, connect
+from depthcast.client.close_codes import LOST, ConnectionLost
+from depthcast.client.transport import Transport
+from depthcast.consumer.consumer import Consumer
 from depthcast.runtime.deployment import Deployment, local_deployment, to_toml
-from depthcast.transport import Transport
-from shared.book import Book
-from shared.codec import pack
-from shared.digest import digest_of
-from shared.instruments import Feed, Instrument
-from shared.keys import DeploymentKeys
-from shared.runtime.redis import connect as connect_redis
-from shared.runtime.redis import execute
-from shared.types import Symbol
+from depthcast.shared.book import Book
+from depthcast.shared.codec import pack
+from depthcast.shared.digest import digest_of
+from depthcast.shared.instruments import Feed, Instrument
+from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.runtime.redis import connect as connect_redis
+from depthcast.shared.runtime.redis import execute
+from depthcast.shared.types import Symbol
 from tests.order_flow import Levels, OrderFlow, view
 from tests.slow import slow_client
 from tests.waiting import eventually

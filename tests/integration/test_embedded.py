@@ -20,7 +20,7 @@ from depthcast.runtime import embedded
 from depthcast.runtime.child import Child
 from depthcast.runtime.embedded import EmbeddedServer, ServerNotFoundError, ServerStartError, find_server
 from depthcast.runtime.server import open_server
-from shared.errors import DepthcastError
+from depthcast.shared.errors import DepthcastError
 from tests.waiting import eventually_sync
 
 

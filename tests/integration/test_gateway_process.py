@@ -16,7 +16,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from shared.digest import digest_of
+from depthcast.shared.digest import digest_of
 from tests.integration.gateway_harness import Client, FakeIngestor, fake_ingestor, running_gateway
 from tests.waiting import eventually
 
@@ -57,7 +57,7 @@ async def spawn(redis_url: str, prefix: str, **settings: Any) -> Started:
     variables = {f"DEPTHCAST_{name.upper()}": str(value) for name, value in options.items()}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DEPTHCAST_")}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway", stdout=PIPE, stderr=PIPE, env=kept | variables
+        sys.executable, "-m", "depthcast.gateway", stdout=PIPE, stderr=PIPE, env=kept | variables
     )
     return Started(process)
 

@@ -12,7 +12,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from gateway.runtime.connection import Connection
+from depthcast.gateway.runtime.connection import Connection
 from tests.integration.gateway_harness import (
     Client,
     FakeIngestor,

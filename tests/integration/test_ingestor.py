@@ -12,13 +12,13 @@ import aiohttp
 import msgpack
 import pytest
 
+from depthcast.ingestor import checkpoint
+from depthcast.ingestor.runtime.service import IngestorService
 from depthcast.runtime.embedded import EmbeddedServer
-from ingestor import checkpoint
-from ingestor.runtime.service import IngestorService
-from shared.instruments import Feed, Instrument, to_json
-from shared.position import ZERO, Position
-from shared.runtime.redis import connect, execute, last_position
-from shared.types import Symbol
+from depthcast.shared.instruments import Feed, Instrument, to_json
+from depthcast.shared.position import ZERO, Position
+from depthcast.shared.runtime.redis import connect, execute, last_position
+from depthcast.shared.types import Symbol
 from tests.ingestor_runs import FEEDS, Input, Process, Run, check_history
 from tests.proxy import Cut, FaultProxy
 from tests.waiting import eventually
@@ -259,7 +259,7 @@ class TestPace:
 class TestInstruments:
     @pytest.fixture(autouse=True)
     def _quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("ingestor.runtime.service.POLL_S", 0.05)
+        monkeypatch.setattr("depthcast.ingestor.runtime.service.POLL_S", 0.05)
 
     async def test_one_that_comes_while_running_is_born_and_can_be_used(self, run: Run) -> None:
         async with run.service(run.settings("[LEV]")):
@@ -356,8 +356,8 @@ class TestInstruments:
 class TestKeeping:
     @pytest.fixture(autouse=True)
     def _quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("ingestor.runtime.keeping.KEEP_EVERY_S", 0.02)
-        monkeypatch.setattr("ingestor.runtime.keeping.TRIM_EVERY_S", 0.05)
+        monkeypatch.setattr("depthcast.ingestor.runtime.state_keeper.KEEP_EVERY_S", 0.02)
+        monkeypatch.setattr("depthcast.ingestor.runtime.state_keeper.TRIM_EVERY_S", 0.05)
 
     async def test_snapshots_and_checkpoints_are_renewed_and_streams_trimmed_behind_them(
         self, run: Run
@@ -490,7 +490,7 @@ class TestEnd:
         caplog: pytest.LogCaptureFixture,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr("ingestor.runtime.leadership.STOP_S", 0.3)
+        monkeypatch.setattr("depthcast.ingestor.runtime.leadership.STOP_S", 0.3)
         client = connect(fresh_server.url)
         run = Run(client, "gone", fresh_server.url, tmp_path)
         async with run.service(run.settings()):

@@ -11,7 +11,7 @@ import pytest
 import redis
 from click.testing import CliRunner, Result
 
-from ingestor.runtime.command import ingestor
+from depthcast.ingestor.runtime.command import ingestor
 
 
 @pytest.fixture(autouse=True)

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from ingestor.runtime.service import IngestorService
-from shared.codec import decode_info, encode_info
-from shared.position import Position
-from shared.runtime.redis import execute, last_position, read_hash
-from shared.settings import IngestorSettings
-from shared.types import EntryInfo
+from depthcast.ingestor.runtime.service import IngestorService
+from depthcast.shared.codec import decode_info, encode_info
+from depthcast.shared.position import Position
+from depthcast.shared.runtime.redis import execute, last_position, read_hash
+from depthcast.shared.settings import IngestorSettings
+from depthcast.shared.types import EntryInfo
 from tests.ingestor_runs import Input, Run, check_history
 from tests.waiting import eventually
 

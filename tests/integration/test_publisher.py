@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from broadcaster.publication import Attachment, Broadcast, Fields
-from broadcaster.runtime.publisher import Publisher
-from broadcaster.runtime.same_server import SameServer
+from depthcast.broadcaster.publication import Attachment, Broadcast, Fields
+from depthcast.broadcaster.runtime.publisher import Publisher
+from depthcast.broadcaster.runtime.server_identity import SameServer
+from depthcast.ingestor import checkpoint
+from depthcast.ingestor.checkpoint import Checkpoint
+from depthcast.ingestor.orders import OrdersCopy
 from depthcast.runtime.embedded import EmbeddedServer
-from ingestor import checkpoint
-from ingestor.checkpoint import Checkpoint
-from ingestor.orders import OrdersCopy
-from shared.codec import decode_info, encode_delta
-from shared.errors import Fenced, RedisUnavailable
-from shared.keys import DeploymentKeys, PartitionKeys
-from shared.position import ZERO, Position
-from shared.runtime.redis import connect, entries, execute, last_position
-from shared.types import Delta, EntryInfo
+from depthcast.shared.codec import decode_info, encode_delta
+from depthcast.shared.errors import Fenced, RedisUnavailable
+from depthcast.shared.keys import DeploymentKeys, PartitionKeys
+from depthcast.shared.position import ZERO, Position
+from depthcast.shared.runtime.redis import connect, entries, execute, last_position
+from depthcast.shared.types import Delta, EntryInfo
 from tests.proxy import Cut, FaultProxy
 from tests.waiting import eventually
 
@@ -262,7 +262,7 @@ class TestUnknownOutcomes:
 
     @pytest.fixture(autouse=True)
     def _quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("broadcaster.runtime.publisher.RESEND_S", 0.001)
+        monkeypatch.setattr("depthcast.broadcaster.runtime.publisher.RESEND_S", 0.001)
 
     @pytest.mark.parametrize(
         "faults",

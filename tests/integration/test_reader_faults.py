@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from depthcast.consumer import Consumer
+from depthcast.consumer.consumer import Consumer
+from depthcast.gateway.counters import Counters
+from depthcast.shared.position import Position
+from depthcast.shared.runtime.redis import execute
+from depthcast.shared.types import Delta
 from depthcast.updates import State
-from gateway.counters import Counters
-from shared.position import Position
-from shared.runtime.redis import execute
-from shared.types import Delta
 from tests.integration.gateway_harness import (
     ASKS,
     BIDS,
@@ -36,7 +36,7 @@ FEW = 3
 
 @pytest.fixture(autouse=True)
 def _silence_is_noticed_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.runtime.follow.BLOCK_MS", 100)
+    monkeypatch.setattr("depthcast.shared.runtime.follow.BLOCK_MS", 100)
 
 
 @dataclass

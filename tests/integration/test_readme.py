@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from depthcast.runtime.deployment import Deployment, local_deployment
-from shared.runtime.redis import connect, execute
+from depthcast.shared.runtime.redis import connect, execute
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)

@@ -7,9 +7,9 @@ import pytest
 from redis.asyncio import Redis
 
 from depthcast.runtime.embedded import EmbeddedServer
-from shared.errors import CodecError, RedisUnavailable, SettingsError
-from shared.position import ZERO
-from shared.runtime.redis import connect, execute, newest_snapshots, read_stream
+from depthcast.shared.errors import CodecError, RedisUnavailable, SettingsError
+from depthcast.shared.position import ZERO
+from depthcast.shared.runtime.redis import connect, execute, newest_snapshots, read_stream
 from tests.waiting import eventually
 
 

@@ -3,9 +3,9 @@
 import asyncio
 import random
 
-from shared.keys import DeploymentKeys
-from shared.runtime.catalog import read_partitions
-from shared.runtime.redis import connect
+from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.runtime.catalog import read_partitions
+from depthcast.shared.runtime.redis import connect
 
 
 async def test_a_cancelled_reader_ends_whenever_it_is_cancelled(redis_url: str, prefix: str) -> None:

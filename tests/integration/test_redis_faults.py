@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from depthcast.consumer import Consumer
+from depthcast.consumer.consumer import Consumer
 from depthcast.runtime.embedded import HOST, EmbeddedServer
-from shared.codec import decode_info
-from shared.runtime.redis import connect, execute, last_position
+from depthcast.shared.codec import decode_info
+from depthcast.shared.runtime.redis import connect, execute, last_position
 from tests.book_model import brute_digest
 from tests.ingestor_runs import FEEDS, check_history
 from tests.integration.fault_scene import HEARTBEAT_S, Scene, scene, watching
@@ -33,7 +33,7 @@ BROADCASTS = "depthcast_ingestor_broadcasts_total"
 
 @pytest.fixture(autouse=True)
 def _silence_is_noticed_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("broadcaster.schedule.HEARTBEAT_S", HEARTBEAT_S)
+    monkeypatch.setattr("depthcast.broadcaster.schedule.HEARTBEAT_S", HEARTBEAT_S)
 
 
 @pytest.fixture
@@ -296,8 +296,8 @@ class TestLink:
     async def test_a_gateway_cut_off_for_longer_than_history_reaches(
         self, fresh_server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("ingestor.runtime.keeping.KEEP_EVERY_S", 0.02)
-        monkeypatch.setattr("ingestor.runtime.keeping.TRIM_EVERY_S", 0.05)
+        monkeypatch.setattr("depthcast.ingestor.runtime.state_keeper.KEEP_EVERY_S", 0.02)
+        monkeypatch.setattr("depthcast.ingestor.runtime.state_keeper.TRIM_EVERY_S", 0.05)
         async with scene(fresh_server, tmp_path, retention_s=0) as it:
             await it.redis("CONFIG", "SET", "stream-node-max-entries", 2)  # so that little is trimmed too
             it.begin(RESYNCS, REPLACED)

@@ -12,10 +12,10 @@ import pytest
 
 from depthcast import Consumer
 from depthcast.runtime.deployment import local_deployment
-from shared.instruments import from_json
-from shared.keys import DeploymentKeys
-from shared.partition import partition_of
-from shared.runtime import redis
+from depthcast.shared.instruments import from_json
+from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.partition import partition_of
+from depthcast.shared.runtime import redis
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(90)

@@ -7,11 +7,11 @@ from random import Random
 
 import pytest
 
-from depthcast.consumer import Consumer
+from depthcast.consumer.consumer import Consumer
 from depthcast.runtime.embedded import HOST, EmbeddedServer
-from shared.errors import RedisUnavailable, SettingsError
-from shared.runtime.redis import connect, execute
-from shared.settings import GatewaySettings, variable
+from depthcast.shared.errors import RedisUnavailable, SettingsError
+from depthcast.shared.runtime.redis import connect, execute
+from depthcast.shared.settings import GatewaySettings, variable
 from tests.chaos.oracle import Oracle
 from tests.chaos.servers import SERVICE, WatchedServers, free_port
 from tests.ingestor_runs import FEEDS, Input, Run, check_history

@@ -11,10 +11,10 @@ import pytest
 from depthcast import Consumer
 from depthcast.feed.synthetic_profiles import MARKET
 from depthcast.runtime.deployment import local_deployment
-from shared.keys import DeploymentKeys
-from shared.partition import partition_of
-from shared.runtime import redis
-from shared.types import Symbol
+from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.partition import partition_of
+from depthcast.shared.runtime import redis
+from depthcast.shared.types import Symbol
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(90)

@@ -10,10 +10,10 @@ import uvloop
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from shared.errors import RedisUnavailable
-from shared.position import ZERO, Position
-from shared.runtime.redis import RawEntry, connect, execute, read_stream
-from shared.runtime.tail import Tail
+from depthcast.shared.errors import RedisUnavailable
+from depthcast.shared.position import ZERO, Position
+from depthcast.shared.runtime.redis import RawEntry, connect, execute, read_stream
+from depthcast.shared.runtime.tail import Tail
 from tests.proxy import FaultProxy
 from tests.waiting import eventually
 

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from depthcast.runtime.deployment import Deployment, local_deployment
-from shared.codec import pack
-from shared.keys import DeploymentKeys
-from shared.runtime.redis import connect, execute
+from depthcast.shared.codec import pack
+from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.runtime.redis import connect, execute
 
 TOML = '["BTC-USD"]\ntick_size = "0.01"\nlot_size = "0.001"\n'
 

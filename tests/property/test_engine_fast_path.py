@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from ingestor.book_state import BookState
-from ingestor.levels import LevelsState
-from ingestor.orders import OrdersState
-from ingestor.rejects import Outcome, Reason, RefusedError
+from depthcast.ingestor.book_state import BookState
+from depthcast.ingestor.levels import LevelsState
+from depthcast.ingestor.orders import OrdersState
+from depthcast.ingestor.rejects import Outcome, Reason, RefusedError
 from tests.engine_check import check_consistent
 from tests.random_events import JUNK, LIMIT, OPS, random_event
 

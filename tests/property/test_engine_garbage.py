@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ingestor.engine import Engine
-from ingestor.rejects import EVENT_BYTES_MAX, Reject
-from shared.instruments import Feed, Instrument
-from shared.types import Symbol
+from depthcast.ingestor.engine import Engine
+from depthcast.ingestor.rejects import EVENT_BYTES_MAX, Reject
+from depthcast.shared.instruments import Feed, Instrument
+from depthcast.shared.types import Symbol
 
 NUMBERS = st.integers(-(2**63), 2**64 - 1) | st.floats()
 SCALARS = st.none() | st.booleans() | NUMBERS | st.text(max_size=70)

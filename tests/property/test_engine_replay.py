@@ -4,11 +4,11 @@ from random import Random
 
 import pytest
 
-from ingestor.engine import Engine, Interval
-from ingestor.orders import OrdersCopy
-from shared.codec import pack, unpack
-from shared.instruments import Feed, Instrument, OnCross
-from shared.types import Symbol
+from depthcast.ingestor.engine import Engine, Interval
+from depthcast.ingestor.orders import OrdersCopy
+from depthcast.shared.codec import pack, unpack
+from depthcast.shared.instruments import Feed, Instrument, OnCross
+from depthcast.shared.types import Symbol
 from tests.random_events import encode, random_array
 
 SYMBOL = Symbol("X")

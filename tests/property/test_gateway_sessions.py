@@ -8,8 +8,7 @@ import random
 
 import pytest
 
-from gateway.view import DEPTHS
-from gateway.wire import Encoding
+from depthcast.gateway.protocol.messages import DEPTHS, Encoding
 from tests.unit.gateway.market import Market, ModelClient, random_changes
 
 SYMBOLS = ("AAA", "BBB", "CCC", "DDD")

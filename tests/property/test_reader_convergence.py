@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.codec import decode_delta, encode_delta, encode_info
-from shared.digest import digest_of
-from shared.position import ZERO, Position
-from shared.reader import PartitionReader
-from shared.types import Delta, EntryInfo, Snapshot
+from depthcast.shared.codec import decode_delta, encode_delta, encode_info
+from depthcast.shared.digest import digest_of
+from depthcast.shared.position import ZERO, Position
+from depthcast.shared.reader import PartitionReader
+from depthcast.shared.types import Delta, EntryInfo, Snapshot
 
 SYMBOLS = ["A", "B", "C"]
 Levels = tuple[dict[int, int], dict[int, int]]

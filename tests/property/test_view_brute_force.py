@@ -4,8 +4,9 @@ import random
 
 import pytest
 
-from gateway.view import DEPTHS, View, ViewDelta, merge
-from shared.digest import digest_of
+from depthcast.gateway.market.view import View, merge
+from depthcast.gateway.protocol.messages import DEPTHS, ViewDelta
+from depthcast.shared.digest import digest_of
 from tests.unit.gateway.market import Levels, Published, apply_rows, random_changes, replica_of
 
 

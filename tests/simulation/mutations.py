@@ -8,18 +8,19 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 from unittest.mock import patch
 
-import gateway.channel
-import gateway.session
-import ingestor.engine
-import shared.reader
-from broadcaster.retention import Retention
-from broadcaster.runtime import scripts
-from broadcaster.runtime.publisher import Publisher
-from broadcaster.runtime.same_server import SameServer
-from gateway.view import ViewDelta, merge
-from shared.errors import RedisUnavailable
-from shared.replica import Outcome, Replica
-from shared.types import Delta
+import depthcast.gateway.delivery.session
+import depthcast.gateway.market.channel
+import depthcast.ingestor.engine
+import depthcast.shared.reader
+from depthcast.broadcaster.retention import Retention
+from depthcast.broadcaster.runtime import scripts
+from depthcast.broadcaster.runtime.publisher import Publisher
+from depthcast.broadcaster.runtime.server_identity import SameServer
+from depthcast.gateway.market.view import merge
+from depthcast.gateway.protocol.messages import ViewDelta
+from depthcast.shared.errors import RedisUnavailable
+from depthcast.shared.replica import Outcome, Replica
+from depthcast.shared.types import Delta
 
 Mutation = Callable[[], AbstractContextManager[Any]]
 
@@ -68,7 +69,7 @@ def _offered_across_gaps(replica: Replica, delta: Delta) -> Outcome:
 @contextmanager
 def _no_continuity() -> Iterator[None]:
     with (
-        patch.object(shared.reader, "follows", lambda *_: True),
+        patch.object(depthcast.shared.reader, "follows", lambda *_: True),
         patch.object(Replica, "offer", _offered_across_gaps),
     ):
         yield
@@ -98,12 +99,18 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "unknown-outcome-taken-as-written": lambda: patch.object(Publisher, "_settle", _taken_as_written),
     "another-server-not-noticed": lambda: patch.object(SameServer, "check", _any_server),
     "seq-without-epoch": lambda: patch.object(
-        ingestor.engine, "first_seq", lambda _epoch, recovered: recovered + 1
+        depthcast.ingestor.engine, "first_seq", lambda _epoch, recovered: recovered + 1
     ),
-    "holes-in-positions-not-noticed": lambda: patch.object(shared.reader, "follows", lambda *_: True),
+    "holes-in-positions-not-noticed": lambda: patch.object(
+        depthcast.shared.reader, "follows", lambda *_: True
+    ),
     "no-continuity-at-all": _no_continuity,
-    "conflation-drops-deletions": lambda: patch.object(gateway.channel, "merge", _without_deletions),
-    "resume-without-digest": lambda: patch.object(gateway.session, "_resumed", _resumed_blindly),
+    "conflation-drops-deletions": lambda: patch.object(
+        depthcast.gateway.market.channel, "merge", _without_deletions
+    ),
+    "resume-without-digest": lambda: patch.object(
+        depthcast.gateway.delivery.session, "_resumed", _resumed_blindly
+    ),
 }
 """By name. `none` is the program as it is."""
 

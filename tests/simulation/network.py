@@ -1,6 +1,6 @@
 """The network between the simulated processes and the server: delays, losses, and clients whose commands travel.
 
-`connect` stands for `shared.runtime.redis.connect`. Within a connection nothing overtakes and nothing comes twice, as with
+`connect` stands for `depthcast.shared.runtime.redis.connect`. Within a connection nothing overtakes and nothing comes twice, as with
 TCP; a command whose reply was lost or late may still be executed, after its resend too, which takes another connection.
 """
 
@@ -22,7 +22,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.utils import str_if_bytes
 
-from shared.runtime.redis import OnConnect
+from depthcast.shared.runtime.redis import OnConnect
 from tests.simulation.loop import PROCESS, Process, SimulatedLoop
 from tests.simulation.replies import Reply, ReplyError
 from tests.simulation.server import TRANSACTION, Server, joined

@@ -5,12 +5,12 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.codec import decode_info
-from shared.instruments import Instrument
-from shared.partition import partition_of
-from shared.position import Position
-from shared.replica import Replica
-from shared.types import EntryInfo
+from depthcast.shared.codec import decode_info
+from depthcast.shared.instruments import Instrument
+from depthcast.shared.partition import partition_of
+from depthcast.shared.position import Position
+from depthcast.shared.replica import Replica
+from depthcast.shared.types import EntryInfo
 from tests.book_model import OPS, ModelBook, No, brute_digest, named
 from tests.ingestor_runs import History, check_history
 from tests.simulation.journal import Entry, Journal

@@ -9,20 +9,20 @@ from dataclasses import fields
 from random import Random
 from typing import Any, Final
 
-from depthcast.client import Client
-from depthcast.client_session import ClientSession
-from depthcast.closing import Backoff, ConnectionLost
-from depthcast.consumer import Consumer
-from depthcast.transport import Transport
+from depthcast.client.client import Client
+from depthcast.client.close_codes import Backoff, ConnectionLost
+from depthcast.client.session import ClientSession
+from depthcast.client.transport import Transport
+from depthcast.consumer.consumer import Consumer
+from depthcast.gateway.delivery.core import Core
+from depthcast.gateway.protocol.messages import Encoding
+from depthcast.gateway.runtime.connection import Connection
+from depthcast.gateway.runtime.market_reader import Feed
+from depthcast.ingestor.runtime.environment import Outside
+from depthcast.ingestor.runtime.service import IngestorService
+from depthcast.shared.errors import ClientError
+from depthcast.shared.settings import GatewaySettings, IngestorSettings
 from depthcast.updates import State
-from gateway.core import Core
-from gateway.runtime.connection import Connection
-from gateway.runtime.feed import Feed
-from gateway.wire import Encoding
-from ingestor.runtime.outside import Outside
-from ingestor.runtime.service import IngestorService
-from shared.errors import ClientError
-from shared.settings import GatewaySettings, IngestorSettings
 from tests.simulation.loop import Process, SimulatedLoop
 from tests.simulation.network import Network
 from tests.simulation.producers import PREFIX, URL

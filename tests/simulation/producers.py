@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
-from shared.errors import RedisUnavailable
-from shared.instruments import Feed, Instrument, OnCross
-from shared.keys import DeploymentKeys
-from shared.partition import partition_of
-from shared.runtime.redis import Connect, execute
-from shared.types import Symbol
+from depthcast.shared.errors import RedisUnavailable
+from depthcast.shared.instruments import Feed, Instrument, OnCross
+from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.partition import partition_of
+from depthcast.shared.runtime.redis import Connect, execute
+from depthcast.shared.types import Symbol
 from tests.random_events import encode, random_array
 
 PREFIX: Final = "sim"

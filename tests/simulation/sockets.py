@@ -15,9 +15,9 @@ import msgpack
 import orjson
 from aiohttp import WSMessage, WSMsgType
 
-from depthcast.closing import LOST, ConnectionLost
-from gateway.frames import CLOSE, TEXT
-from gateway.wire import Encoding
+from depthcast.client.close_codes import LOST, ConnectionLost
+from depthcast.gateway.protocol.frames import CLOSE, TEXT
+from depthcast.gateway.protocol.messages import Encoding
 from tests.simulation.loop import Process, SimulatedLoop
 from tests.simulation.network import NEXT_S
 from tests.unit.gateway.market import split_frames
@@ -149,7 +149,7 @@ class GatewaySocket:
 
 
 class ClientTransport:
-    """The client's end: a `depthcast.transport.Transport`."""
+    """The client's end: a `depthcast.client.transport.Transport`."""
 
     def __init__(self, way: Way, process: Process, encoding: Encoding) -> None:
         self.way = way

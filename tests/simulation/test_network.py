@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from shared.errors import RedisUnavailable
-from shared.position import ZERO
-from shared.runtime.redis import execute, last_position, read_stream
+from depthcast.shared.errors import RedisUnavailable
+from depthcast.shared.position import ZERO
+from depthcast.shared.runtime.redis import execute, last_position, read_stream
 from tests.simulation.journal import Journal
 from tests.simulation.loop import Process, SimulatedLoop
 from tests.simulation.network import Network, Weather

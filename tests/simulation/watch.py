@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from depthcast.client import Client
-from depthcast.closing import ConnectionLost
-from depthcast.transport import Transport
+from depthcast.client.client import Client
+from depthcast.client.close_codes import ConnectionLost
+from depthcast.client.transport import Transport
+from depthcast.shared.errors import ClientError
 from depthcast.updates import BookUpdate
-from shared.errors import ClientError
 
 EXPECTED_REFUSALS = frozenset({"unreachable", "unknown_symbol", "unavailable", "closed"})
 

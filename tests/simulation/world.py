@@ -11,12 +11,12 @@ from random import Random
 from typing import Any, Final
 from unittest.mock import patch
 
-import depthcast.consumer
+import depthcast.consumer.consumer
+from depthcast.shared.instruments import to_json
+from depthcast.shared.partition import partition_of
+from depthcast.shared.replica import Outcome, Replica
+from depthcast.shared.settings import GatewaySettings, IngestorSettings
 from depthcast.updates import State
-from shared.instruments import to_json
-from shared.partition import partition_of
-from shared.replica import Outcome, Replica
-from shared.settings import GatewaySettings, IngestorSettings
 from tests.simulation.deeds import Deeds
 from tests.simulation.faults import draw_faults
 from tests.simulation.journal import Journal
@@ -314,7 +314,7 @@ class World:
         logging.disable(logging.CRITICAL)
         try:
             with (
-                patch.object(depthcast.consumer, "redis", self.network),
+                patch.object(depthcast.consumer.consumer, "redis", self.network),
                 patch.object(Replica, "apply", watched),
             ):
                 yield

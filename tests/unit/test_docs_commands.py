@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from depthcast.cli import main
+from depthcast.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

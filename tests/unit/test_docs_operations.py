@@ -8,8 +8,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
-from gateway.runtime.metrics import Metrics
-from ingestor.runtime.stats import IngestorStats
+from depthcast.gateway.runtime.metrics import Metrics
+from depthcast.ingestor.runtime.stats import IngestorStats
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
 ROWS = dict(re.findall(r"^\| `(depthcast_\w+)` (\|.*)$", DOCUMENT, re.MULTILINE))

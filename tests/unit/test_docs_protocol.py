@@ -17,29 +17,35 @@ from zlib import crc32
 import msgpack
 import pytest
 
-from broadcaster.merger import Merger
-from broadcaster.numbering import first_seq
-from broadcaster.publication import Broadcast, place
-from depthcast.client_book import ClientBook, Subscription
-from gateway.channel import Channel
-from gateway.core import CLIENT_LIMITS
-from gateway.counters import Counters
-from gateway.requests import Refused, Subscribe, parse
-from gateway.view import DEPTHS
-from gateway.wire import Encoding, delta_message, encode, snapshot_message, status_message, subscribed_message
-from ingestor.engine import Engine, Interval
-from ingestor.output import broadcast_of, reject_fields
-from ingestor.rejects import Reason
-from shared import codec
-from shared.book import Book
-from shared.digest import MASK, digest_of, moved
-from shared.instruments import Feed, Instrument, from_json, parse_toml
-from shared.partition import partition_of
-from shared.position import ZERO, Position
-from shared.reader import PartitionReader
-from shared.replica import Outcome
-from shared.settings import GatewaySettings, IngestorSettings, Settings, variable
-from shared.types import Delta, EntryInfo, Snapshot, Symbol
+from depthcast.broadcaster.merger import Merger
+from depthcast.broadcaster.numbering import first_seq
+from depthcast.broadcaster.publication import Broadcast, place
+from depthcast.client.book import ClientBook, Subscription
+from depthcast.gateway.counters import Counters
+from depthcast.gateway.delivery.core import CLIENT_LIMITS
+from depthcast.gateway.market.channel import Channel
+from depthcast.gateway.protocol.messages import (
+    DEPTHS,
+    Encoding,
+    delta_message,
+    encode,
+    status_message,
+    subscribed_message,
+)
+from depthcast.gateway.protocol.requests import Refused, Subscribe, parse
+from depthcast.ingestor.engine import Engine, Interval
+from depthcast.ingestor.output import broadcast_of, reject_fields
+from depthcast.ingestor.rejects import Reason
+from depthcast.shared import codec
+from depthcast.shared.book import Book
+from depthcast.shared.digest import MASK, digest_of, moved
+from depthcast.shared.instruments import Feed, Instrument, from_json, parse_toml
+from depthcast.shared.partition import partition_of
+from depthcast.shared.position import ZERO, Position
+from depthcast.shared.reader import PartitionReader
+from depthcast.shared.replica import Outcome
+from depthcast.shared.settings import GatewaySettings, IngestorSettings, Settings, variable
+from depthcast.shared.types import Delta, EntryInfo, Snapshot, Symbol
 
 ROOT = Path(__file__).parents[2]
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -410,7 +416,7 @@ class Follower:
         self.channel = Channel(BTC, depth, steps_max=10, counters=Counters())
         self.channel.show(self.reader.shown[BTC], value("delta-1-info")["ts"], 1)
         assert self.channel.view is not None
-        self.snapshot = json.loads(json.dumps(snapshot_message(BTC, self.channel.view)))
+        self.snapshot = json.loads(json.dumps(self.channel.view.snapshot_message(BTC)))
         self.deltas: list[Any] = []
         for number, position in enumerate(list(STORY)[3:], 2):
             read = self.reader.read(*entry(position))

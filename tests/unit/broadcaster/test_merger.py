@@ -3,10 +3,10 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from broadcaster.merger import Merger, snapshot_of
-from shared.book import Book
-from shared.digest import digest_of
-from shared.types import MAX_INTEGER, Delta, Snapshot
+from depthcast.broadcaster.merger import Merger, snapshot_of
+from depthcast.shared.book import Book
+from depthcast.shared.digest import digest_of
+from depthcast.shared.types import MAX_INTEGER, Delta, Snapshot
 
 # Dense where the number of digits changes and about the thousands, by which weights are worked out.
 prices = st.sampled_from([0, -1_000, 1_000, 2_000, 10_000, 999_000, -MAX_INTEGER, MAX_INTEGER]).flatmap(

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broadcaster.numbering import ORIGIN_MS, SEQS_PER_MS, first_seq
+from depthcast.broadcaster.numbering import ORIGIN_MS, SEQS_PER_MS, first_seq
 
 
 def test_a_new_epoch_begins_a_block_of_its_own() -> None:

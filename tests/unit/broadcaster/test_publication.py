@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broadcaster.publication import (
+from depthcast.broadcaster.publication import (
     SYMBOLS_PER_ENTRY,
     Attachment,
     Broadcast,
@@ -14,9 +14,9 @@ from broadcaster.publication import (
     batches,
     place,
 )
-from shared.codec import decode_delta, decode_info
-from shared.position import ZERO, Position
-from shared.types import Delta, EntryInfo
+from depthcast.shared.codec import decode_delta, decode_info
+from depthcast.shared.position import ZERO, Position
+from depthcast.shared.types import Delta, EntryInfo
 
 INFO = EntryInfo(5, "7-0", 3, 2, 1, event_ts=4)
 FIRST = Position(100, 4)

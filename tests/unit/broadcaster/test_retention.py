@@ -4,8 +4,8 @@ from random import Random
 
 import pytest
 
-from broadcaster.retention import Retention
-from shared.position import ZERO, Position
+from depthcast.broadcaster.retention import Retention
+from depthcast.shared.position import ZERO, Position
 
 
 def at(n: int) -> Position:

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from broadcaster.schedule import HEARTBEAT_S, UNCHANGED_SNAPSHOT_S, Pacer, SnapshotRota
+from depthcast.broadcaster.schedule import HEARTBEAT_S, UNCHANGED_SNAPSHOT_S, Pacer, SnapshotRota
 
 INTERVAL_S = 0.05
 

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from shared.digest import digest_of
+from depthcast.shared.digest import digest_of
 
 Levels = dict[int, int]
 

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-import depthcast.bench_command
+import depthcast.cli.bench
 from benchmarks.harness import Target, judge, paired, spread
 from benchmarks.registry import MODULES, load
-from depthcast.bench_command import bench
+from depthcast.cli.bench import bench
 
 
 def test_without_a_checkout_it_says_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(depthcast.bench_command, "ROOT", tmp_path)
+    monkeypatch.setattr(depthcast.cli.bench, "ROOT", tmp_path)
     done = CliRunner().invoke(bench, ["--list"])
     assert done.exit_code == 1
     assert "in a checkout" in done.output

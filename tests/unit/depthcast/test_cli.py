@@ -6,9 +6,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 import depthcast
-import shared.book
-from depthcast import cli
-from shared.compiled import is_compiled
+import depthcast.shared.book
+from depthcast.cli import main as cli
+from depthcast.shared.compiled import is_compiled
 
 PLAIN = '{"symbol": "BTC-USD", "tick_size": "0.01", "events": [["add", "bid", 1, 5]]}\n'
 
@@ -35,7 +35,7 @@ def test_help_names_every_command_and_loads_none(monkeypatch: pytest.MonkeyPatch
 
 
 def test_version() -> None:
-    how = "compiled" if is_compiled(shared.book) else "not compiled"
+    how = "compiled" if is_compiled(depthcast.shared.book) else "not compiled"
     assert run("--version").output == f"depthcast {depthcast.__version__}, {how}\n"
 
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthcast.client_book import Subscription
-from depthcast.client_session import RESYNCS_MOST, ClientSession
+from depthcast.client.book import Subscription
+from depthcast.client.session import RESYNCS_MOST, ClientSession
+from depthcast.shared.errors import ClientError
 from depthcast.updates import BookUpdate, Kind, State
-from shared.errors import ClientError
 from tests.unit.depthcast.fake_gateway import FakeGateway
 
 WHOLE = Subscription(0, 0)

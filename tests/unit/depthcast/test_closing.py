@@ -2,7 +2,7 @@
 
 import pytest
 
-from depthcast.closing import Backoff, ConnectionLost
+from depthcast.client.close_codes import Backoff, ConnectionLost
 
 
 @pytest.mark.parametrize(

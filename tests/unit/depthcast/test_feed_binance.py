@@ -8,7 +8,7 @@ import pytest
 from depthcast.feed.binance import entries, instruments
 from depthcast.feed.entry import FeedEntry
 from depthcast.feed.oracle import BestPrices
-from shared.errors import FeedError
+from depthcast.shared.errors import FeedError
 
 NS = 1723161253937085768
 

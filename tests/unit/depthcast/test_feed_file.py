@@ -8,9 +8,9 @@ import pytest
 from depthcast.feed.detect import detect
 from depthcast.runtime.deployment import to_toml
 from depthcast.runtime.feed_file import open_feed
-from shared.errors import FeedError
-from shared.instruments import parse_toml
-from shared.types import Symbol
+from depthcast.shared.errors import FeedError
+from depthcast.shared.instruments import parse_toml
+from depthcast.shared.types import Symbol
 
 PLAIN = b'{"symbol": "BTC-USD", "events": [["add", "bid", 1, 5]]}\n'
 KRAKEN = b'1618678133.6: [1, {"as": [["3.5", "1.25", "1618678133.6"]], "bs": []}, "book-10", "XBT/USD"]\n'

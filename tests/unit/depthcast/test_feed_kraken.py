@@ -8,7 +8,7 @@ import pytest
 from depthcast.feed.entry import FeedEntry
 from depthcast.feed.kraken import entries, instruments
 from depthcast.feed.oracle import KrakenChecksum
-from shared.errors import FeedError
+from depthcast.shared.errors import FeedError
 
 TIME = "1618678132.481570"
 

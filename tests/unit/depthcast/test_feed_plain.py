@@ -3,9 +3,9 @@
 import pytest
 
 from depthcast.feed.plain import entries, instruments
-from shared.errors import FeedError
-from shared.instruments import Feed
-from shared.types import Symbol
+from depthcast.shared.errors import FeedError
+from depthcast.shared.instruments import Feed
+from depthcast.shared.types import Symbol
 
 LINES = (
     b'{"symbol": "BTC-USD", "tick_size": "0.01", "lot_size": "0.001", "feed": "orders"}\n',

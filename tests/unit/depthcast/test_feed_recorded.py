@@ -8,7 +8,7 @@ import pytest
 from depthcast.feed.entry import CLEAR, FeedEntry
 from depthcast.feed.oracle import LEVELS_MOST
 from depthcast.runtime.feed_file import open_feed
-from shared.book import Book
+from depthcast.shared.book import Book
 
 
 def apply(book: Book, entry: FeedEntry) -> None:

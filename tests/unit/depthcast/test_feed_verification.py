@@ -7,8 +7,8 @@ import pytest
 from depthcast.feed.entry import FeedEntry
 from depthcast.feed.oracle import BestPrices
 from depthcast.feed.verification import FAILURES_SHOWN, Verification, View
-from shared.position import Position
-from shared.types import Symbol
+from depthcast.shared.position import Position
+from depthcast.shared.types import Symbol
 
 ORACLE = BestPrices((1, 5), (2, 6))
 RIGHT, WRONG = View(11, 77, [(1, 5)], [(2, 6)]), View(11, 77, [(1, 5)], [(3, 6)])

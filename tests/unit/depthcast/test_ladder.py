@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthcast.ladder import BAR_CELLS, bar, best_line, decimal, rows
-from shared.book import Book
-from shared.types import MAX_INTEGER, Side
+from depthcast.cli.ladder import BAR_CELLS, bar, best_line, decimal, rows
+from depthcast.shared.book import Book
+from depthcast.shared.types import MAX_INTEGER, Side
 
 
 @pytest.mark.parametrize(

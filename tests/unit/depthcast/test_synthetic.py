@@ -10,9 +10,9 @@ from depthcast.feed.synthetic import Venue
 from depthcast.feed.synthetic_activity import STEP_S, Activity
 from depthcast.feed.synthetic_orders import RestingOrders
 from depthcast.feed.synthetic_profiles import MARKET, MarketSymbol
-from ingestor.engine import Engine
-from shared.instruments import Feed
-from shared.types import Side, Symbol
+from depthcast.ingestor.engine import Engine
+from depthcast.shared.instruments import Feed
+from depthcast.shared.types import Side, Symbol
 
 EVENTS = 35_000
 """Of each market of the property test: more than 200,000 in all."""

@@ -3,8 +3,8 @@
 import pytest
 from click.testing import CliRunner
 
-from depthcast.cli import main
-from shared.instruments import parse_toml
+from depthcast.cli.main import main
+from depthcast.shared.instruments import parse_toml
 
 
 def run(*words: str) -> tuple[int, str]:

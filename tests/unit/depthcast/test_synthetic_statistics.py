@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.synthetic_market import PAIRS, Pair, figures, generated, recorded, table
 from depthcast.feed.statistics import Levels, measure, quantile, windows
-from shared.types import Side
+from depthcast.shared.types import Side
 
 BID, ASK = Side.BID, Side.ASK
 OPENING: Levels = {(BID, 10_000): 5, (BID, 9_990): 5, (ASK, 10_001): 7}

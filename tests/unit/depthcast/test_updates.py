@@ -1,7 +1,7 @@
 """How unseen updates are merged."""
 
+from depthcast.shared.book import Book
 from depthcast.updates import BookUpdate, Kind, State, joined
-from shared.book import Book
 
 BOOK = Book()
 SNAPSHOT = BookUpdate("X", Kind.SNAPSHOT, State.LIVE, 3, BOOK)

@@ -12,18 +12,18 @@ from typing import Any
 import msgpack
 import orjson
 
-from gateway.answering import answer
-from gateway.core import Core
-from gateway.session import Session
-from gateway.wire import Encoding
-from shared.codec import encode_delta, encode_info
-from shared.digest import digest_of
-from shared.instruments import Instrument
-from shared.position import Position
-from shared.reader import Entry
-from shared.replica import Replica
-from shared.settings import GatewaySettings
-from shared.types import Delta, EntryInfo, Side, Snapshot, Symbol
+from depthcast.gateway.delivery.core import Core
+from depthcast.gateway.delivery.request_handler import answer
+from depthcast.gateway.delivery.session import Session
+from depthcast.gateway.protocol.messages import Encoding
+from depthcast.shared.codec import encode_delta, encode_info
+from depthcast.shared.digest import digest_of
+from depthcast.shared.instruments import Instrument
+from depthcast.shared.position import Position
+from depthcast.shared.reader import Entry
+from depthcast.shared.replica import Replica
+from depthcast.shared.settings import GatewaySettings
+from depthcast.shared.types import Delta, EntryInfo, Side, Snapshot, Symbol
 
 Levels = dict[int, int]
 START = Position(1_767_225_700_000, 0)

@@ -6,11 +6,11 @@ from typing import Any
 import orjson
 import pytest
 
-import gateway.channel
-from gateway.channel import Channel, State
-from gateway.counters import Counters
-from gateway.wire import Encoding
-from shared.replica import Replica
+import depthcast.gateway.market.channel
+from depthcast.gateway.counters import Counters
+from depthcast.gateway.market.channel import Channel, State
+from depthcast.gateway.protocol.messages import Encoding
+from depthcast.shared.replica import Replica
 from tests.unit.gateway.market import Published, apply_rows, random_changes, split_frames
 
 JSON = Encoding.JSON
@@ -131,7 +131,7 @@ def test_a_client_that_keeps_up_gets_more_than_is_remembered() -> None:
 
 
 def test_history_is_bounded_in_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway.channel, "ROWS_KEPT_MAX", 10)
+    monkeypatch.setattr(depthcast.gateway.market.channel, "ROWS_KEPT_MAX", 10)
     feed = Feed(depth=0)
     for step in range(8):
         feed.publish({-price: step + 1 for price in range(10, 14)}, {})

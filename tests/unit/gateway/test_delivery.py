@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from gateway.closing import CloseCode
-from gateway.outlet import Send
+from depthcast.gateway.delivery.writer import Send
+from depthcast.gateway.protocol.close_codes import CloseCode
 from tests.unit.gateway.market import Market, ModelClient, Published, connected, kinds, lively_market
 
 # --- states -----------------------------------------------------------------------------------------------------------

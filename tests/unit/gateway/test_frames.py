@@ -5,8 +5,8 @@ import zlib
 
 import pytest
 
-from gateway.closing import REASONS, CloseCode
-from gateway.frames import BINARY, TEXT, close_frame, deflated, frame
+from depthcast.gateway.protocol.close_codes import REASONS, CloseCode
+from depthcast.gateway.protocol.frames import BINARY, TEXT, close_frame, deflated, frame
 from tests.unit.gateway.market import split_frames
 
 

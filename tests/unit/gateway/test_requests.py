@@ -9,8 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.requests import Credit, Ping, Refused, Resume, Subscribe, Unparsable, Unsubscribe, parse, quoted
-from gateway.wire import Encoding
+from depthcast.gateway.protocol.messages import Encoding
+from depthcast.gateway.protocol.requests import (
+    Credit,
+    Ping,
+    Refused,
+    Resume,
+    Subscribe,
+    Unparsable,
+    Unsubscribe,
+    parse,
+    quoted,
+)
 
 
 def ask(**message: Any) -> Any:

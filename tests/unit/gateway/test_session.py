@@ -2,9 +2,9 @@
 
 import pytest
 
-from gateway.answering import answer
-from gateway.closing import CloseCode
-from gateway.wire import Encoding
+from depthcast.gateway.delivery.request_handler import answer
+from depthcast.gateway.protocol.close_codes import CloseCode
+from depthcast.gateway.protocol.messages import Encoding
 from tests.unit.gateway.market import connected, kinds, lively_market
 
 

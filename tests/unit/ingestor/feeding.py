@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import msgpack
 import pytest
 
-from ingestor.engine import Engine
-from shared.instruments import Feed, Instrument, OnCross
-from shared.types import Symbol
+from depthcast.ingestor.engine import Engine
+from depthcast.shared.instruments import Feed, Instrument, OnCross
+from depthcast.shared.types import Symbol
 
 SYMBOL = Symbol("BTC-USD")
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingestor.checkpoint import Checkpoint, decode, encode
-from ingestor.orders import OrdersCopy
-from shared.errors import CodecError
-from shared.position import ZERO, Position
+from depthcast.ingestor.checkpoint import Checkpoint, decode, encode
+from depthcast.ingestor.orders import OrdersCopy
+from depthcast.shared.errors import CodecError
+from depthcast.shared.position import ZERO, Position
 
 ORDERS = OrdersCopy([1, "1", -(2**63)], [[5, 1], [5, 2], [-4, 3]], [2**64 - 1], [[6, 9]])
 CHECKPOINT = Checkpoint(Position(1767225600000, 12), Position(1767225599999, 3), ORDERS)

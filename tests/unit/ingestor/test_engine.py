@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from ingestor.engine import Engine, Interval
-from ingestor.orders import OrdersCopy
-from ingestor.rejects import Reject
-from shared.errors import RecoveryError
-from shared.instruments import Feed, Instrument
-from shared.types import Delta, Symbol
+from depthcast.ingestor.engine import Engine, Interval
+from depthcast.ingestor.orders import OrdersCopy
+from depthcast.ingestor.rejects import Reject
+from depthcast.shared.errors import RecoveryError
+from depthcast.shared.instruments import Feed, Instrument
+from depthcast.shared.types import Delta, Symbol
 
 BTC, ETH = Symbol("BTC-USD"), Symbol("ETH-USD")  # partitions 0 and 3 of 4
 EPOCH = 1_767_225_600_000 + 10

@@ -13,26 +13,32 @@ from typing import Any
 
 import pytest
 
-import broadcaster.merger
-import ingestor.book_state
-import ingestor.engine
-import ingestor.levels
-import ingestor.orders
-import shared.book
-from ingestor.engine import Engine
-from shared.compiled import is_compiled
-from shared.instruments import Feed, Instrument, OnCross
-from shared.types import Symbol
+import depthcast.broadcaster.merger
+import depthcast.ingestor.book_state
+import depthcast.ingestor.engine
+import depthcast.ingestor.levels
+import depthcast.ingestor.orders
+import depthcast.shared.book
+from depthcast.ingestor.engine import Engine
+from depthcast.shared.compiled import is_compiled
+from depthcast.shared.instruments import Feed, Instrument, OnCross
+from depthcast.shared.types import Symbol
 from tests.interleave import Schedule, explore
 
 # `tests/unit/test_pure.py` runs them as Python then.
 pytestmark = pytest.mark.skipif(
-    is_compiled(shared.book), reason="a compiled module has no lines to step in between"
+    is_compiled(depthcast.shared.book), reason="a compiled module has no lines to step in between"
 )
 
-OUTER = {str(module.__file__) for module in (ingestor.engine, broadcaster.merger)}
+OUTER = {str(module.__file__) for module in (depthcast.ingestor.engine, depthcast.broadcaster.merger)}
 ALL = OUTER | {
-    str(module.__file__) for module in (ingestor.book_state, ingestor.levels, ingestor.orders, shared.book)
+    str(module.__file__)
+    for module in (
+        depthcast.ingestor.book_state,
+        depthcast.ingestor.levels,
+        depthcast.ingestor.orders,
+        depthcast.shared.book,
+    )
 }
 Call = Callable[[Engine], Any]
 Lock = AbstractContextManager[object]
@@ -193,7 +199,7 @@ def test_three_calls_look_like_some_order_of_them() -> None:
         *((threads, ALL, 2) for threads in UNITS.values()),
         ([[ADD], [drain, snapshot("L")]], OUTER, 2),
         (THREES["two orders feeders and drain"], ALL, 1),
-        (THREES["add, drain, snapshot"], {str(ingestor.engine.__file__)}, 2),
+        (THREES["add, drain, snapshot"], {str(depthcast.ingestor.engine.__file__)}, 2),
     ],
 )
 def test_more_of_the_same(threads: list[list[Call]], files: Collection[str], bound: int) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ingestor.engine import Engine, Interval
-from shared.instruments import Feed, Instrument
-from shared.types import Delta, Snapshot, Symbol
+from depthcast.ingestor.engine import Engine, Interval
+from depthcast.shared.instruments import Feed, Instrument
+from depthcast.shared.types import Delta, Snapshot, Symbol
 from tests.book_model import ModelBook, brute_digest
 
 Levels = dict[str, dict[int, int]]

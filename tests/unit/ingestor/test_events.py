@@ -6,8 +6,8 @@ from typing import Any
 import msgpack
 import pytest
 
-from ingestor.events import encode_event, orders_event, read_entry
-from ingestor.rejects import RefusedError
+from depthcast.ingestor.events import encode_event, orders_event, read_entry
+from depthcast.ingestor.rejects import RefusedError
 
 NESTED = 100_000
 ENCODERS: list[Any] = [msgpack.packb, lambda value: json.dumps(value).encode()]

@@ -5,19 +5,19 @@ from typing import Any
 
 import pytest
 
-from broadcaster.publication import Attachment, Broadcast, Fields
-from ingestor import checkpoint
-from ingestor.engine import Engine
-from ingestor.runtime import leadership as module
-from ingestor.runtime.leadership import Leadership
-from ingestor.runtime.outside import OUTSIDE
-from ingestor.runtime.stats import PartitionStats
-from shared.codec import decode_snapshot
-from shared.instruments import Feed, Instrument
-from shared.keys import DeploymentKeys
-from shared.position import Position
-from shared.settings import IngestorSettings
-from shared.types import Symbol
+from depthcast.broadcaster.publication import Attachment, Broadcast, Fields
+from depthcast.ingestor import checkpoint
+from depthcast.ingestor.engine import Engine
+from depthcast.ingestor.runtime import leadership as module
+from depthcast.ingestor.runtime.environment import OUTSIDE
+from depthcast.ingestor.runtime.leadership import Leadership
+from depthcast.ingestor.runtime.stats import PartitionStats
+from depthcast.shared.codec import decode_snapshot
+from depthcast.shared.instruments import Feed, Instrument
+from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.position import Position
+from depthcast.shared.settings import IngestorSettings
+from depthcast.shared.types import Symbol
 
 EPOCH = 1_767_225_600_001
 O = Instrument(Symbol("O"), feed=Feed.ORDERS)  # noqa: E741

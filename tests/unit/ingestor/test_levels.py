@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from ingestor.levels import LevelsState
-from shared.instruments import Feed, OnCross
+from depthcast.ingestor.levels import LevelsState
+from depthcast.shared.instruments import Feed, OnCross
 from tests.unit.ingestor.feeding import Feeder, both_encodings
 
 MAX = 2**53 - 1

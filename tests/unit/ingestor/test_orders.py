@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from ingestor.orders import OrdersCopy, OrdersState
-from shared.instruments import Feed, OnCross
+from depthcast.ingestor.orders import OrdersCopy, OrdersState
+from depthcast.shared.instruments import Feed, OnCross
 from tests.unit.ingestor.feeding import SYMBOL, Feeder, both_encodings
 
 MAX = 2**53 - 1

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from ingestor.checkpoint import Checkpoint
-from ingestor.engine import Engine
-from ingestor.orders import OrdersCopy
-from ingestor.recovery import (
+from depthcast.ingestor.checkpoint import Checkpoint
+from depthcast.ingestor.engine import Engine
+from depthcast.ingestor.orders import OrdersCopy
+from depthcast.ingestor.recovery import (
     Published,
     StateFold,
     adopt_levels,
@@ -16,13 +16,13 @@ from ingestor.recovery import (
     prove_orders,
     replay,
 )
-from shared.codec import encode_delta, encode_info
-from shared.digest import digest_of_flat
-from shared.errors import RecoveryError
-from shared.instruments import Feed, Instrument
-from shared.position import ZERO, Position
-from shared.replica import Replica
-from shared.types import Delta, EntryInfo, Snapshot, Symbol
+from depthcast.shared.codec import encode_delta, encode_info
+from depthcast.shared.digest import digest_of_flat
+from depthcast.shared.errors import RecoveryError
+from depthcast.shared.instruments import Feed, Instrument
+from depthcast.shared.position import ZERO, Position
+from depthcast.shared.replica import Replica
+from depthcast.shared.types import Delta, EntryInfo, Snapshot, Symbol
 
 EPOCH = 1000
 INFO = EntryInfo(1, "7-0", 3, 2, 1)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestor.sharing import Roster, shares
+from depthcast.ingestor.sharing import Roster, shares
 
 NAMES = st.sets(st.text("abcdef0123456789", min_size=4, max_size=8), min_size=1, max_size=9)
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sortedcontainers import SortedList
 
-from shared.book import FLAT_MAX, Book, BookSide
-from shared.types import MAX_INTEGER, Side
+from depthcast.shared.book import FLAT_MAX, Book, BookSide
+from depthcast.shared.types import MAX_INTEGER, Side
 
 prices = st.integers(-6, 6) | st.sampled_from([-MAX_INTEGER, MAX_INTEGER])
 steps = st.lists(st.tuples(prices, st.integers(0, 3) | st.just(MAX_INTEGER)), max_size=40)

@@ -6,12 +6,12 @@ import fakeredis
 import pytest
 from redis.asyncio import Redis
 
-from ingestor.runtime.registry import register_deployment, register_instruments, restore
-from shared.errors import DeploymentMismatch, InstrumentsError
-from shared.instruments import Feed, Instrument, to_json
-from shared.keys import DeploymentKeys
-from shared.runtime.catalog import HOLD_S, Catalog, read_instruments, read_partitions
-from shared.types import Symbol
+from depthcast.ingestor.runtime.registry import register_deployment, register_instruments, restore
+from depthcast.shared.errors import DeploymentMismatch, InstrumentsError
+from depthcast.shared.instruments import Feed, Instrument, to_json
+from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.runtime.catalog import HOLD_S, Catalog, read_instruments, read_partitions
+from depthcast.shared.types import Symbol
 
 KEYS = DeploymentKeys("test")
 BTC = Instrument(Symbol("BTC-USD"), "0.01", "0.001")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.codec import (
+from depthcast.shared.codec import (
     decode_delta,
     decode_info,
     decode_snapshot,
@@ -20,9 +20,9 @@ from shared.codec import (
     pack,
     unpack,
 )
-from shared.digest import digest_of_flat
-from shared.errors import CodecError
-from shared.types import MAX_INTEGER, Delta, EntryInfo, Snapshot
+from depthcast.shared.digest import digest_of_flat
+from depthcast.shared.errors import CodecError
+from depthcast.shared.types import MAX_INTEGER, Delta, EntryInfo, Snapshot
 
 DECODERS: list[Callable[[bytes], object]] = [decode_delta, decode_snapshot, decode_info]
 

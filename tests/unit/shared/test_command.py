@@ -10,9 +10,15 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from shared.errors import DeploymentMismatch, InstrumentsError, RecoveryError, RedisUnavailable, SettingsError
-from shared.runtime.command import run_service, settings_options
-from shared.settings import IngestorSettings, described
+from depthcast.shared.errors import (
+    DeploymentMismatch,
+    InstrumentsError,
+    RecoveryError,
+    RedisUnavailable,
+    SettingsError,
+)
+from depthcast.shared.runtime.command import run_service, settings_options
+from depthcast.shared.settings import IngestorSettings, described
 
 seen: list[IngestorSettings] = []
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.digest import (
+from depthcast.shared.digest import (
     MASK,
     STEP,
     TAILS,
@@ -18,7 +18,7 @@ from shared.digest import (
     digest_of_flat,
     moved,
 )
-from shared.types import MAX_INTEGER, Side
+from depthcast.shared.types import MAX_INTEGER, Side
 
 EXAMPLES: list[tuple[dict[int, int], dict[int, int], int]] = [
     ({}, {}, 0),

@@ -8,14 +8,14 @@ import fakeredis
 import pytest
 from redis.asyncio import Redis
 
-from shared.codec import encode_delta, encode_info, encode_snapshot
-from shared.digest import digest_of
-from shared.keys import PartitionKeys
-from shared.position import Position
-from shared.reader import Entry, PartitionReader
-from shared.runtime.follow import Follower
-from shared.runtime.redis import execute
-from shared.types import Delta, EntryInfo, Snapshot
+from depthcast.shared.codec import encode_delta, encode_info, encode_snapshot
+from depthcast.shared.digest import digest_of
+from depthcast.shared.keys import PartitionKeys
+from depthcast.shared.position import Position
+from depthcast.shared.reader import Entry, PartitionReader
+from depthcast.shared.runtime.follow import Follower
+from depthcast.shared.runtime.redis import execute
+from depthcast.shared.types import Delta, EntryInfo, Snapshot
 
 KEYS = PartitionKeys("{test:0}")
 EPOCH = 1_795_000_000_000

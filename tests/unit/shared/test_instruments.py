@@ -8,9 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import InstrumentsError
-from shared.instruments import Feed, Instrument, OnCross, check_unchanged, from_json, parse_toml, to_json
-from shared.types import Symbol
+from depthcast.shared.errors import InstrumentsError
+from depthcast.shared.instruments import (
+    Feed,
+    Instrument,
+    OnCross,
+    check_unchanged,
+    from_json,
+    parse_toml,
+    to_json,
+)
+from depthcast.shared.types import Symbol
 
 BTC = Instrument(Symbol("BTC-USD"), "0.01", "0.001", Feed.ORDERS, OnCross.EVICT)
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.position import Position
-from shared.runtime import logs
-from shared.runtime.logs import TerminalFormatter
+from depthcast.shared.position import Position
+from depthcast.shared.runtime import logs
+from depthcast.shared.runtime.logs import TerminalFormatter
 
 
 class Terminal(io.StringIO):
@@ -30,7 +30,7 @@ def root() -> Iterator[logging.Logger]:
 def written(stream: io.StringIO, level: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(sys, "stderr", stream)
     logs.configure(level)
-    logger = logging.getLogger("ingestor.runtime.leader")
+    logger = logging.getLogger("depthcast.ingestor.runtime.leader")
     logger.debug("unheard")
     logger.warning("waiting for %s", "Redis", extra={"partition": 3, "position": str(Position(5, 1))})
     try:
@@ -47,7 +47,7 @@ def test_one_json_object_a_line(root: logging.Logger, monkeypatch: pytest.Monkey
     assert time.startswith("20")
     assert lines[0] == {
         "level": "WARNING",
-        "logger": "ingestor.runtime.leader",
+        "logger": "depthcast.ingestor.runtime.leader",
         "message": "waiting for Redis",
         "partition": 3,
         "position": "5-1",

@@ -1,6 +1,6 @@
 """Which partition a symbol belongs to: the contract's examples."""
 
-from shared.partition import partition_of
+from depthcast.shared.partition import partition_of
 
 
 def test_examples() -> None:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import PositionError
-from shared.position import ZERO, Position, follows
+from depthcast.shared.errors import PositionError
+from depthcast.shared.position import ZERO, Position, follows
 
 parts = st.integers(0, 2**64 - 1)
 positions = st.builds(Position, parts, parts)

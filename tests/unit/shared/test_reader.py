@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from shared.codec import encode_delta, encode_info
-from shared.digest import digest_of_flat
-from shared.position import ZERO, Position
-from shared.reader import Entry, PartitionReader, Update
-from shared.types import Delta, EntryInfo, Snapshot
+from depthcast.shared.codec import encode_delta, encode_info
+from depthcast.shared.digest import digest_of_flat
+from depthcast.shared.position import ZERO, Position
+from depthcast.shared.reader import Entry, PartitionReader, Update
+from depthcast.shared.types import Delta, EntryInfo, Snapshot
 
 EPOCH = 1000
 Fields = list[tuple[bytes, bytes]]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.redis_url import parse_sentinel_url, without_credentials
+from depthcast.shared.redis_url import parse_sentinel_url, without_credentials
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.digest import MASK, STEP, WEIGHT, digest_of
-from shared.replica import NO_CHANGES, Changes, Outcome, Replica, digest_moved
-from shared.types import MAX_INTEGER, Delta, LevelChange, Snapshot
+from depthcast.shared.digest import MASK, STEP, WEIGHT, digest_of
+from depthcast.shared.replica import NO_CHANGES, Changes, Outcome, Replica, digest_moved
+from depthcast.shared.types import MAX_INTEGER, Delta, LevelChange, Snapshot
 
 BIDS, ASKS = {100: 5, 99: 7}, {101: 3}
 DIGEST = digest_of(BIDS.items(), ASKS.items())

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from shared.errors import SettingsError
-from shared.settings import (
+from depthcast.shared.errors import SettingsError
+from depthcast.shared.settings import (
     GatewaySettings,
     IngestorSettings,
     Settings,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.types import MAX_INTEGER, Side, is_symbol
+from depthcast.shared.types import MAX_INTEGER, Side, is_symbol
 
 
 @pytest.mark.parametrize("text", ["A", "0", "BTC-USD", "a.b_c-d", "Z" * 32, "5.", "x__"])

@@ -1,0 +1,140 @@
+"""The commands `depthcast feed …`."""
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from depthcast.cli.feed_options import SETTINGS, Speed, deployment_options
+from depthcast.cli.synthetic import synthetic
+from depthcast.feed.detect import FORMATS
+from depthcast.runtime.deployment import to_toml
+from depthcast.runtime.feed_file import open_feed
+from depthcast.runtime.feed_runs import ReplayOptions, replay_all, until_stopped, verify_all
+from depthcast.runtime.verify import WINDOW
+from depthcast.shared.runtime.command import run_service
+from depthcast.shared.settings import Settings, variable
+from depthcast.shared.types import is_symbol
+
+REPLAY_HELP: Final = """\
+Send recorded market data to the input log, paced as it was recorded.
+
+FILE is plain or gzip. Formats: a recording of Binance's depth streams (spot or futures), of Kraken's WebSocket v1
+book channel, or plain JSON lines in integer ticks and lots:
+
+\b
+  {"symbol": "BTC-USD", "tick_size": "0.01", "lot_size": "0.001"}
+  {"symbol": "BTC-USD", "at_ms": 0, "events": [["update", "bid", 6500010, 5], ["add", "ask", 6500020, 7]]}
+  {"symbol": "BTC-USD", "at_ms": 40, "atomic": true, "ts": 1767225600000000, "events": [["delete", "bid", 6500010]]}
+
+An event is [op, side, price, quantity, order_id] with trailing items omitted. atomic: all or nothing. ts: µs since
+1970 at the source. at_ms: when to send it, from any common beginning. A line without events describes the instrument.
+
+The deployment must exist, and its instruments too: give the ingestor the TOML of --print-instruments, or use
+--register. A venue's message becomes one atomic entry, a snapshot a clear with a full reload.
+
+With --verify the books are compared with the recording's own oracle (best prices, or the venue's checksums) after
+every message, at a WebSocket client and at a stream consumer. Without --redis-url a whole deployment is started
+for it and removed afterwards; with it, the ingestor must run with --interval-ms 0 and --gateway-url is needed.
+Exit status 1 if anything disagrees.
+
+\b
+Examples:
+  depthcast feed replay spot_btcusdt.gz --speed 10 --register
+  depthcast feed replay spot_btcusdt.gz --verify
+  depthcast feed replay mine.jsonl --symbol TEST-1 --redis-url redis://127.0.0.1:6379/0
+"""
+
+
+class Rename(click.ParamType[tuple[str, str]]):
+    """`NEW`, for a file of one symbol, or `OLD=NEW`."""
+
+    name = "symbol"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        old, _, new = str(value).rpartition("=")
+        if not is_symbol(new):
+            self.fail(
+                f"{new!r} is no symbol: 1 to 32 of A-Z a-z 0-9 . _ -, the first a letter or digit", param, ctx
+            )
+        return old, new
+
+
+@click.group("feed")
+def feed() -> None:
+    """Feed recorded or synthetic market data into the books."""
+
+
+feed.add_command(synthetic)
+
+
+@feed.command("replay", help=REPLAY_HELP)
+@click.argument(
+    "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(dir_okay=False, path_type=Path)
+)
+@click.option(
+    "--speed",
+    type=Speed(),
+    metavar="N|max",
+    help="So many times as fast as recorded. [default: 1; max with --verify]",
+)
+@click.option("--verify", is_flag=True, help="Compare every state with the recording's oracle; see above.")
+@click.option(
+    "--register", is_flag=True, help="Register instruments that are missing; those there stay as they are."
+)
+@click.option(
+    "--print-instruments", is_flag=True, help="Print the file's instruments as TOML for an ingestor, and end."
+)
+@click.option(
+    "--symbol",
+    "renames",
+    type=Rename(),
+    multiple=True,
+    metavar="[OLD=]NEW",
+    help="Replay a symbol under another name.",
+)
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(sorted(FORMATS)),
+    help="The file's format. [default: told from its content]",
+)
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="End after so many entries of each file.")
+@click.option(
+    "--window",
+    type=click.IntRange(1, 1024),
+    default=WINDOW,
+    show_default=True,
+    help="With --verify: entries in flight at once.",
+)
+@click.option("--gateway-url", metavar="URL", help="With --verify and --redis-url: the deployment's gateway.")
+@click.option(
+    "--encoding",
+    type=click.Choice(["json", "msgpack"]),
+    default="json",
+    show_default=True,
+    help="With --verify: of the WebSocket client.",
+)
+@deployment_options
+def replay(**given: Any) -> None:
+    """See `REPLAY_HELP`."""
+    named = {name: given.pop(name) for name in SETTINGS}
+    deployed = bool(named["redis_url"] or os.environ.get(variable("redis_url")))
+    settings = Settings.load(os.environ, named)
+    renames = dict(given.pop("renames"))
+    format_name = given.pop("format_name")
+    feeds = [open_feed(path, format_name, renames) for path in given.pop("files")]
+    if given.pop("print_instruments"):
+        for each in feeds:
+            click.echo(to_toml(each.instruments().values()), nl=False)
+        return
+    speed, verify = given.pop("speed"), given.pop("verify")
+    default_speed = float("inf") if verify else 1.0
+    options = ReplayOptions(settings, speed=speed or default_speed, deployed=deployed, **given)
+    work = verify_all if verify else replay_all
+    run_service(lambda stop: until_stopped(stop, work(feeds, options)), settings)

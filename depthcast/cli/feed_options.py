@@ -1,0 +1,42 @@
+"""Options that the commands `depthcast feed …` have in common."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import click
+
+from depthcast.shared.settings import variable
+
+SETTINGS: Final = ("redis_url", "prefix", "partitions", "log_level")
+"""The settings among them, for `depthcast.shared.settings.Settings.load`."""
+
+
+def deployment_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a command with an option for each of `SETTINGS`."""
+    meanings = (
+        ("URL", "Where the deployment is."),
+        ("TEXT", "Its key prefix."),
+        ("P", "Its number of partitions, to be sure of it."),
+        ("LEVEL", "debug, info, warning or error."),
+    )
+    for name, (metavar, meaning) in reversed(list(zip(SETTINGS, meanings, strict=True))):
+        option = click.option(
+            f"--{name.replace('_', '-')}", metavar=metavar, help=f"{meaning} [{variable(name)}]"
+        )
+        function = option(function)
+    return function
+
+
+class Speed(click.ParamType[float]):
+    """A factor, or `max` for as fast as possible, which is infinity."""
+
+    name = "speed"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            speed = float("inf") if value == "max" else float(value)
+        except ValueError:
+            speed = 0.0
+        if not speed > 0:
+            self.fail(f"{value!r} is neither a number above 0 nor max", param, ctx)
+        return speed

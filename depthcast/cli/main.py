@@ -1,0 +1,98 @@
+"""The command `depthcast`.
+
+Subcommands are loaded when they are run, so that `--help` is quick and one that is missing does not keep the others from
+working.
+
+Exit status: 0 clean, 2 bad settings or usage, 1 anything else. What goes wrong on purpose is one line on standard error.
+"""
+
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Final, NamedTuple
+
+import click
+
+import depthcast
+from depthcast.shared.compiled import is_compiled_at
+from depthcast.shared.errors import DepthcastError
+from depthcast.shared.runtime.command import BAD_SETTINGS
+
+HELP: Final = """\
+Keep authoritative order books and broadcast them to many WebSocket clients over Redis Streams.
+
+\b
+Examples:
+  depthcast demo                                   see it work, nothing else needed
+  depthcast ingestor --instruments books.toml      own the books of a deployment
+  depthcast gateway --port 8080                    serve them; start as many as needed
+  depthcast watch BTC-USD                          see a book move in the terminal
+  depthcast feed replay recording.gz --register    feed a recording into the books
+  depthcast feed replay recording.gz --verify      replay it on its own and check every state
+
+Every setting is an option and an environment variable DEPTHCAST_<NAME>; each command's --help lists them.
+"""
+
+
+class _Home(NamedTuple):
+    """Where a subcommand lives, and what it is for in one line."""
+
+    module: str
+    attribute: str
+    purpose: str
+
+
+SUBCOMMANDS: Final = {
+    "demo": _Home(
+        "depthcast.cli.demo", "demo", "Run everything on this machine: server, ingestor, gateways, a market."
+    ),
+    "ingestor": _Home(
+        "depthcast.ingestor.runtime.command", "ingestor", "Own the authoritative books and broadcast changes."
+    ),
+    "gateway": _Home("depthcast.gateway.runtime.command", "gateway", "Serve the books to WebSocket clients."),
+    "feed": _Home("depthcast.cli.feed", "feed", "Feed in recorded or synthetic market data."),
+    "bench": _Home("depthcast.cli.bench", "bench", "Measure it on this machine, beside its peers."),
+    "watch": _Home("depthcast.cli.watch", "watch", "Show a live book in the terminal."),
+    "partition": _Home("depthcast.cli.partition", "partition", "Say which partition a symbol belongs to."),
+}
+
+
+def how_it_runs() -> str:
+    """Whether the modules called most often run compiled here, without importing them."""
+    found = find_spec("depthcast.shared.book")
+    compiled = found is not None and found.origin is not None and is_compiled_at(found.origin)
+    return "compiled" if compiled else "not compiled"
+
+
+class LazyGroup(click.Group):
+    """A group that knows its subcommands by name and imports one only when it is run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(SUBCOMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - likewise
+        home = SUBCOMMANDS.get(cmd_name)
+        if home is None:
+            return None
+        try:
+            command: click.Command = getattr(import_module(home.module), home.attribute)
+        except ImportError as error:
+            raise click.ClickException(f"{cmd_name} is not part of this installation: {error}") from error
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - likewise
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, home.purpose) for name, home in SUBCOMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except DepthcastError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(2 if isinstance(error, BAD_SETTINGS) else 1)
+
+
+@click.command("depthcast", cls=LazyGroup, help=HELP)
+@click.version_option(depthcast.__version__, message=f"depthcast %(version)s, {how_it_runs()}")
+def main() -> None:
+    """The whole command line."""

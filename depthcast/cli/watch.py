@@ -1,0 +1,159 @@
+"""`depthcast watch SYMBOL`: a live ladder in the terminal; plain lines where the output is no terminal."""
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+import click
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from depthcast.cli.ladder import best_line, rows
+from depthcast.client.client import Client, connect
+from depthcast.shared.errors import DepthcastError
+from depthcast.shared.types import Side
+from depthcast.updates import State
+
+FRAME_S: Final = 0.1
+"""The terminal is drawn at most so often; what happens in between is merged by the gateway."""
+
+COLOURS: Final = {Side.BID: "green", Side.ASK: "red"}
+
+
+class Instrument(NamedTuple):
+    """What the ladder needs to know of the symbol."""
+
+    symbol: str
+    tick_size: str
+    lot_size: str
+
+
+class Lag:
+    """Age of the last update when it arrived, in milliseconds, by this machine's clock."""
+
+    def __init__(self) -> None:
+        self.ms: float | None = None
+
+    def took(self, ts: int) -> None:
+        """An update with this time (µs since 1970, 0 = none) arrived now."""
+        if ts:
+            self.ms = (time.time_ns() // 1000 - ts) / 1000
+
+    def __str__(self) -> str:
+        return "-" if self.ms is None else f"{self.ms:.1f} ms"
+
+
+def status_line(client: Client, symbol: str, lag: Lag) -> str:
+    """Seq, lag and counts of this connection."""
+    counters = client.counters
+    return (
+        f"seq {client.seq(symbol)}  lag {lag}  messages {counters.snapshots + counters.deltas}  "
+        f"merged {counters.merged}  {client.state(symbol)}"
+    )
+
+
+def ladder(client: Client, instrument: Instrument, depth: int, lag: Lag) -> Group:
+    """The whole picture."""
+    table = Table(box=None, padding=(0, 2))
+    for name, justify in (("price", "right"), ("quantity", "right"), ("depth", "left")):
+        table.add_column(name, justify=justify, header_style="dim")  # type: ignore[arg-type]  # a literal type
+    book = client.book(instrument.symbol)
+    before: Side | None = None
+    for row in rows(book, depth, instrument.tick_size, instrument.lot_size):
+        if before is Side.ASK and row.side is Side.BID:
+            table.add_row("", "", "")
+        before = row.side
+        colour = COLOURS[row.side]
+        table.add_row(Text(row.price, colour), row.quantity, Text(row.bar, colour))
+    live = client.state(instrument.symbol) is State.LIVE
+    title = Text(instrument.symbol, "bold" if live else "bold yellow")
+    return Group(title, table, Text(status_line(client, instrument.symbol, lag), "dim"))
+
+
+async def watch_book(url: str, symbol: str, depth: int, seconds: float | None) -> None:
+    """Follow `symbol` until a signal, or for `seconds`; raises `ClientError`."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    if seconds is not None:
+        loop.call_later(seconds, stop.set)
+    async with connect(url) as client:
+        await client.subscribe([symbol], depth=depth, interval_ms=int(FRAME_S * 1000))
+        sizes = client.sizes(symbol)
+        instrument, lag = Instrument(symbol, *sizes), Lag()
+        following = asyncio.create_task(_follow(client, lag))
+        try:
+            if sys.stdout.isatty():
+                await _draw(lambda: ladder(client, instrument, depth, lag), stop, following)
+            else:
+                await _print(client, instrument, lag, stop, following)
+        finally:
+            following.cancel()
+            with suppress(asyncio.CancelledError):
+                await following
+
+
+async def _follow(client: Client, lag: Lag) -> None:
+    async for update in client:
+        lag.took(update.ts)
+
+
+async def _draw(picture: Callable[[], Group], stop: asyncio.Event, following: asyncio.Task[None]) -> None:
+    with Live(picture(), console=Console(), auto_refresh=False, screen=True) as live:
+        while not await _passed(FRAME_S, stop, following):
+            live.update(picture(), refresh=True)
+
+
+async def _print(
+    client: Client, instrument: Instrument, lag: Lag, stop: asyncio.Event, following: asyncio.Task[None]
+) -> None:
+    """A line whenever the seq has moved, at most one for each frame."""
+    shown = 0
+    while True:
+        ended = await _passed(FRAME_S, stop, following)
+        seq = client.seq(instrument.symbol)
+        if seq != shown:
+            shown = seq
+            book = client.book(instrument.symbol)
+            best = best_line(book, instrument.tick_size, instrument.lot_size)
+            click.echo(f"{instrument.symbol} {best}  {status_line(client, instrument.symbol, lag)}")
+        if ended:
+            return
+
+
+async def _passed(seconds: float, stop: asyncio.Event, following: asyncio.Task[None]) -> bool:
+    """Wait; whether it is time to end. Raises what ended the following."""
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        both: set[asyncio.Future[object]] = {stopping, following}  # type: ignore[arg-type]  # both are futures
+        await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+    if following.done():
+        await following
+    return stop.is_set()
+
+
+@click.command("watch")
+@click.argument("symbol")
+@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Address of a gateway.")
+@click.option("--depth", type=click.Choice(["1", "5", "10", "25", "50"]), default="10", show_default=True)
+@click.option(
+    "--seconds", type=click.FloatRange(min=0.1), help="End after so many seconds; default: at Ctrl-C."
+)
+def watch(symbol: str, url: str, depth: str, seconds: float | None) -> None:
+    """Show the live book of SYMBOL as a ladder, with its sequence number, lag and merged counts.
+
+    Where the output is no terminal, one plain line for each change, ten a second at most.
+    """
+    try:
+        asyncio.run(watch_book(url, symbol, int(depth), seconds))
+    except DepthcastError as error:
+        raise click.ClickException(str(error)) from error

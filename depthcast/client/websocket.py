@@ -1,0 +1,123 @@
+"""The client's connection to a gateway, on aiohttp."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgpack
+import orjson
+from aiohttp import WSMsgType
+
+from depthcast.client.close_codes import LOST, ConnectionLost
+from depthcast.client.transport import Dial, Transport
+from depthcast.shared.errors import ClientError
+
+PROTOCOLS: Final = {"json": "depthcast.v1.json", "msgpack": "depthcast.v1.msgpack"}
+DIAL_TIMEOUT_S: Final = 10.0
+CLOSE_TIMEOUT_S: Final = 2.0
+MESSAGE_BYTES_MAX: Final = 2**28
+"""A full book may be long, but a length field must not decide how much memory is taken."""
+
+REFUSED: Final = {400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found"}
+"""HTTP answers to the handshake after which trying again is no use."""
+
+
+class WebSocketTransport:
+    """One WebSocket connection, with the HTTP session that made it."""
+
+    def __init__(
+        self, http: aiohttp.ClientSession, socket: aiohttp.ClientWebSocketResponse, encoding: str
+    ) -> None:
+        self._http = http
+        self._socket = socket
+        self._encoding = encoding
+
+    async def receive(self) -> Mapping[str, Any]:
+        frame = await self._socket.receive()
+        try:
+            if frame.type is WSMsgType.TEXT:
+                return _map(orjson.loads(frame.data))
+            if frame.type is WSMsgType.BINARY:
+                return _map(msgpack.unpackb(frame.data))
+        except (ValueError, TypeError, msgpack.UnpackException) as error:
+            raise ClientError("bad_message", f"what the gateway sent cannot be decoded: {error}") from error
+        raise ConnectionLost(self._socket.close_code or LOST, _reason(frame))
+
+    async def send(self, message: Mapping[str, Any]) -> None:
+        try:
+            if self._encoding == "json":
+                await self._socket.send_str(orjson.dumps(message).decode())
+            else:
+                await self._socket.send_bytes(msgpack.packb(message))
+        except (ConnectionError, aiohttp.ClientError, RuntimeError) as error:
+            raise ConnectionLost(self._socket.close_code or LOST, str(error)) from error
+
+    async def close(self) -> None:
+        try:
+            await self._socket.close()
+        finally:
+            await self._http.close()
+
+
+def dialer(url: str, encoding: str, token: str | None = None) -> Dial:
+    """What makes connections to `url`; raises `ClientError` for a bad URL or encoding."""
+    if encoding not in PROTOCOLS:
+        raise ClientError("bad_encoding", f"{encoding!r} is neither json nor msgpack")
+    address = _address(url)
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    async def dial() -> Transport:
+        http = aiohttp.ClientSession(headers=headers)
+        try:
+            async with asyncio.timeout(DIAL_TIMEOUT_S):
+                return WebSocketTransport(http, await _handshake(http, address, encoding), encoding)
+        except BaseException as error:
+            await http.close()
+            if isinstance(error, aiohttp.ClientError | OSError):  # TimeoutError is an OSError
+                raise ConnectionLost(LOST, f"{address}: {error or type(error).__name__}") from error
+            raise
+
+    return dial
+
+
+async def _handshake(
+    http: aiohttp.ClientSession, address: str, encoding: str
+) -> aiohttp.ClientWebSocketResponse:
+    try:
+        socket = await http.ws_connect(
+            address,
+            protocols=(PROTOCOLS[encoding],),
+            max_msg_size=MESSAGE_BYTES_MAX,
+            timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
+        )
+    except aiohttp.WSServerHandshakeError as error:
+        if error.status in REFUSED:
+            raise ClientError(
+                REFUSED[error.status], f"{address} answers {error.status}: {error.message}"
+            ) from error
+        raise
+    if socket.protocol != PROTOCOLS[encoding]:
+        await socket.close()
+        raise ClientError("bad_encoding", f"{address} does not speak {PROTOCOLS[encoding]}")
+    return socket
+
+
+def _address(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname:
+        raise ClientError(
+            "bad_url", f"{url!r} is not like http://127.0.0.1:8080 or ws://127.0.0.1:8080/v1/ws"
+        )
+    return parts._replace(path="/v1/ws").geturl() if parts.path in ("", "/") else url
+
+
+def _map(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"expected a map, got {type(value).__name__}")
+    return value
+
+
+def _reason(frame: aiohttp.WSMessage) -> str:
+    return str(frame.extra or "") if frame.type is WSMsgType.CLOSE else ""

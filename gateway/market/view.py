@@ -1,0 +1,131 @@
+"""The view of a book that a subscription shows: its best levels a side, and how one broadcast changes them.
+
+The threshold method: per side only the key of the worst level held is remembered (the edge). After a broadcast was
+applied to the book, the new edge is the key at index depth − 1. Unchanged: the view's rows are the broadcast's rows
+at or better than it. Tightened: levels between the new and the old edge have left the view. Loosened: the levels
+between the old and the new edge have moved in. Rows at prices the client never held are left out, so the view's
+digest, kept incrementally, is exact. No old top N is ever stored or compared.
+"""
+
+from collections.abc import Sequence
+
+from depthcast.gateway.protocol.messages import Message, Row, Rows, ViewDelta, snapshot_message
+from depthcast.shared.book import BookSide
+from depthcast.shared.digest import MASK, digest_of
+from depthcast.shared.replica import Changes, Replica, digest_moved
+
+
+class SideView:
+    """One side of a view. `edge`: key of the worst level held, None while the view holds all there is."""
+
+    __slots__ = ("depth", "edge", "side")
+
+    def __init__(self, side: BookSide, depth: int) -> None:
+        self.side = side
+        self.depth = depth
+        self.edge = side.nth_key(depth - 1) if depth else None
+
+    def __len__(self) -> int:
+        return min(self.depth or len(self.side), len(self.side))
+
+    def levels(self) -> list[tuple[int, int]]:
+        """What the client holds: (price, quantity), best first."""
+        return self.side.top(self.depth)
+
+    def advance(self, changes: Rows) -> Rows:
+        """Rows the client must be sent after the side went through `changes`."""
+        if not changes or not self.depth:
+            return changes
+        old, new = self.edge, self.side.nth_key(self.depth - 1)
+        if old == new:
+            return changes if old is None else self._up_to(changes, old)
+        self.edge = new
+        if new is not None and (old is None or new < old):
+            return self._tightened(changes, old, new)
+        assert old is not None, "an edge can only loosen if there was one"
+        return self._loosened(changes, old, new)
+
+    def _up_to(self, changes: Rows, edge: int) -> list[Row]:
+        if self.side.sign > 0:
+            return [change for change in changes if change[0] <= edge]
+        worst = -edge
+        return [change for change in changes if change[0] >= worst]
+
+    def _tightened(self, changes: Rows, old: int | None, new: int) -> list[Row]:
+        sign = self.side.sign
+        rows: list[Row] = []
+        changed = set()
+        for change in changes:
+            price, _, held = change
+            key = price * sign
+            changed.add(price)
+            if key <= new:
+                rows.append(change)
+            elif held and (old is None or key <= old):
+                rows.append((price, 0, held))
+        rows += [
+            (price, 0, quantity) for price, quantity in self.side.between(new, old) if price not in changed
+        ]
+        return rows
+
+    def _loosened(self, changes: Rows, old: int, new: int | None) -> list[Row]:
+        rows = self._up_to(changes, old)
+        rows += [(price, quantity, 0) for price, quantity in self.side.between(old, new)]
+        return rows
+
+
+class View:
+    """A replica's best `depth` levels a side, 0 = all of them.
+
+    `seq` and `ts` are those of the last broadcast that changed the view, as far as it is known here; a view begins
+    at its replica's `seq`. `digest` covers what the client holds.
+    """
+
+    __slots__ = ("asks", "bids", "depth", "digest", "replica", "seq", "ts")
+
+    def __init__(self, replica: Replica, depth: int, ts: int) -> None:
+        self.replica = replica
+        self.depth = depth
+        self.seq = replica.seq
+        self.ts = ts
+        self.bids = SideView(replica.book.bids, depth)
+        self.asks = SideView(replica.book.asks, depth)
+        self.digest = digest_of(self.bids.levels(), self.asks.levels()) if depth else replica.digest
+
+    def __len__(self) -> int:
+        return len(self.bids) + len(self.asks)
+
+    def advance(self, changes: Changes, seq: int, ts: int) -> ViewDelta | None:
+        """What a broadcast that was just applied to the book did to the view; None if nothing."""
+        bids, asks = self.bids.advance(changes.bids), self.asks.advance(changes.asks)
+        if not bids and not asks:
+            return None
+        prev_seq, self.seq, self.ts = self.seq, seq, ts
+        if self.depth:
+            self.digest = (self.digest + digest_moved(0, bids) + digest_moved(1, asks)) & MASK
+        else:
+            self.digest = self.replica.digest
+        return ViewDelta(prev_seq, seq, ts, bids, asks, self.digest)
+
+    def snapshot_message(self, symbol: str) -> Message:
+        """The `snapshot` that shows `symbol` as this view stands."""
+        levels = (self.bids.levels(), self.asks.levels())
+        return snapshot_message(symbol, self.depth, self.seq, self.ts, levels, self.digest)
+
+    def same_rows(self, other: "View") -> bool:
+        """Whether a client that holds this view holds `other` too."""
+        return self.bids.levels() == other.bids.levels() and self.asks.levels() == other.asks.levels()
+
+
+def merge(deltas: Sequence[ViewDelta]) -> ViewDelta:
+    """Consecutive view deltas as one: last write wins per level, net no-changes vanish, even if nothing is left."""
+    first, last = deltas[0], deltas[-1]
+    bids = _merge_rows([delta.bids for delta in deltas])
+    asks = _merge_rows([delta.asks for delta in deltas])
+    return ViewDelta(first.prev_seq, last.seq, last.ts, bids, asks, last.digest)
+
+
+def _merge_rows(runs: Sequence[Rows]) -> list[Row]:
+    held = {price: old for rows in reversed(runs) for price, _, old in rows}
+    final = {price: new for rows in runs for price, new, _ in rows}
+    return [(price, new, held[price]) for price, new in final.items() if new != held[price]]

@@ -1,0 +1,134 @@
+"""The two encodings of WebSocket messages, and the messages the gateway sends (`docs/protocol.md`, section 3).
+
+A message is a map; JSON and msgpack carry the same map. Parsing what clients send is in `depthcast.gateway.protocol.requests`.
+"""
+
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from typing import Any, Final, NamedTuple
+
+import msgpack
+import orjson
+
+from depthcast.gateway.protocol.frames import BINARY, TEXT, frame
+from depthcast.shared.instruments import Instrument
+
+Message = dict[str, Any]
+
+DEPTHS: Final = (0, 1, 5, 10, 25, 50, 100, 500, 1000)
+"""Depths a client may ask for, in levels a side; 0 is the full book."""
+
+Row = tuple[int, int, int]
+"""One level of a view's change: price, new quantity, old quantity, as in `depthcast.shared.types.LevelChange`."""
+
+Rows = Sequence[Row]
+
+
+Levels = Sequence[tuple[int, int]]
+"""(price, quantity) of one side, best first."""
+
+
+class ViewDelta(NamedTuple):
+    """Net change of a view from its state `prev_seq` to its state `seq`.
+
+    In each row new and old are what the client holds at that price after and before it, 0 = nothing. `digest` is
+    of the view after it, `ts` that of the broadcast, in µs.
+    """
+
+    prev_seq: int
+    seq: int
+    ts: int
+    bids: Rows
+    asks: Rows
+    digest: int
+
+
+class Encoding(Enum):
+    """How a connection's messages are written; the value of a plain one is the WebSocket subprotocol's name.
+
+    A deflated one is the same, with snapshots and deltas compressed where that pays (`depthcast.gateway.protocol.frames.deflated`).
+    """
+
+    JSON = "depthcast.v1.json"
+    MSGPACK = "depthcast.v1.msgpack"
+    JSON_DEFLATED = "depthcast.v1.json deflated"
+    MSGPACK_DEFLATED = "depthcast.v1.msgpack deflated"
+
+    # Members are dictionary keys on the hot path, and Enum's own hash is a Python function.
+    __hash__ = object.__hash__
+
+
+PLAIN: Final = {Encoding.JSON_DEFLATED: Encoding.JSON, Encoding.MSGPACK_DEFLATED: Encoding.MSGPACK}
+"""The plain encoding of each deflated one."""
+DEFLATED: Final = {plain: deflated for deflated, plain in PLAIN.items()}
+TEXTUAL: Final = frozenset((Encoding.JSON, Encoding.JSON_DEFLATED))
+
+
+def encode(message: Message, encoding: Encoding) -> bytes:
+    """One message as a complete WebSocket frame, never compressed."""
+    if encoding in TEXTUAL:
+        return frame(TEXT, orjson.dumps(message))
+    return frame(BINARY, msgpack.packb(message, use_bin_type=True))
+
+
+def delta_message(symbol: str, depth: int, delta: ViewDelta, merged: int) -> Message:
+    """A `delta`: `merged` view-changing broadcasts in one."""
+    return {
+        "type": "delta",
+        "symbol": symbol,
+        "depth": depth,
+        "prev_seq": delta.prev_seq,
+        "seq": delta.seq,
+        "ts": delta.ts,
+        "bids": _pairs(delta.bids),
+        "asks": _pairs(delta.asks),
+        "merged": merged,
+        "digest": delta.digest,
+    }
+
+
+def snapshot_message(
+    symbol: str, depth: int, seq: int, ts: int, levels: tuple[Levels, Levels], digest: int
+) -> Message:
+    """A `snapshot`: `levels` are bids and asks, best first."""
+    bids, asks = levels
+    return {
+        "type": "snapshot",
+        "symbol": symbol,
+        "depth": depth,
+        "seq": seq,
+        "ts": ts,
+        "bids": bids,
+        "asks": asks,
+        "digest": digest,
+    }
+
+
+def status_message(symbol: str, stale: bool) -> Message:
+    """A `status`: whether the book shown is live."""
+    return {"type": "status", "symbol": symbol, "state": state_name(stale)}
+
+
+def state_name(stale: bool) -> str:
+    """The word for a symbol's state."""
+    return "stale" if stale else "live"
+
+
+def subscribed_message(instrument: Instrument, depth: int, interval_ms: int, seq: int | None) -> Message:
+    """A `subscribed`; `seq` is that of the resumed state, None when nothing was resumed."""
+    message: Message = {
+        "type": "subscribed",
+        "symbol": instrument.symbol,
+        "depth": depth,
+        "interval_ms": interval_ms,
+        "tick_size": instrument.tick_size,
+        "lot_size": instrument.lot_size,
+        "resumed": seq is not None,
+    }
+    if seq is not None:
+        message["seq"] = seq
+    return message
+
+
+def _pairs(rows: Iterable[Row]) -> list[tuple[int, int]]:
+    return [(price, new) for price, new, _ in rows]

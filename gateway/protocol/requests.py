@@ -1,0 +1,182 @@
+"""What clients send, checked: raw message → a request with its fields, or the error to answer with.
+
+Purely syntactic: shapes, types and ranges. What a request means for a session is in `depthcast.gateway.delivery.request_handler`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from depthcast.gateway.protocol.messages import DEPTHS, TEXTUAL, Encoding
+from depthcast.shared.codec import unpack
+from depthcast.shared.errors import CodecError
+from depthcast.shared.types import MAX_INTEGER
+
+RequestId = int | str
+
+ID_CHARACTERS_MAX: Final = 64
+DEPTH_DEFAULT: Final = 25
+WILDCARD: Final = "*"
+QUOTED_MAX: Final = 64
+"""Characters of a client's own value that an error quotes back."""
+
+
+class Unparsable(Exception):
+    """Bytes that are no message at all: neither JSON nor msgpack. Ten of them end the connection."""
+
+
+class Refused(Exception):
+    """A request that is answered by an error: `code` and text of the protocol, and `id` where it could be read."""
+
+    def __init__(self, code: str, message: str, request_id: RequestId | None = None) -> None:
+        self.code = code
+        self.message = message
+        self.id = request_id
+        super().__init__(f"{code}: {message}")
+
+
+class Resume(NamedTuple):
+    """The state a client has of a symbol's view from an earlier connection."""
+
+    seq: int
+    digest: int
+
+
+class Subscribe(NamedTuple):
+    """`symbols` as sent (each is looked at for itself); `wildcard`: all symbols, now and later."""
+
+    id: RequestId | None
+    symbols: list[Any]
+    depth: int
+    interval_ms: int
+    resume: Mapping[str, Resume]
+    wildcard: bool
+
+
+class Unsubscribe(NamedTuple):
+    """`wildcard`: everything the session has."""
+
+    id: RequestId | None
+    symbols: list[Any]
+    wildcard: bool
+
+
+class Credit(NamedTuple):
+    """`messages` more snapshots and deltas may be sent."""
+
+    messages: int
+
+
+class Ping(NamedTuple):
+    """Wants a `pong`."""
+
+    id: RequestId | None
+
+
+Request = Subscribe | Unsubscribe | Credit | Ping
+
+
+def parse(raw: str | bytes, encoding: Encoding) -> Request:
+    """The request in one message; raises `Unparsable` or `Refused`."""
+    message = _decode(raw, encoding)
+    if not isinstance(message, dict):
+        raise Refused("bad_request", f"a message is a map with an op, not {_kind(message)}")
+    request_id = _id(message)
+    op = message.get("op")
+    try:
+        if op == "subscribe":
+            return _subscribe(message, request_id)
+        if op == "unsubscribe":
+            symbols = _symbols(message)
+            return Unsubscribe(request_id, symbols, symbols == [WILDCARD])
+        if op == "credit":
+            return Credit(_messages(message))
+        if op == "ping":
+            return Ping(request_id)
+    except Refused as refused:
+        raise Refused(refused.code, refused.message, request_id) from None
+    if not isinstance(op, str):
+        raise Refused("bad_request", f'op must be text such as "subscribe", not {_kind(op)}', request_id)
+    raise Refused(
+        "unknown_op",
+        f"unknown op {quoted(op)}; known are subscribe, unsubscribe, credit and ping",
+        request_id,
+    )
+
+
+def quoted(value: object) -> str:
+    """A client's value for an error's text, cut to a bearable length."""
+    text = repr(value)
+    return text if len(text) <= QUOTED_MAX else text[: QUOTED_MAX - 1] + "…"
+
+
+def _decode(raw: str | bytes, encoding: Encoding) -> Any:
+    try:
+        if encoding in TEXTUAL:
+            return orjson.loads(raw)
+        assert isinstance(raw, bytes)
+        return unpack(raw, "message")
+    except (orjson.JSONDecodeError, CodecError) as error:
+        raise Unparsable(str(error)) from error
+
+
+def _id(message: Mapping[str, Any]) -> RequestId | None:
+    if "id" not in message:
+        return None
+    request_id = message["id"]
+    if type(request_id) is int or (isinstance(request_id, str) and len(request_id) <= ID_CHARACTERS_MAX):
+        return request_id
+    raise Refused(
+        "bad_request",
+        f"id must be an integer or text of up to {ID_CHARACTERS_MAX} characters, not {quoted(request_id)}",
+    )
+
+
+def _subscribe(message: Mapping[str, Any], request_id: RequestId | None) -> Subscribe:
+    symbols = _symbols(message)
+    depth = message.get("depth", DEPTH_DEFAULT)
+    if type(depth) is not int or depth not in DEPTHS:
+        known = ", ".join(map(str, DEPTHS))
+        raise Refused("bad_depth", f"depth {quoted(depth)} is not one of {known} (0 is the full book)")
+    interval_ms = message.get("interval_ms", 0)
+    if type(interval_ms) is not int or interval_ms < 0:
+        raise Refused(
+            "bad_interval", f"interval_ms {quoted(interval_ms)} must be a whole number of ms, 0 or more"
+        )
+    return Subscribe(request_id, symbols, depth, interval_ms, _resume(message), symbols == [WILDCARD])
+
+
+def _symbols(message: Mapping[str, Any]) -> list[Any]:
+    symbols = message.get("symbols")
+    if not isinstance(symbols, list) or not symbols:
+        raise Refused("bad_request", f"symbols must be a list of at least one symbol, not {quoted(symbols)}")
+    return symbols
+
+
+def _resume(message: Mapping[str, Any]) -> dict[str, Resume]:
+    given = message.get("resume")
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise Refused("bad_request", f"resume must be a map of symbols, not {_kind(given)}")
+    resume = {}
+    for symbol, state in given.items():
+        seq, digest = (state.get("seq"), state.get("digest")) if isinstance(state, dict) else (None, None)
+        if type(seq) is not int or type(digest) is not int:
+            raise Refused(
+                "bad_request", f"resume of {quoted(symbol)} must be a map of the integers seq and digest"
+            )
+        resume[symbol] = Resume(seq, digest)
+    return resume
+
+
+def _messages(message: Mapping[str, Any]) -> int:
+    messages = message.get("messages")
+    if type(messages) is not int or not 1 <= messages <= MAX_INTEGER:
+        raise Refused("bad_request", f"messages must be a whole number, 1 or more, not {quoted(messages)}")
+    return messages
+
+
+def _kind(value: object) -> str:
+    return "nothing" if value is None else f"a value of type {type(value).__name__}"

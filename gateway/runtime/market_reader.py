@@ -1,0 +1,137 @@
+"""Brings the market in: the catalog, one follower for each partition, and the ticks that send what they read."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection
+from typing import Final
+
+from redis.asyncio import Redis
+
+from depthcast.gateway.delivery.core import Core
+from depthcast.gateway.market.market import Upstream
+from depthcast.shared.errors import RedisUnavailable
+from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.runtime.catalog import POLL_S, Catalog, wait_for_partitions
+from depthcast.shared.runtime.follow import Follower
+from depthcast.shared.runtime.redis import Connect, connect
+
+logger = logging.getLogger(__name__)
+
+COALESCE_S: Final = 0.002
+"""Entries of several partitions that arrive within this go out together: one write per client instead of several."""
+
+JUDGE_S_MOST: Final = 0.25
+
+
+class Feed:
+    """Reads Redis into `core` until it is cancelled. `followers` appear once the deployment is known.
+
+    `observe` is told how many seconds each flush took.
+    """
+
+    def __init__(
+        self, core: Core, observe: Callable[[float], None], connect_redis: Connect = connect
+    ) -> None:
+        self.core = core
+        self.observe = observe
+        self.connect = connect_redis
+        self.settings = core.settings
+        self.keys = DeploymentKeys(core.settings.prefix)
+        self.followers: list[Follower] = []
+        self.gaps = 0
+        self.mismatches = 0
+        self._loop = asyncio.get_running_loop()
+        self._next_tick: asyncio.Handle | None = None
+        self._failed: asyncio.Future[None] = self._loop.create_future()
+        self._noted: set[tuple[str, str]] = set()
+
+    async def run(self) -> None:
+        """Wait for the deployment, then follow it. Raises `DeploymentMismatch`."""
+        client = self.connect(self.settings.redis_url)
+        try:
+            partitions = await wait_for_partitions(client, self.keys, self.settings.partitions)
+            self.core.hub.divide(partitions)
+            async with asyncio.TaskGroup() as tasks:
+                listed = asyncio.Event()
+                tasks.create_task(self._poll_catalog(client, listed))
+                await listed.wait()
+                for number, upstream in enumerate(self.core.hub.upstreams):
+                    tasks.create_task(self._follow(number, upstream))
+                tasks.create_task(self._judge())
+                await self._failed
+        finally:
+            if self._next_tick is not None:
+                self._next_tick.cancel()
+            await client.aclose()
+
+    async def _poll_catalog(self, client: Redis, listed: asyncio.Event) -> None:
+        catalog = Catalog(client, self.keys)
+        while True:
+            try:
+                await catalog.poll(self._loop.time())
+                added, removed = self.core.list_instruments(catalog.instruments)
+                if added or removed:
+                    logger.info("instruments changed", extra={"added": len(added), "removed": len(removed)})
+                listed.set()
+            except RedisUnavailable as error:
+                logger.warning("the catalog waits for Redis", extra={"problem": error.problem})
+            await asyncio.sleep(POLL_S)
+
+    async def _follow(self, number: int, upstream: Upstream) -> None:
+        client = self.connect(self.settings.redis_url)
+        keys = self.keys.partition(number)
+
+        def symbols() -> Collection[str]:
+            return upstream.symbols
+
+        follower = Follower(client, keys, upstream.reader, symbols)
+        self.followers.append(follower)
+        try:
+            # One entry at a time: what it does to a view is worked out from the book right after it.
+            async for entry in follower.entries():
+                if entry is not None:
+                    self.core.apply(upstream, entry, self._loop.time())
+                if upstream.reader.missing:
+                    self._note_troubles(upstream)
+                self._tick_soon()
+        finally:
+            await client.aclose()
+
+    def _note_troubles(self, upstream: Upstream) -> None:
+        """Count each gap and mismatch once, when a symbol is first seen with it."""
+        for trouble in upstream.reader.missing.items():
+            if trouble not in self._noted:
+                self._noted.add(trouble)
+                self.gaps += trouble[1].startswith("gap")
+                self.mismatches += trouble[1].startswith("digest")
+        if len(self._noted) > 10_000:
+            self._noted.clear()
+
+    def _tick_soon(self) -> None:
+        """Flush soon after entries arrived. All entries of one read are taken before the loop comes to it.
+
+        A callback and no task that is woken: it is short, waits for nothing, and is due with every broadcast.
+        """
+        if self._next_tick is None:
+            if len(self.core.hub.upstreams) > 1:
+                self._next_tick = self._loop.call_later(COALESCE_S, self._tick)
+            else:
+                self._next_tick = self._loop.call_soon(self._tick)
+
+    def _tick(self) -> None:
+        self._next_tick = None
+        began = time.perf_counter()
+        try:
+            if self.core.tick(self._loop.time()):
+                self.observe(time.perf_counter() - began)
+        except Exception as error:  # noqa: BLE001  # as of a task: it ends the feed, and the process with it
+            if not self._failed.done():
+                self._failed.set_exception(error)
+
+    async def _judge(self) -> None:
+        """Silence has to be noticed too."""
+        period_s = min(self.settings.stale_ms / 10_000, JUDGE_S_MOST)
+        while True:
+            await asyncio.sleep(period_s)
+            self._tick_soon()

@@ -1,0 +1,102 @@
+"""A transport as the sessions see it, and the hooks that tell when it is full, drained or gone.
+
+The handshake and the parsing of frames stay with the web server's own protocol; the hooks stand before it and pass everything on.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+
+from depthcast.gateway.delivery.writer import Send
+
+
+class TransportOutlet:
+    """Writes prebuilt frames to a transport. `clear` is kept by the hooks; after `shut` nothing more is written.
+
+    The transport tells when anything waits in it at all, and when nothing does any more. While nothing does, frames may go
+    to the socket directly: the transport's own write costs more than everything else that Python does for a delivery.
+    That needs a descriptor of our own: the transport's may belong to another connection before its end was told.
+    """
+
+    __slots__ = ("_mark_bytes", "_socket", "_transport", "clear", "shut")
+
+    def __init__(self, transport: asyncio.Transport, mark_bytes: int) -> None:
+        transport.set_write_buffer_limits(high=0, low=0)
+        self._transport = transport
+        self._mark_bytes = mark_bytes
+        self._socket: socket.socket | None = None
+        self.clear = transport.get_write_buffer_size() == 0
+        self.shut = False
+
+    @property
+    def paused(self) -> bool:
+        return not self.clear and self.buffered() > self._mark_bytes
+
+    def write(self, data: bytes) -> None:
+        if self.shut:
+            return
+        try:
+            self._transport.write(data)
+        except RuntimeError:
+            self.shut = True  # the handle is closed already, and connection_lost is on its way
+
+    def buffered(self) -> int:
+        return 0 if self.shut else self._transport.get_write_buffer_size()
+
+    def direct(self) -> Send:
+        if self._socket is None:
+            peer = self._transport.get_extra_info("socket")
+            if peer is None:
+                raise OSError("the transport has no socket")
+            self._socket = socket.socket(peer.family, peer.type, peer.proto, os.dup(peer.fileno()))
+            self._socket.setblocking(False)
+        return self._socket.send
+
+    def close(self) -> None:
+        """The transport has closed: so does the connection, now that its last descriptor goes."""
+        self.shut = True
+        if self._socket is not None:
+            self._socket.close()
+
+
+class Hooks(asyncio.Protocol):
+    """Stands between a transport and `inner`, its protocol so far."""
+
+    def __init__(
+        self,
+        inner: asyncio.Protocol,
+        outlet: TransportOutlet,
+        *,
+        on_full: Callable[[], None],
+        on_drained: Callable[[], None],
+        on_lost: Callable[[], None],
+    ) -> None:
+        self.inner = inner
+        self.outlet = outlet
+        self.on_full = on_full
+        self.on_drained = on_drained
+        self.on_lost = on_lost
+        self.received = 0
+
+    def data_received(self, data: bytes) -> None:
+        self.received += 1
+        self.inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self.inner.eof_received()
+
+    def pause_writing(self) -> None:
+        self.outlet.clear = False
+        self.inner.pause_writing()
+        self.on_full()
+
+    def resume_writing(self) -> None:
+        self.outlet.clear = True
+        self.inner.resume_writing()
+        self.on_drained()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.outlet.close()
+        self.inner.connection_lost(exc)  # type: ignore[arg-type] # the declared type is too narrow
+        self.on_lost()

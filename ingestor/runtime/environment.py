@@ -1,0 +1,55 @@
+"""What an ingestor takes from outside itself: connections to Redis, the wall clock and a monotonic one.
+
+Handed in from the top, so that the same code runs in a process and in the seeded simulation.
+"""
+
+import time
+from asyncio import to_thread
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+from uuid import uuid4
+
+from depthcast.shared.runtime.redis import Connect, connect
+
+
+def wall_us() -> int:
+    """Microseconds since 1970; may step back."""
+    return time.time_ns() // 1000
+
+
+Result = TypeVar("Result")
+
+
+class Aside(Protocol):
+    """Runs work that takes long where it does not hold up the event loop."""
+
+    def __call__(self, work: Callable[[], Result], /) -> Awaitable[Result]: ...
+
+
+def new_name() -> str:
+    """A name that no other ingestor has, nor will have."""
+    return uuid4().hex[:16]
+
+
+@dataclass(frozen=True)
+class Outside:
+    """`connect` gives a client of its own to each task that asks; `now_us` is the wall clock, µs since 1970.
+
+    `monotonic` (s) measures durations and never steps; tasks sleep by the event loop's own clock. `new_name` gives names
+    to ingestors and to deployments' data.
+    """
+
+    connect: Connect = connect
+    now_us: Callable[[], int] = wall_us
+    monotonic: Callable[[], float] = time.monotonic
+    new_name: Callable[[], str] = new_name
+    aside: Aside = to_thread
+
+    def now_ms(self) -> int:
+        """The wall clock in milliseconds since 1970."""
+        return self.now_us() // 1000
+
+
+OUTSIDE = Outside()
+"""The real one."""

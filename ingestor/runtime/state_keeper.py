@@ -1,0 +1,174 @@
+"""What a leadership keeps so that the next one can recover: snapshots, checkpoints, and history only as far as needed.
+
+Snapshots and checkpoints are what the published state was at a position, so they are taken under the leadership's lock
+`publishing`, while nothing is drained that is not written. Encoding and writing them needs no lock.
+"""
+
+import asyncio
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final
+
+from depthcast.broadcaster.publication import Attachment, batches
+from depthcast.broadcaster.retention import Retention
+from depthcast.broadcaster.runtime.publisher import Publisher
+from depthcast.broadcaster.schedule import SnapshotRota
+from depthcast.ingestor import checkpoint
+from depthcast.ingestor.checkpoint import Checkpoint
+from depthcast.ingestor.engine import Engine, Interval
+from depthcast.ingestor.orders import OrdersCopy
+from depthcast.ingestor.runtime.environment import Outside
+from depthcast.ingestor.runtime.stats import PartitionStats
+from depthcast.shared.codec import encode_snapshot
+from depthcast.shared.errors import RedisUnavailable
+from depthcast.shared.position import ZERO, Position
+from depthcast.shared.settings import IngestorSettings
+from depthcast.shared.types import Snapshot
+
+logger = logging.getLogger(__name__)
+
+KEEP_EVERY_S: Final = 0.1
+"""How often snapshots that are due are looked for."""
+
+TRIM_EVERY_S: Final = 1.0
+
+KEEP_BYTES: Final = 1 << 20
+"""About so much recovery state goes into one script, so that Redis is never busy for long."""
+
+
+class Keeping:
+    """The recovery state of one leadership. `src`: of the last entry it published."""
+
+    def __init__(
+        self,
+        settings: IngestorSettings,
+        engine: Engine,
+        publisher: Publisher,
+        stats: PartitionStats,
+        outside: Outside,
+        publishing: asyncio.Lock,
+    ) -> None:
+        self.engine = engine
+        self.publisher = publisher
+        self.keys = publisher.keys
+        self.stats = stats
+        self.outside = outside
+        self.src = ZERO
+        self.snapshots = SnapshotRota(settings.snapshot_interval_ms / 1000)
+        self.checkpoints = SnapshotRota(settings.snapshot_interval_ms / 1000)
+        self.retention = Retention(settings.retention_s)
+        self.copies: dict[str, Checkpoint] = {}
+        self._publishing = publishing
+        self._trimmed = outside.monotonic()
+
+    def recovered(self, symbols: Collection[str], orders: Collection[str]) -> None:
+        """Symbols that were there before, and those of them with an orders feed.
+
+        Where their snapshots and checkpoints stand is older than anything we write: nothing is trimmed before each has
+        been renewed.
+        """
+        now = self.outside.monotonic()
+        self.retention.took(dict.fromkeys(symbols, ZERO), dict.fromkeys(orders, ZERO))
+        self.snapshots.join(symbols, now)
+        self.checkpoints.join(orders, now)
+
+    def checkpoints_due(self) -> list[str]:
+        """Symbols whose orders the next drain should copy."""
+        return self.checkpoints.due(self.outside.monotonic())
+
+    # --- with the entries of a publish --------------------------------------------------------------------------------
+
+    def first(
+        self, position: Position, born: Iterable[str], src: str, copies: Mapping[str, OrdersCopy]
+    ) -> list[Attachment]:
+        """Recovery state of symbols that are born, or registered again, to be written with their first entry."""
+        attachments = []
+        for symbol in born:
+            snapshot = self._snapshot(symbol)
+            attachments.append(Attachment(self.keys.snapshots(symbol), encode_snapshot(snapshot), position))
+            if symbol in copies:
+                value = checkpoint.encode(Checkpoint(position, Position.parse(src), copies[symbol]))
+                attachments.append(Attachment(self.keys.checkpoint(symbol), value, None))
+        return attachments
+
+    def wrote(
+        self, intervals: Sequence[Interval], born: list[str], copies: Mapping[str, OrdersCopy], now: float
+    ) -> None:
+        """Remember what the publish that just succeeded, of what was drained at `now`, means for everything later."""
+        position, self.src = self.publisher.position, Position.parse(intervals[-1].src)
+        self.retention.wrote(position, self.outside.monotonic())
+        for interval in intervals:
+            self.snapshots.changed(interval.touched)
+            self.checkpoints.changed(interval.touched)
+        self.snapshots.join(born, now)
+        self.checkpoints.join(copies, now)
+        self.checkpoints.taken(copies, now)
+        self.retention.took(
+            dict.fromkeys(born, position), {symbol: self.src for symbol in copies if symbol in born}
+        )
+        for symbol, orders in copies.items():
+            if symbol not in born:
+                self.copies[symbol] = Checkpoint(position, self.src, orders)
+
+    def beat(self) -> None:
+        """A heartbeat was written."""
+        self.retention.wrote(self.publisher.position, self.outside.monotonic())
+
+    # --- between them -------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Write what is due and trim what nobody needs, until cancelled."""
+        while True:
+            await asyncio.sleep(KEEP_EVERY_S)
+            try:
+                # Before anything is written: trimming is what a server whose memory is full still does.
+                await self._trim()
+                await self.take(self.snapshots.due(self.outside.monotonic()))
+            except RedisUnavailable as error:
+                logger.warning("snapshots wait for Redis", extra={"problem": error.problem})
+
+    async def take(self, symbols: Sequence[str]) -> None:
+        """Write snapshots of `symbols`, and the checkpoints whose copies were drained since the last call."""
+        async with self._publishing:
+            now, position = self.outside.monotonic(), self.publisher.position
+            snapshots = [(symbol, self._snapshot(symbol)) for symbol in symbols]
+            copies, self.copies = self.copies, {}
+            self.snapshots.taken(symbols, now)
+        try:
+            for batch in batches(await self._attachments(position, snapshots, copies), KEEP_BYTES):
+                await self.publisher.keep(batch)
+        except RedisUnavailable:
+            self.snapshots.changed(symbols)
+            self.checkpoints.changed(copies)
+            raise
+        self.stats.snapshots += len(snapshots)
+        self.stats.checkpoints += len(copies)
+        self.retention.took(
+            dict.fromkeys(symbols, position), {symbol: copy.src for symbol, copy in copies.items()}
+        )
+
+    def _snapshot(self, symbol: str) -> Snapshot:
+        """The published state; only meaningful while no publish is under way."""
+        return self.engine.snapshot(symbol)._replace(ts=self.outside.now_us())
+
+    async def _attachments(
+        self, position: Position, snapshots: Iterable[tuple[str, Snapshot]], copies: Mapping[str, Checkpoint]
+    ) -> list[Attachment]:
+        """Encoded, with turns for everybody else in between: a book of a million orders takes its time."""
+        attachments = []
+        for symbol, snapshot in snapshots:
+            attachments.append(Attachment(self.keys.snapshots(symbol), encode_snapshot(snapshot), position))
+            await asyncio.sleep(0)
+        for symbol, copy in copies.items():
+            slices = []
+            for encoded in checkpoint.slices(copy):
+                slices.append(encoded)
+                await asyncio.sleep(0)
+            attachments.append(Attachment(self.keys.checkpoint(symbol), b"".join(slices), None))
+        return attachments
+
+    async def _trim(self) -> None:
+        now = self.outside.monotonic()
+        if now - self._trimmed >= TRIM_EVERY_S:
+            self._trimmed = now
+            await self.publisher.trim(self.retention.deltas_from(now), self.retention.events_from(self.src))
