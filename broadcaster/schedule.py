@@ -13,7 +13,7 @@ UNCHANGED_SNAPSHOT_S: Final = 30.0
 """A symbol whose book did not change gets a new snapshot so often, so that history can be trimmed."""
 
 
-class Pacer:
+class BroadcastSchedule:
     """Spaces broadcasts one interval apart, with a leading edge: a quiet book's first change goes out at once."""
 
     def __init__(self, interval_s: float, now: float) -> None:

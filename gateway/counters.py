@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(slots=True)
-class Counters:
+class GatewayCounters:
     """Totals since the process began.
 
     `deltas`, `snapshots` and `others` are messages sent to clients, `bytes_sent` their bytes. `conflated` counts

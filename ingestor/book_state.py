@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from depthcast.broadcaster.merger import Merger, Pending
 from depthcast.ingestor.events import NO_SIDE
-from depthcast.ingestor.rejects import WHOLE, Outcome, Reason, RefusedError
+from depthcast.ingestor.rejects import WHOLE, ArrayResult, Reason, RefusedError
 from depthcast.shared.book import Book
 from depthcast.shared.types import MAX_INTEGER
 
@@ -45,7 +45,7 @@ class BookState:
         # Of the atomic array at hand: side, price and old quantity of every change, one after the other; else None.
         self._log: list[int] | None = None
 
-    def apply(self, events: Sequence[Any], *, atomic: bool) -> Outcome:
+    def apply(self, events: Sequence[Any], *, atomic: bool) -> ArrayResult:
         """Apply an array of events, each alone or all as one unit; whatever they hold, nothing is raised."""
         self._unit = atomic
         self._guarded = self._evicts or not atomic
@@ -54,11 +54,11 @@ class BookState:
         self.merger.events += outcome.applied
         return outcome
 
-    def _run(self, events: Sequence[Any]) -> Outcome:
+    def _run(self, events: Sequence[Any]) -> ArrayResult:
         """Apply events in order; a unit ends at the first that is refused. Each feed has its own."""
         raise NotImplementedError
 
-    def _apply_unit(self, events: Sequence[Any]) -> Outcome:
+    def _apply_unit(self, events: Sequence[Any]) -> ArrayResult:
         log: list[int] = []
         self._log = log
         outcome = self._run(events)
@@ -68,7 +68,7 @@ class BookState:
             refused = [(WHOLE, Reason.CROSSED)]
         if refused:
             self._undo(log)
-            return Outcome(0, 0, refused, 0)
+            return ArrayResult(0, 0, refused, 0)
         return outcome
 
     def _undo(self, log: list[int]) -> None:

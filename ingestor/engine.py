@@ -20,7 +20,7 @@ from depthcast.ingestor.rejects import (
     EVENT_BYTES_MAX,
     NAME_CHARS_MAX,
     WHOLE,
-    Outcome,
+    ArrayResult,
     Reason,
     RefusedError,
     Reject,
@@ -149,7 +149,7 @@ class Engine:
                     event = raw if index == WHOLE else encode_event(events[index], raw)
                     self._reject(name, reason, source, index, len(events) if entry.atomic else 1, event)
 
-    def _apply_array(self, name: bytes, events: list[object], atomic: bool) -> Outcome:
+    def _apply_array(self, name: bytes, events: list[object], atomic: bool) -> ArrayResult:
         found = self._live.get(name)
         if found is None:
             return self._refuse_all(name, events, atomic)
@@ -159,7 +159,7 @@ class Engine:
             self._changed[symbol] = state
         return outcome
 
-    def _refuse_all(self, name: bytes, events: list[object], atomic: bool) -> Outcome:
+    def _refuse_all(self, name: bytes, events: list[object], atomic: bool) -> ArrayResult:
         """Refuse the events of a symbol that is not ours; of an atomic array the first speaks for all."""
         reason = Reason.WRONG_PARTITION if self._is_elsewhere(name) else Reason.UNKNOWN_SYMBOL
         refused = []
@@ -169,13 +169,13 @@ class Engine:
                 refused.append((index, reason))
             except RefusedError as refusal:
                 refused.append((index, refusal.reason))
-        return Outcome(0, 0, refused, 0)
+        return ArrayResult(0, 0, refused, 0)
 
     def _is_elsewhere(self, name: bytes) -> bool:
         symbol = name.decode(errors="replace")
         return symbol in self._known and partition_of(symbol, self._partitions) != self._partition
 
-    def _count(self, outcome: Outcome) -> None:
+    def _count(self, outcome: ArrayResult) -> None:
         self._applied += outcome.applied
         self._ignored += outcome.ignored
         self.evicted += outcome.evicted

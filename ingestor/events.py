@@ -57,7 +57,7 @@ class Value(NamedTuple):
     events: list[Any] | None
 
 
-class Entry(NamedTuple):
+class InputEntry(NamedTuple):
     """One input entry. `ts`: µs at the source. `faults`: each malformed `_` as received, left out of account."""
 
     atomic: bool
@@ -66,7 +66,7 @@ class Entry(NamedTuple):
     faults: list[bytes]
 
 
-def read_entry(fields: Sequence[tuple[bytes, bytes]]) -> Entry:
+def read_entry(fields: Sequence[tuple[bytes, bytes]]) -> InputEntry:
     """Decode an entry's fields, in their order; those beginning with `_` but `_` itself are for later versions."""
     options: dict[str, Any] = {}
     values, faults = [], []
@@ -78,7 +78,7 @@ def read_entry(fields: Sequence[tuple[bytes, bytes]]) -> Entry:
                 faults.append(raw)
         elif not name.startswith(INFO_FIELD):
             values.append(Value(name, raw, _read_events(raw)))
-    return Entry(options.get("atomic", False), options.get("ts"), values, faults)
+    return InputEntry(options.get("atomic", False), options.get("ts"), values, faults)
 
 
 def encode_event(event: object, raw: bytes) -> bytes:

@@ -5,7 +5,7 @@ from typing import Any
 
 from depthcast.ingestor.book_state import BookState
 from depthcast.ingestor.events import ADD, CLEAR, DELETE, UPDATE, levels_event, op_named, side_named
-from depthcast.ingestor.rejects import Outcome, Reason, RefusedError
+from depthcast.ingestor.rejects import ArrayResult, Reason, RefusedError
 from depthcast.shared.types import INTEGER_BITS, MAX_INTEGER
 
 
@@ -14,7 +14,7 @@ class LevelsState(BookState):
 
     __slots__ = ()
 
-    def _run(self, events: Sequence[Any]) -> Outcome:  # noqa: C901, PLR0912  # calls would cost more
+    def _run(self, events: Sequence[Any]) -> ArrayResult:  # noqa: C901, PLR0912  # calls would cost more
         """Events of four sound items that update or delete a level apply right here; `_apply_one` judges all others."""
         applied = ignored = 0
         refused: list[tuple[int, Reason]] = []
@@ -61,7 +61,7 @@ class LevelsState(BookState):
                 refused.append((applied + ignored + len(refused), refusal.reason))
                 if self._unit:
                     break
-        return Outcome(applied, ignored, refused, self._evicted)
+        return ArrayResult(applied, ignored, refused, self._evicted)
 
     def _apply_one(self, event: Any) -> bool:
         """Apply any event, or refuse it with its reason; False if it is ignored."""

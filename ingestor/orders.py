@@ -16,7 +16,7 @@ from depthcast.ingestor.events import (
     orders_event,
     side_named,
 )
-from depthcast.ingestor.rejects import Outcome, Reason, RefusedError
+from depthcast.ingestor.rejects import ArrayResult, Reason, RefusedError
 from depthcast.shared.types import INTEGER_BITS, MAX_INTEGER
 
 Order = tuple[int, int]
@@ -80,7 +80,7 @@ class OrdersState(BookState):
             self.merger.pending[side].update(dict.fromkeys(held, 0))
         self.merger.absorb()
 
-    def _run(self, events: Sequence[Any]) -> Outcome:  # noqa: C901, PLR0912  # calls would cost more
+    def _run(self, events: Sequence[Any]) -> ArrayResult:  # noqa: C901, PLR0912  # calls would cost more
         """Events of five sound items that concern an order as they should apply right here, `_apply_one` judges others."""
         applied = 0
         refused: list[tuple[int, Reason]] = []
@@ -142,7 +142,7 @@ class OrdersState(BookState):
                 refused.append((applied + len(refused), self._reason(event, refusal.reason)))
                 if self._unit:
                     break
-        return Outcome(applied, 0, refused, self._evicted)
+        return ArrayResult(applied, 0, refused, self._evicted)
 
     def _apply_one(self, event: Any) -> None:
         """Apply any event, or refuse it with its reason."""
@@ -169,7 +169,7 @@ class OrdersState(BookState):
         else:
             self._remove(side, order_id, order)
 
-    def _apply_unit(self, events: Sequence[Any]) -> Outcome:
+    def _apply_unit(self, events: Sequence[Any]) -> ArrayResult:
         journal: _Journal = ({}, {})
         self._journal, self._noted = journal, True
         outcome = super()._apply_unit(events)

@@ -52,7 +52,7 @@ class RefusedError(Exception):
         super().__init__(reason)
 
 
-class Outcome(NamedTuple):
+class ArrayResult(NamedTuple):
     """What became of one array of events.
 
     `refused`: (index, reason) of each event that was refused; for an atomic array that was undone exactly one, and

@@ -12,11 +12,11 @@ from typing import Final, NamedTuple
 from depthcast.shared.codec import INFO_FIELD, decode_delta, decode_info
 from depthcast.shared.errors import CodecError, PositionError
 from depthcast.shared.position import ZERO, Position, follows
-from depthcast.shared.replica import NO_CHANGES, Changes, Outcome, Replica
+from depthcast.shared.replica import NO_CHANGES, ApplyResult, Changes, Replica
 from depthcast.shared.types import Delta, EntryInfo, Snapshot
 
-_APPLIED: Final = Outcome.APPLIED
-_ALREADY: Final = Outcome.ALREADY
+_APPLIED: Final = ApplyResult.APPLIED
+_ALREADY: Final = ApplyResult.ALREADY
 """Looking members up costs a call each."""
 
 _new_tuple = tuple.__new__
@@ -57,7 +57,7 @@ class Update(NamedTuple):
     changes: Changes
 
 
-class Entry(NamedTuple):
+class AppliedEntry(NamedTuple):
     """One `deltas` entry as read; `info` None marks a load of snapshots, which stands in no stream."""
 
     position: Position
@@ -131,7 +131,7 @@ class PartitionReader:
                 self.rebuilding[symbol] = Replica(found[1] if found else None)
         return self._promote_all()
 
-    def read(self, position: Position, fields: Sequence[tuple[bytes, bytes]]) -> Entry | None:
+    def read(self, position: Position, fields: Sequence[tuple[bytes, bytes]]) -> AppliedEntry | None:
         """Take the next entry of the stream; None if it does not continue what was read (`lost` says why)."""
         try:
             info = decode_info(_info_field(fields))
@@ -158,7 +158,7 @@ class PartitionReader:
         self.position = position
         if reached:
             updates += self._promote_all()
-        return Entry(position, info, updates)
+        return AppliedEntry(position, info, updates)
 
     def check_tail(self, last: Position) -> None:
         """Nothing arrived for a while and `last` is the stream's last ID: behind our position means Redis lost data."""

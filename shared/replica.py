@@ -13,7 +13,7 @@ from depthcast.shared.digest import MASK, STEP, TAILS, WEIGHT
 from depthcast.shared.types import Delta, LevelChange, Snapshot
 
 
-class Outcome(Enum):
+class ApplyResult(Enum):
     """What became of a delta offered to a replica."""
 
     APPLIED = "applied"
@@ -22,7 +22,7 @@ class Outcome(Enum):
     MISMATCH = "digest mismatch"
 
 
-_APPLIED: Final = Outcome.APPLIED
+_APPLIED: Final = ApplyResult.APPLIED
 """Looking members up costs a call, and this one is what becomes of nearly every delta."""
 
 
@@ -44,7 +44,7 @@ class Replica:
 
     `loaded_ts` is the `ts` of the snapshot it began from (µs), 0 if it began empty.
 
-    After `Outcome.MISMATCH` the replica still holds the state before that delta, but it, or the delta, is wrong:
+    After `ApplyResult.MISMATCH` the replica still holds the state before that delta, but it, or the delta, is wrong:
     the owner takes a snapshot.
     """
 
@@ -62,13 +62,13 @@ class Replica:
             self.digest = snapshot.digest
             self.loaded_ts = snapshot.ts
 
-    def offer(self, delta: Delta) -> Outcome:
+    def offer(self, delta: Delta) -> ApplyResult:
         """Which outcome `delta` would have, `MISMATCH` aside: that shows only in applying."""
         if delta.prev_seq == self.seq:
             return _APPLIED
-        return Outcome.ALREADY if delta.seq <= self.seq else Outcome.GAP
+        return ApplyResult.ALREADY if delta.seq <= self.seq else ApplyResult.GAP
 
-    def apply(self, delta: Delta) -> tuple[Outcome, Changes]:
+    def apply(self, delta: Delta) -> tuple[ApplyResult, Changes]:
         """Apply `delta` if it continues this replica and its digest agrees; otherwise nothing changes."""
         outcome = self.offer(delta)
         if outcome is not _APPLIED:
@@ -80,7 +80,7 @@ class Replica:
         if digest != (self.digest + moved) & MASK:
             _revert_side(book.bids, changed_bids)
             _revert_side(book.asks, changed_asks)
-            return Outcome.MISMATCH, NO_CHANGES
+            return ApplyResult.MISMATCH, NO_CHANGES
         self.digest = digest
         self.seq = seq
         return outcome, _new_tuple(Changes, (changed_bids, changed_asks))

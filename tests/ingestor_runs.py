@@ -17,7 +17,7 @@ from depthcast.ingestor.runtime.service import IngestorService
 from depthcast.shared.codec import decode_delta, decode_info, decode_snapshot
 from depthcast.shared.keys import DeploymentKeys, PartitionKeys
 from depthcast.shared.position import ZERO, Position
-from depthcast.shared.replica import Outcome, Replica
+from depthcast.shared.replica import ApplyResult, Replica
 from depthcast.shared.runtime.redis import RawEntry, entries, execute, last_entry, last_position
 from depthcast.shared.settings import IngestorSettings
 from depthcast.shared.types import EntryInfo
@@ -246,7 +246,7 @@ def _follow(history: History, position: Position, symbol: str, raw: bytes, moved
         assert delta.seq == first_seq(position.epoch, delta.prev_seq)
         assert (delta.bids, delta.asks, delta.events) == ([], [], 0)
     outcome, changes = replica.apply(delta)
-    assert outcome is Outcome.APPLIED, (symbol, position, outcome)
+    assert outcome is ApplyResult.APPLIED, (symbol, position, outcome)
     assert len(changes.bids) + len(changes.asks) == (len(delta.bids) + len(delta.asks)) // 2, (
         "a change of nothing"
     )

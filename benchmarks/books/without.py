@@ -9,18 +9,18 @@ from typing import Any, Final
 import depthcast.shared.book
 from depthcast.ingestor.levels import LevelsState
 from depthcast.ingestor.orders import OrdersState
-from depthcast.ingestor.rejects import Outcome
+from depthcast.ingestor.rejects import ArrayResult
 
 
-def _judge_levels(self: LevelsState, events: Sequence[Any]) -> Outcome:
+def _judge_levels(self: LevelsState, events: Sequence[Any]) -> ArrayResult:
     applied = sum(self._apply_one(event) for event in events)
-    return Outcome(applied, len(events) - applied, [], 0)
+    return ArrayResult(applied, len(events) - applied, [], 0)
 
 
-def _judge_orders(self: OrdersState, events: Sequence[Any]) -> Outcome:
+def _judge_orders(self: OrdersState, events: Sequence[Any]) -> ArrayResult:
     for event in events:
         self._apply_one(event)
-    return Outcome(len(events), 0, [], 0)
+    return ArrayResult(len(events), 0, [], 0)
 
 
 def _hot_loop() -> None:

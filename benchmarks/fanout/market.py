@@ -15,7 +15,7 @@ from depthcast.shared.codec import encode_snapshot
 from depthcast.shared.digest import MASK, WEIGHT, digest_of
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import Position
-from depthcast.shared.replica import Outcome, Replica
+from depthcast.shared.replica import ApplyResult, Replica
 from depthcast.shared.types import Delta, EntryInfo, Snapshot
 
 LEVELS: Final = 40
@@ -104,7 +104,7 @@ class Market:
             digest += sum(weight(price) * (new - side.levels.get(price, 0)) for price, new in levels.items())
         delta = Delta(replica.seq, replica.seq + 1, _flat(bids), _flat(asks), digest & MASK, 2 * CHANGED)
         outcome, changes = replica.apply(delta)
-        assert outcome is Outcome.APPLIED
+        assert outcome is ApplyResult.APPLIED
         if symbol in self.views:
             shown = self.views[symbol].advance(changes, delta.seq, now_us())
             assert shown is not None, "every broadcast changes the view"

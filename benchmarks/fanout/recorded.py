@@ -21,7 +21,7 @@ from depthcast.feed.entry import CLEAR, UPDATE, Event, FeedEntry
 from depthcast.runtime.deployment import to_toml
 from depthcast.runtime.embedded import EmbeddedServer
 from depthcast.runtime.feed_file import RecordedFeed, open_feed
-from depthcast.runtime.replay import Pacer, Progress, open_producer, replay, wait_for_instruments
+from depthcast.runtime.replay import Progress, ReplayClock, open_producer, replay, wait_for_instruments
 
 FILE: Final = ROOT.parent / "shared" / "data" / "cm_ethusd_perp_20240808.gz"
 CLIENTS: Final = 500
@@ -123,7 +123,7 @@ async def _measured(server: EmbeddedServer, load: Load, stretch: Stretch) -> tup
     async with open_producer(server.url, PREFIX, None) as producer:
         reading = asyncio.create_task(asyncio.to_thread(load.command, "settle", QUIET_MS))
         began = time.monotonic()
-        await replay(producer, iter(stretch.entries), Pacer(SPEED), Progress())
+        await replay(producer, iter(stretch.entries), ReplayClock(SPEED), Progress())
         took_s = time.monotonic() - began
         group = (await reading).groups[0]
     assert group["samples"], "nothing arrived while it was replayed"

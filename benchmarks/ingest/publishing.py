@@ -22,7 +22,7 @@ from depthcast.shared.codec import encode_snapshot, pack
 from depthcast.shared.instruments import Instrument, to_json
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.position import ZERO, Position
-from depthcast.shared.runtime.garbage_collection import collect_less
+from depthcast.shared.runtime.garbage_collection import collect_garbage_less_often
 from depthcast.shared.runtime.redis import connect, execute
 from depthcast.shared.types import Symbol
 
@@ -103,5 +103,5 @@ def snapshots(engine: Engine, key_of: KeyOf, at: Position) -> list[Attachment]:
 
 
 if __name__ == "__main__":
-    collect_less()  # this and the loop as in an ingestor's process
+    collect_garbage_less_often()  # this and the loop as in an ingestor's process
     uvloop.run(main(*sys.argv[1:]))

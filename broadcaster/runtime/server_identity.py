@@ -9,7 +9,7 @@ from redis.asyncio.connection import AbstractConnection
 from depthcast.shared.errors import Fenced
 
 
-class SameServer:
+class ServerIdentity:
     """Checks every new connection of one leadership's client; give `check` to `depthcast.shared.runtime.redis.connect`."""
 
     def __init__(self, partition: int) -> None:

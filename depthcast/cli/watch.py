@@ -26,7 +26,7 @@ FRAME_S: Final = 0.1
 COLOURS: Final = {Side.BID: "green", Side.ASK: "red"}
 
 
-class Instrument(NamedTuple):
+class SymbolSizes(NamedTuple):
     """What the ladder needs to know of the symbol."""
 
     symbol: str
@@ -58,7 +58,7 @@ def status_line(client: Client, symbol: str, lag: Lag) -> str:
     )
 
 
-def ladder(client: Client, instrument: Instrument, depth: int, lag: Lag) -> Group:
+def ladder(client: Client, instrument: SymbolSizes, depth: int, lag: Lag) -> Group:
     """The whole picture."""
     table = Table(box=None, padding=(0, 2))
     for name, justify in (("price", "right"), ("quantity", "right"), ("depth", "left")):
@@ -87,7 +87,7 @@ async def watch_book(url: str, symbol: str, depth: int, seconds: float | None) -
     async with connect(url) as client:
         await client.subscribe([symbol], depth=depth, interval_ms=int(FRAME_S * 1000))
         sizes = client.sizes(symbol)
-        instrument, lag = Instrument(symbol, *sizes), Lag()
+        instrument, lag = SymbolSizes(symbol, *sizes), Lag()
         following = asyncio.create_task(_follow(client, lag))
         try:
             if sys.stdout.isatty():
@@ -112,7 +112,7 @@ async def _draw(picture: Callable[[], Group], stop: asyncio.Event, following: as
 
 
 async def _print(
-    client: Client, instrument: Instrument, lag: Lag, stop: asyncio.Event, following: asyncio.Task[None]
+    client: Client, instrument: SymbolSizes, lag: Lag, stop: asyncio.Event, following: asyncio.Task[None]
 ) -> None:
     """A line whenever the seq has moved, at most one for each frame."""
     shown = 0

@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 
 from depthcast.shared.digest import digest_of
 from depthcast.shared.errors import CodecError
-from depthcast.shared.replica import Outcome, Replica
+from depthcast.shared.replica import ApplyResult, Replica
 from depthcast.shared.types import MAX_INTEGER, Delta, Snapshot
 from depthcast.updates import Levels, State
 
 Message = Mapping[str, Any]
 
 
-class Subscription(NamedTuple):
+class SubscriptionOptions(NamedTuple):
     """What was asked for: `depth` levels a side (0 = all), at most one delta in `interval_ms`."""
 
     depth: int = 25
@@ -48,7 +48,7 @@ class ClientBook:
         "upstream_stale",
     )
 
-    def __init__(self, subscription: Subscription) -> None:
+    def __init__(self, subscription: SubscriptionOptions) -> None:
         self.subscription = subscription
         self.phase = Phase.ASKED
         self.replica = Replica()
@@ -87,26 +87,26 @@ class ClientBook:
         """Take `status`."""
         self.upstream_stale = message.get("state") != State.LIVE
 
-    def snapshot(self, message: Message) -> Outcome:
+    def snapshot(self, message: Message) -> ApplyResult:
         """Take a snapshot: APPLIED, MISMATCH, or ALREADY for one that is not newer than a continuous view."""
         snapshot = read_snapshot(message)
         if self.phase is Phase.FOLLOWING and snapshot.seq <= self.replica.seq:
-            return Outcome.ALREADY
+            return ApplyResult.ALREADY
         replica = Replica(snapshot)
         if digest_of(replica.book.bids.top(), replica.book.asks.top()) != snapshot.digest:
-            return Outcome.MISMATCH
+            return ApplyResult.MISMATCH
         self.replica = replica
         self.shows = True
         self.phase = Phase.FOLLOWING
         self.resyncs = 0
-        return Outcome.APPLIED
+        return ApplyResult.APPLIED
 
-    def delta(self, message: Message) -> Outcome:
+    def delta(self, message: Message) -> ApplyResult:
         """Take a delta: the outcome of the continuity rule. Nothing changes unless it is APPLIED."""
         if self.phase is Phase.ASKED:
-            return Outcome.ALREADY  # of the subscription that is being replaced
+            return ApplyResult.ALREADY  # of the subscription that is being replaced
         if self.phase is Phase.WAITING:
-            return Outcome.GAP
+            return ApplyResult.GAP
         outcome, _ = self.replica.apply(read_delta(message))
         return outcome
 

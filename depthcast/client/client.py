@@ -22,9 +22,9 @@ from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
-from depthcast.client.book import ClientBook, Subscription
+from depthcast.client.book import ClientBook, SubscriptionOptions
 from depthcast.client.close_codes import LOST, Backoff, ConnectionLost
-from depthcast.client.session import ClientSession, Counters, Request
+from depthcast.client.session import ClientCounters, ClientSession, Request
 from depthcast.client.transport import Dial, Transport
 from depthcast.client.websocket import dialer
 from depthcast.shared.book import Book
@@ -86,7 +86,7 @@ class Client:
         self._ended: ClientError | None = None
 
     @property
-    def counters(self) -> Counters:
+    def counters(self) -> ClientCounters:
         """What happened so far."""
         return self.session.counters
 
@@ -116,7 +116,7 @@ class Client:
 
         Raises `ClientError` for the first symbol refused, with the others as notes; the rest are subscribed.
         """
-        await self._settled(self.session.subscribe(symbols, Subscription(depth, interval_ms)))
+        await self._settled(self.session.subscribe(symbols, SubscriptionOptions(depth, interval_ms)))
 
     async def unsubscribe(self, symbols: Collection[str]) -> None:
         """End subscriptions; nothing of `symbols` comes after it. Raises `ClientError`."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Final
 
-from depthcast.client.book import ClientBook, Message, Phase, Subscription, pairs
+from depthcast.client.book import ClientBook, Message, Phase, SubscriptionOptions, pairs
 from depthcast.shared.errors import ClientError, CodecError
-from depthcast.shared.replica import Outcome
+from depthcast.shared.replica import ApplyResult
 from depthcast.updates import BookUpdate, Kind, Levels, State, joined
 
 logger = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ RESYNCS_MOST: Final = 10
 
 
 @dataclass
-class Counters:
+class ClientCounters:
     """What happened since the client was made.
 
     `merged`: broadcasts that were skipped by being merged into others, summed `merged` − 1. `ignored`: repeats, and
@@ -72,12 +72,12 @@ class ClientSession:
 
     def __init__(self, credit_window: int | None = None) -> None:
         self.credit_window = credit_window
-        self.wanted: dict[str, Subscription] = {}
+        self.wanted: dict[str, SubscriptionOptions] = {}
         self.books: dict[str, ClientBook] = {}
         self.updates: dict[str, BookUpdate] = {}
         self.outbox: deque[dict[str, Any]] = deque()
         self.failures: deque[ClientError] = deque()
-        self.counters = Counters()
+        self.counters = ClientCounters()
         self.welcome: Message = {}
         self.try_later = False
         """The gateway has nothing yet: the connection is to be given up and made anew."""
@@ -97,7 +97,7 @@ class ClientSession:
 
     # --- what the user asks for
 
-    def subscribe(self, symbols: Collection[str], subscription: Subscription) -> Request:
+    def subscribe(self, symbols: Collection[str], subscription: SubscriptionOptions) -> Request:
         """Subscribe, or replace subscriptions; done when each symbol was answered."""
         for symbol in symbols:
             self.wanted[symbol] = subscription
@@ -233,17 +233,17 @@ class ClientSession:
             return
         before = book.state
         outcome = book.snapshot(message) if kind is Kind.SNAPSHOT else book.delta(message)
-        if outcome is Outcome.APPLIED:
+        if outcome is ApplyResult.APPLIED:
             bids, asks = (pairs(message["bids"]), pairs(message["asks"])) if kind is Kind.DELTA else ((), ())
             self._tell(self._update(symbol, book, kind, bids, asks, message))
-        elif outcome is Outcome.ALREADY:
+        elif outcome is ApplyResult.ALREADY:
             self.counters.ignored += 1
         else:
             self._resync(symbol, book, outcome, before)
 
-    def _resync(self, symbol: str, book: ClientBook, outcome: Outcome, before: State) -> None:
-        self.counters.gaps += outcome is Outcome.GAP
-        self.counters.mismatches += outcome is Outcome.MISMATCH
+    def _resync(self, symbol: str, book: ClientBook, outcome: ApplyResult, before: State) -> None:
+        self.counters.gaps += outcome is ApplyResult.GAP
+        self.counters.mismatches += outcome is ApplyResult.MISMATCH
         book.ask()
         book.resyncs += 1
         logger.warning("taking a snapshot", extra={"symbol": symbol, "reason": outcome.value})
@@ -256,7 +256,12 @@ class ClientSession:
             self._tell(self._update(symbol, book, Kind.STATUS))
 
     def _subscribe(
-        self, symbols: Iterable[str], subscription: Subscription, *, internal: bool, resume: bool = False
+        self,
+        symbols: Iterable[str],
+        subscription: SubscriptionOptions,
+        *,
+        internal: bool,
+        resume: bool = False,
     ) -> Request:
         message: dict[str, Any] = {"op": "subscribe", "symbols": list(symbols), **subscription._asdict()}
         if resume and (offers := self._offers(message["symbols"])):

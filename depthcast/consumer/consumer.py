@@ -23,7 +23,7 @@ from depthcast.shared.errors import ClientError, RedisUnavailable
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import Position
-from depthcast.shared.reader import Entry, PartitionReader, Update
+from depthcast.shared.reader import AppliedEntry, PartitionReader, Update
 from depthcast.shared.runtime import redis
 from depthcast.shared.runtime.catalog import POLL_S, read_instruments, wait_for_partitions
 from depthcast.shared.runtime.follow import Follower
@@ -194,18 +194,18 @@ class _Part:
         self.reader = PartitionReader(lambda symbol: wanted is None or symbol in wanted)
         self.follower = Follower(client, keys.partition(number), self.reader, self._known)
         self._entries = self.follower.entries()
-        self._reading: asyncio.Task[Entry | None] | None = None
+        self._reading: asyncio.Task[AppliedEntry | None] | None = None
 
     def _known(self) -> set[str]:
         return self.symbols | set(self.reader.shown)
 
-    def reading(self) -> asyncio.Task[Entry | None]:
+    def reading(self) -> asyncio.Task[AppliedEntry | None]:
         """The task that reads the next entry."""
         if self._reading is None:
             self._reading = asyncio.ensure_future(anext(self._entries))
         return self._reading
 
-    def taken(self) -> Entry | None:
+    def taken(self) -> AppliedEntry | None:
         """The entry read, None when there is none yet."""
         if self._reading is None or not self._reading.done():
             return None
@@ -222,7 +222,7 @@ class _Part:
         await self.follower.client.aclose()
 
 
-def _seen(part: _Part, entry: Entry) -> StreamEntry:
+def _seen(part: _Part, entry: AppliedEntry) -> StreamEntry:
     updates = tuple(_update(part.reader, update, entry.info) for update in entry.updates)
     return StreamEntry(part.number, entry.position, entry.info, updates)
 

@@ -17,7 +17,7 @@ from depthcast.shared.position import Position
 FAILURES_SHOWN: Final = 5
 
 
-class View(NamedTuple):
+class ObservedBook(NamedTuple):
     """A whole book as seen somewhere: its seq and digest, and the best levels."""
 
     seq: int
@@ -26,7 +26,7 @@ class View(NamedTuple):
     asks: Levels
 
 
-NOTHING: Final = View(0, 0, (), ())
+NOTHING: Final = ObservedBook(0, 0, (), ())
 """What is seen of a symbol that was never seen."""
 
 
@@ -39,7 +39,7 @@ class Tally:
     agreed: int = 0
     disagreeing: list[str] = field(default_factory=list)
 
-    def compare(self, entry: FeedEntry, view: View, *, same: bool = True) -> None:
+    def compare(self, entry: FeedEntry, view: ObservedBook, *, same: bool = True) -> None:
         """Count a comparison, if the entry has an oracle; `same` False fails it, whatever the view shows."""
         if entry.oracle is not None:
             self.compared += 1
@@ -50,7 +50,7 @@ class Tally:
             return
         self._note(entry, view)
 
-    def _note(self, entry: FeedEntry, view: View) -> None:
+    def _note(self, entry: FeedEntry, view: ObservedBook) -> None:
         if len(self.disagreeing) < FAILURES_SHOWN:
             seen = f"best bid {view.bids[:1]}, best ask {view.asks[:1]} at seq {view.seq}"
             expected = f"expected {entry.oracle}" if entry.oracle else "the two places differ"
@@ -61,7 +61,7 @@ class _Due(NamedTuple):
     """What the client's view at `seq` is to be compared with; seq 0: with the first one."""
 
     seq: int
-    consumed: View
+    consumed: ObservedBook
     entry: FeedEntry
 
 
@@ -77,17 +77,17 @@ class Verification:
         self.joined = 0
         """Input entries that shared their broadcast with a later one and no longer agreed."""
         self._sent: dict[int, deque[tuple[Position, FeedEntry]]] = defaultdict(deque)
-        self._consumed: dict[str, View] = {}
+        self._consumed: dict[str, ObservedBook] = {}
         self._changed: set[str] = set()
         self._due: dict[str, deque[_Due]] = defaultdict(deque)
-        self._viewed: dict[str, deque[View]] = defaultdict(deque)
+        self._viewed: dict[str, deque[ObservedBook]] = defaultdict(deque)
 
     @property
     def right(self) -> bool:
         """Whether everything compared so far agreed, and nothing was merged."""
         return not (self.consumer.disagreeing or self.client.disagreeing or self.merged)
 
-    def begin(self, symbol: str, view: View) -> None:
+    def begin(self, symbol: str, view: ObservedBook) -> None:
         """What the stream consumer loaded from snapshots, before anything is sent or after a loss."""
         if symbol in self._consumed:
             self._changed.add(symbol)
@@ -99,7 +99,7 @@ class Verification:
         self.in_flight += 1
         self.events_in_flight += len(entry.events)
 
-    def consumed(self, partition: int, src: Position, views: Mapping[str, View]) -> None:
+    def consumed(self, partition: int, src: Position, views: Mapping[str, ObservedBook]) -> None:
         """The consumer read an entry of `deltas`: `src` in it, and the books that changed with it."""
         waiting, done = self._sent[partition], []
         while waiting and waiting[0][0] <= src:
@@ -113,7 +113,7 @@ class Verification:
         for entry in done[-1:]:
             self._settle(entry)
 
-    def viewed(self, symbol: str, view: View, merged: int) -> None:
+    def viewed(self, symbol: str, view: ObservedBook, merged: int) -> None:
         """The client took a message."""
         self.merged += max(merged - 1, 0)
         self._viewed[symbol].append(view)

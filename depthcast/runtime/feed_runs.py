@@ -13,9 +13,9 @@ import click
 from depthcast.runtime.deployment import local_deployment, to_toml
 from depthcast.runtime.feed_file import RecordedFeed
 from depthcast.runtime.replay import (
-    Pacer,
     Producer,
     Progress,
+    ReplayClock,
     open_producer,
     register,
     replay,
@@ -41,9 +41,9 @@ class ReplayOptions:
     gateway_url: str | None
     encoding: str
 
-    def pacer(self) -> Pacer:
+    def pacer(self) -> ReplayClock:
         """A pacer that begins with the first entry."""
-        return Pacer(None if self.speed == float("inf") else self.speed)
+        return ReplayClock(None if self.speed == float("inf") else self.speed)
 
 
 class OraclesDisagree(DepthcastError):

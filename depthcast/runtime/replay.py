@@ -62,7 +62,7 @@ class Producer:
         return [(place, Position.parse(reply)) for place, reply in zip(places, replies, strict=True)]
 
 
-class Pacer:
+class ReplayClock:
     """When each entry is due: `speed` times as fast as recorded, None = as fast as possible."""
 
     def __init__(self, speed: float | None) -> None:
@@ -124,7 +124,9 @@ async def wait_for_books(
         await asyncio.sleep(POLL_S / 4)
 
 
-async def replay(producer: Producer, entries: Iterator[FeedEntry], pacer: Pacer, progress: Progress) -> None:
+async def replay(
+    producer: Producer, entries: Iterator[FeedEntry], pacer: ReplayClock, progress: Progress
+) -> None:
     """Send all entries when they are due. Raises `RedisUnavailable` and `FeedError`."""
     for batch in batches(entries, pacer):
         first = batch[0]
@@ -137,7 +139,7 @@ async def replay(producer: Producer, entries: Iterator[FeedEntry], pacer: Pacer,
         progress.events += sum(len(entry.events) for entry in batch)
 
 
-def batches(entries: Iterator[FeedEntry], pacer: Pacer) -> Iterator[list[FeedEntry]]:
+def batches(entries: Iterator[FeedEntry], pacer: ReplayClock) -> Iterator[list[FeedEntry]]:
     """Entries to be sent together: a pipeline full at full speed, one by one when pacing."""
     size = ENTRIES_PER_PIPELINE if pacer.speed is None else 1
     while batch := list(islice(entries, size)):

@@ -13,9 +13,9 @@ from depthcast.client.client import Client, connect
 from depthcast.consumer.consumer import Consumer
 from depthcast.feed.entry import FeedEntry
 from depthcast.feed.oracle import LEVELS_MOST
-from depthcast.feed.verification import Verification, View
+from depthcast.feed.verification import ObservedBook, Verification
 from depthcast.runtime.feed_file import RecordedFeed
-from depthcast.runtime.replay import Pacer, Producer, Progress, wait_for_instruments
+from depthcast.runtime.replay import Producer, Progress, ReplayClock, wait_for_instruments
 from depthcast.shared.errors import ClientError, DepthcastError
 from depthcast.shared.position import Position
 from depthcast.updates import BookUpdate, Kind, State
@@ -56,7 +56,7 @@ class Verifier:
         consumer: Consumer,
         client: Client,
         *,
-        pacer: Pacer,
+        pacer: ReplayClock,
         window: int = WINDOW,
         check: Callable[[], None] = lambda: None,
     ) -> None:
@@ -174,7 +174,7 @@ class Verifier:
             self.result.viewed(update.symbol, view, update.merged)
             self._moved.set()
 
-    def _seen(self, place: str, symbols: "dict[str, View] | list[str]") -> None:
+    def _seen(self, place: str, symbols: "dict[str, ObservedBook] | list[str]") -> None:
         if self._unseen:
             self._unseen.difference_update([(place, symbol) for symbol in symbols])
             self._moved.set()
@@ -215,7 +215,7 @@ async def verify(
     redis_url: str,
     gateway_url: str,
     encoding: str,
-    pacer: Pacer,
+    pacer: ReplayClock,
     window: int,
     limit: int | None,
     check: Callable[[], None],
@@ -228,5 +228,7 @@ async def verify(
         return verifier
 
 
-def _view(update: BookUpdate, digest: int) -> View:
-    return View(update.seq, digest, update.book.bids.top(LEVELS_MOST), update.book.asks.top(LEVELS_MOST))
+def _view(update: BookUpdate, digest: int) -> ObservedBook:
+    return ObservedBook(
+        update.seq, digest, update.book.bids.top(LEVELS_MOST), update.book.asks.top(LEVELS_MOST)
+    )

@@ -7,7 +7,7 @@ the sessions' outlets.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from depthcast.gateway.counters import Counters
+from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.delivery.flusher import Flusher
 from depthcast.gateway.delivery.session import Session
 from depthcast.gateway.delivery.writer import Outlet
@@ -16,7 +16,7 @@ from depthcast.gateway.protocol.close_codes import CloseCode
 from depthcast.gateway.protocol.messages import Encoding
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.protocol import PROTOCOL
-from depthcast.shared.reader import Entry
+from depthcast.shared.reader import AppliedEntry
 from depthcast.shared.settings import GatewaySettings
 
 CLIENT_LIMITS = (
@@ -37,7 +37,7 @@ class Core:
     ) -> None:
         self.settings = settings
         self.clock_us = clock_us
-        self.counters = Counters()
+        self.counters = GatewayCounters()
         self.hub = Hub(
             self.counters,
             history_deltas=settings.history_deltas,
@@ -91,7 +91,7 @@ class Core:
             session.serve()
         return added, removed
 
-    def apply(self, upstream: Upstream, entry: Entry, now: float) -> None:
+    def apply(self, upstream: Upstream, entry: AppliedEntry, now: float) -> None:
         """What was read of one partition, while its replicas stand right there; `tick` sends it."""
         self.hub.apply(upstream, entry, now)
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from depthcast.gateway.counters import Counters
+from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.market.view import View, merge
 from depthcast.gateway.protocol.frames import deflated
 from depthcast.gateway.protocol.messages import PLAIN, Encoding, ViewDelta, delta_message, encode
@@ -79,7 +79,13 @@ class Channel:
     )  # fmt: skip
 
     def __init__(
-        self, symbol: str, depth: int, *, steps_max: int, deflate_bytes_min: int = 0, counters: Counters
+        self,
+        symbol: str,
+        depth: int,
+        *,
+        steps_max: int,
+        deflate_bytes_min: int = 0,
+        counters: GatewayCounters,
     ) -> None:
         self.symbol = symbol
         self.depth = depth

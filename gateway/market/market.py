@@ -9,12 +9,12 @@ from collections import deque
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from depthcast.gateway.counters import Counters
+from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.market.channel import Channel
 from depthcast.gateway.market.view import View
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.partition import partition_of
-from depthcast.shared.reader import Entry, PartitionReader, Update
+from depthcast.shared.reader import AppliedEntry, PartitionReader, Update
 from depthcast.shared.replica import Replica
 
 TURNS_KEPT: Final = 256
@@ -88,7 +88,7 @@ class Hub:
 
     def __init__(
         self,
-        counters: Counters,
+        counters: GatewayCounters,
         *,
         history_deltas: int,
         deflate_bytes_min: int,
@@ -149,7 +149,7 @@ class Hub:
 
     # --- broadcasts -------------------------------------------------------------------------------------------------
 
-    def apply(self, upstream: Upstream, entry: Entry, now: float) -> None:
+    def apply(self, upstream: Upstream, entry: AppliedEntry, now: float) -> None:
         """One entry of a partition, or a load of its snapshots (`info` None), arrived at `now`.
 
         The reader's replicas must stand right there, and not at a later entry.
@@ -165,7 +165,7 @@ class Hub:
             if listing is not None:
                 self._update(listing, update, entry, upstream)
 
-    def _update(self, listing: Listing, update: Update, entry: Entry, upstream: Upstream) -> None:
+    def _update(self, listing: Listing, update: Update, entry: AppliedEntry, upstream: Upstream) -> None:
         listing.ts = entry.info.ts if entry.info else update.replica.loaded_ts
         self.counters.broadcasts += 1
         if update.delta is None:

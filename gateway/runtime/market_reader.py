@@ -24,7 +24,7 @@ COALESCE_S: Final = 0.002
 JUDGE_S_MOST: Final = 0.25
 
 
-class Feed:
+class MarketReader:
     """Reads Redis into `core` until it is cancelled. `followers` appear once the deployment is known.
 
     `observe` is told how many seconds each flush took.

@@ -5,7 +5,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from depthcast.gateway.counters import Counters
+from depthcast.gateway.counters import GatewayCounters
 
 PERIOD_S: Final = 1.0
 _PREFIX: Final = "depthcast_gateway_"
@@ -76,7 +76,7 @@ class Metrics:
             _PREFIX + "flush_seconds", "Time a flush took.", buckets=FLUSH_BUCKETS, registry=self.registry
         )
 
-    def publish(self, counters: Counters, of_feed: dict[str, int]) -> None:
+    def publish(self, counters: GatewayCounters, of_feed: dict[str, int]) -> None:
         """Push what was counted since the last time."""
         for name, metric in self._counters.items():
             value = of_feed[name] if name in of_feed else getattr(counters, name)

@@ -15,9 +15,9 @@ from depthcast.gateway.protocol.close_codes import CloseCode
 from depthcast.gateway.runtime import metrics
 from depthcast.gateway.runtime.connection import Connection
 from depthcast.gateway.runtime.http import Endpoints
-from depthcast.gateway.runtime.market_reader import Feed
+from depthcast.gateway.runtime.market_reader import MarketReader
 from depthcast.shared.errors import SettingsError
-from depthcast.shared.runtime.garbage_collection import collect_less
+from depthcast.shared.runtime.garbage_collection import collect_garbage_less_often
 from depthcast.shared.settings import GatewaySettings
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class GatewayProcess:
         self.connections: dict[Connection, None] = {}
         self.draining = False
         self.metrics = metrics.Metrics()
-        self.feed = Feed(self.core, self.metrics.flush.observe)
+        self.feed = MarketReader(self.core, self.metrics.flush.observe)
 
     async def run(
         self, bound: socket.socket, stop: asyncio.Event, on_serving: Callable[[], None] = lambda: None
@@ -75,7 +75,7 @@ class GatewayProcess:
         await runner.setup()
         bound.setblocking(False)
         await web.SockSite(runner, bound, backlog=BACKLOG).start()
-        collect_less()
+        collect_garbage_less_often()
         on_serving()
         tasks = [asyncio.create_task(job) for job in (self.feed.run(), self._sweep(), self._publish())]
         stopped = asyncio.create_task(stop.wait())

@@ -6,7 +6,7 @@ import click
 
 from depthcast.ingestor.runtime.service import IngestorService
 from depthcast.shared.runtime.command import run_service, settings_options
-from depthcast.shared.runtime.garbage_collection import collect_less
+from depthcast.shared.runtime.garbage_collection import collect_garbage_less_often
 from depthcast.shared.settings import IngestorSettings
 
 HELP: Final = """\
@@ -25,5 +25,5 @@ Example:
 @settings_options(IngestorSettings)
 def ingestor(settings: IngestorSettings) -> None:
     """Run an ingestor with `settings`."""
-    collect_less()
+    collect_garbage_less_often()
     run_service(lambda stop: IngestorService(settings).run(stop), settings)

@@ -33,7 +33,7 @@ def new_name() -> str:
 
 
 @dataclass(frozen=True)
-class Outside:
+class Environment:
     """`connect` gives a client of its own to each task that asks; `now_us` is the wall clock, µs since 1970.
 
     `monotonic` (s) measures durations and never steps; tasks sleep by the event loop's own clock. `new_name` gives names
@@ -51,5 +51,5 @@ class Outside:
         return self.now_us() // 1000
 
 
-OUTSIDE = Outside()
+REAL_ENVIRONMENT = Environment()
 """The real one."""

@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 
 from depthcast.broadcaster.publication import Broadcast
 from depthcast.broadcaster.runtime.publisher import Publisher
-from depthcast.broadcaster.runtime.server_identity import SameServer
+from depthcast.broadcaster.runtime.server_identity import ServerIdentity
 from depthcast.ingestor.recovery import Restated
-from depthcast.ingestor.runtime.environment import Outside
+from depthcast.ingestor.runtime.environment import Environment
 from depthcast.ingestor.runtime.leadership import Leadership, Memory
 from depthcast.ingestor.runtime.lease import Lease, wait_for
 from depthcast.ingestor.runtime.membership import Membership
@@ -63,10 +63,10 @@ class PartitionLeader:
         instruments: Instruments,
         membership: Membership,
         stats: PartitionStats,
-        outside: Outside,
+        environment: Environment,
     ) -> None:
         self.settings = settings
-        self.outside = outside
+        self.environment = environment
         self.partition, self.partitions = partition
         self.keys = keys
         self.instruments, self._read_instruments = instruments
@@ -75,7 +75,7 @@ class PartitionLeader:
         self.leadership: Leadership | None = None
         self.problem = ""
         self.standby = Standby(
-            partition, keys, self._own_instruments, outside, stats, membership.name, self._offered
+            partition, keys, self._own_instruments, environment, stats, membership.name, self._offered
         )
         self._memory: Memory | None = None
         self._nudge = asyncio.Event()
@@ -98,7 +98,7 @@ class PartitionLeader:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Lead and stand by until `stop` is set."""
-        client = self.outside.connect(self.settings.redis_url)
+        client = self.environment.connect(self.settings.redis_url)
         lease = Lease(client, self.partition, self.keys, self.settings.lease_ms, self.membership.name)
         stopping = asyncio.create_task(self._pass_on(stop))
         try:
@@ -200,7 +200,9 @@ class PartitionLeader:
 
     async def _lead(self, lease: Lease, stop: asyncio.Event) -> None:
         # From recovery to the last write on one server: what was read from one says nothing of another.
-        client = self.outside.connect(self.settings.redis_url, on_connect=SameServer(self.partition).check)
+        client = self.environment.connect(
+            self.settings.redis_url, on_connect=ServerIdentity(self.partition).check
+        )
         if not stop.is_set():
             self._end.clear()
         keeping = asyncio.create_task(lease.keep())
@@ -247,8 +249,8 @@ class PartitionLeader:
         if recovered.restated is not None:
             # Until it is written again, nobody else knows it.
             self._memory = Memory(recovered.engine, recovered.position, info, recovered.restated.rejects)
-        await publisher.seal(epoch, Broadcast(EntryInfo(self.outside.now_us(), info.src, *info[2:5]), ()))
-        leadership = Leadership(self.settings, recovered.engine, publisher, self.stats, self.outside)
+        await publisher.seal(epoch, Broadcast(EntryInfo(self.environment.now_us(), info.src, *info[2:5]), ()))
+        leadership = Leadership(self.settings, recovered.engine, publisher, self.stats, self.environment)
         try:
             await leadership.enter(epoch, own, known, recovered.restated)
         except BaseException:
@@ -295,7 +297,7 @@ class PartitionLeader:
     async def _epoch_after(self, last: int) -> int:
         """Milliseconds since 1970, once they exceed `last`: raising the number could repeat an epoch after a failover."""
         said = False
-        while (epoch := self.outside.now_ms()) <= last:
+        while (epoch := self.environment.now_ms()) <= last:
             if not said:
                 logger.warning(
                     "the clock is behind the last epoch, waiting for it",

@@ -12,14 +12,14 @@ from typing import Any, Final, NamedTuple
 
 from depthcast.broadcaster.publication import Broadcast
 from depthcast.broadcaster.runtime.publisher import Publisher
-from depthcast.broadcaster.schedule import Pacer
+from depthcast.broadcaster.schedule import BroadcastSchedule
 from depthcast.ingestor.engine import Engine, Interval
 from depthcast.ingestor.output import broadcast_of, reject_fields
 from depthcast.ingestor.recovery import NOTHING_PUBLISHED, Restated
 from depthcast.ingestor.rejects import Reject
-from depthcast.ingestor.runtime.environment import Outside
+from depthcast.ingestor.runtime.environment import Environment
 from depthcast.ingestor.runtime.lease import wait_for
-from depthcast.ingestor.runtime.state_keeper import Keeping
+from depthcast.ingestor.runtime.state_keeper import StateKeeper
 from depthcast.ingestor.runtime.stats import PartitionStats
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.instruments import Feed, Instrument
@@ -65,16 +65,16 @@ class Leadership:
         engine: Engine,
         publisher: Publisher,
         stats: PartitionStats,
-        outside: Outside,
+        environment: Environment,
     ) -> None:
         self.settings = settings
-        self.outside = outside
+        self.environment = environment
         self.engine = engine
         self.publisher = publisher
         self.stats = stats
         self._publishing = asyncio.Lock()
-        self.keeping = Keeping(settings, engine, publisher, stats, outside, self._publishing)
-        self._pacer = Pacer(settings.interval_ms / 1000, outside.monotonic())
+        self.state_keeper = StateKeeper(settings, engine, publisher, stats, environment, self._publishing)
+        self._pacer = BroadcastSchedule(settings.interval_ms / 1000, environment.monotonic())
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -99,7 +99,7 @@ class Leadership:
         for instrument in instruments.values():
             self.engine.register(instrument)
         orders = [symbol for symbol in recovered if instruments[symbol].feed is Feed.ORDERS]
-        self.keeping.recovered(recovered, orders)
+        self.state_keeper.recovered(recovered, orders)
         self.stats.symbols = len(instruments)
         moves = [(str(symbol), delta) for symbol, delta in self.engine.begin_epoch(epoch)]
         async with self._publishing:
@@ -130,7 +130,7 @@ class Leadership:
         tasks = [
             asyncio.create_task(self._consume()),
             asyncio.create_task(self._broadcast()),
-            asyncio.create_task(self.keeping.run()),
+            asyncio.create_task(self.state_keeper.run()),
             asyncio.create_task(stop.wait(), name="stop"),
         ]
         try:
@@ -152,10 +152,10 @@ class Leadership:
             async with asyncio.timeout(STOP_S):
                 async with self._publishing:
                     await _cancel(tasks)
-                    checkpoints = () if heir else self.keeping.checkpoints.symbols()
+                    checkpoints = () if heir else self.state_keeper.checkpoints.symbols()
                     await self._write(self._drain(checkpoints), successor=heir)
                 if heir is None:
-                    await self.keeping.take(self.keeping.snapshots.symbols())
+                    await self.state_keeper.take(self.state_keeper.snapshots.symbols())
         except TimeoutError:
             logger.warning("ended before everything consumed was published; it will be consumed again")
 
@@ -167,9 +167,9 @@ class Leadership:
 
     async def _consume(self) -> None:
         """Apply input as it comes; what comes next is read while a batch is applied."""
-        client = self.outside.connect(self.settings.redis_url)
+        client = self.environment.connect(self.settings.redis_url)
         tail = Tail(client, self.publisher.keys.events)
-        at = self.keeping.src
+        at = self.state_keeper.src
         reading = asyncio.create_task(self._read_input(tail, at))
         try:
             while True:
@@ -197,15 +197,15 @@ class Leadership:
             for group in _groups(batch):
                 await self._broadcast_each(group)
             return
-        until = self.outside.monotonic() + SLICE_S
+        until = self.environment.monotonic() + SLICE_S
         for position, fields in batch:
             self.engine.apply(str(position), fields)
             self.stats.entries_consumed += 1
             self._wake.set()
             await self._wait_for_room()
-            if self.outside.monotonic() >= until:
+            if self.environment.monotonic() >= until:
                 await asyncio.sleep(0)
-                until = self.outside.monotonic() + SLICE_S
+                until = self.environment.monotonic() + SLICE_S
 
     async def _wait_for_room(self) -> None:
         """Wait while too many rejects are to be published."""
@@ -225,7 +225,7 @@ class Leadership:
             for position, fields in group:
                 self.engine.apply(str(position), fields)
                 last = position == group[-1][0]
-                intervals += self._drain([*born, *self.keeping.checkpoints_due()] if last else ())
+                intervals += self._drain([*born, *self.state_keeper.checkpoints_due()] if last else ())
             self.stats.entries_consumed += len(group)
             await self._write(intervals)
 
@@ -234,16 +234,16 @@ class Leadership:
     async def _broadcast(self) -> None:
         while True:
             dirty = self.engine.dirty()
-            wait_s = self._pacer.due(dirty) - self.outside.monotonic()
+            wait_s = self._pacer.due(dirty) - self.environment.monotonic()
             if wait_s > 0:
                 self._wake.clear()
                 await (asyncio.sleep(wait_s) if dirty else wait_for(self._wake, wait_s))
                 continue
             async with self._publishing:
-                if self.engine.dirty() and not self._pacer.may_broadcast(self.outside.monotonic()):
+                if self.engine.dirty() and not self._pacer.may_broadcast(self.environment.monotonic()):
                     await self._beat()
                     continue
-                await self._write(self._drain(self.keeping.checkpoints_due()))
+                await self._write(self._drain(self.state_keeper.checkpoints_due()))
             self._room.set()
 
     def _drain(self, checkpoints: Collection[str] = ()) -> list[Interval]:
@@ -260,8 +260,8 @@ class Leadership:
         successor: str | None = None,
     ) -> None:
         """Publish intervals in order, and `moves` before them, in one atomic step. The caller holds `_publishing`."""
-        now = self.outside.monotonic()
-        broadcasts = [broadcast_of(interval, self.outside.now_us()) for interval in intervals]
+        now = self.environment.monotonic()
+        broadcasts = [broadcast_of(interval, self.environment.now_us()) for interval in intervals]
         if moves:
             # What is pending already follows in an entry of its own: a symbol stands in an entry once.
             broadcasts[: not broadcasts[0].deltas] = [Broadcast(broadcasts[0].info, moves)]
@@ -273,21 +273,21 @@ class Leadership:
         await self.publisher.publish(
             broadcasts,
             rejects,
-            lambda position: self.keeping.first(position, born, intervals[-1].src, copies),
+            lambda position: self.state_keeper.first(position, born, intervals[-1].src, copies),
         )
         self.unpublished = []
         self._info = broadcasts[-1].info._replace(event_ts=None, successor=None)
         something = any(interval.deltas or interval.rejects for interval in intervals)
-        self._pacer.wrote(now, dirty=something or intervals[-1].src != str(self.keeping.src))
-        self.keeping.wrote(intervals, born, copies, now)
-        self._count(intervals[-1], broadcasts, self.outside.monotonic() - now)
+        self._pacer.wrote(now, dirty=something or intervals[-1].src != str(self.state_keeper.src))
+        self.state_keeper.wrote(intervals, born, copies, now)
+        self._count(intervals[-1], broadcasts, self.environment.monotonic() - now)
 
     async def _beat(self) -> None:
         """A heartbeat in the middle of a long interval: what is pending stays so, and so does `src`."""
-        now = self.outside.monotonic()
-        await self.publisher.publish([Broadcast(self._info._replace(ts=self.outside.now_us()), ())])
+        now = self.environment.monotonic()
+        await self.publisher.publish([Broadcast(self._info._replace(ts=self.environment.now_us()), ())])
         self._pacer.wrote(now, dirty=False)
-        self.keeping.beat()
+        self.state_keeper.beat()
         self.stats.heartbeats += 1
 
     def _count(self, last: Interval, broadcasts: Sequence[Broadcast], took_s: float) -> None:

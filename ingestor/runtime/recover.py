@@ -22,7 +22,7 @@ from depthcast.ingestor.recovery import (
     prove_orders,
     replay,
 )
-from depthcast.ingestor.runtime.environment import Outside
+from depthcast.ingestor.runtime.environment import Environment
 from depthcast.shared.codec import INFO_FIELD, decode_info
 from depthcast.shared.errors import CodecError, PositionError, RecoveryError
 from depthcast.shared.instruments import Feed, Instrument
@@ -82,12 +82,12 @@ class Recovery:
         partition: tuple[int, int],
         keys: PartitionKeys,
         instruments: Mapping[str, Instrument],
-        outside: Outside,
+        environment: Environment,
     ) -> None:
         self.partition = partition[0]
         self.keys = keys
         self.instruments = instruments
-        self.outside = outside
+        self.environment = environment
         self._engine = Engine(*partition)
         self._fold = StateFold(self.partition, ZERO, {})
         self._checkpoints: dict[str, Checkpoint] = {}
@@ -220,7 +220,7 @@ class Recovery:
         raw = await execute(client, "GET", self.keys.checkpoint(symbol))
         if raw is None:
             return  # whether that matters shows in the end
-        aside = self.outside.aside if len(raw) > ASIDE_BYTES else _at_once
+        aside = self.environment.aside if len(raw) > ASIDE_BYTES else _at_once
         found = await aside(lambda: self._restore(instrument, raw))
         if self._replayed and found.src < self._at:
             raise RecoveryError(

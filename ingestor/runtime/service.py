@@ -12,7 +12,7 @@ import click
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
-from depthcast.ingestor.runtime.environment import OUTSIDE, Outside
+from depthcast.ingestor.runtime.environment import REAL_ENVIRONMENT, Environment
 from depthcast.ingestor.runtime.leader import PartitionLeader
 from depthcast.ingestor.runtime.lease import wait_for
 from depthcast.ingestor.runtime.membership import Membership
@@ -38,13 +38,13 @@ RETRY_S = 0.5
 class IngestorService:
     """One ingestor process. `run` is its whole life."""
 
-    def __init__(self, settings: IngestorSettings, outside: Outside = OUTSIDE) -> None:
+    def __init__(self, settings: IngestorSettings, environment: Environment = REAL_ENVIRONMENT) -> None:
         self.settings = settings
-        self.outside = outside
+        self.environment = environment
         self.keys = DeploymentKeys(settings.prefix)
         self.stats = IngestorStats()
         self.file = read_instruments_file(settings.instruments)
-        self.name = outside.new_name()
+        self.name = environment.new_name()
         self.catalog: Catalog | None = None
         self.leaders: list[PartitionLeader] = []
         self._reading = asyncio.Lock()
@@ -64,7 +64,7 @@ class IngestorService:
                 self.settings.admin_host, self.settings.admin_port, registry, self._ready
             )
             click.echo(f"admin listening on http://{self.settings.admin_host}:{port}")
-        client = self.outside.connect(self.settings.redis_url)
+        client = self.environment.connect(self.settings.redis_url)
         self.catalog = Catalog(client, self.keys)
         try:
             partitions = await self._register(client, stop)
@@ -82,7 +82,7 @@ class IngestorService:
         while not stop.is_set():
             try:
                 partitions = await register_deployment(
-                    client, self.keys, self.settings.partitions, self.outside.new_name()
+                    client, self.keys, self.settings.partitions, self.environment.new_name()
                 )
                 await register_instruments(client, self.keys, self.file)
                 await self.catalog.poll(asyncio.get_running_loop().time())
@@ -106,7 +106,7 @@ class IngestorService:
                 (lambda: self.instruments, self._read_instruments),
                 membership,
                 self.stats.of(number),
-                self.outside,
+                self.environment,
             )
             for number in range(partitions)
         ]
@@ -133,7 +133,7 @@ class IngestorService:
         assert catalog is not None
         async with self._reading:
             if await catalog.poll(asyncio.get_running_loop().time()):
-                name = self.outside.new_name()
+                name = self.environment.new_name()
                 await restore(catalog.client, self.keys, len(self.leaders), name, self.instruments)
                 catalog.accept()
                 logger.warning("the deployment was written again", extra={"symbols": len(self.instruments)})

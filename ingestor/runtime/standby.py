@@ -7,7 +7,7 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from depthcast.ingestor.runtime.environment import Outside
+from depthcast.ingestor.runtime.environment import Environment
 from depthcast.ingestor.runtime.recover import Recovered, Recovery, emptied
 from depthcast.ingestor.runtime.stats import PartitionStats
 from depthcast.shared.errors import RecoveryError, RedisUnavailable
@@ -37,7 +37,7 @@ class Standby:
         partition: tuple[int, int],
         keys: PartitionKeys,
         instruments: Callable[[], Mapping[str, Instrument]],
-        outside: Outside,
+        environment: Environment,
         stats: PartitionStats,
         name: str,
         on_offer: Callable[[], None],
@@ -45,7 +45,7 @@ class Standby:
         self.partition = partition
         self.keys = keys
         self.instruments = instruments
-        self.outside = outside
+        self.environment = environment
         self.stats = stats
         self.name = name
         self.on_offer = on_offer
@@ -148,7 +148,7 @@ class Standby:
         raise AssertionError("unreachable")
 
     async def _loaded(self, client: Redis) -> Recovery:
-        recovery = Recovery(self.partition, self.keys, self.instruments(), self.outside)
+        recovery = Recovery(self.partition, self.keys, self.instruments(), self.environment)
         await recovery.load(client)
         return recovery
 

@@ -17,7 +17,7 @@ from depthcast.ingestor import checkpoint
 from depthcast.ingestor.checkpoint import Checkpoint
 from depthcast.ingestor.engine import Engine, Interval
 from depthcast.ingestor.orders import OrdersCopy
-from depthcast.ingestor.runtime.environment import Outside
+from depthcast.ingestor.runtime.environment import Environment
 from depthcast.ingestor.runtime.stats import PartitionStats
 from depthcast.shared.codec import encode_snapshot
 from depthcast.shared.errors import RedisUnavailable
@@ -36,7 +36,7 @@ KEEP_BYTES: Final = 1 << 20
 """About so much recovery state goes into one script, so that Redis is never busy for long."""
 
 
-class Keeping:
+class StateKeeper:
     """The recovery state of one leadership. `src`: of the last entry it published."""
 
     def __init__(
@@ -45,21 +45,21 @@ class Keeping:
         engine: Engine,
         publisher: Publisher,
         stats: PartitionStats,
-        outside: Outside,
+        environment: Environment,
         publishing: asyncio.Lock,
     ) -> None:
         self.engine = engine
         self.publisher = publisher
         self.keys = publisher.keys
         self.stats = stats
-        self.outside = outside
+        self.environment = environment
         self.src = ZERO
         self.snapshots = SnapshotRota(settings.snapshot_interval_ms / 1000)
         self.checkpoints = SnapshotRota(settings.snapshot_interval_ms / 1000)
         self.retention = Retention(settings.retention_s)
         self.copies: dict[str, Checkpoint] = {}
         self._publishing = publishing
-        self._trimmed = outside.monotonic()
+        self._trimmed = environment.monotonic()
 
     def recovered(self, symbols: Collection[str], orders: Collection[str]) -> None:
         """Symbols that were there before, and those of them with an orders feed.
@@ -67,14 +67,14 @@ class Keeping:
         Where their snapshots and checkpoints stand is older than anything we write: nothing is trimmed before each has
         been renewed.
         """
-        now = self.outside.monotonic()
+        now = self.environment.monotonic()
         self.retention.took(dict.fromkeys(symbols, ZERO), dict.fromkeys(orders, ZERO))
         self.snapshots.join(symbols, now)
         self.checkpoints.join(orders, now)
 
     def checkpoints_due(self) -> list[str]:
         """Symbols whose orders the next drain should copy."""
-        return self.checkpoints.due(self.outside.monotonic())
+        return self.checkpoints.due(self.environment.monotonic())
 
     # --- with the entries of a publish --------------------------------------------------------------------------------
 
@@ -96,7 +96,7 @@ class Keeping:
     ) -> None:
         """Remember what the publish that just succeeded, of what was drained at `now`, means for everything later."""
         position, self.src = self.publisher.position, Position.parse(intervals[-1].src)
-        self.retention.wrote(position, self.outside.monotonic())
+        self.retention.wrote(position, self.environment.monotonic())
         for interval in intervals:
             self.snapshots.changed(interval.touched)
             self.checkpoints.changed(interval.touched)
@@ -112,7 +112,7 @@ class Keeping:
 
     def beat(self) -> None:
         """A heartbeat was written."""
-        self.retention.wrote(self.publisher.position, self.outside.monotonic())
+        self.retention.wrote(self.publisher.position, self.environment.monotonic())
 
     # --- between them -------------------------------------------------------------------------------------------------
 
@@ -123,14 +123,14 @@ class Keeping:
             try:
                 # Before anything is written: trimming is what a server whose memory is full still does.
                 await self._trim()
-                await self.take(self.snapshots.due(self.outside.monotonic()))
+                await self.take(self.snapshots.due(self.environment.monotonic()))
             except RedisUnavailable as error:
                 logger.warning("snapshots wait for Redis", extra={"problem": error.problem})
 
     async def take(self, symbols: Sequence[str]) -> None:
         """Write snapshots of `symbols`, and the checkpoints whose copies were drained since the last call."""
         async with self._publishing:
-            now, position = self.outside.monotonic(), self.publisher.position
+            now, position = self.environment.monotonic(), self.publisher.position
             snapshots = [(symbol, self._snapshot(symbol)) for symbol in symbols]
             copies, self.copies = self.copies, {}
             self.snapshots.taken(symbols, now)
@@ -149,7 +149,7 @@ class Keeping:
 
     def _snapshot(self, symbol: str) -> Snapshot:
         """The published state; only meaningful while no publish is under way."""
-        return self.engine.snapshot(symbol)._replace(ts=self.outside.now_us())
+        return self.engine.snapshot(symbol)._replace(ts=self.environment.now_us())
 
     async def _attachments(
         self, position: Position, snapshots: Iterable[tuple[str, Snapshot]], copies: Mapping[str, Checkpoint]
@@ -168,7 +168,7 @@ class Keeping:
         return attachments
 
     async def _trim(self) -> None:
-        now = self.outside.monotonic()
+        now = self.environment.monotonic()
         if now - self._trimmed >= TRIM_EVERY_S:
             self._trimmed = now
             await self.publisher.trim(self.retention.deltas_from(now), self.retention.events_from(self.src))

@@ -39,7 +39,7 @@ class _LeavesReplicas:
             raise
 
 
-class Lendable:
+class TransportAccess:
     """Mixed in likewise: what `depthcast.shared.runtime.tail` needs to speak to a connection's transport itself, for a while."""
 
     socket_timeout: float | None
@@ -61,6 +61,8 @@ class Lendable:
 
 
 @cache
-def prepared(connection_class: type) -> type:
+def with_mixins(connection_class: type) -> type:
     """A connection class of the library with what is told above."""
-    return type(connection_class.__name__, (_Cancellable, _LeavesReplicas, Lendable, connection_class), {})
+    return type(
+        connection_class.__name__, (_Cancellable, _LeavesReplicas, TransportAccess, connection_class), {}
+    )

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from depthcast.shared.errors import CodecError, PositionError, RedisUnavailable
 from depthcast.shared.keys import PartitionKeys
-from depthcast.shared.reader import Entry, First, PartitionReader, within_history
+from depthcast.shared.reader import AppliedEntry, First, PartitionReader, within_history
 from depthcast.shared.runtime.redis import (
     BLOCK_MS,
     RawEntry,
@@ -54,7 +54,7 @@ class Follower:
         self._loaded_once = False
         self._tail = Tail(client, keys.deltas)
 
-    async def entries(self) -> AsyncGenerator[Entry | None, None]:
+    async def entries(self) -> AsyncGenerator[AppliedEntry | None, None]:
         """What is read, an entry at a time; None when nothing came for a while, or trouble began.
 
         Pull-driven: nothing is read while the caller works on an entry, and an entry is applied to the replicas when it is
@@ -78,12 +78,12 @@ class Follower:
             if nothing:
                 yield None
 
-    async def _next(self) -> Iterable[Entry]:
+    async def _next(self) -> Iterable[AppliedEntry]:
         if self.reader.lost is not None or self.reader.missing:
             return await self._load()
         return await self._read()
 
-    async def _load(self) -> list[Entry]:
+    async def _load(self) -> list[AppliedEntry]:
         await self._tail.release()
         reader = self.reader
         wanted = sorted(self.symbols() if reader.lost is not None else reader.missing)
@@ -102,7 +102,7 @@ class Follower:
         updates = reader.load(tail, within_history(dict(zip(wanted, found, strict=True)), first))
         self._loaded_once = True
         assert reader.position is not None
-        return [Entry(reader.position, None, updates)]
+        return [AppliedEntry(reader.position, None, updates)]
 
     async def _first(self) -> First | None:
         """Where the stream begins; an entry that cannot be read is no reason not to try the snapshots."""
@@ -111,7 +111,7 @@ class Follower:
         except (CodecError, PositionError):
             return None
 
-    async def _read(self) -> Iterable[Entry]:
+    async def _read(self) -> Iterable[AppliedEntry]:
         reader = self.reader
         assert reader.position is not None
         raw = await self._tail.read(reader.position, count=READ_COUNT, block_ms=BLOCK_MS)
@@ -121,7 +121,7 @@ class Follower:
             return []
         return self._applied(raw)
 
-    def _applied(self, raw: Iterable[RawEntry]) -> Iterator[Entry]:
+    def _applied(self, raw: Iterable[RawEntry]) -> Iterator[AppliedEntry]:
         """Apply entries one by one, as they are asked for, as long as they continue what was read."""
         for position, fields in raw:
             entry = self.reader.read(position, fields)

@@ -7,7 +7,7 @@ COLLECT_AFTER: Final = 50_000
 """Objects made and not freed before the garbage collector looks at them."""
 
 
-def collect_less() -> None:
+def collect_garbage_less_often() -> None:
     """Look for cyclic garbage less often, and never in what is there already.
 
     Nothing that is made for an interval or a tick has cycles; only connections that end leave some. By default thousands of

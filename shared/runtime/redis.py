@@ -23,7 +23,7 @@ from depthcast.shared.errors import CodecError, RedisUnavailable, SettingsError
 from depthcast.shared.position import ZERO, Position
 from depthcast.shared.reader import First
 from depthcast.shared.redis_url import SENTINEL, without_credentials
-from depthcast.shared.runtime.connections import prepared
+from depthcast.shared.runtime.connections import with_mixins
 from depthcast.shared.runtime.sentinel import master_client
 from depthcast.shared.settings import variable
 from depthcast.shared.types import Snapshot
@@ -81,7 +81,7 @@ def connect(
     try:
         client = master_client(url, options) if url.startswith(SENTINEL) else Redis.from_url(url, **options)
         pool = cast("Any", client.connection_pool)
-        pool.connection_class = prepared(pool.connection_class)
+        pool.connection_class = with_mixins(pool.connection_class)
         pool.make_connection()  # connects nothing, but shows what the URL's options are worth
     except (ValueError, TypeError, RedisError) as error:
         raise SettingsError(

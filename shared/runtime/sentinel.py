@@ -9,7 +9,7 @@ from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.exceptions import ResponseError
 
 from depthcast.shared.redis_url import parse_sentinel_url
-from depthcast.shared.runtime.connections import prepared
+from depthcast.shared.runtime.connections import with_mixins
 
 ANSWER_S: Final = 1.0
 """A sentinel that has not answered within this is passed over, and the next one asked."""
@@ -43,7 +43,7 @@ class _Sentinels(Sentinel):
         cast("Any", super()).__init__(sentinels, sentinel_kwargs=sentinel_kwargs)
         for client in self.sentinels:
             pool = cast("Any", client.connection_pool)
-            pool.connection_class = prepared(pool.connection_class)
+            pool.connection_class = with_mixins(pool.connection_class)
 
     async def discover_master(self, service_name: str) -> tuple[str, int]:
         try:

@@ -17,7 +17,7 @@ from redis.exceptions import InvalidResponse
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from depthcast.shared.position import Position
-from depthcast.shared.runtime.connections import Lendable
+from depthcast.shared.runtime.connections import TransportAccess
 from depthcast.shared.runtime.redis import RawEntry, entries, mapped, read_stream
 
 _CLOSED: Final = "Connection closed by server."
@@ -37,7 +37,7 @@ class Tail:
         self.key = key
         self._line: _Line | None = None
         self._pool = cast("Any", client.connection_pool)
-        self._lends = issubclass(self._pool.connection_class, Lendable)
+        self._lends = issubclass(self._pool.connection_class, TransportAccess)
 
     async def read(self, after: Position, *, count: int, block_ms: int) -> list[RawEntry]:
         """Up to `count` entries after `after`; waits up to `block_ms` for the first."""
@@ -85,7 +85,7 @@ class _Line(asyncio.Protocol):
     `usable`: nothing speaks against another command.
     """
 
-    def __init__(self, connection: Lendable) -> None:
+    def __init__(self, connection: TransportAccess) -> None:
         self.connection = connection
         self.usable = True
         self._timeout_s = connection.socket_timeout

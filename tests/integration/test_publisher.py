@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from depthcast.broadcaster.publication import Attachment, Broadcast, Fields
 from depthcast.broadcaster.runtime.publisher import Publisher
-from depthcast.broadcaster.runtime.server_identity import SameServer
+from depthcast.broadcaster.runtime.server_identity import ServerIdentity
 from depthcast.ingestor import checkpoint
 from depthcast.ingestor.checkpoint import Checkpoint
 from depthcast.ingestor.orders import OrdersCopy
@@ -256,7 +256,7 @@ class TestUnknownOutcomes:
 
     @pytest.fixture
     async def through(self, proxy: FaultProxy) -> AsyncIterator[Redis]:
-        client = connect(proxy.url, on_connect=SameServer(0).check)
+        client = connect(proxy.url, on_connect=ServerIdentity(0).check)
         yield client
         await client.aclose()
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from depthcast.consumer.consumer import Consumer
-from depthcast.gateway.counters import Counters
+from depthcast.gateway.counters import GatewayCounters
 from depthcast.shared.position import Position
 from depthcast.shared.runtime.redis import execute
 from depthcast.shared.types import Delta
@@ -55,7 +55,7 @@ class Audience:
         return self.ingestor.keys.partition(0).deltas
 
     @property
-    def counters(self) -> Counters:
+    def counters(self) -> GatewayCounters:
         return self.gateway.process.core.counters
 
     @property

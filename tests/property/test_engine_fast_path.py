@@ -9,7 +9,7 @@ import pytest
 from depthcast.ingestor.book_state import BookState
 from depthcast.ingestor.levels import LevelsState
 from depthcast.ingestor.orders import OrdersState
-from depthcast.ingestor.rejects import Outcome, Reason, RefusedError
+from depthcast.ingestor.rejects import ArrayResult, Reason, RefusedError
 from tests.engine_check import check_consistent
 from tests.random_events import JUNK, LIMIT, OPS, random_event
 
@@ -55,7 +55,7 @@ class SlowLevels(LevelsState):
 
     __slots__ = ()
 
-    def _run(self, events: Any) -> Outcome:
+    def _run(self, events: Any) -> ArrayResult:
         applied = ignored = 0
         refused: list[tuple[int, Reason]] = []
         for index, event in enumerate(events):
@@ -68,7 +68,7 @@ class SlowLevels(LevelsState):
                 refused.append((index, refusal.reason))
                 if self._unit:
                     break
-        return Outcome(applied, ignored, refused, self._evicted)
+        return ArrayResult(applied, ignored, refused, self._evicted)
 
 
 class SlowOrders(OrdersState):
@@ -76,7 +76,7 @@ class SlowOrders(OrdersState):
 
     __slots__ = ()
 
-    def _run(self, events: Any) -> Outcome:
+    def _run(self, events: Any) -> ArrayResult:
         applied = 0
         refused: list[tuple[int, Reason]] = []
         for index, event in enumerate(events):
@@ -87,7 +87,7 @@ class SlowOrders(OrdersState):
                 refused.append((index, self._reason(event, refusal.reason)))
                 if self._unit:
                     break
-        return Outcome(applied, 0, refused, self._evicted)
+        return ArrayResult(applied, 0, refused, self._evicted)
 
 
 STATES: list[tuple[type[BookState], type[BookState]]] = [(LevelsState, SlowLevels), (OrdersState, SlowOrders)]

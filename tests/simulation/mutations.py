@@ -15,11 +15,11 @@ import depthcast.shared.reader
 from depthcast.broadcaster.retention import Retention
 from depthcast.broadcaster.runtime import scripts
 from depthcast.broadcaster.runtime.publisher import Publisher
-from depthcast.broadcaster.runtime.server_identity import SameServer
+from depthcast.broadcaster.runtime.server_identity import ServerIdentity
 from depthcast.gateway.market.view import merge
 from depthcast.gateway.protocol.messages import ViewDelta
 from depthcast.shared.errors import RedisUnavailable
-from depthcast.shared.replica import Outcome, Replica
+from depthcast.shared.replica import ApplyResult, Replica
 from depthcast.shared.types import Delta
 
 Mutation = Callable[[], AbstractContextManager[Any]]
@@ -58,12 +58,12 @@ async def _taken_as_written(publisher: Publisher, publication: Any) -> str | Non
         return None
 
 
-async def _any_server(_same: SameServer, connection: Any) -> None:
+async def _any_server(_same: ServerIdentity, connection: Any) -> None:
     await connection.on_connect()
 
 
-def _offered_across_gaps(replica: Replica, delta: Delta) -> Outcome:
-    return Outcome.APPLIED if delta.seq > replica.seq else Outcome.ALREADY
+def _offered_across_gaps(replica: Replica, delta: Delta) -> ApplyResult:
+    return ApplyResult.APPLIED if delta.seq > replica.seq else ApplyResult.ALREADY
 
 
 @contextmanager
@@ -97,7 +97,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "trim-without-fence": _script("TRIM", _FENCE, ""),
     "old-checkpoint-replaces-newer": _script("KEEP", _NEWER_STAYS, "redis.call('SET', key, value)"),
     "unknown-outcome-taken-as-written": lambda: patch.object(Publisher, "_settle", _taken_as_written),
-    "another-server-not-noticed": lambda: patch.object(SameServer, "check", _any_server),
+    "another-server-not-noticed": lambda: patch.object(ServerIdentity, "check", _any_server),
     "seq-without-epoch": lambda: patch.object(
         depthcast.ingestor.engine, "first_seq", lambda _epoch, recovered: recovered + 1
     ),

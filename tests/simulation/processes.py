@@ -17,8 +17,8 @@ from depthcast.consumer.consumer import Consumer
 from depthcast.gateway.delivery.core import Core
 from depthcast.gateway.protocol.messages import Encoding
 from depthcast.gateway.runtime.connection import Connection
-from depthcast.gateway.runtime.market_reader import Feed
-from depthcast.ingestor.runtime.environment import Outside
+from depthcast.gateway.runtime.market_reader import MarketReader
+from depthcast.ingestor.runtime.environment import Environment
 from depthcast.ingestor.runtime.service import IngestorService
 from depthcast.shared.errors import ClientError
 from depthcast.shared.settings import GatewaySettings, IngestorSettings
@@ -102,7 +102,7 @@ class Ingestor(Actor):
         self.service = IngestorService(self.settings, self._outside())
         return self.service.run(self.stop)
 
-    def _outside(self) -> Outside:
+    def _outside(self) -> Environment:
         process = self.process
         given: dict[str, Any] = {
             "connect": self.network.connect,
@@ -111,7 +111,7 @@ class Ingestor(Actor):
             "new_name": lambda: f"{process.rng.getrandbits(64):016x}",
             "aside": _inline,
         }
-        return Outside(**{item.name: given[item.name] for item in fields(Outside)})
+        return Environment(**{item.name: given[item.name] for item in fields(Environment)})
 
     def terminate(self) -> None:
         """As by SIGTERM: it ends by itself, and is started again."""
@@ -129,7 +129,7 @@ class Gateway(Actor):
     kind = "gateway"
     settings: GatewaySettings
     core: Core | None = None
-    feed: Feed | None = None
+    feed: MarketReader | None = None
 
     def main(self) -> Main:
         self.ends_of_clients: list[ClientTransport] = []
@@ -138,7 +138,7 @@ class Gateway(Actor):
 
     async def _run(self) -> None:
         self.core = Core(self.settings, self.process.now_us, self._alarm)
-        self.feed = Feed(self.core, lambda _: None, self.network.connect)
+        self.feed = MarketReader(self.core, lambda _: None, self.network.connect)
         async with asyncio.TaskGroup() as group:
             self.group = group
             group.create_task(self.feed.run())

@@ -14,7 +14,7 @@ from unittest.mock import patch
 import depthcast.consumer.consumer
 from depthcast.shared.instruments import to_json
 from depthcast.shared.partition import partition_of
-from depthcast.shared.replica import Outcome, Replica
+from depthcast.shared.replica import ApplyResult, Replica
 from depthcast.shared.settings import GatewaySettings, IngestorSettings
 from depthcast.updates import State
 from tests.simulation.deeds import Deeds
@@ -305,7 +305,7 @@ class World:
 
         def watched(replica: Replica, delta: Any) -> Any:
             result = apply(replica, delta)
-            if result[0] is Outcome.MISMATCH:
+            if result[0] is ApplyResult.MISMATCH:
                 self.watch.problem(
                     f"a digest mismatch at seq {replica.seq}, delta {delta.prev_seq} to {delta.seq}"
                 )

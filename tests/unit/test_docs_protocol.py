@@ -20,8 +20,8 @@ import pytest
 from depthcast.broadcaster.merger import Merger
 from depthcast.broadcaster.numbering import first_seq
 from depthcast.broadcaster.publication import Broadcast, place
-from depthcast.client.book import ClientBook, Subscription
-from depthcast.gateway.counters import Counters
+from depthcast.client.book import ClientBook, SubscriptionOptions
+from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.delivery.core import CLIENT_LIMITS
 from depthcast.gateway.market.channel import Channel
 from depthcast.gateway.protocol.messages import (
@@ -43,7 +43,7 @@ from depthcast.shared.instruments import Feed, Instrument, from_json, parse_toml
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import ZERO, Position
 from depthcast.shared.reader import PartitionReader
-from depthcast.shared.replica import Outcome
+from depthcast.shared.replica import ApplyResult
 from depthcast.shared.settings import GatewaySettings, IngestorSettings, Settings, variable
 from depthcast.shared.types import Delta, EntryInfo, Snapshot, Symbol
 
@@ -413,7 +413,7 @@ class Follower:
 
     def __init__(self, depth: int) -> None:
         self.reader = reader_at("1769904000000-2", "delta-1")
-        self.channel = Channel(BTC, depth, steps_max=10, counters=Counters())
+        self.channel = Channel(BTC, depth, steps_max=10, counters=GatewayCounters())
         self.channel.show(self.reader.shown[BTC], value("delta-1-info")["ts"], 1)
         assert self.channel.view is not None
         self.snapshot = json.loads(json.dumps(self.channel.view.snapshot_message(BTC)))
@@ -464,19 +464,19 @@ def test_subscribe_and_its_answer() -> None:
 
 
 def test_the_client_takes_the_messages() -> None:
-    book = ClientBook(Subscription(5))
+    book = ClientBook(SubscriptionOptions(5))
     book.subscribed(value("ws-subscribed"))
-    assert book.snapshot(value("ws-snapshot")) is Outcome.APPLIED
-    assert book.delta(value("ws-delta-after")) is Outcome.GAP
-    assert book.delta(value("ws-delta")) is Outcome.APPLIED
-    assert book.delta(value("ws-delta-after")) is Outcome.APPLIED
-    late = ClientBook(Subscription(5))
+    assert book.snapshot(value("ws-snapshot")) is ApplyResult.APPLIED
+    assert book.delta(value("ws-delta-after")) is ApplyResult.GAP
+    assert book.delta(value("ws-delta")) is ApplyResult.APPLIED
+    assert book.delta(value("ws-delta-after")) is ApplyResult.APPLIED
+    late = ClientBook(SubscriptionOptions(5))
     late.subscribed(value("ws-subscribed"))
-    assert late.snapshot(value("ws-snapshot")) is Outcome.APPLIED
+    assert late.snapshot(value("ws-snapshot")) is ApplyResult.APPLIED
     assert late.resume == value("ws-resume")["resume"]["BTC-USD"]
     late.ask()
     late.subscribed(value("ws-resumed"))
-    assert late.delta(value("ws-delta-merged")) is Outcome.APPLIED
+    assert late.delta(value("ws-delta-merged")) is ApplyResult.APPLIED
     assert late.replica.seq == book.replica.seq
     assert late.replica.book.bids.levels == book.replica.book.bids.levels
 

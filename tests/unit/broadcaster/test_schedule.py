@@ -5,34 +5,34 @@ from random import Random
 
 import pytest
 
-from depthcast.broadcaster.schedule import HEARTBEAT_S, UNCHANGED_SNAPSHOT_S, Pacer, SnapshotRota
+from depthcast.broadcaster.schedule import HEARTBEAT_S, UNCHANGED_SNAPSHOT_S, BroadcastSchedule, SnapshotRota
 
 INTERVAL_S = 0.05
 
 
 class TestPacer:
     def test_a_quiet_books_first_change_goes_out_at_once(self) -> None:
-        pacer = Pacer(INTERVAL_S, 100.0)
+        pacer = BroadcastSchedule(INTERVAL_S, 100.0)
         assert pacer.due(dirty=True) <= 100.0
         pacer.wrote(100.0, dirty=True)
         assert pacer.due(dirty=True) == 100.05
         assert pacer.due(dirty=True) <= 107.0
 
     def test_broadcasts_are_an_interval_apart(self) -> None:
-        pacer = Pacer(INTERVAL_S, 0.0)
+        pacer = BroadcastSchedule(INTERVAL_S, 0.0)
         pacer.wrote(10.0, dirty=True)
         assert not pacer.may_broadcast(10.04)
         assert pacer.may_broadcast(10.05)
 
     def test_a_heartbeat_delays_no_change(self) -> None:
-        pacer = Pacer(INTERVAL_S, 0.0)
+        pacer = BroadcastSchedule(INTERVAL_S, 0.0)
         pacer.wrote(1.0, dirty=True)
         pacer.wrote(2.0, dirty=False)
         assert pacer.due(dirty=True) == 1.05
         assert pacer.due(dirty=False) == 2.0 + HEARTBEAT_S
 
     def test_no_interval_means_at_once_always(self) -> None:
-        pacer = Pacer(0.0, 0.0)
+        pacer = BroadcastSchedule(0.0, 0.0)
         pacer.wrote(5.0, dirty=True)
         assert pacer.due(dirty=True) == 5.0
         assert pacer.may_broadcast(5.0)
@@ -42,7 +42,7 @@ class TestPacer:
         self, interval_s: float
     ) -> None:
         rng = Random(7)
-        pacer = Pacer(interval_s, 0.0)
+        pacer = BroadcastSchedule(interval_s, 0.0)
         now, entries, broadcasts = 0.0, [0.0], list[float]()
         dirty = False
         while now < 300:

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthcast.client.book import Subscription
+from depthcast.client.book import SubscriptionOptions
 from depthcast.client.session import RESYNCS_MOST, ClientSession
 from depthcast.shared.errors import ClientError
 from depthcast.updates import BookUpdate, Kind, State
 from tests.unit.depthcast.fake_gateway import FakeGateway
 
-WHOLE = Subscription(0, 0)
+WHOLE = SubscriptionOptions(0, 0)
 
 
 def exchange(session: ClientSession, gateway: FakeGateway) -> None:

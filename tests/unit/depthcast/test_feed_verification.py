@@ -6,13 +6,13 @@ import pytest
 
 from depthcast.feed.entry import FeedEntry
 from depthcast.feed.oracle import BestPrices
-from depthcast.feed.verification import FAILURES_SHOWN, Verification, View
+from depthcast.feed.verification import FAILURES_SHOWN, ObservedBook, Verification
 from depthcast.shared.position import Position
 from depthcast.shared.types import Symbol
 
 ORACLE = BestPrices((1, 5), (2, 6))
-RIGHT, WRONG = View(11, 77, [(1, 5)], [(2, 6)]), View(11, 77, [(1, 5)], [(3, 6)])
-BEFORE, AFTER = View(10, 76, [(1, 4)], [(2, 6)]), View(12, 78, [(1, 5)], [(2, 6)])
+RIGHT, WRONG = ObservedBook(11, 77, [(1, 5)], [(2, 6)]), ObservedBook(11, 77, [(1, 5)], [(3, 6)])
+BEFORE, AFTER = ObservedBook(10, 76, [(1, 4)], [(2, 6)]), ObservedBook(12, 78, [(1, 5)], [(2, 6)])
 
 
 def entry(oracle: BestPrices | None = ORACLE) -> FeedEntry:

@@ -20,7 +20,7 @@ from depthcast.shared.codec import encode_delta, encode_info
 from depthcast.shared.digest import digest_of
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.position import Position
-from depthcast.shared.reader import Entry
+from depthcast.shared.reader import AppliedEntry
 from depthcast.shared.replica import Replica
 from depthcast.shared.settings import GatewaySettings
 from depthcast.shared.types import Delta, EntryInfo, Side, Snapshot, Symbol
@@ -98,9 +98,9 @@ class Market:
             for symbol in wanted
         }
         updates = reader.load(self.position, found)
-        self.apply(Entry(self.position, None, updates))
+        self.apply(AppliedEntry(self.position, None, updates))
 
-    def entry(self, deltas: Mapping[str, Delta]) -> Entry:
+    def entry(self, deltas: Mapping[str, Delta]) -> AppliedEntry:
         """The next entry of the stream, as the reader takes it."""
         self.position = self.position.next()
         info = encode_info(EntryInfo(self.position.n, "0-0", 0, 0, 0))
@@ -123,7 +123,7 @@ class Market:
         self.apply(self.entry({}))
         self.tick()
 
-    def apply(self, entry: Entry) -> None:
+    def apply(self, entry: AppliedEntry) -> None:
         self.core.apply(self.upstream, entry, self.now)
 
     def tick(self) -> None:

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 import depthcast.gateway.market.channel
-from depthcast.gateway.counters import Counters
+from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.market.channel import Channel, State
 from depthcast.gateway.protocol.messages import Encoding
 from depthcast.shared.replica import Replica
@@ -20,7 +20,7 @@ class Feed:
     """A channel and the book it follows."""
 
     def __init__(self, depth: int = 10, steps_max: int = 100) -> None:
-        self.counters = Counters()
+        self.counters = GatewayCounters()
         self.channel = Channel("AAA", depth, steps_max=steps_max, counters=self.counters)
         self.book = Published(100)
         self.book.move({-1: 5, -2: 6}, {1: 7})

@@ -9,7 +9,7 @@ from depthcast.broadcaster.publication import Attachment, Broadcast, Fields
 from depthcast.ingestor import checkpoint
 from depthcast.ingestor.engine import Engine
 from depthcast.ingestor.runtime import leadership as module
-from depthcast.ingestor.runtime.environment import OUTSIDE
+from depthcast.ingestor.runtime.environment import REAL_ENVIRONMENT
 from depthcast.ingestor.runtime.leadership import Leadership
 from depthcast.ingestor.runtime.stats import PartitionStats
 from depthcast.shared.codec import decode_snapshot
@@ -47,7 +47,9 @@ class Recorder:
 
 async def entered(recorder: Recorder, *instruments: Instrument, **settings: Any) -> Leadership:
     made: Any = recorder
-    leadership = Leadership(IngestorSettings(**settings), Engine(0, 1), made, PartitionStats(), OUTSIDE)
+    leadership = Leadership(
+        IngestorSettings(**settings), Engine(0, 1), made, PartitionStats(), REAL_ENVIRONMENT
+    )
     await leadership.enter(
         EPOCH, {str(one.symbol): one for one in instruments}, [one.symbol for one in instruments]
     )
@@ -79,12 +81,12 @@ async def test_a_checkpoint_that_is_due_holds_all_input_up_to_the_src_it_names(
 ) -> None:
     recorder = Recorder()
     leadership = await entered(recorder, O, interval_ms=0)
-    monkeypatch.setattr(leadership.keeping, "checkpoints_due", lambda: ["O"])
+    monkeypatch.setattr(leadership.state_keeper, "checkpoints_due", lambda: ["O"])
     await leadership._broadcast_each([entry(5, b'["add","bid",1,1,"x"]'), entry(6, b'["add","bid",1,1,"y"]')])
-    held = leadership.keeping.copies["O"]
+    held = leadership.state_keeper.copies["O"]
     assert (held.position, held.src) == (recorder.position, Position(6, 0))
     assert held.orders.bid_ids == ["x", "y"]
-    assert leadership.keeping.src == Position(6, 0)
+    assert leadership.state_keeper.src == Position(6, 0)
 
 
 async def test_a_heartbeat_amid_a_long_interval_says_nothing_of_what_is_pending() -> None:

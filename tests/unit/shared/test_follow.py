@@ -12,7 +12,7 @@ from depthcast.shared.codec import encode_delta, encode_info, encode_snapshot
 from depthcast.shared.digest import digest_of
 from depthcast.shared.keys import PartitionKeys
 from depthcast.shared.position import Position
-from depthcast.shared.reader import Entry, PartitionReader
+from depthcast.shared.reader import AppliedEntry, PartitionReader
 from depthcast.shared.runtime.follow import Follower
 from depthcast.shared.runtime.redis import execute
 from depthcast.shared.types import Delta, EntryInfo, Snapshot
@@ -44,8 +44,8 @@ async def keep(redis: Redis, n: int, seq: int, quantity: int) -> None:
     await execute(redis, "XADD", KEYS.snapshots("A"), str(Position(EPOCH, n)), "s", encode_snapshot(snapshot))
 
 
-async def take(entries: AsyncIterator[Entry | None], wanted: int) -> list[Entry]:
-    taken: list[Entry] = []
+async def take(entries: AsyncIterator[AppliedEntry | None], wanted: int) -> list[AppliedEntry]:
+    taken: list[AppliedEntry] = []
     async with asyncio.timeout(10):
         while len(taken) < wanted:
             entry = await anext(entries)

@@ -7,7 +7,7 @@ import pytest
 from depthcast.shared.codec import encode_delta, encode_info
 from depthcast.shared.digest import digest_of_flat
 from depthcast.shared.position import ZERO, Position
-from depthcast.shared.reader import Entry, PartitionReader, Update
+from depthcast.shared.reader import AppliedEntry, PartitionReader, Update
 from depthcast.shared.types import Delta, EntryInfo, Snapshot
 
 EPOCH = 1000
@@ -59,7 +59,9 @@ def reader() -> PartitionReader:
 
 
 def test_starts_at_the_oldest_snapshot_and_skips_what_is_in_the_others(reader: PartitionReader) -> None:
-    assert reader.read(at(6), fields(B=delta(18, 19, 9))) == Entry(at(6), EntryInfo(1, "0-0", 0, 0, 0), [])
+    assert reader.read(at(6), fields(B=delta(18, 19, 9))) == AppliedEntry(
+        at(6), EntryInfo(1, "0-0", 0, 0, 0), []
+    )
     entry = reader.read(at(7), fields(A=delta(10, 11, 5), B=delta(19, 20, 2)))
     assert entry is not None
     assert [update.symbol for update in entry.updates] == ["A"]
