@@ -9,6 +9,10 @@ FIRST ?= 0
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+# A lock names everything it needs. Were pip to resolve it again, a version released since could be refused.
+FROM_LOCK := $(PIP) install --no-deps --require-hashes --requirement
+CHECK := said=$$($(BIN)/python -m pip --disable-pip-version-check check 2>&1) \
+	|| { echo "$$said" >&2; echo 'these packages do not fit together; `make clean` lets make install them anew' >&2; exit 1; }
 MADE := $(VENV)/.made
 RUN := $(VENV)/.run-installed
 COMPILED := $(VENV)/.compiled
@@ -85,8 +89,9 @@ $(MADE):
 
 $(RUN): requirements-run.lock pyproject.toml | $(MADE)
 	@echo 'installing what Depthcast needs to run (about 20 packages)'
-	@$(PIP) install --require-hashes --requirement requirements-run.lock
+	@$(FROM_LOCK) requirements-run.lock
 	@DEPTHCAST_COMPILE=0 $(PIP) install --no-deps --no-build-isolation --editable .
+	@$(CHECK)
 	@touch $@
 
 $(COMPILED): setup.py $(DECLARED) $(DECLARED:.pxd=.py) $(RUN)
@@ -98,10 +103,11 @@ $(COMPILED): setup.py $(DECLARED) $(DECLARED:.pxd=.py) $(RUN)
 
 $(DEV): requirements.lock $(COMPILED)
 	@echo 'installing what its tests and checks need (about 40 packages)'
-	@$(PIP) install --require-hashes --requirement requirements.lock
+	@$(FROM_LOCK) requirements.lock
+	@$(CHECK)
 	@touch $@
 
 $(UV): | $(MADE)
 	@echo 'installing uv, which works the locks out'
 	@$(PYTHON) -m venv $(LOCK_VENV)
-	@$(LOCK_VENV)/bin/python -m pip --disable-pip-version-check -qq install uv==0.13.9
+	@$(LOCK_VENV)/bin/python -m pip --disable-pip-version-check -qq install --no-deps uv==0.13.9

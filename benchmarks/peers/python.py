@@ -21,7 +21,7 @@ def environment() -> Path:
     if not MADE.exists() or MADE.read_text(encoding="utf-8") != wanted:
         print("  installing the peers into .venv-bench", file=sys.stderr, flush=True)
         _do([sys.executable, "-m", "venv", str(ENVIRONMENT)])
-        _do([str(interpreter), "-m", "pip", "install", "-q", "-r", str(REQUIREMENTS)])
+        _do([str(interpreter), "-m", "pip", "install", "-q", "--no-deps", "-r", str(REQUIREMENTS)])
         MADE.write_text(wanted, encoding="utf-8")
     return interpreter
 
