@@ -13,6 +13,7 @@ import msgpack
 import pytest
 
 from depthcast.ingestor import checkpoint
+from depthcast.ingestor.runtime.leadership import Leadership
 from depthcast.ingestor.runtime.service import IngestorService
 from depthcast.runtime.embedded import EmbeddedServer
 from depthcast.shared.instruments import Feed, Instrument, to_json
@@ -416,6 +417,34 @@ class TestRestart:
                 await sent.send(40)
             await sent.send(5)
         async with run.service(run.settings()):
+            history = await sent.check()
+        assert len(history.epochs) == 4
+
+    async def test_a_crash_between_the_seal_and_the_next_entry_loses_no_book(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sent = Input(run, Random(7))
+        async with run.service(run.settings()):
+            await sent.send(40)
+
+        async def dies_here(*_: Any) -> None:
+            await asyncio.Event().wait()
+
+        for _ in range(2):
+            with monkeypatch.context() as patched:
+                patched.setattr(Leadership, "enter", dies_here)
+                running = asyncio.create_task(IngestorService(run.settings()).run(asyncio.Event()))
+                before = await last_position(run.client, run.keys.deltas)
+
+                async def sealed(before: Position = before) -> bool:
+                    return await last_position(run.client, run.keys.deltas) > before
+
+                await eventually(sealed, message="the leader seals")
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+            assert (await last_position(run.client, run.keys.deltas)).n == 0
+        async with run.service(run.settings()):
+            await sent.send(5)
             history = await sent.check()
         assert len(history.epochs) == 4
 

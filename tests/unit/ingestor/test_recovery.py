@@ -1,10 +1,12 @@
 """Rebuilding the published state, and refusing whatever does not add up."""
 
 import json
+import logging
 from typing import Any
 
 import pytest
 
+from depthcast.broadcaster.numbering import ORIGIN_MS, first_seq
 from depthcast.ingestor.checkpoint import Checkpoint
 from depthcast.ingestor.engine import Engine
 from depthcast.ingestor.orders import OrdersCopy
@@ -24,7 +26,10 @@ from depthcast.shared.position import ZERO, Position
 from depthcast.shared.replica import Replica
 from depthcast.shared.types import Delta, EntryInfo, Snapshot, Symbol
 
-EPOCH = 1000
+EPOCH = ORIGIN_MS + 40_000_000_000
+"""An epoch as leaders use them; before `ORIGIN_MS` no seq is too low for its epoch."""
+
+FIRST = first_seq(EPOCH, 0)
 INFO = EntryInfo(1, "7-0", 3, 2, 1)
 A = Instrument(Symbol("A"))
 O = Instrument(Symbol("O"), feed=Feed.ORDERS)  # noqa: E741
@@ -40,12 +45,23 @@ def entry(position: Position, prev: Position | None = None, **deltas: Delta) -> 
     return position, [(b"_", encode_info(info)), *fields]
 
 
-def snapshot(seq: int, *bids: int) -> Snapshot:
-    return Snapshot(seq, bids, [], digest_of_flat(bids, []), 0)
+def snapshot(number: int, *bids: int) -> Snapshot:
+    """With the seq `number` places after the first of `EPOCH`."""
+    return Snapshot(FIRST + number, bids, [], digest_of_flat(bids, []), 0)
 
 
-def delta(prev_seq: int, seq: int, *bids: int) -> Delta:
-    return Delta(prev_seq, seq, bids, [], digest_of_flat(bids, []), 1)
+def delta(before: int, number: int, *bids: int) -> Delta:
+    """From the seq `before` to the seq `number` places after the first of `EPOCH`."""
+    return Delta(FIRST + before, FIRST + number, bids, [], digest_of_flat(bids, []), 1)
+
+
+def birth(number: int, epoch: int = EPOCH) -> Delta:
+    return Delta(0, first_seq(epoch, 0) + number, [], [], 0, 0)
+
+
+def move(replica: Snapshot, epoch: int) -> Delta:
+    """What the leader of `epoch` publishes first of a symbol it goes on with."""
+    return Delta(replica.seq, first_seq(epoch, replica.seq), [], [], replica.digest, 0)
 
 
 class TestLevels:
@@ -55,20 +71,62 @@ class TestLevels:
         )
         assert fold.position == at(5)
         fold.add([entry(at(6), A=delta(10, 11, 100, 5), C=delta(2, 3, 7, 7), X=delta(1, 2, 9, 9))])
-        fold.add([entry(at(7), B=Delta(0, 50, [], [], 0, 0), C=delta(3, 4, 7, 8))])
+        fold.add([entry(at(7), B=birth(50), C=delta(3, 4, 7, 8))])
         published = fold.finish(at(7), INFO, "ABC")
         assert (published.position, published.info) == (at(7), INFO)
         assert {name: (found.seq, found.book.bids.flat()) for name, found in published.replicas.items()} == {
-            "A": (11, [100, 5]),
-            "B": (50, []),
-            "C": (4, [7, 8]),
+            "A": (FIRST + 11, [100, 5]),
+            "B": (FIRST + 50, []),
+            "C": (FIRST + 4, [7, 8]),
         }
 
     def test_through_a_change_of_epoch(self) -> None:
-        fold = StateFold(0, at(1, EPOCH + 1), {"A": (at(5), snapshot(10, 100, 1))})
-        move = Delta(10, 9000, [], [], snapshot(0, 100, 1).digest, 0)
-        fold.add([entry(at(6)), entry(at(0, EPOCH + 1), prev=at(6)), entry(at(1, EPOCH + 1), A=move)])
-        assert fold.finish(at(1, EPOCH + 1), INFO, "A").replicas["A"].seq == 9000
+        before = snapshot(10, 100, 1)
+        fold = StateFold(0, at(1, EPOCH + 1), {"A": (at(5), before)})
+        fold.add(
+            [
+                entry(at(6)),
+                entry(at(0, EPOCH + 1), prev=at(6)),
+                entry(at(1, EPOCH + 1), A=move(before, EPOCH + 1)),
+            ]
+        )
+        assert fold.finish(at(1, EPOCH + 1), INFO, "A").replicas["A"].seq == first_seq(EPOCH + 1, 0)
+
+    @pytest.mark.parametrize("seals", [1, 2])
+    def test_a_leader_that_died_right_after_its_seal_loses_no_book(self, seals: int) -> None:
+        """No symbol was moved into its epoch, and all of them go on."""
+        fold = StateFold(0, at(6), {"A": (at(5), snapshot(10, 100, 1)), "B": None})
+        fold.add([entry(at(6), B=birth(3))])
+        previous = at(6)
+        for later in range(1, seals + 1):
+            sealed = at(0, EPOCH + later)
+            fold.add([entry(sealed, prev=previous)])
+            previous = sealed
+        published = fold.finish(previous, INFO, "AB")
+        assert {name: (found.seq, found.book.bids.flat()) for name, found in published.replicas.items()} == {
+            "A": (FIRST + 10, [100, 1]),
+            "B": (FIRST + 3, []),
+        }
+        assert fold.listed().keys() == {"A", "B"}
+
+    def test_what_the_last_leadership_did_not_list_begins_empty(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        kept, withdrawn = snapshot(10, 100, 1), snapshot(12, 7, 7)
+        fold = StateFold(0, at(6), {"A": (at(5), kept), "B": (at(5), withdrawn)})
+        fold.add([entry(at(6)), entry(at(0, EPOCH + 1), prev=at(6))])
+        assert set(fold.listed()) == {"A", "B"}
+        fold.add([entry(at(1, EPOCH + 1), A=move(kept, EPOCH + 1))])
+        with caplog.at_level(logging.WARNING):
+            assert set(fold.finish(at(1, EPOCH + 1), INFO, "AB").replicas) == {"A"}
+        assert [(record.symbol, record.partition) for record in caplog.records] == [("B", 0)]  # type: ignore[attr-defined]
+
+    def test_a_snapshot_of_an_earlier_epoch_than_the_newest_is_not_continued(self) -> None:
+        """The newest snapshot says which leadership was the last; nothing need follow it in the stream."""
+        newest = snapshot(0)._replace(seq=first_seq(EPOCH + 1, 0))
+        at_end = at(9, EPOCH + 1)
+        fold = StateFold(0, at_end, {"A": (at_end, newest), "B": (at_end, snapshot(12, 7, 7))})
+        assert set(fold.listed()) == {"A"}
 
     def test_nothing_was_published_yet(self) -> None:
         fold = StateFold(0, ZERO, {"A": None})
@@ -98,19 +156,19 @@ class TestLevels:
     def test_an_end_that_is_not_reached_is_refused(self) -> None:
         fold = StateFold(0, at(9), {"A": (at(5), snapshot(10, 100, 1))})
         fold.add([entry(at(6))])
-        with pytest.raises(RecoveryError, match="read to 1000-6, but the stream ends at 1000-9"):
+        with pytest.raises(RecoveryError, match=f"read to {at(6)}, but the stream ends at {at(9)}"):
             fold.finish(at(9), INFO, "A")
 
     def test_a_snapshot_from_beyond_the_end_is_refused(self) -> None:
         fold = StateFold(0, at(7), {"A": (at(5), snapshot(10, 100, 1)), "B": (at(8), snapshot(3, 7, 7))})
         with pytest.raises(
-            RecoveryError, match="the snapshot of B stands at 1000-8, but the stream ended at 1000-7"
+            RecoveryError, match=f"the snapshot of B stands at {at(8)}, but the stream ended at {at(7)}"
         ):
             fold.finish(at(7), INFO, "AB")
 
     def test_a_symbol_that_was_not_followed_from_its_beginning_is_refused(self) -> None:
         fold = StateFold(0, at(5), {"A": (at(5), snapshot(10, 100, 1))})
-        assert fold.add([entry(at(6), B=Delta(0, 50, [], [], 0, 0), C=delta(7, 8, 1, 1))]) == ["B"]
+        assert fold.add([entry(at(6), B=birth(50), C=delta(7, 8, 1, 1))]) == ["B"]
         assert fold.add([entry(at(7), B=delta(50, 51, 3, 3), C=delta(8, 9, 1, 1))]) == []
         assert set(fold.finish(at(7), INFO, "AB").replicas) == {"A", "B"}
         with pytest.raises(RecoveryError, match="C was not followed from its beginning"):
@@ -123,9 +181,7 @@ class TestLevels:
         )
         adopt_levels(engine, published.replicas, {"A": A, "O": O, "B": Instrument(Symbol("B"))})
         assert engine.symbols() == ["A"]
-        assert engine.snapshot("A") == Snapshot(
-            10, [100, 1, 99, 2], [], snapshot(10, 100, 1, 99, 2).digest, 0
-        )
+        assert engine.snapshot("A") == snapshot(10, 100, 1, 99, 2)._replace(bids=[100, 1, 99, 2])
         assert not engine.dirty()
 
 
@@ -162,7 +218,7 @@ class TestOrders:
         ]
         replay(engine, entries, {"O": found["O"].src})
         prove_orders(engine, 0, Position(7, 0), published.replicas)
-        assert engine.snapshot("O") == Snapshot(20, [100, 9, 98, 1], [], published.replicas["O"].digest, 0)
+        assert engine.snapshot("O") == snapshot(20, 100, 9, 98, 1)._replace(bids=[100, 9, 98, 1])
         assert not engine.dirty()
         assert engine.drain(["O"]).orders == {"O": (["x", "y", "z"], [(100, 5), (100, 4), (98, 1)], [], [])}
 
@@ -180,7 +236,7 @@ class TestOrders:
 
     def test_a_checkpoint_from_beyond_the_end_is_refused(self) -> None:
         with pytest.raises(
-            RecoveryError, match="checkpoint of O stands at 1000-10, but the stream ended at 1000-9"
+            RecoveryError, match=f"checkpoint of O stands at {at(10)}, but the stream ended at {at(9)}"
         ):
             self.restored(self.published(100, 5), {"O": self.checkpoint(at(10), Position(3, 0))})
 
