@@ -28,9 +28,10 @@ DECLARED := $(foreach package,$(PACKAGES),$(wildcard $(package)/*.pxd $(package)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help demo test sim chaos lint bench lock clean
+.PHONY: help install demo test sim chaos lint bench lock clean
 
 help:
+	@echo 'make install make the environment .venv with the command depthcast in it'
 	@echo 'make demo    start everything on this machine; ARGS passes options, see make demo ARGS=--help'
 	@echo 'make test    run the tests; ARGS goes to pytest'
 	@echo 'make chaos   break a cluster of real processes in every way; ARGS passes options, see make chaos ARGS=--help'
@@ -39,6 +40,9 @@ help:
 	@echo 'make bench   run the benchmarks; ARGS goes to them'
 	@echo 'make lock    work out requirements*.lock again; UPGRADE=--upgrade takes newer versions'
 	@echo 'make clean   remove the virtual environment, caches and build output'
+
+install: $(COMPILED)
+	@echo 'installed; after `. $(BIN)/activate` the command depthcast is there'
 
 demo: $(COMPILED)
 	@$(BIN)/depthcast demo $(ARGS)

@@ -46,6 +46,9 @@ SUBCOMMANDS: Final = {
     "demo": _Home(
         "depthcast.cli.demo", "demo", "Run everything on this machine: server, ingestor, gateways, a market."
     ),
+    "server": _Home(
+        "depthcast.cli.server", "server", "Run a Redis-compatible server, where none is running yet."
+    ),
     "ingestor": _Home(
         "depthcast.ingestor.runtime.command", "ingestor", "Own the authoritative books and broadcast changes."
     ),

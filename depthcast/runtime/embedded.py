@@ -1,6 +1,6 @@
 """A Redis-compatible server of our own, for the demo, tests and trying things out on one machine.
 
-It listens on a free port of 127.0.0.1 and keeps its files in a temporary folder. It ends when this process ends,
+It listens on 127.0.0.1, on a free port unless one is named, and keeps its files in a temporary folder. It ends when this process ends,
 even by SIGKILL (then the temporary folder stays behind). A deployment runs a server of its own instead.
 """
 
@@ -24,7 +24,14 @@ from depthcast.runtime.child import Child
 from depthcast.runtime.server_binary import ServerBinary, ServerNotFoundError, find_server
 from depthcast.shared.errors import EmbeddedServerError
 
-__all__ = ["EmbeddedServer", "ServerBinary", "ServerNotFoundError", "ServerStartError", "find_server"]
+__all__ = [
+    "EmbeddedServer",
+    "PortTakenError",
+    "ServerBinary",
+    "ServerNotFoundError",
+    "ServerStartError",
+    "find_server",
+]
 
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 15.0
@@ -47,10 +54,21 @@ class ServerStartError(EmbeddedServerError):
         )
 
 
+class PortTakenError(EmbeddedServerError):
+    """Another program listens on the port that was asked for."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        super().__init__(
+            f"port {port} of {HOST} is taken: use the server that listens there, or name another port with --port"
+        )
+
+
 class EmbeddedServer:
     """A server as a child process, used with `with` or `async with`; it stops at the end of the block.
 
     Args:
+        port: Where it listens; 0 takes a free port.
         binary: The server to start; by default, what `find_server` finds.
         append_only: Keep the data over `restart`. Otherwise a restarted server is empty.
         folder: Where the files go; kept at the end, unlike the temporary folder used by default.
@@ -60,12 +78,13 @@ class EmbeddedServer:
     def __init__(
         self,
         *,
+        port: int = 0,
         binary: ServerBinary | None = None,
         append_only: bool = False,
         folder: Path | None = None,
         options: Mapping[str, str] | None = None,
     ) -> None:
-        self.port = 0
+        self.port = port
         self.folder = folder
         self._binary = binary
         self._append_only = append_only
@@ -92,6 +111,7 @@ class EmbeddedServer:
 
         Raises:
             ServerNotFoundError: There is no usable binary.
+            PortTakenError: Another program listens on the port that was named.
             ServerStartError: It ended or did not answer in time.
         """
         assert not self.running, "already running"
@@ -153,12 +173,14 @@ class EmbeddedServer:
         deadline = time.monotonic() + START_TIMEOUT_S
         for attempt in range(1, PORT_TRIES_MAX + 1):
             if not keep_port:
-                self.port = _free_port()
+                self.port = free_port()
             try:
                 self._start_once(binary, deadline)
             except ServerStartError as error:
-                if PORT_TAKEN not in error.log or attempt == PORT_TRIES_MAX:
+                if PORT_TAKEN not in error.log:
                     raise
+                if attempt == PORT_TRIES_MAX:
+                    raise (PortTakenError(self.port) if keep_port else error) from error
                 time.sleep(POLL_INTERVAL_S * 2**attempt)
             else:
                 return
@@ -212,7 +234,8 @@ class EmbeddedServer:
         self._child = None
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on at the moment."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]

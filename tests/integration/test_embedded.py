@@ -186,8 +186,8 @@ class TestRunning:
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
-            ports = [taken.getsockname()[1], embedded._free_port()]
-            monkeypatch.setattr(embedded, "_free_port", iter(ports).__next__)
+            ports = [taken.getsockname()[1], embedded.free_port()]
+            monkeypatch.setattr(embedded, "free_port", iter(ports).__next__)
             with EmbeddedServer() as server:
                 assert server.port == ports[1]
 
