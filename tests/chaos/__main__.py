@@ -7,7 +7,7 @@ import sys
 import click
 
 from tests.chaos.cluster import Cluster, running_cluster
-from tests.chaos.reckoning import reckon
+from tests.chaos.reconciliation import reconcile
 from tests.chaos.run import Chaos, chaos
 from tests.chaos.servers import OneServer, WatchedServers
 
@@ -73,7 +73,7 @@ async def _play(cluster: Cluster, run: Chaos, seconds: float, kills: int) -> boo
         await run.kills(kills, lambda text: click.echo(f"  {text}"))
     else:
         await run.for_seconds(seconds, lambda text: click.echo(f"  {text}"))
-    report = await reckon(run)
+    report = await reconcile(run)
     click.echo("\n".join(report.lines()))
     click.echo("all is as it must be" if report.good else "THIS IS WRONG")
     return report.good

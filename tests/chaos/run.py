@@ -1,4 +1,4 @@
-"""A run of chaos: a cluster under load, and faults one after another. What came of it is `tests.chaos.reckoning`'s."""
+"""A run of chaos: a cluster under load, and faults one after another. `tests.chaos.reconciliation` checks the outcome."""
 
 import asyncio
 import logging

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.chaos.cluster import running_cluster
-from tests.chaos.reckoning import reckon
+from tests.chaos.reconciliation import reconcile
 from tests.chaos.run import chaos
 from tests.chaos.servers import OneServer
 
@@ -28,7 +28,7 @@ async def test_everybody_ends_with_the_right_books_and_every_event_counts_once()
     ):
         for fault in FAULTS:
             await run.go_on(fault)
-        report = await reckon(run)
+        report = await reconcile(run)
     assert report.good, "\n".join(report.lines())
     assert report.events > 300
     assert len(report.takeovers) >= FAULTS.count("ingestor kill -9")

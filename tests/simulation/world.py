@@ -17,7 +17,7 @@ from depthcast.shared.partition import partition_of
 from depthcast.shared.replica import ApplyResult, Replica
 from depthcast.shared.settings import GatewaySettings, IngestorSettings
 from depthcast.updates import State
-from tests.simulation.deeds import Deeds
+from tests.simulation.actions import Actions
 from tests.simulation.faults import draw_faults
 from tests.simulation.journal import Journal
 from tests.simulation.loop import START_S, Process, SimulatedLoop
@@ -79,7 +79,7 @@ class World:
             for number in range(self.partitions)
         ]
         self.oracles = [PartitionOracle(self.journal, model) for model in models]
-        self.deeds = Deeds(self)
+        self.actions = Actions(self)
 
     # --- who takes part -----------------------------------------------------------------------------------------------
 
@@ -175,7 +175,7 @@ class World:
         )
         for actor in self.actors:
             counts += Counter({f"{actor.kind} ended: {name}": count for name, count in actor.ends.items()})
-        faults = self.deeds.done + self.network.faults
+        faults = self.actions.done + self.network.faults
         return Report(
             self.seed, self.watch.problems, faults, counts, self.hash.hexdigest(), self.virtual_s, self.log
         )
@@ -201,9 +201,9 @@ class World:
         entries = self.rng.choice((20, 60, 120)) // len(self.producers)
         producing = [process.spawn(p.run(self.network.connect, entries, until_s)) for p in self.producers]
         for fault in self.faults:
-            self.loop.call_at(START_S + fault.at_s, self.deeds.strike, fault)
+            self.loop.call_at(START_S + fault.at_s, self.actions.strike, fault)
         await asyncio.sleep(FAULTS_UNTIL_S + 1.0)
-        self.deeds.end_all()
+        self.actions.end_all()
         await asyncio.wait(producing)
         await self._settle()
         self._judge()

@@ -20,7 +20,7 @@ BAD = Weather(0.002, cut_before=0.03, cut_after=0.05, late=0.05, slow_reply=0.03
 SLOW = Weather(0.03)
 
 
-class Deeds:
+class Actions:
     """`done` counts the faults that struck, by kind."""
 
     def __init__(self, world: "World") -> None:
@@ -42,11 +42,11 @@ class Deeds:
 
     def strike(self, fault: Fault) -> None:
         """The time of `fault` has come; it is left out where it makes no sense just now."""
-        deed = self._simple.get(fault.kind)
-        if deed is None:
+        action = self._simple.get(fault.kind)
+        if action is None:
             what = fault.kind.partition(" ")[0]
-            deed = {"kill": self._kill, "pause": self._pause, "part": self._part}[what]
-        if deed(fault):
+            action = {"kill": self._kill, "pause": self._pause, "part": self._part}[what]
+        if action(fault):
             self.done[fault.kind] += 1
             self.world.trace("fault", fault.kind, fault)
 

@@ -1,4 +1,4 @@
-"""After the load has ended: what must have become of the surviving input, and whether everybody says the same."""
+"""Reconciles the final state with the input: counts, rejects and every reader against the naive model."""
 
 from collections import Counter
 from typing import Final
@@ -22,7 +22,7 @@ SETTLED_S: Final = 60.0
 CONVERGED_S: Final = 30.0
 
 
-async def reckon(run: Chaos) -> Report:
+async def reconcile(run: Chaos) -> Report:
     """End the load, wait until everything has settled, and compare it with what must have become of the input."""
     await run.quiet()
     cluster, report = run.cluster, run.report
