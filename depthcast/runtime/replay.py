@@ -133,7 +133,7 @@ async def replay(
         wait_s = pacer.due_in_s(first)
         if wait_s > 0:
             await asyncio.sleep(wait_s)
-        progress.behind_s = max(-wait_s, 0.0)
+        progress.behind_s = max(0.0, -wait_s)
         await producer.send(batch)
         progress.entries += len(batch)
         progress.events += sum(len(entry.events) for entry in batch)

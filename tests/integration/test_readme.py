@@ -1,60 +1,195 @@
-"""What the README tells a newcomer to type works as it stands: its settings file, its input, its clients."""
+"""What the README tells a newcomer to paste works, block after block, in a real shell; what it shows is what is printed."""
 
-import ast
-import asyncio
+import os
 import re
-import shlex
-from collections.abc import AsyncIterator
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import pytest
 
-from depthcast.runtime.deployment import Deployment, local_deployment
-from depthcast.shared.runtime.redis import connect, execute
+from depthcast.runtime.embedded import free_port
+from depthcast.shared.instruments import parse_toml
+from tests.waiting import eventually_sync
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-(TOML,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
-(XADD,) = re.findall(r"^redis-cli (XADD .*)$", README, re.MULTILINE)
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DEADLINE_S = 60.0
+
+REDIS_CLI = """\
+#!{python}
+import sys
+import redis
+assert sys.argv[1] == "-p"
+print(redis.Redis(port=int(sys.argv[2]), protocol=2).execute_command(*sys.argv[3:]).decode())
+"""
+"""Stands for redis-cli where there is none."""
+
+
+class Block(NamedTuple):
+    language: str
+    text: str
+    file: str
+    """What a program is to be saved as, by the text before it."""
+
+
+def use_it() -> list[Block]:
+    """The blocks of the steps, in order."""
+    steps = README.split("## Use it")[1].split("### ")[0]
+    found = re.findall(r"([^`]*(?:`[^`\n]+`[^`]*)*)```(\w+)\n(.*?)^```$", steps, re.MULTILINE | re.DOTALL)
+    return [Block(language, text, _file(before)) for before, language, text in found]
+
+
+def _file(before: str) -> str:
+    saved = re.findall(r"Save this as `([\w.]+)`", before)
+    return saved[-1] if saved else ""
+
+
+class Terminal:
+    """A shell that is given one block after the other; everything that is printed is kept."""
+
+    def __init__(self, folder: Path, redis_port: int, gateway_port: int) -> None:
+        self.folder = folder
+        self._ports = {"6379": str(redis_port), "8080": str(gateway_port)}
+        self._log = folder / "terminal.log"
+        self._pasted = 0
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("DEPTHCAST_")}
+        environment["DEPTHCAST_REDIS_URL"] = f"redis://127.0.0.1:{redis_port}/0"
+        environment["PATH"] = f"{folder}/tools:/usr/local/bin:/usr/bin:/bin"
+        with self._log.open("wb") as output:
+            self.shell = subprocess.Popen(
+                ["bash"],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+
+    def own_ports(self, text: str) -> str:
+        """The text with ports of this test for those of the README."""
+        return re.sub("|".join(self._ports), lambda found: self._ports[found[0]], text)
+
+    def paste(self, text: str) -> str:
+        """Run a block; returns what was printed meanwhile. Its last command must succeed."""
+        before = len(self.printed())
+        self._pasted += 1
+        mark = f"pasted {self._pasted}: "
+        assert self.shell.stdin is not None
+        self.shell.stdin.write(f"{self.own_ports(text)}\necho '{mark}'$?\n")
+        self.shell.stdin.flush()
+        pattern = re.compile(rf"^{mark}(\d+)$", re.MULTILINE)
+        found = eventually_sync(
+            lambda: pattern.search(self.printed()), DEADLINE_S, f"the end of {text!r} after {self.printed()}"
+        )
+        assert found is not None
+        assert found[1] == "0", self.printed()
+        return self.printed()[before:]
+
+    def printed(self) -> str:
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+    @contextmanager
+    def background(self, *command: str) -> Iterator[Path]:
+        """Run a program of its own in the folder, and end it by Ctrl-C; yields the file with what it prints."""
+        output = self.folder / f"{command[-1]}.log"
+        with output.open("wb") as log:
+            process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            yield output
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(DEADLINE_S)
+            finally:
+                process.kill()
+
+    def close(self) -> None:
+        os.killpg(self.shell.pid, signal.SIGKILL)
+        self.shell.wait()
 
 
 @pytest.fixture
-async def deployment() -> AsyncIterator[Deployment]:
-    """A server of its own with the default prefix, the README's instruments and its one input entry."""
-    async with local_deployment(TOML) as deployment:
-        redis = connect(deployment.redis_url)
-        await execute(redis, *shlex.split(XADD))
-        await redis.aclose()
-        yield deployment
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    """In a folder with the environment that `make install` makes, which is the one that runs this test."""
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    if shutil.which("redis-cli") is None:
+        (tools / "redis-cli").write_text(REDIS_CLI.format(python=sys.executable), encoding="utf-8")
+        (tools / "redis-cli").chmod(0o755)
+    terminal = Terminal(tmp_path, free_port(), free_port())
+    yield terminal
+    terminal.close()
 
 
-@pytest.mark.parametrize("snippet", SNIPPETS)
-async def test_a_snippet_prints_the_book(deployment: Deployment, snippet: str) -> None:
-    source = snippet.replace("http://127.0.0.1:8080", deployment.gateway_url).replace(
-        "redis://127.0.0.1:6379/0", deployment.redis_url
+def is_running(words: str) -> bool:
+    """Whether a process with these words in its command line runs."""
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    return words in listed
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the steps wait for the gateway with curl")
+def test_the_steps_work_as_pasted(terminal: Terminal) -> None:
+    expected = {
+        "readyz": '"ready": true, "draining": false, "symbols": 1, "stale": 0',
+        "watch": "BTC-USD 65000.10 x 0.005 | 65000.20 x 0.007",
+        "client.py": "[(6500011, 3), (6500010, 5)] [(6500020, 7)]",
+        "service.py": "[(6500011, 3), (6500010, 5)] [(6500020, 7)]",
+    }
+    seen = set()
+    for block in use_it():
+        if block.language == "python":
+            (terminal.folder / block.file).write_text(terminal.own_ports(block.text), encoding="utf-8")
+            assert f"python {block.file}" in README
+            with terminal.background(sys.executable, "-u", block.file) as output:
+                shown = expected[block.file]
+                eventually_sync(
+                    lambda output=output, shown=shown: shown in output.read_text(encoding="utf-8"),  # type: ignore[misc]
+                    DEADLINE_S,
+                    f"{block.file} prints {shown}",
+                )
+            seen.add(block.file)
+        else:
+            # Making an environment is what the tests of the packaging do.
+            printed = terminal.paste(block.text.replace("make install\n", ""))
+            for word in ("readyz", "watch"):
+                if word in block.text:
+                    assert expected[word] in printed
+                    seen.add(word)
+    assert seen == expected.keys()
+    assert "Traceback" not in terminal.printed()
+    assert not is_running(terminal.own_ports("--port 6379"))
+    assert not is_running(terminal.own_ports("--port 8080"))
+
+
+def test_the_instruments_are_what_the_text_says() -> None:
+    (toml,) = re.findall(r"instruments\.toml <<'EOF'\n(.*?)^EOF$", README, re.MULTILINE | re.DOTALL)
+    (instrument,) = parse_toml(toml).values()
+    assert (instrument.symbol, instrument.tick_size, instrument.lot_size) == ("BTC-USD", "0.01", "0.001")
+
+
+def shape(line: str) -> str:
+    """A line with N for each number."""
+    return re.sub(r"\d+(?:\.\d+)?", "N", line)
+
+
+def test_the_demo_prints_lines_like_those_shown() -> None:
+    (shown,) = re.findall(r"```text\n(BTC-USD .*?)```", README, re.DOTALL)
+    ended = subprocess.run(
+        [sys.executable, "-m", "depthcast", "demo", "--port", "0", "--seconds", "2"],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=True,
     )
-    assert source != snippet, "it names where to connect"
-    printed: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue()
-    running = asyncio.create_task(_run(source, printed))
-    try:
-        async with asyncio.timeout(20):
-            while True:
-                words = [str(word) for word in await printed.get()]
-                assert words[0] == "BTC-USD"
-                if any("6500010" in word for word in words):
-                    break
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-
-
-async def _run(source: str, printed: "asyncio.Queue[tuple[Any, ...]]") -> None:
-    """Run a snippet with `await` at its top level; what it prints goes into the queue."""
-    names = {"print": lambda *words: printed.put_nowait(words)}
-    code = compile(source, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    await eval(code, names)
-
-
-def test_there_are_snippets() -> None:
-    assert len(SNIPPETS) == 2
+    assert [shape(line) for line in shown.splitlines()] == [
+        shape(line) for line in ended.stdout.splitlines()[-2:]
+    ]
