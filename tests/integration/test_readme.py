@@ -113,7 +113,8 @@ class Terminal:
 
     def close(self) -> None:
         os.killpg(self.shell.pid, signal.SIGKILL)
-        self.shell.wait()
+        with self.shell:  # closes its pipe and waits
+            pass
 
 
 @pytest.fixture
