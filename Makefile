@@ -67,8 +67,8 @@ bench: $(DEV)
 
 # The run lock is constrained by the full one, so that both name the same versions and share one environment.
 lock: $(UV)
-	@$(COMPILE) pyproject.toml --extra embedded --group dev --output-file requirements.lock
-	@$(COMPILE) pyproject.toml --extra embedded --group build --constraints requirements.lock \
+	@$(COMPILE) pyproject.toml --extra server --extra embedded --group dev --output-file requirements.lock
+	@$(COMPILE) pyproject.toml --extra server --extra embedded --group build --constraints requirements.lock \
 		--output-file requirements-run.lock
 	@echo 'wrote requirements.lock and requirements-run.lock'
 

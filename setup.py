@@ -1,10 +1,11 @@
-"""Compiles every module that has a `.pxd` beside it; what the packages are and need stands in `pyproject.toml`.
+"""Compiles every module that has a `.pxd` beside it; all metadata is in `pyproject.toml`.
 
 Where there is no C compiler, or `DEPTHCAST_COMPILE=0` is set, the same modules run as Python: slower, and otherwise alike.
 """
 
 import os
 import shutil
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -14,12 +15,15 @@ from setuptools import Extension, setup
 PACKAGES = [Path("depthcast", name) for name in ("shared", "broadcaster", "ingestor", "gateway")]
 # More optimization takes half as long again, and runs no faster; warnings about generated code help nobody.
 FLAGS = ["-O1", "-g0", "-w"]
+# Commands that compile nothing, so translating to C would be wasted on them.
+WITHOUT_EXTENSIONS = {"sdist", "egg_info", "dist_info"}
 
 
 def extensions() -> list[Extension]:
     """One for each module with declarations, translated to C."""
     compiler = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
-    if os.environ.get("DEPTHCAST_COMPILE", "1") == "0" or shutil.which(compiler.split()[0]) is None:
+    unwanted = os.environ.get("DEPTHCAST_COMPILE", "1") == "0" or WITHOUT_EXTENSIONS & set(sys.argv)
+    if unwanted or shutil.which(compiler.split()[0]) is None:
         return []
     from Cython.Build import cythonize
 

@@ -1,8 +1,9 @@
-"""What users import and run: command line, WebSocket client, stream consumer, demo.
+"""Live order books in Python: a WebSocket client (`connect`), a stream consumer (`Consumer`), and what they deliver.
 
     from depthcast import Consumer, connect
 
-Names are loaded when they are first used, so that importing the package costs nothing.
+Names are loaded when they are first used, so that importing the package costs nothing. The command line, the ingestor
+and the gateway are in this package too; they need the libraries of `depthcast[server]`.
 """
 
 from importlib import import_module
@@ -12,20 +13,37 @@ from typing import TYPE_CHECKING, Any, Final
 from depthcast.shared.compiled import prefer_source
 
 if TYPE_CHECKING:
-    from depthcast.client import Client, connect
+    from depthcast.client import Client, ClientCounters, connect
     from depthcast.consumer import Consumer, StreamEntry
-    from depthcast.shared.book import Book
-    from depthcast.shared.errors import ClientError, DepthcastError
-    from depthcast.updates import BookUpdate, Kind, State
+    from depthcast.shared.book import Book, BookSide
+    from depthcast.shared.errors import (
+        ClientError,
+        DeploymentMismatch,
+        DepthcastError,
+        RedisUnavailable,
+        SettingsError,
+    )
+    from depthcast.shared.position import Position
+    from depthcast.shared.types import EntryInfo, Side
+    from depthcast.updates import BookUpdate, Kind, Levels, State
 
 __all__ = [
     "Book",
+    "BookSide",
     "BookUpdate",
     "Client",
+    "ClientCounters",
     "ClientError",
     "Consumer",
+    "DeploymentMismatch",
     "DepthcastError",
+    "EntryInfo",
     "Kind",
+    "Levels",
+    "Position",
+    "RedisUnavailable",
+    "SettingsError",
+    "Side",
     "State",
     "StreamEntry",
     "__version__",
@@ -34,12 +52,21 @@ __all__ = [
 
 _HOMES: Final = {
     "Book": "depthcast.shared.book",
+    "BookSide": "depthcast.shared.book",
     "BookUpdate": "depthcast.updates",
     "Client": "depthcast.client",
+    "ClientCounters": "depthcast.client",
     "ClientError": "depthcast.shared.errors",
     "Consumer": "depthcast.consumer",
+    "DeploymentMismatch": "depthcast.shared.errors",
     "DepthcastError": "depthcast.shared.errors",
+    "EntryInfo": "depthcast.shared.types",
     "Kind": "depthcast.updates",
+    "Levels": "depthcast.updates",
+    "Position": "depthcast.shared.position",
+    "RedisUnavailable": "depthcast.shared.errors",
+    "SettingsError": "depthcast.shared.errors",
+    "Side": "depthcast.shared.types",
     "State": "depthcast.updates",
     "StreamEntry": "depthcast.consumer",
     "connect": "depthcast.client",
@@ -56,4 +83,10 @@ except PackageNotFoundError:  # run from a checkout that is not installed
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value  # found directly from now on
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

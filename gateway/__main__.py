@@ -1,5 +1,8 @@
-"""`python -m gateway`: the same as `depthcast gateway`."""
+"""`python -m depthcast.gateway`, and `python -m gateway` in a checkout: the same as `depthcast gateway`."""
 
-from depthcast.gateway.runtime.command import gateway
+from depthcast.shared.runtime.extras import server_extra
 
-gateway()
+if __name__ == "__main__":
+    with server_extra():
+        from depthcast.gateway.runtime.command import gateway
+    gateway(prog_name="gateway")

@@ -1,6 +1,8 @@
-"""`python -m ingestor` does the same as `depthcast ingestor`."""
+"""`python -m depthcast.ingestor`, and `python -m ingestor` in a checkout: the same as `depthcast ingestor`."""
 
-from depthcast.ingestor.runtime.command import ingestor
+from depthcast.shared.runtime.extras import server_extra
 
 if __name__ == "__main__":
+    with server_extra():
+        from depthcast.ingestor.runtime.command import ingestor
     ingestor(prog_name="ingestor")

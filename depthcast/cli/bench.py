@@ -16,7 +16,7 @@ Examples:
   depthcast bench paced idle      what clients take of a worker here
   depthcast bench one-channel     what a delivery costs, beside other servers
 """
-ROOT: Final = Path(__file__).parents[1]
+ROOT: Final = Path(__file__).parents[2]
 
 
 @click.command("bench", help=HELP, context_settings={"max_content_width": 120})

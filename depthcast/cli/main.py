@@ -17,6 +17,7 @@ import depthcast
 from depthcast.shared.compiled import is_compiled_at
 from depthcast.shared.errors import DepthcastError
 from depthcast.shared.runtime.command import BAD_SETTINGS
+from depthcast.shared.runtime.extras import REMEDY, missing_library
 
 HELP: Final = """\
 Keep authoritative order books and broadcast them to many WebSocket clients over Redis Streams.
@@ -80,7 +81,10 @@ class LazyGroup(click.Group):
         try:
             command: click.Command = getattr(import_module(home.module), home.attribute)
         except ImportError as error:
-            raise click.ClickException(f"{cmd_name} is not part of this installation: {error}") from error
+            remedy = f"; {REMEDY}" if missing_library(error) else ""
+            raise click.ClickException(
+                f"{cmd_name} is not part of this installation: {error}{remedy}"
+            ) from error
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - likewise

@@ -4,5 +4,6 @@ Reading the streams without a gateway is `depthcast.consumer`.
 """
 
 from depthcast.client.client import Client, connect
+from depthcast.client.session import ClientCounters
 
-__all__ = ["Client", "connect"]
+__all__ = ["Client", "ClientCounters", "connect"]

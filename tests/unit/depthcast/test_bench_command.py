@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 import depthcast.cli.bench
 from benchmarks.harness import Target, judge, paired, spread
-from benchmarks.registry import MODULES, load
+from benchmarks.registry import MODULES
 from depthcast.cli.bench import bench
 
 
@@ -18,9 +18,13 @@ def test_without_a_checkout_it_says_where_they_are(tmp_path: Path, monkeypatch: 
     assert "in a checkout" in done.output
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_every_benchmark_has_its_name(name: str) -> None:
-    assert load(name).name == name
+def test_in_a_checkout_it_lists_every_benchmark(capfd: pytest.CaptureFixture[str]) -> None:
+    """Run as the user runs it: the checkout has to be found, and each module has to load."""
+    done = CliRunner().invoke(bench, ["--list"])
+    assert done.exit_code == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(MODULES)
+    assert all(len(line.split()) > 1 for line in lines), "a benchmark lists without a title"
 
 
 def test_ratios_are_taken_within_rounds() -> None:

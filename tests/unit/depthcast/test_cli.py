@@ -9,6 +9,7 @@ import depthcast
 import depthcast.shared.book
 from depthcast.cli import main as cli
 from depthcast.shared.compiled import is_compiled
+from depthcast.shared.runtime.extras import server_extra
 
 PLAIN = '{"symbol": "BTC-USD", "tick_size": "0.01", "events": [["add", "bid", 1, 5]]}\n'
 
@@ -66,6 +67,22 @@ def test_a_missing_piece_does_not_break_the_rest(monkeypatch: pytest.MonkeyPatch
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: demo is not part of this installation")
     assert run("partition", "BTC-USD", "--partitions", "4").output == "0\n"
+
+
+def test_a_missing_library_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str) -> None:
+        raise ModuleNotFoundError("No module named 'rich'", name="rich.console")
+
+    monkeypatch.setattr(cli, "import_module", refuse)
+    result = run("watch", "BTC-USD")
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert line.endswith("No module named 'rich'; pip install 'depthcast[server]'")
+
+
+def test_another_failing_import_is_not_mistaken_for_a_missing_library() -> None:
+    with pytest.raises(ModuleNotFoundError), server_extra():
+        raise ModuleNotFoundError(name="depthcast.nowhere")
 
 
 @pytest.mark.parametrize(

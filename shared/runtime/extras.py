@@ -1,0 +1,33 @@
+"""What to say where the libraries of the extra `server` are not installed.
+
+`pip install depthcast` brings the WebSocket client and the stream consumer. The command line, the ingestor and the
+gateway need `depthcast[server]`.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+LIBRARIES: Final = frozenset({"click", "prometheus_client", "pythonjsonlogger", "rich"})
+"""Modules of the extra that something cannot do without; uvloop is used where it is there."""
+
+REMEDY: Final = "pip install 'depthcast[server]'"
+
+
+def missing_library(error: ImportError) -> str | None:
+    """The library of the extra that an import failed for, None if it failed for another reason."""
+    library = (error.name or "").partition(".")[0]
+    return library if isinstance(error, ModuleNotFoundError) and library in LIBRARIES else None
+
+
+@contextmanager
+def server_extra() -> Iterator[None]:
+    """End the process with one line that names the remedy, and status 1, if an import needs the extra and it is missing."""
+    try:
+        yield
+    except ImportError as error:
+        library = missing_library(error)
+        if library is None:
+            raise
+        sys.exit(f"Error: the command line needs {library}, which is not installed; {REMEDY}")

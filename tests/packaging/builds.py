@@ -1,0 +1,136 @@
+"""Builds of the checkout, and virtual environments that hold exactly what a requirement would bring.
+
+Nothing is downloaded: an environment's libraries are links to those this test run uses. So a library that a requirement
+does not bring is missing there, and the checkout's own editable installation cannot leak in.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+
+
+def build_context(folder: Path) -> Path:
+    """A copy of what `.dockerignore` lets through and of what an sdist needs, links kept as links."""
+    wanted = [
+        line.removeprefix("!")
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        if line[:1] == "!"
+    ]
+    folder.mkdir()
+    for name in [*wanted, "MANIFEST.in", "CHANGELOG.md"]:
+        source = ROOT / name
+        if source.is_dir():
+            ignored = shutil.ignore_patterns("__pycache__", "*.so", "*.pyc")
+            shutil.copytree(source, folder / name, symlinks=True, ignore=ignored)
+        else:
+            shutil.copy(source, folder / name)
+    return folder
+
+
+def run(*command: str | Path, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run to its end; what it printed is shown if it fails. Nothing of Depthcast's or Python's settings is inherited."""
+    kept = {
+        name: text
+        for name, text in os.environ.items()
+        if not name.startswith(("DEPTHCAST_", "PYTHON", "COV_"))
+    }
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env={**kept, "PIP_NO_INDEX": "1", **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command[0]} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def build_sdist(source: Path, folder: Path) -> Path:
+    """Build an sdist with the backend that pyproject.toml names."""
+    code = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
+    run(sys.executable, "-c", code, folder, cwd=source)
+    (found,) = folder.glob("*.tar.gz")
+    return found
+
+
+def build_wheel(source: Path, folder: Path, **variables: str) -> Path:
+    """Build a wheel of a folder or an sdist, with the tools that are installed here."""
+    run(
+        *(sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet", "--no-deps"),
+        *("--no-build-isolation", "--wheel-dir", folder, source),
+        cwd=folder,
+        **variables,
+    )
+    (found,) = folder.glob("*.whl")
+    return found
+
+
+def environment(folder: Path, wheel: Path, extra: str = "") -> Path:
+    """A virtual environment with `wheel[extra]` installed; returns its Python."""
+    run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
+    python = folder / "bin" / "python"
+    run(
+        *(sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python),
+        *("install", "--quiet", "--no-deps", wheel),
+        cwd=folder,
+    )
+    site = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
+    (metadata,) = site.glob("depthcast-*.dist-info")
+    for library in _required(Distribution.at(metadata), {extra}):
+        _link(library, site)
+    return python
+
+
+def _required(package: Distribution, extras: set[str]) -> Iterator[Distribution]:
+    """What a package needs with some of its extras, and what that needs, each once."""
+    seen: dict[str, set[str]] = {}
+    waiting = [(package, extras)]
+    while waiting:
+        needing, wanted = waiting.pop()
+        for text in needing.requires or []:
+            needed = Requirement(text)
+            if needed.marker and not any(needed.marker.evaluate({"extra": name}) for name in wanted | {""}):
+                continue
+            name = canonicalize_name(needed.name)
+            if name in seen and needed.extras <= seen[name]:
+                continue
+            found = package if name == canonicalize_name(package.name) else distribution(name)
+            if name not in seen and found is not package:
+                yield found
+            seen.setdefault(name, set()).update(needed.extras)
+            waiting.append((found, set(needed.extras)))
+
+
+def _link(library: Distribution, site: Path) -> None:
+    tops = {
+        file.parts[0] for file in library.files or [] if not file.parts[0].startswith((".", "__pycache__"))
+    }
+    for top in tops:
+        if not (site / top).exists():
+            (site / top).symlink_to(Path(str(library.locate_file(top))).resolve())
+
+
+def libraries(python: Path) -> set[str]:
+    """Names of what is installed in an environment."""
+    code = "from importlib.metadata import distributions as d; print(*[found.name for found in d()])"
+    return {canonicalize_name(name) for name in run(python, "-c", code, cwd=python.parent).stdout.split()}
+
+
+def foreign_packages(folder: Path) -> Path:
+    """A user's project whose own packages have the names of our folders."""
+    folder.mkdir()
+    for name in ("shared", "gateway", "ingestor", "broadcaster"):
+        (folder / name).mkdir()
+        (folder / name / "__init__.py").write_text(f'OWNER = "the user\'s {name}"\n')
+    return folder

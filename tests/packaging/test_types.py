@@ -1,0 +1,108 @@
+"""The types that a user's `mypy --strict` sees of an installed wheel."""
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import depthcast
+from tests.packaging.builds import ROOT
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+UNTYPED = {"BookSide.ranks"}
+"""For hot paths only: the index of a large side is a `SortedList`, of a library without published types."""
+
+ANY = re.compile(r"\bAny\b")
+
+
+def attributes(name: str) -> Iterator[str]:
+    """Public attributes of a public class as its source has them: fields, properties, methods, and what `__init__` sets."""
+    public = getattr(depthcast, name)
+    if not inspect.isclass(public):
+        return
+    module = ast.parse((ROOT / f"{public.__module__.replace('.', '/')}.py").read_text())
+    (found,) = (node for node in module.body if isinstance(node, ast.ClassDef) and node.name == name)
+    for node in ast.walk(found):
+        match node:
+            case ast.FunctionDef(name=attribute) | ast.AsyncFunctionDef(name=attribute):
+                if node not in found.body:
+                    continue
+            case ast.AnnAssign(target=ast.Name(id=attribute)) | ast.Assign(targets=[ast.Name(id=attribute)]):
+                if node not in found.body:
+                    continue
+            case ast.Attribute(value=ast.Name(id="self"), attr=attribute, ctx=ast.Store()):
+                pass
+            case _:
+                continue
+        if not attribute.startswith("_"):
+            yield attribute
+
+
+def mypy(python: Path, folder: Path, program: str) -> list[str]:
+    """What mypy says of a program that is run with `python`, by lines."""
+    (folder / "user.py").write_text(program)
+    (folder / "mypy.ini").write_text("[mypy]\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--python-executable", python, "user.py"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.splitlines()
+
+
+def revealed(said: list[str]) -> dict[int, str]:
+    """Line of the program → the type that its `reveal_type` shows. A coroutine's first two types say nothing."""
+    found = (re.search(r':(\d+): note: Revealed type is "(.*)"', line) for line in said)
+    return {int(match[1]): match[2].replace("Coroutine[Any, Any, ", "Coroutine[") for match in found if match}
+
+
+def errors(said: list[str]) -> list[str]:
+    return [line for line in said if ": error: " in line]
+
+
+def test_everything_public_has_types(full_python: Path, tmp_path: Path) -> None:
+    lines = ["import depthcast"]
+    shown = {}
+    for name in depthcast.__all__:
+        lines.append(f"reveal_type(depthcast.{name})")
+        shown[len(lines)] = name
+        for attribute in dict.fromkeys(attributes(name)):
+            lines.append(f"def {name}_{attribute}(it: depthcast.{name}) -> None: reveal_type(it.{attribute})")
+            shown[len(lines)] = f"{name}.{attribute}"
+    said = mypy(full_python, tmp_path, "\n".join(lines) + "\n")
+    assert errors(said) == []
+    kinds = {shown[line]: kind for line, kind in revealed(said).items()}
+    assert set(kinds) == set(shown.values())
+    assert {"BookUpdate.book", "BookUpdate.bids", "Client.subscribe", "EntryInfo.src"} <= set(kinds)
+    assert {name for name, kind in kinds.items() if ANY.search(kind)} == UNTYPED
+
+
+PROGRAM = """\
+from depthcast import BookUpdate, Consumer, connect
+
+async def follow(url: str) -> BookUpdate:
+    async with connect(url) as client, Consumer(url) as consumer:
+        async for entry in consumer.entries():
+            reveal_type(entry.partition)
+        async for update in client:
+            reveal_type(update.state)
+            reveal_type(update.book.bids.top(3))
+            update.nothing
+            return update
+    raise AssertionError
+"""
+
+
+def test_a_users_mistake_is_found(full_python: Path, tmp_path: Path) -> None:
+    said = mypy(full_python, tmp_path, PROGRAM)
+    assert list(revealed(said).values()) == ["int", "depthcast.updates.State", "list[tuple[int, int]]"]
+    (error,) = errors(said)
+    assert '"BookUpdate" has no attribute "nothing"' in error
