@@ -119,7 +119,7 @@ class StateFold:
             if symbol not in self._known and symbol not in self._reader.shown:
                 raise RecoveryError(self.partition, f"{symbol} was not followed from its beginning")
         listed = self.listed()
-        for symbol in self._reader.shown.keys() - listed.keys():
+        for symbol in sorted(self._reader.shown.keys() - listed.keys()):
             logger.warning(
                 "the last leadership did not list this symbol, its book begins empty",
                 extra={"partition": self.partition, "symbol": symbol},

@@ -113,7 +113,7 @@ async def wait_for_books(
     said = ""
     while True:
         registered = await _registered(producer)
-        for symbol in wanted.keys() & registered.keys():
+        for symbol in sorted(wanted.keys() & registered.keys()):
             check(wanted[symbol], registered[symbol])
         lacking = await _lacking(producer, sorted(wanted), registered)
         if not lacking:

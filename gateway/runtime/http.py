@@ -87,7 +87,7 @@ class Endpoints:
         return web.FileResponse(path, headers=PAGE_HEADERS)
 
     async def symbols(self, _request: web.Request) -> web.Response:
-        return _json([_symbol(listing) for listing in self.core.hub.listings.values()])
+        return _json([_symbol(listing) for _, listing in sorted(self.core.hub.listings.items())])
 
     async def book(self, request: web.Request) -> web.Response:
         listing, depth = self._listing(request.match_info["symbol"]), _depth(request.query.get("depth"))

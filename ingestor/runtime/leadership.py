@@ -112,8 +112,9 @@ class Leadership:
     def update_instruments(self, instruments: Mapping[str, Instrument], known: Collection[str]) -> None:
         """Take the registered instruments as last read: new ones are born, missing ones withdrawn."""
         self.engine.known(known)
-        for symbol in set(self.engine.symbols()) - instruments.keys():
-            self.engine.withdraw(symbol)
+        for symbol in self.engine.symbols():
+            if symbol not in instruments:
+                self.engine.withdraw(symbol)
         for instrument in instruments.values():
             self.engine.register(instrument)
         self.stats.symbols = len(instruments)

@@ -58,7 +58,7 @@ async def wait_for_partitions(client: Redis, keys: DeploymentKeys, wanted: int |
 async def read_instruments(
     client: Redis, keys: DeploymentKeys, before: Mapping[str, Instrument] = MappingProxyType({})
 ) -> dict[str, Instrument]:
-    """All registered instruments by symbol.
+    """All registered instruments by symbol, in the order of symbols: a server lists a hash in any order.
 
     A malformed value is logged and hides no other; the symbol keeps the definition it had `before`, if any: a slip of an
     operator must not withdraw a living book.
@@ -68,7 +68,7 @@ async def read_instruments(
 
 def _parsed(table: Mapping[bytes, bytes], before: Mapping[str, Instrument]) -> dict[str, Instrument]:
     instruments = {}
-    for name, raw in table.items():
+    for name, raw in sorted(table.items()):
         symbol = name.decode("utf-8", "replace")
         try:
             instruments[symbol] = from_json(symbol, raw)
@@ -113,7 +113,7 @@ class Catalog:
         if deployed and now - self._lost_at >= HOLD_S:
             self.incarnation, self.instruments, self._lost_at = incarnation, found, None
         else:
-            self.instruments = {**self.instruments, **found}
+            self.instruments = dict(sorted({**self.instruments, **found}.items()))
         return True
 
     def accept(self) -> None:

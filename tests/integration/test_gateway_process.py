@@ -124,6 +124,16 @@ async def test_http_endpoints(redis_url: str, prefix: str, ingestor: FakeIngesto
             status, _, response = await get(f"{gateway.url}/web/{module}")
             assert (status, response.content_type.endswith("/javascript")) == (200, True)
 
+        async def listed_in_order() -> bool:
+            return [row["symbol"] for row in (await get(f"{gateway.url}/v1/symbols"))[1]] == [
+                "AA",
+                "AAA",
+                "BBB",
+            ]
+
+        await ingestor.register("AA")
+        await eventually(listed_in_order, message="what was registered last has its place among the symbols")
+
 
 async def test_before_redis_and_before_any_ingestor(redis_url: str, prefix: str) -> None:
     async with started("redis://127.0.0.1:1/0", prefix) as gateway:

@@ -45,7 +45,7 @@ class TestStart:
     ) -> None:
         async with run.service(run.settings()):
             born = check_history(await run.history())
-            assert [symbol for position, symbol, _ in born.deltas if position.n == 1] == list(FEEDS)
+            assert [symbol for position, symbol, _ in born.deltas if position.n == 1] == sorted(FEEDS)
             assert all(delta.prev_seq == 0 for _, _, delta in born.deltas)
             for symbol, (feed, _) in FEEDS.items():
                 position, snapshot = (await run.snapshots(symbol))[0]

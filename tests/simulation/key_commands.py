@@ -116,7 +116,9 @@ def _hget(data: Data, key: bytes, name: bytes) -> Reply:
 
 
 def _hgetall(data: Data, key: bytes) -> Reply:
-    return [part for pair in (data.find(key, Hash) or {}).items() for part in pair]
+    # Servers promise no order, and large or many values come in none: never in the order they were written.
+    pairs = (data.find(key, Hash) or {}).items()
+    return [part for pair in reversed(pairs) for part in pair]
 
 
 def _hdel(data: Data, key: bytes, *names: bytes) -> Reply:

@@ -55,6 +55,12 @@ async def test_a_malformed_instrument_hides_no_other_and_keeps_what_it_was(redis
     assert await read_instruments(redis, KEYS, {"BTC-USD": BTC}) == {"BTC-USD": BTC, "ETH-USD": ETH}
 
 
+async def test_instruments_come_in_the_order_of_symbols_however_they_are_listed(redis: Redis) -> None:
+    """Whoever works through them does the same on every server."""
+    await register_instruments(redis, KEYS, {"ETH-USD": ETH, "BTC-USD": BTC})
+    assert list(await read_instruments(redis, KEYS)) == ["BTC-USD", "ETH-USD"]
+
+
 class TestCatalog:
     @pytest.fixture
     async def catalog(self, redis: Redis) -> Catalog:
@@ -83,7 +89,7 @@ class TestCatalog:
         await redis.flushall()
         await restore(redis, KEYS, 1, "second", {"ETH-USD": ETH})
         assert await catalog.poll(1.0)
-        assert catalog.instruments == {"BTC-USD": BTC, "ETH-USD": ETH}
+        assert list(catalog.instruments.items()) == [("BTC-USD", BTC), ("ETH-USD", ETH)]
         assert await catalog.poll(1.0 + HOLD_S)
         assert catalog.instruments == {"ETH-USD": ETH}
         assert not await catalog.poll(2.0 + HOLD_S)
