@@ -28,7 +28,7 @@ DECLARED := $(foreach package,$(PACKAGES),$(wildcard $(package)/*.pxd $(package)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help install demo test sim chaos lint bench lock clean
+.PHONY: help install demo test sim chaos lint hooks bench lock clean
 
 help:
 	@echo 'make install make the environment .venv with the command depthcast in it'
@@ -37,6 +37,7 @@ help:
 	@echo 'make chaos   break a cluster of real processes in every way; ARGS passes options, see make chaos ARGS=--help'
 	@echo 'make sim     run the seeded simulation: SEEDS=1000 of them from FIRST=0; ARGS, see make sim ARGS=--help'
 	@echo 'make lint    ruff, mypy --strict and the import contracts'
+	@echo 'make hooks   run the checks of make lint before each commit from now on'
 	@echo 'make bench   run the benchmarks; ARGS goes to them'
 	@echo 'make lock    work out requirements*.lock again; UPGRADE=--upgrade takes newer versions'
 	@echo 'make clean   remove the virtual environment, caches and build output'
@@ -61,6 +62,9 @@ lint: $(DEV)
 	@echo 'ruff format --check' && $(BIN)/ruff format --check .
 	@echo 'mypy --strict' && $(BIN)/mypy --strict
 	@echo 'lint-imports' && $(BIN)/lint-imports --no-logo
+
+hooks: $(DEV)
+	@$(BIN)/pre-commit install
 
 bench: $(DEV)
 	@$(BIN)/python -m benchmarks $(ARGS)
