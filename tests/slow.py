@@ -17,8 +17,10 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.typing import Subprotocol
 
 from depthcast.client.client import Client
-from depthcast.client.close_codes import LOST, Backoff, ConnectionLost
 from depthcast.client.session import ClientSession
+from depthcast.client.transport import ConnectionLost
+from depthcast.shared.backoff import Backoff
+from depthcast.shared.close_codes import CloseCode
 
 RECEIVE_BUFFER_BYTES = 4096
 
@@ -42,7 +44,7 @@ class SlowTransport:
             raw = await self._connection.recv()
             self._due = None
         except ConnectionClosed as closed:
-            raise ConnectionLost(closed.rcvd.code if closed.rcvd else LOST) from closed
+            raise ConnectionLost(closed.rcvd.code if closed.rcvd else CloseCode.LOST) from closed
         decoded: Mapping[str, Any] = json.loads(raw) if isinstance(raw, str) else msgpack.unpackb(raw)
         return decoded
 
@@ -50,7 +52,7 @@ class SlowTransport:
         try:
             await self._connection.send(json.dumps(message))
         except ConnectionClosed as closed:
-            raise ConnectionLost(LOST) from closed
+            raise ConnectionLost(CloseCode.LOST) from closed
 
     async def close(self) -> None:
         await self._connection.close()
@@ -69,7 +71,7 @@ def slow_client(
         try:
             return SlowTransport(await _connect(url), delay_s, go_on)
         except (OSError, WebSocketException) as error:
-            raise ConnectionLost(LOST, str(error)) from error
+            raise ConnectionLost(CloseCode.LOST, str(error)) from error
 
     return Client(dial, ClientSession(credit_window), Backoff(0.05, 1.0, lambda: 1.0))
 

@@ -25,16 +25,12 @@
  * | `problem` | `{code, text, symbol}`  | the gateway refused something; `symbol` where it concerns one            |
  * | `state`   | `{state, code, reason}` | of the connection: "connecting", "open", "waiting" to try again, "ended" |
  */
+import { LOST, NORMAL, OVERLOADED, reconnect } from "./close_codes.js";
 import { Session } from "./session.js";
 
 export { Book, Outcome, difference } from "./book.js";
 export { crc32, digestOf, weight } from "./digest.js";
 export { Session, View } from "./session.js";
-
-/** Close codes after which trying again would not help. */
-const FINAL = new Set([1000, 1002, 1003, 1007, 1008, 1009, 4401, 4408]);
-const LOST = 1006;
-const TRY_LATER = 1013;
 
 const HEARTBEAT_MS = 5000;
 const HEARTBEATS_MISSED = 3;
@@ -113,7 +109,7 @@ export class Client extends EventTarget {
   /** End the connection for good. */
   close() {
     clearTimeout(this.#timer);
-    this.#lose(1000, "closed by the user");
+    this.#lose(NORMAL, "closed by the user");
   }
 
   #connect() {
@@ -137,7 +133,7 @@ export class Client extends EventTarget {
     if (message.type === "heartbeat") return;
     this.#link.deliver(text.length, () => {
       this.#session.receive(message);
-      if (this.#session.tryLater) this.#lose(TRY_LATER, "the gateway knows no instruments yet");
+      if (this.#session.tryLater) this.#lose(OVERLOADED, "the gateway knows no instruments yet");
     });
   }
 
@@ -157,7 +153,8 @@ export class Client extends EventTarget {
     }
     this.#link.reset();
     this.#session.lost();
-    if (FINAL.has(code)) {
+    const decision = reconnect(code);
+    if (decision === "never") {
       this.#enter("ended", code, reason);
       return;
     }
@@ -166,7 +163,7 @@ export class Client extends EventTarget {
       this.reconnects += 1;
       this.#enter("connecting");
       this.#connect();
-    }, this.#backoff.nextMs());
+    }, (decision === "at once" ? 0 : this.#backoff.firstMs) + this.#backoff.nextMs());
   }
 
   #enter(state, code = 0, reason = "") {

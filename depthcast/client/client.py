@@ -23,11 +23,12 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from depthcast.client.book import ClientBook, SubscriptionOptions
-from depthcast.client.close_codes import LOST, Backoff, ConnectionLost
 from depthcast.client.session import ClientCounters, ClientSession, Request
-from depthcast.client.transport import Dial, Transport
+from depthcast.client.transport import ConnectionLost, Dial, Transport
 from depthcast.client.websocket import dialer
+from depthcast.shared.backoff import Backoff
 from depthcast.shared.book import Book
+from depthcast.shared.close_codes import CloseCode, Reconnect
 from depthcast.shared.errors import ClientError
 from depthcast.updates import BookUpdate, State
 
@@ -82,6 +83,7 @@ class Client:
         self._dial = dial
         self._backoff = backoff
         self._transport: Transport | None = None
+        self._wait_least_s = 0.0
         self._reading = asyncio.Lock()
         self._ended: ClientError | None = None
 
@@ -201,7 +203,7 @@ class Client:
             await self._lose(lost)
         await self._flush()
         if self.session.try_later:
-            await self._lose(ConnectionLost(1013, "the gateway knows no instruments yet"))
+            await self._lose(ConnectionLost(CloseCode.OVERLOADED, "the gateway knows no instruments yet"))
         if self.session.failures:
             raise self.session.failures.popleft()
 
@@ -212,7 +214,7 @@ class Client:
             async with asyncio.timeout(silence_s):
                 return await transport.receive()
         except TimeoutError:
-            raise ConnectionLost(LOST, f"nothing came for {silence_s:g} s") from None
+            raise ConnectionLost(CloseCode.LOST, f"nothing came for {silence_s:g} s") from None
 
     async def _flush(self) -> None:
         """Send what waits. A lost connection shows to whoever reads."""
@@ -228,13 +230,14 @@ class Client:
         if transport is not None:
             self.session.lost()
             await transport.close()
-        if not lost.closing.reconnect:
+        if lost.closing.reconnect is Reconnect.NEVER:
             self._ended = ClientError("closed", str(lost))
             raise self._ended from lost
+        self._wait_least_s = 0.0 if lost.closing.reconnect is Reconnect.AT_ONCE else self._backoff.first_s
         logger.warning("connecting again", extra={"reason": str(lost)})
 
     async def _reconnect(self) -> None:
-        await asyncio.sleep(self._backoff.next_s())
+        await asyncio.sleep(self._wait_least_s + self._backoff.next_s())
         await self._connect()
         self.counters.reconnects += 1
 

@@ -1,7 +1,19 @@
-"""What the WebSocket client needs of a connection; `depthcast.client.websocket` makes the real ones."""
+"""The connection that the WebSocket client needs, as an interface; `depthcast.client.websocket` makes real ones."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
+
+from depthcast.shared.close_codes import closing
+
+
+class ConnectionLost(Exception):
+    """The connection ended with close code `code`. The client catches it and decides whether to connect again."""
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        self.code = code
+        self.closing = closing(code)
+        self.reason = reason
+        super().__init__(f"closed with {code}, {self.closing.meaning}" + (f": {reason}" if reason else ""))
 
 
 class Transport(Protocol):

@@ -10,8 +10,8 @@ import msgpack
 import orjson
 from aiohttp import WSMsgType
 
-from depthcast.client.close_codes import LOST, ConnectionLost
-from depthcast.client.transport import Dial, Transport
+from depthcast.client.transport import ConnectionLost, Dial, Transport
+from depthcast.shared.close_codes import CloseCode
 from depthcast.shared.errors import ClientError
 
 PROTOCOLS: Final = {"json": "depthcast.v1.json", "msgpack": "depthcast.v1.msgpack"}
@@ -43,7 +43,7 @@ class WebSocketTransport:
                 return _map(msgpack.unpackb(frame.data))
         except (ValueError, TypeError, msgpack.UnpackException) as error:
             raise ClientError("bad_message", f"what the gateway sent cannot be decoded: {error}") from error
-        raise ConnectionLost(self._socket.close_code or LOST, _reason(frame))
+        raise ConnectionLost(self._socket.close_code or CloseCode.LOST, _reason(frame))
 
     async def send(self, message: Mapping[str, Any]) -> None:
         try:
@@ -52,7 +52,7 @@ class WebSocketTransport:
             else:
                 await self._socket.send_bytes(msgpack.packb(message))
         except (ConnectionError, aiohttp.ClientError, RuntimeError) as error:
-            raise ConnectionLost(self._socket.close_code or LOST, str(error)) from error
+            raise ConnectionLost(self._socket.close_code or CloseCode.LOST, str(error)) from error
 
     async def close(self) -> None:
         try:
@@ -76,7 +76,7 @@ def dialer(url: str, encoding: str, token: str | None = None) -> Dial:
         except BaseException as error:
             await http.close()
             if isinstance(error, aiohttp.ClientError | OSError):  # TimeoutError is an OSError
-                raise ConnectionLost(LOST, f"{address}: {error or type(error).__name__}") from error
+                raise ConnectionLost(CloseCode.LOST, f"{address}: {error or type(error).__name__}") from error
             raise
 
     return dial

@@ -12,8 +12,8 @@ from depthcast.gateway.delivery.flusher import Flusher
 from depthcast.gateway.delivery.session import Session
 from depthcast.gateway.delivery.writer import Outlet
 from depthcast.gateway.market.market import Hub, Upstream
-from depthcast.gateway.protocol.close_codes import CloseCode
 from depthcast.gateway.protocol.messages import Encoding
+from depthcast.shared.close_codes import CloseCode
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.protocol import PROTOCOL
 from depthcast.shared.reader import AppliedEntry

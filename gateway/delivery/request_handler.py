@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from depthcast.gateway.delivery.session import Session, Wildcard
-from depthcast.gateway.protocol.close_codes import CloseCode
 from depthcast.gateway.protocol.messages import TEXTUAL
 from depthcast.gateway.protocol.requests import (
     Credit,
@@ -16,6 +15,7 @@ from depthcast.gateway.protocol.requests import (
     parse,
     quoted,
 )
+from depthcast.shared.close_codes import CloseCode
 
 UNPARSABLE_MAX: Final = 10
 """The connection ends with this one."""

@@ -12,9 +12,9 @@ from depthcast.gateway.delivery.subscription_group import Lane, needs_snapshot
 from depthcast.gateway.delivery.writer import Outlet
 from depthcast.gateway.market.channel import Channel, State
 from depthcast.gateway.market.market import Listing
-from depthcast.gateway.protocol.close_codes import CloseCode
 from depthcast.gateway.protocol.messages import Encoding, encode, status_message, subscribed_message
 from depthcast.gateway.protocol.requests import RequestId, Resume
+from depthcast.shared.close_codes import CloseCode
 from depthcast.shared.types import MAX_INTEGER
 
 if TYPE_CHECKING:

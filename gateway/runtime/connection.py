@@ -17,10 +17,10 @@ from multidict import CIMultiDict
 from depthcast.gateway.delivery.core import Core
 from depthcast.gateway.delivery.request_handler import answer
 from depthcast.gateway.delivery.session import Session
-from depthcast.gateway.protocol.close_codes import REASONS, CloseCode
 from depthcast.gateway.protocol.frames import close_frame
 from depthcast.gateway.protocol.messages import DEFLATED, TEXTUAL, Encoding
 from depthcast.gateway.runtime.writer import Hooks, TransportOutlet
+from depthcast.shared.close_codes import NEVER_SENT, CloseCode, closing
 
 logger = logging.getLogger(__name__)
 
@@ -105,8 +105,7 @@ class Connection:
         self.closing = code
         if self.session is not None:
             self.core.close(self.session)
-        reason = REASONS[CloseCode(code)] if code in REASONS else ""
-        self.outlet.write(close_frame(code, reason))
+        self.outlet.write(close_frame(code, closing(code).reason))
         self.outlet.shut = True
         self._release()
         self._abort_after(self.linger_s if linger_s is None else linger_s)
@@ -145,14 +144,14 @@ class Connection:
             await self._writable
 
     def _answer_close(self, code: int) -> None:
-        self.close(code if 1000 <= code < 5000 and code not in (1004, 1005, 1006, 1015) else 1000)
+        self.close(code if 1000 <= code < 5000 and code not in NEVER_SENT else CloseCode.NORMAL)
 
     def _failed(self, error: object) -> None:
         """The stream of frames is unusable, or at its end; the web server has sent its own close frame, if any."""
         code = getattr(error, "code", None)
         self.core.counters.limit_message_bytes += code == CloseCode.TOO_BIG
         self.failed = True
-        self.closing = self.closing or code or 1006
+        self.closing = self.closing or code or CloseCode.LOST
         self.outlet.shut = True
 
     # --- the end ----------------------------------------------------------------------------------------------------

@@ -11,10 +11,10 @@ from aiohttp import web
 from depthcast.gateway.delivery.core import Core
 from depthcast.gateway.delivery.session import too_deep_text
 from depthcast.gateway.market.market import Listing
-from depthcast.gateway.protocol.close_codes import CloseCode
 from depthcast.gateway.protocol.messages import DEPTHS, Encoding, state_name
 from depthcast.gateway.protocol.requests import DEPTH_DEFAULT, quoted
 from depthcast.gateway.runtime.connection import Connection, RawWebSocket
+from depthcast.shared.close_codes import CloseCode
 from depthcast.shared.runtime.admin import health_routes
 
 WEB: Final = Path(str(files("depthcast.gateway") / "web"))

@@ -11,11 +11,11 @@ from typing import Any, Final
 from aiohttp import web
 
 from depthcast.gateway.delivery.core import Core
-from depthcast.gateway.protocol.close_codes import CloseCode
 from depthcast.gateway.runtime import metrics
 from depthcast.gateway.runtime.connection import Connection
 from depthcast.gateway.runtime.http import Endpoints
 from depthcast.gateway.runtime.market_reader import MarketReader
+from depthcast.shared.close_codes import CloseCode
 from depthcast.shared.errors import SettingsError
 from depthcast.shared.runtime.garbage_collection import collect_garbage_less_often
 from depthcast.shared.settings import GatewaySettings
@@ -150,7 +150,7 @@ class GatewayProcess:
             core.counters,
             {
                 "resyncs": sum(follower.resyncs for follower in feed.followers),
-                "redis_troubles": sum(follower.troubles for follower in feed.followers),
+                "redis_outages": sum(follower.outages for follower in feed.followers),
                 "gaps": feed.gaps,
                 "digest_mismatches": feed.mismatches,
             },

@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from depthcast.gateway.runtime.process import http_address, listening_socket
+from depthcast.shared.backoff import Backoff, no_jitter
 from depthcast.shared.errors import SettingsError
 from depthcast.shared.runtime.admin import serve_admin
 from depthcast.shared.settings import VARIABLE_PREFIX, GatewaySettings, variable
@@ -27,8 +28,8 @@ from depthcast.shared.settings import VARIABLE_PREFIX, GatewaySettings, variable
 logger = logging.getLogger(__name__)
 
 WORKER_MARK: Final = "DEPTHCAST_WORKER"
-BACKOFF_FIRST_S: Final = 0.1
-BACKOFF_MOST_S: Final = 5.0
+RESTART_FIRST_S: Final = 0.1
+RESTART_MOST_S: Final = 5.0
 STEADY_S: Final = 10.0
 """A worker that lived so long is restarted at once."""
 END_S: Final = 9.0
@@ -48,7 +49,7 @@ class Worker:
 
     async def keep(self, stop: asyncio.Event) -> None:
         """Keep a worker in this place until `stop`; raises `SettingsError` when it refuses its own."""
-        backoff_s = BACKOFF_FIRST_S
+        backoff = Backoff(RESTART_FIRST_S, RESTART_MOST_S, no_jitter)
         loop = asyncio.get_running_loop()
         while not stop.is_set():
             began = loop.time()
@@ -59,14 +60,14 @@ class Worker:
                 raise SettingsError(
                     "worker", self.number, "refused the settings that it shares with all; it said why above"
                 )
-            backoff_s = (
-                BACKOFF_FIRST_S if loop.time() - began > STEADY_S else min(backoff_s * 2, BACKOFF_MOST_S)
-            )
+            if loop.time() - began > STEADY_S:
+                backoff.reset()
+            wait_s = backoff.next_s()
             logger.error(
                 "worker ended, starting another",
-                extra={"worker": self.number, "status": status, "after_s": backoff_s},
+                extra={"worker": self.number, "status": status, "after_s": wait_s},
             )
-            await _sleep_unless(stop, backoff_s)
+            await _sleep_unless(stop, wait_s)
 
     async def _run_once(self) -> int:
         self.process = process = await asyncio.create_subprocess_exec(

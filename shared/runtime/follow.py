@@ -10,6 +10,7 @@ from typing import Final
 
 from redis.asyncio import Redis
 
+from depthcast.shared.backoff import Backoff, no_jitter
 from depthcast.shared.errors import CodecError, PositionError, RedisUnavailable
 from depthcast.shared.keys import PartitionKeys
 from depthcast.shared.reader import AppliedEntry, First, PartitionReader, within_history
@@ -25,15 +26,15 @@ from depthcast.shared.runtime.tail import Tail
 logger = logging.getLogger(__name__)
 
 READ_COUNT: Final = 200
-BACKOFF_FIRST_S: Final = 0.05
-BACKOFF_MOST_S: Final = 2.0
+PAUSE_FIRST_S: Final = 0.05
+PAUSE_MOST_S: Final = 2.0
 
 
 class Follower:
     """Follows one partition's `deltas`.
 
     `symbols` gives the symbols wanted now (it may change between calls). Counters: `resyncs` (loads after the first),
-    `reads`, `troubles` (times Redis was unavailable).
+    `reads`, `outages` (failed attempts while Redis was unavailable).
     """
 
     def __init__(
@@ -49,8 +50,8 @@ class Follower:
         self.symbols = symbols
         self.resyncs = 0
         self.reads = 0
-        self.troubles = 0
-        self._backoff_s = BACKOFF_FIRST_S
+        self.outages = 0
+        self._backoff = Backoff(PAUSE_FIRST_S, PAUSE_MOST_S, no_jitter)
         self._loaded_once = False
         self._tail = Tail(client, keys.deltas)
 
@@ -64,7 +65,7 @@ class Follower:
             try:
                 batch = await self._next()
             except RedisUnavailable as error:
-                self.troubles += 1
+                self.outages += 1
                 logger.warning(
                     "reading waits for Redis", extra={"key": self.keys.deltas, "problem": error.problem}
                 )
@@ -129,9 +130,8 @@ class Follower:
                 return
             yield entry
         if not self.reader.missing and self.reader.lost is None:
-            self._backoff_s = BACKOFF_FIRST_S
+            self._backoff.reset()
 
     async def _pause(self) -> None:
         """Wait before trying again, longer each time until a read succeeds."""
-        await asyncio.sleep(self._backoff_s)
-        self._backoff_s = min(self._backoff_s * 2, BACKOFF_MOST_S)
+        await asyncio.sleep(self._backoff.next_s())

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from depthcast import Client, ClientError, Kind, State, connect
-from depthcast.client.close_codes import ConnectionLost
-from depthcast.client.transport import Transport
+from depthcast.client.transport import ConnectionLost, Transport
 from tests.integration.scripted_gateway import ScriptedGateway
 from tests.waiting import eventually
 

@@ -10,11 +10,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from depthcast.client.client import Client, connect
-from depthcast.client.close_codes import LOST, ConnectionLost
-from depthcast.client.transport import Transport
+from depthcast.client.transport import ConnectionLost, Transport
 from depthcast.consumer.consumer import Consumer
 from depthcast.runtime.deployment import Deployment, local_deployment, to_toml
 from depthcast.shared.book import Book
+from depthcast.shared.close_codes import CloseCode
 from depthcast.shared.codec import pack
 from depthcast.shared.digest import digest_of
 from depthcast.shared.instruments import Feed, Instrument
@@ -145,7 +145,7 @@ class Breakable:
         finally:
             cut.cancel()
         if self.cut.is_set():
-            raise ConnectionLost(LOST)
+            raise ConnectionLost(CloseCode.LOST)
         message, self._message = self._message, None
         return message.result()
 

@@ -210,7 +210,7 @@ async def restart_under(running: RunningGateway, server: EmbeddedServer, ingesto
         await client.until("snapshot")
         await client.until("status", state="stale")
         await asyncio.to_thread(server.restart)
-        await eventually(lambda: running.process.feed.followers[0].troubles)
+        await eventually(lambda: running.process.feed.followers[0].outages)
         seq = await ingestor.publish("AAA", {100: 4})
         await client.until_seq("AAA", seq)
         await client.until("status", state="live")

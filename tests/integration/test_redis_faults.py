@@ -20,7 +20,7 @@ from tests.integration.fault_scene import HEARTBEAT_S, Scene, scene, watching
 from tests.integration.gateway_harness import running_gateway
 from tests.waiting import eventually
 
-TROUBLES = "depthcast_gateway_redis_troubles_total"
+OUTAGES = "depthcast_gateway_redis_outages_total"
 RESYNCS = "depthcast_gateway_resyncs_total"
 REPLACED = "depthcast_gateway_replaced_total"
 MISMATCHES = "depthcast_gateway_digest_mismatches_total"
@@ -53,7 +53,7 @@ def second_server() -> Iterator[EmbeddedServer]:
 class TestServer:
     async def test_a_restart_with_its_file(self, lasting_server: EmbeddedServer, tmp_path: Path) -> None:
         async with scene(lasting_server, tmp_path) as it:
-            it.begin(TROUBLES, STEP_DOWNS)
+            it.begin(OUTAGES, STEP_DOWNS)
             epoch = await it.epoch()
             await asyncio.to_thread(lasting_server.kill)
             await it.viewer.told("stale")
@@ -63,17 +63,17 @@ class TestServer:
             await it.settle()
             assert await it.counts() == it.exactly_once()
             assert it.metric(MISMATCHES) == 0
-            await it.rises(TROUBLES, STEP_DOWNS)
+            await it.rises(OUTAGES, STEP_DOWNS)
 
     async def test_a_restart_with_nothing(self, fresh_server: EmbeddedServer, tmp_path: Path) -> None:
         async with scene(fresh_server, tmp_path) as it:
-            it.begin(TROUBLES, STEP_DOWNS, RESTATEMENTS, REPLACED)
+            it.begin(OUTAGES, STEP_DOWNS, RESTATEMENTS, REPLACED)
             await asyncio.to_thread(fresh_server.kill)
             await it.viewer.told("stale")
             await asyncio.to_thread(fresh_server.start)
             await it.viewer.told("live")
             await _published_again(it)
-            await it.rises(TROUBLES, STEP_DOWNS, RESTATEMENTS, REPLACED)
+            await it.rises(OUTAGES, STEP_DOWNS, RESTATEMENTS, REPLACED)
 
     async def test_a_failover_to_a_replica_that_lacks_the_tail(
         self, fresh_server: EmbeddedServer, second_server: EmbeddedServer, tmp_path: Path
@@ -318,24 +318,24 @@ class TestLink:
 
     async def test_connections_cut_everywhere(self, fresh_server: EmbeddedServer, tmp_path: Path) -> None:
         async with scene(fresh_server, tmp_path) as it:
-            it.begin(TROUBLES)
+            it.begin(OUTAGES)
             for _ in range(10):
                 await it.sent.send(2)
                 it.ingestor_link.cut()
                 it.gateway_link.cut()
             await it.settle()
             assert await it.counts() == it.exactly_once()
-            await it.rises(TROUBLES)
+            await it.rises(OUTAGES)
 
     async def test_clients_killed(self, fresh_server: EmbeddedServer, tmp_path: Path) -> None:
         async with scene(fresh_server, tmp_path) as it:
-            it.begin(TROUBLES)
+            it.begin(OUTAGES)
             for _ in range(10):
                 await it.sent.send(2)
                 await it.redis("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
             await it.settle()
             assert await it.counts() == it.exactly_once()
-            await it.rises(TROUBLES)
+            await it.rises(OUTAGES)
 
     @pytest.mark.parametrize("which", ["ALL", "WRITE"])
     async def test_clients_paused(self, fresh_server: EmbeddedServer, tmp_path: Path, which: str) -> None:

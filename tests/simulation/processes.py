@@ -10,9 +10,8 @@ from random import Random
 from typing import Any, Final
 
 from depthcast.client.client import Client
-from depthcast.client.close_codes import Backoff, ConnectionLost
 from depthcast.client.session import ClientSession
-from depthcast.client.transport import Transport
+from depthcast.client.transport import ConnectionLost, Transport
 from depthcast.consumer.consumer import Consumer
 from depthcast.gateway.delivery.core import Core
 from depthcast.gateway.protocol.messages import Encoding
@@ -20,6 +19,7 @@ from depthcast.gateway.runtime.connection import Connection
 from depthcast.gateway.runtime.market_reader import MarketReader
 from depthcast.ingestor.runtime.environment import Environment
 from depthcast.ingestor.runtime.service import IngestorService
+from depthcast.shared.backoff import Backoff
 from depthcast.shared.errors import ClientError
 from depthcast.shared.settings import GatewaySettings, IngestorSettings
 from depthcast.updates import State

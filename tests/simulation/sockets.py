@@ -15,9 +15,10 @@ import msgpack
 import orjson
 from aiohttp import WSMessage, WSMsgType
 
-from depthcast.client.close_codes import LOST, ConnectionLost
+from depthcast.client.transport import ConnectionLost
 from depthcast.gateway.protocol.frames import CLOSE, TEXT
 from depthcast.gateway.protocol.messages import Encoding
+from depthcast.shared.close_codes import CloseCode
 from tests.simulation.loop import Process, SimulatedLoop
 from tests.simulation.network import NEXT_S
 from tests.unit.gateway.market import split_frames
@@ -174,7 +175,7 @@ class ClientTransport:
     def ended(self) -> None:
         """The gateway's end is gone."""
         if self.lost is None:
-            self.lost = ConnectionLost(LOST)
+            self.lost = ConnectionLost(CloseCode.LOST)
         self._wake()
 
     def _wake(self) -> None:
@@ -260,5 +261,5 @@ async def dial(
         taken = False
     if not taken:
         end.drop()
-        raise ConnectionLost(LOST, "refused")
+        raise ConnectionLost(CloseCode.LOST, "refused")
     return end

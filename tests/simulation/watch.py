@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from depthcast.client.client import Client
-from depthcast.client.close_codes import ConnectionLost
-from depthcast.client.transport import Transport
+from depthcast.client.transport import ConnectionLost, Transport
 from depthcast.shared.errors import ClientError
 from depthcast.updates import BookUpdate
 

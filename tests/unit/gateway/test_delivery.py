@@ -3,7 +3,7 @@
 from typing import Any
 
 from depthcast.gateway.delivery.writer import Send
-from depthcast.gateway.protocol.close_codes import CloseCode
+from depthcast.shared.close_codes import CloseCode
 from tests.unit.gateway.market import Market, ModelClient, Published, connected, kinds, lively_market
 
 # --- states -----------------------------------------------------------------------------------------------------------

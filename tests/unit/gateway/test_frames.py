@@ -5,7 +5,6 @@ import zlib
 
 import pytest
 
-from depthcast.gateway.protocol.close_codes import REASONS, CloseCode
 from depthcast.gateway.protocol.frames import BINARY, TEXT, close_frame, deflated, frame
 from tests.unit.gateway.market import split_frames
 
@@ -37,10 +36,6 @@ def test_a_long_reason_is_cut_between_characters() -> None:
     data = close_frame(1008, "é" * 100)
     assert len(data) <= 2 + 125
     assert data[4:].decode() == "é" * 61
-
-
-def test_every_close_code_has_a_reason() -> None:
-    assert set(REASONS) == set(CloseCode)
 
 
 @pytest.mark.parametrize(("opcode", "size"), [(TEXT, 125), (BINARY, 126), (TEXT, 65536), (BINARY, 1 << 20)])

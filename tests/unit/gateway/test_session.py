@@ -3,8 +3,8 @@
 import pytest
 
 from depthcast.gateway.delivery.request_handler import answer
-from depthcast.gateway.protocol.close_codes import CloseCode
 from depthcast.gateway.protocol.messages import Encoding
+from depthcast.shared.close_codes import CloseCode
 from tests.unit.gateway.market import connected, kinds, lively_market
 
 

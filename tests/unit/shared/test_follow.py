@@ -21,11 +21,16 @@ KEYS = PartitionKeys("{test:0}")
 EPOCH = 1_795_000_000_000
 
 
-@pytest.fixture
-async def redis() -> AsyncIterator[Redis]:
-    client = fakeredis.FakeAsyncRedis(protocol=2)
+def connected(server: fakeredis.FakeServer) -> Redis:
+    client = fakeredis.FakeAsyncRedis(server=server, protocol=2)
     for command in ("XREAD", "XRANGE", "XREVRANGE"):
         client.set_response_callback(command, cast("Any", lambda reply, **_: reply))
+    return client
+
+
+@pytest.fixture
+async def redis() -> AsyncIterator[Redis]:
+    client = connected(fakeredis.FakeServer())
     yield client
     await client.aclose()
 
@@ -98,4 +103,62 @@ async def test_a_snapshot_from_before_the_history_is_none(redis: Redis) -> None:
     await take(entries, 1)
     assert {symbol: replica.seq for symbol, replica in reader.shown.items()} == {"A": 30, "B": 20}
     assert follower.resyncs == 0
+    await entries.aclose()
+
+
+async def test_it_backs_off_while_redis_is_away_and_begins_anew_once_it_reads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = fakeredis.FakeServer()
+    redis = connected(server)
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr("depthcast.shared.runtime.follow.asyncio.sleep", sleep)
+    await append(redis, 0)
+    follower = Follower(redis, KEYS, PartitionReader({"A"}.__contains__), lambda: {"A"})
+    entries = follower.entries()
+    await take(entries, 1)
+    assert (slept, follower.outages) == ([], 0)
+
+    server.connected = False
+    assert [await anext(entries) for _ in range(8)] == [None] * 8
+    assert slept == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0]
+    assert follower.outages == 8
+
+    server.connected = True
+    await append(redis, 1)
+    await take(entries, 1)
+    slept.clear()
+    server.connected = False
+    assert [await anext(entries) for _ in range(2)] == [None] * 2
+    assert slept == [0.05], "the successful read did not reset the waits"
+    await entries.aclose()
+    await redis.aclose()
+
+
+async def test_loading_again_and_again_is_slowed_down_too(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream with a hole in it would otherwise be loaded as fast as Redis answers."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr("depthcast.shared.runtime.follow.asyncio.sleep", sleep)
+    reader = PartitionReader({"A"}.__contains__)
+    follower = Follower(redis, KEYS, reader, lambda: {"A"})
+    await append(redis, 1, b"A", level(0, 10, 5))
+    await keep(redis, 1, 10, 5)
+    entries = follower.entries()
+    await take(entries, 1)
+    for n in (3, 5, 7):  # 2, 4 and 6 are missing
+        await append(redis, n, b"A", level(10, 10 + n, 6))
+        assert await anext(entries) is None
+        await take(entries, 1)
+    assert slept == [0.05, 0.1, 0.2]
+    assert follower.resyncs == 3
     await entries.aclose()
