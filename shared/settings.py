@@ -14,8 +14,12 @@ from depthcast.shared.errors import SettingsError
 from depthcast.shared.redis_url import PLAIN, SENTINEL, parse_sentinel_url, without_credentials
 
 VARIABLE_PREFIX: Final = "DEPTHCAST_"
-NOT_SETTINGS: Final = frozenset({"DEPTHCAST_PURE", "DEPTHCAST_TEST_REDIS_URL", "DEPTHCAST_WORKER"})
-"""Variables with the prefix that are no settings: how modules are imported, the test suite's, the supervisor's mark."""
+NOT_SETTINGS: Final = frozenset(
+    {"DEPTHCAST_EMBEDDED_SERVER", "DEPTHCAST_PURE", "DEPTHCAST_TEST_REDIS_URL", "DEPTHCAST_WORKER"}
+)
+"""Variables with the prefix that are no settings: which server a demo starts, how modules are imported, the test suite's,
+the supervisor's mark.
+"""
 
 
 def setting(

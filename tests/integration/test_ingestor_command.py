@@ -12,13 +12,14 @@ import redis
 from click.testing import CliRunner, Result
 
 from depthcast.ingestor.runtime.command import ingestor
+from depthcast.shared.settings import NOT_SETTINGS
 
 
 @pytest.fixture(autouse=True)
 def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No setting of the machine that tests run on; logging as it was, afterwards."""
     for name in list(os.environ):
-        if name.startswith("DEPTHCAST_"):
+        if name.startswith("DEPTHCAST_") and name not in NOT_SETTINGS:
             monkeypatch.delenv(name)
     root = logging.getLogger()
     kept, level = list(root.handlers), root.level

@@ -15,6 +15,7 @@ import pytest
 
 from depthcast.runtime.embedded import free_port
 from depthcast.shared.instruments import parse_toml
+from tests.environment import without_settings
 from tests.waiting import eventually_sync
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +59,7 @@ class Terminal:
         self._ports = {"6379": str(redis_port), "8080": str(gateway_port)}
         self._log = folder / "terminal.log"
         self._pasted = 0
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("DEPTHCAST_")}
+        environment = without_settings()
         environment["DEPTHCAST_REDIS_URL"] = f"redis://127.0.0.1:{redis_port}/0"
         environment["PATH"] = f"{folder}/tools:/usr/local/bin:/usr/bin:/bin"
         with self._log.open("wb") as output:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from depthcast.shared.instruments import from_json
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.partition import partition_of
 from depthcast.shared.runtime import redis
+from tests.environment import without_settings
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(90)
@@ -32,12 +32,11 @@ async def replay(*words: str | Path) -> tuple[int, str, str]:
 
 
 async def start(*words: str | Path) -> asyncio.subprocess.Process:
-    environment = {name: text for name, text in os.environ.items() if not name.startswith("DEPTHCAST_")}
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "depthcast", "feed", "replay", *map(str, words)),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env=environment,
+        env=without_settings(),
     )
 
 

@@ -1,7 +1,6 @@
 """`depthcast feed synthetic` as a user runs it, against a real ingestor and gateway."""
 
 import asyncio
-import os
 import re
 import signal
 import sys
@@ -15,6 +14,7 @@ from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.partition import partition_of
 from depthcast.shared.runtime import redis
 from depthcast.shared.types import Symbol
+from tests.environment import without_settings
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(90)
@@ -24,13 +24,12 @@ PARTITIONS = 4
 
 
 async def start(redis_url: str, prefix: str, *words: str) -> asyncio.subprocess.Process:
-    environment = {name: text for name, text in os.environ.items() if not name.startswith("DEPTHCAST_")}
     place = ("--redis-url", redis_url, "--prefix", prefix)
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "depthcast", "feed", "synthetic", *place, *words),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env=environment,
+        env=without_settings(),
     )
 
 
