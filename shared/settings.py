@@ -5,7 +5,7 @@ option, then `DEPTHCAST_<NAME>`, then the default. Unknown `DEPTHCAST_` variable
 that is silently ignored is worse than a process that does not start.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from types import NoneType
 from typing import Any, Final, Self, get_args, get_type_hints
@@ -20,6 +20,15 @@ NOT_SETTINGS: Final = frozenset(
 """Variables with the prefix that are no settings: which server a demo starts, how modules are imported, the test suite's,
 the supervisor's mark.
 """
+
+RENAMED: Final = {
+    "stall_timeout": "stall_timeout_s",
+    "close_linger": "close_linger_s",
+    "subscribe_timeout": "subscribe_timeout_s",
+    "channel_linger": "channel_linger_s",
+    "drain_timeout": "drain_timeout_s",
+}
+"""Old name → setting. Both names work in this version; the next one drops the old."""
 
 
 def setting(
@@ -66,7 +75,10 @@ class Settings:
 
     @classmethod
     def load(cls, environment: Mapping[str, str], options: Mapping[str, str | None] | None = None) -> Self:
-        """Settings from text: `options` by field name win over `environment`; raises `SettingsError`."""
+        """Read settings from text: `options` by field name win over `environment`; raises `SettingsError`.
+
+        A setting's old name (`RENAMED`) counts as the new one; `old_names` says which were used.
+        """
         for name in environment:
             if (
                 name.startswith(VARIABLE_PREFIX)
@@ -76,14 +88,27 @@ class Settings:
                 raise SettingsError(
                     name, environment[name], "is set, but no setting has that name; see --help"
                 )
-        given = {
-            item.name: text
-            for item in fields(cls)
-            if (text := (options or {}).get(item.name)) is not None
-            or (text := environment.get(variable(item.name))) not in (None, "")
-        }
+        given = options or {}
         types = get_type_hints(cls)
-        return cls(**{name: _convert(name, text, types[name]) for name, text in given.items()})
+        values = {}
+        for item in fields(cls):
+            text = _one_of([(name, given.get(name)) for name in names(item.name)], option)
+            if text is None:
+                variables = [(name, environment.get(variable(name)) or None) for name in names(item.name)]
+                text = _one_of(variables, variable)
+            if text is not None:
+                values[item.name] = _convert(item.name, text, types[item.name])
+        return cls(**values)
+
+    @classmethod
+    def old_names(cls, environment: Mapping[str, str], options: Mapping[str, str | None]) -> list[str]:
+        """Return a line for each old name that sets something here, naming the new one."""
+        own = {item.name for item in fields(cls)}
+        renamed = [(old, new) for old, new in RENAMED.items() if new in own]
+        return [
+            *(_use(option(old), option(new)) for old, new in renamed if options.get(old) is not None),
+            *(_use(variable(old), variable(new)) for old, new in renamed if environment.get(variable(old))),
+        ]
 
 
 @dataclass(frozen=True)
@@ -125,21 +150,21 @@ class GatewaySettings(Settings):
     stale_ms: int = setting(
         5000, "no broadcast for so long: the books are reported stale", unit="ms", least=100, most=600_000
     )
-    stall_timeout: float = setting(
+    stall_timeout_s: float = setting(
         30.0,
         "a client that reads nothing at all for so long is closed with 4410",
         unit="s",
         least=0.1,
         most=86_400,
     )
-    close_linger: float = setting(
+    close_linger_s: float = setting(
         30.0,
         "a closed client has so long to read what was already sent to it",
         unit="s",
         least=0,
         most=86_400,
     )
-    subscribe_timeout: float = setting(
+    subscribe_timeout_s: float = setting(
         30.0,
         "a client that has not subscribed so long after connecting is closed with 4408",
         unit="s",
@@ -184,14 +209,14 @@ class GatewaySettings(Settings):
     history_deltas: int = setting(
         256, "view deltas remembered per channel, for slow and resuming clients", least=1, most=1_000_000
     )
-    channel_linger: float = setting(
+    channel_linger_s: float = setting(
         60.0,
         "a channel nobody subscribes to is kept so long, for clients that resume",
         unit="s",
         least=0,
         most=86_400,
     )
-    drain_timeout: float = setting(
+    drain_timeout_s: float = setting(
         5.0, "on SIGTERM, clients have so long to take their close frame", unit="s", least=0, most=9
     )
     cors_origin: str = setting(
@@ -204,11 +229,20 @@ def variable(name: str) -> str:
     return VARIABLE_PREFIX + name.upper()
 
 
+def option(name: str) -> str:
+    """Command line option of the setting `name`."""
+    return f"--{name.replace('_', '-')}"
+
+
+def names(name: str) -> list[str]:
+    """The setting's name, then its old one if it was renamed."""
+    return [name, *(old for old, new in RENAMED.items() if new == name)]
+
+
 def known_variables() -> frozenset[str]:
-    """Environment variables of every setting of every process."""
-    return frozenset(
-        variable(item.name) for kind in (IngestorSettings, GatewaySettings) for item in fields(kind)
-    )
+    """Environment variables of every setting of every process, old names included."""
+    kinds = (IngestorSettings, GatewaySettings)
+    return frozenset(variable(name) for kind in kinds for item in fields(kind) for name in names(item.name))
 
 
 def describe(item: "Field[Any]") -> str:
@@ -228,6 +262,19 @@ def described(kind: type[Settings]) -> Iterator[tuple[str, str]]:
     """(name, help text) of each setting of a process, in order."""
     for item in fields(kind):
         yield item.name, describe(item)
+
+
+def _use(old: str, new: str) -> str:
+    return f"{old} is now called {new}; the old name ends with the next version"
+
+
+def _one_of(given: Sequence[tuple[str, str | None]], shown: Callable[[str], str]) -> str | None:
+    """The text that is given under one of a setting's names; raises `SettingsError` if it is under two."""
+    texts = [(name, text) for name, text in given if text is not None]
+    if len(texts) > 1:
+        (new, _), (old, text) = texts
+        raise SettingsError(shown(old), text, f"is the old name of {shown(new)}, which is set too; remove it")
+    return texts[0][1] if texts else None
 
 
 def _convert(name: str, text: str, kind: Any) -> Any:

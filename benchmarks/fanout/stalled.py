@@ -34,7 +34,7 @@ def run(run: Run) -> None:
         for name, prefix in ((ALONE, "alone"), (BESIDE, "beside")):
             market = Market(CHANNELS, messages=False)
             # Stalled clients shall stay: as shipped they are closed after 30 s.
-            server = stack.enter_context(gateway(redis, market, prefix, stall_timeout=86_400))
+            server = stack.enter_context(gateway(redis, market, prefix, stall_timeout_s=86_400))
             more = (FULL_S + memory_s) * RATE * (name == BESIDE)
             file = ticks_file(stack, server, market, [list(range(CHANNELS))] * HALF, ticks + more)
             load = loads[name] = stack.enter_context(Load(server, _kinds(server, name), file))

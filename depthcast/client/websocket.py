@@ -13,8 +13,8 @@ from aiohttp import WSMsgType
 from depthcast.client.transport import ConnectionLost, Dial, Transport
 from depthcast.shared.close_codes import CloseCode
 from depthcast.shared.errors import ClientError
+from depthcast.shared.protocol import SUBPROTOCOLS, WEBSOCKET_PATH
 
-PROTOCOLS: Final = {"json": "depthcast.v1.json", "msgpack": "depthcast.v1.msgpack"}
 DIAL_TIMEOUT_S: Final = 10.0
 CLOSE_TIMEOUT_S: Final = 2.0
 MESSAGE_BYTES_MAX: Final = 2**28
@@ -63,7 +63,7 @@ class WebSocketTransport:
 
 def dialer(url: str, encoding: str, token: str | None = None) -> Dial:
     """What makes connections to `url`; raises `ClientError` for a bad URL or encoding."""
-    if encoding not in PROTOCOLS:
+    if encoding not in SUBPROTOCOLS:
         raise ClientError("bad_encoding", f"{encoding!r} is neither json nor msgpack")
     address = _address(url)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -88,7 +88,7 @@ async def _handshake(
     try:
         socket = await http.ws_connect(
             address,
-            protocols=(PROTOCOLS[encoding],),
+            protocols=(SUBPROTOCOLS[encoding],),
             max_msg_size=MESSAGE_BYTES_MAX,
             timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
         )
@@ -98,9 +98,9 @@ async def _handshake(
                 REFUSED[error.status], f"{address} answers {error.status}: {error.message}"
             ) from error
         raise
-    if socket.protocol != PROTOCOLS[encoding]:
+    if socket.protocol != SUBPROTOCOLS[encoding]:
         await socket.close()
-        raise ClientError("bad_encoding", f"{address} does not speak {PROTOCOLS[encoding]}")
+        raise ClientError("bad_encoding", f"{address} does not speak {SUBPROTOCOLS[encoding]}")
     return socket
 
 
@@ -110,7 +110,7 @@ def _address(url: str) -> str:
         raise ClientError(
             "bad_url", f"{url!r} is not like http://127.0.0.1:8080 or ws://127.0.0.1:8080/v1/ws"
         )
-    return parts._replace(path="/v1/ws").geturl() if parts.path in ("", "/") else url
+    return parts._replace(path=WEBSOCKET_PATH).geturl() if parts.path in ("", "/") else url
 
 
 def _map(value: Any) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from depthcast.runtime.child import Child
 from depthcast.runtime.embedded import EmbeddedServer
 from depthcast.shared.errors import DepthcastError
 from depthcast.shared.instruments import Instrument, parse_toml
+from depthcast.shared.protocol import WEBSOCKET_PATH
 
 START_TIMEOUT_S: Final = 30.0
 STOP_TIMEOUT_S: Final = 12.0
@@ -89,7 +90,7 @@ class Deployment:
     @property
     def websocket_url(self) -> str:
         """Where WebSocket clients connect."""
-        return self.gateway_url.replace("http", "ws", 1) + "/v1/ws"
+        return self.gateway_url.replace("http", "ws", 1) + WEBSOCKET_PATH
 
     async def ready(self, symbols: Collection[str], workers: int = 1) -> None:
         """Wait until the gateway shows live books of `symbols`; raises `ServiceError` if a service ends or it takes too long.

@@ -5,7 +5,7 @@ the sessions' outlets.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.delivery.flusher import Flusher
@@ -19,11 +19,17 @@ from depthcast.shared.protocol import PROTOCOL
 from depthcast.shared.reader import AppliedEntry
 from depthcast.shared.settings import GatewaySettings
 
-CLIENT_LIMITS = (
-    "subscriptions_max", "full_depth_max", "interval_max_ms", "message_bytes_max", "wildcard", "stall_timeout",
-    "subscribe_timeout", "stale_ms",
-)  # fmt: skip
-"""Settings that `welcome` tells."""
+CLIENT_LIMITS: Final = {
+    "subscriptions_max": "subscriptions_max",
+    "full_depth_max": "full_depth_max",
+    "interval_max_ms": "interval_max_ms",
+    "message_bytes_max": "message_bytes_max",
+    "wildcard": "wildcard",
+    "stall_timeout": "stall_timeout_s",
+    "subscribe_timeout": "subscribe_timeout_s",
+    "stale_ms": "stale_ms",
+}
+"""Name in the `limits` of `welcome` → setting."""
 
 
 class Core:
@@ -44,7 +50,7 @@ class Core:
             deflate_bytes_min=settings.deflate_bytes_min,
             full_depth_max=settings.full_depth_max,
             stale_ms=settings.stale_ms,
-            channel_linger=settings.channel_linger,
+            channel_linger_s=settings.channel_linger_s,
         )
         self.flusher = Flusher(self.hub, alarm)
         self.sessions: dict[Session, None] = {}
@@ -72,8 +78,8 @@ class Core:
         session.close()
 
     def limits(self) -> dict[str, Any]:
-        """The limits that concern a client, by setting name."""
-        return {name: getattr(self.settings, name) for name in CLIENT_LIMITS}
+        """The limits that concern a client, by their names on the wire."""
+        return {name: getattr(self.settings, setting) for name, setting in CLIENT_LIMITS.items()}
 
     # --- the market -------------------------------------------------------------------------------------------------
 

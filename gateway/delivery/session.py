@@ -257,7 +257,7 @@ class Session:
         self._beat(written, now)
         if (
             self._silent_since is not None
-            and now - self._silent_since >= self.core.settings.subscribe_timeout
+            and now - self._silent_since >= self.core.settings.subscribe_timeout_s
         ):
             return CloseCode.SILENT
         return None
@@ -269,7 +269,7 @@ class Session:
         if not buffered or drained > self._drained:
             self._moved_at = now
         self._drained = drained
-        return now - self._moved_at >= self.core.settings.stall_timeout
+        return now - self._moved_at >= self.core.settings.stall_timeout_s
 
     def _beat(self, written: int, now: float) -> None:
         if written != self._seen:

@@ -94,7 +94,7 @@ class Hub:
         deflate_bytes_min: int,
         full_depth_max: int,
         stale_ms: int,
-        channel_linger: float,
+        channel_linger_s: float,
     ) -> None:
         self.counters = counters
         self.listings: dict[str, Listing] = {}
@@ -109,7 +109,7 @@ class Hub:
         self._deflate_bytes_min = deflate_bytes_min
         self._full_depth_max = full_depth_max
         self._stale_s = stale_ms / 1000
-        self._linger_s = channel_linger
+        self._linger_s = channel_linger_s
 
     # --- instruments ------------------------------------------------------------------------------------------------
 
@@ -260,7 +260,7 @@ class Hub:
         return channel
 
     def let_go(self, now: float) -> None:
-        """Drop channels that nobody has subscribed to for `channel_linger`."""
+        """Drop channels that nobody has subscribed to for `channel_linger_s`."""
         for listing in self.listings.values():
             for channel in tuple(listing.channels.values()):
                 if channel.subscribers:

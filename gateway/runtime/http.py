@@ -124,7 +124,7 @@ class Endpoints:
         await socket.prepare(request)
         if request.transport is None:
             return socket
-        connection = Connection(self.core, socket, request.transport, settings.close_linger)
+        connection = Connection(self.core, socket, request.transport, settings.close_linger_s)
         if len(host.connections) >= settings.connections_max or host.draining:
             self.core.counters.limit_connections += not host.draining
             await connection.refuse(CloseCode.RESTARTING if host.draining else CloseCode.OVERLOADED)

@@ -101,9 +101,9 @@ class GatewayProcess:
 
     async def _drain(self, code: CloseCode) -> None:
         self.draining = True
-        deadline = self.loop.time() + self.settings.drain_timeout
+        deadline = self.loop.time() + self.settings.drain_timeout_s
         for connection in tuple(self.connections):
-            connection.close(code, self.settings.drain_timeout)
+            connection.close(code, self.settings.drain_timeout_s)
         while self.connections and self.loop.time() < deadline:
             await asyncio.wait([connection.lost for connection in self.connections], timeout=0.1)
         for connection in tuple(self.connections):
@@ -122,7 +122,7 @@ class GatewayProcess:
 
     async def _sweep(self) -> None:
         settings = self.settings
-        shortest_s = min(settings.heartbeat_ms / 1000, settings.stall_timeout, settings.subscribe_timeout)
+        shortest_s = min(settings.heartbeat_ms / 1000, settings.stall_timeout_s, settings.subscribe_timeout_s)
         period_s = min(max(shortest_s / 10, SWEEP_S_LEAST), SWEEP_S_MOST)
         while True:
             await asyncio.sleep(period_s)

@@ -16,7 +16,7 @@ import click
 
 from depthcast.shared.errors import DeploymentMismatch, DepthcastError, InstrumentsError, SettingsError
 from depthcast.shared.runtime import logs
-from depthcast.shared.settings import Settings, described
+from depthcast.shared.settings import RENAMED, Settings, described, option
 
 logger = logging.getLogger(__name__)
 
@@ -28,22 +28,25 @@ BAD_SETTINGS = (SettingsError, InstrumentsError, DeploymentMismatch)
 
 def settings_options(kind: type[Settings]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorate a click command with an option for each setting of `kind`; it receives `settings`, an instance."""
-    names = [name for name, _ in described(kind)]
+    shown = dict(described(kind))
+    hidden = [old for old, new in RENAMED.items() if new in shown]
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
         def with_settings(**options: Any) -> Any:
-            given = {name: options.pop(name) for name in names}
+            given = {name: options.pop(name) for name in (*shown, *hidden)}
             try:
                 settings = kind.load(os.environ, given)
             except SettingsError as error:
                 raise click.UsageError(str(error)) from error
+            for line in kind.old_names(os.environ, given):
+                click.echo(f"Warning: {line}", err=True)
             return function(settings=settings, **options)
 
-        for name, text in reversed(list(described(kind))):
-            with_settings = click.option(f"--{name.replace('_', '-')}", name, metavar="VALUE", help=text)(
-                with_settings
-            )
+        for name in hidden:
+            with_settings = click.option(option(name), name, hidden=True)(with_settings)
+        for name, text in reversed(shown.items()):
+            with_settings = click.option(option(name), name, metavar="VALUE", help=text)(with_settings)
         return with_settings
 
     return decorate

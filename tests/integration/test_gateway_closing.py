@@ -56,7 +56,10 @@ async def test_one_connection_too_many_is_closed_1013(redis_url: str, prefix: st
 
 
 async def test_without_a_subscription_in_time_it_is_closed_4408(redis_url: str, prefix: str) -> None:
-    async with served(redis_url, prefix, subscribe_timeout=0.2) as (gateway, _), client_of(gateway) as client:
+    async with (
+        served(redis_url, prefix, subscribe_timeout_s=0.2) as (gateway, _),
+        client_of(gateway) as client,
+    ):
         assert await code_of(client) == 4408
 
 

@@ -130,7 +130,7 @@ async def test_many_snapshots_are_written_as_the_client_reads(redis_url: str, pr
 
 @pytest.mark.parametrize("linger", [0.2, 30.0])
 async def test_a_client_that_reads_nothing_is_closed_4410(redis_url: str, prefix: str, linger: float) -> None:
-    settings = {"stall_timeout": 0.5, "close_linger": linger}
+    settings = {"stall_timeout_s": 0.5, "close_linger_s": linger}
     async with scene(redis_url, prefix, "AAA", **settings) as (ingestor, gateway, client):
         await client.send(op="subscribe", symbols=["AAA"], depth=0)
         await client.until("snapshot")
@@ -179,7 +179,7 @@ async def _send_many(client: Client, names: list[str], times: int) -> None:
 
 
 async def test_closing_does_not_wait_for_clients_that_read_nothing(redis_url: str, prefix: str) -> None:
-    async with scene(redis_url, prefix, "AAA", drain_timeout=0.5) as (ingestor, gateway, client):
+    async with scene(redis_url, prefix, "AAA", drain_timeout_s=0.5) as (ingestor, gateway, client):
         await client.send(op="subscribe", symbols=["AAA"], depth=0)
         await client.until("snapshot")
         connection = server_side(gateway)

@@ -164,7 +164,7 @@ class Gateway(Actor):
         assert self.core is not None
         assert transport.client is not None
         self.ends_of_clients.append(transport.client)
-        connection = Connection(self.core, socket, transport, self.settings.close_linger)  # type: ignore[arg-type]
+        connection = Connection(self.core, socket, transport, self.settings.close_linger_s)  # type: ignore[arg-type]
         self.connections[connection] = None
         task = self.group.create_task(connection.run())
         task.add_done_callback(lambda _: self.connections.pop(connection, None))

@@ -495,7 +495,7 @@ def test_small_messages() -> None:
 def test_welcome_tells_the_default_limits() -> None:
     defaults = GatewaySettings()
     welcome = value("ws-welcome")
-    assert welcome["limits"] == {name: getattr(defaults, name) for name in CLIENT_LIMITS}
+    assert welcome["limits"] == {name: getattr(defaults, setting) for name, setting in CLIENT_LIMITS.items()}
     assert welcome["heartbeat_ms"] == defaults.heartbeat_ms
 
 

@@ -139,7 +139,7 @@ def test_resume_of_a_stale_symbol_says_so() -> None:
 
 
 def test_a_channel_lingers_for_those_who_resume() -> None:
-    made = lively_market(channel_linger=10)
+    made = lively_market(channel_linger_s=10)
     client = connected(made)
     client.subscribe("AAA")
     made.core.close(client.session)
@@ -280,7 +280,7 @@ def test_heartbeat_when_nothing_else_was_sent() -> None:
 
 
 def test_a_client_that_reads_nothing_is_too_slow() -> None:
-    made = lively_market(stall_timeout=10, subscribe_timeout=100, heartbeat_ms=600_000)
+    made = lively_market(stall_timeout_s=10, subscribe_timeout_s=100, heartbeat_ms=600_000)
     client = connected(made, capacity=0)
     made.now += 9
     assert made.core.sweep(made.now) == []
@@ -292,7 +292,7 @@ def test_a_client_that_reads_nothing_is_too_slow() -> None:
 
 
 def test_waiting_for_credit_is_no_stall() -> None:
-    made = lively_market(stall_timeout=10, heartbeat_ms=600_000)
+    made = lively_market(stall_timeout_s=10, heartbeat_ms=600_000)
     client = connected(made)
     client.send(op="credit", messages=1)
     client.subscribe("AAA")
@@ -302,7 +302,7 @@ def test_waiting_for_credit_is_no_stall() -> None:
 
 
 def test_a_client_that_never_subscribed_is_silent() -> None:
-    made = lively_market(subscribe_timeout=10)
+    made = lively_market(subscribe_timeout_s=10)
     client, silent = connected(made), connected(made)
     client.subscribe("AAA")
     client.send(op="unsubscribe", symbols=["AAA"])

@@ -18,7 +18,7 @@ from depthcast.shared.errors import (
     SettingsError,
 )
 from depthcast.shared.runtime.command import run_service, settings_options
-from depthcast.shared.settings import IngestorSettings, described
+from depthcast.shared.settings import GatewaySettings, IngestorSettings, described
 
 seen: list[IngestorSettings] = []
 
@@ -61,6 +61,28 @@ def test_options_win_over_the_environment() -> None:
     )
     assert (result.exit_code, result.output) == (0, "one\n")
     assert (seen[0].interval_ms, seen[0].lease_ms) == (5, 900)
+
+
+@click.command()
+@settings_options(GatewaySettings)
+def renamed(settings: GatewaySettings) -> None:
+    """Print a setting that had another name."""
+    click.echo(settings.stall_timeout_s)
+
+
+def test_an_old_name_works_with_a_warning() -> None:
+    result = CliRunner().invoke(renamed, ["--stall-timeout", "3"])
+    assert (result.exit_code, result.stdout) == (0, "3.0\n")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Warning: --stall-timeout is now called --stall-timeout-s;")
+
+    result = CliRunner().invoke(renamed, [], env={"DEPTHCAST_STALL_TIMEOUT": "4"})
+    assert (result.exit_code, result.stdout) == (0, "4.0\n")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Warning: DEPTHCAST_STALL_TIMEOUT is now called DEPTHCAST_STALL_TIMEOUT_S;")
+
+    assert CliRunner().invoke(renamed, ["--stall-timeout-s", "5"]).stderr == ""
+    assert "--stall-timeout " not in CliRunner().invoke(renamed, ["--help"]).output
 
 
 @pytest.mark.parametrize(

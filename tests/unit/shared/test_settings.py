@@ -1,18 +1,20 @@
 """Settings: where they come from, what they are checked for, and what the help says of each."""
 
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, fields, replace
 from typing import Any
 
 import pytest
 
 from depthcast.shared.errors import SettingsError
 from depthcast.shared.settings import (
+    RENAMED,
     GatewaySettings,
     IngestorSettings,
     Settings,
     describe,
     described,
     known_variables,
+    option,
     variable,
 )
 
@@ -132,15 +134,63 @@ def test_the_help_says_all_of_each(item: Any) -> None:
     assert "default unset" in text if item.default in (None, "") else f"default {item.default}" in text
     if item.metadata["least"] is not None:
         assert f"{item.metadata['least']} to {item.metadata['most']}" in text
-    if item.name.endswith(("_ms", "_s", "_bytes", "_timeout", "_linger", "_bytes_max")):
+    if item.metadata["unit"]:
         assert f"unit {item.metadata['unit']}" in text
-        assert item.metadata["unit"] in ("ms", "s", "B")
 
 
-def test_every_setting_has_one_variable() -> None:
+UNIT_ENDINGS = {"ms": "_ms", "s": "_s", "B": ("_bytes", "_bytes_max", "_bytes_min")}
+
+
+@pytest.mark.parametrize("item", EVERY)
+def test_a_name_says_the_unit_of_a_time_or_a_size(item: Any) -> None:
+    unit = item.metadata["unit"]
+    assert unit in (*UNIT_ENDINGS, "levels", "")
+    assert item.name.endswith(UNIT_ENDINGS.get(unit, ""))
+    if isinstance(item.default, float):
+        assert unit == "s"
+    assert not item.name.endswith(("_timeout", "_linger", "_interval"))
+
+
+def test_every_setting_has_one_variable_and_perhaps_an_old_one() -> None:
     names = {name for kind in KINDS for name, _ in described(kind)}
-    assert known_variables() == {variable(name) for name in names}
+    assert known_variables() == {variable(name) for name in [*names, *RENAMED]}
+    assert set(RENAMED.values()) <= names
+    assert names & set(RENAMED) == set()
     assert {variable(name) for name in ("redis_url", "interval_ms", "host", "workers")} <= known_variables()
+
+
+RENAMED_NAMES = pytest.mark.parametrize(("old", "new"), RENAMED.items())
+
+
+@RENAMED_NAMES
+def test_an_old_name_still_works(old: str, new: str) -> None:
+    by_variable = GatewaySettings.load({variable(old): "7"})
+    by_option = GatewaySettings.load({}, {old: "7"})
+    assert by_variable == by_option == replace(GatewaySettings(), **{new: 7.0})
+
+
+@RENAMED_NAMES
+def test_an_old_name_is_reported_with_the_new_one(old: str, new: str) -> None:
+    line = "{0} is now called {1}; the old name ends with the next version".format
+    assert GatewaySettings.old_names({variable(old): "7"}, {}) == [line(variable(old), variable(new))]
+    assert GatewaySettings.old_names({}, {old: "7", new: None}) == [line(option(old), option(new))]
+    assert GatewaySettings.old_names({variable(new): "7", variable(old): ""}, {new: "7"}) == []
+    assert IngestorSettings.old_names({variable(old): "7"}, {}) == []
+
+
+def test_both_names_at_once_are_refused() -> None:
+    both = {"DEPTHCAST_DRAIN_TIMEOUT": "1", "DEPTHCAST_DRAIN_TIMEOUT_S": "2"}
+    with pytest.raises(
+        SettingsError, match="is the old name of DEPTHCAST_DRAIN_TIMEOUT_S, which is set too; remove it"
+    ):
+        GatewaySettings.load(both)
+    with pytest.raises(SettingsError, match=r"^--drain-timeout: '1' is the old name of --drain-timeout-s"):
+        GatewaySettings.load({}, {"drain_timeout": "1", "drain_timeout_s": "2"})
+
+
+def test_an_old_option_wins_over_a_new_variable() -> None:
+    settings = GatewaySettings.load({"DEPTHCAST_DRAIN_TIMEOUT_S": "2"}, {"drain_timeout": "1"})
+    assert settings.drain_timeout_s == 1
 
 
 def test_they_never_change() -> None:
