@@ -1,6 +1,6 @@
 """Settings: where they come from, what they are checked for, and what the help says of each."""
 
-from dataclasses import FrozenInstanceError, fields, replace
+from dataclasses import FrozenInstanceError, fields
 from typing import Any
 
 import pytest
@@ -166,7 +166,8 @@ RENAMED_NAMES = pytest.mark.parametrize(("old", "new"), RENAMED.items())
 def test_an_old_name_still_works(old: str, new: str) -> None:
     by_variable = GatewaySettings.load({variable(old): "7"})
     by_option = GatewaySettings.load({}, {old: "7"})
-    assert by_variable == by_option == replace(GatewaySettings(), **{new: 7.0})
+    assert by_variable == by_option == GatewaySettings.load({}, {new: "7"})
+    assert getattr(by_option, new) == 7
 
 
 @RENAMED_NAMES
