@@ -16,7 +16,7 @@ from depthcast.ingestor.rejects import Reject
 from depthcast.shared.errors import RecoveryError
 from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.position import ZERO, Position
-from depthcast.shared.reader import Loaded, PartitionReader
+from depthcast.shared.reader import LoadedSnapshots, PartitionReader
 from depthcast.shared.replica import Replica
 from depthcast.shared.types import EntryInfo
 
@@ -49,7 +49,7 @@ class StateFold:
     is what the last entry folded says.
     """
 
-    def __init__(self, partition: int, start: Position, snapshots: Loaded) -> None:
+    def __init__(self, partition: int, start: Position, snapshots: LoadedSnapshots) -> None:
         self.partition = partition
         self.info = NOTHING_PUBLISHED
         self._known = frozenset(snapshots)
@@ -80,7 +80,7 @@ class StateFold:
         for position, fields in entries:
             entry = self._reader.read(position, fields)
             if entry is None or entry.info is None:
-                raise RecoveryError(self.partition, self._reader.lost or "the stream has a hole")
+                raise RecoveryError(self.partition, self._reader.lost_reason or "the stream has a hole")
             self.info = entry.info
             appeared += [update.symbol for update in entry.updates if update.delta is None]
             if position.n:

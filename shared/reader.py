@@ -22,15 +22,18 @@ _ALREADY: Final = ApplyResult.ALREADY
 _new_tuple = tuple.__new__
 """Makes a named tuple without the call of a Python function that its class would cost."""
 
-Loaded = Mapping[str, tuple[Position, Snapshot] | None]
+LoadedSnapshots = Mapping[str, tuple[Position, Snapshot] | None]
 """Newest snapshot of each symbol asked for, None where there is none."""
 
 
-First = tuple[Position, Position | None]
-"""The oldest entry that a `deltas` stream still holds, and what it names as `prev` if it begins an epoch."""
+class OldestEntry(NamedTuple):
+    """The oldest entry that a `deltas` stream still holds; `prev` is what it names if it begins an epoch."""
+
+    position: Position
+    prev: Position | None
 
 
-def within_history(snapshots: Loaded, first: First | None) -> Loaded:
+def within_history(snapshots: LoadedSnapshots, first: OldestEntry | None) -> LoadedSnapshots:
     """`snapshots`, with None for those from which the stream cannot be followed any more.
 
     The stream is only trimmed behind every symbol's newest snapshot. So if `first` was read *before* the snapshots, one
@@ -45,7 +48,7 @@ def within_history(snapshots: Loaded, first: First | None) -> Loaded:
     }
 
 
-class Update(NamedTuple):
+class ReplicaUpdate(NamedTuple):
     """What a reader's owner is told of one symbol.
 
     `delta` None: the replica was replaced as a whole (first load or resync) and `changes` is empty.
@@ -62,7 +65,7 @@ class AppliedEntry(NamedTuple):
 
     position: Position
     info: EntryInfo | None
-    updates: list[Update]
+    updates: list[ReplicaUpdate]
 
 
 class PartitionReader:
@@ -71,9 +74,9 @@ class PartitionReader:
     - `position`: the last entry read; None before the first load.
     - `shown`: replicas that may be shown, each at its last good state.
     - `missing`: symbol → why it needs a fresh snapshot; what is shown of it is stale until then.
-    - `lost`: why the whole partition must be loaded again, None while the stream is continuous.
+    - `lost_reason`: why the whole partition must be loaded again, None while the stream is continuous.
 
-    The owner loads whenever `lost` or `missing` say so, and reads entries otherwise.
+    The owner loads whenever `lost_reason` or `missing` say so, and reads entries otherwise.
     """
 
     def __init__(self, wants: Callable[[str], bool]) -> None:
@@ -82,13 +85,13 @@ class PartitionReader:
         self.shown: dict[str, Replica] = {}
         self.rebuilding: dict[str, Replica] = {}
         self.missing: dict[str, str] = {}
-        self.lost: str | None = "not loaded yet"
+        self.lost_reason: str | None = "not loaded yet"
         self._tail = ZERO
 
-    def current(self, symbol: str) -> bool:
+    def is_current(self, symbol: str) -> bool:
         """Whether what is shown of `symbol` is up to the last entry read."""
         return (
-            self.lost is None
+            self.lost_reason is None
             and symbol in self.shown
             and symbol not in self.missing
             and symbol not in self.rebuilding
@@ -105,12 +108,12 @@ class PartitionReader:
         self.rebuilding.pop(symbol, None)
         self.missing.pop(symbol, None)
 
-    def lose(self, reason: str) -> None:
+    def mark_lost(self, reason: str) -> None:
         """The stream cannot be continued from `position`: everything is to be loaded again."""
-        self.lost = reason
+        self.lost_reason = reason
 
-    def load(self, tail: Position, snapshots: Loaded) -> list[Update]:
-        """Take snapshots: of every wanted symbol when `lost`, of the missing ones otherwise.
+    def load(self, tail: Position, snapshots: LoadedSnapshots) -> list[ReplicaUpdate]:
+        """Take snapshots: of every wanted symbol when `lost_reason`, of the missing ones otherwise.
 
         `tail` is the last position of the stream, read *before* the snapshots: a symbol without a snapshot is then
         born after it, and reading begins no later. What was wanted or forgotten meanwhile stays so. A symbol that
@@ -118,13 +121,13 @@ class PartitionReader:
         """
         self._tail = tail
         positions = [found[0] for found in snapshots.values() if found is not None]
-        if self.lost is not None or self.position is None:
+        if self.lost_reason is not None or self.position is None:
             self.position = min(positions if positions and all(snapshots.values()) else [*positions, tail])
             self.rebuilding.clear()
         else:
             positions.append(self.position)
             self.position = min(positions)
-        self.lost = None
+        self.lost_reason = None
         for symbol, found in snapshots.items():
             self.missing.pop(symbol, None)
             if self.wants(symbol):
@@ -132,18 +135,18 @@ class PartitionReader:
         return self._promote_all()
 
     def read(self, position: Position, fields: Sequence[tuple[bytes, bytes]]) -> AppliedEntry | None:
-        """Take the next entry of the stream; None if it does not continue what was read (`lost` says why)."""
+        """Take the next entry of the stream; None if it does not continue what was read (`lost_reason` says why)."""
         try:
             info = decode_info(_info_field(fields))
             named = Position.parse(info.prev) if info.prev is not None else None
         except (CodecError, PositionError) as error:
-            self.lose(f"entry {position}: {error}")
+            self.mark_lost(f"entry {position}: {error}")
             return None
         assert self.position is not None, "load before read"
         if not follows(position, self.position, named):
-            self.lose(f"a hole between {self.position} and {position}")
+            self.mark_lost(f"a hole between {self.position} and {position}")
             return None
-        updates: list[Update] = []
+        updates: list[ReplicaUpdate] = []
         missing, wants = self.missing, self.wants
         for name, raw in fields:
             if name.startswith(b"_"):
@@ -163,9 +166,9 @@ class PartitionReader:
     def check_tail(self, last: Position) -> None:
         """Nothing arrived for a while and `last` is the stream's last ID: behind our position means Redis lost data."""
         if self.position is not None and last < self.position:
-            self.lose(f"the stream ends at {last}, behind our position {self.position}")
+            self.mark_lost(f"the stream ends at {last}, behind our position {self.position}")
 
-    def _read_symbol(self, symbol: str, raw: bytes) -> Update | None:
+    def _read_symbol(self, symbol: str, raw: bytes) -> ReplicaUpdate | None:
         rebuilding = self.rebuilding
         replica = rebuilding.get(symbol) if rebuilding else None
         try:
@@ -185,20 +188,20 @@ class PartitionReader:
             return None
         if rebuilding and symbol in rebuilding:
             return self._promote(symbol)
-        return _new_tuple(Update, (symbol, replica, delta, changes))
+        return _new_tuple(ReplicaUpdate, (symbol, replica, delta, changes))
 
-    def _promote_all(self) -> list[Update]:
+    def _promote_all(self) -> list[ReplicaUpdate]:
         known = [symbol for symbol, replica in self.rebuilding.items() if replica.seq]
         return [update for symbol in known if (update := self._promote(symbol)) is not None]
 
-    def _promote(self, symbol: str) -> Update | None:
+    def _promote(self, symbol: str) -> ReplicaUpdate | None:
         """Show the rebuilt replica once it has reached what was shown, here or, as far as can be known, elsewhere."""
         rebuilt, shown = self.rebuilding[symbol], self.shown.get(symbol)
         assert self.position is not None
         if self.position < self._tail if shown is None else rebuilt.seq < shown.seq:
             return None
         self.shown[symbol] = self.rebuilding.pop(symbol)
-        return Update(symbol, rebuilt, None, NO_CHANGES)
+        return ReplicaUpdate(symbol, rebuilt, None, NO_CHANGES)
 
     def _fail(self, symbol: str, reason: str) -> None:
         self.rebuilding.pop(symbol, None)

@@ -17,7 +17,7 @@ from depthcast.shared.codec import decode_delta, decode_info, decode_snapshot
 from depthcast.shared.keys import DeploymentKeys, PartitionKeys
 from depthcast.shared.position import ZERO, Position
 from depthcast.shared.replica import ApplyResult, Replica
-from depthcast.shared.runtime.redis import RawEntry, entries, execute, last_entry, last_position
+from depthcast.shared.runtime.redis import RawEntry, execute, last_position, newest_entry, parse_entries
 from depthcast.shared.settings import IngestorSettings
 from depthcast.shared.types import EntryInfo
 from tests.book_model import ModelBook
@@ -100,11 +100,11 @@ class Run:
         return await self.stream(self.keys.deltas)
 
     async def stream(self, key: str) -> list[RawEntry]:
-        return entries(await execute(self.client, "XRANGE", key, "-", "+"))
+        return parse_entries(await execute(self.client, "XRANGE", key, "-", "+"))
 
     async def info(self) -> EntryInfo | None:
         """What the last entry says."""
-        newest = await last_entry(self.client, self.keys.deltas)
+        newest = await newest_entry(self.client, self.keys.deltas)
         return decode_info(dict(newest[1])[b"_"]) if newest else None
 
     async def published(self, upto: Position | None = None) -> EntryInfo:

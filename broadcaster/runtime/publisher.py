@@ -19,7 +19,7 @@ from depthcast.broadcaster.runtime import scripts
 from depthcast.shared.errors import Fenced, RedisUnavailable
 from depthcast.shared.keys import PartitionKeys
 from depthcast.shared.position import Position
-from depthcast.shared.runtime.redis import entries, execute, mapped
+from depthcast.shared.runtime.redis import execute, map_errors, parse_entries
 
 logger = logging.getLogger(__name__)
 
@@ -97,13 +97,13 @@ class Publisher:
         values: list[Any] = [str(self.position)]
         for item in attachments:
             values += ["" if item.at is None else str(item.at), item.value]
-        async with mapped():
+        async with map_errors():
             self._check(await self._keep(keys, values))
 
     async def trim(self, deltas_from: Position | None, events_from: Position) -> None:
         """Trim both streams to these first positions, fenced likewise."""
         firsts = ["" if deltas_from is None else str(deltas_from), str(events_from)]
-        async with mapped():
+        async with map_errors():
             self._check(await self._trim([self.keys.deltas, self.keys.events], [str(self.position), *firsts]))
 
     async def _settle(self, publication: Publication) -> str | None:
@@ -137,16 +137,16 @@ class Publisher:
             self.keys.rejects,
             *(a.key for a in publication.attachments),
         ]
-        async with mapped():
+        async with map_errors():
             reply = await self._publish(keys, _arguments(publication, self.rejects_max))
         return None if reply[0] == 1 else f"{reply[1].decode()} at {reply[2].decode()}"
 
     async def _is_written(self, publication: Publication) -> bool:
         """Whether the stream holds exactly our entries under their IDs."""
         first, last = publication.entries[0][0], publication.entries[-1][0]
-        return entries(await execute(self.client, "XRANGE", self.keys.deltas, str(first), str(last))) == (
-            publication.entries
-        )
+        return parse_entries(
+            await execute(self.client, "XRANGE", self.keys.deltas, str(first), str(last))
+        ) == (publication.entries)
 
     def _check(self, reply: Sequence[Any]) -> None:
         if reply[0] != 1:

@@ -23,7 +23,7 @@ from depthcast.shared.errors import ClientError, RedisUnavailable
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import Position
-from depthcast.shared.reader import AppliedEntry, PartitionReader, Update
+from depthcast.shared.reader import AppliedEntry, PartitionReader, ReplicaUpdate
 from depthcast.shared.runtime import redis
 from depthcast.shared.runtime.catalog import POLL_S, read_instruments, wait_for_partitions
 from depthcast.shared.runtime.follow import Follower
@@ -93,7 +93,7 @@ class Consumer:
     def state(self, symbol: str) -> State:
         """LIVE while the book is up to the last entry read, STALE while it is being rebuilt or Redis is away."""
         part = self._parts.get(partition_of(symbol, self.partitions or 1))
-        live = part is not None and part.reader.current(symbol) and not part.silent
+        live = part is not None and part.reader.is_current(symbol) and not part.silent
         return State.LIVE if live else State.STALE
 
     async def wait_for(self, symbol: str, seq: int = 0) -> Book:
@@ -227,8 +227,8 @@ def _seen(part: _Part, entry: AppliedEntry) -> StreamEntry:
     return StreamEntry(part.number, entry.position, entry.info, updates)
 
 
-def _update(reader: PartitionReader, update: Update, info: EntryInfo | None) -> BookUpdate:
-    state = State.LIVE if reader.current(update.symbol) else State.STALE
+def _update(reader: PartitionReader, update: ReplicaUpdate, info: EntryInfo | None) -> BookUpdate:
+    state = State.LIVE if reader.is_current(update.symbol) else State.STALE
     replica, ts = update.replica, info.ts if info else 0
     if update.delta is None:
         return BookUpdate(update.symbol, Kind.SNAPSHOT, state, replica.seq, replica.book, ts=ts, info=info)

@@ -52,7 +52,7 @@ class Producer:
         """Add `entries` in one round trip; returns partition and ID of each. Raises `RedisUnavailable`."""
         places = [partition_of(entry.symbol, self.partitions) for entry in entries]
         try:
-            async with redis.mapped(), self.client.pipeline(transaction=False) as pipeline:
+            async with redis.map_errors(), self.client.pipeline(transaction=False) as pipeline:
                 for place, entry in zip(places, entries, strict=True):
                     key = self.keys.partition(place).events
                     pipeline.execute_command("XADD", key, "*", *_fields(entry))
@@ -93,7 +93,7 @@ async def open_producer(redis_url: str, prefix: str, partitions: int | None) -> 
 async def register(producer: Producer, instruments: Iterable[Instrument]) -> None:
     """Register what is missing; what is there stays as it is. Raises `RedisUnavailable`."""
     for instrument in instruments:
-        async with redis.mapped():
+        async with redis.map_errors():
             await producer.client.hsetnx(producer.keys.instruments, instrument.symbol, to_json(instrument))
 
 
@@ -174,7 +174,7 @@ async def _without_book(producer: Producer, symbols: Sequence[Symbol]) -> list[S
         for symbol in symbols
     ]
     try:
-        async with redis.mapped(), producer.client.pipeline(transaction=False) as pipeline:
+        async with redis.map_errors(), producer.client.pipeline(transaction=False) as pipeline:
             for key in keys:
                 pipeline.exists(key)
             there = await pipeline.execute()

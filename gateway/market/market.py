@@ -14,7 +14,7 @@ from depthcast.gateway.market.channel import Channel
 from depthcast.gateway.market.view import View
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.partition import partition_of
-from depthcast.shared.reader import AppliedEntry, PartitionReader, Update
+from depthcast.shared.reader import AppliedEntry, PartitionReader, ReplicaUpdate
 from depthcast.shared.replica import Replica
 
 TURNS_KEPT: Final = 256
@@ -165,7 +165,9 @@ class Hub:
             if listing is not None:
                 self._update(listing, update, entry, upstream)
 
-    def _update(self, listing: Listing, update: Update, entry: AppliedEntry, upstream: Upstream) -> None:
+    def _update(
+        self, listing: Listing, update: ReplicaUpdate, entry: AppliedEntry, upstream: Upstream
+    ) -> None:
         listing.ts = entry.info.ts if entry.info else update.replica.loaded_ts
         self.counters.broadcasts += 1
         if update.delta is None:
@@ -203,7 +205,7 @@ class Hub:
         """Symbols whose state may have changed since the last time; in the usual case none."""
         reader = upstream.reader
         late = upstream.heard is None or now - upstream.heard > self._stale_s
-        lost = reader.lost is not None
+        lost = reader.lost_reason is not None
         everything = upstream.unsettled or late != upstream.late or lost != upstream.lost
         upstream.late, upstream.lost, upstream.unsettled = late, lost, False
         doubtful = upstream.troubled
@@ -216,7 +218,7 @@ class Hub:
         number = self.number + 1
         for symbol in symbols:
             listing = self.listings[symbol]
-            stale = upstream.late or listing.replica is None or not upstream.reader.current(symbol)
+            stale = upstream.late or listing.replica is None or not upstream.reader.is_current(symbol)
             if stale != listing.stale:
                 listing.stale = stale
                 listing.turns.append(number)

@@ -9,7 +9,7 @@ from redis.exceptions import LockError
 
 from depthcast.shared.errors import Fenced, RedisUnavailable
 from depthcast.shared.keys import PartitionKeys
-from depthcast.shared.runtime.redis import execute, mapped
+from depthcast.shared.runtime.redis import execute, map_errors
 
 logger = logging.getLogger(__name__)
 
@@ -30,14 +30,14 @@ class Lease:
 
     async def acquire(self) -> bool:
         """Take the lease if it is free, or ours without our knowing; raises `RedisUnavailable`."""
-        async with mapped():
+        async with map_errors():
             if await self._lock.acquire(blocking=False, token=self.name):
                 return True
         if await self.holder() != self.name:
             return False
         self._lock.local.token = self.name.encode()
         try:
-            async with mapped():
+            async with map_errors():
                 return await self._lock.reacquire()
         except LockError:
             return False
@@ -55,7 +55,7 @@ class Lease:
         while True:
             await asyncio.sleep(self.lease_s / 3)
             try:
-                async with mapped():
+                async with map_errors():
                     await self._renew()
             except RedisUnavailable as error:
                 logger.warning(
@@ -65,7 +65,7 @@ class Lease:
     async def release(self) -> None:
         """Hand the lease back, so that the next leader need not wait for it to expire."""
         try:
-            async with asyncio.timeout(RELEASE_S), mapped():
+            async with asyncio.timeout(RELEASE_S), map_errors():
                 await self._lock.release()
         except (LockError, RedisUnavailable, TimeoutError) as error:
             logger.debug("lease not handed back", extra={"partition": self.partition, "problem": str(error)})

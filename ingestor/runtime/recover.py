@@ -32,12 +32,12 @@ from depthcast.shared.reader import within_history
 from depthcast.shared.replica import Replica
 from depthcast.shared.runtime.redis import (
     RawEntry,
-    entries,
     execute,
-    first_entry,
-    last_entry,
     last_position,
+    newest_entry,
     newest_snapshots,
+    oldest_entry,
+    parse_entries,
     read_stream,
     stream_info,
 )
@@ -110,7 +110,7 @@ class Recovery:
         symbols = list(self.instruments)
         start = await last_position(client, self.keys.deltas)
         try:
-            first = await first_entry(client, self.keys.deltas)
+            first = await oldest_entry(client, self.keys.deltas)
             found = await newest_snapshots(client, [self.keys.snapshots(symbol) for symbol in symbols])
         except (CodecError, PositionError) as error:
             raise RecoveryError(self.partition, str(error)) from error
@@ -249,7 +249,7 @@ class Recovery:
                 reply = await execute(
                     client, "XRANGE", self.keys.events, f"({self._at}", str(until), "COUNT", READ_COUNT
                 )
-                batch = entries(reply)
+                batch = parse_entries(reply)
                 if not batch:
                     break
                 replay(self._engine, batch, sources)
@@ -285,7 +285,7 @@ class Recovery:
         return bool(await execute(client, "XRANGE", self.keys.events, str(self._at), str(self._at)))
 
     async def _first_input(self, client: Redis) -> Position:
-        found = entries(await execute(client, "XRANGE", self.keys.events, "-", "+", "COUNT", 1))
+        found = parse_entries(await execute(client, "XRANGE", self.keys.events, "-", "+", "COUNT", 1))
         return found[0][0] if found else await last_position(client, self.keys.events)
 
     def _proven(self, until: Position) -> dict[str, Replica]:
@@ -311,7 +311,7 @@ class Recovery:
         last_id = await last_position(client, self.keys.deltas)
         if last_id == ZERO:
             return ZERO, NOTHING_PUBLISHED
-        newest = await last_entry(client, self.keys.deltas)
+        newest = await newest_entry(client, self.keys.deltas)
         if newest is None or newest[0] < last_id:
             raise RecoveryError(
                 self.partition,
@@ -328,7 +328,7 @@ async def emptied(client: Redis, keys: PartitionKeys) -> Position | None:
 
     Such seals are of leaders that found nothing, or ended before they could write again what they remembered.
     """
-    found = entries(await execute(client, "XRANGE", keys.deltas, "-", "+", "COUNT", SEALS_MOST))
+    found = parse_entries(await execute(client, "XRANGE", keys.deltas, "-", "+", "COUNT", SEALS_MOST))
     if not found:
         last = await last_position(client, keys.deltas)
         return last if last == ZERO else None
@@ -347,7 +347,7 @@ async def surviving_src(client: Redis, keys: PartitionKeys, src: str) -> Positio
     case what comes after the position given is just what was not consumed.
     """
     reply = await execute(client, "XREVRANGE", keys.events, src, "-", "COUNT", 1)
-    return entries(reply)[0][0] if reply else ZERO
+    return parse_entries(reply)[0][0] if reply else ZERO
 
 
 async def _at_once(work: Callable[[], Checkpoint]) -> Checkpoint:

@@ -11,7 +11,7 @@ from depthcast.shared.instruments import Instrument, check_unchanged, from_json,
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.protocol import PROTOCOL
 from depthcast.shared.runtime.catalog import read_partitions
-from depthcast.shared.runtime.redis import execute, mapped, read_hash
+from depthcast.shared.runtime.redis import execute, map_errors, read_hash
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ async def restore(
     instruments: Mapping[str, Instrument],
 ) -> None:
     """Write what is missing of the deployment, in one step: readers must never see it without its instruments."""
-    async with mapped(), client.pipeline(transaction=True) as pipeline:
+    async with map_errors(), client.pipeline(transaction=True) as pipeline:
         pipeline.hsetnx(keys.meta, "partitions", str(partitions))
         pipeline.hsetnx(keys.meta, "protocol", str(PROTOCOL))
         for symbol, instrument in instruments.items():

@@ -12,7 +12,7 @@ from depthcast.shared.errors import DeploymentMismatch, InstrumentsError, RedisU
 from depthcast.shared.instruments import Instrument, from_json
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.protocol import PROTOCOL
-from depthcast.shared.runtime.redis import mapped, read_hash
+from depthcast.shared.runtime.redis import map_errors, read_hash
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class Catalog:
 
     async def poll(self, now: float) -> bool:
         """Read again at `now` (s, monotonic); whether Redis has lost everything. Raises `RedisUnavailable`."""
-        async with mapped(), self.client.pipeline(transaction=True) as pipeline:
+        async with map_errors(), self.client.pipeline(transaction=True) as pipeline:
             pipeline.get(self.keys.incarnation)
             pipeline.exists(self.keys.meta)
             pipeline.hgetall(self.keys.instruments)

@@ -13,13 +13,13 @@ from redis.asyncio import Redis
 from depthcast.shared.backoff import Backoff, no_jitter
 from depthcast.shared.errors import CodecError, PositionError, RedisUnavailable
 from depthcast.shared.keys import PartitionKeys
-from depthcast.shared.reader import AppliedEntry, First, PartitionReader, within_history
+from depthcast.shared.reader import AppliedEntry, OldestEntry, PartitionReader, within_history
 from depthcast.shared.runtime.redis import (
     BLOCK_MS,
     RawEntry,
-    first_entry,
     last_position,
     newest_snapshots,
+    oldest_entry,
 )
 from depthcast.shared.runtime.tail import Tail
 
@@ -80,20 +80,21 @@ class Follower:
                 yield None
 
     async def _next(self) -> Iterable[AppliedEntry]:
-        if self.reader.lost is not None or self.reader.missing:
+        if self.reader.lost_reason is not None or self.reader.missing:
             return await self._load()
         return await self._read()
 
     async def _load(self) -> list[AppliedEntry]:
         await self._tail.release()
         reader = self.reader
-        wanted = sorted(self.symbols() if reader.lost is not None else reader.missing)
+        wanted = sorted(self.symbols() if reader.lost_reason is not None else reader.missing)
         if self._loaded_once:
-            self.resyncs += reader.lost is not None or any(
+            self.resyncs += reader.lost_reason is not None or any(
                 why != "not loaded yet" for why in reader.missing.values()
             )
             logger.info(
-                "loading snapshots", extra={"key": self.keys.deltas, "reason": reader.lost or reader.missing}
+                "loading snapshots",
+                extra={"key": self.keys.deltas, "reason": reader.lost_reason or reader.missing},
             )
             await self._pause()
         tail = await last_position(self.client, self.keys.deltas)
@@ -105,10 +106,10 @@ class Follower:
         assert reader.position is not None
         return [AppliedEntry(reader.position, None, updates)]
 
-    async def _first(self) -> First | None:
+    async def _first(self) -> OldestEntry | None:
         """Where the stream begins; an entry that cannot be read is no reason not to try the snapshots."""
         try:
-            return await first_entry(self.client, self.keys.deltas)
+            return await oldest_entry(self.client, self.keys.deltas)
         except (CodecError, PositionError):
             return None
 
@@ -129,7 +130,7 @@ class Follower:
             if entry is None:
                 return
             yield entry
-        if not self.reader.missing and self.reader.lost is None:
+        if not self.reader.missing and self.reader.lost_reason is None:
             self._backoff.reset()
 
     async def _pause(self) -> None:

@@ -1,4 +1,4 @@
-"""Redis access: clients with sane limits, raw replies of stream commands, library errors mapped to ours.
+"""Redis access: clients with sane limits, raw replies of stream commands, library errors map_errors to ours.
 
 Defaults of the library that hurt here are replaced: no hidden retries (a retried publish must be our decision), RESP2
 (faster for streams), and raw stream replies (a dict would lose repeated fields).
@@ -21,7 +21,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from depthcast.shared.codec import INFO_FIELD, SNAPSHOT_FIELD, decode_info, decode_snapshot
 from depthcast.shared.errors import CodecError, RedisUnavailable, SettingsError
 from depthcast.shared.position import ZERO, Position
-from depthcast.shared.reader import First
+from depthcast.shared.reader import OldestEntry
 from depthcast.shared.redis_url import SENTINEL, without_credentials
 from depthcast.shared.runtime.connections import with_mixins
 from depthcast.shared.runtime.sentinel import master_client
@@ -93,19 +93,19 @@ def connect(
 
 
 async def execute(client: Redis, *command: str | bytes | float) -> Any:
-    """One command, its reply as the library gives it; errors are mapped as by `mapped`."""
-    async with mapped():
+    """One command, its reply as the library gives it; errors are map_errors as by `map_errors`."""
+    async with map_errors():
         return await cast("Any", client).execute_command(*command)
 
 
 async def read_hash(client: Redis, key: str) -> dict[bytes, bytes]:
     """All fields of a hash, empty when there is none."""
-    async with mapped():
+    async with map_errors():
         return cast("dict[bytes, bytes]", await cast("Any", client).hgetall(key))
 
 
 @asynccontextmanager
-async def mapped() -> AsyncIterator[None]:
+async def map_errors() -> AsyncIterator[None]:
     """Map what the library raises when Redis is away, or refuses for now, to `RedisUnavailable`.
 
     Other replies of error (`ResponseError`) are the caller's to understand and pass through.
@@ -128,23 +128,23 @@ async def read_stream(
     """Up to `count` entries after `after`; waits up to `block_ms` for the first, None = not at all."""
     block: Sequence[str | int] = () if block_ms is None else ("BLOCK", block_ms)
     reply = await execute(client, "XREAD", "COUNT", count, *block, "STREAMS", key, str(after))
-    return entries(reply[0][1]) if reply else []
+    return parse_entries(reply[0][1]) if reply else []
 
 
-async def last_entry(client: Redis, key: str) -> RawEntry | None:
+async def newest_entry(client: Redis, key: str) -> RawEntry | None:
     """The newest entry of a stream, None when it is empty or absent."""
     reply = await execute(client, "XREVRANGE", key, "+", "-", "COUNT", 1)
-    return entries(reply)[0] if reply else None
+    return parse_entries(reply)[0] if reply else None
 
 
-async def first_entry(client: Redis, key: str) -> First | None:
+async def oldest_entry(client: Redis, key: str) -> OldestEntry | None:
     """Where a `deltas` stream begins now, None when it is empty; raises `CodecError` or `PositionError`."""
     reply = await execute(client, "XRANGE", key, "-", "+", "COUNT", 1)
     if not reply:
         return None
-    position, fields = entries(reply)[0]
+    position, fields = parse_entries(reply)[0]
     prev = decode_info(dict(fields).get(INFO_FIELD, b"")).prev
-    return position, None if prev is None else Position.parse(prev)
+    return OldestEntry(position, None if prev is None else Position.parse(prev))
 
 
 async def last_position(client: Redis, key: str) -> Position:
@@ -174,13 +174,13 @@ async def newest_snapshots(
     """
     found: list[tuple[Position, Snapshot] | None] = []
     for start in range(0, len(keys), 200):
-        async with mapped(), client.pipeline(transaction=False) as pipeline:
+        async with map_errors(), client.pipeline(transaction=False) as pipeline:
             for key in keys[start : start + 200]:
                 pipeline.execute_command("XREVRANGE", key, "+", "-", "COUNT", 1)
             replies = await pipeline.execute()
         for key, reply in zip(keys[start:], replies, strict=False):
             try:
-                found.append(_snapshot(entries(reply)[0]) if reply else None)
+                found.append(_snapshot(parse_entries(reply)[0]) if reply else None)
             except CodecError as error:
                 if not tolerant:
                     raise
@@ -189,7 +189,7 @@ async def newest_snapshots(
     return found
 
 
-def entries(reply: Sequence[Any]) -> list[RawEntry]:
+def parse_entries(reply: Sequence[Any]) -> list[RawEntry]:
     """Parse the raw entries of a stream reply."""
     return [
         (Position.parse(name), list(zip(flat[::2], flat[1::2], strict=True))) for name, flat in reply if flat

@@ -18,7 +18,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from depthcast.shared.position import Position
 from depthcast.shared.runtime.connections import TransportAccess
-from depthcast.shared.runtime.redis import RawEntry, entries, mapped, read_stream
+from depthcast.shared.runtime.redis import RawEntry, map_errors, parse_entries, read_stream
 
 _CLOSED: Final = "Connection closed by server."
 """As the library puts it."""
@@ -45,19 +45,19 @@ class Tail:
             return await read_stream(self.client, self.key, after, count=count, block_ms=block_ms)
         line = self._line
         if line is None or not line.usable:
-            async with mapped():
+            async with map_errors():
                 line = await self._take()
         command = _xread(self.key.encode(), b"%d-%d" % after, count, block_ms)
         try:
             reply = await line.ask(command)
         except BaseException:
-            async with mapped():
+            async with map_errors():
                 await self._give_back(closed=True)
                 raise
         if not reply:
             await self.release()
             return []
-        return entries(reply[0][1])
+        return parse_entries(reply[0][1])
 
     async def release(self) -> None:
         """Give the connection back, for other commands of the client; `read` takes one again."""

@@ -13,7 +13,7 @@ from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import ZERO, Position
-from depthcast.shared.runtime.redis import RawEntry, connect, entries, execute
+from depthcast.shared.runtime.redis import RawEntry, connect, execute, parse_entries
 from tests.chaos.cluster import PREFIX
 from tests.chaos.oracle import Kinds, Oracle
 from tests.random_events import encode, random_array
@@ -126,14 +126,16 @@ class Journal:
     async def _copy_one(self, client: Redis, partition: int) -> bool:
         first = str(self.last(partition).next())
         key = KEYS.partition(partition).events
-        found = entries(await execute(client, "XRANGE", key, first, "+", "COUNT", COPY_COUNT))
+        found = parse_entries(await execute(client, "XRANGE", key, first, "+", "COUNT", COPY_COUNT))
         self.copies[partition].update(found)
         return bool(found)
 
     async def _surviving(self, client: Redis, partition: int) -> list[RawEntry]:
         async def read() -> list[RawEntry] | None:
             try:
-                return entries(await execute(client, "XRANGE", KEYS.partition(partition).events, "-", "+"))
+                return parse_entries(
+                    await execute(client, "XRANGE", KEYS.partition(partition).events, "-", "+")
+                )
             except RedisUnavailable:
                 return None
 

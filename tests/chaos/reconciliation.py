@@ -9,7 +9,7 @@ from depthcast.shared.codec import decode_info
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import Position
-from depthcast.shared.runtime.redis import connect, entries, execute, last_entry
+from depthcast.shared.runtime.redis import connect, execute, newest_entry, parse_entries
 from depthcast.shared.types import EntryInfo
 from tests.chaos.load import KEYS
 from tests.chaos.oracle import Oracle, RejectOf
@@ -54,7 +54,7 @@ async def _consumed(client: Redis, partition: int, wanted: Position) -> EntryInf
 
     async def there() -> EntryInfo | None:
         try:
-            newest = await last_entry(client, KEYS.partition(partition).deltas)
+            newest = await newest_entry(client, KEYS.partition(partition).deltas)
         except RedisUnavailable:
             return None
         info = decode_info(dict(newest[1])[b"_"]) if newest else None
@@ -79,7 +79,7 @@ def _compare_counts(report: Report, partition: int, oracle: Oracle, info: EntryI
 
 async def _compare_rejects(report: Report, client: Redis, partition: int, oracle: Oracle) -> None:
     reply = await execute(client, "XRANGE", KEYS.partition(partition).rejects, "-", "+")
-    found = Counter(_reject(dict(fields)) for _, fields in entries(reply))
+    found = Counter(_reject(dict(fields)) for _, fields in parse_entries(reply))
     lost, repeated = oracle.rejects - found, found - oracle.rejects
     report.rejects += oracle.rejected
     report.lost += lost.total()

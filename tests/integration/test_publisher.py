@@ -19,7 +19,7 @@ from depthcast.shared.codec import decode_info, encode_delta
 from depthcast.shared.errors import Fenced, RedisUnavailable
 from depthcast.shared.keys import DeploymentKeys, PartitionKeys
 from depthcast.shared.position import ZERO, Position
-from depthcast.shared.runtime.redis import connect, entries, execute, last_position
+from depthcast.shared.runtime.redis import connect, execute, last_position, parse_entries
 from depthcast.shared.types import Delta, EntryInfo
 from tests.proxy import Cut, FaultProxy
 from tests.waiting import eventually
@@ -68,7 +68,7 @@ async def lead(
 
 
 async def stream(client: Redis, key: str) -> list[tuple[Position, list[tuple[bytes, bytes]]]]:
-    return entries(await execute(client, "XRANGE", key, "-", "+"))
+    return parse_entries(await execute(client, "XRANGE", key, "-", "+"))
 
 
 async def everything(client: Redis, keys: PartitionKeys) -> dict[bytes, Any]:

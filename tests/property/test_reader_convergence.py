@@ -131,8 +131,8 @@ class Viewer:
     def turn(self, spoil: float) -> bool:
         """Load or read once; returns whether there was anything to do."""
         authority, reader = self.authority, self.reader
-        if reader.lost is not None or reader.missing:
-            wanted = list(self.wanted if reader.lost is not None else reader.missing)
+        if reader.lost_reason is not None or reader.missing:
+            wanted = list(self.wanted if reader.lost_reason is not None else reader.missing)
             tail = authority.tail
             if self.rng.random() < spoil:
                 authority.step()
@@ -147,7 +147,7 @@ class Viewer:
         batch = [entry for entry in authority.entries if entry[0] > reader.position]
         if not batch:
             reader.check_tail(authority.tail)
-            return reader.lost is not None
+            return reader.lost_reason is not None
         for position, fields in self.through(batch, spoil):
             entry = reader.read(position, fields)
             self.check()
@@ -201,7 +201,7 @@ class Viewer:
             for symbol, replica in self.reader.shown.items()
         }
         assert shown == expected
-        assert all(self.reader.current(symbol) for symbol in expected)
+        assert all(self.reader.is_current(symbol) for symbol in expected)
 
 
 def run(rng: Random, steps: int, spoil: Callable[[], float]) -> Viewer:
@@ -215,7 +215,7 @@ def run(rng: Random, steps: int, spoil: Callable[[], float]) -> Viewer:
             viewer.wanted.add("C")
             viewer.reader.want("C")
         if rng.random() < 0.05:
-            viewer.reader.lose("for a test")
+            viewer.reader.mark_lost("for a test")
     authority.publish({symbol: authority.change(symbol) for symbol in SYMBOLS})
     authority.lead()
     viewer.settle()

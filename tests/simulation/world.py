@@ -250,7 +250,7 @@ class World:
         for consumer in self.consumers:
             for symbol in consumer.symbols or self.instruments:
                 part = self._part(consumer, symbol)
-                current = part is not None and part.reader.current(symbol)
+                current = part is not None and part.reader.is_current(symbol)
                 yield consumer.name, symbol, part.reader.shown.get(symbol) if part and current else None
 
     def _shown(self, gateway: Gateway, symbol: str) -> Replica | None:
@@ -258,7 +258,7 @@ class World:
         if gateway.core is None or len(gateway.core.hub.upstreams) <= number:
             return None
         reader = gateway.core.hub.upstreams[number].reader
-        return reader.shown.get(symbol) if reader.current(symbol) else None
+        return reader.shown.get(symbol) if reader.is_current(symbol) else None
 
     def _part(self, consumer: StreamConsumer, symbol: str) -> Any:
         found = consumer.consumer

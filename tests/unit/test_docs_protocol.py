@@ -362,7 +362,7 @@ def test_a_reader_follows_the_story() -> None:
 def test_an_entry_that_comes_again_is_a_hole() -> None:
     reader = reader_at("1769904000000-2", "delta-1")
     assert reader.read(*entry("1769904000000-2")) is None
-    assert reader.lost is not None
+    assert reader.lost_reason is not None
 
 
 def test_a_reader_of_a_lost_tail_never_goes_back() -> None:
@@ -373,23 +373,23 @@ def test_a_reader_of_a_lost_tail_never_goes_back() -> None:
     fields = [(b"_", raw("delta-3-info")), (BTC.encode(), codec.encode_delta(lost_delta))]
     assert reader.read(Position.parse("1769904000000-5"), fields) is not None
     assert reader.read(*entry("1769904060000-0")) is None
-    assert reader.lost is not None
+    assert reader.lost_reason is not None
     found = Position.parse("1769904000000-4"), codec.decode_snapshot(raw("snapshot"))
     assert reader.load(Position.parse("1769904060000-1"), {BTC: found}) == []
-    assert (reader.shown[BTC].seq, reader.current(BTC)) == (lost_delta.seq, False)
+    assert (reader.shown[BTC].seq, reader.is_current(BTC)) == (lost_delta.seq, False)
     seqs = [lost_delta.seq]
     for position in ("1769904060000-0", "1769904060000-1"):
         assert reader.read(*entry(position)) is not None
         seqs.append(reader.shown[BTC].seq)
     assert seqs == [lost_delta.seq, lost_delta.seq, value("move")[1]]
-    assert reader.current(BTC)
+    assert reader.is_current(BTC)
 
 
 def test_a_lost_message_is_a_gap_of_one_symbol() -> None:
     reader = reader_at("1769904000000-2", "delta-1")
     reader.position = Position.parse("1769904060000-0")
     assert reader.read(*entry("1769904060000-1")) is not None
-    assert reader.lost is None
+    assert reader.lost_reason is None
     assert BTC in reader.missing
 
 

@@ -89,7 +89,7 @@ class Market:
     def load(self, *without: str) -> None:
         """Snapshots of what the reader misses; `without`: symbols that have none yet."""
         reader = self.upstream.reader
-        wanted = list(self.books if reader.lost is not None else reader.missing)
+        wanted = list(self.books if reader.lost_reason is not None else reader.missing)
         for symbol in wanted:
             if symbol in reader.shown:
                 self.books[symbol].unseen |= set(range(reader.shown[symbol].seq + 1, self.books[symbol].seq))

@@ -7,7 +7,7 @@ import pytest
 from depthcast.shared.codec import encode_delta, encode_info
 from depthcast.shared.digest import digest_of_flat
 from depthcast.shared.position import ZERO, Position
-from depthcast.shared.reader import AppliedEntry, PartitionReader, Update
+from depthcast.shared.reader import AppliedEntry, PartitionReader, ReplicaUpdate
 from depthcast.shared.types import Delta, EntryInfo, Snapshot
 
 EPOCH = 1000
@@ -44,14 +44,14 @@ def shown(reader: PartitionReader) -> dict[str, tuple[int, list[int]]]:
 
 
 def everything(reader: PartitionReader) -> Mapping[str, bool]:
-    return {symbol: reader.current(symbol) for symbol in reader.shown}
+    return {symbol: reader.is_current(symbol) for symbol in reader.shown}
 
 
 @pytest.fixture
 def reader() -> PartitionReader:
     """At position 5, with A at seq 10 and B at seq 20."""
     reader = PartitionReader(lambda symbol: not symbol.startswith("Z"))
-    assert (reader.lost, reader.position) == ("not loaded yet", None)
+    assert (reader.lost_reason, reader.position) == ("not loaded yet", None)
     updates = reader.load(at(5), {"A": (at(5), snapshot(10, 1)), "B": (at(7), snapshot(20, 2))})
     assert [(update.symbol, update.delta) for update in updates] == [("A", None), ("B", None)]
     assert reader.missing == {}
@@ -116,7 +116,7 @@ def test_a_symbol_born_while_snapshots_are_read_is_not_passed_over() -> None:
 def test_a_hole_loses_the_stream(reader: PartitionReader, position: Position) -> None:
     before = shown(reader)
     assert reader.read(position, fields(A=delta(10, 11, 5))) is None
-    assert reader.lost == f"a hole between 1000-5 and {position}"
+    assert reader.lost_reason == f"a hole between 1000-5 and {position}"
     assert shown(reader) == before
     assert everything(reader) == {"A": False, "B": False}
 
@@ -126,7 +126,7 @@ def test_an_epoch_that_continues_from_elsewhere_is_a_hole(
     reader: PartitionReader, prev: Position | None
 ) -> None:
     assert reader.read(at(0, EPOCH + 1), fields(prev=prev)) is None
-    assert reader.lost is not None
+    assert reader.lost_reason is not None
 
 
 def test_an_epoch_that_names_our_position_continues(reader: PartitionReader) -> None:
@@ -150,8 +150,8 @@ def test_an_epoch_that_names_our_position_continues(reader: PartitionReader) -> 
 )
 def test_an_entry_without_sound_info_loses_the_stream(reader: PartitionReader, broken: Fields) -> None:
     assert reader.read(at(6), broken) is None
-    assert reader.lost is not None
-    assert reader.lost.startswith("entry 1000-6: ")
+    assert reader.lost_reason is not None
+    assert reader.lost_reason.startswith("entry 1000-6: ")
 
 
 def test_fields_for_later_versions_and_unwanted_symbols_are_passed_over(reader: PartitionReader) -> None:
@@ -176,7 +176,7 @@ def test_trouble_of_one_symbol_leaves_the_others(
     assert entry is not None
     assert entry.updates == []
     assert reader.missing["A"].startswith(reason)
-    assert reader.lost is None
+    assert reader.lost_reason is None
     assert everything(reader) == {"A": False, "B": True}
     assert shown(reader)["A"] == (10, [100, 1])
     reader.read(at(7), fields(A=delta(12, 13, 1), B=delta(20, 21, 3)))
@@ -205,14 +205,14 @@ def test_what_is_shown_stays_until_something_as_new_is_rebuilt(reader: Partition
     for n in (6, 7, 8):
         reader.read(at(n), fields(A=delta(n + 4, n + 5, n)))
     assert shown(reader)["A"] == (13, [100, 8])
-    reader.lose("for a test")
+    reader.mark_lost("for a test")
     assert reader.load(at(8), {"A": (at(5), snapshot(10, 1)), "B": (at(7), snapshot(20, 2))}) == [
-        Update("B", reader.shown["B"], None, ((), ()))  # type: ignore[arg-type]
+        ReplicaUpdate("B", reader.shown["B"], None, ((), ()))  # type: ignore[arg-type]
     ]
     seen = []
     for n in (6, 7, 8):
         assert shown(reader)["A"] == (13, [100, 8])
-        assert not reader.current("A")
+        assert not reader.is_current("A")
         entry = reader.read(at(n), fields(A=delta(n + 4, n + 5, n)))
         assert entry is not None
         seen += entry.updates
@@ -225,7 +225,7 @@ def test_after_lost_data_what_is_shown_stays_until_the_new_epoch_passes_it(reade
     reader.check_tail(at(6))
     assert everything(reader) == {"A": True, "B": True}
     reader.check_tail(at(5))
-    assert reader.lost == "the stream ends at 1000-5, behind our position 1000-6"
+    assert reader.lost_reason == "the stream ends at 1000-5, behind our position 1000-6"
     assert reader.load(at(5), {"A": (at(5), snapshot(10, 1)), "B": (at(5), snapshot(20, 2))})[0].symbol == "B"
     assert shown(reader)["A"] == (11, [100, 5])
     reader.read(at(0, EPOCH + 1), fields(prev=at(5)))
@@ -239,7 +239,7 @@ def test_after_lost_data_what_is_shown_stays_until_the_new_epoch_passes_it(reade
 def test_trimmed_history_shows_as_a_hole_and_is_loaded_again(reader: PartitionReader) -> None:
     assert reader.read(at(50), fields(A=delta(40, 41, 5))) is None
     reader.load(at(60), {"A": (at(55), snapshot(45, 3)), "B": (at(49), snapshot(22, 4))})
-    assert (reader.position, reader.lost) == (at(49), None)
+    assert (reader.position, reader.lost_reason) == (at(49), None)
     assert shown(reader) == {"A": (45, [100, 3]), "B": (22, [100, 4])}
 
 
@@ -264,7 +264,7 @@ def test_a_symbol_that_was_never_asked_for_but_is_wanted_is_picked_up(reader: Pa
 def test_a_symbol_wanted_or_forgotten_while_snapshots_are_read_stays_so(reader: PartitionReader) -> None:
     wanted = {"A", "B"}
     reader.wants = wanted.__contains__
-    reader.lose("for a test")
+    reader.mark_lost("for a test")
     wanted.add("C")
     reader.want("C")
     wanted.discard("B")
@@ -283,7 +283,7 @@ def test_a_forgotten_symbol_is_gone(reader: PartitionReader) -> None:
     reader.forget("A")
     reader.forget("nobody")
     assert set(reader.shown) == {"B"}
-    assert not reader.current("A")
+    assert not reader.is_current("A")
 
 
 def test_a_birth_replaces_nothing_that_is_known(reader: PartitionReader) -> None:
