@@ -38,7 +38,7 @@ DECLARED := $(foreach package,$(PACKAGES),$(wildcard $(package)/*.pxd $(package)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help install demo test sim chaos lint hooks bench lock servers clean
+.PHONY: help install demo test sim chaos mutants lint hooks bench lock servers clean
 
 help:
 	@echo 'make install make the environment .venv with the command depthcast in it'
@@ -46,6 +46,7 @@ help:
 	@echo 'make test    run the tests; ARGS goes to pytest; SERVER=bundled, SERVER=redis-server or SERVER=PATH is the server'
 	@echo 'make chaos   break a cluster of real processes in every way; ARGS passes options, see make chaos ARGS=--help'
 	@echo 'make sim     run the seeded simulation: SEEDS=1000 of them from FIRST=0; ARGS, see make sim ARGS=--help'
+	@echo 'make mutants put small mistakes into the pure modules, and see whether tests notice; ARGS, see make mutants ARGS=--help'
 	@echo 'make lint    ruff, mypy --strict and the import contracts'
 	@echo 'make hooks   run the checks of make lint before each commit from now on'
 	@echo 'make bench   run the benchmarks; ARGS goes to them'
@@ -68,6 +69,9 @@ chaos: $(DEV)
 
 sim: $(DEV)
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --first $(FIRST) $(ARGS)
+
+mutants: $(DEV)
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 lint: $(DEV)
 	@echo 'ruff check' && $(BIN)/ruff check .
@@ -125,7 +129,7 @@ $(COMPILED): setup.py $(DECLARED) $(DECLARED:.pxd=.py) $(RUN)
 	@touch $@
 
 $(DEV): requirements.lock $(COMPILED)
-	@echo 'installing what its tests and checks need (about 40 packages)'
+	@echo 'installing what its tests and checks need (about 50 packages)'
 	@$(FROM_LOCK) requirements.lock
 	@$(CHECK)
 	@touch $@

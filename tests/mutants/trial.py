@@ -1,0 +1,167 @@
+"""What happens in a process of its own: the tests of a package with one module replaced, or with coverage measured.
+
+Nothing of the program is imported before the process begins, so it is the mutant that every import finds.
+"""
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import json
+import os
+import resource
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Final
+
+import coverage
+import hypothesis
+import pytest
+
+MEMORY_BYTES_MAX: Final = 4 << 30
+EXAMPLES_MAX: Final = 50
+QUIET: Final = (
+    "-q",
+    "--tb=short",
+    "-pno:randomly",
+    "-pno:cacheprovider",
+    "-pno:faulthandler",
+    # Plugins were imported before, to have them once for all trials.
+    "-Wignore::pytest.PytestAssertRewriteWarning",
+)
+
+
+class Replacement(importlib.abc.MetaPathFinder):
+    """Finds one module, to be loaded from `source` instead of its file."""
+
+    def __init__(self, module: str, path: Path, source: str) -> None:
+        self._module = module
+        self._loader = _Loader(module, path, source)
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != self._module:
+            return None
+        return importlib.util.spec_from_file_location(fullname, self._loader.path, loader=self._loader)
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    def __init__(self, module: str, path: Path, source: str) -> None:
+        super().__init__(module, str(path))
+        self._source = source
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Compile `source`, and leave no trace of it on the disk."""
+        code: CodeType = compile(self._source, self.path, "exec", dont_inherit=True)
+        return code
+
+
+class Repeatable:
+    """Makes hypothesis choose the same few examples each time, and does not let it look for simpler ones."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        hypothesis.settings.register_profile(
+            "mutants",
+            hypothesis.settings(),
+            derandomize=True,
+            database=None,
+            max_examples=EXAMPLES_MAX,
+            phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+        )
+        hypothesis.settings.load_profile("mutants")
+
+
+class Chosen:
+    """Keeps the tests that were asked for, in that order."""
+
+    def __init__(self, tests: Sequence[str]) -> None:
+        self._place = {test: place for place, test in enumerate(tests)}
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = sorted(
+            (item for item in items if item.nodeid in self._place), key=lambda item: self._place[item.nodeid]
+        )
+
+
+class Reach:
+    """Notes which test reaches which lines, and how long it takes."""
+
+    def __init__(self, files: Sequence[str]) -> None:
+        self._coverage = coverage.Coverage(data_file=None, include=list(files), config_file=False)
+        self.seconds: dict[str, float] = {}
+        self.failed: list[str] = []
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        self._coverage.switch_context(item.nodeid)
+        result = yield
+        self._coverage.switch_context("")
+        return result
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0) + report.duration
+        if report.failed:
+            self.failed.append(report.nodeid)
+
+    def start(self) -> None:
+        self._coverage.start()
+
+    def lines(self) -> dict[str, dict[int, list[str]]]:
+        """The tests by file and line."""
+        self._coverage.stop()
+        data = self._coverage.get_data()
+        return {
+            file: {
+                line: [test for test in tests if test]
+                for line, tests in data.contexts_by_lineno(file).items()
+            }
+            for file in data.measured_files()
+        }
+
+
+def measure(
+    root: Path, files: Sequence[str], tests: Sequence[str], left_out: Sequence[str], out: Path, log: Path
+) -> None:
+    """Run all tests, and write what they reach to `out` as JSON."""
+    _enter(root, log)
+    reach = Reach(files)
+    reach.start()
+    ignored = [f"--ignore={path}" for path in left_out]
+    status = pytest.main([*QUIET, *ignored, *tests], plugins=[Repeatable(), reach])
+    found = {
+        "status": int(status),
+        "failed": reach.failed,
+        "seconds": reach.seconds,
+        "lines": reach.lines(),
+    }
+    out.write_text(json.dumps(found), encoding="utf-8")
+
+
+def attempt(root: Path, module: str, path: Path, source: str, tests: Sequence[str], log: Path) -> None:
+    """Run `tests` up to the first that fails, with `source` in place of a module. The exit status is pytest's."""
+    _enter(root, log)
+    replacement = Replacement(module, root / path, source)
+    sys.meta_path.insert(0, replacement)
+    importlib.import_module(module.partition(".")[0])  # may put finders of its own in front
+    sys.meta_path.remove(replacement)
+    sys.meta_path.insert(0, replacement)
+    files = sorted({test.partition("::")[0] for test in tests})
+    status = pytest.main([*QUIET, "-x", *files], plugins=[Repeatable(), Chosen(tests)])
+    sys.stdout.flush()
+    os._exit(int(status))  # whatever a mutant left running
+
+
+def _enter(root: Path, log: Path) -> None:
+    """A session of its own, so that all its processes can be ended; limited memory; output to `log`."""
+    os.setsid()
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
+    with log.open("wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.chdir(root)
+    sys.path.insert(0, str(root))

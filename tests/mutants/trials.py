@@ -1,0 +1,152 @@
+"""Runs the trials of a package, some at once, each in a process of its own."""
+
+import json
+import multiprocessing
+import os
+import signal
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.mutants.mutations import Mutant
+from tests.mutants.packages import Package
+from tests.mutants.trial import attempt, measure
+
+# Imported once, in the process from which those of the trials are forked. Nothing of the program.
+PRELOADED: Final = (
+    "tests.mutants.trial", "aiohttp", "aiohttp.web", "fakeredis", "fakeredis.aioredis", "hypothesis", "hypothesis.stateful",
+    "hypothesis.strategies", "lupa", "msgpack", "orjson", "prometheus_client", "pytest_asyncio.plugin", "pytest_timeout",
+    "redis.asyncio", "redis.asyncio.sentinel", "rich.console", "sortedcontainers", "websockets",
+)  # fmt: skip
+PATIENCE_FACTOR: Final = 5.0
+SURVIVED: Final = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+
+
+class Verdict(Enum):
+    """`TIMEOUT`: the tests did not end. That is noticed, too."""
+
+    NOTICED = "noticed"
+    TIMEOUT = "timeout"
+    SURVIVED = "survived"
+
+
+class Unsound(Exception):
+    """The tests fail without any mutant."""
+
+
+@dataclass(frozen=True)
+class Reached:
+    """Which tests reach what, and the seconds each takes."""
+
+    lines: dict[str, dict[int, list[str]]]
+    seconds: dict[str, float]
+
+    def tests_for(self, mutant: Mutant, path: Path) -> list[str]:
+        """The tests that reach the mutant's statement, the quickest first; all where importing is what reaches it."""
+        lines = self.lines.get(str(path), {})
+        tests = set(self.seconds)
+        if not mutant.at_import:
+            tests = {test for line in mutant.lines for test in lines.get(line, ())}
+        return sorted(tests, key=lambda test: (self.seconds[test], test))
+
+
+class Trials:
+    """The trials of one package; `jobs` of them at once."""
+
+    def __init__(self, package: Package, jobs: int, patience_s: float = 15.0) -> None:
+        self._package = package
+        self._patience_s = patience_s
+        self._jobs = jobs
+        # What runs is Python, strings have the same hashes each time, and coverage knows contexts.
+        os.environ.update(DEPTHCAST_PURE="1", PYTHONHASHSEED="0", COVERAGE_CORE="ctrace")
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(list(PRELOADED))
+
+    def measure(self) -> Reached:
+        """Run all tests of the package without a mutant."""
+        package = self._package
+        with tempfile.TemporaryDirectory() as folder:
+            out, log = Path(folder, "out"), Path(folder, "log")
+            files = [str((package.root / module).resolve()) for module in package.modules()]
+            process = self._context.Process(
+                target=measure, args=(package.root, files, package.tests, package.left_out, out, log)
+            )
+            process.start()
+            process.join()
+            found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
+            if found.get("status") != 0:
+                raise Unsound(log.read_text(encoding="utf-8", errors="replace")[-5000:])
+        lines: dict[str, dict[int, list[str]]] = defaultdict(dict)
+        for file, tests in found["lines"].items():
+            lines[file] = {int(line): names for line, names in tests.items()}
+        return Reached(lines, found["seconds"])
+
+    def verdicts(self, mutants: Sequence[Mutant], reached: Reached) -> Iterator[tuple[Mutant, Verdict]]:
+        """Try the mutants; each as it ends."""
+        waiting = list(reversed(mutants))
+        running: dict[int, _Running] = {}
+        try:
+            while waiting or running:
+                while waiting and len(running) < self._jobs:
+                    mutant = waiting.pop()
+                    tests = reached.tests_for(mutant, (self._package.root / mutant.identity.file).resolve())
+                    if not tests:
+                        yield mutant, Verdict.SURVIVED
+                        continue
+                    started = self._start(mutant, tests, sum(reached.seconds[test] for test in tests))
+                    running[started.process.sentinel] = started
+                if running:
+                    next_deadline = min(trial.deadline for trial in running.values())
+                    wait(list(running), max(0.0, next_deadline - time.monotonic()))
+                for sentinel, trial in list(running.items()):
+                    verdict = trial.verdict()
+                    if verdict is not None:
+                        del running[sentinel]
+                        yield trial.mutant, verdict
+        finally:
+            for trial in running.values():
+                trial.end()
+
+    def _start(self, mutant: Mutant, tests: list[str], seconds: float) -> "_Running":
+        process = self._context.Process(
+            target=attempt,
+            args=(
+                self._package.root, mutant.module, Path(mutant.identity.file), mutant.source, tests, Path(os.devnull),
+            ),
+        )  # fmt: skip
+        process.start()
+        return _Running(mutant, process, time.monotonic() + self._patience_s + PATIENCE_FACTOR * seconds)
+
+
+@dataclass(frozen=True)
+class _Running:
+    mutant: Mutant
+    process: ForkServerProcess
+    deadline: float
+
+    def verdict(self) -> Verdict | None:
+        """None while it runs and may."""
+        if self.process.is_alive():
+            if time.monotonic() < self.deadline:
+                return None
+            self.end()
+            return Verdict.TIMEOUT
+        self.end()
+        return Verdict.SURVIVED if self.process.exitcode in SURVIVED else Verdict.NOTICED
+
+    def end(self) -> None:
+        """End it with all it started."""
+        assert self.process.pid is not None
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.join()
