@@ -1,5 +1,6 @@
 cimport cython
 from depthcast.shared.book cimport Book, BookSide
+from depthcast.shared.digest cimport SideWeights
 
 cdef class Merger:
     cdef public Book book
@@ -7,11 +8,11 @@ cdef class Merger:
     cdef public object digest
     cdef public object events
     cdef public tuple pending
+    cdef tuple _weights
     cpdef object drain(self, object least)
     # Prices and quantities of a book are within ±(2**53 - 1). The digest moves mod 2**64, which its own modulus divides.
     @cython.locals(
-        pending=dict, net=list, levels=dict, tails=list, old=cython.longlong, new=cython.longlong,
-        ticks=cython.longlong, step=cython.longlong, start=cython.longlong, end=cython.longlong,
-        first=cython.ulonglong, tail=cython.ulonglong, moved=cython.ulonglong,
+        pending=dict, net=list, levels=dict, weights=SideWeights, old=cython.longlong, new=cython.longlong,
+        ticks=cython.longlong, moved=cython.ulonglong,
     )
-    cpdef list _settle(self, int side)
+    cpdef list _take_net_changes(self, int side)

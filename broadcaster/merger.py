@@ -8,7 +8,7 @@ changes and changes back is none, and the digest moves once per level and interv
 from itertools import chain
 
 from depthcast.shared.book import Book, BookSide
-from depthcast.shared.digest import MASK, STEP, TAILS, WEIGHT
+from depthcast.shared.digest import MASK, SideWeights
 from depthcast.shared.types import Delta, Snapshot
 
 Pending = tuple[dict[int, int], dict[int, int]]
@@ -45,7 +45,7 @@ class Merger:
     state; `seq` 0: never published.
     """
 
-    __slots__ = ("book", "digest", "events", "pending", "seq")
+    __slots__ = ("_weights", "book", "digest", "events", "pending", "seq")
 
     def __init__(self, book: Book, seq: int = 0, digest: int = 0) -> None:
         self.book = book
@@ -53,6 +53,7 @@ class Merger:
         self.digest = digest
         self.events = 0
         self.pending: Pending = ({}, {})
+        self._weights = (SideWeights(0), SideWeights(1))
 
     def idle(self) -> bool:
         """Whether the live book is the published one, as far as anybody noted."""
@@ -60,7 +61,7 @@ class Merger:
 
     def drain(self, least: int) -> Delta | None:
         """Publish what is pending as the next state, of seq `least` at least; None, and seq stays, if it is no net change."""
-        bids, asks, events = self._settle(0), self._settle(1), self.events
+        bids, asks, events = self._take_net_changes(0), self._take_net_changes(1), self.events
         self.events = 0
         if not (bids or asks):
             return None
@@ -71,8 +72,8 @@ class Merger:
 
     def absorb(self) -> None:
         """Take what is pending as published already under the present seq: the digest moves and nothing else."""
-        self._settle(0)
-        self._settle(1)
+        self._take_net_changes(0)
+        self._take_net_changes(1)
         self.events = 0
 
     def advance(self, seq: int) -> Delta:
@@ -85,16 +86,18 @@ class Merger:
         book, (bids, asks) = self.book, self.pending
         return self.seq, self.digest, SideCopy(book.bids, bids), SideCopy(book.asks, asks)
 
-    def _settle(self, side: int) -> list[int]:
-        """Flat `[price, quantity, …]` of the side's net changes; nothing is pending after it and the digest is moved."""
+    def _take_net_changes(self, side: int) -> list[int]:
+        """Move the digest by the side's pending changes and forget them; returns them as flat `[price, quantity, …]`.
+
+        A level that holds again what it held at the last drain is not among them.
+        """
         pending = self.pending[side]
         net: list[int] = []
         if not pending:
             return net
         levels = self.book.sides[side].levels
-        weight, tails, step = WEIGHT[side], TAILS, STEP
+        weights = self._weights[side]
         moved = 0
-        start = end = first = 0  # `first`, the weight of `start`, serves all prices up to `end`: see `TAILS`
         for price, old in pending.items():
             held = levels.get(price, 0)
             ticks, new = price, held  # compiled, these are C numbers; those beside them are what is handed on
@@ -102,12 +105,7 @@ class Merger:
                 continue
             net.append(price)
             net.append(held)
-            if not start <= ticks < end:
-                start = ticks - ticks % step if ticks >= step else ticks
-                end = start + (step if ticks >= step else 1)
-                first = weight(start)
-            tail = tails[ticks - start]
-            moved += ((first ^ tail) | 1) * (new - old)
+            moved += weights.of(ticks) * (new - old)
         self.digest = (self.digest + moved) & MASK
         pending.clear()
         return net

@@ -7,9 +7,9 @@ cdef class BookSide:
     cdef public object ranks
     cdef readonly object side
     cdef readonly int sign
-    @cython.locals(rank=longlong, flat=list)
+    @cython.locals(rank=longlong)
     cpdef object enter(self, long long key)
-    @cython.locals(rank=longlong, flat=list)
+    @cython.locals(rank=longlong)
     cpdef object leave(self, long long key)
     cpdef object nth_key(self, Py_ssize_t n)
 

@@ -12,6 +12,8 @@ from functools import lru_cache
 from typing import Final
 from zlib import crc32
 
+from depthcast.shared.types import LevelChange
+
 MASK: Final = 0xFFFFFFFF
 WEIGHTS_CACHED: Final = 1 << 17
 """Weights remembered per side: about 20 MiB at most, and beyond it only slower, never wrong."""
@@ -33,14 +35,54 @@ WEIGHT: Final = (bid_weight, ask_weight)
 """Weight functions indexed by `Side`."""
 
 STEP: Final = 1_000
+"""Prices from one multiple of this to the next differ in their last three digits only."""
 
 TAILS: Final = [crc32(b"%03d" % number) ^ crc32(b"000") for number in range(STEP)]
-"""Weights of prices close to each other, for those who change many: `(weight(start) ^ TAILS[price - start]) | 1` is the
-weight of a price ≥ `STEP`, where `start` is the multiple of `STEP` at or below it.
+"""What the last three digits change in a price's CRC: `crc32(start) ^ TAILS[price - start]` is that of `price`.
 
-A CRC is linear: what the last digits change in it does not depend on those before. So few weights serve all prices of
-a book; remembering each price's takes more memory than a processor has close at hand.
+`start` is the multiple of `STEP` at or below a price of at least `STEP`. A CRC is linear, so it does not matter which digits
+come before.
 """
+
+
+class SideWeights:
+    """Gives the weights of one side's prices; a price near the last one is not hashed.
+
+    For code that changes many levels of a book. Only its `start` prices are in the cache of weights: one entry for each
+    price would take more memory than a processor has close at hand.
+    """
+
+    __slots__ = ("_end", "_start", "_start_weight", "_tails", "_weight_of")
+
+    def __init__(self, side: int) -> None:
+        self._weight_of = WEIGHT[side]
+        self._tails = TAILS
+        # `_start_weight` serves the prices from `_start` to below `_end`.
+        self._start = self._end = self._start_weight = 0
+
+    def of(self, price: int) -> int:
+        """Weight of the level at `price` ticks."""
+        if not self._start <= price < self._end:
+            self._restart(price)
+        tail = self._tails[price - self._start]
+        return (self._start_weight ^ tail) | 1
+
+    def moved_by(self, changes: Sequence[LevelChange]) -> int:
+        """How far the digest moves by `changes` of this side's levels, to be reduced mod 2³²."""
+        moved = 0
+        for price, new, old in changes:
+            moved += self.of(price) * (new - old)
+        return moved
+
+    def _restart(self, price: int) -> None:
+        step = STEP
+        if price >= step:
+            start = price - price % step
+            end = start + step
+        else:  # with fewer digits or a sign each price stands for itself
+            start, end = price, price + 1
+        self._start_weight = self._weight_of(start)
+        self._start, self._end = start, end
 
 
 def digest_of(bids: Iterable[tuple[int, int]], asks: Iterable[tuple[int, int]]) -> int:

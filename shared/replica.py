@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from depthcast.shared.book import Book, BookSide
-from depthcast.shared.digest import MASK, STEP, TAILS, WEIGHT
+from depthcast.shared.digest import MASK, SideWeights
 from depthcast.shared.types import Delta, LevelChange, Snapshot
 
 
@@ -48,13 +48,14 @@ class Replica:
     the owner takes a snapshot.
     """
 
-    __slots__ = ("book", "digest", "loaded_ts", "seq")
+    __slots__ = ("book", "digest", "loaded_ts", "seq", "weights")
 
     def __init__(self, snapshot: Snapshot | None = None) -> None:
         self.book = Book()
         self.seq = 0
         self.digest = 0
         self.loaded_ts = 0
+        self.weights = (SideWeights(0), SideWeights(1))
         if snapshot is not None:
             self.book.bids.load(snapshot.bids)
             self.book.asks.load(snapshot.asks)
@@ -76,7 +77,8 @@ class Replica:
         _, seq, bids, asks, digest, _ = delta
         book = self.book
         changed_bids, changed_asks = _apply_side(book.bids, bids), _apply_side(book.asks, asks)
-        moved = digest_moved(0, changed_bids) + digest_moved(1, changed_asks)
+        bid_weights, ask_weights = self.weights
+        moved = bid_weights.moved_by(changed_bids) + ask_weights.moved_by(changed_asks)
         if digest != (self.digest + moved) & MASK:
             _revert_side(book.bids, changed_bids)
             _revert_side(book.asks, changed_asks)
@@ -84,21 +86,6 @@ class Replica:
         self.digest = digest
         self.seq = seq
         return outcome, _new_tuple(Changes, (changed_bids, changed_asks))
-
-
-def digest_moved(side: int, changes: Sequence[LevelChange]) -> int:
-    """How far a digest moves by `changes` of one side, to be reduced mod 2³²."""
-    weight, tails, step = WEIGHT[side], TAILS, STEP
-    moved = 0
-    start = end = first = 0  # `first`, the weight of `start`, serves all prices up to `end`: see `TAILS`
-    for price, new, old in changes:
-        if not start <= price < end:
-            start = price - price % step if price >= step else price
-            end = start + (step if price >= step else 1)
-            first = weight(start)
-        tail = tails[price - start]
-        moved += ((first ^ tail) | 1) * (new - old)
-    return moved
 
 
 def _apply_side(side: BookSide, flat: Sequence[int]) -> list[LevelChange]:

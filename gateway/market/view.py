@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from depthcast.gateway.protocol.messages import Message, Row, Rows, ViewDelta, snapshot_message
 from depthcast.shared.book import BookSide
 from depthcast.shared.digest import MASK, digest_of
-from depthcast.shared.replica import Changes, Replica, digest_moved
+from depthcast.shared.replica import Changes, Replica
 
 
 class SideView:
@@ -102,7 +102,8 @@ class View:
             return None
         prev_seq, self.seq, self.ts = self.seq, seq, ts
         if self.depth:
-            self.digest = (self.digest + digest_moved(0, bids) + digest_moved(1, asks)) & MASK
+            bid_weights, ask_weights = self.replica.weights
+            self.digest = (self.digest + bid_weights.moved_by(bids) + ask_weights.moved_by(asks)) & MASK
         else:
             self.digest = self.replica.digest
         return ViewDelta(prev_seq, seq, ts, bids, asks, self.digest)

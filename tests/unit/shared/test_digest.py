@@ -12,13 +12,14 @@ from depthcast.shared.digest import (
     STEP,
     TAILS,
     WEIGHT,
+    SideWeights,
     ask_weight,
     bid_weight,
     digest_of,
     digest_of_flat,
     moved,
 )
-from depthcast.shared.types import MAX_INTEGER, Side
+from depthcast.shared.types import MAX_INTEGER, LevelChange, Side
 
 EXAMPLES: list[tuple[dict[int, int], dict[int, int], int]] = [
     ({}, {}, 0),
@@ -52,6 +53,39 @@ def test_weights_are_odd_and_of_the_text() -> None:
 def test_weights_of_close_prices_follow_from_each_other(side: Side, price: int) -> None:
     start = price - price % STEP
     assert (WEIGHT[side](start) ^ TAILS[price - start]) | 1 == WEIGHT[side](price)
+
+
+# Dense where the number of digits changes and about the thousands, by which weights are worked out.
+EDGES = st.one_of(
+    st.integers(-MAX_INTEGER, MAX_INTEGER),
+    st.integers(-3, 3).map(lambda near: near + STEP),
+    st.integers(-2 * STEP, 3 * STEP),
+    st.sampled_from([MAX_INTEGER, -MAX_INTEGER, 0, 1, -1]),
+)
+
+
+@given(side=st.sampled_from(Side), prices=st.lists(EDGES, min_size=1))
+def test_whatever_was_asked_for_before_a_price_has_its_weight(side: Side, prices: list[int]) -> None:
+    weights = SideWeights(side)
+    assert [weights.of(price) for price in prices] == [WEIGHT[side](price) for price in prices]
+
+
+@given(
+    side=st.sampled_from(Side),
+    changes=st.lists(st.tuples(EDGES, st.integers(0, MAX_INTEGER), st.integers(0, MAX_INTEGER))),
+)
+def test_a_digest_moves_by_the_weight_of_each_price(side: Side, changes: list[LevelChange]) -> None:
+    expected = sum(WEIGHT[side](price) * (new - old) for price, new, old in changes)
+    assert SideWeights(side).moved_by(changes) & MASK == expected & MASK
+
+
+def test_prices_of_one_thousand_are_hashed_once() -> None:
+    bid_weight.cache_clear()
+    weights = SideWeights(Side.BID)
+    assert weights.of(6_500_999) == crc32(b"b6500999") | 1
+    for price in range(6_500_000, 6_501_000):
+        weights.of(price)
+    assert bid_weight.cache_info().misses == 1
 
 
 @given(bids=levels, asks=levels, seed=st.integers(0, 99))

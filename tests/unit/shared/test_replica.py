@@ -2,12 +2,9 @@
 
 from random import Random
 
-from hypothesis import given
-from hypothesis import strategies as st
-
-from depthcast.shared.digest import MASK, STEP, WEIGHT, digest_of
-from depthcast.shared.replica import NO_CHANGES, ApplyResult, Changes, Replica, digest_moved
-from depthcast.shared.types import MAX_INTEGER, Delta, LevelChange, Snapshot
+from depthcast.shared.digest import digest_of
+from depthcast.shared.replica import NO_CHANGES, ApplyResult, Changes, Replica
+from depthcast.shared.types import Delta, Snapshot
 
 BIDS, ASKS = {100: 5, 99: 7}, {101: 3}
 DIGEST = digest_of(BIDS.items(), ASKS.items())
@@ -130,20 +127,3 @@ def test_a_seq_and_a_digest_of_any_size() -> None:
     assert followed.apply(Delta(2**64 - 1, 2**70, [], [], 2**64, 1))[0] is ApplyResult.MISMATCH
     assert followed.apply(Delta(2**64 - 1, 2**70, [], [], 0, 1))[0] is ApplyResult.APPLIED
     assert followed.seq == 2**70
-
-
-EDGES = st.one_of(
-    st.integers(-MAX_INTEGER, MAX_INTEGER),
-    st.integers(-3, 3).map(lambda near: near + STEP),
-    st.integers(-2 * STEP, 3 * STEP),
-    st.sampled_from([MAX_INTEGER, -MAX_INTEGER, 0, 1, -1]),
-)
-
-
-@given(
-    side=st.sampled_from([0, 1]),
-    changes=st.lists(st.tuples(EDGES, st.integers(0, MAX_INTEGER), st.integers(0, MAX_INTEGER))),
-)
-def test_a_digest_moves_by_the_weight_of_each_price(side: int, changes: list[LevelChange]) -> None:
-    expected = sum(WEIGHT[side](price) * (new - old) for price, new, old in changes)
-    assert digest_moved(side, changes) & MASK == expected & MASK

@@ -1,0 +1,17 @@
+cimport cython
+
+@cython.final
+cdef class SideWeights:
+    cdef object _weight_of
+    cdef list _tails
+    cdef long long _start
+    cdef long long _end
+    cdef unsigned long long _start_weight
+    # A weight is odd: 0 says that an error was raised.
+    @cython.locals(tail=cython.ulonglong)
+    cpdef unsigned long long of(self, long long price) except 0
+    # Of moved only the lowest 32 bits count: whatever is beyond 64 bits may be lost.
+    @cython.locals(moved=cython.ulonglong, price=cython.longlong, new=cython.longlong, old=cython.longlong)
+    cpdef object moved_by(self, object changes)
+    @cython.locals(step=cython.longlong, start=cython.longlong, end=cython.longlong)
+    cdef int _restart(self, long long price) except -1
