@@ -1,7 +1,7 @@
-"""The gateway without its input and output: hub, flusher and sessions, and what one does to the others.
+"""The gateway without its input and output: market, flusher and sessions, and what one does to the others.
 
 The runtime hands in entries, catalogs, connections, messages and times; everything that is to be sent is written to
-the sessions' outlets.
+the sessions' writers.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,8 +10,8 @@ from typing import Any, Final
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.delivery.flusher import Flusher
 from depthcast.gateway.delivery.session import Session
-from depthcast.gateway.delivery.writer import Outlet
-from depthcast.gateway.market.market import Hub, Upstream
+from depthcast.gateway.delivery.writer import Writer
+from depthcast.gateway.market.market import Market, Upstream
 from depthcast.gateway.protocol.messages import Encoding
 from depthcast.shared.close_codes import CloseCode
 from depthcast.shared.instruments import Instrument
@@ -33,9 +33,10 @@ CLIENT_LIMITS: Final = {
 
 
 class Core:
-    """One gateway process's state.
+    """Everything one gateway process knows.
 
-    `clock_us` gives µs since 1970 for messages; `alarm(interval_ms)` asks for `flusher.flush_grid` at the grid's next time.
+    `clock_us` gives µs since 1970 for messages; `alarm(interval_ms)` asks for `flusher.flush_grid` at the grid's next
+    time.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Core:
         self.settings = settings
         self.clock_us = clock_us
         self.counters = GatewayCounters()
-        self.hub = Hub(
+        self.market = Market(
             self.counters,
             history_deltas=settings.history_deltas,
             deflate_bytes_min=settings.deflate_bytes_min,
@@ -52,16 +53,26 @@ class Core:
             stale_ms=settings.stale_ms,
             channel_linger_s=settings.channel_linger_s,
         )
-        self.flusher = Flusher(self.hub, alarm)
+        self.flusher = Flusher(self.market, alarm)
         self.sessions: dict[Session, None] = {}
 
     # --- connections ------------------------------------------------------------------------------------------------
 
-    def open(self, outlet: Outlet, encoding: Encoding, name: str, now: float) -> Session:
-        """A client has connected: it is welcomed."""
-        session = Session(self, outlet, encoding, name, now)
+    def open(self, writer: Writer, encoding: Encoding, name: str, now: float) -> Session:
+        """Begin the session of a client that has connected, with `welcome`."""
+        session = Session(
+            writer,
+            encoding,
+            name,
+            now,
+            settings=self.settings,
+            market=self.market,
+            flusher=self.flusher,
+            counters=self.counters,
+            clock_us=self.clock_us,
+        )
         self.sessions[session] = None
-        session.send(
+        session.sender.send(
             {
                 "type": "welcome",
                 "protocol": PROTOCOL,
@@ -84,8 +95,11 @@ class Core:
     # --- the market -------------------------------------------------------------------------------------------------
 
     def list_instruments(self, instruments: Mapping[str, Instrument]) -> tuple[list[str], list[str]]:
-        """The catalog as it is now: subscriptions of symbols that went end, wildcards get those that came."""
-        added, removed = self.hub.list_instruments(instruments)
+        """Take the current catalog; returns the symbols added and removed.
+
+        Subscriptions to removed symbols end, and wildcard subscriptions are extended to added ones.
+        """
+        added, removed = self.market.list_instruments(instruments)
         if not added and not removed:
             return added, removed
         for session in tuple(self.sessions):
@@ -93,39 +107,40 @@ class Core:
                 session.unsubscribe(symbol, reason="removed")
             if session.wildcard is not None:
                 for symbol in added:
-                    session.subscribe(self.hub.listings[symbol], *session.wildcard)
+                    session.subscribe(self.market.listings[symbol], *session.wildcard)
             session.serve()
         return added, removed
 
     def apply(self, upstream: Upstream, entry: AppliedEntry, now: float) -> None:
-        """What was read of one partition, while its replicas stand right there; `tick` sends it."""
-        self.hub.apply(upstream, entry, now)
+        """Follow what was read of one partition, while its replicas are at exactly this entry; `tick` sends it."""
+        self.market.apply(upstream, entry, now)
 
     def tick(self, now: float) -> bool:
-        """Send what has happened since the last tick to everyone who can take it; whether there was anything."""
-        self.hub.judge(now)
-        if self.hub.overgrown:
+        """Send what has happened since the last tick to everyone who can take it; returns whether there was anything."""
+        self.market.update_statuses(now)
+        if self.market.overgrown:
             self._end_overgrown()
-        anything = bool(self.hub.dirty) or self.flusher.behind_on_states()
+        anything = bool(self.market.changed) or self.flusher.statuses_unsent()
         if anything:
             self.flusher.tick()
         return anything
 
     def _end_overgrown(self) -> None:
-        for channel in self.hub.overgrown:
+        """End the subscriptions to full books that have more levels than are served."""
+        for channel in self.market.overgrown:
             self.counters.limit_full_depth += 1
             for session in tuple(self.sessions):
                 subscription = session.subscriptions.get(channel.symbol)
                 if subscription is not None and subscription.channel is channel:
-                    session.end_full_depth(self.hub.listings[channel.symbol])
+                    session.end_full_depth(self.market.listings[channel.symbol])
                     session.serve()
-        self.hub.overgrown.clear()
+        self.market.overgrown.clear()
 
     # --- time -------------------------------------------------------------------------------------------------------
 
     def sweep(self, now: float) -> list[tuple[Session, CloseCode]]:
-        """Heartbeats, time-outs and idle channels; returns the sessions to close, and why."""
-        self.hub.let_go(now)
+        """Send heartbeats that are due and drop idle channels; returns the sessions to close, and why."""
+        self.market.drop_idle_channels(now)
         closing = []
         for session in tuple(self.sessions):
             code = session.check(now)

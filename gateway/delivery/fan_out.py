@@ -1,4 +1,4 @@
-"""One write of the same bytes for each of many clients: the loop that a gateway spends most of its own time in.
+"""Writes the same bytes to each of many clients: the loop that a gateway spends most of its own time in.
 
 Nothing that could be done once is done in it, and it is compiled where there is a C compiler.
 """

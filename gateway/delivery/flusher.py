@@ -1,114 +1,190 @@
-"""Decides which lanes are visited when: each tick those whose channels changed, each grid time those of its interval.
+"""Decides which groups are visited when: each tick those whose channels changed, each grid time those of its interval.
 
-Keeps the cohorts, and the split lanes beside them. It has no clock: the runtime calls `tick` soon after broadcasts
-arrived and `flush_grid` at the times of an interval's grid, which it is asked for through `alarm`.
+Keeps the cohorts, which channels they read, and the groups outside cohorts. It has no clock: the runtime calls `tick`
+soon after broadcasts arrived, and `flush_grid` at the grid times of an interval, when asked to through `alarm`.
 """
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
 
-from depthcast.gateway.delivery.cohort import Cohort, CohortKey
-from depthcast.gateway.delivery.subscription_group import Lane
-from depthcast.gateway.market.market import Hub
+from depthcast.gateway.delivery.cohort import Cohort, LeftOver
+from depthcast.gateway.delivery.cohort_stream import CohortKey
+from depthcast.gateway.delivery.cursor import Cursor
+from depthcast.gateway.delivery.oldest_first import send_oldest_first
+from depthcast.gateway.delivery.subscription_group import GroupState, SubscriptionGroup
+from depthcast.gateway.market.channel import Channel
+from depthcast.gateway.market.market import Market
+from depthcast.gateway.protocol.messages import Encoding
+
+_ALWAYS_DUE: Final = 1 << 62
+"""Above every cursor: without an interval, everything is due."""
+
+
+class _Readers:
+    """The cohorts that read one channel: by encoding those that want every broadcast, and those with an interval."""
+
+    __slots__ = ("by_encoding", "throttled")
+
+    def __init__(self) -> None:
+        self.by_encoding: dict[Encoding, dict[Cohort, None]] = {}
+        self.throttled: dict[Cohort, None] = {}
+
+    def add(self, cohort: Cohort, encoding: Encoding) -> None:
+        if cohort.interval_ms:
+            self.throttled[cohort] = None
+        else:
+            self.by_encoding.setdefault(encoding, {})[cohort] = None
+
+    def remove(self, cohort: Cohort, encoding: Encoding) -> None:
+        if cohort.interval_ms:
+            del self.throttled[cohort]
+            return
+        alike = self.by_encoding[encoding]
+        del alike[cohort]
+        if not alike:
+            del self.by_encoding[encoding]
+
+    def __bool__(self) -> bool:
+        return bool(self.by_encoding or self.throttled)
 
 
 class Flusher:
-    """All lanes of all sessions.
+    """All groups of all sessions.
 
-    - `rounds`: per interval, the hub's number at its last grid time.
+    - `cohorts`: groups with one cursor, by what they have in common; `readers`: the same by channel.
+    - `catching_up`: groups with a cursor per channel, by interval; they are visited one by one.
+    - `grid_marks`: by interval, the market's number at its last grid time.
+    - `scheduled`: by interval, the cohorts to flush at its next grid time.
     - `alarm` is called with an interval in ms when `flush_grid` of it becomes necessary.
     """
 
-    def __init__(self, hub: Hub, alarm: Callable[[int], None]) -> None:
-        self.hub = hub
+    def __init__(self, market: Market, alarm: Callable[[int], None]) -> None:
+        self.market = market
         self.alarm = alarm
         self.cohorts: dict[CohortKey, Cohort] = {}
-        self.loose: defaultdict[int, dict[Lane, None]] = defaultdict(dict)
-        self.rounds: dict[int, int] = {}
+        self.readers: dict[Channel, _Readers] = {}
+        self.catching_up: defaultdict[int, dict[SubscriptionGroup, None]] = defaultdict(dict)
+        self.grid_marks: dict[int, int] = {}
         self.scheduled: dict[int, dict[Cohort, None]] = {}
-        self._told = 0
+        self._statuses_sent_at = 0
 
-    # --- lanes come and go ------------------------------------------------------------------------------------------
+    # --- groups and their channels ----------------------------------------------------------------------------------
 
-    def join(self, lane: Lane, key: CohortKey) -> None:
-        """`lane` is level: it belongs to the cohort of `key` from now on."""
-        self.loose[lane.interval_ms].pop(lane, None)
+    def add(self, group: SubscriptionGroup) -> None:
+        """Visit a new group from now on."""
+        self.catching_up[group.interval_ms][group] = None
+
+    def remove(self, group: SubscriptionGroup) -> None:
+        """Close a group: nothing more is sent."""
+        self._leave_cohort(group)
+        self.catching_up[group.interval_ms].pop(group, None)
+        group.close()
+
+    def subscribe(self, group: SubscriptionGroup, channel: Channel, cursor: Cursor) -> None:
+        """Add `channel` to a group, from `cursor` on; changed statuses of its other channels are sent first."""
+        if statuses := group.take_statuses():
+            group.sender.write(statuses)
+        self.split(group)
+        group.cursors[channel] = cursor
+
+    def unsubscribe(self, group: SubscriptionGroup, channel: Channel) -> None:
+        """Take `channel` out of a group: nothing of it is sent from now on."""
+        self.split(group)
+        del group.cursors[channel]
+
+    def split(self, group: SubscriptionGroup) -> None:
+        """Give a group a cursor per channel and visit it one by one."""
+        if group.state is not GroupState.CURSOR_PER_CHANNEL:
+            self._leave_cohort(group)
+            group.split_cursor()
+            self.catching_up[group.interval_ms][group] = None
+
+    def leave_fast_path(self, group: SubscriptionGroup) -> None:
+        """Check readiness before each write to a group from now on, if it was synced."""
+        if group.state is GroupState.SYNCED:
+            self._cohort(group).leave_fast_path(group)
+
+    def _cohort(self, group: SubscriptionGroup) -> Cohort:
+        assert group.stream is not None
+        return self.cohorts[group.stream.key]
+
+    def _join_cohort(self, group: SubscriptionGroup) -> None:
+        """Every channel of `group` was sent up to the market's number: it can share bytes again."""
+        del self.catching_up[group.interval_ms][group]
+        key = group.key()
         cohort = self.cohorts.get(key)
         if cohort is None:
-            cohort = self.cohorts[key] = Cohort(key, self.hub)
-            self.hub.counters.cohorts_made += 1
+            cohort = self.cohorts[key] = Cohort(key, self.market)
+            self.market.counters.cohorts_made += 1
             for channel in key.channels:
-                channel.admit(cohort)
-        cohort.lanes.add(lane)
-        lane.cohort = cohort
+                self.readers.setdefault(channel, _Readers()).add(cohort, key.encoding)
+        cohort.add(group)
 
-    def loosen(self, lane: Lane) -> None:
-        """`lane` is split: it is visited for itself."""
-        self._leave_cohort(lane)
-        self.loose[lane.interval_ms][lane] = None
-
-    def part(self, lane: Lane) -> None:
-        """`lane` is no more."""
-        self._leave_cohort(lane)
-        self.loose[lane.interval_ms].pop(lane, None)
-
-    def _leave_cohort(self, lane: Lane) -> None:
-        cohort, lane.cohort = lane.cohort, None
-        if cohort is None:
+    def _leave_cohort(self, group: SubscriptionGroup) -> None:
+        if group.stream is None:
             return
-        cohort.discard(lane)
-        if not cohort:
-            del self.cohorts[cohort.key]
-            self.scheduled.get(cohort.key.interval_ms, {}).pop(cohort, None)
-            for channel in cohort.key.channels:
-                channel.dismiss(cohort)
+        cohort, key = self._cohort(group), group.stream.key
+        cohort.remove(group)
+        if cohort:
+            return
+        del self.cohorts[key]
+        self.scheduled.get(key.interval_ms, {}).pop(cohort, None)
+        for channel in key.channels:
+            readers = self.readers[channel]
+            readers.remove(cohort, key.encoding)
+            if not readers:
+                del self.readers[channel]
 
     # --- flushes ----------------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Send what changed since the last tick to every lane without an interval, and note it for the others."""
+        """Send what changed since the last tick to every group without an interval, and note it for the others."""
         for cohort in self._gather():
-            cohort.flush()
-        self._visit_loose()
-        if self.behind_on_states():
-            self._tell_all()
-        self.hub.settle()
-        self.hub.counters.flushes += 1
+            left_over = cohort.flush()
+            if left_over:
+                self._serve_all(left_over)
+        self._visit_catching_up()
+        if self.statuses_unsent():
+            self._send_statuses()
+        self.market.end_tick()
+        self.market.counters.flushes += 1
 
     def _gather(self) -> list[Cohort]:
         """Hand the bytes of every channel that changed to its cohorts; returns those to flush."""
         touched: list[Cohort] = []
-        for channel in self.hub.dirty:
-            for cohort in channel.throttled:
+        readers = self.readers
+        for channel in self.market.changed:
+            reading = readers.get(channel)
+            if reading is None:
+                continue
+            for cohort in reading.throttled:
                 self.schedule(cohort.interval_ms, cohort)
-            for encoding, cohorts in channel.cohorts.items():
-                data, deltas = channel.fresh_each(encoding)
+            for encoding, cohorts in reading.by_encoding.items():
+                data, deltas = channel.fresh_deltas(encoding)
                 for cohort in cohorts:
                     parts = cohort.parts
                     if not parts:
                         touched.append(cohort)
                     parts.append(data)
-                if deltas != 1 or channel.torn:
+                history_reset = channel.history_reset
+                if deltas != 1 or history_reset:
                     for cohort in cohorts:
-                        cohort.more_deltas += deltas - 1
-                        cohort.torn = cohort.torn or channel.torn
+                        cohort.extra_deltas += deltas - 1
+                        cohort.history_reset = cohort.history_reset or history_reset
         return touched
 
-    def behind_on_states(self) -> bool:
-        """Whether some symbol's state changed since the last tick."""
-        return self._told < self.hub.turned
-
     def flush_grid(self, interval_ms: int) -> None:
-        """A time of the grid of `interval_ms` has come."""
-        self.rounds[interval_ms] = self.hub.number
+        """Flush everything with this interval: one of its grid times has come."""
+        self.grid_marks[interval_ms] = self.market.number
         for cohort in self.scheduled.pop(interval_ms, {}):
-            cohort.flush()
-        for lane in tuple(self.loose[interval_ms]):
-            lane.serve()
-        self.hub.counters.flushes += 1
+            self._serve_all(cohort.flush())
+        for group in tuple(self.catching_up[interval_ms]):
+            self.serve(group)
+        self.market.counters.flushes += 1
 
     def schedule(self, interval_ms: int, cohort: Cohort | None = None) -> None:
-        """Something waits for the next grid time of `interval_ms`."""
+        """Ask for the next grid time of `interval_ms`, and flush `cohort` then."""
         waiting = self.scheduled.get(interval_ms)
         if waiting is None:
             waiting = self.scheduled[interval_ms] = {}
@@ -116,19 +192,62 @@ class Flusher:
         if cohort is not None:
             waiting[cohort] = None
 
-    def _visit_loose(self) -> None:
-        for interval_ms, lanes in tuple(self.loose.items()):
+    def due_below(self, interval_ms: int) -> int:
+        """Exclusive upper bound of the cursors that are due now."""
+        return self.grid_marks.get(interval_ms, 0) if interval_ms else _ALWAYS_DUE
+
+    def _visit_catching_up(self) -> None:
+        for interval_ms, groups in tuple(self.catching_up.items()):
             if not interval_ms:
-                for lane in tuple(lanes):
-                    lane.serve()
-            elif lanes and self.hub.dirty:
+                for group in tuple(groups):
+                    self.serve(group)
+            elif groups and self.market.changed:
                 self.schedule(interval_ms)
 
-    def _tell_all(self) -> None:
-        self._told = self.hub.turned
+    # --- one group or session ---------------------------------------------------------------------------------------
+
+    def _serve_all(self, left_over: Sequence[LeftOver]) -> None:
+        for group, kept_up in left_over:
+            self.serve(group, kept_up=kept_up)
+
+    def serve(self, group: SubscriptionGroup, *, kept_up: bool = False) -> None:
+        """Bring a client to the head as far as it can take it; at once, however much it is, if it `kept_up`."""
+        if group.state is GroupState.SYNCED:
+            return  # its cohort writes to it
+        if group.writer.paused:
+            self.market.counters.skipped += 1
+        elif group.sender.credit == 0:
+            group.send_statuses()
+        elif not group.send_at_once(self.due_below(group.interval_ms), kept_up=kept_up):
+            self.split(group)
+            self.serve_oldest_first(group.siblings)
+
+    def serve_oldest_first(self, groups: Mapping[int, SubscriptionGroup]) -> None:
+        """Serve those groups of a session that have a cursor per channel, the channel that waited longest first."""
+        split = [group for group in groups.values() if group.state is GroupState.CURSOR_PER_CHANNEL]
+        if not split:
+            return
+        unfinished = send_oldest_first(split, self.market, self.due_below)
+        for group in split:
+            if group not in unfinished:
+                self._join_cohort(group)
+            elif group.interval_ms:
+                self.schedule(group.interval_ms)
+
+    # --- statuses ---------------------------------------------------------------------------------------------------
+
+    def statuses_unsent(self) -> bool:
+        """Whether some symbol's status changed since the last tick."""
+        return self._statuses_sent_at < self.market.last_status_change
+
+    def _send_statuses(self) -> None:
+        self._statuses_sent_at = self.market.last_status_change
+        for groups in self._all_groups():
+            for group in groups:
+                group.send_statuses()
+
+    def _all_groups(self) -> Iterable[tuple[SubscriptionGroup, ...]]:
         for cohort in tuple(self.cohorts.values()):
-            for lane in (*cohort.lanes, *cohort.in_step):
-                lane.tell()
-        for lanes in self.loose.values():
-            for lane in lanes:
-                lane.tell()
+            yield (*cohort.others, *cohort.synced)
+        for groups in tuple(self.catching_up.values()):
+            yield tuple(groups)

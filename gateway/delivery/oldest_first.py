@@ -1,74 +1,83 @@
-"""Works off what a client could not take at once: channel by channel, the one that waited longest first.
+"""Sends what a client could not take at once: channel by channel, the one that has waited longest first.
 
-A write goes out whenever the transport's mark is reached, and the work stops where the client cannot take more: at a
-full buffer until it drains, at the end of credit until more is given, at its interval until the grid's next time.
+A write goes out whenever the mark is reached. It stops where the client cannot take more: at a full buffer until that
+drains, at the end of credit until more is given, at an interval until the grid's next time.
 """
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Collection, Iterable
+from typing import NamedTuple
 
-from depthcast.gateway.delivery.cohort import Payload
-from depthcast.gateway.delivery.subscription_group import Lane
+from depthcast.gateway.delivery.cursor import NeedsSnapshot
+from depthcast.gateway.delivery.sender import Payload
+from depthcast.gateway.delivery.subscription_group import SubscriptionGroup
 from depthcast.gateway.market.channel import Channel
+from depthcast.gateway.market.market import Market
 from depthcast.gateway.protocol.messages import encode, status_message
 
-if TYPE_CHECKING:
-    from depthcast.gateway.delivery.session import Session
 
-
-class Waiting(NamedTuple):
+class _Waiting(NamedTuple):
     """A channel with something to send; ordered by the number of the broadcast it waits since."""
 
     since: int
     order: int
-    lane: Lane
+    group: SubscriptionGroup
     channel: Channel
 
 
-def work_off(session: "Session", lanes: Iterable[Lane]) -> None:
-    """Serve the split ones of a session's `lanes` as far as buffer, credit and interval allow."""
-    loose = [lane for lane in lanes if lane.cursors is not None]
-    due, later = _waiting(loose)
-    states = b"".join([lane.states() for lane in loose])
-    if states:
-        due = _send(session, due, states)
-    while due and not session.outlet.paused and session.credit != 0:
-        due = _send(session, due, b"")
-    unfinished = {item.lane for item in (*due, *later)}
-    for lane in loose:
-        if lane not in unfinished:
-            lane.level()
-        elif lane.interval_ms:
-            lane.flusher.schedule(lane.interval_ms)
+def send_oldest_first(
+    groups: Collection[SubscriptionGroup], market: Market, due_below: Callable[[int], int]
+) -> set[SubscriptionGroup]:
+    """Serve groups of one session that have a cursor per channel, as far as buffer, credit and interval allow.
+
+    `due_below` gives the exclusive upper bound of the cursors that are due, by interval. Returns the groups for which
+    something is left to send.
+    """
+    due, later = _waiting(groups, due_below)
+    statuses = b"".join([group.take_statuses() for group in groups])
+    if statuses:
+        due = _write(groups, market, due, statuses)
+    sender = next(iter(groups)).sender
+    while due and not sender.writer.paused and sender.credit != 0:
+        due = _write(groups, market, due, b"")
+    return {item.group for item in (*due, *later)}
 
 
-def _waiting(lanes: Iterable[Lane]) -> tuple[list[Waiting], list[Waiting]]:
+def _waiting(
+    groups: Iterable[SubscriptionGroup], due_below: Callable[[int], int]
+) -> tuple[list[_Waiting], list[_Waiting]]:
     """What may be sent now, longest waiting first, and what waits for its grid."""
-    due: list[Waiting] = []
-    later: list[Waiting] = []
+    due: list[_Waiting] = []
+    later: list[_Waiting] = []
     order = 0
-    for lane in lanes:
-        assert lane.cursors is not None
-        limit = lane.round
-        for channel, cursor in lane.cursors.items():
-            if channel.head <= cursor or channel.view is None:
+    for group in groups:
+        bound = due_below(group.interval_ms)
+        for channel, cursor in group.cursors.items():
+            if channel.view is None:
                 continue
+            if isinstance(cursor, NeedsSnapshot):
+                since, is_due = cursor.since, True
+            elif channel.head <= cursor:
+                continue
+            else:
+                since, is_due = channel.waiting_since(cursor), cursor < bound
             order += 1
-            since = channel.waiting_since(cursor) if cursor >= 0 else -1 - cursor
-            (due if cursor < limit else later).append(Waiting(since, order, lane, channel))
+            (due if is_due else later).append(_Waiting(since, order, group, channel))
     due.sort(key=lambda item: item[:2])
     return due, later
 
 
-def _send(session: "Session", due: list[Waiting], states: bytes) -> list[Waiting]:
-    """One write, up to the mark and the credit; returns what is left. `states` go along, behind the data."""
+def _write(
+    groups: Collection[SubscriptionGroup], market: Market, due: list[_Waiting], statuses: bytes
+) -> list[_Waiting]:
+    """One write, up to the mark and the credit; returns what is left. `statuses` go along, behind the data."""
+    sender = next(iter(groups)).sender
     parts: list[bytes] = []
     size = deltas = snapshots = conflated = done = 0
-    credit = session.credit
-    for _, _, lane, channel in due:
-        if size > session.write_bytes_max or credit == 0:
+    credit = sender.credit
+    for _, _, group, channel in due:
+        if size > sender.write_bytes_max or credit == 0:
             break
-        payload = _frames(session, lane, channel, credit)
+        payload = _take(group, channel, market, credit)
         if credit is not None:
             credit -= payload.messages
         parts.append(payload.data)
@@ -77,24 +86,22 @@ def _send(session: "Session", due: list[Waiting], states: bytes) -> list[Waiting
         snapshots += payload.snapshots
         conflated += payload.conflated
         done += 1
-    parts.append(states)
-    session.write(b"".join(parts), Payload(b"", deltas, snapshots, conflated))
+    parts.append(statuses)
+    sender.write(b"".join(parts), Payload(b"", deltas, snapshots, conflated))
     return due[done:]
 
 
-def _frames(session: "Session", lane: Lane, channel: Channel, credit: int | None) -> Payload:
-    """What brings one channel to the head, and its cursor there."""
-    assert lane.cursors is not None
-    cursor, encoding = lane.cursors[channel], session.encoding
-    lane.cursors[channel] = lane.flusher.hub.number
-    if cursor < 0:
+def _take(group: SubscriptionGroup, channel: Channel, market: Market, credit: int | None) -> Payload:
+    """What brings one channel to the head; moves its cursor there."""
+    cursor, encoding = group.cursors[channel], group.sender.encoding
+    group.cursors[channel] = market.number
+    if isinstance(cursor, NeedsSnapshot):
         snapshot = channel.snapshot(encoding).data
-        listing = lane.flusher.hub.listings[channel.symbol]
-        if listing.stale:
+        if market.listings[channel.symbol].stale:
             snapshot += encode(status_message(channel.symbol, stale=True), encoding)
         return Payload(snapshot, snapshots=1)
-    each = channel.each_since(cursor, encoding) if not lane.interval_ms else None
-    if each is not None and (credit is None or each.deltas <= credit):
-        return Payload(*each)
+    separate = channel.separate_since(cursor, encoding) if not group.interval_ms else None
+    if separate is not None and (credit is None or separate.deltas <= credit):
+        return Payload(*separate)
     data, merged, is_snapshot = channel.catch_up(cursor, encoding)
     return Payload(data, deltas=not is_snapshot, snapshots=is_snapshot, conflated=merged - 1)

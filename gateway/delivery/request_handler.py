@@ -22,27 +22,27 @@ UNPARSABLE_MAX: Final = 10
 
 
 def answer(session: Session, raw: str | bytes) -> Iterator[None]:
-    """Do what one message asks. At each step the caller lets the transport drain, so that replies cannot pile up."""
-    session.core.counters.requests += 1
-    session.hold()
+    """Do what one message asks; the caller lets the connection drain at each step, so that replies cannot pile up."""
+    session.counters.requests += 1
+    session.sender.hold()
     try:
         for _ in _answer(session, raw):
-            if session.outlet.paused:
-                session.release()
+            if session.sender.writer.paused:
+                session.sender.release()
                 yield
-                session.hold()
+                session.sender.hold()
     finally:
-        session.release()
+        session.sender.release()
 
 
 def _answer(session: Session, raw: str | bytes) -> Iterator[None]:
     try:
-        request = parse(raw, session.encoding)
+        request = parse(raw, session.sender.encoding)
     except Unparsable as error:
         _unparsable(session, error)
         return
     except Refused as refused:
-        session.refuse(refused.code, refused.message, refused.id)
+        session.sender.refuse(refused.code, refused.message, refused.id)
         return
     match request:
         case Subscribe():
@@ -50,33 +50,34 @@ def _answer(session: Session, raw: str | bytes) -> Iterator[None]:
         case Unsubscribe():
             yield from _unsubscribe(session, request)
         case Credit(messages):
-            session.give_credit(messages)
+            session.add_credit(messages)
         case Ping(request_id):
-            session.send({"type": "pong", "ts": session.core.clock_us()}, request_id)
+            session.sender.send({"type": "pong", "ts": session.clock_us()}, request_id)
     session.serve()
 
 
 def _unparsable(session: Session, error: Unparsable) -> None:
-    session.core.counters.unparsable += 1
+    session.counters.unparsable += 1
     session.unparsable += 1
-    kind = "JSON" if session.encoding in TEXTUAL else "msgpack"
-    session.refuse("bad_request", f"not {kind}: {quoted(str(error))}")
+    kind = "JSON" if session.sender.encoding in TEXTUAL else "msgpack"
+    session.sender.refuse("bad_request", f"not {kind}: {quoted(str(error))}")
     if session.unparsable >= UNPARSABLE_MAX:
         session.ended = CloseCode.MISUSE
 
 
 def _subscribe(session: Session, request: Subscribe) -> Iterator[None]:
-    core, symbols = session.core, request.symbols
-    listings, settings = core.hub.listings, core.settings
+    symbols, listings, settings = request.symbols, session.market.listings, session.settings
     if not listings:
-        session.refuse("unavailable", "no instruments are known yet; try again in a few seconds", request.id)
+        session.sender.refuse(
+            "unavailable", "no instruments are known yet; try again in a few seconds", request.id
+        )
         return
     if request.interval_ms > settings.interval_max_ms:
-        core.counters.limit_interval += 1
+        session.counters.limit_interval += 1
         request = request._replace(interval_ms=settings.interval_max_ms)
     if request.wildcard:
         if not settings.wildcard:
-            session.refuse("forbidden", '["*"] is not allowed here; name the symbols', request.id)
+            session.sender.refuse("forbidden", '["*"] is not allowed here; name the symbols', request.id)
             return
         session.wildcard = Wildcard(request.depth, request.interval_ms)
         symbols = list(listings)
@@ -87,12 +88,14 @@ def _subscribe(session: Session, request: Subscribe) -> Iterator[None]:
 
 def _subscribe_named(session: Session, request: Subscribe, symbol: object) -> None:
     if not isinstance(symbol, str):
-        session.refuse("bad_request", f"a symbol is text, not {quoted(symbol)}", request.id)
+        session.sender.refuse("bad_request", f"a symbol is text, not {quoted(symbol)}", request.id)
         return
-    listing = session.core.hub.listings.get(symbol)
+    listing = session.market.listings.get(symbol)
     if listing is None:
         hint = 'use ["*"] alone for all' if symbol == "*" else "GET /v1/symbols lists what there is"
-        session.refuse("unknown_symbol", f"no symbol {quoted(symbol)}; {hint}", request.id, symbol[:64])
+        session.sender.refuse(
+            "unknown_symbol", f"no symbol {quoted(symbol)}; {hint}", request.id, symbol[:64]
+        )
         return
     session.subscribe(listing, request.depth, request.interval_ms, request.id, request.resume.get(symbol))
 
@@ -104,15 +107,15 @@ def _unsubscribe(session: Session, request: Unsubscribe) -> Iterator[None]:
         symbols = list(session.subscriptions)
     for symbol in _distinct(symbols):
         if not isinstance(symbol, str):
-            session.refuse("bad_request", f"a symbol is text, not {quoted(symbol)}", request.id)
+            session.sender.refuse("bad_request", f"a symbol is text, not {quoted(symbol)}", request.id)
         elif not session.unsubscribe(symbol, request.id):
             problem = f"there is no subscription to {quoted(symbol)}"
-            session.refuse("not_subscribed", problem, request.id, symbol[:64])
+            session.sender.refuse("not_subscribed", problem, request.id, symbol[:64])
         yield
 
 
 def _distinct(symbols: list[Any]) -> Iterator[Any]:
-    """Each text once; other values as they come, for each is an error of its own."""
+    """Each text once; other values each time, for each is answered with an error."""
     seen = set()
     for symbol in symbols:
         if isinstance(symbol, str):

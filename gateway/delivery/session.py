@@ -1,149 +1,113 @@
-"""One client's session: its subscriptions, its credit, and what it is told beside its books.
+"""One client's session: its subscriptions, its time-outs, and what it is sent besides its books.
 
-It holds no queue; how far each subscription was sent is in its lanes. It is driven from outside: by requests
-(`depthcast.gateway.delivery.request_handler`), by the readiness of its transport (`serve`) and by time (`check`).
+It holds no queue; how far each subscription was sent is in its groups. It is driven from outside: by requests
+(`depthcast.gateway.delivery.request_handler`), by the readiness of its connection (`serve`) and by time (`check`).
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
-from depthcast.gateway.delivery.cohort import EMPTY, Payload
-from depthcast.gateway.delivery.oldest_first import work_off
-from depthcast.gateway.delivery.subscription_group import Lane, needs_snapshot
-from depthcast.gateway.delivery.writer import Outlet
-from depthcast.gateway.market.channel import Channel, State
-from depthcast.gateway.market.market import Listing
-from depthcast.gateway.protocol.messages import Encoding, encode, status_message, subscribed_message
+from depthcast.gateway.counters import GatewayCounters
+from depthcast.gateway.delivery.cursor import Cursor, NeedsSnapshot
+from depthcast.gateway.delivery.flusher import Flusher
+from depthcast.gateway.delivery.sender import Sender
+from depthcast.gateway.delivery.subscription_group import GroupState, SubscriptionGroup
+from depthcast.gateway.delivery.writer import Writer
+from depthcast.gateway.market.channel import Channel
+from depthcast.gateway.market.history import ViewState
+from depthcast.gateway.market.listing import Listing
+from depthcast.gateway.market.market import Market
+from depthcast.gateway.protocol.messages import Encoding, status_message, subscribed_message
 from depthcast.gateway.protocol.requests import RequestId, Resume
 from depthcast.shared.close_codes import CloseCode
-from depthcast.shared.types import MAX_INTEGER
-
-if TYPE_CHECKING:
-    from depthcast.gateway.delivery.core import Core
+from depthcast.shared.settings import GatewaySettings
 
 
-class Subscription(NamedTuple):
+class ActiveSubscription(NamedTuple):
     """One symbol of a session."""
 
     channel: Channel
-    lane: Lane
+    group: SubscriptionGroup
 
 
 class Wildcard(NamedTuple):
-    """A subscription to everything, later symbols included."""
+    """A subscription to every symbol, later ones included."""
 
     depth: int
     interval_ms: int
 
 
 class Session:
-    """See the module.
+    """One client.
 
-    - `credit`: messages that may still be sent, None outside credit mode.
-    - `written`: bytes written to the outlet so far, but for what lanes in step with their cohorts were sent.
+    - `sender`: its sending half; `groups`: its subscriptions by interval; `subscriptions`: the same by symbol.
+    - `unparsable`: messages received that were neither JSON nor msgpack.
     - `ended`: the close code that the session asks for; nothing is sent any more.
     """
 
     __slots__ = (
-        "_drained", "_held", "_moved_at", "_quiet_since", "_seen", "_silent_since", "core", "credit", "encoding", "ended",
-        "lanes", "name", "outlet", "subscriptions", "unparsable", "wildcard", "write_bytes_max", "written",
+        "_drained_bytes", "_moved_at", "_quiet_bytes", "_quiet_since", "_silent_since", "clock_us", "counters", "ended",
+        "flusher", "groups", "market", "name", "sender", "settings", "subscriptions", "unparsable", "wildcard",
     )  # fmt: skip
 
-    def __init__(self, core: "Core", outlet: Outlet, encoding: Encoding, name: str, now: float) -> None:
-        self.core = core
-        self.outlet = outlet
-        self.encoding = encoding
+    def __init__(
+        self,
+        writer: Writer,
+        encoding: Encoding,
+        name: str,
+        now: float,
+        *,
+        settings: GatewaySettings,
+        market: Market,
+        flusher: Flusher,
+        counters: GatewayCounters,
+        clock_us: Callable[[], int],
+    ) -> None:
         self.name = name
-        self.write_bytes_max = core.settings.write_buffer_bytes
-        self.subscriptions: dict[str, Subscription] = {}
-        self.lanes: dict[int, Lane] = {}
+        self.settings = settings
+        self.market = market
+        self.flusher = flusher
+        self.counters = counters
+        self.clock_us = clock_us
+        self.sender = Sender(writer, encoding, settings.write_buffer_bytes, counters)
+        self.subscriptions: dict[str, ActiveSubscription] = {}
+        self.groups: dict[int, SubscriptionGroup] = {}
         self.wildcard: Wildcard | None = None
-        self.credit: int | None = None
         self.unparsable = 0
         self.ended: CloseCode | None = None
-        self._held: list[bytes] | None = None
-        self.written = self._seen = self._drained = 0
+        self._drained_bytes = self._quiet_bytes = 0
         self._quiet_since = self._moved_at = now
         self._silent_since: float | None = now
 
     # --- sending ----------------------------------------------------------------------------------------------------
 
-    def write(self, data: bytes, payload: Payload = EMPTY) -> None:
-        """Write frames; `payload` says what of them is market data, which costs credit."""
-        counters = self.core.counters
-        if self._held is None:
-            self.outlet.write(data)
-        else:
-            self._hold(data, self._held)
-        self.written += len(data)
-        counters.bytes_sent += len(data)
-        counters.deltas += payload.deltas
-        counters.snapshots += payload.snapshots
-        counters.conflated += payload.conflated
-        if self.credit is not None:
-            self.credit -= payload.messages
-
-    def hold(self) -> None:
-        """Gather what is written, up to a transport's mark, until `release`: the replies to a request go out together."""
-        self._held = []
-
-    def release(self) -> None:
-        """Write what was gathered."""
-        held, self._held = self._held, None
-        if held:
-            self.outlet.write(b"".join(held))
-
-    def _hold(self, data: bytes, held: list[bytes]) -> None:
-        held.append(data)
-        if sum(map(len, held)) > self.write_bytes_max:
-            self.release()
-            self.hold()
-
-    def send(self, message: dict[str, Any], request_id: RequestId | None = None) -> None:
-        """Send one control message, with the `id` of the request it answers."""
-        if request_id is not None:
-            message["id"] = request_id
-        self.core.counters.others += 1
-        self.write(encode(message, self.encoding))
-
-    def refuse(
-        self, code: str, message: str, request_id: RequestId | None = None, symbol: str | None = None
-    ) -> None:
-        """Send an `error`."""
-        error: dict[str, Any] = {"type": "error", "code": code, "message": message}
-        if symbol is not None:
-            error["symbol"] = symbol
-        self.send(error, request_id)
-
     def serve(self) -> None:
-        """Send whatever waits and can be sent now: after a request, and when the transport has drained."""
-        if self.ended is not None or self.outlet.paused:
+        """Send whatever can be sent now: after a request, and when the connection has drained."""
+        sender, groups = self.sender, self.groups
+        if self.ended is not None or sender.writer.paused:
             return
-        if self.credit is None or len(self.lanes) == 1:
-            for lane in tuple(self.lanes.values()):
-                lane.serve()
-        elif self.credit:
-            # The symbol that waited longest goes first, whatever lane it is in.
-            for lane in self.lanes.values():
-                lane.split()
-            self.work_off()
+        if sender.credit is None or len(groups) == 1:
+            for group in tuple(groups.values()):
+                self.flusher.serve(group)
+        elif sender.credit:
+            # The symbol that has waited longest goes first, whatever group it is in.
+            for group in groups.values():
+                self.flusher.split(group)
+            self.flusher.serve_oldest_first(groups)
         else:
-            for lane in self.lanes.values():
-                lane.tell()
+            for group in groups.values():
+                group.send_statuses()
 
-    def work_off(self) -> None:
-        """Serve the split lanes together."""
-        work_off(self, tuple(self.lanes.values()))
+    def add_credit(self, messages: int) -> None:
+        """Allow `messages` more snapshots and deltas; the first call begins credit mode."""
+        if self.sender.credit is None:
+            self.leave_fast_path()
+        self.sender.add_credit(messages)
 
-    def give_credit(self, messages: int) -> None:
-        """So many more snapshots and deltas may be sent; the first time, credit mode begins."""
-        if self.credit is None:
-            self.step_out()
-        self.credit = min((self.credit or 0) + messages, MAX_INTEGER)
-
-    def step_out(self) -> None:
-        """Have the lanes looked at before anything is written: the transport is full, or credit counts from now on."""
-        for lane in self.lanes.values():
-            lane.step_out()
+    def leave_fast_path(self) -> None:
+        """Check readiness before each write from now on: the connection is full, or credit counts."""
+        for group in self.groups.values():
+            self.flusher.leave_fast_path(group)
 
     # --- subscriptions ----------------------------------------------------------------------------------------------
 
@@ -155,142 +119,140 @@ class Session:
         request_id: RequestId | None = None,
         resume: Resume | None = None,
     ) -> None:
-        """Subscribe to one symbol, instead of what the session had of it, or say why not."""
+        """Subscribe to one symbol, replacing the subscription there was, or answer why not."""
         symbol = listing.instrument.symbol
         if (refusal := self._limit(listing, depth)) is not None:
-            self.refuse("limit", refusal, request_id, symbol)
+            self.sender.refuse("limit", refusal, request_id, symbol)
             return
         self._drop(symbol)
         self._silent_since = None
-        channel = self.core.hub.channel(listing, depth)
-        state = _resumed(channel, resume)
-        self.core.counters.resumed += state is not None
-        seq = state.seq if state else None
-        self.send(subscribed_message(listing.instrument, depth, interval_ms, seq), request_id)
-        cursor = self._cursor(channel, state)
-        if listing.stale and cursor >= 0:
-            self.send(status_message(symbol, stale=True))
-        lane = self._lane(interval_ms)
-        lane.add(channel, cursor)
+        channel = self.market.channel(listing, depth)
+        resumed = _resumed(channel, resume)
+        self.counters.resumed += resumed is not None
+        seq = resumed.seq if resumed else None
+        self.sender.send(subscribed_message(listing.instrument, depth, interval_ms, seq), request_id)
+        cursor = self._cursor(channel, resumed)
+        if listing.stale and not isinstance(cursor, NeedsSnapshot):
+            self.sender.send(status_message(symbol, stale=True))
+        group = self._group(interval_ms)
+        self.flusher.subscribe(group, channel, cursor)
         channel.subscribers += 1
-        self.subscriptions[symbol] = Subscription(channel, lane)
+        self.subscriptions[symbol] = ActiveSubscription(channel, group)
 
-    def _cursor(self, channel: Channel, state: State | None) -> int:
+    def _cursor(self, channel: Channel, resumed: ViewState | None) -> Cursor:
         """Where a new subscription begins: at a resumed state, with a snapshot, or with a book that is still to come."""
-        if state is not None:
-            return state.broadcast
-        number = self.core.hub.number
-        return number if channel.view is None else needs_snapshot(number)
+        if resumed is not None:
+            return resumed.broadcast
+        number = self.market.number
+        return number if channel.view is None else NeedsSnapshot(number)
 
-    def _lane(self, interval_ms: int) -> Lane:
-        lane = self.lanes.get(interval_ms)
-        if lane is None:
-            lane = self.lanes[interval_ms] = Lane(self, interval_ms, self.core.flusher)
-        return lane
+    def _group(self, interval_ms: int) -> SubscriptionGroup:
+        group = self.groups.get(interval_ms)
+        if group is None:
+            group = SubscriptionGroup(self.sender, interval_ms, self.market, self.groups)
+            self.groups[interval_ms] = group
+            self.flusher.add(group)
+        return group
 
     def _limit(self, listing: Listing, depth: int) -> str | None:
-        core, symbol = self.core, listing.instrument.symbol
-        most = core.settings.subscriptions_max
+        symbol, most = listing.instrument.symbol, self.settings.subscriptions_max
         if symbol not in self.subscriptions and len(self.subscriptions) >= most:
-            core.counters.limit_subscriptions += 1
+            self.counters.limit_subscriptions += 1
             return f"{symbol} would be more than {most} subscriptions; unsubscribe others, or open another connection"
-        if core.hub.too_deep(listing, depth):
-            core.counters.limit_full_depth += 1
-            return too_deep_text(listing, core.settings.full_depth_max)
+        if self.market.too_deep(listing, depth):
+            self.counters.limit_full_depth += 1
+            return too_deep_text(listing, self.settings.full_depth_max)
         return None
 
     def unsubscribe(
         self, symbol: str, request_id: RequestId | None = None, reason: str | None = None
     ) -> bool:
-        """End the subscription to `symbol`; False if there is none. `reason` where the server does it."""
+        """End the subscription to `symbol`; False if there is none. `reason` says why the server ends it."""
         if not self._drop(symbol):
             return False
         message = {"type": "unsubscribed", "symbol": symbol}
         if reason is not None:
             message["reason"] = reason
-        self.send(message, request_id)
+        self.sender.send(message, request_id)
         return True
 
     def end_full_depth(self, listing: Listing) -> None:
-        """The book of a full-depth subscription has grown beyond what is served: `limit`, and it ends."""
+        """End a full-depth subscription with the error `limit`: its book has more levels than are served."""
         symbol = listing.instrument.symbol
-        self.refuse("limit", too_deep_text(listing, self.core.settings.full_depth_max), None, symbol)
+        self.sender.refuse("limit", too_deep_text(listing, self.settings.full_depth_max), None, symbol)
         self.unsubscribe(symbol, reason="limit")
 
     def _drop(self, symbol: str) -> bool:
         subscription = self.subscriptions.pop(symbol, None)
         if subscription is None:
             return False
-        channel, lane = subscription
-        lane.remove(channel)
+        channel, group = subscription
+        self.flusher.unsubscribe(group, channel)
         channel.subscribers -= 1
-        if not lane.cursors:
-            lane.close()
-            del self.lanes[lane.interval_ms]
+        if not group.cursors:
+            self.flusher.remove(group)
+            del self.groups[group.interval_ms]
         return True
 
     def close(self) -> None:
-        """The connection is gone, or going: nothing more is sent."""
-        for lane in self.lanes.values():
-            lane.close()
+        """Send nothing more: the connection is gone, or about to be. Harmless if done twice."""
+        for group in self.groups.values():
+            self.flusher.remove(group)
         for channel, _ in self.subscriptions.values():
             channel.subscribers -= 1
-        self.lanes.clear()
+        self.groups.clear()
         self.subscriptions.clear()
 
     # --- time -------------------------------------------------------------------------------------------------------
 
     def check(self, now: float) -> CloseCode | None:
-        """Heartbeat and time-outs, asked from time to time (`now`: monotonic seconds); why to close, if so."""
-        written, in_step = self.written, bool(self.lanes)
-        for lane in self.lanes.values():
-            if lane.in_step:
-                written += lane.cohort.step_bytes - lane.step_from if lane.cohort else 0
-            else:
-                in_step = False
-        if in_step:
-            self._moved_at = (
-                now  # nothing waits, or it would not be; asking the transport costs more than all the rest
-            )
+        """Send a heartbeat if one is due; returns why to close, if a time-out has passed (`now`: monotonic seconds)."""
+        written, all_synced = self.sender.bytes_written, bool(self.groups)
+        for group in self.groups.values():
+            written += group.bytes_on_fast_path()
+            all_synced = all_synced and group.state is GroupState.SYNCED
+        if all_synced:
+            # Nothing is waiting, or they would not be synced; asking the writer costs more than all the rest.
+            self._moved_at = now
         elif self._stalls(written, now):
             return CloseCode.TOO_SLOW
         self._beat(written, now)
-        if (
-            self._silent_since is not None
-            and now - self._silent_since >= self.core.settings.subscribe_timeout_s
-        ):
+        silent_since = self._silent_since
+        if silent_since is not None and now - silent_since >= self.settings.subscribe_timeout_s:
             return CloseCode.SILENT
         return None
 
     def _stalls(self, written: int, now: float) -> bool:
         """Whether the client has taken nothing of what waits for too long."""
-        buffered = self.outlet.buffered()
+        buffered = self.sender.writer.buffered()
         drained = written - buffered
-        if not buffered or drained > self._drained:
+        if not buffered or drained > self._drained_bytes:
             self._moved_at = now
-        self._drained = drained
-        return now - self._moved_at >= self.core.settings.stall_timeout_s
+        self._drained_bytes = drained
+        return now - self._moved_at >= self.settings.stall_timeout_s
 
     def _beat(self, written: int, now: float) -> None:
-        if written != self._seen:
-            self._seen, self._quiet_since = written, now
-        elif (now - self._quiet_since) * 1000 >= self.core.settings.heartbeat_ms and not self.outlet.paused:
-            self.core.counters.heartbeats += 1
-            before = self.written
-            self.send({"type": "heartbeat", "ts": self.core.clock_us()})
-            self._seen, self._quiet_since = written + self.written - before, now
+        """Send a heartbeat if nothing was written for `heartbeat_ms`."""
+        sender = self.sender
+        if written != self._quiet_bytes:
+            self._quiet_bytes, self._quiet_since = written, now
+        elif (now - self._quiet_since) * 1000 >= self.settings.heartbeat_ms and not sender.writer.paused:
+            self.counters.heartbeats += 1
+            before = sender.bytes_written
+            sender.send({"type": "heartbeat", "ts": self.clock_us()})
+            self._quiet_bytes, self._quiet_since = written + sender.bytes_written - before, now
 
 
-def _resumed(channel: Channel, resume: Resume | None) -> State | None:
-    """The remembered state that the client's book stands at, None if it needs a snapshot."""
+def _resumed(channel: Channel, resume: Resume | None) -> ViewState | None:
+    """The known state that the client's book is at; None if the client needs a snapshot."""
     if resume is None or channel.view is None:
         return None
-    state = channel.remembered(resume.seq)
+    state = channel.history.state_at(resume.seq)
     return state if state.digest == resume.digest else None
 
 
 def too_deep_text(listing: Listing, most: int) -> str:
-    """Why there is no full depth of a symbol."""
+    """Why a symbol's full depth is not served."""
     return (
         f"the full book of {listing.instrument.symbol} has {listing.levels()} levels on a side, "
         f"more than the {most} served; subscribe with a depth of up to 1000"

@@ -1,155 +1,176 @@
-"""A lane: one session's subscriptions of one interval, and how far each of them was sent.
+"""A session's subscriptions with the same interval, and how far each of them was sent.
 
-Level: all its channels were sent up to one `cursor`, an integer; it belongs to a cohort and costs next to nothing.
-Split: `cursors` holds one for each channel, because the client could not take everything at once: snapshots of new
-subscriptions, more bytes than fit, too little credit. `depthcast.gateway.delivery.oldest_first` works a split lane off until it is level again.
+Most groups need one cursor or none, because all their channels were sent up to the same number. A group has a cursor
+for each channel while its client cannot take everything at once: snapshots of new subscriptions, more bytes than the
+mark, too little credit. Who visits a group, and when, is decided in `depthcast.gateway.delivery.flusher`.
 """
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final
 
-from depthcast.gateway.delivery.cohort import EMPTY, Cohort, CohortKey, Payload
+from depthcast.gateway.delivery.cohort_stream import CohortKey, CohortStream
+from depthcast.gateway.delivery.cursor import Cursor, NeedsSnapshot
+from depthcast.gateway.delivery.sender import EMPTY, Payload, Sender
 from depthcast.gateway.market.channel import Channel
+from depthcast.gateway.market.market import Market
 from depthcast.gateway.protocol.messages import encode, status_message
 
-if TYPE_CHECKING:
-    from depthcast.gateway.delivery.flusher import Flusher
-    from depthcast.gateway.delivery.session import Session
 
-ALWAYS: Final = 1 << 62
-"""Round of a lane that waits for no grid."""
+class GroupState(Enum):
+    """How a group keeps its position."""
 
-
-def needs_snapshot(since: int) -> int:
-    """Cursor of a channel whose client has nothing yet and waits since broadcast number `since`."""
-    return -1 - since
+    CURSOR_PER_CHANNEL = "each channel has its own cursor, for the client could not take everything at once"
+    ONE_CURSOR = "every channel was sent up to the same number; the group is in a cohort"
+    SYNCED = "on the cohort's fast path: written to without a look, at the cohort's own cursor"
+    CLOSED = "nothing is sent any more"
 
 
-class Lane:
-    """See the module.
+NEXT_STATES: Final = {
+    GroupState.CURSOR_PER_CHANNEL: (GroupState.ONE_CURSOR, GroupState.CLOSED),
+    GroupState.ONE_CURSOR: (GroupState.SYNCED, GroupState.CURSOR_PER_CHANNEL, GroupState.CLOSED),
+    GroupState.SYNCED: (GroupState.ONE_CURSOR,),
+    GroupState.CLOSED: (),
+}
+"""Where a group can go from each state. A synced group takes its cursor back before anything else."""
 
-    - `cursor` holds while the lane is level and not in step with its cohort, which knows it otherwise.
-    - `in_step`: whether its cohort writes to it without asking; `step_from`: the cohort's `step_bytes` when that began.
-    - `told`: the hub's number up to which changes of state were told.
+_CURSOR_PER_CHANNEL: Final = GroupState.CURSOR_PER_CHANNEL
+_ONE_CURSOR: Final = GroupState.ONE_CURSOR
+_SYNCED: Final = GroupState.SYNCED
+
+
+class SubscriptionGroup:
+    """The subscriptions of one session with one interval.
+
+    - `siblings`: all groups of the session by interval, this one included.
+    - `state`: says which of the following hold. ONE_CURSOR: `cursor` and `stream`. SYNCED: `stream` and
+      `synced_from_bytes`, its `bytes_sent` when that began. CURSOR_PER_CHANNEL: `cursors`.
+    - `statuses_sent_at`: the market's number up to which changes of status were sent.
     """
 
     __slots__ = (
-        "cohort", "cursor", "cursors", "flusher", "in_step", "interval_ms", "outlet", "session", "step_from", "told",
+        "cursor", "cursors", "interval_ms", "market", "sender", "siblings", "state", "statuses_sent_at", "stream",
+        "synced_from_bytes", "writer",
     )  # fmt: skip
 
-    def __init__(self, session: "Session", interval_ms: int, flusher: "Flusher") -> None:
-        self.session = session
-        self.outlet = session.outlet
+    def __init__(
+        self,
+        sender: Sender,
+        interval_ms: int,
+        market: Market,
+        siblings: "Mapping[int, SubscriptionGroup]",
+    ) -> None:
+        self.sender = sender
+        self.writer = sender.writer
         self.interval_ms = interval_ms
-        self.flusher = flusher
-        self.cursor = self.told = flusher.hub.number
-        self.in_step = False
-        self.step_from = 0
-        self.cohort: Cohort | None = None
-        self.cursors: dict[Channel, int] | None = {}
-        flusher.loosen(self)
+        self.market = market
+        self.siblings = siblings
+        self.state = _CURSOR_PER_CHANNEL
+        self.cursor = self.statuses_sent_at = market.number
+        self.cursors: dict[Channel, Cursor] = {}
+        self.stream: CohortStream | None = None
+        self.synced_from_bytes = 0
 
-    @property
-    def round(self) -> int:
-        """A channel whose cursor is below this may be sent a delta now."""
-        return self.flusher.rounds.get(self.interval_ms, 0) if self.interval_ms else ALWAYS
+    # --- states -----------------------------------------------------------------------------------------------------
 
-    # --- subscriptions ----------------------------------------------------------------------------------------------
+    def key(self) -> CohortKey:
+        """The cohort it fits into, once every channel was sent up to the same number."""
+        assert self.state is _CURSOR_PER_CHANNEL
+        return CohortKey(frozenset(self.cursors), self.sender.encoding, self.interval_ms)
 
-    def add(self, channel: Channel, cursor: int) -> None:
-        """Begin with `channel` at `cursor`; its client is told of the other channels' states first."""
-        if states := self.states():
-            self.session.write(states)
-        self.split()[channel] = cursor
+    def merge_cursors(self, stream: CohortStream) -> None:
+        """Every channel was sent up to the market's number: go on with one cursor, in the cohort of `stream`."""
+        self._become(_ONE_CURSOR)
+        self.cursor = self.market.number
+        self.cursors = {}
+        self.stream = stream
 
-    def remove(self, channel: Channel) -> None:
-        """End with `channel`: nothing of it is sent from now on."""
-        del self.split()[channel]
+    def enter_fast_path(self) -> None:
+        """From now on the cohort's flushes write to the client without looking at this group."""
+        assert self.stream is not None
+        self._become(_SYNCED)
+        self.synced_from_bytes = self.stream.bytes_sent
 
-    def split(self) -> dict[Channel, int]:
-        """Go on with a cursor for each channel; returns them."""
-        if self.cursors is None:
-            assert self.cohort is not None
-            self.step_out()
-            self.cursors = dict.fromkeys(self.cohort.key.channels, self.cursor)
-            self.flusher.loosen(self)
-        return self.cursors
+    def leave_fast_path(self) -> None:
+        """Take the cursor back: readiness is checked before each write from now on."""
+        assert self.stream is not None
+        self._become(_ONE_CURSOR)
+        self.cursor = self.stream.flushed_to
+        self.sender.bytes_written += self.stream.bytes_sent - self.synced_from_bytes
 
-    def step_out(self) -> None:
-        """Be looked at, from now on, before anything is written."""
-        if self.cohort is not None:
-            self.cohort.step_out(self)
-
-    def level(self) -> None:
-        """Every channel was sent up to the hub's number: one cursor will do."""
-        assert self.cursors is not None
-        key = CohortKey(frozenset(self.cursors), self.session.encoding, self.interval_ms)
-        self.cursors = None
-        self.cursor = self.flusher.hub.number
-        self.flusher.join(self, key)
+    def split_cursor(self) -> None:
+        """Go on with a cursor for each channel, outside the cohort."""
+        assert self.stream is not None
+        self._become(_CURSOR_PER_CHANNEL)
+        self.cursors = dict.fromkeys(self.stream.key.channels, self.cursor)
+        self.stream = None
 
     def close(self) -> None:
         """Send nothing from now on."""
-        self.flusher.part(self)
+        self._become(GroupState.CLOSED)
         self.cursors = {}
+        self.stream = None
+
+    def _become(self, state: GroupState) -> None:
+        assert state in NEXT_STATES[self.state], f"{self.state} cannot become {state}"
+        self.state = state
+
+    def bytes_on_fast_path(self) -> int:
+        """Bytes written to the client by flushes that its sender does not know of yet."""
+        if self.state is not _SYNCED:
+            return 0
+        assert self.stream is not None
+        return self.stream.bytes_sent - self.synced_from_bytes
 
     # --- sending ----------------------------------------------------------------------------------------------------
 
-    def serve(self, *, whole: bool = False) -> None:
-        """Bring the client to the head as far as it can take it; `whole`: at once, however much, for it kept up."""
-        if self.in_step:
-            return  # its cohort will
-        if self.outlet.paused:
-            self.flusher.hub.counters.skipped += 1
-        elif self.session.credit == 0:
-            self.tell()
-        elif not self.serve_level(whole=whole):
-            self.split()
-            self.session.work_off()
+    def send_at_once(self, due_below: int, *, kept_up: bool = False) -> bool:
+        """Bring the client to the head in one write; returns False, with nothing done, if that is impossible.
 
-    def serve_level(self, *, whole: bool = False) -> bool:
-        """The same if one write does it; False, with nothing done, if not."""
-        if self.cursors is not None:
+        `due_below` bounds the cursors that are due. A client that `kept_up` is sent any number of bytes.
+        """
+        if self.state is not _ONE_CURSOR:
             return False
-        assert self.cohort is not None
-        session, payload = self.session, EMPTY
-        if self.cursor < self.round:
-            payload = self.cohort.since(self.cursor)
-            if not self._fits(payload, whole):
+        assert self.stream is not None
+        payload = EMPTY
+        if self.cursor < due_below:
+            payload = self.stream.since(self.cursor)
+            if not self._fits(payload, kept_up):
                 return False
-            self.cursor = self.flusher.hub.number
-        data = payload.data + self.states()
+            self.cursor = self.market.number
+        data = payload.data + self.take_statuses()
         if data:
-            session.write(data, payload)
+            self.sender.write(data, payload)
         return True
 
-    def tell(self) -> None:
-        """Tell of changed states only, if the client can take it."""
-        if not self.outlet.paused and (states := self.states()):
-            self.session.write(states)
+    def _fits(self, payload: Payload, kept_up: bool) -> bool:
+        credit, messages = self.sender.credit, payload.messages
+        if credit is not None and messages > credit:
+            return False
+        return kept_up or messages <= 1 or len(payload.data) <= self.sender.write_bytes_max
 
-    def states(self) -> bytes:
-        """Frames for the states that changed since the client was last told; they count as told."""
-        hub = self.flusher.hub
-        if self.told >= hub.turned:
+    def send_statuses(self) -> None:
+        """Send the statuses that changed, and nothing else, if the client can take them."""
+        if not self.writer.paused and (statuses := self.take_statuses()):
+            self.sender.write(statuses)
+
+    def take_statuses(self) -> bytes:
+        """Frames for the statuses that changed since they were last sent; they count as sent."""
+        if self.statuses_sent_at >= self.market.last_status_change:
             return b""
-        since, self.told = self.told, hub.number
-        if self.cursors is None:
-            assert self.cohort is not None
-            return self.cohort.states_since(since).data
-        return self._states_of(since, self.cursors)
+        since, self.statuses_sent_at = self.statuses_sent_at, self.market.number
+        if self.stream is not None:
+            return self.stream.statuses_since(since)
+        return self._statuses_since(since)
 
-    def _states_of(self, since: int, cursors: dict[Channel, int]) -> bytes:
-        listings, encoding = self.flusher.hub.listings, self.session.encoding
+    def _statuses_since(self, since: int) -> bytes:
+        listings, encoding = self.market.listings, self.sender.encoding
         frames = []
-        for channel, cursor in cursors.items():
+        for channel, cursor in self.cursors.items():
             listing = listings.get(channel.symbol)
-            # Where the snapshot is still to come, the state goes with it.
-            if listing is not None and cursor >= 0 and listing.turned_since(since):
+            # A snapshot that is still to be sent brings the status with it.
+            if listing is None or isinstance(cursor, NeedsSnapshot):
+                continue
+            if listing.status_changed_since(since):
                 frames.append(encode(status_message(channel.symbol, listing.stale), encoding))
         return b"".join(frames)
-
-    def _fits(self, payload: Payload, whole: bool) -> bool:
-        session, messages = self.session, payload.messages
-        if session.credit is not None and messages > session.credit:
-            return False
-        return whole or messages <= 1 or len(payload.data) <= session.write_bytes_max

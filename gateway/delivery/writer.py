@@ -1,6 +1,6 @@
 """What a session needs of its connection: somewhere to write, and whether it can take more.
 
-The runtime gives a transport this face; tests give it a list.
+The runtime implements it over a transport (`depthcast.gateway.runtime.writer`); tests implement it over a list.
 """
 
 from collections.abc import Callable
@@ -10,13 +10,13 @@ Send = Callable[[bytes], int]
 """Hands bytes to the kernel at once and returns how many it took; raises `OSError` if it took none."""
 
 
-class Outlet(Protocol):
+class Writer(Protocol):
     """The sending half of a connection.
 
-    - `paused`: more than the mark is waiting, write nothing more if it can wait.
-    - `clear`: nothing is waiting. Its owner tells the session when that ends, and when it is so again.
+    - `paused`: more bytes than the mark are waiting; write nothing more if it can wait.
+    - `clear`: nothing is waiting. Its owner reports to the session when that ends, and when it is so again.
     - `buffered`: bytes accepted but not yet handed to the kernel.
-    - `direct`: a way past what is waiting, so only to be used while nothing is. What it did not take is then for `write`.
+    - `direct`: a way past what is waiting, so use it only while `clear`; what it did not take is then for `write`.
       Raises `OSError` if there is none.
     """
 

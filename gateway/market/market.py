@@ -1,89 +1,50 @@
 """Everything a gateway knows of the market: instruments, replicas, whether each is live, and the channels on them.
 
-The hub numbers what happens: each `deltas` entry, each load and each change of a symbol's state takes the next
-broadcast number, through all partitions. Sessions compare their cursors with these numbers. It knows no session.
+The market numbers what happens: each `deltas` entry, each load and each change of a symbol's status takes the next
+broadcast number, through all partitions. Cursors are compared with these numbers. It knows no session.
 """
 
-from bisect import bisect_right
-from collections import deque
 from collections.abc import Collection, Mapping
-from typing import Final
 
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.market.channel import Channel
-from depthcast.gateway.market.view import View
+from depthcast.gateway.market.listing import Listing
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.partition import partition_of
 from depthcast.shared.reader import AppliedEntry, PartitionReader, ReplicaUpdate
-from depthcast.shared.replica import Replica
-
-TURNS_KEPT: Final = 256
-"""State changes remembered per symbol. They take `stale_ms` each, so no client that lives is this far behind."""
-
-
-class Listing:
-    """One symbol: its instrument, its replica, its state, its channels by depth.
-
-    `turns` holds the numbers at which `stale` changed, so that what a client at a cursor was last told follows from
-    their parity, and nothing has to be kept per client. `ts` is that of the last broadcast that carried the symbol.
-    """
-
-    __slots__ = ("channels", "instrument", "replica", "stale", "ts", "turns")
-
-    def __init__(self, instrument: Instrument) -> None:
-        self.instrument = instrument
-        self.replica: Replica | None = None
-        self.stale = True
-        self.ts = 0
-        self.turns: deque[int] = deque(maxlen=TURNS_KEPT)
-        self.channels: dict[int, Channel] = {}
-
-    def turned_since(self, cursor: int) -> bool:
-        """Whether the state differs from the one at `cursor`."""
-        if not self.turns or self.turns[-1] <= cursor:
-            return False
-        return (len(self.turns) - bisect_right(self.turns, cursor)) % 2 == 1
-
-    def levels(self) -> int:
-        """Levels on the longer side of the book."""
-        if self.replica is None:
-            return 0
-        return max(len(self.replica.book.bids), len(self.replica.book.asks))
-
-    def view(self, depth: int) -> View | None:
-        """The view at `depth`: the one clients follow if there is such a channel, otherwise a passing one."""
-        channel = self.channels.get(depth)
-        if channel is not None:
-            return channel.view
-        return View(self.replica, depth, self.ts) if self.replica is not None else None
 
 
 class Upstream:
-    """One partition: its reader, its symbols, and when it was last heard of (monotonic seconds).
+    """One partition: its reader and its symbols.
 
-    `speaks`: an entry of its stream was read, so an ingestor has been there. `unsettled`: the states of all its symbols
-    are to be worked out anew. `troubled`: symbols that were being loaded when they were worked out last.
+    - `heard_at`: when an entry was last read (monotonic seconds); `ingestor_seen`: whether any was.
+    - `late`, `lost`, `loading`: what `Market.update_statuses` found last: silence for too long, a reader without a
+      position, symbols without a current replica.
+    - `all_possibly_changed`: the status of every symbol has to be worked out again.
     """
 
-    __slots__ = ("heard", "late", "lost", "reader", "speaks", "symbols", "troubled", "unsettled")
+    __slots__ = (
+        "all_possibly_changed", "heard_at", "ingestor_seen", "late", "loading", "lost", "reader", "symbols",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.symbols: set[str] = set()
         self.reader = PartitionReader(self.symbols.__contains__)
-        self.heard: float | None = None
+        self.heard_at: float | None = None
+        self.ingestor_seen = False
         self.late = False
         self.lost = True
-        self.troubled: set[str] = set()
-        self.speaks = False
-        self.unsettled = True
+        self.loading: set[str] = set()
+        self.all_possibly_changed = True
 
 
-class Hub:
+class Market:
     """The market as this gateway knows it.
 
-    - `number`: the last broadcast number given; `turned`: the number of the last change of any symbol's state.
-    - `dirty`: channels that changed since the last tick; `overgrown`: full-depth channels beyond `full_depth_max`.
-    - `was_live`: whether all books were live at the same time once.
+    - `number`: the last broadcast number given; `last_status_change`: that of the last change of any status.
+    - `changed`: channels that changed since the last tick.
+    - `overgrown`: full-depth channels whose book has more than `full_depth_max` levels.
+    - `was_live`: whether all books have been live at the same time.
     """
 
     def __init__(
@@ -100,8 +61,8 @@ class Hub:
         self.listings: dict[str, Listing] = {}
         self.upstreams: list[Upstream] = []
         self.number = 0
-        self.turned = 0
-        self.dirty: dict[Channel, None] = {}
+        self.last_status_change = 0
+        self.changed: dict[Channel, None] = {}
         self.overgrown: dict[Channel, None] = {}
         self.was_live = False
         self._surely_empty = False
@@ -113,33 +74,31 @@ class Hub:
 
     # --- instruments ------------------------------------------------------------------------------------------------
 
-    def divide(self, partitions: int) -> None:
-        """The deployment has `partitions` partitions; known once, before any instrument."""
-        self.upstreams = [Upstream() for _ in range(partitions)]
+    def set_partitions(self, count: int) -> None:
+        """Take the deployment's number of partitions; called once, before any instrument is listed."""
+        self.upstreams = [Upstream() for _ in range(count)]
 
     def list_instruments(self, instruments: Mapping[str, Instrument]) -> tuple[list[str], list[str]]:
-        """Take the catalog as it is now; returns the symbols that came and the symbols that went."""
-        self._surely_empty = not instruments and all(upstream.speaks for upstream in self.upstreams)
+        """Take the current catalog; returns the symbols added and the symbols removed."""
+        self._surely_empty = not instruments and all(upstream.ingestor_seen for upstream in self.upstreams)
         removed = [symbol for symbol in self.listings if symbol not in instruments]
         added = [symbol for symbol in instruments if symbol not in self.listings]
         for symbol, instrument in instruments.items():
             if symbol in self.listings:
                 self.listings[symbol].instrument = instrument
         for symbol in removed:
-            self._delist(symbol)
+            self._remove(symbol)
         for symbol in added:
             self.listings[symbol] = Listing(instruments[symbol])
             upstream = self._upstream(symbol)
             upstream.symbols.add(symbol)
             upstream.reader.want(symbol)
-            upstream.unsettled = True
+            upstream.all_possibly_changed = True
         return added, removed
 
-    def _delist(self, symbol: str) -> None:
-        listing = self.listings.pop(symbol)
-        for channel in listing.channels.values():
-            self.dirty.pop(channel, None)
-            self.overgrown.pop(channel, None)
+    def _remove(self, symbol: str) -> None:
+        for channel in self.listings.pop(symbol).channels.values():
+            self._forget_channel(channel)
         upstream = self._upstream(symbol)
         upstream.symbols.discard(symbol)
         upstream.reader.forget(symbol)
@@ -150,15 +109,15 @@ class Hub:
     # --- broadcasts -------------------------------------------------------------------------------------------------
 
     def apply(self, upstream: Upstream, entry: AppliedEntry, now: float) -> None:
-        """One entry of a partition, or a load of its snapshots (`info` None), arrived at `now`.
+        """Follow one entry of a partition, or a load of its snapshots (`info` None), that arrived at `now`.
 
-        The reader's replicas must stand right there, and not at a later entry.
+        The reader's replicas must be at exactly this entry, not at a later one.
         """
         self.number += 1
-        if entry.info is not None or upstream.heard is None:
-            upstream.heard = now
+        if entry.info is not None or upstream.heard_at is None:
+            upstream.heard_at = now
         if entry.info is not None:
-            upstream.speaks = True
+            upstream.ingestor_seen = True
             self.counters.entries += 1
         for update in entry.updates:
             listing = self.listings.get(update.symbol)
@@ -173,61 +132,60 @@ class Hub:
         if update.delta is None:
             self.counters.replaced += listing.replica is not None
             listing.replica = update.replica
-            upstream.unsettled = True
+            upstream.all_possibly_changed = True
             for channel in listing.channels.values():
-                if channel.show(update.replica, listing.ts, self.number):
-                    self.dirty[channel] = None
+                if channel.load(update.replica, listing.ts, self.number):
+                    self.changed[channel] = None
         else:
             seq, ts, number = update.delta.seq, listing.ts, self.number
             for channel in listing.channels.values():
                 if channel.advance(update.changes, seq, ts, number):
-                    self.dirty[channel] = None
+                    self.changed[channel] = None
         if 0 in listing.channels and listing.levels() > self._full_depth_max:
             self.overgrown[listing.channels[0]] = None
 
-    def settle(self) -> None:
-        """A tick was flushed: from now on everything up to here is history."""
-        for channel in self.dirty:
-            channel.settle()
-        self.dirty.clear()
+    def end_tick(self) -> None:
+        """Everything up to here was flushed: from now on it is history."""
+        for channel in self.changed:
+            channel.end_tick()
+        self.changed.clear()
 
     # --- live or stale ----------------------------------------------------------------------------------------------
 
-    def judge(self, now: float) -> bool:
-        """Work out anew which symbols are live; returns whether any state changed."""
-        before = self.turned
+    def update_statuses(self, now: float) -> bool:
+        """Work out which symbols are live; returns whether any status changed."""
+        before = self.last_status_change
         for upstream in self.upstreams:
-            self._judge_symbols(upstream, self._doubtful(upstream, now))
+            self._update_statuses_of(upstream, self._possibly_changed(upstream, now))
         self.was_live = self.was_live or self._all_live()
-        return self.turned != before
+        return self.last_status_change != before
 
-    def _doubtful(self, upstream: Upstream, now: float) -> Collection[str]:
-        """Symbols whose state may have changed since the last time; in the usual case none."""
+    def _possibly_changed(self, upstream: Upstream, now: float) -> Collection[str]:
+        """Symbols whose status may have changed since the last call; usually none."""
         reader = upstream.reader
-        late = upstream.heard is None or now - upstream.heard > self._stale_s
+        late = upstream.heard_at is None or now - upstream.heard_at > self._stale_s
         lost = reader.lost_reason is not None
-        everything = upstream.unsettled or late != upstream.late or lost != upstream.lost
-        upstream.late, upstream.lost, upstream.unsettled = late, lost, False
-        doubtful = upstream.troubled
-        if doubtful or reader.missing or reader.rebuilding:
-            upstream.troubled = {*reader.missing, *reader.rebuilding}
-            doubtful = doubtful | upstream.troubled
-        return upstream.symbols if everything else doubtful & upstream.symbols
+        everything = upstream.all_possibly_changed or late != upstream.late or lost != upstream.lost
+        upstream.late, upstream.lost, upstream.all_possibly_changed = late, lost, False
+        possibly_changed = upstream.loading
+        if possibly_changed or reader.missing or reader.rebuilding:
+            upstream.loading = {*reader.missing, *reader.rebuilding}
+            possibly_changed = possibly_changed | upstream.loading
+        return upstream.symbols if everything else possibly_changed & upstream.symbols
 
-    def _judge_symbols(self, upstream: Upstream, symbols: Collection[str]) -> None:
+    def _update_statuses_of(self, upstream: Upstream, symbols: Collection[str]) -> None:
         number = self.number + 1
         for symbol in symbols:
             listing = self.listings[symbol]
             stale = upstream.late or listing.replica is None or not upstream.reader.is_current(symbol)
             if stale != listing.stale:
-                listing.stale = stale
-                listing.turns.append(number)
-                self.number = self.turned = number
+                listing.set_stale(stale, number)
+                self.number = self.last_status_change = number
 
     def _all_live(self) -> bool:
-        """Whether every book there is is live, and there is one, or there are surely none.
+        """Whether all known books are live, or the catalog is known to be empty.
 
-        An ingestor registers its instruments before it says anything, so a catalog read after that is complete.
+        An ingestor registers its instruments before it writes anything else, so a catalog read after that is complete.
         """
         if not self.listings:
             return self._surely_empty and not any(upstream.late for upstream in self.upstreams)
@@ -245,7 +203,7 @@ class Hub:
         return depth == 0 and listing.levels() > self._full_depth_max
 
     def channel(self, listing: Listing, depth: int) -> Channel:
-        """The channel of a symbol at a depth, made if nobody asked for it yet."""
+        """The channel of a symbol at a depth, made if there is none yet."""
         channel = listing.channels.get(depth)
         if channel is None:
             symbol = listing.instrument.symbol
@@ -258,10 +216,10 @@ class Hub:
             )
             listing.channels[depth] = channel
             if listing.replica is not None:
-                channel.show(listing.replica, listing.ts, self.number)
+                channel.load(listing.replica, listing.ts, self.number)
         return channel
 
-    def let_go(self, now: float) -> None:
+    def drop_idle_channels(self, now: float) -> None:
         """Drop channels that nobody has subscribed to for `channel_linger_s`."""
         for listing in self.listings.values():
             for channel in tuple(listing.channels.values()):
@@ -271,5 +229,8 @@ class Hub:
                     channel.idle_since = now
                 elif now - channel.idle_since >= self._linger_s:
                     del listing.channels[channel.depth]
-                    self.dirty.pop(channel, None)
-                    self.overgrown.pop(channel, None)
+                    self._forget_channel(channel)
+
+    def _forget_channel(self, channel: Channel) -> None:
+        self.changed.pop(channel, None)
+        self.overgrown.pop(channel, None)

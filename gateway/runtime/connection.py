@@ -19,8 +19,7 @@ from depthcast.gateway.delivery.request_handler import answer
 from depthcast.gateway.delivery.session import Session
 from depthcast.gateway.protocol.frames import close_frame
 from depthcast.gateway.protocol.messages import DEFLATED, TEXTUAL, Encoding
-from depthcast.gateway.runtime.writer import Hooks, TransportOutlet
-from depthcast.shared.close_codes import NEVER_SENT, CloseCode, closing
+from depthcast.gateway.runtime.writer import Hooks, TransportWriter
 
 logger = logging.getLogger(__name__)
 
@@ -67,11 +66,11 @@ class Connection:
         self.lost = self.loop.create_future()
         plain = Encoding(socket.ws_protocol or Encoding.JSON)
         self.encoding = DEFLATED[plain] if socket.compress else plain
-        self.outlet = TransportOutlet(transport, core.settings.write_buffer_bytes)
+        self.writer = TransportWriter(transport, core.settings.write_buffer_bytes)
         inner = transport.get_protocol()
         assert isinstance(inner, asyncio.Protocol)
         self.hooks = Hooks(
-            inner, self.outlet, on_full=self._full, on_drained=self._drained, on_lost=self._lost
+            inner, self.writer, on_full=self._full, on_drained=self._drained, on_lost=self._lost
         )
         transport.set_protocol(self.hooks)
         self.session: Session | None = None
@@ -81,7 +80,7 @@ class Connection:
     async def run(self) -> None:
         """Serve the client until the connection has ended."""
         name = secrets.token_hex(8)
-        self.session = self.core.open(self.outlet, self.encoding, name, self.loop.time())
+        self.session = self.core.open(self.writer, self.encoding, name, self.loop.time())
         try:
             await self._receive(self.session)
         except Exception:
@@ -105,8 +104,8 @@ class Connection:
         self.closing = code
         if self.session is not None:
             self.core.close(self.session)
-        self.outlet.write(close_frame(code, closing(code).reason))
-        self.outlet.shut = True
+        self.writer.write(close_frame(code, closing(code).reason))
+        self.writer.shut = True
         self._release()
         self._abort_after(self.linger_s if linger_s is None else linger_s)
 
@@ -139,7 +138,7 @@ class Connection:
         await self._until_writable()
 
     async def _until_writable(self) -> None:
-        while self.outlet.paused and self.closing is None and not self.lost.done():
+        while self.writer.paused and self.closing is None and not self.lost.done():
             self._writable = self.loop.create_future()
             await self._writable
 
@@ -152,7 +151,7 @@ class Connection:
         self.core.counters.limit_message_bytes += code == CloseCode.TOO_BIG
         self.failed = True
         self.closing = self.closing or code or CloseCode.LOST
-        self.outlet.shut = True
+        self.writer.shut = True
 
     # --- the end ----------------------------------------------------------------------------------------------------
 
@@ -178,7 +177,7 @@ class Connection:
 
     def _full(self) -> None:
         if self.session is not None:
-            self.session.step_out()
+            self.session.leave_fast_path()
 
     def _drained(self) -> None:
         self._release()

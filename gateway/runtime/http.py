@@ -10,7 +10,7 @@ from aiohttp import web
 
 from depthcast.gateway.delivery.core import Core
 from depthcast.gateway.delivery.session import too_deep_text
-from depthcast.gateway.market.market import Listing
+from depthcast.gateway.market.listing import Listing
 from depthcast.gateway.protocol.messages import DEPTHS, Encoding, state_name
 from depthcast.gateway.protocol.requests import DEPTH_DEFAULT, quoted
 from depthcast.gateway.runtime.connection import Connection, RawWebSocket
@@ -87,12 +87,12 @@ class Endpoints:
         return web.FileResponse(path, headers=PAGE_HEADERS)
 
     async def symbols(self, _request: web.Request) -> web.Response:
-        return _json([_symbol(listing) for _, listing in sorted(self.core.hub.listings.items())])
+        return _json([_symbol(listing) for _, listing in sorted(self.core.market.listings.items())])
 
     async def book(self, request: web.Request) -> web.Response:
         listing, depth = self._listing(request.match_info["symbol"]), _depth(request.query.get("depth"))
         most = self.core.settings.full_depth_max
-        if self.core.hub.too_deep(listing, depth):
+        if self.core.market.too_deep(listing, depth):
             self.core.counters.limit_full_depth += 1
             raise Refusal(400, "limit", too_deep_text(listing, most))
         view = listing.view(depth)
@@ -102,7 +102,7 @@ class Endpoints:
         return _json(message | {"state": state_name(listing.stale)})
 
     def _listing(self, symbol: str) -> Listing:
-        listings = self.core.hub.listings
+        listings = self.core.market.listings
         if not listings:
             raise Refusal(503, "unavailable", "no instruments are known yet; try again in a few seconds")
         if symbol not in listings:

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 COALESCE_S: Final = 0.002
 """Entries of several partitions that arrive within this go out together: one write per client instead of several."""
 
-JUDGE_S_MOST: Final = 0.25
+STATUS_PERIOD_S_MAX: Final = 0.25
 
 
 class MarketReader:
@@ -51,14 +51,14 @@ class MarketReader:
         client = self.connect(self.settings.redis_url)
         try:
             partitions = await wait_for_partitions(client, self.keys, self.settings.partitions)
-            self.core.hub.divide(partitions)
+            self.core.market.set_partitions(partitions)
             async with asyncio.TaskGroup() as tasks:
                 listed = asyncio.Event()
                 tasks.create_task(self._poll_catalog(client, listed))
                 await listed.wait()
-                for number, upstream in enumerate(self.core.hub.upstreams):
+                for number, upstream in enumerate(self.core.market.upstreams):
                     tasks.create_task(self._follow(number, upstream))
-                tasks.create_task(self._judge())
+                tasks.create_task(self._update_statuses())
                 await self._failed
         finally:
             if self._next_tick is not None:
@@ -114,7 +114,7 @@ class MarketReader:
         A callback and no task that is woken: it is short, waits for nothing, and is due with every broadcast.
         """
         if self._next_tick is None:
-            if len(self.core.hub.upstreams) > 1:
+            if len(self.core.market.upstreams) > 1:
                 self._next_tick = self._loop.call_later(COALESCE_S, self._tick)
             else:
                 self._next_tick = self._loop.call_soon(self._tick)
@@ -125,13 +125,13 @@ class MarketReader:
         try:
             if self.core.tick(self._loop.time()):
                 self.observe(time.perf_counter() - began)
-        except Exception as error:  # noqa: BLE001  # as of a task: it ends the feed, and the process with it
+        except Exception as error:  # noqa: BLE001  # as of a task: it ends the reading, and the process with it
             if not self._failed.done():
                 self._failed.set_exception(error)
 
-    async def _judge(self) -> None:
-        """Silence has to be noticed too."""
-        period_s = min(self.settings.stale_ms / 10_000, JUDGE_S_MOST)
+    async def _update_statuses(self) -> None:
+        """Tick from time to time without entries, too: silence makes books stale."""
+        period_s = min(self.settings.stale_ms / 10_000, STATUS_PERIOD_S_MAX)
         while True:
             await asyncio.sleep(period_s)
             self._tick_soon()

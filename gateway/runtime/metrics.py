@@ -42,7 +42,7 @@ LABELLED: Final = {
         },
     ),
 }
-OF_FEED: Final = {
+OF_READER: Final = {
     "resyncs": "Loads of snapshots after the first.",
     "gaps": "Gaps in a symbol's deltas.",
     "digest_mismatches": "Deltas whose digest did not agree.",
@@ -61,7 +61,7 @@ class Metrics:
         for family, (text, members) in LABELLED.items():
             metric = self._counter(family, text, ("type",))
             self._counters |= {name: metric.labels(label) for name, label in members.items()}
-        self._counters |= {name: self._counter(name, text) for name, text in OF_FEED.items()}
+        self._counters |= {name: self._counter(name, text) for name, text in OF_READER.items()}
         self._published = dict.fromkeys(self._counters, 0)
         total = "livesum" if several else "all"
         worst = "livemax" if several else "all"
@@ -76,10 +76,10 @@ class Metrics:
             _PREFIX + "flush_seconds", "Time a flush took.", buckets=FLUSH_BUCKETS, registry=self.registry
         )
 
-    def publish(self, counters: GatewayCounters, of_feed: dict[str, int]) -> None:
+    def publish(self, counters: GatewayCounters, of_reader: dict[str, int]) -> None:
         """Push what was counted since the last time."""
         for name, metric in self._counters.items():
-            value = of_feed[name] if name in of_feed else getattr(counters, name)
+            value = of_reader[name] if name in of_reader else getattr(counters, name)
             metric.inc(value - self._published[name])
             self._published[name] = value
 

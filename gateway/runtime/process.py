@@ -65,19 +65,21 @@ class GatewayProcess:
         self.connections: dict[Connection, None] = {}
         self.draining = False
         self.metrics = metrics.Metrics()
-        self.feed = MarketReader(self.core, self.metrics.flush.observe)
+        self.market_reader = MarketReader(self.core, self.metrics.flush.observe)
 
     async def run(
         self, bound: socket.socket, stop: asyncio.Event, on_serving: Callable[[], None] = lambda: None
     ) -> None:
-        """Serve on `bound` until `stop` is set, then end cleanly; ends too, raising, when the feed does."""
+        """Serve on `bound` until `stop` is set, then end cleanly; ends too, raising, when reading the market does."""
         runner = web.AppRunner(Endpoints(self).application(), access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         bound.setblocking(False)
         await web.SockSite(runner, bound, backlog=BACKLOG).start()
         collect_garbage_less_often()
         on_serving()
-        tasks = [asyncio.create_task(job) for job in (self.feed.run(), self._sweep(), self._publish())]
+        tasks = [
+            asyncio.create_task(job) for job in (self.market_reader.run(), self._sweep(), self._publish())
+        ]
         stopped = asyncio.create_task(stop.wait())
         code = CloseCode.GOING_AWAY
         try:
@@ -95,9 +97,9 @@ class GatewayProcess:
 
     def readiness(self) -> tuple[bool, dict[str, Any]]:
         """For `/readyz`: ready once the books were live, until it drains."""
-        hub = self.core.hub
-        body = {"draining": self.draining, "symbols": len(hub.listings), "stale": hub.stale_count()}
-        return hub.was_live and not self.draining, body
+        market = self.core.market
+        body = {"draining": self.draining, "symbols": len(market.listings), "stale": market.stale_count()}
+        return market.was_live and not self.draining, body
 
     async def _drain(self, code: CloseCode) -> None:
         self.draining = True
@@ -139,20 +141,20 @@ class GatewayProcess:
 
     def publish_metrics(self) -> None:
         """Bring the metrics up to date."""
-        core, feed, published = self.core, self.feed, self.metrics
+        core, reader, published = self.core, self.market_reader, self.metrics
         published.connections.set(len(self.connections))
         published.subscriptions.set(sum(len(session.subscriptions) for session in core.sessions))
-        published.channels.set(sum(len(listing.channels) for listing in core.hub.listings.values()))
-        published.stale_symbols.set(core.hub.stale_count())
-        heard = [upstream.heard for upstream in core.hub.upstreams if upstream.heard is not None]
-        published.silence.set(self.loop.time() - min(heard) if heard else 0)
+        published.channels.set(sum(len(listing.channels) for listing in core.market.listings.values()))
+        published.stale_symbols.set(core.market.stale_count())
+        heard_at = [upstream.heard_at for upstream in core.market.upstreams if upstream.heard_at is not None]
+        published.silence.set(self.loop.time() - min(heard_at) if heard_at else 0)
         published.publish(
             core.counters,
             {
-                "resyncs": sum(follower.resyncs for follower in feed.followers),
-                "redis_outages": sum(follower.outages for follower in feed.followers),
-                "gaps": feed.gaps,
-                "digest_mismatches": feed.mismatches,
+                "resyncs": sum(follower.resyncs for follower in reader.followers),
+                "redis_outages": sum(follower.outages for follower in reader.followers),
+                "gaps": reader.gaps,
+                "digest_mismatches": reader.mismatches,
             },
         )
 

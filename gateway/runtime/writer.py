@@ -11,7 +11,7 @@ from collections.abc import Callable
 from depthcast.gateway.delivery.writer import Send
 
 
-class TransportOutlet:
+class TransportWriter:
     """Writes prebuilt frames to a transport. `clear` is kept by the hooks; after `shut` nothing more is written.
 
     The transport tells when anything waits in it at all, and when nothing does any more. While nothing does, frames may go
@@ -66,14 +66,14 @@ class Hooks(asyncio.Protocol):
     def __init__(
         self,
         inner: asyncio.Protocol,
-        outlet: TransportOutlet,
+        writer: TransportWriter,
         *,
         on_full: Callable[[], None],
         on_drained: Callable[[], None],
         on_lost: Callable[[], None],
     ) -> None:
         self.inner = inner
-        self.outlet = outlet
+        self.writer = writer
         self.on_full = on_full
         self.on_drained = on_drained
         self.on_lost = on_lost
@@ -87,16 +87,16 @@ class Hooks(asyncio.Protocol):
         return self.inner.eof_received()
 
     def pause_writing(self) -> None:
-        self.outlet.clear = False
+        self.writer.clear = False
         self.inner.pause_writing()
         self.on_full()
 
     def resume_writing(self) -> None:
-        self.outlet.clear = True
+        self.writer.clear = True
         self.inner.resume_writing()
         self.on_drained()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self.outlet.close()
+        self.writer.close()
         self.inner.connection_lost(exc)  # type: ignore[arg-type] # the declared type is too narrow
         self.on_lost()

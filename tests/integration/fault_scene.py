@@ -181,7 +181,7 @@ async def scene(
         settings = run.settings(**{**QUICK, "redis_url": links[0].url, **changes})
         service = await stack.enter_async_context(run.service(settings))
         running = stack.enter_context(_gateway(links[1].url, gateway or {}))
-        await eventually(lambda: running.process.core.hub.was_live)
+        await eventually(lambda: running.process.core.market.was_live)
         viewer = await stack.enter_async_context(watching(running))
         sent = Input(run, Random(seed))
         found = Scene(server, run, service, running, viewer, links[0], links[1], sent)

@@ -206,7 +206,7 @@ async def served(
         for symbol in ("AAA", "BBB"):
             await ingestor.birth(symbol, BIDS, ASKS)
         with running_gateway(redis_url, prefix, **settings) as running:
-            await eventually(lambda: running.process.core.hub.was_live)
+            await eventually(lambda: running.process.core.market.was_live)
             yield running, ingestor
 
 

@@ -130,7 +130,7 @@ async def test_before_anything_exists(redis_url: str, prefix: str) -> None:
             assert (await client.receive())["code"] == "unavailable"
             async with fake_ingestor(redis_url, prefix, "AAA") as ingestor:
                 await ingestor.birth("AAA", BIDS, ASKS)
-                await eventually(lambda: running.process.core.hub.was_live)
+                await eventually(lambda: running.process.core.market.was_live)
                 await client.send(op="subscribe", symbols=["AAA"], id=2)
                 assert (await client.until("snapshot"))["bids"] == [[100, 5], [99, 6], [98, 7]]
 
@@ -172,7 +172,7 @@ async def test_a_gap_is_mended_by_the_next_snapshot(gateway: RunningGateway, ing
         snapshot = await client.until("snapshot")
         assert (snapshot["seq"], snapshot["bids"][:2]) == (seq, [[100, 77], [99, 78]])
         await client.until("status", state="live")
-        assert gateway.process.feed.gaps == 1
+        assert gateway.process.market_reader.gaps == 1
 
 
 async def test_several_partitions_go_out_together(redis_url: str, prefix: str) -> None:
@@ -181,7 +181,7 @@ async def test_several_partitions_go_out_together(redis_url: str, prefix: str) -
         for symbol in symbols:
             await ingestor.birth(symbol, BIDS, ASKS)
         with running_gateway(redis_url, prefix) as running:
-            await eventually(lambda: running.process.core.hub.was_live)
+            await eventually(lambda: running.process.core.market.was_live)
             async with client_of(running) as client:
                 await client.send(op="subscribe", symbols=["*"], depth=0)
                 for symbol in symbols:
@@ -200,7 +200,7 @@ async def test_redis_goes_away_and_comes_back() -> None:
         async with fake_ingestor(server.url, "depthcast", "AAA") as ingestor:
             await ingestor.birth("AAA", BIDS, ASKS)
             with running_gateway(server.url, "depthcast", stale_ms=300) as running:
-                await eventually(lambda: running.process.core.hub.was_live)
+                await eventually(lambda: running.process.core.market.was_live)
                 await restart_under(running, server, ingestor)
 
 
@@ -210,7 +210,7 @@ async def restart_under(running: RunningGateway, server: EmbeddedServer, ingesto
         await client.until("snapshot")
         await client.until("status", state="stale")
         await asyncio.to_thread(server.restart)
-        await eventually(lambda: running.process.feed.followers[0].outages)
+        await eventually(lambda: running.process.market_reader.followers[0].outages)
         seq = await ingestor.publish("AAA", {100: 4})
         await client.until_seq("AAA", seq)
         await client.until("status", state="live")
@@ -227,7 +227,7 @@ async def test_credit(gateway: RunningGateway, ingestor: FakeIngestor) -> None:
         seq = 0
         for quantity in range(5):
             seq = await ingestor.publish("AAA", {100: quantity + 10})
-        await eventually(lambda: gateway.process.core.hub.listings["AAA"].channels[25].head)
+        await eventually(lambda: gateway.process.core.market.listings["AAA"].channels[25].head)
         await eventually(lambda: _seen(gateway, "AAA") == seq)
         await client.send(op="ping")
         assert (await client.receive())["type"] == "pong"
@@ -237,7 +237,7 @@ async def test_credit(gateway: RunningGateway, ingestor: FakeIngestor) -> None:
 
 
 def _seen(gateway: RunningGateway, symbol: str) -> int:
-    view = gateway.process.core.hub.listings[symbol].channels[25].view
+    view = gateway.process.core.market.listings[symbol].channels[25].view
     return view.seq if view is not None else 0
 
 

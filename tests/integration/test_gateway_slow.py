@@ -12,6 +12,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
+from depthcast.gateway.delivery.subscription_group import GroupState
 from depthcast.gateway.runtime.connection import Connection
 from tests.integration.gateway_harness import (
     Client,
@@ -36,7 +37,7 @@ async def market(redis_url: str, prefix: str, *symbols: str) -> AsyncIterator[Fa
 @asynccontextmanager
 async def serving(redis_url: str, prefix: str, **settings: Any) -> AsyncIterator[RunningGateway]:
     with running_gateway(redis_url, prefix, **settings) as running:
-        await eventually(lambda: running.process.core.hub.was_live)
+        await eventually(lambda: running.process.core.market.was_live)
         yield running
 
 
@@ -103,7 +104,7 @@ async def test_a_client_that_stops_reading_conflates_and_gets_the_last_change_in
         for _ in range(10):
             seq = await churn(ingestor, "AAA", 30, fast)
             connections = tuple(gateway.process.connections)
-            buffered = max(buffered, *(one.outlet.buffered() for one in connections))
+            buffered = max(buffered, *(one.writer.buffered() for one in connections))
         assert {m["merged"] for m in fast.messages if m["type"] == "delta"} == {1}
         assert buffered < 64 * 1024, "the gateway keeps no more than a message beyond its mark"
         # Nothing is published any more: what is missing comes because the client reads.
@@ -120,12 +121,12 @@ async def test_many_snapshots_are_written_as_the_client_reads(redis_url: str, pr
         [connection] = gateway.process.connections
         most = 0
         while len(client.books) < len(symbols):
-            most = max(most, connection.outlet.buffered())
+            most = max(most, connection.writer.buffered())
             await client.receive()
         assert most < 128 * 1024
         assert connection.session is not None
-        lane = connection.session.lanes[0]
-        await eventually(lambda: lane.cursors is None)
+        group = connection.session.groups[0]
+        await eventually(lambda: group.state is not GroupState.CURSOR_PER_CHANNEL)
 
 
 @pytest.mark.parametrize("linger", [0.2, 30.0])
@@ -166,7 +167,7 @@ async def test_requests_without_reading_replies_do_not_grow_memory(redis_url: st
         while counters.others != before:
             before = counters.others
             await asyncio.wait({sending}, timeout=0.3)
-            assert connection.outlet.buffered() < 64 * 1024
+            assert connection.writer.buffered() < 64 * 1024
         assert counters.others < 20_000, "of 400,000 errors asked for"
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
@@ -184,7 +185,7 @@ async def test_closing_does_not_wait_for_clients_that_read_nothing(redis_url: st
         await client.until("snapshot")
         connection = server_side(gateway)
         publishing = asyncio.create_task(churn(ingestor, "AAA", 2000))
-        await eventually(lambda: connection.outlet.paused)
+        await eventually(lambda: connection.writer.paused)
         publishing.cancel()
         await asyncio.gather(publishing, return_exceptions=True)
         gateway.stop()

@@ -60,7 +60,7 @@ class Audience:
 
     @property
     def resyncs(self) -> int:
-        return sum(follower.resyncs for follower in self.gateway.process.feed.followers)
+        return sum(follower.resyncs for follower in self.gateway.process.market_reader.followers)
 
     async def everyone_holds(self, seq: int) -> None:
         """Wait until all stand at `seq`, with the book of the authority."""
@@ -81,7 +81,7 @@ async def audience(redis_url: str, prefix: str, count: int, **settings: Any) -> 
         ingestor = await stack.enter_async_context(fake_ingestor(redis_url, prefix, "AAA"))
         await ingestor.birth("AAA", BIDS, ASKS)
         gateway = stack.enter_context(running_gateway(link.url, prefix, **settings))
-        await eventually(lambda: gateway.process.core.hub.was_live)
+        await eventually(lambda: gateway.process.core.market.was_live)
         clients = [await stack.enter_async_context(client_of(gateway)) for _ in range(count)]
         for client in clients:
             await client.send(op="subscribe", symbols=["AAA"], depth=25)
@@ -158,8 +158,8 @@ async def test_it_is_noticed_and_one_encoding_serves_everybody(
         await it.ingestor.snapshot("AAA")
         await it.everyone_holds(it.ingestor.books["AAA"].seq)
         assert it.consumer.resyncs
-        assert it.gateway.process.feed.mismatches == (1 if fault is a_wrong_digest else 0)
-        assert it.gateway.process.feed.gaps == (1 if fault is a_gap else 0)
+        assert it.gateway.process.market_reader.mismatches == (1 if fault is a_wrong_digest else 0)
+        assert it.gateway.process.market_reader.gaps == (1 if fault is a_gap else 0)
         assert counters.snapshot_encodings == snapshots + 1
         # Counted once all are written to, when the first may have theirs already.
         await eventually(lambda: counters.snapshots == sent + count)

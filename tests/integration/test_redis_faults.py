@@ -159,7 +159,7 @@ async def _newcomers_hold(it: Scene) -> None:
             if held == wanted:
                 break
     with running_gateway(it.server.url, "faults") as gateway:
-        await eventually(lambda: gateway.process.core.hub.was_live, message="a new gateway has all books")
+        await eventually(lambda: gateway.process.core.market.was_live, message="a new gateway has all books")
         async with watching(gateway) as viewer:
             await viewer.holds(it.sent)
 
@@ -279,7 +279,7 @@ class TestLink:
     async def test_a_partitioned_gateway_alone(self, fresh_server: EmbeddedServer, tmp_path: Path) -> None:
         async with scene(fresh_server, tmp_path) as it:
             with running_gateway(fresh_server.url, "faults", stale_ms=2000) as other:
-                await eventually(lambda: other.process.core.hub.was_live)
+                await eventually(lambda: other.process.core.market.was_live)
                 async with watching(other) as elsewhere:
                     it.begin(RESYNCS)
                     elsewhere.forget()
@@ -302,7 +302,7 @@ class TestLink:
             await it.redis("CONFIG", "SET", "stream-node-max-entries", 2)  # so that little is trimmed too
             it.begin(RESYNCS, REPLACED)
             it.gateway_link.freeze()
-            at = it.gateway.process.core.hub.upstreams[0].reader.position
+            at = it.gateway.process.core.market.upstreams[0].reader.position
             assert at is not None
 
             async def trimmed() -> bool:

@@ -31,8 +31,8 @@ async def test_ingestor_gateway_and_consumer_go_on_with_the_promoted_replica(
                 reading = asyncio.create_task(_follow(consumer))
                 await sent.send(30)
                 await run.published()
-                hub = gateway.process.core.hub
-                await eventually(lambda: set(hub.listings) == set(FEEDS) and hub.was_live)
+                market = gateway.process.core.market
+                await eventually(lambda: set(market.listings) == set(FEEDS) and market.was_live)
                 epoch = (await run.history())[-1][0].epoch
                 await watched.fail_over()
 
@@ -52,7 +52,7 @@ async def test_ingestor_gateway_and_consumer_go_on_with_the_promoted_replica(
                 books = check_history(await run.history()).replicas
 
                 def there(symbol: str) -> bool:
-                    wanted, listing = (oracle.digest(symbol), books[symbol].seq), hub.listings[symbol]
+                    wanted, listing = (oracle.digest(symbol), books[symbol].seq), market.listings[symbol]
                     replica = listing.replica
                     return (
                         (consumer.digest(symbol), consumer.seq(symbol)) == wanted

@@ -1,6 +1,6 @@
 """Whole sessions under a seeded storm: slow, throttled, credited and resuming clients, gaps, new and removed symbols.
 
-Each model client checks every message against the market's history (see `tests.unit.gateway.market`), so a wrong row,
+Each model client checks every message against the market's history (see `tests.unit.gateway.model_client`), so a wrong row,
 digest, seq, `merged`, credit or order fails at once. In the end all are let catch up, and must hold the current views.
 """
 
@@ -9,7 +9,8 @@ import random
 import pytest
 
 from depthcast.gateway.protocol.messages import DEPTHS, Encoding
-from tests.unit.gateway.market import Market, ModelClient, random_changes
+from tests.unit.gateway.model_client import ModelClient
+from tests.unit.gateway.small_market import SmallMarket, random_changes
 
 SYMBOLS = ("AAA", "BBB", "CCC", "DDD")
 INTERVALS = (0, 0, 50, 100)
@@ -21,19 +22,16 @@ class Storm:
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
-        self.market = Market(
-            *SYMBOLS,
-            write_buffer_bytes=1024,
-            history_deltas=self.rng.choice((1, 5, 64)),
-            channel_linger_s=5.0,
+        self.market = SmallMarket(
+            *SYMBOLS, write_buffer_bytes=1024, history_deltas=self.rng.choice((1, 5, 64)), channel_linger_s=5.0
         )
         self.clients = [self.client(number) for number in range(6)]
-        self.healthy = self.market.connect()
+        self.healthy = ModelClient(self.market)
         self.healthy.merged_allowed = False
         self.healthy.subscribe(*SYMBOLS, depth=10)
 
     def client(self, number: int) -> ModelClient:
-        client = self.market.connect(list(Encoding)[number % 2], capacity=None if number == 0 else 0)
+        client = ModelClient(self.market, list(Encoding)[number % 2], reads=number == 0)
         if number % 3 == 2:
             client.send(op="credit", messages=3)
         client.subscribe(
@@ -101,7 +99,7 @@ class Storm:
     def resume(self, old: ModelClient, symbol: str) -> None:
         """The client reconnects with one symbol of those it has; what was under way to it is lost."""
         self.market.core.close(old.session)
-        new = self.market.connect(old.encoding, old.outlet.capacity)
+        new = ModelClient(self.market, old.encoding, reads=old.writer.reads)
         self.clients[self.clients.index(old)] = new
         new.views[symbol], new.seqs[symbol] = old.views[symbol], old.seqs[symbol]
         new.digests[symbol] = old.digests[symbol]
@@ -145,12 +143,12 @@ def test_every_client_always_holds_the_view_at_its_seq(seed: int) -> None:
     assert not any(client.take() for client in (*storm.clients, storm.healthy))
     assert storm.healthy.states == dict.fromkeys(SYMBOLS, "live")
     bound = 2 * storm.market.core.settings.write_buffer_bytes
-    assert all(len(client.outlet.waiting) <= bound for client in storm.clients)
+    assert all(len(client.writer.waiting) <= bound for client in storm.clients)
 
 
 def test_removed_and_new_symbols_reach_wildcards_only() -> None:
-    market = Market("AAA")
-    everyone, one = market.connect(), market.connect()
+    market = SmallMarket("AAA")
+    everyone, one = ModelClient(market), ModelClient(market)
     everyone.subscribe("*")
     one.subscribe("AAA")
     market.books["BBB"] = type(market.books["AAA"])(5)

@@ -7,7 +7,8 @@ import pytest
 from depthcast.gateway.market.view import View, merge
 from depthcast.gateway.protocol.messages import DEPTHS, ViewDelta
 from depthcast.shared.digest import digest_of
-from tests.unit.gateway.market import Levels, Published, apply_rows, random_changes, replica_of
+from tests.unit.gateway.model_client import apply_rows
+from tests.unit.gateway.small_market import Levels, Published, random_changes, replica_of
 
 
 class Held:

@@ -82,7 +82,7 @@ def _without_deletions(deltas: Sequence[ViewDelta]) -> ViewDelta:
 
 
 def _resumed_blindly(channel: Any, resume: Any) -> Any:
-    return None if resume is None or channel.view is None else channel.remembered(resume.seq)
+    return None if resume is None or channel.view is None else channel.history.state_at(resume.seq)
 
 
 MUTATIONS: Final[dict[str, Mutation]] = {

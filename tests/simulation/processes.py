@@ -129,7 +129,7 @@ class Gateway(Actor):
     kind = "gateway"
     settings: GatewaySettings
     core: Core | None = None
-    feed: MarketReader | None = None
+    market_reader: MarketReader | None = None
 
     def main(self) -> Main:
         self.ends_of_clients: list[ClientTransport] = []
@@ -138,10 +138,10 @@ class Gateway(Actor):
 
     async def _run(self) -> None:
         self.core = Core(self.settings, self.process.now_us, self._alarm)
-        self.feed = MarketReader(self.core, lambda _: None, self.network.connect)
+        self.market_reader = MarketReader(self.core, lambda _: None, self.network.connect)
         async with asyncio.TaskGroup() as group:
             self.group = group
-            group.create_task(self.feed.run())
+            group.create_task(self.market_reader.run())
             group.create_task(self._sweep())
 
     def _alarm(self, interval_ms: int) -> None:
@@ -179,7 +179,7 @@ class Gateway(Actor):
             end.way.travel(end.process, end.ended)
 
     def start(self) -> None:
-        self.core = self.feed = None
+        self.core = self.market_reader = None
         super().start()
 
 

@@ -21,7 +21,7 @@ from depthcast.gateway.protocol.messages import Encoding
 from depthcast.shared.close_codes import CloseCode
 from tests.simulation.loop import Process, SimulatedLoop
 from tests.simulation.network import NEXT_S
-from tests.unit.gateway.market import split_frames
+from tests.unit.gateway.model_client import split_frames
 
 Accept = Callable[["GatewaySocket", "GatewayTransport"], None]
 WINDOW_BYTES: Final = 2_000

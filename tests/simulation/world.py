@@ -255,9 +255,9 @@ class World:
 
     def _shown(self, gateway: Gateway, symbol: str) -> Replica | None:
         number = partition_of(symbol, self.partitions)
-        if gateway.core is None or len(gateway.core.hub.upstreams) <= number:
+        if gateway.core is None or len(gateway.core.market.upstreams) <= number:
             return None
-        reader = gateway.core.hub.upstreams[number].reader
+        reader = gateway.core.market.upstreams[number].reader
         return reader.shown.get(symbol) if reader.is_current(symbol) else None
 
     def _part(self, consumer: StreamConsumer, symbol: str) -> Any:
@@ -290,8 +290,8 @@ class World:
             for error in sorted(actor.ends.keys() - actor.may_end_by):
                 self.watch.problem(f"{actor.name} ended by {error}")
         for gateway in self.gateways:
-            if gateway.feed is not None and gateway.feed.mismatches:
-                self.watch.problem(f"{gateway.name}: {gateway.feed.mismatches} digest mismatches")
+            if gateway.market_reader is not None and gateway.market_reader.mismatches:
+                self.watch.problem(f"{gateway.name}: {gateway.market_reader.mismatches} digest mismatches")
         for problem in self.loop.errors:
             if "never retrieved" not in problem["message"]:
                 self.watch.problem(f"unexpected: {problem['message']}: {problem.get('exception')!r}")

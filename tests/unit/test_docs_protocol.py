@@ -414,7 +414,7 @@ class Follower:
     def __init__(self, depth: int) -> None:
         self.reader = reader_at("1769904000000-2", "delta-1")
         self.channel = Channel(BTC, depth, steps_max=10, counters=GatewayCounters())
-        self.channel.show(self.reader.shown[BTC], value("delta-1-info")["ts"], 1)
+        self.channel.load(self.reader.shown[BTC], value("delta-1-info")["ts"], 1)
         assert self.channel.view is not None
         self.snapshot = json.loads(json.dumps(self.channel.view.snapshot_message(BTC)))
         self.deltas: list[Any] = []
@@ -425,7 +425,7 @@ class Follower:
             for update in read.updates:
                 assert update.delta is not None
                 if self.channel.advance(update.changes, update.delta.seq, read.info.ts, number):
-                    message = delta_message(BTC, depth, self.channel.ring[-1].delta, 1)
+                    message = delta_message(BTC, depth, self.channel.history.steps[-1].delta, 1)
                     self.deltas.append(json.loads(json.dumps(message)))
 
 
@@ -445,7 +445,7 @@ def test_resume() -> None:
     request = parse(block("json", "ws-resume"), Encoding.JSON)
     assert isinstance(request, Subscribe)
     channel, offer = Follower(5).channel, request.resume["BTC-USD"]
-    state = channel.remembered(offer.seq)
+    state = channel.history.state_at(offer.seq)
     assert state.digest == offer.digest
     answer = subscribed_message(
         Instrument(BTC, "0.01", "0.001"), request.depth, request.interval_ms, state.seq

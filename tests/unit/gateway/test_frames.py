@@ -6,7 +6,7 @@ import zlib
 import pytest
 
 from depthcast.gateway.protocol.frames import BINARY, TEXT, close_frame, deflated, frame
-from tests.unit.gateway.market import split_frames
+from tests.unit.gateway.model_client import split_frames
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,12 @@ import pytest
 
 from depthcast.gateway.delivery.request_handler import answer
 from depthcast.gateway.protocol.messages import Encoding
-from depthcast.shared.close_codes import CloseCode
-from tests.unit.gateway.market import connected, kinds, lively_market
+from tests.unit.gateway.model_client import ModelClient, connected, kinds
+from tests.unit.gateway.small_market import lively_market
 
 
 def test_welcome_tells_the_limits() -> None:
-    [welcome] = lively_market(subscriptions_max=7).connect().read()
+    [welcome] = ModelClient(lively_market(subscriptions_max=7)).read()
     assert welcome["protocol"] == 1
     assert welcome["session"] == "name"
     assert welcome["heartbeat_ms"] == 5000
@@ -18,42 +18,42 @@ def test_welcome_tells_the_limits() -> None:
 
 @pytest.mark.parametrize("encoding", [Encoding.JSON, Encoding.MSGPACK])
 def test_subscribed_then_snapshot_then_deltas(encoding: Encoding) -> None:
-    made = lively_market()
-    client = connected(made, encoding=encoding)
+    market = lively_market()
+    client = connected(market, encoding=encoding)
     subscribed, snapshot = client.subscribe("AAA", id=3, depth=5)
     assert subscribed == {
         "type": "subscribed", "id": 3, "symbol": "AAA", "depth": 5, "interval_ms": 0,
         "tick_size": "0.01", "lot_size": "0.001", "resumed": False,
     }  # fmt: skip
     assert snapshot["bids"] == [[-1, 5], [-2, 6], [-3, 7]]
-    seq = made.publish("AAA", {-1: 4})
+    seq = market.publish("AAA", {-1: 4})
     [delta] = client.read()
     assert delta == {
-        "type": "delta", "symbol": "AAA", "depth": 5, "prev_seq": snapshot["seq"], "seq": seq, "ts": made.position.n,
-        "bids": [[-1, 4]], "asks": [], "merged": 1, "digest": made.books["AAA"].digest(),
+        "type": "delta", "symbol": "AAA", "depth": 5, "prev_seq": snapshot["seq"], "seq": seq, "ts": market.position.n,
+        "bids": [[-1, 4]], "asks": [], "merged": 1, "digest": market.books["AAA"].digest(),
     }  # fmt: skip
 
 
 def test_a_broadcast_outside_the_view_sends_nothing() -> None:
-    made = lively_market()
-    client = connected(made)
+    market = lively_market()
+    client = connected(market)
     client.subscribe("AAA", depth=1)
-    made.publish("AAA", {-2: 99}, {})
+    market.publish("AAA", {-2: 99}, {})
     assert client.read() == []
-    made.publish("AAA", {-1: 99}, {})
+    market.publish("AAA", {-1: 99}, {})
     assert kinds(client.read()) == ["delta"]
 
 
 def test_a_second_subscribe_replaces_the_first() -> None:
-    made = lively_market()
-    client = connected(made)
+    market = lively_market()
+    client = connected(market)
     client.subscribe("AAA", depth=1)
     assert kinds(client.subscribe("AAA", depth=5, interval_ms=50)) == ["subscribed", "snapshot"]
-    made.publish("AAA", {-1: 4})
+    market.publish("AAA", {-1: 4})
     assert client.read() == []
-    made.grid()
+    market.grid()
     assert [message["depth"] for message in client.read()] == [5]
-    assert len(client.session.subscriptions) == len(client.session.lanes) == 1
+    assert len(client.session.subscriptions) == len(client.session.groups) == 1
 
 
 def test_each_symbol_of_a_list_stands_alone() -> None:
@@ -66,42 +66,42 @@ def test_each_symbol_of_a_list_stands_alone() -> None:
 
 
 def test_unsubscribe() -> None:
-    made = lively_market()
-    client = connected(made)
+    market = lively_market()
+    client = connected(market)
     client.subscribe("AAA", "BBB")
     got = client.send(op="unsubscribe", id=1, symbols=["AAA", "CCC", 7])
     assert got[0] == {"type": "unsubscribed", "id": 1, "symbol": "AAA"}
     assert [message.get("code") for message in got[1:]] == ["not_subscribed", "bad_request"]
-    made.publish("AAA", {-1: 4})
+    market.publish("AAA", {-1: 4})
     assert client.read() == []
-    made.publish("BBB", {-1: 4})
+    market.publish("BBB", {-1: 4})
     assert kinds(client.read()) == ["delta"]
     assert [m["symbol"] for m in client.send(op="unsubscribe", symbols=["*"])] == ["BBB"]
     assert client.send(op="unsubscribe", symbols=["*"])[0]["code"] == "not_subscribed"
 
 
 def test_wildcard() -> None:
-    made = lively_market()
-    client = connected(made)
+    market = lively_market()
+    client = connected(market)
     assert kinds(client.subscribe("*", depth=1)) == ["subscribed"] * 2 + ["snapshot"] * 2
     client.send(op="unsubscribe", symbols=["*"])
     assert client.session.wildcard is None
-    made = lively_market(wildcard=False)
-    [error] = connected(made).subscribe("*", id="w")
+    market = lively_market(wildcard=False)
+    [error] = connected(market).subscribe("*", id="w")
     assert (error["code"], error["id"]) == ("forbidden", "w")
 
 
 def test_unavailable_while_nothing_is_known() -> None:
-    made = lively_market()
-    made.books.clear()
-    made.list_instruments()
-    client = connected(made)
+    market = lively_market()
+    market.books.clear()
+    market.list_instruments()
+    client = connected(market)
     assert [m["code"] for m in client.subscribe("AAA") + client.subscribe("*")] == ["unavailable"] * 2
 
 
 def test_limits() -> None:
-    made = lively_market("AAA", "BBB", "CCC", subscriptions_max=2, full_depth_max=2, interval_max_ms=100)
-    client = connected(made)
+    market = lively_market("AAA", "BBB", "CCC", subscriptions_max=2, full_depth_max=2, interval_max_ms=100)
+    client = connected(market)
     got = client.subscribe("AAA", "BBB", "CCC", interval_ms=1000)
     assert [m["interval_ms"] for m in got if m["type"] == "subscribed"] == [100, 100]
     [error] = [message for message in got if message["type"] == "error"]
@@ -110,16 +110,16 @@ def test_limits() -> None:
     assert error["code"] == "limit"
     assert "3 levels" in error["message"]
     assert client.depths["AAA"] == 25, "what was there stays"
-    counters = made.core.counters
+    counters = market.core.counters
     assert (counters.limit_subscriptions, counters.limit_full_depth, counters.limit_interval) == (1, 1, 1)
 
 
 def test_a_book_that_outgrows_full_depth_ends_its_full_subscriptions() -> None:
-    made = lively_market(full_depth_max=3)
-    full, top = connected(made), connected(made)
+    market = lively_market(full_depth_max=3)
+    full, top = connected(market), connected(market)
     full.subscribe("AAA", depth=0)
     top.subscribe("AAA", depth=5)
-    made.publish("AAA", {-4: 1})
+    market.publish("AAA", {-4: 1})
     assert [(m["type"], m.get("code"), m.get("reason")) for m in full.take()[2:]] == [
         ("error", "limit", None), ("unsubscribed", None, "limit"),
     ]  # fmt: skip

@@ -1,0 +1,93 @@
+"""What the groups of a cohort are sent: the bytes after any cursor, of all its channels, made once for all of them."""
+
+from typing import NamedTuple
+
+from depthcast.gateway.delivery.sender import Payload
+from depthcast.gateway.market.channel import Channel
+from depthcast.gateway.market.market import Market
+from depthcast.gateway.protocol.messages import Encoding, encode, status_message
+
+
+class CohortKey(NamedTuple):
+    """What the groups of a cohort have in common."""
+
+    channels: frozenset[Channel]
+    encoding: Encoding
+    interval_ms: int
+
+
+class CohortStream:
+    """The bytes of one cohort.
+
+    - `flushed_to`: the market's number at the last flush, the cursor of every synced group.
+    - `bytes_sent`: bytes that a group synced from the beginning has been sent.
+    """
+
+    __slots__ = ("_made_at", "_payloads", "_statuses", "bytes_sent", "flushed_to", "key", "market")
+
+    def __init__(self, key: CohortKey, market: Market) -> None:
+        self.key = key
+        self.market = market
+        self.flushed_to = market.number
+        self.bytes_sent = 0
+        self._payloads: dict[int, Payload] = {}
+        self._statuses: dict[int, bytes] = {}
+        self._made_at = -1
+
+    def since(self, cursor: int) -> Payload:
+        """Everything after `cursor`, of all channels; made once for all groups at that cursor."""
+        if self._made_at != self.market.number:
+            self._forget()
+        found = self._payloads.get(cursor)
+        if found is None:
+            found = self._payloads[cursor] = self._joined(cursor)
+        return found
+
+    def statuses_since(self, cursor: int) -> bytes:
+        """A `status` for each symbol whose status differs from the one at `cursor`; made once likewise."""
+        if self._made_at != self.market.number:
+            self._forget()
+        found = self._statuses.get(cursor)
+        if found is None:
+            found = self._statuses[cursor] = self._changed_statuses(cursor)
+        return found
+
+    def first_missed_by_all(self, since: int) -> int:
+        """Exclusive upper bound of the cursors that need everything after `since`, just as `since` itself does."""
+        if self.key.interval_ms:
+            return since + 1
+        firsts = [channel.waiting_since(since) for channel in self.key.channels if channel.head > since]
+        return min(firsts, default=0)
+
+    def _forget(self) -> None:
+        self._payloads, self._statuses, self._made_at = {}, {}, self.market.number
+
+    def _joined(self, cursor: int) -> Payload:
+        encoding, separate = self.key.encoding, not self.key.interval_ms
+        parts: list[bytes] = []
+        deltas = snapshots = conflated = 0
+        for channel in self.key.channels:
+            if channel.head <= cursor:
+                continue
+            found = channel.separate_since(cursor, encoding) if separate else None
+            if found is not None:
+                parts.append(found.data)
+                deltas += found.deltas
+                continue
+            data, merged, is_snapshot = channel.catch_up(cursor, encoding)
+            parts.append(data)
+            conflated += merged - 1
+            if is_snapshot:
+                snapshots += 1
+            else:
+                deltas += 1
+        return Payload(b"".join(parts), deltas, snapshots, conflated)
+
+    def _changed_statuses(self, cursor: int) -> bytes:
+        encoding, listings = self.key.encoding, self.market.listings
+        frames = []
+        for channel in self.key.channels:
+            listing = listings.get(channel.symbol)
+            if listing is not None and listing.status_changed_since(cursor):
+                frames.append(encode(status_message(channel.symbol, listing.stale), encoding))
+        return b"".join(frames)

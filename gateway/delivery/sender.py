@@ -1,0 +1,106 @@
+"""The sending half of a session: frames in, bytes to the connection, and what they cost in credit.
+
+It does not know what is subscribed to. Requests and time-outs are in `depthcast.gateway.delivery.session`.
+"""
+
+from typing import Any, NamedTuple
+
+from depthcast.gateway.counters import GatewayCounters
+from depthcast.gateway.delivery.writer import Writer
+from depthcast.gateway.protocol.messages import Encoding, encode
+from depthcast.gateway.protocol.requests import RequestId
+from depthcast.shared.types import MAX_INTEGER
+
+
+class Payload(NamedTuple):
+    """Bytes to write at once; how many deltas and snapshots they are; broadcasts merged into others in them."""
+
+    data: bytes
+    deltas: int = 0
+    snapshots: int = 0
+    conflated: int = 0
+
+    @property
+    def messages(self) -> int:
+        """What it costs in credit."""
+        return self.deltas + self.snapshots
+
+
+EMPTY = Payload(b"")
+
+
+class Sender:
+    """Writes one client's frames.
+
+    - `credit`: snapshots and deltas that may still be sent; None outside credit mode.
+    - `bytes_written`: bytes written so far. Groups on the fast path add theirs when they leave it.
+    - `write_bytes_max`: the mark up to which replies are held and catch-ups are written at once.
+    """
+
+    __slots__ = ("_held", "bytes_written", "counters", "credit", "encoding", "write_bytes_max", "writer")
+
+    def __init__(
+        self, writer: Writer, encoding: Encoding, write_bytes_max: int, counters: GatewayCounters
+    ) -> None:
+        self.writer = writer
+        self.encoding = encoding
+        self.write_bytes_max = write_bytes_max
+        self.counters = counters
+        self.credit: int | None = None
+        self.bytes_written = 0
+        self._held: list[bytes] | None = None
+
+    def write(self, data: bytes, payload: Payload = EMPTY) -> None:
+        """Write frames; `payload` says how much of them is market data, which costs credit."""
+        counters = self.counters
+        if self._held is None:
+            self.writer.write(data)
+        else:
+            self._hold(data, self._held)
+        self.bytes_written += len(data)
+        counters.bytes_sent += len(data)
+        counters.deltas += payload.deltas
+        counters.snapshots += payload.snapshots
+        counters.conflated += payload.conflated
+        if self.credit is not None:
+            self.credit -= payload.messages
+
+    def add_credit(self, messages: int) -> None:
+        """Allow `messages` more snapshots and deltas; the first call begins credit mode."""
+        self.credit = min((self.credit or 0) + messages, MAX_INTEGER)
+
+    # --- control messages -------------------------------------------------------------------------------------------
+
+    def send(self, message: dict[str, Any], request_id: RequestId | None = None) -> None:
+        """Send one control message, with the `id` of the request it answers."""
+        if request_id is not None:
+            message["id"] = request_id
+        self.counters.others += 1
+        self.write(encode(message, self.encoding))
+
+    def refuse(
+        self, code: str, message: str, request_id: RequestId | None = None, symbol: str | None = None
+    ) -> None:
+        """Send an `error`."""
+        error: dict[str, Any] = {"type": "error", "code": code, "message": message}
+        if symbol is not None:
+            error["symbol"] = symbol
+        self.send(error, request_id)
+
+    # --- replies that go out together -------------------------------------------------------------------------------
+
+    def hold(self) -> None:
+        """Gather what is written until `release`, up to the mark: the replies to a request go out together."""
+        self._held = []
+
+    def release(self) -> None:
+        """Write what was gathered."""
+        held, self._held = self._held, None
+        if held:
+            self.writer.write(b"".join(held))
+
+    def _hold(self, data: bytes, held: list[bytes]) -> None:
+        held.append(data)
+        if sum(map(len, held)) > self.write_bytes_max:
+            self.release()
+            self.hold()

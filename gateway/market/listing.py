@@ -1,0 +1,56 @@
+"""One symbol as a gateway knows it: its instrument, its replica, whether that is live, and the channels on it."""
+
+from bisect import bisect_right
+from collections import deque
+from typing import Final
+
+from depthcast.gateway.market.channel import Channel
+from depthcast.gateway.market.view import View
+from depthcast.shared.instruments import Instrument
+from depthcast.shared.replica import Replica
+
+STATUS_CHANGES_KEPT: Final = 256
+"""Status changes kept per symbol. They are at least `stale_ms` apart; no open client lags by more."""
+
+
+class Listing:
+    """One symbol. `channels` are by depth; `ts` is that of the last broadcast that carried the symbol.
+
+    `status_changes` holds the broadcast numbers at which `stale` changed. Whether a client at a cursor was last sent
+    another status follows from how many there are after it, so nothing has to be kept per client.
+    """
+
+    __slots__ = ("channels", "instrument", "replica", "stale", "status_changes", "ts")
+
+    def __init__(self, instrument: Instrument) -> None:
+        self.instrument = instrument
+        self.replica: Replica | None = None
+        self.stale = True
+        self.ts = 0
+        self.status_changes: deque[int] = deque(maxlen=STATUS_CHANGES_KEPT)
+        self.channels: dict[int, Channel] = {}
+
+    def set_stale(self, stale: bool, number: int) -> None:
+        """Change the status, at broadcast number `number`."""
+        self.stale = stale
+        self.status_changes.append(number)
+
+    def status_changed_since(self, cursor: int) -> bool:
+        """Whether the status differs from the one at `cursor`."""
+        changes = self.status_changes
+        if not changes or changes[-1] <= cursor:
+            return False
+        return (len(changes) - bisect_right(changes, cursor)) % 2 == 1
+
+    def levels(self) -> int:
+        """Levels on the longer side of the book."""
+        if self.replica is None:
+            return 0
+        return max(len(self.replica.book.bids), len(self.replica.book.asks))
+
+    def view(self, depth: int) -> View | None:
+        """The view at `depth`: that of the channel if there is one, otherwise one made for the call."""
+        channel = self.channels.get(depth)
+        if channel is not None:
+            return channel.view
+        return View(self.replica, depth, self.ts) if self.replica is not None else None

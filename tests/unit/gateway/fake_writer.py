@@ -1,0 +1,61 @@
+"""A connection's sending half without a connection; `test_writer_contract.py` holds it to what the real one does."""
+
+from collections.abc import Callable
+
+
+class FakeWriter:
+    """Takes everything at once while the client `reads`; keeps it otherwise, until `drain`.
+
+    As with the real one, `on_full` is called when anything begins to wait, and `on_drained` when nothing does any more.
+    """
+
+    def __init__(self, mark_bytes: int, *, reads: bool) -> None:
+        self.mark_bytes = mark_bytes
+        self.reads = reads
+        self.taken = bytearray()
+        self.waiting = bytearray()
+        self.on_full: Callable[[], None] = lambda: None
+        self.on_drained: Callable[[], None] = lambda: None
+        self.writes = 0
+        self.most_waiting = 0
+
+    @property
+    def paused(self) -> bool:
+        return len(self.waiting) > self.mark_bytes
+
+    @property
+    def clear(self) -> bool:
+        return not self.waiting
+
+    def direct(self) -> Callable[[bytes], int]:
+        return self._send
+
+    def _send(self, data: bytes) -> int:
+        assert self.clear, "nothing may overtake what is waiting"
+        if not self.reads:
+            raise BlockingIOError
+        self.write(data)
+        return len(data)
+
+    def write(self, data: bytes) -> None:
+        self.writes += 1
+        if self.reads and not self.waiting:
+            self.taken += data
+            return
+        began = not self.waiting
+        self.waiting += data
+        self.most_waiting = max(self.most_waiting, len(self.waiting))
+        if began:
+            self.on_full()
+
+    def buffered(self) -> int:
+        return len(self.waiting)
+
+    def drain(self, count: int) -> None:
+        """The client reads up to `count` bytes of what waits."""
+        if not self.waiting:
+            return
+        self.taken += self.waiting[:count]
+        del self.waiting[:count]
+        if not self.waiting:
+            self.on_drained()

@@ -1,0 +1,160 @@
+"""`ModelClient` applies messages by the protocol's rules and checks each of them against the market's history."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgpack
+import orjson
+
+from depthcast.gateway.delivery.request_handler import answer
+from depthcast.gateway.delivery.session import Session
+from depthcast.gateway.protocol.frames import TEXT, frame
+from depthcast.gateway.protocol.messages import Encoding
+from depthcast.shared.digest import digest_of
+from tests.unit.gateway.fake_writer import FakeWriter
+from tests.unit.gateway.small_market import Levels, SmallMarket
+
+
+class ModelClient:
+    """A client that holds views by the protocol's rules; every message is checked against the market's history."""
+
+    def __init__(
+        self, market: SmallMarket, encoding: Encoding = Encoding.JSON, *, reads: bool = True
+    ) -> None:
+        self.market = market
+        self.encoding = encoding
+        self.writer = FakeWriter(market.core.settings.write_buffer_bytes, reads=reads)
+        self.session: Session = market.core.open(self.writer, encoding, "name", market.now)
+        self.writer.on_full = self.session.leave_fast_path
+        self.writer.on_drained = self.session.serve
+        self.messages: list[dict[str, Any]] = []
+        self.views: dict[str, tuple[Levels, Levels]] = {}
+        self.seqs: dict[str, int] = {}
+        self.digests: dict[str, int] = {}
+        self.depths: dict[str, int] = {}
+        self.states: dict[str, str] = {}
+        self.merged_allowed = True
+        self.credit: int | None = None
+
+    def send(self, **message: Any) -> list[dict[str, Any]]:
+        """Send a request; returns what the client has got by then, and had not before."""
+        raw = orjson.dumps(message) if self.encoding is Encoding.JSON else msgpack.packb(message)
+        if message.get("op") == "credit":
+            self.credit = (self.credit or 0) + message["messages"]
+        for _ in answer(self.session, raw):
+            pass
+        return self.read()
+
+    def subscribe(self, *symbols: str, **fields: Any) -> list[dict[str, Any]]:
+        return self.send(op="subscribe", symbols=list(symbols), **fields)
+
+    def drain(self, count: int) -> None:
+        """The client reads up to `count` bytes of what waits."""
+        self.writer.drain(count)
+        self.read()
+
+    def fill(self) -> None:
+        """More than the mark waits in front of whatever comes, until it is drained."""
+        self.writer.reads = False
+        self.writer.write(
+            frame(TEXT, b'{"type":"filler","pad":"%s"}' % (b" " * (self.writer.mark_bytes + 1)))
+        )
+
+    def read(self) -> list[dict[str, Any]]:
+        """Take the whole messages among the bytes received."""
+        got = list(split_frames(self.writer.taken))
+        new = [orjson.loads(data) if opcode == 1 else msgpack.unpackb(data) for opcode, data in got]
+        self.messages += new
+        for message in new:
+            self._follow(message)
+        return new
+
+    def take(self) -> list[dict[str, Any]]:
+        """Everything received since the last `take`."""
+        self.read()
+        taken, self.messages = self.messages, []
+        return taken
+
+    def _follow(self, message: dict[str, Any]) -> None:
+        symbol, kind = message.get("symbol", ""), message["type"]
+        if kind == "subscribed":
+            self._subscribed(message, symbol)
+        elif kind == "unsubscribed":
+            for table in (self.depths, self.views, self.seqs, self.digests, self.states):
+                table.pop(symbol, None)
+        elif kind == "status":
+            assert message["state"] != self.states[symbol] or message["state"] == "stale"
+            self.states[symbol] = message["state"]
+        elif kind in ("snapshot", "delta"):
+            self._data(message, symbol, kind)
+
+    def _subscribed(self, message: dict[str, Any], symbol: str) -> None:
+        self.depths[symbol] = message["depth"]
+        self.states[symbol] = "live"
+        if message["resumed"]:
+            self.seqs[symbol] = message["seq"]
+        else:
+            for table in (self.views, self.seqs, self.digests):
+                table.pop(symbol, None)
+
+    def _data(self, message: dict[str, Any], symbol: str, kind: str) -> None:
+        assert message["depth"] == self.depths[symbol], "nothing of an old depth, nothing unsubscribed"
+        if self.credit is not None:
+            self.credit -= 1
+            assert self.credit >= 0, "nothing without credit"
+        book, depth, seq = self.market.books[symbol], message["depth"], message["seq"]
+        assert seq > self.seqs.get(symbol, 0), "seq rises within a subscription"
+        if kind == "snapshot":
+            self.views[symbol] = (dict(message["bids"]), dict(message["asks"]))
+        else:
+            assert message["prev_seq"] == self.seqs[symbol]
+            assert message["merged"] == book.changes_of_view(self.seqs[symbol], seq, depth)
+            assert self.merged_allowed or message["merged"] == 1, (
+                "a client that keeps up gets every broadcast"
+            )
+            for side, rows in zip(self.views[symbol], (message["bids"], message["asks"]), strict=True):
+                apply_rows(side, rows)
+        self.seqs[symbol], self.digests[symbol] = seq, message["digest"]
+        assert self.views[symbol] == book.view(seq, depth)
+        assert message["digest"] == digest_of(self.views[symbol][0].items(), self.views[symbol][1].items())
+
+    def check_current(self) -> None:
+        """The client holds exactly the current views of everything it is subscribed to."""
+        for symbol, depth in self.depths.items():
+            book = self.market.books[symbol]
+            assert self.views[symbol] == book.view(book.seq, depth), symbol
+
+
+def apply_rows(side: Levels, rows: list[list[int]]) -> None:
+    """What a client does with the rows of a delta, and what it may expect of them."""
+    for price, quantity in rows:
+        if quantity:
+            side[price] = quantity
+        else:
+            assert side.pop(price, None), "only what is held is taken away"
+
+
+def split_frames(data: bytearray) -> Iterator[tuple[int, bytes]]:
+    """Take whole unmasked frames off the front of `data`: (opcode, payload)."""
+    while len(data) >= 2:
+        size, start = data[1], 2
+        if size == 126:
+            size, start = int.from_bytes(data[2:4], "big"), 4
+        elif size == 127:
+            size, start = int.from_bytes(data[2:10], "big"), 10
+        if len(data) < start + size:
+            return
+        opcode, payload = data[0] & 0xF, bytes(data[start : start + size])
+        del data[: start + size]
+        yield opcode, payload
+
+
+def kinds(messages: list[dict[str, Any]]) -> list[str]:
+    return [message["type"] for message in messages]
+
+
+def connected(market: SmallMarket, encoding: Encoding = Encoding.JSON, *, reads: bool = True) -> ModelClient:
+    """A client that has had its `welcome`."""
+    client = ModelClient(market, encoding, reads=reads)
+    client.take()
+    return client

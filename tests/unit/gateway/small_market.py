@@ -1,0 +1,165 @@
+"""A small market for tests of the gateway's pure parts: real reader, real codec, no Redis, no network."""
+
+import random
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+from depthcast.gateway.delivery.core import Core
+from depthcast.shared.codec import encode_delta, encode_info
+from depthcast.shared.digest import digest_of
+from depthcast.shared.instruments import Instrument
+from depthcast.shared.position import Position
+from depthcast.shared.reader import AppliedEntry
+from depthcast.shared.replica import Replica
+from depthcast.shared.settings import GatewaySettings
+from depthcast.shared.types import Delta, EntryInfo, Side, Snapshot, Symbol
+
+Levels = dict[int, int]
+START = Position(1_767_225_700_000, 0)
+
+
+class Published:
+    """One symbol's authoritative book: both sides, and every state by seq."""
+
+    def __init__(self, seq: int) -> None:
+        self.seq = seq
+        self.sides: tuple[Levels, Levels] = ({}, {})
+        self.states: dict[int, tuple[Levels, Levels]] = {seq: ({}, {})}
+        self.unseen: set[int] = set()
+
+    def move(self, bids: Levels, asks: Levels, step: int = 1) -> Delta:
+        """The next state, with these quantities changed."""
+        for side, changes in zip(self.sides, (bids, asks), strict=True):
+            for price, quantity in changes.items():
+                side.pop(price, None)
+                if quantity:
+                    side[price] = quantity
+        prev_seq, self.seq = self.seq, self.seq + step
+        self.states[self.seq] = (dict(self.sides[0]), dict(self.sides[1]))
+        return Delta(prev_seq, self.seq, _flat(bids), _flat(asks), self.digest(), 1)
+
+    def digest(self) -> int:
+        return digest_of(self.sides[0].items(), self.sides[1].items())
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot(self.seq, _flat(self.sides[0]), _flat(self.sides[1]), self.digest(), self.seq)
+
+    def view(self, seq: int, depth: int) -> tuple[Levels, Levels]:
+        """The best `depth` levels a side at the state `seq`, by plain sorting."""
+        bids, asks = self.states[seq]
+        return _best(bids, -1, depth), _best(asks, 1, depth)
+
+    def changes_of_view(self, after: int, until: int, depth: int) -> int:
+        """How many broadcasts after the state `after`, up to `until`, changed the view, as far as the gateway saw."""
+        seqs = [seq for seq in self.states if after <= seq <= until and seq not in self.unseen]
+        views = [self.view(seq, depth) for seq in seqs]
+        return sum(one != two for one, two in pairwise(views))
+
+
+class SmallMarket:
+    """Symbols, their books, and the gateway core that follows them. Time is what the test says."""
+
+    def __init__(self, *symbols: str, **settings: Any) -> None:
+        self.alarms: list[int] = []
+        self.now = 1000.0
+        self.core = Core(GatewaySettings(**settings), lambda: int(self.now * 1e6), self.alarms.append)
+        self.core.market.set_partitions(1)
+        self.upstream = self.core.market.upstreams[0]
+        self.books = {symbol: Published(START.epoch) for symbol in symbols}
+        self.position = START
+        self.list_instruments()
+        self.load()
+        self.tick()
+
+    def list_instruments(self) -> None:
+        instruments = {symbol: Instrument(Symbol(symbol), "0.01", "0.001") for symbol in self.books}
+        self.core.list_instruments(instruments)
+
+    def load(self, *without: str) -> None:
+        """Snapshots of what the reader misses; `without`: symbols that have none yet."""
+        reader = self.upstream.reader
+        wanted = list(self.books if reader.lost_reason is not None else reader.missing)
+        for symbol in wanted:
+            if symbol in reader.shown:
+                self.books[symbol].unseen |= set(range(reader.shown[symbol].seq + 1, self.books[symbol].seq))
+        found = {
+            symbol: None if symbol in without else (self.position, self.books[symbol].snapshot())
+            for symbol in wanted
+        }
+        updates = reader.load(self.position, found)
+        self.apply(AppliedEntry(self.position, None, updates))
+
+    def entry(self, deltas: Mapping[str, Delta]) -> AppliedEntry:
+        """The next entry of the stream, as the reader takes it."""
+        self.position = self.position.next()
+        info = encode_info(EntryInfo(self.position.n, "0-0", 0, 0, 0))
+        fields = [(b"_", info), *((name.encode(), encode_delta(delta)) for name, delta in deltas.items())]
+        entry = self.upstream.reader.read(self.position, fields)
+        assert entry is not None
+        return entry
+
+    def publish(
+        self, symbol: str, bids: Levels | None = None, asks: Levels | None = None, *, tick: bool = True
+    ) -> int:
+        """One broadcast of one symbol; returns its seq."""
+        delta = self.books[symbol].move(bids or {}, asks or {})
+        self.apply(self.entry({symbol: delta}))
+        if tick:
+            self.tick()
+        return delta.seq
+
+    def heartbeat(self) -> None:
+        self.apply(self.entry({}))
+        self.tick()
+
+    def apply(self, entry: AppliedEntry) -> None:
+        self.core.apply(self.upstream, entry, self.now)
+
+    def tick(self) -> None:
+        self.core.tick(self.now)
+
+    def grid(self) -> None:
+        """The next time of every interval's grid that was asked for."""
+        due, self.alarms[:] = list(self.alarms), []
+        for interval_ms in due:
+            self.core.flusher.flush_grid(interval_ms)
+
+    def lose(self, symbol: str) -> None:
+        """A broadcast of `symbol` never arrives: the next one is a gap."""
+        self.books[symbol].move({}, {}, step=1)
+
+
+def random_changes(rng: random.Random, book: Published, most: int = 6) -> tuple[Levels, Levels]:
+    """Some levels to change; now and then a side is emptied, or a run of levels appears at its best end."""
+    changes: tuple[Levels, Levels] = ({}, {})
+    for side in Side:
+        held = book.sides[side]
+        if held and rng.random() < 0.02:
+            changes[side].update(dict.fromkeys(held, 0))
+        for _ in range(rng.randint(0, most)):
+            price = rng.randint(1, 40) * (1 if side == Side.ASK else -1)
+            changes[side][price] = rng.choice((0, 0, 1, 2, 3, 2**53 - 1))
+    return changes
+
+
+def replica_of(book: Published) -> Replica:
+    """A replica that stands where the book does."""
+    return Replica(book.snapshot())
+
+
+def _best(levels: Levels, sign: int, depth: int) -> Levels:
+    prices = sorted(levels, key=lambda price: price * sign)
+    return {price: levels[price] for price in (prices[:depth] if depth else prices)}
+
+
+def _flat(levels: Levels) -> list[int]:
+    return [number for level in levels.items() for number in level]
+
+
+def lively_market(*symbols: str, **settings: Any) -> SmallMarket:
+    """A market whose symbols have three bids and two asks each."""
+    made = SmallMarket(*(symbols or ("AAA", "BBB")), **settings)
+    for symbol in made.books:
+        made.publish(symbol, {-1: 5, -2: 6, -3: 7}, {1: 8, 2: 9})
+    return made
