@@ -20,6 +20,7 @@ from depthcast.gateway.delivery.session import Session
 from depthcast.gateway.protocol.frames import close_frame
 from depthcast.gateway.protocol.messages import DEFLATED, TEXTUAL, Encoding
 from depthcast.gateway.runtime.writer import Hooks, TransportWriter
+from depthcast.shared.close_codes import NEVER_SENT, CloseCode, closing
 
 logger = logging.getLogger(__name__)
 

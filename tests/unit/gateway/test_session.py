@@ -4,6 +4,7 @@ import pytest
 
 from depthcast.gateway.delivery.request_handler import answer
 from depthcast.gateway.protocol.messages import Encoding
+from depthcast.shared.close_codes import CloseCode
 from tests.unit.gateway.model_client import ModelClient, connected, kinds
 from tests.unit.gateway.small_market import lively_market
 
