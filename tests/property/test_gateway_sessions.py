@@ -23,7 +23,10 @@ class Storm:
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
         self.market = SmallMarket(
-            *SYMBOLS, write_buffer_bytes=1024, history_deltas=self.rng.choice((1, 5, 64)), channel_linger_s=5.0
+            *SYMBOLS,
+            write_buffer_bytes=1024,
+            history_deltas=self.rng.choice((1, 5, 64)),
+            channel_linger_s=5.0,
         )
         self.clients = [self.client(number) for number in range(6)]
         self.healthy = ModelClient(self.market)
