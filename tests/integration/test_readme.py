@@ -21,6 +21,7 @@ from tests.waiting import eventually_sync
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DEADLINE_S = 60.0
+INSTALL_DEADLINE_S = 600.0
 
 REDIS_CLI = """\
 #!{python}
@@ -61,12 +62,16 @@ class Terminal:
         self._pasted = 0
         environment = without_settings()
         environment["DEPTHCAST_REDIS_URL"] = f"redis://127.0.0.1:{redis_port}/0"
-        environment["PATH"] = f"{folder}/tools:/usr/local/bin:/usr/bin:/bin"
+        environment["PATH"] = f"{folder}/tools:{sys.base_prefix}/bin:/usr/local/bin:/usr/bin:/bin"
         with self._log.open("wb") as output:
             self.shell = subprocess.Popen(
                 ["bash"],
                 cwd=folder,
-                env=environment,
+                env={
+                    name: text
+                    for name, text in environment.items()
+                    if not name.startswith(("MAKE", "MFLAGS"))
+                },
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -118,18 +123,62 @@ class Terminal:
             pass
 
 
-@pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    """In a folder with the environment that `make install` makes, which is the one that runs this test."""
-    (tmp_path / ".venv").symlink_to(sys.prefix)
-    tools = tmp_path / "tools"
+needs_curl = pytest.mark.skipif(
+    shutil.which("curl") is None, reason="the steps wait for the gateway with curl"
+)
+
+EXPECTED = {
+    "readyz": '"ready": true, "draining": false, "symbols": 1, "stale": 0',
+    "watch": "BTC-USD 65000.10 x 0.005 | 65000.20 x 0.007",
+    "client.py": "[(6500011, 3), (6500010, 5)] [(6500020, 7)]",
+    "service.py": "[(6500011, 3), (6500010, 5)] [(6500020, 7)]",
+}
+"""What a block prints that has this word in it, or that is this program."""
+
+
+@contextmanager
+def terminal_in(folder: Path) -> Iterator[Terminal]:
+    tools = folder / "tools"
     tools.mkdir()
     if shutil.which("redis-cli") is None:
         (tools / "redis-cli").write_text(REDIS_CLI.format(python=sys.executable), encoding="utf-8")
         (tools / "redis-cli").chmod(0o755)
-    terminal = Terminal(tmp_path, free_port(), free_port())
-    yield terminal
-    terminal.close()
+    terminal = Terminal(folder, free_port(), free_port())
+    try:
+        yield terminal
+    finally:
+        terminal.close()
+
+
+def follow_the_steps(terminal: Terminal, *, install: bool) -> None:
+    """Paste every block in order, run every program, and check what each prints and that nothing is left."""
+    seen = set()
+    for block in use_it():
+        if block.language == "python":
+            seen.add(block.file)
+            run_program(terminal, block)
+            continue
+        printed = terminal.paste(block.text if install else block.text.replace("make install\n", ""))
+        for word in ("readyz", "watch"):
+            if word in block.text:
+                assert EXPECTED[word] in printed
+                seen.add(word)
+    assert seen == EXPECTED.keys()
+    assert "Traceback" not in terminal.printed()
+    assert not is_running(terminal.own_ports("--port 6379"))
+    assert not is_running(terminal.own_ports("--port 8080"))
+
+
+def run_program(terminal: Terminal, block: Block) -> None:
+    """Save it under its name, run it with the environment's Python, and end it once it printed the book."""
+    assert f"python {block.file}" in README
+    (terminal.folder / block.file).write_text(terminal.own_ports(block.text), encoding="utf-8")
+    with terminal.background(str(terminal.folder / ".venv/bin/python"), "-u", block.file) as output:
+        eventually_sync(
+            lambda: EXPECTED[block.file] in output.read_text(encoding="utf-8"),
+            DEADLINE_S,
+            f"{block.file} prints the book",
+        )
 
 
 def is_running(words: str) -> bool:
@@ -138,38 +187,23 @@ def is_running(words: str) -> bool:
     return words in listed
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="the steps wait for the gateway with curl")
-def test_the_steps_work_as_pasted(terminal: Terminal) -> None:
-    expected = {
-        "readyz": '"ready": true, "draining": false, "symbols": 1, "stale": 0',
-        "watch": "BTC-USD 65000.10 x 0.005 | 65000.20 x 0.007",
-        "client.py": "[(6500011, 3), (6500010, 5)] [(6500020, 7)]",
-        "service.py": "[(6500011, 3), (6500010, 5)] [(6500020, 7)]",
-    }
-    seen = set()
-    for block in use_it():
-        if block.language == "python":
-            (terminal.folder / block.file).write_text(terminal.own_ports(block.text), encoding="utf-8")
-            assert f"python {block.file}" in README
-            with terminal.background(sys.executable, "-u", block.file) as output:
-                shown = expected[block.file]
-                eventually_sync(
-                    lambda output=output, shown=shown: shown in output.read_text(encoding="utf-8"),  # type: ignore[misc]
-                    DEADLINE_S,
-                    f"{block.file} prints {shown}",
-                )
-            seen.add(block.file)
-        else:
-            # Making an environment is what the tests of the packaging do.
-            printed = terminal.paste(block.text.replace("make install\n", ""))
-            for word in ("readyz", "watch"):
-                if word in block.text:
-                    assert expected[word] in printed
-                    seen.add(word)
-    assert seen == expected.keys()
-    assert "Traceback" not in terminal.printed()
-    assert not is_running(terminal.own_ports("--port 6379"))
-    assert not is_running(terminal.own_ports("--port 8080"))
+@needs_curl
+def test_the_steps_work_as_pasted(tmp_path: Path) -> None:
+    # What `make install` makes is the environment that runs this test; making one is the part of the test below.
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    with terminal_in(tmp_path) as terminal:
+        follow_the_steps(terminal, install=False)
+
+
+@needs_curl
+@pytest.mark.deep
+@pytest.mark.timeout(INSTALL_DEADLINE_S)
+def test_the_steps_work_in_a_fresh_clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.integration.test_readme.DEADLINE_S", INSTALL_DEADLINE_S)
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
+    with terminal_in(clone) as terminal:
+        follow_the_steps(terminal, install=True)
 
 
 def test_the_instruments_are_what_the_text_says() -> None:
