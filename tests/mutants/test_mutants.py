@@ -100,6 +100,28 @@ def test_a_sample_is_the_same_each_time_and_survives_other_changes(toy: Package)
     assert [mutant.identity for mutant in after] == [mutant.identity for mutant in before]
 
 
+class TestReach:
+    """Which tests a mutant has to face."""
+
+    def reached(self, toy: Package, mutant: Mutant) -> list[str]:
+        return [test.rpartition("::")[2] for test in Trials(toy, jobs=1).measure().tests_for(mutant)]
+
+    def test_those_that_reach_its_statement(self, toy: Package) -> None:
+        assert self.reached(toy, by_change(mutants_of(toy))["return bid > ask"]) == ["test_crossed"]
+
+    def test_whoever_imports_a_module_depends_on_its_constants(self, toy: Package) -> None:
+        (toy.root / "toy/limits.py").write_text("MOST = 5\n", encoding="utf-8")
+        price = toy.root / "toy/price.py"
+        price.write_text(f"from toy.limits import MOST\n{SOURCE}", encoding="utf-8")
+        (toy.root / "toy_tests/test_limits.py").write_text(
+            "from toy.limits import MOST\n\ndef test_most():\n    assert MOST == 5\n\ndef test_sum():\n    pass\n",
+            encoding="utf-8",
+        )
+        (toy.root / "toy_tests/test_other.py").write_text("def test_other():\n    pass\n", encoding="utf-8")
+        reached = self.reached(toy, by_change(mutants_of(toy))["MOST = 6"])
+        assert set(reached) == {"test_most", "test_sum", "test_crossed", "test_counted_down"}
+
+
 def test_verdicts(toy: Package) -> None:
     expected = {
         "return bid > ask": Verdict.SURVIVED,

