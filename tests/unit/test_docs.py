@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +70,26 @@ def test_decisions_are_short_and_complete() -> None:
         assert re.findall(r"^## (\w+)$", text, re.MULTILINE) == ["Context", "Decision", "Consequences"], (
             path.name
         )
+
+
+def rows(heading: str) -> list[str]:
+    """Names in backticks of the first column of a table in `docs/architecture.md`, several of a cell included."""
+    table = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split(heading)[1].split("\n\n")[0]
+    cells = re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE)
+    return [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
+
+
+def test_every_import_contract_is_explained() -> None:
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = [contract["id"] for contract in config["tool"]["importlinter"]["contracts"]]
+    assert sorted(rows("| contract | rule |")) == sorted(contracts)
+
+
+def test_every_floor_is_explained() -> None:
+    floors = {
+        f"{folder}/{path.name}/"
+        for folder in ("gateway", "depthcast")
+        for path in (ROOT / folder).iterdir()
+        if (path / "__init__.py").is_file() and not path.is_symlink()
+    }
+    assert set(rows("| floor | what is in it |")) == floors
