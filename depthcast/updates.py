@@ -1,4 +1,4 @@
-"""What readers of books are told: one update type for the WebSocket client and the stream consumer."""
+"""What readers of books receive: one update type for the WebSocket client and the stream consumer."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -8,14 +8,14 @@ from depthcast.shared.book import Book
 from depthcast.shared.types import EntryInfo
 
 Levels = Sequence[tuple[int, int]]
-"""(price in ticks, quantity in lots) of one side."""
+"""Levels of one side as (price in ticks, quantity in lots)."""
 
 
 class Kind(StrEnum):
     """What an update brings."""
 
     SNAPSHOT = "snapshot"
-    """The book was replaced as a whole."""
+    """The whole book was replaced."""
     DELTA = "delta"
     """Some levels changed."""
     STATUS = "status"
@@ -23,23 +23,28 @@ class Kind(StrEnum):
 
 
 class State(StrEnum):
-    """How far a book can be trusted to be the present one."""
+    """Whether a book is up to date."""
 
     LIVE = "live"
+    """The book is continuous, and its source is publishing."""
     STALE = "stale"
-    """Upstream is silent, the connection is lost, or the book is being rebuilt: it is right, but old."""
+    """The book may be out of date: its source is silent, the connection is lost, or it is rebuilt."""
     REMOVED = "removed"
     """The server ended the subscription; nothing more comes."""
 
 
 class BookUpdate(NamedTuple):
-    """One symbol's step.
+    """One symbol's change, as `async for` over a client or a consumer delivers it.
 
-    - `book`: the live book (read it, do not keep it: it goes on changing with the next update asked for).
-    - `seq`: the state it is at. `ts`: µs since 1970 of the broadcast, 0 for a status.
-    - `bids`, `asks`: the levels that changed, with their new quantities, 0 = gone; empty unless `kind` is DELTA.
-    - `merged`: broadcasts merged into this update: 1 = none was skipped; 0 for a snapshot or a status.
-    - `info`: of the stream entry it came with, for the stream consumer only.
+    - `symbol`, `kind`, `state`: which book, what the update brings, and whether the book is up to date.
+    - `seq`: sequence number of the book's state after the update. It grows, but not by one.
+    - `book`: the current book. Read it, do not keep it: it changes when the next update is requested.
+    - `bids`, `asks`: changed levels as (price in ticks, new quantity in lots), 0 = the level is gone. Empty
+      unless `kind` is DELTA.
+    - `merged`: number of broadcasts in this update; 1 = none was skipped, 0 for a snapshot or a status.
+    - `ts`: time of the broadcast in µs since 1970, 0 for a status.
+    - `info`: the stream entry's own data; None from the WebSocket client, and for books loaded from
+      snapshots.
     """
 
     symbol: str
@@ -54,8 +59,8 @@ class BookUpdate(NamedTuple):
     info: EntryInfo | None = None
 
 
-def joined(first: BookUpdate, second: BookUpdate) -> BookUpdate:
-    """Two updates of a symbol, of which nobody has seen the first, as one: last write wins per level."""
+def conflate(first: BookUpdate, second: BookUpdate) -> BookUpdate:
+    """Combine two successive updates of a symbol, neither delivered yet; the last write to a level wins."""
     if second.kind is Kind.SNAPSHOT:
         return second
     if first.kind is Kind.STATUS:

@@ -5,15 +5,15 @@
     ├── InstrumentsError       an instruments table is wrong or contradicts the deployment (exit status 2)
     ├── DeploymentMismatch     this process disagrees with what the deployment fixed (exit status 2)
     ├── CodecError             bytes that do not follow the wire contract
-    ├── PositionError          text that is no stream position
+    ├── PositionError          text that is not a stream position
     ├── RedisUnavailable       Redis cannot be reached, or refuses to work for now
-    ├── Fenced                 another leader, a lost tail or a deleted key: this leadership is over
-    ├── RecoveryError          the state in Redis does not add up: nothing is guessed
+    ├── Fenced                 another leader, a lost tail or a deleted key ended this leadership
+    ├── RecoveryError          the state in Redis contradicts itself, and nothing is guessed
     ├── EmbeddedServerError    no server binary, or it did not start
     ├── FeedError              a recorded feed file cannot be read as what it claims to be
     └── ClientError            the WebSocket client or the stream consumer cannot go on
 
-Each carries the values it speaks of as attributes, so that callers need not parse text. Errors of libraries are
+Each carries the values that its text names as attributes, so that callers need not parse text. A library's errors are
 mapped to these where the library is called.
 """
 
@@ -72,7 +72,7 @@ class PositionError(DepthcastError):
 
 
 class RedisUnavailable(DepthcastError):
-    """Redis cannot be reached or does not answer as it should; trying again later may help."""
+    """Redis cannot be reached, or refuses to work for now; another attempt may succeed."""
 
     def __init__(self, problem: str) -> None:
         self.problem = problem
@@ -90,7 +90,7 @@ class Fenced(DepthcastError):
 
 
 class RecoveryError(DepthcastError):
-    """Snapshot, deltas, checkpoint and input log do not fit together."""
+    """Snapshot, deltas, checkpoint and input log contradict each other."""
 
     def __init__(self, partition: int, problem: str) -> None:
         self.partition = partition
@@ -99,7 +99,7 @@ class RecoveryError(DepthcastError):
 
 
 class EmbeddedServerError(DepthcastError):
-    """The embedded server's binary was not found, or it did not come up."""
+    """The embedded server's binary was not found, or the server did not start."""
 
 
 class FeedError(DepthcastError):
@@ -114,7 +114,10 @@ class FeedError(DepthcastError):
 
 
 class ClientError(DepthcastError):
-    """The gateway refused what was asked, or the connection cannot be had."""
+    """The gateway refused a request, or the client or consumer cannot go on.
+
+    `code` says why; `depthcast.shared.error_codes` lists all codes. `symbol` is set where the error concerns one.
+    """
 
     def __init__(self, code: str, message: str, symbol: str | None = None) -> None:
         self.code = code

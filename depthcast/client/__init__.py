@@ -1,6 +1,6 @@
-"""The WebSocket client: connection handling, one book per symbol, and the session that keeps them continuous.
+"""The WebSocket client: its connection, its books, and the session that keeps them continuous.
 
-Reading the streams without a gateway is `depthcast.consumer`.
+`depthcast.consumer` reads the streams without a gateway.
 """
 
 from depthcast.client.client import Client, connect

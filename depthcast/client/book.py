@@ -1,9 +1,10 @@
-"""One symbol as a WebSocket client holds it: the view, whether it is continuous, and what to do when it is not.
+"""One symbol's view in a WebSocket client, and whether it is continuous.
 
-    ASKED ──subscribed, resumed──▶ FOLLOWING ◀──snapshot── WAITING ◀──subscribed, not resumed── ASKED
-    FOLLOWING ──gap or mismatch──▶ ASKED (the owner sends a new subscribe; the old view stays, stale)
+    SUBSCRIBING ──subscribed, resumed──▶ CONTINUOUS
+    SUBSCRIBING ──subscribed, not resumed──▶ AWAITING_SNAPSHOT ──snapshot──▶ CONTINUOUS
+    CONTINUOUS ──gap or mismatch──▶ SUBSCRIBING (the session subscribes again; the old view stays, stale)
 
-Pure: messages in, outcomes out. The rules are those of `docs/protocol.md`, sections 1 and 3.
+The rules are those of `docs/protocol.md`, sections 1 and 3. Sending is up to `depthcast.client.session`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,133 +21,138 @@ Message = Mapping[str, Any]
 
 
 class SubscriptionOptions(NamedTuple):
-    """What was asked for: `depth` levels a side (0 = all), at most one delta in `interval_ms`."""
+    """Options of a subscribe: `depth` levels a side (0 = all), one delta in `interval_ms` at most."""
 
     depth: int = 25
     interval_ms: int = 0
 
 
 class Phase(Enum):
-    """Where a symbol stands with its subscription."""
+    """Progress of a symbol's subscription."""
 
-    ASKED = "a subscribe is on its way"
-    WAITING = "subscribed, and a snapshot must come next"
-    FOLLOWING = "the view is continuous"
+    SUBSCRIBING = "a subscribe is on its way"
+    AWAITING_SNAPSHOT = "subscribed, and a snapshot must come next"
+    CONTINUOUS = "the view is continuous"
 
 
 class ClientBook:
-    """The view of one symbol. `replica` holds book, seq and digest; `shows` whether there ever was a view."""
+    """The view of one symbol.
+
+    `replica`: book, seq and digest. `has_view`: whether a snapshot has ever been applied. `resyncs`:
+    snapshots requested since the view was last continuous. `upstream_stale`: what the gateway's last `status`
+    said.
+    """
 
     __slots__ = (
+        "has_view",
         "lot_size",
+        "options",
         "phase",
         "replica",
         "resyncs",
-        "shows",
-        "subscription",
         "tick_size",
         "upstream_stale",
     )
 
-    def __init__(self, subscription: SubscriptionOptions) -> None:
-        self.subscription = subscription
-        self.phase = Phase.ASKED
+    def __init__(self, options: SubscriptionOptions) -> None:
+        self.options = options
+        self.phase = Phase.SUBSCRIBING
         self.replica = Replica()
-        self.shows = False
+        self.has_view = False
         self.upstream_stale = False
         self.resyncs = 0
         self.tick_size = self.lot_size = ""
 
     @property
     def state(self) -> State:
-        """LIVE while the view is continuous and upstream is."""
-        live = self.phase is Phase.FOLLOWING and not self.upstream_stale
+        """LIVE while the view is continuous and the gateway reports no stale source."""
+        live = self.phase is Phase.CONTINUOUS and not self.upstream_stale
         return State.LIVE if live else State.STALE
 
     @property
     def resume(self) -> dict[str, int] | None:
-        """What to offer when subscribing again on another connection; None without a view."""
-        return {"seq": self.replica.seq, "digest": self.replica.digest} if self.shows else None
+        """State to offer when subscribing on another connection; None without a view."""
+        return {"seq": self.replica.seq, "digest": self.replica.digest} if self.has_view else None
 
-    def ask(self) -> None:
-        """A subscribe is sent because the view cannot go on, or the connection is new."""
-        self.phase = Phase.ASKED
+    def restart(self) -> None:
+        """Expect a new subscription: the view is not continuous, or the connection is new."""
+        self.phase = Phase.SUBSCRIBING
 
     def subscribed(self, message: Message) -> None:
-        """Take `subscribed`: what comes next is a snapshot, unless the view was resumed."""
+        """Take `subscribed`: the view goes on if it was resumed, otherwise a snapshot must come next."""
         self.tick_size, self.lot_size = message.get("tick_size", ""), message.get("lot_size", "")
         self.upstream_stale = False
-        if message.get("resumed") and self.shows:
-            self.replica.seq = _whole(message, "seq")
-            self.phase = Phase.FOLLOWING
+        if message.get("resumed") and self.has_view:
+            self.replica.seq = _unsigned(message, "seq")
+            self.phase = Phase.CONTINUOUS
             self.resyncs = 0
         else:
-            self.phase = Phase.WAITING
+            self.phase = Phase.AWAITING_SNAPSHOT
 
     def status(self, message: Message) -> None:
-        """Take `status`."""
+        """Take `status`: whether the gateway's source is live."""
         self.upstream_stale = message.get("state") != State.LIVE
 
     def snapshot(self, message: Message) -> ApplyResult:
-        """Take a snapshot: APPLIED, MISMATCH, or ALREADY for one that is not newer than a continuous view."""
+        """Take a snapshot: APPLIED, MISMATCH, or ALREADY if a continuous view is at least as new."""
         snapshot = read_snapshot(message)
-        if self.phase is Phase.FOLLOWING and snapshot.seq <= self.replica.seq:
+        if self.phase is Phase.CONTINUOUS and snapshot.seq <= self.replica.seq:
             return ApplyResult.ALREADY
         replica = Replica(snapshot)
         if digest_of(replica.book.bids.top(), replica.book.asks.top()) != snapshot.digest:
             return ApplyResult.MISMATCH
         self.replica = replica
-        self.shows = True
-        self.phase = Phase.FOLLOWING
+        self.has_view = True
+        self.phase = Phase.CONTINUOUS
         self.resyncs = 0
         return ApplyResult.APPLIED
 
     def delta(self, message: Message) -> ApplyResult:
-        """Take a delta: the outcome of the continuity rule. Nothing changes unless it is APPLIED."""
-        if self.phase is Phase.ASKED:
-            return ApplyResult.ALREADY  # of the subscription that is being replaced
-        if self.phase is Phase.WAITING:
+        """Take a delta; returns the result of the continuity rule. Nothing changes unless it is APPLIED."""
+        if self.phase is Phase.SUBSCRIBING:
+            return ApplyResult.ALREADY  # it belongs to the subscription that is being replaced
+        if self.phase is Phase.AWAITING_SNAPSHOT:
             return ApplyResult.GAP
-        outcome, _ = self.replica.apply(read_delta(message))
-        return outcome
+        result, _ = self.replica.apply(read_delta(message))
+        return result
 
 
 def read_snapshot(message: Message) -> Snapshot:
-    """A `snapshot` message with flat levels; raises `CodecError`."""
+    """Check a `snapshot` message and flatten its levels; raises `CodecError`."""
     return Snapshot(
-        _whole(message, "seq"),
-        _flat(message, "bids", 1),
-        _flat(message, "asks", 1),
-        _whole(message, "digest"),
-        _whole(message, "ts"),
+        _unsigned(message, "seq"),
+        _flat_levels(message, "bids", 1),
+        _flat_levels(message, "asks", 1),
+        _unsigned(message, "digest"),
+        _unsigned(message, "ts"),
     )
 
 
 def read_delta(message: Message) -> Delta:
-    """A `delta` message with flat levels; raises `CodecError`."""
+    """Check a `delta` message and flatten its levels; raises `CodecError`."""
     return Delta(
-        _whole(message, "prev_seq"),
-        _whole(message, "seq"),
-        _flat(message, "bids", 0),
-        _flat(message, "asks", 0),
-        _whole(message, "digest"),
-        _whole(message, "merged"),
+        _unsigned(message, "prev_seq"),
+        _unsigned(message, "seq"),
+        _flat_levels(message, "bids", 0),
+        _flat_levels(message, "asks", 0),
+        _unsigned(message, "digest"),
+        _unsigned(message, "merged"),
     )
 
 
 def pairs(levels: Sequence[Sequence[int]]) -> Levels:
-    """Levels of a message as tuples."""
+    """Return a message's levels as tuples."""
     return [(price, quantity) for price, quantity in levels]
 
 
-def _whole(message: Message, name: str) -> int:
+def _unsigned(message: Message, name: str) -> int:
     value = message.get(name)
     if type(value) is not int or value < 0:
         raise CodecError(f"{message.get('type')} message", f"{name} is {value!r}, not a whole number")
     return value
 
 
-def _flat(message: Message, name: str, least_quantity: int) -> list[int]:
+def _flat_levels(message: Message, name: str, quantity_min: int) -> list[int]:
     levels = message.get(name)
     what = f"{message.get('type')} message"
     if not isinstance(levels, list) or not all(
@@ -159,6 +165,6 @@ def _flat(message: Message, name: str, least_quantity: int) -> list[int]:
     if set(map(type, flat)) != {int}:
         raise CodecError(what, f"{name}: prices and quantities must be integers")
     quantities = flat[1::2]
-    if min(quantities) < least_quantity or max(flat) > MAX_INTEGER or min(flat) < -MAX_INTEGER:
+    if min(quantities) < quantity_min or max(flat) > MAX_INTEGER or min(flat) < -MAX_INTEGER:
         raise CodecError(what, f"{name}: a price or quantity is out of range")
     return flat

@@ -5,13 +5,13 @@
         async for update in client:
             print(update.symbol, update.seq, update.book.bids.best(), update.book.asks.best())
 
-Every snapshot and delta is checked against its digest. After a gap or a mismatch the client subscribes again; after a
-lost connection it comes back with growing, jittered waits and resumes where its books stand. Meanwhile the books are
-still there, marked stale.
+Every snapshot and delta is checked against its digest. After a gap or a mismatch the client subscribes again.
+After a lost connection it connects again, with growing, jittered waits, and resumes its books. Meanwhile they
+stay readable and are marked stale.
 
-It is driven by whoever awaits it, and reads nothing in between: a user who iterates slowly leaves messages in the
-socket, so that the gateway notices and sends merged ones. Updates that arrive while only a call such as `subscribe` is
-awaited are kept merged, at most one a symbol.
+The client reads only while somebody awaits it. A user who iterates slowly leaves messages in the socket, so
+that the gateway notices and sends merged ones. Updates that arrive while only another call, such as
+`subscribe`, is awaited are conflated, at most one for each symbol.
 """
 
 import asyncio
@@ -35,12 +35,13 @@ from depthcast.updates import BookUpdate, State
 logger = logging.getLogger(__name__)
 
 HEARTBEATS_MISSED: Final = 3
-"""So many heartbeat intervals of silence mean a dead connection."""
+"""Heartbeat intervals of silence after which a connection counts as dead."""
 
 HEARTBEAT_MS: Final = 5000
+"""Heartbeat interval until `welcome` names the gateway's own."""
 
 BEFORE_SERVICE: Final = ("welcome", "error")
-"""A connection that brings only these is no success yet: an overloaded gateway accepts and closes again."""
+"""Messages that do not count as success: an overloaded gateway accepts a connection and closes it again."""
 
 
 def connect(
@@ -50,99 +51,119 @@ def connect(
     token: str | None = None,
     credit_window: int | None = None,
     backoff_s: tuple[float, float] = (0.2, 10.0),
-    tap: Callable[[Transport], Transport] | None = None,
+    wrap_transport: Callable[[Transport], Transport] | None = None,
 ) -> "Client":
-    """A client of the gateway at `url` (`http://host:port`, or a full `ws://…/v1/ws`), to be used with `async with`.
+    """Make a client of the gateway at `url`; it connects at `async with`.
 
     Args:
-        url: Where the gateway is.
+        url: Address of the gateway: `http://host:port`, `https://…`, or a full `ws://…/v1/ws`.
         encoding: `json` or `msgpack`.
         token: Sent as `Authorization: Bearer`.
-        credit_window: Snapshots and deltas that may be on their way at once; None leaves the limit to TCP, which
-            proxies on the way defeat.
-        backoff_s: First and longest wait before connecting again.
-        tap: Wraps every connection made, for tests.
+        credit_window: Most snapshots and deltas that may be on their way at once. None leaves the limit to
+            TCP, which is no limit behind a proxy that buffers.
+        backoff_s: First and longest wait before connecting again, in seconds; waits double in between.
+        wrap_transport: Replaces every connection by what it returns, for tests.
 
     Raises:
-        ClientError: At `async with`, when the gateway cannot be reached or refuses; `code` says why.
+        ClientError: `bad_url` or `bad_encoding`, here; at `async with`, `unreachable`, or what the gateway
+            answered to the handshake. `depthcast.shared.error_codes` lists all codes.
     """
     dial = dialer(url, encoding, token)
 
-    async def tapped() -> Transport:
+    async def dial_wrapped() -> Transport:
         transport = await dial()
-        return tap(transport) if tap else transport
+        return wrap_transport(transport) if wrap_transport else transport
 
-    return Client(tapped, ClientSession(credit_window), Backoff(*backoff_s, random.random))
+    return Client(dial_wrapped, ClientSession(credit_window), Backoff(*backoff_s, random.random))
 
 
 class Client:
-    """See `connect`. One reader at a time is enough, but several tasks may await it."""
+    """A connection to a gateway with the books subscribed on it; made by `connect`, used with `async with`.
+
+    `async for` delivers a `BookUpdate` for each snapshot, delta and change of state, and never ends by
+    itself. It raises `ClientError`: with the code `closed` once the connection ended for good or the client
+    was closed, and from then on every call raises it too. Other codes concern one message or symbol, and
+    iterating again continues.
+
+    One task is enough to read; several may await the client at the same time.
+    """
 
     def __init__(self, dial: Dial, session: ClientSession, backoff: Backoff) -> None:
         self.session = session
         self._dial = dial
         self._backoff = backoff
+        self._wait_min_s = 0.0
         self._transport: Transport | None = None
-        self._wait_least_s = 0.0
         self._reading = asyncio.Lock()
         self._ended: ClientError | None = None
 
     @property
     def counters(self) -> ClientCounters:
-        """What happened so far."""
+        """Counts of messages, gaps, reconnects and so on since the client was made."""
         return self.session.counters
 
     def book(self, symbol: str) -> Book:
-        """The view of `symbol` now; empty until its first snapshot. Raises `ClientError` when not subscribed."""
-        return self._held(symbol).replica.book
+        """Return the book, empty until its first snapshot; raises `ClientError` (`not_subscribed`)."""
+        return self._subscribed_book(symbol).replica.book
 
     def seq(self, symbol: str) -> int:
-        """The state the view of `symbol` is at, 0 before its first snapshot."""
-        return self._held(symbol).replica.seq
+        """Return the sequence number of the book of `symbol`, 0 before its first snapshot."""
+        return self._subscribed_book(symbol).replica.seq
 
     def digest(self, symbol: str) -> int:
-        """The digest of the view of `symbol`."""
-        return self._held(symbol).replica.digest
+        """Return the digest of the book of `symbol` (`docs/protocol.md`, section 1.2)."""
+        return self._subscribed_book(symbol).replica.digest
 
     def state(self, symbol: str) -> State:
-        """Whether the view of `symbol` is live or stale."""
-        return self._held(symbol).state
+        """Return whether the book of `symbol` is LIVE or STALE."""
+        return self._subscribed_book(symbol).state
 
     def sizes(self, symbol: str) -> tuple[str, str]:
-        """Tick and lot size of `symbol` as decimal text. Raises `ClientError` when not subscribed."""
-        held = self._held(symbol)
-        return held.tick_size, held.lot_size
+        """Return tick size and lot size of `symbol` as decimal text, such as `("0.01", "0.001")`."""
+        book = self._subscribed_book(symbol)
+        return book.tick_size, book.lot_size
 
     async def subscribe(self, symbols: Collection[str], depth: int = 25, interval_ms: int = 0) -> None:
-        """Subscribe to `symbols` (`["*"]`: all, later ones too); returns when the gateway has answered for each.
+        """Subscribe to `symbols`; returns when the gateway has answered for each.
 
-        Raises `ClientError` for the first symbol refused, with the others as notes; the rest are subscribed.
+        Args:
+            symbols: Names, or `["*"]` for all instruments, including later ones. A symbol that is subscribed
+                already gets the new options.
+            depth: Levels a side: 1, 5, 10, 25, 50, 100, 500, 1000, or 0 for the full book.
+            interval_ms: At most one delta in so many milliseconds; 0 sends each.
+
+        Raises:
+            ClientError: For the first symbol refused (`unknown_symbol`, `limit`, …), with the others as
+                notes; the rest are subscribed.
         """
-        await self._settled(self.session.subscribe(symbols, SubscriptionOptions(depth, interval_ms)))
+        await self._complete(self.session.subscribe(symbols, SubscriptionOptions(depth, interval_ms)))
 
     async def unsubscribe(self, symbols: Collection[str]) -> None:
-        """End subscriptions; nothing of `symbols` comes after it. Raises `ClientError`."""
-        await self._settled(self.session.unsubscribe(symbols))
+        """End subscriptions; no update of `symbols` comes after this returns. Raises `ClientError`."""
+        await self._complete(self.session.unsubscribe(symbols))
 
     async def credit(self, messages: int) -> None:
-        """Allow so many more snapshots and deltas. By hand, instead of `credit_window`."""
+        """Allow so many more snapshots and deltas. Use either this or `credit_window`."""
         self.session.credit(messages)
         await self._flush()
 
     async def ping(self) -> float:
-        """Round trip to the gateway in seconds."""
+        """Return the round trip time to the gateway in seconds."""
         begun = time.perf_counter()
-        await self._settled(self.session.ping())
+        await self._complete(self.session.ping())
         return time.perf_counter() - begun
 
     async def wait_for(self, symbol: str, seq: int = 0) -> Book:
-        """Read until `symbol` is live at `seq` or later; returns its book. Use `asyncio.timeout` for a deadline."""
+        """Read until `symbol` is live at `seq` or later; returns its book.
 
-        def there() -> bool:
+        It waits without limit: use `asyncio.timeout` for a deadline.
+        """
+
+        def reached() -> bool:
             book = self.session.books.get(symbol)
             return book is not None and book.state is State.LIVE and book.replica.seq >= max(seq, 1)
 
-        await self._until(there)
+        await self._read_until(reached)
         return self.book(symbol)
 
     def __aiter__(self) -> Self:
@@ -150,7 +171,7 @@ class Client:
 
     async def __anext__(self) -> BookUpdate:
         updates = self.session.updates
-        await self._until(lambda: bool(updates))
+        await self._read_until(lambda: bool(updates))
         return updates.pop(next(iter(updates)))
 
     async def __aenter__(self) -> Self:
@@ -167,19 +188,20 @@ class Client:
         if self._transport is not None:
             await self._transport.close()
 
-    def _held(self, symbol: str) -> ClientBook:
+    def _subscribed_book(self, symbol: str) -> ClientBook:
         book = self.session.books.get(symbol)
         if book is None:
             raise ClientError("not_subscribed", "there is no subscription", symbol)
         return book
 
-    async def _settled(self, request: Request) -> None:
+    async def _complete(self, request: Request) -> None:
+        """Send a request and read until it is answered; raises its errors."""
         await self._flush()
-        await self._until(lambda: request.done)
+        await self._read_until(lambda: request.done)
         request.raise_errors()
 
-    async def _until(self, done: Callable[[], bool]) -> None:
-        """Read until `done`. Whoever waits reads for all; the lock passes the work on in order."""
+    async def _read_until(self, done: Callable[[], bool]) -> None:
+        """Read until `done`. One waiting task reads for all; the lock passes the turn on in order."""
         while not done():
             async with self._reading:
                 if not done():
@@ -193,21 +215,24 @@ class Client:
             if self._transport is None:
                 await self._reconnect()
                 return
-            self.session.pay_credit()
+            self.session.return_credit()
             await self._flush()
-            message = await self._received(self._transport)
+            message = await self._receive(self._transport)
             self.session.receive(message)
             if message.get("type") not in BEFORE_SERVICE:
                 self._backoff.reset()
         except ConnectionLost as lost:
-            await self._lose(lost)
+            await self._disconnect(lost)
         await self._flush()
-        if self.session.try_later:
-            await self._lose(ConnectionLost(CloseCode.OVERLOADED, "the gateway knows no instruments yet"))
+        if self.session.gateway_not_ready:
+            await self._disconnect(
+                ConnectionLost(CloseCode.OVERLOADED, "the gateway knows no instruments yet")
+            )
         if self.session.failures:
             raise self.session.failures.popleft()
 
-    async def _received(self, transport: Transport) -> Mapping[str, Any]:
+    async def _receive(self, transport: Transport) -> Mapping[str, Any]:
+        """Return the next message; silence longer than some heartbeats is a lost connection."""
         heartbeat_ms = self.session.welcome.get("heartbeat_ms", HEARTBEAT_MS)
         silence_s = HEARTBEATS_MISSED * max(heartbeat_ms, 1000) / 1000
         try:
@@ -217,7 +242,7 @@ class Client:
             raise ConnectionLost(CloseCode.LOST, f"nothing came for {silence_s:g} s") from None
 
     async def _flush(self) -> None:
-        """Send what waits. A lost connection shows to whoever reads."""
+        """Send what the session has to send. A lost connection is left for the reading task to notice."""
         outbox, transport = self.session.outbox, self._transport
         try:
             while outbox and transport is not None and transport is self._transport:
@@ -225,19 +250,20 @@ class Client:
         except ConnectionLost as lost:
             logger.debug("could not send", extra={"reason": str(lost)})
 
-    async def _lose(self, lost: ConnectionLost) -> None:
+    async def _disconnect(self, lost: ConnectionLost) -> None:
+        """Give the connection up; raises `ClientError` if its close code forbids to connect again."""
         transport, self._transport = self._transport, None
         if transport is not None:
-            self.session.lost()
+            self.session.disconnected()
             await transport.close()
         if lost.closing.reconnect is Reconnect.NEVER:
             self._ended = ClientError("closed", str(lost))
             raise self._ended from lost
-        self._wait_least_s = 0.0 if lost.closing.reconnect is Reconnect.AT_ONCE else self._backoff.first_s
+        self._wait_min_s = 0.0 if lost.closing.reconnect is Reconnect.AT_ONCE else self._backoff.first_s
         logger.warning("connecting again", extra={"reason": str(lost)})
 
     async def _reconnect(self) -> None:
-        await asyncio.sleep(self._wait_least_s + self._backoff.next_s())
+        await asyncio.sleep(self._wait_min_s + self._backoff.next_s())
         await self._connect()
         self.counters.reconnects += 1
 

@@ -1,7 +1,7 @@
-"""The WebSocket client without its socket: messages in, messages out, updates for the user.
+"""The WebSocket client without its socket: takes messages, yields messages to send and updates for the user.
 
-`ClientSession` outlives connections: it knows what is subscribed, holds the books, and asks again by itself when a view is
-not continuous. What to send waits in `outbox`, what to tell the user in `updates`. Its shell is `depthcast.client.client`.
+A `ClientSession` outlives connections. It keeps the subscriptions and books, and subscribes again when a view
+is not continuous. `depthcast.client.client` sends what is in `outbox` and delivers what is in `updates`.
 """
 
 import logging
@@ -14,21 +14,25 @@ from typing import Any, Final
 from depthcast.client.book import ClientBook, Message, Phase, SubscriptionOptions, pairs
 from depthcast.shared.errors import ClientError, CodecError
 from depthcast.shared.replica import ApplyResult
-from depthcast.updates import BookUpdate, Kind, Levels, State, joined
+from depthcast.updates import BookUpdate, Kind, Levels, State, conflate
 
 logger = logging.getLogger(__name__)
 
 EVERYTHING: Final = "*"
-RESYNCS_MOST: Final = 10
-"""So many snapshots in a row that do not lead to a right view: the server, or this program, is wrong."""
+RESYNCS_MAX: Final = 10
+"""Snapshots in a row without a continuous view after which the user gets an error: some program has a bug."""
 
 
 @dataclass
 class ClientCounters:
-    """What happened since the client was made.
+    """Counts since the client was made.
 
-    `merged`: broadcasts that were skipped by being merged into others, summed `merged` − 1. `ignored`: repeats, and
-    messages of subscriptions already replaced. `resumed`: books that stood after a reconnect without a snapshot.
+    - `messages`: all messages received. `snapshots`, `deltas`: those among them.
+    - `merged`: broadcasts that did not come as a delta of their own: the sum of the deltas' `merged` − 1.
+    - `ignored`: repeated snapshots and deltas, and those of replaced subscriptions.
+    - `gaps`, `mismatches`: deltas that did not follow, and books that differed from their digest. After each
+      the client subscribed again.
+    - `reconnects`: connections made again. `resumed`: books that continued after one without a snapshot.
     """
 
     messages: int = 0
@@ -44,19 +48,19 @@ class ClientCounters:
 
 @dataclass
 class Request:
-    """Something asked of the gateway. `left`: what it has not answered yet; `internal`: nobody waits for it."""
+    """A request to the gateway. `unanswered`: symbols still to be answered; `internal`: no user waits."""
 
     message: dict[str, Any]
-    left: set[str]
+    unanswered: set[str]
     internal: bool = False
     errors: list[ClientError] = field(default_factory=list)
 
     @property
     def done(self) -> bool:
-        return not self.left
+        return not self.unanswered
 
     def raise_errors(self) -> None:
-        """Raise the first error; the others are notes on it."""
+        """Raise the first error, with the others as notes; nothing without errors."""
         if self.errors:
             first, *others = self.errors
             for other in others:
@@ -67,7 +71,12 @@ class Request:
 class ClientSession:
     """Subscriptions, books and counters of one client.
 
-    `credit_window`: snapshots and deltas that may be on their way, None = as many as TCP takes.
+    - `credit_window`: most snapshots and deltas that may be on their way; None leaves the limit to TCP.
+    - `wanted`: options of each subscription that the user asked for, by symbol.
+    - `books`: views by symbol. `updates`: what the user has not received yet, at most one for each symbol.
+    - `outbox`: messages to send. `failures`: errors that no waiting request stands for.
+    - `welcome`: the gateway's greeting on this connection.
+    - `gateway_not_ready`: the gateway has no instruments yet; connect again later.
     """
 
     def __init__(self, credit_window: int | None = None) -> None:
@@ -79,11 +88,10 @@ class ClientSession:
         self.failures: deque[ClientError] = deque()
         self.counters = ClientCounters()
         self.welcome: Message = {}
-        self.try_later = False
-        """The gateway has nothing yet: the connection is to be given up and made anew."""
+        self.gateway_not_ready = False
         self._requests: dict[int, Request] = {}
         self._ids = count(1)
-        self._spent = 0
+        self._credit_used = 0
         self._handlers: dict[str, Callable[[Message], None]] = {
             "welcome": self._on_welcome,
             "subscribed": self._on_subscribed,
@@ -95,52 +103,52 @@ class ClientSession:
             "error": self._on_error,
         }
 
-    # --- what the user asks for
+    # --- requests of the user
 
-    def subscribe(self, symbols: Collection[str], subscription: SubscriptionOptions) -> Request:
-        """Subscribe, or replace subscriptions; done when each symbol was answered."""
+    def subscribe(self, symbols: Collection[str], options: SubscriptionOptions) -> Request:
+        """Subscribe, or replace subscriptions; the request is done when each symbol was answered."""
         for symbol in symbols:
-            self.wanted[symbol] = subscription
+            self.wanted[symbol] = options
             if symbol in self.books:
-                self.books[symbol].subscription = subscription
-        return self._subscribe(symbols, subscription, internal=False)
+                self.books[symbol].options = options
+        return self._subscribe(symbols, options, internal=False)
 
     def unsubscribe(self, symbols: Collection[str]) -> Request:
-        """End subscriptions; done when each symbol was answered."""
+        """End subscriptions; the request is done when each symbol was answered."""
         for symbol in symbols:
             self.wanted.pop(symbol, None)
-        return self._ask({"op": "unsubscribe", "symbols": list(symbols)}, set(symbols))
+        return self._request({"op": "unsubscribe", "symbols": list(symbols)}, set(symbols))
 
     def ping(self) -> Request:
-        """Done when the gateway has answered."""
-        return self._ask({"op": "ping"}, {"pong"})
+        """Ask for a `pong`; the request is done when it has come."""
+        return self._request({"op": "ping"}, {"pong"})
 
     def credit(self, messages: int) -> None:
-        """Allow so many more snapshots and deltas; the first call turns credit on for the connection."""
+        """Allow so many more snapshots and deltas; the first call turns credit mode on for the connection."""
         self.outbox.append({"op": "credit", "messages": messages})
 
-    # --- what the connection does
+    # --- events of the connection
 
     def connected(self) -> None:
-        """A new connection stands: subscribe to everything again, offering to resume what is shown."""
+        """Subscribe to everything again on a new connection, and offer to resume the views."""
         self.outbox.clear()
-        self.try_later = False
-        self._spent = 0
+        self.gateway_not_ready = False
+        self._credit_used = 0
         if self.credit_window is not None:
             self.credit(self.credit_window)
-        waiting = self._forget_requests()
-        for subscription in sorted(set(self.wanted.values())):
-            again = [s for s, held in self.wanted.items() if held == subscription and s not in waiting]
+        requested = self._repeat_requests()
+        for options in sorted(set(self.wanted.values())):
+            again = [s for s, wanted in self.wanted.items() if wanted == options and s not in requested]
             if again:
-                self._subscribe(again, subscription, internal=True, resume=True)
+                self._subscribe(again, options, internal=True, resume=True)
 
-    def lost(self) -> None:
-        """The connection has ended: every book is stale until it is known to stand."""
+    def disconnected(self) -> None:
+        """Mark every book stale: the connection has ended."""
         for symbol, book in self.books.items():
-            self._watched(symbol, book, book.ask)
+            self._report_state(symbol, book, book.restart)
 
     def receive(self, message: Message) -> None:
-        """Take one message of the gateway; unknown types are ignored. Raises `ClientError` for one without sense."""
+        """Take a message of the gateway; raises `ClientError` (`bad_message`). Unknown types are ignored."""
         self.counters.messages += 1
         handler = self._handlers.get(str(message.get("type")))
         if handler is None:
@@ -152,11 +160,11 @@ class ClientSession:
                 "bad_message", f"{message.get('type')}: {error}", message.get("symbol")
             ) from error
 
-    def pay_credit(self) -> None:
-        """Give back the credit of what was read, half a window at a time."""
-        if self.credit_window is not None and self._spent * 2 >= self.credit_window:
-            self.credit(self._spent)
-            self._spent = 0
+    def return_credit(self) -> None:
+        """Grant the gateway the credit of what was read, half a window at a time."""
+        if self.credit_window is not None and self._credit_used * 2 >= self.credit_window:
+            self.credit(self._credit_used)
+            self._credit_used = 0
 
     # --- messages
 
@@ -166,14 +174,14 @@ class ClientSession:
     def _on_subscribed(self, message: Message) -> None:
         symbol = message["symbol"]
         self._answered(message, symbol)
-        subscription = self.wanted.get(symbol) or self.wanted.get(EVERYTHING)
-        if subscription is None:
+        options = self.wanted.get(symbol) or self.wanted.get(EVERYTHING)
+        if options is None:
             return  # unsubscribed meanwhile
-        book = self.books.setdefault(symbol, ClientBook(subscription))
-        book.subscription = subscription
-        was_shown = book.shows
-        self._watched(symbol, book, lambda: book.subscribed(message))
-        self.counters.resumed += was_shown and book.phase is Phase.FOLLOWING
+        book = self.books.setdefault(symbol, ClientBook(options))
+        book.options = options
+        had_view = book.has_view
+        self._report_state(symbol, book, lambda: book.subscribed(message))
+        self.counters.resumed += had_view and book.phase is Phase.CONTINUOUS
 
     def _on_unsubscribed(self, message: Message) -> None:
         symbol = message["symbol"]
@@ -182,7 +190,7 @@ class ClientSession:
         if "reason" in message:
             self.wanted.pop(symbol, None)
             if book is not None:
-                self._tell(
+                self._queue(
                     BookUpdate(symbol, Kind.STATUS, State.REMOVED, book.replica.seq, book.replica.book)
                 )
         else:
@@ -200,12 +208,12 @@ class ClientSession:
     def _on_status(self, message: Message) -> None:
         symbol = message["symbol"]
         if book := self.books.get(symbol):
-            self._watched(symbol, book, lambda: book.status(message))
+            self._report_state(symbol, book, lambda: book.status(message))
 
     def _on_pong(self, message: Message) -> None:
         request = self._requests.pop(message.get("id", 0), None)
         if request is not None:
-            request.left.clear()
+            request.unanswered.clear()
 
     def _on_error(self, message: Message) -> None:
         symbol = message.get("symbol")
@@ -214,7 +222,7 @@ class ClientSession:
         if request is not None and not request.internal:
             request.errors.append(error)
         elif request is not None and error.code == "unavailable":
-            self.try_later = True
+            self.gateway_not_ready = True
             return
         else:
             self.failures.append(error)
@@ -222,95 +230,100 @@ class ClientSession:
             self._refused([symbol] if symbol else request.message["symbols"])
         self._answered(message, symbol)
 
-    # --- parts
+    # --- books
 
     def _data(self, message: Message, kind: Kind) -> None:
         symbol = message["symbol"]
-        self._spent += 1
+        self._credit_used += 1
         book = self.books.get(symbol)
         if book is None:
             self.counters.ignored += 1
             return
         before = book.state
-        outcome = book.snapshot(message) if kind is Kind.SNAPSHOT else book.delta(message)
-        if outcome is ApplyResult.APPLIED:
+        result = book.snapshot(message) if kind is Kind.SNAPSHOT else book.delta(message)
+        if result is ApplyResult.APPLIED:
             bids, asks = (pairs(message["bids"]), pairs(message["asks"])) if kind is Kind.DELTA else ((), ())
-            self._tell(self._update(symbol, book, kind, bids, asks, message))
-        elif outcome is ApplyResult.ALREADY:
+            self._queue(self._update(symbol, book, kind, bids, asks, message))
+        elif result is ApplyResult.ALREADY:
             self.counters.ignored += 1
         else:
-            self._resync(symbol, book, outcome, before)
+            self._resync(symbol, book, result, before)
 
-    def _resync(self, symbol: str, book: ClientBook, outcome: ApplyResult, before: State) -> None:
-        self.counters.gaps += outcome is ApplyResult.GAP
-        self.counters.mismatches += outcome is ApplyResult.MISMATCH
-        book.ask()
+    def _resync(self, symbol: str, book: ClientBook, result: ApplyResult, before: State) -> None:
+        """Subscribe again after a gap or a mismatch."""
+        self.counters.gaps += result is ApplyResult.GAP
+        self.counters.mismatches += result is ApplyResult.MISMATCH
+        book.restart()
         book.resyncs += 1
-        logger.warning("taking a snapshot", extra={"symbol": symbol, "reason": outcome.value})
-        if book.resyncs > RESYNCS_MOST:
-            text = f"{RESYNCS_MOST} snapshots in a row did not lead to a continuous book ({outcome.value})"
+        logger.warning("subscribing again", extra={"symbol": symbol, "reason": result.value})
+        if book.resyncs > RESYNCS_MAX:
+            text = f"{RESYNCS_MAX} snapshots in a row did not lead to a continuous book ({result.value})"
             self.failures.append(ClientError("inconsistent", text, symbol))
             book.resyncs = 0
-        self._subscribe([symbol], book.subscription, internal=True)
+        self._subscribe([symbol], book.options, internal=True)
         if before is not book.state:
-            self._tell(self._update(symbol, book, Kind.STATUS))
+            self._queue(self._update(symbol, book, Kind.STATUS))
 
     def _subscribe(
         self,
         symbols: Iterable[str],
-        subscription: SubscriptionOptions,
+        options: SubscriptionOptions,
         *,
         internal: bool,
         resume: bool = False,
     ) -> Request:
-        message: dict[str, Any] = {"op": "subscribe", "symbols": list(symbols), **subscription._asdict()}
-        if resume and (offers := self._offers(message["symbols"])):
+        message: dict[str, Any] = {"op": "subscribe", "symbols": list(symbols), **options._asdict()}
+        if resume and (offers := self._resume_offers(message["symbols"])):
             message["resume"] = offers
-        request = self._ask(message, set(message["symbols"]), internal=internal)
-        if EVERYTHING in request.left:
-            # How many symbols `*` stands for is not said: a ping behind it tells when all were answered.
+        request = self._request(message, set(message["symbols"]), internal=internal)
+        if EVERYTHING in request.unanswered:
+            # The gateway does not say how many symbols `*` stands for: the pong shows that all were answered.
             self.outbox.append({"op": "ping", "id": message["id"]})
         return request
 
-    def _offers(self, symbols: Collection[str]) -> dict[str, dict[str, int]]:
-        """States to resume from; `*` stands for the symbols that are not subscribed by name."""
+    def _resume_offers(self, symbols: Collection[str]) -> dict[str, dict[str, int]]:
+        """Return the states to resume from; `*` stands for the symbols that are not subscribed by name."""
         named = [symbol for symbol in symbols if symbol in self.books]
         if EVERYTHING in symbols:
             named += [symbol for symbol in self.books if symbol not in self.wanted]
         return {symbol: offer for symbol in named if (offer := self.books[symbol].resume) is not None}
 
-    def _ask(self, message: dict[str, Any], left: set[str], *, internal: bool = False) -> Request:
+    # --- requests
+
+    def _request(self, message: dict[str, Any], unanswered: set[str], *, internal: bool = False) -> Request:
         message["id"] = next(self._ids)
-        request = Request(message, left, internal)
-        if left:
+        request = Request(message, unanswered, internal)
+        if unanswered:
             self._requests[message["id"]] = request
             self.outbox.append(message)
         return request
 
-    def _forget_requests(self) -> set[str]:
-        """Send again what somebody waits for, forget the rest; returns the symbols asked for by it."""
-        waiting: set[str] = set()
+    def _repeat_requests(self) -> set[str]:
+        """Send the users' requests again and forget the others; returns the symbols subscribed by it."""
+        repeated: set[str] = set()
         requests, self._requests = self._requests, {}
         for request in requests.values():
             if request.internal or request.message["op"] == "unsubscribe":
-                request.left.clear()  # a new connection has no subscriptions to end
+                request.unanswered.clear()  # a new connection has no subscriptions to end
                 continue
             self._requests[request.message["id"]] = request
             self.outbox.append(request.message)
             if request.message["op"] == "subscribe":
-                waiting.update(request.message["symbols"])
-        return waiting
+                repeated.update(request.message["symbols"])
+        return repeated
 
     def _answered(self, message: Message, symbol: str | None) -> None:
-        """One symbol of a request is settled, or all of it when `symbol` is None."""
+        """Note the answer for one symbol of a request, or for all of it if `symbol` is None."""
         request = self._requests.get(message.get("id", 0))
         if request is None:
             return
         if symbol is None:
-            request.left.clear()
-        request.left.discard(symbol or "")
+            request.unanswered.clear()
+        request.unanswered.discard(symbol or "")
         if request.done:
             del self._requests[message["id"]]
+
+    # --- updates
 
     def _refused(self, symbols: Iterable[str]) -> None:
         for symbol in symbols:
@@ -318,12 +331,12 @@ class ClientSession:
             self.books.pop(symbol, None)
             self.updates.pop(symbol, None)
 
-    def _watched(self, symbol: str, book: ClientBook, change: Callable[[], None]) -> None:
-        """Make a change, and tell the user if it changed the state of a book that shows."""
+    def _report_state(self, symbol: str, book: ClientBook, change: Callable[[], None]) -> None:
+        """Make a change, and queue a STATUS update if it changed the state of a book that has a view."""
         before = book.state
         change()
-        if book.shows and book.state is not before:
-            self._tell(self._update(symbol, book, Kind.STATUS))
+        if book.has_view and book.state is not before:
+            self._queue(self._update(symbol, book, Kind.STATUS))
 
     def _update(
         self,
@@ -338,7 +351,7 @@ class ClientSession:
         merged, ts = (message.get("merged", 0), message.get("ts", 0)) if message else (0, 0)
         return BookUpdate(symbol, kind, book.state, replica.seq, replica.book, bids, asks, merged, ts)
 
-    def _tell(self, update: BookUpdate) -> None:
-        """Keep an update for the user. Nobody reads it for long: it is merged, so that memory is bounded."""
+    def _queue(self, update: BookUpdate) -> None:
+        """Keep an update for the user, conflated with one that waits, so that memory stays bounded."""
         waiting = self.updates.get(update.symbol)
-        self.updates[update.symbol] = joined(waiting, update) if waiting else update
+        self.updates[update.symbol] = conflate(waiting, update) if waiting else update

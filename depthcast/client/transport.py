@@ -1,4 +1,4 @@
-"""The connection that the WebSocket client needs, as an interface; `depthcast.client.websocket` makes real ones."""
+"""The connection that the WebSocket client needs; `depthcast.client.websocket` makes real ones."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
@@ -7,7 +7,7 @@ from depthcast.shared.close_codes import closing
 
 
 class ConnectionLost(Exception):
-    """The connection ended with close code `code`. The client catches it and decides whether to connect again."""
+    """The connection ended with close code `code`; the client decides whether to connect again."""
 
     def __init__(self, code: int, reason: str = "") -> None:
         self.code = code
@@ -17,10 +17,10 @@ class ConnectionLost(Exception):
 
 
 class Transport(Protocol):
-    """A connection to a gateway, as decoded messages. Tests wrap it to drop, repeat, reorder, delay or spoil them."""
+    """A connection that carries decoded messages. Tests wrap one to drop, repeat or corrupt them."""
 
     async def receive(self) -> Mapping[str, Any]:
-        """The next message; raises `ConnectionLost`. Cancelling it loses nothing."""
+        """Return the next message; raises `ConnectionLost`. Cancelling it loses no message."""
         ...
 
     async def send(self, message: Mapping[str, Any]) -> None:
@@ -33,4 +33,4 @@ class Transport(Protocol):
 
 
 Dial = Callable[[], Awaitable[Transport]]
-"""Makes a connection; raises `ConnectionLost` when trying again may help, `ClientError` when it will not."""
+"""Makes a connection; raises `ConnectionLost` to be tried again, `ClientError` if that is useless."""

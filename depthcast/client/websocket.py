@@ -1,4 +1,4 @@
-"""The client's connection to a gateway, on aiohttp."""
+"""The WebSocket client's connections, made with aiohttp."""
 
 import asyncio
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ from depthcast.shared.protocol import SUBPROTOCOLS, WEBSOCKET_PATH
 DIAL_TIMEOUT_S: Final = 10.0
 CLOSE_TIMEOUT_S: Final = 2.0
 MESSAGE_BYTES_MAX: Final = 2**28
-"""A full book may be long, but a length field must not decide how much memory is taken."""
+"""Longest message accepted: a length field must not decide how much memory is used."""
 
 REFUSED: Final = {400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found"}
-"""HTTP answers to the handshake after which trying again is no use."""
+"""Error code of each HTTP status that makes another attempt useless."""
 
 
 class WebSocketTransport:
@@ -42,7 +42,9 @@ class WebSocketTransport:
             if frame.type is WSMsgType.BINARY:
                 return _map(msgpack.unpackb(frame.data))
         except (ValueError, TypeError, msgpack.UnpackException) as error:
-            raise ClientError("bad_message", f"what the gateway sent cannot be decoded: {error}") from error
+            raise ClientError(
+                "bad_message", f"a message of the gateway cannot be decoded: {error}"
+            ) from error
         raise ConnectionLost(self._socket.close_code or CloseCode.LOST, _reason(frame))
 
     async def send(self, message: Mapping[str, Any]) -> None:
@@ -62,7 +64,7 @@ class WebSocketTransport:
 
 
 def dialer(url: str, encoding: str, token: str | None = None) -> Dial:
-    """What makes connections to `url`; raises `ClientError` for a bad URL or encoding."""
+    """Return a function that connects to `url`; raises `ClientError` for a bad URL or encoding."""
     if encoding not in SUBPROTOCOLS:
         raise ClientError("bad_encoding", f"{encoding!r} is neither json nor msgpack")
     address = _address(url)

@@ -1,6 +1,6 @@
-"""The stream consumer: books straight from Redis, for services that want no gateway in between.
+"""The stream consumer: books straight from Redis, for services that need no gateway in between.
 
-The rules of reading are those of `depthcast.shared.reader`; the WebSocket client is `depthcast.client`.
+It reads by the rules of `depthcast.shared.reader`. The WebSocket client is `depthcast.client`.
 """
 
 from depthcast.consumer.consumer import Consumer, StreamEntry

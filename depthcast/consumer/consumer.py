@@ -1,12 +1,12 @@
-"""The stream consumer: books straight from Redis, for services that want no WebSocket in between.
+"""The stream consumer: books straight from Redis, for services that need no WebSocket in between.
 
     async with Consumer("redis://127.0.0.1:6379/0", symbols=["BTC-USD"]) as consumer:
         async for update in consumer:
             print(update.symbol, update.seq, update.book.bids.best(), update.info)
 
-It loads the newest snapshots, follows the deltas of each partition it needs, checks every digest, and starts again by
-itself when something is missing; it waits for Redis and for the deployment. Pull-driven: nothing is read or applied until
-the next update is asked for, so an update's `book` is exactly at its `seq`.
+A consumer loads the newest snapshots, follows the deltas of each partition it needs, and checks every digest.
+After a gap it loads again by itself, and it waits for Redis and for the deployment. Nothing is read or
+applied before the next update is asked for, so an update's `book` is exactly at its `seq`.
 """
 
 import asyncio
@@ -34,7 +34,13 @@ logger = logging.getLogger(__name__)
 
 
 class StreamEntry(NamedTuple):
-    """One entry of a partition's deltas, as the consumer saw it. `info` None: books were loaded from snapshots."""
+    """One entry of a partition's `deltas`, as the consumer applied it.
+
+    - `partition`, `position`: where the entry is.
+    - `info`: the entry's own data; None where books were loaded from snapshots, which is no entry of the
+      stream.
+    - `updates`: what changed, one for each symbol that is followed.
+    """
 
     partition: int
     position: Position
@@ -43,16 +49,22 @@ class StreamEntry(NamedTuple):
 
 
 class Consumer:
-    """Follows `symbols` (None: all, new ones too) of the deployment with key prefix `prefix`.
+    """A reader of a deployment's books, used with `async with`.
+
+    `async for` delivers a `BookUpdate` for each change, and never ends by itself: it waits while Redis is
+    away. `entries()` delivers whole stream entries instead.
 
     Args:
-        redis_url: Redis or Valkey.
-        symbols: Symbols wanted; one that does not exist yet is followed from its birth.
+        redis_url: Address of Redis or Valkey, as the setting `DEPTHCAST_REDIS_URL`.
+        symbols: Names to follow; one that does not exist yet is followed from its first broadcast on. None
+            follows all symbols, later ones too.
         prefix: Key prefix of the deployment.
-        partitions: Number of partitions, if it must be this one; otherwise the deployment says it.
+        partitions: Number of partitions that the deployment must have; None accepts any.
 
     Raises:
-        DeploymentMismatch: At `async with`, when `partitions` is another number than the deployment's.
+        SettingsError: For an address that cannot be understood.
+        DeploymentMismatch: At `async with`, if the deployment has another number of partitions or speaks
+            another version of the contract.
     """
 
     def __init__(
@@ -67,51 +79,51 @@ class Consumer:
         self.partitions = partitions or 0
         self._redis_url = redis_url
         self._keys = DeploymentKeys(prefix)
-        self._asked_partitions = partitions
+        self._wanted_partitions = partitions
         self._client = redis.connect(redis_url)
-        self._parts: dict[int, _Part] = {}
+        self._followed: dict[int, _FollowedPartition] = {}
         self._polling: asyncio.Task[None] | None = None
         self._entered = False
 
     @property
     def resyncs(self) -> int:
-        """How often books were loaded again since the first time."""
-        return sum(part.follower.resyncs for part in self._parts.values())
+        """Number of times that books were loaded again after the first time."""
+        return sum(followed.follower.resyncs for followed in self._followed.values())
 
     def book(self, symbol: str) -> Book:
-        """The book of `symbol` as last seen; raises `ClientError` while there is none."""
-        return self._update_source(symbol).shown[symbol].book
+        """Return the current book of `symbol`; raises `ClientError` (`no_book`) while there is none."""
+        return self._reader_of(symbol).shown[symbol].book
 
     def seq(self, symbol: str) -> int:
-        """The state the book of `symbol` is at; raises `ClientError` while there is none."""
-        return self._update_source(symbol).shown[symbol].seq
+        """Return the sequence number of the book of `symbol`; raises `ClientError` while there is none."""
+        return self._reader_of(symbol).shown[symbol].seq
 
     def digest(self, symbol: str) -> int:
-        """The digest of the book of `symbol`; raises `ClientError` while there is none."""
-        return self._update_source(symbol).shown[symbol].digest
+        """Return the digest of the book of `symbol`; raises `ClientError` while there is none."""
+        return self._reader_of(symbol).shown[symbol].digest
 
     def state(self, symbol: str) -> State:
-        """LIVE while the book is up to the last entry read, STALE while it is being rebuilt or Redis is away."""
-        part = self._parts.get(partition_of(symbol, self.partitions or 1))
-        live = part is not None and part.reader.is_current(symbol) and not part.silent
+        """Return LIVE if the book has every entry read so far; STALE if not, or while nothing arrives."""
+        followed = self._followed.get(partition_of(symbol, self.partitions or 1))
+        live = followed is not None and followed.reader.is_current(symbol) and not followed.idle
         return State.LIVE if live else State.STALE
 
     async def wait_for(self, symbol: str, seq: int = 0) -> Book:
-        """Read until the book of `symbol` is at `seq` or later; what is read meanwhile is not delivered otherwise."""
+        """Read until the book of `symbol` is at `seq` or later; what is read meanwhile is not delivered."""
         async for entry in self.entries():
             if any(update.symbol == symbol and update.seq >= max(seq, 1) for update in entry.updates):
                 break
         return self.book(symbol)
 
     async def entries(self) -> AsyncIterator[StreamEntry]:
-        """Every entry of the partitions followed, those without updates for us too: for those who need `info`."""
+        """Deliver every entry of the followed partitions, also those that change no followed symbol."""
         assert self._entered, "use the consumer with async with"
         while True:
-            tasks = [part.reading() for part in self._parts.values()]
+            tasks = [followed.read_task() for followed in self._followed.values()]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for part in self._parts.values():
-                if (entry := part.taken()) is not None:
-                    yield _seen(part, entry)
+            for followed in self._followed.values():
+                if (entry := followed.take_entry()) is not None:
+                    yield _stream_entry(followed, entry)
 
     async def __aiter__(self) -> AsyncIterator[BookUpdate]:
         async for entry in self.entries():
@@ -120,8 +132,8 @@ class Consumer:
 
     async def __aenter__(self) -> Self:
         try:
-            self.partitions = await wait_for_partitions(self._client, self._keys, self._asked_partitions)
-            known = await self._known()
+            self.partitions = await wait_for_partitions(self._client, self._keys, self._wanted_partitions)
+            known = await self._known_symbols()
         except BaseException:
             await self._client.aclose()
             raise
@@ -131,8 +143,9 @@ class Consumer:
             else sorted({partition_of(symbol, self.partitions) for symbol in self.symbols})
         )
         for number in numbers:
-            self._parts[number] = _Part(number, redis.connect(self._redis_url), self._keys, self.symbols)
-        self._spread(known)
+            client = redis.connect(self._redis_url)
+            self._followed[number] = _FollowedPartition(number, client, self._keys, self.symbols)
+        self._assign(known)
         if self.symbols is None:
             self._polling = asyncio.create_task(self._poll(), name="instruments")
         self._entered = True
@@ -145,17 +158,17 @@ class Consumer:
             self._polling.cancel()
             with suppress(asyncio.CancelledError):
                 await self._polling
-        for part in self._parts.values():
-            await part.close()
+        for followed in self._followed.values():
+            await followed.close()
         await self._client.aclose()
 
-    def _update_source(self, symbol: str) -> PartitionReader:
-        part = self._parts.get(partition_of(symbol, self.partitions or 1))
-        if part is None or symbol not in part.reader.shown:
-            raise ClientError("no_book", "no book was seen yet", symbol)
-        return part.reader
+    def _reader_of(self, symbol: str) -> PartitionReader:
+        followed = self._followed.get(partition_of(symbol, self.partitions or 1))
+        if followed is None or symbol not in followed.reader.shown:
+            raise ClientError("no_book", "no book has been read yet", symbol)
+        return followed.reader
 
-    async def _known(self) -> Collection[str]:
+    async def _known_symbols(self) -> Collection[str]:
         if self.symbols is not None:
             return self.symbols
         while True:
@@ -166,23 +179,25 @@ class Consumer:
                 await asyncio.sleep(POLL_S)
 
     async def _poll(self) -> None:
-        """Learn of new instruments. Their births are read from the deltas: this is for loading after a loss."""
+        """Learn of new symbols. Their books come with the deltas; the names are needed to load again."""
         while True:
             await asyncio.sleep(POLL_S)
-            self._spread(await self._known())
+            self._assign(await self._known_symbols())
 
-    def _spread(self, symbols: Collection[str]) -> None:
-        for part in self._parts.values():
-            part.symbols = {s for s in symbols if partition_of(s, self.partitions) == part.number}
+    def _assign(self, symbols: Collection[str]) -> None:
+        """Give each followed partition its symbols."""
+        for followed in self._followed.values():
+            followed.symbols = {s for s in symbols if partition_of(s, self.partitions) == followed.number}
             # One that was born before the last load is in no entry to come, unless it changes.
-            for symbol in sorted(part.symbols):
-                part.reader.want(symbol)
+            for symbol in sorted(followed.symbols):
+                followed.reader.want(symbol)
 
 
-class _Part:
-    """One partition followed: its reader, and at most one entry being waited for.
+class _FollowedPartition:
+    """One partition: its reader, and at most one entry that is being read.
 
-    An entry is only asked for once the one before was used up: that keeps the books at what the user was told.
+    The next entry is read only after the one before was taken, so that the books are at what the user has
+    received. `idle`: the last read brought nothing.
     """
 
     def __init__(
@@ -190,28 +205,28 @@ class _Part:
     ) -> None:
         self.number = number
         self.symbols: set[str] = set()
-        self.silent = False
+        self.idle = False
         self.reader = PartitionReader(lambda symbol: wanted is None or symbol in wanted)
-        self.follower = Follower(client, keys.partition(number), self.reader, self._known)
+        self.follower = Follower(client, keys.partition(number), self.reader, self._known_symbols)
         self._entries = self.follower.entries()
         self._reading: asyncio.Task[AppliedEntry | None] | None = None
 
-    def _known(self) -> set[str]:
+    def _known_symbols(self) -> set[str]:
         return self.symbols | set(self.reader.shown)
 
-    def reading(self) -> asyncio.Task[AppliedEntry | None]:
-        """The task that reads the next entry."""
+    def read_task(self) -> asyncio.Task[AppliedEntry | None]:
+        """Return the task that reads the next entry, started if need be."""
         if self._reading is None:
             self._reading = asyncio.ensure_future(anext(self._entries))
         return self._reading
 
-    def taken(self) -> AppliedEntry | None:
-        """The entry read, None when there is none yet."""
+    def take_entry(self) -> AppliedEntry | None:
+        """Return the entry if it has been read, None if not."""
         if self._reading is None or not self._reading.done():
             return None
         entry = self._reading.result()
         self._reading = None
-        self.silent = entry is None
+        self.idle = entry is None
         return entry
 
     async def close(self) -> None:
@@ -222,12 +237,12 @@ class _Part:
         await self.follower.client.aclose()
 
 
-def _seen(part: _Part, entry: AppliedEntry) -> StreamEntry:
-    updates = tuple(_update(part.reader, update, entry.info) for update in entry.updates)
-    return StreamEntry(part.number, entry.position, entry.info, updates)
+def _stream_entry(followed: _FollowedPartition, entry: AppliedEntry) -> StreamEntry:
+    updates = tuple(_book_update(followed.reader, update, entry.info) for update in entry.updates)
+    return StreamEntry(followed.number, entry.position, entry.info, updates)
 
 
-def _update(reader: PartitionReader, update: ReplicaUpdate, info: EntryInfo | None) -> BookUpdate:
+def _book_update(reader: PartitionReader, update: ReplicaUpdate, info: EntryInfo | None) -> BookUpdate:
     state = State.LIVE if reader.is_current(update.symbol) else State.STALE
     replica, ts = update.replica, info.ts if info else 0
     if update.delta is None:

@@ -255,7 +255,7 @@ class Reordering:
 async def test_tampering_is_noticed_and_recovered(
     gateway: ScriptedGateway, tamper: Callable[[dict[str, Any]], list[dict[str, Any]]]
 ) -> None:
-    async with connect(gateway.url, tap=lambda transport: Tampering(transport, tamper)) as client:
+    async with connect(gateway.url, wrap_transport=lambda transport: Tampering(transport, tamper)) as client:
         await client.subscribe(["X"])
         rounds = 0
         while rounds < 20 or client.seq("X") < gateway.book.seq or client.state("X") is State.STALE:
@@ -282,7 +282,9 @@ async def test_a_lost_connection_in_the_middle_of_a_request(gateway: ScriptedGat
             return message
 
     async with connect(
-        gateway.url, backoff_s=QUICK, tap=lambda transport: Losing(transport, lambda message: [message])
+        gateway.url,
+        backoff_s=QUICK,
+        wrap_transport=lambda transport: Losing(transport, lambda message: [message]),
     ) as client:
         await client.subscribe(["X"])
         await client.wait_for("X")

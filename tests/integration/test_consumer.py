@@ -233,7 +233,7 @@ async def test_several_partitions(redis_url: str, prefix: str) -> None:
                 await everything.wait_for(symbol, 1005)
         await one.wait_for("S1", 1005)
         assert all(bids(everything, symbol) == {10: 5} for symbol in symbols)
-        assert len(one._parts) == 1
+        assert len(one._followed) == 1
     await client.aclose()
 
 

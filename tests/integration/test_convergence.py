@@ -188,7 +188,9 @@ async def test_every_kind_of_client_ends_with_the_authoritative_book(redis_url: 
         await audience.join("credit by a slow client", slow_client(url, delay_s=0.05, credit_window=2))
         await audience.join("throttled", connect(url), interval_ms=250)
         await audience.join("depth 25", connect(url), depth=25)
-        returning = await audience.join("returning", connect(url, tap=breaking.tap, backoff_s=(0.05, 0.5)))
+        returning = await audience.join(
+            "returning", connect(url, wrap_transport=breaking.tap, backoff_s=(0.05, 0.5))
+        )
         consumer = await stack.enter_async_context(Consumer(redis_url, [SYMBOL], prefix=prefix))
         consuming = asyncio.create_task(
             consume(consumer, lambda: None if audience.final is None else digest_at(audience.final, 0))
@@ -223,7 +225,7 @@ async def test_a_client_that_comes_back_unchanged_resumes_without_a_snapshot(
         audience = Audience(stack)
         url = deployment.websocket_url
         await audience.join("staying", connect(url))
-        client = connect(url, tap=breaking.tap, backoff_s=(0.05, 0.5))
+        client = connect(url, wrap_transport=breaking.tap, backoff_s=(0.05, 0.5))
         await stack.enter_async_context(client)
         await client.subscribe([SYMBOL], depth=0)
         await send_burst(redis_url, prefix, flow, 400, 0.1)

@@ -262,7 +262,7 @@ class World:
 
     def _part(self, consumer: StreamConsumer, symbol: str) -> Any:
         found = consumer.consumer
-        return None if found is None else found._parts.get(partition_of(symbol, self.partitions))
+        return None if found is None else found._followed.get(partition_of(symbol, self.partitions))
 
     def _views(self) -> Iterator[str]:
         for client in self.clients:

@@ -5,6 +5,7 @@ is played through the engine, the codec, the stream reader, a gateway's channel 
 text.
 """
 
+import inspect
 import json
 import re
 import shlex
@@ -20,6 +21,7 @@ import pytest
 from depthcast.broadcaster.merger import Merger
 from depthcast.broadcaster.numbering import first_seq
 from depthcast.broadcaster.publication import Broadcast, place
+from depthcast.client import Client
 from depthcast.client.book import ClientBook, SubscriptionOptions
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.delivery.core import CLIENT_LIMITS
@@ -474,7 +476,7 @@ def test_the_client_takes_the_messages() -> None:
     late.subscribed(value("ws-subscribed"))
     assert late.snapshot(value("ws-snapshot")) is ApplyResult.APPLIED
     assert late.resume == value("ws-resume")["resume"]["BTC-USD"]
-    late.ask()
+    late.restart()
     late.subscribed(value("ws-resumed"))
     assert late.delta(value("ws-delta-merged")) is ApplyResult.APPLIED
     assert late.replica.seq == book.replica.seq
@@ -503,6 +505,10 @@ def test_depths() -> None:
     line = next(line for line in PROTOCOL.splitlines() if line.startswith("- `depth`"))
     listed = line.split("one of ")[1].split(" for the full book")[0]
     assert {int(number) for number in re.findall(r"\d+", listed)} == set(DEPTHS)
+    (said,) = re.findall(
+        r"Levels a side: ([\d, or]+) for the full book", inspect.getdoc(Client.subscribe) or ""
+    )
+    assert {int(number) for number in re.findall(r"\d+", said)} == set(DEPTHS)
 
 
 # --- section 5, and the whole -----------------------------------------------------------------------------------------

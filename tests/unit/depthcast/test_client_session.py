@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from depthcast.client.book import SubscriptionOptions
-from depthcast.client.session import RESYNCS_MOST, ClientSession
+from depthcast.client.session import RESYNCS_MAX, ClientSession
 from depthcast.shared.errors import ClientError
 from depthcast.updates import BookUpdate, Kind, State
 from tests.unit.depthcast.fake_gateway import FakeGateway
@@ -120,7 +120,7 @@ def test_repeats_are_ignored() -> None:
 
 def test_it_gives_up_when_snapshots_never_help() -> None:
     session, gateway = subscribed()
-    for _ in range(RESYNCS_MOST + 1):
+    for _ in range(RESYNCS_MAX + 1):
         gateway.take(session.outbox.popleft()) if session.outbox else gateway.change(0, 11, gateway.seq)
         for message in gateway.sent:
             if "digest" in message:
@@ -134,7 +134,7 @@ def test_resume_after_a_lost_connection() -> None:
     session, gateway = subscribed()
     taken(session)
     gateway.lose()
-    session.lost()
+    session.disconnected()
     assert [(update.kind, update.state) for update in taken(session)] == [(Kind.STATUS, State.STALE)]
     session.connected()
     assert session.outbox[0]["resume"] == {"X": {"seq": 102, "digest": gateway.digest}}
@@ -146,7 +146,7 @@ def test_resume_after_a_lost_connection() -> None:
 def test_a_book_that_moved_on_is_not_resumed() -> None:
     session, gateway = subscribed()
     gateway.lose()
-    session.lost()
+    session.disconnected()
     gateway.change(0, 10, 6)
     session.connected()
     exchange(session, gateway)
@@ -158,7 +158,7 @@ def test_what_somebody_waits_for_is_asked_again_on_a_new_connection() -> None:
     session, gateway = ClientSession(), FakeGateway()
     subscribing, pinging = session.subscribe(["X"], WHOLE), session.ping()
     leaving = session.unsubscribe(["Y"])
-    session.lost()
+    session.disconnected()
     session.connected()
     assert leaving.done
     assert [message["op"] for message in session.outbox] == ["subscribe", "ping"]
@@ -186,7 +186,7 @@ def test_everything_is_settled_by_the_ping_behind_it() -> None:
     exchange(session, gateway)
     assert request.done
     assert list(session.books) == ["X"]
-    session.lost()
+    session.disconnected()
     session.connected()
     assert session.outbox[0]["symbols"] == ["*"]
     assert "X" in session.outbox[0]["resume"]
@@ -195,11 +195,11 @@ def test_everything_is_settled_by_the_ping_behind_it() -> None:
 def test_a_gateway_that_knows_nothing_yet_is_tried_again() -> None:
     session, gateway = subscribed()
     gateway.lose()
-    session.lost()
+    session.disconnected()
     session.connected()
     asked = session.outbox.popleft()
     session.receive({"type": "error", "id": asked["id"], "code": "unavailable", "message": "not yet"})
-    assert session.try_later
+    assert session.gateway_not_ready
     assert "X" in session.wanted
 
 
@@ -241,11 +241,11 @@ def test_credit_is_paid_back_by_half_windows() -> None:
     assert session.outbox.popleft() == {"op": "credit", "messages": 4}
     session.subscribe(["X"], WHOLE)
     exchange(session, gateway)  # one snapshot
-    session.pay_credit()
+    session.return_credit()
     assert not session.outbox
     gateway.change(0, 1, 1)
     exchange(session, gateway)
-    session.pay_credit()
+    session.return_credit()
     assert session.outbox.popleft() == {"op": "credit", "messages": 2}
 
 
@@ -308,7 +308,7 @@ def tamper(how: str, session: ClientSession, gateway: FakeGateway) -> None:
     """Do something to what is on its way. Answers arrive in any case: a connection loses nothing but all."""
     if how == "lose":
         gateway.lose()
-        session.lost()
+        session.disconnected()
         session.connected()
         return
     if not gateway.sent:

@@ -1,7 +1,7 @@
 """How unseen updates are merged."""
 
 from depthcast.shared.book import Book
-from depthcast.updates import BookUpdate, Kind, State, joined
+from depthcast.updates import BookUpdate, Kind, State, conflate
 
 BOOK = Book()
 SNAPSHOT = BookUpdate("X", Kind.SNAPSHOT, State.LIVE, 3, BOOK)
@@ -11,17 +11,17 @@ STALE = BookUpdate("X", Kind.STATUS, State.STALE, 5, BOOK)
 
 
 def test_last_write_wins_per_level() -> None:
-    both = joined(FIRST, SECOND)
+    both = conflate(FIRST, SECOND)
     assert (dict(both.bids), dict(both.asks)) == ({1: 0, 2: 6}, {9: 1})
     assert (both.seq, both.merged, both.ts) == (5, 3, 11)
 
 
 def test_a_snapshot_stays_one() -> None:
-    both = joined(SNAPSHOT, FIRST)
+    both = conflate(SNAPSHOT, FIRST)
     assert (both.kind, both.seq, both.bids, both.merged) == (Kind.SNAPSHOT, 4, (), 0)
-    assert joined(FIRST, SNAPSHOT) is SNAPSHOT
+    assert conflate(FIRST, SNAPSHOT) is SNAPSHOT
 
 
 def test_a_status_changes_only_the_state() -> None:
-    assert joined(FIRST, STALE) == FIRST._replace(state=State.STALE, seq=5)
-    assert joined(STALE, SECOND) is SECOND
+    assert conflate(FIRST, STALE) == FIRST._replace(state=State.STALE, seq=5)
+    assert conflate(STALE, SECOND) is SECOND
