@@ -23,7 +23,7 @@ class Retention:
         self.checkpoints: dict[str, Position] = {}
         self._history: deque[tuple[float, Position]] = deque()
 
-    def wrote(self, position: Position, now: float) -> None:
+    def record_entry(self, position: Position, now: float) -> None:
         """The entry at `position` was written at `now` (seconds, monotonic)."""
         if not self._history or now - self._history[-1][0] >= GRAIN_S:
             self._history.append((now, position))
@@ -44,7 +44,7 @@ class Retention:
         """First ID of `events` that must stay, `published` being the `src` of the last entry in `deltas`."""
         return min([published, *self.checkpoints.values()])
 
-    def took(self, snapshots: Mapping[str, Position], checkpoints: Mapping[str, Position]) -> None:
+    def record_state(self, snapshots: Mapping[str, Position], checkpoints: Mapping[str, Position]) -> None:
         """These were written: newest snapshot's position, and checkpoint's `src`, by symbol."""
         self.snapshots.update(snapshots)
         self.checkpoints.update(checkpoints)

@@ -30,14 +30,14 @@ class BroadcastSchedule:
         """Whether changes may go out at `now`; a longer interval has heartbeats in it, and they wait for its end."""
         return now >= self._broadcast + self.interval_s
 
-    def wrote(self, now: float, *, dirty: bool) -> None:
+    def record_entry(self, now: float, *, dirty: bool) -> None:
         """An entry was written for an interval that closed at `now`; heartbeats (not dirty) delay no broadcast."""
         self._entry = now
         if dirty:
             self._broadcast = now
 
 
-class SnapshotRota:
+class SnapshotSchedule:
     """Whose snapshot and checkpoint are due: a changed symbol's each interval, anybody's each 30 s, spread out.
 
     Spreading: a symbol's phase within the interval is fixed by its place in the order of joining, so that snapshots
@@ -49,13 +49,13 @@ class SnapshotRota:
         self._taken: dict[str, float] = {}
         self._changed: set[str] = set()
 
-    def join(self, symbols: Iterable[str], now: float) -> None:
+    def add(self, symbols: Iterable[str], now: float) -> None:
         """Symbols that just had a snapshot, or must be spread over the coming interval."""
         new = [symbol for symbol in symbols if symbol not in self._taken]
         for place, symbol in enumerate(new):
             self._taken[symbol] = now - self.interval_s * place / len(new)
 
-    def changed(self, symbols: Iterable[str]) -> None:
+    def mark_changed(self, symbols: Iterable[str]) -> None:
         """These symbols' books or orders changed since their last snapshot; others than members are ignored."""
         self._changed.update(symbol for symbol in symbols if symbol in self._taken)
 
@@ -73,7 +73,7 @@ class SnapshotRota:
             if taken <= idle or (taken <= busy and symbol in self._changed)
         ]
 
-    def taken(self, symbols: Iterable[str], now: float) -> None:
+    def mark_taken(self, symbols: Iterable[str], now: float) -> None:
         """These symbols' snapshots were taken at `now`."""
         for symbol in symbols:
             self._taken[symbol] = now

@@ -28,7 +28,16 @@ class BookState:
     """
 
     __slots__ = (
-        "_best", "_evicted", "_evicts", "_guarded", "_levels", "_log", "_touched", "_unit", "book", "merger",
+        "_atomic",
+        "_best_keys",
+        "_checks_crossing",
+        "_evicted",
+        "_evicts",
+        "_levels",
+        "_pending_levels",
+        "_undo_log",
+        "book",
+        "merger",
     )  # fmt: skip
 
     def __init__(self, *, evicts: bool) -> None:
@@ -36,19 +45,19 @@ class BookState:
         self.merger = Merger(self.book)
         self._levels = (self.book.bids.levels, self.book.asks.levels)
         # Best keys as in BookSide: a bid key is the negative price, so best bid ≥ best ask means sum of keys ≤ 0.
-        self._best = [NO_KEY, NO_KEY]
+        self._best_keys = [NO_KEY, NO_KEY]
         self._evicts = evicts
         self._evicted = 0
-        self._unit = False
-        self._guarded = True
-        self._touched: Pending = self.merger.pending
+        self._atomic = False
+        self._checks_crossing = True
+        self._pending_levels: Pending = self.merger.pending
         # Of the atomic array at hand: side, price and old quantity of every change, one after the other; else None.
-        self._log: list[int] | None = None
+        self._undo_log: list[int] | None = None
 
     def apply(self, events: Sequence[Any], *, atomic: bool) -> ArrayResult:
         """Apply an array of events, each alone or all as one unit; whatever they hold, nothing is raised."""
-        self._unit = atomic
-        self._guarded = self._evicts or not atomic
+        self._atomic = atomic
+        self._checks_crossing = self._evicts or not atomic
         self._evicted = 0
         outcome = self._apply_unit(events) if atomic else self._run(events)
         self.merger.events += outcome.applied
@@ -60,11 +69,11 @@ class BookState:
 
     def _apply_unit(self, events: Sequence[Any]) -> ArrayResult:
         log: list[int] = []
-        self._log = log
+        self._undo_log = log
         outcome = self._run(events)
-        self._log = None
+        self._undo_log = None
         refused = outcome.refused
-        if not refused and self._best[0] + self._best[1] <= 0:
+        if not refused and self._best_keys[0] + self._best_keys[1] <= 0:
             refused = [(WHOLE, Reason.CROSSED)]
         if refused:
             self._undo(log)
@@ -77,52 +86,52 @@ class BookState:
             sides[log[at]].set_level(log[at + 1], log[at + 2])
         # Nothing drains a symbol to which nothing was applied: what refused arrays touch must not pile up.
         for side, price in zip(log[::3], log[1::3], strict=True):
-            if self._touched[side].get(price) == self._levels[side].get(price, 0):
-                del self._touched[side][price]
-        self._find_best()
+            if self._pending_levels[side].get(price) == self._levels[side].get(price, 0):
+                del self._pending_levels[side][price]
+        self._find_best_keys()
 
-    def _find_best(self) -> None:
+    def _find_best_keys(self) -> None:
         for number, side in enumerate(self.book.sides):
             best = side.nth_key(0)
-            self._best[number] = NO_KEY if best is None else best
+            self._best_keys[number] = NO_KEY if best is None else best
 
-    def _appear(self, side: int, price: int, quantity: int) -> None:
+    def _add_level(self, side: int, price: int, quantity: int) -> None:
         """Make a level of `quantity` where there is none, or refuse it as crossing, or make way for it."""
         book_side = self.book.sides[side]
         key = price if side else -price
-        best = self._best
-        if self._guarded and key + best[1 - side] <= 0:
-            self._make_way(side, price)
-        self._note_level(side, price, 0)
+        best = self._best_keys
+        if self._checks_crossing and key + best[1 - side] <= 0:
+            self._evict_or_refuse(side, price)
+        self._record_level(side, price, 0)
         book_side.levels[price] = quantity
-        book_side.enter(key)
+        book_side.add_key(key)
         if key < best[side]:
             best[side] = key
 
-    def _vanish(self, side: int, price: int, old: int) -> None:
+    def _remove_level(self, side: int, price: int, old: int) -> None:
         """Remove a level, which holds `old`."""
         book_side = self.book.sides[side]
-        self._note_level(side, price, old)
+        self._record_level(side, price, old)
         del book_side.levels[price]
         key = price if side else -price
-        book_side.leave(key)
-        best = self._best
+        book_side.remove_key(key)
+        best = self._best_keys
         if key == best[side]:
             following = book_side.nth_key(0)
             best[side] = NO_KEY if following is None else following
 
-    def _note_level(self, side: int, price: int, old: int) -> None:
+    def _record_level(self, side: int, price: int, old: int) -> None:
         """A level of `old` lots, 0 = none, is about to change."""
-        touched = self._touched[side]
-        if price not in touched:
-            touched[price] = old
-        log = self._log
+        pending = self._pending_levels[side]
+        if price not in pending:
+            pending[price] = old
+        log = self._undo_log
         if log is not None:
             log.append(side)
             log.append(price)
             log.append(old)
 
-    def _make_way(self, side: int, price: int) -> None:
+    def _evict_or_refuse(self, side: int, price: int) -> None:
         """Remove what stands in the way of a level about to appear at `price`, or refuse it as crossing."""
         if not self._evicts:
             raise RefusedError(Reason.CROSSED)
@@ -133,7 +142,7 @@ class BookState:
 
     def _evict(self, side: int, price: int) -> None:
         """Remove a stale level."""
-        self._vanish(side, price, self._levels[side][price])
+        self._remove_level(side, price, self._levels[side][price])
 
     def _clear(self, side: int) -> None:
         """Remove all levels of `side`, or of both for `NO_SIDE`."""
@@ -143,25 +152,25 @@ class BookState:
     def _clear_side(self, side: int) -> None:
         book_side = self.book.sides[side]
         for price, old in book_side.levels.items():
-            self._note_level(side, price, old)
+            self._record_level(side, price, old)
         book_side.clear()
-        self._best[side] = NO_KEY
+        self._best_keys[side] = NO_KEY
 
-    def load(self, seq: int, bids: Sequence[int], asks: Sequence[int], digest: int) -> None:
+    def load_levels(self, seq: int, bids: Sequence[int], asks: Sequence[int], digest: int) -> None:
         """Take a published state as it is: flat `[price, quantity, …]` sides. Nothing is pending then."""
         self.book.bids.load(bids)
         self.book.asks.load(asks)
-        self._find_best()
+        self._find_best_keys()
         self.merger.seq = seq
         self.merger.digest = digest
 
-    def adopt(self, seq: int, book: Book, digest: int) -> None:
+    def load_book(self, seq: int, book: Book, digest: int) -> None:
         """Take a published state with its book itself. Nothing is pending then."""
         self.book = book
         self.merger = Merger(book, seq, digest)
         self._levels = (book.bids.levels, book.asks.levels)
-        self._touched = self.merger.pending
-        self._find_best()
+        self._pending_levels = self.merger.pending
+        self._find_best_keys()
 
 
 def flat_of(levels: dict[int, int]) -> list[int]:

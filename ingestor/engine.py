@@ -81,19 +81,19 @@ class Engine:
         self._known: Collection[str] = frozenset()
         self._states: dict[Symbol, BookState] = {}
         # What may be sent events now, by the field's name on the wire.
-        self._live: dict[bytes, tuple[Symbol, BookState]] = {}
-        self._births: dict[Symbol, None] = {}
+        self._registered: dict[bytes, tuple[Symbol, BookState]] = {}
+        self._births_due: dict[Symbol, None] = {}
         self._born: dict[Symbol, None] = {}
         self._changed: dict[Symbol, BookState] = {}
         self._rejects: list[Reject] = []
-        self._consumed = False
+        self._has_input = False
         self._src = "0-0"
         self._event_ts: int | None = None
         self._applied = self._rejected = self._ignored = 0
 
     # --- which symbols there are ----------------------------------------------------------------------------------
 
-    def known(self, symbols: Collection[str]) -> None:
+    def set_all_symbols(self, symbols: Collection[str]) -> None:
         """Say which symbols exist in the whole deployment, to tell a wrong partition from an unknown symbol."""
         with self._lock:
             self._known = frozenset(symbols)
@@ -106,26 +106,26 @@ class Engine:
         """
         with self._lock:
             symbol = instrument.symbol
-            if symbol.encode() in self._live:
+            if symbol.encode() in self._registered:
                 return
             if symbol not in self._states:
                 self._states[symbol] = _new_state(instrument)
-            (self._born if self._states[symbol].merger.seq else self._births)[symbol] = None
-            self._live[symbol.encode()] = (symbol, self._states[symbol])
+            (self._born if self._states[symbol].merger.seq else self._births_due)[symbol] = None
+            self._registered[symbol.encode()] = (symbol, self._states[symbol])
 
     def withdraw(self, symbol: str) -> None:
         """Refuse the symbol's events as `unknown_symbol` from now on; its book and what is pending stay."""
         with self._lock:
             name = Symbol(symbol)
-            self._live.pop(name.encode(), None)
+            self._registered.pop(name.encode(), None)
             self._born.pop(name, None)
-            if name in self._births and name not in self._changed:
-                del self._births[name], self._states[name]  # nobody ever saw it
+            if name in self._births_due and name not in self._changed:
+                del self._births_due[name], self._states[name]  # nobody ever saw it
 
     def symbols(self) -> list[Symbol]:
         """The registered symbols."""
         with self._lock:
-            return [symbol for symbol, _ in self._live.values()]
+            return [symbol for symbol, _ in self._registered.values()]
 
     # --- input ----------------------------------------------------------------------------------------------------
 
@@ -133,7 +133,7 @@ class Engine:
         """Apply one input entry: its stream ID, and its fields in order, repeated ones included. Never raises."""
         entry = read_entry(fields)
         with self._lock:
-            self._consumed = True
+            self._has_input = True
             self._src = source
             if entry.ts is not None:
                 self._event_ts = entry.ts if self._event_ts is None else max(entry.ts, self._event_ts)
@@ -150,7 +150,7 @@ class Engine:
                     self._reject(name, reason, source, index, len(events) if entry.atomic else 1, event)
 
     def _apply_array(self, name: bytes, events: list[object], atomic: bool) -> ArrayResult:
-        found = self._live.get(name)
+        found = self._registered.get(name)
         if found is None:
             return self._refuse_all(name, events, atomic)
         symbol, state = found
@@ -161,7 +161,7 @@ class Engine:
 
     def _refuse_all(self, name: bytes, events: list[object], atomic: bool) -> ArrayResult:
         """Refuse the events of a symbol that is not ours; of an atomic array the first speaks for all."""
-        reason = Reason.WRONG_PARTITION if self._is_elsewhere(name) else Reason.UNKNOWN_SYMBOL
+        reason = Reason.WRONG_PARTITION if self._is_of_another_partition(name) else Reason.UNKNOWN_SYMBOL
         refused = []
         for index, event in enumerate(events[:1] if atomic else events):
             try:
@@ -171,7 +171,7 @@ class Engine:
                 refused.append((index, refusal.reason))
         return ArrayResult(0, 0, refused, 0)
 
-    def _is_elsewhere(self, name: bytes) -> bool:
+    def _is_of_another_partition(self, name: bytes) -> bool:
         symbol = name.decode(errors="replace")
         return symbol in self._known and partition_of(symbol, self._partitions) != self._partition
 
@@ -195,14 +195,14 @@ class Engine:
         """
         with self._lock:
             touched = list(self._changed)
-            births, self._births = self._births, {}
+            births, self._births_due = self._births_due, {}
             self._born.update(births)
             deltas = [(symbol, self._advance(symbol)) for symbol in births]
             deltas.extend(self._drain_changes(held_back=births))
             born, self._born = list(self._born), {}
             rejects, self._rejects = self._rejects, []
             event_ts, self._event_ts = self._event_ts, None
-            self._consumed = False
+            self._has_input = False
             orders = self._copy_orders(dict.fromkeys((*born, *checkpoints)))
             counts = (self._applied, self._rejected, self._ignored)
             return Interval(self._src, event_ts, *counts, deltas, rejects, born, orders, touched)
@@ -231,7 +231,7 @@ class Engine:
     def dirty(self) -> bool:
         """Whether a drain would have anything to say: input consumed, births due or changes held back."""
         with self._lock:
-            return bool(self._consumed or self._births or self._born or self._changed)
+            return bool(self._has_input or self._births_due or self._born or self._changed)
 
     def pending_rejects(self) -> int:
         """Rejects that wait for the next drain."""
@@ -260,9 +260,9 @@ class Engine:
         """
         with self._lock:
             self._epoch = epoch
-            self._born.update(self._births)
-            self._births = {}
-            return [(symbol, self._advance(symbol)) for symbol, _ in self._live.values()]
+            self._born.update(self._births_due)
+            self._births_due = {}
+            return [(symbol, self._advance(symbol)) for symbol, _ in self._registered.values()]
 
     def restore(
         self,
@@ -284,17 +284,17 @@ class Engine:
         if isinstance(state, OrdersState):
             self._load_orders(symbol, state, seq, orders)
         else:
-            state.load(seq, bids, asks, digest)
-        self._enter(symbol, state)
+            state.load_levels(seq, bids, asks, digest)
+        self._put(symbol, state)
         if not seq:
             with self._lock:
-                self._births[symbol] = None
+                self._births_due[symbol] = None
 
-    def _enter(self, symbol: Symbol, state: BookState) -> None:
+    def _put(self, symbol: Symbol, state: BookState) -> None:
         with self._lock:
             self._states[symbol] = state
-            self._live[symbol.encode()] = (symbol, state)
-            for waiting in (self._births, self._born, self._changed):
+            self._registered[symbol.encode()] = (symbol, state)
+            for waiting in (self._births_due, self._born, self._changed):
                 waiting.pop(symbol, None)
 
     def _load_orders(self, symbol: Symbol, state: OrdersState, seq: int, orders: OrdersCopy | None) -> None:
@@ -305,13 +305,13 @@ class Engine:
         except (ValueError, TypeError) as error:
             raise RecoveryError(self._partition, f"the orders kept of {symbol} are wrong: {error}") from error
 
-    def adopt(self, instrument: Instrument, seq: int, book: Book, digest: int) -> None:
+    def restore_book(self, instrument: Instrument, seq: int, book: Book, digest: int) -> None:
         """Register a levels-feed symbol with its published state; `book` becomes the engine's own."""
         state = _new_state(instrument)
-        state.adopt(seq, book, digest)
-        self._enter(instrument.symbol, state)
+        state.load_book(seq, book, digest)
+        self._put(instrument.symbol, state)
 
-    def stand_at(self, symbol: str, seq: int) -> None:
+    def set_seq(self, symbol: str, seq: int) -> None:
         """The state that was replayed of `symbol` is the published one of `seq`."""
         with self._lock:
             self._states[Symbol(symbol)].merger.seq = seq
@@ -321,11 +321,11 @@ class Engine:
         with self._lock:
             for name in [name for name in self._states if name not in symbols]:
                 del self._states[name]
-                self._live.pop(name.encode(), None)
-                for waiting in (self._births, self._born, self._changed):
+                self._registered.pop(name.encode(), None)
+                for waiting in (self._births_due, self._born, self._changed):
                     waiting.pop(name, None)
 
-    def consumed(self) -> str:
+    def last_consumed(self) -> str:
         """ID of the last input entry consumed, `0-0` for none."""
         with self._lock:
             return self._src
@@ -335,7 +335,7 @@ class Engine:
         with self._lock:
             self._src = src
 
-    def resume(self, src: str, applied: int, rejected: int, ignored: int) -> None:
+    def resume_counting(self, src: str, applied: int, rejected: int, ignored: int) -> None:
         """Go on counting from a published entry's numbers."""
         with self._lock:
             self._src = src
@@ -354,7 +354,7 @@ class Engine:
         entry = read_entry(fields)
         with self._lock:
             for name, _, events in entry.values:
-                symbol, state = self._live.get(name, (Symbol(""), None))
+                symbol, state = self._registered.get(name, (Symbol(""), None))
                 if state is not None and events is not None and symbol in symbols:
                     assert symbol not in self._changed, "replayed over changes that are pending"
                     state.apply(events, atomic=entry.atomic)

@@ -18,8 +18,8 @@ class LevelsState(BookState):
         """Events of four sound items that update or delete a level apply right here; `_apply_one` judges all others."""
         applied = ignored = 0
         refused: list[tuple[int, Reason]] = []
-        sides = tuple(zip(self._levels, self._touched, strict=True))
-        integer, bits, logs = int, INTEGER_BITS, self._log is not None
+        sides = tuple(zip(self._levels, self._pending_levels, strict=True))
+        integer, bits, logs = int, INTEGER_BITS, self._undo_log is not None
         for event in events:
             try:
                 if type(event) is list and len(event) == 4:
@@ -34,23 +34,23 @@ class LevelsState(BookState):
                         and type(price) is integer is type(quantity)
                         and not quantity >> bits
                     ):
-                        levels, touched = sides[side]
+                        levels, pending = sides[side]
                         old = levels.get(price)
                         if old is not None:
                             if op == UPDATE and quantity:
                                 if logs:
-                                    self._note_level(side, price, old)
-                                elif price not in touched:
-                                    touched[price] = old
+                                    self._record_level(side, price, old)
+                                elif price not in pending:
+                                    pending[price] = old
                                 levels[price] = quantity
                                 applied += 1
                                 continue
                             if op == UPDATE or op == DELETE:  # noqa: PLR1714, SIM109  # no tuple each time
-                                self._vanish(side, price, old)
+                                self._remove_level(side, price, old)
                                 applied += 1
                                 continue
                         elif op == UPDATE and quantity and -MAX_INTEGER <= price <= MAX_INTEGER:
-                            self._appear(side, price, quantity)
+                            self._add_level(side, price, quantity)
                             applied += 1
                             continue
                 if self._apply_one(event):
@@ -59,7 +59,7 @@ class LevelsState(BookState):
                     ignored += 1
             except RefusedError as refusal:
                 refused.append((applied + ignored + len(refused), refusal.reason))
-                if self._unit:
+                if self._atomic:
                     break
         return ArrayResult(applied, ignored, refused, self._evicted)
 
@@ -72,12 +72,12 @@ class LevelsState(BookState):
         old = self._levels[side].get(price, 0)
         new = quantity if op == UPDATE else _target(op, old, quantity)
         if old and new:
-            self._note_level(side, price, old)
+            self._record_level(side, price, old)
             self._levels[side][price] = new
         elif new:
-            self._appear(side, price, new)
+            self._add_level(side, price, new)
         elif old:
-            self._vanish(side, price, old)
+            self._remove_level(side, price, old)
         return bool(old or new)
 
 

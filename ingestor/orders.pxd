@@ -3,9 +3,9 @@ from depthcast.ingestor.book_state cimport BookState
 
 cdef class OrdersState(BookState):
     cdef public tuple _orders
-    cdef public tuple _at
-    cdef public tuple _journal
-    cdef public bint _noted
+    cdef public tuple _ids_at_price
+    cdef public tuple _undo_orders
+    cdef public bint _tracks_orders
     @cython.locals(applied=Py_ssize_t, refused=list, bids=dict, asks=dict, order=tuple)
     cpdef object _run(self, object events)
     cpdef object _add(self, int side, object order_id, object price, object quantity)
@@ -15,7 +15,7 @@ cdef class OrdersState(BookState):
     cpdef object _reduce(self, int side, object order_id, tuple old, object quantity)
     cpdef object _remove(self, int side, object order_id, tuple old)
     @cython.locals(levels=dict)
-    cpdef object _join(self, int side, object price, object quantity)
+    cpdef object _add_to_level(self, int side, object price, object quantity)
     @cython.locals(levels=dict)
-    cpdef object _leave(self, int side, object price, object quantity)
-    cpdef object _note(self, int side, object order_id, object old, object new)
+    cpdef object _take_from_level(self, int side, object price, object quantity)
+    cpdef object _record_order(self, int side, object order_id, object old, object new)

@@ -22,7 +22,7 @@ from depthcast.shared.types import INTEGER_BITS, MAX_INTEGER
 Order = tuple[int, int]
 """(price, remaining quantity ≥ 1)"""
 
-_Journal = tuple[dict[OrderId, Order | None], dict[OrderId, Order | None]]
+_UndoOrders = tuple[dict[OrderId, Order | None], dict[OrderId, Order | None]]
 
 
 class OrdersCopy(NamedTuple):
@@ -40,19 +40,19 @@ class OrdersCopy(NamedTuple):
 class OrdersState(BookState):
     """A book fed by order. Orders are kept per side, so that clearing one side does not search the other."""
 
-    __slots__ = ("_at", "_journal", "_noted", "_orders")
+    __slots__ = ("_ids_at_price", "_orders", "_tracks_orders", "_undo_orders")
 
     def __init__(self, *, evicts: bool) -> None:
         super().__init__(evicts=evicts)
         self._orders: tuple[dict[OrderId, Order], dict[OrderId, Order]] = ({}, {})
         # Price → ids, only where eviction must find a level's orders without searching them all.
-        self._at: tuple[dict[int, set[OrderId]], dict[int, set[OrderId]]] | None = (
+        self._ids_at_price: tuple[dict[int, set[OrderId]], dict[int, set[OrderId]]] | None = (
             ({}, {}) if evicts else None
         )
         # First old value of each order that the atomic array at hand touched; None outside one.
-        self._journal: _Journal | None = None
+        self._undo_orders: _UndoOrders | None = None
         # Whether either of these has to hear of an order that changes.
-        self._noted = evicts
+        self._tracks_orders = evicts
 
     def __len__(self) -> int:
         return len(self._orders[0]) + len(self._orders[1])
@@ -72,10 +72,10 @@ class OrdersState(BookState):
         if not bids.keys().isdisjoint(asks):
             raise ValueError("an order stands on both sides")
         self._orders = (bids, asks)
-        if self._at is not None:
-            self._at = (_ids_by_price(bids), _ids_by_price(asks))
+        if self._ids_at_price is not None:
+            self._ids_at_price = (_ids_by_price(bids), _ids_by_price(asks))
         levels = [_levels_of(side.values()) for side in self._orders]
-        self.load(seq, flat_of(levels[0]), flat_of(levels[1]), 0)
+        self.load_levels(seq, flat_of(levels[0]), flat_of(levels[1]), 0)
         for side, held in enumerate(levels):
             self.merger.pending[side].update(dict.fromkeys(held, 0))
         self.merger.absorb()
@@ -140,7 +140,7 @@ class OrdersState(BookState):
                 applied += 1
             except RefusedError as refusal:
                 refused.append((applied + len(refused), self._reason(event, refusal.reason)))
-                if self._unit:
+                if self._atomic:
                     break
         return ArrayResult(applied, 0, refused, self._evicted)
 
@@ -170,20 +170,20 @@ class OrdersState(BookState):
             self._remove(side, order_id, order)
 
     def _apply_unit(self, events: Sequence[Any]) -> ArrayResult:
-        journal: _Journal = ({}, {})
-        self._journal, self._noted = journal, True
+        journal: _UndoOrders = ({}, {})
+        self._undo_orders, self._tracks_orders = journal, True
         outcome = super()._apply_unit(events)
-        self._journal, self._noted = None, self._at is not None
+        self._undo_orders, self._tracks_orders = None, self._ids_at_price is not None
         if outcome.refused:
             for side, first in enumerate(journal):
                 for order_id, order in first.items():
-                    self._restore(side, order_id, order)
+                    self._restore_order(side, order_id, order)
         return outcome
 
-    def _restore(self, side: int, order_id: OrderId, order: Order | None) -> None:
+    def _restore_order(self, side: int, order_id: OrderId, order: Order | None) -> None:
         """Make the order what it was, None: gone."""
         orders = self._orders[side]
-        self._note(side, order_id, orders.get(order_id), order)
+        self._record_order(side, order_id, orders.get(order_id), order)
         if order is None:
             orders.pop(order_id, None)
         else:
@@ -198,25 +198,25 @@ class OrdersState(BookState):
 
     def _add(self, side: int, order_id: OrderId, price: int, quantity: int) -> None:
         """A new order joins its level."""
-        self._join(side, price, quantity)
+        self._add_to_level(side, price, quantity)
         order = (price, quantity)
-        if self._noted:
-            self._note(side, order_id, None, order)
+        if self._tracks_orders:
+            self._record_order(side, order_id, None, order)
         self._orders[side][order_id] = order
 
     def _update(self, side: int, order_id: OrderId, old: Order, price: int, quantity: int) -> None:
         """The order's price and quantity become these."""
         old_price, old_quantity = old
         if price != old_price:
-            self._join(side, price, quantity)
-            self._leave(side, old_price, old_quantity)
+            self._add_to_level(side, price, quantity)
+            self._take_from_level(side, old_price, old_quantity)
         elif quantity > old_quantity:
-            self._join(side, price, quantity - old_quantity)
+            self._add_to_level(side, price, quantity - old_quantity)
         elif quantity < old_quantity:
-            self._leave(side, price, old_quantity - quantity)
+            self._take_from_level(side, price, old_quantity - quantity)
         new = (price, quantity)
-        if self._noted:
-            self._note(side, order_id, old, new)
+        if self._tracks_orders:
+            self._record_order(side, order_id, old, new)
         self._orders[side][order_id] = new
 
     def _reduce(self, side: int, order_id: OrderId, old: Order, quantity: int) -> None:
@@ -225,61 +225,61 @@ class OrdersState(BookState):
         if quantity == held:
             self._remove(side, order_id, old)
             return
-        self._leave(side, price, quantity)
+        self._take_from_level(side, price, quantity)
         new = (price, held - quantity)
-        if self._noted:
-            self._note(side, order_id, old, new)
+        if self._tracks_orders:
+            self._record_order(side, order_id, old, new)
         self._orders[side][order_id] = new
 
     def _remove(self, side: int, order_id: OrderId, old: Order) -> None:
         """The order goes."""
-        self._leave(side, old[0], old[1])
-        if self._noted:
-            self._note(side, order_id, old, None)
+        self._take_from_level(side, old[0], old[1])
+        if self._tracks_orders:
+            self._record_order(side, order_id, old, None)
         del self._orders[side][order_id]
 
-    def _join(self, side: int, price: int, quantity: int) -> None:
+    def _add_to_level(self, side: int, price: int, quantity: int) -> None:
         """Put `quantity` more into the level at `price`; refuses what does not fit there."""
         levels = self._levels[side]
         if price not in levels:
-            self._appear(side, price, quantity)
+            self._add_level(side, price, quantity)
             return
         old = levels[price]
         if old + quantity > MAX_INTEGER:
             raise RefusedError(Reason.OVERFLOW)
-        self._note_level(side, price, old)
+        self._record_level(side, price, old)
         levels[price] = old + quantity
 
-    def _leave(self, side: int, price: int, quantity: int) -> None:
+    def _take_from_level(self, side: int, price: int, quantity: int) -> None:
         """Take `quantity` off the level at `price`, which has at least as much."""
         levels = self._levels[side]
         old = levels[price]
         if old == quantity:
-            self._vanish(side, price, old)
+            self._remove_level(side, price, old)
             return
-        self._note_level(side, price, old)
+        self._record_level(side, price, old)
         levels[price] = old - quantity
 
-    def _note(self, side: int, order_id: OrderId, old: Order | None, new: Order | None) -> None:
+    def _record_order(self, side: int, order_id: OrderId, old: Order | None, new: Order | None) -> None:
         """An order is about to change: note it wherever somebody wants to know."""
-        if self._journal is not None:
-            self._journal[side].setdefault(order_id, old)
-        if self._at is not None:
-            _move_id(self._at[side], order_id, old, new)
+        if self._undo_orders is not None:
+            self._undo_orders[side].setdefault(order_id, old)
+        if self._ids_at_price is not None:
+            _move_id(self._ids_at_price[side], order_id, old, new)
 
     def _evict(self, side: int, price: int) -> None:
         super()._evict(side, price)
-        assert self._at is not None
-        for order_id in list(self._at[side][price]):
-            self._note(side, order_id, self._orders[side].pop(order_id), None)
+        assert self._ids_at_price is not None
+        for order_id in list(self._ids_at_price[side][price]):
+            self._record_order(side, order_id, self._orders[side].pop(order_id), None)
 
     def _clear_side(self, side: int) -> None:
         super()._clear_side(side)
-        if self._journal is not None:
+        if self._undo_orders is not None:
             for order_id, order in self._orders[side].items():
-                self._journal[side].setdefault(order_id, order)
-        if self._at is not None:
-            self._at[side].clear()
+                self._undo_orders[side].setdefault(order_id, order)
+        if self._ids_at_price is not None:
+            self._ids_at_price[side].clear()
         self._orders[side].clear()
 
 

@@ -27,7 +27,7 @@ Entries = Sequence[tuple[Position, Sequence[tuple[bytes, bytes]]]]
 NOTHING_PUBLISHED = EntryInfo(ts=0, src="0-0", applied=0, rejected=0, ignored=0)
 
 
-class Published(NamedTuple):
+class PublishedState(NamedTuple):
     """The published state of a partition: where its stream ends, what its last entry says, each symbol's replica."""
 
     position: Position
@@ -35,7 +35,7 @@ class Published(NamedTuple):
     replicas: Mapping[str, Replica]
 
 
-class Restated(NamedTuple):
+class Republication(NamedTuple):
     """What a new leadership has to say again because Redis lost it; `rejects` were never published."""
 
     rejects: Sequence[Reject] = ()
@@ -56,9 +56,11 @@ class StateFold:
         self._newest = max(
             ((found[0], symbol) for symbol, found in snapshots.items() if found is not None), default=None
         )
-        self._unfollowed: set[str] = set()
-        self._moved = max((found[0].epoch for found in snapshots.values() if found is not None), default=0)
-        self._reader = PartitionReader(lambda symbol: symbol not in self._unfollowed)
+        self._ignored_symbols: set[str] = set()
+        self._listing_epoch = max(
+            (found[0].epoch for found in snapshots.values() if found is not None), default=0
+        )
+        self._reader = PartitionReader(lambda symbol: symbol not in self._ignored_symbols)
         self._reader.load(start, snapshots)
 
     @property
@@ -84,15 +86,15 @@ class StateFold:
             self.info = entry.info
             appeared += [update.symbol for update in entry.updates if update.delta is None]
             if position.n:
-                self._moved = position.epoch
+                self._listing_epoch = position.epoch
         for symbol, reason in tuple(self._reader.missing.items()):
             if symbol in self._known:
                 raise RecoveryError(self.partition, f"{symbol}: {reason}")
-            self._unfollowed.add(symbol)
+            self._ignored_symbols.add(symbol)
             self._reader.forget(symbol)
         return appeared
 
-    def finish(self, tail: Position, info: EntryInfo, instruments: Iterable[str]) -> Published:
+    def finish(self, tail: Position, info: EntryInfo, instruments: Iterable[str]) -> PublishedState:
         """The state at the stream's end, which is `tail` and says `info`; all `instruments` must have been followed."""
         if self._newest is not None and self._newest[0] > tail:
             position, symbol = self._newest
@@ -102,23 +104,23 @@ class StateFold:
             )
         if self.position != tail:
             raise RecoveryError(self.partition, f"read to {self.position}, but the stream ends at {tail}")
-        return Published(tail, info, self.continued(instruments))
+        return PublishedState(tail, info, self.recoverable(instruments))
 
-    def listed(self) -> dict[str, Replica]:
+    def last_registered(self) -> dict[str, Replica]:
         """Replicas of the symbols that the last leadership had.
 
         It began by moving each of them into its epoch. One whose seq is older was withdrawn before, and its input has been
         rejected since: it is not continued but born again.
         """
-        least = first_seq(self._moved, 0)
+        least = first_seq(self._listing_epoch, 0)
         return {symbol: replica for symbol, replica in self._reader.shown.items() if replica.seq >= least}
 
-    def continued(self, instruments: Iterable[str]) -> dict[str, Replica]:
+    def recoverable(self, instruments: Iterable[str]) -> dict[str, Replica]:
         """`listed`, when all `instruments` were followed from their snapshots or births; otherwise `RecoveryError`."""
         for symbol in instruments:
             if symbol not in self._known and symbol not in self._reader.shown:
                 raise RecoveryError(self.partition, f"{symbol} was not followed from its beginning")
-        listed = self.listed()
+        listed = self.last_registered()
         for symbol in sorted(self._reader.shown.keys() - listed.keys()):
             logger.warning(
                 "the last leadership did not list this symbol, its book begins empty",
@@ -127,7 +129,7 @@ class StateFold:
         return listed
 
 
-def adopt_levels(
+def restore_levels(
     engine: Engine, replicas: Mapping[str, Replica], instruments: Mapping[str, Instrument]
 ) -> None:
     """Give the engine its levels-feed symbols, their books included: the replicas are not to be used any more.
@@ -137,7 +139,7 @@ def adopt_levels(
     for symbol, instrument in instruments.items():
         replica = replicas.get(symbol)
         if replica is not None and instrument.feed is Feed.LEVELS:
-            engine.adopt(instrument, replica.seq, replica.book, replica.digest)
+            engine.restore_book(instrument, replica.seq, replica.book, replica.digest)
 
 
 def replay(engine: Engine, entries: Entries, sources: Mapping[str, Position]) -> None:

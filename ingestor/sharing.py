@@ -24,13 +24,13 @@ def shares(
     least, more = divmod(partitions, len(members))
     room = dict.fromkeys(sorted(members), least)
     owners: dict[int, str] = {}
-    wishes = sorted(
+    preferences = sorted(
         (held.get(partition) != member, _weight(partition, member), partition, member)
         for partition in range(partitions)
         for member in room
     )
     for spare in (0, 1):  # everybody's even share first, then the odd ones
-        for _, _, partition, member in wishes:
+        for _, _, partition, member in preferences:
             if partition in owners or room[member] + min(spare, more) <= 0:
                 continue
             owners[partition] = member
@@ -50,26 +50,26 @@ LEFT: Final = float("-inf")
 class Roster:
     """The ingestors seen lately, told apart from those that merely went missing with Redis's memory.
 
-    `alive_s`: a member not heard of for so long counts as gone. `living`: members heard of lately as of the last
+    `alive_s`: a member not heard of for so long counts as gone. `alive`: members heard of lately as of the last
     listing; while nothing can be listed, nobody goes. `present`: those of them that were listed, to whom something can be
     handed. Times are seconds of our own monotonic clock.
     """
 
     def __init__(self, alive_s: float) -> None:
         self.alive_s = alive_s
-        self.living: frozenset[str] = frozenset()
+        self.alive: frozenset[str] = frozenset()
         self.present: frozenset[str] = frozenset()
-        self._heard: dict[str, float] = {}
-        self._listed_at: float | None = None
+        self._last_seen: dict[str, float] = {}
+        self._updated_at: float | None = None
 
-    def listed(self, ages: Mapping[str, float], now: float) -> None:
+    def update(self, ages: Mapping[str, float], now: float) -> None:
         """What Redis lists: member → seconds since it was heard of, negative when it has left."""
-        if self._listed_at is not None and now - self._listed_at >= self.alive_s:
+        if self._updated_at is not None and now - self._updated_at >= self.alive_s:
             # We were cut off, and so were others perhaps: they get the time to be heard of again.
-            self._heard.update(dict.fromkeys(self.living, now))
-        self._listed_at = now
+            self._last_seen.update(dict.fromkeys(self.alive, now))
+        self._updated_at = now
         for member, age in ages.items():
-            self._heard[member] = LEFT if age < 0 else max(now - age, self._heard.get(member, LEFT))
-        self._heard = {m: heard for m, heard in self._heard.items() if now - heard < self.alive_s}
-        self.living = frozenset(self._heard)
+            self._last_seen[member] = LEFT if age < 0 else max(now - age, self._last_seen.get(member, LEFT))
+        self._last_seen = {m: heard for m, heard in self._last_seen.items() if now - heard < self.alive_s}
+        self.alive = frozenset(self._last_seen)
         self.present = frozenset(member for member, age in ages.items() if 0 <= age < self.alive_s)

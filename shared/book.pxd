@@ -8,9 +8,9 @@ cdef class BookSide:
     cdef readonly object side
     cdef readonly int sign
     @cython.locals(rank=longlong)
-    cpdef object enter(self, long long key)
+    cpdef object add_key(self, long long key)
     @cython.locals(rank=longlong)
-    cpdef object leave(self, long long key)
+    cpdef object remove_key(self, long long key)
     cpdef object nth_key(self, Py_ssize_t n)
 
 @cython.locals(low=Py_ssize_t, high=Py_ssize_t, middle=Py_ssize_t, at_middle=longlong)

@@ -51,13 +51,13 @@ class BookSide:
         if quantity:
             levels[price] = quantity
             if not old:
-                self.enter(price * self.sign)
+                self.add_key(price * self.sign)
         elif old:
             del levels[price]
-            self.leave(price * self.sign)
+            self.remove_key(price * self.sign)
         return old
 
-    def enter(self, key: int) -> None:
+    def add_key(self, key: int) -> None:
         """Put the key of a level that has just appeared into the index."""
         ranks = self.ranks
         if isinstance(ranks, list):
@@ -68,7 +68,7 @@ class BookSide:
         else:
             ranks.add(-key)
 
-    def leave(self, key: int) -> None:
+    def remove_key(self, key: int) -> None:
         """Take the key of a level that has just gone out of the index."""
         ranks = self.ranks
         if isinstance(ranks, list):

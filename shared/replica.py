@@ -99,11 +99,11 @@ def _apply_side(side: BookSide, flat: Sequence[int]) -> list[LevelChange]:
             continue
         if not quantity:
             del levels[price]
-            side.leave(price * sign)
+            side.remove_key(price * sign)
         else:
             levels[price] = quantity
             if not old:
-                side.enter(price * sign)
+                side.add_key(price * sign)
         changes.append((price, quantity, old))
     return changes
 

@@ -133,7 +133,7 @@ def check_consistent(state: BookState) -> None:
     for number, side in enumerate(state.book.sides):
         assert all(side.levels.values())
         assert list(side.index) == sorted(price * side.sign for price in side.levels)
-        assert state._best[number] == min(side.index, default=NO_KEY)
+        assert state._best_keys[number] == min(side.index, default=NO_KEY)
         if isinstance(state, OrdersState):
             sums: dict[int, int] = {}
             at: dict[int, set[Any]] = {}
@@ -142,4 +142,4 @@ def check_consistent(state: BookState) -> None:
                 sums[price] = sums.get(price, 0) + quantity
                 at.setdefault(price, set()).add(order_id)
             assert sums == side.levels
-            assert state._at is None or state._at[number] == at
+            assert state._ids_at_price is None or state._ids_at_price[number] == at

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 REJECTS_PER_ARGUMENT: Final = 1_000
 
 RESEND_S: Final = 0.1
-RESEND_MOST_S: Final = 2.0
+RESEND_S_MAX: Final = 2.0
 
 
 class Publisher:
@@ -50,7 +50,7 @@ class Publisher:
         self.rejects_max = rejects_max
         self.resends = 0
         self._publish = client.register_script(scripts.PUBLISH)
-        self._keep = client.register_script(scripts.KEEP)
+        self._store = client.register_script(scripts.STORE)
         self._trim = client.register_script(scripts.TRIM)
 
     async def seal(self, epoch: int, broadcast: Broadcast) -> None:
@@ -86,19 +86,19 @@ class Publisher:
             list(rejects),
             first(placed[-1][0]) if first else [],
         )
-        refusal = await self._settle(publication)
+        refusal = await self._send_until_known(publication)
         if refusal is not None:
             raise Fenced(self.partition, publication.previous, refusal)
         self.position = publication.position
 
-    async def keep(self, attachments: Sequence[Attachment]) -> None:
+    async def store(self, attachments: Sequence[Attachment]) -> None:
         """Write snapshots and checkpoints if this leadership still holds; raises `Fenced` or `RedisUnavailable`."""
         keys = [self.keys.deltas, *(item.key for item in attachments)]
         values: list[Any] = [str(self.position)]
         for item in attachments:
             values += ["" if item.at is None else str(item.at), item.value]
         async with map_errors():
-            self._check(await self._keep(keys, values))
+            self._check(await self._store(keys, values))
 
     async def trim(self, deltas_from: Position | None, events_from: Position) -> None:
         """Trim both streams to these first positions, fenced likewise."""
@@ -106,7 +106,7 @@ class Publisher:
         async with map_errors():
             self._check(await self._trim([self.keys.deltas, self.keys.events], [str(self.position), *firsts]))
 
-    async def _settle(self, publication: Publication) -> str | None:
+    async def _send_until_known(self, publication: Publication) -> str | None:
         """Send until the outcome is known; None = written, otherwise what was found instead."""
         unknown = False
         pause_s = RESEND_S
@@ -128,7 +128,7 @@ class Publisher:
                     },
                 )
             await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, RESEND_MOST_S)
+            pause_s = min(pause_s * 2, RESEND_S_MAX)
 
     async def _send(self, publication: Publication) -> str | None:
         keys = [

@@ -28,7 +28,7 @@ local function before(a, b)
 end
 
 -- The position that a checkpoint names near its beginning; what precedes it there has no digits.
-local function stands_at(checkpoint)
+local function position_in(checkpoint)
   return string.match(string.sub(checkpoint, 1, 64), '%d+%-%d+')
 end
 -- Write a snapshot under its ID, or a checkpoint, unless a newer one is there: a copy of a command may arrive late.
@@ -37,8 +37,8 @@ local function attach(key, id, value)
     if before(last(key), id) then redis.call('XADD', key, 'MAXLEN', 2, id, 's', value) end
     return
   end
-  local held = stands_at(redis.call('GETRANGE', key, 0, 63))
-  if not held or not before(stands_at(value), held) then redis.call('SET', key, value) end
+  local held = position_in(redis.call('GETRANGE', key, 0, 63))
+  if not held or not before(position_in(value), held) then redis.call('SET', key, value) end
 end
 """
 
@@ -100,7 +100,7 @@ end
 """
 )
 
-KEEP: Final = (
+STORE: Final = (
     _FENCED
     + """
 local at = 2

@@ -21,7 +21,7 @@ def wall_us() -> int:
 Result = TypeVar("Result")
 
 
-class Aside(Protocol):
+class RunInThread(Protocol):
     """Runs work that takes long where it does not hold up the event loop."""
 
     def __call__(self, work: Callable[[], Result], /) -> Awaitable[Result]: ...
@@ -44,7 +44,7 @@ class Environment:
     now_us: Callable[[], int] = wall_us
     monotonic: Callable[[], float] = time.monotonic
     new_name: Callable[[], str] = new_name
-    aside: Aside = to_thread
+    run_in_thread: RunInThread = to_thread
 
     def now_ms(self) -> int:
         """The wall clock in milliseconds since 1970."""

@@ -14,12 +14,12 @@ from redis.asyncio import Redis
 from depthcast.broadcaster.publication import Broadcast
 from depthcast.broadcaster.runtime.publisher import Publisher
 from depthcast.broadcaster.runtime.server_identity import ServerIdentity
-from depthcast.ingestor.recovery import Restated
+from depthcast.ingestor.recovery import Republication
 from depthcast.ingestor.runtime.environment import Environment
-from depthcast.ingestor.runtime.leadership import Leadership, Memory
+from depthcast.ingestor.runtime.leadership import Leadership, RetainedState
 from depthcast.ingestor.runtime.lease import Lease, wait_for
 from depthcast.ingestor.runtime.membership import Membership
-from depthcast.ingestor.runtime.recover import Recovered, emptied, surviving_src
+from depthcast.ingestor.runtime.recover import Recovered, emptied_tail, surviving_src
 from depthcast.ingestor.runtime.standby import Standby
 from depthcast.ingestor.runtime.stats import PartitionStats
 from depthcast.shared.errors import Fenced, RecoveryError, RedisUnavailable
@@ -39,10 +39,10 @@ RECOVERY_RETRY_S: Final = 5.0
 """What does not add up is looked at so often again."""
 
 TRIES_PER_LEASE: Final = 10
-TRY_S_MOST: Final = 0.2
+TRY_S_MAX: Final = 0.2
 
-OFFERED_S: Final = 1.0
-OFFERED_TRY_S: Final = 0.005
+OFFER_S: Final = 1.0
+OFFER_TRY_S: Final = 0.005
 """A lease that is being handed to us is asked for this often, for so long."""
 
 Instruments = tuple[Callable[[], Mapping[str, Instrument]], Callable[[], Awaitable[None]]]
@@ -75,10 +75,10 @@ class PartitionLeader:
         self.leadership: Leadership | None = None
         self.problem = ""
         self.standby = Standby(
-            partition, keys, self._own_instruments, environment, stats, membership.name, self._offered
+            partition, keys, self._own_instruments, environment, stats, membership.name, self._on_offer
         )
-        self._memory: Memory | None = None
-        self._nudge = asyncio.Event()
+        self._retained: RetainedState | None = None
+        self._wake = asyncio.Event()
         self._end = asyncio.Event()
         self._offered_until = 0.0
 
@@ -87,20 +87,20 @@ class PartitionLeader:
         if self.leadership is not None:
             self.leadership.update_instruments(self._own_instruments(), self.instruments().keys())
 
-    def share(self) -> None:
+    def on_listed(self) -> None:
         """Ingestors were listed: the partition may be somebody else's now, or ours.
 
         Not asked at other times: one that has just handed the partition to us would still be in the old list.
         """
-        self._nudge.set()
-        if self.leadership is not None and self._heir() is not None:
+        self._wake.set()
+        if self.leadership is not None and self._present_successor() is not None:
             self._end.set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Lead and stand by until `stop` is set."""
         client = self.environment.connect(self.settings.redis_url)
         lease = Lease(client, self.partition, self.keys, self.settings.lease_ms, self.membership.name)
-        stopping = asyncio.create_task(self._pass_on(stop))
+        stopping = asyncio.create_task(self._forward_stop(stop))
         try:
             while await self._stand_by(client, lease, stop):
                 await self._hold(lease, stop)
@@ -108,9 +108,9 @@ class PartitionLeader:
             stopping.cancel()
             await client.aclose()
 
-    async def _pass_on(self, stop: asyncio.Event) -> None:
+    async def _forward_stop(self, stop: asyncio.Event) -> None:
         await stop.wait()
-        self._nudge.set()
+        self._wake.set()
         self._end.set()
 
     # --- standing by ----------------------------------------------------------------------------------------------
@@ -144,29 +144,29 @@ class PartitionLeader:
                     return True
                 problem = "another ingestor leads" if ours or holder else "no ingestor leads"
                 if ours or holder:
-                    self._memory = None
+                    self._retained = None
             except RedisUnavailable as error:
                 problem = error.problem
             if problem != said:
                 logger.info("waiting for the lease", extra={"partition": self.partition, "problem": problem})
                 said = problem
             offered = self._offered_until > loop.time()
-            await wait_for(self._nudge, OFFERED_TRY_S if offered else self._try_s(lease))
-            self._nudge.clear()
+            await wait_for(self._wake, OFFER_TRY_S if offered else self._try_s(lease))
+            self._wake.clear()
         return False
 
     def _try_s(self, lease: Lease) -> float:
-        return min(lease.lease_s / TRIES_PER_LEASE, TRY_S_MOST)
+        return min(lease.lease_s / TRIES_PER_LEASE, TRY_S_MAX)
 
-    def _offered(self) -> None:
+    def _on_offer(self) -> None:
         """The leader that just ended names us: its lease is about to be free."""
-        self._offered_until = asyncio.get_running_loop().time() + OFFERED_S
-        self._nudge.set()
+        self._offered_until = asyncio.get_running_loop().time() + OFFER_S
+        self._wake.set()
 
     def _owner(self) -> str | None:
         return self.membership.owner(self.partition)
 
-    def _heir(self) -> str | None:
+    def _present_successor(self) -> str | None:
         """Another ingestor whose the partition is, and who is certainly there."""
         owner = self._owner()
         return owner if owner in self.membership.roster.present else None
@@ -192,7 +192,7 @@ class PartitionLeader:
             logger.warning("leadership ended", extra={"partition": self.partition, "problem": str(error)})
         finally:
             if self.leadership is not None:
-                self._memory = self.leadership.memory()
+                self._retained = self.leadership.retained_state()
             self.leadership = None
             self.stats.leading = False
             await lease.release()
@@ -205,20 +205,20 @@ class PartitionLeader:
         )
         if not stop.is_set():
             self._end.clear()
-        keeping = asyncio.create_task(lease.keep())
-        beginning = asyncio.create_task(self._begin(client))
-        tasks: list[asyncio.Task[Any]] = [keeping, beginning, asyncio.create_task(self._end.wait())]
+        renewing = asyncio.create_task(lease.keep())
+        starting = asyncio.create_task(self._begin(client))
+        tasks: list[asyncio.Task[Any]] = [renewing, starting, asyncio.create_task(self._end.wait())]
         try:
             # Cutting a beginning off leaves at worst what a crash would, so neither `stop` nor a lost lease waits for it.
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if keeping.done():
-                await keeping
-            if not beginning.done():
+            if renewing.done():
+                await renewing
+            if not starting.done():
                 return
-            self.leadership = await beginning
+            self.leadership = await starting
             self.problem = ""
             self.stats.leading = True
-            await self.leadership.run(self._end, keeping, lambda: self._successor(stop))
+            await self.leadership.run(self._end, renewing, lambda: self._successor(stop))
         finally:
             for task in tasks:
                 task.cancel()
@@ -228,16 +228,16 @@ class PartitionLeader:
                 await client.aclose()
 
     def _successor(self, stop: asyncio.Event) -> str | None:
-        heir = self.membership.heir(self.partition) if stop.is_set() else self._heir()
-        self.stats.handovers += heir is not None
-        return heir
+        successor = self.membership.successor(self.partition) if stop.is_set() else self._present_successor()
+        self.stats.handovers += successor is not None
+        return successor
 
     async def _begin(self, client: Redis) -> Leadership:
         """Recover, seal, move every symbol on."""
         # What was registered a moment ago may have been born under the last leader already.
         await self._read_instruments()
         own, known = self._own_instruments(), self.instruments().keys()
-        recovered = await self._from_memory(client) or await self.standby.take_over(client)
+        recovered = await self._from_retained(client) or await self.standby.take_over(client)
         epoch = await self._epoch_after(recovered.position.epoch)
         publisher = Publisher(
             client,
@@ -246,18 +246,20 @@ class PartitionLeader:
             rejects_max=self.settings.rejects_max,
         )
         info = recovered.info
-        if recovered.restated is not None:
+        if recovered.republication is not None:
             # Until it is written again, nobody else knows it.
-            self._memory = Memory(recovered.engine, recovered.position, info, recovered.restated.rejects)
+            self._retained = RetainedState(
+                recovered.engine, recovered.position, info, recovered.republication.rejects
+            )
         await publisher.seal(epoch, Broadcast(EntryInfo(self.environment.now_us(), info.src, *info[2:5]), ()))
         leadership = Leadership(self.settings, recovered.engine, publisher, self.stats, self.environment)
         try:
-            await leadership.enter(epoch, own, known, recovered.restated)
+            await leadership.begin(epoch, own, known, recovered.republication)
         except BaseException:
-            if self._memory is not None and leadership.unpublished:
-                self._memory = self._memory._replace(rejects=leadership.unpublished)
+            if self._retained is not None and leadership.unpublished:
+                self._retained = self._retained._replace(rejects=leadership.unpublished)
             raise
-        self.stats.restatements += recovered.restated is not None
+        self.stats.restatements += recovered.republication is not None
         about = {
             "partition": self.partition,
             "epoch": epoch,
@@ -265,27 +267,27 @@ class PartitionLeader:
             "ingestor": self.membership.name,
         }
         logger.info("leading", extra=about)
-        self._memory = None
+        self._retained = None
         return leadership
 
-    async def _from_memory(self, client: Redis) -> Recovered | None:
+    async def _from_retained(self, client: Redis) -> Recovered | None:
         """What our last leadership left, if Redis lost its streams or its input since, and nobody else wrote."""
-        memory = self._memory
-        if memory is None:
+        retained = self._retained
+        if retained is None:
             return None
-        published = await surviving_src(client, self.keys, memory.info.src)
-        tail = await emptied(client, self.keys)
+        published = await surviving_src(client, self.keys, retained.info.src)
+        tail = await emptied_tail(client, self.keys)
         if tail is None:
             tail = await last_position(client, self.keys.deltas)
-            if tail != memory.position or str(published) == memory.info.src:
+            if tail != retained.position or str(published) == retained.info.src:
                 return None
-        src = await surviving_src(client, self.keys, memory.engine.consumed())
+        src = await surviving_src(client, self.keys, retained.engine.last_consumed())
         logger.warning(
             "Redis lost what was published, it is written again", extra={"partition": self.partition}
         )
-        memory.engine.continue_from(str(src))
-        info = memory.info._replace(src=str(published))
-        return Recovered(memory.engine, tail, info, Restated(memory.rejects))
+        retained.engine.continue_from(str(src))
+        info = retained.info._replace(src=str(published))
+        return Recovered(retained.engine, tail, info, Republication(retained.rejects))
 
     def _own_instruments(self) -> dict[str, Instrument]:
         return {

@@ -15,7 +15,7 @@ from depthcast.broadcaster.runtime.publisher import Publisher
 from depthcast.broadcaster.schedule import BroadcastSchedule
 from depthcast.ingestor.engine import Engine, Interval
 from depthcast.ingestor.output import broadcast_of, reject_fields
-from depthcast.ingestor.recovery import NOTHING_PUBLISHED, Restated
+from depthcast.ingestor.recovery import NOTHING_PUBLISHED, Republication
 from depthcast.ingestor.rejects import Reject
 from depthcast.ingestor.runtime.environment import Environment
 from depthcast.ingestor.runtime.lease import wait_for
@@ -44,7 +44,7 @@ SLICE_S: Final = 0.02
 """Input is applied for so long at a time, then heartbeats, the lease and the admin address have their turn."""
 
 
-class Memory(NamedTuple):
+class RetainedState(NamedTuple):
     """The state of a leadership that ended: `position` and `info` of its last entry, and rejects drained in vain."""
 
     engine: Engine
@@ -74,44 +74,44 @@ class Leadership:
         self.stats = stats
         self._publishing = asyncio.Lock()
         self.state_keeper = StateKeeper(settings, engine, publisher, stats, environment, self._publishing)
-        self._pacer = BroadcastSchedule(settings.interval_ms / 1000, environment.monotonic())
+        self._schedule = BroadcastSchedule(settings.interval_ms / 1000, environment.monotonic())
         self._wake = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
+        self._capacity = asyncio.Event()
+        self._capacity.set()
         self._info = NOTHING_PUBLISHED
         self.unpublished: list[Reject] = []
-        self._counted = (engine.evicted, publisher.resends)
+        self._totals_counted = (engine.evicted, publisher.resends)
 
-    async def enter(
+    async def begin(
         self,
         epoch: int,
         instruments: Mapping[str, Instrument],
         known: Collection[str],
-        restated: Restated | None = None,
+        republication: Republication | None = None,
     ) -> None:
         """Move every symbol into the epoch, give birth to new ones; everything is in the entry after the seal.
 
-        `restated`: Redis lost what the state was told by, so that snapshots and checkpoints go out in the same step.
+        `republication`: Redis lost what the state was told by, so that snapshots and checkpoints go out in the same step.
         """
-        self.engine.known(known)
+        self.engine.set_all_symbols(known)
         self.engine.keep_only(instruments)
         recovered = self.engine.symbols()
         for instrument in instruments.values():
             self.engine.register(instrument)
         orders = [symbol for symbol in recovered if instruments[symbol].feed is Feed.ORDERS]
-        self.state_keeper.recovered(recovered, orders)
+        self.state_keeper.add_recovered(recovered, orders)
         self.stats.symbols = len(instruments)
         moves = [(str(symbol), delta) for symbol, delta in self.engine.begin_epoch(epoch)]
         async with self._publishing:
-            interval = self.engine.drain(orders if restated else ())
-            if restated:
-                rejects = [*restated.rejects, *interval.rejects]
+            interval = self.engine.drain(orders if republication else ())
+            if republication:
+                rejects = [*republication.rejects, *interval.rejects]
                 interval = interval._replace(born=self.engine.symbols(), rejects=rejects)
             await self._write([interval], moves)
 
     def update_instruments(self, instruments: Mapping[str, Instrument], known: Collection[str]) -> None:
         """Take the registered instruments as last read: new ones are born, missing ones withdrawn."""
-        self.engine.known(known)
+        self.engine.set_all_symbols(known)
         for symbol in self.engine.symbols():
             if symbol not in instruments:
                 self.engine.withdraw(symbol)
@@ -122,11 +122,11 @@ class Leadership:
             self._wake.set()
 
     async def run(
-        self, stop: asyncio.Event, lease: asyncio.Task[None], heir: Callable[[], str | None]
+        self, stop: asyncio.Event, lease: asyncio.Task[None], successor: Callable[[], str | None]
     ) -> None:
         """Lead until `stop` is set; what was consumed by then is published. Raises `Fenced` or `RedisUnavailable`.
 
-        `heir` is asked in the end who goes on, if anybody does.
+        `successor` is asked in the end who goes on, if anybody does.
         """
         tasks = [
             asyncio.create_task(self._consume()),
@@ -138,12 +138,12 @@ class Leadership:
             done, _ = await asyncio.wait([*tasks, lease], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 await task
-            await self._stop(tasks, heir())
+            await self._stop(tasks, successor())
         finally:
             await _cancel(tasks)
 
-    async def _stop(self, tasks: list[asyncio.Task[Any]], heir: str | None) -> None:
-        """Publish what was consumed, naming `heir`, who follows hot and goes on at once.
+    async def _stop(self, tasks: list[asyncio.Task[Any]], successor: str | None) -> None:
+        """Publish what was consumed, naming `successor`, who follows hot and goes on at once.
 
         Without one, fresh snapshots and checkpoints are left, so that the next start has little to read.
         A publish under way is never cut off: what it drained would be missing from the next one. If it does not end
@@ -153,16 +153,16 @@ class Leadership:
             async with asyncio.timeout(STOP_S):
                 async with self._publishing:
                     await _cancel(tasks)
-                    checkpoints = () if heir else self.state_keeper.checkpoints.symbols()
-                    await self._write(self._drain(checkpoints), successor=heir)
-                if heir is None:
-                    await self.state_keeper.take(self.state_keeper.snapshots.symbols())
+                    checkpoints = () if successor else self.state_keeper.checkpoints.symbols()
+                    await self._write(self._drain(checkpoints), successor=successor)
+                if successor is None:
+                    await self.state_keeper.store(self.state_keeper.snapshots.symbols())
         except TimeoutError:
             logger.warning("ended before everything consumed was published; it will be consumed again")
 
-    def memory(self) -> Memory:
+    def retained_state(self) -> RetainedState:
         """What this leadership leaves behind, in case Redis lost what it published."""
-        return Memory(self.engine, self.publisher.position, self._info, self.unpublished)
+        return RetainedState(self.engine, self.publisher.position, self._info, self.unpublished)
 
     # --- input ----------------------------------------------------------------------------------------------------
 
@@ -203,19 +203,19 @@ class Leadership:
             self.engine.apply(str(position), fields)
             self.stats.entries_consumed += 1
             self._wake.set()
-            await self._wait_for_room()
+            await self._wait_for_capacity()
             if self.environment.monotonic() >= until:
                 await asyncio.sleep(0)
                 until = self.environment.monotonic() + SLICE_S
 
-    async def _wait_for_room(self) -> None:
+    async def _wait_for_capacity(self) -> None:
         """Wait while too many rejects are to be published."""
         paused = False
         while self.engine.pending_rejects() >= self.settings.pending_rejects_max:
             self.stats.input_pauses += not paused
             paused = True
-            self._room.clear()
-            await self._room.wait()
+            self._capacity.clear()
+            await self._capacity.wait()
 
     async def _broadcast_each(self, group: list[RawEntry]) -> None:
         """Interval 0: each input entry is an interval of its own; those of a group are written together."""
@@ -235,17 +235,17 @@ class Leadership:
     async def _broadcast(self) -> None:
         while True:
             dirty = self.engine.dirty()
-            wait_s = self._pacer.due(dirty) - self.environment.monotonic()
+            wait_s = self._schedule.due(dirty) - self.environment.monotonic()
             if wait_s > 0:
                 self._wake.clear()
                 await (asyncio.sleep(wait_s) if dirty else wait_for(self._wake, wait_s))
                 continue
             async with self._publishing:
-                if self.engine.dirty() and not self._pacer.may_broadcast(self.environment.monotonic()):
-                    await self._beat()
+                if self.engine.dirty() and not self._schedule.may_broadcast(self.environment.monotonic()):
+                    await self._write_heartbeat()
                     continue
                 await self._write(self._drain(self.state_keeper.checkpoints_due()))
-            self._room.set()
+            self._capacity.set()
 
     def _drain(self, checkpoints: Collection[str] = ()) -> list[Interval]:
         """One interval, or two when a symbol was born and has changed already: the changes cannot share its entry."""
@@ -274,30 +274,30 @@ class Leadership:
         await self.publisher.publish(
             broadcasts,
             rejects,
-            lambda position: self.state_keeper.first(position, born, intervals[-1].src, copies),
+            lambda position: self.state_keeper.birth_attachments(position, born, intervals[-1].src, copies),
         )
         self.unpublished = []
         self._info = broadcasts[-1].info._replace(event_ts=None, successor=None)
         something = any(interval.deltas or interval.rejects for interval in intervals)
-        self._pacer.wrote(now, dirty=something or intervals[-1].src != str(self.state_keeper.src))
-        self.state_keeper.wrote(intervals, born, copies, now)
+        self._schedule.record_entry(now, dirty=something or intervals[-1].src != str(self.state_keeper.src))
+        self.state_keeper.record_publish(intervals, born, copies, now)
         self._count(intervals[-1], broadcasts, self.environment.monotonic() - now)
 
-    async def _beat(self) -> None:
+    async def _write_heartbeat(self) -> None:
         """A heartbeat in the middle of a long interval: what is pending stays so, and so does `src`."""
         now = self.environment.monotonic()
         await self.publisher.publish([Broadcast(self._info._replace(ts=self.environment.now_us()), ())])
-        self._pacer.wrote(now, dirty=False)
-        self.state_keeper.beat()
+        self._schedule.record_entry(now, dirty=False)
+        self.state_keeper.record_heartbeat()
         self.stats.heartbeats += 1
 
     def _count(self, last: Interval, broadcasts: Sequence[Broadcast], took_s: float) -> None:
         stats = self.stats
         stats.applied, stats.rejected, stats.ignored = last.applied, last.rejected, last.ignored
         evicted, resends = self.engine.evicted, self.publisher.resends
-        stats.evicted += evicted - self._counted[0]
-        stats.resends += resends - self._counted[1]
-        self._counted = (evicted, resends)
+        stats.evicted += evicted - self._totals_counted[0]
+        stats.resends += resends - self._totals_counted[1]
+        self._totals_counted = (evicted, resends)
         stats.publish_s += took_s
         stats.deltas += sum(len(broadcast.deltas) for broadcast in broadcasts)
         changed = sum(bool(broadcast.deltas) for broadcast in broadcasts)

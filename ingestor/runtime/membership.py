@@ -15,10 +15,10 @@ from depthcast.shared.runtime.redis import execute
 
 logger = logging.getLogger(__name__)
 
-BEATS_PER_LEASE: Final = 5
-BEAT_S_MOST: Final = 1.0
+HEARTBEATS_PER_LEASE: Final = 5
+HEARTBEAT_S_MAX: Final = 1.0
 ALIVE_LEASES: Final = 0.9
-"""A member silent for so many leases is gone: a little before its leases run out, so that heirs know by then."""
+"""A member silent for so many leases is gone: a little before its leases run out, so that successors know by then."""
 
 FORGET_LEASES: Final = 30
 """A member silent for so long is taken off the list, by whoever sees it."""
@@ -28,7 +28,7 @@ LEAVE_S: Final = 0.5
 ENTER_S: Final = 0.02
 """How often readiness to enter is looked at."""
 
-_BEAT: Final = """
+_HEARTBEAT: Final = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local members = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
@@ -75,7 +75,7 @@ class Membership:
         self.name = name
         self.on_listed = on_listed
         self.joined = False
-        self.beat_s = min(lease_ms / 1000 / BEATS_PER_LEASE, BEAT_S_MOST)
+        self.heartbeat_s = min(lease_ms / 1000 / HEARTBEATS_PER_LEASE, HEARTBEAT_S_MAX)
         self.held: dict[int, str] = {}
         self.roster = Roster(lease_ms / 1000 * ALIVE_LEASES)
         self._forget_ms = lease_ms * FORGET_LEASES
@@ -87,34 +87,34 @@ class Membership:
 
     def owner(self, partition: int) -> str | None:
         """The ingestor that is to lead `partition`, None while nobody has entered."""
-        members = self.roster.living | self._ourselves()
+        members = self.roster.alive | self._ourselves()
         if members != self._shared_among or self.held is not self._shared_from:
             self._owners = shares(self.partitions, members, self.held)
             self._shared_among, self._shared_from = members, self.held
         return self._owners.get(partition)
 
-    def heir(self, partition: int) -> str | None:
+    def successor(self, partition: int) -> str | None:
         """Who is to lead it without us, among those that are certainly there."""
         return shares(self.partitions, self.roster.present, self.held).get(partition)
 
     def count(self) -> int:
         """How many ingestors live, as far as we know."""
-        return len(self.roster.living | self._ourselves())
+        return len(self.roster.alive | self._ourselves())
 
     async def run(self, ready: Callable[[], bool], stop: asyncio.Event) -> None:
         """Beat until `stop` is set, entered as soon as `ready` says so; then leave."""
         loop = asyncio.get_running_loop()
-        while not await wait_for(stop, self.beat_s if self.joined else ENTER_S):
+        while not await wait_for(stop, self.heartbeat_s if self.joined else ENTER_S):
             if self.joined or ready() or loop.time() >= self._next:
-                self._next = loop.time() + self.beat_s
-                await self._once(ready, loop)
+                self._next = loop.time() + self.heartbeat_s
+                await self._refresh(ready, loop)
         await self._leave()
 
-    async def _once(self, ready: Callable[[], bool], loop: asyncio.AbstractEventLoop) -> None:
+    async def _refresh(self, ready: Callable[[], bool], loop: asyncio.AbstractEventLoop) -> None:
         joining = not self.joined and ready()
         entering = self.joined or joining
         try:
-            flat = await self._say("here" if entering else "nothing")
+            flat = await self._announce("here" if entering else "nothing")
             held = await self._leaders()
         except RedisUnavailable as error:
             # Nobody is taken for gone because Redis is: the last shares stand, and leases decide.
@@ -123,9 +123,9 @@ class Membership:
         self.joined = entering
         now = loop.time()
         ages = {name.decode(): int(age) / 1000 for name, age in zip(flat[::2], flat[1::2], strict=True)}
-        self.roster.listed(ages, now)
+        self.roster.update(ages, now)
         # A lease that is free for a moment is still its last holder's, if that one lives: Redis may have forgotten it.
-        alive = self.roster.living | self._ourselves()
+        alive = self.roster.alive | self._ourselves()
         held = {**{number: name for number, name in self.held.items() if name in alive}, **held}
         if held != self.held:
             self.held = held
@@ -137,16 +137,16 @@ class Membership:
         holders = await execute(self.client, "MGET", *leases)
         return {number: holder.decode() for number, holder in enumerate(holders) if holder is not None}
 
-    async def _say(self, word: str) -> list[bytes]:
+    async def _announce(self, word: str) -> list[bytes]:
         arguments = (self.keys.ingestors, self.name, self._forget_ms, word)
-        flat: list[bytes] = await execute(self.client, "EVAL", _BEAT, 1, *arguments)
+        flat: list[bytes] = await execute(self.client, "EVAL", _HEARTBEAT, 1, *arguments)
         return flat
 
     async def _leave(self) -> None:
         try:
             async with asyncio.timeout(LEAVE_S):
                 # Not removed: whoever is missing may only have been forgotten by Redis, and is waited for.
-                await self._say("left")
+                await self._announce("left")
         except (RedisUnavailable, TimeoutError) as error:
             logger.debug("left without saying so", extra={"problem": str(error)})
 

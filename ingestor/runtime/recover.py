@@ -14,13 +14,13 @@ from depthcast.ingestor.engine import Engine
 from depthcast.ingestor.orders import OrdersCopy
 from depthcast.ingestor.recovery import (
     NOTHING_PUBLISHED,
-    Published,
-    Restated,
+    PublishedState,
+    Republication,
     StateFold,
-    adopt_levels,
     check_checkpoint,
     prove_orders,
     replay,
+    restore_levels,
 )
 from depthcast.ingestor.runtime.environment import Environment
 from depthcast.shared.codec import INFO_FIELD, decode_info
@@ -45,13 +45,13 @@ from depthcast.shared.types import EntryInfo
 
 READ_COUNT: Final = 500
 
-SEALS_MOST: Final = 100
+SEALS_MAX: Final = 100
 """More entries than seals of failed beginnings can be: a stream that holds as many was not emptied."""
 
-REACH_TRIES: Final = 4
+TRIM_RETRIES: Final = 4
 """The input log may be trimmed so often while checkpoints are read."""
 
-ASIDE_BYTES: Final = 1 << 18
+THREAD_BYTES: Final = 1 << 18
 """A checkpoint larger than this is restored in a thread of its own."""
 
 _NO_ORDERS: Final = OrdersCopy((), (), (), ())
@@ -60,14 +60,14 @@ _NO_ORDERS: Final = OrdersCopy((), (), (), ())
 class Recovered(NamedTuple):
     """What a leadership begins with.
 
-    `position` is the stream's end, `info` what the last entry said, with the `src` to continue from. `restated`: Redis
+    `position` is the stream's end, `info` what the last entry said, with the `src` to continue from. `republication`: Redis
     lost streams that the state was told by, so that snapshots and checkpoints have to be written at once.
     """
 
     engine: Engine
     position: Position
     info: EntryInfo
-    restated: Restated | None = None
+    republication: Republication | None = None
 
 
 class Recovery:
@@ -91,9 +91,9 @@ class Recovery:
         self._engine = Engine(*partition)
         self._fold = StateFold(self.partition, ZERO, {})
         self._checkpoints: dict[str, Checkpoint] = {}
-        self._joining: set[str] = set()
-        self._at = ZERO
-        self._replayed = False
+        self._unrestored: set[str] = set()
+        self._replayed_to = ZERO
+        self._replay_began = False
 
     @property
     def position(self) -> Position:
@@ -123,21 +123,21 @@ class Recovery:
             if not batch:
                 break
             self._fold.add(batch)
-        self._joining.update(self._fold.listed())
+        self._unrestored.update(self._fold.last_registered())
         await self._catch_up(client)
 
     def follow(self, instruments: Mapping[str, Instrument]) -> bool:
         """Take the instruments as last polled; False when what was withdrawn or changed asks for another `load`."""
         if any(instruments.get(symbol) != instrument for symbol, instrument in self.instruments.items()):
             return False
-        self._joining.update(self._fold.replicas.keys() & (instruments.keys() - self.instruments.keys()))
+        self._unrestored.update(self._fold.replicas.keys() & (instruments.keys() - self.instruments.keys()))
         self.instruments = instruments
         return True
 
     async def advance(self, client: Redis, block_ms: int | None = None) -> bool:
         """Fold the next entries, waiting up to `block_ms` for the first; False when there was none."""
         batch = await self._read(client, block_ms)
-        self._joining.update(self._fold.add(batch))
+        self._unrestored.update(self._fold.add(batch))
         await self._catch_up(client)
         return bool(batch)
 
@@ -154,42 +154,44 @@ class Recovery:
             if self._fold.position >= tail or not await self.advance(client):
                 break
         published = self._fold.finish(tail, info, instruments)
-        self._complete(published, instruments)
+        self._prove_orders(published, instruments)
         src = await surviving_src(client, self.keys, info.src)
         return self._recovered(published, instruments, src)
 
-    async def remember(
+    async def finish_emptied(
         self, client: Redis, instruments: Mapping[str, Instrument], tail: Position
     ) -> Recovered:
         """The engine at the last state folded: the stream was emptied, and what we know is better than nothing."""
         info = self._fold.info
-        published = Published(self._fold.position, info, self._fold.listed())
-        self._complete(published, instruments)
+        published = PublishedState(self._fold.position, info, self._fold.last_registered())
+        self._prove_orders(published, instruments)
         recovered = self._recovered(published, instruments, await surviving_src(client, self.keys, info.src))
-        return recovered._replace(position=tail, restated=Restated())
+        return recovered._replace(position=tail, republication=Republication())
 
-    def _complete(self, published: Published, instruments: Mapping[str, Instrument]) -> None:
+    def _prove_orders(self, published: PublishedState, instruments: Mapping[str, Instrument]) -> None:
         """The orders feeds must be proven at what is published."""
         src = self._input_position(published.info)
         replicas = self._orders_of(published.replicas, instruments)
         for symbol in replicas:
             check_checkpoint(self.partition, symbol, self._checkpoints.get(symbol), published.position)
-        if replicas and self._at < src and any(c.src < src for c in self._checkpoints.values()):
-            raise RecoveryError(self.partition, f"replayed the input to {self._at}, but {src} was published")
+        if replicas and self._replayed_to < src and any(c.src < src for c in self._checkpoints.values()):
+            raise RecoveryError(
+                self.partition, f"replayed the input to {self._replayed_to}, but {src} was published"
+            )
         prove_orders(self._engine, self.partition, src, replicas)
 
     def _recovered(
-        self, published: Published, instruments: Mapping[str, Instrument], src: Position
+        self, published: PublishedState, instruments: Mapping[str, Instrument], src: Position
     ) -> Recovered:
         engine, info = self._engine, published.info
         replicas = self._orders_of(published.replicas, instruments)
         engine.keep_only(replicas)
         for symbol, replica in replicas.items():
-            engine.stand_at(symbol, replica.seq)
-        adopt_levels(engine, published.replicas, instruments)
-        engine.resume(str(src), info.applied, info.rejected, info.ignored)
-        restated = Restated() if str(src) != info.src else None
-        return Recovered(engine, published.position, info._replace(src=str(src)), restated)
+            engine.set_seq(symbol, replica.seq)
+        restore_levels(engine, published.replicas, instruments)
+        engine.resume_counting(str(src), info.applied, info.rejected, info.ignored)
+        republication = Republication() if str(src) != info.src else None
+        return Recovered(engine, published.position, info._replace(src=str(src)), republication)
 
     def _orders_of(
         self, replicas: Mapping[str, Replica], instruments: Mapping[str, Instrument]
@@ -204,29 +206,29 @@ class Recovery:
 
     async def _catch_up(self, client: Redis) -> None:
         """Restore the orders feeds that appeared, and replay the input that was published since."""
-        await self._join_all(client)
+        await self._restore_orders(client)
         await self._replay(client)
 
-    async def _join_all(self, client: Redis) -> None:
-        while self._joining:
-            symbol = min(self._joining)
+    async def _restore_orders(self, client: Redis) -> None:
+        while self._unrestored:
+            symbol = min(self._unrestored)
             instrument = self.instruments.get(symbol)
             if instrument is not None and instrument.feed is Feed.ORDERS:
-                await self._join(client, instrument)
-            self._joining.discard(symbol)
+                await self._restore_symbol(client, instrument)
+            self._unrestored.discard(symbol)
 
-    async def _join(self, client: Redis, instrument: Instrument) -> None:
+    async def _restore_symbol(self, client: Redis, instrument: Instrument) -> None:
         symbol = str(instrument.symbol)
         raw = await execute(client, "GET", self.keys.checkpoint(symbol))
         if raw is None:
             return  # whether that matters shows in the end
-        aside = self.environment.aside if len(raw) > ASIDE_BYTES else _at_once
-        found = await aside(lambda: self._restore(instrument, raw))
-        if self._replayed and found.src < self._at:
+        run = self.environment.run_in_thread if len(raw) > THREAD_BYTES else _at_once
+        found = await run(lambda: self._restore(instrument, raw))
+        if self._replay_began and found.src < self._replayed_to:
             raise RecoveryError(
-                self.partition, f"{symbol} appeared before the input was replayed to {self._at}"
+                self.partition, f"{symbol} appeared before the input was replayed to {self._replayed_to}"
             )
-        self._at = min(self._at, found.src) if self._checkpoints else found.src
+        self._replayed_to = min(self._replayed_to, found.src) if self._checkpoints else found.src
         self._checkpoints[symbol] = found._replace(orders=_NO_ORDERS)
 
     def _restore(self, instrument: Instrument, raw: bytes) -> Checkpoint:
@@ -241,56 +243,64 @@ class Recovery:
     async def _replay(self, client: Redis) -> None:
         """Replay `events` after the last entry replayed, up to and including what was published last."""
         until = self._input_position(self._fold.info)
-        if self._checkpoints and self._at < until:
-            await self._reach(client, until)
-            self._replayed = True
+        if self._checkpoints and self._replayed_to < until:
+            await self._ensure_input(client, until)
+            self._replay_began = True
             sources = {symbol: found.src for symbol, found in self._checkpoints.items()}
-            while self._at < until:
+            while self._replayed_to < until:
                 reply = await execute(
-                    client, "XRANGE", self.keys.events, f"({self._at}", str(until), "COUNT", READ_COUNT
+                    client,
+                    "XRANGE",
+                    self.keys.events,
+                    f"({self._replayed_to}",
+                    str(until),
+                    "COUNT",
+                    READ_COUNT,
                 )
                 batch = parse_entries(reply)
                 if not batch:
                     break
                 replay(self._engine, batch, sources)
-                self._at = batch[-1][0]
-        prove_orders(self._engine, self.partition, until, self._proven(until))
+                self._replayed_to = batch[-1][0]
+        prove_orders(self._engine, self.partition, until, self._provable(until))
 
-    async def _reach(self, client: Redis, until: Position) -> None:
+    async def _ensure_input(self, client: Redis, until: Position) -> None:
         """Nothing of the input log that is yet to be replayed may have been trimmed.
 
         It is trimmed while we read, as checkpoints are renewed: those that have become too old are read again.
         """
-        for _ in range(REACH_TRIES):
-            if self._at >= until or await self._reaches_back(client):
+        for _ in range(TRIM_RETRIES):
+            if self._replayed_to >= until or await self._input_reaches_back(client):
                 return
             first = await self._first_input(client)
             for symbol, found in list(self._checkpoints.items()):
-                if max(found.src, self._at) < first:
+                if max(found.src, self._replayed_to) < first:
                     del self._checkpoints[symbol]
-                    self._joining.add(symbol)
-            self._replayed = False
-            await self._join_all(client)
+                    self._unrestored.add(symbol)
+            self._replay_began = False
+            await self._restore_orders(client)
             # Where no checkpoint is left there is nothing to replay; that one is missing shows in the end.
-            self._at = min((found.src for found in self._checkpoints.values()), default=until)
+            self._replayed_to = min((found.src for found in self._checkpoints.values()), default=until)
         raise RecoveryError(
             self.partition,
-            f"the input after {self._at} is to be replayed, but {self.keys.events} does not reach back so far",
+            f"the input after {self._replayed_to} is to be replayed, but {self.keys.events} does not reach back so far",
         )
 
-    async def _reaches_back(self, client: Redis) -> bool:
-        if self._at == ZERO:
+    async def _input_reaches_back(self, client: Redis) -> bool:
+        if self._replayed_to == ZERO:
             info = await stream_info(client, self.keys.events)
             return info is not None and info[b"entries-added"] == info[b"length"]
-        return bool(await execute(client, "XRANGE", self.keys.events, str(self._at), str(self._at)))
+        return bool(
+            await execute(client, "XRANGE", self.keys.events, str(self._replayed_to), str(self._replayed_to))
+        )
 
     async def _first_input(self, client: Redis) -> Position:
         found = parse_entries(await execute(client, "XRANGE", self.keys.events, "-", "+", "COUNT", 1))
         return found[0][0] if found else await last_position(client, self.keys.events)
 
-    def _proven(self, until: Position) -> dict[str, Replica]:
+    def _provable(self, until: Position) -> dict[str, Replica]:
         """The orders feeds that stand exactly where the last entry folded says."""
-        if self._at < until and any(found.src < until for found in self._checkpoints.values()):
+        if self._replayed_to < until and any(found.src < until for found in self._checkpoints.values()):
             return {}
         replicas = self._fold.replicas
         return {
@@ -323,12 +333,12 @@ class Recovery:
             raise RecoveryError(self.partition, str(error)) from error
 
 
-async def emptied(client: Redis, keys: PartitionKeys) -> Position | None:
+async def emptied_tail(client: Redis, keys: PartitionKeys) -> Position | None:
     """Where a `deltas` stream ends that holds no state: `0-0` when there is none, or the last of nothing but seals.
 
     Such seals are of leaders that found nothing, or ended before they could write again what they remembered.
     """
-    found = parse_entries(await execute(client, "XRANGE", keys.deltas, "-", "+", "COUNT", SEALS_MOST))
+    found = parse_entries(await execute(client, "XRANGE", keys.deltas, "-", "+", "COUNT", SEALS_MAX))
     if not found:
         last = await last_position(client, keys.deltas)
         return last if last == ZERO else None
@@ -336,7 +346,7 @@ async def emptied(client: Redis, keys: PartitionKeys) -> Position | None:
         prev = decode_info(dict(found[0][1]).get(INFO_FIELD, b"")).prev
     except CodecError:
         return None
-    begun = prev == str(ZERO) and len(found) < SEALS_MOST
+    begun = prev == str(ZERO) and len(found) < SEALS_MAX
     return found[-1][0] if begun and not any(position.n for position, _ in found) else None
 
 

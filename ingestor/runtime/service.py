@@ -96,7 +96,9 @@ class IngestorService:
         return None
 
     async def _lead(self, client: Redis, partitions: int, stop: asyncio.Event) -> None:
-        membership = Membership(client, self.keys, partitions, self.name, self.settings.lease_ms, self._share)
+        membership = Membership(
+            client, self.keys, partitions, self.name, self.settings.lease_ms, self._on_listed
+        )
         self.stats.membership = membership
         self.leaders = [
             PartitionLeader(
@@ -115,7 +117,7 @@ class IngestorService:
                 for leader in self.leaders:
                     group.create_task(leader.run(stop))
                 group.create_task(self._poll(stop))
-                group.create_task(membership.run(self._tried, stop))
+                group.create_task(membership.run(self._ready_to_join, stop))
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from errors
 
@@ -140,14 +142,14 @@ class IngestorService:
         for leader in self.leaders:
             leader.refresh()
 
-    def _share(self) -> None:
+    def _on_listed(self) -> None:
         """Ingestors were listed."""
         for leader in self.leaders:
-            leader.share()
+            leader.on_listed()
 
-    def _tried(self) -> bool:
+    def _ready_to_join(self) -> bool:
         """Whether every partition's state was read, or could not be: only then others may count on us."""
-        return all(leader.standby.tried for leader in self.leaders)
+        return all(leader.standby.attempted for leader in self.leaders)
 
     def _ready(self) -> tuple[bool, dict[str, Any]]:
         leading = sum(leader.leadership is not None for leader in self.leaders)

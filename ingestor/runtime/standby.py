@@ -8,7 +8,7 @@ from typing import Final
 from redis.asyncio import Redis
 
 from depthcast.ingestor.runtime.environment import Environment
-from depthcast.ingestor.runtime.recover import Recovered, Recovery, emptied
+from depthcast.ingestor.runtime.recover import Recovered, Recovery, emptied_tail
 from depthcast.ingestor.runtime.stats import PartitionStats
 from depthcast.shared.errors import RecoveryError, RedisUnavailable
 from depthcast.shared.instruments import Instrument
@@ -19,7 +19,7 @@ from depthcast.shared.runtime.redis import BLOCK_MS, last_position
 logger = logging.getLogger(__name__)
 
 RETRY_S: Final = 0.2
-RETRY_MOST_S: Final = 5.0
+RETRY_S_MAX: Final = 5.0
 
 RECOVERY_TRIES: Final = 3
 """An old leader that still writes while we read makes a first attempt inconsistent, not Redis."""
@@ -28,7 +28,7 @@ RECOVERY_TRIES: Final = 3
 class Standby:
     """One partition's published state, kept up while somebody else leads.
 
-    `hot`: up to date as far as can be known. `tried`: the state was read once, or could not be again and again. `on_offer` is called
+    `hot`: up to date as far as can be known. `attempted`: the state was read once, or could not be again and again. `on_offer` is called
     when a leader that ends names us as its successor.
     """
 
@@ -49,7 +49,7 @@ class Standby:
         self.stats = stats
         self.name = name
         self.on_offer = on_offer
-        self.tried = False
+        self.attempted = False
         self._recovery: Recovery | None = None
         self._retry_s = RETRY_S
         self._failures = 0
@@ -68,21 +68,21 @@ class Standby:
                 self._failures += 1
                 logger.debug("standby waits for Redis", extra=self._about(error))
             except RecoveryError as error:
-                if await self._remembers(client):
+                if await self._keeps_state(client):
                     continue
                 self._recovery = None
                 self.stats.standby_losses += 1
                 self._failures += 1
                 logger.info("standby begins again", extra=self._about(error))
-            self.tried = self.tried or self._failures >= RECOVERY_TRIES
+            self.attempted = self.attempted or self._failures >= RECOVERY_TRIES
             self.stats.following = self.hot
             await asyncio.sleep(self._retry_s)
-            self._retry_s = min(self._retry_s * 2, RETRY_MOST_S)
+            self._retry_s = min(self._retry_s * 2, RETRY_S_MAX)
 
     async def _follow(self, client: Redis) -> None:
         if self._recovery is None:
             self._recovery = await self._loaded(client)
-        self.tried = self.stats.following = True
+        self.attempted = self.stats.following = True
         self._failures = 0
         recovery = self._recovery
         while True:
@@ -119,11 +119,11 @@ class Standby:
                 return recovered
         return await self._cold(client)
 
-    async def _remembers(self, client: Redis) -> bool:
+    async def _keeps_state(self, client: Redis) -> bool:
         """Whether the stream was emptied: then ours is the best memory there is, unless its leader still lives."""
         recovery = self._recovery
         try:
-            if recovery is None or recovery.position == ZERO or await emptied(client, self.keys) is None:
+            if recovery is None or recovery.position == ZERO or await emptied_tail(client, self.keys) is None:
                 return False
         except RedisUnavailable:
             return recovery is not None
@@ -131,9 +131,9 @@ class Standby:
         return True
 
     async def _finish(self, client: Redis, recovery: Recovery) -> Recovered:
-        tail = await emptied(client, self.keys) if recovery.position > ZERO else None
+        tail = await emptied_tail(client, self.keys) if recovery.position > ZERO else None
         if tail is not None:
-            return await recovery.remember(client, self.instruments(), tail)
+            return await recovery.finish_emptied(client, self.instruments(), tail)
         return await recovery.finish(client, self.instruments())
 
     async def _cold(self, client: Redis) -> Recovered:

@@ -12,7 +12,7 @@ from typing import Final
 from depthcast.broadcaster.publication import Attachment, batches
 from depthcast.broadcaster.retention import Retention
 from depthcast.broadcaster.runtime.publisher import Publisher
-from depthcast.broadcaster.schedule import SnapshotRota
+from depthcast.broadcaster.schedule import SnapshotSchedule
 from depthcast.ingestor import checkpoint
 from depthcast.ingestor.checkpoint import Checkpoint
 from depthcast.ingestor.engine import Engine, Interval
@@ -27,12 +27,12 @@ from depthcast.shared.types import Snapshot
 
 logger = logging.getLogger(__name__)
 
-KEEP_EVERY_S: Final = 0.1
+STORE_EVERY_S: Final = 0.1
 """How often snapshots that are due are looked for."""
 
 TRIM_EVERY_S: Final = 1.0
 
-KEEP_BYTES: Final = 1 << 20
+STORE_BYTES: Final = 1 << 20
 """About so much recovery state goes into one script, so that Redis is never busy for long."""
 
 
@@ -54,23 +54,23 @@ class StateKeeper:
         self.stats = stats
         self.environment = environment
         self.src = ZERO
-        self.snapshots = SnapshotRota(settings.snapshot_interval_ms / 1000)
-        self.checkpoints = SnapshotRota(settings.snapshot_interval_ms / 1000)
+        self.snapshots = SnapshotSchedule(settings.snapshot_interval_ms / 1000)
+        self.checkpoints = SnapshotSchedule(settings.snapshot_interval_ms / 1000)
         self.retention = Retention(settings.retention_s)
-        self.copies: dict[str, Checkpoint] = {}
+        self.pending_checkpoints: dict[str, Checkpoint] = {}
         self._publishing = publishing
         self._trimmed = environment.monotonic()
 
-    def recovered(self, symbols: Collection[str], orders: Collection[str]) -> None:
+    def add_recovered(self, symbols: Collection[str], orders: Collection[str]) -> None:
         """Symbols that were there before, and those of them with an orders feed.
 
         Where their snapshots and checkpoints stand is older than anything we write: nothing is trimmed before each has
         been renewed.
         """
         now = self.environment.monotonic()
-        self.retention.took(dict.fromkeys(symbols, ZERO), dict.fromkeys(orders, ZERO))
-        self.snapshots.join(symbols, now)
-        self.checkpoints.join(orders, now)
+        self.retention.record_state(dict.fromkeys(symbols, ZERO), dict.fromkeys(orders, ZERO))
+        self.snapshots.add(symbols, now)
+        self.checkpoints.add(orders, now)
 
     def checkpoints_due(self) -> list[str]:
         """Symbols whose orders the next drain should copy."""
@@ -78,7 +78,7 @@ class StateKeeper:
 
     # --- with the entries of a publish --------------------------------------------------------------------------------
 
-    def first(
+    def birth_attachments(
         self, position: Position, born: Iterable[str], src: str, copies: Mapping[str, OrdersCopy]
     ) -> list[Attachment]:
         """Recovery state of symbols that are born, or registered again, to be written with their first entry."""
@@ -91,59 +91,59 @@ class StateKeeper:
                 attachments.append(Attachment(self.keys.checkpoint(symbol), value, None))
         return attachments
 
-    def wrote(
+    def record_publish(
         self, intervals: Sequence[Interval], born: list[str], copies: Mapping[str, OrdersCopy], now: float
     ) -> None:
         """Remember what the publish that just succeeded, of what was drained at `now`, means for everything later."""
         position, self.src = self.publisher.position, Position.parse(intervals[-1].src)
-        self.retention.wrote(position, self.environment.monotonic())
+        self.retention.record_entry(position, self.environment.monotonic())
         for interval in intervals:
-            self.snapshots.changed(interval.touched)
-            self.checkpoints.changed(interval.touched)
-        self.snapshots.join(born, now)
-        self.checkpoints.join(copies, now)
-        self.checkpoints.taken(copies, now)
-        self.retention.took(
+            self.snapshots.mark_changed(interval.touched)
+            self.checkpoints.mark_changed(interval.touched)
+        self.snapshots.add(born, now)
+        self.checkpoints.add(copies, now)
+        self.checkpoints.mark_taken(copies, now)
+        self.retention.record_state(
             dict.fromkeys(born, position), {symbol: self.src for symbol in copies if symbol in born}
         )
         for symbol, orders in copies.items():
             if symbol not in born:
-                self.copies[symbol] = Checkpoint(position, self.src, orders)
+                self.pending_checkpoints[symbol] = Checkpoint(position, self.src, orders)
 
-    def beat(self) -> None:
+    def record_heartbeat(self) -> None:
         """A heartbeat was written."""
-        self.retention.wrote(self.publisher.position, self.environment.monotonic())
+        self.retention.record_entry(self.publisher.position, self.environment.monotonic())
 
     # --- between them -------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Write what is due and trim what nobody needs, until cancelled."""
         while True:
-            await asyncio.sleep(KEEP_EVERY_S)
+            await asyncio.sleep(STORE_EVERY_S)
             try:
                 # Before anything is written: trimming is what a server whose memory is full still does.
                 await self._trim()
-                await self.take(self.snapshots.due(self.environment.monotonic()))
+                await self.store(self.snapshots.due(self.environment.monotonic()))
             except RedisUnavailable as error:
                 logger.warning("snapshots wait for Redis", extra={"problem": error.problem})
 
-    async def take(self, symbols: Sequence[str]) -> None:
+    async def store(self, symbols: Sequence[str]) -> None:
         """Write snapshots of `symbols`, and the checkpoints whose copies were drained since the last call."""
         async with self._publishing:
             now, position = self.environment.monotonic(), self.publisher.position
             snapshots = [(symbol, self._snapshot(symbol)) for symbol in symbols]
-            copies, self.copies = self.copies, {}
-            self.snapshots.taken(symbols, now)
+            copies, self.pending_checkpoints = self.pending_checkpoints, {}
+            self.snapshots.mark_taken(symbols, now)
         try:
-            for batch in batches(await self._attachments(position, snapshots, copies), KEEP_BYTES):
-                await self.publisher.keep(batch)
+            for batch in batches(await self._attachments(position, snapshots, copies), STORE_BYTES):
+                await self.publisher.store(batch)
         except RedisUnavailable:
-            self.snapshots.changed(symbols)
-            self.checkpoints.changed(copies)
+            self.snapshots.mark_changed(symbols)
+            self.checkpoints.mark_changed(copies)
             raise
         self.stats.snapshots += len(snapshots)
         self.stats.checkpoints += len(copies)
-        self.retention.took(
+        self.retention.record_state(
             dict.fromkeys(symbols, position), {symbol: copy.src for symbol, copy in copies.items()}
         )
 

@@ -228,7 +228,16 @@ def _script_command(rng: Random) -> Command:
     checkpoint = msgpack.packb([1, f"1-{rng.randint(0, 9)}", "0-0", [], []])
     attachments = (f"1-{rng.randint(0, 9)}", b"snapshot", "", checkpoint)
     if kind < 0.4:
-        return ("EVAL", scripts.KEEP, 3, "{p}deltas", "{p}snapshots", "{p}checkpoint", position, *attachments)
+        return (
+            "EVAL",
+            scripts.STORE,
+            3,
+            "{p}deltas",
+            "{p}snapshots",
+            "{p}checkpoint",
+            position,
+            *attachments,
+        )
     keys = ("{p}deltas", "{p}events", "{p}rejects", "{p}snapshots", "{p}checkpoint")
     name = f"1-{rng.randint(0, 9)}"
     previous = rng.choice(("0-0", f"1-{int(name[2:]) - 1}")) if name != "1-0" else "0-0"

@@ -354,10 +354,10 @@ class TestInstruments:
             assert (await run.published()).applied == 1
 
 
-class TestKeeping:
+class TestRecoveryState:
     @pytest.fixture(autouse=True)
     def _quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("depthcast.ingestor.runtime.state_keeper.KEEP_EVERY_S", 0.02)
+        monkeypatch.setattr("depthcast.ingestor.runtime.state_keeper.STORE_EVERY_S", 0.02)
         monkeypatch.setattr("depthcast.ingestor.runtime.state_keeper.TRIM_EVERY_S", 0.05)
 
     async def test_snapshots_and_checkpoints_are_renewed_and_streams_trimmed_behind_them(
@@ -432,7 +432,7 @@ class TestRestart:
 
         for _ in range(2):
             with monkeypatch.context() as patched:
-                patched.setattr(Leadership, "enter", dies_here)
+                patched.setattr(Leadership, "begin", dies_here)
                 running = asyncio.create_task(IngestorService(run.settings()).run(asyncio.Event()))
                 before = await last_position(run.client, run.keys.deltas)
 

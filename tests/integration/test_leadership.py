@@ -137,17 +137,17 @@ class TestSharing:
         sent = Input(run, Random(3))
         settings = run.settings(lease_ms=60_000)  # whoever waits for it to run out fails this test
         async with members() as start:
-            leader, heir = await leader_and_heir(start, settings)
+            leader, successor = await leader_and_heir(start, settings)
             await sent.send(20)
             await run.published()
             await leader.end()
-            await eventually(heir.leads)
-            assert heir.service.stats.of(0).warm_takeovers >= 1
+            await eventually(successor.leads)
+            assert successor.service.stats.of(0).warm_takeovers >= 1
             await sent.send(20)
             history = await sent.check()
-            assert heir.leads(), "it handed back to the one that ended"
+            assert successor.leads(), "it handed back to the one that ended"
         last = [info for position, info in history.infos if position.epoch == history.epochs[-2]][-1]
-        assert last.successor == heir.service.name
+        assert last.successor == successor.service.name
         first = next(info for position, info in history.infos if position.epoch == history.epochs[-1])
         assert last.src == first.src
 
@@ -169,7 +169,7 @@ class TestSharing:
 
 
 class TestWhatRedisLost:
-    async def restated(self, run: Run, sent: Input, member: Member, lose: Callable[[], Any]) -> None:
+    async def republication(self, run: Run, sent: Input, member: Member, lose: Callable[[], Any]) -> None:
         """Lose something under a living leader; it says everything again and goes on."""
         before = member.service.stats.of(0).restatements
         await sent.send(40)
@@ -201,7 +201,7 @@ class TestWhatRedisLost:
             member = start(settings)
             await eventually(member.leads)
             seq = check_history(await run.history()).replicas["ORD"].seq
-            await self.restated(run, sent, member, lose)
+            await self.republication(run, sent, member, lose)
             position, fields = (await run.history())[0]
             info = decode_info(dict(fields)[b"_"])
             assert (position.n, info.prev, info.src) == (0, "0-0", "0-0")
@@ -238,7 +238,7 @@ class TestWhatRedisLost:
         async with members() as start:
             member = start(settings)
             await eventually(member.leads)
-            await self.restated(run, sent, member, lose)
+            await self.republication(run, sent, member, lose)
             await sent.send(40)
             await run.published()
             await member.end()

@@ -62,7 +62,7 @@ async def lead(
     publisher = Publisher(client, (0, keys), tail, rejects_max=rejects_max)
     await publisher.seal(epoch, Broadcast(INFO, ()))
     await publisher.publish([broadcast(0)])
-    await publisher.keep([])
+    await publisher.store([])
     await publisher.trim(None, ZERO)
     return publisher
 
@@ -163,7 +163,7 @@ class TestSound:
         publisher = await lead(client, keys)
         for number in range(5):
             await publisher.publish([broadcast(number)])
-            await publisher.keep(state(publisher.position, keys)[:1])
+            await publisher.store(state(publisher.position, keys)[:1])
         kept = [position for position, _ in await stream(client, keys.snapshots("S0"))]
         assert kept == [Position(EPOCH, 5), Position(EPOCH, 6)]
 
@@ -196,7 +196,7 @@ class TestFenced:
         self, client: Redis, keys: PartitionKeys, disturb: Disturb
     ) -> None:
         publisher = await lead(client, keys)
-        await publisher.keep(state(publisher.position, keys))
+        await publisher.store(state(publisher.position, keys))
         for number in range(3):
             await execute(client, "XADD", keys.events, f"7-{number + 1}", "S", "[]")
         await disturb(client, keys)
@@ -206,7 +206,7 @@ class TestFenced:
         assert await everything(client, keys) == before
         if disturb is not another_entry:
             with pytest.raises(Fenced):
-                await publisher.keep(state(publisher.position, keys, 5))
+                await publisher.store(state(publisher.position, keys, 5))
             with pytest.raises(Fenced):
                 await publisher.trim(Position(EPOCH, 1), Position(7, 3))
             assert await everything(client, keys) == before
@@ -240,9 +240,9 @@ class TestFenced:
         before = publisher.position
         await publisher.publish([broadcast(1)], (), lambda position: state(position, keys, 2))
         held = await everything(client, keys)
-        await publisher.keep(state(before, keys, 1))
+        await publisher.store(state(before, keys, 1))
         assert await everything(client, keys) == held
-        await publisher.keep(state(publisher.position, keys, 3))
+        await publisher.store(state(publisher.position, keys, 3))
         newest = checkpoint.decode(await execute(client, "GET", keys.checkpoint("S0")))
         assert newest.position == publisher.position
         assert len(newest.orders.bids) == 3
@@ -360,11 +360,11 @@ class TestUnknownOutcomes:
         proxy.faults += [Cut.LATE, Cut.LATE]
         for _ in range(2):
             with pytest.raises(RedisUnavailable):
-                await publisher.keep(
+                await publisher.store(
                     state(publisher.position, keys, 1)[:1] * 2 + state(publisher.position, keys, 1)[1:]
                 )
         await publisher.publish([broadcast(1)])
-        await publisher.keep(state(publisher.position, keys, 2))
+        await publisher.store(state(publisher.position, keys, 2))
         before = await everything(client, keys)
         assert b"-ERR" not in await proxy.release()
         await publisher.trim(None, ZERO)
@@ -434,7 +434,7 @@ class TestUnknownOutcomes:
             publisher = await lead(client, keys)
             await execute(client, *refuse)
             with pytest.raises(RedisUnavailable):
-                await publisher.keep(state(publisher.position, keys))
+                await publisher.store(state(publisher.position, keys))
             publishing = asyncio.create_task(publisher.publish([broadcast(1)], [reject(0)]))
             await eventually(lambda: publisher.resends > 2)
             await execute(client, *allow)

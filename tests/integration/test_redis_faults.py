@@ -296,7 +296,7 @@ class TestLink:
     async def test_a_gateway_cut_off_for_longer_than_history_reaches(
         self, fresh_server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("depthcast.ingestor.runtime.state_keeper.KEEP_EVERY_S", 0.02)
+        monkeypatch.setattr("depthcast.ingestor.runtime.state_keeper.STORE_EVERY_S", 0.02)
         monkeypatch.setattr("depthcast.ingestor.runtime.state_keeper.TRIM_EVERY_S", 0.05)
         async with scene(fresh_server, tmp_path, retention_s=0) as it:
             await it.redis("CONFIG", "SET", "stream-node-max-entries", 2)  # so that little is trimmed too

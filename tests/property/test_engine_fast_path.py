@@ -66,7 +66,7 @@ class SlowLevels(LevelsState):
                     ignored += 1
             except RefusedError as refusal:
                 refused.append((index, refusal.reason))
-                if self._unit:
+                if self._atomic:
                     break
         return ArrayResult(applied, ignored, refused, self._evicted)
 
@@ -85,7 +85,7 @@ class SlowOrders(OrdersState):
                 applied += 1
             except RefusedError as refusal:
                 refused.append((index, self._reason(event, refusal.reason)))
-                if self._unit:
+                if self._atomic:
                     break
         return ArrayResult(applied, 0, refused, self._evicted)
 

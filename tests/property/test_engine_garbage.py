@@ -42,7 +42,7 @@ NAMES = st.sampled_from([b"L", b"O", b"Z", b"_", b"_x", b"\xff\xfe", b""]) | st.
 
 def fresh() -> Engine:
     engine = Engine(0, 1)
-    engine.known({"L", "O", "G", "H"})
+    engine.set_all_symbols({"L", "O", "G", "H"})
     for symbol, feed in (("L", Feed.LEVELS), ("O", Feed.ORDERS), ("G", Feed.LEVELS), ("H", Feed.ORDERS)):
         engine.register(Instrument(Symbol(symbol), feed=feed))
     engine.drain()

@@ -93,10 +93,12 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "publish-without-comparison": _script("PUBLISH", _COMPARISON, ""),
     "publish-beyond-input": _script("PUBLISH", _SRC_CHECK, ""),
     "rejects-before-comparison": _script("PUBLISH", _COMPARISON, _REJECTS + _COMPARISON),
-    "keep-without-fence": _script("KEEP", _FENCE, ""),
+    "keep-without-fence": _script("STORE", _FENCE, ""),
     "trim-without-fence": _script("TRIM", _FENCE, ""),
-    "old-checkpoint-replaces-newer": _script("KEEP", _NEWER_STAYS, "redis.call('SET', key, value)"),
-    "unknown-outcome-taken-as-written": lambda: patch.object(Publisher, "_settle", _taken_as_written),
+    "old-checkpoint-replaces-newer": _script("STORE", _NEWER_STAYS, "redis.call('SET', key, value)"),
+    "unknown-outcome-taken-as-written": lambda: patch.object(
+        Publisher, "_send_until_known", _taken_as_written
+    ),
     "another-server-not-noticed": lambda: patch.object(ServerIdentity, "check", _any_server),
     "seq-without-epoch": lambda: patch.object(
         depthcast.ingestor.engine, "first_seq", lambda _epoch, recovered: recovered + 1

@@ -109,7 +109,7 @@ class Ingestor(Actor):
             "now_us": process.now_us,
             "monotonic": self.loop.time,
             "new_name": lambda: f"{process.rng.getrandbits(64):016x}",
-            "aside": _inline,
+            "run_in_thread": _inline,
         }
         return Environment(**{item.name: given[item.name] for item in fields(Environment)})
 

@@ -15,26 +15,26 @@ def at(n: int) -> Position:
 def test_nothing_goes_before_there_is_enough_history() -> None:
     retention = Retention(30.0)
     assert retention.deltas_from(100.0) is None
-    retention.wrote(at(1), 100.0)
+    retention.record_entry(at(1), 100.0)
     assert retention.deltas_from(129.9) is None
     assert retention.deltas_from(130.0) == at(1)
 
 
 def test_the_oldest_of_the_newest_snapshots_holds_deltas() -> None:
     retention = Retention(0.0)
-    retention.took({"A": at(3), "B": at(5)}, {})
-    retention.wrote(at(9), 100.0)
+    retention.record_state({"A": at(3), "B": at(5)}, {})
+    retention.record_entry(at(9), 100.0)
     assert retention.deltas_from(100.0) == at(3)
-    retention.took({"A": at(8)}, {})
+    retention.record_state({"A": at(8)}, {})
     assert retention.deltas_from(100.0) == at(5)
-    retention.took({"B": at(9)}, {})
+    retention.record_state({"B": at(9)}, {})
     assert retention.deltas_from(100.0) == at(8)
 
 
 def test_a_symbol_whose_state_is_not_renewed_yet_holds_everything() -> None:
     retention = Retention(0.0)
-    retention.wrote(at(9), 100.0)
-    retention.took({"A": ZERO, "B": at(9)}, {"A": ZERO})
+    retention.record_entry(at(9), 100.0)
+    retention.record_state({"A": ZERO, "B": at(9)}, {"A": ZERO})
     assert retention.deltas_from(200.0) == ZERO
     assert retention.events_from(at(9)) == ZERO
 
@@ -42,9 +42,9 @@ def test_a_symbol_whose_state_is_not_renewed_yet_holds_everything() -> None:
 def test_the_oldest_checkpoint_holds_events() -> None:
     retention = Retention(0.0)
     assert retention.events_from(Position(7, 1)) == Position(7, 1)
-    retention.took({}, {"A": Position(5, 0), "B": Position(6, 0)})
+    retention.record_state({}, {"A": Position(5, 0), "B": Position(6, 0)})
     assert retention.events_from(Position(7, 1)) == Position(5, 0)
-    retention.took({}, {"A": Position(7, 1)})
+    retention.record_state({}, {"A": Position(7, 1)})
     assert retention.events_from(Position(7, 1)) == Position(6, 0)
 
 
@@ -54,15 +54,15 @@ def test_never_more_than_allowed_and_not_much_less(retention_s: float, seed: int
     rng = Random(seed)
     retention = Retention(retention_s)
     now, written, snapshots = 0.0, list[tuple[float, Position]](), {"A": ZERO, "B": ZERO}
-    retention.took(snapshots, {})
+    retention.record_state(snapshots, {})
     for n in range(600):
         now += rng.random() * 0.2
-        retention.wrote(at(n), now)
+        retention.record_entry(at(n), now)
         written.append((now, at(n)))
         if rng.random() < 0.05:
             symbol = rng.choice(["A", "B"])
             snapshots[symbol] = rng.choice(written[-20:])[1]
-            retention.took({symbol: snapshots[symbol]}, {})
+            retention.record_state({symbol: snapshots[symbol]}, {})
         later = now + rng.random() * 0.01
         first = retention.deltas_from(later)
         now = later

@@ -25,7 +25,7 @@ def orders(symbol: Symbol) -> Instrument:
 @pytest.fixture
 def engine() -> Engine:
     engine = Engine(0, 4)
-    engine.known({BTC, ETH, "XRP-USD"})
+    engine.set_all_symbols({BTC, ETH, "XRP-USD"})
     engine.register(Instrument(BTC))
     engine.begin_epoch(EPOCH)
     engine.drain()
@@ -59,7 +59,7 @@ class TestRejects:
 
     def test_known_but_not_registered_here(self) -> None:
         engine = Engine(0, 4)
-        engine.known({BTC})
+        engine.set_all_symbols({BTC})
         assert rejects_of(engine, (b"BTC-USD", b"[[0]]")) == [
             ("BTC-USD", "unknown_symbol", "7-1", 0, 1, b"[0]")
         ]
@@ -213,7 +213,7 @@ class TestRecovery:
         seq, bids, asks, digest, _ = engine.snapshot(BTC)
         other = Engine(0, 4)
         other.restore(Instrument(BTC), seq, bids, asks, digest, None)
-        other.resume(last.src, last.applied, last.rejected, last.ignored)
+        other.resume_counting(last.src, last.applied, last.rejected, last.ignored)
         assert not other.dirty()
         assert other.snapshot(BTC) == engine.snapshot(BTC)
         for each in (engine, other):

@@ -50,7 +50,7 @@ async def entered(recorder: Recorder, *instruments: Instrument, **settings: Any)
     leadership = Leadership(
         IngestorSettings(**settings), Engine(0, 1), made, PartitionStats(), REAL_ENVIRONMENT
     )
-    await leadership.enter(
+    await leadership.begin(
         EPOCH, {str(one.symbol): one for one in instruments}, [one.symbol for one in instruments]
     )
     return leadership
@@ -83,7 +83,7 @@ async def test_a_checkpoint_that_is_due_holds_all_input_up_to_the_src_it_names(
     leadership = await entered(recorder, O, interval_ms=0)
     monkeypatch.setattr(leadership.state_keeper, "checkpoints_due", lambda: ["O"])
     await leadership._broadcast_each([entry(5, b'["add","bid",1,1,"x"]'), entry(6, b'["add","bid",1,1,"y"]')])
-    held = leadership.state_keeper.copies["O"]
+    held = leadership.state_keeper.pending_checkpoints["O"]
     assert (held.position, held.src) == (recorder.position, Position(6, 0))
     assert held.orders.bid_ids == ["x", "y"]
     assert leadership.state_keeper.src == Position(6, 0)
@@ -93,7 +93,7 @@ async def test_a_heartbeat_amid_a_long_interval_says_nothing_of_what_is_pending(
     recorder = Recorder()
     leadership = await entered(recorder, O, interval_ms=60_000)
     leadership.engine.apply("9-0", [(b"O", b"[[0,0,1,1,7],[9]]"), (b"_", b'{"ts":5}')])
-    await leadership._beat()
+    await leadership._write_heartbeat()
     info = recorder.broadcasts[-1].info
     assert (info.src, info.applied, info.rejected, info.event_ts) == ("0-0", 0, 0, None)
     assert recorder.broadcasts[-1].deltas == ()

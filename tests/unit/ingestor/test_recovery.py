@@ -11,12 +11,12 @@ from depthcast.ingestor.checkpoint import Checkpoint
 from depthcast.ingestor.engine import Engine
 from depthcast.ingestor.orders import OrdersCopy
 from depthcast.ingestor.recovery import (
-    Published,
+    PublishedState,
     StateFold,
-    adopt_levels,
     check_checkpoint,
     prove_orders,
     replay,
+    restore_levels,
 )
 from depthcast.shared.codec import encode_delta, encode_info
 from depthcast.shared.digest import digest_of_flat
@@ -107,7 +107,7 @@ class TestLevels:
             "A": (FIRST + 10, [100, 1]),
             "B": (FIRST + 3, []),
         }
-        assert fold.listed().keys() == {"A", "B"}
+        assert fold.last_registered().keys() == {"A", "B"}
 
     def test_what_the_last_leadership_did_not_list_begins_empty(
         self, caplog: pytest.LogCaptureFixture
@@ -115,7 +115,7 @@ class TestLevels:
         kept, withdrawn = snapshot(10, 100, 1), snapshot(12, 7, 7)
         fold = StateFold(0, at(6), {"A": (at(5), kept), "B": (at(5), withdrawn)})
         fold.add([entry(at(6)), entry(at(0, EPOCH + 1), prev=at(6))])
-        assert set(fold.listed()) == {"A", "B"}
+        assert set(fold.last_registered()) == {"A", "B"}
         fold.add([entry(at(1, EPOCH + 1), A=move(kept, EPOCH + 1))])
         with caplog.at_level(logging.WARNING):
             assert set(fold.finish(at(1, EPOCH + 1), INFO, "AB").replicas) == {"A"}
@@ -126,12 +126,12 @@ class TestLevels:
         newest = snapshot(0)._replace(seq=first_seq(EPOCH + 1, 0))
         at_end = at(9, EPOCH + 1)
         fold = StateFold(0, at_end, {"A": (at_end, newest), "B": (at_end, snapshot(12, 7, 7))})
-        assert set(fold.listed()) == {"A"}
+        assert set(fold.last_registered()) == {"A"}
 
     def test_nothing_was_published_yet(self) -> None:
         fold = StateFold(0, ZERO, {"A": None})
         assert fold.position == ZERO
-        assert fold.finish(ZERO, INFO, "A") == Published(ZERO, INFO, {})
+        assert fold.finish(ZERO, INFO, "A") == PublishedState(ZERO, INFO, {})
 
     def test_no_instruments(self) -> None:
         assert StateFold(0, at(9), {}).finish(at(9), INFO, "").position == at(9)
@@ -176,10 +176,10 @@ class TestLevels:
 
     def test_the_engine_takes_what_was_published(self) -> None:
         engine = Engine(0, 1)
-        published = Published(
+        published = PublishedState(
             at(7), INFO, {"A": Replica(snapshot(10, 100, 1, 99, 2)), "O": Replica(snapshot(3))}
         )
-        adopt_levels(engine, published.replicas, {"A": A, "O": O, "B": Instrument(Symbol("B"))})
+        restore_levels(engine, published.replicas, {"A": A, "O": O, "B": Instrument(Symbol("B"))})
         assert engine.symbols() == ["A"]
         assert engine.snapshot("A") == snapshot(10, 100, 1, 99, 2)._replace(bids=[100, 1, 99, 2])
         assert not engine.dirty()
@@ -189,10 +189,10 @@ class TestOrders:
     def checkpoint(self, position: Position, src: Position) -> Checkpoint:
         return Checkpoint(position, src, OrdersCopy(["x"], [[100, 5]], [], []))
 
-    def published(self, *bids: int) -> Published:
-        return Published(at(9), INFO, {"O": Replica(snapshot(20, *bids))})
+    def published(self, *bids: int) -> PublishedState:
+        return PublishedState(at(9), INFO, {"O": Replica(snapshot(20, *bids))})
 
-    def restored(self, published: Published, checkpoints: dict[str, Checkpoint]) -> Engine:
+    def restored(self, published: PublishedState, checkpoints: dict[str, Checkpoint]) -> Engine:
         engine = Engine(0, 1)
         for symbol, replica in published.replicas.items():
             found = checkpoints.get(symbol)
@@ -257,5 +257,5 @@ class TestOrders:
             self.restored(self.published(100, 5), {"O": Checkpoint(at(5), Position(3, 0), orders)})
 
     def test_a_symbol_never_published_is_left_to_be_born(self) -> None:
-        engine = self.restored(Published(at(9), INFO, {}), {})
+        engine = self.restored(PublishedState(at(9), INFO, {}), {})
         assert engine.symbols() == []

@@ -51,35 +51,35 @@ class TestRoster:
     @pytest.fixture
     def roster(self) -> Roster:
         roster = Roster(alive_s=2.0)
-        roster.listed({"a": 0.1, "b": 1.9, "old": 2.1}, now=100.0)
-        assert roster.living == roster.present == {"a", "b"}
+        roster.update({"a": 0.1, "b": 1.9, "old": 2.1}, now=100.0)
+        assert roster.alive == roster.present == {"a", "b"}
         return roster
 
     def test_a_silent_member_is_gone_after_a_while(self, roster: Roster) -> None:
-        roster.listed({"a": 0.2, "b": 2.3}, now=100.4)
-        assert roster.living == roster.present == {"a"}
+        roster.update({"a": 0.2, "b": 2.3}, now=100.4)
+        assert roster.alive == roster.present == {"a"}
 
     def test_one_that_left_the_list_is_living_until_it_is_silent_for_long(self, roster: Roster) -> None:
-        roster.listed({"b": 0.1}, now=100.4)
-        assert roster.living == {"a", "b"}
+        roster.update({"b": 0.1}, now=100.4)
+        assert roster.alive == {"a", "b"}
         assert roster.present == {"b"}
-        roster.listed({"b": 0.1}, now=102.0)
-        assert roster.living == {"b"}
+        roster.update({"b": 0.1}, now=102.0)
+        assert roster.alive == {"b"}
 
     def test_one_that_says_that_it_leaves_is_gone_at_once(self, roster: Roster) -> None:
-        roster.listed({"a": 0.1, "b": -1.0}, now=100.05)
-        assert roster.living == {"a"}
+        roster.update({"a": 0.1, "b": -1.0}, now=100.05)
+        assert roster.alive == {"a"}
 
     def test_a_list_that_redis_lost_moves_nothing(self, roster: Roster) -> None:
-        roster.listed({}, now=100.05)
-        assert roster.living == {"a", "b"}
+        roster.update({}, now=100.05)
+        assert roster.alive == {"a", "b"}
         assert not roster.present
-        roster.listed({"a": 0.0, "b": 0.3}, now=100.4)
+        roster.update({"a": 0.0, "b": 0.3}, now=100.4)
 
     def test_after_being_cut_off_others_get_the_time_to_be_heard_of(self, roster: Roster) -> None:
-        roster.listed({"a": 60.0, "b": 60.0}, now=160.0)
-        assert roster.living == {"a", "b"}
+        roster.update({"a": 60.0, "b": 60.0}, now=160.0)
+        assert roster.alive == {"a", "b"}
         assert roster.present == frozenset()
-        roster.listed({"a": 0.1, "b": 61.0}, now=161.0)
-        roster.listed({"a": 0.1, "b": 62.0}, now=162.0)
-        assert roster.living == {"a"}
+        roster.update({"a": 0.1, "b": 61.0}, now=161.0)
+        roster.update({"a": 0.1, "b": 62.0}, now=162.0)
+        assert roster.alive == {"a"}
