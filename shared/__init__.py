@@ -1,5 +1,5 @@
-"""The wire contract in code: what every Depthcast process agrees on.
+"""The wire contract in code: data types and rules that every Depthcast process shares.
 
-Pure data types and rules live here: book, digest, codec, positions, keys, settings, errors, the reader's state machine.
-Whatever opens a socket or reads a clock lives in `depthcast.shared.runtime`.
+Book, digest, codec, positions, keys, settings, errors and the reader's state machine are here, without input
+and output. What opens a socket or reads a clock is in `depthcast.shared.runtime`.
 """

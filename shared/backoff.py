@@ -12,7 +12,7 @@ def no_jitter() -> float:
 
 
 class Backoff:
-    """Waits that double up to a limit, with full jitter: each is a random fraction, so that many do not try at once.
+    """Waits that double up to a limit, with full jitter, so that many clients do not try at once.
 
     `first_s`, `most_s`: upper bound of the first wait, and of the longest, in seconds.
     """

@@ -1,6 +1,7 @@
-"""Every WebSocket close code: what the gateway says with it, what it means to a client, and whether to connect again.
+"""Every WebSocket close code: its reason text, its meaning to a client, and whether to connect again.
 
-The codes are those of RFC 6455, section 7.4.1, of the IANA registry beyond it, and of `docs/protocol.md`, section 3.3.
+The codes are those of RFC 6455, section 7.4.1, of the IANA registry beyond it, and of `docs/protocol.md`,
+section 3.3.
 """
 
 from collections.abc import Mapping
@@ -48,7 +49,7 @@ class Reconnect(Enum):
 
 
 class Closing(NamedTuple):
-    """What a close code means. `reason`: text of the gateway's close frame, empty for a code that it does not send."""
+    """What a close code means. `reason`: text of the gateway's close frame, empty if it never sends it."""
 
     meaning: str
     reconnect: Reconnect

@@ -32,7 +32,7 @@ CLIENT_CODES: Final[Mapping[str, str]] = MappingProxyType(
         "forbidden": "HTTP 403 in answer to the handshake",
         "not_found": "HTTP 404 in answer to the handshake: no gateway, or another path",
         "unreachable": "the first connection could not be made",
-        "closed": "the connection ended with a close code after which connecting again is no use, or the client was closed",
+        "closed": "the connection ended with a final close code, or the client was closed",
         "bad_message": "the gateway sent something that does not follow the contract",
         "inconsistent": "snapshot after snapshot did not lead to a continuous book",
         "not_subscribed": "the client has no subscription to the symbol",

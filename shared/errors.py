@@ -13,8 +13,8 @@
     ├── FeedError              a recorded feed file cannot be read as what it claims to be
     └── ClientError            the WebSocket client or the stream consumer cannot go on
 
-Each carries the values that its text names as attributes, so that callers need not parse text. A library's errors are
-mapped to these where the library is called.
+Each carries the values that its text names as attributes, so that callers need not parse text. A library's
+errors are mapped to these where the library is called.
 """
 
 
@@ -116,7 +116,8 @@ class FeedError(DepthcastError):
 class ClientError(DepthcastError):
     """The gateway refused a request, or the client or consumer cannot go on.
 
-    `code` says why; `depthcast.shared.error_codes` lists all codes. `symbol` is set where the error concerns one.
+    `code` says why; `depthcast.shared.error_codes` lists all codes. `symbol` is set where the error concerns
+    one.
     """
 
     def __init__(self, code: str, message: str, symbol: str | None = None) -> None:

@@ -1,6 +1,7 @@
-"""Instruments: what is known of a symbol beside its book, as a TOML file and as the Redis hash carries it.
+"""Instruments: a symbol's sizes and rules, as written in a TOML file and in the `instruments` hash of Redis.
 
-`tick_size` and `lot_size` are decimal text and only passed on: all arithmetic is in integer ticks and lots.
+`tick_size` and `lot_size` are decimal text that is only passed on: all arithmetic is in integer ticks and
+lots.
 """
 
 import json
@@ -29,7 +30,7 @@ class OnCross(StrEnum):
 
 
 class Instrument(NamedTuple):
-    """One tradable symbol; `feed` and `on_cross` never change once it is registered."""
+    """One symbol's definition; `feed` and `on_cross` never change once it is registered."""
 
     symbol: Symbol
     tick_size: str = "1"
@@ -43,7 +44,7 @@ _FIELDS: Final = frozenset(Instrument._fields) - {"symbol"}
 
 
 def parse_toml(text: str) -> dict[Symbol, Instrument]:
-    """Read an instruments file: one table per symbol; raises `InstrumentsError` naming the symbol and the remedy."""
+    """Read an instruments file, one table per symbol; raises `InstrumentsError`."""
     try:
         tables = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: a number of thousands of digits
@@ -63,14 +64,14 @@ def parse_toml(text: str) -> dict[Symbol, Instrument]:
 
 
 def to_json(instrument: Instrument) -> str:
-    """The value of the instrument in the `instruments` hash."""
+    """Return the instrument's value in the `instruments` hash."""
     fields = instrument._asdict()
     del fields["symbol"]
     return json.dumps(fields, separators=(",", ":"))
 
 
 def from_json(symbol: str, raw: bytes | str) -> Instrument:
-    """Read a value of the `instruments` hash; unknown keys are ignored; raises `InstrumentsError`."""
+    """Read a value of the `instruments` hash, ignoring unknown keys; raises `InstrumentsError`."""
     try:
         table = json.loads(raw)
     except (ValueError, RecursionError) as error:
@@ -81,7 +82,7 @@ def from_json(symbol: str, raw: bytes | str) -> Instrument:
 
 
 def check_unchanged(new: Instrument, registered: Instrument) -> None:
-    """Refuse a definition whose `feed` or `on_cross` differs from the registered one."""
+    """Raise `InstrumentsError` if `feed` or `on_cross` differs from the registered instrument."""
     for name in ("feed", "on_cross"):
         ours, theirs = getattr(new, name), getattr(registered, name)
         if ours != theirs:

@@ -18,12 +18,12 @@ class DeploymentKeys(NamedTuple):
 
     @property
     def incarnation(self) -> str:
-        """Names the deployment's data: another value means that Redis lost everything in between."""
+        """Random name of the deployment's data: if it changes, Redis has lost everything in between."""
         return f"{self.prefix}:incarnation"
 
     @property
     def ingestors(self) -> str:
-        """Sorted set of ingestors by when they were last heard of."""
+        """Sorted set of ingestors by the time of their last heartbeat."""
         return f"{self.prefix}:ingestors"
 
     def partition(self, number: int) -> "PartitionKeys":

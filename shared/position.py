@@ -1,4 +1,4 @@
-"""Positions: places in a stream, ordered as Redis orders stream IDs."""
+"""Positions in a stream, ordered as Redis orders stream IDs."""
 
 import re
 from typing import Final, NamedTuple
@@ -10,7 +10,7 @@ _MAX_PART: Final = 2**64 - 1
 
 
 class Position(NamedTuple):
-    """A stream ID. In a `deltas` stream: (epoch in ms, number of the entry in the epoch)."""
+    """A stream ID; in a `deltas` stream, the epoch in ms and the number of the entry in the epoch."""
 
     epoch: int
     n: int
@@ -32,18 +32,19 @@ class Position(NamedTuple):
         return cls(epoch, n)
 
     def next(self) -> "Position":
-        """The position that follows within the same epoch."""
+        """Return the position that follows in the same epoch."""
         return Position(self.epoch, self.n + 1)
 
 
 ZERO: Final = Position(0, 0)
-"""Before everything: the position of an empty stream."""
+"""The position before all others: that of an empty stream."""
 
 
 def follows(position: Position, previous: Position, prev_named: Position | None) -> bool:
-    """Whether the entry at `position` is the one right after `previous` (no hole between them).
+    """Return whether the entry at `position` directly follows `previous`.
 
-    Within an epoch n goes up by one; the first entry of an epoch (n = 0) names the position it continues from.
+    Within an epoch `n` grows by one. The first entry of an epoch (n = 0) names the position that it
+    continues.
     """
     if position.n == 0:
         return prev_named == previous

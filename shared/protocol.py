@@ -1,4 +1,4 @@
-"""The version of the wire contract that this program speaks (`docs/protocol.md`), and the names that contain it."""
+"""The version of the wire contract (`docs/protocol.md`), and the names that contain it."""
 
 from typing import Final
 

@@ -1,9 +1,9 @@
-"""How a reader of one partition starts, goes on, and starts again (`docs/protocol.md`, section 2.4).
+"""How a reader of one partition starts, continues and starts again (`docs/protocol.md`, section 2.4).
 
-`PartitionReader` is the state machine that the gateway and the stream consumer share. It is handed snapshots and
-entries and says what changed; it decides continuity of positions and of seqs, and keeps what is shown until something
-at least as new has been rebuilt, so that nothing goes back before a viewer's eyes. It does no input or output: its
-driver is `depthcast.shared.runtime.follow`.
+`PartitionReader` is the state machine that the gateway and the stream consumer share. It takes snapshots and
+entries, checks that positions and seqs are continuous, and reports what changed. After a loss it keeps
+showing a book until one that is at least as new has been rebuilt, so that no viewer sees a book go back.
+`depthcast.shared.runtime.follow` does its input and output.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,10 +17,10 @@ from depthcast.shared.types import Delta, EntryInfo, Snapshot
 
 _APPLIED: Final = ApplyResult.APPLIED
 _ALREADY: Final = ApplyResult.ALREADY
-"""Looking members up costs a call each."""
+"""Looking up a member of an enumeration costs a call."""
 
 _new_tuple = tuple.__new__
-"""Makes a named tuple without the call of a Python function that its class would cost."""
+"""Makes a named tuple without calling a Python function, as its class would."""
 
 LoadedSnapshots = Mapping[str, tuple[Position, Snapshot] | None]
 """Newest snapshot of each symbol asked for, None where there is none."""
@@ -34,10 +34,11 @@ class OldestEntry(NamedTuple):
 
 
 def within_history(snapshots: LoadedSnapshots, first: OldestEntry | None) -> LoadedSnapshots:
-    """`snapshots`, with None for those from which the stream cannot be followed any more.
+    """Replace snapshots that the stream no longer continues by None.
 
-    The stream is only trimmed behind every symbol's newest snapshot. So if `first` was read *before* the snapshots, one
-    that lies before it belongs to a symbol that was not broadcast since: it was withdrawn, and is born again.
+    The stream is only trimmed behind every symbol's newest snapshot. So if `first` was read *before* the
+    snapshots, a snapshot that lies before it belongs to a symbol that was withdrawn: if it returns, its book
+    begins anew.
     """
     if first is None:
         return snapshots
@@ -49,10 +50,7 @@ def within_history(snapshots: LoadedSnapshots, first: OldestEntry | None) -> Loa
 
 
 class ReplicaUpdate(NamedTuple):
-    """What a reader's owner is told of one symbol.
-
-    `delta` None: the replica was replaced as a whole (first load or resync) and `changes` is empty.
-    """
+    """One symbol's change. `delta` is None if the whole replica was replaced; `changes` is empty then."""
 
     symbol: str
     replica: Replica
@@ -61,7 +59,7 @@ class ReplicaUpdate(NamedTuple):
 
 
 class AppliedEntry(NamedTuple):
-    """One `deltas` entry as read; `info` None marks a load of snapshots, which stands in no stream."""
+    """One `deltas` entry as applied; `info` None marks a load of snapshots instead of an entry."""
 
     position: Position
     info: EntryInfo | None
@@ -69,14 +67,15 @@ class AppliedEntry(NamedTuple):
 
 
 class PartitionReader:
-    """Replicas of one partition's symbols, as far as `wants` says yes.
+    """Replicas of one partition's symbols, of those for which `wants` is true.
 
-    - `position`: the last entry read; None before the first load.
+    - `position`: position of the last entry read; None before the first load.
     - `shown`: replicas that may be shown, each at its last good state.
+    - `rebuilding`: replicas that are loaded, but not as new as what is shown.
     - `missing`: symbol → why it needs a fresh snapshot; what is shown of it is stale until then.
-    - `lost_reason`: why the whole partition must be loaded again, None while the stream is continuous.
+    - `lost_reason`: why the whole partition must be loaded again; None while the stream is continuous.
 
-    The owner loads whenever `lost_reason` or `missing` say so, and reads entries otherwise.
+    The owner loads while `lost_reason` or `missing` is set, and reads entries otherwise.
     """
 
     def __init__(self, wants: Callable[[str], bool]) -> None:
@@ -89,7 +88,7 @@ class PartitionReader:
         self._tail = ZERO
 
     def is_current(self, symbol: str) -> bool:
-        """Whether what is shown of `symbol` is up to the last entry read."""
+        """Return whether what is shown of `symbol` includes every entry read."""
         return (
             self.lost_reason is None
             and symbol in self.shown
@@ -98,7 +97,7 @@ class PartitionReader:
         )
 
     def want(self, symbol: str) -> None:
-        """Begin to follow `symbol`: it is loaded next, unless it is followed already."""
+        """Follow `symbol`; it is loaded next unless it is followed already."""
         if symbol not in self.shown and symbol not in self.rebuilding:
             self.missing.setdefault(symbol, "not loaded yet")
 
@@ -109,15 +108,16 @@ class PartitionReader:
         self.missing.pop(symbol, None)
 
     def mark_lost(self, reason: str) -> None:
-        """The stream cannot be continued from `position`: everything is to be loaded again."""
+        """Require a load of everything: the stream cannot be continued from `position`."""
         self.lost_reason = reason
 
     def load(self, tail: Position, snapshots: LoadedSnapshots) -> list[ReplicaUpdate]:
-        """Take snapshots: of every wanted symbol when `lost_reason`, of the missing ones otherwise.
+        """Take snapshots: of every wanted symbol while `lost_reason` is set, of the missing ones otherwise.
 
-        `tail` is the last position of the stream, read *before* the snapshots: a symbol without a snapshot is then
-        born after it, and reading begins no later. What was wanted or forgotten meanwhile stays so. A symbol that
-        nothing is shown of waits until the entry at `tail` was read: others have shown what it says already.
+        `tail` is the last position of the stream, read *before* the snapshots. So the first broadcast of a
+        symbol without a snapshot comes after it, and reading begins no later. Symbols that were wanted or
+        forgotten meanwhile stay so. A symbol of which nothing is shown waits until the entry at `tail` was
+        read: other readers may have shown that state already.
         """
         self._tail = tail
         positions = [found[0] for found in snapshots.values() if found is not None]
@@ -135,7 +135,7 @@ class PartitionReader:
         return self._promote_all()
 
     def read(self, position: Position, fields: Sequence[tuple[bytes, bytes]]) -> AppliedEntry | None:
-        """Take the next entry of the stream; None if it does not continue what was read (`lost_reason` says why)."""
+        """Apply the next entry of the stream; None if it does not follow the last one (see `lost_reason`)."""
         try:
             info = decode_info(_info_field(fields))
             named = Position.parse(info.prev) if info.prev is not None else None
@@ -164,7 +164,7 @@ class PartitionReader:
         return AppliedEntry(position, info, updates)
 
     def check_tail(self, last: Position) -> None:
-        """Nothing arrived for a while and `last` is the stream's last ID: behind our position means Redis lost data."""
+        """Compare the stream's last ID with our position: if it is behind, Redis has lost data."""
         if self.position is not None and last < self.position:
             self.mark_lost(f"the stream ends at {last}, behind our position {self.position}")
 
@@ -195,7 +195,7 @@ class PartitionReader:
         return [update for symbol in known if (update := self._promote(symbol)) is not None]
 
     def _promote(self, symbol: str) -> ReplicaUpdate | None:
-        """Show the rebuilt replica once it has reached what was shown, here or, as far as can be known, elsewhere."""
+        """Show the rebuilt replica once it is as new as what was shown, here or by other readers."""
         rebuilt, shown = self.rebuilding[symbol], self.shown.get(symbol)
         assert self.position is not None
         if self.position < self._tail if shown is None else rebuilt.seq < shown.seq:

@@ -1,9 +1,10 @@
-"""Addresses of Redis: how one is shown, and how one of a service that sentinels watch over is taken apart.
+"""Addresses of Redis: hiding credentials, and parsing the address of a service behind sentinels.
 
     redis+sentinel://[user:password@]host[:port][,host[:port]…]/service[?db=0&…]
 
-User and password are those of the servers; everything after `?` is an option of the connection to them, but for
-`sentinel_username` and `sentinel_password`. `rediss+sentinel://` encrypts the connections to servers and sentinels.
+User and password are those of the servers; everything after `?` is an option of the connection to them, but
+for `sentinel_username` and `sentinel_password`. `rediss+sentinel://` encrypts the connections to servers and
+sentinels.
 """
 
 import re
@@ -22,12 +23,15 @@ _PASSWORD: Final = re.compile(r"(?<=password=)[^&]*")
 
 
 def without_credentials(url: str) -> str:
-    """The address as it may be shown in messages."""
+    """Return the address with `***` for user, password and secrets in options."""
     return _PASSWORD.sub("***", _USERINFO.sub("***", url))
 
 
 class SentinelUrl(NamedTuple):
-    """A parsed address. `sentinels`: (host, port) of each. `server`: URL with credentials and options, without a place."""
+    """A parsed address.
+
+    `sentinels`: (host, port) of each. `server`: URL with the servers' credentials and options, without a host.
+    """
 
     sentinels: tuple[tuple[str, int], ...]
     service: str
@@ -35,7 +39,7 @@ class SentinelUrl(NamedTuple):
 
 
 def parse_sentinel_url(url: str) -> SentinelUrl:
-    """Take an address that begins with one of `SENTINEL` apart; raises `ValueError`, saying what is wrong."""
+    """Parse an address that begins with one of `SENTINEL`; raises `ValueError` with the problem."""
     parts = urlsplit(url)
     credentials, at, places = parts.netloc.rpartition("@")
     scheme = parts.scheme.removesuffix("+sentinel")

@@ -1,8 +1,8 @@
-"""Settings: one frozen, typed dataclass per process, read once at start from options and the environment.
+"""Settings: a frozen, typed dataclass for each process, read once at start from options and the environment.
 
-Each field carries its unit, bounds and meaning; `--help`, the checks and `docs` all come from there. Precedence:
-option, then `DEPTHCAST_<NAME>`, then the default. Unknown `DEPTHCAST_` variables are refused: a misspelt setting
-that is silently ignored is worse than a process that does not start.
+Each field carries its unit, bounds and meaning, from which `--help` and the checks are made. An option wins
+over `DEPTHCAST_<NAME>`, and that over the default. Unknown `DEPTHCAST_` variables are refused: a process that
+does not start is better than one that ignores a misspelt setting.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,9 +17,7 @@ VARIABLE_PREFIX: Final = "DEPTHCAST_"
 NOT_SETTINGS: Final = frozenset(
     {"DEPTHCAST_EMBEDDED_SERVER", "DEPTHCAST_PURE", "DEPTHCAST_TEST_REDIS_URL", "DEPTHCAST_WORKER"}
 )
-"""Variables with the prefix that are no settings: which server a demo starts, how modules are imported, the test suite's,
-the supervisor's mark.
-"""
+"""Other variables with the prefix: which server to embed, which modules to import, tests, mark of a worker."""
 
 RENAMED: Final = {
     "stall_timeout": "stall_timeout_s",
@@ -39,13 +37,13 @@ def setting(
     least: float | None = None,
     most: float | None = None,
 ) -> Any:
-    """A dataclass field for one setting; `least` and `most` bound numbers, both included."""
+    """Make the dataclass field of a setting; `least` and `most` bound numbers, both included."""
     return field(default=default, metadata={"meaning": meaning, "unit": unit, "least": least, "most": most})
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What every process of a deployment takes."""
+    """Settings of every process of a deployment."""
 
     redis_url: str = setting(
         "redis://127.0.0.1:6379/0",
@@ -142,31 +140,35 @@ class GatewaySettings(Settings):
     workers: int = setting(1, "gateway processes sharing the port", least=1, most=256)
     heartbeat_ms: int = setting(
         5000,
-        "a client that was sent nothing for so long gets a heartbeat",
+        "a client that was sent nothing for this long gets a heartbeat",
         unit="ms",
         least=100,
         most=600_000,
     )
     stale_ms: int = setting(
-        5000, "no broadcast for so long: the books are reported stale", unit="ms", least=100, most=600_000
+        5000,
+        "without a broadcast for this long, books are reported stale",
+        unit="ms",
+        least=100,
+        most=600_000,
     )
     stall_timeout_s: float = setting(
         30.0,
-        "a client that reads nothing at all for so long is closed with 4410",
+        "a client that reads nothing at all for this long is closed with 4410",
         unit="s",
         least=0.1,
         most=86_400,
     )
     close_linger_s: float = setting(
         30.0,
-        "a closed client has so long to read what was already sent to it",
+        "time that a closed client has to read what was already sent to it",
         unit="s",
         least=0,
         most=86_400,
     )
     subscribe_timeout_s: float = setting(
         30.0,
-        "a client that has not subscribed so long after connecting is closed with 4408",
+        "a client that has not subscribed within this time of connecting is closed with 4408",
         unit="s",
         least=0.1,
         most=86_400,
@@ -201,23 +203,23 @@ class GatewaySettings(Settings):
     )
     deflate_bytes_min: int = setting(
         512,
-        "snapshots and deltas from this size on are compressed, once for all, for clients that negotiate it; 0 = never",
+        "book messages from this size on are compressed, once for all clients that negotiate it; 0 = never",
         unit="B",
         least=0,
         most=2**26,
     )
     history_deltas: int = setting(
-        256, "view deltas remembered per channel, for slow and resuming clients", least=1, most=1_000_000
+        256, "view deltas kept per channel, for slow and resuming clients", least=1, most=1_000_000
     )
     channel_linger_s: float = setting(
         60.0,
-        "a channel nobody subscribes to is kept so long, for clients that resume",
+        "time that a channel without subscriptions is kept, for clients that resume",
         unit="s",
         least=0,
         most=86_400,
     )
     drain_timeout_s: float = setting(
-        5.0, "on SIGTERM, clients have so long to take their close frame", unit="s", least=0, most=9
+        5.0, "on SIGTERM, time that clients have to read their close frame", unit="s", least=0, most=9
     )
     cors_origin: str = setting(
         "", "Access-Control-Allow-Origin of the HTTP endpoints, such as * ; none when empty"
@@ -225,28 +227,28 @@ class GatewaySettings(Settings):
 
 
 def variable(name: str) -> str:
-    """Environment variable of the setting `name`."""
+    """Return the environment variable of a setting."""
     return VARIABLE_PREFIX + name.upper()
 
 
 def option(name: str) -> str:
-    """Command line option of the setting `name`."""
+    """Return the command line option of a setting."""
     return f"--{name.replace('_', '-')}"
 
 
 def names(name: str) -> list[str]:
-    """The setting's name, then its old one if it was renamed."""
+    """Return a setting's name, followed by its old one if it was renamed."""
     return [name, *(old for old, new in RENAMED.items() if new == name)]
 
 
 def known_variables() -> frozenset[str]:
-    """Environment variables of every setting of every process, old names included."""
+    """Return the environment variables of all settings of all processes, old names included."""
     kinds = (IngestorSettings, GatewaySettings)
     return frozenset(variable(name) for kind in kinds for item in fields(kind) for name in names(item.name))
 
 
 def describe(item: "Field[Any]") -> str:
-    """Help text of one setting: meaning, unit, bounds, default, variable."""
+    """Return a setting's help text: meaning, unit, bounds, default, variable."""
     meta = item.metadata
     parts = []
     if meta["unit"]:
@@ -259,7 +261,7 @@ def describe(item: "Field[Any]") -> str:
 
 
 def described(kind: type[Settings]) -> Iterator[tuple[str, str]]:
-    """(name, help text) of each setting of a process, in order."""
+    """Yield (name, help text) of each setting of a process."""
     for item in fields(kind):
         yield item.name, describe(item)
 

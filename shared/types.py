@@ -1,7 +1,7 @@
-"""The words of the contract as types: side, symbol, limits of numbers, delta, snapshot.
+"""The contract's basic types: side, symbol, limits of numbers, delta, snapshot.
 
-No behaviour beyond checking a value's range lives here. All prices are integer ticks, all quantities integer lots,
-all times microseconds since 1970 (`docs/protocol.md`, section 1).
+All prices are integer ticks, all quantities integer lots, all times microseconds since 1970
+(`docs/protocol.md`, section 1).
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, NewType
 Symbol = NewType("Symbol", str)
 
 MAX_INTEGER: Final = 2**53 - 1
-"""Largest price magnitude and quantity: every number survives a trip through an IEEE double."""
+"""Largest price magnitude and quantity: an IEEE double holds every integer up to it exactly."""
 
 INTEGER_BITS: Final = MAX_INTEGER.bit_length()
 """`number >> INTEGER_BITS` is 0 for exactly the integers from 0 to `MAX_INTEGER`."""
@@ -21,21 +21,23 @@ SYMBOL_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}\Z")
 
 
 class Side(IntEnum):
-    """Side of the book; the numbers are the wire's."""
+    """Side of the book, by its number on the wire."""
 
     BID = 0
     ASK = 1
 
 
 LevelChange = tuple[int, int, int]
-"""One level's net change: price, then its new and its old quantity, absolute, 0 = no such level."""
+"""One level's net change: (price, new quantity, old quantity), 0 = no such level."""
 
 
 class Delta(NamedTuple):
-    """Net change of one symbol from state `prev_seq` to state `seq`, as carried by a `deltas` entry.
+    """Net change of one symbol from state `prev_seq` to state `seq`, as a `deltas` entry has it.
 
-    `bids` and `asks` are flat `[price, quantity, price, quantity, …]`; `digest` covers the whole book after it;
-    `events` counts the input events merged into it.
+    - `bids`, `asks`: changed levels, flat: `[price, quantity, price, quantity, …]`, quantity 0 = the level is
+      gone.
+    - `digest`: that of the whole book after the change.
+    - `events`: number of input events merged into the change.
     """
 
     prev_seq: int
@@ -47,7 +49,7 @@ class Delta(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """The whole book of one symbol at `seq`: flat arrays, best first; `ts` in microseconds."""
+    """The whole book of one symbol at `seq`, as flat arrays, best level first; `ts` in µs since 1970."""
 
     seq: int
     bids: Sequence[int]
@@ -57,9 +59,15 @@ class Snapshot(NamedTuple):
 
 
 class EntryInfo(NamedTuple):
-    """The `_` map of a `deltas` entry (section 2.2). `src` and `prev` are stream IDs as text; `prev` only at n = 0.
+    """The `_` map of a `deltas` entry (`docs/protocol.md`, section 2.2).
 
-    `successor`: in the last entry of a leadership that was handed over, the ingestor that is to go on.
+    - `ts`: time of the broadcast in µs since 1970.
+    - `src`: ID of the last input entry consumed, as text; `0-0` for none.
+    - `applied`, `rejected`, `ignored`: counts of the partition's input events since its beginning.
+    - `event_ts`: newest source time among the input entries of the interval, in µs since 1970; None without
+      one.
+    - `prev`: position that this entry continues; only in the first entry of an epoch.
+    - `successor`: name of the ingestor that takes over; only in the last entry before a handover.
     """
 
     ts: int
@@ -73,5 +81,5 @@ class EntryInfo(NamedTuple):
 
 
 def is_symbol(text: object) -> bool:
-    """Whether `text` is a valid symbol: `[A-Za-z0-9][A-Za-z0-9._-]{0,31}`."""
+    """Return whether `text` is a valid symbol: `[A-Za-z0-9][A-Za-z0-9._-]{0,31}`."""
     return isinstance(text, str) and SYMBOL_PATTERN.match(text) is not None

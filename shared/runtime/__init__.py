@@ -1,1 +1,1 @@
-"""Input and output common to all processes: Redis access, following a delta stream, logs, the admin address."""
+"""Input and output of all processes: Redis access, following `deltas`, logs, the admin address."""

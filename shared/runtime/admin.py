@@ -10,11 +10,11 @@ from prometheus_client.exposition import generate_latest
 from depthcast.shared.errors import SettingsError
 
 Readiness = Callable[[], tuple[bool, dict[str, Any]]]
-"""Whether the process is ready, and what to say about it."""
+"""Returns whether the process is ready, and details for the answer's body."""
 
 
 def admin_routes(registry: CollectorRegistry, readiness: Readiness) -> list[web.RouteDef]:
-    """Handlers of the three endpoints."""
+    """Return the routes of the three endpoints."""
 
     async def metrics(_request: web.Request) -> web.Response:
         return web.Response(
@@ -25,7 +25,7 @@ def admin_routes(registry: CollectorRegistry, readiness: Readiness) -> list[web.
 
 
 def health_routes(readiness: Readiness) -> list[web.RouteDef]:
-    """`/healthz`: 200 while the process is up. `/readyz`: 200 or 503 with a JSON body."""
+    """Return the routes of `/healthz`, 200 while the process is up, and `/readyz`, 200 or 503."""
 
     async def healthz(_request: web.Request) -> web.Response:
         return web.json_response({"status": "up"})
@@ -40,7 +40,7 @@ def health_routes(readiness: Readiness) -> list[web.RouteDef]:
 async def serve_admin(
     host: str, port: int, registry: CollectorRegistry, readiness: Readiness
 ) -> tuple[web.AppRunner, int]:
-    """Serve until the runner is cleaned up; returns it and the port (0 takes a free one). Raises `SettingsError`."""
+    """Serve until the runner is cleaned up; returns it and the port. Raises `SettingsError`."""
     app = web.Application()
     app.add_routes(admin_routes(registry, readiness))
     runner = web.AppRunner(app, access_log=None)

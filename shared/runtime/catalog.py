@@ -1,4 +1,4 @@
-"""What the deployment fixed, read from Redis: the number of partitions and the instruments."""
+"""Reads what a deployment fixes from Redis: the number of partitions and the instruments."""
 
 import asyncio
 import logging
@@ -19,13 +19,13 @@ logger = logging.getLogger(__name__)
 POLL_S: Final = 1.0
 
 HOLD_S: Final = 5.0
-"""When Redis has lost everything, ingestors have so long to register again what a reader still knows of."""
+"""How long readers keep instruments that Redis lost, so that ingestors can register them again."""
 
 
 async def read_partitions(client: Redis, keys: DeploymentKeys, wanted: int | None) -> int | None:
-    """Number of partitions of the deployment, None while no ingestor has created it.
+    """Return the deployment's number of partitions, None while no ingestor has created it.
 
-    Raises `DeploymentMismatch` when `wanted` is set and differs, or when the deployment speaks another protocol.
+    Raises `DeploymentMismatch` if `wanted` is set and differs, or if the deployment speaks another protocol.
     """
     meta = await read_hash(client, keys.meta)
     if b"partitions" not in meta:
@@ -39,7 +39,7 @@ async def read_partitions(client: Redis, keys: DeploymentKeys, wanted: int | Non
 
 
 async def wait_for_partitions(client: Redis, keys: DeploymentKeys, wanted: int | None) -> int:
-    """Wait, saying so, until an ingestor has created the deployment; returns its number of partitions."""
+    """Wait until an ingestor has created the deployment, and log it; returns the number of partitions."""
     said = ""
     while True:
         try:
@@ -58,10 +58,10 @@ async def wait_for_partitions(client: Redis, keys: DeploymentKeys, wanted: int |
 async def read_instruments(
     client: Redis, keys: DeploymentKeys, before: Mapping[str, Instrument] = MappingProxyType({})
 ) -> dict[str, Instrument]:
-    """All registered instruments by symbol, in the order of symbols: a server lists a hash in any order.
+    """Return all registered instruments, in the order of their symbols: a server lists a hash in any order.
 
-    A malformed value is logged and hides no other; the symbol keeps the definition it had `before`, if any: a slip of an
-    operator must not withdraw a living book.
+    A malformed value is logged and hides no other. Its symbol keeps the definition it had `before`, if any: a
+    typing error must not withdraw an open book.
     """
     return _parsed(await read_hash(client, keys.instruments), before)
 
@@ -80,11 +80,11 @@ def _parsed(table: Mapping[bytes, bytes], before: Mapping[str, Instrument]) -> d
 
 
 class Catalog:
-    """The instruments as last polled. What Redis lost is not taken for withdrawn.
+    """The instruments as last polled; those that Redis lost do not count as withdrawn.
 
-    `instruments`: all known ones by symbol. `incarnation`: names the data they were read from, None when nobody has
-    named it. Redis has lost everything when the name changes, or `meta` is gone; what was known then stays until there is
-    a deployment again, and for `HOLD_S` at least.
+    `instruments`: all known ones by symbol. `incarnation`: random name of the data in Redis, None before an
+    ingestor has set it. Redis has lost everything if that name changes or `meta` is gone. The known
+    instruments then stay until there is a deployment again, and for at least `HOLD_S`.
     """
 
     def __init__(self, client: Redis, keys: DeploymentKeys) -> None:
@@ -96,7 +96,7 @@ class Catalog:
         self._lost_at: float | None = None
 
     async def poll(self, now: float) -> bool:
-        """Read again at `now` (s, monotonic); whether Redis has lost everything. Raises `RedisUnavailable`."""
+        """Read again at `now` (s, monotonic); True if Redis lost everything. Raises `RedisUnavailable`."""
         async with map_errors(), self.client.pipeline(transaction=True) as pipeline:
             pipeline.get(self.keys.incarnation)
             pipeline.exists(self.keys.meta)
@@ -117,7 +117,7 @@ class Catalog:
         return True
 
     def accept(self) -> None:
-        """What was lost has been written again: the next poll takes what it finds."""
+        """Trust the next poll: what was lost has been written again."""
         self._polled = False
         self._lost_at = None
 

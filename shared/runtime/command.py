@@ -1,4 +1,4 @@
-"""Command-line plumbing common to the processes: options made from settings, signals, exit statuses.
+"""What the commands share: options made from settings, signals, exit statuses.
 
 Exit status: 0 clean, 2 bad settings, 1 anything else.
 """
@@ -20,14 +20,14 @@ from depthcast.shared.settings import RENAMED, Settings, described, option
 
 logger = logging.getLogger(__name__)
 
-Service = Callable[[asyncio.Event], Awaitable[None]]
-"""A process's main coroutine function: runs until the event it is given is set, then ends cleanly."""
+ServiceMain = Callable[[asyncio.Event], Awaitable[None]]
+"""A process's main coroutine function: runs until its event is set, then ends cleanly."""
 
 BAD_SETTINGS = (SettingsError, InstrumentsError, DeploymentMismatch)
 
 
 def settings_options(kind: type[Settings]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorate a click command with an option for each setting of `kind`; it receives `settings`, an instance."""
+    """Give a click command an option for each setting of `kind`; it receives `settings`, an instance."""
     shown = dict(described(kind))
     hidden = [old for old, new in RENAMED.items() if new in shown]
 
@@ -52,8 +52,8 @@ def settings_options(kind: type[Settings]) -> Callable[[Callable[..., Any]], Cal
     return decorate
 
 
-def run_service(main: Service, settings: Settings) -> None:
-    """Run `main` until it returns or SIGTERM or SIGINT asks it to end; exits the process with the right status."""
+def run_service(main: ServiceMain, settings: Settings) -> None:
+    """Run `main` until it returns, or SIGTERM or SIGINT ends it; exits with a status after an error."""
     logs.configure(settings.log_level)
     try:
         _runner()(_until_signalled(main))
@@ -68,7 +68,7 @@ def run_service(main: Service, settings: Settings) -> None:
         sys.exit(1)
 
 
-async def _until_signalled(main: Service) -> None:
+async def _until_signalled(main: ServiceMain) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

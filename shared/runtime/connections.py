@@ -1,4 +1,4 @@
-"""What the library's connections do differently here: cancelled at once, gone from a server that was demoted, lent."""
+"""Changes to the library's connections: cancellation, demoted servers, access to transports."""
 
 import asyncio
 from functools import cache
@@ -8,10 +8,10 @@ from redis.exceptions import ReadOnlyError
 
 
 class _Cancellable:
-    """Mixed into the library's connections: a cancellation is never lost, and takes effect at once.
+    """Makes a cancellation take effect at once, and never lets it get lost.
 
-    Before Python 3.12, `asyncio.wait_for` drops a cancellation that arrives just as what it waits for completes, and the
-    library writes every command through it, a task for each.
+    The library writes every command through `asyncio.wait_for`. Before Python 3.12 that drops a cancellation
+    which arrives just as the wait completes, and it starts a task for each command.
     """
 
     socket_timeout: float | None
@@ -26,9 +26,9 @@ class _Cancellable:
 
 
 class _LeavesReplicas:
-    """Mixed in likewise: a server that refuses writes was demoted, so the next command connects anew.
+    """Disconnects from a server that refuses writes, so that the next command resolves the address anew.
 
-    Then the address is resolved again: by the sentinels, or by whatever moves a name to the new master.
+    Such a server was demoted. Sentinels, or whatever moves the name, then answer with the new master.
     """
 
     async def read_response(self, *arguments: Any, **options: Any) -> Any:
@@ -40,17 +40,17 @@ class _LeavesReplicas:
 
 
 class TransportAccess:
-    """Mixed in likewise: what `depthcast.shared.runtime.tail` needs to speak to a connection's transport itself, for a while."""
+    """Gives `depthcast.shared.runtime.tail` access to a connection's transport."""
 
     socket_timeout: float | None
 
     @property
     def transport(self) -> asyncio.Transport:
-        """Of a connection that is connected."""
+        """The transport; the connection must be connected."""
         return cast("asyncio.Transport", cast("Any", self)._writer.transport)  # noqa: SLF001  # its own
 
     def host_error(self) -> str:
-        """Who is at the other end, as the library's errors name it."""
+        """Return the server's address as the library's errors name it."""
         return cast("str", cast("Any", self)._host_error())  # noqa: SLF001  # its own
 
     if TYPE_CHECKING:  # the library's
@@ -62,7 +62,7 @@ class TransportAccess:
 
 @cache
 def with_mixins(connection_class: type) -> type:
-    """A connection class of the library with what is told above."""
+    """Return a connection class of the library with the three changes."""
     return type(
         connection_class.__name__, (_Cancellable, _LeavesReplicas, TransportAccess, connection_class), {}
     )

@@ -1,7 +1,7 @@
-"""What to say where the libraries of the extra `server` are not installed.
+"""Names the remedy where the libraries of the extra `server` are not installed.
 
-`pip install depthcast` brings the WebSocket client and the stream consumer. The command line, the ingestor and the
-gateway need `depthcast[server]`.
+`pip install depthcast` brings the WebSocket client and the stream consumer. The command line, the ingestor
+and the gateway need `depthcast[server]`.
 """
 
 import sys
@@ -10,20 +10,20 @@ from contextlib import contextmanager
 from typing import Final
 
 LIBRARIES: Final = frozenset({"click", "prometheus_client", "pythonjsonlogger", "rich"})
-"""Modules of the extra that something cannot do without; uvloop is used where it is there."""
+"""Required modules of the extra; uvloop is optional."""
 
 REMEDY: Final = "pip install 'depthcast[server]'"
 
 
 def missing_library(error: ImportError) -> str | None:
-    """The library of the extra that an import failed for, None if it failed for another reason."""
+    """Return the extra's library that an import lacks, None if it failed for another reason."""
     library = (error.name or "").partition(".")[0]
     return library if isinstance(error, ModuleNotFoundError) and library in LIBRARIES else None
 
 
 @contextmanager
 def server_extra() -> Iterator[None]:
-    """End the process with one line that names the remedy, and status 1, if an import needs the extra and it is missing."""
+    """End the process with one line and status 1 if an import in the block lacks a library of the extra."""
     try:
         yield
     except ImportError as error:

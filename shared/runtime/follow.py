@@ -1,6 +1,7 @@
-"""Drives a `PartitionReader` from Redis: loads snapshots, reads the stream, waits, notices silence, starts again.
+"""Feeds a `PartitionReader` from Redis: loads snapshots, reads the stream, and starts again after a loss.
 
-Used by the gateway and by the stream consumer. It never gives up: when Redis is away it says so, waits and comes back.
+The gateway and the stream consumer use it. It never gives up: while Redis is away it logs that, waits and
+retries.
 """
 
 import asyncio
@@ -31,10 +32,10 @@ PAUSE_MOST_S: Final = 2.0
 
 
 class Follower:
-    """Follows one partition's `deltas`.
+    """Follows one partition's `deltas`; `symbols` returns the symbols wanted at the moment.
 
-    `symbols` gives the symbols wanted now (it may change between calls). Counters: `resyncs` (loads after the first),
-    `reads`, `outages` (failed attempts while Redis was unavailable).
+    Counters: `resyncs`, loads after the first one; `reads`; `outages`, attempts that failed because Redis was
+    unavailable.
     """
 
     def __init__(
@@ -56,10 +57,10 @@ class Follower:
         self._tail = Tail(client, keys.deltas)
 
     async def entries(self) -> AsyncGenerator[AppliedEntry | None, None]:
-        """What is read, an entry at a time; None when nothing came for a while, or trouble began.
+        """Yield entries one at a time; None when nothing came for a while, or Redis is unavailable.
 
-        Pull-driven: nothing is read while the caller works on an entry, and an entry is applied to the replicas when it is
-        asked for. Until then they are exactly at the one before.
+        An entry is applied to the replicas when it is asked for. Until then they are exactly at the entry
+        before, and nothing is read while the caller works.
         """
         while True:
             try:
@@ -72,11 +73,11 @@ class Follower:
                 yield None
                 await self._pause()
                 continue
-            nothing = True
+            empty = True
             for entry in batch:
-                nothing = False
+                empty = False
                 yield entry
-            if nothing:
+            if empty:
                 yield None
 
     async def _next(self) -> Iterable[AppliedEntry]:
@@ -98,16 +99,16 @@ class Follower:
             )
             await self._pause()
         tail = await last_position(self.client, self.keys.deltas)
-        first = await self._first()
+        oldest = await self._oldest_entry()
         keys = [self.keys.snapshots(symbol) for symbol in wanted]
         found = await newest_snapshots(self.client, keys, tolerant=True)
-        updates = reader.load(tail, within_history(dict(zip(wanted, found, strict=True)), first))
+        updates = reader.load(tail, within_history(dict(zip(wanted, found, strict=True)), oldest))
         self._loaded_once = True
         assert reader.position is not None
         return [AppliedEntry(reader.position, None, updates)]
 
-    async def _first(self) -> OldestEntry | None:
-        """Where the stream begins; an entry that cannot be read is no reason not to try the snapshots."""
+    async def _oldest_entry(self) -> OldestEntry | None:
+        """Return the oldest entry, None if there is none or it cannot be decoded."""
         try:
             return await oldest_entry(self.client, self.keys.deltas)
         except (CodecError, PositionError):
@@ -124,7 +125,7 @@ class Follower:
         return self._applied(raw)
 
     def _applied(self, raw: Iterable[RawEntry]) -> Iterator[AppliedEntry]:
-        """Apply entries one by one, as they are asked for, as long as they continue what was read."""
+        """Apply entries one by one, as they are asked for, until one does not follow."""
         for position, fields in raw:
             entry = self.reader.read(position, fields)
             if entry is None:
@@ -134,5 +135,5 @@ class Follower:
             self._backoff.reset()
 
     async def _pause(self) -> None:
-        """Wait before trying again, longer each time until a read succeeds."""
+        """Wait before the next attempt, longer each time until a read succeeds."""
         await asyncio.sleep(self._backoff.next_s())

@@ -1,18 +1,18 @@
-"""Garbage collection as a process needs it that makes much and leaves no cycles."""
+"""Garbage collection for a process that makes many objects and no cycles."""
 
 import gc
 from typing import Final
 
 COLLECT_AFTER: Final = 50_000
-"""Objects made and not freed before the garbage collector looks at them."""
+"""Objects made and not freed before the garbage collector runs."""
 
 
 def collect_garbage_less_often() -> None:
-    """Look for cyclic garbage less often, and never in what is there already.
+    """Collect cyclic garbage less often, and never among the objects that exist now.
 
-    Nothing that is made for an interval or a tick has cycles; only connections that end leave some. By default thousands of
-    symbols' changes, alive together between a drain and its publication, and thousands of connections while more of them
-    come, would be walked through again and again.
+    Nothing that is made for an interval or a tick has cycles; only closed connections leave some. With the
+    defaults, the collector would walk again and again through the changes of thousands of symbols that wait
+    to be published, and through thousands of connections while more of them come.
     """
     gc.collect()
     gc.freeze()

@@ -9,19 +9,19 @@ from pythonjsonlogger.json import JsonFormatter
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-def _part(logger: str) -> str:
-    """The part of the program that a logger belongs to: `ingestor` for `depthcast.ingestor.runtime.leader`."""
+def _package(logger: str) -> str:
+    """Return the package of a logger: `ingestor` for `depthcast.ingestor.runtime.leader`."""
     first, _, rest = logger.partition(".")
     return rest.partition(".")[0] if first == "depthcast" and rest else first
 
 
 class TerminalFormatter(logging.Formatter):
-    """`12:00:01 info  reader: text  key=value`."""
+    """Formats a record as `12:00:01 info  reader: text  key=value`."""
 
     def format(self, record: logging.LogRecord) -> str:
         extras = " ".join(f"{name}={value}" for name, value in vars(record).items() if name not in _STANDARD)
         time = self.formatTime(record, "%H:%M:%S")
-        text = f"{time} {record.levelname.lower():<7} {_part(record.name)}: {record.getMessage()}"
+        text = f"{time} {record.levelname.lower():<7} {_package(record.name)}: {record.getMessage()}"
         if extras:
             text += f"  {extras}"
         if record.exc_info:
@@ -30,7 +30,7 @@ class TerminalFormatter(logging.Formatter):
 
 
 def configure(level: str) -> None:
-    """Set up the root logger once, for a process of ours."""
+    """Set up the root logger of a process."""
     handler = logging.StreamHandler(sys.stderr)
     if sys.stderr.isatty():
         handler.setFormatter(TerminalFormatter())

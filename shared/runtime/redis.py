@@ -1,7 +1,8 @@
-"""Redis access: clients with sane limits, raw replies of stream commands, library errors map_errors to ours.
+"""Redis access: clients with limits, raw replies of stream commands, and the library's errors mapped to ours.
 
-Defaults of the library that hurt here are replaced: no hidden retries (a retried publish must be our decision), RESP2
-(faster for streams), and raw stream replies (a dict would lose repeated fields).
+Three defaults of the library are replaced. It does not retry by itself, because sending a publish twice must
+be our decision. It speaks RESP2, which is faster for streams. Stream replies stay raw, because a dict would
+lose repeated fields.
 """
 
 import logging
@@ -31,26 +32,26 @@ from depthcast.shared.types import Snapshot
 logger = logging.getLogger(__name__)
 
 BLOCK_MS: Final = 1500
-"""How long a blocking read waits; well below the socket's time-out."""
+"""How long a blocking read waits: well below the time-out of the socket."""
 
 SOCKET_TIMEOUT_S: Final = 4.0
 
 _REFUSES_FOR_NOW: Final = (ReadOnlyError, OutOfMemoryError, ClusterDownError)
-"""Replies of error that pass; the library takes their code out of the text."""
+"""Error replies after which another attempt may succeed."""
 
 _REFUSAL_TEXT: Final = re.compile(r"(?:^|error: )(?:LOADING|BUSY|MASTERDOWN|MISCONF|NOREPLICAS)\b")
-"""Likewise, those without a class of their own; in a pipeline, the text begins with which command it was."""
+"""Texts of further such replies, without a class of their own; in a pipeline the command precedes them."""
 
 RawEntry = tuple[Position, list[tuple[bytes, bytes]]]
 """A stream entry: its ID and its fields in order, repeated ones included."""
 
 
 OnConnect = Callable[[AbstractConnection], Awaitable[None]]
-"""Called with every new connection before its first command; has to call the connection's own `on_connect`."""
+"""Called with every new connection before its first command; must call the connection's own `on_connect`."""
 
 
 class Connect(Protocol):
-    """`connect` below, or what stands for it in a simulation."""
+    """The function `connect`, or a simulation's replacement."""
 
     def __call__(self, url: str, *, on_connect: OnConnect | None = None) -> Redis: ...
 
@@ -62,11 +63,11 @@ def connect(
     timeout_s: float = SOCKET_TIMEOUT_S,
     on_connect: OnConnect | None = None,
 ) -> Redis:
-    """A client of its own for one task. Nothing connects before the first command.
+    """Make a client for one task; it connects at its first command. Raises `SettingsError` for a bad URL.
 
-    With an address of sentinels (`depthcast.shared.redis_url`), every new connection goes to the master they name then.
-    `on_connect` is called with every new connection before its first command; what it raises, that command raises. It
-    has to call the connection's own `on_connect`. Raises `SettingsError` for a URL that cannot be understood.
+    With the address of sentinels (`depthcast.shared.redis_url`), every new connection goes to the master that
+    they name at that time. An error that `on_connect` raises is raised by the command that needed the
+    connection.
     """
     options: dict[str, Any] = {
         "protocol": 2,
@@ -93,22 +94,22 @@ def connect(
 
 
 async def execute(client: Redis, *command: str | bytes | float) -> Any:
-    """One command, its reply as the library gives it; errors are map_errors as by `map_errors`."""
+    """Send one command and return the library's reply; errors are mapped by `map_errors`."""
     async with map_errors():
         return await cast("Any", client).execute_command(*command)
 
 
 async def read_hash(client: Redis, key: str) -> dict[bytes, bytes]:
-    """All fields of a hash, empty when there is none."""
+    """Return all fields of a hash, empty if it does not exist."""
     async with map_errors():
         return cast("dict[bytes, bytes]", await cast("Any", client).hgetall(key))
 
 
 @asynccontextmanager
 async def map_errors() -> AsyncIterator[None]:
-    """Map what the library raises when Redis is away, or refuses for now, to `RedisUnavailable`.
+    """Raise `RedisUnavailable` for the library's errors that mean that Redis is away or refuses for now.
 
-    Other replies of error (`ResponseError`) are the caller's to understand and pass through.
+    Other error replies (`ResponseError`) are passed on: the caller knows what they mean.
     """
     try:
         yield
@@ -125,20 +126,20 @@ async def map_errors() -> AsyncIterator[None]:
 async def read_stream(
     client: Redis, key: str, after: Position, *, count: int, block_ms: int | None = None
 ) -> list[RawEntry]:
-    """Up to `count` entries after `after`; waits up to `block_ms` for the first, None = not at all."""
+    """Read up to `count` entries after `after`; waits up to `block_ms` for the first, None = not at all."""
     block: Sequence[str | int] = () if block_ms is None else ("BLOCK", block_ms)
     reply = await execute(client, "XREAD", "COUNT", count, *block, "STREAMS", key, str(after))
     return parse_entries(reply[0][1]) if reply else []
 
 
 async def newest_entry(client: Redis, key: str) -> RawEntry | None:
-    """The newest entry of a stream, None when it is empty or absent."""
+    """Return a stream's newest entry, None if it is empty or does not exist."""
     reply = await execute(client, "XREVRANGE", key, "+", "-", "COUNT", 1)
     return parse_entries(reply)[0] if reply else None
 
 
 async def oldest_entry(client: Redis, key: str) -> OldestEntry | None:
-    """Where a `deltas` stream begins now, None when it is empty; raises `CodecError` or `PositionError`."""
+    """Return a `deltas` stream's oldest entry, None if empty; raises `CodecError` or `PositionError`."""
     reply = await execute(client, "XRANGE", key, "-", "+", "COUNT", 1)
     if not reply:
         return None
@@ -148,15 +149,15 @@ async def oldest_entry(client: Redis, key: str) -> OldestEntry | None:
 
 
 async def last_position(client: Redis, key: str) -> Position:
-    """The last ID ever generated in a stream, `0-0` when it does not exist."""
+    """Return the last ID ever generated in a stream, `0-0` if it does not exist."""
     info = await stream_info(client, key)
     return ZERO if info is None else Position.parse(info[b"last-generated-id"])
 
 
 async def stream_info(client: Redis, key: str) -> dict[bytes, Any] | None:
-    """What `XINFO STREAM` says, None when there is no such stream."""
+    """Return what `XINFO STREAM` says, None if there is no such stream."""
     try:
-        # Sent as two words: the library would parse the stream's first and last entries, which we do not need.
+        # As two words, so that the library does not parse the first and last entries, which nobody needs.
         flat = await execute(client, "XINFO", "STREAM", key)
     except ResponseError as error:
         if "no such key" in str(error).lower():
@@ -168,9 +169,9 @@ async def stream_info(client: Redis, key: str) -> dict[bytes, Any] | None:
 async def newest_snapshots(
     client: Redis, keys: Sequence[str], *, tolerant: bool = False
 ) -> list[tuple[Position, Snapshot] | None]:
-    """The newest snapshot of each key, None where there is none, in one round trip for each few hundred.
+    """Read the newest snapshot of each key, None where there is none, a few hundred in each round trip.
 
-    A malformed one raises `CodecError`; when `tolerant`, it is logged and counts as none, so that it hides no others.
+    A malformed snapshot raises `CodecError`; if `tolerant`, it is logged and counts as none.
     """
     found: list[tuple[Position, Snapshot] | None] = []
     for start in range(0, len(keys), 200):
@@ -190,7 +191,7 @@ async def newest_snapshots(
 
 
 def parse_entries(reply: Sequence[Any]) -> list[RawEntry]:
-    """Parse the raw entries of a stream reply."""
+    """Parse the entries of a raw stream reply."""
     return [
         (Position.parse(name), list(zip(flat[::2], flat[1::2], strict=True))) for name, flat in reply if flat
     ]

@@ -1,4 +1,4 @@
-"""Clients of the master that sentinels name: every new connection asks them which server that is now."""
+"""Clients that connect to the master which sentinels name; every new connection asks them again."""
 
 from collections.abc import Mapping
 from typing import Any, Final, cast
@@ -12,11 +12,11 @@ from depthcast.shared.redis_url import parse_sentinel_url
 from depthcast.shared.runtime.connections import with_mixins
 
 ANSWER_S: Final = 1.0
-"""A sentinel that has not answered within this is passed over, and the next one asked."""
+"""How long to wait for a sentinel before the next one is asked."""
 
 
 def master_client(url: str, options: Mapping[str, Any]) -> Redis:
-    """A client of the master; `options` are those of every connection to it. Raises as `Redis.from_url` does."""
+    """Make a client whose connections have these `options`. Raises as `Redis.from_url` does."""
     address = parse_sentinel_url(url)
     given = cast("dict[str, Any]", parse_url(address.server))
     given.pop("host")
@@ -37,7 +37,7 @@ def master_client(url: str, options: Mapping[str, Any]) -> Redis:
 
 
 class _Sentinels(Sentinel):
-    """The library's, but that it keeps no connections: they are needed after a failover only, and dead by then."""
+    """Closes its connections after each question: the next one comes after a failover, when they are dead."""
 
     def __init__(self, sentinels: Any, *, sentinel_kwargs: Any) -> None:
         cast("Any", super()).__init__(sentinels, sentinel_kwargs=sentinel_kwargs)
@@ -48,7 +48,7 @@ class _Sentinels(Sentinel):
     async def discover_master(self, service_name: str) -> tuple[str, int]:
         try:
             host, port = await super().discover_master(service_name)
-        except ResponseError as error:  # no sentinel listens there, or it does not let us ask
+        except ResponseError as error:  # no sentinel listens there, or it refuses the question
             raise MasterNotFoundError(f"No master found for {service_name!r}: {error}") from error
         finally:
             await self.aclose()

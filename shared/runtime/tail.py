@@ -1,10 +1,10 @@
-"""Reads the end of a stream, again and again: what a reader of `deltas` does most of its time.
+"""Reads the end of a stream repeatedly, at a quarter of the library's cost.
 
-For each command the library takes a connection from its pool, looks whether it is still good, prepares for retries,
-starts a timer, wakes through a stream of its own and gives the connection back: four times the work of asking and
-parsing. So a `Tail` keeps one of its connections for as long as entries come, and speaks to the transport itself.
-Everything else stays the library's: addresses, TLS, authentication, what is said on connecting, what its errors mean.
-Whatever goes wrong, the connection is closed and given back, and the next read begins with the library again.
+For each command the library takes a connection from its pool, checks it, prepares for retries, starts a
+timer, wakes through a stream reader and returns the connection. That is four times the work of sending and
+parsing. So a `Tail` keeps one of the client's connections while entries come, and uses its transport
+directly. Addresses, TLS, authentication and the meaning of errors stay the library's. After any error the
+connection is closed and returned, and the next read begins with a connection from the pool.
 """
 
 import asyncio
@@ -21,38 +21,44 @@ from depthcast.shared.runtime.connections import TransportAccess
 from depthcast.shared.runtime.redis import RawEntry, map_errors, parse_entries, read_stream
 
 _CLOSED: Final = "Connection closed by server."
-"""As the library puts it."""
+"""The library's own words."""
 
 _ERROR: Final = ord("-")
-"""How a reply of error begins."""
+"""First byte of an error reply."""
 
-_XREAD: Final = b"*8\r\n$5\r\nXREAD\r\n$5\r\nCOUNT\r\n$%d\r\n%d\r\n$5\r\nBLOCK\r\n$%d\r\n%d\r\n$7\r\nSTREAMS\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n"
+_XREAD: Final = (
+    b"*8\r\n$5\r\nXREAD\r\n$5\r\nCOUNT\r\n$%d\r\n%d\r\n$5\r\nBLOCK\r\n$%d\r\n%d\r\n"
+    b"$7\r\nSTREAMS\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n"
+)
 
 
 class Tail:
-    """Reads one stream through `client`, for one task. Raises as `read_stream` does, which is used with other clients."""
+    """Reads one stream through `client`, for one task.
+
+    It raises as `read_stream` does, which takes its place where the client's transports cannot be used.
+    """
 
     def __init__(self, client: Redis, key: str) -> None:
         self.client = client
         self.key = key
-        self._line: _Line | None = None
+        self._borrowed: _BorrowedConnection | None = None
         self._pool = cast("Any", client.connection_pool)
-        self._lends = issubclass(self._pool.connection_class, TransportAccess)
+        self._direct = issubclass(self._pool.connection_class, TransportAccess)
 
     async def read(self, after: Position, *, count: int, block_ms: int) -> list[RawEntry]:
-        """Up to `count` entries after `after`; waits up to `block_ms` for the first."""
-        if not self._lends:
+        """Read up to `count` entries after `after`; waits up to `block_ms` for the first."""
+        if not self._direct:
             return await read_stream(self.client, self.key, after, count=count, block_ms=block_ms)
-        line = self._line
-        if line is None or not line.usable:
+        borrowed = self._borrowed
+        if borrowed is None or not borrowed.usable:
             async with map_errors():
-                line = await self._take()
+                borrowed = await self._borrow()
         command = _xread(self.key.encode(), b"%d-%d" % after, count, block_ms)
         try:
-            reply = await line.ask(command)
+            reply = await borrowed.send(command)
         except BaseException:
             async with map_errors():
-                await self._give_back(closed=True)
+                await self._return(closed=True)
                 raise
         if not reply:
             await self.release()
@@ -60,29 +66,29 @@ class Tail:
         return parse_entries(reply[0][1])
 
     async def release(self) -> None:
-        """Give the connection back, for other commands of the client; `read` takes one again."""
-        if self._line is not None:
-            await self._give_back(closed=not self._line.usable)
+        """Return the connection to the pool; the next `read` borrows one again."""
+        if self._borrowed is not None:
+            await self._return(closed=not self._borrowed.usable)
 
-    async def _take(self) -> "_Line":
+    async def _borrow(self) -> "_BorrowedConnection":
         await self.release()
         connection = await self._pool.get_connection()
-        self._line = _Line(connection)
-        return self._line
+        self._borrowed = _BorrowedConnection(connection)
+        return self._borrowed
 
-    async def _give_back(self, *, closed: bool) -> None:
-        line, self._line = self._line, None
-        assert line is not None
-        line.end()
+    async def _return(self, *, closed: bool) -> None:
+        borrowed, self._borrowed = self._borrowed, None
+        assert borrowed is not None
+        borrowed.end()
         if closed:
-            await line.connection.disconnect(nowait=True)
-        await self._pool.release(line.connection)
+            await borrowed.connection.disconnect(nowait=True)
+        await self._pool.release(borrowed.connection)
 
 
-class _Line(asyncio.Protocol):
-    """Stands between a connection's transport and the library's protocol, which it tells what becomes of the transport.
+class _BorrowedConnection(asyncio.Protocol):
+    """Takes the place of the library's protocol on a connection's transport, and passes its events on to it.
 
-    `usable`: nothing speaks against another command.
+    `usable`: another command may be sent.
     """
 
     def __init__(self, connection: TransportAccess) -> None:
@@ -97,8 +103,8 @@ class _Line(asyncio.Protocol):
         self._begun = False
         self._transport.set_protocol(self)
 
-    async def ask(self, command: bytes) -> Any:
-        """Send a packed command and wait for its reply; raises what the library does. Not used again after that."""
+    async def send(self, command: bytes) -> Any:
+        """Send a packed command and wait for its reply; after an error the connection is not usable."""
         reply = self._reply = self._loop.create_future()
         timer = None if self._timeout_s is None else self._loop.call_later(self._timeout_s, self._expire)
         self._transport.write(command)
@@ -113,7 +119,7 @@ class _Line(asyncio.Protocol):
         return found
 
     def end(self) -> None:
-        """Leave the transport to the library."""
+        """Return the transport to the library's protocol."""
         self.usable = False
         if self._transport.get_protocol() is self:
             self._transport.set_protocol(self._library)
@@ -121,7 +127,7 @@ class _Line(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         reply = self._reply
         if reply is None or reply.done():
-            self.usable = False  # nobody asked: the library would not go on with it either
+            self.usable = False  # no command was sent: the library would give the connection up too
             self._library.data_received(data)
             return
         if not self._begun and data[0] == _ERROR:
@@ -132,7 +138,7 @@ class _Line(asyncio.Protocol):
         try:
             self._parser.feed(data)
             found = self._parser.gets()
-        except Exception as error:  # noqa: BLE001  # a server that does not speak Redis: whoever asked is told
+        except Exception as error:  # noqa: BLE001  # the server does not speak Redis; `send` raises it
             reply.set_exception(error)
             return
         self._begun = found is False
@@ -167,7 +173,7 @@ class _Line(asyncio.Protocol):
 
 
 _LEFT_TO_LIBRARY: Final = object()
-"""In the place of a reply: the library is to read it."""
+"""Stands for a reply that the library has to read."""
 
 
 def _xread(key: bytes, after: bytes, count: int, block_ms: int) -> bytes:

@@ -135,7 +135,7 @@ def test_a_connection_lost_between_reads_is_made_anew(runs: Runs, redis_url: str
             for _ in range(3):
                 assert await read(tail)
                 link.cut()
-                await eventually(lambda: tail._line is None or not tail._line.usable)
+                await eventually(lambda: tail._borrowed is None or not tail._borrowed.usable)
                 assert await read(tail)
 
     runs(test())
