@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sortedcontainers import SortedList
 
+import depthcast.shared.book
 from depthcast.shared.book import FLAT_MAX, Book, BookSide
 from depthcast.shared.types import MAX_INTEGER, Side
 
@@ -43,6 +44,20 @@ def test_setting_levels(side: Side, steps: list[tuple[int, int]]) -> None:
     check(book_side, levels)
     book_side.clear()
     check(book_side, {})
+
+
+@pytest.mark.skipif(depthcast.shared.book.COMPILED, reason="compiled, it finds places no other way")
+@given(side=st.sampled_from(Side), steps=steps)
+def test_a_place_is_found_as_it_is_compiled(side: Side, steps: list[tuple[int, int]]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(depthcast.shared.book, "COMPILED", True)
+        book_side, levels = BookSide(side), dict[int, int]()
+        for price, quantity in steps:
+            book_side.set_level(price, quantity)
+            levels[price] = quantity
+            if not quantity:
+                del levels[price]
+        check(book_side, levels)
 
 
 @given(side=st.sampled_from(Side), steps=steps, price=prices)
@@ -106,6 +121,39 @@ def test_crossed_or_locked(bid: int | None, ask: int | None, crossed: bool) -> N
 
 def is_deep(book_side: BookSide) -> bool:
     return isinstance(book_side.ranks, SortedList)
+
+
+@pytest.mark.parametrize("side", Side)
+def test_the_index_is_of_whole_numbers(side: Side) -> None:
+    """Others would compare equal, lose the last digits of large prices, and be refused where the index is compiled."""
+    book_side = BookSide(side)
+    for price in (MAX_INTEGER, MAX_INTEGER - 1, 5, 4):
+        book_side.set_level(price, 1)
+    book_side.set_level(5, 0)
+    assert book_side.through(4) == [
+        price for price, _ in ordered(side, book_side.levels) if at_or_better(side, price, 4)
+    ]
+    assert {type(key) for key in (*book_side.index, *book_side.through(4))} == {int}
+
+
+def at_or_better(side: Side, price: int, limit: int) -> bool:
+    return price >= limit if side == Side.BID else price <= limit
+
+
+@pytest.mark.parametrize("side", Side)
+@pytest.mark.parametrize(("levels", "deep"), [(FLAT_MAX, False), (FLAT_MAX + 1, True)])
+def test_a_side_is_flat_up_to_a_number_of_levels(side: Side, levels: int, deep: bool) -> None:
+    grown, loaded = BookSide(side), BookSide(side)
+    for price in range(levels):
+        grown.set_level(price, 1)
+    loaded.load(grown.flat())
+    assert is_deep(grown) == is_deep(loaded) == deep
+    assert loaded.index == grown.index
+
+
+def test_a_load_of_half_a_level_is_refused() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        BookSide(Side.BID).load([5, 1, 6])
 
 
 @pytest.mark.parametrize("side", Side)

@@ -171,6 +171,63 @@ def test_what_is_no_snapshot(items: Any) -> None:
         decode_snapshot(pack(items))
 
 
+@pytest.mark.parametrize(
+    ("decode", "items", "says"),
+    [
+        (decode_delta, 5, "delta: expected an array of at least 6 items"),
+        (decode_delta, DELTA[:5], "delta: expected an array of at least 6 items"),
+        (decode_delta, DELTA._replace(seq=7), "delta: seq 7 does not follow prev_seq 7"),
+        (decode_delta, DELTA._replace(events=-1), "delta: -1 is not a whole number"),
+        (decode_delta, [True, *DELTA[1:]], "delta: True is not a whole number"),
+        (decode_delta, DELTA._replace(bids=[1]), "delta: levels must be a flat array of price and quantity"),
+        (
+            decode_delta,
+            DELTA._replace(asks=[1, 2, 3]),
+            "delta: levels must be a flat array of price and quantity",
+        ),
+        (
+            decode_delta,
+            [*DELTA[:3], {}, *DELTA[4:]],
+            "delta: levels must be a flat array of price and quantity",
+        ),
+        (decode_delta, [*DELTA[:2], [1.0, 2], *DELTA[3:]], "delta: prices and quantities must be integers"),
+        (decode_delta, [*DELTA[:3], [1, True], *DELTA[4:]], "delta: prices and quantities must be integers"),
+        (
+            decode_delta,
+            DELTA._replace(bids=[3, 1, MAX_INTEGER + 1, 1]),
+            f"delta: prices 3 to {MAX_INTEGER + 1} are out of range",
+        ),
+        (
+            decode_delta,
+            DELTA._replace(bids=[3, 1, -MAX_INTEGER - 1, 1]),
+            f"delta: prices {-MAX_INTEGER - 1} to 3 are out of range",
+        ),
+        (decode_delta, DELTA._replace(asks=[3, -1, 4, 9]), "delta: quantities -1 to 9 are out of range"),
+        (decode_snapshot, SNAPSHOT[:4], "snapshot: expected an array of at least 5 items"),
+        (decode_snapshot, SNAPSHOT._replace(ts=-1), "snapshot: -1 is not a whole number"),
+        (decode_snapshot, SNAPSHOT._replace(bids=[7, 0]), "snapshot: quantities 0 to 0 are out of range"),
+        (
+            decode_snapshot,
+            SNAPSHOT._replace(asks=[7]),
+            "snapshot: levels must be a flat array of price and quantity",
+        ),
+        (decode_snapshot, SNAPSHOT._replace(asks=[7, 1, 7, 1]), "snapshot: names a price twice"),
+        (decode_snapshot, SNAPSHOT._replace(digest=5), "snapshot: has the digest 254150328, but says 5"),
+        (decode_info, [], "entry info: expected a map, got list"),
+        (decode_info, {"ts": 1, "src": "0-0", "applied": 0}, "entry info: lacks rejected, ignored"),
+        (decode_info, {**INFO._asdict(), "ts": -1}, "entry info: -1 is not a whole number"),
+        (decode_info, {**INFO._asdict(), "event_ts": "now"}, "entry info: 'now' is not a whole number"),
+        (decode_info, {**INFO._asdict(), "src": 5}, "entry info: src, prev and successor must be text"),
+        (decode_info, {**INFO._asdict(), "prev": 5}, "entry info: src, prev and successor must be text"),
+        (decode_info, {**INFO._asdict(), "successor": 5}, "entry info: src, prev and successor must be text"),
+    ],
+)
+def test_what_is_wrong_is_said(decode: Callable[[bytes], object], items: Any, says: str) -> None:
+    with pytest.raises(CodecError) as caught:
+        decode(pack(items))
+    assert str(caught.value) == says
+
+
 @pytest.mark.parametrize("missing", ["ts", "src", "applied", "rejected", "ignored"])
 def test_an_info_lacks_nothing(missing: str) -> None:
     value = msgpack.unpackb(encode_info(INFO))

@@ -1,6 +1,7 @@
 """The digest: the contract's examples, and that it is linear and free of order."""
 
 from random import Random
+from typing import Any
 from zlib import crc32
 
 import pytest
@@ -77,6 +78,12 @@ def test_whatever_was_asked_for_before_a_price_has_its_weight(side: Side, prices
 def test_a_digest_moves_by_the_weight_of_each_price(side: Side, changes: list[LevelChange]) -> None:
     expected = sum(WEIGHT[side](price) * (new - old) for price, new, old in changes)
     assert SideWeights(side).moved_by(changes) & MASK == expected & MASK
+
+
+@pytest.mark.parametrize("weight", WEIGHT)
+def test_weights_remembered_are_bounded(weight: Any) -> None:
+    """A cache without a bound would grow with every price there ever was."""
+    assert weight.cache_info().maxsize == 131_072
 
 
 def test_prices_of_one_thousand_are_hashed_once() -> None:

@@ -54,6 +54,7 @@ def test_json_there_and_back(instrument: Instrument) -> None:
 
 
 def test_json_is_the_contracts() -> None:
+    assert to_json(BTC._replace(tick_size="5")).startswith('{"tick_size":"5","lot_size":')
     assert json.loads(to_json(BTC)) == {
         "tick_size": "0.01",
         "lot_size": "0.001",

@@ -37,8 +37,10 @@ def test_text_and_back(position: Position) -> None:
     ],
 )
 def test_what_is_no_position(text: str | bytes) -> None:
-    with pytest.raises(PositionError, match="is not a stream position such as"):
+    shown = text.decode("ascii", "replace") if isinstance(text, bytes) else text
+    with pytest.raises(PositionError, match="is not a stream position such as") as caught:
         Position.parse(text)
+    assert caught.value.text == shown
 
 
 @pytest.mark.parametrize("value", [None, 5, 5.0, ["5-1"], {}])

@@ -1,8 +1,12 @@
 """Addresses of Redis: sentinels, services, and what is not shown to anybody."""
 
+import re
+
 import pytest
 
+from depthcast.shared.errors import SettingsError
 from depthcast.shared.redis_url import parse_sentinel_url, without_credentials
+from depthcast.shared.settings import GatewaySettings
 
 
 @pytest.mark.parametrize(
@@ -19,6 +23,42 @@ def test_what_an_address_says(
     url: str, sentinels: tuple[tuple[str, int], ...], service: str, server: str
 ) -> None:
     assert parse_sentinel_url(url) == (sentinels, service, server)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("redis+sentinel:///b", "'' is no host[:port] of a sentinel"),
+        ("redis+sentinel://h,:5/b", "':5' is no host[:port] of a sentinel"),
+        ("redis+sentinel://h", "one service name has to follow the sentinels"),
+        ("redis+sentinel://h/", "one service name has to follow the sentinels"),
+        ("redis+sentinel://h/a/b", "one service name has to follow the sentinels"),
+    ],
+)
+def test_what_is_wrong_with_an_address(url: str, says: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(says)):
+        parse_sentinel_url(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://h", "rediss://h", "unix:///run/redis", "redis+sentinel://h/b", "rediss+sentinel://h/b"]
+)
+def test_each_kind_of_address_is_a_setting(url: str) -> None:
+    assert GatewaySettings.load({"DEPTHCAST_REDIS_URL": url}).redis_url == url
+
+
+def test_what_a_setting_says_of_a_wrong_address() -> None:
+    with pytest.raises(SettingsError) as caught:
+        GatewaySettings.load({"DEPTHCAST_REDIS_URL": "redis+sentinel://u:secret@h"})
+    assert caught.value.name == "DEPTHCAST_REDIS_URL"
+    assert caught.value.value == "redis+sentinel://***@h"
+    assert caught.value.remedy.startswith("is no usable address: one service name has to follow")
+    with pytest.raises(SettingsError) as caught:
+        GatewaySettings.load({"DEPTHCAST_REDIS_URL": "http://u:secret@h"})
+    assert (caught.value.name, caught.value.value) == ("DEPTHCAST_REDIS_URL", "http://***@h")
+    assert caught.value.remedy == (
+        "must begin with one of redis://, rediss://, unix://, redis+sentinel://, rediss+sentinel://"
+    )
 
 
 @pytest.mark.parametrize(

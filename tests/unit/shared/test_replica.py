@@ -30,6 +30,7 @@ def test_begins_with_a_snapshot_or_with_nothing() -> None:
     assert state(replica()) == (10, DIGEST, [100, 5, 99, 7], [101, 3], [-100, -99])
     assert replica().loaded_ts == 1234
     assert state(Replica()) == (0, 0, [], [], [])
+    assert Replica().loaded_ts == 0
 
 
 def test_applies_what_continues_it() -> None:
