@@ -10,7 +10,7 @@ from tests.mutants.mutations import Mutant
 
 @dataclass(frozen=True)
 class Reached:
-    """`lines`: the tests that reach each line of each file; `imports`: the names each source and test file imports."""
+    """`lines`: the tests that reach each line of each file, an empty name for their import; `imports`: the names each source and test file imports."""
 
     root: Path
     lines: Mapping[Path, Mapping[int, frozenset[str]]]
@@ -18,22 +18,22 @@ class Reached:
     imports: Mapping[Path, frozenset[str]]
 
     def tests_for(self, mutant: Mutant) -> list[str]:
-        """The tests to run, the quickest first.
+        """The tests to run, the quickest first: those that reach the mutant's statement.
 
         A statement that runs at import says nothing about who depends on it: all tests then that reach something of its
-        module or of one that imports it, or are in a file that imports it.
+        module or of one that imports it, or are in a file that imports it. The latter are added, too, where a function
+        was called while tests were imported, for their parameters.
         """
         path = (self.root / mutant.identity.file).resolve()
+        users = {user for user, names in self.imports.items() if mutant.module in names} | {path}
+        tests = {test for line in mutant.lines for test in self.lines.get(path, {}).get(line, ())}
         if mutant.at_import:
-            users = {user for user, names in self.imports.items() if mutant.module in names} | {path}
-            tests = {test for test in self.seconds if self.root / test.partition("::")[0] in users}
             tests |= {
                 test for user in users for reaching in self.lines.get(user, {}).values() for test in reaching
             }
-        else:
-            lines = self.lines.get(path, {})
-            tests = {test for line in mutant.lines for test in lines.get(line, ())}
-        return sorted(tests, key=lambda test: (self.seconds[test], test))
+        if mutant.at_import or "" in tests:
+            tests |= {test for test in self.seconds if self.root / test.partition("::")[0] in users}
+        return sorted(tests - {""}, key=lambda test: (self.seconds[test], test))
 
 
 def imported_names(path: Path) -> frozenset[str]:

@@ -109,6 +109,13 @@ class TestReach:
     def test_those_that_reach_its_statement(self, toy: Package) -> None:
         assert self.reached(toy, by_change(mutants_of(toy))["return bid > ask"]) == ["test_crossed"]
 
+    def test_a_call_for_parameters_counts_for_the_tests_of_its_file(self, toy: Package) -> None:
+        (toy.root / "toy_tests/test_unseen.py").write_text(
+            "from toy.price import unseen\n\nVALUE = unseen(5)\n\ndef test_unseen():\n    assert VALUE == 4\n",
+            encoding="utf-8",
+        )
+        assert "test_unseen" in self.reached(toy, by_change(mutants_of(toy))["return price - 1 - 2"])
+
     def test_whoever_imports_a_module_depends_on_its_constants(self, toy: Package) -> None:
         (toy.root / "toy/limits.py").write_text("MOST = 5\n", encoding="utf-8")
         price = toy.root / "toy/price.py"

@@ -133,16 +133,10 @@ class Reach:
         self._coverage.start()
 
     def lines(self) -> dict[str, dict[int, list[str]]]:
-        """The tests by file and line."""
+        """The tests by file and line; an empty name is the import of the tests."""
         self._coverage.stop()
         data = self._coverage.get_data()
-        return {
-            file: {
-                line: [test for test in tests if test]
-                for line, tests in data.contexts_by_lineno(file).items()
-            }
-            for file in data.measured_files()
-        }
+        return {file: data.contexts_by_lineno(file) for file in data.measured_files()}
 
 
 def measure(
