@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -57,7 +58,7 @@ class Terminal:
 
     def __init__(self, folder: Path, redis_port: int, gateway_port: int) -> None:
         self.folder = folder
-        self._ports = {"6379": str(redis_port), "8080": str(gateway_port)}
+        self.ports = {"6379": str(redis_port), "8080": str(gateway_port)}
         self._log = folder / "terminal.log"
         self._pasted = 0
         environment = without_settings()
@@ -81,7 +82,7 @@ class Terminal:
 
     def own_ports(self, text: str) -> str:
         """The text with ports of this test for those of the README."""
-        return re.sub("|".join(self._ports), lambda found: self._ports[found[0]], text)
+        return re.sub("|".join(self.ports), lambda found: self.ports[found[0]], text)
 
     def paste(self, text: str) -> str:
         """Run a block; returns what was printed meanwhile. Its last command must succeed."""
@@ -165,8 +166,8 @@ def follow_the_steps(terminal: Terminal, *, install: bool) -> None:
                 seen.add(word)
     assert seen == EXPECTED.keys()
     assert "Traceback" not in terminal.printed()
-    assert not is_running(terminal.own_ports("--port 6379"))
-    assert not is_running(terminal.own_ports("--port 8080"))
+    assert "depthcast" not in terminal.paste("jobs -r")
+    assert [port for port in terminal.ports.values() if listens(int(port))] == []
 
 
 def run_program(terminal: Terminal, block: Block) -> None:
@@ -181,10 +182,9 @@ def run_program(terminal: Terminal, block: Block) -> None:
         )
 
 
-def is_running(words: str) -> bool:
-    """Whether a process with these words in its command line runs."""
-    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    return words in listed
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @needs_curl
