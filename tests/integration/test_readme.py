@@ -212,6 +212,14 @@ def test_the_instruments_are_what_the_text_says() -> None:
     assert (instrument.symbol, instrument.tick_size, instrument.lot_size) == ("BTC-USD", "0.01", "0.001")
 
 
+def test_git_and_linters_ignore_what_the_steps_write() -> None:
+    files = re.findall(r"^cat > (\S+) <<", README, re.MULTILINE)
+    files += [block.file for block in use_it() if block.file]
+    assert len(files) == 4
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert [file for file in files if f"/{file}" not in ignored] == []
+
+
 def shape(line: str) -> str:
     """A line with N for each number."""
     return re.sub(r"\d+(?:\.\d+)?", "N", line)
