@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from benchmarks.synthetic_plot import draw
 from depthcast.feed.entry import Event
-from depthcast.feed.statistics import PER_SECOND, Levels, Statistics, measure, quantile, windows
+from depthcast.feed.statistics import PER_SECOND, LevelQuantities, Statistics, measure, quantile, windows
 from depthcast.feed.synthetic import Venue
 from depthcast.feed.synthetic_activity import STEP_S
 from depthcast.feed.synthetic_profiles import MARKET
@@ -123,7 +123,7 @@ def main() -> None:
     PICTURE.write_text(draw(rows), encoding="utf-8")
 
 
-def _levels(events: Iterable[Event]) -> Levels:
+def _levels(events: Iterable[Event]) -> LevelQuantities:
     """An opening, which begins with a clear, as levels."""
     return {(Side(event[1]), event[2]): event[3] for event in events if len(event) > 1}
 

@@ -30,7 +30,7 @@ def without_credentials(url: str) -> str:
 class SentinelUrl(NamedTuple):
     """A parsed address.
 
-    `sentinels`: (host, port) of each. `server`: URL with the servers' credentials and options, without a host.
+    `sentinels`: (host, port) of each. `server`: URL with credentials and options of the servers, no host.
     """
 
     sentinels: tuple[tuple[str, int], ...]

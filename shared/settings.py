@@ -17,7 +17,7 @@ VARIABLE_PREFIX: Final = "DEPTHCAST_"
 NOT_SETTINGS: Final = frozenset(
     {"DEPTHCAST_EMBEDDED_SERVER", "DEPTHCAST_PURE", "DEPTHCAST_TEST_REDIS_URL", "DEPTHCAST_WORKER"}
 )
-"""Other variables with the prefix: which server to embed, which modules to import, tests, mark of a worker."""
+"""Other variables with the prefix: which server to embed, which modules to import, tests, worker mark."""
 
 RENAMED: Final = {
     "stall_timeout": "stall_timeout_s",

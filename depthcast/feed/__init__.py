@@ -1,5 +1,6 @@
-"""Recorded market data as input entries: pure parsers over lines, one module for each format.
+"""Recorded and synthetic market data as input entries; one module parses each recorded format.
 
-A format's first pass over the lines finds its instruments, its second pass yields `FeedEntry`s with prices in ticks and
-quantities in lots. Opening files is `depthcast.runtime.feed_file`'s part, sending them `depthcast.runtime.replay`'s.
+A parser's first pass over the lines finds the instruments, the second yields `FeedEntry`s with prices in
+ticks and quantities in lots. `depthcast.runtime.feed_file` opens files, `depthcast.runtime.replay` sends
+entries.
 """

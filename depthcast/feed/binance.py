@@ -1,9 +1,10 @@
-"""Recordings of Binance's depth streams: `<local ns> <json>` a line, with one REST snapshot among the first lines.
+"""Recordings of Binance's depth streams: `<local ns> <json>` a line, and one REST snapshot among them.
 
-Streams: `@depth` (U first and u last update id, on futures pu the previous u), `@bookTicker` (the oracle); others are
-passed over. The rules are the venue's ("How to manage a local order book correctly"): depth messages before the snapshot
-are buffered, those with u ≤ its lastUpdateId are dropped, the first one kept must reach over it, and from then on each
-continues the one before: pu = previous u on futures, U = previous u + 1 on spot.
+Streams: `@depth` has the first update id U, the last one u and, on futures, the previous u as pu;
+`@bookTicker` is the oracle; others are skipped. The venue's rules apply ("How to manage a local order book
+correctly"): depth messages before the snapshot are buffered, and those with u ≤ its lastUpdateId are dropped.
+The first one kept must reach beyond that id, and each later one must follow: pu = previous u on futures, U =
+previous u + 1 on spot.
 """
 
 import re
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from depthcast.feed.decimals import places_needed, scaled, size_of
-from depthcast.feed.entry import CLEAR, UPDATE, Cursor, Event, FeedEntry, Format, Instruments, places
+from depthcast.feed.entry import CLEAR, UPDATE, Event, FeedEntry, Format, Instruments, LineReader, places
 from depthcast.feed.oracle import BestPrices
 from depthcast.shared.errors import FeedError
 from depthcast.shared.instruments import Instrument
@@ -21,21 +22,21 @@ from depthcast.shared.types import Side, Symbol, is_symbol
 Message = dict[str, Any]
 
 BUFFERED_MOST: Final = 100_000
-"""Depth messages waiting for their snapshot: beyond this the file has none."""
+"""Most depth messages before the snapshot: with more, the file has none."""
 
 _LINE: Final = re.compile(rb"(\d{16,20}) (\{.*\})\Z")
 
 
 def instruments(path: str, lines: Iterable[bytes]) -> dict[Symbol, Instrument]:
-    """Every symbol that has depth messages, with the coarsest power-of-ten sizes that its numbers need."""
-    cursor = Cursor(path)
+    """Find every symbol that has depth messages, with the coarsest power-of-ten sizes for its numbers."""
+    reader = LineReader(path)
     found: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for _, kind, message in _messages(cursor, lines):
+    for _, kind, message in _messages(reader, lines):
         symbol = message.get("symbol", "") if kind == "snapshot" else message.get("s", "")
         try:
             _widen(found[symbol], kind, message)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise _malformed(cursor, kind, error) from None
+            raise _malformed(reader, kind, error) from None
     anonymous = found.pop("", None)
     if not found:
         raise FeedError(path, 0, "has no depth message; is it a recording of Binance's depth streams?")
@@ -43,21 +44,21 @@ def instruments(path: str, lines: Iterable[bytes]) -> dict[Symbol, Instrument]:
         sizes = next(iter(found.values()))
         sizes[:] = map(max, sizes, anonymous)
     return {
-        _symbol(cursor, name): Instrument(Symbol(name), size_of(price), size_of(quantity))
+        _symbol(reader, name): Instrument(Symbol(name), size_of(price), size_of(quantity))
         for name, (price, quantity) in found.items()
     }
 
 
 def entries(path: str, lines: Iterable[bytes], instruments: Instruments) -> Iterator[FeedEntry]:
-    """The snapshot as one entry, then one for each depth message, with the best prices it must lead to."""
-    cursor = Cursor(path)
-    feeds = {symbol: _SymbolFeed(cursor, instrument) for symbol, instrument in instruments.items()}
-    for at_us, kind, message in _messages(cursor, lines):
-        feed = _feed_of(cursor, feeds, kind, message)
+    """Yield the snapshot as an entry, then one for each depth message, with the best prices after it."""
+    reader = LineReader(path)
+    feeds = {symbol: _SymbolFeed(reader, instrument) for symbol, instrument in instruments.items()}
+    for at_us, kind, message in _messages(reader, lines):
+        feed = _feed_of(reader, feeds, kind, message)
         try:
             found = feed.take(at_us, kind, message)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise _malformed(cursor, kind, error) from None
+            raise _malformed(reader, kind, error) from None
         yield from found
     for symbol, feed in feeds.items():
         if feed.last is None:
@@ -68,10 +69,10 @@ FORMAT: Final = Format("binance", "best prices", instruments, entries)
 
 
 class _SymbolFeed:
-    """One symbol: waits for its snapshot, then holds the update ids to the chain."""
+    """One symbol: waits for its snapshot, then checks that update ids follow each other."""
 
-    def __init__(self, cursor: Cursor, instrument: Instrument) -> None:
-        self.cursor = cursor
+    def __init__(self, reader: LineReader, instrument: Instrument) -> None:
+        self.reader = reader
         self.symbol = instrument.symbol
         self.price_places, self.quantity_places = places(instrument)
         self.last: int | None = None
@@ -89,12 +90,12 @@ class _SymbolFeed:
         if self.last is None:
             self._buffer(at_us, message)
             return []
-        return self._depth(self.cursor.line, at_us, message)
+        return self._depth(self.reader.line, at_us, message)
 
     def _buffer(self, at_us: int, message: Message) -> None:
         if len(self.buffered) >= BUFFERED_MOST:
-            raise self.cursor.error(f"no snapshot of {self.symbol} in {BUFFERED_MOST} depth messages")
-        self.buffered.append((self.cursor.line, at_us, message))
+            raise self.reader.error(f"no snapshot of {self.symbol} in {BUFFERED_MOST} depth messages")
+        self.buffered.append((self.reader.line, at_us, message))
 
     def _snapshot(self, at_us: int, message: Message) -> list[FeedEntry]:
         if self.last is not None and message["lastUpdateId"] < self.last:
@@ -103,9 +104,9 @@ class _SymbolFeed:
         self.first_due = True
         events = [(CLEAR,), *self._events(message["bids"], message["asks"])]
         ts = _microseconds(message)
-        found = [FeedEntry(self.symbol, events, ts, at_us, True, None, self.cursor.line)]
+        found = [FeedEntry(self.symbol, events, ts, at_us, True, None, self.reader.line)]
         for waiting in self.buffered:
-            # Recorded earlier, but due only now: pacing goes by the snapshot's time.
+            # Recorded earlier, but sent only now: pacing uses the time of the snapshot.
             found += self._depth(waiting[0], at_us, waiting[2])
         self.buffered.clear()
         return found
@@ -117,9 +118,9 @@ class _SymbolFeed:
             return []
         if not self._continues(message, last):
             raise FeedError(
-                self.cursor.path,
+                self.reader.path,
                 line,
-                f"{self.symbol}: update ids go from {last} to {message['U']}: messages are missing in between; "
+                f"{self.symbol}: update ids go from {last} to {message['U']}: messages are missing; "
                 "record again, or cut the file before this line",
             )
         self.last = final
@@ -149,21 +150,21 @@ class _SymbolFeed:
         )
 
     def _oracle(self, final: int) -> BestPrices | None:
-        """The latest best prices with an update id up to `final`."""
+        """Return the latest best prices with an update id up to `final`."""
         while self.tickers and self.tickers[0][0] <= final:
             self.ticker = self.tickers.popleft()[1]
         return self.ticker
 
 
-def _messages(cursor: Cursor, lines: Iterable[bytes]) -> Iterator[tuple[int, str, Message]]:
-    """(time recorded in µs, depth | ticker | snapshot, message) of each line that matters."""
-    for line in cursor.walk(lines):
+def _messages(reader: LineReader, lines: Iterable[bytes]) -> Iterator[tuple[int, str, Message]]:
+    """Yield (time of recording in µs, depth | ticker | snapshot, message) of each line that matters."""
+    for line in reader.lines(lines):
         match = _LINE.match(line)
         if match is None:
-            raise cursor.error("expected `<nanoseconds> <json object>`; is the file cut off or edited?")
+            raise reader.error("expected `<nanoseconds> <json object>`; is the file cut off or edited?")
         if b"@trade" in line[:80]:
             continue
-        message = cursor.json(match[2])
+        message = reader.json(match[2])
         kind, message = _kind(message)
         if kind:
             yield int(match[1]) // 1000, kind, message
@@ -181,7 +182,7 @@ def _kind(message: Message) -> tuple[str, Message]:
 
 
 def _widen(sizes: list[int], kind: str, message: Message) -> None:
-    """Let (price, quantity) decimals cover those of `message`."""
+    """Raise the (price, quantity) decimals to those of `message`."""
     if kind == "ticker":
         pairs = [(message["b"], message["B"]), (message["a"], message["A"])]
     else:
@@ -192,30 +193,32 @@ def _widen(sizes: list[int], kind: str, message: Message) -> None:
         sizes[1] = max(sizes[1], places_needed(quantity))
 
 
-def _feed_of(cursor: Cursor, feeds: dict[Symbol, _SymbolFeed], kind: str, message: Message) -> _SymbolFeed:
+def _feed_of(
+    reader: LineReader, feeds: dict[Symbol, _SymbolFeed], kind: str, message: Message
+) -> _SymbolFeed:
     if kind == "snapshot" and "symbol" not in message:
-        # A spot snapshot does not say whose it is.
+        # A spot snapshot does not name its symbol.
         if len(feeds) > 1:
-            raise cursor.error("a snapshot without a symbol, in a file of several symbols; split the file")
+            raise reader.error("a snapshot without a symbol, in a file of several symbols; split the file")
         return next(iter(feeds.values()))
     name = message.get("symbol" if kind == "snapshot" else "s")
     if name not in feeds:
-        raise cursor.error(f"a {kind} message of {name!r}, which has no depth messages")
+        raise reader.error(f"a {kind} message of {name!r}, which has no depth messages")
     return feeds[Symbol(name)]
 
 
 def _microseconds(message: Message) -> int | None:
-    """The venue's time of the message (E, in ms) in µs; a spot snapshot has none."""
+    """Return the venue's time of the message (E, in ms) in µs; a spot snapshot has none."""
     event_ms = message.get("E")
     return event_ms * 1000 if isinstance(event_ms, int) else None
 
 
-def _symbol(cursor: Cursor, name: str) -> Symbol:
+def _symbol(reader: LineReader, name: str) -> Symbol:
     if not is_symbol(name):
-        raise FeedError(cursor.path, 0, f"{name!r} is no symbol Depthcast can carry")
+        raise FeedError(reader.path, 0, f"{name!r} is no symbol Depthcast can carry")
     return Symbol(name)
 
 
-def _malformed(cursor: Cursor, kind: str, error: Exception) -> FeedError:
+def _malformed(reader: LineReader, kind: str, error: Exception) -> FeedError:
     detail = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-    return cursor.error(f"malformed {kind} message: {detail}; remove the line, or record again")
+    return reader.error(f"malformed {kind} message: {detail}; remove the line, or record again")

@@ -1,4 +1,4 @@
-"""Decimal text to integer ticks and lots, exactly: no float is ever involved."""
+"""Converts decimal text to integer ticks and lots, exactly, without floats."""
 
 import re
 from typing import Final
@@ -10,9 +10,9 @@ _SIZE: Final = re.compile(r"(1|0\.0*1)0*\Z", re.ASCII)
 
 
 def scaled(text: str, places: int) -> int:
-    """Decimal text × 10^places as an integer, e.g. ("61737.6300", 2) → 6173763.
+    """Return decimal text × 10^places as an integer, e.g. ("61737.6300", 2) → 6173763.
 
-    Raises `ValueError` for what is no decimal, needs more places, or is beyond 2⁵³−1.
+    Raises `ValueError` for text that is no decimal, needs more places, or is beyond 2⁵³−1.
     """
     if not _DECIMAL.match(text):
         raise ValueError(f"{text!r} is not a decimal number")
@@ -26,24 +26,24 @@ def scaled(text: str, places: int) -> int:
 
 
 def places_needed(text: str) -> int:
-    """Decimals without trailing zeros: "61737.6300" → 2. Raises `ValueError` for what is no decimal."""
+    """Count decimals without trailing zeros: "61737.6300" → 2. Raises `ValueError` for other text."""
     if not _DECIMAL.match(text):
         raise ValueError(f"{text!r} is not a decimal number")
     return len(text.partition(".")[2].rstrip("0"))
 
 
 def places_written(text: str) -> int:
-    """Decimals as written: "61737.6300" → 4."""
+    """Count decimals as written: "61737.6300" → 4."""
     return len(text.partition(".")[2])
 
 
 def size_of(places: int) -> str:
-    """The tick or lot size with so many decimals: 2 → "0.01"."""
+    """Return the tick or lot size with that number of decimals: 2 → "0.01"."""
     return f"0.{'1'.rjust(places, '0')}" if places else "1"
 
 
 def places_of(size: str) -> int:
-    """Inverse of `size_of`. Raises `ValueError` for a size that is no power of ten, such as 0.05 or 10."""
+    """Return the decimals of a size; raises `ValueError` for one that is no power of ten, such as 0.05."""
     if not _SIZE.match(size) or (size.startswith("1") and size != "1"):
         raise ValueError(f"the size {size} is not 1, 0.1, 0.01 and so on")
     return places_needed(size)

@@ -1,4 +1,4 @@
-"""What every format's parser yields, and what it is told of the lines it reads."""
+"""What a format's parser yields, and how it reads lines."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -23,8 +23,10 @@ CLEAR: Final = 4
 class FeedEntry(NamedTuple):
     """One entry for the input log.
 
-    `ts`: at the source, `at_us`: when it was recorded, for pacing; both in µs since 1970, None = unknown. `oracle`:
-    what an independent source says the book is after this entry. `line`: where it stands in the file.
+    - `ts`: time at the source in µs since 1970, None if unknown.
+    - `at_us`: time of recording in µs since any common beginning, for pacing; None if unknown.
+    - `oracle`: what an independent source says of the book after this entry.
+    - `line`: number of its line in the file.
     """
 
     symbol: Symbol
@@ -36,22 +38,22 @@ class FeedEntry(NamedTuple):
     line: int
 
 
-class Cursor:
-    """One pass over a file's lines: knows where it is, so that every complaint names path and line."""
+class LineReader:
+    """One pass over a file's lines; its errors name the path and the current line."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.line = 0
 
-    def walk(self, lines: Iterable[bytes]) -> Iterator[bytes]:
-        """The lines without their ends, blank ones left out."""
-        for number, line in enumerate(lines, 1):
+    def lines(self, raw: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield the lines that are not blank, without their ends."""
+        for number, line in enumerate(raw, 1):
             self.line = number
             if stripped := line.strip():
                 yield stripped
 
     def error(self, problem: str) -> FeedError:
-        """A `FeedError` at the current line."""
+        """Make a `FeedError` for the current line."""
         return FeedError(self.path, self.line, problem)
 
     def json(self, raw: bytes) -> Any:
@@ -63,10 +65,11 @@ class Cursor:
 
 
 class Format(NamedTuple):
-    """A recorded format. Both functions take the file's name for complaints, and its lines; both raise `FeedError`.
+    """A recorded format. Both functions take a file's name, for errors, and its lines; they raise `FeedError`.
 
-    `instruments` is the first pass, `entries` the second, with the instruments to work in: those of the first pass,
-    or the same symbols with finer sizes. `oracle`: what its figures are called, empty when it has none.
+    - `instruments`: first pass, which finds the symbols and their sizes.
+    - `entries`: second pass, in the sizes of the instruments given: those found, or finer ones.
+    - `oracle`: what the format's oracle is called in reports; empty without one.
     """
 
     name: str
@@ -76,5 +79,5 @@ class Format(NamedTuple):
 
 
 def places(instrument: Instrument) -> tuple[int, int]:
-    """Decimals of the instrument's prices and quantities; raises `ValueError` when a size is no power of ten."""
+    """Return the decimals of prices and quantities; raises `ValueError` unless both are powers of ten."""
     return places_of(instrument.tick_size), places_of(instrument.lot_size)

@@ -1,8 +1,8 @@
-"""Recordings of Kraken's WebSocket v1 book channel: incoming lines are `<unix s>: <json>`, outgoing `wss://… <- …`.
+"""Recordings of Kraken's WebSocket v1 book channel: `<unix s>: <json>` a line; sent lines are `wss://… <- …`.
 
-A snapshot has `as` and `bs`, an update `a` or `b`, or both in two maps; `c` is the venue's checksum after it. Levels are
-`[price, volume, time]`, with a fourth item "r" when the venue publishes a level again. The venue sends nothing for levels
-that fall out of the subscribed depth: the reader truncates, which becomes deletes here.
+A snapshot has `as` and `bs`, an update `a` or `b`, or both in two maps; `c` is the venue's checksum after it.
+Levels are `[price, volume, time]`, with a fourth item "r" for a level that the venue publishes again. The
+venue sends nothing for levels that fall out of the subscribed depth; they become deletes here.
 """
 
 import re
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 from depthcast.feed.decimals import places_needed, places_written, scaled, size_of
-from depthcast.feed.entry import CLEAR, UPDATE, Cursor, Event, FeedEntry, Format, Instruments, places
+from depthcast.feed.entry import CLEAR, UPDATE, Event, FeedEntry, Format, Instruments, LineReader, places
 from depthcast.feed.oracle import KrakenChecksum
 from depthcast.shared.book import Book, BookSide
 from depthcast.shared.errors import FeedError
@@ -24,7 +24,7 @@ _TIME_PLACES: Final = 6
 
 
 class _BookMessage(NamedTuple):
-    """One message of the book channel: its maps merged, so that all keys are in `fields`."""
+    """One message of the book channel, with the keys of all its maps in `fields`."""
 
     at_us: int
     symbol: Symbol
@@ -32,7 +32,7 @@ class _BookMessage(NamedTuple):
     fields: dict[str, Any]
 
     def levels(self, side: str) -> list[list[str]]:
-        """The levels of side "a" or "b", of a snapshot as of an update."""
+        """Return the levels of side "a" or "b" of a snapshot or an update."""
         name = side + "s" if self.snapshot else side
         levels: list[list[str]] = self.fields.get(name, [])
         return levels
@@ -43,7 +43,7 @@ class _BookMessage(NamedTuple):
 
 
 class _Sizes:
-    """Decimals of one pair: needed (for the tick and lot sizes) and as written (for the checksum)."""
+    """Decimals that the prices and volumes of one pair need."""
 
     def __init__(self) -> None:
         self.needed = [0, 0]
@@ -55,15 +55,15 @@ class _Sizes:
 
 
 def instruments(path: str, lines: Iterable[bytes]) -> dict[Symbol, Instrument]:
-    """Every pair of the file, named with - for / (`XBT-USD`), with the coarsest sizes that its numbers need."""
-    cursor = Cursor(path)
+    """Find every pair, named with - for / (`XBT-USD`), with the coarsest sizes that its numbers need."""
+    reader = LineReader(path)
     found: dict[Symbol, _Sizes] = defaultdict(_Sizes)
-    for message in _messages(cursor, lines):
+    for message in _messages(reader, lines):
         try:
             for side in "ab":
                 found[message.symbol].widen(message.levels(side))
         except (ValueError, TypeError) as error:
-            raise _malformed(cursor, error) from None
+            raise _malformed(reader, error) from None
     if not found:
         raise FeedError(path, 0, "has no book message; is it a recording of Kraken's book channel?")
     return {
@@ -73,19 +73,19 @@ def instruments(path: str, lines: Iterable[bytes]) -> dict[Symbol, Instrument]:
 
 
 def entries(path: str, lines: Iterable[bytes], instruments: Instruments) -> Iterator[FeedEntry]:
-    """One entry for each snapshot and update, with the checksum it must lead to."""
-    cursor = Cursor(path)
+    """Yield an entry for each snapshot and update, with the checksum after it."""
+    reader = LineReader(path)
     pairs: dict[Symbol, _Pair] = {}
-    for message in _messages(cursor, lines):
+    for message in _messages(reader, lines):
         pair = pairs.get(message.symbol)
         if pair is None:
             if not message.snapshot:
-                continue  # recorded in the middle of a subscription: nothing to build on yet
+                continue  # the recording began within a subscription: there is no book yet
             pair = pairs[message.symbol] = _Pair(instruments[message.symbol])
         try:
-            entry = pair.take(message, cursor.line)
+            entry = pair.take(message, reader.line)
         except (ValueError, TypeError, KeyError) as error:
-            raise _malformed(cursor, error) from None
+            raise _malformed(reader, error) from None
         yield entry
 
 
@@ -93,7 +93,7 @@ FORMAT: Final = Format("kraken", "checksums", instruments, entries)
 
 
 class _Pair:
-    """One pair: keeps a book of its own, only to know what falls out of the subscribed depth."""
+    """One pair; it keeps a book to find what falls out of the subscribed depth."""
 
     def __init__(self, instrument: Instrument) -> None:
         self.price_places, self.quantity_places = places(instrument)
@@ -133,53 +133,53 @@ class _Pair:
 
 
 def _factor(text: str, places: int) -> int:
-    """What turns an integer in `places` decimals into the digits that the venue writes."""
+    """Return the factor from an integer in `places` decimals to the digits that the venue writes."""
     if (missing := places_written(text) - places) < 0:
         raise ValueError(f"{text} is written with fewer than {places} decimals; register a coarser size")
     return int(10**missing)
 
 
 def _truncate(side: BookSide, depth: int) -> list[Event]:
-    """Remove what is beyond the subscribed depth."""
+    """Remove the levels beyond the subscribed depth; returns the deletes."""
     fallen = [key * side.sign for key in side.index[depth:]] if len(side) > depth else []
     for price in fallen:
         side.set_level(price, 0)
     return [(UPDATE, int(side.side), price, 0) for price in fallen]
 
 
-def _messages(cursor: Cursor, lines: Iterable[bytes]) -> Iterator[_BookMessage]:
-    """The messages of the book channel; what was sent, heartbeats and other events are passed over."""
-    for line in cursor.walk(lines):
+def _messages(reader: LineReader, lines: Iterable[bytes]) -> Iterator[_BookMessage]:
+    """Yield the messages of the book channel; sent lines, heartbeats and other events are skipped."""
+    for line in reader.lines(lines):
         if line.startswith(b"wss://"):
             continue
         match = _LINE.match(line)
         if match is None:
-            raise cursor.error("expected `<unix seconds>: <json>`; is the file cut off or edited?")
-        message = cursor.json(match[3])
+            raise reader.error("expected `<unix seconds>: <json>`; is the file cut off or edited?")
+        message = reader.json(match[3])
         if isinstance(message, list):
-            yield _book_message(cursor, match, message)
+            yield _book_message(reader, match, message)
 
 
-def _book_message(cursor: Cursor, match: re.Match[bytes], message: list[Any]) -> _BookMessage:
+def _book_message(reader: LineReader, match: re.Match[bytes], message: list[Any]) -> _BookMessage:
     channel = _CHANNEL.match(message[-2]) if len(message) >= 4 and isinstance(message[-2], str) else None
     maps = message[1:-2]
     if channel is None or not all(isinstance(item, dict) for item in maps):
-        raise cursor.error(
+        raise reader.error(
             "not a message of the book channel; remove the line, or record the book channel only"
         )
     name = str(message[-1]).replace("/", "-")
     if not is_symbol(name):
-        raise cursor.error(f"{name!r} is no symbol Depthcast can carry")
+        raise reader.error(f"{name!r} is no symbol Depthcast can carry")
     at_us = int(match[1]) * 1_000_000 + int((match[2] or b"0")[:_TIME_PLACES].ljust(_TIME_PLACES, b"0"))
     fields = {key: value for item in maps for key, value in item.items()}
     return _BookMessage(at_us, Symbol(name), int(channel[1]), fields)
 
 
 def _newest(message: _BookMessage) -> int | None:
-    """The newest time of the message's levels, in µs."""
+    """Return the newest time of the message's levels in µs since 1970."""
     times = [level[2] for side in "ab" for level in message.levels(side)]
     return max((scaled(time, _TIME_PLACES) for time in times), default=None)
 
 
-def _malformed(cursor: Cursor, error: Exception) -> FeedError:
-    return cursor.error(f"malformed book message: {error}; remove the line, or record again")
+def _malformed(reader: LineReader, error: Exception) -> FeedError:
+    return reader.error(f"malformed book message: {error}; remove the line, or record again")

@@ -1,22 +1,20 @@
-"""Independent statements about a book, found in recordings: what a right replay must agree with."""
+"""Oracles: statements about a book in a recording, which a correct replay must agree with."""
 
-from collections.abc import Sequence
 from itertools import chain
 from typing import Final, NamedTuple, Protocol
 from zlib import crc32
 
-Levels = Sequence[tuple[int, int]]
-"""(price, quantity) of one side, best first."""
+from depthcast.updates import Levels
 
 LEVELS_MOST: Final = 10
-"""So many levels a side are enough for every oracle."""
+"""Levels a side that every oracle can do with."""
 
 
 class Oracle(Protocol):
-    """Something that a book can be compared with."""
+    """A statement that a book can be compared with."""
 
     def agrees(self, bids: Levels, asks: Levels) -> bool:
-        """Whether the best `LEVELS_MOST` levels of a book (or all) are what the oracle says."""
+        """Return whether the best levels of a book, at least `LEVELS_MOST` a side, are as stated."""
         ...
 
 
@@ -33,9 +31,10 @@ class BestPrices(NamedTuple):
 class KrakenChecksum(NamedTuple):
     """Kraken's CRC32 of the best ten levels a side.
 
-    Its text is, asks first and best first, each level's price and volume as written by the venue, without the decimal
-    point and leading zeros. The factors turn ticks and lots into those written digits: a price written with five
-    decimals where the tick has one has the factor 10⁴. Source: Kraken WebSockets v1, "Book checksum".
+    It is taken over each level's price and volume as the venue writes them, without the decimal point and
+    leading zeros, asks first and best first. The factors turn ticks and lots into those digits: a price
+    written with five decimals where the tick has one has the factor 10⁴. Source: Kraken WebSockets v1, "Book
+    checksum".
     """
 
     value: int

@@ -1,8 +1,8 @@
-"""Statistics of a market's levels, by which a synthetic one is compared with a recorded one.
+"""Statistics of a market's levels, which compare a synthetic market with a recorded one.
 
-Everything is measured on a common grid of windows of 100 ms, on the net changes of each: venues send at different
-times and merge differently, but the state of the book at the end of a window is the same however it was sent.
-Distances are from the best price of the same side at the window's beginning, in basis points (bp) of the mid price.
+They are taken of the net changes in windows of 100 ms: venues send at different times and merge differently,
+but the book at the end of a window does not depend on that. Distances are from the best price of the same
+side at the beginning of the window, in basis points (bp) of the mid price.
 """
 
 import math
@@ -21,17 +21,17 @@ PER_SECOND: Final = 10
 """Windows in a second."""
 
 PROFILED: Final = 20
-"""The book's depth is looked at once in so many windows."""
+"""Windows from one measurement of the book's depth to the next."""
 
 BANDS_BP: Final = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
-"""Borders of the bands of distance. What lies inside the spread belongs to the first, what is beyond the last to none."""
+"""Borders of the bands of distance; the first includes the spread, and the last ends the measurement."""
 
-Levels = Mapping[tuple[Side, int], int]
+LevelQuantities = Mapping[tuple[Side, int], int]
 """(side, price) → absolute quantity, 0 where the level is gone."""
 
 
 class Band(NamedTuple):
-    """Between two distances: `levels` and `volume` (lots) a side on the average, and `changes` a second, both sides."""
+    """A band of distances: mean `levels` and `volume` (lots) a side, and `changes` a second of both sides."""
 
     low_bp: float
     high_bp: float
@@ -41,10 +41,11 @@ class Band(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """What a stretch of a market is like, window by window.
+    """Statistics of a stretch of a market.
 
-    `counts`: of changed levels. `spreads`: in ticks, and `mids`: in ticks, at the end. `appeared`, `vanished`: shares
-    of the changes; the rest are other quantities of levels that stay.
+    - `counts`: changed levels in each window. `spreads`, `mids`: in ticks, at the end of each window.
+    - `appeared`, `vanished`: shares of the changes; the others change the quantity of a level that stays.
+    - `bands`: by distance from the best price.
     """
 
     counts: list[int]
@@ -75,7 +76,7 @@ class Statistics(NamedTuple):
         return sum(one != other for one, other in pairwise(self.mids)) / len(self.mids)
 
     def correlation(self, lag: int) -> float:
-        """Of the counts of windows that are `lag` windows apart."""
+        """Return the correlation of the counts of windows that are `lag` windows apart."""
         mean = sum(self.counts) / len(self.counts)
         deviations = [count - mean for count in self.counts]
         spread = sum(deviation**2 for deviation in deviations)
@@ -83,17 +84,14 @@ class Statistics(NamedTuple):
         return sum(one * other for one, other in products) / spread if spread else 0.0
 
     def move_bp(self, seconds: int) -> float:
-        """Root mean square of the mid price's change over so many seconds, in bp."""
+        """Return the root mean square of the mid price's change in so many seconds, in bp."""
         later = self.mids[seconds * PER_SECOND :]
         moves = [(other / one - 1) * 1e4 for one, other in zip(self.mids, later, strict=False)]
         return math.sqrt(sum(move**2 for move in moves) / len(moves)) if moves else 0.0
 
 
-def windows(entries: Iterable[tuple[int, Iterable[Event]]]) -> Iterator[Levels]:
-    """Absolute updates `[op, side, price, quantity]` with their times in µs, put together window by window.
-
-    Windows in which nothing was sent are there too, empty.
-    """
+def windows(entries: Iterable[tuple[int, Iterable[Event]]]) -> Iterator[LevelQuantities]:
+    """Group absolute updates `[op, side, price, quantity]`, with their times in µs, by window."""
     current: int | None = None
     pending: dict[tuple[Side, int], int] = {}
     for ts, events in entries:
@@ -108,8 +106,8 @@ def windows(entries: Iterable[tuple[int, Iterable[Event]]]) -> Iterator[Levels]:
     yield pending
 
 
-def measure(opening: Levels, changes: Iterable[Levels]) -> Statistics:
-    """Statistics from a book and what became of it, window by window. Raises `ValueError` if a side is ever empty."""
+def measure(opening: LevelQuantities, changes: Iterable[LevelQuantities]) -> Statistics:
+    """Measure a book and its changes, window by window. Raises `ValueError` if a side is ever empty."""
     meter = _Meter(opening)
     for window in changes:
         meter.add(window)
@@ -117,12 +115,12 @@ def measure(opening: Levels, changes: Iterable[Levels]) -> Statistics:
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The value below which a share of the values lie."""
+    """Return the value below which a share of the values lie."""
     return sorted(values)[min(int(share * len(values)), len(values) - 1)]
 
 
 class _Meter:
-    def __init__(self, opening: Levels) -> None:
+    def __init__(self, opening: LevelQuantities) -> None:
         self.book = Book()
         self.kinds: Counter[str] = Counter()
         self.changed = [0] * (len(BANDS_BP) - 1)
@@ -136,8 +134,8 @@ class _Meter:
             self.book.sides[side].set_level(price, quantity)
         self._best()
 
-    def add(self, window: Levels) -> None:
-        """One window: its changes by distance, then the book it leads to."""
+    def add(self, window: LevelQuantities) -> None:
+        """Measure a window: its changes by distance, then the book after it."""
         count = sum([self._change(side, price, quantity) for (side, price), quantity in window.items()])
         self.counts.append(count)
         self._best()
@@ -147,7 +145,7 @@ class _Meter:
             self._profile()
 
     def result(self) -> Statistics:
-        """The statistics of all windows so far."""
+        """Return the statistics of all windows so far."""
         total = max(sum(self.counts), 1)
         return Statistics(
             self.counts,
@@ -186,7 +184,7 @@ class _Meter:
                     self.volume[number] += levels.levels[price]
 
     def _number(self, side: Side, price: int) -> int | None:
-        """Of the band that a price is in."""
+        """Return the number of the band that a price is in, None beyond the last."""
         away = (price - self.best[side]) * self.book.sides[side].sign / self.mid * 1e4
         number = bisect_right(BANDS_BP, away, 1) - 1
         return number if number < len(self.changed) else None

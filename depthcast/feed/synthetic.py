@@ -1,24 +1,24 @@
 """A synthetic market: seeded order flow that looks like a recorded one, for demos, tests and load.
 
-Each symbol is a small simulated venue with resting orders. The model is a zero-intelligence one, in the line of Smith,
-Farmer, Gillemot and Krishnamurthy (2003) and Cont, Stoikov and Talreja (2010), around a reference price as in the
-queue-reactive model of Huang, Lehalle and Rosenbaum (2015):
+Each symbol is a small simulated venue with resting orders. The model is a zero-intelligence one, after Smith,
+Farmer, Gillemot and Krishnamurthy (2003) and Cont, Stoikov and Talreja (2010), around a reference price as in
+the queue-reactive model of Huang, Lehalle and Rosenbaum (2015):
 
-- Limit orders arrive at a distance from the touch that follows a power law of exponent 1 beyond a knee (Zovko and
-  Farmer 2002, Bouchaud, Mézard and Potters 2002), and a share of them joins the best price. Each lives for a time that
-  grows with its distance; then it is cancelled, or amended and lives on. Both together give a flat book whose touch
-  is busy and whose depth is slow.
-- Market orders take the oldest orders of the best price, and walk on through the levels behind it.
-- Activity is a steady part and bursts that beget bursts (`depthcast.feed.synthetic_activity`).
-- A burst moves the reference price, the further the stronger it is: volatility goes with activity (Clark 1973). What
-  rests on the wrong side of the new price is traded or pulled, level by level, and the touch is made anew. Over long
-  times the price is drawn back to where it began, so that it stays in a range for ever.
+- Limit orders arrive at a distance from the touch that follows a power law of exponent 1 beyond a knee (Zovko
+  and Farmer 2002, Bouchaud, Mézard and Potters 2002), and a share of them joins the best price. Each lives
+  for a time that grows with its distance; then it is cancelled, or amended. Together this gives a flat book
+  with a busy touch and a slow depth.
+- Market orders take the oldest orders of the best price, and then those of the levels behind it.
+- Activity has a steady part, and bursts that cause further bursts (`depthcast.feed.synthetic_activity`).
+- A burst moves the reference price, the further the stronger it is: volatility follows activity (Clark 1973).
+  Orders on the wrong side of the new price are traded or cancelled, level by level, and the touch is filled
+  again. Over long times the price returns to where it began, so that it stays in a range.
 
-One simulation feeds both kinds of instrument: order by order, or as the absolute volumes of the levels that a step
-changed. By construction bids rest at or below the best bid of the reference price and asks at or above its best ask.
+The events are orders or, for a levels feed, the absolute quantities of the levels that a step changed. Bids
+rest at or below the best bid of the reference price, asks at or above its best ask.
 
-Pure: the caller hands in the random numbers, time is counted in steps. The parameters are in
-`depthcast.feed.synthetic_profiles`, and how close it comes in `docs/synthetic.md`.
+The caller hands in the random numbers, and time is counted in steps. The parameters are in
+`depthcast.feed.synthetic_profiles`; `docs/synthetic.md` compares the result with recordings.
 """
 
 import math
@@ -33,32 +33,32 @@ from depthcast.shared.instruments import Instrument
 from depthcast.shared.types import Side
 
 ORDERS_LEAST: Final = 20
-"""Market orders leave so many on a side."""
+"""Orders a side that market orders leave."""
 
-WALKED_MOST: Final = 8
-"""A market order in quiet times goes through so many orders."""
+ORDERS_FILLED_MOST: Final = 8
+"""Most orders that one market order fills."""
 
-MENDED: Final = 0.9
-"""Chance, each step, that a touch without orders is made anew at its end."""
+REFILLED: Final = 0.9
+"""Chance that an empty touch gets an order at the end of a step."""
 
 REPRICED: Final = 0.1
-"""Share of the amendments that move the order to another price; the rest change its quantity."""
+"""Share of the amendments that change the price; the others change the quantity alone."""
 
-MOVING: Final = 1.0
-"""Shocks stronger than this, in multiples of the mean one, move the price."""
+PRICE_MOVING_MARK: Final = 1.0
+"""Shocks stronger than this multiple of the mean one move the price."""
 
-SAVED: Final = 0.3
-"""Share of the activity that goes on saving events after a jump took more than were due."""
+CAUGHT_UP: Final = 0.3
+"""Share of the activity that is left out after a price jump made more events than were due."""
 
 RANGE_BP: Final = 500.0
-"""Standard deviation, over long times, of the price around where it began."""
+"""Standard deviation of the price around its start, over long times."""
 
 
 class Venue:
     """One simulated symbol.
 
-    `mid`: where the price begins, in ticks. `rate`: mean events a second, as the instrument's feed counts them; by
-    default the profile's own. Everything follows from these, the profile, the random numbers and the number of steps.
+    `mid`: price at the start in ticks. `rate`: mean events a second in the instrument's own feed; by default
+    the profile's. The events depend on these, the profile, the random numbers and the number of steps alone.
     """
 
     def __init__(
@@ -79,25 +79,26 @@ class Venue:
         self._orders = RestingOrders(instrument.feed, 2 * self._law.orders_expected())
         self._lots = quantity_of(instrument, mid)
         self._bp = mid / 1e4
-        self._home = self._fair = mid + 0.5
+        self._start_price = self._reference_price = mid + 0.5
         self._touch = [mid, mid + 1]  # where the best prices should be
         self._clock = 0.0
-        self._owed = self._debt = 0.0
-        # Volatility goes with the square root of activity. A slow market has fewer jumps, a fast one larger ones.
+        self._events_due = self._events_ahead = 0.0
+        # Volatility grows with the square root of activity: a slow market has fewer jumps, a fast one larger
+        # ones.
         ratio = self.rate / profile.rate
         self._moving = min(ratio, 1.0)
         self._jump_bp = profile.volatility_bp * math.sqrt(
-            max(ratio, 1.0) / self._activity.shocks_above(MOVING)
+            max(ratio, 1.0) / self._activity.shocks_above(PRICE_MOVING_MARK)
         )
         self._pull = (self._jump_bp / RANGE_BP) ** 2 / 2
 
     @property
     def book(self) -> Book:
-        """The book as it is now; not to be changed."""
+        """The current book; the caller must not change it."""
         return self._orders.book
 
     def open(self) -> list[Event]:
-        """Events that empty the book and fill it as if it had long been running."""
+        """Return events that clear the book and fill it as after a long run."""
         self._orders.clear()
         for side in Side:
             for away, life in self._law.opening(self._random):
@@ -105,45 +106,46 @@ class Venue:
         return self._orders.take()
 
     def step(self) -> list[Event]:
-        """Events of the next `STEP_S` seconds, often none; those of a levels feed are one unit."""
+        """Return the events of the next step, often none; those of a levels feed belong together."""
         level, shock = self._activity.step()
         due = self.rate * STEP_S * level
-        self._earn(due)
-        if shock > MOVING and self._random.random() < self._moving:
+        self._allow_events(due)
+        if shock > PRICE_MOVING_MARK and self._random.random() < self._moving:
             self._move(shock)
         extra = self._orders.pending()
-        # At a very high rate the same levels change again and again, which is no further event: no use in going on.
+        # At a very high rate the same levels change repeatedly, which makes no more events: give up after a
+        # while.
         for _ in range(int(2 * (self.rate * STEP_S + due)) + 4):
-            if self._orders.pending() - extra >= self._owed:
+            if self._orders.pending() - extra >= self._events_due:
                 break
             self._act()
-        self._mend()
+        self._refill_touch()
         events = self._orders.take()
-        self._debt += extra
-        self._owed -= len(events) - extra
+        self._events_ahead += extra
+        self._events_due -= len(events) - extra
         return events
 
-    def _earn(self, due: float) -> None:
-        """So many events more may happen. Those of a jump come at once and are saved bit by bit, not by a silence."""
-        saved = min(self._debt, due * SAVED)
-        self._debt -= saved
-        self._owed = min(self._owed + due - saved, max(self.rate, 10.0))
+    def _allow_events(self, due: float) -> None:
+        """Raise the number of events due, less a part of those that a price jump made too many."""
+        saved = min(self._events_ahead, due * CAUGHT_UP)
+        self._events_ahead -= saved
+        self._events_due = min(self._events_due + due - saved, max(self.rate, 10.0))
 
-    def _mend(self) -> None:
-        """Where nobody is left at the touch, somebody soon is."""
+    def _refill_touch(self) -> None:
+        """Place an order at a touch that has none, with the chance `REFILLED`."""
         for side in Side:
             levels = self._orders.book.sides[side]
             best = levels.nth_key(0)
             missing = best is None or best > self._touch[side] * levels.sign
-            if missing and self._random.random() < MENDED:
+            if missing and self._random.random() < REFILLED:
                 self._place(side, 0.0)
 
     def _act(self) -> None:
-        """Whatever comes next: a market order, the end of an order's life, an arrival."""
+        """Do what comes next: a market order, the end of an order, or an arrival."""
         if self._random.random() < self._profile.trades:
             self._trade(self._side())
             return
-        arrival = self._clock + self._random.expovariate(1.0)  # memoryless: may be drawn anew each time
+        arrival = self._clock + self._random.expovariate(1.0)  # memoryless, so it may be drawn anew each time
         order_id = self._orders.due(arrival)
         if order_id is None:
             self._clock = arrival
@@ -158,7 +160,7 @@ class Venue:
         self._orders.add(side, self._price(side, away), self._quantity(away), self._clock + life)
 
     def _end(self, order_id: int) -> None:
-        """An order's life is over, or another begins."""
+        """Cancel or amend an order whose time is over."""
         if self._random.random() >= self._profile.amended:
             self._orders.remove(order_id)
             return
@@ -171,9 +173,9 @@ class Venue:
         self._orders.amend(order_id, price, self._quantity(away), self._clock + life)
 
     def _trade(self, side: Side) -> None:
-        """A market order that takes from `side`."""
+        """Execute a market order against `side`."""
         wanted = self._quantity(0.0)
-        for _ in range(WALKED_MOST):
+        for _ in range(ORDERS_FILLED_MOST):
             if not wanted or self._orders.count(side) <= ORDERS_LEAST:
                 return
             order_id = self._orders.first(side)
@@ -182,11 +184,11 @@ class Venue:
             self._orders.reduce(order_id, filled)
 
     def _move(self, shock: float) -> None:
-        """The reference price jumps; what is now on the wrong side of it is taken or pulled."""
+        """Move the reference price, and clear the orders on its wrong side."""
         drawn = self._random.gauss(0.0, self._jump_bp) * math.sqrt(shock)
-        drawn -= self._pull * math.log(self._fair / self._home) * 1e4
-        self._fair *= math.exp(drawn / 1e4)
-        bid = math.floor(self._fair)
+        drawn -= self._pull * math.log(self._reference_price / self._start_price) * 1e4
+        self._reference_price *= math.exp(drawn / 1e4)
+        bid = math.floor(self._reference_price)
         self._touch = [bid, bid + 1 + int(self._random.expovariate(1.0) * self._profile.gap_ticks)]
         for side in Side:
             self._clear_through(side, self._touch[1 - side])

@@ -1,8 +1,8 @@
-"""How lively a synthetic market is from one step to the next: a steady part, and bursts that beget bursts.
+"""Activity of a synthetic market in each step: a steady part, and bursts that cause further bursts.
 
-A marked Hawkes process (Hawkes 1971; Bacry, Mastromatteo and Muzy 2015 on order flow): shocks come at random, each
-lifts the activity by a log-normal mark, the lift decays exponentially, and a share of the shocks is caused by the lift
-itself. The mean activity is 1.
+It is a marked Hawkes process (Hawkes 1971; Bacry, Mastromatteo and Muzy 2015 on order flow). Shocks come at
+random; each raises the activity by a log-normal mark, and the raise decays exponentially. A share of the
+shocks is caused by the raised activity itself. The mean activity is 1.
 """
 
 import math
@@ -11,11 +11,11 @@ from statistics import NormalDist
 from typing import Final
 
 STEP_S: Final = 0.01
-"""A synthetic market moves in steps of this length."""
+"""Length of a step."""
 
 SHOCKS_PER_S: Final = 4.0
 STEADY: Final = 0.2
-"""Share of all activity that is there without shocks."""
+"""Share of the activity that needs no shocks."""
 
 SELF_EXCITED: Final = 0.4
 """Share of the shocks that are caused by earlier ones."""
@@ -23,10 +23,10 @@ SELF_EXCITED: Final = 0.4
 DECAY_S: Final = 0.12
 MARK_SIGMA: Final = 1.6
 BALANCED_S: Final = 10.0
-"""Within about this time, calm makes up for storms, and the other way round: the mean holds over minutes too."""
+"""Time in which calm and bursts even out, so that the mean holds over minutes too."""
 
 LIFT_MOST: Final = 50.0
-"""In multiples of the mean lift."""
+"""Highest lift, in multiples of the mean."""
 
 
 class Activity:
@@ -41,7 +41,7 @@ class Activity:
         self._added = (1 - self._kept) / (SHOCKS_PER_S * STEP_S)
 
     def step(self) -> tuple[float, float]:
-        """(activity in this step, mark of a shock at its beginning or 0)."""
+        """Return (activity in this step, mark of the shock at its beginning, 0 without one)."""
         shock = 0.0
         chance = SHOCKS_PER_S * STEP_S * (1 - SELF_EXCITED + SELF_EXCITED * self._lift)
         self._lift *= self._kept
@@ -54,6 +54,6 @@ class Activity:
         return level, shock
 
     def shocks_above(self, mark: float) -> float:
-        """Sum, per second on the average, of the marks of those shocks that are stronger than `mark`."""
+        """Return the mean sum per second of the marks of shocks stronger than `mark`."""
         z = (math.log(mark) - MARK_SIGMA**2 / 2) / MARK_SIGMA
         return SHOCKS_PER_S * (1 - NormalDist().cdf(z))

@@ -1,4 +1,4 @@
-"""Resting orders of a simulated venue, with their ends, and what happened to them as events of the input log."""
+"""Resting orders of a simulated venue, and their changes as events of the input log."""
 
 from heapq import heapify, heappop, heappush
 from typing import Any, Final
@@ -20,8 +20,8 @@ CLEAR: Final = 4
 class RestingOrders:
     """Orders in price and time priority.
 
-    Every order has an end, on the caller's clock; nothing ends by itself, `due` says what should. `orders_most`: from
-    there on `make_room` ends one early.
+    Every order has an end, on the caller's clock. Nothing ends by itself: `due` returns the order that
+    should. `orders_most`: number of orders from which on `make_room` cancels one early.
     """
 
     def __init__(self, feed: Feed, orders_most: int) -> None:
@@ -43,20 +43,20 @@ class RestingOrders:
         return len(self._orders)
 
     def count(self, side: int) -> int:
-        """Orders of a side."""
+        """Return the number of orders on a side."""
         return self._counts[side]
 
     def at(self, order_id: int) -> tuple[Side, int, int]:
-        """(side, price, quantity) of an order."""
+        """Return (side, price, quantity) of an order."""
         return self._orders[order_id]
 
     def first(self, side: int) -> int:
-        """The order that a trade meets first; raises `IndexError` on an empty side."""
+        """Return the order that a trade fills first; raises `IndexError` on an empty side."""
         levels = self.book.sides[side]
         return next(iter(self._queues[side][levels.ranks[-1] * -levels.sign]))
 
     def due(self, until: float) -> int | None:
-        """The order whose end is nearest, if that is before `until`; `due_at` is its end."""
+        """Return the order that ends next, if before `until`; its end is then in `due_at`."""
         ends, orders = self._ends, self._orders
         while ends and ends[0][1] not in orders:
             heappop(ends)
@@ -66,14 +66,14 @@ class RestingOrders:
         return order_id
 
     def make_room(self) -> None:
-        """Cancel the order whose end is nearest if there are too many."""
+        """Cancel the order that ends next if there are too many."""
         if len(self._orders) >= self.orders_most:
             order_id = self.due(float("inf"))
             assert order_id is not None
             self.remove(order_id)
 
     def clear(self) -> None:
-        """Remove everything."""
+        """Remove all orders."""
         self.book.clear()
         self._orders.clear()
         self._queues = ({}, {})
@@ -84,7 +84,7 @@ class RestingOrders:
         self._cleared = True
 
     def add(self, side: Side, price: int, quantity: int, end: float) -> None:
-        """A new order."""
+        """Place an order."""
         order_id = self._next_id
         self._next_id += 1
         self._put(order_id, side, price, quantity)
@@ -93,7 +93,7 @@ class RestingOrders:
             self._events.append([ADD, int(side), price, quantity, order_id])
 
     def amend(self, order_id: int, price: int, quantity: int, end: float) -> None:
-        """Another price or quantity; either way it goes behind the others at its price."""
+        """Change an order's price or quantity; it loses its time priority."""
         side = self._drop(order_id)
         self._put(order_id, side, price, quantity)
         self._end_at(end, order_id)
@@ -101,13 +101,13 @@ class RestingOrders:
             self._events.append([UPDATE, int(side), price, quantity, order_id])
 
     def remove(self, order_id: int) -> None:
-        """A cancel."""
+        """Cancel an order."""
         self._drop(order_id)
         if self._by_order:
             self._events.append([DELETE, None, None, None, order_id])
 
     def reduce(self, order_id: int, quantity: int) -> None:
-        """A fill, of the whole order or of a part; its place in the queue stays."""
+        """Fill an order wholly or in part; it keeps its time priority."""
         side, price, held = self._orders[order_id]
         if quantity == held:
             self._drop(order_id)
@@ -118,11 +118,11 @@ class RestingOrders:
             self._events.append([REDUCE, None, None, quantity, order_id])
 
     def pending(self) -> int:
-        """How many events `take` would return, or a few more."""
+        """Return how many events `take` would return, or a few more."""
         return len(self._events) if self._by_order else len(self._touched)
 
     def take(self) -> list[Event]:
-        """What happened since the last call, in the feed's own kind of events."""
+        """Return the events since the last call, of the kind that the feed takes."""
         events, self._events = self._events, []
         if not self._by_order:
             events = [[CLEAR]] if self._cleared else []
@@ -160,6 +160,6 @@ class RestingOrders:
 
     def _end_at(self, end: float, order_id: int) -> None:
         heappush(self._ends, (end, order_id))
-        if len(self._ends) > 2 * self.orders_most:  # most of them of orders that were traded away
+        if len(self._ends) > 2 * self.orders_most:  # most of them of orders that were filled
             self._ends = [item for item in self._ends if item[1] in self._orders]
             heapify(self._ends)

@@ -1,4 +1,4 @@
-"""What the synthetic venues are like: measured profiles, the laws they stand for, and the built-in symbols."""
+"""Parameters of the synthetic venues: measured profiles, their distributions, and the built-in symbols."""
 
 import math
 from random import Random
@@ -11,12 +11,17 @@ from depthcast.shared.types import Symbol
 class Profile(NamedTuple):
     """Parameters of a venue. Distances are from the touch, in basis points (bp) of the price.
 
-    `rate`: events a second. `density`: orders per bp and side, out to `reach_bp`. `knee_bp`: up to there arrivals are
-    even, beyond they fall with the distance. `touch`: share of the arrivals that join the best price; `queue`: orders
-    there. `beyond`: share of arrivals further than the reach. `amended`: share of the lives that end in an amendment
-    instead of a cancel. `trades`: share of market orders. `volatility_bp`: of the price, per square root of a second.
-    `size`: median of an order in quote currency; `growth`: exponent of its growth with the distance; `touch_size`:
-    how many times as large it is at the touch. `gap_ticks`: about the mean spread less one tick.
+    - `rate`: events a second.
+    - `density`: orders per bp and side, out to `reach_bp`.
+    - `knee_bp`: distance up to which arrivals are even; beyond, they fall with the distance.
+    - `touch`: share of arrivals that join the best price; `queue`: orders there.
+    - `beyond`: share of arrivals beyond `reach_bp`.
+    - `amended`: share of orders that end in an amendment instead of a cancel.
+    - `trades`: share of market orders.
+    - `volatility_bp`: of the price, per square root of a second.
+    - `size`: median of an order in quote currency; `growth`: exponent of its growth with the distance;
+      `touch_size`: factor of the size at the touch.
+    - `gap_ticks`: about the mean spread less one tick.
     """
 
     rate: float
@@ -81,15 +86,15 @@ PERP_ETH: Final = Profile(
     touch_size=4,
 )
 
-# Not measured: variety beside the measured ones.
+# Not measured: for variety.
 WIDE: Final = SPOT_ETH._replace(rate=200, density=5, volatility_bp=2.0, size=1500, gap_ticks=2.5)
 LARGE_TICK: Final = SPOT_ETH._replace(rate=150, density=6, touch=0.2, queue=25, volatility_bp=1.8, size=1000)
 
 FAR_BP: Final = 500.0
-"""No order is further away."""
+"""Greatest distance of an order."""
 
 FLEETING: Final = 0.7
-"""Share of the lives that are short, by `FLEETING_LIFE` of the mean; the rest are the longer for it."""
+"""Share of short-lived orders, which last `FLEETING_LIFE` of the mean; the others last the longer."""
 
 FLEETING_LIFE: Final = 0.2
 
@@ -100,11 +105,11 @@ SIZE_SIGMA: Final = 1.2
 """Sigma of the logarithm of all other sizes."""
 
 GROWTH_ENDS_BP: Final = 10.0
-"""Sizes grow with the distance up to here."""
+"""Distance up to which sizes grow."""
 
 
 class DistanceLaw:
-    """Where orders arrive, and how long they live in units of the mean time between arrivals."""
+    """Distances at which orders arrive, and their lives, in units of the mean time between arrivals."""
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
@@ -117,11 +122,11 @@ class DistanceLaw:
         self._far_density = profile.density * profile.beyond / self._core * self._span / self._far_span
 
     def orders_expected(self) -> int:
-        """Orders that rest on both sides together, on the average."""
+        """Return the mean number of resting orders, both sides together."""
         return 2 * sum(count for count, _, _ in self._zones())
 
     def away(self, random: Random) -> float:
-        """How far from the touch the next order arrives, in bp."""
+        """Draw the distance of the next order from the touch, in bp."""
         draw, share = random.random(), random.random()
         profile = self.profile
         if draw < profile.touch:
@@ -131,13 +136,13 @@ class DistanceLaw:
         return profile.knee_bp * math.expm1(self._span * share)
 
     def life(self, random: Random, away_bp: float) -> float:
-        """How long an order lives until it is cancelled or amended: a mixture of short and long lives."""
+        """Draw the life of an order until it is cancelled or amended: a mixture of short and long ones."""
         fleeting = random.random() < FLEETING
         share = FLEETING_LIFE if fleeting else (1 - FLEETING * FLEETING_LIFE) / (1 - FLEETING)
         return random.expovariate(1.0) * share * self._mean_life(away_bp) * (1 - self.profile.amended)
 
     def size(self, random: Random, away_bp: float) -> float:
-        """Value of an order in quote currency."""
+        """Draw the value of an order in quote currency."""
         dust, median, sigma = DUST
         if random.random() < dust:
             return median * math.exp(sigma * random.gauss(0, 1))
@@ -146,12 +151,12 @@ class DistanceLaw:
         return profile.size * factor * math.exp(SIZE_SIGMA * random.gauss(0, 1))
 
     def opening(self, random: Random) -> list[tuple[float, float]]:
-        """(distance, remaining life) of the orders of one side, as they are after a long time."""
+        """Draw (distance, remaining life) of the orders of one side after a long run."""
         found = []
         for count, low, high in self._zones():
             for _ in range(count):
                 away = low + (high - low) * random.random()
-                # At any moment, the lives that one meets are long ones in proportion to their length.
+                # At a given moment, long lives are met in proportion to their length.
                 share = FLEETING_LIFE
                 if random.random() >= FLEETING * FLEETING_LIFE:
                     share = (1 - FLEETING * FLEETING_LIFE) / (1 - FLEETING)
@@ -160,7 +165,7 @@ class DistanceLaw:
         return found
 
     def _zones(self) -> list[tuple[int, float, float]]:
-        """(orders a side, from, to) at the touch, within reach and beyond."""
+        """Return (orders a side, from bp, to bp) of the touch, the reach and beyond."""
         profile = self.profile
         return [
             (round(profile.queue), 0.0, 0.0),
@@ -175,7 +180,7 @@ class DistanceLaw:
 
 
 class MarketSymbol(NamedTuple):
-    """A built-in symbol: where its price begins, in ticks, and what its venue is like."""
+    """A built-in symbol; `mid` is its price at the start, in ticks."""
 
     instrument: Instrument
     mid: int

@@ -1,8 +1,9 @@
-"""Comparing a replay with its oracles: at the stream consumer, and at the WebSocket client.
+"""Compares a replay with its oracles, at the stream consumer and at the WebSocket client.
 
-An input entry has an ID; the stream consumer sees it consumed when its partition's `src` reaches that ID, and the symbol's
-seq there says which state the WebSocket client must be compared at. An entry without net change has no seq of its own: the
-last state stands. Pure: told what was sent and seen, in any interleaving of the three.
+An input entry counts as consumed when the `src` of its partition reaches the entry's ID at the stream
+consumer. The symbol's seq at that time says at which state the WebSocket client must be compared. An entry
+without net change has no seq of its own, and is compared at the state before it. What was sent, consumed and
+received may be reported in any interleaving.
 """
 
 from collections import defaultdict, deque
@@ -11,14 +12,14 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from depthcast.feed.entry import FeedEntry
-from depthcast.feed.oracle import Levels
 from depthcast.shared.position import Position
+from depthcast.updates import Levels
 
 FAILURES_SHOWN: Final = 5
 
 
 class ObservedBook(NamedTuple):
-    """A whole book as seen somewhere: its seq and digest, and the best levels."""
+    """A book as a reader has it: its seq, the digest of all of it, and its best levels."""
 
     seq: int
     digest: int
@@ -26,13 +27,13 @@ class ObservedBook(NamedTuple):
     asks: Levels
 
 
-NOTHING: Final = ObservedBook(0, 0, (), ())
-"""What is seen of a symbol that was never seen."""
+NO_BOOK: Final = ObservedBook(0, 0, (), ())
+"""Stands for a symbol that no reader has a book of yet."""
 
 
 @dataclass
 class Tally:
-    """Comparisons with oracles at one place; `disagreeing` has the first few that failed, in words."""
+    """Comparisons at one reader; `disagreeing` describes the first few that failed."""
 
     place: str
     compared: int = 0
@@ -40,7 +41,7 @@ class Tally:
     disagreeing: list[str] = field(default_factory=list)
 
     def compare(self, entry: FeedEntry, view: ObservedBook, *, same: bool = True) -> None:
-        """Count a comparison, if the entry has an oracle; `same` False fails it, whatever the view shows."""
+        """Compare a book with the entry's oracle, if it has one; `same` False fails it in any case."""
         if entry.oracle is not None:
             self.compared += 1
             if same and entry.oracle.agrees(view.bids, view.asks):
@@ -57,8 +58,8 @@ class Tally:
             self.disagreeing.append(f"{self.place}, line {entry.line}, {entry.symbol}: {seen}; {expected}")
 
 
-class _Due(NamedTuple):
-    """What the client's view at `seq` is to be compared with; seq 0: with the first one."""
+class _Comparison(NamedTuple):
+    """A comparison that the client's book at `seq` is due; seq 0: its first book."""
 
     seq: int
     consumed: ObservedBook
@@ -66,7 +67,7 @@ class _Due(NamedTuple):
 
 
 class Verification:
-    """Compares as soon as it can, and keeps only what is still waiting for the other side."""
+    """Compares as soon as both readers are there, and keeps only what waits for the other one."""
 
     def __init__(self) -> None:
         self.consumer = Tally("stream consumer")
@@ -74,60 +75,60 @@ class Verification:
         self.in_flight = 0
         self.events_in_flight = 0
         self.merged = 0
-        self.joined = 0
-        """Input entries that shared their broadcast with a later one and no longer agreed."""
+        self.shared = 0
+        """Input entries that disagreed because they shared a broadcast with a later one."""
         self._sent: dict[int, deque[tuple[Position, FeedEntry]]] = defaultdict(deque)
         self._consumed: dict[str, ObservedBook] = {}
         self._changed: set[str] = set()
-        self._due: dict[str, deque[_Due]] = defaultdict(deque)
-        self._viewed: dict[str, deque[ObservedBook]] = defaultdict(deque)
+        self._pending: dict[str, deque[_Comparison]] = defaultdict(deque)
+        self._received: dict[str, deque[ObservedBook]] = defaultdict(deque)
 
     @property
-    def right(self) -> bool:
-        """Whether everything compared so far agreed, and nothing was merged."""
+    def agreed(self) -> bool:
+        """Whether all comparisons so far agreed and no broadcasts were merged."""
         return not (self.consumer.disagreeing or self.client.disagreeing or self.merged)
 
-    def begin(self, symbol: str, view: ObservedBook) -> None:
-        """What the stream consumer loaded from snapshots, before anything is sent or after a loss."""
+    def loaded(self, symbol: str, view: ObservedBook) -> None:
+        """Note a book that the stream consumer loaded from a snapshot."""
         if symbol in self._consumed:
             self._changed.add(symbol)
         self._consumed[symbol] = view
 
     def sent(self, partition: int, position: Position, entry: FeedEntry) -> None:
-        """An entry was added to the input log. Must be told before its `src` is."""
+        """Note an entry added to the input log; call this before `consumer_read` of its ID."""
         self._sent[partition].append((position, entry))
         self.in_flight += 1
         self.events_in_flight += len(entry.events)
 
-    def consumed(self, partition: int, src: Position, views: Mapping[str, ObservedBook]) -> None:
-        """The consumer read an entry of `deltas`: `src` in it, and the books that changed with it."""
+    def consumer_read(self, partition: int, src: Position, views: Mapping[str, ObservedBook]) -> None:
+        """Note an entry of `deltas` that the consumer read: its `src`, and the books that it changed."""
         waiting, done = self._sent[partition], []
         while waiting and waiting[0][0] <= src:
             done.append(waiting.popleft()[1])
         for entry in done[:-1]:
             agreed = self.consumer.agreed
-            self._settle(entry)
-            self.joined += entry.oracle is not None and self.consumer.agreed == agreed
+            self._compare_at_consumer(entry)
+            self.shared += entry.oracle is not None and self.consumer.agreed == agreed
         self._consumed.update(views)
         self._changed.update(views)
         for entry in done[-1:]:
-            self._settle(entry)
+            self._compare_at_consumer(entry)
 
-    def viewed(self, symbol: str, view: ObservedBook, merged: int) -> None:
-        """The client took a message."""
+    def client_received(self, symbol: str, view: ObservedBook, merged: int) -> None:
+        """Note a snapshot or delta that the client received."""
         self.merged += max(merged - 1, 0)
-        self._viewed[symbol].append(view)
-        self._match(symbol)
+        self._received[symbol].append(view)
+        self._compare_at_client(symbol)
 
-    def _settle(self, entry: FeedEntry) -> None:
-        view = self._consumed.get(entry.symbol, NOTHING)
+    def _compare_at_consumer(self, entry: FeedEntry) -> None:
+        view = self._consumed.get(entry.symbol, NO_BOOK)
         self.consumer.compare(entry, view)
         seq = view.seq if entry.symbol in self._changed else 0
-        self._due[entry.symbol].append(_Due(seq, view, entry))
-        self._match(entry.symbol)
+        self._pending[entry.symbol].append(_Comparison(seq, view, entry))
+        self._compare_at_client(entry.symbol)
 
-    def _match(self, symbol: str) -> None:
-        due, views = self._due[symbol], self._viewed[symbol]
+    def _compare_at_client(self, symbol: str) -> None:
+        due, views = self._pending[symbol], self._received[symbol]
         while due and views and views[-1].seq >= due[0].seq:
             seq, consumed, entry = due.popleft()
             while views[0].seq < seq:

@@ -41,8 +41,8 @@ class ReplayOptions:
     gateway_url: str | None
     encoding: str
 
-    def pacer(self) -> ReplayClock:
-        """A pacer that begins with the first entry."""
+    def clock(self) -> ReplayClock:
+        """Make a clock that begins with the first entry."""
         return ReplayClock(None if self.speed == float("inf") else self.speed)
 
 
@@ -84,7 +84,7 @@ async def replay_all(feeds: Sequence[RecordedFeed], options: ReplayOptions) -> N
             begun = time.monotonic()
             async with _reporting(feed, progress):
                 entries = islice(feed.entries(registered), options.limit)
-                await replay(producer, entries, options.pacer(), progress)
+                await replay(producer, entries, options.clock(), progress)
             click.echo(f"{_status(feed, progress, time.monotonic() - begun)}; all sent")
 
 
@@ -100,14 +100,14 @@ async def verify_all(feeds: Sequence[RecordedFeed], options: ReplayOptions) -> N
                 redis_url=redis_url,
                 gateway_url=gateway_url,
                 encoding=options.encoding,
-                pacer=options.pacer(),
+                clock=options.clock(),
                 window=options.window,
                 limit=options.limit,
                 check=check,
             )
             for line in report(feed, verifier, time.monotonic() - begun):
                 click.echo(line)
-            if not verifier.result.right:
+            if not verifier.result.agreed:
                 wrong.append(feed.path.name)
     if wrong:
         raise OraclesDisagree(wrong)
@@ -123,14 +123,14 @@ def report(feed: RecordedFeed, verifier: Verifier, elapsed_s: float) -> list[str
         )
     else:
         figures = f"no oracle in it; {progress.entries} entries, WebSocket client and stream consumer agree"
-        figures = figures if result.right else f"no oracle in it; {progress.entries} entries compared"
+        figures = figures if result.agreed else f"no oracle in it; {progress.entries} entries compared"
     rate = progress.entries / elapsed_s if elapsed_s else 0.0
     effort = (
         f"{progress.entries} entries, {progress.events} events in {elapsed_s:.1f} s, {rate:.0f} entries/s"
     )
     lines = [f"{feed.path.name}: {figures}, {result.merged} merged ({effort})"]
     lines += [f"  {text}" for tally in (result.client, result.consumer) for text in tally.disagreeing]
-    if result.merged or result.joined:
+    if result.merged or result.shared:
         lines.append(
             "  broadcasts were merged: verifying needs an ingestor with --interval-ms 0, or a smaller --window"
         )

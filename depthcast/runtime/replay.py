@@ -125,12 +125,12 @@ async def wait_for_books(
 
 
 async def replay(
-    producer: Producer, entries: Iterator[FeedEntry], pacer: ReplayClock, progress: Progress
+    producer: Producer, entries: Iterator[FeedEntry], clock: ReplayClock, progress: Progress
 ) -> None:
     """Send all entries when they are due. Raises `RedisUnavailable` and `FeedError`."""
-    for batch in batches(entries, pacer):
+    for batch in batches(entries, clock):
         first = batch[0]
-        wait_s = pacer.due_in_s(first)
+        wait_s = clock.due_in_s(first)
         if wait_s > 0:
             await asyncio.sleep(wait_s)
         progress.behind_s = max(0.0, -wait_s)
@@ -139,9 +139,9 @@ async def replay(
         progress.events += sum(len(entry.events) for entry in batch)
 
 
-def batches(entries: Iterator[FeedEntry], pacer: ReplayClock) -> Iterator[list[FeedEntry]]:
+def batches(entries: Iterator[FeedEntry], clock: ReplayClock) -> Iterator[list[FeedEntry]]:
     """Entries to be sent together: a pipeline full at full speed, one by one when pacing."""
-    size = ENTRIES_PER_PIPELINE if pacer.speed is None else 1
+    size = ENTRIES_PER_PIPELINE if clock.speed is None else 1
     while batch := list(islice(entries, size)):
         yield batch
 

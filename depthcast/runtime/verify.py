@@ -1,7 +1,7 @@
-"""Replaying a recorded feed through a deployment and comparing it with its oracles, entry by entry.
+"""Replays a recorded feed through a deployment and compares the books with its oracles, entry by entry.
 
-Runs a stream consumer and a WebSocket client beside the producer, with a window of entries in flight: enough to keep the
-pipeline busy, too few for anything to be merged.
+A stream consumer and a WebSocket client run beside the producer. A window limits the entries in flight: enough to keep
+the pipeline busy, too few for broadcasts to be merged.
 """
 
 import asyncio
@@ -21,12 +21,12 @@ from depthcast.shared.position import Position
 from depthcast.updates import BookUpdate, Kind, State
 
 WINDOW: Final = 32
-"""Entries in flight at once."""
+"""Most entries in flight."""
 
 WINDOW_EVENTS: Final = 512
-"""Events in flight at once, a longer entry being alone: some 12 kB, which a gateway's socket takes at once.
+"""Most events in flight, unless one entry alone has more: some 12 kB, which fit into a gateway's socket.
 
-More would wait in the gateway whenever this process is slow, and be merged there, as it should.
+More would wait in the gateway whenever this process is slow, and the gateway would merge them.
 """
 
 READY_TIMEOUT_S: Final = 20.0
@@ -35,7 +35,7 @@ RETRY_S: Final = 0.1
 
 
 class VerificationError(DepthcastError):
-    """The replay could not be carried through; `remedy` says what to look at."""
+    """The replay could not be completed; `remedy` says what to check."""
 
     def __init__(self, problem: str, remedy: str) -> None:
         self.problem = problem
@@ -44,9 +44,9 @@ class VerificationError(DepthcastError):
 
 
 class Verifier:
-    """One feed verified against one deployment.
+    """Verifies one feed with one deployment.
 
-    `check` is called now and then and raises when the deployment is broken. `progress` counts what was sent.
+    `check` is called repeatedly and raises if the deployment is broken. `progress` counts what was sent.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Verifier:
         consumer: Consumer,
         client: Client,
         *,
-        pacer: ReplayClock,
+        clock: ReplayClock,
         window: int = WINDOW,
         check: Callable[[], None] = lambda: None,
     ) -> None:
@@ -66,28 +66,28 @@ class Verifier:
         self._producer = producer
         self._consumer = consumer
         self._client = client
-        self._pacer = pacer
+        self._clock = clock
         self._window = window
         self._check = check
         self._symbols = set(feed.instruments())
-        self._unseen = {(place, symbol) for place in ("consumer", "client") for symbol in self._symbols}
-        self._moved = asyncio.Event()
+        self._without_book = {(place, symbol) for place in ("consumer", "client") for symbol in self._symbols}
+        self._progressed = asyncio.Event()
         self._sending = asyncio.Lock()
         self._rejected: dict[int, tuple[int, int]] = {}
 
     @property
     def rejected(self) -> int:
-        """Input events rejected since the beginning."""
+        """Input events rejected since the replay began."""
         return sum(last - first for first, last in self._rejected.values())
 
     async def run(self, limit: int | None = None) -> Verification:
-        """Send at most `limit` entries and compare all; raises `VerificationError` when something stands still."""
+        """Send at most `limit` entries and compare all; raises `VerificationError` if nothing moves on."""
         registered = await wait_for_instruments(self._producer, self.feed)
         async with asyncio.timeout(READY_TIMEOUT_S):
             await self._subscribe()
         watching = [asyncio.create_task(self._watch_consumer()), asyncio.create_task(self._watch_client())]
         try:
-            await self._until(lambda: not self._unseen, watching)
+            await self._until(lambda: not self._without_book, watching)
             await self._send(islice(self.feed.entries(registered), limit), watching)
             await self._until(lambda: not self.result.in_flight, watching)
         finally:
@@ -97,7 +97,7 @@ class Verifier:
         return self.result
 
     async def _subscribe(self) -> None:
-        """Subscribe to whole books; a gateway may not know new instruments for a second."""
+        """Subscribe to full books; retries, because a gateway learns of new instruments within a second."""
         while True:
             try:
                 await self._client.subscribe(sorted(self._symbols), depth=0)
@@ -111,9 +111,9 @@ class Verifier:
         for batch in self._batches(entries):
             events = sum(len(entry.events) for entry in batch)
             await self._until(lambda: self._has_room(len(batch), events), watching)  # noqa: B023 - awaited here
-            if (wait_s := self._pacer.due_in_s(batch[0])) > 0:
+            if (wait_s := self._clock.due_in_s(batch[0])) > 0:
                 await asyncio.sleep(wait_s)
-            # Nothing may be taken from the stream before the IDs of what was sent are known.
+            # Reading waits until the IDs of what was sent are known.
             async with self._sending:
                 for (partition, position), entry in zip(await self._producer.send(batch), batch, strict=True):
                     self.result.sent(partition, position, entry)
@@ -121,10 +121,10 @@ class Verifier:
             self.progress.events += events
 
     def _batches(self, entries: Iterator[FeedEntry]) -> Iterator[list[FeedEntry]]:
-        """Entries to send together: at most half a window, so that one half travels while the other is filled."""
+        """Group entries to be sent together: half a window, so that one half travels while the other is filled."""
         batch: list[FeedEntry] = []
         events = 0
-        entries_most = max(self._window // 2, 1) if self._pacer.speed is None else 1
+        entries_most = max(self._window // 2, 1) if self._clock.speed is None else 1
         for entry in entries:
             if batch and (len(batch) >= entries_most or events + len(entry.events) > WINDOW_EVENTS // 2):
                 yield batch
@@ -145,13 +145,13 @@ class Verifier:
         async for entry in self._consumer.entries():
             async with self._sending:
                 views = {
-                    update.symbol: _view(update, self._consumer.digest(update.symbol))
+                    update.symbol: _observed(update, self._consumer.digest(update.symbol))
                     for update in entry.updates
                 }
-                self._seen("consumer", views)
+                self._note_books("consumer", views)
                 if entry.info is None:
                     for symbol, view in views.items():
-                        self.result.begin(symbol, view)
+                        self.result.loaded(symbol, view)
                     continue
                 rejected = entry.info.rejected
                 self._rejected[entry.partition] = (
@@ -159,9 +159,9 @@ class Verifier:
                     rejected,
                 )
                 before = self.result.in_flight
-                self.result.consumed(entry.partition, Position.parse(entry.info.src), views)
-            if views or self.result.in_flight != before:  # a heartbeat moves nothing
-                self._moved.set()
+                self.result.consumer_read(entry.partition, Position.parse(entry.info.src), views)
+            if views or self.result.in_flight != before:  # a heartbeat changes nothing
+                self._progressed.set()
 
     async def _watch_client(self) -> None:
         async for update in self._client:
@@ -169,21 +169,21 @@ class Verifier:
                 raise VerificationError(f"{update.symbol} was removed", "register it again")
             if update.symbol not in self._symbols or update.kind is Kind.STATUS:
                 continue
-            view = _view(update, self._client.digest(update.symbol))
-            self._seen("client", [update.symbol])
-            self.result.viewed(update.symbol, view, update.merged)
-            self._moved.set()
+            view = _observed(update, self._client.digest(update.symbol))
+            self._note_books("client", [update.symbol])
+            self.result.client_received(update.symbol, view, update.merged)
+            self._progressed.set()
 
-    def _seen(self, place: str, symbols: "dict[str, ObservedBook] | list[str]") -> None:
-        if self._unseen:
-            self._unseen.difference_update([(place, symbol) for symbol in symbols])
-            self._moved.set()
+    def _note_books(self, place: str, symbols: "dict[str, ObservedBook] | list[str]") -> None:
+        if self._without_book:
+            self._without_book.difference_update([(place, symbol) for symbol in symbols])
+            self._progressed.set()
 
     async def _until(self, done: Callable[[], bool], watching: list[asyncio.Task[None]]) -> None:
-        """Wait until `done`, while both watchers live and something moves."""
+        """Wait until `done`; raises what ended a reader, and `VerificationError` if nothing moves on."""
         while not done():
-            self._moved.clear()
-            moved = asyncio.ensure_future(self._moved.wait())
+            self._progressed.clear()
+            moved = asyncio.ensure_future(self._progressed.wait())
             try:
                 await asyncio.wait(
                     [moved, *watching], timeout=STALL_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
@@ -199,9 +199,9 @@ class Verifier:
                 raise self._stalled()
 
     def _stalled(self) -> VerificationError:
-        if self._unseen:
-            places = ", ".join(sorted(f"{symbol} ({place})" for place, symbol in self._unseen))
-            return VerificationError(f"no book came of {places}", "is an ingestor running?")
+        if self._without_book:
+            places = ", ".join(sorted(f"{symbol} ({place})" for place, symbol in self._without_book))
+            return VerificationError(f"no book arrived of {places}", "is an ingestor running?")
         return VerificationError(
             f"{self.result.in_flight} entries were not seen everywhere in {STALL_TIMEOUT_S:g} s",
             "are the ingestor and the gateway of the same deployment, and running?",
@@ -215,20 +215,20 @@ async def verify(
     redis_url: str,
     gateway_url: str,
     encoding: str,
-    pacer: ReplayClock,
+    clock: ReplayClock,
     window: int,
     limit: int | None,
     check: Callable[[], None],
 ) -> Verifier:
-    """Verify one feed; returns the finished verifier. Raises `VerificationError`, `ClientError`, `FeedError`."""
+    """Verify one feed and return the verifier. Raises `VerificationError`, `ClientError`, `FeedError`."""
     consumer = Consumer(redis_url, feed.instruments(), prefix=producer.keys.prefix)
     async with consumer, connect(gateway_url, encoding) as client:
-        verifier = Verifier(feed, producer, consumer, client, pacer=pacer, window=window, check=check)
+        verifier = Verifier(feed, producer, consumer, client, clock=clock, window=window, check=check)
         await verifier.run(limit)
         return verifier
 
 
-def _view(update: BookUpdate, digest: int) -> ObservedBook:
+def _observed(update: BookUpdate, digest: int) -> ObservedBook:
     return ObservedBook(
         update.seq, digest, update.book.bids.top(LEVELS_MOST), update.book.asks.top(LEVELS_MOST)
     )

@@ -26,33 +26,35 @@ def at(n: int) -> Position:
 @pytest.mark.parametrize("order", [*permutations(range(3))])
 def test_any_interleaving_of_consumer_and_client_agrees(order: tuple[int, ...]) -> None:
     check = Verification()
-    check.begin("X", BEFORE)
-    check.viewed("X", BEFORE, 0)
+    check.loaded("X", BEFORE)
+    check.client_received("X", BEFORE, 0)
     check.sent(0, at(1), entry())
     steps = [
-        lambda: check.consumed(0, at(1), {"X": RIGHT}),
-        lambda: check.viewed("X", RIGHT, 1),
+        lambda: check.consumer_read(0, at(1), {"X": RIGHT}),
+        lambda: check.client_received("X", RIGHT, 1),
         lambda: None,
     ]
     for step in order:
         steps[step]()
     assert (check.consumer.agreed, check.client.agreed, check.in_flight) == (1, 1, 0)
-    assert check.right
+    assert check.agreed
 
 
 def test_without_a_net_change_the_last_state_stands() -> None:
     check = Verification()
-    check.begin("X", RIGHT)
-    check.viewed("X", RIGHT._replace(seq=9), 0)  # the gateway's seq is that of the view's last change
+    check.loaded("X", RIGHT)
+    check.client_received(
+        "X", RIGHT._replace(seq=9), 0
+    )  # the gateway's seq is that of the view's last change
     check.sent(0, at(1), entry())
-    check.consumed(0, at(1), {})
+    check.consumer_read(0, at(1), {})
     assert (check.client.agreed, check.in_flight) == (1, 0)
     check.sent(0, at(2), entry())
-    check.consumed(0, at(2), {"X": AFTER})
+    check.consumer_read(0, at(2), {"X": AFTER})
     check.sent(0, at(3), entry())
-    check.consumed(0, at(3), {})
+    check.consumer_read(0, at(3), {})
     assert check.in_flight == 2
-    check.viewed("X", AFTER, 1)
+    check.client_received("X", AFTER, 1)
     assert (check.client.agreed, check.consumer.agreed, check.in_flight) == (3, 3, 0)
 
 
@@ -60,9 +62,9 @@ def test_disagreement_is_told_in_words() -> None:
     check = Verification()
     for n in range(FAILURES_SHOWN + 3):
         check.sent(0, at(n), entry())
-        check.consumed(0, at(n), {"X": WRONG})
-        check.viewed("X", WRONG, 1)
-    assert not check.right
+        check.consumer_read(0, at(n), {"X": WRONG})
+        check.client_received("X", WRONG, 1)
+    assert not check.agreed
     assert check.consumer.agreed == check.client.agreed == 0
     assert len(check.client.disagreeing) == FAILURES_SHOWN
     assert "line 7, X: best bid [(1, 5)], best ask [(3, 6)] at seq 11" in check.client.disagreeing[0]
@@ -71,35 +73,35 @@ def test_disagreement_is_told_in_words() -> None:
 def test_a_client_that_never_shows_the_state_disagrees() -> None:
     check = Verification()
     check.sent(0, at(1), entry())
-    check.consumed(0, at(1), {"X": RIGHT})
-    check.viewed("X", AFTER, 2)
+    check.consumer_read(0, at(1), {"X": RIGHT})
+    check.client_received("X", AFTER, 2)
     assert (check.client.compared, check.client.agreed, check.merged) == (1, 0, 1)
-    assert not check.right
+    assert not check.agreed
 
 
 def test_without_an_oracle_both_places_must_hold_the_same_book() -> None:
     check = Verification()
     check.sent(0, at(1), entry(None))
-    check.consumed(0, at(1), {"X": RIGHT})
-    check.viewed("X", RIGHT._replace(digest=1), 1)
+    check.consumer_read(0, at(1), {"X": RIGHT})
+    check.client_received("X", RIGHT._replace(digest=1), 1)
     assert check.client.compared == 0
-    assert not check.right
+    assert not check.agreed
     assert "the two places differ" in check.client.disagreeing[0]
 
 
 def test_entries_that_shared_a_broadcast_are_noticed() -> None:
     check = Verification()
-    check.begin("X", BEFORE)
+    check.loaded("X", BEFORE)
     check.sent(0, at(1), entry())
     check.sent(0, at(2), entry())
-    check.consumed(0, at(2), {"X": RIGHT})
-    assert (check.joined, check.consumer.agreed) == (1, 1)
+    check.consumer_read(0, at(2), {"X": RIGHT})
+    assert (check.shared, check.consumer.agreed) == (1, 1)
 
 
 def test_partitions_have_their_own_positions() -> None:
     check = Verification()
     check.sent(1, at(1), entry())
-    check.consumed(0, at(5), {})
+    check.consumer_read(0, at(5), {})
     assert check.consumer.compared == 0
-    check.consumed(1, at(1), {"X": RIGHT})
+    check.consumer_read(1, at(1), {"X": RIGHT})
     assert check.consumer.compared == 1

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.synthetic_market import PAIRS, Pair, figures, generated, recorded, table
-from depthcast.feed.statistics import Levels, measure, quantile, windows
+from depthcast.feed.statistics import LevelQuantities, measure, quantile, windows
 from depthcast.shared.types import Side
 
 BID, ASK = Side.BID, Side.ASK
-OPENING: Levels = {(BID, 10_000): 5, (BID, 9_990): 5, (ASK, 10_001): 7}
+OPENING: LevelQuantities = {(BID, 10_000): 5, (BID, 9_990): 5, (ASK, 10_001): 7}
 
 RECORDED_SECONDS, SECONDS = 120.0, 40.0
 """Stretches that are long enough for these bounds."""
@@ -25,7 +25,7 @@ def test_windows_are_put_together_and_empty_ones_are_there() -> None:
 
 
 def test_changes_are_net_and_counted_by_kind_and_distance() -> None:
-    changes: list[Levels] = [
+    changes: list[LevelQuantities] = [
         {(BID, 10_000): 5, (BID, 9_999): 1},
         {(BID, 10_000): 4, (BID, 9_990): 0},
         {(ASK, 10_001): 0, (ASK, 10_003): 2},
@@ -40,7 +40,7 @@ def test_changes_are_net_and_counted_by_kind_and_distance() -> None:
 
 
 def test_profiles_and_moves() -> None:
-    steady: list[Levels] = [{}] * 10
+    steady: list[LevelQuantities] = [{}] * 10
     found = measure(OPENING, [*steady, {(ASK, 10_001): 0, (ASK, 10_021): 7}, *steady[1:]])
     assert [(band.levels, band.volume) for band in found.bands[:1]] == [(1.0, 6.0)]
     assert found.moved == 1 / 20
