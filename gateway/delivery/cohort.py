@@ -24,10 +24,9 @@ class LeftOver(NamedTuple):
     kept_up: bool
 
 
-class Cohort:
-    """Groups that may share bytes.
+class Cohort(CohortStream):
+    """A stream and the groups that share its bytes; one object, because there can be one for each client.
 
-    - `stream`: what they are sent, and how far.
     - `synced`: how to send to each group on the fast path; `others`: groups with a cursor of their own.
     - `parts`: what the next flush sends to the synced groups, gathered channel by channel; `extra_deltas`: deltas in
       them beyond one for each part. `history_reset`: some channel reset its history, so that they are not enough.
@@ -45,9 +44,8 @@ class Cohort:
     )
 
     def __init__(self, key: CohortKey, market: Market) -> None:
-        self.market = market
+        super().__init__(key, market)
         self.interval_ms = key.interval_ms
-        self.stream = CohortStream(key, market)
         self.others: set[SubscriptionGroup] = set()
         self.synced: dict[SubscriptionGroup, Send] = {}
         self.parts: list[bytes] = []
@@ -61,7 +59,7 @@ class Cohort:
 
     def add(self, group: SubscriptionGroup) -> None:
         """Take in a group whose channels were all sent up to the market's number."""
-        group.merge_cursors(self.stream)
+        group.merge_cursors(self)
         self.others.add(group)
 
     def remove(self, group: SubscriptionGroup) -> None:
@@ -98,23 +96,22 @@ class Cohort:
         counters.bytes_sent += len(data) * clients
         parts.clear()
         self.extra_deltas = 0
-        stream = self.stream
-        stream.flushed_to = market.number
-        stream.bytes_sent += len(data)
+        self.flushed_to = market.number
+        self.bytes_sent += len(data)
         short = write_to_each(self.synced, data)
         if short:
             self._write_rest(data, short)
         return ()
 
     def _flush_all(self) -> list[LeftOver]:
-        since, self.history_reset, self.extra_deltas = self.stream.flushed_to, False, 0
+        since, self.history_reset, self.extra_deltas = self.flushed_to, False, 0
         self.parts.clear()
-        payload = self.stream.since(since)
+        payload = self.since(since)
         if not payload.data:
             return [LeftOver(group, kept_up=False) for group in self.others if group.cursor < since]
-        self.stream.flushed_to = self.market.number
+        self.flushed_to = self.market.number
         self._count(payload, len(self.synced))
-        self.stream.bytes_sent += len(payload.data)
+        self.bytes_sent += len(payload.data)
         short = write_to_each(self.synced, payload.data)
         if short:
             self._write_rest(payload.data, short)
@@ -130,7 +127,7 @@ class Cohort:
 
     def _write_to_others(self, payload: Payload, since: int) -> list[LeftOver]:
         """Write to groups that need the same as the synced ones, which syncs them; returns the other ready ones."""
-        first_missed = self.stream.first_missed_by_all(since)
+        first_missed = self.first_missed_by_all(since)
         left_over = []
         written = 0
         for group in tuple(self.others):
@@ -140,7 +137,7 @@ class Cohort:
                 left_over.append(LeftOver(group, kept_up=group.cursor >= since))
             else:
                 group.writer.write(payload.data)
-                group.cursor = self.stream.flushed_to
+                group.cursor = self.flushed_to
                 group.sender.bytes_written += len(payload.data)
                 written += 1
                 if group.writer.clear:

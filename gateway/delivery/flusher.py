@@ -14,6 +14,7 @@ from depthcast.gateway.delivery.cursor import Cursor
 from depthcast.gateway.delivery.oldest_first import send_oldest_first
 from depthcast.gateway.delivery.subscription_group import GroupState, SubscriptionGroup
 from depthcast.gateway.market.channel import Channel
+from depthcast.gateway.market.channel_state import WAS_RESET
 from depthcast.gateway.market.market import Market
 from depthcast.gateway.protocol.messages import Encoding
 
@@ -167,11 +168,10 @@ class Flusher:
                     if not parts:
                         touched.append(cohort)
                     parts.append(data)
-                history_reset = channel.history_reset
-                if deltas != 1 or history_reset:
+                if deltas != 1 or channel.state in WAS_RESET:
                     for cohort in cohorts:
                         cohort.extra_deltas += deltas - 1
-                        cohort.history_reset = cohort.history_reset or history_reset
+                        cohort.history_reset = cohort.history_reset or channel.history_reset
         return touched
 
     def flush_grid(self, interval_ms: int) -> None:

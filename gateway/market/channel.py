@@ -8,7 +8,7 @@ cursor serves any number of channels. A channel does not know who reads it.
 
 from collections.abc import Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.market.channel_state import NEXT_STATE, WAITING, WAS_RESET, ChannelEvent, ChannelState
@@ -17,6 +17,10 @@ from depthcast.gateway.market.view import View, merge
 from depthcast.gateway.protocol.frames import deflated
 from depthcast.gateway.protocol.messages import PLAIN, Encoding, ViewDelta, delta_message, encode
 from depthcast.shared.replica import Changes, Replica
+
+# Looked up once: each is used with every broadcast.
+_ON_DELTA: Final = NEXT_STATE[ChannelEvent.DELTA]
+_ON_TICK_ENDED: Final = NEXT_STATE[ChannelEvent.TICK_ENDED]
 
 
 class CatchUp(NamedTuple):
@@ -102,7 +106,7 @@ class Channel:
         view.seq = self.view.seq
         self.view = view
         self._catch_ups = {}
-        self._on(ChannelEvent.BOOK_HELD_BACK)
+        self.state = NEXT_STATE[ChannelEvent.BOOK_HELD_BACK][self.state]
         return False
 
     def advance(self, changes: Changes, seq: int, ts: int, broadcast: int) -> bool:
@@ -114,7 +118,7 @@ class Channel:
             return self._reset_history(self.view, broadcast)
         if delta is None:
             return False
-        self._on(ChannelEvent.DELTA)
+        self.state = _ON_DELTA[self.state]
         step = Step(broadcast, delta)
         self.head = broadcast
         self.history.append(step)
@@ -125,7 +129,7 @@ class Channel:
 
     def end_tick(self) -> None:
         """Everything up to here was flushed: what was fresh is history now."""
-        self._on(ChannelEvent.TICK_ENDED)
+        self.state = _ON_TICK_ENDED[self.state]
         for step in self.fresh:
             step.frames.clear()
         self.fresh.clear()
@@ -133,7 +137,7 @@ class Channel:
         self.flushed_head = self.head
 
     def _reset_history(self, view: View, broadcast: int) -> bool:
-        self._on(ChannelEvent.HISTORY_RESET)
+        self.state = NEXT_STATE[ChannelEvent.HISTORY_RESET][self.state]
         self.view = view
         self.head = self.flushed_head = self.reset_at = broadcast
         self.history.restart(ViewState(broadcast, view.seq, view.digest))
@@ -141,9 +145,6 @@ class Channel:
         self._fresh_deltas.clear()
         self._catch_ups = {}
         return True
-
-    def _on(self, event: ChannelEvent) -> None:
-        self.state = NEXT_STATE[event][self.state]
 
     # --- what clients need ------------------------------------------------------------------------------------------
 

@@ -1,0 +1,63 @@
+"""The steps kept of a view, and their bounds."""
+
+import pytest
+
+import depthcast.gateway.market.history
+from depthcast.gateway.counters import GatewayCounters
+from depthcast.gateway.market.history import History, Step, ViewState
+from depthcast.gateway.protocol.messages import ViewDelta
+
+
+def step(broadcast: int, rows: int = 1) -> Step:
+    return Step(
+        broadcast, ViewDelta(broadcast - 1, 100 + broadcast, 0, [(1, 2, 3)] * rows, [], 7 * broadcast)
+    )
+
+
+def history(steps_max: int, *steps: Step) -> History:
+    made = History(steps_max, GatewayCounters())
+    for each in steps:
+        made.append(each)
+    return made
+
+
+def test_the_oldest_steps_go_first_and_the_base_is_what_they_led_to() -> None:
+    made = history(2, step(3), step(5), step(6), step(9))
+    assert [each.broadcast for each in made.steps] == [6, 9]
+    assert made.base == ViewState(5, 105, 35)
+    assert len(made) == 2
+
+
+def test_rows_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(depthcast.gateway.market.history, "ROWS_KEPT_MAX", 10)
+    counters = GatewayCounters()
+    made = History(100, counters)
+    for number in (1, 2, 3):
+        made.append(step(number, rows=5))
+    assert [each.broadcast for each in made.steps] == [2, 3]
+    assert counters.limit_history == 1
+    made.append(step(4, rows=11))
+    assert not made.steps
+    assert made.base.broadcast == 4
+    made.append(step(5, rows=10))
+    assert len(made) == 1, "rows that went are not counted any more"
+
+
+def test_a_restart_forgets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(depthcast.gateway.market.history, "ROWS_KEPT_MAX", 10)
+    made = history(100, step(1, rows=9))
+    made.restart(ViewState(7, 107, 1))
+    assert (len(made), made.base) == (0, ViewState(7, 107, 1))
+    made.append(step(8, rows=9))
+    assert len(made) == 1
+
+
+def test_the_state_at_a_seq_is_the_newest_up_to_it() -> None:
+    made = history(2, step(3), step(5), step(9))
+    found = {seq: made.state_at(seq).broadcast for seq in (0, 103, 104, 105, 108, 109, 999)}
+    assert found == {0: 3, 103: 3, 104: 3, 105: 5, 108: 5, 109: 9, 999: 9}
+
+
+def test_the_first_step_after_a_cursor() -> None:
+    made = history(9, step(3), step(5), step(9))
+    assert [made.index_after(cursor) for cursor in (0, 2, 3, 4, 5, 8, 9)] == [0, 0, 1, 1, 2, 2, 3]

@@ -1,0 +1,181 @@
+"""The market: broadcast numbers, changed channels, statuses, instruments, idle channels."""
+
+import pytest
+
+from depthcast.gateway.market.market import Market
+from tests.unit.gateway.small_market import Published, SmallMarket, lively_market
+
+
+@pytest.fixture
+def small() -> SmallMarket:
+    return lively_market("AAA", "BBB", stale_ms=1000, full_depth_max=3, channel_linger_s=10)
+
+
+def market_of(small: SmallMarket) -> Market:
+    return small.core.market
+
+
+def status(small: SmallMarket) -> dict[str, bool]:
+    return {symbol: listing.stale for symbol, listing in market_of(small).listings.items()}
+
+
+# --- broadcasts -------------------------------------------------------------------------------------------------------
+
+
+def test_every_entry_takes_the_next_number(small: SmallMarket) -> None:
+    market = market_of(small)
+    before, entries = market.number, market.counters.entries
+    small.publish("AAA", {-1: 4}, tick=False)
+    small.apply(small.entry({}))
+    assert market.number == before + 2
+    assert market.counters.entries == entries + 2
+
+
+def test_only_channels_whose_view_changed_are_marked(small: SmallMarket) -> None:
+    market = market_of(small)
+    top, deep = (market.channel(market.listings["AAA"], depth) for depth in (1, 5))
+    market.end_tick()
+    small.publish("AAA", {-2: 4}, tick=False)
+    assert list(market.changed) == [deep]
+    assert (deep.head, top.head < deep.head) == (market.number, True)
+    market.end_tick()
+    assert not market.changed
+    assert not deep.fresh
+
+
+def test_a_channel_is_made_once_and_shows_the_book_there_is(small: SmallMarket) -> None:
+    market = market_of(small)
+    channel = market.channel(market.listings["AAA"], 5)
+    assert market.channel(market.listings["AAA"], 5) is channel
+    assert channel.view is not None
+    assert channel.view.bids.levels() == [(-1, 5), (-2, 6), (-3, 7)]
+    assert channel.head == market.number
+
+
+def test_a_book_that_grows_beyond_what_is_served_is_noted_if_somebody_has_it(small: SmallMarket) -> None:
+    market = market_of(small)
+    listing = market.listings["AAA"]
+    small.publish("AAA", {-4: 1}, tick=False)
+    assert not market.overgrown
+    assert market.too_deep(listing, 0)
+    assert not market.too_deep(listing, 1000)
+    full = market.channel(listing, 0)
+    small.publish("AAA", {-5: 1}, tick=False)
+    assert list(market.overgrown) == [full]
+
+
+# --- live or stale ----------------------------------------------------------------------------------------------------
+
+
+def test_silence_makes_every_book_stale_and_an_entry_makes_it_live(small: SmallMarket) -> None:
+    market = market_of(small)
+    assert not market.update_statuses(small.now + 1.0)
+    before = market.number
+    assert market.update_statuses(small.now + 1.1)
+    assert status(small) == {"AAA": True, "BBB": True}
+    assert market.stale_count() == 2
+    assert market.number == market.last_status_change == before + 1, "one number for all of them"
+    small.now += 1.1
+    small.apply(small.entry({}))
+    assert market.update_statuses(small.now)
+    assert status(small) == {"AAA": False, "BBB": False}
+    assert not market.update_statuses(small.now)
+
+
+def test_a_gap_concerns_its_symbol_until_its_snapshot(small: SmallMarket) -> None:
+    small.lose("AAA")
+    small.publish("AAA", {-1: 4})
+    assert status(small) == {"AAA": True, "BBB": False}
+    small.load()
+    small.tick()
+    assert status(small) == {"AAA": False, "BBB": False}
+
+
+def test_a_lost_reader_makes_every_book_stale(small: SmallMarket) -> None:
+    small.upstream.reader.mark_lost("for a test")
+    small.tick()
+    assert status(small) == {"AAA": True, "BBB": True}
+
+
+def test_a_load_is_no_sign_of_life_but_for_the_first(small: SmallMarket) -> None:
+    before = small.upstream.heard_at
+    small.now += 0.5
+    small.upstream.reader.mark_lost("for a test")
+    small.load()
+    assert small.upstream.heard_at == before
+    small.apply(small.entry({}))
+    assert small.upstream.heard_at == small.now
+
+
+def test_all_books_were_live_once(small: SmallMarket) -> None:
+    late = SmallMarket("AAA")
+    assert market_of(late).was_live
+    empty = SmallMarket()
+    assert not market_of(empty).was_live, "instruments may be registered any moment"
+    empty.heartbeat()
+    empty.list_instruments()
+    empty.tick()
+    assert market_of(empty).was_live, "an ingestor has been there, so there are none"
+    small.now += 2
+    small.tick()
+    assert market_of(small).was_live, "once is enough"
+
+
+# --- instruments ------------------------------------------------------------------------------------------------------
+
+
+def test_symbols_come_and_go(small: SmallMarket) -> None:
+    market = market_of(small)
+    channel = market.channel(market.listings["AAA"], 0)
+    small.publish("AAA", {-4: 1}, tick=False)
+    assert channel in market.changed
+    assert channel in market.overgrown
+    listed = {symbol: listing.instrument for symbol, listing in market.listings.items()}
+    new = listed.pop("AAA")._replace(symbol="CCC")  # type: ignore[arg-type]
+    assert market.list_instruments(listed | {"CCC": new}) == (["CCC"], ["AAA"])
+    assert set(market.listings) == small.upstream.symbols == {"BBB", "CCC"}
+    assert not market.changed
+    assert not market.overgrown
+    assert market.list_instruments(listed | {"CCC": new}) == ([], [])
+
+
+def test_an_entry_of_an_unlisted_symbol_changes_nothing(small: SmallMarket) -> None:
+    market = market_of(small)
+    small.books["NEW"] = Published(5)
+    delta = small.books["NEW"].move({-1: 1}, {})
+    broadcasts = market.counters.broadcasts
+    small.apply(small.entry({"NEW": delta._replace(prev_seq=0)}))
+    assert market.counters.broadcasts == broadcasts
+
+
+def test_a_changed_instrument_is_taken(small: SmallMarket) -> None:
+    market = market_of(small)
+    listed = {symbol: listing.instrument for symbol, listing in market.listings.items()}
+    listed["AAA"] = listed["AAA"]._replace(tick_size="0.5")
+    assert market.list_instruments(listed) == ([], [])
+    assert market.listings["AAA"].instrument.tick_size == "0.5"
+
+
+# --- idle channels ----------------------------------------------------------------------------------------------------
+
+
+def test_a_channel_nobody_uses_is_dropped_after_a_while(small: SmallMarket) -> None:
+    market = market_of(small)
+    listing = market.listings["AAA"]
+    channel = market.channel(listing, 5)
+    channel.subscribers = 1
+    for now in (0.0, 100.0):
+        market.drop_idle_channels(now)
+    channel.subscribers = 0
+    market.drop_idle_channels(200.0)
+    market.drop_idle_channels(209.9)
+    assert listing.channels == {5: channel}
+    channel.subscribers = 1
+    market.drop_idle_channels(209.95)
+    channel.subscribers = 0
+    market.drop_idle_channels(210.0)
+    small.publish("AAA", {-1: 4}, tick=False)
+    market.drop_idle_channels(219.9)
+    assert listing.channels == {5: channel}
+    market.drop_idle_channels(220.0)
+    assert (listing.channels, market.changed) == ({}, {})

@@ -1,0 +1,233 @@
+"""What sessions rely on of a `Writer`: the same for the real one, on real sockets and two event loops, and for the tests'."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import pytest
+import uvloop
+
+from depthcast.gateway.delivery.writer import Writer
+from depthcast.gateway.runtime.writer import Hooks, TransportWriter
+from tests.unit.gateway.fake_writer import FakeWriter
+from tests.waiting import eventually
+
+MARK_BYTES = 50_000
+CHUNK = b"0123456789abcdef" * 512
+ENOUGH = 100
+"""Chunks that no socket pair takes without being read."""
+
+
+class Side(Protocol):
+    """A writer and the client behind it. `calls`: "full" and "drained", as the session is told."""
+
+    writer: Writer
+    calls: list[str]
+
+    async def read(self, count: int) -> bytes: ...
+
+    def stop_reading(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class FakeSide:
+    def __init__(self) -> None:
+        self.fake = FakeWriter(MARK_BYTES, reads=True)
+        self.writer: Writer = self.fake
+        self.calls: list[str] = []
+        self.fake.on_full = lambda: self.calls.append("full")
+        self.fake.on_drained = lambda: self.calls.append("drained")
+
+    async def read(self, count: int) -> bytes:
+        if len(self.fake.taken) < count:
+            self.fake.drain(count - len(self.fake.taken))
+        taken = bytes(self.fake.taken[:count])
+        del self.fake.taken[:count]
+        return taken
+
+    def stop_reading(self) -> None:
+        self.fake.reads = False
+
+    async def close(self) -> None:
+        pass
+
+
+class RealSide:
+    """A transport on one end of a socket pair, with the smallest kernel buffers there are."""
+
+    async def begin(self) -> None:
+        ours, self.peer = socket.socketpair()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        self.peer.setblocking(False)
+        self.loop = asyncio.get_running_loop()
+        self.calls: list[str] = []
+        self.transport, inner = await self.loop.create_connection(asyncio.Protocol, sock=ours)
+        writer = TransportWriter(self.transport, MARK_BYTES)
+        self.gone = asyncio.Event()
+        self.transport.set_protocol(
+            Hooks(
+                inner,
+                writer,
+                on_full=lambda: self.calls.append("full"),
+                on_drained=lambda: self.calls.append("drained"),
+                on_lost=self.gone.set,
+            )
+        )
+        self.writer: Writer = writer
+
+    async def read(self, count: int) -> bytes:
+        taken = b""
+        while len(taken) < count:
+            taken += await self.loop.sock_recv(self.peer, count - len(taken))
+        await asyncio.sleep(0)
+        return taken
+
+    def stop_reading(self) -> None:
+        """It reads only when asked anyway."""
+
+    async def close(self) -> None:
+        self.transport.abort()
+        await self.gone.wait()
+        self.peer.close()
+
+
+async def fake() -> Side:
+    return FakeSide()
+
+
+async def real() -> Side:
+    side = RealSide()
+    await side.begin()
+    return side
+
+
+Make = Callable[[], Awaitable[Side]]
+Loop = Callable[[], asyncio.AbstractEventLoop]
+
+every_writer = pytest.mark.parametrize(
+    ("make", "loop"),
+    [
+        pytest.param(fake, asyncio.new_event_loop, id="fake"),
+        pytest.param(real, asyncio.new_event_loop, id="asyncio"),
+        pytest.param(real, uvloop.new_event_loop, id="uvloop"),
+    ],
+)
+
+
+def run(make: Make, loop: Loop, story: Callable[[Side], Awaitable[Any]]) -> None:
+    async def main() -> None:
+        side = await make()
+        try:
+            async with asyncio.timeout(20):
+                await story(side)
+        finally:
+            await side.close()
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(main())
+
+
+async def stuff(side: Side) -> int:
+    """Write until more than the mark waits; returns how many bytes that took."""
+    side.stop_reading()
+    for count in range(1, ENOUGH):
+        side.writer.write(CHUNK)
+        await asyncio.sleep(0)
+        if side.writer.paused:
+            return count * len(CHUNK)
+    raise AssertionError("nothing waits, whatever is written")
+
+
+@every_writer
+def test_what_is_written_arrives_in_order_and_nothing_waits(make: Make, loop: Loop) -> None:
+    async def story(side: Side) -> None:
+        assert side.writer.clear
+        assert not side.writer.paused
+        side.writer.write(b"one")
+        await eventually(lambda: side.writer.clear)
+        assert side.writer.direct()(b"two") == 3
+        side.writer.write(b"three")
+        assert await side.read(11) == b"onetwothree"
+        await eventually(lambda: side.writer.clear)
+        assert side.writer.buffered() == 0
+
+    run(make, loop, story)
+
+
+@every_writer
+def test_it_is_full_once_and_paused_beyond_the_mark(make: Make, loop: Loop) -> None:
+    async def story(side: Side) -> None:
+        side.stop_reading()
+        while side.writer.clear:
+            side.writer.write(CHUNK)
+            await asyncio.sleep(0)
+        assert side.calls == ["full"]
+        assert 0 < side.writer.buffered() <= MARK_BYTES
+        assert not side.writer.paused, "something waits, but less than the mark"
+        await stuff(side)
+        assert side.writer.buffered() > MARK_BYTES
+        assert side.calls == ["full"]
+
+    run(make, loop, story)
+
+
+@every_writer
+def test_it_is_drained_when_nothing_waits_any_more_and_not_before(make: Make, loop: Loop) -> None:
+    async def story(side: Side) -> None:
+        written = await stuff(side)
+        read = 0
+        while side.writer.paused:
+            read += len(await side.read(1024))
+        assert side.writer.buffered() > 0
+        assert side.calls == ["full"], "below the mark it may be written to, but it has not drained"
+        assert not side.writer.clear
+        read += len(await side.read(written - read))
+        await eventually(lambda: side.writer.clear)
+        assert side.calls == ["full", "drained"]
+        assert side.writer.buffered() == 0
+        await stuff(side)
+        assert side.calls == ["full", "drained", "full"]
+
+    run(make, loop, story)
+
+
+@every_writer
+def test_the_direct_way_takes_what_fits_and_writing_completes_it(make: Make, loop: Loop) -> None:
+    async def story(side: Side) -> None:
+        send, sent, took = side.writer.direct(), 0, 0
+        side.stop_reading()
+        for _ in range(ENOUGH):
+            try:
+                took = send(CHUNK)
+            except OSError:
+                took = 0
+            sent += took
+            if took < len(CHUNK):
+                side.writer.write(CHUNK[took:])
+                break
+        total = sent + len(CHUNK) - took
+        assert took < len(CHUNK), "there was room without end"
+        await eventually(lambda: side.calls == ["full"])
+        assert await side.read(total) == CHUNK * (total // len(CHUNK))
+        await eventually(lambda: side.calls == ["full", "drained"])
+
+    run(make, loop, story)
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_after_the_end_nothing_is_written_and_no_descriptor_is_left(loop: Loop) -> None:
+    async def story(side: Side) -> None:
+        assert isinstance(side, RealSide)
+        send = side.writer.direct()
+        side.transport.abort()
+        side.writer.write(b"on its way out")
+        await side.gone.wait()
+        assert side.writer.buffered() == 0
+        side.writer.write(b"late")
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            send(b"late")
+        assert await side.loop.sock_recv(side.peer, 100) == b""
+
+    run(real, loop, story)
