@@ -93,18 +93,18 @@ class MarketReader:
                 if entry is not None:
                     self.core.apply(upstream, entry, self._loop.time())
                 if upstream.reader.missing:
-                    self._note_troubles(upstream)
+                    self._count_missing(upstream)
                 self._tick_soon()
         finally:
             await client.aclose()
 
-    def _note_troubles(self, upstream: Upstream) -> None:
+    def _count_missing(self, upstream: Upstream) -> None:
         """Count each gap and mismatch once, when a symbol is first seen with it."""
-        for trouble in upstream.reader.missing.items():
-            if trouble not in self._noted:
-                self._noted.add(trouble)
-                self.gaps += trouble[1].startswith("gap")
-                self.mismatches += trouble[1].startswith("digest")
+        for missing in upstream.reader.missing.items():
+            if missing not in self._noted:
+                self._noted.add(missing)
+                self.gaps += missing[1].startswith("gap")
+                self.mismatches += missing[1].startswith("digest")
         if len(self._noted) > 10_000:
             self._noted.clear()
 

@@ -1,6 +1,8 @@
-"""The glossary is in order, and every term in it is in use."""
+"""The glossary is in order, every term in it is in use, and names of the code keep to it."""
 
+import ast
 import re
+from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +13,35 @@ ROOT = Path(__file__).parents[2]
 GLOSSARY = ROOT / "docs" / "glossary.md"
 TERMS = re.findall(r"^\| ([a-z][\w -]*) \| .+ \|$", GLOSSARY.read_text(encoding="utf-8"), re.MULTILINE)[1:]
 SOURCE = ("depthcast", "shared", "broadcaster", "ingestor", "gateway")
+
+REPLACED = {
+    "aside": "in a thread",
+    "deed": "action",
+    "doubtful": "possibly changed",
+    "heir": "successor",
+    "hub": "market",
+    "in_step": "synced",
+    "judge": "update, check, decide",
+    "keeping": "state keeper",
+    "lane": "subscription group",
+    "let_go": "drop",
+    "loose": "catching up",
+    "outlet": "writer",
+    "outside": "environment",
+    "pacer": "schedule, clock",
+    "reckoning": "reconciliation",
+    "restated": "by its effect",
+    "speak": "send, be running",
+    "step_in": "enter the fast path",
+    "step_out": "leave the fast path",
+    "told": "sent, notified",
+    "torn": "history reset",
+    "trouble": "outage",
+    "turn": "change, tick",
+    "wish": "preference",
+    "work_off": "send, oldest first",
+}
+"""Words that name nothing in the code → what the glossary says instead."""
 
 
 @cache
@@ -30,3 +61,33 @@ def test_terms_are_in_alphabetical_order_and_each_is_there_once() -> None:
 @pytest.mark.parametrize("term", TERMS)
 def test_a_term_is_in_use(term: str) -> None:
     assert re.search(rf"\b{re.escape(term.lower())}", in_use())
+
+
+def names(tree: ast.AST) -> Iterator[str]:
+    """Every name that the module defines or uses, attributes and arguments included."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.arg):
+            yield node.arg
+
+
+def words(name: str) -> str:
+    """`HeirOf_lanes` as `_heir_of_lanes_`."""
+    return "_" + re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower().strip("_") + "_"
+
+
+def test_no_name_of_the_code_has_a_word_that_was_replaced() -> None:
+    replaced = re.compile(rf"_({'|'.join(REPLACED)})(?:e?s|ed)?_")
+    found = {
+        f"{path.relative_to(ROOT)}: {name} (say {REPLACED[match[1]]})"
+        for folder in SOURCE
+        for path in (ROOT / folder).rglob("*.py")
+        for name in names(ast.parse(path.read_text(encoding="utf-8")))
+        if (match := replaced.search(words(name)))
+    }
+    assert sorted(found) == []
