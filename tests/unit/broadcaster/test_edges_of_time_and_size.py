@@ -11,9 +11,9 @@ def at(n: int) -> Position:
 
 def test_history_is_remembered_a_second_apart() -> None:
     retention = Retention(10.0)
-    retention.wrote(at(1), 100.0)
-    retention.wrote(at(2), 100.0 + GRAIN_S / 2)
-    retention.wrote(at(3), 100.0 + GRAIN_S)
+    retention.record_entry(at(1), 100.0)
+    retention.record_entry(at(2), 100.0 + GRAIN_S / 2)
+    retention.record_entry(at(3), 100.0 + GRAIN_S)
     assert retention.deltas_from(110.5) == at(1)
     assert retention.deltas_from(111.0) == at(3)
     assert retention.deltas_from(200.0) == at(3)

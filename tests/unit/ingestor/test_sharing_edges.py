@@ -33,40 +33,40 @@ def test_preference_spreads_what_is_taken_over() -> None:
 class TestRoster:
     def test_silence_of_exactly_the_limit_is_gone(self) -> None:
         roster = Roster(alive_s=2.0)
-        roster.listed({"here": 0.0, "nearly": 1.75, "gone": 2.0}, now=100.0)
-        assert roster.living == roster.present == {"here", "nearly"}
+        roster.update({"here": 0.0, "nearly": 1.75, "gone": 2.0}, now=100.0)
+        assert roster.alive == roster.present == {"here", "nearly"}
 
     def test_nobody_is_known_before_the_first_listing(self) -> None:
         roster = Roster(alive_s=2.0)
-        assert roster.living == roster.present == frozenset()
+        assert roster.alive == roster.present == frozenset()
         assert roster.alive_s == 2.0
 
     def test_a_later_word_counts_whatever_an_older_listing_says(self) -> None:
         roster = Roster(alive_s=2.0)
-        roster.listed({"a": 0.0}, now=100.0)
-        roster.listed({"a": 1.5}, now=100.5)
-        roster.listed({}, now=101.75)
-        assert roster.living == {"a"}
-        roster.listed({}, now=102.0)
-        assert roster.living == frozenset()
+        roster.update({"a": 0.0}, now=100.0)
+        roster.update({"a": 1.5}, now=100.5)
+        roster.update({}, now=101.75)
+        assert roster.alive == {"a"}
+        roster.update({}, now=102.0)
+        assert roster.alive == frozenset()
 
     def test_cut_off_for_exactly_the_limit_is_being_cut_off(self) -> None:
         roster = Roster(alive_s=2.0)
-        roster.listed({"a": 0.0}, now=100.0)
-        roster.listed({}, now=102.0)
-        assert roster.living == {"a"}
+        roster.update({"a": 0.0}, now=100.0)
+        roster.update({}, now=102.0)
+        assert roster.alive == {"a"}
 
     def test_each_listing_in_time_lets_silence_grow(self) -> None:
         roster = Roster(alive_s=2.0)
         for now in (100.0, 101.0):
-            roster.listed({"a": now - 100.0}, now=now)
-            assert roster.living == {"a"}
-        roster.listed({"a": 2.0}, now=102.0)
-        assert roster.living == frozenset()
+            roster.update({"a": now - 100.0}, now=now)
+            assert roster.alive == {"a"}
+        roster.update({"a": 2.0}, now=102.0)
+        assert roster.alive == frozenset()
 
     def test_who_left_and_comes_back_is_there(self) -> None:
         roster = Roster(alive_s=2.0)
-        roster.listed({"a": -1.0}, now=100.0)
-        assert roster.living == roster.present == frozenset()
-        roster.listed({"a": 0.0}, now=100.1)
-        assert roster.living == roster.present == {"a"}
+        roster.update({"a": -1.0}, now=100.0)
+        assert roster.alive == roster.present == frozenset()
+        roster.update({"a": 0.0}, now=100.1)
+        assert roster.alive == roster.present == {"a"}
