@@ -10,11 +10,12 @@ from dataclasses import dataclass
 class GatewayCounters:
     """Totals since the process began.
 
-    `deltas`, `snapshots` and `others` are messages sent to clients, `bytes_sent` their bytes. `conflated` counts
-    broadcasts that reached a client merged into a later one. `skipped` counts flushes that passed over a client that
-    was not ready. `delta_encodings` and `snapshot_encodings` count messages encoded, each once for all its readers.
-    `deflated` counts messages compressed, each once for all its readers, and `deflated_bytes_saved` the bytes that each got
-    shorter by. `cohorts_made` counts cohorts of sessions with equal subscriptions.
+    `deltas`, `snapshots` and `others` are messages sent to clients, `bytes_sent` their bytes. `conflated`
+    counts broadcasts that reached a client merged into a later one. `skipped` counts flushes that passed over
+    a client that was not ready. `delta_encodings` and `snapshot_encodings` count messages encoded, each once
+    for all its readers. `deflated` counts messages compressed, each once for all its readers, and
+    `deflated_bytes_saved` the bytes that each got shorter by. `cohorts_made` counts cohorts of sessions with
+    equal subscriptions.
     """
 
     entries: int = 0

@@ -1,9 +1,9 @@
 """A cohort: groups with equal channels, encoding and interval, which share the joined bytes of a flush.
 
-Most of its groups are synced: nothing waits in their writers, they have no credit, and were sent everything up to the
-same number. They have no cursor of their own, and flushing them is one write of shared bytes for each. A group that
-falls behind (a full buffer, a changed subscription, credit) leaves this fast path, is visited one by one, and comes
-back when it has caught up.
+Most of its groups are synced: nothing waits in their writers, they have no credit, and were sent everything
+up to the same number. They have no cursor of their own, and flushing them is one write of shared bytes for
+each. A group that falls behind (a full buffer, a changed subscription, credit) leaves this fast path, is
+visited one by one, and comes back when it has caught up.
 """
 
 from collections.abc import Sequence
@@ -28,8 +28,9 @@ class Cohort(CohortStream):
     """A stream and the groups that share its bytes; one object, because there can be one for each client.
 
     - `synced`: how to send to each group on the fast path; `others`: groups with a cursor of their own.
-    - `parts`: what the next flush sends to the synced groups, gathered channel by channel; `extra_deltas`: deltas in
-      them beyond one for each part. `history_reset`: some channel reset its history, so that they are not enough.
+    - `parts`: what the next flush sends to the synced groups, gathered channel by channel; `extra_deltas`:
+      deltas in them beyond one for each part. `history_reset`: some channel reset its history, so that they
+      are not enough.
     """
 
     __slots__ = (
@@ -52,7 +53,7 @@ class Cohort(CohortStream):
         self.extra_deltas = 0
         self.history_reset = False
 
-    # --- members ----------------------------------------------------------------------------------------------------
+    # --- members --------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
         return len(self.others) + len(self.synced)
@@ -83,10 +84,10 @@ class Cohort(CohortStream):
         group.enter_fast_path()
         self.synced[group] = send
 
-    # --- flushes ----------------------------------------------------------------------------------------------------
+    # --- flushes --------------------------------------------------------------------------------------------
 
     def flush(self) -> Sequence[LeftOver]:
-        """Bring every synced group to the head, and those that need the same bytes; returns the other ready ones."""
+        """Bring synced groups, and those that need the same, to the head; returns other ready ones."""
         if self.others or self.history_reset or self.interval_ms:
             return self._flush_all()
         parts, market, clients = self.parts, self.market, len(self.synced)
@@ -118,7 +119,7 @@ class Cohort(CohortStream):
         return self._write_to_others(payload, since)
 
     def _write_rest(self, data: bytes, short: list[tuple[Send, int]]) -> None:
-        """Some took less than all: the rest waits in their transports, which also notice those that are gone."""
+        """Leave the rest to the transports of those that took less; these also notice who is gone."""
         groups = {send: group for group, send in self.synced.items()}
         for send, sent in short:
             group = groups[send]
@@ -126,7 +127,7 @@ class Cohort(CohortStream):
             group.writer.write(data[sent:])
 
     def _write_to_others(self, payload: Payload, since: int) -> list[LeftOver]:
-        """Write to groups that need the same as the synced ones, which syncs them; returns the other ready ones."""
+        """Write to groups that need what synced ones do, which syncs them; returns other ready ones."""
         first_missed = self.first_missed_by_all(since)
         left_over = []
         written = 0

@@ -1,4 +1,4 @@
-"""What the groups of a cohort are sent: the bytes after any cursor, of all its channels, made once for all of them."""
+"""What the groups of a cohort are sent: the bytes of all its channels after any cursor, made once."""
 
 from typing import NamedTuple
 
@@ -53,7 +53,7 @@ class CohortStream:
         return found
 
     def first_missed_by_all(self, since: int) -> int:
-        """Exclusive upper bound of the cursors that need everything after `since`, just as `since` itself does."""
+        """Exclusive upper bound of the cursors that need the same as the cursor `since`."""
         if self.key.interval_ms:
             return since + 1
         firsts = [channel.waiting_since(since) for channel in self.key.channels if channel.head > since]

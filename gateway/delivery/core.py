@@ -1,7 +1,7 @@
 """The gateway without its input and output: market, flusher and sessions, and what one does to the others.
 
-The runtime hands in entries, catalogs, connections, messages and times; everything that is to be sent is written to
-the sessions' writers.
+The runtime hands in entries, catalogs, connections, messages and times; everything that is to be sent is
+written to the sessions' writers.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,8 +35,8 @@ CLIENT_LIMITS: Final = {
 class Core:
     """Everything one gateway process knows.
 
-    `clock_us` gives µs since 1970 for messages; `alarm(interval_ms)` asks for `flusher.flush_grid` at the grid's next
-    time.
+    `clock_us` gives µs since 1970 for messages; `alarm(interval_ms)` asks for `flusher.flush_grid` at the
+    grid's next time.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Core:
         self.flusher = Flusher(self.market, alarm)
         self.sessions: dict[Session, None] = {}
 
-    # --- connections ------------------------------------------------------------------------------------------------
+    # --- connections ----------------------------------------------------------------------------------------
 
     def open(self, writer: Writer, encoding: Encoding, name: str, now: float) -> Session:
         """Begin the session of a client that has connected, with `welcome`."""
@@ -92,7 +92,7 @@ class Core:
         """The limits that concern a client, by their names on the wire."""
         return {name: getattr(self.settings, setting) for name, setting in CLIENT_LIMITS.items()}
 
-    # --- the market -------------------------------------------------------------------------------------------------
+    # --- the market -----------------------------------------------------------------------------------------
 
     def list_instruments(self, instruments: Mapping[str, Instrument]) -> tuple[list[str], list[str]]:
         """Take the current catalog; returns the symbols added and removed.
@@ -112,11 +112,11 @@ class Core:
         return added, removed
 
     def apply(self, upstream: Upstream, entry: AppliedEntry, now: float) -> None:
-        """Follow what was read of one partition, while its replicas are at exactly this entry; `tick` sends it."""
+        """Follow one entry of a partition while its replicas are at exactly this entry; `tick` sends it."""
         self.market.apply(upstream, entry, now)
 
     def tick(self, now: float) -> bool:
-        """Send what has happened since the last tick to everyone who can take it; returns whether there was anything."""
+        """Send what changed since the last tick to all who can take it; returns whether anything did."""
         self.market.update_statuses(now)
         if self.market.overgrown:
             self._end_overgrown()
@@ -136,7 +136,7 @@ class Core:
                     session.serve()
         self.market.overgrown.clear()
 
-    # --- time -------------------------------------------------------------------------------------------------------
+    # --- time -----------------------------------------------------------------------------------------------
 
     def sweep(self, now: float) -> list[tuple[Session, CloseCode]]:
         """Send heartbeats that are due and drop idle channels; returns the sessions to close, and why."""

@@ -9,7 +9,7 @@ from depthcast.gateway.delivery.writer import Send
 
 
 def write_to_each(sends: dict[Any, Send], data: bytes) -> list[tuple[Send, int]]:
-    """Send `data` through every value of `sends`; returns those that took less than all, and how many bytes."""
+    """Send `data` through every value of `sends`; returns those that took fewer bytes, and how many."""
     size = len(data)
     short: list[tuple[Send, int]] = []
     for send in sends.values():

@@ -1,7 +1,8 @@
-"""Decides which groups are visited when: each tick those whose channels changed, each grid time those of its interval.
+"""Decides which groups are visited when: at each tick those whose channels changed, others on their grid.
 
-Keeps the cohorts, which channels they read, and the groups outside cohorts. It has no clock: the runtime calls `tick`
-soon after broadcasts arrived, and `flush_grid` at the grid times of an interval, when asked to through `alarm`.
+Keeps the cohorts, which channels they read, and the groups outside cohorts. It has no clock: the runtime
+calls `tick` soon after broadcasts arrived, and `flush_grid` at the grid times of an interval, when asked to
+through `alarm`.
 """
 
 from collections import defaultdict
@@ -23,7 +24,7 @@ _ALWAYS_DUE: Final = 1 << 62
 
 
 class _Readers:
-    """The cohorts that read one channel: by encoding those that want every broadcast, and those with an interval."""
+    """The cohorts that read one channel: by encoding if they want every broadcast, others `throttled`."""
 
     __slots__ = ("by_encoding", "throttled")
 
@@ -70,7 +71,7 @@ class Flusher:
         self.scheduled: dict[int, dict[Cohort, None]] = {}
         self._statuses_sent_at = 0
 
-    # --- groups and their channels ----------------------------------------------------------------------------------
+    # --- groups and their channels --------------------------------------------------------------------------
 
     def add(self, group: SubscriptionGroup) -> None:
         """Visit a new group from now on."""
@@ -83,7 +84,7 @@ class Flusher:
         group.close()
 
     def subscribe(self, group: SubscriptionGroup, channel: Channel, cursor: Cursor) -> None:
-        """Add `channel` to a group, from `cursor` on; changed statuses of its other channels are sent first."""
+        """Add `channel` to a group, from `cursor` on; sends changed statuses of its other channels first."""
         if statuses := group.take_statuses():
             group.sender.write(statuses)
         self.split(group)
@@ -137,10 +138,10 @@ class Flusher:
             if not readers:
                 del self.readers[channel]
 
-    # --- flushes ----------------------------------------------------------------------------------------------------
+    # --- flushes --------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Send what changed since the last tick to every group without an interval, and note it for the others."""
+        """Send what changed since the last tick to groups without an interval; schedule the others."""
         for cohort in self._gather():
             left_over = cohort.flush()
             if left_over:
@@ -204,14 +205,14 @@ class Flusher:
             elif groups and self.market.changed:
                 self.schedule(interval_ms)
 
-    # --- one group or session ---------------------------------------------------------------------------------------
+    # --- one group or session -------------------------------------------------------------------------------
 
     def _serve_all(self, left_over: Sequence[LeftOver]) -> None:
         for group, kept_up in left_over:
             self.serve(group, kept_up=kept_up)
 
     def serve(self, group: SubscriptionGroup, *, kept_up: bool = False) -> None:
-        """Bring a client to the head as far as it can take it; at once, however much it is, if it `kept_up`."""
+        """Bring a client to the head as far as it can take it; in one write of any size if it `kept_up`."""
         if group.state is GroupState.SYNCED:
             return  # its cohort writes to it
         if group.writer.paused:
@@ -223,7 +224,7 @@ class Flusher:
             self.serve_oldest_first(group.siblings)
 
     def serve_oldest_first(self, groups: Mapping[int, SubscriptionGroup]) -> None:
-        """Serve those groups of a session that have a cursor per channel, the channel that waited longest first."""
+        """Serve those groups of a session that have a cursor per channel, longest waiting channel first."""
         split = [group for group in groups.values() if group.state is GroupState.CURSOR_PER_CHANNEL]
         if not split:
             return
@@ -234,7 +235,7 @@ class Flusher:
             elif group.interval_ms:
                 self.schedule(group.interval_ms)
 
-    # --- statuses ---------------------------------------------------------------------------------------------------
+    # --- statuses -------------------------------------------------------------------------------------------
 
     def statuses_unsent(self) -> bool:
         """Whether some symbol's status changed since the last tick."""

@@ -1,7 +1,7 @@
 """Sends what a client could not take at once: channel by channel, the one that has waited longest first.
 
-A write goes out whenever the mark is reached. It stops where the client cannot take more: at a full buffer until that
-drains, at the end of credit until more is given, at an interval until the grid's next time.
+A write goes out whenever the mark is reached. It stops where the client cannot take more: at a full buffer
+until that drains, at the end of credit until more is given, at an interval until the grid's next time.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -27,10 +27,10 @@ class _Waiting(NamedTuple):
 def send_oldest_first(
     groups: Collection[SubscriptionGroup], market: Market, due_below: Callable[[int], int]
 ) -> set[SubscriptionGroup]:
-    """Serve groups of one session that have a cursor per channel, as far as buffer, credit and interval allow.
+    """Serve groups of one session with a cursor per channel as far as buffer, credit and interval allow.
 
-    `due_below` gives the exclusive upper bound of the cursors that are due, by interval. Returns the groups for which
-    something is left to send.
+    `due_below` gives the exclusive upper bound of the cursors that are due, by interval. Returns the groups
+    for which something is left to send.
     """
     due, later = _waiting(groups, due_below)
     statuses = b"".join([group.take_statuses() for group in groups])
@@ -69,7 +69,7 @@ def _waiting(
 def _write(
     groups: Collection[SubscriptionGroup], market: Market, due: list[_Waiting], statuses: bytes
 ) -> list[_Waiting]:
-    """One write, up to the mark and the credit; returns what is left. `statuses` go along, behind the data."""
+    """Write once, up to the mark and the credit, with `statuses` behind the data; returns what is left."""
     sender = next(iter(groups)).sender
     parts: list[bytes] = []
     size = deltas = snapshots = conflated = done = 0

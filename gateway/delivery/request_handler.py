@@ -22,7 +22,7 @@ UNPARSABLE_MAX: Final = 10
 
 
 def answer(session: Session, raw: str | bytes) -> Iterator[None]:
-    """Do what one message asks; the caller lets the connection drain at each step, so that replies cannot pile up."""
+    """Do what one message asks. At each step the caller lets the connection drain: replies do not pile up."""
     session.counters.requests += 1
     session.sender.hold()
     try:

@@ -13,7 +13,7 @@ from depthcast.shared.types import MAX_INTEGER
 
 
 class Payload(NamedTuple):
-    """Bytes to write at once; how many deltas and snapshots they are; broadcasts merged into others in them."""
+    """Bytes to write at once, how many deltas and snapshots they are, and the broadcasts merged in them."""
 
     data: bytes
     deltas: int = 0
@@ -69,7 +69,7 @@ class Sender:
         """Allow `messages` more snapshots and deltas; the first call begins credit mode."""
         self.credit = min((self.credit or 0) + messages, MAX_INTEGER)
 
-    # --- control messages -------------------------------------------------------------------------------------------
+    # --- control messages -----------------------------------------------------------------------------------
 
     def send(self, message: dict[str, Any], request_id: RequestId | None = None) -> None:
         """Send one control message, with the `id` of the request it answers."""
@@ -87,10 +87,10 @@ class Sender:
             error["symbol"] = symbol
         self.send(error, request_id)
 
-    # --- replies that go out together -------------------------------------------------------------------------------
+    # --- replies that go out together -----------------------------------------------------------------------
 
     def hold(self) -> None:
-        """Gather what is written until `release`, up to the mark: the replies to a request go out together."""
+        """Gather what is written until `release`, up to the mark: replies to one request go out together."""
         self._held = []
 
     def release(self) -> None:

@@ -1,7 +1,8 @@
 """One client's session: its subscriptions, its time-outs, and what it is sent besides its books.
 
 It holds no queue; how far each subscription was sent is in its groups. It is driven from outside: by requests
-(`depthcast.gateway.delivery.request_handler`), by the readiness of its connection (`serve`) and by time (`check`).
+(`depthcast.gateway.delivery.request_handler`), by the readiness of its connection (`serve`) and by time
+(`check`).
 """
 
 from collections.abc import Callable
@@ -40,14 +41,16 @@ class Wildcard(NamedTuple):
 class Session:
     """One client.
 
-    - `sender`: its sending half; `groups`: its subscriptions by interval; `subscriptions`: the same by symbol.
+    - `sender`: its sending half; `groups`: its subscriptions by interval; `subscriptions`: the same by
+      symbol.
     - `unparsable`: messages received that were neither JSON nor msgpack.
     - `ended`: the close code that the session asks for; nothing is sent any more.
     """
 
     __slots__ = (
-        "_drained_bytes", "_moved_at", "_quiet_bytes", "_quiet_since", "_silent_since", "clock_us", "counters", "ended",
-        "flusher", "groups", "market", "name", "sender", "settings", "subscriptions", "unparsable", "wildcard",
+        "_drained_bytes", "_moved_at", "_quiet_bytes", "_quiet_since", "_silent_since", "clock_us",
+        "counters", "ended", "flusher", "groups", "market", "name", "sender", "settings", "subscriptions",
+        "unparsable", "wildcard",
     )  # fmt: skip
 
     def __init__(
@@ -79,7 +82,7 @@ class Session:
         self._quiet_since = self._moved_at = now
         self._silent_since: float | None = now
 
-    # --- sending ----------------------------------------------------------------------------------------------------
+    # --- sending --------------------------------------------------------------------------------------------
 
     def serve(self) -> None:
         """Send whatever can be sent now: after a request, and when the connection has drained."""
@@ -109,7 +112,7 @@ class Session:
         for group in self.groups.values():
             self.flusher.leave_fast_path(group)
 
-    # --- subscriptions ----------------------------------------------------------------------------------------------
+    # --- subscriptions --------------------------------------------------------------------------------------
 
     def subscribe(
         self,
@@ -140,7 +143,7 @@ class Session:
         self.subscriptions[symbol] = ActiveSubscription(channel, group)
 
     def _cursor(self, channel: Channel, resumed: ViewState | None) -> Cursor:
-        """Where a new subscription begins: at a resumed state, with a snapshot, or with a book that is still to come."""
+        """Where a new subscription begins: at a resumed state, with a snapshot, or with a book to come."""
         if resumed is not None:
             return resumed.broadcast
         number = self.market.number
@@ -158,7 +161,10 @@ class Session:
         symbol, most = listing.instrument.symbol, self.settings.subscriptions_max
         if symbol not in self.subscriptions and len(self.subscriptions) >= most:
             self.counters.limit_subscriptions += 1
-            return f"{symbol} would be more than {most} subscriptions; unsubscribe others, or open another connection"
+            return (
+                f"{symbol} would be more than {most} subscriptions; "
+                "unsubscribe others, or open another connection"
+            )
         if self.market.too_deep(listing, depth):
             self.counters.limit_full_depth += 1
             return too_deep_text(listing, self.settings.full_depth_max)
@@ -203,10 +209,10 @@ class Session:
         self.groups.clear()
         self.subscriptions.clear()
 
-    # --- time -------------------------------------------------------------------------------------------------------
+    # --- time -----------------------------------------------------------------------------------------------
 
     def check(self, now: float) -> CloseCode | None:
-        """Send a heartbeat if one is due; returns why to close, if a time-out has passed (`now`: monotonic seconds)."""
+        """Send a heartbeat if it is due at `now` (monotonic s); returns why to close after a time-out."""
         written, all_synced = self.sender.bytes_written, bool(self.groups)
         for group in self.groups.values():
             written += group.bytes_on_fast_path()

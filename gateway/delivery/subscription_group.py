@@ -1,8 +1,9 @@
 """A session's subscriptions with the same interval, and how far each of them was sent.
 
-Most groups need one cursor or none, because all their channels were sent up to the same number. A group has a cursor
-for each channel while its client cannot take everything at once: snapshots of new subscriptions, more bytes than the
-mark, too little credit. Who visits a group, and when, is decided in `depthcast.gateway.delivery.flusher`.
+Most groups need one cursor or none, because all their channels were sent up to the same number. A group has a
+cursor for each channel while its client cannot take everything at once: snapshots of new subscriptions, more
+bytes than the mark, too little credit. Who visits a group, and when, is decided in
+`depthcast.gateway.delivery.flusher`.
 """
 
 from collections.abc import Mapping
@@ -49,8 +50,8 @@ class SubscriptionGroup:
     """
 
     __slots__ = (
-        "cursor", "cursors", "interval_ms", "market", "sender", "siblings", "state", "statuses_sent_at", "stream",
-        "synced_from_bytes", "writer",
+        "cursor", "cursors", "interval_ms", "market", "sender", "siblings", "state", "statuses_sent_at",
+        "stream", "synced_from_bytes", "writer",
     )  # fmt: skip
 
     def __init__(
@@ -71,7 +72,7 @@ class SubscriptionGroup:
         self.stream: CohortStream | None = None
         self.synced_from_bytes = 0
 
-    # --- states -----------------------------------------------------------------------------------------------------
+    # --- states ---------------------------------------------------------------------------------------------
 
     def key(self) -> CohortKey:
         """The cohort it fits into, once every channel was sent up to the same number."""
@@ -79,7 +80,7 @@ class SubscriptionGroup:
         return CohortKey(frozenset(self.cursors), self.sender.encoding, self.interval_ms)
 
     def merge_cursors(self, stream: CohortStream) -> None:
-        """Every channel was sent up to the market's number: go on with one cursor, in the cohort of `stream`."""
+        """Go on with one cursor, in the cohort of `stream`: every channel is at the market's number."""
         self._become(_ONE_CURSOR)
         self.cursor = self.market.number
         self.cursors = {}
@@ -122,7 +123,7 @@ class SubscriptionGroup:
         assert self.stream is not None
         return self.stream.bytes_sent - self.synced_from_bytes
 
-    # --- sending ----------------------------------------------------------------------------------------------------
+    # --- sending --------------------------------------------------------------------------------------------
 
     def send_at_once(self, due_below: int, *, kept_up: bool = False) -> bool:
         """Bring the client to the head in one write; returns False, with nothing done, if that is impossible.

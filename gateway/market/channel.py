@@ -1,9 +1,10 @@
 """A channel: one view of one symbol, its recent deltas, and their bytes.
 
-Everything that clients can share is made here once: each delta is encoded once per encoding, and each catch-up from
-the same cursor to the head is merged and encoded once. A client's position is a cursor: the number of the last
-broadcast it was sent. Broadcasts are numbered through the whole gateway (`depthcast.gateway.market.market`), so one
-cursor serves any number of channels. A channel does not know who reads it.
+Everything that clients can share is made here once: each delta is encoded once per encoding, and each
+catch-up from the same cursor to the head is merged and encoded once. A client's position is a cursor: the
+number of the last broadcast it was sent. Broadcasts are numbered through the whole gateway
+(`depthcast.gateway.market.market`), so one cursor serves any number of channels. A channel does not know who
+reads it.
 """
 
 from collections.abc import Sequence
@@ -47,15 +48,16 @@ class Channel:
     - `state`: what happened since the last tick (`depthcast.gateway.market.channel_state`).
     - `view`: None until the symbol has a book.
     - `head`: number of the last broadcast that changed the view; `flushed_head`: the same at the last tick.
-    - `reset_at`: number of the broadcast at which history was last reset; a cursor before it needs a snapshot.
+    - `reset_at`: number of the broadcast at which history was last reset; a cursor before it needs a
+      snapshot.
     - `history`: recent steps; a cursor before its base needs a snapshot too.
     - `fresh`: steps since the last tick, each of which a client that keeps up gets by itself.
     - `subscribers`, `idle_since`: kept by the sessions, so that channels nobody uses can be dropped.
     """
 
     __slots__ = (
-        "_catch_ups", "_deflate_bytes_min", "_fresh_deltas", "counters", "depth", "flushed_head", "fresh", "head",
-        "history", "idle_since", "reset_at", "state", "subscribers", "symbol", "view",
+        "_catch_ups", "_deflate_bytes_min", "_fresh_deltas", "counters", "depth", "flushed_head", "fresh",
+        "head", "history", "idle_since", "reset_at", "state", "subscribers", "symbol", "view",
     )  # fmt: skip
 
     def __init__(
@@ -86,7 +88,7 @@ class Channel:
         """Whether history was reset since the last tick: the fresh deltas are not all that clients need."""
         return self.state in WAS_RESET
 
-    # --- what broadcasts do -----------------------------------------------------------------------------------------
+    # --- what broadcasts do ---------------------------------------------------------------------------------
 
     def load(self, replica: Replica, ts: int, broadcast: int) -> bool:
         """Take the symbol's first or a replaced replica; returns whether clients have to be sent anything.
@@ -146,7 +148,7 @@ class Channel:
         self._catch_ups = {}
         return True
 
-    # --- what clients need ------------------------------------------------------------------------------------------
+    # --- what clients need ----------------------------------------------------------------------------------
 
     def waiting_since(self, cursor: int) -> int:
         """Number of the first broadcast that a client at `cursor` was not sent; only if `head` is beyond it.
@@ -162,7 +164,7 @@ class Channel:
         return self.history.steps[self.history.index_after(cursor)].broadcast
 
     def separate_since(self, cursor: int, encoding: Encoding) -> SeparateDeltas | None:
-        """The broadcasts after `cursor`, each as its own delta; None if the client missed some before this tick."""
+        """The broadcasts after `cursor`, each as its own delta; None if some are from before this tick."""
         if cursor < self.flushed_head or cursor < self.reset_at:
             return None
         if not self.fresh or cursor >= self.fresh[0].broadcast:
@@ -170,7 +172,7 @@ class Channel:
         return self.fresh_deltas(encoding)
 
     def fresh_deltas(self, encoding: Encoding) -> SeparateDeltas:
-        """The broadcasts since the last tick, each as its own delta: all that a client that keeps up needs."""
+        """The broadcasts since the last tick, each as its own delta: what a client that keeps up needs."""
         found = self._fresh_deltas.get(encoding)
         if found is None:
             found = self._fresh_deltas[encoding] = self._separate(self.fresh, encoding)
@@ -218,7 +220,7 @@ class Channel:
             return self.snapshot(encoding)._replace(merged=len(steps))
         return CatchUp(self._encode(delta, len(steps), encoding), len(steps), is_snapshot=False)
 
-    # --- bytes ------------------------------------------------------------------------------------------------------
+    # --- bytes ----------------------------------------------------------------------------------------------
 
     def _encoded(self, step: Step, encoding: Encoding) -> bytes:
         data = step.frames.get(encoding)

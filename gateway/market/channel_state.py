@@ -1,8 +1,8 @@
 """The states of a channel, and which event leads from which state to which.
 
-Two things decide what a channel's clients need: what happened since the last tick, and whether the book was replaced
-by one that must wait. A replaced book with other rows waits while its seq is not higher than the one clients have
-seen, because the seq that a client sees never stays or falls when rows change.
+Two things decide what a channel's clients need: what happened since the last tick, and whether the book was
+replaced by one that must wait. A replaced book with other rows waits while its seq is not higher than the one
+clients have seen, because the seq that a client sees never stays or falls when rows change.
 """
 
 from enum import Enum
@@ -10,7 +10,7 @@ from typing import Final
 
 
 class ChannelState(Enum):
-    """What happened to a channel since the last tick; `..._WAITING`: a replaced book waits for a higher seq."""
+    """What happened since the last tick; `..._WAITING`: a replaced book waits for a higher seq."""
 
     NO_BOOK = "the symbol has no book yet"
     UNCHANGED = "every change was flushed"

@@ -1,4 +1,4 @@
-"""The recent deltas of one view: what a client that is a little behind can still be given without a snapshot."""
+"""The recent deltas of one view: what brings a client that is a little behind to the head."""
 
 from bisect import bisect_right
 from collections import deque
@@ -36,7 +36,7 @@ class Step:
 
 
 class History:
-    """The newest steps of a view, oldest first: at most `steps_max` of them, with at most `ROWS_KEPT_MAX` rows.
+    """The newest steps of a view, oldest first: at most `steps_max`, with at most `ROWS_KEPT_MAX` rows.
 
     `base` is the state before the first step kept; a cursor before it needs a snapshot.
     """

@@ -1,4 +1,4 @@
-"""One symbol as a gateway knows it: its instrument, its replica, whether that is live, and the channels on it."""
+"""One symbol as a gateway knows it: its instrument, its replica, its status, and the channels on it."""
 
 from bisect import bisect_right
 from collections import deque
@@ -16,8 +16,8 @@ STATUS_CHANGES_KEPT: Final = 256
 class Listing:
     """One symbol. `channels` are by depth; `ts` is that of the last broadcast that carried the symbol.
 
-    `status_changes` holds the broadcast numbers at which `stale` changed. Whether a client at a cursor was last sent
-    another status follows from how many there are after it, so nothing has to be kept per client.
+    `status_changes` holds the broadcast numbers at which `stale` changed. Whether a client at a cursor was
+    last sent another status follows from how many there are after it, so nothing has to be kept per client.
     """
 
     __slots__ = ("channels", "instrument", "replica", "stale", "status_changes", "ts")

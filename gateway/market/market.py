@@ -1,7 +1,7 @@
-"""Everything a gateway knows of the market: instruments, replicas, whether each is live, and the channels on them.
+"""Everything a gateway knows of the market: instruments, replicas, statuses, and the channels on them.
 
-The market numbers what happens: each `deltas` entry, each load and each change of a symbol's status takes the next
-broadcast number, through all partitions. Cursors are compared with these numbers. It knows no session.
+The market numbers what happens: each `deltas` entry, each load and each change of a symbol's status takes the
+next broadcast number, through all partitions. Cursors are compared with these numbers. It knows no session.
 """
 
 from collections.abc import Collection, Mapping
@@ -18,8 +18,8 @@ class Upstream:
     """One partition: its reader and its symbols.
 
     - `heard_at`: when an entry was last read (monotonic seconds); `ingestor_seen`: whether any was.
-    - `late`, `lost`, `loading`: what `Market.update_statuses` found last: silence for too long, a reader without a
-      position, symbols without a current replica.
+    - `late`, `lost`, `loading`: what `Market.update_statuses` found last: silence for too long, a reader
+      without a position, symbols without a current replica.
     - `all_possibly_changed`: the status of every symbol has to be worked out again.
     """
 
@@ -72,7 +72,7 @@ class Market:
         self._stale_s = stale_ms / 1000
         self._linger_s = channel_linger_s
 
-    # --- instruments ------------------------------------------------------------------------------------------------
+    # --- instruments ----------------------------------------------------------------------------------------
 
     def set_partitions(self, count: int) -> None:
         """Take the deployment's number of partitions; called once, before any instrument is listed."""
@@ -106,7 +106,7 @@ class Market:
     def _upstream(self, symbol: str) -> Upstream:
         return self.upstreams[partition_of(symbol, len(self.upstreams))]
 
-    # --- broadcasts -------------------------------------------------------------------------------------------------
+    # --- broadcasts -----------------------------------------------------------------------------------------
 
     def apply(self, upstream: Upstream, entry: AppliedEntry, now: float) -> None:
         """Follow one entry of a partition, or a load of its snapshots (`info` None), that arrived at `now`.
@@ -150,7 +150,7 @@ class Market:
             channel.end_tick()
         self.changed.clear()
 
-    # --- live or stale ----------------------------------------------------------------------------------------------
+    # --- live or stale --------------------------------------------------------------------------------------
 
     def update_statuses(self, now: float) -> bool:
         """Work out which symbols are live; returns whether any status changed."""
@@ -185,7 +185,8 @@ class Market:
     def _all_live(self) -> bool:
         """Whether all known books are live, or the catalog is known to be empty.
 
-        An ingestor registers its instruments before it writes anything else, so a catalog read after that is complete.
+        An ingestor registers its instruments before it writes anything else, so a catalog read after that is
+        complete.
         """
         if not self.listings:
             return self._surely_empty and not any(upstream.late for upstream in self.upstreams)
@@ -196,7 +197,7 @@ class Market:
         """How many symbols are stale now."""
         return sum(listing.stale for listing in self.listings.values())
 
-    # --- channels ---------------------------------------------------------------------------------------------------
+    # --- channels -------------------------------------------------------------------------------------------
 
     def too_deep(self, listing: Listing, depth: int) -> bool:
         """Whether `depth` asks for a full book of more levels than are served."""

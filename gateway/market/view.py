@@ -1,10 +1,11 @@
 """The view of a book that a subscription shows: its best levels a side, and how one broadcast changes them.
 
-The threshold method: per side only the key of the worst level held is remembered (the edge). After a broadcast was
-applied to the book, the new edge is the key at index depth − 1. Unchanged: the view's rows are the broadcast's rows
-at or better than it. Tightened: levels between the new and the old edge have left the view. Loosened: the levels
-between the old and the new edge have moved in. Rows at prices the client never held are left out, so the view's
-digest, kept incrementally, is exact. No old top N is ever stored or compared.
+The threshold method: per side only the key of the worst level held is remembered (the edge). After a
+broadcast was applied to the book, the new edge is the key at index depth − 1. Unchanged: the view's rows are
+the broadcast's rows at or better than it. Tightened: levels between the new and the old edge have left the
+view. Loosened: the levels between the old and the new edge have moved in. Rows at prices the client never
+held are left out, so the view's digest, kept incrementally, is exact. No old top N is ever stored or
+compared.
 """
 
 from collections.abc import Sequence
@@ -77,8 +78,8 @@ class SideView:
 class View:
     """A replica's best `depth` levels a side, 0 = all of them.
 
-    `seq` and `ts` are those of the last broadcast that changed the view, as far as it is known here; a view begins
-    at its replica's `seq`. `digest` covers what the client holds.
+    `seq` and `ts` are those of the last broadcast that changed the view, as far as it is known here; a view
+    begins at its replica's `seq`. `digest` covers what the client holds.
     """
 
     __slots__ = ("asks", "bids", "depth", "digest", "replica", "seq", "ts")
@@ -119,7 +120,7 @@ class View:
 
 
 def merge(deltas: Sequence[ViewDelta]) -> ViewDelta:
-    """Consecutive view deltas as one: last write wins per level, net no-changes vanish, even if nothing is left."""
+    """Merge consecutive view deltas into one: the last write of a level wins, and net no-changes vanish."""
     first, last = deltas[0], deltas[-1]
     bids = _merge_rows([delta.bids for delta in deltas])
     asks = _merge_rows([delta.asks for delta in deltas])

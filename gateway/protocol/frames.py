@@ -1,7 +1,8 @@
 """WebSocket frames as a server sends them (RFC 6455, section 5.2): unmasked, unfragmented.
 
-A message is framed once and the same bytes are written to every client that gets it. So is its compressed form (RFC 7692):
-without context takeover each message is deflated by itself, and nothing of it depends on the client.
+A message is framed once and the same bytes are written to every client that gets it. So is its compressed
+form (RFC 7692): without context takeover each message is deflated by itself, and nothing of it depends on the
+client.
 """
 
 import zlib
@@ -31,7 +32,7 @@ def frame(opcode: int, payload: bytes) -> bytes:
 
 
 def deflated(plain: bytes, bytes_min: int) -> bytes:
-    """A data frame made by `frame`, compressed if it shrinks and its payload has `bytes_min` bytes at least; 0: never."""
+    """Compress a data frame if that makes it shorter and it carries `bytes_min` bytes or more; 0: never."""
     start = _HEADER_BYTES.get(plain[1], 2)
     if not bytes_min or len(plain) - start < bytes_min:
         return plain

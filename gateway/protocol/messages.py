@@ -1,6 +1,7 @@
-"""The two encodings of WebSocket messages, and the messages the gateway sends (`docs/protocol.md`, section 3).
+"""The encodings of WebSocket messages, and what the gateway sends (`docs/protocol.md`, section 3).
 
-A message is a map; JSON and msgpack carry the same map. Parsing what clients send is in `depthcast.gateway.protocol.requests`.
+A message is a map; JSON and msgpack carry the same map. Parsing what clients send is in
+`depthcast.gateway.protocol.requests`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +20,7 @@ DEPTHS: Final = (0, 1, 5, 10, 25, 50, 100, 500, 1000)
 """Depths a client may ask for, in levels a side; 0 is the full book."""
 
 Row = tuple[int, int, int]
-"""One level of a view's change: price, new quantity, old quantity, as in `depthcast.shared.types.LevelChange`."""
+"""One changed level: price, new quantity, old quantity, as in `depthcast.shared.types.LevelChange`."""
 
 Rows = Sequence[Row]
 
@@ -31,8 +32,8 @@ Levels = Sequence[tuple[int, int]]
 class ViewDelta(NamedTuple):
     """Net change of a view from its state `prev_seq` to its state `seq`.
 
-    In each row new and old are what the client holds at that price after and before it, 0 = nothing. `digest` is
-    of the view after it, `ts` that of the broadcast, in µs.
+    In each row new and old are what the client holds at that price after and before it, 0 = nothing. `digest`
+    is of the view after it, `ts` that of the broadcast, in µs.
     """
 
     prev_seq: int
@@ -46,7 +47,8 @@ class ViewDelta(NamedTuple):
 class Encoding(Enum):
     """How a connection's messages are written; the value of a plain one is the WebSocket subprotocol's name.
 
-    A deflated one is the same, with snapshots and deltas compressed where that pays (`depthcast.gateway.protocol.frames.deflated`).
+    A deflated one is the same, with snapshots and deltas compressed where that pays
+    (`depthcast.gateway.protocol.frames.deflated`).
     """
 
     JSON = "depthcast.v1.json"

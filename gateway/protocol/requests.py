@@ -1,6 +1,7 @@
 """What clients send, checked: raw message → a request with its fields, or the error to answer with.
 
-Purely syntactic: shapes, types and ranges. What a request means for a session is in `depthcast.gateway.delivery.request_handler`.
+Purely syntactic: shapes, types and ranges. What a request means for a session is in
+`depthcast.gateway.delivery.request_handler`.
 """
 
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ class Unparsable(Exception):
 
 
 class Refused(Exception):
-    """A request that is answered by an error: `code` and text of the protocol, and `id` where it could be read."""
+    """A request that is answered by an error: the protocol's `code`, a text, and `id` if it was read."""
 
     def __init__(self, code: str, message: str, request_id: RequestId | None = None) -> None:
         self.code = code

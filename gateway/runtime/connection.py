@@ -1,7 +1,7 @@
 """One WebSocket connection: messages in, the closing handshake, and the end.
 
-Frames out are written raw to the transport, so the web server's own sending is never used: not in closing either,
-where it would wait for a client that reads nothing.
+Frames out are written raw to the transport, so the web server's own sending is never used: not in closing
+either, where it would wait for a client that reads nothing.
 """
 
 import asyncio
@@ -34,15 +34,15 @@ QUIET_S: Final = 0.2
 class RawWebSocket(web.WebSocketResponse):
     """A WebSocketResponse for handshake and receiving, whose transport is closed by `Connection` alone.
 
-    The base class closes it right behind its close frame when a message is too big or malformed. With bytes of that
-    message still unread, the kernel would answer with a reset, and the client would never see why.
+    The base class closes it right behind its close frame when a message is too big or malformed. With bytes
+    of that message still unread, the kernel would answer with a reset, and the client would never see why.
     """
 
     def _close_transport(self) -> None:
         pass
 
     def _handshake(self, request: web.BaseRequest) -> tuple[CIMultiDict[str], str | None, int, bool]:
-        """Compression is taken without context takeover only, for frames are shared, and with the full window only."""
+        """Accept compression only without context takeover (frames are shared) and with the full window."""
         headers, protocol, window_bits, _ = super()._handshake(request)
         headers.popall(SEC_WEBSOCKET_EXTENSIONS, None)
         if window_bits == zlib.MAX_WBITS:
@@ -52,7 +52,7 @@ class RawWebSocket(web.WebSocketResponse):
 
 
 class Connection:
-    """A connection whose handshake is done. `closing`: the code of the close frame that was sent, if one was."""
+    """A connection after its handshake. `closing`: the code of the close frame that was sent, if any."""
 
     def __init__(
         self, core: Core, socket: RawWebSocket, transport: asyncio.Transport, linger_s: float
@@ -99,7 +99,7 @@ class Connection:
         await self._finish()
 
     def close(self, code: int, linger_s: float | None = None) -> None:
-        """Send the close frame as the last thing; the client has `linger_s` to take what was sent and to answer."""
+        """Send the close frame and nothing after it; the client has `linger_s` to read and to answer."""
         if self.closing is not None:
             return
         self.closing = code
@@ -110,7 +110,7 @@ class Connection:
         self._release()
         self._abort_after(self.linger_s if linger_s is None else linger_s)
 
-    # --- receiving --------------------------------------------------------------------------------------------------
+    # --- receiving ------------------------------------------------------------------------------------------
 
     async def _receive(self, session: Session) -> None:
         wanted = WSMsgType.TEXT if self.encoding in TEXTUAL else WSMsgType.BINARY
@@ -147,14 +147,14 @@ class Connection:
         self.close(code if 1000 <= code < 5000 and code not in NEVER_SENT else CloseCode.NORMAL)
 
     def _failed(self, error: object) -> None:
-        """The stream of frames is unusable, or at its end; the web server has sent its own close frame, if any."""
+        """End a connection whose frames are unusable or over; the web server has sent a close frame."""
         code = getattr(error, "code", None)
         self.core.counters.limit_message_bytes += code == CloseCode.TOO_BIG
         self.failed = True
         self.closing = self.closing or code or CloseCode.LOST
         self.writer.shut = True
 
-    # --- the end ----------------------------------------------------------------------------------------------------
+    # --- the end --------------------------------------------------------------------------------------------
 
     async def _finish(self) -> None:
         """Close the transport once nothing is lost by it; returns when the connection is gone."""

@@ -60,7 +60,7 @@ class Endpoints:
         self.core = host.core
 
     def application(self) -> web.Application:
-        """The web application. No middleware and, unless set, no signal: WebSocket handshakes would pass them too."""
+        """Make the web application, without middleware: WebSocket handshakes would pass it, too."""
         app = web.Application()
         origin = self.core.settings.cors_origin
         if origin:

@@ -1,4 +1,4 @@
-"""Brings the market in: the catalog, one follower for each partition, and the ticks that send what they read."""
+"""Reads the market: the catalog, one follower for each partition, and the ticks that send what they read."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ from depthcast.shared.runtime.redis import Connect, connect
 logger = logging.getLogger(__name__)
 
 COALESCE_S: Final = 0.002
-"""Entries of several partitions that arrive within this go out together: one write per client instead of several."""
+"""Entries of several partitions that arrive within this time go out in one write per client."""
 
 STATUS_PERIOD_S_MAX: Final = 0.25
 
@@ -125,7 +125,7 @@ class MarketReader:
         try:
             if self.core.tick(self._loop.time()):
                 self.observe(time.perf_counter() - began)
-        except Exception as error:  # noqa: BLE001  # as of a task: it ends the reading, and the process with it
+        except Exception as error:  # noqa: BLE001  # it ends `run`, as a task would
             if not self._failed.done():
                 self._failed.set_exception(error)
 

@@ -1,4 +1,4 @@
-"""The gateway's Prometheus metrics. The hot path counts in plain integers; once a second they are published here."""
+"""The gateway's Prometheus metrics: once a second the integers counted on the hot path are published."""
 
 import os
 from typing import Final
@@ -87,4 +87,9 @@ class Metrics:
         return Counter(_PREFIX + name, text, labels, registry=self.registry)
 
     def _gauge(self, name: str, text: str, mode: str) -> Gauge:
-        return Gauge(_PREFIX + name, text, registry=self.registry, multiprocess_mode=mode)  # type: ignore[arg-type]
+        return Gauge(
+            _PREFIX + name,
+            text,
+            registry=self.registry,
+            multiprocess_mode=mode,  # type: ignore[arg-type]
+        )

@@ -30,7 +30,8 @@ SWEEP_S_MOST: Final = 0.5
 def listening_socket(settings: GatewaySettings, port: int, *, shared: bool) -> socket.socket:
     """A bound socket for the gateway's address, `shared` between workers or not; raises `SettingsError`.
 
-    Its send buffer is small, and accepted sockets inherit that: a large one would hide how far behind a client is.
+    Its send buffer is small, and accepted sockets inherit that: a large one would hide how far behind a
+    client is.
     """
     try:
         family, kind, number, _, address = socket.getaddrinfo(
@@ -70,7 +71,7 @@ class GatewayProcess:
     async def run(
         self, bound: socket.socket, stop: asyncio.Event, on_serving: Callable[[], None] = lambda: None
     ) -> None:
-        """Serve on `bound` until `stop` is set, then end cleanly; ends too, raising, when reading the market does."""
+        """Serve on `bound` until `stop` is set, then end cleanly; raises what reading the market raised."""
         runner = web.AppRunner(Endpoints(self).application(), access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         bound.setblocking(False)
@@ -111,7 +112,7 @@ class GatewayProcess:
         for connection in tuple(self.connections):
             connection.transport.abort()
 
-    # --- time -------------------------------------------------------------------------------------------------------
+    # --- time -----------------------------------------------------------------------------------------------
 
     def _alarm(self, interval_ms: int) -> None:
         interval_s = interval_ms / 1000

@@ -1,9 +1,10 @@
 """Several gateway processes on one port: starts them, restarts what crashed, ends them, sums their metrics.
 
-The port is shared by SO_REUSEPORT: each worker has a listening socket of its own and the kernel spreads connections.
-The supervisor keeps the address bound, without listening, so that a free port stays theirs. A worker's standard
-input is a pipe whose other end only the supervisor holds: when that reaches its end, the supervisor is gone, however
-it went, and the worker ends too. A worker's standard output is a pipe of status lines, one JSON object each.
+The port is shared by SO_REUSEPORT: each worker has a listening socket of its own and the kernel spreads
+connections. The supervisor keeps the address bound, without listening, so that a free port stays theirs. A
+worker's standard input is a pipe whose other end only the supervisor holds: when that reaches its end, the
+supervisor is gone, however it went, and the worker ends too. A worker's standard output is a pipe of status
+lines, one JSON object each.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """A transport as the sessions see it, and the hooks that tell when it is full, drained or gone.
 
-The handshake and the parsing of frames stay with the web server's own protocol; the hooks stand before it and pass everything on.
+The handshake and the parsing of frames stay with the web server's own protocol; the hooks stand before it and
+pass everything on.
 """
 
 import asyncio
@@ -12,11 +13,12 @@ from depthcast.gateway.delivery.writer import Send
 
 
 class TransportWriter:
-    """Writes prebuilt frames to a transport. `clear` is kept by the hooks; after `shut` nothing more is written.
+    """Writes prebuilt frames to a transport. The hooks keep `clear`; after `shut` nothing is written.
 
-    The transport tells when anything waits in it at all, and when nothing does any more. While nothing does, frames may go
-    to the socket directly: the transport's own write costs more than everything else that Python does for a delivery.
-    That needs a descriptor of our own: the transport's may belong to another connection before its end was told.
+    The transport tells when anything waits in it at all, and when nothing does any more. While nothing does,
+    frames may go to the socket directly: the transport's own write costs more than everything else that
+    Python does for a delivery. That needs a descriptor of our own: the transport's may belong to another
+    connection before its end was told.
     """
 
     __slots__ = ("_mark_bytes", "_socket", "_transport", "clear", "shut")

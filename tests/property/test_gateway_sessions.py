@@ -1,7 +1,8 @@
-"""Whole sessions under a seeded storm: slow, throttled, credited and resuming clients, gaps, new and removed symbols.
+"""Whole sessions under a seeded storm: slow, throttled, credited, resuming clients; gaps; new symbols.
 
-Each model client checks every message against the market's history (see `tests.unit.gateway.model_client`), so a wrong row,
-digest, seq, `merged`, credit or order fails at once. In the end all are let catch up, and must hold the current views.
+Each model client checks every message against the market's history (see `tests.unit.gateway.model_client`),
+so a wrong row, digest, seq, `merged`, credit or order fails at once. In the end all are let catch up, and
+must hold the current views.
 """
 
 import random

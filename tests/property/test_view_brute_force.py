@@ -1,4 +1,4 @@
-"""Views against brute force: after any broadcast a client that applied the rows holds exactly the sorted top N."""
+"""Views against brute force: a client that applies the rows holds exactly the sorted top N."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""A connection's sending half without a connection; `test_writer_contract.py` holds it to what the real one does."""
+"""A connection's sending half in memory; `test_writer_contract.py` compares it with the real one."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,8 @@ from collections.abc import Callable
 class FakeWriter:
     """Takes everything at once while the client `reads`; keeps it otherwise, until `drain`.
 
-    As with the real one, `on_full` is called when anything begins to wait, and `on_drained` when nothing does any more.
+    As with the real one, `on_full` is called when anything begins to wait, and `on_drained` when nothing does
+    any more.
     """
 
     def __init__(self, mark_bytes: int, *, reads: bool) -> None:

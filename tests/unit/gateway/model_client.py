@@ -1,4 +1,4 @@
-"""`ModelClient` applies messages by the protocol's rules and checks each of them against the market's history."""
+"""A client that applies messages by the protocol's rules and checks them against the market's history."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +16,7 @@ from tests.unit.gateway.small_market import Levels, SmallMarket
 
 
 class ModelClient:
-    """A client that holds views by the protocol's rules; every message is checked against the market's history."""
+    """Holds views by the protocol's rules; every message is checked against the market's history."""
 
     def __init__(
         self, market: SmallMarket, encoding: Encoding = Encoding.JSON, *, reads: bool = True

@@ -51,7 +51,7 @@ class Published:
         return _best(bids, -1, depth), _best(asks, 1, depth)
 
     def changes_of_view(self, after: int, until: int, depth: int) -> int:
-        """How many broadcasts after the state `after`, up to `until`, changed the view, as far as the gateway saw."""
+        """How many broadcasts after the seq `after`, up to `until`, changed the view and were seen."""
         seqs = [seq for seq in self.states if after <= seq <= until and seq not in self.unseen]
         views = [self.view(seq, depth) for seq in seqs]
         return sum(one != two for one, two in pairwise(views))

@@ -1,4 +1,4 @@
-"""What sessions are sent, and when: states, resumes, credit, intervals, slow clients, heartbeats, time-outs."""
+"""What sessions are sent, and when: statuses, resumes, credit, intervals, slow clients, time-outs."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from depthcast.shared.close_codes import CloseCode
 from tests.unit.gateway.model_client import ModelClient, connected, kinds
 from tests.unit.gateway.small_market import Published, SmallMarket, lively_market
 
-# --- states -----------------------------------------------------------------------------------------------------------
+# --- states -------------------------------------------------------------------------------------------------
 
 
 def test_a_symbol_without_a_book_is_stale_until_it_comes() -> None:
@@ -92,7 +92,7 @@ def test_a_gap_that_changed_nothing_in_the_view_sends_no_snapshot() -> None:
     assert kinds(client.take()) == ["delta"]
 
 
-# --- resume -----------------------------------------------------------------------------------------------------------
+# --- resume -------------------------------------------------------------------------------------------------
 
 
 def resumed(market: SmallMarket, old: ModelClient, **change: int) -> list[dict[str, Any]]:
@@ -150,7 +150,7 @@ def test_a_channel_lingers_for_those_who_resume() -> None:
     assert not market.core.market.listings["AAA"].channels
 
 
-# --- credit and intervals ---------------------------------------------------------------------------------------------
+# --- credit and intervals -----------------------------------------------------------------------------------
 
 
 def test_credit_counts_snapshots_and_deltas_only() -> None:
@@ -225,7 +225,7 @@ def test_one_interval_and_one_set_of_symbols_share_their_bytes() -> None:
     assert all(kinds(client.take())[-2:] == ["delta", "delta"] for client in clients)
 
 
-# --- slow clients -----------------------------------------------------------------------------------------------------
+# --- slow clients -------------------------------------------------------------------------------------------
 
 
 def test_a_slow_client_costs_a_cursor_and_gets_the_last_change_when_it_drains() -> None:
@@ -260,7 +260,7 @@ def test_many_snapshots_go_out_as_the_client_drains() -> None:
     assert slow.session.groups[0].state is not GroupState.CURSOR_PER_CHANNEL
 
 
-# --- time -------------------------------------------------------------------------------------------------------------
+# --- time ---------------------------------------------------------------------------------------------------
 
 
 def test_heartbeat_when_nothing_else_was_sent() -> None:

@@ -30,7 +30,8 @@ def test_subscribed_then_snapshot_then_deltas(encoding: Encoding) -> None:
     seq = market.publish("AAA", {-1: 4})
     [delta] = client.read()
     assert delta == {
-        "type": "delta", "symbol": "AAA", "depth": 5, "prev_seq": snapshot["seq"], "seq": seq, "ts": market.position.n,
+        "type": "delta", "symbol": "AAA", "depth": 5, "prev_seq": snapshot["seq"], "seq": seq,
+        "ts": market.position.n,
         "bids": [[-1, 4]], "asks": [], "merged": 1, "digest": market.books["AAA"].digest(),
     }  # fmt: skip
 

@@ -18,7 +18,8 @@ def test_where_a_channel_goes() -> None:
         state = NEXT_STATE[event][state]
         path.append(state.name)
     assert path == [
-        "RESET", "RESET", "UNCHANGED", "CHANGED", "CHANGED_WAITING", "UNCHANGED_WAITING", "RESET", "RESET_WAITING",
+        "RESET", "RESET", "UNCHANGED", "CHANGED", "CHANGED_WAITING", "UNCHANGED_WAITING", "RESET",
+        "RESET_WAITING",
         "UNCHANGED_WAITING",
     ]  # fmt: skip
 

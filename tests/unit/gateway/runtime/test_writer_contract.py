@@ -1,4 +1,4 @@
-"""What sessions rely on of a `Writer`: the same for the real one, on real sockets and two event loops, and for the tests'."""
+"""What sessions rely on of a `Writer`: the same for the tests' own and the real one on two event loops."""
 
 import asyncio
 import socket
