@@ -1,4 +1,4 @@
 """Stateless WebSocket workers.
 
-Imports point one way: `runtime` → `delivery` → `market` → `protocol`. `counters` stands below them all.
+Imports point one way: `runtime` → `delivery` → `market` → `protocol`. `counters` is below them all.
 """

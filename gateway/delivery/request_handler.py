@@ -18,7 +18,7 @@ from depthcast.gateway.protocol.requests import (
 from depthcast.shared.close_codes import CloseCode
 
 UNPARSABLE_MAX: Final = 10
-"""The connection ends with this one."""
+"""The connection ends with this many."""
 
 
 def answer(session: Session, raw: str | bytes) -> Iterator[None]:

@@ -4,8 +4,7 @@ The threshold method: per side only the key of the worst level held is remembere
 broadcast was applied to the book, the new edge is the key at index depth − 1. Unchanged: the view's rows are
 the broadcast's rows at or better than it. Tightened: levels between the new and the old edge have left the
 view. Loosened: the levels between the old and the new edge have moved in. Rows at prices the client never
-held are left out, so the view's digest, kept incrementally, is exact. No old top N is ever stored or
-compared.
+held are left out, so the digest, which is updated incrementally, is exact. No top N is stored or compared.
 """
 
 from collections.abc import Sequence
@@ -30,11 +29,11 @@ class SideView:
         return min(self.depth or len(self.side), len(self.side))
 
     def levels(self) -> list[tuple[int, int]]:
-        """What the client holds: (price, quantity), best first."""
+        """The levels in the view: (price, quantity), best first."""
         return self.side.top(self.depth)
 
     def advance(self, changes: Rows) -> Rows:
-        """Rows the client must be sent after the side went through `changes`."""
+        """Follow `changes` of the side; returns the rows that clients must be sent."""
         if not changes or not self.depth:
             return changes
         old, new = self.edge, self.side.nth_key(self.depth - 1)
@@ -97,7 +96,7 @@ class View:
         return len(self.bids) + len(self.asks)
 
     def advance(self, changes: Changes, seq: int, ts: int) -> ViewDelta | None:
-        """What a broadcast that was just applied to the book did to the view; None if nothing."""
+        """Follow a broadcast that was applied to the book; returns what changed in the view, if anything."""
         bids, asks = self.bids.advance(changes.bids), self.asks.advance(changes.asks)
         if not bids and not asks:
             return None
@@ -110,12 +109,12 @@ class View:
         return ViewDelta(prev_seq, seq, ts, bids, asks, self.digest)
 
     def snapshot_message(self, symbol: str) -> Message:
-        """The `snapshot` that shows `symbol` as this view stands."""
+        """The `snapshot` of `symbol` with this view."""
         levels = (self.bids.levels(), self.asks.levels())
         return snapshot_message(symbol, self.depth, self.seq, self.ts, levels, self.digest)
 
     def same_rows(self, other: "View") -> bool:
-        """Whether a client that holds this view holds `other` too."""
+        """Whether both views hold the same levels."""
         return self.bids.levels() == other.bids.levels() and self.asks.levels() == other.asks.levels()
 
 

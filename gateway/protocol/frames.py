@@ -1,8 +1,7 @@
 """WebSocket frames as a server sends them (RFC 6455, section 5.2): unmasked, unfragmented.
 
-A message is framed once and the same bytes are written to every client that gets it. So is its compressed
-form (RFC 7692): without context takeover each message is deflated by itself, and nothing of it depends on the
-client.
+A message is framed once, and the same bytes are written to every client that gets it. This holds for its
+compressed form (RFC 7692), too: without context takeover, no byte of it depends on the client.
 """
 
 import zlib

@@ -45,7 +45,7 @@ class ViewDelta(NamedTuple):
 
 
 class Encoding(Enum):
-    """How a connection's messages are written; the value of a plain one is the WebSocket subprotocol's name.
+    """How a connection's messages are encoded; a plain one's value is its WebSocket subprotocol.
 
     A deflated one is the same, with snapshots and deltas compressed where that pays
     (`depthcast.gateway.protocol.frames.deflated`).
@@ -112,7 +112,7 @@ def status_message(symbol: str, stale: bool) -> Message:
 
 
 def state_name(stale: bool) -> str:
-    """The word for a symbol's state."""
+    """The protocol's word for a symbol's status."""
     return "stale" if stale else "live"
 
 

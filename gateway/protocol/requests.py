@@ -24,7 +24,7 @@ QUOTED_MAX: Final = 64
 
 
 class Unparsable(Exception):
-    """Bytes that are no message at all: neither JSON nor msgpack. Ten of them end the connection."""
+    """Raised for bytes that are neither JSON nor msgpack. Ten of them end the connection."""
 
 
 class Refused(Exception):
@@ -45,7 +45,7 @@ class Resume(NamedTuple):
 
 
 class Subscribe(NamedTuple):
-    """`symbols` as sent (each is looked at for itself); `wildcard`: all symbols, now and later."""
+    """`symbols` as sent, to be checked one by one; `wildcard`: all symbols, now and later."""
 
     id: RequestId | None
     symbols: list[Any]
@@ -56,7 +56,7 @@ class Subscribe(NamedTuple):
 
 
 class Unsubscribe(NamedTuple):
-    """`wildcard`: everything the session has."""
+    """`wildcard`: every subscription of the session."""
 
     id: RequestId | None
     symbols: list[Any]
@@ -70,7 +70,7 @@ class Credit(NamedTuple):
 
 
 class Ping(NamedTuple):
-    """Wants a `pong`."""
+    """Asks for a `pong`."""
 
     id: RequestId | None
 
@@ -107,7 +107,7 @@ def parse(raw: str | bytes, encoding: Encoding) -> Request:
 
 
 def quoted(value: object) -> str:
-    """A client's value for an error's text, cut to a bearable length."""
+    """A client's value as an error quotes it, cut to `QUOTED_MAX` characters."""
     text = repr(value)
     return text if len(text) <= QUOTED_MAX else text[: QUOTED_MAX - 1] + "…"
 

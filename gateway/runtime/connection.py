@@ -92,7 +92,7 @@ class Connection:
             await self._finish()
 
     async def refuse(self, code: CloseCode) -> None:
-        """Close at once a connection that is not taken."""
+        """Close a connection that is not accepted."""
         self.close(code, REFUSED_LINGER_S)
         while (await self.socket.receive()).type in (WSMsgType.TEXT, WSMsgType.BINARY):
             pass
@@ -157,7 +157,7 @@ class Connection:
     # --- the end --------------------------------------------------------------------------------------------
 
     async def _finish(self) -> None:
-        """Close the transport once nothing is lost by it; returns when the connection is gone."""
+        """Close the transport when that loses nothing; returns when the connection is gone."""
         if self.failed:
             await self._until_quiet()
         self._abort_after(self.linger_s)
@@ -169,7 +169,7 @@ class Connection:
             self._abort = self.loop.call_later(seconds, self.transport.abort)
 
     async def _until_quiet(self) -> None:
-        """Let what is in flight arrive and be thrown away: closing before it would reset the connection."""
+        """Let what is in flight arrive, and ignore it: closing before that would reset the connection."""
         deadline = self.loop.time() + FAILED_LINGER_S
         before = -1
         while not self.lost.done() and self.hooks.received != before and self.loop.time() < deadline:

@@ -25,7 +25,7 @@ PAGE_HEADERS: Final = {
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
 }
-"""The page asks this gateway only, and runs nothing but the modules of `/web`, all of one version."""
+"""The page connects to this gateway only, and runs only the modules of `/web`, all of one version."""
 
 
 PROTOCOLS: Final = (Encoding.JSON.value, Encoding.MSGPACK.value)
@@ -33,7 +33,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Host(Protocol):
-    """What the endpoints need of the process."""
+    """The process, as the endpoints see it."""
 
     core: Core
     connections: dict[Connection, None]
@@ -53,7 +53,7 @@ class Refusal(Exception):
 
 
 class Endpoints:
-    """Handlers over one process."""
+    """The handlers of one process."""
 
     def __init__(self, host: Host) -> None:
         self.host = host

@@ -25,9 +25,9 @@ STATUS_PERIOD_S_MAX: Final = 0.25
 
 
 class MarketReader:
-    """Reads Redis into `core` until it is cancelled. `followers` appear once the deployment is known.
+    """Reads Redis into `core` until it is cancelled. There are `followers` once the deployment is known.
 
-    `observe` is told how many seconds each flush took.
+    `observe` is called with the seconds that each flush took.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class MarketReader:
         follower = Follower(client, keys, upstream.reader, symbols)
         self.followers.append(follower)
         try:
-            # One entry at a time: what it does to a view is worked out from the book right after it.
+            # One entry at a time: what it does to a view follows from the book right after it.
             async for entry in follower.entries():
                 if entry is not None:
                     self.core.apply(upstream, entry, self._loop.time())
@@ -109,9 +109,10 @@ class MarketReader:
             self._noted.clear()
 
     def _tick_soon(self) -> None:
-        """Flush soon after entries arrived. All entries of one read are taken before the loop comes to it.
+        """Flush soon after entries arrived; all entries of one read are applied before that.
 
-        A callback and no task that is woken: it is short, waits for nothing, and is due with every broadcast.
+        A callback costs less than waking a task. It is short, waits for nothing, and runs with every
+        broadcast.
         """
         if self._next_tick is None:
             if len(self.core.market.upstreams) > 1:

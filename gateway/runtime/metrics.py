@@ -51,7 +51,7 @@ OF_READER: Final = {
 
 
 class Metrics:
-    """Owns the metric objects; `publish` brings them up to date."""
+    """The metric objects; `publish` updates them."""
 
     def __init__(self) -> None:
         several = "PROMETHEUS_MULTIPROC_DIR" in os.environ
@@ -77,7 +77,7 @@ class Metrics:
         )
 
     def publish(self, counters: GatewayCounters, of_reader: dict[str, int]) -> None:
-        """Push what was counted since the last time."""
+        """Add what was counted since the last call."""
         for name, metric in self._counters.items():
             value = of_reader[name] if name in of_reader else getattr(counters, name)
             metric.inc(value - self._published[name])

@@ -57,7 +57,7 @@ def http_address(bound: socket.socket) -> str:
 
 
 class GatewayProcess:
-    """Everything one process runs. `draining`: it has been told to end."""
+    """Everything one process runs. `draining`: it is ending."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         self.settings = settings
@@ -141,7 +141,7 @@ class GatewayProcess:
             await asyncio.sleep(metrics.PERIOD_S)
 
     def publish_metrics(self) -> None:
-        """Bring the metrics up to date."""
+        """Update the metrics."""
         core, reader, published = self.core, self.market_reader, self.metrics
         published.connections.set(len(self.connections))
         published.subscriptions.set(sum(len(session.subscriptions) for session in core.sessions))
@@ -166,7 +166,7 @@ def clock_us() -> int:
 
 
 def _root(problem: Exception) -> Exception:
-    """The first error inside nested groups of errors."""
+    """The first error inside nested exception groups."""
     while isinstance(problem, ExceptionGroup):
         problem = problem.exceptions[0]
     return problem

@@ -3,7 +3,7 @@
 The port is shared by SO_REUSEPORT: each worker has a listening socket of its own and the kernel spreads
 connections. The supervisor keeps the address bound, without listening, so that a free port stays theirs. A
 worker's standard input is a pipe whose other end only the supervisor holds: when that reaches its end, the
-supervisor is gone, however it went, and the worker ends too. A worker's standard output is a pipe of status
+supervisor has ended or crashed, and the worker ends too. A worker's standard output is a pipe of status
 lines, one JSON object each.
 """
 
@@ -32,13 +32,13 @@ WORKER_MARK: Final = "DEPTHCAST_WORKER"
 RESTART_FIRST_S: Final = 0.1
 RESTART_MOST_S: Final = 5.0
 STEADY_S: Final = 10.0
-"""A worker that lived so long is restarted at once."""
+"""A worker that ran for longer is restarted at once."""
 END_S: Final = 9.0
 BAD_SETTINGS_STATUS: Final = 2
 
 
 class Worker:
-    """One worker's place: whoever is in it now, and what it last said of itself."""
+    """One worker, restarted whenever it ends; `status` is what it last reported."""
 
     def __init__(self, number: int, environment: dict[str, str], directory: str) -> None:
         self.number = number
@@ -49,7 +49,7 @@ class Worker:
         self.status: dict[str, Any] = {"ready": False}
 
     async def keep(self, stop: asyncio.Event) -> None:
-        """Keep a worker in this place until `stop`; raises `SettingsError` when it refuses its own."""
+        """Keep the worker running until `stop`; raises `SettingsError` if it refuses its settings."""
         backoff = Backoff(RESTART_FIRST_S, RESTART_MOST_S, no_jitter)
         loop = asyncio.get_running_loop()
         while not stop.is_set():
@@ -89,18 +89,18 @@ class Worker:
         return status
 
     def end(self) -> None:
-        """Ask whoever is there to end."""
+        """Ask the worker to end."""
         if self.process is not None and self.process.returncode is None:
             self.process.terminate()
 
     def kill(self) -> None:
-        """End whoever is there at once."""
+        """Kill the worker."""
         if self.process is not None and self.process.returncode is None:
             self.process.kill()
 
 
 class Supervisor:
-    """Runs `settings.workers` workers."""
+    """Runs `settings.workers` workers on one port."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         self.settings = settings
@@ -108,7 +108,7 @@ class Supervisor:
         self.stop = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run until `stop` is set, then end them all; raises `SettingsError` if they cannot run at all."""
+        """Run until `stop` is set, then end all workers; raises `SettingsError` if they cannot run."""
         self.stop = stop
         if self.settings.port:
             # Without sharing first: another server on the port must be noticed, not joined.
@@ -139,7 +139,7 @@ class Supervisor:
             keeper.result()
 
     async def _announce(self, address: str, directory: str) -> None:
-        """Say so once all workers serve; then serve the admin address, until cancelled."""
+        """Serve the admin address until cancelled; print where the gateway is once all workers serve."""
         runner = None
         try:
             if self.settings.admin_port is not None:
@@ -163,7 +163,7 @@ class Supervisor:
 
 
 def worker_environment(settings: GatewaySettings, port: int) -> dict[str, str]:
-    """Environment that gives a worker the supervisor's settings, with the port that was found."""
+    """The environment that gives a worker the supervisor's settings, with the port in use."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(VARIABLE_PREFIX)}
     given = asdict(settings) | {"port": port, "workers": 1, "admin_port": None}
     return kept | {variable(name): str(value) for name, value in given.items() if value not in (None, "")}

@@ -1,4 +1,4 @@
-"""What runs inside one process: a gateway of its own, or one of a supervisor's workers."""
+"""One gateway process: alone, or as one of a supervisor's workers."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ STATUS_S: Final = 0.25
 
 
 async def run_alone(settings: GatewaySettings, stop: asyncio.Event) -> None:
-    """The only process: it prints where it serves, and serves its own admin address."""
+    """Run the only process: it prints its address and serves its admin address."""
     with listening_socket(settings, settings.port, shared=False) as bound:
         process = GatewayProcess(settings)
         runner = None
@@ -33,7 +33,7 @@ async def run_alone(settings: GatewaySettings, stop: asyncio.Event) -> None:
 
 
 async def run_worker(settings: GatewaySettings, stop: asyncio.Event) -> None:
-    """One of several: it reports to the supervisor on standard output, and ends when the supervisor does."""
+    """Run one of several: it reports to the supervisor on standard output, and ends when that does."""
     with listening_socket(settings, settings.port, shared=True) as bound:
         process = GatewayProcess(settings)
         beside = [asyncio.create_task(_watch(stop))]
@@ -57,7 +57,7 @@ async def _report(process: GatewayProcess) -> None:
 
 
 async def _watch(stop: asyncio.Event) -> None:
-    """Standard input ends with the supervisor."""
+    """Set `stop` when standard input ends: the supervisor is gone."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)

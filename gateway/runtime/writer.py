@@ -1,4 +1,4 @@
-"""A transport as the sessions see it, and the hooks that tell when it is full, drained or gone.
+"""A transport as the sessions see it, and the hooks that report when it is full, drained or gone.
 
 The handshake and the parsing of frames stay with the web server's own protocol; the hooks stand before it and
 pass everything on.
@@ -15,10 +15,10 @@ from depthcast.gateway.delivery.writer import Send
 class TransportWriter:
     """Writes prebuilt frames to a transport. The hooks keep `clear`; after `shut` nothing is written.
 
-    The transport tells when anything waits in it at all, and when nothing does any more. While nothing does,
-    frames may go to the socket directly: the transport's own write costs more than everything else that
-    Python does for a delivery. That needs a descriptor of our own: the transport's may belong to another
-    connection before its end was told.
+    The transport reports when bytes begin to wait in it, and when none do any more. While none wait, frames
+    may go to the socket directly: the transport's own write costs more than everything else that Python does
+    for a delivery. That needs a descriptor of our own, because the transport's may belong to another
+    connection before its own end is reported.
     """
 
     __slots__ = ("_mark_bytes", "_socket", "_transport", "clear", "shut")
@@ -56,14 +56,14 @@ class TransportWriter:
         return self._socket.send
 
     def close(self) -> None:
-        """The transport has closed: so does the connection, now that its last descriptor goes."""
+        """Close the descriptor for direct sends: the transport has closed."""
         self.shut = True
         if self._socket is not None:
             self._socket.close()
 
 
 class Hooks(asyncio.Protocol):
-    """Stands between a transport and `inner`, its protocol so far."""
+    """Stands between a transport and `inner`, the web server's protocol."""
 
     def __init__(
         self,
