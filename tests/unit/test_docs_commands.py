@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -26,12 +27,14 @@ def shell_lines() -> list[tuple[str, str]]:
 
 
 COMMANDS = [line for line in shell_lines() if line[1].startswith("depthcast ")]
+MODULES = [line for line in shell_lines() if line[1].startswith("python -m ")]
 TARGETS = [line for line in shell_lines() if line[1].startswith("make ")]
 
 
 def test_there_are_commands() -> None:
     assert len(COMMANDS) >= 6
     assert len(TARGETS) >= 4
+    assert MODULES
 
 
 @pytest.mark.parametrize(("document", "line"), COMMANDS)
@@ -46,6 +49,11 @@ def test_a_command_exists_with_its_options(document: str, line: str) -> None:
     options = {name for parameter in command.params for name in parameter.opts} | {"--help"}
     used = {word.split("=")[0] for word in words if word.startswith("-")}
     assert used <= options, f"{document}: {line}"
+
+
+@pytest.mark.parametrize(("document", "line"), MODULES)
+def test_a_module_that_is_run_exists(document: str, line: str) -> None:
+    assert find_spec(shlex.split(line)[2]) is not None, f"{document}: {line}"
 
 
 @pytest.mark.parametrize(("document", "line"), TARGETS)
