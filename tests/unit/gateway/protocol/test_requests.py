@@ -105,6 +105,84 @@ def test_wrong_shapes(fields: dict[str, Any]) -> None:
     assert (error.code, error.id) == ("bad_request", "it")
 
 
+@pytest.mark.parametrize(
+    ("fields", "code", "says"),
+    [
+        ({"op": "subscribe"}, "bad_request", "symbols must be a list of at least one symbol, not None"),
+        (
+            {"op": "subscribe", "symbols": "A"},
+            "bad_request",
+            "symbols must be a list of at least one symbol, not 'A'",
+        ),
+        (
+            {"op": "unsubscribe", "symbols": []},
+            "bad_request",
+            "symbols must be a list of at least one symbol, not []",
+        ),
+        (
+            {"op": "subscribe", "symbols": ["A"], "depth": 2},
+            "bad_depth",
+            "depth 2 is not one of 0, 1, 5, 10, 25, 50, 100, 500, 1000 (0 is the full book)",
+        ),
+        (
+            {"op": "subscribe", "symbols": ["A"], "interval_ms": -1},
+            "bad_interval",
+            "interval_ms -1 must be a whole number of ms, 0 or more",
+        ),
+        (
+            {"op": "subscribe", "symbols": ["A"], "resume": [1]},
+            "bad_request",
+            "resume must be a map of symbols, not a value of type list",
+        ),
+        *(
+            (
+                {"op": "subscribe", "symbols": ["A"], "resume": {"B": wrong}},
+                "bad_request",
+                "resume of 'B' must be a map of the integers seq and digest",
+            )
+            for wrong in (5, {"seq": 1}, {"digest": 1}, {"seq": 1.0, "digest": 1}, {"seq": 1, "digest": "1"})
+        ),
+        ({"op": "credit", "messages": 0}, "bad_request", "messages must be a whole number, 1 or more, not 0"),
+        ({"op": 5}, "bad_request", 'op must be text such as "subscribe", not a value of type int'),
+        ({}, "bad_request", 'op must be text such as "subscribe", not nothing'),
+        (
+            {"op": "auth"},
+            "unknown_op",
+            "unknown op 'auth'; known are subscribe, unsubscribe, credit and ping",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said(fields: dict[str, Any], code: str, says: str) -> None:
+    error = refused(**fields, id=7)
+    assert (error.code, error.message, error.id) == (code, says, 7)
+    assert str(error) == f"{code}: {says}"
+
+
+def test_limits_are_within() -> None:
+    assert ask(op="credit", messages=1) == Credit(1)
+    assert ask(op="credit", messages=2**53 - 1) == Credit(2**53 - 1)
+    assert ask(op="ping", id="x" * 64) == Ping("x" * 64)
+    assert refused(op="ping", id="x" * 65).message.startswith(
+        "id must be an integer or text of up to 64 characters"
+    )
+    assert quoted("x" * 62) == repr("x" * 62)
+    assert quoted("x" * 63) == repr("x" * 63)[:63] + "…"
+
+
+@pytest.mark.parametrize(("value", "kind"), [(None, "nothing"), ([], "a value of type list")])
+def test_what_is_no_map_is_said(value: object, kind: str) -> None:
+    with pytest.raises(Refused) as caught:
+        parse(orjson.dumps(value), Encoding.JSON)
+    assert caught.value.message == f"a message is a map with an op, not {kind}"
+    assert caught.value.id is None
+
+
+@pytest.mark.parametrize("encoding", [Encoding.JSON, Encoding.MSGPACK])
+def test_bytes_that_are_no_message_say_why(encoding: Encoding) -> None:
+    with pytest.raises(Unparsable, match=r"\w+ \w+"):
+        parse(b"\xc1", encoding)
+
+
 @pytest.mark.parametrize("op", ["auth", "Subscribe", ""])
 def test_unknown_ops(op: str) -> None:
     error = refused(op=op)

@@ -1,0 +1,94 @@
+"""Messages as they stand on the wire: every key and value, in both encodings."""
+
+import msgpack
+import orjson
+import pytest
+
+from depthcast.gateway.protocol.frames import BINARY, TEXT, frame
+from depthcast.gateway.protocol.messages import (
+    DEFLATED,
+    DEPTHS,
+    PLAIN,
+    TEXTUAL,
+    Encoding,
+    ViewDelta,
+    delta_message,
+    encode,
+    snapshot_message,
+    status_message,
+    subscribed_message,
+)
+from depthcast.shared.instruments import Instrument
+from depthcast.shared.types import Symbol
+
+BTC = Instrument(Symbol("BTC-USD"), "0.01", "0.001")
+
+
+def test_a_delta() -> None:
+    delta = ViewDelta(5, 7, 99, [(100, 3, 0), (98, 0, 4)], [(101, 6, 5)], 1234)
+    assert delta_message("BTC-USD", 25, delta, 2) == {
+        "type": "delta",
+        "symbol": "BTC-USD",
+        "depth": 25,
+        "prev_seq": 5,
+        "seq": 7,
+        "ts": 99,
+        "bids": [(100, 3), (98, 0)],
+        "asks": [(101, 6)],
+        "merged": 2,
+        "digest": 1234,
+    }
+
+
+def test_a_snapshot() -> None:
+    assert snapshot_message("BTC-USD", 0, 7, 99, ([(100, 3)], [(101, 6)]), 1234) == {
+        "type": "snapshot",
+        "symbol": "BTC-USD",
+        "depth": 0,
+        "seq": 7,
+        "ts": 99,
+        "bids": [(100, 3)],
+        "asks": [(101, 6)],
+        "digest": 1234,
+    }
+
+
+@pytest.mark.parametrize(("stale", "state"), [(True, "stale"), (False, "live")])
+def test_a_status(stale: bool, state: str) -> None:
+    assert status_message("A", stale) == {"type": "status", "symbol": "A", "state": state}
+
+
+@pytest.mark.parametrize(("seq", "more"), [(None, {"resumed": False}), (0, {"resumed": True, "seq": 0})])
+def test_subscribed(seq: int | None, more: dict[str, object]) -> None:
+    assert subscribed_message(BTC, 10, 50, seq) == {
+        "type": "subscribed",
+        "symbol": "BTC-USD",
+        "depth": 10,
+        "interval_ms": 50,
+        "tick_size": "0.01",
+        "lot_size": "0.001",
+        **more,
+    }
+
+
+@pytest.mark.parametrize("encoding", Encoding)
+def test_a_control_message_is_never_compressed(encoding: Encoding) -> None:
+    message = {"type": "pong", "id": "é", "more": [1, 2**53 - 1]}
+    raw = encode(message, encoding)
+    if encoding in (Encoding.JSON, Encoding.JSON_DEFLATED):
+        assert raw == frame(TEXT, orjson.dumps(message))
+    else:
+        assert raw == frame(BINARY, msgpack.packb(message))
+
+
+def test_each_encoding_has_a_compressed_form() -> None:
+    assert DEFLATED == {
+        Encoding.JSON: Encoding.JSON_DEFLATED,
+        Encoding.MSGPACK: Encoding.MSGPACK_DEFLATED,
+    }
+    assert {deflated: plain for plain, deflated in DEFLATED.items()} == PLAIN
+    assert {Encoding.JSON, Encoding.JSON_DEFLATED} == TEXTUAL
+
+
+def test_the_depths_of_the_contract() -> None:
+    assert DEPTHS == (0, 1, 5, 10, 25, 50, 100, 500, 1000)
