@@ -1,7 +1,7 @@
 """Input events: from the bytes of a stream entry to checked values (`docs/protocol.md`, section 2.1).
 
 Nothing here knows the state of a book: what needs it (an unknown order, a crossing) is found where events apply.
-Whatever the bytes are, decoding raises `CodecError` at most and checking `RefusedError` at most.
+Whatever the bytes are, decoding raises nothing and checking `RefusedError` at most.
 """
 
 import json
@@ -72,10 +72,11 @@ def read_entry(fields: Sequence[tuple[bytes, bytes]]) -> InputEntry:
     values, faults = [], []
     for name, raw in fields:
         if name == INFO_FIELD:
-            try:
-                options.update(_read_options(raw))
-            except CodecError:
+            given = _read_options(raw)
+            if given is None:
                 faults.append(raw)
+            else:
+                options.update(given)
         elif not name.startswith(INFO_FIELD):
             values.append(Value(name, raw, _read_events(raw)))
     return InputEntry(options.get("atomic", False), options.get("ts"), values, faults)
@@ -187,32 +188,29 @@ def is_order_id(value: object) -> bool:
 
 
 def _read_events(raw: bytes) -> list[Any] | None:
-    try:
-        events = _decode(raw, b"[", "events")
-    except CodecError:
-        return None
+    """The array in `raw`, None if it is none."""
+    events = _decode(raw, b"[")
     return events if type(events) is list else None
 
 
-def _read_options(raw: bytes) -> dict[str, Any]:
-    options = _decode(raw, b"{", "entry options")
+def _read_options(raw: bytes) -> dict[str, Any] | None:
+    """The options in `raw` that are known here, None if it is no map or one of them is malformed."""
+    options = _decode(raw, b"{")
     if type(options) is not dict:
-        raise CodecError("entry options", "not a map")
+        return None
     known = {key: options[key] for key in ("atomic", "ts") if key in options}
-    if type(known.get("atomic", False)) is not bool:
-        raise CodecError("entry options", "atomic is not a boolean")
     ts = known.get("ts", 0)
-    if type(ts) is not int or not 0 <= ts <= MAX_INTEGER:
-        raise CodecError("entry options", "ts is out of range")
+    if type(known.get("atomic", False)) is not bool or type(ts) is not int or not 0 <= ts <= MAX_INTEGER:
+        return None
     return known
 
 
-def _decode(raw: bytes, json_mark: bytes, what: str) -> Any:
-    """JSON where `raw` begins with `json_mark`, msgpack otherwise; raises `CodecError`."""
+def _decode(raw: bytes, json_mark: bytes) -> Any:
+    """JSON where `raw` begins with `json_mark`, msgpack otherwise; None for what is neither."""
     try:
-        return _read_json(raw.decode()) if raw.startswith(json_mark) else unpack(raw, what)
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise CodecError(what, f"cannot be decoded ({type(error).__name__})") from error
+        return _read_json(raw.decode()) if raw.startswith(json_mark) else unpack(raw, "input")
+    except (CodecError, ValueError, RecursionError, MemoryError):
+        return None
 
 
 def _read_json(text: str) -> Any:

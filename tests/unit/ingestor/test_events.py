@@ -46,6 +46,15 @@ def test_an_integer_of_thousands_of_digits_spares_its_array() -> None:
     assert events[2][3] > 2**64
 
 
+def test_beside_such_an_integer_others_keep_their_value() -> None:
+    """An order id may have 20 digits."""
+    events = events_of(
+        b"[[0,0,1,1,18446744073709551615],[0,0,-1234567890123456789,1],[0,0,1," + b"9" * 5000 + b"]]"
+    )
+    assert events[0][4] == 18446744073709551615
+    assert events[1][2] == -1234567890123456789
+
+
 @pytest.mark.parametrize(
     ("options", "atomic", "ts"),
     [

@@ -245,6 +245,7 @@ class TestOrders:
         [
             OrdersCopy(["x", "x"], [[1, 1], [1, 1]], [], []),
             OrdersCopy(["x"], [], [], []),
+            OrdersCopy(["x"], [[1, 1], [2, 2]], [], []),
             OrdersCopy(["x"], [[1]], [], []),
             OrdersCopy(["x"], [[1, 0]], [], []),
             OrdersCopy(["x"], [["1", 1]], [], []),  # type: ignore[list-item]

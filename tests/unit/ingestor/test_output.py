@@ -1,0 +1,30 @@
+"""From what the engine says to what is published: fields by name, as bytes."""
+
+from depthcast.broadcaster.publication import Broadcast
+from depthcast.ingestor.engine import Interval
+from depthcast.ingestor.output import broadcast_of, reject_fields
+from depthcast.ingestor.rejects import Reason, Reject
+from depthcast.shared.types import Delta, EntryInfo, Symbol
+
+
+def test_an_interval_is_broadcast_with_its_counts() -> None:
+    deltas = [(Symbol("A"), Delta(1, 2, [5, 3], [], 77, 4))]
+    interval = Interval("7-1", 55, 3, 2, 1, deltas, [], [], {}, [])
+    assert broadcast_of(interval, 99) == Broadcast(EntryInfo(99, "7-1", 3, 2, 1, event_ts=55), deltas)
+
+
+def test_a_reject_is_recorded_by_the_contracts_names() -> None:
+    reject = Reject("É", Reason.BAD_PRICE, "7-1", -1, 12, b"\xff[1]")
+    assert reject_fields(reject) == [
+        (b"symbol", "É".encode()),
+        (b"reason", b"bad_price"),
+        (b"source", b"7-1"),
+        (b"index", b"-1"),
+        (b"count", b"12"),
+        (b"event", b"\xff[1]"),
+    ]
+
+
+def test_a_name_that_cannot_be_written_is_recorded_with_what_can() -> None:
+    reject = Reject("a\ud800", Reason.UNKNOWN_SYMBOL, "7-1", 0, 1, b"")
+    assert reject_fields(reject)[0] == (b"symbol", b"a?")
