@@ -1,4 +1,4 @@
-"""The command line: one module per command, options and output only.
+"""The command line: a module for each command, with its options and output.
 
-What a command does is in the package it belongs to, or in `depthcast.runtime`.
+The work of a command is done by `depthcast.runtime`, or by the package of its service.
 """

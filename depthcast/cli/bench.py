@@ -1,4 +1,4 @@
-"""The command `depthcast bench`: runs the benchmarks of a source checkout, for they are not part of the package."""
+"""`depthcast bench`: runs the benchmarks of a source checkout; they are not part of the package."""
 
 import subprocess
 import sys
@@ -8,12 +8,12 @@ from typing import Final
 import click
 
 HELP: Final = """\
-Measure Depthcast on this machine, beside its peers, in the same run. All benchmarks by default; Linux only.
+Measure Depthcast and its peers on this machine, in the same run. Without names, all benchmarks; Linux only.
 
 \b
 Examples:
   depthcast bench --list
-  depthcast bench paced idle      what clients take of a worker here
+  depthcast bench paced idle      what clients cost a worker here
   depthcast bench one-channel     what a delivery costs, beside other servers
 """
 ROOT: Final = Path(__file__).parents[2]
@@ -24,13 +24,13 @@ ROOT: Final = Path(__file__).parents[2]
 @click.option(
     "--rounds", type=click.IntRange(min=1), help="Rounds of each comparison, instead of the benchmark's own."
 )
-@click.option("--quick", is_flag=True, help="Fewer rounds and sizes: to see that it works.")
-@click.option("--list", "only_list", is_flag=True, help="Name the benchmarks and end.")
+@click.option("--quick", is_flag=True, help="Fewer rounds and sizes, to check that it works.")
+@click.option("--list", "only_list", is_flag=True, help="List the benchmarks and exit.")
 def bench(names: tuple[str, ...], rounds: int | None, quick: bool, only_list: bool) -> None:
-    """Run them as a child, in the checkout's folder."""
+    """Run the benchmarks as a child process in the checkout's folder."""
     if not (ROOT / "benchmarks" / "__main__.py").exists():
         raise click.ClickException(
-            "the benchmarks come with the source, not with the package: run this in a checkout"
+            "the benchmarks are part of the source, not of the package: run this in a checkout"
         )
     words = [*names, *(["--quick"] if quick else []), *(["--list"] if only_list else [])]
     words += [] if rounds is None else ["--rounds", str(rounds)]

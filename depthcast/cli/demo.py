@@ -1,8 +1,8 @@
-"""`depthcast demo`: the whole path on this machine, from a synthetic market to live books.
+"""`depthcast demo`: the whole system on this machine, from a synthetic market to live books.
 
-Starts an embedded server (or takes the one named), an ingestor and gateway workers, feeds them, follows all books with a fast and
-a slow WebSocket client, and prints best prices and counts each second, until Ctrl-C or `--seconds` ends it. At the end the
-market stops, and both clients must come to hold the same books.
+It starts an embedded server, unless one is named, an ingestor and gateway workers, and feeds them. A fast and
+a slow WebSocket client follow all books, and best prices and counts are printed each second, until Ctrl-C or
+`--seconds`. At the end the market stops, and both clients must reach the same books.
 """
 
 import asyncio
@@ -27,20 +27,20 @@ from depthcast.shared.types import Symbol
 from depthcast.updates import State
 
 PREFIX: Final = "depthcast-demo"
-"""Its own keys: a server that was named may hold a deployment already."""
+"""Key prefix: a server that was named may hold another deployment."""
 
 MARKET: Final = tuple(BUILT_IN[Symbol(name)] for name in ("BTC-USD", "ETH-USD", "SOL-USD"))
 SYMBOLS: Final = tuple(item.instrument.symbol for item in MARKET)
 DEPTH: Final = 25
 
 SLOW_S: Final = 0.2
-"""The slow client takes so long over each message, and has credit for one at a time."""
+"""Time that the slow client needs for each message; it has credit for one at a time."""
 
 SETTLE_S: Final = 15.0
-"""At the end, so long is allowed for the last changes to arrive."""
+"""Time at the end for the last changes to arrive."""
 
-SAME_IN_A_ROW: Final = 3
-"""The books are equal once they were so many times in a row: changes may be on their way to both."""
+EQUAL_IN_A_ROW: Final = 3
+"""Comparisons in a row that must succeed: the same changes may be on their way to both clients."""
 
 
 class Audience:
@@ -53,20 +53,20 @@ class Audience:
 
     @property
     def deliveries(self) -> int:
-        """Snapshots and deltas that reached the two."""
+        """Snapshots and deltas that the two received."""
         return sum(c.counters.snapshots + c.counters.deltas for c in (self.fast, self.slow))
 
     async def agree(self) -> bool:
-        """Whether both come to hold the same levels, and keep them, within the deadline."""
+        """Return whether both reach the same levels, and keep them, within the deadline."""
         deadline = asyncio.get_running_loop().time() + SETTLE_S
         agreed = 0
-        while agreed < SAME_IN_A_ROW and asyncio.get_running_loop().time() < deadline:
+        while agreed < EQUAL_IN_A_ROW and asyncio.get_running_loop().time() < deadline:
             await self.check(SLOW_S)
             agreed = agreed + 1 if self._same() else 0
-        return agreed == SAME_IN_A_ROW
+        return agreed == EQUAL_IN_A_ROW
 
     async def check(self, seconds: float) -> None:
-        """Wait; raises what ended one of the clients."""
+        """Wait; raises the error of a client that ended."""
         done, _ = await asyncio.wait(self.tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             await task
@@ -85,7 +85,7 @@ async def _follow(client: Client, pause_s: float) -> None:
 
 
 def price_line(item: MarketSymbol, client: Client) -> str:
-    """`BTC-USD 65000.10 x 0.12 | 65000.12 x 0.7`."""
+    """Return a line such as `BTC-USD 65000.10 x 0.12 | 65000.12 x 0.7`."""
     instrument = item.instrument
     stale = "" if client.state(instrument.symbol) is State.LIVE else " stale"
     best = best_line(client.book(instrument.symbol), instrument.tick_size, instrument.lot_size)
@@ -93,7 +93,7 @@ def price_line(item: MarketSymbol, client: Client) -> str:
 
 
 async def run_demo(seconds: float | None, port: int, workers: int, redis_url: str | None, seed: int) -> bool:
-    """The demo; whether the two clients' books agreed at the end."""
+    """Run the demo; returns whether the two clients' books agreed at the end."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -138,7 +138,7 @@ async def _watch(deployment: Deployment, producer: Producer, seed: int, stop: as
 async def _report(
     audience: Audience, progress: Progress, moving: asyncio.Task[None], stop: asyncio.Event
 ) -> None:
-    """A line each second until `stop` is set; raises what ended the market or a client."""
+    """Print a line each second until `stop` is set; raises the error of a market or client that ended."""
     stopping = asyncio.create_task(stop.wait())
     try:
         while not stop.is_set():
@@ -176,17 +176,15 @@ async def _cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
 
 
 @click.command("demo")
-@click.option(
-    "--seconds", type=click.FloatRange(min=0.1), help="End after so many seconds; default: at Ctrl-C."
-)
+@click.option("--seconds", type=click.FloatRange(min=0.1), help="End after this time; default: at Ctrl-C.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one."
 )
 @click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Gateway workers.")
 @click.option("--redis-url", envvar="DEPTHCAST_REDIS_URL", help="Use this server; default: an embedded one.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Another seed, another market.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the market.")
 def demo(seconds: float | None, port: int, workers: int, redis_url: str | None, seed: int) -> None:
-    """Run everything on this machine: server, ingestor, gateways, a market, a fast client and a slow one."""
+    """Run everything on this machine: server, ingestor, gateway, a market, a fast and a slow client."""
     try:
         agreed = asyncio.run(run_demo(seconds, port, workers, redis_url, seed))
     except DepthcastError as error:

@@ -20,24 +20,25 @@ from depthcast.shared.types import is_symbol
 REPLAY_HELP: Final = """\
 Send recorded market data to the input log, paced as it was recorded.
 
-FILE is plain or gzip. Formats: a recording of Binance's depth streams (spot or futures), of Kraken's WebSocket v1
-book channel, or plain JSON lines in integer ticks and lots:
+FILE is plain or gzip. Formats: a recording of Binance's depth streams (spot or futures), of Kraken's
+WebSocket v1 book channel, or plain JSON lines in integer ticks and lots:
 
 \b
   {"symbol": "BTC-USD", "tick_size": "0.01", "lot_size": "0.001"}
   {"symbol": "BTC-USD", "at_ms": 0, "events": [["update", "bid", 6500010, 5], ["add", "ask", 6500020, 7]]}
-  {"symbol": "BTC-USD", "at_ms": 40, "atomic": true, "ts": 1767225600000000, "events": [["delete", "bid", 6500010]]}
+  {"symbol": "BTC-USD", "at_ms": 40, "atomic": true, "ts": 1767225600000000, "events": [["clear"]]}
 
-An event is [op, side, price, quantity, order_id] with trailing items omitted. atomic: all or nothing. ts: µs since
-1970 at the source. at_ms: when to send it, from any common beginning. A line without events describes the instrument.
+An event is [op, side, price, quantity, order_id] with trailing items omitted. atomic: all or nothing. ts:
+time at the source in µs since 1970. at_ms: when to send the line, from any common beginning. A line without
+events describes the instrument.
 
-The deployment must exist, and its instruments too: give the ingestor the TOML of --print-instruments, or use
---register. A venue's message becomes one atomic entry, a snapshot a clear with a full reload.
+The deployment and its instruments must exist: give the ingestor the TOML of --print-instruments, or use
+--register. A venue's message becomes one atomic entry, and a venue's snapshot clears and reloads the book.
 
-With --verify the books are compared with the recording's own oracle (best prices, or the venue's checksums) after
-every message, at a WebSocket client and at a stream consumer. Without --redis-url a whole deployment is started
-for it and removed afterwards; with it, the ingestor must run with --interval-ms 0 and --gateway-url is needed.
-Exit status 1 if anything disagrees.
+With --verify the books are compared with the recording's own oracle (best prices, or the venue's checksums)
+after every message, at a WebSocket client and at a stream consumer. Without --redis-url a deployment is
+started for this and removed afterwards. With it, the ingestor must run with --interval-ms 0, and
+--gateway-url is needed. Exit status 1 if anything disagrees.
 
 \b
 Examples:
@@ -81,14 +82,16 @@ feed.add_command(synthetic)
     "--speed",
     type=Speed(),
     metavar="N|max",
-    help="So many times as fast as recorded. [default: 1; max with --verify]",
+    help="Multiple of the recorded speed. [default: 1; max with --verify]",
 )
 @click.option("--verify", is_flag=True, help="Compare every state with the recording's oracle; see above.")
 @click.option(
-    "--register", is_flag=True, help="Register instruments that are missing; those there stay as they are."
+    "--register", is_flag=True, help="Register missing instruments; existing ones stay as they are."
 )
 @click.option(
-    "--print-instruments", is_flag=True, help="Print the file's instruments as TOML for an ingestor, and end."
+    "--print-instruments",
+    is_flag=True,
+    help="Print the file's instruments as TOML for an ingestor, and exit.",
 )
 @click.option(
     "--symbol",
@@ -102,15 +105,15 @@ feed.add_command(synthetic)
     "--format",
     "format_name",
     type=click.Choice(sorted(FORMATS)),
-    help="The file's format. [default: told from its content]",
+    help="The file's format. [default: detected]",
 )
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="End after so many entries of each file.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="End after N entries of each file.")
 @click.option(
     "--window",
     type=click.IntRange(1, 1024),
     default=WINDOW,
     show_default=True,
-    help="With --verify: entries in flight at once.",
+    help="With --verify: most entries in flight.",
 )
 @click.option("--gateway-url", metavar="URL", help="With --verify and --redis-url: the deployment's gateway.")
 @click.option(
@@ -118,7 +121,7 @@ feed.add_command(synthetic)
     type=click.Choice(["json", "msgpack"]),
     default="json",
     show_default=True,
-    help="With --verify: of the WebSocket client.",
+    help="With --verify: encoding of the WebSocket client.",
 )
 @deployment_options
 def replay(**given: Any) -> None:

@@ -1,4 +1,4 @@
-"""Options that the commands `depthcast feed …` have in common."""
+"""Options that the `depthcast feed` commands share."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -8,15 +8,15 @@ import click
 from depthcast.shared.settings import variable
 
 SETTINGS: Final = ("redis_url", "prefix", "partitions", "log_level")
-"""The settings among them, for `depthcast.shared.settings.Settings.load`."""
+"""Those that are settings, for `depthcast.shared.settings.Settings.load`."""
 
 
 def deployment_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a command with an option for each of `SETTINGS`."""
     meanings = (
-        ("URL", "Where the deployment is."),
+        ("URL", "Redis of the deployment."),
         ("TEXT", "Its key prefix."),
-        ("P", "Its number of partitions, to be sure of it."),
+        ("P", "Refuse another number of partitions."),
         ("LEVEL", "debug, info, warning or error."),
     )
     for name, (metavar, meaning) in reversed(list(zip(SETTINGS, meanings, strict=True))):
@@ -28,7 +28,7 @@ def deployment_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Speed(click.ParamType[float]):
-    """A factor, or `max` for as fast as possible, which is infinity."""
+    """A factor, or `max`, which is infinity: as fast as possible."""
 
     name = "speed"
 

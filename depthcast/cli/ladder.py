@@ -1,4 +1,4 @@
-"""What `depthcast watch` shows, worked out from a book: rows of prices, quantities and bars. No terminal here."""
+"""Makes the rows that `depthcast watch` shows from a book: prices, quantities and bars."""
 
 from typing import Final, NamedTuple
 
@@ -19,7 +19,7 @@ class Row(NamedTuple):
 
 
 def rows(book: Book, depth: int, tick_size: str, lot_size: str) -> list[Row]:
-    """The best `depth` levels a side, worst ask first and worst bid last, as a ladder stands."""
+    """Return the best `depth` levels a side as a ladder has them: worst ask first, worst bid last."""
     asks, bids = book.asks.top(depth), book.bids.top(depth)
     largest = max((quantity for _, quantity in asks + bids), default=1)
     shown = [(Side.ASK, *level) for level in reversed(asks)] + [(Side.BID, *level) for level in bids]
@@ -30,7 +30,7 @@ def rows(book: Book, depth: int, tick_size: str, lot_size: str) -> list[Row]:
 
 
 def decimal(number: int, size: str) -> str:
-    """`number` times `size`, which is decimal text, exactly: 6500010 of "0.01" is 65000.10."""
+    """Return `number` times `size`, which is decimal text, exactly: 6500010 of "0.01" is 65000.10."""
     whole, _, fraction = size.partition(".")
     scaled = abs(number) * int(whole + fraction)
     digits = str(scaled).rjust(len(fraction) + 1, "0")
@@ -39,13 +39,13 @@ def decimal(number: int, size: str) -> str:
 
 
 def bar(share: float) -> str:
-    """A bar of up to `BAR_CELLS` cells for a share of 0 to 1, exact to an eighth of a cell."""
+    """Return a bar of up to `BAR_CELLS` cells for a share of 0 to 1, exact to an eighth of a cell."""
     full, eighths = divmod(round(share * BAR_CELLS * 8), 8)
     return BAR_CHARACTERS[-1] * full + BAR_CHARACTERS[eighths].strip()
 
 
 def best_line(book: Book, tick_size: str, lot_size: str) -> str:
-    """`65000.10 x 0.5 | 65000.12 x 1.2`, a dash for an empty side."""
+    """Return `65000.10 x 0.5 | 65000.12 x 1.2`, with a dash for an empty side."""
     return " | ".join(_best(side, tick_size, lot_size) for side in book.sides)
 
 

@@ -1,9 +1,10 @@
 """The command `depthcast`.
 
-Subcommands are loaded when they are run, so that `--help` is quick and one that is missing does not keep the others from
-working.
+A subcommand is imported when it is run: `--help` is quick, and a missing library does not disable the other
+commands.
 
-Exit status: 0 clean, 2 bad settings or usage, 1 anything else. What goes wrong on purpose is one line on standard error.
+Exit status: 0 clean, 2 bad settings or usage, 1 anything else. An expected error is one line on standard
+error.
 """
 
 import sys
@@ -24,9 +25,9 @@ Keep authoritative order books and broadcast them to many WebSocket clients over
 
 \b
 Examples:
-  depthcast demo                                   see it work, nothing else needed
-  depthcast ingestor --instruments books.toml      own the books of a deployment
-  depthcast gateway --port 8080                    serve them; start as many as needed
+  depthcast demo                                   see it work; needs nothing else
+  depthcast ingestor --instruments books.toml      run the owner of the books
+  depthcast gateway --port 8080                    serve the books; start as many as needed
   depthcast watch BTC-USD                          see a book move in the terminal
   depthcast feed replay recording.gz --register    feed a recording into the books
   depthcast feed replay recording.gz --verify      replay it on its own and check every state
@@ -36,7 +37,7 @@ Every setting is an option and an environment variable DEPTHCAST_<NAME>; each co
 
 
 class _Home(NamedTuple):
-    """Where a subcommand lives, and what it is for in one line."""
+    """Module and name of a subcommand, and its purpose in one line."""
 
     module: str
     attribute: str
@@ -55,21 +56,23 @@ SUBCOMMANDS: Final = {
     ),
     "gateway": _Home("depthcast.gateway.runtime.command", "gateway", "Serve the books to WebSocket clients."),
     "feed": _Home("depthcast.cli.feed", "feed", "Feed in recorded or synthetic market data."),
-    "bench": _Home("depthcast.cli.bench", "bench", "Measure it on this machine, beside its peers."),
+    "bench": _Home("depthcast.cli.bench", "bench", "Measure Depthcast and its peers on this machine."),
     "watch": _Home("depthcast.cli.watch", "watch", "Show a live book in the terminal."),
-    "partition": _Home("depthcast.cli.partition", "partition", "Say which partition a symbol belongs to."),
+    "partition": _Home(
+        "depthcast.cli.partition", "partition", "Print the partition that a symbol belongs to."
+    ),
 }
 
 
 def how_it_runs() -> str:
-    """Whether the modules called most often run compiled here, without importing them."""
+    """Return whether the most called modules run compiled here, without importing them."""
     found = find_spec("depthcast.shared.book")
     compiled = found is not None and found.origin is not None and is_compiled_at(found.origin)
     return "compiled" if compiled else "not compiled"
 
 
 class LazyGroup(click.Group):
-    """A group that knows its subcommands by name and imports one only when it is run."""
+    """A group of subcommands that imports one only when it is run."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(SUBCOMMANDS)

@@ -18,8 +18,8 @@ from depthcast.shared.types import is_symbol
 HELP: Final = """\
 Print the number of the partition that SYMBOL belongs to: crc32(SYMBOL) mod P.
 
-P comes from --partitions or DEPTHCAST_PARTITIONS, else from the deployment in Redis. It is never guessed: without
-a deployment this ends with status 1.
+P comes from --partitions or DEPTHCAST_PARTITIONS, else from the deployment in Redis. Without any of them the
+exit status is 1.
 
 \b
 Examples:
@@ -30,10 +30,8 @@ Examples:
 
 @click.command("partition", help=HELP)
 @click.argument("symbol")
-@click.option(
-    "--partitions", metavar="P", help="Number of partitions; asked of the deployment when not given."
-)
-@click.option("--redis-url", metavar="URL", help="Where the deployment is. [DEPTHCAST_REDIS_URL]")
+@click.option("--partitions", metavar="P", help="Number of partitions. [default: that of the deployment]")
+@click.option("--redis-url", metavar="URL", help="Redis of the deployment. [DEPTHCAST_REDIS_URL]")
 @click.option("--prefix", metavar="TEXT", help="Its key prefix. [DEPTHCAST_PREFIX]")
 def partition(symbol: str, **given: str | None) -> None:
     """See `HELP`."""

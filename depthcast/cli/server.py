@@ -11,7 +11,7 @@ from depthcast.runtime.embedded import HOST, EmbeddedServer
 from depthcast.shared.errors import DepthcastError
 
 POLL_S: Final = 0.1
-"""How often it is checked whether the server still runs."""
+"""Time between checks that the server still runs."""
 
 
 @click.command("server")
@@ -26,8 +26,8 @@ POLL_S: Final = 0.1
 def server(port: int, folder: Path | None) -> None:
     """Run a Redis-compatible server on 127.0.0.1 until Ctrl-C.
 
-    Takes valkey-server or redis-server from PATH, else the server that depthcast[embedded] installs. It is for trying
-    things out on one machine; a deployment runs a server of its own.
+    Takes valkey-server or redis-server from PATH, else the server that depthcast[embedded] installs. It is
+    meant for trials on one machine; a deployment runs its own server.
     """
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

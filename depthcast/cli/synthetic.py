@@ -16,14 +16,16 @@ from depthcast.shared.types import Symbol
 HELP: Final = f"""\
 Send a lively synthetic market to the input log, until Ctrl-C or --seconds.
 
-Limit orders arrive, change and are cancelled, market orders walk through levels, quiet spells and bursts follow each
-other, prices drift. The same --seed and --rate make the same market. Its statistics come close to recorded ones.
+Limit orders arrive, change and are cancelled; market orders go through levels; quiet times and bursts follow
+each other; prices drift. Its statistics are close to recorded ones. The same --seed and --rate make the same
+market.
 
-Symbols, with their kind of feed: {", ".join(f"{name} ({item.instrument.feed})" for name, item in MARKET.items())}.
+Symbols and their kind of feed:
+{", ".join(f"{name} ({item.instrument.feed})" for name, item in MARKET.items())}.
 
-The deployment must exist, and the instruments too: give the ingestor the TOML of --print-instruments, or use
---register. Books that are there already are emptied and begun anew. Levels of a step of 10 ms change as one atomic
-array; orders come one by one.
+The deployment and its instruments must exist: give the ingestor the TOML of --print-instruments, or use
+--register. Existing books are cleared first. Levels change in steps of 10 ms, each an atomic array; orders
+come one by one.
 
 \b
 Examples:
@@ -34,7 +36,7 @@ Examples:
 
 
 class Symbols(click.ParamType[list[MarketSymbol]]):
-    """Names of built-in symbols, with commas between them."""
+    """Names of built-in symbols, separated by commas."""
 
     name = "symbols"
 
@@ -46,8 +48,8 @@ class Symbols(click.ParamType[list[MarketSymbol]]):
         names = dict.fromkeys(name.strip() for name in str(value).split(",") if name.strip())
         unknown = [name for name in names if name not in MARKET]
         if unknown or not names:
-            problem = f"there is no {unknown[0]!r}" if unknown else "there is no name in it"
-            self.fail(f"{problem}; choose of {', '.join(MARKET)}", param, ctx)
+            problem = f"there is no symbol {unknown[0]!r}" if unknown else "there is no name in it"
+            self.fail(f"{problem}; choose from {', '.join(MARKET)}", param, ctx)
         return [MARKET[Symbol(name)] for name in names]
 
 
@@ -57,33 +59,33 @@ class Symbols(click.ParamType[list[MarketSymbol]]):
     type=Symbols(),
     default=list(MARKET.values()),
     metavar="LIST",
-    help="Which ones. [default: all]",
+    help="Symbols to send. [default: all]",
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="Another seed, another market.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the market.")
 @click.option(
     "--rate",
     type=click.FloatRange(0.1, 100_000),
     metavar="N",
-    help="Mean events a second and symbol. [default: as measured, 150 to 430 by symbol]",
+    help="Mean events a second for each symbol. [default: as measured, 150 to 430]",
 )
 @click.option(
     "--speed",
     type=Speed(),
     default=1.0,
     metavar="N|max",
-    help="So many times as fast; max needs --seconds. [default: 1]",
+    help="Multiple of real time; max needs --seconds. [default: 1]",
 )
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0.01),
     metavar="N",
-    help="End after so many seconds of the market's own time. [default: never]",
+    help="End after N seconds of the market's own time. [default: never]",
 )
 @click.option(
-    "--register", is_flag=True, help="Register instruments that are missing; those there stay as they are."
+    "--register", is_flag=True, help="Register missing instruments; existing ones stay as they are."
 )
 @click.option(
-    "--print-instruments", is_flag=True, help="Print the instruments as TOML for an ingestor, and end."
+    "--print-instruments", is_flag=True, help="Print the instruments as TOML for an ingestor, and exit."
 )
 @deployment_options
 def synthetic(**given: Any) -> None:
@@ -95,6 +97,6 @@ def synthetic(**given: Any) -> None:
     options = SyntheticOptions(settings, **given)
     if options.speed == float("inf") and options.seconds is None:
         raise click.UsageError(
-            "--speed max needs --seconds: without an end it would fill the server's memory"
+            "--speed max needs --seconds: without an end, it would fill the server's memory"
         )
     run_service(lambda stop: feed_market(stop, options), settings)

@@ -1,4 +1,4 @@
-"""`depthcast watch SYMBOL`: a live ladder in the terminal; plain lines where the output is no terminal."""
+"""`depthcast watch SYMBOL`: a live ladder in the terminal, or plain lines where the output is no terminal."""
 
 import asyncio
 import signal
@@ -21,13 +21,13 @@ from depthcast.shared.types import Side
 from depthcast.updates import State
 
 FRAME_S: Final = 0.1
-"""The terminal is drawn at most so often; what happens in between is merged by the gateway."""
+"""Shortest time between two drawings; the gateway merges what happens in between."""
 
 COLOURS: Final = {Side.BID: "green", Side.ASK: "red"}
 
 
 class SymbolSizes(NamedTuple):
-    """What the ladder needs to know of the symbol."""
+    """A symbol with its tick and lot size."""
 
     symbol: str
     tick_size: str
@@ -35,13 +35,13 @@ class SymbolSizes(NamedTuple):
 
 
 class Lag:
-    """Age of the last update when it arrived, in milliseconds, by this machine's clock."""
+    """Age of the last update on arrival, in milliseconds, by this machine's clock."""
 
     def __init__(self) -> None:
         self.ms: float | None = None
 
-    def took(self, ts: int) -> None:
-        """An update with this time (µs since 1970, 0 = none) arrived now."""
+    def measure(self, ts: int) -> None:
+        """Take the time of an update that arrives now (µs since 1970, 0 = none)."""
         if ts:
             self.ms = (time.time_ns() // 1000 - ts) / 1000
 
@@ -50,7 +50,7 @@ class Lag:
 
 
 def status_line(client: Client, symbol: str, lag: Lag) -> str:
-    """Seq, lag and counts of this connection."""
+    """Return seq, lag and counts of this connection as a line."""
     counters = client.counters
     return (
         f"seq {client.seq(symbol)}  lag {lag}  messages {counters.snapshots + counters.deltas}  "
@@ -59,7 +59,7 @@ def status_line(client: Client, symbol: str, lag: Lag) -> str:
 
 
 def ladder(client: Client, instrument: SymbolSizes, depth: int, lag: Lag) -> Group:
-    """The whole picture."""
+    """Return the symbol, its ladder and the status line, to be drawn."""
     table = Table(box=None, padding=(0, 2))
     for name, justify in (("price", "right"), ("quantity", "right"), ("depth", "left")):
         table.add_column(name, justify=justify, header_style="dim")  # type: ignore[arg-type]  # a literal type
@@ -77,7 +77,7 @@ def ladder(client: Client, instrument: SymbolSizes, depth: int, lag: Lag) -> Gro
 
 
 async def watch_book(url: str, symbol: str, depth: int, seconds: float | None) -> None:
-    """Follow `symbol` until a signal, or for `seconds`; raises `ClientError`."""
+    """Show `symbol` until a signal, or for `seconds`; raises `ClientError`."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -102,22 +102,22 @@ async def watch_book(url: str, symbol: str, depth: int, seconds: float | None) -
 
 async def _follow(client: Client, lag: Lag) -> None:
     async for update in client:
-        lag.took(update.ts)
+        lag.measure(update.ts)
 
 
 async def _draw(picture: Callable[[], Group], stop: asyncio.Event, following: asyncio.Task[None]) -> None:
     with Live(picture(), console=Console(), auto_refresh=False, screen=True) as live:
-        while not await _passed(FRAME_S, stop, following):
+        while not await _wait_or_end(FRAME_S, stop, following):
             live.update(picture(), refresh=True)
 
 
 async def _print(
     client: Client, instrument: SymbolSizes, lag: Lag, stop: asyncio.Event, following: asyncio.Task[None]
 ) -> None:
-    """A line whenever the seq has moved, at most one for each frame."""
+    """Print a line when the seq has changed, at most one in `FRAME_S`."""
     shown = 0
     while True:
-        ended = await _passed(FRAME_S, stop, following)
+        ended = await _wait_or_end(FRAME_S, stop, following)
         seq = client.seq(instrument.symbol)
         if seq != shown:
             shown = seq
@@ -128,8 +128,8 @@ async def _print(
             return
 
 
-async def _passed(seconds: float, stop: asyncio.Event, following: asyncio.Task[None]) -> bool:
-    """Wait; whether it is time to end. Raises what ended the following."""
+async def _wait_or_end(seconds: float, stop: asyncio.Event, following: asyncio.Task[None]) -> bool:
+    """Wait; returns whether to end. Raises the error that ended `following`."""
     stopping = asyncio.ensure_future(stop.wait())
     try:
         both: set[asyncio.Future[object]] = {stopping, following}  # type: ignore[arg-type]  # both are futures
@@ -145,13 +145,11 @@ async def _passed(seconds: float, stop: asyncio.Event, following: asyncio.Task[N
 @click.argument("symbol")
 @click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Address of a gateway.")
 @click.option("--depth", type=click.Choice(["1", "5", "10", "25", "50"]), default="10", show_default=True)
-@click.option(
-    "--seconds", type=click.FloatRange(min=0.1), help="End after so many seconds; default: at Ctrl-C."
-)
+@click.option("--seconds", type=click.FloatRange(min=0.1), help="End after this time; default: at Ctrl-C.")
 def watch(symbol: str, url: str, depth: str, seconds: float | None) -> None:
     """Show the live book of SYMBOL as a ladder, with its sequence number, lag and merged counts.
 
-    Where the output is no terminal, one plain line for each change, ten a second at most.
+    If the output is no terminal, prints one line for each change, at most ten a second.
     """
     try:
         asyncio.run(watch_book(url, symbol, int(depth), seconds))

@@ -65,7 +65,7 @@ class LineReader:
 
 
 class Format(NamedTuple):
-    """A recorded format. Both functions take a file's name, for errors, and its lines; they raise `FeedError`.
+    """A recorded format. Both functions take a file's name for errors, and its lines; they raise `FeedError`.
 
     - `instruments`: first pass, which finds the symbols and their sizes.
     - `entries`: second pass, in the sizes of the instruments given: those found, or finer ones.

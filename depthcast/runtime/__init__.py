@@ -1,1 +1,1 @@
-"""Input and output of the command line and the demo: processes, servers, files."""
+"""Input and output of the command line: processes, servers, files."""

@@ -1,4 +1,4 @@
-"""A child process that never outlives this one, whichever way this one ends."""
+"""A child process that never outlives this one, however this one ends."""
 
 import os
 import subprocess
@@ -16,8 +16,8 @@ GUARD = "prctl" if sys.platform == "linux" else "pipe"
 class Child:
     """A running program, started through `child_guard`; `pid` is the program's own.
 
-    Linux ties a child's life to the thread that started it, so a thread of its own starts it and waits for it. It
-    may thus be started from any thread. Leave `guard` alone except to test the other one.
+    Linux ends a guarded child together with the thread that started it. So a separate thread starts it and
+    waits for it, and a `Child` may be made in any thread. `guard` is for tests of the other guard only.
     """
 
     def __init__(self, command: Sequence[str | Path], output: IO[bytes], guard: str = GUARD) -> None:
@@ -28,7 +28,7 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._failure: OSError | None = None
         started = threading.Event()
-        # A daemon, so that a forgotten child does not keep this process from ending, and so ends with it.
+        # A daemon thread does not keep this process from ending, and the child ends with it.
         threading.Thread(target=self._keep, args=(started,), name="child-keeper", daemon=True).start()
         started.wait()
         if self._failure is not None:
@@ -45,13 +45,13 @@ class Child:
         return self._process.returncode if self._process is not None and self._ended.is_set() else None
 
     def send(self, signal_number: int) -> None:
-        """Sends a signal, unless it has ended."""
+        """Send a signal, unless the child has ended."""
         if not self._ended.is_set():
             assert self._process is not None
             self._process.send_signal(signal_number)
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether it ended within the time."""
+        """Wait until the child ends; returns whether it did within the time."""
         return self._ended.wait(timeout_s)
 
     def _keep(self, started: threading.Event) -> None:

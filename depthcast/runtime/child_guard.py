@@ -1,8 +1,8 @@
-"""Becomes another program that does not outlive the process that started it.
+"""Turns its process into another program that does not outlive the parent process.
 
-Run as a script, by path, with `GUARD PARENT_PID PIPE_FD PROGRAM ARGUMENT...`; it uses the standard library alone.
-The program keeps this process's id. Doing this in a fresh process, instead of between fork and exec of the parent,
-is safe however many threads the parent has.
+It is run as a script, by path, with `GUARD PARENT_PID PIPE_FD PROGRAM ARGUMENT...`, and uses the standard
+library alone. The program keeps the process id. This is safe with any number of threads in the parent, unlike
+code that runs between its fork and exec.
 
 Guards:
     prctl: Linux. The kernel sends SIGKILL when the *thread* that started this process ends (prctl(2)).
@@ -19,7 +19,7 @@ PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Sets the guard up and becomes the program."""
+    """Set the guard up, then replace this process by the program."""
     guard, parent_pid, pipe_fd, *command = arguments
     if guard == "prctl":
         end_with_parent(int(parent_pid))
@@ -30,22 +30,22 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def end_with_parent(parent_pid: int) -> None:
-    """Has the kernel kill this process, whatever it has become, when the parent's thread ends."""
+    """Ask the kernel to kill this process when the parent's thread ends."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")
-    # The parent may have died before the signal was asked for; then nothing would ever send it.
+    # If the parent ended before this call, nothing would ever send the signal.
     if os.getppid() != parent_pid:
-        sys.exit("the parent has gone")
+        sys.exit("the parent process has ended")
 
 
 def end_with_pipe(pipe_fd: int) -> None:
-    """Leaves a watcher behind that kills this process, whatever it has become, when the pipe closes."""
+    """Fork a watcher that kills this process when the pipe closes."""
     guarded = os.getpid()
     if os.fork() != 0:
         return
     os.setsid()  # so that Ctrl-C in the terminal does not end the watcher first
-    os.read(pipe_fd, 1)  # nothing is ever written: it returns when the parent has closed its end, or died
+    os.read(pipe_fd, 1)  # nothing is ever written: it returns when the parent has closed its end, or ended
     if os.getppid() == guarded:
         os.kill(guarded, signal.SIGKILL)
     os._exit(0)

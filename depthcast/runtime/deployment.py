@@ -1,4 +1,4 @@
-"""A whole deployment on this machine for a while: server, ingestor and gateway, all gone at the end."""
+"""A temporary deployment on this machine: server, ingestor and gateway, ended and removed together."""
 
 import asyncio
 import re
@@ -29,17 +29,17 @@ _LISTENING: Final = re.compile(rb"gateway listening on (http://\S+)")
 
 
 class ServiceError(DepthcastError):
-    """A service of the deployment did not come up, or ended on its own; `log` is what it last said."""
+    """A service of the deployment did not start, or ended by itself; `log` has the last lines of its log."""
 
     def __init__(self, name: str, problem: str, log: str) -> None:
         self.name = name
         self.problem = problem
         self.log = log
-        super().__init__(f"the {name} {problem}; its last words were:\n{log or '(none)'}")
+        super().__init__(f"the {name} {problem}; the last lines of its log:\n{log or '(none)'}")
 
 
 class Service:
-    """`python -m depthcast.<name>` as a child that does not outlive this process; its output goes to a file."""
+    """A child process `python -m depthcast.<name>` that does not outlive this one; it logs to a file."""
 
     def __init__(self, name: str, folder: Path, options: Mapping[str, object]) -> None:
         self.name = name
@@ -49,19 +49,19 @@ class Service:
             self._child = Child([sys.executable, "-m", f"depthcast.{name}", *words], output)
 
     def check(self) -> None:
-        """Raise `ServiceError` if it has ended."""
+        """Raise `ServiceError` if the service has ended."""
         if self._child.returncode is not None:
             raise ServiceError(self.name, f"ended with status {self._child.returncode}", self._tail())
 
-    def said(self, pattern: re.Pattern[bytes]) -> str | None:
-        """The first group of `pattern` in what it has written, None if it is not there."""
+    def find_in_log(self, pattern: re.Pattern[bytes]) -> str | None:
+        """Return the first group of `pattern` in the log, None if it is not there."""
         match = pattern.search(self._log.read_bytes())
         return match[1].decode() if match else None
 
     async def wait_for(self, pattern: re.Pattern[bytes]) -> str:
-        """Wait until it has written something; raises `ServiceError` if it ends, or does not in time."""
+        """Wait until `pattern` is in the log; raises `ServiceError` if the service ends or takes too long."""
         deadline = time.monotonic() + START_TIMEOUT_S
-        while (found := self.said(pattern)) is None:
+        while (found := self.find_in_log(pattern)) is None:
             self.check()
             if time.monotonic() > deadline:
                 raise ServiceError(self.name, f"was not ready in {START_TIMEOUT_S:g} s", self._tail())
@@ -69,7 +69,7 @@ class Service:
         return found
 
     async def stop(self) -> None:
-        """End it, cleanly if it can."""
+        """End the service, by force if it does not end cleanly in time."""
         self._child.send(signal.SIGTERM)
         if not await asyncio.to_thread(self._child.wait, STOP_TIMEOUT_S):
             self._child.send(signal.SIGKILL)
@@ -80,7 +80,7 @@ class Service:
 
 
 class Deployment:
-    """Where to reach it, and its services."""
+    """The addresses and services of a running deployment."""
 
     def __init__(self, redis_url: str, gateway_url: str, services: list[Service]) -> None:
         self.redis_url = redis_url
@@ -89,13 +89,13 @@ class Deployment:
 
     @property
     def websocket_url(self) -> str:
-        """Where WebSocket clients connect."""
+        """Address for WebSocket clients."""
         return self.gateway_url.replace("http", "ws", 1) + WEBSOCKET_PATH
 
-    async def ready(self, symbols: Collection[str], workers: int = 1) -> None:
-        """Wait until the gateway shows live books of `symbols`; raises `ServiceError` if a service ends or it takes too long.
+    async def wait_until_live(self, symbols: Collection[str], workers: int = 1) -> None:
+        """Wait until the gateway has live books of `symbols`; raises `ServiceError` if it takes too long.
 
-        Several workers share a port, and the kernel chooses: all of some connections in a row have to be answered so.
+        The kernel spreads connections over the workers, so several connections in a row must get that answer.
         """
         deadline = time.monotonic() + START_TIMEOUT_S
         wanted = 1 if workers == 1 else ANSWERS_PER_WORKER * workers
@@ -128,17 +128,18 @@ async def local_deployment(
     gateway: Mapping[str, object] | None = None,
     **common: object,
 ) -> AsyncIterator[Deployment]:
-    """Start an ingestor with these instruments and a gateway on a free port, on a server of their own or the one named.
+    """Run an ingestor with these instruments, and a gateway on a free port, while the block runs.
 
-    `ingestor`, `gateway` and `common` are settings by name, for either or both. Everything runs when the block is
-    entered. Raises `EmbeddedServerError` and `ServiceError`.
+    They use the server at `redis_url`, or an embedded one. `ingestor`, `gateway` and `common` are settings by
+    name, for one of them or both. The books are live when the block is entered. Raises `EmbeddedServerError`
+    and `ServiceError`.
     """
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="depthcast-")))
         url = redis_url or (await stack.enter_async_context(EmbeddedServer())).url
         instruments = folder / "instruments.toml"
         instruments.write_text(instruments_toml, encoding="utf-8")
-        # Whatever the environment says is about another deployment: what matters is given as options, which win.
+        # The environment may describe another deployment: options win over it.
         both = {"redis_url": url, "prefix": "depthcast", "partitions": 1, "admin_port": 0, **common}
         books = Service("ingestor", folder, {**both, "instruments": instruments, **(ingestor or {})})
         stack.push_async_callback(books.stop)
@@ -147,12 +148,12 @@ async def local_deployment(
         stack.push_async_callback(fanout.stop)
         gateway_url = await fanout.wait_for(_LISTENING)
         deployment = Deployment(url, gateway_url, [books, fanout])
-        await deployment.ready(parse_toml(instruments_toml), int(str(fan_settings["workers"])))
+        await deployment.wait_until_live(parse_toml(instruments_toml), int(str(fan_settings["workers"])))
         yield deployment
 
 
 def to_toml(instruments: Iterable[Instrument]) -> str:
-    """Instruments as the settings file that an ingestor takes."""
+    """Return the TOML of an ingestor's instruments file."""
     tables = []
     for item in instruments:
         fields = {name: value for name, value in item._asdict().items() if name != "symbol"}

@@ -1,7 +1,8 @@
-"""A Redis-compatible server of our own, for the demo, tests and trying things out on one machine.
+"""An embedded Redis-compatible server, for the demo, tests and trials on one machine.
 
-It listens on 127.0.0.1, on a free port unless one is named, and keeps its files in a temporary folder. It ends when this process ends,
-even by SIGKILL (then the temporary folder stays behind). A deployment runs a server of its own instead.
+It listens on 127.0.0.1, on a free port unless one is named, and keeps its files in a temporary folder. It
+ends with this process, even after SIGKILL; the temporary folder then stays. A deployment runs its own server
+instead.
 """
 
 import asyncio
@@ -43,14 +44,14 @@ PORT_TAKEN = "Address already in use"
 
 
 class ServerStartError(EmbeddedServerError):
-    """The server ended, or did not answer in time; `log` has the last lines it wrote."""
+    """The server ended, or did not answer in time; `log` has the last lines of its log."""
 
     def __init__(self, binary: ServerBinary, problem: str, log: str) -> None:
         self.binary = binary
         self.problem = problem
         self.log = log
         super().__init__(
-            f"{binary.product} at {binary.path} {problem}; its last lines were:\n{log or '(none)'}"
+            f"{binary.product} at {binary.path} {problem}; the last lines of its log:\n{log or '(none)'}"
         )
 
 
@@ -60,19 +61,20 @@ class PortTakenError(EmbeddedServerError):
     def __init__(self, port: int) -> None:
         self.port = port
         super().__init__(
-            f"port {port} of {HOST} is taken: use the server that listens there, or name another port with --port"
+            f"port {port} of {HOST} is taken: use the server that listens there, "
+            "or name another port with --port"
         )
 
 
 class EmbeddedServer:
-    """A server as a child process, used with `with` or `async with`; it stops at the end of the block.
+    """A server that runs as a child process for the time of a `with` or `async with` block.
 
     Args:
-        port: Where it listens; 0 takes a free port.
-        binary: The server to start; by default, what `find_server` finds.
-        append_only: Keep the data over `restart`. Otherwise a restarted server is empty.
-        folder: Where the files go; kept at the end, unlike the temporary folder used by default.
-        options: More of the server's own settings, such as `{"maxmemory": "8mb"}`.
+        port: Port to listen on; 0 takes a free one.
+        binary: The server to start; by default the result of `find_server`.
+        append_only: Keep the data over a `restart`; otherwise a restarted server is empty.
+        folder: Folder of the files, kept at the end; by default a temporary one, which is removed.
+        options: Further settings of the server, such as `{"maxmemory": "8mb"}`.
     """
 
     def __init__(
@@ -94,7 +96,7 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        """The address for Redis clients, known once it was started."""
+        """Address for Redis clients, known once the server was started."""
         return f"redis://{HOST}:{self.port}/0"
 
     @property
@@ -107,12 +109,12 @@ class EmbeddedServer:
         return self._child is not None and self._child.returncode is None
 
     def start(self) -> None:
-        """Starts it and returns when it answers.
+        """Start the server and wait until it answers.
 
         Raises:
             ServerNotFoundError: There is no usable binary.
-            PortTakenError: Another program listens on the port that was named.
-            ServerStartError: It ended or did not answer in time.
+            PortTakenError: Another program listens on the chosen port.
+            ServerStartError: The server ended or did not answer in time.
         """
         assert not self.running, "already running"
         self._binary = self._binary or find_server()
@@ -126,18 +128,18 @@ class EmbeddedServer:
             raise
 
     def stop(self) -> None:
-        """Stops it, letting it save what it must, and removes the temporary folder; harmless when repeated."""
+        """Stop the server cleanly and remove the temporary folder; harmless if repeated."""
         self._end(signal.SIGTERM)
         if self._temporary and self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder = None
 
     def kill(self) -> None:
-        """Ends it at once, as a crash would. Its folder stays, for `restart`."""
+        """End the server at once, as a crash would; its folder stays for `restart`."""
         self._end(signal.SIGKILL)
 
     def restart(self) -> None:
-        """Starts it anew on the same port, after ending it if it still runs. Raises as `start` does."""
+        """End the server if it runs, and start it on the same port. Raises as `start` does."""
         self._end(signal.SIGTERM)
         self.start()
 
@@ -167,8 +169,8 @@ class EmbeddedServer:
         await asyncio.to_thread(self.stop)
 
     def _start_on_a_port(self, binary: ServerBinary) -> None:
-        # The port is free when it is chosen, but somebody may take it before the server does. A first start then
-        # tries another; a restart keeps its port, since clients know it, and tries it again.
+        # Another program may take a free port before the server does. A first start then tries another port;
+        # a restart tries the same one again, because clients know it.
         keep_port = self.port != 0
         deadline = time.monotonic() + START_TIMEOUT_S
         for attempt in range(1, PORT_TRIES_MAX + 1):
@@ -205,14 +207,14 @@ class EmbeddedServer:
             "daemonize": "no",
             "save": "",
             "appendonly": "yes" if self._append_only else "no",
-            # An evicted stream key would reset its last ID, and readers would wait for ever.
+            # Evicting a stream would reset its last ID, and readers would wait for ever.
             "maxmemory-policy": "noeviction",
             **self._options,
         }
         return [binary.path, *(word for name, value in settings.items() for word in (f"--{name}", value))]
 
     def _answers(self, pid: int) -> bool:
-        """Whether our own server answers: another one may have taken the port."""
+        """Return whether our own server answers, not another one on the same port."""
         client = redis.Redis(
             host=HOST, port=self.port, socket_timeout=1, protocol=2, retry=Retry(NoBackoff(), 0)
         )
@@ -235,7 +237,7 @@ class EmbeddedServer:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on at the moment."""
+    """Return a port of 127.0.0.1 on which nobody listens at the moment."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Recorded feeds as files: plain or gzip, told by content; one file is one `RecordedFeed`."""
+"""Recorded feeds in files, plain or gzip; each file is a `RecordedFeed`."""
 
 import gzip
 import zlib
@@ -19,7 +19,7 @@ _GZIP_MAGIC: Final = b"\x1f\x8b"
 
 @dataclass(frozen=True)
 class RecordedFeed:
-    """A file whose format and instruments are known; reading it again starts at its beginning.
+    """A file with known format and instruments; each pass over it starts at its beginning.
 
     `renamed`: symbol in the file → symbol in the deployment, where they differ.
     """
@@ -30,18 +30,18 @@ class RecordedFeed:
     renamed: Mapping[str, str]
 
     def name(self, symbol: Symbol) -> Symbol:
-        """What the deployment calls the file's `symbol`."""
+        """Return the deployment's name for the file's `symbol`."""
         return Symbol(self.renamed.get(symbol, symbol))
 
     def instruments(self) -> dict[Symbol, Instrument]:
-        """The file's instruments under the deployment's names."""
+        """Return the file's instruments under the deployment's names."""
         return {
             self.name(symbol): instrument._replace(symbol=self.name(symbol))
             for symbol, instrument in self.recorded.items()
         }
 
     def entries(self, registered: Instruments | None = None) -> Iterator[FeedEntry]:
-        """All entries, under the deployment's names and in the tick and lot sizes of `registered`, if given."""
+        """Yield all entries under the deployment's names, in the sizes of `registered` if given."""
         known = registered or {}
         working = {
             symbol: known.get(self.name(symbol), instrument)._replace(symbol=symbol)
@@ -55,7 +55,7 @@ class RecordedFeed:
 
 
 def open_feed(path: Path, format_name: str | None, renames: Mapping[str, str]) -> RecordedFeed:
-    """Look through a file for its format (None: detected) and instruments; raises `FeedError`."""
+    """Read a file for its format, unless one is named, and its instruments; raises `FeedError`."""
     if format_name is None:
         format_ = detect(str(path), list(islice(read_lines(path), LINES_LOOKED_AT)))
     else:
@@ -68,7 +68,7 @@ def open_feed(path: Path, format_name: str | None, renames: Mapping[str, str]) -
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
-    """The file's lines, unpacked if it is gzip; raises `FeedError`."""
+    """Yield the file's lines, unpacked if it is gzip; raises `FeedError`."""
     try:
         with path.open("rb") as file:
             yield from _unpacked(file)
@@ -88,7 +88,7 @@ def _unpacked(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _resolved(path: Path, recorded: Instruments, renames: Mapping[str, str]) -> dict[str, str]:
-    """Renames by symbol; the key "" stands for the file's only symbol."""
+    """Return the renames by symbol; the key "" stands for the file's only symbol."""
     renamed = dict(renames)
     if "" in renamed:
         if len(recorded) != 1:

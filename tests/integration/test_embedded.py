@@ -137,7 +137,7 @@ class TestFinding:
         program("redis-server", "Redis server v=6.2.14 sha=0 malloc=libc bits=64")
         monkeypatch.setenv(CHOICE, choice)
         with pytest.raises(
-            ServerNotFoundError, match=f"{CHOICE}={choice} names no server to use: "
+            ServerNotFoundError, match=f"{CHOICE}={choice} names no usable server: "
         ) as caught:
             find_server()
         assert BUNDLED in str(caught.value)

@@ -75,7 +75,7 @@ async def test_verifying_a_file_without_an_oracle(plain: Path) -> None:
     status, output, errors = await replay(plain, "--verify", "--partitions", "4")
     assert (status, output.count("\n")) == (0, 1), errors
     assert output.startswith(
-        f"plain.jsonl: no oracle in it; {MESSAGES} entries, WebSocket client and stream consumer agree, 0 merged"
+        f"plain.jsonl: no oracle in the file; {MESSAGES} entries, WebSocket client and stream consumer agree, 0 merged"
     )
 
 
@@ -123,7 +123,7 @@ async def test_a_deployment_that_merges_is_not_verified(ladder: Path, redis_url:
         place = ("--redis-url", redis_url, "--prefix", prefix, "--gateway-url", deployment.gateway_url)
         status, output, _ = await replay(ladder, *place, "--verify", "--register")
         assert status == 1
-        assert "needs an ingestor with --interval-ms 0" in output
+        assert "run the ingestor with --interval-ms 0" in output
 
 
 async def test_instruments_that_do_not_fit_are_refused(binance: Path, redis_url: str, prefix: str) -> None:
@@ -149,7 +149,7 @@ async def test_it_waits_for_deployment_and_instruments_and_says_so(
     for symbol in ("BTC-USD", "ETH-USD"):
         await client.hset(keys.instruments, symbol, "{}")
     assert (
-        b"waiting for an ingestor to begin the books of BTC-USD, ETH-USD" in await process.stderr.readline()
+        b"waiting for an ingestor to create the books of BTC-USD, ETH-USD" in await process.stderr.readline()
     )
     for symbol in ("BTC-USD", "ETH-USD"):
         await client.xadd(keys.partition(partition_of(symbol, 4)).snapshots(symbol), {"s": b""})

@@ -21,7 +21,7 @@ def test_printing_the_instruments() -> None:
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (("--symbols", "BTC-USD,NOPE"), "there is no 'NOPE'; choose of BTC-USD, ETH-USD, ETH-PERP"),
+        (("--symbols", "BTC-USD,NOPE"), "there is no symbol 'NOPE'; choose from BTC-USD, ETH-USD, ETH-PERP"),
         (("--symbols", ","), "there is no name"),
         (("--speed", "max"), "--speed max needs --seconds"),
         (("--speed", "0"), "neither a number above 0 nor max"),
