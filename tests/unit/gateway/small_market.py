@@ -144,7 +144,7 @@ def random_changes(rng: random.Random, book: Published, most: int = 6) -> tuple[
 
 
 def replica_of(book: Published) -> Replica:
-    """A replica that stands where the book does."""
+    """A replica of the book."""
     return Replica(book.snapshot())
 
 

@@ -4,11 +4,10 @@ from typing import Any
 
 from depthcast.gateway.delivery.subscription_group import GroupState
 from depthcast.gateway.delivery.writer import Send
-from depthcast.shared.close_codes import CloseCode
 from tests.unit.gateway.model_client import ModelClient, connected, kinds
 from tests.unit.gateway.small_market import Published, SmallMarket, lively_market
 
-# --- states -------------------------------------------------------------------------------------------------
+# --- statuses -------------------------------------------------------------------------------------------------
 
 
 def test_a_symbol_without_a_book_is_stale_until_it_comes() -> None:
@@ -182,7 +181,7 @@ def test_the_symbol_that_waited_longest_goes_first_in_any_interval() -> None:
     assert order == ["CCC", "BBB", "AAA"]
 
 
-def test_states_need_no_credit() -> None:
+def test_statuses_need_no_credit() -> None:
     market = lively_market(stale_ms=1000)
     client = connected(market)
     client.send(op="credit", messages=1)
@@ -260,53 +259,7 @@ def test_many_snapshots_go_out_as_the_client_drains() -> None:
     assert slow.session.groups[0].state is not GroupState.CURSOR_PER_CHANNEL
 
 
-# --- time ---------------------------------------------------------------------------------------------------
-
-
-def test_heartbeat_when_nothing_else_was_sent() -> None:
-    market = lively_market(heartbeat_ms=1000)
-    client = connected(market)
-    client.subscribe("AAA")
-    for _ in range(3):
-        market.now += 0.5
-        market.core.sweep(market.now)
-    assert kinds(client.take())[-1] == "heartbeat"
-    market.publish("AAA", {-1: 4})
-    market.now += 0.9
-    market.core.sweep(market.now)
-    assert kinds(client.take()) == ["delta"]
-
-
-def test_a_client_that_reads_nothing_is_too_slow() -> None:
-    market = lively_market(stall_timeout_s=10, subscribe_timeout_s=100, heartbeat_ms=600_000)
-    client = connected(market, reads=False)
-    market.now += 9
-    assert market.core.sweep(market.now) == []
-    client.drain(5)
-    market.now += 9
-    assert market.core.sweep(market.now) == []
-    market.now += 10
-    assert market.core.sweep(market.now) == [(client.session, CloseCode.TOO_SLOW)]
-
-
-def test_waiting_for_credit_is_no_stall() -> None:
-    market = lively_market(stall_timeout_s=10, heartbeat_ms=600_000)
-    client = connected(market)
-    client.send(op="credit", messages=1)
-    client.subscribe("AAA")
-    market.publish("AAA", {-1: 4})
-    market.now += 100
-    assert market.core.sweep(market.now) == []
-
-
-def test_a_client_that_never_subscribed_is_silent() -> None:
-    market = lively_market(subscribe_timeout_s=10)
-    client, silent = connected(market), connected(market)
-    client.subscribe("AAA")
-    client.send(op="unsubscribe", symbols=["AAA"])
-    for wait, expected in ((9, []), (1, [(silent.session, CloseCode.SILENT)])):
-        market.now += wait
-        assert market.core.sweep(market.now) == expected
+# --- around the sessions ------------------------------------------------------------------------------------
 
 
 def test_a_closed_session_leaves_nothing_behind() -> None:

@@ -9,7 +9,7 @@ from tests.unit.gateway.model_client import ModelClient, connected, kinds
 from tests.unit.gateway.small_market import lively_market
 
 
-def test_welcome_tells_the_limits() -> None:
+def test_welcome_names_the_limits() -> None:
     [welcome] = ModelClient(lively_market(subscriptions_max=7)).read()
     assert welcome["protocol"] == 1
     assert welcome["session"] == "name"
@@ -58,7 +58,7 @@ def test_a_second_subscribe_replaces_the_first() -> None:
     assert len(client.session.subscriptions) == len(client.session.groups) == 1
 
 
-def test_each_symbol_of_a_list_stands_alone() -> None:
+def test_each_symbol_of_a_list_is_answered_by_itself() -> None:
     client = connected(lively_market())
     got = client.send(op="subscribe", id=9, symbols=["AAA", "NOPE", 5, "*", "AAA", "BBB"])
     assert kinds(got) == ["subscribed", "error", "error", "error", "subscribed", "snapshot", "snapshot"]

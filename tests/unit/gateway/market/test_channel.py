@@ -64,7 +64,7 @@ def test_each_broadcast_is_encoded_once_for_all() -> None:
     assert followed.counters.delta_encodings == 2
 
 
-def test_a_catch_up_is_merged_once_for_all_at_the_same_place() -> None:
+def test_a_catch_up_is_merged_once_for_all_at_the_same_cursor() -> None:
     followed = FollowedBook()
     for quantity in (9, 8, 7):
         followed.publish({-1: quantity, -quantity: 1}, {})
@@ -155,7 +155,7 @@ def test_a_replica_with_the_same_rows_goes_on() -> None:
     assert (message["prev_seq"], message["seq"]) == (102, 104)
 
 
-def test_a_different_replica_gives_history_up() -> None:
+def test_a_different_replica_resets_history() -> None:
     followed = FollowedBook()
     followed.publish({-1: 9}, {})
     followed.book.move({-1: 10}, {})
@@ -232,11 +232,11 @@ def test_compressed_bytes_are_made_once_from_the_plain_ones() -> None:
     assert len(each.data) < len(followed.channel.fresh_deltas(JSON).data)
     snapshot = followed.channel.snapshot(deflated)
     assert followed.channel.snapshot(deflated) is snapshot
-    assert followed.channel.catch_up(0, deflated).data is snapshot.data, "who begins gets that snapshot too"
+    assert followed.channel.catch_up(0, deflated).data is snapshot.data, "a new client gets that snapshot, too"
     assert (counters.delta_encodings, counters.snapshot_encodings, counters.deflated) == (1, 1, 2)
 
 
-def test_a_compressed_catch_up_is_shared_by_all_who_stand_there() -> None:
+def test_a_compressed_catch_up_is_shared_by_all_at_that_cursor() -> None:
     followed = FollowedBook(depth=0)
     followed.channel = Channel("AAA", 0, steps_max=9, deflate_bytes_min=64, counters=followed.counters)
     followed.channel.load(followed.replica, 0, followed.number)
