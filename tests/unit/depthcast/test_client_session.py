@@ -1,6 +1,7 @@
 """The client's state machine: continuity, digests, resync, resume, credit, requests; against a model that tampers."""
 
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -267,15 +268,27 @@ def test_messages_without_sense_are_the_gateways_fault(message: dict[str, Any]) 
         session.receive(message)
 
 
-def test_unknown_messages_are_passed_over() -> None:
-    session, _ = subscribed()
-    for message in (
-        {"type": "news"},
-        {},
-        {"type": "heartbeat", "ts": 1},
-        {"type": "delta", "symbol": "other"},
-    ):
-        session.receive(message)
+@pytest.mark.parametrize(
+    ("message", "ignored"),
+    [
+        ({"type": "news", "symbol": "X", "seq": 900}, 0),
+        ({}, 0),
+        ({"type": "heartbeat", "ts": 1}, 0),
+        ({"type": "status", "symbol": "other", "state": "stale"}, 0),
+        ({"type": "delta", "symbol": "other"}, 1),
+    ],
+)
+def test_what_does_not_concern_the_client_changes_nothing(message: dict[str, Any], ignored: int) -> None:
+    session, gateway = subscribed()
+    taken(session)
+    before = deepcopy(session.counters)
+    session.receive(message)
+    assert (list(session.books), session.books["X"].state) == (["X"], State.LIVE)
+    assert holds(session, gateway)
+    assert (session.updates, list(session.outbox), list(session.failures)) == ({}, [], [])
+    expected = replace(before, messages=before.messages + 1, ignored=before.ignored + ignored)
+    expected.deltas += message.get("type") == "delta"
+    assert session.counters == expected
 
 
 CHANGE = st.tuples(st.just("change"), st.integers(0, 1), st.integers(1, 6), st.integers(0, 4))
