@@ -6,7 +6,7 @@ from typing import Any, Self
 import msgpack
 from aiohttp import WSMsgType, web
 
-from tests.unit.depthcast.fake_gateway import FakeGateway
+from tests.unit.depthcast.client.fake_gateway import FakeGateway
 
 PROTOCOLS = ("depthcast.v1.json", "depthcast.v1.msgpack")
 

@@ -12,7 +12,7 @@ from depthcast.client.book import SubscriptionOptions
 from depthcast.client.session import RESYNCS_MAX, ClientSession
 from depthcast.shared.errors import ClientError
 from depthcast.updates import BookUpdate, Kind, State
-from tests.unit.depthcast.fake_gateway import FakeGateway
+from tests.unit.depthcast.client.fake_gateway import FakeGateway
 
 WHOLE = SubscriptionOptions(0, 0)
 
