@@ -85,6 +85,8 @@ class Schedule:
         before = sys.gettrace()
         try:
             if not self.deadlocked:
+                # Python 3.12 looks at opcodes only where a frame asked for them before tracing begins.
+                sys._getframe().f_trace_opcodes = self._opcodes
                 sys.settrace(self._trace_call)
                 body()
         except DeadlockError:
@@ -101,6 +103,7 @@ class Schedule:
         if frame.f_code.co_filename not in self._files:
             return None
         frame.f_trace_opcodes = self._opcodes
+        frame.f_trace = self._trace_point  # from Python 3.13 on, this is what makes it look at opcodes
         return self._trace_point
 
     def _trace_point(self, _frame: FrameType, event: str, _argument: object) -> Callable[..., Any]:
