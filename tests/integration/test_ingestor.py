@@ -3,7 +3,7 @@
 import asyncio
 import json
 from functools import partial
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -264,10 +264,11 @@ class TestInstruments:
 
     async def test_one_that_comes_while_running_is_born_and_can_be_used(self, run: Run) -> None:
         async with run.service(run.settings("[LEV]")):
+            table: dict[str, str] = {"BAD": "{"}
             for name, feed in (("NEW", Feed.LEVELS), ("ORDNEW", Feed.ORDERS)):
-                value = to_json(Instrument(Symbol(name), feed=feed))
-                await execute(run.client, "HSET", run.deployment.instruments, name, value)
-            await execute(run.client, "HSET", run.deployment.instruments, "BAD", "{")
+                table[name] = to_json(Instrument(Symbol(name), feed=feed))
+            # In one step: what is read between two is born in two entries.
+            await execute(run.client, "HSET", run.deployment.instruments, *chain.from_iterable(table.items()))
             await eventually(lambda: run.snapshots("ORDNEW"))
             assert await run.snapshots("NEW")
             held = checkpoint.decode(await execute(run.client, "GET", run.keys.checkpoint("ORDNEW")))
