@@ -19,7 +19,7 @@ from depthcast.shared.errors import FeedError
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.types import Side, Symbol, is_symbol
 
-Message = dict[str, Any]
+VenueMessage = dict[str, Any]
 
 BUFFERED_MOST: Final = 100_000
 """Most depth messages before the snapshot: with more, the file has none."""
@@ -77,11 +77,11 @@ class _SymbolFeed:
         self.price_places, self.quantity_places = places(instrument)
         self.last: int | None = None
         self.first_due = False
-        self.buffered: list[tuple[int, int, Message]] = []
+        self.buffered: list[tuple[int, int, VenueMessage]] = []
         self.tickers: deque[tuple[int, BestPrices]] = deque()
         self.ticker: BestPrices | None = None
 
-    def take(self, at_us: int, kind: str, message: Message) -> list[FeedEntry]:
+    def take(self, at_us: int, kind: str, message: VenueMessage) -> list[FeedEntry]:
         if kind == "ticker":
             self.tickers.append((message["u"], self._best(message)))
             return []
@@ -92,12 +92,12 @@ class _SymbolFeed:
             return []
         return self._depth(self.reader.line, at_us, message)
 
-    def _buffer(self, at_us: int, message: Message) -> None:
+    def _buffer(self, at_us: int, message: VenueMessage) -> None:
         if len(self.buffered) >= BUFFERED_MOST:
             raise self.reader.error(f"no snapshot of {self.symbol} in {BUFFERED_MOST} depth messages")
         self.buffered.append((self.reader.line, at_us, message))
 
-    def _snapshot(self, at_us: int, message: Message) -> list[FeedEntry]:
+    def _snapshot(self, at_us: int, message: VenueMessage) -> list[FeedEntry]:
         if self.last is not None and message["lastUpdateId"] < self.last:
             return []  # older than the book: a recorder asked twice
         self.last = message["lastUpdateId"]
@@ -111,7 +111,7 @@ class _SymbolFeed:
         self.buffered.clear()
         return found
 
-    def _depth(self, line: int, at_us: int, message: Message) -> list[FeedEntry]:
+    def _depth(self, line: int, at_us: int, message: VenueMessage) -> list[FeedEntry]:
         last, final = self.last, message["u"]
         assert last is not None
         if final <= last:
@@ -129,7 +129,7 @@ class _SymbolFeed:
         oracle = self._oracle(final)
         return [FeedEntry(self.symbol, events, _microseconds(message), at_us, True, oracle, line)]
 
-    def _continues(self, message: Message, last: int) -> bool:
+    def _continues(self, message: VenueMessage, last: int) -> bool:
         if self.first_due:
             return bool(message["U"] <= last + 1 or message.get("pu", last + 1) <= last)
         return bool(message["pu"] == last if "pu" in message else message["U"] == last + 1)
@@ -142,7 +142,7 @@ class _SymbolFeed:
             for price, quantity in levels
         ]
 
-    def _best(self, message: Message) -> BestPrices:
+    def _best(self, message: VenueMessage) -> BestPrices:
         bid, bid_size, ask, ask_size = (message[name] for name in "bBaA")
         return BestPrices(
             (scaled(bid, self.price_places), scaled(bid_size, self.quantity_places)),
@@ -156,7 +156,7 @@ class _SymbolFeed:
         return self.ticker
 
 
-def _messages(reader: LineReader, lines: Iterable[bytes]) -> Iterator[tuple[int, str, Message]]:
+def _messages(reader: LineReader, lines: Iterable[bytes]) -> Iterator[tuple[int, str, VenueMessage]]:
     """Yield (time of recording in µs, depth | ticker | snapshot, message) of each line that matters."""
     for line in reader.lines(lines):
         match = _LINE.match(line)
@@ -170,7 +170,7 @@ def _messages(reader: LineReader, lines: Iterable[bytes]) -> Iterator[tuple[int,
             yield int(match[1]) // 1000, kind, message
 
 
-def _kind(message: Message) -> tuple[str, Message]:
+def _kind(message: VenueMessage) -> tuple[str, VenueMessage]:
     if "lastUpdateId" in message:
         return "snapshot", message
     stream, data = message.get("stream"), message.get("data")
@@ -181,7 +181,7 @@ def _kind(message: Message) -> tuple[str, Message]:
     return ("ticker" if stream.endswith("@bookTicker") else ""), data
 
 
-def _widen(sizes: list[int], kind: str, message: Message) -> None:
+def _widen(sizes: list[int], kind: str, message: VenueMessage) -> None:
     """Raise the (price, quantity) decimals to those of `message`."""
     if kind == "ticker":
         pairs = [(message["b"], message["B"]), (message["a"], message["A"])]
@@ -194,7 +194,7 @@ def _widen(sizes: list[int], kind: str, message: Message) -> None:
 
 
 def _feed_of(
-    reader: LineReader, feeds: dict[Symbol, _SymbolFeed], kind: str, message: Message
+    reader: LineReader, feeds: dict[Symbol, _SymbolFeed], kind: str, message: VenueMessage
 ) -> _SymbolFeed:
     if kind == "snapshot" and "symbol" not in message:
         # A spot snapshot does not name its symbol.
@@ -207,7 +207,7 @@ def _feed_of(
     return feeds[Symbol(name)]
 
 
-def _microseconds(message: Message) -> int | None:
+def _microseconds(message: VenueMessage) -> int | None:
     """Return the venue's time of the message (E, in ms) in µs; a spot snapshot has none."""
     event_ms = message.get("E")
     return event_ms * 1000 if isinstance(event_ms, int) else None

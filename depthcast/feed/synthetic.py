@@ -25,8 +25,9 @@ import math
 from random import Random
 from typing import Final
 
+from depthcast.feed.entry import Event
 from depthcast.feed.synthetic_activity import STEP_S, Activity
-from depthcast.feed.synthetic_orders import Event, RestingOrders
+from depthcast.feed.synthetic_orders import RestingOrders
 from depthcast.feed.synthetic_profiles import DistanceLaw, Profile, quantity_of
 from depthcast.shared.book import Book
 from depthcast.shared.instruments import Instrument

@@ -1,14 +1,12 @@
 """Resting orders of a simulated venue, and their changes as events of the input log."""
 
 from heapq import heapify, heappop, heappush
-from typing import Any, Final
+from typing import Final
 
+from depthcast.feed.entry import Event
 from depthcast.shared.book import Book
 from depthcast.shared.instruments import Feed
 from depthcast.shared.types import Side
-
-Event = list[Any]
-"""`[op, side, price, quantity, order_id]`, as the input log takes it."""
 
 ADD: Final = 0
 UPDATE: Final = 1

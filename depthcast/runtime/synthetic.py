@@ -10,10 +10,9 @@ from typing import Final
 
 import click
 
-from depthcast.feed.entry import FeedEntry
+from depthcast.feed.entry import Event, FeedEntry
 from depthcast.feed.synthetic import Venue
 from depthcast.feed.synthetic_activity import STEP_S
-from depthcast.feed.synthetic_orders import Event
 from depthcast.feed.synthetic_profiles import MarketSymbol
 from depthcast.runtime.feed_runs import PROGRESS_S, Stopped, until_stopped
 from depthcast.runtime.replay import Producer, Progress, open_producer, register, wait_for_books
