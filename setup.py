@@ -1,6 +1,7 @@
 """Compiles every module that has a `.pxd` beside it; all metadata is in `pyproject.toml`.
 
-Where there is no C compiler, or `DEPTHCAST_COMPILE=0` is set, the same modules run as Python: slower, and otherwise alike.
+Where there is no C compiler, or `DEPTHCAST_COMPILE=0` is set, the same modules run as Python: slower, and
+otherwise alike.
 """
 
 import os

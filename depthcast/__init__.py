@@ -1,9 +1,9 @@
-"""Live order books in Python: a WebSocket client (`connect`), a stream consumer (`Consumer`), and what they deliver.
+"""Live order books: a WebSocket client (`connect`), a stream consumer (`Consumer`), and what they deliver.
 
     from depthcast import Consumer, connect
 
-Names are loaded when they are first used, so that importing the package costs nothing. The command line, the ingestor
-and the gateway are in this package too; they need the libraries of `depthcast[server]`.
+Names are loaded when they are first used, so that importing the package costs nothing. The command line, the
+ingestor and the gateway are in this package too; they need the libraries of `depthcast[server]`.
 """
 
 from importlib import import_module

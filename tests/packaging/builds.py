@@ -1,7 +1,7 @@
 """Builds of the checkout, and virtual environments that hold exactly what a requirement would bring.
 
-Nothing is downloaded: an environment's libraries are links to those this test run uses. So a library that a requirement
-does not bring is missing there, and the checkout's own editable installation cannot leak in.
+Nothing is downloaded: an environment's libraries are links to those this test run uses. So a library that a
+requirement does not bring is missing there, and the checkout's own editable installation cannot leak in.
 """
 
 import os
@@ -38,7 +38,7 @@ def build_context(folder: Path) -> Path:
 
 
 def run(*command: str | Path, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run to its end; what it printed is shown if it fails. Nothing of Depthcast's or Python's settings is inherited."""
+    """Run a command without the settings of Depthcast and Python; a failure shows its output."""
     kept = {
         name: text
         for name, text in os.environ.items()

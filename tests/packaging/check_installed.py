@@ -1,8 +1,9 @@
-"""Checks the Depthcast that is installed for this Python against the checkout: every declared module runs compiled.
+"""Checks that every module of the installed Depthcast that has declarations runs compiled.
 
     python tests/packaging/check_installed.py
 
-cibuildwheel runs it for every wheel (`pyproject.toml`), where nothing but the wheel and what it needs is installed.
+cibuildwheel runs it for every wheel (`pyproject.toml`), where nothing but the wheel and what it needs is
+installed.
 """
 
 import importlib

@@ -22,7 +22,7 @@ ANY = re.compile(r"\bAny\b")
 
 
 def attributes(name: str) -> Iterator[str]:
-    """Public attributes of a public class as its source has them: fields, properties, methods, and what `__init__` sets."""
+    """Yield the public attributes of a class: fields, properties, methods, and what `__init__` sets."""
     public = getattr(depthcast, name)
     if not inspect.isclass(public):
         return
@@ -59,7 +59,7 @@ def mypy(python: Path, folder: Path, program: str) -> list[str]:
 
 
 def revealed(said: list[str]) -> dict[int, str]:
-    """Line of the program → the type that its `reveal_type` shows. A coroutine's first two types say nothing."""
+    """Return line → type shown by its `reveal_type`, without a coroutine's two meaningless types."""
     found = (re.search(r':(\d+): note: Revealed type is "(.*)"', line) for line in said)
     return {int(match[1]): match[2].replace("Coroutine[Any, Any, ", "Coroutine[") for match in found if match}
 
