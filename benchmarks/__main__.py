@@ -1,7 +1,8 @@
 """Run benchmarks: `python -m benchmarks [NAME ...]`, all of them by default; `make bench ARGS='NAME --quick'`.
 
-Each writes benchmarks/results/NAME.json; at the end the tables and pictures of docs/performance.md are made from all
-results there are. Linux: servers are pinned to one core, the load to the others, and the kernel's accounts are read.
+Each writes benchmarks/results/NAME.json; at the end the tables and pictures of docs/performance.md are made
+from all results there are. Linux: servers are pinned to one core, the load to the others, and the kernel's
+accounts are read.
 """
 
 import argparse

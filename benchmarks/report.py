@@ -1,6 +1,7 @@
 """Results as files: JSON in benchmarks/results, and from them the tables and pictures of docs/performance.md.
 
-The document is written by hand, but for what stands between `<!-- benchmark NAME -->` and `<!-- end of benchmark -->`.
+The document is written by hand, but for what stands between `<!-- benchmark NAME -->` and `<!-- end of
+benchmark -->`.
 """
 
 import json

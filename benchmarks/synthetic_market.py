@@ -1,7 +1,8 @@
 """How close the synthetic market comes to recorded ones: `python -m benchmarks.synthetic_market`.
 
-Reads the recordings, generates a stretch of equal length for each, measures both with `depthcast.feed.statistics`,
-prints a table and puts it into docs/synthetic.md, and draws docs/synthetic-market.svg.
+Reads the recordings, generates a stretch of equal length for each, measures both with
+`depthcast.feed.statistics`, prints a table and puts it into docs/synthetic.md, and draws
+docs/synthetic-market.svg.
 """
 
 import argparse

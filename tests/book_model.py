@@ -1,7 +1,7 @@
 """A deliberately naive order book to test the engine against, written from `docs/protocol.md` alone.
 
-It shares no code with the program: it works out everything anew from plain dicts and lists, tries each event on a copy
-and keeps the copy if nothing spoke against it.
+It shares no code with the program: it works out everything anew from plain dicts and lists, tries each event
+on a copy and keeps the copy if nothing spoke against it.
 """
 
 import copy

@@ -1,6 +1,7 @@
 """Fixtures for all tests: Redis servers, key prefixes, recorded data.
 
-Most tests share one server and keep apart by key prefix; those that restart, flush or fill a server take their own.
+Most tests share one server and keep apart by key prefix; those that restart, flush or fill a server take
+their own.
 """
 
 import os

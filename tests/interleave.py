@@ -1,10 +1,11 @@
 """Every interleaving of a few threads, up to a bound on preemptions, without luck or sleeping.
 
-Threads run one at a time. A thread may be preempted at each line (or opcode) it executes in chosen source files, and
-gives way where it blocks or ends. A schedule is the list of choices made at those points; the explorer runs the one in
-which nobody is preempted, then every schedule that differs from one already run by one more choice, as long as it has
-at most `bound` preemptions (Musuvathi and Qadeer, Iterative context bounding, 2007: two find nearly all real races).
-The code under test must be plain Python: compiled modules execute no traceable lines.
+Threads run one at a time. A thread may be preempted at each line (or opcode) it executes in chosen source
+files, and gives way where it blocks or ends. A schedule is the list of choices made at those points; the
+explorer runs the one in which nobody is preempted, then every schedule that differs from one already run by
+one more choice, as long as it has at most `bound` preemptions (Musuvathi and Qadeer, Iterative context
+bounding, 2007: two find nearly all real races). The code under test must be plain Python: compiled modules
+execute no traceable lines.
 """
 
 import sys

@@ -24,9 +24,9 @@ class Cut(Enum):
 class FaultProxy:
     """Passes everything on to the server at `url`, but for the commands that `faults` wait for.
 
-    Faults are used up in order, one for each command whose name is `word`, after `spared` of them. `held`: commands cut by
-    `Cut.LATE`. Every reply is held for `delay_s`. `target` may be changed, for connections made from then on; a port of 0
-    takes a free one.
+    Faults are used up in order, one for each command whose name is `word`, after `spared` of them. `held`:
+    commands cut by `Cut.LATE`. Every reply is held for `delay_s`. `target` may be changed, for connections
+    made from then on; a port of 0 takes a free one.
     """
 
     target: str

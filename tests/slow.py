@@ -1,6 +1,7 @@
 """WebSocket clients whose slowness is real: small kernel buffers, little read-ahead, a pause before each message.
 
-On an independent WebSocket library, under Depthcast's own client: what a slow machine or link would be to the gateway.
+On an independent WebSocket library, under Depthcast's own client: what a slow machine or link would be to the
+gateway.
 """
 
 import asyncio

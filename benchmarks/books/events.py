@@ -1,7 +1,7 @@
 """Events into books: our engine beside other books, in a market and in a book of fixed depth; and in a very deep one.
 
-All begin with the same msgpack batches of 100 events, but for the Go program, which is spared the decoding. What is
-measured is CPU time, so that other programs of the machine disturb less.
+All begin with the same msgpack batches of 100 events, but for the Go program, which is spared the decoding.
+What is measured is CPU time, so that other programs of the machine disturb less.
 """
 
 import tempfile

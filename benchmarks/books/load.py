@@ -1,7 +1,7 @@
 """Seeded loads for books: an opening of so many levels a side, then changes that keep the book at that size.
 
-Every side has twice as many price slots as levels; half of them are taken at any time. Bids and asks never meet, so
-the crossing check is made but never refuses. Prices are ticks, quantities lots.
+Every side has twice as many price slots as levels; half of them are taken at any time. Bids and asks never
+meet, so the crossing check is made but never refuses. Prices are ticks, quantities lots.
 """
 
 from array import array
@@ -65,7 +65,8 @@ def write_numbers(path: Path, load: Load, rounds: int) -> None:
 def market_load(name: str, count: int) -> Load:
     """About `count` events of a built-in symbol of the synthetic market.
 
-    Its steps are put together until there are 100 events; of a levels feed, steps are units, and so are these batches.
+    Its steps are put together until there are 100 events; of a levels feed, steps are units, and so are these
+    batches.
     """
     venue = open_venue(MARKET[Symbol(name)], _SEED)
     opening = [list(event) for event in venue.open() if event[0] != _CLEAR]

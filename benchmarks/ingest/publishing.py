@@ -1,7 +1,7 @@
 """Publishes 2,000 symbols 20 times a second, 10 levels each, and accounts for the CPU of publishing alone.
 
-`python -m benchmarks.ingest.publishing REDIS_URL PREFIX`: says `ready`, then does a second of broadcasts for each line that
-it is sent, and writes which share of a core draining, encoding and writing them took.
+`python -m benchmarks.ingest.publishing REDIS_URL PREFIX`: says `ready`, then does a second of broadcasts for
+each line that it is sent, and writes which share of a core draining, encoding and writing them took.
 """
 
 import asyncio

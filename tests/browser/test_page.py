@@ -51,7 +51,8 @@ class Scene(NamedTuple):
     async def settled(self, instrument: Instrument, depth: int, workers: int = 1) -> None:
         """Wait until both panes show exactly the final book: that of the model, which HTTP serves.
 
-        At the same seq, too, unless another worker may have answered: it may number the same view differently.
+        At the same seq, too, unless another worker may have answered: it may number the same view
+        differently.
         """
         flow = self.market.flows[instrument.symbol]
         final = [
@@ -133,7 +134,8 @@ async def test_a_slow_link_falls_behind_by_conflation_and_converges(redis_url: s
             await visit.press_pause()
             await visit.choose("rate", "8000")
             await at.broadcasts(40)
-            # Fewer messages and no queue but the one credit: what is missing was merged, into deltas or into snapshots.
+            # Fewer messages and no queue but the one credit: what is missing was merged, into deltas or into
+            # snapshots.
             assert await visit.count("slow", "messages") < await visit.count("live", "messages") / 2
         await at.settled(FIRST, 25, workers=2)
 

@@ -25,9 +25,9 @@ BACKOFF_S = (0.05, 0.5)
 class Watch:
     """What one reader went through.
 
-    `silence_s`: its longest wait for an update. `problem`: why it ended, if it did. `regressions`: seqs that went back
-    within a connection. `went_back`: books that were older on a new connection than they had been on the one before,
-    which happens at a gateway that has not read as far yet.
+    `silence_s`: its longest wait for an update. `problem`: why it ended, if it did. `regressions`: seqs that
+    went back within a connection. `went_back`: books that were older on a new connection than they had been
+    on the one before, which happens at a gateway that has not read as far yet.
     """
 
     name: str
@@ -104,8 +104,8 @@ class ClientWatch:
 class ConsumerWatch:
     """A stream consumer. It also tells when partitions were broadcast.
 
-    By partition: `epochs`, of the last broadcast; `heard`, when it came; `began`, (time, epoch) of each epoch's first
-    broadcast, seals aside. Times are monotonic seconds.
+    By partition: `epochs`, of the last broadcast; `heard`, when it came; `began`, (time, epoch) of each
+    epoch's first broadcast, seals aside. Times are monotonic seconds.
     """
 
     def __init__(self, redis_url: str, partitions: int) -> None:

@@ -14,7 +14,8 @@ PROTOCOLS = ("depthcast.v1.json", "depthcast.v1.msgpack")
 class ScriptedGateway:
     """Serves `book` to one client at a time.
 
-    `refuse`: HTTP status for the next handshakes. `heartbeat_ms`: what the welcome promises. `received`: every request.
+    `refuse`: HTTP status for the next handshakes. `heartbeat_ms`: what the welcome promises. `received`:
+    every request.
     """
 
     def __init__(self) -> None:

@@ -216,7 +216,7 @@ async def restart_under(running: RunningGateway, server: EmbeddedServer, ingesto
         await client.until("status", state="live")
 
 
-# --- credit, intervals, resume ----------------------------------------------------------------------------------------
+# --- credit, intervals, resume ----------------------------------------------------------------------------
 
 
 async def test_credit(gateway: RunningGateway, ingestor: FakeIngestor) -> None:

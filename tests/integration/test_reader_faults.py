@@ -1,6 +1,7 @@
 """What readers promise: holes, trimmed history, wrong digests, a stream behind their cursor and silence are noticed.
 
-Then they load again, nothing goes back before a viewer's eyes, and all clients of a view share one encoding of it.
+Then they load again, nothing goes back before a viewer's eyes, and all clients of a view share one encoding
+of it.
 """
 
 import asyncio

@@ -189,7 +189,8 @@ def listens(port: int) -> bool:
 
 @needs_curl
 def test_the_steps_work_as_pasted(tmp_path: Path) -> None:
-    # What `make install` makes is the environment that runs this test; making one is the part of the test below.
+    # What `make install` makes is the environment that runs this test; making one is the part of the test
+    # below.
     (tmp_path / ".venv").symlink_to(sys.prefix)
     with terminal_in(tmp_path) as terminal:
         follow_the_steps(terminal, install=False)

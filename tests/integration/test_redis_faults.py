@@ -1,7 +1,7 @@
 """Everything Redis can do to a deployment, on a real server: what the ingestor does, what viewers see, which metrics move.
 
-The table in `docs/operations.md`, "When Redis is in trouble", says the same in words. Throughout, the viewer checks that
-no seq goes back and that every message's digest is that of its book.
+The table in `docs/operations.md`, "When Redis is in trouble", says the same in words. Throughout, the viewer
+checks that no seq goes back and that every message's digest is that of its book.
 """
 
 import asyncio

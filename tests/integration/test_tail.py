@@ -179,7 +179,7 @@ def test_a_cancellation_is_never_lost_and_loses_no_connection(
     runs(test())
 
 
-# --- a server that says what it is told -----------------------------------------------------------------------------
+# --- a server that says what it is told -------------------------------------------------------------------
 
 ENTRY = b"*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n7-0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n"
 FOUND = [(Position(7, 0), [(b"a", b"b")])]

@@ -1,7 +1,7 @@
 """All mutants of a package, as mutmut makes them, and a seeded sample of them.
 
-mutmut says what can be changed; it leaves out decorated functions, annotations, docstrings and calls of `len` and
-`isinstance`. `PROSE` is left out here.
+mutmut says what can be changed; it leaves out decorated functions, annotations, docstrings and calls of `len`
+and `isinstance`. `PROSE` is left out here.
 """
 
 import ast

@@ -20,9 +20,9 @@ class Reached:
     def tests_for(self, mutant: Mutant) -> list[str]:
         """The tests to run, the quickest first: those that reach the mutant's statement.
 
-        A statement that runs at import says nothing about who depends on it: all tests then that reach something of its
-        module or of one that imports it, or are in a file that imports it. The latter are added, too, where a function
-        was called while tests were imported, for their parameters.
+        A statement that runs at import says nothing about who depends on it: all tests then that reach
+        something of its module or of one that imports it, or are in a file that imports it. The latter are
+        added, too, where a function was called while tests were imported, for their parameters.
         """
         path = (self.root / mutant.identity.file).resolve()
         users = {user for user, names in self.imports.items() if mutant.module in names} | {path}

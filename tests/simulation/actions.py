@@ -77,7 +77,7 @@ class Actions:
     def _victim(self, fault: Fault) -> Actor:
         return chosen(self._victims(fault.kind.partition(" ")[2]), fault)
 
-    # --- processes ----------------------------------------------------------------------------------------------------
+    # --- processes -----------------------------------------------------------------------------------------
 
     def _kill(self, fault: Fault) -> bool:
         victim = self._victim(fault)
@@ -102,7 +102,7 @@ class Actions:
         victim.terminate()
         return True
 
-    # --- links --------------------------------------------------------------------------------------------------------
+    # --- links ---------------------------------------------------------------------------------------------
 
     def _part(self, fault: Fault) -> bool:
         victim = self._victim(fault)
@@ -129,7 +129,7 @@ class Actions:
         network.set_weather(weather)
         return self._lasts("weather", fault.lasts_s + 0.5, lambda: network.set_weather(Weather()))
 
-    # --- the server ---------------------------------------------------------------------------------------------------
+    # --- the server ----------------------------------------------------------------------------------------
 
     def _restart(self, fault: Fault) -> bool:
         server = self.world.server

@@ -16,7 +16,8 @@ Mark = dict[bytes, int]
 class Journal:
     """`streams`: the timelines that count now.
 
-    `branches`: by key, timelines that ended in a loss. `deleted`: all timelines as they were when everything was deleted.
+    `branches`: by key, timelines that ended in a loss. `deleted`: all timelines as they were when everything
+    was deleted.
     """
 
     streams: dict[bytes, list[Entry]] = field(default_factory=dict)

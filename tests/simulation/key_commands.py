@@ -6,7 +6,7 @@ from typing import Any, Final
 from tests.simulation.data import Data, Hash, SortedSet
 from tests.simulation.replies import OK, SYNTAX, Reply, ReplyError, Status, integer
 
-# --- keys and strings -------------------------------------------------------------------------------------------------
+# --- keys and strings --------------------------------------------------------------------------------------
 
 
 def _ping(_data: Data) -> Reply:
@@ -90,7 +90,7 @@ def _flushall(data: Data, *_mode: bytes) -> Reply:
     return OK
 
 
-# --- hashes -----------------------------------------------------------------------------------------------------------
+# --- hashes -----------------------------------------------------------------------------------------------
 
 
 def _hset(data: Data, key: bytes, *pairs: bytes) -> Reply:
@@ -125,7 +125,7 @@ def _hdel(data: Data, key: bytes, *names: bytes) -> Reply:
     return _remove(data, key, data.find(key, Hash), names)
 
 
-# --- sorted sets ------------------------------------------------------------------------------------------------------
+# --- sorted sets ------------------------------------------------------------------------------------------
 
 
 def _zadd(data: Data, key: bytes, *words: bytes) -> Reply:

@@ -1,9 +1,9 @@
 """A deterministic event loop: virtual time, no input or output, no threads, and processes that can stand still.
 
-Every handle belongs to the simulated process whose context it carries. The handles of one process run in the order in
-which they were made, as in a real loop; which process runs first is the seed's choice. A process that is paused or killed
-keeps its handles, none of which runs: a paused one goes on with all of them, a killed one never does, so that no
-`finally` of it ever runs.
+Every handle belongs to the simulated process whose context it carries. The handles of one process run in the
+order in which they were made, as in a real loop; which process runs first is the seed's choice. A process
+that is paused or killed keeps its handles, none of which runs: a paused one goes on with all of them, a
+killed one never does, so that no `finally` of it ever runs.
 """
 
 import asyncio

@@ -1,7 +1,8 @@
 """The network between the simulated processes and the server: delays, losses, and clients whose commands travel.
 
-`connect` stands for `depthcast.shared.runtime.redis.connect`. Within a connection nothing overtakes and nothing comes twice, as with
-TCP; a command whose reply was lost or late may still be executed, after its resend too, which takes another connection.
+`connect` stands for `depthcast.shared.runtime.redis.connect`. Within a connection nothing overtakes and
+nothing comes twice, as with TCP; a command whose reply was lost or late may still be executed, after its
+resend too, which takes another connection.
 """
 
 import asyncio

@@ -71,7 +71,7 @@ class Server:
     def _clock_us(self) -> int:
         return self.loop.world.now_us() + self.skew_us
 
-    # --- connections ------------------------------------------------------------------------------------------------
+    # --- connections ---------------------------------------------------------------------------------------
 
     def accept(self, peer: Peer) -> bool:
         """Take a new connection; False while nobody listens."""
@@ -142,7 +142,7 @@ class Server:
                     self.blocked.remove(waiting)
                     waiting.answer(found)
 
-    # --- faults -----------------------------------------------------------------------------------------------------
+    # --- faults --------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
         """The process ends: all connections with it."""

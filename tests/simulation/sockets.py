@@ -1,7 +1,8 @@
 """WebSocket connections between simulated clients and gateways, below the program's own code at both ends.
 
-The gateway's end is a transport and a socket as its real `Connection` uses them, the client's end a `Transport` of the real
-client. What a client does not read stays in a window of limited bytes, then in the gateway's buffer, as with TCP.
+The gateway's end is a transport and a socket as its real `Connection` uses them, the client's end a
+`Transport` of the real client. What a client does not read stays in a window of limited bytes, then in the
+gateway's buffer, as with TCP.
 """
 
 import asyncio

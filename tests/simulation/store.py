@@ -1,7 +1,7 @@
 """An in-memory Redis: the commands that the program uses, with a real server's replies, errors and trimming.
 
-`tests/conformance/test_store.py` holds it and a real server to the same expectations. It knows one database, no replication
-and no connections; blocking reads are `tests.simulation.server`'s part.
+`tests/conformance/test_store.py` holds it and a real server to the same expectations. It knows one database,
+no replication and no connections; blocking reads are `tests.simulation.server`'s part.
 """
 
 from collections.abc import Callable

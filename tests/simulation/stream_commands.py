@@ -46,7 +46,7 @@ def _entries(stream: Stream, places: list[int]) -> Reply:
     return [[text_of(stream.ids[place]), list(stream.fields[place])] for place in places]
 
 
-# --- writing ----------------------------------------------------------------------------------------------------------
+# --- writing ----------------------------------------------------------------------------------------------
 
 
 class _Trimming:
@@ -130,7 +130,7 @@ def _xdel(data: Data, key: bytes, *ids: bytes) -> Reply:
     return 0 if stream is None else sum([stream.delete(stream_id) for stream_id in map(parse_id, ids)])
 
 
-# --- reading ----------------------------------------------------------------------------------------------------------
+# --- reading ----------------------------------------------------------------------------------------------
 
 
 def _xlen(data: Data, key: bytes) -> Reply:

@@ -1,7 +1,7 @@
 """A Redis stream: entries in order of their IDs, and trimming by whole nodes.
 
-A real server keeps entries in nodes of up to `stream-node-max-entries` entries or `stream-node-max-bytes` bytes, and
-approximate trimming (`~`) takes whole nodes only; so does this one.
+A real server keeps entries in nodes of up to `stream-node-max-entries` entries or `stream-node-max-bytes`
+bytes, and approximate trimming (`~`) takes whole nodes only; so does this one.
 """
 
 from bisect import bisect_left, bisect_right

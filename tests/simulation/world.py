@@ -81,7 +81,7 @@ class World:
         self.oracles = [PartitionOracle(self.journal, model) for model in models]
         self.actions = Actions(self)
 
-    # --- who takes part -----------------------------------------------------------------------------------------------
+    # --- who takes part ------------------------------------------------------------------------------------
 
     def _make_actors(self) -> None:
         rng = self.rng
@@ -154,7 +154,7 @@ class World:
     def actors(self) -> list[Actor]:
         return [*self.ingestors, *self.gateways, *self.consumers, *self.clients]
 
-    # --- the run ------------------------------------------------------------------------------------------------------
+    # --- the run -------------------------------------------------------------------------------------------
 
     def run(self) -> Report:
         """From the beginning to the end; never raises because of the program."""
@@ -222,7 +222,7 @@ class World:
         self.registered = self.registered | self.late
         self.register_again()
 
-    # --- the verdict --------------------------------------------------------------------------------------------------
+    # --- the verdict ---------------------------------------------------------------------------------------
 
     async def _settle(self) -> None:
         deadline = self.loop.time() + SETTLED_WITHIN_S
@@ -296,7 +296,7 @@ class World:
             if "never retrieved" not in problem["message"]:
                 self.watch.problem(f"unexpected: {problem['message']}: {problem.get('exception')!r}")
 
-    # --- around it ----------------------------------------------------------------------------------------------------
+    # --- around it -----------------------------------------------------------------------------------------
 
     @contextmanager
     def _patched(self) -> Iterator[None]:

@@ -1,7 +1,7 @@
 """What each `.pxd` declares exists in the `.py` beside it: classes, functions, attributes, arguments and locals.
 
-The translator ignores a declared local that the code does not have, so that a renamed variable would silently become an
-object again, and slower.
+The translator ignores a declared local that the code does not have, so that a renamed variable would silently
+become an object again, and slower.
 """
 
 import ast

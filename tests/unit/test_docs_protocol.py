@@ -1,8 +1,8 @@
 """The examples of the contract are right: each is parsed out of the markdown and worked out anew.
 
-`docs/protocol.md` labels its blocks, such as ```hex delta-1 and ```json delta-1 for one value in both forms. Here its story
-is played through the engine, the codec, the stream reader, a gateway's channel and the client, and compared with the
-text.
+`docs/protocol.md` labels its blocks, such as ```hex delta-1 and ```json delta-1 for one value in both forms.
+Here its story is played through the engine, the codec, the stream reader, a gateway's channel and the client,
+and compared with the text.
 """
 
 import inspect
@@ -97,7 +97,7 @@ def command_fields(name: str) -> list[tuple[bytes, bytes]]:
     return [(a.encode(), b.encode()) for a, b in zip(words[::2], words[1::2], strict=True)]
 
 
-# --- the story, played ------------------------------------------------------------------------------------------------
+# --- the story, played ------------------------------------------------------------------------------------
 
 
 class Story(NamedTuple):
@@ -157,7 +157,7 @@ def entry(position: str) -> RawEntry:
     return Position.parse(position), story().entries[position]
 
 
-# --- both forms of every example --------------------------------------------------------------------------------------
+# --- both forms of every example --------------------------------------------------------------------------
 
 
 def test_block_labels_are_unique_and_known() -> None:
@@ -193,7 +193,7 @@ def test_comments_of_hex_blocks_are_their_values() -> None:
             assert json.loads(said) == last, line
 
 
-# --- section 1 --------------------------------------------------------------------------------------------------------
+# --- section 1 --------------------------------------------------------------------------------------------
 
 DIGEST_LINE = re.compile(
     r"([ab])(-?\d+) +crc32 (0x[0-9a-f]{8}) +weight (\d+) +× (-?\d+) += +(-?\d+)",
@@ -247,7 +247,7 @@ def test_partition_examples() -> None:
         assert (partition_of(symbol, 4), partition_of(symbol, 16)) == (int(of_4), int(of_16))
 
 
-# --- section 2: the input ---------------------------------------------------------------------------------------------
+# --- section 2: the input ---------------------------------------------------------------------------------
 
 
 def test_reasons_stand_in_their_order() -> None:
@@ -275,7 +275,7 @@ def test_instrument_examples() -> None:
     assert parse_toml(block("toml", "instruments")) == {BTC: hashed}
 
 
-# --- section 2: the output --------------------------------------------------------------------------------------------
+# --- section 2: the output --------------------------------------------------------------------------------
 
 STORY = {
     "1769904000000-0": ("seal-first", None),
@@ -336,7 +336,7 @@ def test_two_in_one_drain_share_a_step() -> None:
     assert codec.encode_delta(changed.deltas[0][1]) == raw("delta-1")
 
 
-# --- section 2.4: readers ---------------------------------------------------------------------------------------------
+# --- section 2.4: readers ---------------------------------------------------------------------------------
 
 
 def reader_at(position: str, seq_of: str) -> PartitionReader:
@@ -395,7 +395,7 @@ def test_a_lost_message_is_a_gap_of_one_symbol() -> None:
     assert BTC in reader.missing
 
 
-# --- section 3 --------------------------------------------------------------------------------------------------------
+# --- section 3 --------------------------------------------------------------------------------------------
 
 
 def payload(frame: bytes) -> bytes:
@@ -511,7 +511,7 @@ def test_depths() -> None:
     assert {int(number) for number in re.findall(r"\d+", said)} == set(DEPTHS)
 
 
-# --- section 5, and the whole -----------------------------------------------------------------------------------------
+# --- section 5, and the whole -----------------------------------------------------------------------------
 
 
 def test_every_setting_is_listed_with_default_and_bounds() -> None:

@@ -1,8 +1,8 @@
 """Every interleaving of engine calls, up to two preemptions, looks like some order of whole calls (linearizable).
 
-Each line of the modules that change shared state (`ALL`), or of those that hold the lock and use copies (`OUTER`), is a
-point where another thread may step in. Results of all calls and
-the final state must equal those of some sequential order that respects who had returned before whom was called.
+Each line of the modules that change shared state (`ALL`), or of those that hold the lock and use copies
+(`OUTER`), is a point where another thread may step in. Results of all calls and the final state must equal
+those of some sequential order that respects who had returned before whom was called.
 """
 
 import itertools

@@ -7,7 +7,7 @@ from depthcast.gateway.delivery.writer import Send
 from tests.unit.gateway.model_client import ModelClient, connected, kinds
 from tests.unit.gateway.small_market import Published, SmallMarket, lively_market
 
-# --- statuses -------------------------------------------------------------------------------------------------
+# --- statuses ----------------------------------------------------------------------------------------------
 
 
 def test_a_symbol_without_a_book_is_stale_until_it_comes() -> None:
@@ -91,7 +91,7 @@ def test_a_gap_that_changed_nothing_in_the_view_sends_no_snapshot() -> None:
     assert kinds(client.take()) == ["delta"]
 
 
-# --- resume -------------------------------------------------------------------------------------------------
+# --- resume -----------------------------------------------------------------------------------------------
 
 
 def resumed(market: SmallMarket, old: ModelClient, **change: int) -> list[dict[str, Any]]:
@@ -149,7 +149,7 @@ def test_a_channel_lingers_for_those_who_resume() -> None:
     assert not market.core.market.listings["AAA"].channels
 
 
-# --- credit and intervals -----------------------------------------------------------------------------------
+# --- credit and intervals ---------------------------------------------------------------------------------
 
 
 def test_credit_counts_snapshots_and_deltas_only() -> None:
@@ -224,7 +224,7 @@ def test_one_interval_and_one_set_of_symbols_share_their_bytes() -> None:
     assert all(kinds(client.take())[-2:] == ["delta", "delta"] for client in clients)
 
 
-# --- slow clients -------------------------------------------------------------------------------------------
+# --- slow clients -----------------------------------------------------------------------------------------
 
 
 def test_a_slow_client_costs_a_cursor_and_gets_the_last_change_when_it_drains() -> None:
@@ -259,7 +259,7 @@ def test_many_snapshots_go_out_as_the_client_drains() -> None:
     assert slow.session.groups[0].state is not GroupState.CURSOR_PER_CHANNEL
 
 
-# --- around the sessions ------------------------------------------------------------------------------------
+# --- around the sessions ----------------------------------------------------------------------------------
 
 
 def test_a_closed_session_leaves_nothing_behind() -> None:

@@ -38,7 +38,7 @@ def scene() -> Scene:
     return Scene()
 
 
-# --- cohorts and readers ------------------------------------------------------------------------------------
+# --- cohorts and readers ----------------------------------------------------------------------------------
 
 
 def test_equal_groups_share_a_cohort_and_others_do_not(scene: Scene) -> None:
@@ -93,7 +93,7 @@ def test_a_new_subscription_hears_of_statuses_only_after_those_before_it(scene: 
     assert b"BBB" not in taken
 
 
-# --- ticks --------------------------------------------------------------------------------------------------
+# --- ticks ------------------------------------------------------------------------------------------------
 
 
 def test_a_tick_syncs_those_that_keep_up(scene: Scene) -> None:
@@ -151,7 +151,7 @@ def test_the_fast_path_is_left_before_anything_waits(scene: Scene) -> None:
     assert group.sender.bytes_written == len(writer_of(group).taken)
 
 
-# --- intervals ----------------------------------------------------------------------------------------------
+# --- intervals --------------------------------------------------------------------------------------------
 
 
 def test_a_grid_time_is_asked_for_once_and_flushes_what_changed(scene: Scene) -> None:
@@ -197,7 +197,7 @@ def test_a_cohort_that_is_gone_is_not_flushed(scene: Scene) -> None:
     assert writer_of(group).writes == 0
 
 
-# --- statuses -----------------------------------------------------------------------------------------------
+# --- statuses ---------------------------------------------------------------------------------------------
 
 
 def test_a_changed_status_reaches_every_kind_of_group_once(scene: Scene) -> None:

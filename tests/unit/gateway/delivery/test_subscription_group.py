@@ -24,7 +24,7 @@ def with_one_cursor(parts: Parts, *symbols: str, reads: bool = True) -> Subscrip
     return group
 
 
-# --- states -------------------------------------------------------------------------------------------------
+# --- states -----------------------------------------------------------------------------------------------
 
 STEPS: dict[GroupState, Callable[[SubscriptionGroup], None]] = {
     GroupState.CURSOR_PER_CHANNEL: SubscriptionGroup.split_cursor,
@@ -84,7 +84,7 @@ def test_leaving_the_fast_path_takes_over_cursor_and_bytes_of_the_cohort(parts: 
     assert group.bytes_on_fast_path() == 0
 
 
-# --- one write ----------------------------------------------------------------------------------------------
+# --- one write --------------------------------------------------------------------------------------------
 
 
 def test_one_write_brings_it_to_the_head(parts: Parts) -> None:
@@ -144,7 +144,7 @@ def test_only_one_cursor_can_be_sent_at_once(parts: Parts, state: GroupState) ->
     assert not group.send_at_once(ALWAYS)
 
 
-# --- statuses -----------------------------------------------------------------------------------------------
+# --- statuses ---------------------------------------------------------------------------------------------
 
 
 def go_silent(parts: Parts) -> None:

@@ -232,7 +232,9 @@ def test_compressed_bytes_are_made_once_from_the_plain_ones() -> None:
     assert len(each.data) < len(followed.channel.fresh_deltas(JSON).data)
     snapshot = followed.channel.snapshot(deflated)
     assert followed.channel.snapshot(deflated) is snapshot
-    assert followed.channel.catch_up(0, deflated).data is snapshot.data, "a new client gets that snapshot, too"
+    assert followed.channel.catch_up(0, deflated).data is snapshot.data, (
+        "a new client gets that snapshot, too"
+    )
     assert (counters.delta_encodings, counters.snapshot_encodings, counters.deflated) == (1, 1, 2)
 
 

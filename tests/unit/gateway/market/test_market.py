@@ -19,7 +19,7 @@ def status(small: SmallMarket) -> dict[str, bool]:
     return {symbol: listing.stale for symbol, listing in market_of(small).listings.items()}
 
 
-# --- broadcasts ---------------------------------------------------------------------------------------------
+# --- broadcasts -------------------------------------------------------------------------------------------
 
 
 def test_every_entry_takes_the_next_number(small: SmallMarket) -> None:
@@ -64,7 +64,7 @@ def test_a_book_that_grows_beyond_what_is_served_is_noted_if_somebody_has_it(sma
     assert list(market.overgrown) == [full]
 
 
-# --- live or stale ------------------------------------------------------------------------------------------
+# --- live or stale ----------------------------------------------------------------------------------------
 
 
 def test_silence_makes_every_book_stale_and_an_entry_makes_it_live(small: SmallMarket) -> None:
@@ -121,7 +121,7 @@ def test_all_books_were_live_once(small: SmallMarket) -> None:
     assert market_of(small).was_live, "once is enough"
 
 
-# --- instruments --------------------------------------------------------------------------------------------
+# --- instruments ------------------------------------------------------------------------------------------
 
 
 def test_symbols_come_and_go(small: SmallMarket) -> None:
@@ -156,7 +156,7 @@ def test_a_changed_instrument_is_taken(small: SmallMarket) -> None:
     assert market.listings["AAA"].instrument.tick_size == "0.5"
 
 
-# --- idle channels ------------------------------------------------------------------------------------------
+# --- idle channels ----------------------------------------------------------------------------------------
 
 
 def test_a_channel_nobody_uses_is_dropped_after_a_while(small: SmallMarket) -> None:
