@@ -17,6 +17,14 @@ def test_text_and_back(position: Position) -> None:
     assert Position.parse(str(position).encode()) == position
 
 
+def test_each_part_has_64_bits() -> None:
+    most = 2**64 - 1
+    assert Position.parse(f"{most}-{most}") == Position(most, most)
+    for text in (f"{most + 1}-0", f"0-{most + 1}"):
+        with pytest.raises(PositionError):
+            Position.parse(text)
+
+
 @pytest.mark.parametrize(
     "text",
     [
