@@ -40,13 +40,6 @@ def test_version() -> None:
     assert run("--version").output == f"depthcast {depthcast.__version__}, {how}\n"
 
 
-def test_the_public_names_load() -> None:
-    for name in depthcast.__all__:
-        assert getattr(depthcast, name) is not None
-    with pytest.raises(AttributeError):
-        depthcast.__getattr__("nothing")
-
-
 @pytest.mark.parametrize(("command", "words"), [("feed", "Feed recorded"), ("partition", "crc32")])
 def test_commands_have_help(command: str, words: str) -> None:
     result = run(command, "--help")

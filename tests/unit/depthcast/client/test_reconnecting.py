@@ -69,6 +69,23 @@ async def test_the_code_decides_how_soon(monkeypatch: pytest.MonkeyPatch, code: 
     assert await waits(monkeypatch, 0.0, *made) == [least_s]
 
 
+async def test_iterating_continues_after_an_error_that_concerns_one_message() -> None:
+    left: list[Transport] = [Closing(4408, WELCOME, {"type": "subscribed"}, HEARTBEAT)]
+
+    async def dial() -> Transport:
+        return left.pop()
+
+    async with Client(dial, ClientSession(), Backoff(FIRST_S, 4.0, lambda: 0.0)) as client:
+        codes = []
+        for _ in range(3):
+            with pytest.raises(ClientError) as ended:
+                await anext(client)
+            codes.append(ended.value.code)
+        assert codes == ["bad_message", "closed", "closed"]
+        with pytest.raises(ClientError, match="4408"):
+            await client.ping()
+
+
 async def test_waits_grow_until_a_connection_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     refusing = [Closing(1013, WELCOME) for _ in range(3)]
     serving = Closing(1012, WELCOME, HEARTBEAT)
