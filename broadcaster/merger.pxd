@@ -9,8 +9,8 @@ cdef class Merger:
     cdef public object events
     cdef public tuple pending
     cdef tuple _weights
-    cpdef object drain(self, object least)
-    # Prices and quantities of a book are within ±(2**53 - 1). The digest moves mod 2**64, which its own modulus divides.
+    cpdef object drain(self, object seq_min)
+    # Prices and quantities are within ±(2**53 - 1). The digest moves mod 2**64, a multiple of its own modulus.
     @cython.locals(
         pending=dict, net=list, levels=dict, weights=SideWeights, old=cython.longlong, new=cython.longlong,
         ticks=cython.longlong, moved=cython.ulonglong,

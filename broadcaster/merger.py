@@ -1,8 +1,8 @@
 """Merges the changes of one symbol's book over a broadcast interval.
 
-Whoever changes the book notes each level's quantity from before its first change (`pending`); what the level holds at
-the end of the interval is in the book itself. So a level that changes a thousand times is one net change, one that
-changes and changes back is none, and the digest moves once per level and interval instead of once per event.
+Whoever changes the book records each level's quantity before its first change (`pending`); the quantity at
+the end of the interval is in the book itself. So a level that changes a thousand times is one net change, one
+that changes back is none, and the digest moves once per level and interval, not once per event.
 """
 
 from itertools import chain
@@ -12,11 +12,11 @@ from depthcast.shared.digest import MASK, SideWeights
 from depthcast.shared.types import Delta, Snapshot
 
 Pending = tuple[dict[int, int], dict[int, int]]
-"""Per side: price → quantity before the first change since the last drain, 0 = no such level."""
+"""Per side: price → quantity before the first change since the last drain; 0 = no such level."""
 
 
 class SideCopy:
-    """One side as it stood at a moment, with what its owner was yet to publish."""
+    """A copy of one side and of its pending changes, taken at one moment."""
 
     __slots__ = ("_levels", "_pending", "_ranks", "_sign")
 
@@ -38,10 +38,10 @@ class SideCopy:
 
 
 class Merger:
-    """The published state of one symbol, told from its live book by what is pending.
+    """The published state of one symbol: its live book without the pending changes.
 
-    `pending` is written by whoever changes the book: `pending[side].setdefault(price, old_quantity)`; the two dicts
-    stay the same objects. `events`: input events applied since the last drain. `seq`, `digest`: of the last drained
+    Whoever changes the book writes `pending[side].setdefault(price, old_quantity)`; the two dicts stay the
+    same objects. `events`: input events applied since the last drain. `seq`, `digest`: of the last drained
     state; `seq` 0: never published.
     """
 
@@ -56,40 +56,43 @@ class Merger:
         self._weights = (SideWeights(0), SideWeights(1))
 
     def idle(self) -> bool:
-        """Whether the live book is the published one, as far as anybody noted."""
+        """Whether nothing was recorded since the last drain: the live book is the published one."""
         return not (self.events or self.pending[0] or self.pending[1])
 
-    def drain(self, least: int) -> Delta | None:
-        """Publish what is pending as the next state, of seq `least` at least; None, and seq stays, if it is no net change."""
+    def drain(self, seq_min: int) -> Delta | None:
+        """Publish the pending changes as the next state, with a seq of at least `seq_min`.
+
+        None, with the seq unchanged, if there is no net change.
+        """
         bids, asks, events = self._take_net_changes(0), self._take_net_changes(1), self.events
         self.events = 0
         if not (bids or asks):
             return None
         prev_seq = self.seq
-        self.seq = max(prev_seq + 1, least)
-        # What `Delta(…)` does at a third of its price, which is paid for each symbol of each interval.
+        self.seq = max(prev_seq + 1, seq_min)
+        # `Delta(…)` at a third of the cost, which each symbol has in each interval.
         return tuple.__new__(Delta, (prev_seq, self.seq, bids, asks, self.digest, events))
 
     def absorb(self) -> None:
-        """Take what is pending as published already under the present seq: the digest moves and nothing else."""
+        """Count the pending changes as published under the present seq: only the digest changes."""
         self._take_net_changes(0)
         self._take_net_changes(1)
         self.events = 0
 
     def advance(self, seq: int) -> Delta:
-        """Move on to `seq` by an empty delta; what is pending stays so."""
+        """Move on to `seq` by an empty delta; pending changes stay pending."""
         prev_seq, self.seq = self.seq, seq
         return Delta(prev_seq, seq, [], [], self.digest, 0)
 
     def copies(self) -> tuple[int, int, SideCopy, SideCopy]:
-        """What `snapshot_of` needs, copied at once so that sorting it can wait: (seq, digest, bids, asks)."""
+        """Copy what `snapshot_of` needs, so that sorting can wait: (seq, digest, bids, asks)."""
         book, (bids, asks) = self.book, self.pending
         return self.seq, self.digest, SideCopy(book.bids, bids), SideCopy(book.asks, asks)
 
     def _take_net_changes(self, side: int) -> list[int]:
-        """Move the digest by the side's pending changes and forget them; returns them as flat `[price, quantity, …]`.
+        """Clear the side's pending changes and move the digest by them; returns what is left of them, flat.
 
-        A level that holds again what it held at the last drain is not among them.
+        A level that is back at its quantity of the last drain is no net change.
         """
         pending = self.pending[side]
         net: list[int] = []
@@ -112,6 +115,6 @@ class Merger:
 
 
 def snapshot_of(copies: tuple[int, int, SideCopy, SideCopy]) -> Snapshot:
-    """The published state of `Merger.copies` as a snapshot with `ts` 0."""
+    """Make a snapshot of the published state from `Merger.copies`; the caller sets `ts`."""
     seq, digest, bids, asks = copies
     return Snapshot(seq, bids.published(), asks.published(), digest, 0)

@@ -1,7 +1,7 @@
 """What one publish writes, as plain data: entries of `deltas`, rejects, first snapshots and checkpoints.
 
-Everything in a `Publication` is written by one script or not at all, so that consuming input and publishing its result
-is one atomic step. Nothing here talks to Redis: `depthcast.broadcaster.runtime.publisher` does.
+One script writes everything in a `Publication` or nothing, so that consuming input and publishing its result
+is one atomic step. `depthcast.broadcaster.runtime.publisher` talks to Redis; nothing here does.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,9 +19,10 @@ Fields = list[tuple[bytes, bytes]]
 
 
 class Attachment(NamedTuple):
-    """A snapshot (`at` is its stream ID) or a checkpoint (`at` is None: a plain string key) to write beside entries.
+    """A snapshot or a checkpoint to be written with entries.
 
-    A checkpoint's bytes name its position before any other digit, so that an older one never replaces a newer one.
+    `at`: the stream ID of a snapshot, None for a checkpoint, whose key is a plain string. A checkpoint's
+    bytes name its position before any other digit, so that a script can keep the newer of two.
     """
 
     key: str
@@ -30,7 +31,7 @@ class Attachment(NamedTuple):
 
 
 class Publication(NamedTuple):
-    """One compare-and-append: written only if the stream's last ID is `previous` and `events` reaches `src`."""
+    """One compare-and-append, written if the stream's last ID is `previous` and `events` reaches `src`."""
 
     previous: Position
     src: str
@@ -45,7 +46,7 @@ class Publication(NamedTuple):
 
 
 class Broadcast(NamedTuple):
-    """One interval's result, before it has a place in the stream."""
+    """The result of one interval, before it has a position in the stream."""
 
     info: EntryInfo
     deltas: Sequence[tuple[str, Delta]]
@@ -54,7 +55,7 @@ class Broadcast(NamedTuple):
 def place(
     previous: Position, first: Position, broadcasts: Sequence[Broadcast]
 ) -> list[tuple[Position, Fields]]:
-    """Entries of `broadcasts` in order, numbered from `first`; one or more for each broadcast.
+    """Give the entries of `broadcasts` positions from `first` on; a broadcast has one entry or more.
 
     An entry with n = 0 names in `prev` what it continues from: `previous`.
     """
@@ -72,7 +73,7 @@ def place(
 
 
 def batches(attachments: Iterable[Attachment], bytes_max: int) -> Iterator[list[Attachment]]:
-    """Attachments in groups of about `bytes_max`, at least one in each."""
+    """Group attachments into batches of about `bytes_max`, at least one in each."""
     batch: list[Attachment] = []
     size = 0
     for item in attachments:

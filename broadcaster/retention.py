@@ -1,7 +1,7 @@
 """How far streams may be trimmed (`docs/protocol.md`, section 2.3). Pure: positions in, positions out.
 
-`deltas` keeps everything after the oldest of all symbols' newest snapshots, at least `retention_s` of history, and
-always its last entry. `events` keeps everything after the oldest checkpoint's `src`.
+`deltas` keeps everything after the oldest of all symbols' newest snapshots, at least `retention_s` of
+history, and always its last entry. `events` keeps everything after the oldest checkpoint's `src`.
 """
 
 from collections import deque
@@ -11,11 +11,11 @@ from typing import Final
 from depthcast.shared.position import Position
 
 GRAIN_S: Final = 1.0
-"""History is remembered in steps of a second: retention is a lower bound, not an exact one."""
+"""History is recorded in steps of a second: retention is a lower bound, not an exact one."""
 
 
 class Retention:
-    """Remembers when which position was written, and where each symbol's recovery state stands."""
+    """Records when each position was written, and the position of each symbol's recovery state."""
 
     def __init__(self, retention_s: float) -> None:
         self.retention_s = retention_s
@@ -24,12 +24,12 @@ class Retention:
         self._history: deque[tuple[float, Position]] = deque()
 
     def record_entry(self, position: Position, now: float) -> None:
-        """The entry at `position` was written at `now` (seconds, monotonic)."""
+        """Record that the entry at `position` was written at `now` (seconds, monotonic)."""
         if not self._history or now - self._history[-1][0] >= GRAIN_S:
             self._history.append((now, position))
 
     def deltas_from(self, now: float) -> Position | None:
-        """First position of `deltas` that must stay, None while nothing may go."""
+        """First position of `deltas` to keep; None while nothing may be trimmed."""
         boundary = None
         while self._history and now - self._history[0][0] >= self.retention_s:
             boundary = self._history[0][1]
@@ -41,10 +41,10 @@ class Retention:
         return min(boundary, *self.snapshots.values())
 
     def events_from(self, published: Position) -> Position:
-        """First ID of `events` that must stay, `published` being the `src` of the last entry in `deltas`."""
+        """First ID of `events` to keep; `published` is the `src` of the last entry in `deltas`."""
         return min([published, *self.checkpoints.values()])
 
     def record_state(self, snapshots: Mapping[str, Position], checkpoints: Mapping[str, Position]) -> None:
-        """These were written: newest snapshot's position, and checkpoint's `src`, by symbol."""
+        """Record what was written, by symbol: the newest snapshot's position, the checkpoint's `src`."""
         self.snapshots.update(snapshots)
         self.checkpoints.update(checkpoints)

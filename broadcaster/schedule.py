@@ -1,4 +1,4 @@
-"""When to broadcast, and whose snapshot is due: pure decisions over a monotonic clock handed in.
+"""When to broadcast, and which snapshots are due: pure decisions; the time is passed in.
 
 Times are seconds of a monotonic clock.
 """
@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from typing import Final
 
 HEARTBEAT_S: Final = 0.75
-"""An entry at least so often. The contract says one a second; the rest is margin for a busy machine."""
+"""Longest time between entries. The contract promises one a second; the rest is margin for a busy machine."""
 
 UNCHANGED_SNAPSHOT_S: Final = 30.0
-"""A symbol whose book did not change gets a new snapshot so often, so that history can be trimmed."""
+"""A symbol whose book did not change gets a new snapshot this often, so that history can be trimmed."""
 
 
 class BroadcastSchedule:
-    """Spaces broadcasts one interval apart, with a leading edge: a quiet book's first change goes out at once."""
+    """Spaces broadcasts one interval apart; the first change of a quiet book goes out at once."""
 
     def __init__(self, interval_s: float, now: float) -> None:
         self.interval_s = interval_s
@@ -22,26 +22,35 @@ class BroadcastSchedule:
         self._entry = now
 
     def due(self, dirty: bool) -> float:
-        """When the next entry is to be written: one interval after the last broadcast, or at the next heartbeat."""
+        """When the next entry is due: with the next heartbeat at the latest.
+
+        If `dirty`, one interval after the last broadcast.
+        """
         heartbeat = self._entry + HEARTBEAT_S
         return min(self._broadcast + self.interval_s, heartbeat) if dirty else heartbeat
 
     def may_broadcast(self, now: float) -> bool:
-        """Whether changes may go out at `now`; a longer interval has heartbeats in it, and they wait for its end."""
+        """Whether changes may go out at `now`.
+
+        In an interval longer than a heartbeat they wait for its end.
+        """
         return now >= self._broadcast + self.interval_s
 
     def record_entry(self, now: float, *, dirty: bool) -> None:
-        """An entry was written for an interval that closed at `now`; heartbeats (not dirty) delay no broadcast."""
+        """Record an entry for an interval that closed at `now`.
+
+        A heartbeat (not `dirty`) delays no broadcast.
+        """
         self._entry = now
         if dirty:
             self._broadcast = now
 
 
 class SnapshotSchedule:
-    """Whose snapshot and checkpoint are due: a changed symbol's each interval, anybody's each 30 s, spread out.
+    """Tells whose snapshot and checkpoint are due: changed symbols each interval, all others each 30 s.
 
-    Spreading: a symbol's phase within the interval is fixed by its place in the order of joining, so that snapshots
-    of many symbols never come all at once.
+    Symbols added together get different phases within the interval, so that their snapshots never come all at
+    once.
     """
 
     def __init__(self, interval_s: float) -> None:
@@ -50,21 +59,21 @@ class SnapshotSchedule:
         self._changed: set[str] = set()
 
     def add(self, symbols: Iterable[str], now: float) -> None:
-        """Symbols that just had a snapshot, or must be spread over the coming interval."""
+        """Add symbols, spread over an interval that ends at `now`; those added before stay as they are."""
         new = [symbol for symbol in symbols if symbol not in self._taken]
         for place, symbol in enumerate(new):
             self._taken[symbol] = now - self.interval_s * place / len(new)
 
     def mark_changed(self, symbols: Iterable[str]) -> None:
-        """These symbols' books or orders changed since their last snapshot; others than members are ignored."""
+        """Mark symbols whose book or orders changed since their last snapshot; unknown ones are ignored."""
         self._changed.update(symbol for symbol in symbols if symbol in self._taken)
 
     def symbols(self) -> list[str]:
-        """Everybody who joined."""
+        """All symbols added."""
         return list(self._taken)
 
     def due(self, now: float) -> list[str]:
-        """Symbols to take now."""
+        """Symbols whose snapshot is due at `now`."""
         idle = now - UNCHANGED_SNAPSHOT_S
         busy = now - self.interval_s
         return [
@@ -74,7 +83,7 @@ class SnapshotSchedule:
         ]
 
     def mark_taken(self, symbols: Iterable[str], now: float) -> None:
-        """These symbols' snapshots were taken at `now`."""
+        """Record that the snapshots of these symbols were taken at `now`."""
         for symbol in symbols:
             self._taken[symbol] = now
             self._changed.discard(symbol)

@@ -1,4 +1,4 @@
-"""`python -m depthcast.ingestor`, and `python -m ingestor` in a checkout: the same as `depthcast ingestor`."""
+"""`python -m depthcast.ingestor` does the same as `depthcast ingestor`."""
 
 from depthcast.shared.runtime.extras import server_extra
 

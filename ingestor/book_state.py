@@ -1,10 +1,11 @@
-"""What the states of both feeds share: one symbol's book, changed event by event or array by array.
+"""One symbol's authoritative book: what levels feeds and orders feeds have in common.
 
-A feed's own module (`levels`, `orders`) says what an event does. Here is how levels change: the pending record for the
-merger, the cached best prices, the crossing check, eviction, and undoing an atomic array.
+`levels` and `orders` decide what an event does. This module changes the levels: it records old quantities for
+the merger, caches the best prices, checks for crossing, evicts, and undoes atomic arrays.
 
-An event that is refused has changed nothing: everything is checked before the first change. An atomic array is undone
-from a log of what each change replaced, backwards, and what came to nothing by that is pending no more.
+A refused event has changed nothing: all checks come before the first change. An atomic array is undone
+backwards, from a log of what each change replaced; levels that are back at their old quantity are no longer
+pending.
 """
 
 from collections.abc import Sequence
@@ -18,13 +19,14 @@ from depthcast.shared.book import Book
 from depthcast.shared.types import MAX_INTEGER
 
 NO_KEY: Final = 2 * (MAX_INTEGER + 1)
-"""Best key of an empty side: no key of the other side added to it comes down to zero."""
+"""Best key of an empty side: no key of the other side brings the sum down to zero, so nothing crosses."""
 
 
 class BookState:
     """One symbol's authoritative book and its pending changes. Not thread-safe: the engine's lock guards it.
 
-    `evicts`: an event that would cross the book removes the opposite levels in its way instead of being refused.
+    `evicts`: an event that would cross the book removes the opposite levels in its way. Otherwise it is
+    refused.
     """
 
     __slots__ = (
@@ -44,18 +46,18 @@ class BookState:
         self.book = Book()
         self.merger = Merger(self.book)
         self._levels = (self.book.bids.levels, self.book.asks.levels)
-        # Best keys as in BookSide: a bid key is the negative price, so best bid ≥ best ask means sum of keys ≤ 0.
+        # Keys as in BookSide: a bid's is its negative price, so best bid ≥ best ask means a sum ≤ 0.
         self._best_keys = [NO_KEY, NO_KEY]
         self._evicts = evicts
         self._evicted = 0
         self._atomic = False
         self._checks_crossing = True
         self._pending_levels: Pending = self.merger.pending
-        # Of the atomic array at hand: side, price and old quantity of every change, one after the other; else None.
+        # Side, price, old quantity, … of all changes of the current atomic array; None outside one.
         self._undo_log: list[int] | None = None
 
     def apply(self, events: Sequence[Any], *, atomic: bool) -> ArrayResult:
-        """Apply an array of events, each alone or all as one unit; whatever they hold, nothing is raised."""
+        """Apply an array of events, one by one, or all or nothing if `atomic`; no input makes it raise."""
         self._atomic = atomic
         self._checks_crossing = self._evicts or not atomic
         self._evicted = 0
@@ -64,7 +66,7 @@ class BookState:
         return outcome
 
     def _run(self, events: Sequence[Any]) -> ArrayResult:
-        """Apply events in order; a unit ends at the first that is refused. Each feed has its own."""
+        """Apply events in order; an atomic array ends at the first refused event. Each feed implements it."""
         raise NotImplementedError
 
     def _apply_unit(self, events: Sequence[Any]) -> ArrayResult:
@@ -84,7 +86,7 @@ class BookState:
         sides = self.book.sides
         for at in range(len(log) - 3, -1, -3):
             sides[log[at]].set_level(log[at + 1], log[at + 2])
-        # Nothing drains a symbol to which nothing was applied: what refused arrays touch must not pile up.
+        # A symbol without applied events is not drained: what refused arrays recorded would accumulate.
         for side, price in zip(log[::3], log[1::3], strict=True):
             if self._pending_levels[side].get(price) == self._levels[side].get(price, 0):
                 del self._pending_levels[side][price]
@@ -96,7 +98,7 @@ class BookState:
             self._best_keys[number] = NO_KEY if best is None else best
 
     def _add_level(self, side: int, price: int, quantity: int) -> None:
-        """Make a level of `quantity` where there is none, or refuse it as crossing, or make way for it."""
+        """Add a level at a free price; if it would cross the book, evict what is in its way, or refuse it."""
         book_side = self.book.sides[side]
         key = price if side else -price
         best = self._best_keys
@@ -109,7 +111,7 @@ class BookState:
             best[side] = key
 
     def _remove_level(self, side: int, price: int, old: int) -> None:
-        """Remove a level, which holds `old`."""
+        """Remove a level that holds `old` lots."""
         book_side = self.book.sides[side]
         self._record_level(side, price, old)
         del book_side.levels[price]
@@ -121,7 +123,7 @@ class BookState:
             best[side] = NO_KEY if following is None else following
 
     def _record_level(self, side: int, price: int, old: int) -> None:
-        """A level of `old` lots, 0 = none, is about to change."""
+        """Record the quantity `old` (0 = no level) of a level before it changes."""
         pending = self._pending_levels[side]
         if price not in pending:
             pending[price] = old
@@ -132,7 +134,7 @@ class BookState:
             log.append(old)
 
     def _evict_or_refuse(self, side: int, price: int) -> None:
-        """Remove what stands in the way of a level about to appear at `price`, or refuse it as crossing."""
+        """Remove the opposite levels that a new level at `price` would cross, or refuse the new level."""
         if not self._evicts:
             raise RefusedError(Reason.CROSSED)
         stale = self.book.sides[1 - side].through(price)
@@ -141,11 +143,11 @@ class BookState:
             self._evict(1 - side, level)
 
     def _evict(self, side: int, price: int) -> None:
-        """Remove a stale level."""
+        """Remove a level that a newer event shows to be stale."""
         self._remove_level(side, price, self._levels[side][price])
 
     def _clear(self, side: int) -> None:
-        """Remove all levels of `side`, or of both for `NO_SIDE`."""
+        """Remove all levels of `side`; `NO_SIDE` means both."""
         for number in (0, 1) if side == NO_SIDE else (side,):
             self._clear_side(number)
 
@@ -157,7 +159,7 @@ class BookState:
         self._best_keys[side] = NO_KEY
 
     def load_levels(self, seq: int, bids: Sequence[int], asks: Sequence[int], digest: int) -> None:
-        """Take a published state as it is: flat `[price, quantity, …]` sides. Nothing is pending then."""
+        """Load a published state from flat `[price, quantity, …]` sides. Nothing is pending afterwards."""
         self.book.bids.load(bids)
         self.book.asks.load(asks)
         self._find_best_keys()
@@ -165,7 +167,7 @@ class BookState:
         self.merger.digest = digest
 
     def load_book(self, seq: int, book: Book, digest: int) -> None:
-        """Take a published state with its book itself. Nothing is pending then."""
+        """Load a published state with its book, which is not copied. Nothing is pending afterwards."""
         self.book = book
         self.merger = Merger(book, seq, digest)
         self._levels = (book.bids.levels, book.asks.levels)
@@ -174,5 +176,5 @@ class BookState:
 
 
 def flat_of(levels: dict[int, int]) -> list[int]:
-    """Price → quantity as flat `[price, quantity, …]`."""
+    """Turn price → quantity into flat `[price, quantity, …]`."""
     return list(chain.from_iterable(levels.items()))

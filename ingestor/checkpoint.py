@@ -1,7 +1,8 @@
-"""The recovery state of one orders-feed symbol as the ingestor keeps it for itself in Redis.
+"""The recovery state of one orders-feed symbol, stored in Redis for the next leader.
 
-A msgpack array `[format, position, src, bid_ids, bids, ask_ids, asks]`: where in `deltas` and in `events` it stands,
-then every order, (price, quantity) at the same place as its id. Private: only ingestors and their scripts read it.
+A msgpack array `[format, position, src, bid_ids, bids, ask_ids, asks]`: the positions in `deltas` and
+`events` that it reflects, then all orders; `bids[i]` is the (price, quantity) of the order `bid_ids[i]`.
+Private: only ingestors and their scripts read it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,7 @@ SLICE_ORDERS: Final = 10_000
 
 
 class Checkpoint(NamedTuple):
-    """All orders of a symbol after the input up to `src`, which was published at `position`."""
+    """All orders of a symbol after the input up to `src`, as published at `position`."""
 
     position: Position
     src: Position
@@ -29,12 +30,12 @@ class Checkpoint(NamedTuple):
 
 
 def encode(checkpoint: Checkpoint) -> bytes:
-    """Bytes of the checkpoint key."""
+    """Encode a checkpoint as the value of its key."""
     return b"".join(slices(checkpoint))
 
 
 def slices(checkpoint: Checkpoint) -> Iterator[bytes]:
-    """The same in pieces, each the work of a few milliseconds at most."""
+    """Encode in pieces that take a few milliseconds each; joined they are what `encode` returns."""
     packer = msgpack.Packer(use_bin_type=True)
     start = packer.pack_array_header(_ITEMS)
     yield start + b"".join(map(pack, (FORMAT, str(checkpoint.position), str(checkpoint.src))))
@@ -45,14 +46,14 @@ def slices(checkpoint: Checkpoint) -> Iterator[bytes]:
 
 
 def _items(packer: msgpack.Packer, part: Sequence[Any]) -> bytes:
-    """The items of an array without its header, which is as long as that of any array of this length."""
+    """Pack items without the array header, whose length depends on the number of items alone."""
     header: bytes = packer.pack_array_header(len(part))
     packed: bytes = packer.pack(part)
     return packed[len(header) :]
 
 
 def decode(raw: bytes) -> Checkpoint:
-    """Inverse of `encode`; raises `CodecError`. What the orders hold is checked where they are restored."""
+    """Inverse of `encode`; raises `CodecError`. The orders are checked when they are restored."""
     value: Any = unpack(raw, "checkpoint")
     if not isinstance(value, list) or len(value) < _ITEMS or value[0] != FORMAT:
         raise CodecError("checkpoint", f"not an array of format {FORMAT} with {_ITEMS} items")

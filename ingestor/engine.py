@@ -1,8 +1,7 @@
 """The engine: all books of one partition behind one lock.
 
-Every call takes effect at one moment and as a whole, from whatever thread. So an interval holds all events of an input
-entry or none, and a snapshot is exactly the last drained state. Decoding input and sorting a snapshot need no lock and
-take none.
+Every call is atomic, from any thread. So an interval has all events of an input entry or none, and a snapshot
+is exactly the last drained state. Decoding input and sorting a snapshot happen outside the lock.
 """
 
 import threading
@@ -34,14 +33,18 @@ from depthcast.shared.types import Delta, Snapshot, Symbol
 
 
 class Interval(NamedTuple):
-    """What a drain takes: everything of an interval that has to be published in one atomic step.
+    """What one drain takes: everything that has to be published in one atomic step.
 
-    `src`: ID of the last input entry consumed, `0-0` for none. `event_ts`: newest source time (µs) consumed since the
-    last drain. `applied`, `rejected`, `ignored`: events since the partition's beginning; `rejected` is the sum of all
-    rejects' counts. `deltas`: at most one per symbol, births included. `born`: symbols (re)registered since the last
-    drain, whose snapshot and checkpoint go out with this interval. `orders`: copies of those asked for, and of `born`
-    symbols with an orders feed, as of `src`. `touched`: symbols that events applied to, net change or not, so that
-    their orders may differ.
+    - `src`: ID of the last input entry consumed, `0-0` for none.
+    - `event_ts`: newest source time (µs) consumed since the last drain.
+    - `applied`, `rejected`, `ignored`: events since the partition began; `rejected` is the sum of all
+      rejects' counts.
+    - `deltas`: at most one per symbol, births included.
+    - `born`: symbols registered (again) since the last drain; their snapshots and checkpoints are published
+      with it.
+    - `orders`: copies of the orders as of `src`, of `born` symbols with an orders feed and of those asked
+      for.
+    - `touched`: symbols that events applied to, even without a net change: their orders may differ.
     """
 
     src: str
@@ -57,7 +60,7 @@ class Interval(NamedTuple):
 
 
 class Stats(NamedTuple):
-    """Sizes of the books at a moment, for metrics."""
+    """Sizes of all books at one moment, for metrics."""
 
     symbols: int
     levels: int
@@ -65,9 +68,10 @@ class Stats(NamedTuple):
 
 
 class Engine:
-    """The books of partition `partition` of `partitions`; `lock` is for tests that schedule threads themselves.
+    """The books of partition `partition` of `partitions`.
 
-    `evicted`: levels removed by `on_cross: evict` in this process, all symbols together.
+    `evicted`: levels removed by `on_cross: evict` in this process, all symbols together. Tests pass a `lock`
+    to schedule threads themselves.
     """
 
     def __init__(
@@ -80,7 +84,7 @@ class Engine:
         self._epoch = ORIGIN_MS
         self._known: Collection[str] = frozenset()
         self._states: dict[Symbol, BookState] = {}
-        # What may be sent events now, by the field's name on the wire.
+        # Symbols that accept events, by the name of their field.
         self._registered: dict[bytes, tuple[Symbol, BookState]] = {}
         self._births_due: dict[Symbol, None] = {}
         self._born: dict[Symbol, None] = {}
@@ -91,18 +95,19 @@ class Engine:
         self._event_ts: int | None = None
         self._applied = self._rejected = self._ignored = 0
 
-    # --- which symbols there are ----------------------------------------------------------------------------------
+    # --- which symbols there are ---------------------------------------------------------------------------
 
     def set_all_symbols(self, symbols: Collection[str]) -> None:
-        """Say which symbols exist in the whole deployment, to tell a wrong partition from an unknown symbol."""
+        """Set the symbols of the whole deployment; they tell a wrong partition from an unknown symbol."""
         with self._lock:
             self._known = frozenset(symbols)
 
     def register(self, instrument: Instrument) -> None:
         """Accept events for a symbol from now on.
 
-        New: an empty book whose birth is due with the next drain. Withdrawn before: it goes on with its book, and the
-        next drain lists it in `born`. Registered already: nothing happens.
+        A new symbol gets an empty book, and its birth is due with the next drain. A withdrawn symbol
+        continues with its book, and the next drain lists it in `born`. For a registered symbol nothing
+        happens.
         """
         with self._lock:
             symbol = instrument.symbol
@@ -114,23 +119,26 @@ class Engine:
             self._registered[symbol.encode()] = (symbol, self._states[symbol])
 
     def withdraw(self, symbol: str) -> None:
-        """Refuse the symbol's events as `unknown_symbol` from now on; its book and what is pending stay."""
+        """Refuse the symbol's events as `unknown_symbol` from now on; its book and pending changes stay."""
         with self._lock:
             name = Symbol(symbol)
             self._registered.pop(name.encode(), None)
             self._born.pop(name, None)
             if name in self._births_due and name not in self._changed:
-                del self._births_due[name], self._states[name]  # nobody ever saw it
+                del self._births_due[name], self._states[name]  # it was never published
 
     def symbols(self) -> list[Symbol]:
-        """The registered symbols."""
+        """All registered symbols."""
         with self._lock:
             return [symbol for symbol, _ in self._registered.values()]
 
-    # --- input ----------------------------------------------------------------------------------------------------
+    # --- input ---------------------------------------------------------------------------------------------
 
     def apply(self, source: str, fields: Sequence[tuple[bytes, bytes]]) -> None:
-        """Apply one input entry: its stream ID, and its fields in order, repeated ones included. Never raises."""
+        """Apply one input entry; never raises.
+
+        `source` is its stream ID, `fields` are its fields in order, repeated ones included.
+        """
         entry = read_entry(fields)
         with self._lock:
             self._has_input = True
@@ -160,7 +168,7 @@ class Engine:
         return outcome
 
     def _refuse_all(self, name: bytes, events: list[object], atomic: bool) -> ArrayResult:
-        """Refuse the events of a symbol that is not ours; of an atomic array the first speaks for all."""
+        """Refuse the events of a symbol that is not ours; for an atomic array the first stands for all."""
         reason = Reason.WRONG_PARTITION if self._is_of_another_partition(name) else Reason.UNKNOWN_SYMBOL
         refused = []
         for index, event in enumerate(events[:1] if atomic else events):
@@ -185,13 +193,14 @@ class Engine:
         self._rejects.append(Reject(symbol, reason, source, index, count, event[:EVENT_BYTES_MAX]))
         self._rejected += count
 
-    # --- output ---------------------------------------------------------------------------------------------------
+    # --- output --------------------------------------------------------------------------------------------
 
     def drain(self, checkpoints: Collection[str] = ()) -> Interval:
-        """Take what changed since the last drain, and copies of the orders of `checkpoints`.
+        """Take the changes since the last drain, and copies of the orders of `checkpoints`.
 
-        A newborn that has changed already gives its birth now and its changes at the next drain. `dirty` stays true
-        then: drain again at once and publish both intervals in one atomic step, because `src` covers both.
+        A newborn that has changed already gives its birth now and its changes at the next drain. `dirty`
+        stays true then: drain again at once and publish both intervals in one atomic step, because `src`
+        covers both.
         """
         with self._lock:
             touched = list(self._changed)
@@ -223,40 +232,40 @@ class Engine:
         return {symbol: state.copy() for symbol, state in states if isinstance(state, OrdersState)}
 
     def snapshot(self, symbol: str) -> Snapshot:
-        """The last drained state of a symbol, `ts` 0 for the caller to set; `KeyError` if it never was registered."""
+        """The last drained state of a symbol; `KeyError` if it was never registered. The caller sets `ts`."""
         with self._lock:
             copies = self._states[Symbol(symbol)].merger.copies()
         return snapshot_of(copies)
 
     def dirty(self) -> bool:
-        """Whether a drain would have anything to say: input consumed, births due or changes held back."""
+        """Whether the next drain has anything to publish: consumed input, due births or changes held back."""
         with self._lock:
             return bool(self._has_input or self._births_due or self._born or self._changed)
 
     def pending_rejects(self) -> int:
-        """Rejects that wait for the next drain."""
+        """Number of rejects that wait for the next drain."""
         with self._lock:
             return len(self._rejects)
 
     def digest(self, symbol: str) -> int:
-        """Digest of the last drained, restored or replayed state of a symbol."""
+        """Digest of a symbol's last drained, restored or replayed state."""
         with self._lock:
             return self._states[Symbol(symbol)].merger.digest
 
     def stats(self) -> Stats:
-        """How much the engine holds, withdrawn symbols included."""
+        """Sizes of all books, withdrawn symbols included."""
         with self._lock:
             states = self._states.values()
             levels = sum(len(side) for state in states for side in state.book.sides)
             orders = sum(len(state) for state in states if isinstance(state, OrdersState))
             return Stats(len(states), levels, orders)
 
-    # --- recovery -------------------------------------------------------------------------------------------------
+    # --- recovery ------------------------------------------------------------------------------------------
 
     def begin_epoch(self, epoch: int) -> list[tuple[Symbol, Delta]]:
-        """Move every registered symbol into the epoch (ms since 1970) by an empty delta, newborns by their birth.
+        """Move every registered symbol into `epoch` (ms since 1970), by an empty delta or its birth.
 
-        Newborns are in `born` at the next drain. What is pending stays so.
+        The next drain lists newborns in `born`. Pending changes stay pending.
         """
         with self._lock:
             self._epoch = epoch
@@ -273,11 +282,12 @@ class Engine:
         digest: int,
         orders: OrdersCopy | None,
     ) -> None:
-        """Register a symbol with the published state `seq`; a state it had is forgotten. `seq` 0: its birth is due.
+        """Register a symbol with its published state at `seq`, 0 if its birth is due; replaces any state.
 
-        A levels feed takes flat `[price, quantity, …]` sides and their digest. An orders feed takes `orders` alone, and
-        its levels and digest follow from them: after replaying the input up to the published `src`, `digest` must
-        equal the published one. Raises `RecoveryError` if the orders contradict each other or are missing.
+        A levels feed takes flat `[price, quantity, …]` sides and their digest. An orders feed takes `orders`
+        alone; levels and digest follow from them. After the input up to the published `src` was replayed,
+        `digest` must equal the published one. Raises `RecoveryError` if the orders are missing or contradict
+        each other.
         """
         symbol = instrument.symbol
         state = _new_state(instrument)
@@ -306,18 +316,18 @@ class Engine:
             raise RecoveryError(self._partition, f"the orders kept of {symbol} are wrong: {error}") from error
 
     def restore_book(self, instrument: Instrument, seq: int, book: Book, digest: int) -> None:
-        """Register a levels-feed symbol with its published state; `book` becomes the engine's own."""
+        """Register a levels-feed symbol with its published state; the engine owns `book` from now on."""
         state = _new_state(instrument)
         state.load_book(seq, book, digest)
         self._put(instrument.symbol, state)
 
     def set_seq(self, symbol: str, seq: int) -> None:
-        """The state that was replayed of `symbol` is the published one of `seq`."""
+        """Set the published seq of a symbol whose orders were replayed up to it."""
         with self._lock:
             self._states[Symbol(symbol)].merger.seq = seq
 
     def keep_only(self, symbols: Collection[str]) -> None:
-        """Drop all other symbols with their books, as if they had never been registered."""
+        """Remove all other symbols with their books, as if they had never been registered."""
         with self._lock:
             for name in [name for name in self._states if name not in symbols]:
                 del self._states[name]
@@ -331,12 +341,12 @@ class Engine:
             return self._src
 
     def continue_from(self, src: str) -> None:
-        """The input log was lost: what is consumed next is what comes after `src`."""
+        """Continue after `src` because the input log was lost: what follows it is consumed next."""
         with self._lock:
             self._src = src
 
     def resume_counting(self, src: str, applied: int, rejected: int, ignored: int) -> None:
-        """Go on counting from a published entry's numbers."""
+        """Continue with the `src` and the totals of a published entry."""
         with self._lock:
             self._src = src
             self._applied, self._rejected, self._ignored = applied, rejected, ignored
@@ -347,9 +357,10 @@ class Engine:
         fields: Sequence[tuple[bytes, bytes]],
         symbols: Collection[str],
     ) -> None:
-        """Apply an entry's events of `symbols` once more, as they were before they were published.
+        """Apply again those events of an entry that are for `symbols`; they were published before.
 
-        Nothing is counted, rejected or pending afterwards, and `src` stays: what refuses now was recorded then.
+        Nothing is counted, rejected or pending afterwards, and `src` stays: a refusal was recorded the first
+        time.
         """
         entry = read_entry(fields)
         with self._lock:

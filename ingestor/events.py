@@ -1,7 +1,7 @@
-"""Input events: from the bytes of a stream entry to checked values (`docs/protocol.md`, section 2.1).
+"""Decodes and checks input events (`docs/protocol.md`, section 2.1).
 
-Nothing here knows the state of a book: what needs it (an unknown order, a crossing) is found where events apply.
-Whatever the bytes are, decoding raises nothing and checking `RefusedError` at most.
+The state of a book is unknown here: an unknown order or a crossing is found when events are applied. Whatever
+the bytes are, decoding raises nothing, and checking `RefusedError` at most.
 """
 
 import json
@@ -20,12 +20,12 @@ REDUCE: Final = 3
 CLEAR: Final = 4
 
 NO_SIDE: Final = -1
-"""Side of a `clear` that names none and means both."""
+"""The side of a `clear` that names none: both."""
 
 OrderId = int | str
 
 LevelsEvent = tuple[int, int, int, int]
-"""(op, side, price, quantity), each in range; what the op has no use for is 0."""
+"""(op, side, price, quantity), each in range; items that the op does not use are 0."""
 
 OrdersEvent = tuple[int, int, int, int, OrderId]
 """(op, side, price, quantity, order id), likewise."""
@@ -50,7 +50,7 @@ _BEYOND_ANY_RANGE: Final = 10**_INT_DIGITS_MAX
 
 
 class Value(NamedTuple):
-    """One field of an entry: a symbol's array as received, and decoded (None: it is no array)."""
+    """One field of an entry: a symbol's array as received, and decoded; None if it is no array."""
 
     name: bytes
     raw: bytes
@@ -58,7 +58,10 @@ class Value(NamedTuple):
 
 
 class InputEntry(NamedTuple):
-    """One input entry. `ts`: µs at the source. `faults`: each malformed `_` as received, left out of account."""
+    """One decoded input entry.
+
+    `ts`: source time (µs). `faults`: malformed `_` fields as received; they have no effect.
+    """
 
     atomic: bool
     ts: int | None
@@ -67,7 +70,10 @@ class InputEntry(NamedTuple):
 
 
 def read_entry(fields: Sequence[tuple[bytes, bytes]]) -> InputEntry:
-    """Decode an entry's fields, in their order; those beginning with `_` but `_` itself are for later versions."""
+    """Decode the fields of an entry in order.
+
+    Fields that begin with `_`, other than `_` itself, are reserved for later versions and ignored.
+    """
     options: dict[str, Any] = {}
     values, faults = [], []
     for name, raw in fields:
@@ -83,9 +89,9 @@ def read_entry(fields: Sequence[tuple[bytes, bytes]]) -> InputEntry:
 
 
 def encode_event(event: object, raw: bytes) -> bytes:
-    """One event of the array `raw` in that array's encoding again, cut to what a reject keeps.
+    """Encode one event of the array `raw` again, in the encoding of that array, cut to `EVENT_BYTES_MAX`.
 
-    Empty for the rare value that can be read but not written, such as one nested too deeply.
+    Empty for a value that can be decoded but not encoded, such as one nested too deeply.
     """
     try:
         packed = _json_bytes(event) if raw.startswith(b"[") else pack(event)
@@ -95,24 +101,24 @@ def encode_event(event: object, raw: bytes) -> bytes:
 
 
 def op_of(event: object) -> int:
-    """The op of an event of whatever feed; refuses as malformed what would be so for any."""
+    """The op of an event of either feed; refuses as malformed what would be so for both."""
     if type(event) is not list or not event:
         raise RefusedError(Reason.MALFORMED)
     return _code(_OPS, event[0])
 
 
 def op_named(name: object) -> int | None:
-    """The op that a text names, None if none."""
+    """The op with this name, None if there is none."""
     return _OP_NAMES.get(name) if type(name) is str else None
 
 
 def side_named(name: object) -> int | None:
-    """The side that a text names, None if none."""
+    """The side with this name, None if there is none."""
     return _SIDE_NAMES.get(name) if type(name) is str else None
 
 
 def levels_event(event: object) -> LevelsEvent:
-    """Check the shape and the ranges of an event of a levels feed."""
+    """Check shape and ranges of a levels-feed event; raises `RefusedError`."""
     op = op_of(event)
     _, side, price, quantity, _ = _items(event)
     if op == CLEAR:
@@ -127,7 +133,7 @@ def levels_event(event: object) -> LevelsEvent:
 
 
 def orders_event(event: object) -> OrdersEvent:
-    """Check the shape and the ranges of an event of an orders feed."""
+    """Check shape and ranges of an orders-feed event; raises `RefusedError`."""
     op = op_of(event)
     _, side, price, quantity, order_id = _items(event)
     if op == CLEAR:
@@ -154,7 +160,7 @@ def _check_ranges(op: int, price: int, quantity: int) -> None:
 
 
 def _items(event: Any) -> list[Any]:
-    """The event's five items; those left out are None."""
+    """The event's first five items; missing ones are None."""
     if len(event) == _ITEMS:
         return event  # type: ignore[no-any-return]
     return [*event[:_ITEMS], *[None] * (_ITEMS - len(event))]
@@ -165,7 +171,7 @@ def _clear_side(side: object) -> int:
 
 
 def _code(table: dict[object, int], value: object) -> int:
-    # The types are compared exactly because True == 1 == 1.0 would find a number's place in the table.
+    # Exact types: True and 1.0 equal 1, so the table would find them.
     if type(value) is str or type(value) is int:
         code = table.get(value)
         if code is not None:
@@ -174,7 +180,7 @@ def _code(table: dict[object, int], value: object) -> int:
 
 
 def is_order_id(value: object) -> bool:
-    """Whether `value` may stand as an order id, or says that there is none."""
+    """Whether `value` is a valid order id, or None for a missing one."""
     if type(value) is int:
         return _ORDER_ID_MIN <= value <= _ORDER_ID_MAX
     if type(value) is not str:
@@ -206,7 +212,7 @@ def _read_options(raw: bytes) -> dict[str, Any] | None:
 
 
 def _decode(raw: bytes, json_mark: bytes) -> Any:
-    """JSON where `raw` begins with `json_mark`, msgpack otherwise; None for what is neither."""
+    """Decode JSON if `raw` begins with `json_mark`, msgpack otherwise; None if it is neither."""
     try:
         return _read_json(raw.decode()) if raw.startswith(json_mark) else unpack(raw, "input")
     except (CodecError, ValueError, RecursionError, MemoryError):
@@ -219,7 +225,7 @@ def _read_json(text: str) -> Any:
     except json.JSONDecodeError:
         raise
     except ValueError:
-        # Python refuses integers of thousands of digits; one of those must not take its whole array along.
+        # Python refuses integers of thousands of digits; that must not refuse the rest of the array.
         return json.loads(text, parse_int=_bounded_int)
 
 

@@ -1,4 +1,4 @@
-"""State of a levels feed: events that speak of a level's volume, without orders."""
+"""Levels feeds: events give the quantity of a whole level, without orders."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,12 +10,15 @@ from depthcast.shared.types import INTEGER_BITS, MAX_INTEGER
 
 
 class LevelsState(BookState):
-    """A book fed by level. Removing what is not there is ignored and counted; everything else applies or is refused."""
+    """A book fed by level.
+
+    Removing a level that is not there is ignored and counted; every other event applies or is refused.
+    """
 
     __slots__ = ()
 
     def _run(self, events: Sequence[Any]) -> ArrayResult:  # noqa: C901, PLR0912  # calls would cost more
-        """Events of four sound items that update or delete a level apply right here; `_apply_one` judges all others."""
+        """Apply the common case, a valid update or delete of four items; `_apply_one` handles the rest."""
         applied = ignored = 0
         refused: list[tuple[int, Reason]] = []
         sides = tuple(zip(self._levels, self._pending_levels, strict=True))
@@ -28,7 +31,7 @@ class LevelsState(BookState):
                         op = op_named(op)
                     if type(side) is not integer:
                         side = side_named(side)
-                    # A shift leaves nothing of exactly the numbers in range, for the price of one operation.
+                    # The shift gives 0 for exactly the quantities in range, in one operation.
                     if (
                         (side == 0 or side == 1)  # noqa: PLR1714  # whatever it is, it need not be hashable
                         and type(price) is integer is type(quantity)
@@ -64,7 +67,7 @@ class LevelsState(BookState):
         return ArrayResult(applied, ignored, refused, self._evicted)
 
     def _apply_one(self, event: Any) -> bool:
-        """Apply any event, or refuse it with its reason; False if it is ignored."""
+        """Apply any event; False if it is ignored. Raises `RefusedError`."""
         op, side, price, quantity = levels_event(event)
         if op == CLEAR:
             self._clear(side)
@@ -82,7 +85,7 @@ class LevelsState(BookState):
 
 
 def _target(op: int, old: int, quantity: int) -> int:
-    """What a level of `old` lots holds after an add, a delete (whose quantity is 0) or a reduce."""
+    """The quantity of a level of `old` lots after an add, a delete (`quantity` 0) or a reduce."""
     if op == ADD:
         if old + quantity > MAX_INTEGER:
             raise RefusedError(Reason.OVERFLOW)

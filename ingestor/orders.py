@@ -1,4 +1,4 @@
-"""State of an orders feed: every order by its id, and the levels they add up to."""
+"""Orders feeds: every order by its id, and the levels they add up to."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -26,9 +26,9 @@ _UndoOrders = tuple[dict[OrderId, Order | None], dict[OrderId, Order | None]]
 
 
 class OrdersCopy(NamedTuple):
-    """All orders of a symbol at a moment: per side the ids and, at the same places, (price, quantity).
+    """All orders of a symbol at one moment: per side the ids and, in the same order, (price, quantity).
 
-    Made for `depthcast.shared.codec.pack`, whole or in slices; the pairs may come back as lists. Nobody changes it.
+    Made for `depthcast.shared.codec.pack`, whole or in slices; decoded pairs may be lists. Never changed.
     """
 
     bid_ids: Sequence[OrderId]
@@ -38,39 +38,39 @@ class OrdersCopy(NamedTuple):
 
 
 class OrdersState(BookState):
-    """A book fed by order. Orders are kept per side, so that clearing one side does not search the other."""
+    """A book fed by order. Each side has its own orders, so that clearing one does not search the other."""
 
     __slots__ = ("_ids_at_price", "_orders", "_tracks_orders", "_undo_orders")
 
     def __init__(self, *, evicts: bool) -> None:
         super().__init__(evicts=evicts)
         self._orders: tuple[dict[OrderId, Order], dict[OrderId, Order]] = ({}, {})
-        # Price → ids, only where eviction must find a level's orders without searching them all.
+        # Price → ids of its orders, kept only for eviction.
         self._ids_at_price: tuple[dict[int, set[OrderId]], dict[int, set[OrderId]]] | None = (
             ({}, {}) if evicts else None
         )
-        # First old value of each order that the atomic array at hand touched; None outside one.
+        # Each order as it was before the current atomic array changed it; None outside one.
         self._undo_orders: _UndoOrders | None = None
-        # Whether either of these has to hear of an order that changes.
+        # Whether either of these is in use, so that changes of orders are recorded.
         self._tracks_orders = evicts
 
     def __len__(self) -> int:
         return len(self._orders[0]) + len(self._orders[1])
 
     def copy(self) -> OrdersCopy:
-        """All orders, copied as fast as lists are; the orders themselves are immutable and shared."""
+        """Copy all orders as fast as lists are copied; the orders themselves are immutable and shared."""
         bids, asks = self._orders
         return OrdersCopy(list(bids), list(bids.values()), list(asks), list(asks.values()))
 
     def load_orders(self, seq: int, orders: OrdersCopy) -> None:
-        """Take the orders and make levels and digest from them, standing as published under `seq`.
+        """Load the orders published under `seq`, and make levels and digest from them.
 
-        Raises `ValueError` where an id stands twice, a number is out of range or a level overflows.
+        Raises `ValueError` if an id is repeated, a number is out of range or a level overflows.
         """
         bids = _orders_of(orders.bid_ids, orders.bids)
         asks = _orders_of(orders.ask_ids, orders.asks)
         if not bids.keys().isdisjoint(asks):
-            raise ValueError("an order stands on both sides")
+            raise ValueError("an order is on both sides")
         self._orders = (bids, asks)
         if self._ids_at_price is not None:
             self._ids_at_price = (_ids_by_price(bids), _ids_by_price(asks))
@@ -81,7 +81,7 @@ class OrdersState(BookState):
         self.merger.absorb()
 
     def _run(self, events: Sequence[Any]) -> ArrayResult:  # noqa: C901, PLR0912  # calls would cost more
-        """Events of five sound items that concern an order as they should apply right here, `_apply_one` judges others."""
+        """Apply the common case, a valid event of five items on an order; `_apply_one` handles the rest."""
         applied = 0
         refused: list[tuple[int, Reason]] = []
         bids, asks = self._orders
@@ -110,7 +110,7 @@ class OrdersState(BookState):
                     else:
                         if type(side) is not integer:
                             side = side_named(side)
-                        # A shift leaves nothing of exactly the numbers in range, for the price of one operation.
+                        # The shift gives 0 for exactly the quantities in range, in one operation.
                         if (
                             (side == 0 or side == 1)  # noqa: PLR1714  # whatever it is, it need not be hashable
                             and type(price) is integer is type(quantity)
@@ -145,7 +145,7 @@ class OrdersState(BookState):
         return ArrayResult(applied, 0, refused, self._evicted)
 
     def _apply_one(self, event: Any) -> None:
-        """Apply any event, or refuse it with its reason."""
+        """Apply any event; raises `RefusedError`."""
         op, side, price, quantity, order_id = orders_event(event)
         if op == CLEAR:
             self._clear(side)
@@ -181,7 +181,7 @@ class OrdersState(BookState):
         return outcome
 
     def _restore_order(self, side: int, order_id: OrderId, order: Order | None) -> None:
-        """Make the order what it was, None: gone."""
+        """Make the order what it was before; None removes it."""
         orders = self._orders[side]
         self._record_order(side, order_id, orders.get(order_id), order)
         if order is None:
@@ -190,14 +190,17 @@ class OrdersState(BookState):
             orders[order_id] = order
 
     def _reason(self, event: Any, reason: Reason) -> Reason:
-        """`reason`, unless an update of sound shape names the other side than its order's: that comes before."""
+        """The reason to record instead of `reason`, if another check comes first.
+
+        An update of correct shape that names the wrong side for its order is malformed.
+        """
         if reason is Reason.MALFORMED or event[0] not in ("update", UPDATE) or len(event) < 5:
             return reason
         other = self._orders[0 if event[1] in ("ask", 1) else 1]
         return Reason.MALFORMED if event[4] in other else reason
 
     def _add(self, side: int, order_id: OrderId, price: int, quantity: int) -> None:
-        """A new order joins its level."""
+        """Add an order and its quantity to the level."""
         self._add_to_level(side, price, quantity)
         order = (price, quantity)
         if self._tracks_orders:
@@ -205,7 +208,7 @@ class OrdersState(BookState):
         self._orders[side][order_id] = order
 
     def _update(self, side: int, order_id: OrderId, old: Order, price: int, quantity: int) -> None:
-        """The order's price and quantity become these."""
+        """Change the order's price and quantity to these."""
         old_price, old_quantity = old
         if price != old_price:
             self._add_to_level(side, price, quantity)
@@ -220,7 +223,7 @@ class OrdersState(BookState):
         self._orders[side][order_id] = new
 
     def _reduce(self, side: int, order_id: OrderId, old: Order, quantity: int) -> None:
-        """Take `quantity`, which it has at least, off an order."""
+        """Reduce an order by `quantity`, which is not more than it has."""
         price, held = old
         if quantity == held:
             self._remove(side, order_id, old)
@@ -232,14 +235,14 @@ class OrdersState(BookState):
         self._orders[side][order_id] = new
 
     def _remove(self, side: int, order_id: OrderId, old: Order) -> None:
-        """The order goes."""
+        """Remove an order."""
         self._take_from_level(side, old[0], old[1])
         if self._tracks_orders:
             self._record_order(side, order_id, old, None)
         del self._orders[side][order_id]
 
     def _add_to_level(self, side: int, price: int, quantity: int) -> None:
-        """Put `quantity` more into the level at `price`; refuses what does not fit there."""
+        """Add `quantity` to the level at `price`; raises `RefusedError` on overflow or crossing."""
         levels = self._levels[side]
         if price not in levels:
             self._add_level(side, price, quantity)
@@ -251,7 +254,7 @@ class OrdersState(BookState):
         levels[price] = old + quantity
 
     def _take_from_level(self, side: int, price: int, quantity: int) -> None:
-        """Take `quantity` off the level at `price`, which has at least as much."""
+        """Take `quantity` from the level at `price`, which has at least as much."""
         levels = self._levels[side]
         old = levels[price]
         if old == quantity:
@@ -261,7 +264,7 @@ class OrdersState(BookState):
         levels[price] = old - quantity
 
     def _record_order(self, side: int, order_id: OrderId, old: Order | None, new: Order | None) -> None:
-        """An order is about to change: note it wherever somebody wants to know."""
+        """Record how an order is about to change, in the undo log and the index by price, if in use."""
         if self._undo_orders is not None:
             self._undo_orders[side].setdefault(order_id, old)
         if self._ids_at_price is not None:
@@ -296,7 +299,7 @@ def _move_id(at: dict[int, set[OrderId]], order_id: OrderId, old: Order | None, 
 def _orders_of(ids: Sequence[OrderId], pairs: Sequence[Sequence[int]]) -> dict[OrderId, Order]:
     orders = {order_id: (price, quantity) for order_id, (price, quantity) in zip(ids, pairs, strict=True)}
     if len(orders) != len(ids):
-        raise ValueError("an order stands there twice")
+        raise ValueError("an order id is repeated")
     return orders
 
 

@@ -1,4 +1,4 @@
-"""From the engine's results to what is published: entry info and the fields of a `rejects` entry."""
+"""Turns the engine's results into what is published: entry info and the fields of a `rejects` entry."""
 
 from depthcast.broadcaster.publication import Broadcast, Fields
 from depthcast.ingestor.engine import Interval
@@ -7,7 +7,7 @@ from depthcast.shared.types import EntryInfo
 
 
 def broadcast_of(interval: Interval, ts: int) -> Broadcast:
-    """The interval that closed at `ts` (µs) as it is broadcast."""
+    """The broadcast of an interval that closed at `ts` (µs)."""
     info = EntryInfo(
         ts=ts,
         src=interval.src,
@@ -20,7 +20,7 @@ def broadcast_of(interval: Interval, ts: int) -> Broadcast:
 
 
 def reject_fields(reject: Reject) -> Fields:
-    """Fields of one entry of the `rejects` stream, all but `event` as text."""
+    """Fields of one entry of the `rejects` stream; all but `event` are text."""
     return [
         (b"symbol", reject.symbol.encode("utf-8", "replace")),
         (b"reason", reject.reason.encode()),

@@ -1,8 +1,9 @@
-"""Rebuilding a partition's published state from what Redis holds, and proving it (`docs/architecture.md`, Recovery).
+"""Rebuilds a partition's published state from what Redis holds, and proves it.
 
-Levels: newest snapshot + deltas, by the very rules every reader uses. Orders: the checkpoint, then the input log again
-up to the last published `src`; the levels that the orders add up to must have the published digest. Whatever does not
-fit raises `RecoveryError`: nothing is guessed. Reading Redis is `depthcast.ingestor.runtime.recover`'s part.
+Levels feeds: newest snapshot and deltas, by the rules of every reader. Orders feeds: the checkpoint, then the
+input log again up to the last published `src`; the orders must add up to levels with the published digest.
+Whatever is inconsistent raises `RecoveryError`: nothing is guessed. `depthcast.ingestor.runtime.recover`
+reads Redis; `docs/architecture.md`, Recovery, has the whole.
 """
 
 import logging
@@ -28,7 +29,7 @@ NOTHING_PUBLISHED = EntryInfo(ts=0, src="0-0", applied=0, rejected=0, ignored=0)
 
 
 class PublishedState(NamedTuple):
-    """The published state of a partition: where its stream ends, what its last entry says, each symbol's replica."""
+    """The published state of a partition: the last position, the info of that entry, and all replicas."""
 
     position: Position
     info: EntryInfo
@@ -36,17 +37,20 @@ class PublishedState(NamedTuple):
 
 
 class Republication(NamedTuple):
-    """What a new leadership has to say again because Redis lost it; `rejects` were never published."""
+    """Makes a new leadership publish everything again, because Redis lost it.
+
+    `rejects` were never published.
+    """
 
     rejects: Sequence[Reject] = ()
 
 
 class StateFold:
-    """Folds snapshots and deltas into the published state, for as long as entries continue it.
+    """Folds snapshots and deltas into the published state, as long as each entry continues the one before.
 
-    `snapshots` must be `within_history`; their symbols have to be followed without a gap. Other symbols of the stream are
-    followed too, from their birth. `start` is the last position of the stream as read *before* the snapshots. `info`
-    is what the last entry folded says.
+    `snapshots` must have passed `within_history`; their symbols have to be followed without a gap. Other
+    symbols are followed from their birth. `start` is the last position of the stream as read *before* the
+    snapshots. `info` is that of the last entry folded.
     """
 
     def __init__(self, partition: int, start: Position, snapshots: LoadedSnapshots) -> None:
@@ -65,18 +69,18 @@ class StateFold:
 
     @property
     def position(self) -> Position:
-        """The last entry folded, or where the oldest snapshot stands."""
+        """Position of the last entry folded; before the first, that of the oldest snapshot."""
         return self._reader.position or ZERO
 
     @property
     def replicas(self) -> Mapping[str, Replica]:
-        """What is known of each symbol so far."""
+        """The replica of each symbol so far."""
         return self._reader.shown
 
     def add(self, entries: Entries) -> list[str]:
         """Fold the entries that follow `position`; returns the symbols that appeared with them.
 
-        Raises `RecoveryError` on any hole or mismatch; this fold is of no use then.
+        Raises `RecoveryError` on a hole or a digest mismatch; the fold cannot be used afterwards.
         """
         appeared = []
         for position, fields in entries:
@@ -85,7 +89,7 @@ class StateFold:
                 raise RecoveryError(self.partition, self._reader.lost_reason or "the stream has a hole")
             self.info = entry.info
             appeared += [update.symbol for update in entry.updates if update.delta is None]
-            if position.n:
+            if position.n:  # a seal moves no symbol: a leader that died right after it withdrew none
                 self._listing_epoch = position.epoch
         for symbol, reason in tuple(self._reader.missing.items()):
             if symbol in self._known:
@@ -95,35 +99,38 @@ class StateFold:
         return appeared
 
     def finish(self, tail: Position, info: EntryInfo, instruments: Iterable[str]) -> PublishedState:
-        """The state at the stream's end, which is `tail` and says `info`; all `instruments` must have been followed."""
+        """The state at the stream's end, which is the entry `tail` with `info`.
+
+        Raises `RecoveryError` unless it was reached, with all `instruments` followed.
+        """
         if self._newest is not None and self._newest[0] > tail:
             position, symbol = self._newest
             raise RecoveryError(
                 self.partition,
-                f"the snapshot of {symbol} stands at {position}, but the stream ended at {tail}",
+                f"the snapshot of {symbol} is at {position}, but the stream ended at {tail}",
             )
         if self.position != tail:
             raise RecoveryError(self.partition, f"read to {self.position}, but the stream ends at {tail}")
         return PublishedState(tail, info, self.recoverable(instruments))
 
     def last_registered(self) -> dict[str, Replica]:
-        """Replicas of the symbols that the last leadership had.
+        """Replicas of the symbols that the last leadership had registered.
 
-        It began by moving each of them into its epoch. One whose seq is older was withdrawn before, and its input has been
-        rejected since: it is not continued but born again.
+        A leadership first moves each of its symbols into its epoch. A symbol with an older seq was withdrawn
+        before, and its input has been rejected since: its book begins empty again.
         """
         least = first_seq(self._listing_epoch, 0)
         return {symbol: replica for symbol, replica in self._reader.shown.items() if replica.seq >= least}
 
     def recoverable(self, instruments: Iterable[str]) -> dict[str, Replica]:
-        """`listed`, when all `instruments` were followed from their snapshots or births; otherwise `RecoveryError`."""
+        """`last_registered`; raises `RecoveryError` unless all `instruments` were followed from the start."""
         for symbol in instruments:
             if symbol not in self._known and symbol not in self._reader.shown:
                 raise RecoveryError(self.partition, f"{symbol} was not followed from its beginning")
         listed = self.last_registered()
         for symbol in sorted(self._reader.shown.keys() - listed.keys()):
             logger.warning(
-                "the last leadership did not list this symbol, its book begins empty",
+                "the last leadership did not have this symbol, its book begins empty",
                 extra={"partition": self.partition, "symbol": symbol},
             )
         return listed
@@ -132,9 +139,9 @@ class StateFold:
 def restore_levels(
     engine: Engine, replicas: Mapping[str, Replica], instruments: Mapping[str, Instrument]
 ) -> None:
-    """Give the engine its levels-feed symbols, their books included: the replicas are not to be used any more.
+    """Give the engine its levels-feed symbols with their books; the replicas must not be used afterwards.
 
-    Symbols never published stay out: registering them gives birth.
+    Symbols that were never published are left out: registering them gives birth to them.
     """
     for symbol, instrument in instruments.items():
         replica = replicas.get(symbol)
@@ -143,29 +150,30 @@ def restore_levels(
 
 
 def replay(engine: Engine, entries: Entries, sources: Mapping[str, Position]) -> None:
-    """Apply input entries again to the orders feeds whose checkpoint, taken at the `src` given, is older."""
+    """Apply input entries again to the orders feeds; `sources` has the `src` of each symbol's checkpoint."""
     for position, fields in entries:
         symbols = [symbol for symbol, src in sources.items() if src < position]
         engine.replay(str(position), fields, symbols)
 
 
 def prove_orders(engine: Engine, partition: int, src: Position, replicas: Mapping[str, Replica]) -> None:
-    """The orders of `replicas`' symbols, replayed to `src`, must add up to the published levels."""
+    """Check that the orders of `replicas`' symbols, replayed to `src`, add up to the published levels."""
     for symbol, replica in replicas.items():
         ours = engine.digest(symbol)
         if ours != replica.digest:
             raise RecoveryError(
                 partition,
-                f"{symbol}: checkpoint and replay to {src} give digest {ours}, but {replica.digest} was published",
+                f"{symbol}: checkpoint and replay to {src} give digest {ours},"
+                f" but {replica.digest} was published",
             )
 
 
 def check_checkpoint(partition: int, symbol: str, found: Checkpoint | None, tail: Position) -> None:
-    """There must be a checkpoint, and not from beyond the stream's end."""
+    """Check that there is a checkpoint, and that it is not beyond the stream's end."""
     if found is None:
         raise RecoveryError(partition, f"{symbol} has no checkpoint, its orders are unknown")
     if found.position > tail:
         raise RecoveryError(
             partition,
-            f"the checkpoint of {symbol} stands at {found.position}, but the stream ended at {tail}",
+            f"the checkpoint of {symbol} is at {found.position}, but the stream ended at {tail}",
         )

@@ -4,17 +4,19 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 EVENT_BYTES_MAX: Final = 1024
-"""As much of a rejected event as its record keeps."""
+"""Bytes of a rejected event that its record keeps."""
 
 NAME_CHARS_MAX: Final = 256
-"""As much of a field's name as a record keeps, where it is no symbol."""
+"""Characters of a field name that a record keeps where it is no symbol."""
 
 WHOLE: Final = -1
-"""Index of a reject that concerns no single event: an undecodable value, `_`, or an atomic array's last check."""
+"""Index of a reject that concerns no single event: an undecodable value, `_`, or an atomic array that ends
+crossed.
+"""
 
 
 class Reason(StrEnum):
-    """Reasons in the order in which they are looked for: the first that fits is the one recorded."""
+    """Reasons in the order of the checks: the first that applies is recorded."""
 
     MALFORMED = "malformed"
     UNKNOWN_SYMBOL = "unknown_symbol"
@@ -32,8 +34,8 @@ class Reason(StrEnum):
 class Reject(NamedTuple):
     """One record of the `rejects` stream.
 
-    `source`: ID of the input entry. `index`: place in the array, or `WHOLE`. `count`: events it stands for, 1 unless
-    the array was atomic. `event`: as received, at most `EVENT_BYTES_MAX` bytes.
+    `source`: ID of the input entry. `index`: place in the array, or `WHOLE`. `count`: events it covers, 1
+    unless the array was atomic. `event`: as received, at most `EVENT_BYTES_MAX` bytes.
     """
 
     symbol: str
@@ -45,7 +47,7 @@ class Reject(NamedTuple):
 
 
 class RefusedError(Exception):
-    """One event cannot be applied; never leaves the modules that apply events."""
+    """An event cannot be applied; raised and caught within the modules that apply events."""
 
     def __init__(self, reason: Reason) -> None:
         self.reason = reason
@@ -53,10 +55,10 @@ class RefusedError(Exception):
 
 
 class ArrayResult(NamedTuple):
-    """What became of one array of events.
+    """What happened to one array of events.
 
-    `refused`: (index, reason) of each event that was refused; for an atomic array that was undone exactly one, and
-    the other numbers are then 0. `evicted`: levels removed as stale.
+    `refused`: (index, reason) of each refused event; an atomic array that was undone has exactly one, and the
+    other numbers are 0. `evicted`: levels removed as stale.
     """
 
     applied: int

@@ -1,9 +1,10 @@
-"""Who leads which partition: pure decisions over the ingestors that are known to live.
+"""Assigns partitions to ingestors: pure decisions over the ingestors known to be running.
 
-Every ingestor works the shares out for itself from the same members, so nobody has to be asked. Partitions are spread
-evenly, and none moves that need not: whoever leads goes on, and the others go to the first with room in an order of
-preference that is each partition's own (rendezvous hashing, Thaler and Ravishankar, 1998). Two ingestors may disagree for a moment; the lease and the fence in the stream see to it that this
-costs a delay at most.
+Every ingestor computes the same assignment from the same members, so nobody has to be asked. Partitions are
+spread evenly and move only if they must: a leader keeps its partition, and a free one goes to the first
+member with capacity, in the partition's own order of preference (rendezvous hashing, Thaler and Ravishankar,
+1998). If two ingestors disagree for a moment, the lease and the fence in the stream limit the harm to a
+delay.
 """
 
 from collections.abc import Collection, Mapping
@@ -17,25 +18,25 @@ def shares(
 ) -> dict[int, str]:
     """Partition → the member that is to lead it; empty without members. Counts differ by one at most.
 
-    `held`: who leads which partition now. What a member holds stays with it as far as that is even.
+    `held`: who leads which partition now. A member keeps what it holds as far as the spread stays even.
     """
     if not members:
         return {}
-    least, more = divmod(partitions, len(members))
-    room = dict.fromkeys(sorted(members), least)
+    even, left_over = divmod(partitions, len(members))
+    capacity = dict.fromkeys(sorted(members), even)
     owners: dict[int, str] = {}
     preferences = sorted(
         (held.get(partition) != member, _weight(partition, member), partition, member)
         for partition in range(partitions)
-        for member in room
+        for member in capacity
     )
-    for spare in (0, 1):  # everybody's even share first, then the odd ones
+    for extra in (0, 1):  # first the same number for all, then what is left over
         for _, _, partition, member in preferences:
-            if partition in owners or room[member] + min(spare, more) <= 0:
+            if partition in owners or capacity[member] + min(extra, left_over) <= 0:
                 continue
             owners[partition] = member
-            more -= room[member] <= 0
-            room[member] -= 1
+            left_over -= capacity[member] <= 0
+            capacity[member] -= 1
     return owners
 
 
@@ -44,15 +45,20 @@ def _weight(partition: int, member: str) -> int:
 
 
 LEFT: Final = float("-inf")
-"""When one that left was heard of."""
+"""Last-seen time of a member that has left."""
 
 
 class Roster:
-    """The ingestors seen lately, told apart from those that merely went missing with Redis's memory.
+    """The ingestors seen lately.
 
-    `alive_s`: a member not heard of for so long counts as gone. `alive`: members heard of lately as of the last
-    listing; while nothing can be listed, nobody goes. `present`: those of them that were listed, to whom something can be
-    handed. Times are seconds of our own monotonic clock.
+    One that is missing from the list is not gone at once: Redis may have lost the list.
+
+    - `alive_s`: a member not seen for so long counts as gone.
+    - `alive`: members seen within that time, as of the last listing; while nothing can be listed, nobody is
+      removed.
+    - `present`: those of them that were listed; a partition can be handed to them.
+
+    Times are seconds of our own monotonic clock.
     """
 
     def __init__(self, alive_s: float) -> None:
@@ -63,9 +69,9 @@ class Roster:
         self._updated_at: float | None = None
 
     def update(self, ages: Mapping[str, float], now: float) -> None:
-        """What Redis lists: member → seconds since it was heard of, negative when it has left."""
+        """Take what Redis lists: member → seconds since it was last seen, negative if it has left."""
         if self._updated_at is not None and now - self._updated_at >= self.alive_s:
-            # We were cut off, and so were others perhaps: they get the time to be heard of again.
+            # We were cut off, and others may have been too: they get the time to be seen again.
             self._last_seen.update(dict.fromkeys(self.alive, now))
         self._updated_at = now
         for member, age in ages.items():

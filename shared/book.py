@@ -1,7 +1,8 @@
 """The Level 2 book: one type for the authoritative books and for every replica.
 
-Per side a dict price → quantity answers and changes a level in O(1); a sorted price index beside it is touched only
-when a level appears or goes, in O(log n) at any depth. Nothing here knows of sequence numbers, digests or validation.
+Per side a dict price → quantity reads and changes a level in O(1). A sorted index of prices is touched only
+when a level is added or removed, in O(log n) at any depth. Sequence numbers, digests and validation are not
+known here.
 """
 
 from bisect import bisect_left
@@ -15,7 +16,7 @@ from depthcast.shared.compiled import is_compiled_at
 from depthcast.shared.types import Side
 
 FLAT_MAX: Final = 4_000
-"""Levels a side up to which the index is a plain list: faster, until moving its tail costs too much."""
+"""Levels of a side up to which the index is a plain list: faster, until moving its tail costs too much."""
 
 
 COMPILED: Final = is_compiled_at(__file__)
@@ -24,13 +25,14 @@ COMPILED: Final = is_compiled_at(__file__)
 class BookSide:
     """One side of a book.
 
-    `levels`: price → quantity, quantity ≥ 1. Prices are compared as *keys*, which ascend from best to worst: a key is
-    the price itself for asks and its negative for bids, so that one piece of code serves both sides. `ranks` is the sorted
-    index: the negatives of the keys, so that the best price is at its end, the cheap end of a list.
+    `levels`: price → quantity, quantity ≥ 1. Prices are ordered by *keys*, which ascend from best to worst: a
+    key is the price itself for asks and its negative for bids, so that one piece of code serves both sides.
+    `ranks` is the sorted index: the negatives of the keys, so that the best price is at the end of the list,
+    where changes are cheap.
 
-    Callers on a hot path may read `levels`, `ranks` and `sign` directly, and give a level that stays another quantity in
-    place. One that makes a level appear or go in `levels` itself says so by `enter` or `leave`. `levels` stays the same
-    dict for ever; `ranks` does not, it is a plain list only while the side is small.
+    Hot paths may read `levels`, `ranks` and `sign` directly, and change the quantity of an existing level in
+    place. After adding or removing a level in `levels` they call `add_key` or `remove_key`. `levels` is
+    always the same dict; `ranks` is replaced, and a plain list only while the side is small.
     """
 
     __slots__ = ("levels", "ranks", "side", "sign")
@@ -45,7 +47,7 @@ class BookSide:
         return len(self.levels)
 
     def set_level(self, price: int, quantity: int) -> int:
-        """Make the level at `price` hold `quantity` (0 removes it); returns the quantity it held before, 0 if none."""
+        """Set the level at `price` to `quantity`, 0 removes it; returns the old quantity, 0 if none."""
         levels = self.levels
         old = levels.get(price, 0)
         if quantity:
@@ -58,7 +60,7 @@ class BookSide:
         return old
 
     def add_key(self, key: int) -> None:
-        """Put the key of a level that has just appeared into the index."""
+        """Add the key of a new level to the index."""
         ranks = self.ranks
         if isinstance(ranks, list):
             rank = -key
@@ -69,7 +71,7 @@ class BookSide:
             ranks.add(-key)
 
     def remove_key(self, key: int) -> None:
-        """Take the key of a level that has just gone out of the index."""
+        """Remove the key of a removed level from the index."""
         ranks = self.ranks
         if isinstance(ranks, list):
             rank = -key
@@ -84,7 +86,7 @@ class BookSide:
 
     @property
     def index(self) -> list[int]:
-        """All keys, ascending from best to worst; made anew each time."""
+        """All keys, ascending from best to worst; a new list each time."""
         return [-rank for rank in reversed(self.ranks)]
 
     def best(self) -> int | None:
@@ -102,19 +104,22 @@ class BookSide:
         return [(price := rank * sign, levels[price]) for rank in ranks]
 
     def through(self, price: int) -> list[int]:
-        """Prices at or better than `price`, best first: what an opposite order at `price` would meet."""
+        """Prices at or better than `price`, best first: what an opposite order at `price` would match."""
         sign = -self.sign
         return [rank * sign for rank in self._descending(None, price * sign)]
 
     def between(self, after_key: int, last_key: int | None) -> Iterator[tuple[int, int]]:
-        """Levels with a key above `after_key` and up to `last_key` (None = to the end), as (price, quantity)."""
+        """Levels with a key above `after_key` and up to `last_key`, as (price, quantity).
+
+        `last_key` None: up to the worst.
+        """
         levels, sign = self.levels, -self.sign
         for rank in self._descending(-after_key, None if last_key is None else -last_key):
             price = rank * sign
             yield price, levels[price]
 
     def _descending(self, below: int | None, least: int | None) -> Iterable[int]:
-        """Ranks below `below` and down to `least`; None = from the best, or to the worst."""
+        """Ranks below `below` down to `least`, in descending order; None = no bound."""
         ranks = self.ranks
         if not isinstance(ranks, list):
             return ranks.irange(least, below, inclusive=(True, False), reverse=True)
@@ -134,9 +139,9 @@ class BookSide:
 
 
 def _place(ranks: list[int], rank: int) -> int:
-    """What `bisect_left` says, who compares objects; compiled, this compares numbers of the machine, and is not called.
+    """Index at which `rank` belongs. Called only if compiled: it compares C integers, `bisect_left` objects.
 
-    As Python, it would be the slower of the two.
+    As Python it would be slower than `bisect_left`.
     """
     low, high = 0, len(ranks)
     while low < high:
@@ -150,7 +155,7 @@ def _place(ranks: list[int], rank: int) -> int:
 
 
 class Book:
-    """Both sides of one symbol. Readers and writers must not run at the same time; the owner sees to that."""
+    """Both sides of one symbol. Not thread-safe: the owner keeps readers and writers apart."""
 
     __slots__ = ("asks", "bids", "sides")
 

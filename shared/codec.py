@@ -1,7 +1,7 @@
-"""Bytes of the `deltas` and `snapshots` streams: msgpack with flat arrays (`docs/protocol.md`, section 2).
+"""Encodes and decodes the `deltas` and `snapshots` streams (`docs/protocol.md`, section 2).
 
-Encoding trusts its caller; decoding trusts nobody and raises `CodecError`. JSON, the WebSocket messages and the input
-events have their own modules where they are used.
+Both are msgpack with flat arrays. Encoding trusts its caller; decoding trusts nobody and raises `CodecError`.
+JSON, WebSocket messages and input events are encoded by the modules that use them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from depthcast.shared.errors import CodecError
 from depthcast.shared.types import MAX_INTEGER, Delta, EntryInfo, Snapshot
 
 INFO_FIELD: Final = b"_"
-"""Field of a stream entry that speaks of the entry itself."""
+"""Field of a stream entry that describes the entry itself."""
 
 SNAPSHOT_FIELD: Final = b"s"
 
@@ -25,7 +25,7 @@ _INFO_NEEDED: Final = ("ts", "src", "applied", "rejected", "ignored")
 
 _INTEGERS: Final = {int}
 _MOST = MAX_INTEGER
-"""Of the module itself: compiled, it is a constant of C's."""
+"""An attribute of this module, so that it is a C constant when compiled."""
 
 
 def pack(value: object) -> bytes:
@@ -35,7 +35,7 @@ def pack(value: object) -> bytes:
 
 
 def unpack(raw: bytes, what: str) -> Any:
-    """Decode one msgpack value and nothing after it; raises `CodecError` naming `what`."""
+    """Decode one msgpack value with nothing after it; raises `CodecError`, which names `what`."""
     try:
         return msgpack.unpackb(raw, raw=False, strict_map_key=False)
     except (ValueError, msgpack.UnpackException, TypeError, RecursionError) as error:
@@ -48,7 +48,10 @@ def encode_delta(delta: Delta) -> bytes:
 
 
 def encode_deltas(deltas: Iterable[tuple[str, Delta]]) -> list[tuple[bytes, bytes]]:
-    """The fields of many symbols, by name, in order: one packer serves all of them, which is most of what it costs."""
+    """Encode the fields of many symbols, in order.
+
+    One packer serves all of them: making it is most of the cost.
+    """
     packed = msgpack.Packer(use_bin_type=True).pack
     return [(symbol.encode(), packed(delta)) for symbol, delta in deltas]
 
@@ -86,7 +89,7 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
 def decode_snapshot(raw: bytes) -> Snapshot:
     """Inverse of `encode_snapshot`; trailing items are ignored.
 
-    The digest is proven here: deltas only move it on, so a book that began wrong would agree with them for ever.
+    The digest is checked here: deltas only move it, so they would agree with a wrong book for ever.
     """
     items = _array(unpack(raw, "snapshot"), _SNAPSHOT_ITEMS, "snapshot")
     seq, bids, asks, digest, ts = items
@@ -101,7 +104,7 @@ def decode_snapshot(raw: bytes) -> Snapshot:
 
 
 def encode_info(info: EntryInfo) -> bytes:
-    """The `_` field of a `deltas` entry; absent optional values are left out."""
+    """Encode the `_` field of a `deltas` entry, without optional values that are None."""
     return pack({name: value for name, value in info._asdict().items() if value is not None})
 
 
@@ -152,7 +155,7 @@ def _flat(what: str, value: Any, least_quantity: int) -> Sequence[int]:
 
 
 def _in_range(flat: list[Any], least_quantity: int) -> bool:
-    """Whether everything in `[price, quantity, …]` is an integer in its range."""
+    """Whether all of `[price, quantity, …]` are integers in range."""
     try:
         for at in range(0, len(flat), 2):
             price, quantity = flat[at], flat[at + 1]

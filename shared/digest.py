@@ -16,7 +16,7 @@ from depthcast.shared.types import LevelChange
 
 MASK: Final = 0xFFFFFFFF
 WEIGHTS_CACHED: Final = 1 << 17
-"""Weights remembered per side: about 20 MiB at most, and beyond it only slower, never wrong."""
+"""Weights cached per side: about 20 MiB at most; more prices than that are only slower."""
 
 
 @lru_cache(maxsize=WEIGHTS_CACHED)
@@ -38,18 +38,18 @@ STEP: Final = 1_000
 """Prices from one multiple of this to the next differ in their last three digits only."""
 
 TAILS: Final = [crc32(b"%03d" % number) ^ crc32(b"000") for number in range(STEP)]
-"""What the last three digits change in a price's CRC: `crc32(start) ^ TAILS[price - start]` is that of `price`.
+"""Differences between the CRCs of nearby prices: `crc32(start) ^ TAILS[price - start]` is that of `price`.
 
-`start` is the multiple of `STEP` at or below a price of at least `STEP`. A CRC is linear, so it does not matter which digits
-come before.
+`start` is the multiple of `STEP` at or below a price of at least `STEP`. A CRC is linear, so it does not
+matter which digits come before the last three.
 """
 
 
 class SideWeights:
-    """Gives the weights of one side's prices; a price near the last one is not hashed.
+    """The weights of one side's prices; a price near the one before needs no hash.
 
-    For code that changes many levels of a book. Only its `start` prices are in the cache of weights: one entry for each
-    price would take more memory than a processor has close at hand.
+    For code that changes many levels of a book. Only the `start` prices are in the cache of weights: one
+    entry for each price would take more memory than a processor has close at hand.
     """
 
     __slots__ = ("_end", "_start", "_start_weight", "_tails", "_weight_of")
@@ -86,14 +86,17 @@ class SideWeights:
 
 
 def digest_of(bids: Iterable[tuple[int, int]], asks: Iterable[tuple[int, int]]) -> int:
-    """Digest of a whole book or view from its (price, quantity) pairs. For tests and rebuilding; use `moved` to go on."""
+    """Digest of a whole book or view from (price, quantity) pairs. For single changes `moved` is cheaper."""
     total = sum(bid_weight(price) * quantity for price, quantity in bids)
     total += sum(ask_weight(price) * quantity for price, quantity in asks)
     return total & MASK
 
 
 def digest_of_flat(bids: Sequence[int], asks: Sequence[int]) -> int:
-    """The same from flat `[price, quantity, …]` sides. Fills no cache: most levels of a whole book are never moved."""
+    """Digest of a whole book from flat `[price, quantity, …]` sides.
+
+    The cache of weights is not used: most levels of a whole book never change.
+    """
     total = sum(
         [(crc32(b"b%d" % price) | 1) * held for price, held in zip(bids[::2], bids[1::2], strict=True)]
     )

@@ -1,7 +1,8 @@
-"""One symbol's replica: a book, the seq it stands at and its digest, moved on by deltas.
+"""One symbol's replica: a book with its seq and digest, kept up to date by deltas.
 
-The rule of continuity (`docs/protocol.md`, section 1) is decided here and nowhere else: a delta applies if and only if
-its `prev_seq` equals the replica's `seq`; a lower or equal `seq` was applied already; anything else is a gap.
+The rule of continuity (`docs/protocol.md`, section 1) is decided only here: a delta applies if and only if
+its `prev_seq` equals the replica's `seq`; a delta with a lower or equal `seq` was applied already; anything
+else is a gap.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from depthcast.shared.types import Delta, LevelChange, Snapshot
 
 
 class ApplyResult(Enum):
-    """What became of a delta offered to a replica."""
+    """What happened to a delta offered to a replica."""
 
     APPLIED = "applied"
     ALREADY = "already applied"
@@ -27,7 +28,7 @@ _APPLIED: Final = ApplyResult.APPLIED
 
 
 class Changes(NamedTuple):
-    """What an applied delta did to each side, only levels whose quantity really differs."""
+    """What an applied delta changed on each side; only levels whose quantity really differs."""
 
     bids: Sequence[LevelChange]
     asks: Sequence[LevelChange]
@@ -40,12 +41,13 @@ _new_tuple = tuple.__new__
 
 
 class Replica:
-    """A book that follows a stream of deltas. `seq` 0: nothing known yet, only a delta from `prev_seq` 0 applies.
+    """A book that follows a stream of deltas.
 
-    `loaded_ts` is the `ts` of the snapshot it began from (µs), 0 if it began empty.
+    `seq` 0: nothing is known yet, and only a delta from `prev_seq` 0 applies. `loaded_ts`: the `ts` of the
+    snapshot it began with (µs), 0 if it began empty. `weights`: for moving a digest of bids and of asks.
 
-    After `ApplyResult.MISMATCH` the replica still holds the state before that delta, but it, or the delta, is wrong:
-    the owner takes a snapshot.
+    After `ApplyResult.MISMATCH` the replica still holds the state before that delta. Either of them is wrong,
+    so the owner loads a snapshot.
     """
 
     __slots__ = ("book", "digest", "loaded_ts", "seq", "weights")
@@ -64,13 +66,13 @@ class Replica:
             self.loaded_ts = snapshot.ts
 
     def offer(self, delta: Delta) -> ApplyResult:
-        """Which outcome `delta` would have, `MISMATCH` aside: that shows only in applying."""
+        """The result that `apply` would have; `MISMATCH` shows only when the delta is applied."""
         if delta.prev_seq == self.seq:
             return _APPLIED
         return ApplyResult.ALREADY if delta.seq <= self.seq else ApplyResult.GAP
 
     def apply(self, delta: Delta) -> tuple[ApplyResult, Changes]:
-        """Apply `delta` if it continues this replica and its digest agrees; otherwise nothing changes."""
+        """Apply `delta` if it continues this replica and the digest agrees; otherwise change nothing."""
         outcome = self.offer(delta)
         if outcome is not _APPLIED:
             return outcome, NO_CHANGES
@@ -89,7 +91,7 @@ class Replica:
 
 
 def _apply_side(side: BookSide, flat: Sequence[int]) -> list[LevelChange]:
-    """Set the levels named by flat `[price, quantity, …]`; returns what changed."""
+    """Set the levels of flat `[price, quantity, …]`; returns what changed."""
     changes: list[LevelChange] = []
     levels, sign = side.levels, side.sign
     for at in range(0, len(flat), 2):

@@ -53,7 +53,7 @@ async def main(url: str, prefix: str) -> None:
     await publisher.seal(epoch, Broadcast(info, ()))
     engine.apply("0-0", inputs[0])
     opening = [Broadcast(info, births), broadcast_of(engine.drain(), wall_us())]
-    await publisher.publish(opening, first=lambda at: snapshots(engine, keys.snapshots, at))
+    await publisher.publish(opening, attach=lambda at: snapshots(engine, keys.snapshots, at))
     print("ready", flush=True)
     while await asyncio.to_thread(sys.stdin.readline):
         print(await second(engine, publisher, inputs), flush=True)

@@ -1,8 +1,8 @@
-"""Writes publications to Redis, each exactly once, and settles writes whose outcome is unknown.
+"""Writes publications to Redis, each exactly once, and resolves writes whose outcome is unknown.
 
-A time-out or a cut connection leaves open whether the script ran, or will still run. The same bytes are then sent
-again; a refusal is compared with what the stream holds under those IDs. Nothing else is ever sent under the same ID
-(`docs/protocol.md`, section 2.2).
+After a time-out or a cut connection the script may have run, or may run later. The same bytes are then sent
+again; if they are refused, the stream's entries under those IDs are compared. Nothing else is ever sent under
+the same ID (`docs/protocol.md`, section 2.2).
 """
 
 import asyncio
@@ -30,10 +30,11 @@ RESEND_S_MAX: Final = 2.0
 
 
 class Publisher:
-    """One leadership's hand on one partition's streams. Not to be used by two tasks at once.
+    """Writes one partition's streams for one leadership. Only one task at a time may use it.
 
     `client` has to check that it is always the same server (`depthcast.broadcaster.runtime.server_identity`).
-    `position` is the last entry this leadership wrote, or, before its seal, what it found and names as `prev`.
+    `position`: the last entry this leadership wrote; before its seal, the stream's end, which the seal names
+    as `prev`.
     """
 
     def __init__(
@@ -54,7 +55,10 @@ class Publisher:
         self._trim = client.register_script(scripts.TRIM)
 
     async def seal(self, epoch: int, broadcast: Broadcast) -> None:
-        """Write `<epoch>-0`, which fences every earlier epoch. An unknown outcome raises: begin again, new epoch."""
+        """Write `<epoch>-0`, which fences every earlier epoch.
+
+        Raises on an unknown outcome, too: begin again with a new epoch then.
+        """
         publication = Publication(
             self.position,
             broadcast.info.src,
@@ -71,12 +75,12 @@ class Publisher:
         self,
         broadcasts: Sequence[Broadcast],
         rejects: Sequence[Fields] = (),
-        first: Callable[[Position], list[Attachment]] | None = None,
+        attach: Callable[[Position], list[Attachment]] | None = None,
     ) -> None:
         """Append `broadcasts` with the rejects of their input, all or nothing.
 
-        `first` is asked, with the position of the last entry, for recovery state that must exist from that very entry
-        on. Raises `Fenced` when this leadership is over; waits as long as Redis is away.
+        `attach` gets the position of the last entry and returns the recovery state to be written with it.
+        Raises `Fenced` when this leadership is over; waits while Redis is away.
         """
         placed = place(self.position, self.position.next(), broadcasts)
         publication = Publication(
@@ -84,7 +88,7 @@ class Publisher:
             broadcasts[-1].info.src,
             placed,
             list(rejects),
-            first(placed[-1][0]) if first else [],
+            attach(placed[-1][0]) if attach else [],
         )
         refusal = await self._send_until_known(publication)
         if refusal is not None:
@@ -92,7 +96,7 @@ class Publisher:
         self.position = publication.position
 
     async def store(self, attachments: Sequence[Attachment]) -> None:
-        """Write snapshots and checkpoints if this leadership still holds; raises `Fenced` or `RedisUnavailable`."""
+        """Write snapshots and checkpoints, fenced likewise; raises `Fenced` or `RedisUnavailable`."""
         keys = [self.keys.deltas, *(item.key for item in attachments)]
         values: list[Any] = [str(self.position)]
         for item in attachments:
@@ -101,13 +105,13 @@ class Publisher:
             self._check(await self._store(keys, values))
 
     async def trim(self, deltas_from: Position | None, events_from: Position) -> None:
-        """Trim both streams to these first positions, fenced likewise."""
+        """Trim both streams to begin at these positions, fenced likewise."""
         firsts = ["" if deltas_from is None else str(deltas_from), str(events_from)]
         async with map_errors():
             self._check(await self._trim([self.keys.deltas, self.keys.events], [str(self.position), *firsts]))
 
     async def _send_until_known(self, publication: Publication) -> str | None:
-        """Send until the outcome is known; None = written, otherwise what was found instead."""
+        """Send until the outcome is known; None if written, otherwise what was found instead."""
         unknown = False
         pause_s = RESEND_S
         while True:
@@ -142,7 +146,7 @@ class Publisher:
         return None if reply[0] == 1 else f"{reply[1].decode()} at {reply[2].decode()}"
 
     async def _is_written(self, publication: Publication) -> bool:
-        """Whether the stream holds exactly our entries under their IDs."""
+        """Whether the stream has exactly our entries under their IDs."""
         first, last = publication.entries[0][0], publication.entries[-1][0]
         return parse_entries(
             await execute(self.client, "XRANGE", self.keys.deltas, str(first), str(last))
@@ -174,6 +178,6 @@ def _arguments(publication: Publication, rejects_max: int) -> list[Any]:
 
 
 def _packed(values: list[Any]) -> bytes:
-    """As the server's Lua reads it: only the older msgpack, which has one type for text and bytes."""
+    """Pack for the server's Lua, which reads only the older msgpack with one type for text and bytes."""
     packed: bytes = msgpack.packb(values, use_bin_type=False)
     return packed

@@ -1,7 +1,7 @@
-"""The Lua scripts: every write of a leader is fenced inside Redis, in the same step as the write itself.
+"""The Lua scripts: Redis fences every write of a leader, in the same step as the write itself.
 
-In a pipeline or MULTI a refused XADD would not stop the commands after it; in a script the comparison comes first and
-nothing else runs when it fails (`docs/protocol.md`, section 2.2).
+In a pipeline or MULTI a refused XADD would not stop the commands after it. In a script the comparison comes
+first, and nothing else runs if it fails (`docs/protocol.md`, section 2.2).
 """
 
 from typing import Final
@@ -15,7 +15,7 @@ local function last(key)
   end
 end
 
--- Decimal text of up to 20 digits: longer is larger, equal lengths compare as text (a double would lose digits).
+-- Decimal text of up to 20 digits: longer is larger, equal lengths compare as text; doubles lose digits.
 local function less(a, b)
   if #a ~= #b then return #a < #b end
   return a < b
@@ -27,11 +27,11 @@ local function before(a, b)
   return less(a2, b2)
 end
 
--- The position that a checkpoint names near its beginning; what precedes it there has no digits.
+-- The position of a checkpoint: nothing before it has digits.
 local function position_in(checkpoint)
   return string.match(string.sub(checkpoint, 1, 64), '%d+%-%d+')
 end
--- Write a snapshot under its ID, or a checkpoint, unless a newer one is there: a copy of a command may arrive late.
+-- Write a snapshot under its ID, or a checkpoint, unless a newer one is there: commands may arrive late.
 local function attach(key, id, value)
   if id ~= '' then
     if before(last(key), id) then redis.call('XADD', key, 'MAXLEN', 2, id, 's', value) end
@@ -67,7 +67,7 @@ for _ = 1, entries_count do
   at = at + 2
 end
 for _, entry in ipairs(entries) do redis.call('XADD', deltas, entry[1], unpack(entry[2])) end
--- As many as may be kept: those before make room, and with them those that were not even sent.
+-- If these alone fill the cap, all older rejects go, and with them those that were not even sent.
 if #refused >= tonumber(rejects_max) then redis.call('XTRIM', rejects, 'MAXLEN', 0) end
 for _, fields in ipairs(refused) do
   redis.call('XADD', rejects, 'MAXLEN', '~', rejects_max, '*', unpack(fields))
@@ -82,12 +82,13 @@ return {1}
 )
 """Compare-and-append. KEYS: deltas, events, rejects, then one for each attachment.
 
-ARGV: previous position, src, cap of rejects, number of entries, number of batches of rejects; then for each entry its
-ID and a msgpack array of field names and values; for each batch a msgpack array of rejects, each such an array; for each
-attachment its stream ID (empty: a checkpoint) and value. Replies {1}, or {0, which stream refused, its last ID}.
+ARGV: previous position, src, cap of rejects, number of entries, number of batches of rejects; then for each
+entry its ID and a msgpack array of field names and values; for each batch a msgpack array of rejects, each
+such an array; for each attachment its stream ID (empty: a checkpoint) and value. Replies {1}, or {0, which
+stream refused, its last ID}.
 
-Thousands of fields as arguments of their own would cost several times as much to send as they do in one, on both ends,
-and rejects one by one could exceed what a command may carry.
+Thousands of fields as arguments would cost both ends several times as much as one packed argument, and
+rejects sent one by one could exceed what a command may carry.
 """
 
 _FENCED: Final = (
@@ -111,12 +112,12 @@ end
 return {1}
 """
 )
-"""Snapshots and checkpoints, only while the stream's last entry is of our epoch and not behind what we wrote.
+"""Write snapshots and checkpoints, if the last entry is of our epoch and not before our last position.
 
-A stream that lost its tail must not be given recovery state, nor be trimmed, from beyond its end.
+A stream that lost its tail must get no recovery state from beyond its end, and must not be trimmed.
 
-KEYS: deltas, then one for each attachment. ARGV: our last position; then for each attachment its stream ID (empty: a
-checkpoint) and value.
+KEYS: deltas, then one for each attachment. ARGV: our last position; then for each attachment its stream ID
+(empty: a checkpoint) and value.
 """
 
 TRIM: Final = (
@@ -127,7 +128,7 @@ redis.call('XTRIM', KEYS[2], 'MINID', '~', ARGV[3])
 return {1}
 """
 )
-"""Trim deltas (empty: leave alone) and events to these first IDs, fenced likewise.
+"""Trim deltas (empty: not at all) and events to begin at these IDs, fenced likewise.
 
 KEYS: deltas, events. ARGV: our last position and both IDs.
 """

@@ -1,7 +1,8 @@
-"""Ends a leadership that finds another server process behind its address.
+"""Ends a leadership that finds a different server process behind its address.
 
-After a failover the streams may have lost what was acknowledged, and a restarted server may have lost its tail. What a leader
-remembers is then no longer what Redis holds, so it begins again with a new epoch (`docs/protocol.md`, section 2.2).
+After a failover the streams may lack what was acknowledged, and a restarted server may have lost its tail.
+What the leader knows then differs from what Redis holds, so it begins again with a new epoch
+(`docs/protocol.md`, section 2.2).
 """
 
 from redis.asyncio.connection import AbstractConnection
@@ -10,14 +11,17 @@ from depthcast.shared.errors import Fenced
 
 
 class ServerIdentity:
-    """Checks every new connection of one leadership's client; give `check` to `depthcast.shared.runtime.redis.connect`."""
+    """Checks every new connection of one leadership's client.
+
+    Give `check` to `depthcast.shared.runtime.redis.connect`.
+    """
 
     def __init__(self, partition: int) -> None:
         self.partition = partition
         self.run_id: str | None = None
 
     async def check(self, connection: AbstractConnection) -> None:
-        """Compare the server's `run_id` with the first one seen; raises `Fenced` if it is another."""
+        """Compare the server's `run_id` with the first one seen; raises `Fenced` if it differs."""
         await connection.on_connect()
         await connection.send_command("INFO", "server")
         run_id = _run_id(await connection.read_response())

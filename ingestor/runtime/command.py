@@ -12,8 +12,8 @@ from depthcast.shared.settings import IngestorSettings
 HELP: Final = """\
 Own the authoritative books and broadcast their changes.
 
-Reads the events of every partition, applies them to the order books, and publishes numbered deltas and snapshots. It waits
-for Redis while Redis is away, continues where the last ingestor stopped, and ends cleanly on SIGTERM.
+Reads the events of every partition, applies them to the books, and publishes numbered deltas and snapshots.
+Waits while Redis is away, continues where the last ingestor stopped, and ends cleanly on SIGTERM.
 
 \b
 Example:

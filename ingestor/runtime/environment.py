@@ -1,6 +1,6 @@
-"""What an ingestor takes from outside itself: connections to Redis, the wall clock and a monotonic one.
+"""What an ingestor needs from outside: connections to Redis, a wall clock, a monotonic clock, names, threads.
 
-Handed in from the top, so that the same code runs in a process and in the seeded simulation.
+Passed in from the top, so that the same code runs in a process and in the seeded simulation.
 """
 
 import time
@@ -22,22 +22,23 @@ Result = TypeVar("Result")
 
 
 class RunInThread(Protocol):
-    """Runs work that takes long where it does not hold up the event loop."""
+    """Runs slow work where it does not block the event loop."""
 
     def __call__(self, work: Callable[[], Result], /) -> Awaitable[Result]: ...
 
 
 def new_name() -> str:
-    """A name that no other ingestor has, nor will have."""
+    """A name that no other ingestor has or will have."""
     return uuid4().hex[:16]
 
 
 @dataclass(frozen=True)
 class Environment:
-    """`connect` gives a client of its own to each task that asks; `now_us` is the wall clock, µs since 1970.
+    """Connections, clocks, names and threads.
 
-    `monotonic` (s) measures durations and never steps; tasks sleep by the event loop's own clock. `new_name` gives names
-    to ingestors and to deployments' data.
+    `connect` gives each task that asks a client of its own. `now_us` is the wall clock, µs since 1970.
+    `monotonic` (s) measures durations and never steps; tasks sleep by the event loop's own clock. `new_name`
+    gives names to ingestors and to the data of a deployment.
     """
 
     connect: Connect = connect

@@ -1,7 +1,8 @@
-"""One partition in one ingestor: standing by while another leads, then lease, seal and leading, until fenced or relieved.
+"""One partition in one ingestor: stands by while another leads, then takes the lease, seals and leads.
 
-All writes to the partition's streams go through one `Publisher` behind one lock, so that draining, numbering and
-publishing stay in step; what happens inside a leadership is `Leadership`'s.
+It leads until it is fenced, loses the lease or is relieved. One `Publisher` behind one lock makes all writes
+to the partition's streams, so that draining, numbering and publishing stay consistent. `Leadership` is what
+happens while leading.
 """
 
 import asyncio
@@ -33,26 +34,27 @@ from depthcast.shared.types import EntryInfo
 logger = logging.getLogger(__name__)
 
 RETRY_S: Final = 0.1
-"""After a leadership that Redis ended, before the next attempt."""
+"""Pause before the next attempt after Redis ended a leadership."""
 
 RECOVERY_RETRY_S: Final = 5.0
-"""What does not add up is looked at so often again."""
+"""Pause before an inconsistent state is read again."""
 
 TRIES_PER_LEASE: Final = 10
 TRY_S_MAX: Final = 0.2
 
 OFFER_S: Final = 1.0
 OFFER_TRY_S: Final = 0.005
-"""A lease that is being handed to us is asked for this often, for so long."""
+"""A lease that is being handed to us is requested this often, for `OFFER_S`."""
 
 Instruments = tuple[Callable[[], Mapping[str, Instrument]], Callable[[], Awaitable[None]]]
-"""All registered instruments by symbol, as last read; and how to read them now."""
+"""All registered instruments by symbol, as last read; and a call that reads them now."""
 
 
 class PartitionLeader:
     """Leads one partition whenever it holds the lease, and follows it otherwise.
 
-    `leadership`: the present one, None while standing by. `problem`: why the partition cannot be led, if so.
+    `leadership`: the present one, None while standing by. `problem`: why the partition cannot be led, else
+    empty.
     """
 
     def __init__(
@@ -83,14 +85,14 @@ class PartitionLeader:
         self._offered_until = 0.0
 
     def refresh(self) -> None:
-        """The instruments were read again: pass them on to the leadership, if there is one."""
+        """Pass newly read instruments on to the leadership, if there is one."""
         if self.leadership is not None:
             self.leadership.update_instruments(self._own_instruments(), self.instruments().keys())
 
     def on_listed(self) -> None:
-        """Ingestors were listed: the partition may be somebody else's now, or ours.
+        """Check, after ingestors were listed, whether the partition is still ours.
 
-        Not asked at other times: one that has just handed the partition to us would still be in the old list.
+        Not checked at other times: one that has just handed us the partition would still be in the old list.
         """
         self._wake.set()
         if self.leadership is not None and self._present_successor() is not None:
@@ -113,10 +115,10 @@ class PartitionLeader:
         self._wake.set()
         self._end.set()
 
-    # --- standing by ----------------------------------------------------------------------------------------------
+    # --- standing by ---------------------------------------------------------------------------------------
 
     async def _stand_by(self, client: Redis, lease: Lease, stop: asyncio.Event) -> bool:
-        """Follow until the lease is ours; False when `stop` was set first."""
+        """Follow until the lease is ours; False if `stop` was set first."""
         following = asyncio.create_task(self.standby.follow(client))
         try:
             return await self._claim(lease, stop, following)
@@ -125,13 +127,13 @@ class PartitionLeader:
             await asyncio.gather(following, return_exceptions=True)
 
     async def _claim(self, lease: Lease, stop: asyncio.Event, following: asyncio.Task[None]) -> bool:
-        """Ask for the lease when it is our turn: the partition is ours, was offered to us, or nobody wants it.
+        """Request the lease when it is our turn: the partition is ours, was offered to us, or is unclaimed.
 
-        Raises what `following` ended with, which never ends otherwise.
+        Raises what `following` ended with; it never ends otherwise.
         """
         loop = asyncio.get_running_loop()
         free_since: float | None = None
-        said = ""
+        logged = ""
         while not stop.is_set():
             if following.done():
                 await following
@@ -139,17 +141,17 @@ class PartitionLeader:
                 ours = self._offered_until > loop.time() or self._owner() == self.membership.name
                 holder = None if ours else await lease.holder()
                 free_since = (free_since or loop.time()) if holder is None and not ours else None
-                unwanted = free_since is not None and loop.time() - free_since >= lease.lease_s
-                if (ours or unwanted) and await lease.acquire():
+                unclaimed = free_since is not None and loop.time() - free_since >= lease.lease_s
+                if (ours or unclaimed) and await lease.acquire():
                     return True
                 problem = "another ingestor leads" if ours or holder else "no ingestor leads"
                 if ours or holder:
                     self._retained = None
             except RedisUnavailable as error:
                 problem = error.problem
-            if problem != said:
+            if problem != logged:
                 logger.info("waiting for the lease", extra={"partition": self.partition, "problem": problem})
-                said = problem
+                logged = problem
             offered = self._offered_until > loop.time()
             await wait_for(self._wake, OFFER_TRY_S if offered else self._try_s(lease))
             self._wake.clear()
@@ -159,7 +161,7 @@ class PartitionLeader:
         return min(lease.lease_s / TRIES_PER_LEASE, TRY_S_MAX)
 
     def _on_offer(self) -> None:
-        """The leader that just ended names us: its lease is about to be free."""
+        """Request the lease at once: the leader that just ended named us as its successor."""
         self._offered_until = asyncio.get_running_loop().time() + OFFER_S
         self._wake.set()
 
@@ -167,14 +169,14 @@ class PartitionLeader:
         return self.membership.owner(self.partition)
 
     def _present_successor(self) -> str | None:
-        """Another ingestor whose the partition is, and who is certainly there."""
+        """The other ingestor that this partition is assigned to, if it is certainly present."""
         owner = self._owner()
         return owner if owner in self.membership.roster.present else None
 
-    # --- leading --------------------------------------------------------------------------------------------------
+    # --- leading -------------------------------------------------------------------------------------------
 
     async def _hold(self, lease: Lease, stop: asyncio.Event) -> None:
-        """Lead while we hold the lease, and hand it back."""
+        """Lead while we hold the lease, then give it back."""
         pause_s = 0.0
         self._offered_until = 0.0
         try:
@@ -199,7 +201,7 @@ class PartitionLeader:
         await wait_for(stop, pause_s)
 
     async def _lead(self, lease: Lease, stop: asyncio.Event) -> None:
-        # From recovery to the last write on one server: what was read from one says nothing of another.
+        # One server from recovery to the last write: what one server holds says nothing about another.
         client = self.environment.connect(
             self.settings.redis_url, on_connect=ServerIdentity(self.partition).check
         )
@@ -209,7 +211,7 @@ class PartitionLeader:
         starting = asyncio.create_task(self._begin(client))
         tasks: list[asyncio.Task[Any]] = [renewing, starting, asyncio.create_task(self._end.wait())]
         try:
-            # Cutting a beginning off leaves at worst what a crash would, so neither `stop` nor a lost lease waits for it.
+            # An aborted start is no worse than a crash, so neither `stop` nor a lost lease waits for it.
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if renewing.done():
                 await renewing
@@ -233,8 +235,8 @@ class PartitionLeader:
         return successor
 
     async def _begin(self, client: Redis) -> Leadership:
-        """Recover, seal, move every symbol on."""
-        # What was registered a moment ago may have been born under the last leader already.
+        """Recover, seal, and move every symbol into the new epoch."""
+        # A symbol registered just now may already have been born under the last leader.
         await self._read_instruments()
         own, known = self._own_instruments(), self.instruments().keys()
         recovered = await self._from_retained(client) or await self.standby.take_over(client)
@@ -247,7 +249,7 @@ class PartitionLeader:
         )
         info = recovered.info
         if recovered.republication is not None:
-            # Until it is written again, nobody else knows it.
+            # Nobody else has this state until it is published again.
             self._retained = RetainedState(
                 recovered.engine, recovered.position, info, recovered.republication.rejects
             )
@@ -271,7 +273,10 @@ class PartitionLeader:
         return leadership
 
     async def _from_retained(self, client: Redis) -> Recovered | None:
-        """What our last leadership left, if Redis lost its streams or its input since, and nobody else wrote."""
+        """The state that our last leadership retained, if it is needed.
+
+        That is so if Redis has lost streams or input since, and nobody else wrote.
+        """
         retained = self._retained
         if retained is None:
             return None
@@ -282,9 +287,7 @@ class PartitionLeader:
             if tail != retained.position or str(published) == retained.info.src:
                 return None
         src = await surviving_src(client, self.keys, retained.engine.last_consumed())
-        logger.warning(
-            "Redis lost what was published, it is written again", extra={"partition": self.partition}
-        )
+        logger.warning("Redis lost published state, publishing it again", extra={"partition": self.partition})
         retained.engine.continue_from(str(src))
         info = retained.info._replace(src=str(published))
         return Recovered(retained.engine, tail, info, Republication(retained.rejects))
@@ -297,14 +300,17 @@ class PartitionLeader:
         }
 
     async def _epoch_after(self, last: int) -> int:
-        """Milliseconds since 1970, once they exceed `last`: raising the number could repeat an epoch after a failover."""
-        said = False
+        """Milliseconds since 1970, once they exceed `last`.
+
+        Raising the number instead could repeat an epoch after a failover.
+        """
+        logged = False
         while (epoch := self.environment.now_ms()) <= last:
-            if not said:
+            if not logged:
                 logger.warning(
                     "the clock is behind the last epoch, waiting for it",
                     extra={"partition": self.partition, "behind_ms": last - epoch},
                 )
-                said = True
+                logged = True
             await asyncio.sleep(min((last - epoch + 1) / 1000, 1.0))
         return epoch

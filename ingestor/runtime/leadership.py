@@ -1,8 +1,9 @@
-"""One leadership of one partition, from its first entries to its end: consume, broadcast, keep recovery state.
+"""One leadership of one partition: consume input, broadcast changes, store recovery state.
 
-Three tasks share the engine and the publisher: `_consume` applies input, `_broadcast` publishes an interval when the
-pacer says so, `keeping` writes snapshots and checkpoints and trims. The lock `_publishing` is held from a drain until
-its result is written, so what is drained and what is published are the same state whenever the lock is free.
+Three tasks share the engine and the publisher. `_consume` applies input, `_broadcast` publishes an interval
+when the schedule says so, and the state keeper writes snapshots and checkpoints and trims. The lock
+`_publishing` is held from a drain until its result is written: while it is free, what is drained is exactly
+what is published.
 """
 
 import asyncio
@@ -34,18 +35,21 @@ logger = logging.getLogger(__name__)
 RETRY_S: Final = 0.2
 
 STOP_S: Final = 5.0
-"""On a clean end, so long is spent on publishing what was consumed."""
+"""Longest time spent at a clean end on publishing what was consumed."""
 
 GROUP_BYTES: Final = 1 << 20
 GROUP_FIELDS: Final = 10_000
 """With interval 0, about so much input is broadcast by one script, which can carry a million arguments."""
 
 SLICE_S: Final = 0.02
-"""Input is applied for so long at a time, then heartbeats, the lease and the admin address have their turn."""
+"""Input is applied for this long at a time, then heartbeats, lease and admin address get their turn."""
 
 
 class RetainedState(NamedTuple):
-    """The state of a leadership that ended: `position` and `info` of its last entry, and rejects drained in vain."""
+    """What an ended leadership leaves to the next one in this process.
+
+    `position` and `info` are of its last entry; `rejects` were drained but not published.
+    """
 
     engine: Engine
     position: Position
@@ -54,9 +58,9 @@ class RetainedState(NamedTuple):
 
 
 class Leadership:
-    """Made by the leader after its seal. `enter` comes first, then `run`.
+    """Made by the leader after its seal. Call `begin` first, then `run`.
 
-    `unpublished`: rejects of a publish that did not succeed, or not yet.
+    `unpublished`: rejects of a publish that failed or has not finished.
     """
 
     def __init__(
@@ -89,9 +93,10 @@ class Leadership:
         known: Collection[str],
         republication: Republication | None = None,
     ) -> None:
-        """Move every symbol into the epoch, give birth to new ones; everything is in the entry after the seal.
+        """Move every symbol into the epoch and give birth to new ones, all in the entry after the seal.
 
-        `republication`: Redis lost what the state was told by, so that snapshots and checkpoints go out in the same step.
+        `republication`: Redis lost the state, so snapshots and checkpoints of everything go out in the same
+        step.
         """
         self.engine.set_all_symbols(known)
         self.engine.keep_only(instruments)
@@ -110,7 +115,7 @@ class Leadership:
             await self._write([interval], moves)
 
     def update_instruments(self, instruments: Mapping[str, Instrument], known: Collection[str]) -> None:
-        """Take the registered instruments as last read: new ones are born, missing ones withdrawn."""
+        """Apply the instruments as last read: new ones are born, missing ones withdrawn."""
         self.engine.set_all_symbols(known)
         for symbol in self.engine.symbols():
             if symbol not in instruments:
@@ -124,9 +129,9 @@ class Leadership:
     async def run(
         self, stop: asyncio.Event, lease: asyncio.Task[None], successor: Callable[[], str | None]
     ) -> None:
-        """Lead until `stop` is set; what was consumed by then is published. Raises `Fenced` or `RedisUnavailable`.
+        """Lead until `stop` is set, then publish what was consumed. Raises `Fenced` or `RedisUnavailable`.
 
-        `successor` is asked in the end who goes on, if anybody does.
+        `successor` is asked at the end who leads next, if known.
         """
         tasks = [
             asyncio.create_task(self._consume()),
@@ -143,11 +148,11 @@ class Leadership:
             await _cancel(tasks)
 
     async def _stop(self, tasks: list[asyncio.Task[Any]], successor: str | None) -> None:
-        """Publish what was consumed, naming `successor`, who follows hot and goes on at once.
+        """Publish what was consumed, and name the `successor`, which follows hot and continues at once.
 
-        Without one, fresh snapshots and checkpoints are left, so that the next start has little to read.
-        A publish under way is never cut off: what it drained would be missing from the next one. If it does not end
-        in time, what was consumed but not published is simply consumed again by the next leader.
+        Without a successor, write fresh snapshots and checkpoints, so that the next start has little to read.
+        A publish in progress is never cut off: what it drained would be missing from the next one. If it does
+        not end in time, the next leader consumes the same input again.
         """
         try:
             async with asyncio.timeout(STOP_S):
@@ -164,10 +169,10 @@ class Leadership:
         """What this leadership leaves behind, in case Redis lost what it published."""
         return RetainedState(self.engine, self.publisher.position, self._info, self.unpublished)
 
-    # --- input ----------------------------------------------------------------------------------------------------
+    # --- input ---------------------------------------------------------------------------------------------
 
     async def _consume(self) -> None:
-        """Apply input as it comes; what comes next is read while a batch is applied."""
+        """Apply input as it arrives; the next batch is read while one is applied."""
         client = self.environment.connect(self.settings.redis_url)
         tail = Tail(client, self.publisher.keys.events)
         at = self.state_keeper.src
@@ -179,7 +184,7 @@ class Leadership:
                     at = batch[-1][0]
                 reading = asyncio.create_task(self._read_input(tail, at))
                 if batch:
-                    await asyncio.sleep(0)  # it is asked for before the batch keeps the loop busy
+                    await asyncio.sleep(0)  # send the request before the batch keeps the loop busy
                     await self._take_input(batch)
         finally:
             await _cancel([reading])
@@ -209,7 +214,7 @@ class Leadership:
                 until = self.environment.monotonic() + SLICE_S
 
     async def _wait_for_capacity(self) -> None:
-        """Wait while too many rejects are to be published."""
+        """Wait while too many rejects are pending."""
         paused = False
         while self.engine.pending_rejects() >= self.settings.pending_rejects_max:
             self.stats.input_pauses += not paused
@@ -218,10 +223,10 @@ class Leadership:
             await self._capacity.wait()
 
     async def _broadcast_each(self, group: list[RawEntry]) -> None:
-        """Interval 0: each input entry is an interval of its own; those of a group are written together."""
+        """Interval 0: make each input entry an interval; the intervals of a group are written together."""
         async with self._publishing:
             intervals = self._drain() if self.engine.dirty() else []
-            # The checkpoint of a newborn goes out with the last entry, so it has to hold what comes up to there.
+            # A newborn's checkpoint goes out with the last entry, so it must reflect all input up to there.
             born = [symbol for interval in intervals for symbol in interval.born]
             for position, fields in group:
                 self.engine.apply(str(position), fields)
@@ -230,7 +235,7 @@ class Leadership:
             self.stats.entries_consumed += len(group)
             await self._write(intervals)
 
-    # --- output ---------------------------------------------------------------------------------------------------
+    # --- output --------------------------------------------------------------------------------------------
 
     async def _broadcast(self) -> None:
         while True:
@@ -248,7 +253,10 @@ class Leadership:
             self._capacity.set()
 
     def _drain(self, checkpoints: Collection[str] = ()) -> list[Interval]:
-        """One interval, or two when a symbol was born and has changed already: the changes cannot share its entry."""
+        """Drain once, or twice if a symbol was born and has changed already.
+
+        Its changes need an entry of their own.
+        """
         intervals = [self.engine.drain(checkpoints)]
         if self.engine.dirty():
             intervals.append(self.engine.drain())
@@ -260,11 +268,11 @@ class Leadership:
         moves: Sequence[tuple[str, Delta]] = (),
         successor: str | None = None,
     ) -> None:
-        """Publish intervals in order, and `moves` before them, in one atomic step. The caller holds `_publishing`."""
+        """Publish `moves`, then intervals in order, in one atomic step. The caller holds `_publishing`."""
         now = self.environment.monotonic()
         broadcasts = [broadcast_of(interval, self.environment.now_us()) for interval in intervals]
         if moves:
-            # What is pending already follows in an entry of its own: a symbol stands in an entry once.
+            # An entry has a symbol once, so changes that are pending already follow in the next entry.
             broadcasts[: not broadcasts[0].deltas] = [Broadcast(broadcasts[0].info, moves)]
         broadcasts[-1] = Broadcast(broadcasts[-1].info._replace(successor=successor), broadcasts[-1].deltas)
         rejects = [reject_fields(reject) for interval in intervals for reject in interval.rejects]
@@ -284,7 +292,7 @@ class Leadership:
         self._count(intervals[-1], broadcasts, self.environment.monotonic() - now)
 
     async def _write_heartbeat(self) -> None:
-        """A heartbeat in the middle of a long interval: what is pending stays so, and so does `src`."""
+        """Write a heartbeat within a long interval; pending changes and `src` stay as they are."""
         now = self.environment.monotonic()
         await self.publisher.publish([Broadcast(self._info._replace(ts=self.environment.now_us()), ())])
         self._schedule.record_entry(now, dirty=False)
@@ -306,7 +314,7 @@ class Leadership:
 
 
 def _groups(batch: Sequence[RawEntry]) -> Iterator[list[RawEntry]]:
-    """Input entries in groups of about `GROUP_FIELDS` and `GROUP_BYTES` at most, at least one in each."""
+    """Split input entries into groups of about `GROUP_FIELDS` and `GROUP_BYTES`, at least one in each."""
     group: list[RawEntry] = []
     count = size = 0
     for entry in batch:

@@ -1,4 +1,7 @@
-"""The lease: which ingestor leads a partition. Liveness only; safety is the publish script's compare-and-append."""
+"""The lease decides which ingestor leads a partition.
+
+It is for liveness only: safety comes from the compare-and-append of the publish script.
+"""
 
 import asyncio
 import logging
@@ -14,11 +17,14 @@ from depthcast.shared.runtime.redis import execute, map_errors
 logger = logging.getLogger(__name__)
 
 RELEASE_S: Final = 1.0
-"""So long is spent on handing the lease back; it expires by itself anyway."""
+"""Longest time spent on giving the lease back; it expires by itself anyway."""
 
 
 class Lease:
-    """One partition's lease, held through the library's lock: a key with its holder's name, which expires after `lease_ms`."""
+    """The lease of one partition: a lock of the Redis library.
+
+    It is a key with the name of its holder that expires after `lease_ms`.
+    """
 
     def __init__(self, client: Redis, partition: int, keys: PartitionKeys, lease_ms: int, name: str) -> None:
         self.client = client
@@ -29,7 +35,7 @@ class Lease:
         self._lock = client.lock(keys.leader, timeout=self.lease_s, thread_local=False)
 
     async def acquire(self) -> bool:
-        """Take the lease if it is free, or ours without our knowing; raises `RedisUnavailable`."""
+        """Take the lease if it is free, or already ours after a lost reply; raises `RedisUnavailable`."""
         async with map_errors():
             if await self._lock.acquire(blocking=False, token=self.name):
                 return True
@@ -43,14 +49,14 @@ class Lease:
             return False
 
     async def holder(self) -> str | None:
-        """Who holds the lease, None when it is free; raises `RedisUnavailable`."""
+        """The name of the holder, None if the lease is free; raises `RedisUnavailable`."""
         held = await execute(self.client, "GET", self.key)
         return None if held is None else held.decode("utf-8", "replace")
 
     async def keep(self) -> None:
-        """Renew for as long as this task runs; raises `Fenced` once somebody else holds it.
+        """Renew the lease until cancelled; raises `Fenced` once another ingestor holds it.
 
-        While Redis is away nothing can be renewed and nothing published either: it goes on trying.
+        While Redis is away, nothing can be renewed and nothing published, so it keeps trying.
         """
         while True:
             await asyncio.sleep(self.lease_s / 3)
@@ -63,7 +69,7 @@ class Lease:
                 )
 
     async def release(self) -> None:
-        """Hand the lease back, so that the next leader need not wait for it to expire."""
+        """Give the lease back, so that the next leader need not wait until it expires."""
         try:
             async with asyncio.timeout(RELEASE_S), map_errors():
                 await self._lock.release()
@@ -74,13 +80,13 @@ class Lease:
         try:
             await self._lock.reacquire()
         except LockError:
-            # Expired while we or Redis stood still. Nobody else took it: it is ours again; otherwise we step down.
+            # It expired while we or Redis were suspended. If it is free, take it again; otherwise step down.
             if not await self._lock.acquire(blocking=False, token=self.name):
                 raise Fenced(self.partition, "our lease", "another ingestor's") from None
 
 
 async def wait_for(event: asyncio.Event, timeout_s: float) -> bool:
-    """Wait until `event` is set, at most `timeout_s`; whether it is set."""
+    """Wait until `event` is set, at most `timeout_s`; returns whether it is set."""
     try:
         async with asyncio.timeout(max(timeout_s, 0)):
             await event.wait()

@@ -1,4 +1,4 @@
-"""Makes this ingestor known to the others, and the others to it: a sorted set in Redis, scored by Redis's own clock."""
+"""Registers this ingestor and lists the others: a sorted set in Redis, scored by Redis's own clock."""
 
 import asyncio
 import logging
@@ -18,15 +18,18 @@ logger = logging.getLogger(__name__)
 HEARTBEATS_PER_LEASE: Final = 5
 HEARTBEAT_S_MAX: Final = 1.0
 ALIVE_LEASES: Final = 0.9
-"""A member silent for so many leases is gone: a little before its leases run out, so that successors know by then."""
+"""A member not seen for so many leases is gone.
+
+That is shortly before its leases expire, so that its successors are known by then.
+"""
 
 FORGET_LEASES: Final = 30
-"""A member silent for so long is taken off the list, by whoever sees it."""
+"""A member not seen for so many leases is removed from the list by whoever sees it."""
 
 LEAVE_S: Final = 0.5
 
 ENTER_S: Final = 0.02
-"""How often readiness to enter is looked at."""
+"""How often to check whether we are ready to join."""
 
 _HEARTBEAT: Final = """
 local time = redis.call('TIME')
@@ -46,18 +49,18 @@ if ARGV[3] == 'here' then redis.call('ZADD', KEYS[1], now, ARGV[1]) end
 if ARGV[3] == 'left' then redis.call('ZADD', KEYS[1], -now, ARGV[1]) end
 return ages
 """
-"""KEYS: the set; a score is when its member was heard of (ms), negative when that was a farewell.
+"""KEYS: the set; a score is when its member was last seen (ms), negative if it has left.
 
-ARGV: our name; the age in ms at which others are removed; what to say of us: here, left or nothing. Replies the others
-and their ages in ms, in turn, -1000 for those that have left.
+ARGV: our name; the age in ms at which others are removed; our state: here, left or nothing. Replies with the
+names of the others and their ages in ms, alternating; -1000 for those that have left.
 """
 
 
 class Membership:
     """Our place among the ingestors of a deployment.
 
-    `name` is our own. `joined`: others count on us, because we said that we are ready. `held`: partition → the ingestor
-    that leads it. `on_listed` is called after each listing: the shares are fresh then.
+    `name` is our own. `joined`: we said that we are ready, and others count on us. `held`: partition → the
+    ingestor that leads it. `on_listed` is called after each listing, when the assignment is up to date.
     """
 
     def __init__(
@@ -80,13 +83,13 @@ class Membership:
         self.roster = Roster(lease_ms / 1000 * ALIVE_LEASES)
         self._forget_ms = lease_ms * FORGET_LEASES
         self._next = 0.0
-        # Worked out once for each change: every partition asks again and again.
+        # Computed once per change, because every partition asks often.
         self._owners: dict[int, str] = {}
         self._shared_among: frozenset[str] = frozenset()
         self._shared_from = self.held
 
     def owner(self, partition: int) -> str | None:
-        """The ingestor that is to lead `partition`, None while nobody has entered."""
+        """The ingestor that `partition` is assigned to, None while nobody has joined."""
         members = self.roster.alive | self._ourselves()
         if members != self._shared_among or self.held is not self._shared_from:
             self._owners = shares(self.partitions, members, self.held)
@@ -94,15 +97,15 @@ class Membership:
         return self._owners.get(partition)
 
     def successor(self, partition: int) -> str | None:
-        """Who is to lead it without us, among those that are certainly there."""
+        """The ingestor to lead `partition` without us, among those certainly present."""
         return shares(self.partitions, self.roster.present, self.held).get(partition)
 
     def count(self) -> int:
-        """How many ingestors live, as far as we know."""
+        """Number of ingestors that are running, as far as we know."""
         return len(self.roster.alive | self._ourselves())
 
     async def run(self, ready: Callable[[], bool], stop: asyncio.Event) -> None:
-        """Beat until `stop` is set, entered as soon as `ready` says so; then leave."""
+        """Send heartbeats until `stop` is set, as a member once `ready` says so; then leave."""
         loop = asyncio.get_running_loop()
         while not await wait_for(stop, self.heartbeat_s if self.joined else ENTER_S):
             if self.joined or ready() or loop.time() >= self._next:
@@ -117,14 +120,14 @@ class Membership:
             flat = await self._announce("here" if entering else "nothing")
             held = await self._leaders()
         except RedisUnavailable as error:
-            # Nobody is taken for gone because Redis is: the last shares stand, and leases decide.
+            # While Redis is away nobody counts as gone: the last assignment stays, and leases decide.
             logger.debug("ingestors not listed", extra={"problem": error.problem})
             return
         self.joined = entering
         now = loop.time()
         ages = {name.decode(): int(age) / 1000 for name, age in zip(flat[::2], flat[1::2], strict=True)}
         self.roster.update(ages, now)
-        # A lease that is free for a moment is still its last holder's, if that one lives: Redis may have forgotten it.
+        # A lease that is free for a moment still counts as its last holder's: Redis may have lost the key.
         alive = self.roster.alive | self._ourselves()
         held = {**{number: name for number, name in self.held.items() if name in alive}, **held}
         if held != self.held:
@@ -145,10 +148,10 @@ class Membership:
     async def _leave(self) -> None:
         try:
             async with asyncio.timeout(LEAVE_S):
-                # Not removed: whoever is missing may only have been forgotten by Redis, and is waited for.
+                # Marked, not removed: others wait for a missing member, because Redis may have lost it.
                 await self._announce("left")
         except (RedisUnavailable, TimeoutError) as error:
-            logger.debug("left without saying so", extra={"problem": str(error)})
+            logger.debug("left without notice", extra={"problem": str(error)})
 
     def _ourselves(self) -> frozenset[str]:
         return frozenset((self.name,)) if self.joined else frozenset()

@@ -1,6 +1,6 @@
-"""Reads what recovery needs from Redis and hands it to the pure `depthcast.ingestor.recovery`.
+"""Reads what recovery needs from Redis for the pure `depthcast.ingestor.recovery`.
 
-The same steps serve a leader that begins cold, which reads once to the end, and a standby, which goes on reading.
+A leader that starts cold reads to the end once; a standby goes on reading.
 """
 
 from collections.abc import Callable, Mapping
@@ -46,13 +46,13 @@ from depthcast.shared.types import EntryInfo
 READ_COUNT: Final = 500
 
 SEALS_MAX: Final = 100
-"""More entries than seals of failed beginnings can be: a stream that holds as many was not emptied."""
+"""More entries than there can be seals of failed starts: a stream with as many was not emptied."""
 
 TRIM_RETRIES: Final = 4
-"""The input log may be trimmed so often while checkpoints are read."""
+"""Retries while trimming moves the start of the input log."""
 
 THREAD_BYTES: Final = 1 << 18
-"""A checkpoint larger than this is restored in a thread of its own."""
+"""A checkpoint larger than this is restored in a thread."""
 
 _NO_ORDERS: Final = OrdersCopy((), (), (), ())
 
@@ -60,8 +60,9 @@ _NO_ORDERS: Final = OrdersCopy((), (), (), ())
 class Recovered(NamedTuple):
     """What a leadership begins with.
 
-    `position` is the stream's end, `info` what the last entry said, with the `src` to continue from. `republication`: Redis
-    lost streams that the state was told by, so that snapshots and checkpoints have to be written at once.
+    `position` is the end of the stream. `info` is that of its last entry, with the `src` to continue after.
+    `republication`: Redis lost part of the published state, so snapshots and checkpoints must be written at
+    once.
     """
 
     engine: Engine
@@ -71,10 +72,10 @@ class Recovered(NamedTuple):
 
 
 class Recovery:
-    """The published state of one partition, rebuilt from Redis: `load`, then `advance`, in the end `finish`.
+    """Rebuilds the published state of one partition: `load`, then `advance`, and `finish` at the end.
 
-    All raise `RecoveryError` when something does not add up (this object is of no use then) and `RedisUnavailable`. They
-    may be cancelled and called again, except `load`.
+    All raise `RedisUnavailable`, or `RecoveryError` if something is inconsistent; after that this object
+    cannot be used. All but `load` may be cancelled and called again.
     """
 
     def __init__(
@@ -97,16 +98,16 @@ class Recovery:
 
     @property
     def position(self) -> Position:
-        """How far `deltas` was folded."""
+        """Position of the last entry of `deltas` that was folded."""
         return self._fold.position
 
     @property
     def info(self) -> EntryInfo:
-        """What the last entry folded says."""
+        """The info of the last entry folded."""
         return self._fold.info
 
     async def load(self, client: Redis) -> None:
-        """Read snapshots, deltas to their present end, and checkpoints."""
+        """Read snapshots, the deltas up to now, and checkpoints."""
         symbols = list(self.instruments)
         start = await last_position(client, self.keys.deltas)
         try:
@@ -127,7 +128,10 @@ class Recovery:
         await self._catch_up(client)
 
     def follow(self, instruments: Mapping[str, Instrument]) -> bool:
-        """Take the instruments as last polled; False when what was withdrawn or changed asks for another `load`."""
+        """Take over the instruments as last read.
+
+        Returns False if one was withdrawn or changed: `load` a new recovery then.
+        """
         if any(instruments.get(symbol) != instrument for symbol, instrument in self.instruments.items()):
             return False
         self._unrestored.update(self._fold.replicas.keys() & (instruments.keys() - self.instruments.keys()))
@@ -135,7 +139,7 @@ class Recovery:
         return True
 
     async def advance(self, client: Redis, block_ms: int | None = None) -> bool:
-        """Fold the next entries, waiting up to `block_ms` for the first; False when there was none."""
+        """Fold the next entries, waiting up to `block_ms` for the first; False if there was none."""
         batch = await self._read(client, block_ms)
         self._unrestored.update(self._fold.add(batch))
         await self._catch_up(client)
@@ -147,7 +151,7 @@ class Recovery:
         )
 
     async def finish(self, client: Redis, instruments: Mapping[str, Instrument]) -> Recovered:
-        """The engine at the stream's end, proven; nothing else may be done with this object after it."""
+        """The engine at the end of the stream, proven; this object cannot be used afterwards."""
         await self._catch_up(client)
         while True:
             tail, info = await self._tail(client)
@@ -161,7 +165,10 @@ class Recovery:
     async def finish_emptied(
         self, client: Redis, instruments: Mapping[str, Instrument], tail: Position
     ) -> Recovered:
-        """The engine at the last state folded: the stream was emptied, and what we know is better than nothing."""
+        """The engine at the last entry folded, because the stream was emptied.
+
+        `tail` is where the emptied stream ends now.
+        """
         info = self._fold.info
         published = PublishedState(self._fold.position, info, self._fold.last_registered())
         self._prove_orders(published, instruments)
@@ -169,7 +176,7 @@ class Recovery:
         return recovered._replace(position=tail, republication=Republication())
 
     def _prove_orders(self, published: PublishedState, instruments: Mapping[str, Instrument]) -> None:
-        """The orders feeds must be proven at what is published."""
+        """Check that the orders feeds are exactly at the published state."""
         src = self._input_position(published.info)
         replicas = self._orders_of(published.replicas, instruments)
         for symbol in replicas:
@@ -202,10 +209,10 @@ class Recovery:
             if symbol in instruments and instruments[symbol].feed is Feed.ORDERS
         }
 
-    # --- orders ---------------------------------------------------------------------------------------------------
+    # --- orders --------------------------------------------------------------------------------------------
 
     async def _catch_up(self, client: Redis) -> None:
-        """Restore the orders feeds that appeared, and replay the input that was published since."""
+        """Restore orders feeds that appeared, and replay the input published since."""
         await self._restore_orders(client)
         await self._replay(client)
 
@@ -221,7 +228,7 @@ class Recovery:
         symbol = str(instrument.symbol)
         raw = await execute(client, "GET", self.keys.checkpoint(symbol))
         if raw is None:
-            return  # whether that matters shows in the end
+            return  # `finish` decides whether that matters
         run = self.environment.run_in_thread if len(raw) > THREAD_BYTES else _at_once
         found = await run(lambda: self._restore(instrument, raw))
         if self._replay_began and found.src < self._replayed_to:
@@ -241,7 +248,7 @@ class Recovery:
         return found
 
     async def _replay(self, client: Redis) -> None:
-        """Replay `events` after the last entry replayed, up to and including what was published last."""
+        """Replay `events` after the last entry replayed, up to the `src` published last."""
         until = self._input_position(self._fold.info)
         if self._checkpoints and self._replayed_to < until:
             await self._ensure_input(client, until)
@@ -265,9 +272,10 @@ class Recovery:
         prove_orders(self._engine, self.partition, until, self._provable(until))
 
     async def _ensure_input(self, client: Redis, until: Position) -> None:
-        """Nothing of the input log that is yet to be replayed may have been trimmed.
+        """Make sure that the input to be replayed is still there; raises `RecoveryError` if not.
 
-        It is trimmed while we read, as checkpoints are renewed: those that have become too old are read again.
+        Renewed checkpoints let the log be trimmed while we read, so checkpoints that are too old now are read
+        again.
         """
         for _ in range(TRIM_RETRIES):
             if self._replayed_to >= until or await self._input_reaches_back(client):
@@ -279,11 +287,12 @@ class Recovery:
                     self._unrestored.add(symbol)
             self._replay_began = False
             await self._restore_orders(client)
-            # Where no checkpoint is left there is nothing to replay; that one is missing shows in the end.
+            # Without checkpoints there is nothing to replay; `finish` reports the missing one.
             self._replayed_to = min((found.src for found in self._checkpoints.values()), default=until)
         raise RecoveryError(
             self.partition,
-            f"the input after {self._replayed_to} is to be replayed, but {self.keys.events} does not reach back so far",
+            f"the input after {self._replayed_to} is to be replayed,"
+            f" but {self.keys.events} does not reach back so far",
         )
 
     async def _input_reaches_back(self, client: Redis) -> bool:
@@ -299,7 +308,7 @@ class Recovery:
         return found[0][0] if found else await last_position(client, self.keys.events)
 
     def _provable(self, until: Position) -> dict[str, Replica]:
-        """The orders feeds that stand exactly where the last entry folded says."""
+        """The orders feeds that are exactly at the `src` of the last entry folded."""
         if self._replayed_to < until and any(found.src < until for found in self._checkpoints.values()):
             return {}
         replicas = self._fold.replicas
@@ -310,14 +319,14 @@ class Recovery:
         }
 
     def _input_position(self, info: EntryInfo) -> Position:
-        """`src` of an entry; raises `RecoveryError` if it is none."""
+        """Parse an entry's `src`; raises `RecoveryError` if it is no position."""
         try:
             return Position.parse(info.src)
         except PositionError as error:
             raise RecoveryError(self.partition, f"src: {error}") from error
 
     async def _tail(self, client: Redis) -> tuple[Position, EntryInfo]:
-        """Where the stream ends and what its last entry says of the input."""
+        """The stream's last position and the info of that entry."""
         last_id = await last_position(client, self.keys.deltas)
         if last_id == ZERO:
             return ZERO, NOTHING_PUBLISHED
@@ -334,9 +343,10 @@ class Recovery:
 
 
 async def emptied_tail(client: Redis, keys: PartitionKeys) -> Position | None:
-    """Where a `deltas` stream ends that holds no state: `0-0` when there is none, or the last of nothing but seals.
+    """The last position of a `deltas` stream without state; None if it has state.
 
-    Such seals are of leaders that found nothing, or ended before they could write again what they remembered.
+    `0-0` if there is no stream; otherwise the stream has nothing but seals, of leaders that found nothing or
+    ended before they published again what they had retained.
     """
     found = parse_entries(await execute(client, "XRANGE", keys.deltas, "-", "+", "COUNT", SEALS_MAX))
     if not found:
@@ -351,10 +361,10 @@ async def emptied_tail(client: Redis, keys: PartitionKeys) -> Position | None:
 
 
 async def surviving_src(client: Redis, keys: PartitionKeys, src: str) -> Position:
-    """Where to continue in `events` after `src`: the newest entry up to there that still exists, `0-0` if none does.
+    """The newest input entry up to `src` that still exists: where to continue; `0-0` if there is none.
 
-    The entry that `src` names is never trimmed by us. Where it is missing, the log lost its tail or began anew; in either
-    case what comes after the position given is just what was not consumed.
+    We never trim the entry that `src` names. If it is missing, the log lost its tail or began anew, and what
+    follows the position returned is exactly what was not consumed.
     """
     reply = await execute(client, "XREVRANGE", keys.events, src, "-", "COUNT", 1)
     return parse_entries(reply)[0][0] if reply else ZERO

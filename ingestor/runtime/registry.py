@@ -1,4 +1,7 @@
-"""Registers the deployment and its instruments in Redis (`docs/protocol.md`, section 2). Only ingestors write these."""
+"""Registers the deployment and its instruments in Redis (`docs/protocol.md`, section 2).
+
+Only ingestors write these.
+"""
 
 import logging
 from collections.abc import Mapping
@@ -19,7 +22,7 @@ PARTITIONS_DEFAULT = 1
 
 
 def read_instruments_file(path: str | None) -> Mapping[str, Instrument]:
-    """Instruments of the TOML file at `path`, none when unset; raises `SettingsError`."""
+    """Read the instruments of the TOML file at `path`, none if unset; raises `SettingsError`."""
     if path is None:
         return {}
     try:
@@ -34,9 +37,9 @@ def read_instruments_file(path: str | None) -> Mapping[str, Instrument]:
 async def register_deployment(
     client: Redis, keys: DeploymentKeys, wanted: int | None, incarnation: str
 ) -> int:
-    """Create the deployment unless it exists; returns its number of partitions. Raises `DeploymentMismatch`.
+    """Create the deployment if it does not exist; returns its number of partitions.
 
-    `incarnation` names its data if nobody has named it.
+    `incarnation` names its data unless they have a name. Raises `DeploymentMismatch`.
     """
     await restore(client, keys, wanted or PARTITIONS_DEFAULT, incarnation, {})
     partitions = await read_partitions(client, keys, wanted)
@@ -50,7 +53,7 @@ async def restore(
     incarnation: str,
     instruments: Mapping[str, Instrument],
 ) -> None:
-    """Write what is missing of the deployment, in one step: readers must never see it without its instruments."""
+    """Write what the deployment lacks, in one step: readers must never see it without its instruments."""
     async with map_errors(), client.pipeline(transaction=True) as pipeline:
         pipeline.hsetnx(keys.meta, "partitions", str(partitions))
         pipeline.hsetnx(keys.meta, "protocol", str(PROTOCOL))
@@ -63,9 +66,9 @@ async def restore(
 async def register_instruments(
     client: Redis, keys: DeploymentKeys, instruments: Mapping[str, Instrument]
 ) -> None:
-    """Add or refresh `instruments`; raises `InstrumentsError` where `feed` or `on_cross` would change.
+    """Add or refresh `instruments`; raises `InstrumentsError` if `feed` or `on_cross` would change.
 
-    Then nothing at all was written, unless another ingestor registered the symbol just now.
+    In that case nothing was written, unless another ingestor registered the symbol at the same time.
     """
     registered = await read_hash(client, keys.instruments)
     for symbol, instrument in instruments.items():

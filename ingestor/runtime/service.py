@@ -1,6 +1,7 @@
-"""The ingestor process: registers the deployment, leads its share of the partitions and stands by for the others.
+"""The ingestor process: leads its share of the partitions and stands by for the others.
 
-It polls instruments, tells the other ingestors that it is there, and serves the admin address.
+It registers the deployment, reads instruments, is listed with the other ingestors, and serves the admin
+address.
 """
 
 import asyncio
@@ -36,7 +37,7 @@ RETRY_S = 0.5
 
 
 class IngestorService:
-    """One ingestor process. `run` is its whole life."""
+    """One ingestor process; `run` is its whole life."""
 
     def __init__(self, settings: IngestorSettings, environment: Environment = REAL_ENVIRONMENT) -> None:
         self.settings = settings
@@ -51,11 +52,11 @@ class IngestorService:
 
     @property
     def instruments(self) -> Mapping[str, Instrument]:
-        """The registered instruments as last polled."""
+        """The registered instruments as last read."""
         return {} if self.catalog is None else self.catalog.instruments
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set. Raises settings errors at start."""
+        """Work until `stop` is set; raises settings errors at the start."""
         registry = CollectorRegistry()
         registry.register(self.stats)
         admin = None
@@ -76,7 +77,7 @@ class IngestorService:
                 await admin.cleanup()
 
     async def _register(self, client: Redis, stop: asyncio.Event) -> int | None:
-        """Create or join the deployment; waits, saying so, while Redis is away. None when `stop` was set first."""
+        """Create or join the deployment, waiting while Redis is away. None if `stop` was set first."""
         said = ""
         assert self.catalog is not None
         while not stop.is_set():
@@ -122,7 +123,7 @@ class IngestorService:
             raise errors.exceptions[0] from errors
 
     async def _poll(self, stop: asyncio.Event) -> None:
-        """Read the instruments each second and pass them on."""
+        """Read the instruments every second and pass them on."""
         while not await wait_for(stop, POLL_S):
             try:
                 await self._read_instruments()
@@ -130,7 +131,7 @@ class IngestorService:
                 logger.warning("instruments not read", extra={"problem": error.problem})
 
     async def _read_instruments(self) -> None:
-        """Read the instruments and pass them on; what Redis lost of them is written again."""
+        """Read the instruments and pass them on; write again what Redis lost of them."""
         catalog = self.catalog
         assert catalog is not None
         async with self._reading:
@@ -143,12 +144,12 @@ class IngestorService:
             leader.refresh()
 
     def _on_listed(self) -> None:
-        """Ingestors were listed."""
+        """Let every partition check its assignment after ingestors were listed."""
         for leader in self.leaders:
             leader.on_listed()
 
     def _ready_to_join(self) -> bool:
-        """Whether every partition's state was read, or could not be: only then others may count on us."""
+        """Whether every partition was read or failed repeatedly: only then may others count on us."""
         return all(leader.standby.attempted for leader in self.leaders)
 
     def _ready(self) -> tuple[bool, dict[str, Any]]:

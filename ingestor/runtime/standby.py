@@ -1,4 +1,4 @@
-"""Follows a partition that somebody else leads, so that leading it can begin at once."""
+"""Follows a partition that another ingestor leads, so that leading it can begin at once."""
 
 import asyncio
 import logging
@@ -22,13 +22,13 @@ RETRY_S: Final = 0.2
 RETRY_S_MAX: Final = 5.0
 
 RECOVERY_TRIES: Final = 3
-"""An old leader that still writes while we read makes a first attempt inconsistent, not Redis."""
+"""A first attempt may be inconsistent because the old leader still writes while we read."""
 
 
 class Standby:
-    """One partition's published state, kept up while somebody else leads.
+    """Keeps the published state of one partition while another ingestor leads it.
 
-    `hot`: up to date as far as can be known. `attempted`: the state was read once, or could not be again and again. `on_offer` is called
+    `hot`: a state is followed. `attempted`: it was read once, or failed several times. `on_offer` is called
     when a leader that ends names us as its successor.
     """
 
@@ -56,11 +56,11 @@ class Standby:
 
     @property
     def hot(self) -> bool:
-        """Whether there is a state that is kept up."""
+        """Whether a state is followed."""
         return self._recovery is not None
 
     async def follow(self, client: Redis) -> None:
-        """Load the state and keep it up until cancelled; whatever goes wrong, it begins again."""
+        """Load the state and follow the stream until cancelled; start again after any failure."""
         while True:
             try:
                 await self._follow(client)
@@ -73,7 +73,7 @@ class Standby:
                 self._recovery = None
                 self.stats.standby_losses += 1
                 self._failures += 1
-                logger.info("standby begins again", extra=self._about(error))
+                logger.info("standby starts again", extra=self._about(error))
             self.attempted = self.attempted or self._failures >= RECOVERY_TRIES
             self.stats.following = self.hot
             await asyncio.sleep(self._retry_s)
@@ -100,9 +100,9 @@ class Standby:
                 )
 
     async def take_over(self, client: Redis) -> Recovered:
-        """The state at the stream's end, from what was followed if it continues, otherwise read anew.
+        """The state at the end of the stream: the followed one if it continues, otherwise read again.
 
-        Raises `RecoveryError` when that fails again and again, and `RedisUnavailable`.
+        Raises `RecoveryError` when that fails repeatedly, and `RedisUnavailable`.
         """
         recovery, self._recovery = self._recovery, None
         self.stats.following = False
@@ -111,16 +111,16 @@ class Standby:
                 recovered = await self._finish(client, recovery)
                 self.stats.warm_takeovers += 1
             except RecoveryError as error:
-                logger.info("what was followed is of no use", extra=self._about(error))
+                logger.info("followed state cannot be used, reading it again", extra=self._about(error))
             except BaseException:
-                self._recovery = recovery  # nothing of it was given away yet
+                self._recovery = recovery  # none of it was handed over yet
                 raise
             else:
                 return recovered
         return await self._cold(client)
 
     async def _keeps_state(self, client: Redis) -> bool:
-        """Whether the stream was emptied: then ours is the best memory there is, unless its leader still lives."""
+        """Whether the stream was emptied, so that our state has to be kept."""
         recovery = self._recovery
         try:
             if recovery is None or recovery.position == ZERO or await emptied_tail(client, self.keys) is None:

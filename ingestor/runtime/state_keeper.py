@@ -1,7 +1,7 @@
-"""What a leadership keeps so that the next one can recover: snapshots, checkpoints, and history only as far as needed.
+"""Stores what the next leadership needs to recover: snapshots, checkpoints, and enough history.
 
-Snapshots and checkpoints are what the published state was at a position, so they are taken under the leadership's lock
-`publishing`, while nothing is drained that is not written. Encoding and writing them needs no lock.
+A snapshot or checkpoint is the published state at a position. So it is taken under the leadership's lock
+`publishing`, while nothing is drained that is not written. Encoding and writing need no lock.
 """
 
 import asyncio
@@ -28,16 +28,16 @@ from depthcast.shared.types import Snapshot
 logger = logging.getLogger(__name__)
 
 STORE_EVERY_S: Final = 0.1
-"""How often snapshots that are due are looked for."""
+"""How often to look for snapshots that are due."""
 
 TRIM_EVERY_S: Final = 1.0
 
 STORE_BYTES: Final = 1 << 20
-"""About so much recovery state goes into one script, so that Redis is never busy for long."""
+"""About how much recovery state one script writes, so that Redis is never busy for long."""
 
 
 class StateKeeper:
-    """The recovery state of one leadership. `src`: of the last entry it published."""
+    """The recovery state of one leadership. `src`: that of the last entry it published."""
 
     def __init__(
         self,
@@ -62,10 +62,10 @@ class StateKeeper:
         self._trimmed = environment.monotonic()
 
     def add_recovered(self, symbols: Collection[str], orders: Collection[str]) -> None:
-        """Symbols that were there before, and those of them with an orders feed.
+        """Add the symbols that were recovered; `orders` are those of them with an orders feed.
 
-        Where their snapshots and checkpoints stand is older than anything we write: nothing is trimmed before each has
-        been renewed.
+        Their snapshots and checkpoints are older than anything this leadership writes: nothing is trimmed
+        before each has been renewed.
         """
         now = self.environment.monotonic()
         self.retention.record_state(dict.fromkeys(symbols, ZERO), dict.fromkeys(orders, ZERO))
@@ -73,15 +73,15 @@ class StateKeeper:
         self.checkpoints.add(orders, now)
 
     def checkpoints_due(self) -> list[str]:
-        """Symbols whose orders the next drain should copy."""
+        """Symbols whose orders the next drain is to copy."""
         return self.checkpoints.due(self.environment.monotonic())
 
-    # --- with the entries of a publish --------------------------------------------------------------------------------
+    # --- with the entries of a publish ---------------------------------------------------------------------
 
     def birth_attachments(
         self, position: Position, born: Iterable[str], src: str, copies: Mapping[str, OrdersCopy]
     ) -> list[Attachment]:
-        """Recovery state of symbols that are born, or registered again, to be written with their first entry."""
+        """Recovery state of symbols that were born or registered again, written with their first entry."""
         attachments = []
         for symbol in born:
             snapshot = self._snapshot(symbol)
@@ -94,7 +94,7 @@ class StateKeeper:
     def record_publish(
         self, intervals: Sequence[Interval], born: list[str], copies: Mapping[str, OrdersCopy], now: float
     ) -> None:
-        """Remember what the publish that just succeeded, of what was drained at `now`, means for everything later."""
+        """Record a publish that succeeded; it wrote `intervals`, drained at `now`."""
         position, self.src = self.publisher.position, Position.parse(intervals[-1].src)
         self.retention.record_entry(position, self.environment.monotonic())
         for interval in intervals:
@@ -111,24 +111,24 @@ class StateKeeper:
                 self.pending_checkpoints[symbol] = Checkpoint(position, self.src, orders)
 
     def record_heartbeat(self) -> None:
-        """A heartbeat was written."""
+        """Record that a heartbeat was written."""
         self.retention.record_entry(self.publisher.position, self.environment.monotonic())
 
-    # --- between them -------------------------------------------------------------------------------------------------
+    # --- between them --------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Write what is due and trim what nobody needs, until cancelled."""
+        """Write what is due, and trim what is no longer needed, until cancelled."""
         while True:
             await asyncio.sleep(STORE_EVERY_S)
             try:
-                # Before anything is written: trimming is what a server whose memory is full still does.
+                # Trim first: a server with full memory still trims, and refuses writes.
                 await self._trim()
                 await self.store(self.snapshots.due(self.environment.monotonic()))
             except RedisUnavailable as error:
                 logger.warning("snapshots wait for Redis", extra={"problem": error.problem})
 
     async def store(self, symbols: Sequence[str]) -> None:
-        """Write snapshots of `symbols`, and the checkpoints whose copies were drained since the last call."""
+        """Write snapshots of `symbols`, and the checkpoints copied by drains since the last call."""
         async with self._publishing:
             now, position = self.environment.monotonic(), self.publisher.position
             snapshots = [(symbol, self._snapshot(symbol)) for symbol in symbols]
@@ -148,13 +148,13 @@ class StateKeeper:
         )
 
     def _snapshot(self, symbol: str) -> Snapshot:
-        """The published state; only meaningful while no publish is under way."""
+        """The published state; correct only while no publish is in progress."""
         return self.engine.snapshot(symbol)._replace(ts=self.environment.now_us())
 
     async def _attachments(
         self, position: Position, snapshots: Iterable[tuple[str, Snapshot]], copies: Mapping[str, Checkpoint]
     ) -> list[Attachment]:
-        """Encoded, with turns for everybody else in between: a book of a million orders takes its time."""
+        """Encode in slices, so that a book of a million orders does not block the event loop."""
         attachments = []
         for symbol, snapshot in snapshots:
             attachments.append(Attachment(self.keys.snapshots(symbol), encode_snapshot(snapshot), position))

@@ -1,4 +1,4 @@
-"""Counters of the ingestor, plain numbers on the hot path, shown to Prometheus when it asks."""
+"""Counters of the ingestor: plain numbers on the hot path, read by Prometheus."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from depthcast.ingestor.runtime.membership import Membership
 
 @dataclass
 class PartitionStats:
-    """What one partition has done in this process. Totals of the input log live in the engine's counters."""
+    """What one partition did in this process. `applied`, `rejected`, `ignored` count since it began."""
 
     leading: bool = False
     entries_consumed: int = 0
@@ -45,11 +45,11 @@ class IngestorStats(Collector):
     membership: Membership | None = None
 
     def of(self, partition: int) -> PartitionStats:
-        """The counters of one partition, made at first use."""
+        """The counters of one partition; made at first use."""
         return self.partitions.setdefault(partition, PartitionStats())
 
     def collect(self) -> Iterable[Metric]:
-        """Called at each scrape."""
+        """All metrics, at each scrape."""
         for name, text in _COUNTERS.items():
             yield self._family(CounterMetricFamily, name, text)
         for name, text in _GAUGES.items():

@@ -1,4 +1,4 @@
-"""What the hot loops accept at a glance and what the judges of single events accept are the same, with the same result."""
+"""The fast path for common events gives the same result as checking every event one by one."""
 
 import itertools
 from random import Random
@@ -51,7 +51,7 @@ ID_ITEMS += [2**64 - 1, -(2**63) - 1, True, 1.0, None, [], ""]
 
 
 class SlowLevels(LevelsState):
-    """Every event goes to the judge."""
+    """Levels state without the fast path."""
 
     __slots__ = ()
 
@@ -72,7 +72,7 @@ class SlowLevels(LevelsState):
 
 
 class SlowOrders(OrdersState):
-    """Likewise."""
+    """Orders state without the fast path."""
 
     __slots__ = ()
 
@@ -96,7 +96,7 @@ both_policies = pytest.mark.parametrize("evicts", [False, True])
 
 
 class Pair:
-    """The same events into a state as it is, and into one without its hot loop."""
+    """The same events applied with and without the fast path."""
 
     def __init__(self, fast: BookState, slow: BookState) -> None:
         self.fast, self.slow = fast, slow
@@ -155,7 +155,7 @@ def test_random_arrays(
 
 
 def near(rng: Random, levels: bool) -> Any:
-    """An event, as often as not of as many items as the hot loop looks for."""
+    """An event that often has the number of items that the fast path looks for."""
     event = random_event(rng)
     if not isinstance(event, list) or rng.random() < 0.1:
         return event

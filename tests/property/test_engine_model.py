@@ -1,4 +1,4 @@
-"""The engine against a naive model: both feeds, both policies on crossing, both encodings, good input and bad."""
+"""The engine equals a naive model: both feeds, crossing policies and encodings, good input and bad."""
 
 from random import Random
 

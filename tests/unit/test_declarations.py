@@ -1,6 +1,6 @@
-"""What each `.pxd` declares exists in the `.py` beside it: classes, functions, attributes, arguments and locals.
+"""Whatever a `.pxd` declares exists in the `.py` beside it.
 
-The translator ignores a declared local that the code does not have, so that a renamed variable would silently
+The translator ignores a declared local that the code does not have. So a renamed variable would silently
 become an object again, and slower.
 """
 

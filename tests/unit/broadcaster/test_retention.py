@@ -1,4 +1,4 @@
-"""How far streams may be trimmed: never beyond what somebody still needs."""
+"""How far streams may be trimmed: never beyond what is still needed."""
 
 from random import Random
 

@@ -1,4 +1,4 @@
-"""Checkpoints: there and back, and whatever else may stand in their key."""
+"""Checkpoints decode to what was encoded; anything else in their key is refused."""
 
 import contextlib
 from typing import Any

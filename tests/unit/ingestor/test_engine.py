@@ -1,4 +1,4 @@
-"""The engine's face: symbols, entries, rejects, intervals, epochs, recovery."""
+"""The engine from outside: symbols, entries, rejects, intervals, epochs, recovery."""
 
 from typing import Any
 

@@ -1,8 +1,9 @@
-"""Every interleaving of engine calls, up to two preemptions, looks like some order of whole calls (linearizable).
+"""Engine calls are linearizable in every interleaving of threads, up to two preemptions.
 
-Each line of the modules that change shared state (`ALL`), or of those that hold the lock and use copies
-(`OUTER`), is a point where another thread may step in. Results of all calls and the final state must equal
-those of some sequential order that respects who had returned before whom was called.
+A line of the modules that change shared state (`ALL`), or of those that hold the lock and use copies
+(`OUTER`), is a point where another thread may continue. The results of all calls and the final state must
+equal those of a sequential order of whole calls in which a call that returned comes before one that was made
+later.
 """
 
 import itertools

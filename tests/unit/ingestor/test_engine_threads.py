@@ -27,7 +27,10 @@ def _frequent_switches() -> Iterator[None]:
 
 
 def entry_of(feeder: int, number: int) -> dict[str, list[Any]]:
-    """Entries of different feeders commute: levels are only added to, or are the feeder's own; so are orders."""
+    """An entry of one feeder; entries of different feeders commute.
+
+    They only add to common levels, and change other levels and orders of their own.
+    """
     own = -100 * (feeder + 1) - number % 7
     side = feeder % 2
     price = (-1 if side == 0 else 1) * (1 + number % 5)
@@ -43,7 +46,7 @@ def entry_of(feeder: int, number: int) -> dict[str, list[Any]]:
 
 
 class Fold:
-    """What a reader of the drained deltas holds, and held at each seq."""
+    """What a reader of the drained deltas holds now, and held at each seq."""
 
     def __init__(self) -> None:
         self.at: dict[tuple[str, int], Levels] = {}

@@ -29,8 +29,10 @@ def test_both_encodings_read_alike(events: Any) -> None:
 @pytest.mark.parametrize(
     "raw",
     [
-        b"", b"[", b"[]]", b"[1,]", b"\xc1", b"\x91", b"\x90\x90", b'{"a":1}', b" []", b'"x"', b"\x81\xa1a\x01", b"5",
-        b"[\xff]", b"\x91\xa1\xff", b"[" * NESTED, b"\x91" * NESTED, b"\xdd\xff\xff\xff\xff", b"\x91\x81\x90\x01",
+        b"", b"[", b"[]]", b"[1,]", b"\xc1", b"\x91", b"\x90\x90", b'{"a":1}', b" []", b'"x"',
+        b"\x81\xa1a\x01", b"5",
+        b"[\xff]", b"\x91\xa1\xff", b"[" * NESTED, b"\x91" * NESTED, b"\xdd\xff\xff\xff\xff",
+        b"\x91\x81\x90\x01",
         b"[\x00]\x00", b"\x91\xd6\xff", b"\xc7\xff\xff",
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a leadership hands to its publisher, seen without a server."""
+"""What a leadership gives its publisher, without a server."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,7 +24,7 @@ O = Instrument(Symbol("O"), feed=Feed.ORDERS)  # noqa: E741
 
 
 class Recorder:
-    """A publisher that succeeds at everything and keeps it."""
+    """A publisher that always succeeds and records what it is given."""
 
     def __init__(self) -> None:
         self.keys = DeploymentKeys("test").partition(0)

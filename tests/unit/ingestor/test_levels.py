@@ -48,11 +48,13 @@ IGNORED = [
 
 BY_REASON: dict[str, list[Any]] = {
     "malformed": [
-        None, True, 1, "add", {}, [], [None], ["buy", "bid", 1, 1], [5, 0, 1, 1], [-1, 0, 1, 1], [True, 0, 1, 1],
+        None, True, 1, "add", {}, [], [None], ["buy", "bid", 1, 1], [5, 0, 1, 1], [-1, 0, 1, 1],
+        [True, 0, 1, 1],
         [1.0, 0, 1, 1], [["add"], 0, 1, 1], [{}, 0, 1, 1], ["add"], ["add", "bid"], ["add", "bid", 1],
         ["add", "buy", 1, 1], ["add", 2, 1, 1], ["add", -1, 1, 1], ["add", True, 1, 1], ["add", 0.0, 1, 1],
         ["add", None, 1, 1], ["add", [], 1, 1], ["add", 0, None, 1], ["add", 0, "1", 1], ["add", 0, 1.0, 1],
-        ["add", 0, True, 1], ["add", 0, 1, None], ["add", 0, 1, True], ["add", 0, 1, 2.0], ["update", 0, 1, "0"],
+        ["add", 0, True, 1], ["add", 0, 1, None], ["add", 0, 1, True], ["add", 0, 1, 2.0],
+        ["update", 0, 1, "0"],
         ["reduce", 0, 1], ["delete", 0], ["delete", None, 1], ["clear", "buy"], ["clear", True], ["clear", 2],
         ["add", 0, MAX + 1, None],
     ],
@@ -60,7 +62,8 @@ BY_REASON: dict[str, list[Any]] = {
         ["add", 0, MAX + 1, 1], ["update", 1, -MAX - 1, 0], ["delete", 0, 2**63], ["add", 0, -(2**63), -1],
     ],
     "bad_quantity": [
-        ["add", 0, 1, 0], ["add", 0, 1, -1], ["add", 0, 1, MAX + 1], ["update", 0, 1, -1], ["update", 0, 1, 2**63],
+        ["add", 0, 1, 0], ["add", 0, 1, -1], ["add", 0, 1, MAX + 1], ["update", 0, 1, -1],
+        ["update", 0, 1, 2**63],
         ["reduce", "bid", 100, 0], ["reduce", "bid", 100, 6], ["reduce", "bid", 98, 0],
     ],
     "unknown_level": [["reduce", "bid", 98, 1], ["reduce", "ask", 100, MAX]],
@@ -136,7 +139,7 @@ class TestAtomic:
         assert result == (BIDS, ASKS, 0, 0, [("crossed", -1, 2)])
 
     def test_a_refused_array_leaves_nothing_pending(self) -> None:
-        """Else arrays that are all refused would fill the memory: nothing drains a symbol that did not change."""
+        """A symbol without applied events is not drained, so what refused arrays left would accumulate."""
         state = LevelsState(evicts=False)
         state.apply([[1, 0, 100, 5], [1, 1, 110, 5]], atomic=False)
         state.merger.drain(1)

@@ -56,7 +56,8 @@ BY_REASON: dict[str, list[Any]] = {
         ["add", 0, 1, None, 7], ["add", 0, 1, 1, True], ["add", 0, 1, 1, 1.0], ["add", 0, 1, 1, []],
         ["add", 0, 1, 1, "x" * 65], ["add", 0, 1, 1, "é" * 33], ["add", 0, 1, 0, {}], ["update", 2, 99, 1, 2],
         ["update", 0, 99, None, 2], ["update", None, 99, 1, 2], ["update", "ask", 102, 1, 2],
-        ["update", "ask", MAX + 1, -1, 2], ["update", 1, 99, 0, 2], ["delete", 0, 99, 1, 2.0], ["reduce", 0, 99, None, 2],
+        ["update", "ask", MAX + 1, -1, 2], ["update", 1, 99, 0, 2], ["delete", 0, 99, 1, 2.0],
+        ["reduce", 0, 99, None, 2],
         ["reduce", 0, 99, True, 2], ["reduce", 0, 99], ["clear", True],
     ],
     "bad_price": [["add", 0, MAX + 1, 0, 7], ["update", 0, -MAX - 1, 1, None]],
@@ -72,7 +73,8 @@ BY_REASON: dict[str, list[Any]] = {
     ],
     "duplicate_order": [["add", 0, 1, 1, 1], ["add", 1, 1, 1, "1"], ["add", 0, 100, MAX, "é"]],
     "overflow": [
-        ["add", 0, 100, MAX - 7, 7], ["update", 0, 100, MAX, 1], ["update", 0, 100, MAX - 4, "1"], ["update", 0, 100, MAX, 2],
+        ["add", 0, 100, MAX - 7, 7], ["update", 0, 100, MAX, 1], ["update", 0, 100, MAX - 4, "1"],
+        ["update", 0, 100, MAX, 2],
     ],
     "crossed": [
         ["add", 0, 102, 1, 7], ["add", 1, 100, 1, 7], ["update", 0, 102, 1, 1], ["update", 1, 99, 1, "é"],

@@ -162,7 +162,7 @@ class TestLevels:
     def test_a_snapshot_from_beyond_the_end_is_refused(self) -> None:
         fold = StateFold(0, at(7), {"A": (at(5), snapshot(10, 100, 1)), "B": (at(8), snapshot(3, 7, 7))})
         with pytest.raises(
-            RecoveryError, match=f"the snapshot of B stands at {at(8)}, but the stream ended at {at(7)}"
+            RecoveryError, match=f"the snapshot of B is at {at(8)}, but the stream ended at {at(7)}"
         ):
             fold.finish(at(7), INFO, "AB")
 
@@ -236,7 +236,7 @@ class TestOrders:
 
     def test_a_checkpoint_from_beyond_the_end_is_refused(self) -> None:
         with pytest.raises(
-            RecoveryError, match=f"checkpoint of O stands at {at(10)}, but the stream ended at {at(9)}"
+            RecoveryError, match=f"checkpoint of O is at {at(10)}, but the stream ended at {at(9)}"
         ):
             self.restored(self.published(100, 5), {"O": self.checkpoint(at(10), Position(3, 0))})
 

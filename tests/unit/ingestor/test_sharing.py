@@ -1,4 +1,4 @@
-"""Partitions are spread evenly and move little; members that merely went missing with Redis's memory do not go."""
+"""Partitions are spread evenly and seldom move; a member that Redis merely forgot is not gone."""
 
 import pytest
 from hypothesis import given
