@@ -9,6 +9,7 @@ from sortedcontainers import SortedList
 
 import depthcast.shared.book
 from depthcast.shared.book import FLAT_MAX, Book, BookSide
+from depthcast.shared.compiled import is_compiled
 from depthcast.shared.types import MAX_INTEGER, Side
 
 prices = st.integers(-6, 6) | st.sampled_from([-MAX_INTEGER, MAX_INTEGER])
@@ -46,7 +47,7 @@ def test_setting_levels(side: Side, steps: list[tuple[int, int]]) -> None:
     check(book_side, {})
 
 
-@pytest.mark.skipif(depthcast.shared.book.COMPILED, reason="compiled, it finds places no other way")
+@pytest.mark.skipif(is_compiled(depthcast.shared.book), reason="compiled, it finds places no other way")
 @given(side=st.sampled_from(Side), steps=steps)
 def test_a_place_is_found_as_it_is_compiled(side: Side, steps: list[tuple[int, int]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
