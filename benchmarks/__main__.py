@@ -1,4 +1,4 @@
-"""Run benchmarks: `python -m benchmarks [NAME ...]`, all of them by default; `make bench ARGS='NAME --quick'`.
+"""Runs benchmarks: `python -m benchmarks [NAME ...]`, by default all; `make bench ARGS='NAME --quick'`.
 
 Each writes benchmarks/results/NAME.json; at the end the tables and pictures of docs/performance.md are made
 from all results there are. Linux: servers are pinned to one core, the load to the others, and the kernel's

@@ -1,4 +1,4 @@
-"""Pictures of results as plain SVG, readable on light and on dark ground. Bars where x is text, lines otherwise."""
+"""Pictures of results as plain SVG for light and dark backgrounds: bars where x is text, else lines."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,8 @@ def draw(chart: Mapping[str, Any]) -> str:
     series: Series = chart["series"]
     is_bars = any(isinstance(x, str) for points in series.values() for x, _ in points)
     height, parts = (_bars if is_bars else _lines)(series, chart["unit"])
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}">'
+    size = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size}>'
     title = f'<text class="title" x="16" y="24">{escape(chart["title"])}</text>'
     return "\n".join([head, f"<style>{STYLE}</style>", title, *parts, "</svg>", ""])
 
@@ -48,7 +49,10 @@ def _bars(series: Series, unit: str) -> tuple[int, list[str]]:
                 long = max(1.0, value / greatest * room)
                 parts += [
                     f'<text x="{LABELS - 8}" y="{y + 14}" text-anchor="end">{escape(name)}</text>',
-                    f'<rect x="{LABELS}" y="{y + 2}" width="{long:.1f}" height="{BAR - 6}" fill="{_colour(number)}"/>',
+                    (
+                        f'<rect x="{LABELS}" y="{y + 2}" width="{long:.1f}" height="{BAR - 6}" '
+                        f'fill="{_colour(number)}"/>'
+                    ),
                     f'<text x="{LABELS + long + 6:.1f}" y="{y + 14}">{value:.3g} {escape(unit)}</text>',
                 ]
                 y += BAR

@@ -1,4 +1,4 @@
-"""The harness that every benchmark plugs into: contenders in interleaved rounds, medians of ratios, results as JSON.
+"""The harness of every benchmark: contenders in interleaved rounds, medians of ratios, results as JSON.
 
 A benchmark is a module with a `BENCHMARK`, named in `benchmarks.registry`:
 
@@ -10,7 +10,7 @@ A benchmark is a module with a `BENCHMARK`, named in `benchmarks.registry`:
         try:
             peer = start_peer()
         except Absent as absent:
-            run.absent("peer", absent)          # is said in the table and in the JSON, never silently left out
+            run.absent("peer", absent)          # named in the table and in the JSON
         contenders = [
             Contender("depthcast", lambda: {"cpu_us": measure_ours()}),
             Contender("naive", lambda: {"cpu_us": measure_naive()}),
@@ -18,7 +18,7 @@ A benchmark is a module with a `BENCHMARK`, named in `benchmarks.registry`:
         run.compare(
             "1,000 levels",                     # name of the comparison: a heading of the table
             contenders,
-            [CPU],                              # what is shown; a round may measure more, all of it is in the JSON
+            [CPU],                              # what is shown; the JSON has all that a round measures
             baseline="naive",                   # ratios to this one; None for a comparison without peers
             targets=[Target("cpu_us", "depthcast", "naive", most=0.5)],
         )
@@ -26,13 +26,14 @@ A benchmark is a module with a `BENCHMARK`, named in `benchmarks.registry`:
 
     BENCHMARK = Benchmark("books", "Changing a book", run, rounds=7, quick_rounds=3)
 
-`run.rounds` and `run.quick` say how much to do. Contenders prepare outside of their rounds and stay prepared, so that a
-round is short and the rounds of all contenders can alternate: what disturbs the machine then disturbs all of them. A
-ratio is taken within each round; its median over the rounds is reported, with the least and the greatest. A benchmark
-may call `compare` several times. Absolute values are medians over the rounds, too.
+`run.rounds` and `run.quick` say how much to do. Contenders prepare outside of their rounds and stay prepared,
+so that a round is short and the rounds of all contenders can alternate: what disturbs the machine then
+disturbs all of them. A ratio is taken within each round; its median over the rounds is reported, with the
+least and the greatest. A benchmark may call `compare` several times. Absolute values are medians over the
+rounds, too.
 
-`Run.chart` asks for a picture of what was compared. Results go to `benchmarks/results/<name>.json`; tables and pictures
-in docs/performance.md are made from these files by `benchmarks.report`.
+`Run.chart` asks for a picture of what was compared. Results go to `benchmarks/results/<name>.json`; tables
+and pictures in docs/performance.md are made from these files by `benchmarks.report`.
 """
 
 import random
@@ -49,7 +50,7 @@ SEED: Final = 1
 
 
 class Absent(Exception):
-    """A contender cannot take part here: a program or library that is optional is missing. The text says which."""
+    """A contender cannot take part: an optional program or library is missing. The text says which."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Metric:
-    """Something measured, as it is shown; `digits` after the point; `compared`: ratios to the baseline are shown too."""
+    """A measure as it is shown: `digits` after the point; `compared`: with ratios to the baseline."""
 
     name: str
     title: str
@@ -73,7 +74,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Target:
-    """What is aimed at: `of`'s `metric`, divided by that of `to` (None: as it is), is at most or at least so much."""
+    """A limit of `of`'s `metric`, divided by that of `to` (None: as it is): at most or at least."""
 
     metric: str
     of: str
@@ -130,8 +131,8 @@ class Run:
     ) -> dict[str, dict[str, list[float]]]:
         """Measure in interleaved rounds; returns contender → metric → value of each round.
 
-        The order within a round changes from round to round, by a fixed seed. Targets that name an absent contender are
-        left out.
+        The order within a round changes from round to round, by a fixed seed. Targets that name an absent
+        contender are left out.
         """
         samples: dict[str, dict[str, list[float]]] = {contender.name: {} for contender in contenders}
         shuffler = random.Random(SEED)
@@ -177,7 +178,7 @@ class Run:
     def chart(
         self, name: str, title: str, unit: str, series: Mapping[str, Sequence[tuple[float | str, float]]]
     ) -> None:
-        """Ask for a picture docs/performance-<name>.svg: points (x, y) by series; bars where x is text, lines otherwise."""
+        """Ask for the picture docs/performance-<name>.svg: points (x, y) by series; bars where x is text."""
         points = {label: [list(point) for point in line] for label, line in series.items()}
         self.charts.append({"name": name, "title": title, "unit": unit, "series": points})
 
@@ -206,7 +207,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 def paired(
     samples: Mapping[str, Mapping[str, Sequence[float]]], metric: str, of: str, to: str | None
 ) -> list[float]:
-    """Round by round the value of one contender, divided by another's if `to` says so; without rounds that lack either."""
+    """Return the value of one contender, or its ratio to `to`, of each round that has it."""
     values = samples[of].get(metric, ())
     if to is None:
         return list(values)

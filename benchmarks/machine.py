@@ -1,4 +1,4 @@
-"""The machine that measures: facts for the record, and what a process cost by the kernel's own accounting. Linux."""
+"""The measuring machine: facts for the record, and the cost of processes by the kernel's account. Linux."""
 
 import os
 import platform
@@ -40,7 +40,7 @@ def pin(pid: int, cores: Collection[int]) -> None:
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time that a process has used in all its threads so far, user and system, by the scheduler's account in ns."""
+    """Return the CPU time of a process, all threads, user and system, by the scheduler's account in ns."""
     total = 0
     for task in Path(f"/proc/{pid}/task").iterdir():
         total += int((task / "schedstat").read_text().split()[0])

@@ -71,7 +71,8 @@ def lines(result: Mapping[str, Any]) -> Iterator[str]:
     machine = result["machine"]
     yield ""
     yield (
-        f"`make bench ARGS={result['name']}`, {result['rounds']} rounds{', quick' if result['quick'] else ''}, "
+        f"`make bench ARGS={result['name']}`, "
+        f"{result['rounds']} rounds{', quick' if result['quick'] else ''}, "
         f"{result['when'][:10]}, {machine['cores']} cores of {machine['cpu']}, {machine['python']}, "
         f"{machine['system']}, commit {machine['commit']}."
     )
@@ -87,7 +88,8 @@ def lines(result: Mapping[str, Any]) -> Iterator[str]:
         yield "| aim | | reached | |"
         yield "| :-- | :-- | --: | :-- |"
         for name, target in targets:
-            yield f"| {name} | {_aim(target)} | {_spread(target['reached'])} | {'yes' if target['met'] else '**no**'} |"
+            met = "yes" if target["met"] else "**no**"
+            yield f"| {name} | {_aim(target)} | {_spread(target['reached'])} | {met} |"
     for name, why in result["absent"].items():
         yield ""
         yield f"Not measured: {name} ({why})."

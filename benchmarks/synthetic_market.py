@@ -30,7 +30,7 @@ MARKS: Final = ("<!-- table -->\n", "<!-- end of table -->\n")
 
 
 class Pair(NamedTuple):
-    """A recording, and the built-in symbol made after it. `lot_value`: of a recorded lot in USD, None = by its price."""
+    """A recording and its built-in symbol. `lot_value`: of a recorded lot in USD, None = by its price."""
 
     title: str
     file: str

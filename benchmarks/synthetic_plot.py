@@ -102,7 +102,10 @@ def draw(rows: Sequence[tuple[str, Market, Market]]) -> str:
     """A column for each (title, recorded, synthetic)."""
     width, height = COLUMN * len(rows) + 16, TOP + ROW * len(PANELS)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+            f'width="{width}" height="{height}">'
+        ),
         f"<style>{STYLE}</style>",
         *_legend(),
     ]

@@ -65,8 +65,8 @@ def _market(run: Run, folder: Path) -> None:
     targets = (Target("rate", OURS, ORDER_BOOK, least=1.5), Target("rate", OURS, NAUTILUS, least=2))
     _compare(run, "a market", makers, OURS, targets)
     run.note(
-        "A market: the built-in synthetic BTC-USD (levels, about 1,900 a side, each batch one unit) and ETH-USD (orders). Nine "
-        "changes in ten make a level or remove one, and the best prices move all the time."
+        "A market: the built-in synthetic BTC-USD (levels, about 1,900 a side, each batch one unit) and "
+        "ETH-USD (orders). Nine changes in ten make a level or remove one, and the best prices move all the time."
     )
 
 
@@ -94,8 +94,8 @@ def _peers(run: Run, folder: Path) -> None:
     samples = _compare(run, f"{LEVELS} levels a side", makers, OURS, targets)
     bars = {"CPU per event": [(name, _median(found["ns"])) for name, found in samples.items()]}
     run.note(
-        f"{LEVELS} levels a side: 70 % of the events change a level's volume, 15 % make a level, 15 % remove one, anywhere in "
-        "the book. The best prices hardly ever move, and order-book sorts its prices only when somebody asks."
+        f"{LEVELS} levels a side: 70 % of the events change a level's volume, 15 % make a level, 15 % remove "
+        "one, anywhere in the book. The best prices hardly ever move, and order-book sorts its prices only when somebody asks."
     )
     run.chart("books", f"CPU per event, {LEVELS} levels a side", "ns", bars)
 

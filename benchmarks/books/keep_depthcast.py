@@ -1,4 +1,6 @@
-"""Depthcast's engine as the ingestor calls it: `python -m benchmarks.books.keep_depthcast levels|orders LOAD [OPTION ...]`.
+"""Depthcast's engine as the ingestor calls it.
+
+    python -m benchmarks.books.keep_depthcast levels|orders LOAD [OPTION ...]
 
 Options: `atomic` makes each batch one unit; a name of `benchmarks.books.without.WITHOUT` leaves that out.
 """

@@ -16,7 +16,7 @@ NONE = 1 << 60
 
 
 class Keeper:
-    """The book, its best prices as keys that ascend from best to worst, and the changes since the last broadcast."""
+    """The book, its best prices as keys ascending from best to worst, and the changes since a broadcast."""
 
     def __init__(self) -> None:
         book = OrderBook()

@@ -1,4 +1,4 @@
-"""A program that keeps a book, in a process of its own on the measured core, doing a round whenever it is asked."""
+"""A program that keeps a book, in a separate process on the measured core, and runs rounds on request."""
 
 import os
 import shutil
@@ -98,7 +98,7 @@ def peer(name: str, load: Path) -> Keeper:
 
 
 def go_scan(numbers: Path, events: int) -> Keeper:
-    """The peer in Go, built anew each time (the compiler remembers); does the first `events` of each round."""
+    """The peer in Go, built each time (the compiler caches); it applies the first `events` of each round."""
     compiler = shutil.which("go")
     if compiler is None:
         raise Absent("there is no Go compiler (on Debian and Ubuntu: apt-get install golang-go)")

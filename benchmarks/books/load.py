@@ -37,7 +37,7 @@ class Load(NamedTuple):
 
 
 def write(path: Path, load: Load, rounds: int) -> None:
-    """The load for the programs that keep books: its opening and so many equal rounds, all in batches as from Redis."""
+    """The load of the programs that keep books: an opening and equal rounds, in batches as from Redis."""
     size = len(load.batches) // rounds
     packed = [pack(batch) for batch in load.batches]
     path.write_bytes(
@@ -82,7 +82,7 @@ def market_load(name: str, count: int) -> Load:
 
 
 def levels_load(levels: int, count: int) -> Load:
-    """`count` changes of a book of `levels` a side: 70 % give a level another volume, 15 % add one, 15 % remove one."""
+    """Make `count` changes: 70 % give a level another volume, 15 % add a level, 15 % remove one."""
     rng = Random(_SEED)
     sides = [_Slots(rng, side, levels) for side in (0, 1)]
     opening: list[Event] = [

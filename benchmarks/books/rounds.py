@@ -1,4 +1,4 @@
-"""What every Python program that keeps a book does around it: read the load, then a round for each line it is sent.
+"""The loop of every Python program that keeps a book: reads the load, then runs a round for each line.
 
 Runs in the peers' environment too, so it imports nothing of Depthcast's packages.
 """
@@ -16,7 +16,9 @@ BATCHES_PER_DRAIN: Final = 500
 
 
 def serve(apply: Callable[[bytes], None], drain: Callable[[], None], load: str) -> None:
-    """Open the book from the file `load`, say `ready`; then, for each line read, write what a round took: ns of CPU an event.
+    """Open the book from the file `load` and print `ready`; then, for each line, print a round's cost.
+
+    The cost is in ns of CPU an event.
 
     `apply` takes the batch of 100 events that came from Redis; `drain` is the end of a broadcast interval.
     """

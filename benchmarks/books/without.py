@@ -33,4 +33,4 @@ def _flat_index() -> None:
 
 
 WITHOUT: Final[dict[str, Callable[[], None]]] = {"hot-loop": _hot_loop, "flat-index": _flat_index}
-"""By name: `hot-loop`, the events that apply without a call each; `flat-index`, a plain list for up to 4,000 levels."""
+"""By name: `hot-loop`, events applied without a call each; `flat-index`, a list for up to 4,000 levels."""

@@ -1,4 +1,4 @@
-"""Shared frames compressed once, beside a library that compresses for each client, and beside no compression."""
+"""Frames compressed once for all, beside a library that compresses for each client, and none."""
 
 from benchmarks.fanout.contest import Contest
 from benchmarks.fanout.market import Market
@@ -18,7 +18,7 @@ PLAIN, SHARED, EACH = (
 
 
 def run(run: Run) -> None:
-    """Ten deltas of some 200 bytes in a tick: the least size to compress is lowered, so that they are compressed."""
+    """Ten deltas of some 200 bytes in a tick; the least size to compress is lowered to include them."""
     market = Market(CHANNELS)
     with redis_server() as redis, Contest(run, market) as contest:
         contest.enter(PLAIN, gateway(redis, market, "plain"))

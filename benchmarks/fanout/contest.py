@@ -1,4 +1,4 @@
-"""A contest: servers that get the same messages, clients with the same lists, rounds that only the server's speed bounds."""
+"""A contest: servers with the same messages and clients; only the server limits the speed of a round."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ WARM_UP_TICKS = 3
 
 
 class Place(NamedTuple):
-    """A contender's place: its server, running; it does `share` of a round's ticks, and its clients offer `extensions`."""
+    """A contender's running server; it gets `share` of a round's ticks, its clients offer `extensions`."""
 
     name: str
     server: Server
@@ -30,7 +30,7 @@ class Place(NamedTuple):
 
 
 class Contest:
-    """Servers of one benchmark, used with `with`. Each measures the lists it is given with the ticks that it is given."""
+    """Servers of one benchmark, used with `with`. Each is measured with the lists and ticks given."""
 
     def __init__(self, run: Run, market: Market) -> None:
         self.run = run

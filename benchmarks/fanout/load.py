@@ -28,7 +28,7 @@ class Kind(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a command of the load found. `groups`: frames, bytes and latency in µs of each group of clients."""
+    """Result of a command of the load. `groups`: frames, bytes and latency in µs of each group of clients."""
 
     seconds: float
     complete: bool
@@ -39,7 +39,7 @@ class Report(NamedTuple):
 
 
 class Load:
-    """Connected clients, used with `with`; `ticks` is a file of `benchmarks.fanout.ticks`, None for no ticks."""
+    """Connected clients, used with `with`; `ticks` is a file of `benchmarks.fanout.ticks`, None for none."""
 
     def __init__(self, server: Server, kinds: Sequence[Kind], ticks: Path | None = None) -> None:
         self.server = server

@@ -1,4 +1,4 @@
-"""A market made for the load: books whose every broadcast changes every view, as stream entries and as messages."""
+"""A market for the load: each broadcast changes every view, as stream entries and as messages."""
 
 import random
 import time
@@ -30,14 +30,14 @@ MOVES: Final = 0.15
 
 
 class Tick(NamedTuple):
-    """One broadcast interval: entries to append by partition, and each symbol's message at `DEPTH` as JSON."""
+    """One broadcast interval: entries by partition, and each symbol's message at `DEPTH` as JSON."""
 
     entries: dict[int, tuple[Position, Fields]]
     messages: dict[str, bytes]
 
 
 class Market:
-    """Books of so many symbols, `S000` and on. What it makes depends on `seed` and on the time it was made only."""
+    """Books of symbols from `S000` on. They depend on `seed` and the time of making alone."""
 
     def __init__(self, symbols: int, partitions: int = 1, seed: int = 1, *, messages: bool = True) -> None:
         self.symbols: list[str] = [f"S{number:03}" for number in range(symbols)]
@@ -112,7 +112,7 @@ class Market:
         return delta
 
     def _changes(self, symbol: str, replica: Replica) -> tuple[dict[int, int], dict[int, int]]:
-        """New quantities of levels near the touch; now and then a level of a view goes, and later comes back."""
+        """Change quantities near the touch; now and then a level of a view goes, and later comes back."""
         sides = []
         for side in (replica.book.bids, replica.book.asks):
             top = side.top(DEPTH - 2)

@@ -1,4 +1,4 @@
-"""Ten channels to each client, no two clients with the same ten: what a message costs when nothing can be joined for many."""
+"""Ten channels to each client, no two with the same ten: cost of a message that no others share."""
 
 import random
 

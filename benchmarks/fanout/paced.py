@@ -1,4 +1,4 @@
-"""1,000 clients with ten symbols each, 20 broadcasts a second: what it takes of a core, and how late messages are."""
+"""1,000 clients with ten symbols each, 20 broadcasts a second: share of a core, and latency."""
 
 import tempfile
 from collections.abc import Sequence

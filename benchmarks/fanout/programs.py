@@ -20,7 +20,7 @@ POLL_S: Final = 0.02
 
 
 class Program:
-    """A running program, used with `with`. `said`: the groups of the pattern that it wrote when it was ready."""
+    """A running program, used with `with`. `said`: groups of the pattern in its line when it was ready."""
 
     def __init__(
         self, name: str, command: Sequence[str | Path], ready: str, *, measured: bool = True

@@ -70,7 +70,8 @@ def run(run: Run) -> None:
         title = f"ETH perpetual, {SPEED} times as fast, {CLIENTS} clients"
         run.compare(title, [contender], [EVENTS, CORES, P50, P99, GREATEST, MERGED], targets=targets)
         run.note(
-            f"The {WINDOW_S} s around the second with the most changes, through an ingestor with the default interval."
+            f"The {WINDOW_S} s around the second with the most changes, through an ingestor with the default "
+            "interval."
         )
 
 

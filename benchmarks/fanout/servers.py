@@ -30,7 +30,7 @@ QUIET_MS: Final = 600_000
 
 
 class Server:
-    """A running server. `path`, `subprotocol`: of the WebSocket; `cycle`: ticks may be sent again and again."""
+    """A running server. `path`, `subprotocol`: of the WebSocket; `cycle`: ticks may be sent repeatedly."""
 
     path = "/"
     subprotocol = "-"

@@ -15,7 +15,7 @@ CHANNELS = 10
 RATE = 20
 SECONDS = 3
 FULL_S = 15
-"""So long it takes, generously, until the buffers of stalled clients are full, and so is the history of the channels."""
+"""Ample time for the buffers of stalled clients, and the history of the channels, to fill."""
 MEMORY_S, MEMORY_QUICK_S = 60, 10
 HEALTHY, STALLED = 0, 1
 ALONE, BESIDE = "2,500 alone", "2,500 beside 2,500 that stall"

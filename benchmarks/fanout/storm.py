@@ -1,4 +1,4 @@
-"""2,000 clients come back at once, while the market moves: what their return costs, and what is encoded for it."""
+"""2,000 clients come back at once while the market moves: cost of their return, and of encoding."""
 
 import threading
 import time
@@ -47,8 +47,9 @@ def run(run: Run) -> None:
         title = f"{CLIENTS:,} clients, one symbol each"
         run.compare(title, contenders, [CPU, LONG, SHARE], baseline=BARE, targets=targets)
         run.note(
-            f"During the return {RATE} broadcasts a second change every view. The bare server takes a subscription and "
-            "answers nothing; the gateway sends welcome, a confirmation, a snapshot and what changes meanwhile."
+            f"During the return {RATE} broadcasts a second change every view. The bare server takes a "
+            "subscription and answers nothing; the gateway sends welcome, a confirmation, a snapshot and what "
+            "changes meanwhile."
         )
 
 

@@ -1,4 +1,4 @@
-"""Ten channels to each client, the same ten for all: what a delivered message costs when a tick's messages go together."""
+"""Ten channels to each client, the same ten for all: cost of a message when a tick's are joined."""
 
 from benchmarks.fanout.contest import Contest
 from benchmarks.fanout.market import Market

@@ -1,4 +1,4 @@
-"""Ticks as bytes that the load sends to trigger them: commands for Redis, or messages for a peer's control port.
+"""Ticks as the bytes that trigger them: commands for Redis, or messages for a peer's control port.
 
 The file format is that of `benchmarks/native/drain.c`; the format of the control port is that of
 `benchmarks/native/limit.c`.

@@ -1,4 +1,4 @@
-"""2,000 symbols, 20 broadcasts a second, 10 levels each: what publishing costs, and what reading and applying costs."""
+"""2,000 symbols, 20 broadcasts a second, 10 levels each: cost of publishing, and of reading and applying."""
 
 import subprocess
 import sys
@@ -49,13 +49,14 @@ def run(run: Run) -> None:
     )
     run.record("2,000 symbols × 20 a second", samples, METRICS, targets=TARGETS)
     run.note(
-        f"Ten levels of each symbol change in each broadcast, 400,000 a second. Gaps and mismatches: {troubles:g}."
+        "Ten levels of each symbol change in each broadcast, 400,000 a second. "
+        f"Gaps and mismatches: {troubles:g}."
     )
 
 
 @contextmanager
 def publisher(server: EmbeddedServer) -> Iterator["subprocess.Popen[str]"]:
-    """The program of `benchmarks.ingest.publishing`, on the load's cores: the gateway has the other for itself."""
+    """The program of `benchmarks.ingest.publishing`, on the load's cores; the gateway has its own core."""
     command = [sys.executable, "-m", "benchmarks.ingest.publishing", server.url, PREFIX]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None

@@ -1,4 +1,4 @@
-"""From `events` in Redis through the books to `deltas`: the whole ingestor process on one core, Redis on another."""
+"""From `events` through the books to `deltas`: the ingestor process on one core, Redis on another."""
 
 import time
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def run(run: Run) -> None:
 def rounds(
     deployment: Deployment, ingestor: Program, load: Load, batches: int
 ) -> Callable[[], dict[str, float]]:
-    """Opens the book, does a round to warm up, and returns what does the next round each time it is called."""
+    """Open the book and run a round to warm up; returns a function that runs the next round."""
     deployment.wait_until_published(deployment.send([{SYMBOL: pack(load.opening)}]))
     slices = iter(
         [

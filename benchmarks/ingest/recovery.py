@@ -1,4 +1,4 @@
-"""An ingestor of an orders feed is killed and started again: how long until it broadcasts, and what that takes."""
+"""An ingestor of an orders feed is killed and started again: time until it broadcasts, and its cost."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The C programs of the benchmarks: the load that drains, and the limit that only sends. Built on first use with cc."""
+"""The C programs of the benchmarks, built on first use: the load that drains, the limit that only sends."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ FLAGS: Final = ("-O2", "-Wall", "-Wextra", "-std=gnu11")
 
 
 def program(name: str) -> Path:
-    """The built program of that name, made anew when its source is newer. Raises `Absent` without a compiler."""
+    """Return the program of that name, built if its source is newer. Raises `Absent` without a compiler."""
     source, built = SOURCES / f"{name}.c", BUILD / name
     newest = max(path.stat().st_mtime for path in (source, SOURCES / "websocket.h"))
     if built.exists() and built.stat().st_mtime > newest:
@@ -22,7 +22,8 @@ def program(name: str) -> Path:
     compiler = shutil.which(os.environ.get("CC", "cc"))
     if compiler is None:
         raise Absent(
-            "there is no C compiler: install cc (on Debian and Ubuntu: apt-get install gcc libc6-dev) or set CC"
+            "there is no C compiler: install cc (on Debian and Ubuntu: apt-get install gcc libc6-dev) "
+            "or set CC"
         )
     BUILD.mkdir(parents=True, exist_ok=True)
     made = subprocess.run(

@@ -1,4 +1,4 @@
-"""The control port of the Python peers: ticks come in, one after another (format: benchmarks/native/limit.c)."""
+"""The control port of the Python peers, which receives ticks (format: benchmarks/native/limit.c)."""
 
 import asyncio
 import struct

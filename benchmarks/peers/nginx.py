@@ -1,4 +1,4 @@
-"""nginx with the nchan module, if both are installed (on Debian and Ubuntu: apt-get install libnginx-mod-nchan)."""
+"""nginx with nchan, if installed (on Debian and Ubuntu: apt-get install libnginx-mod-nchan)."""
 
 import shutil
 import socket

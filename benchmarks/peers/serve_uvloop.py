@@ -1,4 +1,4 @@
-"""uvloop alone: `transport.write` of a prebuilt frame to each client of each channel, and no WebSocket library at all.
+"""uvloop alone: `transport.write` of a prebuilt frame to each client, without a WebSocket library.
 
 What a server in Python can hope for.
 """

@@ -1,4 +1,4 @@
-"""websockets on uvloop: its `broadcast` to the clients of each channel. `deflate` as an argument: with its compression."""
+"""websockets on uvloop: `broadcast` to the clients of each channel; with compression if given `deflate`."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""From a signal to the leading ingestor to the next epoch: 500 symbols with 500 levels a side, half of them by order.
+"""From a signal to the leading ingestor to the next epoch: 500 symbols, 500 levels a side, half by order.
 
 Two ingestors, a steady load. In each round the leader gets a signal; the time goes to the entry that moves
 the symbols into the epoch of the other.
