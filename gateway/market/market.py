@@ -93,7 +93,6 @@ class Market:
             upstream = self._upstream(symbol)
             upstream.symbols.add(symbol)
             upstream.reader.want(symbol)
-            upstream.all_possibly_changed = True
         return added, removed
 
     def _remove(self, symbol: str) -> None:

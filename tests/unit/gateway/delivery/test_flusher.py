@@ -132,6 +132,10 @@ def test_a_group_that_fell_behind_gets_a_cursor_per_channel(scene: Scene) -> Non
     scene.tick("AAA")
     scene.tick("BBB")
     assert state_of(group) is GroupState.ONE_CURSOR
+    skipped = scene.counters.skipped
+    for more in (1, 2):
+        scene.flusher.serve(group)
+        assert scene.counters.skipped == skipped + more
     writer_of(group).drain(2 * MARK_BYTES)
     group.sender.write_bytes_max, writer_of(group).mark_bytes = 8, 8
     scene.flusher.serve(group)

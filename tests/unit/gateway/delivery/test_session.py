@@ -1,5 +1,7 @@
 """Sessions: every op, every error, and the order of what is sent."""
 
+from dataclasses import asdict
+
 import pytest
 
 from depthcast.gateway.delivery.request_handler import answer
@@ -10,10 +12,20 @@ from tests.unit.gateway.small_market import lively_market
 
 
 def test_welcome_names_the_limits() -> None:
-    [welcome] = ModelClient(lively_market(subscriptions_max=7)).read()
+    market = lively_market(subscriptions_max=7)
+    [welcome] = ModelClient(market).read()
     assert welcome["protocol"] == 1
     assert welcome["session"] == "name"
     assert welcome["heartbeat_ms"] == 5000
+    settings = asdict(market.core.settings)
+    on_the_wire = {name: name for name in welcome["limits"]} | {
+        "stall_timeout": "stall_timeout_s", "subscribe_timeout": "subscribe_timeout_s",
+    }  # fmt: skip
+    assert welcome["limits"] == {name: settings[setting] for name, setting in on_the_wire.items()}
+    assert set(welcome["limits"]) == {
+        "subscriptions_max", "full_depth_max", "interval_max_ms", "message_bytes_max", "wildcard", "stall_timeout",
+        "subscribe_timeout", "stale_ms",
+    }  # fmt: skip
     assert welcome["limits"]["subscriptions_max"] == 7
 
 
@@ -122,9 +134,10 @@ def test_a_book_that_outgrows_full_depth_ends_its_full_subscriptions() -> None:
     full.subscribe("AAA", depth=0)
     top.subscribe("AAA", depth=5)
     market.publish("AAA", {-4: 1})
-    assert [(m["type"], m.get("code"), m.get("reason")) for m in full.take()[2:]] == [
-        ("error", "limit", None), ("unsubscribed", None, "limit"),
-    ]  # fmt: skip
+    error, unsubscribed = full.take()[2:]
+    assert (error["type"], error["code"], error["symbol"]) == ("error", "limit", "AAA")
+    assert "4 levels" in error["message"]
+    assert unsubscribed == {"type": "unsubscribed", "symbol": "AAA", "reason": "limit"}
     assert kinds(top.read()) == ["delta"]
 
 

@@ -238,6 +238,13 @@ def test_compressed_bytes_are_made_once_from_the_plain_ones() -> None:
     assert (counters.delta_encodings, counters.snapshot_encodings, counters.deflated) == (1, 1, 2)
 
 
+def test_every_encoding_has_its_own_snapshot() -> None:
+    channel = FollowedBook().channel
+    found = {encoding: channel.snapshot(encoding).data for encoding in (JSON, Encoding.MSGPACK)}
+    assert [channel.snapshot(encoding).data for encoding in found] == list(found.values())
+    assert found[JSON].find(b'"snapshot"') > 0 > found[Encoding.MSGPACK].find(b'"snapshot"')
+
+
 def test_a_compressed_catch_up_is_shared_by_all_at_that_cursor() -> None:
     followed = FollowedBook(depth=0)
     followed.channel = Channel("AAA", 0, steps_max=9, deflate_bytes_min=64, counters=followed.counters)

@@ -178,9 +178,10 @@ def test_it_is_drained_when_nothing_waits_any_more_and_not_before(make: Make, lo
     async def story(side: Side) -> None:
         written = await stuff(side)
         read = 0
-        while side.writer.paused:
-            read += len(await side.read(1024))
+        while side.writer.buffered() > MARK_BYTES // 5:
+            read += len(await side.read(512))
         assert side.writer.buffered() > 0
+        assert not side.writer.paused
         assert side.calls == ["full"], "below the mark it may be written to, but it has not drained"
         assert not side.writer.clear
         read += len(await side.read(written - read))
@@ -216,7 +217,28 @@ def test_the_direct_way_takes_what_fits_and_writing_completes_it(make: Make, loo
     run(make, loop, story)
 
 
-@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+every_loop = pytest.mark.parametrize(
+    "loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
+)
+
+
+@every_loop
+def test_once_shut_nothing_is_written_and_nobody_waits_for_what_is_left(loop: Loop) -> None:
+    async def story(side: Side) -> None:
+        assert isinstance(side.writer, TransportWriter)
+        await stuff(side)
+        side.writer.shut = True
+        assert side.writer.buffered() == 0
+        assert not side.writer.paused
+        assert isinstance(side, RealSide)
+        waiting = side.transport.get_write_buffer_size()
+        side.writer.write(b"late")
+        assert side.transport.get_write_buffer_size() == waiting
+
+    run(real, loop, story)
+
+
+@every_loop
 def test_after_the_end_nothing_is_written_and_no_descriptor_is_left(loop: Loop) -> None:
     async def story(side: Side) -> None:
         assert isinstance(side, RealSide)
