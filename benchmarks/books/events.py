@@ -1,4 +1,4 @@
-"""Events into books: our engine beside other books, in a market and in a book of fixed depth; and in a very deep one.
+"""Events into books: our engine beside other books, in a market, at fixed depth and in a deep book.
 
 All begin with the same msgpack batches of 100 events, but for the Go program, which is spared the decoding.
 What is measured is CPU time, so that other programs of the machine disturb less.
@@ -66,7 +66,8 @@ def _market(run: Run, folder: Path) -> None:
     _compare(run, "a market", makers, OURS, targets)
     run.note(
         "A market: the built-in synthetic BTC-USD (levels, about 1,900 a side, each batch one unit) and "
-        "ETH-USD (orders). Nine changes in ten make a level or remove one, and the best prices move all the time."
+        "ETH-USD (orders). Nine changes in ten make a level or remove one, and the best prices move "
+        "all the time."
     )
 
 
@@ -95,7 +96,8 @@ def _peers(run: Run, folder: Path) -> None:
     bars = {"CPU per event": [(name, _median(found["ns"])) for name, found in samples.items()]}
     run.note(
         f"{LEVELS} levels a side: 70 % of the events change a level's volume, 15 % make a level, 15 % remove "
-        "one, anywhere in the book. The best prices hardly ever move, and order-book sorts its prices only when somebody asks."
+        "one, anywhere in the book. The best prices hardly ever move, and order-book sorts "
+        "its prices only when somebody asks."
     )
     run.chart("books", f"CPU per event, {LEVELS} levels a side", "ns", bars)
 

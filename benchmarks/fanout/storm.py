@@ -48,8 +48,8 @@ def run(run: Run) -> None:
         run.compare(title, contenders, [CPU, LONG, SHARE], baseline=BARE, targets=targets)
         run.note(
             f"During the return {RATE} broadcasts a second change every view. The bare server takes a "
-            "subscription and answers nothing; the gateway sends welcome, a confirmation, a snapshot and what "
-            "changes meanwhile."
+            "subscription and answers nothing; the gateway sends welcome, a confirmation, a snapshot and "
+            "what changes meanwhile."
         )
 
 
