@@ -1,4 +1,4 @@
-"""What the tests run on, in one line: `python -m tests.environment`; and the environment of programs under test."""
+"""Describes what the tests run on (`python -m tests.environment`); the environment of tested programs."""
 
 import importlib
 import importlib.metadata
@@ -22,7 +22,7 @@ PROGRAM_TIMEOUT_S = 30.0
 
 
 def without_settings() -> dict[str, str]:
-    """The variables that a program under test inherits: no setting, but which server to embed and how to import."""
+    """Return the variables for a program under test: no settings, only the choice of server and modules."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -31,7 +31,7 @@ def without_settings() -> dict[str, str]:
 
 
 def description() -> str:
-    """Versions of what is there, and what is not. Raises `ServerNotFoundError`: there is nothing to test on."""
+    """Return the versions found, and what is missing. Raises `ServerNotFoundError` without a server."""
     return "on " + ", ".join(_parts())
 
 

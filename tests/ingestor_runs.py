@@ -1,4 +1,4 @@
-"""Running an ingestor in tests: as a task or a process, fed with random input, its streams checked from end to end."""
+"""Runs an ingestor in tests, as a task or a process, with random input, and checks its streams."""
 
 import asyncio
 import sys

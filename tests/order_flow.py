@@ -1,4 +1,4 @@
-"""Randomised order flow for tests of the whole path, and the book it must lead to, worked out independently."""
+"""Random order flow for tests of the whole path, and its book, worked out independently."""
 
 from collections.abc import Iterator
 from random import Random
@@ -9,7 +9,7 @@ Levels = tuple[dict[int, int], dict[int, int]]
 
 
 class OrderFlow:
-    """Random orders that arrive, change and go, as valid events of an orders feed; `levels` is the resulting book.
+    """Random orders that arrive, change and go, as events of an orders feed; `levels` is the resulting book.
 
     Deliberately plain: a list of orders, and sums of them.
     """

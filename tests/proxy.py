@@ -1,4 +1,4 @@
-"""A TCP proxy before a Redis server: it cuts connections, at chosen commands or at once, delays replies and stands still."""
+"""A TCP proxy before a Redis server, which cuts connections, delays replies and freezes on demand."""
 
 import asyncio
 import contextlib
@@ -64,7 +64,7 @@ class FaultProxy:
             task.cancel()
 
     def freeze(self) -> None:
-        """Pass nothing on, in either direction, until `thaw`; connections stay open, as on a link that lost its way."""
+        """Pass nothing on, in either direction, until `thaw`; connections stay open, as on a broken link."""
         self._passing.clear()
 
     def thaw(self) -> None:

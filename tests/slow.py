@@ -1,4 +1,4 @@
-"""WebSocket clients whose slowness is real: small kernel buffers, little read-ahead, a pause before each message.
+"""WebSocket clients that are really slow: small kernel buffers, little read-ahead, a pause per message.
 
 On an independent WebSocket library, under Depthcast's own client: what a slow machine or link would be to the
 gateway.

@@ -1,4 +1,4 @@
-"""A headless Chromium of the system, driven by Playwright; tests that need it are skipped where either is missing."""
+"""A headless Chromium driven by Playwright; where either is missing, tests that need it are skipped."""
 
 import shutil
 import subprocess

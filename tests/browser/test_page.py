@@ -1,4 +1,4 @@
-"""The page in a real browser, served by a real gateway: what it shows is the gateway's book, however slow its link."""
+"""The page in a real browser, from a real gateway: it shows the gateway's book, however slow its link."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

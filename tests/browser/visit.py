@@ -33,7 +33,7 @@ class Visit:
         page.on("response", self._on_response)
 
     async def pane(self, name: str) -> dict[str, Any]:
-        """The pane `live` or `slow` as it is drawn: data attributes, figures, state and rows, of one moment."""
+        """Return the pane `live` or `slow` as drawn now: data attributes, figures, state and rows."""
         shown: dict[str, Any] = await self.page.evaluate(READ_PANE, name)
         return shown
 
@@ -75,7 +75,7 @@ class Visit:
 
 
 def expected_rows(levels: list[list[int]], tick: str, lot: str) -> list[list[str]]:
-    """Rows of the ladder, best first, for a side of a REST snapshot: price, size and cumulated size as text."""
+    """Return the ladder's rows, best first, for a side of a REST snapshot: price, size, cumulated size."""
     rows, total = [], 0
     for price, quantity in levels[:ROWS_SHOWN]:
         total += quantity

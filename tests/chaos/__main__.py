@@ -1,4 +1,4 @@
-"""`make chaos`: real processes, real faults, and a table at the end; exit status 1 if anything was lost or wrong."""
+"""`make chaos`: real processes, real faults, and a table; exit status 1 if anything was lost or wrong."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Several ingestors and gateways as real processes, some of them behind links that can be cut, slowed and frozen."""
+"""Several ingestors and gateways as real processes, some behind links that can be cut, slowed or frozen."""
 
 import asyncio
 import json
@@ -115,7 +115,7 @@ class Process:
 
 
 class Cluster:
-    """Everything that runs. The first ingestor and the first gateway reach Redis directly, the others through `links`."""
+    """All processes. The first ingestor and gateway reach Redis directly, the others through `links`."""
 
     def __init__(
         self, redis: OneServer | WatchedServers, kinds: Kinds, partitions: int, settings: Mapping[str, object]

@@ -1,4 +1,4 @@
-"""What chaos does to a cluster, one fault at a time. Each returns once the fault is over, not once all is well again."""
+"""The faults of chaos, one at a time. Each returns when the fault is over, which is before recovery."""
 
 import asyncio
 import signal

@@ -30,7 +30,7 @@ KEYS: Final = DeploymentKeys(PREFIX)
 
 @dataclass
 class Producer:
-    """Writes random entries, good and bad, to one partition; `acknowledged` has the IDs that Redis replied."""
+    """Writes random entries, valid and invalid, to one partition; `acknowledged` has the replied IDs."""
 
     redis_url: str
     partition: int

@@ -1,4 +1,4 @@
-"""What must have become of the input: the surviving `events` applied anew by the naive model, independently."""
+"""The expected result of the input: the naive model applies the surviving `events` independently."""
 
 import json
 from collections import Counter

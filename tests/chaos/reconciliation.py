@@ -23,7 +23,7 @@ CONVERGED_S: Final = 30.0
 
 
 async def reconcile(run: Chaos) -> Report:
-    """End the load, wait until everything has settled, and compare it with what must have become of the input."""
+    """End the load, wait until all is quiet, and compare it with the expected result of the input."""
     await run.quiet()
     cluster, report = run.cluster, run.report
     await eventually(lambda: _copied(run), timeout_s=SETTLED_S, message="the input log is read")

@@ -17,7 +17,7 @@ class Takeover(NamedTuple):
 
 @dataclass
 class Report:
-    """Everything that is counted. `lost`, `repeated`, `regressions`, `mismatches` and `wrong` must come to nothing."""
+    """All counts. `lost`, `repeated`, `regressions`, `mismatches` and `wrong` must be zero."""
 
     faults: Counter[str] = field(default_factory=Counter)
     takeovers: list[Takeover] = field(default_factory=list)

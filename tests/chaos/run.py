@@ -1,4 +1,4 @@
-"""A run of chaos: a cluster under load, and faults one after another. `tests.chaos.reconciliation` checks the outcome."""
+"""A run of chaos: a cluster under load, faults in turn. `tests.chaos.reconciliation` checks the result."""
 
 import asyncio
 import logging
@@ -42,7 +42,7 @@ class Chaos:
         return [self.tap, *self.clients]
 
     async def begin(self) -> None:
-        """Start readers and producers; returns when every partition is broadcast and every client has its books."""
+        """Start readers and producers; returns when all partitions broadcast and all clients have books."""
         logging.getLogger("depthcast.shared.runtime.follow").addHandler(self.mismatches)
         kinds = self.cluster.kinds
         self._watches = [asyncio.create_task(watch.run(kinds)) for watch in self.watches]
@@ -97,7 +97,7 @@ class Chaos:
 
 @asynccontextmanager
 async def chaos(cluster: Cluster, seed: int, calm_s: tuple[float, float] = CALM_S) -> AsyncIterator[Chaos]:
-    """Readers and producers on a running cluster; after each fault it is left alone for so long (least, most)."""
+    """Readers and producers on a running cluster, which gets a pause (least, most) after each fault."""
     run = Chaos(cluster, seed, calm_s)
     try:
         await run.begin()

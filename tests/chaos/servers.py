@@ -1,4 +1,4 @@
-"""Redis for chaos: one server with its file, or replicated servers with sentinels, for failovers that happen really."""
+"""Redis for chaos: one server with its file, or replicated servers with sentinels, for real failovers."""
 
 import asyncio
 import signal
@@ -71,7 +71,7 @@ class Sentinel:
 
 
 class OneServer:
-    """A server of its own, with its append-only file; it looks like `WatchedServers`, but fails over to nobody."""
+    """One server with its append-only file; it has the interface of `WatchedServers`, without failover."""
 
     def __init__(self) -> None:
         self.servers = [EmbeddedServer(append_only=True)]

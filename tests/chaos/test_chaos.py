@@ -1,4 +1,4 @@
-"""A short run of chaos on real processes; `make chaos` goes on for longer, with failovers and links that fail."""
+"""A short run of chaos on real processes; `make chaos` runs longer, with failovers and failing links."""
 
 import pytest
 

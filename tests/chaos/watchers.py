@@ -1,4 +1,4 @@
-"""Readers of every kind that watch through all faults: WebSocket clients, fast and slow, and a stream consumer."""
+"""Readers of every kind that watch through all faults: fast and slow clients, and a stream consumer."""
 
 import asyncio
 import logging
@@ -97,7 +97,8 @@ class ClientWatch:
             held = book.bids.levels, book.asks.levels
             wanted = view(levels["bid"], 0, self.depth), view(levels["ask"], 1, self.depth)
             if held != wanted or state is not State.LIVE:
-                return f"{self.watch.name}: {symbol} is {state.value} at {self.client.seq(symbol)}: {held} for {wanted}"
+                seq = self.client.seq(symbol)
+                return f"{self.watch.name}: {symbol} is {state.value} at {seq}: {held} for {wanted}"
         return None
 
 
@@ -135,7 +136,7 @@ class ConsumerWatch:
             self.began[partition].append((time.monotonic(), epoch))
 
     def took_over_s(self, partition: int, epoch: int, since: float) -> float | None:
-        """Seconds from `since` to the first broadcast of an epoch after `epoch`, None if there was none yet."""
+        """Return the seconds from `since` to a later epoch's first broadcast, None if there was none."""
         return next((at - since for at, began in self.began[partition] if began > epoch), None)
 
     def wrong(self, oracles: Mapping[str, Oracle]) -> str | None:
@@ -154,7 +155,7 @@ class ConsumerWatch:
 
 
 def audience(cluster: Cluster) -> tuple[ConsumerWatch, list[ClientWatch]]:
-    """Every kind of reader: the consumer, and of each gateway a fast, a slow, a throttled and a credit client."""
+    """All readers: the consumer, and for each gateway a fast, a slow, a throttled and a credit client."""
     clients = []
     for number, url in enumerate(cluster.gateway_urls):
         websocket = url.replace("http", "ws", 1) + "/v1/ws"

@@ -1,4 +1,4 @@
-"""The simulated store replies as a real server does: first what the program rests on, then whatever chance brings."""
+"""The simulated store replies as a real server: to what the program relies on, and to random commands."""
 
 from random import Random
 from typing import Any

@@ -29,7 +29,7 @@ QUICK = {"lease_ms": 300, "interval_ms": 5, "snapshot_interval_ms": 50}
 
 @dataclass
 class Viewer:
-    """A WebSocket client with the whole books of all symbols; it checks every rule of the protocol on the way.
+    """A WebSocket client with the full books of all symbols; it checks every rule of the protocol.
 
     Its books never go back: `Client` asserts that each message's seq is higher than the one before.
     """

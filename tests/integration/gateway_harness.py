@@ -1,4 +1,4 @@
-"""A gateway in a thread of its own (with its own event loop, as in a process), and a stand-in for the ingestor.
+"""A gateway in a separate thread with its own event loop, and a stand-in for the ingestor.
 
 The clients in the tests are the independent `websockets` library.
 """
@@ -150,7 +150,7 @@ class RunningGateway:
             self.loop.call_soon_threadsafe(self._stop.set)
 
     def connect(self, encoding: str = "json", **options: Any) -> connect:
-        """A client that always reads (into a queue without bound), so it keeps up whatever the test does meanwhile."""
+        """A client that reads all the time, into an unbounded queue, whatever the test does meanwhile."""
         return connect(
             self.ws_url,
             subprotocols=[Subprotocol(f"depthcast.v1.{encoding}")],

@@ -1,4 +1,4 @@
-"""The WebSocket client with the real gateway and ingestor: errors, depths, everything at once, restart with resume."""
+"""The WebSocket client with the real gateway and ingestor: errors, depths, all at once, resume."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence

@@ -1,4 +1,4 @@
-"""The whole composition for real, where a container engine answers: a client's books through the death of everything."""
+"""The composition in a real container engine: a client's books survive the end of every container."""
 
 import asyncio
 import json
@@ -44,7 +44,10 @@ class Composition:
 
     def ask(self, index: int, path: str, port: int = 8080) -> str:
         """GET from one gateway, from inside: gateways are not published."""
-        program = "import sys, urllib.request as r; sys.stdout.write(r.urlopen(sys.argv[1], timeout=5).read().decode())"
+        program = (
+            "import sys, urllib.request as r; "
+            "sys.stdout.write(r.urlopen(sys.argv[1], timeout=5).read().decode())"
+        )
         url = f"http://127.0.0.1:{port}{path}"
         return self("exec", "-T", "--index", str(index), "gateway", "python", "-c", program, url)
 

@@ -1,4 +1,4 @@
-"""Compression, negotiated and decoded by an independent client library; its bytes are shared by all clients."""
+"""Compression, negotiated and decoded by an independent library; all clients share the bytes."""
 
 import pytest
 from websockets.asyncio.client import connect

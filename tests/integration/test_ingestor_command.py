@@ -1,4 +1,4 @@
-"""How the command ends when what it was told cannot be: status 2, and a text that names setting, value and remedy."""
+"""The command with bad settings: status 2, and a text that names setting, value and remedy."""
 
 import logging
 import os

@@ -152,7 +152,7 @@ class TestSharing:
         assert last.src == first.src
 
     async def test_one_that_stood_still_beyond_its_lease_is_fenced(self, run: Run) -> None:
-        """Its lease is given to another behind its back, as if its clock had stopped; the stream refuses it."""
+        """Another gets the lease unnoticed, as if this one's clock had stopped; the stream refuses it."""
         sent = Input(run, Random(4))
         async with members() as start:
             first = start(run.settings(lease_ms=60_000))

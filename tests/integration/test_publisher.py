@@ -1,4 +1,4 @@
-"""Publishing against a real server: all or nothing, exactly once, and nothing at all from a leader that is fenced."""
+"""Publishing to a real server: all or nothing, exactly once, and nothing from a fenced leader."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -1,4 +1,4 @@
-"""What readers promise: holes, trimmed history, wrong digests, a stream behind their cursor and silence are noticed.
+"""Readers notice holes, trimmed history, wrong digests, a stream behind their position, and silence.
 
 Then they load again, nothing goes back before a viewer's eyes, and all clients of a view share one encoding
 of it.

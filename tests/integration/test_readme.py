@@ -1,4 +1,4 @@
-"""What the README tells a newcomer to paste works, block after block, in a real shell; what it shows is what is printed."""
+"""Every block of the README works when pasted into a real shell, and prints what the README shows."""
 
 import os
 import re
@@ -105,7 +105,7 @@ class Terminal:
 
     @contextmanager
     def background(self, *command: str) -> Iterator[Path]:
-        """Run a program of its own in the folder, and end it by Ctrl-C; yields the file with what it prints."""
+        """Run a program in the folder and end it by Ctrl-C; yields the file with its output."""
         output = self.folder / f"{command[-1]}.log"
         with output.open("wb") as log:
             process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT)

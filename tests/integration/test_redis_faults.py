@@ -1,4 +1,4 @@
-"""Everything Redis can do to a deployment, on a real server: what the ingestor does, what viewers see, which metrics move.
+"""Faults of a real Redis server: what the ingestor does, what viewers see, which metrics change.
 
 The table in `docs/operations.md`, "When Redis is in trouble", says the same in words. Throughout, the viewer
 checks that no seq goes back and that every message's digest is that of its book.
@@ -131,7 +131,7 @@ class TestServer:
 
 
 async def _published_again(it: Scene) -> None:
-    """A living leader has put everything back: readers that come now find the books, those that were there too."""
+    """A running leader has written everything again: new readers find the books, and so do old ones."""
 
     async def back() -> bool:
         history, meta, listed = (

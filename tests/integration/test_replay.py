@@ -75,7 +75,8 @@ async def test_verifying_a_file_without_an_oracle(plain: Path) -> None:
     status, output, errors = await replay(plain, "--verify", "--partitions", "4")
     assert (status, output.count("\n")) == (0, 1), errors
     assert output.startswith(
-        f"plain.jsonl: no oracle in the file; {MESSAGES} entries, WebSocket client and stream consumer agree, 0 merged"
+        f"plain.jsonl: no oracle in the file; {MESSAGES} entries, "
+        "WebSocket client and stream consumer agree, 0 merged"
     )
 
 

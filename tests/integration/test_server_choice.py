@@ -20,7 +20,7 @@ SHARED = "DEPTHCAST_TEST_REDIS_URL"
 
 
 def wanted() -> Path:
-    """Where the program is that was asked for, or that comes first; worked out without the code under test."""
+    """Return the path of the chosen or first server, worked out without the code under test."""
     asked = [os.environ[CHOICE]] if os.environ.get(CHOICE) else [*NAMES_ON_PATH, BUNDLED]
     for name in asked:
         if name != BUNDLED:

@@ -1,4 +1,4 @@
-"""Reading the end of a stream past the library: the same entries and the same errors, and no connection is ever lost."""
+"""Reading the end of a stream without the library: same entries, same errors, no connection is lost."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -187,7 +187,7 @@ FOUND = [(Position(7, 0), [(b"a", b"b")])]
 
 @asynccontextmanager
 async def scripted(*answers: list[bytes], timeout_s: float = 5.0) -> AsyncIterator[tuple[Tail, list[int]]]:
-    """Answers every XREAD with the next pieces, each sent by itself; a connection whose answer is empty is closed."""
+    """Answers every XREAD with the next pieces, sent one by one; an empty answer closes the connection."""
     left, made = list(answers), list[int]()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""Readers of a stream that drops, repeats, reorders and spoils: nothing wrong is ever shown, nothing goes back."""
+"""Readers of a stream that drops, repeats, reorders and corrupts show nothing wrong, and never go back."""
 
 from collections.abc import Callable
 from random import Random
@@ -46,7 +46,7 @@ class Authority:
         self.past[position] = dict(self.states)
 
     def publish(self, changed: dict[str, tuple[int, int, int] | None]) -> None:
-        """One entry: each symbol's change as (side, price, quantity), None for an empty one; unknown ones are born."""
+        """One entry: each symbol's change as (side, price, quantity), or None; unknown symbols are born."""
         deltas = []
         born = []
         for symbol, change in changed.items():

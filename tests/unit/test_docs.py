@@ -1,4 +1,4 @@
-"""What the documents name exists: paths, modules and names of the code in backticks, links; decisions have their form."""
+"""What the documents name exists: paths, modules, names of the code, links; decisions have their form."""
 
 import importlib
 import re
@@ -73,7 +73,7 @@ def test_decisions_are_short_and_complete() -> None:
 
 
 def rows(heading: str) -> list[str]:
-    """Names in backticks of the first column of a table in `docs/architecture.md`, several of a cell included."""
+    """Return the names in backticks of a table's first column in `docs/architecture.md`."""
     table = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split(heading)[1].split("\n\n")[0]
     cells = re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE)
     return [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]

@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md is complete: every folder has its tests, every path and target exists, hooks check what `make lint` does."""
+"""CONTRIBUTING.md is complete: each folder has tests, paths and targets exist, hooks match `make lint`."""
 
 import re
 import subprocess

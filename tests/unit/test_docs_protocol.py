@@ -411,7 +411,7 @@ def same_message(ours: Any, text: Any) -> bool:
 
 
 class Follower:
-    """A gateway's channel of BTC-USD at one depth, from the first state on; the message of each broadcast after it."""
+    """A gateway's channel of BTC-USD at one depth from the first state on, and each broadcast's message."""
 
     def __init__(self, depth: int) -> None:
         self.reader = reader_at("1769904000000-2", "delta-1")

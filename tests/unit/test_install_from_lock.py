@@ -28,7 +28,7 @@ def environment(index: Path) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Place:
-    """An index of wheels, a folder with locks, and a virtual environment with the pip that this Python bundles."""
+    """An index of wheels, a folder with locks, and a virtual environment with this Python's bundled pip."""
 
     index: Path
     folder: Path
@@ -43,7 +43,9 @@ class Place:
         files = {
             f"{name}.py": f'VERSION = "{version}"\n',
             f"{info}/METADATA": "\n".join(fields) + "\n",
-            f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+            f"{info}/WHEEL": (
+                "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+            ),
         }
         digests = {path: hashlib.sha256(text.encode()).digest() for path, text in files.items()}
         rows = [
@@ -78,7 +80,7 @@ class Place:
 
     def versions(self) -> dict[str, str]:
         """What is installed, by name."""
-        code = "import importlib.metadata as m; [print(found.name, found.version) for found in m.distributions()]"
+        code = "import importlib.metadata as m; [print(d.name, d.version) for d in m.distributions()]"
         listed = self.do(f"{self.python} -c '{code}'").stdout.splitlines()
         return dict(line.split() for line in listed)
 

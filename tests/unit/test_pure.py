@@ -1,4 +1,4 @@
-"""What is compiled where there is a C compiler has to work as Python too: its tests once more, without what was compiled.
+"""Compiled modules work as Python too: their tests run once more, without what was compiled.
 
 All other tests run what is installed. Where nothing could be compiled, that was Python already.
 """

@@ -19,7 +19,7 @@ def test_everybody_has_an_even_share(partitions: int, members: int) -> None:
 
 
 def test_preference_spreads_what_is_taken_over() -> None:
-    """What one leaves does not all go to the same other: each partition has an order of preference of its own."""
+    """Partitions that one gives up go to several others: each has its own order of preference."""
     names = ["a", "b", "c", "d"]
     held = shares(64, names)
     after = shares(64, names[1:], {partition: owner for partition, owner in held.items() if owner != "a"})

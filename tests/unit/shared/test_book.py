@@ -126,7 +126,7 @@ def is_deep(book_side: BookSide) -> bool:
 
 @pytest.mark.parametrize("side", Side)
 def test_the_index_is_of_whole_numbers(side: Side) -> None:
-    """Others would compare equal, lose the last digits of large prices, and be refused where the index is compiled."""
+    """Floats would compare equal, lose digits of large prices, and be refused by a compiled index."""
     book_side = BookSide(side)
     for price in (MAX_INTEGER, MAX_INTEGER - 1, 5, 4):
         book_side.set_level(price, 1)
@@ -159,7 +159,7 @@ def test_a_load_of_half_a_level_is_refused() -> None:
 
 @pytest.mark.parametrize("side", Side)
 def test_a_deep_side_is_like_a_flat_one(side: Side) -> None:
-    """Beyond `FLAT_MAX` levels the index is of another kind, and a load or a clear begins with the right one again."""
+    """Beyond `FLAT_MAX` levels the index is of another kind; a load or a clear chooses it again."""
     rng = Random(4)
     book_side, levels = BookSide(side), dict[int, int]()
     for price in rng.sample(range(-3 * FLAT_MAX, 3 * FLAT_MAX), FLAT_MAX + 50):

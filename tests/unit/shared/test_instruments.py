@@ -1,4 +1,4 @@
-"""Instruments as files and as values in Redis; whatever is wrong, the error names the symbol and what to write."""
+"""Instruments in files and in Redis; every error names the symbol and the remedy."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""Defaults and bounds that operators rely on: who changes one changes what a deployment does, or refuses its settings."""
+"""Defaults and bounds that operators rely on: changing one changes deployments, or refuses their settings."""
 
 from dataclasses import fields
 

@@ -1,4 +1,4 @@
-"""What a gateway does for one symbol, without a network: answers requests in order, and sends its view's changes."""
+"""A gateway for one symbol, without a network: answers requests in order and sends its view's changes."""
 
 from collections import deque
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The client's state machine: continuity, digests, resync, resume, credit, requests; against a model that tampers."""
+"""The client's session against a model that tampers: continuity, digests, resync, resume, credit."""
 
 from copy import deepcopy
 from dataclasses import replace
