@@ -13,6 +13,7 @@ import math
 import os
 import resource
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -121,12 +122,13 @@ class Reach:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         self._coverage.switch_context(item.nodeid)
+        before = time.process_time()
         result = yield
+        self.seconds[item.nodeid] = time.process_time() - before
         self._coverage.switch_context("")
-        return result
+        return result  # how a wrapper hands on what it wraps
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0) + report.duration
         if report.failed:
             self.failed.append(report.nodeid)
 

@@ -49,7 +49,7 @@ class Unsound(Exception):
 class Trials:
     """The trials of one package; `jobs` of them at once."""
 
-    def __init__(self, package: Package, jobs: int, patience_s: float = 15.0) -> None:
+    def __init__(self, package: Package, jobs: int, patience_s: float = 10.0) -> None:
         self._package = package
         self._patience_s = patience_s
         self._jobs = jobs
