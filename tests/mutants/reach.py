@@ -10,7 +10,12 @@ from tests.mutants.mutations import Mutant
 
 @dataclass(frozen=True)
 class Reached:
-    """`lines`: the tests that reach each line of each file, an empty name for their import; `imports`: the names each source and test file imports."""
+    """What a run of all tests showed.
+
+    - `lines`: the tests that reach each line of each file; an empty name is the import of the tests.
+    - `seconds`: of the processor, that each test takes.
+    - `imports`: the names each source and test file imports.
+    """
 
     root: Path
     lines: Mapping[Path, Mapping[int, frozenset[str]]]
