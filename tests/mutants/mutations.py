@@ -24,7 +24,7 @@ PROSE: Final = re.compile(r"[A-Za-z]{2,} [A-Za-z]{2,}")
 
 
 class Identity(NamedTuple):
-    """What a mutant is called while lines move: `nth` of those that make the same change in the same `scope`."""
+    """What a mutant is called while lines move: `nth` of those with the same change in the same `scope`."""
 
     file: str
     scope: str
@@ -56,7 +56,7 @@ def mutants_of(package: Package) -> list[Mutant]:
 
 
 def sample(mutants: Iterable[Mutant], count: int, seed: int) -> list[Mutant]:
-    """`count` of them. A mutant's place depends on itself and the seed alone, so other changes of the code keep it."""
+    """`count` of them. A mutant's place depends on itself and the seed alone: other changes of the code keep it."""
 
     def place(mutant: Mutant) -> bytes:
         return hashlib.sha256("\0".join((str(seed), *map(str, mutant.identity))).encode()).digest()

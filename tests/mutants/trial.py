@@ -1,4 +1,4 @@
-"""What happens in a process of its own: the tests of a package with one module replaced, or with coverage measured.
+"""What happens in a process of its own: a package's tests with one module replaced, or with coverage measured.
 
 Nothing of the program is imported before the process begins, so it is the mutant that every import finds.
 """
@@ -163,7 +163,7 @@ def measure(
 def attempt(
     root: Path, module: str, path: Path, source: str, tests: Sequence[str], seconds: float, log: Path
 ) -> None:
-    """Run `tests` up to the first that fails, with `source` in place of a module. The exit status is pytest's.
+    """Run `tests` up to the first that fails, with `source` in place of a module; exit with pytest's status.
 
     It gets `seconds` of the processor at most, and is then ended by `SIGXCPU`.
     """

