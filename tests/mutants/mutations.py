@@ -56,7 +56,7 @@ def mutants_of(package: Package) -> list[Mutant]:
 
 
 def sample(mutants: Iterable[Mutant], count: int, seed: int) -> list[Mutant]:
-    """`count` of them. A mutant's place depends on itself and the seed alone: other changes of the code keep it."""
+    """`count` of them. A mutant's place depends on itself and the seed: other changes of the code keep it."""
 
     def place(mutant: Mutant) -> bytes:
         return hashlib.sha256("\0".join((str(seed), *map(str, mutant.identity))).encode()).digest()

@@ -12,7 +12,7 @@ NOT_MUTATED: Final = frozenset({"__init__.py", "__main__.py"})
 
 @dataclass(frozen=True)
 class Package:
-    """`folder` is relative to `root`; its modules are imported below `imported_as`; `tests`: files and folders."""
+    """`folder` is relative to `root`; its modules are imported below `imported_as`; `tests`: paths."""
 
     folder: str
     imported_as: str

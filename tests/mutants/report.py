@@ -18,7 +18,7 @@ HEAD: Final = _ROW.format(
 
 @dataclass(frozen=True)
 class Report:
-    """`mutants`: all there are; `verdicts`: of those that were tried; `reasons`: of those that are no mistake."""
+    """`mutants`: all there are; `verdicts`: of those tried; `reasons`: of those that are no mistake."""
 
     package: str
     mutants: Sequence[Mutant]

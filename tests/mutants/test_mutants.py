@@ -111,7 +111,8 @@ class TestReach:
 
     def test_a_call_for_parameters_counts_for_the_tests_of_its_file(self, toy: Package) -> None:
         (toy.root / "toy_tests/test_unseen.py").write_text(
-            "from toy.price import unseen\n\nVALUE = unseen(5)\n\ndef test_unseen():\n    assert VALUE == 4\n",
+            "from toy.price import unseen\n\nVALUE = unseen(5)\n\n"
+            "def test_unseen():\n    assert VALUE == 4\n",
             encoding="utf-8",
         )
         assert "test_unseen" in self.reached(toy, by_change(mutants_of(toy))["return price - 1 - 2"])
@@ -121,7 +122,8 @@ class TestReach:
         price = toy.root / "toy/price.py"
         price.write_text(f"from toy.limits import MOST\n{SOURCE}", encoding="utf-8")
         (toy.root / "toy_tests/test_limits.py").write_text(
-            "from toy.limits import MOST\n\ndef test_most():\n    assert MOST == 5\n\ndef test_sum():\n    pass\n",
+            "from toy.limits import MOST\n\n"
+            "def test_most():\n    assert MOST == 5\n\ndef test_sum():\n    pass\n",
             encoding="utf-8",
         )
         (toy.root / "toy_tests/test_other.py").write_text("def test_other():\n    pass\n", encoding="utf-8")

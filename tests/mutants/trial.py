@@ -1,4 +1,4 @@
-"""What happens in a process of its own: a package's tests with one module replaced, or with coverage measured.
+"""What happens in a process of its own: a package's tests with a module replaced, or with coverage measured.
 
 Nothing of the program is imported before the process begins, so it is the mutant that every import finds.
 """
