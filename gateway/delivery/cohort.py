@@ -33,16 +33,7 @@ class Cohort(CohortStream):
       are not enough.
     """
 
-    __slots__ = (
-        "extra_deltas",
-        "history_reset",
-        "interval_ms",
-        "market",
-        "others",
-        "parts",
-        "stream",
-        "synced",
-    )
+    __slots__ = ("extra_deltas", "history_reset", "interval_ms", "others", "parts", "synced")
 
     def __init__(self, key: CohortKey, market: Market) -> None:
         super().__init__(key, market)

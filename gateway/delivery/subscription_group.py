@@ -23,7 +23,7 @@ class GroupState(Enum):
 
     CURSOR_PER_CHANNEL = "each channel has its own cursor, for the client could not take everything at once"
     ONE_CURSOR = "every channel was sent up to the same number; the group is in a cohort"
-    SYNCED = "on the cohort's fast path: written to without a look, at the cohort's own cursor"
+    SYNCED = "on the cohort's fast path: at the cohort's cursor, and written to without a check"
     CLOSED = "nothing is sent any more"
 
 
@@ -87,7 +87,7 @@ class SubscriptionGroup:
         self.stream = stream
 
     def enter_fast_path(self) -> None:
-        """From now on the cohort's flushes write to the client without looking at this group."""
+        """Let the cohort's flushes write to the client without looking at this group."""
         assert self.stream is not None
         self._become(_SYNCED)
         self.synced_from_bytes = self.stream.bytes_sent
