@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -201,10 +201,14 @@ class History:
     deltas: list[tuple[Position, str, Any]] = field(default_factory=list)
 
 
-def check_history(stream: list[RawEntry]) -> History:
-    """Follow the stream from its beginning by the contract's rules; each rule that is broken fails."""
+def check_history(stream: list[RawEntry], reborn: Collection[str] = ()) -> History:
+    """Follow the stream from its beginning by the contract's rules; each rule that is broken fails.
+
+    `reborn`: symbols whose books may begin anew, because they were withdrawn for a while.
+    """
     history = History()
     previous, moved = ZERO, set[str]()
+    listed = 0
     for position, fields in stream:
         names = [name for name, _ in fields]
         assert names[0] == b"_"
@@ -215,6 +219,7 @@ def check_history(stream: list[RawEntry]) -> History:
             assert info.prev == str(previous)
             assert len(fields) == 1, "a seal moves nothing"
             history.epochs.append(position.epoch)
+            listed = previous.epoch if previous.n else listed
             moved.clear()
         else:
             assert position == previous.next(), "a hole"
@@ -230,7 +235,15 @@ def check_history(stream: list[RawEntry]) -> History:
             assert min(counts) >= 0
         history.infos.append((position, info))
         for name, raw in fields[1:]:
-            _follow(history, position, name.decode(), raw, moved)
+            symbol = name.decode()
+            prev_seq = decode_delta(raw).prev_seq
+            if symbol not in moved:
+                assert not prev_seq or prev_seq >= first_seq(listed, 0), (
+                    "continues what was not listed before"
+                )
+            if symbol in reborn and symbol not in moved and not prev_seq:
+                history.replicas[symbol] = Replica()
+            _follow(history, position, symbol, raw, moved)
         previous = position
     return history
 

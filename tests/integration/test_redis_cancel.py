@@ -26,3 +26,4 @@ async def test_a_cancelled_reader_ends_whenever_it_is_cancelled(redis_url: str, 
         task.cancel()
         done, _ = await asyncio.wait({task}, timeout=5)
         assert done, "the cancellation was lost"
+        assert task.cancelled()

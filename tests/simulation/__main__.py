@@ -14,7 +14,7 @@ from contextlib import closing
 
 import click
 
-from tests.simulation.mutations import MUTATIONS
+from tests.simulation.mutations import MISTAKES, MUTATIONS
 from tests.simulation.runs import simulate, simulate_many
 from tests.simulation.world import Report
 
@@ -39,11 +39,11 @@ PROBLEM_CHARACTERS = 400
 )
 def main(seeds: int, first: int, jobs: int, flush: bool, trace: bool, mutation: str | None) -> None:
     """See the module."""
-    if mutation == ALL:
-        noticed = [_try(name, first, seeds, jobs, flush=flush) for name in MUTATIONS if name != "none"]
-        sys.exit(0 if all(noticed) else 1)
     if mutation is not None:
-        sys.exit(0 if _try(mutation, first, seeds, jobs, flush=flush) else 1)
+        names = list(MISTAKES) if mutation == ALL else [mutation]
+        rows = [(name, _try(name, first, seeds, jobs, flush=flush)) for name in names]
+        _say_table(rows)
+        sys.exit(0 if all(seed is not None for _, seed in rows) else 1)
     began = time.monotonic()
     reports: Iterator[Report]
     if seeds == 1:
@@ -53,18 +53,26 @@ def main(seeds: int, first: int, jobs: int, flush: bool, trace: bool, mutation: 
     sys.exit(1 if _follow(reports, seeds, first, began) else 0)
 
 
-def _try(mutation: str, first: int, seeds: int, jobs: int, *, flush: bool) -> bool:
-    """Whether a seed notices the mistake; says which, after how many and how long, and what it saw."""
+def _say_table(rows: list[tuple[str, int | None]]) -> None:
+    """The table of `docs/testing.md`."""
+    click.echo("| mistake | first seed to notice |")
+    click.echo("| --- | --- |")
+    for name, seed in rows:
+        click.echo(f"| `{name}`: {MISTAKES.get(name, name)} | {'none' if seed is None else seed} |")
+
+
+def _try(mutation: str, first: int, seeds: int, jobs: int, *, flush: bool) -> int | None:
+    """The first seed that notices the mistake, None if none does; says after how long, and what it saw."""
     began = time.monotonic()
     with closing(simulate_many(first, seeds, jobs, flush=flush, mutation=mutation)) as reports:
         for done, report in enumerate(reports, 1):
             if report.problems:
                 took_s = time.monotonic() - began
-                click.echo(f"{mutation}: noticed by seed {report.seed}, after {done} seeds, {took_s:.1f} s")
+                click.echo(f"{mutation}: noticed by seed {report.seed}, after {done} runs, {took_s:.1f} s")
                 click.echo(f"  {report.problems[0][:PROBLEM_CHARACTERS]}")
-                return True
+                return report.seed
     click.echo(f"{mutation}: not noticed by {seeds} seeds, {time.monotonic() - began:.1f} s")
-    return False
+    return None
 
 
 def _follow(reports: Iterator[Report], seeds: int, first: int, began: float) -> list[int]:

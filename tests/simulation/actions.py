@@ -2,12 +2,15 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from random import Random
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from tests.simulation.faults import FLUSH, Fault
+from tests.simulation.faults import FLUSH, LATER, TOGGLE, Fault
+from tests.simulation.loop import Process
 from tests.simulation.network import Weather
-from tests.simulation.processes import Actor, WebClient
+from tests.simulation.processes import Actor, Ingestor, WebClient
 from tests.simulation.server import Replica
+from tests.simulation.streams import Id
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -15,6 +18,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 LAG_S = 1.0
 """A replica that takes over lacks at most so much."""
+
+SEEN_S = 0.03
+"""An entry that is to be lost is left there for at most so long, for others to read it."""
+
+HOLE_WITHIN_S = 1.5
+HOLE_EVERY_S = 0.02
 
 BAD = Weather(0.002, cut_before=0.03, cut_after=0.05, late=0.05, slow_reply=0.03)
 SLOW = Weather(0.03)
@@ -27,6 +36,11 @@ class Actions:
         self.world = world
         self.done: Counter[str] = Counter()
         self._undo: dict[object, Callable[[], None]] = {}
+        self._at_seal: list[Fault] = []
+        self._at_input: list[Fault] = []
+        self._at_output: list[Fault] = []
+        self._silenced: set[bytes] = set()
+        self._kept: tuple[Replica, int]
         self._simple: dict[str, Callable[[Fault], bool]] = {
             "terminate ingestor": self._terminate,
             "cut client": self._cut_client,
@@ -36,7 +50,11 @@ class Actions:
             "restart server": self._restart,
             "fail over": self._fail_over,
             "fill memory": self._fill,
-            "add instrument": self._add,
+            LATER: self._add,
+            TOGGLE: self._toggle,
+            "crash after a seal": self._crash_after_seal,
+            "lose the tail in place": self._lose_in_place,
+            "cut a hole": self._cut_hole,
             FLUSH: self._flush,
         }
 
@@ -54,6 +72,28 @@ class Actions:
         """Everything that still lasts ends now."""
         for key in list(self._undo):
             self._end(key)
+
+    def appended(self, key: bytes, stream_id: Id, *, changes: bool) -> None:
+        """A stream entry was added, which may hold `changes` of books: what waits for it strikes now."""
+        world = self.world
+        if any(key == oracle.events for oracle in world.oracles):
+            self._trigger(self._at_input, self._lose_soon)
+        elif any(key == oracle.deltas for oracle in world.oracles) and stream_id[1]:
+            if changes:
+                self._trigger(self._at_output, self._lose_soon)
+        elif any(key == oracle.deltas for oracle in world.oracles):
+            if key in self._silenced:
+                self._silenced.discard(key)
+                world.silence(on=bool(self._silenced))
+            writer = world.server.executing
+            self._trigger(self._at_seal, lambda fault: self._crash_writer(fault, writer))
+
+    def _trigger(self, waiting: list[Fault], strike: Callable[[Fault], None]) -> None:
+        """Strike once the command that is being executed is done."""
+        loop = self.world.loop
+        for fault in waiting:
+            loop.call_soon(strike, fault, context=loop.world.context)
+        waiting.clear()
 
     def _lasts(self, key: object, seconds: float, undo: Callable[[], None]) -> bool:
         self._undo[key] = undo
@@ -77,7 +117,7 @@ class Actions:
     def _victim(self, fault: Fault) -> Actor:
         return chosen(self._victims(fault.kind.partition(" ")[2]), fault)
 
-    # --- processes -----------------------------------------------------------------------------------------
+    # --- processes --------------------------------------------------------------------------------------
 
     def _kill(self, fault: Fault) -> bool:
         victim = self._victim(fault)
@@ -89,11 +129,11 @@ class Actions:
 
     def _pause(self, fault: Fault) -> bool:
         victim = self._victim(fault)
-        process = victim.process
-        if process.stands:
-            return False
+        return not victim.process.stands and self._pause_for(victim.process, fault.lasts_s)
+
+    def _pause_for(self, process: Process, seconds: float) -> bool:
         process.paused = True
-        return self._lasts(("pause", process.name), fault.lasts_s, process.proceed)
+        return self._lasts(("pause", process.name), seconds, process.proceed)
 
     def _terminate(self, fault: Fault) -> bool:
         victim = chosen(self.world.ingestors, fault)
@@ -102,7 +142,34 @@ class Actions:
         victim.terminate()
         return True
 
-    # --- links ---------------------------------------------------------------------------------------------
+    def _crash_after_seal(self, fault: Fault) -> bool:
+        """The next ingestor to seal crashes before its next entry. A leader is ended, so that somebody has to seal."""
+        self._at_seal.append(fault)
+        self._end_leader(fault)
+        return True
+
+    def _end_leader(self, fault: Fault) -> None:
+        """A leader ends, if there is one: by a crash or by SIGTERM."""
+        leading = self._leading()
+        if leading and part_of(fault, "crash") < 0.5:
+            victim = chosen(leading, fault)
+            victim.kill()
+            self._lasts(("kill", victim.name), fault.lasts_s, victim.start)
+        elif leading:
+            chosen(leading, fault).terminate()
+
+    def _leading(self) -> list[Ingestor]:
+        return [ingestor for ingestor in self.world.ingestors if ingestor.leads]
+
+    def _crash_writer(self, fault: Fault, connection: Any) -> None:
+        victim = next((i for i in self.world.ingestors if i.process is connection.link.process), None)
+        if victim is None or victim.process.stands:
+            return
+        key = ("kill", victim.name)
+        victim.kill()
+        self._lasts(key, fault.lasts_s, victim.start)
+
+    # --- links ------------------------------------------------------------------------------------------
 
     def _part(self, fault: Fault) -> bool:
         victim = self._victim(fault)
@@ -129,7 +196,7 @@ class Actions:
         network.set_weather(weather)
         return self._lasts("weather", fault.lasts_s + 0.5, lambda: network.set_weather(Weather()))
 
-    # --- the server ----------------------------------------------------------------------------------------
+    # --- the server -------------------------------------------------------------------------------------
 
     def _restart(self, fault: Fault) -> bool:
         server = self.world.server
@@ -155,6 +222,68 @@ class Actions:
         self.world.register_again()
         self._lasts("down", fault.lasts_s / 2, server.start)
 
+    def _lose_in_place(self, fault: Fault) -> bool:
+        """The tail is lost as when a proxy hides a failover: no connection breaks, and the server keeps its name.
+
+        That happens after the next input entry, so that a leader has consumed what is lost, or after the next change is
+        published, so that a leader is idle and writes recovery state next. The program promises nothing for a seal that is
+        lost like that, nor for input that goes on before every leader has noticed: input is silent until all partitions
+        are sealed anew.
+        """
+        if "lag" in self._undo:
+            return False
+        self._undo["lag"] = lambda: None
+        (self._at_input if fault.choice < 0.4 else self._at_output).append(fault)
+        return False
+
+    def before(self, name: bytes, arguments: tuple[bytes, ...]) -> None:
+        """A command is about to be executed: what it adds may be what is lost."""
+        if name != b"XADD":
+            return
+        waiting = {oracle.events: self._at_input for oracle in self.world.oracles}
+        if arguments[1][-2:] != b"-0":
+            waiting |= {oracle.deltas: self._at_output for oracle in self.world.oracles}
+        if waiting.get(arguments[0]):
+            self._kept = self.world.server.replicate(), self.world.seals()
+
+    def _lose_soon(self, fault: Fault) -> None:
+        self.world.silence(on=True)
+        self._lasts("lag", fault.choice * SEEN_S, lambda: self._lose(fault, *self._kept))
+
+    def _lose(self, fault: Fault, replica: Replica, seals: int) -> None:
+        world = self.world
+        sound = not world.server.down and world.seals() == seals
+        world.silence(on=sound or bool(self._silenced))
+        if not sound:
+            return
+        self._silenced = {oracle.deltas for oracle in world.oracles}
+        world.server.store.take_data(replica.data)
+        world.journal.lose(replica.mark)
+        world.register_again()
+        self.done[fault.kind] += 1
+        if part_of(fault, "pause") < 0.3:
+            for leader in self._leading():  # to wake up later, with writes that are due
+                self._pause_for(leader.process, 1.0 + fault.lasts_s)
+
+    def _cut_hole(self, fault: Fault) -> bool:
+        """A reader is paused, and an entry vanishes that it has yet to read and that no fresh load needs."""
+        victim = chosen([*self.world.gateways, *self.world.consumers], fault)
+        if victim.process.stands:
+            return False
+        self._pause_for(victim.process, HOLE_WITHIN_S)
+        self._try_hole(fault, self.world.loop.time() + HOLE_WITHIN_S)
+        return False
+
+    def _try_hole(self, fault: Fault, until_s: float) -> None:
+        world = self.world
+        oracle = chosen(world.oracles, fault)
+        entry = None if world.server.down else world.hole(oracle)
+        if entry is not None:
+            world.server.store.execute(b"XDEL", oracle.deltas, b"%d-%d" % entry)
+            self.done[fault.kind] += 1
+        elif world.loop.time() < until_s:
+            world.loop.call_later(HOLE_EVERY_S, self._try_hole, fault, until_s)
+
     def _fill(self, fault: Fault) -> bool:
         store = self.world.server.store
 
@@ -168,6 +297,15 @@ class Actions:
         self.world.register_late()
         return True
 
+    def _toggle(self, fault: Fault) -> bool:
+        """The last instrument is withdrawn and registered, over and over, and a leader ends in between."""
+        flips = 3 + int(part_of(fault, "flips") * 4)
+        every_s = self.world.poll_s * (0.9 + part_of(fault, "every"))
+        for number in range(flips):
+            self.world.loop.call_later(number * every_s, self.world.toggle_late)
+        self.world.loop.call_later(flips * every_s * part_of(fault, "when"), self._end_leader, fault)
+        return True
+
     def _flush(self, _fault: Fault) -> bool:
         server = self.world.server
         if server.down or "lag" in self._undo:
@@ -175,6 +313,11 @@ class Actions:
         server.flush()
         self.world.register_again()
         return True
+
+
+def part_of(fault: Fault, what: str) -> float:
+    """A number from 0 to 1 that the fault was drawn with, another for each purpose."""
+    return Random(f"{fault.choice} {what}").random()
 
 
 def chosen(many: Sequence[T], fault: Fault) -> T:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from tests.simulation.replies import ReplyError
 from tests.simulation.streams import Fields, Id, Stream
@@ -21,11 +21,21 @@ class SortedSet(dict[bytes, float]):
         return sorted((score, member) for member, score in self.items())
 
 
+class Observer(Protocol):
+    """Sees every command: those of a script one by one, before the script's own `after`."""
+
+    def before(self, name: bytes, arguments: tuple[bytes, ...]) -> None:
+        """A command is about to be executed."""
+
+    def after(self, name: bytes, arguments: tuple[bytes, ...]) -> None:
+        """A command was executed."""
+
+
 class Data(ABC):
     """One server's data.
 
     - `clock_us`: the server's wall clock, µs since 1970.
-    - `appended` is told of each stream entry ever added.
+    - `appended` is called for each stream entry ever added; `observer`, if there is one, sees every command.
     - `grown`: keys of streams that got entries since somebody last cleared it.
     - `script_wrote`: whether the script that runs has written; None while none runs.
     """
@@ -40,6 +50,7 @@ class Data(ABC):
         self.clock_us = clock_us
         self.node_entries = node_entries
         self.appended = appended
+        self.observer: Observer | None = None
         self.run_id = b"0" * 40
         self.memory_full = False
         self.values: dict[bytes, Any] = {}

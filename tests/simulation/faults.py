@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
+LATER: Final = "add instrument"
+TOGGLE: Final = "toggle instrument"
+
 KINDS: Final = {
     "kill ingestor": 5,
     "terminate ingestor": 3,
@@ -25,12 +28,16 @@ KINDS: Final = {
     "restart server": 3,
     "fail over": 4,
     "fill memory": 3,
-    "add instrument": 1,
+    LATER: 1,
+    TOGGLE: 3,
+    "crash after a seal": 3,
+    "lose the tail in place": 7,
+    "cut a hole": 3,
 }
 """How often each kind is drawn, relative to the others."""
 
 FLUSH: Final = "flush"
-UNTELLABLE: Final = ("fail over", "add instrument")
+UNTELLABLE: Final = ("fail over", LATER, TOGGLE, "lose the tail in place")
 """Together with a flush, what must become of the input could be told from nothing that is left."""
 
 

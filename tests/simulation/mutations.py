@@ -3,6 +3,8 @@
 Each is a context manager that patches one function or one line of a script, for a run.
 """
 
+import inspect
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
@@ -18,6 +20,8 @@ from depthcast.broadcaster.runtime.publisher import Publisher
 from depthcast.broadcaster.runtime.server_identity import ServerIdentity
 from depthcast.gateway.market.view import merge
 from depthcast.gateway.protocol.messages import ViewDelta
+from depthcast.ingestor.engine import Engine
+from depthcast.ingestor.recovery import StateFold
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.replica import ApplyResult, Replica
 from depthcast.shared.types import Delta
@@ -31,7 +35,7 @@ _FENCE: Final = (
     "  return {0, 'deltas', found}\nend"
 )
 _NEWER_STAYS: Final = (
-    "if not held or not before(stands_at(value), held) then redis.call('SET', key, value) end"
+    "if not held or not before(position_in(value), held) then redis.call('SET', key, value) end"
 )
 _REJECTS: Final = """
 for _, packed in ipairs({unpack(ARGV, #ARGV - 2 * (#KEYS - 3) - batches_count + 1, #ARGV - 2 * (#KEYS - 3))}) do
@@ -47,6 +51,20 @@ def _script(name: str, old: str, new: str) -> Mutation:
         text: str = getattr(scripts, name)
         assert old in text, f"{name} has changed"
         return patch.object(scripts, name, text.replace(old, new))
+
+    return mutate
+
+
+def _source(owner: Any, name: str, old: str, new: str) -> Mutation:
+    """A function of `owner`, a class, with a part of its text replaced."""
+
+    def mutate() -> AbstractContextManager[Any]:
+        function = getattr(owner, name)
+        text = textwrap.dedent(inspect.getsource(function))
+        assert text.count(old) == 1, f"{owner.__name__}.{name} has changed"
+        made: dict[str, Any] = {}
+        exec(text.replace(old, new), function.__globals__, made)  # the program's own text
+        return patch.object(owner, name, made[name])
 
     return mutate
 
@@ -107,6 +125,25 @@ MUTATIONS: Final[dict[str, Mutation]] = {
         depthcast.shared.reader, "follows", lambda *_: True
     ),
     "no-continuity-at-all": _no_continuity,
+    "seal-then-crash": _source(StateFold, "add", "if position.n:", "if True:"),
+    "withdrawn-book-continued": _source(
+        StateFold, "last_registered", "first_seq(self._listing_epoch, 0)", "0"
+    ),
+    "withdrawn-newborn-loses-events": _source(
+        Engine,
+        "withdraw",
+        "if name in self._births_due and name not in self._changed:",
+        "if name in self._births_due:",
+    ),
+    "withdrawn-newborn-half-forgotten": _source(
+        Engine, "withdraw", "del self._births_due[name], self._states[name]", "del self._states[name]"
+    ),
+    "registered-again-born-again": _source(
+        Engine,
+        "register",
+        "self._born if self._states[symbol].merger.seq else self._births_due",
+        "self._births_due",
+    ),
     "conflation-drops-deletions": lambda: patch.object(
         depthcast.gateway.market.channel, "merge", _without_deletions
     ),
@@ -115,6 +152,29 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     ),
 }
 """By name. `none` is the program as it is."""
+
+MISTAKES: Final[dict[str, str]] = {
+    "trim-before-checkpoint": "input is trimmed up to what was published, whatever the checkpoints still need",
+    "publish-without-comparison": "a leader, and a seal, append without comparing the last position",
+    "publish-beyond-input": "a leader publishes what was made of input that the log has lost",
+    "rejects-before-comparison": "a resend writes the rejects again",
+    "keep-without-fence": "snapshots and checkpoints are written although the stream has lost what they hold",
+    "trim-without-fence": "streams are trimmed up to recovery state that is lost",
+    "old-checkpoint-replaces-newer": "a late copy of a checkpoint replaces what came after it",
+    "unknown-outcome-taken-as-written": "a publish whose reply was lost counts as written",
+    "another-server-not-noticed": "a leadership goes on at another server process",
+    "seq-without-epoch": "a new leader goes on counting where it recovered",
+    "holes-in-positions-not-noticed": "readers look at `prev_seq` alone",
+    "no-continuity-at-all": "readers look neither at positions nor at `prev_seq`",
+    "seal-then-crash": "after a crash between a seal and the next entry every book begins empty",
+    "withdrawn-book-continued": "a book goes on although its symbol was withdrawn during a whole leadership",
+    "withdrawn-newborn-loses-events": "a symbol withdrawn before its birth was published loses its events",
+    "withdrawn-newborn-half-forgotten": "a symbol withdrawn before its birth was published is born all the same",
+    "registered-again-born-again": "a symbol that is registered again moves as at its birth",
+    "conflation-drops-deletions": "a merged delta lacks the levels that went",
+    "resume-without-digest": "a client's book is taken to be right by its seq alone",
+}
+"""What each does to the program, for the table in `docs/testing.md`."""
 
 
 @contextmanager

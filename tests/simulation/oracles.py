@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
-from depthcast.shared.codec import decode_info
+from depthcast.shared.codec import decode_delta, decode_info
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import Position
@@ -15,6 +16,7 @@ from tests.book_model import OPS, ModelBook, No, brute_digest, named
 from tests.ingestor_runs import History, check_history
 from tests.simulation.journal import Entry, Journal
 from tests.simulation.producers import KEYS, Corpus
+from tests.simulation.streams import ZERO, Id
 
 Levels = dict[str, dict[int, int]]
 Reject = tuple[str, str, str, int, int]
@@ -78,13 +80,27 @@ class Model:
         result: Expected,
         log: Iterable[Entry],
         refused: Mapping[tuple[str, str], str],
+        rebirths: Mapping[str, list[Id]] = MappingProxyType({}),
     ) -> None:
-        """Apply the log; `refused`: the reason by (symbol, source) where a late symbol was refused."""
+        """Apply the log.
+
+        - `refused`: the reason by (symbol, source) where a late symbol was refused.
+        - `rebirths`: after which input the book of a late symbol began anew, which had been withdrawn.
+        """
+        waiting = sorted((after, symbol) for symbol, places in rebirths.items() for after in places)
         for stream_id, fields in log:
+            while waiting and waiting[0][0] < stream_id:
+                self._begin_book(result, waiting.pop(0)[1])
             result.src = f"{stream_id[0]}-{stream_id[1]}"
             self._apply(result, list(zip(fields[::2], fields[1::2], strict=True)), refused)
+        for _, symbol in waiting:
+            self._begin_book(result, symbol)
         result.books = {symbol: model.levels() for symbol, model in result.models.items()}
         result.digests = {symbol: brute_digest(levels) for symbol, levels in result.books.items()}
+
+    def _begin_book(self, result: Expected, symbol: str) -> None:
+        instrument = self.instruments[symbol]
+        result.models[symbol] = ModelBook(instrument.feed, instrument.on_cross)
 
     def _apply(
         self, result: Expected, fields: list[tuple[bytes, bytes]], refused: Mapping[tuple[str, str], str]
@@ -145,6 +161,22 @@ def _info_at_beginning(deltas: list[Entry]) -> EntryInfo:
     return decode_info(written[0][1][1])
 
 
+def _births(deltas: list[Entry], symbols: set[str]) -> dict[str, list[Id]]:
+    """When books of `symbols` began: the `src` of the entry before the birth, by symbol.
+
+    Input up to there belongs to what the symbol was before; what came after it and was not refused belongs to the new book.
+    """
+    found: dict[str, list[Id]] = {}
+    before = ZERO
+    for _, fields in deltas if symbols else ():
+        for name, raw in zip(fields[2::2], fields[3::2], strict=True):
+            symbol = name.decode()
+            if symbol in symbols and decode_delta(raw).prev_seq == 0:
+                found.setdefault(symbol, []).append(before)
+        before = Position.parse(decode_info(fields[1]).src)
+    return found
+
+
 def _upto(log: list[Entry], src: str) -> list[Entry]:
     return [entry for entry in log if entry[0] <= tuple(Position.parse(src))]
 
@@ -183,12 +215,14 @@ class PartitionOracle:
     def expected(self) -> Expected:
         """What must be, by the log as it is now."""
         log, rejects = (self.journal.streams.get(key, []) for key in (self.events, self.rejects))
-        known = len(log), len(rejects) if self.model.late else 0, len(self.journal.deleted)
+        deltas = self.journal.streams.get(self.deltas, [])
+        late = self.model.late
+        known = len(log), len(rejects) + len(deltas) if late else 0, len(self.journal.deleted)
         if known != self._known:
             self._known = known
             self._expected = self.model.begin()
             self._remember(self._expected)
-            self.model.apply(self._expected, log, self._refused(rejects))
+            self.model.apply(self._expected, log, self._refused(rejects), _births(deltas, late))
         return self._expected
 
     def _refused(self, rejects: Iterable[Entry]) -> dict[tuple[str, str], str]:
@@ -277,7 +311,7 @@ class PartitionOracle:
         timelines = [*self.journal.branches.get(self.deltas, []), self.journal.streams.get(self.deltas, [])]
         try:
             for timeline in timelines:
-                history = check_history([_raw(entry) for entry in timeline])
+                history = check_history([_raw(entry) for entry in timeline], self.model.late)
                 _collect(states, history)
         except AssertionError as error:
             return [f"partition {self.model.number}: the published history is unsound: {error!r}"]

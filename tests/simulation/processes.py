@@ -113,6 +113,12 @@ class Ingestor(Actor):
         }
         return Environment(**{item.name: given[item.name] for item in fields(Environment)})
 
+    @property
+    def leads(self) -> bool:
+        """Whether it runs, and leads a partition."""
+        running = self.task is not None and not self.task.done() and not self.process.stands
+        return running and any(leader.leadership is not None for leader in self.service.leaders)
+
     def terminate(self) -> None:
         """As by SIGTERM: it ends by itself, and is started again."""
         self.process.context.run(self.stop.set)

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
+from redis.asyncio import Redis
+
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.instruments import Feed, Instrument, OnCross
 from depthcast.shared.keys import DeploymentKeys
@@ -17,6 +19,9 @@ PREFIX: Final = "sim"
 KEYS: Final = DeploymentKeys(PREFIX)
 URL: Final = "redis://simulated"
 KINDS: Final = ((Feed.LEVELS, OnCross.REJECT), (Feed.ORDERS, OnCross.REJECT), (Feed.LEVELS, OnCross.EVICT), (Feed.ORDERS, OnCross.EVICT))  # fmt: skip
+BURST: Final = 6
+BURST_EVERY_S: Final = 0.03
+
 UNKNOWN: Final = "NOBODY"
 """A symbol that is never registered."""
 
@@ -60,7 +65,9 @@ class Corpus:
 
 
 class Producer:
-    """Sends to every partition in turns, in bursts. `sent` counts what was tried."""
+    """Sends to `active` symbols, which change now and then, and nothing while `silent`. `sent` counts what was tried."""
+
+    client: Redis
 
     def __init__(
         self, rng: Random, corpus: Corpus, instruments: dict[str, Instrument], partitions: int
@@ -69,24 +76,40 @@ class Producer:
         self.corpus = corpus
         self.partitions = partitions
         self.symbols = list(instruments)
+        self.active = self.symbols
         self.sent = 0
+        self.silent = False
         self.unknown = 0
 
     async def run(self, connect: Connect, entries: int, until_s: float) -> None:
         """Send about `entries` entries until the loop's time `until_s`."""
         loop = asyncio.get_running_loop()
-        client = connect(URL)
+        self.client = connect(URL)
         mean_s = (until_s - loop.time()) / entries
         while loop.time() < until_s:
             for _ in range(self.rng.choice((1, 1, 1, 2, 6))):
-                await self._send(client)
+                if not self.silent:
+                    await self._send()
             await asyncio.sleep(min(self.rng.expovariate(1 / (2.2 * mean_s)), until_s - loop.time()))
 
-    async def _send(self, client: Any) -> None:
+    async def burst(self, symbol: str) -> None:
+        """Send some entries of one symbol soon after each other, or none."""
+        for _ in range(self.rng.choice((0, BURST))):
+            await asyncio.sleep(self.rng.expovariate(1 / BURST_EVERY_S))
+            if not self.silent:
+                await self._send(symbol)
+
+    async def _send(self, symbol: str | None = None) -> None:
         rng = self.rng
-        symbol = rng.choice(self.symbols)
+        if rng.random() < 0.1:
+            self.active = rng.sample(self.symbols, rng.randint(1, len(self.symbols)))
+        symbol = symbol or rng.choice(self.active)
         number = partition_of(symbol, self.partitions)
-        neighbours = [s for s in self.symbols if partition_of(s, self.partitions) == number]
+        neighbours = [
+            s
+            for s in {symbol: None, **dict.fromkeys(self.active)}
+            if partition_of(s, self.partitions) == number
+        ]
         names = [symbol, *rng.choices(neighbours, k=rng.choice((0, 0, 1)))]
         if rng.random() < 0.05:
             names.append(rng.choice((UNKNOWN, *self.symbols)))
@@ -96,7 +119,7 @@ class Producer:
         self.sent += 1
         try:
             await execute(
-                client,
+                self.client,
                 "XADD",
                 KEYS.partition(number).events,
                 "*",

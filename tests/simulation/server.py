@@ -54,7 +54,10 @@ class Replica:
 
 
 class Server:
-    """One address. `generation` counts the processes that have served it; 0 peers survive a change of it."""
+    """One address. `generation` counts the processes that have served it; no connection survives a change of it.
+
+    `executing`: the connection whose command is being executed.
+    """
 
     def __init__(self, loop: SimulatedLoop, rng: Random, journal: Journal, *, node_entries: int) -> None:
         self.loop = loop
@@ -65,13 +68,14 @@ class Server:
         self.skew_us = 0
         self.blocked: list[Blocked] = []
         self.peers: dict[Peer, None] = {}
+        self.executing: Peer | None = None
         self.store = Store(self._clock_us, node_entries=node_entries, appended=journal.appended)
         self.store.run_id = b"%040x" % rng.getrandbits(160)
 
     def _clock_us(self) -> int:
         return self.loop.world.now_us() + self.skew_us
 
-    # --- connections ---------------------------------------------------------------------------------------
+    # --- connections ------------------------------------------------------------------------------------
 
     def accept(self, peer: Peer) -> bool:
         """Take a new connection; False while nobody listens."""
@@ -91,6 +95,7 @@ class Server:
         if peer not in self.peers:
             peer.reset()
             return
+        self.executing = peer
         try:
             if command[0] == TRANSACTION:
                 answer(self._together([msgpack.unpackb(packed) for packed in command[1:]]))
@@ -100,6 +105,7 @@ class Server:
                 answer(self.store.execute(*command))
         except ReplyError as error:
             answer(error)
+        self.executing = None
         self.wake()
 
     def _together(self, commands: list[list[bytes]]) -> Reply:
@@ -142,7 +148,7 @@ class Server:
                     self.blocked.remove(waiting)
                     waiting.answer(found)
 
-    # --- faults --------------------------------------------------------------------------------------------
+    # --- faults -----------------------------------------------------------------------------------------
 
     def stop(self) -> None:
         """The process ends: all connections with it."""

@@ -33,6 +33,8 @@ class Store(Data):
         if command is None:
             raise ReplyError(f"ERR unknown command '{arguments[0].decode()}'")
         self._check_memory(name)
+        if self.observer is not None:
+            self.observer.before(name, arguments[1:])
         try:
             reply = command(self, *arguments[1:])
         except (TypeError, IndexError, StopIteration) as error:
@@ -41,6 +43,8 @@ class Store(Data):
             ) from error
         if self.script_wrote is False and name in WRITES:
             self.script_wrote = True
+        if self.observer is not None:
+            self.observer.after(name, arguments[1:])
         return reply
 
     def _check_memory(self, name: bytes) -> None:

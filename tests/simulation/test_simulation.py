@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulation.mutations import MISTAKES, mutated
 from tests.simulation.runs import simulate
 
 ROOT = Path(__file__).parents[2]
@@ -14,8 +15,14 @@ SEEDS = 20
 GROUP = 5
 TRACE_OF_A_SEED = "from tests.simulation.runs import simulate; print(simulate({seed}).trace)"
 
-NOTICED_SOON = ("rejects-before-comparison", "conflation-drops-deletions", "resume-without-digest")
-"""Mistakes that nearly any seed notices."""
+NOTICED_SOON = (
+    "rejects-before-comparison",
+    "unknown-outcome-taken-as-written",
+    "seal-then-crash",
+    "conflation-drops-deletions",
+    "resume-without-digest",
+)
+"""Mistakes that one of the first seeds notices."""
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, GROUP))
@@ -37,6 +44,13 @@ def test_a_seed_is_always_the_same_run() -> None:
     traces = {simulate(seed).trace, simulate(seed).trace, elsewhere.stdout.strip()}
     assert len(traces) == 1
     assert simulate(seed + 1).trace not in traces
+
+
+@pytest.mark.parametrize("mutation", MISTAKES)
+def test_a_mistake_fits_the_program(mutation: str) -> None:
+    """The text that it replaces is still there."""
+    with mutated(mutation):
+        pass
 
 
 @pytest.mark.parametrize("mutation", NOTICED_SOON)

@@ -5,20 +5,25 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 from unittest.mock import patch
 
 import depthcast.consumer.consumer
-from depthcast.shared.instruments import to_json
+import depthcast.gateway.runtime.market_reader
+import depthcast.ingestor.runtime.service
+import depthcast.ingestor.runtime.state_keeper
+from depthcast.shared.instruments import Feed, to_json
 from depthcast.shared.partition import partition_of
+from depthcast.shared.reader import PartitionReader
 from depthcast.shared.replica import ApplyResult, Replica
 from depthcast.shared.settings import GatewaySettings, IngestorSettings
 from depthcast.updates import State
 from tests.simulation.actions import Actions
-from tests.simulation.faults import draw_faults
+from tests.simulation.audit import Audit
+from tests.simulation.faults import LATER, TOGGLE, draw_faults
 from tests.simulation.journal import Journal
 from tests.simulation.loop import START_S, Process, SimulatedLoop
 from tests.simulation.network import Network
@@ -26,6 +31,7 @@ from tests.simulation.oracles import Model, PartitionOracle, best
 from tests.simulation.processes import Actor, Gateway, Ingestor, StreamConsumer, WebClient
 from tests.simulation.producers import KEYS, PREFIX, URL, Corpus, Producer, make_instruments
 from tests.simulation.server import Server
+from tests.simulation.streams import ZERO, Fields, Id
 from tests.simulation.watch import Watch
 
 FAULTS_FROM_S: Final = 1.0
@@ -35,6 +41,7 @@ SETTLED_WITHIN_S: Final = 30.0
 """All must agree so long after the last input."""
 
 LOOK_EVERY_S: Final = 0.25
+AUDIT_EVERY_S: Final = 0.05
 ROUNDS_TO_END: Final = 10_000
 
 
@@ -71,8 +78,8 @@ class World:
         self.late: set[str] = set()
         self.corpus = Corpus()
         self.faults = draw_faults(self.rng, FAULTS_FROM_S, FAULTS_UNTIL_S, flush=flush)
-        if any(fault.kind == "add instrument" for fault in self.faults):
-            self.late.add(list(self.instruments)[-1])
+        self.trim_s = self.rng.choice((0.1, 0.3, 1.0))
+        self._plan_changes_of_instruments()
         self._make_actors()
         models = [
             Model(number, self.partitions, self.instruments, self.corpus, self.late)
@@ -80,8 +87,33 @@ class World:
         ]
         self.oracles = [PartitionOracle(self.journal, model) for model in models]
         self.actions = Actions(self)
+        store = self.server.store
+        self.audit = Audit(
+            self.partitions,
+            self.instruments,
+            self.late,
+            self.journal,
+            store,
+            lambda: self.server.generation,
+            self.watch.problem,
+        )
+        store.appended, store.observer = self._appended, self
 
-    # --- who takes part ------------------------------------------------------------------------------------
+    def _plan_changes_of_instruments(self) -> None:
+        """The last instrument may come late, or come and go; in the latter case polls and broadcasts often meet."""
+        rng, kinds = self.rng, {fault.kind for fault in self.faults}
+        last = list(self.instruments)[-1]
+        self.poll_s, self.interval_ms = rng.choice((0.2, 1.0)), rng.choice((0, 20, 50, 300))
+        if TOGGLE in kinds:
+            self.late.add(last)
+            self.instruments[last] = self.instruments[last]._replace(feed=Feed.LEVELS)
+            self.poll_s, self.interval_ms = rng.choice((0.03, 0.03, 0.2)), rng.choice((0, 50, 300, 300))
+        if LATER in kinds:
+            self.late.add(last)
+        absent = LATER in kinds or rng.random() < 0.7
+        self.registered = self.instruments.keys() - (self.late if absent else set())
+
+    # --- who takes part ---------------------------------------------------------------------------------
 
     def _make_actors(self) -> None:
         rng = self.rng
@@ -128,7 +160,7 @@ class World:
             redis_url=URL,
             prefix=PREFIX,
             partitions=self.partitions,
-            interval_ms=rng.choice((0, 20, 50)),
+            interval_ms=self.interval_ms,
             snapshot_interval_ms=rng.choice((50, 300, 2000)),
             retention_s=rng.choice((0.0, 0.5, 2.0)),
             lease_ms=rng.choice((300, 600)),
@@ -154,7 +186,7 @@ class World:
     def actors(self) -> list[Actor]:
         return [*self.ingestors, *self.gateways, *self.consumers, *self.clients]
 
-    # --- the run -------------------------------------------------------------------------------------------
+    # --- the run ----------------------------------------------------------------------------------------
 
     def run(self) -> Report:
         """From the beginning to the end; never raises because of the program."""
@@ -192,29 +224,35 @@ class World:
             self.log.append(text[:300])
 
     async def _main(self) -> None:
-        self.registered = self.instruments.keys() - self.late
         self.register_again()
         for actor in self.actors:
             self.loop.call_later(self.rng.random() * 0.3, actor.start)
-        process = Process(self.loop, "producer", Random(self.rng.random()))
+        process = self.producing = Process(self.loop, "producer", Random(self.rng.random()))
         until_s = START_S + INPUT_UNTIL_S
         entries = self.rng.choice((20, 60, 120)) // len(self.producers)
         producing = [process.spawn(p.run(self.network.connect, entries, until_s)) for p in self.producers]
         for fault in self.faults:
             self.loop.call_at(START_S + fault.at_s, self.actions.strike, fault)
+        auditing = asyncio.ensure_future(self._audit_readers())
         await asyncio.sleep(FAULTS_UNTIL_S + 1.0)
         self.actions.end_all()
+        self.register_late()
         await asyncio.wait(producing)
         await self._settle()
+        auditing.cancel()
+        with suppress(asyncio.CancelledError):
+            await auditing
         self._judge()
 
     def register_again(self) -> None:
-        """An operator sees to it that the instruments are registered, whatever a failover lost."""
+        """An operator sees to it that what should be registered is, and nothing else, whatever a failover changed."""
         store = self.server.store
         full, store.memory_full = store.memory_full, False
         for symbol in sorted(self.registered):
             value = to_json(self.instruments[symbol]).encode()
             store.execute(b"HSET", KEYS.instruments.encode(), symbol.encode(), value)
+        for symbol in sorted(self.late - self.registered):
+            store.execute(b"HDEL", KEYS.instruments.encode(), symbol.encode())
         store.memory_full = full
 
     def register_late(self) -> None:
@@ -222,7 +260,73 @@ class World:
         self.registered = self.registered | self.late
         self.register_again()
 
-    # --- the verdict ---------------------------------------------------------------------------------------
+    def toggle_late(self) -> None:
+        """The last instrument is withdrawn, or registered again; in the end it is registered."""
+        if self.loop.time() < START_S + FAULTS_UNTIL_S + 1.0:
+            self.registered = self.registered ^ self.late
+            self.register_again()
+            for symbol in sorted(self.late):
+                self.producing.spawn(self.producers[0].burst(symbol))
+
+    # --- what faults ask for ----------------------------------------------------------------------------
+
+    def before(self, name: bytes, arguments: tuple[bytes, ...]) -> None:
+        """The server is about to execute a command."""
+        self.audit.before(name, arguments)
+        self.actions.before(name, arguments)
+
+    def after(self, name: bytes, arguments: tuple[bytes, ...]) -> None:
+        """The server has executed a command."""
+        self.audit.after(name, arguments)
+
+    def _appended(self, key: bytes, stream_id: Id, fields: Fields) -> None:
+        self.journal.appended(key, stream_id, fields)
+        self.audit.appended(key, stream_id, fields)
+        self.actions.appended(key, stream_id, changes=len(fields) > 2)
+
+    def seals(self) -> int:
+        """How many leaderships have begun."""
+        return sum(
+            not stream_id[1]
+            for oracle in self.oracles
+            for stream_id, _ in self.journal.streams.get(oracle.deltas, [])
+        )
+
+    def silence(self, *, on: bool) -> None:
+        """No more input, not even what is under way, or input again."""
+        for producer in self.producers:
+            producer.silent = on
+        if on:
+            for connection in list(self.network.link(self.producing).connections):
+                self.network.sever(connection)
+
+    def oldest_snapshot(self, oracle: PartitionOracle) -> Id:
+        """The oldest of a partition's newest snapshots; `ZERO` while a symbol has none."""
+        keys = KEYS.partition(oracle.model.number)
+        symbols = [s for s in self.instruments if partition_of(s, self.partitions) == oracle.model.number]
+        streams = [self.server.store.stream(keys.snapshots(symbol).encode()) for symbol in symbols]
+        return min((s.ids[-1] if s is not None and s.ids else ZERO for s in streams), default=ZERO)
+
+    def slowest_reader(self, oracle: PartitionOracle) -> Id:
+        """The position of the reader that has read least."""
+        number = oracle.model.number
+        positions = [reader.position for _, part, reader in self._partition_readers() if part == number]
+        return min((position for position in positions if position is not None), default=ZERO)
+
+    def hole(self, oracle: PartitionOracle) -> Id | None:
+        """An entry that could vanish: a reader has yet to read it, and it changed a symbol for the last time so far.
+
+        Whoever loads anew begins after it, for the newest snapshots are newer.
+        """
+        stream = self.server.store.stream(oracle.deltas)
+        after, before = self.slowest_reader(oracle), self.oldest_snapshot(oracle)
+        last_changes = self.audit.parts[oracle.model.number].last_changes()
+        ids = stream.ids[1:] if stream is not None else []
+        return next(
+            (entry for entry in reversed(ids) if after < entry < before and entry in last_changes), None
+        )
+
+    # --- the verdict ------------------------------------------------------------------------------------
 
     async def _settle(self) -> None:
         deadline = self.loop.time() + SETTLED_WITHIN_S
@@ -260,6 +364,22 @@ class World:
         reader = gateway.core.market.upstreams[number].reader
         return reader.shown.get(symbol) if reader.is_current(symbol) else None
 
+    def _partition_readers(self) -> Iterator[tuple[str, int, PartitionReader]]:
+        for gateway in self.gateways:
+            if gateway.core is not None:
+                for number, upstream in enumerate(gateway.core.market.upstreams):
+                    yield gateway.name, number, upstream.reader
+        for consumer in self.consumers:
+            if consumer.consumer is not None:
+                for number, part in consumer.consumer._followed.items():
+                    yield consumer.name, number, part.reader
+
+    async def _audit_readers(self) -> None:
+        while True:
+            for name, number, reader in self._partition_readers():
+                self.audit.parts[number].check_reader(name, reader)
+            await asyncio.sleep(AUDIT_EVERY_S)
+
     def _part(self, consumer: StreamConsumer, symbol: str) -> Any:
         found = consumer.consumer
         return None if found is None else found._followed.get(partition_of(symbol, self.partitions))
@@ -296,7 +416,7 @@ class World:
             if "never retrieved" not in problem["message"]:
                 self.watch.problem(f"unexpected: {problem['message']}: {problem.get('exception')!r}")
 
-    # --- around it -----------------------------------------------------------------------------------------
+    # --- around it --------------------------------------------------------------------------------------
 
     @contextmanager
     def _patched(self) -> Iterator[None]:
@@ -315,6 +435,9 @@ class World:
         try:
             with (
                 patch.object(depthcast.consumer.consumer, "redis", self.network),
+                patch.object(depthcast.ingestor.runtime.service, "POLL_S", self.poll_s),
+                patch.object(depthcast.ingestor.runtime.state_keeper, "TRIM_EVERY_S", self.trim_s),
+                patch.object(depthcast.gateway.runtime.market_reader, "POLL_S", self.poll_s),
                 patch.object(Replica, "apply", watched),
             ):
                 yield

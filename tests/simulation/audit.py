@@ -1,0 +1,254 @@
+"""Audits every write at the moment it is made, and what readers hold while the run goes on.
+
+The end of a run shows only what was not repaired by then. What is checked here must hold at every moment
+(`docs/protocol.md`, sections 2.2 and 2.3).
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from depthcast.ingestor import checkpoint as checkpoints
+from depthcast.ingestor.orders import OrdersCopy
+from depthcast.shared.codec import decode_delta, decode_info, decode_snapshot
+from depthcast.shared.instruments import Feed, Instrument
+from depthcast.shared.keys import PartitionKeys
+from depthcast.shared.partition import partition_of
+from depthcast.shared.position import Position
+from depthcast.shared.reader import PartitionReader
+from tests.book_model import brute_digest
+from tests.simulation.data import Data
+from tests.simulation.journal import Entry, Journal
+from tests.simulation.producers import KEYS
+from tests.simulation.streams import ZERO, Fields, Id
+
+SCRIPTS: Final = (b"EVAL", b"EVALSHA")
+FIRST_KEY: Final = 2
+"""Its place among the arguments of a script's command."""
+
+
+class Published(NamedTuple):
+    """The state after an entry of `deltas`: seq and digest of each symbol, and the end of the input consumed."""
+
+    books: Mapping[str, tuple[int, int]]
+    src: Id
+
+
+class PartitionAudit:
+    """Audits one partition.
+
+    - `strict`: its symbols that are never withdrawn.
+    - `generation`: counts the server processes so far.
+    """
+
+    def __init__(
+        self,
+        keys: PartitionKeys,
+        instruments: Mapping[str, Instrument],
+        strict: frozenset[str],
+        journal: Journal,
+        store: Data,
+        generation: Callable[[], int],
+        problem: Callable[[str], None],
+    ) -> None:
+        self.journal = journal
+        self.generation = generation
+        self.seals: dict[int, int] = {}
+        self.store = store
+        self.problem = problem
+        self.deltas, self.events = keys.deltas.encode(), keys.events.encode()
+        self.snapshots = {keys.snapshots(symbol).encode(): symbol for symbol in instruments}
+        self.checkpoints = {keys.checkpoint(symbol).encode(): symbol for symbol in instruments}
+        self.strict = strict
+        self.orders = {symbol for symbol in strict if instruments[symbol].feed is Feed.ORDERS}
+        self.published: dict[Id, Published] = {}
+
+    # --- writes -----------------------------------------------------------------------------------------
+
+    def appended(self, key: bytes, stream_id: Id, fields: Fields) -> None:
+        """A stream entry was added, and the journal has it."""
+        if key == self.deltas:
+            self._delta(stream_id, fields)
+        elif key in self.snapshots:
+            self._snapshot(self.snapshots[key], stream_id, fields[1])
+
+    def _delta(self, stream_id: Id, fields: Fields) -> None:
+        timeline = self.journal.streams[self.deltas]
+        before = self.published.get(timeline[-2][0]) if len(timeline) > 1 else None
+        books = dict(before.books) if before else {}
+        for name, raw in zip(fields[2::2], fields[3::2], strict=True):
+            delta = decode_delta(raw)
+            books[name.decode()] = delta.seq, delta.digest
+        src = Position.parse(decode_info(fields[1]).src)
+        self.published[stream_id] = Published(books, src)
+        generation = self.seals.setdefault(stream_id[0], self.generation())
+        if generation != self.generation():
+            self.problem(f"the entry {stream_id} continues an epoch that began at another server process")
+        input_log = self.store.stream(self.events)
+        if src > (input_log.last_id if input_log else ZERO):
+            self.problem(f"the entry {stream_id} consumed input up to {src}, which does not exist")
+
+    def last_changes(self) -> set[Id]:
+        """The entries that changed a symbol for the last time so far."""
+        found = {}
+        for stream_id, fields in self.journal.streams.get(self.deltas, []):
+            found.update(dict.fromkeys(fields[2::2], stream_id))
+        return set(found.values())
+
+    def _snapshot(self, symbol: str, stream_id: Id, raw: bytes) -> None:
+        snapshot = decode_snapshot(raw)
+        levels = {
+            "bid": dict(zip(snapshot.bids[::2], snapshot.bids[1::2], strict=True)),
+            "ask": dict(zip(snapshot.asks[::2], snapshot.asks[1::2], strict=True)),
+        }
+        found = snapshot.seq, brute_digest(levels)
+        self._compare(f"the snapshot of {symbol} at {stream_id}", symbol, stream_id, found)
+
+    def _compare(self, what: str, symbol: str, position: Id, found: tuple[int, int]) -> None:
+        """Recovery state must be what was published at a position of the stream as it is now."""
+        if not _holds(self.journal.streams.get(self.deltas, []), position):
+            self.problem(f"{what}: the stream has no such entry")
+            return
+        wanted = self.published[position].books.get(symbol)
+        if found != wanted:
+            self.problem(f"{what} has seq and digest {found}, but {wanted} was published")
+
+    def before(self, name: bytes, arguments: tuple[bytes, ...]) -> None:
+        """A command is about to be executed."""
+        if name == b"SET" and arguments[0] in self.checkpoints:
+            self._checkpoint(arguments[0], arguments[1])
+        elif name in SCRIPTS and arguments[FIRST_KEY : FIRST_KEY + 1] == (self.deltas,):
+            claimed = Position.parse(arguments[FIRST_KEY + int(arguments[1])])
+            if claimed not in self.published and claimed != ZERO:
+                self.problem(f"a leader takes {claimed} for written, which never was")
+
+    def _checkpoint(self, key: bytes, raw: bytes) -> None:
+        symbol, checkpoint = self.checkpoints[key], checkpoints.decode(raw)
+        position, src = checkpoint.position, checkpoint.src
+        what = f"the checkpoint of {symbol} at {position}"
+        held = self.store.find(key, bytes)
+        if held is not None and checkpoints.decode(held).position > checkpoint.position:
+            self.problem(f"{what} replaces a newer one")
+        published = self.published.get(position)
+        if published is None:
+            self.problem(f"{what}: there never was such an entry")
+            return
+        if published.src != src:
+            self.problem(f"{what} stands at the input {src}, but {published.src} was published")
+        seq = published.books.get(symbol, (0, 0))[0]
+        self._compare(what, symbol, position, (seq, brute_digest(_levels(checkpoint.orders))))
+
+    def after(self, name: bytes, arguments: tuple[bytes, ...]) -> None:
+        """A command was executed."""
+        if name == b"XTRIM" and arguments[0] == self.deltas:
+            self._deltas_kept()
+        elif name == b"XTRIM" and arguments[0] == self.events:
+            self._events_kept()
+
+    def _deltas_kept(self) -> None:
+        """The last entry must remain, and all after each symbol's newest snapshot."""
+        timeline, stream = self.journal.streams.get(self.deltas, []), self.store.stream(self.deltas)
+        if not timeline or stream is None:
+            return
+        if stream.ids[-1:] != [timeline[-1][0]]:
+            self.problem(f"the last entry {timeline[-1][0]} was trimmed")
+            return
+        for key, symbol in self.snapshots.items():
+            snapshots = self.store.stream(key)
+            if symbol in self.strict and snapshots is not None and snapshots.ids:
+                self._reaches_back(timeline, stream.ids[0], snapshots.ids[-1], f"the snapshot of {symbol}")
+
+    def _events_kept(self) -> None:
+        """Everything after each checkpoint's `src` must remain, and the entry that was published last."""
+        stream, deltas = self.store.stream(self.events), self.journal.streams.get(self.deltas, [])
+        timeline = self.journal.streams.get(self.events, [])
+        if stream is None or not deltas:
+            return
+        first = stream.ids[0] if stream.ids else (*stream.last_id[:1], stream.last_id[1] + 1)
+        src = self.published[deltas[-1][0]].src
+        if _holds(timeline, src) and first > src:
+            self.problem(f"the input entry {src}, published last, was trimmed")
+        for key, symbol in self.checkpoints.items():
+            held = self.store.find(key, bytes)
+            if symbol in self.orders and held is not None:
+                found = checkpoints.decode(held).src
+                self._reaches_back(timeline, first, found, f"the checkpoint of {symbol}")
+
+    def _reaches_back(self, timeline: list[Entry], first: Id, position: Id, what: str) -> None:
+        after = bisect_right(timeline, position, key=lambda entry: entry[0])
+        if after < len(timeline) and first > timeline[after][0]:
+            self.problem(f"{what} is at {position}, but all before {first} was trimmed")
+
+    # --- readers ----------------------------------------------------------------------------------------
+
+    def check_reader(self, name: str, reader: PartitionReader) -> None:
+        """A reader that takes a book for current must hold what was published up to its position."""
+        position = reader.position
+        published = self.published.get(position) if position is not None else None
+        if published is None:
+            return
+        for symbol, replica in reader.shown.items():
+            seq, digest = published.books.get(symbol, (0, 0))
+            if not reader.is_current(symbol):
+                continue
+            if replica.seq < seq or (replica.seq == seq and replica.digest != digest):
+                self.problem(
+                    f"{name}: {symbol} is current at seq {replica.seq}, digest {replica.digest}, after {position}, "
+                    f"where seq {seq}, digest {digest} was published"
+                )
+
+
+class Audit:
+    """All partitions; the store calls `before` and `after` each command, and `appended` for each entry."""
+
+    def __init__(
+        self,
+        partitions: int,
+        instruments: Mapping[str, Instrument],
+        late: set[str],
+        journal: Journal,
+        store: Data,
+        generation: Callable[[], int],
+        problem: Callable[[str], None],
+    ) -> None:
+        self.parts = [
+            PartitionAudit(
+                KEYS.partition(number),
+                own := {s: i for s, i in instruments.items() if partition_of(s, partitions) == number},
+                frozenset(own.keys() - late),
+                journal,
+                store,
+                generation,
+                problem,
+            )
+            for number in range(partitions)
+        ]
+
+    def appended(self, key: bytes, stream_id: Id, fields: Fields) -> None:
+        """A stream entry was added, and the journal has it."""
+        for part in self.parts:
+            part.appended(key, stream_id, fields)
+
+    def before(self, name: bytes, arguments: tuple[bytes, ...]) -> None:
+        """A command is about to be executed."""
+        for part in self.parts:
+            part.before(name, arguments)
+
+    def after(self, name: bytes, arguments: tuple[bytes, ...]) -> None:
+        """A command was executed."""
+        for part in self.parts:
+            part.after(name, arguments)
+
+
+def _holds(timeline: list[Entry], position: Id) -> bool:
+    place = bisect_left(timeline, position, key=lambda entry: entry[0])
+    return place < len(timeline) and timeline[place][0] == position
+
+
+def _levels(orders: OrdersCopy) -> dict[str, dict[int, int]]:
+    """What orders add up to, side by side and price by price."""
+    levels: dict[str, dict[int, int]] = {"bid": {}, "ask": {}}
+    for side, column in (("bid", orders.bids), ("ask", orders.asks)):
+        for price, quantity in column:
+            levels[side][price] = levels[side].get(price, 0) + quantity
+    return levels
