@@ -1,8 +1,8 @@
 """Decides which groups are visited when: at each tick those whose channels changed, others on their grid.
 
 Keeps the cohorts, which channels they read, and the groups outside cohorts. It has no clock: the runtime
-calls `tick` soon after broadcasts arrived, and `flush_grid` at the next grid time of an interval after `alarm`
-asked for it.
+calls `tick` soon after broadcasts arrived, and `flush_grid` at the next grid time of an interval when `alarm`
+was called for it.
 """
 
 from collections import defaultdict
