@@ -46,7 +46,7 @@ OF_READER: Final = {
     "resyncs": "Loads of snapshots after the first.",
     "gaps": "Gaps in a symbol's deltas.",
     "digest_mismatches": "Deltas whose digest did not agree.",
-    "redis_outages": "Times Redis was unavailable to a follower.",
+    "redis_troubles": "Times Redis was unavailable to a follower.",
 }
 
 

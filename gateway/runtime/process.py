@@ -153,7 +153,7 @@ class GatewayProcess:
             core.counters,
             {
                 "resyncs": sum(follower.resyncs for follower in reader.followers),
-                "redis_outages": sum(follower.outages for follower in reader.followers),
+                "redis_troubles": sum(follower.outages for follower in reader.followers),
                 "gaps": reader.gaps,
                 "digest_mismatches": reader.mismatches,
             },

@@ -21,7 +21,7 @@ from tests.integration.fault_scene import HEARTBEAT_S, Scene, scene, watching
 from tests.integration.gateway_harness import running_gateway
 from tests.waiting import eventually
 
-OUTAGES = "depthcast_gateway_redis_outages_total"
+OUTAGES = "depthcast_gateway_redis_troubles_total"
 RESYNCS = "depthcast_gateway_resyncs_total"
 REPLACED = "depthcast_gateway_replaced_total"
 MISMATCHES = "depthcast_gateway_digest_mismatches_total"
