@@ -128,11 +128,16 @@ def test_what_was_merged_is_conflated() -> None:
     assert (counted()["deltas"], counted()["conflated"]) == (1, 2)
 
 
-def test_every_broadcast_between_two_ticks_is_a_delta() -> None:
+@pytest.mark.parametrize("earlier", [0, 2], ids=["visited one by one", "on the fast path"])
+def test_every_broadcast_between_two_ticks_is_a_delta(earlier: int) -> None:
     market = lively_market()
     clients = [connected(market) for _ in range(2)]
     for client in clients:
         client.subscribe("AAA")
+    for quantity in range(earlier):
+        market.publish("AAA", {-1: 10 + quantity})
+    for client in clients:
+        client.read()
     counted = Counted(market)
     for quantity in (1, 2, 3):
         market.publish("AAA", {-1: quantity}, tick=False)
