@@ -111,3 +111,12 @@ def test_a_replayed_state_stands_at_the_seq_it_is_given(feed: Feed) -> None:
     engine.drain()
     engine.set_seq(A, 1234)
     assert engine.snapshot(A).seq == 1234
+
+
+def test_a_lost_log_is_continued_where_it_is_said() -> None:
+    engine = Engine(0, 1)
+    assert engine.last_consumed() == "0-0"
+    engine.apply("1-0", [])
+    engine.continue_from("9-0")
+    assert engine.last_consumed() == "9-0"
+    assert engine.drain().src == "9-0"

@@ -1,6 +1,7 @@
 """A roster exactly at its limit of silence, and shares that are even to the last partition."""
 
 from collections import Counter
+from zlib import crc32
 
 import pytest
 
@@ -28,6 +29,14 @@ def test_preference_spreads_what_is_taken_over() -> None:
     assert [
         partition for partition in held if held[partition] != "a" and held[partition] != after[partition]
     ] == []
+
+
+@pytest.mark.parametrize(
+    "names", [["a", "b", "c"], ["x1", "x2", "x3", "x4"], [f"host-{n}:7" for n in range(9)]]
+)
+def test_preference_is_the_same_in_every_version(names: list[str]) -> None:
+    """Ingestors of two versions, of which one replaces the other, have to come to the same shares."""
+    assert shares(1, names) == {0: min(names, key=lambda name: crc32(f"{name}/0".encode()))}
 
 
 class TestRoster:
