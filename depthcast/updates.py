@@ -12,7 +12,7 @@ Levels = Sequence[tuple[int, int]]
 
 
 class Kind(StrEnum):
-    """What an update brings."""
+    """What kind of change an update delivers."""
 
     SNAPSHOT = "snapshot"
     """The whole book was replaced."""
@@ -28,23 +28,22 @@ class State(StrEnum):
     LIVE = "live"
     """The book is continuous, and its source is publishing."""
     STALE = "stale"
-    """The book may be out of date: its source is silent, the connection is lost, or it is rebuilt."""
+    """The book may be out of date: its source is silent, the connection is lost, or it is being rebuilt."""
     REMOVED = "removed"
-    """The server ended the subscription; nothing more comes."""
+    """The server ended the subscription; no more updates follow."""
 
 
 class BookUpdate(NamedTuple):
     """One symbol's change, as `async for` over a client or a consumer delivers it.
 
     - `symbol`, `kind`, `state`: which book, what the update brings, and whether the book is up to date.
-    - `seq`: sequence number of the book's state after the update. It grows, but not by one.
-    - `book`: the current book. Read it, do not keep it: it changes when the next update is requested.
+    - `seq`: sequence number of the book after the update. It only increases, and may skip numbers.
+    - `book`: the current book. Do not keep it: it changes when the next update is requested.
     - `bids`, `asks`: changed levels as (price in ticks, new quantity in lots), 0 = the level is gone. Empty
       unless `kind` is DELTA.
-    - `merged`: number of broadcasts in this update; 1 = none was skipped, 0 for a snapshot or a status.
+    - `merged`: number of broadcasts in this update: 1 if none were merged, 0 for a snapshot or a status.
     - `ts`: time of the broadcast in µs since 1970, 0 for a status.
-    - `info`: the stream entry's own data; None from the WebSocket client, and for books loaded from
-      snapshots.
+    - `info`: data of the stream entry; None from the WebSocket client and for books loaded from snapshots.
     """
 
     symbol: str
@@ -60,7 +59,7 @@ class BookUpdate(NamedTuple):
 
 
 def conflate(first: BookUpdate, second: BookUpdate) -> BookUpdate:
-    """Combine two successive updates of a symbol, neither delivered yet; the last write to a level wins."""
+    """Combine two successive, undelivered updates of a symbol; the last write to a level wins."""
     if second.kind is Kind.SNAPSHOT:
         return second
     if first.kind is Kind.STATUS:

@@ -34,13 +34,13 @@ SYMBOLS: Final = tuple(item.instrument.symbol for item in MARKET)
 DEPTH: Final = 25
 
 SLOW_S: Final = 0.2
-"""Time that the slow client needs for each message; it has credit for one at a time."""
+"""The slow client takes this long for each message; it has credit for one at a time."""
 
 SETTLE_S: Final = 15.0
-"""Time at the end for the last changes to arrive."""
+"""Time allowed at the end for the last changes to arrive."""
 
 EQUAL_IN_A_ROW: Final = 3
-"""Comparisons in a row that must succeed: the same changes may be on their way to both clients."""
+"""Comparisons that must succeed in a row: one match may be luck while changes are still in flight."""
 
 
 class Audience:
@@ -57,7 +57,7 @@ class Audience:
         return sum(c.counters.snapshots + c.counters.deltas for c in (self.fast, self.slow))
 
     async def agree(self) -> bool:
-        """Return whether both reach the same levels, and keep them, within the deadline."""
+        """Return whether both clients reach the same levels within the deadline, and stay equal."""
         deadline = asyncio.get_running_loop().time() + SETTLE_S
         agreed = 0
         while agreed < EQUAL_IN_A_ROW and asyncio.get_running_loop().time() < deadline:
@@ -66,7 +66,7 @@ class Audience:
         return agreed == EQUAL_IN_A_ROW
 
     async def check(self, seconds: float) -> None:
-        """Wait; raises the error of a client that ended."""
+        """Wait; raises a client's error if one has ended."""
         done, _ = await asyncio.wait(self.tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             await task
@@ -138,7 +138,7 @@ async def _watch(deployment: Deployment, producer: Producer, seed: int, stop: as
 async def _report(
     audience: Audience, progress: Progress, moving: asyncio.Task[None], stop: asyncio.Event
 ) -> None:
-    """Print a line each second until `stop` is set; raises the error of a market or client that ended."""
+    """Print a line each second until `stop` is set; raises the error if the market or a client ends."""
     stopping = asyncio.create_task(stop.wait())
     try:
         while not stop.is_set():

@@ -8,7 +8,7 @@ import click
 from depthcast.shared.settings import variable
 
 SETTINGS: Final = ("redis_url", "prefix", "partitions", "log_level")
-"""Those that are settings, for `depthcast.shared.settings.Settings.load`."""
+"""The options that are settings, for `depthcast.shared.settings.Settings.load`."""
 
 
 def deployment_options(function: Callable[..., Any]) -> Callable[..., Any]:

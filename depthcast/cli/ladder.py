@@ -19,7 +19,7 @@ class Row(NamedTuple):
 
 
 def rows(book: Book, depth: int, tick_size: str, lot_size: str) -> list[Row]:
-    """Return the best `depth` levels a side as a ladder has them: worst ask first, worst bid last."""
+    """Return the best `depth` levels per side in ladder order: worst ask first, worst bid last."""
     asks, bids = book.asks.top(depth), book.bids.top(depth)
     largest = max((quantity for _, quantity in asks + bids), default=1)
     shown = [(Side.ASK, *level) for level in reversed(asks)] + [(Side.BID, *level) for level in bids]
@@ -30,7 +30,7 @@ def rows(book: Book, depth: int, tick_size: str, lot_size: str) -> list[Row]:
 
 
 def decimal(number: int, size: str) -> str:
-    """Return `number` times `size`, which is decimal text, exactly: 6500010 of "0.01" is 65000.10."""
+    """Return `number` × `size` (decimal text) exactly: 6500010 × "0.01" is 65000.10."""
     whole, _, fraction = size.partition(".")
     scaled = abs(number) * int(whole + fraction)
     digits = str(scaled).rjust(len(fraction) + 1, "0")
@@ -39,7 +39,7 @@ def decimal(number: int, size: str) -> str:
 
 
 def bar(share: float) -> str:
-    """Return a bar of up to `BAR_CELLS` cells for a share of 0 to 1, exact to an eighth of a cell."""
+    """Return a bar for a share of 0 to 1: up to `BAR_CELLS` cells, in steps of an eighth of a cell."""
     full, eighths = divmod(round(share * BAR_CELLS * 8), 8)
     return BAR_CHARACTERS[-1] * full + BAR_CHARACTERS[eighths].strip()
 

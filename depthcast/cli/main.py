@@ -65,7 +65,7 @@ SUBCOMMANDS: Final = {
 
 
 def how_it_runs() -> str:
-    """Return whether the most called modules run compiled here, without importing them."""
+    """Return whether the hottest modules run compiled here, without importing them."""
     found = find_spec("depthcast.shared.book")
     compiled = found is not None and found.origin is not None and is_compiled_at(found.origin)
     return "compiled" if compiled else "not compiled"

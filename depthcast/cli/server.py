@@ -1,4 +1,4 @@
-"""`depthcast server`: a Redis-compatible server in the foreground, for a machine that has none running."""
+"""`depthcast server`: a Redis-compatible server in the foreground, for a machine without a running one."""
 
 import signal
 import threading

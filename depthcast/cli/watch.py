@@ -1,4 +1,4 @@
-"""`depthcast watch SYMBOL`: a live ladder in the terminal, or plain lines where the output is no terminal."""
+"""`depthcast watch SYMBOL`: a live ladder in the terminal, or plain lines if the output is not a terminal."""
 
 import asyncio
 import signal
@@ -50,7 +50,7 @@ class Lag:
 
 
 def status_line(client: Client, symbol: str, lag: Lag) -> str:
-    """Return seq, lag and counts of this connection as a line."""
+    """Return a line with seq, lag and this connection's counts."""
     counters = client.counters
     return (
         f"seq {client.seq(symbol)}  lag {lag}  messages {counters.snapshots + counters.deltas}  "
@@ -59,7 +59,7 @@ def status_line(client: Client, symbol: str, lag: Lag) -> str:
 
 
 def ladder(client: Client, instrument: SymbolSizes, depth: int, lag: Lag) -> Group:
-    """Return the symbol, its ladder and the status line, to be drawn."""
+    """Return the lines to draw: the symbol, its ladder and the status line."""
     table = Table(box=None, padding=(0, 2))
     for name, justify in (("price", "right"), ("quantity", "right"), ("depth", "left")):
         table.add_column(name, justify=justify, header_style="dim")  # type: ignore[arg-type]  # a literal type
@@ -114,7 +114,7 @@ async def _draw(picture: Callable[[], Group], stop: asyncio.Event, following: as
 async def _print(
     client: Client, instrument: SymbolSizes, lag: Lag, stop: asyncio.Event, following: asyncio.Task[None]
 ) -> None:
-    """Print a line when the seq has changed, at most one in `FRAME_S`."""
+    """Print a line when the seq has changed, at most one per `FRAME_S`."""
     shown = 0
     while True:
         ended = await _wait_or_end(FRAME_S, stop, following)
@@ -149,7 +149,7 @@ async def _wait_or_end(seconds: float, stop: asyncio.Event, following: asyncio.T
 def watch(symbol: str, url: str, depth: str, seconds: float | None) -> None:
     """Show the live book of SYMBOL as a ladder, with its sequence number, lag and merged counts.
 
-    If the output is no terminal, prints one line for each change, at most ten a second.
+    If the output is not a terminal, prints one line per change, at most ten per second.
     """
     try:
         asyncio.run(watch_book(url, symbol, int(depth), seconds))

@@ -21,7 +21,7 @@ Message = Mapping[str, Any]
 
 
 class SubscriptionOptions(NamedTuple):
-    """Options of a subscribe: `depth` levels a side (0 = all), one delta in `interval_ms` at most."""
+    """Options of a subscribe: `depth` levels per side (0 = all), at most one delta per `interval_ms`."""
 
     depth: int = 25
     interval_ms: int = 0
@@ -39,8 +39,8 @@ class ClientBook:
     """The view of one symbol.
 
     `replica`: book, seq and digest. `has_view`: whether a snapshot has ever been applied. `resyncs`:
-    snapshots requested since the view was last continuous. `upstream_stale`: what the gateway's last `status`
-    said.
+    snapshots requested since the view was last continuous. `upstream_stale`: whether the gateway's last
+    `status` was stale.
     """
 
     __slots__ = (
@@ -65,7 +65,7 @@ class ClientBook:
 
     @property
     def state(self) -> State:
-        """LIVE while the view is continuous and the gateway reports no stale source."""
+        """LIVE while the view is continuous and the gateway does not report the book stale."""
         live = self.phase is Phase.CONTINUOUS and not self.upstream_stale
         return State.LIVE if live else State.STALE
 
@@ -75,11 +75,11 @@ class ClientBook:
         return {"seq": self.replica.seq, "digest": self.replica.digest} if self.has_view else None
 
     def restart(self) -> None:
-        """Expect a new subscription: the view is not continuous, or the connection is new."""
+        """Wait for a new subscription, because the view has a gap or the connection is new."""
         self.phase = Phase.SUBSCRIBING
 
     def subscribed(self, message: Message) -> None:
-        """Take `subscribed`: the view goes on if it was resumed, otherwise a snapshot must come next."""
+        """Handle `subscribed`: a resumed view continues, any other waits for a snapshot."""
         self.tick_size, self.lot_size = message.get("tick_size", ""), message.get("lot_size", "")
         self.upstream_stale = False
         if message.get("resumed") and self.has_view:
@@ -90,11 +90,11 @@ class ClientBook:
             self.phase = Phase.AWAITING_SNAPSHOT
 
     def status(self, message: Message) -> None:
-        """Take `status`: whether the gateway's source is live."""
+        """Handle `status`: record whether the gateway reports the book live or stale."""
         self.upstream_stale = message.get("state") != State.LIVE
 
     def snapshot(self, message: Message) -> ApplyResult:
-        """Take a snapshot: APPLIED, MISMATCH, or ALREADY if a continuous view is at least as new."""
+        """Handle a snapshot; returns APPLIED, MISMATCH, or ALREADY if the continuous view is not older."""
         snapshot = read_snapshot(message)
         if self.phase is Phase.CONTINUOUS and snapshot.seq <= self.replica.seq:
             return ApplyResult.ALREADY
@@ -108,9 +108,9 @@ class ClientBook:
         return ApplyResult.APPLIED
 
     def delta(self, message: Message) -> ApplyResult:
-        """Take a delta; returns the result of the continuity rule. Nothing changes unless it is APPLIED."""
+        """Handle a delta; returns the result of the continuity rule. Only APPLIED changes the view."""
         if self.phase is Phase.SUBSCRIBING:
-            return ApplyResult.ALREADY  # it belongs to the subscription that is being replaced
+            return ApplyResult.ALREADY  # belongs to the subscription being replaced
         if self.phase is Phase.AWAITING_SNAPSHOT:
             return ApplyResult.GAP
         result, _ = self.replica.apply(read_delta(message))

@@ -1,4 +1,4 @@
-"""The WebSocket client: books that stay right through gaps, slow readers and lost connections.
+"""The WebSocket client: books that stay correct through gaps, slow readers and lost connections.
 
     async with connect("http://127.0.0.1:8080") as client:
         await client.subscribe(["BTC-USD"], depth=10)
@@ -6,12 +6,12 @@
             print(update.symbol, update.seq, update.book.bids.best(), update.book.asks.best())
 
 Every snapshot and delta is checked against its digest. After a gap or a mismatch the client subscribes again.
-After a lost connection it connects again, with growing, jittered waits, and resumes its books. Meanwhile they
-stay readable and are marked stale.
+After a lost connection it connects again, with growing, jittered waits, and resumes its books. Until then the
+books stay readable and are marked stale.
 
 The client reads only while somebody awaits it. A user who iterates slowly leaves messages in the socket, so
-that the gateway notices and sends merged ones. Updates that arrive while only another call, such as
-`subscribe`, is awaited are conflated, at most one for each symbol.
+the gateway notices and sends merged ones. Updates that arrive during another call, such as `subscribe`, are
+conflated to at most one per symbol.
 """
 
 import asyncio
@@ -35,10 +35,10 @@ from depthcast.updates import BookUpdate, State
 logger = logging.getLogger(__name__)
 
 HEARTBEATS_MISSED: Final = 3
-"""Heartbeat intervals of silence after which a connection counts as dead."""
+"""A connection counts as dead after this many heartbeat intervals of silence."""
 
 HEARTBEAT_MS: Final = 5000
-"""Heartbeat interval until `welcome` names the gateway's own."""
+"""Heartbeat interval assumed until `welcome` names the gateway's."""
 
 BEFORE_SERVICE: Final = ("welcome", "error")
 """Messages that do not count as success: an overloaded gateway accepts a connection and closes it again."""
@@ -53,20 +53,20 @@ def connect(
     backoff_s: tuple[float, float] = (0.2, 10.0),
     wrap_transport: Callable[[Transport], Transport] | None = None,
 ) -> "Client":
-    """Make a client of the gateway at `url`; it connects at `async with`.
+    """Make a client for the gateway at `url`; it connects at `async with`.
 
     Args:
         url: Address of the gateway: `http://host:port`, `https://…`, or a full `ws://…/v1/ws`.
         encoding: `json` or `msgpack`.
         token: Sent as `Authorization: Bearer`.
-        credit_window: Most snapshots and deltas that may be on their way at once. None leaves the limit to
-            TCP, which is no limit behind a proxy that buffers.
+        credit_window: Maximum number of snapshots and deltas in flight. None leaves the limit to TCP, which
+            does not limit anything behind a proxy that buffers.
         backoff_s: First and longest wait before connecting again, in seconds; waits double in between.
-        wrap_transport: Replaces every connection by what it returns, for tests.
+        wrap_transport: For tests: gets each connection and returns the one to use instead.
 
     Raises:
-        ClientError: `bad_url` or `bad_encoding`, here; at `async with`, `unreachable`, or what the gateway
-            answered to the handshake. `depthcast.shared.error_codes` lists all codes.
+        ClientError: `bad_url` or `bad_encoding` here; at `async with`, `unreachable` or the code of the
+            gateway's answer to the handshake. `depthcast.shared.error_codes` lists all codes.
     """
     dial = dialer(url, encoding, token)
 
@@ -81,11 +81,11 @@ class Client:
     """A connection to a gateway with the books subscribed on it; made by `connect`, used with `async with`.
 
     `async for` delivers a `BookUpdate` for each snapshot, delta and change of state, and never ends by
-    itself. It raises `ClientError`: with the code `closed` once the connection ended for good or the client
-    was closed, and from then on every call raises it too. Other codes concern one message or symbol, and
-    iterating again continues.
+    itself. It raises `ClientError`. The code `closed` means that the connection ended for good or the client
+    was closed; every later call raises it too. Other codes concern one message or symbol; iterate again to
+    continue.
 
-    One task is enough to read; several may await the client at the same time.
+    Several tasks may await the client at the same time; one is enough to read.
     """
 
     def __init__(self, dial: Dial, session: ClientSession, backoff: Backoff) -> None:
@@ -127,23 +127,23 @@ class Client:
         """Subscribe to `symbols`; returns when the gateway has answered for each.
 
         Args:
-            symbols: Names, or `["*"]` for all instruments, including later ones. A symbol that is subscribed
-                already gets the new options.
-            depth: Levels a side: 1, 5, 10, 25, 50, 100, 500, 1000, or 0 for the full book.
-            interval_ms: At most one delta in so many milliseconds; 0 sends each.
+            symbols: Names, or `["*"]` for all instruments, including later ones. A symbol that is already
+                subscribed gets the new options.
+            depth: Levels per side: 1, 5, 10, 25, 50, 100, 500, 1000, or 0 for the full book.
+            interval_ms: Least time between two deltas of a symbol, in milliseconds; 0 sends every delta.
 
         Raises:
-            ClientError: For the first symbol refused (`unknown_symbol`, `limit`, …), with the others as
-                notes; the rest are subscribed.
+            ClientError: For the first symbol refused (`unknown_symbol`, `limit`, …); further refusals are
+                notes on it. All other symbols are subscribed.
         """
         await self._complete(self.session.subscribe(symbols, SubscriptionOptions(depth, interval_ms)))
 
     async def unsubscribe(self, symbols: Collection[str]) -> None:
-        """End subscriptions; no update of `symbols` comes after this returns. Raises `ClientError`."""
+        """End subscriptions; afterwards no update of `symbols` is delivered. Raises `ClientError`."""
         await self._complete(self.session.unsubscribe(symbols))
 
     async def credit(self, messages: int) -> None:
-        """Allow so many more snapshots and deltas. Use either this or `credit_window`."""
+        """Allow `messages` more snapshots and deltas. Use either this or `credit_window`."""
         self.session.credit(messages)
         await self._flush()
 
@@ -154,9 +154,9 @@ class Client:
         return time.perf_counter() - begun
 
     async def wait_for(self, symbol: str, seq: int = 0) -> Book:
-        """Read until `symbol` is live at `seq` or later; returns its book.
+        """Read until the book of `symbol` is live at `seq` or later; returns the book.
 
-        It waits without limit: use `asyncio.timeout` for a deadline.
+        There is no time limit: use `asyncio.timeout` to set one.
         """
 
         def reached() -> bool:
@@ -201,7 +201,7 @@ class Client:
         request.raise_errors()
 
     async def _read_until(self, done: Callable[[], bool]) -> None:
-        """Read until `done`. One waiting task reads for all; the lock passes the turn on in order."""
+        """Read until `done`. One task reads for all that wait; the lock passes the turn on in order."""
         while not done():
             async with self._reading:
                 if not done():
@@ -232,7 +232,7 @@ class Client:
             raise self.session.failures.popleft()
 
     async def _receive(self, transport: Transport) -> Mapping[str, Any]:
-        """Return the next message; silence longer than some heartbeats is a lost connection."""
+        """Return the next message; after `HEARTBEATS_MISSED` silent heartbeats the connection is lost."""
         heartbeat_ms = self.session.welcome.get("heartbeat_ms", HEARTBEAT_MS)
         silence_s = HEARTBEATS_MISSED * max(heartbeat_ms, 1000) / 1000
         try:
@@ -242,7 +242,7 @@ class Client:
             raise ConnectionLost(CloseCode.LOST, f"nothing came for {silence_s:g} s") from None
 
     async def _flush(self) -> None:
-        """Send what the session has to send. A lost connection is left for the reading task to notice."""
+        """Send the session's outgoing messages. If the connection is lost, the reading task notices."""
         outbox, transport = self.session.outbox, self._transport
         try:
             while outbox and transport is not None and transport is self._transport:
@@ -251,7 +251,7 @@ class Client:
             logger.debug("could not send", extra={"reason": str(lost)})
 
     async def _disconnect(self, lost: ConnectionLost) -> None:
-        """Give the connection up; raises `ClientError` if its close code forbids to connect again."""
+        """Give up the connection; raises `ClientError` if its close code says not to connect again."""
         transport, self._transport = self._transport, None
         if transport is not None:
             self.session.disconnected()

@@ -1,4 +1,4 @@
-"""The WebSocket client without its socket: takes messages, yields messages to send and updates for the user.
+"""The WebSocket client without its socket: messages in, messages to send and updates for the user out.
 
 A `ClientSession` outlives connections. It keeps the subscriptions and books, and subscribes again when a view
 is not continuous. `depthcast.client.client` sends what is in `outbox` and delivers what is in `updates`.
@@ -20,19 +20,19 @@ logger = logging.getLogger(__name__)
 
 EVERYTHING: Final = "*"
 RESYNCS_MAX: Final = 10
-"""Snapshots in a row without a continuous view after which the user gets an error: some program has a bug."""
+"""After this many snapshots in a row without a continuous view the user gets an error: there is a bug."""
 
 
 @dataclass
 class ClientCounters:
     """Counts since the client was made.
 
-    - `messages`: all messages received. `snapshots`, `deltas`: those among them.
-    - `merged`: broadcasts that did not come as a delta of their own: the sum of the deltas' `merged` − 1.
+    - `messages`: all messages received. `snapshots`, `deltas`: how many of them were of that kind.
+    - `merged`: broadcasts that came merged into another delta: the sum of `merged` − 1 over all deltas.
     - `ignored`: repeated snapshots and deltas, and those of replaced subscriptions.
-    - `gaps`, `mismatches`: deltas that did not follow, and books that differed from their digest. After each
-      the client subscribed again.
-    - `reconnects`: connections made again. `resumed`: books that continued after one without a snapshot.
+    - `gaps`: deltas that did not continue the book. `mismatches`: books that differed from their digest.
+      After each of them the client subscribed again.
+    - `reconnects`: connections made again. `resumed`: books that then continued without a snapshot.
     """
 
     messages: int = 0
@@ -48,7 +48,7 @@ class ClientCounters:
 
 @dataclass
 class Request:
-    """A request to the gateway. `unanswered`: symbols still to be answered; `internal`: no user waits."""
+    """A request to the gateway. `unanswered`: symbols without an answer; `internal`: no user waits for it."""
 
     message: dict[str, Any]
     unanswered: set[str]
@@ -60,7 +60,7 @@ class Request:
         return not self.unanswered
 
     def raise_errors(self) -> None:
-        """Raise the first error, with the others as notes; nothing without errors."""
+        """Raise the first error, with the others as notes; do nothing if there is none."""
         if self.errors:
             first, *others = self.errors
             for other in others:
@@ -71,10 +71,10 @@ class Request:
 class ClientSession:
     """Subscriptions, books and counters of one client.
 
-    - `credit_window`: most snapshots and deltas that may be on their way; None leaves the limit to TCP.
+    - `credit_window`: maximum number of snapshots and deltas in flight; None leaves the limit to TCP.
     - `wanted`: options of each subscription that the user asked for, by symbol.
-    - `books`: views by symbol. `updates`: what the user has not received yet, at most one for each symbol.
-    - `outbox`: messages to send. `failures`: errors that no waiting request stands for.
+    - `books`: views by symbol. `updates`: updates that the user has not received yet, at most one per symbol.
+    - `outbox`: messages to send. `failures`: errors that do not belong to a waiting request.
     - `welcome`: the gateway's greeting on this connection.
     - `gateway_not_ready`: the gateway has no instruments yet; connect again later.
     """
@@ -106,7 +106,7 @@ class ClientSession:
     # --- requests of the user
 
     def subscribe(self, symbols: Collection[str], options: SubscriptionOptions) -> Request:
-        """Subscribe, or replace subscriptions; the request is done when each symbol was answered."""
+        """Subscribe, or replace subscriptions; the request is done once every symbol has an answer."""
         for symbol in symbols:
             self.wanted[symbol] = options
             if symbol in self.books:
@@ -114,17 +114,17 @@ class ClientSession:
         return self._subscribe(symbols, options, internal=False)
 
     def unsubscribe(self, symbols: Collection[str]) -> Request:
-        """End subscriptions; the request is done when each symbol was answered."""
+        """End subscriptions; the request is done once every symbol has an answer."""
         for symbol in symbols:
             self.wanted.pop(symbol, None)
         return self._request({"op": "unsubscribe", "symbols": list(symbols)}, set(symbols))
 
     def ping(self) -> Request:
-        """Ask for a `pong`; the request is done when it has come."""
+        """Request a `pong`; the request is done when it arrives."""
         return self._request({"op": "ping"}, {"pong"})
 
     def credit(self, messages: int) -> None:
-        """Allow so many more snapshots and deltas; the first call turns credit mode on for the connection."""
+        """Allow `messages` more snapshots and deltas; the first call turns on credit mode."""
         self.outbox.append({"op": "credit", "messages": messages})
 
     # --- events of the connection
@@ -148,7 +148,7 @@ class ClientSession:
             self._report_state(symbol, book, book.restart)
 
     def receive(self, message: Message) -> None:
-        """Take a message of the gateway; raises `ClientError` (`bad_message`). Unknown types are ignored."""
+        """Handle a gateway message; raises `ClientError` (`bad_message`). Unknown types are ignored."""
         self.counters.messages += 1
         handler = self._handlers.get(str(message.get("type")))
         if handler is None:
@@ -161,7 +161,7 @@ class ClientSession:
             ) from error
 
     def return_credit(self) -> None:
-        """Grant the gateway the credit of what was read, half a window at a time."""
+        """Give credit back for messages that were read, half a window at a time."""
         if self.credit_window is not None and self._credit_used * 2 >= self.credit_window:
             self.credit(self._credit_used)
             self._credit_used = 0
@@ -277,7 +277,8 @@ class ClientSession:
             message["resume"] = offers
         request = self._request(message, set(message["symbols"]), internal=internal)
         if EVERYTHING in request.unanswered:
-            # The gateway does not say how many symbols `*` stands for: the pong shows that all were answered.
+            # The gateway does not say how many symbols `*` stands for; the pong shows that it has answered
+            # for all.
             self.outbox.append({"op": "ping", "id": message["id"]})
         return request
 
@@ -299,7 +300,7 @@ class ClientSession:
         return request
 
     def _repeat_requests(self) -> set[str]:
-        """Send the users' requests again and forget the others; returns the symbols subscribed by it."""
+        """Send the users' requests again and forget internal ones; returns the symbols this subscribes."""
         repeated: set[str] = set()
         requests, self._requests = self._requests, {}
         for request in requests.values():
@@ -313,7 +314,7 @@ class ClientSession:
         return repeated
 
     def _answered(self, message: Message, symbol: str | None) -> None:
-        """Note the answer for one symbol of a request, or for all of it if `symbol` is None."""
+        """Record the answer for one symbol of a request, or for the whole request if `symbol` is None."""
         request = self._requests.get(message.get("id", 0))
         if request is None:
             return
@@ -332,7 +333,7 @@ class ClientSession:
             self.updates.pop(symbol, None)
 
     def _report_state(self, symbol: str, book: ClientBook, change: Callable[[], None]) -> None:
-        """Make a change, and queue a STATUS update if it changed the state of a book that has a view."""
+        """Make a change; queue a STATUS update if the state of a book with a view changed."""
         before = book.state
         change()
         if book.has_view and book.state is not before:
@@ -352,6 +353,6 @@ class ClientSession:
         return BookUpdate(symbol, kind, book.state, replica.seq, replica.book, bids, asks, merged, ts)
 
     def _queue(self, update: BookUpdate) -> None:
-        """Keep an update for the user, conflated with one that waits, so that memory stays bounded."""
+        """Queue an update for the user; conflate it with a waiting one, so that memory stays bounded."""
         waiting = self.updates.get(update.symbol)
         self.updates[update.symbol] = conflate(waiting, update) if waiting else update

@@ -28,9 +28,9 @@ class Transport(Protocol):
         ...
 
     async def close(self) -> None:
-        """End the connection; harmless when repeated."""
+        """End the connection; repeated calls do nothing."""
         ...
 
 
 Dial = Callable[[], Awaitable[Transport]]
-"""Makes a connection; raises `ConnectionLost` to be tried again, `ClientError` if that is useless."""
+"""Makes a connection; raises `ConnectionLost` if another attempt may succeed, else `ClientError`."""

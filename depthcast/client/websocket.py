@@ -21,11 +21,11 @@ MESSAGE_BYTES_MAX: Final = 2**28
 """Longest message accepted: a length field must not decide how much memory is used."""
 
 REFUSED: Final = {400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found"}
-"""Error code of each HTTP status that makes another attempt useless."""
+"""Error code for each HTTP status after which another attempt is useless."""
 
 
 class WebSocketTransport:
-    """One WebSocket connection, with the HTTP session that made it."""
+    """One WebSocket connection and the HTTP session that opened it."""
 
     def __init__(
         self, http: aiohttp.ClientSession, socket: aiohttp.ClientWebSocketResponse, encoding: str

@@ -1,4 +1,4 @@
-"""The stream consumer: books straight from Redis, for services that need no gateway in between.
+"""The stream consumer: books straight from Redis, for services that do not need a gateway.
 
 It reads by the rules of `depthcast.shared.reader`. The WebSocket client is `depthcast.client`.
 """

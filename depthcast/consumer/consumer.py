@@ -1,12 +1,12 @@
-"""The stream consumer: books straight from Redis, for services that need no WebSocket in between.
+"""The stream consumer: books straight from Redis, for services that do not need a gateway.
 
     async with Consumer("redis://127.0.0.1:6379/0", symbols=["BTC-USD"]) as consumer:
         async for update in consumer:
             print(update.symbol, update.seq, update.book.bids.best(), update.info)
 
 A consumer loads the newest snapshots, follows the deltas of each partition it needs, and checks every digest.
-After a gap it loads again by itself, and it waits for Redis and for the deployment. Nothing is read or
-applied before the next update is asked for, so an update's `book` is exactly at its `seq`.
+After a gap it loads again by itself. It waits while Redis is away or the deployment does not exist yet.
+Nothing is applied before the next update is requested, so an update's `book` is exactly at its `seq`.
 """
 
 import asyncio
@@ -37,9 +37,8 @@ class StreamEntry(NamedTuple):
     """One entry of a partition's `deltas`, as the consumer applied it.
 
     - `partition`, `position`: where the entry is.
-    - `info`: the entry's own data; None where books were loaded from snapshots, which is no entry of the
-      stream.
-    - `updates`: what changed, one for each symbol that is followed.
+    - `info`: the entry's own data; None if this is not a stream entry but a load of snapshots.
+    - `updates`: one for each followed symbol that changed.
     """
 
     partition: int
@@ -55,15 +54,15 @@ class Consumer:
     away. `entries()` delivers whole stream entries instead.
 
     Args:
-        redis_url: Address of Redis or Valkey, as the setting `DEPTHCAST_REDIS_URL`.
-        symbols: Names to follow; one that does not exist yet is followed from its first broadcast on. None
-            follows all symbols, later ones too.
+        redis_url: Address of Redis or Valkey, in the form of the setting `DEPTHCAST_REDIS_URL`.
+        symbols: Names to follow; one that does not exist yet is followed from its first broadcast. None
+            follows all symbols, including later ones.
         prefix: Key prefix of the deployment.
         partitions: Number of partitions that the deployment must have; None accepts any.
 
     Raises:
-        SettingsError: For an address that cannot be understood.
-        DeploymentMismatch: At `async with`, if the deployment has another number of partitions or speaks
+        SettingsError: If the address is not valid.
+        DeploymentMismatch: At `async with`, if the deployment has another number of partitions or uses
             another version of the contract.
     """
 
@@ -87,7 +86,7 @@ class Consumer:
 
     @property
     def resyncs(self) -> int:
-        """Number of times that books were loaded again after the first time."""
+        """Number of times that books were loaded again after the first load."""
         return sum(followed.follower.resyncs for followed in self._followed.values())
 
     def book(self, symbol: str) -> Book:
@@ -103,20 +102,20 @@ class Consumer:
         return self._reader_of(symbol).shown[symbol].digest
 
     def state(self, symbol: str) -> State:
-        """Return LIVE if the book has every entry read so far; STALE if not, or while nothing arrives."""
+        """Return LIVE if the book has every entry read so far; STALE otherwise, or if nothing arrives."""
         followed = self._followed.get(partition_of(symbol, self.partitions or 1))
         live = followed is not None and followed.reader.is_current(symbol) and not followed.idle
         return State.LIVE if live else State.STALE
 
     async def wait_for(self, symbol: str, seq: int = 0) -> Book:
-        """Read until the book of `symbol` is at `seq` or later; what is read meanwhile is not delivered."""
+        """Read until the book of `symbol` is at `seq` or later; updates read on the way are not delivered."""
         async for entry in self.entries():
             if any(update.symbol == symbol and update.seq >= max(seq, 1) for update in entry.updates):
                 break
         return self.book(symbol)
 
     async def entries(self) -> AsyncIterator[StreamEntry]:
-        """Deliver every entry of the followed partitions, also those that change no followed symbol."""
+        """Deliver every entry of the followed partitions, including those that change no followed symbol."""
         assert self._entered, "use the consumer with async with"
         while True:
             tasks = [followed.read_task() for followed in self._followed.values()]
@@ -179,7 +178,7 @@ class Consumer:
                 await asyncio.sleep(POLL_S)
 
     async def _poll(self) -> None:
-        """Learn of new symbols. Their books come with the deltas; the names are needed to load again."""
+        """Read the names of new symbols. Their books come with the deltas; a later load needs the names."""
         while True:
             await asyncio.sleep(POLL_S)
             self._assign(await self._known_symbols())
@@ -188,7 +187,7 @@ class Consumer:
         """Give each followed partition its symbols."""
         for followed in self._followed.values():
             followed.symbols = {s for s in symbols if partition_of(s, self.partitions) == followed.number}
-            # One that was born before the last load is in no entry to come, unless it changes.
+            # A symbol born before the last load appears in no later entry unless it changes.
             for symbol in sorted(followed.symbols):
                 followed.reader.want(symbol)
 
@@ -196,8 +195,8 @@ class Consumer:
 class _FollowedPartition:
     """One partition: its reader, and at most one entry that is being read.
 
-    The next entry is read only after the one before was taken, so that the books are at what the user has
-    received. `idle`: the last read brought nothing.
+    The next entry is read only after the previous one was taken, so the books match what the user has
+    received. `idle`: the last read returned nothing.
     """
 
     def __init__(
@@ -215,13 +214,13 @@ class _FollowedPartition:
         return self.symbols | set(self.reader.shown)
 
     def read_task(self) -> asyncio.Task[AppliedEntry | None]:
-        """Return the task that reads the next entry, started if need be."""
+        """Return the task that reads the next entry; starts it if there is none."""
         if self._reading is None:
             self._reading = asyncio.ensure_future(anext(self._entries))
         return self._reading
 
     def take_entry(self) -> AppliedEntry | None:
-        """Return the entry if it has been read, None if not."""
+        """Return the entry if it has been read, else None."""
         if self._reading is None or not self._reading.done():
             return None
         entry = self._reading.result()

@@ -1,10 +1,10 @@
-"""Recordings of Binance's depth streams: `<local ns> <json>` a line, and one REST snapshot among them.
+"""Recordings of Binance's depth streams: `<local ns> <json>` per line, and one REST snapshot among them.
 
 Streams: `@depth` has the first update id U, the last one u and, on futures, the previous u as pu;
-`@bookTicker` is the oracle; others are skipped. The venue's rules apply ("How to manage a local order book
-correctly"): depth messages before the snapshot are buffered, and those with u ≤ its lastUpdateId are dropped.
-The first one kept must reach beyond that id, and each later one must follow: pu = previous u on futures, U =
-previous u + 1 on spot.
+`@bookTicker` is the oracle; other streams are skipped. The venue's rules apply ("How to manage a local order
+book correctly"): depth messages before the snapshot are buffered, and those with u ≤ its lastUpdateId are
+dropped. The first one kept must reach beyond that id, and each later one must follow: pu = previous u on
+futures, U = previous u + 1 on spot.
 """
 
 import re
@@ -22,7 +22,7 @@ from depthcast.shared.types import Side, Symbol, is_symbol
 VenueMessage = dict[str, Any]
 
 BUFFERED_MOST: Final = 100_000
-"""Most depth messages before the snapshot: with more, the file has none."""
+"""Maximum number of depth messages before the snapshot: after more, the file counts as having none."""
 
 _LINE: Final = re.compile(rb"(\d{16,20}) (\{.*\})\Z")
 
@@ -99,14 +99,14 @@ class _SymbolFeed:
 
     def _snapshot(self, at_us: int, message: VenueMessage) -> list[FeedEntry]:
         if self.last is not None and message["lastUpdateId"] < self.last:
-            return []  # older than the book: a recorder asked twice
+            return []  # older than the book: the recorder requested two snapshots
         self.last = message["lastUpdateId"]
         self.first_due = True
         events = [(CLEAR,), *self._events(message["bids"], message["asks"])]
         ts = _microseconds(message)
         found = [FeedEntry(self.symbol, events, ts, at_us, True, None, self.reader.line)]
         for waiting in self.buffered:
-            # Recorded earlier, but sent only now: pacing uses the time of the snapshot.
+            # Recorded before the snapshot, but sent only now: pacing uses the time of the snapshot.
             found += self._depth(waiting[0], at_us, waiting[2])
         self.buffered.clear()
         return found
@@ -157,7 +157,7 @@ class _SymbolFeed:
 
 
 def _messages(reader: LineReader, lines: Iterable[bytes]) -> Iterator[tuple[int, str, VenueMessage]]:
-    """Yield (time of recording in µs, depth | ticker | snapshot, message) of each line that matters."""
+    """Yield (time of recording in µs, depth | ticker | snapshot, message) for each relevant line."""
     for line in reader.lines(lines):
         match = _LINE.match(line)
         if match is None:

@@ -12,7 +12,7 @@ _SIZE: Final = re.compile(r"(1|0\.0*1)0*\Z", re.ASCII)
 def scaled(text: str, places: int) -> int:
     """Return decimal text × 10^places as an integer, e.g. ("61737.6300", 2) → 6173763.
 
-    Raises `ValueError` for text that is no decimal, needs more places, or is beyond 2⁵³−1.
+    Raises `ValueError` for text that is not a decimal, needs more places, or exceeds 2⁵³−1.
     """
     if not _DECIMAL.match(text):
         raise ValueError(f"{text!r} is not a decimal number")
@@ -43,7 +43,7 @@ def size_of(places: int) -> str:
 
 
 def places_of(size: str) -> int:
-    """Return the decimals of a size; raises `ValueError` for one that is no power of ten, such as 0.05."""
+    """Return the decimals of a size; raises `ValueError` unless it is a power of ten (0.05 is not)."""
     if not _SIZE.match(size) or (size.startswith("1") and size != "1"):
         raise ValueError(f"the size {size} is not 1, 0.1, 0.01 and so on")
     return places_needed(size)

@@ -1,4 +1,4 @@
-"""Detects a file's format by its first lines."""
+"""Detects a file's format from its first lines."""
 
 import re
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ _KRAKEN: Final = re.compile(rb'wss://ws\.kraken\.com|"book-\d+"')
 
 
 def detect(path: str, lines: Sequence[bytes]) -> Format:
-    """Return the format of these first lines; raises `FeedError` that lists the known formats."""
+    """Return the format of a file's first lines; raises `FeedError`, which lists the known formats."""
     first = next((line.lstrip() for line in lines if line.strip()), b"")
     if _BINANCE.match(first):
         return binance.FORMAT

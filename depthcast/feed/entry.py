@@ -1,4 +1,4 @@
-"""What a format's parser yields, and how it reads lines."""
+"""What the parsers of all formats share: the entries they yield, and how they read lines."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -24,8 +24,8 @@ class FeedEntry(NamedTuple):
     """One entry for the input log.
 
     - `ts`: time at the source in µs since 1970, None if unknown.
-    - `at_us`: time of recording in µs since any common beginning, for pacing; None if unknown.
-    - `oracle`: what an independent source says of the book after this entry.
+    - `at_us`: time of recording in µs from any fixed origin, for pacing; None if unknown.
+    - `oracle`: what an independent source says about the book after this entry.
     - `line`: number of its line in the file.
     """
 
@@ -68,8 +68,8 @@ class Format(NamedTuple):
     """A recorded format. Both functions take a file's name for errors, and its lines; they raise `FeedError`.
 
     - `instruments`: first pass, which finds the symbols and their sizes.
-    - `entries`: second pass, in the sizes of the instruments given: those found, or finer ones.
-    - `oracle`: what the format's oracle is called in reports; empty without one.
+    - `entries`: second pass, in the sizes of the given instruments: those found, or finer ones.
+    - `oracle`: name of the format's oracle in reports; empty without one.
     """
 
     name: str

@@ -1,4 +1,6 @@
-"""Recordings of Kraken's WebSocket v1 book channel: `<unix s>: <json>` a line; sent lines are `wss://… <- …`.
+"""Recordings of Kraken's WebSocket v1 book channel: `<unix s>: <json>` per line.
+
+Lines that the recorder sent are `wss://… <- …`.
 
 A snapshot has `as` and `bs`, an update `a` or `b`, or both in two maps; `c` is the venue's checksum after it.
 Levels are `[price, volume, time]`, with a fourth item "r" for a level that the venue publishes again. The
@@ -80,7 +82,7 @@ def entries(path: str, lines: Iterable[bytes], instruments: Instruments) -> Iter
         pair = pairs.get(message.symbol)
         if pair is None:
             if not message.snapshot:
-                continue  # the recording began within a subscription: there is no book yet
+                continue  # the recording began in the middle of a subscription: there is no book yet
             pair = pairs[message.symbol] = _Pair(instruments[message.symbol])
         try:
             entry = pair.take(message, reader.line)
@@ -93,7 +95,7 @@ FORMAT: Final = Format("kraken", "checksums", instruments, entries)
 
 
 class _Pair:
-    """One pair; it keeps a book to find what falls out of the subscribed depth."""
+    """One pair; it keeps a book to find levels that fall out of the subscribed depth."""
 
     def __init__(self, instrument: Instrument) -> None:
         self.price_places, self.quantity_places = places(instrument)

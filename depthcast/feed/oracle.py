@@ -1,4 +1,4 @@
-"""Oracles: statements about a book in a recording, which a correct replay must agree with."""
+"""Oracles: statements about a book in a recording that a correct replay must match."""
 
 from itertools import chain
 from typing import Final, NamedTuple, Protocol
@@ -7,14 +7,14 @@ from zlib import crc32
 from depthcast.updates import Levels
 
 LEVELS_MOST: Final = 10
-"""Levels a side that every oracle can do with."""
+"""No oracle needs more levels per side than this."""
 
 
 class Oracle(Protocol):
     """A statement that a book can be compared with."""
 
     def agrees(self, bids: Levels, asks: Levels) -> bool:
-        """Return whether the best levels of a book, at least `LEVELS_MOST` a side, are as stated."""
+        """Return whether the best levels of a book match; pass at least `LEVELS_MOST` per side."""
         ...
 
 
@@ -29,11 +29,11 @@ class BestPrices(NamedTuple):
 
 
 class KrakenChecksum(NamedTuple):
-    """Kraken's CRC32 of the best ten levels a side.
+    """Kraken's CRC32 of the best ten levels per side.
 
     It is taken over each level's price and volume as the venue writes them, without the decimal point and
-    leading zeros, asks first and best first. The factors turn ticks and lots into those digits: a price
-    written with five decimals where the tick has one has the factor 10⁴. Source: Kraken WebSockets v1, "Book
+    leading zeros, asks first and best first. The factors turn ticks and lots into those digits: if the tick
+    has one decimal and the venue writes five, the factor is 10⁴. Source: Kraken WebSockets v1, "Book
     checksum".
     """
 

@@ -1,15 +1,15 @@
-"""The plain format for any data: one JSON object a line.
+"""The plain format for any data: one JSON object per line.
 
     {"symbol": "BTC-USD", "tick_size": "0.01", "lot_size": "0.001"}
     {"symbol": "BTC-USD", "events": [["update", "bid", 6500010, 5], ["add", "ask", 6500020, 7]], "at_ms": 0}
     {"symbol": "BTC-USD", "events": [["delete", "bid", 6500010]], "atomic": true, "ts": 1767225600000000}
 
 - A line without `events` is an instrument: `tick_size`, `lot_size`, `feed` and `on_cross` as in an
-  instruments file, all optional. A symbol without such a line has the defaults.
+  instruments file, all optional. A symbol without such a line gets the defaults.
 - `events` are passed on as they are, in integer ticks and lots: `[op, side, price, quantity, order_id]`,
   trailing items omitted. Only the ingestor checks whether the book accepts them.
 - `atomic`: all of them or none. `ts`: time at the source in µs since 1970. `at_ms`: when to send it, in ms
-  from any common beginning; lines without it are sent together with the one before.
+  from any fixed origin; lines without it are sent together with the one before.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,8 +1,8 @@
 """Statistics of a market's levels, which compare a synthetic market with a recorded one.
 
-They are taken of the net changes in windows of 100 ms: venues send at different times and merge differently,
-but the book at the end of a window does not depend on that. Distances are from the best price of the same
-side at the beginning of the window, in basis points (bp) of the mid price.
+They are computed from the net changes in windows of 100 ms. Venues send at different times and merge
+differently, but the book at the end of a window does not depend on that. Distances are from the best price of
+the same side at the beginning of the window, in basis points (bp) of the mid price.
 """
 
 import math
@@ -18,20 +18,20 @@ from depthcast.shared.types import Side
 
 WINDOW_US: Final = 100_000
 PER_SECOND: Final = 10
-"""Windows in a second."""
+"""Windows per second."""
 
 PROFILED: Final = 20
 """Windows from one measurement of the book's depth to the next."""
 
 BANDS_BP: Final = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
-"""Borders of the bands of distance; the first includes the spread, and the last ends the measurement."""
+"""Edges of the distance bands. The first includes the spread; nothing beyond the last is measured."""
 
 LevelQuantities = Mapping[tuple[Side, int], int]
 """(side, price) → absolute quantity, 0 where the level is gone."""
 
 
 class Band(NamedTuple):
-    """A band of distances: mean `levels` and `volume` (lots) a side, and `changes` a second of both sides."""
+    """A distance band: mean `levels` and `volume` (lots) per side, and `changes` per second on both sides."""
 
     low_bp: float
     high_bp: float
@@ -41,10 +41,11 @@ class Band(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """Statistics of a stretch of a market.
+    """Statistics of a market over some time.
 
     - `counts`: changed levels in each window. `spreads`, `mids`: in ticks, at the end of each window.
-    - `appeared`, `vanished`: shares of the changes; the others change the quantity of a level that stays.
+    - `appeared`, `vanished`: shares of the changes that add or remove a level; the others change its
+      quantity.
     - `bands`: by distance from the best price.
     """
 
@@ -57,12 +58,12 @@ class Statistics(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """Length of the stretch."""
+        """The time covered."""
         return len(self.counts) / PER_SECOND
 
     @property
     def changes(self) -> float:
-        """Changed levels a second."""
+        """Changed levels per second."""
         return sum(self.counts) / self.seconds
 
     @property
@@ -84,7 +85,7 @@ class Statistics(NamedTuple):
         return sum(one * other for one, other in products) / spread if spread else 0.0
 
     def move_bp(self, seconds: int) -> float:
-        """Return the root mean square of the mid price's change in so many seconds, in bp."""
+        """Return the root mean square of the mid price's change over `seconds`, in bp."""
         later = self.mids[seconds * PER_SECOND :]
         moves = [(other / one - 1) * 1e4 for one, other in zip(self.mids, later, strict=False)]
         return math.sqrt(sum(move**2 for move in moves) / len(moves)) if moves else 0.0
@@ -115,7 +116,7 @@ def measure(opening: LevelQuantities, changes: Iterable[LevelQuantities]) -> Sta
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """Return the value below which a share of the values lie."""
+    """Return the value below which a given share of the values lies."""
     return sorted(values)[min(int(share * len(values)), len(values) - 1)]
 
 

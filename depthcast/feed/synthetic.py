@@ -5,17 +5,17 @@ Farmer, Gillemot and Krishnamurthy (2003) and Cont, Stoikov and Talreja (2010), 
 the queue-reactive model of Huang, Lehalle and Rosenbaum (2015):
 
 - Limit orders arrive at a distance from the touch that follows a power law of exponent 1 beyond a knee (Zovko
-  and Farmer 2002, Bouchaud, Mézard and Potters 2002), and a share of them joins the best price. Each lives
-  for a time that grows with its distance; then it is cancelled, or amended. Together this gives a flat book
-  with a busy touch and a slow depth.
-- Market orders take the oldest orders of the best price, and then those of the levels behind it.
+  and Farmer 2002, Bouchaud, Mézard and Potters 2002), and a share of them joins the best price. Each order
+  lasts for a time that grows with its distance; then it is cancelled or amended. Together this gives a flat
+  book that is busy at the touch and slow in depth.
+- Market orders fill the oldest orders at the best price, then those of the levels behind it.
 - Activity has a steady part, and bursts that cause further bursts (`depthcast.feed.synthetic_activity`).
 - A burst moves the reference price, the further the stronger it is: volatility follows activity (Clark 1973).
   Orders on the wrong side of the new price are traded or cancelled, level by level, and the touch is filled
-  again. Over long times the price returns to where it began, so that it stays in a range.
+  again. Over long times the price returns to its start, so it stays in a range.
 
-The events are orders or, for a levels feed, the absolute quantities of the levels that a step changed. Bids
-rest at or below the best bid of the reference price, asks at or above its best ask.
+The events are orders or, for a levels feed, the new quantities of the levels that a step changed. Bids rest
+at or below the best bid of the reference price, asks at or above its best ask.
 
 The caller hands in the random numbers, and time is counted in steps. The parameters are in
 `depthcast.feed.synthetic_profiles`; `docs/synthetic.md` compares the result with recordings.
@@ -34,10 +34,10 @@ from depthcast.shared.instruments import Instrument
 from depthcast.shared.types import Side
 
 ORDERS_LEAST: Final = 20
-"""Orders a side that market orders leave."""
+"""Market orders leave at least this many orders per side."""
 
 ORDERS_FILLED_MOST: Final = 8
-"""Most orders that one market order fills."""
+"""Maximum number of orders that one market order fills."""
 
 REFILLED: Final = 0.9
 """Chance that an empty touch gets an order at the end of a step."""
@@ -46,10 +46,10 @@ REPRICED: Final = 0.1
 """Share of the amendments that change the price; the others change the quantity alone."""
 
 PRICE_MOVING_MARK: Final = 1.0
-"""Shocks stronger than this multiple of the mean one move the price."""
+"""A shock moves the price if it is stronger than this multiple of the mean shock."""
 
 CAUGHT_UP: Final = 0.3
-"""Share of the activity that is left out after a price jump made more events than were due."""
+"""Share of the activity that is skipped after a price jump made more events than were due."""
 
 RANGE_BP: Final = 500.0
 """Standard deviation of the price around its start, over long times."""
@@ -58,8 +58,9 @@ RANGE_BP: Final = 500.0
 class Venue:
     """One simulated symbol.
 
-    `mid`: price at the start in ticks. `rate`: mean events a second in the instrument's own feed; by default
-    the profile's. The events depend on these, the profile, the random numbers and the number of steps alone.
+    `mid`: price at the start in ticks. `rate`: mean events per second of the instrument's kind of feed; by
+    default the profile's. The events depend only on these, the profile, the random numbers and the number of
+    steps.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Venue:
         self._lots = quantity_of(instrument, mid)
         self._bp = mid / 1e4
         self._start_price = self._reference_price = mid + 0.5
-        self._touch = [mid, mid + 1]  # where the best prices should be
+        self._touch = [mid, mid + 1]  # the intended best prices
         self._clock = 0.0
         self._events_due = self._events_ahead = 0.0
         # Volatility grows with the square root of activity: a slow market has fewer jumps, a fast one larger
@@ -107,15 +108,14 @@ class Venue:
         return self._orders.take()
 
     def step(self) -> list[Event]:
-        """Return the events of the next step, often none; those of a levels feed belong together."""
+        """Return the events of the next step, often none; in a levels feed they apply together."""
         level, shock = self._activity.step()
         due = self.rate * STEP_S * level
         self._allow_events(due)
         if shock > PRICE_MOVING_MARK and self._random.random() < self._moving:
             self._move(shock)
         extra = self._orders.pending()
-        # At a very high rate the same levels change repeatedly, which makes no more events: give up after a
-        # while.
+        # At a very high rate the same levels change repeatedly, which adds no events: give up after a while.
         for _ in range(int(2 * (self.rate * STEP_S + due)) + 4):
             if self._orders.pending() - extra >= self._events_due:
                 break
@@ -127,13 +127,13 @@ class Venue:
         return events
 
     def _allow_events(self, due: float) -> None:
-        """Raise the number of events due, less a part of those that a price jump made too many."""
+        """Raise the number of events due; subtract part of the surplus that a price jump made."""
         saved = min(self._events_ahead, due * CAUGHT_UP)
         self._events_ahead -= saved
         self._events_due = min(self._events_due + due - saved, max(self.rate, 10.0))
 
     def _refill_touch(self) -> None:
-        """Place an order at a touch that has none, with the chance `REFILLED`."""
+        """Place an order at an empty touch, with the chance `REFILLED`."""
         for side in Side:
             levels = self._orders.book.sides[side]
             best = levels.nth_key(0)
@@ -142,11 +142,11 @@ class Venue:
                 self._place(side, 0.0)
 
     def _act(self) -> None:
-        """Do what comes next: a market order, the end of an order, or an arrival."""
+        """Make the next event: a market order, the end of an order, or an arrival."""
         if self._random.random() < self._profile.trades:
             self._trade(self._side())
             return
-        arrival = self._clock + self._random.expovariate(1.0)  # memoryless, so it may be drawn anew each time
+        arrival = self._clock + self._random.expovariate(1.0)  # memoryless: a new draw each time is correct
         order_id = self._orders.due(arrival)
         if order_id is None:
             self._clock = arrival

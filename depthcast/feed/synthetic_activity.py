@@ -15,7 +15,7 @@ STEP_S: Final = 0.01
 
 SHOCKS_PER_S: Final = 4.0
 STEADY: Final = 0.2
-"""Share of the activity that needs no shocks."""
+"""Share of the activity that does not depend on shocks."""
 
 SELF_EXCITED: Final = 0.4
 """Share of the shocks that are caused by earlier ones."""
@@ -23,7 +23,7 @@ SELF_EXCITED: Final = 0.4
 DECAY_S: Final = 0.12
 MARK_SIGMA: Final = 1.6
 BALANCED_S: Final = 10.0
-"""Time in which calm and bursts even out, so that the mean holds over minutes too."""
+"""Calm periods and bursts even out in this time, so the mean also holds over minutes."""
 
 LIFT_MOST: Final = 50.0
 """Highest lift, in multiples of the mean."""
@@ -37,7 +37,7 @@ class Activity:
         self._lift = 1.0  # in multiples of its mean
         self._excess_s = 0.0
         self._kept = math.exp(-STEP_S / DECAY_S)
-        # What a shock of mark 1 adds, so that the mean lift is 1: shocks × what each adds × steps it lasts.
+        # Lift added by a shock of mark 1. Makes the mean lift 1: shocks per step × lift × steps it lasts.
         self._added = (1 - self._kept) / (SHOCKS_PER_S * STEP_S)
 
     def step(self) -> tuple[float, float]:

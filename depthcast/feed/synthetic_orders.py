@@ -18,8 +18,8 @@ CLEAR: Final = 4
 class RestingOrders:
     """Orders in price and time priority.
 
-    Every order has an end, on the caller's clock. Nothing ends by itself: `due` returns the order that
-    should. `orders_most`: number of orders from which on `make_room` cancels one early.
+    Every order has an end, on the caller's clock, but does not end by itself: `due` returns the order to end.
+    `orders_most`: above this many orders, `make_room` cancels one early.
     """
 
     def __init__(self, feed: Feed, orders_most: int) -> None:
@@ -28,7 +28,8 @@ class RestingOrders:
         self.due_at = 0.0
         self._by_order = feed is Feed.ORDERS
         self._orders: dict[int, tuple[Side, int, int]] = {}
-        # Per side: price → the ids there. Ids go up and dicts keep their order, so the first is the oldest.
+        # Per side: price → ids at that price. Ids increase and dicts keep their order, so the first is the
+        # oldest.
         self._queues: tuple[dict[int, dict[int, None]], ...] = ({}, {})
         self._counts = [0, 0]
         self._ends: list[tuple[float, int]] = []
@@ -54,7 +55,7 @@ class RestingOrders:
         return next(iter(self._queues[side][levels.ranks[-1] * -levels.sign]))
 
     def due(self, until: float) -> int | None:
-        """Return the order that ends next, if before `until`; its end is then in `due_at`."""
+        """Return the next order that ends before `until`, if any; `due_at` then holds its end."""
         ends, orders = self._ends, self._orders
         while ends and ends[0][1] not in orders:
             heappop(ends)
@@ -116,11 +117,11 @@ class RestingOrders:
             self._events.append([REDUCE, None, None, quantity, order_id])
 
     def pending(self) -> int:
-        """Return how many events `take` would return, or a few more."""
+        """Return an upper bound, nearly exact, of how many events `take` would return."""
         return len(self._events) if self._by_order else len(self._touched)
 
     def take(self) -> list[Event]:
-        """Return the events since the last call, of the kind that the feed takes."""
+        """Return the events since the last call, of the kind that fits the feed."""
         events, self._events = self._events, []
         if not self._by_order:
             events = [[CLEAR]] if self._cleared else []
@@ -158,6 +159,6 @@ class RestingOrders:
 
     def _end_at(self, end: float, order_id: int) -> None:
         heappush(self._ends, (end, order_id))
-        if len(self._ends) > 2 * self.orders_most:  # most of them of orders that were filled
+        if len(self._ends) > 2 * self.orders_most:  # most of these orders were filled
             self._ends = [item for item in self._ends if item[1] in self._orders]
             heapify(self._ends)

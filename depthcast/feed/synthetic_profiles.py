@@ -11,17 +11,17 @@ from depthcast.shared.types import Symbol
 class Profile(NamedTuple):
     """Parameters of a venue. Distances are from the touch, in basis points (bp) of the price.
 
-    - `rate`: events a second.
+    - `rate`: events per second.
     - `density`: orders per bp and side, out to `reach_bp`.
-    - `knee_bp`: distance up to which arrivals are even; beyond, they fall with the distance.
-    - `touch`: share of arrivals that join the best price; `queue`: orders there.
+    - `knee_bp`: arrivals are spread evenly up to this distance and fall beyond it.
+    - `touch`: share of arrivals that join the best price; `queue`: number of orders at the best price.
     - `beyond`: share of arrivals beyond `reach_bp`.
     - `amended`: share of orders that end in an amendment instead of a cancel.
     - `trades`: share of market orders.
     - `volatility_bp`: of the price, per square root of a second.
     - `size`: median of an order in quote currency; `growth`: exponent of its growth with the distance;
       `touch_size`: factor of the size at the touch.
-    - `gap_ticks`: about the mean spread less one tick.
+    - `gap_ticks`: about the mean spread minus one tick.
     """
 
     rate: float
@@ -94,7 +94,7 @@ FAR_BP: Final = 500.0
 """Greatest distance of an order."""
 
 FLEETING: Final = 0.7
-"""Share of short-lived orders, which last `FLEETING_LIFE` of the mean; the others last the longer."""
+"""Share of short-lived orders, which last `FLEETING_LIFE` of the mean; the others last longer."""
 
 FLEETING_LIFE: Final = 0.2
 
@@ -109,7 +109,7 @@ GROWTH_ENDS_BP: Final = 10.0
 
 
 class DistanceLaw:
-    """Distances at which orders arrive, and their lives, in units of the mean time between arrivals."""
+    """Distances at which orders arrive, and how long they last in units of the mean time between arrivals."""
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
@@ -136,7 +136,7 @@ class DistanceLaw:
         return profile.knee_bp * math.expm1(self._span * share)
 
     def life(self, random: Random, away_bp: float) -> float:
-        """Draw the life of an order until it is cancelled or amended: a mixture of short and long ones."""
+        """Draw how long an order rests before it is cancelled or amended: a mixture of short and long."""
         fleeting = random.random() < FLEETING
         share = FLEETING_LIFE if fleeting else (1 - FLEETING * FLEETING_LIFE) / (1 - FLEETING)
         return random.expovariate(1.0) * share * self._mean_life(away_bp) * (1 - self.profile.amended)
@@ -156,7 +156,7 @@ class DistanceLaw:
         for count, low, high in self._zones():
             for _ in range(count):
                 away = low + (high - low) * random.random()
-                # At a given moment, long lives are met in proportion to their length.
+                # At a given moment, an order is resting with a chance in proportion to its life.
                 share = FLEETING_LIFE
                 if random.random() >= FLEETING * FLEETING_LIFE:
                     share = (1 - FLEETING * FLEETING_LIFE) / (1 - FLEETING)
@@ -165,7 +165,7 @@ class DistanceLaw:
         return found
 
     def _zones(self) -> list[tuple[int, float, float]]:
-        """Return (orders a side, from bp, to bp) of the touch, the reach and beyond."""
+        """Return (orders per side, from bp, to bp) of the touch, the reach and beyond."""
         profile = self.profile
         return [
             (round(profile.queue), 0.0, 0.0),

@@ -2,8 +2,8 @@
 
 An input entry counts as consumed when the `src` of its partition reaches the entry's ID at the stream
 consumer. The symbol's seq at that time says at which state the WebSocket client must be compared. An entry
-without net change has no seq of its own, and is compared at the state before it. What was sent, consumed and
-received may be reported in any interleaving.
+without a net change has no seq; it is compared at the state before it. Sent, consumed and received items may
+be reported in any order.
 """
 
 from collections import defaultdict, deque
@@ -19,7 +19,7 @@ FAILURES_SHOWN: Final = 5
 
 
 class ObservedBook(NamedTuple):
-    """A book as a reader has it: its seq, the digest of all of it, and its best levels."""
+    """A reader's book: its seq, the digest of the whole book, and its best levels."""
 
     seq: int
     digest: int
@@ -28,7 +28,7 @@ class ObservedBook(NamedTuple):
 
 
 NO_BOOK: Final = ObservedBook(0, 0, (), ())
-"""Stands for a symbol that no reader has a book of yet."""
+"""Stands for a symbol of which no reader has a book yet."""
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Tally:
     disagreeing: list[str] = field(default_factory=list)
 
     def compare(self, entry: FeedEntry, view: ObservedBook, *, same: bool = True) -> None:
-        """Compare a book with the entry's oracle, if it has one; `same` False fails it in any case."""
+        """Compare a book with the entry's oracle, if it has one; `same` False always counts as a failure."""
         if entry.oracle is not None:
             self.compared += 1
             if same and entry.oracle.agrees(view.bids, view.asks):
@@ -59,7 +59,7 @@ class Tally:
 
 
 class _Comparison(NamedTuple):
-    """A comparison that the client's book at `seq` is due; seq 0: its first book."""
+    """A comparison to make when the client's book reaches `seq`; seq 0: at its first book."""
 
     seq: int
     consumed: ObservedBook
@@ -67,7 +67,7 @@ class _Comparison(NamedTuple):
 
 
 class Verification:
-    """Compares as soon as both readers are there, and keeps only what waits for the other one."""
+    """Compares a state once both readers have reached it; keeps only states that one has yet to reach."""
 
     def __init__(self) -> None:
         self.consumer = Tally("stream consumer")
@@ -89,19 +89,19 @@ class Verification:
         return not (self.consumer.disagreeing or self.client.disagreeing or self.merged)
 
     def loaded(self, symbol: str, view: ObservedBook) -> None:
-        """Note a book that the stream consumer loaded from a snapshot."""
+        """Record a book that the stream consumer loaded from a snapshot."""
         if symbol in self._consumed:
             self._changed.add(symbol)
         self._consumed[symbol] = view
 
     def sent(self, partition: int, position: Position, entry: FeedEntry) -> None:
-        """Note an entry added to the input log; call this before `consumer_read` of its ID."""
+        """Record an entry added to the input log; call this before `consumer_read` for its ID."""
         self._sent[partition].append((position, entry))
         self.in_flight += 1
         self.events_in_flight += len(entry.events)
 
     def consumer_read(self, partition: int, src: Position, views: Mapping[str, ObservedBook]) -> None:
-        """Note an entry of `deltas` that the consumer read: its `src`, and the books that it changed."""
+        """Record an entry of `deltas` that the consumer read: its `src`, and the books that it changed."""
         waiting, done = self._sent[partition], []
         while waiting and waiting[0][0] <= src:
             done.append(waiting.popleft()[1])
@@ -115,7 +115,7 @@ class Verification:
             self._compare_at_consumer(entry)
 
     def client_received(self, symbol: str, view: ObservedBook, merged: int) -> None:
-        """Note a snapshot or delta that the client received."""
+        """Record a snapshot or delta that the client received."""
         self.merged += max(merged - 1, 0)
         self._received[symbol].append(view)
         self._compare_at_client(symbol)

@@ -16,8 +16,9 @@ GUARD = "prctl" if sys.platform == "linux" else "pipe"
 class Child:
     """A running program, started through `child_guard`; `pid` is the program's own.
 
-    Linux ends a guarded child together with the thread that started it. So a separate thread starts it and
-    waits for it, and a `Child` may be made in any thread. `guard` is for tests of the other guard only.
+    Linux ends a guarded child together with the thread that started it. So a separate thread starts the child
+    and waits for it, and a `Child` may be made in any thread. Only tests pass `guard`, to try the other
+    guard.
     """
 
     def __init__(self, command: Sequence[str | Path], output: IO[bytes], guard: str = GUARD) -> None:
@@ -28,7 +29,7 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._failure: OSError | None = None
         started = threading.Event()
-        # A daemon thread does not keep this process from ending, and the child ends with it.
+        # A daemon thread does not keep this process from ending, and the child ends with the process.
         threading.Thread(target=self._keep, args=(started,), name="child-keeper", daemon=True).start()
         started.wait()
         if self._failure is not None:
@@ -67,7 +68,7 @@ class Child:
                 stdout=self._output,
                 stderr=subprocess.STDOUT,
                 pass_fds=[read_fd],
-                start_new_session=True,  # Ctrl-C is for us: we stop the child when its last user is gone
+                start_new_session=True,  # Ctrl-C reaches this process only, which stops the child at the end
             )
         except OSError as error:
             self._failure = error

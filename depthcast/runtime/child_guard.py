@@ -1,8 +1,8 @@
 """Turns its process into another program that does not outlive the parent process.
 
-It is run as a script, by path, with `GUARD PARENT_PID PIPE_FD PROGRAM ARGUMENT...`, and uses the standard
-library alone. The program keeps the process id. This is safe with any number of threads in the parent, unlike
-code that runs between its fork and exec.
+It runs as a script, by path, with `GUARD PARENT_PID PIPE_FD PROGRAM ARGUMENT...`, and uses only the standard
+library. The program keeps the process id. This is safe with any number of threads in the parent, unlike code
+that runs between fork and exec.
 
 Guards:
     prctl: Linux. The kernel sends SIGKILL when the *thread* that started this process ends (prctl(2)).
@@ -19,7 +19,7 @@ PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Set the guard up, then replace this process by the program."""
+    """Set up the guard, then replace this process by the program."""
     guard, parent_pid, pipe_fd, *command = arguments
     if guard == "prctl":
         end_with_parent(int(parent_pid))
@@ -45,7 +45,7 @@ def end_with_pipe(pipe_fd: int) -> None:
     if os.fork() != 0:
         return
     os.setsid()  # so that Ctrl-C in the terminal does not end the watcher first
-    os.read(pipe_fd, 1)  # nothing is ever written: it returns when the parent has closed its end, or ended
+    os.read(pipe_fd, 1)  # nothing is ever written: returns when the parent closes its end or ends
     if os.getppid() == guarded:
         os.kill(guarded, signal.SIGKILL)
     os._exit(0)

@@ -54,12 +54,12 @@ class Service:
             raise ServiceError(self.name, f"ended with status {self._child.returncode}", self._tail())
 
     def find_in_log(self, pattern: re.Pattern[bytes]) -> str | None:
-        """Return the first group of `pattern` in the log, None if it is not there."""
+        """Return the first group of `pattern` in the log, None without a match."""
         match = pattern.search(self._log.read_bytes())
         return match[1].decode() if match else None
 
     async def wait_for(self, pattern: re.Pattern[bytes]) -> str:
-        """Wait until `pattern` is in the log; raises `ServiceError` if the service ends or takes too long."""
+        """Wait for `pattern` in the log; raises `ServiceError` if the service ends or takes too long."""
         deadline = time.monotonic() + START_TIMEOUT_S
         while (found := self.find_in_log(pattern)) is None:
             self.check()
@@ -95,7 +95,7 @@ class Deployment:
     async def wait_until_live(self, symbols: Collection[str], workers: int = 1) -> None:
         """Wait until the gateway has live books of `symbols`; raises `ServiceError` if it takes too long.
 
-        The kernel spreads connections over the workers, so several connections in a row must get that answer.
+        The kernel spreads connections over the workers, so several connections in a row must see live books.
         """
         deadline = time.monotonic() + START_TIMEOUT_S
         wanted = 1 if workers == 1 else ANSWERS_PER_WORKER * workers
@@ -131,15 +131,15 @@ async def local_deployment(
     """Run an ingestor with these instruments, and a gateway on a free port, while the block runs.
 
     They use the server at `redis_url`, or an embedded one. `ingestor`, `gateway` and `common` are settings by
-    name, for one of them or both. The books are live when the block is entered. Raises `EmbeddedServerError`
-    and `ServiceError`.
+    name, for one process or for both. The books are live when the block is entered. Raises
+    `EmbeddedServerError` and `ServiceError`.
     """
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="depthcast-")))
         url = redis_url or (await stack.enter_async_context(EmbeddedServer())).url
         instruments = folder / "instruments.toml"
         instruments.write_text(instruments_toml, encoding="utf-8")
-        # The environment may describe another deployment: options win over it.
+        # The environment may describe another deployment, so the settings are passed as options, which win.
         both = {"redis_url": url, "prefix": "depthcast", "partitions": 1, "admin_port": 0, **common}
         books = Service("ingestor", folder, {**both, "instruments": instruments, **(ingestor or {})})
         stack.push_async_callback(books.stop)

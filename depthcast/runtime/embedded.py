@@ -56,7 +56,7 @@ class ServerStartError(EmbeddedServerError):
 
 
 class PortTakenError(EmbeddedServerError):
-    """Another program listens on the port that was asked for."""
+    """Another program listens on the requested port."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -67,13 +67,13 @@ class PortTakenError(EmbeddedServerError):
 
 
 class EmbeddedServer:
-    """A server that runs as a child process for the time of a `with` or `async with` block.
+    """A server that runs as a child process during a `with` or `async with` block.
 
     Args:
         port: Port to listen on; 0 takes a free one.
         binary: The server to start; by default the result of `find_server`.
-        append_only: Keep the data over a `restart`; otherwise a restarted server is empty.
-        folder: Folder of the files, kept at the end; by default a temporary one, which is removed.
+        append_only: Keep the data across a `restart`; otherwise a restarted server is empty.
+        folder: Folder for the files, kept at the end; by default a temporary folder, which is removed.
         options: Further settings of the server, such as `{"maxmemory": "8mb"}`.
     """
 
@@ -96,7 +96,7 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        """Address for Redis clients, known once the server was started."""
+        """Address for Redis clients, known after the first start."""
         return f"redis://{HOST}:{self.port}/0"
 
     @property
@@ -128,7 +128,7 @@ class EmbeddedServer:
             raise
 
     def stop(self) -> None:
-        """Stop the server cleanly and remove the temporary folder; harmless if repeated."""
+        """Stop the server cleanly and remove the temporary folder; repeated calls do nothing."""
         self._end(signal.SIGTERM)
         if self._temporary and self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -139,7 +139,7 @@ class EmbeddedServer:
         self._end(signal.SIGKILL)
 
     def restart(self) -> None:
-        """End the server if it runs, and start it on the same port. Raises as `start` does."""
+        """End the server if it runs, and start it on the same port. Raises the errors of `start`."""
         self._end(signal.SIGTERM)
         self.start()
 
@@ -214,7 +214,7 @@ class EmbeddedServer:
         return [binary.path, *(word for name, value in settings.items() for word in (f"--{name}", value))]
 
     def _answers(self, pid: int) -> bool:
-        """Return whether our own server answers, not another one on the same port."""
+        """Return whether the server that answers on the port is ours."""
         client = redis.Redis(
             host=HOST, port=self.port, socket_timeout=1, protocol=2, retry=Retry(NoBackoff(), 0)
         )

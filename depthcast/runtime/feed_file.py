@@ -19,9 +19,9 @@ _GZIP_MAGIC: Final = b"\x1f\x8b"
 
 @dataclass(frozen=True)
 class RecordedFeed:
-    """A file with known format and instruments; each pass over it starts at its beginning.
+    """A file whose format and instruments are known; each pass over it starts at the beginning.
 
-    `renamed`: symbol in the file → symbol in the deployment, where they differ.
+    `renamed`: symbol in the file → symbol in the deployment, for those that differ.
     """
 
     path: Path
@@ -41,7 +41,7 @@ class RecordedFeed:
         }
 
     def entries(self, registered: Instruments | None = None) -> Iterator[FeedEntry]:
-        """Yield all entries under the deployment's names, in the sizes of `registered` if given."""
+        """Yield all entries under the deployment's names; in ticks and lots of `registered` if given."""
         known = registered or {}
         working = {
             symbol: known.get(self.name(symbol), instrument)._replace(symbol=symbol)
@@ -55,7 +55,7 @@ class RecordedFeed:
 
 
 def open_feed(path: Path, format_name: str | None, renames: Mapping[str, str]) -> RecordedFeed:
-    """Read a file for its format, unless one is named, and its instruments; raises `FeedError`."""
+    """Detect a file's format, unless it is given, and find its instruments; raises `FeedError`."""
     if format_name is None:
         format_ = detect(str(path), list(islice(read_lines(path), LINES_LOOKED_AT)))
     else:
@@ -68,7 +68,7 @@ def open_feed(path: Path, format_name: str | None, renames: Mapping[str, str]) -
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
-    """Yield the file's lines, unpacked if it is gzip; raises `FeedError`."""
+    """Yield the file's lines, decompressed if it is gzip; raises `FeedError`."""
     try:
         with path.open("rb") as file:
             yield from _unpacked(file)

@@ -30,7 +30,7 @@ PROGRESS_S: Final = 1.0
 
 @dataclass(frozen=True)
 class ReplayOptions:
-    """Options of `depthcast feed replay`. `deployed`: a Redis was named. `speed` may be infinite."""
+    """Options of `depthcast feed replay`. `deployed`: a Redis address was given. `speed` may be infinite."""
 
     settings: Settings
     speed: float
@@ -47,7 +47,7 @@ class ReplayOptions:
 
 
 class OraclesDisagree(DepthcastError):
-    """A verification found differences, and printed them."""
+    """A verification found differences and has printed them."""
 
     def __init__(self, files: Sequence[str]) -> None:
         self.files = files
@@ -114,7 +114,7 @@ async def verify_all(feeds: Sequence[RecordedFeed], options: ReplayOptions) -> N
 
 
 def report(feed: RecordedFeed, verifier: Verifier, elapsed_s: float) -> list[str]:
-    """Return the result of a verification as one line, with details if something is wrong."""
+    """Return the result of a verification as one line; differences follow on further lines."""
     result, progress = verifier.result, verifier.progress
     if feed.format.oracle:
         figures = ", ".join(

@@ -1,4 +1,4 @@
-"""Sends a feed to the input log: waits for the deployment, paces, pipelines."""
+"""Sends a feed to the input log: waits for the deployment, keeps the pace, pipelines entries."""
 
 import asyncio
 import logging
@@ -33,7 +33,7 @@ ENTRIES_PER_PIPELINE: Final = 32
 
 @dataclass
 class Progress:
-    """What was sent so far. `behind_s`: delay of the last entry, when pacing."""
+    """What was sent so far. `behind_s`: how late the last entry was, if paced."""
 
     entries: int = 0
     events: int = 0
@@ -71,7 +71,7 @@ class ReplayClock:
         self._begun = 0.0
 
     def due_in_s(self, entry: FeedEntry) -> float:
-        """Return the seconds until `entry` is due, negative if it is late. The first one is due at once."""
+        """Return the seconds until `entry` is due, negative if it is late. The first entry is due at once."""
         if self.speed is None or entry.at_us is None:
             return 0.0
         now = time.monotonic()
@@ -98,7 +98,7 @@ async def register(producer: Producer, instruments: Iterable[Instrument]) -> Non
 
 
 async def wait_for_instruments(producer: Producer, feed: RecordedFeed) -> dict[Symbol, Instrument]:
-    """Wait for the books of a feed; the registered sizes may be finer than the recorded ones."""
+    """Wait for the books of a feed; registered tick and lot sizes may be finer than the recorded ones."""
     return await wait_for_books(producer, feed.instruments(), partial(_check_fits, feed.format))
 
 
@@ -107,7 +107,7 @@ async def wait_for_books(
 ) -> dict[Symbol, Instrument]:
     """Wait until all instruments are registered and have a book, and log it; returns them as registered.
 
-    An ingestor reads new instruments within a second, and until then rejects events of their symbols. `check`
+    An ingestor reads new instruments within a second; until then it rejects events of their symbols. `check`
     compares each wanted instrument with the registered one, and raises `InstrumentsError` if they differ too
     much.
     """
@@ -157,7 +157,7 @@ async def _registered(producer: Producer) -> dict[Symbol, Instrument]:
 
 
 async def _lacking(producer: Producer, symbols: Sequence[Symbol], registered: Container[Symbol | str]) -> str:
-    """Return a message of what is still missing; empty if nothing is."""
+    """Return a message that lists what is still missing; empty if nothing is."""
     missing = [symbol for symbol in symbols if symbol not in registered]
     if missing:
         return (
@@ -169,7 +169,7 @@ async def _lacking(producer: Producer, symbols: Sequence[Symbol], registered: Co
 
 
 async def _without_book(producer: Producer, symbols: Sequence[Symbol]) -> list[Symbol]:
-    """Return the symbols without a snapshot: a new book's first snapshot is written together with it."""
+    """Return the symbols without a snapshot. A new book is published together with its first snapshot."""
     keys = [
         producer.keys.partition(partition_of(symbol, producer.partitions)).snapshots(symbol)
         for symbol in symbols
@@ -194,7 +194,7 @@ def _check_fits(format_: Format, recorded: Instrument, registered: Instrument) -
             "replay it under another name with --symbol",
         )
     if format_.name == "plain":
-        return  # its numbers are ticks and lots already
+        return  # its numbers are already ticks and lots
     for name in ("tick_size", "lot_size"):
         needed, size = getattr(recorded, name), getattr(registered, name)
         if Decimal(needed) % Decimal(size):

@@ -1,4 +1,4 @@
-"""The Redis server that a command uses: the one that was named, else an embedded one."""
+"""The Redis server that a command uses: the one at the given URL, else an embedded one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ def open_server(redis_url: str | None) -> Iterator[str]:
     """Yield the given URL; without one, run an embedded server during the block and yield its URL.
 
     Raises:
-        EmbeddedServerError: None was named, and no server could be found or started.
+        EmbeddedServerError: No URL was given, and no server could be found or started.
     """
     if redis_url:
         yield redis_url

