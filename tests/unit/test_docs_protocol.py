@@ -506,7 +506,7 @@ def test_depths() -> None:
     listed = line.split("one of ")[1].split(" for the full book")[0]
     assert {int(number) for number in re.findall(r"\d+", listed)} == set(DEPTHS)
     (said,) = re.findall(
-        r"Levels a side: ([\d, or]+) for the full book", inspect.getdoc(Client.subscribe) or ""
+        r"Levels per side: ([\d, or]+) for the full book", inspect.getdoc(Client.subscribe) or ""
     )
     assert {int(number) for number in re.findall(r"\d+", said)} == set(DEPTHS)
 
