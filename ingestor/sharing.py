@@ -30,13 +30,12 @@ def shares(
         for partition in range(partitions)
         for member in capacity
     )
-    for extra in (0, 1):  # first the same number for all, then what is left over
-        for _, _, partition, member in preferences:
-            if partition in owners or capacity[member] + min(extra, left_over) <= 0:
-                continue
-            owners[partition] = member
-            left_over -= capacity[member] <= 0
-            capacity[member] -= 1
+    for _, _, partition, member in preferences:
+        if partition in owners or capacity[member] + min(1, left_over) <= 0:
+            continue
+        owners[partition] = member
+        left_over -= capacity[member] <= 0
+        capacity[member] -= 1
     return owners
 
 

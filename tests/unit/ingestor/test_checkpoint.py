@@ -67,9 +67,11 @@ def test_what_is_no_checkpoint(place: int, wrong: Any) -> None:
         lambda items: bytes(msgpack.packb([1, *items]))
     )
 )
-def test_anything_raises_nothing_else(raw: bytes) -> None:
+def test_anything_is_refused_or_decodes_from_its_own_bytes_again(raw: bytes) -> None:
     with contextlib.suppress(CodecError):
-        decode(raw)
+        checkpoint = decode(raw)
+        assert {type(part) for part in checkpoint.orders} == {list}
+        assert decode(encode(checkpoint)) == checkpoint
 
 
 def test_each_truncation_is_refused() -> None:

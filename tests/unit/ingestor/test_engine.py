@@ -6,7 +6,6 @@ import pytest
 
 from depthcast.ingestor.engine import Engine, Interval
 from depthcast.ingestor.orders import OrdersCopy
-from depthcast.ingestor.rejects import Reject
 from depthcast.shared.errors import RecoveryError
 from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.types import Delta, Symbol
@@ -56,6 +55,7 @@ class TestRejects:
                 (name.decode(), "malformed", "7-1", 1, 1, b"[9]"),
                 (name.decode(), "malformed", "7-1", 2, 1, b"5"),
             ]
+        assert engine.evicted == 0
 
     def test_known_but_not_registered_here(self) -> None:
         engine = Engine(0, 4)
@@ -174,6 +174,12 @@ class TestSymbols:
         assert engine.drain().deltas == []
         assert engine.stats().symbols == 1
 
+    def test_back_and_withdrawn_again_before_a_drain_is_not_born(self, engine: Engine) -> None:
+        engine.withdraw(BTC)
+        engine.register(Instrument(BTC))
+        engine.withdraw(BTC)
+        assert engine.drain().born == []
+
     def test_snapshot_of_nobody(self, engine: Engine) -> None:
         with pytest.raises(KeyError):
             engine.snapshot("nobody")
@@ -250,6 +256,21 @@ class TestRecovery:
         assert interval.orders == {ETH: OrdersCopy(["a"], [(5, 3)], [1], [(6, 4)])}
         assert engine.stats() == (2, 2, 2)
 
+    def test_counting_continues_from_a_published_entry(self, engine: Engine) -> None:
+        engine.resume_counting("8-0", 5, 3, 2)
+        assert (engine.last_consumed(), engine.dirty()) == ("8-0", False)
+        engine.apply("9-0", [(b"BTC-USD", b"[[0,0,1,1],[2,0,9],[9]]")])
+        interval = engine.drain()
+        assert (interval.src, interval.applied, interval.rejected, interval.ignored) == ("9-0", 6, 4, 3)
 
-def test_a_reject_has_the_contracts_fields() -> None:
-    assert Reject._fields == ("symbol", "reason", "source", "index", "count", "event")
+    def test_a_lost_input_log_changes_src_alone(self, engine: Engine) -> None:
+        engine.resume_counting("8-0", 5, 3, 2)
+        engine.continue_from("2-0")
+        assert engine.last_consumed() == "2-0"
+        assert engine.drain()[:5] == ("2-0", None, 5, 3, 2)
+
+    def test_refusals_name_their_partition(self) -> None:
+        for kept in (None, OrdersCopy([1], [[1]], [], [])):
+            with pytest.raises(RecoveryError) as caught:
+                Engine(3, 4).restore(orders(ETH), 7, (), (), 0, kept)
+            assert caught.value.partition == 3

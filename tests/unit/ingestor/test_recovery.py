@@ -174,6 +174,19 @@ class TestLevels:
         with pytest.raises(RecoveryError, match="C was not followed from its beginning"):
             fold.finish(at(7), INFO, "ABC")
 
+    def test_a_symbol_born_in_the_stream_that_then_fails_is_not_recovered(self) -> None:
+        fold = StateFold(0, at(5), {"A": (at(5), snapshot(10, 100, 1))})
+        fold.add([entry(at(6), B=birth(3))])
+        fold.add([entry(at(7), B=delta(9, 11, 3, 3))])
+        assert set(fold.replicas) == {"A"}
+        assert set(fold.finish(at(7), INFO, "A").replicas) == {"A"}
+        with pytest.raises(RecoveryError, match="B was not followed from its beginning"):
+            fold.finish(at(7), INFO, "AB")
+
+    def test_snapshots_may_be_as_new_as_the_stream(self) -> None:
+        fold = StateFold(0, at(8), {"A": (at(8), snapshot(10, 100, 1)), "B": (at(8), snapshot(3))})
+        assert set(fold.finish(at(8), INFO, "AB").replicas) == {"A", "B"}
+
     def test_the_engine_takes_what_was_published(self) -> None:
         engine = Engine(0, 1)
         published = PublishedState(
@@ -227,8 +240,19 @@ class TestOrders:
         engine = self.restored(published, {"O": self.checkpoint(at(5), Position(3, 0))})
         with pytest.raises(
             RecoveryError, match=r"O: checkpoint and replay to 7-0 give digest \d+, but \d+ was"
-        ):
-            prove_orders(engine, 0, Position(7, 0), published.replicas)
+        ) as caught:
+            prove_orders(engine, 3, Position(7, 0), published.replicas)
+        assert caught.value.partition == 3
+
+    def test_a_checkpoint_may_be_as_new_as_the_stream(self) -> None:
+        engine = self.restored(self.published(100, 5), {"O": self.checkpoint(at(9), Position(7, 0))})
+        assert engine.snapshot("O").bids == [100, 5]
+
+    @pytest.mark.parametrize("found", [None, Checkpoint(at(10), ZERO, OrdersCopy([], [], [], []))])
+    def test_a_refusal_names_its_partition(self, found: Checkpoint | None) -> None:
+        with pytest.raises(RecoveryError) as caught:
+            check_checkpoint(3, "O", found, at(9))
+        assert caught.value.partition == 3
 
     def test_no_checkpoint_is_refused(self) -> None:
         with pytest.raises(RecoveryError, match="O has no checkpoint, its orders are unknown"):

@@ -43,6 +43,17 @@ def test_only_what_must_moves_when_a_member_comes_or_goes(partitions: int) -> No
         held = now
 
 
+def test_who_gets_a_partition_depends_on_more_than_the_order_of_names() -> None:
+    owners = [shares(1, [f"a{number}", f"b{number}"])[0][0] for number in range(40)]
+    assert 5 < owners.count("a") < 35
+
+
+def test_each_partition_has_its_own_order_of_preference() -> None:
+    owners = shares(200, [f"ingestor-{number}" for number in range(100)])
+    neighbours = sum(owners[partition] == owners[partition + 1] for partition in range(0, 200, 2))
+    assert neighbours < 10
+
+
 def test_the_only_partition_stays_with_its_leader() -> None:
     assert shares(1, ["a", "b", "c"], {0: "b"}) == {0: "b"}
 
@@ -75,6 +86,7 @@ class TestRoster:
         assert roster.alive == {"a", "b"}
         assert not roster.present
         roster.update({"a": 0.0, "b": 0.3}, now=100.4)
+        assert roster.alive == roster.present == {"a", "b"}
 
     def test_after_being_cut_off_others_get_the_time_to_be_heard_of(self, roster: Roster) -> None:
         roster.update({"a": 60.0, "b": 60.0}, now=160.0)

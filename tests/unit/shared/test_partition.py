@@ -1,5 +1,9 @@
 """Which partition a symbol belongs to: the contract's examples."""
 
+from collections import Counter
+
+import pytest
+
 from depthcast.shared.partition import partition_of
 
 
@@ -8,10 +12,16 @@ def test_examples() -> None:
     assert (partition_of("ETH-USD", 4), partition_of("ETH-USD", 16)) == (3, 15)
 
 
-def test_one_partition_holds_everything_and_many_share_evenly() -> None:
+@pytest.mark.parametrize("partitions", [2, 4, 16])
+def test_partitions_share_symbols_as_evenly_as_chance_would(partitions: int) -> None:
+    """By the chi-squared test: of even shares, one in a thousand is further off than this."""
     symbols = [f"SYM-{number}" for number in range(4000)]
-    assert {partition_of(symbol, 1) for symbol in symbols} == {0}
-    counts = [0] * 16
-    for symbol in symbols:
-        counts[partition_of(symbol, 16)] += 1
-    assert min(counts) > 150
+    counts = Counter(partition_of(symbol, partitions) for symbol in symbols)
+    assert sorted(counts) == list(range(partitions))
+    even = len(symbols) / partitions
+    limit = {2: 10.8, 4: 16.3, 16: 37.7}[partitions]
+    assert sum((count - even) ** 2 / even for count in counts.values()) < limit
+
+
+def test_one_partition_has_everything() -> None:
+    assert {partition_of(f"SYM-{number}", 1) for number in range(100)} == {0}
