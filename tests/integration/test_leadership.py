@@ -74,7 +74,7 @@ async def leader_of(living: list[Member]) -> Member:
     return found
 
 
-async def leader_and_heir(start: Start, settings: IngestorSettings) -> tuple[Member, Member]:
+async def leader_and_successor(start: Start, settings: IngestorSettings) -> tuple[Member, Member]:
     """Two ingestors of one partition, settled."""
     first = start(settings)
     await eventually(first.leads)
@@ -133,11 +133,11 @@ class TestSharing:
             history = await sent.check()
         assert len(history.epochs) >= 7
 
-    async def test_a_leader_that_ends_names_its_heir_who_follows_hot(self, run: Run) -> None:
+    async def test_a_leader_that_ends_names_its_successor_which_follows_hot(self, run: Run) -> None:
         sent = Input(run, Random(3))
         settings = run.settings(lease_ms=60_000)  # whoever waits for it to run out fails this test
         async with members() as start:
-            leader, successor = await leader_and_heir(start, settings)
+            leader, successor = await leader_and_successor(start, settings)
             await sent.send(20)
             await run.published()
             await leader.end()
@@ -253,7 +253,7 @@ class TestWhatRedisLost:
         sent = Input(run, Random(10))
         settings = run.settings(snapshot_interval_ms=50, lease_ms=1000)
         async with members() as start:
-            leader, other = await leader_and_heir(start, settings)
+            leader, other = await leader_and_successor(start, settings)
             await sent.send(40)
             await run.published()
 

@@ -46,6 +46,8 @@ def test_the_oldest_checkpoint_holds_events() -> None:
     assert retention.events_from(Position(7, 1)) == Position(5, 0)
     retention.record_state({}, {"A": Position(7, 1)})
     assert retention.events_from(Position(7, 1)) == Position(6, 0)
+    retention.record_state({}, {"A": Position(9, 0), "B": Position(8, 0)})
+    assert retention.events_from(Position(7, 1)) == Position(7, 1)
 
 
 @pytest.mark.parametrize("retention_s", [0.0, 0.5, 1.0, 5.0])

@@ -114,6 +114,10 @@ class TestEntries:
         assert not engine.dirty()
         assert engine.drain()[:2] == ("8-2", None)
 
+    def test_refused_and_ignored_events_touch_nothing(self, engine: Engine) -> None:
+        engine.apply("8-0", [(b"BTC-USD", b'[["add","bid",5,0],["delete","bid",7]]')])
+        assert engine.drain().touched == []
+
     def test_only_what_changed_is_drained(self, engine: Engine) -> None:
         engine.apply("8-0", [(b"BTC-USD", GOOD), (b"BTC-USD", b'[["delete","bid",5]]')])
         interval = engine.drain()
@@ -180,6 +184,21 @@ class TestSymbols:
         engine.withdraw(BTC)
         assert engine.drain().born == []
 
+    def test_withdrawn_with_changes_before_its_birth_it_is_still_born(self, engine: Engine) -> None:
+        engine.register(Instrument(ETH))
+        engine.apply("8-0", [(b"ETH-USD", GOOD)])
+        engine.withdraw(ETH)
+        assert engine.drain().deltas == [(ETH, Delta(0, FIRST, [], [], 0, 0))]
+        ((symbol, delta),) = engine.drain().deltas
+        assert (symbol, delta[:3]) == (ETH, (FIRST, FIRST + 1, [5, 3]))
+
+    def test_one_that_is_back_waits_for_a_drain(self, engine: Engine) -> None:
+        engine.withdraw(BTC)
+        engine.register(Instrument(BTC))
+        assert engine.dirty()
+        assert engine.drain().born == [BTC]
+        assert not engine.dirty()
+
     def test_snapshot_of_nobody(self, engine: Engine) -> None:
         with pytest.raises(KeyError):
             engine.snapshot("nobody")
@@ -236,6 +255,12 @@ class TestRecovery:
         assert engine.snapshot(ETH) == (7, [], [], 0, 0)
         assert engine.snapshot(BTC).bids == []
         assert engine.drain() == Interval("0-0", None, 0, 0, 0, [], [], [], {}, [])
+
+    def test_replay_passes_over_what_cannot_be_decoded(self, engine: Engine) -> None:
+        engine.restore(orders(ETH), 7, (), (), 0, OrdersCopy([1], [[5, 2]], [], []))
+        fields = [(b"ETH-USD", b"["), (b"ETH-USD", b'[["reduce",0,0,1,1]]')]
+        engine.replay("8-0", fields, {ETH})
+        assert engine.snapshot(ETH).bids == [5, 1]
 
     def test_state_without_a_seq_is_still_to_be_born(self, engine: Engine) -> None:
         engine.restore(Instrument(ETH), 0, [], [], 0, None)
