@@ -98,6 +98,12 @@ def test_a_snapshot_is_given_where_it_has_fewer_rows() -> None:
     assert messages(caught.data)[0]["asks"] == [[1, 9]]
 
 
+def test_a_snapshot_stands_for_one_broadcast_at_least() -> None:
+    followed = FollowedBook()
+    snapshot = followed.channel.snapshot(JSON)
+    assert (snapshot.merged, snapshot.is_snapshot) == (1, True)
+
+
 def test_one_broadcast_is_a_delta_however_large() -> None:
     followed = FollowedBook(depth=1)
     followed.publish({-1: 0}, {})
