@@ -3,7 +3,7 @@
 import pytest
 
 from depthcast.broadcaster.numbering import ORIGIN_MS, first_seq
-from depthcast.ingestor.recovery import StateFold
+from depthcast.ingestor.recovery import Republication, StateFold
 from depthcast.shared.codec import encode_delta, encode_info
 from depthcast.shared.errors import RecoveryError
 from depthcast.shared.position import ZERO, Position
@@ -27,6 +27,10 @@ def birth() -> Delta:
 
 def test_nothing_was_published_says_so() -> None:
     assert StateFold(0, ZERO, {}).info == EntryInfo(0, "0-0", 0, 0, 0)
+
+
+def test_nothing_is_said_again_unless_it_was_lost() -> None:
+    assert list(Republication().rejects) == []
 
 
 def test_every_symbol_that_appears_is_returned_whatever_its_entry() -> None:

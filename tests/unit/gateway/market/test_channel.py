@@ -104,6 +104,13 @@ def test_a_snapshot_stands_for_one_broadcast_at_least() -> None:
     assert (snapshot.merged, snapshot.is_snapshot) == (1, True)
 
 
+def test_what_was_not_flushed_is_caught_up_by_a_delta() -> None:
+    followed = FollowedBook()
+    followed.publish({-1: 9}, {})
+    found = followed.channel.catch_up(followed.number - 1, JSON)
+    assert (found.merged, found.is_snapshot) == (1, False)
+
+
 def test_one_broadcast_is_a_delta_however_large() -> None:
     followed = FollowedBook(depth=1)
     followed.publish({-1: 0}, {})
