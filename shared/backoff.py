@@ -1,20 +1,20 @@
-"""How long to wait between attempts."""
+"""Computes the waits between attempts."""
 
 from collections.abc import Callable
 
 RandomSource = Callable[[], float]
-"""Gives a number from 0 to 1, such as `random.random`."""
+"""Returns a number from 0 to 1, as `random.random` does."""
 
 
 def no_jitter() -> float:
-    """Take each wait in full: for attempts that nobody else makes at the same time."""
+    """Use each wait in full: for attempts that no other process makes at the same time."""
     return 1.0
 
 
 class Backoff:
     """Waits that double up to a limit, with full jitter, so that many clients do not try at once.
 
-    `first_s`, `most_s`: upper bound of the first wait, and of the longest, in seconds.
+    `first_s`, `most_s`: upper bounds of the first and the longest wait, in seconds.
     """
 
     def __init__(self, first_s: float, most_s: float, random: RandomSource) -> None:
@@ -30,5 +30,5 @@ class Backoff:
         return wait_s
 
     def reset(self) -> None:
-        """Begin with the first wait again: an attempt succeeded."""
+        """Start again with the first wait, after an attempt succeeded."""
         self.bound_s = self.first_s

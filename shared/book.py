@@ -1,8 +1,8 @@
 """The Level 2 book: one type for the authoritative books and for every replica.
 
-Per side a dict price → quantity reads and changes a level in O(1). A sorted index of prices is touched only
-when a level is added or removed, in O(log n) at any depth. Sequence numbers, digests and validation are not
-known here.
+Per side, a dict price → quantity reads and changes a level in O(1). A sorted index of prices changes only
+when a level is added or removed, in O(log n) at any depth. Sequence numbers, digests and validation are
+elsewhere.
 """
 
 from bisect import bisect_left
@@ -16,7 +16,7 @@ from depthcast.shared.compiled import is_compiled_at
 from depthcast.shared.types import Side
 
 FLAT_MAX: Final = 4_000
-"""Levels of a side up to which the index is a plain list: faster, until moving its tail costs too much."""
+"""Up to this many levels the index is a plain list, which is faster until moving its tail costs too much."""
 
 
 COMPILED: Final = is_compiled_at(__file__)
@@ -27,12 +27,12 @@ class BookSide:
 
     `levels`: price → quantity, quantity ≥ 1. Prices are ordered by *keys*, which ascend from best to worst: a
     key is the price itself for asks and its negative for bids, so that one piece of code serves both sides.
-    `ranks` is the sorted index: the negatives of the keys, so that the best price is at the end of the list,
-    where changes are cheap.
+    `ranks` is the sorted index of negated keys, so that the best price is at the end of the list, where
+    changes are cheap.
 
     Hot paths may read `levels`, `ranks` and `sign` directly, and change the quantity of an existing level in
-    place. After adding or removing a level in `levels` they call `add_key` or `remove_key`. `levels` is
-    always the same dict; `ranks` is replaced, and a plain list only while the side is small.
+    place. After adding or removing a level in `levels` they must call `add_key` or `remove_key`. `levels` is
+    always the same dict. `ranks` may be replaced, and is a plain list only while the side is small.
     """
 
     __slots__ = ("levels", "ranks", "side", "sign")
@@ -47,7 +47,7 @@ class BookSide:
         return len(self.levels)
 
     def set_level(self, price: int, quantity: int) -> int:
-        """Set the level at `price` to `quantity`, 0 removes it; returns the old quantity, 0 if none."""
+        """Set the level at `price` to `quantity` (0 removes it); returns the old quantity, 0 if none."""
         levels = self.levels
         old = levels.get(price, 0)
         if quantity:
@@ -111,7 +111,7 @@ class BookSide:
     def between(self, after_key: int, last_key: int | None) -> Iterator[tuple[int, int]]:
         """Levels with a key above `after_key` and up to `last_key`, as (price, quantity).
 
-        `last_key` None: up to the worst.
+        `last_key` None: down to the worst price.
         """
         levels, sign = self.levels, -self.sign
         for rank in self._descending(-after_key, None if last_key is None else -last_key):
@@ -139,9 +139,9 @@ class BookSide:
 
 
 def _place(ranks: list[int], rank: int) -> int:
-    """Index at which `rank` belongs. Called only if compiled: it compares C integers, `bisect_left` objects.
+    """Index at which `rank` belongs, by comparing C integers. Used only if compiled.
 
-    As Python it would be slower than `bisect_left`.
+    As Python it would be slower than `bisect_left`, which compares objects.
     """
     low, high = 0, len(ranks)
     while low < high:
@@ -155,7 +155,7 @@ def _place(ranks: list[int], rank: int) -> int:
 
 
 class Book:
-    """Both sides of one symbol. Not thread-safe: the owner keeps readers and writers apart."""
+    """Both sides of one symbol. Not thread-safe: the owner must keep readers and writers apart."""
 
     __slots__ = ("asks", "bids", "sides")
 
@@ -165,7 +165,7 @@ class Book:
         self.sides = (self.bids, self.asks)
 
     def crossed(self) -> bool:
-        """Whether best bid ≥ best ask (locked counts as crossed); never true of a published book."""
+        """Whether best bid ≥ best ask (locked counts as crossed); never true for a published book."""
         bid, ask = self.bids.best(), self.asks.best()
         return bid is not None and ask is not None and bid >= ask
 

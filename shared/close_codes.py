@@ -1,4 +1,4 @@
-"""Every WebSocket close code: its reason text, its meaning to a client, and whether to connect again.
+"""Every WebSocket close code: its reason text, what it means to a client, and whether to connect again.
 
 The codes are those of RFC 6455, section 7.4.1, of the IANA registry beyond it, and of `docs/protocol.md`,
 section 3.3.
@@ -34,14 +34,14 @@ class CloseCode(IntEnum):
 
 
 NEVER_SENT: Final = frozenset({1004, CloseCode.NO_CODE, CloseCode.LOST, CloseCode.TLS_FAILED})
-"""Reserved by RFC 6455: they are reported at one end, and never stand in a close frame."""
+"""Reserved by RFC 6455: each end may report them locally, but no close frame contains them."""
 
 
 class Reconnect(Enum):
     """What a client does after the connection has ended. It resumes its books whenever it connects again."""
 
     AT_ONCE = "at once"
-    """Connect after a random fraction of the first wait, so that clients do not come all together."""
+    """Connect after a random fraction of the first wait, so that clients do not all come at once."""
     WITH_BACKOFF = "with backoff"
     """Connect after the first wait at the earliest."""
     NEVER = "never"
@@ -87,5 +87,5 @@ UNKNOWN: Final = Closing("unknown close code", Reconnect.WITH_BACKOFF)
 
 
 def closing(code: int) -> Closing:
-    """What `code` means; `UNKNOWN` for one of nobody's."""
+    """What `code` means; `UNKNOWN` if it is not listed here."""
     return CLOSINGS.get(code, UNKNOWN)

@@ -1,7 +1,7 @@
 """Encodes and decodes the `deltas` and `snapshots` streams (`docs/protocol.md`, section 2).
 
-Both are msgpack with flat arrays. Encoding trusts its caller; decoding trusts nobody and raises `CodecError`.
-JSON, WebSocket messages and input events are encoded by the modules that use them.
+Both are msgpack with flat arrays. Encoding trusts its caller; decoding checks everything and raises
+`CodecError`. JSON, WebSocket messages and input events are encoded by the modules that use them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,7 +25,7 @@ _INFO_NEEDED: Final = ("ts", "src", "applied", "rejected", "ignored")
 
 _INTEGERS: Final = {int}
 _MOST = MAX_INTEGER
-"""An attribute of this module, so that it is a C constant when compiled."""
+"""Defined in this module, so that it is a C constant when compiled."""
 
 
 def pack(value: object) -> bytes:
@@ -35,7 +35,7 @@ def pack(value: object) -> bytes:
 
 
 def unpack(raw: bytes, what: str) -> Any:
-    """Decode one msgpack value with nothing after it; raises `CodecError`, which names `what`."""
+    """Decode exactly one msgpack value; raises `CodecError`, which names `what`."""
     try:
         return msgpack.unpackb(raw, raw=False, strict_map_key=False)
     except (ValueError, msgpack.UnpackException, TypeError, RecursionError) as error:
@@ -69,7 +69,7 @@ def decode_delta(raw: bytes) -> Delta:
         _whole("delta", prev_seq, seq, digest, events)
     if prev_seq >= seq:
         raise CodecError("delta", f"seq {seq} does not follow prev_seq {prev_seq}")
-    # Both sides at a glance; `_flat` says what is wrong.
+    # Fast check of both sides at once; on failure `_flat` finds out what is wrong.
     if not (
         type(bids) is type(asks) is list
         and len(bids) % 2 == 0 == len(asks) % 2
@@ -77,7 +77,7 @@ def decode_delta(raw: bytes) -> Delta:
         and _in_range(asks, 0)
     ):
         bids, asks = _flat("delta", bids, 0), _flat("delta", asks, 0)
-    # A named tuple without the call of a Python function that its class would cost.
+    # `tuple.__new__` avoids the Python function call that `Delta(…)` would cost.
     return tuple.__new__(Delta, (prev_seq, seq, bids, asks, digest, events))
 
 
@@ -89,7 +89,7 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
 def decode_snapshot(raw: bytes) -> Snapshot:
     """Inverse of `encode_snapshot`; trailing items are ignored.
 
-    The digest is checked here: deltas only move it, so they would agree with a wrong book for ever.
+    The digest is checked here, because deltas only move it: they would agree with a wrong book for ever.
     """
     items = _array(unpack(raw, "snapshot"), _SNAPSHOT_ITEMS, "snapshot")
     seq, bids, asks, digest, ts = items

@@ -1,6 +1,6 @@
 """Which modules run compiled, and how to run all of them as Python.
 
-`setup.py` compiles every module that has a `.pxd` beside it, where there is a C compiler. Python prefers the
+`setup.py` compiles every module that has a `.pxd` beside it, if there is a C compiler. Python prefers the
 compiled module to its source, unless the environment says `DEPTHCAST_PURE=1`.
 """
 
@@ -15,7 +15,7 @@ PACKAGE: Final = "depthcast"
 
 
 class SourceFinder:
-    """Finds modules of `PACKAGE` as source, even where they are compiled."""
+    """Finds modules of `PACKAGE` as source, even if they are compiled."""
 
     @staticmethod
     def find_spec(
@@ -31,7 +31,7 @@ class SourceFinder:
 
 
 def prefer_source() -> None:
-    """Import all further modules as Python if `DEPTHCAST_PURE=1` is set."""
+    """If `DEPTHCAST_PURE=1` is set, import all further modules as Python."""
     if os.environ.get("DEPTHCAST_PURE") == "1" and SourceFinder not in sys.meta_path:
         sys.meta_path.insert(0, SourceFinder)
 

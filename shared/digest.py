@@ -16,7 +16,7 @@ from depthcast.shared.types import LevelChange
 
 MASK: Final = 0xFFFFFFFF
 WEIGHTS_CACHED: Final = 1 << 17
-"""Weights cached per side: about 20 MiB at most; more prices than that are only slower."""
+"""Weights cached per side, about 20 MiB at most; further prices work, but slower."""
 
 
 @lru_cache(maxsize=WEIGHTS_CACHED)
@@ -35,10 +35,10 @@ WEIGHT: Final = (bid_weight, ask_weight)
 """Weight functions indexed by `Side`."""
 
 STEP: Final = 1_000
-"""Prices from one multiple of this to the next differ in their last three digits only."""
+"""Prices between two multiples of this differ only in their last three digits."""
 
 TAILS: Final = [crc32(b"%03d" % number) ^ crc32(b"000") for number in range(STEP)]
-"""Differences between the CRCs of nearby prices: `crc32(start) ^ TAILS[price - start]` is that of `price`.
+"""Differences between CRCs of nearby prices: `crc32(start) ^ TAILS[price - start]` is `crc32(price)`.
 
 `start` is the multiple of `STEP` at or below a price of at least `STEP`. A CRC is linear, so it does not
 matter which digits come before the last three.
@@ -46,10 +46,10 @@ matter which digits come before the last three.
 
 
 class SideWeights:
-    """The weights of one side's prices; a price near the one before needs no hash.
+    """The weights of one side's prices; a price near the previous one needs no hash.
 
-    For code that changes many levels of a book. Only the `start` prices are in the cache of weights: one
-    entry for each price would take more memory than a processor has close at hand.
+    For code that changes many levels of a book. The cache of weights has only the `start` prices: with one
+    entry per price it would not fit a processor's cache.
     """
 
     __slots__ = ("_end", "_start", "_start_weight", "_tails", "_weight_of")
@@ -68,7 +68,7 @@ class SideWeights:
         return (self._start_weight ^ tail) | 1
 
     def moved_by(self, changes: Sequence[LevelChange]) -> int:
-        """How far the digest moves by `changes` of this side's levels, to be reduced mod 2³²."""
+        """How much `changes` of this side's levels add to the digest, before reduction mod 2³²."""
         moved = 0
         for price, new, old in changes:
             moved += self.of(price) * (new - old)
@@ -79,14 +79,14 @@ class SideWeights:
         if price >= step:
             start = price - price % step
             end = start + step
-        else:  # with fewer digits or a sign each price stands for itself
+        else:  # no shortcut for short or negative prices
             start, end = price, price + 1
         self._start_weight = self._weight_of(start)
         self._start, self._end = start, end
 
 
 def digest_of(bids: Iterable[tuple[int, int]], asks: Iterable[tuple[int, int]]) -> int:
-    """Digest of a whole book or view from (price, quantity) pairs. For single changes `moved` is cheaper."""
+    """Digest of a whole book or view from (price, quantity) pairs. For single changes use `moved`."""
     total = sum(bid_weight(price) * quantity for price, quantity in bids)
     total += sum(ask_weight(price) * quantity for price, quantity in asks)
     return total & MASK

@@ -1,6 +1,6 @@
 """Every code that a `ClientError` can have.
 
-A newer gateway may send a code that is not listed here: it is passed on as it is.
+A newer gateway may send a code that is not listed here; the client passes it on unchanged.
 """
 
 from collections.abc import Mapping
@@ -39,4 +39,4 @@ CLIENT_CODES: Final[Mapping[str, str]] = MappingProxyType(
         "no_book": "the consumer has seen no book of the symbol yet",
     }
 )
-"""Codes that the WebSocket client and the stream consumer raise of themselves."""
+"""Codes that the WebSocket client and the stream consumer raise themselves."""

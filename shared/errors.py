@@ -3,18 +3,18 @@
     DepthcastError
     ├── SettingsError          a setting, option or settings file is wrong (exit status 2)
     ├── InstrumentsError       an instruments table is wrong or contradicts the deployment (exit status 2)
-    ├── DeploymentMismatch     this process disagrees with what the deployment fixed (exit status 2)
+    ├── DeploymentMismatch     a setting differs from what the deployment was created with (exit status 2)
     ├── CodecError             bytes that do not follow the wire contract
     ├── PositionError          text that is not a stream position
     ├── RedisUnavailable       Redis cannot be reached, or refuses to work for now
     ├── Fenced                 another leader, a lost tail or a deleted key ended this leadership
-    ├── RecoveryError          the state in Redis contradicts itself, and nothing is guessed
+    ├── RecoveryError          the state in Redis contradicts itself; nothing is guessed
     ├── EmbeddedServerError    no server binary, or it did not start
-    ├── FeedError              a recorded feed file cannot be read as what it claims to be
+    ├── FeedError              a recorded feed file cannot be read
     └── ClientError            the WebSocket client or the stream consumer cannot go on
 
-Each carries the values that its text names as attributes, so that callers need not parse text. A library's
-errors are mapped to these where the library is called.
+Each error has the values in its text as attributes, so callers need not parse text. A library's errors are
+mapped to these where the library is called.
 """
 
 
@@ -55,7 +55,7 @@ class DeploymentMismatch(DepthcastError):
 
 
 class CodecError(DepthcastError):
-    """Bytes or values that do not have the contract's shape."""
+    """Bytes or values that do not follow the contract."""
 
     def __init__(self, what: str, problem: str) -> None:
         self.what = what
@@ -116,8 +116,8 @@ class FeedError(DepthcastError):
 class ClientError(DepthcastError):
     """The gateway refused a request, or the client or consumer cannot go on.
 
-    `code` says why; `depthcast.shared.error_codes` lists all codes. `symbol` is set where the error concerns
-    one.
+    `code` says why; `depthcast.shared.error_codes` lists all codes. `symbol` is set if the error concerns one
+    symbol.
     """
 
     def __init__(self, code: str, message: str, symbol: str | None = None) -> None:

@@ -1,7 +1,6 @@
 """Instruments: a symbol's sizes and rules, as written in a TOML file and in the `instruments` hash of Redis.
 
-`tick_size` and `lot_size` are decimal text that is only passed on: all arithmetic is in integer ticks and
-lots.
+`tick_size` and `lot_size` are decimal text for users; all arithmetic is in integer ticks and lots.
 """
 
 import json
@@ -47,7 +46,7 @@ def parse_toml(text: str) -> dict[Symbol, Instrument]:
     """Read an instruments file, one table per symbol; raises `InstrumentsError`."""
     try:
         tables = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: a number of thousands of digits
+    except (ValueError, RecursionError) as error:  # a number too long for Python raises ValueError
         raise InstrumentsError("", f"not valid TOML: {error}") from error
     instruments = {}
     for symbol, table in tables.items():

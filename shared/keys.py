@@ -18,7 +18,7 @@ class DeploymentKeys(NamedTuple):
 
     @property
     def incarnation(self) -> str:
-        """Random name of the deployment's data: if it changes, Redis has lost everything in between."""
+        """Random name of the deployment's data; a different name means that Redis lost everything."""
         return f"{self.prefix}:incarnation"
 
     @property
@@ -32,7 +32,7 @@ class DeploymentKeys(NamedTuple):
 
 
 class PartitionKeys(NamedTuple):
-    """Keys of one partition; `tag` is their common hash tag, so that they share a cluster slot."""
+    """Keys of one partition; their common hash tag `tag` puts them into one cluster slot."""
 
     tag: str
 

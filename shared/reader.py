@@ -2,8 +2,8 @@
 
 `PartitionReader` is the state machine that the gateway and the stream consumer share. It takes snapshots and
 entries, checks that positions and seqs are continuous, and reports what changed. After a loss it keeps
-showing a book until one that is at least as new has been rebuilt, so that no viewer sees a book go back.
-`depthcast.shared.runtime.follow` does its input and output.
+showing the old book until a rebuilt one is at least as new, so viewers never see a book go back.
+Its input and output is in `depthcast.shared.runtime.follow`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,28 +17,27 @@ from depthcast.shared.types import Delta, EntryInfo, Snapshot
 
 _APPLIED: Final = ApplyResult.APPLIED
 _ALREADY: Final = ApplyResult.ALREADY
-"""Looking up a member of an enumeration costs a call."""
+"""Stored once, because looking up a member of an enumeration costs a call."""
 
 _new_tuple = tuple.__new__
-"""Makes a named tuple without calling a Python function, as its class would."""
+"""Makes a named tuple without the Python function call that its class would cost."""
 
 LoadedSnapshots = Mapping[str, tuple[Position, Snapshot] | None]
-"""Newest snapshot of each symbol asked for, None where there is none."""
+"""Newest snapshot of each requested symbol, None if there is none."""
 
 
 class OldestEntry(NamedTuple):
-    """The oldest entry that a `deltas` stream still holds; `prev` is what it names if it begins an epoch."""
+    """The oldest entry that a `deltas` stream still holds; `prev`: the position it continues, if given."""
 
     position: Position
     prev: Position | None
 
 
 def within_history(snapshots: LoadedSnapshots, first: OldestEntry | None) -> LoadedSnapshots:
-    """Replace snapshots that the stream no longer continues by None.
+    """Replace each snapshot that the stream no longer continues by None.
 
     The stream is only trimmed behind every symbol's newest snapshot. So if `first` was read *before* the
-    snapshots, a snapshot that lies before it belongs to a symbol that was withdrawn: if it returns, its book
-    begins anew.
+    snapshots, an older snapshot belongs to a withdrawn symbol: if that symbol returns, its book starts empty.
     """
     if first is None:
         return snapshots
@@ -50,7 +49,7 @@ def within_history(snapshots: LoadedSnapshots, first: OldestEntry | None) -> Loa
 
 
 class ReplicaUpdate(NamedTuple):
-    """One symbol's change. `delta` is None if the whole replica was replaced; `changes` is empty then."""
+    """One symbol's change. `delta` is None and `changes` empty if the whole replica was replaced."""
 
     symbol: str
     replica: Replica
@@ -59,7 +58,7 @@ class ReplicaUpdate(NamedTuple):
 
 
 class AppliedEntry(NamedTuple):
-    """One `deltas` entry as applied; `info` None marks a load of snapshots instead of an entry."""
+    """One `deltas` entry as applied; `info` None: a load of snapshots instead of an entry."""
 
     position: Position
     info: EntryInfo | None
@@ -67,12 +66,12 @@ class AppliedEntry(NamedTuple):
 
 
 class PartitionReader:
-    """Replicas of one partition's symbols, of those for which `wants` is true.
+    """Replicas of those symbols of one partition for which `wants` is true.
 
     - `position`: position of the last entry read; None before the first load.
-    - `shown`: replicas that may be shown, each at its last good state.
-    - `rebuilding`: replicas that are loaded, but not as new as what is shown.
-    - `missing`: symbol → why it needs a fresh snapshot; what is shown of it is stale until then.
+    - `shown`: replicas to show to users, each at its last good state.
+    - `rebuilding`: loaded replicas that are still older than the one shown.
+    - `missing`: symbol → why it needs a fresh snapshot; the replica shown is stale until then.
     - `lost_reason`: why the whole partition must be loaded again; None while the stream is continuous.
 
     The owner loads while `lost_reason` or `missing` is set, and reads entries otherwise.
@@ -88,7 +87,7 @@ class PartitionReader:
         self._tail = ZERO
 
     def is_current(self, symbol: str) -> bool:
-        """Return whether what is shown of `symbol` includes every entry read."""
+        """Return whether the shown replica of `symbol` includes every entry read."""
         return (
             self.lost_reason is None
             and symbol in self.shown
@@ -97,7 +96,7 @@ class PartitionReader:
         )
 
     def want(self, symbol: str) -> None:
-        """Follow `symbol`; it is loaded next unless it is followed already."""
+        """Follow `symbol`; the next load includes it unless it is followed already."""
         if symbol not in self.shown and symbol not in self.rebuilding:
             self.missing.setdefault(symbol, "not loaded yet")
 
@@ -112,12 +111,12 @@ class PartitionReader:
         self.lost_reason = reason
 
     def load(self, tail: Position, snapshots: LoadedSnapshots) -> list[ReplicaUpdate]:
-        """Take snapshots: of every wanted symbol while `lost_reason` is set, of the missing ones otherwise.
+        """Start from snapshots: of all wanted symbols if `lost_reason` is set, else of the missing ones.
 
-        `tail` is the last position of the stream, read *before* the snapshots. So the first broadcast of a
-        symbol without a snapshot comes after it, and reading begins no later. Symbols that were wanted or
-        forgotten meanwhile stay so. A symbol of which nothing is shown waits until the entry at `tail` was
-        read: other readers may have shown that state already.
+        `tail` is the last position of the stream, read *before* the snapshots. So a symbol without a snapshot
+        has its first broadcast after `tail`, and reading continues from there. Symbols wanted or forgotten
+        since then stay so. A symbol that is not shown yet waits until the entry at `tail` was read, because
+        other readers may already have shown that state.
         """
         self._tail = tail
         positions = [found[0] for found in snapshots.values() if found is not None]
@@ -135,7 +134,7 @@ class PartitionReader:
         return self._promote_all()
 
     def read(self, position: Position, fields: Sequence[tuple[bytes, bytes]]) -> AppliedEntry | None:
-        """Apply the next entry of the stream; None if it does not follow the last one (see `lost_reason`)."""
+        """Apply the next entry; returns None if it does not follow the last one (see `lost_reason`)."""
         try:
             info = decode_info(_info_field(fields))
             named = Position.parse(info.prev) if info.prev is not None else None
@@ -164,7 +163,7 @@ class PartitionReader:
         return AppliedEntry(position, info, updates)
 
     def check_tail(self, last: Position) -> None:
-        """Compare the stream's last ID with our position: if it is behind, Redis has lost data."""
+        """Compare the stream's last ID with our position; if it is lower, Redis has lost data."""
         if self.position is not None and last < self.position:
             self.mark_lost(f"the stream ends at {last}, behind our position {self.position}")
 
@@ -195,7 +194,7 @@ class PartitionReader:
         return [update for symbol in known if (update := self._promote(symbol)) is not None]
 
     def _promote(self, symbol: str) -> ReplicaUpdate | None:
-        """Show the rebuilt replica once it is as new as what was shown, here or by other readers."""
+        """Show the rebuilt replica once it is as new as the one shown here or by other readers."""
         rebuilt, shown = self.rebuilding[symbol], self.shown.get(symbol)
         assert self.position is not None
         if self.position < self._tail if shown is None else rebuilt.seq < shown.seq:

@@ -2,8 +2,8 @@
 
     redis+sentinel://[user:password@]host[:port][,host[:port]…]/service[?db=0&…]
 
-User and password are those of the servers; everything after `?` is an option of the connection to them, but
-for `sentinel_username` and `sentinel_password`. `rediss+sentinel://` encrypts the connections to servers and
+User and password are for the servers. Everything after `?` is an option of the connections to servers, except
+`sentinel_username` and `sentinel_password`. `rediss+sentinel://` encrypts the connections to servers and
 sentinels.
 """
 
@@ -28,9 +28,10 @@ def without_credentials(url: str) -> str:
 
 
 class SentinelUrl(NamedTuple):
-    """A parsed address.
+    """A parsed address of a service behind sentinels.
 
-    `sentinels`: (host, port) of each. `server`: URL with credentials and options of the servers, no host.
+    `sentinels`: (host, port) of each. `server`: URL with the servers' credentials and options, without a
+    host.
     """
 
     sentinels: tuple[tuple[str, int], ...]
@@ -39,7 +40,7 @@ class SentinelUrl(NamedTuple):
 
 
 def parse_sentinel_url(url: str) -> SentinelUrl:
-    """Parse an address that begins with one of `SENTINEL`; raises `ValueError` with the problem."""
+    """Parse an address that begins with one of `SENTINEL`; raises `ValueError` that says what is wrong."""
     parts = urlsplit(url)
     credentials, at, places = parts.netloc.rpartition("@")
     scheme = parts.scheme.removesuffix("+sentinel")

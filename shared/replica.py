@@ -1,8 +1,8 @@
 """One symbol's replica: a book with its seq and digest, kept up to date by deltas.
 
-The rule of continuity (`docs/protocol.md`, section 1) is decided only here: a delta applies if and only if
-its `prev_seq` equals the replica's `seq`; a delta with a lower or equal `seq` was applied already; anything
-else is a gap.
+Only this module implements the rule of continuity (`docs/protocol.md`, section 1): a delta applies if and
+only if its `prev_seq` equals the replica's `seq`; a delta with a lower or equal `seq` was applied already;
+anything else is a gap.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from depthcast.shared.types import Delta, LevelChange, Snapshot
 
 
 class ApplyResult(Enum):
-    """What happened to a delta offered to a replica."""
+    """The result of offering a delta to a replica."""
 
     APPLIED = "applied"
     ALREADY = "already applied"
@@ -24,11 +24,11 @@ class ApplyResult(Enum):
 
 
 _APPLIED: Final = ApplyResult.APPLIED
-"""Looking members up costs a call, and this one is what becomes of nearly every delta."""
+"""Stored once, because looking up a member costs a call, and nearly every delta has this result."""
 
 
 class Changes(NamedTuple):
-    """What an applied delta changed on each side; only levels whose quantity really differs."""
+    """The level changes of an applied delta per side; only levels whose quantity differs."""
 
     bids: Sequence[LevelChange]
     asks: Sequence[LevelChange]
@@ -37,16 +37,16 @@ class Changes(NamedTuple):
 NO_CHANGES: Final = Changes((), ())
 
 _new_tuple = tuple.__new__
-"""Makes a named tuple without the call of a Python function that its class would cost."""
+"""Makes a named tuple without the Python function call that its class would cost."""
 
 
 class Replica:
     """A book that follows a stream of deltas.
 
     `seq` 0: nothing is known yet, and only a delta from `prev_seq` 0 applies. `loaded_ts`: the `ts` of the
-    snapshot it began with (µs), 0 if it began empty. `weights`: for moving a digest of bids and of asks.
+    snapshot it was loaded from (µs), 0 if it started empty. `weights`: digest weights of bids and of asks.
 
-    After `ApplyResult.MISMATCH` the replica still holds the state before that delta. Either of them is wrong,
+    After `ApplyResult.MISMATCH` the replica still holds the state before that delta. One of the two is wrong,
     so the owner loads a snapshot.
     """
 
@@ -66,7 +66,7 @@ class Replica:
             self.loaded_ts = snapshot.ts
 
     def offer(self, delta: Delta) -> ApplyResult:
-        """The result that `apply` would have; `MISMATCH` shows only when the delta is applied."""
+        """The result that `apply` would have, except `MISMATCH`, which only `apply` detects."""
         if delta.prev_seq == self.seq:
             return _APPLIED
         return ApplyResult.ALREADY if delta.seq <= self.seq else ApplyResult.GAP

@@ -1,8 +1,8 @@
-"""Settings: a frozen, typed dataclass for each process, read once at start from options and the environment.
+"""Settings: one frozen, typed dataclass per process, read once at start from options and the environment.
 
-Each field carries its unit, bounds and meaning, from which `--help` and the checks are made. An option wins
-over `DEPTHCAST_<NAME>`, and that over the default. Unknown `DEPTHCAST_` variables are refused: a process that
-does not start is better than one that ignores a misspelt setting.
+`--help` and the checks are made from each field's unit, bounds and meaning. An option wins over
+`DEPTHCAST_<NAME>`, and that wins over the default. Unknown `DEPTHCAST_` variables are refused: failing to
+start is better than ignoring a misspelt setting.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ VARIABLE_PREFIX: Final = "DEPTHCAST_"
 NOT_SETTINGS: Final = frozenset(
     {"DEPTHCAST_EMBEDDED_SERVER", "DEPTHCAST_PURE", "DEPTHCAST_TEST_REDIS_URL", "DEPTHCAST_WORKER"}
 )
-"""Other variables with the prefix: which server to embed, which modules to import, tests, worker mark."""
+"""Other variables with the prefix, which are not settings."""
 
 RENAMED: Final = {
     "stall_timeout": "stall_timeout_s",
@@ -26,7 +26,7 @@ RENAMED: Final = {
     "channel_linger": "channel_linger_s",
     "drain_timeout": "drain_timeout_s",
 }
-"""Old name → setting. Both names work in this version; the next one drops the old."""
+"""Old name → new name. Both work in this version; the next version drops the old name."""
 
 
 def setting(
@@ -43,7 +43,7 @@ def setting(
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of every process of a deployment."""
+    """Settings that every process of a deployment has."""
 
     redis_url: str = setting(
         "redis://127.0.0.1:6379/0",
@@ -75,7 +75,7 @@ class Settings:
     def load(cls, environment: Mapping[str, str], options: Mapping[str, str | None] | None = None) -> Self:
         """Read settings from text: `options` by field name win over `environment`; raises `SettingsError`.
 
-        A setting's old name (`RENAMED`) counts as the new one; `old_names` says which were used.
+        A setting's old name (`RENAMED`) still works; `old_names` lists those that were used.
         """
         for name in environment:
             if (
@@ -100,7 +100,7 @@ class Settings:
 
     @classmethod
     def old_names(cls, environment: Mapping[str, str], options: Mapping[str, str | None]) -> list[str]:
-        """Return a line for each old name that sets something here, naming the new one."""
+        """Return a line for each old name in use here, which says the new name."""
         own = {item.name for item in fields(cls)}
         renamed = [(old, new) for old, new in RENAMED.items() if new in own]
         return [
@@ -271,7 +271,7 @@ def _use(old: str, new: str) -> str:
 
 
 def _one_of(given: Sequence[tuple[str, str | None]], shown: Callable[[str], str]) -> str | None:
-    """The text that is given under one of a setting's names; raises `SettingsError` if it is under two."""
+    """The text given under one of a setting's names; raises `SettingsError` if two names are used."""
     texts = [(name, text) for name, text in given if text is not None]
     if len(texts) > 1:
         (new, _), (old, text) = texts

@@ -32,11 +32,11 @@ LevelChange = tuple[int, int, int]
 
 
 class Delta(NamedTuple):
-    """Net change of one symbol from state `prev_seq` to state `seq`, as a `deltas` entry has it.
+    """Net change of one symbol from state `prev_seq` to state `seq`, as in a `deltas` entry.
 
     - `bids`, `asks`: changed levels, flat: `[price, quantity, price, quantity, …]`, quantity 0 = the level is
       gone.
-    - `digest`: that of the whole book after the change.
+    - `digest`: digest of the whole book after the change.
     - `events`: number of input events merged into the change.
     """
 
@@ -64,8 +64,7 @@ class EntryInfo(NamedTuple):
     - `ts`: time of the broadcast in µs since 1970.
     - `src`: ID of the last input entry consumed, as text; `0-0` for none.
     - `applied`, `rejected`, `ignored`: counts of the partition's input events since its beginning.
-    - `event_ts`: newest source time among the input entries of the interval, in µs since 1970; None without
-      one.
+    - `event_ts`: newest source time among the input entries of the interval, in µs since 1970, or None.
     - `prev`: position that this entry continues; only in the first entry of an epoch.
     - `successor`: name of the ingestor that takes over; only in the last entry before a handover.
     """

@@ -40,7 +40,7 @@ def health_routes(readiness: Readiness) -> list[web.RouteDef]:
 async def serve_admin(
     host: str, port: int, registry: CollectorRegistry, readiness: Readiness
 ) -> tuple[web.AppRunner, int]:
-    """Serve until the runner is cleaned up; returns it and the port. Raises `SettingsError`."""
+    """Start serving; returns the runner, whose cleanup ends it, and the port. Raises `SettingsError`."""
     app = web.Application()
     app.add_routes(admin_routes(registry, readiness))
     runner = web.AppRunner(app, access_log=None)

@@ -1,4 +1,4 @@
-"""Reads what a deployment fixes from Redis: the number of partitions and the instruments."""
+"""Reads a deployment's number of partitions and its instruments from Redis."""
 
 import asyncio
 import logging
@@ -19,13 +19,14 @@ logger = logging.getLogger(__name__)
 POLL_S: Final = 1.0
 
 HOLD_S: Final = 5.0
-"""How long readers keep instruments that Redis lost, so that ingestors can register them again."""
+"""Readers keep instruments that Redis lost for this long, so that ingestors can register them again."""
 
 
 async def read_partitions(client: Redis, keys: DeploymentKeys, wanted: int | None) -> int | None:
-    """Return the deployment's number of partitions, None while no ingestor has created it.
+    """Return the deployment's number of partitions, None if no ingestor has created it yet.
 
-    Raises `DeploymentMismatch` if `wanted` is set and differs, or if the deployment speaks another protocol.
+    Raises `DeploymentMismatch` if `wanted` is set and differs, or if the deployment uses another version of
+    the contract.
     """
     meta = await read_hash(client, keys.meta)
     if b"partitions" not in meta:
@@ -58,10 +59,10 @@ async def wait_for_partitions(client: Redis, keys: DeploymentKeys, wanted: int |
 async def read_instruments(
     client: Redis, keys: DeploymentKeys, before: Mapping[str, Instrument] = MappingProxyType({})
 ) -> dict[str, Instrument]:
-    """Return all registered instruments, in the order of their symbols: a server lists a hash in any order.
+    """Return all registered instruments, sorted by symbol, because a server lists a hash in any order.
 
-    A malformed value is logged and hides no other. Its symbol keeps the definition it had `before`, if any: a
-    typing error must not withdraw an open book.
+    A malformed value is logged; all others are still returned. Its symbol keeps the definition from `before`,
+    if any: a typing error must not withdraw a book in use.
     """
     return _parsed(await read_hash(client, keys.instruments), before)
 
@@ -83,8 +84,8 @@ class Catalog:
     """The instruments as last polled; those that Redis lost do not count as withdrawn.
 
     `instruments`: all known ones by symbol. `incarnation`: random name of the data in Redis, None before an
-    ingestor has set it. Redis has lost everything if that name changes or `meta` is gone. The known
-    instruments then stay until there is a deployment again, and for at least `HOLD_S`.
+    ingestor has set it. If that name changes or `meta` is gone, Redis has lost everything. The known
+    instruments then stay until the deployment exists again, and for at least `HOLD_S`.
     """
 
     def __init__(self, client: Redis, keys: DeploymentKeys) -> None:
@@ -96,7 +97,7 @@ class Catalog:
         self._lost_at: float | None = None
 
     async def poll(self, now: float) -> bool:
-        """Read again at `now` (s, monotonic); True if Redis lost everything. Raises `RedisUnavailable`."""
+        """Poll at `now` (s, monotonic); returns True if Redis lost everything. Raises `RedisUnavailable`."""
         async with map_errors(), self.client.pipeline(transaction=True) as pipeline:
             pipeline.get(self.keys.incarnation)
             pipeline.exists(self.keys.meta)
@@ -117,7 +118,7 @@ class Catalog:
         return True
 
     def accept(self) -> None:
-        """Trust the next poll: what was lost has been written again."""
+        """Trust the next poll, because everything lost has been written again."""
         self._polled = False
         self._lost_at = None
 

@@ -1,4 +1,4 @@
-"""What the commands share: options made from settings, signals, exit statuses.
+"""Shared by the commands: options made from settings, signals, exit statuses.
 
 Exit status: 0 clean, 2 bad settings, 1 anything else.
 """
@@ -21,7 +21,7 @@ from depthcast.shared.settings import RENAMED, Settings, described, option
 logger = logging.getLogger(__name__)
 
 ServiceMain = Callable[[asyncio.Event], Awaitable[None]]
-"""A process's main coroutine function: runs until its event is set, then ends cleanly."""
+"""A process's main coroutine function: runs until the event is set, then ends cleanly."""
 
 BAD_SETTINGS = (SettingsError, InstrumentsError, DeploymentMismatch)
 
@@ -53,7 +53,7 @@ def settings_options(kind: type[Settings]) -> Callable[[Callable[..., Any]], Cal
 
 
 def run_service(main: ServiceMain, settings: Settings) -> None:
-    """Run `main` until it returns, or SIGTERM or SIGINT ends it; exits with a status after an error."""
+    """Run `main` until it returns or SIGTERM or SIGINT ends it; on an error, exit with its status."""
     logs.configure(settings.log_level)
     try:
         _runner()(_until_signalled(main))

@@ -8,16 +8,16 @@ from redis.exceptions import ReadOnlyError
 
 
 class _Cancellable:
-    """Makes a cancellation take effect at once, and never lets it get lost.
+    """Makes a cancellation take effect at once, and never loses one.
 
-    The library writes every command through `asyncio.wait_for`. Before Python 3.12 that drops a cancellation
-    which arrives just as the wait completes, and it starts a task for each command.
+    The library writes every command through `asyncio.wait_for`. Before Python 3.12 that loses a cancellation
+    which arrives just as the wait completes, and starts a task for each command.
     """
 
     socket_timeout: float | None
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        limit_s, self.socket_timeout = self.socket_timeout, None  # without one, the library writes directly
+        limit_s, self.socket_timeout = self.socket_timeout, None  # without it the library writes directly
         try:
             async with asyncio.timeout(limit_s):
                 await cast("Any", super()).send_packed_command(command, check_health)
@@ -26,9 +26,9 @@ class _Cancellable:
 
 
 class _LeavesReplicas:
-    """Disconnects from a server that refuses writes, so that the next command resolves the address anew.
+    """Disconnects from a server that refuses writes, so that the next command resolves the address again.
 
-    Such a server was demoted. Sentinels, or whatever moves the name, then answer with the new master.
+    Such a server was demoted. Sentinels, or the host name, then lead to the new master.
     """
 
     async def read_response(self, *arguments: Any, **options: Any) -> Any:
@@ -46,11 +46,11 @@ class TransportAccess:
 
     @property
     def transport(self) -> asyncio.Transport:
-        """The transport; the connection must be connected."""
+        """The transport; use it only while connected."""
         return cast("asyncio.Transport", cast("Any", self)._writer.transport)  # noqa: SLF001  # its own
 
     def host_error(self) -> str:
-        """Return the server's address as the library's errors name it."""
+        """Return the server's address as the library writes it in errors."""
         return cast("str", cast("Any", self)._host_error())  # noqa: SLF001  # its own
 
     if TYPE_CHECKING:  # the library's

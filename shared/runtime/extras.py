@@ -1,4 +1,4 @@
-"""Names the remedy where the libraries of the extra `server` are not installed.
+"""Says what to install if the libraries of the extra `server` are missing.
 
 `pip install depthcast` brings the WebSocket client and the stream consumer. The command line, the ingestor
 and the gateway need `depthcast[server]`.
@@ -16,7 +16,7 @@ REMEDY: Final = "pip install 'depthcast[server]'"
 
 
 def missing_library(error: ImportError) -> str | None:
-    """Return the extra's library that an import lacks, None if it failed for another reason."""
+    """Return the extra's library that a failed import lacks, None if it failed for another reason."""
     library = (error.name or "").partition(".")[0]
     return library if isinstance(error, ModuleNotFoundError) and library in LIBRARIES else None
 

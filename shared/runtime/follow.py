@@ -32,10 +32,10 @@ PAUSE_MOST_S: Final = 2.0
 
 
 class Follower:
-    """Follows one partition's `deltas`; `symbols` returns the symbols wanted at the moment.
+    """Follows one partition's `deltas`; `symbols` returns the symbols that are currently wanted.
 
-    Counters: `resyncs`, loads after the first one; `reads`; `outages`, attempts that failed because Redis was
-    unavailable.
+    `resyncs` counts loads after the first one, `reads` counts reads, `outages` counts attempts that failed
+    because Redis was unavailable.
     """
 
     def __init__(
@@ -57,10 +57,10 @@ class Follower:
         self._tail = Tail(client, keys.deltas)
 
     async def entries(self) -> AsyncGenerator[AppliedEntry | None, None]:
-        """Yield entries one at a time; None when nothing came for a while, or Redis is unavailable.
+        """Yield entries one at a time; None if nothing came for a while or Redis is unavailable.
 
-        An entry is applied to the replicas when it is asked for. Until then they are exactly at the entry
-        before, and nothing is read while the caller works.
+        An entry is applied to the replicas when it is requested. Until then they are exactly at the previous
+        entry, and nothing is read while the caller works.
         """
         while True:
             try:
@@ -125,7 +125,7 @@ class Follower:
         return self._applied(raw)
 
     def _applied(self, raw: Iterable[RawEntry]) -> Iterator[AppliedEntry]:
-        """Apply entries one by one, as they are asked for, until one does not follow."""
+        """Apply entries one by one, as they are requested, until one does not follow."""
         for position, fields in raw:
             entry = self.reader.read(position, fields)
             if entry is None:

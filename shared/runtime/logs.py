@@ -1,4 +1,4 @@
-"""Logs go to standard error: readable lines on a terminal, one JSON object a line anywhere else."""
+"""Logs go to standard error: readable lines on a terminal, one JSON object per line anywhere else."""
 
 import logging
 import sys

@@ -1,8 +1,8 @@
 """Redis access: clients with limits, raw replies of stream commands, and the library's errors mapped to ours.
 
-Three defaults of the library are replaced. It does not retry by itself, because sending a publish twice must
-be our decision. It speaks RESP2, which is faster for streams. Stream replies stay raw, because a dict would
-lose repeated fields.
+Three defaults of the library are replaced. It does not retry, because only we may decide to send a publish
+twice. It speaks RESP2, which is faster for streams. Stream replies stay raw, because a dict would lose
+repeated fields.
 """
 
 import logging
@@ -32,7 +32,7 @@ from depthcast.shared.types import Snapshot
 logger = logging.getLogger(__name__)
 
 BLOCK_MS: Final = 1500
-"""How long a blocking read waits: well below the time-out of the socket."""
+"""A blocking read waits this long: well below the time-out of the socket."""
 
 SOCKET_TIMEOUT_S: Final = 4.0
 
@@ -40,14 +40,14 @@ _REFUSES_FOR_NOW: Final = (ReadOnlyError, OutOfMemoryError, ClusterDownError)
 """Error replies after which another attempt may succeed."""
 
 _REFUSAL_TEXT: Final = re.compile(r"(?:^|error: )(?:LOADING|BUSY|MASTERDOWN|MISCONF|NOREPLICAS)\b")
-"""Texts of further such replies, without a class of their own; in a pipeline the command precedes them."""
+"""Texts of further such replies that have no class; in a pipeline the command precedes the text."""
 
 RawEntry = tuple[Position, list[tuple[bytes, bytes]]]
 """A stream entry: its ID and its fields in order, repeated ones included."""
 
 
 OnConnect = Callable[[AbstractConnection], Awaitable[None]]
-"""Called with every new connection before its first command; must call the connection's own `on_connect`."""
+"""Called for every new connection before its first command; must call `connection.on_connect`."""
 
 
 class Connect(Protocol):
@@ -65,9 +65,8 @@ def connect(
 ) -> Redis:
     """Make a client for one task; it connects at its first command. Raises `SettingsError` for a bad URL.
 
-    With the address of sentinels (`depthcast.shared.redis_url`), every new connection goes to the master that
-    they name at that time. An error that `on_connect` raises is raised by the command that needed the
-    connection.
+    With the address of sentinels (`depthcast.shared.redis_url`), every new connection goes to the current
+    master. If `on_connect` raises an error, the command that needed the connection raises it.
     """
     options: dict[str, Any] = {
         "protocol": 2,
@@ -83,7 +82,7 @@ def connect(
         client = master_client(url, options) if url.startswith(SENTINEL) else Redis.from_url(url, **options)
         pool = cast("Any", client.connection_pool)
         pool.connection_class = with_mixins(pool.connection_class)
-        pool.make_connection()  # connects nothing, but shows what the URL's options are worth
+        pool.make_connection()  # does not connect, but checks the URL's options
     except (ValueError, TypeError, RedisError) as error:
         raise SettingsError(
             variable("redis_url"), without_credentials(url), f"is no usable address: {error}"
@@ -107,7 +106,7 @@ async def read_hash(client: Redis, key: str) -> dict[bytes, bytes]:
 
 @asynccontextmanager
 async def map_errors() -> AsyncIterator[None]:
-    """Raise `RedisUnavailable` for the library's errors that mean that Redis is away or refuses for now.
+    """Turn the library's errors that mean "away" or "refused for now" into `RedisUnavailable`.
 
     Other error replies (`ResponseError`) are passed on: the caller knows what they mean.
     """
@@ -126,7 +125,7 @@ async def map_errors() -> AsyncIterator[None]:
 async def read_stream(
     client: Redis, key: str, after: Position, *, count: int, block_ms: int | None = None
 ) -> list[RawEntry]:
-    """Read up to `count` entries after `after`; waits up to `block_ms` for the first, None = not at all."""
+    """Read up to `count` entries after `after`; waits up to `block_ms` for the first (None: no wait)."""
     block: Sequence[str | int] = () if block_ms is None else ("BLOCK", block_ms)
     reply = await execute(client, "XREAD", "COUNT", count, *block, "STREAMS", key, str(after))
     return parse_entries(reply[0][1]) if reply else []
@@ -155,9 +154,10 @@ async def last_position(client: Redis, key: str) -> Position:
 
 
 async def stream_info(client: Redis, key: str) -> dict[bytes, Any] | None:
-    """Return what `XINFO STREAM` says, None if there is no such stream."""
+    """Return the reply of `XINFO STREAM`, None if the stream does not exist."""
     try:
-        # As two words, so that the library does not parse the first and last entries, which nobody needs.
+        # Two words instead of one, so that the library does not parse the first and last entry, which are not
+        # needed.
         flat = await execute(client, "XINFO", "STREAM", key)
     except ResponseError as error:
         if "no such key" in str(error).lower():
@@ -169,9 +169,9 @@ async def stream_info(client: Redis, key: str) -> dict[bytes, Any] | None:
 async def newest_snapshots(
     client: Redis, keys: Sequence[str], *, tolerant: bool = False
 ) -> list[tuple[Position, Snapshot] | None]:
-    """Read the newest snapshot of each key, None where there is none, a few hundred in each round trip.
+    """Read the newest snapshot of each key, or None; a few hundred per round trip.
 
-    A malformed snapshot raises `CodecError`; if `tolerant`, it is logged and counts as none.
+    A malformed snapshot raises `CodecError`; if `tolerant`, it is logged and returned as None.
     """
     found: list[tuple[Position, Snapshot] | None] = []
     for start in range(0, len(keys), 200):

@@ -12,11 +12,11 @@ from depthcast.shared.redis_url import parse_sentinel_url
 from depthcast.shared.runtime.connections import with_mixins
 
 ANSWER_S: Final = 1.0
-"""How long to wait for a sentinel before the next one is asked."""
+"""Time to wait for a sentinel's answer before asking the next one."""
 
 
 def master_client(url: str, options: Mapping[str, Any]) -> Redis:
-    """Make a client whose connections have these `options`. Raises as `Redis.from_url` does."""
+    """Make a client whose connections have these `options`. Raises the errors of `Redis.from_url`."""
     address = parse_sentinel_url(url)
     given = cast("dict[str, Any]", parse_url(address.server))
     given.pop("host")
@@ -37,7 +37,7 @@ def master_client(url: str, options: Mapping[str, Any]) -> Redis:
 
 
 class _Sentinels(Sentinel):
-    """Closes its connections after each question: the next one comes after a failover, when they are dead."""
+    """Closes its connections after each question, because the next question follows a failover."""
 
     def __init__(self, sentinels: Any, *, sentinel_kwargs: Any) -> None:
         cast("Any", super()).__init__(sentinels, sentinel_kwargs=sentinel_kwargs)

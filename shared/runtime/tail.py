@@ -3,8 +3,8 @@
 For each command the library takes a connection from its pool, checks it, prepares for retries, starts a
 timer, wakes through a stream reader and returns the connection. That is four times the work of sending and
 parsing. So a `Tail` keeps one of the client's connections while entries come, and uses its transport
-directly. Addresses, TLS, authentication and the meaning of errors stay the library's. After any error the
-connection is closed and returned, and the next read begins with a connection from the pool.
+directly. The library still handles addresses, TLS, authentication and errors. After any error the connection
+is closed and returned, and the next read begins with a connection from the pool.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from depthcast.shared.runtime.connections import TransportAccess
 from depthcast.shared.runtime.redis import RawEntry, map_errors, parse_entries, read_stream
 
 _CLOSED: Final = "Connection closed by server."
-"""The library's own words."""
+"""The same text as the library's."""
 
 _ERROR: Final = ord("-")
 """First byte of an error reply."""
@@ -35,7 +35,7 @@ _XREAD: Final = (
 class Tail:
     """Reads one stream through `client`, for one task.
 
-    It raises as `read_stream` does, which takes its place where the client's transports cannot be used.
+    It raises the same errors as `read_stream`, which replaces it if the client's transports cannot be used.
     """
 
     def __init__(self, client: Redis, key: str) -> None:
@@ -86,9 +86,9 @@ class Tail:
 
 
 class _BorrowedConnection(asyncio.Protocol):
-    """Takes the place of the library's protocol on a connection's transport, and passes its events on to it.
+    """Replaces the library's protocol on a connection's transport, and passes events on to that protocol.
 
-    `usable`: another command may be sent.
+    `usable`: whether another command may be sent.
     """
 
     def __init__(self, connection: TransportAccess) -> None:
@@ -119,7 +119,7 @@ class _BorrowedConnection(asyncio.Protocol):
         return found
 
     def end(self) -> None:
-        """Return the transport to the library's protocol."""
+        """Give the transport back to the library's protocol."""
         self.usable = False
         if self._transport.get_protocol() is self:
             self._transport.set_protocol(self._library)
@@ -127,7 +127,7 @@ class _BorrowedConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         reply = self._reply
         if reply is None or reply.done():
-            self.usable = False  # no command was sent: the library would give the connection up too
+            self.usable = False  # no command was sent: the library would drop the connection too
             self._library.data_received(data)
             return
         if not self._begun and data[0] == _ERROR:
@@ -173,7 +173,7 @@ class _BorrowedConnection(asyncio.Protocol):
 
 
 _LEFT_TO_LIBRARY: Final = object()
-"""Stands for a reply that the library has to read."""
+"""Marks a reply that the library has to parse."""
 
 
 def _xread(key: bytes, after: bytes, count: int, block_ms: int) -> bytes:
