@@ -27,6 +27,7 @@ HOLE_EVERY_S = 0.02
 
 BAD = Weather(0.002, cut_before=0.03, cut_after=0.05, late=0.05, slow_reply=0.03)
 SLOW = Weather(0.03)
+LATE_STATE = Weather(late_state=0.5)
 
 
 class Actions:
@@ -47,6 +48,7 @@ class Actions:
             "cut links": self._cut_links,
             "bad links": lambda fault: self._weather(fault, BAD),
             "slow links": lambda fault: self._weather(fault, SLOW),
+            "late state": lambda fault: self._weather(fault, LATE_STATE, 2.0),
             "restart server": self._restart,
             "fail over": self._fail_over,
             "fill memory": self._fill,
@@ -143,7 +145,7 @@ class Actions:
         return True
 
     def _crash_after_seal(self, fault: Fault) -> bool:
-        """The next ingestor to seal crashes before its next entry. A leader is ended, so that somebody has to seal."""
+        """The next ingestor to seal crashes before its next entry; a leader ends, so that one has to."""
         self._at_seal.append(fault)
         self._end_leader(fault)
         return True
@@ -189,12 +191,12 @@ class Actions:
             link.cut()
         return True
 
-    def _weather(self, fault: Fault, weather: Weather) -> bool:
+    def _weather(self, fault: Fault, weather: Weather, longer_s: float = 0.5) -> bool:
         network = self.world.network
         if "weather" in self._undo:
             return False
         network.set_weather(weather)
-        return self._lasts("weather", fault.lasts_s + 0.5, lambda: network.set_weather(Weather()))
+        return self._lasts("weather", fault.lasts_s + longer_s, lambda: network.set_weather(Weather()))
 
     # --- the server -------------------------------------------------------------------------------------
 
@@ -223,12 +225,12 @@ class Actions:
         self._lasts("down", fault.lasts_s / 2, server.start)
 
     def _lose_in_place(self, fault: Fault) -> bool:
-        """The tail is lost as when a proxy hides a failover: no connection breaks, and the server keeps its name.
+        """The tail is lost as when a proxy hides a failover: no connection breaks, `run_id` stays.
 
-        That happens after the next input entry, so that a leader has consumed what is lost, or after the next change is
-        published, so that a leader is idle and writes recovery state next. The program promises nothing for a seal that is
-        lost like that, nor for input that goes on before every leader has noticed: input is silent until all partitions
-        are sealed anew.
+        It is lost after the next input entry, so that a leader has consumed what is lost, or after the next
+        change is published, so that an idle leader writes recovery state next. The program promises nothing for
+        a seal that is lost like this, nor for input that goes on before every leader has noticed. So input
+        pauses until all partitions are sealed anew.
         """
         if "lag" in self._undo:
             return False
@@ -276,12 +278,13 @@ class Actions:
 
     def _try_hole(self, fault: Fault, until_s: float) -> None:
         world = self.world
-        oracle = chosen(world.oracles, fault)
-        entry = None if world.server.down else world.hole(oracle)
-        if entry is not None:
-            world.server.store.execute(b"XDEL", oracle.deltas, b"%d-%d" % entry)
-            self.done[fault.kind] += 1
-        elif world.loop.time() < until_s:
+        for oracle in [] if world.server.down else world.oracles:
+            entry = world.hole(oracle)
+            if entry is not None:
+                world.server.store.execute(b"XDEL", oracle.deltas, b"%d-%d" % entry)
+                self.done[fault.kind] += 1
+                return
+        if world.loop.time() < until_s:
             world.loop.call_later(HOLE_EVERY_S, self._try_hole, fault, until_s)
 
     def _fill(self, fault: Fault) -> bool:

@@ -25,6 +25,7 @@ KINDS: Final = {
     "cut links": 3,
     "bad links": 5,
     "slow links": 3,
+    "late state": 4,
     "restart server": 3,
     "fail over": 4,
     "fill memory": 3,
@@ -32,7 +33,7 @@ KINDS: Final = {
     TOGGLE: 3,
     "crash after a seal": 3,
     "lose the tail in place": 7,
-    "cut a hole": 3,
+    "cut a hole": 6,
 }
 """How often each kind is drawn, relative to the others."""
 

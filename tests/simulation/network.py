@@ -45,13 +45,17 @@ WAYS: Final = ("up", "down")
 
 @dataclass
 class Weather:
-    """How bad a link is. Probabilities are per command; delays in seconds."""
+    """How bad a link is. Probabilities are per command; delays in seconds.
+
+    `late_state` is for snapshots and checkpoints alone, so that the lease is kept meanwhile.
+    """
 
     delay_s: float = 0.0004
     cut_before: float = 0.0
     cut_after: float = 0.0
     late: float = 0.0
     slow_reply: float = 0.0
+    late_state: float = 0.0
 
 
 class Link:
@@ -158,7 +162,8 @@ class Connection:
         if link.draw("cut_before"):
             self.network.sever(self)
         else:
-            late_s = link.rng.uniform(*SLOW_S) if link.draw("late") else 0.0
+            late = link.draw("late") or (_keeps_state(command) and link.draw("late_state"))
+            late_s = link.rng.uniform(*SLOW_S) if late else 0.0
             link.travel(self, "up", arrive, late_s)
         found = await reply
         if isinstance(found, ReplyError):
@@ -383,6 +388,12 @@ async def _caught(request: Any) -> Any:
         raise
     except Exception as error:  # noqa: BLE001  # a reply of error
         return error
+
+
+def _keeps_state(command: list[bytes]) -> bool:
+    """Whether a script writes snapshots and checkpoints, and nothing else."""
+    script = command[0] in (b"EVAL", b"EVALSHA") and command[3].endswith(b":deltas")
+    return script and len(command) > 4 and int(command[2]) > 1 and not command[4].endswith(b":events")
 
 
 def _command(arguments: Sequence[Any]) -> list[bytes]:
