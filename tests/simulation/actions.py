@@ -228,9 +228,9 @@ class Actions:
         """The tail is lost as when a proxy hides a failover: no connection breaks, `run_id` stays.
 
         It is lost after the next input entry, so that a leader has consumed what is lost, or after the next
-        change is published, so that an idle leader writes recovery state next. The program promises nothing for
-        a seal that is lost like this, nor for input that goes on before every leader has noticed. So input
-        pauses until all partitions are sealed anew.
+        change is published, so that an idle leader writes recovery state next. The program promises nothing
+        for a seal that is lost like this, nor for input that goes on before every leader has noticed. So
+        input pauses until all partitions are sealed anew.
         """
         if "lag" in self._undo:
             return False

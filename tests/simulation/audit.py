@@ -28,7 +28,7 @@ FIRST_KEY: Final = 2
 
 
 class Published(NamedTuple):
-    """The state after an entry of `deltas`: seq and digest of each symbol, and the end of the input consumed."""
+    """The state after an entry of `deltas`: each symbol's seq and digest, and the last input consumed."""
 
     books: Mapping[str, tuple[int, int]]
     src: Id
@@ -193,8 +193,8 @@ class PartitionAudit:
                 continue
             if replica.seq < seq or (replica.seq == seq and replica.digest != digest):
                 self.problem(
-                    f"{name}: {symbol} is current at seq {replica.seq}, digest {replica.digest}, after {position}, "
-                    f"where seq {seq}, digest {digest} was published"
+                    f"{name}: {symbol} is current at seq {replica.seq}, digest {replica.digest}, after "
+                    f"{position}, where seq {seq}, digest {digest} was published"
                 )
 
 

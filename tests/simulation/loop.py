@@ -1,4 +1,4 @@
-"""A deterministic event loop: virtual time, no input or output, no threads, and processes that can stand still.
+"""A deterministic event loop: virtual time, no input or output, no threads, processes that can pause.
 
 Every handle belongs to the simulated process whose context it carries. The handles of one process run in the
 order in which they were made, as in a real loop; which process runs first is the seed's choice. A process
@@ -30,7 +30,7 @@ class Deadlock(Exception):
 
 
 class Process:
-    """A simulated process: its clock's error, and whether it stands still. `rng` is for what it draws by itself."""
+    """A simulated process: its clock's error, and whether it is paused. `rng`: for its own draws."""
 
     def __init__(self, loop: "SimulatedLoop", name: str, rng: Random, skew_us: int = 0) -> None:
         self.loop = loop

@@ -154,7 +154,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
 """By name. `none` is the program as it is."""
 
 MISTAKES: Final[dict[str, str]] = {
-    "trim-before-checkpoint": "input is trimmed up to what was published, whatever the checkpoints still need",
+    "trim-before-checkpoint": "input is trimmed up to what was published, although checkpoints need it",
     "publish-without-comparison": "a leader, and a seal, append without comparing the last position",
     "publish-beyond-input": "a leader publishes what was made of input that the log has lost",
     "rejects-before-comparison": "a resend writes the rejects again",
@@ -169,7 +169,7 @@ MISTAKES: Final[dict[str, str]] = {
     "seal-then-crash": "after a crash between a seal and the next entry every book begins empty",
     "withdrawn-book-continued": "a book goes on although its symbol was withdrawn during a whole leadership",
     "withdrawn-newborn-loses-events": "a symbol withdrawn before its birth was published loses its events",
-    "withdrawn-newborn-half-forgotten": "a symbol withdrawn before its birth was published is born all the same",
+    "withdrawn-newborn-half-forgotten": "a symbol withdrawn before its birth was published is still born",
     "registered-again-born-again": "a symbol that is registered again moves as at its birth",
     "conflation-drops-deletions": "a merged delta lacks the levels that went",
     "resume-without-digest": "a client's book is taken to be right by its seq alone",

@@ -1,4 +1,4 @@
-"""The network between the simulated processes and the server: delays, losses, and clients whose commands travel.
+"""The network between the simulated processes and the server: delays, losses, commands that travel.
 
 `connect` stands for `depthcast.shared.runtime.redis.connect`. Within a connection nothing overtakes and
 nothing comes twice, as with TCP; a command whose reply was lost or late may still be executed, after its
@@ -33,6 +33,9 @@ TIMEOUT_S: Final = 0.6
 
 SLOW_S: Final = (0.3, 1.2)
 """Extra delay of a slow message: some come after the time-out, and after the resend."""
+
+LATE_STATE_S: Final = (TIMEOUT_S + 0.1, 2 * TIMEOUT_S + 0.3)
+"""Recovery state that is late arrives after newer one that was sent after the time-out."""
 
 DISTANCES: Final = (1, 1, 5, 30)
 """How many times longer than the shortest a process's way to the server is."""
@@ -162,8 +165,9 @@ class Connection:
         if link.draw("cut_before"):
             self.network.sever(self)
         else:
-            late = link.draw("late") or (_keeps_state(command) and link.draw("late_state"))
-            late_s = link.rng.uniform(*SLOW_S) if late else 0.0
+            late_s = link.rng.uniform(*SLOW_S) if link.draw("late") else 0.0
+            if _keeps_state(command) and link.draw("late_state"):
+                late_s += link.rng.uniform(*LATE_STATE_S)
             link.travel(self, "up", arrive, late_s)
         found = await reply
         if isinstance(found, ReplyError):

@@ -1,4 +1,4 @@
-"""What must be true at the end: every event once, all replicas equal to a naive model, one sound published history."""
+"""What must be true at the end: every event once, all replicas equal to a naive model, a sound history."""
 
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
@@ -153,7 +153,7 @@ class Model:
 
 
 def _info_at_beginning(deltas: list[Entry]) -> EntryInfo:
-    """What the first leader began with: its entry after the seal has what was consumed but not published, too.
+    """What the first leader began with: its entry after the seal also has what was not published yet.
 
     That is the end of what was deleted, and the beginning of what came after it, up to its `src`.
     """
@@ -164,7 +164,7 @@ def _info_at_beginning(deltas: list[Entry]) -> EntryInfo:
 def _births(deltas: list[Entry], symbols: set[str]) -> dict[str, list[Id]]:
     """When books of `symbols` began: the `src` of the entry before the birth, by symbol.
 
-    Input up to there belongs to what the symbol was before; what came after it and was not refused belongs to the new book.
+    Input up to there belongs to the book before; later input that was not refused belongs to the new one.
     """
     found: dict[str, list[Id]] = {}
     before = ZERO
@@ -256,7 +256,7 @@ class PartitionOracle:
         refused: Mapping[tuple[str, str], str],
         info: EntryInfo,
     ) -> int:
-        """How many entries of what was deleted had been consumed: as many as explain the counts that `info` says."""
+        """How many of the deleted entries had been consumed: as many as explain the counts of `info`."""
         wanted = info.applied, info.rejected, info.ignored
         for count in range(len(old) + 1):
             tried = deepcopy(result)
@@ -303,7 +303,7 @@ class PartitionOracle:
         ]
 
     def check_history(self) -> list[str]:
-        """The history is sound, ends in the model's books, and no seq names two states, not even in lost tails."""
+        """The history is sound and ends in the model's books; no seq names two states, lost tails included."""
         states: dict[tuple[str, int], int] = {}
         if self.journal.deleted:
             return []  # what went on from memory is in no history; the replicas tell

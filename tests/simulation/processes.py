@@ -89,7 +89,7 @@ class Actor(ABC):
 
 
 class Ingestor(Actor):
-    """`depthcast ingestor`. An old leader that still writes can spoil every attempt of a new one to recover."""
+    """`depthcast ingestor`; an old leader that still writes can spoil every attempt to recover."""
 
     kind = "ingestor"
     may_end_by = frozenset({"ended", "RecoveryError"})

@@ -65,7 +65,10 @@ class Corpus:
 
 
 class Producer:
-    """Sends to `active` symbols, which change now and then, and nothing while `silent`. `sent` counts what was tried."""
+    """Sends to `active` symbols, which change now and then; nothing while `silent`.
+
+    `sent` counts what was tried.
+    """
 
     client: Redis
 

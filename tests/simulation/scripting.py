@@ -1,4 +1,4 @@
-"""Lua scripts as a server runs them: the real text in a real Lua 5.1, with `redis.call` leading to the in-memory store.
+"""Lua scripts as a server runs them: the real text in a real Lua 5.1; `redis.call` leads to the in-memory store.
 
 Like the server's, this Lua's cmsgpack reads only the older msgpack, without a type for bytes. Nothing is
 undone when a script fails.

@@ -1,4 +1,4 @@
-"""The simulated Redis server as connections see it: one command at a time, blocked readers, restarts, failovers."""
+"""The simulated server as connections see it: one command at a time, blocked readers, restarts, failovers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class Replica:
 
 
 class Server:
-    """One address. `generation` counts the processes that have served it; no connection survives a change of it.
+    """One address. `generation` counts the processes that served it; no connection survives a change.
 
     `executing`: the connection whose command is being executed.
     """
@@ -109,7 +109,7 @@ class Server:
         self.wake()
 
     def _together(self, commands: list[list[bytes]]) -> Reply:
-        """A transaction: an error of one command hinders no other, but memory is asked for before the first."""
+        """A transaction: an error of one command hinders no other; memory is checked before the first."""
         if self.store.memory_full and any(command[0].upper() in NEEDS_MEMORY for command in commands):
             raise ReplyError(OUT_OF_MEMORY)
         replies: list[Reply | ReplyError] = []

@@ -1,4 +1,4 @@
-"""Some seeds of the simulation each time, and that it is what it claims: repeatable, and quick to notice mistakes."""
+"""Some seeds of the simulation; it is repeatable, and notices mistakes in the program."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What is watched while the simulation runs: seq never goes back, digests always hold, nothing breaks the protocol."""
+"""Watched while the simulation runs: seq never goes back, digests hold, nothing breaks the protocol."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -51,7 +51,7 @@ class Watch:
 
 
 class WatchedTransport:
-    """Checks what passes: within a subscription seq strictly increases, and a delta follows what was sent before."""
+    """Checks messages: within a subscription seq strictly increases, and a delta follows the one before."""
 
     def __init__(self, watch: Watch, name: str, transport: Transport) -> None:
         self.watch = watch

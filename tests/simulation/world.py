@@ -100,7 +100,7 @@ class World:
         store.appended, store.observer = self._appended, self
 
     def _plan_changes_of_instruments(self) -> None:
-        """The last instrument may come late, or come and go; in the latter case polls and broadcasts often meet."""
+        """The last instrument may come late, or come and go, often between two polls and broadcasts."""
         rng, kinds = self.rng, {fault.kind for fault in self.faults}
         last = list(self.instruments)[-1]
         self.poll_s, self.interval_ms = rng.choice((0.2, 1.0)), rng.choice((0, 20, 50, 300))
@@ -245,7 +245,7 @@ class World:
         self._judge()
 
     def register_again(self) -> None:
-        """An operator sees to it that what should be registered is, and nothing else, whatever a failover changed."""
+        """Register what an operator wants registered, and nothing else, whatever a failover changed."""
         store = self.server.store
         full, store.memory_full = store.memory_full, False
         for symbol in sorted(self.registered):
@@ -314,9 +314,9 @@ class World:
         return min((position for position in positions if position is not None), default=ZERO)
 
     def hole(self, oracle: PartitionOracle) -> Id | None:
-        """An entry that could vanish: a reader has yet to read it, and it changed a symbol for the last time so far.
+        """An entry that may vanish: a reader has yet to read it, and no newer entry changed one of its symbols.
 
-        Whoever loads anew begins after it, for the newest snapshots are newer.
+        A fresh load begins after it, for the newest snapshots are newer.
         """
         stream = self.server.store.stream(oracle.deltas)
         after, before = self.slowest_reader(oracle), self.oldest_snapshot(oracle)
