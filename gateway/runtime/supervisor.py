@@ -24,7 +24,7 @@ from depthcast.gateway.runtime.process import http_address, listening_socket
 from depthcast.shared.backoff import Backoff, no_jitter
 from depthcast.shared.errors import SettingsError
 from depthcast.shared.runtime.admin import serve_admin
-from depthcast.shared.settings import VARIABLE_PREFIX, GatewaySettings, variable
+from depthcast.shared.settings import NOT_SETTINGS, VARIABLE_PREFIX, GatewaySettings, variable
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +164,11 @@ class Supervisor:
 
 def worker_environment(settings: GatewaySettings, port: int) -> dict[str, str]:
     """The environment that gives a worker the supervisor's settings, with the port in use."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(VARIABLE_PREFIX)}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(VARIABLE_PREFIX) or name in NOT_SETTINGS
+    }
     given = asdict(settings) | {"port": port, "workers": 1, "admin_port": None}
     return kept | {variable(name): str(value) for name, value in given.items() if value not in (None, "")}
 

@@ -62,11 +62,16 @@ def _say_table(rows: list[tuple[str, int | None]]) -> None:
 
 
 def _try(mutation: str, first: int, seeds: int, jobs: int, *, flush: bool) -> int | None:
-    """The first seed that notices the mistake, None if none does; says after how long, and what it saw."""
+    """The first seed that notices the mistake, None if none does; says after how long, and what it saw.
+
+    A seed that fails without the mistake notices nothing.
+    """
     began = time.monotonic()
     with closing(simulate_many(first, seeds, jobs, flush=flush, mutation=mutation)) as reports:
         for done, report in enumerate(reports, 1):
-            if report.problems:
+            if report.problems and simulate(report.seed, flush=flush).problems:
+                click.echo(f"{mutation}: seed {report.seed} fails without the mistake, too")
+            elif report.problems:
                 took_s = time.monotonic() - began
                 click.echo(f"{mutation}: noticed by seed {report.seed}, after {done} runs, {took_s:.1f} s")
                 click.echo(f"  {report.problems[0][:PROBLEM_CHARACTERS]}")

@@ -3,12 +3,16 @@
 import os
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.simulation import __main__ as program
 from tests.simulation.mutations import MISTAKES, mutated
 from tests.simulation.runs import simulate
+from tests.simulation.world import Report
 
 ROOT = Path(__file__).parents[2]
 SEEDS = 20
@@ -56,3 +60,22 @@ def test_a_mistake_fits_the_program(mutation: str) -> None:
 @pytest.mark.parametrize("mutation", NOTICED_SOON)
 def test_a_mistake_is_noticed(mutation: str) -> None:
     assert any(simulate(seed, mutation=mutation).problems for seed in range(25))
+
+
+def test_a_seed_that_fails_anyway_notices_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Seed 1 fails whatever the program does, seed 2 by the mistake."""
+
+    def report(seed: int, mutation: str | None = None, **_options: bool) -> Report:
+        problems = ["wrong"] if seed == 1 or (seed == 2 and mutation) else []
+        return Report(seed, problems, Counter(), Counter(), "", 0.0, [])
+
+    def reports(first: int, seeds: int, _jobs: int, *, flush: bool, mutation: str) -> Iterator[Report]:
+        return (report(seed, mutation, flush=flush) for seed in range(first, first + seeds))
+
+    monkeypatch.setattr(program, "simulate", report)
+    monkeypatch.setattr(program, "simulate_many", reports)
+    assert program._try("a-mistake", 0, 5, 1, flush=False) == 2
+    assert "seed 1 fails without the mistake, too" in capsys.readouterr().out
+    assert program._try("a-mistake", 3, 5, 1, flush=False) is None
