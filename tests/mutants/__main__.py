@@ -55,7 +55,9 @@ def _try(package: Package, files: Sequence[str], count: int, seed: int, jobs: in
         click.echo(f"the tests of {package.folder} fail without any mutant\n{failed}")
         sys.exit(1)
     click.echo(f"{package.folder}: {len(sampled)} of {len(mutants)} mutants, {len(reached.seconds)} tests")
-    report = Report(package.folder, mutants, dict(trials.verdicts(sampled, reached)), read_reasons())
+    tried = trials.verdicts(sampled, reached)
+    with click.progressbar(tried, length=len(sampled), file=sys.stderr) as shown:
+        report = Report(package.folder, mutants, dict(shown), read_reasons())
     for line in report.lines():
         click.echo(line)
     click.echo(f"{package.folder}: {time.monotonic() - began:.0f} s")
