@@ -1,6 +1,6 @@
 """Merges the changes of one symbol's book over a broadcast interval.
 
-Whoever changes the book records each level's quantity before its first change (`pending`); the quantity at
+Code that changes the book records each level's quantity before its first change (`pending`); the quantity at
 the end of the interval is in the book itself. So a level that changes a thousand times is one net change, one
 that changes back is none, and the digest moves once per level and interval, not once per event.
 """
@@ -27,7 +27,7 @@ class SideCopy:
         self._pending = dict(pending)
 
     def published(self) -> list[int]:
-        """Flat `[price, quantity, …]`, best first, of the side without its pending changes. Call it once."""
+        """The side without its pending changes, flat and best first. Call it once: it consumes the copy."""
         ranks, levels, sign = self._ranks, self._levels, self._sign
         if self._pending:
             ranks.extend(price * sign for price in self._pending if price not in levels)
@@ -38,11 +38,11 @@ class SideCopy:
 
 
 class Merger:
-    """The published state of one symbol: its live book without the pending changes.
+    """The published state of one symbol, which is its current book without the pending changes.
 
-    Whoever changes the book writes `pending[side].setdefault(price, old_quantity)`; the two dicts stay the
-    same objects. `events`: input events applied since the last drain. `seq`, `digest`: of the last drained
-    state; `seq` 0: never published.
+    Code that changes the book calls `pending[side].setdefault(price, old_quantity)`; the two dicts are never
+    replaced. `events`: input events applied since the last drain. `seq`, `digest`: of the last drained state;
+    `seq` 0: never published.
     """
 
     __slots__ = ("_weights", "book", "digest", "events", "pending", "seq")
@@ -56,13 +56,13 @@ class Merger:
         self._weights = (SideWeights(0), SideWeights(1))
 
     def idle(self) -> bool:
-        """Whether nothing was recorded since the last drain: the live book is the published one."""
+        """Whether nothing was recorded since the last drain, so that the book equals the published one."""
         return not (self.events or self.pending[0] or self.pending[1])
 
     def drain(self, seq_min: int) -> Delta | None:
         """Publish the pending changes as the next state, with a seq of at least `seq_min`.
 
-        None, with the seq unchanged, if there is no net change.
+        If there is no net change, returns None and the seq stays.
         """
         bids, asks, events = self._take_net_changes(0), self._take_net_changes(1), self.events
         self.events = 0
@@ -70,29 +70,29 @@ class Merger:
             return None
         prev_seq = self.seq
         self.seq = max(prev_seq + 1, seq_min)
-        # `Delta(…)` at a third of the cost, which each symbol has in each interval.
+        # Makes a `Delta` at a third of the cost; this runs for each symbol in each interval.
         return tuple.__new__(Delta, (prev_seq, self.seq, bids, asks, self.digest, events))
 
     def absorb(self) -> None:
-        """Count the pending changes as published under the present seq: only the digest changes."""
+        """Count the pending changes as published under the current seq; updates only the digest."""
         self._take_net_changes(0)
         self._take_net_changes(1)
         self.events = 0
 
     def advance(self, seq: int) -> Delta:
-        """Move on to `seq` by an empty delta; pending changes stay pending."""
+        """Advance to `seq` by an empty delta; pending changes stay pending."""
         prev_seq, self.seq = self.seq, seq
         return Delta(prev_seq, seq, [], [], self.digest, 0)
 
     def copies(self) -> tuple[int, int, SideCopy, SideCopy]:
-        """Copy what `snapshot_of` needs, so that sorting can wait: (seq, digest, bids, asks)."""
+        """Copy what `snapshot_of` needs, so that sorting can happen later: (seq, digest, bids, asks)."""
         book, (bids, asks) = self.book, self.pending
         return self.seq, self.digest, SideCopy(book.bids, bids), SideCopy(book.asks, asks)
 
     def _take_net_changes(self, side: int) -> list[int]:
-        """Clear the side's pending changes and move the digest by them; returns what is left of them, flat.
+        """Clear the side's pending changes and update the digest; returns the net changes, flat.
 
-        A level that is back at its quantity of the last drain is no net change.
+        A level that is back at its quantity of the last drain has no net change.
         """
         pending = self.pending[side]
         net: list[int] = []
@@ -103,7 +103,7 @@ class Merger:
         moved = 0
         for price, old in pending.items():
             held = levels.get(price, 0)
-            ticks, new = price, held  # compiled, these are C numbers; those beside them are what is handed on
+            ticks, new = price, held  # C numbers if compiled; price and held stay objects
             if new == old:
                 continue
             net.append(price)

@@ -1,7 +1,7 @@
 """What one publish writes, as plain data: entries of `deltas`, rejects, first snapshots and checkpoints.
 
-One script writes everything in a `Publication` or nothing, so that consuming input and publishing its result
-is one atomic step. `depthcast.broadcaster.runtime.publisher` talks to Redis; nothing here does.
+One script writes everything in a `Publication` or nothing, so consuming input and publishing its result is
+one atomic step. `depthcast.broadcaster.runtime.publisher` talks to Redis.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,10 +19,10 @@ Fields = list[tuple[bytes, bytes]]
 
 
 class Attachment(NamedTuple):
-    """A snapshot or a checkpoint to be written with entries.
+    """A snapshot or a checkpoint to write together with entries.
 
-    `at`: the stream ID of a snapshot, None for a checkpoint, whose key is a plain string. A checkpoint's
-    bytes name its position before any other digit, so that a script can keep the newer of two.
+    `at`: the stream ID of a snapshot, None for a checkpoint, whose key is a plain string. The position is the
+    first number in a checkpoint's bytes, so that a script can keep the newer of two.
     """
 
     key: str
@@ -31,7 +31,7 @@ class Attachment(NamedTuple):
 
 
 class Publication(NamedTuple):
-    """One compare-and-append, written if the stream's last ID is `previous` and `events` reaches `src`."""
+    """One compare-and-append: written if the stream's last ID is `previous` and `events` reaches `src`."""
 
     previous: Position
     src: str
@@ -41,7 +41,7 @@ class Publication(NamedTuple):
 
     @property
     def position(self) -> Position:
-        """Position of the last entry: where the stream ends after this publish."""
+        """Position of the last entry, which is the end of the stream after this publish."""
         return self.entries[-1][0]
 
 
@@ -55,9 +55,9 @@ class Broadcast(NamedTuple):
 def place(
     previous: Position, first: Position, broadcasts: Sequence[Broadcast]
 ) -> list[tuple[Position, Fields]]:
-    """Give the entries of `broadcasts` positions from `first` on; a broadcast has one entry or more.
+    """Give the entries of `broadcasts` positions, starting at `first`; a broadcast has one or more entries.
 
-    An entry with n = 0 names in `prev` what it continues from: `previous`.
+    An entry with n = 0 names `previous`, the position that it continues, in `prev`.
     """
     entries = []
     position = first

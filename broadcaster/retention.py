@@ -1,4 +1,4 @@
-"""How far streams may be trimmed (`docs/protocol.md`, section 2.3). Pure: positions in, positions out.
+"""Decides how far streams may be trimmed (`docs/protocol.md`, section 2.3).
 
 `deltas` keeps everything after the oldest of all symbols' newest snapshots, at least `retention_s` of
 history, and always its last entry. `events` keeps everything after the oldest checkpoint's `src`.
@@ -11,7 +11,7 @@ from typing import Final
 from depthcast.shared.position import Position
 
 GRAIN_S: Final = 1.0
-"""History is recorded in steps of a second: retention is a lower bound, not an exact one."""
+"""History is recorded in steps of one second, so at least `retention_s` of it is kept, sometimes more."""
 
 
 class Retention:
@@ -29,7 +29,7 @@ class Retention:
             self._history.append((now, position))
 
     def deltas_from(self, now: float) -> Position | None:
-        """First position of `deltas` to keep; None while nothing may be trimmed."""
+        """First position of `deltas` to keep; None if nothing may be trimmed yet."""
         boundary = None
         while self._history and now - self._history[0][0] >= self.retention_s:
             boundary = self._history[0][1]
@@ -45,6 +45,6 @@ class Retention:
         return min([published, *self.checkpoints.values()])
 
     def record_state(self, snapshots: Mapping[str, Position], checkpoints: Mapping[str, Position]) -> None:
-        """Record what was written, by symbol: the newest snapshot's position, the checkpoint's `src`."""
+        """Record what was written, by symbol: the position of the snapshot, the `src` of the checkpoint."""
         self.snapshots.update(snapshots)
         self.checkpoints.update(checkpoints)

@@ -1,4 +1,4 @@
-"""When to broadcast, and which snapshots are due: pure decisions; the time is passed in.
+"""Decides when to broadcast and which snapshots are due; the time is passed in.
 
 Times are seconds of a monotonic clock.
 """
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 HEARTBEAT_S: Final = 0.75
-"""Longest time between entries. The contract promises one a second; the rest is margin for a busy machine."""
+"""Longest time between entries. The contract promises one per second; the rest is margin."""
 
 UNCHANGED_SNAPSHOT_S: Final = 30.0
 """A symbol whose book did not change gets a new snapshot this often, so that history can be trimmed."""
@@ -22,9 +22,9 @@ class BroadcastSchedule:
         self._entry = now
 
     def due(self, dirty: bool) -> float:
-        """When the next entry is due: with the next heartbeat at the latest.
+        """When the next entry is due: at the next heartbeat, or earlier.
 
-        If `dirty`, one interval after the last broadcast.
+        Earlier if there are changes (`dirty`): one interval after the last broadcast.
         """
         heartbeat = self._entry + HEARTBEAT_S
         return min(self._broadcast + self.interval_s, heartbeat) if dirty else heartbeat
@@ -32,7 +32,7 @@ class BroadcastSchedule:
     def may_broadcast(self, now: float) -> bool:
         """Whether changes may go out at `now`.
 
-        In an interval longer than a heartbeat they wait for its end.
+        If the interval is longer than a heartbeat, changes wait for its end.
         """
         return now >= self._broadcast + self.interval_s
 
@@ -47,9 +47,9 @@ class BroadcastSchedule:
 
 
 class SnapshotSchedule:
-    """Tells whose snapshot and checkpoint are due: changed symbols each interval, all others each 30 s.
+    """Tells which snapshots and checkpoints are due: changed symbols each interval, all others each 30 s.
 
-    Symbols added together get different phases within the interval, so that their snapshots never come all at
+    Symbols added together get different phases within the interval, so their snapshots are not all due at
     once.
     """
 
@@ -59,7 +59,7 @@ class SnapshotSchedule:
         self._changed: set[str] = set()
 
     def add(self, symbols: Iterable[str], now: float) -> None:
-        """Add symbols, spread over an interval that ends at `now`; those added before stay as they are."""
+        """Add symbols, spread over an interval that ends at `now`; symbols added before do not change."""
         new = [symbol for symbol in symbols if symbol not in self._taken]
         for place, symbol in enumerate(new):
             self._taken[symbol] = now - self.interval_s * place / len(new)

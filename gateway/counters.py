@@ -1,6 +1,6 @@
-"""What a gateway counts: plain integers, cheap enough for the hot path.
+"""A gateway's counters: plain integers, cheap enough for the hot path.
 
-The runtime publishes them as metrics once a second; nothing here knows how.
+`depthcast.gateway.runtime.metrics` publishes them once a second.
 """
 
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ class GatewayCounters:
     """Totals since the process began.
 
     `deltas`, `snapshots` and `others` are messages sent to clients, `bytes_sent` their bytes. `conflated`
-    counts broadcasts that reached a client merged into a later one. `skipped` counts flushes that passed over
-    a client that was not ready. `delta_encodings` and `snapshot_encodings` count messages encoded, each once
-    for all its readers. `deflated` counts messages compressed, each once for all its readers, and
-    `deflated_bytes_saved` the bytes that each got shorter by. `cohorts_made` counts cohorts of sessions with
-    equal subscriptions.
+    counts broadcasts that reached a client merged into a later one. `skipped` counts flushes that skipped a
+    client because it was not ready. `delta_encodings` and `snapshot_encodings` count messages encoded, each
+    once for all its readers. `deflated` counts messages compressed, each once for all its readers, and
+    `deflated_bytes_saved` the bytes this saved. `cohorts_made` counts cohorts of sessions with equal
+    subscriptions.
     """
 
     entries: int = 0

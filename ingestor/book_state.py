@@ -1,11 +1,11 @@
-"""One symbol's authoritative book: what levels feeds and orders feeds have in common.
+"""One symbol's authoritative book: the part that levels feeds and orders feeds have in common.
 
-`levels` and `orders` decide what an event does. This module changes the levels: it records old quantities for
-the merger, caches the best prices, checks for crossing, evicts, and undoes atomic arrays.
+The modules `levels` and `orders` decide what an event does. This module changes levels, records old
+quantities for the merger, caches the best prices, checks for crossing, evicts, and undoes atomic arrays.
 
-A refused event has changed nothing: all checks come before the first change. An atomic array is undone
-backwards, from a log of what each change replaced; levels that are back at their old quantity are no longer
-pending.
+A refused event changes nothing, because all checks come before the first change. An atomic array is undone
+backwards, from a log of the quantities that each change replaced; levels that are back at their old quantity
+are no longer pending.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ from depthcast.shared.book import Book
 from depthcast.shared.types import MAX_INTEGER
 
 NO_KEY: Final = 2 * (MAX_INTEGER + 1)
-"""Best key of an empty side: no key of the other side brings the sum down to zero, so nothing crosses."""
+"""Best key of an empty side: so large that its sum with any key of the other side is positive: no cross."""
 
 
 class BookState:
     """One symbol's authoritative book and its pending changes. Not thread-safe: the engine's lock guards it.
 
-    `evicts`: an event that would cross the book removes the opposite levels in its way. Otherwise it is
+    `evicts`: an event that would cross the book removes the opposite levels in its way. If False, it is
     refused.
     """
 
@@ -46,18 +46,18 @@ class BookState:
         self.book = Book()
         self.merger = Merger(self.book)
         self._levels = (self.book.bids.levels, self.book.asks.levels)
-        # Keys as in BookSide: a bid's is its negative price, so best bid ≥ best ask means a sum ≤ 0.
+        # Keys as in BookSide. A bid's key is its negative price, so best bid ≥ best ask means a sum ≤ 0.
         self._best_keys = [NO_KEY, NO_KEY]
         self._evicts = evicts
         self._evicted = 0
         self._atomic = False
         self._checks_crossing = True
         self._pending_levels: Pending = self.merger.pending
-        # Side, price, old quantity, … of all changes of the current atomic array; None outside one.
+        # Side, price, old quantity, … of all changes in the current atomic array; None outside an array.
         self._undo_log: list[int] | None = None
 
     def apply(self, events: Sequence[Any], *, atomic: bool) -> ArrayResult:
-        """Apply an array of events, one by one, or all or nothing if `atomic`; no input makes it raise."""
+        """Apply an array of events one by one, or all or nothing if `atomic`; never raises."""
         self._atomic = atomic
         self._checks_crossing = self._evicts or not atomic
         self._evicted = 0
@@ -66,7 +66,7 @@ class BookState:
         return outcome
 
     def _run(self, events: Sequence[Any]) -> ArrayResult:
-        """Apply events in order; an atomic array ends at the first refused event. Each feed implements it."""
+        """Apply events in order; an atomic array ends at the first refused one. Each feed implements it."""
         raise NotImplementedError
 
     def _apply_unit(self, events: Sequence[Any]) -> ArrayResult:
@@ -86,7 +86,7 @@ class BookState:
         sides = self.book.sides
         for at in range(len(log) - 3, -1, -3):
             sides[log[at]].set_level(log[at + 1], log[at + 2])
-        # A symbol without applied events is not drained: what refused arrays recorded would accumulate.
+        # A symbol without applied events is not drained, so records of refused arrays would accumulate.
         for side, price in zip(log[::3], log[1::3], strict=True):
             if self._pending_levels[side].get(price) == self._levels[side].get(price, 0):
                 del self._pending_levels[side][price]
@@ -98,7 +98,7 @@ class BookState:
             self._best_keys[number] = NO_KEY if best is None else best
 
     def _add_level(self, side: int, price: int, quantity: int) -> None:
-        """Add a level at a free price; if it would cross the book, evict what is in its way, or refuse it."""
+        """Add a level at a free price; if it would cross the book, evict the levels in its way or refuse."""
         book_side = self.book.sides[side]
         key = price if side else -price
         best = self._best_keys
@@ -167,7 +167,7 @@ class BookState:
         self.merger.digest = digest
 
     def load_book(self, seq: int, book: Book, digest: int) -> None:
-        """Load a published state with its book, which is not copied. Nothing is pending afterwards."""
+        """Load a published state and take over its book without a copy. Nothing is pending afterwards."""
         self.book = book
         self.merger = Merger(book, seq, digest)
         self._levels = (book.bids.levels, book.asks.levels)

@@ -1,8 +1,8 @@
 """The recovery state of one orders-feed symbol, stored in Redis for the next leader.
 
-A msgpack array `[format, position, src, bid_ids, bids, ask_ids, asks]`: the positions in `deltas` and
-`events` that it reflects, then all orders; `bids[i]` is the (price, quantity) of the order `bid_ids[i]`.
-Private: only ingestors and their scripts read it.
+A msgpack array `[format, position, src, bid_ids, bids, ask_ids, asks]`: its positions in `deltas` and
+`events`, then all orders; `bids[i]` is the (price, quantity) of the order `bid_ids[i]`. Only ingestors and
+their scripts read it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ SLICE_ORDERS: Final = 10_000
 
 
 class Checkpoint(NamedTuple):
-    """All orders of a symbol after the input up to `src`, as published at `position`."""
+    """All orders of a symbol after input `src`, as published at `position`."""
 
     position: Position
     src: Position
@@ -35,7 +35,7 @@ def encode(checkpoint: Checkpoint) -> bytes:
 
 
 def slices(checkpoint: Checkpoint) -> Iterator[bytes]:
-    """Encode in pieces that take a few milliseconds each; joined they are what `encode` returns."""
+    """Encode in pieces of a few milliseconds each; joined, they equal the result of `encode`."""
     packer = msgpack.Packer(use_bin_type=True)
     start = packer.pack_array_header(_ITEMS)
     yield start + b"".join(map(pack, (FORMAT, str(checkpoint.position), str(checkpoint.src))))
@@ -46,14 +46,14 @@ def slices(checkpoint: Checkpoint) -> Iterator[bytes]:
 
 
 def _items(packer: msgpack.Packer, part: Sequence[Any]) -> bytes:
-    """Pack items without the array header, whose length depends on the number of items alone."""
+    """Pack items without the array header, whose length depends only on the number of items."""
     header: bytes = packer.pack_array_header(len(part))
     packed: bytes = packer.pack(part)
     return packed[len(header) :]
 
 
 def decode(raw: bytes) -> Checkpoint:
-    """Inverse of `encode`; raises `CodecError`. The orders are checked when they are restored."""
+    """Inverse of `encode`; raises `CodecError`. Orders are checked later, when they are restored."""
     value: Any = unpack(raw, "checkpoint")
     if not isinstance(value, list) or len(value) < _ITEMS or value[0] != FORMAT:
         raise CodecError("checkpoint", f"not an array of format {FORMAT} with {_ITEMS} items")

@@ -1,7 +1,7 @@
 """The engine: all books of one partition behind one lock.
 
-Every call is atomic, from any thread. So an interval has all events of an input entry or none, and a snapshot
-is exactly the last drained state. Decoding input and sorting a snapshot happen outside the lock.
+Every call is atomic and allowed from any thread. So an interval has all events of an input entry or none, and
+a snapshot is exactly the last drained state. Decoding input and sorting a snapshot happen outside the lock.
 """
 
 import threading
@@ -33,18 +33,18 @@ from depthcast.shared.types import Delta, Snapshot, Symbol
 
 
 class Interval(NamedTuple):
-    """What one drain takes: everything that has to be published in one atomic step.
+    """The result of one drain: everything that must be published in one atomic step.
 
     - `src`: ID of the last input entry consumed, `0-0` for none.
     - `event_ts`: newest source time (µs) consumed since the last drain.
-    - `applied`, `rejected`, `ignored`: events since the partition began; `rejected` is the sum of all
-      rejects' counts.
+    - `applied`, `rejected`, `ignored`: events since the partition began; `rejected` is the sum of `count`
+      over all rejects.
     - `deltas`: at most one per symbol, births included.
     - `born`: symbols registered (again) since the last drain; their snapshots and checkpoints are published
-      with it.
-    - `orders`: copies of the orders as of `src`, of `born` symbols with an orders feed and of those asked
-      for.
-    - `touched`: symbols that events applied to, even without a net change: their orders may differ.
+      with the interval.
+    - `orders`: copies of the orders as of `src`, for `born` symbols with an orders feed and for those
+      requested.
+    - `touched`: symbols with applied events; without a net change, their orders may still have changed.
     """
 
     src: str
@@ -68,7 +68,7 @@ class Stats(NamedTuple):
 
 
 class Engine:
-    """The books of partition `partition` of `partitions`.
+    """The books of one partition, number `partition` of `partitions`.
 
     `evicted`: levels removed by `on_cross: evict` in this process, all symbols together. Tests pass a `lock`
     to schedule threads themselves.
@@ -84,7 +84,7 @@ class Engine:
         self._epoch = ORIGIN_MS
         self._known: Collection[str] = frozenset()
         self._states: dict[Symbol, BookState] = {}
-        # Symbols that accept events, by the name of their field.
+        # Symbols that accept events, by their field name.
         self._registered: dict[bytes, tuple[Symbol, BookState]] = {}
         self._births_due: dict[Symbol, None] = {}
         self._born: dict[Symbol, None] = {}
@@ -95,10 +95,10 @@ class Engine:
         self._event_ts: int | None = None
         self._applied = self._rejected = self._ignored = 0
 
-    # --- which symbols there are ---------------------------------------------------------------------------
+    # --- symbols -------------------------------------------------------------------------------------------
 
     def set_all_symbols(self, symbols: Collection[str]) -> None:
-        """Set the symbols of the whole deployment; they tell a wrong partition from an unknown symbol."""
+        """Set the symbols of the whole deployment, to tell a wrong partition from an unknown symbol."""
         with self._lock:
             self._known = frozenset(symbols)
 
@@ -106,8 +106,7 @@ class Engine:
         """Accept events for a symbol from now on.
 
         A new symbol gets an empty book, and its birth is due with the next drain. A withdrawn symbol
-        continues with its book, and the next drain lists it in `born`. For a registered symbol nothing
-        happens.
+        continues with its book, and the next drain lists it in `born`. A registered symbol does not change.
         """
         with self._lock:
             symbol = instrument.symbol
@@ -137,7 +136,7 @@ class Engine:
     def apply(self, source: str, fields: Sequence[tuple[bytes, bytes]]) -> None:
         """Apply one input entry; never raises.
 
-        `source` is its stream ID, `fields` are its fields in order, repeated ones included.
+        `source`: its stream ID. `fields`: its fields in order, including repeated ones.
         """
         entry = read_entry(fields)
         with self._lock:
@@ -168,7 +167,7 @@ class Engine:
         return outcome
 
     def _refuse_all(self, name: bytes, events: list[object], atomic: bool) -> ArrayResult:
-        """Refuse the events of a symbol that is not ours; for an atomic array the first stands for all."""
+        """Refuse the events of a symbol that is not ours; an atomic array gets one reject for all events."""
         reason = Reason.WRONG_PARTITION if self._is_of_another_partition(name) else Reason.UNKNOWN_SYMBOL
         refused = []
         for index, event in enumerate(events[:1] if atomic else events):
@@ -196,9 +195,9 @@ class Engine:
     # --- output --------------------------------------------------------------------------------------------
 
     def drain(self, checkpoints: Collection[str] = ()) -> Interval:
-        """Take the changes since the last drain, and copies of the orders of `checkpoints`.
+        """Take the changes since the last drain, and copy the orders of the symbols in `checkpoints`.
 
-        A newborn that has changed already gives its birth now and its changes at the next drain. `dirty`
+        If a new symbol already has changes, this drain has its birth and the next one its changes. `dirty`
         stays true then: drain again at once and publish both intervals in one atomic step, because `src`
         covers both.
         """
@@ -238,7 +237,7 @@ class Engine:
         return snapshot_of(copies)
 
     def dirty(self) -> bool:
-        """Whether the next drain has anything to publish: consumed input, due births or changes held back."""
+        """Whether the next drain has anything to publish: consumed input, due births or deferred changes."""
         with self._lock:
             return bool(self._has_input or self._births_due or self._born or self._changed)
 
@@ -248,12 +247,12 @@ class Engine:
             return len(self._rejects)
 
     def digest(self, symbol: str) -> int:
-        """Digest of a symbol's last drained, restored or replayed state."""
+        """Digest of a symbol at its last drained, restored or replayed state."""
         with self._lock:
             return self._states[Symbol(symbol)].merger.digest
 
     def stats(self) -> Stats:
-        """Sizes of all books, withdrawn symbols included."""
+        """Sizes of all books, including withdrawn symbols."""
         with self._lock:
             states = self._states.values()
             levels = sum(len(side) for state in states for side in state.book.sides)
@@ -282,12 +281,12 @@ class Engine:
         digest: int,
         orders: OrdersCopy | None,
     ) -> None:
-        """Register a symbol with its published state at `seq`, 0 if its birth is due; replaces any state.
+        """Register a symbol with its published state at `seq` (0: its birth is due), replacing any other.
 
-        A levels feed takes flat `[price, quantity, …]` sides and their digest. An orders feed takes `orders`
-        alone; levels and digest follow from them. After the input up to the published `src` was replayed,
-        `digest` must equal the published one. Raises `RecoveryError` if the orders are missing or contradict
-        each other.
+        A levels feed takes flat `[price, quantity, …]` sides and their digest. An orders feed takes only
+        `orders`; levels and digest follow from them. Once the input up to the published `src` was replayed,
+        `digest` must equal the published digest. Raises `RecoveryError` if the orders are missing or
+        contradict each other.
         """
         symbol = instrument.symbol
         state = _new_state(instrument)
@@ -316,7 +315,7 @@ class Engine:
             raise RecoveryError(self._partition, f"the orders kept of {symbol} are wrong: {error}") from error
 
     def restore_book(self, instrument: Instrument, seq: int, book: Book, digest: int) -> None:
-        """Register a levels-feed symbol with its published state; the engine owns `book` from now on."""
+        """Register a levels-feed symbol with its published state; the engine takes over `book`."""
         state = _new_state(instrument)
         state.load_book(seq, book, digest)
         self._put(instrument.symbol, state)
@@ -341,7 +340,7 @@ class Engine:
             return self._src
 
     def continue_from(self, src: str) -> None:
-        """Continue after `src` because the input log was lost: what follows it is consumed next."""
+        """Continue after `src`, because the input log was lost: the entries after it are consumed next."""
         with self._lock:
             self._src = src
 
@@ -357,10 +356,10 @@ class Engine:
         fields: Sequence[tuple[bytes, bytes]],
         symbols: Collection[str],
     ) -> None:
-        """Apply again those events of an entry that are for `symbols`; they were published before.
+        """Apply again the events of an entry for `symbols`; they were published before.
 
-        Nothing is counted, rejected or pending afterwards, and `src` stays: a refusal was recorded the first
-        time.
+        Nothing is counted, rejected or pending afterwards, and `src` stays, because all that was recorded the
+        first time.
         """
         entry = read_entry(fields)
         with self._lock:

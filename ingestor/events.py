@@ -1,7 +1,7 @@
 """Decodes and checks input events (`docs/protocol.md`, section 2.1).
 
-The state of a book is unknown here: an unknown order or a crossing is found when events are applied. Whatever
-the bytes are, decoding raises nothing, and checking `RefusedError` at most.
+Books are unknown here: an unknown order or a crossing is found when events are applied. Whatever the bytes
+are, decoding never raises, and checks raise only `RefusedError`.
 """
 
 import json
@@ -25,10 +25,10 @@ NO_SIDE: Final = -1
 OrderId = int | str
 
 LevelsEvent = tuple[int, int, int, int]
-"""(op, side, price, quantity), each in range; items that the op does not use are 0."""
+"""(op, side, price, quantity), each in range; items not used by the op are 0."""
 
 OrdersEvent = tuple[int, int, int, int, OrderId]
-"""(op, side, price, quantity, order id), likewise."""
+"""(op, side, price, quantity, order id), with the same rules."""
 
 _OP_NAMES: Final[dict[object, int]] = {
     "add": ADD,
@@ -50,7 +50,7 @@ _BEYOND_ANY_RANGE: Final = 10**_INT_DIGITS_MAX
 
 
 class Value(NamedTuple):
-    """One field of an entry: a symbol's array as received, and decoded; None if it is no array."""
+    """One field of an entry: a symbol's array as received and as decoded (None if it is not an array)."""
 
     name: bytes
     raw: bytes
@@ -60,7 +60,7 @@ class Value(NamedTuple):
 class InputEntry(NamedTuple):
     """One decoded input entry.
 
-    `ts`: source time (µs). `faults`: malformed `_` fields as received; they have no effect.
+    `ts`: source time (µs). `faults`: malformed `_` fields as received, which have no effect.
     """
 
     atomic: bool
@@ -89,9 +89,9 @@ def read_entry(fields: Sequence[tuple[bytes, bytes]]) -> InputEntry:
 
 
 def encode_event(event: object, raw: bytes) -> bytes:
-    """Encode one event of the array `raw` again, in the encoding of that array, cut to `EVENT_BYTES_MAX`.
+    """Encode one event of the array `raw`, in the encoding of `raw`, cut to `EVENT_BYTES_MAX`.
 
-    Empty for a value that can be decoded but not encoded, such as one nested too deeply.
+    Returns empty bytes if a value can be decoded but not encoded, for example if nested too deeply.
     """
     try:
         packed = _json_bytes(event) if raw.startswith(b"[") else pack(event)
@@ -101,7 +101,7 @@ def encode_event(event: object, raw: bytes) -> bytes:
 
 
 def op_of(event: object) -> int:
-    """The op of an event of either feed; refuses as malformed what would be so for both."""
+    """The op of an event of either feed; refuses events that are malformed for both kinds."""
     if type(event) is not list or not event:
         raise RefusedError(Reason.MALFORMED)
     return _code(_OPS, event[0])
@@ -160,7 +160,7 @@ def _check_ranges(op: int, price: int, quantity: int) -> None:
 
 
 def _items(event: Any) -> list[Any]:
-    """The event's first five items; missing ones are None."""
+    """The event's first five items; missing items are None."""
     if len(event) == _ITEMS:
         return event  # type: ignore[no-any-return]
     return [*event[:_ITEMS], *[None] * (_ITEMS - len(event))]
@@ -171,7 +171,7 @@ def _clear_side(side: object) -> int:
 
 
 def _code(table: dict[object, int], value: object) -> int:
-    # Exact types: True and 1.0 equal 1, so the table would find them.
+    # Check exact types: True and 1.0 equal 1, so the table would accept them.
     if type(value) is str or type(value) is int:
         code = table.get(value)
         if code is not None:
@@ -189,18 +189,18 @@ def is_order_id(value: object) -> bool:
         return len(value) <= _ORDER_ID_BYTES_MAX
     try:
         return len(value.encode()) <= _ORDER_ID_BYTES_MAX
-    except UnicodeEncodeError:  # a lone surrogate: JSON can spell it, but it is no character
+    except UnicodeEncodeError:  # a lone surrogate: JSON can write it, but it is not a character
         return False
 
 
 def _read_events(raw: bytes) -> list[Any] | None:
-    """The array in `raw`, None if it is none."""
+    """The array in `raw`, None if it is not an array."""
     events = _decode(raw, b"[")
     return events if type(events) is list else None
 
 
 def _read_options(raw: bytes) -> dict[str, Any] | None:
-    """The options in `raw` that are known here, None if it is no map or one of them is malformed."""
+    """The known options in `raw`, None if it is not a map or one of them is malformed."""
     options = _decode(raw, b"{")
     if type(options) is not dict:
         return None
@@ -212,7 +212,7 @@ def _read_options(raw: bytes) -> dict[str, Any] | None:
 
 
 def _decode(raw: bytes, json_mark: bytes) -> Any:
-    """Decode JSON if `raw` begins with `json_mark`, msgpack otherwise; None if it is neither."""
+    """Decode JSON if `raw` begins with `json_mark`, else msgpack; None if it is neither."""
     try:
         return _read_json(raw.decode()) if raw.startswith(json_mark) else unpack(raw, "input")
     except (CodecError, ValueError, RecursionError, MemoryError):
@@ -225,7 +225,7 @@ def _read_json(text: str) -> Any:
     except json.JSONDecodeError:
         raise
     except ValueError:
-        # Python refuses integers of thousands of digits; that must not refuse the rest of the array.
+        # Python refuses integers with thousands of digits; the rest of the array must still count.
         return json.loads(text, parse_int=_bounded_int)
 
 
@@ -236,5 +236,5 @@ def _bounded_int(digits: str) -> int:
 
 
 def _json_bytes(event: object) -> bytes:
-    # A lone surrogate, which UTF-8 cannot carry, comes out as the \udxxx it was spelled as.
+    # UTF-8 cannot carry a lone surrogate, so it is written as \udxxx, as in the input.
     return json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""Levels feeds: events give the quantity of a whole level, without orders."""
+"""Levels feeds: events name levels, without orders."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from depthcast.shared.types import INTEGER_BITS, MAX_INTEGER
 class LevelsState(BookState):
     """A book fed by level.
 
-    Removing a level that is not there is ignored and counted; every other event applies or is refused.
+    Removing a missing level is ignored and counted; every other event applies or is refused.
     """
 
     __slots__ = ()

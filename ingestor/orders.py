@@ -1,4 +1,4 @@
-"""Orders feeds: every order by its id, and the levels they add up to."""
+"""Orders feeds: every order by its id, and the levels that the orders add up to."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ _UndoOrders = tuple[dict[OrderId, Order | None], dict[OrderId, Order | None]]
 class OrdersCopy(NamedTuple):
     """All orders of a symbol at one moment: per side the ids and, in the same order, (price, quantity).
 
-    Made for `depthcast.shared.codec.pack`, whole or in slices; decoded pairs may be lists. Never changed.
+    Laid out for `depthcast.shared.codec.pack`, whole or in slices; decoded pairs may be lists. Never changed.
     """
 
     bid_ids: Sequence[OrderId]
@@ -38,7 +38,7 @@ class OrdersCopy(NamedTuple):
 
 
 class OrdersState(BookState):
-    """A book fed by order. Each side has its own orders, so that clearing one does not search the other."""
+    """A book fed by order. Each side has its own orders, so clearing a side does not search the other."""
 
     __slots__ = ("_ids_at_price", "_orders", "_tracks_orders", "_undo_orders")
 
@@ -49,21 +49,21 @@ class OrdersState(BookState):
         self._ids_at_price: tuple[dict[int, set[OrderId]], dict[int, set[OrderId]]] | None = (
             ({}, {}) if evicts else None
         )
-        # Each order as it was before the current atomic array changed it; None outside one.
+        # Each order before the current atomic array changed it; None outside an array.
         self._undo_orders: _UndoOrders | None = None
-        # Whether either of these is in use, so that changes of orders are recorded.
+        # Whether one of these is in use, so that changes of orders must be recorded.
         self._tracks_orders = evicts
 
     def __len__(self) -> int:
         return len(self._orders[0]) + len(self._orders[1])
 
     def copy(self) -> OrdersCopy:
-        """Copy all orders as fast as lists are copied; the orders themselves are immutable and shared."""
+        """Copy all orders, as fast as copying lists; the orders themselves are immutable and shared."""
         bids, asks = self._orders
         return OrdersCopy(list(bids), list(bids.values()), list(asks), list(asks.values()))
 
     def load_orders(self, seq: int, orders: OrdersCopy) -> None:
-        """Load the orders published under `seq`, and make levels and digest from them.
+        """Load the orders published at `seq`, and compute levels and digest from them.
 
         Raises `ValueError` if an id is repeated, a number is out of range or a level overflows.
         """
@@ -81,7 +81,7 @@ class OrdersState(BookState):
         self.merger.absorb()
 
     def _run(self, events: Sequence[Any]) -> ArrayResult:  # noqa: C901, PLR0912  # calls would cost more
-        """Apply the common case, a valid event of five items on an order; `_apply_one` handles the rest."""
+        """Apply the common case, a valid five-item event on an order; `_apply_one` handles the rest."""
         applied = 0
         refused: list[tuple[int, Reason]] = []
         bids, asks = self._orders
@@ -181,7 +181,7 @@ class OrdersState(BookState):
         return outcome
 
     def _restore_order(self, side: int, order_id: OrderId, order: Order | None) -> None:
-        """Make the order what it was before; None removes it."""
+        """Put the order back to `before`; None removes it."""
         orders = self._orders[side]
         self._record_order(side, order_id, orders.get(order_id), order)
         if order is None:
@@ -190,9 +190,9 @@ class OrdersState(BookState):
             orders[order_id] = order
 
     def _reason(self, event: Any, reason: Reason) -> Reason:
-        """The reason to record instead of `reason`, if another check comes first.
+        """The reason to record: `reason`, unless an earlier check fails too.
 
-        An update of correct shape that names the wrong side for its order is malformed.
+        A well-formed update that names the wrong side for its order is malformed.
         """
         if reason is Reason.MALFORMED or event[0] not in ("update", UPDATE) or len(event) < 5:
             return reason
@@ -208,7 +208,7 @@ class OrdersState(BookState):
         self._orders[side][order_id] = order
 
     def _update(self, side: int, order_id: OrderId, old: Order, price: int, quantity: int) -> None:
-        """Change the order's price and quantity to these."""
+        """Change the order's price and quantity."""
         old_price, old_quantity = old
         if price != old_price:
             self._add_to_level(side, price, quantity)
@@ -223,7 +223,7 @@ class OrdersState(BookState):
         self._orders[side][order_id] = new
 
     def _reduce(self, side: int, order_id: OrderId, old: Order, quantity: int) -> None:
-        """Reduce an order by `quantity`, which is not more than it has."""
+        """Reduce an order by `quantity`, which must not exceed its quantity."""
         price, held = old
         if quantity == held:
             self._remove(side, order_id, old)
@@ -254,7 +254,7 @@ class OrdersState(BookState):
         levels[price] = old + quantity
 
     def _take_from_level(self, side: int, price: int, quantity: int) -> None:
-        """Take `quantity` from the level at `price`, which has at least as much."""
+        """Take `quantity` from the level at `price`, which must have at least that much."""
         levels = self._levels[side]
         old = levels[price]
         if old == quantity:
@@ -264,7 +264,7 @@ class OrdersState(BookState):
         levels[price] = old - quantity
 
     def _record_order(self, side: int, order_id: OrderId, old: Order | None, new: Order | None) -> None:
-        """Record how an order is about to change, in the undo log and the index by price, if in use."""
+        """Record an order's coming change in the undo log and in the index by price, if they are in use."""
         if self._undo_orders is not None:
             self._undo_orders[side].setdefault(order_id, old)
         if self._ids_at_price is not None:

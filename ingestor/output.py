@@ -1,4 +1,4 @@
-"""Turns the engine's results into what is published: entry info and the fields of a `rejects` entry."""
+"""Converts the engine's results for publishing: entry info and the fields of a `rejects` entry."""
 
 from depthcast.broadcaster.publication import Broadcast, Fields
 from depthcast.ingestor.engine import Interval

@@ -1,9 +1,9 @@
-"""Rebuilds a partition's published state from what Redis holds, and proves it.
+"""Rebuilds a partition's published state from Redis, and proves that it is correct.
 
-Levels feeds: newest snapshot and deltas, by the rules of every reader. Orders feeds: the checkpoint, then the
-input log again up to the last published `src`; the orders must add up to levels with the published digest.
-Whatever is inconsistent raises `RecoveryError`: nothing is guessed. `depthcast.ingestor.runtime.recover`
-reads Redis; `docs/architecture.md`, Recovery, has the whole.
+Levels feeds: newest snapshot and deltas, by the rules of every reader. Orders feeds: the checkpoint, then a
+replay of the input log up to the last published `src`; the orders must add up to levels with the published
+digest. Any inconsistency raises `RecoveryError`: nothing is guessed. `depthcast.ingestor.runtime.recover`
+reads Redis; `docs/architecture.md`, Recovery, describes the whole procedure.
 """
 
 import logging
@@ -46,11 +46,11 @@ class Republication(NamedTuple):
 
 
 class StateFold:
-    """Folds snapshots and deltas into the published state, as long as each entry continues the one before.
+    """Folds snapshots and deltas into the published state; each entry must continue the previous one.
 
-    `snapshots` must have passed `within_history`; their symbols have to be followed without a gap. Other
-    symbols are followed from their birth. `start` is the last position of the stream as read *before* the
-    snapshots. `info` is that of the last entry folded.
+    `snapshots` must have passed `within_history`; their symbols must be followed without a gap. Other symbols
+    are followed from their birth. `start` is the last position of the stream, read *before* the snapshots.
+    `info` belongs to the last entry folded.
     """
 
     def __init__(self, partition: int, start: Position, snapshots: LoadedSnapshots) -> None:
@@ -69,7 +69,7 @@ class StateFold:
 
     @property
     def position(self) -> Position:
-        """Position of the last entry folded; before the first, that of the oldest snapshot."""
+        """Position of the last entry folded; before the first one, of the oldest snapshot."""
         return self._reader.position or ZERO
 
     @property
@@ -78,7 +78,7 @@ class StateFold:
         return self._reader.shown
 
     def add(self, entries: Entries) -> list[str]:
-        """Fold the entries that follow `position`; returns the symbols that appeared with them.
+        """Fold the entries after `position`; returns the symbols that first appeared in them.
 
         Raises `RecoveryError` on a hole or a digest mismatch; the fold cannot be used afterwards.
         """
@@ -89,7 +89,7 @@ class StateFold:
                 raise RecoveryError(self.partition, self._reader.lost_reason or "the stream has a hole")
             self.info = entry.info
             appeared += [update.symbol for update in entry.updates if update.delta is None]
-            if position.n:  # a seal moves no symbol: a leader that died right after it withdrew none
+            if position.n:  # a seal lists no symbols, so it shows no withdrawal
                 self._listing_epoch = position.epoch
         for symbol, reason in tuple(self._reader.missing.items()):
             if symbol in self._known:
@@ -99,9 +99,9 @@ class StateFold:
         return appeared
 
     def finish(self, tail: Position, info: EntryInfo, instruments: Iterable[str]) -> PublishedState:
-        """The state at the stream's end, which is the entry `tail` with `info`.
+        """The state at the stream's end, the entry at `tail` with `info`.
 
-        Raises `RecoveryError` unless it was reached, with all `instruments` followed.
+        Raises `RecoveryError` if `tail` was not reached, or if an instrument was not followed.
         """
         if self._newest is not None and self._newest[0] > tail:
             position, symbol = self._newest
@@ -116,8 +116,8 @@ class StateFold:
     def last_registered(self) -> dict[str, Replica]:
         """Replicas of the symbols that the last leadership had registered.
 
-        A leadership first moves each of its symbols into its epoch. A symbol with an older seq was withdrawn
-        before, and its input has been rejected since: its book begins empty again.
+        A leadership first moves each of its symbols into its epoch. So a symbol with an older seq was
+        withdrawn before that, and its input was rejected since then: its book starts empty again.
         """
         least = first_seq(self._listing_epoch, 0)
         return {symbol: replica for symbol, replica in self._reader.shown.items() if replica.seq >= least}
@@ -139,9 +139,9 @@ class StateFold:
 def restore_levels(
     engine: Engine, replicas: Mapping[str, Replica], instruments: Mapping[str, Instrument]
 ) -> None:
-    """Give the engine its levels-feed symbols with their books; the replicas must not be used afterwards.
+    """Pass the books of levels-feed symbols to the engine; the replicas must not be used afterwards.
 
-    Symbols that were never published are left out: registering them gives birth to them.
+    Symbols that were never published are left out; they are born when they are registered.
     """
     for symbol, instrument in instruments.items():
         replica = replicas.get(symbol)
@@ -150,7 +150,7 @@ def restore_levels(
 
 
 def replay(engine: Engine, entries: Entries, sources: Mapping[str, Position]) -> None:
-    """Apply input entries again to the orders feeds; `sources` has the `src` of each symbol's checkpoint."""
+    """Replay input entries for the orders feeds; `sources` has the `src` of each symbol's checkpoint."""
     for position, fields in entries:
         symbols = [symbol for symbol, src in sources.items() if src < position]
         engine.replay(str(position), fields, symbols)
@@ -169,7 +169,7 @@ def prove_orders(engine: Engine, partition: int, src: Position, replicas: Mappin
 
 
 def check_checkpoint(partition: int, symbol: str, found: Checkpoint | None, tail: Position) -> None:
-    """Check that there is a checkpoint, and that it is not beyond the stream's end."""
+    """Check that the checkpoint exists and is not beyond the end of the stream."""
     if found is None:
         raise RecoveryError(partition, f"{symbol} has no checkpoint, its orders are unknown")
     if found.position > tail:

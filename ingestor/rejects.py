@@ -1,22 +1,22 @@
-"""Why input is rejected, and the record kept of it (`docs/protocol.md`, section 2.1)."""
+"""Rejects: the reasons, and the record of each (`docs/protocol.md`, section 2.1)."""
 
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 EVENT_BYTES_MAX: Final = 1024
-"""Bytes of a rejected event that its record keeps."""
+"""A record keeps up to this many bytes of the rejected event."""
 
 NAME_CHARS_MAX: Final = 256
-"""Characters of a field name that a record keeps where it is no symbol."""
+"""A record keeps up to this many characters of a field name that is not a symbol."""
 
 WHOLE: Final = -1
-"""Index of a reject that concerns no single event: an undecodable value, `_`, or an atomic array that ends
-crossed.
+"""Index of a reject that does not concern a single event: an undecodable value, `_`, or an atomic array that
+ends crossed.
 """
 
 
 class Reason(StrEnum):
-    """Reasons in the order of the checks: the first that applies is recorded."""
+    """Reasons, in the order of the checks: the first that fails is recorded."""
 
     MALFORMED = "malformed"
     UNKNOWN_SYMBOL = "unknown_symbol"
@@ -34,8 +34,8 @@ class Reason(StrEnum):
 class Reject(NamedTuple):
     """One record of the `rejects` stream.
 
-    `source`: ID of the input entry. `index`: place in the array, or `WHOLE`. `count`: events it covers, 1
-    unless the array was atomic. `event`: as received, at most `EVENT_BYTES_MAX` bytes.
+    `source`: ID of the input entry. `index`: index in the array, or `WHOLE`. `count`: number of events
+    covered, 1 unless the array was atomic. `event`: as received, cut to `EVENT_BYTES_MAX` bytes.
     """
 
     symbol: str

@@ -1,8 +1,8 @@
-"""Assigns partitions to ingestors: pure decisions over the ingestors known to be running.
+"""Assigns partitions to the ingestors known to be running.
 
-Every ingestor computes the same assignment from the same members, so nobody has to be asked. Partitions are
+Every ingestor computes the same assignment from the same members, so no agreement is needed. Partitions are
 spread evenly and move only if they must: a leader keeps its partition, and a free one goes to the first
-member with capacity, in the partition's own order of preference (rendezvous hashing, Thaler and Ravishankar,
+member with capacity, in the partition's order of preference (rendezvous hashing, Thaler and Ravishankar,
 1998). If two ingestors disagree for a moment, the lease and the fence in the stream limit the harm to a
 delay.
 """
@@ -16,9 +16,9 @@ from zlib import crc32
 def shares(
     partitions: int, members: Collection[str], held: Mapping[int, str] = MappingProxyType({})
 ) -> dict[int, str]:
-    """Partition → the member that is to lead it; empty without members. Counts differ by one at most.
+    """Partition → the member that should lead it; empty without members. Counts differ by at most one.
 
-    `held`: who leads which partition now. A member keeps what it holds as far as the spread stays even.
+    `held`: partition → its current leader. A member keeps its partitions as long as the spread stays even.
     """
     if not members:
         return {}
@@ -48,16 +48,15 @@ LEFT: Final = float("-inf")
 
 
 class Roster:
-    """The ingestors seen lately.
+    """The ingestors seen recently.
 
-    One that is missing from the list is not gone at once: Redis may have lost the list.
+    A member missing from the list is not gone at once, because Redis may have lost the list.
 
-    - `alive_s`: a member not seen for so long counts as gone.
-    - `alive`: members seen within that time, as of the last listing; while nothing can be listed, nobody is
-      removed.
-    - `present`: those of them that were listed; a partition can be handed to them.
+    - `alive_s`: a member not seen for this long counts as gone.
+    - `alive`: members seen within that time, as of the last listing; without a listing, none is removed.
+    - `present`: those in the last listing; a partition can be handed over to them.
 
-    Times are seconds of our own monotonic clock.
+    Times are seconds of our monotonic clock.
     """
 
     def __init__(self, alive_s: float) -> None:
@@ -68,9 +67,9 @@ class Roster:
         self._updated_at: float | None = None
 
     def update(self, ages: Mapping[str, float], now: float) -> None:
-        """Take what Redis lists: member → seconds since it was last seen, negative if it has left."""
+        """Update from Redis's list: member → seconds since it was last seen, negative if it has left."""
         if self._updated_at is not None and now - self._updated_at >= self.alive_s:
-            # We were cut off, and others may have been too: they get the time to be seen again.
+            # We were cut off, and others may have been too: give them time to be seen again.
             self._last_seen.update(dict.fromkeys(self.alive, now))
         self._updated_at = now
         for member, age in ages.items():

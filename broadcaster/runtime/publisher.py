@@ -1,8 +1,8 @@
 """Writes publications to Redis, each exactly once, and resolves writes whose outcome is unknown.
 
-After a time-out or a cut connection the script may have run, or may run later. The same bytes are then sent
-again; if they are refused, the stream's entries under those IDs are compared. Nothing else is ever sent under
-the same ID (`docs/protocol.md`, section 2.2).
+After a time-out or a cut connection the script may have run, or may run later. The publisher then sends the
+same bytes again; if they are refused, it compares the stream's entries under those IDs. It never sends
+anything else under the same ID (`docs/protocol.md`, section 2.2).
 """
 
 import asyncio
@@ -30,11 +30,11 @@ RESEND_S_MAX: Final = 2.0
 
 
 class Publisher:
-    """Writes one partition's streams for one leadership. Only one task at a time may use it.
+    """Writes one partition's streams during one leadership. Only one task at a time may use it.
 
-    `client` has to check that it is always the same server (`depthcast.broadcaster.runtime.server_identity`).
-    `position`: the last entry this leadership wrote; before its seal, the stream's end, which the seal names
-    as `prev`.
+    `client` must check that it always reaches the same server
+    (`depthcast.broadcaster.runtime.server_identity`). `position`: the last entry this leadership wrote;
+    before the seal, the end of the stream, which the seal names as `prev`.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Publisher:
     async def seal(self, epoch: int, broadcast: Broadcast) -> None:
         """Write `<epoch>-0`, which fences every earlier epoch.
 
-        Raises on an unknown outcome, too: begin again with a new epoch then.
+        Also raises if the outcome is unknown: begin again with a new epoch then.
         """
         publication = Publication(
             self.position,
@@ -79,7 +79,7 @@ class Publisher:
     ) -> None:
         """Append `broadcasts` with the rejects of their input, all or nothing.
 
-        `attach` gets the position of the last entry and returns the recovery state to be written with it.
+        `attach` gets the position of the last entry and returns the recovery state to write with it.
         Raises `Fenced` when this leadership is over; waits while Redis is away.
         """
         placed = place(self.position, self.position.next(), broadcasts)
@@ -96,7 +96,7 @@ class Publisher:
         self.position = publication.position
 
     async def store(self, attachments: Sequence[Attachment]) -> None:
-        """Write snapshots and checkpoints, fenced likewise; raises `Fenced` or `RedisUnavailable`."""
+        """Write snapshots and checkpoints behind the same fence; raises `Fenced` or `RedisUnavailable`."""
         keys = [self.keys.deltas, *(item.key for item in attachments)]
         values: list[Any] = [str(self.position)]
         for item in attachments:
@@ -105,13 +105,13 @@ class Publisher:
             self._check(await self._store(keys, values))
 
     async def trim(self, deltas_from: Position | None, events_from: Position) -> None:
-        """Trim both streams to begin at these positions, fenced likewise."""
+        """Trim both streams to begin at these positions, behind the same fence."""
         firsts = ["" if deltas_from is None else str(deltas_from), str(events_from)]
         async with map_errors():
             self._check(await self._trim([self.keys.deltas, self.keys.events], [str(self.position), *firsts]))
 
     async def _send_until_known(self, publication: Publication) -> str | None:
-        """Send until the outcome is known; None if written, otherwise what was found instead."""
+        """Send until the outcome is known; returns None if written, else the stream that refused."""
         unknown = False
         pause_s = RESEND_S
         while True:
@@ -158,7 +158,7 @@ class Publisher:
 
 
 def _arguments(publication: Publication, rejects_max: int) -> list[Any]:
-    rejects = publication.rejects[-rejects_max:]  # those before would be trimmed at once
+    rejects = publication.rejects[-rejects_max:]  # older ones would be trimmed at once
     batches = range(0, len(rejects), REJECTS_PER_ARGUMENT)
     arguments: list[Any] = [
         str(publication.previous),
@@ -178,6 +178,6 @@ def _arguments(publication: Publication, rejects_max: int) -> list[Any]:
 
 
 def _packed(values: list[Any]) -> bytes:
-    """Pack for the server's Lua, which reads only the older msgpack with one type for text and bytes."""
+    """Pack for the server's Lua, which reads only the old msgpack format with one type for text and bytes."""
     packed: bytes = msgpack.packb(values, use_bin_type=False)
     return packed

@@ -1,7 +1,7 @@
 """The Lua scripts: Redis fences every write of a leader, in the same step as the write itself.
 
-In a pipeline or MULTI a refused XADD would not stop the commands after it. In a script the comparison comes
-first, and nothing else runs if it fails (`docs/protocol.md`, section 2.2).
+In a pipeline or MULTI, a refused XADD would not stop the commands after it. A script compares first and
+writes nothing if the comparison fails (`docs/protocol.md`, section 2.2).
 """
 
 from typing import Final
@@ -88,7 +88,7 @@ such an array; for each attachment its stream ID (empty: a checkpoint) and value
 stream refused, its last ID}.
 
 Thousands of fields as arguments would cost both ends several times as much as one packed argument, and
-rejects sent one by one could exceed what a command may carry.
+rejects sent one by one could exceed the limit of arguments.
 """
 
 _FENCED: Final = (
@@ -112,9 +112,9 @@ end
 return {1}
 """
 )
-"""Write snapshots and checkpoints, if the last entry is of our epoch and not before our last position.
+"""Write snapshots and checkpoints if the last entry is of our epoch and not before our last position.
 
-A stream that lost its tail must get no recovery state from beyond its end, and must not be trimmed.
+A stream that lost its tail must not get recovery state from beyond its end, and must not be trimmed.
 
 KEYS: deltas, then one for each attachment. ARGV: our last position; then for each attachment its stream ID
 (empty: a checkpoint) and value.
@@ -128,7 +128,7 @@ redis.call('XTRIM', KEYS[2], 'MINID', '~', ARGV[3])
 return {1}
 """
 )
-"""Trim deltas (empty: not at all) and events to begin at these IDs, fenced likewise.
+"""Trim deltas (empty: not at all) and events to begin at these IDs, behind the same fence.
 
 KEYS: deltas, events. ARGV: our last position and both IDs.
 """

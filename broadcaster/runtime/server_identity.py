@@ -1,8 +1,8 @@
-"""Ends a leadership that finds a different server process behind its address.
+"""Ends a leadership if a different server process answers at its address.
 
-After a failover the streams may lack what was acknowledged, and a restarted server may have lost its tail.
-What the leader knows then differs from what Redis holds, so it begins again with a new epoch
-(`docs/protocol.md`, section 2.2).
+After a failover the streams may lack acknowledged entries, and a restarted server may have lost the newest
+ones. The leader's state then differs from Redis, so it begins again with a new epoch (`docs/protocol.md`,
+section 2.2).
 """
 
 from redis.asyncio.connection import AbstractConnection

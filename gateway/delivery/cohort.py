@@ -1,9 +1,9 @@
-"""A cohort: groups with equal channels, encoding and interval, which share the joined bytes of a flush.
+"""A cohort: groups with equal channels, encoding and interval, which get the same bytes in a flush.
 
-Most of its groups are synced: nothing waits in their writers, they have no credit, and were sent everything
-up to the same number. They have no cursor of their own, and flushing them is one write of shared bytes for
-each. A group that falls behind (a full buffer, a changed subscription, credit) leaves this fast path, is
-visited one by one, and comes back when it has caught up.
+Most groups are synced: nothing waits in their writers, they are not in credit mode, and they were sent
+everything up to the same number. They share the cohort's cursor, and a flush is one write of shared bytes for
+each. A group with a full buffer, a changed subscription or credit mode leaves this fast path, is visited
+separately, and returns when it has caught up.
 """
 
 from collections.abc import Sequence
@@ -18,19 +18,19 @@ from depthcast.gateway.market.market import Market
 
 
 class LeftOver(NamedTuple):
-    """A group that a flush did not serve. It `kept_up` if it was sent all that synced groups were before."""
+    """A group that a flush did not serve. `kept_up`: before this flush it was level with synced groups."""
 
     group: SubscriptionGroup
     kept_up: bool
 
 
 class Cohort(CohortStream):
-    """A stream and the groups that share its bytes; one object, because there can be one for each client.
+    """A stream and the groups that share its bytes; a single object, because each client may need its own.
 
-    - `synced`: how to send to each group on the fast path; `others`: groups with a cursor of their own.
+    - `synced`: how to send to each group on the fast path; `others`: groups with their own cursor.
     - `parts`: what the next flush sends to the synced groups, gathered channel by channel; `extra_deltas`:
-      deltas in them beyond one for each part. `history_reset`: some channel reset its history, so that they
-      are not enough.
+      deltas in them beyond one per part. `history_reset`: a channel reset its history, so the parts are not
+      enough.
     """
 
     __slots__ = ("extra_deltas", "history_reset", "interval_ms", "others", "parts", "synced")
@@ -50,17 +50,17 @@ class Cohort(CohortStream):
         return len(self.others) + len(self.synced)
 
     def add(self, group: SubscriptionGroup) -> None:
-        """Take in a group whose channels were all sent up to the market's number."""
+        """Add a group whose channels were all sent up to the market's number."""
         group.merge_cursors(self)
         self.others.add(group)
 
     def remove(self, group: SubscriptionGroup) -> None:
-        """Let a group go, with its cursor."""
+        """Remove a group, which takes its cursor with it."""
         self.leave_fast_path(group)
         self.others.discard(group)
 
     def leave_fast_path(self, group: SubscriptionGroup) -> None:
-        """Visit `group` one by one from now on, if it was synced."""
+        """If `group` is synced, visit it separately from now on."""
         if group.state is GroupState.SYNCED:
             del self.synced[group]
             group.leave_fast_path()
@@ -70,7 +70,7 @@ class Cohort(CohortStream):
         try:
             send = group.writer.direct()
         except OSError:
-            return  # no descriptor is left: visiting it costs more, and it is sent the same
+            return  # no descriptor is left: the slower path sends the same
         self.others.discard(group)
         group.enter_fast_path()
         self.synced[group] = send
@@ -78,7 +78,7 @@ class Cohort(CohortStream):
     # --- flushes --------------------------------------------------------------------------------------------
 
     def flush(self) -> Sequence[LeftOver]:
-        """Bring synced groups, and those that need the same, to the head; returns other ready ones."""
+        """Bring synced groups, and groups that need the same, to the head; returns the other ready groups."""
         if self.others or self.history_reset or self.interval_ms:
             return self._flush_all()
         parts, market, clients = self.parts, self.market, len(self.synced)
@@ -110,7 +110,7 @@ class Cohort(CohortStream):
         return self._write_to_others(payload, since)
 
     def _write_rest(self, data: bytes, short: list[tuple[Send, int]]) -> None:
-        """Leave the rest to the transports of those that took less; these also notice who is gone."""
+        """Pass the unsent rest of partial writes to the transports, which also notice closed connections."""
         groups = {send: group for group, send in self.synced.items()}
         for send, sent in short:
             group = groups[send]
@@ -118,7 +118,7 @@ class Cohort(CohortStream):
             group.writer.write(data[sent:])
 
     def _write_to_others(self, payload: Payload, since: int) -> list[LeftOver]:
-        """Write to groups that need what synced ones do, which syncs them; returns other ready ones."""
+        """Write to groups that need the same as synced ones, which syncs them; returns other ready groups."""
         first_missed = self.first_missed_by_all(since)
         left_over = []
         written = 0

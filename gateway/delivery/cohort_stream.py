@@ -1,4 +1,4 @@
-"""What the groups of a cohort are sent: the bytes of all its channels after any cursor, made once."""
+"""Makes the bytes for a cohort, once for all its groups: everything in its channels after a cursor."""
 
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ class CohortStream:
     """The bytes of one cohort.
 
     - `flushed_to`: the market's number at the last flush, the cursor of every synced group.
-    - `bytes_sent`: bytes that a group synced from the beginning has been sent.
+    - `bytes_sent`: bytes sent so far to a group that was synced from the beginning.
     """
 
     __slots__ = ("_made_at", "_payloads", "_statuses", "bytes_sent", "flushed_to", "key", "market")
@@ -35,7 +35,7 @@ class CohortStream:
         self._made_at = -1
 
     def since(self, cursor: int) -> Payload:
-        """Everything after `cursor`, of all channels; made once for all groups at that cursor."""
+        """Everything after `cursor` in all channels; made once for all groups at that cursor."""
         if self._made_at != self.market.number:
             self._forget()
         found = self._payloads.get(cursor)
@@ -44,7 +44,7 @@ class CohortStream:
         return found
 
     def statuses_since(self, cursor: int) -> bytes:
-        """A `status` for each symbol whose status differs from the one at `cursor`; made once likewise."""
+        """A `status` for each symbol whose status has changed since `cursor`; also made once."""
         if self._made_at != self.market.number:
             self._forget()
         found = self._statuses.get(cursor)
@@ -53,7 +53,7 @@ class CohortStream:
         return found
 
     def first_missed_by_all(self, since: int) -> int:
-        """Exclusive upper bound of the cursors that need the same as the cursor `since`."""
+        """Exclusive upper bound of the cursors that need the same bytes as `since`."""
         if self.key.interval_ms:
             return since + 1
         firsts = [channel.waiting_since(since) for channel in self.key.channels if channel.head > since]

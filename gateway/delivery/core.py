@@ -1,7 +1,7 @@
-"""The gateway without its input and output: market, flusher and sessions, and what one does to the others.
+"""The gateway without its input and output: connects market, flusher and sessions.
 
-The runtime hands in entries, catalogs, connections, messages and times; everything that is to be sent is
-written to the sessions' writers.
+The runtime passes in entries, catalogs, connections, messages and times; output goes to the sessions'
+writers.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,14 +29,14 @@ CLIENT_LIMITS: Final = {
     "subscribe_timeout": "subscribe_timeout_s",
     "stale_ms": "stale_ms",
 }
-"""Name in the `limits` of `welcome` → setting."""
+"""Key in the `limits` of `welcome` → name of the setting."""
 
 
 class Core:
-    """Everything one gateway process knows.
+    """The whole state of one gateway process.
 
-    `clock_us` gives µs since 1970 for messages; `alarm(interval_ms)` asks for `flusher.flush_grid` at the
-    grid's next time.
+    `clock_us` returns µs since 1970 for messages; `alarm(interval_ms)` requests a `flusher.flush_grid` at the
+    next grid time.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Core:
     # --- connections ----------------------------------------------------------------------------------------
 
     def open(self, writer: Writer, encoding: Encoding, name: str, now: float) -> Session:
-        """Begin the session of a client that has connected, with `welcome`."""
+        """Start the session of a new client and send `welcome`."""
         session = Session(
             writer,
             encoding,
@@ -84,12 +84,12 @@ class Core:
         return session
 
     def close(self, session: Session) -> None:
-        """Forget a session; nothing is sent to it any more. Harmless if done twice."""
+        """End a session; nothing more is sent to it. Repeated calls do nothing."""
         self.sessions.pop(session, None)
         session.close()
 
     def limits(self) -> dict[str, Any]:
-        """The limits that concern a client, by their names on the wire."""
+        """The limits that apply to a client, by their names in `welcome`."""
         return {name: getattr(self.settings, setting) for name, setting in CLIENT_LIMITS.items()}
 
     # --- the market -----------------------------------------------------------------------------------------
@@ -112,11 +112,11 @@ class Core:
         return added, removed
 
     def apply(self, upstream: Upstream, entry: AppliedEntry, now: float) -> None:
-        """Follow one entry of a partition while its replicas are at exactly this entry; `tick` sends it."""
+        """Apply one entry of a partition, while its replicas are exactly at this entry; `tick` sends it."""
         self.market.apply(upstream, entry, now)
 
     def tick(self, now: float) -> bool:
-        """Send what changed since the last tick to all who can take it; returns whether anything did."""
+        """Send the changes since the last tick to all ready clients; returns whether there were any."""
         self.market.update_statuses(now)
         if self.market.overgrown:
             self._end_overgrown()
@@ -126,7 +126,7 @@ class Core:
         return anything
 
     def _end_overgrown(self) -> None:
-        """End the subscriptions to full books that have more levels than are served."""
+        """End the subscriptions to full books that have more levels than the limit."""
         for channel in self.market.overgrown:
             self.counters.limit_full_depth += 1
             for session in tuple(self.sessions):
@@ -139,7 +139,7 @@ class Core:
     # --- time -----------------------------------------------------------------------------------------------
 
     def sweep(self, now: float) -> list[tuple[Session, CloseCode]]:
-        """Send heartbeats that are due and drop idle channels; returns the sessions to close, and why."""
+        """Send due heartbeats and drop idle channels; returns the sessions to close, with the close code."""
         self.market.drop_idle_channels(now)
         closing = []
         for session in tuple(self.sessions):

@@ -1,6 +1,6 @@
-"""Writes the same bytes to each of many clients: the loop that a gateway spends most of its own time in.
+"""Writes the same bytes to many clients: the loop in which a gateway spends most of its time.
 
-Nothing that could be done once is done in it, and it is compiled where there is a C compiler.
+The loop does nothing that could be done once, and is compiled if there is a C compiler.
 """
 
 from typing import Any
@@ -9,7 +9,7 @@ from depthcast.gateway.delivery.writer import Send
 
 
 def write_to_each(sends: dict[Any, Send], data: bytes) -> list[tuple[Send, int]]:
-    """Send `data` through every value of `sends`; returns those that took fewer bytes, and how many."""
+    """Send `data` through every value of `sends`; returns the keys that took fewer bytes, and how many."""
     size = len(data)
     short: list[tuple[Send, int]] = []
     for send in sends.values():

@@ -1,8 +1,7 @@
-"""Decides which groups are visited when: at each tick those whose channels changed, others on their grid.
+"""Decides when to visit which groups: at each tick those whose channels changed, or at grid times.
 
-Keeps the cohorts, which channels they read, and the groups outside cohorts. It has no clock: the runtime
-calls `tick` soon after broadcasts arrived, and `flush_grid` at the next grid time of an interval when `alarm`
-was called for it.
+It knows the cohorts, the channels they read, and the groups outside cohorts. It has no clock: the runtime
+calls `tick` soon after broadcasts arrive, and `flush_grid` at the next grid time after `alarm` requested it.
 """
 
 from collections import defaultdict
@@ -20,11 +19,11 @@ from depthcast.gateway.market.market import Market
 from depthcast.gateway.protocol.messages import Encoding
 
 _ALWAYS_DUE: Final = 1 << 62
-"""Above every cursor: without an interval, everything is due."""
+"""Greater than every cursor: without an interval, everything is due."""
 
 
 class _Readers:
-    """The cohorts that read one channel: by encoding if they want every broadcast, others `throttled`."""
+    """The cohorts that read one channel: those without an interval by encoding, the others in `throttled`."""
 
     __slots__ = ("by_encoding", "throttled")
 
@@ -54,11 +53,11 @@ class _Readers:
 class Flusher:
     """All groups of all sessions.
 
-    - `cohorts`: groups with one cursor, by what they have in common; `readers`: the same by channel.
-    - `catching_up`: groups with a cursor per channel, by interval; they are visited one by one.
+    - `cohorts`: groups with one cursor, by their common key; `readers`: the same cohorts by channel.
+    - `catching_up`: groups with a cursor per channel, by interval; they are visited separately.
     - `grid_marks`: by interval, the market's number at its last grid time.
     - `scheduled`: by interval, the cohorts to flush at its next grid time.
-    - `alarm` is called with an interval in ms when `flush_grid` of it becomes necessary.
+    - `alarm`: called with an interval in ms when `flush_grid` must be called for it.
     """
 
     def __init__(self, market: Market, alarm: Callable[[int], None]) -> None:
@@ -78,32 +77,32 @@ class Flusher:
         self.catching_up[group.interval_ms][group] = None
 
     def remove(self, group: SubscriptionGroup) -> None:
-        """Close a group: nothing more is sent."""
+        """Close a group; nothing more is sent to it."""
         self._leave_cohort(group)
         self.catching_up[group.interval_ms].pop(group, None)
         group.close()
 
     def subscribe(self, group: SubscriptionGroup, channel: Channel, cursor: Cursor) -> None:
-        """Add `channel` to a group, from `cursor` on; sends changed statuses of its other channels first."""
+        """Add `channel` to a group at `cursor`; first sends changed statuses of its other channels."""
         if statuses := group.take_statuses():
             group.sender.write(statuses)
         self.split(group)
         group.cursors[channel] = cursor
 
     def unsubscribe(self, group: SubscriptionGroup, channel: Channel) -> None:
-        """Take `channel` out of a group: nothing of it is sent from now on."""
+        """Remove `channel` from a group; nothing more of it is sent."""
         self.split(group)
         del group.cursors[channel]
 
     def split(self, group: SubscriptionGroup) -> None:
-        """Give a group a cursor per channel and visit it one by one."""
+        """Give a group a cursor per channel and visit it separately."""
         if group.state is not GroupState.CURSOR_PER_CHANNEL:
             self._leave_cohort(group)
             group.split_cursor()
             self.catching_up[group.interval_ms][group] = None
 
     def leave_fast_path(self, group: SubscriptionGroup) -> None:
-        """Check readiness before each write to a group from now on, if it was synced."""
+        """If a group is synced, check its readiness before each write from now on."""
         if group.state is GroupState.SYNCED:
             self._cohort(group).leave_fast_path(group)
 
@@ -112,7 +111,7 @@ class Flusher:
         return self.cohorts[group.stream.key]
 
     def _join_cohort(self, group: SubscriptionGroup) -> None:
-        """Every channel of `group` was sent up to the market's number: it can share bytes again."""
+        """Put `group` into a cohort, because all its channels were sent up to the market's number."""
         del self.catching_up[group.interval_ms][group]
         key = group.key()
         cohort = self.cohorts.get(key)
@@ -153,7 +152,7 @@ class Flusher:
         self.market.counters.flushes += 1
 
     def _gather(self) -> list[Cohort]:
-        """Hand the bytes of every channel that changed to its cohorts; returns those to flush."""
+        """Pass the bytes of every changed channel to its cohorts; returns the cohorts to flush."""
         touched: list[Cohort] = []
         readers = self.readers
         for channel in self.market.changed:
@@ -176,7 +175,7 @@ class Flusher:
         return touched
 
     def flush_grid(self, interval_ms: int) -> None:
-        """Flush everything with this interval: one of its grid times has come."""
+        """Flush everything with this interval, at one of its grid times."""
         self.grid_marks[interval_ms] = self.market.number
         for cohort in self.scheduled.pop(interval_ms, {}):
             self._serve_all(cohort.flush())
@@ -185,7 +184,7 @@ class Flusher:
         self.market.counters.flushes += 1
 
     def schedule(self, interval_ms: int, cohort: Cohort | None = None) -> None:
-        """Ask for the next grid time of `interval_ms`, and flush `cohort` then."""
+        """Request the next grid time of `interval_ms` and flush `cohort` then."""
         waiting = self.scheduled.get(interval_ms)
         if waiting is None:
             waiting = self.scheduled[interval_ms] = {}
@@ -212,9 +211,9 @@ class Flusher:
             self.serve(group, kept_up=kept_up)
 
     def serve(self, group: SubscriptionGroup, *, kept_up: bool = False) -> None:
-        """Bring a client to the head as far as it can take it; in one write of any size if it `kept_up`."""
+        """Bring a client as near to the head as it can take; in one write of any size if it `kept_up`."""
         if group.state is GroupState.SYNCED:
-            return  # its cohort writes to it
+            return  # its cohort does the writing
         if group.writer.paused:
             self.market.counters.skipped += 1
         elif group.sender.credit == 0:
@@ -224,7 +223,7 @@ class Flusher:
             self.serve_oldest_first(group.siblings)
 
     def serve_oldest_first(self, groups: Mapping[int, SubscriptionGroup]) -> None:
-        """Serve those groups of a session that have a cursor per channel, longest waiting channel first."""
+        """Serve the groups of a session with a cursor per channel, the longest-waiting channel first."""
         split = [group for group in groups.values() if group.state is GroupState.CURSOR_PER_CHANNEL]
         if not split:
             return
@@ -238,7 +237,7 @@ class Flusher:
     # --- statuses -------------------------------------------------------------------------------------------
 
     def statuses_unsent(self) -> bool:
-        """Whether some symbol's status changed since the last tick."""
+        """Whether any symbol's status changed since the last tick."""
         return self._statuses_sent_at < self.market.last_status_change
 
     def _send_statuses(self) -> None:

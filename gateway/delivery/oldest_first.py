@@ -1,7 +1,7 @@
-"""Sends what a client could not take at once: channel by channel, the one that has waited longest first.
+"""Sends what a client could not take at once, channel by channel, the longest-waiting channel first.
 
-A write goes out whenever the mark is reached. It stops where the client cannot take more: at a full buffer
-until that drains, at the end of credit until more is given, at an interval until the grid's next time.
+It writes whenever the mark is reached, and stops when the client cannot take more: until a full buffer
+drains, until the client gives credit, or until the next grid time of an interval.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -16,7 +16,7 @@ from depthcast.gateway.protocol.messages import encode, status_message
 
 
 class _Waiting(NamedTuple):
-    """A channel with something to send; ordered by the number of the broadcast it waits since."""
+    """A channel with something to send; ordered by the first broadcast that the client was not sent."""
 
     since: int
     order: int
@@ -27,10 +27,10 @@ class _Waiting(NamedTuple):
 def send_oldest_first(
     groups: Collection[SubscriptionGroup], market: Market, due_below: Callable[[int], int]
 ) -> set[SubscriptionGroup]:
-    """Serve groups of one session with a cursor per channel as far as buffer, credit and interval allow.
+    """Serve a session's groups with a cursor per channel, as far as buffer, credit and interval allow.
 
     `due_below` gives the exclusive upper bound of the cursors that are due, by interval. Returns the groups
-    for which something is left to send.
+    with something left to send.
     """
     due, later = _waiting(groups, due_below)
     statuses = b"".join([group.take_statuses() for group in groups])
@@ -45,7 +45,7 @@ def send_oldest_first(
 def _waiting(
     groups: Iterable[SubscriptionGroup], due_below: Callable[[int], int]
 ) -> tuple[list[_Waiting], list[_Waiting]]:
-    """What may be sent now, longest waiting first, and what waits for its grid."""
+    """Channels that may be sent now, longest waiting first, and groups that wait for their grid time."""
     due: list[_Waiting] = []
     later: list[_Waiting] = []
     order = 0
@@ -69,7 +69,7 @@ def _waiting(
 def _write(
     groups: Collection[SubscriptionGroup], market: Market, due: list[_Waiting], statuses: bytes
 ) -> list[_Waiting]:
-    """Write once, up to the mark and the credit, with `statuses` behind the data; returns what is left."""
+    """Write once, up to the mark and the credit, with `statuses` after the data; returns what is left."""
     sender = next(iter(groups)).sender
     parts: list[bytes] = []
     size = deltas = snapshots = conflated = done = 0
@@ -92,7 +92,7 @@ def _write(
 
 
 def _take(group: SubscriptionGroup, channel: Channel, market: Market, credit: int | None) -> Payload:
-    """What brings one channel to the head; moves its cursor there."""
+    """The payload that brings one channel to the head; its cursor moves there."""
     cursor, encoding = group.cursors[channel], group.sender.encoding
     group.cursors[channel] = market.number
     if isinstance(cursor, NeedsSnapshot):

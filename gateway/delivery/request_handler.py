@@ -1,4 +1,4 @@
-"""What a client's requests do: one message in, replies out, a symbol at a time."""
+"""Carries out a client's requests: one message in, replies out, one symbol at a time."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -18,11 +18,11 @@ from depthcast.gateway.protocol.requests import (
 from depthcast.shared.close_codes import CloseCode
 
 UNPARSABLE_MAX: Final = 10
-"""The connection ends with this many."""
+"""The connection ends after this many unparsable messages."""
 
 
 def answer(session: Session, raw: str | bytes) -> Iterator[None]:
-    """Do what one message asks. At each step the caller lets the connection drain: replies do not pile up."""
+    """Carry out one message. At each step the caller lets the connection drain, so replies do not pile up."""
     session.counters.requests += 1
     session.sender.hold()
     try:
@@ -115,7 +115,7 @@ def _unsubscribe(session: Session, request: Unsubscribe) -> Iterator[None]:
 
 
 def _distinct(symbols: list[Any]) -> Iterator[Any]:
-    """Each text once; other values each time, for each is answered with an error."""
+    """Each text once; other values every time, because each is answered with an error."""
     seen = set()
     for symbol in symbols:
         if isinstance(symbol, str):

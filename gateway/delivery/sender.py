@@ -1,6 +1,6 @@
-"""The sending half of a session: frames in, bytes to the connection, and what they cost in credit.
+"""The sending half of a session: writes frames to the connection and counts credit.
 
-It does not know what is subscribed to. Requests and time-outs are in `depthcast.gateway.delivery.session`.
+It knows no subscriptions. Requests and time-outs are in `depthcast.gateway.delivery.session`.
 """
 
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from depthcast.shared.types import MAX_INTEGER
 
 
 class Payload(NamedTuple):
-    """Bytes to write at once, how many deltas and snapshots they are, and the broadcasts merged in them."""
+    """Bytes to write at once, with their numbers of deltas, snapshots and merged broadcasts."""
 
     data: bytes
     deltas: int = 0
@@ -22,7 +22,7 @@ class Payload(NamedTuple):
 
     @property
     def messages(self) -> int:
-        """What it costs in credit."""
+        """Its cost in credit."""
         return self.deltas + self.snapshots
 
 
@@ -33,8 +33,8 @@ class Sender:
     """Writes one client's frames.
 
     - `credit`: snapshots and deltas that may still be sent; None outside credit mode.
-    - `bytes_written`: bytes written so far. Groups on the fast path add theirs when they leave it.
-    - `write_bytes_max`: the mark up to which replies are held and catch-ups are written at once.
+    - `bytes_written`: bytes written so far. Bytes written on the fast path are added when a group leaves it.
+    - `write_bytes_max`: the mark; replies are held, and catch-ups written at once, up to this many bytes.
     """
 
     __slots__ = ("_held", "bytes_written", "counters", "credit", "encoding", "write_bytes_max", "writer")
@@ -51,7 +51,7 @@ class Sender:
         self._held: list[bytes] | None = None
 
     def write(self, data: bytes, payload: Payload = EMPTY) -> None:
-        """Write frames; `payload` says how much of them is market data, which costs credit."""
+        """Write frames; `payload` describes the market data in them, which costs credit."""
         counters = self.counters
         if self._held is None:
             self.writer.write(data)
@@ -90,11 +90,11 @@ class Sender:
     # --- replies that go out together -----------------------------------------------------------------------
 
     def hold(self) -> None:
-        """Gather what is written until `release`, up to the mark: replies to one request go out together."""
+        """Collect frames until `release`, up to the mark, so that replies to one request go out together."""
         self._held = []
 
     def release(self) -> None:
-        """Write what was gathered."""
+        """Write the collected frames."""
         held, self._held = self._held, None
         if held:
             self.writer.write(b"".join(held))

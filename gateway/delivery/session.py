@@ -1,6 +1,6 @@
-"""One client's session: its subscriptions, its time-outs, and what it is sent besides its books.
+"""One client's session: its subscriptions, its time-outs, and all messages other than market data.
 
-It holds no queue; how far each subscription was sent is in its groups. It is driven from outside: by requests
+It holds no queue; its groups hold the cursors of its subscriptions. It is driven from outside: by requests
 (`depthcast.gateway.delivery.request_handler`), by the readiness of its connection (`serve`) and by time
 (`check`).
 """
@@ -44,7 +44,7 @@ class Session:
     - `sender`: its sending half; `groups`: its subscriptions by interval; `subscriptions`: the same by
       symbol.
     - `unparsable`: messages received that were neither JSON nor msgpack.
-    - `ended`: the close code that the session asks for; nothing is sent any more.
+    - `ended`: the close code to end the connection with; nothing more is sent.
     """
 
     __slots__ = (
@@ -85,7 +85,7 @@ class Session:
     # --- sending --------------------------------------------------------------------------------------------
 
     def serve(self) -> None:
-        """Send whatever can be sent now: after a request, and when the connection has drained."""
+        """Send what can be sent now; called after a request and when the connection has drained."""
         sender, groups = self.sender, self.groups
         if self.ended is not None or sender.writer.paused:
             return
@@ -93,7 +93,7 @@ class Session:
             for group in tuple(groups.values()):
                 self.flusher.serve(group)
         elif sender.credit:
-            # The symbol that has waited longest goes first, whatever group it is in.
+            # The longest-waiting symbol goes first, in whichever group it is.
             for group in groups.values():
                 self.flusher.split(group)
             self.flusher.serve_oldest_first(groups)
@@ -108,7 +108,7 @@ class Session:
         self.sender.add_credit(messages)
 
     def leave_fast_path(self) -> None:
-        """Check readiness before each write from now on: the connection is full, or credit counts."""
+        """Check readiness before each write from now on, because the connection is full or in credit mode."""
         for group in self.groups.values():
             self.flusher.leave_fast_path(group)
 
@@ -122,7 +122,7 @@ class Session:
         request_id: RequestId | None = None,
         resume: Resume | None = None,
     ) -> None:
-        """Subscribe to one symbol, replacing the subscription there was, or answer why not."""
+        """Subscribe to one symbol, replacing any earlier subscription, or send an error."""
         symbol = listing.instrument.symbol
         if (refusal := self._limit(listing, depth)) is not None:
             self.sender.refuse("limit", refusal, request_id, symbol)
@@ -143,7 +143,7 @@ class Session:
         self.subscriptions[symbol] = ActiveSubscription(channel, group)
 
     def _cursor(self, channel: Channel, resumed: ViewState | None) -> Cursor:
-        """Where a new subscription begins: at a resumed state, with a snapshot, or with a book to come."""
+        """The first cursor of a new subscription: at a resumed state, or before a snapshot."""
         if resumed is not None:
             return resumed.broadcast
         number = self.market.number
@@ -173,7 +173,7 @@ class Session:
     def unsubscribe(
         self, symbol: str, request_id: RequestId | None = None, reason: str | None = None
     ) -> bool:
-        """End the subscription to `symbol`; False if there is none. `reason` says why the server ends it."""
+        """End the subscription to `symbol`; False if there is none. `reason`: why the server ends it."""
         if not self._drop(symbol):
             return False
         message = {"type": "unsubscribed", "symbol": symbol}
@@ -183,7 +183,7 @@ class Session:
         return True
 
     def end_full_depth(self, listing: Listing) -> None:
-        """End a full-depth subscription with the error `limit`: its book has more levels than are served."""
+        """End a full-depth subscription with the error `limit`: its book has more levels than the limit."""
         symbol = listing.instrument.symbol
         self.sender.refuse("limit", too_deep_text(listing, self.settings.full_depth_max), None, symbol)
         self.unsubscribe(symbol, reason="limit")
@@ -201,7 +201,7 @@ class Session:
         return True
 
     def close(self) -> None:
-        """Send nothing more: the connection is gone, or about to be. Harmless if done twice."""
+        """Send nothing more, because the connection is gone or about to end. Repeated calls do nothing."""
         for group in self.groups.values():
             self.flusher.remove(group)
         for channel, _ in self.subscriptions.values():
@@ -212,13 +212,14 @@ class Session:
     # --- time -----------------------------------------------------------------------------------------------
 
     def check(self, now: float) -> CloseCode | None:
-        """Send a heartbeat if it is due at `now` (monotonic s); returns why to close after a time-out."""
+        """Send a heartbeat if one is due at `now` (monotonic s); returns the close code after a time-out."""
         written, all_synced = self.sender.bytes_written, bool(self.groups)
         for group in self.groups.values():
             written += group.bytes_on_fast_path()
             all_synced = all_synced and group.state is GroupState.SYNCED
         if all_synced:
-            # Nothing is waiting, or they would not be synced; asking the writer costs more than all the rest.
+            # Synced means that nothing is waiting; asking the writer would cost more than the rest of this
+            # method.
             self._moved_at = now
         elif self._stalls(written, now):
             return CloseCode.TOO_SLOW
@@ -229,7 +230,7 @@ class Session:
         return None
 
     def _stalls(self, written: int, now: float) -> bool:
-        """Whether the client has taken nothing of what waits for too long."""
+        """Whether waiting data has not shrunk for too long."""
         buffered = self.sender.writer.buffered()
         drained = written - buffered
         if not buffered or drained > self._drained_bytes:
@@ -250,7 +251,7 @@ class Session:
 
 
 def _resumed(channel: Channel, resume: Resume | None) -> ViewState | None:
-    """The known state that the client's book is at; None if the client needs a snapshot."""
+    """The known state of the view that equals the client's book; None if the client needs a snapshot."""
     if resume is None or channel.view is None:
         return None
     state = channel.history.state_at(resume.seq)
@@ -258,7 +259,7 @@ def _resumed(channel: Channel, resume: Resume | None) -> ViewState | None:
 
 
 def too_deep_text(listing: Listing, most: int) -> str:
-    """Why a symbol's full depth is not served."""
+    """The error text if a full book has more levels than the limit."""
     return (
         f"the full book of {listing.instrument.symbol} has {listing.levels()} levels on a side, "
         f"more than the {most} served; subscribe with a depth of up to 1000"

@@ -1,9 +1,8 @@
-"""A session's subscriptions with the same interval, and how far each of them was sent.
+"""A session's subscriptions with the same interval, and their cursors.
 
 Most groups need one cursor or none, because all their channels were sent up to the same number. A group has a
-cursor for each channel while its client cannot take everything at once: snapshots of new subscriptions, more
-bytes than the mark, too little credit. Who visits a group, and when, is decided in
-`depthcast.gateway.delivery.flusher`.
+cursor per channel while its client cannot take everything at once: snapshots of new subscriptions, more bytes
+than the mark, too little credit. `depthcast.gateway.delivery.flusher` decides when to visit a group.
 """
 
 from collections.abc import Mapping
@@ -33,7 +32,7 @@ NEXT_STATES: Final = {
     GroupState.SYNCED: (GroupState.ONE_CURSOR,),
     GroupState.CLOSED: (),
 }
-"""Where a group can go from each state. A synced group takes its cursor back before anything else."""
+"""The states that can follow each state. A synced group takes its cursor back before anything else."""
 
 _CURSOR_PER_CHANNEL: Final = GroupState.CURSOR_PER_CHANNEL
 _ONE_CURSOR: Final = GroupState.ONE_CURSOR
@@ -45,8 +44,8 @@ class SubscriptionGroup:
 
     - `siblings`: all groups of the session by interval, this one included.
     - `state`: says which of the following hold. ONE_CURSOR: `cursor` and `stream`. SYNCED: `stream` and
-      `synced_from_bytes`, its `bytes_sent` when that began. CURSOR_PER_CHANNEL: `cursors`.
-    - `statuses_sent_at`: the market's number up to which changes of status were sent.
+      `synced_from_bytes`, the stream's `bytes_sent` when the group was synced. CURSOR_PER_CHANNEL: `cursors`.
+    - `statuses_sent_at`: status changes up to this broadcast number were sent.
     """
 
     __slots__ = (
@@ -75,12 +74,12 @@ class SubscriptionGroup:
     # --- states ---------------------------------------------------------------------------------------------
 
     def key(self) -> CohortKey:
-        """The cohort it fits into, once every channel was sent up to the same number."""
+        """The key of its cohort, for when every channel was sent up to the same number."""
         assert self.state is _CURSOR_PER_CHANNEL
         return CohortKey(frozenset(self.cursors), self.sender.encoding, self.interval_ms)
 
     def merge_cursors(self, stream: CohortStream) -> None:
-        """Go on with one cursor, in the cohort of `stream`: every channel is at the market's number."""
+        """Continue with one cursor in the cohort of `stream`; every channel is at the market's number."""
         self._become(_ONE_CURSOR)
         self.cursor = self.market.number
         self.cursors = {}
@@ -100,7 +99,7 @@ class SubscriptionGroup:
         self.sender.bytes_written += self.stream.bytes_sent - self.synced_from_bytes
 
     def split_cursor(self) -> None:
-        """Go on with a cursor for each channel, outside the cohort."""
+        """Continue with a cursor per channel, outside the cohort."""
         assert self.stream is not None
         self._become(_CURSOR_PER_CHANNEL)
         self.cursors = dict.fromkeys(self.stream.key.channels, self.cursor)
@@ -117,7 +116,7 @@ class SubscriptionGroup:
         self.state = state
 
     def bytes_on_fast_path(self) -> int:
-        """Bytes written to the client by flushes that its sender does not know of yet."""
+        """Bytes that flushes of the cohort wrote to the client and that its sender has not counted yet."""
         if self.state is not _SYNCED:
             return 0
         assert self.stream is not None
@@ -126,7 +125,7 @@ class SubscriptionGroup:
     # --- sending --------------------------------------------------------------------------------------------
 
     def send_at_once(self, due_below: int, *, kept_up: bool = False) -> bool:
-        """Bring the client to the head in one write; returns False, with nothing done, if that is impossible.
+        """Bring the client to the head in one write; if that is impossible, return False and do nothing.
 
         `due_below` bounds the cursors that are due. A client that `kept_up` is sent any number of bytes.
         """
@@ -156,7 +155,7 @@ class SubscriptionGroup:
             self.sender.write(statuses)
 
     def take_statuses(self) -> bytes:
-        """Frames for the statuses that changed since they were last sent; they count as sent."""
+        """Frames for the statuses that changed since they were last sent; marks them as sent."""
         if self.statuses_sent_at >= self.market.last_status_change:
             return b""
         since, self.statuses_sent_at = self.statuses_sent_at, self.market.number
@@ -169,7 +168,7 @@ class SubscriptionGroup:
         frames = []
         for channel, cursor in self.cursors.items():
             listing = listings.get(channel.symbol)
-            # A snapshot that is still to be sent brings the status with it.
+            # A pending snapshot will bring the status with it.
             if listing is None or isinstance(cursor, NeedsSnapshot):
                 continue
             if listing.status_changed_since(since):

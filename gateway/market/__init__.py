@@ -1,4 +1,4 @@
-"""What a gateway knows of the market: instruments, replicas, views and their recent deltas, live or stale.
+"""A gateway's view of the market: instruments, replicas, views and their recent deltas, live or stale.
 
-Nothing here knows a client. Who is sent what, and when, is decided in `depthcast.gateway.delivery`.
+Nothing here knows about clients. `depthcast.gateway.delivery` decides who is sent what, and when.
 """

@@ -1,10 +1,10 @@
-"""A channel: one view of one symbol, its recent deltas, and their bytes.
+"""A channel: one view of one symbol, its recent deltas, and their encoded bytes.
 
 Everything that clients can share is made here once: each delta is encoded once per encoding, and each
 catch-up from the same cursor to the head is merged and encoded once. A client's position is a cursor: the
-number of the last broadcast it was sent. Broadcasts are numbered through the whole gateway
-(`depthcast.gateway.market.market`), so one cursor serves any number of channels. A channel does not know who
-reads it.
+number of the last broadcast it was sent. One sequence of numbers covers all broadcasts of a gateway
+(`depthcast.gateway.market.market`), so one cursor serves any number of channels. A channel does not know its
+readers.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from depthcast.gateway.protocol.frames import deflated
 from depthcast.gateway.protocol.messages import PLAIN, Encoding, ViewDelta, delta_message, encode
 from depthcast.shared.replica import Changes, Replica
 
-# Looked up once: each is used with every broadcast.
+# Looked up once here, because every broadcast uses them.
 _ON_DELTA: Final = NEXT_STATE[ChannelEvent.DELTA]
 _ON_TICK_ENDED: Final = NEXT_STATE[ChannelEvent.TICK_ENDED]
 
@@ -27,7 +27,7 @@ _ON_TICK_ENDED: Final = NEXT_STATE[ChannelEvent.TICK_ENDED]
 class CatchUp(NamedTuple):
     """One message that brings a client to the head: a delta of `merged` broadcasts, or a snapshot.
 
-    With a snapshot, `merged` is the least number of broadcasts that it stands for.
+    For a snapshot, `merged` is a lower bound of the broadcasts it replaces.
     """
 
     data: bytes
@@ -36,7 +36,7 @@ class CatchUp(NamedTuple):
 
 
 class SeparateDeltas(NamedTuple):
-    """The bytes of broadcasts that each have their own delta, and how many they are."""
+    """The bytes of several broadcasts, one delta each, and the number of deltas."""
 
     data: bytes
     deltas: int
@@ -51,8 +51,8 @@ class Channel:
     - `reset_at`: number of the broadcast at which history was last reset; a cursor before it needs a
       snapshot.
     - `history`: recent steps; a cursor before its base needs a snapshot too.
-    - `fresh`: steps since the last tick, each of which a client that keeps up gets by itself.
-    - `subscribers`, `idle_since`: kept by the sessions, so that channels nobody uses can be dropped.
+    - `fresh`: steps since the last tick; a client that keeps up gets each as a separate delta.
+    - `subscribers`, `idle_since`: maintained by the sessions, so that unused channels can be dropped.
     """
 
     __slots__ = (
@@ -85,16 +85,16 @@ class Channel:
 
     @property
     def history_reset(self) -> bool:
-        """Whether history was reset since the last tick: the fresh deltas are not all that clients need."""
+        """Whether history was reset since the last tick, so that clients need more than the fresh deltas."""
         return self.state in WAS_RESET
 
     # --- what broadcasts do ---------------------------------------------------------------------------------
 
     def load(self, replica: Replica, ts: int, broadcast: int) -> bool:
-        """Take the symbol's first or a replaced replica; returns whether clients have to be sent anything.
+        """Load the symbol's first replica or a new one; returns whether clients must be sent anything.
 
-        A view with the same rows just goes on. Otherwise history is reset. If the rows differ at a seq that
-        clients have seen already, they keep what they have until a higher seq comes.
+        If the view's rows stay the same, nothing changes. Otherwise history is reset. If the rows differ at a
+        seq that clients have already seen, clients keep their view until a higher seq comes.
         """
         view = View(replica, self.depth, ts)
         if self.view is None:
@@ -112,7 +112,7 @@ class Channel:
         return False
 
     def advance(self, changes: Changes, seq: int, ts: int, broadcast: int) -> bool:
-        """Follow a broadcast that was applied to the symbol's replica; returns whether the view changed."""
+        """Update the view after a broadcast was applied to the replica; returns whether the view changed."""
         assert self.view is not None, "load comes first"
         delta = self.view.advance(changes, seq, ts)
         if self.state in WAITING:
@@ -130,7 +130,7 @@ class Channel:
         return True
 
     def end_tick(self) -> None:
-        """Everything up to here was flushed: what was fresh is history now."""
+        """End the tick: everything was flushed, so fresh steps become history."""
         self.state = _ON_TICK_ENDED[self.state]
         for step in self.fresh:
             step.frames.clear()
@@ -151,9 +151,9 @@ class Channel:
     # --- what clients need ----------------------------------------------------------------------------------
 
     def waiting_since(self, cursor: int) -> int:
-        """Number of the first broadcast that a client at `cursor` was not sent; only if `head` is beyond it.
+        """Number of the first broadcast not sent to a client at `cursor`; call only if `head` is beyond it.
 
-        Where that is not remembered any more, the least it can have been.
+        If history does not reach back that far, the lowest possible number.
         """
         if cursor < self.reset_at:
             return self.reset_at
@@ -164,7 +164,7 @@ class Channel:
         return self.history.steps[self.history.index_after(cursor)].broadcast
 
     def separate_since(self, cursor: int, encoding: Encoding) -> SeparateDeltas | None:
-        """The broadcasts after `cursor`, each as its own delta; None if some are from before this tick."""
+        """The broadcasts after `cursor` as separate deltas; None if some are from before this tick."""
         if cursor < self.flushed_head or cursor < self.reset_at:
             return None
         if not self.fresh or cursor >= self.fresh[0].broadcast:
@@ -172,7 +172,7 @@ class Channel:
         return self.fresh_deltas(encoding)
 
     def fresh_deltas(self, encoding: Encoding) -> SeparateDeltas:
-        """The broadcasts since the last tick, each as its own delta: what a client that keeps up needs."""
+        """The broadcasts since the last tick as separate deltas, for clients that keep up."""
         found = self._fresh_deltas.get(encoding)
         if found is None:
             found = self._fresh_deltas[encoding] = self._separate(self.fresh, encoding)
@@ -184,7 +184,7 @@ class Channel:
         return SeparateDeltas(b"".join([self._encoded(step, encoding) for step in steps]), len(steps))
 
     def catch_up(self, cursor: int, encoding: Encoding) -> CatchUp:
-        """Everything after `cursor` in one message; only if `head` is beyond it."""
+        """Everything after `cursor` in one message; call only if `head` is beyond it."""
         history = self.history
         if cursor < self.reset_at or cursor < history.base.broadcast:
             return self.snapshot(encoding)._replace(merged=len(history) + 1)
@@ -196,7 +196,7 @@ class Channel:
         return found
 
     def snapshot(self, encoding: Encoding) -> CatchUp:
-        """The whole view; only once there is one."""
+        """The whole view as a snapshot; call only once there is a view."""
         assert self.view is not None
         key = (-1, encoding)
         found = self._catch_ups.get(key)

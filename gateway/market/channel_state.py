@@ -1,8 +1,8 @@
-"""The states of a channel, and which event leads from which state to which.
+"""The states of a channel, and its table of transitions.
 
 Two things decide what a channel's clients need: what happened since the last tick, and whether the book was
-replaced by one that must wait. A replaced book with other rows waits while its seq is not higher than the one
-clients have seen, because the seq that a client sees never stays or falls when rows change.
+replaced by one that must wait. A replaced book with other rows waits until its seq is higher than the seq
+clients have seen, because clients must see a higher seq whenever rows change.
 """
 
 from enum import Enum
@@ -10,7 +10,7 @@ from typing import Final
 
 
 class ChannelState(Enum):
-    """What happened since the last tick; `..._WAITING`: a replaced book waits for a higher seq."""
+    """What happened since the last tick. `..._WAITING`: a replaced book waits for a higher seq."""
 
     NO_BOOK = "the symbol has no book yet"
     UNCHANGED = "every change was flushed"
@@ -66,4 +66,4 @@ def _table() -> dict[ChannelEvent, dict[ChannelState, ChannelState]]:
 
 
 NEXT_STATE: Final = _table()
-"""By event, then by state; what is not in it cannot happen."""
+"""By event, then by state; missing pairs cannot happen."""

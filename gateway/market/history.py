@@ -1,4 +1,4 @@
-"""The recent deltas of one view: what brings a client that is a little behind to the head."""
+"""The recent deltas of one view, which bring a client that is a little behind to the head."""
 
 from bisect import bisect_right
 from collections import deque
@@ -20,7 +20,7 @@ class ViewState(NamedTuple):
 
 
 class Step:
-    """One broadcast that changed the view; `frames` holds its bytes once somebody needed them."""
+    """One broadcast that changed the view; `frames` caches its bytes once they were needed."""
 
     __slots__ = ("broadcast", "delta", "frames", "rows")
 
@@ -67,7 +67,7 @@ class History:
         self._rows = 0
 
     def state_at(self, seq: int) -> ViewState:
-        """The newest known state with a seq up to `seq`; the oldest if there is none."""
+        """The newest known state with a seq up to `seq`, or the oldest state if all are later."""
         newer = bisect_right(self.steps, seq, key=lambda step: step.delta.seq)
         return self.steps[newer - 1].state() if newer else self.base
 

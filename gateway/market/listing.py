@@ -1,4 +1,4 @@
-"""One symbol as a gateway knows it: its instrument, its replica, its status, and the channels on it."""
+"""One symbol in a gateway: its instrument, its replica, its status and its channels."""
 
 from bisect import bisect_right
 from collections import deque
@@ -14,10 +14,10 @@ STATUS_CHANGES_KEPT: Final = 256
 
 
 class Listing:
-    """One symbol. `channels` are by depth; `ts` is that of the last broadcast that carried the symbol.
+    """One symbol. `channels` are by depth; `ts` is the time of the symbol's last broadcast.
 
-    `status_changes` holds the broadcast numbers at which `stale` changed. Whether a client at a cursor was
-    last sent another status follows from how many there are after it, so nothing has to be kept per client.
+    `status_changes` holds the broadcast numbers at which `stale` changed. The number of changes after a
+    cursor says whether that client was last sent another status, so nothing is kept per client.
     """
 
     __slots__ = ("channels", "instrument", "replica", "stale", "status_changes", "ts")
@@ -31,12 +31,12 @@ class Listing:
         self.channels: dict[int, Channel] = {}
 
     def set_stale(self, stale: bool, number: int) -> None:
-        """Change the status, at broadcast number `number`."""
+        """Change the status at broadcast number `number`."""
         self.stale = stale
         self.status_changes.append(number)
 
     def status_changed_since(self, cursor: int) -> bool:
-        """Whether the status differs from the one at `cursor`."""
+        """Whether the status now differs from the status at `cursor`."""
         changes = self.status_changes
         if not changes or changes[-1] <= cursor:
             return False
@@ -49,7 +49,7 @@ class Listing:
         return max(len(self.replica.book.bids), len(self.replica.book.asks))
 
     def view(self, depth: int) -> View | None:
-        """The view at `depth`: that of the channel if there is one, otherwise one made for the call."""
+        """The view at `depth`: the channel's view if there is a channel, otherwise a new one."""
         channel = self.channels.get(depth)
         if channel is not None:
             return channel.view

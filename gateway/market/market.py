@@ -1,7 +1,7 @@
-"""Everything a gateway knows of the market: instruments, replicas, statuses, and the channels on them.
+"""A gateway's whole market: instruments, replicas, statuses and channels.
 
-The market numbers what happens: each `deltas` entry, each load and each change of a symbol's status takes the
-next broadcast number, through all partitions. Cursors are compared with these numbers. It knows no session.
+Each `deltas` entry, each load and each change of a symbol's status takes the next broadcast number, across
+all partitions. Cursors are compared with these numbers. The market knows no session.
 """
 
 from collections.abc import Collection, Mapping
@@ -17,10 +17,10 @@ from depthcast.shared.reader import AppliedEntry, PartitionReader, ReplicaUpdate
 class Upstream:
     """One partition: its reader and its symbols.
 
-    - `heard_at`: when an entry was last read (monotonic seconds); `ingestor_seen`: whether any was.
-    - `late`, `lost`, `loading`: what `Market.update_statuses` found last: silence for too long, a reader
+    - `heard_at`: when an entry was last read (monotonic seconds); `ingestor_seen`: whether any was read yet.
+    - `late`, `lost`, `loading`: results of the last `Market.update_statuses`: silence for too long, a reader
       without a position, symbols without a current replica.
-    - `all_possibly_changed`: the status of every symbol has to be worked out again.
+    - `all_possibly_changed`: every symbol's status must be computed again.
     """
 
     __slots__ = (
@@ -39,12 +39,12 @@ class Upstream:
 
 
 class Market:
-    """The market as this gateway knows it.
+    """The market of this gateway.
 
-    - `number`: the last broadcast number given; `last_status_change`: that of the last change of any status.
+    - `number`: the last broadcast number; `last_status_change`: the number of the last status change.
     - `changed`: channels that changed since the last tick.
     - `overgrown`: full-depth channels whose book has more than `full_depth_max` levels.
-    - `was_live`: whether all books have been live at the same time.
+    - `was_live`: whether all books have ever been live at the same time.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class Market:
     # --- instruments ----------------------------------------------------------------------------------------
 
     def set_partitions(self, count: int) -> None:
-        """Take the deployment's number of partitions; called once, before any instrument is listed."""
+        """Set the deployment's number of partitions; called once, before any instrument is listed."""
         self.upstreams = [Upstream() for _ in range(count)]
 
     def list_instruments(self, instruments: Mapping[str, Instrument]) -> tuple[list[str], list[str]]:
-        """Take the current catalog; returns the symbols added and the symbols removed."""
+        """Update to the current catalog; returns the symbols added and the symbols removed."""
         self._surely_empty = not instruments and all(upstream.ingestor_seen for upstream in self.upstreams)
         removed = [symbol for symbol in self.listings if symbol not in instruments]
         added = [symbol for symbol in instruments if symbol not in self.listings]
@@ -108,7 +108,7 @@ class Market:
     # --- broadcasts -----------------------------------------------------------------------------------------
 
     def apply(self, upstream: Upstream, entry: AppliedEntry, now: float) -> None:
-        """Follow one entry of a partition, or a load of its snapshots (`info` None), that arrived at `now`.
+        """Apply one entry of a partition, or a load of its snapshots (`info` None), that arrived at `now`.
 
         The reader's replicas must be at exactly this entry, not at a later one.
         """
@@ -144,7 +144,7 @@ class Market:
             self.overgrown[listing.channels[0]] = None
 
     def end_tick(self) -> None:
-        """Everything up to here was flushed: from now on it is history."""
+        """End the tick: everything was flushed and becomes history."""
         for channel in self.changed:
             channel.end_tick()
         self.changed.clear()
@@ -152,7 +152,7 @@ class Market:
     # --- live or stale --------------------------------------------------------------------------------------
 
     def update_statuses(self, now: float) -> bool:
-        """Work out which symbols are live; returns whether any status changed."""
+        """Determine which symbols are live; returns whether any status changed."""
         before = self.last_status_change
         for upstream in self.upstreams:
             self._update_statuses_of(upstream, self._possibly_changed(upstream, now))

@@ -1,10 +1,11 @@
-"""The view of a book that a subscription shows: its best levels a side, and how one broadcast changes them.
+"""The view of a book at one depth: its best levels per side, and how a broadcast changes them.
 
-The threshold method: per side only the key of the worst level held is remembered (the edge). After a
-broadcast was applied to the book, the new edge is the key at index depth − 1. Unchanged: the view's rows are
-the broadcast's rows at or better than it. Tightened: levels between the new and the old edge have left the
-view. Loosened: the levels between the old and the new edge have moved in. Rows at prices the client never
-held are left out, so the digest, which is updated incrementally, is exact. No top N is stored or compared.
+The threshold method stores only the key of the worst level in the view, the edge, per side. After a broadcast
+was applied to the book, the new edge is the key at index depth − 1. If the edge is unchanged, the view's rows
+are the broadcast's rows at or better than it. If it moved towards the best price, the levels between new and
+old edge have left the view. If it moved away, the levels between old and new edge have entered it. Rows at
+prices the client never held are left out, so the incrementally updated digest is exact. No top N is stored or
+compared.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from depthcast.shared.replica import Changes, Replica
 
 
 class SideView:
-    """One side of a view. `edge`: key of the worst level held, None while the view holds all there is."""
+    """One side of a view. `edge`: key of its worst level, None while the view has the whole side."""
 
     __slots__ = ("depth", "edge", "side")
 
@@ -33,7 +34,7 @@ class SideView:
         return self.side.top(self.depth)
 
     def advance(self, changes: Rows) -> Rows:
-        """Follow `changes` of the side; returns the rows that clients must be sent."""
+        """Update after `changes` of the side; returns the rows to send to clients."""
         if not changes or not self.depth:
             return changes
         old, new = self.edge, self.side.nth_key(self.depth - 1)
@@ -75,10 +76,10 @@ class SideView:
 
 
 class View:
-    """A replica's best `depth` levels a side, 0 = all of them.
+    """A replica's best `depth` levels per side, 0 = all.
 
-    `seq` and `ts` are those of the last broadcast that changed the view, as far as it is known here; a view
-    begins at its replica's `seq`. `digest` covers what the client holds.
+    `seq` and `ts` are of the last broadcast that changed the view; a new view starts with its replica's
+    `seq`. `digest` covers the levels that the client holds.
     """
 
     __slots__ = ("asks", "bids", "depth", "digest", "replica", "seq", "ts")
@@ -96,7 +97,7 @@ class View:
         return len(self.bids) + len(self.asks)
 
     def advance(self, changes: Changes, seq: int, ts: int) -> ViewDelta | None:
-        """Follow a broadcast that was applied to the book; returns what changed in the view, if anything."""
+        """Update after a broadcast was applied to the book; returns the view's changes, None without any."""
         bids, asks = self.bids.advance(changes.bids), self.asks.advance(changes.asks)
         if not bids and not asks:
             return None
@@ -109,7 +110,7 @@ class View:
         return ViewDelta(prev_seq, seq, ts, bids, asks, self.digest)
 
     def snapshot_message(self, symbol: str) -> Message:
-        """The `snapshot` of `symbol` with this view."""
+        """The `snapshot` message of `symbol` with this view."""
         levels = (self.bids.levels(), self.asks.levels())
         return snapshot_message(symbol, self.depth, self.seq, self.ts, levels, self.digest)
 
@@ -119,7 +120,7 @@ class View:
 
 
 def merge(deltas: Sequence[ViewDelta]) -> ViewDelta:
-    """Merge consecutive view deltas into one: the last write of a level wins, and net no-changes vanish."""
+    """Merge consecutive view deltas: the last write of a level wins; unchanged levels are left out."""
     first, last = deltas[0], deltas[-1]
     bids = _merge_rows([delta.bids for delta in deltas])
     asks = _merge_rows([delta.asks for delta in deltas])

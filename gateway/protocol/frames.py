@@ -1,7 +1,7 @@
 """WebSocket frames as a server sends them (RFC 6455, section 5.2): unmasked, unfragmented.
 
-A message is framed once, and the same bytes are written to every client that gets it. This holds for its
-compressed form (RFC 7692), too: without context takeover, no byte of it depends on the client.
+A message is framed once, and the same bytes are written to every client. This includes its compressed form
+(RFC 7692): without context takeover, no byte depends on the client.
 """
 
 import zlib
@@ -21,7 +21,7 @@ _REASON_BYTES_MAX: Final = 123
 
 
 def frame(opcode: int, payload: bytes) -> bytes:
-    """`payload` as one final frame."""
+    """Make one final frame of `payload`."""
     size = len(payload)
     if size < 126:
         return pack("!BB", _FIN | opcode, size) + payload
@@ -31,7 +31,7 @@ def frame(opcode: int, payload: bytes) -> bytes:
 
 
 def deflated(plain: bytes, bytes_min: int) -> bytes:
-    """Compress a data frame if that makes it shorter and it carries `bytes_min` bytes or more; 0: never."""
+    """Compress a data frame of at least `bytes_min` bytes (0: never) if that makes it shorter."""
     start = _HEADER_BYTES.get(plain[1], 2)
     if not bytes_min or len(plain) - start < bytes_min:
         return plain
@@ -42,6 +42,6 @@ def deflated(plain: bytes, bytes_min: int) -> bytes:
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
-    """A close frame; `reason` is cut to what a control frame can carry."""
+    """Make a close frame; `reason` is cut to fit a control frame."""
     text = reason.encode()[:_REASON_BYTES_MAX].decode("utf-8", "ignore").encode()
     return frame(CLOSE, pack("!H", code) + text)

@@ -1,4 +1,4 @@
-"""The encodings of WebSocket messages, and what the gateway sends (`docs/protocol.md`, section 3).
+"""The encodings of WebSocket messages, and the gateway's messages (`docs/protocol.md`, section 3).
 
 A message is a map; JSON and msgpack carry the same map. Parsing what clients send is in
 `depthcast.gateway.protocol.requests`.
@@ -17,7 +17,7 @@ from depthcast.shared.instruments import Instrument
 Message = dict[str, Any]
 
 DEPTHS: Final = (0, 1, 5, 10, 25, 50, 100, 500, 1000)
-"""Depths a client may ask for, in levels a side; 0 is the full book."""
+"""Depths a client may subscribe to, in levels per side; 0 is the full book."""
 
 Row = tuple[int, int, int]
 """One changed level: price, new quantity, old quantity, as in `depthcast.shared.types.LevelChange`."""
@@ -32,8 +32,8 @@ Levels = Sequence[tuple[int, int]]
 class ViewDelta(NamedTuple):
     """Net change of a view from its state `prev_seq` to its state `seq`.
 
-    In each row new and old are what the client holds at that price after and before it, 0 = nothing. `digest`
-    is of the view after it, `ts` that of the broadcast, in µs.
+    In each row, new and old are the client's quantities after and before the change, 0 = none. `digest` is of
+    the view after the change, `ts` is the time of the broadcast in µs.
     """
 
     prev_seq: int
@@ -45,9 +45,9 @@ class ViewDelta(NamedTuple):
 
 
 class Encoding(Enum):
-    """How a connection's messages are encoded; a plain one's value is its WebSocket subprotocol.
+    """How a connection's messages are encoded; the value of a plain encoding is its WebSocket subprotocol.
 
-    A deflated one is the same, with snapshots and deltas compressed where that pays
+    A deflated encoding is the plain one with snapshots and deltas compressed if that makes them shorter
     (`depthcast.gateway.protocol.frames.deflated`).
     """
 
@@ -61,7 +61,7 @@ class Encoding(Enum):
 
 
 PLAIN: Final = {Encoding.JSON_DEFLATED: Encoding.JSON, Encoding.MSGPACK_DEFLATED: Encoding.MSGPACK}
-"""The plain encoding of each deflated one."""
+"""The plain encoding that belongs to each deflated one."""
 DEFLATED: Final = {plain: deflated for deflated, plain in PLAIN.items()}
 TEXTUAL: Final = frozenset((Encoding.JSON, Encoding.JSON_DEFLATED))
 
@@ -74,7 +74,7 @@ def encode(message: Message, encoding: Encoding) -> bytes:
 
 
 def delta_message(symbol: str, depth: int, delta: ViewDelta, merged: int) -> Message:
-    """A `delta`: `merged` view-changing broadcasts in one."""
+    """A `delta` that merges `merged` view-changing broadcasts."""
     return {
         "type": "delta",
         "symbol": symbol,
@@ -107,7 +107,7 @@ def snapshot_message(
 
 
 def status_message(symbol: str, stale: bool) -> Message:
-    """A `status`: whether the book shown is live."""
+    """A `status`: live or stale."""
     return {"type": "status", "symbol": symbol, "state": state_name(stale)}
 
 
@@ -117,7 +117,7 @@ def state_name(stale: bool) -> str:
 
 
 def subscribed_message(instrument: Instrument, depth: int, interval_ms: int, seq: int | None) -> Message:
-    """A `subscribed`; `seq` is that of the resumed state, None when nothing was resumed."""
+    """A `subscribed`; `seq` is the resumed state's, None if nothing was resumed."""
     message: Message = {
         "type": "subscribed",
         "symbol": instrument.symbol,

@@ -1,7 +1,7 @@
-"""What clients send, checked: raw message → a request with its fields, or the error to answer with.
+"""Checks what clients send: turns a raw message into a request, or into the error to answer with.
 
-Purely syntactic: shapes, types and ranges. What a request means for a session is in
-`depthcast.gateway.delivery.request_handler`.
+The checks are syntactic: shapes, types and ranges. `depthcast.gateway.delivery.request_handler` carries out
+requests.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ ID_CHARACTERS_MAX: Final = 64
 DEPTH_DEFAULT: Final = 25
 WILDCARD: Final = "*"
 QUOTED_MAX: Final = 64
-"""Characters of a client's own value that an error quotes back."""
+"""An error quotes up to this many characters of a client's value."""
 
 
 class Unparsable(Exception):
@@ -28,7 +28,7 @@ class Unparsable(Exception):
 
 
 class Refused(Exception):
-    """A request that is answered by an error: the protocol's `code`, a text, and `id` if it was read."""
+    """A request that is answered by an error: the protocol's `code`, a text, and the `id` if readable."""
 
     def __init__(self, code: str, message: str, request_id: RequestId | None = None) -> None:
         self.code = code
@@ -79,7 +79,7 @@ Request = Subscribe | Unsubscribe | Credit | Ping
 
 
 def parse(raw: str | bytes, encoding: Encoding) -> Request:
-    """The request in one message; raises `Unparsable` or `Refused`."""
+    """Return the request in a message; raises `Unparsable` or `Refused`."""
     message = _decode(raw, encoding)
     if not isinstance(message, dict):
         raise Refused("bad_request", f"a message is a map with an op, not {_kind(message)}")
@@ -107,7 +107,7 @@ def parse(raw: str | bytes, encoding: Encoding) -> Request:
 
 
 def quoted(value: object) -> str:
-    """A client's value as an error quotes it, cut to `QUOTED_MAX` characters."""
+    """Return a client's value for use in an error, cut to `QUOTED_MAX` characters."""
     text = repr(value)
     return text if len(text) <= QUOTED_MAX else text[: QUOTED_MAX - 1] + "…"
 

@@ -1,7 +1,7 @@
 """One WebSocket connection: messages in, the closing handshake, and the end.
 
-Frames out are written raw to the transport, so the web server's own sending is never used: not in closing
-either, where it would wait for a client that reads nothing.
+Frames are written directly to the transport. The web server's sending is never used, not even for closing,
+where it would wait for a client that does not read.
 """
 
 import asyncio
@@ -28,14 +28,15 @@ DEFLATE: Final = "permessage-deflate; server_no_context_takeover; client_no_cont
 FAILED_LINGER_S: Final = 2.0
 REFUSED_LINGER_S: Final = 2.0
 QUIET_S: Final = 0.2
-"""No bytes for so long: what was in flight has arrived."""
+"""After this long without bytes, everything in flight has arrived."""
 
 
 class RawWebSocket(web.WebSocketResponse):
-    """A WebSocketResponse for handshake and receiving, whose transport is closed by `Connection` alone.
+    """A WebSocketResponse for handshake and receiving; only `Connection` closes its transport.
 
-    The base class closes it right behind its close frame when a message is too big or malformed. With bytes
-    of that message still unread, the kernel would answer with a reset, and the client would never see why.
+    After a message that is too big or malformed, the base class closes the transport right after its close
+    frame. With bytes of that message still unread, the kernel would send a reset, and the client would never
+    see the reason.
     """
 
     def _close_transport(self) -> None:
@@ -52,7 +53,7 @@ class RawWebSocket(web.WebSocketResponse):
 
 
 class Connection:
-    """A connection after its handshake. `closing`: the code of the close frame that was sent, if any."""
+    """A connection after its handshake. `closing`: the code of the close frame sent, if any."""
 
     def __init__(
         self, core: Core, socket: RawWebSocket, transport: asyncio.Transport, linger_s: float
@@ -79,7 +80,7 @@ class Connection:
         self._abort: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
-        """Serve the client until the connection has ended."""
+        """Serve the client until the connection ends."""
         name = secrets.token_hex(8)
         self.session = self.core.open(self.writer, self.encoding, name, self.loop.time())
         try:
@@ -92,14 +93,14 @@ class Connection:
             await self._finish()
 
     async def refuse(self, code: CloseCode) -> None:
-        """Close a connection that is not accepted."""
+        """Close a connection without serving it."""
         self.close(code, REFUSED_LINGER_S)
         while (await self.socket.receive()).type in (WSMsgType.TEXT, WSMsgType.BINARY):
             pass
         await self._finish()
 
     def close(self, code: int, linger_s: float | None = None) -> None:
-        """Send the close frame and nothing after it; the client has `linger_s` to read and to answer."""
+        """Send the close frame and nothing after it; the client has `linger_s` to read it and answer."""
         if self.closing is not None:
             return
         self.closing = code
@@ -129,7 +130,7 @@ class Connection:
                 return
 
     async def _handle(self, session: Session, data: str | bytes) -> None:
-        """One message; before the next one is taken, and between its parts, the transport has to drain."""
+        """Handle one message; the transport must drain before the next one and between its replies."""
         for _ in answer(session, data):
             await self._until_writable()
             if self.closing is not None:
@@ -147,7 +148,7 @@ class Connection:
         self.close(code if 1000 <= code < 5000 and code not in NEVER_SENT else CloseCode.NORMAL)
 
     def _failed(self, error: object) -> None:
-        """End a connection whose frames are unusable or over; the web server has sent a close frame."""
+        """End a connection after invalid frames or end of input; the web server has sent a close frame."""
         code = getattr(error, "code", None)
         self.core.counters.limit_message_bytes += code == CloseCode.TOO_BIG
         self.failed = True
@@ -157,7 +158,7 @@ class Connection:
     # --- the end --------------------------------------------------------------------------------------------
 
     async def _finish(self) -> None:
-        """Close the transport when that loses nothing; returns when the connection is gone."""
+        """Close the transport once nothing can be lost; returns when the connection is gone."""
         if self.failed:
             await self._until_quiet()
         self._abort_after(self.linger_s)
@@ -169,7 +170,7 @@ class Connection:
             self._abort = self.loop.call_later(seconds, self.transport.abort)
 
     async def _until_quiet(self) -> None:
-        """Let what is in flight arrive, and ignore it: closing before that would reset the connection."""
+        """Read and ignore what is in flight, because closing earlier would reset the connection."""
         deadline = self.loop.time() + FAILED_LINGER_S
         before = -1
         while not self.lost.done() and self.hooks.received != before and self.loop.time() < deadline:

@@ -1,4 +1,4 @@
-"""The gateway's HTTP endpoints, and the way into a WebSocket (`docs/protocol.md`, sections 3 and 4)."""
+"""The gateway's HTTP endpoints and the WebSocket handshake (`docs/protocol.md`, sections 3 and 4)."""
 
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
@@ -25,7 +25,7 @@ PAGE_HEADERS: Final = {
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
 }
-"""The page connects to this gateway only, and runs only the modules of `/web`, all of one version."""
+"""The page may connect only to this gateway and run only modules of `/web`, all of one version."""
 
 
 PROTOCOLS: Final = (Encoding.JSON.value, Encoding.MSGPACK.value)
@@ -33,7 +33,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Host(Protocol):
-    """The process, as the endpoints see it."""
+    """What the endpoints need from the process."""
 
     core: Core
     connections: dict[Connection, None]
@@ -43,7 +43,7 @@ class Host(Protocol):
 
 
 class Refusal(Exception):
-    """An HTTP request that is answered by `{"error": {"code", "message"}}`."""
+    """Refuses an HTTP request with the answer `{"error": {"code", "message"}}`."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         self.status = status
@@ -60,7 +60,7 @@ class Endpoints:
         self.core = host.core
 
     def application(self) -> web.Application:
-        """Make the web application, without middleware: WebSocket handshakes would pass it, too."""
+        """Make the web application, without middleware, because WebSocket handshakes would go through it."""
         app = web.Application()
         origin = self.core.settings.cors_origin
         if origin:

@@ -1,4 +1,4 @@
-"""Reads the market: the catalog, one follower for each partition, and the ticks that send what they read."""
+"""Reads the market: the catalog, one follower per partition, and the ticks that send new entries."""
 
 import asyncio
 import logging
@@ -19,15 +19,15 @@ from depthcast.shared.runtime.redis import Connect, connect
 logger = logging.getLogger(__name__)
 
 COALESCE_S: Final = 0.002
-"""Entries of several partitions that arrive within this time go out in one write per client."""
+"""Entries of several partitions that arrive within this time are sent in one write per client."""
 
 STATUS_PERIOD_S_MAX: Final = 0.25
 
 
 class MarketReader:
-    """Reads Redis into `core` until it is cancelled. There are `followers` once the deployment is known.
+    """Reads Redis into `core` until cancelled. `followers` is filled once the deployment is known.
 
-    `observe` is called with the seconds that each flush took.
+    `observe` is called with the duration of each flush in seconds.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class MarketReader:
         follower = Follower(client, keys, upstream.reader, symbols)
         self.followers.append(follower)
         try:
-            # One entry at a time: what it does to a view follows from the book right after it.
+            # One entry at a time, because its effect on a view is computed from the book right after it.
             async for entry in follower.entries():
                 if entry is not None:
                     self.core.apply(upstream, entry, self._loop.time())
@@ -99,7 +99,7 @@ class MarketReader:
             await client.aclose()
 
     def _count_missing(self, upstream: Upstream) -> None:
-        """Count each gap and mismatch once, when a symbol is first seen with it."""
+        """Count each gap and mismatch once, when it is first seen for a symbol."""
         for missing in upstream.reader.missing.items():
             if missing not in self._noted:
                 self._noted.add(missing)
@@ -109,10 +109,9 @@ class MarketReader:
             self._noted.clear()
 
     def _tick_soon(self) -> None:
-        """Flush soon after entries arrived; all entries of one read are applied before that.
+        """Flush soon after entries arrive, when all entries of one read have been applied.
 
-        A callback costs less than waking a task. It is short, waits for nothing, and runs with every
-        broadcast.
+        A callback costs less than waking a task. It is short, never waits, and runs for every broadcast.
         """
         if self._next_tick is None:
             if len(self.core.market.upstreams) > 1:
@@ -131,7 +130,7 @@ class MarketReader:
                 self._failed.set_exception(error)
 
     async def _update_statuses(self) -> None:
-        """Tick from time to time without entries, too: silence makes books stale."""
+        """Also tick when no entries arrive, because silence makes books stale."""
         period_s = min(self.settings.stale_ms / 10_000, STATUS_PERIOD_S_MAX)
         while True:
             await asyncio.sleep(period_s)

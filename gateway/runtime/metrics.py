@@ -1,4 +1,4 @@
-"""The gateway's Prometheus metrics: once a second the integers counted on the hot path are published."""
+"""The gateway's Prometheus metrics, updated once a second from the counters of the hot path."""
 
 import os
 from typing import Final
@@ -55,7 +55,7 @@ class Metrics:
 
     def __init__(self) -> None:
         several = "PROMETHEUS_MULTIPROC_DIR" in os.environ
-        # With several workers the files are read by the supervisor's own collector.
+        # With several workers, the supervisor's collector reads their files.
         self.registry = CollectorRegistry()
         self._counters = {name: self._counter(name, text) for name, text in PLAIN.items()}
         for family, (text, members) in LABELLED.items():
@@ -77,7 +77,7 @@ class Metrics:
         )
 
     def publish(self, counters: GatewayCounters, of_reader: dict[str, int]) -> None:
-        """Add what was counted since the last call."""
+        """Add the counts since the last call."""
         for name, metric in self._counters.items():
             value = of_reader[name] if name in of_reader else getattr(counters, name)
             metric.inc(value - self._published[name])

@@ -28,9 +28,9 @@ SWEEP_S_MOST: Final = 0.5
 
 
 def listening_socket(settings: GatewaySettings, port: int, *, shared: bool) -> socket.socket:
-    """A bound socket for the gateway's address, `shared` between workers or not; raises `SettingsError`.
+    """A bound socket for the gateway's address, optionally `shared` by workers; raises `SettingsError`.
 
-    Its send buffer is small, and accepted sockets inherit that: a large one would hide how far behind a
+    Its send buffer is small, and accepted sockets inherit that. A large one would hide how far behind a
     client is.
     """
     try:
@@ -57,7 +57,7 @@ def http_address(bound: socket.socket) -> str:
 
 
 class GatewayProcess:
-    """Everything one process runs. `draining`: it is ending."""
+    """Everything that one process runs. `draining`: it is shutting down."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         self.settings = settings
@@ -71,7 +71,7 @@ class GatewayProcess:
     async def run(
         self, bound: socket.socket, stop: asyncio.Event, on_serving: Callable[[], None] = lambda: None
     ) -> None:
-        """Serve on `bound` until `stop` is set, then end cleanly; raises what reading the market raised."""
+        """Serve on `bound` until `stop` is set, then end cleanly; raises any error of the market reader."""
         runner = web.AppRunner(Endpoints(self).application(), access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         bound.setblocking(False)
@@ -97,7 +97,7 @@ class GatewayProcess:
                 raise _root(problem)
 
     def readiness(self) -> tuple[bool, dict[str, Any]]:
-        """For `/readyz`: ready once the books were live, until it drains."""
+        """For `/readyz`: ready from when all books were live until it drains."""
         market = self.core.market
         body = {"draining": self.draining, "symbols": len(market.listings), "stale": market.stale_count()}
         return market.was_live and not self.draining, body

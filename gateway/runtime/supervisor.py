@@ -1,10 +1,9 @@
-"""Several gateway processes on one port: starts them, restarts what crashed, ends them, sums their metrics.
+"""Runs several gateway processes on one port: starts, restarts and ends them, and sums their metrics.
 
-The port is shared by SO_REUSEPORT: each worker has a listening socket of its own and the kernel spreads
-connections. The supervisor keeps the address bound, without listening, so that a free port stays theirs. A
-worker's standard input is a pipe whose other end only the supervisor holds: when that reaches its end, the
-supervisor has ended or crashed, and the worker ends too. A worker's standard output is a pipe of status
-lines, one JSON object each.
+The workers share the port by SO_REUSEPORT: each has its own listening socket, and the kernel spreads
+connections. The supervisor keeps the address bound, without listening, so that nobody else takes the port. A
+worker's standard input is a pipe from the supervisor: when it reaches its end, the supervisor has ended or
+crashed, and the worker ends too. A worker's standard output is a pipe of status lines, one JSON object each.
 """
 
 import asyncio
@@ -32,13 +31,13 @@ WORKER_MARK: Final = "DEPTHCAST_WORKER"
 RESTART_FIRST_S: Final = 0.1
 RESTART_MOST_S: Final = 5.0
 STEADY_S: Final = 10.0
-"""A worker that ran for longer is restarted at once."""
+"""A worker that has run longer than this is restarted without a wait."""
 END_S: Final = 9.0
 BAD_SETTINGS_STATUS: Final = 2
 
 
 class Worker:
-    """One worker, restarted whenever it ends; `status` is what it last reported."""
+    """One worker, restarted whenever it ends; `status`: its last report."""
 
     def __init__(self, number: int, environment: dict[str, str], directory: str) -> None:
         self.number = number
@@ -49,7 +48,7 @@ class Worker:
         self.status: dict[str, Any] = {"ready": False}
 
     async def keep(self, stop: asyncio.Event) -> None:
-        """Keep the worker running until `stop`; raises `SettingsError` if it refuses its settings."""
+        """Keep the worker running until `stop` is set; raises `SettingsError` if it rejects its settings."""
         backoff = Backoff(RESTART_FIRST_S, RESTART_MOST_S, no_jitter)
         loop = asyncio.get_running_loop()
         while not stop.is_set():
@@ -111,7 +110,7 @@ class Supervisor:
         """Run until `stop` is set, then end all workers; raises `SettingsError` if they cannot run."""
         self.stop = stop
         if self.settings.port:
-            # Without sharing first: another server on the port must be noticed, not joined.
+            # First bind without sharing, to notice another server on the port instead of joining it.
             listening_socket(self.settings, self.settings.port, shared=False).close()
         bound = listening_socket(self.settings, self.settings.port, shared=True)
         with tempfile.TemporaryDirectory(prefix="depthcast-metrics-") as directory, bound:
@@ -139,7 +138,7 @@ class Supervisor:
             keeper.result()
 
     async def _announce(self, address: str, directory: str) -> None:
-        """Serve the admin address until cancelled; print where the gateway is once all workers serve."""
+        """Serve the admin address until cancelled; print the gateway's address once all workers serve."""
         runner = None
         try:
             if self.settings.admin_port is not None:
@@ -163,7 +162,7 @@ class Supervisor:
 
 
 def worker_environment(settings: GatewaySettings, port: int) -> dict[str, str]:
-    """The environment that gives a worker the supervisor's settings, with the port in use."""
+    """A worker's environment: the supervisor's settings, with the port in use."""
     kept = {
         name: value
         for name, value in os.environ.items()

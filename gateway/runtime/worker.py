@@ -15,7 +15,7 @@ STATUS_S: Final = 0.25
 
 
 async def run_alone(settings: GatewaySettings, stop: asyncio.Event) -> None:
-    """Run the only process: it prints its address and serves its admin address."""
+    """Run the only process, which prints its address and serves its admin address."""
     with listening_socket(settings, settings.port, shared=False) as bound:
         process = GatewayProcess(settings)
         runner = None
@@ -33,7 +33,7 @@ async def run_alone(settings: GatewaySettings, stop: asyncio.Event) -> None:
 
 
 async def run_worker(settings: GatewaySettings, stop: asyncio.Event) -> None:
-    """Run one of several: it reports to the supervisor on standard output, and ends when that does."""
+    """Run one of several, which reports to the supervisor on standard output and ends with it."""
     with listening_socket(settings, settings.port, shared=True) as bound:
         process = GatewayProcess(settings)
         beside = [asyncio.create_task(_watch(stop))]

@@ -1,7 +1,7 @@
-"""A transport as the sessions see it, and the hooks that report when it is full, drained or gone.
+"""Wraps a transport for the sessions, and hooks into its reports of full, drained and gone.
 
-The handshake and the parsing of frames stay with the web server's own protocol; the hooks stand before it and
-pass everything on.
+The web server's protocol still does the handshake and parses frames; the hooks receive its events first and
+pass them on.
 """
 
 import asyncio
@@ -13,12 +13,12 @@ from depthcast.gateway.delivery.writer import Send
 
 
 class TransportWriter:
-    """Writes prebuilt frames to a transport. The hooks keep `clear`; after `shut` nothing is written.
+    """Writes prebuilt frames to a transport. The hooks maintain `clear`; after `shut` nothing is written.
 
-    The transport reports when bytes begin to wait in it, and when none do any more. While none wait, frames
-    may go to the socket directly: the transport's own write costs more than everything else that Python does
-    for a delivery. That needs a descriptor of our own, because the transport's may belong to another
-    connection before its own end is reported.
+    The transport reports when bytes begin to wait in it, and when none wait any more. While none wait, frames
+    may go directly to the socket, because the transport's write costs more than the rest of a delivery in
+    Python. That needs a separate descriptor: the transport's may already belong to another connection before
+    the end of this one is reported.
     """
 
     __slots__ = ("_mark_bytes", "_socket", "_transport", "clear", "shut")
@@ -56,7 +56,7 @@ class TransportWriter:
         return self._socket.send
 
     def close(self) -> None:
-        """Close the descriptor for direct sends: the transport has closed."""
+        """Close the descriptor for direct sends, because the transport has closed."""
         self.shut = True
         if self._socket is not None:
             self._socket.close()

@@ -1,6 +1,6 @@
-"""What an ingestor needs from outside: connections to Redis, a wall clock, a monotonic clock, names, threads.
+"""An ingestor's environment: connections to Redis, a wall clock, a monotonic clock, names, threads.
 
-Passed in from the top, so that the same code runs in a process and in the seeded simulation.
+It is passed in, so that the same code runs in a process and in the seeded simulation.
 """
 
 import time
@@ -22,13 +22,13 @@ Result = TypeVar("Result")
 
 
 class RunInThread(Protocol):
-    """Runs slow work where it does not block the event loop."""
+    """Runs slow work in a thread, so that it does not block the event loop."""
 
     def __call__(self, work: Callable[[], Result], /) -> Awaitable[Result]: ...
 
 
 def new_name() -> str:
-    """A name that no other ingestor has or will have."""
+    """A unique name for an ingestor."""
     return uuid4().hex[:16]
 
 
@@ -36,9 +36,9 @@ def new_name() -> str:
 class Environment:
     """Connections, clocks, names and threads.
 
-    `connect` gives each task that asks a client of its own. `now_us` is the wall clock, µs since 1970.
-    `monotonic` (s) measures durations and never steps; tasks sleep by the event loop's own clock. `new_name`
-    gives names to ingestors and to the data of a deployment.
+    `connect` makes a new client for each task. `now_us` is the wall clock, µs since 1970. `monotonic` (s)
+    measures durations and never steps; tasks sleep by the event loop's clock. `new_name` makes names for
+    ingestors and for the data of a deployment.
     """
 
     connect: Connect = connect
@@ -53,4 +53,4 @@ class Environment:
 
 
 REAL_ENVIRONMENT = Environment()
-"""The real one."""
+"""The environment of a real process."""

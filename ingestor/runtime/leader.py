@@ -1,8 +1,8 @@
-"""One partition in one ingestor: stands by while another leads, then takes the lease, seals and leads.
+"""One partition in one ingestor: follows while another ingestor leads, then takes the lease and leads.
 
 It leads until it is fenced, loses the lease or is relieved. One `Publisher` behind one lock makes all writes
-to the partition's streams, so that draining, numbering and publishing stay consistent. `Leadership` is what
-happens while leading.
+to the partition's streams, so that draining, numbering and publishing stay consistent. `Leadership` does the
+work of leading.
 """
 
 import asyncio
@@ -34,26 +34,26 @@ from depthcast.shared.types import EntryInfo
 logger = logging.getLogger(__name__)
 
 RETRY_S: Final = 0.1
-"""Pause before the next attempt after Redis ended a leadership."""
+"""Pause before the next attempt after a leadership ended because of Redis."""
 
 RECOVERY_RETRY_S: Final = 5.0
-"""Pause before an inconsistent state is read again."""
+"""Pause before reading an inconsistent state again."""
 
 TRIES_PER_LEASE: Final = 10
 TRY_S_MAX: Final = 0.2
 
 OFFER_S: Final = 1.0
 OFFER_TRY_S: Final = 0.005
-"""A lease that is being handed to us is requested this often, for `OFFER_S`."""
+"""Pause between requests for a lease that is being handed over to us; requests stop after `OFFER_S`."""
 
 Instruments = tuple[Callable[[], Mapping[str, Instrument]], Callable[[], Awaitable[None]]]
-"""All registered instruments by symbol, as last read; and a call that reads them now."""
+"""(function that returns all registered instruments as last read, function that reads them now)"""
 
 
 class PartitionLeader:
     """Leads one partition whenever it holds the lease, and follows it otherwise.
 
-    `leadership`: the present one, None while standing by. `problem`: why the partition cannot be led, else
+    `leadership`: the current one, None while standing by. `problem`: why the partition cannot be led, else
     empty.
     """
 
@@ -85,14 +85,15 @@ class PartitionLeader:
         self._offered_until = 0.0
 
     def refresh(self) -> None:
-        """Pass newly read instruments on to the leadership, if there is one."""
+        """Pass newly read instruments to the leadership, if there is one."""
         if self.leadership is not None:
             self.leadership.update_instruments(self._own_instruments(), self.instruments().keys())
 
     def on_listed(self) -> None:
         """Check, after ingestors were listed, whether the partition is still ours.
 
-        Not checked at other times: one that has just handed us the partition would still be in the old list.
+        Not checked at other times: an ingestor that has just handed us the partition would still be in the
+        old list.
         """
         self._wake.set()
         if self.leadership is not None and self._present_successor() is not None:
@@ -127,9 +128,9 @@ class PartitionLeader:
             await asyncio.gather(following, return_exceptions=True)
 
     async def _claim(self, lease: Lease, stop: asyncio.Event, following: asyncio.Task[None]) -> bool:
-        """Request the lease when it is our turn: the partition is ours, was offered to us, or is unclaimed.
+        """Request the lease when it is our turn: the partition is assigned or offered to us, or unclaimed.
 
-        Raises what `following` ended with; it never ends otherwise.
+        Raises the error if `following` fails; it never ends otherwise.
         """
         loop = asyncio.get_running_loop()
         free_since: float | None = None
@@ -201,7 +202,7 @@ class PartitionLeader:
         await wait_for(stop, pause_s)
 
     async def _lead(self, lease: Lease, stop: asyncio.Event) -> None:
-        # One server from recovery to the last write: what one server holds says nothing about another.
+        # Use one server from recovery to the last write, because another server may hold different data.
         client = self.environment.connect(
             self.settings.redis_url, on_connect=ServerIdentity(self.partition).check
         )
@@ -211,7 +212,7 @@ class PartitionLeader:
         starting = asyncio.create_task(self._begin(client))
         tasks: list[asyncio.Task[Any]] = [renewing, starting, asyncio.create_task(self._end.wait())]
         try:
-            # An aborted start is no worse than a crash, so neither `stop` nor a lost lease waits for it.
+            # An aborted start does no more harm than a crash, so `stop` and a lost lease cancel it.
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if renewing.done():
                 await renewing
@@ -236,7 +237,7 @@ class PartitionLeader:
 
     async def _begin(self, client: Redis) -> Leadership:
         """Recover, seal, and move every symbol into the new epoch."""
-        # A symbol registered just now may already have been born under the last leader.
+        # A symbol that we have only now read may already have been born under the last leader.
         await self._read_instruments()
         own, known = self._own_instruments(), self.instruments().keys()
         recovered = await self._from_retained(client) or await self.standby.take_over(client)
@@ -249,7 +250,7 @@ class PartitionLeader:
         )
         info = recovered.info
         if recovered.republication is not None:
-            # Nobody else has this state until it is published again.
+            # This process has the only copy of this state until it is published again.
             self._retained = RetainedState(
                 recovered.engine, recovered.position, info, recovered.republication.rejects
             )
@@ -275,7 +276,7 @@ class PartitionLeader:
     async def _from_retained(self, client: Redis) -> Recovered | None:
         """The state that our last leadership retained, if it is needed.
 
-        That is so if Redis has lost streams or input since, and nobody else wrote.
+        It is needed if Redis has lost streams or input since then and no other leader has written.
         """
         retained = self._retained
         if retained is None:
@@ -302,7 +303,7 @@ class PartitionLeader:
     async def _epoch_after(self, last: int) -> int:
         """Milliseconds since 1970, once they exceed `last`.
 
-        Raising the number instead could repeat an epoch after a failover.
+        Using `last` + 1 instead could repeat an epoch after a failover.
         """
         logged = False
         while (epoch := self.environment.now_ms()) <= last:

@@ -2,8 +2,8 @@
 
 Three tasks share the engine and the publisher. `_consume` applies input, `_broadcast` publishes an interval
 when the schedule says so, and the state keeper writes snapshots and checkpoints and trims. The lock
-`_publishing` is held from a drain until its result is written: while it is free, what is drained is exactly
-what is published.
+`_publishing` is held from a drain until its result is written: while it is free, the drained state equals the
+published state.
 """
 
 import asyncio
@@ -35,20 +35,20 @@ logger = logging.getLogger(__name__)
 RETRY_S: Final = 0.2
 
 STOP_S: Final = 5.0
-"""Longest time spent at a clean end on publishing what was consumed."""
+"""At a clean end, publishing the consumed input may take this long."""
 
 GROUP_BYTES: Final = 1 << 20
 GROUP_FIELDS: Final = 10_000
-"""With interval 0, about so much input is broadcast by one script, which can carry a million arguments."""
+"""With interval 0, one script broadcasts about this many input fields; its limit is a million arguments."""
 
 SLICE_S: Final = 0.02
-"""Input is applied for this long at a time, then heartbeats, lease and admin address get their turn."""
+"""Input is applied for this long at a time; then other tasks run, such as heartbeats and the lease."""
 
 
 class RetainedState(NamedTuple):
-    """What an ended leadership leaves to the next one in this process.
+    """The state that an ended leadership leaves to the next one in this process.
 
-    `position` and `info` are of its last entry; `rejects` were drained but not published.
+    `position`, `info`: of its last entry. `rejects`: drained but not published.
     """
 
     engine: Engine
@@ -93,10 +93,9 @@ class Leadership:
         known: Collection[str],
         republication: Republication | None = None,
     ) -> None:
-        """Move every symbol into the epoch and give birth to new ones, all in the entry after the seal.
+        """Move every symbol into the epoch and publish births of new ones, all in the entry after the seal.
 
-        `republication`: Redis lost the state, so snapshots and checkpoints of everything go out in the same
-        step.
+        `republication`: Redis lost the state, so all snapshots and checkpoints are written in the same step.
         """
         self.engine.set_all_symbols(known)
         self.engine.keep_only(instruments)
@@ -131,7 +130,7 @@ class Leadership:
     ) -> None:
         """Lead until `stop` is set, then publish what was consumed. Raises `Fenced` or `RedisUnavailable`.
 
-        `successor` is asked at the end who leads next, if known.
+        `successor` is called at the end and returns the next leader, if known.
         """
         tasks = [
             asyncio.create_task(self._consume()),
@@ -151,8 +150,8 @@ class Leadership:
         """Publish what was consumed, and name the `successor`, which follows hot and continues at once.
 
         Without a successor, write fresh snapshots and checkpoints, so that the next start has little to read.
-        A publish in progress is never cut off: what it drained would be missing from the next one. If it does
-        not end in time, the next leader consumes the same input again.
+        A publish in progress is never cancelled, because its changes would be missing from the next one. If
+        it does not end in time, the next leader consumes the same input again.
         """
         try:
             async with asyncio.timeout(STOP_S):
@@ -166,7 +165,7 @@ class Leadership:
             logger.warning("ended before everything consumed was published; it will be consumed again")
 
     def retained_state(self) -> RetainedState:
-        """What this leadership leaves behind, in case Redis lost what it published."""
+        """The state to retain, in case Redis loses what this leadership published."""
         return RetainedState(self.engine, self.publisher.position, self._info, self.unpublished)
 
     # --- input ---------------------------------------------------------------------------------------------
@@ -184,7 +183,7 @@ class Leadership:
                     at = batch[-1][0]
                 reading = asyncio.create_task(self._read_input(tail, at))
                 if batch:
-                    await asyncio.sleep(0)  # send the request before the batch keeps the loop busy
+                    await asyncio.sleep(0)  # send the read request before the batch blocks the loop
                     await self._take_input(batch)
         finally:
             await _cancel([reading])
@@ -226,7 +225,8 @@ class Leadership:
         """Interval 0: make each input entry an interval; the intervals of a group are written together."""
         async with self._publishing:
             intervals = self._drain() if self.engine.dirty() else []
-            # A newborn's checkpoint goes out with the last entry, so it must reflect all input up to there.
+            # A new symbol's checkpoint is written with the last entry, so it must reflect all input up to
+            # there.
             born = [symbol for interval in intervals for symbol in interval.born]
             for position, fields in group:
                 self.engine.apply(str(position), fields)
@@ -255,7 +255,7 @@ class Leadership:
     def _drain(self, checkpoints: Collection[str] = ()) -> list[Interval]:
         """Drain once, or twice if a symbol was born and has changed already.
 
-        Its changes need an entry of their own.
+        Its changes need a separate entry.
         """
         intervals = [self.engine.drain(checkpoints)]
         if self.engine.dirty():
@@ -272,7 +272,7 @@ class Leadership:
         now = self.environment.monotonic()
         broadcasts = [broadcast_of(interval, self.environment.now_us()) for interval in intervals]
         if moves:
-            # An entry has a symbol once, so changes that are pending already follow in the next entry.
+            # An entry has each symbol at most once, so changes already pending follow in the next entry.
             broadcasts[: not broadcasts[0].deltas] = [Broadcast(broadcasts[0].info, moves)]
         broadcasts[-1] = Broadcast(broadcasts[-1].info._replace(successor=successor), broadcasts[-1].deltas)
         rejects = [reject_fields(reject) for interval in intervals for reject in interval.rejects]

@@ -1,6 +1,6 @@
-"""The lease decides which ingestor leads a partition.
+"""The lease: decides which ingestor leads a partition.
 
-It is for liveness only: safety comes from the compare-and-append of the publish script.
+It only ensures that somebody leads. Safety comes from the compare-and-append of the publish script.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from depthcast.shared.runtime.redis import execute, map_errors
 logger = logging.getLogger(__name__)
 
 RELEASE_S: Final = 1.0
-"""Longest time spent on giving the lease back; it expires by itself anyway."""
+"""Giving the lease back may take this long; it expires by itself anyway."""
 
 
 class Lease:
@@ -56,7 +56,7 @@ class Lease:
     async def keep(self) -> None:
         """Renew the lease until cancelled; raises `Fenced` once another ingestor holds it.
 
-        While Redis is away, nothing can be renewed and nothing published, so it keeps trying.
+        While Redis is away, nobody can renew or publish, so it keeps trying.
         """
         while True:
             await asyncio.sleep(self.lease_s / 3)
@@ -69,7 +69,7 @@ class Lease:
                 )
 
     async def release(self) -> None:
-        """Give the lease back, so that the next leader need not wait until it expires."""
+        """Give the lease back, so that the next leader need not wait for it to expire."""
         try:
             async with asyncio.timeout(RELEASE_S), map_errors():
                 await self._lock.release()
@@ -80,7 +80,8 @@ class Lease:
         try:
             await self._lock.reacquire()
         except LockError:
-            # It expired while we or Redis were suspended. If it is free, take it again; otherwise step down.
+            # It expired while this process or Redis was suspended. If it is free, take it again; otherwise
+            # step down.
             if not await self._lock.acquire(blocking=False, token=self.name):
                 raise Fenced(self.partition, "our lease", "another ingestor's") from None
 

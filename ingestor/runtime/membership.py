@@ -18,18 +18,18 @@ logger = logging.getLogger(__name__)
 HEARTBEATS_PER_LEASE: Final = 5
 HEARTBEAT_S_MAX: Final = 1.0
 ALIVE_LEASES: Final = 0.9
-"""A member not seen for so many leases is gone.
+"""A member counts as gone if it was not seen for this many lease times.
 
-That is shortly before its leases expire, so that its successors are known by then.
+This is shortly before its leases expire, so its successors are known by then.
 """
 
 FORGET_LEASES: Final = 30
-"""A member not seen for so many leases is removed from the list by whoever sees it."""
+"""Any ingestor removes a member from the list if it was not seen for this many lease times."""
 
 LEAVE_S: Final = 0.5
 
 ENTER_S: Final = 0.02
-"""How often to check whether we are ready to join."""
+"""Time between checks whether we are ready to join."""
 
 _HEARTBEAT: Final = """
 local time = redis.call('TIME')
@@ -49,7 +49,7 @@ if ARGV[3] == 'here' then redis.call('ZADD', KEYS[1], now, ARGV[1]) end
 if ARGV[3] == 'left' then redis.call('ZADD', KEYS[1], -now, ARGV[1]) end
 return ages
 """
-"""KEYS: the set; a score is when its member was last seen (ms), negative if it has left.
+"""KEYS: the set. A score is the time when the member was last seen (ms), negative if it has left.
 
 ARGV: our name; the age in ms at which others are removed; our state: here, left or nothing. Replies with the
 names of the others and their ages in ms, alternating; -1000 for those that have left.
@@ -59,8 +59,9 @@ names of the others and their ages in ms, alternating; -1000 for those that have
 class Membership:
     """Our place among the ingestors of a deployment.
 
-    `name` is our own. `joined`: we said that we are ready, and others count on us. `held`: partition → the
-    ingestor that leads it. `on_listed` is called after each listing, when the assignment is up to date.
+    `name`: ours. `joined`: we have registered as ready, so partitions may be assigned to us. `held`:
+    partition → the ingestor that leads it. `on_listed` is called after each listing, when the assignment is
+    up to date.
     """
 
     def __init__(
@@ -83,13 +84,13 @@ class Membership:
         self.roster = Roster(lease_ms / 1000 * ALIVE_LEASES)
         self._forget_ms = lease_ms * FORGET_LEASES
         self._next = 0.0
-        # Computed once per change, because every partition asks often.
+        # Computed once per change, because every partition reads it often.
         self._owners: dict[int, str] = {}
         self._shared_among: frozenset[str] = frozenset()
         self._shared_from = self.held
 
     def owner(self, partition: int) -> str | None:
-        """The ingestor that `partition` is assigned to, None while nobody has joined."""
+        """The ingestor that `partition` is assigned to, None if nobody has joined yet."""
         members = self.roster.alive | self._ourselves()
         if members != self._shared_among or self.held is not self._shared_from:
             self._owners = shares(self.partitions, members, self.held)
@@ -97,15 +98,15 @@ class Membership:
         return self._owners.get(partition)
 
     def successor(self, partition: int) -> str | None:
-        """The ingestor to lead `partition` without us, among those certainly present."""
+        """The ingestor that `partition` goes to if we leave, among those certainly present."""
         return shares(self.partitions, self.roster.present, self.held).get(partition)
 
     def count(self) -> int:
-        """Number of ingestors that are running, as far as we know."""
+        """Number of ingestors known to be running."""
         return len(self.roster.alive | self._ourselves())
 
     async def run(self, ready: Callable[[], bool], stop: asyncio.Event) -> None:
-        """Send heartbeats until `stop` is set, as a member once `ready` says so; then leave."""
+        """Send heartbeats until `stop` is set, as a member once `ready` returns true; then leave."""
         loop = asyncio.get_running_loop()
         while not await wait_for(stop, self.heartbeat_s if self.joined else ENTER_S):
             if self.joined or ready() or loop.time() >= self._next:
@@ -120,14 +121,15 @@ class Membership:
             flat = await self._announce("here" if entering else "nothing")
             held = await self._leaders()
         except RedisUnavailable as error:
-            # While Redis is away nobody counts as gone: the last assignment stays, and leases decide.
+            # While Redis is away, no member counts as gone: the last assignment stays, and leases decide.
             logger.debug("ingestors not listed", extra={"problem": error.problem})
             return
         self.joined = entering
         now = loop.time()
         ages = {name.decode(): int(age) / 1000 for name, age in zip(flat[::2], flat[1::2], strict=True)}
         self.roster.update(ages, now)
-        # A lease that is free for a moment still counts as its last holder's: Redis may have lost the key.
+        # A lease that has just become free still counts for its last holder, because Redis may have lost the
+        # key.
         alive = self.roster.alive | self._ourselves()
         held = {**{number: name for number, name in self.held.items() if name in alive}, **held}
         if held != self.held:
@@ -135,7 +137,7 @@ class Membership:
         self.on_listed()
 
     async def _leaders(self) -> dict[int, str]:
-        """Who holds which lease now."""
+        """Partition → current holder of its lease."""
         leases = [self.keys.partition(number).leader for number in range(self.partitions)]
         holders = await execute(self.client, "MGET", *leases)
         return {number: holder.decode() for number, holder in enumerate(holders) if holder is not None}
@@ -148,7 +150,8 @@ class Membership:
     async def _leave(self) -> None:
         try:
             async with asyncio.timeout(LEAVE_S):
-                # Marked, not removed: others wait for a missing member, because Redis may have lost it.
+                # Mark it instead of removing it: others wait for a missing member, because Redis may have
+                # lost it.
                 await self._announce("left")
         except (RedisUnavailable, TimeoutError) as error:
             logger.debug("left without notice", extra={"problem": str(error)})

@@ -1,6 +1,6 @@
-"""Reads what recovery needs from Redis for the pure `depthcast.ingestor.recovery`.
+"""Reads from Redis what the pure `depthcast.ingestor.recovery` needs.
 
-A leader that starts cold reads to the end once; a standby goes on reading.
+A leader that starts cold reads to the end once; a standby keeps reading.
 """
 
 from collections.abc import Callable, Mapping
@@ -46,10 +46,10 @@ from depthcast.shared.types import EntryInfo
 READ_COUNT: Final = 500
 
 SEALS_MAX: Final = 100
-"""More entries than there can be seals of failed starts: a stream with as many was not emptied."""
+"""More than all possible seals of failed starts: a stream with this many entries was not emptied."""
 
 TRIM_RETRIES: Final = 4
-"""Retries while trimming moves the start of the input log."""
+"""Maximum retries while trimming moves the start of the input log."""
 
 THREAD_BYTES: Final = 1 << 18
 """A checkpoint larger than this is restored in a thread."""
@@ -58,9 +58,9 @@ _NO_ORDERS: Final = OrdersCopy((), (), (), ())
 
 
 class Recovered(NamedTuple):
-    """What a leadership begins with.
+    """The state that a leadership begins with.
 
-    `position` is the end of the stream. `info` is that of its last entry, with the `src` to continue after.
+    `position`: end of the stream. `info`: of its last entry, with the `src` to continue after.
     `republication`: Redis lost part of the published state, so snapshots and checkpoints must be written at
     once.
     """
@@ -74,8 +74,8 @@ class Recovered(NamedTuple):
 class Recovery:
     """Rebuilds the published state of one partition: `load`, then `advance`, and `finish` at the end.
 
-    All raise `RedisUnavailable`, or `RecoveryError` if something is inconsistent; after that this object
-    cannot be used. All but `load` may be cancelled and called again.
+    All raise `RedisUnavailable`, or `RecoveryError` if something is inconsistent; this object cannot be used
+    after an error. All but `load` may be cancelled and called again.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Recovery:
         return self._fold.info
 
     async def load(self, client: Redis) -> None:
-        """Read snapshots, the deltas up to now, and checkpoints."""
+        """Read snapshots, all deltas so far, and checkpoints."""
         symbols = list(self.instruments)
         start = await last_position(client, self.keys.deltas)
         try:
@@ -128,7 +128,7 @@ class Recovery:
         await self._catch_up(client)
 
     def follow(self, instruments: Mapping[str, Instrument]) -> bool:
-        """Take over the instruments as last read.
+        """Follow the instruments as last read.
 
         Returns False if one was withdrawn or changed: `load` a new recovery then.
         """
@@ -151,7 +151,7 @@ class Recovery:
         )
 
     async def finish(self, client: Redis, instruments: Mapping[str, Instrument]) -> Recovered:
-        """The engine at the end of the stream, proven; this object cannot be used afterwards."""
+        """The engine at the end of the stream, proven correct; this object cannot be used afterwards."""
         await self._catch_up(client)
         while True:
             tail, info = await self._tail(client)
@@ -165,9 +165,9 @@ class Recovery:
     async def finish_emptied(
         self, client: Redis, instruments: Mapping[str, Instrument], tail: Position
     ) -> Recovered:
-        """The engine at the last entry folded, because the stream was emptied.
+        """The engine at the last entry folded, for a stream that was emptied.
 
-        `tail` is where the emptied stream ends now.
+        `tail`: the end of the emptied stream.
         """
         info = self._fold.info
         published = PublishedState(self._fold.position, info, self._fold.last_registered())
@@ -212,7 +212,7 @@ class Recovery:
     # --- orders --------------------------------------------------------------------------------------------
 
     async def _catch_up(self, client: Redis) -> None:
-        """Restore orders feeds that appeared, and replay the input published since."""
+        """Restore new orders feeds, and replay the input published since the last call."""
         await self._restore_orders(client)
         await self._replay(client)
 
@@ -228,7 +228,7 @@ class Recovery:
         symbol = str(instrument.symbol)
         raw = await execute(client, "GET", self.keys.checkpoint(symbol))
         if raw is None:
-            return  # `finish` decides whether that matters
+            return  # `finish` decides whether this is an error
         run = self.environment.run_in_thread if len(raw) > THREAD_BYTES else _at_once
         found = await run(lambda: self._restore(instrument, raw))
         if self._replay_began and found.src < self._replayed_to:
@@ -248,7 +248,7 @@ class Recovery:
         return found
 
     async def _replay(self, client: Redis) -> None:
-        """Replay `events` after the last entry replayed, up to the `src` published last."""
+        """Replay `events` from the last entry replayed up to the last published `src`."""
         until = self._input_position(self._fold.info)
         if self._checkpoints and self._replayed_to < until:
             await self._ensure_input(client, until)
@@ -272,10 +272,10 @@ class Recovery:
         prove_orders(self._engine, self.partition, until, self._provable(until))
 
     async def _ensure_input(self, client: Redis, until: Position) -> None:
-        """Make sure that the input to be replayed is still there; raises `RecoveryError` if not.
+        """Check that the input to replay still exists; raises `RecoveryError` if not.
 
-        Renewed checkpoints let the log be trimmed while we read, so checkpoints that are too old now are read
-        again.
+        The leader may trim the log while we read, after writing newer checkpoints, so checkpoints that are
+        now too old are read again.
         """
         for _ in range(TRIM_RETRIES):
             if self._replayed_to >= until or await self._input_reaches_back(client):
@@ -319,14 +319,14 @@ class Recovery:
         }
 
     def _input_position(self, info: EntryInfo) -> Position:
-        """Parse an entry's `src`; raises `RecoveryError` if it is no position."""
+        """Parse an entry's `src`; raises `RecoveryError` if it is not a position."""
         try:
             return Position.parse(info.src)
         except PositionError as error:
             raise RecoveryError(self.partition, f"src: {error}") from error
 
     async def _tail(self, client: Redis) -> tuple[Position, EntryInfo]:
-        """The stream's last position and the info of that entry."""
+        """The stream's last position and the info of its last entry."""
         last_id = await last_position(client, self.keys.deltas)
         if last_id == ZERO:
             return ZERO, NOTHING_PUBLISHED
@@ -343,10 +343,10 @@ class Recovery:
 
 
 async def emptied_tail(client: Redis, keys: PartitionKeys) -> Position | None:
-    """The last position of a `deltas` stream without state; None if it has state.
+    """The last position of a `deltas` stream that holds no state; None if it holds state.
 
-    `0-0` if there is no stream; otherwise the stream has nothing but seals, of leaders that found nothing or
-    ended before they published again what they had retained.
+    `0-0` if there is no stream. Otherwise such a stream has only seals, of leaders that found no state or
+    ended before they republished their retained state.
     """
     found = parse_entries(await execute(client, "XRANGE", keys.deltas, "-", "+", "COUNT", SEALS_MAX))
     if not found:
@@ -361,10 +361,10 @@ async def emptied_tail(client: Redis, keys: PartitionKeys) -> Position | None:
 
 
 async def surviving_src(client: Redis, keys: PartitionKeys, src: str) -> Position:
-    """The newest input entry up to `src` that still exists: where to continue; `0-0` if there is none.
+    """The newest input entry up to `src` that still exists, to continue after; `0-0` if there is none.
 
-    We never trim the entry that `src` names. If it is missing, the log lost its tail or began anew, and what
-    follows the position returned is exactly what was not consumed.
+    The entry that `src` names is never trimmed. If it is missing, the log lost its newest entries or started
+    again, and everything after the returned position was not consumed.
     """
     reply = await execute(client, "XREVRANGE", keys.events, src, "-", "COUNT", 1)
     return parse_entries(reply)[0][0] if reply else ZERO

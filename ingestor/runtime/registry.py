@@ -1,6 +1,6 @@
 """Registers the deployment and its instruments in Redis (`docs/protocol.md`, section 2).
 
-Only ingestors write these.
+Only ingestors write these keys.
 """
 
 import logging
@@ -39,7 +39,7 @@ async def register_deployment(
 ) -> int:
     """Create the deployment if it does not exist; returns its number of partitions.
 
-    `incarnation` names its data unless they have a name. Raises `DeploymentMismatch`.
+    `incarnation` becomes the name of its data unless it has one. Raises `DeploymentMismatch`.
     """
     await restore(client, keys, wanted or PARTITIONS_DEFAULT, incarnation, {})
     partitions = await read_partitions(client, keys, wanted)
@@ -53,7 +53,7 @@ async def restore(
     incarnation: str,
     instruments: Mapping[str, Instrument],
 ) -> None:
-    """Write what the deployment lacks, in one step: readers must never see it without its instruments."""
+    """Write what the deployment lacks, in one step, so that readers never see it without its instruments."""
     async with map_errors(), client.pipeline(transaction=True) as pipeline:
         pipeline.hsetnx(keys.meta, "partitions", str(partitions))
         pipeline.hsetnx(keys.meta, "protocol", str(PROTOCOL))
@@ -68,7 +68,7 @@ async def register_instruments(
 ) -> None:
     """Add or refresh `instruments`; raises `InstrumentsError` if `feed` or `on_cross` would change.
 
-    In that case nothing was written, unless another ingestor registered the symbol at the same time.
+    Nothing is written in that case, unless another ingestor registers the symbol at the same time.
     """
     registered = await read_hash(client, keys.instruments)
     for symbol, instrument in instruments.items():

@@ -1,7 +1,6 @@
 """The ingestor process: leads its share of the partitions and stands by for the others.
 
-It registers the deployment, reads instruments, is listed with the other ingestors, and serves the admin
-address.
+It registers the deployment, reads instruments, joins the other ingestors, and serves the admin address.
 """
 
 import asyncio
@@ -37,7 +36,7 @@ RETRY_S = 0.5
 
 
 class IngestorService:
-    """One ingestor process; `run` is its whole life."""
+    """One ingestor process, from start to end of `run`."""
 
     def __init__(self, settings: IngestorSettings, environment: Environment = REAL_ENVIRONMENT) -> None:
         self.settings = settings
@@ -56,7 +55,7 @@ class IngestorService:
         return {} if self.catalog is None else self.catalog.instruments
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set; raises settings errors at the start."""
+        """Run until `stop` is set; raises errors of settings at the start."""
         registry = CollectorRegistry()
         registry.register(self.stats)
         admin = None
@@ -77,7 +76,7 @@ class IngestorService:
                 await admin.cleanup()
 
     async def _register(self, client: Redis, stop: asyncio.Event) -> int | None:
-        """Create or join the deployment, waiting while Redis is away. None if `stop` was set first."""
+        """Create or join the deployment; waits while Redis is away. Returns None if `stop` was set first."""
         said = ""
         assert self.catalog is not None
         while not stop.is_set():
@@ -123,7 +122,7 @@ class IngestorService:
             raise errors.exceptions[0] from errors
 
     async def _poll(self, stop: asyncio.Event) -> None:
-        """Read the instruments every second and pass them on."""
+        """Read the instruments every second and pass them to the partitions."""
         while not await wait_for(stop, POLL_S):
             try:
                 await self._read_instruments()
@@ -131,7 +130,7 @@ class IngestorService:
                 logger.warning("instruments not read", extra={"problem": error.problem})
 
     async def _read_instruments(self) -> None:
-        """Read the instruments and pass them on; write again what Redis lost of them."""
+        """Read the instruments and pass them to the partitions; write again those that Redis lost."""
         catalog = self.catalog
         assert catalog is not None
         async with self._reading:
@@ -149,7 +148,7 @@ class IngestorService:
             leader.on_listed()
 
     def _ready_to_join(self) -> bool:
-        """Whether every partition was read or failed repeatedly: only then may others count on us."""
+        """Whether every partition was read or failed repeatedly; only then can we be assigned partitions."""
         return all(leader.standby.attempted for leader in self.leaders)
 
     def _ready(self) -> tuple[bool, dict[str, Any]]:

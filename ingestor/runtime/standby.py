@@ -1,4 +1,4 @@
-"""Follows a partition that another ingestor leads, so that leading it can begin at once."""
+"""Follows a partition that another ingestor leads, so that it can take over at once."""
 
 import asyncio
 import logging
@@ -22,14 +22,14 @@ RETRY_S: Final = 0.2
 RETRY_S_MAX: Final = 5.0
 
 RECOVERY_TRIES: Final = 3
-"""A first attempt may be inconsistent because the old leader still writes while we read."""
+"""Attempts to recover: the first may be inconsistent, because the old leader still writes while we read."""
 
 
 class Standby:
     """Keeps the published state of one partition while another ingestor leads it.
 
-    `hot`: a state is followed. `attempted`: it was read once, or failed several times. `on_offer` is called
-    when a leader that ends names us as its successor.
+    `hot`: a state is followed. `attempted`: the state was read once, or reading failed several times.
+    `on_offer` is called when a leader that ends names us as its successor.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Standby:
                 )
 
     async def take_over(self, client: Redis) -> Recovered:
-        """The state at the end of the stream: the followed one if it continues, otherwise read again.
+        """The state at the end of the stream: the followed state if it continues, otherwise read again.
 
         Raises `RecoveryError` when that fails repeatedly, and `RedisUnavailable`.
         """
@@ -113,14 +113,14 @@ class Standby:
             except RecoveryError as error:
                 logger.info("followed state cannot be used, reading it again", extra=self._about(error))
             except BaseException:
-                self._recovery = recovery  # none of it was handed over yet
+                self._recovery = recovery  # nothing of it was handed over yet
                 raise
             else:
                 return recovered
         return await self._cold(client)
 
     async def _keeps_state(self, client: Redis) -> bool:
-        """Whether the stream was emptied, so that our state has to be kept."""
+        """Whether the stream was emptied, so that our state must be kept."""
         recovery = self._recovery
         try:
             if recovery is None or recovery.position == ZERO or await emptied_tail(client, self.keys) is None:

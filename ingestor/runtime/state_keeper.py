@@ -1,7 +1,7 @@
-"""Stores what the next leadership needs to recover: snapshots, checkpoints, and enough history.
+"""Stores what the next leadership needs for recovery: snapshots, checkpoints, and enough history.
 
 A snapshot or checkpoint is the published state at a position. So it is taken under the leadership's lock
-`publishing`, while nothing is drained that is not written. Encoding and writing need no lock.
+`publishing`, while everything drained is also written. Encoding and writing need no lock.
 """
 
 import asyncio
@@ -28,16 +28,16 @@ from depthcast.shared.types import Snapshot
 logger = logging.getLogger(__name__)
 
 STORE_EVERY_S: Final = 0.1
-"""How often to look for snapshots that are due."""
+"""Time between checks for snapshots that are due."""
 
 TRIM_EVERY_S: Final = 1.0
 
 STORE_BYTES: Final = 1 << 20
-"""About how much recovery state one script writes, so that Redis is never busy for long."""
+"""One script writes about this much recovery state, so that Redis is never busy for long."""
 
 
 class StateKeeper:
-    """The recovery state of one leadership. `src`: that of the last entry it published."""
+    """The recovery state of one leadership. `src`: from the last entry it published."""
 
     def __init__(
         self,
@@ -62,9 +62,9 @@ class StateKeeper:
         self._trimmed = environment.monotonic()
 
     def add_recovered(self, symbols: Collection[str], orders: Collection[str]) -> None:
-        """Add the symbols that were recovered; `orders` are those of them with an orders feed.
+        """Add the recovered symbols; `orders`: those of them with an orders feed.
 
-        Their snapshots and checkpoints are older than anything this leadership writes: nothing is trimmed
+        Their snapshots and checkpoints are older than anything this leadership writes, so nothing is trimmed
         before each has been renewed.
         """
         now = self.environment.monotonic()
@@ -114,14 +114,14 @@ class StateKeeper:
         """Record that a heartbeat was written."""
         self.retention.record_entry(self.publisher.position, self.environment.monotonic())
 
-    # --- between them --------------------------------------------------------------------------------------
+    # --- between publishes ---------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Write what is due, and trim what is no longer needed, until cancelled."""
         while True:
             await asyncio.sleep(STORE_EVERY_S)
             try:
-                # Trim first: a server with full memory still trims, and refuses writes.
+                # Trim first: a server with full memory refuses writes but still trims.
                 await self._trim()
                 await self.store(self.snapshots.due(self.environment.monotonic()))
             except RedisUnavailable as error:
@@ -148,7 +148,7 @@ class StateKeeper:
         )
 
     def _snapshot(self, symbol: str) -> Snapshot:
-        """The published state; correct only while no publish is in progress."""
+        """The published state; call only while no publish is in progress."""
         return self.engine.snapshot(symbol)._replace(ts=self.environment.now_us())
 
     async def _attachments(

@@ -1,4 +1,4 @@
-"""Counters of the ingestor: plain numbers on the hot path, read by Prometheus."""
+"""Counters of the ingestor: plain numbers on the hot path, which Prometheus reads."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from depthcast.ingestor.runtime.membership import Membership
 
 @dataclass
 class PartitionStats:
-    """What one partition did in this process. `applied`, `rejected`, `ignored` count since it began."""
+    """Counters of one partition in this process. `applied`, `rejected`, `ignored` count since it began."""
 
     leading: bool = False
     entries_consumed: int = 0
