@@ -37,6 +37,12 @@ def test_an_unknown_code_is_worth_another_attempt() -> None:
     assert UNKNOWN.reconnect is Reconnect.WITH_BACKOFF
 
 
+def test_every_meaning_can_be_shown() -> None:
+    for item in (*CLOSINGS.values(), UNKNOWN):
+        assert item.meaning
+        assert isinstance(item.meaning, str)
+
+
 def test_the_contract_says_the_same() -> None:
     text = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\d{4}) \| ([^|]+) \| ([^|]*)\| ([^|]+) \|$", text, re.MULTILINE)
