@@ -93,6 +93,7 @@ class Client:
         self._dial = dial
         self._backoff = backoff
         self._wait_min_s = 0.0
+        self._reconnect_at: float | None = None
         self._transport: Transport | None = None
         self._reading = asyncio.Lock()
         self._ended: ClientError | None = None
@@ -253,17 +254,27 @@ class Client:
     async def _disconnect(self, lost: ConnectionLost) -> None:
         """Give up the connection; raises `ClientError` if its close code says not to connect again."""
         transport, self._transport = self._transport, None
+        # Decided before anything is awaited: whoever reads may be cancelled.
+        self._wait_min_s = 0.0 if lost.closing.reconnect is Reconnect.AT_ONCE else self._backoff.first_s
+        self._reconnect_at = None
+        if lost.closing.reconnect is Reconnect.NEVER:
+            self._ended = ClientError("closed", str(lost))
         if transport is not None:
             self.session.disconnected()
             await transport.close()
-        if lost.closing.reconnect is Reconnect.NEVER:
-            self._ended = ClientError("closed", str(lost))
+        if self._ended is not None:
             raise self._ended from lost
-        self._wait_min_s = 0.0 if lost.closing.reconnect is Reconnect.AT_ONCE else self._backoff.first_s
         logger.warning("connecting again", extra={"reason": str(lost)})
 
     async def _reconnect(self) -> None:
-        await asyncio.sleep(self._wait_min_s + self._backoff.next_s())
+        """Wait and connect again. A wait that was cancelled goes on: a user's timeouts may be short."""
+        now = asyncio.get_running_loop().time()
+        if self._reconnect_at is None:
+            wait_s = self._wait_min_s + self._backoff.next_s()
+            self._reconnect_at = now + wait_s
+        else:
+            wait_s = max(self._reconnect_at - now, 0.0)
+        await asyncio.sleep(wait_s)
         await self._connect()
         self.counters.reconnects += 1
 

@@ -91,3 +91,53 @@ async def test_waits_grow_until_a_connection_serves(monkeypatch: pytest.MonkeyPa
     serving = Closing(1012, WELCOME, HEARTBEAT)
     slept = await waits(monkeypatch, 1.0, *refusing, serving, Closing(4408))
     assert slept == [FIRST_S + 0.5, FIRST_S + 1.0, FIRST_S + 2.0, 0.5]
+
+
+async def test_a_wait_that_is_cancelled_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a user whose timeouts are short would never be connected again."""
+    slept: list[float] = []
+    sleeping = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        sleeping.set()
+        await asyncio.Event().wait()
+
+    async def dial() -> Transport:
+        return Closing(1012, WELCOME, HEARTBEAT)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    async with Client(dial, ClientSession(), Backoff(FIRST_S, 4.0, lambda: 1.0)) as client:
+        for _ in range(3):
+            sleeping.clear()
+            reading = asyncio.create_task(anext(client))
+            await sleeping.wait()
+            reading.cancel()
+            await asyncio.wait({reading})
+    first, *later = slept
+    assert first == FIRST_S
+    assert all(0 <= seconds <= FIRST_S for seconds in later)
+    assert later == sorted(later, reverse=True)
+
+
+async def test_an_end_for_good_is_one_even_if_closing_is_cancelled() -> None:
+    closing = asyncio.Event()
+
+    class SlowToClose(Closing):
+        async def close(self) -> None:
+            if not closing.is_set():
+                closing.set()
+                await asyncio.Event().wait()
+
+    left: list[Transport] = [SlowToClose(4408, WELCOME)]
+
+    async def dial() -> Transport:
+        return left.pop()
+
+    async with Client(dial, ClientSession(), Backoff(FIRST_S, 4.0, lambda: 0.0)) as client:
+        reading = asyncio.create_task(anext(client))
+        await closing.wait()
+        reading.cancel()
+        await asyncio.wait({reading})
+        with pytest.raises(ClientError, match="4408"):
+            await anext(client)
