@@ -86,10 +86,10 @@ def test_every_import_contract_is_explained() -> None:
 
 
 def test_every_floor_is_explained() -> None:
-    floors = {
+    layers = {
         f"{folder}/{path.name}/"
         for folder in ("gateway", "depthcast")
         for path in (ROOT / folder).iterdir()
         if (path / "__init__.py").is_file() and not path.is_symlink()
     }
-    assert set(rows("| floor | what is in it |")) == floors
+    assert set(rows("| layer | what is in it |")) == layers

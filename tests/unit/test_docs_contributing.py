@@ -18,19 +18,19 @@ MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
 def folders() -> set[str]:
-    """Every folder of the repository with files of its own, and the floors of the source folders."""
+    """Every folder of the repository with files of its own, and the layers of the source folders."""
     listed = subprocess.run(
         ["git", "ls-files", "*/*"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout.splitlines()
     if not listed:
         pytest.skip("not a checkout")
     top = {path.split("/")[0] for path in listed if not path.startswith(".")}
-    floors = {
+    layers = {
         "/".join(path.split("/")[:2])
         for path in listed
         if path.count("/") > 1 and path.endswith(".py") and not path.startswith(("tests/", "benchmarks/"))
     }
-    return top | floors
+    return top | layers
 
 
 def test_every_folder_has_its_tests_and_no_other_is_named() -> None:
