@@ -57,6 +57,14 @@ def test_variables_of_the_other_process_are_no_mistake() -> None:
 
 
 @pytest.mark.parametrize(
+    "name",
+    ["DEPTHCAST_EMBEDDED_SERVER", "DEPTHCAST_PURE", "DEPTHCAST_TEST_REDIS_URL", "DEPTHCAST_WORKER"],
+)
+def test_a_variable_that_is_no_setting_is_no_mistake(name: str) -> None:
+    assert GatewaySettings.load({name: "1"}) == GatewaySettings()
+
+
+@pytest.mark.parametrize(
     "name", ["DEPTHCAST_INTERVAL", "DEPTHCAST_", "DEPTHCAST_interval_ms", "DEPTHCAST_INTERVALL_MS"]
 )
 def test_a_misspelt_variable_is_refused(name: str) -> None:
