@@ -15,9 +15,15 @@ from depthcast.shared.redis_url import PLAIN, SENTINEL, parse_sentinel_url, with
 
 VARIABLE_PREFIX: Final = "DEPTHCAST_"
 NOT_SETTINGS: Final = frozenset(
-    {"DEPTHCAST_EMBEDDED_SERVER", "DEPTHCAST_PURE", "DEPTHCAST_TEST_REDIS_URL", "DEPTHCAST_WORKER"}
+    {
+        "DEPTHCAST_COMPILE",
+        "DEPTHCAST_EMBEDDED_SERVER",
+        "DEPTHCAST_PURE",
+        "DEPTHCAST_TEST_REDIS_URL",
+        "DEPTHCAST_WORKER",
+    }
 )
-"""Other variables with the prefix, which are not settings."""
+"""Other variables with the prefix: for builds, the server to embed, the modules to import, tests, workers."""
 
 RENAMED: Final = {
     "stall_timeout": "stall_timeout_s",

@@ -36,6 +36,7 @@ class Storm:
 
     def client(self, number: int) -> ModelClient:
         client = ModelClient(self.market, list(Encoding)[number % 2], reads=number == 0)
+        client.writer.room_bytes = self.rng.choice((0, 7, 200))
         if number % 3 == 2:
             client.send(op="credit", messages=3)
         client.subscribe(

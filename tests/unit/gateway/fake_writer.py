@@ -6,13 +6,14 @@ from collections.abc import Callable
 class FakeWriter:
     """Takes everything at once while the client `reads`; keeps it otherwise, until `drain`.
 
-    As with the real one, `on_full` is called when anything begins to wait, and `on_drained` when nothing does
-    any more.
+    A direct send still finds room for `room_bytes` each time. As with the real one, `on_full` is called when
+    anything begins to wait, and `on_drained` when nothing does any more.
     """
 
     def __init__(self, mark_bytes: int, *, reads: bool) -> None:
         self.mark_bytes = mark_bytes
         self.reads = reads
+        self.room_bytes = 0
         self.taken = bytearray()
         self.waiting = bytearray()
         self.on_full: Callable[[], None] = lambda: None
@@ -34,7 +35,10 @@ class FakeWriter:
     def _send(self, data: bytes) -> int:
         assert self.clear, "nothing may overtake what is waiting"
         if not self.reads:
-            raise BlockingIOError
+            if not self.room_bytes:
+                raise BlockingIOError
+            self.taken += data[: self.room_bytes]
+            return min(len(data), self.room_bytes)
         self.write(data)
         return len(data)
 

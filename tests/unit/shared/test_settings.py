@@ -58,7 +58,13 @@ def test_variables_of_the_other_process_are_no_mistake() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["DEPTHCAST_EMBEDDED_SERVER", "DEPTHCAST_PURE", "DEPTHCAST_TEST_REDIS_URL", "DEPTHCAST_WORKER"],
+    [
+        "DEPTHCAST_COMPILE",
+        "DEPTHCAST_EMBEDDED_SERVER",
+        "DEPTHCAST_PURE",
+        "DEPTHCAST_TEST_REDIS_URL",
+        "DEPTHCAST_WORKER",
+    ],
 )
 def test_a_variable_that_is_no_setting_is_no_mistake(name: str) -> None:
     assert GatewaySettings.load({name: "1"}) == GatewaySettings()
