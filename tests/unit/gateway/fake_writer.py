@@ -6,8 +6,8 @@ from collections.abc import Callable
 class FakeWriter:
     """Takes everything at once while the client `reads`; keeps it otherwise, until `drain`.
 
-    A direct send still finds room for `room_bytes` each time. As with the real one, `on_full` is called when
-    anything begins to wait, and `on_drained` when nothing does any more.
+    Even then there is room for `room_bytes` at a time while nothing waits. As with the real one, `on_full` is
+    called when anything begins to wait, and `on_drained` when nothing does any more.
     """
 
     def __init__(self, mark_bytes: int, *, reads: bool) -> None:
@@ -34,24 +34,27 @@ class FakeWriter:
 
     def _send(self, data: bytes) -> int:
         assert self.clear, "nothing may overtake what is waiting"
-        if not self.reads:
-            if not self.room_bytes:
-                raise BlockingIOError
-            self.taken += data[: self.room_bytes]
-            return min(len(data), self.room_bytes)
-        self.write(data)
-        return len(data)
+        room = self._room_for(data)
+        if data and not room:
+            raise BlockingIOError
+        self.writes += 1
+        self.taken += data[:room]
+        return room
 
     def write(self, data: bytes) -> None:
         self.writes += 1
-        if self.reads and not self.waiting:
-            self.taken += data
-            return
         began = not self.waiting
-        self.waiting += data
+        room = self._room_for(data) if began else 0
+        self.taken += data[:room]
+        if room == len(data):
+            return
+        self.waiting += data[room:]
         self.most_waiting = max(self.most_waiting, len(self.waiting))
         if began:
             self.on_full()
+
+    def _room_for(self, data: bytes) -> int:
+        return len(data) if self.reads else min(len(data), self.room_bytes)
 
     def buffered(self) -> int:
         return len(self.waiting)
