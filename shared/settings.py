@@ -126,7 +126,7 @@ class IngestorSettings(Settings):
     snapshot_interval_ms: int = setting(
         5000, "time between a symbol's snapshots and checkpoints", unit="ms", least=50, most=3_600_000
     )
-    retention_s: float = setting(30.0, "least history kept in deltas", unit="s", least=0, most=86_400)
+    retention_s: float = setting(30.0, "minimum history kept in deltas", unit="s", least=0, most=86_400)
     lease_ms: int = setting(2000, "leader lease", unit="ms", least=100, most=60_000)
     rejects_max: int = setting(
         10_000, "entries kept in each partition's rejects stream, approximately", least=1, most=10_000_000
@@ -146,7 +146,7 @@ class GatewaySettings(Settings):
     workers: int = setting(1, "gateway processes sharing the port", least=1, most=256)
     heartbeat_ms: int = setting(
         5000,
-        "a client that was sent nothing for this long gets a heartbeat",
+        "a client gets a heartbeat if nothing was sent to it for this long",
         unit="ms",
         least=100,
         most=600_000,
@@ -160,7 +160,7 @@ class GatewaySettings(Settings):
     )
     stall_timeout_s: float = setting(
         30.0,
-        "a client that reads nothing at all for this long is closed with 4410",
+        "a client that reads nothing for this long is closed with 4410",
         unit="s",
         least=0.1,
         most=86_400,
@@ -188,11 +188,11 @@ class GatewaySettings(Settings):
         60_000, "a subscription's interval_ms is clamped to this", unit="ms", least=1, most=3_600_000
     )
     full_depth_max: int = setting(
-        20_000, "levels per side up to which depth 0 is served", unit="levels", least=1, most=10_000_000
+        20_000, "most levels per side at depth 0; larger books are refused", unit="levels", least=1, most=10_000_000
     )
     message_bytes_max: int = setting(
         1_048_576,
-        "longest message taken from a client; longer closes with 1009",
+        "longest message accepted from a client; a longer one is closed with 1009",
         unit="B",
         least=128,
         most=2**26,

@@ -1,18 +1,18 @@
 import { changed, digestOf } from "./digest.js";
 
-/** What became of a message that was offered to a book. */
+/** The result of offering a message to a book. */
 export const Outcome = Object.freeze({
   APPLIED: "applied",
-  ALREADY: "already", // not newer than what we have: ignored
-  GAP: "gap", // something is missing in between: take a snapshot
-  MISMATCH: "mismatch", // the digest differs: take a snapshot
+  ALREADY: "already", // not newer than the book: ignored
+  GAP: "gap", // changes are missing in between: a snapshot is needed
+  MISMATCH: "mismatch", // the digest differs: a snapshot is needed
 });
 
 /**
  * A view of one order book, kept by the rule of continuity (docs/protocol.md, section 1.1).
  *
- * `bids` and `asks` are maps of price → quantity in ticks and lots; `seq` is 0 before the first snapshot, `ts` the time
- * of the last broadcast in it. Nothing changes unless the outcome is APPLIED.
+ * `bids` and `asks` are maps of price → quantity in ticks and lots; `seq` is 0 before the first snapshot; `ts` is the
+ * time of the last broadcast in it. Nothing changes unless the outcome is APPLIED.
  */
 export class Book {
   constructor() {

@@ -1,6 +1,6 @@
 import { trimmed } from "./format.js";
 
-/** What the two charts share: an SVG that follows its element's size, nice numbers, paths and labels. */
+/** Shared by the two charts: an SVG that follows its element's size, round numbers, paths and labels. */
 
 const SVG = "http://www.w3.org/2000/svg";
 const LETTER_PX = 6.6;
@@ -44,7 +44,7 @@ export class Plot {
     this.paths[name].setAttribute("d", d);
   }
 
-  /** Draw grid lines with labels, before the paths: the labels say how much room they need. Shares and texts. */
+  /** Draw grid lines with labels (shares and texts), before the paths, because labels decide how much room is left. */
   axes(rows, columns) {
     const parts = [];
     const texts = trimmed(rows.map(([, text]) => text));
@@ -65,7 +65,7 @@ export class Plot {
   }
 }
 
-/** The least round number that is ≥ `value`; round is one of `factors` times a power of ten. */
+/** The smallest round number ≥ `value`; a round number is one of `factors` times a power of ten. */
 export function nice(value, factors = [1, 2, 5, 10]) {
   const power = 10 ** Math.floor(Math.log10(value));
   return power * factors.find((factor) => factor * power >= value * 0.999999);

@@ -29,5 +29,5 @@ export const NORMAL = 1000;
 export const LOST = 1006;
 export const OVERLOADED = 1013;
 
-/** What follows on a close code; an unknown one is tried again with backoff. */
+/** What to do after a close code; after an unknown code, connect again with backoff. */
 export const reconnect = (code) => RECONNECT[code] ?? "with backoff";

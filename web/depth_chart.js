@@ -11,7 +11,7 @@ export class DepthChart {
     this.reset();
   }
 
-  /** Forget the scales: another book comes. */
+  /** Reset the scales, because another book will be shown. */
   reset() {
     this.reach = 0;
     this.most = 0;
@@ -34,7 +34,7 @@ export class DepthChart {
     this.plot.steps("slow ask", outward(slowAsks).map(point));
   }
 
-  /** Scales grow at once and shrink only by much, so that the picture stands still. */
+  /** Scales grow at once but shrink only by large steps, so that the picture is steady. */
   #scale(distance, volume) {
     const reach = nice(distance, FINE);
     const most = nice(volume, FINE);
@@ -53,13 +53,13 @@ export class DepthChart {
   }
 }
 
-/** Levels, best first, as [price, volume up to there]. */
+/** Levels, best first, as [price, cumulative volume]. */
 function cumulated(levels) {
   let sum = 0;
   return levels.map(([price, quantity]) => [price, (sum += quantity)]);
 }
 
-/** Begin at nothing, at the best price: steps go outward from there. */
+/** Start with zero volume at the best price; steps go outwards from there. */
 function outward(sums) {
   return sums.length ? [[sums[0][0], 0], ...sums] : [];
 }

@@ -1,5 +1,5 @@
 /**
- * The Depthcast client for JavaScript: order books that stay right through gaps, slow links and lost connections.
+ * The Depthcast client for JavaScript: order books that stay correct through gaps, slow links and lost connections.
  *
  *     import { Client } from "./depthcast.js";
  *
@@ -9,9 +9,9 @@
  *     });
  *     client.subscribe("BTC-USD", { depth: 25 });
  *
- * It speaks the JSON form of docs/protocol.md and needs nothing but a WebSocket. Every snapshot and delta is checked
- * against its digest. After a gap or a mismatch it subscribes again; after a lost connection it comes back with
- * growing, jittered waits and resumes where its books stand. Meanwhile the books are still there, marked stale.
+ * It uses the JSON form of docs/protocol.md and needs only a WebSocket. It checks every snapshot and delta against its
+ * digest. After a gap or a mismatch it subscribes again. After a lost connection it connects again, with growing,
+ * jittered waits, and resumes its books. Until then the books stay readable and are marked stale.
  *
  * Prices are integer ticks and quantities integer lots; `decimal` of format.js makes text of them.
  *
@@ -19,10 +19,10 @@
  *
  * | event     | detail                  | when                                                                     |
  * | --------- | ----------------------- | ------------------------------------------------------------------------ |
- * | `update`  | `{view, message}`       | a snapshot or delta was applied and its digest is right                  |
+ * | `update`  | `{view, message}`       | a snapshot or delta was applied and its digest is correct                |
  * | `status`  | `{view}`                | `view.state` may have changed: "live" or "stale"                         |
  * | `removed` | `{symbol, reason}`      | the gateway ended a subscription                                         |
- * | `problem` | `{code, text, symbol}`  | the gateway refused something; `symbol` where it concerns one            |
+ * | `problem` | `{code, text, symbol}`  | the gateway refused a request; `symbol` if it concerns one               |
  * | `state`   | `{state, code, reason}` | of the connection: "connecting", "open", "waiting" to try again, "ended" |
  */
 import { LOST, NORMAL, OVERLOADED, reconnect } from "./close_codes.js";
@@ -35,10 +35,10 @@ export { Session, View } from "./session.js";
 const HEARTBEAT_MS = 5000;
 const HEARTBEATS_MISSED = 3;
 
-/** Messages that prove nothing: an overloaded gateway greets and closes again. */
+/** Messages that do not count as success: an overloaded gateway sends a greeting and closes again. */
 const BEFORE_SERVICE = new Set(["welcome", "error"]);
 
-/** A link that passes every message on at once; see slow.js for one that does not. */
+/** A link that passes every message on at once; slow.js has one that delays them. */
 const DIRECT = { deliver: (_bytes, pass) => pass(), reset() {} };
 
 export class Client extends EventTarget {
@@ -55,14 +55,14 @@ export class Client extends EventTarget {
   /**
    * Connects at once, and again whenever the connection is lost, until `close()`.
    *
-   * @param {string|URL} url Where the gateway is, as http(s) or ws(s); `v1/ws` is added to its path.
+   * @param {string|URL} url Address of the gateway, as http(s) or ws(s); `v1/ws` is added to its path.
    * @param {object} options
-   * @param {number} options.creditWindow Snapshots and deltas that may be on their way at once. 0 leaves the limit to
-   *   TCP; but a browser reads its sockets whether the page keeps up or not, so a page that can be slow sets a window.
+   * @param {number} options.creditWindow Maximum number of snapshots and deltas in flight. 0 leaves the limit to TCP.
+   *   A browser reads its sockets even if the page does not keep up, so a page that can be slow should set a window.
    * @param {[number, number]} options.backoffMs First and longest wait before connecting again.
-   * @param {{deliver: function(number, function(): void): void, reset: function(): void}} options.link What messages
-   *   pass through after they have arrived, in order: `deliver(bytes, pass)` calls `pass` when it is their turn.
-   * @param {typeof WebSocket} options.WebSocket For tests, and where there is no global one.
+   * @param {{deliver: function(number, function(): void): void, reset: function(): void}} options.link Delays
+   *   received messages, keeping their order: `deliver(bytes, pass)` calls `pass` when the message may go on.
+   * @param {typeof WebSocket} options.WebSocket For tests, and if there is no global one.
    */
   constructor(url, { creditWindow = 0, backoffMs = [200, 10_000], link = DIRECT, WebSocket } = {}) {
     super();
@@ -81,12 +81,12 @@ export class Client extends EventTarget {
     this.#connect();
   }
 
-  /** What happened so far: snapshots, deltas, merged, ignored, gaps, mismatches, resumed, reconnects, bytes. */
+  /** Counts so far: snapshots, deltas, merged, ignored, gaps, mismatches, resumed, reconnects, bytes. */
   get counters() {
     return { ...this.#session.counters, reconnects: this.reconnects, bytes: this.bytes };
   }
 
-  /** What the gateway said of itself, with its limits; null before the first connection. */
+  /** The gateway's `welcome`, with its limits; null before the first connection. */
   get welcome() {
     return this.#session.welcome;
   }
@@ -137,7 +137,7 @@ export class Client extends EventTarget {
     });
   }
 
-  /** A connection that brings not even heartbeats is dead, whatever the system says. */
+  /** A connection without even heartbeats counts as dead, whatever the system says. */
   #watch() {
     const silentMs = (this.welcome?.heartbeat_ms ?? HEARTBEAT_MS) * HEARTBEATS_MISSED;
     if (performance.now() - this.#heardMs > silentMs) this.#lose(LOST, "nothing came any more");
@@ -172,7 +172,7 @@ export class Client extends EventTarget {
   }
 }
 
-/** Waits between attempts: doubling, with full jitter so that clients do not come back all at once. */
+/** Waits between attempts: doubling, with full jitter, so that clients do not all come back at once. */
 export class Backoff {
   constructor(firstMs, mostMs, random = Math.random) {
     this.firstMs = firstMs;

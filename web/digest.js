@@ -2,7 +2,7 @@
  * The digest of a view (docs/protocol.md, section 1.2): the sum over all levels of weight × quantity, mod 2³².
  *
  * It is linear, so a level that goes from quantity `old` to `new` adds weight × (new − old). `Math.imul` takes its
- * operands mod 2³² by itself, and the difference of two quantities is always exact, so quantities up to 2⁵³ − 1 are right.
+ * operands mod 2³² by itself, and the difference of two quantities is always exact, so quantities up to 2⁵³ − 1 work.
  */
 
 const POLYNOMIAL = 0xedb88320;

@@ -1,4 +1,4 @@
-/** Exact text of whole ticks and lots: no floating point on the way. */
+/** Converts whole ticks and lots to exact text, without floating point. */
 
 /** A decimal such as "0.01" as `{ digits: 1n, scale: 2 }`. */
 export function parsed(size) {
@@ -19,7 +19,7 @@ export function half({ digits, scale }) {
   return { digits: digits * 5n, scale: scale + 1 };
 }
 
-/** Texts of one axis without the zeros that all of them end in: 10.00 and 2.50 become 10.0 and 2.5. */
+/** The labels of one axis without their common trailing zeros: 10.00 and 2.50 become 10.0 and 2.5. */
 export function trimmed(texts) {
   const common = Math.min(...texts.map((text) => (text.includes(".") ? /0*$/.exec(text)[0].length : 0)));
   return texts.map((text) => text.slice(0, text.length - common).replace(/\.$/, ""));

@@ -2,7 +2,7 @@ import { decimal } from "./format.js";
 
 const ROWS_MAX = 12;
 
-/** The best levels of both sides as table rows, asks above bids; a bar behind each shows the volume up to there. */
+/** The best levels of both sides as table rows, asks above bids; a bar behind each shows the cumulative volume. */
 export class Ladder {
   constructor(table) {
     this.rows = {
@@ -45,7 +45,7 @@ class Row {
   }
 }
 
-/** Write only what changes: the page is drawn ten times a second. */
+/** Write only what changes, because the page is drawn ten times per second. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }

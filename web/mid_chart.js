@@ -4,19 +4,19 @@ import { decimal, half } from "./format.js";
 const SPAN_MS = 60_000;
 const SAMPLES_MAX = 1200;
 
-/** The mid prices that the two connections showed over the last minute. Twice the mid is always whole: no rounding. */
+/** The mid prices of both connections over the last minute. Twice the mid is always an integer: no rounding. */
 export class MidChart {
   constructor(svg) {
     this.plot = new Plot(svg, ["direct", "slow"]);
     this.reset();
   }
 
-  /** Forget everything: another book comes. */
+  /** Reset, because another book will be shown. */
   reset() {
     this.series = { direct: [], slow: [] };
   }
 
-  /** Take what is shown at `now`, in milliseconds; `levels` of either connection may be empty. */
+  /** Record the state at `now` (ms); the `levels` of either connection may be empty. */
   sample(now, direct, slow) {
     for (const [name, levels] of Object.entries({ direct, slow })) {
       const points = this.series[name];

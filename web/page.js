@@ -39,7 +39,7 @@ class Page {
     element("snapshot").href = `v1/books/${symbol}?depth=${depth}`;
   }
 
-  /** Draw all from one moment's state, ten times a second. */
+  /** Draw everything from one consistent state, ten times per second. */
   frame(now) {
     requestAnimationFrame((next) => this.frame(next));
     if (now - this.drawn < DRAW_MS) return;
@@ -60,11 +60,11 @@ class Page {
   }
 }
 
-/** Show how far the two books are apart. */
+/** Show the difference between the two books. */
 function compare(both, direct, slow, differing) {
   const levels = differing.bids.size + differing.asks.size;
   const same = both && levels === 0;
-  // Two gateways may know one and the same view under different numbers: there is no distance then.
+  // Two gateways may give the same view different numbers: then there is no distance.
   const distance = same ? 0 : direct.seq - slow.seq;
   const behindMs = same ? 0 : (direct.ts - slow.ts) / 1000;
   const section = element("difference");
@@ -77,7 +77,7 @@ function compare(both, direct, slow, differing) {
   setText(element("verdict"), both ? (same ? "the two books are the same" : apart) : "waiting for both books");
 }
 
-/** Let the controls set the slow link. */
+/** Connect the controls to the slow link. */
 function handle(link) {
   const [delay, rate, pause] = ["delay", "rate", "pause"].map(element);
   const paused = () => pause.getAttribute("aria-pressed") === "true";
@@ -101,7 +101,7 @@ function notice(text) {
   setText(element("notice"), text);
 }
 
-/** The symbols, as soon as the gateway knows some. */
+/** Fetch the symbols, as soon as the gateway has any. */
 async function symbols() {
   for (;;) {
     try {

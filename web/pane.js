@@ -7,7 +7,7 @@ const STATE_TEXT = { connecting: "connecting", waiting: "reconnecting", ended: "
 export class Pane {
   #lagMs = null;
 
-  /** `isPaused` tells whether the connection's link is held up on purpose. */
+  /** `isPaused` returns whether the user paused the connection's link. */
   constructor(section, client, isPaused = () => false) {
     this.section = section;
     this.client = client;
@@ -30,14 +30,14 @@ export class Pane {
     this.#lagMs = null;
   }
 
-  /** What the view holds, best first, and its sizes for display. */
+  /** Read the view's levels, best first, and its sizes, for display. */
   read() {
     const { book, tickSize, lotSize } = this.view;
     const levels = { bids: book.best("bids"), asks: book.best("asks") };
     return { book, levels, sizes: { tick: parsed(tickSize), lot: parsed(lotSize) } };
   }
 
-  /** Draw what `read` gave; the figures and the rows are of the same state. */
+  /** Draw the result of `read`, so that figures and rows show the same state. */
   draw({ book, levels, sizes }, differing) {
     this.#state();
     this.#figures(book);
@@ -68,7 +68,7 @@ export class Pane {
   }
 }
 
-/** Mid and spread of a book as text, "–" where a side is empty. */
+/** Mid and spread of a book as text, "–" if a side is empty. */
 export function quote({ levels, sizes }) {
   const [bid, ask] = [levels.bids[0], levels.asks[0]];
   if (!bid || !ask) return { mid: "–", spread: "–" };

@@ -1,15 +1,15 @@
 import { Book, Outcome } from "./book.js";
 
-/** Where a symbol stands with its subscription. */
+/** The progress of a symbol's subscription. */
 export const Phase = Object.freeze({
-  ASKED: "asked", // a subscribe is on its way; what comes belongs to an older one
+  ASKED: "asked", // a subscribe was sent; messages still belong to an older subscription
   WAITING: "waiting", // subscribed, and a snapshot must come next
   FOLLOWING: "following", // the view is continuous
 });
 
 const RESYNCS_MAX = 10;
 
-/** One subscribed symbol: its book, and whether that stands. The sizes are decimal text, known once subscribed. */
+/** One subscribed symbol: its book, and whether it is current. The sizes are decimal text, known once subscribed. */
 export class View {
   constructor(symbol, depth, intervalMs) {
     this.symbol = symbol;
@@ -23,7 +23,7 @@ export class View {
     this.tickSize = this.lotSize = "1";
   }
 
-  /** "live" while the view is continuous and upstream is; "stale": right once, but old. */
+  /** "live" while the view is continuous and the gateway's source is live, else "stale". */
   get state() {
     return this.phase === Phase.FOLLOWING && !this.stale ? "live" : "stale";
   }
@@ -32,9 +32,9 @@ export class View {
 /**
  * The WebSocket client without its socket: messages in, messages out. It outlives connections.
  *
- * `send(message)` takes what must go out, `tell(kind, detail)` what happened: "update" with `{view, message}`,
- * "status" with `{view}`, "removed" with `{symbol, reason}`, "problem" with `{code, text, symbol}`.
- * `creditWindow`: snapshots and deltas that may be on their way at once; 0 = as many as TCP takes.
+ * `send(message)` sends a message, `tell(kind, detail)` reports an event: "update" with `{view, message}`, "status"
+ * with `{view}`, "removed" with `{symbol, reason}`, "problem" with `{code, text, symbol}`.
+ * `creditWindow`: maximum number of snapshots and deltas in flight; 0 leaves the limit to TCP.
  */
 export class Session {
   #send;
@@ -49,7 +49,7 @@ export class Session {
     this.views = new Map();
     this.welcome = null;
     this.connected = false;
-    this.tryLater = false; // the gateway has nothing yet: give the connection up and make a new one
+    this.tryLater = false; // the gateway has no instruments yet: drop the connection and make a new one
     this.counters = {
       snapshots: 0, deltas: 0, merged: 0, ignored: 0, gaps: 0, mismatches: 0, resumed: 0,
     };
@@ -63,12 +63,12 @@ export class Session {
     return view;
   }
 
-  /** End a subscription: nothing of the symbol is told after this. */
+  /** End a subscription; no more events of the symbol follow. */
   unsubscribe(symbol) {
     if (this.views.delete(symbol) && this.connected) this.#send({ op: "unsubscribe", symbols: [symbol] });
   }
 
-  /** A connection stands: grant credit, and ask for everything again, offering to resume what we hold. */
+  /** A connection is open: grant credit, subscribe to everything again, and offer to resume the views. */
   opened() {
     this.connected = true;
     this.tryLater = false;
@@ -77,7 +77,7 @@ export class Session {
     for (const view of this.views.values()) this.#ask(view, true);
   }
 
-  /** The connection has ended: the books stay, stale until they are known to stand. */
+  /** The connection has ended: the books stay, but are stale until they are continuous again. */
   lost() {
     this.connected = false;
     for (const view of this.views.values()) {
@@ -86,7 +86,7 @@ export class Session {
     }
   }
 
-  /** Take one message of the gateway; unknown types are ignored. */
+  /** Handle one message of the gateway; unknown types are ignored. */
   receive(message) {
     if (message.type === "snapshot" || message.type === "delta") this.#data(message);
     else if (message.type === "subscribed") this.#subscribed(message);
@@ -151,7 +151,7 @@ export class Session {
     this.counters.merged += merged - 1;
   }
 
-  /** A gap or a wrong digest: the old view stays, stale, until the snapshot that is asked for here. */
+  /** After a gap or a wrong digest, request a snapshot; until it comes the old view stays, marked stale. */
   #resync(view, outcome) {
     this.counters[outcome === Outcome.GAP ? "gaps" : "mismatches"] += 1;
     view.resyncs += 1;
@@ -175,7 +175,7 @@ export class Session {
     this.#tell("problem", { code, text, symbol });
   }
 
-  /** Give back the credit of what was taken, half a window at a time. */
+  /** Give credit back for messages that were read, half a window at a time. */
   #payCredit() {
     this.#spent += 1;
     if (!this.creditWindow || !this.connected || this.#spent * 2 < this.creditWindow) return;

@@ -1,9 +1,9 @@
 /**
  * A slow link for a `Client`: messages wait their turn, each for `delayMs` and for the time its bytes take.
  *
- * A browser reads its sockets whether the page keeps up or not, so slowness inside the page alone would only grow a queue
- * here. With a credit window it is real: credit goes back to the gateway when a message has come through this link, so
- * until then the gateway holds the next one, and conflates.
+ * A browser reads its sockets even if the page does not keep up, so slowness in the page alone would only grow a queue
+ * here. A credit window makes it real: the gateway gets credit back when a message has come through this link,
+ * holds the next one until then, and conflates.
  */
 export class SlowLink {
   #queue = [];
@@ -17,12 +17,12 @@ export class SlowLink {
     return this.#paused;
   }
 
-  /** Messages that wait here; with a credit window, the window and what costs no credit at most. */
+  /** Number of waiting messages; with a credit window, at most the window plus messages that cost no credit. */
   get waiting() {
     return this.#queue.length;
   }
 
-  /** Change `delayMs`, `bytesPerSecond` or `paused`; it holds for the message under way, too. */
+  /** Change `delayMs`, `bytesPerSecond` or `paused`; this also applies to the message in flight. */
   set({ delayMs = this.#delayMs, bytesPerSecond = this.#bytesPerSecond, paused = this.#paused }) {
     if (this.#paused && !paused) this.#begunMs = performance.now();
     this.#delayMs = delayMs;
@@ -33,14 +33,14 @@ export class SlowLink {
     this.#next();
   }
 
-  /** Take a message of so many bytes; `pass` is called when it has come through. */
+  /** Take a message of `bytes` bytes; calls `pass` when it has come through. */
   deliver(bytes, pass) {
     if (!this.#queue.length) this.#begunMs = performance.now();
     this.#queue.push({ bytes, pass });
     this.#next();
   }
 
-  /** Forget what is on its way: the connection has ended. */
+  /** Drop all messages in flight, because the connection has ended. */
   reset() {
     this.#queue = [];
     clearTimeout(this.#timer);

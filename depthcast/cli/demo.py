@@ -178,7 +178,7 @@ async def _cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
 @click.command("demo")
 @click.option("--seconds", type=click.FloatRange(min=0.1), help="End after this time; default: at Ctrl-C.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one."
+    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 picks a free port."
 )
 @click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Gateway workers.")
 @click.option("--redis-url", envvar="DEPTHCAST_REDIS_URL", help="Use this server; default: an embedded one.")

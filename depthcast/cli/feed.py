@@ -29,7 +29,7 @@ WebSocket v1 book channel, or plain JSON lines in integer ticks and lots:
   {"symbol": "BTC-USD", "at_ms": 40, "atomic": true, "ts": 1767225600000000, "events": [["clear"]]}
 
 An event is [op, side, price, quantity, order_id] with trailing items omitted. atomic: all or nothing. ts:
-time at the source in µs since 1970. at_ms: when to send the line, from any common beginning. A line without
+time at the source in µs since 1970. at_ms: when to send the line, in ms from any fixed origin. A line without
 events describes the instrument.
 
 The deployment and its instruments must exist: give the ingestor the TOML of --print-instruments, or use
@@ -113,7 +113,7 @@ feed.add_command(synthetic)
     type=click.IntRange(1, 1024),
     default=WINDOW,
     show_default=True,
-    help="With --verify: most entries in flight.",
+    help="With --verify: maximum number of entries in flight.",
 )
 @click.option("--gateway-url", metavar="URL", help="With --verify and --redis-url: the deployment's gateway.")
 @click.option(

@@ -15,7 +15,7 @@ def deployment_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a command with an option for each of `SETTINGS`."""
     meanings = (
         ("URL", "Redis of the deployment."),
-        ("TEXT", "Its key prefix."),
+        ("TEXT", "Key prefix of the deployment."),
         ("P", "Refuse another number of partitions."),
         ("LEVEL", "debug, info, warning or error."),
     )

@@ -49,7 +49,7 @@ SUBCOMMANDS: Final = {
         "depthcast.cli.demo", "demo", "Run everything on this machine: server, ingestor, gateways, a market."
     ),
     "server": _Home(
-        "depthcast.cli.server", "server", "Run a Redis-compatible server, where none is running yet."
+        "depthcast.cli.server", "server", "Run a Redis-compatible server, if none is running yet."
     ),
     "ingestor": _Home(
         "depthcast.ingestor.runtime.command", "ingestor", "Own the authoritative books and broadcast changes."

@@ -30,7 +30,7 @@ Examples:
 
 @click.command("partition", help=HELP)
 @click.argument("symbol")
-@click.option("--partitions", metavar="P", help="Number of partitions. [default: that of the deployment]")
+@click.option("--partitions", metavar="P", help="Number of partitions. [default: the deployment's]")
 @click.option("--redis-url", metavar="URL", help="Redis of the deployment. [DEPTHCAST_REDIS_URL]")
 @click.option("--prefix", metavar="TEXT", help="Its key prefix. [DEPTHCAST_PREFIX]")
 def partition(symbol: str, **given: str | None) -> None:

@@ -16,7 +16,7 @@ POLL_S: Final = 0.1
 
 @click.command("server")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=6379, show_default=True, help="0 takes a free one."
+    "--port", type=click.IntRange(0, 65535), default=6379, show_default=True, help="0 picks a free port."
 )
 @click.option(
     "--folder",

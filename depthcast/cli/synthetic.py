@@ -16,7 +16,7 @@ from depthcast.shared.types import Symbol
 HELP: Final = f"""\
 Send a lively synthetic market to the input log, until Ctrl-C or --seconds.
 
-Limit orders arrive, change and are cancelled; market orders go through levels; quiet times and bursts follow
+Limit orders arrive, change and are cancelled; market orders sweep levels; quiet times and bursts follow
 each other; prices drift. Its statistics are close to recorded ones. The same --seed and --rate make the same
 market.
 
@@ -66,7 +66,7 @@ class Symbols(click.ParamType[list[MarketSymbol]]):
     "--rate",
     type=click.FloatRange(0.1, 100_000),
     metavar="N",
-    help="Mean events a second for each symbol. [default: as measured, 150 to 430]",
+    help="Mean events per second and symbol. [default: as measured, 150 to 430]",
 )
 @click.option(
     "--speed",
@@ -79,7 +79,7 @@ class Symbols(click.ParamType[list[MarketSymbol]]):
     "--seconds",
     type=click.FloatRange(min=0.01),
     metavar="N",
-    help="End after N seconds of the market's own time. [default: never]",
+    help="End after N seconds of market time. [default: never]",
 )
 @click.option(
     "--register", is_flag=True, help="Register missing instruments; existing ones stay as they are."
