@@ -89,7 +89,7 @@ class StateFold:
                 raise RecoveryError(self.partition, self._reader.lost_reason or "the stream has a hole")
             self.info = entry.info
             appeared += [update.symbol for update in entry.updates if update.delta is None]
-            if position.n:  # a seal lists no symbols, so it shows no withdrawal
+            if position.n:  # a seal (n = 0) lists no symbols
                 self._listing_epoch = position.epoch
         for symbol, reason in tuple(self._reader.missing.items()):
             if symbol in self._known:

@@ -2,8 +2,8 @@
 
 `PartitionReader` is the state machine that the gateway and the stream consumer share. It takes snapshots and
 entries, checks that positions and seqs are continuous, and reports what changed. After a loss it keeps
-showing the old book until a rebuilt one is at least as new, so viewers never see a book go back.
-Its input and output is in `depthcast.shared.runtime.follow`.
+showing the old book until a rebuilt one is at least as new, so viewers never see a book go back. Its input
+and output is in `depthcast.shared.runtime.follow`.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -188,7 +188,11 @@ class GatewaySettings(Settings):
         60_000, "a subscription's interval_ms is clamped to this", unit="ms", least=1, most=3_600_000
     )
     full_depth_max: int = setting(
-        20_000, "most levels per side at depth 0; larger books are refused", unit="levels", least=1, most=10_000_000
+        20_000,
+        "most levels per side at depth 0; larger books are refused",
+        unit="levels",
+        least=1,
+        most=10_000_000,
     )
     message_bytes_max: int = setting(
         1_048_576,

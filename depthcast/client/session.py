@@ -333,7 +333,7 @@ class ClientSession:
             self.updates.pop(symbol, None)
 
     def _report_state(self, symbol: str, book: ClientBook, change: Callable[[], None]) -> None:
-        """Make a change; queue a STATUS update if the state of a book with a view changed."""
+        """Run `change`; queue a STATUS update if this changed the state of a book that has a view."""
         before = book.state
         change()
         if book.has_view and book.state is not before:

@@ -199,7 +199,7 @@ class Market:
     # --- channels -------------------------------------------------------------------------------------------
 
     def too_deep(self, listing: Listing, depth: int) -> bool:
-        """Whether `depth` asks for a full book of more levels than are served."""
+        """Whether `depth` is 0 and the book has more levels than the limit."""
         return depth == 0 and listing.levels() > self._full_depth_max
 
     def channel(self, listing: Listing, depth: int) -> Channel:

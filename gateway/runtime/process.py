@@ -97,7 +97,7 @@ class GatewayProcess:
                 raise _root(problem)
 
     def readiness(self) -> tuple[bool, dict[str, Any]]:
-        """For `/readyz`: ready from when all books were live until it drains."""
+        """For `/readyz`: ready once all books have been live, until the process drains."""
         market = self.core.market
         body = {"draining": self.draining, "symbols": len(market.listings), "stale": market.stale_count()}
         return market.was_live and not self.draining, body

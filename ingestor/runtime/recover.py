@@ -128,7 +128,7 @@ class Recovery:
         await self._catch_up(client)
 
     def follow(self, instruments: Mapping[str, Instrument]) -> bool:
-        """Follow the instruments as last read.
+        """Update to the instruments as last read.
 
         Returns False if one was withdrawn or changed: `load` a new recovery then.
         """
