@@ -1,7 +1,7 @@
 """A deliberately naive order book to test the engine against, written from `docs/protocol.md` alone.
 
-It shares no code with the program: it works out everything anew from plain dicts and lists, tries each event
-on a copy and keeps the copy if nothing spoke against it.
+It shares no code with the program: it computes everything from plain dicts and lists, tries each event on a
+copy, and keeps the copy if the event is valid.
 """
 
 import copy
@@ -15,12 +15,12 @@ OPS = ["add", "update", "delete", "reduce", "clear"]
 
 
 class No(Exception):
-    """The event is rejected for the reason given."""
+    """The event is rejected, with this reason."""
 
 
 @dataclass
 class Result:
-    """What became of one array: rejects as (reason, index, count)."""
+    """The result of one array: rejects as (reason, index, count)."""
 
     applied: int = 0
     ignored: int = 0
@@ -119,7 +119,7 @@ class ModelBook:
         return changed
 
     def resolve(self, side: str, price: int) -> None:
-        """The newer volume crosses the book: it loses, or the stale levels do."""
+        """Resolve a crossing: reject the newer volume, or remove the stale levels."""
         if not self.evicts:
             raise No("crossed")
         other = "ask" if side == "bid" else "bid"
@@ -132,7 +132,7 @@ class ModelBook:
         self.orders = [order for order in self.orders if not (order[1] == other and order[2] in stale)]
 
     def change(self, event: Any) -> tuple[bool, tuple[str, int]]:
-        """The event without the crossing check: (False if ignored, where the newer volume is)."""
+        """Apply the event without the crossing check; returns (applied, place of the newer volume)."""
         if not isinstance(event, list) or not event:
             raise No("malformed")
         op = named(event[0], OPS)
@@ -198,7 +198,7 @@ class ModelBook:
 
 
 def amount(op: str, before: int, quantity: int) -> int:
-    """What is there after the op, where there was `before`."""
+    """The quantity after the op, starting from `before`."""
     if op == "delete":
         return 0
     if op == "update":

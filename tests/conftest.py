@@ -1,6 +1,6 @@
 """Fixtures for all tests: Redis servers, key prefixes, recorded data.
 
-Most tests share one server and keep apart by key prefix; those that restart, flush or fill a server take
+Most tests share one server and use different key prefixes; tests that restart, flush or fill a server start
 their own.
 """
 
@@ -26,7 +26,7 @@ hypothesis.settings.load_profile("depthcast")
 
 
 def pytest_configure() -> None:
-    """Refuse to test modules that were compiled before their source changed, unless Python is what runs."""
+    """Refuse to test modules that were compiled before their source changed, unless they run as Python."""
     if os.environ.get("DEPTHCAST_PURE") == "1":
         return
     for declared in (path for package in PACKAGES for path in (ROOT / package).rglob("*.pxd")):
@@ -51,7 +51,7 @@ def redis_url(redis_server: str) -> str:
 
 @pytest.fixture
 def prefix(redis_server: str) -> Iterator[str]:
-    """A key prefix of this test's own; every key that starts with it is deleted afterwards."""
+    """A key prefix for this test only; every key that starts with it is deleted afterwards."""
     name = f"test-{uuid.uuid4().hex}"
     yield name
     with redis.Redis.from_url(redis_server, protocol=2) as client:
@@ -65,14 +65,14 @@ def prefix(redis_server: str) -> Iterator[str]:
 
 @pytest.fixture
 def fresh_server() -> Iterator[EmbeddedServer]:
-    """A running, empty server of this test's own, to be restarted, killed, filled or flushed."""
+    """A running, empty server for this test only, to be restarted, killed, filled or flushed."""
     with EmbeddedServer() as server:
         yield server
 
 
 @pytest.fixture
 def recorded_data() -> Path:
-    """The folder of recorded market data beside the checkout; skips where it is missing."""
+    """The folder of recorded market data beside the checkout; skips the test if it is missing."""
     if not RECORDED_DATA.is_dir():
         pytest.skip("no recorded market data: the folder ../shared/data is not beside this checkout")
     return RECORDED_DATA

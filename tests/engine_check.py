@@ -1,4 +1,4 @@
-"""An engine run beside naive models, compared after every step. Used by the property tests."""
+"""Runs an engine beside naive models and compares them after every step. Used by the property tests."""
 
 from random import Random
 from typing import Any
@@ -22,7 +22,7 @@ def flat_levels(snapshot: Snapshot) -> dict[str, dict[int, int]]:
 
 
 class EngineCheck:
-    """Symbols A (levels) and B (orders), each rejecting and evicting (AE, BE), and what is known of each."""
+    """Symbols A (levels) and B (orders), which reject, and AE and BE, which evict, each with its model."""
 
     def __init__(self) -> None:
         self.engine = Engine(0, 1)
@@ -46,7 +46,7 @@ class EngineCheck:
         self.src = "0-0"
 
     def step(self, rng: Random) -> None:
-        """Apply a random entry, then perhaps drain; compare everything that can be seen."""
+        """Apply a random entry, then perhaps drain; compare everything observable."""
         atomic = rng.random() < 0.3
         arrays = [(rng.choice(list(self.models)), random_array(rng)) for _ in range(rng.randint(1, 3))]
         fields = [(symbol.encode(), encode(events, rng.random() < 0.4)) for symbol, events in arrays]
@@ -129,7 +129,7 @@ def pairs(flat: Any) -> list[tuple[int, int]]:
 
 
 def check_consistent(state: BookState) -> None:
-    """What holds of every state at rest: no zero level, index and caches true, orders sum to levels."""
+    """Check every state at rest: no zero level, index and caches correct, orders add up to levels."""
     for number, side in enumerate(state.book.sides):
         assert all(side.levels.values())
         assert list(side.index) == sorted(price * side.sign for price in side.levels)

@@ -1,4 +1,4 @@
-"""Describes what the tests run on (`python -m tests.environment`); the environment of tested programs."""
+"""Describes what the tests run on (`python -m tests.environment`); environments of tested programs."""
 
 import importlib
 import importlib.metadata
@@ -31,7 +31,7 @@ def without_settings() -> dict[str, str]:
 
 
 def description() -> str:
-    """Return the versions found, and what is missing. Raises `ServerNotFoundError` without a server."""
+    """Return the versions found and what is missing. Raises `ServerNotFoundError` without a server."""
     return "on " + ", ".join(_parts())
 
 
@@ -55,7 +55,7 @@ def _compiled() -> list[bool]:
 
 
 def _program(label: str, names: tuple[str, ...], *words: str) -> str:
-    """With the version that the first of `names` that runs prints."""
+    """Return the version printed by the first of `names` that runs."""
     for path in filter(None, map(shutil.which, names)):
         try:
             done = subprocess.run(

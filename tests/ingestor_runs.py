@@ -45,7 +45,7 @@ FEEDS = {
 
 @dataclass
 class Run:
-    """A deployment of one partition as seen from outside."""
+    """A deployment of one partition, seen from outside."""
 
     client: Redis
     prefix: str
@@ -61,7 +61,7 @@ class Run:
         return self.deployment.partition(0)
 
     def settings(self, text: str | None = BOTH_FEEDS, **changes: Any) -> IngestorSettings:
-        """Settings for tests: all short, `text` as the file of instruments."""
+        """Settings for tests: short times, and `text` as the instruments file."""
         if text is not None:
             path = self.folder / "instruments.toml"
             path.write_text(text, encoding="utf-8")
@@ -103,12 +103,12 @@ class Run:
         return parse_entries(await execute(self.client, "XRANGE", key, "-", "+"))
 
     async def info(self) -> EntryInfo | None:
-        """What the last entry says."""
+        """The info of the last entry."""
         newest = await newest_entry(self.client, self.keys.deltas)
         return decode_info(dict(newest[1])[b"_"]) if newest else None
 
     async def published(self, upto: Position | None = None) -> EntryInfo:
-        """Wait until all input, or that up to `upto`, was consumed and published."""
+        """Wait until all input, or input up to `upto`, was consumed and published."""
         wanted = await last_position(self.client, self.keys.events) if upto is None else upto
 
         async def there() -> EntryInfo | None:
@@ -130,7 +130,7 @@ class Run:
 
 @dataclass
 class Input:
-    """Random input, and naive models of what must become of it."""
+    """Random input, and naive models of its expected result."""
 
     run: Run
     rng: Random
@@ -193,7 +193,7 @@ class Input:
 
 @dataclass
 class History:
-    """What a deltas stream that was never trimmed tells."""
+    """The history in a deltas stream that was never trimmed."""
 
     replicas: dict[str, Replica] = field(default_factory=dict)
     epochs: list[int] = field(default_factory=list)
@@ -202,9 +202,9 @@ class History:
 
 
 def check_history(stream: list[RawEntry], reborn: Collection[str] = ()) -> History:
-    """Follow the stream from its beginning by the contract's rules; each rule that is broken fails.
+    """Follow the stream from its beginning by the contract's rules; fails if a rule is broken.
 
-    `reborn`: symbols whose books may begin anew, because they were withdrawn for a while.
+    `reborn`: symbols whose books may start empty again, because they were withdrawn for a while.
     """
     history = History()
     previous, moved = ZERO, set[str]()
@@ -299,7 +299,7 @@ class Process:
         await self.child.wait()
 
     async def terminate(self) -> int:
-        """SIGTERM; returns the exit status, which it has 10 s to come to."""
+        """Send SIGTERM; returns the exit status. The process has 10 s to exit."""
         self.child.terminate()
         async with asyncio.timeout(10):
             return await self.child.wait()

@@ -19,7 +19,7 @@ Body = Callable[[], None]
 
 
 class Choice(NamedTuple):
-    """At one point: the threads that could go on, the default first, and the one that did.
+    """A choice at one point: the threads that could continue, the default first, and the one that did.
 
     `preemptive`: the default is the running thread, so that any other choice preempts it.
     """
@@ -29,7 +29,7 @@ class Choice(NamedTuple):
     preemptive: bool
 
     def cost(self) -> int:
-        """Preemptions this choice amounts to."""
+        """Number of preemptions in this choice."""
         return int(self.preemptive and self.chosen != self.options[0])
 
 
@@ -38,7 +38,7 @@ class DeadlockError(BaseException):
 
 
 class Schedule:
-    """One run of `bodies` by the choices of `prefix`, then by the defaults."""
+    """One run of `bodies`: first the choices of `prefix`, then the defaults."""
 
     def __init__(self, prefix: Sequence[int], files: Collection[str], *, opcodes: bool = False) -> None:
         self.choices: list[Choice] = []
@@ -49,7 +49,7 @@ class Schedule:
         self._running = -1
         self._waiting: dict[int, object] = {}
         self._alive: list[int] = []
-        # Plain locks as gates: whoever is let go on releases the gate that it waits at.
+        # Plain locks are the gates: releasing a thread's gate lets it continue.
         self._go: list[threading.Lock] = []
         self._all_done = closed_gate()
 
@@ -66,7 +66,7 @@ class Schedule:
             thread.join()
 
     def lock(self) -> "ScheduledLock":
-        """A lock whose waiting the scheduler knows of."""
+        """A lock whose waiting is visible to the scheduler."""
         return ScheduledLock(self)
 
     def wait_for(self, what: object) -> None:
@@ -86,7 +86,7 @@ class Schedule:
         before = sys.gettrace()
         try:
             if not self.deadlocked:
-                # Python 3.12 looks at opcodes only where a frame asked for them before tracing begins.
+                # Python 3.12 traces opcodes only if a frame requested them before tracing begins.
                 sys._getframe().f_trace_opcodes = self._opcodes
                 sys.settrace(self._trace_call)
                 body()
@@ -104,7 +104,7 @@ class Schedule:
         if frame.f_code.co_filename not in self._files:
             return None
         frame.f_trace_opcodes = self._opcodes
-        frame.f_trace = self._trace_point  # from Python 3.13 on, this is what makes it look at opcodes
+        frame.f_trace = self._trace_point  # from Python 3.13 on, this turns opcode events on
         return self._trace_point
 
     def _trace_point(self, _frame: FrameType, event: str, _argument: object) -> Callable[..., Any]:
@@ -116,7 +116,7 @@ class Schedule:
         return self._trace_point
 
     def _give_way(self, me: int) -> None:
-        """Hand on from a thread that cannot go on, or has ended."""
+        """Pass control on from a thread that cannot continue or has ended."""
         runnable = self._runnable()
         if not runnable:
             self.deadlocked = True
@@ -144,7 +144,7 @@ class Schedule:
 
 
 class ScheduledLock(AbstractContextManager[None]):
-    """A lock that is no point of luck: who waits for it does not run."""
+    """A deterministic lock: a thread that waits for it does not run."""
 
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
@@ -163,7 +163,7 @@ class ScheduledLock(AbstractContextManager[None]):
 
 
 def closed_gate() -> threading.Lock:
-    """A lock that is taken: the next to acquire it waits until anybody releases it."""
+    """A lock that is already taken: the next thread to acquire it waits until it is released."""
     gate = threading.Lock()
     gate.acquire()
     return gate

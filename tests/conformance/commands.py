@@ -1,4 +1,4 @@
-"""Random commands of the kinds that the program uses, on few keys, so that they meet."""
+"""Random commands of the kinds that the program uses, on few keys, so that they interact."""
 
 from random import Random
 
@@ -8,7 +8,7 @@ OTHERS = ("text", "table", "scores")
 
 
 def random_command(rng: Random) -> Command:
-    """One command; now and then on a key of another type."""
+    """One command, sometimes on a key of the wrong type."""
     kind = rng.choice(MAKERS)
     return kind(rng)
 

@@ -11,7 +11,7 @@ from tests.conformance.targets import RealServer, SimulatedServer, Target
 
 @pytest.fixture(scope="module")
 def own_server() -> Iterator[str]:
-    """A server whose settings may be changed."""
+    """A separate server, whose settings may be changed."""
     with EmbeddedServer() as server:
         yield server.url
 
@@ -26,12 +26,12 @@ def real(own_server: str) -> Iterator[RealServer]:
 
 @pytest.fixture
 def simulated() -> SimulatedServer:
-    """The simulated one, empty, by the real clock."""
+    """The simulated store, empty, on the real clock."""
     return SimulatedServer(lambda: time.time_ns() // 1000)
 
 
 @pytest.fixture(params=["simulated", "real"])
 def store(request: pytest.FixtureRequest) -> Target:
-    """Each in turn."""
+    """Each of the two stores in turn."""
     target: Target = request.getfixturevalue(request.param)
     return target

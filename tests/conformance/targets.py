@@ -1,4 +1,4 @@
-"""A real server and the simulated store behind one face: a command in, its plain reply or its error out."""
+"""One interface to a real server and the simulated store: a command in, its plain reply or its error out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ NODE_ENTRIES = 3
 
 @dataclass(frozen=True)
 class Error:
-    """A reply of error, as the library understands it."""
+    """An error reply, as the library understands it."""
 
     kind: str
     text: str
 
 
 class Target(Protocol):
-    """What runs commands. `fill` makes memory full or gives it back."""
+    """Runs commands. `fill` makes memory full, or frees it again."""
 
     def __call__(self, *command: str | bytes | int) -> Any: ...
 
@@ -31,7 +31,7 @@ class Target(Protocol):
 
 
 class RealServer:
-    """A server of the test's own, at `url`."""
+    """A real server at `url`, used only by this test."""
 
     def __init__(self, url: str) -> None:
         self.client = redis.Redis.from_url(url, protocol=2)
@@ -55,7 +55,7 @@ class RealServer:
 
 
 class SimulatedServer:
-    """The in-memory store, at the time that `clock_us` tells."""
+    """The in-memory store, at the time of `clock_us`."""
 
     def __init__(self, clock_us: Callable[[], int]) -> None:
         self.store = Store(clock_us, node_entries=NODE_ENTRIES)
@@ -70,16 +70,16 @@ class SimulatedServer:
         self.store.memory_full = full
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Nothing to close."""
 
 
 def understood(error: Exception) -> Error:
-    """The library's exception; what a server adds about the script it came from is left out."""
+    """The library's exception, without what a server adds about the script."""
     return Error(type(error).__name__, str(error).partition(" script:")[0].rstrip(". "))
 
 
 def plain(reply: Any) -> Any:
-    """A reply without the simulated store's own types."""
+    """A reply without the simulated store's types."""
     if isinstance(reply, list):
         return [plain(item) for item in reply]
     return bytes(reply) if isinstance(reply, bytes) else reply

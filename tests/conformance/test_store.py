@@ -1,4 +1,4 @@
-"""The simulated store replies as a real server: to what the program relies on, and to random commands."""
+"""The simulated store replies like a real server, to everything the program uses and to random commands."""
 
 from random import Random
 from typing import Any
@@ -25,7 +25,7 @@ def fill(store: Target, count: int) -> None:
 
 
 def info(store: Target, key: str = "s") -> dict[bytes, Any]:
-    """What XINFO says, less how the server stores it."""
+    """The reply of XINFO, without the server's storage details."""
     flat = store("XINFO", "STREAM", key)
     return {
         name: value
@@ -191,14 +191,14 @@ def test_random_commands(real: RealServer, simulated: SimulatedServer, seed: int
 
 
 def ordered(command: Command, reply: Any) -> Any:
-    """The reply, of HGETALL by field: servers promise no order."""
+    """The reply, sorted by field for HGETALL, because servers promise no order."""
     if command[0] != "HGETALL" or isinstance(reply, Error):
         return reply
     return sorted(zip(reply[::2], reply[1::2], strict=True))
 
 
 def _of_wrong_usage(reply: Any) -> bool:
-    """Servers change how they word a command that makes no sense; that it is refused was compared."""
+    """Servers word errors of invalid commands differently; only the refusal is compared."""
     return isinstance(reply, Error) and not reply.text.startswith(("WRONGTYPE", TOO_SMALL))
 
 

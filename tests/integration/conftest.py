@@ -1,4 +1,4 @@
-"""What several integration tests begin with."""
+"""Fixtures for several integration tests."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.ingestor_runs import Run
 
 @pytest.fixture
 async def run(redis_url: str, prefix: str, tmp_path: Path) -> AsyncIterator[Run]:
-    """A deployment of its own on the real server."""
+    """A separate deployment on the real server."""
     client = connect(redis_url)
     yield Run(client, prefix, redis_url, tmp_path)
     await client.aclose()

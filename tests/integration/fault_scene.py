@@ -1,4 +1,4 @@
-"""A small deployment on a server of its own, watched by a viewer, for tests of what Redis does to it."""
+"""A small deployment on a separate server, watched by a viewer, for tests of faults of Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -48,14 +48,14 @@ class Viewer:
         ]
 
     def forget(self) -> None:
-        """What was told so far does not count."""
+        """Ignore the statuses received so far."""
         self.seen = len(self.client.messages)
 
     def seqs(self) -> dict[str, int]:
         return {symbol: self.client.books[symbol].seq for symbol in FEEDS}
 
     async def told(self, state: str) -> None:
-        """Wait until the last that was told of every symbol is `state`."""
+        """Wait until the last status of every symbol is `state`."""
         await eventually(
             lambda: self.reading.done() or all(self._last(symbol) == state for symbol in FEEDS),
             message=f"every symbol is {state}",
@@ -97,7 +97,7 @@ class Scene:
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
     def metric(self, name: str) -> float:
-        """A metric of the ingestor or the gateway as Prometheus would read it now."""
+        """The current value of a metric of the ingestor or the gateway, as Prometheus reads it."""
         if name.startswith("depthcast_ingestor"):
             value = self.registry.get_sample_value(name, {"partition": "0"})
         else:
@@ -107,7 +107,7 @@ class Scene:
         return value
 
     async def rises(self, *names: str) -> None:
-        """Wait until each metric is above what it was at the beginning of the fault."""
+        """Wait until each metric is above its value at the beginning of the fault."""
 
         def above(name: str) -> bool:
             return self.metric(name) > self.before[name]
@@ -116,13 +116,13 @@ class Scene:
             await eventually(partial(above, name), message=f"{name} rises")
 
     def begin(self, *names: str) -> None:
-        """A fault begins: note the metrics, forget what the viewer was told."""
+        """Begin a fault: record the metrics, ignore the statuses received so far."""
         self.before = {name: self.metric(name) for name in names}
         self.viewer.forget()
         self.seqs = self.viewer.seqs()
 
     async def epoch(self) -> int:
-        """Of the stream's last entry; 0 while there is none or Redis is away."""
+        """The epoch of the stream's last entry; 0 if there is none or Redis is away."""
         try:
             history = await self.run.history()
         except RedisUnavailable:
@@ -136,7 +136,7 @@ class Scene:
         await eventually(sealed, message="a new epoch")
 
     async def settle(self, books: "Oracle | Input | None" = None) -> None:
-        """More input; then ingestor and viewer agree with the authority, and no seq went back."""
+        """Send more input; then ingestor and viewer must agree with the authority, and no seq went back."""
         await self.feed()
         await self.viewer.holds(books or self.sent)
         seqs = self.viewer.seqs()
@@ -152,11 +152,11 @@ class Scene:
         return info.applied, info.rejected, info.ignored
 
     def exactly_once(self) -> tuple[int, int, int]:
-        """The counts if every event sent counted once."""
+        """The counts expected if every event counts exactly once."""
         return self.sent.applied, self.sent.rejected, self.sent.ignored
 
     async def oracle(self) -> Oracle:
-        """What the surviving input leads to."""
+        """The books that the surviving input leads to."""
         return Oracle.of(FEEDS, await self.run.stream(self.run.keys.events))
 
     async def redis(self, *command: str | int) -> Any:
@@ -172,7 +172,7 @@ async def scene(
     gateway: dict[str, Any] | None = None,
     **changes: Any,
 ) -> AsyncIterator[Scene]:
-    """Everything up, some input published and seen; ingestor and gateway each behind a proxy of their own."""
+    """All is running, some input was published and seen; ingestor and gateway have separate proxies."""
     async with AsyncExitStack() as stack:
         links = [await stack.enter_async_context(FaultProxy(server.url)) for _ in range(2)]
         client = connect(server.url)

@@ -37,7 +37,7 @@ BIDS, ASKS = {100: 5, 99: 6, 98: 7}, {101: 8, 102: 9}
 
 
 class FakeIngestor:
-    """Writes what an ingestor would: meta, instruments, snapshots and deltas, of books it is told."""
+    """Writes what an ingestor would: meta, instruments, and snapshots and deltas of given books."""
 
     def __init__(self, url: str, prefix: str, partitions: int = 1) -> None:
         self.redis: Redis = connect_redis(url)
@@ -64,7 +64,7 @@ class FakeIngestor:
         await self.redis.hdel(self.keys.instruments, symbol)
 
     async def birth(self, symbol: str, bids: Levels | None = None, asks: Levels | None = None) -> None:
-        """A symbol appears with a book, and its first snapshot."""
+        """Publish a new symbol with a book and its first snapshot."""
         self.books[symbol] = replica = Replica()
         number = partition_of(symbol, self.partitions)
         await self.publish_to(number, {symbol: Delta(0, self.base, [], [], 0, 0)})
@@ -134,7 +134,7 @@ def now_us() -> int:
 
 
 class RunningGateway:
-    """The address of a gateway, and its insides for what cannot be seen from outside."""
+    """The address of a gateway, and its internals for what cannot be seen from outside."""
 
     def __init__(
         self, process: GatewayProcess, loop: asyncio.AbstractEventLoop, stop: asyncio.Event, url: str
@@ -150,7 +150,7 @@ class RunningGateway:
             self.loop.call_soon_threadsafe(self._stop.set)
 
     def connect(self, encoding: str = "json", **options: Any) -> connect:
-        """A client that reads all the time, into an unbounded queue, whatever the test does meanwhile."""
+        """A client that always reads, into an unbounded queue, independently of the test."""
         return connect(
             self.ws_url,
             subprotocols=[Subprotocol(f"depthcast.v1.{encoding}")],
@@ -201,7 +201,7 @@ async def fake_ingestor(
 async def served(
     redis_url: str, prefix: str, **settings: Any
 ) -> AsyncIterator[tuple[RunningGateway, FakeIngestor]]:
-    """A gateway that has the books of AAA and BBB, and who publishes them."""
+    """A gateway with the books of AAA and BBB, and their publisher."""
     async with fake_ingestor(redis_url, prefix, "AAA", "BBB") as ingestor:
         for symbol in ("AAA", "BBB"):
             await ingestor.birth(symbol, BIDS, ASKS)
@@ -241,7 +241,7 @@ class Client:
                     return message
 
     async def until_seq(self, symbol: str, seq: int) -> dict[str, Any]:
-        """Receive until the book of `symbol` stands at `seq`."""
+        """Receive until the book of `symbol` is at `seq`."""
         message: dict[str, Any] = {}
         async with asyncio.timeout(TIMEOUT_S):
             while symbol not in self.books or self.books[symbol].seq < seq:

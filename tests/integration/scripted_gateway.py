@@ -1,4 +1,4 @@
-"""A gateway for one symbol over a real WebSocket, whose every step is the test's."""
+"""A gateway for one symbol over a real WebSocket; the test decides every step."""
 
 from types import TracebackType
 from typing import Any, Self
@@ -14,7 +14,7 @@ PROTOCOLS = ("depthcast.v1.json", "depthcast.v1.msgpack")
 class ScriptedGateway:
     """Serves `book` to one client at a time.
 
-    `refuse`: HTTP status for the next handshakes. `heartbeat_ms`: what the welcome promises. `received`:
+    `refuse`: HTTP status for the next handshakes. `heartbeat_ms`: interval in the welcome. `received`:
     every request.
     """
 
@@ -52,7 +52,7 @@ class ScriptedGateway:
         self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
-        """Stop listening, and cut what is connected."""
+        """Stop listening, and cut all connections."""
         self.cut()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -64,7 +64,7 @@ class ScriptedGateway:
         await self.flush()
 
     async def flush(self) -> None:
-        """Send what the book has for the client, unless nobody is connected."""
+        """Send the client its pending messages, if one is connected."""
         while self.book.sent and self._socket is not None:
             await self.send(self.book.sent.popleft())
 
@@ -81,7 +81,7 @@ class ScriptedGateway:
         await self._socket.close(code=code, drain=False)
 
     def cut(self) -> None:
-        """End the connection without a word."""
+        """End the connection without a close frame."""
         if self._socket is not None and self._socket._req is not None and self._socket._req.transport:
             self._socket._req.transport.abort()
 

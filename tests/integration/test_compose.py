@@ -28,7 +28,7 @@ FULL_DEPTH = 0
 
 
 class Composition:
-    """`docker compose` with a project name and a published port of the test's own."""
+    """`docker compose` with a project name and a published port for this test only."""
 
     def __init__(self, docker: str) -> None:
         self._docker = docker
@@ -68,7 +68,7 @@ class Composition:
         self("exec", "-T", "--index", str(index), service, "sh", "-c", "kill -9 -1", check=False)
 
     def state(self, service: str, index: int = 1) -> dict[str, Any]:
-        """What the engine knows of a container."""
+        """The engine's state of a container."""
         name = f"{PROJECT}-{service}-{index}"
         found: dict[str, Any] = json.loads(self._run("inspect", name))[0]
         return found
@@ -159,7 +159,7 @@ class Watcher:
 
 
 async def until(condition: Callable[[], bool], message: str) -> None:
-    """Wait for something that asks the engine, in a thread, so that the client goes on reading.
+    """Wait for a condition on the engine, in a thread, so that the client keeps reading.
 
     Now and then only: asking costs more processor than the whole composition.
     """

@@ -1,4 +1,4 @@
-"""What the composition and its files say, checked without a container engine."""
+"""Checks of the composition and its files, without a container engine."""
 
 import re
 import shlex

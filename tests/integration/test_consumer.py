@@ -38,7 +38,7 @@ class Publisher:
         self.positions: dict[int, Position] = {}
 
     async def create(self, symbols: Iterable[str] = (SYMBOL,)) -> None:
-        """Write `meta`, and bear `symbols` with a snapshot each."""
+        """Write `meta`, and publish `symbols` with a snapshot each."""
         await self.client.hset(self.keys.meta, mapping={"protocol": 1, "partitions": self.partitions})
         for symbol in symbols:
             await self.bear(symbol)

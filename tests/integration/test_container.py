@@ -24,7 +24,7 @@ def container_url() -> Iterator[str]:
 
 
 def start() -> RedisContainer | str:
-    """A running container, or why there is none."""
+    """A running container; skips the test if none can be started."""
     with warnings.catch_warnings():
         # Where no engine answers, docker's client leaves its socket to the garbage collector.
         warnings.simplefilter("ignore", ResourceWarning)

@@ -1,6 +1,6 @@
-"""Everybody ends with the same book: after a burst of 50,000 random orders through real processes.
+"""All clients end with the same book after a burst of 50,000 random orders through real processes.
 
-Real server, real ingestor, real gateway. The book that must come out is worked out here by plain bookkeeping
+Real server, real ingestor, real gateway. The expected book is computed by plain bookkeeping
 (`tests.order_flow`), not by the program.
 """
 
@@ -90,7 +90,7 @@ def digest_at(levels: Levels, depth: int) -> int:
 
 
 class Audience:
-    """Clients of every kind, each read by a task of its own until its view is the one asked for."""
+    """Clients of every kind, each read by a separate task until its view is the requested one."""
 
     def __init__(self, stack: AsyncExitStack) -> None:
         self.clients: dict[str, tuple[Client, int]] = {}
@@ -106,7 +106,7 @@ class Audience:
         return client
 
     async def converge(self, levels: Levels) -> None:
-        """Wait until all have come to `levels`, and compare level for level."""
+        """Wait until all have reached `levels`, and compare level by level."""
         self.final = levels
         await asyncio.gather(*self._tasks)
         for client, depth in self.clients.values():
@@ -128,7 +128,7 @@ async def consume(consumer: Consumer, wanted: Callable[[], int | None]) -> None:
 
 
 class Breakable:
-    """A connection that a test can cut, as a network does: without a word to either side."""
+    """A connection that a test can cut as a network does, without notice to either side."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -170,7 +170,7 @@ class Breaking:
         return self._last
 
     def cut(self) -> None:
-        """Cut the connection that stands."""
+        """Cut the current connection."""
         assert self._last is not None
         self._last.cut.set()
 

@@ -1,4 +1,4 @@
-"""`depthcast demo` as a newcomer runs it: everything comes up, and everything goes."""
+"""`depthcast demo` as a new user runs it: everything starts, and nothing is left at the end."""
 
 import asyncio
 import re

@@ -26,7 +26,7 @@ START_S = 60.0
 
 
 class Started:
-    """A gateway's process, and where it says it serves."""
+    """A gateway's process, and the address that it printed."""
 
     def __init__(self, process: Process) -> None:
         self.process = process

@@ -44,7 +44,7 @@ async def serving(redis_url: str, prefix: str, **settings: Any) -> AsyncIterator
 
 @asynccontextmanager
 async def narrow(gateway: RunningGateway) -> AsyncIterator[Client]:
-    """A client that reads only when asked, over as small a buffer as there is."""
+    """A client that reads only on request, with the smallest possible buffer."""
     address = urlsplit(gateway.url)
     raw = socket.socket()
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -108,7 +108,7 @@ async def test_a_client_that_stops_reading_conflates_and_gets_the_last_change_in
             buffered = max(buffered, *(one.writer.buffered() for one in connections))
         assert {m["merged"] for m in fast.messages if m["type"] == "delta"} == {1}
         assert buffered < 64 * 1024, "the gateway keeps no more than a message beyond its mark"
-        # Nothing is published any more: what is missing comes because the client reads.
+        # Nothing more is published: the missing changes come because the client reads.
         await slow.until_seq("AAA", seq)
         assert len(slow.messages) < 250
         assert gateway.process.core.counters.skipped > 0

@@ -1,4 +1,4 @@
-"""The ingestor against a real server, from its start to its end, and on through crashes and a bad line."""
+"""The ingestor against a real server, from start to end, and through crashes and a bad connection."""
 
 import asyncio
 import json
@@ -273,7 +273,7 @@ class TestInstruments:
             table: dict[str, str] = {"BAD": "{"}
             for name, feed in (("NEW", Feed.LEVELS), ("ORDNEW", Feed.ORDERS)):
                 table[name] = to_json(Instrument(Symbol(name), feed=feed))
-            # In one step: what is read between two is born in two entries.
+            # In one step: symbols read between two steps would be born in two entries.
             await execute(run.client, "HSET", run.deployment.instruments, *chain.from_iterable(table.items()))
             await eventually(lambda: run.snapshots("ORDNEW"))
             assert await run.snapshots("NEW")

@@ -1,4 +1,4 @@
-"""The command with bad settings: status 2, and a text that names setting, value and remedy."""
+"""The command with bad settings: status 2, and a text with the setting, the value and the remedy."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ from depthcast.shared.settings import NOT_SETTINGS
 
 @pytest.fixture(autouse=True)
 def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No setting of the machine that tests run on; logging as it was, afterwards."""
+    """Remove this machine's settings; restore logging afterwards."""
     for name in list(os.environ):
         if name.startswith("DEPTHCAST_") and name not in NOT_SETTINGS:
             monkeypatch.delenv(name)

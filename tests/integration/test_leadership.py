@@ -34,12 +34,12 @@ class Member:
         return sum(leader.leadership is not None for leader in self.service.leaders)
 
     def hot(self) -> bool:
-        """Whether it leads or follows every partition, and others may count on it."""
+        """Whether it leads or follows every partition and has joined the others."""
         ready, body = self.service._ready()
         return ready and body["leading"] + body["following"] == len(self.service.leaders)
 
     def knows(self, count: int) -> bool:
-        """Whether it counts on so many ingestors, itself included."""
+        """Whether it knows of this many ingestors, including itself."""
         membership = self.service.stats.membership
         return membership is not None and membership.count() == count
 
@@ -49,7 +49,7 @@ class Member:
             await self.running
 
     async def crash(self) -> None:
-        """Cut it off in the middle of everything; unlike a killed process it still hands its leases back."""
+        """Cancel it at any point; unlike a killed process it still releases its leases."""
         if not self.running.cancelling():  # a second time would cut its cleaning up off
             self.running.cancel()
         await asyncio.gather(self.running, return_exceptions=True)
@@ -59,7 +59,7 @@ Start = Callable[[IngestorSettings], Member]
 
 
 async def leader_of(living: list[Member]) -> Member:
-    """Wait until all know each other, are hot, and the one whose the only partition is leads it."""
+    """Wait until all know each other and are hot, and the assigned ingestor leads the only partition."""
 
     def settled() -> Member | None:
         leading = [one for one in living if one.leads()]
@@ -75,7 +75,7 @@ async def leader_of(living: list[Member]) -> Member:
 
 
 async def leader_and_successor(start: Start, settings: IngestorSettings) -> tuple[Member, Member]:
-    """Two ingestors of one partition, settled."""
+    """Two ingestors of one partition, one leading and one hot."""
     first = start(settings)
     await eventually(first.leads)
     second = start(settings)
@@ -135,7 +135,7 @@ class TestSharing:
 
     async def test_a_leader_that_ends_names_its_successor_which_follows_hot(self, run: Run) -> None:
         sent = Input(run, Random(3))
-        settings = run.settings(lease_ms=60_000)  # whoever waits for it to run out fails this test
+        settings = run.settings(lease_ms=60_000)  # an ingestor that waits for its expiry fails this test
         async with members() as start:
             leader, successor = await leader_and_successor(start, settings)
             await sent.send(20)
@@ -152,7 +152,7 @@ class TestSharing:
         assert last.src == first.src
 
     async def test_one_that_stood_still_beyond_its_lease_is_fenced(self, run: Run) -> None:
-        """Another gets the lease unnoticed, as if this one's clock had stopped; the stream refuses it."""
+        """Another ingestor takes the lease unnoticed, as if this one's clock had stopped."""
         sent = Input(run, Random(4))
         async with members() as start:
             first = start(run.settings(lease_ms=60_000))
@@ -170,7 +170,7 @@ class TestSharing:
 
 class TestWhatRedisLost:
     async def republication(self, run: Run, sent: Input, member: Member, lose: Callable[[], Any]) -> None:
-        """Lose something under a living leader; it says everything again and goes on."""
+        """Delete keys under a running leader; it publishes everything again and continues."""
         before = member.service.stats.of(0).restatements
         await sent.send(40)
         await run.published()
@@ -179,7 +179,7 @@ class TestWhatRedisLost:
         await eventually(member.leads)
 
     async def check(self, run: Run, sent: Input) -> None:
-        """The stream alone gives the models' books; a new ingestor finds the orders as well."""
+        """The stream alone must give the models' books, and a new ingestor must recover the orders."""
         info = await run.published()
         assert (info.applied, info.rejected, info.ignored) == (sent.applied, sent.rejected, sent.ignored)
         for symbol, model in sent.models.items():
@@ -304,7 +304,7 @@ class TestRefusal:
                 for number in range(3):
                     event = json.dumps([["add", "bid", 5, 1, number]])
                     await execute(run.client, "XADD", keys.events, "*", symbol, event)
-            # Cut off rather than ended, so that the checkpoints are those of the symbols' birth.
+            # Cancelled, not ended, so that the checkpoints are those of the symbols' birth.
             await eventually(lambda: sum(s.applied for s in member.service.stats.partitions.values()) == 6)
             await member.crash()
             await execute(run.client, "XTRIM", broken.events, "MAXLEN", 1)

@@ -72,7 +72,7 @@ async def stream(client: Redis, key: str) -> list[tuple[Position, list[tuple[byt
 
 
 async def everything(client: Redis, keys: PartitionKeys) -> dict[bytes, Any]:
-    """All that stands under the partition's keys."""
+    """Everything stored under the partition's keys."""
     held: dict[bytes, Any] = {}
     async for key in client.scan_iter(match=f"{keys.tag}*".replace("[", "\\["), count=1000):
         if await client.type(key) == b"stream":

@@ -1,7 +1,6 @@
 """Readers notice holes, trimmed history, wrong digests, a stream behind their position, and silence.
 
-Then they load again, nothing goes back before a viewer's eyes, and all clients of a view share one encoding
-of it.
+Then they load again, no viewer sees a book go back, and all clients of a view share one encoding of it.
 """
 
 import asyncio
@@ -64,7 +63,7 @@ class Audience:
         return sum(follower.resyncs for follower in self.gateway.process.market_reader.followers)
 
     async def everyone_holds(self, seq: int) -> None:
-        """Wait until all stand at `seq`, with the book of the authority."""
+        """Wait until all are at `seq`, with the book of the authority."""
         await asyncio.gather(*(client.until_seq("AAA", seq) for client in self.clients))
         book = self.ingestor.books["AAA"].book
         for client in self.clients:
@@ -120,7 +119,7 @@ async def a_wrong_digest(it: Audience) -> None:
 
 
 async def trimmed_history(it: Audience) -> None:
-    """Readers are cut off while the stream moves on by more than it keeps."""
+    """Readers are cut off while the stream trims entries that they have not read."""
     it.link.freeze()
     for quantity in range(60, 64):
         await it.ingestor.publish("AAA", {100: quantity})
@@ -131,7 +130,7 @@ async def trimmed_history(it: Audience) -> None:
 
 
 async def a_stream_behind(it: Audience) -> None:
-    """The stream was lost, and what is there now ends before what the readers have seen."""
+    """The stream was lost, and the new one ends before the readers' position."""
     await it.ingestor.publish("AAA", {100: 80})
     await eventually(lambda: it.consumer.seq("AAA") == it.ingestor.books["AAA"].seq)
     await execute(it.ingestor.redis, "DEL", it.deltas)
@@ -162,7 +161,7 @@ async def test_it_is_noticed_and_one_encoding_serves_everybody(
         assert it.gateway.process.market_reader.mismatches == (1 if fault is a_wrong_digest else 0)
         assert it.gateway.process.market_reader.gaps == (1 if fault is a_gap else 0)
         assert counters.snapshot_encodings == snapshots + 1
-        # Counted once all are written to, when the first may have theirs already.
+        # Counted after all were written to; the first may already have received theirs.
         await eventually(lambda: counters.snapshots == sent + count)
 
 

@@ -31,14 +31,14 @@ import redis
 assert sys.argv[1] == "-p"
 print(redis.Redis(port=int(sys.argv[2]), protocol=2).execute_command(*sys.argv[3:]).decode())
 """
-"""Stands for redis-cli where there is none."""
+"""Replaces redis-cli if there is none."""
 
 
 class Block(NamedTuple):
     language: str
     text: str
     file: str
-    """What a program is to be saved as, by the text before it."""
+    """The file name of a program, from the text before it."""
 
 
 def use_it() -> list[Block]:
@@ -54,7 +54,7 @@ def _file(before: str) -> str:
 
 
 class Terminal:
-    """A shell that is given one block after the other; everything that is printed is kept."""
+    """A shell that runs one block after the other and keeps all output."""
 
     def __init__(self, folder: Path, redis_port: int, gateway_port: int) -> None:
         self.folder = folder
@@ -81,11 +81,11 @@ class Terminal:
             )
 
     def own_ports(self, text: str) -> str:
-        """The text with ports of this test for those of the README."""
+        """The text with this test's ports in place of the README's."""
         return re.sub("|".join(self.ports), lambda found: self.ports[found[0]], text)
 
     def paste(self, text: str) -> str:
-        """Run a block; returns what was printed meanwhile. Its last command must succeed."""
+        """Run a block and return its output. Its last command must succeed."""
         before = len(self.printed())
         self._pasted += 1
         mark = f"pasted {self._pasted}: "
@@ -134,7 +134,7 @@ EXPECTED = {
     "client.py": "[(6500011, 3), (6500010, 5)] [(6500020, 7)]",
     "service.py": "[(6500011, 3), (6500010, 5)] [(6500020, 7)]",
 }
-"""What a block prints that has this word in it, or that is this program."""
+"""Expected output, by a word in the block or by the program's name."""
 
 
 @contextmanager
@@ -152,7 +152,7 @@ def terminal_in(folder: Path) -> Iterator[Terminal]:
 
 
 def follow_the_steps(terminal: Terminal, *, install: bool) -> None:
-    """Paste every block in order, run every program, and check what each prints and that nothing is left."""
+    """Paste every block in order, run every program, check each output, and check that nothing is left."""
     seen = set()
     for block in use_it():
         if block.language == "python":

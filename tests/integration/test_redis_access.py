@@ -1,4 +1,4 @@
-"""The Redis client as everything here uses it: cancelled cleanly, bounded in time, its errors mapped."""
+"""The Redis client of all processes: cancelled cleanly, limited in time, its errors mapped."""
 
 import asyncio
 from pathlib import Path

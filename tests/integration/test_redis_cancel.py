@@ -1,4 +1,4 @@
-"""A cancellation is never lost in Redis access, whenever it comes."""
+"""A cancellation during Redis access is never lost, whenever it comes."""
 
 import asyncio
 import random

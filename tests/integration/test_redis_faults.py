@@ -46,7 +46,7 @@ def lasting_server() -> Iterator[EmbeddedServer]:
 
 @pytest.fixture
 def second_server() -> Iterator[EmbeddedServer]:
-    """One more, to become a replica."""
+    """A second server, to become a replica."""
     with EmbeddedServer() as server:
         yield server
 
@@ -132,7 +132,7 @@ class TestServer:
 
 
 async def _published_again(it: Scene) -> None:
-    """A running leader has written everything again: new readers find the books, and so do old ones."""
+    """Check that a running leader has written everything again, for new readers and old ones."""
 
     async def back() -> bool:
         history, meta, listed = (
@@ -151,7 +151,7 @@ async def _published_again(it: Scene) -> None:
 
 
 async def _newcomers_hold(it: Scene) -> None:
-    """A consumer and a gateway that begin now have the books."""
+    """Check that a consumer and a gateway that start now get the books."""
     wanted = {symbol: brute_digest(model.levels()) for symbol, model in it.sent.models.items()}
     async with Consumer(it.server.url, prefix="faults") as consumer, asyncio.timeout(15):
         held: dict[str, int] = {}

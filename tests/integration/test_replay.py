@@ -1,4 +1,4 @@
-"""`depthcast feed replay` as a user runs it: as a process, against deployments of its own and of others."""
+"""`depthcast feed replay` as a user runs it: a process, with its temporary or an existing deployment."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Addresses of sentinels: everything follows the master they name, through a failover that happens really."""
+"""Addresses of sentinels: every process follows the master they name, through a real failover."""
 
 import asyncio
 from functools import partial

@@ -1,4 +1,4 @@
-"""The servers under test are the ones that were asked for, so that a run cannot pass on another."""
+"""The servers under test are the chosen ones, so that a run cannot pass on another server."""
 
 import os
 import re
@@ -36,7 +36,7 @@ def wanted() -> Path:
 
 
 def said_by(url: str) -> tuple[str, str, Path]:
-    """What a running server is: its product, version and executable."""
+    """A running server's product, version and executable."""
     with redis.Redis.from_url(url, protocol=2) as client:
         said: dict[str, Any] = client.info("server")
     product = "Valkey" if "valkey_version" in said else "Redis"
@@ -77,7 +77,7 @@ def test_the_server_of_a_program_under_test() -> None:
 
 
 def test_make_hands_the_choice_on() -> None:
-    """A name as it is, a path from wherever the program runs; without a choice, that of the environment."""
+    """A name stays, a path becomes absolute; without a choice, the environment's choice counts."""
     root = Path(__file__).parents[2]
     makefile = f"include {root}/Makefile\n.DEFAULT_GOAL := shown\nshown: ; @echo $${CHOICE}\n"
     for server, handed in (

@@ -1,4 +1,4 @@
-"""`depthcast server`: a server in the foreground, on the port that was named, gone when it is told to end."""
+"""`depthcast server`: a server in the foreground, on the given port, gone after a signal."""
 
 import re
 import signal
