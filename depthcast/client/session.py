@@ -155,7 +155,7 @@ class ClientSession:
             return
         try:
             handler(message)
-        except (CodecError, KeyError) as error:
+        except (CodecError, KeyError, TypeError) as error:
             raise ClientError(
                 "bad_message", f"{message.get('type')}: {error}", message.get("symbol")
             ) from error
@@ -169,6 +169,9 @@ class ClientSession:
     # --- messages
 
     def _on_welcome(self, message: Message) -> None:
+        heartbeat_ms = message.get("heartbeat_ms", 0)
+        if type(heartbeat_ms) is not int:
+            raise CodecError("welcome message", f"heartbeat_ms is {heartbeat_ms!r}, not a whole number")
         self.welcome = message
 
     def _on_subscribed(self, message: Message) -> None:

@@ -260,6 +260,11 @@ def test_credit_is_paid_back_by_half_windows() -> None:
         {"type": "delta", "symbol": "X", "prev_seq": 102, "seq": True, "bids": []},
         {"type": "delta", "bids": []},
         {"type": "subscribed"},
+        {"type": "status", "symbol": ["X"], "state": "live"},
+        {"type": "unsubscribed", "symbol": "X", "id": [1]},
+        {"type": "delta", "symbol": "X", "prev_seq": 102, "seq": 103, "merged": "2"},
+        {"type": "welcome", "heartbeat_ms": "soon"},
+        {"type": "welcome", "heartbeat_ms": None},
     ],
 )
 def test_messages_without_sense_are_the_gateways_fault(message: dict[str, Any]) -> None:
