@@ -30,7 +30,7 @@ KINDS: Final = {
     "fail over": 4,
     "fill memory": 3,
     LATER: 1,
-    TOGGLE: 3,
+    TOGGLE: 10,
     "crash after a seal": 3,
     "lose the tail in place": 7,
     "cut a hole": 6,
