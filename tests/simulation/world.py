@@ -78,7 +78,7 @@ class World:
         self.late: set[str] = set()
         self.corpus = Corpus()
         self.faults = draw_faults(self.rng, FAULTS_FROM_S, FAULTS_UNTIL_S, flush=flush)
-        self.trim_s = self.rng.choice((0.1, 0.3, 1.0))
+        self.trim_s = self.rng.choice((0.1, 1.0, 10.0))
         self._plan_changes_of_instruments()
         self._make_actors()
         models = [
