@@ -38,8 +38,8 @@ KINDS: Final = {
 """How often each kind is drawn, relative to the others."""
 
 FLUSH: Final = "flush"
-UNTELLABLE: Final = ("fail over", LATER, TOGGLE, "lose the tail in place")
-"""Together with a flush, what must become of the input could be told from nothing that is left."""
+UNTELLABLE: Final = ("fail over", LATER, TOGGLE, "lose the tail in place", "crash after a seal")
+"""Together with a flush, nothing that is left tells what must become of the input."""
 
 
 @dataclass(frozen=True)
