@@ -1,4 +1,4 @@
-"""Random order flow for tests of the whole path, and its book, worked out independently."""
+"""Random order flow for tests of the whole path, and its book, computed independently."""
 
 from collections.abc import Iterator
 from random import Random
@@ -36,7 +36,7 @@ class OrderFlow:
                 yield self._delete()
 
     def levels(self) -> Levels:
-        """The book the events so far lead to."""
+        """The book that the events so far lead to."""
         sides: Levels = ({}, {})
         for side, price, quantity in self.orders.values():
             sides[side][price] = sides[side].get(price, 0) + quantity

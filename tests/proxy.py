@@ -22,11 +22,11 @@ class Cut(Enum):
 
 @dataclass
 class FaultProxy:
-    """Passes everything on to the server at `url`, but for the commands that `faults` wait for.
+    """Passes everything on to the server at `url`, except the commands that `faults` name.
 
     Faults are used up in order, one for each command whose name is `word`, after `spared` of them. `held`:
     commands cut by `Cut.LATE`. Every reply is held for `delay_s`. `target` may be changed, for connections
-    made from then on; a port of 0 takes a free one.
+    made from then on; port 0 picks a free port.
     """
 
     target: str
@@ -59,12 +59,12 @@ class FaultProxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def cut(self) -> None:
-        """Cut every connection there is now."""
+        """Cut every current connection."""
         for task in self._tasks:
             task.cancel()
 
     def freeze(self) -> None:
-        """Pass nothing on, in either direction, until `thaw`; connections stay open, as on a broken link."""
+        """Block both directions until `thaw`; connections stay open, as on a broken link."""
         self._passing.clear()
 
     def thaw(self) -> None:
@@ -129,7 +129,7 @@ class FaultProxy:
         to_server: asyncio.StreamWriter,
         replies: "asyncio.Task[None]",
     ) -> bool:
-        """Pass one command on; False: the connection is to be cut."""
+        """Pass one command on; returns False if the connection must be cut."""
         if not self.faults or _name(command) != self.word:
             to_server.write(command)
             return True
@@ -154,7 +154,7 @@ def _name(command: bytes) -> bytes:
 
 
 async def _read_command(reader: asyncio.StreamReader) -> bytes:
-    """One command as it came, empty at the end."""
+    """Read one raw command; empty at the end."""
     head = await reader.readline()
     parts = [head]
     for _ in range(int(head[1:]) if head else 0):

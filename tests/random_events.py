@@ -1,4 +1,4 @@
-"""Random input: events that are mostly sensible and meet often, with every kind of mistake among them."""
+"""Random input: mostly sensible events that often interact, with every kind of mistake among them."""
 
 import json
 from random import Random
@@ -42,7 +42,7 @@ def random_array(rng: Random, most: int = 6) -> list[Any]:
 
 
 def encode(value: Any, as_json: bool) -> bytes:
-    """msgpack, or JSON where asked for or where msgpack cannot say it."""
+    """Encode as msgpack, or as JSON if requested or if msgpack cannot express it."""
     if not as_json:
         try:
             packed: bytes = msgpack.packb(value)

@@ -1,7 +1,7 @@
-"""WebSocket clients that are really slow: small kernel buffers, little read-ahead, a pause per message.
+"""Really slow WebSocket clients: small kernel buffers, little read-ahead, a pause per message.
 
-On an independent WebSocket library, under Depthcast's own client: what a slow machine or link would be to the
-gateway.
+They use an independent WebSocket library below Depthcast's client, so the gateway sees a slow machine or
+link.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class SlowTransport:
     async def receive(self) -> Mapping[str, Any]:
         await self._reading.wait()
         loop = asyncio.get_running_loop()
-        if self._due is None:  # a wait that is cancelled goes on where it was
+        if self._due is None:  # a cancelled wait continues where it stopped
             self._due = loop.time() + self._delay_s
         await asyncio.sleep(self._due - loop.time())
         try:
@@ -62,7 +62,7 @@ class SlowTransport:
 def slow_client(
     url: str, *, delay_s: float = 0.0, reading: asyncio.Event | None = None, credit_window: int | None = None
 ) -> Client:
-    """A client of the gateway at `url` (ws://…) that is slow; `reading`, while clear, stops it altogether."""
+    """A slow client of the gateway at `url` (ws://…); while `reading` is clear, it does not read at all."""
     if reading is None:
         reading = asyncio.Event()
         reading.set()

@@ -1,4 +1,4 @@
-"""A headless Chromium driven by Playwright; where either is missing, tests that need it are skipped."""
+"""A headless Chromium driven by Playwright; if either is missing, tests that need it are skipped."""
 
 import shutil
 import subprocess
@@ -23,7 +23,7 @@ FLAGS: Final = (
 
 
 def find_chromium() -> str:
-    """The path of the first on the PATH that runs; skips the test without one."""
+    """The path of the first working Chromium on PATH; skips the test if there is none."""
     for path in filter(None, map(shutil.which, NAMES)):
         if subprocess.run([path, "--version"], capture_output=True, check=False).returncode == 0:
             return path
@@ -32,7 +32,7 @@ def find_chromium() -> str:
 
 @asynccontextmanager
 async def launched() -> AsyncIterator[Any]:
-    """A browser with an empty profile of its own."""
+    """A browser with an empty, separate profile."""
     playwright = pytest.importorskip(
         "playwright.async_api", reason="no driver: the playwright package is not installed"
     )

@@ -1,4 +1,4 @@
-"""A deployment with a small deterministic order flow that a test lets run and stops."""
+"""A deployment with a small deterministic order flow that a test starts and stops."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping

@@ -25,7 +25,7 @@ TIMEOUT_S = 30.0
 
 
 class Scene(NamedTuple):
-    """Everything of a test."""
+    """Everything that one test uses."""
 
     deployment: Deployment
     market: Market
@@ -40,7 +40,7 @@ class Scene(NamedTuple):
             return book
 
     async def broadcasts(self, count: int) -> None:
-        """Wait until the direct connection was sent so many more messages."""
+        """Wait until the direct connection was sent `count` more messages."""
         begun = await self.visit.count("live", "messages")
 
         async def there() -> bool:
@@ -49,9 +49,9 @@ class Scene(NamedTuple):
         await eventually(there, TIMEOUT_S, f"{count} more messages on the direct connection")
 
     async def settled(self, instrument: Instrument, depth: int, workers: int = 1) -> None:
-        """Wait until both panes show exactly the final book: that of the model, which HTTP serves.
+        """Wait until both panes show exactly the final book, as HTTP serves it.
 
-        At the same seq, too, unless another worker may have answered: it may number the same view
+        At the same seq, too, unless another worker may have answered, which may number the same view
         differently.
         """
         flow = self.market.flows[instrument.symbol]
@@ -139,7 +139,7 @@ async def test_a_slow_link_falls_behind_by_conflation_and_converges(redis_url: s
             assert await visit.count("slow", "messages") < await visit.count("live", "messages") / 2
         await at.settled(FIRST, 25, workers=2)
 
-        async with at.market.running():  # and once more, kept up with by a link that is not slow
+        async with at.market.running():  # and again, with a link that is not slow
             await visit.choose("rate", "")
             await visit.delay(0)
             await at.broadcasts(20)
@@ -172,5 +172,5 @@ async def test_a_gateway_that_restarts_is_found_again(redis_url: str, prefix: st
         for pane in PANES:
             assert await at.visit.count(pane, "reconnects") > 0
             assert await at.visit.count(pane, "resyncs") == 0
-        # Chromium reports every attempt to connect that fails, whatever the page does about it.
+        # Chromium reports every failed attempt to connect, even if the page handles it.
         assert [problem for problem in at.visit.problems if "WebSocket connection to" not in problem] == []

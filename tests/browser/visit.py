@@ -1,4 +1,4 @@
-"""What a test sees of the page, and what it does to it."""
+"""What a test reads from the page, and how it operates it."""
 
 from decimal import Decimal
 from typing import Any, Final

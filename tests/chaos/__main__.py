@@ -12,7 +12,7 @@ from tests.chaos.run import Chaos, chaos
 from tests.chaos.servers import OneServer, WatchedServers
 
 DOWN_AFTER_MS = 1500
-"""Long enough for a restart of the master not to count as its death."""
+"""Long enough that a restart of the master does not count as a failure."""
 
 REJECTS_MAX = 10_000_000
 """All are kept, so that each can be counted."""
@@ -41,7 +41,7 @@ def main(
     lease_ms: int,
     sentinel: bool,
 ) -> None:
-    """Break a cluster in every way for a while, and see whether everybody ends with the right books."""
+    """Break a cluster in every way for a while, and check that all readers end with the correct books."""
     logging.basicConfig(level=logging.CRITICAL)
     redis = (
         WatchedServers(1, append_only=True, down_after_ms=DOWN_AFTER_MS)

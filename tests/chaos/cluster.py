@@ -43,7 +43,7 @@ def symbols_of(partitions: int) -> dict[str, tuple[str, str]]:
 
 
 class Process:
-    """`python -m ingestor` or `python -m gateway`; its log is kept over restarts."""
+    """`python -m ingestor` or `python -m gateway`; its log is kept across restarts."""
 
     def __init__(self, program: str, label: str, folder: Path, options: Mapping[str, object]) -> None:
         self.program = program
@@ -97,7 +97,7 @@ class Process:
         return found
 
     def count(self, text: str) -> int:
-        """How often `text` stands in its log, over all its lives."""
+        """How often `text` is in its log, across all restarts."""
         return self.log.read_text(encoding="utf-8", errors="replace").count(text)
 
     def _text(self) -> str:
@@ -135,7 +135,7 @@ class Cluster:
         return int(str(self.settings.get("lease_ms", 2000))) / 1000
 
     async def aim_links(self) -> None:
-        """Links lead to the master, as an address that follows it would."""
+        """Point the links to the master, as an address that follows it would."""
         master = await self.redis.master()
         for link in self.links:
             link.target = master.url
@@ -165,7 +165,7 @@ async def running_cluster(
     settings: Mapping[str, object],
     gateway_settings: Mapping[str, object],
 ) -> AsyncIterator[Cluster]:
-    """Start the processes; all of them are gone afterwards."""
+    """Start the processes; end all of them afterwards."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="depthcast-chaos-")))
         await stack.enter_async_context(redis)

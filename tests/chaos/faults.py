@@ -34,7 +34,7 @@ class Faults:
         self.random = random
 
     def all(self) -> dict[str, Callable[[], Awaitable[None]]]:
-        """Every fault by name; failovers only where there is somebody to fail over to."""
+        """Every fault by name; failovers only if there is a replica."""
         found: dict[str, Callable[[], Awaitable[None]]] = {
             "ingestor kill -9": self.kill_leader,
             "ingestor SIGSTOP past the lease": self.stop_leader,
@@ -72,7 +72,7 @@ class Faults:
             timeout_s=SETTLE_S,
             message="broadcasts after SIGSTOP",
         )
-        # Where nobody was ready to take over, the one that was stopped just goes on.
+        # If no ingestor was ready to take over, the stopped one just continues.
         for partition, epoch in led.items():
             took_s = self.tap.took_over_s(partition, epoch, since)
             if took_s is not None:
@@ -153,11 +153,11 @@ class Faults:
         return leader
 
     def _led_by(self, process: Process) -> dict[int, int]:
-        """Partition → epoch of the leaderships of `process` that go on."""
+        """Partition → epoch of the current leaderships of `process`."""
         return {p: epoch for p, epoch in self.tap.epochs.items() if (p, epoch) in process.led()}
 
     async def _taken_over(self, led: dict[int, int], since: float, why: str) -> None:
-        """Wait until somebody broadcasts each of these partitions, and note how long that took."""
+        """Wait until each of these partitions is broadcast again, and record how long that took."""
         for partition, epoch in led.items():
             took_s = await eventually(
                 partial(self.tap.took_over_s, partition, epoch, since),

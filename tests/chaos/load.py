@@ -20,7 +20,7 @@ from tests.random_events import encode, random_array
 from tests.waiting import eventually
 
 PAUSE_S: Final = 0.02
-"""Between a producer's entries, on average."""
+"""Mean time between a producer's entries."""
 
 COPY_S: Final = 0.1
 COPY_COUNT: Final = 5000
@@ -112,7 +112,7 @@ class Journal:
         return max(self.copies[partition], default=ZERO)
 
     def oracle(self, partition: int, kinds: Kinds) -> Oracle:
-        """What the surviving input of a partition leads to."""
+        """The result that a partition's surviving input leads to."""
         own = {s: kind for s, kind in kinds.items() if partition_of(s, len(self.copies)) == partition}
         return Oracle.of(own, sorted(self.copies[partition].items()))
 

@@ -1,4 +1,4 @@
-"""What came of it all, as a table."""
+"""The result of a run, as a table."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -38,13 +38,13 @@ class Report:
     wrong: list[str] = field(default_factory=list)
 
     def check(self, fine: bool, otherwise: str) -> None:
-        """Note `otherwise` as wrong unless it is fine."""
+        """Record `otherwise` as a problem, unless the check succeeded."""
         if not fine:
             self.wrong.append(otherwise)
 
     @property
     def good(self) -> bool:
-        """Whether everything holds that has to."""
+        """Whether all requirements hold."""
         return not (self.lost or self.repeated or self.mismatches or self.regressions or self.wrong)
 
     def lines(self) -> Iterator[str]:

@@ -21,7 +21,7 @@ BEGUN_S: Final = 60.0
 
 
 class Chaos:
-    """Made by `chaos`: everything runs, under load."""
+    """A running cluster under load; made by `chaos`."""
 
     def __init__(self, cluster: Cluster, seed: int, calm_s: tuple[float, float]) -> None:
         self.cluster = cluster
@@ -57,7 +57,7 @@ class Chaos:
         )
 
     async def go_on(self, name: str) -> None:
-        """One fault by name, then calm for a moment."""
+        """Cause one fault by name, then wait for a moment."""
         self.report.faults[name] += 1
         await self.faults.all()[name]()
         await asyncio.sleep(self.random.uniform(*self.calm_s))

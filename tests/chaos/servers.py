@@ -29,7 +29,7 @@ class Sentinel:
     def __init__(self, folder: Path, master_port: int, quorum: int, down_after_ms: int) -> None:
         self.port = free_port()
         folder.mkdir(parents=True)
-        settings = folder / "sentinel.conf"  # it writes there what it learns
+        settings = folder / "sentinel.conf"  # the sentinel writes its state there
         settings.write_text(
             f"port {self.port}\nbind {HOST}\ndir {folder}\n"
             f"sentinel monitor {SERVICE} {HOST} {master_port} {quorum}\n"
@@ -41,7 +41,7 @@ class Sentinel:
             self._child = Child([find_server().path, settings, "--sentinel"], log)
 
     async def ask(self, *command: str | int) -> Any:
-        """One command, its reply as it came."""
+        """Send one command; returns the raw reply."""
         client = connect(f"redis://{HOST}:{self.port}/0")
         try:
             return await execute(client, *command)
@@ -49,7 +49,7 @@ class Sentinel:
             await client.aclose()
 
     async def ready(self, others: int) -> bool:
-        """Whether it knows the master, a replica and that many other sentinels."""
+        """Whether it knows the master, a replica and the given number of other sentinels."""
         try:
             await self.ask("SENTINEL", "DEBUG", *QUICK)
             state = fields(await self.ask("SENTINEL", "MASTER", SERVICE))
@@ -59,7 +59,7 @@ class Sentinel:
         return known == ("master", 1, others)
 
     async def master_port(self) -> int:
-        """Where it says that the master is."""
+        """The master's port, as this sentinel reports it."""
         _, port = await self.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
         return int(port)
 
@@ -180,13 +180,13 @@ class WatchedServers:
 
 
 def fields(flat: list[bytes]) -> dict[str, str]:
-    """A reply of names and values in turn as a dict."""
+    """Turn a reply of alternating names and values into a dict."""
     texts = [item.decode() for item in flat]
     return dict(zip(texts[::2], texts[1::2], strict=True))
 
 
 def free_port() -> int:
-    """A port that nobody had a moment ago."""
+    """A port that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]

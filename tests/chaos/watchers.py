@@ -23,11 +23,11 @@ BACKOFF_S = (0.05, 0.5)
 
 @dataclass
 class Watch:
-    """What one reader went through.
+    """The observations of one reader.
 
     `silence_s`: its longest wait for an update. `problem`: why it ended, if it did. `regressions`: seqs that
-    went back within a connection. `went_back`: books that were older on a new connection than they had been
-    on the one before, which happens at a gateway that has not read as far yet.
+    went back within a connection. `went_back`: books that were older on a new connection than on the previous
+    one, which happens at a gateway that has not read as far yet.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Watch:
     _connections: dict[str, int] = field(default_factory=dict)
 
     def saw(self, update: BookUpdate, connection: int = 0) -> None:
-        """Note an update that came on the so many-th connection."""
+        """Record an update that came on the given connection."""
         now = time.monotonic()
         if self._last_at:
             self.silence_s = max(self.silence_s, now - self._last_at)
@@ -87,7 +87,7 @@ class ClientWatch:
                 await asyncio.sleep(0.1)
 
     def wrong(self, oracles: Mapping[str, Oracle]) -> str | None:
-        """What differs from the authority's books, None if nothing does."""
+        """The difference from the authority's books, None if they are equal."""
         for symbol, oracle in oracles.items():
             try:
                 book, state = self.client.book(symbol), self.client.state(symbol)
@@ -103,7 +103,7 @@ class ClientWatch:
 
 
 class ConsumerWatch:
-    """A stream consumer. It also tells when partitions were broadcast.
+    """A stream consumer. It also records when partitions were broadcast.
 
     By partition: `epochs`, of the last broadcast; `heard`, when it came; `began`, (time, epoch) of each
     epoch's first broadcast, seals aside. Times are monotonic seconds.
@@ -140,7 +140,7 @@ class ConsumerWatch:
         return next((at - since for at, began in self.began[partition] if began > epoch), None)
 
     def wrong(self, oracles: Mapping[str, Oracle]) -> str | None:
-        """What differs from the authority's books, None if nothing does."""
+        """The difference from the authority's books, None if they are equal."""
         for symbol, oracle in oracles.items():
             try:
                 book = self.consumer.book(symbol)
@@ -171,7 +171,7 @@ def audience(cluster: Cluster) -> tuple[ConsumerWatch, list[ClientWatch]]:
 
 
 class MismatchCount(logging.Handler):
-    """Counts digest mismatches that followers in this process speak of."""
+    """Counts digest mismatches that followers in this process log."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -32,7 +32,7 @@ from tests.mutants.trials import Trials, Unsound
 @click.option("--seed", default=1, show_default=True, help="which of them")
 @click.option("--jobs", default=os.cpu_count() or 1, show_default=True, help="processes at once")
 def main(names: Sequence[str], files: Sequence[str], count: int, seed: int, jobs: int) -> None:
-    """See the module."""
+    """Run the command; see the module."""
     chosen = names or [file.partition("/")[0] for file in files] or list(PACKAGES)
     packages = [package for name, package in PACKAGES.items() if name in chosen]
     if missing := {*files} - {str(path) for package in packages for path in package.modules()}:

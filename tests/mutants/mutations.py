@@ -20,11 +20,11 @@ from mutmut.mutation.file_mutation import create_mutations
 from tests.mutants.packages import Package
 
 PROSE: Final = re.compile(r"[A-Za-z]{2,} [A-Za-z]{2,}")
-"""A string that people read. Its wording is nobody's contract, so that other letters in it are no mistake."""
+"""Matches a string for people. Its wording is not a contract, so a change of letters is not a mistake."""
 
 
 class Identity(NamedTuple):
-    """What a mutant is called while lines move: `nth` of those with the same change in the same `scope`."""
+    """Names a mutant even when lines move: `nth` of those with the same change in the same `scope`."""
 
     file: str
     scope: str
@@ -51,12 +51,12 @@ class Mutant:
 
 
 def mutants_of(package: Package) -> list[Mutant]:
-    """Every mutant of the package's pure modules."""
+    """All mutants of the package's pure modules."""
     return [mutant for module in package.modules() for mutant in _mutants_in(package, module)]
 
 
 def sample(mutants: Iterable[Mutant], count: int, seed: int) -> list[Mutant]:
-    """`count` of them. A mutant's place depends on itself and the seed: other changes of the code keep it."""
+    """Draw `count` mutants. A mutant's rank depends only on itself and the seed."""
 
     def place(mutant: Mutant) -> bytes:
         return hashlib.sha256("\0".join((str(seed), *map(str, mutant.identity))).encode()).digest()

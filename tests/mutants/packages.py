@@ -1,4 +1,4 @@
-"""The packages whose pure modules are mutated, and the tests that are to notice it."""
+"""The packages whose pure modules are mutated, and the tests that should notice it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -50,9 +50,9 @@ PACKAGES: Final = {
             "test_engine_model.py",
             "test_engine_replay.py",
             left_out=(
-                # What they see depends on how threads are scheduled.
+                # Their result depends on how threads are scheduled.
                 "tests/unit/ingestor/test_engine_threads.py",
-                # They trace the interpreter, as the measurement of what a test reaches does.
+                # They trace the interpreter, as the coverage measurement does.
                 "tests/unit/ingestor/test_engine_interleavings.py",
             ),
         ),

@@ -1,4 +1,4 @@
-"""Which tests a mutant has to face: those that reach its statement."""
+"""Selects the tests to run for a mutant: those that reach its statement."""
 
 import ast
 from collections.abc import Iterator, Mapping
@@ -10,10 +10,10 @@ from tests.mutants.mutations import Mutant
 
 @dataclass(frozen=True)
 class Reached:
-    """What a run of all tests showed.
+    """The coverage of a run of all tests.
 
     - `lines`: the tests that reach each line of each file; an empty name is the import of the tests.
-    - `seconds`: of the processor, that each test takes.
+    - `seconds`: processor time of each test.
     - `imports`: the names each source and test file imports.
     """
 
@@ -25,9 +25,9 @@ class Reached:
     def tests_for(self, mutant: Mutant) -> list[str]:
         """The tests to run, the quickest first: those that reach the mutant's statement.
 
-        A statement that runs at import says nothing about who depends on it: all tests then that reach
-        something of its module or of one that imports it, or are in a file that imports it. The latter are
-        added, too, where a function was called while tests were imported, for their parameters.
+        If a statement runs at import, coverage does not show which tests depend on it. Then these are all
+        tests that reach its module or one that imports it, or that are in a file that imports it. The latter
+        are also added if a function was called while tests were imported, for their parameters.
         """
         path = (self.root / mutant.identity.file).resolve()
         users = {user for user, names in self.imports.items() if mutant.module in names} | {path}

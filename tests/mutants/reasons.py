@@ -1,4 +1,4 @@
-"""Mutants that are no mistake, each with the reason: what `reasons.toml` says."""
+"""Mutants that are not mistakes, each with its reason from `reasons.toml`."""
 
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,7 +29,7 @@ def read_reasons(path: Path = REASONS) -> dict[Identity, str]:
 def wrong_reasons(
     reasons: Mapping[Identity, str], package: str, mutants: Iterable[Mutant], noticed: Iterable[Mutant]
 ) -> Iterator[str]:
-    """What is said of `package` and does not hold: there is no such mutant any more, or a test notices it."""
+    """Reasons of `package` that do not hold: the mutant does not exist any more, or a test notices it."""
     ours = {identity for identity in reasons if identity.file.startswith(f"{package}/")}
     there = {mutant.identity for mutant in mutants}
     for identity in sorted(ours - there):

@@ -1,4 +1,4 @@
-"""What came of a package's mutants."""
+"""The result for a package's mutants."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ HEAD: Final = _ROW.format(
 
 @dataclass(frozen=True)
 class Report:
-    """`mutants`: all there are; `verdicts`: of those tried; `reasons`: of those that are no mistake."""
+    """`mutants`: all; `verdicts`: of those tried; `reasons`: of those that are not mistakes."""
 
     package: str
     mutants: Sequence[Mutant]
@@ -27,12 +27,12 @@ class Report:
 
     @property
     def noticed(self) -> list[Mutant]:
-        """Those that made a test fail, or never end."""
+        """Mutants that made a test fail, or never end."""
         return [mutant for mutant, verdict in self.verdicts.items() if verdict is not Verdict.SURVIVED]
 
     @property
     def survivors(self) -> list[Mutant]:
-        """Those no test noticed and no reason is given for."""
+        """Mutants that no test noticed and that have no reason."""
         return [
             mutant
             for mutant, verdict in self.verdicts.items()
@@ -55,7 +55,7 @@ class Report:
         return self.percent >= TARGET_PERCENT and not self.wrong
 
     def lines(self) -> Iterator[str]:
-        """What somebody has to look at."""
+        """Lines about everything that needs attention."""
         for mutant in sorted(self.survivors, key=lambda mutant: (mutant.identity.file, mutant.line)):
             yield f"survived: {mutant}"
         for text in self.wrong:

@@ -1,4 +1,4 @@
-"""The mutants of a toy package: what its tests notice is counted, what they do not is reported."""
+"""The mutants of a toy package: those that its tests notice are counted, the others reported."""
 
 from pathlib import Path
 
@@ -101,7 +101,7 @@ def test_a_sample_is_the_same_each_time_and_survives_other_changes(toy: Package)
 
 
 class TestReach:
-    """Which tests a mutant has to face."""
+    """Which tests run for a mutant."""
 
     def reached(self, toy: Package, mutant: Mutant) -> list[str]:
         return [test.rpartition("::")[2] for test in Trials(toy, jobs=1).measure().tests_for(mutant)]

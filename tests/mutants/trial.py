@@ -1,6 +1,6 @@
-"""What happens in a process of its own: a package's tests with a module replaced, or with coverage measured.
+"""Runs in a separate process: a package's tests with a module replaced, or with coverage measured.
 
-Nothing of the program is imported before the process begins, so it is the mutant that every import finds.
+Nothing of the program is imported before the process starts, so every import finds the mutant.
 """
 
 import gc
@@ -35,7 +35,7 @@ QUIET: Final = (
     "-pno:pytest_cov",
     "-pno:xdist",
     "-pno:xdist.looponfail",
-    # Plugins were imported before, to have them once for all trials.
+    # Plugins were imported earlier, once for all trials.
     "-Wignore::pytest.PytestAssertRewriteWarning",
 )
 
@@ -90,7 +90,7 @@ class Repeatable:
 
 
 def _limit_examples(test: Any) -> None:
-    """A test that asks for more examples gets `EXAMPLES_MAX`, too."""
+    """A test that requests more examples also gets `EXAMPLES_MAX`."""
     inner = getattr(test, "__func__", test)
     asked = inner._hypothesis_internal_use_settings
     inner._hypothesis_internal_use_settings = hypothesis.settings(
@@ -99,7 +99,7 @@ def _limit_examples(test: Any) -> None:
 
 
 class Chosen:
-    """Keeps the tests that were asked for, in that order."""
+    """Keeps the requested tests, in the requested order."""
 
     def __init__(self, tests: Sequence[str]) -> None:
         self._place = {test: place for place, test in enumerate(tests)}
@@ -112,7 +112,7 @@ class Chosen:
 
 
 class Reach:
-    """Notes which test reaches which lines, and how long it takes."""
+    """Records which test reaches which lines, and how long it takes."""
 
     def __init__(self, files: Sequence[str]) -> None:
         self._coverage = coverage.Coverage(data_file=None, include=list(files), config_file=False)
@@ -126,7 +126,7 @@ class Reach:
         result = yield
         self.seconds[item.nodeid] = time.process_time() - before
         self._coverage.switch_context("")
-        return result  # how a wrapper hands on what it wraps
+        return result  # how a wrapper returns the result of what it wraps
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
@@ -165,14 +165,14 @@ def attempt(
 ) -> None:
     """Run `tests` up to the first that fails, with `source` in place of a module; exit with pytest's status.
 
-    It gets `seconds` of the processor at most, and is then ended by `SIGXCPU`.
+    It gets at most `seconds` of processor time; then `SIGXCPU` ends it.
     """
     _enter(root, log)
     most = math.ceil(seconds)
     resource.setrlimit(resource.RLIMIT_CPU, (most, most + 5))
     replacement = Replacement(module, root / path, source)
     sys.meta_path.insert(0, replacement)
-    importlib.import_module(module.partition(".")[0])  # may put finders of its own in front
+    importlib.import_module(module.partition(".")[0])  # may put its own finders in front
     sys.meta_path.remove(replacement)
     sys.meta_path.insert(0, replacement)
     files = sorted({test.partition("::")[0] for test in tests})
@@ -182,7 +182,7 @@ def attempt(
 
 
 def _enter(root: Path, log: Path) -> None:
-    """A session of its own, so that all its processes can be ended; limited memory; output to `log`."""
+    """Start a new session, so that all its processes can be ended; limit memory; send output to `log`."""
     os.setsid()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
     with log.open("wb") as file:
@@ -191,4 +191,4 @@ def _enter(root: Path, log: Path) -> None:
     os.chdir(root)
     sys.path.insert(0, str(root))
     sys.dont_write_bytecode = False  # what all trials load is compiled once; a mutant's code is never written
-    gc.freeze()  # pytest collects garbage several times: spare it what was there before
+    gc.freeze()  # pytest collects garbage several times: exempt existing objects

@@ -1,4 +1,4 @@
-"""Runs the trials of a package, some at once, each in a process of its own."""
+"""Runs the trials of a package, several at once, each in a separate process."""
 
 import json
 import multiprocessing
@@ -22,7 +22,7 @@ from tests.mutants.packages import Package
 from tests.mutants.reach import Reached, imported_names
 from tests.mutants.trial import attempt, measure
 
-# Imported once, in the process from which those of the trials are forked. Nothing of the program.
+# Imported once, in the process from which trials are forked. Nothing of the program is among them.
 PRELOADED: Final = (
     "tests.mutants.trial", "aiohttp", "aiohttp.web", "fakeredis", "fakeredis.aioredis", "hypothesis",
     "hypothesis.stateful", "hypothesis.strategies", "lupa", "msgpack", "orjson", "prometheus_client",
@@ -31,12 +31,12 @@ PRELOADED: Final = (
 )  # fmt: skip
 PATIENCE_FACTOR: Final = 5.0
 WALL_FACTOR: Final = 10.0
-"""How much longer it may be by the clock, which says little on a busy machine."""
+"""Factor from processor time to the limit by the clock, which is slow on a busy machine."""
 SURVIVED: Final = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
 class Verdict(Enum):
-    """`TIMEOUT`: the tests did not end. That is noticed, too."""
+    """`TIMEOUT`: the tests did not end, which counts as noticed."""
 
     NOTICED = "noticed"
     TIMEOUT = "timeout"
@@ -48,13 +48,13 @@ class Unsound(Exception):
 
 
 class Trials:
-    """The trials of one package; `jobs` of them at once."""
+    """Runs the trials of one package, `jobs` at once."""
 
     def __init__(self, package: Package, jobs: int, patience_s: float = 10.0) -> None:
         self._package = package
         self._patience_s = patience_s
         self._jobs = jobs
-        # What runs is Python, strings have the same hashes each time, and coverage knows contexts.
+        # Run as Python, with the same string hashes each time, and with contexts in coverage.
         os.environ.update(DEPTHCAST_PURE="1", PYTHONHASHSEED="0", COVERAGE_CORE="ctrace")
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(PRELOADED))
@@ -86,7 +86,7 @@ class Trials:
         )
 
     def verdicts(self, mutants: Sequence[Mutant], reached: Reached) -> Iterator[tuple[Mutant, Verdict]]:
-        """Try the mutants; each as it ends."""
+        """Try the mutants; yields each verdict when its trial ends."""
         waiting = list(reversed(mutants))
         running: dict[int, _Running] = {}
         try:
@@ -136,7 +136,7 @@ class _Running:
     deadline: float
 
     def verdict(self) -> Verdict | None:
-        """None while it runs and may."""
+        """The verdict; None while it runs within its limits."""
         if self.process.is_alive():
             if time.monotonic() < self.deadline:
                 return None
@@ -148,7 +148,7 @@ class _Running:
         return Verdict.SURVIVED if self.process.exitcode in SURVIVED else Verdict.NOTICED
 
     def end(self) -> None:
-        """End it with all it started."""
+        """End it and everything it started."""
         assert self.process.pid is not None
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Builds of the checkout, and virtual environments that hold exactly what a requirement would bring.
+"""Builds of the checkout, and virtual environments with exactly what a requirement would install.
 
 Nothing is downloaded: an environment's libraries are links to those this test run uses. So a library that a
 requirement does not bring is missing there, and the checkout's own editable installation cannot leak in.
@@ -93,7 +93,7 @@ def environment(folder: Path, wheel: Path, extra: str = "") -> Path:
 
 
 def _required(package: Distribution, extras: set[str]) -> Iterator[Distribution]:
-    """What a package needs with some of its extras, and what that needs, each once."""
+    """All direct and indirect requirements of a package with some extras, each once."""
     seen: dict[str, set[str]] = {}
     waiting = [(package, extras)]
     while waiting:

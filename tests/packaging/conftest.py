@@ -1,4 +1,4 @@
-"""Builds shared by all tests here; the workers of a test run that need one make it once."""
+"""Builds shared by all tests here; the workers of a test run make each build once."""
 
 import fcntl
 from collections.abc import Callable
@@ -13,7 +13,7 @@ Make = Callable[[Path], Path]
 
 @pytest.fixture(scope="session")
 def once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[str, Make], Path]:
-    """Make something in a folder by a name, or find it as another worker made it."""
+    """Make something in a named folder, or use it if another worker has made it."""
     base = tmp_path_factory.getbasetemp()
     shared = (base if worker_id == "master" else base.parent) / "packaging"
 
@@ -38,7 +38,7 @@ def sdist(once: Callable[[str, Make], Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def pure_wheel(once: Callable[[str, Make], Path]) -> Path:
-    """A wheel built from the checkout, where nothing is compiled."""
+    """A wheel built from the checkout, with nothing compiled."""
     return once(
         "pure_wheel",
         lambda folder: build_wheel(build_context(folder / "source"), folder, DEPTHCAST_COMPILE="0"),
@@ -47,7 +47,7 @@ def pure_wheel(once: Callable[[str, Make], Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def wheel(once: Callable[[str, Make], Path], sdist: Path) -> Path:
-    """A wheel built from the sdist, compiled where there is a C compiler."""
+    """A wheel built from the sdist, compiled if there is a C compiler."""
     return once("wheel", lambda folder: build_wheel(sdist, folder))
 
 

@@ -1,4 +1,4 @@
-"""What the sdist and the wheels hold."""
+"""The contents of the sdist and the wheels."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What each installation brings, and what is said where a part is missing."""
+"""What each installation includes, and the error if a part is missing."""
 
 import subprocess
 from pathlib import Path

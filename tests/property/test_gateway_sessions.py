@@ -1,7 +1,7 @@
 """Whole sessions under a seeded storm: slow, throttled, credited, resuming clients; gaps; new symbols.
 
 Each model client checks every message against the market's history (see `tests.unit.gateway.model_client`),
-so a wrong row, digest, seq, `merged`, credit or order fails at once. In the end all are let catch up, and
+so a wrong row, digest, seq, `merged`, credit or order fails at once. At the end all clients can catch up, and
 must hold the current views.
 """
 
@@ -102,7 +102,7 @@ class Storm:
             self.resume(client, symbol)
 
     def resume(self, old: ModelClient, symbol: str) -> None:
-        """The client reconnects with one symbol of those it has; what was under way to it is lost."""
+        """The client reconnects with one of its symbols; messages in flight are lost."""
         self.market.core.close(old.session)
         new = ModelClient(self.market, old.encoding, reads=old.writer.reads)
         self.clients[self.clients.index(old)] = new
@@ -116,7 +116,7 @@ class Storm:
         new.subscribe(symbol, depth=old.depths[symbol], resume={symbol: state})
 
     def calm(self) -> None:
-        """Everything is read, granted and due: all must be up to date, and stay silent."""
+        """Everything is read, has credit and is due: all clients must be up to date and get nothing more."""
         for _ in range(60):
             for client in self.clients:
                 if client.credit is not None:

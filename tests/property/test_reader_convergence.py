@@ -19,7 +19,7 @@ Fields = list[tuple[bytes, bytes]]
 
 
 class Authority:
-    """What a partition's streams hold, and every state that ever was published under a seq."""
+    """A partition's streams, and every state ever published, by seq."""
 
     def __init__(self, rng: Random) -> None:
         self.rng = rng
@@ -33,7 +33,7 @@ class Authority:
         self.lead()
 
     def lead(self) -> None:
-        """A new leader: seal, then move every symbol on."""
+        """A new leader: seal, then move every symbol into the epoch."""
         prev = self.tail
         self.epoch += self.rng.randint(1, 3)
         self.append(Position(self.epoch, 0), [], prev)
@@ -83,7 +83,7 @@ class Authority:
         self.entries = [entry for entry in self.entries if entry[0] >= newest or entry[0] == self.tail]
 
     def lose_tail(self) -> None:
-        """A failover that lost the end of the stream, and the leader that goes on from what survived."""
+        """A failover that loses the end of the stream, and a leader that continues from what survived."""
         kept = self.rng.choice(self.entries[-4:])[0]
         self.entries = [entry for entry in self.entries if entry[0] <= kept]
         self.tail = kept
@@ -119,7 +119,7 @@ class Authority:
 
 
 class Viewer:
-    """Drives a reader as the program's follower does, over a line that may be bad."""
+    """Drives a reader as the program's follower does, over a connection that may be bad."""
 
     def __init__(self, authority: Authority, rng: Random) -> None:
         self.authority, self.rng = authority, rng
@@ -156,7 +156,7 @@ class Viewer:
         return True
 
     def through(self, batch: list[tuple[Position, Fields]], spoil: float) -> list[tuple[Position, Fields]]:
-        """What of `batch` arrives, and how."""
+        """The part of `batch` that arrives, possibly altered."""
         arrived = []
         for position, fields in batch:
             roll = self.rng.random() / spoil if spoil else 1.0
@@ -189,7 +189,7 @@ class Viewer:
             assert (book.bids.levels, book.asks.levels) == self.authority.published[symbol, replica.seq]
 
     def settle(self) -> None:
-        """Read a sound line to its end; everything wanted is shown as it is then."""
+        """Read a good connection to its end; every wanted symbol must be shown at its final state."""
         for _ in range(200):
             if not self.turn(0.0):
                 break

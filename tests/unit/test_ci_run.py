@@ -1,4 +1,4 @@
-"""`.ci/run` runs everything on the servers it names, whatever the variables of whoever starts it say."""
+"""`.ci/run` runs everything on the servers it names, whatever variables the caller has set."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ case "$*" in "$FAILS"*) exit 2 ;; esac
 
 
 def run_with(folder: Path, fails: str) -> tuple[int, list[str]]:
-    """Run the script with a `make` that only notes how it was called; returns the status and the notes."""
+    """Run the script with a `make` that only records its calls; returns the status and the calls."""
     programs, calls = folder / "bin", folder / "calls"
     programs.mkdir()
     for name, text in (("make", MAKE), ("chromium", "#!/bin/sh\n"), ("redis-server", "#!/bin/sh\n")):

@@ -1,4 +1,4 @@
-"""What the documents name exists: paths, modules, names of the code, links; decisions have their form."""
+"""Everything the documents name exists: paths, modules, names in code, links; decisions have their form."""
 
 import importlib
 import re
@@ -17,7 +17,7 @@ every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path:
 
 
 def spans(document: Path) -> list[str]:
-    """What stands in single backticks outside of blocks."""
+    """Texts in single backticks outside code blocks."""
     text = re.sub(r"^```.*?^```$", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     return re.findall(r"`([^`]+)`", text)
 
@@ -26,7 +26,7 @@ def spans(document: Path) -> list[str]:
 def test_paths_in_backticks_exist(document: Path) -> None:
     looks = re.compile(rf"(?:{FOLDERS})/[\w./-]*|[\w.-]+\.(?:toml|md|lock)|Makefile|LICENSE")
     paths = [span for span in spans(document) if looks.fullmatch(span)]
-    # Operators' own files are named by example; they are not the repository's.
+    # Example names of operators' files, which are not in the repository.
     missing = [path for path in paths if path != "instruments.toml" and not (ROOT / path).exists()]
     assert missing == []
 

@@ -1,4 +1,4 @@
-"""Every block of data or code in the documents can be read by what it is for."""
+"""Every block of data or code in the documents can be parsed by its reader."""
 
 import json
 import re
@@ -48,7 +48,7 @@ READ_BY: Final[Mapping[str, Callable[[str], object]]] = {
 }
 
 CHECKED_ELSEWHERE: Final = {"digest", "hex", "partition", "seq", "text"}
-"""Values that `test_docs_protocol.py` works out anew, and pictures."""
+"""Values that `test_docs_protocol.py` computes, and pictures."""
 
 BLOCKS = _blocks()
 

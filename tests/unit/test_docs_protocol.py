@@ -1,4 +1,4 @@
-"""The examples of the contract are right: each is parsed out of the markdown and worked out anew.
+"""The examples of the contract are correct: each is parsed from the markdown and computed again.
 
 `docs/protocol.md` labels its blocks, such as ```hex delta-1 and ```json delta-1 for one value in both forms.
 Here its story is played through the engine, the codec, the stream reader, a gateway's channel and the client,
@@ -82,7 +82,7 @@ def raw(name: str) -> bytes:
 
 
 def value(name: str) -> Any:
-    """What a `json` block says."""
+    """The value of a `json` block."""
     return json.loads(block("json", name))
 
 

@@ -1,4 +1,4 @@
-"""A lock goes on installing whatever is released later: make's own commands, on an index made here."""
+"""A lock keeps installing the same versions after later releases: make's commands, on a local index."""
 
 import base64
 import hashlib
@@ -113,7 +113,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def place(python: Path, tmp_path: Path) -> Iterator[Place]:
-    """With `app`, which needs `base[more]>=1`, and `base` in two versions, of which the newer came later."""
+    """A place with `app`, which needs `base[more]>=1`, and `base` in two versions, the newer added later."""
     made = Place(tmp_path / "index", tmp_path / "folder", python)
     made.index.mkdir()
     made.folder.mkdir()

@@ -1,4 +1,4 @@
-"""The explorer itself: it finds the races that are there, and proves the absence of others."""
+"""The explorer finds existing races and proves the absence of others."""
 
 import itertools
 

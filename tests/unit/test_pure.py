@@ -1,6 +1,6 @@
-"""Compiled modules work as Python too: their tests run once more, without what was compiled.
+"""Compiled modules also work as Python: their tests run once more without the compiled files.
 
-All other tests run what is installed. Where nothing could be compiled, that was Python already.
+All other tests run what is installed, which is already Python if nothing could be compiled.
 """
 
 import importlib
@@ -66,7 +66,7 @@ def a_c_compiler_works() -> bool:
 
 
 def test_whatever_can_be_compiled_is_compiled() -> None:
-    """What the translator refuses would otherwise just run slower, and nobody would know."""
+    """Otherwise a module that fails to compile would just run slower, unnoticed."""
     if os.environ.get("DEPTHCAST_PURE") == "1" or os.environ.get("DEPTHCAST_COMPILE") == "0":
         pytest.skip("nothing shall be compiled here")
     if not a_c_compiler_works():

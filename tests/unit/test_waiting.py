@@ -1,4 +1,4 @@
-"""The helpers that wait, and say what they waited for."""
+"""The waiting helpers, and their error texts."""
 
 import pytest
 

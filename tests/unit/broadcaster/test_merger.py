@@ -8,7 +8,7 @@ from depthcast.shared.book import Book
 from depthcast.shared.digest import digest_of
 from depthcast.shared.types import MAX_INTEGER, Delta, Snapshot
 
-# Dense where the number of digits changes and about the thousands, by which weights are worked out.
+# Dense where the number of digits changes and around the thousands that weights are computed from.
 prices = st.sampled_from([0, -1_000, 1_000, 2_000, 10_000, 999_000, -MAX_INTEGER, MAX_INTEGER]).flatmap(
     lambda price: st.integers(max(price - 3, -MAX_INTEGER), min(price + 3, MAX_INTEGER))
 )
@@ -17,7 +17,7 @@ changes = st.lists(st.tuples(st.integers(0, 1), prices, quantities), max_size=30
 
 
 class Owner:
-    """Changes a book and notes what was there, as the merger asks for."""
+    """Changes a book and records old quantities, as the merger requires."""
 
     def __init__(self, bids: dict[int, int], asks: dict[int, int]) -> None:
         book = Book()

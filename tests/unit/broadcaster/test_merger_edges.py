@@ -1,4 +1,4 @@
-"""What the merger's results are made of, and when nothing is pending."""
+"""The types of the merger's results, and when nothing is pending."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How far streams may be trimmed: never beyond what is still needed."""
+"""How far streams may be trimmed: nothing that is still needed."""
 
 from random import Random
 

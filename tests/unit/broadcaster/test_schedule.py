@@ -1,4 +1,4 @@
-"""When to broadcast and whose snapshot is due, on a clock of the test's own."""
+"""When to broadcast and which snapshots are due, on the test's clock."""
 
 import itertools
 from random import Random

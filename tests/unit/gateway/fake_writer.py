@@ -60,7 +60,7 @@ class FakeWriter:
         return len(self.waiting)
 
     def drain(self, count: int) -> None:
-        """The client reads up to `count` bytes of what waits."""
+        """The client reads up to `count` waiting bytes."""
         if not self.waiting:
             return
         self.taken += self.waiting[:count]

@@ -37,7 +37,7 @@ class ModelClient:
         self.credit: int | None = None
 
     def send(self, **message: Any) -> list[dict[str, Any]]:
-        """Send a request; returns what the client has got by then, and had not before."""
+        """Send a request; returns the messages that the client has received since the last call."""
         raw = orjson.dumps(message) if self.encoding is Encoding.JSON else msgpack.packb(message)
         if message.get("op") == "credit":
             self.credit = (self.credit or 0) + message["messages"]
@@ -49,12 +49,12 @@ class ModelClient:
         return self.send(op="subscribe", symbols=list(symbols), **fields)
 
     def drain(self, count: int) -> None:
-        """The client reads up to `count` bytes of what waits."""
+        """The client reads up to `count` waiting bytes."""
         self.writer.drain(count)
         self.read()
 
     def fill(self) -> None:
-        """More than the mark waits in front of whatever comes, until it is drained."""
+        """Put more than the mark into the writer's buffer, so that the client is full until it drains."""
         self.writer.reads = False
         self.writer.write(
             frame(TEXT, b'{"type":"filler","pad":"%s"}' % (b" " * (self.writer.mark_bytes + 1)))
@@ -126,7 +126,7 @@ class ModelClient:
 
 
 def apply_rows(side: Levels, rows: list[list[int]]) -> None:
-    """What a client does with the rows of a delta, and what it may expect of them."""
+    """Apply the rows of a delta as a client does, and check them."""
     for price, quantity in rows:
         if quantity:
             side[price] = quantity

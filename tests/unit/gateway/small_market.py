@@ -46,7 +46,7 @@ class Published:
         return Snapshot(self.seq, _flat(self.sides[0]), _flat(self.sides[1]), self.digest(), self.seq)
 
     def view(self, seq: int, depth: int) -> tuple[Levels, Levels]:
-        """The best `depth` levels a side at the state `seq`, by plain sorting."""
+        """The best `depth` levels per side at the state `seq`, by plain sorting."""
         bids, asks = self.states[seq]
         return _best(bids, -1, depth), _best(asks, 1, depth)
 
@@ -58,7 +58,7 @@ class Published:
 
 
 class SmallMarket:
-    """Symbols, their books, and the gateway core that follows them. Time is what the test says."""
+    """Symbols, their books, and the gateway core that follows them. The test sets the time."""
 
     def __init__(self, *symbols: str, **settings: Any) -> None:
         self.alarms: list[int] = []
@@ -77,7 +77,7 @@ class SmallMarket:
         self.core.list_instruments(instruments)
 
     def load(self, *without: str) -> None:
-        """Snapshots of what the reader misses; `without`: symbols that have none yet."""
+        """Load snapshots of the reader's missing symbols; `without`: symbols that have none yet."""
         reader = self.upstream.reader
         wanted = list(self.books if reader.lost_reason is not None else reader.missing)
         for symbol in wanted:
@@ -120,7 +120,7 @@ class SmallMarket:
         self.core.tick(self.now)
 
     def grid(self) -> None:
-        """The next time of every interval's grid that was asked for."""
+        """Flush at the next grid time of every requested interval."""
         due, self.alarms[:] = list(self.alarms), []
         for interval_ms in due:
             self.core.flusher.flush_grid(interval_ms)

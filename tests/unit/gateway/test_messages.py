@@ -1,4 +1,4 @@
-"""Messages as they stand on the wire: every key and value, in both encodings."""
+"""Messages on the wire: every key and value, in both encodings."""
 
 import msgpack
 import orjson

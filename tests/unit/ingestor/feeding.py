@@ -1,4 +1,4 @@
-"""A small engine of one symbol, and what became of the events it was fed."""
+"""A small engine with one symbol, and the results of the events fed to it."""
 
 import json
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ both_encodings = pytest.mark.parametrize("encode", [msgpack.packb, lambda value:
 
 
 class Result(NamedTuple):
-    """Book after it, and what was counted. `rejects`: (reason, index, count)."""
+    """The book afterwards, and the counts. `rejects`: (reason, index, count)."""
 
     bids: dict[int, int]
     asks: dict[int, int]

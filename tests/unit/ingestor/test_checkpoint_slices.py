@@ -1,4 +1,4 @@
-"""A checkpoint in pieces: many orders, one after the other, and what is said of bytes that are none."""
+"""A checkpoint in pieces: many orders in sequence, and the errors for other bytes."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def test_pieces_are_the_bytes_of_the_whole_and_none_has_too_many_orders() -> Non
     assert b"".join(pieces) == msgpack.packb([1, str(many.position), str(many.src), *many.orders])
     largest_id = len(msgpack.packb(2 * SLICE_ORDERS))
     assert max(map(len, pieces)) <= SLICE_ORDERS * largest_id
-    # What stands before the orders; then the header of each of four arrays, and their slices.
+    # The part before the orders; then the header of each of four arrays, and their slices.
     assert len(pieces) == 1 + 4 + (3 + 3) + (1 + 1)
 
 

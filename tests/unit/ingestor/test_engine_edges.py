@@ -1,4 +1,4 @@
-"""The engine where nothing has happened yet, and where what is pending has to go with its symbol."""
+"""The engine before anything has happened, and pending changes that must go with their symbol."""
 
 from types import TracebackType
 

@@ -1,4 +1,4 @@
-"""What an event leaves pending for the merger: nothing where nothing changed."""
+"""What an event leaves pending for the merger: nothing if nothing changed."""
 
 from depthcast.ingestor.orders import OrdersState
 

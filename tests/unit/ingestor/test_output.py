@@ -1,4 +1,4 @@
-"""From what the engine says to what is published: fields by name, as bytes."""
+"""From the engine's results to published fields: names and bytes."""
 
 from depthcast.broadcaster.publication import Broadcast
 from depthcast.ingestor.engine import Interval

@@ -1,4 +1,4 @@
-"""Rebuilding the published state, and refusing whatever does not add up."""
+"""Rebuilding the published state, and refusing any inconsistency."""
 
 import json
 import logging
@@ -60,7 +60,7 @@ def birth(number: int, epoch: int = EPOCH) -> Delta:
 
 
 def move(replica: Snapshot, epoch: int) -> Delta:
-    """What the leader of `epoch` publishes first of a symbol it goes on with."""
+    """The first delta that the leader of `epoch` publishes for a symbol that continues."""
     return Delta(replica.seq, first_seq(epoch, replica.seq), [], [], replica.digest, 0)
 
 
@@ -94,7 +94,7 @@ class TestLevels:
 
     @pytest.mark.parametrize("seals", [1, 2])
     def test_a_leader_that_died_right_after_its_seal_loses_no_book(self, seals: int) -> None:
-        """No symbol was moved into its epoch, and all of them go on."""
+        """No symbol was moved into its epoch, and all of them continue."""
         fold = StateFold(0, at(6), {"A": (at(5), snapshot(10, 100, 1)), "B": None})
         fold.add([entry(at(6), B=birth(3))])
         previous = at(6)

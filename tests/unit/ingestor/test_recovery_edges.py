@@ -1,4 +1,4 @@
-"""A fold before anything was published, and what its refusals carry."""
+"""A fold before anything was published, and the values in its errors."""
 
 import pytest
 

@@ -20,7 +20,7 @@ def test_everybody_has_an_even_share(partitions: int, members: int) -> None:
 
 
 def test_preference_spreads_what_is_taken_over() -> None:
-    """Partitions that one gives up go to several others: each has its own order of preference."""
+    """Partitions of a member that left go to several others: each has its own order of preference."""
     names = ["a", "b", "c", "d"]
     held = shares(64, names)
     after = shares(64, names[1:], {partition: owner for partition, owner in held.items() if owner != "a"})
@@ -35,7 +35,7 @@ def test_preference_spreads_what_is_taken_over() -> None:
     "names", [["a", "b", "c"], ["x1", "x2", "x3", "x4"], [f"host-{n}:7" for n in range(9)]]
 )
 def test_preference_is_the_same_in_every_version(names: list[str]) -> None:
-    """Ingestors of two versions, of which one replaces the other, have to come to the same shares."""
+    """During an upgrade, ingestors of two versions must compute the same shares."""
     assert shares(1, names) == {0: min(names, key=lambda name: crc32(f"{name}/0".encode()))}
 
 

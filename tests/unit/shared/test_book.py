@@ -1,4 +1,4 @@
-"""The book against a plain dict that is sorted anew for every answer."""
+"""The book against a plain dict that is sorted for every answer."""
 
 from random import Random
 
@@ -21,7 +21,7 @@ def ordered(side: Side, levels: dict[int, int]) -> list[tuple[int, int]]:
 
 
 def check(book_side: BookSide, levels: dict[int, int]) -> None:
-    """Compare everything that can be asked of a side with the model."""
+    """Compare every query of a side with the model."""
     model = ordered(book_side.side, levels)
     keys = [price * book_side.sign for price, _ in model]
     assert len(book_side) == len(model)

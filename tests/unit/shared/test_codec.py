@@ -1,4 +1,4 @@
-"""Bytes of the delta and snapshot streams: there and back, byte by byte, and whatever else may arrive."""
+"""Bytes of the delta and snapshot streams: round trips, exact bytes, and invalid input."""
 
 import contextlib
 from collections.abc import Callable
@@ -308,7 +308,7 @@ def test_each_truncation_and_any_flipped_byte(raw: bytes) -> None:
 @pytest.mark.parametrize(
     "raw",
     [
-        b"\xdd\xff\xff\xff\xff",  # an array said to be of 4 billion items
+        b"\xdd\xff\xff\xff\xff",  # an array that claims 4 billion items
         b"\xdf\xff\xff\xff\xff",
         b"\xc6\xff\xff\xff\xff",
         b"\x91" * 100_000,  # nested 100,000 deep

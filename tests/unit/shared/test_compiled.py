@@ -1,4 +1,4 @@
-"""Which source a module is loaded from, where both a compiled one and Python are there."""
+"""Whether a module is loaded compiled or as Python, if both exist."""
 
 import sys
 from importlib.machinery import SourceFileLoader

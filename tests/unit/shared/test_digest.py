@@ -1,4 +1,4 @@
-"""The digest: the contract's examples, and that it is linear and free of order."""
+"""The digest: the contract's examples; it is linear and independent of order."""
 
 from random import Random
 from typing import Any
@@ -56,7 +56,7 @@ def test_weights_of_close_prices_follow_from_each_other(side: Side, price: int) 
     assert (WEIGHT[side](start) ^ TAILS[price - start]) | 1 == WEIGHT[side](price)
 
 
-# Dense where the number of digits changes and about the thousands, by which weights are worked out.
+# Dense where the number of digits changes and around the thousands that weights are computed from.
 EDGES = st.one_of(
     st.integers(-MAX_INTEGER, MAX_INTEGER),
     st.integers(-3, 3).map(lambda near: near + STEP),
@@ -82,7 +82,7 @@ def test_a_digest_moves_by_the_weight_of_each_price(side: Side, changes: list[Le
 
 @pytest.mark.parametrize("weight", WEIGHT)
 def test_weights_remembered_are_bounded(weight: Any) -> None:
-    """A cache without a bound would grow with every price there ever was."""
+    """A cache without a bound would grow with every price ever used."""
     assert weight.cache_info().maxsize == 131_072
 
 

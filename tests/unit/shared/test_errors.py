@@ -1,4 +1,4 @@
-"""An error carries what went wrong as values, for who catches it, and as a text, for who reads it."""
+"""An error carries its values for code that catches it, and a text for people who read it."""
 
 import pytest
 

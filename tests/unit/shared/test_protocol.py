@@ -1,4 +1,4 @@
-"""Everybody speaks the same version of the contract: client, gateway, JavaScript client, document."""
+"""Client, gateway, JavaScript client and document have the same version of the contract."""
 
 import re
 from pathlib import Path

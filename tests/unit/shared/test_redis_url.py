@@ -1,4 +1,4 @@
-"""Addresses of Redis: sentinels, services, and what is not shown to anybody."""
+"""Addresses of Redis: sentinels, services, and secrets that are never shown."""
 
 import re
 

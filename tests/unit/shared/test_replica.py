@@ -1,4 +1,4 @@
-"""The one rule of continuity, and that nothing changes where it says no."""
+"""The rule of continuity, and that a refused delta changes nothing."""
 
 from random import Random
 

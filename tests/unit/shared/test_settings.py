@@ -1,4 +1,4 @@
-"""Settings: where they come from, what they are checked for, and what the help says of each."""
+"""Settings: their sources, their checks, and their help texts."""
 
 from dataclasses import FrozenInstanceError, fields
 from typing import Any

@@ -1,4 +1,4 @@
-"""The command line: help, exit statuses, one line for what goes wrong, missing pieces."""
+"""The command line: help, exit statuses, one-line errors, missing libraries."""
 
 from pathlib import Path
 

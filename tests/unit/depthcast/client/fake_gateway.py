@@ -10,7 +10,7 @@ Levels = dict[int, int]
 
 
 class FakeGateway:
-    """`sent` holds what is on its way to the client; `states` every published view by seq."""
+    """`sent`: messages in flight to the client. `states`: every published view by seq."""
 
     def __init__(self, symbol: str = "X") -> None:
         self.symbol = symbol

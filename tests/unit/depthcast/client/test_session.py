@@ -323,7 +323,7 @@ def test_whatever_happens_a_live_book_is_right_and_all_ends_well(steps: list[tup
 
 
 def tamper(how: str, session: ClientSession, gateway: FakeGateway) -> None:
-    """Do something to what is on its way. Answers arrive in any case: a connection loses nothing but all."""
+    """Tamper with messages in flight. Answers always arrive: a connection loses everything or nothing."""
     if how == "lose":
         gateway.lose()
         session.disconnected()

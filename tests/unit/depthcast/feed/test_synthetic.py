@@ -1,4 +1,4 @@
-"""The synthetic market: valid for ever, the same for the same seed, at the rate asked for, and bounded."""
+"""The synthetic market: always valid, the same for the same seed, at the requested rate, and bounded."""
 
 from random import Random
 from typing import Any

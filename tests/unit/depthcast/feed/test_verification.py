@@ -1,4 +1,4 @@
-"""Comparing with oracles, whatever the order in which the three sides report."""
+"""Comparing with oracles, in whatever order the three sides report."""
 
 from itertools import permutations
 

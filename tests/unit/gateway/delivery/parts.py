@@ -23,7 +23,7 @@ class Parts:
         return self.market.channel(self.market.listings[symbol], depth)
 
     def group(self, *symbols: str, interval_ms: int = 0, reads: bool = True) -> SubscriptionGroup:
-        """A group of its own client, with a cursor per channel, each at the market's number."""
+        """A group of a new client, with a cursor per channel, each at the market's number."""
         sender = Sender(FakeWriter(MARK_BYTES, reads=reads), Encoding.JSON, MARK_BYTES, self.counters)
         siblings: dict[int, SubscriptionGroup] = {}
         group = siblings[interval_ms] = SubscriptionGroup(sender, interval_ms, self.market, siblings)
@@ -42,5 +42,5 @@ def writer_of(group: SubscriptionGroup) -> FakeWriter:
 
 
 def state_of(group: SubscriptionGroup) -> GroupState:
-    """Its state now; a type checker that saw one assertion would expect no other."""
+    """Return the current state; a type checker would take an earlier assertion as still true."""
     return group.state

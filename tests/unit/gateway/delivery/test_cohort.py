@@ -1,4 +1,4 @@
-"""A cohort's flush: one write each on the fast path, and who is left over."""
+"""A cohort's flush: one write per group on the fast path, and which groups are left over."""
 
 import pytest
 

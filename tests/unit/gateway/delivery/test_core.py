@@ -1,4 +1,4 @@
-"""What sessions are sent, and when: statuses, resumes, credit, intervals, slow clients, time-outs."""
+"""What sessions send, and when: statuses, resumes, credit, intervals, slow clients, time-outs."""
 
 from typing import Any
 

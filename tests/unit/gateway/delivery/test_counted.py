@@ -1,4 +1,4 @@
-"""What a gateway counts: each counter moves by what happened, and by nothing else."""
+"""A gateway's counters: each changes by what happened, and by nothing else."""
 
 from dataclasses import asdict
 

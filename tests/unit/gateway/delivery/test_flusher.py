@@ -1,4 +1,4 @@
-"""Which groups are visited when, and who reads which channel."""
+"""When groups are visited, and which cohorts read which channel."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.unit.gateway.small_market import lively_market
 
 
 class Scene(Parts):
-    """A flusher of its own on a small market."""
+    """A separate flusher on a small market."""
 
     def __init__(self) -> None:
         super().__init__(lively_market("AAA", "BBB", stale_ms=1000))

@@ -1,4 +1,4 @@
-"""What a client is told when a request is refused: code, text, symbol and the id it gave."""
+"""The error for a refused request: code, text, symbol and the request's id."""
 
 from typing import Any
 

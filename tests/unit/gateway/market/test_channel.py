@@ -1,4 +1,4 @@
-"""Channels: what is remembered, what is shared, and what a client at any cursor is given."""
+"""Channels: their history, what is shared, and what a client at any cursor gets."""
 
 import random
 from typing import Any

@@ -8,7 +8,7 @@ STATES = set(ChannelState)
 
 
 def test_where_a_channel_goes() -> None:
-    """A day in a channel's life."""
+    """A typical sequence of events."""
     state, path = ChannelState.NO_BOOK, []
     for event in (
         ChannelEvent.HISTORY_RESET, ChannelEvent.DELTA, ChannelEvent.TICK_ENDED, ChannelEvent.DELTA,

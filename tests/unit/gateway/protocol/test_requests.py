@@ -1,4 +1,4 @@
-"""What clients may send, and what is answered to anything else."""
+"""Valid requests, and the answers to everything else."""
 
 from contextlib import suppress
 from typing import Any

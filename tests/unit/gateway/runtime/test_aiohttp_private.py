@@ -1,6 +1,6 @@
-"""The private methods of aiohttp that are overridden: which, and that a new version still has and calls them.
+"""The overridden private methods of aiohttp; a new version must still have them and call them.
 
-Whoever widens the version in `pyproject.toml` reads here what to look at.
+Check these before allowing a new version in `pyproject.toml`.
 """
 
 import inspect
@@ -16,7 +16,7 @@ OVERRIDDEN: Final = {
     "_close_transport": ((), "None"),
     "_handshake": (("request",), "tuple['CIMultiDict[str]', str | None, int, bool]"),
 }
-"""Name → parameters, and what is returned."""
+"""Name → (parameters, return type)."""
 
 
 def test_these_are_all_that_are_overridden() -> None:
@@ -46,6 +46,6 @@ def test_the_library_still_calls_it(name: str) -> None:
 
 
 def names_in(code: CodeType) -> set[str]:
-    """What the code refers to, inner functions included."""
+    """Names that the code refers to, including in inner functions."""
     inner = [names_in(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
     return set(code.co_names).union(*inner)

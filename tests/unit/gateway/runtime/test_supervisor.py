@@ -1,4 +1,4 @@
-"""What the supervisor hands to its workers."""
+"""What the supervisor passes to its workers."""
 
 from dataclasses import replace
 

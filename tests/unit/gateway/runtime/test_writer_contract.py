@@ -1,4 +1,4 @@
-"""What sessions rely on of a `Writer`: the same for the tests' own and the real one on two event loops."""
+"""The behaviour of a `Writer`: the same for the tests' fake and the real one on two event loops."""
 
 import asyncio
 import socket
@@ -16,7 +16,7 @@ from tests.waiting import eventually
 MARK_BYTES = 50_000
 CHUNK = b"0123456789abcdef" * 512
 ENOUGH = 100
-"""Chunks that no socket pair takes without being read."""
+"""More chunks than any socket pair takes without being read."""
 
 
 class Side(Protocol):
@@ -85,7 +85,7 @@ class RealSide:
         return taken
 
     def stop_reading(self) -> None:
-        """It reads only when asked anyway."""
+        """Nothing to do: it reads only on request."""
 
     async def close(self) -> None:
         self.transport.abort()

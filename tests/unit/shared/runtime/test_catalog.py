@@ -1,4 +1,4 @@
-"""What the deployment fixed, on an in-memory Redis."""
+"""Reading partitions and instruments, on an in-memory Redis."""
 
 from collections.abc import AsyncIterator
 
@@ -56,7 +56,7 @@ async def test_a_malformed_instrument_hides_no_other_and_keeps_what_it_was(redis
 
 
 async def test_instruments_come_in_the_order_of_symbols_however_they_are_listed(redis: Redis) -> None:
-    """Whoever works through them does the same on every server."""
+    """So code that iterates over them does the same on every server."""
     await register_instruments(redis, KEYS, {"ETH-USD": ETH, "BTC-USD": BTC})
     assert list(await read_instruments(redis, KEYS)) == ["BTC-USD", "ETH-USD"]
 

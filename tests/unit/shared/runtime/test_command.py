@@ -34,7 +34,7 @@ def command(settings: IngestorSettings, other: str) -> None:
 
 @pytest.fixture(autouse=True)
 def _bare(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No setting of the machine that tests run on, and logging as it was."""
+    """Remove this machine's settings; restore logging afterwards."""
     seen.clear()
     for name in list(os.environ):
         if name.startswith("DEPTHCAST_"):

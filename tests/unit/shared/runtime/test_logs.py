@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line, or readable lines on a terminal."""
+"""Logs: one JSON object per line, or readable lines on a terminal."""
 
 import io
 import json
