@@ -49,6 +49,7 @@ export class Client extends EventTarget {
   #session;
   #socket = null;
   #timer = 0;
+  #closed = false;
   #watchdog = 0;
   #heardMs = 0;
 
@@ -108,6 +109,8 @@ export class Client extends EventTarget {
 
   /** End the connection for good. */
   close() {
+    if (this.#closed) return; // by a listener to what closing reports
+    this.#closed = true;
     clearTimeout(this.#timer);
     this.#lose(NORMAL, "closed by the user");
   }
@@ -153,17 +156,19 @@ export class Client extends EventTarget {
     }
     this.#link.reset();
     this.#session.lost();
+    if (this.state === "ended") return; // a listener has closed the client
     const decision = reconnect(code);
     if (decision === "never") {
       this.#enter("ended", code, reason);
       return;
     }
-    this.#enter("waiting", code, reason);
+    // Before the state is told: whoever hears it may close the client.
     this.#timer = setTimeout(() => {
       this.reconnects += 1;
       this.#enter("connecting");
-      this.#connect();
+      if (this.state === "connecting") this.#connect();
     }, (decision === "at once" ? 0 : this.#backoff.firstMs) + this.#backoff.nextMs());
+    this.#enter("waiting", code, reason);
   }
 
   #enter(state, code = 0, reason = "") {

@@ -217,6 +217,36 @@ test("a client comes back after a lost connection, and not after a final close c
   client.close();
 });
 
+for (const when of ["waiting", "connecting"]) {
+  test(`a client that is closed in its state "${when}" stays closed`, async () => {
+    const client = new Client("http://gateway.test/base/", { WebSocket: Socket, backoffMs: [1, 1] });
+    client.addEventListener("state", ({ detail }) => {
+      if (detail.state === when) client.close();
+    });
+    const made = Socket.made.length;
+    const ended = next(client, "ended");
+    Socket.made.at(-1).onclose({ code: 1006, reason: "" });
+    await ended;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.equal(client.state, "ended");
+    assert.equal(Socket.made.length, made);
+  });
+}
+
+test("a client that is closed when its view becomes stale stays closed", async () => {
+  const client = new Client("http://gateway.test/base/", { WebSocket: Socket, backoffMs: [1, 1] });
+  client.subscribe(SYMBOL, { depth: 5 });
+  const states = [];
+  client.addEventListener("state", ({ detail }) => states.push(detail.state));
+  client.addEventListener("status", () => client.close());
+  const made = Socket.made.length;
+  Socket.made.at(-1).onclose({ code: 1006, reason: "" });
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  client.close();
+  assert.deepEqual(states, ["ended"]);
+  assert.equal(Socket.made.length, made);
+});
+
 test("waits grow up to a bound and start again", () => {
   const backoff = new Backoff(100, 300, () => 1);
   assert.deepEqual([backoff.nextMs(), backoff.nextMs(), backoff.nextMs(), backoff.nextMs()], [100, 200, 300, 300]);
