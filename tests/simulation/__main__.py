@@ -1,4 +1,4 @@
-"""`python -m tests.simulation`: many seeds, or one again.
+"""`python -m tests.simulation`: runs many seeds, or repeats one.
 
 python -m tests.simulation --seeds 1000            seeds 0 to 999
 python -m tests.simulation --first 118 --seeds 1   seed 118 again, exactly
@@ -38,7 +38,7 @@ PROBLEM_CHARACTERS = 400
     help="run with this mistake in the program, until a seed notices it",
 )
 def main(seeds: int, first: int, jobs: int, flush: bool, trace: bool, mutation: str | None) -> None:
-    """See the module."""
+    """Run the command; see the module."""
     if mutation is not None:
         names = list(MISTAKES) if mutation == ALL else [mutation]
         rows = [(name, _try(name, first, seeds, jobs, flush=flush)) for name in names]
@@ -62,9 +62,9 @@ def _say_table(rows: list[tuple[str, int | None]]) -> None:
 
 
 def _try(mutation: str, first: int, seeds: int, jobs: int, *, flush: bool) -> int | None:
-    """The first seed that notices the mistake, None if none does; says after how long, and what it saw.
+    """Return the first seed that notices the mistake, None if none does; prints how it noticed.
 
-    A seed that fails without the mistake notices nothing.
+    A seed that also fails without the mistake does not count.
     """
     began = time.monotonic()
     with closing(simulate_many(first, seeds, jobs, flush=flush, mutation=mutation)) as reports:

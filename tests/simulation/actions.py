@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 LAG_S = 1.0
-"""A replica that takes over lacks at most so much."""
+"""A replica that takes over lags by at most this time."""
 
 SEEN_S = 0.03
-"""An entry that is to be lost is left there for at most so long, for others to read it."""
+"""An entry that will be lost stays for at most this time, so that others can read it."""
 
 HOLE_WITHIN_S = 1.5
 HOLE_EVERY_S = 0.02
@@ -31,7 +31,7 @@ LATE_STATE = Weather(late_state=0.5)
 
 
 class Actions:
-    """`done` counts the faults that struck, by kind."""
+    """Makes faults strike. `done` counts them by kind."""
 
     def __init__(self, world: "World") -> None:
         self.world = world
@@ -61,7 +61,7 @@ class Actions:
         }
 
     def strike(self, fault: Fault) -> None:
-        """The time of `fault` has come; it is left out where it makes no sense just now."""
+        """Let `fault` strike, unless it makes no sense at the moment."""
         action = self._simple.get(fault.kind)
         if action is None:
             what = fault.kind.partition(" ")[0]
@@ -71,12 +71,12 @@ class Actions:
             self.world.trace("fault", fault.kind, fault)
 
     def end_all(self) -> None:
-        """Everything that still lasts ends now."""
+        """End every fault that still lasts."""
         for key in list(self._undo):
             self._end(key)
 
     def appended(self, key: bytes, stream_id: Id, *, changes: bool) -> None:
-        """A stream entry was added, which may hold `changes` of books: what waits for it strikes now."""
+        """A stream entry was added, perhaps with `changes` of books: faults that wait for it strike now."""
         world = self.world
         if any(key == oracle.events for oracle in world.oracles):
             self._trigger(self._at_input, self._lose_soon)
@@ -91,7 +91,7 @@ class Actions:
             self._trigger(self._at_seal, lambda fault: self._crash_writer(fault, writer))
 
     def _trigger(self, waiting: list[Fault], strike: Callable[[Fault], None]) -> None:
-        """Strike once the command that is being executed is done."""
+        """Strike after the current command."""
         loop = self.world.loop
         for fault in waiting:
             loop.call_soon(strike, fault, context=loop.world.context)
@@ -145,13 +145,13 @@ class Actions:
         return True
 
     def _crash_after_seal(self, fault: Fault) -> bool:
-        """The next ingestor to seal crashes before its next entry; a leader ends, so that one has to."""
+        """The next ingestor to seal crashes before its next entry; end a leader, so that one must seal."""
         self._at_seal.append(fault)
         self._end_leader(fault)
         return True
 
     def _end_leader(self, fault: Fault) -> None:
-        """A leader ends, if there is one: by a crash or by SIGTERM."""
+        """End a leader, if there is one, by a crash or by SIGTERM."""
         leading = self._leading()
         if leading and part_of(fault, "crash") < 0.5:
             victim = chosen(leading, fault)
@@ -208,7 +208,7 @@ class Actions:
         return self._lasts("down", fault.lasts_s, server.start)
 
     def _fail_over(self, fault: Fault) -> bool:
-        """The replica's copy is made now, and it takes over a little later."""
+        """Copy the data to the replica now, and let it take over a little later."""
         if "lag" in self._undo or self.world.server.down:
             return False
         replica = self.world.server.replicate()
@@ -225,12 +225,12 @@ class Actions:
         self._lasts("down", fault.lasts_s / 2, server.start)
 
     def _lose_in_place(self, fault: Fault) -> bool:
-        """The tail is lost as when a proxy hides a failover: no connection breaks, `run_id` stays.
+        """Lose the tail as when a proxy hides a failover: no connection breaks, `run_id` stays.
 
         It is lost after the next input entry, so that a leader has consumed what is lost, or after the next
         change is published, so that an idle leader writes recovery state next. The program promises nothing
-        for a seal that is lost like this, nor for input that goes on before every leader has noticed. So
-        input pauses until all partitions are sealed anew.
+        for a seal that is lost like this, nor for input that continues before every leader has noticed. So
+        input pauses until all partitions are sealed again.
         """
         if "lag" in self._undo:
             return False
@@ -239,7 +239,7 @@ class Actions:
         return False
 
     def before(self, name: bytes, arguments: tuple[bytes, ...]) -> None:
-        """A command is about to be executed: what it adds may be what is lost."""
+        """A command is about to be executed; what it adds may be lost."""
         if name != b"XADD":
             return
         waiting = {oracle.events: self._at_input for oracle in self.world.oracles}
@@ -268,7 +268,7 @@ class Actions:
                 self._pause_for(leader.process, 1.0 + fault.lasts_s)
 
     def _cut_hole(self, fault: Fault) -> bool:
-        """A reader is paused, and an entry vanishes that it has yet to read and that no fresh load needs."""
+        """Pause a reader, and remove an entry that it has yet to read and that no new load needs."""
         victim = chosen([*self.world.gateways, *self.world.consumers], fault)
         if victim.process.stands:
             return False
@@ -301,7 +301,7 @@ class Actions:
         return True
 
     def _toggle(self, fault: Fault) -> bool:
-        """The last instrument is withdrawn and registered, over and over, and a leader ends in between."""
+        """Withdraw and register the last instrument repeatedly, and end a leader in between."""
         flips = 3 + int(part_of(fault, "flips") * 4)
         every_s = self.world.poll_s * (0.9 + part_of(fault, "every"))
         for number in range(flips):
@@ -319,7 +319,7 @@ class Actions:
 
 
 def part_of(fault: Fault, what: str) -> float:
-    """A number from 0 to 1 that the fault was drawn with, another for each purpose."""
+    """A number from 0 to 1, fixed by the fault and different for each purpose."""
     return Random(f"{fault.choice} {what}").random()
 
 

@@ -1,6 +1,6 @@
-"""Audits every write at the moment it is made, and what readers hold while the run goes on.
+"""Audits every write when it is made, and the readers' books during the run.
 
-The end of a run shows only what was not repaired by then. What is checked here must hold at every moment
+The end of a run shows only mistakes that were not repaired by then. These checks must hold at every moment
 (`docs/protocol.md`, sections 2.2 and 2.3).
 """
 
@@ -24,7 +24,7 @@ from tests.simulation.streams import ZERO, Fields, Id
 
 SCRIPTS: Final = (b"EVAL", b"EVALSHA")
 FIRST_KEY: Final = 2
-"""Its place among the arguments of a script's command."""
+"""Index of the first key among the arguments of a script's command."""
 
 
 class Published(NamedTuple):
@@ -37,7 +37,7 @@ class Published(NamedTuple):
 class PartitionAudit:
     """Audits one partition.
 
-    - `strict`: its symbols that are never withdrawn.
+    - `strict`: symbols that are never withdrawn.
     - `generation`: counts the server processes so far.
     """
 
@@ -89,7 +89,7 @@ class PartitionAudit:
             self.problem(f"the entry {stream_id} consumed input up to {src}, which does not exist")
 
     def last_changes(self) -> set[Id]:
-        """The entries that changed a symbol for the last time so far."""
+        """The last entry so far that changed each symbol."""
         found = {}
         for stream_id, fields in self.journal.streams.get(self.deltas, []):
             found.update(dict.fromkeys(fields[2::2], stream_id))
@@ -105,7 +105,7 @@ class PartitionAudit:
         self._compare(f"the snapshot of {symbol} at {stream_id}", symbol, stream_id, found)
 
     def _compare(self, what: str, symbol: str, position: Id, found: tuple[int, int]) -> None:
-        """Recovery state must be what was published at a position of the stream as it is now."""
+        """Recovery state must equal the published state at a position of the current stream."""
         if not _holds(self.journal.streams.get(self.deltas, []), position):
             self.problem(f"{what}: the stream has no such entry")
             return
@@ -146,7 +146,7 @@ class PartitionAudit:
             self._events_kept()
 
     def _deltas_kept(self) -> None:
-        """The last entry must remain, and all after each symbol's newest snapshot."""
+        """The last entry must remain, and all entries after each symbol's newest snapshot."""
         timeline, stream = self.journal.streams.get(self.deltas, []), self.store.stream(self.deltas)
         if not timeline or stream is None:
             return
@@ -182,7 +182,7 @@ class PartitionAudit:
     # --- readers ----------------------------------------------------------------------------------------
 
     def check_reader(self, name: str, reader: PartitionReader) -> None:
-        """A reader that takes a book for current must hold what was published up to its position."""
+        """A book that a reader takes for current must equal the published state at the reader's position."""
         position = reader.position
         published = self.published.get(position) if position is not None else None
         if published is None:
@@ -246,7 +246,7 @@ def _holds(timeline: list[Entry], position: Id) -> bool:
 
 
 def _levels(orders: OrdersCopy) -> dict[str, dict[int, int]]:
-    """What orders add up to, side by side and price by price."""
+    """The sum of orders per side and price."""
     levels: dict[str, dict[int, int]] = {"bid": {}, "ask": {}}
     for side, column in (("bid", orders.bids), ("ask", orders.asks)):
         for price, quantity in column:

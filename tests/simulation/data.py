@@ -22,7 +22,7 @@ class SortedSet(dict[bytes, float]):
 
 
 class Observer(Protocol):
-    """Sees every command: those of a script one by one, before the script's own `after`."""
+    """Observes every command; those of a script one by one, before the script's `after`."""
 
     def before(self, name: bytes, arguments: tuple[bytes, ...]) -> None:
         """A command is about to be executed."""
@@ -36,7 +36,7 @@ class Data(ABC):
 
     - `clock_us`: the server's wall clock, µs since 1970.
     - `appended` is called for each stream entry ever added; `observer`, if there is one, sees every command.
-    - `grown`: keys of streams that got entries since somebody last cleared it.
+    - `grown`: keys of streams that got entries since it was last cleared.
     - `script_wrote`: whether the script that runs has written; None while none runs.
     """
 
@@ -89,21 +89,21 @@ class Data(ABC):
         return made
 
     def drop(self, key: bytes) -> bool:
-        """Delete a key; whether it was there."""
+        """Delete a key; returns whether it existed."""
         self.expiries.pop(key, None)
         return self.values.pop(key, None) is not None
 
     def clear(self) -> None:
-        """Every key is gone."""
+        """Delete every key."""
         self.values.clear()
         self.expiries.clear()
 
     def copy_data(self) -> tuple[dict[bytes, Any], dict[bytes, int]]:
-        """All keys as they are, as a replica would hold them."""
+        """Copy all keys, as a replica would hold them."""
         return {key: _copied(value) for key, value in self.values.items()}, dict(self.expiries)
 
     def take_data(self, data: tuple[dict[bytes, Any], dict[bytes, int]]) -> None:
-        """Hold these keys from now on."""
+        """Replace all keys by these."""
         self.values, self.expiries = data
 
 

@@ -1,4 +1,4 @@
-"""The faults of a run: which, when and for how long. All are drawn before the run begins."""
+"""The faults of a run: kind, time and duration. All are drawn before the run begins."""
 
 from dataclasses import dataclass
 from random import Random
@@ -44,7 +44,7 @@ UNTELLABLE: Final = ("fail over", LATER, TOGGLE, "lose the tail in place", "cras
 
 @dataclass(frozen=True)
 class Fault:
-    """`kind` strikes at `at_s` after the beginning, for `lasts_s`; `choice` (0 to 1) says whom."""
+    """`kind` strikes `at_s` after the beginning, for `lasts_s`; `choice` (0 to 1) selects the victim."""
 
     kind: str
     at_s: float

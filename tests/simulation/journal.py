@@ -1,6 +1,6 @@
 """Everything that was ever appended to a stream, independent of what the store still has.
 
-A failover takes entries away from a timeline; they are remembered beside it, for readers may have seen them.
+A failover removes entries from a timeline; they are kept separately, because readers may have seen them.
 """
 
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ class Journal:
         self.streams.setdefault(key, []).append((stream_id, fields))
 
     def mark(self) -> Mark:
-        """The present."""
+        """Mark the present."""
         return {key: len(entries) for key, entries in self.streams.items()}
 
     def lose(self, mark: Mark) -> None:
@@ -43,7 +43,7 @@ class Journal:
                 del entries[kept:]
 
     def forget(self) -> None:
-        """Everything was deleted: new timelines begin."""
+        """Begin new timelines, because everything was deleted."""
         self.deleted.append(self.streams)
         self.lost += sum(map(len, self.streams.values()))
         self.streams = {}

@@ -116,7 +116,7 @@ def _hget(data: Data, key: bytes, name: bytes) -> Reply:
 
 
 def _hgetall(data: Data, key: bytes) -> Reply:
-    # Servers promise no order, and large or many values come in none: never in the order they were written.
+    # Servers promise no order, so fields never come in the order in which they were written.
     pairs = (data.find(key, Hash) or {}).items()
     return [part for pair in reversed(pairs) for part in pair]
 
@@ -197,7 +197,7 @@ def _number(score: float) -> bytes:
 
 
 def _remove(data: Data, key: bytes, table: dict[bytes, Any] | None, names: tuple[bytes, ...]) -> int:
-    """Members or fields; the key goes with the last of them."""
+    """Remove members or fields; the key is deleted with the last of them."""
     if table is None:
         return 0
     gone = sum([table.pop(name, None) is not None for name in names])

@@ -2,8 +2,8 @@
 
 Every handle belongs to the simulated process whose context it carries. The handles of one process run in the
 order in which they were made, as in a real loop; which process runs first is the seed's choice. A process
-that is paused or killed keeps its handles, none of which runs: a paused one goes on with all of them, a
-killed one never does, so that no `finally` of it ever runs.
+that is paused or killed keeps its handles, but none runs. A paused process later continues with all of them;
+a killed one never does, so none of its `finally` blocks ever runs.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ PROCESS: ContextVar["Process"] = ContextVar("process")
 
 
 class Deadlock(Exception):
-    """Nothing is left that could ever happen."""
+    """Nothing can ever happen any more."""
 
 
 class Process:
@@ -56,19 +56,19 @@ class Process:
         return self.loop.create_task(main, context=self.context)
 
     def proceed(self) -> None:
-        """Go on after a pause, beginning with what became due meanwhile."""
+        """Continue after a pause, beginning with what became due during it."""
         self.paused = False
         if not self.killed:
             self.release()
 
     def release(self) -> None:
-        """Hand everything held back to the loop."""
+        """Give all held handles back to the loop."""
         self.loop.give_back(self.held)
         self.held.clear()
 
 
 class SimulatedTask(asyncio.Task[Any]):
-    """A task that hashes by its number: the order of a set of tasks is then the same in every run."""
+    """A task that hashes by its number, so that sets of tasks have the same order in every run."""
 
     numbers = count()
 
@@ -81,7 +81,7 @@ class SimulatedTask(asyncio.Task[Any]):
 
 
 class SimulatedLoop(asyncio.BaseEventLoop):
-    """See the module. Run it with `run_until_complete`; `world` is the process that never stands still."""
+    """See the module. Run it with `run_until_complete`; `world` is the process that is never paused."""
 
     # Parts of the base class that its stubs leave out.
     _ready: deque[asyncio.Handle]
@@ -103,7 +103,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         return self.now
 
     def give_back(self, handles: deque[asyncio.Handle]) -> None:
-        """Let handles that were held run next."""
+        """Run the held handles next."""
         self._ready.extend(handles)
 
     def _make_task(
@@ -114,7 +114,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         return task
 
     def run_round(self) -> None:
-        """One round, from outside: for the time after the run."""
+        """Run one round from outside, after the run."""
         asyncio.events._set_running_loop(self)
         try:
             self._run_once()
@@ -122,7 +122,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             asyncio.events._set_running_loop(None)
 
     def _run_once(self) -> None:
-        """One round: everything that is ready, a process at a time, or else the time of the next timer."""
+        """Run one round: everything that is ready, one process at a time, else go to the next timer."""
         if not self._ready and not self._stopping:
             self._advance()
         while self._scheduled and self._scheduled[0].when() <= self.now:
@@ -158,7 +158,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
                 handle._run()
 
     def _write_to_self(self) -> None:
-        """Nobody waits in a selector."""
+        """Nothing to do: there is no selector to wake."""
 
     def _process_events(self, event_list: Any) -> None:
-        """No file descriptor ever is ready."""
+        """Nothing to do: no file descriptor is ever ready."""

@@ -1,4 +1,4 @@
-"""Real mistakes, put into the program one at a time, to show that the simulation notices them.
+"""Puts real mistakes into the program, one at a time, to show that the simulation notices them.
 
 Each is a context manager that patches one function or one line of a script, for a run.
 """
@@ -151,7 +151,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
         depthcast.gateway.delivery.session, "_resumed", _resumed_blindly
     ),
 }
-"""By name. `none` is the program as it is."""
+"""All mistakes by name; `none` is the unchanged program."""
 
 MISTAKES: Final[dict[str, str]] = {
     "trim-before-checkpoint": "input is trimmed up to what was published, although checkpoints need it",
@@ -174,11 +174,11 @@ MISTAKES: Final[dict[str, str]] = {
     "conflation-drops-deletions": "a merged delta lacks the levels that went",
     "resume-without-digest": "a client's book is taken to be right by its seq alone",
 }
-"""What each does to the program, for the table in `docs/testing.md`."""
+"""A description of each mistake, for the table in `docs/testing.md`."""
 
 
 @contextmanager
 def mutated(name: str | None) -> Iterator[None]:
-    """The program with the mistake `name` in it, or as it is."""
+    """Run the program with the mistake `name` during the block."""
     with MUTATIONS[name or "none"]():
         yield

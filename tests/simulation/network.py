@@ -1,8 +1,8 @@
-"""The network between the simulated processes and the server: delays, losses, commands that travel.
+"""The network between the simulated processes and the server: delays and losses of commands and replies.
 
-`connect` stands for `depthcast.shared.runtime.redis.connect`. Within a connection nothing overtakes and
-nothing comes twice, as with TCP; a command whose reply was lost or late may still be executed, after its
-resend too, which takes another connection.
+`connect` replaces `depthcast.shared.runtime.redis.connect`. Within a connection nothing is reordered or
+repeated, as with TCP. A command whose reply was lost or late may still be executed, even after its resend,
+which uses another connection.
 """
 
 import asyncio
@@ -29,19 +29,19 @@ from tests.simulation.replies import Reply, ReplyError
 from tests.simulation.server import TRANSACTION, Server, joined
 
 TIMEOUT_S: Final = 0.6
-"""How long a client waits for a reply, beyond what a blocking read may take."""
+"""A client waits this long for a reply, in addition to the time of a blocking read."""
 
 SLOW_S: Final = (0.3, 1.2)
 """Extra delay of a slow message: some come after the time-out, and after the resend."""
 
 LATE_STATE_S: Final = (TIMEOUT_S + 0.1, 2 * TIMEOUT_S + 0.3)
-"""Recovery state that is late arrives after newer one that was sent after the time-out."""
+"""Late recovery state arrives after newer state that was sent after the time-out."""
 
 DISTANCES: Final = (1, 1, 5, 30)
-"""How many times longer than the shortest a process's way to the server is."""
+"""A process's distance to the server, in multiples of the shortest."""
 
 NEXT_S: Final = 1e-7
-"""What is sent later on a connection arrives later by at least this."""
+"""Messages on one connection arrive at least this long after each other."""
 
 WAYS: Final = ("up", "down")
 
@@ -50,7 +50,7 @@ WAYS: Final = ("up", "down")
 class Weather:
     """How bad a link is. Probabilities are per command; delays in seconds.
 
-    `late_state` is for snapshots and checkpoints alone, so that the lease is kept meanwhile.
+    `late_state` is only for snapshots and checkpoints, so that the lease is kept.
     """
 
     delay_s: float = 0.0004
@@ -62,7 +62,7 @@ class Weather:
 
 
 class Link:
-    """One process's way to the server."""
+    """One process's link to the server."""
 
     def __init__(self, network: "Network", process: Process) -> None:
         self.network = network
@@ -75,7 +75,7 @@ class Link:
         self.connections: dict[Connection, None] = {}
 
     def draw(self, fault: str) -> bool:
-        """Whether this fault strikes now."""
+        """Draw whether this fault strikes now."""
         chance: float = getattr(self.weather, fault)
         struck = chance > 0 and self.rng.random() < chance
         if struck:
@@ -85,7 +85,7 @@ class Link:
     def travel(
         self, connection: "Connection", way: str, arrive: Callable[[], None], extra_s: float = 0.0
     ) -> None:
-        """Bring a message to one end: the server, or the process, which may stand still."""
+        """Deliver a message to one end: the server, or the process, which may be paused."""
         if self.parted:
             self.held.append(lambda: self.travel(connection, way, arrive))
             return
@@ -96,7 +96,7 @@ class Link:
         loop.call_at(at, arrive, context=context)
 
     def heal(self) -> None:
-        """What was under way when the partition began arrives now."""
+        """Deliver the messages that were in flight when the partition began."""
         self.parted = False
         held, self.held = self.held, []
         for travel in held:
@@ -195,18 +195,18 @@ class Connection:
             future.set_result(reply)
 
     def reset(self) -> None:
-        """The other end is gone; the process learns it after a while."""
+        """The other end is gone; the process notices after a while."""
         self.link.travel(self, "down", self.fail)
 
     def fail(self) -> None:
-        """The process learns that the connection is broken."""
+        """Tell the process that the connection is broken."""
         self.close()
         for future in list(self.waiting):
             if not future.done():
                 future.set_exception(RedisConnectionError("Connection closed by server."))
 
     def close(self) -> None:
-        """Close this end; what was sent before still arrives."""
+        """Close this end; messages sent before still arrive."""
         self.link.connections.pop(self, None)
         if not self.broken:
             self.broken = True
@@ -214,7 +214,7 @@ class Connection:
 
 
 class Network:
-    """All links. `faults` counts what struck; `tracer` is told of every command and reply."""
+    """All links. `faults` counts faults; `tracer` is called with every command and reply."""
 
     def __init__(self, loop: SimulatedLoop, server: Server, tracer: Callable[..., None]) -> None:
         self.loop = loop
@@ -227,24 +227,24 @@ class Network:
         Connection.numbers = count()
 
     def link(self, process: Process) -> Link:
-        """The way of `process`, made at first use."""
+        """The link of `process`, made at first use."""
         if process not in self.links:
             self.links[process] = Link(self, process)
         return self.links[process]
 
     def sever(self, connection: Connection) -> None:
-        """Cut one connection: both ends learn it."""
+        """Cut one connection; both ends notice."""
         self.server.forget(connection)
         connection.reset()
 
     def set_weather(self, weather: Weather) -> None:
-        """Of all links, present and future."""
+        """Set the weather of all links, present and future."""
         self.weather = weather
         for link in self.links.values():
             link.weather = weather
 
     def killed(self, process: Process) -> None:
-        """The process is no more; its system closes what it had open. What it had sent still arrives."""
+        """The process was killed; its system closes its connections. Messages already sent still arrive."""
         link = self.link(process)
         for connection in list(link.connections):
             connection.close()
@@ -255,14 +255,14 @@ class Network:
 
 
 class _Face:
-    """A connection as `OnConnect` functions use it."""
+    """The part of a connection that `OnConnect` functions use."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._command: list[bytes] = []
 
     async def on_connect(self) -> None:
-        """Nothing is said before the first command."""
+        """Nothing to send before the first command."""
 
     async def send_command(self, *arguments: Any) -> None:
         self._command = _command(arguments)
@@ -275,7 +275,7 @@ class _Face:
 
 
 class _SeededLock(Lock):
-    """The library's lock with a token of the seed's choice."""
+    """The library's lock, with a token drawn from the seed."""
 
     async def acquire(self, blocking: Any = None, blocking_timeout: Any = None, token: Any = None) -> bool:
         token = token or f"{PROCESS.get().rng.getrandbits(128):032x}"
@@ -305,7 +305,7 @@ class SimulatedRedis(Redis):
         return self.understood(str_if_bytes(arguments[0]), reply, options)
 
     def understood(self, name: str, reply: Reply, options: dict[str, Any]) -> Any:
-        """The reply as the library would give it; raises the error that it is."""
+        """The reply as the library would return it; raises an error reply."""
         if isinstance(reply, Exception):
             raise reply
         options.pop(NEVER_DECODE, None)
@@ -380,7 +380,7 @@ class SimulatedPipeline(Pipeline):
 
 @cache
 def _unused_pool() -> ConnectionPool:
-    """The library asks it how to encode; it never connects."""
+    """A pool that the library uses only for its encoding; it never connects."""
     return ConnectionPool(protocol=2)
 
 
@@ -395,7 +395,7 @@ async def _caught(request: Any) -> Any:
 
 
 def _keeps_state(command: list[bytes]) -> bool:
-    """Whether a script writes snapshots and checkpoints, and nothing else."""
+    """Whether a script writes only snapshots and checkpoints."""
     script = command[0] in (b"EVAL", b"EVALSHA") and command[3].endswith(b":deltas")
     return script and len(command) > 4 and int(command[2]) > 1 and not command[4].endswith(b":events")
 

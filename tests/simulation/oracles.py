@@ -1,4 +1,4 @@
-"""What must be true at the end: every event once, all replicas equal to a naive model, a sound history."""
+"""Checks at the end: every event counted once, all replicas equal to a naive model, a valid history."""
 
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
@@ -30,7 +30,7 @@ NOT_OURS = ("unknown_symbol", "wrong_partition")
 
 @dataclass
 class Expected:
-    """What one partition's input log must have led to."""
+    """The expected result of one partition's input log."""
 
     src: str = "0-0"
     applied: int = 0
@@ -47,9 +47,9 @@ class Expected:
 
 
 class Model:
-    """Works out what one partition must be. `late`: symbols registered during the run.
+    """Computes the expected state of one partition. `late`: symbols registered during the run.
 
-    Whether an early event of a late symbol was refused is the program's to say, once, in `rejects`.
+    The program decides whether an early event of a late symbol is refused, and says so once in `rejects`.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Model:
         self.late = late
 
     def begin(self) -> Expected:
-        """Nothing has happened yet."""
+        """Start from empty books."""
         models = {
             symbol: ModelBook(instrument.feed, instrument.on_cross)
             for symbol, instrument in self.instruments.items()
@@ -85,7 +85,7 @@ class Model:
         """Apply the log.
 
         - `refused`: the reason by (symbol, source) where a late symbol was refused.
-        - `rebirths`: after which input the book of a late symbol began anew, which had been withdrawn.
+        - `rebirths`: the inputs after which the book of a late, withdrawn symbol started empty again.
         """
         waiting = sorted((after, symbol) for symbol, places in rebirths.items() for after in places)
         for stream_id, fields in log:
@@ -153,7 +153,7 @@ class Model:
 
 
 def _info_at_beginning(deltas: list[Entry]) -> EntryInfo:
-    """What the first leader began with: its entry after the seal also has what was not published yet.
+    """The info that the first leader began with; its entry after the seal also has unpublished input.
 
     That is the end of what was deleted, and the beginning of what came after it, up to its `src`.
     """
@@ -162,7 +162,7 @@ def _info_at_beginning(deltas: list[Entry]) -> EntryInfo:
 
 
 def _births(deltas: list[Entry], symbols: set[str]) -> dict[str, list[Id]]:
-    """When books of `symbols` began: the `src` of the entry before the birth, by symbol.
+    """By symbol, the `src` of the entry before each birth.
 
     Input up to there belongs to the book before; later input that was not refused belongs to the new one.
     """
@@ -213,7 +213,7 @@ class PartitionOracle:
         self._before: list[Reject] = []
 
     def expected(self) -> Expected:
-        """What must be, by the log as it is now."""
+        """The expected state, by the current log."""
         log, rejects = (self.journal.streams.get(key, []) for key in (self.events, self.rejects))
         deltas = self.journal.streams.get(self.deltas, [])
         late = self.model.late
@@ -232,9 +232,9 @@ class PartitionOracle:
         return {(r[0], r[2]): r[1] for r in found if r[0] in late and r[1] in NOT_OURS}
 
     def _remember(self, result: Expected) -> None:
-        """Where everything was deleted: how far the input had been consumed by whoever went on from memory.
+        """Record how much deleted input the leader that continued from memory had consumed.
 
-        What was published next says so by its counts. Rejects of before may come again or not.
+        The counts of the next entry show it. Earlier rejects may be repeated or not.
         """
         timelines = [*self.journal.deleted, self.journal.streams]
         for number, before in enumerate(self.journal.deleted, 1):
@@ -256,7 +256,7 @@ class PartitionOracle:
         refused: Mapping[tuple[str, str], str],
         info: EntryInfo,
     ) -> int:
-        """How many of the deleted entries had been consumed: as many as explain the counts of `info`."""
+        """How many deleted entries had been consumed: the number that explains the counts of `info`."""
         wanted = info.applied, info.rejected, info.ignored
         for count in range(len(old) + 1):
             tried = deepcopy(result)
@@ -266,7 +266,7 @@ class PartitionOracle:
         return len(old)
 
     def published(self) -> str | None:
-        """None if the last entry says that everything was consumed, rightly; else what it says."""
+        """None if the last entry correctly says that everything was consumed; else what it says."""
         entries = self.journal.streams.get(self.deltas)
         if not entries:
             return f"partition {self.model.number}: nothing was published"
@@ -289,7 +289,7 @@ class PartitionOracle:
         return None
 
     def check_rejects(self) -> list[str]:
-        """Exactly the expected rejects, once each, in order."""
+        """Check that there are exactly the expected rejects, once each, in order."""
         found, wanted = rejects_in(self.journal.streams.get(self.rejects, [])), self.expected().rejects
         if found == wanted:
             return []
@@ -303,10 +303,10 @@ class PartitionOracle:
         ]
 
     def check_history(self) -> list[str]:
-        """The history is sound and ends in the model's books; no seq names two states, lost tails included."""
+        """Check that the history is valid and ends in the model's books, and that no seq names two states."""
         states: dict[tuple[str, int], int] = {}
         if self.journal.deleted:
-            return []  # what went on from memory is in no history; the replicas tell
+            return []  # state continued from memory is in no history; the replicas show it
         history = History()
         timelines = [*self.journal.branches.get(self.deltas, []), self.journal.streams.get(self.deltas, [])]
         try:
@@ -333,7 +333,7 @@ def _raw(entry: Entry) -> tuple[Position, list[tuple[bytes, bytes]]]:
 
 
 def best(levels: Levels, depth: int) -> Levels:
-    """The best `depth` levels a side (0: all), by plain sorting."""
+    """The best `depth` levels per side (0: all), by plain sorting."""
     cut = depth or None
     return {
         "bid": dict(sorted(levels["bid"].items(), reverse=True)[:cut]),

@@ -30,15 +30,15 @@ from tests.simulation.sockets import ClientTransport, GatewaySocket, GatewayTran
 from tests.simulation.watch import Watch
 
 AGAIN_S: Final = 0.3
-"""A process that ended by itself is started again after so long."""
+"""A process that ended by itself is started again after this time."""
 
 Main = Coroutine[Any, Any, None]
 
 
 class Actor(ABC):
-    """Something that runs as a process, and as another one after a crash.
+    """A part that runs as a process, and as a new process after a crash.
 
-    `ends` counts how it ended by itself; other errors than `may_end_by` are mistakes.
+    `ends` counts the errors that ended it; errors other than `may_end_by` are mistakes.
     """
 
     kind = ""
@@ -115,7 +115,7 @@ class Ingestor(Actor):
 
     @property
     def leads(self) -> bool:
-        """Whether it runs, and leads a partition."""
+        """Whether it is running and leads a partition."""
         running = self.task is not None and not self.task.done() and not self.process.stands
         return running and any(leader.leadership is not None for leader in self.service.leaders)
 
@@ -125,7 +125,7 @@ class Ingestor(Actor):
 
 
 async def _inline(work: Callable[[], Any]) -> Any:
-    """What a process would do in a thread."""
+    """Run inline what a process would run in a thread."""
     return work()
 
 
@@ -233,7 +233,7 @@ class WebClient(Actor):
         self.cut()
 
     def cut(self) -> None:
-        """The line breaks."""
+        """Break the connection."""
         if self.transport is not None:
             self.transport.drop()
 

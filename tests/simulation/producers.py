@@ -39,13 +39,13 @@ def make_instruments(rng: Random, count: int) -> dict[str, Instrument]:
 
 @dataclass
 class Corpus:
-    """What the bytes that were sent mean; None where they mean nothing."""
+    """The meaning of the bytes that were sent; None if they have none."""
 
     arrays: dict[bytes, list[Any] | None] = field(default_factory=dict)
     atomic: dict[bytes, bool | None] = field(default_factory=dict)
 
     def array(self, rng: Random, events: list[Any]) -> bytes:
-        """An encoded array of events, now and then a spoiled one."""
+        """An encoded array of events, sometimes corrupted."""
         if rng.random() < 0.01:
             spoiled = rng.choice((b"\xc1", b"[[", b"", b"7"))
             self.arrays[spoiled] = None
@@ -55,7 +55,7 @@ class Corpus:
         return raw
 
     def mark(self, rng: Random, *, atomic: bool) -> bytes:
-        """An encoded `_`, now and then a spoiled one."""
+        """An encoded `_`, sometimes corrupted."""
         if rng.random() < 0.03:
             self.atomic[b"{]"] = None
             return b"{]"
@@ -65,9 +65,9 @@ class Corpus:
 
 
 class Producer:
-    """Sends to `active` symbols, which change now and then; nothing while `silent`.
+    """Sends to `active` symbols, which sometimes change; sends nothing while `silent`.
 
-    `sent` counts what was tried.
+    `sent` counts attempts.
     """
 
     client: Redis

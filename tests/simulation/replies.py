@@ -1,4 +1,4 @@
-"""Replies of the in-memory store, and what its commands have in common."""
+"""Replies of the in-memory store, and helpers of its commands."""
 
 from typing import Any, Final
 
@@ -7,7 +7,7 @@ Reply = Any
 
 
 class ReplyError(Exception):
-    """A reply of error; the text begins with its code."""
+    """An error reply; the text begins with its code."""
 
 
 class Status(bytes):

@@ -40,7 +40,7 @@ class _Lua:
 
     @cache  # noqa: B019  # there is one interpreter, and it lives as long as the process
     def compiled(self, text: bytes) -> Any:
-        """The script as a function of KEYS and ARGV; raises `ReplyError`."""
+        """Compile the script to a function of KEYS and ARGV; raises `ReplyError`."""
         loaded = self._compile(text)
         if isinstance(loaded, tuple):
             raise ReplyError(f"ERR Error compiling script (new function): {loaded[1].decode()}")
@@ -114,7 +114,7 @@ def _argument(value: Any) -> bytes:
 
 
 def _to_reply(value: Any) -> Reply:
-    """What a script returns as the server replies it."""
+    """Convert a script's return value to the server's reply."""
     if value is None or value is False:
         return None
     if value is True:

@@ -1,4 +1,4 @@
-"""The simulated server as connections see it: one command at a time, blocked readers, restarts, failovers."""
+"""The simulated server, seen by connections: one command at a time, blocked readers, restarts, failovers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Peer(Protocol):
     generation: int
 
     def reset(self) -> None:
-        """The server knows nothing of this connection any more."""
+        """The server has dropped this connection."""
 
 
 @dataclass(eq=False)
@@ -47,7 +47,7 @@ class Blocked:
 
 @dataclass
 class Replica:
-    """What a replica holds at a moment."""
+    """A replica's data at one moment."""
 
     data: Any
     mark: Mark
@@ -78,7 +78,7 @@ class Server:
     # --- connections ------------------------------------------------------------------------------------
 
     def accept(self, peer: Peer) -> bool:
-        """Take a new connection; False while nobody listens."""
+        """Take a new connection; returns False while the server is down."""
         if self.down:
             return False
         peer.generation = self.generation
@@ -109,7 +109,7 @@ class Server:
         self.wake()
 
     def _together(self, commands: list[list[bytes]]) -> Reply:
-        """A transaction: an error of one command hinders no other; memory is checked before the first."""
+        """Execute a transaction: an error of one command does not stop others; memory is checked first."""
         if self.store.memory_full and any(command[0].upper() in NEEDS_MEMORY for command in commands):
             raise ReplyError(OUT_OF_MEMORY)
         replies: list[Reply | ReplyError] = []
@@ -151,7 +151,7 @@ class Server:
     # --- faults -----------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """The process ends: all connections with it."""
+        """End the process and all its connections."""
         self.down = True
         self.blocked.clear()
         peers, self.peers = self.peers, {}
@@ -166,10 +166,10 @@ class Server:
         self.store.scripts.clear()
 
     def replicate(self) -> Replica:
-        """What a replica that falls behind from now on will have."""
+        """The data of a replica that stops receiving now."""
         return Replica(self.store.copy_data(), self.journal.mark())
 
     def flush(self) -> None:
-        """Everything is deleted; the process goes on. What was copied before is as good as deleted, too."""
+        """Delete everything; the process continues. Earlier copies count as deleted, too."""
         self.store.execute(b"FLUSHALL")
         self.journal.forget()

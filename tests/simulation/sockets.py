@@ -1,8 +1,8 @@
 """WebSocket connections between simulated clients and gateways, below the program's own code at both ends.
 
 The gateway's end is a transport and a socket as its real `Connection` uses them, the client's end a
-`Transport` of the real client. What a client does not read stays in a window of limited bytes, then in the
-gateway's buffer, as with TCP.
+`Transport` of the real client. Bytes that a client does not read stay in a window of limited size, then in
+the gateway's buffer, as with TCP.
 """
 
 import asyncio
@@ -26,12 +26,12 @@ from tests.unit.gateway.model_client import split_frames
 
 Accept = Callable[["GatewaySocket", "GatewayTransport"], None]
 WINDOW_BYTES: Final = 2_000
-"""What may be unread between the gateway's buffer and the client."""
+"""Maximum unread bytes between the gateway's buffer and the client."""
 
 
 @dataclass
 class Way:
-    """A client's way to its gateway: mean delay in seconds, and what it breaks."""
+    """A client's link to its gateway: mean delay in seconds, and the faults it causes."""
 
     loop: SimulatedLoop
     rng: Random
@@ -41,7 +41,7 @@ class Way:
     latest: dict[str, float] = field(default_factory=dict)
 
     def travel(self, to: Process, arrive: Callable[[], None]) -> None:
-        """In order, one direction apart from the other."""
+        """Deliver in order, separately for each direction."""
         if self.parted:
             self.held.append(lambda: self.travel(to, arrive))
             return
@@ -50,7 +50,7 @@ class Way:
         self.loop.call_at(at, arrive, context=to.context)
 
     def heal(self) -> None:
-        """What was under way goes on."""
+        """Deliver the messages that were in flight."""
         self.parted = False
         held, self.held = self.held, []
         for travel in held:
@@ -125,18 +125,18 @@ class GatewayTransport(asyncio.Transport):
         self.lose()
 
     def lose(self) -> None:
-        """Nothing passes any more in either direction."""
+        """Block both directions."""
         if not self.gone:
             self.gone = True
             self.way.loop.call_soon(self.protocol.connection_lost, None, context=self.gateway.context)
 
 
 class _Inner(asyncio.Protocol):
-    """Stands for the web server's own protocol."""
+    """Replaces the web server's protocol."""
 
 
 class GatewaySocket:
-    """The gateway's end, receiving half: what the gateway's `Connection` uses of a WebSocket."""
+    """The gateway's end, receiving half: the part of a WebSocket that the gateway's `Connection` uses."""
 
     def __init__(self, encoding: Encoding) -> None:
         self.ws_protocol = encoding.value
@@ -166,7 +166,7 @@ class ClientTransport:
         self.lost: ConnectionLost | None = None
 
     def arrived(self, chunk: bytes) -> None:
-        """Bytes from the gateway."""
+        """Receive bytes from the gateway."""
         self.raw += chunk
         self.received += len(chunk)
         for opcode, payload in split_frames(self.raw):
@@ -223,7 +223,7 @@ class ClientTransport:
             self.way.travel(gateway.gateway, lambda: socket.take(kind, data))
 
     def drop(self) -> None:
-        """This end vanishes: its process was killed, or the line is cut."""
+        """Drop this end: its process was killed, or the connection was cut."""
         gateway, socket = self.gateway, self.socket
         self.ended()
         if gateway is not None and socket is not None:

@@ -1,7 +1,7 @@
 """An in-memory Redis: the commands that the program uses, with a real server's replies, errors and trimming.
 
-`tests/conformance/test_store.py` holds it and a real server to the same expectations. It knows one database,
-no replication and no connections; blocking reads are `tests.simulation.server`'s part.
+`tests/conformance/test_store.py` compares it with a real server. It has one database, no replication and no
+connections; `tests.simulation.server` does blocking reads.
 """
 
 from collections.abc import Callable
@@ -48,7 +48,7 @@ class Store(Data):
         return reply
 
     def _check_memory(self, name: bytes) -> None:
-        """A script that has written may go on: only its first write can be refused."""
+        """A script that has written may continue: only its first write can be refused."""
         if name not in NEEDS_MEMORY or self.script_wrote:
             return
         if self.memory_full if self.script_wrote is None else self.memory_was_full:

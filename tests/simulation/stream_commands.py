@@ -13,7 +13,7 @@ ZERO_ID: Final = "ERR The ID specified in XADD must be greater than 0-0"
 
 
 def text_of(stream_id: Id) -> bytes:
-    """A stream ID as it is written."""
+    """The text of a stream ID."""
     return b"%d-%d" % stream_id
 
 
@@ -53,7 +53,7 @@ class _Trimming:
     """`MAXLEN|MINID [=|~] threshold [LIMIT count]` as XADD and XTRIM take it."""
 
     def __init__(self, strategy: bytes, words: list[bytes]) -> None:
-        """Takes its words off the front of `words`."""
+        """Take its words from the front of `words`."""
         self.by_length = strategy.upper() == b"MAXLEN"
         self.approximate = False
         if words[0] in (b"=", b"~"):
@@ -160,7 +160,7 @@ def _range(
 
 
 def parse_xread(data: Data, arguments: tuple[bytes, ...]) -> tuple[int | None, int | None, dict[bytes, Id]]:
-    """(count, how long to block in ms, last ID read by key); `$` becomes the last ID of now."""
+    """(count, time to block in ms, last ID read by key); `$` becomes the stream's current last ID."""
     words: Iterator[bytes] = iter(arguments)
     count = block_ms = None
     for word in words:
@@ -193,7 +193,7 @@ def _cursor(data: Data, key: bytes, raw: bytes) -> Id:
 
 
 def read(data: Data, count: int | None, cursors: dict[bytes, Id]) -> Reply:
-    """What `XREAD` finds now, None for nothing."""
+    """The result of `XREAD` now, None if there is none."""
     found = []
     for key, after in cursors.items():
         stream = data.stream(key)

@@ -19,7 +19,7 @@ NODE_BYTES: Final = 4096
 
 @dataclass
 class Node:
-    """Its place among the nodes, how many entries it ever held, and their bytes."""
+    """A node: its index, the number of entries it ever held, and their bytes."""
 
     number: int
     entries: int = 0
@@ -28,7 +28,7 @@ class Node:
 
 @dataclass
 class Stream:
-    """The entries kept, and what is known of those that are gone."""
+    """The entries kept, and totals of those removed."""
 
     node_entries: int = 100
     ids: list[Id] = field(default_factory=list)
@@ -39,7 +39,7 @@ class Stream:
     added: int = 0
 
     def copy(self) -> "Stream":
-        """A stream that goes on by itself; entries never change, so they are shared."""
+        """An independent copy; entries never change, so they are shared."""
         return Stream(
             self.node_entries,
             self.ids[:],
@@ -65,24 +65,24 @@ class Stream:
         self.added += 1
 
     def next_id(self, now_ms: int) -> Id:
-        """The ID that `*` means now."""
+        """The ID that `*` stands for now."""
         ms, n = self.last_id
         return (now_ms, 0) if now_ms > ms else (ms, n + 1)
 
     def between(self, first: Id, last: Id, count: int | None, *, newest: bool = False) -> list[int]:
-        """Places of the entries from `first` to `last`, both included, at most `count` of them."""
+        """Indexes of the entries from `first` to `last`, both included, at most `count` of them."""
         places = range(bisect_left(self.ids, first), bisect_right(self.ids, last))
         ordered = places[::-1] if newest else places
         return list(ordered if count is None else ordered[:count])
 
     def after(self, stream_id: Id, count: int | None) -> list[int]:
-        """Places of the entries after `stream_id`."""
+        """Indexes of the entries after `stream_id`."""
         start = bisect_right(self.ids, stream_id)
         stop = len(self.ids) if count is None else min(len(self.ids), start + count)
         return list(range(start, stop))
 
     def trim(self, going: int, *, approximate: bool) -> int:
-        """Take the first `going` entries away, or as many of them as make whole nodes."""
+        """Remove the first `going` entries, or as many of them as make whole nodes."""
         if approximate:
             while 0 < going < len(self.nodes) and self.nodes[going - 1] is self.nodes[going]:
                 going -= 1
@@ -91,15 +91,15 @@ class Stream:
         return going
 
     def beyond_length(self, length: int) -> int:
-        """How many entries are more than `length`."""
+        """The number of entries beyond `length`."""
         return max(len(self.ids) - length, 0)
 
     def before(self, stream_id: Id) -> int:
-        """How many entries have a smaller ID."""
+        """The number of entries with a smaller ID."""
         return bisect_left(self.ids, stream_id)
 
     def delete(self, stream_id: Id) -> bool:
-        """Take one entry away; whether it was there."""
+        """Remove one entry; returns whether it existed."""
         place = bisect_left(self.ids, stream_id)
         if place == len(self.ids) or self.ids[place] != stream_id:
             return False

@@ -1,4 +1,4 @@
-"""The deterministic loop: virtual time, and processes that stand still."""
+"""The deterministic loop: virtual time, and processes that pause."""
 
 import asyncio
 from collections.abc import Iterator

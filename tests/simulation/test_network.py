@@ -1,4 +1,4 @@
-"""The simulated network: what the program's Redis clients can meet."""
+"""The simulated network: the faults that the program's Redis clients can meet."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator

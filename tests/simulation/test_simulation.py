@@ -1,4 +1,4 @@
-"""Some seeds of the simulation; it is repeatable, and notices mistakes in the program."""
+"""A few seeds of the simulation; it is repeatable, and notices mistakes in the program."""
 
 import os
 import subprocess
@@ -38,7 +38,7 @@ def test_some_seeds(first: int) -> None:
 
 
 def test_a_seed_is_always_the_same_run() -> None:
-    """Also in another process, where sets of text have another order."""
+    """Also in another process, in which sets of strings have another order."""
     seed = 9
     environment = {**os.environ, "PYTHONHASHSEED": "77"}
     command = [sys.executable, "-c", TRACE_OF_A_SEED.format(seed=seed)]
@@ -52,7 +52,7 @@ def test_a_seed_is_always_the_same_run() -> None:
 
 @pytest.mark.parametrize("mutation", MISTAKES)
 def test_a_mistake_fits_the_program(mutation: str) -> None:
-    """The text that it replaces is still there."""
+    """The text that a mistake replaces still exists in the program."""
     with mutated(mutation):
         pass
 

@@ -1,4 +1,4 @@
-"""Watched while the simulation runs: seq never goes back, digests hold, nothing breaks the protocol."""
+"""Checks during the simulation: seq never goes back, digests agree, nothing breaks the protocol."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,11 +21,11 @@ class Watch:
         self.updates = 0
 
     def problem(self, text: str) -> None:
-        """Something is wrong."""
+        """Record a problem."""
         self.problems.append(text)
 
     def reader(self, name: str, seen: dict[str, int], update: BookUpdate) -> None:
-        """A stream consumer was told of an update; `seen`: the last seq by symbol."""
+        """Check an update of a stream consumer; `seen`: the last seq by symbol."""
         self.updates += 1
         before = seen.get(update.symbol, 0)
         if update.seq < before:
@@ -33,14 +33,14 @@ class Watch:
         seen[update.symbol] = update.seq
 
     def counted(self, name: str, client: Client) -> None:
-        """A client's own checks: within a connection there are no gaps, and digests hold."""
+        """Check a client's counters: within a connection there are no gaps, and digests agree."""
         self.updates += 1
         counters = client.counters
         if counters.gaps or counters.mismatches:
             self.problem(f"{name}: {counters.gaps} gaps and {counters.mismatches} mismatches")
 
     def refused(self, name: str, error: ClientError | ConnectionLost) -> None:
-        """A client was refused; some codes can come whenever a gateway or its Redis is away."""
+        """Check a refusal of a client; some codes may come whenever a gateway or its Redis is away."""
         code = error.code if isinstance(error, ClientError) else "unreachable"
         if code not in EXPECTED_REFUSALS:
             self.problem(f"{name}: {error}")

@@ -38,7 +38,7 @@ FAULTS_FROM_S: Final = 1.0
 FAULTS_UNTIL_S: Final = 5.0
 INPUT_UNTIL_S: Final = 6.5
 SETTLED_WITHIN_S: Final = 30.0
-"""All must agree so long after the last input."""
+"""All must agree within this time after the last input."""
 
 LOOK_EVERY_S: Final = 0.25
 AUDIT_EVERY_S: Final = 0.05
@@ -47,7 +47,7 @@ ROUNDS_TO_END: Final = 10_000
 
 @dataclass
 class Report:
-    """What became of a run; `problems` is empty when all was right. `faults` counts what was injected."""
+    """The result of a run. `problems` is empty if all was right; `faults` counts the injected faults."""
 
     seed: int
     problems: list[str]
@@ -113,7 +113,7 @@ class World:
         absent = LATER in kinds or rng.random() < 0.7
         self.registered = self.instruments.keys() - (self.late if absent else set())
 
-    # --- who takes part ---------------------------------------------------------------------------------
+    # --- participants ------------------------------------------------------------------------------------
 
     def _make_actors(self) -> None:
         rng = self.rng
@@ -189,7 +189,7 @@ class World:
     # --- the run ----------------------------------------------------------------------------------------
 
     def run(self) -> Report:
-        """From the beginning to the end; never raises because of the program."""
+        """Run from beginning to end; never raises because of the program."""
         with self._patched():
             task = self.loop.world.spawn(self._main())
             try:
@@ -217,7 +217,7 @@ class World:
         return self.loop.time() - START_S
 
     def trace(self, kind: str, who: str, what: Any) -> None:
-        """Part of the run's identity."""
+        """Record an event; the trace is part of the run's identity."""
         text = f"{self.loop.time():.9f} {kind} {who} {what!r}"
         self.hash.update(text.encode())
         if self.verbose:
@@ -245,7 +245,7 @@ class World:
         self._judge()
 
     def register_again(self) -> None:
-        """Register what an operator wants registered, and nothing else, whatever a failover changed."""
+        """Register exactly what an operator wants, whatever a failover changed."""
         store = self.server.store
         full, store.memory_full = store.memory_full, False
         for symbol in sorted(self.registered):
@@ -256,19 +256,19 @@ class World:
         store.memory_full = full
 
     def register_late(self) -> None:
-        """The last instrument comes late."""
+        """Register the last instrument late."""
         self.registered = self.registered | self.late
         self.register_again()
 
     def toggle_late(self) -> None:
-        """The last instrument is withdrawn, or registered again; in the end it is registered."""
+        """Withdraw the last instrument, or register it again; at the end it is registered."""
         if self.loop.time() < START_S + FAULTS_UNTIL_S + 1.0:
             self.registered = self.registered ^ self.late
             self.register_again()
             for symbol in sorted(self.late):
                 self.producing.spawn(self.producers[0].burst(symbol))
 
-    # --- what faults ask for ----------------------------------------------------------------------------
+    # --- used by faults ---------------------------------------------------------------------------------
 
     def before(self, name: bytes, arguments: tuple[bytes, ...]) -> None:
         """The server is about to execute a command."""
@@ -285,7 +285,7 @@ class World:
         self.actions.appended(key, stream_id, changes=len(fields) > 2)
 
     def seals(self) -> int:
-        """How many leaderships have begun."""
+        """The number of leaderships that have begun."""
         return sum(
             not stream_id[1]
             for oracle in self.oracles
@@ -293,7 +293,7 @@ class World:
         )
 
     def silence(self, *, on: bool) -> None:
-        """No more input, not even what is under way, or input again."""
+        """Stop all input, including what is in flight, or allow it again."""
         for producer in self.producers:
             producer.silent = on
         if on:
@@ -301,7 +301,7 @@ class World:
                 self.network.sever(connection)
 
     def oldest_snapshot(self, oracle: PartitionOracle) -> Id:
-        """The oldest of a partition's newest snapshots; `ZERO` while a symbol has none."""
+        """The position of the oldest of a partition's newest snapshots; `ZERO` while a symbol has none."""
         keys = KEYS.partition(oracle.model.number)
         symbols = [s for s in self.instruments if partition_of(s, self.partitions) == oracle.model.number]
         streams = [self.server.store.stream(keys.snapshots(symbol).encode()) for symbol in symbols]
@@ -314,9 +314,9 @@ class World:
         return min((position for position in positions if position is not None), default=ZERO)
 
     def hole(self, oracle: PartitionOracle) -> Id | None:
-        """An entry that may vanish: a reader has yet to read it, and no newer entry changed one of its symbols.
+        """An entry that may vanish: a reader has yet to read it, and it is the last change of its symbols.
 
-        A fresh load begins after it, for the newest snapshots are newer.
+        A new load begins after it, because the newest snapshots are newer.
         """
         stream = self.server.store.stream(oracle.deltas)
         after, before = self.slowest_reader(oracle), self.oldest_snapshot(oracle)
@@ -337,7 +337,7 @@ class World:
             await asyncio.sleep(LOOK_EVERY_S)
 
     def disagreements(self) -> list[str]:
-        """What does not agree yet."""
+        """A list of everything that does not agree yet."""
         said = [text for oracle in self.oracles if (text := oracle.published())]
         return said or [*self._readers(), *self._views()]
 
@@ -403,7 +403,7 @@ class World:
         return self.oracles[partition_of(symbol, self.partitions)]
 
     def _judge(self) -> None:
-        """What can only be said at the end."""
+        """Check what can only be checked at the end."""
         for oracle in self.oracles:
             self.watch.problems += oracle.check_rejects() + oracle.check_history()
         for actor in self.actors:
@@ -445,7 +445,7 @@ class World:
             logging.disable(logging.NOTSET)
 
     def _end(self) -> None:
-        """Let every task end as at the end of a process, so that nothing is left behind."""
+        """End every task as at the end of a process, so that nothing is left behind."""
         self.network.closed = True
         for process in [self.loop.world, *self.network.links]:
             process.paused = process.killed = False
