@@ -52,7 +52,7 @@ def _sentinels(places: str) -> Iterator[tuple[str, int]]:
     for place in places.split(","):
         parts = urlsplit(f"//{place}")
         if not parts.hostname:
-            raise ValueError(f"{place!r} is no host[:port] of a sentinel")
+            raise ValueError(f"{place!r} is not host[:port] of a sentinel")
         yield parts.hostname, parts.port or SENTINEL_PORT
 
 

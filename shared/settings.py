@@ -311,7 +311,7 @@ def _check_redis_url(url: str) -> None:
         try:
             parse_sentinel_url(url)
         except ValueError as error:
-            raise SettingsError(variable("redis_url"), shown, f"is no usable address: {error}") from error
+            raise SettingsError(variable("redis_url"), shown, f"is not a usable address: {error}") from error
     elif not url.startswith(PLAIN):
         schemes = ", ".join((*PLAIN, *SENTINEL))
         raise SettingsError(variable("redis_url"), shown, f"must begin with one of {schemes}")

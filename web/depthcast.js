@@ -162,7 +162,7 @@ export class Client extends EventTarget {
       this.#enter("ended", code, reason);
       return;
     }
-    // Before the state is told: whoever hears it may close the client.
+    // Before the state is reported, because a listener may close the client.
     this.#timer = setTimeout(() => {
       this.reconnects += 1;
       this.#enter("connecting");

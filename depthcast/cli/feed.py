@@ -61,7 +61,9 @@ class Rename(click.ParamType[tuple[str, str]]):
         old, _, new = str(value).rpartition("=")
         if not is_symbol(new):
             self.fail(
-                f"{new!r} is no symbol: 1 to 32 of A-Z a-z 0-9 . _ -, the first a letter or digit", param, ctx
+                f"{new!r} is not a symbol: 1 to 32 of A-Z a-z 0-9 . _ -, the first a letter or digit",
+                param,
+                ctx,
             )
         return old, new
 

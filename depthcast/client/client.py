@@ -254,7 +254,7 @@ class Client:
     async def _disconnect(self, lost: ConnectionLost) -> None:
         """Give up the connection; raises `ClientError` if its close code says not to connect again."""
         transport, self._transport = self._transport, None
-        # Decided before anything is awaited: whoever reads may be cancelled.
+        # Decided before anything is awaited, because the reading task may be cancelled.
         self._wait_min_s = 0.0 if lost.closing.reconnect is Reconnect.AT_ONCE else self._backoff.first_s
         self._reconnect_at = None
         if lost.closing.reconnect is Reconnect.NEVER:
@@ -267,7 +267,7 @@ class Client:
         logger.warning("connecting again", extra={"reason": str(lost)})
 
     async def _reconnect(self) -> None:
-        """Wait and connect again. A wait that was cancelled goes on: a user's timeouts may be short."""
+        """Wait and connect again. A cancelled wait continues later: users' timeouts may be short."""
         now = asyncio.get_running_loop().time()
         if self._reconnect_at is None:
             wait_s = self._wait_min_s + self._backoff.next_s()

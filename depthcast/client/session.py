@@ -72,7 +72,7 @@ class ClientSession:
     """Subscriptions, books and counters of one client.
 
     - `credit_window`: maximum number of snapshots and deltas in flight; None leaves the limit to TCP.
-    - `wanted`: options of each subscription that the user asked for, by symbol.
+    - `wanted`: options of each subscription that the user requested, by symbol.
     - `books`: views by symbol. `updates`: updates that the user has not received yet, at most one per symbol.
     - `outbox`: messages to send. `failures`: errors that do not belong to a waiting request.
     - `welcome`: the gateway's greeting on this connection.

@@ -215,7 +215,7 @@ def _microseconds(message: VenueMessage) -> int | None:
 
 def _symbol(reader: LineReader, name: str) -> Symbol:
     if not is_symbol(name):
-        raise FeedError(reader.path, 0, f"{name!r} is no symbol Depthcast can carry")
+        raise FeedError(reader.path, 0, f"{name!r} is not a valid Depthcast symbol")
     return Symbol(name)
 
 

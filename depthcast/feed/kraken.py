@@ -171,7 +171,7 @@ def _book_message(reader: LineReader, match: re.Match[bytes], message: list[Any]
         )
     name = str(message[-1]).replace("/", "-")
     if not is_symbol(name):
-        raise reader.error(f"{name!r} is no symbol Depthcast can carry")
+        raise reader.error(f"{name!r} is not a valid Depthcast symbol")
     at_us = int(match[1]) * 1_000_000 + int((match[2] or b"0")[:_TIME_PLACES].ljust(_TIME_PLACES, b"0"))
     fields = {key: value for item in maps for key, value in item.items()}
     return _BookMessage(at_us, Symbol(name), int(channel[1]), fields)

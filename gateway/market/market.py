@@ -220,7 +220,7 @@ class Market:
         return channel
 
     def drop_idle_channels(self, now: float) -> None:
-        """Drop channels that nobody has subscribed to for `channel_linger_s`."""
+        """Drop channels without subscriptions for `channel_linger_s`."""
         for listing in self.listings.values():
             for channel in tuple(listing.channels.values()):
                 if channel.subscribers:

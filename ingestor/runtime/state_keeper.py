@@ -73,7 +73,7 @@ class StateKeeper:
         self.checkpoints.add(orders, now)
 
     def checkpoints_due(self) -> list[str]:
-        """Symbols whose orders the next drain is to copy."""
+        """Symbols whose orders the next drain must copy."""
         return self.checkpoints.due(self.environment.monotonic())
 
     # --- with the entries of a publish ---------------------------------------------------------------------

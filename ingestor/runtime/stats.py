@@ -56,7 +56,7 @@ class IngestorStats(Collector):
             yield self._family(GaugeMetricFamily, name, text)
         members = 0 if self.membership is None else self.membership.count()
         yield GaugeMetricFamily(
-            "depthcast_ingestor_ingestors", "Ingestors that share the partitions, this one included", members
+            "depthcast_ingestor_ingestors", "Ingestors that share the partitions, including this one", members
         )
 
     def _family(
@@ -77,18 +77,18 @@ _COUNTERS: Mapping[str, str] = {
     "checkpoints": "Checkpoints written",
     "resends": "Publishes sent again because their outcome was unknown",
     "step_downs": "Leaderships that ended by a fence, a lost lease or an unavailable Redis",
-    "handovers": "Leaderships ended in favour of another ingestor that was told to go on",
-    "warm_takeovers": "Leaderships begun from a state that was followed all along",
-    "standby_losses": "Times a followed state had to be read anew",
-    "restatements": "Leaderships that wrote again from memory what Redis had lost",
-    "recovery_failures": "Times the state in Redis did not add up, so that the partition could not be led",
-    "input_pauses": "Times reading of input paused because too many rejects waited to be published",
+    "handovers": "Leaderships ended in favour of a named successor",
+    "warm_takeovers": "Leaderships that began from a followed state",
+    "standby_losses": "Times a followed state had to be read again",
+    "restatements": "Leaderships that wrote lost data to Redis again from memory",
+    "recovery_failures": "Times the state in Redis was inconsistent, so that the partition could not be led",
+    "input_pauses": "Times that reading input paused because too many rejects were pending",
     "publish_seconds": "Time spent waiting for publishes",
     "evicted_levels": "Levels removed as stale by on_cross = evict, in this process",
 }
 _GAUGES: Mapping[str, str] = {
     "leading": "1 while this process leads the partition",
-    "following": "1 while this process follows the partition hot, ready to lead it",
+    "following": "1 while this process is a hot standby of the partition",
     "symbols": "Symbols of the partition",
     "events_applied": "Events applied since the partition's beginning",
     "events_rejected": "Events rejected since the partition's beginning",

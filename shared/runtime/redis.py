@@ -85,7 +85,7 @@ def connect(
         pool.make_connection()  # does not connect, but checks the URL's options
     except (ValueError, TypeError, RedisError) as error:
         raise SettingsError(
-            variable("redis_url"), without_credentials(url), f"is no usable address: {error}"
+            variable("redis_url"), without_credentials(url), f"is not a usable address: {error}"
         ) from error
     for command in ("XREAD", "XRANGE", "XREVRANGE"):
         client.set_response_callback(command, cast("Any", _raw))

@@ -112,7 +112,7 @@ def test_a_bad_address(prefix: str, url: str) -> None:
     result = invoke(url, prefix)
     assert result.exit_code == 2
     assert "DEPTHCAST_REDIS_URL" in result.output
-    assert "is no usable address" in result.output
+    assert "is not a usable address" in result.output
     assert "secret" not in result.output
 
 

@@ -70,7 +70,7 @@ async def test_through_a_socket_file(tmp_path: Path) -> None:
     "url", ["redis://h:x", "redis://h?what=5", "rediss://h?ssl_cert_reqs=odd", "redis://[::1"]
 )
 def test_an_address_that_means_nothing(url: str) -> None:
-    with pytest.raises(SettingsError, match=r"DEPTHCAST_REDIS_URL: .* is no usable address: ."):
+    with pytest.raises(SettingsError, match=r"DEPTHCAST_REDIS_URL: .* is not a usable address: ."):
         connect(url)
 
 

@@ -115,18 +115,18 @@ async def test_what_sentinels_do_not_know_is_unavailable() -> None:
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("redis+sentinel://", "no host"),
+        ("redis+sentinel://", "is not host"),
         ("redis+sentinel://h", "one service name"),
         ("redis+sentinel://h/", "one service name"),
         ("redis+sentinel://h/books/0", "one service name"),
-        ("redis+sentinel://h,,g/books", "no host"),
+        ("redis+sentinel://h,,g/books", "is not host"),
         ("redis+sentinel://h:x/books", "Port"),
         ("redis+sentinel://:secret@h:99999/books", "Port"),
     ],
 )
 def test_an_address_that_means_nothing(url: str, problem: str) -> None:
     for attempt in (lambda: connect(url), lambda: GatewaySettings(redis_url=url)):
-        with pytest.raises(SettingsError, match=f"is no usable address: .*{problem}") as caught:
+        with pytest.raises(SettingsError, match=f"is not a usable address: .*{problem}") as caught:
             attempt()
         assert caught.value.name == variable("redis_url")
         assert "secret" not in str(caught.value)

@@ -28,8 +28,8 @@ def test_what_an_address_says(
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("redis+sentinel:///b", "'' is no host[:port] of a sentinel"),
-        ("redis+sentinel://h,:5/b", "':5' is no host[:port] of a sentinel"),
+        ("redis+sentinel:///b", "'' is not host[:port] of a sentinel"),
+        ("redis+sentinel://h,:5/b", "':5' is not host[:port] of a sentinel"),
         ("redis+sentinel://h", "one service name has to follow the sentinels"),
         ("redis+sentinel://h/", "one service name has to follow the sentinels"),
         ("redis+sentinel://h/a/b", "one service name has to follow the sentinels"),
@@ -52,7 +52,7 @@ def test_what_a_setting_says_of_a_wrong_address() -> None:
         GatewaySettings.load({"DEPTHCAST_REDIS_URL": "redis+sentinel://u:secret@h"})
     assert caught.value.name == "DEPTHCAST_REDIS_URL"
     assert caught.value.value == "redis+sentinel://***@h"
-    assert caught.value.remedy.startswith("is no usable address: one service name has to follow")
+    assert caught.value.remedy.startswith("is not a usable address: one service name has to follow")
     with pytest.raises(SettingsError) as caught:
         GatewaySettings.load({"DEPTHCAST_REDIS_URL": "http://u:secret@h"})
     assert (caught.value.name, caught.value.value) == ("DEPTHCAST_REDIS_URL", "http://***@h")

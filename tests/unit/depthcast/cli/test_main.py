@@ -97,7 +97,7 @@ def test_partition(symbol: str, partitions: int, number: int) -> None:
         (["feed", "replay", "nowhere"], 1, "Error: nowhere: cannot be read: No such file"),
         (["feed", "replay", "x", "--speed", "0"], 2, "neither a number above 0 nor max"),
         (["feed", "replay", "x", "--speed", "fast"], 2, "neither a number above 0 nor max"),
-        (["feed", "replay", "x", "--symbol", "A=_"], 2, "'_' is no symbol"),
+        (["feed", "replay", "x", "--symbol", "A=_"], 2, "'_' is not a symbol"),
         (["feed", "replay", "x", "--redis-url", "ftp://x"], 2, "Error: DEPTHCAST_REDIS_URL"),
     ],
 )

@@ -104,7 +104,7 @@ def test_updates_before_the_first_snapshot_are_passed_over() -> None:
         ([b'1618678133.6: [1, {"a": []}, "trade", "XBT/USD"]\n'], 1, "not a message of the book channel"),
         ([line({"a": [level("x", "1")]})], 1, "'x' is not a decimal"),
         ([line({"a": [["1"]]})], 1, "malformed book message"),
-        ([line(SNAPSHOT, pair="no spaces")], 1, "no symbol"),
+        ([line(SNAPSHOT, pair="no spaces")], 1, "is not a valid Depthcast symbol"),
         ([b'1618678133.6: {"event":"heartbeat"}\n'], 0, "has no book message"),
     ],
 )
