@@ -41,7 +41,7 @@ class Lag:
         self.ms: float | None = None
 
     def measure(self, ts: int) -> None:
-        """Take the time of an update that arrives now (µs since 1970, 0 = none)."""
+        """Update the age from an update that has just arrived; `ts` in µs since 1970, 0 = unknown."""
         if ts:
             self.ms = (time.time_ns() // 1000 - ts) / 1000
 

@@ -68,7 +68,7 @@ class Child:
                 stdout=self._output,
                 stderr=subprocess.STDOUT,
                 pass_fds=[read_fd],
-                start_new_session=True,  # Ctrl-C reaches this process only, which stops the child at the end
+                start_new_session=True,  # Ctrl-C reaches only this process, which then stops the child
             )
         except OSError as error:
             self._failure = error
