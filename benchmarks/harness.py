@@ -158,8 +158,8 @@ class Run:
         """Take measurements that were made otherwise than by `compare`, in paired rounds all the same."""
         if baseline not in samples:
             baseline = None
-        judged = [
-            judge(target, samples)
+        checked = [
+            check_target(target, samples)
             for target in targets
             if {target.of, target.to or target.of} <= set(samples)
         ]
@@ -169,7 +169,7 @@ class Run:
             "metrics": [asdict(metric) for metric in metrics],
             "samples": samples,
             "ratios": ratios(samples, [metric.name for metric in metrics if metric.compared], baseline),
-            "targets": judged,
+            "targets": checked,
         }
         self.comparisons.append(comparison)
         for line in summary(comparison):
@@ -229,7 +229,7 @@ def ratios(
     return found
 
 
-def judge(target: Target, samples: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, Any]:
+def check_target(target: Target, samples: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, Any]:
     """The target with what was reached."""
     reached = spread(paired(samples, target.metric, target.of, target.to))
     met = (target.most is None or reached["median"] <= target.most) and (
@@ -259,7 +259,7 @@ def summary(comparison: Mapping[str, Any]) -> list[str]:
 
 
 def target_text(target: Mapping[str, Any]) -> str:
-    """A judged target in words."""
+    """A checked target in words."""
     against = f" ÷ {target['to']}" if target["to"] else ""
     bounds = [
         f"{sign} {target[side]:g}"

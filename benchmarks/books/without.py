@@ -12,20 +12,20 @@ from depthcast.ingestor.orders import OrdersState
 from depthcast.ingestor.rejects import ArrayResult
 
 
-def _judge_levels(self: LevelsState, events: Sequence[Any]) -> ArrayResult:
+def _check_levels(self: LevelsState, events: Sequence[Any]) -> ArrayResult:
     applied = sum(self._apply_one(event) for event in events)
     return ArrayResult(applied, len(events) - applied, [], 0)
 
 
-def _judge_orders(self: OrdersState, events: Sequence[Any]) -> ArrayResult:
+def _check_orders(self: OrdersState, events: Sequence[Any]) -> ArrayResult:
     for event in events:
         self._apply_one(event)
     return ArrayResult(len(events), 0, [], 0)
 
 
 def _hot_loop() -> None:
-    LevelsState._run = _judge_levels  # type: ignore[method-assign] # noqa: SLF001
-    OrdersState._run = _judge_orders  # type: ignore[method-assign] # noqa: SLF001
+    LevelsState._run = _check_levels  # type: ignore[method-assign] # noqa: SLF001
+    OrdersState._run = _check_orders  # type: ignore[method-assign] # noqa: SLF001
 
 
 def _flat_index() -> None:

@@ -21,7 +21,7 @@ XADDS_PER_TRIP: Final = 500
 POLL_S: Final = 0.002
 WAIT_S: Final = 120.0
 
-Judge = Callable[[Position, EntryInfo], bool]
+Checker = Callable[[Position, EntryInfo], bool]
 
 
 class Deployment:
@@ -69,7 +69,7 @@ class Deployment:
         """Wait until input up to `upto` was consumed and its result published."""
         return self._wait(lambda _, info: Position.parse(info.src) >= upto)
 
-    def _wait(self, good: Judge) -> EntryInfo:
+    def _wait(self, good: Checker) -> EntryInfo:
         deadline = time.monotonic() + WAIT_S
         while time.monotonic() < deadline:
             newest = self.newest()

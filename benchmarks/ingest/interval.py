@@ -42,7 +42,7 @@ def run(run: Run) -> None:
                 samples[PUBLISHING]["cores"].append(cores)
                 samples[GATEWAY]["cores"].append(gateway.program.cpu_s() - used)
         counters = gateway.metrics()
-    troubles = sum(
+    problems = sum(
         value
         for name, value in counters.items()
         if "_total" in name and ("gaps" in name or "mismatch" in name)
@@ -50,7 +50,7 @@ def run(run: Run) -> None:
     run.record("2,000 symbols × 20 a second", samples, METRICS, targets=TARGETS)
     run.note(
         "Ten levels of each symbol change in each broadcast, 400,000 a second. "
-        f"Gaps and mismatches: {troubles:g}."
+        f"Gaps and mismatches: {problems:g}."
     )
 
 

@@ -30,15 +30,15 @@ const MERGED = {
 
 function following(options = {}) {
   const sent = [];
-  const told = [];
+  const notified = [];
   const session = new Session({
-    ...options, send: (message) => sent.push(message), tell: (kind, detail) => told.push([kind, detail]),
+    ...options, send: (message) => sent.push(message), tell: (kind, detail) => notified.push([kind, detail]),
   });
   const view = session.subscribe(SYMBOL, { depth: 5 });
   session.opened();
   session.receive(SUBSCRIBED);
   session.receive(SNAPSHOT);
-  return { session, view, sent, told };
+  return { session, view, sent, notified };
 }
 
 test("digests of the contract", () => {
@@ -91,11 +91,11 @@ test("books that differ", () => {
 });
 
 test("a session subscribes and follows", () => {
-  const { session, view, sent, told } = following();
+  const { session, view, sent, notified } = following();
   session.receive(DELTA);
   assert.deepEqual(sent, [{ op: "subscribe", id: 1, symbols: [SYMBOL], depth: 5, interval_ms: 0 }]);
   assert.deepEqual([view.state, view.book.seq, view.tickSize], ["live", DELTA.seq, "0.01"]);
-  assert.deepEqual(told.map(([kind]) => kind), ["status", "update", "update"]);
+  assert.deepEqual(notified.map(([kind]) => kind), ["status", "update", "update"]);
 });
 
 for (const [name, wrong, counter] of [
@@ -119,7 +119,7 @@ for (const [name, wrong, counter] of [
 }
 
 test("a gateway that is wrong for ever is given up", () => {
-  const { session, told } = following();
+  const { session, notified } = following();
   for (let id = 2; session.views.size; id += 1) {
     session.receive({ ...DELTA, digest: 1 });
     session.receive({ ...SUBSCRIBED, id });
@@ -127,7 +127,7 @@ test("a gateway that is wrong for ever is given up", () => {
     session.receive({ ...SUBSCRIBED, id: (id += 1) });
     assert.ok(id < 50);
   }
-  assert.equal(told.find(([kind]) => kind === "problem")[1].code, "inconsistent");
+  assert.equal(notified.find(([kind]) => kind === "problem")[1].code, "inconsistent");
 });
 
 test("a lost connection is resumed from what is held", () => {
@@ -153,15 +153,15 @@ test("credit comes first, and is given back as messages are taken", () => {
   assert.equal(sent.length, 4);
 });
 
-test("status, removal and refusals are told", () => {
-  const { session, view, told } = following();
+test("status, removal and refusals are passed on", () => {
+  const { session, view, notified } = following();
   session.receive({ type: "status", symbol: SYMBOL, state: "stale" });
   assert.equal(view.state, "stale");
   session.receive({ type: "unsubscribed", symbol: SYMBOL, reason: "removed" });
-  assert.deepEqual(told.at(-1), ["removed", { symbol: SYMBOL, reason: "removed" }]);
+  assert.deepEqual(notified.at(-1), ["removed", { symbol: SYMBOL, reason: "removed" }]);
   session.subscribe("NOPE");
   session.receive({ type: "error", id: 2, code: "unknown_symbol", message: "no", symbol: "NOPE" });
-  assert.equal(told.at(-1)[1].code, "unknown_symbol");
+  assert.equal(notified.at(-1)[1].code, "unknown_symbol");
   assert.equal(session.views.size, 0);
   session.subscribe(SYMBOL);
   session.receive({ type: "error", id: 3, code: "unavailable", message: "not yet" });

@@ -54,7 +54,7 @@ class Viewer:
     def seqs(self) -> dict[str, int]:
         return {symbol: self.client.books[symbol].seq for symbol in FEEDS}
 
-    async def told(self, state: str) -> None:
+    async def status_is(self, state: str) -> None:
         """Wait until the last status of every symbol is `state`."""
         await eventually(
             lambda: self.reading.done() or all(self._last(symbol) == state for symbol in FEEDS),

@@ -166,9 +166,9 @@ class TestInput:
             assert position == await last_position(run.client, run.keys.deltas)
 
     async def test_more_rejects_than_may_wait_pause_reading_and_none_is_lost(self, run: Run) -> None:
-        for turn in range(30):  # before anybody reads, so that all are there to be read at once
+        for attempt in range(30):  # before anybody reads, so that all are there to be read at once
             await run.send(
-                ("LEV", msgpack.packb([["add", "bid", 1, -turn - 1]] * 7)), ("LEV", '[["add",0,1,1]]')
+                ("LEV", msgpack.packb([["add", "bid", 1, -attempt - 1]] * 7)), ("LEV", '[["add",0,1,1]]')
             )
         async with run.service(run.settings(pending_rejects_max=10, interval_ms=1)) as service:
             info = await run.published()
@@ -483,7 +483,7 @@ class TestRestart:
         sent = Input(run, rng)
         async with FaultProxy(run.url) as proxy:
             settings = run.settings(redis_url=proxy.url, interval_ms=interval_ms, snapshot_interval_ms=50)
-            for turn in range(9):
+            for attempt in range(9):
                 service = IngestorService(settings)
                 running = asyncio.create_task(service.run(asyncio.Event()))
                 if rng.random() < 0.8:
@@ -494,7 +494,7 @@ class TestRestart:
                         proxy.faults.append(rng.choice(list(Cut)))
                     if proxy.held and rng.random() < 0.5:
                         await proxy.release()
-                if turn % 3 == 0:
+                if attempt % 3 == 0:
                     proxy.faults.clear()
                     await run.published()
                 running.cancel()
@@ -581,12 +581,12 @@ class TestProcess:
         sent = Input(run, rng)
         settings = run.settings(lease_ms=100, snapshot_interval_ms=100)
         async with Process(settings, tmp_path) as process:
-            for turn in range(3):
+            for attempt in range(3):
                 goal = await sent.send(rng.randint(5, 60))
-                if turn % 2:
+                if attempt % 2:
                     await run.published(goal)
                     await sent.send(rng.randint(0, 20))
-                if turn == 2:
+                if attempt == 2:
                     await process.leads()
                     assert await process.terminate() == 0
                 else:

@@ -122,12 +122,12 @@ class TestSharing:
         settings = run.settings(snapshot_interval_ms=60)
         async with members() as start:
             living = [start(settings)]
-            for turn in range(6):
+            for attempt in range(6):
                 living.append(start(settings))
                 await sent.send(30)
                 leader = await leader_of(living)
                 living.remove(leader)
-                await (leader.end() if turn % 2 else leader.crash())
+                await (leader.end() if attempt % 2 else leader.crash())
                 await sent.send(10)
             await leader_of(living)
             history = await sent.check()

@@ -146,8 +146,8 @@ class TestSound:
         publisher = await lead(client, keys, rejects_max=300)
         sizes = [1000, 1000, 250, 250, 250, 1000, 250, 250, 250, 300, 250]
         rejects = [reject(number) for number in range(sum(sizes))]
-        for turn, size in enumerate(sizes):
-            start = sum(sizes[:turn])
+        for attempt, size in enumerate(sizes):
+            start = sum(sizes[:attempt])
             await publisher.publish([broadcast(1)], rejects[start : start + size])
         indices = [int(fields[2][1]) for _, fields in await stream(client, keys.rejects)]
         assert indices == list(range(len(rejects) - len(indices), len(rejects)))

@@ -57,10 +57,10 @@ class TestServer:
             it.begin(OUTAGES, STEP_DOWNS)
             epoch = await it.epoch()
             await asyncio.to_thread(lasting_server.kill)
-            await it.viewer.told("stale")
+            await it.viewer.status_is("stale")
             await asyncio.to_thread(lasting_server.start)
             await it.new_epoch(epoch)
-            await it.viewer.told("live")
+            await it.viewer.status_is("live")
             await it.settle()
             assert await it.counts() == it.exactly_once()
             assert it.metric(MISMATCHES) == 0
@@ -70,9 +70,9 @@ class TestServer:
         async with scene(fresh_server, tmp_path) as it:
             it.begin(OUTAGES, STEP_DOWNS, RESTATEMENTS, REPLACED)
             await asyncio.to_thread(fresh_server.kill)
-            await it.viewer.told("stale")
+            await it.viewer.status_is("stale")
             await asyncio.to_thread(fresh_server.start)
-            await it.viewer.told("live")
+            await it.viewer.status_is("live")
             await _published_again(it)
             await it.rises(OUTAGES, STEP_DOWNS, RESTATEMENTS, REPLACED)
 
@@ -114,10 +114,10 @@ class TestServer:
             await it.redis("CONFIG", "SET", "maxmemory", 1)
             with pytest.raises(RedisUnavailable, match="maxmemory"):
                 await it.sent.send()
-            await it.viewer.told("stale")
+            await it.viewer.status_is("stale")
             assert await it.redis("EXISTS", it.run.keys.leader) == 1, "the lease is kept"
             await it.redis("CONFIG", "SET", "maxmemory", 0)
-            await it.viewer.told("live")
+            await it.viewer.status_is("live")
             await it.settle()
             assert await it.counts() == it.exactly_once()
             assert await it.epoch() == epoch, "the leadership goes on"
@@ -266,14 +266,14 @@ class TestLink:
             it.begin()
             it.ingestor_link.freeze()
             await it.sent.send(5)
-            await it.viewer.told("stale")
+            await it.viewer.status_is("stale")
 
             async def expired() -> bool:
                 return not await it.redis("EXISTS", it.run.keys.leader)
 
             await eventually(expired, message="the lease runs out")
             it.ingestor_link.thaw()
-            await it.viewer.told("live")
+            await it.viewer.status_is("live")
             await it.settle()
             assert await it.counts() == it.exactly_once()
 
@@ -286,11 +286,11 @@ class TestLink:
                     elsewhere.forget()
                     it.gateway_link.freeze()
                     await it.feed()
-                    await it.viewer.told("stale")
+                    await it.viewer.status_is("stale")
                     await elsewhere.holds(it.sent)
                     assert elsewhere.states == [], "others see nothing of it"
                     it.gateway_link.thaw()
-                    await it.viewer.told("live")
+                    await it.viewer.status_is("live")
                     await it.settle()
                     assert it.metric(RESYNCS) == it.before[RESYNCS], "nothing was missed"
 
@@ -311,9 +311,9 @@ class TestLink:
                 return (await it.run.history())[0][0] > at.next()
 
             await eventually(trimmed, message="the stream begins after what the gateway has read")
-            await it.viewer.told("stale")
+            await it.viewer.status_is("stale")
             it.gateway_link.thaw()
-            await it.viewer.told("live")
+            await it.viewer.status_is("live")
             await it.settle()
             await it.rises(RESYNCS, REPLACED)
 
@@ -343,7 +343,7 @@ class TestLink:
         async with scene(fresh_server, tmp_path) as it:
             it.begin()
             await it.redis("CLIENT", "PAUSE", 700, which)
-            await it.viewer.told("stale")
-            await it.viewer.told("live")
+            await it.viewer.status_is("stale")
+            await it.viewer.status_is("live")
             await it.settle()
             assert await it.counts() == it.exactly_once()

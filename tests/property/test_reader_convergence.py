@@ -128,7 +128,7 @@ class Viewer:
         self.seen: dict[str, int] = {}
         self.loads = 0
 
-    def turn(self, spoil: float) -> bool:
+    def step(self, spoil: float) -> bool:
         """Load or read once; returns whether there was anything to do."""
         authority, reader = self.authority, self.reader
         if reader.lost_reason is not None or reader.missing:
@@ -191,7 +191,7 @@ class Viewer:
     def settle(self) -> None:
         """Read a good connection to its end; every wanted symbol must be shown at its final state."""
         for _ in range(200):
-            if not self.turn(0.0):
+            if not self.step(0.0):
                 break
         else:
             pytest.fail("the reader never comes to rest")
@@ -210,7 +210,7 @@ def run(rng: Random, steps: int, spoil: Callable[[], float]) -> Viewer:
     for step in range(steps):
         authority.step()
         if rng.random() < 0.6:
-            viewer.turn(spoil())
+            viewer.step(spoil())
         if step == steps // 2:
             viewer.wanted.add("C")
             viewer.reader.want("C")

@@ -141,11 +141,11 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.now = max(self.now, self._scheduled[0].when())
 
     def _shuffled(self, batch: deque[asyncio.Handle]) -> list[tuple[Process, list[asyncio.Handle]]]:
-        turns: dict[Process, list[asyncio.Handle]] = {}
+        by_process: dict[Process, list[asyncio.Handle]] = {}
         for handle in batch:
             process = handle._context.get(PROCESS, self.world)  # type: ignore[attr-defined] # not in the stubs
-            turns.setdefault(process, []).append(handle)
-        order = list(turns.items())
+            by_process.setdefault(process, []).append(handle)
+        order = list(by_process.items())
         if len(order) > 1:
             self.rng.shuffle(order)
         return order

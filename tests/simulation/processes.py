@@ -99,10 +99,10 @@ class Ingestor(Actor):
 
     def main(self) -> Main:
         self.stop = asyncio.Event()
-        self.service = IngestorService(self.settings, self._outside())
+        self.service = IngestorService(self.settings, self._environment())
         return self.service.run(self.stop)
 
-    def _outside(self) -> Environment:
+    def _environment(self) -> Environment:
         process = self.process
         given: dict[str, Any] = {
             "connect": self.network.connect,

@@ -242,7 +242,7 @@ class World:
         auditing.cancel()
         with suppress(asyncio.CancelledError):
             await auditing
-        self._judge()
+        self._check_outcome()
 
     def register_again(self) -> None:
         """Register exactly what an operator wants, whatever a failover changed."""
@@ -402,7 +402,7 @@ class World:
     def _oracle(self, symbol: str) -> PartitionOracle:
         return self.oracles[partition_of(symbol, self.partitions)]
 
-    def _judge(self) -> None:
+    def _check_outcome(self) -> None:
         """Check what can only be checked at the end."""
         for oracle in self.oracles:
             self.watch.problems += oracle.check_rejects() + oracle.check_history()

@@ -406,8 +406,8 @@ def payload(frame: bytes) -> bytes:
 def same_message(ours: Any, text: Any) -> bool:
     """Equal but for the order of levels, which deltas leave open."""
     sides = ("bids", "asks")
-    loose = [{**message, **{side: sorted(message[side]) for side in sides}} for message in (ours, text)]
-    return bool(loose[0] == loose[1])
+    ordered = [{**message, **{side: sorted(message[side]) for side in sides}} for message in (ours, text)]
+    return bool(ordered[0] == ordered[1])
 
 
 class Follower:

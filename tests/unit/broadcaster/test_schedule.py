@@ -95,7 +95,7 @@ class TestSnapshotSchedule:
             schedule.mark_taken(due, float(second))
             for symbol in due:
                 taken[symbol].append(float(second))
-        assert taken["busy"] == [5.0 * turn for turn in range(1, 19)]
+        assert taken["busy"] == [5.0 * round_ for round_ in range(1, 19)]
         assert taken["idle"] == [30.0, 60.0, 90.0]
         assert UNCHANGED_SNAPSHOT_S == 30.0
 

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 import depthcast.cli.bench
-from benchmarks.harness import Target, judge, paired, spread
+from benchmarks.harness import Target, check_target, paired, spread
 from benchmarks.registry import MODULES
 from depthcast.cli.bench import bench
 
@@ -31,6 +31,6 @@ def test_ratios_are_taken_within_rounds() -> None:
     samples = {"ours": {"cpu": [1.0, 4.0, 9.0]}, "peer": {"cpu": [2.0, 4.0, 3.0]}}
     assert paired(samples, "cpu", "ours", "peer") == [0.5, 1.0, 3.0]
     assert spread([0.5, 1.0, 3.0]) == {"median": 1.0, "least": 0.5, "greatest": 3.0}
-    assert judge(Target("cpu", "ours", "peer", most=1.0), samples)["met"]
-    assert not judge(Target("cpu", "ours", "peer", most=0.9), samples)["met"]
-    assert not judge(Target("cpu", "ours", least=5), samples)["met"]
+    assert check_target(Target("cpu", "ours", "peer", most=1.0), samples)["met"]
+    assert not check_target(Target("cpu", "ours", "peer", most=0.9), samples)["met"]
+    assert not check_target(Target("cpu", "ours", least=5), samples)["met"]
