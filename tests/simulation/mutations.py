@@ -38,7 +38,8 @@ _NEWER_STAYS: Final = (
     "if not held or not before(position_in(value), held) then redis.call('SET', key, value) end"
 )
 _REJECTS: Final = """
-for _, packed in ipairs({unpack(ARGV, #ARGV - 2 * (#KEYS - 3) - batches_count + 1, #ARGV - 2 * (#KEYS - 3))}) do
+local last_batch = #ARGV - 2 * (#KEYS - 3)
+for _, packed in ipairs({unpack(ARGV, last_batch - batches_count + 1, last_batch)}) do
   for _, fields in ipairs(cmsgpack.unpack(packed)) do redis.call('XADD', rejects, '*', unpack(fields)) end
 end
 """

@@ -18,7 +18,9 @@ from tests.random_events import encode, random_array
 PREFIX: Final = "sim"
 KEYS: Final = DeploymentKeys(PREFIX)
 URL: Final = "redis://simulated"
-KINDS: Final = ((Feed.LEVELS, OnCross.REJECT), (Feed.ORDERS, OnCross.REJECT), (Feed.LEVELS, OnCross.EVICT), (Feed.ORDERS, OnCross.EVICT))  # fmt: skip
+KINDS: Final = tuple(
+    (feed, on_cross) for on_cross in (OnCross.REJECT, OnCross.EVICT) for feed in (Feed.LEVELS, Feed.ORDERS)
+)
 BURST: Final = 6
 BURST_EVERY_S: Final = 0.03
 

@@ -1,4 +1,4 @@
-"""Lua scripts as a server runs them: the real text in a real Lua 5.1; `redis.call` leads to the in-memory store.
+"""Lua scripts as a server runs them: the real text in a real Lua 5.1; `redis.call` is the in-memory store.
 
 Like the server's, this Lua's cmsgpack reads only the older msgpack, without a type for bytes. Nothing is
 undone when a script fails.
@@ -25,7 +25,9 @@ redis = {
   status_reply = function(text) return {ok = text} end,
 }
 cmsgpack = {unpack = unpack_}
-return function(text) return loadstring('return function(KEYS, ARGV) ' .. text .. '\\nend', '@user_script') end
+return function(text)
+  return loadstring('return function(KEYS, ARGV) ' .. text .. '\\nend', '@user_script')
+end
 """
 
 

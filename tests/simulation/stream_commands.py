@@ -176,7 +176,8 @@ def parse_xread(data: Data, arguments: tuple[bytes, ...]) -> tuple[int | None, i
     half = len(rest) // 2
     if not rest or len(rest) % 2:
         raise ReplyError(
-            "ERR Unbalanced 'xread' list of streams: for each stream key an ID, '+', or '$' must be specified."
+            "ERR Unbalanced 'xread' list of streams: "
+            "for each stream key an ID, '+', or '$' must be specified."
         )
     return (
         count,
