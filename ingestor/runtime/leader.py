@@ -46,7 +46,7 @@ OFFER_S: Final = 1.0
 OFFER_TRY_S: Final = 0.005
 """Pause between requests for a lease that is being handed over to us; requests stop after `OFFER_S`."""
 
-Instruments = tuple[Callable[[], Mapping[str, Instrument]], Callable[[], Awaitable[None]]]
+InstrumentSource = tuple[Callable[[], Mapping[str, Instrument]], Callable[[], Awaitable[None]]]
 """(function that returns all registered instruments as last read, function that reads them now)"""
 
 
@@ -62,7 +62,7 @@ class PartitionLeader:
         settings: IngestorSettings,
         partition: tuple[int, int],
         keys: PartitionKeys,
-        instruments: Instruments,
+        instruments: InstrumentSource,
         membership: Membership,
         stats: PartitionStats,
         environment: Environment,
