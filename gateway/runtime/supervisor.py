@@ -31,7 +31,7 @@ WORKER_MARK: Final = "DEPTHCAST_WORKER"
 RESTART_FIRST_S: Final = 0.1
 RESTART_MOST_S: Final = 5.0
 STEADY_S: Final = 10.0
-"""A worker that has run longer than this is restarted without a wait."""
+"""A worker that has run longer than this is restarted after the first wait."""
 END_S: Final = 9.0
 BAD_SETTINGS_STATUS: Final = 2
 
