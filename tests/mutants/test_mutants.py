@@ -6,7 +6,7 @@ import pytest
 
 from tests.mutants.mutations import Identity, Mutant, difference, mutants_of, sample
 from tests.mutants.packages import PACKAGES, ROOT, Package
-from tests.mutants.reasons import read_reasons
+from tests.mutants.reasons import read_reasons, wrong_reasons
 from tests.mutants.report import Report
 from tests.mutants.trials import Trials, Unsound, Verdict
 
@@ -229,3 +229,8 @@ def test_every_property_test_belongs_to_a_package() -> None:
     ours = {test for package in PACKAGES.values() for test in package.tests}
     assert {str(path.relative_to(ROOT)) for path in (ROOT / "tests/property").glob("test_*.py")} <= ours
     assert all((ROOT / test).exists() for test in ours)
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_every_reason_belongs_to_a_mutant(name: str) -> None:
+    assert list(wrong_reasons(read_reasons(), name, mutants_of(PACKAGES[name]), [])) == []
