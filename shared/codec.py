@@ -16,12 +16,18 @@ from depthcast.shared.types import MAX_INTEGER, Delta, EntryInfo, Snapshot
 INFO_FIELD: Final = b"_"
 """Field of a stream entry that describes the entry itself."""
 
+WRITTEN_FIELD: Final = b"_w"
+"""Field of a `deltas` entry that says when it was written; the server adds it."""
+
 SNAPSHOT_FIELD: Final = b"s"
 
 _DELTA_ITEMS: Final = 6
 _SNAPSHOT_ITEMS: Final = 5
 
 _INFO_NEEDED: Final = ("ts", "src", "applied", "rejected", "ignored")
+_INFO_WHOLE: Final = ("lag_ms", "entries", "lost")
+
+_WRITTEN_DIGITS: Final = 18
 
 _INTEGERS: Final = {int}
 _MOST = MAX_INTEGER
@@ -119,14 +125,21 @@ def decode_info(raw: bytes) -> EntryInfo:
         raise CodecError("entry info", f"lacks {', '.join(missing)}")
     ts, src, applied, rejected, ignored = [value[name] for name in _INFO_NEEDED]
     event_ts, prev, successor = get("event_ts"), get("prev"), get("successor")
-    _whole("entry info", ts, applied, rejected, ignored, 0 if event_ts is None else event_ts)
+    optional = [get(name) for name in _INFO_WHOLE]
+    whole = [value for value in (event_ts, *optional) if value is not None]
+    _whole("entry info", ts, applied, rejected, ignored, *whole)
     if (
         not isinstance(src, str)
         or not (prev is None or isinstance(prev, str))
         or not (successor is None or isinstance(successor, str))
     ):
         raise CodecError("entry info", "src, prev and successor must be text")
-    return EntryInfo(ts, src, applied, rejected, ignored, event_ts, prev, successor)
+    return EntryInfo(ts, src, applied, rejected, ignored, event_ts, prev, successor, *optional)
+
+
+def decode_written(raw: bytes) -> int | None:
+    """The time in an entry's field `_w`, µs since 1970; None if it is malformed."""
+    return int(raw) if raw.isdigit() and len(raw) <= _WRITTEN_DIGITS else None
 
 
 def _array(value: Any, items: int, what: str) -> list[Any]:

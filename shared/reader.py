@@ -9,7 +9,7 @@ and output is in `depthcast.shared.runtime.follow`.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from depthcast.shared.codec import INFO_FIELD, decode_delta, decode_info
+from depthcast.shared.codec import INFO_FIELD, WRITTEN_FIELD, decode_delta, decode_info, decode_written
 from depthcast.shared.errors import CodecError, PositionError
 from depthcast.shared.position import ZERO, Position, follows
 from depthcast.shared.replica import NO_CHANGES, ApplyResult, Changes, Replica
@@ -58,11 +58,17 @@ class ReplicaUpdate(NamedTuple):
 
 
 class AppliedEntry(NamedTuple):
-    """One `deltas` entry as applied; `info` None: a load of snapshots instead of an entry."""
+    """One `deltas` entry as applied; `info` None: a load of snapshots instead of an entry.
+
+    - `written_us`: when it was written, by the server's clock (µs since 1970); None if it does not say.
+    - `is_new`: whether it was written after the reader last loaded.
+    """
 
     position: Position
     info: EntryInfo | None
     updates: list[ReplicaUpdate]
+    written_us: int | None = None
+    is_new: bool = False
 
 
 class PartitionReader:
@@ -147,8 +153,11 @@ class PartitionReader:
             return None
         updates: list[ReplicaUpdate] = []
         missing, wants = self.missing, self.wants
+        written_us = None
         for name, raw in fields:
             if name.startswith(b"_"):
+                if name == WRITTEN_FIELD:
+                    written_us = decode_written(raw)
                 continue
             symbol = name.decode("utf-8", "replace")
             if symbol in missing or not wants(symbol):
@@ -160,7 +169,7 @@ class PartitionReader:
         self.position = position
         if reached:
             updates += self._promote_all()
-        return AppliedEntry(position, info, updates)
+        return AppliedEntry(position, info, updates, written_us, position > self._tail)
 
     def check_tail(self, last: Position) -> None:
         """Compare the stream's last ID with our position; if it is lower, Redis has lost data."""

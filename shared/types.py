@@ -67,6 +67,9 @@ class EntryInfo(NamedTuple):
     - `event_ts`: newest source time among the input entries of the interval, in µs since 1970, or None.
     - `prev`: position that this entry continues; only in the first entry of an epoch.
     - `successor`: name of the ingestor that takes over; only in the last entry before a handover.
+    - `lag_ms`: age of the oldest input entry that was not consumed yet, in ms by the server's clock.
+    - `entries`: input entries added up to `src` since the input log began; None if not known.
+    - `lost`: input entries that were deleted before they were consumed, since the partition's beginning.
     """
 
     ts: int
@@ -77,6 +80,9 @@ class EntryInfo(NamedTuple):
     event_ts: int | None = None
     prev: str | None = None
     successor: str | None = None
+    lag_ms: int | None = None
+    entries: int | None = None
+    lost: int | None = None
 
 
 def is_symbol(text: object) -> bool:

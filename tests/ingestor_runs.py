@@ -212,12 +212,14 @@ def check_history(stream: list[RawEntry], reborn: Collection[str] = ()) -> Histo
     for position, fields in stream:
         names = [name for name, _ in fields]
         assert names[0] == b"_"
+        assert names[-1] == b"_w"
+        changed = fields[1:-1]
         assert len(set(names)) == len(names)
         info = decode_info(fields[0][1])
         if position.n == 0:
             assert position.epoch > previous.epoch
             assert info.prev == str(previous)
-            assert len(fields) == 1, "a seal moves nothing"
+            assert not changed, "a seal moves nothing"
             history.epochs.append(position.epoch)
             listed = previous.epoch if previous.n else listed
             moved.clear()
@@ -234,7 +236,7 @@ def check_history(stream: list[RawEntry], reborn: Collection[str] = ()) -> Histo
             )
             assert min(counts) >= 0
         history.infos.append((position, info))
-        for name, raw in fields[1:]:
+        for name, raw in changed:
             symbol = name.decode()
             prev_seq = decode_delta(raw).prev_seq
             if symbol not in moved:

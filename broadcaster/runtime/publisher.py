@@ -9,13 +9,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgpack
 from redis.asyncio import Redis
 
 from depthcast.broadcaster.publication import Attachment, Broadcast, Fields, Publication, place
 from depthcast.broadcaster.runtime import scripts
+from depthcast.shared.codec import WRITTEN_FIELD
 from depthcast.shared.errors import Fenced, RedisUnavailable
 from depthcast.shared.keys import PartitionKeys
 from depthcast.shared.position import Position
@@ -29,12 +30,28 @@ RESEND_S: Final = 0.1
 RESEND_S_MAX: Final = 2.0
 
 
+class Receipt(NamedTuple):
+    """What the server said when it wrote.
+
+    - `sent`, `received`: when the command was sent and answered (s, by the event loop's clock).
+    - `written_us`: the server's clock at the write, µs since 1970.
+    - `input_end`, `input_added`: last ID of `events`, and how many entries were ever added to it.
+    """
+
+    sent: float
+    received: float
+    written_us: int
+    input_end: Position
+    input_added: int
+
+
 class Publisher:
     """Writes one partition's streams during one leadership. Only one task at a time may use it.
 
     `client` must check that it always reaches the same server
     (`depthcast.broadcaster.runtime.server_identity`). `position`: the last entry this leadership wrote;
-    before the seal, the end of the stream, which the seal names as `prev`.
+    before the seal, the end of the stream, which the seal names as `prev`. `receipt`: of the last write whose
+    reply arrived.
     """
 
     def __init__(
@@ -50,6 +67,7 @@ class Publisher:
         self.position = position
         self.rejects_max = rejects_max
         self.resends = 0
+        self.receipt: Receipt | None = None
         self._publish = client.register_script(scripts.PUBLISH)
         self._store = client.register_script(scripts.STORE)
         self._trim = client.register_script(scripts.TRIM)
@@ -141,16 +159,23 @@ class Publisher:
             self.keys.rejects,
             *(a.key for a in publication.attachments),
         ]
+        loop = asyncio.get_running_loop()
+        arguments = _arguments(publication, self.rejects_max)
+        sent = loop.time()
         async with map_errors():
-            reply = await self._publish(keys, _arguments(publication, self.rejects_max))
-        return None if reply[0] == 1 else f"{reply[1].decode()} at {reply[2].decode()}"
+            reply = await self._publish(keys, arguments)
+        if reply[0] != 1:
+            return f"{reply[1].decode()} at {reply[2].decode()}"
+        _, written, end, added = reply
+        self.receipt = Receipt(sent, loop.time(), int(written), Position.parse(end), added)
+        return None
 
     async def _is_written(self, publication: Publication) -> bool:
-        """Whether the stream has exactly our entries under their IDs."""
+        """Whether the stream has exactly our entries under their IDs; the server added when it wrote them."""
         first, last = publication.entries[0][0], publication.entries[-1][0]
-        return parse_entries(
-            await execute(self.client, "XRANGE", self.keys.deltas, str(first), str(last))
-        ) == (publication.entries)
+        found = parse_entries(await execute(self.client, "XRANGE", self.keys.deltas, str(first), str(last)))
+        ours = [(position, [f for f in fields if f[0] != WRITTEN_FIELD]) for position, fields in found]
+        return ours == publication.entries
 
     def _check(self, reply: Sequence[Any]) -> None:
         if reply[0] != 1:

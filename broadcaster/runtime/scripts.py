@@ -7,12 +7,12 @@ writes nothing if the comparison fails (`docs/protocol.md`, section 2.2).
 from typing import Final
 
 _COMMON: Final = """
+-- The last ID ever generated in a stream, and how many entries were ever added.
 local function last(key)
-  if redis.call('EXISTS', key) == 0 then return '0-0' end
-  local info = redis.call('XINFO', 'STREAM', key)
-  for i = 1, #info, 2 do
-    if info[i] == 'last-generated-id' then return info[i + 1] end
-  end
+  if redis.call('EXISTS', key) == 0 then return '0-0', 0 end
+  local info, found = redis.call('XINFO', 'STREAM', key), {}
+  for i = 1, #info, 2 do found[info[i]] = info[i + 1] end
+  return found['last-generated-id'], found['entries-added']
 end
 
 -- Decimal text of up to 20 digits: longer is larger, equal lengths compare as text; doubles lose digits.
@@ -50,10 +50,10 @@ local previous, src, rejects_max = ARGV[1], ARGV[2], ARGV[3]
 local entries_count, batches_count = tonumber(ARGV[4]), tonumber(ARGV[5])
 local found = last(deltas)
 if found ~= previous then return {0, 'deltas', found} end
-if src ~= '0-0' then
-  local input = last(events)
-  if before(input, src) then return {0, 'events', input} end
-end
+local input, added = last(events)
+if before(input, src) then return {0, 'events', input} end
+local time = redis.call('TIME')
+local written = time[1] .. string.format('%06d', time[2])
 
 -- Whatever could fail comes before the first write: an error would not undo those before it.
 local refused = {}
@@ -66,7 +66,12 @@ for _ = 1, entries_count do
   entries[#entries + 1] = {ARGV[at], cmsgpack.unpack(ARGV[at + 1])}
   at = at + 2
 end
-for _, entry in ipairs(entries) do redis.call('XADD', deltas, entry[1], unpack(entry[2])) end
+for _, entry in ipairs(entries) do
+  local fields = entry[2]
+  fields[#fields + 1] = '_w'
+  fields[#fields + 1] = written
+  redis.call('XADD', deltas, entry[1], unpack(fields))
+end
 -- If these alone fill the cap, all older rejects go, and with them those that were not even sent.
 if #refused >= tonumber(rejects_max) then redis.call('XTRIM', rejects, 'MAXLEN', 0) end
 for _, fields in ipairs(refused) do
@@ -77,15 +82,16 @@ for key = 4, #KEYS do
   attach(KEYS[key], ARGV[at], ARGV[at + 1])
   at = at + 2
 end
-return {1}
+return {1, written, input, added}
 """
 )
 """Compare-and-append. KEYS: deltas, events, rejects, then one for each attachment.
 
 ARGV: previous position, src, cap of rejects, number of entries, number of batches of rejects; then for each
 entry its ID and a msgpack array of field names and values; for each batch a msgpack array of rejects, each
-such an array; for each attachment its stream ID (empty: a checkpoint) and value. Replies {1}, or {0, which
-stream refused, its last ID}.
+such an array; for each attachment its stream ID (empty: a checkpoint) and value. Replies {1, the server's
+time, the last ID of `events`, how many entries were ever added to it}, or {0, which stream refused, its last
+ID}. Each entry gets a field `_w`: the server's time, µs since 1970 as text.
 
 Thousands of fields as arguments would cost both ends several times as much as one packed argument, and
 rejects sent one by one could exceed the limit of arguments.

@@ -209,13 +209,22 @@ def test_random_use_of_the_program_s_scripts(real: RealServer, simulated: Simula
     for _ in range(150):
         command = _script_command(rng)
         wanted, found = real(*command), simulated(*command)
-        assert found == wanted, command
+        assert without_times(found) == without_times(wanted), command
         outcomes.add(wanted[0])
     assert outcomes == {0, 1}
     for key in ("{p}deltas", "{p}events", "{p}snapshots"):
-        assert simulated("XRANGE", key, "-", "+") == real("XRANGE", key, "-", "+")
+        assert without_times(simulated("XRANGE", key, "-", "+")) == without_times(
+            real("XRANGE", key, "-", "+")
+        )
     assert simulated("XLEN", "{p}rejects") == real("XLEN", "{p}rejects")
     assert simulated("GET", "{p}checkpoint") == real("GET", "{p}checkpoint")
+
+
+def without_times(reply: Any) -> Any:
+    """The reply with a 0 for each time of the server's clock, µs since 1970."""
+    if isinstance(reply, list):
+        return [without_times(part) for part in reply]
+    return 0 if isinstance(reply, bytes) and len(reply) == 16 and reply.isdigit() else reply
 
 
 def _script_command(rng: Random) -> Command:

@@ -121,8 +121,8 @@ class TestSound:
         await publisher.publish([broadcast(1, symbols=7001)])
         written = (await stream(client, keys.deltas))[2:]
         assert [position for position, _ in written] == [Position(EPOCH, n) for n in (2, 3, 4)]
-        assert [len(fields) for _, fields in written] == [3001, 3001, 1002]
-        assert len({name for _, fields in written for name, _ in fields}) == 7002
+        assert [len(fields) for _, fields in written] == [3002, 3002, 1003]
+        assert len({name for _, fields in written for name, _ in fields}) == 7003
 
     async def test_fields_of_any_length_are_written_as_they_are(
         self, client: Redis, keys: PartitionKeys
@@ -133,7 +133,7 @@ class TestSound:
             (f"S{size}", Delta(size, 2**40, [-(2**53) + 1, 200] * size, [], 2**32 - 1, 1)) for size in sizes
         ]
         await publisher.publish([Broadcast(INFO, deltas)])
-        ((_, (_, *fields)),) = (await stream(client, keys.deltas))[2:]
+        ((_, (_, *fields, _)),) = (await stream(client, keys.deltas))[2:]
         assert fields == [(symbol.encode(), encode_delta(delta)) for symbol, delta in deltas]
 
     async def test_any_number_of_rejects(self, client: Redis, keys: PartitionKeys) -> None:

@@ -18,7 +18,7 @@ from depthcast.shared.position import Position
 from depthcast.shared.reader import PartitionReader
 from tests.book_model import brute_digest
 from tests.simulation.data import Data
-from tests.simulation.journal import Entry, Journal
+from tests.simulation.journal import Entry, Journal, changed
 from tests.simulation.producers import KEYS
 from tests.simulation.streams import ZERO, Fields, Id
 
@@ -76,7 +76,7 @@ class PartitionAudit:
         timeline = self.journal.streams[self.deltas]
         before = self.published.get(timeline[-2][0]) if len(timeline) > 1 else None
         books = dict(before.books) if before else {}
-        for name, raw in zip(fields[2::2], fields[3::2], strict=True):
+        for name, raw in changed(fields):
             delta = decode_delta(raw)
             books[name.decode()] = delta.seq, delta.digest
         src = Position.parse(decode_info(fields[1]).src)
@@ -92,7 +92,7 @@ class PartitionAudit:
         """The last entry so far that changed each symbol."""
         found = {}
         for stream_id, fields in self.journal.streams.get(self.deltas, []):
-            found.update(dict.fromkeys(fields[2::2], stream_id))
+            found.update({name: stream_id for name, _ in changed(fields)})
         return set(found.values())
 
     def _snapshot(self, symbol: str, stream_id: Id, raw: bytes) -> None:

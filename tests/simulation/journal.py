@@ -8,6 +8,14 @@ from dataclasses import dataclass, field
 from tests.simulation.streams import Fields, Id
 
 Entry = tuple[Id, Fields]
+
+
+def changed(fields: Fields) -> list[tuple[bytes, bytes]]:
+    """The symbols of a `deltas` entry, with their deltas."""
+    pairs = zip(fields[::2], fields[1::2], strict=True)
+    return [(name, raw) for name, raw in pairs if not name.startswith(b"_")]
+
+
 Mark = dict[bytes, int]
 """How many entries each stream had."""
 

@@ -14,7 +14,7 @@ from depthcast.shared.replica import Replica
 from depthcast.shared.types import EntryInfo
 from tests.book_model import OPS, ModelBook, No, brute_digest, named
 from tests.ingestor_runs import History, check_history
-from tests.simulation.journal import Entry, Journal
+from tests.simulation.journal import Entry, Journal, changed
 from tests.simulation.producers import KEYS, Corpus
 from tests.simulation.streams import ZERO, Id
 
@@ -169,7 +169,7 @@ def _births(deltas: list[Entry], symbols: set[str]) -> dict[str, list[Id]]:
     found: dict[str, list[Id]] = {}
     before = ZERO
     for _, fields in deltas if symbols else ():
-        for name, raw in zip(fields[2::2], fields[3::2], strict=True):
+        for name, raw in changed(fields):
             symbol = name.decode()
             if symbol in symbols and decode_delta(raw).prev_seq == 0:
                 found.setdefault(symbol, []).append(before)

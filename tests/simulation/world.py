@@ -282,7 +282,7 @@ class World:
     def _appended(self, key: bytes, stream_id: Id, fields: Fields) -> None:
         self.journal.appended(key, stream_id, fields)
         self.audit.appended(key, stream_id, fields)
-        self.actions.appended(key, stream_id, changes=len(fields) > 2)
+        self.actions.appended(key, stream_id, changes=any(not name.startswith(b"_") for name in fields[::2]))
 
     def seals(self) -> int:
         """The number of leaderships that have begun."""

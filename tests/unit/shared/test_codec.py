@@ -52,7 +52,18 @@ snapshots = st.builds(
     whole,
 )
 infos = st.builds(
-    EntryInfo, whole, st.text(), whole, whole, whole, st.none() | whole, st.none() | st.just("0-0")
+    EntryInfo,
+    whole,
+    st.text(),
+    whole,
+    whole,
+    whole,
+    st.none() | whole,
+    st.none() | st.just("0-0"),
+    st.none() | st.text(),
+    st.none() | whole,
+    st.none() | whole,
+    st.none() | whole,
 )
 DELTA = Delta(7, 9, [6500010, 5, 6499990, 0], [-25, MAX_INTEGER], 254150328, 3)
 SNAPSHOT = Snapshot(9, [6500010, 5, 6500000, 12], [6500020, 7], 254150328, 1767225600000000)

@@ -60,7 +60,7 @@ def reader() -> PartitionReader:
 
 def test_starts_at_the_oldest_snapshot_and_skips_what_is_in_the_others(reader: PartitionReader) -> None:
     assert reader.read(at(6), fields(B=delta(18, 19, 9))) == AppliedEntry(
-        at(6), EntryInfo(1, "0-0", 0, 0, 0), []
+        at(6), EntryInfo(1, "0-0", 0, 0, 0), [], is_new=True
     )
     entry = reader.read(at(7), fields(A=delta(10, 11, 5), B=delta(19, 20, 2)))
     assert entry is not None
@@ -68,6 +68,26 @@ def test_starts_at_the_oldest_snapshot_and_skips_what_is_in_the_others(reader: P
     assert entry.updates[0].delta == delta(10, 11, 5)
     assert entry.updates[0].changes.bids == [(100, 5, 1)]
     assert shown(reader) == {"A": (11, [100, 5]), "B": (20, [100, 2])}
+
+
+@pytest.mark.parametrize(
+    ("raw", "written_us"),
+    [(b"1769904000150000", 1769904000150000), (b"", None), (b"-5", None), (b"x", None), (b"9" * 19, None)],
+)
+def test_an_entry_says_when_it_was_written(
+    reader: PartitionReader, raw: bytes, written_us: int | None
+) -> None:
+    entry = reader.read(at(6), [*fields(A=delta(10, 11, 5)), (b"_w", raw)])
+    assert entry is not None
+    assert entry.written_us == written_us
+    assert shown(reader)["A"] == (11, [100, 5])
+
+
+def test_an_entry_is_new_if_it_came_after_the_load() -> None:
+    reader = PartitionReader(lambda _: True)
+    reader.load(at(7), {"A": (at(5), snapshot(10, 1))})
+    entries = [reader.read(at(n), fields()) for n in (6, 7, 8)]
+    assert [entry.is_new for entry in entries if entry] == [False, False, True]
 
 
 def test_starts_at_the_end_where_there_are_no_snapshots() -> None:
