@@ -38,13 +38,14 @@ DECLARED := $(foreach package,$(PACKAGES),$(wildcard $(package)/*.pxd $(package)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help install demo test sim chaos mutants lint hooks bench lock servers clean
+.PHONY: help install demo test sim chaos attack mutants lint hooks bench lock servers clean
 
 help:
 	@echo 'make install make the environment .venv with the command depthcast in it'
 	@echo 'make demo    start everything on this machine; ARGS passes options, see make demo ARGS=--help'
 	@echo 'make test    run the tests; ARGS goes to pytest; SERVER=bundled, SERVER=redis-server or SERVER=PATH is the server'
 	@echo 'make chaos   break a cluster of real processes in every way; ARGS passes options, see make chaos ARGS=--help'
+	@echo 'make attack  attack a gateway in every way beside a client that behaves; ARGS, see make attack ARGS=--help'
 	@echo 'make sim     run the seeded simulation: SEEDS=1000 of them from FIRST=0; ARGS, see make sim ARGS=--help'
 	@echo 'make mutants put small mistakes into the pure modules, and see whether tests notice; ARGS, see make mutants ARGS=--help'
 	@echo 'make lint    ruff, mypy --strict and the import contracts'
@@ -66,6 +67,9 @@ test: $(DEV)
 
 chaos: $(DEV)
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+attack: $(DEV)
+	@$(BIN)/python -m tests.attack $(ARGS)
 
 sim: $(DEV)
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --first $(FIRST) $(ARGS)

@@ -37,6 +37,12 @@ class Program:
         assert self._child is not None
         return self._child.pid
 
+    @property
+    def status(self) -> int | None:
+        """Exit status; None while it runs."""
+        assert self._child is not None
+        return self._child.returncode
+
     def cpu_s(self) -> float:
         """CPU time used so far."""
         return cpu_seconds(self.pid)
