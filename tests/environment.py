@@ -44,6 +44,7 @@ def _parts() -> Iterator[str]:
     if shared := os.environ.get("DEPTHCAST_TEST_REDIS_URL"):
         yield f"shared server {without_credentials(shared)}"
     yield _program("Node", ("node",), "--version")
+    yield _program("Go", ("go",), "version")
     yield _program("Chromium", CHROMIUM_NAMES, "--version")
     yield _program("container engine", ("docker",), "info", "--format", "{{.ServerVersion}}")
 

@@ -11,13 +11,16 @@ env | grep -E '^(ARGS|SERVER|PYTEST_ADDOPTS|DEPTHCAST_[A-Z_]*)=' >>"$CALLS"
 case "$*" in "$FAILS"*) exit 2 ;; esac
 """
 
+FOUND = ("chromium", "node", "npm", "go", "redis-server", "apt-get", "sudo")
+"""Programs that seem to be there, so that nothing is installed."""
+
 
 def run_with(folder: Path, fails: str) -> tuple[int, list[str]]:
     """Run the script with a `make` that only records its calls; returns the status and the calls."""
     programs, calls = folder / "bin", folder / "calls"
     programs.mkdir()
-    for name, text in (("make", MAKE), ("chromium", "#!/bin/sh\n"), ("redis-server", "#!/bin/sh\n")):
-        (programs / name).write_text(text)
+    for name in ("make", *FOUND):
+        (programs / name).write_text(MAKE if name == "make" else "#!/bin/sh\n")
         (programs / name).chmod(0o755)
     environment = {
         **os.environ,
