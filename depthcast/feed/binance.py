@@ -202,7 +202,7 @@ def _feed_of(
             raise reader.error("a snapshot without a symbol, in a file of several symbols; split the file")
         return next(iter(feeds.values()))
     name = message.get("symbol" if kind == "snapshot" else "s")
-    if name not in feeds:
+    if not isinstance(name, str) or name not in feeds:
         raise reader.error(f"a {kind} message of {name!r}, which has no depth messages")
     return feeds[Symbol(name)]
 

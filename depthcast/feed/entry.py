@@ -56,6 +56,10 @@ class LineReader:
         """Make a `FeedError` for the current line."""
         return FeedError(self.path, self.line, problem)
 
+    def unknown(self, symbol: object) -> FeedError:
+        """Make a `FeedError` for a symbol that the first pass did not find, because the file has grown."""
+        return self.error(f"has {symbol!r}, which was not there before; is it still being recorded?")
+
     def json(self, raw: bytes) -> Any:
         """Parse JSON; raises `FeedError`."""
         try:

@@ -83,10 +83,12 @@ def entries(path: str, lines: Iterable[bytes], instruments: Instruments) -> Iter
         if pair is None:
             if not message.snapshot:
                 continue  # the recording began in the middle of a subscription: there is no book yet
+            if message.symbol not in instruments:
+                raise reader.unknown(message.symbol)
             pair = pairs[message.symbol] = _Pair(instruments[message.symbol])
         try:
             entry = pair.take(message, reader.line)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, LookupError) as error:
             raise _malformed(reader, error) from None
         yield entry
 

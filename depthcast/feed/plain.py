@@ -39,11 +39,13 @@ def instruments(path: str, lines: Iterable[bytes]) -> dict[Symbol, Instrument]:
     return found
 
 
-def entries(path: str, lines: Iterable[bytes], _instruments: Instruments) -> Iterator[FeedEntry]:
+def entries(path: str, lines: Iterable[bytes], instruments: Instruments) -> Iterator[FeedEntry]:
     """Yield an entry for each line with `events`."""
     reader = LineReader(path)
     for symbol, value in _objects(reader, lines):
         if "events" in value:
+            if symbol not in instruments:
+                raise reader.unknown(symbol)
             yield _entry(reader, symbol, value)
 
 

@@ -1,0 +1,111 @@
+"""Targets: input events. Bytes as they come, and arrays of events beside a naive model."""
+
+from typing import Any, Final
+
+from depthcast.ingestor.engine import Engine
+from depthcast.ingestor.rejects import EVENT_BYTES_MAX
+from depthcast.shared.instruments import Feed, Instrument, OnCross
+from depthcast.shared.types import Symbol
+from tests.engine_check import EngineCheck, check_consistent
+from tests.fuzz.material import Material, packed, written
+from tests.fuzz.target import Target
+
+WORDS: Final = ("add", "update", "delete", "reduce", "clear", "bid", "ask", "atomic", "ts", "x")
+NAMES: Final = (b"L", b"O", b"_", b"_w", b"Z", b"E", b"", b"\xff")
+OPS: Final = ("add", "update", "delete", "reduce", "clear", 0, 1, 2, 3, 4)
+
+
+def raw_entries(data: bytes) -> None:
+    """Any entry is consumed: its events are applied, ignored or rejected, and the next one is unharmed."""
+    material = Material(data)
+    engine = Engine(0, 1)
+    for name, feed, on_cross in (
+        ("L", Feed.LEVELS, OnCross.REJECT),
+        ("O", Feed.ORDERS, OnCross.REJECT),
+        ("E", Feed.ORDERS, OnCross.EVICT),
+        ("G", Feed.LEVELS, OnCross.REJECT),
+    ):
+        engine.register(Instrument(Symbol(name), feed=feed, on_cross=on_cross))
+    engine.drain()
+    number = 0
+    while material.left and number < 8:
+        number += 1
+        fields = material.items(lambda: (material.choose(NAMES), _field(material)), 4)
+        engine.apply(f"{number}-0", [*fields, (b"G", b'[["update","bid",%d,3]]' % number)])
+    rejected = 0
+    interval = engine.drain()
+    for reject in interval.rejects:
+        assert len(reject.event) <= EVENT_BYTES_MAX
+        assert reject.count >= 1
+        rejected += reject.count
+        packed(reject)
+    assert interval.rejected == rejected
+    assert interval.applied >= number
+    for state in engine._states.values():
+        check_consistent(state)
+        assert not state.book.crossed()
+    assert list(engine.snapshot("G").bids[::2]) == list(range(number, 0, -1))
+
+
+def _field(material: Material) -> bytes:
+    kind = material.below(4)
+    if kind == 0:
+        return material.chunk()
+    if kind == 1:
+        return b"[" + material.chunk()
+    value = material.value(WORDS, 4)
+    return packed(value) if kind == 2 else written(value)
+
+
+def modelled_events(data: bytes) -> None:
+    """Arrays of events do in the engine what they do in the model, event by event."""
+    material, check = Material(data), EngineCheck()
+    symbols = list(check.models)
+    while material.left:
+        atomic, as_json = material.chance(60), material.chance(128)
+        arrays = [
+            (material.choose(symbols), [_event(material) for _ in range(material.below(6))])
+            for _ in range(1 + material.below(3))
+        ]
+        encode = written if as_json else packed
+        fields = [(symbol.encode(), encode(events)) for symbol, events in arrays]
+        if atomic:
+            fields.insert(material.below(len(fields) + 1), (b"_", encode({"atomic": True})))
+        check.apply(fields, arrays, atomic=atomic)
+        if material.chance(80):
+            check.drain()
+    for symbol in symbols:
+        check.check_state(symbol)
+    check.drain()
+
+
+def _event(material: Material) -> Any:
+    odd = material.byte()
+    if odd < 4:
+        return material.choose((None, True, 1, "add", 2.5, []))
+    bid = material.below(2)
+    event: list[Any] = [
+        material.choose(OPS), (("ask", 1), ("bid", 0))[bid][material.below(2)],
+        material.below(9) - (7 if bid else 1), material.below(6), material.choose((1, 2, 3, 4, "1", "é")),
+    ]  # fmt: skip
+    if odd < 20:
+        event[material.below(5)] = (
+            material.integer() if odd < 12 else material.choose(("", None, True, 1.0, []))
+        )
+    if odd > 245:
+        event = event[: material.below(6)]
+    return event
+
+
+_LEVELS = b'[["add","bid",5,3],["update",1,7,4],["clear"]]'
+
+TARGETS: Final = (
+    Target(
+        "input_bytes", raw_entries, "never raises, counts add up, other events apply",
+        (b"\x01\x00\x01" + bytes([len(_LEVELS) - 1]) + _LEVELS[1:], b"\x01\x01\x02\x06\x01\x06\x02\x04" * 6),
+    ),
+    Target(
+        "input_events", modelled_events, "does what the model does",
+        (bytes(range(120)), b"\xff\xff\x02\x00\x20\x01\x00\x00\x03\x02\x01" * 12),
+    ),
+)  # fmt: skip
