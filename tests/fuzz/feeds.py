@@ -118,7 +118,8 @@ def detected(data: bytes) -> None:
 
 
 _BINANCE: Final = (
-    b'\x03\x001676419393391312100 {"lastUpdateId":1,"bids":[["1.5","2"]],"asks":[["2.5","1"]],"symbol":"BTCUSDT"}'
+    b'\x03\x001676419393391312100 {"lastUpdateId":1,"bids":[["1.5","2"]],'
+    b'"asks":[["2.5","1"]],"symbol":"BTCUSDT"}'
     b"\n"
     b'1676419393391312101 {"stream":"btcusdt@depth","data":{"E":5,"s":"BTCUSDT","U":1,"u":2,'
     b'"b":[["1.5","0"]],"a":[]}}'

@@ -70,9 +70,9 @@ def test_a_broken_promise_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_kept_is_short_and_reaches_everything() -> None:
-    target = TARGETS["position"]
-    good, same, wrong = b"1-2 ", b"1234-5678 ", b"x "
-    assert minimised(target, [same, good, wrong]) == [wrong, good]
+    target = TARGETS["feed_format"]
+    plain, longer, unknown = b"{", b"{ longer", b"?"
+    assert minimised(target, [longer, plain, unknown]) == [unknown, plain]
 
 
 def test_the_command_counts_what_it_ran(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def stored_checkpoint(data: bytes) -> None:
 
     def make() -> Any:
         bids, asks = column(), column()
-        ask_ids = [number + 1 if type(number) is int else number for number in ids(asks)]
+        ask_ids = [number + 1 if type(number) is int and number < 2**63 else number for number in ids(asks)]
         return [1, material.choose(WORDS), "1-0", ids(bids), bids, ask_ids, asks]
 
     try:
