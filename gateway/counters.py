@@ -43,5 +43,7 @@ class GatewayCounters:
     limit_message_bytes: int = 0
     limit_interval: int = 0
     limit_history: int = 0
+    http_refused: int = 0
+    http_timeouts: int = 0
     stalls: int = 0
     silent: int = 0

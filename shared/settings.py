@@ -182,6 +182,23 @@ class GatewaySettings(Settings):
     connections_max: int = setting(
         20_000, "WebSocket connections per worker; more are closed with 1013", least=1, most=1_000_000
     )
+    head_timeout_s: float = setting(
+        10.0,
+        "time that a client has to send the head of a request, from connecting or from its first byte",
+        unit="s",
+        least=0.1,
+        most=3600,
+    )
+    keepalive_timeout_s: float = setting(
+        75.0, "an HTTP connection without a request for this long is closed", unit="s", least=0.1, most=86_400
+    )
+    request_line_bytes_max: int = setting(
+        4_096, "longest first line of a request; a longer one is answered 414", unit="B", least=128, most=8000
+    )
+    head_bytes_max: int = setting(
+        16_384, "longest head of a request; a longer one is answered 431", unit="B", least=1024, most=2**20
+    )
+    headers_max: int = setting(64, "headers of a request; more are answered 431", least=16, most=128)
     subscriptions_max: int = setting(5_000, "subscriptions per connection", least=1, most=1_000_000)
     wildcard: bool = setting(True, 'whether clients may subscribe to ["*"]')
     interval_max_ms: int = setting(

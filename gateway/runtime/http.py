@@ -1,5 +1,6 @@
-"""The gateway's HTTP endpoints and the WebSocket handshake (`docs/protocol.md`, sections 3 and 4)."""
+"""The gateway's HTTP endpoints (`docs/protocol.md`, section 4)."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from pathlib import Path
@@ -11,10 +12,10 @@ from aiohttp import web
 from depthcast.gateway.delivery.core import Core
 from depthcast.gateway.delivery.session import too_deep_text
 from depthcast.gateway.market.listing import Listing
-from depthcast.gateway.protocol.messages import DEPTHS, Encoding, state_name
+from depthcast.gateway.protocol.http_head import error_body
+from depthcast.gateway.protocol.messages import DEPTHS, state_name
 from depthcast.gateway.protocol.requests import DEPTH_DEFAULT, quoted
-from depthcast.gateway.runtime.connection import Connection, RawWebSocket
-from depthcast.shared.close_codes import CloseCode
+from depthcast.gateway.runtime.front import Front
 from depthcast.shared.runtime.admin import health_routes
 
 WEB: Final = Path(str(files("depthcast.gateway") / "web"))
@@ -27,8 +28,10 @@ PAGE_HEADERS: Final = {
 }
 """The page may connect only to this gateway and run only modules of `/web`, all of one version."""
 
+MODULES: Final = {str(path.relative_to(WEB)): path for path in WEB.rglob("*") if path.is_file()}
+"""What `/web` serves, by its path below it."""
 
-PROTOCOLS: Final = (Encoding.JSON.value, Encoding.MSGPACK.value)
+logger = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -36,8 +39,6 @@ class Host(Protocol):
     """What the endpoints need from the process."""
 
     core: Core
-    connections: dict[Connection, None]
-    draining: bool
 
     def readiness(self) -> tuple[bool, dict[str, Any]]: ...
 
@@ -60,17 +61,16 @@ class Endpoints:
         self.core = host.core
 
     def application(self) -> web.Application:
-        """Make the web application, without middleware, because WebSocket handshakes would go through it."""
-        app = web.Application()
+        """Make the web application."""
+        app = web.Application(middlewares=[answering])
         origin = self.core.settings.cors_origin
         if origin:
             app.on_response_prepare.append(_allow(origin))
         app.add_routes(
             [
                 web.get("/", self.page),
-                web.get("/v1/ws", _refusing(self.websocket)),
                 web.get("/v1/symbols", self.symbols),
-                web.get("/v1/books/{symbol}", _refusing(self.book)),
+                web.get("/v1/books/{symbol}", self.book),
                 *health_routes(self.host.readiness),
                 web.get("/web/{path:.+}", self.module),
             ]
@@ -81,8 +81,8 @@ class Endpoints:
         return web.FileResponse(WEB / "index.html", headers=PAGE_HEADERS)
 
     async def module(self, request: web.Request) -> web.FileResponse:
-        path = (WEB / request.match_info["path"]).resolve()
-        if not path.is_relative_to(WEB.resolve()) or not path.is_file():
+        path = MODULES.get(request.match_info["path"])
+        if path is None:
             raise web.HTTPNotFound(headers=PAGE_HEADERS)
         return web.FileResponse(path, headers=PAGE_HEADERS)
 
@@ -111,31 +111,6 @@ class Endpoints:
             )
         return listings[symbol]
 
-    async def websocket(self, request: web.Request) -> web.StreamResponse:
-        host, settings = self.host, self.core.settings
-        if host.draining:
-            raise Refusal(503, "unavailable", "this gateway is restarting")
-        socket = RawWebSocket(
-            protocols=PROTOCOLS,
-            max_msg_size=settings.message_bytes_max,
-            compress=settings.deflate_bytes_min > 0,
-            autoclose=False,
-        )
-        await socket.prepare(request)
-        if request.transport is None:
-            return socket
-        connection = Connection(self.core, socket, request.transport, settings.close_linger_s)
-        if len(host.connections) >= settings.connections_max or host.draining:
-            self.core.counters.limit_connections += not host.draining
-            await connection.refuse(CloseCode.RESTARTING if host.draining else CloseCode.OVERLOADED)
-            return socket
-        host.connections[connection] = None
-        try:
-            await connection.run()
-        finally:
-            del host.connections[connection]
-        return socket
-
 
 def _symbol(listing: Listing) -> dict[str, str]:
     instrument = listing.instrument
@@ -160,14 +135,39 @@ def _json(value: object, status: int = 200) -> web.Response:
     return web.Response(body=orjson.dumps(value), status=status, content_type="application/json")
 
 
-def _refusing(handler: Handler) -> Handler:
-    async def handle(request: web.Request) -> web.StreamResponse:
-        try:
-            return await handler(request)
-        except Refusal as refusal:
-            return _json({"error": {"code": refusal.code, "message": refusal.message}}, refusal.status)
+@web.middleware
+async def answering(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Write the answer to the end, errors included; then the connection may have its next request."""
+    response = await _answer(request, handler)
+    try:
+        await response.prepare(request)
+        await response.write_eof()
+    except ConnectionError:
+        return response
+    if request.transport is not None:
+        front = request.transport.get_protocol()
+        if isinstance(front, Front):
+            front.answered()
+    return response
 
-    return handle
+
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except Refusal as refusal:
+        return _error(refusal.status, refusal.code, refusal.message)
+    except web.HTTPException as error:
+        code = "not_found" if error.status == 404 else "bad_request"
+        response = _error(error.status, code, error.reason)
+        response.headers.update({name: error.headers[name] for name in ("Allow",) if name in error.headers})
+        return response
+    except Exception:
+        logger.exception("a request ended by an unexpected error", extra={"path": quoted(request.path)})
+        return _error(500, "internal", "an unexpected error; the gateway's log has it")
+
+
+def _error(status: int, code: str, message: str) -> web.Response:
+    return web.Response(body=error_body(code, message), status=status, content_type="application/json")
 
 
 def _allow(origin: str) -> Any:

@@ -23,13 +23,17 @@ PLAIN: Final = {
     "requests": "Messages received from clients.",
     "unparsable": "Messages received that are neither JSON nor msgpack.",
     "resumed": "Subscriptions resumed without a snapshot.",
+    "http_refused": "HTTP requests refused before they were served.",
     "cohorts_made": "Cohorts of sessions with equal subscriptions made.",
     "replaced": "Replicas replaced after a gap, a mismatch or a loss.",
 }
 LABELLED: Final = {
     "messages": ("Messages sent.", {"deltas": "delta", "snapshots": "snapshot", "others": "control"}),
     "encodings": ("Messages encoded.", {"delta_encodings": "delta", "snapshot_encodings": "snapshot"}),
-    "timeouts": ("Connections closed by a time-out.", {"stalls": "stall", "silent": "subscribe"}),
+    "timeouts": (
+        "Connections closed by a time-out.",
+        {"stalls": "stall", "silent": "subscribe", "http_timeouts": "http"},
+    ),
     "limits": (
         "Times a limit was reached.",
         {

@@ -11,9 +11,13 @@ from typing import Any, Final
 from aiohttp import web
 
 from depthcast.gateway.delivery.core import Core
+from depthcast.gateway.protocol.http_head import Head, HeadLimits
+from depthcast.gateway.protocol.negotiation import Handshake
 from depthcast.gateway.runtime import metrics
 from depthcast.gateway.runtime.connection import Connection
+from depthcast.gateway.runtime.front import WEBSOCKET_PATH, Front, Serve
 from depthcast.gateway.runtime.http import Endpoints
+from depthcast.gateway.runtime.intake import Intake
 from depthcast.gateway.runtime.market_reader import MarketReader
 from depthcast.shared.close_codes import CloseCode
 from depthcast.shared.errors import SettingsError
@@ -23,6 +27,8 @@ from depthcast.shared.settings import GatewaySettings
 logger = logging.getLogger(__name__)
 
 BACKLOG: Final = 4096
+NEVER_S: Final = 1e8
+"""The web server ends no idle connection; the front does."""
 SWEEP_S_LEAST: Final = 0.01
 SWEEP_S_MOST: Final = 0.5
 
@@ -63,7 +69,15 @@ class GatewayProcess:
         self.settings = settings
         self.loop = asyncio.get_running_loop()
         self.core = Core(settings, clock_us, self._alarm)
+        self.counters = self.core.counters
         self.connections: dict[Connection, None] = {}
+        self.intake = Intake(self.loop)
+        self.limits = HeadLimits(
+            settings.request_line_bytes_max, settings.head_bytes_max, settings.headers_max
+        )
+        self.paths: dict[str, Serve] = {WEBSOCKET_PATH: self._serve}
+        self.fronts: dict[Front, None] = {}
+        self.unsettled: dict[Front, None] = {}
         self.draining = False
         self.metrics = metrics.Metrics()
         self.market_reader = MarketReader(self.core, self.metrics.flush.observe)
@@ -72,10 +86,14 @@ class GatewayProcess:
         self, bound: socket.socket, stop: asyncio.Event, on_serving: Callable[[], None] = lambda: None
     ) -> None:
         """Serve on `bound` until `stop` is set, then end cleanly; raises any error of the market reader."""
-        runner = web.AppRunner(Endpoints(self).application(), access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(
+            Endpoints(self).application(), access_log=None, shutdown_timeout=1.0, keepalive_timeout=NEVER_S
+        )
         await runner.setup()
+        assert runner.server is not None
+        self._web = runner.server
         bound.setblocking(False)
-        await web.SockSite(runner, bound, backlog=BACKLOG).start()
+        server = await self.loop.create_server(lambda: Front(self), sock=bound, backlog=BACKLOG)
         collect_garbage_less_often()
         on_serving()
         tasks = [
@@ -88,13 +106,36 @@ class GatewayProcess:
             code = CloseCode.RESTARTING if stopped.done() else code
         finally:
             await self._drain(code)
+            server.close()
             for task in (stopped, *tasks):
                 task.cancel()
             ended = await asyncio.gather(*tasks, return_exceptions=True)
             await runner.cleanup()
+            await self._hang_up()
         for problem in ended:
             if isinstance(problem, Exception):
                 raise _root(problem)
+
+    def web(self) -> web.RequestHandler:
+        """Return the web server's protocol for one connection."""
+        return self._web()
+
+    def _serve(self, front: Front, protocol: Handshake, _head: Head) -> Connection:
+        assert front.transport is not None
+        connection = Connection(self.core, protocol, front.transport, self.intake)
+        connection.on_end = front.gone
+        if len(self.connections) >= self.settings.connections_max:
+            self.counters.limit_connections += 1
+            connection.refuse(CloseCode.OVERLOADED)
+            return connection
+        self.connections[connection] = None
+        connection.on_end = lambda: self._ended(connection, front)
+        connection.serve()
+        return connection
+
+    def _ended(self, connection: Connection, front: Front) -> None:
+        self.connections.pop(connection, None)
+        front.gone()
 
     def readiness(self) -> tuple[bool, dict[str, Any]]:
         """For `/readyz`: ready once all books have been live, until the process drains."""
@@ -112,6 +153,13 @@ class GatewayProcess:
         for connection in tuple(self.connections):
             connection.transport.abort()
 
+    async def _hang_up(self) -> None:
+        """End what is left of TCP connections."""
+        for front in tuple(self.fronts):
+            if front.transport is not None:
+                front.transport.abort()
+        await asyncio.sleep(0)
+
     # --- time -----------------------------------------------------------------------------------------------
 
     def _alarm(self, interval_ms: int) -> None:
@@ -125,11 +173,20 @@ class GatewayProcess:
 
     async def _sweep(self) -> None:
         settings = self.settings
-        shortest_s = min(settings.heartbeat_ms / 1000, settings.stall_timeout_s, settings.subscribe_timeout_s)
+        shortest_s = min(
+            settings.heartbeat_ms / 1000,
+            settings.stall_timeout_s,
+            settings.subscribe_timeout_s,
+            settings.head_timeout_s,
+            settings.keepalive_timeout_s,
+        )
         period_s = min(max(shortest_s / 10, SWEEP_S_LEAST), SWEEP_S_MOST)
         while True:
             await asyncio.sleep(period_s)
-            closing = dict(self.core.sweep(self.loop.time()))
+            now = self.loop.time()
+            for front in tuple(self.unsettled):
+                front.sweep(now)
+            closing = dict(self.core.sweep(now))
             if closing:
                 for connection in tuple(self.connections):
                     if connection.session in closing:

@@ -1,19 +1,14 @@
-"""Wraps a transport for the sessions, and hooks into its reports of full, drained and gone.
-
-The web server's protocol still does the handshake and parses frames; the hooks receive its events first and
-pass them on.
-"""
+"""Wraps a transport for the sessions."""
 
 import asyncio
 import os
 import socket
-from collections.abc import Callable
 
 from depthcast.gateway.delivery.writer import Send
 
 
 class TransportWriter:
-    """Writes prebuilt frames to a transport. The hooks maintain `clear`; after `shut` nothing is written.
+    """Writes prebuilt frames to a transport. Its protocol maintains `clear`; after `shut` nothing is written.
 
     The transport reports when bytes begin to wait in it, and when none wait any more. While none wait, frames
     may go directly to the socket, because the transport's write costs more than the rest of a delivery in
@@ -60,45 +55,3 @@ class TransportWriter:
         self.shut = True
         if self._socket is not None:
             self._socket.close()
-
-
-class Hooks(asyncio.Protocol):
-    """Stands between a transport and `inner`, the web server's protocol."""
-
-    def __init__(
-        self,
-        inner: asyncio.Protocol,
-        writer: TransportWriter,
-        *,
-        on_full: Callable[[], None],
-        on_drained: Callable[[], None],
-        on_lost: Callable[[], None],
-    ) -> None:
-        self.inner = inner
-        self.writer = writer
-        self.on_full = on_full
-        self.on_drained = on_drained
-        self.on_lost = on_lost
-        self.received = 0
-
-    def data_received(self, data: bytes) -> None:
-        self.received += 1
-        self.inner.data_received(data)
-
-    def eof_received(self) -> bool | None:
-        return self.inner.eof_received()
-
-    def pause_writing(self) -> None:
-        self.writer.clear = False
-        self.inner.pause_writing()
-        self.on_full()
-
-    def resume_writing(self) -> None:
-        self.writer.clear = True
-        self.inner.resume_writing()
-        self.on_drained()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self.writer.close()
-        self.inner.connection_lost(exc)  # type: ignore[arg-type] # the declared type is too narrow
-        self.on_lost()

@@ -9,13 +9,18 @@ from dataclasses import fields
 from random import Random
 from typing import Any, Final
 
+from websockets.protocol import OPEN
+from websockets.typing import Subprotocol
+
 from depthcast.client.client import Client
 from depthcast.client.session import ClientSession
 from depthcast.client.transport import ConnectionLost, Transport
 from depthcast.consumer.consumer import Consumer
 from depthcast.gateway.delivery.core import Core
 from depthcast.gateway.protocol.messages import Encoding
+from depthcast.gateway.protocol.negotiation import Handshake
 from depthcast.gateway.runtime.connection import Connection
+from depthcast.gateway.runtime.intake import Intake
 from depthcast.gateway.runtime.market_reader import MarketReader
 from depthcast.ingestor.runtime.environment import Environment
 from depthcast.ingestor.runtime.service import IngestorService
@@ -26,7 +31,7 @@ from depthcast.updates import State
 from tests.simulation.loop import Process, SimulatedLoop
 from tests.simulation.network import Network
 from tests.simulation.producers import PREFIX, URL
-from tests.simulation.sockets import ClientTransport, GatewaySocket, GatewayTransport, Way, dial
+from tests.simulation.sockets import ClientTransport, GatewayTransport, Way, dial
 from tests.simulation.watch import Watch
 
 AGAIN_S: Final = 0.3
@@ -144,6 +149,7 @@ class Gateway(Actor):
 
     async def _run(self) -> None:
         self.core = Core(self.settings, self.process.now_us, self._alarm)
+        self.intake = Intake(self.loop, self.loop.time)
         self.market_reader = MarketReader(self.core, lambda _: None, self.network.connect)
         async with asyncio.TaskGroup() as group:
             self.group = group
@@ -165,15 +171,18 @@ class Gateway(Actor):
                 if connection.session in closing:
                     connection.close(closing[connection.session])
 
-    def accept(self, socket: GatewaySocket, transport: GatewayTransport) -> None:
+    def accept(self, transport: GatewayTransport, encoding: Encoding) -> None:
         """A client has connected; called in the gateway's process."""
         assert self.core is not None
         assert transport.client is not None
         self.ends_of_clients.append(transport.client)
-        connection = Connection(self.core, socket, transport, self.settings.close_linger_s)  # type: ignore[arg-type]
+        protocol = Handshake(deflate=False, state=OPEN)
+        protocol.subprotocol = Subprotocol(encoding.value)
+        connection = Connection(self.core, protocol, transport, self.intake)
+        transport.set_protocol(connection)
         self.connections[connection] = None
-        task = self.group.create_task(connection.run())
-        task.add_done_callback(lambda _: self.connections.pop(connection, None))
+        connection.on_end = lambda: self.connections.pop(connection, None)
+        connection.serve()
 
     @property
     def serves(self) -> bool:

@@ -1,8 +1,8 @@
 """WebSocket connections between simulated clients and gateways, below the program's own code at both ends.
 
-The gateway's end is a transport and a socket as its real `Connection` uses them, the client's end a
-`Transport` of the real client. Bytes that a client does not read stay in a window of limited size, then in
-the gateway's buffer, as with TCP.
+The gateway's end is a transport as its real `Connection` uses it, the client's end a `Transport` of the real
+client. Bytes that a client does not read stay in a window of limited size, then in the gateway's buffer, as
+with TCP.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgpack
 import orjson
-from aiohttp import WSMessage, WSMsgType
+from websockets.frames import Frame, Opcode
 
 from depthcast.client.transport import ConnectionLost
 from depthcast.gateway.protocol.frames import CLOSE, TEXT
@@ -24,7 +24,7 @@ from tests.simulation.loop import Process, SimulatedLoop
 from tests.simulation.network import NEXT_S
 from tests.unit.gateway.model_client import split_frames
 
-Accept = Callable[["GatewaySocket", "GatewayTransport"], None]
+Accept = Callable[["GatewayTransport", Encoding], None]
 WINDOW_BYTES: Final = 2_000
 """Maximum unread bytes between the gateway's buffer and the client."""
 
@@ -65,7 +65,7 @@ class GatewayTransport(asyncio.Transport):
         self.way = way
         self.gateway = gateway
         self.client: ClientTransport | None = None
-        self.protocol: asyncio.BaseProtocol = asyncio.Protocol()
+        self.protocol: asyncio.Protocol = asyncio.Protocol()
         self.buffer = bytearray()
         self.window = WINDOW_BYTES
         self.high = self.low = 0
@@ -75,7 +75,17 @@ class GatewayTransport(asyncio.Transport):
         return self.protocol
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        assert isinstance(protocol, asyncio.Protocol)
         self.protocol = protocol
+
+    def is_closing(self) -> bool:
+        return self.closing or self.gone
+
+    def pause_reading(self) -> None:
+        """Nothing to do: what a simulated client sends is little."""
+
+    def resume_reading(self) -> None:
+        """Nothing to do, as above."""
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self.high, self.low = high or 0, low or 0
@@ -110,6 +120,11 @@ class GatewayTransport(asyncio.Transport):
             self.window -= len(chunk)
             self.way.travel(client.process, lambda: client.arrived(chunk))
 
+    def receive(self, raw: bytes) -> None:
+        """Bytes of the client have arrived."""
+        if not self.gone:
+            self.protocol.data_received(raw)
+
     def _said(self) -> asyncio.BaseProtocol:
         return self.protocol
 
@@ -131,25 +146,6 @@ class GatewayTransport(asyncio.Transport):
             self.way.loop.call_soon(self.protocol.connection_lost, None, context=self.gateway.context)
 
 
-class _Inner(asyncio.Protocol):
-    """Replaces the web server's protocol."""
-
-
-class GatewaySocket:
-    """The gateway's end, receiving half: the part of a WebSocket that the gateway's `Connection` uses."""
-
-    def __init__(self, encoding: Encoding) -> None:
-        self.ws_protocol = encoding.value
-        self.compress = 0
-        self.messages: asyncio.Queue[WSMessage] = asyncio.Queue()
-
-    async def receive(self) -> WSMessage:
-        return await self.messages.get()
-
-    def take(self, kind: WSMsgType, data: Any) -> None:
-        self.messages.put_nowait(WSMessage(kind, data, ""))
-
-
 class ClientTransport:
     """The client's end: a `depthcast.client.transport.Transport`."""
 
@@ -158,7 +154,6 @@ class ClientTransport:
         self.process = process
         self.encoding = encoding
         self.gateway: GatewayTransport | None = None
-        self.socket: GatewaySocket | None = None
         self.raw = bytearray()
         self.inbox: deque[tuple[int, bytes, int]] = deque()
         self.received = self.acknowledged = 0
@@ -209,25 +204,25 @@ class ClientTransport:
         if self.lost is not None:
             raise self.lost
         text = self.encoding is Encoding.JSON
-        raw: Any = orjson.dumps(message).decode() if text else msgpack.packb(message)
-        self._tell(WSMsgType.TEXT if text else WSMsgType.BINARY, raw)
+        raw: bytes = orjson.dumps(message) if text else msgpack.packb(message)
+        self._tell(Frame(Opcode.TEXT if text else Opcode.BINARY, raw))
 
     async def close(self) -> None:
         if self.lost is None:
             self.lost = ConnectionLost(1000)
-        self._tell(WSMsgType.CLOSE, 1000)
+        self._tell(Frame(Opcode.CLOSE, (1000).to_bytes(2, "big")))
 
-    def _tell(self, kind: WSMsgType, data: Any) -> None:
-        socket, gateway = self.socket, self.gateway
-        if socket is not None and gateway is not None and not gateway.gone:
-            self.way.travel(gateway.gateway, lambda: socket.take(kind, data))
+    def _tell(self, frame: Frame) -> None:
+        gateway = self.gateway
+        if gateway is not None and not gateway.gone:
+            raw = frame.serialize(mask=True)
+            self.way.travel(gateway.gateway, lambda: gateway.receive(raw))
 
     def drop(self) -> None:
         """Drop this end: its process was killed, or the connection was cut."""
-        gateway, socket = self.gateway, self.socket
+        gateway = self.gateway
         self.ended()
-        if gateway is not None and socket is not None:
-            self.way.travel(gateway.gateway, lambda: socket.take(WSMsgType.CLOSED, None))
+        if gateway is not None:
             self.way.travel(gateway.gateway, gateway.lose)
 
 
@@ -247,11 +242,9 @@ async def dial(
             way.travel(client, lambda: reply(False))
             return
         transport = GatewayTransport(way, gateway)
-        socket = GatewaySocket(encoding)
-        transport.protocol = _Inner()
-        transport.client, end.gateway, end.socket = end, transport, socket
+        transport.client, end.gateway = end, transport
         way.travel(client, lambda: reply(True))
-        accept(socket, transport)
+        accept(transport, encoding)
 
     target = client.loop.world if accept is None or gateway.killed else gateway
     way.travel(target, arrive)

@@ -9,7 +9,7 @@ import pytest
 import uvloop
 
 from depthcast.gateway.delivery.writer import Writer
-from depthcast.gateway.runtime.writer import Hooks, TransportWriter
+from depthcast.gateway.runtime.writer import TransportWriter
 from tests.unit.gateway.fake_writer import FakeWriter
 from tests.waiting import eventually
 
@@ -54,6 +54,30 @@ class FakeSide:
         pass
 
 
+class Peer(asyncio.Protocol):
+    """The transport's protocol: maintains `clear`, as a connection does."""
+
+    def __init__(self, calls: list[str], gone: asyncio.Event) -> None:
+        self.calls = calls
+        self.gone = gone
+        self.writer: TransportWriter | None = None
+
+    def pause_writing(self) -> None:
+        assert self.writer is not None
+        self.writer.clear = False
+        self.calls.append("full")
+
+    def resume_writing(self) -> None:
+        assert self.writer is not None
+        self.writer.clear = True
+        self.calls.append("drained")
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        assert self.writer is not None
+        self.writer.close()
+        self.gone.set()
+
+
 class RealSide:
     """A transport on one end of a socket pair, with the smallest kernel buffers there are."""
 
@@ -63,19 +87,12 @@ class RealSide:
         self.peer.setblocking(False)
         self.loop = asyncio.get_running_loop()
         self.calls: list[str] = []
-        self.transport, inner = await self.loop.create_connection(asyncio.Protocol, sock=ours)
-        writer = TransportWriter(self.transport, MARK_BYTES)
         self.gone = asyncio.Event()
-        self.transport.set_protocol(
-            Hooks(
-                inner,
-                writer,
-                on_full=lambda: self.calls.append("full"),
-                on_drained=lambda: self.calls.append("drained"),
-                on_lost=self.gone.set,
-            )
+        self.transport, peer = await self.loop.create_connection(
+            lambda: Peer(self.calls, self.gone), sock=ours
         )
-        self.writer: Writer = writer
+        self.writer: Writer = TransportWriter(self.transport, MARK_BYTES)
+        peer.writer = self.writer
 
     async def read(self, count: int) -> bytes:
         taken = b""

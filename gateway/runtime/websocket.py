@@ -1,0 +1,265 @@
+"""One WebSocket after its handshake: frames in, the closing handshake, and the end.
+
+The library's protocol unmasks, inflates and checks what `depthcast.gateway.protocol.frame_check` lets
+through, and knows how a connection closes. Data frames go out past it, as prebuilt bytes. What a message does
+is for a subclass.
+"""
+
+import asyncio
+import codecs
+import logging
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from websockets.exceptions import PayloadTooBig
+from websockets.frames import Frame, Opcode
+
+from depthcast.gateway.counters import GatewayCounters
+from depthcast.gateway.protocol.frame_check import FrameCheck, FrameError
+from depthcast.gateway.protocol.negotiation import Handshake
+from depthcast.gateway.runtime.intake import Intake
+from depthcast.gateway.runtime.writer import TransportWriter
+from depthcast.shared.close_codes import CloseCode, closing
+from depthcast.shared.settings import GatewaySettings
+
+logger = logging.getLogger(__name__)
+
+PIECE_BYTES: Final = 16_384
+"""Payload bytes of a frame that are worked off in one step."""
+PENDING_BYTES_MAX: Final = 65_536
+"""With more bytes waiting to be worked off, a connection is not read."""
+FAILED_LINGER_S: Final = 2.0
+REFUSED_LINGER_S: Final = 2.0
+
+
+class WebSocket(asyncio.Protocol):
+    """The transport's protocol after the handshake `protocol`.
+
+    `closing`: the code of the close frame sent, if any. `lost`: done once the connection is gone.
+    """
+
+    def __init__(
+        self,
+        protocol: Handshake,
+        transport: asyncio.Transport,
+        settings: GatewaySettings,
+        counters: GatewayCounters,
+        intake: Intake,
+    ) -> None:
+        self.protocol = protocol
+        self.transport = transport
+        self.settings = settings
+        self.counters = counters
+        self.intake = intake
+        self.loop = asyncio.get_running_loop()
+        self.writer = TransportWriter(transport, settings.write_buffer_bytes)
+        self.closing: int | None = None
+        self.lost = self.loop.create_future()
+        self.queued = False
+        self.on_end: Callable[[], None] | None = None
+        self.check = FrameCheck(settings.message_bytes_max, compressed=bool(protocol.extensions))
+        self._pending = bytearray()
+        self._unread = False
+        self._over = False
+        self._work: Iterator[None] | None = None
+        self._text: bool | None = None
+        self._parts: list[str | bytes] = []
+        self._decoder: codecs.IncrementalDecoder | None = None
+        self._abort: asyncio.TimerHandle | None = None
+
+    # --- for subclasses -------------------------------------------------------------------------------------
+
+    def message(self, data: str | bytes) -> Iterator[None]:
+        """Carry out one message, a small step at a time: text as str, binary as bytes."""
+        raise NotImplementedError
+
+    def ended(self) -> None:
+        """Nothing more is sent or carried out; may be called repeatedly."""
+
+    def full(self) -> None:
+        """Bytes began to wait in the writer."""
+
+    def drained(self) -> None:
+        """No byte waits in the writer any more."""
+
+    # --- the end --------------------------------------------------------------------------------------------
+
+    def close(self, code: int, linger_s: float | None = None, reason: str | None = None) -> None:
+        """Send the close frame and nothing after it; the client has `linger_s` to read it and answer."""
+        if self.closing is not None or self.lost.done():
+            return
+        self.closing = code
+        self.ended()
+        self.protocol.send_close(code, closing(code).reason if reason is None else reason)
+        self._flush()
+        self.writer.shut = True
+        self._abort_after(self.settings.close_linger_s if linger_s is None else linger_s)
+        self._wake()
+
+    def refuse(self, code: CloseCode) -> None:
+        """Close a connection that was never served."""
+        self.close(code, REFUSED_LINGER_S)
+
+    def _fail(self, code: int, reason: str) -> None:
+        self.protocol.fail(code, reason)
+        self._flush()
+
+    def _flush(self) -> None:
+        """Write what the protocol wants to send; its empty bytes mean that the connection is over."""
+        for data in self.protocol.data_to_send():
+            if data:
+                self.writer.write(data)
+            else:
+                self._finish()
+
+    def _finish(self) -> None:
+        protocol = self.protocol
+        self._over = True
+        if self.closing is None:
+            close = protocol.close_sent or protocol.close_rcvd
+            self.closing = close.code if close is not None else CloseCode.LOST
+        self.ended()
+        self.writer.shut = True
+        self._pending.clear()
+        self._read_again()
+        if protocol.close_rcvd is not None and protocol.parser_exc is None:
+            self._abort_after(self.settings.close_linger_s)
+            self.transport.close()
+            return
+        # The client may still be sending. Closing now would reset the connection, and the client would never
+        # see the close frame; so for a while, what comes is read and thrown away.
+        self._abort_after(FAILED_LINGER_S, at_most=True)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def _abort_after(self, seconds: float, *, at_most: bool = False) -> None:
+        if self.lost.done() or (self._abort is not None and not at_most):
+            return
+        if self._abort is not None:
+            self._abort.cancel()
+        self._abort = self.loop.call_later(seconds, self.transport.abort)
+
+    # --- what the transport says ----------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        if self._over:
+            return
+        self._pending += data
+        if len(self._pending) > PENDING_BYTES_MAX and not self._unread:
+            self._unread = True
+            self.transport.pause_reading()
+        self.intake.add(self)
+
+    def pause_writing(self) -> None:
+        self.writer.clear = False
+        self.full()
+
+    def resume_writing(self) -> None:
+        self.writer.clear = True
+        if self.closing is None:
+            self.drained()
+        self._wake()
+
+    def connection_lost(self, _exc: BaseException | None) -> None:
+        self._over = True
+        self._pending.clear()
+        self._parts.clear()
+        self._work = None
+        self.writer.close()
+        self.ended()
+        if self._abort is not None:
+            self._abort.cancel()
+        if not self.lost.done():
+            self.lost.set_result(None)
+        if self.on_end is not None:
+            self.on_end()
+
+    def _wake(self) -> None:
+        if self._pending or self._work is not None:
+            self.intake.add(self)
+
+    def _read_again(self) -> None:
+        if self._unread and not self.lost.done() and not self.transport.is_closing():
+            self._unread = False
+            self.transport.resume_reading()
+
+    # --- work -----------------------------------------------------------------------------------------------
+
+    def step(self) -> bool:
+        """Work off one small piece; returns whether there is more to do now."""
+        if self._over:
+            return False
+        try:
+            return self._step()
+        except Exception:
+            logger.exception("connection ended by an unexpected error", extra={"session": self.name})
+            self._work = None
+            self.close(CloseCode.GOING_AWAY)
+            return False
+
+    @property
+    def name(self) -> str:
+        """Name of the connection in logs."""
+        return str(self.protocol.id)
+
+    def _step(self) -> bool:
+        if self.closing is not None:
+            self._work = None
+        elif self.writer.paused:
+            return False  # `resume_writing` goes on
+        elif self._work is not None:
+            if next(self._work, self) is self:
+                self._work = None
+            return self._work is not None or bool(self._pending)
+        fed = bool(self._pending) and self._feed()
+        if self._unread and len(self._pending) <= PENDING_BYTES_MAX // 2:
+            self._read_again()
+        return self._work is not None or (fed and bool(self._pending))
+
+    def _feed(self) -> bool:
+        """Parse one piece of what waits; returns whether there was one."""
+        pending = self._pending
+        try:
+            count = self.check.take(pending, PIECE_BYTES)
+        except FrameError as error:
+            self.counters.limit_message_bytes += error.code == CloseCode.TOO_BIG
+            self._fail(error.code, error.reason)
+            return False
+        if not count:
+            return False
+        piece = bytes(pending[:count])
+        del pending[:count]
+        self.protocol.receive_data(piece)
+        for frame in self.protocol.events_received():
+            assert isinstance(frame, Frame)
+            if frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT) and self.closing is None:
+                self._data(frame)
+        self.counters.limit_message_bytes += isinstance(self.protocol.parser_exc, PayloadTooBig)
+        self._flush()
+        return True
+
+    def _data(self, frame: Frame) -> None:
+        """Collect the frames of a message; carry it out when it is complete."""
+        if frame.opcode is not Opcode.CONT:
+            self._text = frame.opcode is Opcode.TEXT
+            if self._text:
+                self._decoder = codecs.getincrementaldecoder("utf-8")() if not frame.fin else None
+        part: str | bytes
+        try:
+            if not self._text:
+                part = bytes(frame.data)
+            elif self._decoder is None:
+                part = str(frame.data, "utf-8")
+            else:
+                part = self._decoder.decode(bytes(frame.data), frame.fin)
+        except UnicodeDecodeError:
+            self._fail(CloseCode.WRONG_DATA, closing(CloseCode.WRONG_DATA).reason)
+            return
+        if frame.fin and not self._parts:
+            self._work = self.message(part)
+        elif part:
+            self._parts.append(part)
+        if frame.fin and self._parts:
+            whole = "".join(self._parts) if self._text else b"".join(self._parts)  # type: ignore[arg-type]
+            self._parts = []
+            self._work = self.message(whole)
