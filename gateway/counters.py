@@ -45,5 +45,9 @@ class GatewayCounters:
     limit_history: int = 0
     http_refused: int = 0
     http_timeouts: int = 0
+    limit_views: int = 0
+    limit_subscription_changes: int = 0
+    limit_message_symbols: int = 0
+    limit_errors: int = 0
     stalls: int = 0
     silent: int = 0

@@ -79,7 +79,7 @@ CLOSINGS: Final[Mapping[int, Closing]] = MappingProxyType(
         CloseCode.UNAUTHORIZED: Closing("unauthorized", Reconnect.NEVER),
         CloseCode.SILENT: Closing("no subscription in time", Reconnect.NEVER, "no subscription in time"),
         CloseCode.TOO_SLOW: Closing("too slow", Reconnect.WITH_BACKOFF, "nothing was read for too long"),
-        CloseCode.RATE_LIMIT: Closing("rate limit", Reconnect.WITH_BACKOFF),
+        CloseCode.RATE_LIMIT: Closing("rate limit", Reconnect.WITH_BACKOFF, "rate limit; slow down"),
     }
 )
 

@@ -15,7 +15,9 @@ GATEWAY_CODES: Final[Mapping[str, str]] = MappingProxyType(
         "bad_depth": "a depth that is not one of the nine",
         "bad_interval": "an `interval_ms` that is negative or not an integer",
         "not_subscribed": "no subscription to the symbol",
-        "limit": "a limit of the gateway: subscriptions of a connection, or levels of a full book",
+        "limit": "a limit of the gateway: subscriptions of a connection, levels of a full book, views, or "
+        "symbols of a message",
+        "rate_limited": "more than a client may ask for in that time; slow down",
         "unauthorized": "the gateway wants another token, or any",
         "forbidden": "not allowed there",
         "unavailable": "the gateway knows no instruments yet; try again in a few seconds",

@@ -200,6 +200,19 @@ class GatewaySettings(Settings):
     )
     headers_max: int = setting(64, "headers of a request; more are answered 431", least=16, most=128)
     subscriptions_max: int = setting(5_000, "subscriptions per connection", least=1, most=1_000_000)
+    subscription_changes_per_s: int = setting(
+        500,
+        "subscriptions a connection may begin or end per second, and at once twice `subscriptions_max`; "
+        "beyond that they are refused as rate_limited, and in the end it is closed with 4429",
+        least=1,
+        most=1_000_000,
+    )
+    views_max: int = setting(
+        20_000,
+        "views (a symbol at a depth) a worker keeps, also for clients that resume",
+        least=1,
+        most=10_000_000,
+    )
     wildcard: bool = setting(True, 'whether clients may subscribe to ["*"]')
     interval_max_ms: int = setting(
         60_000, "a subscription's interval_ms is clamped to this", unit="ms", least=1, most=3_600_000

@@ -90,6 +90,7 @@ class Cohort(CohortStream):
         self.extra_deltas = 0
         self.flushed_to = market.number
         self.bytes_sent += len(data)
+        self.forget_old()
         short = write_to_each(self.synced, data)
         if short:
             self._write_rest(data, short)

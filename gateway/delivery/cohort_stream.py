@@ -36,8 +36,8 @@ class CohortStream:
 
     def since(self, cursor: int) -> Payload:
         """Everything after `cursor` in all channels; made once for all groups at that cursor."""
-        if self._made_at != self.market.number:
-            self._forget()
+        self.forget_old()
+        self._made_at = self.market.number
         found = self._payloads.get(cursor)
         if found is None:
             found = self._payloads[cursor] = self._joined(cursor)
@@ -45,8 +45,8 @@ class CohortStream:
 
     def statuses_since(self, cursor: int) -> bytes:
         """A `status` for each symbol whose status has changed since `cursor`; also made once."""
-        if self._made_at != self.market.number:
-            self._forget()
+        self.forget_old()
+        self._made_at = self.market.number
         found = self._statuses.get(cursor)
         if found is None:
             found = self._statuses[cursor] = self._changed_statuses(cursor)
@@ -59,8 +59,10 @@ class CohortStream:
         firsts = [channel.waiting_since(since) for channel in self.key.channels if channel.head > since]
         return min(firsts, default=0)
 
-    def _forget(self) -> None:
-        self._payloads, self._statuses, self._made_at = {}, {}, self.market.number
+    def forget_old(self) -> None:
+        """Keep no bytes that were made before the market's last broadcast."""
+        if self._made_at != self.market.number and (self._payloads or self._statuses):
+            self._payloads, self._statuses = {}, {}
 
     def _joined(self, cursor: int) -> Payload:
         encoding, separate = self.key.encoding, not self.key.interval_ms

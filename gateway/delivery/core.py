@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.delivery.flusher import Flusher
-from depthcast.gateway.delivery.session import Session
+from depthcast.gateway.delivery.session import Session, Wildcard
 from depthcast.gateway.delivery.writer import Writer
+from depthcast.gateway.market.listing import Listing
 from depthcast.gateway.market.market import Market, Upstream
 from depthcast.gateway.protocol.messages import Encoding
 from depthcast.shared.close_codes import CloseCode
@@ -28,6 +29,7 @@ CLIENT_LIMITS: Final = {
     "stall_timeout": "stall_timeout_s",
     "subscribe_timeout": "subscribe_timeout_s",
     "stale_ms": "stale_ms",
+    "subscription_changes_per_s": "subscription_changes_per_s",
 }
 """Key in the `limits` of `welcome` → name of the setting."""
 
@@ -52,6 +54,7 @@ class Core:
             full_depth_max=settings.full_depth_max,
             stale_ms=settings.stale_ms,
             channel_linger_s=settings.channel_linger_s,
+            channels_max=settings.views_max,
         )
         self.flusher = Flusher(self.market, alarm)
         self.sessions: dict[Session, None] = {}
@@ -107,9 +110,16 @@ class Core:
                 session.unsubscribe(symbol, reason="removed")
             if session.wildcard is not None:
                 for symbol in added:
-                    session.subscribe(self.market.listings[symbol], *session.wildcard)
+                    self._subscribe_to_new(session, self.market.listings[symbol], session.wildcard)
             session.serve()
         return added, removed
+
+    def _subscribe_to_new(self, session: Session, listing: Listing, wildcard: Wildcard) -> None:
+        refusal = session.limit(listing, wildcard.depth)
+        if refusal is None:
+            session.subscribe(listing, *wildcard)
+        else:
+            session.sender.refuse("limit", refusal, None, listing.instrument.symbol)
 
     def apply(self, upstream: Upstream, entry: AppliedEntry, now: float) -> None:
         """Apply one entry of a partition, while its replicas are exactly at this entry; `tick` sends it."""

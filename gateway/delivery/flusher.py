@@ -1,18 +1,24 @@
 """Decides when to visit which groups: at each tick those whose channels changed, or at grid times.
 
-It knows the cohorts, the channels they read, and the groups outside cohorts. It has no clock: the runtime
-calls `tick` soon after broadcasts arrive, and `flush_grid` at the next grid time after `alarm` requested it.
+It knows the cohorts, the groups outside cohorts, and which of both read a channel. It has no clock: the
+runtime calls `tick` soon after broadcasts arrive, and `flush_grid` at the next grid time after `alarm`
+requested it.
+
+Work whose cost a client can raise is bounded. Groups outside cohorts, and cohorts with an interval, are
+visited round robin, up to `VISITS_COST_MAX` in one turn of the event loop; the rest comes in the next turns. A
+group whose subscriptions changed joins a cohort again some ticks later, and a tick lets few channels join.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Final
 
 from depthcast.gateway.delivery.cohort import Cohort, LeftOver
 from depthcast.gateway.delivery.cohort_stream import CohortKey
 from depthcast.gateway.delivery.cursor import Cursor
-from depthcast.gateway.delivery.oldest_first import send_oldest_first
-from depthcast.gateway.delivery.subscription_group import GroupState, SubscriptionGroup
+from depthcast.gateway.delivery.oldest_first import UNBOUNDED, send_oldest_first
+from depthcast.gateway.delivery.subscription_group import GroupState, Siblings, SubscriptionGroup
 from depthcast.gateway.market.channel import Channel
 from depthcast.gateway.market.channel_state import WAS_RESET
 from depthcast.gateway.market.market import Market
@@ -20,16 +26,30 @@ from depthcast.gateway.protocol.messages import Encoding
 
 _ALWAYS_DUE: Final = 1 << 62
 """Greater than every cursor: without an interval, everything is due."""
+AT_ONCE: Final = 0
+"""The interval that `alarm` is called with for the next turn of the event loop."""
+VISITS_COST_MAX: Final = 1_000
+"""Messages to send and channels to look at in one turn, approximately."""
+VISIT_MESSAGES_MAX: Final = 128
+"""Messages sent to one session in one turn, approximately, while others wait."""
+JOINS_AT_ONCE_MAX: Final = 16
+"""A group with up to this many channels joins a cohort at once."""
+CHANNELS_PER_QUIET_TICK: Final = 64
+"""A larger one waits one tick for this many channels after its subscriptions changed."""
+JOINING_CHANNELS_MAX: Final = 2_000
+"""Channels of groups that join cohorts in one tick, approximately."""
+JOINS_CONSIDERED_MAX: Final = 256
 
 
 class _Readers:
-    """The cohorts that read one channel: those without an interval by encoding, the others in `throttled`."""
+    """Who reads a channel: cohorts without an interval by encoding, other cohorts, groups outside cohorts."""
 
-    __slots__ = ("by_encoding", "throttled")
+    __slots__ = ("by_encoding", "split", "throttled")
 
     def __init__(self) -> None:
         self.by_encoding: dict[Encoding, dict[Cohort, None]] = {}
         self.throttled: dict[Cohort, None] = {}
+        self.split: dict[SubscriptionGroup, None] = {}
 
     def add(self, cohort: Cohort, encoding: Encoding) -> None:
         if cohort.interval_ms:
@@ -47,59 +67,88 @@ class _Readers:
             del self.by_encoding[encoding]
 
     def __bool__(self) -> bool:
-        return bool(self.by_encoding or self.throttled)
+        return bool(self.by_encoding or self.throttled or self.split)
 
 
 class Flusher:
     """All groups of all sessions.
 
-    - `cohorts`: groups with one cursor, by their common key; `readers`: the same cohorts by channel.
-    - `catching_up`: groups with a cursor per channel, by interval; they are visited separately.
-    - `grid_marks`: by interval, the market's number at its last grid time.
-    - `scheduled`: by interval, the cohorts to flush at its next grid time.
-    - `alarm`: called with an interval in ms when `flush_grid` must be called for it.
+    - `cohorts`: groups with one cursor, by their common key; `split`: groups with a cursor per channel;
+      `readers`: both by channel.
+    - `due`: what is to be visited, the longest-waiting first; a session stands for its split groups.
+    - `joining`: split groups that owe nothing and may join a cohort; the longest-waiting is first.
+    - `grid_marks`: by interval in use, the market's number at its last grid time.
+    - `scheduled`: by interval, what to visit at its next grid time.
+    - `alarm`: called with an interval in ms when `flush_grid` must be called for it; never again before that.
     """
 
     def __init__(self, market: Market, alarm: Callable[[int], None]) -> None:
         self.market = market
         self.alarm = alarm
         self.cohorts: dict[CohortKey, Cohort] = {}
+        self.split: dict[SubscriptionGroup, None] = {}
         self.readers: dict[Channel, _Readers] = {}
-        self.catching_up: defaultdict[int, dict[SubscriptionGroup, None]] = defaultdict(dict)
+        self.due: dict[Cohort | Siblings, None] = {}
+        self.joining: dict[SubscriptionGroup, None] = {}
         self.grid_marks: dict[int, int] = {}
-        self.scheduled: dict[int, dict[Cohort, None]] = {}
+        self.scheduled: dict[int, dict[Cohort | Siblings, None]] = {}
+        self._alarms: set[int] = set()
+        self._groups_of: Counter[int] = Counter()
         self._statuses_sent_at = 0
+        self._ticks = 0
 
     # --- groups and their channels --------------------------------------------------------------------------
 
     def add(self, group: SubscriptionGroup) -> None:
         """Visit a new group from now on."""
-        self.catching_up[group.interval_ms][group] = None
+        self._groups_of[group.interval_ms] += 1
+        self._begin_split(group)
 
     def remove(self, group: SubscriptionGroup) -> None:
         """Close a group; nothing more is sent to it."""
-        self._leave_cohort(group)
-        self.catching_up[group.interval_ms].pop(group, None)
+        if group.stream is not None:
+            self._leave_cohort(group)
+        else:
+            self._end_split(group)
         group.close()
+        interval_ms = group.interval_ms
+        self._groups_of[interval_ms] -= 1
+        if not self._groups_of[interval_ms]:
+            del self._groups_of[interval_ms]
+            self.grid_marks.pop(interval_ms, None)
+            self.scheduled.pop(interval_ms, None)
+
+    def close(self, siblings: Siblings) -> None:
+        """Close all groups of a session."""
+        for group in siblings:
+            self.remove(group)
+        self.due.pop(siblings, None)
+        for waiting in self.scheduled.values():
+            waiting.pop(siblings, None)
 
     def subscribe(self, group: SubscriptionGroup, channel: Channel, cursor: Cursor) -> None:
         """Add `channel` to a group at `cursor`; first sends changed statuses of its other channels."""
         if statuses := group.take_statuses():
             group.sender.write(statuses)
-        self.split(group)
-        group.cursors[channel] = cursor
+        self.split_cursor(group)
+        group.add(channel, cursor)
+        group.changed_at = self._ticks
+        self._read(channel).split[group] = None
 
     def unsubscribe(self, group: SubscriptionGroup, channel: Channel) -> None:
         """Remove `channel` from a group; nothing more of it is sent."""
-        self.split(group)
-        del group.cursors[channel]
+        self.split_cursor(group)
+        group.discard(channel)
+        group.changed_at = self._ticks
+        self._stop_reading(channel, group)
 
-    def split(self, group: SubscriptionGroup) -> None:
+    def split_cursor(self, group: SubscriptionGroup) -> None:
         """Give a group a cursor per channel and visit it separately."""
         if group.state is not GroupState.CURSOR_PER_CHANNEL:
             self._leave_cohort(group)
             group.split_cursor()
-            self.catching_up[group.interval_ms][group] = None
+            group.changed_at = self._ticks
+            self._begin_split(group)
 
     def leave_fast_path(self, group: SubscriptionGroup) -> None:
         """If a group is synced, check its readiness before each write from now on."""
@@ -110,26 +159,49 @@ class Flusher:
         assert group.stream is not None
         return self.cohorts[group.stream.key]
 
+    def _begin_split(self, group: SubscriptionGroup) -> None:
+        self.split[group] = None
+        for channel in group.cursors:
+            self._read(channel).split[group] = None
+
+    def _end_split(self, group: SubscriptionGroup) -> None:
+        del self.split[group]
+        self.joining.pop(group, None)
+        for channel in group.cursors:
+            self._stop_reading(channel, group)
+
+    def _read(self, channel: Channel) -> _Readers:
+        found = self.readers.get(channel)
+        if found is None:
+            found = self.readers[channel] = _Readers()
+        return found
+
+    def _stop_reading(self, channel: Channel, group: SubscriptionGroup) -> None:
+        readers = self.readers[channel]
+        del readers.split[group]
+        if not readers:
+            del self.readers[channel]
+
     def _join_cohort(self, group: SubscriptionGroup) -> None:
         """Put `group` into a cohort, because all its channels were sent up to the market's number."""
-        del self.catching_up[group.interval_ms][group]
         key = group.key()
         cohort = self.cohorts.get(key)
         if cohort is None:
             cohort = self.cohorts[key] = Cohort(key, self.market)
             self.market.counters.cohorts_made += 1
             for channel in key.channels:
-                self.readers.setdefault(channel, _Readers()).add(cohort, key.encoding)
+                self._read(channel).add(cohort, key.encoding)
+        self._end_split(group)
         cohort.add(group)
 
     def _leave_cohort(self, group: SubscriptionGroup) -> None:
-        if group.stream is None:
-            return
-        cohort, key = self._cohort(group), group.stream.key
+        cohort = self._cohort(group)
+        key = cohort.key
         cohort.remove(group)
         if cohort:
             return
         del self.cohorts[key]
+        self.due.pop(cohort, None)
         self.scheduled.get(key.interval_ms, {}).pop(cohort, None)
         for channel in key.channels:
             readers = self.readers[channel]
@@ -141,11 +213,14 @@ class Flusher:
 
     def tick(self) -> None:
         """Send what changed since the last tick to groups without an interval; schedule the others."""
+        self._ticks += 1
         for cohort in self._gather():
             left_over = cohort.flush()
             if left_over:
                 self._serve_all(left_over)
-        self._visit_catching_up()
+        self._visit_due()
+        if self.joining:
+            self._let_join()
         if self.statuses_unsent():
             self._send_statuses()
         self.market.end_tick()
@@ -161,6 +236,9 @@ class Flusher:
                 continue
             for cohort in reading.throttled:
                 self.schedule(cohort.interval_ms, cohort)
+            for group in reading.split:
+                group.note_change(channel)
+                self._owe(group)
             for encoding, cohorts in reading.by_encoding.items():
                 data, deltas = channel.fresh_deltas(encoding)
                 for cohort in cohorts:
@@ -174,35 +252,85 @@ class Flusher:
                         cohort.history_reset = cohort.history_reset or channel.history_reset
         return touched
 
+    def _owe(self, group: SubscriptionGroup) -> None:
+        """Visit a split group that owes something: in this tick, or at its next grid time."""
+        if group.interval_ms:
+            self.schedule(group.interval_ms, group.siblings)
+        else:
+            self.due[group.siblings] = None
+
     def flush_grid(self, interval_ms: int) -> None:
-        """Flush everything with this interval, at one of its grid times."""
-        self.grid_marks[interval_ms] = self.market.number
-        for cohort in self.scheduled.pop(interval_ms, {}):
-            self._serve_all(cohort.flush())
-        for group in tuple(self.catching_up[interval_ms]):
-            self.serve(group)
+        """Flush what waits for this interval, at one of its grid times; `AT_ONCE`: go on with the visits."""
+        self._alarms.discard(interval_ms)
+        if interval_ms in self._groups_of and interval_ms:
+            self.grid_marks[interval_ms] = self.market.number
+        self.due.update(self.scheduled.pop(interval_ms, {}))
+        self._visit_due()
         self.market.counters.flushes += 1
 
-    def schedule(self, interval_ms: int, cohort: Cohort | None = None) -> None:
-        """Request the next grid time of `interval_ms` and flush `cohort` then."""
+    def schedule(self, interval_ms: int, reader: Cohort | Siblings) -> None:
+        """Visit `reader` at the next grid time of `interval_ms`."""
         waiting = self.scheduled.get(interval_ms)
         if waiting is None:
             waiting = self.scheduled[interval_ms] = {}
+            self._request(interval_ms)
+        waiting[reader] = None
+
+    def _request(self, interval_ms: int) -> None:
+        if interval_ms not in self._alarms:
+            self._alarms.add(interval_ms)
             self.alarm(interval_ms)
-        if cohort is not None:
-            waiting[cohort] = None
 
     def due_below(self, interval_ms: int) -> int:
-        """Exclusive upper bound of the cursors that are due now."""
+        """Cursors below this are due now, for broadcasts up to this are."""
         return self.grid_marks.get(interval_ms, 0) if interval_ms else _ALWAYS_DUE
 
-    def _visit_catching_up(self) -> None:
-        for interval_ms, groups in tuple(self.catching_up.items()):
-            if not interval_ms:
-                for group in tuple(groups):
-                    self.serve(group)
-            elif groups and self.market.changed:
-                self.schedule(interval_ms)
+    # --- visits ---------------------------------------------------------------------------------------------
+
+    def _visit_due(self) -> None:
+        """Visit what is due, as far as one turn of the event loop goes."""
+        cost = 0
+        while self.due and cost < VISITS_COST_MAX:
+            reader = next(iter(self.due))
+            del self.due[reader]
+            cost += self._visit_cohort(reader) if isinstance(reader, Cohort) else 1 + self._visit(reader)
+        if self.due:
+            self._request(AT_ONCE)
+
+    def _visit_cohort(self, cohort: Cohort) -> int:
+        self._serve_all(cohort.flush())
+        return len(cohort.key.channels) + len(cohort)
+
+    def _visit(self, siblings: Siblings) -> int:
+        """Send what is due to the split groups of one session; returns the number of messages."""
+        sender = siblings.sender
+        if sender.writer.paused:
+            self.market.counters.skipped += 1
+            return 0
+        if sender.credit == 0:
+            for group in siblings:
+                group.send_statuses()
+            return 0
+        messages = self.serve_oldest_first(siblings, VISIT_MESSAGES_MAX)
+        if messages >= VISIT_MESSAGES_MAX:
+            self.due[siblings] = None
+        return messages
+
+    def _let_join(self) -> None:
+        """Let some groups that owe nothing join cohorts."""
+        channels = 0
+        for group in list(islice(self.joining, JOINS_CONSIDERED_MAX)):
+            if channels >= JOINING_CHANNELS_MAX:
+                return
+            del self.joining[group]
+            if group.owes or not _may_join(group):
+                continue
+            quiet = self._ticks - group.changed_at
+            if quiet * CHANNELS_PER_QUIET_TICK < len(group) or not group.up_to_date():
+                self.joining[group] = None
+            else:
+                channels += len(group)
+                self._join_cohort(group)
 
     # --- one group or session -------------------------------------------------------------------------------
 
@@ -219,20 +347,29 @@ class Flusher:
         elif group.sender.credit == 0:
             group.send_statuses()
         elif not group.send_at_once(self.due_below(group.interval_ms), kept_up=kept_up):
-            self.split(group)
+            self.split_cursor(group)
             self.serve_oldest_first(group.siblings)
 
-    def serve_oldest_first(self, groups: Mapping[int, SubscriptionGroup]) -> None:
-        """Serve the groups of a session with a cursor per channel, the longest-waiting channel first."""
-        split = [group for group in groups.values() if group.state is GroupState.CURSOR_PER_CHANNEL]
+    def serve_oldest_first(self, siblings: Siblings, messages_max: int = UNBOUNDED) -> int:
+        """Serve the split groups of a session, the longest-waiting channel first; returns the messages."""
+        split = [group for group in siblings if group.state is GroupState.CURSOR_PER_CHANNEL]
         if not split:
-            return
-        unfinished = send_oldest_first(split, self.market, self.due_below)
+            return 0
+        messages = send_oldest_first(split, self.market, self.due_below, messages_max)
         for group in split:
-            if group not in unfinished:
+            self._settle(group)
+        return messages
+
+    def _settle(self, group: SubscriptionGroup) -> None:
+        """Join a cohort now or later if nothing is owed; otherwise wait for the grid time that is needed."""
+        if group.owes:
+            if group.interval_ms:
+                self.schedule(group.interval_ms, group.siblings)
+        elif _may_join(group):
+            if len(group) <= JOINS_AT_ONCE_MAX and group.up_to_date():
                 self._join_cohort(group)
-            elif group.interval_ms:
-                self.schedule(group.interval_ms)
+            else:
+                self.joining[group] = None
 
     # --- statuses -------------------------------------------------------------------------------------------
 
@@ -249,5 +386,9 @@ class Flusher:
     def _all_groups(self) -> Iterable[tuple[SubscriptionGroup, ...]]:
         for cohort in tuple(self.cohorts.values()):
             yield (*cohort.others, *cohort.synced)
-        for groups in tuple(self.catching_up.values()):
-            yield tuple(groups)
+        yield tuple(self.split)
+
+
+def _may_join(group: SubscriptionGroup) -> bool:
+    """Whether a cohort helps: with credit, the longest-waiting symbol of all groups goes first."""
+    return group.sender.credit is None or len(group.siblings) == 1

@@ -1,14 +1,21 @@
-"""Carries out a client's requests: one message in, replies out, one symbol at a time."""
+"""Carries out a client's requests: one message in, replies out, in steps of bounded work.
 
-from collections.abc import Iterator
-from typing import Any, Final
+What a message may cost is bounded in itself (`depthcast.gateway.protocol.requests` bounds its size), and what
+all messages of a client may cost by an allowance of subscription changes. `ping` and `credit` look at no
+subscription.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
 
 from depthcast.gateway.delivery.session import Session, Wildcard
+from depthcast.gateway.protocol.intervals import rounded
 from depthcast.gateway.protocol.messages import TEXTUAL
 from depthcast.gateway.protocol.requests import (
     Credit,
     Ping,
     Refused,
+    RequestId,
     Subscribe,
     Unparsable,
     Unsubscribe,
@@ -19,29 +26,43 @@ from depthcast.shared.close_codes import CloseCode
 
 UNPARSABLE_MAX: Final = 10
 """The connection ends after this many unparsable messages."""
+RATE_LIMITED_MAX: Final = 10
+"""The connection ends after this many messages beyond its allowance, one after the other."""
+STEP_COST: Final = 16
+"""Symbols carried out in one step, approximately."""
+LEVELS_PER_STEP_COST: Final = 64
+"""Building a view of this many levels takes about as long as subscribing to one symbol."""
+LEVELS_FREE: Final = 1_000
+LEVELS_PER_CHANGE: Final = 200
+"""For the allowance, so many levels of a full book beyond `LEVELS_FREE` count as one more change."""
+REFUSED_COST: Final = 0.1
+ERRORS_MAX: Final = 100
+"""Errors sent in answer to one message; the others are counted in one more."""
 
 
 def answer(session: Session, raw: str | bytes) -> Iterator[None]:
-    """Carry out one message. At each step the caller lets the connection drain, so replies do not pile up."""
+    """Carry out one message; yields after each step, so that others have their turn and buffers drain."""
     session.counters.requests += 1
     session.sender.hold()
     try:
         for _ in _answer(session, raw):
-            if session.sender.writer.paused:
-                session.sender.release()
-                yield
-                session.sender.hold()
+            session.sender.release()
+            yield
+            if session.closed:
+                return
+            session.sender.hold()
     finally:
         session.sender.release()
 
 
 def _answer(session: Session, raw: str | bytes) -> Iterator[None]:
     try:
-        request = parse(raw, session.sender.encoding)
+        request = parse(raw, session.sender.encoding, session.settings.subscriptions_max)
     except Unparsable as error:
         _unparsable(session, error)
         return
     except Refused as refused:
+        session.counters.limit_message_symbols += refused.code == "limit"
         session.sender.refuse(refused.code, refused.message, refused.id)
         return
     match request:
@@ -53,6 +74,7 @@ def _answer(session: Session, raw: str | bytes) -> Iterator[None]:
             session.add_credit(messages)
         case Ping(request_id):
             session.sender.send({"type": "pong", "ts": session.clock_us()}, request_id)
+            return
     session.serve()
 
 
@@ -74,30 +96,48 @@ def _subscribe(session: Session, request: Subscribe) -> Iterator[None]:
         return
     if request.interval_ms > settings.interval_max_ms:
         session.counters.limit_interval += 1
-        request = request._replace(interval_ms=settings.interval_max_ms)
+    interval_ms = rounded(request.interval_ms, settings.interval_max_ms)
+    request = request._replace(interval_ms=interval_ms)
     if request.wildcard:
         if not settings.wildcard:
             session.sender.refuse("forbidden", '["*"] is not allowed here; name the symbols', request.id)
             return
-        session.wildcard = Wildcard(request.depth, request.interval_ms)
+        session.wildcard = Wildcard(request.depth, interval_ms)
         symbols = list(listings)
-    for symbol in _distinct(symbols):
-        _subscribe_named(session, request, symbol)
-        yield
+
+    def change(symbol: object, errors: _Errors) -> _Cost:
+        return _subscribe_named(session, request, symbol, errors)
+
+    yield from _each(session, symbols, request.id, change)
 
 
-def _subscribe_named(session: Session, request: Subscribe, symbol: object) -> None:
+class _Cost(NamedTuple):
+    """What one symbol of a message cost: of the session's allowance, and of a step."""
+
+    changes: float
+    step: float
+
+
+_REFUSED: Final = _Cost(REFUSED_COST, REFUSED_COST)
+_ONE: Final = _Cost(1, 1)
+
+
+def _subscribe_named(session: Session, request: Subscribe, symbol: object, errors: "_Errors") -> _Cost:
     if not isinstance(symbol, str):
-        session.sender.refuse("bad_request", f"a symbol is text, not {quoted(symbol)}", request.id)
-        return
+        errors.refuse("bad_request", f"a symbol is text, not {quoted(symbol)}")
+        return _REFUSED
     listing = session.market.listings.get(symbol)
     if listing is None:
         hint = 'use ["*"] alone for all' if symbol == "*" else "GET /v1/symbols lists what there is"
-        session.sender.refuse(
-            "unknown_symbol", f"no symbol {quoted(symbol)}; {hint}", request.id, symbol[:64]
-        )
-        return
+        errors.refuse("unknown_symbol", f"no symbol {quoted(symbol)}; {hint}", symbol)
+        return _REFUSED
+    refusal = session.limit(listing, request.depth)
+    if refusal is not None:
+        errors.refuse("limit", refusal, symbol)
+        return _REFUSED
     session.subscribe(listing, request.depth, request.interval_ms, request.id, request.resume.get(symbol))
+    levels = min(request.depth or listing.levels(), listing.levels())
+    return _Cost(1 + max(0, levels - LEVELS_FREE) / LEVELS_PER_CHANGE, 1 + levels / LEVELS_PER_STEP_COST)
 
 
 def _unsubscribe(session: Session, request: Unsubscribe) -> Iterator[None]:
@@ -105,13 +145,78 @@ def _unsubscribe(session: Session, request: Unsubscribe) -> Iterator[None]:
     if request.wildcard and (session.wildcard or session.subscriptions):
         session.wildcard = None
         symbols = list(session.subscriptions)
-    for symbol in _distinct(symbols):
+
+    def change(symbol: object, errors: _Errors) -> _Cost:
         if not isinstance(symbol, str):
-            session.sender.refuse("bad_request", f"a symbol is text, not {quoted(symbol)}", request.id)
-        elif not session.unsubscribe(symbol, request.id):
-            problem = f"there is no subscription to {quoted(symbol)}"
-            session.sender.refuse("not_subscribed", problem, request.id, symbol[:64])
-        yield
+            errors.refuse("bad_request", f"a symbol is text, not {quoted(symbol)}")
+            return _REFUSED
+        if not session.unsubscribe(symbol, request.id):
+            errors.refuse("not_subscribed", f"there is no subscription to {quoted(symbol)}", symbol)
+            return _REFUSED
+        return _ONE
+
+    yield from _each(session, symbols, request.id, change)
+
+
+class _Errors:
+    """The errors that answer one message: the first `ERRORS_MAX` one by one, the others by their number."""
+
+    def __init__(self, session: Session, request_id: RequestId | None) -> None:
+        self._session = session
+        self._id = request_id
+        self._count = 0
+
+    def refuse(self, code: str, message: str, symbol: str | None = None) -> None:
+        self._count += 1
+        if self._count <= ERRORS_MAX:
+            self._session.sender.refuse(code, message, self._id, symbol and symbol[:64])
+
+    def end(self) -> None:
+        """Send the number of the errors that were left out, if any were."""
+        left_out = self._count - ERRORS_MAX
+        if left_out > 0:
+            self._session.counters.limit_errors += 1
+            text = f"{left_out} more symbols of this message were refused; only {ERRORS_MAX} are named"
+            self._session.sender.refuse("limit", text, self._id)
+
+
+def _each(
+    session: Session,
+    symbols: list[Any],
+    request_id: RequestId | None,
+    change: Callable[[object, _Errors], _Cost],
+) -> Iterator[None]:
+    """Make `change` for each symbol, as far as the session's allowance goes; yields after each step."""
+    errors = _Errors(session, request_id)
+    cost = 0.0
+    for number, symbol in enumerate(_distinct(symbols)):
+        if not session.may_change():
+            _rate_limited(session, request_id, number)
+            break
+        made = change(symbol, errors)
+        session.use_changes(made.changes)
+        cost += made.step
+        if cost >= STEP_COST or session.sender.writer.paused:
+            cost = 0.0
+            yield
+    else:
+        session.rate_limited = 0
+    errors.end()
+
+
+def _rate_limited(session: Session, request_id: RequestId | None, done: int) -> None:
+    """Refuse the rest of a message, or end the connection of a client that does not slow down."""
+    session.counters.limit_subscription_changes += 1
+    session.rate_limited += 1
+    per_s = session.settings.subscription_changes_per_s
+    session.sender.refuse(
+        "rate_limited",
+        f"after {done} symbols of this message, the rest was not carried out: a connection may change "
+        f"{per_s} subscriptions a second; try again later",
+        request_id,
+    )
+    if session.rate_limited >= RATE_LIMITED_MAX:
+        session.ended = CloseCode.RATE_LIMIT
 
 
 def _distinct(symbols: list[Any]) -> Iterator[Any]:

@@ -6,13 +6,14 @@ It holds no queue; its groups hold the cursors of its subscriptions. It is drive
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from depthcast.gateway.counters import GatewayCounters
+from depthcast.gateway.delivery.allowance import Allowance
 from depthcast.gateway.delivery.cursor import Cursor, NeedsSnapshot
 from depthcast.gateway.delivery.flusher import Flusher
 from depthcast.gateway.delivery.sender import Sender
-from depthcast.gateway.delivery.subscription_group import GroupState, SubscriptionGroup
+from depthcast.gateway.delivery.subscription_group import GroupState, Siblings, SubscriptionGroup
 from depthcast.gateway.delivery.writer import Writer
 from depthcast.gateway.market.channel import Channel
 from depthcast.gateway.market.history import ViewState
@@ -22,6 +23,9 @@ from depthcast.gateway.protocol.messages import Encoding, status_message, subscr
 from depthcast.gateway.protocol.requests import RequestId, Resume
 from depthcast.shared.close_codes import CloseCode
 from depthcast.shared.settings import GatewaySettings
+
+CHANGES_AT_ONCE: Final = 2
+"""A connection may change this many times `subscriptions_max` subscriptions at once."""
 
 
 class ActiveSubscription(NamedTuple):
@@ -44,13 +48,15 @@ class Session:
     - `sender`: its sending half; `groups`: its subscriptions by interval; `subscriptions`: the same by
       symbol.
     - `unparsable`: messages received that were neither JSON nor msgpack.
+    - `rate_limited`: the last messages that exceeded the allowance, none carried out whole between them.
+    - `closed`: nothing is carried out or sent any more.
     - `ended`: the close code to end the connection with; nothing more is sent.
     """
 
     __slots__ = (
-        "_drained_bytes", "_moved_at", "_quiet_bytes", "_quiet_since", "_silent_since", "clock_us",
-        "counters", "ended", "flusher", "groups", "market", "name", "sender", "settings", "subscriptions",
-        "unparsable", "wildcard",
+        "_changes", "_drained_bytes", "_moved_at", "_quiet_bytes", "_quiet_since", "_silent_since",
+        "clock_us", "closed", "counters", "ended", "flusher", "groups", "market", "name", "rate_limited",
+        "sender", "settings", "subscriptions", "unparsable", "wildcard",
     )  # fmt: skip
 
     def __init__(
@@ -74,10 +80,17 @@ class Session:
         self.clock_us = clock_us
         self.sender = Sender(writer, encoding, settings.write_buffer_bytes, counters)
         self.subscriptions: dict[str, ActiveSubscription] = {}
-        self.groups: dict[int, SubscriptionGroup] = {}
+        self.groups = Siblings(self.sender)
         self.wildcard: Wildcard | None = None
         self.unparsable = 0
         self.ended: CloseCode | None = None
+        self.closed = False
+        self.rate_limited = 0
+        self._changes = Allowance(
+            settings.subscription_changes_per_s,
+            max(CHANGES_AT_ONCE * settings.subscriptions_max, settings.subscription_changes_per_s),
+            clock_us() / 1e6,
+        )
         self._drained_bytes = self._quiet_bytes = 0
         self._quiet_since = self._moved_at = now
         self._silent_since: float | None = now
@@ -86,20 +99,22 @@ class Session:
 
     def serve(self) -> None:
         """Send what can be sent now; called after a request and when the connection has drained."""
-        sender, groups = self.sender, self.groups
+        sender, groups, flusher = self.sender, self.groups, self.flusher
         if self.ended is not None or sender.writer.paused:
             return
         if sender.credit is None or len(groups) == 1:
-            for group in tuple(groups.values()):
-                self.flusher.serve(group)
+            for group in tuple(groups):
+                if group.state is not GroupState.CURSOR_PER_CHANNEL:
+                    flusher.serve(group)
         elif sender.credit:
             # The longest-waiting symbol goes first, in whichever group it is.
-            for group in groups.values():
-                self.flusher.split(group)
-            self.flusher.serve_oldest_first(groups)
-        else:
-            for group in groups.values():
+            for group in groups:
+                flusher.split_cursor(group)
+        if sender.credit == 0:
+            for group in groups:
                 group.send_statuses()
+        elif not sender.writer.paused:
+            flusher.serve_oldest_first(groups)
 
     def add_credit(self, messages: int) -> None:
         """Allow `messages` more snapshots and deltas; the first call begins credit mode."""
@@ -109,7 +124,7 @@ class Session:
 
     def leave_fast_path(self) -> None:
         """Check readiness before each write from now on, because the connection is full or in credit mode."""
-        for group in self.groups.values():
+        for group in self.groups:
             self.flusher.leave_fast_path(group)
 
     # --- subscriptions --------------------------------------------------------------------------------------
@@ -122,11 +137,8 @@ class Session:
         request_id: RequestId | None = None,
         resume: Resume | None = None,
     ) -> None:
-        """Subscribe to one symbol, replacing any earlier subscription, or send an error."""
+        """Subscribe to one symbol, replacing any earlier subscription; `limit` comes first."""
         symbol = listing.instrument.symbol
-        if (refusal := self._limit(listing, depth)) is not None:
-            self.sender.refuse("limit", refusal, request_id, symbol)
-            return
         self._drop(symbol)
         self._silent_since = None
         channel = self.market.channel(listing, depth)
@@ -139,7 +151,8 @@ class Session:
             self.sender.send(status_message(symbol, stale=True))
         group = self._group(interval_ms)
         self.flusher.subscribe(group, channel, cursor)
-        channel.subscribers += 1
+        self.groups.resized(group)
+        self.market.hold(channel)
         self.subscriptions[symbol] = ActiveSubscription(channel, group)
 
     def _cursor(self, channel: Channel, resumed: ViewState | None) -> Cursor:
@@ -150,14 +163,16 @@ class Session:
         return number if channel.view is None else NeedsSnapshot(number)
 
     def _group(self, interval_ms: int) -> SubscriptionGroup:
-        group = self.groups.get(interval_ms)
-        if group is None:
-            group = SubscriptionGroup(self.sender, interval_ms, self.market, self.groups)
-            self.groups[interval_ms] = group
-            self.flusher.add(group)
+        with_room = self.groups.with_room.get(interval_ms)
+        if with_room:
+            return next(iter(with_room))
+        group = SubscriptionGroup(self.sender, interval_ms, self.market, self.groups)
+        self.groups.add(group)
+        self.flusher.add(group)
         return group
 
-    def _limit(self, listing: Listing, depth: int) -> str | None:
+    def limit(self, listing: Listing, depth: int) -> str | None:
+        """Why `subscribe` would exceed a limit; None if it would not."""
         symbol, most = listing.instrument.symbol, self.settings.subscriptions_max
         if symbol not in self.subscriptions and len(self.subscriptions) >= most:
             self.counters.limit_subscriptions += 1
@@ -168,7 +183,23 @@ class Session:
         if self.market.too_deep(listing, depth):
             self.counters.limit_full_depth += 1
             return too_deep_text(listing, self.settings.full_depth_max)
+        if not self.market.room_for(listing, depth):
+            self.counters.limit_views += 1
+            return (
+                f"{symbol} at depth {depth} would be more than {self.settings.views_max} views of this "
+                "gateway; subscribe with a depth that others use, or try again later"
+            )
         return None
+
+    # --- how often subscriptions may change -----------------------------------------------------------------
+
+    def may_change(self) -> bool:
+        """Whether anything is left of the allowance of subscription changes."""
+        return self._changes.take(0, self.clock_us() / 1e6)
+
+    def use_changes(self, cost: float) -> None:
+        """Use up the allowance; what is left may be below 0 then."""
+        self._changes.use(cost)
 
     def unsubscribe(
         self, symbol: str, request_id: RequestId | None = None, reason: str | None = None
@@ -194,27 +225,29 @@ class Session:
             return False
         channel, group = subscription
         self.flusher.unsubscribe(group, channel)
-        channel.subscribers -= 1
-        if not group.cursors:
+        self.market.release(channel)
+        if len(group):
+            self.groups.resized(group)
+        else:
             self.flusher.remove(group)
-            del self.groups[group.interval_ms]
+            self.groups.remove(group)
         return True
 
     def close(self) -> None:
         """Send nothing more, because the connection is gone or about to end. Repeated calls do nothing."""
-        for group in self.groups.values():
-            self.flusher.remove(group)
+        self.closed = True
+        self.flusher.close(self.groups)
         for channel, _ in self.subscriptions.values():
-            channel.subscribers -= 1
-        self.groups.clear()
+            self.market.release(channel)
+        self.groups = Siblings(self.sender)
         self.subscriptions.clear()
 
     # --- time -----------------------------------------------------------------------------------------------
 
     def check(self, now: float) -> CloseCode | None:
         """Send a heartbeat if one is due at `now` (monotonic s); returns the close code after a time-out."""
-        written, all_synced = self.sender.bytes_written, bool(self.groups)
-        for group in self.groups.values():
+        written, all_synced = self.sender.bytes_written, len(self.groups) > 0
+        for group in self.groups:
             written += group.bytes_on_fast_path()
             all_synced = all_synced and group.state is GroupState.SYNCED
         if all_synced:

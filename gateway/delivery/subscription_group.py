@@ -1,11 +1,13 @@
-"""A session's subscriptions with the same interval, and their cursors.
+"""Some of a session's subscriptions with the same interval, and their cursors.
 
 Most groups need one cursor or none, because all their channels were sent up to the same number. A group has a
-cursor per channel while its client cannot take everything at once: snapshots of new subscriptions, more bytes
-than the mark, too little credit. `depthcast.gateway.delivery.flusher` decides when to visit a group.
+cursor per channel while its client cannot take everything at once (snapshots of new subscriptions, more bytes
+than the mark, too little credit), and for some time after its subscriptions changed. It then keeps in order
+what is owed, so that nothing is searched when the client can take more. `depthcast.gateway.delivery.flusher`
+decides when to visit a group.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from enum import Enum
 from typing import Final
 
@@ -16,11 +18,14 @@ from depthcast.gateway.market.channel import Channel
 from depthcast.gateway.market.market import Market
 from depthcast.gateway.protocol.messages import encode, status_message
 
+CHANNELS_MAX: Final = 256
+"""Channels of a group. A session with more subscriptions has more groups, so each step of work is bounded."""
+
 
 class GroupState(Enum):
     """How a group keeps its position."""
 
-    CURSOR_PER_CHANNEL = "each channel has its own cursor, for the client could not take everything at once"
+    CURSOR_PER_CHANNEL = "each channel has its own cursor"
     ONE_CURSOR = "every channel was sent up to the same number; the group is in a cohort"
     SYNCED = "on the cohort's fast path: at the cohort's cursor, and written to without a check"
     CLOSED = "nothing is sent any more"
@@ -39,27 +44,65 @@ _ONE_CURSOR: Final = GroupState.ONE_CURSOR
 _SYNCED: Final = GroupState.SYNCED
 
 
-class SubscriptionGroup:
-    """The subscriptions of one session with one interval.
+class Siblings:
+    """All groups of one session. `with_room`: by interval, those that can take another channel."""
 
-    - `siblings`: all groups of the session by interval, this one included.
+    __slots__ = ("groups", "sender", "with_room")
+
+    def __init__(self, sender: Sender) -> None:
+        self.sender = sender
+        self.groups: dict[SubscriptionGroup, None] = {}
+        self.with_room: dict[int, dict[SubscriptionGroup, None]] = {}
+
+    def __iter__(self) -> "Iterator[SubscriptionGroup]":
+        return iter(self.groups)
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def add(self, group: "SubscriptionGroup") -> None:
+        """Add a new group."""
+        self.groups[group] = None
+        self.resized(group)
+
+    def remove(self, group: "SubscriptionGroup") -> None:
+        """Remove a group that has no channel any more."""
+        del self.groups[group]
+        self._fill(group)
+
+    def resized(self, group: "SubscriptionGroup") -> None:
+        """Note that `group` has more channels or fewer."""
+        if len(group) < CHANNELS_MAX:
+            self.with_room.setdefault(group.interval_ms, {})[group] = None
+        else:
+            self._fill(group)
+
+    def _fill(self, group: "SubscriptionGroup") -> None:
+        alike = self.with_room.get(group.interval_ms, {})
+        alike.pop(group, None)
+        if not alike:
+            self.with_room.pop(group.interval_ms, None)
+
+
+class SubscriptionGroup:
+    """Up to `CHANNELS_MAX` subscriptions of one session with one interval.
+
+    - `siblings`: all groups of the session, this one included.
     - `state`: says which of the following hold. ONE_CURSOR: `cursor` and `stream`. SYNCED: `stream` and
-      `synced_from_bytes`, the stream's `bytes_sent` when the group was synced. CURSOR_PER_CHANNEL: `cursors`.
+      `synced_from_bytes`, the stream's `bytes_sent` when the group was synced. CURSOR_PER_CHANNEL: `cursors`,
+      `snapshots` and `waiting`.
+    - `snapshots`, `waiting`: channels whose first snapshot, or whose deltas, are owed, with the number of the
+      first broadcast that is; the longest-waiting channel is first.
+    - `changed_at`: the flusher's tick at which subscriptions last changed or the cursor was split.
     - `statuses_sent_at`: status changes up to this broadcast number were sent.
     """
 
     __slots__ = (
-        "cursor", "cursors", "interval_ms", "market", "sender", "siblings", "state", "statuses_sent_at",
-        "stream", "synced_from_bytes", "writer",
+        "changed_at", "cursor", "cursors", "interval_ms", "market", "sender", "siblings", "snapshots",
+        "state", "statuses_sent_at", "stream", "synced_from_bytes", "waiting", "writer",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        sender: Sender,
-        interval_ms: int,
-        market: Market,
-        siblings: "Mapping[int, SubscriptionGroup]",
-    ) -> None:
+    def __init__(self, sender: Sender, interval_ms: int, market: Market, siblings: Siblings) -> None:
         self.sender = sender
         self.writer = sender.writer
         self.interval_ms = interval_ms
@@ -68,8 +111,14 @@ class SubscriptionGroup:
         self.state = _CURSOR_PER_CHANNEL
         self.cursor = self.statuses_sent_at = market.number
         self.cursors: dict[Channel, Cursor] = {}
+        self.snapshots: dict[Channel, int] = {}
+        self.waiting: dict[Channel, int] = {}
         self.stream: CohortStream | None = None
         self.synced_from_bytes = 0
+        self.changed_at = 0
+
+    def __len__(self) -> int:
+        return len(self.cursors if self.stream is None else self.stream.key.channels)
 
     # --- states ---------------------------------------------------------------------------------------------
 
@@ -80,6 +129,7 @@ class SubscriptionGroup:
 
     def merge_cursors(self, stream: CohortStream) -> None:
         """Continue with one cursor in the cohort of `stream`; every channel is at the market's number."""
+        assert not self.owes
         self._become(_ONE_CURSOR)
         self.cursor = self.market.number
         self.cursors = {}
@@ -102,13 +152,17 @@ class SubscriptionGroup:
         """Continue with a cursor per channel, outside the cohort."""
         assert self.stream is not None
         self._become(_CURSOR_PER_CHANNEL)
-        self.cursors = dict.fromkeys(self.stream.key.channels, self.cursor)
+        cursor, channels = self.cursor, self.stream.key.channels
+        self.cursors = dict.fromkeys(channels, cursor)
+        owed = [(channel.waiting_since(cursor), channel) for channel in channels if channel.head > cursor]
+        owed.sort(key=_since)
+        self.waiting = {channel: since for since, channel in owed}
         self.stream = None
 
     def close(self) -> None:
         """Send nothing from now on."""
         self._become(GroupState.CLOSED)
-        self.cursors = {}
+        self.cursors, self.snapshots, self.waiting = {}, {}, {}
         self.stream = None
 
     def _become(self, state: GroupState) -> None:
@@ -121,6 +175,60 @@ class SubscriptionGroup:
             return 0
         assert self.stream is not None
         return self.stream.bytes_sent - self.synced_from_bytes
+
+    # --- with a cursor per channel: what is owed ------------------------------------------------------------
+
+    @property
+    def owes(self) -> bool:
+        """Whether any channel is known to have something to send, due or not."""
+        return bool(self.waiting or self.snapshots)
+
+    def add(self, channel: Channel, cursor: Cursor) -> None:
+        """Add a subscription that was sent up to `cursor`."""
+        self.cursors[channel] = cursor
+        if isinstance(cursor, NeedsSnapshot):
+            self.snapshots[channel] = cursor.since
+        else:
+            self.note_change(channel)
+
+    def discard(self, channel: Channel) -> None:
+        """Remove a subscription."""
+        del self.cursors[channel]
+        self.snapshots.pop(channel, None)
+        self.waiting.pop(channel, None)
+
+    def note_change(self, channel: Channel) -> None:
+        """Put `channel` at the end of what is owed, if it has changed since its cursor."""
+        if channel in self.waiting or channel in self.snapshots:
+            return
+        cursor = self.cursors[channel]
+        if not isinstance(cursor, NeedsSnapshot) and channel.head > cursor:
+            self.waiting[channel] = channel.waiting_since(cursor)
+
+    def next_due(self, due_below: int) -> tuple[int, Channel] | None:
+        """The due channel that waited longest, and since when; first snapshots are always due."""
+        found = next(iter(self.snapshots.items()), None)
+        waiting = next(iter(self.waiting.items()), None)
+        if waiting is not None and waiting[1] <= due_below and (found is None or waiting[1] < found[1]):
+            found = waiting
+        return None if found is None else (found[1], found[0])
+
+    def take(self, channel: Channel) -> Cursor:
+        """Move the cursor of a channel that is owed something to the head; returns the cursor before."""
+        cursor = self.cursors[channel]
+        self.cursors[channel] = self.market.number
+        if isinstance(cursor, NeedsSnapshot):
+            del self.snapshots[channel]
+        else:
+            del self.waiting[channel]
+        return cursor
+
+    def up_to_date(self) -> bool:
+        """Whether every channel was sent up to the market's number, changes of this tick included."""
+        return not self.owes and all(
+            not isinstance(cursor, NeedsSnapshot) and channel.head <= cursor
+            for channel, cursor in self.cursors.items()
+        )
 
     # --- sending --------------------------------------------------------------------------------------------
 
@@ -166,11 +274,15 @@ class SubscriptionGroup:
     def _statuses_since(self, since: int) -> bytes:
         listings, encoding = self.market.listings, self.sender.encoding
         frames = []
-        for channel, cursor in self.cursors.items():
+        for channel in self.cursors:
             listing = listings.get(channel.symbol)
             # A pending snapshot will bring the status with it.
-            if listing is None or isinstance(cursor, NeedsSnapshot):
+            if listing is None or channel in self.snapshots:
                 continue
             if listing.status_changed_since(since):
                 frames.append(encode(status_message(channel.symbol, listing.stale), encoding))
         return b"".join(frames)
+
+
+def _since(owed: tuple[int, Channel]) -> int:
+    return owed[0]

@@ -44,6 +44,7 @@ class Market:
     - `number`: the last broadcast number; `last_status_change`: the number of the last status change.
     - `changed`: channels that changed since the last tick.
     - `overgrown`: full-depth channels whose book has more than `full_depth_max` levels.
+    - `channel_count`: channels kept, of all symbols.
     - `was_live`: whether all books have ever been live at the same time.
     """
 
@@ -56,6 +57,7 @@ class Market:
         full_depth_max: int,
         stale_ms: int,
         channel_linger_s: float,
+        channels_max: int,
     ) -> None:
         self.counters = counters
         self.listings: dict[str, Listing] = {}
@@ -65,12 +67,15 @@ class Market:
         self.changed: dict[Channel, None] = {}
         self.overgrown: dict[Channel, None] = {}
         self.was_live = False
+        self.channel_count = 0
         self._surely_empty = False
         self._history_deltas = history_deltas
         self._deflate_bytes_min = deflate_bytes_min
         self._full_depth_max = full_depth_max
         self._stale_s = stale_ms / 1000
         self._linger_s = channel_linger_s
+        self._channels_max = channels_max
+        self._idle: dict[Channel, None] = {}
 
     # --- instruments ----------------------------------------------------------------------------------------
 
@@ -202,6 +207,15 @@ class Market:
         """Whether `depth` is 0 and the book has more levels than the limit."""
         return depth == 0 and listing.levels() > self._full_depth_max
 
+    def room_for(self, listing: Listing, depth: int) -> bool:
+        """Whether there is a channel of a symbol at a depth, or room for it; an idle channel makes room."""
+        if depth in listing.channels or self.channel_count < self._channels_max:
+            return True
+        if not self._idle:
+            return False
+        self._drop_channel(next(iter(self._idle)))
+        return True
+
     def channel(self, listing: Listing, depth: int) -> Channel:
         """The channel of a symbol at a depth, made if there is none yet."""
         channel = listing.channels.get(depth)
@@ -215,22 +229,45 @@ class Market:
                 counters=self.counters,
             )
             listing.channels[depth] = channel
+            self.channel_count += 1
+            self._idle[channel] = None
             if listing.replica is not None:
                 channel.load(listing.replica, listing.ts, self.number)
         return channel
 
+    def hold(self, channel: Channel) -> None:
+        """Count one more subscription to `channel`, which keeps it."""
+        channel.subscribers += 1
+        self._idle.pop(channel, None)
+
+    def release(self, channel: Channel) -> None:
+        """Count one subscription to `channel` less; without any, it is kept for `channel_linger_s`."""
+        channel.subscribers -= 1
+        if not channel.subscribers and self._is_kept(channel):
+            channel.idle_since = None
+            self._idle[channel] = None
+
     def drop_idle_channels(self, now: float) -> None:
         """Drop channels without subscriptions for `channel_linger_s`."""
-        for listing in self.listings.values():
-            for channel in tuple(listing.channels.values()):
-                if channel.subscribers:
-                    channel.idle_since = None
-                elif channel.idle_since is None:
-                    channel.idle_since = now
-                elif now - channel.idle_since >= self._linger_s:
-                    del listing.channels[channel.depth]
-                    self._forget_channel(channel)
+        expired = []
+        for channel in self._idle:
+            if channel.idle_since is None:
+                channel.idle_since = now
+            elif now - channel.idle_since >= self._linger_s:
+                expired.append(channel)
+        for channel in expired:
+            self._drop_channel(channel)
+
+    def _is_kept(self, channel: Channel) -> bool:
+        listing = self.listings.get(channel.symbol)
+        return listing is not None and listing.channels.get(channel.depth) is channel
+
+    def _drop_channel(self, channel: Channel) -> None:
+        del self.listings[channel.symbol].channels[channel.depth]
+        self._forget_channel(channel)
 
     def _forget_channel(self, channel: Channel) -> None:
+        self.channel_count -= 1
+        self._idle.pop(channel, None)
         self.changed.pop(channel, None)
         self.overgrown.pop(channel, None)

@@ -5,6 +5,7 @@ requests.
 """
 
 from collections.abc import Mapping
+from reprlib import Repr
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -21,6 +22,20 @@ DEPTH_DEFAULT: Final = 25
 WILDCARD: Final = "*"
 QUOTED_MAX: Final = 64
 """An error quotes up to this many characters of a client's value."""
+
+
+_SHORT: Final = Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 2 * QUOTED_MAX
+_SHORT.maxlist = _SHORT.maxdict = 20
+_SHORT.maxlevel = 3
+
+SYMBOLS_MAX: Final = 5_000
+SYMBOLS_LEAST: Final = 100
+"""A message may name this many symbols, however few subscriptions a connection may have."""
+REPEATS: Final = 2
+COMMAS_PER_SYMBOL: Final = 4
+"""One in `symbols`, which may name it twice, and two in `resume`."""
+COMMAS_BESIDE: Final = 1_000
 
 
 class Unparsable(Exception):
@@ -78,8 +93,13 @@ class Ping(NamedTuple):
 Request = Subscribe | Unsubscribe | Credit | Ping
 
 
-def parse(raw: str | bytes, encoding: Encoding) -> Request:
-    """Return the request in a message; raises `Unparsable` or `Refused`."""
+def parse(raw: str | bytes, encoding: Encoding, symbols_max: int = SYMBOLS_MAX) -> Request:
+    """Return the request in a message; raises `Unparsable` or `Refused`.
+
+    A message has at most twice `symbols_max` symbols in its list, and `symbols_max` in `resume`.
+    """
+    symbols_max = max(symbols_max, SYMBOLS_LEAST)
+    _check_size(raw, encoding, symbols_max)
     message = _decode(raw, encoding)
     if not isinstance(message, dict):
         raise Refused("bad_request", f"a message is a map with an op, not {_kind(message)}")
@@ -87,9 +107,9 @@ def parse(raw: str | bytes, encoding: Encoding) -> Request:
     op = message.get("op")
     try:
         if op == "subscribe":
-            return _subscribe(message, request_id)
+            return _subscribe(message, request_id, symbols_max)
         if op == "unsubscribe":
-            symbols = _symbols(message)
+            symbols = _symbols(message, symbols_max)
             return Unsubscribe(request_id, symbols, symbols == [WILDCARD])
         if op == "credit":
             return Credit(_messages(message))
@@ -108,7 +128,7 @@ def parse(raw: str | bytes, encoding: Encoding) -> Request:
 
 def quoted(value: object) -> str:
     """Return a client's value for use in an error, cut to `QUOTED_MAX` characters."""
-    text = repr(value)
+    text = _SHORT.repr(value)
     return text if len(text) <= QUOTED_MAX else text[: QUOTED_MAX - 1] + "…"
 
 
@@ -120,6 +140,22 @@ def _decode(raw: str | bytes, encoding: Encoding) -> Any:
         return unpack(raw, "message")
     except (orjson.JSONDecodeError, CodecError) as error:
         raise Unparsable(str(error)) from error
+
+
+def _check_size(raw: str | bytes, encoding: Encoding, symbols_max: int) -> None:
+    """Refuse a text with more values than an honest message has, before it is decoded.
+
+    A comma stands between two values. In msgpack nothing tells the number of values; its lists and maps say
+    their own length before anything is built.
+    """
+    if encoding in TEXTUAL:
+        commas = raw.count(",") if isinstance(raw, str) else raw.count(b",")
+        _check_count("message", commas, COMMAS_PER_SYMBOL * symbols_max + COMMAS_BESIDE)
+
+
+def _check_count(what: str, count: int, most: int) -> None:
+    if count > most:
+        raise Refused("limit", f"{what} has {count} items, more than {most}; send several messages")
 
 
 def _id(message: Mapping[str, Any]) -> RequestId | None:
@@ -134,8 +170,8 @@ def _id(message: Mapping[str, Any]) -> RequestId | None:
     )
 
 
-def _subscribe(message: Mapping[str, Any], request_id: RequestId | None) -> Subscribe:
-    symbols = _symbols(message)
+def _subscribe(message: Mapping[str, Any], request_id: RequestId | None, symbols_max: int) -> Subscribe:
+    symbols = _symbols(message, symbols_max)
     depth = message.get("depth", DEPTH_DEFAULT)
     if type(depth) is not int or depth not in DEPTHS:
         known = ", ".join(map(str, DEPTHS))
@@ -145,22 +181,26 @@ def _subscribe(message: Mapping[str, Any], request_id: RequestId | None) -> Subs
         raise Refused(
             "bad_interval", f"interval_ms {quoted(interval_ms)} must be a whole number of ms, 0 or more"
         )
-    return Subscribe(request_id, symbols, depth, interval_ms, _resume(message), symbols == [WILDCARD])
+    return Subscribe(
+        request_id, symbols, depth, interval_ms, _resume(message, symbols_max), symbols == [WILDCARD]
+    )
 
 
-def _symbols(message: Mapping[str, Any]) -> list[Any]:
+def _symbols(message: Mapping[str, Any], symbols_max: int) -> list[Any]:
     symbols = message.get("symbols")
     if not isinstance(symbols, list) or not symbols:
         raise Refused("bad_request", f"symbols must be a list of at least one symbol, not {quoted(symbols)}")
+    _check_count("symbols", len(symbols), REPEATS * symbols_max)
     return symbols
 
 
-def _resume(message: Mapping[str, Any]) -> dict[str, Resume]:
+def _resume(message: Mapping[str, Any], symbols_max: int) -> dict[str, Resume]:
     given = message.get("resume")
     if given is None:
         return {}
     if not isinstance(given, dict):
         raise Refused("bad_request", f"resume must be a map of symbols, not {_kind(given)}")
+    _check_count("resume", len(given), symbols_max)
     resume = {}
     for symbol, state in given.items():
         seq, digest = (state.get("seq"), state.get("digest")) if isinstance(state, dict) else (None, None)

@@ -43,6 +43,10 @@ LABELLED: Final = {
             "limit_message_bytes": "message_bytes_max",
             "limit_interval": "interval_max_ms",
             "limit_history": "history_rows",
+            "limit_views": "views_max",
+            "limit_subscription_changes": "subscription_changes_per_s",
+            "limit_message_symbols": "message_symbols",
+            "limit_errors": "message_errors",
         },
     ),
 }

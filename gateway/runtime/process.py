@@ -11,6 +11,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from depthcast.gateway.delivery.core import Core
+from depthcast.gateway.delivery.flusher import AT_ONCE
 from depthcast.gateway.protocol.http_head import Head, HeadLimits
 from depthcast.gateway.protocol.negotiation import Handshake
 from depthcast.gateway.runtime import metrics
@@ -163,6 +164,9 @@ class GatewayProcess:
     # --- time -----------------------------------------------------------------------------------------------
 
     def _alarm(self, interval_ms: int) -> None:
+        if interval_ms == AT_ONCE:
+            self.loop.call_soon(self._flush_grid, interval_ms)
+            return
         interval_s = interval_ms / 1000
         due = (math.floor(self.loop.time() / interval_s) + 1) * interval_s
         self.loop.call_at(due, self._flush_grid, interval_ms)

@@ -126,7 +126,7 @@ async def test_many_snapshots_are_written_as_the_client_reads(redis_url: str, pr
             await client.receive()
         assert most < 128 * 1024
         assert connection.session is not None
-        group = connection.session.groups[0]
+        group = next(iter(connection.session.groups))
         await eventually(lambda: group.state is not GroupState.CURSOR_PER_CHANNEL)
 
 

@@ -9,6 +9,7 @@ import random
 
 import pytest
 
+from depthcast.gateway.delivery import flusher, subscription_group
 from depthcast.gateway.protocol.messages import DEPTHS, Encoding
 from tests.unit.gateway.model_client import ModelClient
 from tests.unit.gateway.small_market import SmallMarket, random_changes
@@ -21,7 +22,7 @@ STEPS = 600
 class Storm:
     """One seeded run."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, merged_allowed: bool = False) -> None:
         self.rng = random.Random(seed)
         self.market = SmallMarket(
             *SYMBOLS,
@@ -31,7 +32,8 @@ class Storm:
         )
         self.clients = [self.client(number) for number in range(6)]
         self.healthy = ModelClient(self.market)
-        self.healthy.merged_allowed = False
+        self.healthy.merged_allowed = merged_allowed
+        self.postponed = 0
         self.healthy.subscribe(*SYMBOLS, depth=10)
 
     def client(self, number: int) -> ModelClient:
@@ -40,7 +42,9 @@ class Storm:
         if number % 3 == 2:
             client.send(op="credit", messages=3)
         client.subscribe(
-            *self.rng.sample(SYMBOLS, 2), depth=self.rng.choice(DEPTHS), interval_ms=INTERVALS[number % 4]
+            *self.rng.sample(SYMBOLS, self.rng.choice((2, 2, 4))),
+            depth=self.rng.choice(DEPTHS),
+            interval_ms=INTERVALS[number % 4],
         )
         return client
 
@@ -57,6 +61,7 @@ class Storm:
                 self.market.core.sweep(self.market.now)
             for client in (*self.clients, self.healthy):
                 client.read()
+            self.postponed += bool(self.market.core.flusher.due)
 
     def publish(self) -> None:
         """One entry, or several in one read, of one symbol or several."""
@@ -117,7 +122,7 @@ class Storm:
 
     def calm(self) -> None:
         """Everything is read, has credit and is due: all clients must be up to date and get nothing more."""
-        for _ in range(60):
+        for _ in range(120):
             for client in self.clients:
                 if client.credit is not None:
                     client.send(op="credit", messages=50)
@@ -133,7 +138,24 @@ class Storm:
 
 @pytest.mark.parametrize("seed", range(15))
 def test_every_client_always_holds_the_view_at_its_seq(seed: int) -> None:
-    storm = Storm(seed)
+    check(Storm(seed))
+
+
+@pytest.mark.parametrize("seed", range(15, 30))
+def test_small_groups_and_few_visits_change_nothing(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every bound on work is reached all the time; only that deltas are merged more often may show."""
+    monkeypatch.setattr(subscription_group, "CHANNELS_MAX", 1 + seed % 3)
+    for name, most in (
+        ("VISITS_COST_MAX", 2), ("VISIT_MESSAGES_MAX", 1), ("JOINS_AT_ONCE_MAX", 1),
+        ("CHANNELS_PER_QUIET_TICK", 1), ("JOINING_CHANNELS_MAX", 2), ("JOINS_CONSIDERED_MAX", 2),
+    ):  # fmt: skip
+        monkeypatch.setattr(flusher, name, most)
+    storm = Storm(seed, merged_allowed=True)
+    check(storm)
+    assert storm.postponed
+
+
+def check(storm: Storm) -> None:
     storm.run()
     for symbol in SYMBOLS:
         # Lost broadcasts show with the next one.

@@ -158,6 +158,7 @@ def test_welcome_names_every_limit() -> None:
         "stall_timeout_s": 1.5,
         "subscribe_timeout_s": 2.5,
         "stale_ms": 900,
+        "subscription_changes_per_s": 70,
     }
     [welcome] = ModelClient(lively_market(heartbeat_ms=400, **settings)).read()
     assert welcome == {
@@ -165,7 +166,12 @@ def test_welcome_names_every_limit() -> None:
         "protocol": 1,
         "session": "name",
         "heartbeat_ms": 400,
-        "limits": {name.removesuffix("_s"): value for name, value in settings.items()},
+        "limits": {
+            {"stall_timeout_s": "stall_timeout", "subscribe_timeout_s": "subscribe_timeout"}.get(
+                name, name
+            ): value
+            for name, value in settings.items()
+        },
     }
 
 

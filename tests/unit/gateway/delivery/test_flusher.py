@@ -48,7 +48,7 @@ def test_equal_groups_share_a_cohort_and_others_do_not(scene: Scene) -> None:
     scene.joined("AAA", interval_ms=50)
     assert sorted(map(len, scene.flusher.cohorts.values())) == [1, 1, 3]
     assert scene.counters.cohorts_made == 3
-    assert not any(scene.flusher.catching_up.values())
+    assert not scene.flusher.split
 
 
 def test_the_readers_of_a_channel_are_known_until_the_last_goes(scene: Scene) -> None:
@@ -140,9 +140,11 @@ def test_a_group_that_fell_behind_gets_a_cursor_per_channel(scene: Scene) -> Non
     group.sender.write_bytes_max, writer_of(group).mark_bytes = 8, 8
     scene.flusher.serve(group)
     assert state_of(group) is GroupState.CURSOR_PER_CHANNEL
-    assert scene.flusher.catching_up[0] == {group: None}
+    assert scene.flusher.split == {group: None}
     writer_of(group).drain(2 * MARK_BYTES)
-    scene.flusher.tick()
+    scene.tick("AAA", quantity=2)
+    writer_of(group).drain(2 * MARK_BYTES)
+    scene.tick("AAA", quantity=1)
     assert state_of(group) is GroupState.ONE_CURSOR, "a tick visits those that catch up"
 
 
@@ -173,11 +175,16 @@ def test_a_grid_time_is_asked_for_once_and_flushes_what_changed(scene: Scene) ->
 
 
 def test_due_is_what_was_there_at_the_last_grid_time(scene: Scene) -> None:
+    group = scene.new(interval_ms=50)
     assert scene.flusher.due_below(50) == 0
     scene.flusher.flush_grid(50)
     assert scene.flusher.due_below(50) == scene.market.number
     assert scene.flusher.due_below(100) == 0
     assert scene.flusher.due_below(0) > scene.market.number
+    scene.flusher.remove(group)
+    assert scene.flusher.grid_marks == {}
+    scene.flusher.flush_grid(50)
+    assert scene.flusher.grid_marks == {}, "nobody has the interval any more"
 
 
 def test_a_throttled_group_that_catches_up_is_visited_at_the_next_grid_time(scene: Scene) -> None:
@@ -196,7 +203,7 @@ def test_a_cohort_that_is_gone_is_not_flushed(scene: Scene) -> None:
     group = scene.joined(interval_ms=50)
     scene.tick()
     scene.flusher.remove(group)
-    assert scene.flusher.scheduled == {50: {}}
+    assert scene.flusher.scheduled == {}
     scene.flusher.flush_grid(50)
     assert writer_of(group).writes == 0
 

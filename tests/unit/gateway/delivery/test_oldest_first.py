@@ -21,7 +21,9 @@ def parts() -> Parts:
 
 
 def serve(parts: Parts, *groups: SubscriptionGroup, due_below: int = ALWAYS) -> set[SubscriptionGroup]:
-    return send_oldest_first(groups, parts.market, lambda interval_ms: due_below if interval_ms else ALWAYS)
+    """Serve, and return the groups with something left to send."""
+    send_oldest_first(groups, parts.market, lambda interval_ms: due_below if interval_ms else ALWAYS)
+    return {group for group in groups if group.owes}
 
 
 def received(group: SubscriptionGroup) -> list[dict[str, Any]]:
@@ -90,10 +92,9 @@ def test_too_little_credit_for_each_broadcast_buys_them_merged(parts: Parts) -> 
 
 def test_what_is_not_due_waits_for_the_grid(parts: Parts) -> None:
     group = parts.group("AAA", "BBB", interval_ms=50)
-    group.cursors[parts.channel("BBB")] = group.market.number - 1
+    parts.broadcast("BBB", 4)
     before = parts.market.number
-    for symbol in ("AAA", "BBB"):
-        parts.broadcast(symbol, 4)
+    parts.broadcast("AAA", 4)
     assert serve(parts, group, due_below=before) == {group}
     assert [message["symbol"] for message in received(group)] == ["BBB"]
     assert serve(parts, group, due_below=before + 1) == set()
@@ -103,7 +104,7 @@ def test_what_is_not_due_waits_for_the_grid(parts: Parts) -> None:
 def test_a_first_snapshot_waits_for_no_grid_and_brings_its_status(parts: Parts) -> None:
     group = parts.group("AAA", "BBB", interval_ms=50)
     for symbol in ("AAA", "BBB"):
-        group.cursors[parts.channel(symbol)] = NeedsSnapshot(parts.market.number)
+        group.add(parts.channel(symbol), NeedsSnapshot(parts.market.number))
     group.sender.add_credit(2)
     parts.market.listings["BBB"].set_stale(True, parts.market.number)
     assert serve(parts, group, due_below=0) == set()
@@ -115,7 +116,7 @@ def test_a_first_snapshot_waits_for_no_grid_and_brings_its_status(parts: Parts) 
 
 def test_an_older_snapshot_goes_before_a_newer_delta(parts: Parts) -> None:
     group = parts.group("AAA", "BBB")
-    group.cursors[parts.channel("BBB")] = NeedsSnapshot(parts.market.number)
+    group.add(parts.channel("BBB"), NeedsSnapshot(parts.market.number))
     parts.broadcast("AAA", 4)
     serve(parts, group)
     assert [message["type"] for message in received(group)] == ["snapshot", "delta"]

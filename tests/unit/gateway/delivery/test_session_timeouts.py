@@ -60,7 +60,7 @@ def test_bytes_of_the_fast_path_put_a_heartbeat_off() -> None:
         market.now += 0.6
         market.publish("AAA", {-1: quantity})
         market.core.sweep(market.now)
-    assert client.session.groups[0].state is GroupState.SYNCED
+    assert next(iter(client.session.groups)).state is GroupState.SYNCED
     assert "heartbeat" not in kinds(client.take())
     market.now += 1.0
     market.core.sweep(market.now)

@@ -163,7 +163,7 @@ def test_a_changed_status_is_taken_once(parts: Parts, split: bool) -> None:
 
 def test_a_subscription_that_needs_a_snapshot_gets_its_status_with_it(parts: Parts) -> None:
     group = parts.group("AAA", "BBB")
-    group.cursors[parts.channel("AAA")] = NeedsSnapshot(parts.market.number)
+    group.add(parts.channel("AAA"), NeedsSnapshot(parts.market.number))
     go_silent(parts)
     statuses = group.take_statuses()
     assert b"BBB" in statuses

@@ -163,19 +163,47 @@ def test_a_channel_nobody_uses_is_dropped_after_a_while(small: SmallMarket) -> N
     market = market_of(small)
     listing = market.listings["AAA"]
     channel = market.channel(listing, 5)
-    channel.subscribers = 1
+    market.hold(channel)
     for now in (0.0, 100.0):
         market.drop_idle_channels(now)
-    channel.subscribers = 0
+    market.release(channel)
     market.drop_idle_channels(200.0)
     market.drop_idle_channels(209.9)
     assert listing.channels == {5: channel}
-    channel.subscribers = 1
+    market.hold(channel)
     market.drop_idle_channels(209.95)
-    channel.subscribers = 0
+    market.release(channel)
     market.drop_idle_channels(210.0)
     small.publish("AAA", {-1: 4}, tick=False)
     market.drop_idle_channels(219.9)
     assert listing.channels == {5: channel}
     market.drop_idle_channels(220.0)
-    assert (listing.channels, market.changed) == ({}, {})
+    assert (listing.channels, market.changed, market.channel_count) == ({}, {}, 0)
+
+
+def test_views_are_bounded_and_idle_ones_make_room() -> None:
+    market = market_of(lively_market("AAA", "BBB", views_max=2))
+    first, second = market.listings["AAA"], market.listings["BBB"]
+    for listing in (first, second):
+        market.hold(market.channel(listing, 5))
+    assert market.room_for(first, 5), "it is there already"
+    assert not market.room_for(first, 10)
+    market.release(second.channels[5])
+    assert market.room_for(first, 10)
+    assert (second.channels, market.channel_count) == ({}, 1)
+    market.channel(first, 10)
+    assert market.room_for(first, 25), "a view that was never subscribed to is idle"
+    assert list(first.channels) == [5]
+
+
+def test_a_removed_symbol_leaves_no_view_behind(small: SmallMarket) -> None:
+    market = market_of(small)
+    channel = market.channel(market.listings["AAA"], 5)
+    market.hold(channel)
+    before = market.channel_count
+    market.list_instruments({})
+    assert market.channel_count == before - 1
+    market.release(channel)
+    market.drop_idle_channels(0.0)
+    market.drop_idle_channels(1e9)
+    assert market.channel_count == 0
