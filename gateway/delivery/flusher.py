@@ -5,8 +5,8 @@ runtime calls `tick` soon after broadcasts arrive, and `flush_grid` at the next 
 requested it.
 
 Work whose cost a client can raise is bounded. Groups outside cohorts, and cohorts with an interval, are
-visited round robin, up to `VISITS_COST_MAX` in one turn of the event loop; the rest comes in the next turns. A
-group whose subscriptions changed joins a cohort again some ticks later, and a tick lets few channels join.
+visited round robin, up to `VISITS_COST_MAX` in one turn of the event loop; the rest comes in the next ones.
+A group whose subscriptions changed joins a cohort again some ticks later, and a tick lets few channels join.
 """
 
 from collections import Counter
