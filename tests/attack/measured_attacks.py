@@ -159,7 +159,10 @@ async def list_loop(scene: Scene) -> None:
 
 
 @attack(
-    "star-burst", '65 KB of `["*"]` subscribed and unsubscribed in one burst, attacker gone', measured=True
+    "star-burst",
+    '65 KB of `["*"]` subscribed and unsubscribed in one burst, attacker gone',
+    due=(),
+    measured=True,
 )
 async def star_burst(scene: Scene) -> None:
     pair = message(op="subscribe", symbols=STAR) + message(op="unsubscribe", symbols=STAR)

@@ -180,24 +180,30 @@ class Witness:
 
 
 class Stage:
-    """Server, publisher and the gateway that nobody attacks, for any number of attacks in turn."""
+    """Server, publisher and the gateway that nobody attacks, for any number of attacks in turn.
 
-    def __init__(self, symbols: int) -> None:
+    `alone`: without the gateway beside. `preferred`: all go before other work of the machine.
+    """
+
+    def __init__(self, symbols: int, *, alone: bool = False, preferred: bool = True) -> None:
         self.symbols = symbols
+        self.alone = alone
+        self.preferred = preferred
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         try:
             self.server = self._stack.enter_context(EmbeddedServer())
             pin(self.server.pid, load_cores())
-            prefer(self.server.pid)
+            self._prefer(self.server.pid)
             self._publisher = module("publisher", str(self.server.port), PREFIX, str(self.symbols), talk=True)
             self._stack.callback(end, self._publisher)
-            prefer(self._publisher.pid)
+            self._prefer(self._publisher.pid)
             self._hear("begun")
-            beside = self._stack.enter_context(self.gateway())
-            pin(beside.pid, load_cores())
-            self.beside, self.beside_pid = int(beside.said[0]), beside.pid
+            if not self.alone:
+                beside = self._stack.enter_context(self.gateway())
+                pin(beside.pid, load_cores())
+                self.beside, self.beside_pid = int(beside.said[0]), beside.pid
         except BaseException:
             self._stack.close()
             raise
@@ -217,7 +223,7 @@ class Stage:
         if descriptors:
             command = ["/bin/sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *command]
         with Program("gateway", list(command), READY_PATTERN) as program:
-            prefer(program.pid)
+            self._prefer(program.pid)
             wait_until_live(int(program.said[0]), self.symbols + 1)
             yield program
 
@@ -227,6 +233,10 @@ class Stage:
         self._publisher.stdin.write(b"snapshots\n")
         self._publisher.stdin.flush()
         self._hear("written")
+
+    def _prefer(self, pid: int) -> None:
+        if self.preferred:
+            prefer(pid)
 
     def _hear(self, word: str) -> None:
         assert self._publisher.stdout is not None
