@@ -18,7 +18,7 @@ DEFLATE: Final = "permessage-deflate; client_no_context_takeover; server_no_cont
 PAUSE_S: Final = 0.02
 """Before an attacker who was thrown out comes back."""
 READ_BYTES: Final = 1 << 18
-STATUS: Final = re.compile(rb"HTTP/1\.1 (\d{3})")
+STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3})")
 LENGTH: Final = re.compile(rb"(?i)content-length: *(\d+)")
 CODE: Final = re.compile(rb'"type":"error".*?"code":"(\w+)"|"code":"(\w+)".*?"type":"error"')
 ESTABLISHED: Final = 1
