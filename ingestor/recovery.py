@@ -17,7 +17,7 @@ from depthcast.ingestor.rejects import Reject
 from depthcast.shared.errors import RecoveryError
 from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.position import ZERO, Position
-from depthcast.shared.reader import LoadedSnapshots, PartitionReader
+from depthcast.shared.reader import LoadedSnapshots, PartitionReader, is_foreign
 from depthcast.shared.replica import Replica
 from depthcast.shared.types import EntryInfo
 
@@ -50,7 +50,8 @@ class StateFold:
 
     `snapshots` must have passed `within_history`; their symbols must be followed without a gap. Other symbols
     are followed from their birth. `start` is the last position of the stream, read *before* the snapshots.
-    `info` belongs to the last entry folded.
+    `info` belongs to the last entry folded. `foreign`: the last entry that no leader wrote, and the entry
+    before it, until a leader has published every book again; None if there is no such entry.
     """
 
     def __init__(self, partition: int, start: Position, snapshots: LoadedSnapshots) -> None:
@@ -60,6 +61,9 @@ class StateFold:
         self._newest = max(
             ((found[0], symbol) for symbol, found in snapshots.items() if found is not None), default=None
         )
+        self._snapshots_at = sorted(found[0] for found in snapshots.values() if found is not None)
+        self._read_to: Position | None = None
+        self.foreign: tuple[Position, Position] | None = None
         self._ignored_symbols: set[str] = set()
         self._listing_epoch = max(
             (found[0].epoch for found in snapshots.values() if found is not None), default=0
@@ -84,12 +88,19 @@ class StateFold:
         """
         appeared = []
         for position, fields in entries:
+            if is_foreign(fields):
+                appeared += self._pass_over(position)
+                continue
+            if self.foreign is not None and position.n and self.position == self.foreign[0]:
+                raise RecoveryError(self.partition, f"entry {position} does not seal {self.position}")
             entry = self._reader.read(position, fields)
             if entry is None or entry.info is None:
                 raise RecoveryError(self.partition, self._reader.lost_reason or "the stream has a hole")
             self.info = entry.info
+            self._read_to = position
             appeared += [update.symbol for update in entry.updates if update.delta is None]
             if position.n:  # a seal (n = 0) lists no symbols
+                self.foreign = None
                 self._listing_epoch = position.epoch
         for symbol, reason in tuple(self._reader.missing.items()):
             if symbol in self._known:
@@ -97,6 +108,27 @@ class StateFold:
             self._ignored_symbols.add(symbol)
             self._reader.forget(symbol)
         return appeared
+
+    def confirm(self, info: EntryInfo) -> None:
+        """The entry at `position` is in the stream; `info`: its info."""
+        self.info, self._read_to = info, self.position
+
+    def _pass_over(self, position: Position) -> list[str]:
+        """Go on after an entry that no leader wrote; returns the symbols that first appeared.
+
+        What is folded is then the published state only if the entry before it was read, because nothing else
+        says that none is missing in between. Whoever leads next must publish every book again, because
+        readers cannot pass such an entry.
+        """
+        before = self.position
+        if before != self._read_to or any(before < at < position for at in self._snapshots_at):
+            raise RecoveryError(
+                self.partition,
+                f"entry {position} is of no leader, and what came before it is gone",
+            )
+        self.foreign = (position, before if self.foreign is None else self.foreign[1])
+        self._read_to = position
+        return [update.symbol for update in self._reader.pass_over(position)]
 
     def finish(self, tail: Position, info: EntryInfo, instruments: Iterable[str]) -> PublishedState:
         """The state at the stream's end, the entry at `tail` with `info`.

@@ -7,6 +7,8 @@
     ├── CodecError             bytes that do not follow the wire contract
     ├── PositionError          text that is not a stream position
     ├── RedisUnavailable       Redis cannot be reached, or refuses to work for now
+    │   └── RedisRefused       Redis answered a command with an error reply
+    │       └── WrongKey       a key holds a value of another type than ours
     ├── Fenced                 another leader, a lost tail or a deleted key ended this leadership
     ├── RecoveryError          the state in Redis contradicts itself; nothing is guessed
     ├── EmbeddedServerError    no server binary, or it did not start
@@ -77,6 +79,27 @@ class RedisUnavailable(DepthcastError):
     def __init__(self, problem: str) -> None:
         self.problem = problem
         super().__init__(f"Redis is unavailable: {problem}")
+
+
+class RedisRefused(RedisUnavailable):
+    """Redis answered a command with an error reply; another attempt may succeed.
+
+    `code`: the reply's first word, such as NOPERM. `malformed`: the reply says that the command itself is
+    wrong, so that the mistake is in Depthcast or the server is not one that it knows.
+    """
+
+    def __init__(self, problem: str, code: str, *, malformed: bool = False) -> None:
+        self.code = code
+        self.malformed = malformed
+        super().__init__(problem)
+
+
+class WrongKey(RedisRefused):
+    """A key of ours holds a value that nothing of ours wrote; it stays so until somebody deletes it."""
+
+    def __init__(self, key: str, problem: str) -> None:
+        self.key = key
+        super().__init__(f"{problem}: find out what wrote it, and delete it (DEL {key})", "WRONGTYPE")
 
 
 class Fenced(DepthcastError):

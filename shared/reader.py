@@ -142,8 +142,7 @@ class PartitionReader:
     def read(self, position: Position, fields: Sequence[tuple[bytes, bytes]]) -> AppliedEntry | None:
         """Apply the next entry; returns None if it does not follow the last one (see `lost_reason`)."""
         try:
-            info = decode_info(_info_field(fields))
-            named = Position.parse(info.prev) if info.prev is not None else None
+            info, named = read_info(fields)
         except (CodecError, PositionError) as error:
             self.mark_lost(f"entry {position}: {error}")
             return None
@@ -170,6 +169,12 @@ class PartitionReader:
         if reached:
             updates += self._promote_all()
         return AppliedEntry(position, info, updates, written_us, position > self._tail)
+
+    def pass_over(self, position: Position) -> list[ReplicaUpdate]:
+        """Go on after an entry that no leader wrote; only for a recovery that publishes every book again."""
+        self.lost_reason = None
+        self.position = position
+        return self._promote_all()
 
     def check_tail(self, last: Position) -> None:
         """Compare the stream's last ID with our position; if it is lower, Redis has lost data."""
@@ -216,8 +221,19 @@ class PartitionReader:
         self.missing[symbol] = reason
 
 
-def _info_field(fields: Sequence[tuple[bytes, bytes]]) -> bytes:
+def read_info(fields: Sequence[tuple[bytes, bytes]]) -> tuple[EntryInfo, Position | None]:
+    """An entry's info and its `prev`; raises `CodecError` or `PositionError` if no leader wrote the entry."""
     for name, raw in fields:
         if name == INFO_FIELD:
-            return raw
+            info = decode_info(raw)
+            return info, Position.parse(info.prev) if info.prev is not None else None
     raise CodecError("entry", "has no field _")
+
+
+def is_foreign(fields: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Whether no leader wrote the entry: its field `_` is missing or malformed."""
+    try:
+        read_info(fields)
+    except (CodecError, PositionError):
+        return True
+    return False

@@ -20,6 +20,7 @@ from depthcast.shared.codec import WRITTEN_FIELD
 from depthcast.shared.errors import Fenced, RedisUnavailable
 from depthcast.shared.keys import PartitionKeys
 from depthcast.shared.position import Position
+from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.runtime.redis import execute, map_errors, parse_entries
 
 logger = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ class Publisher:
     `client` must check that it always reaches the same server
     (`depthcast.broadcaster.runtime.server_identity`). `position`: the last entry this leadership wrote;
     before the seal, the end of the stream, which the seal names as `prev`. `receipt`: of the last write whose
-    reply arrived.
+    reply arrived. `outage`: why a publish waits.
     """
 
     def __init__(
@@ -68,6 +69,9 @@ class Publisher:
         self.rejects_max = rejects_max
         self.resends = 0
         self.receipt: Receipt | None = None
+        self.outage = Outage(
+            logger, "outcome of a publish unknown, sending it again", partition=self.partition
+        )
         self._publish = client.register_script(scripts.PUBLISH)
         self._store = client.register_script(scripts.STORE)
         self._trim = client.register_script(scripts.TRIM)
@@ -135,20 +139,14 @@ class Publisher:
         while True:
             try:
                 refusal = await self._send(publication)
-                if refusal is None or (unknown and await self._is_written(publication)):
-                    return None
+                if refusal is not None and unknown and await self._is_written(publication):
+                    refusal = None
+                self.outage.over()
                 return refusal
             except RedisUnavailable as error:
                 unknown = True
                 self.resends += 1
-                logger.warning(
-                    "outcome of a publish unknown, sending it again",
-                    extra={
-                        "partition": self.partition,
-                        "position": str(publication.position),
-                        "problem": error.problem,
-                    },
-                )
+                self.outage.note(error)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, RESEND_S_MAX)
 

@@ -1,15 +1,31 @@
 """The Lua scripts: Redis fences every write of a leader, in the same step as the write itself.
 
 In a pipeline or MULTI, a refused XADD would not stop the commands after it. A script compares first and
-writes nothing if the comparison fails (`docs/protocol.md`, section 2.2).
+writes nothing if the comparison fails (`docs/protocol.md`, section 2.2). It also writes nothing if any of its
+writes would fail: a key holds a value of another type, or the user may not run a command. Full memory and a
+server that refuses writes fail the first write.
 """
 
 from typing import Final
 
 _COMMON: Final = """
+-- An error would not undo the writes before it, so whatever could fail is checked before the first write: the
+-- types of the keys, and whether the user may run each command that writes on each key.
+local function refused(key, kind, ...)
+  local held = redis.call('TYPE', key).ok
+  if held ~= 'none' and held ~= kind then
+    return redis.error_reply('WRONGTYPE ' .. key .. ' holds a ' .. held .. ', not a ' .. kind)
+  end
+  for _, command in ipairs({...}) do
+    if not redis.acl_check_cmd(unpack(command)) then
+      return redis.error_reply('NOPERM this user may not run ' .. command[1] .. ' on ' .. key)
+    end
+  end
+end
+
 -- The last ID ever generated in a stream, and how many entries were ever added.
 local function last(key)
-  if redis.call('EXISTS', key) == 0 then return '0-0', 0 end
+  if redis.call('TYPE', key).ok == 'none' then return '0-0', 0 end
   local info, found = redis.call('XINFO', 'STREAM', key), {}
   for i = 1, #info, 2 do found[info[i]] = info[i + 1] end
   return found['last-generated-id'], found['entries-added']
@@ -31,9 +47,30 @@ end
 local function position_in(checkpoint)
   return string.match(string.sub(checkpoint, 1, 64), '%d+%-%d+')
 end
+-- Whether somebody else made the last ID of a stream of snapshots, so that no snapshot at `id` can be added.
+local function foreign(key, id)
+  if before(last(key), id) then return false end
+  local newest = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)[1]
+  return not newest or newest[2][1] ~= 's'
+end
+-- Check the recovery state in KEYS from `first` on, as `refused` does.
+local function attachment_refused(first, at)
+  for number = first, #KEYS do
+    local key, id, refusal = KEYS[number], ARGV[at]
+    if id == '' then
+      refusal = refused(key, 'string', {'SET', key, ''}, {'GETRANGE', key, '0', '63'})
+    else
+      refusal = refused(key, 'stream', {'XADD', key, 'MAXLEN', '2', '*', 's', ''}, {'XINFO', 'STREAM', key})
+      if not refusal and foreign(key, id) then refusal = refused(key, 'stream', {'DEL', key}) end
+    end
+    if refusal then return refusal end
+    at = at + 2
+  end
+end
 -- Write a snapshot under its ID, or a checkpoint, unless a newer one is there: commands may arrive late.
 local function attach(key, id, value)
   if id ~= '' then
+    if foreign(key, id) then redis.call('DEL', key) end
     if before(last(key), id) then redis.call('XADD', key, 'MAXLEN', 2, id, 's', value) end
     return
   end
@@ -45,9 +82,25 @@ end
 PUBLISH: Final = (
     _COMMON
     + """
+-- The same for the stream of rejects, whose IDs the server counts.
+local function rejects_refused(key)
+  local refusal = refused(key, 'stream',
+    {'XADD', key, 'MAXLEN', '~', '1', '*', '_', ''}, {'XTRIM', key, 'MAXLEN', '0'}, {'XINFO', 'STREAM', key})
+  if refusal then return refusal end
+  if string.match(last(key), '^%d+') == '18446744073709551615' then
+    return redis.error_reply('WRONGTYPE ' .. key .. ' holds the last possible ID')
+  end
+end
+
 local deltas, events, rejects = KEYS[1], KEYS[2], KEYS[3]
 local previous, src, rejects_max = ARGV[1], ARGV[2], ARGV[3]
 local entries_count, batches_count = tonumber(ARGV[4]), tonumber(ARGV[5])
+local attached_at = #ARGV - 2 * (#KEYS - 3) + 1
+local refusal = refused(deltas, 'stream', {'XADD', deltas, '*', '_', ''})
+  or refused(events, 'stream')
+  or batches_count > 0 and rejects_refused(rejects)
+  or attachment_refused(4, attached_at)
+if refusal then return refusal end
 local found = last(deltas)
 if found ~= previous then return {0, 'deltas', found} end
 local input, added = last(events)
@@ -55,10 +108,9 @@ if before(input, src) then return {0, 'events', input} end
 local time = redis.call('TIME')
 local written = time[1] .. string.format('%06d', time[2])
 
--- Whatever could fail comes before the first write: an error would not undo those before it.
-local refused = {}
-for batch = #ARGV - 2 * (#KEYS - 3) - batches_count + 1, #ARGV - 2 * (#KEYS - 3) do
-  for _, fields in ipairs(cmsgpack.unpack(ARGV[batch])) do refused[#refused + 1] = fields end
+local rejected = {}
+for batch = attached_at - batches_count, attached_at - 1 do
+  for _, fields in ipairs(cmsgpack.unpack(ARGV[batch])) do rejected[#rejected + 1] = fields end
 end
 
 local at, entries = 6, {}
@@ -73,8 +125,8 @@ for _, entry in ipairs(entries) do
   redis.call('XADD', deltas, entry[1], unpack(fields))
 end
 -- If these alone fill the cap, all older rejects go, and with them those that were not even sent.
-if #refused >= tonumber(rejects_max) then redis.call('XTRIM', rejects, 'MAXLEN', 0) end
-for _, fields in ipairs(refused) do
+if #rejected >= tonumber(rejects_max) then redis.call('XTRIM', rejects, 'MAXLEN', 0) end
+for _, fields in ipairs(rejected) do
   redis.call('XADD', rejects, 'MAXLEN', '~', rejects_max, '*', unpack(fields))
 end
 at = at + batches_count
@@ -100,6 +152,8 @@ rejects sent one by one could exceed the limit of arguments.
 _FENCED: Final = (
     _COMMON
     + """
+local refusal = refused(KEYS[1], 'stream')
+if refusal then return refusal end
 local found, ours = last(KEYS[1]), ARGV[1]
 if string.match(found, '^%d+') ~= string.match(ours, '^%d+') or before(found, ours) then
   return {0, 'deltas', found}
@@ -110,6 +164,8 @@ end
 STORE: Final = (
     _FENCED
     + """
+refusal = attachment_refused(2, 2)
+if refusal then return refusal end
 local at = 2
 for key = 2, #KEYS do
   attach(KEYS[key], ARGV[at], ARGV[at + 1])
@@ -129,6 +185,8 @@ KEYS: deltas, then one for each attachment. ARGV: our last position; then for ea
 TRIM: Final = (
     _FENCED
     + """
+refusal = refused(KEYS[2], 'stream')
+if refusal then return refusal end
 if ARGV[2] ~= '' then redis.call('XTRIM', KEYS[1], 'MINID', '~', ARGV[2]) end
 redis.call('XTRIM', KEYS[2], 'MINID', '~', ARGV[3])
 return {1}

@@ -27,6 +27,7 @@ from depthcast.shared.reader import AppliedEntry, PartitionReader, ReplicaUpdate
 from depthcast.shared.runtime import redis
 from depthcast.shared.runtime.catalog import POLL_S, read_instruments, wait_for_partitions
 from depthcast.shared.runtime.follow import Follower
+from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.types import EntryInfo
 from depthcast.updates import BookUpdate, Kind, State
 
@@ -83,6 +84,7 @@ class Consumer:
         self._followed: dict[int, _FollowedPartition] = {}
         self._polling: asyncio.Task[None] | None = None
         self._entered = False
+        self._outage = Outage(logger, "waiting for Redis", key=self._keys.instruments)
 
     @property
     def resyncs(self) -> int:
@@ -172,10 +174,13 @@ class Consumer:
             return self.symbols
         while True:
             try:
-                return await read_instruments(self._client, self._keys)
+                found = await read_instruments(self._client, self._keys)
             except RedisUnavailable as error:
-                logger.warning("waiting for Redis", extra={"problem": error.problem})
+                self._outage.note(error)
                 await asyncio.sleep(POLL_S)
+            else:
+                self._outage.over()
+                return found
 
     async def _poll(self) -> None:
         """Read the names of new symbols. Their books come with the deltas; a later load needs the names."""

@@ -14,6 +14,7 @@ from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.runtime.catalog import POLL_S, Catalog, wait_for_partitions
 from depthcast.shared.runtime.follow import Follower
+from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.runtime.redis import Connect, connect
 
 logger = logging.getLogger(__name__)
@@ -67,15 +68,17 @@ class MarketReader:
 
     async def _poll_catalog(self, client: Redis, listed: asyncio.Event) -> None:
         catalog = Catalog(client, self.keys)
+        outage = Outage(logger, "the catalog waits for Redis")
         while True:
             try:
                 await catalog.poll(self._loop.time())
+                outage.over()
                 added, removed = self.core.list_instruments(catalog.instruments)
                 if added or removed:
                     logger.info("instruments changed", extra={"added": len(added), "removed": len(removed)})
                 listed.set()
             except RedisUnavailable as error:
-                logger.warning("the catalog waits for Redis", extra={"problem": error.problem})
+                outage.note(error)
             await asyncio.sleep(POLL_S)
 
     async def _follow(self, number: int, upstream: Upstream) -> None:

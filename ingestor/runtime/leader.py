@@ -23,7 +23,8 @@ from depthcast.ingestor.runtime.membership import Membership
 from depthcast.ingestor.runtime.recover import Recovered, emptied_tail, surviving_src
 from depthcast.ingestor.runtime.standby import Standby
 from depthcast.ingestor.runtime.stats import PartitionStats
-from depthcast.shared.errors import Fenced, RecoveryError, RedisUnavailable
+from depthcast.shared.backoff import Backoff, no_jitter
+from depthcast.shared.errors import Fenced, RecoveryError, RedisUnavailable, WrongKey
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.keys import PartitionKeys
 from depthcast.shared.partition import partition_of
@@ -34,7 +35,7 @@ from depthcast.shared.types import EntryInfo
 logger = logging.getLogger(__name__)
 
 RETRY_S: Final = 0.1
-"""Pause before the next attempt after a leadership ended because of Redis."""
+"""Pause before the next attempt after a leadership ended because of Redis; doubles until one leads."""
 
 RECOVERY_RETRY_S: Final = 5.0
 """Pause before reading an inconsistent state again."""
@@ -53,8 +54,7 @@ InstrumentSource = tuple[Callable[[], Mapping[str, Instrument]], Callable[[], Aw
 class PartitionLeader:
     """Leads one partition whenever it holds the lease, and follows it otherwise.
 
-    `leadership`: the current one, None while standing by. `problem`: why the partition cannot be led, else
-    empty.
+    `leadership`: the current one, None while standing by.
     """
 
     def __init__(
@@ -75,7 +75,8 @@ class PartitionLeader:
         self.membership = membership
         self.stats = stats
         self.leadership: Leadership | None = None
-        self.problem = ""
+        self._problem = ""
+        self._retry = Backoff(RETRY_S, RECOVERY_RETRY_S, no_jitter)
         self.standby = Standby(
             partition, keys, self._own_instruments, environment, stats, membership.name, self._on_offer
         )
@@ -83,6 +84,12 @@ class PartitionLeader:
         self._wake = asyncio.Event()
         self._end = asyncio.Event()
         self._offered_until = 0.0
+
+    @property
+    def problem(self) -> str:
+        """Why the partition cannot be led, or not fully; empty if it can."""
+        leading = "" if self.leadership is None else self.leadership.problem
+        return self._problem or leading or self.standby.outage.lasting
 
     def refresh(self) -> None:
         """Pass newly read instruments to the leadership, if there is one."""
@@ -147,7 +154,9 @@ class PartitionLeader:
                     return True
                 problem = "another ingestor leads" if ours or holder else "no ingestor leads"
                 if ours or holder:
-                    self._retained = None
+                    self._retained, self._problem = None, ""
+            except WrongKey as error:
+                problem = self._problem = error.problem
             except RedisUnavailable as error:
                 problem = error.problem
             if problem != logged:
@@ -182,8 +191,8 @@ class PartitionLeader:
         self._offered_until = 0.0
         try:
             await self._lead(lease, stop)
-        except RecoveryError as error:
-            self.problem = str(error)
+        except (RecoveryError, WrongKey) as error:
+            self._problem = str(error)
             self.stats.recovery_failures += 1
             pause_s = RECOVERY_RETRY_S
             logger.error(  # noqa: TRY400
@@ -191,7 +200,7 @@ class PartitionLeader:
             )
         except (Fenced, RedisUnavailable) as error:
             self.stats.step_downs += 1
-            pause_s = RETRY_S
+            pause_s = self._retry.next_s()
             logger.warning("leadership ended", extra={"partition": self.partition, "problem": str(error)})
         finally:
             if self.leadership is not None:
@@ -204,7 +213,8 @@ class PartitionLeader:
     async def _lead(self, lease: Lease, stop: asyncio.Event) -> None:
         # Use one server from recovery to the last write, because another server may hold different data.
         client = self.environment.connect(
-            self.settings.redis_url, on_connect=ServerIdentity(self.partition).check
+            self.settings.redis_url,
+            on_connect=ServerIdentity(self.partition, self.environment.new_name).check,
         )
         if not stop.is_set():
             self._end.clear()
@@ -219,7 +229,8 @@ class PartitionLeader:
             if not starting.done():
                 return
             self.leadership = await starting
-            self.problem = ""
+            self._problem = ""
+            self._retry.reset()
             self.stats.leading = True
             await self.leadership.run(self._end, renewing, lambda: self._successor(stop))
         finally:

@@ -25,6 +25,7 @@ from depthcast.ingestor.runtime.stats import PartitionStats
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.position import Position
+from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.runtime.redis import BLOCK_MS, RawEntry
 from depthcast.shared.runtime.tail import Tail
 from depthcast.shared.settings import IngestorSettings
@@ -83,6 +84,7 @@ class Leadership:
         self._capacity = asyncio.Event()
         self._capacity.set()
         self._info = NOTHING_PUBLISHED
+        self._input_outage = Outage(logger, "input waits for Redis", key=publisher.keys.events)
         self.unpublished: list[Reject] = []
         self._totals_counted = (engine.evicted, publisher.resends)
 
@@ -164,6 +166,12 @@ class Leadership:
         except TimeoutError:
             logger.warning("ended before everything consumed was published; it will be consumed again")
 
+    @property
+    def problem(self) -> str:
+        """Why it cannot do all its work until somebody mends Redis; empty if it can."""
+        outages = (self.publisher.outage, self.state_keeper.outage, self._input_outage)
+        return next((outage.lasting for outage in outages if outage.lasting), "")
+
     def retained_state(self) -> RetainedState:
         """The state to retain, in case Redis loses what this leadership published."""
         return RetainedState(self.engine, self.publisher.position, self._info, self.unpublished)
@@ -191,11 +199,13 @@ class Leadership:
 
     async def _read_input(self, tail: Tail, after: Position) -> list[RawEntry]:
         try:
-            return await tail.read(after, count=self.settings.input_batch, block_ms=BLOCK_MS)
+            batch = await tail.read(after, count=self.settings.input_batch, block_ms=BLOCK_MS)
         except RedisUnavailable as error:
-            logger.warning("input waits for Redis", extra={"problem": error.problem})
+            self._input_outage.note(error)
             await asyncio.sleep(RETRY_S)
             return []
+        self._input_outage.over()
+        return batch
 
     async def _take_input(self, batch: list[RawEntry]) -> None:
         if self.settings.interval_ms == 0:

@@ -10,14 +10,19 @@ from typing import Final
 from redis.asyncio import Redis
 from redis.exceptions import LockError
 
-from depthcast.shared.errors import Fenced, RedisUnavailable
+from depthcast.shared.errors import Fenced, RedisUnavailable, WrongKey
 from depthcast.shared.keys import PartitionKeys
+from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.runtime.redis import execute, map_errors
 
 logger = logging.getLogger(__name__)
 
 RELEASE_S: Final = 1.0
 """Giving the lease back may take this long; it expires by itself anyway."""
+
+
+NEVER_EXPIRES: Final = -1
+"""What PTTL replies for a key without a time to live."""
 
 
 class Lease:
@@ -36,37 +41,44 @@ class Lease:
 
     async def acquire(self) -> bool:
         """Take the lease if it is free, or already ours after a lost reply; raises `RedisUnavailable`."""
-        async with map_errors():
+        async with map_errors(self.key):
             if await self._lock.acquire(blocking=False, token=self.name):
                 return True
         if await self.holder() != self.name:
             return False
         self._lock.local.token = self.name.encode()
         try:
-            async with map_errors():
+            async with map_errors(self.key):
                 return await self._lock.reacquire()
         except LockError:
             return False
 
     async def holder(self) -> str | None:
-        """The name of the holder, None if the lease is free; raises `RedisUnavailable`."""
+        """The name of the holder, None if the lease is free.
+
+        Raises `RedisUnavailable`, and `WrongKey` if the key never expires, because no ingestor wrote it then.
+        """
         held = await execute(self.client, "GET", self.key)
-        return None if held is None else held.decode("utf-8", "replace")
+        if held is None:
+            return None
+        if await execute(self.client, "PTTL", self.key) == NEVER_EXPIRES:
+            raise WrongKey(self.key, f"{self.key} holds a lease that never expires")
+        return str(held.decode("utf-8", "replace"))
 
     async def keep(self) -> None:
         """Renew the lease until cancelled; raises `Fenced` once another ingestor holds it.
 
         While Redis is away, nobody can renew or publish, so it keeps trying.
         """
+        outage = Outage(logger, "lease not renewed", partition=self.partition)
         while True:
             await asyncio.sleep(self.lease_s / 3)
             try:
-                async with map_errors():
+                async with map_errors(self.key):
                     await self._renew()
+                outage.over()
             except RedisUnavailable as error:
-                logger.warning(
-                    "lease not renewed", extra={"partition": self.partition, "problem": error.problem}
-                )
+                outage.note(error)
 
     async def release(self) -> None:
         """Give the lease back, so that the next leader need not wait for it to expire."""

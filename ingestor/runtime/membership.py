@@ -11,6 +11,7 @@ from depthcast.ingestor.runtime.lease import wait_for
 from depthcast.ingestor.sharing import Roster, shares
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.runtime.redis import execute
 
 logger = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ class Membership:
         self.roster = Roster(lease_ms / 1000 * ALIVE_LEASES)
         self._forget_ms = lease_ms * FORGET_LEASES
         self._next = 0.0
+        self._outage = Outage(logger, "ingestors not listed", key=keys.ingestors)
         # Computed once per change, because every partition reads it often.
         self._owners: dict[int, str] = {}
         self._shared_among: frozenset[str] = frozenset()
@@ -109,7 +111,8 @@ class Membership:
         """Send heartbeats until `stop` is set, as a member once `ready` returns true; then leave."""
         loop = asyncio.get_running_loop()
         while not await wait_for(stop, self.heartbeat_s if self.joined else ENTER_S):
-            if self.joined or ready() or loop.time() >= self._next:
+            eager = self.joined or (ready() and not self._outage.problem)
+            if eager or loop.time() >= self._next:
                 self._next = loop.time() + self.heartbeat_s
                 await self._refresh(ready, loop)
         await self._leave()
@@ -122,11 +125,15 @@ class Membership:
             held = await self._leaders()
         except RedisUnavailable as error:
             # While Redis is away, no member counts as gone: the last assignment stays, and leases decide.
-            logger.debug("ingestors not listed", extra={"problem": error.problem})
+            self._outage.note(error)
             return
+        self._outage.over()
         self.joined = entering
         now = loop.time()
-        ages = {name.decode(): int(age) / 1000 for name, age in zip(flat[::2], flat[1::2], strict=True)}
+        ages = {
+            name.decode("utf-8", "replace"): int(age) / 1000
+            for name, age in zip(flat[::2], flat[1::2], strict=True)
+        }
         self.roster.update(ages, now)
         # A lease that has just become free still counts for its last holder, because Redis may have lost the
         # key.
@@ -140,7 +147,8 @@ class Membership:
         """Partition → current holder of its lease."""
         leases = [self.keys.partition(number).leader for number in range(self.partitions)]
         holders = await execute(self.client, "MGET", *leases)
-        return {number: holder.decode() for number, holder in enumerate(holders) if holder is not None}
+        named = enumerate(holders)
+        return {number: holder.decode("utf-8", "replace") for number, holder in named if holder is not None}
 
     async def _announce(self, word: str) -> list[bytes]:
         arguments = (self.keys.ingestors, self.name, self._forget_ms, word)

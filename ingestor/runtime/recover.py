@@ -3,6 +3,7 @@
 A leader that starts cold reads to the end once; a standby keeps reading.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
@@ -23,14 +24,14 @@ from depthcast.ingestor.recovery import (
     restore_levels,
 )
 from depthcast.ingestor.runtime.environment import Environment
-from depthcast.shared.codec import INFO_FIELD, decode_info
 from depthcast.shared.errors import CodecError, PositionError, RecoveryError
 from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.keys import PartitionKeys
 from depthcast.shared.position import ZERO, Position
-from depthcast.shared.reader import within_history
+from depthcast.shared.reader import is_foreign, read_info, within_history
 from depthcast.shared.replica import Replica
 from depthcast.shared.runtime.redis import (
+    FOREIGN_MAX,
     RawEntry,
     execute,
     last_position,
@@ -42,6 +43,8 @@ from depthcast.shared.runtime.redis import (
     stream_info,
 )
 from depthcast.shared.types import EntryInfo
+
+logger = logging.getLogger(__name__)
 
 READ_COUNT: Final = 500
 
@@ -110,15 +113,18 @@ class Recovery:
         """Read snapshots, all deltas so far, and checkpoints."""
         symbols = list(self.instruments)
         start = await last_position(client, self.keys.deltas)
+        first = await oldest_entry(client, self.keys.deltas)
         try:
-            first = await oldest_entry(client, self.keys.deltas)
             found = await newest_snapshots(client, [self.keys.snapshots(symbol) for symbol in symbols])
-        except (CodecError, PositionError) as error:
+        except CodecError as error:
             raise RecoveryError(self.partition, str(error)) from error
         self._fold = StateFold(
             self.partition, start, within_history(dict(zip(symbols, found, strict=True)), first)
         )
         tail, self._fold.info = await self._tail(client)
+        for position, fields in await self._entries(client, self._fold.position):
+            if position == self._fold.position and not is_foreign(fields):
+                self._fold.confirm(read_info(fields)[0])
         while self._fold.position < tail:
             batch = await self._read(client, None)
             if not batch:
@@ -126,6 +132,10 @@ class Recovery:
             self._fold.add(batch)
         self._unrestored.update(self._fold.last_registered())
         await self._catch_up(client)
+
+    async def _entries(self, client: Redis, at: Position) -> list[RawEntry]:
+        """The entry at a position, none if it is gone."""
+        return parse_entries(await execute(client, "XRANGE", self.keys.deltas, str(at), str(at)))
 
     def follow(self, instruments: Mapping[str, Instrument]) -> bool:
         """Update to the instruments as last read.
@@ -157,10 +167,24 @@ class Recovery:
             tail, info = await self._tail(client)
             if self._fold.position >= tail or not await self.advance(client):
                 break
+        await self._check_foreign(client)
         published = self._fold.finish(tail, info, instruments)
         self._prove_orders(published, instruments)
         src = await surviving_src(client, self.keys, info.src)
         return self._recovered(published, instruments, src)
+
+    async def _check_foreign(self, client: Redis) -> None:
+        """Check that the entry before a foreign one is still there, if we passed one."""
+        foreign = self._fold.foreign
+        if foreign is not None:
+            if not await self._entries(client, foreign[1]):
+                raise RecoveryError(
+                    self.partition, f"entry {foreign[0]} is of no leader, and {foreign[1]} before it is gone"
+                )
+            logger.warning(
+                "an entry that no leader wrote is left out, every book is published again",
+                extra={"partition": self.partition, "key": self.keys.deltas, "entry": str(foreign[0])},
+            )
 
     async def finish_emptied(
         self, client: Redis, instruments: Mapping[str, Instrument], tail: Position
@@ -197,7 +221,8 @@ class Recovery:
             engine.set_seq(symbol, replica.seq)
         restore_levels(engine, published.replicas, instruments)
         engine.resume_counting(str(src), info.applied, info.rejected, info.ignored)
-        republication = Republication() if str(src) != info.src else None
+        again = str(src) != info.src or self._fold.foreign is not None
+        republication = Republication() if again else None
         return Recovered(engine, published.position, info._replace(src=str(src)), republication)
 
     def _orders_of(
@@ -336,28 +361,44 @@ class Recovery:
                 self.partition,
                 f"entry {last_id}, the last of {self.keys.deltas}, is gone and its src with it",
             )
-        try:
-            return newest[0], decode_info(dict(newest[1]).get(INFO_FIELD, b""))
-        except CodecError as error:
-            raise RecoveryError(self.partition, str(error)) from error
+        return newest[0], await self._info_before(client, newest)
+
+    async def _info_before(self, client: Redis, newest: RawEntry) -> EntryInfo:
+        """The info of the last entry that a leader wrote."""
+        entries = [newest]
+        if is_foreign(newest[1]):
+            reply = await execute(client, "XREVRANGE", self.keys.deltas, "+", "-", "COUNT", FOREIGN_MAX)
+            entries = parse_entries(reply)
+        for _, fields in entries:
+            if not is_foreign(fields):
+                return read_info(fields)[0]
+        if len(entries) == FOREIGN_MAX:
+            raise RecoveryError(
+                self.partition, f"the last {FOREIGN_MAX} entries of {self.keys.deltas} are of no leader"
+            )
+        return NOTHING_PUBLISHED
 
 
 async def emptied_tail(client: Redis, keys: PartitionKeys) -> Position | None:
     """The last position of a `deltas` stream that holds no state; None if it holds state.
 
     `0-0` if there is no stream. Otherwise such a stream has only seals, of leaders that found no state or
-    ended before they republished their retained state.
+    ended before they republished their retained state, and entries that no leader wrote.
     """
     found = parse_entries(await execute(client, "XRANGE", keys.deltas, "-", "+", "COUNT", SEALS_MAX))
     if not found:
         last = await last_position(client, keys.deltas)
         return last if last == ZERO else None
-    try:
-        prev = decode_info(dict(found[0][1]).get(INFO_FIELD, b"")).prev
-    except CodecError:
+    if len(found) == SEALS_MAX:
         return None
-    begun = prev == str(ZERO) and len(found) < SEALS_MAX
-    return found[-1][0] if begun and not any(position.n for position, _ in found) else None
+    before, begun = ZERO, False
+    for position, fields in found:
+        if not is_foreign(fields):
+            if position.n or (not begun and read_info(fields)[1] != before):
+                return None
+            begun = True
+        before = position
+    return found[-1][0]
 
 
 async def surviving_src(client: Redis, keys: PartitionKeys, src: str) -> Position:

@@ -72,13 +72,23 @@ async def register_instruments(
     """
     registered = await read_hash(client, keys.instruments)
     for symbol, instrument in instruments.items():
-        if (raw := registered.get(symbol.encode())) is not None:
-            check_unchanged(instrument, from_json(symbol, raw))
+        _check_unchanged(instrument, registered.get(symbol.encode()))
     for symbol, instrument in instruments.items():
         value = to_json(instrument)
         if await execute(client, "HSETNX", keys.instruments, symbol, value):
             logger.info("instrument registered", extra={"symbol": symbol})
             continue
-        raw = await execute(client, "HGET", keys.instruments, symbol)
-        check_unchanged(instrument, from_json(symbol, raw or value))
+        _check_unchanged(instrument, await execute(client, "HGET", keys.instruments, symbol))
         await execute(client, "HSET", keys.instruments, symbol, value)
+
+
+def _check_unchanged(ours: Instrument, raw: bytes | None) -> None:
+    """Compare with the registered definition; one that is absent or malformed may be replaced."""
+    try:
+        registered = ours if raw is None else from_json(str(ours.symbol), raw)
+    except InstrumentsError as error:
+        logger.warning(
+            "malformed instrument replaced", extra={"symbol": ours.symbol, "problem": error.problem}
+        )
+        return
+    check_unchanged(ours, registered)

@@ -28,6 +28,7 @@ from depthcast.shared.instruments import Instrument
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.runtime.admin import serve_admin
 from depthcast.shared.runtime.catalog import POLL_S, Catalog
+from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.settings import IngestorSettings
 
 logger = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ class IngestorService:
 
     async def _register(self, client: Redis, stop: asyncio.Event) -> int | None:
         """Create or join the deployment; waits while Redis is away. Returns None if `stop` was set first."""
-        said = ""
+        outage = Outage(logger, "waiting for Redis")
         assert self.catalog is not None
         while not stop.is_set():
             try:
@@ -87,9 +88,7 @@ class IngestorService:
                 await register_instruments(client, self.keys, self.file)
                 await self.catalog.poll(asyncio.get_running_loop().time())
             except RedisUnavailable as error:
-                if error.problem != said:
-                    logger.warning("waiting for Redis", extra={"problem": error.problem})
-                    said = error.problem
+                outage.note(error)
                 await wait_for(stop, RETRY_S)
             else:
                 return partitions
@@ -123,11 +122,13 @@ class IngestorService:
 
     async def _poll(self, stop: asyncio.Event) -> None:
         """Read the instruments every second and pass them to the partitions."""
+        outage = Outage(logger, "instruments not read")
         while not await wait_for(stop, POLL_S):
             try:
                 await self._read_instruments()
+                outage.over()
             except RedisUnavailable as error:
-                logger.warning("instruments not read", extra={"problem": error.problem})
+                outage.note(error)
 
     async def _read_instruments(self) -> None:
         """Read the instruments and pass them to the partitions; write again those that Redis lost."""

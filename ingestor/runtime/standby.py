@@ -14,6 +14,7 @@ from depthcast.shared.errors import RecoveryError, RedisUnavailable
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.keys import PartitionKeys
 from depthcast.shared.position import ZERO
+from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.runtime.redis import BLOCK_MS, last_position
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ class Standby:
     """Keeps the published state of one partition while another ingestor leads it.
 
     `hot`: a state is followed. `attempted`: the state was read once, or reading failed several times.
-    `on_offer` is called when a leader that ends names us as its successor.
+    `outage`: why it waits. `on_offer` is called when a leader that ends names us as its successor.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Standby:
         self._recovery: Recovery | None = None
         self._retry_s = RETRY_S
         self._failures = 0
+        self.outage = Outage(logger, "standby waits for Redis", partition=partition[0])
 
     @property
     def hot(self) -> bool:
@@ -66,7 +68,7 @@ class Standby:
                 await self._follow(client)
             except RedisUnavailable as error:
                 self._failures += 1
-                logger.debug("standby waits for Redis", extra=self._about(error))
+                self.outage.note(error)
             except RecoveryError as error:
                 if await self._keeps_state(client):
                     continue
@@ -89,11 +91,13 @@ class Standby:
             if not recovery.follow(self.instruments()):
                 raise RecoveryError(self.partition[0], "an instrument was withdrawn or changed")
             if await recovery.advance(client, BLOCK_MS):
+                self.outage.over()
                 self._retry_s = RETRY_S
                 if recovery.info.successor == self.name:
                     self.on_offer()
                 continue
             tail = await last_position(client, self.keys.deltas)
+            self.outage.over()
             if ZERO < tail < recovery.position:
                 raise RecoveryError(
                     self.partition[0], f"the stream ends at {tail}, behind {recovery.position}"
@@ -126,7 +130,8 @@ class Standby:
             if recovery is None or recovery.position == ZERO or await emptied_tail(client, self.keys) is None:
                 return False
         except RedisUnavailable:
-            return recovery is not None
+            if recovery is None:
+                return False
         await asyncio.sleep(RETRY_S)
         return True
 

@@ -22,6 +22,7 @@ from depthcast.ingestor.runtime.stats import PartitionStats
 from depthcast.shared.codec import encode_snapshot
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.position import ZERO, Position
+from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.settings import IngestorSettings
 from depthcast.shared.types import Snapshot
 
@@ -32,12 +33,18 @@ STORE_EVERY_S: Final = 0.1
 
 TRIM_EVERY_S: Final = 1.0
 
+RETRY_S: Final = 0.5
+"""Pause after Redis refused a snapshot or was away."""
+
 STORE_BYTES: Final = 1 << 20
 """One script writes about this much recovery state, so that Redis is never busy for long."""
 
 
 class StateKeeper:
-    """The recovery state of one leadership. `src`: from the last entry it published."""
+    """The recovery state of one leadership.
+
+    `src`: from the last entry it published. `outage`: why it waits.
+    """
 
     def __init__(
         self,
@@ -58,6 +65,7 @@ class StateKeeper:
         self.checkpoints = SnapshotSchedule(settings.snapshot_interval_ms / 1000)
         self.retention = Retention(settings.retention_s)
         self.pending_checkpoints: dict[str, Checkpoint] = {}
+        self.outage = Outage(logger, "snapshots wait for Redis", key=self.keys.deltas)
         self._publishing = publishing
         self._trimmed = environment.monotonic()
 
@@ -124,8 +132,10 @@ class StateKeeper:
                 # Trim first: a server with full memory refuses writes but still trims.
                 await self._trim()
                 await self.store(self.snapshots.due(self.environment.monotonic()))
+                self.outage.over()
             except RedisUnavailable as error:
-                logger.warning("snapshots wait for Redis", extra={"problem": error.problem})
+                self.outage.note(error)
+                await asyncio.sleep(RETRY_S)
 
     async def store(self, symbols: Sequence[str]) -> None:
         """Write snapshots of `symbols`, and the checkpoints copied by drains since the last call."""

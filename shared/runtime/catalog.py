@@ -2,16 +2,18 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
 from redis.asyncio import Redis
 
-from depthcast.shared.errors import DeploymentMismatch, InstrumentsError, RedisUnavailable
+from depthcast.shared.errors import DeploymentMismatch, InstrumentsError, RedisUnavailable, WrongKey
 from depthcast.shared.instruments import Instrument, from_json
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.protocol import PROTOCOL
+from depthcast.shared.runtime.outage import needs_somebody
 from depthcast.shared.runtime.redis import map_errors, read_hash
 
 logger = logging.getLogger(__name__)
@@ -26,17 +28,24 @@ async def read_partitions(client: Redis, keys: DeploymentKeys, wanted: int | Non
     """Return the deployment's number of partitions, None if no ingestor has created it yet.
 
     Raises `DeploymentMismatch` if `wanted` is set and differs, or if the deployment uses another version of
-    the contract.
+    the contract, and `WrongKey` if what is there is not written by an ingestor.
     """
     meta = await read_hash(client, keys.meta)
     if b"partitions" not in meta:
         return None
-    if int(meta.get(b"protocol", PROTOCOL)) != PROTOCOL:
-        raise DeploymentMismatch("protocol", PROTOCOL, int(meta[b"protocol"]))
-    partitions = int(meta[b"partitions"])
+    protocol, partitions = (_number(keys, meta, name) for name in (b"protocol", b"partitions"))
+    if protocol != PROTOCOL:
+        raise DeploymentMismatch("protocol", PROTOCOL, protocol)
     if wanted is not None and wanted != partitions:
         raise DeploymentMismatch("DEPTHCAST_PARTITIONS", wanted, partitions)
     return partitions
+
+
+def _number(keys: DeploymentKeys, meta: Mapping[bytes, bytes], name: bytes) -> int:
+    raw = meta.get(name, b"%d" % PROTOCOL)
+    if not re.fullmatch(rb"[1-9][0-9]{0,5}", raw):
+        raise WrongKey(keys.meta, f"{keys.meta} holds {raw[:40]!r} as {name.decode()}")
+    return int(raw)
 
 
 async def wait_for_partitions(client: Redis, keys: DeploymentKeys, wanted: int | None) -> int:
@@ -47,13 +56,17 @@ async def wait_for_partitions(client: Redis, keys: DeploymentKeys, wanted: int |
             partitions = await read_partitions(client, keys, wanted)
             if partitions is not None:
                 return partitions
-            waiting = "waiting for an ingestor to create the deployment"
+            waiting, level = "waiting for an ingestor to create the deployment", logging.WARNING
         except RedisUnavailable as error:
-            waiting = f"waiting for Redis: {error.problem}"
+            waiting, level = f"waiting for Redis: {error.problem}", _level(error)
         if waiting != said:
-            logger.warning(waiting, extra={"key": keys.meta})
+            logger.log(level, waiting, extra={"key": keys.meta})
             said = waiting
         await asyncio.sleep(POLL_S / 4)
+
+
+def _level(error: RedisUnavailable) -> int:
+    return logging.ERROR if needs_somebody(error) else logging.WARNING
 
 
 async def read_instruments(

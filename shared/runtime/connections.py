@@ -2,9 +2,9 @@
 
 import asyncio
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from redis.exceptions import ReadOnlyError
+from redis.exceptions import ResponseError
 
 
 class _Cancellable:
@@ -25,17 +25,22 @@ class _Cancellable:
             self.socket_timeout = limit_s
 
 
-class _LeavesReplicas:
-    """Disconnects from a server that refuses writes, so that the next command resolves the address again.
+_NO_MASTER: Final = ("READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED")
+"""Codes of replies of a server that was demoted or has lost its replicas."""
 
-    Such a server was demoted. Sentinels, or the host name, then lead to the new master.
+
+class _LeavesReplicas:
+    """Disconnects from a server that is no usable master; the next command resolves the address again.
+
+    Sentinels, or the host name, then lead to the new master.
     """
 
     async def read_response(self, *arguments: Any, **options: Any) -> Any:
         try:
             return await cast("Any", super()).read_response(*arguments, **options)
-        except ReadOnlyError:
-            await cast("Any", self).disconnect(nowait=True)
+        except ResponseError as error:
+            if error.status_code in _NO_MASTER or str(error).startswith(_NO_MASTER):
+                await cast("Any", self).disconnect(nowait=True)
             raise
 
 

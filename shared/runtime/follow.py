@@ -12,9 +12,10 @@ from typing import Final
 from redis.asyncio import Redis
 
 from depthcast.shared.backoff import Backoff, no_jitter
-from depthcast.shared.errors import CodecError, PositionError, RedisUnavailable
+from depthcast.shared.errors import RedisUnavailable, WrongKey
 from depthcast.shared.keys import PartitionKeys
-from depthcast.shared.reader import AppliedEntry, OldestEntry, PartitionReader, within_history
+from depthcast.shared.reader import AppliedEntry, PartitionReader, within_history
+from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.runtime.redis import (
     BLOCK_MS,
     RawEntry,
@@ -35,7 +36,7 @@ class Follower:
     """Follows one partition's `deltas`; `symbols` returns the symbols that are currently wanted.
 
     `resyncs` counts loads after the first one, `reads` counts reads, `outages` counts attempts that failed
-    because Redis was unavailable.
+    because Redis was unavailable; `outage` says why.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Follower:
         self._backoff = Backoff(PAUSE_FIRST_S, PAUSE_MOST_S, no_jitter)
         self._loaded_once = False
         self._tail = Tail(client, keys.deltas)
+        self.outage = Outage(logger, "reading waits for Redis", key=keys.deltas)
 
     async def entries(self) -> AsyncGenerator[AppliedEntry | None, None]:
         """Yield entries one at a time; None if nothing came for a while or Redis is unavailable.
@@ -67,12 +69,13 @@ class Follower:
                 batch = await self._next()
             except RedisUnavailable as error:
                 self.outages += 1
-                logger.warning(
-                    "reading waits for Redis", extra={"key": self.keys.deltas, "problem": error.problem}
-                )
+                self.outage.note(error)
+                if isinstance(error, WrongKey):
+                    self.reader.mark_lost(error.problem)
                 yield None
                 await self._pause()
                 continue
+            self.outage.over()
             empty = True
             for entry in batch:
                 empty = False
@@ -99,20 +102,13 @@ class Follower:
             )
             await self._pause()
         tail = await last_position(self.client, self.keys.deltas)
-        oldest = await self._oldest_entry()
+        oldest = await oldest_entry(self.client, self.keys.deltas)
         keys = [self.keys.snapshots(symbol) for symbol in wanted]
         found = await newest_snapshots(self.client, keys, tolerant=True)
         updates = reader.load(tail, within_history(dict(zip(wanted, found, strict=True)), oldest))
         self._loaded_once = True
         assert reader.position is not None
         return [AppliedEntry(reader.position, None, updates)]
-
-    async def _oldest_entry(self) -> OldestEntry | None:
-        """Return the oldest entry, None if there is none or it cannot be decoded."""
-        try:
-            return await oldest_entry(self.client, self.keys.deltas)
-        except (CodecError, PositionError):
-            return None
 
     async def _read(self) -> Iterable[AppliedEntry]:
         reader = self.reader

@@ -6,7 +6,6 @@ repeated fields.
 """
 
 import logging
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol, cast
@@ -15,16 +14,17 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ClusterDownError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import LockError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from depthcast.shared.codec import INFO_FIELD, SNAPSHOT_FIELD, decode_info, decode_snapshot
-from depthcast.shared.errors import CodecError, RedisUnavailable, SettingsError
+from depthcast.shared.codec import SNAPSHOT_FIELD, decode_snapshot
+from depthcast.shared.errors import CodecError, RedisRefused, RedisUnavailable, SettingsError, WrongKey
 from depthcast.shared.position import ZERO, Position
-from depthcast.shared.reader import OldestEntry
+from depthcast.shared.reader import OldestEntry, is_foreign, read_info
 from depthcast.shared.redis_url import SENTINEL, without_credentials
 from depthcast.shared.runtime.connections import with_mixins
+from depthcast.shared.runtime.error_replies import key_of, refusal
 from depthcast.shared.runtime.sentinel import master_client
 from depthcast.shared.settings import variable
 from depthcast.shared.types import Snapshot
@@ -36,11 +36,8 @@ BLOCK_MS: Final = 1500
 
 SOCKET_TIMEOUT_S: Final = 4.0
 
-_REFUSES_FOR_NOW: Final = (ReadOnlyError, OutOfMemoryError, ClusterDownError)
-"""Error replies after which another attempt may succeed."""
-
-_REFUSAL_TEXT: Final = re.compile(r"(?:^|error: )(?:LOADING|BUSY|MASTERDOWN|MISCONF|NOREPLICAS)\b")
-"""Texts of further such replies that have no class; in a pipeline the command precedes the text."""
+FOREIGN_MAX: Final = 100
+"""Entries that are searched for one of ours, where others have added entries to a stream."""
 
 RawEntry = tuple[Position, list[tuple[bytes, bytes]]]
 """A stream entry: its ID and its fields in order, repeated ones included."""
@@ -94,30 +91,31 @@ def connect(
 
 async def execute(client: Redis, *command: str | bytes | float) -> Any:
     """Send one command and return the library's reply; errors are mapped by `map_errors`."""
-    async with map_errors():
+    async with map_errors(key_of(command)):
         return await cast("Any", client).execute_command(*command)
 
 
 async def read_hash(client: Redis, key: str) -> dict[bytes, bytes]:
     """Return all fields of a hash, empty if it does not exist."""
-    async with map_errors():
+    async with map_errors(key):
         return cast("dict[bytes, bytes]", await cast("Any", client).hgetall(key))
 
 
 @asynccontextmanager
-async def map_errors() -> AsyncIterator[None]:
-    """Turn the library's errors that mean "away" or "refused for now" into `RedisUnavailable`.
+async def map_errors(key: str | None = None) -> AsyncIterator[None]:
+    """Turn every error of the library but a lost lock into `RedisUnavailable`.
 
-    Other error replies (`ResponseError`) are passed on: the caller knows what they mean.
+    An error reply becomes `RedisRefused`, whether it is known or not, and is counted. One that complains
+    about the type of a value becomes `WrongKey`; `key` is the command's key, unless the reply names one.
     """
     try:
         yield
-    except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-        raise RedisUnavailable(str(error) or type(error).__name__) from error
-    except ResponseError as error:
-        if isinstance(error, _REFUSES_FOR_NOW) or _REFUSAL_TEXT.search(str(error)):
-            raise RedisUnavailable(str(error)) from error
+    except LockError:
         raise
+    except (ResponseError, RedisConnectionError, RedisTimeoutError) as error:
+        raise refusal(error, key) from error
+    except OSError as error:
+        raise RedisUnavailable(str(error) or type(error).__name__) from error
     except RedisError as error:
         raise RedisUnavailable(f"{type(error).__name__}: {error}") from error
 
@@ -138,13 +136,12 @@ async def newest_entry(client: Redis, key: str) -> RawEntry | None:
 
 
 async def oldest_entry(client: Redis, key: str) -> OldestEntry | None:
-    """Return a `deltas` stream's oldest entry, None if empty; raises `CodecError` or `PositionError`."""
-    reply = await execute(client, "XRANGE", key, "-", "+", "COUNT", 1)
-    if not reply:
-        return None
-    position, fields = parse_entries(reply)[0]
-    prev = decode_info(dict(fields).get(INFO_FIELD, b"")).prev
-    return OldestEntry(position, None if prev is None else Position.parse(prev))
+    """Return a `deltas` stream's oldest entry, None if it has none; entries of others do not count."""
+    for count in (1, FOREIGN_MAX):
+        for position, fields in parse_entries(await execute(client, "XRANGE", key, "-", "+", "COUNT", count)):
+            if not is_foreign(fields):
+                return OldestEntry(position, read_info(fields)[1])
+    return None
 
 
 async def last_position(client: Redis, key: str) -> Position:
@@ -159,8 +156,8 @@ async def stream_info(client: Redis, key: str) -> dict[bytes, Any] | None:
         # Two words instead of one, so that the library does not parse the first and last entry, which are not
         # needed.
         flat = await execute(client, "XINFO", "STREAM", key)
-    except ResponseError as error:
-        if "no such key" in str(error).lower():
+    except RedisRefused as error:
+        if "no such key" in error.problem.lower():
             return None
         raise
     return dict(zip(flat[::2], flat[1::2], strict=True))
@@ -171,18 +168,19 @@ async def newest_snapshots(
 ) -> list[tuple[Position, Snapshot] | None]:
     """Read the newest snapshot of each key, or None; a few hundred per round trip.
 
-    A malformed snapshot raises `CodecError`; if `tolerant`, it is logged and returned as None.
+    A malformed snapshot raises `CodecError`, a key of another type `WrongKey`; if `tolerant`, it is logged
+    and returned as None.
     """
     found: list[tuple[Position, Snapshot] | None] = []
     for start in range(0, len(keys), 200):
         async with map_errors(), client.pipeline(transaction=False) as pipeline:
             for key in keys[start : start + 200]:
                 pipeline.execute_command("XREVRANGE", key, "+", "-", "COUNT", 1)
-            replies = await pipeline.execute()
+            replies = await pipeline.execute(raise_on_error=False)
         for key, reply in zip(keys[start:], replies, strict=False):
             try:
-                found.append(_snapshot(parse_entries(reply)[0]) if reply else None)
-            except CodecError as error:
+                found.append(await _snapshot(client, key, reply))
+            except (CodecError, WrongKey) as error:
                 if not tolerant:
                     raise
                 logger.warning("snapshot left out", extra={"key": key, "problem": str(error)})
@@ -197,12 +195,30 @@ def parse_entries(reply: Sequence[Any]) -> list[RawEntry]:
     ]
 
 
-def _snapshot(entry: RawEntry) -> tuple[Position, Snapshot]:
-    position, fields = entry
-    for name, raw in fields:
-        if name == SNAPSHOT_FIELD:
-            return position, decode_snapshot(raw)
-    raise CodecError("snapshot", f"entry {position} has no field s")
+async def _snapshot(client: Redis, key: str, reply: Any) -> tuple[Position, Snapshot] | None:
+    """The newest snapshot from the reply for `key`; raises `CodecError`, or the error that the reply is.
+
+    If somebody else added the newest entry, the newest one of ours counts.
+    """
+    if isinstance(reply, RedisError):
+        raise refusal(reply, key)
+    if not reply:
+        return None
+    found = _first_snapshot(parse_entries(reply))
+    if found is None:
+        older = await execute(client, "XREVRANGE", key, "+", "-", "COUNT", FOREIGN_MAX)
+        found = _first_snapshot(parse_entries(older))
+    if found is None:
+        raise CodecError("snapshot", f"no entry of {key} has a field s")
+    return found
+
+
+def _first_snapshot(entries: Sequence[RawEntry]) -> tuple[Position, Snapshot] | None:
+    for position, fields in entries:
+        for name, raw in fields:
+            if name == SNAPSHOT_FIELD:
+                return position, decode_snapshot(raw)
+    return None
 
 
 def _raw(reply: Any, **_options: Any) -> Any:

@@ -51,13 +51,13 @@ class Tail:
             return await read_stream(self.client, self.key, after, count=count, block_ms=block_ms)
         borrowed = self._borrowed
         if borrowed is None or not borrowed.usable:
-            async with map_errors():
+            async with map_errors(self.key):
                 borrowed = await self._borrow()
         command = _xread(self.key.encode(), b"%d-%d" % after, count, block_ms)
         try:
             reply = await borrowed.send(command)
         except BaseException:
-            async with map_errors():
+            async with map_errors(self.key):
                 await self._return(closed=True)
                 raise
         if not reply:

@@ -256,7 +256,7 @@ class TestUnknownOutcomes:
 
     @pytest.fixture
     async def through(self, proxy: FaultProxy) -> AsyncIterator[Redis]:
-        client = connect(proxy.url, on_connect=ServerIdentity(0).check)
+        client = connect(proxy.url, on_connect=ServerIdentity(0, lambda: "name").check)
         yield client
         await client.aclose()
 

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 import uvloop
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
-from depthcast.shared.errors import RedisUnavailable
+from depthcast.shared.errors import RedisRefused, RedisUnavailable, WrongKey
 from depthcast.shared.position import ZERO, Position
 from depthcast.shared.runtime.redis import RawEntry, connect, execute, read_stream
 from depthcast.shared.runtime.tail import Tail
@@ -100,7 +99,7 @@ def test_a_reply_of_error_is_the_librarys(runs: Runs, redis_url: str, prefix: st
             await execute(client, "SET", prefix, "no stream")
             tail = Tail(client, prefix)
             for _ in range(3):
-                with pytest.raises(ResponseError, match=r"WRONGTYPE|wrong kind"):
+                with pytest.raises(WrongKey, match=f"{prefix} holds a value of another type"):
                     await read(tail)
             await execute(client, "DEL", prefix)
             await execute(client, "XADD", prefix, "7-0", "a", "b")
@@ -233,7 +232,7 @@ def test_an_error_in_pieces_is_one(runs: Runs) -> None:
             assert await read(tail) == FOUND
             with pytest.raises(RedisUnavailable, match="dataset"):
                 await read(tail)
-            with pytest.raises(ResponseError, match="no"):
+            with pytest.raises(RedisRefused, match="no"):
                 await read(tail)
 
     runs(test())

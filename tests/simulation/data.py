@@ -37,6 +37,7 @@ class Data(ABC):
     - `clock_us`: the server's wall clock, µs since 1970.
     - `appended` is called for each stream entry ever added; `observer`, if there is one, sees every command.
     - `grown`: keys of streams that got entries since it was last cleared.
+    - `denied`: names of commands that the access list denies.
     - `script_wrote`: whether the script that runs has written; None while none runs.
     """
 
@@ -53,6 +54,7 @@ class Data(ABC):
         self.observer: Observer | None = None
         self.run_id = b"0" * 40
         self.memory_full = False
+        self.denied: set[bytes] = set()
         self.values: dict[bytes, Any] = {}
         self.expiries: dict[bytes, int] = {}
         self.scripts: dict[bytes, bytes] = {}
@@ -63,6 +65,10 @@ class Data(ABC):
     @abstractmethod
     def execute(self, *arguments: bytes) -> Any:
         """One command at one moment; raises `ReplyError`."""
+
+    @abstractmethod
+    def allows(self, name: bytes) -> bool:
+        """Whether the access list allows a command."""
 
     @property
     def now_ms(self) -> int:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from tests.simulation.data import Data, Hash, SortedSet
 from tests.simulation.replies import OK, SYNTAX, Reply, ReplyError, Status, integer
+from tests.simulation.streams import Stream
 
 # --- keys and strings --------------------------------------------------------------------------------------
 
@@ -20,6 +21,11 @@ def _time(data: Data) -> Reply:
 
 def _info(data: Data, *_sections: bytes) -> Reply:
     return b"# Server\r\nrun_id:" + data.run_id + b"\r\n"
+
+
+def _type(data: Data, key: bytes) -> Reply:
+    names = {bytes: b"string", Hash: b"hash", SortedSet: b"zset", Stream: b"stream", type(None): b"none"}
+    return Status(names[type(data.find(key, object))])
 
 
 def _exists(data: Data, *keys: bytes) -> Reply:
@@ -211,6 +217,7 @@ KEY_COMMANDS: Final[dict[bytes, Callable[..., Reply]]] = {
     b"TIME": _time,
     b"INFO": _info,
     b"EXISTS": _exists,
+    b"TYPE": _type,
     b"DEL": _delete,
     b"UNLINK": _delete,
     b"GET": _get,

@@ -364,7 +364,9 @@ class SimulatedPipeline(Pipeline):
             self._as_one(commands) if self.is_transaction else self._simulated.request_all(commands)
         )
         return [
-            self._simulated.understood(str_if_bytes(command[0]), reply, dict(options))
+            reply
+            if isinstance(reply, Exception) and not raise_on_error
+            else self._simulated.understood(str_if_bytes(command[0]), reply, dict(options))
             for (command, options), reply in zip(stack, replies, strict=True)
         ]
 

@@ -17,10 +17,11 @@ from tests.simulation.replies import Reply, ReplyError, Status
 Execute = Callable[..., Reply]
 
 _PREPARE: Final = b"""
-local call, pcall_, unpack_ = ...
+local call, pcall_, unpack_, allowed = ...
 redis = {
   call = call,
   pcall = pcall_,
+  acl_check_cmd = allowed,
   error_reply = function(text) return {err = text} end,
   status_reply = function(text) return {ok = text} end,
 }
@@ -38,7 +39,8 @@ class _Lua:
         self.runtime = LuaRuntime(encoding=None, unpack_returned_tuples=False)
         self.execute: Execute = lambda *_: None
         prepare = self.runtime.eval(b"function(text) return loadstring(text) end")(_PREPARE)
-        self._compile = prepare(self._call, self._pcall, self._unpack)
+        self.allows: Callable[[bytes], bool] = lambda _: True
+        self._compile = prepare(self._call, self._pcall, self._unpack, lambda name, *_: self.allows(name))
 
     @cache  # noqa: B019  # there is one interpreter, and it lives as long as the process
     def compiled(self, text: bytes) -> Any:
@@ -100,10 +102,19 @@ def sha1_of(text: bytes) -> bytes:
     return hashlib.sha1(text).hexdigest().encode()
 
 
-def run_script(execute: Execute, text: bytes, keys: Sequence[bytes], arguments: Sequence[bytes]) -> Reply:
-    """Run a script whose `redis.call` is `execute`; raises `ReplyError`."""
+def run_script(
+    execute: Execute,
+    allows: Callable[[bytes], bool],
+    text: bytes,
+    keys: Sequence[bytes],
+    arguments: Sequence[bytes],
+) -> Reply:
+    """Run a script whose `redis.call` is `execute`; raises `ReplyError`.
+
+    `allows`: whether the user may run a command.
+    """
     lua = _lua()
-    lua.execute = execute
+    lua.execute, lua.allows = execute, allows
     return _to_reply(lua.compiled(text)(lua.table(keys), lua.table(arguments)))
 
 

@@ -32,6 +32,8 @@ class Store(Data):
         command = COMMANDS.get(name)
         if command is None:
             raise ReplyError(f"ERR unknown command '{arguments[0].decode()}'")
+        if not self.allows(name):
+            raise ReplyError(f"NOPERM User has no permissions to run {name.decode().lower()}")
         self._check_memory(name)
         if self.observer is not None:
             self.observer.before(name, arguments[1:])
@@ -46,6 +48,10 @@ class Store(Data):
         if self.observer is not None:
             self.observer.after(name, arguments[1:])
         return reply
+
+    def allows(self, name: bytes) -> bool:
+        """Whether the access list allows a command; scripts ask it, too."""
+        return name not in self.denied
 
     def _check_memory(self, name: bytes) -> None:
         """A script that has written may continue: only its first write can be refused."""
@@ -81,7 +87,7 @@ def _run(data: Data, text: bytes, keys_count: bytes, *arguments: bytes) -> Reply
     count = integer(keys_count)
     data.script_wrote, data.memory_was_full = False, data.memory_full
     try:
-        return run_script(data.execute, text, arguments[:count], arguments[count:])
+        return run_script(data.execute, data.allows, text, arguments[:count], arguments[count:])
     finally:
         data.script_wrote = None
 
