@@ -17,7 +17,7 @@ from typing import Final
 from depthcast.gateway.delivery.cohort import Cohort, LeftOver
 from depthcast.gateway.delivery.cohort_stream import CohortKey
 from depthcast.gateway.delivery.cursor import Cursor
-from depthcast.gateway.delivery.oldest_first import UNBOUNDED, send_oldest_first
+from depthcast.gateway.delivery.oldest_first import send_oldest_first
 from depthcast.gateway.delivery.subscription_group import GroupState, Siblings, SubscriptionGroup
 from depthcast.gateway.market.channel import Channel
 from depthcast.gateway.market.channel_state import WAS_RESET
@@ -31,7 +31,7 @@ AT_ONCE: Final = 0
 VISITS_COST_MAX: Final = 1_000
 """Messages to send and channels to look at in one turn, approximately."""
 VISIT_MESSAGES_MAX: Final = 128
-"""Messages sent to one session in one turn, approximately, while others wait."""
+"""Messages sent to one session at a time, approximately."""
 JOINS_AT_ONCE_MAX: Final = 16
 """A group with up to this many channels joins a cohort at once."""
 CHANNELS_PER_QUIET_TICK: Final = 64
@@ -311,10 +311,7 @@ class Flusher:
             for group in siblings:
                 group.send_statuses()
             return 0
-        messages = self.serve_oldest_first(siblings, VISIT_MESSAGES_MAX)
-        if messages >= VISIT_MESSAGES_MAX:
-            self.due[siblings] = None
-        return messages
+        return self.serve_oldest_first(siblings)
 
     def _let_join(self) -> None:
         """Let some groups that owe nothing join cohorts."""
@@ -350,12 +347,18 @@ class Flusher:
             self.split_cursor(group)
             self.serve_oldest_first(group.siblings)
 
-    def serve_oldest_first(self, siblings: Siblings, messages_max: int = UNBOUNDED) -> int:
-        """Serve the split groups of a session, the longest-waiting channel first; returns the messages."""
+    def serve_oldest_first(self, siblings: Siblings) -> int:
+        """Serve the split groups of a session, the longest-waiting channel first; returns the messages.
+
+        After `VISIT_MESSAGES_MAX`, others come first.
+        """
         split = [group for group in siblings if group.state is GroupState.CURSOR_PER_CHANNEL]
         if not split:
             return 0
-        messages = send_oldest_first(split, self.market, self.due_below, messages_max)
+        messages = send_oldest_first(split, self.market, self.due_below, VISIT_MESSAGES_MAX)
+        if messages >= VISIT_MESSAGES_MAX:
+            self.due[siblings] = None
+            self._request(AT_ONCE)
         for group in split:
             self._settle(group)
         return messages

@@ -7,7 +7,6 @@ sends, whatever the number of subscriptions.
 
 from collections.abc import Callable, Collection
 from heapq import heapify, heappop, heapreplace
-from typing import Final
 
 from depthcast.gateway.delivery.cursor import NeedsSnapshot
 from depthcast.gateway.delivery.sender import Payload, Sender
@@ -19,19 +18,17 @@ from depthcast.gateway.protocol.messages import encode, status_message
 _Waiting = tuple[int, int, SubscriptionGroup, Channel]
 """A group's longest-waiting channel, after the broadcast it waits for and the group's number."""
 
-UNBOUNDED: Final = 1 << 62
-
 
 def send_oldest_first(
     groups: Collection[SubscriptionGroup],
     market: Market,
     due_below: Callable[[int], int],
-    messages_max: int = UNBOUNDED,
+    messages_max: int,
 ) -> int:
     """Serve a session's groups with a cursor per channel, as far as buffer, credit and interval allow.
 
     `due_below` gives, by interval, the broadcast up to which changes are due. Returns the number of messages
-    sent, which exceeds `messages_max` by less than one write.
+    sent, which may exceed `messages_max` by one write.
     """
     due: list[_Waiting] = []
     for number, group in enumerate(groups):

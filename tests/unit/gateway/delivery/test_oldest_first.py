@@ -20,9 +20,11 @@ def parts() -> Parts:
     return Parts(lively_market("AAA", "BBB", "CCC", stale_ms=1000))
 
 
-def serve(parts: Parts, *groups: SubscriptionGroup, due_below: int = ALWAYS) -> set[SubscriptionGroup]:
+def serve(
+    parts: Parts, *groups: SubscriptionGroup, due_below: int = ALWAYS, most: int = ALWAYS
+) -> set[SubscriptionGroup]:
     """Serve, and return the groups with something left to send."""
-    send_oldest_first(groups, parts.market, lambda interval_ms: due_below if interval_ms else ALWAYS)
+    send_oldest_first(groups, parts.market, lambda interval_ms: due_below if interval_ms else ALWAYS, most)
     return {group for group in groups if group.owes}
 
 
