@@ -44,6 +44,11 @@ def ask(client: ModelClient, **message: Any) -> None:
     client.writer.taken.clear()
 
 
+def cost(client: ModelClient, **message: Any) -> int:
+    """Calls that a message makes."""
+    return calls(lambda: ask(client, **message))
+
+
 def subscribed(count: int, **fields: Any) -> tuple[SmallMarket, ModelClient]:
     market = lively_market(*symbols(count))
     client = connected(market)
@@ -67,7 +72,7 @@ def sizes() -> dict[int, tuple[SmallMarket, ModelClient]]:
 
 
 def test_a_ping_looks_at_no_subscription(sizes: dict[int, tuple[SmallMarket, ModelClient]]) -> None:
-    few, many = (calls(lambda client=client: ask(client, op="ping")) for _, client in sizes.values())  # type: ignore[misc]
+    few, many = (cost(client, op="ping") for _, client in sizes.values())  # type: ignore[misc]
     assert few == many
 
 
@@ -82,8 +87,8 @@ def test_neither_a_ping_nor_credit_costs_what_the_subscriptions_do(credit: int) 
             market.publish(symbol, {-1: 77}, tick=False)
         market.tick()
         client.session.sender.credit = credit
-        costs.append(calls(lambda client=client: ask(client, op="ping")))  # type: ignore[misc]
-        costs.append(calls(lambda client=client: ask(client, op="credit", messages=1)))  # type: ignore[misc]
+        costs.append(cost(client, op="ping"))  # type: ignore[misc]
+        costs.append(cost(client, op="credit", messages=1))  # type: ignore[misc]
     assert costs[2] == costs[0]
     assert costs[3] < 2 * costs[1], "it grows with the groups, one for 256 subscriptions"
 
@@ -96,10 +101,8 @@ def test_a_changed_subscription_costs_little_whatever_the_others_are() -> None:
         total = 0
         for number in range(60):
             symbol = f"S{number % FEW}"
-            total += calls(
-                lambda client=client, symbol=symbol: ask(client, op="unsubscribe", symbols=[symbol])
-            )  # type: ignore[misc]
-            total += calls(lambda client=client, symbol=symbol: ask(client, op="subscribe", symbols=[symbol]))  # type: ignore[misc]
+            total += cost(client, op="unsubscribe", symbols=[symbol])
+            total += cost(client, op="subscribe", symbols=[symbol])
             if number % 3 == 0:
                 market.publish("S0", {-1: 1000 + number}, tick=False)
                 total += calls(market.tick)
