@@ -72,7 +72,7 @@ def sizes() -> dict[int, tuple[SmallMarket, ModelClient]]:
 
 
 def test_a_ping_looks_at_no_subscription(sizes: dict[int, tuple[SmallMarket, ModelClient]]) -> None:
-    few, many = (cost(client, op="ping") for _, client in sizes.values())  # type: ignore[misc]
+    few, many = (cost(client, op="ping") for _, client in sizes.values())
     assert few == many
 
 
@@ -87,8 +87,8 @@ def test_neither_a_ping_nor_credit_costs_what_the_subscriptions_do(credit: int) 
             market.publish(symbol, {-1: 77}, tick=False)
         market.tick()
         client.session.sender.credit = credit
-        costs.append(cost(client, op="ping"))  # type: ignore[misc]
-        costs.append(cost(client, op="credit", messages=1))  # type: ignore[misc]
+        costs.append(cost(client, op="ping"))
+        costs.append(cost(client, op="credit", messages=1))
     assert costs[2] == costs[0]
     assert costs[3] < 2 * costs[1], "it grows with the groups, one for 256 subscriptions"
 
