@@ -42,6 +42,9 @@ class GatewayCounters:
     limit_connections: int = 0
     limit_message_bytes: int = 0
     limit_interval: int = 0
+    limit_input_rate: int = 0
+    limit_input_buffer: int = 0
+    limit_output_buffer: int = 0
     limit_history: int = 0
     http_refused: int = 0
     http_timeouts: int = 0
@@ -50,4 +53,5 @@ class GatewayCounters:
     limit_message_symbols: int = 0
     limit_errors: int = 0
     stalls: int = 0
+    unfinished: int = 0
     silent: int = 0

@@ -231,6 +231,49 @@ class GatewaySettings(Settings):
         least=128,
         most=2**26,
     )
+    message_timeout_s: float = setting(
+        30.0,
+        "a client that has not completed a message within this time is closed with 4410",
+        unit="s",
+        least=0.1,
+        most=86_400,
+    )
+    messages_per_s: int = setting(
+        200,
+        "messages a second from a client, control frames included, in the long run; more wait, and with more "
+        "than 64 KiB waiting it is closed with 4429",
+        least=1,
+        most=10**9,
+    )
+    messages_burst_max: int = setting(
+        10_000, "messages from a client at once, beyond the rate", least=1, most=10**9
+    )
+    input_bytes_per_s: int = setting(
+        262_144,
+        "bytes a second from a client, inflated, in the long run; more wait, as for messages_per_s",
+        least=128,
+        most=10**12,
+    )
+    input_bytes_burst_max: int = setting(
+        4_194_304,
+        "bytes from a client at once, beyond the rate; at least message_bytes_max",
+        least=128,
+        most=10**12,
+    )
+    input_buffer_bytes_max: int = setting(
+        67_108_864,
+        "bytes of unfinished messages and requests in a worker; beyond, the largest are closed with 1013",
+        unit="B",
+        least=2**20,
+        most=2**36,
+    )
+    output_buffer_bytes_max: int = setting(
+        268_435_456,
+        "bytes that clients of a worker left unread in it; beyond, those that left most are disconnected",
+        unit="B",
+        least=2**20,
+        most=2**36,
+    )
     write_buffer_bytes: int = setting(
         8_192,
         "bytes a client may leave unread in the gateway before its updates conflate",

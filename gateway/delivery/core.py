@@ -30,6 +30,8 @@ CLIENT_LIMITS: Final = {
     "subscribe_timeout": "subscribe_timeout_s",
     "stale_ms": "stale_ms",
     "subscription_changes_per_s": "subscription_changes_per_s",
+    "messages_per_s": "messages_per_s",
+    "input_bytes_per_s": "input_bytes_per_s",
 }
 """Key in the `limits` of `welcome` → name of the setting."""
 

@@ -35,16 +35,16 @@ class FrameCheck:
     """Cuts a client's bytes into pieces that never cross the end of a frame.
 
     `compressed`: whether permessage-deflate was negotiated. `missing`: payload bytes of the current frame
-    that have not been taken. `began`: the last piece was the beginning of a frame.
+    that have not been taken; `taken`: bytes of it that have.
     """
 
-    __slots__ = ("began", "compressed", "message_bytes_max", "missing")
+    __slots__ = ("compressed", "message_bytes_max", "missing", "taken")
 
     def __init__(self, message_bytes_max: int, *, compressed: bool) -> None:
         self.message_bytes_max = message_bytes_max
         self.compressed = compressed
         self.missing = 0
-        self.began = False
+        self.taken = 0
 
     def take(self, pending: bytearray, most: int) -> int:
         """Number of bytes at the start of `pending` that may be parsed now, 0 if a header is incomplete.
@@ -52,17 +52,17 @@ class FrameCheck:
         A piece has up to `most` bytes of payload; raises `FrameError`.
         """
         if self.missing:
-            self.began = False
             count = min(self.missing, most, len(pending))
             self.missing -= count
-            return count
-        header, length = self._header(pending)
-        if not header:
-            return 0
-        self.began = True
-        count = min(length, most, len(pending) - header)
-        self.missing = length - count
-        return header + count
+        else:
+            header, length = self._header(pending)
+            if not header:
+                return 0
+            self.taken = 0
+            count = header + min(length, most, len(pending) - header)
+            self.missing = header + length - count
+        self.taken = self.taken + count if self.missing else 0
+        return count
 
     def _header(self, pending: bytearray) -> tuple[int, int]:
         """Size of the header and length of the payload; (0, 0) if the header is incomplete."""

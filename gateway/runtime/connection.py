@@ -42,6 +42,15 @@ class Connection(WebSocket):
         if session.ended is not None:
             self.close(session.ended)
 
+    def too_fast(self) -> None:
+        if self.session is not None:
+            limits = self.settings
+            self.session.sender.refuse(
+                "rate_limited",
+                f"more than {limits.messages_per_s} messages or {limits.input_bytes_per_s} bytes a second, "
+                f"after {limits.messages_burst_max} or {limits.input_bytes_burst_max} at once",
+            )
+
     def ended(self) -> None:
         if self.session is not None:
             self.core.close(self.session)

@@ -22,6 +22,7 @@ from depthcast.gateway.protocol.http_head import (
     parse_head,
 )
 from depthcast.gateway.protocol.negotiation import Handshake, shake
+from depthcast.gateway.runtime.intake import Intake
 from depthcast.gateway.runtime.websocket import WebSocket
 from depthcast.shared.settings import GatewaySettings
 
@@ -47,6 +48,7 @@ class Site(Protocol):
     settings: GatewaySettings
     counters: GatewayCounters
     limits: HeadLimits
+    intake: Intake
     paths: dict[str, Serve]
     fronts: dict["Front", None]
     unsettled: dict["Front", None]
@@ -108,7 +110,10 @@ class Front(asyncio.Protocol):
         self._pending += data
         if self.stage is Stage.WAITING:
             self._next()
-        elif not self._unread and len(self._pending) > self.site.limits.head_bytes_max:
+            self._hold()
+            return
+        self._hold()
+        if not self._unread and len(self._pending) > self.site.limits.head_bytes_max:
             self._unread = True
             self._open.pause_reading()
 
@@ -126,10 +131,22 @@ class Front(asyncio.Protocol):
     def connection_lost(self, exc: BaseException | None) -> None:
         self.stage = Stage.ENDING
         self._pending.clear()
+        self._hold()
         self.gone()
         if self.web is not None:
             self.web.connection_lost(exc)
             self.web = None
+
+    def _hold(self) -> None:
+        if self.stage is not Stage.HANDED_ON:
+            self.site.intake.hold(self, len(self._pending))
+
+    def evict(self) -> None:
+        """End because all connections together hold too much, and this one most."""
+        self.site.counters.limit_input_buffer += 1
+        self._pending.clear()
+        self._hold()
+        self._open.abort()
 
     def gone(self) -> None:
         """The TCP connection has ended."""
@@ -178,6 +195,7 @@ class Front(asyncio.Protocol):
             deflate=settings.deflate_bytes_min > 0, max_size=settings.message_bytes_max, logger=quiet
         )
         transport.write(shake(protocol, raw, head))
+        site.intake.hold(self, 0)
         self.stage = Stage.HANDED_ON
         site.unsettled.pop(self, None)
         if self.web is not None:
@@ -212,6 +230,7 @@ class Front(asyncio.Protocol):
             self._unread = False
             self._open.resume_reading()
         self._next()
+        self._hold()
 
     def refuse(self, error: HeadError) -> None:
         """Answer with an error, and end the connection once the client could read it."""

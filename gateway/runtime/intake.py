@@ -10,6 +10,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from depthcast.gateway.protocol.budget import Budget
+from depthcast.shared.settings import GatewaySettings
+
 TURN_S: Final = 0.005
 
 
@@ -23,15 +26,30 @@ class Worked(Protocol):
         ...
 
 
-class Intake:
-    """The queue of one process. `turns` counts turns that ended with work left.
+class Holding(Protocol):
+    """A connection that holds bytes which a client sent."""
 
-    `clock` must move within a turn of the event loop; uvloop's own does not.
+    def evict(self) -> None:
+        """End, and hold nothing any more."""
+        ...
+
+
+class Intake:
+    """The queue of one process, and the bytes that wait in its connections.
+
+    `turns` counts turns that ended with work left. `clock` must move within a turn of the event loop, as that
+    of uvloop does not.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        settings: GatewaySettings,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.loop = loop
         self.clock = clock
+        self.budget: Budget[Holding] = Budget(settings.input_buffer_bytes_max)
         self.queue: deque[Worked] = deque()
         self.turns = 0
 
@@ -43,6 +61,12 @@ class Intake:
         self.queue.append(connection)
         if len(self.queue) == 1:
             self.loop.call_soon(self._turn)
+
+    def hold(self, connection: Holding, count: int) -> None:
+        """`connection` holds `count` bytes from now on; the largest holders end if that is too much."""
+        if self.budget.hold(connection, count):
+            for largest in self.budget.largest():
+                largest.evict()
 
     def _turn(self) -> None:
         queue, clock = self.queue, self.clock

@@ -32,7 +32,7 @@ LABELLED: Final = {
     "encodings": ("Messages encoded.", {"delta_encodings": "delta", "snapshot_encodings": "snapshot"}),
     "timeouts": (
         "Connections closed by a time-out.",
-        {"stalls": "stall", "silent": "subscribe", "http_timeouts": "http"},
+        {"stalls": "stall", "silent": "subscribe", "http_timeouts": "http", "unfinished": "message"},
     ),
     "limits": (
         "Times a limit was reached.",
@@ -42,6 +42,9 @@ LABELLED: Final = {
             "limit_connections": "connections_max",
             "limit_message_bytes": "message_bytes_max",
             "limit_interval": "interval_max_ms",
+            "limit_input_rate": "input_rate",
+            "limit_input_buffer": "input_buffer_bytes_max",
+            "limit_output_buffer": "output_buffer_bytes_max",
             "limit_history": "history_rows",
             "limit_views": "views_max",
             "limit_subscription_changes": "subscription_changes_per_s",

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from depthcast.gateway.delivery.core import Core
 from depthcast.gateway.delivery.flusher import AT_ONCE
+from depthcast.gateway.protocol.budget import Budget
 from depthcast.gateway.protocol.http_head import Head, HeadLimits
 from depthcast.gateway.protocol.negotiation import Handshake
 from depthcast.gateway.runtime import metrics
@@ -20,6 +21,7 @@ from depthcast.gateway.runtime.front import WEBSOCKET_PATH, Front, Serve
 from depthcast.gateway.runtime.http import Endpoints
 from depthcast.gateway.runtime.intake import Intake
 from depthcast.gateway.runtime.market_reader import MarketReader
+from depthcast.gateway.runtime.websocket import WebSocket
 from depthcast.shared.close_codes import CloseCode
 from depthcast.shared.errors import SettingsError
 from depthcast.shared.runtime.garbage_collection import collect_garbage_less_often
@@ -72,7 +74,7 @@ class GatewayProcess:
         self.core = Core(settings, clock_us, self._alarm)
         self.counters = self.core.counters
         self.connections: dict[Connection, None] = {}
-        self.intake = Intake(self.loop)
+        self.intake = Intake(self.loop, settings)
         self.limits = HeadLimits(
             settings.request_line_bytes_max, settings.head_bytes_max, settings.headers_max
         )
@@ -183,6 +185,7 @@ class GatewayProcess:
             settings.subscribe_timeout_s,
             settings.head_timeout_s,
             settings.keepalive_timeout_s,
+            settings.message_timeout_s,
         )
         period_s = min(max(shortest_s / 10, SWEEP_S_LEAST), SWEEP_S_MOST)
         while True:
@@ -190,11 +193,26 @@ class GatewayProcess:
             now = self.loop.time()
             for front in tuple(self.unsettled):
                 front.sweep(now)
+            for holder in tuple(self.intake.budget.held):
+                if isinstance(holder, WebSocket):
+                    holder.sweep(now)
+            self._bound_output()
             closing = dict(self.core.sweep(now))
             if closing:
                 for connection in tuple(self.connections):
                     if connection.session in closing:
                         connection.close(closing[connection.session])
+
+    def _bound_output(self) -> None:
+        """Disconnect the clients that left most unread, if it is too much for all together."""
+        unread: Budget[asyncio.Transport] = Budget(self.settings.output_buffer_bytes_max)
+        transports = [connection.transport for connection in self.connections if not connection.writer.clear]
+        transports += [front.transport for front in self.unsettled if front.transport is not None]
+        excess = [unread.hold(transport, transport.get_write_buffer_size()) for transport in transports]
+        if any(excess):
+            for transport in unread.largest():
+                self.counters.limit_output_buffer += 1
+                transport.abort()
 
     async def _publish(self) -> None:
         while True:

@@ -15,6 +15,7 @@ from websockets.exceptions import PayloadTooBig
 from websockets.frames import Frame, Opcode
 
 from depthcast.gateway.counters import GatewayCounters
+from depthcast.gateway.delivery.allowance import Allowance
 from depthcast.gateway.protocol.frame_check import FrameCheck, FrameError
 from depthcast.gateway.protocol.negotiation import Handshake
 from depthcast.gateway.runtime.intake import Intake
@@ -27,7 +28,9 @@ logger = logging.getLogger(__name__)
 PIECE_BYTES: Final = 16_384
 """Payload bytes of a frame that are worked off in one step."""
 PENDING_BYTES_MAX: Final = 65_536
-"""With more bytes waiting to be worked off, a connection is not read."""
+"""With more bytes waiting to be worked off, a connection is not read; one that sends too fast is closed."""
+PACE_S: Final = 0.01
+"""A connection that sends too fast waits at least this long for its next turn."""
 FAILED_LINGER_S: Final = 2.0
 REFUSED_LINGER_S: Final = 2.0
 
@@ -63,7 +66,14 @@ class WebSocket(asyncio.Protocol):
         self._over = False
         self._work: Iterator[None] | None = None
         self._text: bool | None = None
-        self._parts: list[str | bytes] = []
+        self._parts = bytearray()
+        now = intake.clock()
+        self._frames = Allowance(settings.messages_per_s, settings.messages_burst_max, now)
+        most = max(settings.input_bytes_burst_max, settings.message_bytes_max)
+        self._bytes = Allowance(settings.input_bytes_per_s, most, now)
+        self._pace: asyncio.TimerHandle | None = None
+        self._held = 0
+        self._since = 0.0
         self._decoder: codecs.IncrementalDecoder | None = None
         self._abort: asyncio.TimerHandle | None = None
 
@@ -81,6 +91,9 @@ class WebSocket(asyncio.Protocol):
 
     def drained(self) -> None:
         """No byte waits in the writer any more."""
+
+    def too_fast(self) -> None:
+        """The connection ends because the client sends too much."""
 
     # --- the end --------------------------------------------------------------------------------------------
 
@@ -120,7 +133,7 @@ class WebSocket(asyncio.Protocol):
             self.closing = close.code if close is not None else CloseCode.LOST
         self.ended()
         self.writer.shut = True
-        self._pending.clear()
+        self._forget()
         self._read_again()
         if protocol.close_rcvd is not None and protocol.parser_exc is None:
             self._abort_after(self.settings.close_linger_s)
@@ -131,6 +144,31 @@ class WebSocket(asyncio.Protocol):
         self._abort_after(FAILED_LINGER_S, at_most=True)
         if self.transport.can_write_eof():
             self.transport.write_eof()
+
+    def _forget(self) -> None:
+        """Hold nothing that the client sent."""
+        self._pending.clear()
+        self._parts.clear()
+        self._work = None
+        if self._pace is not None:
+            self._pace.cancel()
+        if self._held:
+            self._held = 0
+            self.intake.hold(self, 0)
+
+    def evict(self) -> None:
+        """End because all connections together hold too much, and this one most."""
+        if self._over:
+            return
+        self.counters.limit_input_buffer += 1
+        self._fail(CloseCode.OVERLOADED, "too many unfinished messages; try again later")
+
+    def sweep(self, now: float) -> None:
+        """End the connection if its message takes too long to come."""
+        waiting = not (self.queued or self._pace or self._work or self.writer.paused or self._over)
+        if self._held and waiting and now - self._since >= self.settings.message_timeout_s:
+            self.counters.unfinished += 1
+            self._fail(CloseCode.TOO_SLOW, "a message was not complete in time")
 
     def _abort_after(self, seconds: float, *, at_most: bool = False) -> None:
         if self.lost.done() or (self._abort is not None and not at_most):
@@ -149,6 +187,16 @@ class WebSocket(asyncio.Protocol):
             self._unread = True
             self.transport.pause_reading()
         self.intake.add(self)
+        self._hold()
+
+    def _hold(self) -> None:
+        """Tell how many bytes of unfinished messages this connection holds."""
+        held = 0 if self._over else len(self._pending) + self.check.taken + len(self._parts)
+        if held != self._held:
+            if not self._held:
+                self._since = self.loop.time()
+            self._held = held
+            self.intake.hold(self, held)
 
     def pause_writing(self) -> None:
         self.writer.clear = False
@@ -162,9 +210,7 @@ class WebSocket(asyncio.Protocol):
 
     def connection_lost(self, _exc: BaseException | None) -> None:
         self._over = True
-        self._pending.clear()
-        self._parts.clear()
-        self._work = None
+        self._forget()
         self.writer.close()
         self.ended()
         if self._abort is not None:
@@ -190,7 +236,9 @@ class WebSocket(asyncio.Protocol):
         if self._over:
             return False
         try:
-            return self._step()
+            more = self._step()
+            self._hold()
+            return more
         except Exception:
             logger.exception("connection ended by an unexpected error", extra={"session": self.name})
             self._work = None
@@ -219,6 +267,8 @@ class WebSocket(asyncio.Protocol):
     def _feed(self) -> bool:
         """Parse one piece of what waits; returns whether there was one."""
         pending = self._pending
+        if not self.check.missing and not self._in_time():
+            return False
         try:
             count = self.check.take(pending, PIECE_BYTES)
         except FrameError as error:
@@ -232,34 +282,51 @@ class WebSocket(asyncio.Protocol):
         self.protocol.receive_data(piece)
         for frame in self.protocol.events_received():
             assert isinstance(frame, Frame)
+            self._frames.use(1)
+            self._bytes.use(len(frame.data))
             if frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT) and self.closing is None:
                 self._data(frame)
         self.counters.limit_message_bytes += isinstance(self.protocol.parser_exc, PayloadTooBig)
         self._flush()
         return True
 
+    def _in_time(self) -> bool:
+        """Whether the next frame may be worked off now; else it is later, or never if much more waits."""
+        now = self.intake.clock()
+        # A frame may take the last bytes and more: how many it has is known once it is inflated.
+        if self._frames.take(0, now) and self._bytes.take(0, now):
+            return True
+        wait_s = max(self._frames.wait_s(0), self._bytes.wait_s(0), PACE_S)
+        if len(self._pending) > PENDING_BYTES_MAX:
+            self.counters.limit_input_rate += self.closing is None
+            if self.closing is None:
+                self.too_fast()
+            self._fail(CloseCode.RATE_LIMIT, closing(CloseCode.RATE_LIMIT).reason)
+        elif self._pace is None:
+            self._pace = self.loop.call_later(wait_s, self._go_on)
+        return False
+
+    def _go_on(self) -> None:
+        self._pace = None
+        self._wake()
+
     def _data(self, frame: Frame) -> None:
         """Collect the frames of a message; carry it out when it is complete."""
         if frame.opcode is not Opcode.CONT:
             self._text = frame.opcode is Opcode.TEXT
-            if self._text:
-                self._decoder = codecs.getincrementaldecoder("utf-8")() if not frame.fin else None
-        part: str | bytes
+            self._decoder = codecs.getincrementaldecoder("utf-8")() if self._text and not frame.fin else None
+        whole = bytes(frame.data)
         try:
-            if not self._text:
-                part = bytes(frame.data)
-            elif self._decoder is None:
-                part = str(frame.data, "utf-8")
-            else:
-                part = self._decoder.decode(bytes(frame.data), frame.fin)
+            if self._decoder is not None:
+                self._decoder.decode(whole, frame.fin)
+            if not frame.fin:
+                self._parts += whole
+                return
+            if self._parts:
+                whole, self._parts = bytes(self._parts + whole), bytearray()
+            message = whole.decode() if self._text else whole
         except UnicodeDecodeError:
-            self._fail(CloseCode.WRONG_DATA, closing(CloseCode.WRONG_DATA).reason)
+            self._fail(CloseCode.WRONG_DATA, closing(CloseCode.WRONG_DATA).meaning)
             return
-        if frame.fin and not self._parts:
-            self._work = self.message(part)
-        elif part:
-            self._parts.append(part)
-        if frame.fin and self._parts:
-            whole = "".join(self._parts) if self._text else b"".join(self._parts)  # type: ignore[arg-type]
-            self._parts = []
-            self._work = self.message(whole)
+        self._since = self.loop.time()
+        self._work = self.message(message)

@@ -149,7 +149,7 @@ class Gateway(Actor):
 
     async def _run(self) -> None:
         self.core = Core(self.settings, self.process.now_us, self._alarm)
-        self.intake = Intake(self.loop, self.loop.time)
+        self.intake = Intake(self.loop, self.settings, self.loop.time)
         self.market_reader = MarketReader(self.core, lambda _: None, self.network.connect)
         async with asyncio.TaskGroup() as group:
             self.group = group
