@@ -27,6 +27,7 @@ from depthcast.gateway.runtime.websocket import WebSocket
 from depthcast.shared.settings import GatewaySettings
 
 WEBSOCKET_PATH: Final = "/v1/ws"
+METHODS: Final = ("GET", "HEAD")
 ENDING_S: Final = 2.0
 """A refused client has this long to read why, and to end the connection."""
 
@@ -211,6 +212,10 @@ class Front(asyncio.Protocol):
         self._pending.clear()
 
     def _pass_on(self, head: Head) -> None:
+        if head.method not in METHODS:
+            raise HeadError(
+                405, "bad_request", "only GET and HEAD are served", (f"Allow: {', '.join(METHODS)}",)
+            )
         self.stage = Stage.ANSWERING
         self.due = self.loop.time() + self.site.settings.stall_timeout_s
         self._waiting_bytes = 0

@@ -1,10 +1,12 @@
 """The gateway's HTTP endpoints (`docs/protocol.md`, section 4)."""
 
 import logging
+import mimetypes
 from collections.abc import Awaitable, Callable
+from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import orjson
 from aiohttp import web
@@ -28,8 +30,25 @@ PAGE_HEADERS: Final = {
 }
 """The page may connect only to this gateway and run only modules of `/web`, all of one version."""
 
-MODULES: Final = {str(path.relative_to(WEB)): path for path in WEB.rglob("*") if path.is_file()}
-"""What `/web` serves, by its path below it."""
+
+class Module(NamedTuple):
+    """A file of the page, in memory."""
+
+    body: bytes
+    content_type: str
+    etag: str
+
+
+def _module(path: Path) -> Module:
+    body = path.read_bytes()
+    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    return Module(body, kind, blake2b(body, digest_size=8).hexdigest())
+
+
+MODULES: Final = {
+    path.relative_to(WEB).as_posix(): _module(path) for path in WEB.rglob("*") if path.is_file()
+}
+"""What `/web` serves, by its path below it; a name that is not here reaches no file."""
 
 logger = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -77,14 +96,11 @@ class Endpoints:
         )
         return app
 
-    async def page(self, _request: web.Request) -> web.FileResponse:
-        return web.FileResponse(WEB / "index.html", headers=PAGE_HEADERS)
+    async def page(self, request: web.Request) -> web.Response:
+        return _file("index.html", request)
 
-    async def module(self, request: web.Request) -> web.FileResponse:
-        path = MODULES.get(request.match_info["path"])
-        if path is None:
-            raise web.HTTPNotFound(headers=PAGE_HEADERS)
-        return web.FileResponse(path, headers=PAGE_HEADERS)
+    async def module(self, request: web.Request) -> web.Response:
+        return _file(request.match_info["path"], request)
 
     async def symbols(self, _request: web.Request) -> web.Response:
         return _json([_symbol(listing) for _, listing in sorted(self.core.market.listings.items())])
@@ -110,6 +126,20 @@ class Endpoints:
                 404, "unknown_symbol", f"no symbol {quoted(symbol)}; GET /v1/symbols lists what there is"
             )
         return listings[symbol]
+
+
+def _file(name: str, request: web.Request) -> web.Response:
+    module = MODULES.get(name)
+    if module is None:
+        raise web.HTTPNotFound
+    known = request.if_none_match or ()
+    response = (
+        web.Response(status=304, headers=PAGE_HEADERS)
+        if any(tag.value == module.etag for tag in known)
+        else web.Response(body=module.body, content_type=module.content_type, headers=PAGE_HEADERS)
+    )
+    response.etag = module.etag
+    return response
 
 
 def _symbol(listing: Listing) -> dict[str, str]:

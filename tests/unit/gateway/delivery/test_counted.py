@@ -159,6 +159,8 @@ def test_welcome_names_every_limit() -> None:
         "subscribe_timeout_s": 2.5,
         "stale_ms": 900,
         "subscription_changes_per_s": 70,
+        "messages_per_s": 71,
+        "input_bytes_per_s": 720,
     }
     [welcome] = ModelClient(lively_market(heartbeat_ms=400, **settings)).read()
     assert welcome == {
