@@ -24,7 +24,8 @@ def test_welcome_names_the_limits() -> None:
     assert welcome["limits"] == {name: settings[setting] for name, setting in on_the_wire.items()}
     assert set(welcome["limits"]) == {
         "subscriptions_max", "full_depth_max", "interval_max_ms", "message_bytes_max", "wildcard",
-        "stall_timeout", "subscribe_timeout", "stale_ms", "subscription_changes_per_s",
+        "stall_timeout", "subscribe_timeout", "stale_ms", "subscription_changes_per_s", "messages_per_s",
+        "input_bytes_per_s",
     }  # fmt: skip
     assert welcome["limits"]["subscriptions_max"] == 7
 
