@@ -1,11 +1,16 @@
 """The gateway's Prometheus metrics, updated once a second from the counters of the hot path."""
 
 import os
+from collections import Counter as Counts
+from collections.abc import Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from depthcast.gateway.counters import GatewayCounters
+from depthcast.shared.runtime import error_replies
+from depthcast.shared.runtime.error_replies import ERRORS_TEXT
+from depthcast.shared.runtime.server_checks import CHECK_FAILED, CHECK_TEXT
 
 PERIOD_S: Final = 1.0
 _PREFIX: Final = "depthcast_gateway_"
@@ -86,6 +91,24 @@ class Metrics:
         self.flush = Histogram(
             _PREFIX + "flush_seconds", "Time a flush took.", buckets=FLUSH_BUCKETS, registry=self.registry
         )
+
+        self.check_failed = Gauge(
+            CHECK_FAILED,
+            CHECK_TEXT + ".",
+            ("check",),
+            registry=self.registry,
+            multiprocess_mode=worst,  # type: ignore[arg-type]
+        )
+        self._redis_errors = self._counter("redis_errors", ERRORS_TEXT + ".", ("code",))
+        self._errors_published = Counts(error_replies.counts)
+
+    def publish_redis(self, problems: Mapping[str, str]) -> None:
+        """Publish the server's checks and the error replies since the last call."""
+        for name, problem in problems.items():
+            self.check_failed.labels(name).set(bool(problem))
+        for code, count in error_replies.counts.items():
+            self._redis_errors.labels(code).inc(count - self._errors_published[code])
+            self._errors_published[code] = count
 
     def publish(self, counters: GatewayCounters, of_reader: dict[str, int]) -> None:
         """Add the counts since the last call."""

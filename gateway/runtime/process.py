@@ -25,6 +25,8 @@ from depthcast.gateway.runtime.websocket import WebSocket
 from depthcast.shared.close_codes import CloseCode
 from depthcast.shared.errors import SettingsError
 from depthcast.shared.runtime.garbage_collection import collect_garbage_less_often
+from depthcast.shared.runtime.redis import connect
+from depthcast.shared.runtime.server_checks import ServerChecks
 from depthcast.shared.settings import GatewaySettings
 
 logger = logging.getLogger(__name__)
@@ -84,6 +86,7 @@ class GatewayProcess:
         self.draining = False
         self.metrics = metrics.Metrics()
         self.market_reader = MarketReader(self.core, self.metrics.flush.observe)
+        self.checks = ServerChecks(connect, settings.redis_url, clock_us)
 
     async def run(
         self, bound: socket.socket, stop: asyncio.Event, on_serving: Callable[[], None] = lambda: None
@@ -100,7 +103,8 @@ class GatewayProcess:
         collect_garbage_less_often()
         on_serving()
         tasks = [
-            asyncio.create_task(job) for job in (self.market_reader.run(), self._sweep(), self._publish())
+            asyncio.create_task(job)
+            for job in (self.market_reader.run(), self._sweep(), self._publish(), self.checks.run())
         ]
         stopped = asyncio.create_task(stop.wait())
         code = CloseCode.GOING_AWAY
@@ -143,7 +147,13 @@ class GatewayProcess:
     def readiness(self) -> tuple[bool, dict[str, Any]]:
         """For `/readyz`: ready once all books have been live, until the process drains."""
         market = self.core.market
-        body = {"draining": self.draining, "symbols": len(market.listings), "stale": market.stale_count()}
+        body: dict[str, Any] = {
+            "draining": self.draining,
+            "symbols": len(market.listings),
+            "stale": market.stale_count(),
+        }
+        if failing := self.checks.failing():
+            body["redis"] = failing
         return market.was_live and not self.draining, body
 
     async def _drain(self, code: CloseCode) -> None:
@@ -237,6 +247,7 @@ class GatewayProcess:
                 "digest_mismatches": reader.mismatches,
             },
         )
+        published.publish_redis(self.checks.problems)
 
 
 def clock_us() -> int:

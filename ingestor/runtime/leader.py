@@ -29,6 +29,7 @@ from depthcast.shared.instruments import Instrument
 from depthcast.shared.keys import PartitionKeys
 from depthcast.shared.partition import partition_of
 from depthcast.shared.runtime.redis import last_position
+from depthcast.shared.runtime.server_checks import ServerChecks
 from depthcast.shared.settings import IngestorSettings
 from depthcast.shared.types import EntryInfo
 
@@ -66,9 +67,12 @@ class PartitionLeader:
         membership: Membership,
         stats: PartitionStats,
         environment: Environment,
+        *,
+        checks: ServerChecks | None = None,
     ) -> None:
         self.settings = settings
         self.environment = environment
+        self.checks = checks
         self.partition, self.partitions = partition
         self.keys = keys
         self.instruments, self._read_instruments = instruments
@@ -104,6 +108,11 @@ class PartitionLeader:
         """
         self._wake.set()
         if self.leadership is not None and self._present_successor() is not None:
+            self._end.set()
+
+    def end(self) -> None:
+        """End the leadership, if there is one, because the server may delete any key."""
+        if self.leadership is not None:
             self._end.set()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -150,10 +159,13 @@ class PartitionLeader:
                 holder = None if ours else await lease.holder()
                 free_since = (free_since or loop.time()) if holder is None and not ours else None
                 unclaimed = free_since is not None and loop.time() - free_since >= lease.lease_s
-                if (ours or unclaimed) and await lease.acquire():
+                refusal = await self.checks.refusal() if self.checks is not None else ""
+                if (ours or unclaimed) and not refusal and await lease.acquire():
                     return True
                 problem = "another ingestor leads" if ours or holder else "no ingestor leads"
-                if ours or holder:
+                if refusal:
+                    problem = self._problem = refusal
+                elif ours or holder:
                     self._retained, self._problem = None, ""
             except WrongKey as error:
                 problem = self._problem = error.problem

@@ -29,6 +29,7 @@ from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.runtime.admin import serve_admin
 from depthcast.shared.runtime.catalog import POLL_S, Catalog
 from depthcast.shared.runtime.outage import Outage
+from depthcast.shared.runtime.server_checks import ServerChecks
 from depthcast.shared.settings import IngestorSettings
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class IngestorService:
         self.file = read_instruments_file(settings.instruments)
         self.name = environment.new_name()
         self.catalog: Catalog | None = None
+        self.checks: ServerChecks | None = None
         self.leaders: list[PartitionLeader] = []
         self._reading = asyncio.Lock()
 
@@ -67,11 +69,17 @@ class IngestorService:
             click.echo(f"admin listening on http://{self.settings.admin_host}:{port}")
         client = self.environment.connect(self.settings.redis_url)
         self.catalog = Catalog(client, self.keys)
+        self.checks = self.stats.checks = ServerChecks(
+            self.environment.connect, self.settings.redis_url, self.environment.now_us
+        )
+        checking = asyncio.create_task(self.checks.run())
         try:
             partitions = await self._register(client, stop)
             if partitions is not None:
                 await self._lead(client, partitions, stop)
         finally:
+            checking.cancel()
+            await asyncio.gather(checking, return_exceptions=True)
             await client.aclose()
             if admin is not None:
                 await admin.cleanup()
@@ -108,6 +116,7 @@ class IngestorService:
                 membership,
                 self.stats.of(number),
                 self.environment,
+                checks=self.checks,
             )
             for number in range(partitions)
         ]
@@ -127,6 +136,9 @@ class IngestorService:
             try:
                 await self._read_instruments()
                 outage.over()
+                if self.checks is not None and await self.checks.refusal():
+                    for leader in self.leaders:
+                        leader.end()
             except RedisUnavailable as error:
                 outage.note(error)
 
@@ -160,4 +172,6 @@ class IngestorService:
         problems = {leader.partition: leader.problem for leader in self.leaders if leader.problem}
         if problems:
             body["problems"] = problems
+        if self.checks is not None and (failing := self.checks.failing()):
+            body["redis"] = failing
         return ready and not problems, body

@@ -7,6 +7,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from depthcast.ingestor.runtime.membership import Membership
+from depthcast.shared.runtime import error_replies
+from depthcast.shared.runtime.error_replies import ERRORS_TEXT
+from depthcast.shared.runtime.server_checks import CHECK_FAILED, CHECK_TEXT, ServerChecks
 
 
 @dataclass
@@ -43,6 +46,7 @@ class IngestorStats(Collector):
 
     partitions: dict[int, PartitionStats] = field(default_factory=dict)
     membership: Membership | None = None
+    checks: ServerChecks | None = None
 
     def of(self, partition: int) -> PartitionStats:
         """The counters of one partition; made at first use."""
@@ -58,6 +62,15 @@ class IngestorStats(Collector):
         yield GaugeMetricFamily(
             "depthcast_ingestor_ingestors", "Ingestors that share the partitions, including this one", members
         )
+
+        checks = GaugeMetricFamily(CHECK_FAILED, CHECK_TEXT, labels=["check"])
+        for name, problem in (self.checks.problems if self.checks else {}).items():
+            checks.add_metric([name], float(bool(problem)))
+        yield checks
+        replies = CounterMetricFamily("depthcast_ingestor_redis_errors", ERRORS_TEXT, labels=["code"])
+        for code, count in error_replies.counts.items():
+            replies.add_metric([code], float(count))
+        yield replies
 
     def _family(
         self, kind: type[CounterMetricFamily] | type[GaugeMetricFamily], name: str, text: str

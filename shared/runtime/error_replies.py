@@ -26,6 +26,9 @@ OTHER_CODE: Final = "other"
 counts: Final[Counter[str]] = Counter()
 """Error replies that this process got from Redis, by code."""
 
+ERRORS_TEXT: Final = "Error replies of Redis"
+"""What the metric is."""
+
 _IN_PIPELINE: Final = re.compile(
     r"Command # \d+ \((?P<command>.*)\) of pipeline caused error: \(['\"](?P<reply>.*)['\"],\)", re.DOTALL
 )

@@ -1,0 +1,125 @@
+"""What both processes do about a server that is not fit: a warning, a metric, no leader if it may evict."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from depthcast.runtime.embedded import EmbeddedServer
+from depthcast.shared.runtime.redis import connect, execute
+from depthcast.shared.runtime.server_checks import ServerChecks
+from tests.ingestor_runs import Run
+from tests.integration.gateway_harness import now_us as wall_us
+from tests.integration.gateway_harness import running_gateway
+from tests.waiting import eventually
+
+
+@asynccontextmanager
+async def checking(server: EmbeddedServer, slow_us: int = 0) -> AsyncIterator[ServerChecks]:
+    """Checks of a process whose clock is slow by so much."""
+    checks = ServerChecks(connect, server.url, lambda: wall_us() - slow_us)
+    try:
+        yield checks
+    finally:
+        await checks.aclose()
+
+
+async def test_a_change_is_said_once_and_so_is_its_end(
+    fresh_server: EmbeddedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with connect(fresh_server.url) as client, checking(fresh_server) as checks:
+        await execute(client, "CONFIG", "SET", "maxmemory-policy", "volatile-lru")
+        caplog.set_level(logging.INFO)
+        for _ in range(3):
+            assert await checks.check()
+        assert checks.failing().keys() == {"persistence", "eviction"}
+        await execute(client, "CONFIG", "SET", "maxmemory-policy", "noeviction")
+        assert await checks.check()
+    said = [(entry.levelname, getattr(entry, "check", "")) for entry in caplog.records]
+    assert said == [("WARNING", "persistence"), ("WARNING", "eviction"), ("INFO", "eviction")]
+
+
+async def test_the_clock_is_compared_with_the_servers(fresh_server: EmbeddedServer) -> None:
+    async with checking(fresh_server, 5_000_000) as checks:
+        await checks.check()
+        assert "5.0 s behind" in checks.failing()["clock"]
+
+
+async def test_a_user_who_may_not_ask_is_told_once(
+    fresh_server: EmbeddedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with connect(fresh_server.url) as client, checking(fresh_server) as checks:
+        await execute(client, "ACL", "SETUSER", "default", "-info")
+        for _ in range(3):
+            assert await checks.check()
+        assert await checks.refusal() == ""
+        assert [entry.message for entry in caplog.records] == ["the server is not checked"]
+        await execute(client, "ACL", "SETUSER", "default", "+info")
+
+
+async def test_an_ingestor_leads_without_the_right_to_ask(
+    fresh_server: EmbeddedServer, tmp_path: Path
+) -> None:
+    async with connect(fresh_server.url) as client:
+        await execute(client, "ACL", "SETUSER", "default", "-@dangerous", "+acl", "+client")
+        run = Run(client, "checks", fresh_server.url, tmp_path)
+        async with run.service(run.settings()) as service:
+            await run.send(("LEV", '[["add", "bid", 1, 1]]'))
+            await run.published()
+            epoch = service.leaders[0].leadership
+            await execute(client, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            await run.send(("LEV", '[["add", "bid", 2, 1]]'))
+            await run.published()
+            assert service.leaders[0].leadership is epoch, "the server behind a new connection is the same"
+
+
+async def test_no_partition_is_led_while_the_server_may_delete_any_key(
+    fresh_server: EmbeddedServer, tmp_path: Path
+) -> None:
+    async with connect(fresh_server.url) as client:
+        run = Run(client, "checks", fresh_server.url, tmp_path)
+        async with run.service(run.settings()) as service:
+            with running_gateway(fresh_server.url, "checks", stale_ms=500) as gateway:
+                market = gateway.process.core.market
+                await eventually(lambda: market.was_live, message="books are live")
+                await execute(client, "CONFIG", "SET", "maxmemory", "100mb")
+                await execute(client, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+                await eventually(lambda: not run.leads(service), message="the leadership ends")
+                await eventually(lambda: market.stale_count() == len(market.listings), message="all stale")
+                ready, body = service._ready()
+                assert not ready
+                assert "set it to noeviction" in body["problems"][0]
+                await asyncio.sleep(0.5)
+                assert not run.leads(service)
+                await execute(client, "CONFIG", "SET", "maxmemory-policy", "noeviction")
+                await eventually(lambda: run.leads(service), message="it leads again")
+                await eventually(lambda: not market.stale_count(), message="books are live again")
+
+
+async def test_both_processes_publish_the_checks(fresh_server: EmbeddedServer, tmp_path: Path) -> None:
+    async with connect(fresh_server.url) as client:
+        run = Run(client, "checks", fresh_server.url, tmp_path)
+        async with run.service(run.settings()) as service:
+            with running_gateway(fresh_server.url, "checks") as gateway:
+                samples = [
+                    sample
+                    for registry in (service.stats, gateway.process.metrics.registry)
+                    for family in registry.collect()
+                    for sample in family.samples
+                ]
+                await eventually(lambda: "persistence" in gateway.process.readiness()[1].get("redis", {}))
+                gateway.process.publish_metrics()
+                found = gateway.process.metrics.registry.get_sample_value(
+                    "depthcast_redis_check_failed", {"check": "persistence"}
+                )
+                assert found == 1
+                assert service._ready()[1]["redis"].keys() == {"persistence"}
+                of_ingestor = {
+                    sample.labels["check"]: sample.value
+                    for sample in samples
+                    if sample.name == "depthcast_redis_check_failed" and service.checks is not None
+                }
+                assert (of_ingestor["persistence"], of_ingestor["eviction"]) == (1, 0)
