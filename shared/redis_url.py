@@ -1,30 +1,124 @@
-"""Addresses of Redis: hiding credentials, and parsing the address of a service behind sentinels.
+"""Addresses of Redis: hiding secrets, checking, and parsing the address of a service behind sentinels.
 
     redis+sentinel://[user:password@]host[:port][,host[:port]…]/service[?db=0&…]
 
 User and password are for the servers. Everything after `?` is an option of the connections to servers, except
 `sentinel_username` and `sentinel_password`. `rediss+sentinel://` encrypts the connections to servers and
 sentinels.
+
+No text made here has a secret in it, however wrong the address is: all that may be one is hidden.
 """
 
 import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 PLAIN: Final = ("redis://", "rediss://", "unix://")
 SENTINEL: Final = ("redis+sentinel://", "rediss+sentinel://")
 SENTINEL_PORT: Final = 26379
+HIDDEN: Final = "***"
 
-_USERINFO: Final = re.compile(r"(?<=//)[^/]*(?=@)")
-"""Name and password within a URL."""
+HARMLESS_OPTIONS: Final = (
+    "client_name", "db", "health_check_interval", "max_connections", "protocol", "retry_on_timeout",
+    "socket_connect_timeout", "socket_keepalive", "socket_timeout", "ssl_ca_certs", "ssl_ca_path",
+    "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile", "ssl_min_version", "timeout",
+)  # fmt: skip
+"""Options of an address whose values may be shown."""
 
-_PASSWORD: Final = re.compile(r"(?<=password=)[^&]*")
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]{0,20}://")
+_HOSTS: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*)(?::\d{1,5})?(?:,|\Z)")
+_VALUE: Final = re.compile(r"[A-Za-z0-9._/-]*\Z")
+_NAME: Final = re.compile(r"[a-z_]+\Z")
+_DATABASE: Final = re.compile(r"/\d*\Z")
+_SERVICE: Final = re.compile(r"/[A-Za-z0-9._-]*\Z")
+_FOLDERS: Final = re.compile(r"/[A-Za-z0-9._/-]*\Z")
+_PATHS: Final = dict.fromkeys(PLAIN[:2], _DATABASE) | dict.fromkeys(SENTINEL, _SERVICE)
+"""What may be shown of the path, by scheme; `_FOLDERS` for others."""
+_UNPRINTABLE: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
 
 
 def without_credentials(url: str) -> str:
-    """Return the address with `***` for user, password and secrets in options."""
-    return _PASSWORD.sub("***", _USERINFO.sub("***", url))
+    """Return the address with `***` for user, password, and everything else that could be a secret."""
+    scheme = _SCHEME.match(url)
+    if scheme is None:
+        return HIDDEN
+    credentials, at, place = url[scheme.end() :].rpartition("@")
+    if re.search(r"[/?#]", credentials):
+        return (
+            scheme[0] + HIDDEN
+        )  # what stands before the last @ may be credentials, or what stands behind it
+    authority, path, query, fragment = _parts(place)
+    shown = f"{HIDDEN}@" if at else ""
+    if not _are_hosts(authority):
+        return scheme[0] + shown + HIDDEN
+    shown += authority
+    fits = _PATHS.get(scheme[0], _FOLDERS)
+    shown += path if not path or fits.match(path) else f"/{HIDDEN}"
+    options = "&".join(map(_shown_option, query.split("&"))) if query else ""
+    shown += f"?{options}" if query is not None else ""
+    return scheme[0] + shown + (f"#{HIDDEN}" if fragment else "")
+
+
+def has_credentials(url: str) -> bool:
+    """Return whether the address has anything that `without_credentials` hides."""
+    return without_credentials(url) != url
+
+
+def with_credentials(url: str, username: str, password: str) -> str:
+    """Return the address with this user and password, which may have any characters."""
+    scheme, mark, rest = url.partition("://")
+    return f"{scheme}{mark}{quote(username, safe='')}:{quote(password, safe='')}@{rest}"
+
+
+def problem_of(url: str) -> str | None:
+    """Return what is wrong with an address, without quoting it; None if it has the right form."""
+    if _UNPRINTABLE.search(url):
+        return "has a blank or a control character; write it as % and two hexadecimal digits, or remove it"
+    if not url.startswith(PLAIN + SENTINEL):
+        return f"must begin with one of {', '.join(PLAIN + SENTINEL)}"
+    rest = url.partition("://")[2]
+    if "#" in rest:
+        return f"is not a usable address: {_raw('#', '%23')}"
+    authority, path, query, _ = _parts(rest)
+    hosts = authority.rpartition("@")[2]
+    if "@" in path or not _are_hosts(hosts):
+        return (
+            "is not a usable address: after the scheme and user:password@ comes host:port; "
+            f"{_raw('/', '%2F')}, likewise @ ? # and : as %40 %3F %23 and %3A"
+        )
+    if query is not None and not all(_NAME.match(option.partition("=")[0]) for option in query.split("&")):
+        return f"is not a usable address: after ? come options as name=value; {_raw('?', '%3F')}"
+    return None
+
+
+def _raw(character: str, code: str) -> str:
+    return f"in a user name, a password or an option, write {character} as {code}"
+
+
+def _parts(rest: str) -> tuple[str, str, str | None, str]:
+    """Split what follows the scheme into authority, path, query (None without a ?) and fragment."""
+    rest, _, fragment = rest.partition("#")
+    rest, asked, query = rest.partition("?")
+    authority, slash, path = rest.partition("/")
+    return authority, slash + path, query if asked else None, fragment
+
+
+def _are_hosts(authority: str) -> bool:
+    place = 0
+    while match := _HOSTS.match(authority, place):
+        place = match.end()
+        if place == len(authority):
+            return all(int(port) <= 65_535 for port in re.findall(r":(\d{1,5})(?=,|\Z)", authority))
+    return False
+
+
+def _shown_option(option: str) -> str:
+    name, equals, value = option.partition("=")
+    if name in HARMLESS_OPTIONS:
+        return f"{name}{equals}{value if _VALUE.match(value) else HIDDEN}"
+    known = name in ("password", "username", "sentinel_password", "sentinel_username", "ssl_password")
+    return f"{name}{equals}{HIDDEN}" if known else HIDDEN
 
 
 class SentinelUrl(NamedTuple):

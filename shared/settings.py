@@ -3,6 +3,9 @@
 `--help` and the checks are made from each field's unit, bounds and meaning. An option wins over
 `DEPTHCAST_<NAME>`, and that wins over the default. Unknown `DEPTHCAST_` variables are refused: failing to
 start is better than ignoring a misspelt setting.
+
+A secret is on no command line, in no text made of settings, and in no error. Its variable may be replaced by
+`DEPTHCAST_<NAME>_FILE`, which `depthcast.shared.runtime.environment` reads.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +14,15 @@ from types import NoneType
 from typing import Any, Final, Self, get_args, get_type_hints
 
 from depthcast.shared.errors import SettingsError
-from depthcast.shared.redis_url import PLAIN, SENTINEL, parse_sentinel_url, without_credentials
+from depthcast.shared.redis_url import (
+    HIDDEN,
+    SENTINEL,
+    has_credentials,
+    parse_sentinel_url,
+    problem_of,
+    with_credentials,
+    without_credentials,
+)
 
 VARIABLE_PREFIX: Final = "DEPTHCAST_"
 NOT_SETTINGS: Final = frozenset(
@@ -42,9 +53,11 @@ def setting(
     unit: str = "",
     least: float | None = None,
     most: float | None = None,
+    secret: bool = False,
 ) -> Any:
     """Make the dataclass field of a setting; `least` and `most` bound numbers, both included."""
-    return field(default=default, metadata={"meaning": meaning, "unit": unit, "least": least, "most": most})
+    metadata = {"meaning": meaning, "unit": unit, "least": least, "most": most, "secret": secret}
+    return field(default=default, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True)
@@ -55,6 +68,11 @@ class Settings:
         "redis://127.0.0.1:6379/0",
         "Redis >= 7.0 or Valkey >= 7.2; rediss:// for TLS, unix:// for a socket, "
         "redis+sentinel://host:port,host:port/service for a master that sentinels name",
+        secret=True,
+    )
+    redis_username: str = setting("", "user at Redis, if the address names none")
+    redis_password: str = setting(
+        "", "password at Redis, of any characters, if the address has none", secret=True
     )
     prefix: str = setting("depthcast", "key prefix: one per deployment")
     partitions: int | None = setting(
@@ -75,7 +93,19 @@ class Settings:
             raise SettingsError(
                 variable("prefix"), self.prefix, "must be non-empty, without braces or blanks"
             )
+        if self.redis_username or self.redis_password:
+            self._merge_credentials()
         _check_redis_url(self.redis_url)
+
+    def _merge_credentials(self) -> None:
+        """Put user and password into the address, which is all that connections are made from."""
+        address = self.redis_url.partition("?")[0]
+        if "@" in address or "password=" in self.redis_url or "username=" in self.redis_url:
+            name = variable("redis_password" if self.redis_password else "redis_username")
+            raise SettingsError(name, HIDDEN, f"is set, but {variable('redis_url')} has credentials too")
+        merged = with_credentials(self.redis_url, self.redis_username, self.redis_password)
+        for name, value in (("redis_url", merged), ("redis_username", ""), ("redis_password", "")):
+            object.__setattr__(self, name, value)
 
     @classmethod
     def load(cls, environment: Mapping[str, str], options: Mapping[str, str | None] | None = None) -> Self:
@@ -89,10 +119,10 @@ class Settings:
                 and name not in NOT_SETTINGS
                 and name not in known_variables()
             ):
-                raise SettingsError(
-                    name, environment[name], "is set, but no setting has that name; see --help"
-                )
+                # Its value may be the secret of a misspelt name.
+                raise SettingsError(name, HIDDEN, "is set, but no setting has that name; see --help")
         given = options or {}
+        _check_command_line(given)
         types = get_type_hints(cls)
         values = {}
         for item in fields(cls):
@@ -319,6 +349,24 @@ def option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+def file_variable(name: str) -> str:
+    """Return the environment variable that names the file of a secret setting."""
+    return f"{variable(name)}_FILE"
+
+
+def secrets() -> tuple[str, ...]:
+    """Return the names of all secret settings of all processes."""
+    kinds = (IngestorSettings, GatewaySettings)
+    return tuple(
+        dict.fromkeys(item.name for kind in kinds for item in fields(kind) if item.metadata["secret"])
+    )
+
+
+def has_option(item: "Field[Any]") -> bool:
+    """Return whether a setting has a command line option: a secret has none, unless it is an address."""
+    return not item.metadata["secret"] or item.name == "redis_url"
+
+
 def names(name: str) -> list[str]:
     """Return a setting's name, followed by its old one if it was renamed."""
     return [name, *(old for old, new in RENAMED.items() if new == name)]
@@ -340,13 +388,16 @@ def describe(item: "Field[Any]") -> str:
         parts.append(f"{meta['least']} to {meta['most']}")
     default = "unset" if item.default in (None, "", MISSING) else item.default
     parts += [f"default {default}", variable(item.name)]
+    if item.metadata["secret"]:
+        parts[-1] += f" or {file_variable(item.name)}"
     return f"{meta['meaning']} [{'; '.join(parts)}]"
 
 
 def described(kind: type[Settings]) -> Iterator[tuple[str, str]]:
-    """Yield (name, help text) of each setting of a process."""
+    """Yield (name, help text) of each setting of a process that has an option."""
     for item in fields(kind):
-        yield item.name, describe(item)
+        if has_option(item):
+            yield item.name, describe(item)
 
 
 def _use(old: str, new: str) -> str:
@@ -379,15 +430,27 @@ def _convert(name: str, text: str, kind: Any) -> Any:
 
 
 def _check_redis_url(url: str) -> None:
-    shown = without_credentials(url)
-    if url.startswith(SENTINEL):
+    problem = problem_of(url)
+    if problem is None and url.startswith(SENTINEL):
         try:
             parse_sentinel_url(url)
         except ValueError as error:
-            raise SettingsError(variable("redis_url"), shown, f"is not a usable address: {error}") from error
-    elif not url.startswith(PLAIN):
-        schemes = ", ".join((*PLAIN, *SENTINEL))
-        raise SettingsError(variable("redis_url"), shown, f"must begin with one of {schemes}")
+            problem = f"is not a usable address: {error}"
+    if problem is not None:
+        raise SettingsError(variable("redis_url"), without_credentials(url), problem)
+
+
+def _check_command_line(given: Mapping[str, str | None]) -> None:
+    url = given.get("redis_url")
+    if url is not None and problem_of(url) is None and has_credentials(url):
+        name = variable("redis_url")
+        raise SettingsError(
+            option("redis_url"),
+            without_credentials(url),
+            "has credentials, which everybody on this machine can see on a command line: set "
+            f"{name}, {variable('redis_password')}, or a file with one of them in {name}_FILE or "
+            f"{variable('redis_password')}_FILE",
+        )
 
 
 def _check(item: "Field[Any]", value: Any) -> None:

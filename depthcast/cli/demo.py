@@ -21,13 +21,16 @@ from depthcast.runtime.deployment import Deployment, local_deployment, to_toml
 from depthcast.runtime.replay import Producer, Progress, open_producer
 from depthcast.runtime.synthetic import SyntheticOptions, run_market
 from depthcast.shared.errors import DepthcastError
+from depthcast.shared.runtime.environment import read_environment
 from depthcast.shared.runtime.redis import last_position
-from depthcast.shared.settings import Settings
+from depthcast.shared.settings import Settings, variable
 from depthcast.shared.types import Symbol
 from depthcast.updates import State
 
 PREFIX: Final = "depthcast-demo"
 """Key prefix: a server that was named may hold another deployment."""
+
+REDIS_VARIABLES: Final = tuple(variable(name) for name in ("redis_url", "redis_username", "redis_password"))
 
 MARKET: Final = tuple(BUILT_IN[Symbol(name)] for name in ("BTC-USD", "ETH-USD", "SOL-USD"))
 SYMBOLS: Final = tuple(item.instrument.symbol for item in MARKET)
@@ -181,12 +184,17 @@ async def _cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 picks a free port."
 )
 @click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Gateway workers.")
-@click.option("--redis-url", envvar="DEPTHCAST_REDIS_URL", help="Use this server; default: an embedded one.")
+@click.option("--redis-url", help="Use this server [DEPTHCAST_REDIS_URL]; default: an embedded one.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the market.")
 def demo(seconds: float | None, port: int, workers: int, redis_url: str | None, seed: int) -> None:
     """Run everything on this machine: server, ingestor, gateway, a market, a fast and a slow client."""
     try:
-        agreed = asyncio.run(run_demo(seconds, port, workers, redis_url, seed))
+        environment = read_environment()
+        named = bool(redis_url or environment.get(variable("redis_url")))
+        # The gateway of the demo, and not this process, checks the other settings.
+        given = {name: text for name, text in environment.items() if name in REDIS_VARIABLES}
+        address = Settings.load(given, {"redis_url": redis_url or None}).redis_url if named else None
+        agreed = asyncio.run(run_demo(seconds, port, workers, address, seed))
     except DepthcastError as error:
         raise click.ClickException(str(error)) from error
     if not agreed:

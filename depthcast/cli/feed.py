@@ -1,6 +1,5 @@
 """The commands `depthcast feed …`."""
 
-import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from depthcast.runtime.feed_file import open_feed
 from depthcast.runtime.feed_runs import ReplayOptions, replay_all, until_stopped, verify_all
 from depthcast.runtime.verify import WINDOW
 from depthcast.shared.runtime.command import run_service
+from depthcast.shared.runtime.environment import read_environment
 from depthcast.shared.settings import Settings, variable
 from depthcast.shared.types import is_symbol
 
@@ -129,8 +129,9 @@ feed.add_command(synthetic)
 def replay(**given: Any) -> None:
     """See `REPLAY_HELP`."""
     named = {name: given.pop(name) for name in SETTINGS}
-    deployed = bool(named["redis_url"] or os.environ.get(variable("redis_url")))
-    settings = Settings.load(os.environ, named)
+    environment = read_environment()
+    deployed = bool(named["redis_url"] or environment.get(variable("redis_url")))
+    settings = Settings.load(environment, named)
     renames = dict(given.pop("renames"))
     format_name = given.pop("format_name")
     feeds = [open_feed(path, format_name, renames) for path in given.pop("files")]

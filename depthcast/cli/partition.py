@@ -1,7 +1,6 @@
 """The command `depthcast partition`."""
 
 import asyncio
-import os
 from typing import Final
 
 import click
@@ -12,6 +11,7 @@ from depthcast.shared.partition import partition_of
 from depthcast.shared.redis_url import without_credentials
 from depthcast.shared.runtime import redis
 from depthcast.shared.runtime.catalog import read_partitions
+from depthcast.shared.runtime.environment import read_environment
 from depthcast.shared.settings import Settings
 from depthcast.shared.types import is_symbol
 
@@ -35,7 +35,7 @@ Examples:
 @click.option("--prefix", metavar="TEXT", help="Its key prefix. [DEPTHCAST_PREFIX]")
 def partition(symbol: str, **given: str | None) -> None:
     """See `HELP`."""
-    settings = Settings.load(os.environ, given)
+    settings = Settings.load(read_environment(), given)
     if not is_symbol(symbol):
         raise SettingsError(
             "SYMBOL", symbol, "must be 1 to 32 of A-Z a-z 0-9 . _ -, the first a letter or digit"

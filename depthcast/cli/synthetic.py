@@ -1,6 +1,5 @@
 """The command `depthcast feed synthetic`."""
 
-import os
 from typing import Any, Final
 
 import click
@@ -10,6 +9,7 @@ from depthcast.feed.synthetic_profiles import MARKET, MarketSymbol
 from depthcast.runtime.deployment import to_toml
 from depthcast.runtime.synthetic import SyntheticOptions, feed_market
 from depthcast.shared.runtime.command import run_service
+from depthcast.shared.runtime.environment import read_environment
 from depthcast.shared.settings import Settings
 from depthcast.shared.types import Symbol
 
@@ -90,7 +90,7 @@ class Symbols(click.ParamType[list[MarketSymbol]]):
 @deployment_options
 def synthetic(**given: Any) -> None:
     """See `HELP`."""
-    settings = Settings.load(os.environ, {name: given.pop(name) for name in SETTINGS})
+    settings = Settings.load(read_environment(), {name: given.pop(name) for name in SETTINGS})
     if given.pop("print_instruments"):
         click.echo(to_toml(item.instrument for item in given["symbols"]), nl=False)
         return

@@ -14,6 +14,7 @@ from depthcast.client.transport import ConnectionLost, Dial, Transport
 from depthcast.shared.close_codes import CloseCode
 from depthcast.shared.errors import ClientError
 from depthcast.shared.protocol import SUBPROTOCOLS, WEBSOCKET_PATH
+from depthcast.shared.redis_url import without_credentials
 
 DIAL_TIMEOUT_S: Final = 10.0
 CLOSE_TIMEOUT_S: Final = 2.0
@@ -78,7 +79,10 @@ def dialer(url: str, encoding: str, token: str | None = None) -> Dial:
         except BaseException as error:
             await http.close()
             if isinstance(error, aiohttp.ClientError | OSError):  # TimeoutError is an OSError
-                raise ConnectionLost(CloseCode.LOST, f"{address}: {error or type(error).__name__}") from error
+                shown, problem = without_credentials(address), str(error) or type(error).__name__
+                if shown != address:
+                    raise ConnectionLost(CloseCode.LOST, f"{shown}: {type(error).__name__}") from None
+                raise ConnectionLost(CloseCode.LOST, f"{shown}: {problem}") from error
             raise
 
     return dial
@@ -96,21 +100,29 @@ async def _handshake(
         )
     except aiohttp.WSServerHandshakeError as error:
         if error.status in REFUSED:
+            shown = without_credentials(address)
+            # The library's error has the whole address, and the token among the headers.
             raise ClientError(
-                REFUSED[error.status], f"{address} answers {error.status}: {error.message}"
-            ) from error
+                REFUSED[error.status], f"{shown} answers {error.status}: {error.message}"
+            ) from None
         raise
     if socket.protocol != SUBPROTOCOLS[encoding]:
         await socket.close()
-        raise ClientError("bad_encoding", f"{address} does not speak {SUBPROTOCOLS[encoding]}")
+        shown = without_credentials(address)
+        raise ClientError("bad_encoding", f"{shown} does not speak {SUBPROTOCOLS[encoding]}")
     return socket
 
 
 def _address(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https", "ws", "wss") and bool(parts.hostname)
+    except ValueError:  # half an IPv6 address
+        usable = False
+    if not usable:
+        shown = without_credentials(url)
         raise ClientError(
-            "bad_url", f"{url!r} is not like http://127.0.0.1:8080 or ws://127.0.0.1:8080/v1/ws"
+            "bad_url", f"{shown!r} is not like http://127.0.0.1:8080 or ws://127.0.0.1:8080/v1/ws"
         )
     return parts._replace(path=WEBSOCKET_PATH).geturl() if parts.path in ("", "/") else url
 

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -18,13 +18,20 @@ class Child:
 
     Linux ends a guarded child together with the thread that started it. So a separate thread starts the child
     and waits for it, and a `Child` may be made in any thread. Only tests pass `guard`, to try the other
-    guard.
+    guard. `environment`: that of the program, by default this process's.
     """
 
-    def __init__(self, command: Sequence[str | Path], output: IO[bytes], guard: str = GUARD) -> None:
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        output: IO[bytes],
+        guard: str = GUARD,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._command = [str(word) for word in command]
         self._output = output
         self._guard = guard
+        self._environment = environment
         self._ended = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._failure: OSError | None = None
@@ -68,6 +75,7 @@ class Child:
                 stdout=self._output,
                 stderr=subprocess.STDOUT,
                 pass_fds=[read_fd],
+                env=self._environment,
                 start_new_session=True,  # Ctrl-C reaches only this process, which then stops the child
             )
         except OSError as error:

@@ -1,6 +1,7 @@
 """A temporary deployment on this machine: server, ingestor and gateway, ended and removed together."""
 
 import asyncio
+import os
 import re
 import signal
 import sys
@@ -18,6 +19,7 @@ from depthcast.runtime.embedded import EmbeddedServer
 from depthcast.shared.errors import DepthcastError
 from depthcast.shared.instruments import Instrument, parse_toml
 from depthcast.shared.protocol import WEBSOCKET_PATH
+from depthcast.shared.settings import file_variable, option, secrets, variable
 
 START_TIMEOUT_S: Final = 30.0
 STOP_TIMEOUT_S: Final = 12.0
@@ -44,9 +46,13 @@ class Service:
     def __init__(self, name: str, folder: Path, options: Mapping[str, object]) -> None:
         self.name = name
         self._log = folder / f"{name}.log"
-        words = [f"--{option.replace('_', '-')}={value}" for option, value in options.items()]
+        words = [f"{option(name)}={value}" for name, value in options.items() if name not in secrets()]
         with self._log.open("wb") as output:
-            self._child = Child([sys.executable, "-m", f"depthcast.{name}", *words], output)
+            self._child = Child(
+                [sys.executable, "-m", f"depthcast.{name}", *words],
+                output,
+                environment=with_secrets(os.environ, options),
+            )
 
     def check(self) -> None:
         """Raise `ServiceError` if the service has ended."""
@@ -77,6 +83,16 @@ class Service:
 
     def _tail(self) -> str:
         return self._log.read_bytes()[-LOG_BYTES_SHOWN:].decode("utf-8", "replace").rstrip()
+
+
+def with_secrets(environment: Mapping[str, str], options: Mapping[str, object]) -> dict[str, str]:
+    """Return an environment with the secret ones among `options`, which a command line would show to all.
+
+    No other address or credentials of Redis are left in it.
+    """
+    others = {*map(variable, ("redis_username", *secrets())), *map(file_variable, secrets())}
+    kept = {name: text for name, text in environment.items() if name not in others}
+    return kept | {variable(name): str(value) for name, value in options.items() if name in secrets()}
 
 
 class Deployment:

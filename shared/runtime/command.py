@@ -5,7 +5,6 @@ Exit status: 0 clean, 2 bad settings, 1 anything else.
 
 import asyncio
 import logging
-import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -16,6 +15,7 @@ import click
 
 from depthcast.shared.errors import DeploymentMismatch, DepthcastError, InstrumentsError, SettingsError
 from depthcast.shared.runtime import logs
+from depthcast.shared.runtime.environment import read_environment
 from depthcast.shared.settings import RENAMED, Settings, described, option
 
 logger = logging.getLogger(__name__)
@@ -36,10 +36,11 @@ def settings_options(kind: type[Settings]) -> Callable[[Callable[..., Any]], Cal
         def with_settings(**options: Any) -> Any:
             given = {name: options.pop(name) for name in (*shown, *hidden)}
             try:
-                settings = kind.load(os.environ, given)
+                environment = read_environment()
+                settings = kind.load(environment, given)
             except SettingsError as error:
                 raise click.UsageError(str(error)) from error
-            for line in kind.old_names(os.environ, given):
+            for line in kind.old_names(environment, given):
                 click.echo(f"Warning: {line}", err=True)
             return function(settings=settings, **options)
 

@@ -1,10 +1,12 @@
-"""Changes to the library's connections: cancellation, demoted servers, access to transports."""
+"""Changes to the library's connections: cancellation, demoted servers, secrets, access to transports."""
 
 import asyncio
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
+
+from depthcast.shared.redis_url import HIDDEN
 
 
 class _Cancellable:
@@ -44,6 +46,27 @@ class _LeavesReplicas:
             raise
 
 
+class _HidesSecrets:
+    """Keeps the password out of what a server answers to it.
+
+    A server that does not know AUTH quotes the first bytes of its arguments in the error.
+    """
+
+    password: str | None
+
+    async def on_connect_check_health(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            return await cast("Any", super()).on_connect_check_health(*arguments, **options)
+        except RedisError as error:
+            said = str(error)
+            text = said.partition("with args")[0]
+            if self.password:
+                text = text.replace(self.password, HIDDEN)
+            if text == said:
+                raise
+            raise type(error)(f"{text}{HIDDEN}") from None
+
+
 class TransportAccess:
     """Gives `depthcast.shared.runtime.tail` access to a connection's transport."""
 
@@ -67,7 +90,6 @@ class TransportAccess:
 
 @cache
 def with_mixins(connection_class: type) -> type:
-    """Return a connection class of the library with the three changes."""
-    return type(
-        connection_class.__name__, (_Cancellable, _LeavesReplicas, TransportAccess, connection_class), {}
-    )
+    """Return a connection class of the library with all changes."""
+    mixins = (_Cancellable, _LeavesReplicas, _HidesSecrets, TransportAccess)
+    return type(connection_class.__name__, (*mixins, connection_class), {})

@@ -22,7 +22,7 @@ from depthcast.shared.codec import SNAPSHOT_FIELD, decode_snapshot
 from depthcast.shared.errors import CodecError, RedisRefused, RedisUnavailable, SettingsError, WrongKey
 from depthcast.shared.position import ZERO, Position
 from depthcast.shared.reader import OldestEntry, is_foreign, read_info
-from depthcast.shared.redis_url import SENTINEL, without_credentials
+from depthcast.shared.redis_url import HARMLESS_OPTIONS, SENTINEL, problem_of, without_credentials
 from depthcast.shared.runtime.connections import with_mixins
 from depthcast.shared.runtime.error_replies import key_of, refusal
 from depthcast.shared.runtime.sentinel import master_client
@@ -75,18 +75,28 @@ def connect(
     }
     if not url.startswith("unix://"):
         options["socket_keepalive"] = True
+    if (problem := problem_of(url)) is not None:
+        raise SettingsError(variable("redis_url"), without_credentials(url), problem)
     try:
         client = master_client(url, options) if url.startswith(SENTINEL) else Redis.from_url(url, **options)
         pool = cast("Any", client.connection_pool)
         pool.connection_class = with_mixins(pool.connection_class)
         pool.make_connection()  # does not connect, but checks the URL's options
     except (ValueError, TypeError, RedisError) as error:
+        # The library's text may quote any part of the address, and a traceback would show the error.
         raise SettingsError(
-            variable("redis_url"), without_credentials(url), f"is not a usable address: {error}"
-        ) from error
+            variable("redis_url"), without_credentials(url), f"is not a usable address: {_refusal(error)}"
+        ) from None
     for command in ("XREAD", "XRANGE", "XREVRANGE"):
         client.set_response_callback(command, cast("Any", _raw))
     return client
+
+
+def _refusal(error: Exception) -> str:
+    for name in HARMLESS_OPTIONS:
+        if f"'{name}'" in str(error):
+            return f"the option {name} has a wrong value, or does not belong there"
+    return "an option after the ? is unknown or has a wrong value"
 
 
 async def execute(client: Redis, *command: str | bytes | float) -> Any:

@@ -11,6 +11,8 @@ from depthcast.shared.settings import GatewaySettings, IngestorSettings, Setting
     ("kind", "name", "default", "least", "most", "unit"),
     [
         (Settings, "redis_url", "redis://127.0.0.1:6379/0", None, None, ""),
+        (Settings, "redis_username", "", None, None, ""),
+        (Settings, "redis_password", "", None, None, ""),
         (Settings, "prefix", "depthcast", None, None, ""),
         (Settings, "partitions", None, 1, 4096, ""),
         (Settings, "admin_host", "127.0.0.1", None, None, ""),
@@ -57,5 +59,6 @@ def test_a_setting(
         "unit": unit,
         "least": least,
         "most": most,
+        "secret": name in ("redis_url", "redis_password"),
     }
     assert len(found.metadata["meaning"].split()) > 1
