@@ -188,12 +188,12 @@ async def _cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the market.")
 def demo(seconds: float | None, port: int, workers: int, redis_url: str | None, seed: int) -> None:
     """Run everything on this machine: server, ingestor, gateway, a market, a fast and a slow client."""
+    environment = read_environment()
+    named = bool(redis_url or environment.get(variable("redis_url")))
+    # The services of the demo, and not this process, check the other settings.
+    given = {name: text for name, text in environment.items() if name in REDIS_VARIABLES}
+    address = Settings.load(given, {"redis_url": redis_url or None}).redis_url if named else None
     try:
-        environment = read_environment()
-        named = bool(redis_url or environment.get(variable("redis_url")))
-        # The gateway of the demo, and not this process, checks the other settings.
-        given = {name: text for name, text in environment.items() if name in REDIS_VARIABLES}
-        address = Settings.load(given, {"redis_url": redis_url or None}).redis_url if named else None
         agreed = asyncio.run(run_demo(seconds, port, workers, address, seed))
     except DepthcastError as error:
         raise click.ClickException(str(error)) from error

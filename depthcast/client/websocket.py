@@ -116,10 +116,9 @@ async def _handshake(
 def _address(url: str) -> str:
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https", "ws", "wss") and bool(parts.hostname)
     except ValueError:  # half an IPv6 address
-        usable = False
-    if not usable:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname:
         shown = without_credentials(url)
         raise ClientError(
             "bad_url", f"{shown!r} is not like http://127.0.0.1:8080 or ws://127.0.0.1:8080/v1/ws"

@@ -90,7 +90,7 @@ def test_an_old_name_works_with_a_warning() -> None:
     [
         (["--interval-ms", "fast"], {}, "DEPTHCAST_INTERVAL_MS: 'fast' must be an integer"),
         ([], {"DEPTHCAST_LEASE_MS": "1"}, "DEPTHCAST_LEASE_MS: 1 must be from 100 to 60000 ms"),
-        ([], {"DEPTHCAST_INTERVALL": "1"}, "DEPTHCAST_INTERVALL: '1' is set, but no setting has that name"),
+        ([], {"DEPTHCAST_INTERVALL": "1"}, "DEPTHCAST_INTERVALL: '***' is set, but no setting has that name"),
         (["--no-such"], {}, "No such option"),
     ],
 )
