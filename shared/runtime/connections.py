@@ -64,7 +64,9 @@ class _HidesSecrets:
                 text = text.replace(self.password, HIDDEN)
             if text == said:
                 raise
-            raise type(error)(f"{text}{HIDDEN}") from None
+            hidden = type(error)(f"{text}{HIDDEN}")
+            hidden.status_code = error.status_code
+            raise hidden from None
 
 
 class TransportAccess:

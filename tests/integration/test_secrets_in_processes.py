@@ -123,8 +123,8 @@ def test_a_server_that_quotes_a_password_does_not_make_us_say_it(
                 said = answers(log.read_text(encoding="utf-8"))
                 time.sleep(0.2)
         finally:
-            process.terminate()
-            process.wait(20)
+            process.kill()  # its children end with it
+            process.wait()
     assert SECRET.encode() in quoting.heard, log.read_text(encoding="utf-8")
     for text in (log.read_text(encoding="utf-8"), lines, *said):
         assert SECRET not in text
