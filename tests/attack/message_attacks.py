@@ -207,3 +207,20 @@ async def repeated_symbol(scene: Scene) -> None:
             await repeat(scene, line, data)
 
     await scene.crowd(2, body)
+
+
+@attack(
+    "pings-with-credit",
+    "5,000 subscriptions in two intervals with credit for ever, then 500 `ping`s a second",
+)
+async def pings_with_credit(scene: Scene) -> None:
+    half = len(scene.symbols) // 2
+
+    async def body() -> None:
+        async with await scene.websocket() as line:
+            await line.send(message(op="credit", messages=1 << 50))
+            await line.send(message(op="subscribe", symbols=scene.symbols[:half], depth=1))
+            await line.send(message(op="subscribe", symbols=scene.symbols[half:], depth=1, interval_ms=1000))
+            await repeat(scene, line, message(op="ping") * 5, 0.01)
+
+    await scene.crowd(1, body)

@@ -7,12 +7,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Final, NamedTuple, Self
 
 import orjson
@@ -28,7 +28,8 @@ from tests.waiting import eventually_sync
 PREFIX: Final = "attack"
 SAMPLE_S: Final = 0.1
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
-SETTINGS: Final = {"channel_linger_s": 5, "log_level": "error"}
+DEFAULTS: Final[Mapping[str, object]] = MappingProxyType({})
+SETTINGS: Final[dict[str, object]] = {"channel_linger_s": 5, "log_level": "error"}
 """Of the gateway, beside the defaults: views that nobody wants are dropped soon, so that memory is."""
 WARM_UP_S: Final = 4.0
 """Until most books have moved once."""
@@ -215,11 +216,13 @@ class Stage:
         self._stack.close()
 
     @contextmanager
-    def gateway(self, descriptors: int | None = None, **settings: object) -> Iterator[Program]:
+    def gateway(
+        self, settings: Mapping[str, object] = DEFAULTS, descriptors: int | None = None
+    ) -> Iterator[Program]:
         """A gateway worker with its defaults, live; `descriptors`: its limit of open files."""
         self.refresh()
         common = {"redis_url": self.server.url, "prefix": PREFIX, "port": 0}
-        command: Sequence[str] = python_module("gateway", **common, **SETTINGS, **settings)
+        command: Sequence[str] = python_module("gateway", **(common | SETTINGS | dict(settings)))
         if descriptors:
             command = ["/bin/sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *command]
         with Program("gateway", list(command), READY_PATTERN) as program:
@@ -269,6 +272,11 @@ def prefer(pid: int) -> None:
             os.setpriority(os.PRIO_PROCESS, int(task.name), PREFERRED)
 
 
+def attacker(name: str, port: int, seconds: float, symbols: int, *more: str) -> "subprocess.Popen[bytes]":
+    """Start an attack."""
+    return module("attacker", name, str(port), str(seconds), str(symbols), *more)
+
+
 def attacked_by(process: "subprocess.Popen[bytes]", seconds: float) -> tuple[float, Outcome]:
     """When an attack began and what the attacker got; returns when its process is gone."""
     assert process.stdout is not None
@@ -287,7 +295,7 @@ def perform(
     """Run one attack on a new gateway. After `after_s`, wait up to `settle_s` more until it has recovered."""
     run, seconds = Run(attack), attack.seconds or seconds
     with (
-        stage.gateway(attack.descriptors) as gateway,
+        stage.gateway(descriptors=attack.descriptors) as gateway,
         Sampler(gateway.pid, run.samples),
         Sampler(stage.beside_pid, run.beside),
     ):
@@ -299,8 +307,8 @@ def perform(
             begin = time.monotonic()
             time.sleep(calm_s)
             run.calm = begin, time.monotonic()
-            words = attack.name, gateway.said[0], str(seconds), str(stage.symbols)
-            began, run.outcome = attacked_by(module("attacker", *words), seconds)
+            process = attacker(attack.name, int(gateway.said[0]), seconds, stage.symbols)
+            began, run.outcome = attacked_by(process, seconds)
             run.attacked = began, time.monotonic()
             run.end = time.monotonic()
             time.sleep(after_s)

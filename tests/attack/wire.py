@@ -33,17 +33,22 @@ class Gone(Exception):
 
 
 class Scene:
-    """Where an attack goes, until when, and what came of it. `symbols`: how many the gateway has."""
+    """Where an attack goes, until when, and what came of it.
+
+    `symbols`: how many the gateway has. `most`: attackers, however many an attack would have.
+    """
+
+    source = "127.0.0.66"
 
     def __init__(
-        self, host: str, port: int, seconds: float, symbols: int, source: str = "127.0.0.66"
+        self, host: str, port: int, seconds: float, symbols: int, *, most: int | None = None
     ) -> None:
         self.host = host
         self.port = port
         self.seconds = seconds
         self.until = time.monotonic() + seconds
         self.symbols = [f"S{number:03}" for number in range(symbols)]
-        self.source = source
+        self.most = most
         self.outcome: Outcome = Counter()
 
     @property
@@ -63,7 +68,7 @@ class Scene:
                 await asyncio.sleep(PAUSE_S)
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(count):
+            for _ in range(min(count, self.most or count)):
                 group.create_task(one())
 
     async def rest(self) -> None:

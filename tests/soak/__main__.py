@@ -20,7 +20,7 @@ import orjson
 from benchmarks.chart import draw
 from benchmarks.machine import load_cores, pin
 from tests.attack.catalog import Attack, chosen
-from tests.attack.stage import Sample, Stage, attacked_by, module, sample
+from tests.attack.stage import Sample, Stage, attacked_by, attacker, sample
 from tests.soak.flatness import LIMITS, Growth, growth
 
 FIRST: Final = (50, 5, 0, 0, 0, 0)
@@ -96,8 +96,7 @@ class Hostile:
                 if self._stop.wait(HOSTILE_EVERY_S - HOSTILE_S):
                     return
                 self.now = attack.name
-                words = attack.name, str(self.port), str(HOSTILE_S), str(self.symbols)
-                attacked_by(module("attacker", *words), HOSTILE_S)
+                attacked_by(attacker(attack.name, self.port, HOSTILE_S, self.symbols), HOSTILE_S)
                 self.now = ""
                 self.done += 1
 
