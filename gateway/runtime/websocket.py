@@ -211,6 +211,7 @@ class WebSocket(asyncio.Protocol):
     def connection_lost(self, _exc: BaseException | None) -> None:
         self._over = True
         self._forget()
+        self._release()
         self.writer.close()
         self.ended()
         if self._abort is not None:
@@ -219,6 +220,12 @@ class WebSocket(asyncio.Protocol):
             self.lost.set_result(None)
         if self.on_end is not None:
             self.on_end()
+
+    def _release(self) -> None:
+        """Free what the protocol holds now: it is in a cycle, which would be collected late."""
+        self.protocol.parser.close()
+        self.protocol.reader.discard()
+        self.protocol.extensions = []
 
     def _wake(self) -> None:
         if self._pending or self._work is not None:
@@ -287,6 +294,7 @@ class WebSocket(asyncio.Protocol):
             if frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT) and self.closing is None:
                 self._data(frame)
         self.counters.limit_message_bytes += isinstance(self.protocol.parser_exc, PayloadTooBig)
+        _forget_traceback(self.protocol.parser_exc)
         self._flush()
         return True
 
@@ -330,3 +338,10 @@ class WebSocket(asyncio.Protocol):
             return
         self._since = self.loop.time()
         self._work = self.message(message)
+
+
+def _forget_traceback(error: BaseException | None) -> None:
+    """Free what the stack of an error holds: the refused message, in a cycle that is collected late."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__context__
