@@ -57,18 +57,29 @@ class ReplicaUpdate(NamedTuple):
     changes: Changes
 
 
+class Written(NamedTuple):
+    """How fresh books are that include an entry.
+
+    - `us`: when the entry was written, by the server's clock (µs since 1970); None if it does not say.
+    - `lag_ms`: age of the oldest unread input then; None if it does not say.
+    - `is_new`: whether it was written after the reader last loaded.
+    """
+
+    us: int | None
+    lag_ms: int | None
+    is_new: bool
+
+
 class AppliedEntry(NamedTuple):
     """One `deltas` entry as applied; `info` None: a load of snapshots instead of an entry.
 
-    - `written_us`: when it was written, by the server's clock (µs since 1970); None if it does not say.
-    - `is_new`: whether it was written after the reader last loaded.
+    `written`: of this entry; None for a load after which older entries are still to be read.
     """
 
     position: Position
     info: EntryInfo | None
     updates: list[ReplicaUpdate]
-    written_us: int | None = None
-    is_new: bool = False
+    written: Written | None = None
 
 
 class PartitionReader:
@@ -168,7 +179,8 @@ class PartitionReader:
         self.position = position
         if reached:
             updates += self._promote_all()
-        return AppliedEntry(position, info, updates, written_us, position > self._tail)
+        written = Written(written_us, info.lag_ms, position > self._tail)
+        return AppliedEntry(position, info, updates, written)
 
     def pass_over(self, position: Position) -> list[ReplicaUpdate]:
         """Go on after an entry that no leader wrote; only for a recovery that publishes every book again."""
@@ -237,3 +249,13 @@ def is_foreign(fields: Sequence[tuple[bytes, bytes]]) -> bool:
     except (CodecError, PositionError):
         return True
     return False
+
+
+def written_in(fields: Sequence[tuple[bytes, bytes]]) -> Written | None:
+    """How fresh books are that include this entry, the last one of a stream; None if no leader wrote it."""
+    try:
+        info, _ = read_info(fields)
+    except (CodecError, PositionError):
+        return None
+    written_us = next((decode_written(raw) for name, raw in fields if name == WRITTEN_FIELD), None)
+    return Written(written_us, info.lag_ms, is_new=False)

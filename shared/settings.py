@@ -183,10 +183,17 @@ class GatewaySettings(Settings):
     )
     stale_ms: int = setting(
         5000,
-        "without a broadcast for this long, books are reported stale",
+        "books whose newest entry was written longer ago are reported stale",
         unit="ms",
         least=100,
         most=600_000,
+    )
+    input_lag_max_ms: int = setting(
+        5000,
+        "books are reported stale while their oldest unread input is older",
+        unit="ms",
+        least=100,
+        most=86_400_000,
     )
     stall_timeout_s: float = setting(
         30.0,

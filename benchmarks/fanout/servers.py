@@ -11,7 +11,7 @@ from typing import Final
 import orjson
 import redis
 
-from benchmarks.fanout.market import DEPTH, Market, Tick
+from benchmarks.fanout.market import DEPTH, Market, Tick, now_us
 from benchmarks.fanout.programs import START_S, Program, python_module
 from benchmarks.fanout.ticks import entries_as_commands, messages_as_control
 from benchmarks.harness import Absent
@@ -19,6 +19,7 @@ from benchmarks.machine import load_cores, pin
 from benchmarks.native import program
 from benchmarks.peers import nginx, node, python
 from depthcast.runtime.embedded import EmbeddedServer
+from depthcast.shared.codec import WRITTEN_FIELD
 from depthcast.shared.instruments import Instrument, to_json
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.types import Symbol
@@ -150,7 +151,8 @@ def _publish_books(client: "redis.Redis", keys: DeploymentKeys, market: Market) 
     for symbol in market.symbols:
         client.hset(keys.instruments, symbol, to_json(Instrument(Symbol(symbol), "0.01", "0.001")))
     for number, (position, fields) in market.opening().items():
-        client.xadd(keys.partition(number).deltas, dict(fields), id=str(position))
+        written = WRITTEN_FIELD, b"%d" % now_us()
+        client.xadd(keys.partition(number).deltas, dict([*fields, written]), id=str(position))
     for symbol, data in market.snapshots().items():
         number = market.partition_of(symbol)
         client.xadd(keys.partition(number).snapshots(symbol), {"s": data}, id=str(market.positions[number]))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from depthcast.gateway.delivery.sender import Payload
 from depthcast.gateway.market.channel import Channel
 from depthcast.gateway.market.market import Market
-from depthcast.gateway.protocol.messages import Encoding, encode, status_message
+from depthcast.gateway.protocol.messages import Encoding, encode
 
 
 class CohortKey(NamedTuple):
@@ -91,5 +91,5 @@ class CohortStream:
         for channel in self.key.channels:
             listing = listings.get(channel.symbol)
             if listing is not None and listing.status_changed_since(cursor):
-                frames.append(encode(status_message(channel.symbol, listing.stale), encoding))
+                frames.append(encode(listing.status_message(), encoding))
         return b"".join(frames)

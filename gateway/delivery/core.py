@@ -32,6 +32,7 @@ CLIENT_LIMITS: Final = {
     "subscription_changes_per_s": "subscription_changes_per_s",
     "messages_per_s": "messages_per_s",
     "input_bytes_per_s": "input_bytes_per_s",
+    "input_lag_max_ms": "input_lag_max_ms",
 }
 """Key in the `limits` of `welcome` → name of the setting."""
 
@@ -55,6 +56,7 @@ class Core:
             deflate_bytes_min=settings.deflate_bytes_min,
             full_depth_max=settings.full_depth_max,
             stale_ms=settings.stale_ms,
+            input_lag_max_ms=settings.input_lag_max_ms,
             channel_linger_s=settings.channel_linger_s,
             channels_max=settings.views_max,
         )

@@ -13,7 +13,7 @@ from depthcast.gateway.delivery.sender import Payload, Sender
 from depthcast.gateway.delivery.subscription_group import SubscriptionGroup
 from depthcast.gateway.market.channel import Channel
 from depthcast.gateway.market.market import Market
-from depthcast.gateway.protocol.messages import encode, status_message
+from depthcast.gateway.protocol.messages import encode
 
 _Waiting = tuple[int, int, SubscriptionGroup, Channel]
 """A group's longest-waiting channel, after the broadcast it waits for and the group's number."""
@@ -76,8 +76,9 @@ def _take(group: SubscriptionGroup, channel: Channel, market: Market, credit: in
     cursor, encoding = group.take(channel), group.sender.encoding
     if isinstance(cursor, NeedsSnapshot):
         snapshot = channel.snapshot(encoding).data
-        if market.listings[channel.symbol].stale:
-            snapshot += encode(status_message(channel.symbol, stale=True), encoding)
+        listing = market.listings[channel.symbol]
+        if listing.stale:
+            snapshot += encode(listing.status_message(), encoding)
         return Payload(snapshot, snapshots=1)
     separate = channel.separate_since(cursor, encoding) if not group.interval_ms else None
     if separate is not None and (credit is None or separate.deltas <= credit):

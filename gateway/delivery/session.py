@@ -19,7 +19,7 @@ from depthcast.gateway.market.channel import Channel
 from depthcast.gateway.market.history import ViewState
 from depthcast.gateway.market.listing import Listing
 from depthcast.gateway.market.market import Market
-from depthcast.gateway.protocol.messages import Encoding, status_message, subscribed_message
+from depthcast.gateway.protocol.messages import Encoding, subscribed_message
 from depthcast.gateway.protocol.requests import RequestId, Resume
 from depthcast.shared.close_codes import CloseCode
 from depthcast.shared.settings import GatewaySettings
@@ -148,7 +148,7 @@ class Session:
         self.sender.send(subscribed_message(listing.instrument, depth, interval_ms, seq), request_id)
         cursor = self._cursor(channel, resumed)
         if listing.stale and not isinstance(cursor, NeedsSnapshot):
-            self.sender.send(status_message(symbol, stale=True))
+            self.sender.send(listing.status_message())
         group = self._group(interval_ms)
         self.flusher.subscribe(group, channel, cursor)
         self.groups.resized(group)

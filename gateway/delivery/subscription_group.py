@@ -16,7 +16,7 @@ from depthcast.gateway.delivery.cursor import Cursor, NeedsSnapshot
 from depthcast.gateway.delivery.sender import EMPTY, Payload, Sender
 from depthcast.gateway.market.channel import Channel
 from depthcast.gateway.market.market import Market
-from depthcast.gateway.protocol.messages import encode, status_message
+from depthcast.gateway.protocol.messages import encode
 
 CHANNELS_MAX: Final = 256
 """Channels of a group. A session with more subscriptions has more groups, so each step of work is bounded."""
@@ -280,7 +280,7 @@ class SubscriptionGroup:
             if listing is None or channel in self.snapshots:
                 continue
             if listing.status_changed_since(since):
-                frames.append(encode(status_message(channel.symbol, listing.stale), encoding))
+                frames.append(encode(listing.status_message(), encoding))
         return b"".join(frames)
 
 

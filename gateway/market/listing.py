@@ -6,24 +6,29 @@ from typing import Final
 
 from depthcast.gateway.market.channel import Channel
 from depthcast.gateway.market.view import View
+from depthcast.gateway.protocol.messages import Message, status_message
+from depthcast.shared.freshness import Freshness
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.replica import Replica
 
 STATUS_CHANGES_KEPT: Final = 256
-"""Status changes kept per symbol. They are at least `stale_ms` apart; no open client lags by more."""
+"""Status changes kept per symbol. No open client lags by more, unless they come several times a second."""
 
 
 class Listing:
     """One symbol. `channels` are by depth; `ts` is the time of the symbol's last broadcast.
 
+    `freshness` is that of its partition.
+
     `status_changes` holds the broadcast numbers at which `stale` changed. The number of changes after a
     cursor says whether that client was last sent another status, so nothing is kept per client.
     """
 
-    __slots__ = ("channels", "instrument", "replica", "stale", "status_changes", "ts")
+    __slots__ = ("channels", "freshness", "instrument", "replica", "stale", "status_changes", "ts")
 
-    def __init__(self, instrument: Instrument) -> None:
+    def __init__(self, instrument: Instrument, freshness: Freshness) -> None:
         self.instrument = instrument
+        self.freshness = freshness
         self.replica: Replica | None = None
         self.stale = True
         self.ts = 0
@@ -36,11 +41,18 @@ class Listing:
         self.status_changes.append(number)
 
     def status_changed_since(self, cursor: int) -> bool:
-        """Whether the status now differs from the status at `cursor`."""
+        """Whether the status now differs from the status at `cursor`; also if that is not known any more."""
         changes = self.status_changes
         if not changes or changes[-1] <= cursor:
             return False
+        if len(changes) == STATUS_CHANGES_KEPT and cursor < changes[0]:
+            return True
         return (len(changes) - bisect_right(changes, cursor)) % 2 == 1
+
+    def status_message(self) -> Message:
+        """The `status` to send now; while input lag makes books stale, it says how long that lag is."""
+        lag_ms = self.freshness.lag_ms if self.stale and self.freshness.lagging else None
+        return status_message(self.instrument.symbol, self.stale, lag_ms)
 
     def levels(self) -> int:
         """Levels on the longer side of the book."""

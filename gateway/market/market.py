@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.market.channel import Channel
 from depthcast.gateway.market.listing import Listing
+from depthcast.shared.freshness import Freshness, ServerClock
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.partition import partition_of
 from depthcast.shared.reader import AppliedEntry, PartitionReader, ReplicaUpdate
@@ -17,22 +18,22 @@ from depthcast.shared.reader import AppliedEntry, PartitionReader, ReplicaUpdate
 class Upstream:
     """One partition: its reader and its symbols.
 
-    - `heard_at`: when an entry was last read (monotonic seconds); `ingestor_seen`: whether any was read yet.
-    - `late`, `lost`, `loading`: results of the last `Market.update_statuses`: silence for too long, a reader
-      without a position, symbols without a current replica.
+    - `freshness`: of the newest entry applied; `ingestor_seen`: whether any was read yet.
+    - `fresh`, `lost`, `loading`: results of the last `Market.update_statuses`: `freshness` allows live books,
+      a reader without a position, symbols without a current replica.
     - `all_possibly_changed`: every symbol's status must be computed again.
     """
 
     __slots__ = (
-        "all_possibly_changed", "heard_at", "ingestor_seen", "late", "loading", "lost", "reader", "symbols",
+        "all_possibly_changed", "fresh", "freshness", "ingestor_seen", "loading", "lost", "reader", "symbols",
     )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, freshness: Freshness) -> None:
+        self.freshness = freshness
         self.symbols: set[str] = set()
         self.reader = PartitionReader(self.symbols.__contains__)
-        self.heard_at: float | None = None
         self.ingestor_seen = False
-        self.late = False
+        self.fresh = False
         self.lost = True
         self.loading: set[str] = set()
         self.all_possibly_changed = True
@@ -45,7 +46,8 @@ class Market:
     - `changed`: channels that changed since the last tick.
     - `overgrown`: full-depth channels whose book has more than `full_depth_max` levels.
     - `channel_count`: channels kept, of all symbols.
-    - `was_live`: whether all books have ever been live at the same time.
+    - `was_live`: whether all books have ever been current at the same time, under a living ingestor.
+    - `clock`: the clock of the server that holds the streams.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Market:
         deflate_bytes_min: int,
         full_depth_max: int,
         stale_ms: int,
+        input_lag_max_ms: int,
         channel_linger_s: float,
         channels_max: int,
     ) -> None:
@@ -72,7 +75,9 @@ class Market:
         self._history_deltas = history_deltas
         self._deflate_bytes_min = deflate_bytes_min
         self._full_depth_max = full_depth_max
+        self.clock = ServerClock()
         self._stale_s = stale_ms / 1000
+        self._input_lag_max_ms = input_lag_max_ms
         self._linger_s = channel_linger_s
         self._channels_max = channels_max
         self._idle: dict[Channel, None] = {}
@@ -81,7 +86,9 @@ class Market:
 
     def set_partitions(self, count: int) -> None:
         """Set the deployment's number of partitions; called once, before any instrument is listed."""
-        self.upstreams = [Upstream() for _ in range(count)]
+        self.upstreams = [
+            Upstream(Freshness(self.clock, self._stale_s, self._input_lag_max_ms)) for _ in range(count)
+        ]
 
     def list_instruments(self, instruments: Mapping[str, Instrument]) -> tuple[list[str], list[str]]:
         """Update to the current catalog; returns the symbols added and the symbols removed."""
@@ -94,8 +101,8 @@ class Market:
         for symbol in removed:
             self._remove(symbol)
         for symbol in added:
-            self.listings[symbol] = Listing(instruments[symbol])
             upstream = self._upstream(symbol)
+            self.listings[symbol] = Listing(instruments[symbol], upstream.freshness)
             upstream.symbols.add(symbol)
             upstream.reader.want(symbol)
         return added, removed
@@ -118,8 +125,8 @@ class Market:
         The reader's replicas must be at exactly this entry, not at a later one.
         """
         self.number += 1
-        if entry.info is not None or upstream.heard_at is None:
-            upstream.heard_at = now
+        if entry.written is not None:
+            upstream.freshness.record(entry.written, now)
         if entry.info is not None:
             upstream.ingestor_seen = True
             self.counters.entries += 1
@@ -167,10 +174,10 @@ class Market:
     def _possibly_changed(self, upstream: Upstream, now: float) -> Collection[str]:
         """Symbols whose status may have changed since the last call; usually none."""
         reader = upstream.reader
-        late = upstream.heard_at is None or now - upstream.heard_at > self._stale_s
+        fresh = upstream.freshness.update(now)
         lost = reader.lost_reason is not None
-        everything = upstream.all_possibly_changed or late != upstream.late or lost != upstream.lost
-        upstream.late, upstream.lost, upstream.all_possibly_changed = late, lost, False
+        everything = upstream.all_possibly_changed or fresh != upstream.fresh or lost != upstream.lost
+        upstream.fresh, upstream.lost, upstream.all_possibly_changed = fresh, lost, False
         possibly_changed = upstream.loading
         if possibly_changed or reader.missing or reader.rebuilding:
             upstream.loading = {*reader.missing, *reader.rebuilding}
@@ -181,21 +188,23 @@ class Market:
         number = self.number + 1
         for symbol in symbols:
             listing = self.listings[symbol]
-            stale = upstream.late or listing.replica is None or not upstream.reader.is_current(symbol)
+            stale = not upstream.fresh or listing.replica is None or not upstream.reader.is_current(symbol)
             if stale != listing.stale:
                 listing.set_stale(stale, number)
                 self.number = self.last_status_change = number
 
     def _all_live(self) -> bool:
-        """Whether all known books are live, or the catalog is known to be empty.
+        """Whether all known books are current under a living ingestor, or the catalog is known to be empty.
 
-        An ingestor registers its instruments before it writes anything else, so a catalog read after that is
-        complete.
+        Input lag does not count: more gateways may be needed just then. An ingestor registers its instruments
+        before it writes anything else, so a catalog read after that is complete.
         """
+        if any(upstream.freshness.late for upstream in self.upstreams):
+            return False
         if not self.listings:
-            return self._surely_empty and not any(upstream.late for upstream in self.upstreams)
-        shown = [listing for listing in self.listings.values() if listing.replica is not None]
-        return bool(shown) and not any(listing.stale for listing in shown)
+            return self._surely_empty
+        shown = [symbol for symbol, listing in self.listings.items() if listing.replica is not None]
+        return bool(shown) and all(self._upstream(symbol).reader.is_current(symbol) for symbol in shown)
 
     def stale_count(self) -> int:
         """How many symbols are stale now."""

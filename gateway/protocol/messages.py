@@ -106,9 +106,12 @@ def snapshot_message(
     }
 
 
-def status_message(symbol: str, stale: bool) -> Message:
-    """A `status`: live or stale."""
-    return {"type": "status", "symbol": symbol, "state": state_name(stale)}
+def status_message(symbol: str, stale: bool, lag_ms: int | None = None) -> Message:
+    """A `status`: live or stale; `lag_ms`: age of the oldest unread input, None if it is not the reason."""
+    message: Message = {"type": "status", "symbol": symbol, "state": state_name(stale)}
+    if lag_ms is not None:
+        message["lag_ms"] = lag_ms
+    return message
 
 
 def state_name(stale: bool) -> str:

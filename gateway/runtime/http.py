@@ -115,7 +115,9 @@ class Endpoints:
         if view is None:
             raise Refusal(503, "unavailable", f"no book of {listing.instrument.symbol} has been read yet")
         message = view.snapshot_message(listing.instrument.symbol)
-        return _json(message | {"state": state_name(listing.stale)})
+        lag_ms = listing.freshness.lag_ms
+        lag = {} if lag_ms is None else {"lag_ms": lag_ms}
+        return _json(message | {"state": state_name(listing.stale)} | lag)
 
     def _listing(self, symbol: str) -> Listing:
         listings = self.core.market.listings

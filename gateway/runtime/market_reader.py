@@ -67,7 +67,7 @@ class MarketReader:
             await client.aclose()
 
     async def _poll_catalog(self, client: Redis, listed: asyncio.Event) -> None:
-        catalog = Catalog(client, self.keys)
+        catalog = Catalog(client, self.keys, self.core.market.clock)
         outage = Outage(logger, "the catalog waits for Redis")
         while True:
             try:

@@ -86,8 +86,9 @@ class Metrics:
         self.channels = self._gauge("channels", "Channels kept.", total)
         self.stale_symbols = self._gauge("stale_symbols", "Symbols whose book is stale.", worst)
         self.silence = self._gauge(
-            "silence_seconds", "Time since the quietest partition was heard of.", worst
+            "silence_seconds", "Age of the newest entry applied, of the quietest partition.", worst
         )
+        self.input_lag = self._gauge("input_lag_seconds", "Longest input lag of a partition.", worst)
         self.flush = Histogram(
             _PREFIX + "flush_seconds", "Time a flush took.", buckets=FLUSH_BUCKETS, registry=self.registry
         )

@@ -84,6 +84,7 @@ class GatewayProcess:
         self.fronts: dict[Front, None] = {}
         self.unsettled: dict[Front, None] = {}
         self.draining = False
+        self._began = self.loop.time()
         self.metrics = metrics.Metrics()
         self.market_reader = MarketReader(self.core, self.metrics.flush.observe)
         self.checks = ServerChecks(connect, settings.redis_url, clock_us)
@@ -236,8 +237,12 @@ class GatewayProcess:
         published.subscriptions.set(sum(len(session.subscriptions) for session in core.sessions))
         published.channels.set(sum(len(listing.channels) for listing in core.market.listings.values()))
         published.stale_symbols.set(core.market.stale_count())
-        heard_at = [upstream.heard_at for upstream in core.market.upstreams if upstream.heard_at is not None]
-        published.silence.set(self.loop.time() - min(heard_at) if heard_at else 0)
+        now, since = self.loop.time(), self.loop.time() - self._began
+        every = [upstream.freshness for upstream in core.market.upstreams]
+        published.silence.set(
+            max((since if (age := f.age_s(now)) is None else age for f in every), default=since)
+        )
+        published.input_lag.set(max((f.lag_ms or 0 for f in every), default=0) / 1000)
         published.publish(
             core.counters,
             {

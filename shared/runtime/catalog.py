@@ -10,6 +10,7 @@ from typing import Final
 from redis.asyncio import Redis
 
 from depthcast.shared.errors import DeploymentMismatch, InstrumentsError, RedisUnavailable, WrongKey
+from depthcast.shared.freshness import ServerClock
 from depthcast.shared.instruments import Instrument, from_json
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.protocol import PROTOCOL
@@ -99,11 +100,14 @@ class Catalog:
     `instruments`: all known ones by symbol. `incarnation`: random name of the data in Redis, None before an
     ingestor has set it. If that name changes or `meta` is gone, Redis has lost everything. The known
     instruments then stay until the deployment exists again, and for at least `HOLD_S`.
+
+    `clock`: takes a sample of the server's clock with each poll, by the event loop's clock.
     """
 
-    def __init__(self, client: Redis, keys: DeploymentKeys) -> None:
+    def __init__(self, client: Redis, keys: DeploymentKeys, clock: ServerClock | None = None) -> None:
         self.client = client
         self.keys = keys
+        self.clock = ServerClock() if clock is None else clock
         self.instruments: Mapping[str, Instrument] = {}
         self.incarnation: bytes | None = None
         self._polled = False
@@ -111,11 +115,15 @@ class Catalog:
 
     async def poll(self, now: float) -> bool:
         """Poll at `now` (s, monotonic); returns True if Redis lost everything. Raises `RedisUnavailable`."""
+        loop = asyncio.get_running_loop()
         async with map_errors(), self.client.pipeline(transaction=True) as pipeline:
             pipeline.get(self.keys.incarnation)
             pipeline.exists(self.keys.meta)
             pipeline.hgetall(self.keys.instruments)
-            incarnation, deployed, table = await pipeline.execute()
+            pipeline.time()
+            sent = loop.time()
+            incarnation, deployed, table, (seconds, us) = await pipeline.execute()
+        self.clock.observe(sent, loop.time(), seconds * 1_000_000 + us)
         found = _parsed(table, self.instruments)
         if not self._lost(incarnation, deployed=bool(deployed)):
             self.incarnation, self.instruments, self._lost_at = incarnation, found, None

@@ -14,7 +14,8 @@ from redis.asyncio import Redis
 from depthcast.shared.backoff import Backoff, no_jitter
 from depthcast.shared.errors import RedisUnavailable, WrongKey
 from depthcast.shared.keys import PartitionKeys
-from depthcast.shared.reader import AppliedEntry, PartitionReader, within_history
+from depthcast.shared.position import ZERO, Position
+from depthcast.shared.reader import AppliedEntry, PartitionReader, Written, within_history, written_in
 from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.runtime.redis import (
     BLOCK_MS,
@@ -22,6 +23,8 @@ from depthcast.shared.runtime.redis import (
     last_position,
     newest_snapshots,
     oldest_entry,
+    parse_entries,
+    stream_info,
 )
 from depthcast.shared.runtime.tail import Tail
 
@@ -101,14 +104,23 @@ class Follower:
                 extra={"key": self.keys.deltas, "reason": reader.lost_reason or reader.missing},
             )
             await self._pause()
-        tail = await last_position(self.client, self.keys.deltas)
+        tail, written = await self._newest_entry()
         oldest = await oldest_entry(self.client, self.keys.deltas)
         keys = [self.keys.snapshots(symbol) for symbol in wanted]
         found = await newest_snapshots(self.client, keys, tolerant=True)
         updates = reader.load(tail, within_history(dict(zip(wanted, found, strict=True)), oldest))
         self._loaded_once = True
         assert reader.position is not None
-        return [AppliedEntry(reader.position, None, updates)]
+        return [AppliedEntry(reader.position, None, updates, written if reader.position == tail else None)]
+
+    async def _newest_entry(self) -> tuple[Position, Written | None]:
+        """Return the stream's last position, and what the entry there says about freshness."""
+        info = await stream_info(self.client, self.keys.deltas)
+        if info is None:
+            return ZERO, None
+        tail = Position.parse(info[b"last-generated-id"])
+        newest = parse_entries([info[b"last-entry"] or (b"0-0", ())])
+        return tail, written_in(newest[0][1]) if newest and newest[0][0] == tail else None
 
     async def _read(self) -> Iterable[AppliedEntry]:
         reader = self.reader

@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from depthcast.gateway.runtime.process import GatewayProcess, http_address, listening_socket
-from depthcast.shared.codec import encode_delta, encode_info, encode_snapshot, pack, unpack
+from depthcast.shared.codec import WRITTEN_FIELD, encode_delta, encode_info, encode_snapshot, pack, unpack
 from depthcast.shared.digest import MASK, WEIGHT, digest_of
 from depthcast.shared.instruments import Instrument, to_json
 from depthcast.shared.keys import DeploymentKeys
@@ -104,6 +104,23 @@ class FakeIngestor:
         assert outcome.name == "APPLIED"
         return delta
 
+    @asynccontextmanager
+    async def beating(self, number: int = 0) -> AsyncIterator[None]:
+        """Write heartbeats to a partition in the background."""
+        stop = asyncio.Event()
+
+        async def beat() -> None:
+            while not stop.is_set():
+                await self.publish_to(number, {})
+                await asyncio.sleep(0.05)
+
+        task = asyncio.create_task(beat())
+        try:
+            yield
+        finally:
+            stop.set()  # never cancelled, because nobody would know whether the last entry was written
+            await task
+
     async def publish_to(self, number: int, deltas: Mapping[str, Delta]) -> None:
         position = self.positions[number].next()
         prev = "0-0" if position.n == 0 else None
@@ -111,6 +128,7 @@ class FakeIngestor:
         fields: list[Any] = [b"_", encode_info(info)]
         for symbol, delta in deltas.items():
             fields += [symbol, encode_delta(delta)]
+        fields += [WRITTEN_FIELD, now_us()]
         key = self.keys.partition(number).deltas
         await execute(self.redis, "XADD", key, str(position), *fields)
         self.positions[number] = position
@@ -206,7 +224,8 @@ async def served(
         for symbol in ("AAA", "BBB"):
             await ingestor.birth(symbol, BIDS, ASKS)
         with running_gateway(redis_url, prefix, **settings) as running:
-            await eventually(lambda: running.process.core.market.was_live)
+            async with ingestor.beating():
+                await eventually(lambda: running.process.core.market.was_live)
             yield running, ingestor
 
 

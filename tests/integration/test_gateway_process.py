@@ -98,7 +98,7 @@ async def ingestor(redis_url: str, prefix: str) -> AsyncIterator[FakeIngestor]:
 
 async def test_http_endpoints(redis_url: str, prefix: str, ingestor: FakeIngestor) -> None:
     with running_gateway(redis_url, prefix, cors_origin="*", full_depth_max=2) as gateway:
-        await eventually(lambda: ready(gateway.url))
+        await eventually(lambda: _ready_beside(ingestor, gateway.url))
         status, symbols, response = await get(f"{gateway.url}/v1/symbols")
         assert response.headers["Access-Control-Allow-Origin"] == "*"
         assert {row["symbol"]: row["state"] for row in symbols} == {"AAA": "live", "BBB": "stale"}
@@ -154,7 +154,7 @@ async def test_before_redis_and_before_any_ingestor(redis_url: str, prefix: str)
 
 async def test_sigterm_ends_cleanly(redis_url: str, prefix: str, ingestor: FakeIngestor) -> None:
     async with started(redis_url, prefix, admin_port=0) as gateway:
-        await eventually(lambda: ready(gateway.url))
+        await eventually(lambda: _ready_beside(ingestor, gateway.url))
         assert (await get(f"{gateway.admin}/healthz"))[0] == 200
         async with connect(gateway.ws_url, compression=None) as connection:
             client = Client(connection)
@@ -193,7 +193,7 @@ async def _metric(gateway: Started, name: str, label: str = "") -> float:
 
 async def test_workers_share_a_port(redis_url: str, prefix: str, ingestor: FakeIngestor) -> None:
     async with started(redis_url, prefix, workers=2, admin_port=0) as gateway:
-        await eventually(lambda: ready(gateway.admin))
+        await eventually(lambda: _ready_beside(ingestor, gateway.admin))
         connections = [await connect(gateway.ws_url, compression=None) for _ in range(12)]
         clients = [Client(connection) for connection in connections]
         for client in clients:
@@ -211,7 +211,7 @@ async def test_workers_share_a_port(redis_url: str, prefix: str, ingestor: FakeI
         killed = await _kill_a_worker(gateway.process.pid)
         alive = [client for client in clients if not await _closed(client)]
         await eventually(lambda: _workers(gateway.process.pid, without=killed, count=2))
-        await eventually(lambda: ready(gateway.admin))
+        await eventually(lambda: _ready_beside(ingestor, gateway.admin))
         seq = await ingestor.publish("AAA", {100: 56})
         for client in alive:
             await client.until_seq("AAA", seq)
@@ -223,6 +223,12 @@ async def test_workers_share_a_port(redis_url: str, prefix: str, ingestor: FakeI
         await eventually(lambda: not _children(gateway.process.pid))
         for connection in connections:
             await connection.close()
+
+
+async def _ready_beside(ingestor: FakeIngestor, url: str) -> bool:
+    """Whether the gateway is ready while an ingestor writes."""
+    await ingestor.publish_to(0, {})
+    return await ready(url)
 
 
 async def _equals(gateway: Started, name: str, value: float) -> bool:

@@ -200,7 +200,8 @@ async def test_redis_goes_away_and_comes_back() -> None:
         async with fake_ingestor(server.url, "depthcast", "AAA") as ingestor:
             await ingestor.birth("AAA", BIDS, ASKS)
             with running_gateway(server.url, "depthcast", stale_ms=300) as running:
-                await eventually(lambda: running.process.core.market.was_live)
+                async with ingestor.beating():
+                    await eventually(lambda: running.process.core.market.was_live)
                 await restart_under(running, server, ingestor)
 
 
@@ -213,7 +214,8 @@ async def restart_under(running: RunningGateway, server: EmbeddedServer, ingesto
         await eventually(lambda: running.process.market_reader.followers[0].outages)
         seq = await ingestor.publish("AAA", {100: 4})
         await client.until_seq("AAA", seq)
-        await client.until("status", state="live")
+        async with ingestor.beating():
+            await client.until("status", state="live")
 
 
 # --- credit, intervals, resume ----------------------------------------------------------------------------

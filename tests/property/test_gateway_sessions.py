@@ -175,6 +175,7 @@ def check(storm: Storm) -> None:
 
 def test_removed_and_new_symbols_reach_wildcards_only() -> None:
     market = SmallMarket("AAA")
+    market.heartbeat()
     everyone, one = ModelClient(market), ModelClient(market)
     everyone.subscribe("*")
     one.subscribe("AAA")

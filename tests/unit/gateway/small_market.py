@@ -90,10 +90,10 @@ class SmallMarket:
         updates = reader.load(self.position, found)
         self.apply(AppliedEntry(self.position, None, updates))
 
-    def entry(self, deltas: Mapping[str, Delta]) -> AppliedEntry:
+    def entry(self, deltas: Mapping[str, Delta], lag_ms: int | None = None) -> AppliedEntry:
         """The next entry of the stream, as the reader takes it."""
         self.position = self.position.next()
-        info = encode_info(EntryInfo(self.position.n, "0-0", 0, 0, 0))
+        info = encode_info(EntryInfo(self.position.n, "0-0", 0, 0, 0, lag_ms=lag_ms))
         fields = [(b"_", info), *((name.encode(), encode_delta(delta)) for name, delta in deltas.items())]
         entry = self.upstream.reader.read(self.position, fields)
         assert entry is not None
@@ -109,8 +109,8 @@ class SmallMarket:
             self.tick()
         return delta.seq
 
-    def heartbeat(self) -> None:
-        self.apply(self.entry({}))
+    def heartbeat(self, lag_ms: int | None = None) -> None:
+        self.apply(self.entry({}, lag_ms))
         self.tick()
 
     def apply(self, entry: AppliedEntry) -> None:

@@ -56,6 +56,7 @@ def test_a_snapshot() -> None:
 @pytest.mark.parametrize(("stale", "state"), [(True, "stale"), (False, "live")])
 def test_a_status(stale: bool, state: str) -> None:
     assert status_message("A", stale) == {"type": "status", "symbol": "A", "state": state}
+    assert status_message("A", stale, 7)["lag_ms"] == 7
 
 
 @pytest.mark.parametrize(("seq", "more"), [(None, {"resumed": False}), (0, {"resumed": True, "seq": 0})])

@@ -7,7 +7,7 @@ import pytest
 from depthcast.shared.codec import encode_delta, encode_info
 from depthcast.shared.digest import digest_of_flat
 from depthcast.shared.position import ZERO, Position
-from depthcast.shared.reader import AppliedEntry, PartitionReader, ReplicaUpdate
+from depthcast.shared.reader import AppliedEntry, PartitionReader, ReplicaUpdate, Written
 from depthcast.shared.types import Delta, EntryInfo, Snapshot
 
 EPOCH = 1000
@@ -60,7 +60,7 @@ def reader() -> PartitionReader:
 
 def test_starts_at_the_oldest_snapshot_and_skips_what_is_in_the_others(reader: PartitionReader) -> None:
     assert reader.read(at(6), fields(B=delta(18, 19, 9))) == AppliedEntry(
-        at(6), EntryInfo(1, "0-0", 0, 0, 0), [], is_new=True
+        at(6), EntryInfo(1, "0-0", 0, 0, 0), [], Written(None, None, is_new=True)
     )
     entry = reader.read(at(7), fields(A=delta(10, 11, 5), B=delta(19, 20, 2)))
     assert entry is not None
@@ -79,7 +79,7 @@ def test_an_entry_says_when_it_was_written(
 ) -> None:
     entry = reader.read(at(6), [*fields(A=delta(10, 11, 5)), (b"_w", raw)])
     assert entry is not None
-    assert entry.written_us == written_us
+    assert entry.written == (written_us, None, True)
     assert shown(reader)["A"] == (11, [100, 5])
 
 
@@ -87,7 +87,7 @@ def test_an_entry_is_new_if_it_came_after_the_load() -> None:
     reader = PartitionReader(lambda _: True)
     reader.load(at(7), {"A": (at(5), snapshot(10, 1))})
     entries = [reader.read(at(n), fields()) for n in (6, 7, 8)]
-    assert [entry.is_new for entry in entries if entry] == [False, False, True]
+    assert [entry.written.is_new for entry in entries if entry and entry.written] == [False, False, True]
 
 
 def test_starts_at_the_end_where_there_are_no_snapshots() -> None:

@@ -288,7 +288,9 @@ def test_a_closed_session_leaves_nothing_behind() -> None:
 
 def test_readiness_needs_live_books_once() -> None:
     market = SmallMarket("AAA")
-    assert market.core.market.was_live
+    was_live = [market.core.market.was_live]
+    market.heartbeat()
+    assert [*was_live, market.core.market.was_live] == [False, True]
     market = SmallMarket()
     assert not market.core.market.was_live
     market.heartbeat()
@@ -300,6 +302,7 @@ def test_readiness_needs_live_books_once() -> None:
 
 def test_without_a_direct_way_a_client_is_sent_the_same() -> None:
     market = SmallMarket("AAA")
+    market.heartbeat()
     client = ModelClient(market)
 
     def none_left() -> Send:
@@ -315,6 +318,7 @@ def test_without_a_direct_way_a_client_is_sent_the_same() -> None:
 
 def test_a_short_send_is_completed_by_the_transport_before_anything_else() -> None:
     market = SmallMarket("AAA")
+    market.heartbeat()
     client = ModelClient(market)
     taken = client.writer.write
     client.writer.direct = lambda: lambda data: taken(data[:7]) or 7  # type: ignore[method-assign]

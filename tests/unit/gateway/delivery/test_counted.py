@@ -161,6 +161,7 @@ def test_welcome_names_every_limit() -> None:
         "subscription_changes_per_s": 70,
         "messages_per_s": 71,
         "input_bytes_per_s": 720,
+        "input_lag_max_ms": 800,
     }
     [welcome] = ModelClient(lively_market(heartbeat_ms=400, **settings)).read()
     assert welcome == {

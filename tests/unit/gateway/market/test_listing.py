@@ -3,6 +3,7 @@
 import pytest
 
 from depthcast.gateway.market.listing import STATUS_CHANGES_KEPT, Listing
+from depthcast.shared.freshness import Freshness, ServerClock
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.types import Symbol
 from tests.unit.gateway.small_market import lively_market
@@ -10,7 +11,7 @@ from tests.unit.gateway.small_market import lively_market
 
 @pytest.fixture
 def listing() -> Listing:
-    return Listing(Instrument(Symbol("AAA"), "0.01", "0.001"))
+    return Listing(Instrument(Symbol("AAA"), "0.01", "0.001"), Freshness(ServerClock(), 5.0, 5000))
 
 
 def test_an_odd_number_of_changes_is_a_change(listing: Listing) -> None:
@@ -26,6 +27,9 @@ def test_no_more_changes_are_kept_than_any_client_can_be_behind(listing: Listing
         listing.set_stale(bool(number % 2), number)
     assert len(listing.status_changes) == STATUS_CHANGES_KEPT
     assert listing.status_changed_since(2 * STATUS_CHANGES_KEPT - 2)
+    assert not listing.status_changed_since(2 * STATUS_CHANGES_KEPT - 3)
+    kept = listing.status_changes[0]
+    assert [listing.status_changed_since(cursor) for cursor in (kept - 2, kept - 1)] == [True, True]
 
 
 def test_levels_are_those_of_the_longer_side(listing: Listing) -> None:

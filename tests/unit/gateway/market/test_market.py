@@ -97,18 +97,52 @@ def test_a_lost_reader_makes_every_book_stale(small: SmallMarket) -> None:
     assert status(small) == {"AAA": True, "BBB": True}
 
 
-def test_a_load_is_no_sign_of_life_but_for_the_first(small: SmallMarket) -> None:
-    before = small.upstream.heard_at
+def test_a_load_is_no_sign_of_life(small: SmallMarket) -> None:
     small.now += 0.5
     small.upstream.reader.mark_lost("for a test")
     small.load()
-    assert small.upstream.heard_at == before
-    small.apply(small.entry({}))
-    assert small.upstream.heard_at == small.now
+    assert small.upstream.freshness.age_s(small.now) == 0.5
+    small.heartbeat()
+    assert small.upstream.freshness.age_s(small.now) == 0.0
+
+
+def test_books_are_stale_at_the_start_until_an_ingestor_is_heard(small: SmallMarket) -> None:
+    begun = SmallMarket("AAA", stale_ms=1000)
+    for _ in range(3):
+        assert status(begun) == {"AAA": True}
+        begun.now += 0.2
+        begun.tick()
+    begun.heartbeat()
+    assert status(begun) == {"AAA": False}
+
+
+def test_input_lag_makes_books_stale_until_it_has_been_small_for_a_second() -> None:
+    small = lively_market("AAA", input_lag_max_ms=1000)
+    found = []
+    for lag_ms in (1000, 1001, 501, 400, 400, 0, 400):
+        small.now += 0.6
+        small.heartbeat(lag_ms)
+        found.append(status(small)["AAA"])
+    assert found == [False, True, True, True, True, False, False]
+    assert "lag_ms" not in market_of(small).listings["AAA"].status_message()
+    small.heartbeat(7000)
+    assert market_of(small).listings["AAA"].status_message() == {
+        "type": "status", "symbol": "AAA", "state": "stale", "lag_ms": 7000,
+    }  # fmt: skip
+
+
+def test_a_gateway_is_ready_though_input_is_late() -> None:
+    small = SmallMarket("AAA", input_lag_max_ms=1000)
+    assert not market_of(small).was_live
+    small.heartbeat(5000)
+    assert status(small) == {"AAA": True}
+    assert market_of(small).was_live
 
 
 def test_all_books_were_live_once(small: SmallMarket) -> None:
     late = SmallMarket("AAA")
+    assert not market_of(late).was_live, "no living ingestor was heard of"
+    late.heartbeat()
     assert market_of(late).was_live
     empty = SmallMarket()
     assert not market_of(empty).was_live, "instruments may be registered any moment"
