@@ -40,12 +40,17 @@ class GatewayCounters:
     limit_subscriptions: int = 0
     limit_full_depth: int = 0
     limit_connections: int = 0
+    limit_tcp_connections: int = 0
+    limit_address: int = 0
+    limit_token: int = 0
+    limit_origin: int = 0
     limit_message_bytes: int = 0
     limit_interval: int = 0
     limit_input_rate: int = 0
     limit_input_buffer: int = 0
     limit_output_buffer: int = 0
     limit_history: int = 0
+    origins_refused: int = 0
     http_refused: int = 0
     http_timeouts: int = 0
     limit_views: int = 0

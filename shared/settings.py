@@ -14,6 +14,8 @@ from types import NoneType
 from typing import Any, Final, Self, get_args, get_type_hints
 
 from depthcast.shared.errors import SettingsError
+from depthcast.shared.networks import parse_networks
+from depthcast.shared.origins import Origins
 from depthcast.shared.redis_url import (
     HIDDEN,
     SENTINEL,
@@ -219,6 +221,40 @@ class GatewaySettings(Settings):
     connections_max: int = setting(
         20_000, "WebSocket connections per worker; more are closed with 1013", least=1, most=1_000_000
     )
+    tcp_connections_max: int = setting(
+        25_000,
+        "TCP connections per worker; for one more, the one that waits longest for its request is ended",
+        least=16,
+        most=1_000_000,
+    )
+    connections_per_address_max: int = setting(
+        1_000,
+        "connections of an address (IPv6: of a /64) per worker; more are closed with 4429 or answered 429",
+        least=1,
+        most=1_000_000,
+    )
+    connections_per_token_max: int = setting(
+        1_000,
+        "WebSockets per worker that present the same token; more are closed with 4429",
+        least=1,
+        most=1_000_000,
+    )
+    connections_per_origin_max: int = setting(
+        20_000,
+        "WebSockets per worker of pages of the same origin; more are closed with 4429",
+        least=1,
+        most=1_000_000,
+    )
+    trusted_proxies: str = setting(
+        "",
+        "networks of proxies that say for whom they connect, such as 10.0.0.0/8,::1: by PROXY protocol v2, "
+        "or by X-Forwarded-For, X-Forwarded-Host and X-Forwarded-Proto",
+    )
+    origins: str = setting(
+        "self",
+        "origins whose pages may open a WebSocket: self, * for any, null, or such as https://example.com, "
+        "separated by commas; programs send no Origin and may",
+    )
     head_timeout_s: float = setting(
         10.0,
         "time that a client has to send the head of a request, from connecting or from its first byte",
@@ -342,8 +378,19 @@ class GatewaySettings(Settings):
         5.0, "on SIGTERM, time that clients have to read their close frame", unit="s", least=0, most=9
     )
     cors_origin: str = setting(
-        "", "Access-Control-Allow-Origin of the HTTP endpoints, such as * ; none when empty"
+        "",
+        "Access-Control-Allow-Origin of the HTTP endpoints, such as * ; when empty, the page's origin if "
+        "origins names it",
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, parse in (("trusted_proxies", parse_networks), ("origins", Origins)):
+            text = getattr(self, name)
+            try:
+                parse(text)
+            except ValueError as error:
+                raise SettingsError(variable(name), text, f"cannot be understood: {error}") from error
 
 
 def variable(name: str) -> str:

@@ -4,8 +4,10 @@ No endpoint takes a body, so a request is its head, and one that announces a bod
 """
 
 import re
+from hashlib import blake2b
 from http import HTTPStatus
 from typing import Final, NamedTuple
+from urllib.parse import parse_qs
 
 import orjson
 
@@ -121,6 +123,13 @@ def _check_body(head: Head) -> None:
         raise _malformed("the Content-Length header")
     if head.values("transfer-encoding") or any(length.strip("0") for length in lengths):
         raise HeadError(413, "bad_request", "no endpoint takes a body")
+
+
+def presented_token(head: Head) -> bytes | None:
+    """A hash of the token in a request: `Authorization: Bearer` or `?token=`. Nothing verifies it."""
+    tokens = [value[7:].strip() for value in head.values("authorization") if value[:7].lower() == "bearer "]
+    tokens += parse_qs(head.target.partition("?")[2]).get("token", [])
+    return blake2b(tokens[0].encode(), digest_size=16).digest() if tokens else None
 
 
 def _malformed(what: str) -> HeadError:

@@ -6,9 +6,9 @@ web server, one at a time: the next one when the answer before it was written an
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from enum import Enum, auto
-from typing import Final, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from aiohttp import web
 
@@ -20,13 +20,31 @@ from depthcast.gateway.protocol.http_head import (
     error_response,
     head_end,
     parse_head,
+    presented_token,
 )
 from depthcast.gateway.protocol.negotiation import Handshake, shake
+from depthcast.gateway.protocol.peers import (
+    SIGNATURE,
+    Address,
+    forwarded_for,
+    is_trusted,
+    key_of,
+    parse_address,
+    parse_proxy,
+)
+from depthcast.gateway.runtime.admission import Admission, Tally
 from depthcast.gateway.runtime.intake import Intake
 from depthcast.gateway.runtime.websocket import WebSocket
+from depthcast.shared.close_codes import CloseCode
+from depthcast.shared.networks import Network
+from depthcast.shared.origins import Origins
 from depthcast.shared.settings import GatewaySettings
 
 WEBSOCKET_PATH: Final = "/v1/ws"
+HEALTH_PATHS: Final = frozenset({"/healthz", "/readyz"})
+POLITE_MAX: Final = 16
+"""So many connections of an address beyond its limit are told why; more are ended at once."""
+RETRY: Final = ("Retry-After: 5",)
 METHODS: Final = ("GET", "HEAD")
 ENDING_S: Final = 2.0
 """A refused client has this long to read why, and to end the connection."""
@@ -42,7 +60,9 @@ class Site(Protocol):
     """What all fronts of a process share.
 
     - `paths`: path → what serves a WebSocket there.
-    - `fronts`: all TCP connections; `unsettled`: those that are not a WebSocket, the oldest first.
+    - `fronts`: all TCP connections; `unsettled`: those that are not a WebSocket; `waiting`: of these, those
+      without a request that is being answered, the longest-waiting first.
+    - `connections`: the WebSockets that are served.
     - `web`: makes the web server's protocol for one connection.
     """
 
@@ -50,9 +70,14 @@ class Site(Protocol):
     counters: GatewayCounters
     limits: HeadLimits
     intake: Intake
+    admission: Admission
+    trusted: tuple[Network, ...]
+    origins: Origins
     paths: dict[str, Serve]
     fronts: dict["Front", None]
     unsettled: dict["Front", None]
+    waiting: dict["Front", None]
+    connections: dict[Any, None]
     draining: bool
 
     def web(self) -> web.RequestHandler: ...
@@ -70,21 +95,16 @@ class Stage(Enum):
 class Front(asyncio.Protocol):
     """One TCP connection until it is a WebSocket; for other requests, until its end.
 
-    `due`: when the current stage ends the connection, in the loop's time. `idle`: nothing of a request came.
+    - `due`: when the current stage ends the connection, in the loop's time.
+    - `idle`: nothing of a request has come.
+    - `address`: the client's, None if it is unknown. `trusted`: the peer is a trusted proxy.
+    - `surplus`: the address has too many connections; only health is served.
     """
 
     __slots__ = (
-        "_pending",
-        "_unread",
-        "_waiting_bytes",
-        "due",
-        "idle",
-        "loop",
-        "site",
-        "stage",
-        "transport",
-        "web",
-    )
+        "_counted", "_pending", "_proxied", "_unread", "_waiting_bytes", "address", "due", "idle", "loop",
+        "site", "stage", "surplus", "transport", "trusted", "web",
+    )  # fmt: skip
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -92,9 +112,14 @@ class Front(asyncio.Protocol):
         self.stage = Stage.WAITING
         self.transport: asyncio.Transport | None = None
         self.web: web.RequestHandler | None = None
+        self.address: Address | None = None
+        self.trusted = False
+        self.surplus = False
         self.due = self.loop.time() + site.settings.head_timeout_s
         self.idle = True
+        self._counted: list[tuple[Tally, Hashable]] = []
         self._pending = bytearray()
+        self._proxied = False
         self._unread = False
         self._waiting_bytes = 0
 
@@ -103,7 +128,55 @@ class Front(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(high=0, low=0)
-        self.site.fronts[self] = self.site.unsettled[self] = None
+        site = self.site
+        if site.admission.is_full(len(site.fronts), len(site.connections)):
+            site.counters.limit_tcp_connections += 1
+            self._make_room()
+        site.fronts[self] = site.unsettled[self] = site.waiting[self] = None
+        peer = self.transport.get_extra_info("peername")
+        self.address = parse_address(peer[0]) if isinstance(peer, tuple) else None
+        self.trusted = is_trusted(self.address, site.trusted)
+        if not self.trusted:
+            self._count_address()
+
+    def _make_room(self) -> None:
+        """End the connection that waits longest for its next request, or this one if none waits."""
+        oldest = next(iter(self.site.waiting), None)
+        if oldest is None:
+            self.stage = Stage.ENDING
+            self._open.abort()
+        else:
+            oldest.drop()
+
+    def drop(self) -> None:
+        """End without an answer."""
+        self._enter(Stage.ENDING)
+        self.site.waiting.pop(self, None)
+        self.gone()
+        self._open.abort()
+
+    def _enter(self, stage: Stage) -> None:
+        self.stage = stage
+        self.site.waiting.pop(self, None)
+        if stage in (Stage.WAITING, Stage.ENDING):
+            self.site.waiting[self] = None
+
+    def _count(self, tally: Tally, key: Hashable) -> int:
+        """Count this connection by `key` until its end; returns by how many it is over the limit."""
+        self._counted.append((tally, key))
+        return tally.add(key)
+
+    def _count_address(self) -> None:
+        key = key_of(self.address)
+        if key is None:
+            return
+        over = self._count(self.site.admission.addresses, key)
+        if not over:
+            return
+        self.site.counters.limit_address += 1
+        self.surplus = True
+        if over > POLITE_MAX:
+            self.drop()
 
     def data_received(self, data: bytes) -> None:
         if self.stage is Stage.ENDING:
@@ -130,9 +203,9 @@ class Front(asyncio.Protocol):
             self.web.resume_writing()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self.stage = Stage.ENDING
         self._pending.clear()
         self._hold()
+        self.stage = Stage.ENDING
         self.gone()
         if self.web is not None:
             self.web.connection_lost(exc)
@@ -151,8 +224,11 @@ class Front(asyncio.Protocol):
 
     def gone(self) -> None:
         """The TCP connection has ended."""
-        self.site.unsettled.pop(self, None)
-        self.site.fronts.pop(self, None)
+        for known in (self.site.fronts, self.site.unsettled, self.site.waiting):
+            known.pop(self, None)
+        counted, self._counted = self._counted, []
+        for tally, key in counted:
+            tally.remove(key)
 
     @property
     def _open(self) -> asyncio.Transport:
@@ -164,9 +240,11 @@ class Front(asyncio.Protocol):
     def _next(self) -> None:
         """Serve the next request, if it is complete."""
         pending, site = self._pending, self.site
+        if self.trusted and not self._proxied and not self._unproxied():
+            return
         while pending.startswith(b"\r\n"):
             del pending[:2]
-        if not pending:
+        if not pending or self.stage is not Stage.WAITING:
             return
         if self.idle:
             self.idle = False
@@ -178,14 +256,42 @@ class Front(asyncio.Protocol):
                 return
             raw = bytes(pending[:size])
             del pending[:size]
-            head = parse_head(raw, site.limits)
-            serve = site.paths.get(head.path)
-            if serve is not None:
-                self._upgrade(raw, head, serve)
-            else:
-                self._pass_on(head)
+            self._serve(raw, parse_head(raw, site.limits))
         except HeadError as error:
             self.refuse(error)
+
+    def _unproxied(self) -> bool:
+        """Take the PROXY header of a trusted peer off the start; returns whether the request may begin."""
+        pending = self._pending
+        if not pending.startswith(SIGNATURE[: len(pending)]):
+            self._proxied = True
+            return True
+        if len(pending) < len(SIGNATURE):
+            return False
+        try:
+            header = parse_proxy(pending)
+        except HeadError as error:
+            self.refuse(error)
+            return False
+        if header is None:
+            return False
+        self._proxied = True
+        del pending[: header.size]
+        if header.address is not None:
+            self.address = header.address
+            self.trusted = is_trusted(self.address, self.site.trusted)
+            if not self.trusted:
+                self._count_address()
+        return True
+
+    def _serve(self, raw: bytes, head: Head) -> None:
+        serve = self.site.paths.get(head.path)
+        if self.surplus and serve is None and head.path not in HEALTH_PATHS:
+            raise HeadError(429, "rate_limited", "too many connections from this address", RETRY)
+        if serve is not None:
+            self._upgrade(raw, head, serve)
+        else:
+            self._pass_on(head)
 
     def _upgrade(self, raw: bytes, head: Head, serve: Serve) -> None:
         site, transport = self.site, self._open
@@ -195,9 +301,10 @@ class Front(asyncio.Protocol):
         protocol = Handshake(
             deflate=settings.deflate_bytes_min > 0, max_size=settings.message_bytes_max, logger=quiet
         )
+        self._check_origin(head)
         transport.write(shake(protocol, raw, head))
         site.intake.hold(self, 0)
-        self.stage = Stage.HANDED_ON
+        self._enter(Stage.HANDED_ON)
         site.unsettled.pop(self, None)
         if self.web is not None:
             self.web.transport = None  # it lives on, and the web server would close it
@@ -211,12 +318,45 @@ class Front(asyncio.Protocol):
             websocket.data_received(bytes(self._pending))
         self._pending.clear()
 
+    def _check_origin(self, head: Head) -> None:
+        origins = head.values("origin")
+        if len(origins) > 1:
+            raise HeadError(400, "bad_request", "a request has one Origin header")
+        if not origins:
+            return
+        host, scheme = head.values("host")[0], None
+        if self.trusted:
+            host = (head.values("x-forwarded-host") or [host])[-1]
+            scheme = next(iter(head.values("x-forwarded-proto")), None)
+        if not self.site.origins.allow(origins[0], host, scheme):
+            self.site.counters.origins_refused += 1
+            raise HeadError(403, "forbidden", "pages of this origin may not connect here")
+
+    def overload(self, head: Head) -> CloseCode | None:
+        """Count a new WebSocket; returns the code to close it with if that is one too many."""
+        admission, counters = self.site.admission, self.site.counters
+        if len(self.site.connections) >= admission.websockets_max:
+            counters.limit_connections += 1
+            return CloseCode.OVERLOADED
+        if self.trusted:
+            self.address = forwarded_for(head.values("x-forwarded-for"), self.address, self.site.trusted)
+            if not is_trusted(self.address, self.site.trusted):
+                key = key_of(self.address)
+                self.surplus = bool(key and self._count(admission.addresses, key))
+                counters.limit_address += self.surplus
+        token, origins = presented_token(head), head.values("origin")
+        over_token = bool(token and self._count(admission.tokens, token))
+        over_origin = bool(origins and self._count(admission.origins, origins[0].lower()))
+        counters.limit_token += over_token
+        counters.limit_origin += over_origin
+        return CloseCode.RATE_LIMIT if self.surplus or over_token or over_origin else None
+
     def _pass_on(self, head: Head) -> None:
         if head.method not in METHODS:
             raise HeadError(
                 405, "bad_request", "only GET and HEAD are served", (f"Allow: {', '.join(METHODS)}",)
             )
-        self.stage = Stage.ANSWERING
+        self._enter(Stage.ANSWERING)
         self.due = self.loop.time() + self.site.settings.stall_timeout_s
         self._waiting_bytes = 0
         if self.web is None:
@@ -228,7 +368,7 @@ class Front(asyncio.Protocol):
         """The web server's answer was written, and nothing of it waits here."""
         if self.stage is not Stage.ANSWERING:
             return
-        self.stage = Stage.WAITING
+        self._enter(Stage.WAITING)
         self.idle = True
         self.due = self.loop.time() + self.site.settings.keepalive_timeout_s
         if self._unread:
@@ -240,7 +380,7 @@ class Front(asyncio.Protocol):
     def refuse(self, error: HeadError) -> None:
         """Answer with an error, and end the connection once the client could read it."""
         self.site.counters.http_refused += 1
-        self.stage = Stage.ENDING
+        self._enter(Stage.ENDING)
         self._pending.clear()
         self.due = self.loop.time() + ENDING_S
         transport = self._open

@@ -18,6 +18,7 @@ from depthcast.gateway.protocol.http_head import error_body
 from depthcast.gateway.protocol.messages import DEPTHS, state_name
 from depthcast.gateway.protocol.requests import DEPTH_DEFAULT, quoted
 from depthcast.gateway.runtime.front import Front
+from depthcast.shared.origins import Origins
 from depthcast.shared.runtime.admin import health_routes
 
 WEB: Final = Path(str(files("depthcast.gateway") / "web"))
@@ -82,9 +83,11 @@ class Endpoints:
     def application(self) -> web.Application:
         """Make the web application."""
         app = web.Application(middlewares=[answering])
-        origin = self.core.settings.cors_origin
-        if origin:
-            app.on_response_prepare.append(_allow(origin))
+        settings = self.core.settings
+        if settings.cors_origin:
+            app.on_response_prepare.append(_allow(settings.cors_origin))
+        else:
+            app.on_response_prepare.append(_allow_named(Origins(settings.origins)))
         app.add_routes(
             [
                 web.get("/", self.page),
@@ -207,5 +210,15 @@ def _allow(origin: str) -> Any:
         response.headers["Access-Control-Allow-Origin"] = origin
         if origin != "*":
             response.headers["Vary"] = "Origin"
+
+    return add_header
+
+
+def _allow_named(origins: Origins) -> Any:
+    async def add_header(request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Vary"] = "Origin"
+        origin = request.headers.get("Origin")
+        if origin is not None and origins.names(origin):
+            response.headers["Access-Control-Allow-Origin"] = origin
 
     return add_header

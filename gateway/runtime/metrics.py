@@ -28,6 +28,7 @@ PLAIN: Final = {
     "requests": "Messages received from clients.",
     "unparsable": "Messages received that are neither JSON nor msgpack.",
     "resumed": "Subscriptions resumed without a snapshot.",
+    "origins_refused": "WebSocket handshakes refused for their Origin.",
     "http_refused": "HTTP requests refused before they were served.",
     "cohorts_made": "Cohorts of sessions with equal subscriptions made.",
     "replaced": "Replicas replaced after a gap, a mismatch or a loss.",
@@ -45,6 +46,10 @@ LABELLED: Final = {
             "limit_subscriptions": "subscriptions_max",
             "limit_full_depth": "full_depth_max",
             "limit_connections": "connections_max",
+            "limit_tcp_connections": "tcp_connections_max",
+            "limit_address": "connections_per_address_max",
+            "limit_token": "connections_per_token_max",
+            "limit_origin": "connections_per_origin_max",
             "limit_message_bytes": "message_bytes_max",
             "limit_interval": "interval_max_ms",
             "limit_input_rate": "input_rate",
@@ -82,6 +87,12 @@ class Metrics:
         total = "livesum" if several else "all"
         worst = "livemax" if several else "all"
         self.connections = self._gauge("connections", "WebSocket connections open.", total)
+        self.tcp_connections = self._gauge(
+            "tcp_connections", "TCP connections open, WebSockets included.", total
+        )
+        self.input_buffered = self._gauge(
+            "input_buffered_bytes", "Bytes of unfinished messages and requests.", total
+        )
         self.subscriptions = self._gauge("subscriptions", "Subscriptions.", total)
         self.channels = self._gauge("channels", "Channels kept.", total)
         self.stale_symbols = self._gauge("stale_symbols", "Symbols whose book is stale.", worst)

@@ -16,6 +16,7 @@ from depthcast.gateway.protocol.budget import Budget
 from depthcast.gateway.protocol.http_head import Head, HeadLimits
 from depthcast.gateway.protocol.negotiation import Handshake
 from depthcast.gateway.runtime import metrics
+from depthcast.gateway.runtime.admission import Admission, descriptors
 from depthcast.gateway.runtime.connection import Connection
 from depthcast.gateway.runtime.front import WEBSOCKET_PATH, Front, Serve
 from depthcast.gateway.runtime.http import Endpoints
@@ -24,6 +25,8 @@ from depthcast.gateway.runtime.market_reader import MarketReader
 from depthcast.gateway.runtime.websocket import WebSocket
 from depthcast.shared.close_codes import CloseCode
 from depthcast.shared.errors import SettingsError
+from depthcast.shared.networks import parse_networks
+from depthcast.shared.origins import Origins
 from depthcast.shared.runtime.garbage_collection import collect_garbage_less_often
 from depthcast.shared.runtime.redis import connect
 from depthcast.shared.runtime.server_checks import ServerChecks
@@ -83,6 +86,10 @@ class GatewayProcess:
         self.paths: dict[str, Serve] = {WEBSOCKET_PATH: self._serve}
         self.fronts: dict[Front, None] = {}
         self.unsettled: dict[Front, None] = {}
+        self.waiting: dict[Front, None] = {}
+        self.admission = Admission(settings, descriptors())
+        self.trusted = parse_networks(settings.trusted_proxies)
+        self.origins = Origins(settings.origins)
         self.draining = False
         self._began = self.loop.time()
         self.metrics = metrics.Metrics()
@@ -128,13 +135,13 @@ class GatewayProcess:
         """Return the web server's protocol for one connection."""
         return self._web()
 
-    def _serve(self, front: Front, protocol: Handshake, _head: Head) -> Connection:
+    def _serve(self, front: Front, protocol: Handshake, head: Head) -> Connection:
         assert front.transport is not None
         connection = Connection(self.core, protocol, front.transport, self.intake)
         connection.on_end = front.gone
-        if len(self.connections) >= self.settings.connections_max:
-            self.counters.limit_connections += 1
-            connection.refuse(CloseCode.OVERLOADED)
+        refusal = front.overload(head)
+        if refusal is not None:
+            connection.refuse(refusal)
             return connection
         self.connections[connection] = None
         connection.on_end = lambda: self._ended(connection, front)
@@ -234,6 +241,8 @@ class GatewayProcess:
         """Update the metrics."""
         core, reader, published = self.core, self.market_reader, self.metrics
         published.connections.set(len(self.connections))
+        published.tcp_connections.set(len(self.fronts))
+        published.input_buffered.set(self.intake.budget.total)
         published.subscriptions.set(sum(len(session.subscriptions) for session in core.sessions))
         published.channels.set(sum(len(listing.channels) for listing in core.market.listings.values()))
         published.stale_symbols.set(core.market.stale_count())

@@ -6,13 +6,15 @@ import logging
 import socket
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
 from websockets.frames import Frame, Opcode
+from websockets.typing import Origin
 
 from tests.integration.gateway_harness import Client, RunningGateway, client_of, code_of, served
 from tests.waiting import eventually
@@ -377,3 +379,158 @@ async def test_the_close_code_is_seen_however_much_was_sent_before(redis_url: st
             await connection.send(b"\x00" * 10_000)
             await connection.send("x" * 900_000)
         assert await code_of(client) == 1008
+
+
+# --- who connects -------------------------------------------------------------------------------------------
+
+
+def proxied(address: str) -> bytes:
+    """A PROXY v2 header for a client's address."""
+    return (
+        b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c"
+        + ip_address(address).packed
+        + bytes([127, 0, 0, 1])
+        + b"\x12\x34\x00\x50"
+    )
+
+
+@pytest.mark.parametrize("way", ["direct", "PROXY", "X-Forwarded-For"])
+async def test_connections_of_an_address_are_bounded(redis_url: str, prefix: str, way: str) -> None:
+    trusted = "" if way == "direct" else "127.0.0.0/8"
+    settings = {"connections_per_address_max": 2, "trusted_proxies": trusted}
+
+    def start(address: str) -> tuple[bytes, bytes]:
+        before = proxied(address) if way == "PROXY" else b""
+        after = f"X-Forwarded-For: 1.1.1.1, {address}\r\n".encode() if way == "X-Forwarded-For" else b""
+        return before, after + b"\r\n"
+
+    async with served(redis_url, prefix, **settings) as (gateway, _), AsyncExitStack() as stack:
+        for number in range(4):
+            before, after = start("192.0.2.1")
+            client = await stack.enter_async_context(raw(gateway))
+            await client.send(before + UPGRADE + after)
+            assert (await client.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+            if number < 2:
+                assert b"welcome" in await client.frame()
+            else:
+                assert await client.closed() == 4429
+        assert gateway.process.counters.limit_address == 2
+        if way == "direct":
+            async with raw(gateway) as client:
+                await client.send(b"GET /v1/symbols HTTP/1.1\r\nHost: a\r\n\r\n")
+                assert (await client.answer())[0] == 429
+            await healthy(gateway)
+        else:
+            before, after = start("192.0.2.2")
+            async with raw(gateway) as client:
+                await client.send(before + UPGRADE + after)
+                await client.reader.readuntil(b"\r\n\r\n")
+                assert b"welcome" in await client.frame()
+    assert gateway.process.admission.addresses.counts == {}
+
+
+async def test_who_is_not_trusted_says_nothing_about_addresses(redis_url: str, prefix: str) -> None:
+    settings = {"connections_per_address_max": 1, "trusted_proxies": "10.0.0.0/8"}
+    async with served(redis_url, prefix, **settings) as (gateway, _), raw(gateway) as client:
+        await client.send(UPGRADE + b"X-Forwarded-For: 192.0.2.1\r\n\r\n")
+        await client.reader.readuntil(b"\r\n\r\n")
+        assert b"welcome" in await client.frame()
+        assert list(gateway.process.admission.addresses.counts) == ["127.0.0.1"]
+        async with raw(gateway) as other:
+            await other.send(proxied("192.0.2.1") + HEALTH)
+            assert (await other.answer())[0] == 400
+
+
+async def test_a_flood_from_one_address_is_ended_unread(redis_url: str, prefix: str) -> None:
+    async with (
+        served(redis_url, prefix, connections_per_address_max=3) as (gateway, _),
+        AsyncExitStack() as stack,
+    ):
+        clients = [await stack.enter_async_context(raw(gateway)) for _ in range(60)]
+        assert await clients[-1].rest() == b""
+        await eventually(lambda: len(gateway.process.fronts) <= 3 + 16)
+
+
+async def test_websockets_with_one_token_are_bounded(redis_url: str, prefix: str) -> None:
+    async with served(redis_url, prefix, connections_per_token_max=1) as (gateway, _):
+        async with gateway.connect(additional_headers={"Authorization": "Bearer secret"}):
+            async with gateway.connect(additional_headers={"Authorization": "bearer secret"}) as second:
+                assert await code_of(Client(second)) == 4429
+            async with client_of(gateway, additional_headers={"Authorization": "Bearer other"}):
+                pass
+        await eventually(lambda: not gateway.process.fronts)
+        assert gateway.process.admission.tokens.counts == {}
+        assert gateway.process.counters.limit_token == 1
+
+
+async def test_websockets_of_one_origin_are_bounded(redis_url: str, prefix: str) -> None:
+    settings = {"connections_per_origin_max": 1, "origins": "*"}
+    async with (
+        served(redis_url, prefix, **settings) as (gateway, _),
+        gateway.connect(origin=Origin("https://a.example")),
+        gateway.connect(origin=Origin("https://a.example")) as second,
+        client_of(gateway, origin=Origin("https://b.example")),
+    ):
+        assert await code_of(Client(second)) == 4429
+
+
+async def test_for_one_connection_too_many_the_longest_waiting_goes(redis_url: str, prefix: str) -> None:
+    async with (
+        served(redis_url, prefix, tcp_connections_max=16) as (gateway, _),
+        client_of(gateway) as good,
+        AsyncExitStack() as stack,
+    ):
+        idle = [await stack.enter_async_context(raw(gateway)) for _ in range(40)]
+        assert await idle[0].rest() == b""
+        await healthy(gateway)
+        await good.send(op="ping")
+        await good.until("pong")
+        assert len(gateway.process.fronts) <= 16
+        assert gateway.process.counters.limit_tcp_connections >= 25
+        async with client_of(gateway):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 101),
+        ({"Origin": "http://localhost"}, 101),
+        ({"Origin": "HTTP://LOCALHOST:80"}, 101),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "https://books.example", "X-Forwarded-Host": "books.example"}, 101),
+        (
+            {
+                "Origin": "http://books.example",
+                "X-Forwarded-Host": "books.example",
+                "X-Forwarded-Proto": "https",
+            },
+            403,
+        ),
+        ({"Origin": "https://shop.example"}, 101),
+    ],
+)
+async def test_pages_of_other_origins_open_no_websocket(
+    redis_url: str, prefix: str, headers: dict[str, str], status: int
+) -> None:
+    settings = {"origins": "self,https://shop.example", "trusted_proxies": "127.0.0.1"}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
+    async with served(redis_url, prefix, **settings) as (gateway, _), raw(gateway) as client:
+        await client.send(UPGRADE + lines + b"\r\n")
+        assert int((await client.reader.readuntil(b"\r\n\r\n")).split()[1]) == status
+        assert gateway.process.counters.origins_refused == (status == 403)
+
+
+async def test_named_origins_may_read_rest_answers(redis_url: str, prefix: str) -> None:
+    async with (
+        served(redis_url, prefix, origins="self,https://shop.example") as (gateway, _),
+        aiohttp.ClientSession() as http,
+    ):
+        for origin, allowed in (
+            ("https://shop.example", "https://shop.example"),
+            ("https://b.example", None),
+        ):
+            async with http.get(f"{gateway.url}/v1/symbols", headers={"Origin": origin}) as response:
+                assert response.headers.get("Access-Control-Allow-Origin") == allowed
+                assert response.headers["Vary"] == "Origin"
