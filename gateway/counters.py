@@ -53,6 +53,9 @@ class GatewayCounters:
     origins_refused: int = 0
     http_refused: int = 0
     http_timeouts: int = 0
+    limit_http_requests: int = 0
+    limit_http_rate: int = 0
+    limit_http_answer_bytes: int = 0
     limit_views: int = 0
     limit_subscription_changes: int = 0
     limit_message_symbols: int = 0

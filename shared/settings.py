@@ -272,6 +272,22 @@ class GatewaySettings(Settings):
         16_384, "longest head of a request; a longer one is answered 431", unit="B", least=1024, most=2**20
     )
     headers_max: int = setting(64, "headers of a request; more are answered 431", least=16, most=128)
+    http_requests_max: int = setting(
+        256, "HTTP requests a worker serves at a time; more are answered 503", least=1, most=1_000_000
+    )
+    http_requests_per_s: int = setting(
+        500,
+        "HTTP requests a worker serves per second, twice as many at once; more are answered 429",
+        least=1,
+        most=1_000_000,
+    )
+    http_answer_bytes_max: int = setting(
+        33_554_432,
+        "bytes of HTTP answers that wait in a worker for clients to read them; more are answered 503",
+        unit="B",
+        least=1024,
+        most=2**36,
+    )
     subscriptions_max: int = setting(5_000, "subscriptions per connection", least=1, most=1_000_000)
     subscription_changes_per_s: int = setting(
         500,

@@ -45,7 +45,7 @@ class Market:
     - `number`: the last broadcast number; `last_status_change`: the number of the last status change.
     - `changed`: channels that changed since the last tick.
     - `overgrown`: full-depth channels whose book has more than `full_depth_max` levels.
-    - `channel_count`: channels kept, of all symbols.
+    - `channel_count`: channels kept, of all symbols; `catalog_number`: how often the instruments changed.
     - `was_live`: whether all books have ever been current at the same time, under a living ingestor.
     - `clock`: the clock of the server that holds the streams.
     """
@@ -71,6 +71,8 @@ class Market:
         self.overgrown: dict[Channel, None] = {}
         self.was_live = False
         self.channel_count = 0
+        self.catalog_number = 0
+        self._instruments: dict[str, Instrument] = {}
         self._surely_empty = False
         self._history_deltas = history_deltas
         self._deflate_bytes_min = deflate_bytes_min
@@ -92,6 +94,9 @@ class Market:
 
     def list_instruments(self, instruments: Mapping[str, Instrument]) -> tuple[list[str], list[str]]:
         """Update to the current catalog; returns the symbols added and the symbols removed."""
+        if instruments != self._instruments:
+            self.catalog_number += 1
+            self._instruments = dict(instruments)
         self._surely_empty = not instruments and all(upstream.ingestor_seen for upstream in self.upstreams)
         removed = [symbol for symbol in self.listings if symbol not in instruments]
         added = [symbol for symbol in instruments if symbol not in self.listings]

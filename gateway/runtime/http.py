@@ -1,5 +1,6 @@
 """The gateway's HTTP endpoints (`docs/protocol.md`, section 4)."""
 
+import asyncio
 import logging
 import mimetypes
 from collections.abc import Awaitable, Callable
@@ -8,16 +9,17 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
-import orjson
 from aiohttp import web
 
 from depthcast.gateway.delivery.core import Core
 from depthcast.gateway.delivery.session import too_deep_text
 from depthcast.gateway.market.listing import Listing
 from depthcast.gateway.protocol.http_head import error_body
-from depthcast.gateway.protocol.messages import DEPTHS, state_name
+from depthcast.gateway.protocol.messages import DEPTHS
 from depthcast.gateway.protocol.requests import DEPTH_DEFAULT, quoted
+from depthcast.gateway.runtime.answers import Answers
 from depthcast.gateway.runtime.front import Front
+from depthcast.gateway.runtime.http_limits import HttpLimits, NotNow
 from depthcast.shared.origins import Origins
 from depthcast.shared.runtime.admin import health_routes
 
@@ -51,6 +53,9 @@ MODULES: Final = {
 }
 """What `/web` serves, by its path below it; a name that is not here reaches no file."""
 
+UNLIMITED: Final = frozenset(("/healthz", "/readyz"))
+"""Always answered: whoever watches a gateway must not take it for dead because it is busy."""
+
 logger = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -79,10 +84,12 @@ class Endpoints:
     def __init__(self, host: Host) -> None:
         self.host = host
         self.core = host.core
+        self.answers = Answers(host.core.market)
+        self.limits = HttpLimits(host.core.settings, host.core.counters, asyncio.get_running_loop().time())
 
     def application(self) -> web.Application:
         """Make the web application."""
-        app = web.Application(middlewares=[answering])
+        app = web.Application(middlewares=[self.answering])
         settings = self.core.settings
         if settings.cors_origin:
             app.on_response_prepare.append(_allow(settings.cors_origin))
@@ -99,6 +106,43 @@ class Endpoints:
         )
         return app
 
+    @web.middleware
+    async def answering(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Write the answer to the end, errors included; then the connection may have its next request."""
+        if request.path in UNLIMITED:
+            return await self._written(request, await _answer(request, handler))
+        try:
+            self.limits.enter(asyncio.get_running_loop().time())
+        except NotNow as refusal:
+            return await self._written(request, _not_now(refusal))
+        try:
+            return await self._written(request, await _answer(request, handler))
+        finally:
+            self.limits.leave()
+
+    async def _written(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+        """Write an answer; a client that does not read it in time loses its connection."""
+        size = _size(response)
+        try:
+            self.limits.hold(size)
+        except NotNow as refusal:
+            size, response = 0, _not_now(refusal)
+        try:
+            async with asyncio.timeout(self.limits.time_to_read_s(size)):
+                await response.prepare(request)
+                await response.write_eof()
+        except ConnectionError:
+            return response
+        except TimeoutError:
+            self.core.counters.http_timeouts += 1
+            if request.transport is not None:
+                request.transport.abort()
+            return response
+        finally:
+            self.limits.release(size)
+        _next_request(request)
+        return response
+
     async def page(self, request: web.Request) -> web.Response:
         return _file("index.html", request)
 
@@ -106,7 +150,7 @@ class Endpoints:
         return _file(request.match_info["path"], request)
 
     async def symbols(self, _request: web.Request) -> web.Response:
-        return _json([_symbol(listing) for _, listing in sorted(self.core.market.listings.items())])
+        return _json(await self.answers.symbols())
 
     async def book(self, request: web.Request) -> web.Response:
         listing, depth = self._listing(request.match_info["symbol"]), _depth(request.query.get("depth"))
@@ -114,13 +158,13 @@ class Endpoints:
         if self.core.market.too_deep(listing, depth):
             self.core.counters.limit_full_depth += 1
             raise Refusal(400, "limit", too_deep_text(listing, most))
-        view = listing.view(depth)
-        if view is None:
+        begun = self.answers.begun
+        body = await self.answers.book(listing, depth)
+        if body is None:
             raise Refusal(503, "unavailable", f"no book of {listing.instrument.symbol} has been read yet")
-        message = view.snapshot_message(listing.instrument.symbol)
-        lag_ms = listing.freshness.lag_ms
-        lag = {} if lag_ms is None else {"lag_ms": lag_ms}
-        return _json(message | {"state": state_name(listing.stale)} | lag)
+        if self.answers.begun != begun:
+            self.limits.encoded(2 * min(depth or listing.levels(), listing.levels()))
+        return _json(body)
 
     def _listing(self, symbol: str) -> Listing:
         listings = self.core.market.listings
@@ -147,16 +191,6 @@ def _file(name: str, request: web.Request) -> web.Response:
     return response
 
 
-def _symbol(listing: Listing) -> dict[str, str]:
-    instrument = listing.instrument
-    return {
-        "symbol": instrument.symbol,
-        "tick_size": instrument.tick_size,
-        "lot_size": instrument.lot_size,
-        "state": state_name(listing.stale),
-    }
-
-
 def _depth(text: str | None) -> int:
     if text is None:
         return DEPTH_DEFAULT
@@ -166,24 +200,22 @@ def _depth(text: str | None) -> int:
     raise Refusal(400, "bad_depth", f"depth {quoted(text)} is not one of {known} (0 is the full book)")
 
 
-def _json(value: object, status: int = 200) -> web.Response:
-    return web.Response(body=orjson.dumps(value), status=status, content_type="application/json")
+def _json(body: bytes) -> web.Response:
+    return web.Response(body=body, content_type="application/json")
 
 
-@web.middleware
-async def answering(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Write the answer to the end, errors included; then the connection may have its next request."""
-    response = await _answer(request, handler)
-    try:
-        await response.prepare(request)
-        await response.write_eof()
-    except ConnectionError:
-        return response
+def _next_request(request: web.Request) -> None:
+    """Let the connection have its next request, because the answer was taken."""
     if request.transport is not None:
         front = request.transport.get_protocol()
         if isinstance(front, Front):
             front.answered()
-    return response
+
+
+def _size(response: web.StreamResponse) -> int:
+    """Bytes of an answer that are kept until the client takes them; a file is read as it is sent."""
+    body = response.body if isinstance(response, web.Response) else None
+    return len(body) if isinstance(body, bytes) else 0
 
 
 async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -191,6 +223,8 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except Refusal as refusal:
         return _error(refusal.status, refusal.code, refusal.message)
+    except NotNow as refusal:
+        return _not_now(refusal)
     except web.HTTPException as error:
         code = "not_found" if error.status == 404 else "bad_request"
         response = _error(error.status, code, error.reason)
@@ -201,8 +235,15 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return _error(500, "internal", "an unexpected error; the gateway's log has it")
 
 
-def _error(status: int, code: str, message: str) -> web.Response:
-    return web.Response(body=error_body(code, message), status=status, content_type="application/json")
+def _error(status: int, code: str, message: str, retry_s: int = 1) -> web.Response:
+    response = web.Response(body=error_body(code, message), status=status, content_type="application/json")
+    if status in (429, 503):
+        response.headers["Retry-After"] = str(retry_s)
+    return response
+
+
+def _not_now(refusal: NotNow) -> web.Response:
+    return _error(refusal.status, refusal.code, refusal.message, refusal.retry_s)
 
 
 def _allow(origin: str) -> Any:

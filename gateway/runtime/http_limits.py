@@ -1,0 +1,82 @@
+"""Bounds what HTTP requests may cost a worker: at a time, in a second, and in answers that nobody reads."""
+
+from math import ceil
+from typing import Final
+
+from depthcast.gateway.counters import GatewayCounters
+from depthcast.gateway.delivery.allowance import Allowance
+from depthcast.shared.settings import GatewaySettings
+
+SECONDS_AT_ONCE: Final = 2
+"""So many seconds' requests may come at once."""
+LEVELS_PER_REQUEST: Final = 1_000
+"""Encoding so many levels counts as one more request."""
+BUSY_RETRY_S: Final = 1
+ANSWER_BYTES_PER_S_MIN: Final = 16_384
+"""Beside the time-out for stalls, a client has the time that an answer takes at this rate."""
+
+
+class NotNow(Exception):
+    """A request that is refused for now; the client may come again after `retry_s` seconds."""
+
+    def __init__(self, status: int, code: str, message: str, retry_s: int) -> None:
+        self.status = status
+        self.code = code
+        self.message = message
+        self.retry_s = retry_s
+        super().__init__(message)
+
+
+class HttpLimits:
+    """The requests being served: `serving`, and the bytes of their answers that were not taken yet."""
+
+    def __init__(self, settings: GatewaySettings, counters: GatewayCounters, now: float) -> None:
+        self.settings = settings
+        self.counters = counters
+        self.serving = 0
+        self.answer_bytes = 0
+        per_s = settings.http_requests_per_s
+        self._requests = Allowance(per_s, SECONDS_AT_ONCE * per_s, now)
+
+    def enter(self, now: float) -> None:
+        """Begin to serve a request, until `leave`; raises `NotNow`, and then it did not begin."""
+        most = self.settings.http_requests_max
+        if self.serving >= most:
+            self.counters.limit_http_requests += 1
+            raise NotNow(
+                503, "unavailable", f"{most} requests are being served; try again later", BUSY_RETRY_S
+            )
+        if not self._requests.take(1, now):
+            self.counters.limit_http_rate += 1
+            text = f"more than {self.settings.http_requests_per_s} requests a second; try again later"
+            raise NotNow(429, "rate_limited", text, ceil(self._requests.wait_s(1)) or 1)
+        self.serving += 1
+
+    def leave(self) -> None:
+        """Note that a request was served."""
+        self.serving -= 1
+
+    def encoded(self, levels: int) -> None:
+        """Count a body that had to be encoded as more than one request, by its levels."""
+        self._requests.use(levels / LEVELS_PER_REQUEST)
+
+    def hold(self, size: int) -> None:
+        """Keep an answer of `size` bytes until `release`; raises `NotNow` if too many wait to be read."""
+        most = self.settings.http_answer_bytes_max
+        if self.answer_bytes and self.answer_bytes + size > most:
+            self.counters.limit_http_answer_bytes += 1
+            raise NotNow(
+                503,
+                "unavailable",
+                f"answers of {most} bytes wait for their clients; try again later",
+                BUSY_RETRY_S,
+            )
+        self.answer_bytes += size
+
+    def release(self, size: int) -> None:
+        """Note that an answer of `size` bytes was taken, or given up."""
+        self.answer_bytes -= size
+
+    def time_to_read_s(self, size: int) -> float:
+        """How long a client has to read an answer of `size` bytes."""
+        return self.settings.stall_timeout_s + size / ANSWER_BYTES_PER_S_MIN

@@ -1,0 +1,157 @@
+"""Bodies of HTTP answers: made once for each state, as new as asked for, large ones in slices."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import orjson
+import pytest
+
+from depthcast.gateway.runtime import answers as module
+from depthcast.gateway.runtime.answers import Answers
+from tests.unit.gateway.model_client import connected
+from tests.unit.gateway.small_market import SmallMarket, lively_market
+
+
+async def book(answers: Answers, market: SmallMarket, depth: int = 25, symbol: str = "AAA") -> dict[str, Any]:
+    body = await answers.book(market.core.market.listings[symbol], depth)
+    assert body is not None
+    found: dict[str, Any] = orjson.loads(body)
+    return found
+
+
+def run(coroutine: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(coroutine)
+
+
+@pytest.mark.parametrize("subscribed", [False, True])
+@pytest.mark.parametrize("depth", [0, 1, 25])
+@pytest.mark.parametrize("slice_levels", [1, 1000])
+def test_a_book_is_encoded_once_for_each_state(
+    *, subscribed: bool, depth: int, slice_levels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SLICE_LEVELS", slice_levels)
+
+    async def check() -> None:
+        market = lively_market("AAA", stale_ms=1000)
+        if subscribed:
+            connected(market).subscribe("AAA", depth=depth)
+        answers = Answers(market.core.market)
+        first = await book(answers, market, depth)
+        assert first["bids"] == [[-1, 5], [-2, 6], [-3, 7]][: depth or None]
+        assert first["asks"] == [[1, 8], [2, 9]][: depth or None]
+        assert (first["state"], first["seq"]) == ("live", market.books["AAA"].seq)
+        assert await book(answers, market, depth) == first
+        assert answers.begun == 1
+        market.publish("AAA", {-1: 4})
+        second = await book(answers, market, depth)
+        assert second["bids"][0] == [-1, 4]
+        market.now += 2
+        market.tick()
+        assert (await book(answers, market, depth))["state"] == "stale"
+        assert answers.begun == 2, "its state is added to what was encoded"
+
+    run(check())
+
+
+def test_a_large_book_is_that_of_one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It changes while its levels are listed, and is listed once for all who asked before."""
+    monkeypatch.setattr(module, "SLICE_LEVELS", 1)
+
+    async def check() -> None:
+        market = lively_market("AAA")
+        answers = Answers(market.core.market)
+        asking = [asyncio.create_task(book(answers, market, 0)) for _ in range(3)]
+        await asyncio.sleep(0)
+        market.publish("AAA", {-1: 0, -2: 1}, {1: 0})
+        late = asyncio.create_task(book(answers, market, 0))
+        first, second, third = [await one for one in asking]
+        assert first["bids"] == [[-1, 5], [-2, 6], [-3, 7]]
+        assert first["digest"] != (await late)["digest"] == market.books["AAA"].digest()
+        assert second == third
+        assert second["bids"] == [[-2, 1], [-3, 7]], (
+            "asked for before the first was begun, so as new as that or newer"
+        )
+        assert answers.begun <= 3
+
+    run(check())
+
+
+def test_those_who_wait_share_what_was_begun_after_they_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SLICE_LEVELS", 1)
+
+    async def check() -> None:
+        market = lively_market("AAA")
+        answers = Answers(market.core.market)
+        asking = [asyncio.create_task(book(answers, market, 0)) for _ in range(20)]
+        for quantity in range(30, 60):
+            await asyncio.sleep(0)
+            market.publish("AAA", {-1: quantity})
+        for one in asking:
+            await one
+        assert answers.begun == 2, "one for the first, one for all who waited meanwhile"
+
+    run(check())
+
+
+def test_symbols_are_listed_again_only_when_they_or_their_states_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "SLICE_LEVELS", 1)
+
+    async def check() -> None:
+        market = lively_market("BBB", "AAA", stale_ms=1000)
+        answers = Answers(market.core.market)
+        first = orjson.loads(await answers.symbols())
+        assert [(each["symbol"], each["state"]) for each in first] == [("AAA", "live"), ("BBB", "live")]
+        market.publish("AAA", {-1: 3})
+        market.list_instruments()
+        await answers.symbols()
+        assert answers.begun == 1
+        market.now += 2
+        market.tick()
+        assert {each["state"] for each in orjson.loads(await answers.symbols())} == {"stale"}
+        del market.books["AAA"]
+        market.list_instruments()
+        assert [each["symbol"] for each in orjson.loads(await answers.symbols())] == ["BBB"]
+        market.books.clear()
+        market.list_instruments()
+        assert await answers.symbols() == b"[]"
+        assert answers.begun == 4
+
+    run(check())
+
+
+def test_the_bytes_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def check() -> None:
+        market = lively_market("AAA", "BBB", "CCC")
+        answers = Answers(market.core.market)
+        one = await answers.book(market.core.market.listings["AAA"], 5)
+        assert one is not None
+        monkeypatch.setattr(module, "BODIES_BYTES_MAX", 2 * len(one) + 50)
+        for symbol in ("BBB", "AAA", "CCC"):
+            await book(answers, market, 5, symbol)
+        assert answers.begun == 3
+        assert answers.bytes_kept <= 2 * len(one) + 50
+        await book(answers, market, 5, "AAA")
+        assert answers.begun == 3, "the one that was asked for last is kept"
+        await book(answers, market, 5, "BBB")
+        assert answers.begun == 4
+        monkeypatch.setattr(module, "BODIES_MAX", 1)
+        market.publish("AAA", {-1: 3})
+        body = await answers.book(market.core.market.listings["AAA"], 5)
+        assert body is not None
+        assert answers.bytes_kept == len(body) - len(b'"state":"live",')
+
+    run(check())
+
+
+def test_no_book_yet() -> None:
+    async def check() -> None:
+        market = SmallMarket()
+        market.books["AAA"] = type(lively_market("AAA").books["AAA"])(5)
+        market.list_instruments()
+        answers = Answers(market.core.market)
+        assert await answers.book(market.core.market.listings["AAA"], 0) is None
+
+    run(check())

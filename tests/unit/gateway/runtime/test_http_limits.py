@@ -1,0 +1,58 @@
+"""Limits of HTTP requests: at a time, in a second, and bytes that nobody reads."""
+
+import pytest
+
+from depthcast.gateway.counters import GatewayCounters
+from depthcast.gateway.runtime.http_limits import HttpLimits, NotNow
+from depthcast.shared.settings import GatewaySettings
+
+
+def limits(**settings: int) -> HttpLimits:
+    return HttpLimits(GatewaySettings(**settings), GatewayCounters(), 100.0)  # type: ignore[arg-type]
+
+
+def test_so_many_at_a_time() -> None:
+    bounded = limits(http_requests_max=2)
+    bounded.enter(100.0)
+    bounded.enter(100.0)
+    with pytest.raises(NotNow, match="2 requests are being served") as refused:
+        bounded.enter(100.0)
+    assert (refused.value.status, refused.value.code, refused.value.retry_s) == (503, "unavailable", 1)
+    bounded.leave()
+    bounded.enter(100.0)
+    assert bounded.counters.limit_http_requests == 1
+
+
+def test_so_many_a_second_and_large_bodies_count_more() -> None:
+    bounded = limits(http_requests_per_s=10)
+    for _ in range(20):
+        bounded.enter(100.0)
+    with pytest.raises(NotNow, match="more than 10 requests a second") as refused:
+        bounded.enter(100.0)
+    assert (refused.value.status, refused.value.code, refused.value.retry_s) == (429, "rate_limited", 1)
+    bounded.enter(100.2)
+    bounded.encoded(40_000)
+    with pytest.raises(NotNow) as refused:
+        bounded.enter(100.2)
+    assert refused.value.retry_s == 4
+    assert bounded.counters.limit_http_rate == 2
+
+
+def test_answers_that_nobody_reads_are_bounded_and_one_always_fits() -> None:
+    bounded = limits(http_answer_bytes_max=1024)
+    bounded.hold(5000)
+    with pytest.raises(NotNow, match="1024 bytes wait") as refused:
+        bounded.hold(1)
+    assert (refused.value.status, refused.value.code) == (503, "unavailable")
+    bounded.release(5000)
+    bounded.hold(1000)
+    bounded.hold(24)
+    with pytest.raises(NotNow):
+        bounded.hold(1)
+    assert bounded.counters.limit_http_answer_bytes == 2
+
+
+def test_a_large_answer_may_take_longer() -> None:
+    bounded = limits()
+    assert bounded.time_to_read_s(0) == 30
+    assert bounded.time_to_read_s(16_384 * 10) == 40
