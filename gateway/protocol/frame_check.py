@@ -17,7 +17,7 @@ _OPCODES: Final = frozenset({0x0, 0x1, 0x2, 0x8, 0x9, 0xA})
 _MASKED: Final = 0x80
 _LENGTH: Final = 0x7F
 _KEY_BYTES: Final = 4
-_CONTROL_BYTES_MAX: Final = 125
+CONTROL_BYTES_MAX: Final = 125
 _LONGER: Final = {126: (2, 126), 127: (8, 65_536)}
 """Length field → (bytes of the extended length, least value that needs them)."""
 
@@ -93,5 +93,5 @@ class FrameCheck:
             raise FrameError(CloseCode.PROTOCOL_ERROR, "RSV1 is set where nothing can be compressed")
         if not second & _MASKED:
             raise FrameError(CloseCode.PROTOCOL_ERROR, "a frame of a client is not masked")
-        if opcode & _CONTROL and not (first & _FIN and second & _LENGTH <= _CONTROL_BYTES_MAX):
+        if opcode & _CONTROL and not (first & _FIN and second & _LENGTH <= CONTROL_BYTES_MAX):
             raise FrameError(CloseCode.PROTOCOL_ERROR, "a control frame is fragmented or too long")

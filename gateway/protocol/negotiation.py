@@ -12,6 +12,7 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 from websockets.typing import ExtensionParameter, Subprotocol
 
+from depthcast.gateway.protocol.frame_check import CONTROL_BYTES_MAX
 from depthcast.gateway.protocol.http_head import Head, HeadError
 from depthcast.gateway.protocol.messages import Encoding
 
@@ -44,8 +45,11 @@ class SharedDeflate(ServerPerMessageDeflateFactory):
 class Handshake(ServerProtocol):
     """The library's protocol of a server, with this gateway's choices."""
 
-    def __init__(self, *, deflate: bool, **options: Any) -> None:
-        super().__init__(extensions=[SharedDeflate()] if deflate else None, **options)
+    def __init__(self, *, deflate: bool, max_size: int | None = None, **options: Any) -> None:
+        # The library counts a control frame within a message as a part of it; the exact limit is checked by
+        # the connection.
+        most = None if max_size is None else max_size + CONTROL_BYTES_MAX
+        super().__init__(extensions=[SharedDeflate()] if deflate else None, max_size=most, **options)
 
     def select_subprotocol(self, subprotocols: Sequence[Subprotocol]) -> Subprotocol | None:
         """The first one that the client offers and the gateway speaks; none is no error."""

@@ -324,6 +324,10 @@ class WebSocket(asyncio.Protocol):
             self._text = frame.opcode is Opcode.TEXT
             self._decoder = codecs.getincrementaldecoder("utf-8")() if self._text and not frame.fin else None
         whole = bytes(frame.data)
+        if len(self._parts) + len(whole) > self.settings.message_bytes_max:
+            self.counters.limit_message_bytes += 1
+            self._fail(CloseCode.TOO_BIG, "message too big")
+            return
         try:
             if self._decoder is not None:
                 self._decoder.decode(whole, frame.fin)

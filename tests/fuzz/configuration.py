@@ -1,10 +1,13 @@
 """Targets: what an operator writes. Instruments as TOML and JSON, settings, and addresses of Redis."""
 
+import traceback
 from typing import Any, Final
 
 from depthcast.runtime.deployment import to_toml
 from depthcast.shared.errors import InstrumentsError, SettingsError
 from depthcast.shared.instruments import from_json, parse_toml, to_json
+from depthcast.shared.redis_url import problem_of, without_credentials
+from depthcast.shared.runtime.redis import connect
 from depthcast.shared.settings import GatewaySettings, IngestorSettings, known_variables
 from depthcast.shared.types import is_symbol
 from tests.fuzz.material import Material
@@ -24,6 +27,9 @@ KEYS: Final = (
     "x",
 )
 VARIABLES: Final = (*sorted(known_variables()), "DEPTHCAST_X", "HOME")
+SECRET: Final = "S3cr3tValue"
+SCHEMES: Final = ("redis://", "rediss://", "unix://", "redis+sentinel://", "REDIS://", "redis:", "")
+HOSTS: Final = ("h", "h:1/0", "", "h:1,g:2/m", "/run/s", "[::1]", "h:x", "h#f", "h/0?db=x")
 TEXTS: Final = ("1", "0", "-1", "50", "1e3", "true", "info", "redis://h", "redis+sentinel://h/m", "::", "")
 
 
@@ -67,6 +73,30 @@ def settings(data: bytes) -> None:
         assert found.log_level in ("debug", "info", "warning", "error")
 
 
+def redis_address(data: bytes) -> None:
+    """No address shows the secret in it, and every one is refused by SettingsError or makes a client."""
+    material = Material(data)
+    secret = (
+        material.chunk().decode("utf-8", "replace") + SECRET + material.chunk().decode("utf-8", "replace")
+    )
+    scheme, host = material.choose(SCHEMES), material.choose(HOSTS)
+    if material.chance(128):
+        url = f"{scheme}{material.choose(('', 'u', 'a:b'))}:{secret}@{host}"
+    else:
+        option = material.choose(("password", "PASSWORD", "sentinel_password", "x", ""))
+        url = f"{scheme}{host}?{option}={secret}"
+    said = [without_credentials(url), problem_of(url) or ""]
+    try:
+        connect(GatewaySettings.load({"DEPTHCAST_REDIS_URL": url}).redis_url)
+    except SettingsError as error:
+        said += traceback.format_exception(error)
+    try:
+        GatewaySettings.load({}, {"redis_url": url})
+    except SettingsError as error:
+        said += traceback.format_exception(error)
+    assert not any(SECRET in text for text in said)
+
+
 _TOML: Final = b'["BTC-USD"]\ntick_size = "0.01"\nlot_size = "0.001"\nfeed = "levels"\non_cross = "reject"\n'
 
 TARGETS: Final = (
@@ -77,6 +107,10 @@ TARGETS: Final = (
     Target(
         "instruments_toml", instruments_toml, "InstrumentsError, or instruments that read as themselves",
         (_TOML, b'A = {feed = "orders", tick_size = "1"}', b"[a.b]\n[[c]]\nx = 1979-05-27"),
+    ),
+    Target(
+        "redis_address", redis_address, "SettingsError or a client, and the secret in it is in no text",
+        (b"\x00\x01/\x00\x02\x00", b"\x02@a\x00\x03\x01\xff\x02"),
     ),
     Target(
         "settings", settings, "SettingsError, or settings within their bounds",

@@ -157,6 +157,9 @@ def session(data: bytes) -> None:
         honest.read()
         assert len(hostile.session.subscriptions) <= 3
         assert hostile.session.ended is None or hostile.session.ended in CloseCode
+    market.heartbeat()
+    market.grid()
+    honest.read()
     honest.check_current()
     assert honest.states == dict.fromkeys(SYMBOLS, "live")
     hostile.drain(10**6)

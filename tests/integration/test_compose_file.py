@@ -67,6 +67,15 @@ def test_the_proxy_and_the_health_checks_use_the_ports_that_are_served() -> None
     assert set(re.findall(r"127\.0\.0\.1:(\d+)/(?:healthz|readyz)", COMPOSE)) == {str(gateway.admin_port)}
 
 
+@pytest.mark.parametrize(
+    ("service", "kind"), [("ingestor", IngestorSettings), ("gateway", GatewaySettings), ("feed", Settings)]
+)
+def test_metrics_are_on_loopback_unless_they_are_asked_for(service: str, kind: type[Settings]) -> None:
+    settings = kind.load(environment(service))
+    assert (settings.admin_host, settings.admin_port) == ("127.0.0.1", 9100)
+    assert re.findall(r"^EXPOSE (.*)$", DOCKERFILE, re.MULTILINE) == [str(GatewaySettings().port)]
+
+
 def test_only_the_proxy_is_published_and_by_default_on_this_machine_only() -> None:
     published = {name: text for name, text in SERVICES.items() if "ports:" in text}
     assert list(published) == ["proxy"]
