@@ -14,7 +14,8 @@ def main() -> None:
     """See the module's docstring."""
     name, *options = sys.argv[1:]
     logging.disable()
-    with atheris.instrument_imports(include=["depthcast", "tests.fuzz", "tomllib", "websockets"], enable_loader_override=False):
+    instrumented = ["depthcast", "tests.fuzz", "tomllib", "websockets"]
+    with atheris.instrument_imports(include=instrumented, enable_loader_override=False):
         from tests.fuzz.targets import TARGETS
     run = TARGETS[name].run
     atheris.Setup([sys.argv[0], *options], run, enable_python_coverage=True)

@@ -99,7 +99,7 @@ def _lua() -> _Lua:
 @cache
 def sha1_of(text: bytes) -> bytes:
     """The name under which a script is known."""
-    return hashlib.sha1(text).hexdigest().encode()
+    return hashlib.sha1(text, usedforsecurity=False).hexdigest().encode()
 
 
 def run_script(
