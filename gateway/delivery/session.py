@@ -239,6 +239,7 @@ class Session:
         self.flusher.close(self.groups)
         for channel, _ in self.subscriptions.values():
             self.market.release(channel)
+        self.groups.forget()
         self.groups = Siblings(self.sender)
         self.subscriptions.clear()
 

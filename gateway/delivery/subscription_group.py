@@ -70,6 +70,10 @@ class Siblings:
         del self.groups[group]
         self._fill(group)
 
+    def forget(self) -> None:
+        """Let go of all groups, which refer to this; whoever iterates over them now may go on."""
+        self.groups, self.with_room = {}, {}
+
     def resized(self, group: "SubscriptionGroup") -> None:
         """Note that `group` has more channels or fewer."""
         if len(group) < CHANNELS_MAX:

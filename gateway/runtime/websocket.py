@@ -218,8 +218,9 @@ class WebSocket(asyncio.Protocol):
             self._abort.cancel()
         if not self.lost.done():
             self.lost.set_result(None)
-        if self.on_end is not None:
-            self.on_end()
+        on_end, self.on_end = self.on_end, None  # it may refer to this connection
+        if on_end is not None:
+            on_end()
 
     def _release(self) -> None:
         """Free what the protocol holds now: it is in a cycle, which would be collected late."""

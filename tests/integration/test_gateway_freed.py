@@ -1,0 +1,54 @@
+"""An ended connection is freed at once: in a cycle, it would wait for hours for the garbage collector."""
+
+import asyncio
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from tests.attack.wire import CLOSE, DEFLATE, TEXT, deflated, frame, message, upgrade
+from tests.integration.gateway_harness import RunningGateway, served
+from tests.waiting import eventually
+
+ENDINGS = {
+    "close frame": message(op="subscribe", symbols=["AAA"], interval_ms=100) + frame(CLOSE, b"\x03\xe8"),
+    "gone without a word": message(op="subscribe", symbols=["*"]) + message(op="credit", messages=5),
+    "unmasked": frame(TEXT, b"{}", masked=False),
+    "too big": frame(TEXT, b" " * 2_000_000),
+    "inflates beyond the limit": deflated(b" " * 5_000_000),
+    "no JSON": frame(TEXT, b"{") * 12,
+}
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+async def ended(gateway: RunningGateway, data: bytes) -> list[weakref.ref[object]]:
+    """Connect, send the data and leave; returns what the gateway had for the connection."""
+    port = int(gateway.url.rsplit(":", 1)[1])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(upgrade(DEFLATE))
+    await reader.readuntil(b"\r\n\r\n")
+    await eventually(lambda: len(gateway.process.connections) == 1)
+    (connection,) = gateway.process.connections
+    kept: list[weakref.ref[object]] = [weakref.ref(connection), weakref.ref(connection.protocol)]
+    del connection
+    await reader.readuntil(b"}}")  # welcome
+    writer.write(data)
+    await reader.read(1)  # an answer, or the end
+    writer.transport.abort()
+    return kept
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.usefixtures("no_collector")
+async def test_an_ended_connection_is_freed_at_once(redis_url: str, prefix: str, ending: str) -> None:
+    async with served(redis_url, prefix) as (gateway, _):
+        kept = await ended(gateway, ENDINGS[ending])
+        await eventually(lambda: all(ref() is None for ref in kept), message="it is freed")
