@@ -13,12 +13,30 @@ from aiohttp.http import HttpRequestParser
 from aiohttp.http_exceptions import HttpProcessingError
 
 from depthcast.gateway.counters import GatewayCounters
-from depthcast.gateway.protocol.http_head import HeadError, HeadLimits, error_response, head_end, parse_head
+from depthcast.gateway.protocol.http_head import (
+    Head,
+    HeadError,
+    HeadLimits,
+    error_response,
+    head_end,
+    parse_head,
+    presented_token,
+)
 from depthcast.gateway.protocol.negotiation import SUBPROTOCOLS, Handshake, shake
+from depthcast.gateway.protocol.peers import (
+    SIGNATURE,
+    forwarded_for,
+    is_trusted,
+    key_of,
+    parse_address,
+    parse_proxy,
+)
 from depthcast.gateway.runtime.front import METHODS
 from depthcast.gateway.runtime.intake import Intake
 from depthcast.gateway.runtime.websocket import WebSocket
 from depthcast.shared.close_codes import CloseCode
+from depthcast.shared.networks import parse_networks
+from depthcast.shared.origins import Origin, Origins
 from depthcast.shared.settings import GatewaySettings
 from tests.fuzz.material import Material
 from tests.fuzz.target import Target
@@ -159,6 +177,55 @@ def handshake(data: bytes) -> None:
     assert bool(protocol.extensions) == (extension is not None)
     spoken = headers.get("sec-websocket-protocol")
     assert spoken is None or (spoken in SUBPROTOCOLS and spoken.encode() in b"".join(protocols))
+
+
+# --- who connects -----------------------------------------------------------------------------------------
+
+_ADDRESSES: Final = (
+    "10.0.0.1", "10.0.0.2", "1.2.3.4", "::1", "[2001:db8::1]:5", "::ffff:1.2.3.4", "1.2.3.4:80",
+    "fe80::1%eth0", "x", "", "1.2.3.4, 10.0.0.1", "01.2.3.4", "[", "unknown", ",",
+)  # fmt: skip
+_TRUSTED: Final = parse_networks("10.0.0.0/8, fd00::/8")
+_ORIGINS: Final = Origins("self, https://good.example, null")
+_HOSTS: Final = ("h", "h:80", "h:443", "good.example", "[::1]:5", "", "a@b", "H", "h:99999")
+
+
+def peers(data: bytes) -> None:
+    """Only trusted proxies say for whom they connect, and only allowed origins are let in."""
+    material = Material(data)
+    raw = SIGNATURE + (material.chunk() if material.chance(128) else _proxy_header(material))
+    try:
+        found = parse_proxy(raw)
+        if found is not None:
+            assert len(SIGNATURE) < found.size <= len(raw)
+            assert all(parse_proxy(raw[:size]) is None for size in range(len(SIGNATURE), found.size, 7))
+            assert key_of(found.address) is None or len(str(key_of(found.address))) < 50
+    except HeadError as error:
+        _check_refusal(error)
+    said = material.items(lambda: material.text() if material.chance(60) else material.choose(_ADDRESSES), 4)
+    peer = parse_address(material.choose(_ADDRESSES))
+    client = forwarded_for(said, peer, _TRUSTED)
+    named = [parse_address(item) for item in ",".join(said).split(",")]
+    assert client == peer or client in named
+    if client != peer and not is_trusted(client, _TRUSTED):
+        last = len(named) - 1 - named[::-1].index(client)
+        assert all(is_trusted(address, _TRUSTED) for address in named[last + 1 :])
+    host = material.choose(_HOSTS)
+    page = material.text() if material.chance(60) else f"{material.choose(('http', 'https', 'x'))}://{host}"
+    if _ORIGINS.allow(page, host) and page.strip().lower() != "null":
+        assert Origin.parse(page) in (Origin.parse("https://good.example"), *_own(host))
+    presented_token(Head("GET", "/?" + material.text(), "HTTP/1.1", (("authorization", material.text()),)))
+
+
+def _own(host: str) -> list[Origin | None]:
+    return [Origin.parse(f"{scheme}://{host}") for scheme in ("http", "https", "x")]
+
+
+def _proxy_header(material: Material) -> bytes:
+    addresses = material.take(material.choose((12, 36, 4, 216)))
+    length = len(addresses) if material.chance(200) else material.byte() * 20
+    family = material.choose((0x11, 0x21, 0x00, 0x12, 0x31))
+    return bytes([material.choose((0x21, 0x20, 0x22, 0x11)), family]) + length.to_bytes(2, "big") + addresses
 
 
 # --- frames -------------------------------------------------------------------------------------------------
@@ -405,6 +472,10 @@ TARGETS: Final = (
     Target(
         "handshake", handshake, "HeadError, or an answer by the letter",
         (b"\x00" * 5 + b"\x01\x00\x01\x00", b"\x00" * 5 + b"\x03\x01\x05"),
+    ),
+    Target(
+        "peers", peers, "the address a trusted proxy names, and pages of allowed origins only",
+        (b"\x00\x00\x0c" + bytes(12) + b"\xff\x00" * 8, b"\xff\x00\xff" * 12),
     ),
     Target(
         "frames", frames, "the messages and the close code of RFC 6455", (_MANY_FRAMES, _TWO_FRAMES),
