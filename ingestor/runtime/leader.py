@@ -31,7 +31,6 @@ from depthcast.shared.partition import partition_of
 from depthcast.shared.runtime.redis import last_position
 from depthcast.shared.runtime.server_checks import ServerChecks
 from depthcast.shared.settings import IngestorSettings
-from depthcast.shared.types import EntryInfo
 
 logger = logging.getLogger(__name__)
 
@@ -219,6 +218,7 @@ class PartitionLeader:
                 self._retained = self.leadership.retained_state()
             self.leadership = None
             self.stats.leading = False
+            self.stats.input_lag_s = 0.0
             await lease.release()
         await wait_for(stop, pause_s)
 
@@ -277,10 +277,12 @@ class PartitionLeader:
             self._retained = RetainedState(
                 recovered.engine, recovered.position, info, recovered.republication.rejects
             )
-        await publisher.seal(epoch, Broadcast(EntryInfo(self.environment.now_us(), info.src, *info[2:5]), ()))
+        counts = info._replace(event_ts=None, prev=None, successor=None, lag_ms=None)
+        sealed = counts._replace(ts=self.environment.now_us())
+        await publisher.seal(epoch, Broadcast(sealed, ()))
         leadership = Leadership(self.settings, recovered.engine, publisher, self.stats, self.environment)
         try:
-            await leadership.begin(epoch, own, known, recovered.republication)
+            await leadership.begin(epoch, own, known, recovered.republication, info)
         except BaseException:
             if self._retained is not None and leadership.unpublished:
                 self._retained = self._retained._replace(rejects=leadership.unpublished)
@@ -313,7 +315,7 @@ class PartitionLeader:
         src = await surviving_src(client, self.keys, retained.engine.last_consumed())
         logger.warning("Redis lost published state, publishing it again", extra={"partition": self.partition})
         retained.engine.continue_from(str(src))
-        info = retained.info._replace(src=str(published))
+        info = retained.info._replace(src=str(published), entries=None)
         return Recovered(retained.engine, tail, info, Republication(retained.rejects))
 
     def _own_instruments(self) -> dict[str, Instrument]:

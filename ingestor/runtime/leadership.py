@@ -19,6 +19,7 @@ from depthcast.ingestor.output import broadcast_of, reject_fields
 from depthcast.ingestor.recovery import NOTHING_PUBLISHED, Republication
 from depthcast.ingestor.rejects import Reject
 from depthcast.ingestor.runtime.environment import Environment
+from depthcast.ingestor.runtime.input_watch import InputWatch
 from depthcast.ingestor.runtime.lease import wait_for
 from depthcast.ingestor.runtime.state_keeper import StateKeeper
 from depthcast.ingestor.runtime.stats import PartitionStats
@@ -94,11 +95,16 @@ class Leadership:
         instruments: Mapping[str, Instrument],
         known: Collection[str],
         republication: Republication | None = None,
+        info: EntryInfo = NOTHING_PUBLISHED,
     ) -> None:
         """Move every symbol into the epoch and publish births of new ones, all in the entry after the seal.
 
+        `info`: of the last entry before the seal.
         `republication`: Redis lost the state, so all snapshots and checkpoints are written in the same step.
         """
+        src = self.engine.last_consumed()
+        entries = info.entries if src == info.src else None
+        self._watch = InputWatch(self.publisher, self.stats, info._replace(src=src, entries=entries))
         self.engine.set_all_symbols(known)
         self.engine.keep_only(instruments)
         recovered = self.engine.symbols()
@@ -198,6 +204,7 @@ class Leadership:
             await client.aclose()
 
     async def _read_input(self, tail: Tail, after: Position) -> list[RawEntry]:
+        milestone = self._watch.begin_read()
         try:
             batch = await tail.read(after, count=self.settings.input_batch, block_ms=BLOCK_MS)
         except RedisUnavailable as error:
@@ -205,6 +212,7 @@ class Leadership:
             await asyncio.sleep(RETRY_S)
             return []
         self._input_outage.over()
+        self._watch.record_read(batch, milestone)
         return batch
 
     async def _take_input(self, batch: list[RawEntry]) -> None:
@@ -285,6 +293,7 @@ class Leadership:
             # An entry has each symbol at most once, so changes already pending follow in the next entry.
             broadcasts[: not broadcasts[0].deltas] = [Broadcast(broadcasts[0].info, moves)]
         broadcasts[-1] = Broadcast(broadcasts[-1].info._replace(successor=successor), broadcasts[-1].deltas)
+        broadcasts = self._watch.stamp(broadcasts)
         rejects = [reject_fields(reject) for interval in intervals for reject in interval.rejects]
         born = [str(symbol) for interval in intervals for symbol in interval.born]
         copies = {str(symbol): orders for interval in intervals for symbol, orders in interval.orders.items()}
@@ -295,6 +304,7 @@ class Leadership:
             lambda position: self.state_keeper.birth_attachments(position, born, intervals[-1].src, copies),
         )
         self.unpublished = []
+        self._watch.record_publish()
         self._info = broadcasts[-1].info._replace(event_ts=None, successor=None)
         something = any(interval.deltas or interval.rejects for interval in intervals)
         self._schedule.record_entry(now, dirty=something or intervals[-1].src != str(self.state_keeper.src))
@@ -304,7 +314,9 @@ class Leadership:
     async def _write_heartbeat(self) -> None:
         """Write a heartbeat within a long interval; pending changes and `src` stay as they are."""
         now = self.environment.monotonic()
-        await self.publisher.publish([Broadcast(self._info._replace(ts=self.environment.now_us()), ())])
+        heartbeat = Broadcast(self._info._replace(ts=self.environment.now_us()), ())
+        await self.publisher.publish(self._watch.stamp([heartbeat], self.engine.last_consumed()))
+        self._watch.record_publish()
         self._schedule.record_entry(now, dirty=False)
         self.state_keeper.record_heartbeat()
         self.stats.heartbeats += 1

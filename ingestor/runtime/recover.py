@@ -223,7 +223,9 @@ class Recovery:
         engine.resume_counting(str(src), info.applied, info.rejected, info.ignored)
         again = str(src) != info.src or self._fold.foreign is not None
         republication = Republication() if again else None
-        return Recovered(engine, published.position, info._replace(src=str(src)), republication)
+        if str(src) != info.src:
+            info = info._replace(src=str(src), entries=None)
+        return Recovered(engine, published.position, info, republication)
 
     def _orders_of(
         self, replicas: Mapping[str, Replica], instruments: Mapping[str, Instrument]

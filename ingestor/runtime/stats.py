@@ -38,6 +38,8 @@ class PartitionStats:
     input_pauses: int = 0
     publish_s: float = 0.0
     symbols: int = 0
+    input_lag_s: float = 0.0
+    input_lost: int = 0
 
 
 @dataclass(eq=False)  # a collector is registered by identity
@@ -103,6 +105,8 @@ _GAUGES: Mapping[str, str] = {
     "leading": "1 while this process leads the partition",
     "following": "1 while this process is a hot standby of the partition",
     "symbols": "Symbols of the partition",
+    "input_lag_seconds": "Age of the oldest unread input entry at the last publish of this leader",
+    "input_lost": "Input entries deleted before they were read, since the partition's beginning",
     "events_applied": "Events applied since the partition's beginning",
     "events_rejected": "Events rejected since the partition's beginning",
     "events_ignored": "Events ignored since the partition's beginning",
@@ -110,6 +114,7 @@ _GAUGES: Mapping[str, str] = {
 _SOURCES: Mapping[str, str] = {
     "publish_seconds": "publish_s",
     "evicted_levels": "evicted",
+    "input_lag_seconds": "input_lag_s",
     "events_applied": "applied",
     "events_rejected": "rejected",
     "events_ignored": "ignored",

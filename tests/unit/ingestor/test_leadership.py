@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from depthcast.broadcaster.publication import Attachment, Broadcast, Fields
+from depthcast.broadcaster.runtime.publisher import Receipt
 from depthcast.ingestor import checkpoint
 from depthcast.ingestor.engine import Engine
 from depthcast.ingestor.runtime import leadership as module
@@ -30,6 +31,8 @@ class Recorder:
         self.keys = DeploymentKeys("test").partition(0)
         self.position = Position(EPOCH, 0)
         self.resends = 0
+        self.partition = 0
+        self.receipt: Receipt | None = None
         self.broadcasts: list[Broadcast] = []
         self.attached: dict[str, Attachment] = {}
 
