@@ -3,12 +3,16 @@
 import logging
 import os
 import sys
+from typing import Final
 
 import click
 
-from tests.attack.catalog import chosen
-from tests.attack.stage import Stage, perform
+from tests.attack.catalog import Attack, chosen
+from tests.attack.stage import Run, Stage, perform
 from tests.attack.verdict import HEAD, problems, row
+
+TRIES: Final = 3
+"""Where only a silence is wrong, it must be wrong so often: the machine may have been busy elsewhere."""
 
 
 @click.command()
@@ -44,9 +48,17 @@ def main(
         f"second, {os.cpu_count()} cores\n\n{HEAD}"
     )
     bad = []
+
+    def measure(attack: Attack) -> Run:
+        return perform(stage, attack, seconds=seconds, calm_s=calm, after_s=after, settle_s=settle)
+
     with Stage(symbols) as stage:
         for attack in attacks:
-            run = perform(stage, attack, seconds=seconds, calm_s=calm, after_s=after, settle_s=settle)
+            run = measure(attack)
+            for _ in range(TRIES - 1):
+                if not only_silent(run):
+                    break
+                run = measure(attack)
             click.echo(row(run))
             if problems(run):
                 bad.append(attack.name)
@@ -54,6 +66,12 @@ def main(
     if bad:
         click.echo(f"these do: {', '.join(bad)}")
     sys.exit(1 if bad else 0)
+
+
+def only_silent(run: Run) -> bool:
+    """Whether something is wrong, and it is silences alone."""
+    found = problems(run)
+    return bool(found) and all(problem.startswith("silence") for problem in found)
 
 
 if __name__ == "__main__":

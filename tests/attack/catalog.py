@@ -16,6 +16,16 @@ REFUSED: Final = (
 """Patterns of what says no: one of them is due wherever an attack does not say otherwise."""
 
 
+FLOODED: Final = ("close 4429",)
+"""More than the rate allows."""
+TOO_MUCH: Final = ("error limit", "error rate_limited", *FLOODED)
+"""A message is refused, or too many are."""
+CUT: Final = ("cut",)
+"""The time for a request is over, or there are too many connections."""
+ALLOWED: Final[Sequence[str]] = ()
+"""Nothing of it is forbidden, so that it may only do no harm."""
+
+
 class Attack(NamedTuple):
     """One attack. `due`: patterns of an outcome, one of which must occur; none where all of it is allowed.
 

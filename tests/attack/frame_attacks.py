@@ -3,7 +3,7 @@
 import struct
 from functools import partial
 
-from tests.attack.catalog import attack
+from tests.attack.catalog import ALLOWED, FLOODED, attack
 from tests.attack.measured_attacks import repeat
 from tests.attack.wire import (
     BINARY,
@@ -69,7 +69,9 @@ async def forbidden(scene: Scene, data: bytes) -> None:
 
 
 for _name, _data in FLOODS.items():
-    attack(f"frames-{_name}", f"{_name.replace('-', ' ')}, as fast as they go")(partial(flood, data=_data))
+    attack(f"frames-{_name}", f"{_name.replace('-', ' ')}, as fast as they go", due=FLOODED)(
+        partial(flood, data=_data)
+    )
 for _name, _data in FORBIDDEN.items():
     _due = ("close 1009", "close 1002") if _name.startswith("l") else PROTOCOL
     attack(f"frames-{_name}", _name.replace("-", " "), due=_due)(partial(forbidden, data=_data))
@@ -100,7 +102,7 @@ async def one_byte_fragments(scene: Scene) -> None:
     await scene.crowd(1, body)
 
 
-@attack("one-byte-writes", "`ping`s byte by byte in packets of their own, 8 connections", due=())
+@attack("one-byte-writes", "`ping`s byte by byte in packets of their own, 8 connections", due=ALLOWED)
 async def one_byte_writes(scene: Scene) -> None:
     ping = message(op="ping")
 

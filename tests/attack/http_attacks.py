@@ -6,7 +6,7 @@ import random
 import socket
 from functools import partial
 
-from tests.attack.catalog import attack
+from tests.attack.catalog import ALLOWED, attack
 from tests.attack.measured_attacks import BIG_SYMBOL, big_headers
 from tests.attack.wire import Scene, get, upgrade
 
@@ -92,13 +92,13 @@ async def bodies(scene: Scene, path: str) -> None:
 
 
 for _name, _path in ENDPOINTS.items():
-    attack(f"http-fast-{_name}", f"`GET {_path}` on 8 connections", due=REQUESTS if _name in LIMITED else ())(
-        partial(fast, path=_path)
-    )
+    attack(
+        f"http-fast-{_name}", f"`GET {_path}` on 8 connections", due=REQUESTS if _name in LIMITED else ALLOWED
+    )(partial(fast, path=_path))
     attack(f"http-pipelined-{_name}", f"`GET {_path}` pipelined", due=REQUESTS)(
         partial(pipelined, path=_path)
     )
-    attack(f"http-unread-{_name}", f"100 × 100 × `GET {_path}`, not read", due=())(
+    attack(f"http-unread-{_name}", f"100 × 100 × `GET {_path}`, not read", due=ALLOWED)(
         partial(unread, path=_path)
     )
     attack(f"http-headers-{_name}", f"`GET {_path}` with 960 KB of headers", due=REQUESTS)(
@@ -163,7 +163,7 @@ async def held_connections(scene: Scene) -> None:
     await scene.crowd(3000, body)
 
 
-@attack("connects", "TCP connections opened and closed as fast as they go", due=())
+@attack("connects", "TCP connections opened and closed as fast as they go", due=ALLOWED)
 async def connects(scene: Scene) -> None:
     async def body() -> None:
         while scene.running:
@@ -215,7 +215,7 @@ async def slow_bodies(scene: Scene) -> None:
     await scene.crowd(500, body)
 
 
-@attack("half-closed", "handshakes after which the sending side is closed, 300 at a time", due=())
+@attack("half-closed", "handshakes after which the sending side is closed, 300 at a time", due=ALLOWED)
 async def half_closed(scene: Scene) -> None:
     async def body() -> None:
         async with await scene.line() as line:
@@ -226,7 +226,7 @@ async def half_closed(scene: Scene) -> None:
     await scene.crowd(300, body, again=False)
 
 
-@attack("idle-sockets", "500 WebSocket connections that never subscribe", due=())
+@attack("idle-sockets", "500 WebSocket connections that never subscribe", due=ALLOWED)
 async def idle_sockets(scene: Scene) -> None:
     async def body() -> None:
         async with await scene.websocket():

@@ -3,7 +3,7 @@
 import asyncio
 from functools import cache, partial
 
-from tests.attack.catalog import attack
+from tests.attack.catalog import ALLOWED, CUT, FLOODED, TOO_MUCH, attack
 from tests.attack.wire import (
     BINARY,
     CONTINUATION,
@@ -64,11 +64,17 @@ for _kind, _what in (
     attack(
         f"inflate-{_kind}",
         f"1 KB messages that inflate to 1 MB ({_what}), as fast as they go",
+        due=FLOODED if _kind == "spaces" else TOO_MUCH,
         measured=True,
     )(partial(_inflate, kind=_kind))
 
 
-@attack("deflate-bombs", "40 messages that inflate to 512 MiB, JSON depth bombs between them", measured=True)
+@attack(
+    "deflate-bombs",
+    "40 messages that inflate to 512 MiB, JSON depth bombs between them",
+    due=("close 1009",),
+    measured=True,
+)
 async def deflate_bombs(scene: Scene) -> None:
     bomb = frame(TEXT, deflate(b" " * (1 << 26)) * 8, rsv=4)
     deep = deflated(b"[" * 500_000)
@@ -98,6 +104,7 @@ async def _without_credit(scene: Scene) -> Line:
 @attack(
     "pings-without-credit",
     "5,000 subscriptions in two intervals with credit used up, then 500 `ping`s a second",
+    due=ALLOWED,
     measured=True,
 )
 async def pings_without_credit(scene: Scene) -> None:
@@ -108,7 +115,9 @@ async def pings_without_credit(scene: Scene) -> None:
     await scene.crowd(1, body)
 
 
-@attack("ping-burst-without-credit", "the same, then one burst of 256 KB of `ping`s", measured=True)
+@attack(
+    "ping-burst-without-credit", "the same, then one burst of 256 KB of `ping`s", due=FLOODED, measured=True
+)
 async def ping_burst_without_credit(scene: Scene) -> None:
     ping = message(op="ping")
 
@@ -123,6 +132,7 @@ async def ping_burst_without_credit(scene: Scene) -> None:
 @attack(
     "ping-and-credit-burst",
     "5,000 subscriptions, then 262 KB of `ping`s and 131 KB of `credit`s in one burst",
+    due=FLOODED,
     measured=True,
 )
 async def ping_and_credit_burst(scene: Scene) -> None:
@@ -136,7 +146,9 @@ async def ping_and_credit_burst(scene: Scene) -> None:
     await scene.crowd(1, body)
 
 
-@attack("star-loop", '`["*"]` of 5,000 symbols subscribed and unsubscribed in a loop', measured=True)
+@attack(
+    "star-loop", '`["*"]` of 5,000 symbols subscribed and unsubscribed in a loop', due=TOO_MUCH, measured=True
+)
 async def star_loop(scene: Scene) -> None:
     data = message(op="subscribe", symbols=STAR) + message(op="unsubscribe", symbols=STAR)
 
@@ -147,7 +159,12 @@ async def star_loop(scene: Scene) -> None:
     await scene.crowd(1, body)
 
 
-@attack("list-loop", "5,000 symbols subscribed and unsubscribed in a loop, 8 connections", measured=True)
+@attack(
+    "list-loop",
+    "5,000 symbols subscribed and unsubscribed in a loop, 8 connections",
+    due=ALLOWED,
+    measured=True,
+)
 async def list_loop(scene: Scene) -> None:
     data = message(op="subscribe", symbols=scene.symbols) + message(op="unsubscribe", symbols=scene.symbols)
 
@@ -161,7 +178,7 @@ async def list_loop(scene: Scene) -> None:
 @attack(
     "star-burst",
     '65 KB of `["*"]` subscribed and unsubscribed in one burst, attacker gone',
-    due=(),
+    due=ALLOWED,
     measured=True,
 )
 async def star_burst(scene: Scene) -> None:
@@ -170,7 +187,7 @@ async def star_burst(scene: Scene) -> None:
         await line.send(pair * (65_536 // len(pair)))
 
 
-@attack("resume-maps", "`resume` maps of 27,000 symbols, 8 connections", measured=True)
+@attack("resume-maps", "`resume` maps of 27,000 symbols, 8 connections", due=TOO_MUCH, measured=True)
 async def resume_maps(scene: Scene) -> None:
     state = {"seq": 1, "digest": 1}
     data = message(op="subscribe", symbols=["S000"], resume={f"X{number}": state for number in range(27_000)})
@@ -183,7 +200,10 @@ async def resume_maps(scene: Scene) -> None:
 
 
 @attack(
-    "intervals", "one symbol subscribed with 60,000 different intervals, one after the other", measured=True
+    "intervals",
+    "one symbol subscribed with 60,000 different intervals, one after the other",
+    due=ALLOWED,
+    measured=True,
 )
 async def intervals(scene: Scene) -> None:
     count = 0
@@ -219,12 +239,17 @@ for _name, _data, _first in (
     ("application-pings", message(op="ping"), b""),
     ("unsolicited-pongs", frame(PONG), b""),
 ):
-    attack(_name, f"{_name.replace('-', ' ')}, as fast as they go", measured=True)(
+    attack(_name, f"{_name.replace('-', ' ')}, as fast as they go", due=FLOODED, measured=True)(
         partial(_flood, data=_data, first=_first)
     )
 
 
-@attack("unfinished-messages", "500 connections with an unfinished message of 1 MB each", measured=True)
+@attack(
+    "unfinished-messages",
+    "500 connections with an unfinished message of 1 MB each",
+    due=("close 1013",),
+    measured=True,
+)
 async def unfinished_messages(scene: Scene) -> None:
     part = frame(BINARY, bytes(65_000), fin=False)
     more = frame(CONTINUATION, bytes(65_000), fin=False)
@@ -248,7 +273,12 @@ def big_headers(size: int) -> bytes:
     return b"".join(b"X-%06d: %s\r\n" % (number, b"a" * 7_900) for number in range(size // 8_000))
 
 
-@attack("big-headers", "300 handshakes with 960 KB of headers, half of them unfinished", measured=True)
+@attack(
+    "big-headers",
+    "300 handshakes with 960 KB of headers, half of them unfinished",
+    due=("http 431",),
+    measured=True,
+)
 async def big_headers_of_handshakes(scene: Scene) -> None:
     whole = upgrade(extra=big_headers(960_000))
     asked = 0
@@ -279,7 +309,9 @@ async def unread_books(scene: Scene) -> None:
     await scene.crowd(400, body, again=False)
 
 
-@attack("slow-handshakes", "2,000 handshakes of one byte every two seconds", measured=True, seconds=15)
+@attack(
+    "slow-handshakes", "2,000 handshakes of one byte every two seconds", due=CUT, measured=True, seconds=15
+)
 async def slow_handshakes(scene: Scene) -> None:
     whole = upgrade()
 
@@ -295,7 +327,7 @@ async def slow_handshakes(scene: Scene) -> None:
     await scene.crowd(2000, body)
 
 
-@attack("silent-connections", "5,000 TCP connections without a byte", measured=True, seconds=15)
+@attack("silent-connections", "5,000 TCP connections without a byte", due=CUT, measured=True, seconds=15)
 async def silent_connections(scene: Scene) -> None:
     async def body() -> None:
         async with await scene.line() as line:
@@ -308,6 +340,7 @@ async def silent_connections(scene: Scene) -> None:
 @attack(
     "silent-connections-1024",
     "the same against a gateway that may open 1,024 files",
+    due=CUT,
     measured=True,
     seconds=15,
     descriptors=1024,
@@ -319,6 +352,7 @@ async def silent_connections_of_few(scene: Scene) -> None:
 @attack(
     "malformed-requests",
     "malformed requests of 25 bytes, as fast as they go",
+    due=("http 400",),
     measured=True,
 )
 async def malformed_requests(scene: Scene) -> None:

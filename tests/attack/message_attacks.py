@@ -8,7 +8,7 @@ from typing import Any
 import msgpack
 import orjson
 
-from tests.attack.catalog import Body, attack
+from tests.attack.catalog import ALLOWED, FLOODED, TOO_MUCH, Body, attack
 from tests.attack.measured_attacks import BIG_SYMBOL, STAR, repeat
 from tests.attack.wire import BINARY, DEFLATE, TEXT, Scene, deflated, frame, message
 
@@ -69,7 +69,7 @@ for _op in OPS:
     for _shape, _what, _fields, _count in shapes(_op):
         _encoding = "msgpack" if _shape == "many" else "json"
         _body: Body = partial(send_again, encoding=_encoding, fields=_fields, count=_count)
-        attack(f"{_op}-{_shape}", _what)(_body)
+        attack(f"{_op}-{_shape}", _what, due=FLOODED if _shape == "fast" else TOO_MUCH)(_body)
 
 
 INFLATED = {
@@ -128,7 +128,7 @@ async def every_view_in_a_loop(scene: Scene) -> None:
     await scene.crowd(4, body)
 
 
-@attack("own-intervals", "200 connections with an interval of their own for 50 symbols each", due=())
+@attack("own-intervals", "200 connections with an interval of their own for 50 symbols each", due=ALLOWED)
 async def own_intervals(scene: Scene) -> None:
     number = 0
 
@@ -143,7 +143,7 @@ async def own_intervals(scene: Scene) -> None:
     await scene.crowd(200, body, again=False)
 
 
-@attack("unread-stars", '20 connections subscribe `["*"]` at depth 1000 and never read', due=())
+@attack("unread-stars", '20 connections subscribe `["*"]` at depth 1000 and never read', due=ALLOWED)
 async def unread_stars(scene: Scene) -> None:
     async def body() -> None:
         async with await scene.websocket(listen=False, receive_bytes=4096) as line:
@@ -153,7 +153,7 @@ async def unread_stars(scene: Scene) -> None:
     await scene.crowd(20, body, again=False)
 
 
-@attack("unread-big-books", "200 connections subscribe a deep book in full and never read", due=())
+@attack("unread-big-books", "200 connections subscribe a deep book in full and never read", due=ALLOWED)
 async def unread_big_books(scene: Scene) -> None:
     async def body() -> None:
         async with await scene.websocket(listen=False, receive_bytes=4096) as line:

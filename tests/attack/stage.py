@@ -19,7 +19,7 @@ import orjson
 
 from benchmarks.fanout.programs import Program, python_module
 from benchmarks.fanout.servers import READY_PATTERN, wait_until_live
-from benchmarks.machine import cpu_seconds, load_cores, pin
+from benchmarks.machine import CORES, cpu_seconds, load_cores, pin
 from depthcast.runtime.embedded import EmbeddedServer
 from tests.attack.catalog import Attack
 from tests.attack.wire import Outcome
@@ -227,6 +227,7 @@ class Stage:
             command = ["/bin/sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *command]
         with Program("gateway", list(command), READY_PATTERN) as program:
             self._prefer(program.pid)
+            pin(program.pid, CORES)
             wait_until_live(int(program.said[0]), self.symbols + 1)
             yield program
 
