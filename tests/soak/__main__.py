@@ -20,7 +20,7 @@ import orjson
 from benchmarks.chart import draw
 from benchmarks.machine import load_cores, pin
 from tests.attack.catalog import Attack, chosen
-from tests.attack.stage import Sample, Stage, attacked_by, attacker, sample
+from tests.attack.stage import Sample, Stage, attacked_by, attacker, prefer, sample
 from tests.soak.flatness import LIMITS, Growth, growth
 
 FIRST: Final = (50, 5, 0, 0, 0, 0)
@@ -51,7 +51,8 @@ class Crowd:
             stdout=subprocess.PIPE,
             cwd=Path(__file__).parents[2],
         )
-        pin(self._process.pid, load_cores())
+        self.pid = self._process.pid
+        pin(self.pid, load_cores())
         threading.Thread(target=self._read, daemon=True).start()
 
     def want(self, *counts: int) -> None:
@@ -136,24 +137,27 @@ def every_second(seconds: float) -> Iterator[float]:
 @click.option("--load", default=0.7, show_default=True, help="Share of a core that honest clients take.")
 @click.option("--symbols", default=200, show_default=True, help="100 of them move 20 times a second.")
 @click.option("--hostile/--no-hostile", default=True, show_default=True, help="Attackers too.")
+@click.option("--preferred", is_flag=True, help="All of it goes before other work of the machine.")
 @click.option("--out", default=Path("build/soak"), show_default=True, type=click.Path(path_type=Path))
-def main(minutes: float, load: float, symbols: int, hostile: bool, out: Path) -> None:
+def main(minutes: float, load: float, symbols: int, hostile: bool, preferred: bool, out: Path) -> None:
     """Run one gateway worker for long, and check that memory, descriptors and latency stay flat."""
     logging.basicConfig(level=logging.CRITICAL)
     out.mkdir(parents=True, exist_ok=True)
     attacks = [attack for attack in chosen([], measured_only=False) if not attack.seconds]
     with ExitStack() as stack:
-        stage = stack.enter_context(Stage(symbols, alone=True, preferred=False))
+        stage = stack.enter_context(Stage(symbols, alone=True, preferred=preferred))
         gateway = stack.enter_context(stage.gateway())
         port = int(gateway.said[0])
         crowd = Crowd(port, symbols)
+        if preferred:
+            prefer(crowd.pid)
         stack.callback(crowd.close)
         steady, base = calibrate(crowd, gateway.pid, load)
         crowd.want(steady, *OTHERS)
         click.echo(
             f"{steady} steady clients and {sum(OTHERS)} others, for {load:.0%} of a core "
             f"({base:.0%} without); "
-            f"nice {os.nice(0)}, load of the machine {os.getloadavg()[0]:.1f}"
+            f"{'preferred' if preferred else f'nice {os.nice(0)}'}, load of the machine {os.getloadavg()[0]:.1f}"
         )
         time.sleep(CALIBRATION_S)
         enemy = Hostile(port, symbols, attacks) if hostile else None
