@@ -156,8 +156,8 @@ def main(minutes: float, load: float, symbols: int, hostile: bool, preferred: bo
         crowd.want(steady, *OTHERS)
         click.echo(
             f"{steady} steady clients and {sum(OTHERS)} others, for {load:.0%} of a core "
-            f"({base:.0%} without); "
-            f"{'preferred' if preferred else f'nice {os.nice(0)}'}, load of the machine {os.getloadavg()[0]:.1f}"
+            f"({base:.0%} without), {'preferred' if preferred else f'nice {os.nice(0)}'}; "
+            f"load of the machine {os.getloadavg()[0]:.1f}"
         )
         time.sleep(CALIBRATION_S)
         enemy = Hostile(port, symbols, attacks) if hostile else None
