@@ -20,12 +20,13 @@ from redis.asyncio import Redis
 
 from depthcast.shared.book import Book
 from depthcast.shared.errors import ClientError, RedisUnavailable
+from depthcast.shared.freshness import Freshness, ServerClock
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import Position
 from depthcast.shared.reader import AppliedEntry, PartitionReader, ReplicaUpdate
 from depthcast.shared.runtime import redis
-from depthcast.shared.runtime.catalog import POLL_S, read_instruments, wait_for_partitions
+from depthcast.shared.runtime.catalog import POLL_S, read_instruments, sample_clock, wait_for_partitions
 from depthcast.shared.runtime.follow import Follower
 from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.types import EntryInfo
@@ -60,6 +61,8 @@ class Consumer:
             follows all symbols, including later ones.
         prefix: Key prefix of the deployment.
         partitions: Number of partitions that the deployment must have; None accepts any.
+        stale_ms: Books whose newest entry was written longer ago are STALE.
+        input_lag_max_ms: Books are STALE while the oldest unread input of their partition is older.
 
     Raises:
         SettingsError: If the address is not valid.
@@ -74,6 +77,8 @@ class Consumer:
         *,
         prefix: str = "depthcast",
         partitions: int | None = None,
+        stale_ms: int = 5000,
+        input_lag_max_ms: int = 5000,
     ) -> None:
         self.symbols = None if symbols is None else frozenset(symbols)
         self.partitions = partitions or 0
@@ -81,6 +86,9 @@ class Consumer:
         self._keys = DeploymentKeys(prefix)
         self._wanted_partitions = partitions
         self._client = redis.connect(redis_url)
+        self._clock = ServerClock()
+        self._stale_s = stale_ms / 1000
+        self._input_lag_max_ms = input_lag_max_ms
         self._followed: dict[int, _FollowedPartition] = {}
         self._polling: asyncio.Task[None] | None = None
         self._entered = False
@@ -104,10 +112,22 @@ class Consumer:
         return self._reader_of(symbol).shown[symbol].digest
 
     def state(self, symbol: str) -> State:
-        """Return LIVE if the book has every entry read so far; STALE otherwise, or if nothing arrives."""
+        """Return LIVE if the book has every entry read so far and these are not old, STALE otherwise.
+
+        Old are entries written longer than `stale_ms` ago, by the server's clock, and those of an ingestor
+        that lags more than `input_lag_max_ms` behind its input.
+        """
         followed = self._followed.get(partition_of(symbol, self.partitions or 1))
-        live = followed is not None and followed.reader.is_current(symbol) and not followed.idle
-        return State.LIVE if live else State.STALE
+        return State.STALE if followed is None else followed.state(symbol)
+
+    def age_s(self, symbol: str) -> float | None:
+        """Return how long ago, by the server's clock, the newest entry was written that the book includes.
+
+        None if that is not known, as at the start while no ingestor is writing. Raises `ClientError` while
+        there is no book.
+        """
+        self._reader_of(symbol)
+        return self._followed[partition_of(symbol, self.partitions)].age_s()
 
     async def wait_for(self, symbol: str, seq: int = 0) -> Book:
         """Read until the book of `symbol` is at `seq` or later; updates read on the way are not delivered."""
@@ -145,10 +165,10 @@ class Consumer:
         )
         for number in numbers:
             client = redis.connect(self._redis_url)
-            self._followed[number] = _FollowedPartition(number, client, self._keys, self.symbols)
+            freshness = Freshness(self._clock, self._stale_s, self._input_lag_max_ms)
+            self._followed[number] = _FollowedPartition(number, client, self._keys, self.symbols, freshness)
         self._assign(known)
-        if self.symbols is None:
-            self._polling = asyncio.create_task(self._poll(), name="instruments")
+        self._polling = asyncio.create_task(self._poll(), name="poll")
         self._entered = True
         return self
 
@@ -183,10 +203,20 @@ class Consumer:
                 return found
 
     async def _poll(self) -> None:
-        """Read the names of new symbols. Their books come with the deltas; a later load needs the names."""
+        """Read the server's clock, and the names of new symbols.
+
+        Their books come with the deltas; a later load needs the names.
+        """
         while True:
+            try:
+                await sample_clock(self._client, self._clock)
+            except RedisUnavailable as error:
+                self._outage.note(error)
+            else:
+                self._outage.over()
             await asyncio.sleep(POLL_S)
-            self._assign(await self._known_symbols())
+            if self.symbols is None:
+                self._assign(await self._known_symbols())
 
     def _assign(self, symbols: Collection[str]) -> None:
         """Give each followed partition its symbols."""
@@ -201,15 +231,20 @@ class _FollowedPartition:
     """One partition: its reader, and at most one entry that is being read.
 
     The next entry is read only after the previous one was taken, so the books match what the user has
-    received. `idle`: the last read returned nothing.
+    received. `freshness`: of the last entry taken.
     """
 
     def __init__(
-        self, number: int, client: Redis, keys: DeploymentKeys, wanted: frozenset[str] | None
+        self,
+        number: int,
+        client: Redis,
+        keys: DeploymentKeys,
+        wanted: frozenset[str] | None,
+        freshness: Freshness,
     ) -> None:
         self.number = number
         self.symbols: set[str] = set()
-        self.idle = False
+        self.freshness = freshness
         self.reader = PartitionReader(lambda symbol: wanted is None or symbol in wanted)
         self.follower = Follower(client, keys.partition(number), self.reader, self._known_symbols)
         self._entries = self.follower.entries()
@@ -230,8 +265,18 @@ class _FollowedPartition:
             return None
         entry = self._reading.result()
         self._reading = None
-        self.idle = entry is None
+        if entry is not None and entry.written is not None:
+            self.freshness.record(entry.written, asyncio.get_running_loop().time())
         return entry
+
+    def state(self, symbol: str) -> State:
+        """Return whether the book of `symbol` is current and fresh."""
+        fresh = self.freshness.update(asyncio.get_running_loop().time())
+        return State.LIVE if fresh and self.reader.is_current(symbol) else State.STALE
+
+    def age_s(self) -> float | None:
+        """Return the age of the last entry taken."""
+        return self.freshness.age_s(asyncio.get_running_loop().time())
 
     async def close(self) -> None:
         if self._reading is not None:
@@ -242,12 +287,12 @@ class _FollowedPartition:
 
 
 def _stream_entry(followed: _FollowedPartition, entry: AppliedEntry) -> StreamEntry:
-    updates = tuple(_book_update(followed.reader, update, entry.info) for update in entry.updates)
+    updates = tuple(_book_update(followed, update, entry.info) for update in entry.updates)
     return StreamEntry(followed.number, entry.position, entry.info, updates)
 
 
-def _book_update(reader: PartitionReader, update: ReplicaUpdate, info: EntryInfo | None) -> BookUpdate:
-    state = State.LIVE if reader.is_current(update.symbol) else State.STALE
+def _book_update(followed: _FollowedPartition, update: ReplicaUpdate, info: EntryInfo | None) -> BookUpdate:
+    state = followed.state(update.symbol)
     replica, ts = update.replica, info.ts if info else 0
     if update.delta is None:
         return BookUpdate(update.symbol, Kind.SNAPSHOT, state, replica.seq, replica.book, ts=ts, info=info)

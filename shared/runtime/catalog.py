@@ -15,7 +15,7 @@ from depthcast.shared.instruments import Instrument, from_json
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.protocol import PROTOCOL
 from depthcast.shared.runtime.outage import needs_somebody
-from depthcast.shared.runtime.redis import map_errors, read_hash
+from depthcast.shared.runtime.redis import execute, map_errors, read_hash
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +79,14 @@ async def read_instruments(
     if any: a typing error must not withdraw a book in use.
     """
     return _parsed(await read_hash(client, keys.instruments), before)
+
+
+async def sample_clock(client: Redis, clock: ServerClock) -> None:
+    """Give `clock` a sample of the server's clock, by the event loop's clock. Raises `RedisUnavailable`."""
+    loop = asyncio.get_running_loop()
+    sent = loop.time()
+    seconds, us = await execute(client, "TIME")
+    clock.observe(sent, loop.time(), seconds * 1_000_000 + us)
 
 
 def _parsed(table: Mapping[bytes, bytes], before: Mapping[str, Instrument]) -> dict[str, Instrument]:

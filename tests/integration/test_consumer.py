@@ -1,6 +1,7 @@
 """The stream consumer on a real server, against streams written by hand with the shared codec."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 
 import pytest
@@ -82,7 +83,8 @@ class Publisher:
 
     async def _add(self, partition: int, fields: dict[str, bytes]) -> None:
         position = self._next(partition)
-        await self.client.xadd(self.keys.partition(partition).deltas, fields, id=str(position))  # type: ignore[arg-type]
+        written = {**fields, "_w": b"%d" % (time.time_ns() // 1000)}
+        await self.client.xadd(self.keys.partition(partition).deltas, written, id=str(position))  # type: ignore[arg-type]
         self.positions[partition] = position
 
     def _next(self, partition: int) -> Position:
