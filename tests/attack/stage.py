@@ -255,6 +255,7 @@ def module(name: str, *words: str, talk: bool = False) -> "subprocess.Popen[byte
         stdin=subprocess.PIPE if talk else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         cwd=Path(__file__).parents[2],
+        start_new_session=True,
     )
     pin(process.pid, load_cores())
     return process
@@ -267,7 +268,9 @@ def end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def prefer(pid: int) -> None:
-    """Let a process go before other work of the machine, where that is allowed."""
+    """Let a process, and Linux's group of its session, go before other work of the machine, where allowed."""
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(PREFERRED))
     with contextlib.suppress(PermissionError):
         for task in Path(f"/proc/{pid}/task").iterdir():
             os.setpriority(os.PRIO_PROCESS, int(task.name), PREFERRED)

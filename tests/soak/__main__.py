@@ -50,6 +50,7 @@ class Crowd:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=Path(__file__).parents[2],
+            start_new_session=True,
         )
         self.pid = self._process.pid
         pin(self.pid, load_cores())
