@@ -70,7 +70,8 @@ def _run(command: list[str]) -> Outcome:
     )
     said = done.stdout.decode("utf-8", "replace")
     counts = [int(count) for count in _DONE.findall(said)]
-    return Outcome(max(counts, default=0), done.returncode != 0, said[-4000:])
+    ended = f"\nended with status {done.returncode}"
+    return Outcome(max(counts, default=0), done.returncode != 0, said[-4000:] + ended)
 
 
 def add_to_counts(name: str, executions: int) -> None:
