@@ -6,6 +6,7 @@ cdef class BookState:
     cdef public Book book
     cdef public Merger merger
     cdef public tuple _levels
+    cdef public long long _levels_max
     cdef public list _best_keys
     cdef public bint _evicts
     cdef public object _evicted

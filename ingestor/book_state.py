@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from depthcast.broadcaster.merger import Merger, Pending
 from depthcast.ingestor.events import NO_SIDE
+from depthcast.ingestor.limits import DEFAULT, Limits
 from depthcast.ingestor.rejects import WHOLE, ArrayResult, Reason, RefusedError
 from depthcast.shared.book import Book
 from depthcast.shared.types import MAX_INTEGER
@@ -36,6 +37,7 @@ class BookState:
         "_evicted",
         "_evicts",
         "_levels",
+        "_levels_max",
         "_pending_levels",
         "_undo_log",
         "book",
@@ -46,6 +48,7 @@ class BookState:
         self.book = Book()
         self.merger = Merger(self.book)
         self._levels = (self.book.bids.levels, self.book.asks.levels)
+        self._levels_max = DEFAULT.levels_max
         # Keys as in BookSide. A bid's key is its negative price, so best bid ≥ best ask means a sum ≤ 0.
         self._best_keys = [NO_KEY, NO_KEY]
         self._evicts = evicts
@@ -56,30 +59,42 @@ class BookState:
         # Side, price, old quantity, … of all changes in the current atomic array; None outside an array.
         self._undo_log: list[int] | None = None
 
+    def set_limits(self, limits: Limits) -> None:
+        """Refuse levels beyond these limits from now on; those that the book has stay."""
+        self._levels_max = limits.levels_max
+
     def apply(self, events: Sequence[Any], *, atomic: bool) -> ArrayResult:
-        """Apply an array of events one by one, or all or nothing if `atomic`; never raises."""
+        """Apply an array of events one by one, or all or nothing if `atomic`; refuses, but never raises."""
+        self.begin_array(atomic=atomic)
+        return self.end_array(self._run(events))
+
+    def begin_array(self, *, atomic: bool) -> None:
+        """Begin an array that is applied in pieces: `run` each, then `end_array`."""
         self._atomic = atomic
         self._checks_crossing = self._evicts or not atomic
         self._evicted = 0
-        outcome = self._apply_unit(events) if atomic else self._run(events)
-        self.merger.events += outcome.applied
-        return outcome
+        self._undo_log = [] if atomic else None
+
+    def run(self, events: Sequence[Any]) -> ArrayResult:
+        """Apply a piece of the array; after a refused event of an atomic array no other piece may follow."""
+        return self._run(events)
 
     def _run(self, events: Sequence[Any]) -> ArrayResult:
         """Apply events in order; an atomic array ends at the first refused one. Each feed implements it."""
         raise NotImplementedError
 
-    def _apply_unit(self, events: Sequence[Any]) -> ArrayResult:
-        log: list[int] = []
-        self._undo_log = log
-        outcome = self._run(events)
-        self._undo_log = None
-        refused = outcome.refused
-        if not refused and self._best_keys[0] + self._best_keys[1] <= 0:
-            refused = [(WHOLE, Reason.CROSSED)]
-        if refused:
-            self._undo(log)
-            return ArrayResult(0, 0, refused, 0)
+    def end_array(self, outcome: ArrayResult) -> ArrayResult:
+        """End the array, whose pieces had `outcome` together, and undo it if it was refused."""
+        log = self._undo_log
+        if log is not None:
+            self._undo_log = None
+            refused = outcome.refused
+            if not refused and self._best_keys[0] + self._best_keys[1] <= 0:
+                refused = [(WHOLE, Reason.CROSSED)]
+            if refused:
+                self._undo(log)
+                return ArrayResult(0, 0, refused, 0)
+        self.merger.events += outcome.applied
         return outcome
 
     def _undo(self, log: list[int]) -> None:
@@ -100,6 +115,8 @@ class BookState:
     def _add_level(self, side: int, price: int, quantity: int) -> None:
         """Add a level at a free price; if it would cross the book, evict the levels in its way or refuse."""
         book_side = self.book.sides[side]
+        if len(book_side.levels) >= self._levels_max:
+            raise RefusedError(Reason.TOO_MANY_LEVELS)
         key = price if side else -price
         best = self._best_keys
         if self._checks_crossing and key + best[1 - side] <= 0:

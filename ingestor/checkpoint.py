@@ -1,8 +1,9 @@
 """The recovery state of one orders-feed symbol, stored in Redis for the next leader.
 
-A msgpack array `[format, position, src, bid_ids, bids, ask_ids, asks]`: its positions in `deltas` and
-`events`, then all orders; `bids[i]` is the (price, quantity) of the order `bid_ids[i]`. Only ingestors and
-their scripts read it.
+A msgpack array `[format, position, src, bid_ids, bids, ask_ids, asks, limits]`: its positions in `deltas` and
+`events`, then all orders; `bids[i]` is the (price, quantity) of the order `bid_ids[i]`. `limits` is the array
+of the limits under which the input after it is applied; without it there were none. Only ingestors and their
+scripts read it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import msgpack
 
+from depthcast.ingestor.limits import UNLIMITED, Limits
 from depthcast.ingestor.orders import OrdersCopy
 from depthcast.shared.codec import pack, unpack
 from depthcast.shared.errors import CodecError, PositionError
@@ -22,11 +24,12 @@ SLICE_ORDERS: Final = 10_000
 
 
 class Checkpoint(NamedTuple):
-    """All orders of a symbol after input `src`, as published at `position`."""
+    """All orders of a symbol after input `src`, as published at `position`, under `limits`."""
 
     position: Position
     src: Position
     orders: OrdersCopy
+    limits: Limits = UNLIMITED
 
 
 def encode(checkpoint: Checkpoint) -> bytes:
@@ -37,12 +40,13 @@ def encode(checkpoint: Checkpoint) -> bytes:
 def slices(checkpoint: Checkpoint) -> Iterator[bytes]:
     """Encode in pieces of a few milliseconds each; joined, they equal the result of `encode`."""
     packer = msgpack.Packer(use_bin_type=True)
-    start = packer.pack_array_header(_ITEMS)
+    start = packer.pack_array_header(_ITEMS + 1)
     yield start + b"".join(map(pack, (FORMAT, str(checkpoint.position), str(checkpoint.src))))
     for column in checkpoint.orders:
         yield packer.pack_array_header(len(column))
         for first in range(0, len(column), SLICE_ORDERS):
             yield _items(packer, column[first : first + SLICE_ORDERS])
+    yield pack(checkpoint.limits)
 
 
 def _items(packer: msgpack.Packer, part: Sequence[Any]) -> bytes:
@@ -60,7 +64,15 @@ def decode(raw: bytes) -> Checkpoint:
     position, src, *columns = value[1:_ITEMS]
     if not all(isinstance(column, list) for column in columns):
         raise CodecError("checkpoint", "the orders have the wrong type")
+    limits = UNLIMITED
+    if len(value) > _ITEMS:
+        numbers = value[_ITEMS]
+        if not isinstance(numbers, list) or not all(
+            type(number) is int and 0 <= number <= UNLIMITED[0] for number in numbers
+        ):
+            raise CodecError("checkpoint", "the limits have the wrong type")
+        limits = Limits(*numbers[: len(limits)])
     try:
-        return Checkpoint(Position.parse(position), Position.parse(src), OrdersCopy(*columns))
+        return Checkpoint(Position.parse(position), Position.parse(src), OrdersCopy(*columns), limits)
     except PositionError as error:
         raise CodecError("checkpoint", str(error)) from error

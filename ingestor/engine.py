@@ -2,22 +2,35 @@
 
 Every call is atomic and allowed from any thread. So an interval has all events of an input entry or none, and
 a snapshot is exactly the last drained state. Decoding input and sorting a snapshot happen outside the lock.
+
+A large entry is applied in slices (`apply_in_slices`). While a change is in progress, and for ever after one
+that ended in an exception, the engine is not `whole`: nothing can be drained or copied. So no input entry is
+counted as consumed without all of its outcome.
 """
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from depthcast.broadcaster.merger import snapshot_of
 from depthcast.broadcaster.numbering import ORIGIN_MS, first_seq
 from depthcast.ingestor.book_state import BookState
-from depthcast.ingestor.events import encode_event, op_of, read_entry
+from depthcast.ingestor.chunks import Array, open_array
+from depthcast.ingestor.events import (
+    InputEntry,
+    encode_event,
+    op_of,
+    read_entry,
+    read_options,
+    values_of,
+)
 from depthcast.ingestor.levels import LevelsState
+from depthcast.ingestor.limits import DEFAULT, SMALL_BYTES, Limits, entry_bytes
 from depthcast.ingestor.orders import OrdersCopy, OrdersState
+from depthcast.ingestor.reject_log import RejectLog
 from depthcast.ingestor.rejects import (
-    EVENT_BYTES_MAX,
-    NAME_CHARS_MAX,
+    REJECTS_PER_ENTRY,
     WHOLE,
     ArrayResult,
     Reason,
@@ -26,7 +39,7 @@ from depthcast.ingestor.rejects import (
 )
 from depthcast.shared.book import Book
 from depthcast.shared.codec import INFO_FIELD
-from depthcast.shared.errors import RecoveryError
+from depthcast.shared.errors import EngineBroken, RecoveryError
 from depthcast.shared.instruments import Feed, Instrument, OnCross
 from depthcast.shared.partition import partition_of
 from depthcast.shared.types import Delta, Snapshot, Symbol
@@ -70,14 +83,23 @@ class Stats(NamedTuple):
 class Engine:
     """The books of one partition, number `partition` of `partitions`.
 
-    `evicted`: levels removed by `on_cross: evict` in this process, all symbols together. Tests pass a `lock`
-    to schedule threads themselves.
+    `evicted`: levels removed by `on_cross: evict` in this process, all symbols together. `whole`: False while
+    a change is in progress or after one that failed. Tests pass a `lock` to schedule threads themselves.
     """
 
     def __init__(
-        self, partition: int, partitions: int, *, lock: AbstractContextManager[object] | None = None
+        self,
+        partition: int,
+        partitions: int,
+        *,
+        limits: Limits = DEFAULT,
+        lock: AbstractContextManager[object] | None = None,
     ) -> None:
         self.evicted = 0
+        self.whole = True
+        self.limits = limits
+        # Orders feeds whose input is replayed under the limits of their checkpoint.
+        self._limits_of: dict[Symbol, Limits] = {}
         self._partition = partition
         self._partitions = partitions
         self._lock = threading.Lock() if lock is None else lock
@@ -89,11 +111,11 @@ class Engine:
         self._births_due: dict[Symbol, None] = {}
         self._born: dict[Symbol, None] = {}
         self._changed: dict[Symbol, BookState] = {}
-        self._rejects: list[Reject] = []
+        self._log = RejectLog()
         self._has_input = False
         self._src = "0-0"
         self._event_ts: int | None = None
-        self._applied = self._rejected = self._ignored = 0
+        self._applied = self._ignored = 0
 
     # --- symbols -------------------------------------------------------------------------------------------
 
@@ -113,7 +135,7 @@ class Engine:
             if symbol.encode() in self._registered:
                 return
             if symbol not in self._states:
-                self._states[symbol] = _new_state(instrument)
+                self._states[symbol] = _new_state(instrument, self.limits)
             (self._born if self._states[symbol].merger.seq else self._births_due)[symbol] = None
             self._registered[symbol.encode()] = (symbol, self._states[symbol])
 
@@ -133,28 +155,117 @@ class Engine:
 
     # --- input ---------------------------------------------------------------------------------------------
 
-    def apply(self, source: str, fields: Sequence[tuple[bytes, bytes]]) -> None:
-        """Apply one input entry; never raises.
+    def use_limits(self, limits: Limits) -> None:
+        """Reject by these limits from now on; what the books already hold stays."""
+        with self._lock:
+            self.limits = limits
+            self._limits_of.clear()
+            for state in self._states.values():
+                state.set_limits(limits)
 
-        `source`: its stream ID. `fields`: its fields in order, including repeated ones.
+    def replayed_under(self, symbol: str) -> Limits | None:
+        """The limits of the checkpoint that an orders feed was restored from; None if it was not."""
+        return self._limits_of.get(Symbol(symbol))
+
+    def forget_limits(self, symbol: str) -> None:
+        """Forget the limits of the checkpoint: it may not be the one in Redis."""
+        with self._lock:
+            self._limits_of.pop(Symbol(symbol), None)
+
+    def restate(self, symbol: str) -> None:
+        """Have the next drain list the symbol in `born`, so that its recovery state is written with it."""
+        with self._lock:
+            if symbol.encode() in self._registered:
+                self._born[Symbol(symbol)] = None
+
+    def apply(self, source: str, fields: Sequence[tuple[bytes, bytes]]) -> None:
+        """Apply one input entry; whatever it holds, its events apply or are rejected.
+
+        `source`: its stream ID. `fields`: its fields in order, including repeated ones. After an exception,
+        such as `MemoryError`, the entry is not consumed: nothing has changed, or the engine is not `whole`.
         """
+        if entry_bytes(fields) > SMALL_BYTES or _limit_hit(fields, self.limits) is not None:
+            for _ in self.apply_in_slices(source, fields):
+                pass
+            return
         entry = read_entry(fields)
         with self._lock:
-            self._has_input = True
-            self._src = source
-            if entry.ts is not None:
-                self._event_ts = entry.ts if self._event_ts is None else max(entry.ts, self._event_ts)
+            self._begin_entry(source)
             for raw in entry.faults:
-                self._reject(INFO_FIELD, Reason.MALFORMED, source, WHOLE, 1, raw)
+                self._log.add_whole(INFO_FIELD, Reason.MALFORMED, raw)
             for name, raw, events in entry.values:
                 if events is None:
-                    self._reject(name, Reason.MALFORMED, source, WHOLE, 1, raw)
-                    continue
-                outcome = self._apply_array(name, events, entry.atomic)
-                self._count(outcome)
-                for index, reason in outcome.refused:
-                    event = raw if index == WHOLE else encode_event(events[index], raw)
-                    self._reject(name, reason, source, index, len(events) if entry.atomic else 1, event)
+                    self._log.add_whole(name, Reason.MALFORMED, raw)
+                elif len(events) > self.limits.array_events_max:
+                    self._log.add_whole(name, Reason.TOO_MANY_EVENTS, raw, len(events))
+                else:
+                    outcome = self._apply_array(name, events, entry.atomic)
+                    if outcome.refused:
+                        self._log.begin_array()
+                        self._log_refused(name, raw, events, 0, outcome.refused, len(events) * entry.atomic)
+            self._end_entry(source, entry.ts)
+
+    def apply_in_slices(self, source: str, fields: Sequence[tuple[bytes, bytes]]) -> Iterator[None]:
+        """Apply one input entry as `apply` does, with a pause after each slice of some milliseconds.
+
+        Until the end the engine is not `whole`, and no symbol may be registered or withdrawn.
+        """
+        reason = _limit_hit(fields, self.limits)
+        if reason is not None:
+            self.refuse(source, fields, reason)
+            return
+        with self._lock:
+            self._begin_entry(source)
+        options = read_options(fields)
+        for raw in options.faults:
+            self._log.add_whole(INFO_FIELD, Reason.MALFORMED, raw)
+        for name, raw in values_of(fields):
+            array = yield from open_array(raw, self.limits)
+            if array.refused is not None:
+                self._log.add_whole(name, array.refused, raw, array.events)
+            else:
+                yield from self._apply_pieces(name, raw, array, atomic=options.atomic)
+            yield
+        with self._lock:
+            self._end_entry(source, options.ts)
+
+    def refuse(self, source: str, fields: Sequence[tuple[bytes, bytes]], reason: Reason) -> None:
+        """Consume one input entry by rejecting each of its values for `reason`; nothing is decoded."""
+        with self._lock:
+            self._begin_entry(source)
+            values = values_of(fields)
+            if reason is Reason.POISON:
+                self._restate_orders(name for name, _ in values)
+            for name, raw in values[: REJECTS_PER_ENTRY - 1]:
+                self._log.add_whole(name, reason, raw)
+            rest = values[REJECTS_PER_ENTRY - 1 :]
+            if rest:
+                self._log.add_whole(rest[0][0], reason, rest[0][1], len(rest))
+            self._end_entry(source, None)
+
+    def _restate_orders(self, names: Iterable[bytes]) -> None:
+        """Have orders written with the next drain: a replay must not apply the entry that is refused."""
+        for name in names:
+            symbol, state = self._registered.get(name, (Symbol(""), None))
+            if isinstance(state, OrdersState):
+                self._born[symbol] = None
+
+    def _begin_entry(self, source: str) -> None:
+        self._check_whole()
+        self.whole = False
+        self._log.begin_entry(source)
+
+    def _end_entry(self, source: str, ts: int | None) -> None:
+        """Count the entry as consumed, after everything else."""
+        if ts is not None:
+            self._event_ts = ts if self._event_ts is None else max(ts, self._event_ts)
+        self._has_input = True
+        self._src = source
+        self.whole = True
+
+    def _check_whole(self) -> None:
+        if not self.whole:
+            raise EngineBroken(self._partition)
 
     def _apply_array(self, name: bytes, events: list[object], atomic: bool) -> ArrayResult:
         found = self._registered.get(name)
@@ -162,9 +273,84 @@ class Engine:
             return self._refuse_all(name, events, atomic)
         symbol, state = found
         outcome = state.apply(events, atomic=atomic)
-        if outcome.applied:
-            self._changed[symbol] = state
+        self._count(symbol, state, outcome)
         return outcome
+
+    def _apply_pieces(self, name: bytes, raw: bytes, array: Array, *, atomic: bool) -> Iterator[None]:
+        """Apply an array of a large entry, in slices."""
+        self._log.begin_array()
+        found = self._registered.get(name)
+        if found is None:
+            yield from self._refuse_pieces(name, raw, array, atomic=atomic)
+            return
+        symbol, state = found
+
+        def log(events: list[object], first: int, refused: Sequence[tuple[int, Reason]]) -> None:
+            self._log_refused(name, raw, events, first, refused, array.events * atomic)
+
+        outcome = yield from self._run_pieces(state, array, log, atomic=atomic)
+        self._count(symbol, state, outcome)
+
+    def _run_pieces(
+        self,
+        state: BookState,
+        array: Array,
+        log: Callable[[list[object], int, Sequence[tuple[int, Reason]]], None],
+        *,
+        atomic: bool,
+    ) -> Generator[None, None, ArrayResult]:
+        """Apply the pieces of an array to `state`; `log` gets the refused events of each."""
+        applied = ignored = first = evicted = 0
+        refused: list[tuple[int, Reason]] = []
+        with self._lock:
+            state.begin_array(atomic=atomic)
+        for events in array.pieces:
+            with self._lock:
+                outcome = state.run(events)
+                applied, ignored = applied + outcome.applied, ignored + outcome.ignored
+                evicted = outcome.evicted  # of the whole array so far
+                if outcome.refused:
+                    log(events, first, outcome.refused)
+            if outcome.refused and atomic:
+                refused = outcome.refused
+                break
+            first += len(events)
+            yield
+        with self._lock:
+            ended = state.end_array(ArrayResult(applied, ignored, refused, evicted))
+            if ended.refused and not refused:
+                log([], 0, ended.refused)
+        return ended
+
+    def _refuse_pieces(self, name: bytes, raw: bytes, array: Array, *, atomic: bool) -> Iterator[None]:
+        first = 0
+        for events in array.pieces:
+            refused = self._refuse_all(name, events, atomic).refused
+            self._log_refused(name, raw, events, first, refused, array.events * atomic)
+            if atomic:
+                return
+            first += len(events)
+            yield
+
+    def _log_refused(
+        self,
+        name: bytes,
+        raw: bytes,
+        events: list[object],
+        first: int,
+        refused: Sequence[tuple[int, Reason]],
+        atomic_events: int,
+    ) -> None:
+        """Record refused events; an atomic array of `atomic_events` (0: not atomic) is one reject."""
+        if not atomic_events:
+            self._log.add_events(name, raw, events, first, refused)
+            return
+        for index, reason in refused:
+            if index == WHOLE:
+                self._log.add_whole(name, reason, raw, atomic_events)
+            else:
+                event = encode_event(events[index], raw)
+                self._log.add(name, reason, first + index, atomic_events, event)
 
     def _refuse_all(self, name: bytes, events: list[object], atomic: bool) -> ArrayResult:
         """Refuse the events of a symbol that is not ours; an atomic array gets one reject for all events."""
@@ -182,38 +368,40 @@ class Engine:
         symbol = name.decode(errors="replace")
         return symbol in self._known and partition_of(symbol, self._partitions) != self._partition
 
-    def _count(self, outcome: ArrayResult) -> None:
+    def _count(self, symbol: Symbol, state: BookState, outcome: ArrayResult) -> None:
+        if outcome.applied:
+            self._changed[symbol] = state
         self._applied += outcome.applied
         self._ignored += outcome.ignored
         self.evicted += outcome.evicted
-
-    def _reject(self, name: bytes, reason: Reason, source: str, index: int, count: int, event: bytes) -> None:
-        symbol = name.decode(errors="replace")[:NAME_CHARS_MAX]
-        self._rejects.append(Reject(symbol, reason, source, index, count, event[:EVENT_BYTES_MAX]))
-        self._rejected += count
 
     # --- output --------------------------------------------------------------------------------------------
 
     def drain(self, checkpoints: Collection[str] = ()) -> Interval:
         """Take the changes since the last drain, and copy the orders of the symbols in `checkpoints`.
 
+        Raises `EngineBroken` if the engine is not `whole`.
         If a new symbol already has changes, this drain has its birth and the next one its changes. `dirty`
         stays true then: drain again at once and publish both intervals in one atomic step, because `src`
         covers both.
         """
         with self._lock:
+            self._check_whole()
+            self.whole = False
             touched = list(self._changed)
             births, self._births_due = self._births_due, {}
             self._born.update(births)
             deltas = [(symbol, self._advance(symbol)) for symbol in births]
             deltas.extend(self._drain_changes(held_back=births))
             born, self._born = list(self._born), {}
-            rejects, self._rejects = self._rejects, []
+            rejects = self._log.take()
             event_ts, self._event_ts = self._event_ts, None
             self._has_input = False
             orders = self._copy_orders(dict.fromkeys((*born, *checkpoints)))
-            counts = (self._applied, self._rejected, self._ignored)
-            return Interval(self._src, event_ts, *counts, deltas, rejects, born, orders, touched)
+            counts = (self._applied, self._log.total, self._ignored)
+            interval = Interval(self._src, event_ts, *counts, deltas, rejects, born, orders, touched)
+            self.whole = True
+            return interval
 
     def _drain_changes(self, held_back: Collection[Symbol]) -> list[tuple[Symbol, Delta]]:
         changed = self._changed
@@ -233,6 +421,7 @@ class Engine:
     def snapshot(self, symbol: str) -> Snapshot:
         """The last drained state of a symbol; `KeyError` if it was never registered. The caller sets `ts`."""
         with self._lock:
+            self._check_whole()
             copies = self._states[Symbol(symbol)].merger.copies()
         return snapshot_of(copies)
 
@@ -244,7 +433,11 @@ class Engine:
     def pending_rejects(self) -> int:
         """Number of rejects that wait for the next drain."""
         with self._lock:
-            return len(self._rejects)
+            return len(self._log.pending)
+
+    def rejects_by_reason(self) -> Mapping[Reason, int]:
+        """Events rejected in this process, by reason."""
+        return self._log.by_reason
 
     def digest(self, symbol: str) -> int:
         """Digest of a symbol at its last drained, restored or replayed state."""
@@ -267,10 +460,14 @@ class Engine:
         The next drain lists newborns in `born`. Pending changes stay pending.
         """
         with self._lock:
+            self._check_whole()
+            self.whole = False
             self._epoch = epoch
             self._born.update(self._births_due)
             self._births_due = {}
-            return [(symbol, self._advance(symbol)) for symbol, _ in self._registered.values()]
+            moves = [(symbol, self._advance(symbol)) for symbol, _ in self._registered.values()]
+            self.whole = True
+            return moves
 
     def restore(
         self,
@@ -280,16 +477,19 @@ class Engine:
         asks: Sequence[int],
         digest: int,
         orders: OrdersCopy | None,
+        limits: Limits | None = None,
     ) -> None:
         """Register a symbol with its published state at `seq` (0: its birth is due), replacing any other.
 
         A levels feed takes flat `[price, quantity, …]` sides and their digest. An orders feed takes only
         `orders`; levels and digest follow from them. Once the input up to the published `src` was replayed,
         `digest` must equal the published digest. Raises `RecoveryError` if the orders are missing or
-        contradict each other.
+        contradict each other. `limits`: those that the symbol's input is replayed under, if not the engine's.
         """
         symbol = instrument.symbol
-        state = _new_state(instrument)
+        state = _new_state(instrument, limits or self.limits)
+        if limits is not None:
+            self._limits_of[symbol] = limits
         if isinstance(state, OrdersState):
             self._load_orders(symbol, state, seq, orders)
         else:
@@ -316,7 +516,7 @@ class Engine:
 
     def restore_book(self, instrument: Instrument, seq: int, book: Book, digest: int) -> None:
         """Register a levels-feed symbol with its published state; the engine takes over `book`."""
-        state = _new_state(instrument)
+        state = _new_state(instrument, self.limits)
         state.load_book(seq, book, digest)
         self._put(instrument.symbol, state)
 
@@ -348,29 +548,57 @@ class Engine:
         """Continue with the `src` and the totals of a published entry."""
         with self._lock:
             self._src = src
-            self._applied, self._rejected, self._ignored = applied, rejected, ignored
+            self._applied, self._log.total, self._ignored = applied, rejected, ignored
 
-    def replay(
-        self,
-        source: str,  # noqa: ARG002  # called like `apply`
-        fields: Sequence[tuple[bytes, bytes]],
-        symbols: Collection[str],
-    ) -> None:
+    def replay(self, source: str, fields: Sequence[tuple[bytes, bytes]], symbols: Collection[str]) -> None:
         """Apply again the events of an entry for `symbols`; they were published before.
 
         Nothing is counted, rejected or pending afterwards, and `src` stays, because all that was recorded the
         first time.
         """
-        entry = read_entry(fields)
-        with self._lock:
-            for name, _, events in entry.values:
-                symbol, state = self._registered.get(name, (Symbol(""), None))
-                if state is not None and events is not None and symbol in symbols:
-                    assert symbol not in self._changed, "replayed over changes that are pending"
-                    state.apply(events, atomic=entry.atomic)
+        for _ in self.replay_in_slices(source, fields, symbols):
+            pass
+
+    def replay_in_slices(
+        self,
+        source: str,  # noqa: ARG002  # called like `apply_in_slices`
+        fields: Sequence[tuple[bytes, bytes]],
+        symbols: Collection[str],
+    ) -> Iterator[None]:
+        """Replay an entry as `replay` does, with a pause after each slice of some milliseconds."""
+        self._check_whole()
+        self.whole = False
+        options: InputEntry | None = None
+        for name, raw in values_of(fields):
+            symbol, state = self._registered.get(name, (Symbol(""), None))
+            if state is None or symbol not in symbols:
+                continue
+            assert symbol not in self._changed, "replayed over changes that are pending"
+            limits = self._limits_of.get(symbol, self.limits)
+            if _limit_hit(fields, limits) is not None:
+                continue
+            options = options or read_options(fields)
+            array = yield from open_array(raw, limits)
+            if array.refused is None:
+                yield from self._run_pieces(state, array, _ignore, atomic=options.atomic)
+                with self._lock:
                     state.merger.absorb()
+        self.whole = True
 
 
-def _new_state(instrument: Instrument) -> BookState:
+def _new_state(instrument: Instrument, limits: Limits) -> BookState:
     evicts = instrument.on_cross == OnCross.EVICT
-    return OrdersState(evicts=evicts) if instrument.feed == Feed.ORDERS else LevelsState(evicts=evicts)
+    state = OrdersState(evicts=evicts) if instrument.feed == Feed.ORDERS else LevelsState(evicts=evicts)
+    state.set_limits(limits)
+    return state
+
+
+def _limit_hit(fields: Sequence[tuple[bytes, bytes]], limits: Limits) -> Reason | None:
+    """The reason to refuse a whole entry for its size."""
+    if len(fields) > limits.entry_values_max:
+        return Reason.TOO_MANY_VALUES
+    return Reason.TOO_BIG if entry_bytes(fields) > limits.entry_bytes_max else None
+
+
+def _ignore(events: list[object], first: int, refused: Sequence[tuple[int, Reason]]) -> None:
+    """Record nothing: these events were rejected before."""

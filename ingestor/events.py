@@ -1,10 +1,12 @@
 """Decodes and checks input events (`docs/protocol.md`, section 2.1).
 
 Books are unknown here: an unknown order or a crossing is found when events are applied. Whatever the bytes
-are, decoding never raises, and checks raise only `RefusedError`.
+are, decoding raises nothing but `MemoryError`, and checks raise only `RefusedError`. What is decoded depends
+on the bytes alone, because input is replayed.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
@@ -40,6 +42,18 @@ _OP_NAMES: Final[dict[object, int]] = {
 _SIDE_NAMES: Final[dict[object, int]] = {"bid": 0, "ask": 1}
 _OPS: Final = _OP_NAMES | {op: op for op in (ADD, UPDATE, DELETE, REDUCE, CLEAR)}
 _SIDES: Final = _SIDE_NAMES | {0: 0, 1: 1}
+
+JSON_ARRAY: Final = b"["
+"""First byte of an array in JSON; other values are msgpack."""
+
+OPTIONS_BYTES_MAX: Final = 1 << 12
+"""Longest `_` that is decoded."""
+
+NESTING_MAX: Final = 64
+"""JSON nested this deep is always decoded. Python's own limit depends on the caller, and is never reached."""
+
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_JSON_TEXT: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 _ITEMS: Final = 5
 _ORDER_ID_MIN: Final = -(2**63)
@@ -84,8 +98,18 @@ def read_entry(fields: Sequence[tuple[bytes, bytes]]) -> InputEntry:
             else:
                 options.update(given)
         elif not name.startswith(INFO_FIELD):
-            values.append(Value(name, raw, _read_events(raw)))
+            values.append(Value(name, raw, read_events(raw)))
     return InputEntry(options.get("atomic", False), options.get("ts"), values, faults)
+
+
+def read_options(fields: Sequence[tuple[bytes, bytes]]) -> InputEntry:
+    """Decode only the options of an entry; its `values` are empty."""
+    return read_entry([(name, raw) for name, raw in fields if name == INFO_FIELD])
+
+
+def values_of(fields: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The fields that hold events, in order."""
+    return [(name, raw) for name, raw in fields if not name.startswith(INFO_FIELD)]
 
 
 def encode_event(event: object, raw: bytes) -> bytes:
@@ -193,15 +217,15 @@ def is_order_id(value: object) -> bool:
         return False
 
 
-def _read_events(raw: bytes) -> list[Any] | None:
+def read_events(raw: bytes) -> list[Any] | None:
     """The array in `raw`, None if it is not an array."""
-    events = _decode(raw, b"[")
+    events = _decode(raw, JSON_ARRAY)
     return events if type(events) is list else None
 
 
 def _read_options(raw: bytes) -> dict[str, Any] | None:
     """The known options in `raw`, None if it is not a map or one of them is malformed."""
-    options = _decode(raw, b"{")
+    options = _decode(raw, b"{") if len(raw) <= OPTIONS_BYTES_MAX else None
     if type(options) is not dict:
         return None
     known = {key: options[key] for key in ("atomic", "ts") if key in options}
@@ -214,22 +238,44 @@ def _read_options(raw: bytes) -> dict[str, Any] | None:
 def _decode(raw: bytes, json_mark: bytes) -> Any:
     """Decode JSON if `raw` begins with `json_mark`, else msgpack; None if it is neither."""
     try:
-        return _read_json(raw.decode()) if raw.startswith(json_mark) else unpack(raw, "input")
-    except (CodecError, ValueError, RecursionError, MemoryError):
+        if raw.startswith(json_mark):
+            return None if nests_too_deep(raw) else read_json(raw.decode())
+        return unpack(raw, "input")
+    except (CodecError, ValueError, RecursionError):
         return None
 
 
-def _read_json(text: str) -> Any:
+def nests_too_deep(raw: bytes) -> bool:
+    """Whether JSON is nested too deep: never up to `NESTING_MAX` levels, always beyond twice as many."""
+    if raw.count(b"[") + raw.count(b"{") <= NESTING_MAX or _open_brackets(raw) <= NESTING_MAX:
+        return False
+    return _open_brackets(_JSON_TEXT.sub(b"", raw)) > NESTING_MAX
+
+
+def _open_brackets(raw: bytes) -> int:
+    """Number of opening brackets left after removing empty pairs `NESTING_MAX` times."""
+    brackets = raw.translate(None, _NO_BRACKETS)
+    for _ in range(NESTING_MAX):
+        inner = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        if len(inner) == len(brackets):
+            break
+        brackets = inner
+    return brackets.count(b"[") + brackets.count(b"{")
+
+
+def read_json(text: str) -> Any:
+    """Decode JSON; integers may have any number of digits. Raises `ValueError`."""
     try:
         return json.loads(text)
     except json.JSONDecodeError:
         raise
     except ValueError:
         # Python refuses integers with thousands of digits; the rest of the array must still count.
-        return json.loads(text, parse_int=_bounded_int)
+        return json.loads(text, parse_int=bounded_int)
 
 
-def _bounded_int(digits: str) -> int:
+def bounded_int(digits: str) -> int:
+    """The integer, or one beyond any range if it has too many digits."""
     if len(digits) <= _INT_DIGITS_MAX:
         return int(digits)
     return -_BEYOND_ANY_RANGE if digits.startswith("-") else _BEYOND_ANY_RANGE

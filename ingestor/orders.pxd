@@ -3,6 +3,7 @@ from depthcast.ingestor.book_state cimport BookState
 
 cdef class OrdersState(BookState):
     cdef public tuple _orders
+    cdef public long long _orders_max
     cdef public tuple _ids_at_price
     cdef public tuple _undo_orders
     cdef public bint _tracks_orders

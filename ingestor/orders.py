@@ -16,6 +16,7 @@ from depthcast.ingestor.events import (
     orders_event,
     side_named,
 )
+from depthcast.ingestor.limits import DEFAULT, Limits
 from depthcast.ingestor.rejects import ArrayResult, Reason, RefusedError
 from depthcast.shared.types import INTEGER_BITS, MAX_INTEGER
 
@@ -40,11 +41,12 @@ class OrdersCopy(NamedTuple):
 class OrdersState(BookState):
     """A book fed by order. Each side has its own orders, so clearing a side does not search the other."""
 
-    __slots__ = ("_ids_at_price", "_orders", "_tracks_orders", "_undo_orders")
+    __slots__ = ("_ids_at_price", "_orders", "_orders_max", "_tracks_orders", "_undo_orders")
 
     def __init__(self, *, evicts: bool) -> None:
         super().__init__(evicts=evicts)
         self._orders: tuple[dict[OrderId, Order], dict[OrderId, Order]] = ({}, {})
+        self._orders_max = DEFAULT.orders_max
         # Price → ids of its orders, kept only for eviction.
         self._ids_at_price: tuple[dict[int, set[OrderId]], dict[int, set[OrderId]]] | None = (
             ({}, {}) if evicts else None
@@ -56,6 +58,10 @@ class OrdersState(BookState):
 
     def __len__(self) -> int:
         return len(self._orders[0]) + len(self._orders[1])
+
+    def set_limits(self, limits: Limits) -> None:
+        super().set_limits(limits)
+        self._orders_max = limits.orders_max
 
     def copy(self) -> OrdersCopy:
         """Copy all orders, as fast as copying lists; the orders themselves are immutable and shared."""
@@ -169,16 +175,21 @@ class OrdersState(BookState):
         else:
             self._remove(side, order_id, order)
 
-    def _apply_unit(self, events: Sequence[Any]) -> ArrayResult:
-        journal: _UndoOrders = ({}, {})
-        self._undo_orders, self._tracks_orders = journal, True
-        outcome = super()._apply_unit(events)
-        self._undo_orders, self._tracks_orders = None, self._ids_at_price is not None
-        if outcome.refused:
-            for side, first in enumerate(journal):
-                for order_id, order in first.items():
-                    self._restore_order(side, order_id, order)
-        return outcome
+    def begin_array(self, *, atomic: bool) -> None:
+        super().begin_array(atomic=atomic)
+        if atomic:
+            self._undo_orders, self._tracks_orders = ({}, {}), True
+
+    def end_array(self, outcome: ArrayResult) -> ArrayResult:
+        journal = self._undo_orders
+        ended = super().end_array(outcome)
+        if journal is not None:
+            self._undo_orders, self._tracks_orders = None, self._ids_at_price is not None
+            if ended.refused:
+                for side, first in enumerate(journal):
+                    for order_id, order in first.items():
+                        self._restore_order(side, order_id, order)
+        return ended
 
     def _restore_order(self, side: int, order_id: OrderId, order: Order | None) -> None:
         """Put the order back to `before`; None removes it."""
@@ -200,7 +211,9 @@ class OrdersState(BookState):
         return Reason.MALFORMED if event[4] in other else reason
 
     def _add(self, side: int, order_id: OrderId, price: int, quantity: int) -> None:
-        """Add an order and its quantity to the level."""
+        """Add an order and its quantity to the level; raises `RefusedError` if the book is full."""
+        if len(self._orders[0]) + len(self._orders[1]) >= self._orders_max:
+            raise RefusedError(Reason.TOO_MANY_ORDERS)
         self._add_to_level(side, price, quantity)
         order = (price, quantity)
         if self._tracks_orders:

@@ -7,7 +7,7 @@ reads Redis; `docs/architecture.md`, Recovery, describes the whole procedure.
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from depthcast.broadcaster.numbering import first_seq
@@ -23,7 +23,8 @@ from depthcast.shared.types import EntryInfo
 
 logger = logging.getLogger(__name__)
 
-Entries = Sequence[tuple[Position, Sequence[tuple[bytes, bytes]]]]
+Entry = tuple[Position, Sequence[tuple[bytes, bytes]]]
+Entries = Sequence[Entry]
 
 NOTHING_PUBLISHED = EntryInfo(ts=0, src="0-0", applied=0, rejected=0, ignored=0)
 
@@ -181,11 +182,14 @@ def restore_levels(
             engine.restore_book(instrument, replica.seq, replica.book, replica.digest)
 
 
-def replay(engine: Engine, entries: Entries, sources: Mapping[str, Position]) -> None:
-    """Replay input entries for the orders feeds; `sources` has the `src` of each symbol's checkpoint."""
-    for position, fields in entries:
-        symbols = [symbol for symbol, src in sources.items() if src < position]
-        engine.replay(str(position), fields, symbols)
+def replay(engine: Engine, entry: Entry, sources: Mapping[str, Position]) -> Iterator[None]:
+    """Replay an input entry for the orders feeds, with a pause after each slice of a large one.
+
+    `sources` has the `src` of each symbol's checkpoint.
+    """
+    position, fields = entry
+    symbols = [symbol for symbol, src in sources.items() if src < position]
+    return engine.replay_in_slices(str(position), fields, symbols)
 
 
 def prove_orders(engine: Engine, partition: int, src: Position, replicas: Mapping[str, Replica]) -> None:

@@ -3,6 +3,9 @@
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+REJECTS_PER_ENTRY: Final = 1_000
+"""Of more rejects in one input entry, those that follow in an array are one record."""
+
 EVENT_BYTES_MAX: Final = 1024
 """A record keeps up to this many bytes of the rejected event."""
 
@@ -18,7 +21,11 @@ ends crossed.
 class Reason(StrEnum):
     """Reasons, in the order of the checks: the first that fails is recorded."""
 
+    POISON = "poison"
+    TOO_MANY_VALUES = "too_many_values"
+    TOO_BIG = "too_big"
     MALFORMED = "malformed"
+    TOO_MANY_EVENTS = "too_many_events"
     UNKNOWN_SYMBOL = "unknown_symbol"
     WRONG_PARTITION = "wrong_partition"
     BAD_PRICE = "bad_price"
@@ -27,7 +34,9 @@ class Reason(StrEnum):
     UNKNOWN_ORDER = "unknown_order"
     DUPLICATE_ORDER = "duplicate_order"
     UNKNOWN_LEVEL = "unknown_level"
+    TOO_MANY_ORDERS = "too_many_orders"
     OVERFLOW = "overflow"
+    TOO_MANY_LEVELS = "too_many_levels"
     CROSSED = "crossed"
 
 
@@ -35,7 +44,8 @@ class Reject(NamedTuple):
     """One record of the `rejects` stream.
 
     `source`: ID of the input entry. `index`: index in the array, or `WHOLE`. `count`: number of events
-    covered, 1 unless the array was atomic. `event`: as received, cut to `EVENT_BYTES_MAX` bytes.
+    covered: 1, unless the array was atomic or there were more than `REJECTS_PER_ENTRY`. `event`: as received,
+    cut to `EVENT_BYTES_MAX` bytes.
     """
 
     symbol: str

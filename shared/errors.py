@@ -112,6 +112,14 @@ class Fenced(DepthcastError):
         super().__init__(f"partition {partition}: expected the last position {expected}, found {found}")
 
 
+class EngineBroken(DepthcastError):
+    """A change of a partition's books failed halfway, so they must not be published."""
+
+    def __init__(self, partition: int) -> None:
+        self.partition = partition
+        super().__init__(f"partition {partition}: a change of the books failed halfway or is in progress")
+
+
 class RecoveryError(DepthcastError):
     """Snapshot, deltas, checkpoint and input log contradict each other."""
 

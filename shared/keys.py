@@ -52,6 +52,11 @@ class PartitionKeys(NamedTuple):
     def leader(self) -> str:
         return f"{self.tag}:leader"
 
+    @property
+    def applying(self) -> str:
+        """The large input entry that the leader applied last; private."""
+        return f"{self.tag}:applying"
+
     def snapshots(self, symbol: str) -> str:
         """Stream of full-book snapshots of `symbol`."""
         return f"{self.tag}:snapshots:{symbol}"

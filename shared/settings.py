@@ -167,6 +167,44 @@ class IngestorSettings(Settings):
     pending_rejects_max: int = setting(
         10_000, "rejects waiting to be published before reading of input pauses", least=1, most=1_000_000
     )
+    entry_bytes_max: int = setting(
+        16_777_216,
+        "largest input entry; a larger one is rejected as too_big",
+        unit="B",
+        least=1024,
+        most=268_435_456,
+    )
+    entry_values_max: int = setting(
+        10_000,
+        "fields of an input entry; one with more is rejected as too_many_values",
+        least=1,
+        most=1_000_000,
+    )
+    array_events_max: int = setting(
+        1_000_000,
+        "events of one array; one with more is rejected as too_many_events",
+        least=1,
+        most=100_000_000,
+    )
+    levels_max: int = setting(
+        1_000_000,
+        "levels of a book's side; further ones are rejected as too_many_levels",
+        unit="levels",
+        least=1,
+        most=100_000_000,
+    )
+    orders_max: int = setting(
+        2_000_000,
+        "orders of a book; further ones are rejected as too_many_orders",
+        least=1,
+        most=100_000_000,
+    )
+    symbols_max: int = setting(
+        50_000,
+        "symbols of a partition; events of further ones are rejected as unknown_symbol",
+        least=1,
+        most=1_000_000,
+    )
 
 
 @dataclass(frozen=True)

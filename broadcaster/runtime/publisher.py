@@ -21,7 +21,7 @@ from depthcast.shared.errors import Fenced, RedisUnavailable
 from depthcast.shared.keys import PartitionKeys
 from depthcast.shared.position import Position
 from depthcast.shared.runtime.outage import Outage
-from depthcast.shared.runtime.redis import execute, map_errors, parse_entries
+from depthcast.shared.runtime.redis import RawEntry, execute, map_errors, parse_entries
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +74,7 @@ class Publisher:
         )
         self._publish = client.register_script(scripts.PUBLISH)
         self._store = client.register_script(scripts.STORE)
+        self._stub = client.register_script(scripts.STUB)
         self._trim = client.register_script(scripts.TRIM)
 
     async def seal(self, epoch: int, broadcast: Broadcast) -> None:
@@ -131,6 +132,19 @@ class Publisher:
         firsts = ["" if deltas_from is None else str(deltas_from), str(events_from)]
         async with map_errors():
             self._check(await self._trim([self.keys.deltas, self.keys.events], [str(self.position), *firsts]))
+
+    async def read_stub(self, after: Position) -> list[RawEntry]:
+        """The first input entry after a position, however large: only the beginning of it.
+
+        At most 1,000 of its values are as sent, each cut to 1,024 bytes; the others are empty.
+        """
+        async with map_errors():
+            reply = await self._stub([self.keys.events], [str(after)])
+        if not reply:
+            return []
+        position, fields, flat = reply
+        pairs = list(zip(flat[::2], flat[1::2], strict=True))
+        return [(Position.parse(position), pairs + [(pairs[-1][0], b"")] * (fields - len(pairs)))]
 
     async def _send_until_known(self, publication: Publication) -> str | None:
         """Send until the outcome is known; returns None if written, else the stream that refused."""

@@ -196,3 +196,16 @@ return {1}
 
 KEYS: deltas, events. ARGV: our last position and both IDs.
 """
+
+STUB: Final = """
+local found = redis.call('XRANGE', KEYS[1], '(' .. ARGV[1], '+', 'COUNT', 1)
+if #found == 0 then return {} end
+local id, fields, flat = found[1][1], found[1][2], {}
+for at = 1, math.min(#fields, 2000) do flat[at] = string.sub(fields[at], 1, 1024) end
+return {id, #fields / 2, flat}
+"""
+"""Read the beginning of one entry. KEYS: events. ARGV: the position before it.
+
+Replies with the entry's ID, the number of its fields, and the beginnings of up to 1,000 names and values; or
+with nothing.
+"""

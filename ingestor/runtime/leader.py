@@ -17,6 +17,7 @@ from depthcast.broadcaster.runtime.publisher import Publisher
 from depthcast.broadcaster.runtime.server_identity import ServerIdentity
 from depthcast.ingestor.recovery import Republication
 from depthcast.ingestor.runtime.environment import Environment
+from depthcast.ingestor.runtime.guard import EntryGuard, read_mark
 from depthcast.ingestor.runtime.leadership import Leadership, RetainedState
 from depthcast.ingestor.runtime.lease import Lease, wait_for
 from depthcast.ingestor.runtime.membership import Membership
@@ -28,6 +29,7 @@ from depthcast.shared.errors import Fenced, RecoveryError, RedisUnavailable, Wro
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.keys import PartitionKeys
 from depthcast.shared.partition import partition_of
+from depthcast.shared.position import Position
 from depthcast.shared.runtime.redis import last_position
 from depthcast.shared.runtime.server_checks import ServerChecks
 from depthcast.shared.settings import IngestorSettings
@@ -36,6 +38,9 @@ logger = logging.getLogger(__name__)
 
 RETRY_S: Final = 0.1
 """Pause before the next attempt after a leadership ended because of Redis; doubles until one leads."""
+
+UNEXPECTED_RETRY_S: Final = 1.0
+"""Pause before the next attempt after a leadership ended by an error of any other kind."""
 
 RECOVERY_RETRY_S: Final = 5.0
 """Pause before reading an inconsistent state again."""
@@ -84,6 +89,10 @@ class PartitionLeader:
             partition, keys, self._own_instruments, environment, stats, membership.name, self._on_offer
         )
         self._retained: RetainedState | None = None
+        # What the last leadership of this process left: the mark of an entry that did no harm, and the entry
+        # that could not be applied.
+        self._harmless_mark = b""
+        self._failed_at: Position | None = None
         self._wake = asyncio.Event()
         self._end = asyncio.Event()
         self._offered_until = 0.0
@@ -199,6 +208,7 @@ class PartitionLeader:
     async def _hold(self, lease: Lease, stop: asyncio.Event) -> None:
         """Lead while we hold the lease, then give it back."""
         pause_s = 0.0
+        unexpected = False
         self._offered_until = 0.0
         try:
             await self._lead(lease, stop)
@@ -213,14 +223,32 @@ class PartitionLeader:
             self.stats.step_downs += 1
             pause_s = self._retry.next_s()
             logger.warning("leadership ended", extra={"partition": self.partition, "problem": str(error)})
+        except Exception:
+            # Whatever it is: the books are built again from what was published.
+            unexpected = True
+            self.stats.step_downs += 1
+            pause_s = UNEXPECTED_RETRY_S
+            logger.exception("leadership ended by an error", extra={"partition": self.partition})
         finally:
-            if self.leadership is not None:
-                self._retained = self.leadership.retained_state()
+            self._remember(self.leadership, unexpected=unexpected)
             self.leadership = None
             self.stats.leading = False
             self.stats.input_lag_s = 0.0
             await lease.release()
         await wait_for(stop, pause_s)
+
+    def _remember(self, leadership: Leadership | None, *, unexpected: bool) -> None:
+        """Keep what the next leadership of this process needs to know about the one that ended.
+
+        After an unexpected error the engine may hold what was never published, so it is not retained.
+        """
+        if self._retained is not None and not self._retained.engine.whole:
+            self._retained = None
+        if leadership is None:
+            return
+        self._retained = None if unexpected else leadership.retained_state()
+        self._failed_at = leadership.failed_at
+        self._harmless_mark = b"" if unexpected else leadership.guard.marked
 
     async def _lead(self, lease: Lease, stop: asyncio.Event) -> None:
         # Use one server from recovery to the last write, because another server may hold different data.
@@ -280,7 +308,10 @@ class PartitionLeader:
         counts = info._replace(event_ts=None, prev=None, successor=None, lag_ms=None)
         sealed = counts._replace(ts=self.environment.now_us())
         await publisher.seal(epoch, Broadcast(sealed, ()))
-        leadership = Leadership(self.settings, recovered.engine, publisher, self.stats, self.environment)
+        guard = await self._guard(client, publisher)
+        leadership = Leadership(
+            self.settings, recovered.engine, publisher, self.stats, self.environment, guard
+        )
         try:
             await leadership.begin(epoch, own, known, recovered.republication, info)
         except BaseException:
@@ -297,6 +328,15 @@ class PartitionLeader:
         logger.info("leading", extra=about)
         self._retained = None
         return leadership
+
+    async def _guard(self, client: Redis, publisher: Publisher) -> EntryGuard:
+        """What this leadership has to beware of: the entry that its predecessor did not survive."""
+        mark, suspect = await read_mark(client, self.keys)
+        if self._failed_at is not None:
+            suspect = self._failed_at
+        elif suspect is not None and mark == self._harmless_mark:
+            suspect = None
+        return EntryGuard(publisher, suspect)
 
     async def _from_retained(self, client: Redis) -> Recovered | None:
         """The state that our last leadership retained, if it is needed.

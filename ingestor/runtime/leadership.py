@@ -15,10 +15,13 @@ from depthcast.broadcaster.publication import Broadcast
 from depthcast.broadcaster.runtime.publisher import Publisher
 from depthcast.broadcaster.schedule import BroadcastSchedule
 from depthcast.ingestor.engine import Engine, Interval
+from depthcast.ingestor.limits import Limits, entry_bytes
 from depthcast.ingestor.output import broadcast_of, reject_fields
+from depthcast.ingestor.read_count import ReadCount
 from depthcast.ingestor.recovery import NOTHING_PUBLISHED, Republication
-from depthcast.ingestor.rejects import Reject
+from depthcast.ingestor.rejects import Reason, Reject
 from depthcast.ingestor.runtime.environment import Environment
+from depthcast.ingestor.runtime.guard import MARKED_BYTES, EntryGuard
 from depthcast.ingestor.runtime.input_watch import InputWatch
 from depthcast.ingestor.runtime.lease import wait_for
 from depthcast.ingestor.runtime.state_keeper import StateKeeper
@@ -28,7 +31,7 @@ from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.position import Position
 from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.runtime.redis import BLOCK_MS, RawEntry
-from depthcast.shared.runtime.tail import Tail
+from depthcast.shared.runtime.tail import ReplyTooBig, Tail
 from depthcast.shared.settings import IngestorSettings
 from depthcast.shared.types import Delta, EntryInfo
 
@@ -43,8 +46,14 @@ GROUP_BYTES: Final = 1 << 20
 GROUP_FIELDS: Final = 10_000
 """With interval 0, one script broadcasts about this many input fields; its limit is a million arguments."""
 
+REPLY_MARGIN_BYTES: Final = 8 << 20
+"""A reply with input may exceed the largest entry by this much, for other entries and the protocol."""
+
 SLICE_S: Final = 0.02
 """Input is applied for this long at a time; then other tasks run, such as heartbeats and the lease."""
+
+
+_END: Final = object()
 
 
 class RetainedState(NamedTuple):
@@ -62,7 +71,8 @@ class RetainedState(NamedTuple):
 class Leadership:
     """Made by the leader after its seal. Call `begin` first, then `run`.
 
-    `unpublished`: rejects of a publish that failed or has not finished.
+    `unpublished`: rejects of a publish that failed or has not finished. `failed_at`: the input entry that
+    could not be applied, because applying it raised an exception.
     """
 
     def __init__(
@@ -72,6 +82,7 @@ class Leadership:
         publisher: Publisher,
         stats: PartitionStats,
         environment: Environment,
+        guard: EntryGuard | None = None,
     ) -> None:
         self.settings = settings
         self.environment = environment
@@ -87,6 +98,12 @@ class Leadership:
         self._info = NOTHING_PUBLISHED
         self._input_outage = Outage(logger, "input waits for Redis", key=publisher.keys.events)
         self.unpublished: list[Reject] = []
+        self.failed_at: Position | None = None
+        self._read_count = ReadCount(settings.input_batch)
+        self._reply_bytes_max = settings.entry_bytes_max + REPLY_MARGIN_BYTES
+        self.guard = EntryGuard(publisher) if guard is None else guard
+        self._refused_before: Mapping[Reason, int] = dict(engine.rejects_by_reason())
+        self._instruments_wait: tuple[Mapping[str, Instrument], Collection[str]] | None = None
         self._totals_counted = (engine.evicted, publisher.resends)
 
     async def begin(
@@ -108,11 +125,15 @@ class Leadership:
         self.engine.set_all_symbols(known)
         self.engine.keep_only(instruments)
         recovered = self.engine.symbols()
-        for instrument in instruments.values():
-            self.engine.register(instrument)
+        self._register(instruments)
         orders = [symbol for symbol in recovered if instruments[symbol].feed is Feed.ORDERS]
+        limits = Limits.of(self.settings)
+        for symbol in orders:
+            # What follows is replayed under these limits only if a checkpoint says so.
+            if self.engine.replayed_under(symbol) != limits:
+                self.engine.restate(symbol)
+        self.engine.use_limits(limits)
         self.state_keeper.add_recovered(recovered, orders)
-        self.stats.symbols = len(instruments)
         moves = [(str(symbol), delta) for symbol, delta in self.engine.begin_epoch(epoch)]
         async with self._publishing:
             interval = self.engine.drain(orders if republication else ())
@@ -123,15 +144,32 @@ class Leadership:
 
     def update_instruments(self, instruments: Mapping[str, Instrument], known: Collection[str]) -> None:
         """Apply the instruments as last read: new ones are born, missing ones withdrawn."""
+        if not self.engine.whole:
+            self._instruments_wait = (instruments, known)  # until the large entry is applied
+            return
         self.engine.set_all_symbols(known)
         for symbol in self.engine.symbols():
             if symbol not in instruments:
                 self.engine.withdraw(symbol)
-        for instrument in instruments.values():
-            self.engine.register(instrument)
-        self.stats.symbols = len(instruments)
+        self._register(instruments)
         if self.engine.dirty():
             self._wake.set()
+
+    def _register(self, instruments: Mapping[str, Instrument]) -> None:
+        """Register the instruments, up to the limit; those registered before stay."""
+        held = set(self.engine.symbols())
+        room = max(self.settings.symbols_max - len(held), 0)
+        new = [instrument for symbol, instrument in instruments.items() if symbol not in held]
+        for instrument in new[:room]:
+            self.engine.register(instrument)
+        self.stats.symbols = len(held) + len(new[:room])
+        left_out = len(new[room:])
+        if left_out != self.stats.symbols_left_out:
+            logger.warning(
+                "more symbols than symbols_max; events of the others are rejected",
+                extra={"partition": self.publisher.partition, "left_out": left_out},
+            )
+        self.stats.symbols_left_out = left_out
 
     async def run(
         self, stop: asyncio.Event, lease: asyncio.Task[None], successor: Callable[[], str | None]
@@ -153,6 +191,8 @@ class Leadership:
             await self._stop(tasks, successor())
         finally:
             await _cancel(tasks)
+            if not self.engine.whole and self.failed_at is None:
+                await self.guard.clear()
 
     async def _stop(self, tasks: list[asyncio.Task[Any]], successor: str | None) -> None:
         """Publish what was consumed, and name the `successor`, which follows hot and continues at once.
@@ -178,8 +218,10 @@ class Leadership:
         outages = (self.publisher.outage, self.state_keeper.outage, self._input_outage)
         return next((outage.lasting for outage in outages if outage.lasting), "")
 
-    def retained_state(self) -> RetainedState:
-        """The state to retain, in case Redis loses what this leadership published."""
+    def retained_state(self) -> RetainedState | None:
+        """The state to retain, in case Redis loses what this leadership published; None if it is broken."""
+        if not self.engine.whole:
+            return None
         return RetainedState(self.engine, self.publisher.position, self._info, self.unpublished)
 
     # --- input ---------------------------------------------------------------------------------------------
@@ -187,7 +229,7 @@ class Leadership:
     async def _consume(self) -> None:
         """Apply input as it arrives; the next batch is read while one is applied."""
         client = self.environment.connect(self.settings.redis_url)
-        tail = Tail(client, self.publisher.keys.events)
+        tail = Tail(client, self.publisher.keys.events, reply_bytes_max=self._reply_bytes_max)
         at = self.state_keeper.src
         reading = asyncio.create_task(self._read_input(tail, at))
         try:
@@ -203,10 +245,25 @@ class Leadership:
             await _cancel([reading])
             await client.aclose()
 
+    async def _read_stub(self, after: Position) -> list[RawEntry]:
+        """The beginning of an entry that is too large to be read; it will be rejected."""
+        try:
+            found = await self.publisher.read_stub(after)
+        except RedisUnavailable:
+            await asyncio.sleep(RETRY_S)
+            return []
+        self.guard.stubs.update(position for position, _ in found)
+        return found
+
     async def _read_input(self, tail: Tail, after: Position) -> list[RawEntry]:
         milestone = self._watch.begin_read()
         try:
-            batch = await tail.read(after, count=self.settings.input_batch, block_ms=BLOCK_MS)
+            batch = await tail.read(after, count=self._read_count.count, block_ms=BLOCK_MS)
+            self._read_count.record(len(batch), tail.reply_bytes)
+        except ReplyTooBig:
+            batch = [] if self._read_count.shrink() else await self._read_stub(after)
+            if not batch:
+                return []
         except RedisUnavailable as error:
             self._input_outage.note(error)
             await asyncio.sleep(RETRY_S)
@@ -217,17 +274,71 @@ class Leadership:
 
     async def _take_input(self, batch: list[RawEntry]) -> None:
         if self.settings.interval_ms == 0:
-            for group in _groups(batch):
+            for group in _groups(batch, self.guard.watches):
                 await self._broadcast_each(group)
             return
         until = self.environment.monotonic() + SLICE_S
         for position, fields in batch:
-            self.engine.apply(str(position), fields)
+            size = entry_bytes(fields)
+            if self.guard.watches(position, size):
+                async with self._publishing:
+                    await self._apply_guarded(position, fields, size)
+                    if size >= MARKED_BYTES:
+                        await self._write(self._drain(self.state_keeper.checkpoints_due()))
+            else:
+                self._apply(position, fields)
             self.stats.entries_consumed += 1
             self._wake.set()
             await self._wait_for_capacity()
             if self.environment.monotonic() >= until:
                 await asyncio.sleep(0)
+                until = self.environment.monotonic() + SLICE_S
+
+    def _apply(self, position: Position, fields: Sequence[tuple[bytes, bytes]]) -> None:
+        """Apply a small entry."""
+        try:
+            self.engine.apply(str(position), fields)
+        except MemoryError:
+            raise  # a small entry is not to blame
+        except Exception:
+            self.failed_at = position
+            raise
+
+    async def _apply_guarded(
+        self, position: Position, fields: Sequence[tuple[bytes, bytes]], size: int
+    ) -> None:
+        """Apply an entry that is large or suspect, in slices. The caller holds `_publishing`."""
+        reason = self.guard.refusal(position)
+        if reason is not None:
+            logger.error(
+                "an input entry is rejected as a whole",
+                extra={"partition": self.publisher.partition, "entry": str(position), "reason": str(reason)},
+            )
+            self.engine.refuse(str(position), fields, reason)
+            return
+        if size >= MARKED_BYTES and self.engine.dirty():
+            await self._write(self._drain(self.state_keeper.checkpoints_due()))
+        await self.guard.mark(position, size)
+        await self._apply_in_slices(position, fields)
+        if self._instruments_wait is not None:
+            instruments, self._instruments_wait = self._instruments_wait, None
+            self.update_instruments(*instruments)
+
+    async def _apply_in_slices(self, position: Position, fields: Sequence[tuple[bytes, bytes]]) -> None:
+        """Apply an entry with pauses, in which other tasks run and heartbeats are written."""
+        until = self.environment.monotonic() + SLICE_S
+        slices = self.engine.apply_in_slices(str(position), fields)
+        while True:
+            try:
+                if next(slices, _END) is _END:
+                    return
+            except Exception:
+                self.failed_at = position
+                raise
+            if self.environment.monotonic() >= until:
+                await asyncio.sleep(0)
+                if self.environment.monotonic() >= self._schedule.due(dirty=False):
+                    await self._write_heartbeat()
                 until = self.environment.monotonic() + SLICE_S
 
     async def _wait_for_capacity(self) -> None:
@@ -243,11 +354,18 @@ class Leadership:
         """Interval 0: make each input entry an interval; the intervals of a group are written together."""
         async with self._publishing:
             intervals = self._drain() if self.engine.dirty() else []
+            if intervals and self.guard.watches(group[0][0], entry_bytes(group[0][1])):
+                await self._write(intervals)  # a large entry may need a second and more
+                intervals = []
             # A new symbol's checkpoint is written with the last entry, so it must reflect all input up to
             # there.
             born = [symbol for interval in intervals for symbol in interval.born]
             for position, fields in group:
-                self.engine.apply(str(position), fields)
+                size = entry_bytes(fields)
+                if self.guard.watches(position, size):
+                    await self._apply_guarded(position, fields, size)
+                else:
+                    self._apply(position, fields)
                 last = position == group[-1][0]
                 intervals += self._drain([*born, *self.state_keeper.checkpoints_due()] if last else ())
             self.stats.entries_consumed += len(group)
@@ -324,6 +442,10 @@ class Leadership:
     def _count(self, last: Interval, broadcasts: Sequence[Broadcast], took_s: float) -> None:
         stats = self.stats
         stats.applied, stats.rejected, stats.ignored = last.applied, last.rejected, last.ignored
+        for reason, count in self.engine.rejects_by_reason().items():
+            new = count - self._refused_before.get(reason, 0)
+            stats.rejects_by_reason[reason] = stats.rejects_by_reason.get(reason, 0) + new
+        self._refused_before = dict(self.engine.rejects_by_reason())
         evicted, resends = self.engine.evicted, self.publisher.resends
         stats.evicted += evicted - self._totals_counted[0]
         stats.resends += resends - self._totals_counted[1]
@@ -335,15 +457,22 @@ class Leadership:
         stats.heartbeats += len(broadcasts) - changed
 
 
-def _groups(batch: Sequence[RawEntry]) -> Iterator[list[RawEntry]]:
-    """Split input entries into groups of about `GROUP_FIELDS` and `GROUP_BYTES`, at least one in each."""
+def _groups(batch: Sequence[RawEntry], alone: Callable[[Position, int], bool]) -> Iterator[list[RawEntry]]:
+    """Split input entries into groups of about `GROUP_FIELDS` and `GROUP_BYTES`, at least one in each.
+
+    An entry that must be `alone`, by position and size, is a group of its own.
+    """
     group: list[RawEntry] = []
     count = size = 0
     for entry in batch:
-        entry_size = sum(len(raw) for _, raw in entry[1])
-        if group and (count + len(entry[1]) > GROUP_FIELDS or size + entry_size > GROUP_BYTES):
+        entry_size = entry_bytes(entry[1])
+        is_alone = alone(entry[0], entry_size)
+        if group and (is_alone or count + len(entry[1]) > GROUP_FIELDS or size + entry_size > GROUP_BYTES):
             yield group
             group, count, size = [], 0, 0
+        if is_alone:
+            yield [entry]
+            continue
         group.append(entry)
         count += len(entry[1])
         size += entry_size

@@ -3,6 +3,7 @@
 A leader that starts cold reads to the end once; a standby keeps reading.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
@@ -12,7 +13,9 @@ from redis.asyncio import Redis
 from depthcast.ingestor import checkpoint as checkpoints_codec
 from depthcast.ingestor.checkpoint import Checkpoint
 from depthcast.ingestor.engine import Engine
+from depthcast.ingestor.limits import entry_bytes
 from depthcast.ingestor.orders import OrdersCopy
+from depthcast.ingestor.read_count import ReadCount
 from depthcast.ingestor.recovery import (
     NOTHING_PUBLISHED,
     PublishedState,
@@ -24,7 +27,7 @@ from depthcast.ingestor.recovery import (
     restore_levels,
 )
 from depthcast.ingestor.runtime.environment import Environment
-from depthcast.shared.errors import CodecError, PositionError, RecoveryError
+from depthcast.shared.errors import CodecError, EngineBroken, PositionError, RecoveryError
 from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.keys import PartitionKeys
 from depthcast.shared.position import ZERO, Position
@@ -53,6 +56,9 @@ SEALS_MAX: Final = 100
 
 TRIM_RETRIES: Final = 4
 """Maximum retries while trimming moves the start of the input log."""
+
+SLICE_S: Final = 0.02
+"""Input is replayed for this long at a time."""
 
 THREAD_BYTES: Final = 1 << 18
 """A checkpoint larger than this is restored in a thread."""
@@ -219,6 +225,9 @@ class Recovery:
         engine.keep_only(replicas)
         for symbol, replica in replicas.items():
             engine.set_seq(symbol, replica.seq)
+            if self._checkpoints[symbol].position.epoch != published.position.epoch:
+                # A leader with other limits has written a newer checkpoint, or had none to write.
+                engine.forget_limits(symbol)
         restore_levels(engine, published.replicas, instruments)
         engine.resume_counting(str(src), info.applied, info.rejected, info.ignored)
         again = str(src) != info.src or self._fold.foreign is not None
@@ -271,7 +280,7 @@ class Recovery:
         except CodecError as error:
             raise RecoveryError(self.partition, str(error)) from error
         seq = self._fold.replicas[instrument.symbol].seq
-        self._engine.restore(instrument, seq, (), (), 0, orders=found.orders)
+        self._engine.restore(instrument, seq, (), (), 0, orders=found.orders, limits=found.limits)
         return found
 
     async def _replay(self, client: Redis) -> None:
@@ -281,6 +290,7 @@ class Recovery:
             await self._ensure_input(client, until)
             self._replay_began = True
             sources = {symbol: found.src for symbol, found in self._checkpoints.items()}
+            count = ReadCount(READ_COUNT)
             while self._replayed_to < until:
                 reply = await execute(
                     client,
@@ -289,14 +299,32 @@ class Recovery:
                     f"({self._replayed_to}",
                     str(until),
                     "COUNT",
-                    READ_COUNT,
+                    count.count,
                 )
                 batch = parse_entries(reply)
                 if not batch:
                     break
-                replay(self._engine, batch, sources)
-                self._replayed_to = batch[-1][0]
+                count.record(len(batch), sum(entry_bytes(fields) for _, fields in batch))
+                await self._replay_batch(batch, sources)
         prove_orders(self._engine, self.partition, until, self._provable(until))
+
+    async def _replay_batch(self, batch: list[RawEntry], sources: Mapping[str, Position]) -> None:
+        """Replay entries in slices. Cancelled within a large entry, this object cannot be used afterwards."""
+        until = self.environment.monotonic() + SLICE_S
+        try:
+            for entry in batch:
+                for _ in replay(self._engine, entry, sources):
+                    until = await self._pause(until)
+                self._replayed_to = entry[0]
+                until = await self._pause(until)
+        except (EngineBroken, MemoryError) as error:
+            raise RecoveryError(self.partition, f"the replay failed: {error!r}") from error
+
+    async def _pause(self, until: float) -> float:
+        if self.environment.monotonic() < until:
+            return until
+        await asyncio.sleep(0)
+        return self.environment.monotonic() + SLICE_S
 
     async def _ensure_input(self, client: Redis, until: Position) -> None:
         """Check that the input to replay still exists; raises `RecoveryError` if not.

@@ -69,8 +69,8 @@ class Standby:
             except RedisUnavailable as error:
                 self._failures += 1
                 self.outage.note(error)
-            except RecoveryError as error:
-                if await self._keeps_state(client):
+            except (RecoveryError, MemoryError) as error:
+                if isinstance(error, RecoveryError) and await self._keeps_state(client):
                     continue
                 self._recovery = None
                 self.stats.standby_losses += 1

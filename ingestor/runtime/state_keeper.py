@@ -95,7 +95,9 @@ class StateKeeper:
             snapshot = self._snapshot(symbol)
             attachments.append(Attachment(self.keys.snapshots(symbol), encode_snapshot(snapshot), position))
             if symbol in copies:
-                value = checkpoint.encode(Checkpoint(position, Position.parse(src), copies[symbol]))
+                value = checkpoint.encode(
+                    Checkpoint(position, Position.parse(src), copies[symbol], self.engine.limits)
+                )
                 attachments.append(Attachment(self.keys.checkpoint(symbol), value, None))
         return attachments
 
@@ -116,7 +118,7 @@ class StateKeeper:
         )
         for symbol, orders in copies.items():
             if symbol not in born:
-                self.pending_checkpoints[symbol] = Checkpoint(position, self.src, orders)
+                self.pending_checkpoints[symbol] = Checkpoint(position, self.src, orders, self.engine.limits)
 
     def record_heartbeat(self) -> None:
         """Record that a heartbeat was written."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from depthcast.ingestor.rejects import Reason
 from depthcast.ingestor.runtime.membership import Membership
 from depthcast.shared.runtime import error_replies
 from depthcast.shared.runtime.error_replies import ERRORS_TEXT
@@ -40,6 +41,8 @@ class PartitionStats:
     symbols: int = 0
     input_lag_s: float = 0.0
     input_lost: int = 0
+    symbols_left_out: int = 0
+    rejects_by_reason: dict[Reason, int] = field(default_factory=dict)
 
 
 @dataclass(eq=False)  # a collector is registered by identity
@@ -60,6 +63,15 @@ class IngestorStats(Collector):
             yield self._family(CounterMetricFamily, name, text)
         for name, text in _GAUGES.items():
             yield self._family(GaugeMetricFamily, name, text)
+        rejects = CounterMetricFamily(
+            "depthcast_ingestor_rejects",
+            "Events rejected by this process, by reason",
+            labels=["partition", "reason"],
+        )
+        for partition, stats in self.partitions.items():
+            for reason, count in stats.rejects_by_reason.items():
+                rejects.add_metric([str(partition), str(reason)], count)
+        yield rejects
         members = 0 if self.membership is None else self.membership.count()
         yield GaugeMetricFamily(
             "depthcast_ingestor_ingestors", "Ingestors that share the partitions, including this one", members
@@ -107,6 +119,7 @@ _GAUGES: Mapping[str, str] = {
     "symbols": "Symbols of the partition",
     "input_lag_seconds": "Age of the oldest unread input entry at the last publish of this leader",
     "input_lost": "Input entries deleted before they were read, since the partition's beginning",
+    "symbols_left_out": "Instruments beyond symbols_max, whose events are rejected",
     "events_applied": "Events applied since the partition's beginning",
     "events_rejected": "Events rejected since the partition's beginning",
     "events_ignored": "Events ignored since the partition's beginning",

@@ -8,6 +8,7 @@ is closed and returned, and the next read begins with a connection from the pool
 """
 
 import asyncio
+import sys
 from typing import Any, Final, cast
 
 import hiredis
@@ -16,6 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from depthcast.shared.errors import DepthcastError
 from depthcast.shared.position import Position
 from depthcast.shared.runtime.connections import TransportAccess
 from depthcast.shared.runtime.redis import RawEntry, map_errors, parse_entries, read_stream
@@ -32,15 +34,25 @@ _XREAD: Final = (
 )
 
 
+class ReplyTooBig(DepthcastError):
+    """A reply exceeds its limit; the connection is closed without reading the rest."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"a reply is larger than {most} bytes")
+
+
 class Tail:
     """Reads one stream through `client`, for one task.
 
-    It raises the same errors as `read_stream`, which replaces it if the client's transports cannot be used.
+    It raises the same errors as `read_stream`, which replaces it if the client's transports cannot be used;
+    and `ReplyTooBig` once a reply exceeds `reply_bytes_max`. `reply_bytes`: size of the last reply, about.
     """
 
-    def __init__(self, client: Redis, key: str) -> None:
+    def __init__(self, client: Redis, key: str, reply_bytes_max: int | None = None) -> None:
         self.client = client
         self.key = key
+        self.reply_bytes = 0
+        self._reply_bytes_max = reply_bytes_max
         self._borrowed: _BorrowedConnection | None = None
         self._pool = cast("Any", client.connection_pool)
         self._direct = issubclass(self._pool.connection_class, TransportAccess)
@@ -48,7 +60,9 @@ class Tail:
     async def read(self, after: Position, *, count: int, block_ms: int) -> list[RawEntry]:
         """Read up to `count` entries after `after`; waits up to `block_ms` for the first."""
         if not self._direct:
-            return await read_stream(self.client, self.key, after, count=count, block_ms=block_ms)
+            entries = await read_stream(self.client, self.key, after, count=count, block_ms=block_ms)
+            self.reply_bytes = sum(len(name) + len(raw) for _, fields in entries for name, raw in fields)
+            return entries
         borrowed = self._borrowed
         if borrowed is None or not borrowed.usable:
             async with map_errors(self.key):
@@ -60,6 +74,7 @@ class Tail:
             async with map_errors(self.key):
                 await self._return(closed=True)
                 raise
+        self.reply_bytes = borrowed.received
         if not reply:
             await self.release()
             return []
@@ -73,7 +88,7 @@ class Tail:
     async def _borrow(self) -> "_BorrowedConnection":
         await self.release()
         connection = await self._pool.get_connection()
-        self._borrowed = _BorrowedConnection(connection)
+        self._borrowed = _BorrowedConnection(connection, self._reply_bytes_max)
         return self._borrowed
 
     async def _return(self, *, closed: bool) -> None:
@@ -88,12 +103,14 @@ class Tail:
 class _BorrowedConnection(asyncio.Protocol):
     """Replaces the library's protocol on a connection's transport, and passes events on to that protocol.
 
-    `usable`: whether another command may be sent.
+    `usable`: whether another command may be sent. `received`: bytes of the last reply.
     """
 
-    def __init__(self, connection: TransportAccess) -> None:
+    def __init__(self, connection: TransportAccess, reply_bytes_max: int | None) -> None:
         self.connection = connection
         self.usable = True
+        self.received = 0
+        self._received_max = sys.maxsize if reply_bytes_max is None else reply_bytes_max
         self._timeout_s = connection.socket_timeout
         self._loop = asyncio.get_running_loop()
         self._transport = connection.transport
@@ -105,6 +122,7 @@ class _BorrowedConnection(asyncio.Protocol):
 
     async def send(self, command: bytes) -> Any:
         """Send a packed command and wait for its reply; after an error the connection is not usable."""
+        self.received = 0
         reply = self._reply = self._loop.create_future()
         timer = None if self._timeout_s is None else self._loop.call_later(self._timeout_s, self._expire)
         self._transport.write(command)
@@ -134,6 +152,10 @@ class _BorrowedConnection(asyncio.Protocol):
             self.end()
             self._library.data_received(data)
             reply.set_result(_LEFT_TO_LIBRARY)
+            return
+        self.received += len(data)
+        if self.received > self._received_max:
+            self._fail(ReplyTooBig(self._received_max))
             return
         try:
             self._parser.feed(data)

@@ -13,6 +13,7 @@ import msgpack
 import pytest
 
 from depthcast.ingestor import checkpoint
+from depthcast.ingestor.rejects import REJECTS_PER_ENTRY
 from depthcast.ingestor.runtime.leadership import Leadership
 from depthcast.ingestor.runtime.service import IngestorService
 from depthcast.runtime.embedded import EmbeddedServer
@@ -185,9 +186,12 @@ class TestInput:
             await run.send(("LEV", '[["add","bid",1,1]]'))
             info = await run.published()
             assert (info.applied, info.rejected) == (1, 20_000)
-        indices = [int(reject["index"]) for reject in await run.rejects()]
-        assert indices == list(range(20_000 - len(indices), 20_000))
+        rejects = await run.rejects()
+        indices = [int(reject["index"]) for reject in rejects]
+        assert indices == list(range(REJECTS_PER_ENTRY + 1 - len(indices), REJECTS_PER_ENTRY + 1))
         assert 500 <= len(indices) < 700
+        counts = [int(reject["count"]) for reject in rejects]
+        assert counts == [1] * (len(counts) - 1) + [20_000 - REJECTS_PER_ENTRY]
 
 
 class TestPace:

@@ -35,8 +35,9 @@ PURE = {**os.environ, "DEPTHCAST_PURE": "1"}
         ["tests/unit/ingestor"],
         ["tests/unit/shared", "tests/unit/broadcaster", "tests/unit/gateway"],
         ["tests/property/test_engine_fast_path.py", "tests/property/test_engine_model.py"],
+        ["tests/property/test_engine_exceptions.py"],
     ],
-    ids=["ingestor", "others", "property"],
+    ids=["ingestor", "others", "property", "exceptions"],
 )
 def test_the_same_tests_pass_without_what_was_compiled(folders: list[str]) -> None:
     run = subprocess.run(

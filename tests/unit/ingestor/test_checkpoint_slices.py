@@ -6,6 +6,7 @@ import msgpack
 import pytest
 
 from depthcast.ingestor.checkpoint import SLICE_ORDERS, Checkpoint, decode, encode, slices
+from depthcast.ingestor.limits import UNLIMITED, Limits
 from depthcast.ingestor.orders import OrdersCopy
 from depthcast.shared.errors import CodecError
 from depthcast.shared.position import Position
@@ -29,11 +30,25 @@ def test_any_number_of_orders_there_and_back(bids: int) -> None:
 def test_pieces_are_the_bytes_of_the_whole_and_none_has_too_many_orders() -> None:
     many = checkpoint(2 * SLICE_ORDERS + 1, 5)
     pieces = list(slices(many))
-    assert b"".join(pieces) == msgpack.packb([1, str(many.position), str(many.src), *many.orders])
+    assert b"".join(pieces) == msgpack.packb(
+        [1, str(many.position), str(many.src), *many.orders, many.limits]
+    )
     largest_id = len(msgpack.packb(2 * SLICE_ORDERS))
     assert max(map(len, pieces)) <= SLICE_ORDERS * largest_id
-    # The part before the orders; then the header of each of four arrays, and their slices.
-    assert len(pieces) == 1 + 4 + (3 + 3) + (1 + 1)
+    # The part before the orders; then the header of each of four arrays, and their slices; then the limits.
+    assert len(pieces) == 1 + 4 + (3 + 3) + (1 + 1) + 1
+
+
+def test_limits_there_and_back() -> None:
+    limited = checkpoint(1, 1)._replace(limits=Limits(1, 2, 3, 4, 5))
+    assert decode(encode(limited)).limits == (1, 2, 3, 4, 5)
+    items = msgpack.unpackb(encode(limited))
+    assert decode(msgpack.packb([*items[:7]])).limits == UNLIMITED
+    assert decode(msgpack.packb([*items[:7], [1, 2, 3, 4, 5, 6]])).limits == (1, 2, 3, 4, 5)
+    wrong: Any
+    for wrong in (5, {}, ["1"], [True], [-1], [2**63], [1.0]):
+        with pytest.raises(CodecError, match="checkpoint: the limits have the wrong type"):
+            decode(msgpack.packb([*items[:7], wrong]))
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_input_in_groups_of_a_size_that_one_script_carries(monkeypatch: pytest.M
         (Position(place, 0), [(b"O", b"x" * (size // count))] * count)
         for place, (count, size) in enumerate(sizes)
     ]
-    groups = list(module._groups(batch))
+    groups = list(module._groups(batch, lambda position, size: False))
     assert [[position.epoch for position, _ in group] for group in groups] == [
         [0],
         [1, 2, 3],
@@ -123,4 +123,15 @@ def test_input_in_groups_of_a_size_that_one_script_carries(monkeypatch: pytest.M
         [7, 8],
         [9],
     ]
-    assert list(module._groups([])) == []
+    assert list(module._groups([], lambda position, size: True)) == []
+    alone = module._groups(batch, lambda position, size: position.epoch in (1, 2, 9) and size < 500)
+    assert [[position.epoch for position, _ in group] for group in alone] == [
+        [0],
+        [1],
+        [2],
+        [3, 4],
+        [5],
+        [6],
+        [7, 8],
+        [9],
+    ]

@@ -229,7 +229,9 @@ class TestOrders:
             self.input(5, ["add", "bid", 98, 1, "z"], ["delete", None, None, None, "none"], atomic=True),
             self.input(6, ["add", "bid", 98, 1, "z"]),
         ]
-        replay(engine, entries, {"O": found["O"].src})
+        for entry in entries:
+            for _ in replay(engine, entry, {"O": found["O"].src}):
+                pass
         prove_orders(engine, 0, Position(7, 0), published.replicas)
         assert engine.snapshot("O") == snapshot(20, 100, 9, 98, 1)._replace(bids=[100, 9, 98, 1])
         assert not engine.dirty()

@@ -1,0 +1,62 @@
+"""Raises an exception at the n-th line that a call executes in the program's own modules."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).parents[1]
+FOLDERS: Final = tuple(str(ROOT / folder) for folder in ("ingestor", "broadcaster", "shared"))
+Call = Callable[[], object]
+
+
+class _Tracer:
+    """Counts the lines that are executed, and raises at one of them. Compiled modules have no lines."""
+
+    def __init__(self, at: int, error: BaseException | None) -> None:
+        self.at = at
+        self.error = error
+        self.lines: list[tuple[str, int]] = []
+
+    def __call__(self, frame: FrameType, event: str, _: Any) -> "_Tracer | None":
+        path = frame.f_code.co_filename
+        if event == "call":
+            return self if str(Path(path).resolve()).startswith(FOLDERS) else None
+        if event == "line":
+            self.lines.append((path, frame.f_lineno))
+            if len(self.lines) == self.at and self.error is not None:
+                raise self.error
+        return self
+
+    def run(self, call: Call) -> None:
+        before = sys.gettrace()
+        sys.settrace(self)
+        try:
+            call()
+        finally:
+            sys.settrace(before)
+
+
+def places(call: Call, times: int = 2) -> Iterator[int]:
+    """Numbers of the executions of lines at which to raise: the first `times` of each line."""
+    tracer = _Tracer(0, None)
+    tracer.run(call)
+    seen: dict[tuple[str, int], int] = {}
+    for number, line in enumerate(tracer.lines, 1):
+        seen[line] = seen.get(line, 0) + 1
+        if seen[line] <= times:
+            yield number
+
+
+def raise_at(number: int, error: BaseException, call: Call) -> bool:
+    """Call, and raise `error` at the execution `number`; whether the caller was told."""
+    tracer = _Tracer(number, error)
+    try:
+        tracer.run(call)
+    except BaseException as caught:
+        if caught is not error and caught.__cause__ is not error and caught.__context__ is not error:
+            raise
+        return True
+    assert len(tracer.lines) >= number, "it never came to that line"
+    return False
