@@ -4,12 +4,14 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -291,3 +293,47 @@ async def test_a_port_in_use_ends_with_2(redis_url: str, prefix: str, workers: i
         _, stderr = await refused.process.communicate()
         assert refused.process.returncode == 2
         assert b"cannot be served on" in stderr
+
+
+@pytest.mark.slow
+async def test_idle_connections_beyond_the_limit_of_open_files_keep_nobody_out(
+    redis_url: str, prefix: str, ingestor: FakeIngestor
+) -> None:
+    limit = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256)); "
+    options = {"redis_url": redis_url, "prefix": prefix, "port": 0, "connections_per_address_max": 10_000}
+    variables = {f"DEPTHCAST_{name.upper()}": str(value) for name, value in options.items()}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        limit + "os.execv(sys.executable, [sys.executable, '-m', 'depthcast.gateway'])",
+        stdout=PIPE,
+        stderr=PIPE,
+        env=without_settings() | variables,
+    )
+    gateway = Started(process)
+    idle: list[socket.socket] = []
+    try:
+        await gateway.announced(admin=False)
+        await eventually(lambda: ready(gateway.url))
+        address = urlsplit(gateway.url)
+        async with connect(gateway.ws_url, compression=None) as connection:
+            for _ in range(700):
+                one = socket.create_connection((address.hostname, address.port))
+                idle.append(one)
+            for _ in range(10):
+                assert (await get(f"{gateway.url}/healthz"))[0] == 200
+            client = Client(connection)
+            await client.send(op="subscribe", symbols=["AAA"])
+            await client.until("snapshot")
+            async with connect(gateway.ws_url, compression=None) as second:
+                assert (await Client(second).receive())["type"] == "welcome"
+        process.terminate()
+        assert await gateway.ended() == 0
+        assert process.stderr is not None
+        assert b"Too many open files" not in await process.stderr.read()
+    finally:
+        for one in idle:
+            one.close()
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
