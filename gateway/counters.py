@@ -42,6 +42,7 @@ class GatewayCounters:
     limit_connections: int = 0
     limit_tcp_connections: int = 0
     limit_address: int = 0
+    limit_connects: int = 0
     limit_token: int = 0
     limit_origin: int = 0
     limit_message_bytes: int = 0

@@ -271,6 +271,13 @@ class GatewaySettings(Settings):
         least=1,
         most=1_000_000,
     )
+    connects_per_address_per_s: int = setting(
+        50,
+        "new connections of an address a second per worker, and connections_per_address_max at once; more "
+        "are ended unread",
+        least=1,
+        most=1_000_000,
+    )
     connections_per_token_max: int = setting(
         1_000,
         "WebSockets per worker that present the same token; more are closed with 4429",

@@ -141,7 +141,7 @@ def gateway_alone(server: EmbeddedServer, prefix: str, **settings: object) -> It
     """The gateway as shipped, whoever feeds it."""
     common = {"redis_url": server.url, "prefix": prefix, "port": 0, "admin_port": 0, "log_level": "warning"}
     # All clients come from this machine's address.
-    common |= {"connections_per_address_max": 1_000_000}
+    common |= {"connections_per_address_max": 1_000_000, "connects_per_address_per_s": 1_000_000}
     pattern = rf"{ADMIN_PATTERN}[\s\S]*{READY_PATTERN}"
     with Program("gateway", python_module("gateway", **common, **settings), pattern) as running:
         yield Gateway(running, int(running.said[1]), server.port, DeploymentKeys(prefix))

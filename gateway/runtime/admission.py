@@ -5,10 +5,13 @@ import sys
 from collections.abc import Hashable
 from typing import Final
 
+from depthcast.gateway.delivery.allowance import Allowance
 from depthcast.shared.settings import GatewaySettings
 
 logger = logging.getLogger(__name__)
 
+OFFENCES_MAX: Final = 20
+"""So many connections of an address that were closed for their rate use up all new ones that it may have."""
 RESERVED_DESCRIPTORS: Final = 64
 """Descriptors of a process that are not for connections: Redis, logs, modules, the listening socket."""
 HTTP_DESCRIPTORS: Final = 32
@@ -49,12 +52,34 @@ class Admission:
         self.tcp_max = min(settings.tcp_connections_max, spare)
         self.websockets_max = min(settings.connections_max, (spare - HTTP_DESCRIPTORS) // 2)
         self.addresses = Tally(settings.connections_per_address_max)
+        self.connects_per_s = settings.connects_per_address_per_s
+        self.connects: dict[Hashable, Allowance] = {}
         self.tokens = Tally(settings.connections_per_token_max)
         self.origins = Tally(settings.connections_per_origin_max)
 
     def is_full(self, connections: int, websockets: int) -> bool:
         """Whether one more TCP connection is too many."""
         return connections >= self.tcp_max or connections + websockets >= self.descriptors
+
+    def may_connect(self, address: Hashable, now: float) -> bool:
+        """Count a new connection of an address; returns whether it may connect that often."""
+        allowance = self.connects.get(address)
+        if allowance is None:
+            most = max(self.addresses.most, self.connects_per_s)
+            allowance = self.connects[address] = Allowance(self.connects_per_s, most, now)
+        return allowance.take(1, now)
+
+    def offend(self, address: Hashable) -> None:
+        """A connection of the address was closed for its rate, and a new one must not begin afresh."""
+        allowance = self.connects.get(address)
+        if allowance is not None:
+            allowance.use(allowance.most / OFFENCES_MAX)
+
+    def forget(self, now: float) -> None:
+        """Forget addresses that have their whole allowance again."""
+        for address, allowance in tuple(self.connects.items()):
+            if allowance.take(0, now) and not allowance.wait_s(allowance.most):
+                del self.connects[address]
 
 
 def descriptors() -> int:

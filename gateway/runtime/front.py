@@ -171,11 +171,14 @@ class Front(asyncio.Protocol):
         if key is None:
             return
         over = self._count(self.site.admission.addresses, key)
+        if not self.site.admission.may_connect(key, self.loop.time()):
+            self.site.counters.limit_connects += 1
+            self.drop()
         if not over:
             return
         self.site.counters.limit_address += 1
         self.surplus = True
-        if over > POLITE_MAX:
+        if over > POLITE_MAX and self.stage is not Stage.ENDING:
             self.drop()
 
     def data_received(self, data: bytes) -> None:
@@ -350,6 +353,10 @@ class Front(asyncio.Protocol):
         counters.limit_token += over_token
         counters.limit_origin += over_origin
         return CloseCode.RATE_LIMIT if self.surplus or over_token or over_origin else None
+
+    def offend(self) -> None:
+        """The WebSocket was closed for its rate."""
+        self.site.admission.offend(key_of(self.address))
 
     def _pass_on(self, head: Head) -> None:
         if head.method not in METHODS:

@@ -48,6 +48,7 @@ LABELLED: Final = {
             "limit_connections": "connections_max",
             "limit_tcp_connections": "tcp_connections_max",
             "limit_address": "connections_per_address_max",
+            "limit_connects": "connects_per_address_per_s",
             "limit_token": "connections_per_token_max",
             "limit_origin": "connections_per_origin_max",
             "limit_message_bytes": "message_bytes_max",

@@ -145,6 +145,7 @@ class GatewayProcess:
             return connection
         self.connections[connection] = None
         connection.on_end = lambda: self._ended(connection, front)
+        connection.on_offence = front.offend
         connection.serve()
         return connection
 
@@ -215,6 +216,7 @@ class GatewayProcess:
                 if isinstance(holder, WebSocket):
                     holder.sweep(now)
             self._bound_output()
+            self.admission.forget(now)
             closing = dict(self.core.sweep(now))
             if closing:
                 for connection in tuple(self.connections):

@@ -60,6 +60,7 @@ class WebSocket(asyncio.Protocol):
         self.lost = self.loop.create_future()
         self.queued = False
         self.on_end: Callable[[], None] | None = None
+        self.on_offence: Callable[[], None] | None = None
         self.check = FrameCheck(settings.message_bytes_max, compressed=bool(protocol.extensions))
         self._pending = bytearray()
         self._unread = False
@@ -102,6 +103,7 @@ class WebSocket(asyncio.Protocol):
         if self.closing is not None or self.lost.done():
             return
         self.closing = code
+        self._note_offence(code)
         self.ended()
         self.protocol.send_close(code, closing(code).reason if reason is None else reason)
         self._flush()
@@ -113,7 +115,12 @@ class WebSocket(asyncio.Protocol):
         """Close a connection that was never served."""
         self.close(code, REFUSED_LINGER_S)
 
+    def _note_offence(self, code: int) -> None:
+        if code == CloseCode.RATE_LIMIT and self.on_offence is not None:
+            self.on_offence()
+
     def _fail(self, code: int, reason: str) -> None:
+        self._note_offence(code)
         self.protocol.fail(code, reason)
         self._flush()
 

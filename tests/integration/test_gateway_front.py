@@ -6,7 +6,7 @@ import logging
 import socket
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,7 +16,8 @@ import pytest
 from websockets.frames import Frame, Opcode
 from websockets.typing import Origin
 
-from tests.integration.gateway_harness import Client, RunningGateway, client_of, code_of, served
+from tests.integration import gateway_harness
+from tests.integration.gateway_harness import Client, FakeIngestor, RunningGateway, client_of, code_of
 from tests.waiting import eventually
 
 UPGRADE = (
@@ -24,6 +25,13 @@ UPGRADE = (
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
 )
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def served(
+    redis_url: str, prefix: str, **settings: Any
+) -> AbstractAsyncContextManager[tuple[RunningGateway, FakeIngestor]]:
+    """A gateway that does not wait long for clients which do not answer its close frames."""
+    return gateway_harness.served(redis_url, prefix, drain_timeout_s=0.1, **settings)
 
 
 class Raw:
@@ -97,6 +105,15 @@ def _compressed(payload: bytes) -> bytes:
     return bytes([plain[0] | 0x40]) + plain[1:]
 
 
+def troubles(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Warnings and errors that are not about Redis."""
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.levelno >= logging.WARNING and not record.name.startswith("depthcast.shared")
+    ]
+
+
 async def healthy(gateway: RunningGateway) -> None:
     async with raw(gateway) as other:
         await other.send(HEALTH)
@@ -156,7 +173,7 @@ async def test_odd_paths_are_answered_with_an_error_and_nothing_is_logged(
                 assert said.startswith(b"HTTP/1.1 "), (method, path)
                 assert int(said.split()[1]) in range(200, 500), (method, path, said)
         await healthy(gateway)
-    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert troubles(caplog) == []
 
 
 async def test_requests_on_one_connection_are_answered_one_after_the_other(
@@ -346,7 +363,7 @@ async def test_a_connection_cut_while_it_is_answered_ends_quietly(
                 sock = client.writer.get_extra_info("socket")
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
         await eventually(lambda: not gateway.process.fronts)
-    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert troubles(caplog) == []
 
 
 async def test_invalid_frames_close_with_the_code_of_the_rfc(redis_url: str, prefix: str) -> None:
@@ -449,6 +466,37 @@ async def test_a_flood_from_one_address_is_ended_unread(redis_url: str, prefix: 
         clients = [await stack.enter_async_context(raw(gateway)) for _ in range(60)]
         assert await clients[-1].rest() == b""
         await eventually(lambda: len(gateway.process.fronts) <= 3 + 16)
+
+
+async def test_an_address_that_connects_too_often_is_ended_unread(redis_url: str, prefix: str) -> None:
+    settings = {"connections_per_address_max": 10, "connects_per_address_per_s": 5}
+    async with served(redis_url, prefix, **settings) as (gateway, _):
+        answered = 0
+        for _ in range(40):
+            async with raw(gateway) as client:
+                with suppress(ConnectionError):
+                    await client.send(HEALTH.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+                answered += (await client.rest()).startswith(b"HTTP/1.1 200")
+        assert 10 <= answered < 40
+        assert gateway.process.counters.limit_connects == 40 - answered
+        await eventually(lambda: not gateway.process.fronts)
+        await eventually(lambda: not gateway.process.admission.connects)
+
+
+async def test_who_is_closed_for_its_rate_time_after_time_may_not_connect_again_at_once(
+    redis_url: str, prefix: str
+) -> None:
+    settings = {"messages_burst_max": 10, "messages_per_s": 1, "connects_per_address_per_s": 1}
+    async with served(redis_url, prefix, **settings) as (gateway, _):
+        closed = 0
+        for _ in range(40):
+            async with raw(gateway) as client:
+                with suppress(ConnectionError, asyncio.IncompleteReadError):
+                    await client.open()
+                    await client.send(masked(Opcode.PONG, b"x" * 100) * 1000)
+                    closed += await client.closed() == 4429
+        assert 15 <= closed < 30
+        assert gateway.process.counters.limit_connects == 40 - closed
 
 
 async def test_websockets_with_one_token_are_bounded(redis_url: str, prefix: str) -> None:
