@@ -24,7 +24,14 @@ ALLOWED_S: Final = 0.7
 SILENCE_S: Final = 1.5
 MEMORY_BYTES: Final = 96 << 20
 DESCRIPTORS: Final = 8
-MOMENTS: Final = {"channel_linger_s": 0.1, "head_timeout_s": 1, "close_linger_s": 1}
+MOMENTS: Final = {
+    "channel_linger_s": 0.1,
+    "head_timeout_s": 1,
+    "close_linger_s": 1,
+    "messages_burst_max": 200,
+    "input_bytes_burst_max": 2**21,
+    "input_buffer_bytes_max": 2**24,
+}
 """Of the gateway: what takes time by default takes a moment."""
 SWEPT: Final = (
     "frames-unmasked",
