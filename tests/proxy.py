@@ -27,6 +27,9 @@ class FaultProxy:
     Faults are used up in order, one for each command whose name is `word`, after `spared` of them. `held`:
     commands cut by `Cut.LATE`. Every reply is held for `delay_s`. `target` may be changed, for connections
     made from then on; port 0 picks a free port.
+
+    `refuse` gets every command as its words and may return an error reply, which the client gets instead; the
+    command is not executed then. The server itself makes the reply, so the order of replies stays.
     """
 
     target: str
@@ -37,6 +40,7 @@ class FaultProxy:
     spared: int = 0
     delay_s: float = 0.0
     port: int = 0
+    refuse: Callable[[list[bytes]], str | None] | None = None
 
     @property
     def url(self) -> str:
@@ -130,6 +134,9 @@ class FaultProxy:
         replies: "asyncio.Task[None]",
     ) -> bool:
         """Pass one command on; returns False if the connection must be cut."""
+        if self.refuse is not None and (reply := self.refuse(_words(command))) is not None:
+            to_server.write(_packed(b"EVAL", b"return redis.error_reply(ARGV[1])", b"0", reply.encode()))
+            return True
         if not self.faults or _name(command) != self.word:
             to_server.write(command)
             return True
@@ -151,6 +158,20 @@ class FaultProxy:
 
 def _name(command: bytes) -> bytes:
     return command.split(b"\r\n", 3)[2].upper()
+
+
+def _words(command: bytes) -> list[bytes]:
+    """The words of a raw command."""
+    words, rest = [], command.partition(b"\r\n")[2]
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        words.append(rest[: int(size[1:])])
+        rest = rest[int(size[1:]) + 2 :]
+    return words
+
+
+def _packed(*words: bytes) -> bytes:
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
 
 
 async def _read_command(reader: asyncio.StreamReader) -> bytes:

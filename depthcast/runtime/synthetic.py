@@ -60,7 +60,7 @@ async def feed_market(stop: asyncio.Event, options: SyntheticOptions) -> None:
 
 
 async def run_market(producer: Producer, options: SyntheticOptions, progress: Progress) -> None:
-    """Clear and fill the books, then send each step when it is due. Raises `RedisUnavailable`."""
+    """Clear and fill the books, then send each step when it is due."""
     venues = options.venues()
     await _send(producer, [_entry(venue, venue.open()) for venue in venues], progress)
     begun = time.monotonic()
