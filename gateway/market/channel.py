@@ -24,6 +24,10 @@ _ON_DELTA: Final = NEXT_STATE[ChannelEvent.DELTA]
 _ON_TICK_ENDED: Final = NEXT_STATE[ChannelEvent.TICK_ENDED]
 
 
+CATCH_UPS_KEPT_MAX: Final = 64
+"""Catch-ups kept for clients at the same cursor, until the view changes again."""
+
+
 class CatchUp(NamedTuple):
     """One message that brings a client to the head: a delta of `merged` broadcasts, or a snapshot.
 
@@ -56,8 +60,9 @@ class Channel:
     """
 
     __slots__ = (
-        "_catch_ups", "_deflate_bytes_min", "_fresh_deltas", "counters", "depth", "flushed_head", "fresh",
-        "head", "history", "idle_since", "reset_at", "state", "subscribers", "symbol", "view",
+        "_catch_ups", "_deflate_bytes_min", "_fresh_deltas", "_snapshots", "counters", "depth",
+        "flushed_head", "fresh", "head", "history", "idle_since", "reset_at", "state", "subscribers",
+        "symbol", "view",
     )  # fmt: skip
 
     def __init__(
@@ -81,6 +86,7 @@ class Channel:
         self.counters = counters
         self._deflate_bytes_min = deflate_bytes_min
         self._catch_ups: dict[tuple[int, Encoding], CatchUp] = {}
+        self._snapshots: dict[Encoding, CatchUp] = {}
         self._fresh_deltas: dict[Encoding, SeparateDeltas] = {}
 
     @property
@@ -107,7 +113,7 @@ class Channel:
             return self._reset_history(view, broadcast)
         view.seq = self.view.seq
         self.view = view
-        self._catch_ups = {}
+        self._catch_ups, self._snapshots = {}, {}
         self.state = NEXT_STATE[ChannelEvent.BOOK_HELD_BACK][self.state]
         return False
 
@@ -126,7 +132,8 @@ class Channel:
         self.history.append(step)
         self.fresh.append(step)
         self._fresh_deltas.clear()
-        self._catch_ups = {}
+        if self._catch_ups or self._snapshots:
+            self._catch_ups, self._snapshots = {}, {}
         return True
 
     def end_tick(self) -> None:
@@ -145,7 +152,7 @@ class Channel:
         self.history.restart(ViewState(broadcast, view.seq, view.digest))
         self.fresh.clear()
         self._fresh_deltas.clear()
-        self._catch_ups = {}
+        self._catch_ups, self._snapshots = {}, {}
         return True
 
     # --- what clients need ----------------------------------------------------------------------------------
@@ -192,17 +199,19 @@ class Channel:
         key = (history.steps[first].broadcast, encoding)
         found = self._catch_ups.get(key)
         if found is None:
-            found = self._catch_ups[key] = self._merged(first, encoding)
+            found = self._merged(first, encoding)
+            if len(self._catch_ups) >= CATCH_UPS_KEPT_MAX:
+                del self._catch_ups[next(iter(self._catch_ups))]
+            self._catch_ups[key] = found
         return found
 
     def snapshot(self, encoding: Encoding) -> CatchUp:
         """The whole view as a snapshot; call only once there is a view."""
         assert self.view is not None
-        key = (-1, encoding)
-        found = self._catch_ups.get(key)
+        found = self._snapshots.get(encoding)
         if found is None:
             data = self._encoded_snapshot(self.view, encoding)
-            found = self._catch_ups[key] = CatchUp(data, 1, is_snapshot=True)
+            found = self._snapshots[encoding] = CatchUp(data, 1, is_snapshot=True)
         return found
 
     def _merged(self, first: int, encoding: Encoding) -> CatchUp:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from depthcast.gateway.protocol.messages import Message, Row, Rows, ViewDelta, snapshot_message
 from depthcast.shared.book import BookSide
-from depthcast.shared.digest import MASK, digest_of
+from depthcast.shared.digest import MASK
 from depthcast.shared.replica import Changes, Replica
 
 
@@ -91,10 +91,17 @@ class View:
         self.ts = ts
         self.bids = SideView(replica.book.bids, depth)
         self.asks = SideView(replica.book.asks, depth)
-        self.digest = digest_of(self.bids.levels(), self.asks.levels()) if depth else replica.digest
+        self.digest = self._whole_digest() if depth else replica.digest
 
     def __len__(self) -> int:
         return len(self.bids) + len(self.asks)
+
+    def _whole_digest(self) -> int:
+        """The digest of all levels of the view; its weights are not kept by price."""
+        bid_weights, ask_weights = self.replica.weights
+        bids = bid_weights.moved_by([(price, quantity, 0) for price, quantity in self.bids.levels()])
+        asks = ask_weights.moved_by([(price, quantity, 0) for price, quantity in self.asks.levels()])
+        return (bids + asks) & MASK
 
     def advance(self, changes: Changes, seq: int, ts: int) -> ViewDelta | None:
         """Update after a broadcast was applied to the book; returns the view's changes, None without any."""

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
+import depthcast.gateway.market.channel
 import depthcast.gateway.market.history
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.market.channel import Channel
@@ -75,6 +76,21 @@ def test_a_catch_up_is_merged_once_for_all_at_the_same_cursor() -> None:
     [message] = messages(merged.data)
     assert (message["merged"], message["prev_seq"], message["seq"]) == (2, 102, 104)
     assert followed.counters.delta_encodings == 1
+
+
+def test_few_catch_ups_are_kept_and_the_snapshot_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(depthcast.gateway.market.channel, "CATCH_UPS_KEPT_MAX", 2)
+    followed = FollowedBook()
+    for quantity in range(10, 16):
+        followed.publish({-1: quantity}, {})
+        followed.channel.end_tick()
+    followed.channel.snapshot(JSON)
+    for cursor in (1, 2, 3, 1):
+        followed.channel.catch_up(cursor, JSON)
+    assert followed.counters.delta_encodings == 4, "the first was given up for the third"
+    followed.channel.catch_up(3, JSON)
+    followed.channel.snapshot(JSON)
+    assert (followed.counters.delta_encodings, followed.counters.snapshot_encodings) == (4, 1)
 
 
 def test_who_missed_a_tick_is_not_given_each_broadcast() -> None:
