@@ -23,20 +23,21 @@ pytestmark = pytest.mark.timeout(90)
 MESSAGES = 60
 
 
-async def replay(*words: str | Path) -> tuple[int, str, str]:
+async def replay(*words: str | Path, address: str = "") -> tuple[int, str, str]:
     """Run the command; returns its status, output and what it wrote to standard error."""
-    process = await start(*words)
+    process = await start(*words, address=address)
     output, errors = await process.communicate()
     assert process.returncode is not None
     return process.returncode, output.decode(), errors.decode()
 
 
-async def start(*words: str | Path) -> asyncio.subprocess.Process:
+async def start(*words: str | Path, address: str = "") -> asyncio.subprocess.Process:
+    """Start a replay to the server at `address`, which may have credentials."""
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "depthcast", "feed", "replay", *map(str, words)),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env=without_settings(),
+        env=without_settings() | ({"DEPTHCAST_REDIS_URL": address} if address else {}),
     )
 
 
@@ -91,10 +92,8 @@ async def test_a_disagreement_ends_with_status_1(binance: Path, encoding: str) -
 
 async def test_replaying_into_a_running_deployment(plain: Path, redis_url: str, prefix: str) -> None:
     async with local_deployment("", redis_url=redis_url, prefix=prefix) as deployment:
-        place = ("--redis-url", deployment.redis_url, "--prefix", prefix)
-        status, output, errors = await replay(
-            plain, *place, "--speed", "10", "--register", "--symbol", "ETH-USD=E"
-        )
+        words = ("--prefix", prefix, "--speed", "10", "--register", "--symbol", "ETH-USD=E")
+        status, output, errors = await replay(plain, *words, address=redis_url)
         assert status == 0, errors
         assert output.startswith(f"plain.jsonl: {MESSAGES} messages, {MESSAGES} events, ")
         async with Consumer(deployment.redis_url, ["BTC-USD", "E"], prefix=prefix) as consumer:
@@ -121,8 +120,8 @@ def ladder(tmp_path: Path) -> Path:
 async def test_a_deployment_that_merges_is_not_verified(ladder: Path, redis_url: str, prefix: str) -> None:
     slow = {"interval_ms": 200}
     async with local_deployment("", redis_url=redis_url, prefix=prefix, ingestor=slow) as deployment:
-        place = ("--redis-url", redis_url, "--prefix", prefix, "--gateway-url", deployment.gateway_url)
-        status, output, _ = await replay(ladder, *place, "--verify", "--register")
+        words = ("--prefix", prefix, "--gateway-url", deployment.gateway_url, "--verify", "--register")
+        status, output, _ = await replay(ladder, *words, address=redis_url)
         assert status == 1
         assert "run the ingestor with --interval-ms 0" in output
 
@@ -131,7 +130,7 @@ async def test_instruments_that_do_not_fit_are_refused(binance: Path, redis_url:
     client, keys = redis.connect(redis_url), DeploymentKeys(prefix)
     await client.hset(keys.meta, mapping={"protocol": 1, "partitions": 1})
     await client.hset(keys.instruments, "BTCUSDT", '{"tick_size":"1","lot_size":"1"}')
-    status, _, errors = await replay(binance, "--redis-url", redis_url, "--prefix", prefix, "--register")
+    status, _, errors = await replay(binance, "--prefix", prefix, "--register", address=redis_url)
     assert status == 2
     assert "registered with tick_size 1, the recording needs 0.1" in errors
     assert from_json("BTCUSDT", (await client.hgetall(keys.instruments))[b"BTCUSDT"]).tick_size == "1"
@@ -141,7 +140,7 @@ async def test_instruments_that_do_not_fit_are_refused(binance: Path, redis_url:
 async def test_it_waits_for_deployment_and_instruments_and_says_so(
     plain: Path, redis_url: str, prefix: str
 ) -> None:
-    process = await start(plain, "--speed", "max", "--redis-url", redis_url, "--prefix", prefix)
+    process = await start(plain, "--speed", "max", "--prefix", prefix, address=redis_url)
     assert process.stderr is not None
     client, keys = redis.connect(redis_url), DeploymentKeys(prefix)
     assert b"waiting for an ingestor to create the deployment" in await process.stderr.readline()

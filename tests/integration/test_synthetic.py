@@ -24,12 +24,12 @@ PARTITIONS = 4
 
 
 async def start(redis_url: str, prefix: str, *words: str) -> asyncio.subprocess.Process:
-    place = ("--redis-url", redis_url, "--prefix", prefix)
+    place = {"DEPTHCAST_REDIS_URL": redis_url, "DEPTHCAST_PREFIX": prefix}  # the address may have credentials
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "depthcast", "feed", "synthetic", *place, *words),
+        *(sys.executable, "-m", "depthcast", "feed", "synthetic", *words),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env=without_settings(),
+        env=without_settings() | place,
     )
 
 
