@@ -13,7 +13,17 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from depthcast.feed.decimals import places_needed, scaled, size_of
-from depthcast.feed.entry import CLEAR, UPDATE, Event, FeedEntry, Format, Instruments, LineReader, places
+from depthcast.feed.entry import (
+    CLEAR,
+    MALFORMED,
+    UPDATE,
+    Event,
+    FeedEntry,
+    Format,
+    Instruments,
+    LineReader,
+    places,
+)
 from depthcast.feed.oracle import BestPrices
 from depthcast.shared.errors import FeedError
 from depthcast.shared.instruments import Instrument
@@ -35,7 +45,7 @@ def instruments(path: str, lines: Iterable[bytes]) -> dict[Symbol, Instrument]:
         symbol = message.get("symbol", "") if kind == "snapshot" else message.get("s", "")
         try:
             _widen(found[symbol], kind, message)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except MALFORMED as error:
             raise _malformed(reader, kind, error) from None
     anonymous = found.pop("", None)
     if not found:
@@ -57,7 +67,7 @@ def entries(path: str, lines: Iterable[bytes], instruments: Instruments) -> Iter
         feed = _feed_of(reader, feeds, kind, message)
         try:
             found = feed.take(at_us, kind, message)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except MALFORMED as error:
             raise _malformed(reader, kind, error) from None
         yield from found
     for symbol, feed in feeds.items():

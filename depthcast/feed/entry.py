@@ -16,6 +16,9 @@ Event = Sequence[Any]
 
 Instruments = Mapping[Symbol, Instrument]
 
+MALFORMED: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+"""What code raises on a venue's message that is not as documented; parsers name its line instead."""
+
 UPDATE: Final = 1
 CLEAR: Final = 4
 

@@ -13,7 +13,17 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 from depthcast.feed.decimals import places_needed, places_written, scaled, size_of
-from depthcast.feed.entry import CLEAR, UPDATE, Event, FeedEntry, Format, Instruments, LineReader, places
+from depthcast.feed.entry import (
+    CLEAR,
+    MALFORMED,
+    UPDATE,
+    Event,
+    FeedEntry,
+    Format,
+    Instruments,
+    LineReader,
+    places,
+)
 from depthcast.feed.oracle import KrakenChecksum
 from depthcast.shared.book import Book, BookSide
 from depthcast.shared.errors import FeedError
@@ -64,7 +74,7 @@ def instruments(path: str, lines: Iterable[bytes]) -> dict[Symbol, Instrument]:
         try:
             for side in "ab":
                 found[message.symbol].widen(message.levels(side))
-        except (ValueError, TypeError) as error:
+        except MALFORMED as error:
             raise _malformed(reader, error) from None
     if not found:
         raise FeedError(path, 0, "has no book message; is it a recording of Kraken's book channel?")
@@ -88,7 +98,7 @@ def entries(path: str, lines: Iterable[bytes], instruments: Instruments) -> Iter
             pair = pairs[message.symbol] = _Pair(instruments[message.symbol])
         try:
             entry = pair.take(message, reader.line)
-        except (ValueError, TypeError, LookupError) as error:
+        except MALFORMED as error:
             raise _malformed(reader, error) from None
         yield entry
 
