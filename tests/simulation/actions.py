@@ -221,6 +221,7 @@ class Actions:
         server.stop()
         server.store.take_data(replica.data)
         server.journal.lose(replica.mark)
+        server.skew_us += self.world.clock_rng.randint(-300_000, 300_000)
         self.world.register_again()
         self._lasts("down", fault.lasts_s / 2, server.start)
 

@@ -24,6 +24,7 @@ from depthcast.updates import State
 from tests.simulation.actions import Actions
 from tests.simulation.audit import Audit
 from tests.simulation.faults import LATER, TOGGLE, draw_faults
+from tests.simulation.freshness import FreshnessAudit
 from tests.simulation.journal import Journal
 from tests.simulation.loop import START_S, Process, SimulatedLoop
 from tests.simulation.network import Network
@@ -43,6 +44,7 @@ SETTLED_WITHIN_S: Final = 40.0
 LOOK_EVERY_S: Final = 0.25
 AUDIT_EVERY_S: Final = 0.05
 ROUNDS_TO_END: Final = 10_000
+DAY_US: Final = 86_400_000_000
 
 
 @dataclass
@@ -70,6 +72,7 @@ class World:
         self.hash = hashlib.blake2b(digest_size=8)
         self.verbose = verbose
         self.log: list[str] = []
+        self.stood_at: dict[str, float] = {}
         node_entries = self.rng.choice((1, 1, 3, 100))
         self.server = Server(self.loop, Random(self.rng.random()), self.journal, node_entries=node_entries)
         self.network = Network(self.loop, self.server, self.trace)
@@ -98,6 +101,24 @@ class World:
             self.watch.problem,
         )
         store.appended, store.observer = self._appended, self
+        self.freshness = FreshnessAudit(
+            [KEYS.partition(number) for number in range(self.partitions)],
+            self.journal,
+            self.loop.time,
+            self.watch.problem,
+        )
+        self._set_clocks(Random(f"clocks {seed}"))
+
+    def _set_clocks(self, rng: Random) -> None:
+        """Let the clock of the server, and those of some readers, be a day off.
+
+        Neither tells anything of freshness. Ingestors' clocks must agree with each other.
+        """
+        self.clock_rng = rng
+        self.server.skew_us = rng.choice((0, 0, DAY_US, -DAY_US))
+        for actor in (*self.gateways, *self.consumers):
+            actor.skew_us += rng.choice((0, 0, DAY_US, -DAY_US))
+            actor.process.skew_us = actor.skew_us
 
     def _plan_changes_of_instruments(self) -> None:
         """The last instrument may come late, or come and go, often between two polls and broadcasts."""
@@ -282,6 +303,7 @@ class World:
     def _appended(self, key: bytes, stream_id: Id, fields: Fields) -> None:
         self.journal.appended(key, stream_id, fields)
         self.audit.appended(key, stream_id, fields)
+        self.freshness.appended(key, stream_id, fields)
         self.actions.appended(key, stream_id, changes=any(not name.startswith(b"_") for name in fields[::2]))
 
     def seals(self) -> int:
@@ -378,7 +400,29 @@ class World:
         while True:
             for name, number, reader in self._partition_readers():
                 self.audit.parts[number].check_reader(name, reader)
+            self._audit_live()
             await asyncio.sleep(AUDIT_EVERY_S)
+
+    def _audit_live(self) -> None:
+        """Check what readers take for live, but not while they stand still, nor right after."""
+        for gateway in self.gateways:
+            if gateway.process.stands:
+                self.stood_at[gateway.name] = self.loop.time()
+            if gateway.core is None or self.loop.time() < self.stood_at.get(gateway.name, 0.0) + LOOK_EVERY_S:
+                continue
+            settings, listings = gateway.settings, gateway.core.market.listings
+            live = {
+                partition_of(symbol, self.partitions) for symbol in listings if not listings[symbol].stale
+            }
+            for number in sorted(live):
+                limits = settings.stale_ms, settings.input_lag_max_ms
+                self.freshness.check_live(gateway.name, number, *limits)
+        for consumer in self.consumers:
+            found = consumer.consumer
+            for symbol in self.instruments if found is not None else ():
+                if found.state(symbol) is State.LIVE:
+                    number = partition_of(symbol, self.partitions)
+                    self.freshness.check_live(consumer.name, number, 5000, 5000)
 
     def _part(self, consumer: StreamConsumer, symbol: str) -> Any:
         found = consumer.consumer
