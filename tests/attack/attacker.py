@@ -31,6 +31,7 @@ async def until_refused(attack: Attack, scene: Scene) -> None:
     body = asyncio.ensure_future(attack.body(scene))
     while not body.done() and not (attack.due and attack.refused(list(scene.outcome))):
         await asyncio.wait({body}, timeout=LOOK_S)
+        scene.look()
     body.cancel()
 
 

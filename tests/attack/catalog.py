@@ -20,6 +20,8 @@ FLOODED: Final = ("close 4429",)
 """More than the rate allows."""
 TOO_MUCH: Final = ("error limit", "error rate_limited", *FLOODED)
 """A message is refused, or too many are."""
+REQUESTS: Final = ("http 4*", "http 5*", "cut")
+"""A request is refused, or its connection ended."""
 CUT: Final = ("cut",)
 """The time for a request is over, or there are too many connections."""
 ALLOWED: Final[Sequence[str]] = ()

@@ -6,7 +6,7 @@ import random
 import socket
 from functools import partial
 
-from tests.attack.catalog import ALLOWED, attack
+from tests.attack.catalog import ALLOWED, REQUESTS, attack
 from tests.attack.measured_attacks import BIG_SYMBOL, big_headers
 from tests.attack.wire import Scene, get, upgrade
 
@@ -22,7 +22,6 @@ ENDPOINTS = {
 }
 LIMITED = ("symbols", "book", "full-book")
 """Endpoints of which there may be only so many requests a second."""
-REQUESTS = ("http 4*", "http 5*", "cut")
 SLOW_S = 15.0
 
 

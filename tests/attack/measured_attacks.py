@@ -3,7 +3,7 @@
 import asyncio
 from functools import cache, partial
 
-from tests.attack.catalog import ALLOWED, CUT, FLOODED, TOO_MUCH, attack
+from tests.attack.catalog import ALLOWED, CUT, FLOODED, REQUESTS, TOO_MUCH, attack
 from tests.attack.wire import (
     BINARY,
     CONTINUATION,
@@ -299,7 +299,12 @@ async def big_headers_of_handshakes(scene: Scene) -> None:
     await scene.crowd(300, body)
 
 
-@attack("unread-books", "400 `GET …?depth=0` of a deep book whose answers are not read", measured=True)
+@attack(
+    "unread-books",
+    "400 `GET …?depth=0` of a deep book whose answers are not read",
+    due=REQUESTS,
+    measured=True,
+)
 async def unread_books(scene: Scene) -> None:
     async def body() -> None:
         async with await scene.line(receive_bytes=4096) as line:

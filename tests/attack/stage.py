@@ -92,7 +92,7 @@ class Run:
         return [round(line.value) for line in self._of("good", "lost", 0, self.end)]
 
     def knocks(self) -> tuple[float, int]:
-        """The longest time that somebody new waited for `/healthz` meanwhile; how often in vain."""
+        """The longest time that somebody new waited for an HTTP answer meanwhile; how often in vain."""
         begin, end = self.attacked
         waits = [line.value for line in self._of("new", "knock", begin, end)]
         return max(waits, default=0.0), len(self._of("new", "shut", begin, end))

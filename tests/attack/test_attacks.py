@@ -31,6 +31,8 @@ MOMENTS: Final = {
     "messages_burst_max": 200,
     "input_bytes_burst_max": 2**21,
     "input_buffer_bytes_max": 2**24,
+    "http_requests_max": 16,
+    "connections_per_address_max": 100,
 }
 """Of the gateway: what takes time by default takes a moment."""
 SWEPT: Final = (
@@ -39,7 +41,7 @@ SWEPT: Final = (
     "frames-pings",
     "inflate-msgpack-nulls",
     "http-body-symbols",
-    "http-pipelined-full-book",
+    "http-pipelined-book",
     "handshakes",
     "strange-noise",
     "subscribe-many",

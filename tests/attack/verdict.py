@@ -53,7 +53,7 @@ def problems(run: Run) -> list[str]:
     if run.lost():
         found.append(f"the good client was dropped: {', '.join(map(str, run.lost()))}")
     if run.knocks()[1]:
-        found.append(f"/healthz in vain: {run.knocks()[1]}")
+        found.append(f"somebody new came in vain: {run.knocks()[1]}")
     if run.rss(begin, run.end) > run.rss(*run.calm) + PEAK_BYTES:
         found.append("peak of memory")
     if not run.attack.refused(list(run.outcome)):
@@ -62,7 +62,7 @@ def problems(run: Run) -> list[str]:
 
 
 HEAD: Final = (
-    "| attack | longest silence: without / with / after (beside) | median | `/healthz` for somebody new "
+    "| attack | longest silence: without / with / after (beside) | median | HTTP for somebody new "
     "| RSS MB: before / peak / after | CPU: with / after (beside) | open files: peak / after "
     "| what the attacker got | verdict |\n"
     "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"

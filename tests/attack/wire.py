@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import re
 import socket
 import struct
@@ -38,8 +39,6 @@ class Scene:
     `symbols`: how many the gateway has. `most`: attackers, however many an attack would have.
     """
 
-    source = "127.0.0.66"
-
     def __init__(
         self, host: str, port: int, seconds: float, symbols: int, *, most: int | None = None
     ) -> None:
@@ -49,6 +48,8 @@ class Scene:
         self.until = time.monotonic() + seconds
         self.symbols = [f"S{number:03}" for number in range(symbols)]
         self.most = most
+        self.source = f"127.66.{os.getpid() // 250 % 250}.{os.getpid() % 250 + 1}"
+        self.unread: list[Line] = []
         self.outcome: Outcome = Counter()
 
     @property
@@ -91,7 +92,15 @@ class Scene:
             raw.close()
             self.outcome[f"not connected: {error.strerror}"] += 1
             raise Gone from error
-        return Line(raw, self.outcome)
+        line = Line(raw, self.outcome)
+        if receive_bytes:
+            self.unread.append(line)
+        return line
+
+    def look(self) -> None:
+        """Note what waits on connections that nobody reads."""
+        for line in self.unread:
+            line.peek()
 
     async def websocket(
         self,
@@ -122,6 +131,7 @@ class Line:
         self.buffer = b""
         self.last_head = b""
         self.ended = False
+        self.peeked = False
         self._listening: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -134,12 +144,22 @@ class Line:
         """Leave without a word; `held` is noted where the gateway would have gone on."""
         if self.raw.fileno() < 0:
             return
+        self.peek()
         if not self.ended:
             state = self.raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
             self.outcome["held" if state == ESTABLISHED else "cut"] += 1
         if self._listening is not None:
             self._listening.cancel()
         self.raw.close()
+
+    def peek(self) -> None:
+        """Note the status of an answer that nobody has read."""
+        if self.peeked or self._listening is not None or self.last_head or self.raw.fileno() < 0:
+            return
+        with contextlib.suppress(OSError):
+            if found := STATUS.match(self.raw.recv(READ_BYTES, socket.MSG_PEEK)):
+                self.outcome[f"http {found[1].decode()}"] += 1
+                self.peeked = True
 
     async def send(self, data: bytes) -> None:
         """Send all of it; raises `Gone`."""

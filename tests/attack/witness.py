@@ -1,11 +1,12 @@
 """A process with clients that behave: `python -m tests.attack.witness NAME=PORT …` prints what they see.
 
 Each client holds the book of one symbol at depth 25 and prints a line for each message: when, by the clock
-that all processes of a machine share, and how old it was. `knock` lines say how long `/healthz` took for
-somebody new at the first gateway.
+that all processes of a machine share, and how old it was. `knock` lines say how long `/healthz`, or a book,
+took for somebody new at the first gateway.
 """
 
 import asyncio
+import itertools
 import sys
 import time
 from typing import Final
@@ -16,6 +17,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.typing import Subprotocol
 
 SYMBOL: Final = "S000"
+PATHS: Final = (b"/healthz", f"/v1/books/{SYMBOL}".encode())
 KNOCK_S: Final = 0.25
 KNOCK_TIMEOUT_S: Final = 2.0
 
@@ -52,14 +54,14 @@ async def follow(name: str, port: int) -> None:
 
 
 async def knock(port: int) -> None:
-    """Ask for `/healthz` on a new connection, again and again."""
-    while True:
+    """Ask for `/healthz` or for a book on a new connection, again and again."""
+    for path in itertools.cycle(PATHS):
         began = time.monotonic()
         try:
             async with asyncio.timeout(KNOCK_TIMEOUT_S):
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
                 try:
-                    writer.write(b"GET /healthz HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n")
+                    writer.write(b"GET " + path + b" HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n")
                     status = await reader.readline()
                 finally:
                     writer.close()
