@@ -259,10 +259,10 @@ async def _without_book(producer: Producer, symbols: Sequence[Symbol]) -> list[S
         for symbol in symbols
     ]
     try:
-        async with redis.map_errors(), producer.client.pipeline(transaction=False) as pipeline:
+        async with producer.client.pipeline(transaction=False) as pipeline:
             for key in keys:
                 pipeline.exists(key)
-            there = await pipeline.execute()
+            there = await redis.run_pipeline(pipeline)
     except RedisUnavailable as error:
         logger.warning("waiting for Redis", extra={"problem": error.problem})
         return list(symbols)

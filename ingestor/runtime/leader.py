@@ -84,6 +84,7 @@ class PartitionLeader:
         self.stats = stats
         self.leadership: Leadership | None = None
         self._problem = ""
+        self._lease: Lease | None = None
         self._retry = Backoff(RETRY_S, RECOVERY_RETRY_S, no_jitter)
         self.standby = Standby(
             partition, keys, self._own_instruments, environment, stats, membership.name, self._on_offer
@@ -101,7 +102,8 @@ class PartitionLeader:
     def problem(self) -> str:
         """Why the partition cannot be led, or not fully; empty if it can."""
         leading = "" if self.leadership is None else self.leadership.problem
-        return self._problem or leading or self.standby.outage.lasting
+        leased = "" if self._lease is None else self._lease.outage.lasting
+        return self._problem or leading or leased or self.standby.outage.lasting
 
     def refresh(self) -> None:
         """Pass newly read instruments to the leadership, if there is one."""
@@ -127,6 +129,7 @@ class PartitionLeader:
         """Lead and stand by until `stop` is set."""
         client = self.environment.connect(self.settings.redis_url)
         lease = Lease(client, self.partition, self.keys, self.settings.lease_ms, self.membership.name)
+        self._lease = lease
         stopping = asyncio.create_task(self._forward_stop(stop))
         try:
             while await self._stand_by(client, lease, stop):

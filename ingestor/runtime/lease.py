@@ -28,7 +28,7 @@ NEVER_EXPIRES: Final = -1
 class Lease:
     """The lease of one partition: a lock of the Redis library.
 
-    It is a key with the name of its holder that expires after `lease_ms`.
+    It is a key with the name of its holder that expires after `lease_ms`. `outage`: why it is not renewed.
     """
 
     def __init__(self, client: Redis, partition: int, keys: PartitionKeys, lease_ms: int, name: str) -> None:
@@ -37,6 +37,7 @@ class Lease:
         self.key = keys.leader
         self.lease_s = lease_ms / 1000
         self.name = name
+        self.outage = Outage(logger, "lease not renewed", partition=partition)
         self._lock = client.lock(keys.leader, timeout=self.lease_s, thread_local=False)
 
     async def acquire(self) -> bool:
@@ -70,15 +71,14 @@ class Lease:
 
         While Redis is away, nobody can renew or publish, so it keeps trying.
         """
-        outage = Outage(logger, "lease not renewed", partition=self.partition)
         while True:
             await asyncio.sleep(self.lease_s / 3)
             try:
                 async with map_errors(self.key):
                     await self._renew()
-                outage.over()
+                self.outage.over()
             except RedisUnavailable as error:
-                outage.note(error)
+                self.outage.note(error)
 
     async def release(self) -> None:
         """Give the lease back, so that the next leader need not wait for it to expire."""

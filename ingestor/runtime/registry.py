@@ -14,7 +14,7 @@ from depthcast.shared.instruments import Instrument, check_unchanged, from_json,
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.protocol import PROTOCOL
 from depthcast.shared.runtime.catalog import read_partitions
-from depthcast.shared.runtime.redis import execute, map_errors, read_hash
+from depthcast.shared.runtime.redis import execute, read_hash, run_pipeline
 
 logger = logging.getLogger(__name__)
 
@@ -54,13 +54,13 @@ async def restore(
     instruments: Mapping[str, Instrument],
 ) -> None:
     """Write what the deployment lacks, in one step, so that readers never see it without its instruments."""
-    async with map_errors(), client.pipeline(transaction=True) as pipeline:
+    async with client.pipeline(transaction=True) as pipeline:
         pipeline.hsetnx(keys.meta, "partitions", str(partitions))
         pipeline.hsetnx(keys.meta, "protocol", str(PROTOCOL))
         for symbol, instrument in instruments.items():
             pipeline.hsetnx(keys.instruments, symbol, to_json(instrument))
         pipeline.set(keys.incarnation, incarnation, nx=True)
-        await pipeline.execute()
+        await run_pipeline(pipeline)
 
 
 async def register_instruments(

@@ -15,7 +15,7 @@ from depthcast.shared.instruments import Instrument, from_json
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.protocol import PROTOCOL
 from depthcast.shared.runtime.outage import needs_somebody
-from depthcast.shared.runtime.redis import execute, map_errors, read_hash
+from depthcast.shared.runtime.redis import execute, read_hash, run_pipeline
 
 logger = logging.getLogger(__name__)
 
@@ -106,8 +106,9 @@ class Catalog:
     """The instruments as last polled; those that Redis lost do not count as withdrawn.
 
     `instruments`: all known ones by symbol. `incarnation`: random name of the data in Redis, None before an
-    ingestor has set it. If that name changes or `meta` is gone, Redis has lost everything. The known
-    instruments then stay until the deployment exists again, and for at least `HOLD_S`.
+    ingestor has set it. If that name changes or `meta` is gone, Redis has lost everything; likewise if the
+    instruments are gone after their key held something else. The known instruments then stay until the
+    deployment exists again, and for at least `HOLD_S`.
 
     `clock`: takes a sample of the server's clock with each poll, by the event loop's clock.
     """
@@ -119,19 +120,17 @@ class Catalog:
         self.instruments: Mapping[str, Instrument] = {}
         self.incarnation: bytes | None = None
         self._polled = False
+        self._misused = False
         self._lost_at: float | None = None
 
     async def poll(self, now: float) -> bool:
         """Poll at `now` (s, monotonic); returns True if Redis lost everything. Raises `RedisUnavailable`."""
-        loop = asyncio.get_running_loop()
-        async with map_errors(), self.client.pipeline(transaction=True) as pipeline:
-            pipeline.get(self.keys.incarnation)
-            pipeline.exists(self.keys.meta)
-            pipeline.hgetall(self.keys.instruments)
-            pipeline.time()
-            sent = loop.time()
-            incarnation, deployed, table, (seconds, us) = await pipeline.execute()
-        self.clock.observe(sent, loop.time(), seconds * 1_000_000 + us)
+        try:
+            incarnation, deployed, table = await self._read()
+        except WrongKey:
+            self._misused = True
+            raise
+        self._misused = self._misused and not table
         found = _parsed(table, self.instruments)
         if not self._lost(incarnation, deployed=bool(deployed)):
             self.incarnation, self.instruments, self._lost_at = incarnation, found, None
@@ -148,11 +147,23 @@ class Catalog:
 
     def accept(self) -> None:
         """Trust the next poll, because everything lost has been written again."""
-        self._polled = False
+        self._polled = self._misused = False
         self._lost_at = None
+
+    async def _read(self) -> tuple[bytes | None, int, dict[bytes, bytes]]:
+        loop = asyncio.get_running_loop()
+        async with self.client.pipeline(transaction=True) as pipeline:
+            pipeline.get(self.keys.incarnation)
+            pipeline.exists(self.keys.meta)
+            pipeline.hgetall(self.keys.instruments)
+            pipeline.time()
+            sent = loop.time()
+            incarnation, deployed, table, (seconds, us) = await run_pipeline(pipeline)
+        self.clock.observe(sent, loop.time(), seconds * 1_000_000 + us)
+        return incarnation, deployed, table
 
     def _lost(self, incarnation: bytes | None, *, deployed: bool) -> bool:
         if not self._polled:
             return False
         named = self.incarnation is not None and incarnation != self.incarnation
-        return named or not deployed
+        return named or not deployed or self._misused

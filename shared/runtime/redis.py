@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol, cast
 
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -103,6 +104,20 @@ async def execute(client: Redis, *command: str | bytes | float) -> Any:
     """Send one command and return the library's reply; errors are mapped by `map_errors`."""
     async with map_errors(key_of(command)):
         return await cast("Any", client).execute_command(*command)
+
+
+async def run_pipeline(pipeline: Pipeline) -> list[Any]:
+    """Execute a pipeline or transaction and return its replies; errors are mapped as by `map_errors`.
+
+    The library itself would return some error replies of a transaction as if they were values.
+    """
+    commands = [command for command, _ in cast("Any", pipeline).command_stack]
+    async with map_errors():
+        replies: list[Any] = await pipeline.execute(raise_on_error=False)
+    for command, reply in zip(commands, replies, strict=True):
+        if isinstance(reply, RedisError):
+            raise refusal(reply, key_of(command)) from reply
+    return replies
 
 
 async def read_hash(client: Redis, key: str) -> dict[bytes, bytes]:
