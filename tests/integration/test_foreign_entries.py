@@ -19,7 +19,7 @@ from depthcast.consumer.consumer import Consumer
 from depthcast.ingestor.runtime.service import IngestorService
 from depthcast.runtime.embedded import EmbeddedServer
 from depthcast.shared.position import Position
-from depthcast.shared.runtime.redis import connect, execute, last_position
+from depthcast.shared.runtime.redis import connect, execute
 from tests.book_model import brute_digest
 from tests.ingestor_runs import FEEDS, Input, Process, Run
 from tests.integration.fault_scene import HEARTBEAT_S, Scene, scene
@@ -90,8 +90,7 @@ class TestDeltas:
             it.begin(STEP_DOWNS, MISMATCHES)
             key, epoch = it.run.keys.deltas, await it.epoch()
             for _ in range(count):
-                last = await last_position(it.run.client, key)
-                await it.redis("XADD", key, "*" if where == "now" else str(last.next()), *JUNK)
+                await it.redis("XADD", key, "*" if where == "now" else f"{epoch}-*", *JUNK)
 
             async def restated() -> bool:
                 history = await it.run.history()
