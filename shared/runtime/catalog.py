@@ -140,6 +140,7 @@ class Catalog:
             logger.warning("Redis has lost the deployment", extra={"key": self.keys.meta})
             self._lost_at = now
         if deployed and now - self._lost_at >= HOLD_S:
+            self._misused = False
             self.incarnation, self.instruments, self._lost_at = incarnation, found, None
         else:
             self.instruments = dict(sorted({**self.instruments, **found}.items()))
