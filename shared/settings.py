@@ -395,7 +395,7 @@ class GatewaySettings(Settings):
         most=10**12,
     )
     input_buffer_bytes_max: int = setting(
-        67_108_864,
+        33_554_432,
         "bytes of unfinished messages and requests in a worker; beyond, the largest are closed with 1013",
         unit="B",
         least=2**20,

@@ -1,6 +1,6 @@
 """Works off what clients send, a little of each in turn, so that no client delays the market data of others.
 
-A connection that has something to work off is in the queue. A turn of the event loop spends up to `TURN_S` on
+A connection that has something to work off is in the queue. A turn of the event loop spends up to `ROUND_S` on
 the queue; then the loop reads Redis, flushes, and reads sockets, before the next turn.
 """
 
@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from depthcast.gateway.protocol.budget import Budget
 from depthcast.shared.settings import GatewaySettings
 
-TURN_S: Final = 0.005
+ROUND_S: Final = 0.005
 
 
 class Worked(Protocol):
@@ -37,7 +37,7 @@ class Holding(Protocol):
 class Intake:
     """The queue of one process, and the bytes that wait in its connections.
 
-    `turns` counts turns that ended with work left. `clock` must move within a turn of the event loop, as that
+    `rounds` counts rounds that ended with work left. `clock` must move within a turn of the event loop, as that
     of uvloop does not.
     """
 
@@ -51,7 +51,7 @@ class Intake:
         self.clock = clock
         self.budget: Budget[Holding] = Budget(settings.input_buffer_bytes_max)
         self.queue: deque[Worked] = deque()
-        self.turns = 0
+        self.rounds = 0
 
     def add(self, connection: Worked) -> None:
         """Work something off for `connection` soon; nothing if it is in the queue."""
@@ -60,7 +60,7 @@ class Intake:
         connection.queued = True
         self.queue.append(connection)
         if len(self.queue) == 1:
-            self.loop.call_soon(self._turn)
+            self.loop.call_soon(self._round)
 
     def hold(self, connection: Holding, count: int) -> None:
         """`connection` holds `count` bytes from now on; the largest holders end if that is too much."""
@@ -68,9 +68,9 @@ class Intake:
             for largest in self.budget.largest():
                 largest.evict()
 
-    def _turn(self) -> None:
+    def _round(self) -> None:
         queue, clock = self.queue, self.clock
-        end = clock() + TURN_S
+        end = clock() + ROUND_S
         while queue:
             connection = queue[0]
             more = connection.step()
@@ -80,6 +80,6 @@ class Intake:
             else:
                 connection.queued = False
             if queue and clock() >= end:
-                self.turns += 1
-                self.loop.call_soon(self._turn)
+                self.rounds += 1
+                self.loop.call_soon(self._round)
                 return

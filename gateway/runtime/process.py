@@ -22,6 +22,7 @@ from depthcast.gateway.runtime.front import WEBSOCKET_PATH, Front, Serve
 from depthcast.gateway.runtime.http import Endpoints
 from depthcast.gateway.runtime.intake import Intake
 from depthcast.gateway.runtime.market_reader import MarketReader
+from depthcast.gateway.runtime.memory import GivingBack
 from depthcast.gateway.runtime.websocket import WebSocket
 from depthcast.shared.close_codes import CloseCode
 from depthcast.shared.errors import SettingsError
@@ -88,6 +89,7 @@ class GatewayProcess:
         self.unsettled: dict[Front, None] = {}
         self.waiting: dict[Front, None] = {}
         self.admission = Admission(settings, descriptors())
+        self.memory = GivingBack()
         self.trusted = parse_networks(settings.trusted_proxies)
         self.origins = Origins(settings.origins)
         self.draining = False
@@ -229,6 +231,7 @@ class GatewayProcess:
         transports = [connection.transport for connection in self.connections if not connection.writer.clear]
         transports += [front.transport for front in self.unsettled if front.transport is not None]
         excess = [unread.hold(transport, transport.get_write_buffer_size()) for transport in transports]
+        self.memory.observe(unread.total + self.intake.budget.total)
         if any(excess):
             for transport in unread.largest():
                 self.counters.limit_output_buffer += 1

@@ -105,7 +105,7 @@ def _compressed(payload: bytes) -> bytes:
     return bytes([plain[0] | 0x40]) + plain[1:]
 
 
-def troubles(caplog: pytest.LogCaptureFixture) -> list[str]:
+def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Warnings and errors that are not about Redis."""
     return [
         record.getMessage()
@@ -173,7 +173,7 @@ async def test_odd_paths_are_answered_with_an_error_and_nothing_is_logged(
                 assert said.startswith(b"HTTP/1.1 "), (method, path)
                 assert int(said.split()[1]) in range(200, 500), (method, path, said)
         await healthy(gateway)
-    assert troubles(caplog) == []
+    assert complaints(caplog) == []
 
 
 async def test_requests_on_one_connection_are_answered_one_after_the_other(
@@ -363,7 +363,7 @@ async def test_a_connection_cut_while_it_is_answered_ends_quietly(
                 sock = client.writer.get_extra_info("socket")
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
         await eventually(lambda: not gateway.process.fronts)
-    assert troubles(caplog) == []
+    assert complaints(caplog) == []
 
 
 async def test_invalid_frames_close_with_the_code_of_the_rfc(redis_url: str, prefix: str) -> None:

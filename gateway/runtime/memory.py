@@ -1,0 +1,36 @@
+"""Gives memory back to the system after much of it was freed.
+
+The C library keeps freed memory for later. After an attack that is a hundred megabytes that nothing needs.
+"""
+
+import ctypes
+import sys
+from collections.abc import Callable
+from typing import Final
+
+PEAK_BYTES_LEAST: Final = 16 * 2**20
+"""Below this peak, giving back is not worth the time that it takes."""
+
+
+def trim() -> None:
+    """Give freed memory back, if the C library can."""
+    if sys.platform != "linux":
+        return
+    give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if give_back is not None:
+        give_back(0)
+
+
+class GivingBack:
+    """Calls `give_back` once buffers that were large are small again."""
+
+    def __init__(self, give_back: Callable[[], None] = trim) -> None:
+        self._give_back = give_back
+        self._peak = 0
+
+    def observe(self, count: int) -> None:
+        """Look at the bytes in buffers now."""
+        self._peak = max(self._peak, count)
+        if self._peak >= PEAK_BYTES_LEAST and count * 4 <= self._peak:
+            self._peak = count
+            self._give_back()
