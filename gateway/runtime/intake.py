@@ -1,7 +1,7 @@
 """Works off what clients send, a little of each in turn, so that no client delays the market data of others.
 
-A connection that has something to work off is in the queue. A turn of the event loop spends up to `ROUND_S` on
-the queue; then the loop reads Redis, flushes, and reads sockets, before the next turn.
+A connection that has something to work off is in the queue. The event loop spends up to `ROUND_S` on it;
+then it reads Redis, flushes, and reads sockets, before the next round.
 """
 
 import asyncio
@@ -37,8 +37,8 @@ class Holding(Protocol):
 class Intake:
     """The queue of one process, and the bytes that wait in its connections.
 
-    `rounds` counts rounds that ended with work left. `clock` must move within a turn of the event loop, as that
-    of uvloop does not.
+    `rounds` counts rounds that ended with work left. `clock` must move within a round, as uvloop's own does
+    not.
     """
 
     def __init__(
