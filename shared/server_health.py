@@ -14,6 +14,10 @@ VALKEY_LEAST: Final = (7, 2)
 MEMORY_MOST: Final = 0.9
 """Part of `maxmemory` that may be in use."""
 
+_NUMBERS: Final = frozenset({"aof_enabled", "maxmemory", "used_memory", "master_last_io_seconds_ago"})
+TEXT_MAX: Final = 200
+"""A longer value of INFO is none."""
+
 LAG_MOST_S: Final = 10
 CLOCK_MOST_S: Final = 1.0
 """Clocks of servers and processes may differ by this much."""
@@ -24,6 +28,7 @@ def problems_of(info: Mapping[str, Any], behind_s: float) -> dict[str, str]:
 
     `info`: the reply of INFO, parsed. `behind_s`: how far our clock is behind the server's.
     """
+    info = {name: value for name, value in info.items() if _fits(name, value)}
     return {
         "version": _version(info),
         "persistence": _persistence(info),
@@ -32,6 +37,13 @@ def problems_of(info: Mapping[str, Any], behind_s: float) -> dict[str, str]:
         "replica": _replica(info),
         "clock": _clock(behind_s),
     }
+
+
+def _fits(name: str, value: object) -> bool:
+    """Return whether a number is one, and a text short; what a server tells otherwise, it does not tell."""
+    if name in _NUMBERS:
+        return isinstance(value, int | float)
+    return not isinstance(value, str) or len(value) <= TEXT_MAX
 
 
 def eviction(info: Mapping[str, Any]) -> str:
@@ -98,7 +110,8 @@ def _replica(info: Mapping[str, Any]) -> str:
 
 
 def _is_late(replica: Mapping[str, Any]) -> bool:
-    return replica.get("state") != "online" or replica.get("lag", 0) > LAG_MOST_S
+    lag = replica.get("lag", 0)
+    return replica.get("state") != "online" or (isinstance(lag, int | float) and lag > LAG_MOST_S)
 
 
 def _clock(behind_s: float) -> str:

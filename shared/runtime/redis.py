@@ -20,7 +20,14 @@ from redis.exceptions import LockError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from depthcast.shared.codec import SNAPSHOT_FIELD, decode_snapshot
-from depthcast.shared.errors import CodecError, RedisRefused, RedisUnavailable, SettingsError, WrongKey
+from depthcast.shared.errors import (
+    CodecError,
+    PositionError,
+    RedisRefused,
+    RedisUnavailable,
+    SettingsError,
+    WrongKey,
+)
 from depthcast.shared.position import ZERO, Position
 from depthcast.shared.reader import OldestEntry, is_foreign, read_info
 from depthcast.shared.redis_url import HARMLESS_OPTIONS, SENTINEL, problem_of, without_credentials
@@ -151,7 +158,7 @@ async def read_stream(
     """Read up to `count` entries after `after`; waits up to `block_ms` for the first (None: no wait)."""
     block: Sequence[str | int] = () if block_ms is None else ("BLOCK", block_ms)
     reply = await execute(client, "XREAD", "COUNT", count, *block, "STREAMS", key, str(after))
-    return parse_entries(reply[0][1]) if reply else []
+    return parse_streams(reply)
 
 
 async def newest_entry(client: Redis, key: str) -> RawEntry | None:
@@ -172,7 +179,12 @@ async def oldest_entry(client: Redis, key: str) -> OldestEntry | None:
 async def last_position(client: Redis, key: str) -> Position:
     """Return the last ID ever generated in a stream, `0-0` if it does not exist."""
     info = await stream_info(client, key)
-    return ZERO if info is None else Position.parse(info[b"last-generated-id"])
+    if info is None:
+        return ZERO
+    try:
+        return Position.parse(info[b"last-generated-id"])
+    except (KeyError, PositionError) as error:
+        raise _no_redis("that of XINFO STREAM", error) from error
 
 
 async def stream_info(client: Redis, key: str) -> dict[bytes, Any] | None:
@@ -185,7 +197,10 @@ async def stream_info(client: Redis, key: str) -> dict[bytes, Any] | None:
         if "no such key" in error.problem.lower():
             return None
         raise
-    return dict(zip(flat[::2], flat[1::2], strict=True))
+    try:
+        return dict(zip(flat[::2], flat[1::2], strict=True))
+    except (TypeError, ValueError) as error:
+        raise _no_redis("that of XINFO STREAM", error) from error
 
 
 async def newest_snapshots(
@@ -213,11 +228,29 @@ async def newest_snapshots(
     return found
 
 
-def parse_entries(reply: Sequence[Any]) -> list[RawEntry]:
-    """Parse the entries of a raw stream reply."""
-    return [
-        (Position.parse(name), list(zip(flat[::2], flat[1::2], strict=True))) for name, flat in reply if flat
-    ]
+def parse_entries(reply: Any) -> list[RawEntry]:
+    """Parse the entries of a raw stream reply; raises `RedisUnavailable` if it is no such reply."""
+    try:
+        return [
+            (Position.parse(name), list(zip(flat[::2], flat[1::2], strict=True)))
+            for name, flat in reply
+            if flat
+        ]
+    except (TypeError, ValueError, PositionError) as error:
+        raise _no_redis("entries of a stream", error) from error
+
+
+def parse_streams(reply: Any) -> list[RawEntry]:
+    """Parse the reply of `XREAD` for one stream; raises `RedisUnavailable` if it is no such reply."""
+    try:
+        entries = reply[0][1] if reply else ()
+    except (TypeError, LookupError) as error:
+        raise _no_redis("entries of a stream", error) from error
+    return parse_entries(entries)
+
+
+def _no_redis(what: str, error: Exception) -> RedisUnavailable:
+    return RedisUnavailable(f"a reply is not {what} ({type(error).__name__}); is it Redis that answers?")
 
 
 async def _snapshot(client: Redis, key: str, reply: Any) -> tuple[Position, Snapshot] | None:

@@ -20,7 +20,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from depthcast.shared.errors import DepthcastError
 from depthcast.shared.position import Position
 from depthcast.shared.runtime.connections import TransportAccess
-from depthcast.shared.runtime.redis import RawEntry, map_errors, parse_entries, read_stream
+from depthcast.shared.runtime.redis import RawEntry, map_errors, parse_streams, read_stream
 
 _CLOSED: Final = "Connection closed by server."
 """The same text as the library's."""
@@ -78,7 +78,7 @@ class Tail:
         if not reply:
             await self.release()
             return []
-        return parse_entries(reply[0][1])
+        return parse_streams(reply)
 
     async def release(self) -> None:
         """Return the connection to the pool; the next `read` borrows one again."""

@@ -1,6 +1,9 @@
 """Targets: what is read from Redis. Positions, deltas, snapshots, infos, checkpoints, and their readers."""
 
+from contextlib import suppress
 from typing import Any, Final
+
+from redis.exceptions import ResponseError
 
 from depthcast.ingestor import checkpoint
 from depthcast.ingestor.engine import Engine
@@ -13,10 +16,13 @@ from depthcast.shared.codec import (
     encode_snapshot,
 )
 from depthcast.shared.digest import digest_of
-from depthcast.shared.errors import CodecError, PositionError, RecoveryError
+from depthcast.shared.errors import CodecError, DepthcastError, PositionError, RecoveryError, RedisUnavailable
 from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.position import Position
 from depthcast.shared.reader import PartitionReader
+from depthcast.shared.runtime.error_replies import key_of, refusal
+from depthcast.shared.runtime.redis import parse_entries, parse_streams
+from depthcast.shared.server_health import CHECKS, problems_of
 from depthcast.shared.types import MAX_INTEGER, Delta, EntryInfo, Snapshot, Symbol
 from tests.fuzz.material import Material, packed
 from tests.fuzz.target import Target
@@ -148,6 +154,40 @@ def stored_checkpoint(data: bytes) -> None:
     levels = engine.snapshot("A")
     _check_levels(levels.bids, 1)
     _check_levels(levels.asks, 1)
+
+
+INFO: Final = (
+    "redis_version", "valkey_version", "maxmemory", "used_memory", "maxmemory_policy", "aof_enabled",
+    "role", "aof_last_write_status", "master_link_status", "master_last_io_seconds_ago", "slave0", "lag",
+    "state", "online",
+    "slave", "allkeys-lru", "7.0.15", "6.2",
+)  # fmt: skip
+REPLIES: Final = (
+    "WRONGTYPE k holds x", "READONLY", "Command # 1 (XREAD a b) of pipeline caused error: ('BUSY x',)",
+    "NOPERM", "", "ERR unknown command", "XREAD", "XINFO", "EVALSHA", "STREAMS", "1", "k", "é", "\n",
+)  # fmt: skip
+
+
+def server_replies(data: bytes) -> None:
+    """Whatever a server answers is a result or RedisUnavailable; its checks say something about anything."""
+    material = Material(data)
+    reply = material.value(WORDS, 4)
+    with suppress(RedisUnavailable):
+        parse_streams(reply)
+    with suppress(RedisUnavailable):
+        for at, fields in parse_entries(reply):
+            assert Position.parse(str(at)) == at
+            assert fields
+    told = {material.choose(INFO): material.value(INFO) for _ in range(material.below(6))}
+    problems = problems_of(told, material.integer() / 1000)
+    assert problems.keys() == set(CHECKS)
+    assert all(isinstance(problem, str) and len(problem) < 1000 for problem in problems.values())
+    text = "".join(material.choose(REPLIES) + " " for _ in range(material.below(4))) + material.text()
+    assert isinstance(refusal(ResponseError(text), material.choose((None, "k"))), DepthcastError)
+    words: tuple[str | bytes | float, ...] = (*REPLIES, b"k", 5)
+    command = [material.choose(words) for _ in range(1 + material.below(4))]
+    if command[0] != "XREAD" or "STREAMS" in command:
+        key_of(command)
 
 
 class _Story:
@@ -292,6 +332,10 @@ TARGETS: Final = (
     Target(
         "checkpoint", stored_checkpoint, "CodecError or RecoveryError, or the orders that were written",
         (b"\x01" + _CHECKPOINT, b"\x00\x02\x00\x81\x82\x83\x84"),
+    ),
+    Target(
+        "server_replies", server_replies, "a result or RedisUnavailable, and a text for each check",
+        (b"\x06\xff\x06\xff\x05\x031-1\xff\x06\xff\x05", b"\x00\x05\x02\x03\x01\x00\x03\x02" * 4),
     ),
     Target(
         "reader", reader, "shows published books only, and never goes back",
