@@ -1,0 +1,209 @@
+"""Old books are never live, and input lag and lost input are said: real processes on a real server."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from redis.asyncio import Redis
+
+from depthcast import Consumer, State
+from depthcast.shared.runtime.redis import execute
+from tests.ingestor_runs import Process, Run
+from tests.integration.gateway_harness import RunningGateway, client_of, running_gateway
+from tests.waiting import eventually
+
+STALE_MS = 1500
+ONE = '["A"]\n'
+LEVEL = '[["update","bid",5,1]]'
+
+
+async def get(gateway: RunningGateway, path: str) -> tuple[int, Any]:
+    async with aiohttp.ClientSession() as session, session.get(gateway.url + path) as answer:
+        return answer.status, await answer.json()
+
+
+async def state_of(gateway: RunningGateway) -> str:
+    return str((await get(gateway, "/v1/books/A"))[1].get("state"))
+
+
+async def is_state(gateway: RunningGateway, state: str) -> bool:
+    return await state_of(gateway) == state
+
+
+async def server_ms(client: Redis) -> int:
+    seconds, us = await execute(client, "TIME")
+    return int(seconds) * 1000 + int(us) // 1000
+
+
+@asynccontextmanager
+async def consumed(run: Run) -> AsyncIterator[Consumer]:
+    """A consumer of A that reads in the background."""
+    async with Consumer(run.url, ["A"], prefix=run.prefix, stale_ms=STALE_MS) as consumer:
+        task = asyncio.create_task(_read_all(consumer))
+        try:
+            await eventually(lambda: consumer._followed[0].reader.shown)
+            yield consumer
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+async def _read_all(consumer: Consumer) -> None:
+    async for _ in consumer:
+        pass
+
+
+class TestOldBooks:
+    async def test_a_reader_that_starts_while_no_ingestor_lives_has_stale_books_until_one_does(
+        self, run: Run
+    ) -> None:
+        ingestor = Process(run.settings(ONE), run.folder)
+        async with ingestor:
+            await ingestor.leads()
+            await run.send(("A", LEVEL))
+            await run.published()
+            await ingestor.kill()
+            await asyncio.sleep(STALE_MS / 1000)
+            with running_gateway(run.url, run.prefix, stale_ms=STALE_MS) as gateway:
+                async with client_of(gateway) as client, consumed(run) as consumer:
+                    await client.send(op="subscribe", symbols=["A"])
+                    await client.until("status", symbol="A", state="stale")
+                    for _ in range(20):
+                        status, body = await get(gateway, "/readyz")
+                        assert (status, body["ready"]) == (503, False)
+                        assert await state_of(gateway) == "stale"
+                        assert consumer.state("A") is State.STALE
+                        await asyncio.sleep(0.05)
+                    age_s = consumer.age_s("A")
+                    assert age_s is None or age_s > STALE_MS / 1000
+
+                    await ingestor.start()
+                    await ingestor.leads()
+                    await client.until("status", symbol="A", state="live")
+                    await eventually(lambda: consumer.state("A") is State.LIVE)
+                    assert (await get(gateway, "/readyz"))[0] == 200
+                    assert await state_of(gateway) == "live"
+
+                    await ingestor.kill()
+                    await client.until("status", symbol="A", state="stale")
+                    await eventually(lambda: consumer.state("A") is State.STALE)
+                    assert (await get(gateway, "/readyz"))[0] == 200, "once is enough"
+
+    async def test_a_reader_that_starts_under_a_living_ingestor_has_live_books(self, run: Run) -> None:
+        async with run.service(run.settings(ONE)):
+            await run.send(("A", LEVEL))
+            await run.published()
+            with running_gateway(run.url, run.prefix) as gateway:
+                await eventually(lambda: is_state(gateway, "live"))
+                body = (await get(gateway, "/v1/books/A"))[1]
+                assert 0 <= body["lag_ms"] < 1000
+            async with consumed(run) as consumer:
+                await eventually(lambda: consumer.state("A") is State.LIVE)
+                age_s = consumer.age_s("A")
+                assert age_s is not None
+                assert 0 <= age_s < 2
+
+
+class TestInputLag:
+    async def test_input_that_waits_makes_books_stale_and_says_for_how_long(self, run: Run) -> None:
+        """One reject for each interval: of eight entries from 20 s ago, the last ones wait for seconds."""
+        settings = run.settings(ONE, interval_ms=400, pending_rejects_max=1, input_batch=2)
+        async with run.service(settings) as service:
+            with running_gateway(run.url, run.prefix, input_lag_max_ms=1000) as gateway:
+                await eventually(lambda: is_state(gateway, "live"))
+                async with client_of(gateway) as client, consumed(run) as consumer:
+                    await client.send(op="subscribe", symbols=["A"])
+                    await client.until("snapshot")
+                    long_ago = await server_ms(run.client) - 20_000
+                    for number in range(8):
+                        await execute(run.client, "XADD", run.keys.events, f"{long_ago}-{number}", "A", "[5]")
+                    told = await client.until("status", state="stale")
+                    assert 19_000 < told["lag_ms"] < 30_000
+                    assert (await get(gateway, "/v1/books/A"))[1]["lag_ms"] > 19_000
+                    assert consumer.state("A") is State.STALE
+                    assert service.stats.of(0).input_lag_s > 19
+                    await client.until("status", state="live")
+                    assert await run.published()
+                    await eventually(lambda: consumer.state("A") is State.LIVE)
+                    await eventually(lambda: service.stats.of(0).input_lag_s < 1)
+
+
+class TestLostInput:
+    async def test_what_is_trimmed_unread_is_counted_and_said(
+        self, run: Run, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        settings = run.settings(ONE, interval_ms=200, pending_rejects_max=1, input_batch=1)
+        async with run.service(settings) as service:
+            for _ in range(10):
+                await run.send(("A", "[5]"))
+            await execute(run.client, "XTRIM", run.keys.events, "MAXLEN", 2)
+            lost = await self._lost_at_least(run, 1)
+            await run.published()
+            assert lost == 10 - len(await run.rejects()) > 3
+            assert service.stats.of(0).input_lost == lost
+            assert "input was deleted before it was read" in caplog.text
+            await run.send(("A", LEVEL))
+            info = await run.published()
+            assert (info.lost, info.applied, info.entries) == (lost, 1, 11)
+
+    async def test_a_producer_that_caps_the_log_is_noticed_under_steady_lag(self, run: Run) -> None:
+        settings = run.settings(ONE, interval_ms=50, pending_rejects_max=1, input_batch=1)
+        async with run.service(settings):
+            for _ in range(40):
+                await execute(
+                    run.client, "XADD", run.keys.events, "MAXLEN", "=", 3, "*", "A", json.dumps([5])
+                )
+                await asyncio.sleep(0.005)
+            await run.published()
+            await eventually(lambda: self._adds_up(run, 40))
+
+    async def test_what_is_deleted_while_nobody_leads_is_noticed_by_the_next_leader(self, run: Run) -> None:
+        settings = run.settings(ONE)
+        async with run.service(settings):
+            await run.send(("A", LEVEL))
+            await run.published()
+        sent = [await run.send(("A", LEVEL)) for _ in range(5)]
+        await execute(run.client, "XDEL", run.keys.events, str(sent[1]), str(sent[4]))
+        async with run.service(settings):
+            assert await self._lost_at_least(run, 2) == 2
+        async with run.service(settings):
+            await run.send(("A", LEVEL))
+            info = await run.published()
+            assert (info.lost, info.applied, info.entries) == (2, 5, 7), "a leader goes on counting"
+
+    async def test_trimming_by_the_leader_is_no_loss(
+        self, run: Run, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        settings = run.settings(ONE, snapshot_interval_ms=50, retention_s=0)
+        async with run.service(settings) as service:
+            for _ in range(300):
+                await run.send(("A", LEVEL))
+            await run.published()
+            await eventually(lambda: self._is_trimmed(run), timeout_s=30)
+            await run.send(("A", LEVEL))
+            info = await run.published()
+            assert (info.lost, info.entries) == (None, 301)
+            assert service.stats.of(0).input_lost == 0
+        assert "deleted before" not in caplog.text
+
+    async def _lost_at_least(self, run: Run, least: int) -> int:
+        async def lost() -> int:
+            info = await run.info()
+            found = info.lost or 0 if info else 0
+            return found if found >= least else 0
+
+        return int(str(await eventually(lost, message="the loss is said")))
+
+    async def _adds_up(self, run: Run, sent: int) -> bool:
+        info = await run.info()
+        assert info is not None
+        rejected, lost = len(await run.rejects()), info.lost or 0
+        assert rejected + lost <= sent
+        return rejected + lost == sent and lost > 0
+
+    async def _is_trimmed(self, run: Run) -> bool:
+        return int(await execute(run.client, "XLEN", run.keys.events)) < 150
