@@ -5,7 +5,13 @@ import re
 import pytest
 
 from depthcast.shared.errors import SettingsError
-from depthcast.shared.redis_url import parse_sentinel_url, without_credentials
+from depthcast.shared.redis_url import (
+    HARMLESS_OPTIONS,
+    parse_sentinel_url,
+    problem_of,
+    with_credentials,
+    without_credentials,
+)
 from depthcast.shared.settings import GatewaySettings
 
 
@@ -62,12 +68,67 @@ def test_what_a_setting_says_of_a_wrong_address() -> None:
 
 
 @pytest.mark.parametrize(
+    "name", ["password", "username", "sentinel_password", "sentinel_username", "ssl_password"]
+)
+def test_names_of_secret_options_are_shown(name: str) -> None:
+    assert without_credentials(f"redis://h?{name}=secret") == f"redis://h?{name}=***"
+
+
+@pytest.mark.parametrize("name", HARMLESS_OPTIONS)
+def test_harmless_options_are_shown(name: str) -> None:
+    assert without_credentials(f"redis://h?{name}=a/B.1_c-d") == f"redis://h?{name}=a/B.1_c-d"
+
+
+def test_user_and_password_may_have_any_characters() -> None:
+    assert (
+        with_credentials("redis://h/0?x=a://b", "u/é", "a:/@") == "redis://u%2F%C3%A9:a%3A%2F%40@h/0?x=a://b"
+    )
+
+
+OPTIONS = "is not a usable address: after ? come options as name=value; "
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("redis://h/0?x=redis://@", None),
+        ("redis://u:p@h:65535/0?password=a=b", None),
+        ("redis://h:65536", "is not a usable address: after the scheme and user:password@ comes host:port; "),
+        ("redis://h/a@b", "is not a usable address: after the scheme and user:password@ comes host:port; "),
+        ("redis://h?=1", f"{OPTIONS}in a user name, a password or an option, write ? as %3F"),
+        ("redis://h?db=1&a@b", OPTIONS),
+        ("redis://h\x1fx", "has a blank or a control character"),
+        ("redis://h\x85x", "has a blank or a control character"),
+    ],
+)  # fmt: skip
+def test_the_form_of_an_address(url: str, problem: str | None) -> None:
+    found = problem_of(url)
+    assert found is None if problem is None else found is not None and found.startswith(problem)
+
+
+@pytest.mark.parametrize(
     ("url", "shown"),
     [
         ("redis://h:1/0", "redis://h:1/0"),
         ("redis://u:secret@h:1/0", "redis://***@h:1/0"),
         ("redis+sentinel://:secret@h,g/b?sentinel_password=secret&db=1", None),
         ("redis://h?password=secret", "redis://h?password=***"),
+        ("redis://h/secret", "redis://h/***"),
+        ("redis://h/5/6", "redis://h/***"),
+        ("redis+sentinel://h/my-Master.1", "redis+sentinel://h/my-Master.1"),
+        ("redis+sentinel://h/my%20secret", "redis+sentinel://h/***"),
+        ("unix:///run/Redis/a_b.sock", "unix:///run/Redis/a_b.sock"),
+        ("unix:///run/secret@", "unix://***"),
+        ("redis://H.example-1:1/0?db=secret%40&db=Ab/c.1", "redis://H.example-1:1/0?db=***&db=Ab/c.1"),
+        ("redis://h?db=1=secret!", "redis://h?db=***"),
+        ("redis://h?db=3&secret&secret=1", "redis://h?db=3&***&***"),
+        ("redis://h?", "redis://h?"),
+        ("redis://h/0#secret", "redis://h/0#***"),
+        ("redis://h/0?db=1#secret", "redis://h/0?db=1#***"),
+        ("redis://[FE80::1]:65535,h:65536", "redis://***"),
+        ("redis://[FE80::1]:65535,h:65535", "redis://[FE80::1]:65535,h:65535"),
+        ("redis://u:a://secret@h", "redis://***"),
+        ("secret", "***"),
     ],
 )
 def test_credentials_are_not_shown(url: str, shown: str | None) -> None:
