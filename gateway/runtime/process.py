@@ -29,7 +29,6 @@ from depthcast.shared.errors import SettingsError
 from depthcast.shared.networks import parse_networks
 from depthcast.shared.origins import Origins
 from depthcast.shared.runtime.garbage_collection import collect_garbage_less_often
-from depthcast.shared.runtime.memory import give_back_memory
 from depthcast.shared.runtime.redis import connect
 from depthcast.shared.runtime.server_checks import ServerChecks
 from depthcast.shared.settings import GatewaySettings
@@ -241,7 +240,6 @@ class GatewayProcess:
     async def _publish(self) -> None:
         while True:
             self.publish_metrics()
-            give_back_memory()
             await asyncio.sleep(metrics.PERIOD_S)
 
     def publish_metrics(self) -> None:

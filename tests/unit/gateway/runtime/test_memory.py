@@ -1,5 +1,9 @@
 """When memory is given back."""
 
+import platform
+import subprocess
+import sys
+
 import pytest
 
 from depthcast.gateway.runtime.memory import PEAK_BYTES_LEAST, GivingBack, trim
@@ -21,6 +25,27 @@ def test_once_after_each_peak(seen: list[int], times: int) -> None:
     for count in seen:
         memory.observe(count)
     assert len(calls) == times
+
+
+PROGRAM = """
+import os
+from pathlib import Path
+from depthcast.gateway.runtime.memory import trim
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+blocks = [bytes(40_000) for _ in range(3_000)]
+last = bytes(40_000)  # above the others, so that nothing is given back without being asked for
+del blocks
+before = resident()
+trim()
+print(before - resident())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back when asked to")
+def test_freed_memory_is_given_back() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 90_000_000
 
 
 def test_giving_back_works_on_this_system() -> None:
