@@ -13,6 +13,7 @@ import pytest
 from depthcast.ingestor import checkpoint
 from depthcast.ingestor import engine as engine_module
 from depthcast.ingestor.engine import Engine
+from depthcast.ingestor.events import read_entry
 from depthcast.ingestor.runtime import guard as guard_module
 from depthcast.ingestor.runtime import leader as leader_module
 from depthcast.ingestor.runtime import leadership as leadership_module
@@ -140,7 +141,7 @@ class TestExceptions:
         self, run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         monkeypatch.setattr(leader_module, "UNEXPECTED_RETRY_S", 0.01)
-        really = engine_module.read_entry
+        really = read_entry
 
         def failing(fields: Any) -> Any:
             if any(b"mine" in raw for _, raw in fields):
