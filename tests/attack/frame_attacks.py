@@ -69,7 +69,7 @@ async def forbidden(scene: Scene, data: bytes) -> None:
 
 
 for _name, _data in FLOODS.items():
-    attack(f"frames-{_name}", f"{_name.replace('-', ' ')}, as fast as they go", due=FLOODED)(
+    attack(f"frames-{_name}", f"{_name.replace('-', ' ')}, as fast as they go", due=(*FLOODED, "close 1008"))(
         partial(flood, data=_data)
     )
 for _name, _data in FORBIDDEN.items():
