@@ -31,12 +31,14 @@ NOT_SETTINGS: Final = frozenset(
     {
         "DEPTHCAST_COMPILE",
         "DEPTHCAST_EMBEDDED_SERVER",
+        "DEPTHCAST_GATEWAY_URL",
         "DEPTHCAST_PURE",
         "DEPTHCAST_TEST_REDIS_URL",
         "DEPTHCAST_WORKER",
     }
 )
-"""Other variables with the prefix: for builds, the server to embed, the modules to import, tests, workers."""
+"""Other variables with the prefix: for builds, the server to embed, the gateway to watch, the modules to
+import, tests, workers."""
 
 RENAMED: Final = {
     "stall_timeout": "stall_timeout_s",

@@ -6,6 +6,7 @@ from typing import Any, Final
 import click
 
 from depthcast.cli.feed_options import SETTINGS, Speed, deployment_options
+from depthcast.cli.gateway_url import gateway_url_option
 from depthcast.cli.synthetic import synthetic
 from depthcast.feed.detect import FORMATS
 from depthcast.runtime.deployment import to_toml
@@ -117,7 +118,7 @@ feed.add_command(synthetic)
     show_default=True,
     help="With --verify: maximum number of entries in flight.",
 )
-@click.option("--gateway-url", metavar="URL", help="With --verify and --redis-url: the deployment's gateway.")
+@gateway_url_option("--gateway-url", help="With --verify and --redis-url: the deployment's gateway.")
 @click.option(
     "--encoding",
     type=click.Choice(["json", "msgpack"]),

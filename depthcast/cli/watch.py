@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from depthcast.cli.gateway_url import gateway_url_option
 from depthcast.cli.ladder import best_line, rows
 from depthcast.client.client import Client, connect
 from depthcast.shared.errors import DepthcastError
@@ -143,7 +144,7 @@ async def _wait_or_end(seconds: float, stop: asyncio.Event, following: asyncio.T
 
 @click.command("watch")
 @click.argument("symbol")
-@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Address of a gateway.")
+@gateway_url_option("--url", default="http://127.0.0.1:8080", help="Address of a gateway.", show_default=True)
 @click.option("--depth", type=click.Choice(["1", "5", "10", "25", "50"]), default="10", show_default=True)
 @click.option("--seconds", type=click.FloatRange(min=0.1), help="End after this time; default: at Ctrl-C.")
 def watch(symbol: str, url: str, depth: str, seconds: float | None) -> None:

@@ -159,6 +159,29 @@ def test_credentials_on_a_command_line_end_a_process_at_once(words: tuple[str, .
     assert "DEPTHCAST_REDIS_PASSWORD_FILE" in re.sub(r"\s", "", done.stderr)
 
 
+@pytest.mark.parametrize(
+    "words", [("watch", "BTC-USD", "--url"), ("feed", "replay", __file__, "--verify", "--gateway-url")]
+)
+@pytest.mark.parametrize("address", [f"http://u:{SECRET}@h:1", f"ws://h:1/v1/ws?token={SECRET}"])
+def test_an_address_of_a_gateway_with_a_secret_is_no_option(words: tuple[str, ...], address: str) -> None:
+    command = [sys.executable, "-m", "depthcast", *words]
+    done = subprocess.run(
+        [*command, address], env=without_settings(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert SECRET not in done.stdout + done.stderr
+    assert "DEPTHCAST_GATEWAY_URL" in re.sub(r"[\s│]", "", done.stderr)
+
+
+def test_an_address_of_a_gateway_with_a_secret_comes_from_the_environment() -> None:
+    environment = without_settings() | {"DEPTHCAST_GATEWAY_URL": f"http://u:{SECRET}@127.0.0.1:1"}
+    command = [sys.executable, "-m", "depthcast", "watch", "BTC-USD"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "unreachable: ws" in done.stderr or "http://***@127.0.0.1:1" in done.stderr
+    assert SECRET not in done.stdout + done.stderr
+
+
 async def test_the_services_of_a_deployment_get_the_password_unseen() -> None:
     with EmbeddedServer() as server:
         with redis.Redis.from_url(server.url) as client:

@@ -61,6 +61,7 @@ def test_variables_of_the_other_process_are_no_mistake() -> None:
     [
         "DEPTHCAST_COMPILE",
         "DEPTHCAST_EMBEDDED_SERVER",
+        "DEPTHCAST_GATEWAY_URL",
         "DEPTHCAST_PURE",
         "DEPTHCAST_TEST_REDIS_URL",
         "DEPTHCAST_WORKER",

@@ -1,0 +1,28 @@
+"""The option for the address of a gateway, which may have a token or credentials only in the environment."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import click
+from click.core import ParameterSource
+
+from depthcast.shared.redis_url import has_credentials, without_credentials
+
+VARIABLE: Final = "DEPTHCAST_GATEWAY_URL"
+
+
+def gateway_url_option(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a click option for the address of a gateway; `attributes` are click's."""
+    return click.option(name, envvar=VARIABLE, metavar="URL", callback=_without_secrets, **attributes)
+
+
+def _without_secrets(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    given = parameter.name is not None and context.get_parameter_source(parameter.name)
+    if value is not None and given is ParameterSource.COMMANDLINE and has_credentials(value):
+        raise click.BadParameter(
+            f"{without_credentials(value)} has a secret, which everybody on this machine sees on a command line: "
+            f"set {VARIABLE} instead",
+            context,
+            parameter,
+        )
+    return value
