@@ -45,6 +45,8 @@ HEALTH_PATHS: Final = frozenset({"/healthz", "/readyz"})
 POLITE_MAX: Final = 16
 """So many connections of an address beyond its limit are told why; more are ended at once."""
 RETRY: Final = ("Retry-After: 5",)
+STUCK_S: Final = 1.0
+"""A client that has read nothing of its answer for so long may have to make room for others."""
 METHODS: Final = ("GET", "HEAD")
 ENDING_S: Final = 2.0
 """A refused client has this long to read why, and to end the connection."""
@@ -98,12 +100,13 @@ class Front(asyncio.Protocol):
     - `due`: when the current stage ends the connection, in the loop's time.
     - `idle`: nothing of a request has come.
     - `address`: the client's, None if it is unknown. `trusted`: the peer is a trusted proxy.
+    - `client`: what the client of the current request is counted by.
     - `surplus`: the address has too many connections; only health is served.
     """
 
     __slots__ = (
-        "_counted", "_pending", "_proxied", "_unread", "_waiting_bytes", "address", "due", "idle", "loop",
-        "site", "stage", "surplus", "transport", "trusted", "web",
+        "_counted", "_pending", "_proxied", "_unread", "_waiting_bytes", "address", "client", "due", "idle",
+        "loop", "site", "stage", "surplus", "transport", "trusted", "web",
     )  # fmt: skip
 
     def __init__(self, site: Site) -> None:
@@ -117,6 +120,7 @@ class Front(asyncio.Protocol):
         self.surplus = False
         self.due = self.loop.time() + site.settings.head_timeout_s
         self.idle = True
+        self.client: str | None = None
         self._counted: list[tuple[Tally, Hashable]] = []
         self._pending = bytearray()
         self._proxied = False
@@ -363,6 +367,7 @@ class Front(asyncio.Protocol):
             raise HeadError(
                 405, "bad_request", "only GET and HEAD are served", (f"Allow: {', '.join(METHODS)}",)
             )
+        self.client = self._client(head)
         self._enter(Stage.ANSWERING)
         self.due = self.loop.time() + self.site.settings.stall_timeout_s
         self._waiting_bytes = 0
@@ -370,6 +375,17 @@ class Front(asyncio.Protocol):
             self.web = self.site.web()
             self.web.connection_made(self._open)
         self.web.data_received(head.plain())
+
+    def _client(self, head: Head) -> str | None:
+        if not self.trusted:
+            return key_of(self.address)
+        address = forwarded_for(head.values("x-forwarded-for"), self.address, self.site.trusted)
+        return None if is_trusted(address, self.site.trusted) else key_of(address)
+
+    def is_stuck(self, now: float) -> bool:
+        """Whether the client stopped reading its answer."""
+        stuck_s = now - (self.due - self.site.settings.stall_timeout_s)
+        return self.stage is Stage.ANSWERING and self._waiting_bytes > 0 and stuck_s >= STUCK_S
 
     def answered(self) -> None:
         """The web server's answer was written, and nothing of it waits here."""

@@ -65,6 +65,8 @@ class Host(Protocol):
 
     core: Core
 
+    def make_room(self) -> bool: ...
+
     def readiness(self) -> tuple[bool, dict[str, Any]]: ...
 
 
@@ -85,7 +87,8 @@ class Endpoints:
         self.host = host
         self.core = host.core
         self.answers = Answers(host.core.market)
-        self.limits = HttpLimits(host.core.settings, host.core.counters, asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        self.limits = HttpLimits(host.core.settings, host.core.counters, now, host.make_room)
 
     def application(self) -> web.Application:
         """Make the web application."""
@@ -109,22 +112,23 @@ class Endpoints:
     @web.middleware
     async def answering(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Write the answer to the end, errors included; then the connection may have its next request."""
+        address = _address(request)
         if request.path in UNLIMITED:
             return await self._written(request, await _answer(request, handler))
         try:
-            self.limits.enter(asyncio.get_running_loop().time())
+            self.limits.enter(asyncio.get_running_loop().time(), address)
         except NotNow as refusal:
             return await self._written(request, _not_now(refusal))
         try:
             return await self._written(request, await _answer(request, handler))
         finally:
-            self.limits.leave()
+            self.limits.leave(address)
 
     async def _written(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
         """Write an answer; a client that does not read it in time loses its connection."""
-        size = _size(response)
+        size, address = _size(response), _address(request)
         try:
-            self.limits.hold(size)
+            self.limits.hold(size, address)
         except NotNow as refusal:
             size, response = 0, _not_now(refusal)
         try:
@@ -139,7 +143,7 @@ class Endpoints:
                 request.transport.abort()
             return response
         finally:
-            self.limits.release(size)
+            self.limits.release(size, address)
         _next_request(request)
         return response
 
@@ -202,6 +206,12 @@ def _depth(text: str | None) -> int:
 
 def _json(body: bytes) -> web.Response:
     return web.Response(body=body, content_type="application/json")
+
+
+def _address(request: web.Request) -> str | None:
+    """What the client of a request is counted by, None if that is unknown."""
+    front = request.transport.get_protocol() if request.transport is not None else None
+    return front.client if isinstance(front, Front) else None
 
 
 def _next_request(request: web.Request) -> None:

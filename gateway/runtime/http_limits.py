@@ -1,5 +1,7 @@
 """Bounds what HTTP requests may cost a worker: at a time, in a second, and in answers that nobody reads."""
 
+from collections import Counter
+from collections.abc import Callable
 from math import ceil
 from typing import Final
 
@@ -28,20 +30,34 @@ class NotNow(Exception):
 
 
 class HttpLimits:
-    """The requests being served: `serving`, and the bytes of their answers that were not taken yet."""
+    """The requests being served: `serving`, and the bytes of their answers that were not taken yet.
 
-    def __init__(self, settings: GatewaySettings, counters: GatewayCounters, now: float) -> None:
+    One client address gets at most half of each, so that no single one keeps others out. `make_room` ends a
+    connection whose client has stopped reading, and returns whether there was one.
+    """
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        counters: GatewayCounters,
+        now: float,
+        make_room: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.make_room = make_room
         self.settings = settings
+        self._serving_of: Counter[str] = Counter()
+        self._bytes_of: Counter[str] = Counter()
         self.counters = counters
         self.serving = 0
         self.answer_bytes = 0
         per_s = settings.http_requests_per_s
         self._requests = Allowance(per_s, SECONDS_AT_ONCE * per_s, now)
 
-    def enter(self, now: float) -> None:
+    def enter(self, now: float, address: str | None = None) -> None:
         """Begin to serve a request, until `leave`; raises `NotNow`, and then it did not begin."""
         most = self.settings.http_requests_max
-        if self.serving >= most:
+        share = address is not None and self._serving_of[address] >= (most + 1) // 2
+        if share or (self.serving >= most and not self.make_room()):
             self.counters.limit_http_requests += 1
             raise NotNow(
                 503, "unavailable", f"{most} requests are being served; try again later", BUSY_RETRY_S
@@ -51,19 +67,23 @@ class HttpLimits:
             text = f"more than {self.settings.http_requests_per_s} requests a second; try again later"
             raise NotNow(429, "rate_limited", text, ceil(self._requests.wait_s(1)) or 1)
         self.serving += 1
+        _add(self._serving_of, address, 1)
 
-    def leave(self) -> None:
+    def leave(self, address: str | None = None) -> None:
         """Note that a request was served."""
         self.serving -= 1
+        _add(self._serving_of, address, -1)
 
     def encoded(self, levels: int) -> None:
         """Count a body that had to be encoded as more than one request, by its levels."""
         self._requests.use(levels / LEVELS_PER_REQUEST)
 
-    def hold(self, size: int) -> None:
+    def hold(self, size: int, address: str | None = None) -> None:
         """Keep an answer of `size` bytes until `release`; raises `NotNow` if too many wait to be read."""
         most = self.settings.http_answer_bytes_max
-        if self.answer_bytes and self.answer_bytes + size > most:
+        of = self._bytes_of[address] if address is not None else 0
+        share = of > 0 and of + size > most // 2
+        if share or (self.answer_bytes and self.answer_bytes + size > most and not self.make_room()):
             self.counters.limit_http_answer_bytes += 1
             raise NotNow(
                 503,
@@ -72,11 +92,20 @@ class HttpLimits:
                 BUSY_RETRY_S,
             )
         self.answer_bytes += size
+        _add(self._bytes_of, address, size)
 
-    def release(self, size: int) -> None:
+    def release(self, size: int, address: str | None = None) -> None:
         """Note that an answer of `size` bytes was taken, or given up."""
         self.answer_bytes -= size
+        _add(self._bytes_of, address, -size)
 
     def time_to_read_s(self, size: int) -> float:
         """How long a client has to read an answer of `size` bytes."""
         return self.settings.stall_timeout_s + size / ANSWER_BYTES_PER_S_MIN
+
+
+def _add(counts: Counter[str], key: str | None, count: int) -> None:
+    if key is not None:
+        counts[key] += count
+        if not counts[key]:
+            del counts[key]

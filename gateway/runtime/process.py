@@ -155,6 +155,15 @@ class GatewayProcess:
         self.connections.pop(connection, None)
         front.gone()
 
+    def make_room(self) -> bool:
+        """End the HTTP connection that has waited longest for its client to read; False if none is stuck."""
+        now = self.loop.time()
+        stuck = [front for front in self.unsettled if front.is_stuck(now)]
+        if stuck:
+            self.counters.limit_output_buffer += 1
+            min(stuck, key=lambda front: front.due).drop()
+        return bool(stuck)
+
     def readiness(self) -> tuple[bool, dict[str, Any]]:
         """For `/readyz`: ready once all books have been live, until the process drains."""
         market = self.core.market

@@ -91,7 +91,7 @@ async def test_answers_that_nobody_reads_are_bounded_and_given_up(
 
 
 async def test_so_many_requests_at_a_time(redis_url: str, prefix: str, ingestor: FakeIngestor) -> None:
-    with running_gateway(redis_url, prefix, http_requests_max=2, send_buffer_bytes=4096) as gateway:
+    with running_gateway(redis_url, prefix, http_requests_max=4, send_buffer_bytes=4096) as gateway:
         await live(gateway)
         counters = gateway.process.counters
         clients = [unread(gateway) for _ in range(3)]

@@ -56,3 +56,35 @@ def test_a_large_answer_may_take_longer() -> None:
     bounded = limits()
     assert bounded.time_to_read_s(0) == 30
     assert bounded.time_to_read_s(16_384 * 10) == 40
+
+
+def test_one_address_gets_half_of_the_requests_and_of_the_bytes() -> None:
+    bounded = limits(http_requests_max=4, http_answer_bytes_max=6000)
+    bounded.enter(100.0, "a")
+    bounded.enter(100.0, "a")
+    with pytest.raises(NotNow):
+        bounded.enter(100.0, "a")
+    bounded.enter(100.0, "b")
+    bounded.leave("a")
+    bounded.enter(100.0, "a")
+    bounded.hold(2999, "a")
+    with pytest.raises(NotNow):
+        bounded.hold(2, "a")
+    bounded.hold(2999, "b")
+    bounded.release(2999, "a")
+    bounded.hold(3000, "a")
+
+
+def test_one_who_stopped_reading_makes_room_for_others() -> None:
+    stuck = [True]
+    bounded = limits(http_requests_max=1, http_answer_bytes_max=1024)
+    bounded.make_room = lambda: bool(stuck and stuck.pop())
+    bounded.enter(100.0)
+    bounded.enter(100.0)
+    with pytest.raises(NotNow):
+        bounded.enter(100.0)
+    stuck.append(True)
+    bounded.hold(1000)
+    bounded.hold(1000)
+    with pytest.raises(NotNow):
+        bounded.hold(1000)
