@@ -19,10 +19,7 @@ def gateway_url_option(name: str, **attributes: Any) -> Callable[[Callable[..., 
 def _without_secrets(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     given = parameter.name is not None and context.get_parameter_source(parameter.name)
     if value is not None and given is ParameterSource.COMMANDLINE and has_credentials(value):
-        raise click.BadParameter(
-            f"{without_credentials(value)} has a secret, which everybody on this machine sees on a command line: "
-            f"set {VARIABLE} instead",
-            context,
-            parameter,
-        )
+        shown = without_credentials(value)
+        text = f"{shown} has a secret, which a command line shows to everybody: set {VARIABLE} instead"
+        raise click.BadParameter(text, context, parameter)
     return value
