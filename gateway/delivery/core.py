@@ -38,7 +38,7 @@ CLIENT_LIMITS: Final = {
 
 
 class Core:
-    """The whole state of one gateway process.
+    """The whole state of one gateway process. `limits`: what applies to a client, by the names in `welcome`.
 
     `clock_us` returns µs since 1970 for messages; `alarm(interval_ms)` requests a `flusher.flush_grid` at the
     next grid time.
@@ -62,6 +62,9 @@ class Core:
         )
         self.flusher = Flusher(self.market, alarm)
         self.sessions: dict[Session, None] = {}
+        self.limits: dict[str, Any] = {
+            name: getattr(settings, setting) for name, setting in CLIENT_LIMITS.items()
+        }
 
     # --- connections ----------------------------------------------------------------------------------------
 
@@ -85,7 +88,7 @@ class Core:
                 "protocol": PROTOCOL,
                 "session": name,
                 "heartbeat_ms": self.settings.heartbeat_ms,
-                "limits": self.limits(),
+                "limits": self.limits,
             }
         )
         return session
@@ -94,10 +97,6 @@ class Core:
         """End a session; nothing more is sent to it. Repeated calls do nothing."""
         self.sessions.pop(session, None)
         session.close()
-
-    def limits(self) -> dict[str, Any]:
-        """The limits that apply to a client, by their names in `welcome`."""
-        return {name: getattr(self.settings, setting) for name, setting in CLIENT_LIMITS.items()}
 
     # --- the market -----------------------------------------------------------------------------------------
 

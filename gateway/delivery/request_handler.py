@@ -28,8 +28,8 @@ UNPARSABLE_MAX: Final = 10
 """The connection ends after this many unparsable messages."""
 RATE_LIMITED_MAX: Final = 10
 """The connection ends after this many messages beyond its allowance, one after the other."""
-STEP_COST: Final = 16
-"""Symbols carried out in one step, approximately."""
+STEP_COST: Final = 32
+"""What is carried out in one step, approximately: a symbol costs 1 or more."""
 LEVELS_PER_STEP_COST: Final = 64
 """Building a view of this many levels takes about as long as subscribing to one symbol."""
 LEVELS_FREE: Final = 1_000
@@ -120,6 +120,8 @@ class _Cost(NamedTuple):
 
 _REFUSED: Final = _Cost(REFUSED_COST, REFUSED_COST)
 _ONE: Final = _Cost(1, 1)
+_SMALL: Final = _Cost(1, 2)
+"""Of a subscription at a small depth; the depth alone decides, because that is quick."""
 
 
 def _subscribe_named(session: Session, request: Subscribe, symbol: object, errors: "_Errors") -> _Cost:
@@ -136,6 +138,8 @@ def _subscribe_named(session: Session, request: Subscribe, symbol: object, error
         errors.refuse("limit", refusal, symbol)
         return _REFUSED
     session.subscribe(listing, request.depth, request.interval_ms, request.id, request.resume.get(symbol))
+    if 0 < request.depth <= LEVELS_PER_STEP_COST:
+        return _SMALL
     levels = min(request.depth or listing.levels(), listing.levels())
     return _Cost(1 + max(0, levels - LEVELS_FREE) / LEVELS_PER_CHANGE, 1 + levels / LEVELS_PER_STEP_COST)
 
@@ -189,16 +193,19 @@ def _each(
     """Make `change` for each symbol, as far as the session's allowance goes; yields after each step."""
     errors = _Errors(session, request_id)
     cost = 0.0
+    allowance, writer = session.changes, session.sender.writer
+    session.refill_changes()
     for number, symbol in enumerate(_distinct(symbols)):
-        if not session.may_change():
+        if allowance.left < 0:
             _rate_limited(session, request_id, number)
             break
         made = change(symbol, errors)
-        session.use_changes(made.changes)
+        allowance.left -= made.changes
         cost += made.step
-        if cost >= STEP_COST or session.sender.writer.paused:
+        if cost >= STEP_COST or writer.paused:
             cost = 0.0
             yield
+            session.refill_changes()
     else:
         session.rate_limited = 0
     errors.end()

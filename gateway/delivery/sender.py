@@ -37,7 +37,16 @@ class Sender:
     - `write_bytes_max`: the mark; replies are held, and catch-ups written at once, up to this many bytes.
     """
 
-    __slots__ = ("_held", "bytes_written", "counters", "credit", "encoding", "write_bytes_max", "writer")
+    __slots__ = (
+        "_held",
+        "_held_bytes",
+        "bytes_written",
+        "counters",
+        "credit",
+        "encoding",
+        "write_bytes_max",
+        "writer",
+    )
 
     def __init__(
         self, writer: Writer, encoding: Encoding, write_bytes_max: int, counters: GatewayCounters
@@ -49,6 +58,7 @@ class Sender:
         self.credit: int | None = None
         self.bytes_written = 0
         self._held: list[bytes] | None = None
+        self._held_bytes = 0
 
     def write(self, data: bytes, payload: Payload = EMPTY) -> None:
         """Write frames; `payload` describes the market data in them, which costs credit."""
@@ -92,6 +102,7 @@ class Sender:
     def hold(self) -> None:
         """Collect frames until `release`, up to the mark, so that replies to one request go out together."""
         self._held = []
+        self._held_bytes = 0
 
     def release(self) -> None:
         """Write the collected frames."""
@@ -101,6 +112,7 @@ class Sender:
 
     def _hold(self, data: bytes, held: list[bytes]) -> None:
         held.append(data)
-        if sum(map(len, held)) > self.write_bytes_max:
+        self._held_bytes += len(data)
+        if self._held_bytes > self.write_bytes_max:
             self.release()
             self.hold()

@@ -47,6 +47,7 @@ class Session:
 
     - `sender`: its sending half; `groups`: its subscriptions by interval; `subscriptions`: the same by
       symbol.
+    - `changes`: the allowance of subscription changes.
     - `unparsable`: messages received that were neither JSON nor msgpack.
     - `rate_limited`: the last messages that exceeded the allowance, none carried out whole between them.
     - `closed`: nothing is carried out or sent any more.
@@ -54,7 +55,7 @@ class Session:
     """
 
     __slots__ = (
-        "_changes", "_drained_bytes", "_moved_at", "_quiet_bytes", "_quiet_since", "_silent_since",
+        "_drained_bytes", "_moved_at", "_quiet_bytes", "_quiet_since", "_silent_since", "changes",
         "clock_us", "closed", "counters", "ended", "flusher", "groups", "market", "name", "rate_limited",
         "sender", "settings", "subscriptions", "unparsable", "wildcard",
     )  # fmt: skip
@@ -86,7 +87,7 @@ class Session:
         self.ended: CloseCode | None = None
         self.closed = False
         self.rate_limited = 0
-        self._changes = Allowance(
+        self.changes = Allowance(
             settings.subscription_changes_per_s,
             max(CHANGES_AT_ONCE * settings.subscriptions_max, settings.subscription_changes_per_s),
             clock_us() / 1e6,
@@ -193,13 +194,9 @@ class Session:
 
     # --- how often subscriptions may change -----------------------------------------------------------------
 
-    def may_change(self) -> bool:
-        """Whether anything is left of the allowance of subscription changes."""
-        return self._changes.take(0, self.clock_us() / 1e6)
-
-    def use_changes(self, cost: float) -> None:
-        """Use up the allowance; what is left may be below 0 then."""
-        self._changes.use(cost)
+    def refill_changes(self) -> None:
+        """Add to the allowance of subscription changes what came since the last call."""
+        self.changes.refill(self.clock_us() / 1e6)
 
     def unsubscribe(
         self, symbol: str, request_id: RequestId | None = None, reason: str | None = None

@@ -76,10 +76,13 @@ class Siblings:
 
     def resized(self, group: "SubscriptionGroup") -> None:
         """Note that `group` has more channels or fewer."""
-        if len(group) < CHANNELS_MAX:
-            self.with_room.setdefault(group.interval_ms, {})[group] = None
-        else:
+        if len(group) >= CHANNELS_MAX:
             self._fill(group)
+            return
+        alike = self.with_room.get(group.interval_ms)
+        if alike is None:
+            alike = self.with_room[group.interval_ms] = {}
+        alike[group] = None
 
     def _fill(self, group: "SubscriptionGroup") -> None:
         alike = self.with_room.get(group.interval_ms, {})
