@@ -67,7 +67,7 @@ class Freshness:
     step of the server's clock changes nothing, and an entry is never younger than the time since it arrived.
     """
 
-    __slots__ = ("_clock", "_lag_max_ms", "_small_since", "_stale_s", "_unjudged", "_written_at", "lag_ms",
+    __slots__ = ("_clock", "_lag_max_ms", "_small_since", "_stale_s", "_unaged", "_written_at", "lag_ms",
                  "lagging", "late")  # fmt: skip
 
     def __init__(self, clock: ServerClock, stale_s: float, lag_max_ms: int) -> None:
@@ -79,12 +79,12 @@ class Freshness:
         self._lag_max_ms = lag_max_ms
         self._small_since: float | None = None
         self._written_at: float | None = None
-        self._unjudged: tuple[Written, float] | None = None
+        self._unaged: tuple[Written, float] | None = None
 
     def record(self, written: Written, now: float) -> None:
         """Record that books include this entry since `now`."""
-        self._unjudged = written, now
-        self._judge()
+        self._unaged = written, now
+        self._find_age()
         self.lag_ms = written.lag_ms
         if self.lag_ms is not None and self.lag_ms > self._lag_max_ms:
             self.lagging, self._small_since = True, None
@@ -99,14 +99,14 @@ class Freshness:
         elif now - self._small_since >= LIVE_AGAIN_S:
             self.lagging = False
 
-    def _judge(self) -> None:
+    def _find_age(self) -> None:
         """Determine when the newest entry was written, by the monotonic clock, once that is possible.
 
         An entry that was there before this reader came, and does not say when it was written, has no known
         age; nor has one that another server wrote whose clock was ahead.
         """
-        assert self._unjudged is not None
-        written, applied_at = self._unjudged
+        assert self._unaged is not None
+        written, applied_at = self._unaged
         if written.us is None:
             age_s = 0.0 if written.is_new else None
         else:
@@ -116,14 +116,14 @@ class Freshness:
             age_s = (server_us - written.us) / 1e6
             if age_s < -FUTURE_S and not written.is_new:
                 age_s = None
-        self._unjudged = None
+        self._unaged = None
         if age_s is not None:
             self._written_at = applied_at - max(age_s, 0.0)
 
     def age_s(self, now: float) -> float | None:
         """Age of the newest entry applied, in seconds; None if it is not known."""
-        if self._unjudged is not None:
-            self._judge()
+        if self._unaged is not None:
+            self._find_age()
         return None if self._written_at is None else now - self._written_at
 
     def update(self, now: float) -> bool:

@@ -19,14 +19,14 @@ AHEAD_US = 86_400_000_000
 
 
 class Writer:
-    """A publisher that was told the end of the input log."""
+    """A publisher that has received the end of the input log."""
 
     def __init__(self) -> None:
         self.partition = 3
         self.keys = DeploymentKeys("test").partition(3)
         self.receipt: Receipt | None = None
 
-    def told(self, end: Position, added: int) -> None:
+    def receive_end(self, end: Position, added: int) -> None:
         now = asyncio.get_running_loop().time()
         self.receipt = Receipt(now, now, int(now * 1e6) + AHEAD_US, end, added)
 
@@ -51,7 +51,7 @@ async def test_every_broadcast_of_a_publish_has_the_lag_after_the_last_of_them()
     writer, stats = Writer(), PartitionStats()
     now = writer.now_ms()
     old, one, two, three = (Position(now - ago, 0) for ago in (9000, 4000, 3000, 2000))
-    writer.told(old, 50)
+    writer.receive_end(old, 50)
     watch = watching(writer, stats, EntryInfo(1, str(old), 0, 0, 0, entries=50))
     watch.record_read(batch(one, two, three), watch.begin_read())
     found = [made.info for made in watch.stamp([broadcast(one), broadcast(two)])]
@@ -74,7 +74,7 @@ async def test_what_was_lost_is_said_everywhere(caplog: pytest.LogCaptureFixture
     writer, stats = Writer(), PartitionStats()
     now = writer.now_ms()
     old, late = Position(now - 9000, 0), Position(now, 0)
-    writer.told(late, 60)
+    writer.receive_end(late, 60)
     watch = watching(writer, stats, EntryInfo(1, str(old), 0, 0, 0, entries=50, lost=4))
     assert stats.input_lost == 4
     watch.record_read(batch(late), watch.begin_read())
@@ -90,7 +90,7 @@ async def test_what_was_lost_is_said_everywhere(caplog: pytest.LogCaptureFixture
 async def test_a_log_that_began_again_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     writer, stats = Writer(), PartitionStats()
     old = Position(writer.now_ms() - 9000, 0)
-    writer.told(old, 1)
+    writer.receive_end(old, 1)
     watching(writer, stats, EntryInfo(1, str(old), 0, 0, 0, entries=50))
     assert ["began again" in record.message for record in caplog.records] == [True]
     assert stats.input_lost == 0
