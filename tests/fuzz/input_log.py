@@ -1,9 +1,15 @@
 """Targets: input events. Bytes as they come, and arrays of events beside a naive model."""
 
+import json
 from typing import Any, Final
+from unittest.mock import patch
 
+from depthcast.ingestor import chunks
+from depthcast.ingestor.chunks import open_array
 from depthcast.ingestor.engine import Engine
-from depthcast.ingestor.rejects import EVENT_BYTES_MAX
+from depthcast.ingestor.events import read_events
+from depthcast.ingestor.limits import DEFAULT
+from depthcast.ingestor.rejects import EVENT_BYTES_MAX, Reason
 from depthcast.shared.instruments import Feed, Instrument, OnCross
 from depthcast.shared.types import Symbol
 from tests.engine_check import EngineCheck, check_consistent
@@ -57,6 +63,88 @@ def _field(material: Material) -> bytes:
     return packed(value) if kind == 2 else written(value)
 
 
+CHUNK: Final = {"SMALL_BYTES": 24, "EVENT_BYTES_MOST": 96, "CHUNK_EVENTS": 3}
+"""Sizes of pieces, so small that a short input has many."""
+NUMBERS: Final = (
+    b"1",
+    b"-0",
+    b"1.5e3",
+    b"12345678901234567890",
+    b"9" * 30,
+    b"-1E-2",
+    b"01",
+    b"1.",
+    b"NaN",
+    b"Infinity",
+)
+TEXTS: Final = (
+    b'""', b'"\\u00e9"', b'"\xc3\xa9"', b'"\\ud800"', b'"],["', b'"\\""', b'"\\', b'"' + b"x" * 40 + b'"',
+    b'"\xff"', b'"\xe2\x82\xac"',
+)  # fmt: skip
+
+
+def chunked_arrays(data: bytes) -> None:
+    """An array that is checked and decoded in pieces is refused, or has the events that it has as a whole."""
+    material = Material(data)
+    kind = material.below(4)
+    if kind == 0:
+        raw = b"[" + material.rest()
+    elif kind == 1:
+        raw = material.rest()
+    elif kind == 2:
+        raw = packed([material.value(WORDS, 4) for _ in range(material.below(20))]) + material.take(
+            material.below(2)
+        )
+    else:
+        raw = _json_array(material)
+    whole = read_events(raw)
+    with patch.multiple(chunks, **CHUNK):
+        checking = open_array(raw, DEFAULT)
+        try:
+            while True:
+                next(checking)
+        except StopIteration as ended:
+            array = ended.value
+        pieces = [event for piece in array.pieces for event in piece]
+    if array.refused is None:
+        assert whole is not None
+        assert repr(pieces) == repr(whole)
+        assert array.events == len(whole)
+    elif whole is not None:
+        assert array.refused is Reason.TOO_BIG
+        assert (
+            any(len(part) > CHUNK["EVENT_BYTES_MOST"] - 40 for part in _encoded(whole, raw)) or b"  " in raw
+        )
+
+
+def _encoded(events: list[Any], raw: bytes) -> list[bytes]:
+    if raw.startswith(b"["):
+        return [json.dumps(event, ensure_ascii=True).encode() for event in events]
+    return [packed(event) for event in events]
+
+
+def _json_array(material: Material) -> bytes:
+    def event() -> bytes:
+        words = [_json_word(material) for _ in range(material.below(6))]
+        return b"[" + material.choose((b",", b", ", b" ,")).join(words) + b"]"
+
+    events = [event() if material.chance(220) else _json_word(material) for _ in range(material.below(12))]
+    between = material.choose((b",", b" , ", b",\n\t", b",," if material.chance(60) else b","))
+    end = material.choose((b"]", b" ]", b"] ", b"]]", b"", b",]"))
+    return b"[" + between.join(events) + end
+
+
+def _json_word(material: Material) -> bytes:
+    kind = material.below(4)
+    if kind == 0:
+        return material.choose(NUMBERS)
+    if kind == 1:
+        return material.choose(TEXTS)
+    if kind == 2:
+        return material.choose((b"null", b"true", b"[]", b"{}", b'{"a":[1]}', b"[[[[]]]]", b"nul", b"'a'"))
+    return b"%d" % material.integer()
+
+
 def modelled_events(data: bytes) -> None:
     """Arrays of events do in the engine what they do in the model, event by event."""
     material, check = Material(data), EngineCheck()
@@ -103,6 +191,10 @@ TARGETS: Final = (
     Target(
         "input_bytes", raw_entries, "never raises, counts add up, other events apply",
         (b"\x01\x00\x01" + bytes([len(_LEVELS) - 1]) + _LEVELS[1:], b"\x01\x01\x02\x06\x01\x06\x02\x04" * 6),
+    ),
+    Target(
+        "input_chunks", chunked_arrays, "in pieces the same events as a whole, or refused",
+        (b"\x00" + _LEVELS[1:-1] + b',"\xc3\xa9",1.5e3' * 9 + b"]", b"\x02" + bytes(range(60)), b"\x03" + bytes(range(9))),
     ),
     Target(
         "input_events", modelled_events, "does what the model does",
