@@ -98,13 +98,8 @@ def chunked_arrays(data: bytes) -> None:
     else:
         raw = _json_array(material)
     whole = read_events(raw)
-    with patch.multiple(chunks, **CHUNK):
-        checking = open_array(raw, DEFAULT)
-        try:
-            while True:
-                next(checking)
-        except StopIteration as ended:
-            array = ended.value
+    with patch.dict(vars(chunks), CHUNK):
+        array = _opened(raw)
         pieces = [event for piece in array.pieces for event in piece]
     if array.refused is None:
         assert whole is not None
@@ -115,6 +110,16 @@ def chunked_arrays(data: bytes) -> None:
         assert (
             any(len(part) > CHUNK["EVENT_BYTES_MOST"] - 40 for part in _encoded(whole, raw)) or b"  " in raw
         )
+
+
+def _opened(raw: bytes) -> chunks.Array:
+    checking = open_array(raw, DEFAULT)
+    while True:
+        try:
+            next(checking)
+        except StopIteration as ended:
+            found: chunks.Array = ended.value
+            return found
 
 
 def _encoded(events: list[Any], raw: bytes) -> list[bytes]:
@@ -186,6 +191,7 @@ def _event(material: Material) -> Any:
 
 
 _LEVELS = b'[["add","bid",5,3],["update",1,7,4],["clear"]]'
+_LONG: Final = b"\x00" + _LEVELS[1:-1] + b',"\xc3\xa9",1.5e3' * 9 + b"]"
 
 TARGETS: Final = (
     Target(
@@ -194,7 +200,7 @@ TARGETS: Final = (
     ),
     Target(
         "input_chunks", chunked_arrays, "in pieces the same events as a whole, or refused",
-        (b"\x00" + _LEVELS[1:-1] + b',"\xc3\xa9",1.5e3' * 9 + b"]", b"\x02" + bytes(range(60)), b"\x03" + bytes(range(9))),
+        (_LONG, b"\x02" + bytes(range(60)), b"\x03" + bytes(range(9))),
     ),
     Target(
         "input_events", modelled_events, "does what the model does",
