@@ -12,6 +12,7 @@ from typing import Any, Self
 from redis.asyncio import Redis
 
 from depthcast.broadcaster.numbering import first_seq
+from depthcast.ingestor.runtime.environment import REAL_ENVIRONMENT, Environment
 from depthcast.ingestor.runtime.service import IngestorService
 from depthcast.shared.codec import decode_delta, decode_info, decode_snapshot
 from depthcast.shared.keys import DeploymentKeys, PartitionKeys
@@ -70,9 +71,11 @@ class Run:
         return IngestorSettings(**{**short, **changes})
 
     @asynccontextmanager
-    async def service(self, settings: IngestorSettings) -> AsyncIterator[IngestorService]:
+    async def service(
+        self, settings: IngestorSettings, environment: Environment = REAL_ENVIRONMENT
+    ) -> AsyncIterator[IngestorService]:
         """An ingestor in this process, leading when the block begins and ended cleanly after it."""
-        service = IngestorService(settings)
+        service = IngestorService(settings, environment)
         stop = asyncio.Event()
         running = asyncio.create_task(service.run(stop))
         try:

@@ -47,35 +47,40 @@ end
 local function position_in(checkpoint)
   return string.match(string.sub(checkpoint, 1, 64), '%d+%-%d+')
 end
--- Whether somebody else made the last ID of a stream of snapshots, so that no snapshot at `id` can be added.
-local function foreign(key, id)
-  if before(last(key), id) then return false end
+-- Whether no snapshot at `id` can be added because of a last ID that is not of this history: it is beyond
+-- `tail`, the end of deltas, or of an entry of somebody else.
+local function foreign(key, id, tail)
+  local held = last(key)
+  if before(held, id) then return false end
+  if before(tail, held) then return true end
   local newest = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)[1]
   return not newest or newest[2][1] ~= 's'
 end
 -- Check the recovery state in KEYS from `first` on, as `refused` does.
-local function attachment_refused(first, at)
+local function attachment_refused(first, at, tail)
   for number = first, #KEYS do
     local key, id, refusal = KEYS[number], ARGV[at]
     if id == '' then
       refusal = refused(key, 'string', {'SET', key, ''}, {'GETRANGE', key, '0', '63'})
     else
       refusal = refused(key, 'stream', {'XADD', key, 'MAXLEN', '2', '*', 's', ''}, {'XINFO', 'STREAM', key})
-      if not refusal and foreign(key, id) then refusal = refused(key, 'stream', {'DEL', key}) end
+      if not refusal and foreign(key, id, tail) then refusal = refused(key, 'stream', {'DEL', key}) end
     end
     if refusal then return refusal end
     at = at + 2
   end
 end
 -- Write a snapshot under its ID, or a checkpoint, unless a newer one is there: commands may arrive late.
-local function attach(key, id, value)
+local function attach(key, id, value, tail)
   if id ~= '' then
-    if foreign(key, id) then redis.call('DEL', key) end
+    if foreign(key, id, tail) then redis.call('DEL', key) end
     if before(last(key), id) then redis.call('XADD', key, 'MAXLEN', 2, id, 's', value) end
     return
   end
   local held = position_in(redis.call('GETRANGE', key, 0, 63))
-  if not held or not before(position_in(value), held) then redis.call('SET', key, value) end
+  if not held or before(tail, held) or not before(position_in(value), held) then
+    redis.call('SET', key, value)
+  end
 end
 """
 
@@ -95,11 +100,12 @@ end
 local deltas, events, rejects = KEYS[1], KEYS[2], KEYS[3]
 local previous, src, rejects_max = ARGV[1], ARGV[2], ARGV[3]
 local entries_count, batches_count = tonumber(ARGV[4]), tonumber(ARGV[5])
+local tail = ARGV[4 + 2 * entries_count]
 local attached_at = #ARGV - 2 * (#KEYS - 3) + 1
 local refusal = refused(deltas, 'stream', {'XADD', deltas, '*', '_', ''})
   or refused(events, 'stream')
   or batches_count > 0 and rejects_refused(rejects)
-  or attachment_refused(4, attached_at)
+  or attachment_refused(4, attached_at, tail)
 if refusal then return refusal end
 local found = last(deltas)
 if found ~= previous then return {0, 'deltas', found} end
@@ -131,7 +137,7 @@ for _, fields in ipairs(rejected) do
 end
 at = at + batches_count
 for key = 4, #KEYS do
-  attach(KEYS[key], ARGV[at], ARGV[at + 1])
+  attach(KEYS[key], ARGV[at], ARGV[at + 1], tail)
   at = at + 2
 end
 return {1, written, input, added}
@@ -164,11 +170,11 @@ end
 STORE: Final = (
     _FENCED
     + """
-refusal = attachment_refused(2, 2)
+refusal = attachment_refused(2, 2, found)
 if refusal then return refusal end
 local at = 2
 for key = 2, #KEYS do
-  attach(KEYS[key], ARGV[at], ARGV[at + 1])
+  attach(KEYS[key], ARGV[at], ARGV[at + 1], found)
   at = at + 2
 end
 return {1}

@@ -295,7 +295,7 @@ class PartitionLeader:
         await self._read_instruments()
         own, known = self._own_instruments(), self.instruments().keys()
         recovered = await self._from_retained(client) or await self.standby.take_over(client)
-        epoch = await self._epoch_after(recovered.position.epoch)
+        epoch = await self._epoch_after(client, recovered)
         publisher = Publisher(
             client,
             (self.partition, self.keys),
@@ -368,18 +368,28 @@ class PartitionLeader:
             if partition_of(symbol, self.partitions) == self.partition
         }
 
-    async def _epoch_after(self, last: int) -> int:
-        """Milliseconds since 1970, once they exceed `last`.
+    async def _epoch_after(self, client: Redis, recovered: Recovered) -> int:
+        """Milliseconds since 1970, once they exceed the epoch of the recovered state.
 
-        Using `last` + 1 instead could repeat an epoch after a failover.
+        Using that epoch + 1 instead could repeat an epoch after a failover. Raises `Fenced` if the stream
+        changes meanwhile, and keeps the state: an operator deletes the stream if the wait is too long.
         """
-        logged = False
+        last, logged = recovered.position.epoch, False
         while (epoch := self.environment.now_ms()) <= last:
             if not logged:
+                self._problem = (
+                    f"the clock is {last - epoch} ms behind the last epoch, waiting for it: a clock was ahead"
+                    f" once; if that takes too long, delete the stream (DEL {self.keys.deltas})"
+                )
                 logger.warning(
-                    "the clock is behind the last epoch, waiting for it",
-                    extra={"partition": self.partition, "behind_ms": last - epoch},
+                    "the partition waits", extra={"partition": self.partition, "problem": self._problem}
                 )
                 logged = True
             await asyncio.sleep(min((last - epoch + 1) / 1000, 1.0))
+            if (found := await last_position(client, self.keys.deltas)) != recovered.position:
+                again = Republication() if recovered.republication is None else recovered.republication
+                self._retained = RetainedState(
+                    recovered.engine, recovered.position, recovered.info, again.rejects
+                )
+                raise Fenced(self.partition, recovered.position, found)
         return epoch

@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -16,6 +17,7 @@ import pytest
 from depthcast.broadcaster.publication import Broadcast
 from depthcast.broadcaster.runtime.publisher import Publisher
 from depthcast.consumer.consumer import Consumer
+from depthcast.ingestor.runtime.environment import REAL_ENVIRONMENT, wall_us
 from depthcast.ingestor.runtime.service import IngestorService
 from depthcast.runtime.embedded import EmbeddedServer
 from depthcast.shared.position import Position
@@ -28,6 +30,7 @@ from tests.waiting import eventually
 JUNK = ("anything", "at all")
 REPLACE = "redis.call('DEL', KEYS[1]); redis.call('RPUSH', KEYS[1], 'a list')"
 STEP_DOWNS = "depthcast_ingestor_step_downs_total"
+DAY_US = 86_400_000_000
 NOTICED_BY = {
     "meta": {"shared"},
     "instruments": {"ingestor", "gateway"},
@@ -247,3 +250,48 @@ async def _joins(url: str) -> None:
 async def _after_input(it: Scene, condition: Callable[[], bool]) -> bool:
     await it.sent.send(1)
     return condition()
+
+
+class TestClock:
+    @pytest.mark.parametrize("standing_by", [False, True])
+    async def test_the_way_out_of_a_clock_that_was_a_day_ahead(
+        self, fresh_server: EmbeddedServer, tmp_path: Path, standing_by: bool
+    ) -> None:
+        """`docs/operations.md` says what to do: delete `deltas` while an ingestor waits."""
+        async with connect(fresh_server.url) as client:
+            run = Run(client, "faults", fresh_server.url, tmp_path)
+            sent = Input(run, Random(1))
+            ahead = replace(REAL_ENVIRONMENT, now_us=lambda: wall_us() + DAY_US)
+            async with run.service(run.settings(), ahead):
+                await sent.send(20)
+                await run.published()
+            seqs = {symbol: (await run.snapshots(symbol))[-1][1].seq for symbol in FEEDS}
+            async with running(run, count=2 if standing_by else 1) as services:
+
+                def waits() -> bool:
+                    return any(
+                        f"DEL {run.keys.deltas}" in s.leaders[0].problem for s in services if s.leaders
+                    )
+
+                await eventually(waits, message="it waits, and says so")
+                await execute(client, "DEL", run.keys.deltas)
+                await sent.send(5)
+                info = await run.published()
+                assert (info.applied, info.rejected) == (sent.applied, sent.rejected)
+                assert (await run.history())[-1][0].epoch < wall_us() // 1000 + 1000
+                await newcomer_holds(run.url, sent)
+                for symbol, seq in seqs.items():
+                    assert (await run.snapshots(symbol))[-1][1].seq > seq, "seqs still go up"
+                assert not any(service.leaders[0].problem for service in services)
+
+
+@asynccontextmanager
+async def running(run: Run, count: int) -> AsyncIterator[list[IngestorService]]:
+    """Ingestors that need not lead."""
+    services, stop = [IngestorService(run.settings()) for _ in range(count)], asyncio.Event()
+    tasks = [asyncio.create_task(service.run(stop)) for service in services]
+    try:
+        yield services
+    finally:
+        stop.set()
+        await asyncio.gather(*tasks)

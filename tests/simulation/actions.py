@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tests.conformance.error_replies import REPLIES
 from tests.simulation.faults import FLUSH, LATER, TOGGLE, Fault
 from tests.simulation.loop import Process
 from tests.simulation.network import Weather
@@ -52,6 +53,7 @@ class Actions:
             "restart server": self._restart,
             "fail over": self._fail_over,
             "fill memory": self._fill,
+            "error replies": self._refuse,
             LATER: self._add,
             TOGGLE: self._toggle,
             "crash after a seal": self._crash_after_seal,
@@ -296,6 +298,22 @@ class Actions:
 
         store.memory_full = True
         return self._lasts("memory", fault.lasts_s, empty)
+
+    def _refuse(self, fault: Fault) -> bool:
+        """Answer many commands of our processes with error replies; some of them are executed all the same."""
+        server, rng = self.world.server, Random(f"{fault.choice} replies")
+        if server.refuse is not None:
+            return False
+
+        def refuse(peer: Any) -> tuple[str, bool] | None:
+            ours = peer.link.process is not self.world.producing
+            return (rng.choice(REPLIES), rng.random() < 0.5) if ours and rng.random() < 0.4 else None
+
+        def accept() -> None:
+            server.refuse = None
+
+        server.refuse = refuse
+        return self._lasts("replies", fault.lasts_s + 0.3, accept)
 
     def _add(self, _fault: Fault) -> bool:
         self.world.register_late()

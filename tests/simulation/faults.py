@@ -29,6 +29,7 @@ KINDS: Final = {
     "restart server": 3,
     "fail over": 4,
     "fill memory": 3,
+    "error replies": 5,
     LATER: 1,
     TOGGLE: 10,
     "crash after a seal": 3,

@@ -25,6 +25,11 @@ def joined(command: list[bytes]) -> bytes:
     return packed
 
 
+def _always(answer: Answer, reply: ReplyError) -> Answer:
+    """Answer with `reply` whatever the answer is."""
+    return lambda _: answer(reply)
+
+
 class Peer(Protocol):
     """A connection's other end: `generation` is the server's at the time it was accepted."""
 
@@ -56,7 +61,8 @@ class Replica:
 class Server:
     """One address. `generation` counts the processes that served it; no connection survives a change.
 
-    `executing`: the connection whose command is being executed.
+    `executing`: the connection whose command is being executed. `refuse` may answer a command with an error
+    reply, whether it is executed or not.
     """
 
     def __init__(self, loop: SimulatedLoop, rng: Random, journal: Journal, *, node_entries: int) -> None:
@@ -66,6 +72,7 @@ class Server:
         self.generation = 0
         self.down = False
         self.skew_us = 0
+        self.refuse: Callable[[Peer], tuple[str, bool] | None] | None = None
         self.blocked: list[Blocked] = []
         self.peers: dict[Peer, None] = {}
         self.executing: Peer | None = None
@@ -96,6 +103,13 @@ class Server:
             peer.reset()
             return
         self.executing = peer
+        refused = self.refuse(peer) if self.refuse is not None else None
+        if refused is not None:
+            reply, executes = refused
+            if not executes:
+                answer(ReplyError(reply))
+                return
+            answer = _always(answer, ReplyError(reply))
         try:
             if command[0] == TRANSACTION:
                 answer(self._together([msgpack.unpackb(packed) for packed in command[1:]]))
