@@ -300,7 +300,7 @@ class Actions:
         return self._lasts("memory", fault.lasts_s, empty)
 
     def _refuse(self, fault: Fault) -> bool:
-        """Answer many commands of our processes with error replies; some of them are executed all the same."""
+        """Answer many commands of our processes with error replies; some are executed all the same."""
         server, rng = self.world.server, Random(f"{fault.choice} replies")
         if server.refuse is not None:
             return False

@@ -108,6 +108,7 @@ class Server:
             reply, executes = refused
             if not executes:
                 answer(ReplyError(reply))
+                self.executing = None
                 return
             answer = _always(answer, ReplyError(reply))
         try:
