@@ -72,6 +72,7 @@ REPLIES: Final = (
 
 PREFIX: Final = "sweep"
 FOR_S: Final = 0.4
+STRIKES_WITHIN_S: Final = 2.0
 SETTLED_WITHIN_S: Final = 10.0
 TRIES_PER_S_MAX: Final = 150
 """More attempts of one command in a second than all processes together may make while it is refused."""
@@ -295,10 +296,14 @@ async def refuse(it: Deployment, command: str, replies: Sequence[str], for_s: fl
     refusals = it.refusals
     leading = _leadership(it)
     refusals.refused = 0
+    if command == "SCRIPT LOAD":
+        await execute(it.run.client, "SCRIPT", "FLUSH")
     refusals.replies, refusals.command = cycle(replies), command
     it.parts.start("second ingestor", it.ingest())
     it.parts.start("second gateway", it.view("second gateway"))
     it.parts.start("second consumer", it.consume("second consumer"))
+    with suppress(AssertionError):
+        await eventually(lambda: refusals.refused, timeout_s=STRIKES_WITHIN_S)
     await asyncio.sleep(for_s)
     refusals.command = ""
     refused = refusals.refused

@@ -17,7 +17,7 @@ from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.runtime.redis import connect, execute, last_position
 from tests.book_model import brute_digest
 from tests.ingestor_runs import FEEDS, check_history
-from tests.integration.fault_scene import HEARTBEAT_S, Scene, scene, watching
+from tests.integration.fault_scene import HEARTBEAT_S, STALE_MS, Scene, scene, watching
 from tests.integration.gateway_harness import running_gateway
 from tests.waiting import eventually
 
@@ -30,6 +30,13 @@ STEP_DOWNS = "depthcast_ingestor_step_downs_total"
 RESTATEMENTS = "depthcast_ingestor_restatements_total"
 RESENDS = "depthcast_ingestor_resends_total"
 BROADCASTS = "depthcast_ingestor_broadcasts_total"
+
+LONG = """
+local function now() local time = redis.call('TIME'); return time[1] * 1000000 + time[2] end
+local until_us = now() + ARGV[1]
+while now() < until_us do end
+"""
+"""Keeps the server busy for some microseconds."""
 
 
 @pytest.fixture(autouse=True)
@@ -347,3 +354,106 @@ class TestLink:
             await it.viewer.status_is("live")
             await it.settle()
             assert await it.counts() == it.exactly_once()
+
+
+class TestErrorReplies:
+    """What a real server can be brought to say; `tests/conformance/error_replies.py` has all the rest."""
+
+    async def test_blocked_reads_are_ended_by_an_error(
+        self, fresh_server: EmbeddedServer, tmp_path: Path
+    ) -> None:
+        async with scene(fresh_server, tmp_path) as it:
+            it.begin(OUTAGES, STEP_DOWNS)
+            for _ in range(10):
+                for number in range(1, int(await it.redis("CLIENT", "ID")) + 50):
+                    await it.redis("CLIENT", "UNBLOCK", number, "ERROR")
+                await it.sent.send(1)
+            await it.settle()
+            assert await it.counts() == it.exactly_once()
+            assert it.metric(STEP_DOWNS) == it.before[STEP_DOWNS], "the leadership goes on"
+            await it.rises(OUTAGES)
+
+    @pytest.mark.parametrize("serves_stale", ["yes", "no"])
+    async def test_the_server_is_a_replica_for_a_while(
+        self, fresh_server: EmbeddedServer, tmp_path: Path, serves_stale: str
+    ) -> None:
+        async with scene(fresh_server, tmp_path) as it:
+            it.begin()
+            await it.redis("CONFIG", "SET", "replica-serve-stale-data", serves_stale)
+            await it.redis("REPLICAOF", HOST, 1)
+            await it.viewer.status_is("stale")
+            await it.redis("REPLICAOF", "NO", "ONE")
+            await it.viewer.status_is("live")
+            await it.settle()
+            assert await it.counts() == it.exactly_once()
+
+    @pytest.mark.parametrize("command", ["xread", "evalsha", "xadd", "xinfo", "type", "set", "get", "time"])
+    async def test_a_command_is_denied_for_a_while(
+        self, fresh_server: EmbeddedServer, tmp_path: Path, command: str
+    ) -> None:
+        async with scene(fresh_server, tmp_path) as it:
+            it.begin()
+            await it.redis("ACL", "SETUSER", "default", f"-{command}")
+            await asyncio.sleep(STALE_MS / 1000)
+            await it.redis("ACL", "SETUSER", "default", f"+{command}")
+            await it.settle()
+            assert await it.counts() == it.exactly_once()
+
+    async def test_a_script_that_may_write_deltas_alone_writes_nothing(
+        self, fresh_server: EmbeddedServer, tmp_path: Path
+    ) -> None:
+        """Rejects are trimmed before they are written if they fill their cap."""
+        async with scene(fresh_server, tmp_path, rejects_max=1) as it:
+            it.begin()
+            await it.redis("ACL", "SETUSER", "default", "-xtrim")
+            await it.run.send(("LEV", '[["add", "bid", 1, 0]]'))
+            before = await it.counts()
+            await it.viewer.status_is("stale")
+            assert await it.counts() == before, "nothing was consumed without its rejects"
+            await it.redis("ACL", "SETUSER", "default", "+xtrim")
+            info = await it.run.published()
+            assert info.rejected == before[1] + 1
+
+    async def test_too_few_replicas(self, fresh_server: EmbeddedServer, tmp_path: Path) -> None:
+        async with scene(fresh_server, tmp_path) as it:
+            it.begin()
+            await it.redis("CONFIG", "SET", "min-replicas-to-write", 1)
+            await it.viewer.status_is("stale")
+            await it.redis("CONFIG", "SET", "min-replicas-to-write", 0)
+            await it.viewer.status_is("live")
+            await it.settle()
+            assert await it.counts() == it.exactly_once()
+
+    async def test_a_long_script(self, fresh_server: EmbeddedServer, tmp_path: Path) -> None:
+        async with scene(fresh_server, tmp_path) as it:
+            it.begin()
+            await it.redis("CONFIG", "SET", "busy-reply-threshold", 20)
+            await it.redis("EVAL", LONG, 0, 1_500_000)
+            await it.viewer.status_is("stale")
+            await it.viewer.status_is("live")
+            await it.settle()
+            assert await it.counts() == it.exactly_once()
+
+    async def test_another_password(self, fresh_server: EmbeddedServer, tmp_path: Path) -> None:
+        async with scene(fresh_server, tmp_path) as it:
+            it.begin(OUTAGES)
+            await it.redis("CONFIG", "SET", "requirepass", "another")
+            await it.redis("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            await it.viewer.status_is("stale")
+            await it.redis("CONFIG", "SET", "requirepass", "")
+            await it.viewer.status_is("live")
+            await it.settle()
+            assert await it.counts() == it.exactly_once()
+            await it.rises(OUTAGES)
+
+    async def test_too_many_clients(self, fresh_server: EmbeddedServer, tmp_path: Path) -> None:
+        async with scene(fresh_server, tmp_path) as it:
+            it.begin(OUTAGES)
+            await it.redis("CONFIG", "SET", "maxclients", 1)
+            await it.redis("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            await it.viewer.status_is("stale")
+            await it.redis("CONFIG", "SET", "maxclients", 1000)
+            await it.viewer.status_is("live")
+            await it.settle()
+            assert await it.counts() == it.exactly_once()
+            await it.rises(OUTAGES)
