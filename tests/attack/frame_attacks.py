@@ -87,7 +87,7 @@ async def closes(scene: Scene) -> None:
     await scene.crowd(4, body)
 
 
-@attack("one-byte-fragments", "messages of 1 MB in fragments of one byte")
+@attack("one-byte-fragments", "messages of 1 MB in fragments of one byte", due=FLOODED, seconds=8)
 async def one_byte_fragments(scene: Scene) -> None:
     part = frame(CONTINUATION, b" ", fin=False) * 10_000
 

@@ -20,7 +20,7 @@ ENDPOINTS = {
     "readyz": "/readyz",
     "missing": "/nothing",
 }
-LIMITED = ("symbols", "book", "full-book")
+LIMITED = ("book", "full-book")
 """Endpoints of which there may be only so many requests a second."""
 SLOW_S = 15.0
 

@@ -19,7 +19,7 @@ from tests.waiting import eventually_sync
 SYMBOLS: Final = 300
 SECONDS: Final = 8.0
 """An attack that has not been refused until then fails; most are within a moment."""
-ALLOWED_S: Final = 0.7
+ALLOWED_S: Final = 0.5
 """An attack of which nothing is to be refused goes on for this long."""
 SILENCE_S: Final = 1.5
 MEMORY_BYTES: Final = 96 << 20
