@@ -8,6 +8,8 @@ from typing import Any, Final
 from websockets.exceptions import NegotiationError
 from websockets.extensions import Extension
 from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
+from websockets.frames import Frame, Opcode
+from websockets.headers import parse_upgrade
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 from websockets.typing import ExtensionParameter, Subprotocol
@@ -54,6 +56,21 @@ class Handshake(ServerProtocol):
     def select_subprotocol(self, subprotocols: Sequence[Subprotocol]) -> Subprotocol | None:
         """The first one that the client offers and the gateway speaks; none is no error."""
         return next((offered for offered in subprotocols if offered in SUBPROTOCOLS), None)
+
+    def process_request(self, request: Request) -> tuple[str, str | None, str | None]:
+        """Accept `websocket` among several upgrades, too (RFC 6455, section 4.2.1); the library does not."""
+        headers = request.headers
+        upgrades = [name for value in headers.get_all("Upgrade") for name in parse_upgrade(value)]
+        if any(name.lower() == "websocket" for name in upgrades):
+            del headers["Upgrade"]
+            headers["Upgrade"] = "websocket"
+        return super().process_request(request)
+
+    def recv_frame(self, frame: Frame) -> None:
+        """A close frame may leave a message unfinished (RFC 6455, section 5.4); the library fails there."""
+        if frame.opcode is Opcode.CLOSE:
+            self.current_size = None
+        super().recv_frame(frame)
 
 
 def shake(protocol: Handshake, raw: bytes, head: Head) -> bytes:

@@ -1,6 +1,7 @@
 """The WebSocket handshake by the letter of RFC 6455, and compression by RFC 7692."""
 
 import base64
+from collections.abc import Mapping
 
 import pytest
 
@@ -18,14 +19,20 @@ GOOD = {
     "Sec-WebSocket-Version": "13",
 }
 
+LIMITS = HeadLimits(4096, 16_384, 64)
+
+
+def request_of(headers: Mapping[str, str | None], line: str = "GET /v1/ws HTTP/1.1") -> bytes:
+    """A handshake with those headers that are not None."""
+    lines = [line, *(f"{name}: {value}" for name, value in headers.items() if value is not None)]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
 
 def answer(line: str = "GET /v1/ws HTTP/1.1", deflate: bool = True, **changed: str | None) -> dict[str, str]:
     """The headers of the answer 101, by name in lower case."""
     headers = GOOD | {name.replace("_", "-"): value for name, value in changed.items()}
-    lines = [line, *(f"{name}: {value}" for name, value in headers.items() if value is not None)]
-    raw = ("\r\n".join(lines) + "\r\n\r\n").encode()
-    head = parse_head(raw, HeadLimits(4096, 16_384, 64))
-    said = shake(Handshake(deflate=deflate), raw, head).decode()
+    raw = request_of(headers, line)
+    said = shake(Handshake(deflate=deflate), raw, parse_head(raw, LIMITS)).decode()
     status, *rows = said.removesuffix("\r\n\r\n").split("\r\n")
     assert status == "HTTP/1.1 101 Switching Protocols"
     return {name.lower(): value for name, _, value in (row.partition(": ") for row in rows)}
@@ -37,6 +44,20 @@ def test_the_example_of_the_rfc() -> None:
     assert (said["upgrade"], said["connection"]) == ("websocket", "Upgrade")
     assert "sec-websocket-protocol" not in said
     assert "sec-websocket-extensions" not in said
+
+
+@pytest.mark.parametrize("upgrade", ["WebSocket", "h2c, websocket", "websocket, h2c"])
+def test_an_upgrade_to_websocket_may_be_one_of_several(upgrade: str) -> None:
+    assert answer(Upgrade=upgrade)["sec-websocket-accept"] == ACCEPT
+
+
+def test_a_close_frame_may_leave_a_message_unfinished() -> None:
+    protocol = Handshake(deflate=False)
+    answer_to = shake(protocol, request_of(GOOD), parse_head(request_of(GOOD), LIMITS))
+    assert answer_to.startswith(b"HTTP/1.1 101")
+    protocol.receive_data(b"\x01\x81\0\0\0\0a" + b"\x88\x82\0\0\0\0\x03\xe8")
+    assert protocol.data_to_send()[0] == b"\x88\x02\x03\xe8"
+    assert protocol.parser_exc is None
 
 
 @pytest.mark.parametrize(
