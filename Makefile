@@ -42,12 +42,13 @@ DECLARED := $(foreach package,$(PACKAGES),$(wildcard $(package)/*.pxd $(package)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help install demo test sim chaos attack soak mutants fuzz audit lint hooks bench lock servers clean
+.PHONY: help install demo test autobahn sim chaos attack soak mutants fuzz audit lint hooks bench lock servers clean
 
 help:
 	@echo 'make install make the environment .venv with the command depthcast in it'
 	@echo 'make demo    start everything on this machine; ARGS passes options, see make demo ARGS=--help'
 	@echo 'make test    run the tests; ARGS goes to pytest; SERVER=bundled, SERVER=redis-server or SERVER=PATH is the server'
+	@echo 'make autobahn run the cases of the Autobahn test suite for WebSocket; ARGS names some, such as 7.1.5 or 9.1.1'
 	@echo 'make chaos   break a cluster of real processes in every way; ARGS passes options, see make chaos ARGS=--help'
 	@echo 'make attack  attack a gateway in every way beside a client that behaves; ARGS, see make attack ARGS=--help'
 	@echo 'make soak    run a gateway at 70 % of its capacity for an hour, with clients of every kind; ARGS, see make soak ARGS=--help'
@@ -71,6 +72,9 @@ demo: $(COMPILED)
 test: $(DEV)
 	@$(BIN)/python -m tests.environment
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+autobahn: $(DEV)
+	@$(BIN)/python -m tests.websocket.autobahn $(ARGS)
 
 chaos: $(DEV)
 	@$(BIN)/python -m tests.chaos $(ARGS)

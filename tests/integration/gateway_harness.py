@@ -6,7 +6,7 @@ The clients in the tests are the independent `websockets` library.
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Self
 
@@ -180,8 +180,10 @@ class RunningGateway:
 
 
 @contextmanager
-def running_gateway(redis_url: str, prefix: str, **settings: Any) -> Iterator[RunningGateway]:
-    """A gateway on a free port."""
+def running_gateway(
+    redis_url: str, prefix: str, *, prepare: Callable[[GatewayProcess], None] | None = None, **settings: Any
+) -> Iterator[RunningGateway]:
+    """A gateway on a free port; `prepare` gets the process before it serves."""
     chosen = GatewaySettings(redis_url=redis_url, prefix=prefix, port=0, **settings)
     started = threading.Event()
     found: list[RunningGateway] = []
@@ -189,6 +191,8 @@ def running_gateway(redis_url: str, prefix: str, **settings: Any) -> Iterator[Ru
     async def main() -> None:
         with listening_socket(chosen, 0, shared=False) as bound:
             process, stop = GatewayProcess(chosen), asyncio.Event()
+            if prepare is not None:
+                prepare(process)
             found.append(RunningGateway(process, asyncio.get_running_loop(), stop, http_address(bound)))
             await process.run(bound, stop, started.set)
 

@@ -45,11 +45,12 @@ def test_variables_choose_nothing(tmp_path: Path) -> None:
     status, calls = run_with(tmp_path, "nothing")
     assert status == 0
     assert calls[:2] == ["lint PYTHON=true", "audit PYTHON=true"]
-    assert calls[2:4] == ["test PYTHON=true SERVER=bundled", "servers PYTHON=true"]
-    servers = [call.split("SERVER=")[1].split()[0] for call in calls[4:]]
+    assert calls[2:4] == [f"{target} PYTHON=true SERVER=bundled" for target in ("test", "autobahn")]
+    assert calls[4] == "servers PYTHON=true"
+    servers = [call.split("SERVER=")[1].split()[0] for call in calls[5:]]
     assert servers[0] == "redis-server"
     assert len(servers) > 1
-    assert all(call.startswith("test PYTHON=true SERVER=") for call in calls[4:])
+    assert all(call.startswith("test PYTHON=true SERVER=") for call in calls[5:])
 
 
 def test_one_failure_hides_no_other_run_and_is_not_lost(tmp_path: Path) -> None:
