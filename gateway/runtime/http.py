@@ -167,7 +167,7 @@ class Endpoints:
         if body is None:
             raise Refusal(503, "unavailable", f"no book of {listing.instrument.symbol} has been read yet")
         if self.answers.begun != begun:
-            self.limits.encoded(2 * min(depth or listing.levels(), listing.levels()))
+            self.limits.encoded(2 * min(depth or listing.levels(), listing.levels()), _address(request))
         return _json(body)
 
     def _listing(self, symbol: str) -> Listing:

@@ -11,6 +11,8 @@ from depthcast.shared.settings import GatewaySettings
 
 SECONDS_AT_ONCE: Final = 2
 """So many seconds' requests may come at once."""
+RATES_MAX: Final = 10_000
+"""Addresses whose rates are kept."""
 LEVELS_PER_REQUEST: Final = 1_000
 """Encoding so many levels counts as one more request."""
 BUSY_RETRY_S: Final = 1
@@ -52,6 +54,8 @@ class HttpLimits:
         self.answer_bytes = 0
         per_s = settings.http_requests_per_s
         self._requests = Allowance(per_s, SECONDS_AT_ONCE * per_s, now)
+        self._rates: dict[str | None, Allowance] = {}
+        self._requests_of_unknown = Allowance(per_s, SECONDS_AT_ONCE * per_s, now)
 
     def enter(self, now: float, address: str | None = None) -> None:
         """Begin to serve a request, until `leave`; raises `NotNow`, and then it did not begin."""
@@ -62,21 +66,55 @@ class HttpLimits:
             raise NotNow(
                 503, "unavailable", f"{most} requests are being served; try again later", BUSY_RETRY_S
             )
-        if not self._requests.take(1, now):
+        if not self._may_ask(self._rate_of(address, now), now):
             self.counters.limit_http_rate += 1
             text = f"more than {self.settings.http_requests_per_s} requests a second; try again later"
             raise NotNow(429, "rate_limited", text, ceil(self._requests.wait_s(1)) or 1)
         self.serving += 1
         _add(self._serving_of, address, 1)
 
+    def _may_ask(self, rate: Allowance, now: float) -> bool:
+        """Count one more request; an address that has asked little is served however much others ask."""
+        if not rate.take(1, now):
+            return False
+        if rate.wait_s(rate.most / 2):
+            return self._requests.take(1, now)
+        self._requests.use(1)
+        return True
+
     def leave(self, address: str | None = None) -> None:
         """Note that a request was served."""
         self.serving -= 1
         _add(self._serving_of, address, -1)
 
-    def encoded(self, levels: int) -> None:
+    def encoded(self, levels: int, address: str | None = None) -> None:
         """Count a body that had to be encoded as more than one request, by its levels."""
         self._requests.use(levels / LEVELS_PER_REQUEST)
+        if address in self._rates:
+            self._rates[address].use(levels / LEVELS_PER_REQUEST)
+
+    def _rate_of(self, address: str | None, now: float) -> Allowance:
+        """The allowance of one address: half of all."""
+        if address is None:
+            return self._requests_of_unknown
+        found = self._rates.get(address)
+        if found is None:
+            if len(self._rates) >= RATES_MAX:
+                self._forget(now)
+            found = self._rates[address] = self._half(now)
+        return found
+
+    def _half(self, now: float) -> Allowance:
+        per_s = self.settings.http_requests_per_s / 2
+        return Allowance(per_s, max(1.0, SECONDS_AT_ONCE * per_s), now)
+
+    def _forget(self, now: float) -> None:
+        """Forget the addresses that have their whole allowance again, or all if none has."""
+        for address, rate in tuple(self._rates.items()):
+            if rate.take(0, now) and not rate.wait_s(rate.most):
+                del self._rates[address]
+        if len(self._rates) >= RATES_MAX:
+            self._rates.clear()
 
     def hold(self, size: int, address: str | None = None) -> None:
         """Keep an answer of `size` bytes until `release`; raises `NotNow` if too many wait to be read."""

@@ -8,8 +8,10 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-PEAK_BYTES_LEAST: Final = 16 * 2**20
+PEAK_BYTES_LEAST: Final = 2 * 2**20
 """Below this peak, giving back is not worth the time that it takes."""
+EVERY_S: Final = 10.0
+"""Giving back takes some milliseconds, so it is not done more often."""
 
 
 def trim() -> None:
@@ -27,10 +29,12 @@ class GivingBack:
     def __init__(self, give_back: Callable[[], None] = trim) -> None:
         self._give_back = give_back
         self._peak = 0
+        self._last = -EVERY_S
 
-    def observe(self, count: int) -> None:
-        """Look at the bytes in buffers now."""
+    def observe(self, count: int, now: float) -> None:
+        """Look at the bytes in buffers at `now`, in monotonic s."""
         self._peak = max(self._peak, count)
-        if self._peak >= PEAK_BYTES_LEAST and count * 4 <= self._peak:
-            self._peak = count
-            self._give_back()
+        if self._peak < PEAK_BYTES_LEAST or count * 4 > self._peak or now - self._last < EVERY_S:
+            return
+        self._peak, self._last = count, now
+        self._give_back()

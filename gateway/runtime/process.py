@@ -240,7 +240,7 @@ class GatewayProcess:
         transports = [connection.transport for connection in self.connections if not connection.writer.clear]
         transports += [front.transport for front in self.unsettled if front.transport is not None]
         excess = [unread.hold(transport, transport.get_write_buffer_size()) for transport in transports]
-        self.memory.observe(unread.total + self.intake.budget.total)
+        self.memory.observe(unread.total + self.intake.budget.total, self.loop.time())
         if any(excess):
             for transport in unread.largest():
                 self.counters.limit_output_buffer += 1

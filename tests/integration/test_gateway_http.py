@@ -42,7 +42,7 @@ def unread(gateway: RunningGateway) -> socket.socket:
 async def test_requests_beyond_the_rate_are_told_when_to_come_again(
     redis_url: str, prefix: str, ingestor: FakeIngestor
 ) -> None:
-    with running_gateway(redis_url, prefix, http_requests_per_s=3) as gateway:
+    with running_gateway(redis_url, prefix, http_requests_per_s=6) as gateway:
         await live(gateway)
         async with aiohttp.ClientSession(gateway.url) as http:
             answers = []

@@ -88,3 +88,18 @@ def test_one_who_stopped_reading_makes_room_for_others() -> None:
     bounded.hold(1000)
     with pytest.raises(NotNow):
         bounded.hold(1000)
+
+
+def test_who_asks_little_is_served_however_much_another_address_asks() -> None:
+    bounded = limits(http_requests_per_s=10)
+    for _ in range(8):
+        bounded.enter(100.0, "many")
+    bounded.encoded(500_000, "many")
+    with pytest.raises(NotNow, match="more than 10"):
+        bounded.enter(100.0, "many")
+    for _ in range(5):
+        bounded.enter(100.0, "few")
+    with pytest.raises(NotNow):
+        bounded.enter(100.0, "few")
+    with pytest.raises(NotNow):
+        bounded.enter(101.0, "many")

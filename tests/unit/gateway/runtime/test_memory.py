@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from depthcast.gateway.runtime.memory import PEAK_BYTES_LEAST, GivingBack, trim
+from depthcast.gateway.runtime.memory import EVERY_S, PEAK_BYTES_LEAST, GivingBack, trim
 
 
 @pytest.mark.parametrize(
@@ -22,9 +22,20 @@ from depthcast.gateway.runtime.memory import PEAK_BYTES_LEAST, GivingBack, trim
 def test_once_after_each_peak(seen: list[int], times: int) -> None:
     calls: list[None] = []
     memory = GivingBack(lambda: calls.append(None))
-    for count in seen:
-        memory.observe(count)
+    for number, count in enumerate(seen):
+        memory.observe(count, number * EVERY_S)
     assert len(calls) == times
+
+
+def test_not_too_often_but_no_peak_is_forgotten() -> None:
+    calls: list[None] = []
+    memory = GivingBack(lambda: calls.append(None))
+    times: list[int] = []
+    for number in range(100):
+        memory.observe(PEAK_BYTES_LEAST if number % 2 else 0, number * EVERY_S / 20)
+        if len(calls) > len(times):
+            times.append(number)
+    assert times == [2, 22, 42, 62, 82]
 
 
 PROGRAM = """
