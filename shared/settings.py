@@ -430,6 +430,12 @@ class GatewaySettings(Settings):
     history_deltas: int = setting(
         256, "view deltas kept per channel, for slow and resuming clients", least=1, most=1_000_000
     )
+    history_deltas_total: int = setting(
+        1_000_000,
+        "view deltas kept by a worker for all channels together; with many channels, each keeps fewer",
+        least=1,
+        most=1_000_000_000,
+    )
     channel_linger_s: float = setting(
         60.0,
         "time that a channel without subscriptions is kept, for clients that resume",

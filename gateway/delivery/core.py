@@ -53,6 +53,7 @@ class Core:
         self.market = Market(
             self.counters,
             history_deltas=settings.history_deltas,
+            history_deltas_total=settings.history_deltas_total,
             deflate_bytes_min=settings.deflate_bytes_min,
             full_depth_max=settings.full_depth_max,
             stale_ms=settings.stale_ms,

@@ -29,9 +29,9 @@ _ALWAYS_DUE: Final = 1 << 62
 AT_ONCE: Final = 0
 """The interval that `alarm` is called with for the next turn of the event loop."""
 VISITS_COST_MAX: Final = 1_000
-"""Messages to send and channels to look at in one turn, approximately."""
-VISIT_MESSAGES_MAX: Final = 128
-"""Messages sent to one session at a time, approximately."""
+"""Messages to send and channels to look at in one turn, approximately; a large message counts by its size."""
+VISIT_COST_MAX: Final = 128
+"""What is sent to one session at a time costs this, approximately: a message costs 1 or more, by its size."""
 JOINS_AT_ONCE_MAX: Final = 16
 """A group with up to this many channels joins a cohort at once."""
 CHANNELS_PER_QUIET_TICK: Final = 64
@@ -302,7 +302,7 @@ class Flusher:
         return len(cohort.key.channels) + len(cohort)
 
     def _visit(self, siblings: Siblings) -> int:
-        """Send what is due to the split groups of one session; returns the number of messages."""
+        """Send what is due to the split groups of one session; returns the cost."""
         sender = siblings.sender
         if sender.writer.paused:
             self.market.counters.skipped += 1
@@ -348,20 +348,20 @@ class Flusher:
             self.serve_oldest_first(group.siblings)
 
     def serve_oldest_first(self, siblings: Siblings) -> int:
-        """Serve the split groups of a session, the longest-waiting channel first; returns the messages.
+        """Serve the split groups of a session, the longest-waiting channel first; returns the cost.
 
-        After `VISIT_MESSAGES_MAX`, others come first.
+        After `VISIT_COST_MAX`, others come first.
         """
         split = [group for group in siblings if group.state is GroupState.CURSOR_PER_CHANNEL]
         if not split:
             return 0
-        messages = send_oldest_first(split, self.market, self.due_below, VISIT_MESSAGES_MAX)
-        if messages >= VISIT_MESSAGES_MAX:
+        cost = send_oldest_first(split, self.market, self.due_below, VISIT_COST_MAX)
+        if cost >= VISIT_COST_MAX:
             self.due[siblings] = None
             self._request(AT_ONCE)
         for group in split:
             self._settle(group)
-        return messages
+        return cost
 
     def _settle(self, group: SubscriptionGroup) -> None:
         """Join a cohort now or later if nothing is owed; otherwise wait for the grid time that is needed."""

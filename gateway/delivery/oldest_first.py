@@ -7,6 +7,7 @@ sends, whatever the number of subscriptions.
 
 from collections.abc import Callable, Collection
 from heapq import heapify, heappop, heapreplace
+from typing import Final
 
 from depthcast.gateway.delivery.cursor import NeedsSnapshot
 from depthcast.gateway.delivery.sender import Payload, Sender
@@ -18,17 +19,20 @@ from depthcast.gateway.protocol.messages import encode
 _Waiting = tuple[int, int, SubscriptionGroup, Channel]
 """A group's longest-waiting channel, after the broadcast it waits for and the group's number."""
 
+BYTES_PER_MESSAGE: Final = 1_024
+"""For the cost of sending, so many bytes count as one more message, because they had to be encoded."""
+
 
 def send_oldest_first(
     groups: Collection[SubscriptionGroup],
     market: Market,
     due_below: Callable[[int], int],
-    messages_max: int,
+    cost_max: int,
 ) -> int:
     """Serve a session's groups with a cursor per channel, as far as buffer, credit and interval allow.
 
-    `due_below` gives, by interval, the broadcast up to which changes are due. Returns the number of messages
-    sent, which may exceed `messages_max` by one write.
+    `due_below` gives, by interval, the broadcast up to which changes are due. Returns the cost of what was
+    sent, which may exceed `cost_max` by that of one write.
     """
     due: list[_Waiting] = []
     for number, group in enumerate(groups):
@@ -39,7 +43,7 @@ def send_oldest_first(
     statuses = b"".join([group.take_statuses() for group in groups])
     sender = next(iter(groups)).sender
     sent = _write(sender, due, market, due_below, statuses) if statuses else 0
-    while due and not sender.writer.paused and sender.credit != 0 and sent < messages_max:
+    while due and not sender.writer.paused and sender.credit != 0 and sent < cost_max:
         sent += _write(sender, due, market, due_below, b"")
     return sent
 
@@ -47,7 +51,7 @@ def send_oldest_first(
 def _write(
     sender: Sender, due: list[_Waiting], market: Market, due_below: Callable[[int], int], statuses: bytes
 ) -> int:
-    """Write once, up to the mark and the credit, with `statuses` after the data; returns the messages."""
+    """Write once, up to the mark and the credit, with `statuses` after the data; returns the cost."""
     parts: list[bytes] = []
     size = deltas = snapshots = conflated = 0
     credit = sender.credit
@@ -68,7 +72,7 @@ def _write(
             heapreplace(due, (found[0], number, group, found[1]))
     parts.append(statuses)
     sender.write(b"".join(parts), Payload(b"", deltas, snapshots, conflated))
-    return deltas + snapshots
+    return deltas + snapshots + size // BYTES_PER_MESSAGE
 
 
 def _take(group: SubscriptionGroup, channel: Channel, market: Market, credit: int | None) -> Payload:

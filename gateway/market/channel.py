@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.market.channel_state import NEXT_STATE, WAITING, WAS_RESET, ChannelEvent, ChannelState
-from depthcast.gateway.market.history import History, Step, ViewState
+from depthcast.gateway.market.history import History, HistoryBound, Step, ViewState
 from depthcast.gateway.market.view import View, merge
 from depthcast.gateway.protocol.frames import deflated
 from depthcast.gateway.protocol.messages import PLAIN, Encoding, ViewDelta, delta_message, encode
@@ -70,7 +70,7 @@ class Channel:
         symbol: str,
         depth: int,
         *,
-        steps_max: int,
+        history_bound: HistoryBound,
         deflate_bytes_min: int = 0,
         counters: GatewayCounters,
     ) -> None:
@@ -79,7 +79,7 @@ class Channel:
         self.state = ChannelState.NO_BOOK
         self.view: View | None = None
         self.head = self.flushed_head = self.reset_at = 0
-        self.history = History(steps_max, counters)
+        self.history = History(history_bound, counters)
         self.fresh: list[Step] = []
         self.subscribers = 0
         self.idle_since: float | None = None

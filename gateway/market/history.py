@@ -35,18 +35,33 @@ class Step:
         return ViewState(self.broadcast, self.delta.seq, self.delta.digest)
 
 
+class HistoryBound:
+    """How many steps each history keeps: `steps_max`, or fewer if all histories would exceed `total_max`."""
+
+    __slots__ = ("_each_max", "_total_max", "steps_max")
+
+    def __init__(self, each_max: int, total_max: int = 1 << 62) -> None:
+        self._each_max = each_max
+        self._total_max = total_max
+        self.steps_max = each_max
+
+    def share(self, histories: int) -> None:
+        """Adapt to the number of histories; each keeps less with its next step."""
+        self.steps_max = max(1, min(self._each_max, self._total_max // max(1, histories)))
+
+
 class History:
-    """The newest steps of a view, oldest first: at most `steps_max`, with at most `ROWS_KEPT_MAX` rows.
+    """The newest steps of a view, oldest first: as many as `bound` says, with at most `ROWS_KEPT_MAX` rows.
 
     `base` is the state before the first step kept; a cursor before it needs a snapshot.
     """
 
-    __slots__ = ("_counters", "_rows", "_steps_max", "base", "steps")
+    __slots__ = ("_bound", "_counters", "_rows", "base", "steps")
 
-    def __init__(self, steps_max: int, counters: GatewayCounters) -> None:
+    def __init__(self, bound: HistoryBound, counters: GatewayCounters) -> None:
         self.base = ViewState(0, 0, 0)
         self.steps: deque[Step] = deque()
-        self._steps_max = steps_max
+        self._bound = bound
         self._counters = counters
         self._rows = 0
 
@@ -57,7 +72,7 @@ class History:
         """Add the newest step; drops the oldest ones beyond the bounds."""
         self.steps.append(step)
         self._rows += step.rows
-        while len(self.steps) > self._steps_max or self._rows > ROWS_KEPT_MAX:
+        while len(self.steps) > self._bound.steps_max or self._rows > ROWS_KEPT_MAX:
             self._drop_oldest()
 
     def restart(self, base: ViewState) -> None:

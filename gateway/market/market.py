@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.market.channel import Channel
+from depthcast.gateway.market.history import HistoryBound
 from depthcast.gateway.market.listing import Listing
 from depthcast.shared.freshness import Freshness, ServerClock
 from depthcast.shared.instruments import Instrument
@@ -55,6 +56,7 @@ class Market:
         counters: GatewayCounters,
         *,
         history_deltas: int,
+        history_deltas_total: int,
         deflate_bytes_min: int,
         full_depth_max: int,
         stale_ms: int,
@@ -74,7 +76,7 @@ class Market:
         self.catalog_number = 0
         self._instruments: dict[str, Instrument] = {}
         self._surely_empty = False
-        self._history_deltas = history_deltas
+        self.history_bound = HistoryBound(history_deltas, history_deltas_total)
         self._deflate_bytes_min = deflate_bytes_min
         self._full_depth_max = full_depth_max
         self.clock = ServerClock()
@@ -238,12 +240,12 @@ class Market:
             channel = Channel(
                 symbol,
                 depth,
-                steps_max=self._history_deltas,
+                history_bound=self.history_bound,
                 deflate_bytes_min=self._deflate_bytes_min,
                 counters=self.counters,
             )
             listing.channels[depth] = channel
-            self.channel_count += 1
+            self._count_channels(1)
             self._idle[channel] = None
             if listing.replica is not None:
                 channel.load(listing.replica, listing.ts, self.number)
@@ -272,6 +274,10 @@ class Market:
         for channel in expired:
             self._drop_channel(channel)
 
+    def _count_channels(self, more: int) -> None:
+        self.channel_count += more
+        self.history_bound.share(self.channel_count)
+
     def _is_kept(self, channel: Channel) -> bool:
         listing = self.listings.get(channel.symbol)
         return listing is not None and listing.channels.get(channel.depth) is channel
@@ -281,7 +287,7 @@ class Market:
         self._forget_channel(channel)
 
     def _forget_channel(self, channel: Channel) -> None:
-        self.channel_count -= 1
+        self._count_channels(-1)
         self._idle.pop(channel, None)
         self.changed.pop(channel, None)
         self.overgrown.pop(channel, None)

@@ -12,6 +12,10 @@ TEXT: Final = 0x1
 BINARY: Final = 0x2
 CLOSE: Final = 0x8
 
+LARGE_BYTES: Final = 65_536
+LARGE_LEVEL: Final = 1
+"""A larger frame is compressed fast rather than well, because all clients wait meanwhile."""
+
 _FIN: Final = 0x80
 _COMPRESSED: Final = 0x40
 _TAIL_BYTES: Final = 4
@@ -35,7 +39,8 @@ def deflated(plain: bytes, bytes_min: int) -> bytes:
     start = _HEADER_BYTES.get(plain[1], 2)
     if not bytes_min or len(plain) - start < bytes_min:
         return plain
-    compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    level = LARGE_LEVEL if len(plain) > LARGE_BYTES else zlib.Z_DEFAULT_COMPRESSION
+    compressor = zlib.compressobj(level, wbits=-zlib.MAX_WBITS)
     payload = compressor.compress(plain[start:]) + compressor.flush(zlib.Z_SYNC_FLUSH)
     shrunk = frame(plain[0] & ~_FIN | _COMPRESSED, payload[:-_TAIL_BYTES])
     return shrunk if len(shrunk) < len(plain) else plain

@@ -146,7 +146,7 @@ def test_small_groups_and_few_visits_change_nothing(seed: int, monkeypatch: pyte
     """Every bound on work is reached all the time; only that deltas are merged more often may show."""
     monkeypatch.setattr(subscription_group, "CHANNELS_MAX", 1 + seed % 3)
     for name, most in (
-        ("VISITS_COST_MAX", 2), ("VISIT_MESSAGES_MAX", 1), ("JOINS_AT_ONCE_MAX", 1),
+        ("VISITS_COST_MAX", 2), ("VISIT_COST_MAX", 1), ("JOINS_AT_ONCE_MAX", 1),
         ("CHANNELS_PER_QUIET_TICK", 1), ("JOINING_CHANNELS_MAX", 2), ("JOINS_CONSIDERED_MAX", 2),
     ):  # fmt: skip
         monkeypatch.setattr(flusher, name, most)

@@ -26,6 +26,7 @@ from depthcast.client.book import ClientBook, SubscriptionOptions
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.delivery.core import CLIENT_LIMITS
 from depthcast.gateway.market.channel import Channel
+from depthcast.gateway.market.history import HistoryBound
 from depthcast.gateway.protocol.messages import (
     DEPTHS,
     Encoding,
@@ -415,7 +416,7 @@ class Follower:
 
     def __init__(self, depth: int) -> None:
         self.reader = reader_at("1769904000000-2", "delta-1")
-        self.channel = Channel(BTC, depth, steps_max=10, counters=GatewayCounters())
+        self.channel = Channel(BTC, depth, history_bound=HistoryBound(10), counters=GatewayCounters())
         self.channel.load(self.reader.shown[BTC], value("delta-1-info")["ts"], 1)
         assert self.channel.view is not None
         self.snapshot = json.loads(json.dumps(self.channel.view.snapshot_message(BTC)))

@@ -10,7 +10,7 @@ import depthcast.gateway.market.channel
 import depthcast.gateway.market.history
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.market.channel import Channel
-from depthcast.gateway.market.history import ViewState
+from depthcast.gateway.market.history import HistoryBound, ViewState
 from depthcast.gateway.protocol.messages import Encoding
 from depthcast.shared.replica import Replica
 from tests.unit.gateway.model_client import apply_rows, split_frames
@@ -24,7 +24,7 @@ class FollowedBook:
 
     def __init__(self, depth: int = 10, steps_max: int = 100) -> None:
         self.counters = GatewayCounters()
-        self.channel = Channel("AAA", depth, steps_max=steps_max, counters=self.counters)
+        self.channel = Channel("AAA", depth, history_bound=HistoryBound(steps_max), counters=self.counters)
         self.book = Published(100)
         self.book.move({-1: 5, -2: 6}, {1: 7})
         self.replica = Replica(self.book.snapshot())
@@ -252,7 +252,9 @@ def test_from_every_cursor_the_catch_up_leads_to_the_view(depth: int, steps_max:
 
 def test_compressed_bytes_are_made_once_from_the_plain_ones() -> None:
     followed = FollowedBook(depth=0)
-    followed.channel = Channel("AAA", 0, steps_max=9, deflate_bytes_min=64, counters=followed.counters)
+    followed.channel = Channel(
+        "AAA", 0, history_bound=HistoryBound(9), deflate_bytes_min=64, counters=followed.counters
+    )
     followed.channel.load(followed.replica, 0, followed.number)
     followed.publish({-price: 10 for price in range(3, 40)}, {})
     deflated, counters = Encoding.JSON_DEFLATED, followed.counters
@@ -276,7 +278,9 @@ def test_every_encoding_has_its_own_snapshot() -> None:
 
 def test_a_compressed_catch_up_is_shared_by_all_at_that_cursor() -> None:
     followed = FollowedBook(depth=0)
-    followed.channel = Channel("AAA", 0, steps_max=9, deflate_bytes_min=64, counters=followed.counters)
+    followed.channel = Channel(
+        "AAA", 0, history_bound=HistoryBound(9), deflate_bytes_min=64, counters=followed.counters
+    )
     followed.channel.load(followed.replica, 0, followed.number)
     followed.publish({-price: 10 for price in range(3, 90)}, {})
     followed.channel.end_tick()

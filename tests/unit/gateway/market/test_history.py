@@ -4,7 +4,7 @@ import pytest
 
 import depthcast.gateway.market.history
 from depthcast.gateway.counters import GatewayCounters
-from depthcast.gateway.market.history import History, Step, ViewState
+from depthcast.gateway.market.history import History, HistoryBound, Step, ViewState
 from depthcast.gateway.protocol.messages import ViewDelta
 
 
@@ -15,7 +15,7 @@ def step(broadcast: int, rows: int = 1) -> Step:
 
 
 def history(steps_max: int, *steps: Step) -> History:
-    made = History(steps_max, GatewayCounters())
+    made = History(HistoryBound(steps_max), GatewayCounters())
     for each in steps:
         made.append(each)
     return made
@@ -31,7 +31,7 @@ def test_the_oldest_steps_go_first_and_the_base_is_what_they_led_to() -> None:
 def test_rows_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(depthcast.gateway.market.history, "ROWS_KEPT_MAX", 10)
     counters = GatewayCounters()
-    made = History(100, counters)
+    made = History(HistoryBound(100), counters)
     for number in (1, 2, 3):
         made.append(step(number, rows=5))
     assert [each.broadcast for each in made.steps] == [2, 3]
@@ -41,6 +41,22 @@ def test_rows_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert made.base.broadcast == 4
     made.append(step(5, rows=10))
     assert len(made) == 1, "rows that went are not counted any more"
+
+
+@pytest.mark.parametrize(("histories", "kept"), [(1, 5), (2, 5), (3, 3), (10, 1), (99, 1)])
+def test_all_histories_together_are_bounded(histories: int, kept: int) -> None:
+    bound = HistoryBound(5, 10)
+    made = History(bound, GatewayCounters())
+    for number in range(1, 9):
+        made.append(step(number))
+    assert len(made) == 5
+    bound.share(histories)
+    made.append(step(9))
+    assert len(made) == kept
+    bound.share(1)
+    for number in range(10, 20):
+        made.append(step(number))
+    assert len(made) == 5
 
 
 def test_a_restart_forgets_everything(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -230,6 +230,16 @@ def test_views_are_bounded_and_idle_ones_make_room() -> None:
     assert list(first.channels) == [5]
 
 
+def test_channels_share_the_history_of_a_worker() -> None:
+    market = market_of(lively_market("AAA", "BBB", history_deltas=5, history_deltas_total=8))
+    for depth, kept in ((1, 5), (5, 4), (10, 2)):
+        market.channel(market.listings["AAA"], depth)
+        assert market.history_bound.steps_max == kept
+    market.drop_idle_channels(0.0)
+    market.drop_idle_channels(1e9)
+    assert market.history_bound.steps_max == 5
+
+
 def test_a_removed_symbol_leaves_no_view_behind(small: SmallMarket) -> None:
     market = market_of(small)
     channel = market.channel(market.listings["AAA"], 5)
