@@ -232,7 +232,7 @@ def _proxy_header(material: Material) -> bytes:
 
 MESSAGE_BYTES_MAX: Final = 300
 SETTINGS: Final = GatewaySettings(message_bytes_max=MESSAGE_BYTES_MAX)
-TURNS_MAX: Final = 20_000
+CALLS_MAX: Final = 20_000
 _REQUEST: Final = b"\r\n".join(
     (b"GET /v1/ws HTTP/1.1", *(name + b": " + values[0] for name, values in _GOOD), b"", b"")
 )
@@ -244,7 +244,7 @@ class _Loop:
 
     def __init__(self) -> None:
         self.soon: deque[Callable[[], object]] = deque()
-        self.turns = 0
+        self.calls = 0
 
     def time(self) -> float:
         return 0.0
@@ -266,8 +266,8 @@ class _Loop:
 
     def run(self) -> None:
         while self.soon:
-            self.turns += 1
-            assert self.turns < TURNS_MAX, "a connection keeps the loop busy without end"
+            self.calls += 1
+            assert self.calls < CALLS_MAX, "a connection keeps the loop busy without end"
             self.soon.popleft()()
 
 
@@ -318,7 +318,7 @@ class _Listener(WebSocket):
         self.got.append(data)
 
 
-TORN: Final = frozenset({0, 1002, 1007, 1009})
+UNFINISHED: Final = frozenset({0, 1002, 1007, 1009})
 """Codes that fit an unfinished frame: what has come of it may break a rule already."""
 
 
@@ -365,7 +365,7 @@ def _modelled(data: bytes) -> _Read:  # noqa: C901, PLR0911, PLR0912  # the rule
     at, parts, kind = 0, b"", 0
     while at < len(data):
         if len(data) - at < 2:
-            return _Read(messages, TORN)
+            return _Read(messages, UNFINISHED)
         first, second = data[at], data[at + 1]
         opcode, fin, size = first & 15, first & 0x80, second & 0x7F
         if opcode not in (0, 1, 2, 8, 9, 10) or first & 0x70 or not second & 0x80:
@@ -375,7 +375,7 @@ def _modelled(data: bytes) -> _Read:  # noqa: C901, PLR0911, PLR0912  # the rule
         more = {126: 2, 127: 8}.get(size, 0)
         start = at + 2 + more + 4
         if len(data) < start:
-            return _Read(messages, TORN)
+            return _Read(messages, UNFINISHED)
         if more:
             size = int.from_bytes(data[at + 2 : at + 2 + more], "big")
             if size < {2: 126, 8: 65_536}[more]:
@@ -383,7 +383,7 @@ def _modelled(data: bytes) -> _Read:  # noqa: C901, PLR0911, PLR0912  # the rule
         if size > MESSAGE_BYTES_MAX:
             return _Read(messages, frozenset({1009}))
         if len(data) < start + size:
-            return _Read(messages, TORN)
+            return _Read(messages, UNFINISHED)
         key = data[start - 4 : start]
         payload = bytes(byte ^ key[place % 4] for place, byte in enumerate(data[start : start + size]))
         at = start + size

@@ -178,8 +178,8 @@ def server_replies(data: bytes) -> None:
         for at, fields in parse_entries(reply):
             assert Position.parse(str(at)) == at
             assert fields
-    told = {material.choose(INFO): material.value(INFO) for _ in range(material.below(6))}
-    problems = problems_of(told, material.integer() / 1000)
+    info_reply = {material.choose(INFO): material.value(INFO) for _ in range(material.below(6))}
+    problems = problems_of(info_reply, material.integer() / 1000)
     assert problems.keys() == set(CHECKS)
     assert all(isinstance(problem, str) and len(problem) < 1000 for problem in problems.values())
     text = "".join(material.choose(REPLIES) + " " for _ in range(material.below(4))) + material.text()
