@@ -10,6 +10,8 @@ from prometheus_client.core import Metric
 
 from depthcast.gateway.runtime.metrics import Metrics
 from depthcast.ingestor.runtime.stats import IngestorStats
+from depthcast.shared.runtime.error_replies import CODES
+from depthcast.shared.server_health import CHECKS
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
 ROWS = dict(re.findall(r"^\| `(depthcast_\w+)` (\|.*)$", DOCUMENT, re.MULTILINE))
@@ -30,6 +32,17 @@ EXPORTED = {metric.name + ("_total" if metric.type == "counter" else ""): metric
 
 def test_every_metric_has_a_row_and_every_row_a_metric() -> None:
     assert sorted(ROWS) == sorted(EXPORTED)
+
+
+def test_every_error_reply_that_is_counted_by_name_has_a_row() -> None:
+    table = DOCUMENT.split("### Error replies")[1].split("###")[0]
+    rows = " ".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
+    assert {code for code in CODES if f"`{code}" not in rows} == set()
+
+
+def test_every_check_of_the_server_has_a_row() -> None:
+    table = DOCUMENT.split("### Checks of the server")[1].split("###")[0]
+    assert tuple(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == ("check", *CHECKS)
 
 
 def test_every_metric_named_anywhere_in_the_document_is_exported() -> None:
