@@ -2,6 +2,7 @@
 
 import pytest
 
+from depthcast.gateway.delivery import flusher
 from depthcast.gateway.delivery.cursor import NeedsSnapshot
 from depthcast.gateway.delivery.flusher import Flusher
 from depthcast.gateway.delivery.subscription_group import GroupState, SubscriptionGroup
@@ -206,6 +207,87 @@ def test_a_cohort_that_is_gone_is_not_flushed(scene: Scene) -> None:
     assert scene.flusher.scheduled == {}
     scene.flusher.flush_grid(50)
     assert writer_of(group).writes == 0
+
+
+def test_an_interval_that_comes_and_goes_asks_for_one_grid_time(scene: Scene) -> None:
+    for _ in range(3):
+        group = scene.joined(interval_ms=50)
+        scene.tick()
+        scene.flusher.remove(group)
+    assert scene.alarms == [50], "a timer that runs is not asked for again"
+    scene.flusher.flush_grid(50)
+    scene.joined(interval_ms=50)
+    scene.tick(quantity=2)
+    assert scene.alarms == [50, 50]
+
+
+# --- bounds -----------------------------------------------------------------------------------------------
+
+
+def test_what_does_not_fit_into_one_turn_comes_in_the_next(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flusher, "VISITS_COST_MAX", 2)
+    monkeypatch.setattr(flusher, "JOINS_AT_ONCE_MAX", 0)
+    monkeypatch.setattr(flusher, "CHANNELS_PER_QUIET_TICK", 0)
+    groups = [scene.new() for _ in range(3)]
+    scene.tick()
+    assert [writer_of(group).writes for group in groups] == [1, 0, 0]
+    assert scene.alarms == [flusher.AT_ONCE]
+    scene.flusher.flush_grid(flusher.AT_ONCE)
+    assert [writer_of(group).writes for group in groups] == [1, 1, 0]
+    scene.tick(quantity=2)
+    assert [writer_of(group).writes for group in groups] == [1, 1, 1], "who waited longest goes first"
+    for _ in range(3):
+        scene.flusher.flush_grid(flusher.AT_ONCE)
+    assert [writer_of(group).writes for group in groups] == [2, 2, 1]
+    assert b'"merged":2' in writer_of(groups[2]).taken
+    assert scene.flusher.due == {}
+    assert set(scene.flusher.grid_marks) == set()
+
+
+def test_one_session_is_not_sent_everything_at_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flusher, "VISIT_COST_MAX", 1)
+    monkeypatch.setattr(flusher, "VISITS_COST_MAX", 1)
+    group = scene.new("AAA", "BBB")
+    group.sender.write_bytes_max = 0
+    scene.broadcast("AAA", 4)
+    scene.tick("BBB")
+    assert writer_of(group).writes == 1
+    assert scene.alarms == [flusher.AT_ONCE]
+    scene.flusher.flush_grid(flusher.AT_ONCE)
+    assert writer_of(group).writes == 2
+    assert not group.owes
+
+
+def test_a_session_that_ends_is_not_visited(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flusher, "VISITS_COST_MAX", 0)
+    group, throttled = scene.new(), scene.new(interval_ms=50)
+    scene.new(interval_ms=50)
+    scene.tick()
+    assert group.siblings in scene.flusher.due
+    assert throttled.siblings in scene.flusher.scheduled[50]
+    for each in (group, throttled):
+        scene.flusher.close(each.siblings)
+        assert each.siblings not in scene.flusher.due
+    assert throttled.siblings not in scene.flusher.scheduled[50]
+    assert len(scene.flusher.split) == 1
+
+
+def test_a_tick_lets_few_channels_join(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flusher, "JOINS_AT_ONCE_MAX", 0)
+    monkeypatch.setattr(flusher, "CHANNELS_PER_QUIET_TICK", 1)
+    monkeypatch.setattr(flusher, "JOINING_CHANNELS_MAX", 2)
+    groups = [scene.new("AAA", "BBB") for _ in range(2)]
+    scene.new("AAA").changed_at = 9
+    for group in groups:
+        scene.flusher.serve(group)
+        assert group in scene.flusher.joining
+    split = []
+    for quantity in range(10, 14):
+        scene.tick(quantity=quantity)
+        split.append(sum(state_of(group) is GroupState.CURSOR_PER_CHANNEL for group in groups))
+    assert split == [2, 1, 0, 0], "two ticks without changes for two channels, then one of them in each tick"
 
 
 # --- statuses ---------------------------------------------------------------------------------------------
