@@ -95,11 +95,11 @@ class TestDeltas:
             for _ in range(count):
                 await it.redis("XADD", key, "*" if where == "now" else f"{epoch}-*", *JUNK)
 
-            async def restated() -> bool:
+            async def has_new_epoch() -> bool:
                 history = await it.run.history()
                 return dict(history[-1][1]).keys() >= {b"_"} and history[-1][0].epoch > epoch
 
-            await eventually(restated, message="a new epoch")
+            await eventually(has_new_epoch, message="a new epoch")
             await it.viewer.status_is("live")
             await it.settle()
             await newcomer_holds(it.server.url, it.sent)

@@ -141,13 +141,13 @@ def test_an_entry_is_applied_whole_or_not_at_all(entry: Entry) -> None:
     met: set[int | str] = set()
     for number in places(partial(apply, made([FIRST]))):
         engine = made([FIRST])
-        told = raise_at(number, ERRORS[number % len(ERRORS)](), partial(apply, engine))
+        raised = raise_at(number, ERRORS[number % len(ERRORS)](), partial(apply, engine))
         if engine.whole:
             found = possible.index(outcome(engine, engine.drain()))
-            assert told or found == 1, "what seems to be applied must be"
+            assert raised or found == 1, "what seems to be applied must be"
             met.add(found)
         else:
-            assert told
+            assert raised
             for use in (engine.drain, partial(engine.snapshot, "L"), partial(engine.apply, "3-0", [])):
                 with pytest.raises(EngineBroken):
                     use()
@@ -303,12 +303,12 @@ def test_every_entry_is_published_whole_and_once_whatever_is_raised() -> None:
         ends = set()
         for number in places(partial(by_hand, fresh()[1]), times=1):
             stream, leadership = fresh()
-            told = raise_at(number, ERRORS[number % len(ERRORS)](), partial(by_hand, leadership))
+            raised = raise_at(number, ERRORS[number % len(ERRORS)](), partial(by_hand, leadership))
             seen = stream.published()
             assert seen == expected[seen.src], "what is published is an entry's whole outcome"
-            assert told or seen.src == last
+            assert raised or seen.src == last
             ends.add(seen.src)
-            if told and leadership.retained_state() is None:
+            if raised and leadership.retained_state() is None:
                 ends.add("broken")
             # The next leadership begins from what was published, and reads on.
             engine = recovered(stream)
