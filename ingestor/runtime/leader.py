@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from depthcast.broadcaster.publication import Broadcast
 from depthcast.broadcaster.runtime.publisher import Publisher
 from depthcast.broadcaster.runtime.server_identity import ServerIdentity
+from depthcast.ingestor.engine import Engine
 from depthcast.ingestor.recovery import Republication
 from depthcast.ingestor.runtime.environment import Environment
 from depthcast.ingestor.runtime.guard import EntryGuard, read_mark
@@ -30,7 +31,7 @@ from depthcast.shared.instruments import Instrument
 from depthcast.shared.keys import PartitionKeys
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import Position
-from depthcast.shared.runtime.redis import last_position
+from depthcast.shared.runtime.redis import execute, last_position
 from depthcast.shared.runtime.server_checks import ServerChecks
 from depthcast.shared.settings import IngestorSettings
 
@@ -344,7 +345,7 @@ class PartitionLeader:
     async def _from_retained(self, client: Redis) -> Recovered | None:
         """The state that our last leadership retained, if it is needed.
 
-        It is needed if Redis has lost streams or input since then and no other leader has written.
+        It is needed if Redis has lost streams, snapshots or input since then and no other leader has written.
         """
         retained = self._retained
         if retained is None:
@@ -353,13 +354,20 @@ class PartitionLeader:
         tail = await emptied_tail(client, self.keys)
         if tail is None:
             tail = await last_position(client, self.keys.deltas)
-            if tail != retained.position or str(published) == retained.info.src:
+            if tail != retained.position:
+                return None
+            if str(published) == retained.info.src and await self._has_snapshots(client, retained.engine):
                 return None
         src = await surviving_src(client, self.keys, retained.engine.last_consumed())
         logger.warning("Redis lost published state, publishing it again", extra={"partition": self.partition})
         retained.engine.continue_from(str(src))
         info = retained.info._replace(src=str(published), entries=None)
         return Recovered(retained.engine, tail, info, Republication(retained.rejects))
+
+    async def _has_snapshots(self, client: Redis, engine: Engine) -> bool:
+        """Whether every symbol of the engine has a snapshot; without one, its book would begin empty."""
+        keys = [self.keys.snapshots(symbol) for symbol in engine.symbols()]
+        return not keys or await execute(client, "EXISTS", *keys) == len(keys)
 
     def _own_instruments(self) -> dict[str, Instrument]:
         return {

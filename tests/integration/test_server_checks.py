@@ -5,13 +5,16 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from depthcast.consumer.consumer import Consumer
 from depthcast.runtime.embedded import EmbeddedServer
 from depthcast.shared.runtime.redis import connect, execute
 from depthcast.shared.runtime.server_checks import ServerChecks
-from tests.ingestor_runs import Run
+from tests.book_model import brute_digest
+from tests.ingestor_runs import Input, Run
 from tests.integration.gateway_harness import now_us as wall_us
 from tests.integration.gateway_harness import running_gateway
 from tests.waiting import eventually
@@ -97,6 +100,34 @@ async def test_no_partition_is_led_while_the_server_may_delete_any_key(
                 await execute(client, "CONFIG", "SET", "maxmemory-policy", "noeviction")
                 await eventually(lambda: run.leads(service), message="it leads again")
                 await eventually(lambda: not market.stale_count(), message="books are live again")
+
+
+@pytest.mark.parametrize(
+    "evicted", [["snapshots:LEV"], ["deltas"], ["events", "snapshots:ORD", "checkpoint:ORD"]]
+)
+async def test_what_was_evicted_before_that_is_written_again(
+    fresh_server: EmbeddedServer, tmp_path: Path, evicted: list[str]
+) -> None:
+    """The next leadership continues from memory; otherwise a quiet book would begin empty, and be live."""
+    async with connect(fresh_server.url) as client:
+        run = Run(client, "checks", fresh_server.url, tmp_path)
+        async with run.service(run.settings()) as service:
+            sent = Input(run, Random(1))
+            await sent.send(20)
+            await run.published()
+            await execute(client, "CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru")
+            await eventually(lambda: not run.leads(service), message="the leadership ends")
+            await execute(client, "DEL", *(f"{{checks:0}}:{name}" for name in evicted))
+            await execute(client, "CONFIG", "SET", "maxmemory-policy", "noeviction")
+            await eventually(lambda: run.leads(service), message="it leads again")
+            wanted = {symbol: brute_digest(model.levels()) for symbol, model in sent.models.items()}
+            async with Consumer(run.url, prefix="checks") as consumer:
+                held: dict[str, int] = {}
+                async with asyncio.timeout(10):
+                    async for update in consumer:
+                        held[update.symbol] = consumer.digest(update.symbol)
+                        if held == wanted:
+                            break
 
 
 async def test_both_processes_publish_the_checks(fresh_server: EmbeddedServer, tmp_path: Path) -> None:
