@@ -58,6 +58,9 @@ class Interval(NamedTuple):
     - `orders`: copies of the orders as of `src`, for `born` symbols with an orders feed and for those
       requested.
     - `touched`: symbols with applied events; without a net change, their orders may still have changed.
+    - `withdrawn`: orders feeds withdrawn since the last drain; their checkpoints are published with the
+      interval, so that no replay applies what was rejected since.
+    - `unregistered`: those in `orders` that are withdrawn.
     """
 
     src: str
@@ -70,6 +73,8 @@ class Interval(NamedTuple):
     born: list[Symbol]
     orders: dict[Symbol, OrdersCopy]
     touched: list[Symbol]
+    withdrawn: Sequence[Symbol] = ()
+    unregistered: Collection[Symbol] = ()
 
 
 class Stats(NamedTuple):
@@ -110,6 +115,7 @@ class Engine:
         self._registered: dict[bytes, tuple[Symbol, BookState]] = {}
         self._births_due: dict[Symbol, None] = {}
         self._born: dict[Symbol, None] = {}
+        self._withdrawn: dict[Symbol, None] = {}
         self._changed: dict[Symbol, BookState] = {}
         self._log = RejectLog()
         self._has_input = False
@@ -134,6 +140,7 @@ class Engine:
             symbol = instrument.symbol
             if symbol.encode() in self._registered:
                 return
+            self._withdrawn.pop(symbol, None)
             if symbol not in self._states:
                 self._states[symbol] = _new_state(instrument, self.limits)
             (self._born if self._states[symbol].merger.seq else self._births_due)[symbol] = None
@@ -143,10 +150,12 @@ class Engine:
         """Refuse the symbol's events as `unknown_symbol` from now on; its book and pending changes stay."""
         with self._lock:
             name = Symbol(symbol)
-            self._registered.pop(name.encode(), None)
+            if self._registered.pop(name.encode(), None) and isinstance(self._states[name], OrdersState):
+                self._withdrawn[name] = None
             self._born.pop(name, None)
             if name in self._births_due and name not in self._changed:
                 del self._births_due[name], self._states[name]  # it was never published
+                self._withdrawn.pop(name, None)
 
     def symbols(self) -> list[Symbol]:
         """All registered symbols."""
@@ -397,9 +406,13 @@ class Engine:
             rejects = self._log.take()
             event_ts, self._event_ts = self._event_ts, None
             self._has_input = False
-            orders = self._copy_orders(dict.fromkeys((*born, *checkpoints)))
+            withdrawn, self._withdrawn = tuple(self._withdrawn), {}
+            orders = self._copy_orders(dict.fromkeys((*born, *withdrawn, *checkpoints)))
+            closed = tuple(symbol for symbol in orders if symbol.encode() not in self._registered)
             counts = (self._applied, self._log.total, self._ignored)
-            interval = Interval(self._src, event_ts, *counts, deltas, rejects, born, orders, touched)
+            interval = Interval(
+                self._src, event_ts, *counts, deltas, rejects, born, orders, touched, withdrawn, closed
+            )
             self.whole = True
             return interval
 
@@ -531,7 +544,7 @@ class Engine:
             for name in [name for name in self._states if name not in symbols]:
                 del self._states[name]
                 self._registered.pop(name.encode(), None)
-                for waiting in (self._births_due, self._born, self._changed):
+                for waiting in (self._births_due, self._born, self._changed, self._withdrawn):
                     waiting.pop(name, None)
 
     def last_consumed(self) -> str:

@@ -37,6 +37,9 @@ _MOST: Final = 2**62
 UNLIMITED: Final = Limits(*[_MOST] * len(Limits._fields))
 """For input that was applied before there were limits."""
 
+NOTHING: Final = Limits(*[0] * len(Limits._fields))
+"""For a symbol that is withdrawn: no input is applied."""
+
 SMALL_BYTES: Final = 1 << 16
 """Entries up to this size are decoded whole and applied in one step; larger ones in slices."""
 

@@ -359,7 +359,7 @@ class Leadership:
                 intervals = []
             # A new symbol's checkpoint is written with the last entry, so it must reflect all input up to
             # there.
-            born = [symbol for interval in intervals for symbol in interval.born]
+            born = [symbol for interval in intervals for symbol in (*interval.born, *interval.withdrawn)]
             for position, fields in group:
                 size = entry_bytes(fields)
                 if self.guard.watches(position, size):
@@ -419,7 +419,7 @@ class Leadership:
         await self.publisher.publish(
             broadcasts,
             rejects,
-            lambda position: self.state_keeper.birth_attachments(position, born, intervals[-1].src, copies),
+            lambda position: self.state_keeper.attachments(position, intervals, copies),
         )
         self.unpublished = []
         self._watch.record_publish()

@@ -16,6 +16,7 @@ from depthcast.broadcaster.schedule import SnapshotSchedule
 from depthcast.ingestor import checkpoint
 from depthcast.ingestor.checkpoint import Checkpoint
 from depthcast.ingestor.engine import Engine, Interval
+from depthcast.ingestor.limits import NOTHING, Limits
 from depthcast.ingestor.orders import OrdersCopy
 from depthcast.ingestor.runtime.environment import Environment
 from depthcast.ingestor.runtime.stats import PartitionStats
@@ -86,20 +87,31 @@ class StateKeeper:
 
     # --- with the entries of a publish ---------------------------------------------------------------------
 
-    def birth_attachments(
-        self, position: Position, born: Iterable[str], src: str, copies: Mapping[str, OrdersCopy]
+    def attachments(
+        self, position: Position, intervals: Sequence[Interval], copies: Mapping[str, OrdersCopy]
     ) -> list[Attachment]:
-        """Recovery state of symbols that were born or registered again, written with their first entry."""
+        """Recovery state that must be written with the entries of `intervals`, the last one at `position`.
+
+        Of symbols that were born or registered again; and the checkpoints of those that were withdrawn, with
+        the first input that they no longer took.
+        """
         attachments = []
+        born = list(dict.fromkeys(symbol for interval in intervals for symbol in interval.born))
         for symbol in born:
             snapshot = self._snapshot(symbol)
             attachments.append(Attachment(self.keys.snapshots(symbol), encode_snapshot(snapshot), position))
+        withdrawn = [symbol for interval in intervals for symbol in interval.withdrawn]
+        src = Position.parse(intervals[-1].src)
+        for symbol in dict.fromkeys((*born, *withdrawn)):
             if symbol in copies:
-                value = checkpoint.encode(
-                    Checkpoint(position, Position.parse(src), copies[symbol], self.engine.limits)
-                )
-                attachments.append(Attachment(self.keys.checkpoint(symbol), value, None))
+                value = Checkpoint(position, src, copies[symbol], self._limits(symbol, intervals))
+                attachments.append(Attachment(self.keys.checkpoint(symbol), checkpoint.encode(value), None))
         return attachments
+
+    def _limits(self, symbol: str, intervals: Sequence[Interval]) -> Limits:
+        """The limits for what follows in the log: a withdrawn symbol takes none of it."""
+        closed = any(symbol in interval.unregistered for interval in intervals)
+        return NOTHING if closed else self.engine.limits
 
     def record_publish(
         self, intervals: Sequence[Interval], born: list[str], copies: Mapping[str, OrdersCopy], now: float
@@ -116,9 +128,12 @@ class StateKeeper:
         self.retention.record_state(
             dict.fromkeys(born, position), {symbol: self.src for symbol in copies if symbol in born}
         )
+        withdrawn = {symbol for interval in intervals for symbol in interval.withdrawn}
         for symbol, orders in copies.items():
-            if symbol not in born:
-                self.pending_checkpoints[symbol] = Checkpoint(position, self.src, orders, self.engine.limits)
+            if symbol not in born and symbol not in withdrawn:
+                self.pending_checkpoints[symbol] = Checkpoint(
+                    position, self.src, orders, self._limits(symbol, intervals)
+                )
 
     def record_heartbeat(self) -> None:
         """Record that a heartbeat was written."""

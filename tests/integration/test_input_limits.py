@@ -14,6 +14,7 @@ from depthcast.ingestor import checkpoint
 from depthcast.ingestor import engine as engine_module
 from depthcast.ingestor.engine import Engine
 from depthcast.ingestor.events import read_entry
+from depthcast.ingestor.limits import Limits
 from depthcast.ingestor.runtime import guard as guard_module
 from depthcast.ingestor.runtime import leader as leader_module
 from depthcast.ingestor.runtime import leadership as leadership_module
@@ -280,3 +281,36 @@ async def _led(run: Run, times: int) -> bool:
 async def _killed_later(run: Run, settings: Any) -> None:
     async with run.service(settings):
         await asyncio.Event().wait()
+
+
+class TestWithdrawn:
+    async def test_what_a_withdrawn_orders_feed_refused_is_not_replayed(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Withdrawn under one leader, which crashes, and registered again before the next one begins."""
+        monkeypatch.setattr("depthcast.ingestor.runtime.service.POLL_S", 0.05)
+        settings = run.settings(ONE_ORDERS_FEED, snapshot_interval_ms=60_000)
+        running = asyncio.create_task(_killed_later(run, settings))
+        await eventually(partial(_led, run, 1))
+        await run.published(await run.send(("ORD", orders(1))))
+        held = await execute(run.client, "HGET", run.deployment.instruments, "ORD")
+        await execute(run.client, "HDEL", run.deployment.instruments, "ORD")
+        numbers = iter(range(2, 1000))
+
+        async def refused() -> bool:
+            await run.published(await run.send(("ORD", orders(next(numbers)))))
+            return bool(await run.rejects())
+
+        await eventually(refused)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await execute(run.client, "HSET", run.deployment.instruments, "ORD", held)
+        applied = next(numbers) - 2
+        async with run.service(settings):
+            await run.published(await run.send(("ORD", orders(1_000))))
+            found = checkpoint.decode(await execute(run.client, "GET", run.keys.checkpoint("ORD")))
+            assert found.limits == Limits.of(settings)
+        async with run.service(settings):
+            books = check_history(await run.history()).replicas
+        levels = {10 + number: 1 for number in (*range(1, 1 + applied), 1_000)}
+        assert books["ORD"].book.bids.levels == levels

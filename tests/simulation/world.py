@@ -15,7 +15,7 @@ import depthcast.consumer.consumer
 import depthcast.gateway.runtime.market_reader
 import depthcast.ingestor.runtime.service
 import depthcast.ingestor.runtime.state_keeper
-from depthcast.shared.instruments import Feed, to_json
+from depthcast.shared.instruments import to_json
 from depthcast.shared.partition import partition_of
 from depthcast.shared.reader import PartitionReader
 from depthcast.shared.replica import ApplyResult, Replica
@@ -127,7 +127,6 @@ class World:
         self.poll_s, self.interval_ms = rng.choice((0.2, 1.0)), rng.choice((0, 20, 50, 300))
         if TOGGLE in kinds:
             self.late.add(last)
-            self.instruments[last] = self.instruments[last]._replace(feed=Feed.LEVELS)
             self.poll_s, self.interval_ms = rng.choice((0.03, 0.03, 0.2)), rng.choice((0, 50, 300, 300))
         if LATER in kinds:
             self.late.add(last)
