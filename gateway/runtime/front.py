@@ -51,6 +51,7 @@ METHODS: Final = ("GET", "HEAD")
 ENDING_S: Final = 2.0
 """A refused client has this long to read why, and to end the connection."""
 
+logger = logging.getLogger(__name__)
 quiet: Final = logging.getLogger("depthcast.gateway.websocket")
 quiet.setLevel(logging.WARNING)
 
@@ -105,8 +106,8 @@ class Front(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_counted", "_pending", "_proxied", "_unread", "_waiting_bytes", "address", "client", "due", "idle",
-        "loop", "site", "stage", "surplus", "transport", "trusted", "web",
+        "_counted", "_ended", "_pending", "_proxied", "_unread", "_waiting_bytes", "address", "client", "due",
+        "idle", "loop", "queued", "site", "stage", "surplus", "transport", "trusted", "web",
     )  # fmt: skip
 
     def __init__(self, site: Site) -> None:
@@ -120,9 +121,11 @@ class Front(asyncio.Protocol):
         self.surplus = False
         self.due = self.loop.time() + site.settings.head_timeout_s
         self.idle = True
+        self.queued = False
         self.client: str | None = None
         self._counted: list[tuple[Tally, Hashable]] = []
         self._pending = bytearray()
+        self._ended = False
         self._proxied = False
         self._unread = False
         self._waiting_bytes = 0
@@ -189,17 +192,37 @@ class Front(asyncio.Protocol):
         if self.stage is Stage.ENDING:
             return
         self._pending += data
-        if self.stage is Stage.WAITING:
-            self._next()
-            self._hold()
-            return
-        self._hold()
-        if not self._unread and len(self._pending) > self.site.limits.head_bytes_max:
+        if len(self._pending) > self.site.limits.head_bytes_max and not self._unread:
             self._unread = True
             self._open.pause_reading()
+        if self.stage is Stage.WAITING:
+            self.site.intake.add(self)
+        self._hold()
 
-    def eof_received(self) -> bool | None:
-        return None
+    def step(self) -> bool:
+        """Serve the next request; many that come at once have their turns like messages do."""
+        if self.stage is Stage.WAITING:
+            try:
+                self._next()
+            except Exception:
+                logger.exception("connection ended by an unexpected error")
+                self.drop()
+            if self.stage is Stage.WAITING:
+                self._read_again()
+                if self._ended:
+                    self.drop()
+            self._hold()
+        return False
+
+    def _read_again(self) -> None:
+        if self._unread and not self._open.is_closing():
+            self._unread = False
+            self._open.resume_reading()
+
+    def eof_received(self) -> bool:
+        """The client sends nothing more; a request that it has sent is served before the end."""
+        self._ended = True
+        return self.stage is Stage.ANSWERING or (self.queued and self.stage is Stage.WAITING)
 
     def pause_writing(self) -> None:
         if self.web is not None:
@@ -317,13 +340,14 @@ class Front(asyncio.Protocol):
             self.web.transport = None  # it lives on, and the web server would close it
             self.web.connection_lost(None)
             self.web = None
-        if self._unread:
-            transport.resume_reading()
+        self._read_again()
         websocket = serve(self, protocol, head)
         transport.set_protocol(websocket)
         if self._pending:
             websocket.data_received(bytes(self._pending))
         self._pending.clear()
+        if self._ended:
+            transport.close()
 
     def _check_origin(self, head: Head) -> None:
         origins = head.values("origin")
@@ -394,11 +418,11 @@ class Front(asyncio.Protocol):
         self._enter(Stage.WAITING)
         self.idle = True
         self.due = self.loop.time() + self.site.settings.keepalive_timeout_s
-        if self._unread:
-            self._unread = False
-            self._open.resume_reading()
-        self._next()
-        self._hold()
+        self._read_again()
+        if self._pending:
+            self.site.intake.add(self)
+        elif self._ended:
+            self._open.close()
 
     def refuse(self, error: HeadError) -> None:
         """Answer with an error, and end the connection once the client could read it."""
@@ -407,9 +431,7 @@ class Front(asyncio.Protocol):
         self._pending.clear()
         self.due = self.loop.time() + ENDING_S
         transport = self._open
-        if self._unread:
-            self._unread = False
-            transport.resume_reading()
+        self._read_again()
         transport.write(error_response(error))
         if transport.can_write_eof():
             transport.write_eof()

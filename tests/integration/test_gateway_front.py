@@ -186,6 +186,22 @@ async def test_requests_on_one_connection_are_answered_one_after_the_other(
         await client.open()
 
 
+async def test_a_request_is_answered_though_its_client_sends_nothing_more(
+    redis_url: str, prefix: str
+) -> None:
+    async with served(redis_url, prefix) as (gateway, _):
+        for request, status in ((HEALTH, b"200"), (HEALTH * 3, b"200"), (UPGRADE + b"\r\n", b"101")):
+            async with raw(gateway) as client:
+                client.writer.write(request)
+                client.writer.write_eof()
+                assert (await client.rest()).count(b"HTTP/1.1 " + status) == request.count(b"GET")
+        async with raw(gateway) as client:
+            client.writer.write(HEALTH[:-1])
+            client.writer.write_eof()
+            assert await client.rest() == b""
+        await eventually(lambda: not gateway.process.fronts)
+
+
 async def test_a_client_may_use_a_kept_connection_for_its_websocket(redis_url: str, prefix: str) -> None:
     async with served(redis_url, prefix) as (gateway, _), aiohttp.ClientSession() as http:
         async with http.get(f"{gateway.url}/healthz") as response:
