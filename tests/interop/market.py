@@ -2,15 +2,18 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from tests.integration.gateway_harness import FakeIngestor, Levels
+from tests.waiting import eventually
 
 SYMBOLS: Final = ("AAA", "BBB")
 DEPTH: Final = 100
 PAUSE_S: Final = 0.005
+CHANGES: Final = 300
+TIMEOUT_S: Final = 60.0
 LARGE: Final = 60
 """Levels in every tenth change, whose delta is long enough to be compressed."""
 
@@ -18,9 +21,16 @@ Books = dict[str, dict[str, Any]]
 
 
 @asynccontextmanager
-async def moving(ingestor: FakeIngestor) -> AsyncIterator[None]:
-    """Both books change inside the block, and once more after it, at the best bid."""
+async def moving(ingestor: FakeIngestor) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Both books change inside the block, and once more after it, at the best bid.
+
+    What is returned waits for the next `CHANGES` changes.
+    """
     stop = asyncio.Event()
+
+    async def further() -> None:
+        begun = ingestor.books["AAA"].seq
+        await eventually(lambda: ingestor.books["AAA"].seq >= begun + CHANGES, TIMEOUT_S)
 
     async def move() -> None:
         rng, step = random.Random(7), 0
@@ -34,7 +44,7 @@ async def moving(ingestor: FakeIngestor) -> AsyncIterator[None]:
 
     task = asyncio.create_task(move())
     try:
-        yield
+        yield further
     finally:
         stop.set()
         await task

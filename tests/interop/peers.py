@@ -25,7 +25,8 @@ import pytest
 
 FOLDER: Final = Path(__file__).parent
 ROOT: Final = FOLDER.parents[1]
-BUILD: Final = ROOT / "build" / "interop"
+BUILD: Final = ROOT / "build" / f"interop-{os.getpid()}"
+"""Each process of a test run builds its own programs, and removes them."""
 INSTALL_S: Final = 120
 GO_SOURCES: Final = Path("/usr/share/gocode/src")
 GO_IMPORTS: Final = {"gorilla": "github.com/gorilla/websocket", "nhooyr": "nhooyr.io/websocket"}
@@ -80,7 +81,7 @@ def _node_modules() -> tuple[str, Path]:
     found = re.match(r"v(\d+)\.(\d+)", said)
     if found is None or (int(found[1]), int(found[2])) < (20, 18):
         pytest.skip(f"node {said.strip()} is older than 20.18")
-    folder = BUILD / f"node-{os.getpid()}"
+    folder = BUILD / "node"
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "package-lock.json"):
         shutil.copy(FOLDER / name, folder / name)
@@ -103,7 +104,7 @@ def _built(library: str) -> str:
     needed = (GO_IMPORTS[library], "github.com/vmihailenco/msgpack/v5")
     if go is None or not all((GO_SOURCES / name).is_dir() for name in needed):
         pytest.skip(f"no Go, or not with its libraries; on Debian: apt-get install {GO_PACKAGES}")
-    program = BUILD / f"{library}-{os.getpid()}"
+    program = BUILD / library
     environment = os.environ | {"GO111MODULE": "off", "GOPATH": str(GO_SOURCES.parent), "GOFLAGS": ""}
     if "HOME" not in environment:
         environment["GOCACHE"] = str(BUILD / "go-cache")
