@@ -10,6 +10,8 @@ from typing import Final
 
 PEAK_BYTES_LEAST: Final = 2 * 2**20
 """Below this peak, giving back is not worth the time that it takes."""
+CHANNEL_BYTES: Final = 4096
+"""A channel, with its view and history, takes about this much."""
 EVERY_S: Final = 10.0
 """Giving back takes some milliseconds, so it is not done more often."""
 
@@ -24,7 +26,7 @@ def trim() -> None:
 
 
 class GivingBack:
-    """Calls `give_back` once buffers that were large are small again."""
+    """Calls `give_back` once what was large, in buffers and channels, is small again."""
 
     def __init__(self, give_back: Callable[[], None] = trim) -> None:
         self._give_back = give_back
@@ -32,7 +34,7 @@ class GivingBack:
         self._last = -EVERY_S
 
     def observe(self, count: int, now: float) -> None:
-        """Look at the bytes in buffers at `now`, in monotonic s."""
+        """Look at the bytes in buffers and channels at `now`, in monotonic s."""
         self._peak = max(self._peak, count)
         if self._peak < PEAK_BYTES_LEAST or count * 4 > self._peak or now - self._last < EVERY_S:
             return

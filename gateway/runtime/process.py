@@ -22,7 +22,7 @@ from depthcast.gateway.runtime.front import WEBSOCKET_PATH, Front, Serve
 from depthcast.gateway.runtime.http import Endpoints
 from depthcast.gateway.runtime.intake import Intake
 from depthcast.gateway.runtime.market_reader import MarketReader
-from depthcast.gateway.runtime.memory import GivingBack
+from depthcast.gateway.runtime.memory import CHANNEL_BYTES, GivingBack
 from depthcast.gateway.runtime.websocket import WebSocket
 from depthcast.shared.close_codes import CloseCode
 from depthcast.shared.errors import SettingsError
@@ -240,7 +240,8 @@ class GatewayProcess:
         transports = [connection.transport for connection in self.connections if not connection.writer.clear]
         transports += [front.transport for front in self.unsettled if front.transport is not None]
         excess = [unread.hold(transport, transport.get_write_buffer_size()) for transport in transports]
-        self.memory.observe(unread.total + self.intake.budget.total, self.loop.time())
+        buffered = unread.total + self.intake.budget.total
+        self.memory.observe(buffered + self.core.market.channel_count * CHANNEL_BYTES, self.loop.time())
         if any(excess):
             for transport in unread.largest():
                 self.counters.limit_output_buffer += 1
