@@ -5,6 +5,7 @@ all partitions. Cursors are compared with these numbers. The market knows no ses
 """
 
 from collections.abc import Collection, Mapping
+from typing import Final
 
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.market.channel import Channel
@@ -14,6 +15,9 @@ from depthcast.shared.freshness import Freshness, ServerClock
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.partition import partition_of
 from depthcast.shared.reader import AppliedEntry, PartitionReader, ReplicaUpdate
+
+DROPPED_AT_ONCE_MAX: Final = 400
+"""Channels that are dropped without a pause; thousands of them would delay everybody's broadcasts."""
 
 
 class Upstream:
@@ -264,12 +268,12 @@ class Market:
             self._idle[channel] = None
 
     def drop_idle_channels(self, now: float) -> None:
-        """Drop channels without subscriptions for `channel_linger_s`."""
-        expired = []
+        """Drop channels without subscriptions for `channel_linger_s`: a few at a time, for it takes time."""
+        expired: list[Channel] = []
         for channel in self._idle:
             if channel.idle_since is None:
                 channel.idle_since = now
-            elif now - channel.idle_since >= self._linger_s:
+            elif now - channel.idle_since >= self._linger_s and len(expired) < DROPPED_AT_ONCE_MAX:
                 expired.append(channel)
         for channel in expired:
             self._drop_channel(channel)

@@ -21,7 +21,7 @@ TRIES: Final = 3
 @click.option("--seconds", default=4.0, show_default=True, help="How long each attack lasts.")
 @click.option("--calm", default=2.0, show_default=True, help="Seconds to measure without it, before.")
 @click.option("--after", default=3.0, show_default=True, help="Seconds to measure at least after it.")
-@click.option("--settle", default=40.0, show_default=True, help="Seconds more until all is as it was.")
+@click.option("--settle", default=60.0, show_default=True, help="Seconds more until all is as it was.")
 @click.option("--symbols", default=5000, show_default=True)
 @click.option("--list", "listing", is_flag=True, help="Only say which attacks there are.")
 def main(

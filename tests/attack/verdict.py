@@ -7,7 +7,7 @@ from tests.attack.wire import Outcome
 
 SILENCE_MS: Final = 50.0
 """So much longer may the good client's longest silence be than without the attack, or at a gateway beside."""
-MEMORY_BYTES: Final = 24 << 20
+MEMORY_BYTES: Final = 32 << 20
 """So much more may a gateway hold afterwards: the allocator keeps some of what was once used."""
 PEAK_BYTES: Final = 256 << 20
 """So much more may it hold during an attack."""

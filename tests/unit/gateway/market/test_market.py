@@ -2,7 +2,7 @@
 
 import pytest
 
-from depthcast.gateway.market.market import Market
+from depthcast.gateway.market.market import DROPPED_AT_ONCE_MAX, Market
 from tests.unit.gateway.small_market import Published, SmallMarket, lively_market
 
 
@@ -228,6 +228,18 @@ def test_views_are_bounded_and_idle_ones_make_room() -> None:
     market.channel(first, 10)
     assert market.room_for(first, 25), "a view that was never subscribed to is idle"
     assert list(first.channels) == [5]
+
+
+def test_many_channels_are_dropped_a_few_at_a_time() -> None:
+    symbols = [f"S{number}" for number in range(DROPPED_AT_ONCE_MAX + 100)]
+    market = market_of(lively_market(*symbols))
+    for symbol in symbols:
+        market.channel(market.listings[symbol], 5)
+    before = market.channel_count
+    market.drop_idle_channels(0.0)
+    for left in (before - DROPPED_AT_ONCE_MAX, 0):
+        market.drop_idle_channels(1e9)
+        assert market.channel_count == left
 
 
 def test_channels_share_the_history_of_a_worker() -> None:
