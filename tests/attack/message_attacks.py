@@ -104,7 +104,7 @@ async def no_json(scene: Scene) -> None:
 # --- what subscriptions may cost ----------------------------------------------------------------------
 
 
-@attack("every-view", "every depth of every symbol, a connection for each depth")
+@attack("every-view", "every depth of every symbol, a connection for each depth", due=TOO_MUCH, seconds=8)
 async def every_view(scene: Scene) -> None:
     depths = iter(DEPTHS)
 
