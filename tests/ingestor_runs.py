@@ -293,10 +293,10 @@ class Process:
                 sys.executable, "-m", "depthcast.ingestor", env=self.environment, stdout=log, stderr=log
             )
 
-    async def leads(self) -> None:
+    async def leads(self, timeout_s: float = 15.0) -> None:
         """Wait until it leads its partitions."""
         await eventually(
-            lambda: b'"leading"' in self.log.read_bytes()[self._said_before :], message="it leads"
+            lambda: b'"leading"' in self.log.read_bytes()[self._said_before :], timeout_s, message="it leads"
         )
 
     async def kill(self) -> None:

@@ -143,7 +143,7 @@ async def _swallow(url: str, fields: Fields, folder: Path, limit_bytes: int | No
     restarts = 0
     await _start(process, limit_bytes)
     try:
-        await process.leads()
+        await process.leads(60.0)
         await run.published(await run.send(("LEV", '[["add","bid",1,1]]')))
         base = _resident(process.child.pid)
         seen: list[tuple[float, int]] = []

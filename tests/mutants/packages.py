@@ -45,6 +45,7 @@ PACKAGES: Final = {
         _package("broadcaster", "test_engine_model.py"),
         _package(
             "ingestor",
+            "test_engine_exceptions.py",
             "test_engine_fast_path.py",
             "test_engine_garbage.py",
             "test_engine_model.py",
