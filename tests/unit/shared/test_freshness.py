@@ -147,3 +147,35 @@ class TestFresh:
         fresh.record(entry(101.0), 101.0)
         assert fresh.update(101.0)
         assert fresh.lag_ms is None
+
+    def test_the_limits_themselves_are_within(self, clock: ServerClock) -> None:
+        sampled(clock, 100.0, 100.0)
+        fresh = Freshness(clock, 5.0, 1000)
+        assert (fresh.late, fresh.lagging) == (True, False)
+        fresh.record(entry(101.0), 101.0)
+        assert [fresh.update(now) for now in (101.0, 106.0, 106.001)] == [True, True, False]
+        assert fresh.late is True
+        fresh.record(entry(104.5), 107.001)
+        assert not fresh.update(107.001)
+        fresh.record(entry(104.5), 107.0)
+        assert fresh.update(107.0)
+        assert fresh.late is False
+
+    def test_half_of_the_limit_for_exactly_a_second_ends_lag(self, fresh: Freshness) -> None:
+        for now, lag_ms, lagging in (
+            (101.0, 1000, False),
+            (101.1, 1001, True),
+            (102.0, 500, True),
+            (102.9, 500, True),
+            (103.0, 500, False),
+        ):
+            fresh.record(entry(now, lag_ms=lag_ms), now)
+            assert fresh.lagging is lagging
+
+    def test_a_quarter_of_a_second_is_the_most_that_an_estimate_may_be_off(self, clock: ServerClock) -> None:
+        found = []
+        for written_s in (101.25, 101.251):
+            fresh = Freshness(clock, 5.0, 1000)
+            fresh.record(entry(written_s), 101.0)
+            found.append(fresh.age_s(101.0))
+        assert found == [0.0, None]
