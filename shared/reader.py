@@ -182,6 +182,12 @@ class PartitionReader:
         written = Written(written_us, info.lag_ms, position > self._tail)
         return AppliedEntry(position, info, updates, written)
 
+    def reload_empty(self, symbol: str, reason: str) -> None:
+        """Load `symbol` again if its last load brought nothing."""
+        replica = self.rebuilding.get(symbol)
+        if replica is not None and not replica.seq:
+            self._fail(symbol, reason)
+
     def pass_over(self, position: Position) -> list[ReplicaUpdate]:
         """Go on after an entry that no leader wrote; only for a recovery that publishes every book again."""
         self.lost_reason = None

@@ -58,6 +58,8 @@ class Follower:
         self.outages = 0
         self._backoff = Backoff(PAUSE_FIRST_S, PAUSE_MOST_S, no_jitter)
         self._loaded_once = False
+        self._unreadable: set[str] = set()
+        self._reload_at = 0.0
         self._tail = Tail(client, keys.deltas)
         self.outage = Outage(logger, "reading waits for Redis", key=keys.deltas)
 
@@ -87,6 +89,10 @@ class Follower:
                 yield None
 
     async def _next(self) -> Iterable[AppliedEntry]:
+        if self._unreadable and asyncio.get_running_loop().time() >= self._reload_at:
+            for symbol in self._unreadable:
+                self.reader.reload_empty(symbol, "its snapshot could not be read")
+            self._unreadable.clear()
         if self.reader.lost_reason is not None or self.reader.missing:
             return await self._load()
         return await self._read()
@@ -107,7 +113,10 @@ class Follower:
         tail, written = await self._newest_entry()
         oldest = await oldest_entry(self.client, self.keys.deltas)
         keys = [self.keys.snapshots(symbol) for symbol in wanted]
-        found = await newest_snapshots(self.client, keys, tolerant=True)
+        unreadable: set[str] = set()
+        found = await newest_snapshots(self.client, keys, unreadable=unreadable)
+        self._unreadable.update(symbol for symbol, key in zip(wanted, keys, strict=True) if key in unreadable)
+        self._reload_at = asyncio.get_running_loop().time() + PAUSE_MOST_S
         updates = reader.load(tail, within_history(dict(zip(wanted, found, strict=True)), oldest))
         self._loaded_once = True
         assert reader.position is not None

@@ -204,12 +204,12 @@ async def stream_info(client: Redis, key: str) -> dict[bytes, Any] | None:
 
 
 async def newest_snapshots(
-    client: Redis, keys: Sequence[str], *, tolerant: bool = False
+    client: Redis, keys: Sequence[str], *, unreadable: set[str] | None = None
 ) -> list[tuple[Position, Snapshot] | None]:
     """Read the newest snapshot of each key, or None; a few hundred per round trip.
 
-    A malformed snapshot raises `CodecError`, a key of another type `WrongKey`; if `tolerant`, it is logged
-    and returned as None.
+    A malformed snapshot raises `CodecError`, a key of another type `WrongKey`. If `unreadable` is given, it
+    is logged and returned as None instead, and its key is added there.
     """
     found: list[tuple[Position, Snapshot] | None] = []
     for start in range(0, len(keys), 200):
@@ -221,8 +221,9 @@ async def newest_snapshots(
             try:
                 found.append(await _snapshot(client, key, reply))
             except (CodecError, WrongKey) as error:
-                if not tolerant:
+                if unreadable is None:
                     raise
+                unreadable.add(key)
                 logger.warning("snapshot left out", extra={"key": key, "problem": str(error)})
                 found.append(None)
     return found
