@@ -242,8 +242,8 @@ class Actions:
         return False
 
     def before(self, name: bytes, arguments: tuple[bytes, ...]) -> None:
-        """A command is about to be executed; what it adds may be lost."""
-        if name != b"XADD":
+        """A command is about to be executed; what it adds may be lost, a script as a whole."""
+        if name != b"XADD" or self.world.server.store.script_wrote:
             return
         waiting = {oracle.events: self._at_input for oracle in self.world.oracles}
         if arguments[1][-2:] != b"-0":
