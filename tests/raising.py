@@ -50,7 +50,10 @@ def places(call: Call, times: int = 2) -> Iterator[int]:
 
 
 def raise_at(number: int, error: BaseException, call: Call) -> bool:
-    """Call, and raise `error` at the execution `number`; whether the caller was told."""
+    """Call, and raise `error` at the execution `number`; False if the call ended all the same.
+
+    What depends on the time may take fewer lines than before.
+    """
     tracer = _Tracer(number, error)
     try:
         tracer.run(call)
@@ -58,5 +61,4 @@ def raise_at(number: int, error: BaseException, call: Call) -> bool:
         if caught is not error and caught.__cause__ is not error and caught.__context__ is not error:
             raise
         return True
-    assert len(tracer.lines) >= number, "it never came to that line"
     return False

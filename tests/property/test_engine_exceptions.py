@@ -83,7 +83,7 @@ ATOMIC: Entry = [
     (b"_", b'{"atomic":true}'),
     (b"_", b"[]"),
 ]
-ENTRIES = [FIRST, SINGLE, ATOMIC, SINGLE]
+ENTRIES = [FIRST, SINGLE, ATOMIC]
 
 
 @pytest.fixture(params=["small", "large"], autouse=True)
@@ -265,7 +265,7 @@ def recovered(stream: Stream) -> Engine:
     return engine
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_every_entry_is_published_whole_and_once_whatever_is_raised() -> None:
     expected: dict[str, Outcome] = {}
     with asyncio.Runner() as runner:
@@ -292,7 +292,7 @@ def test_every_entry_is_published_whole_and_once_whatever_is_raised() -> None:
             return stream, run(led(stream, Engine(0, 1, lock=nullcontext())))
 
         def by_hand(leadership: Leadership) -> None:
-            """Run without a loop: nothing here really waits."""
+            """Run in one step of the loop: nothing here really waits."""
             step = take(leadership)
             try:
                 while True:
@@ -300,10 +300,16 @@ def test_every_entry_is_published_whole_and_once_whatever_is_raised() -> None:
             except StopIteration:
                 return
 
+        async def interrupted(number: int, leadership: Leadership) -> bool:
+            return raise_at(number, ERRORS[number % len(ERRORS)](), partial(by_hand, leadership))
+
+        async def all_places(leadership: Leadership) -> list[int]:
+            return list(places(partial(by_hand, leadership), times=1))
+
         ends = set()
-        for number in places(partial(by_hand, fresh()[1]), times=1):
+        for number in run(all_places(fresh()[1])):
             stream, leadership = fresh()
-            raised = raise_at(number, ERRORS[number % len(ERRORS)](), partial(by_hand, leadership))
+            raised = run(interrupted(number, leadership))
             seen = stream.published()
             assert seen == expected[seen.src], "what is published is an entry's whole outcome"
             assert raised or seen.src == last

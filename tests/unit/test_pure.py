@@ -25,7 +25,7 @@ DECLARED = sorted(
 PURE = {**os.environ, "DEPTHCAST_PURE": "1"}
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(
     not is_compiled(depthcast.shared.book), reason="nothing is compiled here: all tests ran as Python"
 )
