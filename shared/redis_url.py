@@ -89,6 +89,14 @@ def problem_of(url: str) -> str | None:
         )
     if query is not None and not all(_NAME.match(option.partition("=")[0]) for option in query.split("&")):
         return f"is not a usable address: after ? come options as name=value; {_raw('?', '%3F')}"
+    return _problem_of_sentinels(url) if url.startswith(SENTINEL) else None
+
+
+def _problem_of_sentinels(url: str) -> str | None:
+    try:
+        parse_sentinel_url(url)
+    except ValueError as error:
+        return f"is not a usable address: {error}"
     return None
 
 

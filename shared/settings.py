@@ -18,9 +18,7 @@ from depthcast.shared.networks import parse_networks
 from depthcast.shared.origins import Origins
 from depthcast.shared.redis_url import (
     HIDDEN,
-    SENTINEL,
     has_credentials,
-    parse_sentinel_url,
     problem_of,
     with_credentials,
     without_credentials,
@@ -553,13 +551,7 @@ def _convert(name: str, text: str, kind: Any) -> Any:
 
 
 def _check_redis_url(url: str) -> None:
-    problem = problem_of(url)
-    if problem is None and url.startswith(SENTINEL):
-        try:
-            parse_sentinel_url(url)
-        except ValueError as error:
-            problem = f"is not a usable address: {error}"
-    if problem is not None:
+    if (problem := problem_of(url)) is not None:
         raise SettingsError(variable("redis_url"), without_credentials(url), problem)
 
 

@@ -120,8 +120,8 @@ async def test_what_sentinels_do_not_know_is_unavailable() -> None:
         ("redis+sentinel://h/", "one service name"),
         ("redis+sentinel://h/books/0", "one service name"),
         ("redis+sentinel://h,,g/books", "is not host"),
-        ("redis+sentinel://h:x/books", "Port"),
-        ("redis+sentinel://:secret@h:99999/books", "Port"),
+        ("redis+sentinel://h:x/books", "comes host:port"),
+        ("redis+sentinel://:secret@h:99999/books", "comes host:port"),
     ],
 )
 def test_an_address_that_means_nothing(url: str, problem: str) -> None:
