@@ -34,9 +34,9 @@ _FENCE: Final = (
     "if string.match(found, '^%d+') ~= string.match(ours, '^%d+') or before(found, ours) then\n"
     "  return {0, 'deltas', found}\nend"
 )
-_NEWER_STAYS: Final = (
-    "if not held or not before(position_in(value), held) then redis.call('SET', key, value) end"
-)
+_NEWER_STAYS: Final = """if not held or before(tail, held) or not before(position_in(value), held) then
+    redis.call('SET', key, value)
+  end"""
 _REJECTS: Final = """
 local last_batch = #ARGV - 2 * (#KEYS - 3)
 for _, packed in ipairs({unpack(ARGV, last_batch - batches_count + 1, last_batch)}) do
