@@ -6,19 +6,26 @@ requested it.
 
 Work whose cost a client can raise is bounded. Groups outside cohorts, and cohorts with an interval, are
 visited round robin, up to `VISITS_COST_MAX` in one turn of the event loop; the rest comes in the next ones.
-A group whose subscriptions changed joins a cohort again some ticks later, and a tick lets few channels join.
+So does the bookkeeping of sessions that ended (`depthcast.gateway.delivery.endings`). A group whose
+subscriptions changed joins a cohort again some ticks later, and a tick lets few channels join.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
 from depthcast.gateway.delivery.cohort import Cohort, LeftOver
 from depthcast.gateway.delivery.cohort_stream import CohortKey
 from depthcast.gateway.delivery.cursor import Cursor
+from depthcast.gateway.delivery.endings import Endings
 from depthcast.gateway.delivery.oldest_first import send_oldest_first
-from depthcast.gateway.delivery.subscription_group import GroupState, Siblings, SubscriptionGroup
+from depthcast.gateway.delivery.subscription_group import (
+    ActiveSubscription,
+    GroupState,
+    Siblings,
+    SubscriptionGroup,
+)
 from depthcast.gateway.market.channel import Channel
 from depthcast.gateway.market.channel_state import WAS_RESET
 from depthcast.gateway.market.market import Market
@@ -92,6 +99,7 @@ class Flusher:
         self.joining: dict[SubscriptionGroup, None] = {}
         self.grid_marks: dict[int, int] = {}
         self.scheduled: dict[int, dict[Cohort | Siblings, None]] = {}
+        self._endings = Endings()
         self._alarms: set[int] = set()
         self._groups_of: Counter[int] = Counter()
         self._statuses_sent_at = 0
@@ -110,6 +118,9 @@ class Flusher:
             self._leave_cohort(group)
         else:
             self._end_split(group)
+        self._close(group)
+
+    def _close(self, group: SubscriptionGroup) -> None:
         group.close()
         interval_ms = group.interval_ms
         self._groups_of[interval_ms] -= 1
@@ -118,13 +129,48 @@ class Flusher:
             self.grid_marks.pop(interval_ms, None)
             self.scheduled.pop(interval_ms, None)
 
-    def close(self, siblings: Siblings) -> None:
-        """Close all groups of a session."""
+    def close(self, siblings: Siblings, subscriptions: dict[str, ActiveSubscription]) -> None:
+        """Close all groups of a session, and release the channels of its `subscriptions` in later steps.
+
+        Nothing more is sent. `subscriptions` belongs to the flusher from now on.
+        """
+        split = set()
         for group in siblings:
-            self.remove(group)
+            if group.stream is None:
+                split.add(group)
+                del self.split[group]
+                self.joining.pop(group, None)
+            else:
+                cohort = self._cohort(group)
+                cohort.remove(group)
+                if not cohort:
+                    self._endings.add(self._undo_cohort(cohort), len(cohort.key.channels))
+            self._close(group)
         self.due.pop(siblings, None)
         for waiting in self.scheduled.values():
             waiting.pop(siblings, None)
+        self._endings.add(self._undo_session(subscriptions, split), len(subscriptions))
+        self._go_on()
+
+    def make_room(self) -> None:
+        """Undo some more of what ended sessions left, because idle channels are needed."""
+        self._endings.step()
+
+    def _undo_session(
+        self, subscriptions: dict[str, ActiveSubscription], split: set[SubscriptionGroup]
+    ) -> Iterator[int]:
+        while subscriptions:
+            _, (channel, group) = subscriptions.popitem()
+            if group in split:
+                self._stop_reading(channel, group)
+            self.market.release(channel)
+            yield 1
+
+    def _undo_cohort(self, cohort: Cohort) -> Iterator[int]:
+        """Forget a cohort, unless a group has joined it meanwhile, or it is forgotten already."""
+        if not cohort and self.cohorts.get(cohort.key) is cohort:
+            self._forget_cohort(cohort)
+            yield len(cohort.key.channels)
 
     def subscribe(self, group: SubscriptionGroup, channel: Channel, cursor: Cursor) -> None:
         """Add `channel` to a group at `cursor`; first sends changed statuses of its other channels."""
@@ -196,10 +242,12 @@ class Flusher:
 
     def _leave_cohort(self, group: SubscriptionGroup) -> None:
         cohort = self._cohort(group)
-        key = cohort.key
         cohort.remove(group)
-        if cohort:
-            return
+        if not cohort:
+            self._forget_cohort(cohort)
+
+    def _forget_cohort(self, cohort: Cohort) -> None:
+        key = cohort.key
         del self.cohorts[key]
         self.due.pop(cohort, None)
         self.scheduled.get(key.interval_ms, {}).pop(cohort, None)
@@ -237,8 +285,9 @@ class Flusher:
             for cohort in reading.throttled:
                 self.schedule(cohort.interval_ms, cohort)
             for group in reading.split:
-                group.note_change(channel)
-                self._owe(group)
+                if group.state is not GroupState.CLOSED:
+                    group.note_change(channel)
+                    self._owe(group)
             for encoding, cohorts in reading.by_encoding.items():
                 data, deltas = channel.fresh_deltas(encoding)
                 for cohort in cohorts:
@@ -294,7 +343,12 @@ class Flusher:
             reader = next(iter(self.due))
             del self.due[reader]
             cost += self._visit_cohort(reader) if isinstance(reader, Cohort) else 1 + self._visit(reader)
-        if self.due:
+        self._endings.step()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Come back in the next turn of the event loop if there is anything left to do."""
+        if self.due or self._endings:
             self._request(AT_ONCE)
 
     def _visit_cohort(self, cohort: Cohort) -> int:

@@ -13,7 +13,12 @@ from depthcast.gateway.delivery.allowance import Allowance
 from depthcast.gateway.delivery.cursor import Cursor, NeedsSnapshot
 from depthcast.gateway.delivery.flusher import Flusher
 from depthcast.gateway.delivery.sender import Sender
-from depthcast.gateway.delivery.subscription_group import GroupState, Siblings, SubscriptionGroup
+from depthcast.gateway.delivery.subscription_group import (
+    ActiveSubscription,
+    GroupState,
+    Siblings,
+    SubscriptionGroup,
+)
 from depthcast.gateway.delivery.writer import Writer
 from depthcast.gateway.market.channel import Channel
 from depthcast.gateway.market.history import ViewState
@@ -26,13 +31,6 @@ from depthcast.shared.settings import GatewaySettings
 
 CHANGES_AT_ONCE: Final = 2
 """A connection may change this many times `subscriptions_max` subscriptions at once."""
-
-
-class ActiveSubscription(NamedTuple):
-    """One symbol of a session."""
-
-    channel: Channel
-    group: SubscriptionGroup
 
 
 class Wildcard(NamedTuple):
@@ -184,13 +182,19 @@ class Session:
         if self.market.too_deep(listing, depth):
             self.counters.limit_full_depth += 1
             return too_deep_text(listing, self.settings.full_depth_max)
-        if not self.market.room_for(listing, depth):
+        if not self._room_for(listing, depth):
             self.counters.limit_views += 1
             return (
                 f"{symbol} at depth {depth} would be more than {self.settings.views_max} views of this "
                 "gateway; subscribe with a depth that others use, or try again later"
             )
         return None
+
+    def _room_for(self, listing: Listing, depth: int) -> bool:
+        if self.market.room_for(listing, depth):
+            return True
+        self.flusher.make_room()
+        return self.market.room_for(listing, depth)
 
     # --- how often subscriptions may change -----------------------------------------------------------------
 
@@ -233,12 +237,10 @@ class Session:
     def close(self) -> None:
         """Send nothing more, because the connection is gone or about to end. Repeated calls do nothing."""
         self.closed = True
-        self.flusher.close(self.groups)
-        for channel, _ in self.subscriptions.values():
-            self.market.release(channel)
+        subscriptions, self.subscriptions = self.subscriptions, {}
+        self.flusher.close(self.groups, subscriptions)
         self.groups.forget()
         self.groups = Siblings(self.sender)
-        self.subscriptions.clear()
 
     # --- time -----------------------------------------------------------------------------------------------
 

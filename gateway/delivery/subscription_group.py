@@ -9,7 +9,7 @@ decides when to visit a group.
 
 from collections.abc import Iterator
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 from depthcast.gateway.delivery.cohort_stream import CohortKey, CohortStream
 from depthcast.gateway.delivery.cursor import Cursor, NeedsSnapshot
@@ -289,6 +289,13 @@ class SubscriptionGroup:
             if listing.status_changed_since(since):
                 frames.append(encode(listing.status_message(), encoding))
         return b"".join(frames)
+
+
+class ActiveSubscription(NamedTuple):
+    """One symbol of a session."""
+
+    channel: Channel
+    group: SubscriptionGroup
 
 
 def _since(owed: tuple[int, Channel]) -> int:

@@ -9,7 +9,7 @@ import random
 
 import pytest
 
-from depthcast.gateway.delivery import flusher, subscription_group
+from depthcast.gateway.delivery import endings, flusher, subscription_group
 from depthcast.gateway.protocol.messages import DEPTHS, Encoding
 from tests.unit.gateway.model_client import ModelClient
 from tests.unit.gateway.small_market import SmallMarket, random_changes
@@ -150,6 +150,8 @@ def test_small_groups_and_few_visits_change_nothing(seed: int, monkeypatch: pyte
         ("CHANNELS_PER_QUIET_TICK", 1), ("JOINING_CHANNELS_MAX", 2), ("JOINS_CONSIDERED_MAX", 2),
     ):  # fmt: skip
         monkeypatch.setattr(flusher, name, most)
+    monkeypatch.setattr(endings, "AT_ONCE_MAX", 0)
+    monkeypatch.setattr(endings, "STEP_CHANNELS", 1)
     storm = Storm(seed, merged_allowed=True)
     check(storm)
     assert storm.postponed
@@ -171,6 +173,15 @@ def check(storm: Storm) -> None:
     assert storm.healthy.states == dict.fromkeys(SYMBOLS, "live")
     bound = 2 * storm.market.core.settings.write_buffer_bytes
     assert all(len(client.writer.waiting) <= bound for client in storm.clients)
+    for client in (*storm.clients, storm.healthy):
+        storm.market.core.close(client.session)
+    for _ in range(100):
+        storm.market.grid()
+    core = storm.market.core
+    left = core.flusher
+    assert (left.cohorts, left.readers, left.split, storm.market.alarms) == ({}, {}, {}, [])
+    channels = [channel for listing in core.market.listings.values() for channel in listing.channels.values()]
+    assert not any(channel.subscribers for channel in channels)
 
 
 def test_removed_and_new_symbols_reach_wildcards_only() -> None:

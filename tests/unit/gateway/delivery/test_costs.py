@@ -2,14 +2,17 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import orjson
 import pytest
 
 from depthcast.gateway.delivery import request_handler
+from depthcast.gateway.delivery.endings import STEP_CHANNELS
 from depthcast.gateway.delivery.request_handler import ERRORS_MAX, RATE_LIMITED_MAX, STEP_COST, answer
 from depthcast.gateway.delivery.subscription_group import CHANNELS_MAX, GroupState
+from depthcast.gateway.protocol.messages import DEPTHS
 from depthcast.shared.close_codes import CloseCode
 from tests.unit.gateway.model_client import ModelClient, connected, kinds
 from tests.unit.gateway.small_market import SmallMarket, lively_market
@@ -129,6 +132,76 @@ def test_a_large_session_has_bounded_groups_and_fills_the_room_they_have() -> No
     ask(client, op="unsubscribe", symbols=["*"])
     assert len(client.session.groups) == 0
     assert market.core.flusher.readers == {}
+
+
+@pytest.mark.parametrize("interval_ms", [0, 50])
+@pytest.mark.parametrize("split", [False, True])
+def test_the_end_of_large_sessions_is_worked_off_in_steps(interval_ms: int, split: bool) -> None:
+    """Nine sessions end in the same moment; no step costs more than one group's channels."""
+    count, sessions = 4 * CHANNELS_MAX, 9
+    market = lively_market(*symbols(count), "OTHER")
+    connected(market).subscribe("OTHER")
+    clients = [connected(market) for _ in range(sessions)]
+    for depth, client in zip(DEPTHS, clients, strict=True):
+        ask(client, op="subscribe", symbols=symbols(count), depth=depth, interval_ms=interval_ms)
+        if split:
+            ask(client, op="credit", messages=1)
+    core = market.core
+    for number in range(100):
+        market.publish("OTHER", {-1: 100 + number})
+        market.grid()
+        if not (split or core.flusher.split):
+            break
+    assert bool(core.flusher.split) is split
+    ends = [calls(partial(core.close, client.session)) for client in clients]
+    assert max(ends) < count / 4, "ending a session looks at its groups, not at its channels"
+    assert not core.flusher.split
+    assert len(core.sessions) == 1
+    taken = [len(client.writer.taken) for client in clients]
+    steps: list[int] = []
+    while market.alarms and len(steps) < 200:
+        market.publish("S1", {-1: 1000 + len(steps)}, tick=False)
+        steps.append(calls(market.tick) + calls(market.grid))
+    assert len(steps) >= sessions * count // (2 * STEP_CHANNELS)
+    assert max(steps) < 30 * STEP_CHANNELS
+    assert [len(client.writer.taken) for client in clients] == taken
+    assert [channel.symbol for channel in core.flusher.readers] == ["OTHER"]
+    assert len(core.flusher.cohorts) == 1
+    channels = [channel for listing in core.market.listings.values() for channel in listing.channels.values()]
+    assert sum(channel.subscribers for channel in channels) == 1
+
+
+def test_whoever_comes_while_sessions_end_gets_what_they_had() -> None:
+    count = 2 * STEP_CHANNELS
+    market = lively_market(*symbols(count))
+    client = connected(market)
+    ask(client, op="subscribe", symbols=symbols(count))
+    for number in range(40):
+        market.publish("S0", {-1: 100 + number})
+    assert not market.core.flusher.split
+    market.core.close(client.session)
+    market.core.sweep(market.now + 1000)
+    market.core.sweep(market.now + 2000)
+    assert market.core.market.channel_count == count, "a channel is kept until it was released"
+    later = connected(market)
+    later.subscribe(*symbols(count))
+    for number in range(40):
+        market.publish("S0", {-1: 200 + number})
+        market.grid()
+    later.read()
+    later.check_current()
+    assert len(market.core.flusher.readers) == count
+    assert {channel.subscribers for channel in market.core.flusher.readers} == {1}
+    assert not market.core.flusher.split
+
+
+def test_views_of_sessions_that_end_make_room() -> None:
+    count = 100
+    market = lively_market(*symbols(count), views_max=count)
+    client, later = connected(market), connected(market)
+    ask(client, op="subscribe", symbols=symbols(count))
+    market.core.close(client.session)
+    assert kinds(later.subscribe("S1", depth=5))[-1] == "snapshot"
 
 
 def test_a_long_message_is_carried_out_in_steps() -> None:

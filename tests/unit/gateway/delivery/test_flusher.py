@@ -268,7 +268,7 @@ def test_a_session_that_ends_is_not_visited(scene: Scene, monkeypatch: pytest.Mo
     assert group.siblings in scene.flusher.due
     assert throttled.siblings in scene.flusher.scheduled[50]
     for each in (group, throttled):
-        scene.flusher.close(each.siblings)
+        scene.flusher.close(each.siblings, {})
         assert each.siblings not in scene.flusher.due
     assert throttled.siblings not in scene.flusher.scheduled[50]
     assert len(scene.flusher.split) == 1
