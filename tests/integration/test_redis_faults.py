@@ -6,19 +6,23 @@ checks that no seq goes back and that every message's digest is that of its book
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
 from depthcast.consumer.consumer import Consumer
 from depthcast.runtime.embedded import HOST, EmbeddedServer
 from depthcast.shared.codec import decode_info
-from depthcast.shared.errors import RedisUnavailable
+from depthcast.shared.errors import RedisRefused, RedisUnavailable
+from depthcast.shared.runtime import error_replies
 from depthcast.shared.runtime.redis import connect, execute, last_position
 from tests.book_model import brute_digest
 from tests.ingestor_runs import FEEDS, check_history
 from tests.integration.fault_scene import HEARTBEAT_S, STALE_MS, Scene, scene, watching
 from tests.integration.gateway_harness import running_gateway
+from tests.proxy import FaultProxy
 from tests.waiting import eventually
 
 OUTAGES = "depthcast_gateway_redis_troubles_total"
@@ -89,18 +93,12 @@ class TestServer:
         async with scene(fresh_server, tmp_path) as it, connect(second_server.url) as replica:
             await it.redis("CONFIG", "SET", "repl-diskless-sync-delay", 0)
             await execute(replica, "REPLICAOF", HOST, fresh_server.port)
-            events, deltas = it.run.keys.events, it.run.keys.deltas
-
-            async def followed() -> bool:
-                wanted = await last_position(it.run.client, events)
-                return await last_position(replica, events) == wanted
-
-            await eventually(followed, message="the replica is in step")
+            await _in_step(it, replica)
             await execute(replica, "REPLICAOF", "NO", "ONE")
             await it.feed()  # lost, but seen by the viewer
             await it.viewer.holds(it.sent)
             it.begin(STEP_DOWNS, RESYNCS, REPLACED)
-            lost = await last_position(it.run.client, deltas)
+            lost = await last_position(it.run.client, it.run.keys.deltas)
             it.run.client, before = replica, it.run.client
             await before.aclose()
             for link in (it.ingestor_link, it.gateway_link):
@@ -113,6 +111,55 @@ class TestServer:
             assert all(it.viewer.seqs()[symbol] > seq for symbol, seq in it.seqs.items())
             check_history(await it.run.history())
             await it.rises(STEP_DOWNS, RESYNCS, REPLACED)
+
+    @pytest.mark.parametrize("forced", [False, True])
+    async def test_the_command_failover(
+        self, fresh_server: EmbeddedServer, second_server: EmbeddedServer, tmp_path: Path, forced: bool
+    ) -> None:
+        """No connection is cut by the test: everybody leaves the demoted master by itself.
+
+        If the failover is forced, the new master lacks what was written last.
+        """
+        async with AsyncExitStack() as stack:
+            it = await stack.enter_async_context(scene(fresh_server, tmp_path))
+            replication = await stack.enter_async_context(FaultProxy(fresh_server.url))
+            replica = await stack.enter_async_context(connect(second_server.url))
+            consumer = await stack.enter_async_context(Consumer(it.gateway_link.url, prefix="faults"))
+            reading = asyncio.create_task(_follow(consumer))
+            await it.redis("CONFIG", "SET", "repl-diskless-sync-delay", 0)
+            await execute(replica, "REPLICAOF", HOST, replication.port)
+            await _in_step(it, replica)
+            if forced:
+                replication.freeze()
+                await it.feed()  # lost, but seen by the viewer
+                await it.viewer.holds(it.sent)
+            it.begin(OUTAGES, STEP_DOWNS)
+            refused = error_replies.counts["UNBLOCKED"]
+            before = await last_position(it.run.client, it.run.keys.deltas)
+            await it.sent.send(20)
+            force = ("FORCE", "TIMEOUT", 200) if forced else ()
+            await _fail_over(it, replica, "TO", HOST, second_server.port, *force)
+            it.run.client, old = replica, it.run.client
+            await old.aclose()
+            it.ingestor_link.target = it.gateway_link.target = second_server.url
+            await it.new_epoch(before.epoch)
+            await it.feed()
+            oracle = await it.oracle()
+            await it.viewer.holds(oracle)
+            assert await it.counts() == oracle.counts
+            if not forced:
+                assert oracle.counts == it.exactly_once()
+            wanted = {symbol: brute_digest(model.levels()) for symbol, model in oracle.models.items()}
+            market = it.gateway.process.core.market
+            await eventually(lambda: {symbol: consumer.digest(symbol) for symbol in FEEDS} == wanted)
+            await eventually(lambda: not any(listing.stale for listing in market.listings.values()))
+            assert all(it.viewer.seqs()[symbol] >= seq for symbol, seq in it.seqs.items())
+            assert error_replies.counts["UNBLOCKED"] > refused
+            check_history(await it.run.history())
+            await it.rises(OUTAGES, STEP_DOWNS)
+            assert not reading.done(), reading
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
 
     async def test_full_memory(self, fresh_server: EmbeddedServer, tmp_path: Path) -> None:
         async with scene(fresh_server, tmp_path) as it:
@@ -136,6 +183,38 @@ class TestServer:
             await it.redis("FLUSHALL")
             await _published_again(it)
             await it.rises(STEP_DOWNS, RESTATEMENTS, REPLACED)
+
+
+async def _in_step(it: Scene, replica: Redis) -> None:
+    """Wait until a replica has everything that its master has."""
+    events = it.run.keys.events
+
+    async def followed() -> bool:
+        return await last_position(replica, events) == await last_position(it.run.client, events)
+
+    await eventually(followed, message="the replica is in step")
+
+
+async def _fail_over(it: Scene, replica: Redis, *options: str | int) -> None:
+    """Run `FAILOVER` on the master, and wait until the two have changed places."""
+    try:
+        await it.redis("FAILOVER", *options)
+    except RedisRefused as error:
+        if error.malformed:
+            pytest.skip(f"the server has no FAILOVER: {error.problem}")
+        raise
+
+    async def changed() -> bool:
+        roles = [(await execute(client, "ROLE"))[0] for client in (it.run.client, replica)]
+        return roles == [b"slave", b"master"]
+
+    await eventually(changed, message="master and replica have changed places")
+
+
+async def _follow(consumer: Consumer) -> None:
+    """Read for ever."""
+    async for _ in consumer:
+        pass
 
 
 async def _published_again(it: Scene) -> None:

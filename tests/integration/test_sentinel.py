@@ -9,7 +9,7 @@ import pytest
 
 from depthcast.consumer.consumer import Consumer
 from depthcast.runtime.embedded import HOST, EmbeddedServer
-from depthcast.shared.errors import RedisUnavailable, SettingsError
+from depthcast.shared.errors import RedisRefused, RedisUnavailable, SettingsError
 from depthcast.shared.runtime.redis import connect, execute
 from depthcast.shared.settings import GatewaySettings, variable
 from tests.chaos.oracle import Oracle
@@ -19,8 +19,9 @@ from tests.integration.gateway_harness import running_gateway
 from tests.waiting import eventually
 
 
+@pytest.mark.parametrize("by", ["a crash", "FAILOVER", "FAILOVER TO"])
 async def test_ingestor_gateway_and_consumer_go_on_with_the_promoted_replica(
-    tmp_path: Path, prefix: str
+    tmp_path: Path, prefix: str, by: str
 ) -> None:
     async with WatchedServers(3) as watched:
         client = connect(watched.url)
@@ -34,7 +35,12 @@ async def test_ingestor_gateway_and_consumer_go_on_with_the_promoted_replica(
                 market = gateway.process.core.market
                 await eventually(lambda: set(market.listings) == set(FEEDS) and market.was_live)
                 epoch = (await run.history())[-1][0].epoch
-                await watched.fail_over()
+                if by == "a crash":
+                    await watched.fail_over()
+                else:
+                    await sent.send(30)
+                    await _command_failover(watched, to=by.endswith("TO"))
+                    await client.connection_pool.disconnect()  # a replica would still answer it
 
                 async def goes_on() -> bool:
                     try:
@@ -69,6 +75,25 @@ async def test_ingestor_gateway_and_consumer_go_on_with_the_promoted_replica(
                 reading.cancel()
                 await asyncio.gather(reading, return_exceptions=True)
         await client.aclose()
+
+
+async def _command_failover(watched: WatchedServers, *, to: bool) -> None:
+    """Have master and replica change places, and wait until every sentinel names the new master."""
+    master = await watched.master()
+    replica = next(server for server in watched.servers if server is not master)
+    try:
+        async with connect(master.url) as client:
+            await execute(client, "FAILOVER", *(("TO", HOST, replica.port) if to else ("TIMEOUT", 10_000)))
+    except RedisRefused as error:
+        if error.malformed:
+            pytest.skip(f"the server has no FAILOVER: {error.problem}")
+        raise
+
+    async def named() -> bool:
+        ports = [await sentinel.master_port() for sentinel in watched.sentinels]
+        return set(ports) == {replica.port} and await watched.whole()
+
+    await eventually(named, timeout_s=60, message="the failover")
 
 
 async def _follow(consumer: Consumer) -> None:
