@@ -34,14 +34,25 @@ _NO_MASTER: Final = ("READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED")
 class _LeavesReplicas:
     """Disconnects from a server that is no usable master; the next command resolves the address again.
 
-    Sentinels, or the host name, then lead to the new master.
+    Sentinels, or the host name, then lead to the new master. Replies to the handshake do not count: the rest
+    of it would connect anew, and so on without a pause.
     """
+
+    _shaking_hands = False
+
+    async def connect_check_health(self, *arguments: Any, **options: Any) -> None:
+        self._shaking_hands = True
+        try:
+            await cast("Any", super()).connect_check_health(*arguments, **options)
+        finally:
+            self._shaking_hands = False
 
     async def read_response(self, *arguments: Any, **options: Any) -> Any:
         try:
             return await cast("Any", super()).read_response(*arguments, **options)
         except ResponseError as error:
-            if error.status_code in _NO_MASTER or str(error).startswith(_NO_MASTER):
+            no_master = error.status_code in _NO_MASTER or str(error).startswith(_NO_MASTER)
+            if no_master and not self._shaking_hands:
                 await cast("Any", self).disconnect(nowait=True)
             raise
 

@@ -159,7 +159,7 @@ class Scene:
         """The books that the surviving input leads to."""
         return Oracle.of(FEEDS, await self.run.stream(self.run.keys.events))
 
-    async def redis(self, *command: str | int) -> Any:
+    async def redis(self, *command: str | bytes | int) -> Any:
         return await execute(self.run.client, *command)
 
 

@@ -443,3 +443,21 @@ class TestUnknownOutcomes:
             assert len(await stream(client, keys.rejects)) == 1
         finally:
             await client.aclose()
+
+
+@pytest.mark.parametrize("reply", ["UNBLOCKED", "MASTERDOWN", "NOREPLICAS", "READONLY"])
+@pytest.mark.parametrize("refused", [[b"INFO", b"server"], [b"CLIENT", b"SETINFO"]])
+async def test_a_refusal_in_the_handshake_does_not_begin_it_anew(
+    redis_url: str, refused: list[bytes], reply: str
+) -> None:
+    seen: list[list[bytes]] = []
+
+    def refuse(words: list[bytes]) -> str | None:
+        seen.append(words)
+        return f"{reply} for a while" if words[:2] == refused else None
+
+    async with FaultProxy(redis_url, refuse=refuse) as proxy:
+        client = connect(proxy.url, on_connect=ServerIdentity(0, lambda: "name").check)
+        assert await execute(client, "GET", "nothing") is None
+        assert sum(words[:2] == [b"INFO", b"server"] for words in seen) == 1
+        await client.aclose()

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from random import Random
 
 import pytest
 from redis.asyncio import Redis
@@ -177,6 +178,45 @@ class TestServer:
             assert await it.epoch() == epoch, "the leadership goes on"
             await it.rises(RESENDS, BROADCASTS)
 
+    async def test_its_file_cannot_be_written(self, fresh_server: EmbeddedServer, tmp_path: Path) -> None:
+        async with scene(fresh_server, tmp_path) as it:
+            it.begin(RESENDS)
+            refused = error_replies.counts["MISCONF"]
+            epoch = await it.epoch()
+            (_, name) = await it.redis("CONFIG", "GET", "dbfilename")
+            assert fresh_server.folder is not None
+            in_its_place = fresh_server.folder / name.decode()
+            in_its_place.mkdir()
+            await it.redis("CONFIG", "SET", "save", "3600 1000000")
+            await _saved(it, "err")
+            await it.viewer.status_is("stale")
+            in_its_place.rmdir()
+            await _saved(it, "ok")
+            await it.viewer.status_is("live")
+            await it.settle()
+            assert await it.counts() == it.exactly_once()
+            assert await it.epoch() == epoch, "the leadership goes on"
+            assert error_replies.counts["MISCONF"] > refused
+            await it.rises(RESENDS)
+
+    async def test_it_reads_its_file_for_long(self, tmp_path: Path) -> None:
+        delays = {"key-load-delay": "100000", "loading-process-events-interval-bytes": "1024"}
+        with EmbeddedServer(options=delays) as server:
+            async with scene(server, tmp_path) as it:
+                it.begin(OUTAGES, STEP_DOWNS)
+                refused = error_replies.counts["LOADING"]
+                for number in range(10):  # it answers only after each KiB that it has read
+                    await it.redis("SET", f"filler{number}", Random(number).randbytes(2048))
+                await it.redis("SAVE")
+                await asyncio.to_thread(server.kill)
+                await it.viewer.status_is("stale")
+                await asyncio.to_thread(server.start)
+                await it.viewer.status_is("live")
+                await it.settle()
+                assert await it.counts() == it.exactly_once()
+                assert error_replies.counts["LOADING"] > refused
+                await it.rises(OUTAGES, STEP_DOWNS)
+
     async def test_everything_flushed(self, fresh_server: EmbeddedServer, tmp_path: Path) -> None:
         async with scene(fresh_server, tmp_path) as it:
             it.begin(STEP_DOWNS, RESTATEMENTS, REPLACED)
@@ -215,6 +255,17 @@ async def _follow(consumer: Consumer) -> None:
     """Read for ever."""
     async for _ in consumer:
         pass
+
+
+async def _saved(it: Scene, status: str) -> None:
+    """Have the server write its file in the background, and wait until that ended with `status`."""
+    await it.redis("BGSAVE")
+
+    async def ended() -> bool:
+        found = await it.redis("INFO", "persistence")
+        return (found["rdb_bgsave_in_progress"], found["rdb_last_bgsave_status"]) == (0, status)
+
+    await eventually(ended, message=f"the server's file: {status}")
 
 
 async def _published_again(it: Scene) -> None:
