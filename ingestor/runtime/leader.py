@@ -231,6 +231,7 @@ class PartitionLeader:
             # Whatever it is: the books are built again from what was published.
             unexpected = True
             self.stats.step_downs += 1
+            self.stats.errors += 1
             pause_s = UNEXPECTED_RETRY_S
             logger.exception("leadership ended by an error", extra={"partition": self.partition})
         finally:

@@ -256,7 +256,8 @@ class Recovery:
         while self._unrestored:
             symbol = min(self._unrestored)
             instrument = self.instruments.get(symbol)
-            if instrument is not None and instrument.feed is Feed.ORDERS:
+            followed = symbol in self._fold.replicas  # else it was born again since it first appeared
+            if followed and instrument is not None and instrument.feed is Feed.ORDERS:
                 await self._restore_symbol(client, instrument)
             self._unrestored.discard(symbol)
 

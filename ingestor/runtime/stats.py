@@ -30,6 +30,7 @@ class PartitionStats:
     checkpoints: int = 0
     resends: int = 0
     step_downs: int = 0
+    errors: int = 0
     handovers: int = 0
     warm_takeovers: int = 0
     standby_losses: int = 0
@@ -103,7 +104,8 @@ _COUNTERS: Mapping[str, str] = {
     "snapshots": "Snapshots written",
     "checkpoints": "Checkpoints written",
     "resends": "Publishes sent again because their outcome was unknown",
-    "step_downs": "Leaderships that ended by a fence, a lost lease or an unavailable Redis",
+    "step_downs": "Leaderships that ended by a fence, a lost lease, an unavailable Redis or an error",
+    "errors": "Leaderships that ended by an unexpected error",
     "handovers": "Leaderships ended in favour of a named successor",
     "warm_takeovers": "Leaderships that began from a followed state",
     "standby_losses": "Times a followed state had to be read again",

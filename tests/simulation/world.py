@@ -474,7 +474,11 @@ class World:
                 )
             return result
 
-        logging.disable(logging.CRITICAL)
+        unexpected = _UnexpectedErrors(self.watch)
+        logger = logging.getLogger("depthcast")
+        logging.disable(logging.WARNING)
+        logger.addHandler(unexpected)
+        propagated, logger.propagate = logger.propagate, False
         try:
             with (
                 patch.object(depthcast.consumer.consumer, "redis", self.network),
@@ -485,6 +489,8 @@ class World:
             ):
                 yield
         finally:
+            logger.removeHandler(unexpected)
+            logger.propagate = propagated
             logging.disable(logging.NOTSET)
 
     def _end(self) -> None:
@@ -502,3 +508,16 @@ class World:
             self.loop.call_soon(lambda: None)
             self.loop.run_round()
         self.loop.close()
+
+
+class _UnexpectedErrors(logging.Handler):
+    """Reports every error that the program logs with its stack: it survived, but nothing planned for it."""
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__(logging.ERROR)
+        self.watch = watch
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            self.watch.problem(f"{record.getMessage()}: {error!r}")
