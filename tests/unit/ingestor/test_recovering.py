@@ -14,11 +14,11 @@ KEYS = DeploymentKeys("test").partition(0)
 
 
 async def test_a_symbol_that_was_born_twice_since_the_last_read_is_left_out() -> None:
-    """It was withdrawn and registered again under two leaderships; what follows is read again from the start."""
+    """Withdrawn and registered again under another leader; its state is then read from the start."""
     client = connected(fakeredis.FakeServer())
 
     async def add(position: object, fields: list[tuple[bytes, bytes]]) -> None:
-        await client.xadd(KEYS.deltas, dict(fields), id=str(position))  # type: ignore[arg-type]
+        await client.xadd(KEYS.deltas, dict(fields), id=str(position))
 
     await add(*entry(at(0), at(0, EPOCH - 1)))
     recovery = Recovery((0, 1), KEYS, {}, REAL_ENVIRONMENT)
