@@ -94,7 +94,7 @@ class TestServer:
         async with scene(fresh_server, tmp_path) as it, connect(second_server.url) as replica:
             await it.redis("CONFIG", "SET", "repl-diskless-sync-delay", 0)
             await execute(replica, "REPLICAOF", HOST, fresh_server.port)
-            await _level_with_master(it, replica)
+            await _wait_for_replica(it, replica)
             await execute(replica, "REPLICAOF", "NO", "ONE")
             await it.feed()  # lost, but seen by the viewer
             await it.viewer.holds(it.sent)
@@ -129,7 +129,7 @@ class TestServer:
             reading = asyncio.create_task(_follow(consumer))
             await it.redis("CONFIG", "SET", "repl-diskless-sync-delay", 0)
             await execute(replica, "REPLICAOF", HOST, replication.port)
-            await _level_with_master(it, replica)
+            await _wait_for_replica(it, replica)
             if forced:
                 replication.freeze()
                 await it.feed()  # lost, but seen by the viewer
@@ -225,7 +225,7 @@ class TestServer:
             await it.rises(STEP_DOWNS, RESTATEMENTS, REPLACED)
 
 
-async def _level_with_master(it: Scene, replica: Redis) -> None:
+async def _wait_for_replica(it: Scene, replica: Redis) -> None:
     """Wait until a replica has everything that its master has."""
     events = it.run.keys.events
 
