@@ -9,10 +9,13 @@ cdef class Merger:
     cdef public object events
     cdef public tuple pending
     cdef tuple _weights
+    cdef dict _settled
     cpdef object drain(self, object seq_min)
+    @cython.locals(pending=dict)
+    cpdef list _take_net_changes(self, int side)
     # Prices and quantities are within ±(2**53 - 1). The digest moves mod 2**64, a multiple of its own modulus.
     @cython.locals(
-        pending=dict, net=list, levels=dict, weights=SideWeights, old=cython.longlong, new=cython.longlong,
+        net=list, levels=dict, weights=SideWeights, old=cython.longlong, new=cython.longlong,
         ticks=cython.longlong, moved=cython.ulonglong,
     )
-    cpdef list _take_net_changes(self, int side)
+    cpdef list _net_changes(self, int side, dict pending)

@@ -5,11 +5,16 @@ the end of the interval is in the book itself. So a level that changes a thousan
 that changes back is none, and the digest moves once per level and interval, not once per event.
 """
 
-from itertools import chain
+from collections.abc import Iterator
+from itertools import chain, islice
+from typing import Final
 
 from depthcast.shared.book import Book, BookSide
 from depthcast.shared.digest import MASK, SideWeights
 from depthcast.shared.types import Delta, Snapshot
+
+SLICE_LEVELS: Final = 50_000
+"""Levels that are worked off without a pause; they take some 10 ms to 50 ms."""
 
 Pending = tuple[dict[int, int], dict[int, int]]
 """Per side: price → quantity before the first change since the last drain; 0 = no such level."""
@@ -26,15 +31,28 @@ class SideCopy:
         self._levels = dict(side.levels)
         self._pending = dict(pending)
 
+    def __len__(self) -> int:
+        return len(self._ranks) + len(self._pending)
+
     def published(self) -> list[int]:
         """The side without its pending changes, flat and best first. Call it once: it consumes the copy."""
+        return list(chain.from_iterable(self.slices()))
+
+    def slices(self) -> Iterator[list[int]]:
+        """The same in slices; what is made of one takes some 10 ms."""
         ranks, levels, sign = self._ranks, self._levels, self._sign
         if self._pending:
             ranks.extend(price * sign for price in self._pending if price not in levels)
             ranks.sort()  # one long ascending run and a short tail: nearly linear
             levels.update(self._pending)
-        prices = (rank * sign for rank in reversed(ranks))
-        return list(chain.from_iterable((price, levels[price]) for price in prices if levels[price]))
+        for end in range(len(ranks), 0, -SLICE_LEVELS):
+            some = ranks[max(end - SLICE_LEVELS, 0) : end]
+            prices = (rank * sign for rank in reversed(some))
+            yield list(chain.from_iterable((price, levels[price]) for price in prices if levels[price]))
+
+
+Copies = tuple[int, int, SideCopy, SideCopy]
+"""What a snapshot is made of: seq, digest, bids, asks."""
 
 
 class Merger:
@@ -45,7 +63,7 @@ class Merger:
     `seq` 0: never published.
     """
 
-    __slots__ = ("_weights", "book", "digest", "events", "pending", "seq")
+    __slots__ = ("_settled", "_weights", "book", "digest", "events", "pending", "seq")
 
     def __init__(self, book: Book, seq: int = 0, digest: int = 0) -> None:
         self.book = book
@@ -54,6 +72,7 @@ class Merger:
         self.events = 0
         self.pending: Pending = ({}, {})
         self._weights = (SideWeights(0), SideWeights(1))
+        self._settled: dict[int, list[int]] = {}
 
     def idle(self) -> bool:
         """Whether nothing was recorded since the last drain, so that the book equals the published one."""
@@ -73,6 +92,21 @@ class Merger:
         # Makes a `Delta` at a third of the cost; this runs for each symbol in each interval.
         return tuple.__new__(Delta, (prev_seq, self.seq, bids, asks, self.digest, events))
 
+    def settle(self) -> Iterator[None]:
+        """Do most of the work of the next `drain`, with a pause after each slice of a large book.
+
+        From the first slice until that drain, nothing may be recorded and nothing be copied.
+        """
+        for side in (0, 1):
+            pending = self.pending[side]
+            if len(pending) <= SLICE_LEVELS:
+                continue
+            changes, settled = iter(pending.items()), self._settled.setdefault(side, [])
+            while part := dict(islice(changes, SLICE_LEVELS)):
+                settled += self._net_changes(side, part)
+                yield
+            pending.clear()
+
     def absorb(self) -> None:
         """Count the pending changes as published under the current seq; updates only the digest."""
         self._take_net_changes(0)
@@ -84,20 +118,26 @@ class Merger:
         prev_seq, self.seq = self.seq, seq
         return Delta(prev_seq, seq, [], [], self.digest, 0)
 
-    def copies(self) -> tuple[int, int, SideCopy, SideCopy]:
-        """Copy what `snapshot_of` needs, so that sorting can happen later: (seq, digest, bids, asks)."""
+    def copies(self) -> Copies:
+        """Copy what `snapshot_of` needs, so that sorting can happen later."""
         book, (bids, asks) = self.book, self.pending
         return self.seq, self.digest, SideCopy(book.bids, bids), SideCopy(book.asks, asks)
 
     def _take_net_changes(self, side: int) -> list[int]:
-        """Clear the side's pending changes and update the digest; returns the net changes, flat.
+        """Clear the side's pending changes and update the digest; returns the net changes, flat."""
+        pending = self.pending[side]
+        if not pending:
+            return self._settled.pop(side, []) if self._settled else []
+        net = self._net_changes(side, pending)
+        pending.clear()
+        return net
+
+    def _net_changes(self, side: int, pending: dict[int, int]) -> list[int]:
+        """Update the digest for some pending changes; returns the net changes, flat.
 
         A level that is back at its quantity of the last drain has no net change.
         """
-        pending = self.pending[side]
         net: list[int] = []
-        if not pending:
-            return net
         levels = self.book.sides[side].levels
         weights = self._weights[side]
         moved = 0
@@ -110,11 +150,10 @@ class Merger:
             net.append(held)
             moved += weights.of(ticks) * (new - old)
         self.digest = (self.digest + moved) & MASK
-        pending.clear()
         return net
 
 
-def snapshot_of(copies: tuple[int, int, SideCopy, SideCopy]) -> Snapshot:
+def snapshot_of(copies: Copies) -> Snapshot:
     """Make a snapshot of the published state from `Merger.copies`; the caller sets `ts`."""
     seq, digest, bids, asks = copies
     return Snapshot(seq, bids.published(), asks.published(), digest, 0)

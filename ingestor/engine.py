@@ -11,9 +11,9 @@ counted as consumed without all of its outcome.
 import threading
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from depthcast.broadcaster.merger import snapshot_of
+from depthcast.broadcaster.merger import Copies, snapshot_of
 from depthcast.broadcaster.numbering import ORIGIN_MS, first_seq
 from depthcast.ingestor.book_state import BookState
 from depthcast.ingestor.chunks import Array, open_array
@@ -43,6 +43,8 @@ from depthcast.shared.errors import EngineBroken, RecoveryError
 from depthcast.shared.instruments import Feed, Instrument, OnCross
 from depthcast.shared.partition import partition_of
 from depthcast.shared.types import Delta, Snapshot, Symbol
+
+_END: Final = object()
 
 
 class Interval(NamedTuple):
@@ -416,6 +418,25 @@ class Engine:
             self.whole = True
             return interval
 
+    def settle(self) -> Iterator[None]:
+        """Do most of the work of the next `drain`, with a pause after each slice of some milliseconds.
+
+        Until the end the engine is not `whole`; drain at once then, before anything else is applied.
+        """
+        with self._lock:
+            self._check_whole()
+            self.whole = False
+            changed = [state for symbol, state in self._changed.items() if symbol not in self._births_due]
+        for state in changed:
+            slices = state.merger.settle()
+            while True:
+                with self._lock:
+                    if next(slices, _END) is _END:
+                        break
+                yield
+        with self._lock:
+            self.whole = True
+
     def _drain_changes(self, held_back: Collection[Symbol]) -> list[tuple[Symbol, Delta]]:
         changed = self._changed
         self._changed = {symbol: changed.pop(symbol) for symbol in list(changed) if symbol in held_back}
@@ -433,10 +454,13 @@ class Engine:
 
     def snapshot(self, symbol: str) -> Snapshot:
         """The last drained state of a symbol; `KeyError` if it was never registered. The caller sets `ts`."""
+        return snapshot_of(self.copies(symbol))
+
+    def copies(self, symbol: str) -> Copies:
+        """What its snapshot is made of, copied now; `KeyError` if it was never registered."""
         with self._lock:
             self._check_whole()
-            copies = self._states[Symbol(symbol)].merger.copies()
-        return snapshot_of(copies)
+            return self._states[Symbol(symbol)].merger.copies()
 
     def dirty(self) -> bool:
         """Whether the next drain has anything to publish: consumed input, due births or deferred changes."""

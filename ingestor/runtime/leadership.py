@@ -53,9 +53,6 @@ SLICE_S: Final = 0.02
 """Input is applied for this long at a time; then other tasks run, such as heartbeats and the lease."""
 
 
-_END: Final = object()
-
-
 class RetainedState(NamedTuple):
     """The state that an ended leadership leaves to the next one in this process.
 
@@ -284,7 +281,9 @@ class Leadership:
                 async with self._publishing:
                     await self._apply_guarded(position, fields, size)
                     if size >= MARKED_BYTES:
+                        await self._in_slices(self.engine.settle())
                         await self._write(self._drain(self.state_keeper.checkpoints_due()))
+                        self._update_waiting()
             else:
                 self._apply(position, fields)
             self.stats.entries_consumed += 1
@@ -320,21 +319,30 @@ class Leadership:
             await self._write(self._drain(self.state_keeper.checkpoints_due()))
         await self.guard.mark(position, size)
         await self._apply_in_slices(position, fields)
+        self._update_waiting()
+
+    def _update_waiting(self) -> None:
+        """Apply the instruments that were read while the engine was not whole."""
         if self._instruments_wait is not None:
             instruments, self._instruments_wait = self._instruments_wait, None
             self.update_instruments(*instruments)
 
     async def _apply_in_slices(self, position: Position, fields: Sequence[tuple[bytes, bytes]]) -> None:
-        """Apply an entry with pauses, in which other tasks run and heartbeats are written."""
+        """Apply an entry with pauses."""
+        await self._in_slices(self._blamed(position, fields))
+
+    def _blamed(self, position: Position, fields: Sequence[tuple[bytes, bytes]]) -> Iterator[None]:
+        """Apply an entry in slices, and record if it is to blame for an exception."""
+        try:
+            yield from self.engine.apply_in_slices(str(position), fields)
+        except Exception:
+            self.failed_at = position
+            raise
+
+    async def _in_slices(self, slices: Iterator[None]) -> None:
+        """Do work with pauses, in which other tasks run and heartbeats are written."""
         until = self.environment.monotonic() + SLICE_S
-        slices = self.engine.apply_in_slices(str(position), fields)
-        while True:
-            try:
-                if next(slices, _END) is _END:
-                    return
-            except Exception:
-                self.failed_at = position
-                raise
+        for _ in slices:
             if self.environment.monotonic() >= until:
                 await asyncio.sleep(0)
                 if self.environment.monotonic() >= self._schedule.due(dirty=False):
@@ -364,12 +372,14 @@ class Leadership:
                 size = entry_bytes(fields)
                 if self.guard.watches(position, size):
                     await self._apply_guarded(position, fields, size)
+                    await self._in_slices(self.engine.settle())
                 else:
                     self._apply(position, fields)
                 last = position == group[-1][0]
                 intervals += self._drain([*born, *self.state_keeper.checkpoints_due()] if last else ())
             self.stats.entries_consumed += len(group)
             await self._write(intervals)
+            self._update_waiting()
 
     # --- output --------------------------------------------------------------------------------------------
 

@@ -7,8 +7,9 @@ A snapshot or checkpoint is the published state at a position. So it is taken un
 import asyncio
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
+from depthcast.broadcaster.merger import SLICE_LEVELS, Copies, SideCopy, snapshot_of
 from depthcast.broadcaster.publication import Attachment, batches
 from depthcast.broadcaster.retention import Retention
 from depthcast.broadcaster.runtime.publisher import Publisher
@@ -39,6 +40,26 @@ RETRY_S: Final = 0.5
 
 STORE_BYTES: Final = 1 << 20
 """One script writes about this much recovery state, so that Redis is never busy for long."""
+
+
+class LargeBook(NamedTuple):
+    """A book of so many levels that its snapshot is made in slices."""
+
+    copies: Copies
+    ts: int
+
+    async def snapshot(self) -> Snapshot:
+        """Make the snapshot, with pauses in which other tasks run."""
+        seq, digest, bids, asks = self.copies
+        return Snapshot(seq, await _flat(bids), await _flat(asks), digest, self.ts)
+
+
+async def _flat(side: SideCopy) -> list[int]:
+    flat: list[int] = []
+    for levels in side.slices():
+        flat += levels
+        await asyncio.sleep(0)
+    return flat
 
 
 class StateKeeper:
@@ -158,7 +179,7 @@ class StateKeeper:
         """Write snapshots of `symbols`, and the checkpoints copied by drains since the last call."""
         async with self._publishing:
             now, position = self.environment.monotonic(), self.publisher.position
-            snapshots = [(symbol, self._snapshot(symbol)) for symbol in symbols]
+            snapshots = [(symbol, self._copied(symbol)) for symbol in symbols]
             copies, self.pending_checkpoints = self.pending_checkpoints, {}
             self.snapshots.mark_taken(symbols, now)
         try:
@@ -178,12 +199,23 @@ class StateKeeper:
         """The published state; call only while no publish is in progress."""
         return self.engine.snapshot(symbol)._replace(ts=self.environment.now_us())
 
+    def _copied(self, symbol: str) -> Snapshot | LargeBook:
+        """The same, but a large book is not yet made into a snapshot, for that takes some time."""
+        copies = self.engine.copies(symbol)
+        if sum(len(side) for side in copies[2:]) > SLICE_LEVELS:
+            return LargeBook(copies, self.environment.now_us())
+        return snapshot_of(copies)._replace(ts=self.environment.now_us())
+
     async def _attachments(
-        self, position: Position, snapshots: Iterable[tuple[str, Snapshot]], copies: Mapping[str, Checkpoint]
+        self,
+        position: Position,
+        snapshots: Iterable[tuple[str, Snapshot | LargeBook]],
+        copies: Mapping[str, Checkpoint],
     ) -> list[Attachment]:
-        """Encode in slices, so that a book of a million orders does not block the event loop."""
+        """Encode in slices, so that a book of a million levels or orders does not block the event loop."""
         attachments = []
-        for symbol, snapshot in snapshots:
+        for symbol, copied in snapshots:
+            snapshot = copied if isinstance(copied, Snapshot) else await copied.snapshot()
             attachments.append(Attachment(self.keys.snapshots(symbol), encode_snapshot(snapshot), position))
             await asyncio.sleep(0)
         for symbol, copy in copies.items():

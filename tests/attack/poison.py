@@ -18,15 +18,19 @@ import click
 import msgpack
 
 from depthcast.runtime.embedded import EmbeddedServer
-from depthcast.shared.runtime.redis import connect, execute
+from depthcast.shared.position import Position
+from depthcast.shared.runtime.redis import connect, execute, last_position
 from tests.ingestor_runs import Process, Run
 
-MEMORY_FACTOR: Final = 24
-"""An entry may cost this many times its size, and `MEMORY_FLOOR` more."""
+MEMORY_FACTOR: Final = 28
+"""An entry may cost this many times its size, and `MEMORY_FLOOR` more: nine bytes may be a level."""
 
 MEMORY_FLOOR: Final = 48 << 20
 SILENCE_S: Final = 2.0
 """Entries of `deltas` come at least every 0.75 s. With them, readers call a book stale after 5 s."""
+
+STORED_S: Final = 6.5
+"""In this time, snapshots and checkpoints are written."""
 
 Fields = list[tuple[str | bytes, bytes]]
 
@@ -48,6 +52,16 @@ def _tree(size: int) -> bytes:
     return _many(size, inner)
 
 
+def _levels(side: bytes, count: int) -> bytes:
+    """Levels of the fewest bytes that do not cross, best first."""
+    worst = 1 << 31
+    prices = range(worst, worst - count, -1) if side == b"\x00" else range(worst + 1, worst + 1 + count)
+    head = b"\xdd" + count.to_bytes(4, "big")
+    return head + b"".join(
+        b"\x94\x01" + side + b"\xce" + price.to_bytes(4, "big") + b"\x01" for price in prices
+    )
+
+
 PILLS: Final[dict[str, Callable[[int], Fields]]] = {
     "nulls": lambda size: [("LEV", _many(size, b"\xc0"))],
     "empty arrays": lambda size: [("LEV", _many(size, b"\x90"))],
@@ -62,6 +76,9 @@ PILLS: Final[dict[str, Callable[[int], Fields]]] = {
     "bad events": lambda size: [("LEV", _many(size, b"\x94\x01\x00\x01\xc0"))],
     "new levels": lambda size: [
         ("LEV", msgpack.packb([[1, 0, price << 20, 1] for price in range(size // 14)]))
+    ],
+    "most new levels": lambda size: [
+        ("LEV", _levels(side, min(size // 18, 900_000))) for side in (b"\x00", b"\x01")
     ],
     "new orders": lambda size: [
         ("ORD", msgpack.packb([[0, 0, price << 20, 1, price] for price in range(size // 17)]))
@@ -116,16 +133,20 @@ def _resident(pid: int) -> int:
 
 async def _watch(run: Run, process: Process, seen: list[tuple[float, int]], stop: asyncio.Event) -> None:
     """Record the highest memory, and when entries of `deltas` came."""
-    last, came = b"", time.monotonic()
+    after = await last_position(run.client, run.keys.deltas)
+    came = time.monotonic()
     while not stop.is_set():
-        reply = await execute(run.client, "XREVRANGE", run.keys.deltas, "+", "-", "COUNT", 1)
-        if reply and reply[0][0] != last:
-            last, came = reply[0][0], time.monotonic()
+        # Only what is new: to read a huge entry again and again would keep the server busy.
+        reply = await execute(run.client, "XRANGE", run.keys.deltas, f"({after}", "+", "COUNT", 1)
+        now = time.monotonic()
+        silence_s = now - came
+        if reply:
+            after, came = Position.parse(reply[0][0]), now
         try:
             memory = _resident(process.child.pid)
         except (OSError, IndexError):
             memory = 0
-        seen.append((time.monotonic() - came, memory))
+        seen.append((silence_s, memory))
         await asyncio.sleep(0.005)
 
 
@@ -161,7 +182,7 @@ async def _swallow(url: str, fields: Fields, folder: Path, limit_bytes: int | No
                 if info is not None and info.src >= str(good):
                     break
                 await asyncio.sleep(0.05)
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(STORED_S)
         stop.set()
         await watching
         size = sum(len(part) for part in flat)

@@ -241,25 +241,32 @@ class TestLimits:
         assert await reasons(run) == [("AA", "unknown_symbol", 0, 1)]
         assert sum("symbols_max" in record.message for record in caplog.records) == 2
 
+    @pytest.mark.parametrize("part", ["_run_pieces", "settle"])
+    @pytest.mark.parametrize("interval_ms", [0, 50])
     async def test_a_large_entry_stops_neither_heartbeats_nor_instruments(
-        self, run: Run, monkeypatch: pytest.MonkeyPatch
+        self, run: Run, monkeypatch: pytest.MonkeyPatch, part: str, interval_ms: int
     ) -> None:
         monkeypatch.setattr(leadership_module, "SLICE_S", 0.0)
         monkeypatch.setattr(guard_module, "MARKED_BYTES", 1)
-        really = Engine._run_pieces
+        really = getattr(Engine, part)
         applying = asyncio.Event()
         loop = asyncio.get_running_loop()
 
         def slow(*arguments: Any, **options: Any) -> Any:
             applying.set()
             until = loop.time() + 2.0
+            first = arguments[0]
+            if part == "settle":
+                first.whole = False
             while loop.time() < until:
                 yield
+            first.whole = part == "settle"
             return (yield from really(*arguments, **options))
 
-        monkeypatch.setattr(Engine, "_run_pieces", slow)
-        async with run.service(run.settings(ONE_ORDERS_FEED, lease_ms=300)) as service:
+        settings = run.settings(ONE_ORDERS_FEED, lease_ms=300, interval_ms=interval_ms)
+        async with run.service(settings) as service:
             before = len(await run.history())
+            monkeypatch.setattr(Engine, part, slow)
             await run.send(large("ORD"))
             await applying.wait()
             await execute(

@@ -1,8 +1,10 @@
 """The merger: one net change per level and interval, and snapshots of what was drained."""
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from depthcast.broadcaster import merger as module
 from depthcast.broadcaster.merger import Merger, snapshot_of
 from depthcast.shared.book import Book
 from depthcast.shared.digest import digest_of
@@ -13,6 +15,7 @@ prices = st.sampled_from([0, -1_000, 1_000, 2_000, 10_000, 999_000, -MAX_INTEGER
     lambda price: st.integers(max(price - 3, -MAX_INTEGER), min(price + 3, MAX_INTEGER))
 )
 quantities = st.integers(0, MAX_INTEGER) | st.integers(0, 3) | st.just(MAX_INTEGER)
+Change = tuple[int, int, int]
 changes = st.lists(st.tuples(st.integers(0, 1), prices, quantities), max_size=30)
 
 
@@ -140,3 +143,37 @@ def test_advance_is_an_empty_delta_that_leaves_changes_pending() -> None:
     delta = owner.merger.drain(51)
     assert delta is not None
     assert (delta.prev_seq, delta.bids, delta.events) == (50, [100, 8], 1)
+
+
+@given(changes, changes, st.integers(0, 4))
+def test_work_in_slices_has_the_same_results(before: list[Change], after: list[Change], size: int) -> None:
+    owners = [Owner({}, {}) for _ in range(2)]
+    for owner in owners:
+        for change in before:
+            owner.set(*change)
+        owner.merger.drain(11)
+        for change in after:
+            owner.set(*change)
+    whole, sliced = (owner.merger for owner in owners)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SLICE_LEVELS", max(size, 1))
+        expected = snapshot_of(whole.copies())
+        assert snapshot_of(sliced.copies()) == expected
+        steps = sum(1 for _ in sliced.settle())
+        assert (steps > 0) is any(len(pending) > max(size, 1) for pending in whole.pending)
+        assert sliced.drain(20) == whole.drain(20)
+        assert sliced.digest == whole.digest
+        assert sliced.idle()
+        assert snapshot_of(sliced.copies()) == snapshot_of(whole.copies())
+
+
+def test_a_slice_of_a_large_book_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SLICE_LEVELS", 10)
+    owner = Owner({}, {})
+    for price in range(95):
+        owner.set(1, price, 1)
+    assert sum(1 for _ in owner.merger.settle()) == 10
+    assert not any(owner.merger.pending)
+    owner.merger.drain(11)
+    _, _, _, asks = owner.merger.copies()
+    assert [len(levels) for levels in asks.slices()] == [20] * 9 + [10]

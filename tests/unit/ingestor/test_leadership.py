@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
+from depthcast.broadcaster import merger
 from depthcast.broadcaster.publication import Attachment, Broadcast, Fields
 from depthcast.broadcaster.runtime.publisher import Receipt
 from depthcast.ingestor import checkpoint
 from depthcast.ingestor.engine import Engine
 from depthcast.ingestor.runtime import leadership as module
+from depthcast.ingestor.runtime import state_keeper as keeper_module
 from depthcast.ingestor.runtime.environment import REAL_ENVIRONMENT
 from depthcast.ingestor.runtime.leadership import Leadership
 from depthcast.ingestor.runtime.stats import PartitionStats
@@ -18,7 +20,7 @@ from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.position import Position
 from depthcast.shared.settings import IngestorSettings
-from depthcast.shared.types import Symbol
+from depthcast.shared.types import Snapshot, Symbol
 
 EPOCH = 1_767_225_600_001
 O = Instrument(Symbol("O"), feed=Feed.ORDERS)  # noqa: E741
@@ -103,6 +105,24 @@ async def test_a_heartbeat_amid_a_long_interval_says_nothing_of_what_is_pending(
     await leadership._write(leadership._drain())
     info = recorder.broadcasts[-1].info
     assert (info.src, info.applied, info.rejected, info.event_ts) == ("9-0", 1, 1, 5)
+
+
+async def test_a_large_book_is_copied_at_once_and_sorted_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper_module, "SLICE_LEVELS", 3)
+    monkeypatch.setattr(merger, "SLICE_LEVELS", 2)
+    leadership = await entered(Recorder(), Instrument(Symbol("L")), Instrument(Symbol("S")))
+    engine, keeper = leadership.engine, leadership.state_keeper
+    engine.apply("9-0", [(b"L", b"[[1,0,1,1],[1,0,2,1],[1,1,4,1],[1,1,5,1]]"), (b"S", b"[[1,0,1,1]]")])
+    engine.drain()
+    expected, now = engine.snapshot("L"), REAL_ENVIRONMENT.now_us()
+    copied = keeper._copied("L")
+    assert isinstance(copied, keeper_module.LargeBook)
+    engine.apply("10-0", [(b"L", b'[["clear"]]')])
+    engine.drain()
+    snapshot = await copied.snapshot()
+    assert snapshot == expected._replace(ts=snapshot.ts)
+    assert snapshot.ts >= now
+    assert isinstance(keeper._copied("S"), Snapshot)
 
 
 def test_input_in_groups_of_a_size_that_one_script_carries(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,15 +8,17 @@ from typing import Any
 import msgpack
 import pytest
 
+from depthcast.broadcaster import merger
 from depthcast.ingestor import chunks
 from depthcast.ingestor import engine as engine_module
 from depthcast.ingestor import limits as limits_module
 from depthcast.ingestor.chunks import open_array
-from depthcast.ingestor.engine import Engine
+from depthcast.ingestor.engine import Engine, Interval
 from depthcast.ingestor.events import NESTING_MAX, OPTIONS_BYTES_MAX
 from depthcast.ingestor.limits import DEFAULT, SMALL_BYTES, UNLIMITED, Limits, entry_bytes
 from depthcast.ingestor.read_count import BEGIN, BYTES_AIMED_AT, ReadCount
 from depthcast.ingestor.rejects import REJECTS_PER_ENTRY, Reason, Reject
+from depthcast.shared.digest import digest_of
 from depthcast.shared.errors import EngineBroken
 from depthcast.shared.instruments import Feed, Instrument, OnCross
 from depthcast.shared.settings import IngestorSettings
@@ -288,6 +290,15 @@ def test_entries_in_slices_apply_as_the_model_says(seed: int, monkeypatch: pytes
     for module in (chunks, engine_module, limits_module):
         monkeypatch.setattr(module, "SMALL_BYTES", 2)
     monkeypatch.setattr(chunks, "CHUNK_EVENTS", 3)
+    monkeypatch.setattr(merger, "SLICE_LEVELS", 2)
+    really = Engine.drain
+
+    def settled(made: Engine, *arguments: Any) -> Interval:
+        for _ in made.settle():
+            pass
+        return really(made, *arguments)
+
+    monkeypatch.setattr(Engine, "drain", settled)
     rng = Random(seed)
     check = EngineCheck()
     for _ in range(150):
@@ -309,6 +320,42 @@ def test_between_slices_nothing_can_be_drained_or_copied() -> None:
                 made.apply("6-0", [])
     assert made.whole
     assert (made.last_consumed(), made.drain().applied) == ("5-0", 20_000)
+
+
+def test_a_large_drain_is_prepared_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merger, "SLICE_LEVELS", 1_000)
+    made, other = engine(), engine()
+    for one in (made, other):
+        one.drain()
+        one.apply("5-0", [(b"L", msgpack.packb([[1, 0, price, 1] for price in range(20_000)]))])
+    steps = 0
+    for _ in made.settle():
+        steps += 1
+        assert not made.whole
+        assert made.dirty()
+        with pytest.raises(EngineBroken):
+            made.drain()
+        with pytest.raises(EngineBroken):
+            made.copies("L")
+        with pytest.raises(EngineBroken):
+            made.apply("6-0", [])
+    assert (steps, made.whole) == (20, True)
+    assert made.drain() == other.drain()
+    assert made.snapshot("L") == other.snapshot("L")
+    assert made.digest("L") == other.digest("L")
+
+
+def test_the_changes_of_a_newborn_are_not_prepared_before_its_birth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merger, "SLICE_LEVELS", 1)
+    made = Engine(0, 1)
+    made.register(Instrument(Symbol("L")))
+    made.apply("5-0", [(b"L", b"[[1,0,1,1],[1,0,2,1],[1,0,3,1]]")])
+    assert list(made.settle()) == []
+    ((_, birth),) = made.drain().deltas
+    assert (birth.bids, birth.digest) == ([], 0)
+    assert len(list(made.settle())) == 3
+    ((_, delta),) = made.drain().deltas
+    assert (delta.bids, delta.digest) == ([1, 1, 2, 1, 3, 1], digest_of([(1, 1), (2, 1), (3, 1)], []))
 
 
 def test_replay_is_under_the_limits_of_the_checkpoint() -> None:
