@@ -39,6 +39,8 @@ VISITS_COST_MAX: Final = 1_000
 """Messages to send and channels to look at in one turn, approximately; a large message counts by its size."""
 VISIT_COST_MAX: Final = 128
 """What is sent to one session at a time costs this, approximately: a message costs 1 or more, by its size."""
+CATCH_UP_COST: Final = 4
+"""Of each channel of a group that is brought to the head with one cursor: much is merged and encoded anew."""
 JOINS_AT_ONCE_MAX: Final = 16
 """A group with up to this many channels joins a cohort at once."""
 CHANNELS_PER_QUIET_TICK: Final = 64
@@ -365,7 +367,8 @@ class Flusher:
             for group in siblings:
                 group.send_statuses()
             return 0
-        return self.serve_oldest_first(siblings)
+        cost = self.serve_groups(siblings)
+        return cost if cost >= VISIT_COST_MAX else cost + self.serve_oldest_first(siblings)
 
     def _let_join(self) -> None:
         """Let some groups that owe nothing join cohorts."""
@@ -400,6 +403,27 @@ class Flusher:
         elif not group.send_at_once(self.due_below(group.interval_ms), kept_up=kept_up):
             self.split_cursor(group)
             self.serve_oldest_first(group.siblings)
+
+    def serve_groups(self, siblings: Siblings) -> int:
+        """Serve the groups of a session that have one cursor; returns the cost.
+
+        After `VISIT_COST_MAX`, others come first. Nothing in credit mode, where only symbols are compared.
+        """
+        cost, sender = 0, siblings.sender
+        if sender.credit is not None and len(siblings) > 1:
+            return 0
+        for group in tuple(siblings):
+            if group.state is not GroupState.ONE_CURSOR:
+                continue
+            if cost >= VISIT_COST_MAX:
+                self.due[siblings] = None
+                self._request(AT_ONCE)
+                break
+            before = sender.bytes_written
+            self.serve(group)
+            if sender.bytes_written != before or group.state is not GroupState.ONE_CURSOR:
+                cost += CATCH_UP_COST * len(group)
+        return cost
 
     def serve_oldest_first(self, siblings: Siblings) -> int:
         """Serve the split groups of a session, the longest-waiting channel first; returns the cost.

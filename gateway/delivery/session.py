@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.delivery.allowance import Allowance
 from depthcast.gateway.delivery.cursor import Cursor, NeedsSnapshot
-from depthcast.gateway.delivery.flusher import Flusher
+from depthcast.gateway.delivery.flusher import VISIT_COST_MAX, Flusher
 from depthcast.gateway.delivery.sender import Sender
 from depthcast.gateway.delivery.subscription_group import (
     ActiveSubscription,
@@ -102,9 +102,8 @@ class Session:
         if self.ended is not None or sender.writer.paused:
             return
         if sender.credit is None or len(groups) == 1:
-            for group in tuple(groups):
-                if group.state is not GroupState.CURSOR_PER_CHANNEL:
-                    flusher.serve(group)
+            if flusher.serve_groups(groups) >= VISIT_COST_MAX:
+                return  # the flusher comes back
         elif sender.credit:
             # The longest-waiting symbol goes first, in whichever group it is.
             for group in groups:

@@ -171,6 +171,32 @@ def test_the_end_of_large_sessions_is_worked_off_in_steps(interval_ms: int, spli
     assert sum(channel.subscribers for channel in channels) == 1
 
 
+def test_a_large_client_that_reads_again_catches_up_in_steps() -> None:
+    count = 6 * CHANNELS_MAX
+    market = lively_market(*symbols(count), "OTHER")
+    connected(market).subscribe("OTHER")
+    client = connected(market)
+    client.subscribe(*symbols(count))
+    for number in range(40):
+        market.publish("OTHER", {-1: 100 + number})
+        market.grid()
+    assert not market.core.flusher.split
+    client.read()
+    client.fill()
+    for quantity in (77, 78):
+        for symbol in symbols(count):
+            market.publish(symbol, {-1: quantity}, tick=False)
+        market.tick()
+    client.writer.reads = True
+    steps = [calls(partial(client.writer.drain, 1 << 30))]
+    while market.alarms and len(steps) < 200:
+        steps.append(calls(market.grid))
+    assert len(steps) > 6, "a group in a step"
+    assert max(steps) < sum(steps) / 3
+    client.read()
+    client.check_current()
+
+
 def test_whoever_comes_while_sessions_end_gets_what_they_had() -> None:
     count = 2 * STEP_CHANNELS
     market = lively_market(*symbols(count))
