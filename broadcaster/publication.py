@@ -5,7 +5,10 @@ one atomic step. `depthcast.broadcaster.runtime.publisher` talks to Redis.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
 from typing import Final, NamedTuple
+
+import msgpack
 
 from depthcast.shared.codec import INFO_FIELD, encode_deltas, encode_info
 from depthcast.shared.position import Position
@@ -18,8 +21,15 @@ Fields = list[tuple[bytes, bytes]]
 """Fields of a stream entry, in order."""
 
 
+class Listing(StrEnum):
+    """How the record of the partition's symbols changes: it is replaced, or symbols are added to it."""
+
+    WHOLE = "="
+    MORE = "+"
+
+
 class Attachment(NamedTuple):
-    """A snapshot or a checkpoint to write together with entries.
+    """A snapshot, a checkpoint or a listing of symbols to write together with entries.
 
     `at`: the stream ID of a snapshot, None for a checkpoint, whose key is a plain string. The position is the
     first number in a checkpoint's bytes, so that a script can keep the newer of two.
@@ -27,7 +37,12 @@ class Attachment(NamedTuple):
 
     key: str
     value: bytes
-    at: Position | None
+    at: Position | Listing | None
+
+    @classmethod
+    def listing(cls, key: str, symbols: Iterable[str], how: Listing) -> "Attachment":
+        """Record `symbols`, as the msgpack array that the server's Lua reads."""
+        return cls(key, msgpack.packb(list(symbols), use_bin_type=False), how)
 
 
 class Publication(NamedTuple):

@@ -146,6 +146,20 @@ class StateFold:
             raise RecoveryError(self.partition, f"read to {self.position}, but the stream ends at {tail}")
         return PublishedState(tail, info, self.recoverable(instruments))
 
+    def lost(self, listed: Mapping[str, Position], instruments: Iterable[str]) -> list[str]:
+        """Those `instruments` that had a book of which nothing is left; call it after `finish`.
+
+        `listed`: the record of the last leadership's symbols. It counts unless a leader of an older version,
+        which writes none, came later.
+        """
+        return sorted(
+            symbol
+            for symbol in instruments
+            if symbol in listed
+            and symbol not in self._reader.shown
+            and listed[symbol].epoch >= self._listing_epoch
+        )
+
     def last_registered(self) -> dict[str, Replica]:
         """Replicas of the symbols that the last leadership had registered.
 

@@ -57,6 +57,11 @@ class PartitionKeys(NamedTuple):
         """The large input entry that the leader applied last; private."""
         return f"{self.tag}:applying"
 
+    @property
+    def symbols(self) -> str:
+        """The symbols of the last leadership, so that a lost book is not taken for a new one; private."""
+        return f"{self.tag}:symbols"
+
     def snapshots(self, symbol: str) -> str:
         """Stream of full-book snapshots of `symbol`."""
         return f"{self.tag}:snapshots:{symbol}"

@@ -60,7 +60,9 @@ end
 local function attachment_refused(first, at, tail)
   for number = first, #KEYS do
     local key, id, refusal = KEYS[number], ARGV[at]
-    if id == '' then
+    if id == '=' or id == '+' then
+      refusal = refused(key, 'hash', {'HSET', key, 'symbol', ''}, {'DEL', key})
+    elseif id == '' then
       refusal = refused(key, 'string', {'SET', key, ''}, {'GETRANGE', key, '0', '63'})
     else
       refusal = refused(key, 'stream', {'XADD', key, 'MAXLEN', '2', '*', 's', ''}, {'XINFO', 'STREAM', key})
@@ -71,7 +73,13 @@ local function attachment_refused(first, at, tail)
   end
 end
 -- Write a snapshot under its ID, or a checkpoint, unless a newer one is there: commands may arrive late.
+-- A listing never does: only PUBLISH has one, and it compares first.
 local function attach(key, id, value, tail)
+  if id == '=' or id == '+' then
+    if id == '=' then redis.call('DEL', key) end
+    for _, symbol in ipairs(cmsgpack.unpack(value)) do redis.call('HSET', key, symbol, tail) end
+    return
+  end
   if id ~= '' then
     if foreign(key, id, tail) then redis.call('DEL', key) end
     if before(last(key), id) then redis.call('XADD', key, 'MAXLEN', 2, id, 's', value) end
@@ -147,9 +155,10 @@ return {1, written, input, added}
 
 ARGV: previous position, src, cap of rejects, number of entries, number of batches of rejects; then for each
 entry its ID and a msgpack array of field names and values; for each batch a msgpack array of rejects, each
-such an array; for each attachment its stream ID (empty: a checkpoint) and value. Replies {1, the server's
-time, the last ID of `events`, how many entries were ever added to it}, or {0, which stream refused, its last
-ID}. Each entry gets a field `_w`: the server's time, µs since 1970 as text.
+such an array; for each attachment its stream ID (empty: a checkpoint; `=` or `+`: a msgpack array of symbols,
+which replaces the record of symbols or is added to it) and value. Replies {1, the server's time, the last ID
+of `events`, how many entries were ever added to it}, or {0, which stream refused, its last ID}.
+Each entry gets a field `_w`: the server's time, µs since 1970 as text.
 
 Thousands of fields as arguments would cost both ends several times as much as one packed argument, and
 rejects sent one by one could exceed the limit of arguments.

@@ -411,10 +411,13 @@ class Leadership:
     async def _write(
         self,
         intervals: list[Interval],
-        moves: Sequence[tuple[str, Delta]] = (),
+        moves: Sequence[tuple[str, Delta]] | None = None,
         successor: str | None = None,
     ) -> None:
-        """Publish `moves`, then intervals in order, in one atomic step. The caller holds `_publishing`."""
+        """Publish `moves`, then intervals in order, in one atomic step. The caller holds `_publishing`.
+
+        `moves`: of all symbols, where the leadership begins.
+        """
         now = self.environment.monotonic()
         broadcasts = [broadcast_of(interval, self.environment.now_us()) for interval in intervals]
         if moves:
@@ -425,11 +428,12 @@ class Leadership:
         rejects = [reject_fields(reject) for interval in intervals for reject in interval.rejects]
         born = [str(symbol) for interval in intervals for symbol in interval.born]
         copies = {str(symbol): orders for interval in intervals for symbol, orders in interval.orders.items()}
+        listed = None if moves is None else [symbol for symbol, _ in moves]
         self.unpublished += [reject for interval in intervals for reject in interval.rejects]
         await self.publisher.publish(
             broadcasts,
             rejects,
-            lambda position: self.state_keeper.attachments(position, intervals, copies),
+            lambda position: self.state_keeper.attachments(position, intervals, copies, listed),
         )
         self.unpublished = []
         self._watch.record_publish()

@@ -42,6 +42,7 @@ from depthcast.shared.runtime.redis import (
     newest_snapshots,
     oldest_entry,
     parse_entries,
+    read_hash,
     read_stream,
     stream_info,
 )
@@ -56,6 +57,9 @@ SEALS_MAX: Final = 100
 
 TRIM_RETRIES: Final = 4
 """Maximum retries while trimming moves the start of the input log."""
+
+LOST_NAMED_MAX: Final = 20
+"""An error names up to this many lost books."""
 
 SLICE_S: Final = 0.02
 """Input is replayed for this long at a time."""
@@ -169,15 +173,37 @@ class Recovery:
     async def finish(self, client: Redis, instruments: Mapping[str, Instrument]) -> Recovered:
         """The engine at the end of the stream, proven correct; this object cannot be used afterwards."""
         await self._catch_up(client)
+        listed = await self._listed(client)  # read before the tail, so all of it is in what is folded
         while True:
             tail, info = await self._tail(client)
             if self._fold.position >= tail or not await self.advance(client):
                 break
         await self._check_foreign(client)
         published = self._fold.finish(tail, info, instruments)
+        self._check_lost(self._fold.lost(listed, instruments))
         self._prove_orders(published, instruments)
         src = await surviving_src(client, self.keys, info.src)
         return self._recovered(published, instruments, src)
+
+    async def _listed(self, client: Redis) -> dict[str, Position]:
+        """The record of the last leadership's symbols, empty if an older version led."""
+        key, found = self.keys.symbols, await read_hash(client, self.keys.symbols)
+        try:
+            return {name.decode(): Position.parse(value) for name, value in found.items()}
+        except (ValueError, PositionError) as error:
+            raise RecoveryError(self.partition, f"a value in {key} is wrong: {error}. DEL {key}") from error
+
+    def _check_lost(self, lost: list[str]) -> None:
+        """Refuse to begin a book empty that was not empty."""
+        if lost:
+            key = self.keys.symbols
+            remedy = f"HDEL {key} {' '.join(lost)}" if len(lost) <= LOST_NAMED_MAX else f"DEL {key}"
+            raise RecoveryError(
+                self.partition,
+                f"{len(lost)} books cannot be rebuilt: {self.keys.snapshots(lost[0])} is gone, or older than"
+                f" {self.keys.deltas}, which does not reach back to that book's beginning. Restore a backup,"
+                f" or let them begin empty: {remedy}",
+            )
 
     async def _check_foreign(self, client: Redis) -> None:
         """Check that the entry before a foreign one is still there, if we passed one."""

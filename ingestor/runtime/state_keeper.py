@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from depthcast.broadcaster.merger import SLICE_LEVELS, Copies, SideCopy, snapshot_of
-from depthcast.broadcaster.publication import Attachment, batches
+from depthcast.broadcaster.publication import Attachment, Listing, batches
 from depthcast.broadcaster.retention import Retention
 from depthcast.broadcaster.runtime.publisher import Publisher
 from depthcast.broadcaster.schedule import SnapshotSchedule
@@ -109,15 +109,23 @@ class StateKeeper:
     # --- with the entries of a publish ---------------------------------------------------------------------
 
     def attachments(
-        self, position: Position, intervals: Sequence[Interval], copies: Mapping[str, OrdersCopy]
+        self,
+        position: Position,
+        intervals: Sequence[Interval],
+        copies: Mapping[str, OrdersCopy],
+        listed: Collection[str] | None = None,
     ) -> list[Attachment]:
         """Recovery state that must be written with the entries of `intervals`, the last one at `position`.
 
         Of symbols that were born or registered again; and the checkpoints of those that were withdrawn, with
-        the first input that they no longer took.
+        the first input that they no longer took. `listed`: all symbols of a leadership that begins.
         """
         attachments = []
         born = list(dict.fromkeys(symbol for interval in intervals for symbol in interval.born))
+        if listed is not None:
+            attachments.append(Attachment.listing(self.keys.symbols, listed, Listing.WHOLE))
+        elif born:
+            attachments.append(Attachment.listing(self.keys.symbols, born, Listing.MORE))
         for symbol in born:
             snapshot = self._snapshot(symbol)
             attachments.append(Attachment(self.keys.snapshots(symbol), encode_snapshot(snapshot), position))

@@ -144,7 +144,7 @@ class TestDeltas:
 
 async def _remedy(run: Run) -> None:
     """What `docs/operations.md` says about a partition that cannot be rebuilt."""
-    patterns = [f"{{{run.prefix}:0}}:{name}" for name in ("deltas", "snapshots:*", "checkpoint:*")]
+    patterns = [f"{{{run.prefix}:0}}:{name}" for name in ("deltas", "symbols", "snapshots:*", "checkpoint:*")]
     keys = [key for pattern in patterns for key in await execute(run.client, "KEYS", pattern)]
     await execute(run.client, "DEL", *keys)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from depthcast.broadcaster.publication import Attachment, Broadcast, Fields
+from depthcast.broadcaster.publication import Attachment, Broadcast, Fields, Listing
 from depthcast.broadcaster.runtime.publisher import Publisher
 from depthcast.broadcaster.runtime.server_identity import ServerIdentity
 from depthcast.ingestor import checkpoint
@@ -19,7 +19,7 @@ from depthcast.shared.codec import decode_info, encode_delta
 from depthcast.shared.errors import Fenced, RedisUnavailable
 from depthcast.shared.keys import DeploymentKeys, PartitionKeys
 from depthcast.shared.position import ZERO, Position
-from depthcast.shared.runtime.redis import connect, execute, last_position, parse_entries
+from depthcast.shared.runtime.redis import connect, execute, last_position, parse_entries, read_hash
 from depthcast.shared.types import Delta, EntryInfo
 from tests.proxy import Cut, FaultProxy
 from tests.waiting import eventually
@@ -113,6 +113,21 @@ class TestSound:
             EPOCH, 3
         )
         assert publisher.position == Position(EPOCH, 3)
+
+    async def test_listings_replace_the_record_or_add_to_it(self, client: Redis, keys: PartitionKeys) -> None:
+        publisher = await lead(client, keys)
+        many = [f"S{number}" * 8 for number in range(9_000)]
+        for symbols, how, held in (
+            (["A", "B"], Listing.WHOLE, {"A": 2, "B": 2}),
+            (["B", "C"], Listing.MORE, {"A": 2, "B": 3, "C": 3}),
+            (["D"], Listing.WHOLE, {"D": 4}),
+            ([], Listing.WHOLE, {}),
+            (many, Listing.WHOLE, dict.fromkeys(many, 6)),
+        ):
+            listing = Attachment.listing(keys.symbols, symbols, how)
+            await publisher.publish([broadcast(1)], (), lambda _, listing=listing: [listing])  # type: ignore[misc]
+            wanted = {symbol.encode(): f"{EPOCH}-{n}".encode() for symbol, n in held.items()}
+            assert await read_hash(client, keys.symbols) == wanted
 
     async def test_more_than_3000_symbols_take_several_entries_at_once(
         self, client: Redis, keys: PartitionKeys

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from depthcast.broadcaster import merger
-from depthcast.broadcaster.publication import Attachment, Broadcast, Fields
+from depthcast.broadcaster.publication import Attachment, Broadcast, Fields, Listing
 from depthcast.broadcaster.runtime.publisher import Receipt
 from depthcast.ingestor import checkpoint
 from depthcast.ingestor.engine import Engine
@@ -79,6 +79,25 @@ async def test_a_checkpoint_of_a_newborn_holds_all_input_up_to_the_src_it_names(
     assert snapshot.at == recorder.position
     assert decode_snapshot(snapshot.value).bids == [1, 1]
     assert [[len(delta.bids) for _, delta in one.deltas] for one in recorder.broadcasts[1:]] == [[0], [2], []]
+
+
+async def test_the_record_has_all_symbols_at_the_beginning_and_then_each_birth() -> None:
+    recorder = Recorder()
+    leadership = await entered(recorder, O)
+    key = recorder.keys.symbols
+    assert recorder.attached.pop(key) == Attachment.listing(key, ["O"], Listing.WHOLE)
+    await leadership._write(leadership._drain())
+    assert key not in recorder.attached, "nothing was born"
+    leadership.engine.register(Instrument(Symbol("N")))
+    await leadership._write(leadership._drain())
+    assert recorder.attached[key] == Attachment.listing(key, ["N"], Listing.MORE)
+
+
+async def test_a_leadership_without_symbols_empties_the_record() -> None:
+    recorder = Recorder()
+    await entered(recorder)
+    key = recorder.keys.symbols
+    assert recorder.attached == {key: Attachment.listing(key, [], Listing.WHOLE)}
 
 
 async def test_a_checkpoint_that_is_due_holds_all_input_up_to_the_src_it_names(

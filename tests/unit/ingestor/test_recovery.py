@@ -128,6 +128,30 @@ class TestLevels:
         fold = StateFold(0, at_end, {"A": (at_end, newest), "B": (at_end, snapshot(12, 7, 7))})
         assert set(fold.last_registered()) == {"A"}
 
+    @pytest.mark.parametrize(
+        ("listed", "lost"),
+        [
+            ({}, []),
+            ({"A": at(1), "B": at(1), "N": at(1)}, ["B", "N"]),
+            ({"B": at(9, EPOCH + 7)}, ["B"]),
+            ({"B": at(9, EPOCH - 1), "N": at(1)}, ["N"]),
+            ({"X": at(1)}, []),
+        ],
+    )
+    def test_a_listed_symbol_of_which_nothing_is_left_is_lost(
+        self, listed: dict[str, Position], lost: list[str]
+    ) -> None:
+        """Unless a leadership that kept no record came later, or it is not registered now."""
+        fold = StateFold(0, at(6), {"A": (at(5), snapshot(10, 100, 1)), "B": None, "N": None, "C": None})
+        fold.add([entry(at(6), C=birth(3))])
+        fold.finish(at(6), INFO, "ABNC")
+        assert fold.lost(listed | {"C": at(6)}, "NBAC") == lost
+
+    def test_without_any_snapshot_left_all_that_was_listed_is_lost(self) -> None:
+        fold = StateFold(0, at(6), {"A": None, "B": None})
+        fold.finish(at(6), INFO, "AB")
+        assert fold.lost({"A": at(1), "B": at(1)}, "AB") == ["A", "B"]
+
     def test_nothing_was_published_yet(self) -> None:
         fold = StateFold(0, ZERO, {"A": None})
         assert fold.position == ZERO
