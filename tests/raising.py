@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -9,6 +10,12 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).parents[1]
 FOLDERS: Final = tuple(str(ROOT / folder) for folder in ("ingestor", "broadcaster", "shared"))
 Call = Callable[[], object]
+
+
+@cache
+def _is_ours(path: str) -> bool:
+    """Whether a file belongs to the traced folders; asked at every call, so it is found out once."""
+    return str(Path(path).resolve()).startswith(FOLDERS)
 
 
 class _Tracer:
@@ -22,7 +29,7 @@ class _Tracer:
     def __call__(self, frame: FrameType, event: str, _: Any) -> "_Tracer | None":
         path = frame.f_code.co_filename
         if event == "call":
-            return self if str(Path(path).resolve()).startswith(FOLDERS) else None
+            return self if _is_ours(path) else None
         if event == "line":
             self.lines.append((path, frame.f_lineno))
             if len(self.lines) == self.at and self.error is not None:
