@@ -21,10 +21,11 @@ TRACE_OF_A_SEED = "from tests.simulation.runs import simulate; print(simulate({s
 
 NOTICED_SOON = (
     "rejects-before-comparison",
-    "unknown-outcome-taken-as-written",
     "seal-then-crash",
+    "seq-without-epoch",
+    "registered-again-born-again",
+    "no-continuity-at-all",
     "conflation-drops-deletions",
-    "resume-without-digest",
 )
 """Mistakes that one of the first seeds notices."""
 
