@@ -226,11 +226,13 @@ class TestServer:
 
 
 async def _wait_for_replica(it: Scene, replica: Redis) -> None:
-    """Wait until a replica has everything that its master has."""
+    """Wait until a replica has everything that its master has, and the master counts it as online."""
     events = it.run.keys.events
 
     async def followed() -> bool:
-        return await last_position(replica, events) == await last_position(it.run.client, events)
+        info = await it.redis("INFO", "replication")
+        online = info["slave0"]["state"] == "online" if "slave0" in info else False
+        return online and await last_position(replica, events) == await last_position(it.run.client, events)
 
     await eventually(followed, message="the replica is in step")
 
