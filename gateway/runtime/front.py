@@ -181,11 +181,12 @@ class Front(asyncio.Protocol):
         if not self.site.admission.may_connect(key, self.loop.time()):
             self.site.counters.limit_connects += 1
             self.drop()
+            return
         if not over:
             return
         self.site.counters.limit_address += 1
         self.surplus = True
-        if over > POLITE_MAX and self.stage is not Stage.ENDING:
+        if over > POLITE_MAX:
             self.drop()
 
     def data_received(self, data: bytes) -> None:

@@ -66,10 +66,12 @@ class HttpLimits:
             raise NotNow(
                 503, "unavailable", f"{most} requests are being served; try again later", BUSY_RETRY_S
             )
-        if not self._may_ask(self._rate_of(address, now), now):
+        rate = self._rate_of(address, now)
+        if not self._may_ask(rate, now):
             self.counters.limit_http_rate += 1
             text = f"more than {self.settings.http_requests_per_s} requests a second; try again later"
-            raise NotNow(429, "rate_limited", text, ceil(self._requests.wait_s(1)) or 1)
+            wait_s = max(rate.wait_s(1), self._requests.wait_s(1))
+            raise NotNow(429, "rate_limited", text, ceil(wait_s) or 1)
         self.serving += 1
         _add(self._serving_of, address, 1)
 

@@ -8,6 +8,7 @@ is for a subclass.
 import asyncio
 import codecs
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -35,7 +36,7 @@ FAILED_LINGER_S: Final = 2.0
 REFUSED_LINGER_S: Final = 2.0
 
 
-class WebSocket(asyncio.Protocol):
+class WebSocket(asyncio.Protocol, ABC):
     """The transport's protocol after the handshake `protocol`.
 
     `closing`: the code of the close frame sent, if any. `lost`: done once the connection is gone.
@@ -80,9 +81,9 @@ class WebSocket(asyncio.Protocol):
 
     # --- for subclasses -------------------------------------------------------------------------------------
 
+    @abstractmethod
     def message(self, data: str | bytes) -> Iterator[None]:
         """Carry out one message, a small step at a time: text as str, binary as bytes."""
-        raise NotImplementedError
 
     def ended(self) -> None:
         """Nothing more is sent or carried out; may be called repeatedly."""

@@ -38,6 +38,15 @@ def test_so_many_a_second_and_large_bodies_count_more() -> None:
     assert bounded.counters.limit_http_rate == 2
 
 
+def test_an_address_that_used_up_its_own_share_is_told_when_that_is_there_again() -> None:
+    bounded = limits(http_requests_per_s=10)
+    bounded.enter(100.0, "a")
+    bounded.encoded(29_000, "a")
+    with pytest.raises(NotNow) as refused:
+        bounded.enter(100.0, "a")
+    assert refused.value.retry_s == 5  # 20 below zero, and 1 for the request, at 5 a second
+
+
 def test_answers_that_nobody_reads_are_bounded_and_one_always_fits() -> None:
     bounded = limits(http_answer_bytes_max=1024)
     bounded.hold(5000)
