@@ -69,9 +69,10 @@ install: $(COMPILED)
 demo: $(COMPILED)
 	@$(BIN)/depthcast demo $(ARGS)
 
+# Many tests wait for a server or a timer, so two cores are busy with three processes only.
 test: $(DEV)
 	@$(BIN)/python -m tests.environment
-	@$(BIN)/python -m pytest -n 2 $(ARGS)
+	@$(BIN)/python -m pytest -n 3 $(ARGS)
 
 autobahn: $(DEV)
 	@$(BIN)/python -m tests.websocket.autobahn $(ARGS)
