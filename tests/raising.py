@@ -40,9 +40,19 @@ class _Tracer:
         before = sys.gettrace()
         sys.settrace(self)
         try:
-            call()
+            next(_contained(call))
         finally:
             sys.settrace(before)
+
+
+def _contained(call: Call) -> Iterator[None]:
+    """Call within a generator, which has a state of handled exceptions of its own.
+
+    An exception that a tracer raises where an `except` block returns leaves the block's exception in that
+    state; without the generator it would be the `__context__` of whatever is raised afterwards.
+    """
+    call()
+    yield
 
 
 def places(call: Call, times: int = 2) -> Iterator[int]:
