@@ -1,0 +1,19 @@
+"""Reads JSON without loss: numbers with a fraction or an exponent stay the text that was written."""
+
+import json
+from typing import Any
+
+
+def loads(raw: str | bytes) -> Any:
+    """Return the value, with integers as `int` and all other numbers as `str`, such as "4.8E-7".
+
+    Raises `ValueError` for text that is not JSON, for NaN and Infinity, and for nesting too deep to read.
+    """
+    try:
+        return json.loads(raw, parse_float=str, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
