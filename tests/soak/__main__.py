@@ -23,14 +23,17 @@ from tests.attack.catalog import Attack, chosen
 from tests.attack.stage import Sample, Stage, attacked_by, attacker, prefer, sample
 from tests.soak.flatness import LIMITS, Growth, growth
 
-FIRST: Final = (50, 5, 0, 0, 0, 0)
 OTHERS: Final = (5, 20, 20, 10, 10)
 """Measured, crediting, slow, stalled and restless clients, beside the steady ones."""
 CALIBRATION_S: Final = 8.0
-STEP: Final = 150
-STEADY_MAX: Final = 4000
+STEP: Final = 200
+"""So many steady clients at first."""
+STEADY_MAX: Final = 6000
+NEAR: Final = 0.02
+"""So near to the wanted share of a core is near enough."""
 HOSTILE_S: Final = 3.0
-HOSTILE_EVERY_S: Final = 15.0
+HOSTILE_EVERY_S: Final = 9.0
+"""So that every attack was carried out once before flatness is judged: 127 of them in the first third."""
 REFRESH_S: Final = 30.0
 SAY_S: Final = 60.0
 COLUMNS: Final = (
@@ -104,15 +107,20 @@ class Hostile:
 
 
 def calibrate(crowd: Crowd, pid: int, load: float) -> tuple[int, float]:
-    """How many steady clients take this share of a core, by two measurements; and the share without them."""
-    shares = []
-    for steady in (FIRST[0], FIRST[0] + STEP):
+    """Add steady clients until they take this share of a core; returns how many, and the share.
+
+    More clients cost less each, because they share more work, so each step is measured anew.
+    """
+    steady, before, step = STEP, 0.0, STEP
+    while True:
         crowd.want(steady, *OTHERS)
         time.sleep(CALIBRATION_S)
-        shares.append(share(pid, CALIBRATION_S))
-    each = max((shares[1] - shares[0]) / STEP, 1e-5)
-    base = shares[0] - each * FIRST[0]
-    return min(STEADY_MAX, max(FIRST[0] + STEP, round((load - base) / each))), base
+        now = share(pid, CALIBRATION_S)
+        if now >= load - NEAR or steady >= STEADY_MAX:
+            return steady, now
+        each = max((now - before) / step, 1e-4)
+        step = max(STEP // 4, min(round((load - now) / each), steady // 2, STEADY_MAX - steady))
+        steady, before = steady + step, now
 
 
 def share(pid: int, seconds: float) -> float:
@@ -153,11 +161,10 @@ def main(minutes: float, load: float, symbols: int, hostile: bool, preferred: bo
         if preferred:
             prefer(crowd.pid)
         stack.callback(crowd.close)
-        steady, base = calibrate(crowd, gateway.pid, load)
-        crowd.want(steady, *OTHERS)
+        steady, reached = calibrate(crowd, gateway.pid, load)
         click.echo(
-            f"{steady} steady clients and {sum(OTHERS)} others, for {load:.0%} of a core "
-            f"({base:.0%} without), {'preferred' if preferred else f'nice {os.nice(0)}'}; "
+            f"{steady} steady clients and {sum(OTHERS)} others take {reached:.0%} of a core, "
+            f"{'preferred' if preferred else f'nice {os.nice(0)}'}; "
             f"load of the machine {os.getloadavg()[0]:.1f}"
         )
         time.sleep(CALIBRATION_S)
