@@ -62,6 +62,8 @@ class DoubtReason(StrEnum):
     """The adapter's own book is crossed or locked after a whole message."""
     MALFORMED = "malformed"
     """A message of the book is not as the venue documents it."""
+    DEPTH = "depth"
+    """Prices moved beyond the levels that the snapshot held."""
     OVERFLOW = "overflow"
     """More messages than the limit came before the snapshot."""
     DISCONNECTED = "disconnected"
@@ -75,6 +77,22 @@ class Doubt(NamedTuple):
 
     symbol: str
     reason: DoubtReason
+    detail: str
+
+
+class Refresh(NamedTuple):
+    """The book is right, but may not be for long: a new snapshot is wanted, and no doubt is raised yet.
+
+    Said once for each snapshot, such as when prices have moved far towards the end of its depth.
+    """
+
+    symbol: str
+    detail: str
+
+
+class Closing(NamedTuple):
+    """The venue said that it will end this connection soon: open a new one before that."""
+
     detail: str
 
 
@@ -115,7 +133,7 @@ class Skipped(NamedTuple):
     kind: str
 
 
-Output = Snapshot | Update | Doubt | Best | Refused | Alive | Reply | Skipped
+Output = Snapshot | Update | Doubt | Refresh | Closing | Best | Refused | Alive | Reply | Skipped
 
 
 class Sizes(NamedTuple):
