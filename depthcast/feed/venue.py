@@ -97,7 +97,10 @@ class Closing(NamedTuple):
 
 
 class Best(NamedTuple):
-    """Best prices from a channel of their own, an oracle for `--verify`; `sequence` as in `Update`."""
+    """Best prices from a channel of their own, an oracle for `--verify`; `sequence` as in `Update`.
+
+    A quantity of 0: the venue said none.
+    """
 
     symbol: str
     bid: VenueLevel

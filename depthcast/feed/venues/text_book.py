@@ -91,6 +91,9 @@ class TextSide:
     def __len__(self) -> int:
         return len(self._levels)
 
+    def __contains__(self, price: str) -> bool:
+        return self._key(price) in self._levels
+
     def __iter__(self) -> Iterator[VenueLevel]:
         """All levels, best first."""
         return iter(self._levels.values())

@@ -1,0 +1,231 @@
+"""Coinbase, by the WebSocket of Advanced Trade: `level2` and `heartbeats`, which need no key.
+
+Of Coinbase's two public feeds it is the one with proof: every message of a connection, whatever its channel,
+carries `sequence_num`, one more than the message before ("Advanced Trade WebSocket Overview", sequence
+numbers). `level2` of Coinbase Exchange has no numbers, and its unbatched form needs a key
+("Exchange WebSocket Authentication"); see `coinbase_exchange`.
+
+`level2` sends a snapshot after each subscription, then updates with absolute quantities; "0" removes a level
+("Advanced Trade WebSocket Channels"). Channels close after 60 to 90 silent seconds, `heartbeats` prevents it.
+
+The numbers do not say which book a missing message was for, so a gap puts all books of the connection in
+doubt. They do not protect the values in a message: for these, TLS does.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Final
+from urllib.parse import urlencode
+
+from depthcast.feed.exact_json import loads
+from depthcast.feed.venue import (
+    Best,
+    Doubt,
+    DoubtReason,
+    Output,
+    Profile,
+    Quality,
+    Refused,
+    Request,
+    Sizes,
+    Skipped,
+    Snapshot,
+    Update,
+    VenueLevel,
+)
+from depthcast.feed.venues.proven_books import (
+    Object,
+    StreamAdapter,
+    integer,
+    iso_time,
+    items,
+    table,
+    text,
+    word,
+)
+from depthcast.feed.venues.text_book import decimal_text
+
+_SIDES: Final = {"bid": 0, "offer": 1}
+Event = tuple[str, list[VenueLevel], list[VenueLevel]]
+"""What an event says about a symbol: type, bids, asks."""
+
+
+class CoinbaseAdapter(StreamAdapter):
+    """One connection to Advanced Trade."""
+
+    ALIVE = frozenset({"heartbeats", "subscriptions"})
+    SKIPPED = frozenset({"ticker_batch", "market_trades", "candles", "status"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next: int | None = None
+        """The `sequence_num` that must come next; None before the first message."""
+        self._beats = False
+
+    def subscribe(self, symbols: Sequence[str]) -> list[str | bytes]:
+        """Subscribe to each symbol by a message of its own, so that a refusal concerns one symbol."""
+        self._books.expect(symbols)
+        messages = [_request("subscribe", "level2", symbol) for symbol in symbols]
+        if not self._beats:
+            self._beats = True
+            messages.insert(0, json.dumps({"type": "subscribe", "channel": "heartbeats"}))
+        return [*messages]
+
+    def unsubscribe(self, symbols: Sequence[str]) -> list[str | bytes]:
+        self._books.forget(symbols)
+        return [_request("unsubscribe", "level2", symbol) for symbol in symbols]
+
+    def lost(self) -> Iterable[Doubt]:
+        self._next = None
+        self._beats = False
+        return super().lost()
+
+    def _read(self, message: Object) -> Iterable[Output]:
+        if message.get("type") == "error":
+            detail = word(message.get("message"))
+            return [Refused(None, detail, final="rate" not in detail.lower())]
+        number = integer(message.get("sequence_num"), "sequence_num")
+        expected, self._next = self._next, number + 1
+        if expected is None or number == expected:
+            return self._follow(message, number)
+        detail = f"sequence_num {number} after {expected - 1}"
+        if number > expected:
+            return [*self._books.doubt_all(DoubtReason.GAP, detail), *self._follow(message, number)]
+        return [*self._books.doubt_all(DoubtReason.RESET, detail), Skipped("out of order")]
+
+    def _follow(self, message: Object, number: int) -> Iterable[Output]:
+        channel = word(message.get("channel"))
+        if channel == "ticker":
+            return _tickers(message, number)
+        if channel != "l2_data":
+            return self._aside(channel)
+        try:
+            time = iso_time(message.get("timestamp"))
+            return self._events(items(message.get("events"), "events"), number, time)
+        except ValueError as error:
+            return self._books.doubt_all(DoubtReason.MALFORMED, str(error))
+
+    def _events(self, events: list[object], number: int, time: int) -> list[Output]:
+        """Join what a message says about each symbol: only a whole message is a state of the book."""
+        joined: dict[str, Event] = {}
+        outputs: list[Output] = []
+        for item in events:
+            event = table(item, "an event")
+            symbol = text(event.get("product_id"), "product_id")
+            if symbol not in self._books:
+                outputs.append(Skipped("not subscribed"))
+                continue
+            try:
+                joined[symbol] = _join(joined.get(symbol), _event(event))
+            except ValueError as error:
+                outputs.extend(self._books.doubt(symbol, DoubtReason.MALFORMED, str(error)))
+                joined.pop(symbol, None)
+        for symbol, (kind, bids, asks) in joined.items():
+            book = self._books.proven(symbol)
+            if kind == "snapshot":
+                outputs.append(self._books.replace(Snapshot(symbol, bids, asks, time, number)))
+            elif book is None:
+                outputs.append(Skipped("update without a snapshot"))
+            else:
+                outputs.append(self._books.apply(book, Update(symbol, bids, asks, time, number)))
+        return outputs
+
+
+class Coinbase:
+    """The venue Coinbase, by Advanced Trade."""
+
+    profile: Final = Profile(
+        name="coinbase",
+        title="Coinbase (Advanced Trade)",
+        ws_url="wss://advanced-trade-ws.coinbase.com",
+        rest_url="https://api.coinbase.com",
+        quality=Quality(
+            continuity="sequence_num = previous sequence_num + 1, over all messages of a connection",
+            checksum="",
+            depth="all levels",
+        ),
+        symbols_per_connection=30,
+        sends_per_s=4.0,  # 8 a second for each address ("Advanced Trade WebSocket Rate Limits")
+        request_weight_per_min=300,  # 10 a second for public endpoints
+        silence_s=10.0,  # a heartbeat comes every second
+    )
+
+    def adapter(self) -> CoinbaseAdapter:
+        return CoinbaseAdapter()
+
+    def instruments_requests(self, symbols: Sequence[str]) -> Sequence[Request]:
+        query = urlencode([("product_ids", symbol) for symbol in symbols])
+        return [Request(f"/api/v3/brokerage/market/products?{query}")]
+
+    def read_instruments(self, answers: Sequence[bytes]) -> dict[str, Sizes]:
+        """Read "List Public Products", without aliases.
+
+        `level2` answers to a product such as BTC-USDC under the name that is its alias, BTC-USD.
+        """
+        sizes = {}
+        for answer in answers:
+            for item in items(table(loads(answer), "the answer").get("products"), "products"):
+                product = table(item, "a product")
+                if product.get("alias"):
+                    continue
+                closed = any(product.get(flag) for flag in ("is_disabled", "trading_disabled", "view_only"))
+                sizes[text(product.get("product_id"), "product_id")] = Sizes(
+                    decimal_text(product.get("price_increment")),
+                    decimal_text(product.get("base_increment")),
+                    trading=not closed,
+                )
+        return sizes
+
+
+def _request(kind: str, channel: str, symbol: str) -> str:
+    return json.dumps({"type": kind, "channel": channel, "product_ids": [symbol]})
+
+
+def _event(event: Object) -> Event:
+    kind = word(event.get("type"))
+    if kind not in {"snapshot", "update"}:
+        raise ValueError(f"the type of an event is {kind[:64]!r}")
+    sides: tuple[list[VenueLevel], list[VenueLevel]] = ([], [])
+    for item in items(event.get("updates"), "updates"):
+        change = table(item, "an update")
+        side = _SIDES.get(word(change.get("side")))
+        if side is None:
+            raise ValueError(f"the side of an update is {str(change.get('side'))[:64]!r}")
+        sides[side].append(
+            (decimal_text(change.get("price_level")), decimal_text(change.get("new_quantity")))
+        )
+    return kind, *sides
+
+
+def _join(before: Event | None, event: Event) -> Event:
+    if before is None or event[0] == "snapshot":
+        return event
+    if before[0] == "snapshot":  # levels of a snapshot are named once each
+        raise ValueError("an update is in the same message as its snapshot")
+    return "update", before[1] + event[1], before[2] + event[2]
+
+
+def _tickers(message: Object, number: int) -> list[Output]:
+    try:
+        time = iso_time(message.get("timestamp"))
+        events = [table(event, "an event") for event in items(message.get("events"), "events")]
+        tickers = [
+            table(item, "a ticker") for event in events for item in items(event.get("tickers"), "tickers")
+        ]
+        return [_best(ticker, number, time) for ticker in tickers] or [Skipped("ticker")]
+    except ValueError:
+        return [Skipped("ticker")]
+
+
+def _best(ticker: Object, number: int, time: int) -> Best:
+    bid, ask = (
+        (decimal_text(ticker.get(f"best_{side}")), decimal_text(ticker.get(f"best_{side}_quantity")))
+        for side in ("bid", "ask")
+    )
+    if not Decimal(bid[1]) or not Decimal(ask[1]):
+        raise ValueError("a side is empty")
+    return Best(text(ticker.get("product_id"), "product_id"), bid, ask, number, time)
+
+
+VENUE: Final = Coinbase()
