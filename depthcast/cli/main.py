@@ -29,6 +29,7 @@ Examples:
   depthcast ingestor --instruments books.toml      run the owner of the books
   depthcast gateway --port 8080                    serve the books; start as many as needed
   depthcast watch BTC-USD                          see a book move in the terminal
+  depthcast doctor                                 say what is wrong with a deployment
   depthcast feed replay recording.gz --register    feed a recording into the books
   depthcast feed replay recording.gz --verify      replay it on its own and check every state
 
@@ -58,6 +59,9 @@ SUBCOMMANDS: Final = {
     "feed": _Home("depthcast.cli.feed", "feed", "Feed in recorded or synthetic market data."),
     "bench": _Home("depthcast.cli.bench", "bench", "Measure Depthcast and its peers on this machine."),
     "watch": _Home("depthcast.cli.watch", "watch", "Show a live book in the terminal."),
+    "status": _Home("depthcast.cli.status", "status", "Show partitions, input lag, feeders and gateways."),
+    "doctor": _Home("depthcast.cli.doctor", "doctor", "Say what is wrong with a deployment, and what to do."),
+    "rejects": _Home("depthcast.cli.rejects", "rejects", "Show input that was rejected, and why."),
     "partition": _Home(
         "depthcast.cli.partition", "partition", "Print the partition that a symbol belongs to."
     ),

@@ -6,7 +6,7 @@ repeated fields.
 """
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol, cast
 
@@ -159,6 +159,22 @@ async def read_stream(
     block: Sequence[str | int] = () if block_ms is None else ("BLOCK", block_ms)
     reply = await execute(client, "XREAD", "COUNT", count, *block, "STREAMS", key, str(after))
     return parse_streams(reply)
+
+
+async def read_streams(
+    client: Redis, after: Mapping[str, Position], *, count: int, block_ms: int | None = None
+) -> dict[str, list[RawEntry]]:
+    """Read up to `count` entries of each stream after its position; streams without any are left out."""
+    block: Sequence[str | int] = () if block_ms is None else ("BLOCK", block_ms)
+    async with map_errors():
+        reply = await cast("Any", client).execute_command(
+            "XREAD", "COUNT", count, *block, "STREAMS", *after, *map(str, after.values())
+        )
+    try:
+        found = {key.decode(): parse_entries(entries) for key, entries in reply or ()}
+    except (TypeError, ValueError, AttributeError) as error:
+        raise _no_redis("entries of streams", error) from error
+    return {key: entries for key, entries in found.items() if entries}
 
 
 async def newest_entry(client: Redis, key: str) -> RawEntry | None:

@@ -1,0 +1,111 @@
+"""The command `depthcast rejects`."""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+import click
+from redis.asyncio import Redis
+
+from depthcast.cli.feed_options import SETTINGS, deployment_options
+from depthcast.inspection.reject_text import reject_json, reject_line
+from depthcast.shared.errors import SettingsError
+from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.redis_url import without_credentials
+from depthcast.shared.reject_record import RejectRecord
+from depthcast.shared.runtime import redis
+from depthcast.shared.runtime.catalog import read_partitions, wait_for_partitions
+from depthcast.shared.runtime.command import run_service
+from depthcast.shared.runtime.environment import read_environment
+from depthcast.shared.runtime.rejects import RejectFollower, last_rejects, tails
+from depthcast.shared.settings import Settings
+from depthcast.shared.types import is_symbol
+
+HELP: Final = """\
+Show input that was rejected, with the reason: of SYMBOL, or of all symbols.
+
+Prints the last N records, the oldest first; with --follow, further ones as they come, until it is ended. Each
+line has the server's time, the symbol, the reason, the number of events if it is not 1, the ID of the input
+entry with the event's index in its array, the event, and a detail if the ingestor gave one. What is not a
+symbol is shown too if no SYMBOL is given.
+
+\b
+Examples:
+  depthcast rejects
+  depthcast rejects BTC-USD --follow
+  depthcast rejects --json --last 1000 | jq -r .reason | sort | uniq -c
+"""
+
+
+@click.command("rejects", help=HELP)
+@click.argument("symbol", required=False)
+@click.option("--follow", "-f", is_flag=True, help="Go on with further ones as they come.")
+@click.option(
+    "--last",
+    type=click.IntRange(0),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="Records to begin with.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each record, one a line.")
+@deployment_options
+def rejects(symbol: str | None, *, follow: bool, last: int, as_json: bool, **named: Any) -> None:
+    """See `HELP`."""
+    settings = Settings.load(read_environment(), {name: named[name] for name in SETTINGS})
+    if symbol is not None and not is_symbol(symbol) and symbol != "_":
+        raise SettingsError(
+            "SYMBOL", symbol, "must be 1 to 32 of A-Z a-z 0-9 . _ -, the first a letter or digit"
+        )
+    show = _print_json if as_json else _print_line
+    run_service(lambda stop: _until_stopped(stop, _show(settings, symbol, last, follow, show)), settings)
+
+
+async def _until_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Do `work` until it is done or `stop` is set."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if working.done():
+        await working
+    else:
+        working.cancel()
+        await asyncio.wait([working])
+
+
+async def _show(
+    settings: Settings, symbol: str | None, last: int, follow: bool, show: Callable[[RejectRecord], None]
+) -> None:
+    keys = DeploymentKeys(settings.prefix)
+    async with redis.connect(settings.redis_url) as client:
+        if follow:
+            partitions = await wait_for_partitions(client, keys, settings.partitions)
+        else:
+            partitions = await _partitions(client, keys, settings)
+        names = [keys.partition(number).rejects for number in range(partitions)]
+        ends = await tails(client, names)
+        for record in await last_rejects(client, ends, symbol, last):
+            show(record)
+        if not follow:
+            return
+        async for records in RejectFollower(client, ends).records():
+            for record in records:
+                if symbol is None or record.symbol == symbol:
+                    show(record)
+
+
+async def _partitions(client: Redis, keys: DeploymentKeys, settings: Settings) -> int:
+    partitions = await read_partitions(client, keys, settings.partitions)
+    if partitions is None:
+        address = without_credentials(settings.redis_url)
+        raise click.ClickException(f"there is no deployment with prefix {settings.prefix!r} at {address}")
+    return partitions
+
+
+def _print_line(record: RejectRecord) -> None:
+    click.echo(reject_line(record))
+
+
+def _print_json(record: RejectRecord) -> None:
+    click.echo(json.dumps(reject_json(record), ensure_ascii=False))

@@ -1,0 +1,224 @@
+"""Decides from a deployment's state what is wrong with it, and says what to do."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from depthcast.inspection.reject_remedies import REMEDIES, UNKNOWN
+from depthcast.inspection.state import DeploymentState, PartitionState
+from depthcast.shared.protocol import PROTOCOL
+
+SILENCE_MS: Final = 5_000
+"""A leader writes at least once a second."""
+
+LAG_MS: Final = 5_000
+"""Books with older unread input are stale by default."""
+
+CLOCK_MS: Final = 1_000
+"""Clocks may differ by this much."""
+
+SEEN_S: Final = 5.0
+"""An ingestor that was not heard of for longer is not running."""
+
+NAMES_SHOWN: Final = 5
+"""Of a longer list, only so many are named."""
+
+CHECKS: Final = (
+    "version", "persistence", "eviction", "memory", "replica", "clock",
+    "permission", "deployment", "ingestors", "leader", "silence", "input_lag", "lost_input", "ids", "foreign",
+    "type", "key", "instrument", "book", "rejects", "source", "gateway",
+)  # fmt: skip
+"""All checks, in the order in which their findings are shown."""
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong: the check that found it, what it is, and what to do."""
+
+    check: str
+    problem: str
+    remedy: str
+
+
+def findings(state: DeploymentState) -> list[Finding]:
+    """Everything that is wrong, in the order of `CHECKS`."""
+    found = [
+        *_server(state),
+        *_permissions(state),
+        *_deployment(state),
+        *(finding for partition in state.partitions for finding in _partition(state, partition)),
+        *_keys(state),
+        *_instruments(state),
+        *_rejects(state),
+        *_sources(state),
+        *_gateways(state),
+    ]
+    return sorted(found, key=lambda finding: CHECKS.index(finding.check))
+
+
+def _server(state: DeploymentState) -> Iterator[Finding]:
+    for check, text in state.server.items():
+        if text:
+            problem, _, remedy = text.partition(": ")
+            yield Finding(check, problem, remedy or problem)
+
+
+def _permissions(state: DeploymentState) -> Iterator[Finding]:
+    for what, problem, wrong_type in state.refused:
+        if not wrong_type:
+            remedy = f"allow this user to read it (ACL SETUSER), or run as another one; {what} is not checked"
+            yield Finding("permission", f"{what} cannot be read: {problem}", remedy)
+
+
+def _deployment(state: DeploymentState) -> Iterator[Finding]:
+    if state.meta_problem:
+        yield Finding(
+            "deployment", state.meta_problem, f"DEL {state.prefix}:meta: an ingestor writes it again"
+        )
+    elif state.protocol is not None and state.protocol != PROTOCOL:
+        yield Finding(
+            "deployment",
+            f"the deployment uses version {state.protocol} of the contract, this program version {PROTOCOL}",
+            "use the same version of Depthcast everywhere",
+        )
+    elif state.partitions_count is None and not any(probe.what.endswith(":meta") for probe in state.refused):
+        yield Finding(
+            "deployment", f"there is no deployment with the prefix {state.prefix!r}", _elsewhere(state)
+        )
+        return
+    running = [name for name, seen_s in state.ingestors.items() if 0 <= seen_s <= SEEN_S]
+    if not running and not any(probe.what.endswith(":ingestors") for probe in state.refused):
+        yield Finding("ingestors", "no ingestor is running", "start one: depthcast ingestor")
+
+
+def _elsewhere(state: DeploymentState) -> str:
+    """Where a deployment may be instead."""
+    if state.deployments:
+        return f"use --prefix: there are {_some(state.deployments)}; or start an ingestor"
+    if state.databases:
+        others = _some(list(state.databases))
+        return f"start an ingestor, or use another database in --redis-url: {others} have keys"
+    return "start an ingestor: depthcast ingestor; or check --redis-url and --prefix"
+
+
+def _partition(state: DeploymentState, partition: PartitionState) -> Iterator[Finding]:
+    number, name = partition.number, f"partition {partition.number}"
+    tag = f"{{{state.prefix}:{number}}}"
+    unreadable = {probe.what for probe in state.refused}
+    if partition.leader is None and f"{tag}:leader" not in unreadable:
+        yield Finding(
+            "leader",
+            f"{name} has no leader: nobody reads its input",
+            "start an ingestor; if one is running, its /readyz and its log say why it does not lead",
+        )
+    elif partition.lease_ms == -1:
+        yield Finding("leader", f"{name}: the lease of {partition.leader} never expires", f"DEL {tag}:leader")
+    if partition.age_ms is not None and partition.age_ms > SILENCE_MS and partition.leader is not None:
+        yield Finding(
+            "silence",
+            f"{name}: {partition.leader} has written nothing for {partition.age_ms / 1000:.1f} s",
+            "look at its log; books are stale meanwhile",
+        )
+    if partition.lag_ms is not None and partition.lag_ms > LAG_MS:
+        waiting = "" if partition.unread is None else f"entries that wait: {partition.unread}, "
+        yield Finding(
+            "input_lag",
+            f"{name}: {waiting}the oldest for {partition.lag_ms / 1000:.1f} s",
+            "start an ingestor, send less, or use more partitions and ingestors",
+        )
+    if partition.info is not None and partition.info.lost:
+        yield Finding(
+            "lost_input",
+            f"{name}: entries of input that were deleted before they were read: {partition.info.lost}",
+            "find out who trims events, and send the books again; the count stays",
+        )
+    if partition.position is not None and partition.info is None and f"{tag}:deltas" not in unreadable:
+        yield Finding(
+            "foreign", f"{name}: no leader wrote the newest entry of deltas", "find out what writes there"
+        )
+    yield from _clocks(state, partition, name, tag)
+
+
+def _clocks(state: DeploymentState, partition: PartitionState, name: str, tag: str) -> Iterator[Finding]:
+    if partition.clock_ms is not None and abs(partition.clock_ms) > CLOCK_MS and partition.age_ms is not None:
+        word = "ahead of" if partition.clock_ms > 0 else "behind"
+        yield Finding(
+            "clock",
+            f"{name}: the clock of its leader is {abs(partition.clock_ms) / 1000:.1f} s {word} the server's",
+            "synchronise both, for example by NTP",
+        )
+    for what, end in (("deltas", partition.position), ("events", partition.input_end)):
+        if end is not None and end.epoch > state.now_ms + CLOCK_MS:
+            ahead_s = (end.epoch - state.now_ms) / 1000
+            yield Finding(
+                "ids",
+                f"{tag}:{what} ends at {end}, which is {ahead_s:.0f} s ahead of the server's clock",
+                "let the server give the ID (XADD key *)"
+                if what == "events"
+                else "set the clocks right, and see 'A clock that was ahead' in docs/operations.md",
+            )
+
+
+def _keys(state: DeploymentState) -> Iterator[Finding]:
+    for what, problem, wrong_type in state.refused:
+        if wrong_type:
+            yield Finding("type", problem.partition(": ")[0], f"find out what wrote it, then DEL {what}")
+    wrong_types = {probe.what for probe in state.refused if probe.wrong_type}
+    for name, problem, remedy, entries in state.misplaced:
+        if name not in wrong_types:
+            held = "" if entries is None else f" ({entries} {'entry' if entries == 1 else 'entries'})"
+            check = "type" if problem.startswith("holds ") else "key"
+            yield Finding(check, f"{name}{held}: {problem}", remedy)
+    if not state.all_keys:
+        yield Finding(
+            "key",
+            f"only {state.keys_seen} keys were looked at",
+            "look at more with --keys-max, or use a server",
+        )
+
+
+def _instruments(state: DeploymentState) -> Iterator[Finding]:
+    for symbol, problem in state.malformed.items():
+        yield Finding(
+            "instrument", problem, f"HSET {state.prefix}:instruments {symbol} with a valid value, or HDEL it"
+        )
+    if state.bookless and state.partitions_count is not None:
+        yield Finding(
+            "book",
+            f"no book yet of {_some(state.bookless)}",
+            "an ingestor makes it within a second of registration: see its log",
+        )
+
+
+def _rejects(state: DeploymentState) -> Iterator[Finding]:
+    counts: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    for partition in state.partitions:
+        counts.update(partition.rejects)
+        examples = {**partition.examples, **examples}
+    for reason, count in counts.most_common():
+        text = f"events rejected as {reason} lately: {count}, such as {examples[reason]}"
+        yield Finding("rejects", text, REMEDIES.get(reason, UNKNOWN))
+
+
+def _sources(state: DeploymentState) -> Iterator[Finding]:
+    for name, source in state.sources.items():
+        problem = source.get("problem")
+        if problem:
+            yield Finding("source", f"{name}: {problem}", "see the log of its feeder: depthcast feed live")
+
+
+def _gateways(state: DeploymentState) -> Iterator[Finding]:
+    for gateway in state.gateways:
+        if gateway.problem:
+            yield Finding(
+                "gateway", f"{gateway.url}: {gateway.problem}", "start it, or correct --gateway-url"
+            )
+        elif not gateway.ready:
+            why = "it drains" if gateway.body.get("draining") else "its books have not been live yet"
+            yield Finding("gateway", f"{gateway.url} is not ready: {why}", "see its log")
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:NAMES_SHOWN])
+    more = len(names) - NAMES_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -1,0 +1,147 @@
+"""A deployment as it stands in Redis, for `depthcast status` and `depthcast doctor`."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from depthcast.shared.instruments import Instrument
+from depthcast.shared.position import Position
+from depthcast.shared.types import EntryInfo
+
+SECOND_MS: Final = 1000
+
+
+@dataclass
+class PartitionState:
+    """One partition. Every value is None if it is not known.
+
+    - `leader`, `lease_ms`: name of the leader, and how long its lease still lasts (-1: for ever).
+    - `position`: last position of `deltas`. `info`: of the newest entry; None also if no leader wrote it.
+    - `age_ms`: how long ago the newest entry was written, by the server's clock. `clock_ms`: how far the
+      leader's clock was ahead of the server's then.
+    - `input_end`: last ID of `events`. `lag_ms`: age of the oldest entry not consumed, 0 if there is none.
+    - `unread`: number of entries not consumed.
+    - `rejects`: events refused recently, by reason. `examples`: one reject of each reason, in words.
+    """
+
+    number: int
+    leader: str | None = None
+    lease_ms: int | None = None
+    position: Position | None = None
+    info: EntryInfo | None = None
+    age_ms: int | None = None
+    clock_ms: int | None = None
+    input_end: Position | None = None
+    lag_ms: int | None = None
+    unread: int | None = None
+    rejects: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The partition as `depthcast status --json` shows it."""
+        info = self.info
+        return {
+            "partition": self.number,
+            "leader": self.leader,
+            "lease_ms": self.lease_ms,
+            "epoch": self.position.epoch if self.position else None,
+            "position": str(self.position) if self.position else None,
+            "age_ms": self.age_ms,
+            "input_lag_ms": self.lag_ms,
+            "unread": self.unread,
+            "applied": info.applied if info else None,
+            "rejected": info.rejected if info else None,
+            "ignored": info.ignored if info else None,
+            "lost": info.lost or 0 if info else None,
+            "rejects": dict(self.rejects),
+        }
+
+
+class GatewayState(NamedTuple):
+    """What a gateway answers to `/readyz`; `problem`: why it does not."""
+
+    url: str
+    ready: bool
+    body: Mapping[str, Any]
+    problem: str = ""
+
+
+class RefusedProbe(NamedTuple):
+    """Something that the server did not let us read: a right is missing, or a key has another type."""
+
+    what: str
+    problem: str
+    wrong_type: bool
+
+
+class MisplacedKey(NamedTuple):
+    """A key that nobody reads, or that has a wrong type; `entries`: length of a stream, else None."""
+
+    name: str
+    problem: str
+    remedy: str
+    entries: int | None = None
+
+
+@dataclass
+class DeploymentState:
+    """A deployment, and its server.
+
+    - `address`: of the server, without secrets. `version`: name and version of the server.
+    - `meta`: raw; `partitions_count` None: no ingestor has created the deployment.
+    - `protocol`: version of the contract that the deployment uses.
+    - `instruments`: the valid ones; `malformed`: symbol → why its value is not valid.
+    - `bookless`: symbols without a book.
+    - `ingestors`: name → seconds since it was last heard of.
+    - `sources`: symbol → what its feeder says of it.
+    - `server`: problems of the server by check, of `depthcast.shared.server_health`.
+    - `misplaced`: keys that nobody reads. `keys_seen`: number of keys looked at; `all_keys`: are these all?
+    - `deployments`: prefixes of other deployments in the database; `databases`: others that have keys.
+    """
+
+    address: str
+    prefix: str
+    version: str = ""
+    now_ms: int = 0
+    protocol: int | None = None
+    partitions_count: int | None = None
+    meta_problem: str = ""
+    instruments: dict[str, Instrument] = field(default_factory=dict)
+    malformed: dict[str, str] = field(default_factory=dict)
+    bookless: list[str] = field(default_factory=list)
+    ingestors: dict[str, float] = field(default_factory=dict)
+    sources: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    partitions: list[PartitionState] = field(default_factory=list)
+    gateways: list[GatewayState] = field(default_factory=list)
+    server: dict[str, str] = field(default_factory=dict)
+    refused: list[RefusedProbe] = field(default_factory=list)
+    misplaced: list[MisplacedKey] = field(default_factory=list)
+    deployments: list[str] = field(default_factory=list)
+    databases: dict[str, int] = field(default_factory=dict)
+    keys_seen: int = 0
+    all_keys: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """The deployment as `depthcast status --json` shows it."""
+        return {
+            "redis": {"address": self.address, "version": self.version, "problems": self.server},
+            "prefix": self.prefix,
+            "protocol": self.protocol,
+            "partitions": [partition.to_json() for partition in self.partitions],
+            "ingestors": [{"name": name, "seen_s": seen_s} for name, seen_s in self.ingestors.items()],
+            "instruments": {
+                symbol: {**_fields(instrument), "book": symbol not in self.bookless}
+                for symbol, instrument in self.instruments.items()
+            },
+            "sources": self.sources,
+            "gateways": [
+                {"url": each.url, "ready": each.ready, "problem": each.problem, **each.body}
+                for each in self.gateways
+            ],
+            "unreadable": {probe.what: probe.problem for probe in self.refused},
+        }
+
+
+def _fields(instrument: Instrument) -> dict[str, Any]:
+    return {name: value for name, value in instrument._asdict().items() if name != "symbol"}

@@ -1,0 +1,374 @@
+"""Reads a deployment's state from Redis and gateways, for `depthcast status` and `depthcast doctor`.
+
+It writes nothing. What the server does not let us read is noted, and all else is read.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+
+import aiohttp
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from depthcast.inspection.keys import use_of
+from depthcast.inspection.state import (
+    DeploymentState,
+    GatewayState,
+    MisplacedKey,
+    PartitionState,
+    RefusedProbe,
+)
+from depthcast.shared.codec import INFO_FIELD, WRITTEN_FIELD, decode_info, decode_written
+from depthcast.shared.errors import (
+    CodecError,
+    DeploymentMismatch,
+    InstrumentsError,
+    PositionError,
+    RedisRefused,
+    WrongKey,
+)
+from depthcast.shared.instruments import from_json
+from depthcast.shared.keys import DeploymentKeys, PartitionKeys
+from depthcast.shared.partition import partition_of
+from depthcast.shared.position import ZERO, Position
+from depthcast.shared.protocol import PROTOCOL
+from depthcast.shared.redis_url import without_credentials
+from depthcast.shared.runtime import redis
+from depthcast.shared.runtime.error_replies import key_of, refusal
+from depthcast.shared.runtime.redis import parse_entries
+from depthcast.shared.runtime.rejects import all_rejects
+from depthcast.shared.server_health import problems_of
+
+PIPELINE: Final = 500
+"""Commands sent at once."""
+
+SCANNED: Final = 1_000
+"""Keys looked at by one SCAN."""
+
+GATEWAY_S: Final = 5.0
+
+_ABOUT_CONNECTING: Final = ("NOAUTH", "WRONGPASS", "LOADING", "MASTERDOWN")
+"""Refusals of everything."""
+
+_Command = tuple[str | int, ...]
+
+
+async def read_deployment(
+    client: Redis, address: str, prefix: str, *, rejects_s: float, gateways: Sequence[str] = ()
+) -> DeploymentState:
+    """Read everything but the names of all keys; raises `RedisUnavailable` if there is no usable server.
+
+    `rejects_s`: rejects of the last so many seconds are counted.
+    """
+    state = DeploymentState(without_credentials(address), prefix)
+    reader = _Reader(client, state)
+    await reader.server()
+    await reader.deployment()
+    for number in range(state.partitions_count or 0):
+        state.partitions.append(await reader.partition(number, rejects_s))
+    await reader.books()
+    state.gateways = list(await asyncio.gather(*map(read_gateway, gateways)))
+    return state
+
+
+async def read_gateway(url: str) -> GatewayState:
+    """Ask a gateway whether it is ready."""
+    shown = without_credentials(url)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(GATEWAY_S)) as session,
+            session.get(f"{url.rstrip('/')}/readyz") as answer,
+        ):
+            body = await answer.json()
+        if not isinstance(body, dict) or not isinstance(body.get("ready"), bool):
+            return GatewayState(shown, ready=False, body={}, problem="what answers is no gateway")
+        return GatewayState(shown, ready=body.pop("ready"), body=body)
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        return GatewayState(shown, ready=False, body={}, problem=f"does not answer ({type(error).__name__})")
+
+
+async def find_misplaced_keys(client: Redis, state: DeploymentState, keys_max: int) -> None:
+    """Look at the names of up to `keys_max` keys, and add those that nobody reads to `state`."""
+    reader = _Reader(client, state)
+    names: list[bytes] = []
+    cursor = 0
+    while True:
+        reply = await reader.ask("SCAN", cursor, "COUNT", SCANNED)
+        if reply is None:
+            return
+        cursor, page = int(reply[0]), reply[1]
+        state.keys_seen += len(page)
+        names += page
+        if cursor == 0 or state.keys_seen >= keys_max:
+            break
+    state.all_keys = cursor == 0
+    texts = sorted({name.decode(errors="backslashreplace") for name in names})
+    await _find_deployments(reader, [name for name in texts if name.endswith(":meta")])
+    await _find_misplaced(reader, texts)
+
+
+async def _find_deployments(reader: "_Reader", names: Sequence[str]) -> None:
+    state = reader.state
+    candidates = [name for name in names if name != f"{state.prefix}:meta"]
+    found = await reader.ask_all([("HGET", name, "partitions") for name in candidates], note=False)
+    state.deployments = [
+        name.removesuffix(":meta") for name, reply in zip(candidates, found, strict=True) if reply is not None
+    ]
+
+
+async def _find_misplaced(reader: "_Reader", names: Sequence[str]) -> None:
+    state = reader.state
+    uses = {
+        name: use
+        for name in names
+        if (use := use_of(name, state.prefix, state.partitions_count, state.deployments)) is not None
+    }
+    types = await reader.ask_all([("TYPE", name) for name in uses])
+    lengths = dict.fromkeys(uses, None)
+    for name, held in zip(uses, types, strict=True):
+        use, kind = uses[name], held.decode() if isinstance(held, bytes) else str(held)
+        if held is None or kind == "none":
+            continue
+        problem, remedy = use.problem, use.remedy
+        if problem and use.if_type not in ("", kind):
+            continue
+        if not problem and use.type != kind:
+            problem, remedy = f"holds a {kind}, not a {use.type}", f"find out what wrote it, then DEL {name}"
+        if problem:
+            entries = await reader.ask("XLEN", name) if kind == "stream" else lengths[name]
+            state.misplaced.append(MisplacedKey(name, problem, remedy, entries))
+
+
+class _Reader:
+    """Asks the server, and notes in `state` what it refuses."""
+
+    def __init__(self, client: Redis, state: DeploymentState) -> None:
+        self.client = client
+        self.state = state
+        self.keys = DeploymentKeys(state.prefix)
+
+    async def ask(self, *command: str | int) -> Any:
+        """The reply, None if it is refused."""
+        return (await self.ask_all([command]))[0]
+
+    async def ask_all(self, commands: Sequence[_Command], *, note: bool = True) -> list[Any]:
+        """The replies in order, None for those that are refused or have nothing."""
+        replies: list[Any] = []
+        for start in range(0, len(commands), PIPELINE):
+            page = commands[start : start + PIPELINE]
+            async with redis.map_errors(), self.client.pipeline(transaction=False) as pipeline:
+                for command in page:
+                    pipeline.execute_command(*command)
+                found = await pipeline.execute(raise_on_error=False)
+            replies += [self._value(*pair, note=note) for pair in zip(page, found, strict=True)]
+        return replies
+
+    def _value(self, command: _Command, reply: Any, *, note: bool) -> Any:
+        if not isinstance(reply, RedisError):
+            return reply
+        error = refusal(reply, key_of(command))
+        if not isinstance(error, RedisRefused) or error.code in _ABOUT_CONNECTING:
+            raise error
+        if note and "no such key" not in error.problem.lower():
+            self.note(command, error)
+        return None
+
+    def note(self, command: _Command, error: RedisRefused) -> None:
+        """Note that something could not be read; once for each key, or command without one."""
+        what = error.key if isinstance(error, WrongKey) else key_of(command) or str(command[0])
+        if command[0] in ("SCAN", "INFO", "TIME"):
+            what = str(command[0])
+        if all(probe.what != what for probe in self.state.refused):
+            self.state.refused.append(RefusedProbe(what, error.problem, isinstance(error, WrongKey)))
+
+    @asynccontextmanager
+    async def noting(self, *command: str | int) -> AsyncIterator[None]:
+        """Note a refusal of what is done in the block."""
+        try:
+            yield
+        except RedisRefused as error:
+            if error.code in _ABOUT_CONNECTING:
+                raise
+            self.note(command, error)
+
+    async def server(self) -> None:
+        """Read what the server tells of itself; raises `RedisUnavailable` if it cannot be reached."""
+        state = self.state
+        asked_us = time.time_ns() // 1000
+        now, info = await self.ask("TIME"), None
+        answered_us = time.time_ns() // 1000
+        server_us = int(now[0]) * 1_000_000 + int(now[1]) if now is not None else answered_us
+        state.now_ms = server_us // 1000
+        async with self.noting("INFO"):
+            info = await redis.execute(self.client, "INFO")
+        if info is None:
+            return
+        behind_us = server_us - min(max(server_us, asked_us), answered_us)
+        state.server = {name: text for name, text in problems_of(info, behind_us / 1e6).items() if text}
+        product, version = (
+            ("Valkey", "valkey_version") if "valkey_version" in info else ("Redis", "redis_version")
+        )
+        state.version = f"{product} {info.get(version, '')}".strip()
+        state.databases = {
+            name: int(value["keys"])
+            for name, value in info.items()
+            if name.startswith("db") and name[2:].isdigit() and isinstance(value, dict) and value.get("keys")
+        }
+
+    async def deployment(self) -> None:
+        """Read the keys of the deployment as a whole."""
+        await self._meta()
+        await self._instruments()
+        now_ms = self.state.now_ms
+        for name, score in _pairs(await self.ask("ZRANGE", self.keys.ingestors, 0, -1, "WITHSCORES")):
+            with suppress(ValueError):
+                seen_ms = float(score)
+                seen_s = (now_ms - seen_ms) / 1000 if seen_ms >= 0 else -1.0
+                self.state.ingestors[_text(name)] = max(0.0, seen_s) if seen_ms >= 0 else seen_s
+        for name, raw in _pairs(await self.ask("HGETALL", f"{self.state.prefix}:sources")):
+            self.state.sources[_text(name)] = _object(raw)
+
+    async def _meta(self) -> None:
+        state = self.state
+        meta = {_text(name): _text(raw) for name, raw in _pairs(await self.ask("HGETALL", self.keys.meta))}
+        if not meta:
+            return
+        protocol, partitions = meta.get("protocol", str(PROTOCOL)), meta.get("partitions", "")
+        if not (partitions.isascii() and partitions.isdigit() and 1 <= int(partitions[:7]) <= 4096) or not (
+            protocol.isascii() and protocol.isdigit()
+        ):
+            state.meta_problem = f"{self.keys.meta} holds {meta!r}, which no ingestor wrote"
+            return
+        state.protocol = int(protocol[:9])
+        state.partitions_count = int(partitions) if state.protocol == PROTOCOL else None
+
+    async def _instruments(self) -> None:
+        state = self.state
+        for name, raw in sorted(_pairs(await self.ask("HGETALL", self.keys.instruments))):
+            symbol = _text(name)
+            try:
+                state.instruments[symbol] = from_json(symbol, raw)
+            except InstrumentsError as error:
+                state.malformed[symbol] = str(error)
+
+    async def books(self) -> None:
+        """Find symbols without a book. A new book is published together with its first snapshot."""
+        state = self.state
+        if not state.partitions_count:
+            return
+        keys = {
+            symbol: self.keys.partition(partition_of(symbol, state.partitions_count)).snapshots(symbol)
+            for symbol in state.instruments
+        }
+        there = await self.ask_all([("EXISTS", key) for key in keys.values()])
+        state.bookless = [symbol for symbol, exists in zip(keys, there, strict=True) if exists == 0]
+
+    async def partition(self, number: int, rejects_s: float) -> PartitionState:
+        """Read one partition."""
+        keys, found = self.keys.partition(number), PartitionState(number)
+        leader, lease_ms, deltas, newest, events = await self.ask_all(
+            [
+                ("GET", keys.leader),
+                ("PTTL", keys.leader),
+                ("XINFO", "STREAM", keys.deltas),
+                ("XREVRANGE", keys.deltas, "+", "-", "COUNT", 1),
+                ("XINFO", "STREAM", keys.events),
+            ]
+        )
+        if leader is not None:
+            found.leader, found.lease_ms = _text(leader), lease_ms
+        found.position = _position(deltas)
+        found.input_end = _position(events)
+        for _, fields in parse_entries(newest or ()):
+            self._describe(found, dict(fields))
+        await self._input(found, keys, events)
+        await self._rejects(found, keys, rejects_s)
+        return found
+
+    def _describe(self, found: PartitionState, fields: dict[bytes, bytes]) -> None:
+        """Take what the newest entry says."""
+        with suppress(CodecError, PositionError, KeyError):
+            found.info = decode_info(fields[INFO_FIELD])
+        written_us = decode_written(fields.get(WRITTEN_FIELD, b""))
+        if written_us is not None and found.info is not None:
+            found.age_ms = max(0, self.state.now_ms - written_us // 1000)
+            found.clock_ms = (found.info.ts - written_us) // 1000
+
+    async def _input(self, found: PartitionState, keys: PartitionKeys, events: Any) -> None:
+        """How much input was not consumed, and for how long it has waited."""
+        if found.input_end is None:
+            found.lag_ms = found.unread = 0
+            return
+        src = ZERO
+        if found.info is not None:
+            with suppress(PositionError):
+                src = Position.parse(found.info.src)
+        first = parse_entries(await self.ask("XRANGE", keys.events, f"({src}", "+", "COUNT", 1) or ())
+        found.lag_ms = max(0, self.state.now_ms - first[0][0].epoch) if first else 0
+        added = dict(zip(events[::2], events[1::2], strict=True)).get(b"entries-added")
+        if found.info is not None and found.info.entries is not None and isinstance(added, int):
+            found.unread = max(0, added - found.info.entries)
+        if not first:
+            found.unread = 0
+
+    async def _rejects(self, found: PartitionState, keys: PartitionKeys, rejects_s: float) -> None:
+        async with self.noting("XRANGE", keys.rejects):
+            since_ms = max(0, self.state.now_ms - int(rejects_s * 1000))
+            async for record in all_rejects(self.client, keys.rejects, since_ms):
+                found.rejects[record.reason] += record.events
+                found.examples.setdefault(
+                    record.reason,
+                    f"{record.symbol} in {record.source}" + (record.detail and f": {record.detail}"),
+                )
+
+
+def _pairs(reply: Any) -> list[tuple[Any, Any]]:
+    """A reply of names and values, as the library gives it for the command."""
+    if reply is None:
+        return []
+    if isinstance(reply, dict):
+        return list(reply.items())
+    return (
+        [tuple(pair) for pair in reply]
+        if reply and isinstance(reply[0], tuple | list)
+        else list(zip(reply[::2], reply[1::2], strict=False))
+    )
+
+
+def _text(raw: Any) -> str:
+    return raw.decode(errors="replace") if isinstance(raw, bytes) else str(raw)
+
+
+def _object(raw: Any) -> dict[str, Any]:
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError):
+        value = None
+    return (
+        value
+        if isinstance(value, dict)
+        else {"problem": f"what its feeder wrote is no JSON object: {raw[:80]!r}"}
+    )
+
+
+def _position(info: Any) -> Position | None:
+    """The last ID of a stream from the reply of XINFO STREAM, None if there is none."""
+    if info is None:
+        return None
+    found = dict(zip(info[::2], info[1::2], strict=False))
+    with suppress(PositionError):
+        return Position.parse(found.get(b"last-generated-id", b""))
+    return None
+
+
+async def check_partitions(state: DeploymentState, wanted: int | None) -> None:
+    """Raise `DeploymentMismatch` if the deployment has another number of partitions than `wanted`."""
+    if wanted is not None and state.partitions_count not in (None, wanted):
+        raise DeploymentMismatch("DEPTHCAST_PARTITIONS", wanted, state.partitions_count)
+
+
+__all__ = ["check_partitions", "find_misplaced_keys", "read_deployment", "read_gateway"]

@@ -1,0 +1,125 @@
+"""Reads the `rejects` streams of a deployment, and follows them."""
+
+import asyncio
+import heapq
+import logging
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Final
+
+from redis.asyncio import Redis
+
+from depthcast.shared.backoff import Backoff, no_jitter
+from depthcast.shared.errors import CodecError, RedisUnavailable
+from depthcast.shared.position import ZERO, Position
+from depthcast.shared.reject_record import RejectRecord, read_reject
+from depthcast.shared.runtime.outage import Outage
+from depthcast.shared.runtime.redis import (
+    BLOCK_MS,
+    RawEntry,
+    execute,
+    last_position,
+    parse_entries,
+    read_streams,
+)
+
+logger = logging.getLogger(__name__)
+
+PAGE: Final = 1_000
+"""Entries read at once."""
+
+RETRY_S: Final = 0.1
+RETRY_S_MAX: Final = 5.0
+
+
+async def all_rejects(client: Redis, key: str, since_ms: int = 0) -> AsyncIterator[RejectRecord]:
+    """Deliver all records from the time `since_ms` (ms since 1970) on, the oldest first."""
+    first = str(since_ms)
+    while True:
+        entries = parse_entries(await execute(client, "XRANGE", key, first, "+", "COUNT", PAGE))
+        for record in _records(entries):
+            yield record
+        if len(entries) < PAGE:
+            return
+        first = f"({entries[-1][0]}"
+
+
+async def tails(client: Redis, keys: Iterable[str]) -> dict[str, Position]:
+    """Return the last ID of each stream."""
+    return {key: await last_position(client, key) for key in keys}
+
+
+async def last_rejects(
+    client: Redis, ends: dict[str, Position], symbol: str | None, count: int
+) -> list[RejectRecord]:
+    """Return the last `count` records up to `ends`, of `symbol` or of all, the oldest first."""
+    found: list[RejectRecord] = []
+    if count:
+        for key, end in ends.items():
+            found += await _last_of(client, key, end, symbol, count)
+    return heapq.nlargest(count, found)[::-1]
+
+
+async def _last_of(
+    client: Redis, key: str, end: Position, symbol: str | None, count: int
+) -> list[RejectRecord]:
+    found: list[RejectRecord] = []
+    last = str(end)
+    while len(found) < count:
+        entries = parse_entries(await execute(client, "XREVRANGE", key, last, "-", "COUNT", PAGE))
+        found += [each for each in _records(entries) if symbol is None or each.symbol == symbol]
+        if len(entries) < PAGE:
+            break
+        last = f"({entries[-1][0]}"
+    return found[:count]
+
+
+class RejectFollower:
+    """Follows the `rejects` streams `after` their positions, for ever, and waits while Redis is away.
+
+    `position`: where it is in each stream. Records that were trimmed before they were read are not delivered.
+    """
+
+    def __init__(self, client: Redis, after: dict[str, Position]) -> None:
+        self.client = client
+        self.position = dict(after)
+        self._outage = Outage(logger, "rejects are not read")
+        self._backoff = Backoff(RETRY_S, RETRY_S_MAX, no_jitter)
+
+    async def records(self) -> AsyncIterator[list[RejectRecord]]:
+        """Deliver the records as they come; an empty list each time that none came for a while."""
+        while True:
+            try:
+                found = await self._read()
+            except RedisUnavailable as error:
+                self._outage.note(error)
+                await asyncio.sleep(self._backoff.next_s())
+                continue
+            self._outage.over()
+            self._backoff.reset()
+            yield found
+
+    async def _read(self) -> list[RejectRecord]:
+        streams = await read_streams(self.client, self.position, count=PAGE, block_ms=BLOCK_MS)
+        found = []
+        for key, entries in streams.items():
+            found += _records(entries)
+            self.position[key] = entries[-1][0]
+        if not found:
+            await self._check_ends()
+        return sorted(found)
+
+    async def _check_ends(self) -> None:
+        """Begin again with a stream that ends before our position: Redis has lost data."""
+        for key, end in (await tails(self.client, self.position)).items():
+            if end < self.position[key]:
+                self.position[key] = ZERO
+
+
+def _records(entries: Sequence[RawEntry]) -> list[RejectRecord]:
+    records = []
+    for at, fields in entries:
+        try:
+            records.append(read_reject(at, fields))
+        except CodecError as error:
+            logger.debug("reject left out", extra={"problem": error.problem})
+    return records
