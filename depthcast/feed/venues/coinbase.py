@@ -89,10 +89,9 @@ class CoinbaseAdapter(StreamAdapter):
         expected, self._next = self._next, number + 1
         if expected is None or number == expected:
             return self._follow(message, number)
-        detail = f"sequence_num {number} after {expected - 1}"
-        if number > expected:
-            return [*self._books.doubt_all(DoubtReason.GAP, detail), *self._follow(message, number)]
-        return [*self._books.doubt_all(DoubtReason.RESET, detail), Skipped("out of order")]
+        reason = DoubtReason.GAP if number > expected else DoubtReason.RESET
+        doubts = self._books.doubt_all(reason, f"sequence_num {number} after {expected - 1}")
+        return [*doubts, Skipped("out of order")]  # not even a snapshot: it may be an old one
 
     def _follow(self, message: Object, number: int) -> Iterable[Output]:
         channel = word(message.get("channel"))
@@ -113,8 +112,8 @@ class CoinbaseAdapter(StreamAdapter):
         for item in events:
             event = table(item, "an event")
             symbol = text(event.get("product_id"), "product_id")
-            if symbol not in self._books:
-                outputs.append(Skipped("not subscribed"))
+            if not self._books.concerns(symbol):
+                outputs.append(Skipped("no longer subscribed"))
                 continue
             try:
                 joined[symbol] = _join(joined.get(symbol), _event(event))

@@ -52,7 +52,9 @@ class DeribitAdapter(StreamAdapter):
     def __init__(self) -> None:
         super().__init__()
         self._last: dict[str, int] = {}
-        """Highest `change_id` since the book was subscribed."""
+        """`change_id` of each proven book."""
+        self._newest: dict[str, tuple[int, int]] = {}
+        """Time and `change_id` of each book's newest message, also of those that were not used."""
         self._asked: dict[int, list[str]] = {}
         """Channels of requests to subscribe that are not answered yet, by their ids."""
         self._id = 0
@@ -67,8 +69,6 @@ class DeribitAdapter(StreamAdapter):
         for channels in _batches(symbols):
             messages.append(self._request("public/subscribe", {"channels": channels}))
             self._asked[self._id] = channels
-        for symbol in symbols:
-            self._last.pop(symbol, None)
         return messages
 
     def unsubscribe(self, symbols: Sequence[str]) -> list[str | bytes]:
@@ -76,7 +76,7 @@ class DeribitAdapter(StreamAdapter):
         return [self._request("public/unsubscribe", {"channels": channels}) for channels in _batches(symbols)]
 
     def lost(self) -> Iterable[Doubt]:
-        self._last.clear()
+        self._newest.clear()
         self._asked.clear()
         self._beats = False
         return super().lost()
@@ -94,8 +94,9 @@ class DeribitAdapter(StreamAdapter):
     def _notified(self, channel: str, params: Object) -> Iterable[Output]:
         """Take a notification. One that should be of a book, but is not, breaks the book's chain."""
         kind, _, rest = channel.partition(".")
-        if kind == "book":
-            return self._about(rest.rpartition(".")[0], self._book, params)
+        symbol = rest.rpartition(".")[0]
+        if kind == "book" and symbol in self._books:
+            return self._about(symbol, self._book, params)
         return [_best(kind, params.get("data")) if kind in {"quote", "ticker"} else Skipped(kind)]
 
     def _book(self, symbol: str, params: Object) -> list[Output]:
@@ -107,26 +108,28 @@ class DeribitAdapter(StreamAdapter):
         time = integer(data.get("timestamp"), "timestamp") * 1_000
         bids, asks = (_changes(data.get(side)) for side in ("bids", "asks"))
         update = Update(symbol, _levels(bids), _levels(asks), time, number)
-        last = self._last.get(symbol, 0)
-        self._last[symbol] = max(number, last)
+        newest = self._newest.get(symbol, (0, 0))
+        self._newest[symbol] = max(newest, (time, number))
         if kind == "snapshot":
             if any(action != "new" for action, _ in [*bids, *asks]):
                 raise ValueError("a snapshot has other entries than new ones")
-            if number >= last:
-                return [self._books.replace(Snapshot(*update))]
-            detail = f"a snapshot with change_id {number} after {last}"
-            return self._books.doubt(symbol, DoubtReason.RESET, detail) or [Skipped("old snapshot")]
+            if (time, number) < newest:
+                detail = f"a snapshot with change_id {number} is older than a message before it"
+                return self._books.doubt(symbol, DoubtReason.RESET, detail) or [Skipped("old snapshot")]
+            self._last[symbol] = number
+            return [self._books.replace(Snapshot(*update))]
         if kind != "change":
             raise ValueError(f"type is {kind[:64]!r}")
         before = integer(data.get("prev_change_id"), "prev_change_id")
         book = self._books.proven(symbol)
         if book is None:
             return [Skipped("change without a snapshot")]
-        if before != last or number <= before:
-            detail = f"prev_change_id {before} and change_id {number} after {last}"
+        if before != self._last[symbol] or number <= before:
+            detail = f"prev_change_id {before} and change_id {number} after {self._last[symbol]}"
             return self._books.doubt(symbol, DoubtReason.GAP, detail)
         _check(book.bids, bids)
         _check(book.asks, asks)
+        self._last[symbol] = number
         return [self._books.apply(book, update)]
 
     def _answer(self, message: Object) -> list[Output]:

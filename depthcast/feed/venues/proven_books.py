@@ -33,6 +33,7 @@ class ProvenBooks:
     def __init__(self) -> None:
         self._books: dict[str, TextBook | None] = {}
         self._doubted: set[str] = set()
+        self._former: set[str] = set()
 
     def __contains__(self, symbol: object) -> bool:
         """Whether the symbol is subscribed."""
@@ -45,6 +46,15 @@ class ProvenBooks:
         """Return the book, or None before its snapshot and after a doubt."""
         return self._books.get(symbol)
 
+    def concerns(self, symbol: str) -> bool:
+        """Tell a book from one that was unsubscribed, whose last messages may still come.
+
+        Raises `ValueError` for any other symbol: the message may be meant for a book under its right name.
+        """
+        if symbol not in self._books and symbol not in self._former:
+            raise ValueError(f"{symbol[:64]!r} was not subscribed")
+        return symbol in self._books
+
     def expect(self, symbols: Iterable[str]) -> None:
         """Wait for the snapshots of these symbols, whose subscription is asked for now."""
         for symbol in symbols:
@@ -56,6 +66,7 @@ class ProvenBooks:
         for symbol in symbols:
             self._books.pop(symbol, None)
             self._doubted.discard(symbol)
+            self._former.add(symbol)
 
     def replace(self, snapshot: Snapshot) -> Output:
         """Begin the book anew. A price that occurs twice, and a crossed book, are a doubt."""
@@ -89,6 +100,7 @@ class ProvenBooks:
 
     def lost(self) -> list[Doubt]:
         """Forget all books, with one doubt for each: the connection is gone."""
+        self._former.clear()
         return [
             self._doubt(symbol, DoubtReason.DISCONNECTED, "the connection ended") for symbol in self._books
         ]
@@ -156,8 +168,8 @@ class StreamAdapter:
         self, symbol: str, read: Callable[[str, Object], Iterable[Output]], message: Object
     ) -> Iterable[Output]:
         """Take a message about one symbol; `read` raises `ValueError` if it is not as documented."""
-        if symbol not in self._books:
-            return [Skipped("not subscribed")]
+        if not self._books.concerns(symbol):
+            return [Skipped("no longer subscribed")]
         try:
             return read(symbol, message)
         except ValueError as error:
@@ -176,8 +188,8 @@ def iso_time(value: object) -> int:
 def integer(value: object, name: str) -> int:
     """Return a JSON integer that is not negative; raises `ValueError`."""
     number = _typed(value, int, name)
-    if number < 0:
-        raise ValueError(f"{name} is {number}")
+    if not 0 <= number < 2**63:
+        raise ValueError(f"{name} is {str(number)[:64]}")
     return number
 
 
