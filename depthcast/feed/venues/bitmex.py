@@ -182,7 +182,7 @@ class BitmexAdapter(StreamAdapter):
 class Bitmex:
     """The venue BitMEX."""
 
-    profile: Final = Profile(
+    profile = Profile(
         name="bitmex",
         title="BitMEX",
         ws_url="wss://ws.bitmex.com/realtime",

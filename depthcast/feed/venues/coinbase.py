@@ -134,7 +134,7 @@ class CoinbaseAdapter(StreamAdapter):
 class Coinbase:
     """The venue Coinbase, by Advanced Trade."""
 
-    profile: Final = Profile(
+    profile = Profile(
         name="coinbase",
         title="Coinbase (Advanced Trade)",
         ws_url="wss://advanced-trade-ws.coinbase.com",

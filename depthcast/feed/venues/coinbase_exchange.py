@@ -100,7 +100,7 @@ class CoinbaseExchangeAdapter(StreamAdapter):
 class CoinbaseExchange:
     """The venue Coinbase, by Coinbase Exchange."""
 
-    profile: Final = Profile(
+    profile = Profile(
         name="coinbase-exchange",
         title="Coinbase Exchange",
         ws_url="wss://ws-feed.exchange.coinbase.com",

@@ -158,7 +158,7 @@ class DeribitAdapter(StreamAdapter):
 class Deribit:
     """The venue Deribit."""
 
-    profile: Final = Profile(
+    profile = Profile(
         name="deribit",
         title="Deribit",
         ws_url="wss://www.deribit.com/ws/api/v2",

@@ -5,12 +5,16 @@ from types import MappingProxyType
 from typing import Final
 
 from depthcast.feed.venue import Venue
-from depthcast.feed.venues import bitget, kraken, kraken_v1, okx
+from depthcast.feed.venues import bitget, bitmex, coinbase, coinbase_exchange, deribit, kraken, kraken_v1, okx
 
 _ALL: Final[tuple[Venue, ...]] = (
     bitget.VENUE,
     bitget.USDT_FUTURES,
     bitget.COIN_FUTURES,
+    bitmex.VENUE,
+    coinbase.VENUE,
+    coinbase_exchange.VENUE,
+    deribit.VENUE,
     kraken.VENUE,
     kraken.DEEP,
     kraken_v1.VENUE,

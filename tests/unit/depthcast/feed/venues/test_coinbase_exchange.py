@@ -38,12 +38,17 @@ def test_the_recorded_books_have_the_best_prices_of_every_ticker(recorded_data: 
 def test_the_adapter_keeps_the_same_book(recorded_data: Path) -> None:
     path = recorded_data / "COINBASE.ws.28.0"
     adapter = VENUE.adapter()
-    adapter.subscribe(["SKL-USD"])
+    symbols = names(path, "product_id")
+    adapter.subscribe(symbols)
+    adapter.unsubscribe([symbol for symbol in symbols if symbol != "SKL-USD"])
     books = AppliedBooks()
+    compared = 0
     for raw in incoming(path):
         outputs = books.take(adapter.take(raw, 0))
         if any(isinstance(output, Snapshot | Update) for output in outputs):
+            compared += 1
             top = adapter.top("SKL-USD", 1)
             assert top is not None
             assert tuple((Decimal(side[0][0]), Decimal(side[0][1])) for side in top) == books["SKL-USD"].best
+    assert compared == 2593
     assert list(books.books) == ["SKL-USD"]
