@@ -5,9 +5,22 @@ from types import MappingProxyType
 from typing import Final
 
 from depthcast.feed.venue import Venue
-from depthcast.feed.venues import bitget, bitmex, coinbase, coinbase_exchange, deribit, kraken, kraken_v1, okx
+from depthcast.feed.venues import (
+    binance,
+    bitget,
+    bitmex,
+    coinbase,
+    coinbase_exchange,
+    deribit,
+    kraken,
+    kraken_v1,
+    okx,
+)
 
 _ALL: Final[tuple[Venue, ...]] = (
+    binance.SPOT,
+    binance.USDM,
+    binance.COINM,
     bitget.VENUE,
     bitget.USDT_FUTURES,
     bitget.COIN_FUTURES,

@@ -1,0 +1,219 @@
+"""One book of Binance: joins REST snapshots and depth messages, and proves that none is missing.
+
+Rule: "How to manage a local order book correctly" (Binance, Spot and Derivatives documentation). A depth
+message covers the update ids U to u; on futures it also names the previous message's u as pu. Quantities are
+absolute, so a message that overlaps what is known is right as well.
+
+Stricter than the rule, because a snapshot may come from a machine that lags behind the stream, or from
+before the venue began its ids anew: a snapshot counts only once a message of the stream reaches it. If the
+stream is quiet from its beginning, a second equal snapshot counts, `QUIET_US` after the first.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from depthcast.feed.venue import (
+    BUFFERED_MOST,
+    Doubt,
+    DoubtReason,
+    Output,
+    Refresh,
+    Skipped,
+    Snapshot,
+    Update,
+    VenueLevel,
+)
+from depthcast.feed.venues.text_book import TextBook
+
+QUIET_US: Final = 1_000_000
+
+
+class Depth(NamedTuple):
+    """A depth message; `previous` is pu, None on spot."""
+
+    first: int
+    final: int
+    previous: int | None
+    bids: Sequence[VenueLevel]
+    asks: Sequence[VenueLevel]
+    ts: int | None
+
+    def joins(self, last: int) -> bool:
+        """Whether no message is missing between the state `last` and this message."""
+        return self.first <= last + 1 if self.previous is None else self.previous <= last
+
+
+class RestBook(NamedTuple):
+    """A snapshot by REST; `final` is its lastUpdateId."""
+
+    final: int
+    bids: Sequence[VenueLevel]
+    asks: Sequence[VenueLevel]
+    ts: int | None
+
+
+class BinanceBook:
+    """The state of one book.
+
+    - `attached`: the venue confirmed the subscription.
+    - `limit`: levels that a snapshot holds at most; 0 while it was not asked for here, so that its depth is
+      not known.
+    """
+
+    def __init__(self, symbol: str) -> None:
+        self.symbol = symbol
+        self.limit = 0
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, as for a new connection."""
+        self.attached = False
+        self.live = False
+        self.book = TextBook()
+        self._last = 0
+        self._last_ts: int | None = None
+        self._seen = False
+        self._buffer: list[Depth] = []
+        self._pending: RestBook | None = None
+        self._pending_at: int | None = None
+        self._floor: tuple[Decimal | None, Decimal | None] = (None, None)
+        self._refresh_at: tuple[Decimal | None, Decimal | None] = (None, None)
+
+    def malformed(self, detail: str) -> list[Output]:
+        """Take a depth message that cannot be read."""
+        self._seen = True
+        return self._doubt(DoubtReason.MALFORMED, detail, [])
+
+    def take_depth(self, depth: Depth) -> list[Output]:
+        self._seen = True
+        if not self.live:
+            return self._wait(depth)
+        if depth.final == self._last:
+            return [Skipped("repeated")]
+        if depth.final < self._last:
+            return self._fell(depth)
+        if not depth.joins(self._last):
+            detail = f"update ids go from {self._last} to {_begin(depth)}"
+            return self._doubt(DoubtReason.GAP, detail, [depth]) + self._prove()
+        return self._follow(depth)
+
+    def take_snapshot(self, snapshot: RestBook, now: int) -> list[Output]:
+        if self.live:
+            self._pending = snapshot
+            return self._begin(snapshot, []) if snapshot.final == self._last else []
+        same = self._pending is not None and self._pending.final == snapshot.final
+        if not same or self._pending_at is None:
+            self._pending_at = now if self.attached else None
+        self._pending = snapshot
+        quiet = not self._seen and self._pending_at is not None and now - self._pending_at >= QUIET_US
+        return self._begin(snapshot, []) if quiet else self._prove()
+
+    def _follow(self, depth: Depth) -> list[Output]:
+        pending = self._pending
+        if pending is not None and pending.final <= depth.final:
+            self._pending = None
+            if pending.final >= self._last and depth.joins(pending.final):
+                return self._begin(pending, [depth])
+        return self._apply(depth)
+
+    def _wait(self, depth: Depth) -> list[Output]:
+        """Buffer a message until a snapshot that it reaches is there."""
+        if self._buffer:
+            if depth.final == self._last:
+                return []
+            if depth.final < self._last:
+                self._anew(depth)
+            elif not depth.joins(self._last):
+                self._buffer.clear()
+        if len(self._buffer) >= BUFFERED_MOST:
+            detail = f"no snapshot in {BUFFERED_MOST} depth messages"
+            return self._doubt(DoubtReason.OVERFLOW, detail, [depth])
+        self._buffer.append(depth)
+        self._last, self._last_ts = depth.final, depth.ts
+        return self._prove()
+
+    def _fell(self, depth: Depth) -> list[Output]:
+        detail = f"update ids fell from {self._last} to {depth.final}"
+        self._anew(depth)
+        return self._doubt(DoubtReason.RESET, detail, [depth]) + self._prove()
+
+    def _anew(self, depth: Depth) -> None:
+        """Keep a snapshot that came after the last message only if this one is no late one."""
+        if depth.ts is not None and self._last_ts is not None and depth.ts < self._last_ts:
+            self._pending = None
+        self._buffer.clear()
+
+    def _prove(self) -> list[Output]:
+        """Begin with the snapshot if the buffered messages reach it."""
+        pending = self._pending
+        if pending is None or not self._buffer or self._last < pending.final:
+            return []
+        if self._buffer[0].joins(pending.final):
+            return self._begin(pending, self._buffer)
+        if len(self._buffer) > 1:
+            self._pending = None
+        return []
+
+    def _begin(self, snapshot: RestBook, depths: Sequence[Depth]) -> list[Output]:
+        self._pending, self._pending_at, self._buffer = None, None, []
+        self.book.replace(snapshot.bids, snapshot.asks)
+        if self.book.crossed:
+            return self._doubt(DoubtReason.CROSSED, f"crossed in the snapshot {snapshot.final}", [])
+        self.live = True
+        self._last, self._last_ts = snapshot.final, snapshot.ts or self._last_ts
+        self._note_depth(snapshot)
+        outputs: list[Output] = [
+            Snapshot(self.symbol, snapshot.bids, snapshot.asks, snapshot.ts, snapshot.final)
+        ]
+        for index, depth in enumerate(depths):
+            if depth.final > self._last:
+                outputs += self._apply(depth)
+                if not self.live:
+                    self._buffer += depths[index + 1 :]
+                    self._last = depths[-1].final
+                    break
+        return outputs
+
+    def _apply(self, depth: Depth) -> list[Output]:
+        self.book.apply(depth.bids, depth.asks)
+        if self.book.crossed:
+            return self._doubt(DoubtReason.CROSSED, f"crossed after the update id {depth.final}", [depth])
+        self._last, self._last_ts = depth.final, depth.ts
+        update = Update(self.symbol, depth.bids, depth.asks, depth.ts, depth.final)
+        if self._beyond(self._floor):
+            return self._doubt(DoubtReason.DEPTH, f"beyond the {self.limit} levels of the snapshot", [depth])
+        if self._beyond(self._refresh_at):
+            self._refresh_at = (None, None)
+            return [update, Refresh(self.symbol, "half the depth of the snapshot is used up")]
+        return [update]
+
+    def _doubt(self, reason: DoubtReason, detail: str, buffer: list[Depth]) -> list[Output]:
+        self.live = False
+        self.book.clear()
+        self._buffer = buffer
+        if buffer:
+            self._last, self._last_ts = buffer[-1].final, buffer[-1].ts
+        return [Doubt(self.symbol, reason, detail)]
+
+    def _note_depth(self, snapshot: RestBook) -> None:
+        """Remember where the snapshot ends: levels beyond are not known until they change."""
+        ends = []
+        for side, levels in ((self.book.bids, snapshot.bids), (self.book.asks, snapshot.asks)):
+            full = self.limit and len(levels) >= self.limit
+            prices = [Decimal(price) for price, _ in levels] if full else []
+            best = side.best_price
+            worst = None if best is None or not prices else max(prices, key=lambda price: abs(price - best))
+            ends.append((worst, None if worst is None or best is None else (best + worst) / 2))
+        self._floor = (ends[0][0], ends[1][0])
+        self._refresh_at = (ends[0][1], ends[1][1])
+
+    def _beyond(self, limits: tuple[Decimal | None, Decimal | None]) -> bool:
+        bid, ask = limits
+        return (bid is not None and ((best := self.book.bids.best_price) is None or best < bid)) or (
+            ask is not None and ((best := self.book.asks.best_price) is None or best > ask)
+        )
+
+
+def _begin(depth: Depth) -> int:
+    return depth.first if depth.previous is None else depth.previous
