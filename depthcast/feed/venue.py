@@ -249,7 +249,8 @@ class Adapter(Protocol):
 class Venue(Protocol):
     """A venue: its facts, its list of instruments, and adapters for it."""
 
-    profile: Profile
+    @property
+    def profile(self) -> Profile: ...
 
     def adapter(self) -> Adapter:
         """Make the adapter of a new connection."""

@@ -11,10 +11,6 @@ from tests.venues.models import models
 MODELS = {name: make for name, make in models().items() if name in VENUES}
 
 
-def test_every_venue_has_a_model() -> None:
-    assert sorted(MODELS) == sorted(VENUES)
-
-
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("seed", range(3))
 def test_a_right_conversation_is_never_doubted(name: str, seed: int) -> None:

@@ -32,7 +32,7 @@ class BinanceVenue:
     def adapter(self) -> BinanceAdapter:
         return BinanceAdapter(depth=self._depth, depth_limit=self._depth_limit, chained=self._chained)
 
-    def instruments_requests(self, symbols: Sequence[str]) -> Sequence[Request]:
+    def instruments_requests(self, symbols: Sequence[str]) -> Sequence[Request]:  # noqa: ARG002 - of the interface
         """Ask for all: a request for some is refused whole if it names one that does not exist."""
         return [self._instruments]
 

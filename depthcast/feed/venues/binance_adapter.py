@@ -52,7 +52,7 @@ class BinanceAdapter:
         """Symbols of each request that is not answered."""
         self._id = 0
 
-    def connect_path(self, symbols: Sequence[str]) -> str:
+    def connect_path(self, symbols: Sequence[str]) -> str:  # noqa: ARG002 - of the interface
         return ""
 
     def subscribe(self, symbols: Sequence[str]) -> list[str | bytes]:
@@ -67,11 +67,11 @@ class BinanceAdapter:
             self._names.pop(symbol.lower(), None)
         return self._request("UNSUBSCRIBE", symbols)
 
-    def ping(self, now: int) -> str | bytes | None:
+    def ping(self, now: int) -> str | bytes | None:  # noqa: ARG002 - of the interface
         self._id += 1
         return json.dumps({"method": "LIST_SUBSCRIPTIONS", "id": self._id})
 
-    def take(self, raw: str | bytes, now: int) -> list[Output]:
+    def take(self, raw: str | bytes, now: int) -> list[Output]:  # noqa: ARG002 - of the interface
         try:
             message = loads(raw)
         except ValueError as error:
