@@ -12,7 +12,7 @@ USD for inverse perpetuals and futures, otherwise in the base currency.
 
 import json
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Final
 
 from depthcast.feed.exact_json import loads
@@ -203,15 +203,19 @@ class Deribit:
 
 
 def common_divisor(sizes: Iterable[str]) -> str:
-    """Return the greatest decimal that divides all sizes exactly: "0.0005", "0.0002" → "0.0001"."""
+    """Return the greatest decimal that divides all sizes exactly: "0.0005", "0.0002" → "0.0001".
+
+    Raises `ValueError` if all sizes are 0.
+    """
     divisor = Decimal(0)
-    for size in sizes:
-        rest = Decimal(size)
-        while rest:
-            divisor, rest = rest, divisor % rest
-    if not divisor:
-        raise ValueError("a size is 0")
-    return f"{divisor.normalize():f}"
+    with localcontext(prec=400):  # more digits than `decimal_text` lets through: nothing is rounded
+        for size in sizes:
+            rest = Decimal(size)
+            while rest:
+                divisor, rest = rest, divisor % rest
+        if not divisor:
+            raise ValueError("all sizes are 0")
+        return f"{divisor.normalize():f}"
 
 
 def _batches(symbols: Sequence[str]) -> list[list[str]]:
