@@ -13,7 +13,18 @@ from typing import Any, Final, NamedTuple
 
 import msgpack
 
-from depthcast.ingestor.events import JSON_ARRAY, bounded_int, nests_too_deep, read_events, read_json
+from depthcast.ingestor.decoding import (
+    BOUNDED_DECODER,
+    DECODER,
+    JSON_ARRAY,
+    TOO_DEEP,
+    RoundedFloat,
+    UndecodableError,
+    nests_too_deep,
+    read_json,
+    why_no_json,
+)
+from depthcast.ingestor.events import read_events
 from depthcast.ingestor.limits import SMALL_BYTES, Limits
 from depthcast.ingestor.rejects import Reason
 from depthcast.shared.codec import unpack
@@ -28,6 +39,7 @@ _CUT_CHARS: Final = 16
 """A cut value is an error or a shorter number in the last characters of a text, or an unterminated string."""
 
 _BLANKS: Final = " \t\n\r"
+_NUMBERS: Final = {int, float, RoundedFloat}
 
 
 class Chunk(NamedTuple):
@@ -41,20 +53,22 @@ class Chunk(NamedTuple):
 class Array(NamedTuple):
     """A checked value: the reason to refuse it as a whole, or its events in pieces.
 
-    `events`: how many there are, 1 if that is unknown.
+    `events`: how many there are, 1 if that is unknown. `detail`: what is wrong with a value that is refused.
     """
 
     refused: Reason | None
     events: int
     pieces: Iterable[list[Any]]
+    detail: str = ""
 
 
 def open_array(raw: bytes, limits: Limits) -> Generator[None, None, Array]:
     """Check a value of a large entry. Yields between slices of work; returns the result."""
     if len(raw) <= SMALL_BYTES:
-        whole = read_events(raw)
-        if whole is None:
-            return Array(Reason.MALFORMED, 1, ())
+        try:
+            whole = read_events(raw)
+        except UndecodableError as error:
+            return Array(Reason.MALFORMED, 1, (), str(error))
         pieces: Iterable[list[Any]] = (whole,)
         events = len(whole)
     else:
@@ -64,9 +78,9 @@ def open_array(raw: bytes, limits: Limits) -> Generator[None, None, Array]:
                 chunks.append(chunk)
                 yield
         except _RefusedValueError as refusal:
-            return Array(refusal.reason, 1, ())
-        except (CodecError, ValueError, RecursionError, msgpack.UnpackException):
-            return Array(Reason.MALFORMED, 1, ())
+            return Array(refusal.reason, 1, (), refusal.detail)
+        except (CodecError, ValueError, RecursionError, msgpack.UnpackException) as error:
+            return Array(Reason.MALFORMED, 1, (), _why_malformed(raw, error))
         pieces = (decode(raw, chunk) for chunk in chunks)
         events = sum(chunk.events for chunk in chunks)
     if events > limits.array_events_max:
@@ -86,9 +100,25 @@ def decode(raw: bytes, chunk: Chunk) -> list[Any]:
 
 
 class _RefusedValueError(Exception):
-    def __init__(self, reason: Reason) -> None:
+    def __init__(self, reason: Reason, detail: str) -> None:
         self.reason = reason
-        super().__init__(reason)
+        self.detail = detail
+        super().__init__(reason, detail)
+
+
+def _too_big(at: int) -> _RefusedValueError:
+    detail = f"the value has an event of more than {EVENT_BYTES_MOST} bytes, near byte {at}"
+    return _RefusedValueError(Reason.TOO_BIG, detail)
+
+
+def _malformed(problem: str, at: int) -> _RefusedValueError:
+    return _RefusedValueError(Reason.MALFORMED, f"the value is {problem} near byte {at}")
+
+
+def _why_malformed(raw: bytes, error: Exception) -> str:
+    if raw.startswith(JSON_ARRAY):
+        return f"the value is {why_no_json(error)}"
+    return f"the value is no array of events in msgpack ({str(error) or type(error).__name__})"
 
 
 def _msgpack_chunks(raw: bytes) -> Iterator[Chunk]:
@@ -102,7 +132,7 @@ def _msgpack_chunks(raw: bytes) -> Iterator[Chunk]:
             unpacker.skip()
             before, at = at, unpacker.tell()
             if at - before > EVENT_BYTES_MOST:
-                raise _RefusedValueError(Reason.TOO_BIG)
+                raise _too_big(before)
             events += 1
             left -= 1
         chunk = Chunk(start, at, events)
@@ -110,7 +140,7 @@ def _msgpack_chunks(raw: bytes) -> Iterator[Chunk]:
         yield chunk
         start = at
     if at != len(raw):
-        raise _RefusedValueError(Reason.MALFORMED)
+        raise _malformed("not msgpack: more follows after its end,", at)
 
 
 def _json_chunks(raw: bytes) -> Iterator[Chunk]:
@@ -119,16 +149,19 @@ def _json_chunks(raw: bytes) -> Iterator[Chunk]:
     while not ended:
         text, is_last = _text_at(raw, at)
         if nests_too_deep(text.encode()):
-            raise _RefusedValueError(Reason.MALFORMED)
-        place, events, ended = _json_events(text, first=first, is_last=is_last)
+            raise _malformed(TOO_DEEP, at)
+        try:
+            place, events, ended = _json_events(text, first=first, is_last=is_last)
+        except json.JSONDecodeError as error:
+            raise _malformed(f"not JSON: {error.msg}", at + error.pos) from error
         if not (events or ended):
-            raise _RefusedValueError(Reason.MALFORMED if is_last else Reason.TOO_BIG)
+            raise _malformed("not JSON: it is cut off", at) if is_last else _too_big(at)
         size = len(text[:place].encode())
         if events:
             yield Chunk(at, at + size, events)
         at, first = at + size, False
     if raw[at:].strip(_BLANKS.encode()) != b"]":
-        raise _RefusedValueError(Reason.MALFORMED)
+        raise _malformed("not JSON: more follows after its end,", at)
 
 
 def _text_at(raw: bytes, at: int) -> tuple[str, bool]:
@@ -138,7 +171,10 @@ def _text_at(raw: bytes, at: int) -> tuple[str, bool]:
 
 
 def _json_events(text: str, *, first: bool, is_last: bool) -> tuple[int, int, bool]:
-    """Find whole events at the beginning of `text`: (where they end, how many, whether `]` follows)."""
+    """Find whole events at the beginning of `text`: (where they end, how many, whether `]` follows).
+
+    Raises `json.JSONDecodeError` if more text cannot make it right.
+    """
     place = events = 0
     while events < CHUNK_EVENTS:
         at = _after_blanks(text, place)
@@ -146,7 +182,7 @@ def _json_events(text: str, *, first: bool, is_last: bool) -> tuple[int, int, bo
             return place, events, True
         if not (first and events == 0):
             if at < len(text) and text[at] != ",":
-                raise _RefusedValueError(Reason.MALFORMED)
+                raise json.JSONDecodeError("Expecting ',' delimiter", text, at)
             if at == len(text):
                 break
             at = _after_blanks(text, at + 1)
@@ -154,9 +190,9 @@ def _json_events(text: str, *, first: bool, is_last: bool) -> tuple[int, int, bo
             event, end = _event_at(text, at)
         except json.JSONDecodeError as error:
             if error.pos + _CUT_CHARS < len(text) and not error.msg.startswith("Unterminated"):
-                raise _RefusedValueError(Reason.MALFORMED) from error
+                raise
             break
-        if type(event) in {int, float} and end + _CUT_CHARS > len(text) and not is_last:
+        if type(event) in _NUMBERS and end + _CUT_CHARS > len(text) and not is_last:
             break  # it may go on
         place, events = end, events + 1
     return place, events, False
@@ -170,12 +206,8 @@ def _after_blanks(text: str, at: int) -> int:
 
 def _event_at(text: str, at: int) -> tuple[Any, int]:
     try:
-        return _DECODER.raw_decode(text, at)
+        return DECODER.raw_decode(text, at)
     except json.JSONDecodeError:
         raise
     except ValueError:
-        return _BOUNDED_DECODER.raw_decode(text, at)
-
-
-_DECODER: Final = json.JSONDecoder()
-_BOUNDED_DECODER: Final = json.JSONDecoder(parse_int=bounded_int)
+        return BOUNDED_DECODER.raw_decode(text, at)

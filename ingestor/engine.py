@@ -17,16 +17,10 @@ from depthcast.broadcaster.merger import Copies, snapshot_of
 from depthcast.broadcaster.numbering import ORIGIN_MS, first_seq
 from depthcast.ingestor.book_state import BookState
 from depthcast.ingestor.chunks import Array, open_array
-from depthcast.ingestor.events import (
-    InputEntry,
-    encode_event,
-    op_of,
-    read_entry,
-    read_options,
-    values_of,
-)
+from depthcast.ingestor.events import op_of, options_of, read_entry, values_of
 from depthcast.ingestor.levels import LevelsState
 from depthcast.ingestor.limits import DEFAULT, SMALL_BYTES, Limits, entry_bytes
+from depthcast.ingestor.options import NO_OPTIONS, Fault, Options
 from depthcast.ingestor.orders import OrdersCopy, OrdersState
 from depthcast.ingestor.reject_log import RejectLog
 from depthcast.ingestor.rejects import (
@@ -90,8 +84,9 @@ class Stats(NamedTuple):
 class Engine:
     """The books of one partition, number `partition` of `partitions`.
 
-    `evicted`: levels removed by `on_cross: evict` in this process, all symbols together. `whole`: False while
-    a change is in progress or after one that failed. Tests pass a `lock` to schedule threads themselves.
+    `evicted`: levels removed by `on_cross: evict` in this process, all symbols together. `bad_ts`: source
+    times without effect in this process; `last_bad_ts`: the last one, with its entry. `whole`: False while a
+    change is in progress or after one that failed. Tests pass a `lock` to schedule threads themselves.
     """
 
     def __init__(
@@ -103,6 +98,8 @@ class Engine:
         lock: AbstractContextManager[object] | None = None,
     ) -> None:
         self.evicted = 0
+        self.bad_ts = 0
+        self.last_bad_ts = ""
         self.whole = True
         self.limits = limits
         # Orders feeds whose input is replayed under the limits of their checkpoint.
@@ -199,22 +196,23 @@ class Engine:
             for _ in self.apply_in_slices(source, fields):
                 pass
             return
-        entry = read_entry(fields)
+        options, values = read_entry(fields)
+        if options.fault is not None:
+            self.refuse(source, fields, Reason.BAD_OPTIONS, options.fault)
+            return
         with self._lock:
             self._begin_entry(source)
-            for raw in entry.faults:
-                self._log.add_whole(INFO_FIELD, Reason.MALFORMED, raw)
-            for name, raw, events in entry.values:
+            for name, raw, events, fault in values:
                 if events is None:
-                    self._log.add_whole(name, Reason.MALFORMED, raw)
+                    self._log.add_whole(name, Reason.MALFORMED, raw, detail=fault)
                 elif len(events) > self.limits.array_events_max:
                     self._log.add_whole(name, Reason.TOO_MANY_EVENTS, raw, len(events))
                 else:
-                    outcome = self._apply_array(name, events, entry.atomic)
+                    outcome = self._apply_array(name, events, options.atomic)
                     if outcome.refused:
                         self._log.begin_array()
-                        self._log_refused(name, raw, events, 0, outcome.refused, len(events) * entry.atomic)
-            self._end_entry(source, entry.ts)
+                        self._log_refused(name, raw, events, 0, outcome.refused, len(events) * options.atomic)
+            self._end_entry(source, options)
 
     def apply_in_slices(self, source: str, fields: Sequence[tuple[bytes, bytes]]) -> Iterator[None]:
         """Apply one input entry as `apply` does, with a pause after each slice of some milliseconds.
@@ -225,34 +223,48 @@ class Engine:
         if reason is not None:
             self.refuse(source, fields, reason)
             return
+        options = options_of(fields)
+        if options.fault is not None:
+            self.refuse(source, fields, Reason.BAD_OPTIONS, options.fault)
+            return
         with self._lock:
             self._begin_entry(source)
-        options = read_options(fields)
-        for raw in options.faults:
-            self._log.add_whole(INFO_FIELD, Reason.MALFORMED, raw)
         for name, raw in values_of(fields):
             array = yield from open_array(raw, self.limits)
             if array.refused is not None:
-                self._log.add_whole(name, array.refused, raw, array.events)
+                self._log.add_whole(name, array.refused, raw, array.events, array.detail)
             else:
                 yield from self._apply_pieces(name, raw, array, atomic=options.atomic)
             yield
         with self._lock:
-            self._end_entry(source, options.ts)
+            self._end_entry(source, options)
 
-    def refuse(self, source: str, fields: Sequence[tuple[bytes, bytes]], reason: Reason) -> None:
-        """Consume one input entry by rejecting each of its values for `reason`; nothing is decoded."""
+    def refuse(
+        self,
+        source: str,
+        fields: Sequence[tuple[bytes, bytes]],
+        reason: Reason,
+        fault: Fault | None = None,
+    ) -> None:
+        """Consume one input entry by rejecting each of its values for `reason`; nothing of it is applied.
+
+        `fault`: the options that are the reason, which are a reject too.
+        """
         with self._lock:
             self._begin_entry(source)
             values = values_of(fields)
+            detail, singles = "", REJECTS_PER_ENTRY - 1
+            if fault is not None:
+                self._log.add_whole(INFO_FIELD, Reason.MALFORMED, fault.raw, detail=fault.detail)
+                detail, singles = f"the entry is refused for its _: {fault.detail}", singles - 1
             if reason is Reason.POISON:
                 self._restate_orders(name for name, _ in values)
-            for name, raw in values[: REJECTS_PER_ENTRY - 1]:
-                self._log.add_whole(name, reason, raw)
-            rest = values[REJECTS_PER_ENTRY - 1 :]
+            for name, raw in values[:singles]:
+                self._log.add_whole(name, reason, raw, detail=detail)
+            rest = values[singles:]
             if rest:
-                self._log.add_whole(rest[0][0], reason, rest[0][1], len(rest))
-            self._end_entry(source, None)
+                self._log.add_whole(rest[0][0], reason, rest[0][1], len(rest), detail)
+            self._end_entry(source, NO_OPTIONS)
 
     def _restate_orders(self, names: Iterable[bytes]) -> None:
         """Have orders written with the next drain: a replay must not apply the entry that is refused."""
@@ -266,10 +278,14 @@ class Engine:
         self.whole = False
         self._log.begin_entry(source)
 
-    def _end_entry(self, source: str, ts: int | None) -> None:
+    def _end_entry(self, source: str, options: Options) -> None:
         """Count the entry as consumed, after everything else."""
+        ts = options.ts
         if ts is not None:
             self._event_ts = ts if self._event_ts is None else max(ts, self._event_ts)
+        if options.bad_ts:
+            self.bad_ts += len(options.bad_ts)
+            self.last_bad_ts = f"{source}: {options.bad_ts[-1]}"
         self._has_input = True
         self._src = source
         self.whole = True
@@ -353,15 +369,22 @@ class Engine:
         atomic_events: int,
     ) -> None:
         """Record refused events; an atomic array of `atomic_events` (0: not atomic) is one reject."""
+        feed = self._feed_of(name)
         if not atomic_events:
-            self._log.add_events(name, raw, events, first, refused)
+            self._log.add_events(name, raw, feed, events, first, refused)
             return
         for index, reason in refused:
             if index == WHOLE:
                 self._log.add_whole(name, reason, raw, atomic_events)
             else:
-                event = encode_event(events[index], raw)
-                self._log.add(name, reason, first + index, atomic_events, event)
+                self._log.add_event(name, raw, feed, events[index], first + index, atomic_events, reason)
+
+    def _feed_of(self, name: bytes) -> Feed | None:
+        """The kind of feed of a symbol, None if it is not registered."""
+        found = self._registered.get(name)
+        if found is None:
+            return None
+        return Feed.ORDERS if isinstance(found[1], OrdersState) else Feed.LEVELS
 
     def _refuse_all(self, name: bytes, events: list[object], atomic: bool) -> ArrayResult:
         """Refuse the events of a symbol that is not ours; an atomic array gets one reject for all events."""
@@ -605,7 +628,7 @@ class Engine:
         """Replay an entry as `replay` does, with a pause after each slice of some milliseconds."""
         self._check_whole()
         self.whole = False
-        options: InputEntry | None = None
+        options: Options | None = None
         for name, raw in values_of(fields):
             symbol, state = self._registered.get(name, (Symbol(""), None))
             if state is None or symbol not in symbols:
@@ -614,7 +637,9 @@ class Engine:
             limits = self._limits_of.get(symbol, self.limits)
             if _limit_hit(fields, limits) is not None:
                 continue
-            options = options or read_options(fields)
+            options = options or options_of(fields)
+            if options.fault is not None:
+                continue
             array = yield from open_array(raw, limits)
             if array.refused is None:
                 yield from self._run_pieces(state, array, _ignore, atomic=options.atomic)

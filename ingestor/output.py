@@ -20,7 +20,8 @@ def broadcast_of(interval: Interval, ts: int) -> Broadcast:
 
 
 def reject_fields(reject: Reject) -> Fields:
-    """Fields of one entry of the `rejects` stream; all but `event` are text."""
+    """Fields of one entry of the `rejects` stream; all but `event` are text, and `detail` may be absent."""
+    detail = [(b"detail", reject.detail.encode("utf-8", "replace"))] if reject.detail else []
     return [
         (b"symbol", reject.symbol.encode("utf-8", "replace")),
         (b"reason", reject.reason.encode()),
@@ -28,4 +29,5 @@ def reject_fields(reject: Reject) -> Fields:
         (b"index", b"%d" % reject.index),
         (b"count", b"%d" % reject.count),
         (b"event", reject.event),
+        *detail,
     ]

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from depthcast.ingestor.events import encode_event
+from depthcast.ingestor.explanations import explain
 from depthcast.ingestor.rejects import (
+    DETAIL_CHARS_MAX,
     EVENT_BYTES_MAX,
     NAME_CHARS_MAX,
     REJECTS_PER_ENTRY,
@@ -12,6 +14,7 @@ from depthcast.ingestor.rejects import (
     Reason,
     Reject,
 )
+from depthcast.shared.instruments import Feed
 
 
 class RejectLog:
@@ -43,21 +46,31 @@ class RejectLog:
         taken, self.pending = self.pending, []
         return taken
 
-    def add(self, name: bytes, reason: Reason, index: int, count: int, event: bytes) -> None:
-        """Record one reject; `event` and `name` are cut."""
+    def add(
+        self, name: bytes, reason: Reason, index: int, count: int, event: bytes, detail: str = ""
+    ) -> None:
+        """Record one reject; `event`, `name` and `detail` are cut."""
         symbol = name.decode(errors="replace")[:NAME_CHARS_MAX]
-        self.pending.append(Reject(symbol, reason, self._source, index, count, event[:EVENT_BYTES_MAX]))
+        recorded = event[:EVENT_BYTES_MAX], detail[:DETAIL_CHARS_MAX]
+        self.pending.append(Reject(symbol, reason, self._source, index, count, *recorded))
         self._left -= 1
         self._count(reason, count)
 
-    def add_whole(self, name: bytes, reason: Reason, raw: bytes, count: int = 1) -> None:
+    def add_whole(self, name: bytes, reason: Reason, raw: bytes, count: int = 1, detail: str = "") -> None:
         """Record that a value was rejected as a whole, or an atomic array for how it ended."""
-        self.add(name, reason, WHOLE, count, raw)
+        self.add(name, reason, WHOLE, count, raw, detail)
+
+    def add_event(
+        self, name: bytes, raw: bytes, feed: Feed | None, event: Any, index: int, count: int, reason: Reason
+    ) -> None:
+        """Record that `event` of the array `raw` was rejected; `feed`: of its symbol, None if unknown."""
+        self.add(name, reason, index, count, encode_event(event, raw), explain(reason, event, feed))
 
     def add_events(
         self,
         name: bytes,
         raw: bytes,
+        feed: Feed | None,
         events: Sequence[Any],
         first: int,
         refused: Sequence[tuple[int, Reason]],
@@ -65,13 +78,13 @@ class RejectLog:
         """Record the refused ones of `events`; `first`: index of `events[0]` in the array."""
         single = max(self._left, 0)
         for index, reason in refused[:single]:
-            self.add(name, reason, first + index, 1, encode_event(events[index], raw))
+            self.add_event(name, raw, feed, events[index], first + index, 1, reason)
         rest = refused[single:]
         if not rest:
             return
         if not self._has_rest:
             index, reason = rest[0]
-            self.add(name, reason, first + index, 1, encode_event(events[index], raw))
+            self.add_event(name, raw, feed, events[index], first + index, 1, reason)
             rest, self._has_rest = rest[1:], True
         last = self.pending[-1]
         self.pending[-1] = last._replace(count=last.count + len(rest))

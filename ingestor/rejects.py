@@ -12,6 +12,9 @@ EVENT_BYTES_MAX: Final = 1024
 NAME_CHARS_MAX: Final = 256
 """A record keeps up to this many characters of a field name that is not a symbol."""
 
+DETAIL_CHARS_MAX: Final = 240
+"""A record explains itself in up to this many characters."""
+
 WHOLE: Final = -1
 """Index of a reject that does not concern a single event: an undecodable value, `_`, or an atomic array that
 ends crossed.
@@ -24,6 +27,7 @@ class Reason(StrEnum):
     POISON = "poison"
     TOO_MANY_VALUES = "too_many_values"
     TOO_BIG = "too_big"
+    BAD_OPTIONS = "bad_options"
     MALFORMED = "malformed"
     TOO_MANY_EVENTS = "too_many_events"
     UNKNOWN_SYMBOL = "unknown_symbol"
@@ -45,7 +49,7 @@ class Reject(NamedTuple):
 
     `source`: ID of the input entry. `index`: index in the array, or `WHOLE`. `count`: number of events
     covered: 1, unless the array was atomic or there were more than `REJECTS_PER_ENTRY`. `event`: as received,
-    cut to `EVENT_BYTES_MAX` bytes.
+    cut to `EVENT_BYTES_MAX` bytes. `detail`: for people, what is wrong; empty where the reason says it all.
     """
 
     symbol: str
@@ -54,6 +58,7 @@ class Reject(NamedTuple):
     index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
     count: int  # type: ignore[assignment]  # likewise tuple.count
     event: bytes
+    detail: str = ""
 
 
 class RefusedError(Exception):

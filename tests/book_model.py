@@ -5,9 +5,12 @@ copy, and keeps the copy if the event is valid.
 """
 
 import copy
+import json
 from dataclasses import dataclass, field
 from typing import Any
 from zlib import crc32
+
+import msgpack
 
 LIMIT = 2**53 - 1
 SIDES = ["bid", "ask"]
@@ -41,6 +44,13 @@ def is_int(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def whole(value: Any) -> Any:
+    """A float that is an integer, as that integer; everything else as it is."""
+    if isinstance(value, float) and value == value // 1 and abs(value) <= LIMIT:
+        return int(value)
+    return value
+
+
 def named(value: Any, names: list[str]) -> str:
     if isinstance(value, str) and value in names:
         return value
@@ -56,6 +66,21 @@ def id_ok(value: Any) -> bool:
         except UnicodeEncodeError:
             return False
     return is_int(value) and -(2**63) <= value < 2**64
+
+
+def refuses(raw: bytes) -> bool:
+    """Whether this `_` refuses its entry."""
+    try:
+        if raw[:1] == b"{":
+            pairs = json.loads(raw.decode(), object_pairs_hook=tuple)
+        else:
+            pairs = msgpack.unpackb(raw, raw=False, strict_map_key=False, object_pairs_hook=tuple)
+    except (ValueError, msgpack.UnpackException, RecursionError):
+        return True
+    if not isinstance(pairs, tuple) or len(raw) > 4096 or not all(isinstance(key, str) for key, _ in pairs):
+        return True
+    known = [key for key, _ in pairs if key in ("atomic", "ts")]
+    return len(set(known)) < len(known) or not isinstance(dict(pairs).get("atomic", False), bool)
 
 
 class ModelBook:
@@ -135,6 +160,7 @@ class ModelBook:
         """Apply the event without the crossing check; returns (applied, place of the newer volume)."""
         if not isinstance(event, list) or not event:
             raise No("malformed")
+        event = [whole(item) for item in event]
         op = named(event[0], OPS)
         side, price, quantity, order_id = (event[1:5] + [None] * 4)[:4]
         if op == "clear":

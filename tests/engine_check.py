@@ -8,10 +8,20 @@ from depthcast.ingestor.engine import Engine, Interval
 from depthcast.ingestor.orders import OrdersState
 from depthcast.shared.instruments import Feed, Instrument, OnCross
 from depthcast.shared.types import Snapshot, Symbol
-from tests.book_model import ModelBook, brute_digest
+from tests.book_model import ModelBook, brute_digest, refuses
 from tests.random_events import encode, random_array
 
 EPOCH = 1_767_225_600_001
+
+
+OPTIONS: list[Any] = [{"ts": -1}, {"ts": "now"}, {"ts": 5e15, "x": 1}, {"atomic": False}, {"atomic": True}]
+OPTIONS += [{"atomic": 1}, {"atomic": None, "ts": 5}, [], None, "atomic"]
+
+
+def last_atomic(fields: list[tuple[bytes, bytes]]) -> bool:
+    """What the last `_` that says `atomic` says."""
+    said = [raw.endswith((b"true}", b"\xc3")) for name, raw in fields if name == b"_" and b"atomic" in raw]
+    return bool(said and said[-1])
 
 
 def flat_levels(snapshot: Snapshot) -> dict[str, dict[int, int]]:
@@ -52,7 +62,16 @@ class EngineCheck:
         fields = [(symbol.encode(), encode(events, rng.random() < 0.4)) for symbol, events in arrays]
         if atomic:
             fields.insert(rng.randint(0, len(fields)), (b"_", encode({"atomic": True}, rng.random() < 0.5)))
-        self.apply(fields, arrays, atomic=atomic)
+        if rng.random() < 0.05:
+            options = encode(rng.choice(OPTIONS), rng.random() < 0.5)
+            fields.insert(rng.randint(0, len(fields)), (b"_", options))
+            if refuses(options):
+                self.refuse(fields, options)
+                arrays = []
+            else:
+                atomic = last_atomic(fields)
+        if arrays:
+            self.apply(fields, arrays, atomic=atomic)
         for symbol in {symbol for symbol, _ in arrays}:
             self.check_state(symbol)
         if rng.random() < 0.3:
@@ -75,6 +94,17 @@ class EngineCheck:
             for reason, index, count in result.rejects:
                 self.rejected += count
                 self.rejects.append((symbol, reason, self.src, index, count))
+
+    def refuse(self, fields: list[tuple[bytes, bytes]], options: bytes) -> None:
+        """Apply an entry that is refused whole for its `options`."""
+        self.entries += 1
+        self.src = f"{self.entries}-0"
+        self.engine.apply(self.src, fields)
+        names = [name.decode() for name, _ in fields if name != b"_"]
+        self.rejects.append(("_", "malformed", self.src, -1, 1))
+        self.rejects += [(name, "bad_options", self.src, -1, 1) for name in names]
+        self.rejected += 1 + len(names)
+        self.sent += 1 + len(names)
 
     def check_state(self, symbol: str) -> None:
         state, model = self.engine._states[Symbol(symbol)], self.models[symbol]

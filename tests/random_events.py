@@ -32,6 +32,8 @@ def random_event(rng: Random) -> Any:
         event[rng.randrange(5)] = rng.choice(JUNK)
     if rng.random() < 0.05:
         event = event[: rng.randrange(6)]
+    if rng.random() < 0.05:
+        event = [float(item) if isinstance(item, int) else item for item in event]
     if rng.random() < 0.02:
         event.append(rng.choice(JUNK))
     return event if rng.random() > 0.01 else rng.choice(JUNK)

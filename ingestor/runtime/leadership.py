@@ -49,6 +49,9 @@ GROUP_FIELDS: Final = 10_000
 REPLY_MARGIN_BYTES: Final = 8 << 20
 """A reply with input may exceed the largest entry by this much, for other entries and the protocol."""
 
+BAD_TS_LOG_S: Final = 60.0
+"""A producer whose source times are wrong is logged at most this often."""
+
 SLICE_S: Final = 0.02
 """Input is applied for this long at a time; then other tasks run, such as heartbeats and the lease."""
 
@@ -101,7 +104,8 @@ class Leadership:
         self.guard = EntryGuard(publisher) if guard is None else guard
         self._refused_before: Mapping[Reason, int] = dict(engine.rejects_by_reason())
         self._instruments_wait: tuple[Mapping[str, Instrument], Collection[str]] | None = None
-        self._totals_counted = (engine.evicted, publisher.resends)
+        self._totals_counted = (engine.evicted, publisher.resends, engine.bad_ts)
+        self._bad_ts_logged_at = -BAD_TS_LOG_S
 
     async def begin(
         self,
@@ -460,15 +464,28 @@ class Leadership:
             new = count - self._refused_before.get(reason, 0)
             stats.rejects_by_reason[reason] = stats.rejects_by_reason.get(reason, 0) + new
         self._refused_before = dict(self.engine.rejects_by_reason())
-        evicted, resends = self.engine.evicted, self.publisher.resends
+        evicted, resends, bad_ts = self.engine.evicted, self.publisher.resends, self.engine.bad_ts
         stats.evicted += evicted - self._totals_counted[0]
         stats.resends += resends - self._totals_counted[1]
-        self._totals_counted = (evicted, resends)
+        stats.bad_ts += bad_ts - self._totals_counted[2]
+        if bad_ts != self._totals_counted[2]:
+            self._log_bad_ts()
+        self._totals_counted = (evicted, resends, bad_ts)
         stats.publish_s += took_s
         stats.deltas += sum(len(broadcast.deltas) for broadcast in broadcasts)
         changed = sum(bool(broadcast.deltas) for broadcast in broadcasts)
         stats.broadcasts += changed
         stats.heartbeats += len(broadcasts) - changed
+
+    def _log_bad_ts(self) -> None:
+        """Log the last one, at most one in `BAD_TS_LOG_S`."""
+        now = self.environment.monotonic()
+        if now - self._bad_ts_logged_at >= BAD_TS_LOG_S:
+            self._bad_ts_logged_at = now
+            logger.warning(
+                "a producer sends a ts that is left out; its events are applied",
+                extra={"partition": self.publisher.partition, "entry": self.engine.last_bad_ts},
+            )
 
 
 def _groups(batch: Sequence[RawEntry], alone: Callable[[Position, int], bool]) -> Iterator[list[RawEntry]]:

@@ -23,6 +23,7 @@ class PartitionStats:
     rejected: int = 0
     ignored: int = 0
     evicted: int = 0
+    bad_ts: int = 0
     broadcasts: int = 0
     heartbeats: int = 0
     deltas: int = 0
@@ -114,6 +115,7 @@ _COUNTERS: Mapping[str, str] = {
     "input_pauses": "Times that reading input paused because too many rejects were pending",
     "publish_seconds": "Time spent waiting for publishes",
     "evicted_levels": "Levels removed as stale by on_cross = evict, in this process",
+    "bad_ts": "Source times left out because they are no microseconds since 1970, in this process",
 }
 _GAUGES: Mapping[str, str] = {
     "leading": "1 while this process leads the partition",

@@ -9,9 +9,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from depthcast.ingestor.engine import Engine
-from depthcast.ingestor.rejects import EVENT_BYTES_MAX, WHOLE, Reject
+from depthcast.ingestor.rejects import DETAIL_CHARS_MAX, EVENT_BYTES_MAX, WHOLE, Reason, Reject
 from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.types import Symbol
+from tests.book_model import refuses
 
 NUMBERS = st.integers(-(2**63), 2**64 - 1) | st.floats()
 SCALARS = st.none() | st.booleans() | NUMBERS | st.text(max_size=70)
@@ -37,6 +38,18 @@ RAW = (
     | st.binary(max_size=60)
     | st.binary(max_size=60).map(lambda data: b"[" + data)
 )
+OPTIONS = st.dictionaries(
+    st.sampled_from(["atomic", "ts", "x"]) | KEYS | st.integers(0, 3) | st.binary(max_size=6),
+    st.booleans() | SCALARS,
+    max_size=3,
+)
+RAW_OPTIONS = (
+    OPTIONS.map(lambda value: bytes(msgpack.packb(value, unicode_errors="surrogatepass")))
+    | st.dictionaries(st.sampled_from(["atomic", "ts", "x"]), st.booleans() | SCALARS, max_size=3).map(
+        lambda value: json.dumps(value).encode()
+    )
+    | st.sampled_from([b'{"atomic":true,"atomic":true}', b'{"ts":NaN}', b"\x82\xa2ts\x01\xa2ts\x01"])
+)
 NAMES = st.sampled_from([b"L", b"O", b"Z", b"_", b"_x", b"\xff\xfe", b""]) | st.binary(max_size=300)
 
 
@@ -54,12 +67,17 @@ def check_rejects(rejects: list[Reject]) -> None:
         assert len(reject.event) <= EVENT_BYTES_MAX
         assert len(reject.symbol) <= 256
         assert reject.count >= 1
+        assert len(reject.detail) <= DETAIL_CHARS_MAX
+        assert reject.detail or reject.reason not in (Reason.MALFORMED, Reason.BAD_OPTIONS)
         reject.symbol.encode()
         msgpack.packb(reject)
 
 
 @settings(max_examples=150)
-@given(fields=st.lists(st.tuples(NAMES, RAW), max_size=5), place=st.integers(0, 5))
+@given(
+    fields=st.lists(st.tuples(NAMES, RAW) | st.tuples(st.just(b"_"), RAW_OPTIONS), max_size=5),
+    place=st.integers(0, 5),
+)
 @example(fields=[(b"L", b"[" * 100_000)], place=0)
 @example(fields=[(b"L", b"\x91" * 100_000)], place=0)
 @example(fields=[(b"L", b"[[" + b"9" * 5000 + b"],[1,2,3,-" + b"9" * 5000 + b"]]")], place=1)
@@ -71,7 +89,12 @@ def test_garbage_never_disturbs_good_events(fields: list[tuple[bytes, bytes]], p
     engine.apply("7-0", [*fields[:place], *good, *fields[place:]])
     interval = engine.drain()
     deltas = {symbol: delta for symbol, delta in interval.deltas if symbol in "GH"}
-    if all(name not in (b"G", b"H") for name, _ in fields):
+    if any(name == b"_" and refuses(raw) for name, raw in fields):
+        assert (interval.deltas, interval.applied, interval.ignored) == ([], 0, 0)
+        values = [name for name, _ in (*fields, *good) if not name.startswith(b"_")]
+        reasons = [reject.reason for reject in interval.rejects]
+        assert reasons == [Reason.MALFORMED, *[Reason.BAD_OPTIONS] * len(values)]
+    elif all(name not in (b"G", b"H") for name, _ in fields):
         assert (deltas[Symbol("G")].bids, deltas[Symbol("H")].asks) == ([5, 3], [7, 4])
     check_rejects(interval.rejects)
     assert interval.rejected == sum(reject.count for reject in interval.rejects)

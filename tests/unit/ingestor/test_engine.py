@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgpack
 import pytest
 
 from depthcast.ingestor.engine import Engine, Interval
@@ -33,7 +34,7 @@ def engine() -> Engine:
 
 def rejects_of(engine: Engine, *fields: tuple[bytes, bytes]) -> list[Any]:
     engine.apply("7-1", fields)
-    return [tuple(reject) for reject in engine.drain().rejects]
+    return [tuple(reject[:6]) for reject in engine.drain().rejects]
 
 
 class TestRejects:
@@ -73,11 +74,64 @@ class TestRejects:
         (reject,) = rejects_of(engine, (b"\xff" * 500, b"[[0]]"))
         assert reject[:2] == ("\ufffd" * 256, "unknown_symbol")
 
-    def test_malformed_options_do_not_hold_up_the_rest(self, engine: Engine) -> None:
-        assert rejects_of(engine, (b"BTC-USD", GOOD), (b"_", b'{"atomic":1}')) == [
-            ("_", "malformed", "7-1", -1, 1, b'{"atomic":1}')
+    def test_malformed_options_refuse_the_entry_whole(self, engine: Engine) -> None:
+        """Applied event by event, the bid would be rejected for the old ask."""
+        engine.apply("7-0", [(b"BTC-USD", b'[["add","bid",1000,5],["add","ask",1002,4]]')])
+        engine.drain()
+        replacing = b'[["update","bid",1003,6],["delete","ask",1002],["update","ask",1004,2]]'
+        options = (b"_", b'{"atomic":1}')
+        for fields in (
+            [(b"BTC-USD", replacing), (b"ABC", b"?"), options],
+            [options, (b"BTC-USD", replacing), (b"ABC", b"?")],
+            [ATOMIC, (b"BTC-USD", replacing), options, (b"ABC", b"?"), ATOMIC],
+        ):
+            assert rejects_of(engine, *fields) == [
+                ("_", "malformed", "7-1", -1, 1, options[1]),
+                ("BTC-USD", "bad_options", "7-1", -1, 1, replacing),
+                ("ABC", "bad_options", "7-1", -1, 1, b"?"),
+            ]
+            assert engine.snapshot(BTC).bids == [1000, 5]
+        assert engine.drain()[2:5] == (2, 9, 0)
+
+    def test_malformed_options_alone_are_one_reject(self, engine: Engine) -> None:
+        assert rejects_of(engine, (b"_", b""), (b"_", b"?"), (b"_x", b"")) == [
+            ("_", "malformed", "7-1", -1, 1, b"")
         ]
-        assert engine.snapshot(BTC).bids == [5, 3]
+
+    def test_many_values_refused_for_the_options_end_in_one_record(self, engine: Engine) -> None:
+        found = rejects_of(engine, (b"_", b"?"), *[(b"BTC-USD", GOOD)] * 1500)
+        assert len(found) == 1000
+        assert found[-1] == ("BTC-USD", "bad_options", "7-1", -1, 502, GOOD)
+        assert engine.drain().rejected == 1501
+
+    def test_a_bad_ts_costs_itself_alone(self, engine: Engine) -> None:
+        """Nanoseconds beside `atomic`: the array is one unit all the same."""
+        engine.apply("7-0", [(b"BTC-USD", b'[["add","bid",1000,5],["add","ask",1002,4]]')])
+        options = (b"_", b'{"atomic":true,"ts":1767225600000000000}')
+        replacing = b'[["update","bid",1003,6],["update","ask",1002,0],["update","ask",1004,2]]'
+        assert rejects_of(engine, (b"BTC-USD", replacing), options) == []
+        snapshot = engine.snapshot(BTC)
+        assert (snapshot.bids, snapshot.asks) == ([1003, 6, 1000, 5], [1004, 2])
+        assert engine.bad_ts == 1
+        assert engine.last_bad_ts.startswith("7-1: ts is 1767225600000000000: ")
+        assert engine.drain()[1:5] == (None, 5, 0, 0)
+
+    def test_a_msgpack_producer_in_javascript(self, engine: Engine) -> None:
+        """Integers of more than 32 bits are sent as float64."""
+        options = (b"_", msgpack.packb({"atomic": True, "ts": 1767225600000000.0}))
+        raw = msgpack.packb([["update", "bid", 65_000_000_000.0, 5_000_000_000.0], ["add", "ask", 7e10, 1]])
+        engine.apply("7-1", [(b"BTC-USD", raw), options])
+        assert engine.drain()[1:5] == (1767225600000000, 2, 0, 0)
+        snapshot = engine.snapshot(BTC)
+        assert (snapshot.bids, snapshot.asks) == ([65_000_000_000, 5_000_000_000], [70_000_000_000, 1])
+        assert [type(item) for item in (*snapshot.bids, *snapshot.asks)] == [int] * 4
+        assert engine.bad_ts == 0
+
+    def test_a_flat_array_says_what_an_array_of_events_is(self, engine: Engine) -> None:
+        engine.apply("7-1", [(b"BTC-USD", b'["update","bid",100,5]')])
+        details = [reject.detail for reject in engine.drain().rejects]
+        expected = 'an event is an array such as ["update", "bid", 100, 5], a value an array of events'
+        assert details == [f"the event is {each}: {expected}" for each in ('"update"', '"bid"', "100", "5")]
 
     def test_atomic_array_at_the_offending_index(self, engine: Engine) -> None:
         raw = b"[[0,0,1,1],[0,0,2,0],[9]]"
@@ -89,10 +143,10 @@ class TestRejects:
         assert rejects_of(engine, (b"BTC-USD", raw), ATOMIC) == [("BTC-USD", "crossed", "7-1", -1, 2, raw)]
 
     def test_totals_count_every_event_once(self, engine: Engine) -> None:
-        engine.apply("8-0", [(b"BTC-USD", b"[[0,0,1,1],[2,0,9],[9]]"), (b"ABC", b"[[0],[0]]"), (b"_", b"")])
-        assert engine.pending_rejects() == 4
+        engine.apply("8-0", [(b"BTC-USD", b"[[0,0,1,1],[2,0,9],[9]]"), (b"ABC", b"[[0],[0]]")])
+        assert engine.pending_rejects() == 3
         interval = engine.drain()
-        assert (interval.applied, interval.rejected, interval.ignored) == (1, 4, 1)
+        assert (interval.applied, interval.rejected, interval.ignored) == (1, 3, 1)
         assert engine.pending_rejects() == 0
 
 

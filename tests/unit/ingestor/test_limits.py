@@ -12,10 +12,11 @@ from depthcast.broadcaster import merger
 from depthcast.ingestor import chunks
 from depthcast.ingestor import engine as engine_module
 from depthcast.ingestor import limits as limits_module
-from depthcast.ingestor.chunks import open_array
+from depthcast.ingestor.chunks import Array, open_array
+from depthcast.ingestor.decoding import NESTING_MAX
 from depthcast.ingestor.engine import Engine, Interval
-from depthcast.ingestor.events import NESTING_MAX, OPTIONS_BYTES_MAX
 from depthcast.ingestor.limits import DEFAULT, SMALL_BYTES, UNLIMITED, Limits, entry_bytes
+from depthcast.ingestor.options import OPTIONS_BYTES_MAX
 from depthcast.ingestor.read_count import BEGIN, BYTES_AIMED_AT, ReadCount
 from depthcast.ingestor.rejects import REJECTS_PER_ENTRY, Reason, Reject
 from depthcast.shared.digest import digest_of
@@ -174,13 +175,18 @@ def test_a_large_array_of_bad_events_has_few_records_over_all_its_pieces() -> No
 
 
 def opened(raw: bytes, limits: Limits = DEFAULT) -> tuple[Any, int, Any]:
+    array = checked(raw, limits)
+    return array.refused, array.events, [event for piece in array.pieces for event in piece]
+
+
+def checked(raw: bytes, limits: Limits = DEFAULT) -> Array:
     steps = open_array(raw, limits)
     while True:
         try:
             next(steps)
         except StopIteration as end:
-            array = end.value
-            return array.refused, array.events, [event for piece in array.pieces for event in piece]
+            array: Array = end.value
+            return array
 
 
 EVENTS = [["update", "bid", 5, 7], [2, 1, -5, None], [], 7, ["é" * 40, {"a": [1]}], "x,]", [2**63, -(2**63)]]
@@ -246,6 +252,7 @@ def test_what_a_large_value_is_refused_for(raw: bytes, reason: Reason) -> None:
     assert len(raw) > SMALL_BYTES
     assert opened(raw)[0] is reason
     assert opened(raw)[1] == 1
+    assert checked(raw).detail.startswith("the value ")
     made = engine()
     assert found(made, (b"L", raw), (b"O", b"[[0,0,1,1,1]]")) == [("L", str(reason), -1, 1)]
     assert made.stats().orders == 1

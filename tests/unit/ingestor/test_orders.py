@@ -53,10 +53,11 @@ APPLIED = [
 BY_REASON: dict[str, list[Any]] = {
     "malformed": [
         [], [None, 0, 1, 1, 1], [False, 0, 1, 1, 7], ["add", None, 1, 1, 7], ["add", 0, None, 1, 7],
-        ["add", 0, 1, None, 7], ["add", 0, 1, 1, True], ["add", 0, 1, 1, 1.0], ["add", 0, 1, 1, []],
+        ["add", 0, 1, None, 7], ["add", 0, 1, 1, True], ["add", 0, 1, 1, 1.5], ["add", 0, 1, 1, []],
+        ["add", 0, 1, 1, 2.0**53],
         ["add", 0, 1, 1, "x" * 65], ["add", 0, 1, 1, "é" * 33], ["add", 0, 1, 0, {}], ["update", 2, 99, 1, 2],
         ["update", 0, 99, None, 2], ["update", None, 99, 1, 2], ["update", "ask", 102, 1, 2],
-        ["update", "ask", MAX + 1, -1, 2], ["update", 1, 99, 0, 2], ["delete", 0, 99, 1, 2.0],
+        ["update", "ask", MAX + 1, -1, 2], ["update", 1, 99, 0, 2], ["delete", 0, 99, 1, 2.5],
         ["reduce", 0, 99, None, 2],
         ["reduce", 0, 99, True, 2], ["reduce", 0, 99], ["clear", True],
     ],

@@ -1,0 +1,89 @@
+"""The options of an input entry: its field `_` (`docs/protocol.md`, section 2.1).
+
+An option that cannot be understood refuses the entry, because its events may be wrong without it: what was
+meant as one unit must not apply in part. Only a bad `ts` costs no more than itself.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from depthcast.ingestor.decoding import UndecodableError, decode_pairs, described
+from depthcast.shared.types import MAX_INTEGER
+from depthcast.shared.whole_numbers import as_integer
+
+OPTIONS_BYTES_MAX: Final = 1 << 12
+"""Longest `_` that is decoded."""
+
+_KNOWN: Final = frozenset(("atomic", "ts"))
+_NANOSECONDS_FROM: Final = 10**17
+
+
+class Fault(NamedTuple):
+    """A `_` that refuses its entry: as received, and what is wrong with it."""
+
+    raw: bytes
+    detail: str
+
+
+class Options(NamedTuple):
+    """The options of an entry.
+
+    `ts`: source time (µs). `bad_ts`: what is wrong with each `ts` that has no effect. `fault`: the first `_`
+    that cannot be understood; the other options mean nothing then.
+    """
+
+    atomic: bool = False
+    ts: int | None = None
+    bad_ts: tuple[str, ...] = ()
+    fault: Fault | None = None
+
+
+NO_OPTIONS: Final = Options()
+
+
+def read_options(raws: Iterable[bytes]) -> Options:
+    """Decode the `_` fields of an entry, in order; later values win."""
+    options = NO_OPTIONS
+    for raw in raws:
+        try:
+            given = _decode(raw)
+            options = _with(options, given)
+        except UndecodableError as error:
+            return Options(fault=Fault(raw, str(error)))
+    return options
+
+
+def _decode(raw: bytes) -> dict[str, Any]:
+    """The known options in `raw`; raises `UndecodableError`."""
+    if len(raw) > OPTIONS_BYTES_MAX:
+        raise UndecodableError(f"the options have {len(raw)} bytes, more than {OPTIONS_BYTES_MAX}")
+    pairs = decode_pairs(raw)
+    if pairs is None:
+        raise UndecodableError('the options are no map, such as {"atomic": true}')
+    known: dict[str, Any] = {}
+    for key, value in pairs:
+        if type(key) is not str:
+            raise UndecodableError(f"the options have the key {described(key)}: keys are text")
+        if key in known:
+            raise UndecodableError(f"the options have {described(key)} twice")
+        if key in _KNOWN:
+            known[key] = value
+    return known
+
+
+def _with(options: Options, given: dict[str, Any]) -> Options:
+    if "atomic" in given:
+        if type(given["atomic"]) is not bool:
+            raise UndecodableError(f"atomic is {described(given['atomic'])}: it is true or false")
+        options = options._replace(atomic=given["atomic"])
+    if "ts" in given:
+        ts = as_integer(given["ts"])
+        if type(ts) is int and 0 <= ts <= MAX_INTEGER:
+            return options._replace(ts=ts)
+        return options._replace(bad_ts=(*options.bad_ts, _why_bad(ts)))
+    return options
+
+
+def _why_bad(ts: object) -> str:
+    unit = "; this looks like nanoseconds" if type(ts) is int and ts >= _NANOSECONDS_FROM else ""
+    return f"ts is {described(ts)}: it is in microseconds since 1970, 0 to {MAX_INTEGER}{unit}"
