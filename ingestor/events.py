@@ -76,17 +76,19 @@ def read_entry(fields: Sequence[tuple[bytes, bytes]]) -> InputEntry:
 
     Fields that begin with `_`, other than `_` itself, are reserved for later versions and ignored.
     """
-    options = options_of(fields)
-    if options.fault is not None:
-        return InputEntry(options, [])
-    return InputEntry(options, [_read_value(name, raw) for name, raw in values_of(fields)])
-
-
-def _read_value(name: bytes, raw: bytes) -> Value:
-    try:
-        return Value(name, raw, read_events(raw))
-    except UndecodableError as error:
-        return Value(name, raw, None, str(error))
+    options = NO_OPTIONS
+    values = []
+    for name, raw in fields:
+        if not name.startswith(INFO_FIELD):
+            try:
+                values.append(Value(name, raw, read_events(raw)))
+            except UndecodableError as error:
+                values.append(Value(name, raw, None, str(error)))
+        elif options is NO_OPTIONS:
+            options = options_of(fields)
+            if options.fault is not None:
+                return InputEntry(options, [])
+    return InputEntry(options, values)
 
 
 def options_of(fields: Sequence[tuple[bytes, bytes]]) -> Options:

@@ -43,14 +43,22 @@ NO_OPTIONS: Final = Options()
 
 def read_options(raws: Iterable[bytes]) -> Options:
     """Decode the `_` fields of an entry, in order; later values win."""
-    options = NO_OPTIONS
+    atomic, ts = False, None
+    bad_ts: tuple[str, ...] = ()
     for raw in raws:
         try:
             given = _decode(raw)
-            options = _with(options, given)
+            if "atomic" in given:
+                atomic = _atomic(given["atomic"])
         except UndecodableError as error:
             return Options(fault=Fault(raw, str(error)))
-    return options
+        if "ts" in given:
+            number = as_integer(given["ts"])
+            if type(number) is int and 0 <= number <= MAX_INTEGER:
+                ts = number
+            else:
+                bad_ts = (*bad_ts, _why_bad(number))
+    return Options(atomic, ts, bad_ts)
 
 
 def _decode(raw: bytes) -> dict[str, Any]:
@@ -71,17 +79,10 @@ def _decode(raw: bytes) -> dict[str, Any]:
     return known
 
 
-def _with(options: Options, given: dict[str, Any]) -> Options:
-    if "atomic" in given:
-        if type(given["atomic"]) is not bool:
-            raise UndecodableError(f"atomic is {described(given['atomic'])}: it is true or false")
-        options = options._replace(atomic=given["atomic"])
-    if "ts" in given:
-        ts = as_integer(given["ts"])
-        if type(ts) is int and 0 <= ts <= MAX_INTEGER:
-            return options._replace(ts=ts)
-        return options._replace(bad_ts=(*options.bad_ts, _why_bad(ts)))
-    return options
+def _atomic(given: object) -> bool:
+    if type(given) is not bool:
+        raise UndecodableError(f"atomic is {described(given)}: it is true or false")
+    return given
 
 
 def _why_bad(ts: object) -> str:
