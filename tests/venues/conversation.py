@@ -12,7 +12,8 @@ from random import Random
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from depthcast.feed.venue import Adapter, Doubt, Output, Snapshot, Update, Venue
+from depthcast.feed.venue import Adapter, Doubt, Output, Reply, Snapshot, Update, Venue
+from tests.venues.faults import Fault
 from tests.venues.market import ModelBook
 from tests.venues.model import Kind, Message, ModelVenue, RestAnswer
 
@@ -20,6 +21,18 @@ STEP_US: Final = 100_000
 START_US: Final = 1_700_000_000_000_000
 WRONG: Final[tuple[Any, ...]] = (None, "", "x", -1, 1.5, True, [], {}, [[]], [1], {"a": 1}, 10**30)
 _ABSENT: Final = object()
+SPOILED: Final = {
+    "drop": Fault.GAP,
+    "twice": Fault.DUPLICATE,
+    "late": Fault.REORDER,
+    "swap": Fault.REORDER,
+    "cut": Fault.GARBAGE,
+    "field": Fault.GARBAGE,
+    "garbage": Fault.GARBAGE,
+}
+"""What is done to a message, and the fault that a venue's rule must notice for that."""
+PLAIN: Final = frozenset({"price_level", "new_quantity", "price", "size"})
+"""Keys of prices and quantities: another number there cannot be noticed without a checksum."""
 
 
 class Replica:
@@ -82,6 +95,7 @@ class Conversation:
         self._answers: list[tuple[int, str, RestAnswer]] = []
         self._asked_at: dict[str, int] = {}
         self._held: Message | None = None
+        self._kinds = [kind for kind, fault in SPOILED.items() if fault in model.faults]
         self._connect()
 
     def run(self, steps: int) -> None:
@@ -122,7 +136,9 @@ class Conversation:
     def _take(self, outputs: Iterable[Output]) -> None:
         for output in outputs:
             self.outputs.append(output)
-            if isinstance(output, Snapshot | Update | Doubt):
+            if isinstance(output, Reply):
+                self._send([output.payload])
+            elif isinstance(output, Snapshot | Update | Doubt):
                 self.replicas[output.symbol].apply(output)
 
     def _spoiled(self, message: Message) -> list[Message]:
@@ -131,7 +147,7 @@ class Conversation:
             return [message, held]
         if message.kind is Kind.CONTROL or self.random.random() >= self.rate:
             return [message]
-        kind = self.random.choice(("drop", "twice", "late", "swap", "cut", "field", "garbage"))
+        kind = self.random.choice(self._kinds)
         if kind == "swap":
             self._held = message
         return self._in_place_of(message, kind)
@@ -160,6 +176,7 @@ class Conversation:
         elif kind == "reconnect":
             self._take(self.adapter.lost())
             self._held = None
+            self._history.clear()  # what an ended connection sent does not come by another one
             self._connect()
         elif kind == "snapshot":
             self._ask(symbol)
@@ -217,10 +234,12 @@ def field_fault(raw: str | bytes, random: Random) -> str:
 def _faults(raw: str | bytes) -> Iterator[tuple[tuple[Any, ...], Any]]:
     for path, value in _paths(json.loads(raw)):
         in_list = isinstance(path[-1], int)
-        if not (in_list and isinstance(value, list)):
+        if not (in_list and isinstance(value, list | dict)):
             yield path, _ABSENT
         for wrong in WRONG:
-            meant = (isinstance(value, list) and wrong == []) or (in_list and wrong in (1.5, 10**30))
+            meant = (isinstance(value, list) and wrong == []) or (
+                (in_list or path[-1] in PLAIN) and wrong in (1.5, 10**30)
+            )
             if not meant:
                 yield path, wrong
 
