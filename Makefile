@@ -42,7 +42,7 @@ DECLARED := $(foreach package,$(PACKAGES),$(wildcard $(package)/*.pxd $(package)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help install demo test autobahn sim chaos attack soak mutants fuzz audit lint hooks bench lock servers clean
+.PHONY: help install demo test autobahn sim chaos attack soak venues mutants fuzz audit lint hooks bench lock servers clean
 
 help:
 	@echo 'make install make the environment .venv with the command depthcast in it'
@@ -52,6 +52,7 @@ help:
 	@echo 'make chaos   break a cluster of real processes in every way; ARGS passes options, see make chaos ARGS=--help'
 	@echo 'make attack  attack a gateway in every way beside a client that behaves; ARGS, see make attack ARGS=--help'
 	@echo 'make soak    run a gateway at 70 % of its capacity for an hour, with clients of every kind; ARGS, see make soak ARGS=--help'
+	@echo 'make venues  feed live from fake venues with all their faults, a minute each; ARGS, see make venues ARGS=--help'
 	@echo 'make sim     run the seeded simulation: SEEDS=1000 of them from FIRST=0; ARGS, see make sim ARGS=--help'
 	@echo 'make mutants put small mistakes into the pure modules, and see whether tests notice; ARGS, see make mutants ARGS=--help'
 	@echo 'make fuzz    feed hostile bytes to every parser; ARGS passes options, see make fuzz ARGS=--help'
@@ -85,6 +86,9 @@ attack: $(DEV)
 
 soak: $(DEV)
 	@$(BIN)/python -m tests.soak $(ARGS)
+
+venues: $(DEV)
+	@$(BIN)/python -m tests.venues $(ARGS)
 
 sim: $(DEV)
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --first $(FIRST) $(ARGS)

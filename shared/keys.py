@@ -26,6 +26,11 @@ class DeploymentKeys(NamedTuple):
         """Sorted set of ingestors by the time of their last heartbeat."""
         return f"{self.prefix}:ingestors"
 
+    @property
+    def sources(self) -> str:
+        """Hash: symbol → JSON about the process that feeds it from a venue."""
+        return f"{self.prefix}:sources"
+
     def partition(self, number: int) -> "PartitionKeys":
         """The keys of partition `number`."""
         return PartitionKeys(f"{{{self.prefix}:{number}}}")
@@ -51,6 +56,11 @@ class PartitionKeys(NamedTuple):
     @property
     def leader(self) -> str:
         return f"{self.tag}:leader"
+
+    @property
+    def feeders(self) -> str:
+        """Hash: symbol → the feeder that may write its events, and the number of its last entry."""
+        return f"{self.tag}:feeders"
 
     @property
     def applying(self) -> str:

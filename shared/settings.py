@@ -208,6 +208,37 @@ class IngestorSettings(Settings):
 
 
 @dataclass(frozen=True)
+class VenueFeedSettings(Settings):
+    """Settings of `depthcast feed live`."""
+
+    ws_url: str | None = setting(None, "WebSocket address of the venue; without it, the venue's public one")
+    rest_url: str | None = setting(None, "HTTP address of the venue; without it, the venue's public one")
+    silence_s: float | None = setting(
+        None,
+        "a connection on which nothing comes for this long is dead; without it, a value for the venue",
+        unit="s",
+        least=0.1,
+        most=3600,
+    )
+    connection_lifetime_s: float | None = setting(
+        None,
+        "a connection is replaced before this age, 0 = never; without it, the time that the venue allows",
+        unit="s",
+        least=0,
+        most=604_800,
+    )
+    snapshot_wait_s: float = setting(
+        10.0, "a snapshot that does not come for this long is requested again", unit="s", least=0.1, most=600
+    )
+    pending_events_max: int = setting(
+        100_000,
+        "events of a partition that wait while Redis is away; beyond, books are written whole afterwards",
+        least=1,
+        most=100_000_000,
+    )
+
+
+@dataclass(frozen=True)
 class GatewaySettings(Settings):
     """Settings of `depthcast gateway`."""
 
@@ -477,7 +508,7 @@ def file_variable(name: str) -> str:
 
 def secrets() -> tuple[str, ...]:
     """Return the names of all secret settings of all processes."""
-    kinds = (IngestorSettings, GatewaySettings)
+    kinds = (IngestorSettings, GatewaySettings, VenueFeedSettings)
     return tuple(
         dict.fromkeys(item.name for kind in kinds for item in fields(kind) if item.metadata["secret"])
     )
@@ -495,7 +526,7 @@ def names(name: str) -> list[str]:
 
 def known_variables() -> frozenset[str]:
     """Return the environment variables of all settings of all processes, old names included."""
-    kinds = (IngestorSettings, GatewaySettings)
+    kinds = (IngestorSettings, GatewaySettings, VenueFeedSettings)
     return frozenset(variable(name) for kind in kinds for item in fields(kind) for name in names(item.name))
 
 

@@ -7,6 +7,7 @@ import click
 
 from depthcast.cli.feed_options import SETTINGS, Speed, deployment_options
 from depthcast.cli.gateway_url import gateway_url_option
+from depthcast.cli.live import live
 from depthcast.cli.synthetic import synthetic
 from depthcast.feed.detect import FORMATS
 from depthcast.runtime.deployment import to_toml
@@ -71,9 +72,10 @@ class Rename(click.ParamType[tuple[str, str]]):
 
 @click.group("feed")
 def feed() -> None:
-    """Feed recorded or synthetic market data into the books."""
+    """Feed market data into the books: live from a venue, recorded or synthetic."""
 
 
+feed.add_command(live)
 feed.add_command(synthetic)
 
 

@@ -47,7 +47,7 @@ from depthcast.shared.partition import partition_of
 from depthcast.shared.position import ZERO, Position
 from depthcast.shared.reader import PartitionReader
 from depthcast.shared.replica import ApplyResult
-from depthcast.shared.settings import GatewaySettings, IngestorSettings, Settings, variable
+from depthcast.shared.settings import GatewaySettings, IngestorSettings, Settings, VenueFeedSettings, variable
 from depthcast.shared.types import Delta, EntryInfo, Snapshot, Symbol
 
 ROOT = Path(__file__).parents[2]
@@ -520,7 +520,7 @@ def test_every_setting_is_listed_with_default_and_bounds() -> None:
     listed = {name: rest for name, *rest in rows}
     assert len(listed) == len(rows)
     expected = {}
-    for kind in (Settings, IngestorSettings, GatewaySettings):
+    for kind in (Settings, IngestorSettings, GatewaySettings, VenueFeedSettings):
         for item in fields_of(kind):
             least, most, unit = (item.metadata[key] for key in ("least", "most", "unit"))
             default = item.default

@@ -11,6 +11,7 @@ from depthcast.shared.settings import (
     GatewaySettings,
     IngestorSettings,
     Settings,
+    VenueFeedSettings,
     describe,
     described,
     known_variables,
@@ -18,7 +19,7 @@ from depthcast.shared.settings import (
     variable,
 )
 
-KINDS: list[type[Settings]] = [IngestorSettings, GatewaySettings]
+KINDS: list[type[Settings]] = [IngestorSettings, GatewaySettings, VenueFeedSettings]
 EVERY = [pytest.param(item, id=f"{kind.__name__}-{item.name}") for kind in KINDS for item in fields(kind)]
 BOUNDED = [
     pytest.param(kind, item, id=f"{kind.__name__}-{item.name}")

@@ -1,0 +1,45 @@
+"""Entries of the hash `sources` (`docs/protocol.md`, section 2): who feeds a symbol, how well, how it is."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from depthcast.feed.feeding import Feeding
+from depthcast.feed.symbol_feed import FeedState, SymbolFeed
+from depthcast.feed.venue import Profile
+
+FRESH_US: Final = 10_000_000
+"""A feeder that has refreshed its entry within this time counts as running."""
+
+
+def source_of(
+    profile: Profile, feeding: Feeding, feed: SymbolFeed, *, feeder: str, since: int
+) -> dict[str, Any]:
+    """Return a symbol's entry without `at`; `since`: µs since 1970."""
+    return {
+        "venue": profile.name,
+        "venue_symbol": feeding.venue_symbol,
+        "feeder": feeder,
+        "quality": profile.quality._asdict(),
+        "state": str(feed.state),
+        "reason": feed.reason,
+        "since": since,
+        "doubts": dict(feed.doubts),
+        "event_ts": feed.ts,
+    }
+
+
+def read_source(raw: bytes | None) -> dict[str, Any]:
+    """Return a value of the hash; empty if there is none, or none that a feeder wrote."""
+    try:
+        entry = json.loads(raw or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return entry if isinstance(entry, dict) else {}
+
+
+def is_running(entry: Mapping[str, Any], now_us: int) -> bool:
+    """Return whether the feeder of an entry is running, by the server's clock."""
+    at, state = entry.get("at"), entry.get("state")
+    fresh = isinstance(at, int) and now_us - at < FRESH_US
+    return fresh and state not in (FeedState.ENDED, FeedState.REFUSED)

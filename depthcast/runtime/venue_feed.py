@@ -1,0 +1,391 @@
+"""Feeds books live from a venue: connections and adapters on one side, the input log on the other.
+
+    connection ─▶ adapter ─▶ SymbolFeed ─▶ PartitionWriter ─▶ events
+    (per group of symbols)   (per symbol)   (per partition)
+
+Parts beside: `venue_slot` (connects again, in time), `venue_connection`, `venue_rest` (snapshots by HTTP),
+`venue_writer`, `venue_watch` (what goes wrong behind the input log), `venue_sources` (who feeds what).
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiohttp
+from redis.asyncio import Redis
+
+from depthcast.feed.feeding import Feeding, FeedRefused, check_registered
+from depthcast.feed.scale import Scale
+from depthcast.feed.source import source_of
+from depthcast.feed.symbol_feed import LiveEntry, LocalDoubt, SymbolFeed
+from depthcast.feed.venue import Doubt, Refused, Snapshot, Update, Venue
+from depthcast.runtime.venue_connection import ConnectionEnded, Limits, VenueConnection
+from depthcast.runtime.venue_rest import VenueRest
+from depthcast.runtime.venue_slot import ConnectionSlot
+from depthcast.runtime.venue_sources import Sources
+from depthcast.runtime.venue_stats import VenueFeedStats
+from depthcast.runtime.venue_watch import Watch
+from depthcast.runtime.venue_writer import PartitionWriter
+from depthcast.shared.backoff import Backoff
+from depthcast.shared.errors import RedisUnavailable
+from depthcast.shared.instruments import Instrument
+from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.partition import partition_of
+from depthcast.shared.runtime.outage import Outage
+from depthcast.shared.settings import VenueFeedSettings
+from depthcast.shared.types import Symbol
+
+logger = logging.getLogger(__name__)
+
+PUBLISH_S: Final = 1.0
+"""Time between two refreshes of the hash `sources`."""
+
+LAST_WORDS_S: Final = 5.0
+"""At its end a feeder has so long to mark its books stale."""
+
+REWRITE_S: Final = 1.0
+REWRITE_S_MAX: Final = 60.0
+"""First and longest wait before a book is written again whose entries were rejected."""
+
+
+@dataclass
+class _Fed:
+    """One symbol, and what belongs to it. `rewrite_at`: when it is due to be written again after a reject."""
+
+    feeding: Feeding
+    feed: SymbolFeed
+    partition: int
+    backoff: Backoff
+    rewrite_at: float | None = None
+    rejected_at: float = 0.0
+
+
+class VenueFeed:
+    """The feed of some symbols of one venue; `run` goes on until it is cancelled or nothing is left to do.
+
+    - `registered`: the instruments as they are registered, whose books exist.
+    - `feeder`: a name that no other process has.
+    """
+
+    def __init__(
+        self,
+        settings: VenueFeedSettings,
+        venue: Venue,
+        feedings: Sequence[Feeding],
+        registered: Mapping[Symbol, Instrument],
+        *,
+        client: Redis,
+        watch_client: Redis,
+        partitions: int,
+        session: aiohttp.ClientSession,
+        rest: VenueRest,
+        stats: VenueFeedStats,
+        feeder: str,
+    ) -> None:
+        self.settings = settings
+        self.venue = venue
+        self.feeder = feeder
+        self.stats = stats
+        self.keys = DeploymentKeys(settings.prefix)
+        self.problems: list[str] = []
+        self._session = session
+        self._rest = rest
+        self._now = asyncio.get_running_loop().time
+        self._sources = Sources(watch_client, self.keys, feeder)
+        self._fed: dict[str, _Fed] = {}
+        self._by_symbol: dict[Symbol, _Fed] = {}
+        self._writers: dict[int, PartitionWriter] = {}
+        self._numbers = 0
+        self._others: dict[str, str] = {}
+        self._nothing_left = asyncio.Event()
+        for feeding in feedings:
+            self._add(feeding, registered[feeding.symbol], client, partitions)
+        self._watch = Watch(
+            watch_client,
+            self.keys,
+            {number: frozenset(writer_symbols) for number, writer_symbols in self._by_partition().items()},
+            {feeding.symbol: registered[feeding.symbol] for feeding in feedings},
+            on_reject=self._on_reject,
+            on_lost=self._on_lost,
+            on_instrument=self._on_instrument,
+        )
+        profile = venue.profile
+        lifetime_s = settings.connection_lifetime_s
+        self._limits = Limits(
+            settings.silence_s or profile.silence_s,
+            settings.snapshot_wait_s,
+            profile.lifetime_s if lifetime_s is None else lifetime_s,
+        )
+        self._slots = [self._slot(names) for names in groups(list(self._fed), profile.symbols_per_connection)]
+        self._connect_stats()
+
+    async def run(self) -> None:
+        """Feed; raises `FeedRefused` when no symbol is left that may be fed."""
+        await self._claim()
+        tasks = [
+            asyncio.ensure_future(work)
+            for work in (
+                *(writer.run() for writer in self._writers.values()),
+                *(slot.run() for slot in self._slots),
+                self._watch.run(),
+                self._publish(),
+                self._rewrite_rejected(),
+                self._nothing_left.wait(),
+            )
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            raise FeedRefused(f"nothing is left to feed: {'; '.join(self.problems)}")
+        finally:
+            connecting = tasks[len(self._writers) :]
+            await _cancel(connecting)
+            await self._say_goodbye()
+            await _cancel(tasks)
+
+    # --- what connections say
+
+    def take(self, number: int, output: Snapshot | Update | Doubt) -> bool:
+        """Take an output of the adapter of connection `number` (`venue_connection.Receiver`)."""
+        fed = self._fed.get(output.symbol)
+        if fed is None:
+            return False
+        step = fed.feed.take(number, output, self._now())
+        self._put(fed, step.entries)
+        if step.doubt:
+            logger.warning(
+                "a book is in doubt",
+                extra={"symbol": fed.feed.symbol, "reason": step.doubt, "detail": step.detail},
+            )
+        return step.resync
+
+    def refused(self, number: int, refused: Refused) -> None:
+        """Take a refusal of the venue."""
+        connection = next((each for each in self._connections() if each.number == number), None)
+        fed = self._fed.get(refused.symbol or "")
+        logger.warning(
+            "the venue refused a request",
+            extra={"symbol": refused.symbol or "", "detail": refused.detail, "final": refused.final},
+        )
+        if not refused.final:
+            if connection is not None:
+                connection.end("refused", refused.detail)
+        elif fed is not None:
+            self._refuse(fed, f"the venue refuses {refused.symbol}: {refused.detail}")
+        elif refused.symbol is None and connection is not None:
+            for name in list(connection.symbols):
+                self._refuse(self._fed[name], f"the venue refuses the connection: {refused.detail}")
+
+    # --- what the deployment says
+
+    def _on_reject(self, symbol: Symbol, reason: str) -> None:
+        fed = self._by_symbol[symbol]
+        now = self._now()
+        if now - fed.rejected_at > REWRITE_S_MAX:
+            fed.backoff.reset()
+        fed.rejected_at = now
+        if fed.rewrite_at is None and not fed.feed.finished:
+            logger.error("an event was rejected", extra={"symbol": symbol, "reason": reason})
+            self._put(fed, fed.feed.doubt(LocalDoubt.REJECTED, now))
+            fed.rewrite_at = now + fed.backoff.next_s()
+
+    def _on_lost(self, partition: int | None, why: str) -> None:
+        logger.error("input was lost", extra={"partition": partition, "problem": why})
+        for fed in self._by_symbol.values():
+            if partition in (None, fed.partition) and not fed.feed.finished:
+                self._put(fed, fed.feed.doubt(LocalDoubt.INPUT_LOST, self._now()))
+                self._writers[fed.partition].rewrite(fed.feed)
+
+    def _on_instrument(self, symbol: Symbol, instrument: Instrument | None) -> None:
+        fed = self._by_symbol[symbol]
+        if instrument is None:
+            self._refuse(fed, f"{symbol} was withdrawn")
+        elif (instrument.tick_size, instrument.lot_size) != (fed.feed.price.size, fed.feed.quantity.size):
+            self._refuse(fed, f"the sizes of {symbol} were changed: start the feed again")
+
+    def _on_taken(self, feed: SymbolFeed, other: str) -> None:
+        self._other(feed.symbol, other)
+        self._refuse(self._by_symbol[feed.symbol], f"{other} has taken over {feed.symbol}")
+
+    # --- inside
+
+    def _add(self, feeding: Feeding, registered: Instrument, client: Redis, partitions: int) -> None:
+        check_registered(feeding, registered)
+        number = partition_of(feeding.symbol, partitions)
+        feed = SymbolFeed(
+            feeding.symbol, Scale(registered.tick_size), Scale(registered.lot_size), self._now()
+        )
+        fed = _Fed(feeding, feed, number, Backoff(REWRITE_S, REWRITE_S_MAX, lambda: 1.0))
+        self._fed[feeding.venue_symbol] = self._by_symbol[feeding.symbol] = fed
+        if number not in self._writers:
+            self._writers[number] = PartitionWriter(
+                client,
+                self.keys.partition(number),
+                self.feeder,
+                self.settings.pending_events_max,
+                self._now,
+                self._on_taken,
+            )
+
+    def _by_partition(self) -> dict[int, list[Symbol]]:
+        found: dict[int, list[Symbol]] = {}
+        for symbol, fed in self._by_symbol.items():
+            found.setdefault(fed.partition, []).append(symbol)
+        return found
+
+    def _slot(self, names: Sequence[str]) -> ConnectionSlot:
+        def make() -> VenueConnection:
+            self._numbers += 1
+            profile = self.venue.profile
+            return VenueConnection(
+                self._numbers,
+                [name for name in names if not self._fed[name].feed.finished],
+                profile=profile,
+                adapter=self.venue.adapter(),
+                session=self._session,
+                ws_url=self.settings.ws_url or profile.ws_url,
+                rest=self._rest,
+                limits=self._limits,
+                receiver=self,
+                counts=self.stats.connections,
+            )
+
+        return ConnectionSlot(make, self._taken_over, self._limits.lifetime_s, self._on_ended)
+
+    def _taken_over(self, connection: VenueConnection) -> bool:
+        feeds = [self._fed[name].feed for name in connection.symbols]
+        return all(feed.finished or feed.source >= connection.number for feed in feeds)
+
+    def _on_ended(self, connection: VenueConnection, error: ConnectionEnded) -> None:
+        ends = self.stats.connections.disconnects
+        ends[error.reason] = ends.get(error.reason, 0) + 1
+        logger.warning(
+            "a connection ended",
+            extra={"symbols": len(connection.symbols), "reason": error.reason, "detail": error.detail},
+        )
+
+    def _connections(self) -> list[VenueConnection]:
+        return [connection for slot in self._slots for connection in slot.open]
+
+    def _connect_stats(self) -> None:
+        stats = self.stats
+        stats.feeds = [fed.feed for fed in self._by_symbol.values()]
+        stats.writers = {number: writer.counts for number, writer in self._writers.items()}
+        stats.connected = lambda: sum(each.opened_at is not None for each in self._connections())
+        stats.rejects = lambda: self._watch.rejects
+        stats.input_lag_ms = lambda: self._watch.lag_ms
+        stats.answers = self._rest.answers
+        stats.handovers = lambda: sum(slot.handovers for slot in self._slots)
+        stats.other_feeders = self._others
+
+    def _put(self, fed: _Fed, entries: Sequence[LiveEntry]) -> None:
+        if entries:
+            self._writers[fed.partition].put(entries)
+
+    def _refuse(self, fed: _Fed, why: str) -> None:
+        if fed.feed.finished:
+            return
+        logger.error("a symbol is fed no more", extra={"symbol": fed.feed.symbol, "problem": why})
+        self.problems.append(why)
+        self._put(fed, fed.feed.refuse(why, self._now()))
+        for connection in self._connections():
+            connection.leave(fed.feeding.venue_symbol)
+        if all(each.feed.finished for each in self._fed.values()):
+            self._nothing_left.set()
+
+    async def _claim(self) -> None:
+        """Take all symbols over from whoever fed them before, and mark their books stale."""
+        outage = Outage(logger, "the feed waits for Redis")
+        while True:
+            try:
+                for fed in self._by_symbol.values():
+                    await self._writers[fed.partition].claim(fed.feed)
+                await self._watch.start()
+            except RedisUnavailable as error:
+                outage.note(error)
+                await asyncio.sleep(PUBLISH_S / 2)
+            else:
+                break
+        outage.over()
+        for fed in self._by_symbol.values():
+            self._writers[fed.partition].rewrite(fed.feed)
+
+    async def _rewrite_rejected(self) -> None:
+        while True:
+            await asyncio.sleep(0.1)
+            now = self._now()
+            for fed in self._by_symbol.values():
+                if fed.rewrite_at is not None and now >= fed.rewrite_at:
+                    fed.rewrite_at = None
+                    self._writers[fed.partition].rewrite(fed.feed)
+
+    async def _publish(self) -> None:
+        """Refresh the hash `sources`, and look for other feeders."""
+        outage = Outage(logger, "the hash of sources waits for Redis")
+        while True:
+            try:
+                await self._publish_once()
+            except RedisUnavailable as error:
+                outage.note(error)
+            else:
+                outage.over()
+            await asyncio.sleep(PUBLISH_S)
+
+    async def _publish_once(self) -> None:
+        for writer in self._writers.values():
+            await writer.check_owners()
+        others = await self._sources.others(list(self._by_symbol))
+        for symbol, entry in others.items():
+            self._other(symbol, str(entry.get("feeder")))
+        for symbol in self._others.keys() - others.keys():
+            if not self._is_taken(self._by_symbol[Symbol(symbol)]):
+                del self._others[symbol]
+        own = {symbol: fed for symbol, fed in self._by_symbol.items() if not self._is_taken(fed)}
+        await self._sources.publish({symbol: self._source(fed) for symbol, fed in own.items()})
+
+    def _other(self, symbol: str, feeder: str) -> None:
+        if self._others.get(symbol) != feeder:
+            self._others[symbol] = feeder
+            logger.error("another process feeds this symbol", extra={"symbol": symbol, "feeder": feeder})
+
+    def _is_taken(self, fed: _Fed) -> bool:
+        return bool(self._writers[fed.partition].lines[fed.feed.symbol].taken_by)
+
+    def _source(self, fed: _Fed) -> dict[str, Any]:
+        since = time.time_ns() // 1000 - round((self._now() - fed.feed.since) * 1e6)
+        return source_of(self.venue.profile, fed.feeding, fed.feed, feeder=self.feeder, since=since)
+
+    async def _say_goodbye(self) -> None:
+        """Mark every book stale, as nobody feeds it any more, and say so in `sources`."""
+        for fed in self._by_symbol.values():
+            self._put(fed, fed.feed.end(self._now()))
+        with suppress(TimeoutError, RedisUnavailable):
+            async with asyncio.timeout(LAST_WORDS_S):
+                for writer in self._writers.values():
+                    await writer.written()
+                await self._publish_once()
+
+
+def groups(names: Sequence[str], most: int) -> list[Sequence[str]]:
+    """Share names evenly over as few groups as the limit allows."""
+    count = -(-len(names) // max(1, most))
+    return [names[place::count] for place in range(count)]
+
+
+def new_feeder_name() -> str:
+    """Return a name that no other process has."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+async def _cancel(tasks: Sequence["asyncio.Future[Any]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,47 @@
+"""The hash `sources`: who feeds which symbol from which venue, how good that is, and how it is now."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+
+from depthcast.feed.source import is_running, read_source
+from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.runtime import redis
+
+
+class Sources:
+    """Reads and writes the entries of some symbols."""
+
+    def __init__(self, client: Redis, keys: DeploymentKeys, feeder: str) -> None:
+        self.client = client
+        self.keys = keys
+        self.feeder = feeder
+
+    async def others(self, symbols: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return the entries of other feeders that are running. Raises `RedisUnavailable`."""
+        now = await self._now_us()
+        raws = await redis.execute(self.client, "HMGET", self.keys.sources, *symbols)
+        found = {symbol: read_source(raw) for symbol, raw in zip(symbols, raws, strict=True)}
+        return {
+            symbol: entry
+            for symbol, entry in found.items()
+            if entry.get("feeder") != self.feeder and is_running(entry, now)
+        }
+
+    async def publish(self, entries: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write entries, with the time by the server's clock. Raises `RedisUnavailable`."""
+        if not entries:
+            return
+        at = await self._now_us()
+        words = [
+            word
+            for symbol, entry in entries.items()
+            for word in (symbol, json.dumps({**entry, "at": at}, separators=(",", ":")))
+        ]
+        await redis.execute(self.client, "HSET", self.keys.sources, *words)
+
+    async def _now_us(self) -> int:
+        seconds, us = await redis.execute(self.client, "TIME")
+        return int(seconds) * 1_000_000 + int(us)

@@ -1,0 +1,33 @@
+"""`python -m tests.venues`: every fake venue with all its faults, for a minute each."""
+
+import asyncio
+import sys
+
+import click
+
+from tests.venues.live_run import run_faults
+from tests.venues.models import models
+from tests.venues.pairs import venues
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--seconds", type=click.FloatRange(min=1), default=60.0, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--mean-s", type=click.FloatRange(min=0.05), default=1.0, show_default=True)
+def main(names: tuple[str, ...], seconds: float, seed: int, mean_s: float) -> None:
+    """Run the venues NAMES, or all that have a model. Status 1 if a book was wrong."""
+    makers, known = models(), venues()
+    wrong = False
+    for name in names or sorted(makers):
+        report = asyncio.run(
+            run_faults(name, known[name], makers[name], seed=seed, seconds=seconds, mean_s=mean_s)
+        )
+        for line in report.lines():
+            click.echo(line)
+        wrong = wrong or bool(report.wrong)
+    sys.exit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,12 @@
+"""The venues that models stand for: those of the registry, and the toys."""
+
+from collections.abc import Mapping
+
+from depthcast.feed.venue import Venue
+from depthcast.feed.venues.registry import VENUES
+from tests.venues.toy_adapter import Toy
+
+
+def venues() -> Mapping[str, Venue]:
+    """Return every venue by name."""
+    return {**VENUES, "toy": Toy(), "toy-rest": Toy(by_rest=True)}
