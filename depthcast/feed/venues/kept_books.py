@@ -75,7 +75,7 @@ class KeptBook:
             return self.doubt(DoubtReason.MALFORMED, "a snapshot has a price twice, or a quantity of 0")
         if depth is not None:
             levels.truncate(depth)
-        if wrong := self._wrong(checksum):
+        if (wrong := self._wrong(checksum)) is not None:
             return wrong
         self.state, self.sequence, self.checked = State.PROVEN, sequence, checksum is not None
         return [Snapshot(self.symbol, list(levels.bids), list(levels.asks), ts, sequence, self.checked)]
@@ -95,19 +95,20 @@ class KeptBook:
         fallen: tuple[list[VenueLevel], list[VenueLevel]] = ([], [])
         if depth is not None:
             fallen = self.levels.truncate(depth)
-        if wrong := self._wrong(checksum):
+        if (wrong := self._wrong(checksum)) is not None:
             return wrong
         self.sequence = sequence
         net_bids, net_asks = last_of_each([*bids, *fallen[0]]), last_of_each([*asks, *fallen[1]])
         return [Update(self.symbol, net_bids, net_asks, ts, sequence, checksum is not None)]
 
-    def _wrong(self, checksum: Checksum | None) -> list[Output]:
+    def _wrong(self, checksum: Checksum | None) -> list[Output] | None:
+        """Return what is said of a wrong book, which may be nothing; None for a right one."""
         if checksum is not None and not checksum(self.levels):
             return self.doubt(DoubtReason.CHECKSUM, "the venue's checksum is another one")
         if self.levels.crossed:
             bids, asks = self.levels.top(1)
             return self.doubt(DoubtReason.CROSSED, f"best bid {bids[0][0]}, best ask {asks[0][0]}")
-        return []
+        return None
 
 
 class KeptBooks:

@@ -20,6 +20,7 @@ from depthcast.feed.venues.text_book import read_levels
 from depthcast.feed.venues.times import from_seconds, whole_number
 
 _CHANNEL: Final = re.compile(r"book-(\d{1,5})\Z", re.ASCII)
+WIDTH: Final = 3
 _KEYS: Final = frozenset(("a", "b", "as", "bs", "c"))
 
 
@@ -95,18 +96,20 @@ class KrakenV1Adapter(SubscribingAdapter):
         self, book: KeptBook, raw_bids: object, raw_asks: object, checksum: int | None, depth: int
     ) -> list[Output]:
         try:
-            bids, asks = read_levels(raw_bids), read_levels(raw_asks)
+            bids, asks = read_levels(raw_bids, WIDTH), read_levels(raw_asks, WIDTH)
+            ts = _newest(raw_bids, raw_asks)
         except ValueError as error:
             return self.books.malformed(book.symbol, str(error))
-        ts = _newest(raw_bids, raw_asks)
         if checksum is None:
             return book.replace(bids, asks, ts=ts, depth=depth)
         return book.change(bids, asks, ts=ts, checksum=lambda levels: agrees(levels, checksum), depth=depth)
 
 
 def _newest(*sides: Any) -> int | None:
-    """Return the newest time of the levels."""
-    times = (from_seconds(level[2]) for side in sides for level in side if len(level) > 2)
+    """Return the newest time of the levels; raises `ValueError` for a level without one."""
+    times = [from_seconds(level[2]) for side in sides for level in side]
+    if None in times:
+        raise ValueError("a level has no time")
     return max((time for time in times if time is not None), default=None)
 
 

@@ -22,6 +22,8 @@ from depthcast.feed.venues.times import from_ms, whole_number
 
 FIRST: Final = -1
 """`prevSeqId` of a snapshot."""
+WIDTH: Final = 4
+"""Items of a level: price, quantity, one without meaning now, number of orders."""
 
 
 class OkxAdapter(ActionAdapter):
@@ -45,7 +47,7 @@ class OkxAdapter(ActionAdapter):
         *,
         first: bool,
     ) -> list[Output]:
-        bids, asks = read_levels(entry.get("bids")), read_levels(entry.get("asks"))
+        bids, asks = read_levels(entry.get("bids"), WIDTH), read_levels(entry.get("asks"), WIDTH)
         sequence = _follow(book.sequence, entry, first=first)
         checksum = checksum_of(entry, book, first=first)
         if sequence is None and checksum is None:

@@ -32,10 +32,15 @@ def decimal_text(value: object) -> str:
     raise ValueError(f"{str(value)[:_TEXT_MOST]!r} is no price or quantity")
 
 
-def read_levels(items: Any) -> list[VenueLevel]:
-    """Return levels given as lists that begin with price and quantity. Raises `ValueError` for others."""
-    if not isinstance(items, list) or not all(isinstance(item, list) and len(item) > 1 for item in items):
-        raise ValueError("levels are not a list of lists of price and quantity")
+def read_levels(items: Any, width: int = 2) -> list[VenueLevel]:
+    """Return levels given as lists that begin with price and quantity, of at least `width` items.
+
+    Raises `ValueError` for others.
+    """
+    if not isinstance(items, list) or not all(isinstance(item, list) for item in items):
+        raise ValueError("levels are not a list of lists")
+    if not all(len(item) >= width for item in items):
+        raise ValueError(f"a level has less than {width} items")
     return [(decimal_text(item[0]), decimal_text(item[1])) for item in items]
 
 
