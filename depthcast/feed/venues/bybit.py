@@ -1,0 +1,223 @@
+"""Bybit v5: spot, linear and inverse contracts; the topic `orderbook.1000`.
+
+Sources: "Orderbook", "Connect" and "Get Instruments Info" (Bybit v5 API documentation). A snapshot comes
+after each subscription, and again whenever the venue has had a problem; with u = 1 after a restart. Each
+delta's u is the previous message's u + 1. `seq` says which of two states is the newer one.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote
+
+from depthcast.feed.exact_json import loads
+from depthcast.feed.venue import (
+    Alive,
+    Doubt,
+    DoubtReason,
+    Output,
+    Profile,
+    Quality,
+    Refused,
+    Request,
+    Sizes,
+    Skipped,
+    Snapshot,
+    Update,
+)
+from depthcast.feed.venues.fields import batches
+from depthcast.feed.venues.proven_books import Object, StreamAdapter, integer, table, text, word
+from depthcast.feed.venues.text_book import decimal_text, read_levels
+from depthcast.feed.venues.times import from_ms
+
+DEPTH: Final = 1000
+TOPICS_PER_REQUEST: Final = 10
+"""The limit for spot; contracts have none."""
+
+UNKNOWN_SYMBOL: Final = 10001
+RESTARTED: Final = 1
+
+_TOPIC: Final = re.compile(r"orderbook\.(\d+)\.([^\s,\]]+)")
+
+
+class _Seen(NamedTuple):
+    """The newest message of a book: its u, `seq` and time."""
+
+    u: int
+    seq: int
+    ts: int
+
+
+class BybitAdapter(StreamAdapter):
+    """One connection; see `depthcast.feed.venue.Adapter`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: dict[str, _Seen] = {}
+        self._depths: dict[str, str] = {}
+        self._requests: dict[str, Sequence[str]] = {}
+        self._id = 0
+
+    def subscribe(self, symbols: Sequence[str]) -> list[str | bytes]:
+        self._books.expect(symbols)
+        for symbol in symbols:
+            self._seen.pop(symbol, None)
+            self._depths.pop(symbol, None)
+        return self._request("subscribe", symbols)
+
+    def unsubscribe(self, symbols: Sequence[str]) -> list[str | bytes]:
+        self._books.forget(symbols)
+        return self._request("unsubscribe", symbols)
+
+    def ping(self, now: int) -> str | bytes | None:  # noqa: ARG002 - of the interface
+        return json.dumps({"op": "ping"})
+
+    def lost(self) -> Iterable[Doubt]:
+        self._seen.clear()
+        self._depths.clear()
+        self._requests.clear()
+        return super().lost()
+
+    def _request(self, op: str, symbols: Sequence[str]) -> list[str | bytes]:
+        messages: list[str | bytes] = []
+        for batch in batches(symbols, TOPICS_PER_REQUEST):
+            self._id += 1
+            if op == "subscribe":
+                self._requests[str(self._id)] = batch
+            topics = [f"orderbook.{DEPTH}.{symbol}" for symbol in batch]
+            messages.append(json.dumps({"req_id": str(self._id), "op": op, "args": topics}))
+        return messages
+
+    def _read(self, message: Object) -> Iterable[Output]:
+        if "topic" not in message:
+            return self._answer(message)
+        topic = text(message["topic"], "topic")
+        name = _TOPIC.fullmatch(topic)
+        data = message.get("data")
+        if name is None:
+            if isinstance(data, dict) and "u" in data:
+                raise ValueError(f"a book has the topic {topic[:64]!r}")
+            return [Skipped(topic.partition(".")[0])]
+        depth, symbol = name.groups()
+        data = table(data, "data")
+        if data.get("s") != symbol:
+            raise ValueError(f"a message of {symbol} is about {str(data.get('s'))[:64]!r}")
+        if depth == "1" or depth != self._depths.setdefault(symbol, depth):
+            return [Skipped(f"orderbook.{depth}")]
+        return self._about(symbol, self._book, message)
+
+    def _book(self, symbol: str, message: Object) -> Iterable[Output]:
+        data = message["data"]
+        ts = from_ms(message.get("ts"))
+        if ts is None:
+            raise ValueError("ts is no time")
+        now = _Seen(integer(data.get("u"), "u"), integer(data.get("seq"), "seq"), ts)
+        bids, asks = read_levels(data.get("b")), read_levels(data.get("a"))
+        last = self._seen.get(symbol)
+        kind = text(message.get("type"), "type")
+        if kind == "snapshot":
+            return self._snapshot(Snapshot(symbol, bids, asks, ts, now.u), now, last)
+        if kind != "delta":
+            raise ValueError(f"type is {kind[:64]!r}")
+        return self._delta(Update(symbol, bids, asks, ts, now.u), now, last)
+
+    def _snapshot(self, snapshot: Snapshot, now: _Seen, last: _Seen | None) -> Iterable[Output]:
+        symbol = snapshot.symbol
+        proven = self._books.proven(symbol) is not None
+        if last is not None and (now.ts < last.ts or (now.seq < last.seq and now.u != RESTARTED)):
+            # A late one, or the venue began anew with a clock that is behind: only a new subscription tells.
+            return self._books.doubt(symbol, DoubtReason.RESET, f"a snapshot with u {now.u} after {last.u}")
+        self._seen[symbol] = now
+        outputs: list[Output] = []
+        if proven and now.u == RESTARTED:
+            outputs += self._books.doubt(symbol, DoubtReason.RESET, "the venue restarted")
+        return [*outputs, self._books.replace(snapshot)]
+
+    def _delta(self, update: Update, now: _Seen, last: _Seen | None) -> Iterable[Output]:
+        symbol = update.symbol
+        book = self._books.proven(symbol)
+        if book is None or last is None:
+            if last is None or now.ts >= last.ts:
+                self._seen[symbol] = now
+            return []
+        if now.u == last.u and now.seq == last.seq:
+            return [Skipped("repeated")]
+        if now.u != last.u + 1:
+            reason = DoubtReason.GAP if now.u > last.u else DoubtReason.RESET
+            return self._books.doubt(symbol, reason, f"u goes from {last.u} to {now.u}")
+        self._seen[symbol] = now
+        return [self._books.apply(book, update)]
+
+    def _answer(self, message: Object) -> Iterable[Output]:
+        op = text(message.get("op"), "op")
+        if op in ("ping", "pong") or message.get("success") is True:
+            self._requests.pop(word(message.get("req_id")), None)
+            return [Alive()]
+        if message.get("success") is not False:
+            raise ValueError(f"the answer to {op[:64]!r} says neither success nor failure")
+        symbols = self._requests.pop(word(message.get("req_id")), ())
+        detail = word(message.get("ret_msg"))[:200]
+        found = _TOPIC.search(detail)
+        named = found[2] if found else ""
+        unknown = "not found" in detail or "Invalid symbol" in detail
+        # One topic that is refused takes the whole request along.
+        refused = [Refused(symbol, detail, final=unknown and symbol == named) for symbol in symbols]
+        return refused or [Refused(named or None, detail, final=unknown and bool(named))]
+
+
+class BybitVenue:
+    """One market of Bybit; see `depthcast.feed.venue.Venue`."""
+
+    def __init__(self, name: str, title: str, category: str) -> None:
+        self._category = category
+        self.profile: Final = Profile(
+            name=name,
+            title=title,
+            ws_url=f"wss://stream.bybit.com/v5/public/{category}",
+            rest_url="https://api.bybit.com",
+            quality=Quality("u = previous u + 1", "", f"the best {DEPTH}"),
+            symbols_per_connection=200,
+            sends_per_s=5,
+            request_weight_per_min=6000,
+            ping_every_s=20.0,
+            silence_s=45.0,
+        )
+
+    def adapter(self) -> BybitAdapter:
+        return BybitAdapter()
+
+    def instruments_requests(self, symbols: Sequence[str]) -> Sequence[Request]:
+        """Ask for all of spot, and for each contract: their list comes in pages."""
+        path = f"/v5/market/instruments-info?category={self._category}"
+        if self._category == "spot":
+            return [Request(path)]
+        return [Request(f"{path}&symbol={quote(symbol, safe='')}") for symbol in symbols]
+
+    def read_instruments(self, answers: Sequence[bytes]) -> dict[str, Sizes]:
+        found: dict[str, Sizes] = {}
+        for raw in answers:
+            answer = table(loads(raw), "the answer")
+            if answer.get("retCode") == UNKNOWN_SYMBOL:
+                continue
+            listed = table(answer.get("result"), "result").get("list")
+            if answer.get("retCode") != 0 or not isinstance(listed, list):
+                raise ValueError(f"no list of instruments: {str(answer)[:200]}")
+            found.update(filter(None, map(_sizes, listed)))
+        return found
+
+
+def _sizes(listed: Any) -> tuple[str, Sizes] | None:
+    """Return symbol and sizes; None for an instrument that has none."""
+    try:
+        lots = listed["lotSizeFilter"]
+        tick = decimal_text(listed["priceFilter"].get("tickSize"))
+        lot = decimal_text(lots.get("qtyStep", lots.get("basePrecision")))
+        return text(listed.get("symbol"), "symbol"), Sizes(tick, lot, listed.get("status") == "Trading")
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+
+
+SPOT: Final = BybitVenue("bybit", "Bybit spot", "spot")
+LINEAR: Final = BybitVenue("bybit-linear", "Bybit linear contracts", "linear")
+INVERSE: Final = BybitVenue("bybit-inverse", "Bybit inverse contracts", "inverse")
