@@ -33,10 +33,10 @@ class BrokenChainError(Exception):
 class ActionAdapter(SubscribingAdapter, ABC):
     """Adapter of one connection; a venue adds how it subscribes, and its rule of continuity.
 
-    - `retried`: codes of errors after which trying again may succeed.
+    - `final`: codes of errors after which trying again is useless; after any other it may succeed.
     """
 
-    retried: frozenset[str] = frozenset()
+    final: frozenset[str] = frozenset()
 
     def ping(self, now: int) -> str:  # noqa: ARG002 - it names no time
         return "ping"
@@ -101,7 +101,7 @@ class ActionAdapter(SubscribingAdapter, ABC):
             named = _NAMED.search(detail)
             symbol = arg.get("instId", arg.get("symbol", named[1] if named else None))
             return Refused(
-                symbol if isinstance(symbol, str) else None, f"{code}: {detail}", code not in self.retried
+                symbol if isinstance(symbol, str) else None, f"{code}: {detail}", code in self.final
             )
         if event == "notice":
             return Closing(str(message.get("msg"))[:200])

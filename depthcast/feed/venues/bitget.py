@@ -28,7 +28,7 @@ _OLD_NAMES: Final = {"sp": "spot", "mc": "usdt-futures"}
 class BitgetAdapter(ActionAdapter):
     """Adapter of one connection, or of one recording, for one market such as "spot"."""
 
-    retried = frozenset(("429", "30006", "30007", "30016", "30017"))
+    final = frozenset(("30001", "30002", "30003"))
 
     def __init__(self, market: str) -> None:
         super().__init__()
@@ -130,25 +130,23 @@ class BitgetVenue:
 
 
 def _sizes(item: dict[str, Any]) -> Sizes:
-    tick = _size(item, "priceMultiplier", "pricePrecision")
     if "pricePlace" in item:  # a contract of v2: its last decimal moves in steps
         step = Decimal(decimal_text(item.get("priceEndStep")))
         tick = f"{step.scaleb(-_places(item['pricePlace'])):f}"
-    lot = _size(item, "quantityMultiplier", "quantityPrecision", "sizeMultiplier", "volumePlace")
+        lot = _size(item, "sizeMultiplier", "volumePlace")
+    else:
+        tick = _size(item, "priceMultiplier", "pricePrecision")
+        lot = _size(item, "quantityMultiplier", "quantityPrecision")
     if not Decimal(tick) or not Decimal(lot):
         raise ValueError("a size of 0")
     return Sizes(tick, lot, item.get("status", item.get("symbolStatus")) in ("online", "normal"))
 
 
-def _size(item: dict[str, Any], *names: str) -> str:
-    """Return the first of the sizes and of the counts of decimals, in turn, that is there."""
-    for name in names:
-        if item.get(name) not in (None, "", "0"):
-            return size_of(_places(item[name])) if name in _COUNTS else decimal_text(item[name])
-    return "0"
-
-
-_COUNTS: Final = frozenset(("pricePrecision", "quantityPrecision", "volumePlace"))
+def _size(item: dict[str, Any], step: str, count: str) -> str:
+    """Return a size by its step, or by its count of decimals where no step is given."""
+    if item.get(step) not in (None, "", "0", 0):
+        return decimal_text(item[step])
+    return size_of(_places(item.get(count)))
 
 
 def _places(value: object) -> int:

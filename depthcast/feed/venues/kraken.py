@@ -40,8 +40,8 @@ from depthcast.feed.venues.times import from_rfc3339, whole_number
 
 CHECKED_LEVELS: Final = 10
 SYMBOLS_PER_MESSAGE: Final = 50
-_LATER: Final = ("exceeded", "already", "internal", "temporar", "unavailable", "maintenance")
-"""Parts of errors after which trying again may succeed."""
+_FINAL: Final = ("pair", "supported", "invalid", "malformed", "depth")
+"""Words in errors after which trying again is useless; after any other it may succeed."""
 
 Precision = tuple[int, int]
 """Decimals of prices and of quantities."""
@@ -158,12 +158,14 @@ def status(books: KeptBooks, system: object) -> list[Output]:
 
 
 def answer(message: dict[str, Any], symbol: object) -> Output:
-    """Return what the answer to a request means: confirmed, or refused."""
+    """Return what the answer to a request means: confirmed, or refused. Ends of subscriptions may fail."""
     error = message.get("error", message.get("errorMessage"))
     if error is None:
         return Alive()
     detail = str(error)[:200]
-    final = not any(word in detail.lower() for word in _LATER)
+    if message.get("method") == "unsubscribe" or "not found" in detail.lower():
+        return Skipped("refused end of a subscription")
+    final = any(word in detail.lower() for word in _FINAL)
     return Refused(symbol if isinstance(symbol, str) else None, detail, final)
 
 

@@ -29,7 +29,7 @@ WIDTH: Final = 4
 class OkxAdapter(ActionAdapter):
     """Adapter of one connection, or of one recording."""
 
-    retried = frozenset(("50001", "50004", "50011", "50013", "50026", "60014", "60023", "63999"))
+    final = frozenset(("51001", "60012", "60013", "60018", "64003"))
 
     def subscribe(self, symbols: Sequence[str]) -> list[str | bytes]:
         self.books.subscribe(symbols)
