@@ -12,7 +12,12 @@ from depthcast.feed.venues.registry import VENUES
 from tests.venues.conversation import Conversation
 from tests.venues.models import models
 
-MODELS = {name: make for name, make in models().items() if name in VENUES}
+BY_CHECKSUM = ("bitget", "kraken", "okx")
+"""Venues whose snapshots may be old ones; `test_venue_conversations` has theirs."""
+
+MODELS = {
+    name: make for name, make in models().items() if name in VENUES and not name.startswith(BY_CHECKSUM)
+}
 
 
 @pytest.mark.parametrize("name", MODELS)
