@@ -1,6 +1,6 @@
-"""Live order books: a WebSocket client (`connect`), a stream consumer (`Consumer`), and what they deliver.
+"""Live order books: a WebSocket client (`connect`), a stream consumer (`Consumer`) and a `Producer`.
 
-    from depthcast import Consumer, connect
+    from depthcast import Consumer, Producer, connect
 
 Names are loaded when they are first used, so that importing the package costs nothing. The command line, the
 ingestor and the gateway are in this package too; they need the libraries of `depthcast[server]`.
@@ -15,15 +15,19 @@ from depthcast.shared.compiled import prefer_source
 if TYPE_CHECKING:
     from depthcast.client import Client, ClientCounters, connect
     from depthcast.consumer import Consumer, StreamEntry
+    from depthcast.producer import Producer, ProducerCounters, Receipt
     from depthcast.shared.book import Book, BookSide
     from depthcast.shared.errors import (
         ClientError,
         DeploymentMismatch,
         DepthcastError,
+        InputLagging,
+        InvalidEvent,
         RedisUnavailable,
         SettingsError,
     )
     from depthcast.shared.position import Position
+    from depthcast.shared.reject_record import RejectRecord
     from depthcast.shared.types import EntryInfo, Side
     from depthcast.updates import BookUpdate, Kind, Levels, State
 
@@ -38,10 +42,16 @@ __all__ = [
     "DeploymentMismatch",
     "DepthcastError",
     "EntryInfo",
+    "InputLagging",
+    "InvalidEvent",
     "Kind",
     "Levels",
     "Position",
+    "Producer",
+    "ProducerCounters",
+    "Receipt",
     "RedisUnavailable",
+    "RejectRecord",
     "SettingsError",
     "Side",
     "State",
@@ -61,10 +71,16 @@ _HOMES: Final = {
     "DeploymentMismatch": "depthcast.shared.errors",
     "DepthcastError": "depthcast.shared.errors",
     "EntryInfo": "depthcast.shared.types",
+    "InputLagging": "depthcast.shared.errors",
+    "InvalidEvent": "depthcast.shared.errors",
     "Kind": "depthcast.updates",
     "Levels": "depthcast.updates",
     "Position": "depthcast.shared.position",
+    "Producer": "depthcast.producer",
+    "ProducerCounters": "depthcast.producer",
+    "Receipt": "depthcast.producer",
     "RedisUnavailable": "depthcast.shared.errors",
+    "RejectRecord": "depthcast.shared.reject_record",
     "SettingsError": "depthcast.shared.errors",
     "Side": "depthcast.shared.types",
     "State": "depthcast.updates",

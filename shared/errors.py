@@ -13,6 +13,8 @@
     ├── RecoveryError          the state in Redis contradicts itself; nothing is guessed
     ├── EmbeddedServerError    no server binary, or it did not start
     ├── FeedError              a recorded feed file cannot be read
+    ├── InvalidEvent           an event that a producer was given cannot be sent
+    ├── InputLagging           input of a partition waits for longer than a producer allows
     └── ClientError            the WebSocket client or the stream consumer cannot go on
 
 Each error has the values in its text as attributes, so callers need not parse text. A library's errors are
@@ -142,6 +144,35 @@ class FeedError(DepthcastError):
         self.problem = problem
         where = f"{path}, line {line}" if line else f"{path}"
         super().__init__(f"{where}: {problem}")
+
+
+class InvalidEvent(DepthcastError):
+    """An event given to a producer cannot be sent; nothing of its array was.
+
+    `place`: index in the array, None if it is not about a single event. `problem` names the value, and
+    `remedy` says what to do.
+    """
+
+    def __init__(self, symbol: str, place: int | None, problem: str, remedy: str) -> None:
+        self.symbol = symbol
+        self.place = place
+        self.problem = problem
+        self.remedy = remedy
+        where = symbol if place is None else f"{symbol}, event {place}"
+        super().__init__(f"{where}: {problem}; {remedy}")
+
+
+class InputLagging(DepthcastError):
+    """Input of a partition waits for longer than a producer allows."""
+
+    def __init__(self, partition: int, lag_ms: int, lag_max_ms: int) -> None:
+        self.partition = partition
+        self.lag_ms = lag_ms
+        self.lag_max_ms = lag_max_ms
+        super().__init__(
+            f"partition {partition}: input has waited for {lag_ms} ms, and lag_max_ms is {lag_max_ms}; "
+            "start an ingestor, or send less"
+        )
 
 
 class ClientError(DepthcastError):

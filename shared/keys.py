@@ -31,6 +31,10 @@ class DeploymentKeys(NamedTuple):
         """Hash: symbol → JSON about the process that feeds it from a venue."""
         return f"{self.prefix}:sources"
 
+    def producer(self, name: str) -> str:
+        """The last append of a producer, so that one with an unknown outcome can be repeated; private."""
+        return f"{self.prefix}:producers:{name}"
+
     def partition(self, number: int) -> "PartitionKeys":
         """The keys of partition `number`."""
         return PartitionKeys(f"{{{self.prefix}:{number}}}")

@@ -90,7 +90,7 @@ async def _show(
         if not follow:
             return
         async for records in RejectFollower(client, ends).records():
-            for record in records:
+            for _, record in records:
                 if symbol is None or record.symbol == symbol:
                     show(record)
 

@@ -57,7 +57,7 @@ def use_of(name: str, prefix: str, partitions: int | None, others: Collection[st
     bare = name.translate(_NO_BRACES)
     if any(bare.startswith(f"{other}:") for other in others if not prefix.startswith(f"{other}:")):
         return None
-    if name.startswith(f"{prefix}:") and (kind := DEPLOYMENT_TYPES.get(name[len(prefix) + 1 :])) is not None:
+    if name.startswith(f"{prefix}:") and (kind := _of_deployment(name[len(prefix) + 1 :])) is not None:
         return KeyUse(kind)
     if name.startswith(f"{{{prefix}:") and (found := _PARTITION.match(name, len(prefix) + 2)) is not None:
         return _of_partition(name, prefix, int(found[1]), found[2], partitions)
@@ -73,6 +73,11 @@ def use_of(name: str, prefix: str, partitions: int | None, others: Collection[st
             if_type="stream",
         )
     return None
+
+
+def _of_deployment(rest: str) -> str | None:
+    """The type of a key of the deployment as a whole; a producer's has its name behind it."""
+    return "string" if rest.startswith("producers:") else DEPLOYMENT_TYPES.get(rest)
 
 
 _NO_BRACES: Final = str.maketrans("", "", "{} \t\r\n")

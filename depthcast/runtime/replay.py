@@ -11,17 +11,15 @@ from functools import partial
 from itertools import islice
 from typing import Final
 
-from redis.asyncio import Redis
-
 from depthcast.feed.entry import FeedEntry, Format, Instruments
+from depthcast.producer.input_log import Fields, InputLog
 from depthcast.runtime.feed_file import RecordedFeed
-from depthcast.shared.backoff import Backoff, no_jitter
 from depthcast.shared.codec import pack
-from depthcast.shared.errors import InstrumentsError, RedisRefused, RedisUnavailable
+from depthcast.shared.errors import InstrumentsError, RedisUnavailable
 from depthcast.shared.instruments import Instrument, to_json
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.partition import partition_of
-from depthcast.shared.position import ZERO, Position
+from depthcast.shared.position import Position
 from depthcast.shared.runtime import redis
 from depthcast.shared.runtime.catalog import POLL_S, read_instruments, wait_for_partitions
 from depthcast.shared.runtime.outage import Outage
@@ -30,35 +28,6 @@ from depthcast.shared.types import Symbol
 logger = logging.getLogger(__name__)
 
 ENTRIES_PER_STEP: Final = 32
-
-RETRY_S: Final = 0.1
-RETRY_S_MAX: Final = 2.0
-"""Pauses between attempts while Redis refuses entries or is away."""
-
-SEARCHED: Final = 1_000
-"""Entries of the log that are searched for those whose outcome is unknown."""
-
-_Fields = list[str | bytes]
-
-_APPEND: Final = """
-for _, key in ipairs(KEYS) do
-  local held = redis.call('TYPE', key).ok
-  if held ~= 'none' and held ~= 'stream' then
-    return redis.error_reply('WRONGTYPE ' .. key .. ' holds a ' .. held .. ', not a stream')
-  end
-  if not redis.acl_check_cmd('XADD', key, '*', '_', '') then
-    return redis.error_reply('NOPERM this user may not run XADD on ' .. key)
-  end
-end
-local ids, at = {}, 1
-for number, key in ipairs(KEYS) do
-  local last = at + tonumber(ARGV[at])
-  ids[number] = redis.call('XADD', key, '*', unpack(ARGV, at + 1, last))
-  at = last + 1
-end
-return ids
-"""
-"""Append entries, all or none. KEYS: the log of each. ARGV: for each the number of its words, then these."""
 
 
 @dataclass
@@ -70,71 +39,12 @@ class Progress:
     behind_s: float = 0.0
 
 
-class Producer:
-    """Adds entries to a deployment's input log, and waits while Redis is away or refuses them."""
-
-    def __init__(self, client: Redis, keys: DeploymentKeys, partitions: int) -> None:
-        self.client = client
-        self.keys = keys
-        self.partitions = partitions
-        self._append = client.register_script(_APPEND)
-        self._ends: dict[int, Position] = {}
-        self._outage = Outage(logger, "the producer waits for Redis")
-        self._backoff = Backoff(RETRY_S, RETRY_S_MAX, no_jitter)
+class Producer(InputLog):
+    """The input log, for entries of a feed."""
 
     async def send(self, entries: Sequence[FeedEntry]) -> list[tuple[int, Position]]:
-        """Add `entries` in one step; returns partition and ID of each.
-
-        If the outcome is unknown, they are looked for before they are sent again. Entries that arrive even
-        later than that count twice (`docs/protocol.md`, section 2.1.5).
-        """
-        places = [partition_of(entry.symbol, self.partitions) for entry in entries]
-        lists = [_fields(entry) for entry in entries]
-        unknown = False
-        while True:
-            try:
-                found = await self._find(places, lists) if unknown else None
-                sent = found or await self._try(places, lists)
-            except RedisUnavailable as error:
-                unknown = unknown or not isinstance(error, RedisRefused)
-                self._outage.note(error)
-                await asyncio.sleep(self._backoff.next_s())
-            else:
-                self._outage.over()
-                self._backoff.reset()
-                self._ends.update(sent)
-                return sent
-
-    async def _try(self, places: Sequence[int], lists: Sequence[_Fields]) -> list[tuple[int, Position]]:
-        for place in set(places) - self._ends.keys():
-            self._ends[place] = await redis.last_position(self.client, self._events(place))
-        words = [word for fields in lists for word in (len(fields), *fields)]
-        async with redis.map_errors():
-            ids = await self._append([self._events(place) for place in places], words)
-        return [(place, Position.parse(name)) for place, name in zip(places, ids, strict=True)]
-
-    async def _find(
-        self, places: Sequence[int], lists: Sequence[_Fields]
-    ) -> list[tuple[int, Position]] | None:
-        """The entries as they stand in the log; None unless all are there."""
-        found = []
-        ends = dict(self._ends)
-        for place, fields in zip(places, lists, strict=True):
-            wanted = [word if isinstance(word, bytes) else word.encode() for word in fields]
-            later = await redis.read_stream(
-                self.client, self._events(place), ends.get(place, ZERO), count=SEARCHED
-            )
-            at = next(
-                (at for at, pairs in later if [word for pair in pairs for word in pair] == wanted), None
-            )
-            if at is None:
-                return None
-            ends[place] = at
-            found.append((place, at))
-        return found
-
-    def _events(self, place: int) -> str:
-        return self.keys.partition(place).events
+        """Add `entries` in one step, each exactly once; returns partition and ID of each."""
+        return await self.append([(entry.symbol, _fields(entry)) for entry in entries])
 
 
 class ReplayClock:
@@ -160,7 +70,9 @@ async def open_producer(redis_url: str, prefix: str, partitions: int | None) -> 
     """Yield a producer once the deployment exists; raises `DeploymentMismatch`."""
     client, keys = redis.connect(redis_url), DeploymentKeys(prefix)
     try:
-        yield Producer(client, keys, await wait_for_partitions(client, keys, partitions))
+        producer = Producer(client, keys, await wait_for_partitions(client, keys, partitions))
+        yield producer
+        await producer.forget()
     finally:
         await client.aclose()
 
@@ -289,9 +201,9 @@ def _check_fits(format_: Format, recorded: Instrument, registered: Instrument) -
             )
 
 
-def _fields(entry: FeedEntry) -> _Fields:
+def _fields(entry: FeedEntry) -> Fields:
     about: dict[str, object] = {"atomic": True} if entry.atomic else {}
     if entry.ts is not None:
         about["ts"] = entry.ts
-    named: _Fields = ["_", pack(about)] if about else []
+    named: Fields = ["_", pack(about)] if about else []
     return [entry.symbol, pack(entry.events), *named]

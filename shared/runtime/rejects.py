@@ -85,8 +85,8 @@ class RejectFollower:
         self._outage = Outage(logger, "rejects are not read")
         self._backoff = Backoff(RETRY_S, RETRY_S_MAX, no_jitter)
 
-    async def records(self) -> AsyncIterator[list[RejectRecord]]:
-        """Deliver the records as they come; an empty list each time that none came for a while."""
+    async def records(self) -> AsyncIterator[list[tuple[str, RejectRecord]]]:
+        """Deliver the records as they come, each with its key; an empty list if none came for a while."""
         while True:
             try:
                 found = await self._read()
@@ -98,15 +98,15 @@ class RejectFollower:
             self._backoff.reset()
             yield found
 
-    async def _read(self) -> list[RejectRecord]:
+    async def _read(self) -> list[tuple[str, RejectRecord]]:
         streams = await read_streams(self.client, self.position, count=PAGE, block_ms=BLOCK_MS)
         found = []
         for key, entries in streams.items():
-            found += _records(entries)
+            found += [(key, record) for record in _records(entries)]
             self.position[key] = entries[-1][0]
-        if not found:
+        if not streams:
             await self._check_ends()
-        return sorted(found)
+        return sorted(found, key=lambda pair: pair[1].at)
 
     async def _check_ends(self) -> None:
         """Begin again with a stream that ends before our position: Redis has lost data."""
