@@ -137,9 +137,26 @@ def _symbols(state: DeploymentState) -> list[str]:
 
 
 def _sources(state: DeploymentState) -> list[str]:
-    names = sorted({name for source in state.sources.values() for name in source})
-    rows = [(source, *(_cell(about.get(name)) for name in names)) for source, about in state.sources.items()]
-    return table(["source", *(name.replace("_", "-") for name in names)], rows)
+    rows = []
+    for symbol, source in state.sources.items():
+        quality = source.get("quality")
+        proof = quality if isinstance(quality, dict) else {}
+        seen = source.get("at")
+        rows.append(
+            (
+                symbol,
+                _cell(source.get("venue")),
+                _cell(source.get("state")),
+                _cell(proof.get("continuity")),
+                _cell(proof.get("checksum") or "none"),
+                _cell(proof.get("depth")),
+                _cell(source.get("feeder")),
+                f"{max(0, state.now_ms - seen // 1000)} ms ago" if isinstance(seen, int) else "–",
+                _cell(source.get("reason") or source.get("problem") or "–"),
+            )
+        )
+    names = ["source", "venue", "state", "proven-by", "checksum", "depth", "feeder", "seen", "reason"]
+    return table(names, rows)
 
 
 def _cell(value: object) -> str:

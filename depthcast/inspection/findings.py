@@ -20,6 +20,9 @@ CLOCK_MS: Final = 1_000
 SEEN_S: Final = 5.0
 """An ingestor that was not heard of for longer is not running."""
 
+SOURCE_MS: Final = 10_000
+"""A feeder refreshes its entry each second."""
+
 NAMES_SHOWN: Final = 5
 """Of a longer list, only so many are named."""
 
@@ -202,9 +205,23 @@ def _rejects(state: DeploymentState) -> Iterator[Finding]:
 
 def _sources(state: DeploymentState) -> Iterator[Finding]:
     for name, source in state.sources.items():
-        problem = source.get("problem")
-        if problem:
-            yield Finding("source", f"{name}: {problem}", "see the log of its feeder: depthcast feed live")
+        seen_ms, now = state.now_ms - _ms(source.get("at")), source.get("state")
+        if source.get("problem"):
+            yield Finding("source", f"{name}: {source['problem']}", f"HDEL {state.prefix}:sources {name}")
+        elif now == "ended":
+            continue
+        elif seen_ms > SOURCE_MS:
+            remedy = f"start it again, or HDEL {state.prefix}:sources {name}"
+            yield Finding("source", f"{name}: its feeder has said nothing for {seen_ms / 1000:.0f} s", remedy)
+        elif now != "live":
+            reason = source.get("reason") or "it does not say why"
+            yield Finding(
+                "source", f"{name}: its feed is in the state {now}: {reason}", "see the feeder's log"
+            )
+
+
+def _ms(us: object) -> int:
+    return us // 1000 if isinstance(us, int) else 0
 
 
 def _gateways(state: DeploymentState) -> Iterator[Finding]:

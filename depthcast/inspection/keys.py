@@ -24,6 +24,7 @@ PARTITION_TYPES: Final = {
     "leader": "string",
     "applying": "string",
     "symbols": "hash",
+    "feeders": "hash",
 }
 """Keys of a partition."""
 

@@ -6,6 +6,7 @@ REMEDIES: Final = {
     "poison": "applying this entry ended an ingestor: report it with the record, and do not send it again",
     "too_many_values": "send fewer fields in an entry, or raise DEPTHCAST_ENTRY_VALUES_MAX",
     "too_big": "send smaller entries, or raise DEPTHCAST_ENTRY_BYTES_MAX",
+    "bad_options": "_ is a map whose atomic is a boolean; nothing of the entry was applied: send it again",
     "malformed": "a value is an array of events, and an event [op, side, price, quantity, order_id], "
     "with integers",
     "too_many_events": "send smaller arrays, or raise DEPTHCAST_ARRAY_EVENTS_MAX",

@@ -241,7 +241,12 @@ async def test_rejects_are_followed(led: Run) -> None:
 
 
 async def test_status_shows_everything(led: Run) -> None:
-    await execute(led.client, "HSET", "doc:sources", "LEV", '{"state": "live", "quality": "checksum"}')
+    source = {
+        "venue": "toy",
+        "state": "live",
+        "quality": {"continuity": "U = u + 1", "checksum": "CRC32 of 25"},
+    }
+    await execute(led.client, "HSET", "doc:sources", "LEV", json.dumps(source))
     await execute(led.client, "HSET", "doc:instruments", "BAD", "no JSON")
     with running_gateway(led.url, "doc") as gateway:
         options = ("--redis-url", led.url, "--prefix", "doc", "--gateway-url", gateway.url)
@@ -253,9 +258,9 @@ async def test_status_shows_everything(led: Run) -> None:
     assert state["instruments"]["ORE"] == {
         "tick_size": "1", "lot_size": "1", "feed": "orders", "on_cross": "evict", "book": True,
     }  # fmt: skip
-    assert state["sources"] == {"LEV": {"state": "live", "quality": "checksum"}}
+    assert state["sources"] == {"LEV": source}
     assert state["gateways"][0]["url"] == gateway.url
-    for text in (partition["leader"], "input-lag", "ORE", "checksum", "ready"):
+    for text in (partition["leader"], "input-lag", "ORE", "CRC32 of 25", "U = u + 1", "ready"):
         assert text in shown
 
 

@@ -42,7 +42,7 @@ def healthy() -> DeploymentState:
         ingestors={"leader-1": 0.2},
         partitions=[partition()],
         gateways=[GatewayState("http://127.0.0.1:8080", ready=True, body={})],
-        sources={"BTC-USD": {"state": "live"}},
+        sources={"BTC-USD": {"state": "live", "at": NOW_MS * 1000}, "OLD": {"state": "ended", "at": 1}},
     )
 
 
@@ -118,7 +118,19 @@ WRONG: list[tuple[str, str, str, Change]] = [
         "2.1.3",
         of_partition(rejects=Counter({"invented": 1}), examples={"invented": "A in 1-0"}),
     ),
-    ("source", "BTC-USD: in doubt", "feeder", changed(sources={"BTC-USD": {"problem": "in doubt"}})),
+    ("source", "A: no JSON", "HDEL depthcast:sources A", changed(sources={"A": {"problem": "no JSON"}})),
+    (
+        "source",
+        "nothing for 11 s",
+        "start it",
+        changed(sources={"A": {"state": "live", "at": (NOW_MS - 11_000) * 1000}}),
+    ),
+    (
+        "source",
+        "state doubt: gap",
+        "log",
+        changed(sources={"A": {"state": "doubt", "reason": "gap", "at": NOW_MS * 1000}}),
+    ),
     (
         "gateway",
         "does not answer",
