@@ -80,8 +80,8 @@ async def test_what_is_wrong_is_refused_before_anything_is_sent(
 
 
 async def test_rejects_of_ours_are_reported_and_no_others(run: Run, redis_url: str, prefix: str) -> None:
-    told: list[RejectRecord] = []
-    async with led(run), Producer(redis_url, prefix=prefix, on_reject=told.append) as producer:
+    reported: list[RejectRecord] = []
+    async with led(run), Producer(redis_url, prefix=prefix, on_reject=reported.append) as producer:
         ids = []
         for n in range(30):
             await run.send(("BTC-USD", '[["reduce", "ask", 99, 1]]'))
@@ -89,11 +89,11 @@ async def test_rejects_of_ours_are_reported_and_no_others(run: Run, redis_url: s
                 await producer.send("ORD", [("add", "bid", 1, 1, n), ("delete", None, None, None, "x")])
             )
         await producer.consumed()
-        assert [record.source for record in told] == [receipt.id for receipt in ids]
-        assert {(record.reason, record.place) for record in told} == {("unknown_order", 1)}
+        assert [record.source for record in reported] == [receipt.id for receipt in ids]
+        assert {(record.reason, record.place) for record in reported} == {("unknown_order", 1)}
         assert producer.counters.rejected == {"unknown_order": 30}
         found = producer.rejects()
-        assert [await anext(found) for _ in range(30)] == told
+        assert [await anext(found) for _ in range(30)] == reported
 
 
 async def test_it_waits_for_the_deployment_and_for_the_book(run: Run, redis_url: str, prefix: str) -> None:
