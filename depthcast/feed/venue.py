@@ -83,7 +83,8 @@ class Doubt(NamedTuple):
 class Refresh(NamedTuple):
     """The book is right, but may not be for long: a new snapshot is wanted, and no doubt is raised yet.
 
-    Said once for each snapshot, such as when prices have moved far towards the end of its depth.
+    Said once until the next snapshot, such as when prices have moved far towards the end of its depth; again
+    if the answer was too old.
     """
 
     symbol: str
@@ -234,7 +235,10 @@ class Adapter(Protocol):
         ...
 
     def snapshot_request(self, symbol: str) -> Request | None:
-        """Return the request for a symbol's snapshot; None where a new subscription brings it."""
+        """Return the request for a symbol's snapshot.
+
+        None where a new subscription brings it, and while no answer could be proven: ask again later.
+        """
         ...
 
     def lost(self) -> Iterable[Doubt]:

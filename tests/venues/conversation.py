@@ -88,6 +88,7 @@ class Conversation:
         self.rate = rate
         self.now = START_US
         self.adapter: Adapter = venue.adapter()
+        self.by_rest = venue.profile.snapshot_by_rest
         self.replicas = {symbol: Replica(book) for symbol, book in model.market.books.items()}
         self.symbols = sorted(self.replicas)
         self.outputs: list[Output] = []
@@ -194,7 +195,7 @@ class Conversation:
                 self._asked_at.pop(symbol, None)
             elif self.now - self._asked_at.get(symbol, 0) >= 8 * STEP_US:
                 self._asked_at[symbol] = self.now
-                if not self._ask(symbol) and replica.doubts:
+                if not self._ask(symbol) and replica.doubts and not self.by_rest:
                     self._subscribe_again(symbol)
 
     def _ask(self, symbol: str) -> bool:

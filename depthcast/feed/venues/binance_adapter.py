@@ -109,8 +109,10 @@ class BinanceAdapter:
         return book.take_snapshot(snapshot, now)
 
     def snapshot_request(self, symbol: str) -> Request | None:
-        if symbol in self._books:
-            self._books[symbol].limit = self._depth_limit
+        book = self._books.get(symbol)
+        if book is None or not book.wants_snapshot():
+            return None
+        book.limit = self._depth_limit
         return self._depth_request._replace(path=self._depth_request.path + quote(symbol, safe=""))
 
     def lost(self) -> list[Doubt]:

@@ -27,6 +27,8 @@ from depthcast.feed.venue import (
 from depthcast.feed.venues.text_book import TextBook
 
 QUIET_US: Final = 1_000_000
+WAITS_MOST: Final = 3
+"""So often no other snapshot is requested while one waits for the message that reaches it."""
 
 
 class Depth(NamedTuple):
@@ -77,8 +79,22 @@ class BinanceBook:
         self._buffer: list[Depth] = []
         self._pending: RestBook | None = None
         self._pending_at: int | None = None
+        self._waits = 0
         self._floor: tuple[Decimal | None, Decimal | None] = (None, None)
         self._refresh_at: tuple[Decimal | None, Decimal | None] = (None, None)
+        self._refreshing = False
+
+    def wants_snapshot(self) -> bool:
+        """Whether a snapshot requested now could be proven soon; requests are dear."""
+        if not self.attached and not self._seen:
+            return False
+        pending = self._pending
+        too_old = pending is not None and bool(self._buffer) and not self._buffer[0].joins(pending.final)
+        if pending is None or too_old or self._waits >= WAITS_MOST:
+            self._waits = 0
+            return True
+        self._waits += 1
+        return False
 
     def malformed(self, detail: str) -> list[Output]:
         """Take a depth message that cannot be read."""
@@ -115,6 +131,7 @@ class BinanceBook:
             self._pending = None
             if pending.final >= self._last and depth.joins(pending.final):
                 return self._begin(pending, [depth])
+            self._refreshing = False  # it was too old
         return self._apply(depth)
 
     def _wait(self, depth: Depth) -> list[Output]:
@@ -156,7 +173,7 @@ class BinanceBook:
         return []
 
     def _begin(self, snapshot: RestBook, depths: Sequence[Depth]) -> list[Output]:
-        self._pending, self._pending_at, self._buffer = None, None, []
+        self._pending, self._pending_at, self._buffer, self._refreshing = None, None, [], False
         self.book.replace(snapshot.bids, snapshot.asks)
         if self.book.crossed:
             return self._doubt(DoubtReason.CROSSED, f"crossed in the snapshot {snapshot.final}", [])
@@ -183,8 +200,8 @@ class BinanceBook:
         update = Update(self.symbol, depth.bids, depth.asks, depth.ts, depth.final)
         if self._beyond(self._floor):
             return self._doubt(DoubtReason.DEPTH, f"beyond the {self.limit} levels of the snapshot", [depth])
-        if self._beyond(self._refresh_at):
-            self._refresh_at = (None, None)
+        if not self._refreshing and self._beyond(self._refresh_at):
+            self._refreshing = True
             return [update, Refresh(self.symbol, "half the depth of the snapshot is used up")]
         return [update]
 

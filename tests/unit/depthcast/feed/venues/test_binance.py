@@ -222,26 +222,43 @@ def test_a_crossed_message_after_the_snapshot_leaves_the_rest_to_the_next_snapsh
 def test_the_depth_of_a_snapshot_that_was_asked_for_ends_somewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     adapter = BinanceAdapter(depth=Request("/depth?symbol="), depth_limit=3, chained=False)
     adapter.subscribe(["AAAUSDT"])
-    assert adapter.snapshot_request("AAAUSDT") == Request("/depth?symbol=AAAUSDT")
     adapter.take(depth(100, 100), T0)
+    assert adapter.snapshot_request("AAAUSDT") == Request("/depth?symbol=AAAUSDT")
     bids = [(price, "1") for price in ("10.0", "9.9", "9.0")]
     adapter.take_snapshot("AAAUSDT", rest(100, bids), T0)
     gone = [("10.0", "0"), ("9.9", "0"), ("9.3", "7")]
     assert kinds(adapter.take(depth(101, 101, gone), T0)) == ["Update", "Refresh"]
     assert kinds(adapter.take(depth(102, 102, [("9.2", "7")]), T0)) == ["Update"]
+    adapter.take_snapshot("AAAUSDT", rest(101, bids), T0)
+    assert kinds(adapter.take(depth(103, 103), T0)) == ["Update", "Refresh"], "the answer was too old"
     empty = [("9.3", "0"), ("9.2", "0"), ("9.0", "0"), ("8.0", "1")]
-    assert kinds(adapter.take(depth(103, 103, empty), T0)) == [DoubtReason.DEPTH]
+    assert kinds(adapter.take(depth(104, 104, empty), T0)) == [DoubtReason.DEPTH]
 
 
 def test_the_asks_of_a_snapshot_end_somewhere_as_well() -> None:
     adapter = BinanceAdapter(depth=Request("/depth?symbol="), depth_limit=2, chained=False)
     adapter.subscribe(["AAAUSDT"])
-    adapter.snapshot_request("AAAUSDT")
     adapter.take(depth(100, 100), T0)
+    adapter.snapshot_request("AAAUSDT")
     adapter.take_snapshot("AAAUSDT", rest(100, asks=[("11", "1"), ("13", "1")]), T0)
     outputs = adapter.take(depth(101, 101, [], [("11", "0")]), T0)
     assert outputs[1:] == [Refresh("AAAUSDT", "half the depth of the snapshot is used up")]
     assert kinds(adapter.take(depth(102, 102, [], [("13", "0")]), T0)) == [DoubtReason.DEPTH]
+
+
+def test_no_snapshot_is_requested_that_could_not_be_proven() -> None:
+    def wanted(count: int) -> list[bool]:
+        return [adapter.snapshot_request("AAAUSDT") is not None for _ in range(count)]
+
+    adapter = subscribed()
+    assert wanted(3) == [False, False, False], "not subscribed yet"
+    assert adapter.snapshot_request("ZZZUSDT") is None
+    adapter.take('{"result":null,"id":1}', T0)
+    assert wanted(2) == [True, True]
+    adapter.take_snapshot("AAAUSDT", rest(105), T0)
+    assert wanted(6) == [False, False, False, True, False, False], "one waits for its message"
+    adapter.take(depth(107, 108), T0)
+    assert wanted(2) == [True, True], "that one is too old"
 
 
 def test_too_many_messages_without_a_snapshot_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -412,6 +429,7 @@ def test_a_lost_connection_is_a_doubt_of_every_book_and_nothing_is_remembered() 
 
 def test_symbols_may_be_in_any_script() -> None:
     adapter: Adapter = subscribed(SPOT, "牛来USDT")
+    adapter.take('{"result":null,"id":1}', T0)
     assert adapter.snapshot_request("牛来USDT") == Request(
         "/api/v3/depth?limit=5000&symbol=%E7%89%9B%E6%9D%A5USDT", 250
     )
