@@ -71,7 +71,7 @@ class _Connection(StreamConnection):
         self.last: dict[str, int] = {}
         self.resets: dict[str, int] = {}
 
-    def receive(self, raw: str | bytes, now: int) -> list[Message]:
+    def answers(self, raw: str | bytes) -> list[Message]:
         if raw == "ping":
             return [control("pong")]
         request = json.loads(raw)
@@ -108,7 +108,7 @@ class _Connection(StreamConnection):
             previous = 0 if was_reset else self.last[book.symbol]
             self.last[book.symbol] = number = self.venue.number(book)
             data = {"a": asks, "b": bids, "checksum": 0, "pseq": previous, "seq": number}
-        return json.dumps({"action": action, "arg": arg, "data": [{**data, "ts": "1780000000000"}]})
+        return json.dumps({"action": action, "arg": arg, "data": [{**data, "ts": str(self.now // 1_000)}]})
 
 
 MODELS: Final[Mapping[str, Callable[[Random], ModelVenue]]] = {

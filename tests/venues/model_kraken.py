@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from random import Random
 from typing import Final
 from zlib import crc32
@@ -52,7 +53,7 @@ class KrakenModel(StreamVenue):
 
 
 class _Connection(StreamConnection):
-    def receive(self, raw: str | bytes, now: int) -> list[Message]:
+    def answers(self, raw: str | bytes) -> list[Message]:
         request = json.loads(raw)
         method, params = request["method"], request.get("params", {})
         if method == "ping":
@@ -71,10 +72,10 @@ class _Connection(StreamConnection):
         return answers
 
     def snapshot(self, book: ModelBook) -> str:
-        return _message("snapshot", book, *whole(book))
+        return _message("snapshot", book, *whole(book), self.now)
 
     def update(self, book: ModelBook, bids: Texts, asks: Texts) -> str:
-        return _message("update", book, bids, asks)
+        return _message("update", book, bids, asks, self.now)
 
     def beats(self) -> list[str]:
         return ['{"channel":"heartbeat"}']
@@ -111,13 +112,14 @@ def checksum(book: ModelBook) -> int:
     return crc32("".join(f"{price}{quantity}" for price, quantity in best).encode())
 
 
-def _message(kind: str, book: ModelBook, bids: Texts, asks: Texts) -> str:
+def _message(kind: str, book: ModelBook, bids: Texts, asks: Texts, now: int) -> str:
+    at = datetime.fromtimestamp(now / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     sides = [
         ",".join(f'{{"price":{price},"qty":{quantity}}}' for price, quantity in side) for side in (bids, asks)
     ]
     return (
         f'{{"channel":"book","type":"{kind}","data":[{{"symbol":"{book.symbol}","bids":[{sides[0]}],'
-        f'"asks":[{sides[1]}],"checksum":{checksum(book)},"timestamp":"2026-01-31T12:00:00.000001Z"}}]}}'
+        f'"asks":[{sides[1]}],"checksum":{checksum(book)},"timestamp":"{at}"}}]}}'
     )
 
 

@@ -54,7 +54,7 @@ class _Connection(StreamConnection):
         self.venue = venue
         self.last: dict[str, int] = {}
 
-    def receive(self, raw: str | bytes, now: int) -> list[Message]:
+    def answers(self, raw: str | bytes) -> list[Message]:
         if raw == "ping":
             return [control("pong")]
         request = json.loads(raw)
@@ -102,7 +102,7 @@ class _Connection(StreamConnection):
         }
         arg = {"channel": "books", "instId": symbol}
         return json.dumps(
-            {"arg": arg, "action": action, "data": [{**rows, "ts": "1780000000000", **numbers}]}
+            {"arg": arg, "action": action, "data": [{**rows, "ts": str(self.now // 1_000), **numbers}]}
         )
 
 

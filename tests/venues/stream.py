@@ -32,7 +32,7 @@ class StreamVenue(ABC):
         return self.connection(now)
 
     def reset(self, symbol: str, now: int) -> None:
-        raise NotImplementedError("this venue has no numbers to begin anew")
+        return None  # a venue without numbers has none to begin
 
     def spoil(self, message: Message, random: Random) -> Message | None:
         return None
@@ -57,6 +57,7 @@ class StreamConnection(ABC):
         self.market = market
         self.sent: dict[str, int] = {}
         self.beat_at = now + HEARTBEAT_US
+        self.now = now
 
     def begin(self, symbol: str) -> Message:
         """Begin a subscription; returns its snapshot."""
@@ -64,7 +65,12 @@ class StreamConnection(ABC):
         self.sent[symbol] = book.number
         return Message(self.snapshot(book), Kind.SNAPSHOT, symbol)
 
+    def receive(self, raw: str | bytes, now: int) -> list[Message]:
+        self.now = now
+        return self.answers(raw)
+
     def due(self, now: int) -> list[Message]:
+        self.now = now
         messages = []
         for symbol, number in self.sent.items():
             book = self.market[symbol]
@@ -78,8 +84,8 @@ class StreamConnection(ABC):
         return messages
 
     @abstractmethod
-    def receive(self, raw: str | bytes, now: int) -> list[Message]:
-        """Take what the client sent."""
+    def answers(self, raw: str | bytes) -> list[Message]:
+        """Take what the client sent, and return the answers."""
 
     @abstractmethod
     def snapshot(self, book: ModelBook) -> str:

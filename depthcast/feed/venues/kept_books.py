@@ -41,6 +41,7 @@ class KeptBook:
 
     - `sequence`: the venue's number of this state; None if it has none.
     - `checked`: the venue sent a checksum with the snapshot, so it must send one with each update.
+    - `newest`: the latest time of a message that was taken on this connection; None if messages have none.
     """
 
     def __init__(self, symbol: str) -> None:
@@ -49,6 +50,7 @@ class KeptBook:
         self.state = State.WAITING
         self.sequence: int | None = None
         self.checked = False
+        self.newest: int | None = None
 
     def doubt(self, reason: DoubtReason, detail: str) -> list[Output]:
         """Forget the levels; returns the one `Doubt`, or nothing if it was said already."""
@@ -67,8 +69,17 @@ class KeptBook:
         sequence: int | None = None,
         checksum: Checksum | None = None,
         depth: int | None = None,
+        ordered: bool = True,
     ) -> list[Output]:
-        """Take a snapshot; returns it, or the doubt about it. `depth`: levels beyond it are dropped."""
+        """Take a snapshot; returns it, or the doubt about it.
+
+        - `depth`: levels beyond it are dropped.
+        - `ordered`: a snapshot from before the last message is not taken.
+        """
+        if ordered and self._is_old(ts):
+            if self.state is State.PROVEN:
+                return self.doubt(DoubtReason.RESET, "a snapshot from before the last message")
+            return [Skipped("snapshot from before the last message")]
         levels = self.levels
         levels.replace(bids, asks)
         if len(levels.bids) != len(bids) or len(levels.asks) != len(asks):
@@ -78,6 +89,7 @@ class KeptBook:
         if (wrong := self._wrong(checksum)) is not None:
             return wrong
         self.state, self.sequence, self.checked = State.PROVEN, sequence, checksum is not None
+        self._note(ts)
         return [Snapshot(self.symbol, list(levels.bids), list(levels.asks), ts, sequence, self.checked)]
 
     def change(
@@ -89,8 +101,14 @@ class KeptBook:
         sequence: int | None = None,
         checksum: Checksum | None = None,
         depth: int | None = None,
+        ordered: bool = True,
     ) -> list[Output]:
-        """Take an update of a proven book; returns it with the levels that fell, or the doubt about it."""
+        """Take an update of a proven book; returns it with the levels that fell, or the doubt about it.
+
+        `ordered`: an update from before the last message is a doubt.
+        """
+        if ordered and self._is_old(ts):
+            return self.doubt(DoubtReason.GAP, "an update from before the last message")
         self.levels.apply(bids, asks)
         fallen: tuple[list[VenueLevel], list[VenueLevel]] = ([], [])
         if depth is not None:
@@ -98,8 +116,16 @@ class KeptBook:
         if (wrong := self._wrong(checksum)) is not None:
             return wrong
         self.sequence = sequence
+        self._note(ts)
         net_bids, net_asks = last_of_each([*bids, *fallen[0]]), last_of_each([*asks, *fallen[1]])
         return [Update(self.symbol, net_bids, net_asks, ts, sequence, checksum is not None)]
+
+    def _is_old(self, ts: int | None) -> bool:
+        return ts is not None and self.newest is not None and ts < self.newest
+
+    def _note(self, ts: int | None) -> None:
+        if ts is not None and not self._is_old(ts):
+            self.newest = ts
 
     def _wrong(self, checksum: Checksum | None) -> list[Output] | None:
         """Return what is said of a wrong book, which may be nothing; None for a right one."""
@@ -136,7 +162,8 @@ class KeptBooks:
         for symbol in symbols:
             self._subscribed.discard(symbol)
             self._ended.add(symbol)
-            self._books.pop(symbol, None)
+            if symbol in self._books:
+                self._books[symbol].doubt(DoubtReason.DISCONNECTED, "")
 
     def get(self, symbol: str) -> KeptBook | None:
         """Return a symbol's book; None for one that is not subscribed."""
@@ -151,24 +178,22 @@ class KeptBooks:
 
     def doubt_all(self, reason: DoubtReason, detail: str) -> list[Output]:
         """Doubt every book."""
-        return [doubt for book in self._books.values() for doubt in book.doubt(reason, detail)]
+        books = [book for symbol, book in self._books.items() if symbol not in self._ended]
+        return [doubt for book in books for doubt in book.doubt(reason, detail)]
 
     def malformed(self, symbol: object, detail: str) -> list[Output]:
         """Doubt the book that a message concerns, or every one if it names none of them."""
         book = self._books.get(symbol) if isinstance(symbol, str) else None
         if book is not None:
-            return book.doubt(DoubtReason.MALFORMED, detail)
+            return book.doubt(DoubtReason.MALFORMED, detail) or [Skipped("malformed message")]
         return self.doubt_all(DoubtReason.MALFORMED, detail) or [Skipped("malformed message")]
 
     def lost(self) -> list[Doubt]:
         """Forget everything but the subscribed symbols; one doubt for each book."""
-        doubts = []
-        for book in self._books.values():
-            book.doubt(DoubtReason.DISCONNECTED, "")
-            doubts.append(Doubt(book.symbol, DoubtReason.DISCONNECTED, "the connection ended"))
-        self._books = {symbol: self._books[symbol] for symbol in self._books if symbol in self._subscribed}
+        known = [symbol for symbol in self._books if symbol not in self._ended]
+        self._books = {symbol: KeptBook(symbol) for symbol in self._subscribed}
         self._ended.clear()
-        return doubts
+        return [Doubt(symbol, DoubtReason.DISCONNECTED, "the connection ended") for symbol in known]
 
     def top(self, symbol: str, count: int) -> tuple[Sequence[VenueLevel], Sequence[VenueLevel]] | None:
         """Return the best levels of a proven book, best first."""

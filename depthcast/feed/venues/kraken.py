@@ -7,8 +7,8 @@ Rules, from Kraken's pages "Spot Websockets (v2) Book Checksum", "Book (Level 2)
 - Then the CRC32 of the best ten asks, best first, and the best ten bids is the message's checksum. Its text
   is each price and quantity without the decimal point and without leading zeros. Numbers are written with all
   their decimals; for one that is not, the `instrument` channel says how many it has.
-- Messages have no numbers: only the checksum notices a loss, and only once it changes the best ten. So a book
-  of ten levels is proven with each message, and one of more is proven in its best ten.
+- Messages have no numbers, but times that do not go back. Only the checksum notices a loss, and only once it
+  changes the best ten. So a book of ten levels is proven with each message, a deeper one in its best ten.
 """
 
 import json

@@ -100,9 +100,10 @@ class KrakenV1Adapter(SubscribingAdapter):
             ts = _newest(raw_bids, raw_asks)
         except ValueError as error:
             return self.books.malformed(book.symbol, str(error))
-        if checksum is None:
-            return book.replace(bids, asks, ts=ts, depth=depth)
-        return book.change(bids, asks, ts=ts, checksum=lambda levels: agrees(levels, checksum), depth=depth)
+        check = None if checksum is None else lambda levels: agrees(levels, checksum)
+        take = book.replace if checksum is None else book.change
+        # a level that is published again brings its old time, so times say nothing about the order
+        return take(bids, asks, ts=ts, checksum=check, depth=depth, ordered=False)
 
 
 def _newest(*sides: Any) -> int | None:
