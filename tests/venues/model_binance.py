@@ -139,7 +139,7 @@ def _answer(body: Mapping[str, Any], status: int = 200) -> RestAnswer:
 
 
 MODELS: Final[Mapping[str, Callable[[Random], ModelVenue]]] = {
-    "binance": lambda random: BinanceModel(random, "binance", ("BTCUSDT", "牛来USDT"), futures=False),
+    "binance": lambda random: BinanceModel(random, "binance", ("BTCUSDT", "ETHUSDT"), futures=False),
     "binance-usdm": lambda random: BinanceModel(random, "binance-usdm", ("BTCUSDT", "ETHUSDT"), futures=True),
     "binance-coinm": lambda random: BinanceModel(
         random, "binance-coinm", ("BTCUSD_PERP", "ETHUSD_PERP"), futures=True
