@@ -29,7 +29,7 @@ from depthcast.gateway.delivery.core import Core
 from depthcast.gateway.runtime.market_reader import MarketReader
 from depthcast.ingestor.runtime import membership
 from depthcast.ingestor.runtime.service import IngestorService
-from depthcast.runtime import replay
+from depthcast.producer import input_log
 from depthcast.runtime.embedded import EmbeddedServer
 from depthcast.runtime.replay import Producer, register, wait_for_books
 from depthcast.shared.instruments import Instrument
@@ -86,7 +86,7 @@ NAMES: Final = {
         (scripts.TRIM, "trim"),
         (Lock.LUA_REACQUIRE_SCRIPT, "renew lease"),
         (Lock.LUA_RELEASE_SCRIPT, "release lease"),
-        (replay._APPEND, "append input"),
+        (input_log._APPEND, "append input"),
     )
 }
 """Scripts by their SHA-1."""
@@ -105,7 +105,7 @@ SHORT: Final = {
     "depthcast.shared.runtime.catalog.POLL_S": 0.2,
     "depthcast.shared.runtime.follow.PAUSE_MOST_S": 0.2,
     "depthcast.shared.runtime.server_checks.CHECK_EVERY_S": 0.2,
-    "depthcast.runtime.replay.RETRY_S_MAX": 0.2,
+    "depthcast.producer.input_log.RETRY_S_MAX": 0.2,
 }
 """Waits that are shortened, so that a fault of half a second is over soon."""
 

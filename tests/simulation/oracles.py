@@ -12,7 +12,7 @@ from depthcast.shared.partition import partition_of
 from depthcast.shared.position import Position
 from depthcast.shared.replica import Replica
 from depthcast.shared.types import EntryInfo
-from tests.book_model import OPS, ModelBook, No, brute_digest, named
+from tests.book_model import OPS, ModelBook, No, brute_digest, named, whole
 from tests.ingestor_runs import History, check_history
 from tests.simulation.journal import Entry, Journal, changed
 from tests.simulation.producers import KEYS, Corpus
@@ -105,16 +105,15 @@ class Model:
     def _apply(
         self, result: Expected, fields: list[tuple[bytes, bytes]], refused: Mapping[tuple[str, str], str]
     ) -> None:
-        atomic = False
-        for name, raw in fields:
-            if name == b"_":
-                mark = self.corpus.atomic[raw]
-                atomic = bool(mark)
-                if mark is None:
-                    self._reject(result, "_", "malformed", -1, 1)
-        for name, raw in fields:
-            if name != b"_":
-                self._array(result, name.decode(), self.corpus.arrays[raw], refused, atomic=atomic)
+        marks = [self.corpus.atomic[raw] for name, raw in fields if name == b"_"]
+        values = [(name.decode(), raw) for name, raw in fields if name != b"_"]
+        if None in marks:
+            self._reject(result, "_", "malformed", -1, 1)
+            for name, _ in values:
+                self._reject(result, name, "bad_options", -1, 1)
+            return
+        for name, raw in values:
+            self._array(result, name, self.corpus.arrays[raw], refused, atomic=bool(marks and marks[-1]))
 
     def _array(
         self,
@@ -183,7 +182,7 @@ def _upto(log: list[Entry], src: str) -> list[Entry]:
 
 def _has_op(event: Any) -> bool:
     try:
-        return isinstance(event, list) and bool(event) and bool(named(event[0], OPS))
+        return isinstance(event, list) and bool(event) and bool(named(whole(event[0]), OPS))
     except No:
         return False
 
