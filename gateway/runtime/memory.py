@@ -1,19 +1,29 @@
 """Gives memory back to the system after much of it was freed.
 
 The C library keeps freed memory for later. After an attack that is a hundred megabytes that nothing needs.
+Objects in cycles wait for the garbage collector, whose walk through everything is a pause that all clients
+notice. Connections leave no cycles, and those of requests are mostly found while they are young. So it walks
+through everything only if memory has grown much all the same.
 """
 
 import ctypes
+import gc
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
-PEAK_BYTES_LEAST: Final = 2 * 2**20
-"""Below this peak, giving back is not worth the time that it takes."""
-CHANNEL_BYTES: Final = 4096
-"""A channel, with its view and history, takes about this much."""
-EVERY_S: Final = 10.0
-"""Giving back takes some milliseconds, so it is not done more often."""
+RISE_BYTES: Final = 4 * 2**20
+"""After memory has risen by this, giving back is worth its time soon."""
+WORTH_BYTES: Final = 2**20
+"""Less than this given back was not worth the time that it took: some milliseconds."""
+WAIT_S: Final = 10.0
+WAIT_S_MAX: Final = 640.0
+"""Pauses between two times: from the first one on they double while it is not worth the time."""
+GROWN_BYTES: Final = 64 * 2**20
+"""After memory has grown by this, and by half, garbage is looked for in everything."""
+_STATM: Final = Path("/proc/self/statm")
 
 
 def trim() -> None:
@@ -25,18 +35,47 @@ def trim() -> None:
         give_back(0)
 
 
+def resident_bytes() -> int:
+    """How much memory this process has; 0 where the system does not tell."""
+    try:
+        return int(_STATM.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
 class GivingBack:
-    """Calls `give_back` once what was large, in buffers and channels, is small again."""
+    """Calls `give_back` soon after memory rose, again while that helps, and now and then in any case.
 
-    def __init__(self, give_back: Callable[[], None] = trim) -> None:
+    Whether freed memory is kept cannot be asked for at little cost, so it is tried. If memory stays much
+    higher than it was when garbage was last looked for, `collect` is called too.
+    """
+
+    def __init__(
+        self,
+        give_back: Callable[[], None] = trim,
+        collect: Callable[[], object] = gc.collect,
+        resident: Callable[[], int] = resident_bytes,
+    ) -> None:
         self._give_back = give_back
-        self._peak = 0
-        self._last = -EVERY_S
+        self._collect = collect
+        self._resident = resident
+        self._collected = resident()
+        self._last = 0.0
+        self._left = 0
+        self._wait_s = WAIT_S_MAX
 
-    def observe(self, count: int, now: float) -> None:
-        """Look at the bytes in buffers and channels at `now`, in monotonic s."""
-        self._peak = max(self._peak, count)
-        if self._peak < PEAK_BYTES_LEAST or count * 4 > self._peak or now - self._last < EVERY_S:
+    def observe(self, now: float) -> None:
+        """Look at how much memory there is at `now`, in monotonic s; call this about once a second."""
+        before = self._resident()
+        if before >= self._left + RISE_BYTES:
+            self._wait_s = WAIT_S
+        if now - self._last < self._wait_s:
             return
-        self._peak, self._last = count, now
         self._give_back()
+        if self._resident() >= self._collected + max(GROWN_BYTES, self._collected // 2):
+            self._collect()
+            self._give_back()
+            self._collected = self._resident()
+        self._last, self._left = now, self._resident()
+        worth = before - self._left >= WORTH_BYTES
+        self._wait_s = WAIT_S if worth else min(2 * self._wait_s, WAIT_S_MAX)

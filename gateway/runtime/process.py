@@ -22,13 +22,16 @@ from depthcast.gateway.runtime.front import WEBSOCKET_PATH, Front, Serve
 from depthcast.gateway.runtime.http import Endpoints
 from depthcast.gateway.runtime.intake import Intake
 from depthcast.gateway.runtime.market_reader import MarketReader
-from depthcast.gateway.runtime.memory import CHANNEL_BYTES, GivingBack
+from depthcast.gateway.runtime.memory import GivingBack
 from depthcast.gateway.runtime.websocket import WebSocket
 from depthcast.shared.close_codes import CloseCode
 from depthcast.shared.errors import SettingsError
 from depthcast.shared.networks import parse_networks
 from depthcast.shared.origins import Origins
-from depthcast.shared.runtime.garbage_collection import collect_garbage_less_often
+from depthcast.shared.runtime.garbage_collection import (
+    collect_garbage_less_often,
+    collect_old_garbage_only_when_asked,
+)
 from depthcast.shared.runtime.redis import connect
 from depthcast.shared.runtime.server_checks import ServerChecks
 from depthcast.shared.settings import GatewaySettings
@@ -111,6 +114,7 @@ class GatewayProcess:
         bound.setblocking(False)
         server = await self.loop.create_server(lambda: Front(self), sock=bound, backlog=BACKLOG)
         collect_garbage_less_often()
+        collect_old_garbage_only_when_asked()
         on_serving()
         tasks = [
             asyncio.create_task(job)
@@ -227,6 +231,7 @@ class GatewayProcess:
                 if isinstance(holder, WebSocket):
                     holder.sweep(now)
             self._bound_output()
+            self.memory.observe(self.loop.time())
             self.admission.forget(now)
             closing = dict(self.core.sweep(now))
             if closing:
@@ -240,8 +245,6 @@ class GatewayProcess:
         transports = [connection.transport for connection in self.connections if not connection.writer.clear]
         transports += [front.transport for front in self.unsettled if front.transport is not None]
         excess = [unread.hold(transport, transport.get_write_buffer_size()) for transport in transports]
-        buffered = unread.total + self.intake.budget.total
-        self.memory.observe(buffered + self.core.market.channel_count * CHANNEL_BYTES, self.loop.time())
         if any(excess):
             for transport in unread.largest():
                 self.counters.limit_output_buffer += 1

@@ -5,6 +5,7 @@ import itertools
 import logging
 import os
 import random
+import statistics
 import subprocess
 import sys
 import threading
@@ -41,6 +42,7 @@ COLUMNS: Final = (
     "attack",
 )
 POINTS: Final = 300
+WORST_SHOWN: Final = 8
 
 
 class Crowd:
@@ -230,6 +232,15 @@ def picture(rows: list[dict[str, Any]]) -> str:
     return draw({"title": "Soak", "unit": "% of the greatest value, over minutes", "series": series})
 
 
+def worst(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """The greatest latency of a measured client during each attack, in ms; the worst attack first."""
+    found: dict[str, float] = {}
+    for row in rows:
+        if row["attack"] and row.get("most_ms"):
+            found[row["attack"]] = max(found.get(row["attack"], 0.0), row["most_ms"])
+    return dict(sorted(found.items(), key=lambda item: -item[1])) or {"none": 0.0}
+
+
 def report(rows: list[dict[str, Any]], grown: list[Growth], attacks: int, endings: dict[str, int]) -> None:
     """Print what came of it."""
     click.echo(
@@ -241,6 +252,14 @@ def report(rows: list[dict[str, Any]], grown: list[Growth], attacks: int, ending
         click.echo(
             f"| {found.limit.title} | {found.median:.1f}{unit} | {found.per_hour:+.1f}{unit} "
             f"| {found.allowed:.1f}{unit} |"
+        )
+    calm = [row["most_ms"] for row in rows if row.get("most_ms") and not row["attack"]]
+    if calm:
+        waits = worst(rows)
+        click.echo(
+            f"\ngreatest latency in a second: {statistics.median(calm):.0f} ms without an attack, "
+            f"{statistics.median(waits.values()):.0f} ms in the worst second of an attack (medians); most in "
+            + ", ".join(f"{name} {waits[name]:.0f} ms" for name in list(waits)[:WORST_SHOWN])
         )
     click.echo("\nends of connections: " + (", ".join(f"{k} × {n}" for k, n in endings.items()) or "none"))
 

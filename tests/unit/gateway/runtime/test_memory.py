@@ -1,55 +1,149 @@
 """When memory is given back."""
 
+import itertools
 import platform
 import subprocess
 import sys
 
 import pytest
 
-from depthcast.gateway.runtime.memory import EVERY_S, PEAK_BYTES_LEAST, GivingBack, trim
-
-
-@pytest.mark.parametrize(
-    ("seen", "times"),
-    [
-        ([0, PEAK_BYTES_LEAST - 1, 0], 0),
-        ([PEAK_BYTES_LEAST, PEAK_BYTES_LEAST // 2], 0),
-        ([PEAK_BYTES_LEAST, PEAK_BYTES_LEAST // 4], 1),
-        ([PEAK_BYTES_LEAST, 0, 0, 0], 1),
-        ([PEAK_BYTES_LEAST, 0, PEAK_BYTES_LEAST, 0], 2),
-    ],
+from depthcast.gateway.runtime.memory import (
+    GROWN_BYTES,
+    RISE_BYTES,
+    WAIT_S_MAX,
+    WORTH_BYTES,
+    GivingBack,
+    resident_bytes,
+    trim,
 )
-def test_once_after_each_peak(seen: list[int], times: int) -> None:
-    calls: list[None] = []
-    memory = GivingBack(lambda: calls.append(None))
-    for number, count in enumerate(seen):
-        memory.observe(count, number * EVERY_S)
-    assert len(calls) == times
+
+BASE = 100 * RISE_BYTES
 
 
-def test_not_too_often_but_no_peak_is_forgotten() -> None:
-    calls: list[None] = []
-    memory = GivingBack(lambda: calls.append(None))
-    times: list[int] = []
-    for number in range(100):
-        memory.observe(PEAK_BYTES_LEAST if number % 2 else 0, number * EVERY_S / 20)
-        if len(calls) > len(times):
-            times.append(number)
-    assert times == [2, 22, 42, 62, 82]
+class Process:
+    """Its memory is `used` and what is `kept` of what was freed; `times`: when it gave that back."""
+
+    def __init__(self) -> None:
+        self.used = BASE
+        self.kept = 0
+        self.now = 0
+        self.garbage = 0
+        self.times: list[int] = []
+        self.collections = 0
+        self.memory = GivingBack(self.give_back, self.collect, self.resident)
+
+    def resident(self) -> int:
+        return self.used + self.kept + self.garbage
+
+    def collect(self) -> None:
+        self.collections += 1
+        self.kept += self.garbage
+        self.garbage = 0
+
+    def give_back(self) -> None:
+        self.times.append(self.now)
+        self.kept = 0
+
+    def seconds(self, count: int) -> list[int]:
+        """Let time pass; returns when it gave memory back."""
+        self.times = []
+        for _ in range(count):
+            self.now += 1
+            self.memory.observe(float(self.now))
+        return self.times
+
+    def free(self, count: int) -> None:
+        self.used -= count
+        self.kept += count
+
+
+@pytest.fixture
+def settled() -> Process:
+    """A process whose memory has stayed the same for long."""
+    process = Process()
+    process.seconds(4 * int(WAIT_S_MAX))
+    return process
+
+
+def test_what_rose_and_was_freed_is_given_back_within_a_moment(settled: Process) -> None:
+    settled.used += RISE_BYTES
+    settled.free(RISE_BYTES)
+    assert settled.seconds(11)
+    assert not settled.kept
+
+
+def test_a_small_rise_waits_for_its_turn(settled: Process) -> None:
+    settled.used += RISE_BYTES - 1
+    settled.free(RISE_BYTES - 1)
+    begin = settled.now
+    assert settled.seconds(int(WAIT_S_MAX))[0] > begin + WAIT_S_MAX / 2
+    assert not settled.kept
+
+
+def test_what_is_in_use_for_long_is_tried_ever_more_seldom(settled: Process) -> None:
+    settled.used += 10 * RISE_BYTES
+    times = settled.seconds(2000)
+    assert [after - before for before, after in itertools.pairwise(times)] == [20, 40, 80, 160, 320, 640, 640]
+
+
+def test_what_is_freed_late_is_given_back_at_the_latest_after_the_longest_wait(settled: Process) -> None:
+    settled.used += 10 * RISE_BYTES
+    settled.seconds(300)
+    settled.free(10 * RISE_BYTES)
+    settled.seconds(int(WAIT_S_MAX))
+    assert not settled.kept
+
+
+def test_while_it_helps_it_is_done_again_soon(settled: Process) -> None:
+    settled.used += 10 * RISE_BYTES
+    for seconds in (1, 10, 10, 10):
+        settled.free(WORTH_BYTES)
+        assert len(settled.seconds(seconds)) == 1
+        assert not settled.kept
+
+
+def test_garbage_is_looked_for_once_memory_has_grown_by_half(settled: Process) -> None:
+    settled.garbage = BASE // 2 - 1
+    settled.seconds(2000)
+    assert settled.collections == 0
+    settled.garbage = BASE // 2
+    settled.seconds(2000)
+    assert settled.collections == 1
+    assert settled.resident() == BASE
+
+
+def test_what_is_in_use_is_looked_through_once(settled: Process) -> None:
+    settled.used += BASE
+    settled.seconds(4000)
+    assert settled.collections == 1
+    settled.used += BASE - 1
+    settled.seconds(4000)
+    assert settled.collections == 1
+    settled.used += 1
+    settled.seconds(4000)
+    assert settled.collections == 2
+
+
+def test_a_small_process_has_to_grow_more() -> None:
+    process = Process()
+    process.used = GROWN_BYTES // 2
+    process.memory = GivingBack(process.give_back, process.collect, process.resident)
+    process.used += GROWN_BYTES - 1
+    process.seconds(2000)
+    assert process.collections == 0
+    process.used += 1
+    process.seconds(2000)
+    assert process.collections == 1
 
 
 PROGRAM = """
-import os
-from pathlib import Path
-from depthcast.gateway.runtime.memory import trim
-def resident():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+from depthcast.gateway.runtime.memory import resident_bytes, trim
 blocks = [bytes(40_000) for _ in range(3_000)]
 last = bytes(40_000)  # above the others, so that nothing is given back without being asked for
 del blocks
-before = resident()
+before = resident_bytes()
 trim()
-print(before - resident())
+print(before - resident_bytes())
 """
 
 
@@ -59,5 +153,6 @@ def test_freed_memory_is_given_back() -> None:
     assert int(done.stdout) > 90_000_000
 
 
-def test_giving_back_works_on_this_system() -> None:
+def test_both_work_on_this_system() -> None:
     trim()
+    assert resident_bytes() >= 0
