@@ -105,13 +105,13 @@ def visible_changes(book: ModelBook, number: int) -> tuple[Texts, Texts]:
 
     A level that fell out of the depth, but is still there, is not told.
     """
-    told: list[Texts] = []
+    sides: list[Texts] = []
     for side in range(2):
         before, after = dict(book.states[number][side]), dict(book.state()[side])
         levels = [(price, quantity) for price, quantity in after.items() if before.get(price) != quantity]
         levels += [(price, 0) for price in before if price not in book.sides[side]]
-        told.append(book.texts(sorted(levels)))
-    return told[0], told[1]
+        sides.append(book.texts(sorted(levels)))
+    return sides[0], sides[1]
 
 
 def whole(book: ModelBook) -> tuple[Texts, Texts]:

@@ -127,7 +127,7 @@ class BitmexAdapter(StreamAdapter):
         if name == "quote":
             return [_best(row) for row in items(message.get("data"), "data")]
         if name != "orderBookL2":
-            return self._aside(name)
+            return self._other_message(name)
         if action == "partial":
             symbol = text(table(message.get("filter"), "filter").get("symbol"), "symbol")
             return self._about(symbol, self._partial, message)

@@ -98,7 +98,7 @@ class CoinbaseAdapter(StreamAdapter):
         if channel == "ticker":
             return _tickers(message, number)
         if channel != "l2_data":
-            return self._aside(channel)
+            return self._other_message(channel)
         try:
             time = iso_time(message.get("timestamp"))
             return self._events(items(message.get("events"), "events"), number, time)

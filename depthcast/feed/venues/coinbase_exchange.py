@@ -69,7 +69,7 @@ class CoinbaseExchangeAdapter(StreamAdapter):
             return self._about(text(message.get("product_id"), "product_id"), read, message)
         if kind == "ticker":
             return [_best(message)]
-        return [self._refused(message)] if kind == "error" else self._aside(kind)
+        return [self._refused(message)] if kind == "error" else self._other_message(kind)
 
     def _snapshot(self, symbol: str, message: Object) -> list[Output]:
         time = iso_time(message["time"]) if "time" in message else None

@@ -89,7 +89,7 @@ class DeribitAdapter(StreamAdapter):
             return self._notified(text(params.get("channel"), "channel"), params)
         if method == "heartbeat" and params.get("type") == "test_request":
             return [Alive(), Reply(self._request("public/test", {}))]
-        return self._aside(method)
+        return self._other_message(method)
 
     def _notified(self, channel: str, params: Object) -> Iterable[Output]:
         """Take a notification. One that should be of a book, but is not, breaks the book's chain."""

@@ -156,7 +156,7 @@ class StreamAdapter:
         """Take a JSON object. Raises `ValueError` if it is not as documented and may concern any book."""
         raise NotImplementedError
 
-    def _aside(self, kind: str) -> list[Output]:
+    def _other_message(self, kind: str) -> list[Output]:
         """Take a message by its kind alone. Raises `ValueError` for an unknown one: it may concern a book."""
         if kind in self.ALIVE:
             return [Alive()]
