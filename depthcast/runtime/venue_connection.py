@@ -186,7 +186,9 @@ class VenueConnection:
         if symbol in self.symbols:
             self.symbols.remove(symbol)
             self._cancel_recovery(symbol)
-            self._start(self._send(self.adapter.unsubscribe([symbol])))
+            payloads = self.adapter.unsubscribe([symbol])
+            if self._socket is not None:
+                self._start(self._send(payloads))
 
     async def _dial(self) -> aiohttp.ClientWebSocketResponse:
         url = self._url + self.adapter.connect_path(self.symbols)

@@ -91,16 +91,16 @@ class Watch:
             if self._incarnation is not None:
                 self._on_lost(None, "Redis has lost the deployment's data")
             self._incarnation = incarnation
-        await self._look_at_instruments()
+        await self._look_at_instruments(incarnation)
         for number, symbols in self.partitions.items():
             await self._look_at_rejects(number, symbols)
             await self._look_at_deltas(number)
 
-    async def _look_at_instruments(self) -> None:
+    async def _look_at_instruments(self, incarnation: bytes | None) -> None:
         symbols = list(self.instruments)
         raws = await redis.execute(self.client, "HMGET", self.keys.instruments, *symbols)
-        if not any(raws):
-            return  # Redis lost the hash, or all is withdrawn: ingestors reject what is not registered
+        if not any(raws) and incarnation is None:
+            return  # Redis has lost everything: ingestors write it again
         for symbol, raw in zip(symbols, raws, strict=True):
             try:
                 found = None if raw is None else from_json(symbol, raw)

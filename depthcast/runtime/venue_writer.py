@@ -85,14 +85,12 @@ class Line:
     """One symbol's place in a writer.
 
     - `held`: what the hash `feeders` holds for it, if no entry was lost; `number`: that of the last entry.
-    - `confirmed`: an entry was written, so the symbol is this feeder's.
     - `rewrite`: its whole state is to be written; `taken_by`: the feeder that has it now.
     """
 
     feed: SymbolFeed
-    held: bytes = b""
+    held: bytes
     number: int = 0
-    confirmed: bool = False
     rewrite: bool = False
     taken_by: str = ""
 
@@ -149,12 +147,13 @@ class PartitionWriter:
 
     async def claim(self, feed: SymbolFeed) -> None:
         """Begin to write a symbol: whoever wrote it before cannot any more. Raises `RedisUnavailable`."""
-        raw = await redis.execute(self.client, "HGET", self.keys.feeders, feed.symbol)
-        self.lines[feed.symbol] = Line(feed, raw or b"")
+        held = bytes(Owner(self.feeder, 0))
+        await redis.execute(self.client, "HSET", self.keys.feeders, feed.symbol, held)
+        self.lines[feed.symbol] = Line(feed, held)
 
     async def check_owners(self) -> None:
         """Notice symbols that another feeder writes, also while nothing is to be written for them."""
-        lines = [line for line in self.lines.values() if line.confirmed and not line.taken_by]
+        lines = [line for line in self.lines.values() if not line.taken_by]
         if not lines:
             return
         symbols = [line.feed.symbol for line in lines]
@@ -263,7 +262,6 @@ class PartitionWriter:
 
     def _settle(self, line: Line, entry: LiveEntry, after: bytes, held: bytes) -> None:
         if held == after or self._is_later(line, held, after):
-            line.confirmed = True
             self.counts.entries += 1
             self.counts.events += len(entry.events)
             return

@@ -2,10 +2,11 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
 
 import click
 
-from tests.venues.live_run import run_faults
+from tests.venues.live_run import open_place, run_faults
 from tests.venues.models import models
 from tests.venues.pairs import venues
 
@@ -17,16 +18,22 @@ from tests.venues.pairs import venues
 @click.option("--mean-s", type=click.FloatRange(min=0.05), default=1.0, show_default=True)
 def main(names: tuple[str, ...], seconds: float, seed: int, mean_s: float) -> None:
     """Run the venues NAMES, or all that have a model. Status 1 if a book was wrong."""
+    sys.exit(1 if asyncio.run(_run(names or sorted(models()), seconds, seed, mean_s)) else 0)
+
+
+async def _run(names: Sequence[str], seconds: float, seed: int, mean_s: float) -> bool:
+    """Return whether a book was wrong."""
     makers, known = models(), venues()
     wrong = False
-    for name in names or sorted(makers):
-        report = asyncio.run(
-            run_faults(name, known[name], makers[name], seed=seed, seconds=seconds, mean_s=mean_s)
-        )
-        for line in report.lines():
-            click.echo(line)
-        wrong = wrong or bool(report.wrong)
-    sys.exit(1 if wrong else 0)
+    async with open_place() as place:
+        for name in names:
+            report = await run_faults(
+                place, name, known[name], makers[name], seed=seed, seconds=seconds, mean_s=mean_s
+            )
+            for line in report.lines():
+                click.echo(line)
+            wrong = wrong or bool(report.wrong)
+    return wrong
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ and when the faults are over, it becomes what the model's book is.
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from random import Random
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from depthcast.client.client import Client, connect
 from depthcast.feed.feeding import book_name
@@ -31,6 +31,14 @@ SILENCE_S: Final = 0.8
 SNAPSHOT_WAIT_S: Final = 1.5
 CALM_UPDATES: Final = 10
 """Live books of each symbol that are compared after the last fault."""
+
+
+class Place(NamedTuple):
+    """A deployment."""
+
+    redis_url: str
+    gateway_url: str
+    prefix: str
 
 
 @dataclass
@@ -101,7 +109,16 @@ class Report:
         ]
 
 
+@asynccontextmanager
+async def open_place() -> AsyncIterator[Place]:
+    """Yield a deployment for any number of runs."""
+    ingestor = {"interval_ms": 5}
+    async with local_deployment("", prefix="venues", partitions=2, ingestor=ingestor) as deployment:
+        yield Place(deployment.redis_url, deployment.gateway_url, "venues")
+
+
 async def run_faults(
+    place: Place,
     name: str,
     venue: Venue,
     make_model: Callable[[Random], ModelVenue],
@@ -111,45 +128,71 @@ async def run_faults(
     mean_s: float = 1.0,
     symbols_most: int = 3,
 ) -> Report:
-    """Run one venue with its faults for `seconds`, in a deployment of its own."""
+    """Run one venue with its faults for `seconds`."""
     random = Random(f"{name} {seed}")
     model = make_model(random)
     report = Report(name, seed, seconds)
     symbols = sorted(model.market.books)[:symbols_most]
-    async with AsyncExitStack() as stack:
-        fake = await stack.enter_async_context(FakeVenue(model, random))
-        deployment = await stack.enter_async_context(
-            local_deployment("", prefix="venues", partitions=2, ingestor={"interval_ms": 5})
-        )
-        settings = VenueFeedSettings(
-            redis_url=deployment.redis_url,
-            prefix="venues",
-            ws_url=fake.ws_url,
-            rest_url=fake.rest_url,
-            silence_s=SILENCE_S,
-            snapshot_wait_s=SNAPSHOT_WAIT_S,
-        )
-        stop = asyncio.Event()
-        feeding = asyncio.create_task(feed_live(stop, LiveOptions(settings, venue, symbols, {})))
-        seen = {book_name(symbol): Seen(model.market[symbol]) for symbol in symbols}
-        try:
-            client = await stack.enter_async_context(connect(deployment.gateway_url))
-            await eventually(lambda: _subscribed(client, list(seen), feeding), 30)
-            watching = asyncio.create_task(_watch(client, seen, report))
-            await eventually(lambda: all(each.at >= 0 for each in seen.values()), 30, "every book comes")
-            await _commit_all(fake, model, random, seen, report, seconds, mean_s)
-            await _compare_ends(fake, seen, report)
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
-        finally:
-            stop.set()
-            await feeding
+    # Another run may have fed books of these names, with other sizes.
+    names = {symbol: f"{random.randbytes(4).hex()}.{book_name(symbol)}"[:32] for symbol in symbols}
+    seen = {names[symbol]: Seen(model.market[symbol]) for symbol in symbols}
+    async with (
+        FakeVenue(model, random) as fake,
+        live_feed(place, fake, venue, symbols, names) as feeding,
+        watched(place, seen, report, feeding),
+    ):
+        await _commit_all(fake, model, random, seen, report, seconds, mean_s)
+        await _compare_ends(fake, seen, report)
     report.committed, report.connections = dict(fake.committed), fake.connections
     report.updates = sum(each.updates for each in seen.values())
     return report
 
 
-async def _subscribed(client: Client, symbols: Sequence[str], feeding: "asyncio.Task[None]") -> bool:
+@asynccontextmanager
+async def live_feed(
+    place: Place,
+    fake: FakeVenue,
+    venue: Venue,
+    symbols: Sequence[str],
+    renames: Mapping[str, str],
+    **changes: Any,
+) -> AsyncIterator["asyncio.Task[None]"]:
+    """Feed from a fake venue until the end of the block; yields the task."""
+    short: dict[str, Any] = {"silence_s": SILENCE_S, "snapshot_wait_s": SNAPSHOT_WAIT_S}
+    settings = VenueFeedSettings(
+        redis_url=place.redis_url,
+        prefix=place.prefix,
+        ws_url=fake.ws_url,
+        rest_url=fake.rest_url,
+        **{**short, **changes},
+    )
+    stop = asyncio.Event()
+    feeding = asyncio.create_task(feed_live(stop, LiveOptions(settings, venue, symbols, renames)))
+    try:
+        yield feeding
+    finally:
+        stop.set()
+        await feeding
+
+
+@asynccontextmanager
+async def watched(
+    place: Place, seen: dict[str, Seen], report: Report, feeding: "asyncio.Task[None]"
+) -> AsyncIterator[Client]:
+    """Compare what a client sees with the models' states, from the first books until the end of the block."""
+    async with connect(place.gateway_url) as client:
+        await eventually(lambda: subscribed(client, list(seen), feeding), 30)
+        watching = asyncio.create_task(_watch(client, seen, report))
+        try:
+            await eventually(lambda: all(each.at >= 0 for each in seen.values()), 30, "every book comes")
+            yield client
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+
+async def subscribed(client: Client, symbols: Sequence[str], feeding: "asyncio.Task[None]") -> bool:
+    """Whether the gateway knows these books by now; the client is subscribed then."""
     if feeding.done():
         feeding.result()
     try:

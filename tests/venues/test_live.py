@@ -1,15 +1,25 @@
 """Every fake venue with its faults, for some seconds: no live book at a client is ever wrong."""
 
-import pytest
+from collections.abc import AsyncIterator
 
-from tests.venues.live_run import run_faults
+import pytest
+import pytest_asyncio
+
+from tests.venues.live_run import Place, open_place, run_faults
 from tests.venues.models import models
 from tests.venues.pairs import venues
 
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
-@pytest.mark.slow
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def place() -> AsyncIterator[Place]:
+    async with open_place() as opened:
+        yield opened
+
+
 @pytest.mark.parametrize("name", sorted(models()))
-async def test_a_live_book_is_never_wrong(name: str) -> None:
-    report = await run_faults(name, venues()[name], models()[name], seed=1, seconds=6, mean_s=0.4)
+async def test_a_live_book_is_never_wrong(place: Place, name: str) -> None:
+    report = await run_faults(place, name, venues()[name], models()[name], seed=1, seconds=5, mean_s=0.4)
     assert report.wrong == []
     assert len(report.committed) > 5

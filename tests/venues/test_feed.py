@@ -1,0 +1,263 @@
+"""The live feed by the toy venue: what it notices, what it takes for no fault, and when it refuses."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from redis.asyncio import Redis
+
+from depthcast.client.client import Client, connect
+from depthcast.feed.feeding import FeedRefused
+from depthcast.feed.source import read_source
+from depthcast.runtime.venue_start import LiveOptions, feed_live
+from depthcast.shared.errors import InstrumentsError
+from depthcast.shared.instruments import Instrument, from_json, to_json
+from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.partition import partition_of
+from depthcast.shared.runtime.redis import connect as connect_redis
+from depthcast.shared.runtime.redis import execute
+from depthcast.shared.settings import VenueFeedSettings
+from depthcast.shared.types import Symbol
+from tests.proxy import Cut, FaultProxy
+from tests.venues.fake import FakeVenue
+from tests.venues.faults import Fault
+from tests.venues.live_run import Place, Report, Seen, live_feed, open_place, subscribed, watched
+from tests.venues.model_toy import ToyVenue
+from tests.venues.toy_adapter import Toy
+from tests.waiting import eventually
+
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def place() -> AsyncIterator[Place]:
+    async with open_place() as opened:
+        yield opened
+
+
+class Scene:
+    """One run: a fake toy with one symbol, its feed and a client that watches."""
+
+    def __init__(self, place: Place, fake: FakeVenue, redis: Redis, book: str, seen: Seen) -> None:
+        self.place = place
+        self.fake = fake
+        self.redis = redis
+        self.book = book
+        self.seen = seen
+        self.keys = DeploymentKeys(place.prefix)
+        self.report = Report("toy", 0, 0.0)
+
+    async def source(self) -> dict[str, Any]:
+        return read_source(await execute(self.redis, "HGET", self.keys.sources, self.book))
+
+    async def is_source(self, **wanted: Any) -> bool:
+        source = await self.source()
+        return all(source.get(name) == value for name, value in wanted.items())
+
+    async def goes_on(self, updates: int = 10) -> None:
+        """Wait for further live books, none of which may be wrong."""
+        before = self.seen.updates
+        await eventually(lambda: self.seen.updates >= before + updates, 30, "live books go on")
+        assert self.report.wrong == []
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def scene(place: Place) -> AsyncIterator[Scene]:
+    random = Random()
+    model = ToyVenue(random, ["AAA/USD"])
+    redis = connect_redis(place.redis_url)
+    async with FakeVenue(model, random) as fake:
+        yield Scene(place, fake, redis, f"T{random.randbytes(6).hex()}", Seen(model.market["AAA/USD"]))
+    await redis.aclose()
+
+
+@asynccontextmanager
+async def running(
+    scene: Scene, venue: Toy | None = None, place: Place | None = None, **changes: Any
+) -> AsyncIterator["asyncio.Task[None]"]:
+    """Feed and watch, from the first book until the end of the block."""
+    names = {"AAA/USD": scene.book}
+    patient = {"silence_s": 15.0, **changes}  # on a busy machine a second may pass in silence
+    async with (
+        live_feed(place or scene.place, scene.fake, venue or Toy(), list(names), names, **patient) as feeding,
+        watched(scene.place, {scene.book: scene.seen}, scene.report, feeding),
+    ):
+        yield feeding
+
+
+async def read(client: Client) -> None:
+    async for _ in client:
+        pass
+
+
+def options(scene: Scene, symbol: str = "AAA/USD", *, take_over: bool = False) -> LiveOptions:
+    settings = VenueFeedSettings(
+        redis_url=scene.place.redis_url,
+        prefix=scene.place.prefix,
+        ws_url=scene.fake.ws_url,
+        rest_url=scene.fake.rest_url,
+    )
+    return LiveOptions(settings, Toy(), [symbol], {"": scene.book}, take_over=take_over)
+
+
+async def test_a_quiet_market_is_neither_dead_nor_in_doubt(scene: Scene) -> None:
+    async with running(scene, silence_s=1.0):
+        scene.fake.quiet_s = 3.0
+        scene.fake.commit(Fault.QUIET)
+        await asyncio.sleep(3.0)
+        await scene.goes_on()
+        assert scene.fake.connections == 1
+        assert await scene.is_source(doubts={}, state="live")
+
+
+async def test_a_connection_without_a_word_is_replaced(scene: Scene) -> None:
+    async with running(scene, silence_s=0.4):
+        scene.fake.commit(Fault.SILENCE)
+        await eventually(lambda: scene.fake.connections == 2)
+        await scene.goes_on()
+        await eventually(lambda: scene.is_source(doubts={"disconnected": 1}, state="live"))
+
+
+async def test_a_connection_is_replaced_in_time_without_a_doubt(scene: Scene) -> None:
+    async with running(scene, connection_lifetime_s=0.8):
+        await eventually(lambda: scene.fake.connections >= 4)
+        await scene.goes_on()
+        await eventually(lambda: scene.is_source(doubts={}, state="live"))
+
+
+async def test_messages_keep_to_the_pace_of_the_venue(scene: Scene) -> None:
+    async with running(scene, Toy(sends_per_s=10.0)):
+        for _ in range(4):
+            scene.fake.commit(Fault.GAP)
+            await scene.goes_on(5)
+    times = [at for connection in scene.fake.received_at for at in connection]
+    assert len(times) > 5
+    for at in times:
+        assert sum(at <= other < at + 0.9 for other in times) <= 10
+
+
+async def test_what_redis_does_to_entries_makes_no_wrong_book(scene: Scene) -> None:
+    async with (
+        FaultProxy(scene.place.redis_url) as proxy,
+        running(scene, place=scene.place._replace(redis_url=proxy.url)),
+    ):
+        for cut in (Cut.BEFORE, Cut.AFTER, Cut.LATE) * 3:
+            proxy.faults.append(cut)
+            await eventually(lambda: not proxy.faults)
+            await scene.goes_on(3)
+            while proxy.held:
+                await proxy.release()
+            proxy.cut()
+            await scene.goes_on(3)
+        await eventually(lambda: scene.is_source(doubts={}, state="live"))
+
+
+async def test_a_long_outage_of_redis_ends_with_the_book_of_now(scene: Scene) -> None:
+    async with FaultProxy(scene.place.redis_url) as proxy:
+        place = scene.place._replace(redis_url=proxy.url)
+        async with running(scene, place=place, pending_events_max=20):
+            proxy.freeze()
+            number = scene.seen.book.number
+            await eventually(lambda: scene.seen.book.number > number + 100)
+            proxy.thaw()
+            await scene.goes_on()
+            assert scene.seen.at > number + 100
+            source = await scene.source()
+            assert "backlog" in source["doubts"]
+
+
+async def test_a_reject_is_noticed_and_the_book_written_again(scene: Scene) -> None:
+    async with running(scene):
+        keys = scene.keys.partition(partition_of(Symbol(scene.book), 2))
+        await execute(scene.redis, "XADD", keys.events, "*", scene.book, '[["reduce", "bid", 1, 1]]')
+        await eventually(lambda: scene.is_source(doubts={"rejected": 1}, state="live"))
+        await scene.goes_on()
+
+
+async def test_what_another_producer_did_to_the_book_ends_with_it(scene: Scene) -> None:
+    async with running(scene):
+        await execute(scene.redis, "DEL", scene.keys.partition(partition_of(Symbol(scene.book), 2)).feeders)
+        await eventually(lambda: scene.is_source(doubts={"input-lost": 1}, state="live"))
+        await scene.goes_on()
+
+
+async def test_a_withdrawn_symbol_ends_the_feed(scene: Scene) -> None:
+    task = asyncio.create_task(feed_live(asyncio.Event(), options(scene)))
+    await eventually(lambda: scene.is_source(state="live"), 30)
+    await execute(scene.redis, "HDEL", scene.keys.instruments, scene.book)
+    with pytest.raises(FeedRefused, match=f"{scene.book} was withdrawn"):
+        await asyncio.wait_for(task, 30)
+    assert await scene.is_source(state="refused", reason=f"{scene.book} was withdrawn")
+
+
+async def test_the_sizes_are_those_of_the_venue_and_others_are_refused(scene: Scene) -> None:
+    async with running(scene):
+        raw = await execute(scene.redis, "HGET", scene.keys.instruments, scene.book)
+        assert from_json(scene.book, raw) == Instrument(Symbol(scene.book), "0.01", "0.001")
+    assert isinstance(scene.fake.model, ToyVenue)
+    scene.fake.model.sizes["AAA/USD"] = ("0.005", "0.001")
+    with pytest.raises(InstrumentsError, match=r"tick_size 0\.01, the venue has 0\.005"):
+        await feed_live(asyncio.Event(), options(scene))
+
+
+async def test_finer_registered_sizes_are_used(scene: Scene) -> None:
+    instrument = Instrument(Symbol(scene.book), "0.0005", "0.0005")
+    await execute(scene.redis, "HSET", scene.keys.instruments, scene.book, to_json(instrument))
+    scene.fake.moving = False
+    bids, asks = scene.seen.book.states[-1]
+    finer = [{(price * 20, lots * 2) for price, lots in side} for side in (bids, asks)]
+    names = {"AAA/USD": scene.book}
+    async with live_feed(scene.place, scene.fake, Toy(), list(names), names, silence_s=15.0) as feeding:
+        await eventually(lambda: scene.is_source(state="live"), 30)
+        async with connect(scene.place.gateway_url) as client:
+            await eventually(lambda: subscribed(client, [scene.book], feeding), 30)
+            reading = asyncio.create_task(read(client))
+
+            def levels() -> list[set[tuple[int, int]]]:
+                book = client.book(scene.book)
+                return [set(side.levels.items()) for side in (book.bids, book.asks)]
+
+            await eventually(lambda: levels() == finer, 30)
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+
+async def test_an_unknown_symbol_is_refused_with_similar_ones(scene: Scene) -> None:
+    with pytest.raises(FeedRefused, match=r"Toy lists no AAA/EUR; similar: AAA/USD"):
+        await feed_live(asyncio.Event(), options(scene, "AAA/EUR"))
+
+
+async def test_a_symbol_that_the_venue_refuses_ends_the_feed(scene: Scene) -> None:
+    assert isinstance(scene.fake.model, ToyVenue)
+    scene.fake.model.sizes["ZZZ/USD"] = ("0.01", "0.001")  # listed, but without a book
+    with pytest.raises(FeedRefused, match="the venue refuses ZZZ/USD: no such symbol"):
+        await asyncio.wait_for(feed_live(asyncio.Event(), options(scene, "ZZZ/USD")), 30)
+
+
+async def test_a_second_feed_is_refused_and_takes_over_if_it_is_told_to(scene: Scene) -> None:
+    first = asyncio.create_task(feed_live(asyncio.Event(), options(scene)))
+    await eventually(lambda: scene.is_source(state="live"), 30)
+    feeder = (await scene.source())["feeder"]
+    with pytest.raises(FeedRefused, match=f"{scene.book} is fed by {feeder} from toy"):
+        await feed_live(asyncio.Event(), options(scene))
+    stop = asyncio.Event()
+    second = asyncio.create_task(feed_live(stop, options(scene, take_over=True)))
+    with pytest.raises(FeedRefused, match=f"has taken over {scene.book}"):
+        await asyncio.wait_for(first, 30)
+
+    async def is_replaced() -> bool:
+        source = await scene.source()
+        return bool(source["feeder"] != feeder and source["state"] == "live")
+
+    await eventually(is_replaced, 30)
+    stop.set()
+    await second
+    assert await scene.is_source(state="ended")
+    again = asyncio.create_task(feed_live(stop := asyncio.Event(), options(scene)))
+    await eventually(lambda: scene.is_source(state="live"), 30)
+    stop.set()
+    await again
