@@ -20,6 +20,7 @@ from depthcast.feed.venue import (
     Refresh,
     Refused,
     Reply,
+    Request,
     Skipped,
     Snapshot,
     Update,
@@ -329,9 +330,9 @@ class VenueConnection:
     async def _snapshot_came(self, symbol: str, backoff: Backoff) -> bool:
         """Wait for the snapshot, and request it where the venue has that; False if it takes too long."""
         try:
-            async with asyncio.timeout(self.limits.snapshot_wait_s):
+            async with asyncio.timeout(self.limits.snapshot_wait_s) as limit:
                 while symbol not in self.synced:
-                    if self.profile.snapshot_by_rest and await self._fetch(symbol):
+                    if self.profile.snapshot_by_rest and await self._fetch(symbol, limit):
                         return True
                     if self.profile.snapshot_by_rest:
                         await asyncio.sleep(backoff.next_s())
@@ -342,14 +343,18 @@ class VenueConnection:
             return False
         return True
 
-    async def _fetch(self, symbol: str) -> bool:
-        """Request a snapshot once; returns whether the book is known now."""
+    async def _fetch(self, symbol: str, limit: asyncio.Timeout | None = None) -> bool:
+        """Request a snapshot once; returns whether the book is known now.
+
+        `limit` does not run while the request waits for its turn: many books wait for each other.
+        """
         request = self.adapter.snapshot_request(symbol)
         if request is None:
             return symbol in self.synced
+        await self._turn(request, limit)
         self.counts.requests += 1
         try:
-            body = await self.rest.get(request)
+            body = await self.rest.send(request)
         except RequestFailed as error:
             self.counts.failed_requests += 1
             if self._problems.get(symbol) != error.problem:
@@ -359,6 +364,17 @@ class VenueConnection:
         self._problems.pop(symbol, None)
         await self._handle(self.adapter.take_snapshot(symbol, body, _now_us()))
         return symbol in self.synced
+
+    async def _turn(self, request: Request, limit: asyncio.Timeout | None) -> None:
+        ends_at = limit.when() if limit is not None else None
+        if limit is None or ends_at is None:
+            await self.rest.turn(request)
+            return
+        now = asyncio.get_running_loop().time
+        began_at = now()
+        limit.reschedule(None)
+        await self.rest.turn(request)
+        limit.reschedule(ends_at + now() - began_at)
 
     async def _tend(self) -> None:
         """Ping when it is due, and end the connection when nothing is heard any more."""

@@ -53,6 +53,10 @@ class Allowance:
         self._at = now
         return max(0.0, -self._left / self.per_s)
 
+    def give(self, weight: int) -> None:
+        """Give back the weight of a request that was not sent."""
+        self._left += weight
+
 
 class VenueRest:
     """The requests of one process to one venue. `answers`: counts by status, 0 = none came."""
@@ -67,9 +71,21 @@ class VenueRest:
 
     async def get(self, request: Request) -> bytes:
         """Return the body of the answer; waits for its turn. Raises `RequestFailed`."""
+        await self.turn(request)
+        return await self.send(request)
+
+    async def turn(self, request: Request) -> None:
+        """Wait until the request may be sent. Who does not wait to the end takes nothing away from others."""
+        try:
+            await asyncio.sleep(self._allowance.take(request.weight, asyncio.get_running_loop().time()))
+            await self._pause()
+        except asyncio.CancelledError:
+            self._allowance.give(request.weight)
+            raise
+
+    async def send(self, request: Request) -> bytes:
+        """Return the body of the answer to a request whose turn it is. Raises `RequestFailed`."""
         loop = asyncio.get_running_loop()
-        await asyncio.sleep(self._allowance.take(request.weight, loop.time()))
-        await self._pause()
         try:
             timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
             async with self.session.get(self.url + request.path, timeout=timeout) as answer:
