@@ -20,7 +20,7 @@ A client that received nothing for some seconds sends the text `ping` and gets `
 import json
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 from depthcast.feed.exact_json import loads
 from depthcast.feed.venue import (
@@ -35,21 +35,13 @@ from depthcast.feed.venue import (
     Request,
     Sizes,
     Skipped,
-    Snapshot,
-    Update,
     VenueLevel,
 )
-from depthcast.feed.venues.proven_books import (
-    Object,
-    StreamAdapter,
-    integer,
-    iso_time,
-    items,
-    table,
-    text,
-    word,
-)
+from depthcast.feed.venues.fields import Object, all_tables, array, integer, shown, table, tables, text, word
+from depthcast.feed.venues.kept_books import KeptBook, State
+from depthcast.feed.venues.message_adapter import MessageAdapter
 from depthcast.feed.venues.text_book import decimal_text
+from depthcast.feed.venues.times import from_rfc3339
 
 _SIDES: Final = {"Buy": 0, "Sell": 1}
 
@@ -92,7 +84,7 @@ class _Table:
         self.prices.remove((side, Decimal(price)))
 
 
-class BitmexAdapter(StreamAdapter):
+class BitmexAdapter(MessageAdapter):
     """One connection to BitMEX."""
 
     SKIPPED = frozenset({"trade", "instrument", "funding", "liquidation", "settlement", "orderBook10"})
@@ -103,45 +95,43 @@ class BitmexAdapter(StreamAdapter):
 
     def subscribe(self, symbols: Sequence[str]) -> list[str | bytes]:
         """Subscribe to each symbol by a message of its own, so that a refusal names one symbol."""
-        self._books.expect(symbols)
+        self.books.subscribe(symbols)
         return [_request("subscribe", symbol) for symbol in symbols]
 
     def unsubscribe(self, symbols: Sequence[str]) -> list[str | bytes]:
-        self._books.forget(symbols)
+        self.books.unsubscribe(symbols)
         return [_request("unsubscribe", symbol) for symbol in symbols]
 
     def ping(self, now: int) -> str | bytes | None:  # noqa: ARG002 - of the interface
         return "ping"
 
-    def lost(self) -> Iterable[Doubt]:
+    def lost(self) -> list[Doubt]:
         self._tables.clear()
         return super().lost()
 
     def take(self, raw: str | bytes, now: int) -> Iterable[Output]:
         return [Alive()] if raw in {"pong", b"pong"} else super().take(raw, now)
 
-    def _read(self, message: Object) -> Iterable[Output]:
+    def read(self, message: Object) -> Iterable[Output]:
         if "table" not in message:
             return [_answer(message)]
-        name, action = word(message["table"]), word(message.get("action"))
+        name, action = word(message, "table"), word(message, "action")
         if name == "quote":
-            return [_best(row) for row in items(message.get("data"), "data")]
+            return [_best(row) for row in tables(message, "data")]
         if name != "orderBookL2":
-            return self._other_message(name)
+            return self.other_message(name)
         if action == "partial":
-            symbol = text(table(message.get("filter"), "filter").get("symbol"), "symbol")
-            return self._about(symbol, self._partial, message)
+            return self.about(text(table(message, "filter"), "symbol"), self._partial, message)
         if action not in {"insert", "update", "delete"}:
-            raise ValueError(f"action is {action[:64]!r}")
-        return self._differences(action, items(message.get("data"), "data"))
+            raise ValueError(f"action is {shown(action)}")
+        return self._differences(action, tables(message, "data"))
 
-    def _partial(self, symbol: str, message: Object) -> list[Output]:
+    def _partial(self, book: KeptBook, message: Object) -> list[Output]:
         known = _Table()
         sides: tuple[list[VenueLevel], list[VenueLevel]] = ([], [])
-        times = []
-        for item in items(message.get("data"), "data"):
-            row = table(item, "a row")
-            if row.get("symbol") != symbol:
+        times = [0]
+        for row in tables(message, "data"):
+            if row.get("symbol") != book.symbol:
                 raise ValueError("a row is not of the symbol of the filter")
             number, side, time = _row(row)
             times.append(time or 0)
@@ -149,25 +139,23 @@ class BitmexAdapter(StreamAdapter):
                 sides[side].append(_level(known, "insert", number, side, row))
             except Contradiction as error:
                 raise ValueError(str(error)) from None
-        self._tables[symbol] = known
-        return [self._books.replace(Snapshot(symbol, *sides, max(times, default=0) or None))]
+        self._tables[book.symbol] = known
+        return book.replace(*sides, ts=max(times) or None)
 
-    def _differences(self, action: str, rows: list[Any]) -> list[Output]:
+    def _differences(self, action: str, rows: list[Object]) -> list[Output]:
         """Take rows by symbol: those of one symbol in one message are one change of its book."""
         by_symbol: dict[str, list[Object]] = {}
-        for item in rows:
-            row = table(item, "a row")
-            by_symbol.setdefault(text(row.get("symbol"), "symbol"), []).append(row)
+        for row in rows:
+            by_symbol.setdefault(text(row, "symbol"), []).append(row)
         outputs: list[Output] = []
         for symbol, its_rows in by_symbol.items():
-            outputs.extend(self._about(symbol, self._change, {"action": action, "rows": its_rows}))
+            outputs.extend(self.about(symbol, self._change, {"action": action, "rows": its_rows}))
         return outputs
 
-    def _change(self, symbol: str, message: Object) -> list[Output]:
-        book = self._books.proven(symbol)
-        if book is None:
+    def _change(self, book: KeptBook, message: Object) -> list[Output]:
+        if book.state is not State.PROVEN:
             return [Skipped("difference before the partial")]
-        known = self._tables[symbol]
+        known = self._tables[book.symbol]
         sides: tuple[list[VenueLevel], list[VenueLevel]] = ([], [])
         try:
             for row in message["rows"]:
@@ -175,8 +163,8 @@ class BitmexAdapter(StreamAdapter):
                 sides[side].append(_level(known, message["action"], number, side, row))
                 known.follow(time)
         except Contradiction as error:
-            return self._books.doubt(symbol, DoubtReason.GAP, str(error))
-        return [self._books.apply(book, Update(symbol, *sides, known.time))]
+            return book.doubt(DoubtReason.GAP, str(error))
+        return book.change(*sides, ts=known.time)
 
 
 class Bitmex:
@@ -214,12 +202,11 @@ class Bitmex:
         """
         sizes = {}
         for answer in answers:
-            for item in items(loads(answer), "the answer"):
-                instrument = table(item, "an instrument")
+            for instrument in all_tables(loads(answer), "the answer"):
                 if "tickSize" in instrument and "lotSize" in instrument:
                     tick_size = f"{Decimal(decimal_text(instrument['tickSize'])):f}"
                     trading = instrument.get("state") == "Open"
-                    sizes[text(instrument.get("symbol"), "symbol")] = Sizes(tick_size, "1", trading=trading)
+                    sizes[text(instrument, "symbol")] = Sizes(tick_size, "1", trading=trading)
         return sizes
 
 
@@ -229,17 +216,18 @@ def _request(kind: str, symbol: str) -> str:
 
 def _row(row: Object) -> tuple[int, int, int | None]:
     """Return id, side and time of a row; rows of before 2022 have no time."""
-    side = _SIDES.get(word(row.get("side")))
-    if side is None:
-        raise ValueError(f"side is {str(row.get('side'))[:64]!r}")
-    time = iso_time(row["timestamp"]) if "timestamp" in row else None
-    return integer(row.get("id"), "id"), side, time
+    side = _SIDES.get(word(row, "side"))
+    time = from_rfc3339(row.get("timestamp"))
+    if side is None or (time is None and "timestamp" in row):
+        raise ValueError(f"side is {shown(row.get('side'))}, timestamp is {shown(row.get('timestamp'))}")
+    return integer(row, "id"), side, time
 
 
 def _size(row: Object) -> str:
-    if not integer(row.get("size"), "size"):
+    size = integer(row, "size")
+    if not size:
         raise ValueError("size is 0")
-    return str(row["size"])
+    return str(size)
 
 
 def _level(known: _Table, action: str, number: int, side: int, row: Object) -> VenueLevel:
@@ -262,23 +250,20 @@ def _answer(message: Object) -> Output:
         if message.get("success") is True or "info" in message:
             return Alive()
         raise ValueError("it is neither an answer nor a table")
-    request = message.get("request")
-    arguments = request.get("args") if isinstance(request, dict) else None
-    argument = arguments[0] if isinstance(arguments, list) and len(arguments) == 1 else arguments
-    symbol = word(argument).partition(":")[2] or None
-    status = message.get("status")
+    request, status = message.get("request"), message.get("status")
+    topics = array(request, "args") if isinstance(request, dict) and "args" in request else []
+    symbol = word({"topic": topics[0]}, "topic").partition(":")[2] if len(topics) == 1 else ""
     later = isinstance(status, int) and (status == 429 or status >= 500)
-    return Refused(symbol, word(message["error"]), final=not later)
+    return Refused(symbol or None, word(message, "error"), final=not later)
 
 
-def _best(value: object) -> Output:
+def _best(row: Object) -> Output:
     try:
-        row = table(value, "a row")
         bid, ask = (
             (decimal_text(row.get(f"{side}Price")), decimal_text(row.get(f"{side}Size")))
             for side in ("bid", "ask")
         )
-        return Best(text(row.get("symbol"), "symbol"), bid, ask, None, iso_time(row.get("timestamp")))
+        return Best(text(row, "symbol"), bid, ask, None, from_rfc3339(row.get("timestamp")))
     except ValueError:
         return Skipped("quote")
 

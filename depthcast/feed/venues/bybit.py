@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-from depthcast.feed.exact_json import loads
 from depthcast.feed.venue import (
     Alive,
     Doubt,
@@ -23,11 +22,11 @@ from depthcast.feed.venue import (
     Request,
     Sizes,
     Skipped,
-    Snapshot,
-    Update,
+    VenueLevel,
 )
-from depthcast.feed.venues.fields import batches
-from depthcast.feed.venues.proven_books import Object, StreamAdapter, integer, table, text, word
+from depthcast.feed.venues.fields import Object, array, batches, integer, parsed, shown, table, text, word
+from depthcast.feed.venues.kept_books import KeptBook, State
+from depthcast.feed.venues.message_adapter import MessageAdapter
 from depthcast.feed.venues.text_book import decimal_text, read_levels
 from depthcast.feed.venues.times import from_ms
 
@@ -41,6 +40,10 @@ RESTARTED: Final = 1
 _TOPIC: Final = re.compile(r"orderbook\.(\d+)\.([^\s,\]]+)")
 
 
+Sides = tuple[list[VenueLevel], list[VenueLevel]]
+"""Bids and asks."""
+
+
 class _Seen(NamedTuple):
     """The newest message of a book: its u, `seq` and time."""
 
@@ -49,7 +52,7 @@ class _Seen(NamedTuple):
     ts: int
 
 
-class BybitAdapter(StreamAdapter):
+class BybitAdapter(MessageAdapter):
     """One connection; see `depthcast.feed.venue.Adapter`."""
 
     def __init__(self) -> None:
@@ -60,20 +63,20 @@ class BybitAdapter(StreamAdapter):
         self._id = 0
 
     def subscribe(self, symbols: Sequence[str]) -> list[str | bytes]:
-        self._books.expect(symbols)
+        self.books.subscribe(symbols)
         for symbol in symbols:
             self._seen.pop(symbol, None)
             self._depths.pop(symbol, None)
         return self._request("subscribe", symbols)
 
     def unsubscribe(self, symbols: Sequence[str]) -> list[str | bytes]:
-        self._books.forget(symbols)
+        self.books.unsubscribe(symbols)
         return self._request("unsubscribe", symbols)
 
     def ping(self, now: int) -> str | bytes | None:  # noqa: ARG002 - of the interface
         return json.dumps({"op": "ping"})
 
-    def lost(self) -> Iterable[Doubt]:
+    def lost(self) -> list[Doubt]:
         self._seen.clear()
         self._depths.clear()
         self._requests.clear()
@@ -89,75 +92,71 @@ class BybitAdapter(StreamAdapter):
             messages.append(json.dumps({"req_id": str(self._id), "op": op, "args": topics}))
         return messages
 
-    def _read(self, message: Object) -> Iterable[Output]:
+    def read(self, message: Object) -> Iterable[Output]:
         if "topic" not in message:
             return self._answer(message)
-        topic = text(message["topic"], "topic")
+        topic = text(message, "topic")
         name = _TOPIC.fullmatch(topic)
         data = message.get("data")
         if name is None:
             if isinstance(data, dict) and "u" in data:
-                raise ValueError(f"a book has the topic {topic[:64]!r}")
+                raise ValueError(f"a book has the topic {shown(topic)}")
             return [Skipped(topic.partition(".")[0])]
         depth, symbol = name.groups()
-        data = table(data, "data")
+        data = table(message, "data")
         if data.get("s") != symbol:
-            raise ValueError(f"a message of {symbol} is about {str(data.get('s'))[:64]!r}")
+            raise ValueError(f"a message of {symbol} is about {shown(data.get('s'))}")
         if depth == "1" or depth != self._depths.setdefault(symbol, depth):
             return [Skipped(f"orderbook.{depth}")]
-        return self._about(symbol, self._book, message)
+        return self.about(symbol, self._book, message)
 
-    def _book(self, symbol: str, message: Object) -> Iterable[Output]:
+    def _book(self, book: KeptBook, message: Object) -> Iterable[Output]:
         data = message["data"]
         ts = from_ms(message.get("ts"))
         if ts is None:
             raise ValueError("ts is no time")
-        now = _Seen(integer(data.get("u"), "u"), integer(data.get("seq"), "seq"), ts)
+        now = _Seen(integer(data, "u"), integer(data, "seq"), ts)
         bids, asks = read_levels(data.get("b")), read_levels(data.get("a"))
-        last = self._seen.get(symbol)
-        kind = text(message.get("type"), "type")
+        last = self._seen.get(book.symbol)
+        kind = text(message, "type")
         if kind == "snapshot":
-            return self._snapshot(Snapshot(symbol, bids, asks, ts, now.u), now, last)
+            return self._snapshot(book, (bids, asks), now, last)
         if kind != "delta":
-            raise ValueError(f"type is {kind[:64]!r}")
-        return self._delta(Update(symbol, bids, asks, ts, now.u), now, last)
+            raise ValueError(f"type is {shown(kind)}")
+        return self._delta(book, (bids, asks), now, last)
 
-    def _snapshot(self, snapshot: Snapshot, now: _Seen, last: _Seen | None) -> Iterable[Output]:
-        symbol = snapshot.symbol
-        proven = self._books.proven(symbol) is not None
+    def _snapshot(self, book: KeptBook, sides: Sides, now: _Seen, last: _Seen | None) -> list[Output]:
         if last is not None and (now.ts < last.ts or (now.seq < last.seq and now.u != RESTARTED)):
             # A late one, or the venue began anew with a clock that is behind: only a new subscription tells.
-            return self._books.doubt(symbol, DoubtReason.RESET, f"a snapshot with u {now.u} after {last.u}")
-        self._seen[symbol] = now
+            return book.doubt(DoubtReason.RESET, f"a snapshot with u {now.u} after {last.u}")
+        self._seen[book.symbol] = now
         outputs: list[Output] = []
-        if proven and now.u == RESTARTED:
-            outputs += self._books.doubt(symbol, DoubtReason.RESET, "the venue restarted")
-        return [*outputs, self._books.replace(snapshot)]
+        if book.state is State.PROVEN and now.u == RESTARTED:
+            outputs += book.doubt(DoubtReason.RESET, "the venue restarted")
+        return [*outputs, *book.replace(*sides, ts=now.ts, sequence=now.u)]
 
-    def _delta(self, update: Update, now: _Seen, last: _Seen | None) -> Iterable[Output]:
-        symbol = update.symbol
-        book = self._books.proven(symbol)
-        if book is None or last is None:
+    def _delta(self, book: KeptBook, sides: Sides, now: _Seen, last: _Seen | None) -> list[Output]:
+        if book.state is not State.PROVEN or last is None:
             if last is None or now.ts >= last.ts:
-                self._seen[symbol] = now
+                self._seen[book.symbol] = now
             return []
         if now.u == last.u and now.seq == last.seq:
             return [Skipped("repeated")]
         if now.u != last.u + 1:
             reason = DoubtReason.GAP if now.u > last.u else DoubtReason.RESET
-            return self._books.doubt(symbol, reason, f"u goes from {last.u} to {now.u}")
-        self._seen[symbol] = now
-        return [self._books.apply(book, update)]
+            return book.doubt(reason, f"u goes from {last.u} to {now.u}")
+        self._seen[book.symbol] = now
+        return book.change(*sides, ts=now.ts, sequence=now.u)
 
     def _answer(self, message: Object) -> Iterable[Output]:
-        op = text(message.get("op"), "op")
+        op = text(message, "op")
         if op in ("ping", "pong") or message.get("success") is True:
-            self._requests.pop(word(message.get("req_id")), None)
+            self._requests.pop(word(message, "req_id"), None)
             return [Alive()]
         if message.get("success") is not False:
-            raise ValueError(f"the answer to {op[:64]!r} says neither success nor failure")
-        symbols = self._requests.pop(word(message.get("req_id")), ())
-        detail = word(message.get("ret_msg"))[:200]
+            raise ValueError(f"the answer to {shown(op)} says neither success nor failure")
+        symbols = self._requests.pop(word(message, "req_id"), ())
+        detail = word(message, "ret_msg")[:200]
         found = _TOPIC.search(detail)
         named = found[2] if found else ""
         unknown = "not found" in detail or "Invalid symbol" in detail
@@ -197,12 +196,12 @@ class BybitVenue:
     def read_instruments(self, answers: Sequence[bytes]) -> dict[str, Sizes]:
         found: dict[str, Sizes] = {}
         for raw in answers:
-            answer = table(loads(raw), "the answer")
+            answer = parsed(raw)
             if answer.get("retCode") == UNKNOWN_SYMBOL:
                 continue
-            listed = table(answer.get("result"), "result").get("list")
-            if answer.get("retCode") != 0 or not isinstance(listed, list):
-                raise ValueError(f"no list of instruments: {str(answer)[:200]}")
+            listed = array(table(answer, "result"), "list")
+            if answer.get("retCode") != 0:
+                raise ValueError(f"no list of instruments: {shown(answer)}")
             found.update(filter(None, map(_sizes, listed)))
         return found
 
@@ -213,7 +212,7 @@ def _sizes(listed: Any) -> tuple[str, Sizes] | None:
         lots = listed["lotSizeFilter"]
         tick = decimal_text(listed["priceFilter"].get("tickSize"))
         lot = decimal_text(lots.get("qtyStep", lots.get("basePrecision")))
-        return text(listed.get("symbol"), "symbol"), Sizes(tick, lot, listed.get("status") == "Trading")
+        return text(listed, "symbol"), Sizes(tick, lot, listed.get("status") == "Trading")
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
 

@@ -18,7 +18,6 @@ from decimal import Decimal
 from typing import Final
 from urllib.parse import urlencode
 
-from depthcast.feed.exact_json import loads
 from depthcast.feed.venue import (
     Best,
     Doubt,
@@ -30,28 +29,20 @@ from depthcast.feed.venue import (
     Request,
     Sizes,
     Skipped,
-    Snapshot,
-    Update,
     VenueLevel,
 )
-from depthcast.feed.venues.proven_books import (
-    Object,
-    StreamAdapter,
-    integer,
-    iso_time,
-    items,
-    table,
-    text,
-    word,
-)
+from depthcast.feed.venues.fields import Object, integer, parsed, shown, tables, text, word
+from depthcast.feed.venues.kept_books import State
+from depthcast.feed.venues.message_adapter import MessageAdapter
 from depthcast.feed.venues.text_book import decimal_text
+from depthcast.feed.venues.times import from_rfc3339
 
 _SIDES: Final = {"bid": 0, "offer": 1}
 Event = tuple[str, list[VenueLevel], list[VenueLevel]]
 """What an event says about a symbol: type, bids, asks."""
 
 
-class CoinbaseAdapter(StreamAdapter):
+class CoinbaseAdapter(MessageAdapter):
     """One connection to Advanced Trade."""
 
     ALIVE = frozenset({"heartbeats", "subscriptions"})
@@ -65,7 +56,7 @@ class CoinbaseAdapter(StreamAdapter):
 
     def subscribe(self, symbols: Sequence[str]) -> list[str | bytes]:
         """Subscribe to each symbol by a message of its own, so that a refusal concerns one symbol."""
-        self._books.expect(symbols)
+        self.books.subscribe(symbols)
         messages = [_request("subscribe", "level2", symbol) for symbol in symbols]
         if not self._beats:
             self._beats = True
@@ -73,62 +64,58 @@ class CoinbaseAdapter(StreamAdapter):
         return [*messages]
 
     def unsubscribe(self, symbols: Sequence[str]) -> list[str | bytes]:
-        self._books.forget(symbols)
+        self.books.unsubscribe(symbols)
         return [_request("unsubscribe", "level2", symbol) for symbol in symbols]
 
-    def lost(self) -> Iterable[Doubt]:
+    def lost(self) -> list[Doubt]:
         self._next = None
         self._beats = False
         return super().lost()
 
-    def _read(self, message: Object) -> Iterable[Output]:
+    def read(self, message: Object) -> Iterable[Output]:
         if message.get("type") == "error":
-            detail = word(message.get("message"))
+            detail = word(message, "message")
             return [Refused(None, detail, final="rate" not in detail.lower())]
-        number = integer(message.get("sequence_num"), "sequence_num")
+        number = integer(message, "sequence_num")
         expected, self._next = self._next, number + 1
         if expected is None or number == expected:
             return self._follow(message, number)
         reason = DoubtReason.GAP if number > expected else DoubtReason.RESET
-        doubts = self._books.doubt_all(reason, f"sequence_num {number} after {expected - 1}")
+        doubts = self.books.doubt_all(reason, f"sequence_num {number} after {expected - 1}")
         return [*doubts, Skipped("out of order")]  # not even a snapshot: it may be an old one
 
     def _follow(self, message: Object, number: int) -> Iterable[Output]:
-        channel = word(message.get("channel"))
+        channel, time = word(message, "channel"), from_rfc3339(message.get("timestamp"))
         if channel == "ticker":
-            return _tickers(message, number)
+            return _tickers(message, number, time)
         if channel != "l2_data":
-            return self._other_message(channel)
-        try:
-            time = iso_time(message.get("timestamp"))
-            return self._events(items(message.get("events"), "events"), number, time)
-        except ValueError as error:
-            return self._books.doubt_all(DoubtReason.MALFORMED, str(error))
+            return self.other_message(channel)
+        joined, outputs = self._joined(tables(message, "events"))
+        for symbol, (kind, bids, asks) in joined.items():
+            book = self.books.named(symbol)
+            if book is None or (kind == "update" and book.state is not State.PROVEN):
+                outputs.append(Skipped("update without a snapshot"))
+            else:
+                take = book.replace if kind == "snapshot" else book.change
+                outputs.extend(take(bids, asks, ts=time, sequence=number))
+        return outputs
 
-    def _events(self, events: list[object], number: int, time: int) -> list[Output]:
+    def _joined(self, events: list[Object]) -> tuple[dict[str, Event], list[Output]]:
         """Join what a message says about each symbol: only a whole message is a state of the book."""
         joined: dict[str, Event] = {}
         outputs: list[Output] = []
-        for item in events:
-            event = table(item, "an event")
-            symbol = text(event.get("product_id"), "product_id")
-            if not self._books.concerns(symbol):
+        for event in events:
+            symbol = text(event, "product_id")
+            book = self.books.named(symbol)
+            if book is None:
                 outputs.append(Skipped("no longer subscribed"))
                 continue
             try:
                 joined[symbol] = _join(joined.get(symbol), _event(event))
             except ValueError as error:
-                outputs.extend(self._books.doubt(symbol, DoubtReason.MALFORMED, str(error)))
+                outputs.extend(book.doubt(DoubtReason.MALFORMED, str(error)))
                 joined.pop(symbol, None)
-        for symbol, (kind, bids, asks) in joined.items():
-            book = self._books.proven(symbol)
-            if kind == "snapshot":
-                outputs.append(self._books.replace(Snapshot(symbol, bids, asks, time, number)))
-            elif book is None:
-                outputs.append(Skipped("update without a snapshot"))
-            else:
-                outputs.append(self._books.apply(book, Update(symbol, bids, asks, time, number)))
-        return outputs
+        return joined, outputs
 
 
 class Coinbase:
@@ -164,12 +151,11 @@ class Coinbase:
         """
         sizes = {}
         for answer in answers:
-            for item in items(table(loads(answer), "the answer").get("products"), "products"):
-                product = table(item, "a product")
+            for product in tables(parsed(answer), "products"):
                 if product.get("alias"):
                     continue
                 closed = any(product.get(flag) for flag in ("is_disabled", "trading_disabled", "view_only"))
-                sizes[text(product.get("product_id"), "product_id")] = Sizes(
+                sizes[text(product, "product_id")] = Sizes(
                     decimal_text(product.get("price_increment")),
                     decimal_text(product.get("base_increment")),
                     trading=not closed,
@@ -182,18 +168,18 @@ def _request(kind: str, channel: str, symbol: str) -> str:
 
 
 def _event(event: Object) -> Event:
-    kind = word(event.get("type"))
+    """Read an event; a level of a snapshot that has no quantity is none."""
+    kind = word(event, "type")
     if kind not in {"snapshot", "update"}:
-        raise ValueError(f"the type of an event is {kind[:64]!r}")
+        raise ValueError(f"the type of an event is {shown(kind)}")
     sides: tuple[list[VenueLevel], list[VenueLevel]] = ([], [])
-    for item in items(event.get("updates"), "updates"):
-        change = table(item, "an update")
-        side = _SIDES.get(word(change.get("side")))
+    for change in tables(event, "updates"):
+        side = _SIDES.get(word(change, "side"))
         if side is None:
-            raise ValueError(f"the side of an update is {str(change.get('side'))[:64]!r}")
-        sides[side].append(
-            (decimal_text(change.get("price_level")), decimal_text(change.get("new_quantity")))
-        )
+            raise ValueError(f"the side of an update is {shown(change.get('side'))}")
+        level = decimal_text(change.get("price_level")), decimal_text(change.get("new_quantity"))
+        if kind == "update" or Decimal(level[1]):
+            sides[side].append(level)
     return kind, *sides
 
 
@@ -205,26 +191,22 @@ def _join(before: Event | None, event: Event) -> Event:
     return "update", before[1] + event[1], before[2] + event[2]
 
 
-def _tickers(message: Object, number: int) -> list[Output]:
+def _tickers(message: Object, number: int, time: int | None) -> list[Output]:
     try:
-        time = iso_time(message.get("timestamp"))
-        events = [table(event, "an event") for event in items(message.get("events"), "events")]
-        tickers = [
-            table(item, "a ticker") for event in events for item in items(event.get("tickers"), "tickers")
-        ]
-        return [_best(ticker, number, time) for ticker in tickers] or [Skipped("ticker")]
+        tickers = [ticker for event in tables(message, "events") for ticker in tables(event, "tickers")]
+        return [_best(ticker, number, time) for ticker in tickers]
     except ValueError:
         return [Skipped("ticker")]
 
 
-def _best(ticker: Object, number: int, time: int) -> Best:
+def _best(ticker: Object, number: int, time: int | None) -> Best:
     bid, ask = (
         (decimal_text(ticker.get(f"best_{side}")), decimal_text(ticker.get(f"best_{side}_quantity")))
         for side in ("bid", "ask")
     )
     if not Decimal(bid[1]) or not Decimal(ask[1]):
         raise ValueError("a side is empty")
-    return Best(text(ticker.get("product_id"), "product_id"), bid, ask, number, time)
+    return Best(text(ticker, "product_id"), bid, ask, number, time)
 
 
 VENUE: Final = Coinbase()

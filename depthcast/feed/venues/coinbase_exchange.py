@@ -28,17 +28,16 @@ from depthcast.feed.venue import (
     Request,
     Sizes,
     Skipped,
-    Snapshot,
-    Update,
     VenueLevel,
 )
-from depthcast.feed.venues.proven_books import Object, StreamAdapter, iso_time, items, table, text, word
+from depthcast.feed.venues.fields import Object, all_tables, array, shown, text, word
+from depthcast.feed.venues.kept_books import KeptBook, State
+from depthcast.feed.venues.message_adapter import MessageAdapter
 from depthcast.feed.venues.text_book import decimal_text, read_levels
+from depthcast.feed.venues.times import from_rfc3339
 
-_SIDES: Final = {"buy": 0, "sell": 1}
 
-
-class CoinbaseExchangeAdapter(StreamAdapter):
+class CoinbaseExchangeAdapter(MessageAdapter):
     """One connection to Coinbase Exchange."""
 
     ALIVE = frozenset({"heartbeat", "subscriptions"})
@@ -51,49 +50,47 @@ class CoinbaseExchangeAdapter(StreamAdapter):
 
     def subscribe(self, symbols: Sequence[str]) -> list[str | bytes]:
         """Subscribe to each symbol by a message of its own, because a refusal concerns a whole message."""
-        self._books.expect(symbols)
+        self.books.subscribe(symbols)
         return [_request("subscribe", symbol) for symbol in symbols]
 
     def unsubscribe(self, symbols: Sequence[str]) -> list[str | bytes]:
-        self._books.forget(symbols)
+        self.books.unsubscribe(symbols)
         return [_request("unsubscribe", symbol) for symbol in symbols]
 
-    def lost(self) -> Iterable[Doubt]:
+    def lost(self) -> list[Doubt]:
         self._times.clear()
         return super().lost()
 
-    def _read(self, message: Object) -> Iterable[Output]:
-        kind = word(message.get("type"))
+    def read(self, message: Object) -> Iterable[Output]:
+        kind = word(message, "type")
         if kind in {"snapshot", "l2update"}:
             read = self._snapshot if kind == "snapshot" else self._update
-            return self._about(text(message.get("product_id"), "product_id"), read, message)
+            return self.about(text(message, "product_id"), read, message)
         if kind == "ticker":
             return [_best(message)]
-        return [self._refused(message)] if kind == "error" else self._other_message(kind)
+        return [self._refused(message)] if kind == "error" else self.other_message(kind)
 
-    def _snapshot(self, symbol: str, message: Object) -> list[Output]:
-        time = iso_time(message["time"]) if "time" in message else None
+    def _snapshot(self, book: KeptBook, message: Object) -> list[Output]:
+        self._times.pop(book.symbol, None)
         bids, asks = read_levels(message.get("bids")), read_levels(message.get("asks"))
-        self._times.pop(symbol, None)
-        return [self._books.replace(Snapshot(symbol, bids, asks, time))]
+        return book.replace(bids, asks, ts=_time(message) if "time" in message else None)
 
-    def _update(self, symbol: str, message: Object) -> list[Output]:
-        time = iso_time(message.get("time"))
+    def _update(self, book: KeptBook, message: Object) -> list[Output]:
+        time = _time(message)
         sides: tuple[list[VenueLevel], list[VenueLevel]] = ([], [])
-        for change in items(message.get("changes"), "changes"):
-            side, level = _change(items(change, "a change"))
+        for entry in array(message, "changes"):
+            side, level = _change(entry)
             sides[side].append(level)
-        book = self._books.proven(symbol)
-        if book is None:
+        if book.state is not State.PROVEN:
             return [Skipped("update without a snapshot")]
-        if time < self._times.get(symbol, time):
-            return self._books.doubt(symbol, DoubtReason.GAP, "an update is older than the one before")
-        self._times[symbol] = time
-        return [self._books.apply(book, Update(symbol, *sides, time))]
+        if time < self._times.get(book.symbol, time):
+            return book.doubt(DoubtReason.GAP, "an update is older than the one before")
+        self._times[book.symbol] = time
+        return book.change(*sides, ts=time)
 
     def _refused(self, message: Object) -> Refused:
-        detail = f"{word(message.get('message'))}: {word(message.get('reason'))}"
-        named = [symbol for symbol in self._books if symbol in detail.split()]
+        detail = f"{word(message, 'message')}: {word(message, 'reason')}"
+        named = [name for name in self.books.subscribed if name in detail.split()]
         return Refused(named[0] if named else None, detail, final="rate" not in detail.lower())
 
 
@@ -126,9 +123,8 @@ class CoinbaseExchange:
         """Read "Get all known trading pairs"."""
         sizes = {}
         for answer in answers:
-            for item in items(loads(answer), "the answer"):
-                product = table(item, "a product")
-                sizes[text(product.get("id"), "id")] = Sizes(
+            for product in all_tables(loads(answer), "the answer"):
+                sizes[text(product, "id")] = Sizes(
                     decimal_text(product.get("quote_increment")),
                     decimal_text(product.get("base_increment")),
                     trading=product.get("status") == "online" and not product.get("trading_disabled"),
@@ -140,25 +136,30 @@ def _request(kind: str, symbol: str) -> str:
     return json.dumps({"type": kind, "product_ids": [symbol], "channels": ["level2_batch", "heartbeat"]})
 
 
-def _change(entry: list[Any]) -> tuple[int, VenueLevel]:
+def _time(message: Object) -> int:
+    time = from_rfc3339(message.get("time"))
+    if time is None:
+        raise ValueError(f"time is {shown(message.get('time'))}")
+    return time
+
+
+def _change(entry: Any) -> tuple[int, VenueLevel]:
     """Read a change such as ["buy", "0.7901", "1548.0"] as side and level."""
-    side = _SIDES.get(word(entry[0])) if len(entry) == 3 else None
-    if side is None:
-        raise ValueError(f"a change is {str(entry)[:64]}")
-    return side, (decimal_text(entry[1]), decimal_text(entry[2]))
+    if not isinstance(entry, list) or len(entry) != 3 or entry[0] not in ("buy", "sell"):
+        raise ValueError(f"a change is {shown(entry)}")
+    return int(entry[0] == "sell"), (decimal_text(entry[1]), decimal_text(entry[2]))
 
 
 def _best(message: Object) -> Output:
     """Read a ticker; those of before 2022 have no quantities."""
     try:
-        symbol, time = text(message.get("product_id"), "product_id"), iso_time(message.get("time"))
         bid, ask = (
             (decimal_text(message.get(f"best_{side}")), decimal_text(message.get(f"best_{side}_size", "0")))
             for side in ("bid", "ask")
         )
+        return Best(text(message, "product_id"), bid, ask, None, _time(message))
     except ValueError:
         return Skipped("ticker")
-    return Best(symbol, bid, ask, None, time)
 
 
 VENUE: Final = CoinbaseExchange()

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal, localcontext
 from typing import Final
 
-from depthcast.feed.exact_json import loads
 from depthcast.feed.venue import (
     Alive,
     Best,
@@ -29,12 +28,24 @@ from depthcast.feed.venue import (
     Request,
     Sizes,
     Skipped,
-    Snapshot,
-    Update,
     VenueLevel,
 )
-from depthcast.feed.venues.proven_books import Object, StreamAdapter, integer, items, table, text, word
+from depthcast.feed.venues.fields import (
+    Object,
+    array,
+    batches,
+    integer,
+    parsed,
+    shown,
+    table,
+    tables,
+    text,
+    word,
+)
+from depthcast.feed.venues.kept_books import KeptBook, State
+from depthcast.feed.venues.message_adapter import MessageAdapter
 from depthcast.feed.venues.text_book import TextSide, decimal_text
+from depthcast.feed.venues.times import from_ms
 
 HEARTBEAT_S: Final = 10
 """The shortest interval that the venue accepts."""
@@ -44,15 +55,13 @@ _LATER: Final = frozenset({10028, 10040, 10041, 10047, 11051, 13028, 13888})
 """Error codes after which it is worth trying again: too many requests, overload, maintenance."""
 
 
-class DeribitAdapter(StreamAdapter):
+class DeribitAdapter(MessageAdapter):
     """One connection to Deribit."""
 
     ALIVE = frozenset({"heartbeat"})
 
     def __init__(self) -> None:
         super().__init__()
-        self._last: dict[str, int] = {}
-        """`change_id` of each proven book."""
         self._newest: dict[str, tuple[int, int]] = {}
         """Time and `change_id` of each book's newest message, also of those that were not used."""
         self._asked: dict[int, list[str]] = {}
@@ -61,7 +70,7 @@ class DeribitAdapter(StreamAdapter):
         self._beats = False
 
     def subscribe(self, symbols: Sequence[str]) -> list[str | bytes]:
-        self._books.expect(symbols)
+        self.books.subscribe(symbols)
         messages: list[str | bytes] = []
         if not self._beats:
             self._beats = True
@@ -72,65 +81,59 @@ class DeribitAdapter(StreamAdapter):
         return messages
 
     def unsubscribe(self, symbols: Sequence[str]) -> list[str | bytes]:
-        self._books.forget(symbols)
+        self.books.unsubscribe(symbols)
         return [self._request("public/unsubscribe", {"channels": channels}) for channels in _batches(symbols)]
 
-    def lost(self) -> Iterable[Doubt]:
+    def lost(self) -> list[Doubt]:
         self._newest.clear()
         self._asked.clear()
         self._beats = False
         return super().lost()
 
-    def _read(self, message: Object) -> Iterable[Output]:
+    def read(self, message: Object) -> Iterable[Output]:
         if "method" not in message:
             return self._answer(message)
-        method, params = word(message["method"]), table(message.get("params"), "params")
+        method, params = word(message, "method"), table(message, "params")
         if method == "subscription":
-            return self._notified(text(params.get("channel"), "channel"), params)
+            return self._notified(text(params, "channel"), params)
         if method == "heartbeat" and params.get("type") == "test_request":
             return [Alive(), Reply(self._request("public/test", {}))]
-        return self._other_message(method)
+        return self.other_message(method)
 
     def _notified(self, channel: str, params: Object) -> Iterable[Output]:
         """Take a notification. One that should be of a book, but is not, breaks the book's chain."""
         kind, _, rest = channel.partition(".")
         symbol = rest.rpartition(".")[0]
-        if kind == "book" and symbol in self._books:
-            return self._about(symbol, self._book, params)
-        return [_best(kind, params.get("data")) if kind in {"quote", "ticker"} else Skipped(kind)]
+        if kind == "book" and self.books.get(symbol) is not None:
+            return self.about(symbol, self._book, params)
+        return [_best(kind, params) if kind in {"quote", "ticker"} else Skipped(kind)]
 
-    def _book(self, symbol: str, params: Object) -> list[Output]:
-        data = table(params.get("data"), "data")
-        if data.get("instrument_name") != symbol:
-            raise ValueError(f"instrument_name is not that of the channel, {symbol}")
-        kind = word(data.get("type"))
-        number = integer(data.get("change_id"), "change_id")
-        time = integer(data.get("timestamp"), "timestamp") * 1_000
-        bids, asks = (_changes(data.get(side)) for side in ("bids", "asks"))
-        update = Update(symbol, _levels(bids), _levels(asks), time, number)
-        newest = self._newest.get(symbol, (0, 0))
-        self._newest[symbol] = max(newest, (time, number))
+    def _book(self, book: KeptBook, params: Object) -> list[Output]:
+        data = table(params, "data")
+        if data.get("instrument_name") != book.symbol:
+            raise ValueError(f"instrument_name is not that of the channel, {book.symbol}")
+        kind, number, time = word(data, "type"), integer(data, "change_id"), _time(data)
+        bids, asks = _changes(data, "bids"), _changes(data, "asks")
+        newest = self._newest.get(book.symbol, (0, 0))
+        self._newest[book.symbol] = max(newest, (time, number))
         if kind == "snapshot":
             if any(action != "new" for action, _ in [*bids, *asks]):
                 raise ValueError("a snapshot has other entries than new ones")
             if (time, number) < newest:
                 detail = f"a snapshot with change_id {number} is older than a message before it"
-                return self._books.doubt(symbol, DoubtReason.RESET, detail) or [Skipped("old snapshot")]
-            self._last[symbol] = number
-            return [self._books.replace(Snapshot(*update))]
+                return book.doubt(DoubtReason.RESET, detail) or [Skipped("old snapshot")]
+            return book.replace(_levels(bids), _levels(asks), ts=time, sequence=number)
         if kind != "change":
-            raise ValueError(f"type is {kind[:64]!r}")
-        before = integer(data.get("prev_change_id"), "prev_change_id")
-        book = self._books.proven(symbol)
-        if book is None:
+            raise ValueError(f"type is {shown(kind)}")
+        before = integer(data, "prev_change_id")
+        if book.state is not State.PROVEN:
             return [Skipped("change without a snapshot")]
-        if before != self._last[symbol] or number <= before:
-            detail = f"prev_change_id {before} and change_id {number} after {self._last[symbol]}"
-            return self._books.doubt(symbol, DoubtReason.GAP, detail)
-        _check(book.bids, bids)
-        _check(book.asks, asks)
-        self._last[symbol] = number
-        return [self._books.apply(book, update)]
+        if before != book.sequence or number <= before:
+            detail = f"prev_change_id {before} and change_id {number} after {book.sequence}"
+            return book.doubt(DoubtReason.GAP, detail)
+        _check(book.levels.bids, bids)
+        _check(book.levels.asks, asks)
+        return book.change(_levels(bids), _levels(asks), ts=time, sequence=number)
 
     def _answer(self, message: Object) -> list[Output]:
         number = message.get("id")
@@ -187,14 +190,11 @@ class Deribit:
         """
         sizes = {}
         for answer in answers:
-            for item in items(table(loads(answer), "the answer").get("result"), "result"):
-                instrument = table(item, "an instrument")
-                steps = [
-                    table(step, "a step") for step in items(instrument.get("tick_size_steps") or [], "steps")
-                ]
+            for instrument in tables(parsed(answer), "result"):
+                steps = tables(instrument, "tick_size_steps") if instrument.get("tick_size_steps") else []
                 ticks = [instrument.get("tick_size"), *(step.get("tick_size") for step in steps)]
                 lots = [instrument.get("contract_size"), instrument.get("min_trade_amount")]
-                sizes[text(instrument.get("instrument_name"), "instrument_name")] = Sizes(
+                sizes[text(instrument, "instrument_name")] = Sizes(
                     common_divisor(map(decimal_text, ticks)),
                     common_divisor(map(decimal_text, lots)),
                     trading=instrument.get("is_active") is True,
@@ -219,26 +219,30 @@ def common_divisor(sizes: Iterable[str]) -> str:
 
 
 def _batches(symbols: Sequence[str]) -> list[list[str]]:
-    channels = [f"book.{symbol}.100ms" for symbol in symbols]
-    return [channels[start : start + _CHANNELS_MOST] for start in range(0, len(channels), _CHANNELS_MOST)]
+    return [list(batch) for batch in batches((f"book.{symbol}.100ms" for symbol in symbols), _CHANNELS_MOST)]
 
 
 def _symbol(channel: str) -> str:
     return channel.removeprefix("book.").rpartition(".")[0]
 
 
-def _changes(value: object) -> list[tuple[str, VenueLevel]]:
+def _time(data: Object) -> int:
+    time = from_ms(integer(data, "timestamp"))
+    if time is None:
+        raise ValueError(f"timestamp is {shown(data['timestamp'])}")
+    return time
+
+
+def _changes(data: Object, side: str) -> list[tuple[str, VenueLevel]]:
     """Read entries such as ["change", 0.0015, 4737.0]; the amount is 0 for deletes alone."""
     changes = []
-    for item in items(value, "bids or asks"):
-        entry = items(item, "an entry")
-        action = word(entry[0]) if len(entry) == 3 else ""
-        if action not in {"new", "change", "delete"}:
-            raise ValueError(f"an entry is {str(entry)[:64]}")
+    for entry in array(data, side):
+        if not isinstance(entry, list) or len(entry) != 3 or entry[0] not in ("new", "change", "delete"):
+            raise ValueError(f"an entry is {shown(entry)}")
         price, amount = decimal_text(entry[1]), decimal_text(entry[2])
-        if (action == "delete") != (not Decimal(amount)):
-            raise ValueError(f"an entry is {str(entry)[:64]}")
-        changes.append((action, (price, amount)))
+        if (entry[0] == "delete") != (not Decimal(amount)):
+            raise ValueError(f"an entry is {shown(entry)}")
+        changes.append((entry[0], (price, amount)))
     return changes
 
 
@@ -256,17 +260,16 @@ def _check(side: TextSide, changes: list[tuple[str, VenueLevel]]) -> None:
         there[key] = action != "delete"
 
 
-def _best(kind: str, value: object) -> Output:
+def _best(kind: str, params: Object) -> Output:
     try:
-        data = table(value, "data")
+        data = table(params, "data")
         bid, ask = (
             (decimal_text(data.get(f"best_{side}_price")), decimal_text(data.get(f"best_{side}_amount")))
             for side in ("bid", "ask")
         )
         if not Decimal(bid[1]) or not Decimal(ask[1]):
             return Skipped(f"{kind} of a book with an empty side")
-        time = integer(data.get("timestamp"), "timestamp") * 1_000
-        return Best(text(data.get("instrument_name"), "instrument_name"), bid, ask, None, time)
+        return Best(text(data, "instrument_name"), bid, ask, None, _time(data))
     except ValueError:
         return Skipped(kind)
 

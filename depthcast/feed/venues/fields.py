@@ -4,7 +4,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final, TypeVar
 
+from depthcast.feed.exact_json import loads
+
 Item = TypeVar("Item")
+Object = dict[str, Any]
+"""A JSON object."""
 
 _INTEGER_MOST: Final = 2**63
 _MS_MOST: Final = 10**14
@@ -25,6 +29,48 @@ def text(message: dict[str, Any], name: str) -> str:
     if isinstance(value, str) and value:
         return value
     raise ValueError(f"{name} is {shown(value)}, no text")
+
+
+def parsed(raw: str | bytes) -> Object:
+    """Return the object that a message or an answer is."""
+    value = loads(raw)
+    if isinstance(value, dict):
+        return value
+    raise ValueError(f"{shown(value)} is no object")
+
+
+def word(message: Object, name: str) -> str:
+    """Return text; empty text for anything else."""
+    value = message.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def table(message: Object, name: str) -> Object:
+    """Return an object."""
+    value = message.get(name)
+    if isinstance(value, dict):
+        return value
+    raise ValueError(f"{name} is {shown(value)}, no object")
+
+
+def array(message: Object, name: str) -> list[Any]:
+    """Return a list."""
+    value = message.get(name)
+    if isinstance(value, list):
+        return value
+    raise ValueError(f"{name} is {shown(value)}, no list")
+
+
+def tables(message: Object, name: str) -> list[Object]:
+    """Return a list of objects."""
+    return all_tables(array(message, name), name)
+
+
+def all_tables(values: object, name: str) -> list[Object]:
+    """Return a value that is a list of objects."""
+    if isinstance(values, list) and all(isinstance(value, dict) for value in values):
+        return values
+    raise ValueError(f"{name} is {shown(values)}, no list of objects")
 
 
 def microseconds(value: object) -> int | None:

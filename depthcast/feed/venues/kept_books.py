@@ -165,11 +165,26 @@ class KeptBooks:
             if symbol in self._books:
                 self._books[symbol].doubt(DoubtReason.DISCONNECTED, "")
 
+    @property
+    def subscribed(self) -> frozenset[str]:
+        """The symbols that are subscribed."""
+        return frozenset(self._subscribed)
+
     def get(self, symbol: str) -> KeptBook | None:
         """Return a symbol's book; None for one that is not subscribed."""
         if symbol in self._ended or (self._subscribed and symbol not in self._subscribed):
             return None
         return self._books.setdefault(symbol, KeptBook(symbol))
+
+    def named(self, symbol: str) -> KeptBook | None:
+        """Return the book that a message names; None for one whose subscription ended.
+
+        Raises `ValueError` for any other symbol: the message may be meant for a book under its right name.
+        """
+        book = self.get(symbol)
+        if book is None and symbol not in self._ended:
+            raise ValueError(f"{symbol[:64]!r} was not subscribed")
+        return book
 
     def proven(self, symbol: str) -> KeptBook | None:
         """Return a symbol's book if it is proven right."""

@@ -184,7 +184,7 @@ def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 UNREAD: Final = {
     "bitmex": {"keys"},
-    "coinbase": {"client_id", "event_time"},
+    "coinbase": {"client_id", "event_time", "timestamp"},
     "coinbase-exchange": set[str](),
     "deribit": {"jsonrpc"},
 }
