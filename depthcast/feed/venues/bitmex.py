@@ -140,7 +140,7 @@ class BitmexAdapter(MessageAdapter):
             except Contradiction as error:
                 raise ValueError(str(error)) from None
         self._tables[book.symbol] = known
-        return book.replace(*sides, ts=max(times) or None)
+        return book.replace(*sides, ts=max(times) or None, ordered=False)
 
     def _differences(self, action: str, rows: list[Object]) -> list[Output]:
         """Take rows by symbol: those of one symbol in one message are one change of its book."""
@@ -164,7 +164,7 @@ class BitmexAdapter(MessageAdapter):
                 known.follow(time)
         except Contradiction as error:
             return book.doubt(DoubtReason.GAP, str(error))
-        return book.change(*sides, ts=known.time)
+        return book.change(*sides, ts=known.time, ordered=False)
 
 
 class Bitmex:

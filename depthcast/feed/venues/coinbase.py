@@ -97,7 +97,7 @@ class CoinbaseAdapter(MessageAdapter):
                 outputs.append(Skipped("update without a snapshot"))
             else:
                 take = book.replace if kind == "snapshot" else book.change
-                outputs.extend(take(bids, asks, ts=time, sequence=number))
+                outputs.extend(take(bids, asks, ts=time, sequence=number, ordered=False))
         return outputs
 
     def _joined(self, events: list[Object]) -> tuple[dict[str, Event], list[Output]]:

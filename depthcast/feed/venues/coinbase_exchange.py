@@ -73,7 +73,7 @@ class CoinbaseExchangeAdapter(MessageAdapter):
     def _snapshot(self, book: KeptBook, message: Object) -> list[Output]:
         self._times.pop(book.symbol, None)
         bids, asks = read_levels(message.get("bids")), read_levels(message.get("asks"))
-        return book.replace(bids, asks, ts=_time(message) if "time" in message else None)
+        return book.replace(bids, asks, ts=_time(message) if "time" in message else None, ordered=False)
 
     def _update(self, book: KeptBook, message: Object) -> list[Output]:
         time = _time(message)
@@ -86,7 +86,7 @@ class CoinbaseExchangeAdapter(MessageAdapter):
         if time < self._times.get(book.symbol, time):
             return book.doubt(DoubtReason.GAP, "an update is older than the one before")
         self._times[book.symbol] = time
-        return book.change(*sides, ts=time)
+        return book.change(*sides, ts=time, ordered=False)
 
     def _refused(self, message: Object) -> Refused:
         detail = f"{word(message, 'message')}: {word(message, 'reason')}"

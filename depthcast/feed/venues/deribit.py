@@ -122,7 +122,7 @@ class DeribitAdapter(MessageAdapter):
             if (time, number) < newest:
                 detail = f"a snapshot with change_id {number} is older than a message before it"
                 return book.doubt(DoubtReason.RESET, detail) or [Skipped("old snapshot")]
-            return book.replace(_levels(bids), _levels(asks), ts=time, sequence=number)
+            return book.replace(_levels(bids), _levels(asks), ts=time, sequence=number, ordered=False)
         if kind != "change":
             raise ValueError(f"type is {shown(kind)}")
         before = integer(data, "prev_change_id")
@@ -133,7 +133,7 @@ class DeribitAdapter(MessageAdapter):
             return book.doubt(DoubtReason.GAP, detail)
         _check(book.levels.bids, bids)
         _check(book.levels.asks, asks)
-        return book.change(_levels(bids), _levels(asks), ts=time, sequence=number)
+        return book.change(_levels(bids), _levels(asks), ts=time, sequence=number, ordered=False)
 
     def _answer(self, message: Object) -> list[Output]:
         number = message.get("id")
