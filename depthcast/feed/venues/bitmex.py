@@ -37,7 +37,18 @@ from depthcast.feed.venue import (
     Skipped,
     VenueLevel,
 )
-from depthcast.feed.venues.fields import Object, all_tables, array, integer, shown, table, tables, text, word
+from depthcast.feed.venues.fields import (
+    Object,
+    all_tables,
+    array,
+    described,
+    integer,
+    shown,
+    table,
+    tables,
+    text,
+    word,
+)
 from depthcast.feed.venues.kept_books import KeptBook, State
 from depthcast.feed.venues.message_adapter import MessageAdapter
 from depthcast.feed.venues.text_book import decimal_text
@@ -200,18 +211,19 @@ class Bitmex:
         has `underlyingToPositionMultiplier`. `lotSize` is a rule for new orders, which older ones need not
         keep to: the lot size here is 1.
         """
-        sizes = {}
-        for answer in answers:
-            for instrument in all_tables(loads(answer), "the answer"):
-                if "tickSize" in instrument and "lotSize" in instrument:
-                    tick_size = f"{Decimal(decimal_text(instrument['tickSize'])):f}"
-                    trading = instrument.get("state") == "Open"
-                    sizes[text(instrument, "symbol")] = Sizes(tick_size, "1", trading=trading)
-        return sizes
+        listed = (instrument for answer in answers for instrument in all_tables(loads(answer), "the answer"))
+        return described(listed, _sizes)
 
 
 def _request(kind: str, symbol: str) -> str:
     return json.dumps({"op": kind, "args": [f"orderBookL2:{symbol}"]})
+
+
+def _sizes(instrument: Object) -> tuple[str, Sizes] | None:
+    if "lotSize" not in instrument:
+        return None
+    tick_size = f"{Decimal(decimal_text(instrument.get('tickSize'))):f}"
+    return text(instrument, "symbol"), Sizes(tick_size, "1", trading=instrument.get("state") == "Open")
 
 
 def _row(row: Object) -> tuple[int, int, int | None]:

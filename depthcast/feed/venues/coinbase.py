@@ -31,7 +31,7 @@ from depthcast.feed.venue import (
     Skipped,
     VenueLevel,
 )
-from depthcast.feed.venues.fields import Object, integer, parsed, shown, tables, text, word
+from depthcast.feed.venues.fields import Object, described, integer, parsed, shown, tables, text, word
 from depthcast.feed.venues.kept_books import State
 from depthcast.feed.venues.message_adapter import MessageAdapter
 from depthcast.feed.venues.text_book import decimal_text
@@ -149,22 +149,20 @@ class Coinbase:
 
         `level2` answers to a product such as BTC-USDC under the name that is its alias, BTC-USD.
         """
-        sizes = {}
-        for answer in answers:
-            for product in tables(parsed(answer), "products"):
-                if product.get("alias"):
-                    continue
-                closed = any(product.get(flag) for flag in ("is_disabled", "trading_disabled", "view_only"))
-                sizes[text(product, "product_id")] = Sizes(
-                    decimal_text(product.get("price_increment")),
-                    decimal_text(product.get("base_increment")),
-                    trading=not closed,
-                )
-        return sizes
+        products = (product for answer in answers for product in tables(parsed(answer), "products"))
+        return described(products, _sizes)
 
 
 def _request(kind: str, channel: str, symbol: str) -> str:
     return json.dumps({"type": kind, "channel": channel, "product_ids": [symbol]})
+
+
+def _sizes(product: Object) -> tuple[str, Sizes] | None:
+    if product.get("alias"):
+        return None
+    closed = any(product.get(flag) for flag in ("is_disabled", "trading_disabled", "view_only"))
+    tick, lot = decimal_text(product.get("price_increment")), decimal_text(product.get("base_increment"))
+    return text(product, "product_id"), Sizes(tick, lot, trading=not closed)
 
 
 def _event(event: Object) -> Event:

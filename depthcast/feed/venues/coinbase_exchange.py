@@ -30,7 +30,7 @@ from depthcast.feed.venue import (
     Skipped,
     VenueLevel,
 )
-from depthcast.feed.venues.fields import Object, all_tables, array, shown, text, word
+from depthcast.feed.venues.fields import Object, all_tables, array, described, shown, text, word
 from depthcast.feed.venues.kept_books import KeptBook, State
 from depthcast.feed.venues.message_adapter import MessageAdapter
 from depthcast.feed.venues.text_book import decimal_text, read_levels
@@ -121,19 +121,18 @@ class CoinbaseExchange:
 
     def read_instruments(self, answers: Sequence[bytes]) -> dict[str, Sizes]:
         """Read "Get all known trading pairs"."""
-        sizes = {}
-        for answer in answers:
-            for product in all_tables(loads(answer), "the answer"):
-                sizes[text(product, "id")] = Sizes(
-                    decimal_text(product.get("quote_increment")),
-                    decimal_text(product.get("base_increment")),
-                    trading=product.get("status") == "online" and not product.get("trading_disabled"),
-                )
-        return sizes
+        products = (product for answer in answers for product in all_tables(loads(answer), "the answer"))
+        return described(products, _sizes)
 
 
 def _request(kind: str, symbol: str) -> str:
     return json.dumps({"type": kind, "product_ids": [symbol], "channels": ["level2_batch", "heartbeat"]})
+
+
+def _sizes(product: Object) -> tuple[str, Sizes]:
+    trading = product.get("status") == "online" and not product.get("trading_disabled")
+    tick, lot = decimal_text(product.get("quote_increment")), decimal_text(product.get("base_increment"))
+    return text(product, "id"), Sizes(tick, lot, trading=trading)
 
 
 def _time(message: Object) -> int:

@@ -34,6 +34,7 @@ from depthcast.feed.venues.fields import (
     Object,
     array,
     batches,
+    described,
     integer,
     parsed,
     shown,
@@ -188,18 +189,8 @@ class Deribit:
         size changes: the tick size here divides all of them. Likewise the lot size: it divides the size of a
         contract and the smallest amount.
         """
-        sizes = {}
-        for answer in answers:
-            for instrument in tables(parsed(answer), "result"):
-                steps = tables(instrument, "tick_size_steps") if instrument.get("tick_size_steps") else []
-                ticks = [instrument.get("tick_size"), *(step.get("tick_size") for step in steps)]
-                lots = [instrument.get("contract_size"), instrument.get("min_trade_amount")]
-                sizes[text(instrument, "instrument_name")] = Sizes(
-                    common_divisor(map(decimal_text, ticks)),
-                    common_divisor(map(decimal_text, lots)),
-                    trading=instrument.get("is_active") is True,
-                )
-        return sizes
+        listed = (instrument for answer in answers for instrument in tables(parsed(answer), "result"))
+        return described(listed, _sizes)
 
 
 def common_divisor(sizes: Iterable[str]) -> str:
@@ -216,6 +207,14 @@ def common_divisor(sizes: Iterable[str]) -> str:
         if not divisor:
             raise ValueError("all sizes are 0")
         return f"{divisor.normalize():f}"
+
+
+def _sizes(instrument: Object) -> tuple[str, Sizes]:
+    steps = tables(instrument, "tick_size_steps") if instrument.get("tick_size_steps") else []
+    ticks = [instrument.get("tick_size"), *(step.get("tick_size") for step in steps)]
+    lots = [instrument.get("contract_size"), instrument.get("min_trade_amount")]
+    tick, lot = (common_divisor(map(decimal_text, sizes)) for sizes in (ticks, lots))
+    return text(instrument, "instrument_name"), Sizes(tick, lot, trading=instrument.get("is_active") is True)
 
 
 def _batches(symbols: Sequence[str]) -> list[list[str]]:

@@ -1,10 +1,12 @@
 """Reads fields of venues' messages; whatever is not as documented raises `ValueError` and names the field."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Any, Final, TypeVar
 
 from depthcast.feed.exact_json import loads
+from depthcast.feed.venue import Sizes
 
 Item = TypeVar("Item")
 Object = dict[str, Any]
@@ -71,6 +73,18 @@ def all_tables(values: object, name: str) -> list[Object]:
     if isinstance(values, list) and all(isinstance(value, dict) for value in values):
         return values
     raise ValueError(f"{name} is {shown(values)}, no list of objects")
+
+
+def described(
+    instruments: Iterable[Object], read: Callable[[Object], tuple[str, Sizes] | None]
+) -> dict[str, Sizes]:
+    """Return the sizes of the instruments that can be read; one that cannot holds up no other."""
+    found = {}
+    for instrument in instruments:
+        with suppress(ValueError):
+            if (sizes := read(instrument)) is not None:
+                found[sizes[0]] = sizes[1]
+    return found
 
 
 def microseconds(value: object) -> int | None:
