@@ -22,20 +22,26 @@ from depthcast.shared.types import is_symbol
 REPLAY_HELP: Final = """\
 Send recorded market data to the input log, paced as it was recorded.
 
-FILE is plain or gzip. Formats: a recording of Binance's depth streams (spot or futures), of Kraken's
-WebSocket v1 book channel, or plain JSON lines in integer ticks and lots:
+FILE is plain or gzip, of a format that `depthcast feed formats` lists: recordings of venues, read by the
+same adapters as `depthcast feed live`, files of data vendors, plain CSV, or JSON lines:
 
 \b
   {"symbol": "BTC-USD", "tick_size": "0.01", "lot_size": "0.001"}
   {"symbol": "BTC-USD", "at_ms": 0, "events": [["update", "bid", 6500010, 5], ["add", "ask", 6500020, 7]]}
   {"symbol": "BTC-USD", "at_ms": 40, "atomic": true, "ts": 1767225600000000, "events": [["clear"]]}
 
-An event is [op, side, price, quantity, order_id] with trailing items omitted. atomic: all or nothing. ts:
-time at the source in µs since 1970. at_ms: when to send the line, in ms from any fixed origin. A line without
-events describes the instrument.
+An event is [op, side, price, quantity, order_id] with trailing items omitted, in integer ticks and lots.
+atomic: all or nothing. ts: time at the source in µs since 1970. at_ms: when to send the line, in ms from any
+fixed origin. A line without events describes the instrument; with "numbers": "decimal" in it, prices and
+quantities are decimals.
 
 The deployment and its instruments must exist: give the ingestor the TOML of --print-instruments, or use
 --register. A venue's message becomes one atomic entry, and a venue's snapshot clears and reloads the book.
+The registered sizes may be others than those of the file: numbers are converted exactly, or the file is
+refused before anything is sent.
+
+The summary shows rejected events with the lines they came from, gaps, and skipped lines by kind. Exit status
+1 if anything that was meant for a book did not get there.
 
 With --verify the books are compared with the recording's own oracle (best prices, or the venue's checksums)
 after every message, at a WebSocket client and at a stream consumer. Without --redis-url a deployment is
@@ -48,6 +54,17 @@ Examples:
   depthcast feed replay spot_btcusdt.gz --verify
   depthcast feed replay mine.jsonl --symbol TEST-1 --redis-url redis://127.0.0.1:6379/0
 """
+
+
+CONVERSION: Final = """\
+Anything else: convert it to JSON lines or to plain CSV, such as
+
+  symbol,side,price,quantity,ts,entry
+  BTC-USD,bid,65000.10,0.5,1767225600000000,1
+
+with one row for each level that changed, quantity 0 where it went, and the same entry in rows that belong
+together. A table of another program becomes that by its own tools, for example in Python with pandas:
+frame[["symbol", "side", "price", "quantity", "ts", "entry"]].to_csv("book.csv", index=False)."""
 
 
 class Rename(click.ParamType[tuple[str, str]]):
@@ -77,6 +94,19 @@ def feed() -> None:
 
 feed.add_command(live)
 feed.add_command(synthetic)
+
+
+@feed.command("formats")
+def formats() -> None:
+    """List the formats that replay reads, with an example line of each, and how to get files like that."""
+    for each in FORMATS.values():
+        click.echo(f"{each.name}: {each.title}")
+        click.echo(f"    {each.example}")
+        click.echo(f"    {each.how}")
+        if each.oracle:
+            click.echo(f"    --verify compares with its {each.oracle}.")
+        click.echo()
+    click.echo(CONVERSION)
 
 
 @feed.command("replay", help=REPLAY_HELP)

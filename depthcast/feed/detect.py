@@ -1,33 +1,39 @@
-"""Detects a file's format from its first lines."""
+"""The formats that a recording can have, and how a file's own is detected."""
 
-import re
-from collections.abc import Sequence
 from typing import Final
 
-from depthcast.feed import binance, kraken, plain
-from depthcast.feed.entry import Format
+from depthcast.feed import databento, lobster, plain, table, tardis
+from depthcast.feed.entry import Format, Head
+from depthcast.feed.venue_formats import VENUES
 from depthcast.shared.errors import FeedError
 
-FORMATS: Final = {format_.name: format_ for format_ in (binance.FORMAT, kraken.FORMAT, plain.FORMAT)}
+FORMATS: Final = {
+    each.name: each
+    for each in (
+        plain.FORMAT,
+        table.FORMAT,
+        *VENUES,
+        tardis.CSV,
+        tardis.JSON,
+        databento.MBO,
+        databento.MBP,
+        lobster.FORMAT,
+    )
+}
+"""Every format, by the name that `--format` takes."""
 
-LINES_LOOKED_AT: Final = 50
 
-_BINANCE: Final = re.compile(rb"\d{16,20} \{")
-_CAPTURE: Final = re.compile(rb"\d{9,11}(\.\d+)?: |wss?://")
-_KRAKEN: Final = re.compile(rb'wss://ws\.kraken\.com|"book-\d+"')
-
-
-def detect(path: str, lines: Sequence[bytes]) -> Format:
-    """Return the format of a file's first lines; raises `FeedError`, which lists the known formats."""
-    first = next((line.lstrip() for line in lines if line.strip()), b"")
-    if _BINANCE.match(first):
-        return binance.FORMAT
-    if first.startswith(b"{"):
-        return plain.FORMAT
-    if _CAPTURE.match(first) and any(_KRAKEN.search(line) for line in lines):
-        return kraken.FORMAT
+def detect(path: str, head: Head) -> Format:
+    """Return the one format that a file's head fits; raises `FeedError` if none or several do."""
+    found = [each for each in FORMATS.values() if each.matches(head)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = " and ".join(each.name for each in found)
+        raise FeedError(path, 0, f"fits several formats, {names}: name the right one with --format")
     raise FeedError(
         path,
         0,
-        f"is of no known format; known are {', '.join(FORMATS)}: name one with --format, if it is one",
+        f"is of no known format; known are {', '.join(FORMATS)}: name one with --format, if it is one; "
+        "`depthcast feed formats` shows what they look like",
     )

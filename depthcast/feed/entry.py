@@ -1,11 +1,12 @@
-"""What the parsers of all formats share: the entries they yield, and how they read lines."""
+"""What the readers of all formats share: what they read, the entries they yield, and how they read lines."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import IO, Any, Final, NamedTuple, Protocol
 
-import orjson
-
-from depthcast.feed.decimals import places_of
+from depthcast.feed import exact_json
+from depthcast.feed.account import Account
 from depthcast.feed.oracle import Oracle
 from depthcast.shared.errors import FeedError
 from depthcast.shared.instruments import Instrument
@@ -16,11 +17,13 @@ Event = Sequence[Any]
 
 Instruments = Mapping[Symbol, Instrument]
 
-MALFORMED: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
-"""What code raises on a venue's message that is not as documented; parsers name its line instead."""
-
+ADD: Final = 0
 UPDATE: Final = 1
+DELETE: Final = 2
+REDUCE: Final = 3
 CLEAR: Final = 4
+
+LINES_LOOKED_AT: Final = 50
 
 
 class FeedEntry(NamedTuple):
@@ -29,7 +32,7 @@ class FeedEntry(NamedTuple):
     - `ts`: time at the source in µs since 1970, None if unknown.
     - `at_us`: time of recording in µs from any fixed origin, for pacing; None if unknown.
     - `oracle`: what an independent source says about the book after this entry.
-    - `line`: number of its line in the file.
+    - `line`: number of its line in the file; `beside`: name of that file, if it is one beside the file.
     """
 
     symbol: Symbol
@@ -39,6 +42,90 @@ class FeedEntry(NamedTuple):
     atomic: bool
     oracle: Oracle | None
     line: int
+    beside: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where it came from, such as `line 7`."""
+        return f"{self.beside + ', ' if self.beside else ''}line {self.line}"
+
+
+class Recorded(NamedTuple):
+    """A symbol of a recording.
+
+    - `instrument`: sizes as the recording has them, or the coarsest power of ten that its numbers need.
+    - `tick_needed`, `lot_needed`: the coarsest sizes that its numbers are multiples of; 0 = any.
+    - `sized`: False if its numbers are ticks and lots of sizes that the recording does not name.
+    """
+
+    instrument: Instrument
+    tick_needed: Decimal = Decimal(0)
+    lot_needed: Decimal = Decimal(0)
+    sized: bool = True
+
+
+class Source(NamedTuple):
+    """A recording to be read; every call starts at its beginning. Reading raises `FeedError`.
+
+    - `path`: for errors; `name`: the file's own name.
+    - `lines`: its lines; `file`: its bytes.
+    - `beside`: the files beside it whose names match a pattern, by name.
+    """
+
+    path: str
+    name: str
+    lines: Callable[[], Iterable[bytes]]
+    file: Callable[[], IO[bytes]]
+    beside: Callable[[str], Mapping[str, Callable[[], Iterable[bytes]]]]
+
+
+class Head(NamedTuple):
+    """What a format is detected by: a file's name, first bytes, and first lines that are not blank."""
+
+    name: str
+    start: bytes
+    lines: Sequence[bytes]
+
+    @property
+    def first(self) -> bytes:
+        return self.lines[0] if self.lines else b""
+
+
+class Recording(Protocol):
+    """A recording whose symbols are known."""
+
+    @property
+    def recorded(self) -> Mapping[str, Recorded]:
+        """Its symbols, by the names in the file."""
+        ...
+
+    def entries(
+        self, working: Mapping[str, Instrument], account: Account, *, verify: bool = False
+    ) -> Iterator[FeedEntry]:
+        """Yield all entries, in ticks and lots of `working`; raises `FeedError`.
+
+        `verify`: with oracles; then entries may be yielded later than their lines are read.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """A recorded format.
+
+    - `title`: what it is; `example`: one line of it; `how`: what `depthcast feed formats` says about it.
+    - `oracle`: name of the format's oracle in reports; empty without one.
+    - `matches`: whether a file's head is of this format, without guessing.
+    - `read`: first pass over a recording; raises `FeedError`.
+    """
+
+    name: str
+    title: str
+    example: str
+    how: str = ""
+    oracle: str = ""
+    matches: Callable[[Head], bool]
+    read: Callable[[Source], Recording]
 
 
 class LineReader:
@@ -64,27 +151,8 @@ class LineReader:
         return self.error(f"has {symbol!r}, which was not there before; is it still being recorded?")
 
     def json(self, raw: bytes) -> Any:
-        """Parse JSON; raises `FeedError`."""
+        """Parse JSON, with numbers that have a fraction as text; raises `FeedError`."""
         try:
-            return orjson.loads(raw)
-        except orjson.JSONDecodeError as error:
+            return exact_json.loads(raw)
+        except ValueError as error:
             raise self.error(f"not valid JSON ({error}); is the file cut off or edited?") from None
-
-
-class Format(NamedTuple):
-    """A recorded format. Both functions take a file's name for errors, and its lines; they raise `FeedError`.
-
-    - `instruments`: first pass, which finds the symbols and their sizes.
-    - `entries`: second pass, in the sizes of the given instruments: those found, or finer ones.
-    - `oracle`: name of the format's oracle in reports; empty without one.
-    """
-
-    name: str
-    oracle: str
-    instruments: Callable[[str, Iterable[bytes]], dict[Symbol, Instrument]]
-    entries: Callable[[str, Iterable[bytes], Instruments], Iterator[FeedEntry]]
-
-
-def places(instrument: Instrument) -> tuple[int, int]:
-    """Return the decimals of prices and quantities; raises `ValueError` unless both are powers of ten."""
-    return places_of(instrument.tick_size), places_of(instrument.lot_size)

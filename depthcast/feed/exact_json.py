@@ -4,13 +4,19 @@ import json
 from typing import Any
 
 
+class Written(str):
+    """A number as it was written, which is no text in quotes."""
+
+    __slots__ = ()
+
+
 def loads(raw: str | bytes) -> Any:
-    """Return the value, with integers as `int` and all other numbers as `str`, such as "4.8E-7".
+    """Return the value, with integers as `int` and all other numbers as `Written`, such as "4.8E-7".
 
     Raises `ValueError` for text that is not JSON, for NaN and Infinity, and for nesting too deep to read.
     """
     try:
-        return json.loads(raw, parse_float=str, parse_constant=_refuse)
+        return json.loads(raw, parse_float=Written, parse_constant=_refuse)
     except RecursionError:
         raise ValueError("nested too deep") from None
 

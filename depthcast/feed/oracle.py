@@ -1,12 +1,11 @@
 """Oracles: statements about a book in a recording that a correct replay must match."""
 
-from itertools import chain
+from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
-from zlib import crc32
 
 from depthcast.updates import Levels
 
-LEVELS_MOST: Final = 10
+LEVELS_MOST: Final = 25
 """No oracle needs more levels per side than this."""
 
 
@@ -19,31 +18,24 @@ class Oracle(Protocol):
 
 
 class BestPrices(NamedTuple):
-    """The venue's best bid and ask as (price in ticks, quantity in lots)."""
+    """The venue's best bid and ask as (price in ticks, quantity in lots); None = no quantity was told."""
 
-    bid: tuple[int, int]
-    ask: tuple[int, int]
-
-    def agrees(self, bids: Levels, asks: Levels) -> bool:
-        return bool(bids and asks) and bids[0] == self.bid and asks[0] == self.ask
-
-
-class KrakenChecksum(NamedTuple):
-    """Kraken's CRC32 of the best ten levels per side.
-
-    It is taken over each level's price and volume as the venue writes them, without the decimal point and
-    leading zeros, asks first and best first. The factors turn ticks and lots into those digits: if the tick
-    has one decimal and the venue writes five, the factor is 10⁴. Source: Kraken WebSockets v1, "Book
-    checksum".
-    """
-
-    value: int
-    price_factor: int
-    quantity_factor: int
+    bid: tuple[int, int | None]
+    ask: tuple[int, int | None]
 
     def agrees(self, bids: Levels, asks: Levels) -> bool:
-        levels = chain(asks[:LEVELS_MOST], bids[:LEVELS_MOST])
-        text = "".join(
-            f"{price * self.price_factor}{quantity * self.quantity_factor}" for price, quantity in levels
-        )
-        return crc32(text.encode()) == self.value
+        return bool(bids and asks) and _same(bids[0], self.bid) and _same(asks[0], self.ask)
+
+
+def _same(level: tuple[int, int], told: tuple[int, int | None]) -> bool:
+    return level[0] == told[0] and told[1] in (None, level[1])
+
+
+class TopLevels(NamedTuple):
+    """The best `LEVELS_MOST` levels of a book whose checksum was right, as (ticks, lots)."""
+
+    bids: Sequence[tuple[int, int]]
+    asks: Sequence[tuple[int, int]]
+
+    def agrees(self, bids: Levels, asks: Levels) -> bool:
+        return [*bids[:LEVELS_MOST]] == [*self.bids] and [*asks[:LEVELS_MOST]] == [*self.asks]

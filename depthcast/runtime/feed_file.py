@@ -2,96 +2,171 @@
 
 import gzip
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, cast
 
-from depthcast.feed.detect import FORMATS, LINES_LOOKED_AT, detect
-from depthcast.feed.entry import FeedEntry, Format, Instruments
-from depthcast.shared.errors import FeedError
+from depthcast.feed.account import Account
+from depthcast.feed.detect import FORMATS, detect
+from depthcast.feed.entry import LINES_LOOKED_AT, FeedEntry, Format, Head, Instruments, Recording, Source
+from depthcast.shared.errors import FeedError, InstrumentsError
 from depthcast.shared.instruments import Instrument
-from depthcast.shared.types import Symbol
+from depthcast.shared.types import Symbol, is_symbol
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_START_BYTES: Final = 64
 
 
 @dataclass(frozen=True)
 class RecordedFeed:
     """A file whose format and instruments are known; each pass over it starts at the beginning.
 
-    `renamed`: symbol in the file → symbol in the deployment, for those that differ.
+    `renamed`: symbol in the file → symbol in the deployment. `account`: what the last pass noticed.
     """
 
     path: Path
     format: Format
-    recorded: Instruments
-    renamed: Mapping[str, str]
-
-    def name(self, symbol: Symbol) -> Symbol:
-        """Return the deployment's name for the file's `symbol`."""
-        return Symbol(self.renamed.get(symbol, symbol))
+    recording: Recording
+    renamed: Mapping[str, Symbol]
+    account: Account = field(default_factory=Account)
 
     def instruments(self) -> dict[Symbol, Instrument]:
         """Return the file's instruments under the deployment's names."""
         return {
-            self.name(symbol): instrument._replace(symbol=self.name(symbol))
-            for symbol, instrument in self.recorded.items()
+            self.renamed[name]: each.instrument._replace(symbol=self.renamed[name])
+            for name, each in self.recording.recorded.items()
         }
 
-    def entries(self, registered: Instruments | None = None) -> Iterator[FeedEntry]:
-        """Yield all entries under the deployment's names; in ticks and lots of `registered` if given."""
+    def check(self, registered: Instruments) -> None:
+        """Raise `InstrumentsError` if a registered feed differs, or a number is no multiple of its size."""
+        for name, recorded in self.recording.recorded.items():
+            ours, theirs = recorded.instrument, registered.get(self.renamed[name])
+            if theirs is None:
+                continue
+            if theirs.feed != ours.feed:
+                raise InstrumentsError(
+                    theirs.symbol,
+                    f"is registered with feed {theirs.feed!s}, the recording is a {ours.feed!s} feed; "
+                    "replay it under another name with --symbol",
+                )
+            if not recorded.sized:
+                continue
+            for what, needed, size in (
+                ("tick_size", recorded.tick_needed, theirs.tick_size),
+                ("lot_size", recorded.lot_needed, theirs.lot_size),
+            ):
+                if needed % Decimal(size):
+                    raise InstrumentsError(
+                        theirs.symbol,
+                        f"is registered with {what} {size}, the recording needs {needed.normalize():f}; "
+                        "replay it under another name with --symbol",
+                    )
+
+    def entries(self, registered: Instruments | None = None, *, verify: bool = False) -> Iterator[FeedEntry]:
+        """Yield all entries under the deployment's names; in ticks and lots of `registered` if given.
+
+        `verify`: with their oracles, which may stand on later lines.
+        """
         known = registered or {}
+        self.account.__init__()  # type: ignore[misc] # a new pass
         working = {
-            symbol: known.get(self.name(symbol), instrument)._replace(symbol=symbol)
-            for symbol, instrument in self.recorded.items()
+            name: known.get(self.renamed[name], each.instrument)
+            for name, each in self.recording.recorded.items()
         }
         try:
-            for entry in self.format.entries(str(self.path), read_lines(self.path), working):
-                yield entry._replace(symbol=self.name(entry.symbol))
+            for entry in self.recording.entries(working, self.account, verify=verify):
+                yield entry._replace(symbol=self.renamed[entry.symbol])
         except ValueError as error:
             raise FeedError(self.path, 0, str(error)) from error
 
 
 def open_feed(path: Path, format_name: str | None, renames: Mapping[str, str]) -> RecordedFeed:
     """Detect a file's format, unless it is given, and find its instruments; raises `FeedError`."""
-    if format_name is None:
-        format_ = detect(str(path), list(islice(read_lines(path), LINES_LOOKED_AT)))
-    else:
-        format_ = FORMATS[format_name]
-    recorded = format_.instruments(str(path), read_lines(path))
-    unknown = sorted(set(renames) - set(recorded) - {""})
-    if unknown:
-        raise FeedError(path, 0, f"has no symbol {unknown[0]!r}; it has {', '.join(recorded)}")
-    return RecordedFeed(path, format_, recorded, _resolved(path, recorded, renames))
+    format_ = detect(str(path), read_head(path)) if format_name is None else FORMATS[format_name]
+    try:
+        recording = format_.read(source_of(path))
+    except ValueError as error:
+        raise FeedError(path, 0, str(error)) from error
+    return RecordedFeed(path, format_, recording, _resolved(path, recording, renames))
+
+
+def source_of(path: Path) -> Source:
+    """Return what a format reads a file by."""
+    return Source(
+        str(path), path.name, partial(read_lines, path), partial(open_file, path), partial(_beside, path)
+    )
+
+
+def read_head(path: Path) -> Head:
+    """Return the first bytes and lines of a file; raises `FeedError`."""
+    with _opened(path) as file:
+        start = file.read(_START_BYTES)
+    lines = (line.strip() for line in read_lines(path))
+    return Head(path.name, start, list(islice((line for line in lines if line), LINES_LOOKED_AT)))
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
-    """Yield the file's lines, decompressed if it is gzip; raises `FeedError`."""
+    """Yield the lines, decompressed if it is gzip, without a byte order mark; raises `FeedError`."""
+    with _opened(path) as file:
+        for number, line in enumerate(file):
+            yield line if number else line.removeprefix(_BYTE_ORDER_MARK)
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """Open a file to be read as bytes; raises `FeedError`."""
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise FeedError(path, 0, f"cannot be read: {error.strerror or error}") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
     try:
         with path.open("rb") as file:
-            yield from _unpacked(file)
+            magic = file.read(len(_GZIP_MAGIC))
+            file.seek(0)
+            if magic != _GZIP_MAGIC:
+                yield file
+                return
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                yield cast("IO[bytes]", unpacked)
     except (OSError, EOFError, zlib.error) as error:
         problem = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise FeedError(path, 0, f"cannot be read: {problem}") from error
 
 
-def _unpacked(file: IO[bytes]) -> Iterator[bytes]:
-    magic = file.read(len(_GZIP_MAGIC))
-    file.seek(0)
-    if magic != _GZIP_MAGIC:
-        yield from file
-        return
-    with gzip.open(file) as unpacked:
-        yield from unpacked
+def _beside(path: Path, pattern: str) -> Mapping[str, Callable[[], Iterable[bytes]]]:
+    try:
+        names = sorted(each.name for each in path.parent.iterdir() if each.match(pattern) and each != path)
+    except OSError:
+        return {}
+    return {name: partial(read_lines, path.parent / name) for name in names}
 
 
-def _resolved(path: Path, recorded: Instruments, renames: Mapping[str, str]) -> dict[str, str]:
-    """Return the renames by symbol; the key "" stands for the file's only symbol."""
+def _resolved(path: Path, recording: Recording, renames: Mapping[str, str]) -> dict[str, Symbol]:
+    """Return the deployment's name of every symbol; the key "" of `renames` is the file's only symbol."""
+    recorded = list(recording.recorded)
+    unknown = sorted(set(renames) - set(recorded) - {""})
+    if unknown:
+        raise FeedError(path, 0, f"has no symbol {unknown[0]!r}; it has {', '.join(recorded)}")
     renamed = dict(renames)
     if "" in renamed:
         if len(recorded) != 1:
             raise FeedError(path, 0, f"has {len(recorded)} symbols; rename with --symbol OLD=NEW")
-        renamed[next(iter(recorded))] = renamed.pop("")
-    return renamed
+        renamed[recorded[0]] = renamed.pop("")
+    found = {name: Symbol(renamed.get(name, name.replace("/", "-"))) for name in recorded}
+    for name, symbol in found.items():
+        if not is_symbol(symbol):
+            raise FeedError(
+                path, 0, f"{name!r} is not a valid Depthcast symbol; give it one with --symbol {name}=NAME"
+            )
+    if len(set(found.values())) < len(found):
+        raise FeedError(path, 0, "has two symbols that would get one name; rename with --symbol OLD=NEW")
+    return found

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import click
 
+from depthcast.feed.entry import Instruments
+from depthcast.runtime.arrivals import Arrivals
 from depthcast.runtime.deployment import local_deployment, to_toml
 from depthcast.runtime.feed_file import RecordedFeed
 from depthcast.runtime.replay import (
@@ -23,6 +25,7 @@ from depthcast.runtime.replay import (
 )
 from depthcast.runtime.verify import Verifier, verify
 from depthcast.shared.errors import DepthcastError, SettingsError
+from depthcast.shared.partition import partition_of
 from depthcast.shared.settings import Settings
 
 PROGRESS_S: Final = 1.0
@@ -54,6 +57,15 @@ class OraclesDisagree(DepthcastError):
         super().__init__(f"not verified: {', '.join(files)}")
 
 
+class NotApplied(DepthcastError):
+    """Not everything that was meant for a book got there; `problems`: why, by file."""
+
+    def __init__(self, problems: Mapping[str, Sequence[str]]) -> None:
+        self.problems = problems
+        files = "; ".join(f"{name}: {', '.join(texts)}" for name, texts in problems.items())
+        super().__init__(f"not everything got into its book: {files}")
+
+
 class Stopped(DepthcastError):
     """A signal ended the work early."""
 
@@ -73,24 +85,60 @@ async def until_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None]) ->
 
 
 async def replay_all(feeds: Sequence[RecordedFeed], options: ReplayOptions) -> None:
-    """Replay every feed into the deployment of the settings."""
+    """Replay every feed into the deployment of the settings; raises `NotApplied`."""
     settings = options.settings
+    failed: dict[str, list[str]] = {}
     async with open_producer(settings.redis_url, settings.prefix, settings.partitions) as producer:
         for feed in feeds:
             if options.register:
                 await register(producer, feed.instruments().values())
             registered = await wait_for_instruments(producer, feed)
-            progress = Progress()
-            begun = time.monotonic()
-            async with _reporting(feed, progress):
-                entries = islice(feed.entries(registered), options.limit)
-                await replay(producer, entries, options.clock(), progress)
-            click.echo(f"{_status(feed, progress, time.monotonic() - begun)}; all sent")
+            failed |= await _replay_one(feed, producer, registered, options)
+    if failed:
+        raise NotApplied(failed)
+
+
+async def _replay_one(
+    feed: RecordedFeed, producer: Producer, registered: Instruments, options: ReplayOptions
+) -> dict[str, list[str]]:
+    """Replay one feed and print its summary; returns why not all of it was applied, by the file's name."""
+    progress, begun = Progress(), time.monotonic()
+    arrivals = Arrivals(producer.client, producer.keys)
+    await arrivals.begin(partition_of(symbol, producer.partitions) for symbol in registered)
+    try:
+        async with _reporting(feed, progress):
+            entries = islice(feed.entries(registered), options.limit)
+            await replay(producer, entries, options.clock(), progress, arrivals)
+            await arrivals.finish()
+    finally:
+        problems = [*arrivals.problems(), *feed.account.problems()]
+        outcome = "; ".join(problems) if problems else "all applied"
+        click.echo(f"{_status(feed, progress, time.monotonic() - begun)}; {outcome}")
+        for line in summary(feed, arrivals):
+            click.echo(f"  {line}")
+    return {feed.path.name: problems} if problems else {}
+
+
+def summary(feed: RecordedFeed, arrivals: Arrivals) -> list[str]:
+    """Return what a replay noticed besides its entries: rejects, gaps, and skipped lines."""
+    lines = []
+    if arrivals.rejected:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in arrivals.rejected.most_common())
+        lines.append(f"rejected events: {reasons}")
+        lines += [f"  {text}" for text in arrivals.trouble.first]
+    account = feed.account
+    if account.reloads:
+        lines.append(f"snapshots: {account.reloads}; updates proven by the venue: {account.proven}")
+    return lines + account.lines()
 
 
 async def verify_all(feeds: Sequence[RecordedFeed], options: ReplayOptions) -> None:
-    """Verify every feed, in the deployment of the settings or a temporary one; raises `OraclesDisagree`."""
-    wrong = []
+    """Verify every feed, in the deployment of the settings or a temporary one.
+
+    Raises `OraclesDisagree`, and `NotApplied` if all agree but not everything got into its book.
+    """
+    wrong: list[str] = []
+    failed: dict[str, list[str]] = {}
     async with _verifiable(feeds, options) as (producer, redis_url, gateway_url, check):
         for feed in feeds:
             begun = time.monotonic()
@@ -109,14 +157,18 @@ async def verify_all(feeds: Sequence[RecordedFeed], options: ReplayOptions) -> N
                 click.echo(line)
             if not verifier.result.agreed:
                 wrong.append(feed.path.name)
+            if problems := [*verifier.arrivals.problems(), *feed.account.problems()]:
+                failed[feed.path.name] = problems
     if wrong:
         raise OraclesDisagree(wrong)
+    if failed:
+        raise NotApplied(failed)
 
 
 def report(feed: RecordedFeed, verifier: Verifier, elapsed_s: float) -> list[str]:
     """Return the result of a verification as one line; differences follow on further lines."""
     result, progress = verifier.result, verifier.progress
-    if feed.format.oracle:
+    if result.client.compared:
         figures = ", ".join(
             f"{tally.agreed}/{tally.compared} {what}at the {tally.place}"
             for tally, what in ((result.client, f"{feed.format.oracle} "), (result.consumer, ""))
@@ -136,9 +188,7 @@ def report(feed: RecordedFeed, verifier: Verifier, elapsed_s: float) -> list[str
         lines.append(
             "  broadcasts were merged: run the ingestor with --interval-ms 0, or use a smaller --window"
         )
-    if verifier.rejected:
-        lines.append(f"  {verifier.rejected} events were rejected: see the rejects streams")
-    return lines
+    return lines + [f"  {line}" for line in summary(feed, verifier.arrivals)]
 
 
 @asynccontextmanager

@@ -6,16 +6,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Container, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from decimal import Decimal
-from functools import partial
-from itertools import islice
 from typing import Final
 
-from depthcast.feed.entry import FeedEntry, Format, Instruments
+from depthcast.feed.entry import FeedEntry, Instruments
 from depthcast.producer.input_log import Fields, InputLog
+from depthcast.runtime.arrivals import Arrivals
 from depthcast.runtime.feed_file import RecordedFeed
 from depthcast.shared.codec import pack
-from depthcast.shared.errors import InstrumentsError, RedisUnavailable
+from depthcast.shared.errors import DepthcastError, RedisUnavailable
 from depthcast.shared.instruments import Instrument, to_json
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.partition import partition_of
@@ -94,8 +92,10 @@ async def register(producer: Producer, instruments: Iterable[Instrument]) -> Non
 
 
 async def wait_for_instruments(producer: Producer, feed: RecordedFeed) -> dict[Symbol, Instrument]:
-    """Wait for the books of a feed; registered tick and lot sizes may be finer than the recorded ones."""
-    return await wait_for_books(producer, feed.instruments(), partial(_check_fits, feed.format))
+    """Wait for the books of a feed; its numbers must be multiples of the registered sizes."""
+    return await wait_for_books(
+        producer, feed.instruments(), lambda _, registered: feed.check({registered.symbol: registered})
+    )
 
 
 async def wait_for_books(
@@ -122,24 +122,43 @@ async def wait_for_books(
 
 
 async def replay(
-    producer: Producer, entries: Iterator[FeedEntry], clock: ReplayClock, progress: Progress
+    producer: Producer,
+    entries: Iterator[FeedEntry],
+    clock: ReplayClock,
+    progress: Progress,
+    arrivals: Arrivals,
 ) -> None:
-    """Send each entry when it is due. Raises `FeedError`."""
+    """Send each entry when it is due; `arrivals` follows what becomes of them. Raises `FeedError`."""
     for batch in batches(entries, clock):
         first = batch[0]
         wait_s = clock.due_in_s(first)
         if wait_s > 0:
             await asyncio.sleep(wait_s)
         progress.behind_s = max(0.0, -wait_s)
-        await producer.send(batch)
+        arrivals.sent(await producer.send(batch), batch)
+        await arrivals.room()
         progress.entries += len(batch)
         progress.events += sum(len(entry.events) for entry in batch)
 
 
 def batches(entries: Iterator[FeedEntry], clock: ReplayClock) -> Iterator[list[FeedEntry]]:
-    """Group entries to be sent together: a full step at full speed, one entry when pacing."""
+    """Group entries to be sent together: a full step at full speed, one entry when pacing.
+
+    What comes before an error is yielded before it is raised.
+    """
     size = ENTRIES_PER_STEP if clock.speed is None else 1
-    while batch := list(islice(entries, size)):
+    batch: list[FeedEntry] = []
+    try:
+        for entry in entries:
+            batch.append(entry)
+            if len(batch) >= size:
+                yield batch
+                batch = []
+    except DepthcastError:
+        if batch:
+            yield batch
+        raise
+    if batch:
         yield batch
 
 
@@ -179,26 +198,6 @@ async def _without_book(producer: Producer, symbols: Sequence[Symbol]) -> list[S
         logger.warning("waiting for Redis", extra={"problem": error.problem})
         return list(symbols)
     return [symbol for symbol, exists in zip(symbols, there, strict=True) if not exists]
-
-
-def _check_fits(format_: Format, recorded: Instrument, registered: Instrument) -> None:
-    """Raise `InstrumentsError` if the registered feed differs or a registered size is coarser."""
-    if registered.feed != recorded.feed:
-        raise InstrumentsError(
-            recorded.symbol,
-            f"is registered with feed {registered.feed!s}, the recording is a {recorded.feed!s} feed; "
-            "replay it under another name with --symbol",
-        )
-    if format_.name == "plain":
-        return  # its numbers are already ticks and lots
-    for name in ("tick_size", "lot_size"):
-        needed, size = getattr(recorded, name), getattr(registered, name)
-        if Decimal(needed) % Decimal(size):
-            raise InstrumentsError(
-                recorded.symbol,
-                f"is registered with {name} {size}, the recording needs {needed}; "
-                "replay it under another name with --symbol",
-            )
 
 
 def _fields(entry: FeedEntry) -> Fields:

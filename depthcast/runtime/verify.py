@@ -14,9 +14,11 @@ from depthcast.consumer.consumer import Consumer
 from depthcast.feed.entry import FeedEntry
 from depthcast.feed.oracle import LEVELS_MOST
 from depthcast.feed.verification import ObservedBook, Verification
+from depthcast.runtime.arrivals import Arrivals
 from depthcast.runtime.feed_file import RecordedFeed
 from depthcast.runtime.replay import Producer, Progress, ReplayClock, wait_for_instruments
 from depthcast.shared.errors import ClientError, DepthcastError
+from depthcast.shared.partition import partition_of
 from depthcast.shared.position import Position
 from depthcast.updates import BookUpdate, Kind, State
 
@@ -73,12 +75,7 @@ class Verifier:
         self._without_book = {(place, symbol) for place in ("consumer", "client") for symbol in self._symbols}
         self._progressed = asyncio.Event()
         self._sending = asyncio.Lock()
-        self._rejected: dict[int, tuple[int, int]] = {}
-
-    @property
-    def rejected(self) -> int:
-        """Input events rejected since the replay began."""
-        return sum(last - first for first, last in self._rejected.values())
+        self.arrivals = Arrivals(producer.client, producer.keys)
 
     async def run(self, limit: int | None = None) -> Verification:
         """Send up to `limit` entries and compare all; raises `VerificationError` if there is no progress."""
@@ -88,8 +85,10 @@ class Verifier:
         watching = [asyncio.create_task(self._watch_consumer()), asyncio.create_task(self._watch_client())]
         try:
             await self._until(lambda: not self._without_book, watching)
-            await self._send(islice(self.feed.entries(registered), limit), watching)
+            await self.arrivals.begin(partition_of(name, self._producer.partitions) for name in registered)
+            await self._send(islice(self.feed.entries(registered, verify=True), limit), watching)
             await self._until(lambda: not self.result.in_flight, watching)
+            await self.arrivals.finish()
         finally:
             for task in watching:
                 task.cancel()
@@ -115,8 +114,11 @@ class Verifier:
                 await asyncio.sleep(wait_s)
             # Reading waits until the IDs of the sent entries are known.
             async with self._sending:
-                for (partition, position), entry in zip(await self._producer.send(batch), batch, strict=True):
+                places = await self._producer.send(batch)
+                self.arrivals.sent(places, batch)
+                for (partition, position), entry in zip(places, batch, strict=True):
                     self.result.sent(partition, position, entry)
+            await self.arrivals.room()
             self.progress.entries += len(batch)
             self.progress.events += events
 
@@ -153,11 +155,6 @@ class Verifier:
                     for symbol, view in views.items():
                         self.result.loaded(symbol, view)
                     continue
-                rejected = entry.info.rejected
-                self._rejected[entry.partition] = (
-                    self._rejected.get(entry.partition, (rejected, 0))[0],
-                    rejected,
-                )
                 before = self.result.in_flight
                 self.result.consumer_read(entry.partition, Position.parse(entry.info.src), views)
             if views or self.result.in_flight != before:  # a heartbeat changes nothing

@@ -8,13 +8,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
 from depthcast import Consumer
+from depthcast.runtime.arrivals import Arrivals
 from depthcast.runtime.deployment import local_deployment
+from depthcast.runtime.feed_file import open_feed
+from depthcast.shared.codec import encode_info
 from depthcast.shared.instruments import from_json
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.partition import partition_of
+from depthcast.shared.position import ZERO, Position
 from depthcast.shared.runtime import redis
+from depthcast.shared.types import EntryInfo
 from tests.environment import without_settings
 from tests.waiting import eventually
 
@@ -69,12 +75,13 @@ def binance(tmp_path: Path) -> Path:
 
 
 def stream(name: str, **data: object) -> dict[str, object]:
-    return {"stream": f"btcusdt@{name}", "data": {"s": "BTCUSDT", **data}}
+    kind = "depthUpdate" if name.startswith("depth") else name
+    return {"stream": f"btcusdt@{name}", "data": {"e": kind, "E": 5, "s": "BTCUSDT", **data}}
 
 
 async def test_verifying_a_file_without_an_oracle(plain: Path) -> None:
     status, output, errors = await replay(plain, "--verify", "--partitions", "4")
-    assert (status, output.count("\n")) == (0, 1), errors
+    assert (status, output.count("\n")) == (0, 3), errors
     assert output.startswith(
         f"plain.jsonl: no oracle in the file; {MESSAGES} entries, "
         "WebSocket client and stream consumer agree, 0 merged"
@@ -153,12 +160,64 @@ async def test_it_waits_for_deployment_and_instruments_and_says_so(
     )
     for symbol in ("BTC-USD", "ETH-USD"):
         await client.xadd(keys.partition(partition_of(symbol, 4)).snapshots(symbol), {"s": b""})
-    await process.communicate()
-    assert process.returncode == 0
     for symbol in ("BTC-USD", "ETH-USD"):
-        events = keys.partition(partition_of(symbol, 4)).events
-        assert await client.xlen(events) == MESSAGES / 2
+        partition = keys.partition(partition_of(symbol, 4))
+        ids = await eventually(lambda: all_of(client, partition.events))  # noqa: B023 - awaited here
+        info = EntryInfo(1, ids[-1], 0, 0, 0)
+        await client.xadd(partition.deltas, {"_": encode_info(info)})
+    output, _ = await process.communicate()
+    assert process.returncode == 0
+    assert b"; all applied" in output
     await client.aclose()
+
+
+async def all_of(client: Redis, key: str) -> list[str]:
+    """The IDs of a log that has all its entries; empty as long as it has not."""
+    found = await redis.read_stream(client, key, ZERO, count=MESSAGES)
+    return [str(name) for name, _ in found] if len(found) == MESSAGES / 2 else []
+
+
+async def test_input_that_nobody_applies_is_said(plain: Path, redis_url: str, prefix: str) -> None:
+    client, keys = redis.connect(redis_url), DeploymentKeys(prefix)
+    arrivals = Arrivals(client, keys)
+    await arrivals.begin([0])
+    (entry, *_) = open_feed(plain, None, {}).entries()
+    arrivals.sent([(0, Position(5, 1))], [entry])
+    await arrivals.finish(give_up_s=0.1)
+    assert arrivals.problems() == ["1 entries were sent and not applied: is an ingestor running?"]
+    await client.xadd(keys.partition(0).deltas, {"_": encode_info(EntryInfo(1, "5-1", 0, 0, 0))})
+    await arrivals.finish()
+    assert arrivals.problems() == []
+    await client.aclose()
+
+
+REJECTED = (
+    '{"symbol": "TEST-1", "tick_size": "0.01", "lot_size": "0.001"}\n'
+    '{"symbol": "TEST-1", "events": [["update", "bid", 1000, 5], ["update", "ask", 1000, 5]]}\n'
+    '{"symbol": "TEST-1", "events": [["update", "bid", 10.5, 5]]}\n'
+    '{"symbol": "TEST-1", "events": [["update", "ask", 1001, 5], ["reduce", "ask", 1003, 5]]}\n'
+)
+
+
+@pytest.mark.parametrize("verify", [False, True])
+async def test_what_is_rejected_is_counted_and_shown_with_its_line(
+    tmp_path: Path, redis_url: str, prefix: str, verify: bool
+) -> None:
+    path = tmp_path / "some.jsonl"
+    path.write_text(REJECTED)
+    if verify:
+        status, output, errors = await replay(path, "--verify")
+    else:
+        async with local_deployment("", redis_url=redis_url, prefix=prefix):
+            words = ("--prefix", prefix, "--speed", "max", "--register")
+            status, output, errors = await replay(path, *words, address=redis_url)
+    assert status == 1
+    assert "rejected events: 1 crossed, 1 unknown_level" in output
+    assert "line 2, TEST-1: crossed" in output
+    assert "line 4, TEST-1: unknown_level" in output
+    assert "line 3, TEST-1: malformed: 10.5 is no integer" in output
+    assert "not everything got into its book: some.jsonl: events rejected" in errors
+    assert "streams" not in output
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

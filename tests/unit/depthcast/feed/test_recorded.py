@@ -27,15 +27,34 @@ def apply(book: Book, entry: FeedEntry) -> None:
         ("spot_ethusdt_20240808.gz", 3432),
         ("cm_ethusd_perp_20240808.gz", 22887),
         ("KRAKEN.ws.50.0", 4269),
+        ("OKX.ws.1.0", 290),
+        ("BITGET.ws.1.0", 443),
+        ("BINANCE.ws.1.0", 159),
+        ("DERIBIT.ws.1.0", 43),
+        ("COINBASE.ws.28.0", 97),
+        ("BITMEX.ws.1.0", 426),
     ],
 )
 def test_every_oracle_agrees_and_no_book_crosses(recorded_data: Path, name: str, compared: int) -> None:
     books: defaultdict[str, Book] = defaultdict(Book)
     agreed = crossed = 0
-    for entry in open_feed(recorded_data / name, None, {}).entries():
+    feed = open_feed(recorded_data / name, None, {})
+    for entry in feed.entries(verify=True):
         book = books[entry.symbol]
         apply(book, entry)
         crossed += book.crossed()
         if entry.oracle is not None:
             agreed += entry.oracle.agrees(book.bids.top(LEVELS_MOST), book.asks.top(LEVELS_MOST))
     assert (agreed, crossed) == (compared, 0)
+    assert feed.account.problems() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "snapshots", "proven"), [("BINANCE.ws.1.0", 4, 172), ("DERIBIT.ws.1.0", 10, 36)]
+)
+def test_every_change_follows_the_one_before(
+    recorded_data: Path, name: str, snapshots: int, proven: int
+) -> None:
+    feed = open_feed(recorded_data / name, None, {})
+    assert len(list(feed.entries())) == snapshots + proven
+    assert (feed.account.reloads, feed.account.proven) == (snapshots, proven)

@@ -1,0 +1,82 @@
+"""Plain CSV, for any data: a header, then one level or order event a row, in decimals.
+
+    symbol,side,price,quantity,ts,entry
+    BTC-USD,bid,65000.10,0.5,1767225600000000,1
+    BTC-USD,ask,65000.20,0.7,1767225600000000,1
+
+- `symbol`, `side` (bid or ask), `price` and `quantity` must be there. On a levels feed quantity is the
+  level's new volume, and 0 removes it.
+- `op`: add, update, delete, reduce or clear; update without it. `order_id`: makes the file an orders feed.
+- `ts`: time at the source in µs since 1970. `at_ms`: when to send the row, in ms from any fixed origin.
+- `entry`: rows of one symbol that follow each other with the same value are one atomic entry; without this
+  column each row is an entry.
+"""
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Final
+
+from depthcast.feed.csv_lines import Row, header, integer, number, refused, rows
+from depthcast.feed.entry import Format, Head, LineReader, Source
+from depthcast.feed.messages import Item, MessageRecording, OrderEvent, Orders
+from depthcast.shared.instruments import Feed
+
+_COLUMNS: Final = ("symbol", "side", "price", "quantity")
+_OPTIONAL: Final = ("op", "order_id", "ts", "at_ms", "entry")
+_OPS: Final = {"add": 0, "update": 1, "delete": 2, "reduce": 3, "clear": 4}
+_SIDES: Final = {"bid": 0, "ask": 1, "": None}
+
+
+def _read(source: Source) -> MessageRecording:
+    reader = LineReader(source.path)
+    names = header(next(reader.lines(source.lines()), b""))
+    if unknown := sorted(set(names) - {*_COLUMNS, *_OPTIONAL}):
+        raise reader.error(f"unknown column {unknown[0]!r}; known are {', '.join((*_COLUMNS, *_OPTIONAL))}")
+    feed = Feed.ORDERS if "order_id" in names else Feed.LEVELS
+    return MessageRecording(source, lambda: _items(source), feed)
+
+
+def _items(source: Source) -> Iterator[Item]:
+    reader = LineReader(source.path)
+
+    def entry(numbered: tuple[int, Row]) -> tuple[str, str]:
+        line, row = numbered
+        return row["symbol"], f"entry {row['entry']}" if "entry" in row else f"line {line}"
+
+    numbered = ((reader.line, row) for row in rows(reader, source.lines(), _COLUMNS))
+    for (symbol, _), group in groupby(numbered, entry):
+        events: list[OrderEvent] = []
+        first, last = 0, {}
+        for line, row in group:
+            events.append(_event(reader, row))
+            first, last = first or line, row
+        at_ms = integer(reader, last, "at_ms") if last.get("at_ms") else None
+        ts = integer(reader, last, "ts") if last.get("ts") else None
+        yield Item(Orders(symbol, events, ts), None if at_ms is None else at_ms * 1000, first)
+
+
+def _event(reader: LineReader, row: Row) -> OrderEvent:
+    op, side = row.get("op") or "update", row["side"].lower()
+    if op not in _OPS:
+        raise refused(reader, "op", op, _OPS)
+    if side not in _SIDES:
+        raise refused(reader, "side", row["side"], ("bid", "ask"))
+    price, quantity = (
+        number(reader, name, row[name]) if row[name] else None for name in ("price", "quantity")
+    )
+    order = row.get("order_id") or None
+    return _OPS[op], _SIDES[side], price, quantity, order
+
+
+def _matches(head: Head) -> bool:
+    return set(_COLUMNS) <= set(header(head.first)) <= {*_COLUMNS, *_OPTIONAL}
+
+
+FORMAT: Final = Format(
+    name="csv",
+    title="plain CSV with a header, in decimals",
+    example="BTC-USD,bid,65000.10,0.5",
+    how="The header is symbol,side,price,quantity, and if needed op,order_id,ts,at_ms,entry.",
+    matches=_matches,
+    read=_read,
+)
