@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 SHOWN: Final = 5
-"""Number of places that are shown for each kind of trouble."""
+"""Number of findings of each kind that are shown."""
 
 HARMLESS: Final = frozenset({"reset", "disconnected", "suspended"})
 """Doubts that lose no message of the recording, if a snapshot follows."""
 
 
 @dataclass
-class Trouble:
+class Findings:
     """Things of one kind that went wrong: how many, and the first few with their lines."""
 
     count: int = 0
@@ -38,9 +38,9 @@ class Account:
     """
 
     skipped: Counter[str] = field(default_factory=Counter)
-    gaps: dict[str, Trouble] = field(default_factory=dict)
-    refused: Trouble = field(default_factory=Trouble)
-    left_out: Trouble = field(default_factory=Trouble)
+    gaps: dict[str, Findings] = field(default_factory=dict)
+    refused: Findings = field(default_factory=Findings)
+    left_out: Findings = field(default_factory=Findings)
     notes: list[str] = field(default_factory=list)
     proven: int = 0
     reloads: int = 0
@@ -49,7 +49,7 @@ class Account:
 
     def doubt(self, symbol: str, reason: str, text: str, at_us: int | None) -> None:
         """A book can no longer be proven right."""
-        self.gaps.setdefault(reason, Trouble()).note(text)
+        self.gaps.setdefault(reason, Findings()).note(text)
         self._doubted.setdefault(symbol, at_us)
 
     def certain(self, symbol: str, at_us: int | None) -> None:
@@ -61,9 +61,9 @@ class Account:
     def problems(self) -> list[str]:
         """Why not all that was meant for a book got there; empty if all did."""
         found = []
-        for reason, trouble in sorted(self.gaps.items()):
+        for reason, findings in sorted(self.gaps.items()):
             if reason not in HARMLESS:
-                found.append(f"{trouble.count} {reason}")
+                found.append(f"{findings.count} {reason}")
         if self._doubted:
             found.append(f"no later snapshot of {', '.join(sorted(self._doubted))}")
         if self.refused.count:
@@ -80,13 +80,13 @@ class Account:
             found.append(
                 "gaps: " + ", ".join(f"{t.count} {reason}" for reason, t in sorted(self.gaps.items()))
             )
-            found += [f"  {text}" for _, trouble in sorted(self.gaps.items()) for text in trouble.first]
+            found += [f"  {text}" for _, each in sorted(self.gaps.items()) for text in each.first]
             found.append(f"in doubt: {self.in_doubt_us / 1e6:.3f} s of the recording")
-        for trouble, what in (
+        for findings, what in (
             (self.refused, "malformed events, which were not sent"),
             (self.left_out, "source times left out: no integer from 0 to 2^53-1 µs since 1970"),
         ):
-            if trouble.count:
-                found.append(f"{trouble.count} {what}")
-                found += [f"  {text}" for text in trouble.first]
+            if findings.count:
+                found.append(f"{findings.count} {what}")
+                found += [f"  {text}" for text in findings.first]
         return found + self.notes

@@ -18,7 +18,7 @@ class Oracle(Protocol):
 
 
 class BestPrices(NamedTuple):
-    """The venue's best bid and ask as (price in ticks, quantity in lots); None = no quantity was told."""
+    """The venue's best bid and ask as (price in ticks, quantity in lots); None = no quantity is known."""
 
     bid: tuple[int, int | None]
     ask: tuple[int, int | None]
@@ -27,8 +27,8 @@ class BestPrices(NamedTuple):
         return bool(bids and asks) and _same(bids[0], self.bid) and _same(asks[0], self.ask)
 
 
-def _same(level: tuple[int, int], told: tuple[int, int | None]) -> bool:
-    return level[0] == told[0] and told[1] in (None, level[1])
+def _same(level: tuple[int, int], expected: tuple[int, int | None]) -> bool:
+    return level[0] == expected[0] and expected[1] in (None, level[1])
 
 
 class TopLevels(NamedTuple):

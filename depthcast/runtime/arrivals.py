@@ -8,7 +8,7 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from depthcast.feed.account import Trouble
+from depthcast.feed.account import Findings
 from depthcast.feed.entry import FeedEntry
 from depthcast.shared.codec import decode_info
 from depthcast.shared.errors import CodecError, PositionError, RedisUnavailable
@@ -37,7 +37,7 @@ class Arrivals:
         self._client = client
         self._keys = keys
         self.rejected: Counter[str] = Counter()
-        self.trouble = Trouble()
+        self.findings = Findings()
         self._waiting: defaultdict[int, deque[tuple[Position, FeedEntry]]] = defaultdict(deque)
         self._rejects: dict[int, Position] = {}
         self._since_look = 0
@@ -141,7 +141,7 @@ class Arrivals:
             return  # somebody else's
         reason = reject.get(b"reason", b"").decode("utf-8", "replace")
         self.rejected[reason] += count
-        self.trouble.note(f"{entry.place}, {entry.symbol}: {_described(reason, reject, entry)}", count)
+        self.findings.note(f"{entry.place}, {entry.symbol}: {_described(reason, reject, entry)}", count)
 
 
 def _described(reason: str, reject: dict[bytes, bytes], entry: FeedEntry) -> str:

@@ -125,7 +125,7 @@ def summary(feed: RecordedFeed, arrivals: Arrivals) -> list[str]:
     if arrivals.rejected:
         reasons = ", ".join(f"{count} {reason}" for reason, count in arrivals.rejected.most_common())
         lines.append(f"rejected events: {reasons}")
-        lines += [f"  {text}" for text in arrivals.trouble.first]
+        lines += [f"  {text}" for text in arrivals.findings.first]
     account = feed.account
     if account.reloads:
         lines.append(f"snapshots: {account.reloads}; updates proven by the venue: {account.proven}")
