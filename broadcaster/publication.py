@@ -4,13 +4,13 @@ One script writes everything in a `Publication` or nothing, so consuming input a
 one atomic step. `depthcast.broadcaster.runtime.publisher` talks to Redis.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 import msgpack
 
-from depthcast.shared.codec import INFO_FIELD, encode_deltas, encode_info
+from depthcast.shared.codec import INFO_FIELD, NO_MARKS, Marks, encode_deltas, encode_info
 from depthcast.shared.position import Position
 from depthcast.shared.types import Delta, EntryInfo
 
@@ -21,15 +21,20 @@ Fields = list[tuple[bytes, bytes]]
 """Fields of a stream entry, in order."""
 
 
-class Listing(StrEnum):
-    """How the record of the partition's symbols changes: it is replaced, or symbols are added to it."""
+class Record(StrEnum):
+    """How a record in a hash changes.
+
+    `WHOLE`, `MORE`: the record of the partition's symbols is replaced, or symbols are added to it; the value
+    of each is the position of the publish. `VALUES`: fields get values of their own.
+    """
 
     WHOLE = "="
     MORE = "+"
+    VALUES = "#"
 
 
 class Attachment(NamedTuple):
-    """A snapshot, a checkpoint or a listing of symbols to write together with entries.
+    """A snapshot, a checkpoint or a record to write together with entries.
 
     `at`: the stream ID of a snapshot, None for a checkpoint, whose key is a plain string. The position is the
     first number in a checkpoint's bytes, so that a script can keep the newer of two.
@@ -37,12 +42,12 @@ class Attachment(NamedTuple):
 
     key: str
     value: bytes
-    at: Position | Listing | None
+    at: Position | Record | None
 
     @classmethod
-    def listing(cls, key: str, symbols: Iterable[str], how: Listing) -> "Attachment":
-        """Record `symbols`, as the msgpack array that the server's Lua reads."""
-        return cls(key, msgpack.packb(list(symbols), use_bin_type=False), how)
+    def record(cls, key: str, items: Iterable[str], how: Record) -> "Attachment":
+        """Record symbols, or fields and values in turn, as the msgpack array that the server's Lua reads."""
+        return cls(key, msgpack.packb(list(items), use_bin_type=False), how)
 
 
 class Publication(NamedTuple):
@@ -61,10 +66,14 @@ class Publication(NamedTuple):
 
 
 class Broadcast(NamedTuple):
-    """The result of one interval, before it has a position in the stream."""
+    """The result of one interval, before it has a position in the stream.
+
+    `marks`: what deltas say beside levels, by symbol.
+    """
 
     info: EntryInfo
     deltas: Sequence[tuple[str, Delta]]
+    marks: Mapping[str, Marks] = NO_MARKS
 
 
 def place(
@@ -82,7 +91,8 @@ def place(
             if position.n == 0:
                 info = info._replace(prev=str(previous))
             deltas = broadcast.deltas[start : start + SYMBOLS_PER_ENTRY]
-            entries.append((position, [(INFO_FIELD, encode_info(info)), *encode_deltas(deltas)]))
+            fields = encode_deltas(deltas, broadcast.marks)
+            entries.append((position, [(INFO_FIELD, encode_info(info)), *fields]))
             position = position.next()
     return entries
 

@@ -5,7 +5,7 @@ history, and always its last entry. `events` keeps everything after the oldest c
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from depthcast.shared.position import Position
@@ -48,3 +48,8 @@ class Retention:
         """Record what was written, by symbol: the position of the snapshot, the `src` of the checkpoint."""
         self.snapshots.update(snapshots)
         self.checkpoints.update(checkpoints)
+
+    def forget_checkpoints(self, symbols: Iterable[str]) -> None:
+        """Keep no input for the checkpoints of these symbols any more."""
+        for symbol in symbols:
+            self.checkpoints.pop(symbol, None)

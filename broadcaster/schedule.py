@@ -68,6 +68,12 @@ class SnapshotSchedule:
         """Mark symbols whose book or orders changed since their last snapshot; unknown ones are ignored."""
         self._changed.update(symbol for symbol in symbols if symbol in self._taken)
 
+    def remove(self, symbols: Iterable[str]) -> None:
+        """Remove symbols; unknown ones are ignored."""
+        for symbol in symbols:
+            self._taken.pop(symbol, None)
+            self._changed.discard(symbol)
+
     def symbols(self) -> list[str]:
         """All symbols added."""
         return list(self._taken)

@@ -11,7 +11,8 @@ counted as consumed without all of its outcome.
 import threading
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Final, NamedTuple
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from depthcast.broadcaster.merger import Copies, snapshot_of
 from depthcast.broadcaster.numbering import ORIGIN_MS, first_seq
@@ -35,10 +36,13 @@ from depthcast.shared.book import Book
 from depthcast.shared.codec import INFO_FIELD
 from depthcast.shared.errors import EngineBroken, RecoveryError
 from depthcast.shared.instruments import Feed, Instrument, OnCross
+from depthcast.shared.listing import Listing
 from depthcast.shared.partition import partition_of
 from depthcast.shared.types import Delta, Snapshot, Symbol
 
 _END: Final = object()
+
+NO_LISTINGS: Final[Mapping[Symbol, Listing]] = MappingProxyType({})
 
 
 class Interval(NamedTuple):
@@ -54,9 +58,10 @@ class Interval(NamedTuple):
     - `orders`: copies of the orders as of `src`, for `born` symbols with an orders feed and for those
       requested.
     - `touched`: symbols with applied events; without a net change, their orders may still have changed.
-    - `withdrawn`: orders feeds withdrawn since the last drain; their checkpoints are published with the
-      interval, so that no replay applies what was rejected since.
+    - `withdrawn`: symbols withdrawn since the last drain; their empty snapshots and checkpoints are published
+      with the interval, so that nobody takes up their books, and no replay applies what was rejected since.
     - `unregistered`: those in `orders` that are withdrawn.
+    - `listings`: the listings that began or ended since the last drain; `after`: the last input before that.
     """
 
     src: str
@@ -71,6 +76,8 @@ class Interval(NamedTuple):
     touched: list[Symbol]
     withdrawn: Sequence[Symbol] = ()
     unregistered: Collection[Symbol] = ()
+    listings: Mapping[Symbol, Listing] = NO_LISTINGS
+    after: Mapping[Symbol, str] = MappingProxyType({})
 
 
 class Stats(NamedTuple):
@@ -115,6 +122,12 @@ class Engine:
         self._births_due: dict[Symbol, None] = {}
         self._born: dict[Symbol, None] = {}
         self._withdrawn: dict[Symbol, None] = {}
+        # The listing of every symbol that the partition ever had, withdrawn ones too.
+        self._listings: dict[Symbol, Listing] = {}
+        # The last input before a listing that nobody knows yet began or ended.
+        self._after: dict[Symbol, str] = {}
+        # The last seq of the listings before, which the next one must exceed.
+        self._floors: dict[Symbol, int] = {}
         self._changed: dict[Symbol, BookState] = {}
         self._log = RejectLog()
         self._has_input = False
@@ -129,32 +142,76 @@ class Engine:
         with self._lock:
             self._known = frozenset(symbols)
 
-    def register(self, instrument: Instrument) -> None:
-        """Accept events for a symbol from now on.
+    def register(self, instrument: Instrument) -> bool:
+        """Accept events for a symbol from now on; returns whether its listing stands for `instrument` then.
 
-        A new symbol gets an empty book, and its birth is due with the next drain. A withdrawn symbol
-        continues with its book, and the next drain lists it in `born`. A registered symbol does not change.
+        A new or withdrawn symbol begins a new listing, with an empty book whose birth is due with the next
+        drain. So does a registered one that is to have a later listing, or that differs while its book is
+        empty. If it differs while the book holds levels, its listing goes on unchanged.
         """
         with self._lock:
             symbol = instrument.symbol
-            if symbol.encode() in self._registered:
-                return
-            self._withdrawn.pop(symbol, None)
-            if symbol not in self._states:
-                self._states[symbol] = _new_state(instrument, self.limits)
-            (self._born if self._states[symbol].merger.seq else self._births_due)[symbol] = None
-            self._registered[symbol.encode()] = (symbol, self._states[symbol])
+            listing = self._listings.get(symbol)
+            number = 0 if listing is None else listing.number
+            if listing is not None and symbol.encode() in self._registered and instrument.listing <= number:
+                if listing.stands_for(instrument):
+                    return True
+                if any(self._states[symbol].book.sides):
+                    return False
+            number = max(number + 1, instrument.listing)
+            self._begin_listing(symbol, Listing(number, instrument._replace(listing=0)))
+            return True
 
     def withdraw(self, symbol: str) -> None:
-        """Refuse the symbol's events as `unknown_symbol` from now on; its book and pending changes stay."""
+        """End the symbol's listing and drop its book; its events are refused as `unknown_symbol` from now on.
+
+        The next drain says so. Nothing happens if it has no listing, or if that is withdrawn already.
+        """
         with self._lock:
             name = Symbol(symbol)
-            if self._registered.pop(name.encode(), None) and isinstance(self._states[name], OrdersState):
-                self._withdrawn[name] = None
-            self._born.pop(name, None)
-            if name in self._births_due and name not in self._changed:
-                del self._births_due[name], self._states[name]  # it was never published
-                self._withdrawn.pop(name, None)
+            listing = self._listings.get(name)
+            if listing is not None and not listing.withdrawn:
+                self._begin_listing(name, listing._replace(withdrawn=True))
+
+    def _begin_listing(self, symbol: Symbol, listing: Listing) -> None:
+        """Replace what there is of a symbol by an empty book of `listing`; the caller holds the lock."""
+        before = self._states.get(symbol)
+        if before is not None:
+            self._floors[symbol] = max(self._floors.get(symbol, 0), before.merger.seq)
+        self._forget_pending(symbol)
+        self._listings[symbol] = listing
+        self._after[symbol] = self._src
+        state = self._states[symbol] = _new_state(listing.instrument, self.limits)
+        if listing.withdrawn:
+            self._registered.pop(symbol.encode(), None)
+            self._withdrawn[symbol] = None
+        else:
+            self._registered[symbol.encode()] = (symbol, state)
+            self._births_due[symbol] = None
+
+    def know_listings(self, listings: Mapping[str, Listing]) -> None:
+        """Take over the record of listings; those of restored books stay unless the record has later ones."""
+        with self._lock:
+            for symbol, listing in listings.items():
+                name = Symbol(symbol)
+                known = self._listings.get(name)
+                if known is None or known.number < listing.number:
+                    self._listings[name] = listing
+
+    def listings(self) -> dict[Symbol, Listing]:
+        """The listing of every symbol that the partition ever had, withdrawn ones too."""
+        with self._lock:
+            return dict(self._listings)
+
+    def listing(self, symbol: str) -> Listing:
+        """The listing of a symbol; `KeyError` if it never had one."""
+        with self._lock:
+            return self._listings[Symbol(symbol)]
+
+    def begins(self, symbol: str) -> bool:
+        """Whether the symbol's listing has begun or ended since the last drain: nothing of it is public."""
+        with self._lock:
+            return symbol in self._births_due or symbol in self._withdrawn
 
     def symbols(self) -> list[Symbol]:
         """All registered symbols."""
@@ -425,18 +482,32 @@ class Engine:
             touched = list(self._changed)
             births, self._births_due = self._births_due, {}
             self._born.update(births)
-            deltas = [(symbol, self._advance(symbol)) for symbol in births]
+            withdrawn, self._withdrawn = tuple(self._withdrawn), {}
+            begun = (*births, *withdrawn)
+            deltas = [(symbol, self._advance(symbol)) for symbol in begun]
             deltas.extend(self._drain_changes(held_back=births))
             born, self._born = list(self._born), {}
             rejects = self._log.take()
             event_ts, self._event_ts = self._event_ts, None
             self._has_input = False
-            withdrawn, self._withdrawn = tuple(self._withdrawn), {}
             orders = self._copy_orders(dict.fromkeys((*born, *withdrawn, *checkpoints)))
             closed = tuple(symbol for symbol in orders if symbol.encode() not in self._registered)
             counts = (self._applied, self._log.total, self._ignored)
+            listings = {symbol: self._listings[symbol] for symbol in begun}
+            after = {symbol: self._after[symbol] for symbol in begun if symbol in self._after}
             interval = Interval(
-                self._src, event_ts, *counts, deltas, rejects, born, orders, touched, withdrawn, closed
+                self._src,
+                event_ts,
+                *counts,
+                deltas,
+                rejects,
+                born,
+                orders,
+                touched,
+                withdrawn,
+                closed,
+                listings,
+                after,
             )
             self.whole = True
             return interval
@@ -469,7 +540,7 @@ class Engine:
 
     def _advance(self, symbol: Symbol) -> Delta:
         merger = self._states[symbol].merger
-        return merger.advance(first_seq(self._epoch, merger.seq))
+        return merger.advance(first_seq(self._epoch, max(merger.seq, self._floors.get(symbol, 0))))
 
     def _copy_orders(self, symbols: Collection[str]) -> dict[Symbol, OrdersCopy]:
         states = ((Symbol(symbol), self._states.get(Symbol(symbol))) for symbol in symbols)
@@ -488,7 +559,7 @@ class Engine:
     def dirty(self) -> bool:
         """Whether the next drain has anything to publish: consumed input, due births or deferred changes."""
         with self._lock:
-            return bool(self._has_input or self._births_due or self._born or self._changed)
+            return bool(self._has_input or self._births_due or self._born or self._changed or self._withdrawn)
 
     def pending_rejects(self) -> int:
         """Number of rejects that wait for the next drain."""
@@ -541,6 +612,8 @@ class Engine:
     ) -> None:
         """Register a symbol with its published state at `seq` (0: its birth is due), replacing any other.
 
+        `instrument`: what its listing stands for, and the number of that listing (0: the first).
+
         A levels feed takes flat `[price, quantity, …]` sides and their digest. An orders feed takes only
         `orders`; levels and digest follow from them. Once the input up to the published `src` was replayed,
         `digest` must equal the published digest. Raises `RecoveryError` if the orders are missing or
@@ -554,17 +627,31 @@ class Engine:
             self._load_orders(symbol, state, seq, orders)
         else:
             state.load_levels(seq, bids, asks, digest)
-        self._put(symbol, state)
+        self._put(instrument, state)
         if not seq:
             with self._lock:
                 self._births_due[symbol] = None
 
-    def _put(self, symbol: Symbol, state: BookState) -> None:
+    def _put(self, instrument: Instrument, state: BookState) -> None:
         with self._lock:
+            symbol = instrument.symbol
             self._states[symbol] = state
+            self._listings[symbol] = Listing(max(instrument.listing, 1), instrument._replace(listing=0))
             self._registered[symbol.encode()] = (symbol, state)
             for waiting in (self._births_due, self._born, self._changed):
                 waiting.pop(symbol, None)
+
+    def _forget_pending(self, symbol: Symbol) -> None:
+        """Forget what the next drain would say of a symbol's book."""
+        everything: tuple[dict[Symbol, Any], ...] = (
+            self._births_due,
+            self._born,
+            self._changed,
+            self._withdrawn,
+            self._limits_of,
+        )
+        for waiting in everything:
+            waiting.pop(symbol, None)
 
     def _load_orders(self, symbol: Symbol, state: OrdersState, seq: int, orders: OrdersCopy | None) -> None:
         if orders is None:
@@ -578,7 +665,7 @@ class Engine:
         """Register a levels-feed symbol with its published state; the engine takes over `book`."""
         state = _new_state(instrument, self.limits)
         state.load_book(seq, book, digest)
-        self._put(instrument.symbol, state)
+        self._put(instrument, state)
 
     def set_seq(self, symbol: str, seq: int) -> None:
         """Set the published seq of a symbol whose orders were replayed up to it."""
@@ -587,12 +674,17 @@ class Engine:
 
     def keep_only(self, symbols: Collection[str]) -> None:
         """Remove all other symbols with their books, as if they had never been registered."""
+        for name in [name for name in self._states if name not in symbols]:
+            self.remove(name)
+
+    def remove(self, symbol: str) -> None:
+        """Remove a symbol with its book, as if it had never been registered."""
         with self._lock:
-            for name in [name for name in self._states if name not in symbols]:
-                del self._states[name]
-                self._registered.pop(name.encode(), None)
-                for waiting in (self._births_due, self._born, self._changed, self._withdrawn):
-                    waiting.pop(name, None)
+            name = Symbol(symbol)
+            self._states.pop(name, None)
+            self._listings.pop(name, None)
+            self._registered.pop(name.encode(), None)
+            self._forget_pending(name)
 
     def last_consumed(self) -> str:
         """ID of the last input entry consumed, `0-0` for none."""

@@ -1,9 +1,13 @@
 """Converts the engine's results for publishing: entry info and the fields of a `rejects` entry."""
 
+from collections.abc import Mapping
+
 from depthcast.broadcaster.publication import Broadcast, Fields
 from depthcast.ingestor.engine import Interval
 from depthcast.ingestor.rejects import Reject
-from depthcast.shared.types import EntryInfo
+from depthcast.shared.codec import Marks
+from depthcast.shared.listing import AFTER, Listing, to_table
+from depthcast.shared.types import EntryInfo, Symbol
 
 
 def broadcast_of(interval: Interval, ts: int) -> Broadcast:
@@ -16,7 +20,15 @@ def broadcast_of(interval: Interval, ts: int) -> Broadcast:
         ignored=interval.ignored,
         event_ts=interval.event_ts,
     )
-    return Broadcast(info, interval.deltas)
+    return Broadcast(info, interval.deltas, marks_of(interval.listings, interval.after))
+
+
+def marks_of(listings: Mapping[Symbol, Listing], after: Mapping[Symbol, str]) -> Mapping[str, Marks]:
+    """What births, moves and withdrawals say of their books: the listings, and the last input before them."""
+    return {
+        symbol: to_table(listing) | ({AFTER: after[symbol]} if symbol in after else {})
+        for symbol, listing in listings.items()
+    }
 
 
 def reject_fields(reject: Reject) -> Fields:

@@ -16,6 +16,7 @@ from depthcast.ingestor.engine import Engine
 from depthcast.ingestor.rejects import Reject
 from depthcast.shared.errors import RecoveryError
 from depthcast.shared.instruments import Feed, Instrument
+from depthcast.shared.listing import Listing
 from depthcast.shared.position import ZERO, Position
 from depthcast.shared.reader import LoadedSnapshots, PartitionReader, is_foreign
 from depthcast.shared.replica import Replica
@@ -35,6 +36,25 @@ class PublishedState(NamedTuple):
     position: Position
     info: EntryInfo
     replicas: Mapping[str, Replica]
+
+
+def standing(
+    replicas: Mapping[str, Replica], wanted: Mapping[str, Instrument], record: Mapping[str, Listing]
+) -> dict[str, Instrument]:
+    """What the books of `wanted` symbols stand for, with the numbers of their listings.
+
+    That is said by the stream, else by the record, else, of a deployment without listings, by `wanted`.
+    Symbols whose listing was withdrawn or is not the last one are left out: their books begin empty.
+    """
+    found = {}
+    for symbol, instrument in wanted.items():
+        replica, recorded = replicas.get(symbol), record.get(symbol)
+        listing = recorded if replica is None or replica.listing is None else replica.listing
+        if listing is None:
+            found[symbol] = instrument._replace(listing=0)
+        elif not listing.withdrawn and (recorded is None or recorded.number <= listing.number):
+            found[symbol] = listing.instrument._replace(listing=listing.number)
+    return found
 
 
 class Republication(NamedTuple):

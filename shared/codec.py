@@ -4,7 +4,8 @@ Both are msgpack with flat arrays. Encoding trusts its caller; decoding checks e
 `CodecError`. JSON, WebSocket messages and input events are encoded by the modules that use them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgpack
@@ -20,6 +21,11 @@ WRITTEN_FIELD: Final = b"_w"
 """Field of a `deltas` entry that says when it was written; the server adds it."""
 
 SNAPSHOT_FIELD: Final = b"s"
+
+Marks = Mapping[str, Any]
+"""What a delta or a snapshot says of its book beside levels, by key; readers ignore keys they do not know."""
+
+NO_MARKS: Final[Mapping[str, Any]] = MappingProxyType({})
 
 _DELTA_ITEMS: Final = 6
 _SNAPSHOT_ITEMS: Final = 5
@@ -48,18 +54,34 @@ def unpack(raw: bytes, what: str) -> Any:
         raise CodecError(what, f"not msgpack ({error or type(error).__name__})") from error
 
 
-def encode_delta(delta: Delta) -> bytes:
-    """One symbol's field of a `deltas` entry: `[prev_seq, seq, bids, asks, digest, events]`."""
-    return pack(delta)
+def encode_delta(delta: Delta, marks: Marks = NO_MARKS) -> bytes:
+    """One symbol's field of a `deltas` entry: `[prev_seq, seq, bids, asks, digest, events, marks]`.
+
+    Empty marks are left out.
+    """
+    return pack((*delta, dict(marks)) if marks else delta)
 
 
-def encode_deltas(deltas: Iterable[tuple[str, Delta]]) -> list[tuple[bytes, bytes]]:
-    """Encode the fields of many symbols, in order.
+def encode_deltas(
+    deltas: Iterable[tuple[str, Delta]], marks: Mapping[str, Marks] = NO_MARKS
+) -> list[tuple[bytes, bytes]]:
+    """Encode the fields of many symbols, in order; `marks` by symbol.
 
     One packer serves all of them: making it is most of the cost.
     """
     packed = msgpack.Packer(use_bin_type=True).pack
-    return [(symbol.encode(), packed(delta)) for symbol, delta in deltas]
+    if not marks:
+        return [(symbol.encode(), packed(delta)) for symbol, delta in deltas]
+    return [
+        (symbol.encode(), packed((*delta, dict(marks[symbol])) if symbol in marks else delta))
+        for symbol, delta in deltas
+    ]
+
+
+def decode_marks(raw: bytes) -> Marks:
+    """The marks of a delta that `decode_delta` accepts, empty if it has none; trailing items are ignored."""
+    items = unpack(raw, "delta")
+    return _marks(items, _DELTA_ITEMS)
 
 
 def decode_delta(raw: bytes) -> Delta:
@@ -88,8 +110,8 @@ def decode_delta(raw: bytes) -> Delta:
 
 
 def encode_snapshot(snapshot: Snapshot) -> bytes:
-    """Field `s` of a snapshot entry: `[seq, bids, asks, digest, ts]`."""
-    return pack(snapshot)
+    """Field `s` of a snapshot entry: `[seq, bids, asks, digest, ts, marks]`; empty marks are left out."""
+    return pack((*snapshot[:_SNAPSHOT_ITEMS], *([dict(snapshot.marks)] if snapshot.marks else [])))
 
 
 def decode_snapshot(raw: bytes) -> Snapshot:
@@ -97,10 +119,17 @@ def decode_snapshot(raw: bytes) -> Snapshot:
 
     The digest is checked here, because deltas only move it: they would agree with a wrong book for ever.
     """
-    items = _array(unpack(raw, "snapshot"), _SNAPSHOT_ITEMS, "snapshot")
-    seq, bids, asks, digest, ts = items
+    whole = unpack(raw, "snapshot")
+    seq, bids, asks, digest, ts = _array(whole, _SNAPSHOT_ITEMS, "snapshot")
     _whole("snapshot", seq, digest, ts)
-    snapshot = Snapshot(seq, _flat("snapshot", bids, 1), _flat("snapshot", asks, 1), digest, ts)
+    snapshot = Snapshot(
+        seq,
+        _flat("snapshot", bids, 1),
+        _flat("snapshot", asks, 1),
+        digest,
+        ts,
+        _marks(whole, _SNAPSHOT_ITEMS) or None,
+    )
     for side in (bids, asks):
         if len(set(side[::2])) * 2 != len(side):
             raise CodecError("snapshot", "names a price twice")
@@ -140,6 +169,11 @@ def decode_info(raw: bytes) -> EntryInfo:
 def decode_written(raw: bytes) -> int | None:
     """The time in an entry's field `_w`, µs since 1970; None if it is malformed."""
     return int(raw) if raw.isdigit() and len(raw) <= _WRITTEN_DIGITS else None
+
+
+def _marks(items: list[Any], place: int) -> Marks:
+    found = items[place] if len(items) > place else None
+    return found if isinstance(found, dict) else NO_MARKS
 
 
 def _array(value: Any, items: int, what: str) -> list[Any]:

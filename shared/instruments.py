@@ -29,17 +29,30 @@ class OnCross(StrEnum):
 
 
 class Instrument(NamedTuple):
-    """One symbol's definition; `feed` and `on_cross` never change once it is registered."""
+    """One symbol's definition, as somebody wants it; what a book stands for is its listing.
+
+    `listing`: the least number that its listing must have, 0 if any will do
+    (`depthcast.shared.listing`).
+    """
 
     symbol: Symbol
     tick_size: str = "1"
     lot_size: str = "1"
     feed: Feed = Feed.LEVELS
     on_cross: OnCross = OnCross.REJECT
+    listing: int = 0
 
+    @property
+    def terms(self) -> tuple[str, str, Feed, OnCross]:
+        """What never changes within a listing."""
+        return self[1:5]
+
+
+LISTING_WANTED_MAX: Final = 2**31
+"""Largest number of a listing that anybody may ask for, so that there are always larger ones."""
 
 _DECIMAL: Final = re.compile(r"\d{1,20}(\.\d{1,20})?\Z", re.ASCII)
-_FIELDS: Final = frozenset(Instrument._fields) - {"symbol"}
+_FIELDS: Final = frozenset(Instrument._fields) - {"symbol", "listing"}
 
 
 def parse_toml(text: str) -> dict[Symbol, Instrument]:
@@ -66,6 +79,8 @@ def to_json(instrument: Instrument) -> str:
     """Return the instrument's value in the `instruments` hash."""
     fields = instrument._asdict()
     del fields["symbol"]
+    if not instrument.listing:
+        del fields["listing"]
     return json.dumps(fields, separators=(",", ":"))
 
 
@@ -77,19 +92,15 @@ def from_json(symbol: str, raw: bytes | str) -> Instrument:
         raise InstrumentsError(symbol, f"not valid JSON: {error}") from error
     if not isinstance(table, dict):
         raise InstrumentsError(symbol, f"expected a JSON object, got {table!r}")
-    return _checked(symbol, table)
+    return from_table(symbol, table)
 
 
-def check_unchanged(new: Instrument, registered: Instrument) -> None:
-    """Raise `InstrumentsError` if `feed` or `on_cross` differs from the registered instrument."""
-    for name in ("feed", "on_cross"):
-        ours, theirs = getattr(new, name), getattr(registered, name)
-        if ours != theirs:
-            raise InstrumentsError(
-                new.symbol,
-                f"{name} is {ours!s} in the file but was registered as {theirs!s} and never changes; "
-                f"use {theirs!s}, or another symbol",
-            )
+def from_table(symbol: str, table: Mapping[str, Any]) -> Instrument:
+    """Read a decoded value of the hash, ignoring unknown keys; raises `InstrumentsError`."""
+    listing = table.get("listing", 0)
+    if type(listing) is not int or not 0 <= listing <= LISTING_WANTED_MAX:
+        raise InstrumentsError(symbol, f"listing is {listing!r}; it must be a whole number")
+    return _checked(symbol, table)._replace(listing=listing)
 
 
 def _checked(symbol: str, table: Mapping[str, Any]) -> Instrument:

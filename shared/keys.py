@@ -76,6 +76,11 @@ class PartitionKeys(NamedTuple):
         """The symbols of the last leadership, so that a lost book is not taken for a new one; private."""
         return f"{self.tag}:symbols"
 
+    @property
+    def listings(self) -> str:
+        """The listing of each symbol that the partition ever had, withdrawn ones too; private."""
+        return f"{self.tag}:listings"
+
     def snapshots(self, symbol: str) -> str:
         """Stream of full-book snapshots of `symbol`."""
         return f"{self.tag}:snapshots:{symbol}"

@@ -9,8 +9,16 @@ and output is in `depthcast.shared.runtime.follow`.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from depthcast.shared.codec import INFO_FIELD, WRITTEN_FIELD, decode_delta, decode_info, decode_written
+from depthcast.shared.codec import (
+    INFO_FIELD,
+    WRITTEN_FIELD,
+    decode_delta,
+    decode_info,
+    decode_marks,
+    decode_written,
+)
 from depthcast.shared.errors import CodecError, PositionError
+from depthcast.shared.listing import of_table
 from depthcast.shared.position import ZERO, Position, follows
 from depthcast.shared.replica import NO_CHANGES, ApplyResult, Changes, Replica
 from depthcast.shared.types import Delta, EntryInfo, Snapshot
@@ -147,7 +155,7 @@ class PartitionReader:
         for symbol, found in snapshots.items():
             self.missing.pop(symbol, None)
             if self.wants(symbol):
-                self.rebuilding[symbol] = Replica(found[1] if found else None)
+                self.rebuilding[symbol] = _loaded(symbol, found[1] if found else None)
         return self._promote_all()
 
     def read(self, position: Position, fields: Sequence[tuple[bytes, bytes]]) -> AppliedEntry | None:
@@ -209,17 +217,33 @@ class PartitionReader:
             return None
         if replica is None:
             replica = self.shown.get(symbol)
-            if replica is None:
-                replica = rebuilding[symbol] = Replica()
+        if replica is None or (not delta.prev_seq and replica.seq < delta.seq):
+            replica = rebuilding[symbol] = Replica()  # a birth: nothing of a book before it counts any more
         outcome, changes = replica.apply(delta)
         if outcome is _ALREADY:
             return None
         if outcome is not _APPLIED:
             self._fail(symbol, f"{outcome.value} at seq {replica.seq}, delta {delta.prev_seq} to {delta.seq}")
             return None
+        if not (delta.bids or delta.asks) and not self._take_listing(symbol, replica, raw):
+            return None
         if rebuilding and symbol in rebuilding:
             return self._promote(symbol)
         return _new_tuple(ReplicaUpdate, (symbol, replica, delta, changes))
+
+    def _take_listing(self, symbol: str, replica: Replica, raw: bytes) -> bool:
+        """Take the listing that an empty delta may name; False if it cannot be that of this book."""
+        try:
+            named = of_table(symbol, decode_marks(raw))
+        except CodecError as error:
+            self._fail(symbol, str(error))
+            return False
+        if named is not None:
+            if replica.listing not in (None, named):
+                self._fail(symbol, f"the book of listing {replica.listing} goes on as {named}")
+                return False
+            replica.listing = named
+        return True
 
     def _promote_all(self) -> list[ReplicaUpdate]:
         known = [symbol for symbol, replica in self.rebuilding.items() if replica.seq]
@@ -237,6 +261,19 @@ class PartitionReader:
     def _fail(self, symbol: str, reason: str) -> None:
         self.rebuilding.pop(symbol, None)
         self.missing[symbol] = reason
+
+
+def _loaded(symbol: str, snapshot: Snapshot | None) -> Replica:
+    """A replica at a snapshot; empty without one, and if the snapshot's listing is malformed."""
+    if snapshot is None:
+        return Replica()
+    try:
+        listing = of_table(symbol, snapshot.marks)
+    except CodecError:
+        return Replica()
+    replica = Replica(snapshot)
+    replica.listing = listing
+    return replica
 
 
 def read_info(fields: Sequence[tuple[bytes, bytes]]) -> tuple[EntryInfo, Position | None]:

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from depthcast.shared.book import Book, BookSide
 from depthcast.shared.digest import MASK, SideWeights
+from depthcast.shared.listing import Listing
 from depthcast.shared.types import Delta, LevelChange, Snapshot
 
 
@@ -45,18 +46,20 @@ class Replica:
 
     `seq` 0: nothing is known yet, and only a delta from `prev_seq` 0 applies. `loaded_ts`: the `ts` of the
     snapshot it was loaded from (µs), 0 if it started empty. `weights`: digest weights of bids and of asks.
+    `listing`: what the book stands for; None while the stream has not said it.
 
     After `ApplyResult.MISMATCH` the replica still holds the state before that delta. One of the two is wrong,
     so the owner loads a snapshot.
     """
 
-    __slots__ = ("book", "digest", "loaded_ts", "seq", "weights")
+    __slots__ = ("book", "digest", "listing", "loaded_ts", "seq", "weights")
 
     def __init__(self, snapshot: Snapshot | None = None) -> None:
         self.book = Book()
         self.seq = 0
         self.digest = 0
         self.loaded_ts = 0
+        self.listing: Listing | None = None
         self.weights = (SideWeights(0), SideWeights(1))
         if snapshot is not None:
             self.book.bids.load(snapshot.bids)

@@ -5,9 +5,9 @@ All prices are integer ticks, all quantities integer lots, all times microsecond
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import Final, NamedTuple, NewType
+from typing import Any, Final, NamedTuple, NewType
 
 Symbol = NewType("Symbol", str)
 
@@ -49,13 +49,17 @@ class Delta(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """The whole book of one symbol at `seq`, as flat arrays, best level first; `ts` in µs since 1970."""
+    """The whole book of one symbol at `seq`, as flat arrays, best level first; `ts` in µs since 1970.
+
+    `marks`: what else is said of the book, by key (`depthcast.shared.listing`); None if nothing is.
+    """
 
     seq: int
     bids: Sequence[int]
     asks: Sequence[int]
     digest: int
     ts: int
+    marks: Mapping[str, Any] | None = None
 
 
 class EntryInfo(NamedTuple):

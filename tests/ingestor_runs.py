@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +14,9 @@ from redis.asyncio import Redis
 from depthcast.broadcaster.numbering import first_seq
 from depthcast.ingestor.runtime.environment import REAL_ENVIRONMENT, Environment
 from depthcast.ingestor.runtime.service import IngestorService
-from depthcast.shared.codec import decode_delta, decode_info, decode_snapshot
+from depthcast.shared.codec import decode_delta, decode_info, decode_marks, decode_snapshot
 from depthcast.shared.keys import DeploymentKeys, PartitionKeys
+from depthcast.shared.listing import Listing, of_table
 from depthcast.shared.position import ZERO, Position
 from depthcast.shared.replica import ApplyResult, Replica
 from depthcast.shared.runtime.redis import RawEntry, execute, last_position, newest_entry, parse_entries
@@ -202,13 +203,11 @@ class History:
     epochs: list[int] = field(default_factory=list)
     infos: list[tuple[Position, EntryInfo]] = field(default_factory=list)
     deltas: list[tuple[Position, str, Any]] = field(default_factory=list)
+    listings: dict[str, Listing] = field(default_factory=dict)
 
 
-def check_history(stream: list[RawEntry], reborn: Collection[str] = ()) -> History:
-    """Follow the stream from its beginning by the contract's rules; fails if a rule is broken.
-
-    `reborn`: symbols whose books may start empty again, because they were withdrawn for a while.
-    """
+def check_history(stream: list[RawEntry]) -> History:
+    """Follow the stream from its beginning by the contract's rules; fails if a rule is broken."""
     history = History()
     previous, moved = ZERO, set[str]()
     listed = 0
@@ -246,17 +245,36 @@ def check_history(stream: list[RawEntry], reborn: Collection[str] = ()) -> Histo
                 assert not prev_seq or prev_seq >= first_seq(listed, 0), (
                     "continues what was not listed before"
                 )
-            if symbol in reborn and symbol not in moved and not prev_seq:
-                history.replicas[symbol] = Replica()
+            _check_listing(history, symbol, raw)
             _follow(history, position, symbol, raw, moved)
         previous = position
     return history
 
 
+def _check_listing(history: History, symbol: str, raw: bytes) -> None:
+    """Births begin listings with higher numbers, withdrawals end them, and nothing else changes them."""
+    delta, listing = decode_delta(raw), of_table(symbol, decode_marks(raw))
+    before = history.listings.get(symbol)
+    if delta.prev_seq:
+        assert listing in (None, before)
+        assert before is not None
+        assert not before.withdrawn, "changes under a listing that has ended"
+        return
+    assert listing is not None
+    assert (delta.bids, delta.asks, delta.digest, delta.events) == ([], [], 0, 0)
+    number = 0 if before is None else before.number
+    assert listing.number > number or (listing.withdrawn and listing.number == number)
+    history.listings[symbol] = listing
+
+
 def _follow(history: History, position: Position, symbol: str, raw: bytes, moved: set[str]) -> None:
     delta = decode_delta(raw)
     replica = history.replicas.setdefault(symbol, Replica())
-    if symbol in moved:
+    if not delta.prev_seq:
+        moved.add(symbol)
+        assert delta.seq == first_seq(position.epoch, replica.seq)
+        replica = history.replicas[symbol] = Replica()
+    elif symbol in moved:
         assert delta.seq == delta.prev_seq + 1
         assert delta.bids or delta.asks
     else:

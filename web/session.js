@@ -9,7 +9,10 @@ export const Phase = Object.freeze({
 
 const RESYNCS_MAX = 10;
 
-/** One subscribed symbol: its book, and whether it is current. The sizes are decimal text, known once subscribed. */
+/**
+ * One subscribed symbol: its book, and whether it is current. The sizes are decimal text, known once subscribed; those
+ * of a new listing come with its snapshot.
+ */
 export class View {
   constructor(symbol, depth, intervalMs) {
     this.symbol = symbol;
@@ -21,6 +24,12 @@ export class View {
     this.stale = false;
     this.resyncs = 0;
     this.tickSize = this.lotSize = "1";
+    this.sizes = null; // as the last `subscribed` gave them: [tick, lot]
+  }
+
+  /** The book is that of the last `subscribed` from now on, and so are the sizes. */
+  takeSizes() {
+    [this.tickSize, this.lotSize] = this.sizes;
   }
 
   /** "live" while the view is continuous and the gateway's source is live, else "stale". */
@@ -109,9 +118,11 @@ export class Session {
 
   #subscribed(message) {
     const view = this.views.get(message.symbol);
-    if (!view || message.id !== view.asked) return;
-    view.tickSize = message.tick_size;
-    view.lotSize = message.lot_size;
+    // Without an id the gateway began the subscription anew, for a new listing; unless another one is asked for.
+    const anew = message.id === undefined && view?.phase !== Phase.ASKED;
+    if (!view || (!anew && message.id !== view.asked)) return;
+    view.sizes = [message.tick_size, message.lot_size];
+    if (message.resumed || !view.book.seq) view.takeSizes();
     view.stale = false;
     view.phase = message.resumed ? Phase.FOLLOWING : Phase.WAITING;
     if (message.resumed) {
@@ -139,6 +150,7 @@ export class Session {
     if (outcome === Outcome.APPLIED) {
       view.phase = Phase.FOLLOWING;
       view.resyncs = 0;
+      if (message.type === "snapshot") view.takeSizes();
       this.#tell("update", { view, message });
     } else if (outcome === Outcome.ALREADY) this.counters.ignored += 1;
     else this.#resync(view, outcome);

@@ -60,7 +60,7 @@ end
 local function attachment_refused(first, at, tail)
   for number = first, #KEYS do
     local key, id, refusal = KEYS[number], ARGV[at]
-    if id == '=' or id == '+' then
+    if id == '=' or id == '+' or id == '#' then
       refusal = refused(key, 'hash', {'HSET', key, 'symbol', ''}, {'DEL', key})
     elseif id == '' then
       refusal = refused(key, 'string', {'SET', key, ''}, {'GETRANGE', key, '0', '63'})
@@ -73,8 +73,13 @@ local function attachment_refused(first, at, tail)
   end
 end
 -- Write a snapshot under its ID, or a checkpoint, unless a newer one is there: commands may arrive late.
--- A listing never does: only PUBLISH has one, and it compares first.
+-- A record never does: only PUBLISH has one, and it compares first.
 local function attach(key, id, value, tail)
+  if id == '#' then
+    local flat = cmsgpack.unpack(value)
+    for i = 1, #flat, 2 do redis.call('HSET', key, flat[i], flat[i + 1]) end
+    return
+  end
   if id == '=' or id == '+' then
     if id == '=' then redis.call('DEL', key) end
     for _, symbol in ipairs(cmsgpack.unpack(value)) do redis.call('HSET', key, symbol, tail) end

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final
 
 import click
 from rich.console import Console, Group
@@ -25,14 +25,6 @@ FRAME_S: Final = 0.1
 """Shortest time between two drawings; the gateway merges what happens in between."""
 
 COLOURS: Final = {Side.BID: "green", Side.ASK: "red"}
-
-
-class SymbolSizes(NamedTuple):
-    """A symbol with its tick and lot size."""
-
-    symbol: str
-    tick_size: str
-    lot_size: str
 
 
 class Lag:
@@ -59,22 +51,22 @@ def status_line(client: Client, symbol: str, lag: Lag) -> str:
     )
 
 
-def ladder(client: Client, instrument: SymbolSizes, depth: int, lag: Lag) -> Group:
+def ladder(client: Client, symbol: str, depth: int, lag: Lag) -> Group:
     """Return the lines to draw: the symbol, its ladder and the status line."""
     table = Table(box=None, padding=(0, 2))
     for name, justify in (("price", "right"), ("quantity", "right"), ("depth", "left")):
         table.add_column(name, justify=justify, header_style="dim")  # type: ignore[arg-type]  # a literal type
-    book = client.book(instrument.symbol)
+    book = client.book(symbol)
     before: Side | None = None
-    for row in rows(book, depth, instrument.tick_size, instrument.lot_size):
+    for row in rows(book, depth, *client.sizes(symbol)):
         if before is Side.ASK and row.side is Side.BID:
             table.add_row("", "", "")
         before = row.side
         colour = COLOURS[row.side]
         table.add_row(Text(row.price, colour), row.quantity, Text(row.bar, colour))
-    live = client.state(instrument.symbol) is State.LIVE
-    title = Text(instrument.symbol, "bold" if live else "bold yellow")
-    return Group(title, table, Text(status_line(client, instrument.symbol, lag), "dim"))
+    live = client.state(symbol) is State.LIVE
+    title = Text(symbol, "bold" if live else "bold yellow")
+    return Group(title, table, Text(status_line(client, symbol, lag), "dim"))
 
 
 async def watch_book(url: str, symbol: str, depth: int, seconds: float | None) -> None:
@@ -87,14 +79,13 @@ async def watch_book(url: str, symbol: str, depth: int, seconds: float | None) -
         loop.call_later(seconds, stop.set)
     async with connect(url) as client:
         await client.subscribe([symbol], depth=depth, interval_ms=int(FRAME_S * 1000))
-        sizes = client.sizes(symbol)
-        instrument, lag = SymbolSizes(symbol, *sizes), Lag()
+        lag = Lag()
         following = asyncio.create_task(_follow(client, lag))
         try:
             if sys.stdout.isatty():
-                await _draw(lambda: ladder(client, instrument, depth, lag), stop, following)
+                await _draw(lambda: ladder(client, symbol, depth, lag), stop, following)
             else:
-                await _print(client, instrument, lag, stop, following)
+                await _print(client, symbol, lag, stop, following)
         finally:
             following.cancel()
             with suppress(asyncio.CancelledError):
@@ -113,18 +104,18 @@ async def _draw(picture: Callable[[], Group], stop: asyncio.Event, following: as
 
 
 async def _print(
-    client: Client, instrument: SymbolSizes, lag: Lag, stop: asyncio.Event, following: asyncio.Task[None]
+    client: Client, symbol: str, lag: Lag, stop: asyncio.Event, following: asyncio.Task[None]
 ) -> None:
     """Print a line when the seq has changed, at most one per `FRAME_S`."""
     shown = 0
     while True:
         ended = await _wait_or_end(FRAME_S, stop, following)
-        seq = client.seq(instrument.symbol)
+        seq = client.seq(symbol)
         if seq != shown:
             shown = seq
-            book = client.book(instrument.symbol)
-            best = best_line(book, instrument.tick_size, instrument.lot_size)
-            click.echo(f"{instrument.symbol} {best}  {status_line(client, instrument.symbol, lag)}")
+            book = client.book(symbol)
+            best = best_line(book, *client.sizes(symbol))
+            click.echo(f"{symbol} {best}  {status_line(client, symbol, lag)}")
         if ended:
             return
 

@@ -40,10 +40,11 @@ class ClientBook:
 
     `replica`: book, seq and digest. `has_view`: whether a snapshot has ever been applied. `resyncs`:
     snapshots requested since the view was last continuous. `upstream_stale`: whether the gateway's last
-    `status` was stale.
+    `status` was stale. `tick_size`, `lot_size`: of the view; those of a new listing come with its snapshot.
     """
 
     __slots__ = (
+        "_sizes",
         "has_view",
         "lot_size",
         "options",
@@ -62,6 +63,7 @@ class ClientBook:
         self.upstream_stale = False
         self.resyncs = 0
         self.tick_size = self.lot_size = ""
+        self._sizes = ("", "")
 
     @property
     def state(self) -> State:
@@ -80,10 +82,13 @@ class ClientBook:
 
     def subscribed(self, message: Message) -> None:
         """Handle `subscribed`: a resumed view continues, any other waits for a snapshot."""
-        self.tick_size, self.lot_size = message.get("tick_size", ""), message.get("lot_size", "")
+        self._sizes = message.get("tick_size", ""), message.get("lot_size", "")
+        if not self.has_view:
+            self.tick_size, self.lot_size = self._sizes
         self.upstream_stale = False
         if message.get("resumed") and self.has_view:
             self.replica.seq = _unsigned(message, "seq")
+            self.tick_size, self.lot_size = self._sizes
             self.phase = Phase.CONTINUOUS
             self.resyncs = 0
         else:
@@ -102,6 +107,7 @@ class ClientBook:
         if digest_of(replica.book.bids.top(), replica.book.asks.top()) != snapshot.digest:
             return ApplyResult.MISMATCH
         self.replica = replica
+        self.tick_size, self.lot_size = self._sizes
         self.has_view = True
         self.phase = Phase.CONTINUOUS
         self.resyncs = 0

@@ -22,6 +22,7 @@ from depthcast.shared.book import Book
 from depthcast.shared.errors import ClientError, RedisUnavailable
 from depthcast.shared.freshness import Freshness, ServerClock
 from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.listing import Listing
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import Position
 from depthcast.shared.reader import AppliedEntry, PartitionReader, ReplicaUpdate
@@ -111,11 +112,19 @@ class Consumer:
         """Return the digest of the book of `symbol`; raises `ClientError` while there is none."""
         return self._reader_of(symbol).shown[symbol].digest
 
+    def listing(self, symbol: str) -> Listing | None:
+        """Return what the book of `symbol` stands for: the number of its listing, its sizes and rules.
+
+        None if an ingestor of an older version leads, which does not say it; the `instruments` hash has the
+        sizes then. Raises `ClientError` while there is no book.
+        """
+        return self._reader_of(symbol).shown[symbol].listing
+
     def state(self, symbol: str) -> State:
         """Return LIVE if the book has every entry read so far and these are not old, STALE otherwise.
 
         Old are entries written longer than `stale_ms` ago, by the server's clock, and those of an ingestor
-        that lags more than `input_lag_max_ms` behind its input.
+        that lags more than `input_lag_max_ms` behind its input. A withdrawn symbol's book is STALE.
         """
         followed = self._followed.get(partition_of(symbol, self.partitions or 1))
         return State.STALE if followed is None else followed.state(symbol)
@@ -272,7 +281,10 @@ class _FollowedPartition:
     def state(self, symbol: str) -> State:
         """Return whether the book of `symbol` is current and fresh."""
         fresh = self.freshness.update(asyncio.get_running_loop().time())
-        return State.LIVE if fresh and self.reader.is_current(symbol) else State.STALE
+        if not fresh or not self.reader.is_current(symbol):
+            return State.STALE
+        listing = self.reader.shown[symbol].listing
+        return State.LIVE if listing is None or not listing.withdrawn else State.STALE
 
     def age_s(self) -> float | None:
         """Return the age of the last entry taken."""

@@ -131,6 +131,8 @@ class Core:
 
     def tick(self, now: float) -> bool:
         """Send the changes since the last tick to all ready clients; returns whether there were any."""
+        if self.market.relisted:
+            self._subscribe_anew()
         self.market.update_statuses(now)
         if self.market.overgrown:
             self._end_overgrown()
@@ -138,6 +140,14 @@ class Core:
         if anything:
             self.flusher.tick()
         return anything
+
+    def _subscribe_anew(self) -> None:
+        """Tell the subscribers of symbols with a new listing its sizes, and send them its book."""
+        relisted, self.market.relisted = self.market.relisted, {}
+        for session in tuple(self.sessions):
+            begun = [symbol for symbol in relisted if session.subscribe_anew(self.market.listings[symbol])]
+            if begun:
+                session.serve()
 
     def _end_overgrown(self) -> None:
         """End the subscriptions to full books that have more levels than the limit."""

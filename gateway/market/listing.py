@@ -1,4 +1,4 @@
-"""One symbol in a gateway: its instrument, its replica, its status and its channels."""
+"""One symbol in a gateway: what its book stands for, its replica, its status and its channels."""
 
 from bisect import bisect_right
 from collections import deque
@@ -9,6 +9,7 @@ from depthcast.gateway.market.view import View
 from depthcast.gateway.protocol.messages import Message, status_message
 from depthcast.shared.freshness import Freshness
 from depthcast.shared.instruments import Instrument
+from depthcast.shared.listing import Listing as StatedListing
 from depthcast.shared.replica import Replica
 
 STATUS_CHANGES_KEPT: Final = 256
@@ -18,22 +19,44 @@ STATUS_CHANGES_KEPT: Final = 256
 class Listing:
     """One symbol. `channels` are by depth; `ts` is the time of the symbol's last broadcast.
 
-    `freshness` is that of its partition.
+    `instrument`: what the book stands for: the stream says that, and the catalog until then. `stated`: the
+    listing that the stream names. `wanted`: the instrument in the catalog. `freshness` is that of the
+    symbol's partition.
 
     `status_changes` holds the broadcast numbers at which `stale` changed. The number of changes after a
     cursor says whether that client was last sent another status, so nothing is kept per client.
     """
 
-    __slots__ = ("channels", "freshness", "instrument", "replica", "stale", "status_changes", "ts")
+    __slots__ = (
+        "channels", "freshness", "instrument", "replica", "stale", "stated", "status_changes", "ts", "wanted",
+    )  # fmt: skip
 
     def __init__(self, instrument: Instrument, freshness: Freshness) -> None:
-        self.instrument = instrument
+        self.instrument = self.wanted = instrument
+        self.stated: StatedListing | None = None
         self.freshness = freshness
         self.replica: Replica | None = None
         self.stale = True
         self.ts = 0
         self.status_changes: deque[int] = deque(maxlen=STATUS_CHANGES_KEPT)
         self.channels: dict[int, Channel] = {}
+
+    @property
+    def ended(self) -> bool:
+        """Whether the listing that the stream names was withdrawn, or must be followed by a later one."""
+        stated = self.stated
+        return stated is not None and (stated.withdrawn or stated.number < self.wanted.listing)
+
+    def state(self, stated: StatedListing) -> bool:
+        """Take the listing that the stream names; returns whether clients must begin anew."""
+        before, self.stated = self.stated, stated
+        another = before is not None and before.number != stated.number
+        return self.stand_for(stated.instrument) or another
+
+    def stand_for(self, instrument: Instrument) -> bool:
+        """Take what the book stands for; returns whether the sizes that clients were told are others."""
+        before, self.instrument = self.instrument, instrument
+        return before.terms[:2] != instrument.terms[:2]
 
     def set_stale(self, stale: bool, number: int) -> None:
         """Change the status at broadcast number `number`."""

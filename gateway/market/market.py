@@ -50,6 +50,7 @@ class Market:
     - `number`: the last broadcast number; `last_status_change`: the number of the last status change.
     - `changed`: channels that changed since the last tick.
     - `overgrown`: full-depth channels whose book has more than `full_depth_max` levels.
+    - `relisted`: symbols whose subscriptions must begin anew: their books stand for something else now.
     - `channel_count`: channels kept, of all symbols; `catalog_number`: how often the instruments changed.
     - `was_live`: whether all books have ever been current at the same time, under a living ingestor.
     - `clock`: the clock of the server that holds the streams.
@@ -75,6 +76,7 @@ class Market:
         self.last_status_change = 0
         self.changed: dict[Channel, None] = {}
         self.overgrown: dict[Channel, None] = {}
+        self.relisted: dict[str, None] = {}
         self.was_live = False
         self.channel_count = 0
         self.catalog_number = 0
@@ -108,7 +110,7 @@ class Market:
         added = [symbol for symbol in instruments if symbol not in self.listings]
         for symbol, instrument in instruments.items():
             if symbol in self.listings:
-                self.listings[symbol].instrument = instrument
+                self._want(self.listings[symbol], instrument)
         for symbol in removed:
             self._remove(symbol)
         for symbol in added:
@@ -118,9 +120,29 @@ class Market:
             upstream.reader.want(symbol)
         return added, removed
 
-    def _remove(self, symbol: str) -> None:
-        for channel in self.listings.pop(symbol).channels.values():
+    def _want(self, listing: Listing, instrument: Instrument) -> None:
+        """Take what the catalog says; it counts for the book only while the stream does not say it."""
+        if listing.wanted == instrument:
+            return
+        listing.wanted = instrument
+        self._upstream(instrument.symbol).all_possibly_changed = True
+        if listing.stated is None and listing.stand_for(instrument):
+            self._begin_anew(listing)
+
+    def _begin_anew(self, listing: Listing) -> None:
+        """Give the symbol new channels; those of before show nothing that is published from now on."""
+        self._forget_channels(listing)
+        self.relisted[listing.instrument.symbol] = None
+        self.catalog_number += 1
+
+    def _forget_channels(self, listing: Listing) -> None:
+        channels, listing.channels = listing.channels, {}
+        for channel in channels.values():
             self._forget_channel(channel)
+
+    def _remove(self, symbol: str) -> None:
+        self._forget_channels(self.listings.pop(symbol))
+        self.relisted.pop(symbol, None)
         upstream = self._upstream(symbol)
         upstream.symbols.discard(symbol)
         upstream.reader.forget(symbol)
@@ -151,6 +173,14 @@ class Market:
     ) -> None:
         listing.ts = entry.info.ts if entry.info else update.replica.loaded_ts
         self.counters.broadcasts += 1
+        stated = update.replica.listing
+        if stated is not None and stated is not listing.stated:
+            upstream.all_possibly_changed = True
+            if listing.state(stated):
+                self._begin_anew(listing)
+            if stated.withdrawn:
+                listing.replica = None  # what clients hold stays, and is stale
+                return
         if update.delta is None:
             self.counters.replaced += listing.replica is not None
             listing.replica = update.replica
@@ -199,7 +229,12 @@ class Market:
         number = self.number + 1
         for symbol in symbols:
             listing = self.listings[symbol]
-            stale = not upstream.fresh or listing.replica is None or not upstream.reader.is_current(symbol)
+            stale = (
+                not upstream.fresh
+                or listing.replica is None
+                or listing.ended
+                or not upstream.reader.is_current(symbol)
+            )
             if stale != listing.stale:
                 listing.set_stale(stale, number)
                 self.number = self.last_status_change = number
@@ -263,7 +298,7 @@ class Market:
     def release(self, channel: Channel) -> None:
         """Count one subscription to `channel` less; without any, it is kept for `channel_linger_s`."""
         channel.subscribers -= 1
-        if not channel.subscribers and self._is_kept(channel):
+        if not channel.subscribers and self.is_kept(channel):
             channel.idle_since = None
             self._idle[channel] = None
 
@@ -282,7 +317,8 @@ class Market:
         self.channel_count += more
         self.history_bound.share(self.channel_count)
 
-    def _is_kept(self, channel: Channel) -> bool:
+    def is_kept(self, channel: Channel) -> bool:
+        """Whether `channel` is the one of its symbol and depth; it is not after its listing has ended."""
         listing = self.listings.get(channel.symbol)
         return listing is not None and listing.channels.get(channel.depth) is channel
 

@@ -7,7 +7,7 @@ for, or until others need the room.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -70,7 +70,9 @@ class Answers:
         if snapshot is None:
             return None
         lag_ms = listing.freshness.lag_ms
-        known = {"state": state_name(listing.stale)} | ({} if lag_ms is None else {"lag_ms": lag_ms})
+        known = _stands_for(listing) | {"state": state_name(listing.stale)}
+        if lag_ms is not None:
+            known["lag_ms"] = lag_ms
         return snapshot[:-1] + b"," + orjson.dumps(known)[1:]
 
     async def _snapshot(self, listing: Listing, depth: int) -> bytes | None:
@@ -153,11 +155,18 @@ def _copy(side: BookSide, depth: int) -> tuple[list[int], dict[int, int]]:
     return ranks[-depth:] if depth else ranks, dict(side.levels)
 
 
-def _symbol(listing: Listing) -> dict[str, str]:
-    instrument = listing.instrument
+def _symbol(listing: Listing) -> dict[str, Any]:
     return {
-        "symbol": instrument.symbol,
-        "tick_size": instrument.tick_size,
-        "lot_size": instrument.lot_size,
+        "symbol": listing.instrument.symbol,
+        **_stands_for(listing),
         "state": state_name(listing.stale),
     }
+
+
+def _stands_for(listing: Listing) -> dict[str, Any]:
+    """The sizes of the book, and the number of its listing if the stream has named it."""
+    sizes: dict[str, Any] = {
+        "tick_size": listing.instrument.tick_size,
+        "lot_size": listing.instrument.lot_size,
+    }
+    return sizes if listing.stated is None else {"listing": listing.stated.number} | sizes

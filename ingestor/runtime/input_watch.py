@@ -46,12 +46,11 @@ class InputWatch:
         lag_ms = None if now_us is None else progress.lag_ms(after, now_us / 1000)
         self.stats.input_lag_s = (lag_ms or 0) / 1000
         stamped = []
-        for info, deltas in broadcasts:
-            progress.publish(Position.parse(info.src))
+        for broadcast in broadcasts:
+            progress.publish(Position.parse(broadcast.info.src))
             lost = progress.lost or None
-            stamped.append(
-                Broadcast(info._replace(lag_ms=lag_ms, entries=progress.entries, lost=lost), deltas)
-            )
+            info = broadcast.info._replace(lag_ms=lag_ms, entries=progress.entries, lost=lost)
+            stamped.append(broadcast._replace(info=info))
         return stamped
 
     def record_publish(self) -> None:

@@ -9,6 +9,7 @@ published state.
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from depthcast.broadcaster.publication import Broadcast
@@ -16,7 +17,7 @@ from depthcast.broadcaster.runtime.publisher import Publisher
 from depthcast.broadcaster.schedule import BroadcastSchedule
 from depthcast.ingestor.engine import Engine, Interval
 from depthcast.ingestor.limits import Limits, entry_bytes
-from depthcast.ingestor.output import broadcast_of, reject_fields
+from depthcast.ingestor.output import broadcast_of, marks_of, reject_fields
 from depthcast.ingestor.read_count import ReadCount
 from depthcast.ingestor.recovery import NOTHING_PUBLISHED, Republication
 from depthcast.ingestor.rejects import Reason, Reject
@@ -28,12 +29,13 @@ from depthcast.ingestor.runtime.state_keeper import StateKeeper
 from depthcast.ingestor.runtime.stats import PartitionStats
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.instruments import Feed, Instrument
+from depthcast.shared.listing import Listing
 from depthcast.shared.position import Position
 from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.runtime.redis import BLOCK_MS, RawEntry
 from depthcast.shared.runtime.tail import ReplyTooBig, Tail
 from depthcast.shared.settings import IngestorSettings
-from depthcast.shared.types import Delta, EntryInfo
+from depthcast.shared.types import Delta, EntryInfo, Symbol
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +108,7 @@ class Leadership:
         self._instruments_wait: tuple[Mapping[str, Instrument], Collection[str]] | None = None
         self._totals_counted = (engine.evicted, publisher.resends, engine.bad_ts)
         self._bad_ts_logged_at = -BAD_TS_LOG_S
+        self._changes_refused: dict[str, Instrument] = {}
 
     async def begin(
         self,
@@ -114,20 +117,23 @@ class Leadership:
         known: Collection[str],
         republication: Republication | None = None,
         info: EntryInfo = NOTHING_PUBLISHED,
+        listings: Mapping[str, Listing] = MappingProxyType({}),
     ) -> None:
         """Move every symbol into the epoch and publish births of new ones, all in the entry after the seal.
 
-        `info`: of the last entry before the seal.
+        `info`: of the last entry before the seal. `listings`: the record of listings.
         `republication`: Redis lost the state, so all snapshots and checkpoints are written in the same step.
         """
         src = self.engine.last_consumed()
         entries = info.entries if src == info.src else None
         self._watch = InputWatch(self.publisher, self.stats, info._replace(src=src, entries=entries))
         self.engine.set_all_symbols(known)
-        self.engine.keep_only(instruments)
+        self.engine.know_listings(listings)
+        self._withdraw_missing(instruments)
         recovered = self.engine.symbols()
         self._register(instruments)
-        orders = [symbol for symbol in recovered if instruments[symbol].feed is Feed.ORDERS]
+        recovered = [symbol for symbol in recovered if not self.engine.begins(symbol)]
+        orders = [s for s in recovered if self.engine.listing(s).instrument.feed is Feed.ORDERS]
         limits = Limits.of(self.settings)
         for symbol in orders:
             # What follows is replayed under these limits only if a checkpoint says so.
@@ -149,20 +155,41 @@ class Leadership:
             self._instruments_wait = (instruments, known)  # until the large entry is applied
             return
         self.engine.set_all_symbols(known)
-        for symbol in self.engine.symbols():
-            if symbol not in instruments:
-                self.engine.withdraw(symbol)
+        self._withdraw_missing(instruments)
         self._register(instruments)
         if self.engine.dirty():
             self._wake.set()
 
+    def _withdraw_missing(self, instruments: Mapping[str, Instrument]) -> None:
+        for symbol, listing in self.engine.listings().items():
+            if symbol not in instruments and not listing.withdrawn:
+                logger.info("listing withdrawn", extra={"symbol": symbol, "listing": listing.number})
+                self.engine.withdraw(symbol)
+
     def _register(self, instruments: Mapping[str, Instrument]) -> None:
-        """Register the instruments, up to the limit; those registered before stay."""
+        """Register the instruments, up to the limit; those registered before stay.
+
+        What differs from a listing whose book holds levels is not applied: the listing goes on.
+        """
         held = set(self.engine.symbols())
         room = max(self.settings.symbols_max - len(held), 0)
         new = [instrument for symbol, instrument in instruments.items() if symbol not in held]
         for instrument in new[:room]:
             self.engine.register(instrument)
+        refused = {
+            symbol: instrument
+            for symbol, instrument in instruments.items()
+            if symbol in held and not self.engine.register(instrument)
+        }
+        for symbol, instrument in refused.items():
+            if self._changes_refused.get(symbol) != instrument:
+                logger.warning(
+                    "a change of an instrument waits while its book holds levels; its listing goes on."
+                    " Empty the book, or run depthcast instruments set with --relist",
+                    extra={"symbol": symbol, "listing": self.engine.listing(symbol).number},
+                )
+        self._changes_refused = refused
+        self.stats.changes_refused = len(refused)
         self.stats.symbols = len(held) + len(new[:room])
         left_out = len(new[room:])
         if left_out != self.stats.symbols_left_out:
@@ -371,7 +398,7 @@ class Leadership:
                 intervals = []
             # A new symbol's checkpoint is written with the last entry, so it must reflect all input up to
             # there.
-            born = [symbol for interval in intervals for symbol in (*interval.born, *interval.withdrawn)]
+            born = _begun(intervals)
             for position, fields in group:
                 size = entry_bytes(fields)
                 if self.guard.watches(position, size):
@@ -380,7 +407,9 @@ class Leadership:
                 else:
                     self._apply(position, fields)
                 last = position == group[-1][0]
-                intervals += self._drain([*born, *self.state_keeper.checkpoints_due()] if last else ())
+                drained = self._drain([*born, *self.state_keeper.checkpoints_due()] if last else ())
+                born += _begun(drained)
+                intervals += drained
             self.stats.entries_consumed += len(group)
             await self._write(intervals)
             self._update_waiting()
@@ -426,8 +455,10 @@ class Leadership:
         broadcasts = [broadcast_of(interval, self.environment.now_us()) for interval in intervals]
         if moves:
             # An entry has each symbol at most once, so changes already pending follow in the next entry.
-            broadcasts[: not broadcasts[0].deltas] = [Broadcast(broadcasts[0].info, moves)]
-        broadcasts[-1] = Broadcast(broadcasts[-1].info._replace(successor=successor), broadcasts[-1].deltas)
+            listings = self.engine.listings()
+            marks = marks_of({Symbol(symbol): listings[Symbol(symbol)] for symbol, _ in moves}, {})
+            broadcasts[: not broadcasts[0].deltas] = [Broadcast(broadcasts[0].info, moves, marks)]
+        broadcasts[-1] = broadcasts[-1]._replace(info=broadcasts[-1].info._replace(successor=successor))
         broadcasts = self._watch.stamp(broadcasts)
         rejects = [reject_fields(reject) for interval in intervals for reject in interval.rejects]
         born = [str(symbol) for interval in intervals for symbol in interval.born]
@@ -486,6 +517,11 @@ class Leadership:
                 "a producer sends a ts that is left out; its events are applied",
                 extra={"partition": self.publisher.partition, "entry": self.engine.last_bad_ts},
             )
+
+
+def _begun(intervals: Sequence[Interval]) -> list[Symbol]:
+    """The symbols whose recovery state is written with these intervals."""
+    return [symbol for interval in intervals for symbol in (*interval.born, *interval.withdrawn)]
 
 
 def _groups(batch: Sequence[RawEntry], alone: Callable[[Position, int], bool]) -> Iterator[list[RawEntry]]:

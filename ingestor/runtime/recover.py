@@ -4,8 +4,10 @@ A leader that starts cold reads to the end once; a standby keeps reading.
 """
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from redis.asyncio import Redis
@@ -25,11 +27,13 @@ from depthcast.ingestor.recovery import (
     prove_orders,
     replay,
     restore_levels,
+    standing,
 )
 from depthcast.ingestor.runtime.environment import Environment
 from depthcast.shared.errors import CodecError, EngineBroken, PositionError, RecoveryError
 from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.keys import PartitionKeys
+from depthcast.shared.listing import Listing, of_table
 from depthcast.shared.position import ZERO, Position
 from depthcast.shared.reader import is_foreign, read_info, within_history
 from depthcast.shared.replica import Replica
@@ -67,6 +71,8 @@ SLICE_S: Final = 0.02
 THREAD_BYTES: Final = 1 << 18
 """A checkpoint larger than this is restored in a thread."""
 
+NO_RECORD: Final[Mapping[str, Listing]] = MappingProxyType({})
+
 _NO_ORDERS: Final = OrdersCopy((), (), (), ())
 
 
@@ -75,13 +81,14 @@ class Recovered(NamedTuple):
 
     `position`: end of the stream. `info`: of its last entry, with the `src` to continue after.
     `republication`: Redis lost part of the published state, so snapshots and checkpoints must be written at
-    once.
+    once. `listings`: the record of listings.
     """
 
     engine: Engine
     position: Position
     info: EntryInfo
     republication: Republication | None = None
+    listings: Mapping[str, Listing] = NO_RECORD
 
 
 class Recovery:
@@ -150,13 +157,20 @@ class Recovery:
     def follow(self, instruments: Mapping[str, Instrument]) -> bool:
         """Update to the instruments as last read.
 
-        Returns False if one was withdrawn or changed: `load` a new recovery then.
+        Returns False if one was withdrawn, or changed while the stream does not say what its book stands for:
+        `load` a new recovery then.
         """
-        if any(instruments.get(symbol) != instrument for symbol, instrument in self.instruments.items()):
-            return False
+        for symbol, instrument in self.instruments.items():
+            now = instruments.get(symbol)
+            if now is None or (now.terms != instrument.terms and not self._is_listed(symbol)):
+                return False
         self._unrestored.update(self._fold.replicas.keys() & (instruments.keys() - self.instruments.keys()))
         self.instruments = instruments
         return True
+
+    def _is_listed(self, symbol: str) -> bool:
+        replica = self._fold.replicas.get(symbol)
+        return replica is not None and replica.listing is not None
 
     async def advance(self, client: Redis, block_ms: int | None = None) -> bool:
         """Fold the next entries, waiting up to `block_ms` for the first; False if there was none."""
@@ -173,17 +187,21 @@ class Recovery:
     async def finish(self, client: Redis, instruments: Mapping[str, Instrument]) -> Recovered:
         """The engine at the end of the stream, proven correct; this object cannot be used afterwards."""
         await self._catch_up(client)
-        listed = await self._listed(client)  # read before the tail, so all of it is in what is folded
+        # Read before the tail, so all of it is in what is folded.
+        listed, record = await self._listed(client), await read_record(client, self.keys)
         while True:
             tail, info = await self._tail(client)
             if self._fold.position >= tail or not await self.advance(client):
                 break
         await self._check_foreign(client)
         published = self._fold.finish(tail, info, instruments)
-        self._check_lost(self._fold.lost(listed, instruments))
-        self._prove_orders(published, instruments)
+        record = _completed(record, self._fold.replicas)
+        gone = {symbol for symbol, listing in record.items() if listing.withdrawn}
+        self._check_lost(self._fold.lost(listed, instruments.keys() - gone))
+        standing_for = standing(published.replicas, instruments, record)
+        self._prove_orders(published, standing_for)
         src = await surviving_src(client, self.keys, info.src)
-        return self._recovered(published, instruments, src)
+        return self._recovered(published, standing_for, src)._replace(listings=record)
 
     async def _listed(self, client: Redis) -> dict[str, Position]:
         """The record of the last leadership's symbols, empty if an older version led."""
@@ -227,9 +245,11 @@ class Recovery:
         """
         info = self._fold.info
         published = PublishedState(self._fold.position, info, self._fold.last_registered())
-        self._prove_orders(published, instruments)
-        recovered = self._recovered(published, instruments, await surviving_src(client, self.keys, info.src))
-        return recovered._replace(position=tail, republication=Republication())
+        record = _completed(await read_record(client, self.keys), self._fold.replicas)
+        standing_for = standing(published.replicas, instruments, record)
+        self._prove_orders(published, standing_for)
+        recovered = self._recovered(published, standing_for, await surviving_src(client, self.keys, info.src))
+        return recovered._replace(position=tail, republication=Republication(), listings=record)
 
     def _prove_orders(self, published: PublishedState, instruments: Mapping[str, Instrument]) -> None:
         """Check that the orders feeds are exactly at the published state."""
@@ -281,7 +301,10 @@ class Recovery:
     async def _restore_orders(self, client: Redis) -> None:
         while self._unrestored:
             symbol = min(self._unrestored)
-            instrument = self.instruments.get(symbol)
+            # A new listing began, or this is the first: nothing of an earlier one counts.
+            self._checkpoints.pop(symbol, None)
+            self._engine.remove(symbol)
+            instrument = standing(self._fold.replicas, self.instruments, NO_RECORD).get(symbol)
             followed = symbol in self._fold.replicas  # else it was born again since it first appeared
             if followed and instrument is not None and instrument.feed is Feed.ORDERS:
                 await self._restore_symbol(client, instrument)
@@ -466,6 +489,35 @@ async def surviving_src(client: Redis, keys: PartitionKeys, src: str) -> Positio
     """
     reply = await execute(client, "XREVRANGE", keys.events, src, "-", "COUNT", 1)
     return parse_entries(reply)[0][0] if reply else ZERO
+
+
+async def read_record(client: Redis, keys: PartitionKeys) -> dict[str, Listing]:
+    """The record of listings, empty if an older version led; raises `RedisUnavailable`.
+
+    What is malformed is logged and left out: the stream names the listings of all its books too.
+    """
+    record = {}
+    for name, raw in (await read_hash(client, keys.listings)).items():
+        symbol = name.decode("utf-8", "replace")
+        try:
+            listing = of_table(symbol, json.loads(raw))
+        except (ValueError, RecursionError, CodecError) as error:
+            about = {"key": keys.listings, "symbol": symbol, "problem": str(error)}
+            logger.error("a listing in the record is malformed", extra=about)  # noqa: TRY400
+            continue
+        if listing is not None:
+            record[symbol] = listing
+    return record
+
+
+def _completed(record: Mapping[str, Listing], replicas: Mapping[str, Replica]) -> dict[str, Listing]:
+    """The record with the listings that only the stream names, or names later ones of."""
+    completed = dict(record)
+    for symbol, replica in replicas.items():
+        listing, held = replica.listing, record.get(symbol)
+        if listing is not None and (held is None or held.number < listing.number):
+            completed[symbol] = listing
+    return completed
 
 
 async def _at_once(work: Callable[[], Checkpoint]) -> Checkpoint:

@@ -10,11 +10,11 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from depthcast.shared.errors import InstrumentsError, SettingsError
-from depthcast.shared.instruments import Instrument, check_unchanged, from_json, parse_toml, to_json
+from depthcast.shared.instruments import Instrument, from_json, parse_toml, to_json
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.protocol import PROTOCOL
 from depthcast.shared.runtime.catalog import read_partitions
-from depthcast.shared.runtime.redis import execute, read_hash, run_pipeline
+from depthcast.shared.runtime.redis import execute, run_pipeline
 
 logger = logging.getLogger(__name__)
 
@@ -66,29 +66,28 @@ async def restore(
 async def register_instruments(
     client: Redis, keys: DeploymentKeys, instruments: Mapping[str, Instrument]
 ) -> None:
-    """Add or refresh `instruments`; raises `InstrumentsError` if `feed` or `on_cross` would change.
+    """Add or refresh `instruments`; the leaders decide when a change of a listing is applied.
 
-    Nothing is written in that case, unless another ingestor registers the symbol at the same time.
+    What a registered value says of its listing stays.
     """
-    registered = await read_hash(client, keys.instruments)
     for symbol, instrument in instruments.items():
-        _check_unchanged(instrument, registered.get(symbol.encode()))
-    for symbol, instrument in instruments.items():
-        value = to_json(instrument)
-        if await execute(client, "HSETNX", keys.instruments, symbol, value):
+        if await execute(client, "HSETNX", keys.instruments, symbol, to_json(instrument)):
             logger.info("instrument registered", extra={"symbol": symbol})
             continue
-        _check_unchanged(instrument, await execute(client, "HGET", keys.instruments, symbol))
-        await execute(client, "HSET", keys.instruments, symbol, value)
+        registered = _parsed(instrument, await execute(client, "HGET", keys.instruments, symbol))
+        if registered is None or registered.terms != instrument.terms:
+            listing = 0 if registered is None else registered.listing
+            await execute(
+                client, "HSET", keys.instruments, symbol, to_json(instrument._replace(listing=listing))
+            )
 
 
-def _check_unchanged(ours: Instrument, raw: bytes | None) -> None:
-    """Compare with the registered definition; one that is absent or malformed may be replaced."""
+def _parsed(ours: Instrument, raw: bytes | None) -> Instrument | None:
+    """The registered definition, None if it is gone or malformed and may be replaced."""
     try:
-        registered = ours if raw is None else from_json(str(ours.symbol), raw)
+        return None if raw is None else from_json(str(ours.symbol), raw)
     except InstrumentsError as error:
         logger.warning(
             "malformed instrument replaced", extra={"symbol": ours.symbol, "problem": error.problem}
         )
-        return
-    check_unchanged(ours, registered)
+        return None

@@ -5,12 +5,13 @@ A snapshot or checkpoint is the published state at a position. So it is taken un
 """
 
 import asyncio
+import json
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from depthcast.broadcaster.merger import SLICE_LEVELS, Copies, SideCopy, snapshot_of
-from depthcast.broadcaster.publication import Attachment, Listing, batches
+from depthcast.broadcaster.publication import Attachment, Record, batches
 from depthcast.broadcaster.retention import Retention
 from depthcast.broadcaster.runtime.publisher import Publisher
 from depthcast.broadcaster.schedule import SnapshotSchedule
@@ -21,12 +22,13 @@ from depthcast.ingestor.limits import NOTHING, Limits
 from depthcast.ingestor.orders import OrdersCopy
 from depthcast.ingestor.runtime.environment import Environment
 from depthcast.ingestor.runtime.stats import PartitionStats
-from depthcast.shared.codec import encode_snapshot
+from depthcast.shared.codec import Marks, encode_snapshot
 from depthcast.shared.errors import RedisUnavailable
+from depthcast.shared.listing import Listing, to_table
 from depthcast.shared.position import ZERO, Position
 from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.settings import IngestorSettings
-from depthcast.shared.types import Snapshot
+from depthcast.shared.types import Snapshot, Symbol
 
 logger = logging.getLogger(__name__)
 
@@ -47,11 +49,19 @@ class LargeBook(NamedTuple):
 
     copies: Copies
     ts: int
+    marks: Marks
 
     async def snapshot(self) -> Snapshot:
         """Make the snapshot, with pauses in which other tasks run."""
         seq, digest, bids, asks = self.copies
-        return Snapshot(seq, await _flat(bids), await _flat(asks), digest, self.ts)
+        return Snapshot(seq, await _flat(bids), await _flat(asks), digest, self.ts, self.marks)
+
+
+def _record(listings: Mapping[Symbol, Listing]) -> Iterator[str]:
+    """Symbols and listings in turn, as the record holds them."""
+    for symbol, listing in listings.items():
+        yield symbol
+        yield json.dumps(to_table(listing), separators=(",", ":"))
 
 
 async def _flat(side: SideCopy) -> list[int]:
@@ -117,19 +127,25 @@ class StateKeeper:
     ) -> list[Attachment]:
         """Recovery state that must be written with the entries of `intervals`, the last one at `position`.
 
-        Of symbols that were born or registered again; and the checkpoints of those that were withdrawn, with
-        the first input that they no longer took. `listed`: all symbols of a leadership that begins.
+        Of symbols that were born or registered again; the empty snapshots of those that were withdrawn, and
+        their checkpoints, with the first input that they no longer took; and the record of listings that
+        began or ended. `listed`: all symbols of a leadership that begins, which records every listing.
         """
         attachments = []
         born = list(dict.fromkeys(symbol for interval in intervals for symbol in interval.born))
+        withdrawn = [symbol for interval in intervals for symbol in interval.withdrawn]
+        begun: dict[Symbol, Listing] = {} if listed is None else self.engine.listings()
+        for interval in intervals:
+            begun.update(interval.listings)
+        if begun:
+            attachments.append(Attachment.record(self.keys.listings, _record(begun), Record.VALUES))
         if listed is not None:
-            attachments.append(Attachment.listing(self.keys.symbols, listed, Listing.WHOLE))
+            attachments.append(Attachment.record(self.keys.symbols, listed, Record.WHOLE))
         elif born:
-            attachments.append(Attachment.listing(self.keys.symbols, born, Listing.MORE))
-        for symbol in born:
+            attachments.append(Attachment.record(self.keys.symbols, born, Record.MORE))
+        for symbol in dict.fromkeys((*born, *withdrawn)):
             snapshot = self._snapshot(symbol)
             attachments.append(Attachment(self.keys.snapshots(symbol), encode_snapshot(snapshot), position))
-        withdrawn = [symbol for interval in intervals for symbol in interval.withdrawn]
         src = Position.parse(intervals[-1].src)
         for symbol in dict.fromkeys((*born, *withdrawn)):
             if symbol in copies:
@@ -157,6 +173,9 @@ class StateKeeper:
         self.retention.record_state(
             dict.fromkeys(born, position), {symbol: self.src for symbol in copies if symbol in born}
         )
+        ended = {symbol for interval in intervals for symbol in interval.listings if symbol not in copies}
+        self.checkpoints.remove(ended)  # of feeds that had orders in the listing before
+        self.retention.forget_checkpoints(ended)
         withdrawn = {symbol for interval in intervals for symbol in interval.withdrawn}
         for symbol, orders in copies.items():
             if symbol not in born and symbol not in withdrawn:
@@ -187,6 +206,8 @@ class StateKeeper:
         """Write snapshots of `symbols`, and the checkpoints copied by drains since the last call."""
         async with self._publishing:
             now, position = self.environment.monotonic(), self.publisher.position
+            # What has begun since the last publish has no public state yet.
+            symbols = [symbol for symbol in symbols if not self.engine.begins(symbol)]
             snapshots = [(symbol, self._copied(symbol)) for symbol in symbols]
             copies, self.pending_checkpoints = self.pending_checkpoints, {}
             self.snapshots.mark_taken(symbols, now)
@@ -205,14 +226,18 @@ class StateKeeper:
 
     def _snapshot(self, symbol: str) -> Snapshot:
         """The published state; call only while no publish is in progress."""
-        return self.engine.snapshot(symbol)._replace(ts=self.environment.now_us())
+        return self.engine.snapshot(symbol)._replace(ts=self.environment.now_us(), marks=self._marks(symbol))
+
+    def _marks(self, symbol: str) -> Marks:
+        """What a snapshot of the symbol says of its book beside levels."""
+        return to_table(self.engine.listing(symbol))
 
     def _copied(self, symbol: str) -> Snapshot | LargeBook:
         """The same, but a large book is not yet made into a snapshot, for that takes some time."""
         copies = self.engine.copies(symbol)
         if sum(len(side) for side in copies[2:]) > SLICE_LEVELS:
-            return LargeBook(copies, self.environment.now_us())
-        return snapshot_of(copies)._replace(ts=self.environment.now_us())
+            return LargeBook(copies, self.environment.now_us(), self._marks(symbol))
+        return snapshot_of(copies)._replace(ts=self.environment.now_us(), marks=self._marks(symbol))
 
     async def _attachments(
         self,

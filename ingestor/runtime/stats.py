@@ -44,6 +44,7 @@ class PartitionStats:
     input_lag_s: float = 0.0
     input_lost: int = 0
     symbols_left_out: int = 0
+    changes_refused: int = 0
     rejects_by_reason: dict[Reason, int] = field(default_factory=dict)
 
 
@@ -123,6 +124,7 @@ _GAUGES: Mapping[str, str] = {
     "symbols": "Symbols of the partition",
     "input_lag_seconds": "Age of the oldest unread input entry at the last publish of this leader",
     "input_lost": "Input entries deleted before they were read, since the partition's beginning",
+    "changes_refused": "Instruments whose change is not applied because their book holds levels",
     "symbols_left_out": "Instruments beyond symbols_max, whose events are rejected",
     "events_applied": "Events applied since the partition's beginning",
     "events_rejected": "Events rejected since the partition's beginning",

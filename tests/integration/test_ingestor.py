@@ -301,7 +301,7 @@ class TestInstruments:
         assert births["NEW"] == births["ORDNEW"] == (await run.snapshots("NEW"))[0][0] == held.position
         assert history.replicas["ORDNEW"].book.bids.flat() == [2, 2]
 
-    async def test_one_that_goes_is_unknown_and_goes_on_when_it_is_back(self, run: Run) -> None:
+    async def test_one_that_goes_is_unknown_and_begins_empty_when_it_is_back(self, run: Run) -> None:
         async with run.service(run.settings("[LEV]\n[ORD]\nfeed='orders'")):
             await run.send(("ORD", '[["add","bid",1,1,"x"]]'))
             await run.published()
@@ -324,8 +324,10 @@ class TestInstruments:
             await eventually(taken)
             await run.send(("ORD", '[["delete",null,null,null,"x"]]'))
             await run.published()
+            assert (await run.rejects())[-1]["reason"] == b"unknown_order"
         history = check_history(await run.history())
         assert history.replicas["ORD"].book.bids.flat() == [1, 1]
+        assert history.listings["ORD"].number == 2
         async with run.service(run.settings(None)):
             await run.send(("ORD", '[["delete",null,null,null,"y"]]'))
             await run.published()

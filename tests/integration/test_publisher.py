@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from depthcast.broadcaster.publication import Attachment, Broadcast, Fields, Listing
+from depthcast.broadcaster.publication import Attachment, Broadcast, Fields, Record
 from depthcast.broadcaster.runtime.publisher import Publisher
 from depthcast.broadcaster.runtime.server_identity import ServerIdentity
 from depthcast.ingestor import checkpoint
@@ -118,13 +118,13 @@ class TestSound:
         publisher = await lead(client, keys)
         many = [f"S{number}" * 8 for number in range(9_000)]
         for symbols, how, held in (
-            (["A", "B"], Listing.WHOLE, {"A": 2, "B": 2}),
-            (["B", "C"], Listing.MORE, {"A": 2, "B": 3, "C": 3}),
-            (["D"], Listing.WHOLE, {"D": 4}),
-            ([], Listing.WHOLE, {}),
-            (many, Listing.WHOLE, dict.fromkeys(many, 6)),
+            (["A", "B"], Record.WHOLE, {"A": 2, "B": 2}),
+            (["B", "C"], Record.MORE, {"A": 2, "B": 3, "C": 3}),
+            (["D"], Record.WHOLE, {"D": 4}),
+            ([], Record.WHOLE, {}),
+            (many, Record.WHOLE, dict.fromkeys(many, 6)),
         ):
-            listing = Attachment.listing(keys.symbols, symbols, how)
+            listing = Attachment.record(keys.symbols, symbols, how)
             await publisher.publish([broadcast(1)], (), lambda _, listing=listing: [listing])  # type: ignore[misc]
             wanted = {symbol.encode(): f"{EPOCH}-{n}".encode() for symbol, n in held.items()}
             assert await read_hash(client, keys.symbols) == wanted

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from depthcast.shared.codec import decode_delta, decode_info
+from depthcast.shared.codec import decode_delta, decode_info, decode_marks
 from depthcast.shared.instruments import Instrument
+from depthcast.shared.listing import AFTER
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import Position
 from depthcast.shared.replica import Replica
@@ -161,9 +162,9 @@ def _info_at_beginning(deltas: list[Entry]) -> EntryInfo:
 
 
 def _births(deltas: list[Entry], symbols: set[str]) -> dict[str, list[Id]]:
-    """By symbol, the `src` of the entry before each birth.
+    """By symbol, the last input before each listing that began or ended, as its birth or withdrawal says.
 
-    Input up to there belongs to the book before; later input that was not refused belongs to the new one.
+    Births in moves do not say it: nothing was consumed between the seal and them.
     """
     found: dict[str, list[Id]] = {}
     before = ZERO
@@ -171,7 +172,8 @@ def _births(deltas: list[Entry], symbols: set[str]) -> dict[str, list[Id]]:
         for name, raw in changed(fields):
             symbol = name.decode()
             if symbol in symbols and decode_delta(raw).prev_seq == 0:
-                found.setdefault(symbol, []).append(before)
+                after = decode_marks(raw).get(AFTER)
+                found.setdefault(symbol, []).append(Position.parse(after) if after else before)
         before = Position.parse(decode_info(fields[1]).src)
     return found
 
@@ -310,7 +312,7 @@ class PartitionOracle:
         timelines = [*self.journal.branches.get(self.deltas, []), self.journal.streams.get(self.deltas, [])]
         try:
             for timeline in timelines:
-                history = check_history([_raw(entry) for entry in timeline], self.model.late)
+                history = check_history([_raw(entry) for entry in timeline])
                 _collect(states, history)
         except AssertionError as error:
             return [f"partition {self.model.number}: the published history is unsound: {error!r}"]

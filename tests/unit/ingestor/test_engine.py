@@ -8,8 +8,9 @@ import pytest
 from depthcast.ingestor.engine import Engine, Interval
 from depthcast.ingestor.orders import OrdersCopy
 from depthcast.shared.errors import RecoveryError
-from depthcast.shared.instruments import Feed, Instrument
-from depthcast.shared.types import Delta, Symbol
+from depthcast.shared.instruments import Feed, Instrument, OnCross
+from depthcast.shared.listing import Listing
+from depthcast.shared.types import Delta, Snapshot, Symbol
 
 BTC, ETH = Symbol("BTC-USD"), Symbol("ETH-USD")  # partitions 0 and 3 of 4
 EPOCH = 1_767_225_600_000 + 10
@@ -200,62 +201,121 @@ class TestSymbols:
 
     def test_registering_again_changes_nothing(self, engine: Engine) -> None:
         engine.apply("8-0", [(b"BTC-USD", GOOD)])
-        engine.register(Instrument(BTC, tick_size="0.5"))
+        assert engine.register(Instrument(BTC))
         assert engine.drain().born == []
         assert engine.snapshot(BTC).bids == [5, 3]
-
-    def test_withdrawn_and_back_with_its_book(self, engine: Engine) -> None:
-        engine.apply("8-0", [(b"BTC-USD", GOOD)])
-        engine.withdraw(BTC)
-        engine.withdraw("nobody")
-        assert engine.symbols() == []
-        assert rejects_of(engine, (b"BTC-USD", GOOD))[0][1] == "unknown_symbol"
-        assert engine.snapshot(BTC)[:2] == (FIRST + 1, [5, 3])
-        engine.register(Instrument(BTC))
-        interval = engine.drain()
-        assert (interval.born, interval.deltas) == ([BTC], [])
-        engine.apply("8-1", [(b"BTC-USD", GOOD)])
-        ((_, delta),) = engine.drain().deltas
-        assert (delta.prev_seq, delta.bids) == (FIRST + 1, [5, 6])
-
-    def test_absent_over_an_epoch_it_still_moves_into_it(self, engine: Engine) -> None:
-        engine.withdraw(BTC)
-        assert engine.begin_epoch(EPOCH + 5) == []
-        engine.register(Instrument(BTC))
-        engine.apply("8-1", [(b"BTC-USD", GOOD)])
-        ((_, delta),) = engine.drain().deltas
-        assert (delta.prev_seq, delta.seq) == (FIRST, FIRST + 5 * 2048)
-
-    def test_withdrawn_before_anybody_saw_it(self, engine: Engine) -> None:
-        engine.register(Instrument(ETH))
-        engine.withdraw(ETH)
-        assert engine.drain().deltas == []
-        assert engine.stats().symbols == 1
-
-    def test_back_and_withdrawn_again_before_a_drain_is_not_born(self, engine: Engine) -> None:
-        engine.withdraw(BTC)
-        engine.register(Instrument(BTC))
-        engine.withdraw(BTC)
-        assert engine.drain().born == []
-
-    def test_withdrawn_with_changes_before_its_birth_it_is_still_born(self, engine: Engine) -> None:
-        engine.register(Instrument(ETH))
-        engine.apply("8-0", [(b"ETH-USD", GOOD)])
-        engine.withdraw(ETH)
-        assert engine.drain().deltas == [(ETH, Delta(0, FIRST, [], [], 0, 0))]
-        ((symbol, delta),) = engine.drain().deltas
-        assert (symbol, delta[:3]) == (ETH, (FIRST, FIRST + 1, [5, 3]))
-
-    def test_one_that_is_back_waits_for_a_drain(self, engine: Engine) -> None:
-        engine.withdraw(BTC)
-        engine.register(Instrument(BTC))
-        assert engine.dirty()
-        assert engine.drain().born == [BTC]
-        assert not engine.dirty()
 
     def test_snapshot_of_nobody(self, engine: Engine) -> None:
         with pytest.raises(KeyError):
             engine.snapshot("nobody")
+
+
+def listing(number: int, instrument: Instrument, *, withdrawn: bool = False) -> Listing:
+    return Listing(number, instrument, withdrawn)
+
+
+class TestListings:
+    """Nothing of a book outlives its listing, and numbers only grow."""
+
+    def test_withdrawn_and_back_it_begins_empty_at_a_higher_seq(self, engine: Engine) -> None:
+        engine.apply("8-0", [(b"BTC-USD", GOOD)])
+        engine.drain()
+        engine.withdraw(BTC)
+        engine.withdraw("nobody")
+        assert engine.symbols() == []
+        assert rejects_of(engine, (b"BTC-USD", GOOD))[0][1] == "unknown_symbol"
+        interval = engine.drain()
+        assert (interval.born, interval.withdrawn) == ([], ())  # said in the drain before
+        assert engine.snapshot(BTC)[:2] == (FIRST + 2, [])
+        assert engine.register(Instrument(BTC))
+        interval = engine.drain()
+        assert interval.deltas == [(BTC, Delta(0, FIRST + 3, [], [], 0, 0))]
+        assert (interval.born, interval.listings) == ([BTC], {BTC: listing(2, Instrument(BTC))})
+
+    def test_a_withdrawal_is_said_with_its_listing(self, engine: Engine) -> None:
+        engine.apply("8-0", [(b"BTC-USD", GOOD)])
+        engine.withdraw(BTC)
+        assert engine.begins(BTC)
+        assert engine.dirty()
+        interval = engine.drain()
+        assert interval.deltas == [(BTC, Delta(0, FIRST + 1, [], [], 0, 0))]
+        assert (interval.born, interval.withdrawn, interval.touched) == ([], (BTC,), [])
+        assert interval.listings == {BTC: listing(1, Instrument(BTC), withdrawn=True)}
+        assert not engine.begins(BTC)
+        engine.withdraw(BTC)
+        assert not engine.dirty()
+
+    def test_gone_and_back_within_an_interval_only_the_birth_is_said(self, engine: Engine) -> None:
+        engine.apply("8-0", [(b"BTC-USD", GOOD)])
+        engine.withdraw(BTC)
+        engine.register(Instrument(BTC, tick_size="0.5"))
+        interval = engine.drain()
+        assert interval.deltas == [(BTC, Delta(0, FIRST + 1, [], [], 0, 0))]
+        assert interval.listings == {BTC: listing(2, Instrument(BTC, tick_size="0.5"))}
+
+    def test_numbers_grow_even_if_nobody_saw_the_listing(self, engine: Engine) -> None:
+        engine.register(Instrument(ETH))
+        engine.withdraw(ETH)
+        engine.register(Instrument(ETH))
+        assert engine.drain().listings == {ETH: listing(2, Instrument(ETH))}
+
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            Instrument(BTC, tick_size="0.5"),
+            Instrument(BTC, lot_size="0.5"),
+            Instrument(BTC, feed=Feed.ORDERS),
+            Instrument(BTC, on_cross=OnCross.EVICT),
+        ],
+    )
+    def test_a_change_waits_until_the_book_is_empty(self, engine: Engine, changed: Instrument) -> None:
+        engine.apply("8-0", [(b"BTC-USD", b'[["update","ask",5,3]]')])
+        assert not engine.register(changed)
+        ((_, delta),) = engine.drain().deltas
+        assert delta.asks == [5, 3]
+        assert engine.listing(BTC) == listing(1, Instrument(BTC))
+        engine.apply("9-0", [(b"BTC-USD", b'[["clear"]]')])
+        assert engine.register(changed)
+        assert engine.drain().listings == {BTC: listing(2, changed)}
+
+    def test_a_later_number_begins_a_listing_whatever_the_book_holds(self, engine: Engine) -> None:
+        engine.apply("8-0", [(b"BTC-USD", GOOD)])
+        engine.drain()
+        assert engine.register(Instrument(BTC, listing=1))
+        assert not engine.dirty()
+        assert engine.register(Instrument(BTC, listing=7))
+        assert engine.drain().listings == {BTC: listing(7, Instrument(BTC))}
+        assert engine.snapshot(BTC).bids == []
+
+    def test_a_new_kind_of_feed_takes_its_own_events_alone(self, engine: Engine) -> None:
+        engine.register(orders(BTC))
+        assert rejects_of(engine, (b"BTC-USD", GOOD))[0][1] == "missing_order_id"
+        assert engine.drain(checkpoints=[BTC]).orders[BTC] == OrdersCopy([], [], [], [])
+
+    def test_over_an_epoch_it_still_begins_above_all_before(self, engine: Engine) -> None:
+        engine.withdraw(BTC)
+        assert engine.begin_epoch(EPOCH + 5) == []
+        assert engine.drain().deltas == [(BTC, Delta(0, FIRST + 5 * 2048, [], [], 0, 0))]
+        engine.register(Instrument(BTC))
+        assert engine.drain().deltas == [(BTC, Delta(0, FIRST + 5 * 2048 + 1, [], [], 0, 0))]
+
+    def test_the_record_says_what_there_was(self, engine: Engine) -> None:
+        gone = listing(4, Instrument(ETH), withdrawn=True)
+        engine.know_listings({ETH: gone, BTC: listing(1, Instrument(BTC))})
+        assert engine.listings() == {ETH: gone, BTC: listing(1, Instrument(BTC))}
+        engine.register(Instrument(ETH))
+        assert engine.drain().listings == {ETH: listing(5, Instrument(ETH))}
+
+    def test_a_recorded_listing_without_its_book_is_not_continued(self, engine: Engine) -> None:
+        engine.know_listings({ETH: listing(4, Instrument(ETH))})
+        engine.register(Instrument(ETH))
+        assert engine.drain().listings == {ETH: listing(5, Instrument(ETH))}
+
+    def test_a_restored_book_is_of_its_listing(self, engine: Engine) -> None:
+        engine.restore(Instrument(ETH, listing=3), 7, [9, 1], [], 5, None)
+        assert engine.listing(ETH) == listing(3, Instrument(ETH))
+        assert engine.register(Instrument(ETH))
+        assert not engine.dirty()
 
 
 class TestEpochs:
@@ -289,7 +349,7 @@ class TestRecovery:
     def test_levels_go_on_where_they_were(self, engine: Engine) -> None:
         engine.apply("8-0", [(b"BTC-USD", b"[[0,0,5,3],[0,1,9,4]]")])
         last = engine.drain()
-        seq, bids, asks, digest, _ = engine.snapshot(BTC)
+        seq, bids, asks, digest = engine.snapshot(BTC)[:4]
         other = Engine(0, 4)
         other.restore(Instrument(BTC), seq, bids, asks, digest, None)
         other.resume_counting(last.src, last.applied, last.rejected, last.ignored)
@@ -306,7 +366,7 @@ class TestRecovery:
         engine.replay(
             "8-0", [(b"ETH-USD", b'[["delete",0,0,0,1],[9]]'), (b"BTC-USD", GOOD), (b"ABC", b"")], {ETH}
         )
-        assert engine.snapshot(ETH) == (7, [], [], 0, 0)
+        assert engine.snapshot(ETH) == Snapshot(7, [], [], 0, 0)
         assert engine.snapshot(BTC).bids == []
         assert engine.drain() == Interval("0-0", None, 0, 0, 0, [], [], [], {}, [])
 

@@ -8,7 +8,7 @@ from depthcast.broadcaster.numbering import ORIGIN_MS
 from depthcast.ingestor.engine import Engine
 from depthcast.shared.book import Book
 from depthcast.shared.instruments import Feed, Instrument
-from depthcast.shared.types import Symbol
+from depthcast.shared.types import Snapshot, Symbol
 
 A, B = Symbol("A"), Symbol("B")
 GOOD = b'[["add","bid",5,3]]'
@@ -67,7 +67,7 @@ def test_a_state_that_is_restored_takes_the_place_of_what_is_pending() -> None:
     engine.restore(Instrument(A), 7, [9, 1], [], 5, None)
     interval = engine.drain()
     assert [symbol for symbol, _ in interval.deltas] == [B]
-    assert engine.snapshot(A) == (7, [9, 1], [], 5, 0)
+    assert engine.snapshot(A) == Snapshot(7, [9, 1], [], 5, 0)
 
 
 def test_a_birth_that_is_due_goes_with_a_restored_state() -> None:
@@ -86,7 +86,7 @@ def test_a_book_that_is_adopted_takes_the_place_of_what_is_pending() -> None:
     engine.restore_book(Instrument(A), 7, book, 5)
     interval = engine.drain()
     assert (interval.born, interval.deltas) == ([], [])
-    assert engine.snapshot(A) == (7, [9, 1], [], 5, 0)
+    assert engine.snapshot(A) == Snapshot(7, [9, 1], [], 5, 0)
 
 
 def test_dropped_symbols_leave_nothing_pending() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from depthcast.broadcaster import merger
-from depthcast.broadcaster.publication import Attachment, Broadcast, Fields, Listing
+from depthcast.broadcaster.publication import Attachment, Broadcast, Fields, Record
 from depthcast.broadcaster.runtime.publisher import Receipt
 from depthcast.ingestor import checkpoint
 from depthcast.ingestor.engine import Engine
@@ -18,6 +18,7 @@ from depthcast.ingestor.runtime.stats import PartitionStats
 from depthcast.shared.codec import decode_snapshot
 from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.listing import to_table
 from depthcast.shared.position import Position
 from depthcast.shared.settings import IngestorSettings
 from depthcast.shared.types import Snapshot, Symbol
@@ -85,19 +86,19 @@ async def test_the_record_has_all_symbols_at_the_beginning_and_then_each_birth()
     recorder = Recorder()
     leadership = await entered(recorder, O)
     key = recorder.keys.symbols
-    assert recorder.attached.pop(key) == Attachment.listing(key, ["O"], Listing.WHOLE)
+    assert recorder.attached.pop(key) == Attachment.record(key, ["O"], Record.WHOLE)
     await leadership._write(leadership._drain())
     assert key not in recorder.attached, "nothing was born"
     leadership.engine.register(Instrument(Symbol("N")))
     await leadership._write(leadership._drain())
-    assert recorder.attached[key] == Attachment.listing(key, ["N"], Listing.MORE)
+    assert recorder.attached[key] == Attachment.record(key, ["N"], Record.MORE)
 
 
 async def test_a_leadership_without_symbols_empties_the_record() -> None:
     recorder = Recorder()
     await entered(recorder)
     key = recorder.keys.symbols
-    assert recorder.attached == {key: Attachment.listing(key, [], Listing.WHOLE)}
+    assert recorder.attached == {key: Attachment.record(key, [], Record.WHOLE)}
 
 
 async def test_a_checkpoint_that_is_due_holds_all_input_up_to_the_src_it_names(
@@ -139,7 +140,7 @@ async def test_a_large_book_is_copied_at_once_and_sorted_in_slices(monkeypatch: 
     engine.apply("10-0", [(b"L", b'[["clear"]]')])
     engine.drain()
     snapshot = await copied.snapshot()
-    assert snapshot == expected._replace(ts=snapshot.ts)
+    assert snapshot == expected._replace(ts=snapshot.ts, marks=to_table(engine.listing("L")))
     assert snapshot.ts >= now
     assert isinstance(keeper._copied("S"), Snapshot)
 

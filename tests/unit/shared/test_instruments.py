@@ -13,7 +13,6 @@ from depthcast.shared.instruments import (
     Feed,
     Instrument,
     OnCross,
-    check_unchanged,
     from_json,
     parse_toml,
     to_json,
@@ -29,6 +28,7 @@ instruments = st.builds(
     st.sampled_from(["1", "0.00000001"]),
     st.sampled_from(Feed),
     st.sampled_from(OnCross),
+    st.integers(0, 2**31),
 )
 
 
@@ -165,9 +165,12 @@ def test_any_value_raises_nothing_else(symbol: str, value: Any, raw: bytes) -> N
             assert instrument.symbol == symbol
 
 
-def test_feed_and_on_cross_never_change() -> None:
-    check_unchanged(BTC._replace(tick_size="5", lot_size="7"), BTC)
-    with pytest.raises(InstrumentsError, match="feed is levels in the file but was registered as orders"):
-        check_unchanged(BTC._replace(feed=Feed.LEVELS), BTC)
-    with pytest.raises(InstrumentsError, match="on_cross is reject in the file but was registered as evict"):
-        check_unchanged(BTC._replace(on_cross=OnCross.REJECT), BTC)
+def test_the_least_number_of_a_listing_is_kept() -> None:
+    again = BTC._replace(listing=3)
+    assert json.loads(to_json(again))["listing"] == 3
+    assert from_json("BTC-USD", to_json(again)) == again
+    assert "listing" not in json.loads(to_json(BTC))
+    assert again.terms == BTC.terms != BTC._replace(lot_size="7").terms
+    for wrong in (-1, True, "2", 1.5, 2**31 + 1, None):
+        with pytest.raises(InstrumentsError, match="listing is"):
+            from_json("BTC-USD", json.dumps({"listing": wrong}))

@@ -6,9 +6,11 @@ import pytest
 
 from depthcast.shared.codec import encode_delta, encode_info
 from depthcast.shared.digest import digest_of_flat
+from depthcast.shared.instruments import Instrument
+from depthcast.shared.listing import Listing, to_table
 from depthcast.shared.position import ZERO, Position
 from depthcast.shared.reader import AppliedEntry, PartitionReader, ReplicaUpdate, Written
-from depthcast.shared.types import Delta, EntryInfo, Snapshot
+from depthcast.shared.types import Delta, EntryInfo, Snapshot, Symbol
 
 EPOCH = 1000
 Fields = list[tuple[bytes, bytes]]
@@ -306,11 +308,68 @@ def test_a_forgotten_symbol_is_gone(reader: PartitionReader) -> None:
     assert not reader.is_current("A")
 
 
-def test_a_birth_replaces_nothing_that_is_known(reader: PartitionReader) -> None:
-    reader.read(at(6), fields(A=birth(99)))
-    assert set(reader.missing) == {"A"}
-    reader.load(at(6), {"A": (at(6), snapshot(99, 0))})
-    assert shown(reader)["A"] == (99, [])
+def listed(number: int, tick_size: str = "1", *, withdrawn: bool = False) -> Listing:
+    return Listing(number, Instrument(Symbol("A"), tick_size), withdrawn)
+
+
+class TestListings:
+    def test_a_birth_ends_the_book_before_it(self, reader: PartitionReader) -> None:
+        entry = reader.read(at(6), fields(A=encode_delta(birth(99), to_table(listed(2, "5")))))
+        assert entry is not None
+        assert [(update.symbol, update.delta) for update in entry.updates] == [("A", None)]
+        assert shown(reader)["A"] == (99, [])
+        assert reader.shown["A"].listing == listed(2, "5")
+        assert reader.is_current("A")
+        reader.read(at(7), fields(A=delta(99, 100, 4)))
+        assert shown(reader)["A"] == (100, [100, 4])
+        assert reader.shown["A"].listing == listed(2, "5")
+
+    def test_a_birth_that_is_no_news_changes_nothing(self, reader: PartitionReader) -> None:
+        reader.read(at(6), fields(A=birth(10)))
+        assert shown(reader)["A"] == (10, [100, 1])
+
+    def test_a_birth_ends_a_book_that_is_rebuilt(self, reader: PartitionReader) -> None:
+        reader.read(at(6), fields(A=delta(10, 30, 4)))
+        reader.mark_lost("test")
+        reader.load(at(6), {"A": (at(5), snapshot(10, 1)), "B": (at(6), snapshot(20, 2))})
+        assert not reader.is_current("A")
+        reader.read(at(6), fields(A=birth(50)))
+        assert reader.is_current("A")
+        assert shown(reader)["A"] == (50, [])
+
+    def test_moves_and_snapshots_say_what_a_book_stands_for(self, reader: PartitionReader) -> None:
+        move = Delta(10, 50, [], [], snapshot(10, 1).digest, 0)
+        reader.read(at(6), fields(A=encode_delta(move, to_table(listed(1)))))
+        assert (shown(reader)["A"], reader.shown["A"].listing) == ((50, [100, 1]), listed(1))
+        marked = snapshot(20, 2)._replace(marks=to_table(listed(4, withdrawn=True)))
+        reader.forget("B")
+        reader.want("B")
+        reader.load(at(6), {"B": (at(6), marked)})
+        found = reader.shown["B"].listing
+        assert found is not None
+        assert (found.number, found.withdrawn) == (4, True)
+
+    def test_a_book_never_goes_on_under_another_listing(self, reader: PartitionReader) -> None:
+        reader.read(at(6), fields(A=encode_delta(birth(99), to_table(listed(2)))))
+        move = encode_delta(Delta(99, 100, [], [], 0, 0), to_table(listed(3)))
+        assert reader.read(at(7), fields(A=move)).updates == []  # type: ignore[union-attr]
+        assert set(reader.missing) == {"A"}
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [{"listing": 0}, {"listing": True}, {"listing": 1, "tick_size": 5}, {"listing": 1, "withdrawn": 1}],
+    )
+    def test_a_malformed_listing_is_no_book(self, reader: PartitionReader, wrong: dict[str, object]) -> None:
+        reader.read(at(6), fields(A=encode_delta(birth(99), wrong)))
+        assert set(reader.missing) == {"A"}
+        reader.load(at(6), {"A": (at(6), snapshot(99, 3)._replace(marks=wrong))})
+        assert not reader.is_current("A")
+        assert reader.rebuilding["A"].seq == 0
+
+    def test_unknown_marks_say_nothing(self, reader: PartitionReader) -> None:
+        reader.read(at(6), fields(A=encode_delta(birth(99), {"later": 1})))
+        assert shown(reader)["A"] == (99, [])
+        assert reader.shown["A"].listing is None
 
 
 def test_a_symbol_without_snapshot_that_turns_out_to_exist_is_asked_for_again(

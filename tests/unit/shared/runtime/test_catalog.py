@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from depthcast.ingestor.runtime.registry import register_deployment, register_instruments, restore
-from depthcast.shared.errors import DeploymentMismatch, InstrumentsError
+from depthcast.shared.errors import DeploymentMismatch
 from depthcast.shared.instruments import Feed, Instrument, to_json
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.runtime.catalog import HOLD_S, Catalog, read_instruments, read_partitions
@@ -45,8 +45,13 @@ async def test_instruments_are_registered_and_refreshed(redis: Redis) -> None:
     finer = BTC._replace(tick_size="0.001")
     await register_instruments(redis, KEYS, {"BTC-USD": finer})
     assert await read_instruments(redis, KEYS) == {"BTC-USD": finer, "ETH-USD": ETH}
-    with pytest.raises(InstrumentsError, match=r"feed is levels .* registered as orders"):
-        await register_instruments(redis, KEYS, {"ETH-USD": ETH._replace(feed=Feed.LEVELS)})
+    levels = ETH._replace(feed=Feed.LEVELS)
+    await redis.hset(KEYS.instruments, "ETH-USD", to_json(ETH._replace(listing=3)))
+    await register_instruments(redis, KEYS, {"ETH-USD": levels})
+    assert (await read_instruments(redis, KEYS))["ETH-USD"] == levels._replace(listing=3)
+    await redis.hset(KEYS.instruments, "ETH-USD", "{")
+    await register_instruments(redis, KEYS, {"ETH-USD": ETH})
+    assert (await read_instruments(redis, KEYS))["ETH-USD"] == ETH
 
 
 async def test_a_malformed_instrument_hides_no_other_and_keeps_what_it_was(redis: Redis) -> None:
