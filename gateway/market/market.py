@@ -179,7 +179,8 @@ class Market:
             if listing.state(stated):
                 self._begin_anew(listing)
             if stated.withdrawn:
-                listing.replica = None  # what clients hold stays, and is stale
+                listing.replica = None
+                self._forget_channels(listing)  # what clients hold stays, and is stale; nobody else gets it
                 return
         if update.delta is None:
             self.counters.replaced += listing.replica is not None

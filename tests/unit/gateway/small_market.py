@@ -3,12 +3,14 @@
 import random
 from collections.abc import Mapping
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 from depthcast.gateway.delivery.core import Core
 from depthcast.shared.codec import encode_delta, encode_info
 from depthcast.shared.digest import digest_of
 from depthcast.shared.instruments import Instrument
+from depthcast.shared.listing import Listing, to_table
 from depthcast.shared.position import Position
 from depthcast.shared.reader import AppliedEntry
 from depthcast.shared.replica import Replica
@@ -90,11 +92,19 @@ class SmallMarket:
         updates = reader.load(self.position, found)
         self.apply(AppliedEntry(self.position, None, updates))
 
-    def entry(self, deltas: Mapping[str, Delta], lag_ms: int | None = None) -> AppliedEntry:
+    def entry(
+        self,
+        deltas: Mapping[str, Delta],
+        lag_ms: int | None = None,
+        listings: Mapping[str, Listing] = MappingProxyType({}),
+    ) -> AppliedEntry:
         """The next entry of the stream, as the reader takes it."""
         self.position = self.position.next()
         info = encode_info(EntryInfo(self.position.n, "0-0", 0, 0, 0, lag_ms=lag_ms))
-        fields = [(b"_", info), *((name.encode(), encode_delta(delta)) for name, delta in deltas.items())]
+        fields = [(b"_", info)]
+        for name, delta in deltas.items():
+            marks = to_table(listings[name]) if name in listings else {}
+            fields.append((name.encode(), encode_delta(delta, marks)))
         entry = self.upstream.reader.read(self.position, fields)
         assert entry is not None
         return entry
@@ -108,6 +118,17 @@ class SmallMarket:
         if tick:
             self.tick()
         return delta.seq
+
+    def relist(
+        self, symbol: str, number: int, tick_size: str, *, withdrawn: bool = False, tick: bool = True
+    ) -> Listing:
+        """Publish the birth of a listing, or its withdrawal."""
+        listing = Listing(number, Instrument(Symbol(symbol), tick_size, "0.001"), withdrawn)
+        born = self.books[symbol] = Published(self.books[symbol].seq + 1)
+        self.apply(self.entry({symbol: Delta(0, born.seq, [], [], 0, 0)}, None, {symbol: listing}))
+        if tick:
+            self.tick()
+        return listing
 
     def heartbeat(self, lag_ms: int | None = None) -> None:
         self.apply(self.entry({}, lag_ms))
