@@ -13,6 +13,7 @@ from unittest.mock import patch
 import depthcast.gateway.delivery.session
 import depthcast.gateway.market.channel
 import depthcast.ingestor.engine
+import depthcast.ingestor.runtime.recover
 import depthcast.shared.reader
 from depthcast.broadcaster.retention import Retention
 from depthcast.broadcaster.runtime import scripts
@@ -22,6 +23,7 @@ from depthcast.gateway.market.view import merge
 from depthcast.gateway.protocol.messages import ViewDelta
 from depthcast.ingestor.engine import Engine
 from depthcast.ingestor.recovery import StateFold
+from depthcast.ingestor.runtime.leadership import Leadership
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.replica import ApplyResult, Replica
 from depthcast.shared.types import Delta
@@ -127,23 +129,20 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     ),
     "no-continuity-at-all": _no_continuity,
     "seal-then-crash": _source(StateFold, "add", "if position.n:", "if True:"),
-    "withdrawn-book-continued": _source(
-        StateFold, "last_registered", "first_seq(self._listing_epoch, 0)", "0"
-    ),
-    "withdrawn-newborn-loses-events": _source(
+    "book-outlives-its-listing": _source(
         Engine,
-        "withdraw",
-        "if name in self._births_due and name not in self._changed:",
-        "if name in self._births_due:",
+        "_begin_listing",
+        "state = self._states[symbol] = _new_state(listing.instrument, self.limits)",
+        "state = self._states[symbol] = before or _new_state(listing.instrument, self.limits)",
     ),
-    "withdrawn-newborn-half-forgotten": _source(
-        Engine, "withdraw", "del self._births_due[name], self._states[name]", "del self._states[name]"
+    "listing-at-a-lower-seq": _source(
+        Engine, "_advance", "max(merger.seq, self._floors.get(symbol, 0))", "merger.seq"
     ),
-    "registered-again-born-again": _source(
-        Engine,
-        "register",
-        "self._born if self._states[symbol].merger.seq else self._births_due",
-        "self._births_due",
+    "withdrawn-listing-continued": _source(
+        depthcast.ingestor.runtime.recover, "standing", "elif not listing.withdrawn and (", "elif ("
+    ),
+    "listing-without-its-checkpoint": _source(
+        Leadership, "_broadcast_each", "born += _begun(drained)", "pass"
     ),
     "conflation-drops-deletions": lambda: patch.object(
         depthcast.gateway.market.channel, "merge", _without_deletions
@@ -168,10 +167,10 @@ MISTAKES: Final[dict[str, str]] = {
     "holes-in-positions-not-noticed": "readers look at `prev_seq` alone",
     "no-continuity-at-all": "readers look neither at positions nor at `prev_seq`",
     "seal-then-crash": "after a crash between a seal and the next entry every book begins empty",
-    "withdrawn-book-continued": "a book goes on although its symbol was withdrawn during a whole leadership",
-    "withdrawn-newborn-loses-events": "a symbol withdrawn before its birth was published loses its events",
-    "withdrawn-newborn-half-forgotten": "a symbol withdrawn before its birth was published is still born",
-    "registered-again-born-again": "a symbol that is registered again moves as at its birth",
+    "book-outlives-its-listing": "a symbol that was withdrawn and comes back goes on with its book",
+    "listing-at-a-lower-seq": "a listing begins at a seq that the one before it has used",
+    "withdrawn-listing-continued": "a new leader goes on with a listing that was withdrawn",
+    "listing-without-its-checkpoint": "orders of a listing that begins within a group are kept from its beginning",
     "conflation-drops-deletions": "a merged delta lacks the levels that went",
     "resume-without-digest": "a client's book is taken to be right by its seq alone",
 }
