@@ -59,26 +59,6 @@ def test_another_protocol(redis_url: str, prefix: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "says"),
-    [
-        ('feed = "orders"', "feed is orders in the file but was registered as levels"),
-        ('on_cross = "evict"', "on_cross is evict in the file but was registered as reject"),
-    ],
-)
-def test_feed_and_on_cross_never_change(
-    redis_url: str, prefix: str, file: Path, line: str, says: str
-) -> None:
-    file.write_text(f"[NEW]\n[A]\n{line}\n")
-    with redis.Redis.from_url(redis_url, protocol=2) as client:
-        client.hset(f"{prefix}:instruments", "A", '{"tick_size":"1","lot_size":"1","feed":"levels"}')
-        result = invoke(redis_url, prefix, instruments=file)
-        assert result.exit_code == 2
-        assert f"instrument 'A': {says}" in result.output
-        assert "use " in result.output
-        assert client.hkeys(f"{prefix}:instruments") == [b"A"]
-
-
-@pytest.mark.parametrize(
     ("text", "says"),
     [
         (b"[A", "not valid TOML"),

@@ -23,7 +23,6 @@ from depthcast.gateway.market.view import merge
 from depthcast.gateway.protocol.messages import ViewDelta
 from depthcast.ingestor.engine import Engine
 from depthcast.ingestor.recovery import StateFold
-from depthcast.ingestor.runtime.leadership import Leadership
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.replica import ApplyResult, Replica
 from depthcast.shared.types import Delta
@@ -141,9 +140,6 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "withdrawn-listing-continued": _source(
         depthcast.ingestor.runtime.recover, "standing", "elif not listing.withdrawn and (", "elif ("
     ),
-    "listing-without-its-checkpoint": _source(
-        Leadership, "_broadcast_each", "born += _begun(drained)", "pass"
-    ),
     "conflation-drops-deletions": lambda: patch.object(
         depthcast.gateway.market.channel, "merge", _without_deletions
     ),
@@ -170,7 +166,6 @@ MISTAKES: Final[dict[str, str]] = {
     "book-outlives-its-listing": "a symbol that was withdrawn and comes back goes on with its book",
     "listing-at-a-lower-seq": "a listing begins at a seq that the one before it has used",
     "withdrawn-listing-continued": "a new leader goes on with a listing that was withdrawn",
-    "listing-without-its-checkpoint": "orders of a listing that begins within a group are kept from its beginning",
     "conflation-drops-deletions": "a merged delta lacks the levels that went",
     "resume-without-digest": "a client's book is taken to be right by its seq alone",
 }
