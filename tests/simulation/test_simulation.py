@@ -23,7 +23,7 @@ NOTICED_SOON = (
     "rejects-before-comparison",
     "seal-then-crash",
     "seq-without-epoch",
-    "registered-again-born-again",
+    "book-outlives-its-listing",
     "no-continuity-at-all",
     "conflation-drops-deletions",
 )
