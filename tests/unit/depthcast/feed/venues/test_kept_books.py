@@ -76,8 +76,16 @@ def test_an_ended_subscription_takes_nothing_and_a_lost_connection_remembers_onl
     assert books.doubt_all(DoubtReason.SUSPENDED, "") == [
         Doubt(symbol, DoubtReason.SUSPENDED, "") for symbol in "BC"
     ]
-    assert [doubt.symbol for doubt in books.lost()] == ["B", "C"]
+    books.unsubscribe(["C"])
+    assert [doubt.symbol for doubt in books.lost()] == ["B"]
     assert books.get("A") is None
     book = books.get("B")
     assert book is not None
     assert (book.state, book.newest) == (State.WAITING, None)
+
+
+def test_the_last_subscription_that_ends_leaves_nothing_to_take() -> None:
+    books = KeptBooks()
+    books.subscribe(["A"])
+    books.unsubscribe(["A"])
+    assert books.get("A") is None

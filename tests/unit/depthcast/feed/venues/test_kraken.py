@@ -185,6 +185,24 @@ def test_v1_takes_the_last_of_a_price_and_the_text_as_written() -> None:
 
 
 @pytest.mark.parametrize(
+    "maps",
+    [
+        '{"a":[["1.52","1","1.0"]]},{"a":[["1.53","1","1.0"]],"c":"1"}',
+        '{"a":[["1.52","1","1.0"]],"c":"1","d":1}',
+        '{"as":[],"a":[],"c":"1"}',
+        '{"as":[]}',
+        '{"c":"1"}',
+        "7",
+    ],
+)
+def test_v1_refuses_fields_that_do_not_belong_together(maps: str) -> None:
+    adapter = subscribed("XBT/USD", venue=kraken_v1.VENUE)
+    (doubt,) = take(adapter, f'[1,{maps},"book-10","XBT/USD"]')
+    assert isinstance(doubt, Doubt)
+    assert doubt.reason is DoubtReason.MALFORMED
+
+
+@pytest.mark.parametrize(
     ("raw", "expected"),
     [
         ('{"event":"heartbeat"}', Alive()),
