@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Final, Protocol
 
 import aiohttp
@@ -39,8 +40,14 @@ MESSAGES_AT_ONCE: Final = 64
 PINGS_PER_SILENCE: Final = 3
 """A connection without a message is pinged so often before it counts as dead."""
 
-REQUESTS_MOST: Final = 3
-"""A connection on which so many requests for a symbol brought no snapshot is given up."""
+ATTEMPTS_MOST: Final = 3
+"""A connection is given up if no symbol has a book after so many subscriptions of one."""
+
+SNAPSHOT_WAIT_S_MAX: Final = 300.0
+"""The wait for a snapshot doubles up to this with each attempt."""
+
+ASK_AGAIN_S: Final = 0.1
+"""An adapter that wants no snapshot yet is asked again after this time."""
 
 RECOVERY_S: Final = 0.1
 RECOVERY_S_MAX: Final = 10.0
@@ -293,10 +300,10 @@ class VenueConnection:
 
     def _refresh(self, symbol: str) -> None:
         """Get a snapshot of a book that is right, as its adapter wants one."""
-        if self.profile.snapshot_by_rest:
-            self._start(self._fetch(symbol))
-        else:
+        if not self.profile.snapshot_by_rest:
             self.closing.set()
+        elif (request := self.adapter.snapshot_request(symbol)) is not None:
+            self._start(self._fetch(symbol, request))
 
     def _recover(self, symbol: str, *, subscribed: bool) -> None:
         """Get a snapshot; `subscribed`: the subscription stands, and nothing has to be said for it."""
@@ -316,42 +323,53 @@ class VenueConnection:
         backoff = self._backoffs.setdefault(symbol, Backoff(RECOVERY_S, RECOVERY_S_MAX, random.random))
         if now() - self._synced_at.get(symbol, 0.0) > CALM_S:
             backoff.reset()
-        for _ in range(REQUESTS_MOST):
+        wait_s = self.limits.snapshot_wait_s
+        for attempt in count(1):
             if not subscribed:
                 await asyncio.sleep(backoff.next_s())
                 self.counts.resubscriptions += 1
                 await self._send(self.adapter.unsubscribe([symbol]))
                 await self._send(self.adapter.subscribe([symbol]))
-            if await self._snapshot_came(symbol, backoff):
+            if await self._snapshot_came(symbol, backoff, wait_s):
                 return
+            if attempt >= ATTEMPTS_MOST and not self.synced and not self.profile.snapshot_by_rest:
+                raise ConnectionEnded("no-snapshot", f"{attempt} subscriptions brought no snapshot")
             subscribed = False
-        raise ConnectionEnded("no-snapshot", f"no snapshot of {symbol} after {REQUESTS_MOST} requests")
+            wait_s = min(wait_s * 2, SNAPSHOT_WAIT_S_MAX)
 
-    async def _snapshot_came(self, symbol: str, backoff: Backoff) -> bool:
+    async def _snapshot_came(self, symbol: str, backoff: Backoff, wait_s: float) -> bool:
         """Wait for the snapshot, and request it where the venue has that; False if it takes too long."""
+        if self.profile.snapshot_by_rest:
+            return await self._snapshot_requested(symbol, backoff, wait_s)
         try:
-            async with asyncio.timeout(self.limits.snapshot_wait_s) as limit:
+            async with asyncio.timeout(wait_s):
                 while symbol not in self.synced:
-                    if self.profile.snapshot_by_rest and await self._fetch(symbol, limit):
-                        return True
-                    if self.profile.snapshot_by_rest:
-                        await asyncio.sleep(backoff.next_s())
-                    else:
-                        self._changed.clear()
-                        await self._changed.wait()
+                    self._changed.clear()
+                    await self._changed.wait()
         except TimeoutError:
             return False
         return True
 
-    async def _fetch(self, symbol: str, limit: asyncio.Timeout | None = None) -> bool:
-        """Request a snapshot once; returns whether the book is known now.
+    async def _snapshot_requested(self, symbol: str, backoff: Backoff, wait_s: float) -> bool:
+        """Request a snapshot until it comes; False if its adapter wants none for too long.
 
-        `limit` does not run while the request waits for its turn: many books wait for each other.
+        Requests that fail are no reason to subscribe again: the snapshot needs the messages since then.
         """
-        request = self.adapter.snapshot_request(symbol)
-        if request is None:
-            return symbol in self.synced
-        await self._turn(request, limit)
+        now = asyncio.get_running_loop().time
+        wanted_at = now()
+        while symbol not in self.synced:
+            request = self.adapter.snapshot_request(symbol)
+            if request is not None:
+                await self._fetch(symbol, request)
+                wanted_at = now()
+            elif now() - wanted_at > wait_s:
+                return False
+            await asyncio.sleep(ASK_AGAIN_S if request is None else backoff.next_s())
+        return True
+
+    async def _fetch(self, symbol: str, request: Request) -> None:
+        """Request a snapshot once."""
+        await self.rest.turn(request)
         self.counts.requests += 1
         try:
             body = await self.rest.send(request)
@@ -360,21 +378,9 @@ class VenueConnection:
             if self._problems.get(symbol) != error.problem:
                 self._problems[symbol] = error.problem
                 logger.warning("no snapshot", extra={"symbol": symbol, "problem": error.problem})
-            return False
+            return
         self._problems.pop(symbol, None)
         await self._handle(self.adapter.take_snapshot(symbol, body, _now_us()))
-        return symbol in self.synced
-
-    async def _turn(self, request: Request, limit: asyncio.Timeout | None) -> None:
-        ends_at = limit.when() if limit is not None else None
-        if limit is None or ends_at is None:
-            await self.rest.turn(request)
-            return
-        now = asyncio.get_running_loop().time
-        began_at = now()
-        limit.reschedule(None)
-        await self.rest.turn(request)
-        limit.reschedule(ends_at + now() - began_at)
 
     async def _tend(self) -> None:
         """Ping when it is due, and end the connection when nothing is heard any more."""

@@ -15,7 +15,7 @@ RETRY_S: Final = 0.5
 RETRY_S_MAX: Final = 30.0
 """Bounds of the waits before connecting again; each wait is a random part of its bound."""
 
-STABLE_S: Final = 20.0
+STABLE_S: Final = 5.0
 """A connection that lasted so long lets the waits begin with the shortest one again."""
 
 HANDOVER_S: Final = 60.0
