@@ -369,7 +369,7 @@ class VenueConnection:
 
     async def _fetch(self, symbol: str, request: Request) -> None:
         """Request a snapshot once."""
-        await self.rest.turn(request)
+        await self.rest.wait_for_room(request)
         self.counts.requests += 1
         try:
             body = await self.rest.send(request)

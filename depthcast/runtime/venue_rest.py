@@ -71,10 +71,10 @@ class VenueRest:
 
     async def get(self, request: Request) -> bytes:
         """Return the body of the answer; waits for its turn. Raises `RequestFailed`."""
-        await self.turn(request)
+        await self.wait_for_room(request)
         return await self.send(request)
 
-    async def turn(self, request: Request) -> None:
+    async def wait_for_room(self, request: Request) -> None:
         """Wait until the request may be sent. Who does not wait to the end takes nothing away from others."""
         try:
             await asyncio.sleep(self._allowance.take(request.weight, asyncio.get_running_loop().time()))

@@ -22,11 +22,11 @@ def test_weight_is_refilled_and_given_back() -> None:
 async def test_a_wait_that_is_given_up_takes_no_weight() -> None:
     async with aiohttp.ClientSession() as session:
         rest = VenueRest(session, "http://127.0.0.1:1", weight_per_min=600)
-        await rest.turn(Request("/", int(600 * 0.25)))
+        await rest.wait_for_room(Request("/", int(600 * 0.25)))
         for _ in range(50):
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.001):
-                    await rest.turn(Request("/", 500))
+                    await rest.wait_for_room(Request("/", 500))
         began = monotonic()
-        await asyncio.wait_for(rest.turn(Request("/", 1)), 5)
+        await asyncio.wait_for(rest.wait_for_room(Request("/", 1)), 5)
         assert monotonic() - began < 5
