@@ -43,6 +43,7 @@ from depthcast.shared.types import Delta, Snapshot, Symbol
 _END: Final = object()
 
 NO_LISTINGS: Final[Mapping[Symbol, Listing]] = MappingProxyType({})
+NO_DOUBTS: Final[Mapping[Symbol, str | None]] = MappingProxyType({})
 
 
 class Interval(NamedTuple):
@@ -62,6 +63,8 @@ class Interval(NamedTuple):
       with the interval, so that nobody takes up their books, and no replay applies what was rejected since.
     - `unregistered`: those in `orders` that are withdrawn.
     - `listings`: the listings that began or ended since the last drain; `after`: the last input before that.
+    - `doubts`: symbols whose books came into doubt since the last drain, with the reason, or are right again
+      (None). Each has a delta, without levels if there is no net change.
     """
 
     src: str
@@ -78,6 +81,7 @@ class Interval(NamedTuple):
     unregistered: Collection[Symbol] = ()
     listings: Mapping[Symbol, Listing] = NO_LISTINGS
     after: Mapping[Symbol, str] = MappingProxyType({})
+    doubts: Mapping[Symbol, str | None] = NO_DOUBTS
 
 
 class Stats(NamedTuple):
@@ -129,6 +133,10 @@ class Engine:
         # The last seq of the listings before, which the next one must exceed.
         self._floors: dict[Symbol, int] = {}
         self._changed: dict[Symbol, BookState] = {}
+        # Why books are in doubt: now, and as of the last drain.
+        self._doubts: dict[Symbol, str] = {}
+        self._published_doubts: dict[Symbol, str] = {}
+        self._doubts_changed: dict[Symbol, None] = {}
         self._log = RejectLog()
         self._has_input = False
         self._src = "0-0"
@@ -259,7 +267,9 @@ class Engine:
             return
         with self._lock:
             self._begin_entry(source)
+            failed: set[bytes] = set()
             for name, raw, events, fault in values:
+                rejected = self._log.total
                 if events is None:
                     self._log.add_whole(name, Reason.MALFORMED, raw, detail=fault)
                 elif len(events) > self.limits.array_events_max:
@@ -269,6 +279,10 @@ class Engine:
                     if outcome.refused:
                         self._log.begin_array()
                         self._log_refused(name, raw, events, 0, outcome.refused, len(events) * options.atomic)
+                if self._log.total != rejected:
+                    failed.add(name)
+            if options.about_doubt:
+                self._apply_doubt(fields, options, failed)
             self._end_entry(source, options)
 
     def apply_in_slices(self, source: str, fields: Sequence[tuple[bytes, bytes]]) -> Iterator[None]:
@@ -286,15 +300,36 @@ class Engine:
             return
         with self._lock:
             self._begin_entry(source)
+        failed: set[bytes] = set()
         for name, raw in values_of(fields):
+            rejected = self._log.total
             array = yield from open_array(raw, self.limits)
             if array.refused is not None:
                 self._log.add_whole(name, array.refused, raw, array.events, array.detail)
             else:
                 yield from self._apply_pieces(name, raw, array, atomic=options.atomic)
+            if self._log.total != rejected:
+                failed.add(name)
             yield
         with self._lock:
+            if options.about_doubt:
+                self._apply_doubt(fields, options, failed)
             self._end_entry(source, options)
+
+    def _apply_doubt(
+        self, fields: Sequence[tuple[bytes, bytes]], options: Options, failed: Collection[bytes]
+    ) -> None:
+        """Begin or end the doubt about the books of an entry; `failed`: names with rejected events."""
+        for name, _ in values_of(fields):
+            symbol, state = self._registered.get(name, (Symbol(""), None))
+            if state is None:
+                continue
+            if options.stale is not None:
+                self._doubts[symbol] = options.stale
+            elif name not in failed:
+                self._doubts.pop(symbol, None)
+            if self._doubts.get(symbol) != self._published_doubts.get(symbol):
+                self._doubts_changed[symbol] = None
 
     def refuse(
         self,
@@ -479,13 +514,14 @@ class Engine:
         with self._lock:
             self._check_whole()
             self.whole = False
-            touched = list(self._changed)
+            touched = list(self._changed | self._doubts_changed)
             births, self._births_due = self._births_due, {}
             self._born.update(births)
             withdrawn, self._withdrawn = tuple(self._withdrawn), {}
             begun = (*births, *withdrawn)
             deltas = [(symbol, self._advance(symbol)) for symbol in begun]
             deltas.extend(self._drain_changes(held_back=births))
+            doubts = self._drain_doubts(births, deltas)
             born, self._born = list(self._born), {}
             rejects = self._log.take()
             event_ts, self._event_ts = self._event_ts, None
@@ -508,6 +544,7 @@ class Engine:
                 closed,
                 listings,
                 after,
+                doubts,
             )
             self.whole = True
             return interval
@@ -538,6 +575,28 @@ class Engine:
         drained = [(symbol, state.merger.drain(least)) for symbol, state in changed.items()]
         return [(symbol, delta) for symbol, delta in drained if delta is not None]
 
+    def _drain_doubts(
+        self, held_back: Collection[Symbol], deltas: list[tuple[Symbol, Delta]]
+    ) -> dict[Symbol, str | None]:
+        """Take the changes of doubt; adds an empty delta for each symbol that has none in `deltas`."""
+        if not self._doubts_changed:
+            return {}
+        changed = self._doubts_changed
+        self._doubts_changed = {symbol: None for symbol in changed if symbol in held_back}
+        drained: dict[Symbol, str | None] = {}
+        for symbol in changed:
+            now = self._doubts.get(symbol)
+            if symbol in held_back or now == self._published_doubts.get(symbol):
+                continue
+            drained[symbol] = now
+            if now is None:
+                del self._published_doubts[symbol]
+            else:
+                self._published_doubts[symbol] = now
+        named = {symbol for symbol, _ in deltas}
+        deltas.extend((symbol, self._advance(symbol)) for symbol in drained if symbol not in named)
+        return drained
+
     def _advance(self, symbol: Symbol) -> Delta:
         merger = self._states[symbol].merger
         return merger.advance(first_seq(self._epoch, max(merger.seq, self._floors.get(symbol, 0))))
@@ -559,7 +618,24 @@ class Engine:
     def dirty(self) -> bool:
         """Whether the next drain has anything to publish: consumed input, due births or deferred changes."""
         with self._lock:
-            return bool(self._has_input or self._births_due or self._born or self._changed or self._withdrawn)
+            return bool(
+                self._has_input
+                or self._births_due
+                or self._born
+                or self._changed
+                or self._withdrawn
+                or self._doubts_changed
+            )
+
+    def doubt(self, symbol: str) -> str | None:
+        """Why the book was in doubt at the last drain; None if it was not."""
+        with self._lock:
+            return self._published_doubts.get(Symbol(symbol))
+
+    def doubts(self) -> int:
+        """How many books are in doubt."""
+        with self._lock:
+            return len(self._doubts)
 
     def pending_rejects(self) -> int:
         """Number of rejects that wait for the next drain."""
@@ -640,6 +716,7 @@ class Engine:
             self._registered[symbol.encode()] = (symbol, state)
             for waiting in (self._births_due, self._born, self._changed):
                 waiting.pop(symbol, None)
+            self._forget_doubt(symbol)
 
     def _forget_pending(self, symbol: Symbol) -> None:
         """Forget what the next drain would say of a symbol's book."""
@@ -652,6 +729,19 @@ class Engine:
         )
         for waiting in everything:
             waiting.pop(symbol, None)
+        self._forget_doubt(symbol)
+
+    def _forget_doubt(self, symbol: Symbol) -> None:
+        self._doubts.pop(symbol, None)
+        self._published_doubts.pop(symbol, None)
+        self._doubts_changed.pop(symbol, None)
+
+    def restore_doubts(self, doubts: Mapping[str, str]) -> None:
+        """Take over the published doubt about books that were restored, by symbol."""
+        with self._lock:
+            for symbol, reason in doubts.items():
+                if symbol.encode() in self._registered:
+                    self._doubts[Symbol(symbol)] = self._published_doubts[Symbol(symbol)] = reason
 
     def _load_orders(self, symbol: Symbol, state: OrdersState, seq: int, orders: OrdersCopy | None) -> None:
         if orders is None:

@@ -8,13 +8,14 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from depthcast.ingestor.decoding import UndecodableError, decode_pairs, described
+from depthcast.shared.doubt import REASON_CHARS_MAX, is_reason
 from depthcast.shared.types import MAX_INTEGER
 from depthcast.shared.whole_numbers import as_integer
 
 OPTIONS_BYTES_MAX: Final = 1 << 12
 """Longest `_` that is decoded."""
 
-_KNOWN: Final = frozenset(("atomic", "ts"))
+_KNOWN: Final = frozenset(("atomic", "ts", "stale", "live"))
 _NANOSECONDS_FROM: Final = 10**17
 
 
@@ -29,13 +30,21 @@ class Options(NamedTuple):
     """The options of an entry.
 
     `ts`: source time (µs). `bad_ts`: what is wrong with each `ts` that has no effect. `fault`: the first `_`
-    that cannot be understood; the other options mean nothing then.
+    that cannot be understood; the other options mean nothing then. `stale`: why the books of the entry's
+    symbols are in doubt from now on; `live`: they are right again, if all of their events apply.
     """
 
     atomic: bool = False
     ts: int | None = None
     bad_ts: tuple[str, ...] = ()
     fault: Fault | None = None
+    stale: str | None = None
+    live: bool = False
+
+    @property
+    def about_doubt(self) -> bool:
+        """Whether the entry says that books are in doubt, or no longer."""
+        return self.live or self.stale is not None
 
 
 NO_OPTIONS: Final = Options()
@@ -43,13 +52,18 @@ NO_OPTIONS: Final = Options()
 
 def read_options(raws: Iterable[bytes]) -> Options:
     """Decode the `_` fields of an entry, in order; later values win."""
-    atomic, ts = False, None
+    atomic, ts, stale, live = False, None, None, False
     bad_ts: tuple[str, ...] = ()
     for raw in raws:
         try:
             given = _decode(raw)
             if "atomic" in given:
-                atomic = _atomic(given["atomic"])
+                atomic = _boolean("atomic", given["atomic"])
+            if "live" in given:
+                live = _boolean("live", given["live"])
+            if "stale" in given:
+                stale = _reason(given["stale"])
+            _check_doubt(stale, live=live)
         except UndecodableError as error:
             return Options(fault=Fault(raw, str(error)))
         if "ts" in given:
@@ -58,7 +72,7 @@ def read_options(raws: Iterable[bytes]) -> Options:
                 ts = number
             else:
                 bad_ts = (*bad_ts, _why_bad(number))
-    return Options(atomic, ts, bad_ts)
+    return Options(atomic, ts, bad_ts, None, stale, live)
 
 
 def _decode(raw: bytes) -> dict[str, Any]:
@@ -79,10 +93,23 @@ def _decode(raw: bytes) -> dict[str, Any]:
     return known
 
 
-def _atomic(given: object) -> bool:
+def _boolean(name: str, given: object) -> bool:
     if type(given) is not bool:
-        raise UndecodableError(f"atomic is {described(given)}: it is true or false")
+        raise UndecodableError(f"{name} is {described(given)}: it is true or false")
     return given
+
+
+def _check_doubt(stale: str | None, *, live: bool) -> None:
+    if live and stale is not None:
+        raise UndecodableError("the options say stale and live: books are in doubt, or they are not")
+
+
+def _reason(given: Any) -> str:
+    if not is_reason(given):
+        raise UndecodableError(
+            f"stale is {described(given)}: it is a text of 1 to {REASON_CHARS_MAX} characters"
+        )
+    return str(given)
 
 
 def _why_bad(ts: object) -> str:

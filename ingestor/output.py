@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 from depthcast.broadcaster.publication import Broadcast, Fields
-from depthcast.ingestor.engine import Interval
+from depthcast.ingestor.engine import NO_DOUBTS, Interval
 from depthcast.ingestor.rejects import Reject
-from depthcast.shared.codec import Marks
+from depthcast.shared.codec import NO_MARKS, Marks
+from depthcast.shared.doubt import STALE
 from depthcast.shared.listing import AFTER, Listing, to_table
 from depthcast.shared.types import EntryInfo, Symbol
 
@@ -20,15 +21,25 @@ def broadcast_of(interval: Interval, ts: int) -> Broadcast:
         ignored=interval.ignored,
         event_ts=interval.event_ts,
     )
-    return Broadcast(info, interval.deltas, marks_of(interval.listings, interval.after))
+    return Broadcast(info, interval.deltas, marks_of(interval.listings, interval.after, interval.doubts))
 
 
-def marks_of(listings: Mapping[Symbol, Listing], after: Mapping[Symbol, str]) -> Mapping[str, Marks]:
-    """What births, moves and withdrawals say of their books: the listings, and the last input before them."""
-    return {
+def marks_of(
+    listings: Mapping[Symbol, Listing],
+    after: Mapping[Symbol, str],
+    doubts: Mapping[Symbol, str | None] = NO_DOUBTS,
+) -> Mapping[str, Marks]:
+    """What deltas say of their books: the listings, the last input before them, and the doubt.
+
+    Births, moves and withdrawals say listings; the first or last delta of a doubt says that.
+    """
+    marks: dict[str, Marks] = {
         symbol: to_table(listing) | ({AFTER: after[symbol]} if symbol in after else {})
         for symbol, listing in listings.items()
     }
+    for symbol, reason in doubts.items():
+        marks[symbol] = {**marks.get(symbol, NO_MARKS), STALE: reason}
+    return marks
 
 
 def reject_fields(reject: Reject) -> Fields:

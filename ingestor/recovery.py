@@ -216,6 +216,13 @@ def restore_levels(
             engine.restore_book(instrument, replica.seq, replica.book, replica.digest)
 
 
+def restore_doubts(engine: Engine, replicas: Mapping[str, Replica]) -> None:
+    """Pass on why restored books are in doubt."""
+    engine.restore_doubts(
+        {symbol: replica.doubt for symbol, replica in replicas.items() if replica.doubt is not None}
+    )
+
+
 def replay(engine: Engine, entry: Entry, sources: Mapping[str, Position]) -> Iterator[None]:
     """Replay an input entry for the orders feeds, with a pause after each slice of a large one.
 

@@ -11,12 +11,14 @@ from typing import Final, NamedTuple
 
 from depthcast.shared.codec import (
     INFO_FIELD,
+    NO_MARKS,
     WRITTEN_FIELD,
     decode_delta,
     decode_info,
     decode_marks,
     decode_written,
 )
+from depthcast.shared.doubt import doubt_after
 from depthcast.shared.errors import CodecError, PositionError
 from depthcast.shared.listing import of_table
 from depthcast.shared.position import ZERO, Position, follows
@@ -26,6 +28,9 @@ from depthcast.shared.types import Delta, EntryInfo, Snapshot
 _APPLIED: Final = ApplyResult.APPLIED
 _ALREADY: Final = ApplyResult.ALREADY
 """Stored once, because looking up a member of an enumeration costs a call."""
+
+_UNMARKED: Final = b"\x96"
+"""First byte of a delta without marks: a msgpack array of six items."""
 
 _new_tuple = tuple.__new__
 """Makes a named tuple without the Python function call that its class would cost."""
@@ -225,16 +230,17 @@ class PartitionReader:
         if outcome is not _APPLIED:
             self._fail(symbol, f"{outcome.value} at seq {replica.seq}, delta {delta.prev_seq} to {delta.seq}")
             return None
-        if not (delta.bids or delta.asks) and not self._take_listing(symbol, replica, raw):
+        if raw[:1] != _UNMARKED and not self._take_marks(symbol, replica, raw):
             return None
         if rebuilding and symbol in rebuilding:
             return self._promote(symbol)
         return _new_tuple(ReplicaUpdate, (symbol, replica, delta, changes))
 
-    def _take_listing(self, symbol: str, replica: Replica, raw: bytes) -> bool:
-        """Take the listing that an empty delta may name; False if it cannot be that of this book."""
+    def _take_marks(self, symbol: str, replica: Replica, raw: bytes) -> bool:
+        """Take what a delta says of its book; False if the listing it names cannot be that of this book."""
         try:
-            named = of_table(symbol, decode_marks(raw))
+            marks = decode_marks(raw)
+            named = of_table(symbol, marks)
         except CodecError as error:
             self._fail(symbol, str(error))
             return False
@@ -243,6 +249,7 @@ class PartitionReader:
                 self._fail(symbol, f"the book of listing {replica.listing} goes on as {named}")
                 return False
             replica.listing = named
+        replica.doubt = doubt_after(marks, replica.doubt)
         return True
 
     def _promote_all(self) -> list[ReplicaUpdate]:
@@ -273,6 +280,7 @@ def _loaded(symbol: str, snapshot: Snapshot | None) -> Replica:
         return Replica()
     replica = Replica(snapshot)
     replica.listing = listing
+    replica.doubt = doubt_after(snapshot.marks or NO_MARKS, None)
     return replica
 
 

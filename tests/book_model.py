@@ -79,8 +79,13 @@ def refuses(raw: bytes) -> bool:
         return True
     if not isinstance(pairs, tuple) or len(raw) > 4096 or not all(isinstance(key, str) for key, _ in pairs):
         return True
-    known = [key for key, _ in pairs if key in ("atomic", "ts")]
-    return len(set(known)) < len(known) or not isinstance(dict(pairs).get("atomic", False), bool)
+    known = [(key, value) for key, value in pairs if key in ("atomic", "ts", "stale", "live")]
+    said = dict(known)
+    if len(said) < len(known) or not all(isinstance(said.get(key, True), bool) for key in ("atomic", "live")):
+        return True
+    reason = said.get("stale", "a reason")
+    right = isinstance(reason, str) and 1 <= len(reason) <= 64
+    return not right or (said.get("live", False) and "stale" in said)
 
 
 class ModelBook:

@@ -18,6 +18,9 @@ OPTIONS: list[Any] = [{"ts": -1}, {"ts": "now"}, {"ts": 5e15, "x": 1}, {"atomic"
 OPTIONS += [{"atomic": 1}, {"atomic": None, "ts": 5}, [], None, "atomic"]
 
 
+DOUBTS: list[dict[str, Any]] = [{"stale": "gap"}, {"stale": "é" * 64}, {"live": True}, {"live": True}]
+
+
 def last_atomic(fields: list[tuple[bytes, bytes]]) -> bool:
     """What the last `_` that says `atomic` says."""
     said = [raw.endswith((b"true}", b"\xc3")) for name, raw in fields if name == b"_" and b"atomic" in raw]
@@ -53,6 +56,8 @@ class EngineCheck:
         self.sent = self.applied = self.rejected = self.ignored = self.evicted = self.entries = 0
         self.rejects: list[tuple[str, str, str, int, int]] = []
         self.events = dict.fromkeys(self.models, 0)
+        self.doubts: dict[str, str] = {}
+        self.drained_doubts: dict[str, str] = {}
         self.src = "0-0"
 
     def step(self, rng: Random) -> None:
@@ -70,8 +75,12 @@ class EngineCheck:
                 arrays = []
             else:
                 atomic = last_atomic(fields)
+        doubt = rng.choice(DOUBTS) if rng.random() < 0.2 else {}
+        if doubt:
+            fields.insert(rng.randint(0, len(fields)), (b"_", encode(doubt, rng.random() < 0.5)))
         if arrays:
-            self.apply(fields, arrays, atomic=atomic)
+            failed = self.apply(fields, arrays, atomic=atomic)
+            self.doubt({symbol for symbol, _ in arrays}, doubt, failed)
         for symbol in {symbol for symbol, _ in arrays}:
             self.check_state(symbol)
         if rng.random() < 0.3:
@@ -79,8 +88,9 @@ class EngineCheck:
 
     def apply(
         self, fields: list[tuple[bytes, bytes]], arrays: list[tuple[str, list[Any]]], *, atomic: bool
-    ) -> None:
-        """Apply an entry whose good arrays are `arrays`."""
+    ) -> set[str]:
+        """Apply an entry whose good arrays are `arrays`; returns the symbols with rejected events."""
+        failed = set()
         self.entries += 1
         self.src = f"{self.entries}-0"
         self.engine.apply(self.src, fields)
@@ -92,8 +102,19 @@ class EngineCheck:
             self.evicted += result.evicted
             self.events[symbol] += result.applied
             for reason, index, count in result.rejects:
+                failed.add(symbol)
                 self.rejected += count
                 self.rejects.append((symbol, reason, self.src, index, count))
+
+        return failed
+
+    def doubt(self, symbols: set[str], doubt: dict[str, Any], failed: set[str]) -> None:
+        """Begin or end the doubt about the books of an entry."""
+        for symbol in symbols:
+            if "stale" in doubt:
+                self.doubts[symbol] = doubt["stale"]
+            elif doubt.get("live") and symbol not in failed:
+                self.doubts.pop(symbol, None)
 
     def refuse(self, fields: list[tuple[bytes, bytes]], options: bytes) -> None:
         """Apply an entry that is refused whole for its `options`."""
@@ -133,16 +154,22 @@ class EngineCheck:
         for symbol, model in self.models.items():
             seq, before = self.drained[symbol]
             after = model.levels()
-            assert (Symbol(symbol) in deltas) == (after != before)
-            if after != before:
+            doubt, doubt_before = self.doubts.get(symbol), self.drained_doubts.get(symbol)
+            assert (Symbol(symbol) in interval.doubts) == (doubt != doubt_before)
+            assert interval.doubts.get(Symbol(symbol)) == (doubt if doubt != doubt_before else None)
+            assert self.engine.doubt(symbol) == doubt
+            assert (Symbol(symbol) in deltas) == (after != before or doubt != doubt_before)
+            if (after, doubt) != (before, doubt_before):
                 delta = deltas[Symbol(symbol)]
-                assert (delta.prev_seq, delta.seq, delta.events) == (seq, seq + 1, self.events[symbol])
+                events = self.events[symbol] if after != before else 0
+                assert (delta.prev_seq, delta.seq, delta.events) == (seq, seq + 1, events)
                 assert delta.digest == brute_digest(after)
                 assert net(before["bid"], after["bid"]) == pairs(delta.bids)
                 assert net(before["ask"], after["ask"]) == pairs(delta.asks)
                 self.drained[symbol] = (delta.seq, after)
             self.events[symbol] = 0
             self.check_state(symbol)
+        self.drained_doubts = dict(self.doubts)
         assert list(interval.orders) == ["B"]
         self.rejects = []
         return interval

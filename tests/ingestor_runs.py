@@ -15,6 +15,7 @@ from depthcast.broadcaster.numbering import first_seq
 from depthcast.ingestor.runtime.environment import REAL_ENVIRONMENT, Environment
 from depthcast.ingestor.runtime.service import IngestorService
 from depthcast.shared.codec import decode_delta, decode_info, decode_marks, decode_snapshot
+from depthcast.shared.doubt import STALE, doubt_after
 from depthcast.shared.keys import DeploymentKeys, PartitionKeys
 from depthcast.shared.listing import Listing, of_table
 from depthcast.shared.position import ZERO, Position
@@ -37,6 +38,8 @@ feed = "orders"
 feed = "orders"
 on_cross = "evict"
 """
+DOUBTS: list[dict[str, Any]] = [{"stale": "gap"}, {"stale": "checksum"}, {"live": True}, {"live": True}]
+
 FEEDS = {
     "LEV": ("levels", "reject"),
     "EVI": ("levels", "evict"),
@@ -145,6 +148,7 @@ class Input:
     rejected: int = 0
     ignored: int = 0
     rejects: list[tuple[str, str, str, int, int]] = field(default_factory=list)
+    doubts: dict[str, str] = field(default_factory=dict)
 
     async def send(self, count: int = 1) -> Position:
         """Append `count` random entries; returns the last one's ID."""
@@ -160,9 +164,19 @@ class Input:
             ]
             if atomic:
                 fields.append((b"_", encode({"atomic": True}, self.rng.random() < 0.5)))
+            doubt = self.rng.choice(DOUBTS) if self.rng.random() < 0.2 else {}
+            if doubt:
+                fields.append((b"_", encode(doubt, self.rng.random() < 0.5)))
             position = await self.run.send(*fields)
+            before = len(self.rejects)
             for symbol, events in arrays:
                 self._expect(symbol, events, str(position), atomic=atomic)
+            failed = {reject[0] for reject in self.rejects[before:]}
+            for symbol in {symbol for symbol, _ in arrays}:
+                if "stale" in doubt:
+                    self.doubts[symbol] = doubt["stale"]
+                elif doubt and symbol not in failed:
+                    self.doubts.pop(symbol, None)
         return position
 
     def _expect(self, symbol: str, events: list[Any], source: str, *, atomic: bool) -> None:
@@ -192,6 +206,7 @@ class Input:
         for symbol, model in self.models.items():
             book = history.replicas[symbol].book
             assert {"bid": book.bids.levels, "ask": book.asks.levels} == model.levels()
+            assert history.replicas[symbol].doubt == self.doubts.get(symbol)
         return history
 
 
@@ -268,7 +283,7 @@ def _check_listing(history: History, symbol: str, raw: bytes) -> None:
 
 
 def _follow(history: History, position: Position, symbol: str, raw: bytes, moved: set[str]) -> None:
-    delta = decode_delta(raw)
+    delta, marks = decode_delta(raw), decode_marks(raw)
     replica = history.replicas.setdefault(symbol, Replica())
     if not delta.prev_seq:
         moved.add(symbol)
@@ -276,7 +291,7 @@ def _follow(history: History, position: Position, symbol: str, raw: bytes, moved
         replica = history.replicas[symbol] = Replica()
     elif symbol in moved:
         assert delta.seq == delta.prev_seq + 1
-        assert delta.bids or delta.asks
+        assert delta.bids or delta.asks or STALE in marks
     else:
         moved.add(symbol)
         assert delta.seq == first_seq(position.epoch, delta.prev_seq)
@@ -287,6 +302,8 @@ def _follow(history: History, position: Position, symbol: str, raw: bytes, moved
         "a change of nothing"
     )
     assert not replica.book.crossed()
+    assert STALE not in marks or marks[STALE] != replica.doubt, "a mark of nothing"
+    replica.doubt = doubt_after(marks, replica.doubt)
     history.deltas.append((position, symbol, delta))
 
 

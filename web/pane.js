@@ -50,6 +50,7 @@ export class Pane {
     const shown = this.isPaused() && this.client.state === "open" ? "paused" : state;
     setText(this.badge, STATE_TEXT[shown] ?? (this.view.book.seq ? shown : "waiting for the book"));
     this.badge.dataset.state = shown;
+    this.badge.title = (shown === "stale" && this.view.staleReason) || "";
   }
 
   #figures(book) {

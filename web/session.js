@@ -22,6 +22,7 @@ export class View {
     this.phase = Phase.ASKED;
     this.asked = 0;
     this.stale = false;
+    this.staleReason = null; // why a producer calls the book stale, null while none does
     this.resyncs = 0;
     this.tickSize = this.lotSize = "1";
     this.sizes = null; // as the last `subscribed` gave them: [tick, lot]
@@ -124,6 +125,7 @@ export class Session {
     view.sizes = [message.tick_size, message.lot_size];
     if (message.resumed || !view.book.seq) view.takeSizes();
     view.stale = false;
+    view.staleReason = null;
     view.phase = message.resumed ? Phase.FOLLOWING : Phase.WAITING;
     if (message.resumed) {
       this.counters.resumed += 1;
@@ -136,10 +138,11 @@ export class Session {
     if (reason && this.views.delete(symbol)) this.#tell("removed", { symbol, reason });
   }
 
-  #status({ symbol, state }) {
+  #status({ symbol, state, reason = null }) {
     const view = this.views.get(symbol);
     if (!view || view.phase === Phase.ASKED) return;
     view.stale = state !== "live";
+    view.staleReason = view.stale ? reason : null;
     this.#tell("status", { view });
   }
 

@@ -44,10 +44,11 @@ class Lag:
 
 def status_line(client: Client, symbol: str, lag: Lag) -> str:
     """Return a line with seq, lag and this connection's counts."""
-    counters = client.counters
+    counters, reason = client.counters, client.stale_reason(symbol)
+    said = "" if reason is None else f": {reason}"
     return (
         f"seq {client.seq(symbol)}  lag {lag}  messages {counters.snapshots + counters.deltas}  "
-        f"merged {counters.merged}  {client.state(symbol)}"
+        f"merged {counters.merged}  {client.state(symbol)}{said}"
     )
 
 

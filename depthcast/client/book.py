@@ -40,7 +40,8 @@ class ClientBook:
 
     `replica`: book, seq and digest. `has_view`: whether a snapshot has ever been applied. `resyncs`:
     snapshots requested since the view was last continuous. `upstream_stale`: whether the gateway's last
-    `status` was stale. `tick_size`, `lot_size`: of the view; those of a new listing come with its snapshot.
+    `status` was stale; `stale_reason`: the producer's reason in it, None if there is none. `tick_size`,
+    `lot_size`: of the view; those of a new listing come with its snapshot.
     """
 
     __slots__ = (
@@ -51,6 +52,7 @@ class ClientBook:
         "phase",
         "replica",
         "resyncs",
+        "stale_reason",
         "tick_size",
         "upstream_stale",
     )
@@ -61,6 +63,7 @@ class ClientBook:
         self.replica = Replica()
         self.has_view = False
         self.upstream_stale = False
+        self.stale_reason: str | None = None
         self.resyncs = 0
         self.tick_size = self.lot_size = ""
         self._sizes = ("", "")
@@ -85,7 +88,7 @@ class ClientBook:
         self._sizes = message.get("tick_size", ""), message.get("lot_size", "")
         if not self.has_view:
             self.tick_size, self.lot_size = self._sizes
-        self.upstream_stale = False
+        self.upstream_stale, self.stale_reason = False, None
         if message.get("resumed") and self.has_view:
             self.replica.seq = _unsigned(message, "seq")
             self.tick_size, self.lot_size = self._sizes
@@ -97,6 +100,8 @@ class ClientBook:
     def status(self, message: Message) -> None:
         """Handle `status`: record whether the gateway reports the book live or stale."""
         self.upstream_stale = message.get("state") != State.LIVE
+        reason = message.get("reason")
+        self.stale_reason = reason if self.upstream_stale and isinstance(reason, str) else None
 
     def snapshot(self, message: Message) -> ApplyResult:
         """Handle a snapshot; returns APPLIED, MISMATCH, or ALREADY if the continuous view is not older."""

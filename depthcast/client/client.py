@@ -119,6 +119,10 @@ class Client:
         """Return whether the book of `symbol` is LIVE or STALE."""
         return self._subscribed_book(symbol).state
 
+    def stale_reason(self, symbol: str) -> str | None:
+        """Return why a producer calls the book of `symbol` stale; None if no producer does."""
+        return self._subscribed_book(symbol).stale_reason
+
     def sizes(self, symbol: str) -> tuple[str, str]:
         """Return tick size and lot size of `symbol` as decimal text, such as `("0.01", "0.001")`."""
         book = self._subscribed_book(symbol)

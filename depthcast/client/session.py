@@ -336,10 +336,10 @@ class ClientSession:
             self.updates.pop(symbol, None)
 
     def _report_state(self, symbol: str, book: ClientBook, change: Callable[[], None]) -> None:
-        """Run `change`; queue a STATUS update if this changed the state of a book that has a view."""
-        before = book.state
+        """Run `change`; queue a STATUS update if a book with a view has another state or reason."""
+        before = book.state, book.stale_reason
         change()
-        if book.has_view and book.state is not before:
+        if book.has_view and (book.state, book.stale_reason) != before:
             self._queue(self._update(symbol, book, Kind.STATUS))
 
     def _update(

@@ -129,6 +129,13 @@ class Consumer:
         followed = self._followed.get(partition_of(symbol, self.partitions or 1))
         return State.STALE if followed is None else followed.state(symbol)
 
+    def stale_reason(self, symbol: str) -> str | None:
+        """Return why a producer calls the book of `symbol` stale, None while it does not.
+
+        Raises `ClientError` while there is no book.
+        """
+        return self._reader_of(symbol).shown[symbol].doubt
+
     def age_s(self, symbol: str) -> float | None:
         """Return how long ago, by the server's clock, the newest entry was written that the book includes.
 
@@ -283,8 +290,9 @@ class _FollowedPartition:
         fresh = self.freshness.update(asyncio.get_running_loop().time())
         if not fresh or not self.reader.is_current(symbol):
             return State.STALE
-        listing = self.reader.shown[symbol].listing
-        return State.LIVE if listing is None or not listing.withdrawn else State.STALE
+        replica = self.reader.shown[symbol]
+        withdrawn = replica.listing is not None and replica.listing.withdrawn
+        return State.STALE if withdrawn or replica.doubt is not None else State.LIVE
 
     def age_s(self) -> float | None:
         """Return the age of the last entry taken."""

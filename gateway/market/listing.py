@@ -21,14 +21,16 @@ class Listing:
 
     `instrument`: what the book stands for: the stream says that, and the catalog until then. `stated`: the
     listing that the stream names. `wanted`: the instrument in the catalog. `freshness` is that of the
-    symbol's partition.
+    symbol's partition. `doubt`: why a producer calls the book stale, None while it does not;
+    `doubt_changed_at`: the broadcast number at which that changed last.
 
     `status_changes` holds the broadcast numbers at which `stale` changed. The number of changes after a
     cursor says whether that client was last sent another status, so nothing is kept per client.
     """
 
     __slots__ = (
-        "channels", "freshness", "instrument", "replica", "stale", "stated", "status_changes", "ts", "wanted",
+        "channels", "doubt", "doubt_changed_at", "freshness", "instrument", "replica", "stale", "stated",
+        "status_changes", "ts", "wanted",
     )  # fmt: skip
 
     def __init__(self, instrument: Instrument, freshness: Freshness) -> None:
@@ -37,6 +39,8 @@ class Listing:
         self.freshness = freshness
         self.replica: Replica | None = None
         self.stale = True
+        self.doubt: str | None = None
+        self.doubt_changed_at = 0
         self.ts = 0
         self.status_changes: deque[int] = deque(maxlen=STATUS_CHANGES_KEPT)
         self.channels: dict[int, Channel] = {}
@@ -65,6 +69,8 @@ class Listing:
 
     def status_changed_since(self, cursor: int) -> bool:
         """Whether the status now differs from the status at `cursor`; also if that is not known any more."""
+        if self.stale and self.doubt_changed_at > cursor:
+            return True
         changes = self.status_changes
         if not changes or changes[-1] <= cursor:
             return False
@@ -73,9 +79,9 @@ class Listing:
         return (len(changes) - bisect_right(changes, cursor)) % 2 == 1
 
     def status_message(self) -> Message:
-        """The `status` to send now; while input lag makes books stale, it says how long that lag is."""
+        """The `status` to send now, with the producer's reason for doubt, and the lag of a late input."""
         lag_ms = self.freshness.lag_ms if self.stale and self.freshness.lagging else None
-        return status_message(self.instrument.symbol, self.stale, lag_ms)
+        return status_message(self.instrument.symbol, self.stale, lag_ms, self.doubt)
 
     def levels(self) -> int:
         """Levels on the longer side of the book."""

@@ -182,6 +182,8 @@ class Market:
                 listing.replica = None
                 self._forget_channels(listing)  # what clients hold stays, and is stale; nobody else gets it
                 return
+        if update.replica.doubt != listing.doubt:
+            upstream.all_possibly_changed = True
         if update.delta is None:
             self.counters.replaced += listing.replica is not None
             listing.replica = update.replica
@@ -236,8 +238,14 @@ class Market:
                 or listing.ended
                 or not upstream.reader.is_current(symbol)
             )
-            if stale != listing.stale:
+            doubt = None if listing.replica is None else listing.replica.doubt
+            stale = stale or doubt is not None
+            changed = stale != listing.stale
+            if changed:
                 listing.set_stale(stale, number)
+            if doubt != listing.doubt:
+                listing.doubt, listing.doubt_changed_at, changed = doubt, number, True
+            if changed:
                 self.number = self.last_status_change = number
 
     def _all_live(self) -> bool:

@@ -106,11 +106,16 @@ def snapshot_message(
     }
 
 
-def status_message(symbol: str, stale: bool, lag_ms: int | None = None) -> Message:
-    """A `status`: live or stale; `lag_ms`: age of the oldest unread input, None if it is not the reason."""
+def status_message(symbol: str, stale: bool, lag_ms: int | None = None, reason: str | None = None) -> Message:
+    """A `status`: live or stale; `lag_ms`: age of the oldest unread input, None if it is not the reason.
+
+    `reason`: why a producer calls the book stale, None if it does not.
+    """
     message: Message = {"type": "status", "symbol": symbol, "state": state_name(stale)}
     if lag_ms is not None:
         message["lag_ms"] = lag_ms
+    if reason is not None:
+        message["reason"] = reason
     return message
 
 

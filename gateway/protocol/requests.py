@@ -14,6 +14,7 @@ from depthcast.gateway.protocol.messages import DEPTHS, TEXTUAL, Encoding
 from depthcast.shared.codec import unpack
 from depthcast.shared.errors import CodecError
 from depthcast.shared.types import MAX_INTEGER
+from depthcast.shared.whole_numbers import as_integer
 
 RequestId = int | str
 
@@ -161,7 +162,7 @@ def _check_count(what: str, count: int, most: int) -> None:
 def _id(message: Mapping[str, Any]) -> RequestId | None:
     if "id" not in message:
         return None
-    request_id = message["id"]
+    request_id = as_integer(message["id"])
     if type(request_id) is int or (isinstance(request_id, str) and len(request_id) <= ID_CHARACTERS_MAX):
         return request_id
     raise Refused(
@@ -172,11 +173,11 @@ def _id(message: Mapping[str, Any]) -> RequestId | None:
 
 def _subscribe(message: Mapping[str, Any], request_id: RequestId | None, symbols_max: int) -> Subscribe:
     symbols = _symbols(message, symbols_max)
-    depth = message.get("depth", DEPTH_DEFAULT)
+    depth = as_integer(message.get("depth", DEPTH_DEFAULT))
     if type(depth) is not int or depth not in DEPTHS:
         known = ", ".join(map(str, DEPTHS))
         raise Refused("bad_depth", f"depth {quoted(depth)} is not one of {known} (0 is the full book)")
-    interval_ms = message.get("interval_ms", 0)
+    interval_ms = as_integer(message.get("interval_ms", 0))
     if type(interval_ms) is not int or interval_ms < 0:
         raise Refused(
             "bad_interval", f"interval_ms {quoted(interval_ms)} must be a whole number of ms, 0 or more"
@@ -204,6 +205,7 @@ def _resume(message: Mapping[str, Any], symbols_max: int) -> dict[str, Resume]:
     resume = {}
     for symbol, state in given.items():
         seq, digest = (state.get("seq"), state.get("digest")) if isinstance(state, dict) else (None, None)
+        seq, digest = as_integer(seq), as_integer(digest)
         if type(seq) is not int or type(digest) is not int:
             raise Refused(
                 "bad_request", f"resume of {quoted(symbol)} must be a map of the integers seq and digest"
@@ -213,7 +215,7 @@ def _resume(message: Mapping[str, Any], symbols_max: int) -> dict[str, Resume]:
 
 
 def _messages(message: Mapping[str, Any]) -> int:
-    messages = message.get("messages")
+    messages = as_integer(message.get("messages"))
     if type(messages) is not int or not 1 <= messages <= MAX_INTEGER:
         raise Refused("bad_request", f"messages must be a whole number, 1 or more, not {quoted(messages)}")
     return messages

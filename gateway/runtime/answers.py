@@ -70,7 +70,7 @@ class Answers:
         if snapshot is None:
             return None
         lag_ms = listing.freshness.lag_ms
-        known = _stands_for(listing) | {"state": state_name(listing.stale)}
+        known = _stands_for(listing) | _state(listing)
         if lag_ms is not None:
             known["lag_ms"] = lag_ms
         return snapshot[:-1] + b"," + orjson.dumps(known)[1:]
@@ -159,8 +159,14 @@ def _symbol(listing: Listing) -> dict[str, Any]:
     return {
         "symbol": listing.instrument.symbol,
         **_stands_for(listing),
-        "state": state_name(listing.stale),
+        **_state(listing),
     }
+
+
+def _state(listing: Listing) -> dict[str, Any]:
+    """Whether the book is live, and why a producer calls it stale if it does."""
+    state: dict[str, Any] = {"state": state_name(listing.stale)}
+    return state if listing.doubt is None else state | {"reason": listing.doubt}
 
 
 def _stands_for(listing: Listing) -> dict[str, Any]:

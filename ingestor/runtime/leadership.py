@@ -502,6 +502,7 @@ class Leadership:
         if bad_ts != self._totals_counted[2]:
             self._log_bad_ts()
         self._totals_counted = (evicted, resends, bad_ts)
+        stats.in_doubt = self.engine.doubts()
         stats.publish_s += took_s
         stats.deltas += sum(len(broadcast.deltas) for broadcast in broadcasts)
         changed = sum(bool(broadcast.deltas) for broadcast in broadcasts)

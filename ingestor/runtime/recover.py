@@ -26,6 +26,7 @@ from depthcast.ingestor.recovery import (
     check_checkpoint,
     prove_orders,
     replay,
+    restore_doubts,
     restore_levels,
     standing,
 )
@@ -275,6 +276,7 @@ class Recovery:
                 # A leader with other limits has written a newer checkpoint, or had none to write.
                 engine.forget_limits(symbol)
         restore_levels(engine, published.replicas, instruments)
+        restore_doubts(engine, published.replicas)
         engine.resume_counting(str(src), info.applied, info.rejected, info.ignored)
         again = str(src) != info.src or self._fold.foreign is not None
         republication = Republication() if again else None

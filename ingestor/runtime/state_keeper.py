@@ -23,6 +23,7 @@ from depthcast.ingestor.orders import OrdersCopy
 from depthcast.ingestor.runtime.environment import Environment
 from depthcast.ingestor.runtime.stats import PartitionStats
 from depthcast.shared.codec import Marks, encode_snapshot
+from depthcast.shared.doubt import STALE
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.listing import Listing, to_table
 from depthcast.shared.position import ZERO, Position
@@ -230,7 +231,8 @@ class StateKeeper:
 
     def _marks(self, symbol: str) -> Marks:
         """What a snapshot of the symbol says of its book beside levels."""
-        return to_table(self.engine.listing(symbol))
+        doubt = self.engine.doubt(symbol)
+        return to_table(self.engine.listing(symbol)) | ({} if doubt is None else {STALE: doubt})
 
     def _copied(self, symbol: str) -> Snapshot | LargeBook:
         """The same, but a large book is not yet made into a snapshot, for that takes some time."""

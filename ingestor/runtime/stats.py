@@ -24,6 +24,7 @@ class PartitionStats:
     ignored: int = 0
     evicted: int = 0
     bad_ts: int = 0
+    in_doubt: int = 0
     broadcasts: int = 0
     heartbeats: int = 0
     deltas: int = 0
@@ -125,6 +126,7 @@ _GAUGES: Mapping[str, str] = {
     "input_lag_seconds": "Age of the oldest unread input entry at the last publish of this leader",
     "input_lost": "Input entries deleted before they were read, since the partition's beginning",
     "changes_refused": "Instruments whose change is not applied because their book holds levels",
+    "symbols_in_doubt": "Symbols whose producer says that their books may be wrong",
     "symbols_left_out": "Instruments beyond symbols_max, whose events are rejected",
     "events_applied": "Events applied since the partition's beginning",
     "events_rejected": "Events rejected since the partition's beginning",
@@ -134,6 +136,7 @@ _SOURCES: Mapping[str, str] = {
     "publish_seconds": "publish_s",
     "evicted_levels": "evicted",
     "input_lag_seconds": "input_lag_s",
+    "symbols_in_doubt": "in_doubt",
     "events_applied": "applied",
     "events_rejected": "rejected",
     "events_ignored": "ignored",

@@ -153,6 +153,14 @@ test("credit comes first, and is given back as messages are taken", () => {
   assert.equal(sent.length, 4);
 });
 
+test("the reason of a producer for doubt shows while it holds", () => {
+  const { session, view } = following();
+  session.receive({ type: "status", symbol: SYMBOL, state: "stale", reason: "gap" });
+  assert.deepEqual([view.state, view.staleReason], ["stale", "gap"]);
+  session.receive({ type: "status", symbol: SYMBOL, state: "live" });
+  assert.deepEqual([view.state, view.staleReason], ["live", null]);
+});
+
 test("status, removal and refusals are passed on", () => {
   const { session, view, notified } = following();
   session.receive({ type: "status", symbol: SYMBOL, state: "stale" });

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from depthcast import BookUpdate, ClientError, Consumer, Kind, State
 from depthcast.runtime.embedded import EmbeddedServer
-from depthcast.shared.codec import encode_delta, encode_info, encode_snapshot
+from depthcast.shared.codec import NO_MARKS, encode_delta, encode_info, encode_snapshot
 from depthcast.shared.digest import digest_of
 from depthcast.shared.errors import DeploymentMismatch
 from depthcast.shared.instruments import Instrument, to_json
@@ -51,24 +51,31 @@ class Publisher:
         await self.snapshot(symbol)
 
     async def change(
-        self, symbol: str, levels: Mapping[int, int], src: str = "0-0", *, spoil: int = 0
+        self,
+        symbol: str,
+        levels: Mapping[int, int],
+        src: str = "0-0",
+        *,
+        spoil: int = 0,
+        marks: Mapping[str, object] = NO_MARKS,
     ) -> None:
         """Publish a change; `spoil` is added to its digest."""
         book, seq = self.books[symbol], self.seqs[symbol]
         book.update(levels)
         self.seqs[symbol] = seq + 1
         flat = [number for level in levels.items() for number in level]
-        await self._entry(symbol, Delta(seq, seq + 1, flat, [], self._digest(symbol) + spoil, 1), src)
+        delta = Delta(seq, seq + 1, flat, [], self._digest(symbol) + spoil, 1)
+        await self._entry(symbol, delta, src, marks)
 
     async def nothing(self, partition: int, src: str) -> None:
         """An entry without a change."""
         await self._add(partition, {"_": self._info(partition, src)})
 
-    async def snapshot(self, symbol: str) -> None:
+    async def snapshot(self, symbol: str, marks: Mapping[str, object] | None = None) -> None:
         part = self.keys.partition(partition_of(symbol, self.partitions))
         book = self.books[symbol]
         levels = [number for price in sorted(book, reverse=True) for number in (price, book[price])]
-        value = encode_snapshot(Snapshot(self.seqs[symbol], levels, [], self._digest(symbol), 1))
+        value = encode_snapshot(Snapshot(self.seqs[symbol], levels, [], self._digest(symbol), 1, marks))
         position = self.positions[partition_of(symbol, self.partitions)]
         await self.client.xadd(part.snapshots(symbol), {"s": value}, id=str(position))
 
@@ -77,9 +84,11 @@ class Publisher:
         partition = partition_of(symbol, self.partitions)
         self.positions[partition] = self.positions[partition].next()
 
-    async def _entry(self, symbol: str, delta: Delta, src: str) -> None:
+    async def _entry(
+        self, symbol: str, delta: Delta, src: str, marks: Mapping[str, object] = NO_MARKS
+    ) -> None:
         partition = partition_of(symbol, self.partitions)
-        await self._add(partition, {"_": self._info(partition, src), symbol: encode_delta(delta)})
+        await self._add(partition, {"_": self._info(partition, src), symbol: encode_delta(delta, marks)})
 
     async def _add(self, partition: int, fields: dict[str, bytes]) -> None:
         position = self._next(partition)
@@ -131,6 +140,27 @@ async def test_snapshot_then_deltas_with_their_info(
         assert (second.info.src, second.info.applied, second.ts) == ("7-1", 1, 5)
         assert (bids(consumer), consumer.seq(SYMBOL)) == ({10: 5, 11: 3}, 1002)
         assert consumer.state(SYMBOL) is State.LIVE
+
+
+async def test_a_book_in_doubt_is_stale_with_the_reason(
+    publisher: Publisher, redis_url: str, prefix: str
+) -> None:
+    await publisher.create()
+    await publisher.change(SYMBOL, {10: 5}, marks={"stale": "gap"})
+    await publisher.snapshot(SYMBOL, {"stale": "gap"})
+    async with Consumer(redis_url, [SYMBOL], prefix=prefix) as consumer:
+        updates = aiter(consumer)
+        await next_update(updates)
+        await publisher.change(SYMBOL, {10: 6})
+        update = await next_update(updates)
+        assert (update.state, consumer.stale_reason(SYMBOL)) == (State.STALE, "gap")
+        await publisher.change(SYMBOL, {}, marks={"stale": None})
+        update = await next_update(updates)
+        assert (update.state, consumer.stale_reason(SYMBOL)) == (State.LIVE, None)
+        await publisher.change(SYMBOL, {10: 7}, marks={"stale": ["?"]})
+        update = await next_update(updates)
+        assert (update.state, update.bids) == (State.STALE, [(10, 7)])
+        assert (consumer.state(SYMBOL), consumer.stale_reason(SYMBOL)) == (State.STALE, "unknown")
 
 
 async def test_a_book_is_exactly_at_its_updates_seq(

@@ -39,7 +39,10 @@ RAW = (
     | st.binary(max_size=60).map(lambda data: b"[" + data)
 )
 OPTIONS = st.dictionaries(
-    st.sampled_from(["atomic", "ts", "x"]) | KEYS | st.integers(0, 3) | st.binary(max_size=6),
+    st.sampled_from(["atomic", "ts", "live", "stale", "x"])
+    | KEYS
+    | st.integers(0, 3)
+    | st.binary(max_size=6),
     st.booleans() | SCALARS,
     max_size=3,
 )
@@ -91,6 +94,7 @@ def test_garbage_never_disturbs_good_events(fields: list[tuple[bytes, bytes]], p
     deltas = {symbol: delta for symbol, delta in interval.deltas if symbol in "GH"}
     if any(name == b"_" and refuses(raw) for name, raw in fields):
         assert (interval.deltas, interval.applied, interval.ignored) == ([], 0, 0)
+        assert not interval.doubts
         values = [name for name, _ in (*fields, *good) if not name.startswith(b"_")]
         reasons = [reject.reason for reject in interval.rejects]
         assert reasons == [Reason.MALFORMED, *[Reason.BAD_OPTIONS] * len(values)]

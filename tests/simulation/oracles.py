@@ -41,6 +41,7 @@ class Expected:
     models: dict[str, ModelBook] = field(default_factory=dict)
     books: dict[str, Levels] = field(default_factory=dict)
     digests: dict[str, int] = field(default_factory=dict)
+    doubts: dict[str, str] = field(default_factory=dict)
 
     @property
     def counts(self) -> Counts:
@@ -102,6 +103,7 @@ class Model:
     def _begin_book(self, result: Expected, symbol: str) -> None:
         instrument = self.instruments[symbol]
         result.models[symbol] = ModelBook(instrument.feed, instrument.on_cross)
+        result.doubts.pop(symbol, None)
 
     def _apply(
         self, result: Expected, fields: list[tuple[bytes, bytes]], refused: Mapping[tuple[str, str], str]
@@ -113,8 +115,16 @@ class Model:
             for name, _ in values:
                 self._reject(result, name, "bad_options", -1, 1)
             return
+        rejected = len(result.rejects)
         for name, raw in values:
             self._array(result, name, self.corpus.arrays[raw], refused, atomic=bool(marks and marks[-1]))
+        failed = {reject[0] for reject in result.rejects[rejected:]}
+        for said in (self.corpus.doubts[raw] for name, raw in fields if name == b"_"):
+            for symbol in {name for name, _ in values} & result.models.keys():
+                if "stale" in said:
+                    result.doubts[symbol] = said["stale"]
+                elif said and symbol not in failed:
+                    result.doubts.pop(symbol, None)
 
     def _array(
         self,
@@ -287,7 +297,14 @@ class PartitionOracle:
         book = {"bid": replica.book.bids.levels, "ask": replica.book.asks.levels}
         if book != levels or replica.digest != self._expected.digests[symbol]:
             return f"{whose}: {symbol} at seq {replica.seq} holds {book}, not {levels}"
+        doubt = self._expected.doubts.get(symbol)
+        if replica.doubt != doubt and symbol not in self.model.late:
+            return f"{whose}: {symbol} at seq {replica.seq} is doubted for {replica.doubt}, not {doubt}"
         return None
+
+    def doubt(self, symbol: str) -> str | None:
+        """Why the book of a symbol is in doubt."""
+        return self.expected().doubts.get(symbol)
 
     def check_rejects(self) -> list[str]:
         """Check that there are exactly the expected rejects, once each, in order."""

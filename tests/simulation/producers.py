@@ -39,12 +39,24 @@ def make_instruments(rng: Random, count: int) -> dict[str, Instrument]:
     }
 
 
+DOUBTS: list[dict[str, Any]] = [
+    {},
+    {},
+    {},
+    {"stale": "gap"},
+    {"stale": "checksum"},
+    {"live": True},
+    {"live": True},
+]
+
+
 @dataclass
 class Corpus:
     """The meaning of the bytes that were sent; None if they have none."""
 
     arrays: dict[bytes, list[Any] | None] = field(default_factory=dict)
     atomic: dict[bytes, bool | None] = field(default_factory=dict)
+    doubts: dict[bytes, dict[str, Any]] = field(default_factory=dict)
 
     def array(self, rng: Random, events: list[Any]) -> bytes:
         """An encoded array of events, sometimes corrupted."""
@@ -61,8 +73,9 @@ class Corpus:
         if rng.random() < 0.03:
             self.atomic[b"{]"] = None
             return b"{]"
-        raw = encode({"atomic": atomic}, rng.random() < 0.5)
-        self.atomic[raw] = atomic
+        doubt = rng.choice(DOUBTS)
+        raw = encode({"atomic": atomic, **doubt}, rng.random() < 0.5)
+        self.atomic[raw], self.doubts[raw] = atomic, doubt
         return raw
 
 

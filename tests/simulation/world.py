@@ -431,8 +431,13 @@ class World:
         for client in self.clients:
             for symbol in self.instruments if client.symbols == ["*"] else client.symbols:
                 book = client.client.session.books.get(symbol) if client.client else None
-                if book is None or book.state is not State.LIVE:
-                    yield f"{client.name}: no live book of {symbol}"
+                oracle = self._oracle(symbol)
+                doubt = (
+                    oracle.doubt(symbol) if symbol not in oracle.model.late else book and book.stale_reason
+                )
+                right = State.LIVE if doubt is None else State.STALE
+                if book is None or (book.state, book.stale_reason) != (right, doubt):
+                    yield f"{client.name}: no {right} book of {symbol}"
                     continue
                 held = {
                     "bid": dict(book.replica.book.bids.levels),

@@ -271,6 +271,22 @@ def test_orders_example_rejects_the_last_event_only() -> None:
     assert [tuple(delta[2:4]) for _, delta in interval.deltas] == [([101, 3], [])]
 
 
+def test_doubt_example_ends_with_the_new_book() -> None:
+    engine = Engine(0, 1)
+    engine.register(Instrument(Symbol("BTC-USD")))
+    engine.drain()
+    engine.apply("1-0", [(b"BTC-USD", b'[["add", "bid", 6500010, 5]]')])
+    engine.drain()
+    engine.apply("2-0", command_fields("event-stale"))
+    doubted = engine.drain()
+    assert doubted.doubts == {"BTC-USD": "gap"}
+    assert [delta[2:4] for _, delta in doubted.deltas] == [([], [])]
+    engine.apply("3-0", command_fields("event-live"))
+    assert engine.drain().doubts == {"BTC-USD": None}
+    snapshot = engine.snapshot("BTC-USD")
+    assert (snapshot.bids, snapshot.asks) == ([6500000, 9], [6500020, 7])
+
+
 def test_instrument_examples() -> None:
     hashed = from_json("BTC-USD", block("json", "instrument"))
     assert parse_toml(block("toml", "instruments")) == {BTC: hashed}

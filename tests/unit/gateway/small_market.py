@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from depthcast.gateway.delivery.core import Core
-from depthcast.shared.codec import encode_delta, encode_info
+from depthcast.shared.codec import NO_MARKS, encode_delta, encode_info
 from depthcast.shared.digest import digest_of
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.listing import Listing, to_table
@@ -97,14 +97,15 @@ class SmallMarket:
         deltas: Mapping[str, Delta],
         lag_ms: int | None = None,
         listings: Mapping[str, Listing] = MappingProxyType({}),
+        marks: Mapping[str, Mapping[str, Any]] = NO_MARKS,
     ) -> AppliedEntry:
-        """The next entry of the stream, as the reader takes it."""
+        """The next entry of the stream, as the reader takes it; `listings` and other `marks` by symbol."""
         self.position = self.position.next()
         info = encode_info(EntryInfo(self.position.n, "0-0", 0, 0, 0, lag_ms=lag_ms))
         fields = [(b"_", info)]
         for name, delta in deltas.items():
-            marks = to_table(listings[name]) if name in listings else {}
-            fields.append((name.encode(), encode_delta(delta, marks)))
+            said = to_table(listings[name]) if name in listings else {}
+            fields.append((name.encode(), encode_delta(delta, said | dict(marks.get(name, NO_MARKS)))))
         entry = self.upstream.reader.read(self.position, fields)
         assert entry is not None
         return entry
@@ -129,6 +130,12 @@ class SmallMarket:
         if tick:
             self.tick()
         return listing
+
+    def doubt(self, symbol: str, reason: str | None, bids: Levels | None = None) -> None:
+        """One broadcast that says why a book is in doubt, or that it no longer is."""
+        delta = self.books[symbol].move(bids or {}, {})
+        self.apply(self.entry({symbol: delta}, marks={symbol: {"stale": reason}}))
+        self.tick()
 
     def heartbeat(self, lag_ms: int | None = None) -> None:
         self.apply(self.entry({}, lag_ms))

@@ -57,6 +57,7 @@ def test_a_snapshot() -> None:
 def test_a_status(stale: bool, state: str) -> None:
     assert status_message("A", stale) == {"type": "status", "symbol": "A", "state": state}
     assert status_message("A", stale, 7)["lag_ms"] == 7
+    assert status_message("A", stale, reason="gap") == status_message("A", stale) | {"reason": "gap"}
 
 
 @pytest.mark.parametrize(("seq", "more"), [(None, {"resumed": False}), (0, {"resumed": True, "seq": 0})])

@@ -86,6 +86,43 @@ def test_any_other_mistake_refuses_the_entry(raw: bytes, detail: str) -> None:
         assert read_options(raws).fault == Fault(raw, detail)
 
 
+@pytest.mark.parametrize(
+    ("options", "stale", "live"),
+    [
+        ([{"stale": "gap"}], "gap", False),
+        ([{"stale": "é" * 64, "live": False}], "é" * 64, False),
+        ([{"live": True, "atomic": True}], None, True),
+        ([{"live": True}, {"live": False}, {"stale": "gap"}, {"stale": "sum"}], "sum", False),
+    ],
+)
+def test_doubts(options: list[Any], stale: str | None, live: bool) -> None:
+    for encode in ENCODERS:
+        found = read_options([encode(each) for each in options])
+        assert (found.stale, found.live, found.fault) == (stale, live, None)
+        assert found.about_doubt
+    assert not NO_OPTIONS.about_doubt
+
+
+@pytest.mark.parametrize(
+    ("raw", "detail"),
+    [
+        (b'{"stale":""}', 'stale is "": it is a text of 1 to 64 characters'),
+        (b'{"stale":null}', "stale is null: it is a text of 1 to 64 characters"),
+        (b'{"stale":true}', "stale is true: it is a text of 1 to 64 characters"),
+        (b'{"stale":"\\ud800"}', 'stale is "\\ud800": it is a text of 1 to 64 characters'),
+        (b'{"live":1}', "live is 1: it is true or false"),
+        (
+            b'{"stale":"gap","live":true}',
+            "the options say stale and live: books are in doubt, or they are not",
+        ),
+    ],
+)
+def test_doubts_that_cannot_be_understood(raw: bytes, detail: str) -> None:
+    assert read_options([raw]).fault == Fault(raw, detail)
+    assert read_options([b'{"stale":"' + b"x" * 65 + b'"}']).fault is not None
+    assert read_options([b'{"stale":"gap"}', b'{"live":true}']).fault is not None
+
+
 def test_options_of_the_greatest_length_are_read() -> None:
     raw = b'{"ts":1' + b" " * (OPTIONS_BYTES_MAX - 8) + b"}"
     assert len(raw) == OPTIONS_BYTES_MAX

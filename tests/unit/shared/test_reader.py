@@ -380,3 +380,41 @@ def test_a_symbol_without_snapshot_that_turns_out_to_exist_is_asked_for_again(
     assert not reader.missing
     reader.read(at(6), fields(C=delta(30, 31, 3)))
     assert set(reader.missing) == {"C"}
+
+
+def marked(after: Delta, reason: object) -> bytes:
+    return encode_delta(after, {"stale": reason})
+
+
+def test_doubt_holds_from_one_mark_to_the_next(reader: PartitionReader) -> None:
+    reader.read(at(6), fields(A=marked(delta(10, 11, 2), "gap")))
+    replica = reader.shown["A"]
+    assert (replica.doubt, reader.shown["B"].doubt, replica.book.bids.flat()) == ("gap", None, [100, 2])
+    reader.read(at(7), fields(A=delta(11, 12, 3)))
+    assert replica.doubt == "gap"
+    reader.read(at(8), fields(A=encode_delta(delta(12, 13, 3), {"more": 1})))
+    assert replica.doubt == "gap"
+    reader.read(at(9), fields(A=marked(delta(13, 14, 3), None)))
+    assert replica.doubt is None
+
+
+@pytest.mark.parametrize("reason", ["", "x" * 65, 5, [], True])
+def test_a_reason_that_no_leader_writes_is_doubt_all_the_same(
+    reader: PartitionReader, reason: object
+) -> None:
+    reader.read(at(6), fields(A=marked(delta(10, 11, 2), reason)))
+    assert reader.shown["A"].doubt == "unknown"
+
+
+def test_a_mark_that_was_applied_already_says_nothing(reader: PartitionReader) -> None:
+    reader.read(at(6), fields(A=marked(delta(9, 10, 1), "gap")))
+    assert reader.shown["A"].doubt is None
+
+
+def test_a_snapshot_brings_the_doubt_of_its_book(reader: PartitionReader) -> None:
+    reader.mark_lost("for a test")
+    doubted = snapshot(10, 1)._replace(marks={"stale": "gap"})
+    reader.load(at(5), {"A": (at(5), doubted), "B": (at(5), snapshot(20, 2))})
+    assert (reader.shown["A"].doubt, reader.shown["B"].doubt) == ("gap", None)
+    reader.read(at(6), fields(A=birth(50)))
+    assert reader.shown["A"].doubt is None

@@ -236,6 +236,19 @@ def test_upstream_silence_shows() -> None:
     assert (update.kind, update.state) == (Kind.STATUS, State.LIVE)
 
 
+def test_the_reason_for_doubt_shows_while_it_holds() -> None:
+    session, _ = subscribed()
+    book = session.books["X"]
+    said = []
+    for about in ({"state": "stale", "reason": "gap"}, {"state": "stale", "reason": 5}, {"state": "stale"}):
+        session.receive({"type": "status", "symbol": "X", **about})
+        said.append((book.state, book.stale_reason))
+    assert said == [(State.STALE, "gap"), (State.STALE, None), (State.STALE, None)]
+    session.receive({"type": "status", "symbol": "X", "state": "stale", "reason": "gap"})
+    session.receive({"type": "status", "symbol": "X", "state": "live", "reason": "gap"})
+    assert (book.state, book.stale_reason) == (State.LIVE, None)
+
+
 def test_credit_is_paid_back_by_half_windows() -> None:
     session, gateway = ClientSession(credit_window=4), FakeGateway()
     session.connected()

@@ -22,6 +22,14 @@ def test_an_odd_number_of_changes_is_a_change(listing: Listing) -> None:
     assert found == {9: True, 10: False, 19: False, 20: True, 29: True, 30: False}
 
 
+def test_another_reason_for_doubt_is_said_while_it_is_stale(listing: Listing) -> None:
+    listing.set_stale(True, 10)
+    listing.doubt, listing.doubt_changed_at = "gap", 20
+    assert [listing.status_changed_since(cursor) for cursor in (10, 19, 20)] == [True, True, False]
+    listing.set_stale(False, 30)
+    assert [listing.status_changed_since(cursor) for cursor in (10, 19, 29, 30)] == [True, True, True, False]
+
+
 def test_no_more_changes_are_kept_than_any_client_can_be_behind(listing: Listing) -> None:
     for number in range(2 * STATUS_CHANGES_KEPT):
         listing.set_stale(bool(number % 2), number)

@@ -131,6 +131,42 @@ def test_input_lag_makes_books_stale_until_it_has_been_small_for_a_second() -> N
     }  # fmt: skip
 
 
+def test_doubt_concerns_its_symbol_until_the_producer_ends_it(small: SmallMarket) -> None:
+    market = market_of(small)
+    listing = market.listings["AAA"]
+    small.doubt("AAA", "gap", {-1: 4})
+    assert status(small) == {"AAA": True, "BBB": False}
+    assert market.stale_count() == 1
+    assert market.was_live, "one symbol makes no gateway unready"
+    assert listing.status_message() == {
+        "type": "status", "symbol": "AAA", "state": "stale", "reason": "gap",
+    }  # fmt: skip
+    small.publish("AAA", {-1: 5})
+    assert status(small) == {"AAA": True, "BBB": False}
+    before = market.last_status_change
+    small.doubt("AAA", "checksum")
+    assert market.last_status_change > before
+    assert listing.status_message()["reason"] == "checksum"
+    small.doubt("AAA", None, {-1: 6})
+    assert status(small) == {"AAA": False, "BBB": False}
+    assert listing.status_message() == {"type": "status", "symbol": "AAA", "state": "live"}
+
+
+def test_a_book_in_doubt_stays_so_through_silence_and_a_load(small: SmallMarket) -> None:
+    small.doubt("AAA", "gap")
+    small.now += 1.1
+    small.tick()
+    assert status(small) == {"AAA": True, "BBB": True}
+    small.heartbeat()
+    assert status(small) == {"AAA": True, "BBB": False}
+    small.lose("AAA")
+    small.publish("AAA", {-1: 4})
+    small.load()
+    small.tick()
+    assert status(small) == {"AAA": False, "BBB": False}, "the snapshot of this test has no mark"
+    assert market_of(small).listings["AAA"].doubt is None
+
+
 def test_a_gateway_is_ready_though_input_is_late() -> None:
     small = SmallMarket("AAA", input_lag_max_ms=1000)
     assert not market_of(small).was_live

@@ -57,12 +57,25 @@ def test_the_other_ops() -> None:
     assert ask(op="subscribe", symbols=["*"]).wildcard
 
 
+def test_integral_floats_are_integers_as_javascript_sends_them() -> None:
+    message = {
+        "op": "subscribe", "id": 7.0, "symbols": ["A"], "depth": 50.0, "interval_ms": 5.0,
+        "resume": {"A": {"seq": 5485486080001.0, "digest": 4294967295.0}},
+    }  # fmt: skip
+    for found in (parse(msgpack.packb(message), Encoding.MSGPACK), ask(**message)):
+        resume = {"A": Resume(5485486080001, 4294967295)}
+        assert found == Subscribe(7, ["A"], 50, 5, resume, wildcard=False)
+        numbers = found.id, found.depth, found.interval_ms, *found.resume["A"]
+        assert [type(number) for number in numbers] == [int] * 5
+    assert repr(ask(op="credit", messages=1e3)) == "Credit(messages=1000)"
+
+
 def test_msgpack_carries_the_same_maps() -> None:
     raw = msgpack.packb({"op": "ping", "id": "é"})
     assert parse(raw, Encoding.MSGPACK) == Ping("é")
 
 
-@pytest.mark.parametrize("depth", [2, -1, 1001, 25.0, "25", True, None, [25], 10**30])
+@pytest.mark.parametrize("depth", [2, -1, 1001, 25.5, "25", True, None, [25], 10**30])
 def test_bad_depths(depth: object) -> None:
     error = refused(op="subscribe", id=1, symbols=["A"], depth=depth if depth != 10**30 else 1e30)
     assert (error.code, error.id) == ("bad_depth", 1)
@@ -74,7 +87,7 @@ def test_bad_intervals(interval_ms: object) -> None:
     assert refused(op="subscribe", symbols=["A"], interval_ms=interval_ms).code == "bad_interval"
 
 
-@pytest.mark.parametrize("request_id", [True, 1.0, None, "x" * 65, [1], {}])
+@pytest.mark.parametrize("request_id", [True, 1.5, 2.0**53, None, "x" * 65, [1], {}])
 def test_a_bad_id_is_named_and_not_echoed(request_id: object) -> None:
     error = refused(op="ping", id=request_id)
     assert (error.code, error.id) == ("bad_request", None)
@@ -140,7 +153,7 @@ def test_wrong_shapes(fields: dict[str, Any]) -> None:
                 "bad_request",
                 "resume of 'B' must be a map of the integers seq and digest",
             )
-            for wrong in (5, {"seq": 1}, {"digest": 1}, {"seq": 1.0, "digest": 1}, {"seq": 1, "digest": "1"})
+            for wrong in (5, {"seq": 1}, {"digest": 1}, {"seq": 1.5, "digest": 1}, {"seq": 1, "digest": "1"})
         ),
         ({"op": "credit", "messages": 0}, "bad_request", "messages must be a whole number, 1 or more, not 0"),
         ({"op": 5}, "bad_request", 'op must be text such as "subscribe", not a value of type int'),
