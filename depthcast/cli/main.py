@@ -61,6 +61,9 @@ SUBCOMMANDS: Final = {
     "watch": _Home("depthcast.cli.watch", "watch", "Show a live book in the terminal."),
     "status": _Home("depthcast.cli.status", "status", "Show partitions, input lag, feeders and gateways."),
     "doctor": _Home("depthcast.cli.doctor", "doctor", "Say what is wrong with a deployment, and what to do."),
+    "record": _Home(
+        "depthcast.cli.record", "record_command", "Record every change of every book in Parquet files."
+    ),
     "rejects": _Home("depthcast.cli.rejects", "rejects", "Show input that was rejected, and why."),
     "partition": _Home(
         "depthcast.cli.partition", "partition", "Print the partition that a symbol belongs to."

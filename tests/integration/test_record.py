@@ -1,0 +1,198 @@
+"""`depthcast record`: its files hold every delta once, whatever happens to it, and make the same books."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from depthcast.feed.recording import DELTA, check, events_of, files_of, rows_of, steps
+from depthcast.runtime.record_journal import Journal
+from depthcast.runtime.recorder import RecordCounts, RecordOptions, record
+from depthcast.shared.codec import decode_delta, pack
+from depthcast.shared.errors import SettingsError
+from depthcast.shared.position import ZERO
+from depthcast.shared.runtime.redis import execute, last_position
+from tests.environment import without_settings
+from tests.ingestor_runs import Input, Run
+from tests.waiting import eventually
+
+SYMBOLS = ("LEV", "EVI", "ORD", "ORE")
+
+
+@asynccontextmanager
+async def recording(run: Run, folder: Path, **options: float) -> AsyncIterator[RecordCounts]:
+    counts = RecordCounts()
+    chosen = RecordOptions(run.url, run.prefix, None, folder, **options)  # type: ignore[arg-type]
+    task = asyncio.create_task(record(chosen, counts))
+    try:
+        yield counts
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()
+
+
+async def published_deltas(run: Run) -> dict[str, list[tuple[int, ...]]]:
+    """Every delta of the stream by symbol, as (epoch, n, prev_seq, seq, digest, events, *levels)."""
+    found: dict[str, list[tuple[int, ...]]] = {symbol: [] for symbol in SYMBOLS}
+    for position, fields in await run.history():
+        for name, raw in fields:
+            if not name.startswith(b"_"):
+                delta = decode_delta(raw)
+                head = (*position, delta.prev_seq, delta.seq, delta.digest, delta.events)
+                found[name.decode()].append((*head, *delta.bids, -1, *delta.asks))
+    return found
+
+
+def recorded_deltas(folder: Path) -> dict[str, list[tuple[int, ...]]]:
+    return {
+        symbol: [
+            (row.epoch, row.n, row.prev_seq, row.seq, row.digest, row.events, *row.bids, -1, *row.asks)
+            for row in rows_of(files)
+            if row.kind == DELTA
+        ]
+        for symbol, files in files_of(folder).items()
+    }
+
+
+def is_whole(folder: Path) -> bool:
+    found = list(check(folder))
+    assert {each.symbol for each in found} == set(SYMBOLS)
+    assert [each.problems for each in found] == [[]] * len(found)
+    return not any(each.gaps for each in found)
+
+
+async def recorded(run: Run, folder: Path) -> None:
+    """Wait until everything published so far is recorded."""
+    end = await last_position(run.client, run.keys.deltas)
+
+    def there() -> bool:
+        try:
+            frames = list(Journal(folder / "journal").read())
+        except FileNotFoundError:  # it was replaced in between
+            return False
+        return max((frame.positions.get(0, ZERO) for frame in frames), default=ZERO) >= end
+
+    await eventually(there, message="everything is recorded", timeout_s=30)
+
+
+async def test_every_delta_is_recorded_as_it_was_published(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "books"
+    async with run.service(run.settings(retention_s=3600)):
+        async with recording(run, folder, file_rows=50) as counts:
+            await eventually(lambda: counts.snapshots == len(SYMBOLS), message="it has begun")
+            await Input(run, Random(1)).send(300)
+            await run.published()
+            await recorded(run, folder)
+            with pytest.raises(SettingsError, match="another recorder"):
+                await record(RecordOptions(run.url, run.prefix, None, folder), RecordCounts())
+        published = await published_deltas(run)
+    assert is_whole(folder)
+    ours = recorded_deltas(folder)
+    for symbol in SYMBOLS:
+        begun = published[symbol].index(ours[symbol][0])
+        assert ours[symbol] == published[symbol][begun : begun + len(ours[symbol])]
+        assert len(ours[symbol]) > 10
+    assert (counts.deltas, counts.gaps) == (sum(map(len, ours.values())), 0)
+    assert not list(folder.glob("**/*.unfinished"))
+    other = RecordOptions(run.url, run.prefix, None, folder)
+    (folder / "recording.json").write_text('{"prefix": "another"}', encoding="utf-8")
+    with pytest.raises(SettingsError, match="has a recording of"):
+        await record(other, RecordCounts())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_a_recorder_that_is_killed_again_and_again_loses_nothing(run: Run, tmp_path: Path) -> None:
+    folder, rng = tmp_path / "books", Random(2)
+    words = ["record", str(folder), "--file-rows", "200", "--file-s", "1", "--redis-url", run.url]
+    async with run.service(run.settings(retention_s=3600)):
+        input_ = Input(run, Random(3))
+        for kill in range(8):
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "depthcast", *words, "--prefix", run.prefix, env=without_settings(),
+                stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+            )  # fmt: skip
+            await eventually(lambda: _growing(folder / "journal"), message="it records", timeout_s=30)
+            for _ in range(20):
+                await input_.send(20)
+                await asyncio.sleep(rng.random() / 20)
+            process.send_signal(signal.SIGKILL if kill < 7 else signal.SIGTERM)
+            await process.wait()
+            await input_.send(20)
+        await run.published()
+        published = await published_deltas(run)
+        async with recording(run, folder):
+            await recorded(run, folder)
+    assert is_whole(folder)
+    ours = recorded_deltas(folder)
+    for symbol in SYMBOLS:
+        wanted = published[symbol][published[symbol].index(ours[symbol][0]) :]
+        assert ours[symbol][: len(wanted)] == wanted
+
+
+def _growing(journal: Path) -> bool:
+    return sum(path.stat().st_size for path in journal.glob("*.journal")) > 200
+
+
+async def test_a_gap_is_recorded_and_found(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "books"
+    async with run.service(run.settings(snapshot_interval_ms=50)):
+        input_ = Input(run, Random(4))
+        async with recording(run, folder) as counts:
+            await eventually(lambda: counts.snapshots == len(SYMBOLS), message="it has begun")
+            await input_.send(50)
+            await run.published()
+            await recorded(run, folder)
+        await input_.send(50)
+        await run.published()
+        before = {symbol: (await run.snapshots(symbol))[-1][0] for symbol in SYMBOLS}
+
+        async def renewed() -> bool:
+            newest = [(await run.snapshots(symbol))[-1][0] for symbol in SYMBOLS]
+            return all(new > old for new, old in zip(newest, before.values(), strict=True))
+
+        for _ in range(400):
+            await input_.send(5)
+            if await renewed():
+                break
+            await asyncio.sleep(0.02)
+        await execute(run.client, "XTRIM", run.keys.deltas, "MAXLEN", "1")
+        async with recording(run, folder) as counts:
+            await eventually(lambda: counts.gaps > 0, message="it has noticed")
+    found = {each.symbol: each for each in check(folder)}
+    assert all(not each.problems for each in found.values())
+    assert sum(len(each.gaps) for each in found.values()) == counts.gaps > 0
+
+
+async def test_a_replayed_recording_makes_the_same_books(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "books"
+    async with run.service(run.settings(interval_ms=0)), recording(run, folder) as counts:
+        await eventually(lambda: counts.snapshots == len(SYMBOLS), message="it has begun")
+        await Input(run, Random(5)).send(200)
+        await run.published()
+        await recorded(run, folder)
+    again = Run(run.client, f"{run.prefix}-again", run.url, tmp_path)
+    wanted: dict[str, int] = {}
+    levels = '["LEV"]\n["EVI"]\n["ORD"]\n["ORE"]\n'
+    async with again.service(again.settings(levels, interval_ms=0, retention_s=3600)):
+        expected: dict[str, list[int]] = {symbol: [] for symbol in SYMBOLS}
+        for step in steps(folder):
+            await again.send(("_", '{"atomic": true}'), (step.symbol, pack(events_of(step))))
+            if step.row.digest != wanted.get(step.symbol, 0):
+                expected[step.symbol].append(step.row.digest)
+            wanted[step.symbol] = step.row.digest
+        done = await again.published()
+        assert done.rejected == 0
+        made: dict[str, list[int]] = {symbol: [] for symbol in SYMBOLS}
+        for _, fields in await again.history():
+            for name, raw in fields:
+                if not name.startswith(b"_") and (delta := decode_delta(raw)).prev_seq and delta.events:
+                    made[name.decode()].append(delta.digest)
+    assert made == expected
