@@ -9,6 +9,7 @@ from depthcast.cli.feed_options import SETTINGS, Speed, deployment_options
 from depthcast.cli.gateway_url import gateway_url_option
 from depthcast.cli.live import live
 from depthcast.cli.synthetic import synthetic
+from depthcast.feed import recorded_books
 from depthcast.feed.detect import FORMATS
 from depthcast.runtime.deployment import to_toml
 from depthcast.runtime.feed_file import open_feed
@@ -99,7 +100,7 @@ feed.add_command(synthetic)
 @feed.command("formats")
 def formats() -> None:
     """List the formats that replay reads, with an example line of each, and how to get files like that."""
-    for each in FORMATS.values():
+    for each in (*FORMATS.values(), recorded_books.FORMAT):
         click.echo(f"{each.name}: {each.title}")
         click.echo(f"    {each.example}")
         click.echo(f"    {each.how}")
@@ -110,9 +111,7 @@ def formats() -> None:
 
 
 @feed.command("replay", help=REPLAY_HELP)
-@click.argument(
-    "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(dir_okay=False, path_type=Path)
-)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--speed",
     type=Speed(),

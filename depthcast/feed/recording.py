@@ -127,6 +127,16 @@ def read_rows(path: Path) -> Iterator[RecordedRow]:
         raise FeedError(path, 0, f"cannot be read: {error}") from error
 
 
+def read_sizes(path: Path) -> set[tuple[str, str]]:
+    """Return each pair of tick and lot size in a file; raises `FeedError`."""
+    arrow = library()
+    try:
+        table = arrow.parquet.read_table(path, columns=["tick_size", "lot_size"], partitioning=None)
+    except (OSError, KeyError, arrow.ArrowException) as error:
+        raise FeedError(path, 0, f"cannot be read: {error}") from error
+    return set(zip(table["tick_size"].to_pylist(), table["lot_size"].to_pylist(), strict=True))
+
+
 def _rows(columns: Mapping[str, list[Any]]) -> Iterator[RecordedRow]:
     sides = [
         [_flat(*pair) for pair in zip(columns[f"{side}_prices"], columns[f"{side}_quantities"], strict=True)]

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Final, cast
 
+from depthcast.feed import recorded_books
 from depthcast.feed.account import Account
 from depthcast.feed.detect import FORMATS, detect
 from depthcast.feed.entry import LINES_LOOKED_AT, FeedEntry, Format, Head, Instruments, Recording, Source
@@ -87,8 +88,14 @@ class RecordedFeed:
 
 
 def open_feed(path: Path, format_name: str | None, renames: Mapping[str, str]) -> RecordedFeed:
-    """Detect a file's format, unless it is given, and find its instruments; raises `FeedError`."""
-    format_ = detect(str(path), read_head(path)) if format_name is None else FORMATS[format_name]
+    """Detect a file's format, unless it is given, and find its instruments; raises `FeedError`.
+
+    A folder is a recording of `depthcast record`.
+    """
+    if path.is_dir():
+        format_ = recorded_books.FORMAT
+    else:
+        format_ = detect(str(path), read_head(path)) if format_name is None else FORMATS[format_name]
     try:
         recording = format_.read(source_of(path))
     except ValueError as error:

@@ -178,6 +178,12 @@ async def test_a_replayed_recording_makes_the_same_books(run: Run, tmp_path: Pat
         await Input(run, Random(5)).send(200)
         await run.published()
         await recorded(run, folder)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "depthcast", "feed", "replay", str(folder), "--verify", env=without_settings(),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    out, _ = await process.communicate()
+    assert process.returncode == 0, out.decode()
     again = Run(run.client, f"{run.prefix}-again", run.url, tmp_path)
     wanted: dict[str, int] = {}
     levels = '["LEV"]\n["EVI"]\n["ORD"]\n["ORE"]\n'

@@ -58,9 +58,10 @@ def market(count: int, seed: int = 1) -> list[RecordedRow]:
             changes.append([price, quantity])
             digest += weight(side, price) * (quantity - book.get(price, 0))
             book[price] = quantity
+        bids, asks = changes
         found.append(
             RecordedRow(
-                DELTA, 9, n, 99 + n, 100 + n, *changes, digest % 2**32, 2, 1000 + n, n, n, 1, "0.01", "1"
+                DELTA, 9, n, 99 + n, 100 + n, bids, asks, digest % 2**32, 2, 1000 + n, n, n, 1, "0.01", "1"
             )
         )
     return found
