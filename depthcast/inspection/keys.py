@@ -25,6 +25,7 @@ PARTITION_TYPES: Final = {
     "applying": "string",
     "symbols": "hash",
     "feeders": "hash",
+    "listings": "hash",
 }
 """Keys of a partition."""
 

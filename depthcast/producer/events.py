@@ -42,19 +42,19 @@ class _Refused(Exception):
 
 
 class Sizes(NamedTuple):
-    """A symbol's tick and lot size as decimals, and its kind of feed."""
+    """A symbol's tick and lot size as decimals, its kind of feed, and its listing, if that is known."""
 
     symbol: str
     feed: Feed
     tick: Decimal
     lot: Decimal
+    listing: int | None = None
 
     @classmethod
-    def of(cls, instrument: Instrument) -> "Sizes":
+    def of(cls, instrument: Instrument, listing: int | None = None) -> "Sizes":
         """The sizes of an instrument."""
-        return cls(
-            instrument.symbol, instrument.feed, Decimal(instrument.tick_size), Decimal(instrument.lot_size)
-        )
+        tick, lot = Decimal(instrument.tick_size), Decimal(instrument.lot_size)
+        return cls(instrument.symbol, instrument.feed, tick, lot, listing)
 
 
 def encode_events(sizes: Sizes, events: Iterable[EventLike]) -> tuple[bytes, int]:
@@ -71,9 +71,12 @@ def encode_events(sizes: Sizes, events: Iterable[EventLike]) -> tuple[bytes, int
     return pack(array), len(array)
 
 
-def encode_options(symbol: str, atomic: object, ts: object) -> dict[str, object]:
-    """Check the options of an entry, and return those that are set; raises `InvalidEvent`."""
-    options: dict[str, object] = {}
+def encode_options(symbol: str, atomic: object, ts: object, listing: int | None = None) -> dict[str, object]:
+    """Check the options of an entry, and return those that are set; raises `InvalidEvent`.
+
+    `listing`: the one whose sizes the events were converted by, so that no other one takes them.
+    """
+    options: dict[str, object] = {} if listing is None else {"listing": listing}
     if type(atomic) is not bool:
         raise InvalidEvent(symbol, None, f"atomic is {atomic!r}", "it is True or False")
     if atomic:

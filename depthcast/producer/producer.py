@@ -9,9 +9,11 @@ sent in order, many at once, each exactly once. While Redis is away they wait, u
 """
 
 import asyncio
+import json
 import logging
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
@@ -21,8 +23,9 @@ from depthcast.producer.events import EventLike, Sizes, encode_events, encode_op
 from depthcast.producer.input_log import Fields, InputLog
 from depthcast.producer.sent import SentIds
 from depthcast.shared.codec import pack
-from depthcast.shared.errors import InputLagging, InvalidEvent, RedisUnavailable
+from depthcast.shared.errors import CodecError, InputLagging, InvalidEvent, RedisUnavailable
 from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.listing import Listing, of_table
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import Position
 from depthcast.shared.reject_record import RejectRecord
@@ -187,7 +190,7 @@ class Producer:
         self._check_tasks()
         begun = asyncio.get_running_loop().time()
         sizes = await self._sizes_of(symbol)
-        options = encode_options(symbol, atomic, ts)
+        options = encode_options(symbol, atomic, ts, sizes.listing)
         array, count = encode_events(sizes, events)
         named: list[str | bytes] = ["_", pack(options)] if options else []
         fields: Fields = [symbol, array, *named]
@@ -291,11 +294,17 @@ class Producer:
         partition = partition_of(symbol, self.partitions)
         key = self._keys.partition(partition).snapshots(symbol)
         said = False
-        while not await self._ask(partial(redis.execute, self._reading, "EXISTS", key)):
+        while True:
+            exists = await self._ask(partial(redis.execute, self._reading, "EXISTS", key))
+            listing = (await self._ask(partial(self._read_listings, [symbol]))).get(symbol)
+            if exists and (listing is None or not listing.withdrawn):
+                break
             if not said:
                 logger.warning("waiting for an ingestor to create the book", extra={"symbol": symbol})
                 said = True
             await asyncio.sleep(WATCH_S)
+        if listing is not None:
+            self._sizes[symbol] = Sizes.of(listing.instrument, listing.number)
         if partition not in self._lags:
             keys = self._keys.partition(partition)
             self._lags[partition] = await self._ask(partial(input_lag_ms, self._reading, keys))
@@ -388,8 +397,31 @@ class Producer:
             self._notify()
 
     async def _read_sizes(self) -> None:
+        """Read the instruments, and for those in use what their books stand for, which may differ."""
         instruments = await read_instruments(self._reading, self._keys)
+        listings = await self._read_listings([symbol for symbol in self._ready if symbol in instruments])
         self._sizes = {symbol: Sizes.of(instrument) for symbol, instrument in instruments.items()}
+        for symbol, listing in listings.items():
+            self._sizes[symbol] = Sizes.of(listing.instrument, listing.number)
+            if listing.withdrawn:
+                self._ready.discard(symbol)
+
+    async def _read_listings(self, symbols: Sequence[str]) -> dict[str, Listing]:
+        """The last listings of symbols, as the leaders record them; older leaders record none."""
+        if not symbols:
+            return {}
+        async with self._reading.pipeline(transaction=False) as pipeline:
+            for symbol in symbols:
+                keys = self._keys.partition(partition_of(symbol, self.partitions))
+                pipeline.hget(keys.listings, symbol)
+            raws = await redis.run_pipeline(pipeline)
+        found = {}
+        for symbol, raw in zip(symbols, raws, strict=True):
+            with suppress(ValueError, CodecError):
+                listing = of_table(symbol, json.loads(raw)) if raw is not None else None
+                if listing is not None:
+                    found[symbol] = listing
+        return found
 
     async def _follow(self) -> None:
         """Report rejects of what was sent."""

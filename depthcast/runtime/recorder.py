@@ -52,6 +52,10 @@ LOCK: Final = ".lock"
 JOURNAL: Final = "journal"
 
 
+_Change = tuple[str, int, int, int, int, list[int], list[int], int, int]
+"""The first items of a row, up to `events`."""
+
+
 @dataclass(frozen=True)
 class RecordOptions:
     """Options of `depthcast record`. Files are closed after `file_s`, or `file_rows` rows of all symbols."""
@@ -188,6 +192,8 @@ def _follow(known: _Symbol, row: RecordedRow) -> None:
     if row.kind == SNAPSHOT:
         known.replica = Replica(Snapshot(row.seq, row.bids, row.asks, row.digest, row.ts))
     else:
+        if not row.prev_seq:
+            known.replica = Replica()  # the birth of a listing
         delta = Delta(row.prev_seq, row.seq, row.bids, row.asks, row.digest, row.events)
         outcome, _ = known.replica.apply(delta)
         if outcome.name != "APPLIED":
@@ -256,6 +262,7 @@ class _Recorder:
         self.keys = keys
         self.folder = folder
         self.instruments: dict[str, Instrument] = {}
+        self._unsure: list[set[str]] = [set() for _ in range(partitions)]
         self.readers = [PartitionReader(lambda _: True) for _ in range(partitions)]
         for number, position in folder.positions.items():
             self.readers[number].position = position
@@ -309,6 +316,7 @@ class _Recorder:
                         each for update in entry.updates if (each := self._row(entry, update)) is not None
                     ]
                     self.folder.take(number, entry.position, rows)
+                    self._unsure[number] = {*reader.missing, *reader.rebuilding}
 
     def _symbols(self, number: int) -> set[str]:
         known = {*self.instruments, *self.folder.symbols}
@@ -323,7 +331,9 @@ class _Recorder:
             return None
         info, written = entry.info, entry.written
         listing, tick_size, lot_size = self._sizes(symbol, replica)
-        if delta is None:
+        if delta is None and entry.info is not None and self._is_birth(symbol, replica):
+            changed: _Change = (DELTA, *entry.position, 0, replica.seq, [], [], 0, 0)
+        elif delta is None:
             bids, asks = replica.book.bids.flat(), replica.book.asks.flat()
             changed = (SNAPSHOT, *entry.position, 0, replica.seq, bids, asks, replica.digest, 0)
         else:
@@ -342,11 +352,18 @@ class _Recorder:
         written_us = written.us if written is not None else None
         return symbol, RecordedRow(*changed, ts, event_ts, written_us, listing, tick_size, lot_size), replica
 
+    def _is_birth(self, symbol: str, replica: Replica) -> bool:
+        """Whether a replica was replaced by the birth or withdrawal of a listing, and not after a gap."""
+        empty = not replica.digest and not len(replica.book.bids) and not len(replica.book.asks)
+        return empty and symbol not in self._unsure[partition_of(symbol, len(self.readers))]
+
     def _sizes(self, symbol: str, replica: Replica) -> tuple[int | None, str, str]:
         """Number and sizes of what the book stands for."""
-        named = getattr(replica, "listing", None)
-        instrument = named.instrument if named is not None else self.instruments.get(symbol)
-        number = named.number if named is not None else None
-        return (
-            (number, "1", "1") if instrument is None else (number, instrument.tick_size, instrument.lot_size)
-        )
+        if replica.listing is not None:
+            instrument = replica.listing.instrument
+            return replica.listing.number, instrument.tick_size, instrument.lot_size
+        known = self.folder.symbols.get(symbol)
+        if known is not None and known.last is not None and known.replica is replica:
+            return known.last.listing, known.last.tick_size, known.last.lot_size
+        registered = self.instruments.get(symbol)
+        return (None, "1", "1") if registered is None else (None, registered.tick_size, registered.lot_size)
