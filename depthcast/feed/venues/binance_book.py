@@ -108,10 +108,11 @@ class BinanceBook:
         if depth.final == self._last:
             return [Skipped("repeated")]
         if depth.final < self._last:
-            return self._fell(depth)
+            detail = f"update ids fell from {self._last} to {depth.final}"
+            return self._break(DoubtReason.RESET, detail, depth)
         if not depth.joins(self._last):
             detail = f"update ids go from {self._last} to {_begin(depth)}"
-            return self._doubt(DoubtReason.GAP, detail, [depth]) + self._prove()
+            return self._break(DoubtReason.GAP, detail, depth)
         return self._follow(depth)
 
     def take_snapshot(self, snapshot: RestBook, now: int) -> list[Output]:
@@ -136,30 +137,37 @@ class BinanceBook:
 
     def _wait(self, depth: Depth) -> list[Output]:
         """Buffer a message until a snapshot that it reaches is there."""
-        if self._buffer:
-            if depth.final == self._last:
-                return []
-            if depth.final < self._last:
-                self._anew(depth)
-            elif not depth.joins(self._last):
-                self._buffer.clear()
+        if self._is_late(depth) or (self._buffer and depth.final == self._last):
+            return []
+        if self._buffer and (depth.final < self._last or not depth.joins(self._last)):
+            self._buffer.clear()
+            self._drop_unless_reached_by(depth)
         if len(self._buffer) >= BUFFERED_MOST:
             detail = f"no snapshot in {BUFFERED_MOST} depth messages"
             return self._doubt(DoubtReason.OVERFLOW, detail, [depth])
         self._buffer.append(depth)
-        self._last, self._last_ts = depth.final, depth.ts
+        self._note(depth)
         return self._prove()
 
-    def _fell(self, depth: Depth) -> list[Output]:
-        detail = f"update ids fell from {self._last} to {depth.final}"
-        self._anew(depth)
-        return self._doubt(DoubtReason.RESET, detail, [depth]) + self._prove()
+    def _break(self, reason: DoubtReason, detail: str, depth: Depth) -> list[Output]:
+        """Doubt the book at a message that does not follow; it may continue a snapshot that came before."""
+        self._drop_unless_reached_by(depth)
+        late = self._is_late(depth)
+        return self._doubt(reason, detail, [] if late else [depth]) + self._prove()
 
-    def _anew(self, depth: Depth) -> None:
-        """Keep a snapshot that came after the last message only if this one is no late one."""
-        if depth.ts is not None and self._last_ts is not None and depth.ts < self._last_ts:
+    def _is_late(self, depth: Depth) -> bool:
+        """Whether a message is older than one that came before it, or cannot be told from such."""
+        return self._last_ts is not None and (depth.ts is None or depth.ts < self._last_ts)
+
+    def _drop_unless_reached_by(self, depth: Depth) -> None:
+        """Forget a snapshot that may be from before the venue began its ids anew."""
+        pending = self._pending
+        if pending is not None and not (pending.final <= depth.final and depth.joins(pending.final)):
             self._pending = None
-        self._buffer.clear()
+
+    def _note(self, depth: Depth) -> None:
+        self._last = depth.final
+        self._last_ts = depth.ts or self._last_ts
 
     def _prove(self) -> list[Output]:
         """Begin with the snapshot if the buffered messages reach it."""
@@ -178,7 +186,7 @@ class BinanceBook:
         if self.book.crossed:
             return self._doubt(DoubtReason.CROSSED, f"crossed in the snapshot {snapshot.final}", [])
         self.live = True
-        self._last, self._last_ts = snapshot.final, snapshot.ts or self._last_ts
+        self._last = snapshot.final
         self._note_depth(snapshot)
         outputs: list[Output] = [
             Snapshot(self.symbol, snapshot.bids, snapshot.asks, snapshot.ts, snapshot.final)
@@ -196,7 +204,7 @@ class BinanceBook:
         self.book.apply(depth.bids, depth.asks)
         if self.book.crossed:
             return self._doubt(DoubtReason.CROSSED, f"crossed after the update id {depth.final}", [depth])
-        self._last, self._last_ts = depth.final, depth.ts
+        self._note(depth)
         update = Update(self.symbol, depth.bids, depth.asks, depth.ts, depth.final)
         if self._beyond(self._floor):
             return self._doubt(DoubtReason.DEPTH, f"beyond the {self.limit} levels of the snapshot", [depth])
@@ -210,7 +218,7 @@ class BinanceBook:
         self.book.clear()
         self._buffer = buffer
         if buffer:
-            self._last, self._last_ts = buffer[-1].final, buffer[-1].ts
+            self._note(buffer[-1])
         return [Doubt(self.symbol, reason, detail)]
 
     def _note_depth(self, snapshot: RestBook) -> None:

@@ -64,9 +64,6 @@ class BybitAdapter(MessageAdapter):
 
     def subscribe(self, symbols: Sequence[str]) -> list[str | bytes]:
         self.books.subscribe(symbols)
-        for symbol in symbols:
-            self._seen.pop(symbol, None)
-            self._depths.pop(symbol, None)
         return self._request("subscribe", symbols)
 
     def unsubscribe(self, symbols: Sequence[str]) -> list[str | bytes]:
@@ -127,7 +124,7 @@ class BybitAdapter(MessageAdapter):
 
     def _snapshot(self, book: KeptBook, sides: Sides, now: _Seen, last: _Seen | None) -> list[Output]:
         if last is not None and (now.ts < last.ts or (now.seq < last.seq and now.u != RESTARTED)):
-            # A late one, or the venue began anew with a clock that is behind: only a new subscription tells.
+            # A late one, or the venue began anew with a clock that is behind: only a new connection tells.
             return book.doubt(DoubtReason.RESET, f"a snapshot with u {now.u} after {last.u}")
         self._seen[book.symbol] = now
         outputs: list[Output] = []
@@ -142,8 +139,8 @@ class BybitAdapter(MessageAdapter):
             return []
         if now.u == last.u and now.seq == last.seq:
             return [Skipped("repeated")]
-        if now.u != last.u + 1:
-            reason = DoubtReason.GAP if now.u > last.u else DoubtReason.RESET
+        if now.u != last.u + 1 or now.seq < last.seq:
+            reason = DoubtReason.GAP if now.u > last.u + 1 else DoubtReason.RESET
             return book.doubt(reason, f"u goes from {last.u} to {now.u}")
         self._seen[book.symbol] = now
         return book.change(*sides, ts=now.ts, sequence=now.u, ordered=False)

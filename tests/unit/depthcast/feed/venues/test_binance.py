@@ -186,6 +186,32 @@ def test_an_old_snapshot_and_a_late_message_prove_nothing() -> None:
     assert kinds(adapter.take(depth(91, 92, E=1_700_000_000_400), T0)) == [DoubtReason.RESET]
 
 
+def test_a_snapshot_of_before_the_ids_began_anew_is_not_proven_by_a_late_message() -> None:
+    adapter = live(1_000)
+    adapter.take_snapshot("AAAUSDT", rest(995), T0)
+    reset = depth(6, 7, E=1_700_000_000_100)
+    assert kinds(adapter.take(reset, T0)) == [DoubtReason.RESET]
+    assert adapter.take(depth(8, 9, E=1_700_000_000_200), T0) == []
+    for late in (depth(996, 999), depth(996, 999, E=None), depth(996, 999, E=1_700_000_000_300)):
+        assert adapter.take(late, T0) == []
+
+
+def test_a_late_message_does_not_lead_back_to_a_late_snapshot() -> None:
+    adapter = live(7)
+    adapter.take_snapshot("AAAUSDT", rest(995), T0)
+    assert kinds(adapter.take(depth(8, 9, E=1_700_000_000_200), T0)) == ["Update"]
+    assert kinds(adapter.take(depth(996, 999, E=1_700_000_000_100), T0)) == [DoubtReason.GAP]
+    assert adapter.take(depth(10, 11, E=1_700_000_000_300), T0) == []
+
+
+def test_a_message_without_its_time_proves_nothing_after_a_damaged_one() -> None:
+    adapter = live(102)
+    adapter.take(depth(103, 104).replace('"u"', '"v"'), T0)
+    adapter.take_snapshot("AAAUSDT", rest(95), T0)
+    assert adapter.take(depth(96, 99, E=None), T0) == []
+    assert kinds(adapter.take(depth(96, 99, E=1_700_000_000_100), T0)) == ["Snapshot", "Update"]
+
+
 def test_an_old_snapshot_is_forgotten_once_messages_go_on() -> None:
     adapter = live(102)
     adapter.take_snapshot("AAAUSDT", rest(90), T0)

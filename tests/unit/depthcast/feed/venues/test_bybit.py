@@ -74,6 +74,8 @@ def test_a_snapshot_and_what_follows_it() -> None:
         (102, None, [DoubtReason.GAP]),
         (99, None, [DoubtReason.RESET]),
         (1, None, [DoubtReason.RESET]),
+        (101, 999, [DoubtReason.RESET]),
+        (101, 1000, ["Update"]),
     ],
 )
 def test_u_goes_up_by_one(u: int, seq: int | None, expected: list[str]) -> None:
@@ -107,6 +109,8 @@ def test_a_late_snapshot_never_leads_back(u: int) -> None:
     assert adapter.take(late, NOW) == []
     adapter.unsubscribe(["AAAUSDT"])
     adapter.subscribe(["AAAUSDT"])
+    assert kinds(adapter.take(late, NOW)) == [DoubtReason.RESET], "of the same connection"
+    adapter.lost()
     assert kinds(adapter.take(late, NOW)) == ["Snapshot"]
 
 
