@@ -8,7 +8,6 @@ readers.
 """
 
 from collections.abc import Sequence
-from itertools import islice
 from typing import Final, NamedTuple
 
 from depthcast.gateway.counters import GatewayCounters
@@ -139,8 +138,7 @@ class Channel:
     def end_tick(self) -> None:
         """End the tick: everything was flushed, so fresh steps become history."""
         self.state = _ON_TICK_ENDED[self.state]
-        for step in self.fresh:
-            step.frames.clear()
+        self.history.pack()
         self.fresh.clear()
         self._fresh_deltas.clear()
         self.flushed_head = self.head
@@ -168,7 +166,7 @@ class Channel:
             return next(step.broadcast for step in self.fresh if step.broadcast > cursor)
         if cursor < self.history.base.broadcast:
             return cursor + 1
-        return self.history.steps[self.history.index_after(cursor)].broadcast
+        return self.history.broadcast(self.history.index_after(cursor))
 
     def separate_since(self, cursor: int, encoding: Encoding) -> SeparateDeltas | None:
         """The broadcasts after `cursor` as separate deltas; None if some are from before this tick."""
@@ -196,7 +194,7 @@ class Channel:
         if cursor < self.reset_at or cursor < history.base.broadcast:
             return self.snapshot(encoding)._replace(merged=len(history) + 1)
         first = history.index_after(cursor)
-        key = (history.steps[first].broadcast, encoding)
+        key = (history.broadcast(first), encoding)
         found = self._catch_ups.get(key)
         if found is None:
             found = self._merged(first, encoding)
@@ -216,7 +214,7 @@ class Channel:
 
     def _merged(self, first: int, encoding: Encoding) -> CatchUp:
         assert self.view is not None
-        steps = list(islice(self.history.steps, first, None))
+        steps = self.history.since(first)
         if len(steps) == 1 and steps[0].broadcast > self.flushed_head:
             return CatchUp(self._encoded(steps[0], encoding), 1, is_snapshot=False)
         if encoding in PLAIN:

@@ -1,14 +1,28 @@
-"""The recent deltas of one view, which bring a client that is a little behind to the head."""
+"""The recent deltas of one view, which bring a client that is a little behind to the head.
 
+They are kept as bytes. As lists of tuples they would take several times the memory, and be hundreds of
+thousands of objects for the garbage collector: walking through them is a pause of half a second.
+"""
+
+from array import array
 from bisect import bisect_right
 from collections import deque
+from itertools import chain, islice
+from struct import Struct
 from typing import Final, NamedTuple
 
 from depthcast.gateway.counters import GatewayCounters
-from depthcast.gateway.protocol.messages import Encoding, ViewDelta
+from depthcast.gateway.protocol.messages import Encoding, Row, ViewDelta
 
 ROWS_KEPT_MAX: Final = 32_768
 """Rows kept per channel, whatever `history_deltas` allows: a few megabytes at most."""
+
+
+_HEAD: Final = Struct("<qqqqII")
+"""Of a packed step: broadcast, prev_seq, seq, ts, digest, number of bids. The rows follow, bids first."""
+_BROADCAST: Final = Struct("<q")
+_STATE: Final = Struct("<qqqqI")
+_ROW_BYTES: Final = 24
 
 
 class ViewState(NamedTuple):
@@ -34,6 +48,20 @@ class Step:
         """The view right after this step."""
         return ViewState(self.broadcast, self.delta.seq, self.delta.digest)
 
+    def packed(self) -> bytes:
+        """The step as bytes, without its frames."""
+        prev_seq, seq, ts, bids, asks, digest = self.delta
+        rows = array("q", chain.from_iterable(chain(bids, asks)))
+        return _HEAD.pack(self.broadcast, prev_seq, seq, ts, digest, len(bids)) + rows.tobytes()
+
+    @classmethod
+    def unpacked(cls, packed: bytes) -> "Step":
+        """The step of which `packed` are the bytes."""
+        broadcast, prev_seq, seq, ts, digest, bids = _HEAD.unpack_from(packed)
+        numbers = iter(array("q", packed[_HEAD.size :]))
+        rows: list[Row] = list(zip(numbers, numbers, numbers, strict=True))
+        return cls(broadcast, ViewDelta(prev_seq, seq, ts, rows[:bids], rows[bids:], digest))
+
 
 class HistoryBound:
     """How many steps each history keeps: `steps_max`, or fewer if all histories would exceed `total_max`."""
@@ -56,42 +84,82 @@ class History:
     `base` is the state before the first step kept; a cursor before it needs a snapshot.
     """
 
-    __slots__ = ("_bound", "_counters", "_rows", "base", "steps")
+    __slots__ = ("_bound", "_counters", "_fresh", "_packed", "_rows", "base")
 
     def __init__(self, bound: HistoryBound, counters: GatewayCounters) -> None:
         self.base = ViewState(0, 0, 0)
-        self.steps: deque[Step] = deque()
+        self._packed: deque[bytes] = deque()
+        self._fresh: list[Step] = []
         self._bound = bound
         self._counters = counters
         self._rows = 0
 
     def __len__(self) -> int:
-        return len(self.steps)
+        return len(self._packed) + len(self._fresh)
 
     def append(self, step: Step) -> None:
         """Add the newest step; drops the oldest ones beyond the bounds."""
-        self.steps.append(step)
+        self._fresh.append(step)
         self._rows += step.rows
-        while len(self.steps) > self._bound.steps_max or self._rows > ROWS_KEPT_MAX:
+        while len(self) > self._bound.steps_max or self._rows > ROWS_KEPT_MAX:
             self._drop_oldest()
+
+    def pack(self) -> None:
+        """Keep all steps as bytes from now on; what their frames were is forgotten."""
+        self._packed.extend([step.packed() for step in self._fresh])
+        self._fresh.clear()
 
     def restart(self, base: ViewState) -> None:
         """Drop every step; history begins again at `base`."""
         self.base = base
-        self.steps.clear()
+        self._packed.clear()
+        self._fresh.clear()
         self._rows = 0
 
     def state_at(self, seq: int) -> ViewState:
         """The newest known state with a seq up to `seq`, or the oldest state if all are later."""
-        newer = bisect_right(self.steps, seq, key=lambda step: step.delta.seq)
-        return self.steps[newer - 1].state() if newer else self.base
+        newer = bisect_right(self._fresh, seq, key=lambda step: step.delta.seq)
+        if newer:
+            return self._fresh[newer - 1].state()
+        newer = bisect_right(self._packed, seq, key=lambda packed: _state(packed).seq)
+        return _state(self._packed[newer - 1]) if newer else self.base
 
     def index_after(self, cursor: int) -> int:
         """Index of the first step after `cursor`."""
-        return bisect_right(self.steps, cursor, key=lambda step: step.broadcast)
+        index = bisect_right(self._packed, cursor, key=_broadcast)
+        if index < len(self._packed):
+            return index
+        return index + bisect_right(self._fresh, cursor, key=lambda step: step.broadcast)
+
+    def broadcast(self, index: int) -> int:
+        """Number of the broadcast of a step."""
+        if index < len(self._packed):
+            return _broadcast(self._packed[index])
+        return self._fresh[index - len(self._packed)].broadcast
+
+    def since(self, index: int) -> list[Step]:
+        """The steps from `index` on."""
+        count = len(self._packed)
+        old = [Step.unpacked(packed) for packed in islice(self._packed, index, None)]
+        return old + self._fresh[max(0, index - count) :]
 
     def _drop_oldest(self) -> None:
         self._counters.limit_history += self._rows > ROWS_KEPT_MAX
-        step = self.steps.popleft()
-        self._rows -= step.rows
-        self.base = step.state()
+        if self._packed:
+            packed = self._packed.popleft()
+            self._rows -= (len(packed) - _HEAD.size) // _ROW_BYTES
+            self.base = _state(packed)
+        else:
+            step = self._fresh.pop(0)
+            self._rows -= step.rows
+            self.base = step.state()
+
+
+def _broadcast(packed: bytes) -> int:
+    number: int = _BROADCAST.unpack_from(packed)[0]
+    return number
+
+
+def _state(packed: bytes) -> ViewState:
+    broadcast, _, seq, _, digest = _STATE.unpack_from(packed)
+    return ViewState(broadcast, seq, digest)

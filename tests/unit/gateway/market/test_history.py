@@ -1,11 +1,16 @@
 """The steps kept of a view, and their bounds."""
 
+import gc
+from collections import deque
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import depthcast.gateway.market.history
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.market.history import History, HistoryBound, Step, ViewState
-from depthcast.gateway.protocol.messages import ViewDelta
+from depthcast.gateway.protocol.messages import Row, ViewDelta
 
 
 def step(broadcast: int, rows: int = 1) -> Step:
@@ -14,30 +19,69 @@ def step(broadcast: int, rows: int = 1) -> Step:
     )
 
 
-def history(steps_max: int, *steps: Step) -> History:
+def history(steps_max: int, *steps: Step, packed: int = 0) -> History:
+    """A history that is packed after the first `packed` steps."""
     made = History(HistoryBound(steps_max), GatewayCounters())
-    for each in steps:
+    for number, each in enumerate(steps, 1):
         made.append(each)
+        if number == packed:
+            made.pack()
     return made
 
 
-def test_the_oldest_steps_go_first_and_the_base_is_what_they_led_to() -> None:
-    made = history(2, step(3), step(5), step(6), step(9))
-    assert [each.broadcast for each in made.steps] == [6, 9]
+def broadcasts(made: History) -> list[int]:
+    return [each.broadcast for each in made.since(0)]
+
+
+PACKED = pytest.mark.parametrize("packed", range(5))
+LIMIT = 2**53 - 1
+
+
+@given(
+    st.lists(st.tuples(st.integers(-LIMIT, LIMIT), st.integers(0, LIMIT), st.integers(0, LIMIT)), max_size=9),
+    st.lists(st.tuples(st.integers(-LIMIT, LIMIT), st.integers(0, LIMIT), st.integers(0, LIMIT)), max_size=9),
+    st.tuples(*[st.integers(0, LIMIT)] * 4),
+    st.integers(0, 2**32 - 1),
+)
+def test_a_packed_step_is_the_same_step(
+    bids: list[Row], asks: list[Row], numbers: tuple[int, ...], digest: int
+) -> None:
+    broadcast, prev_seq, seq, ts = numbers
+    made = history(1, Step(broadcast, ViewDelta(prev_seq, seq, ts, bids, asks, digest)), packed=1)
+    (found,) = made.since(0)
+    assert (found.broadcast, found.delta) == (broadcast, ViewDelta(prev_seq, seq, ts, bids, asks, digest))
+    assert found.rows == len(bids) + len(asks)
+    assert made.state_at(seq) == ViewState(broadcast, seq, digest)
+
+
+def test_a_packed_history_is_nothing_for_the_garbage_collector() -> None:
+    made = history(9, *[step(number, rows=3) for number in range(1, 9)], packed=8)
+    (packed,) = [found for found in gc.get_referents(made) if isinstance(found, deque)]
+    assert len(packed) == 8
+    assert not any(map(gc.is_tracked, packed))
+
+
+@PACKED
+def test_the_oldest_steps_go_first_and_the_base_is_what_they_led_to(packed: int) -> None:
+    made = history(2, step(3), step(5), step(6), step(9), packed=packed)
+    assert broadcasts(made) == [6, 9]
     assert made.base == ViewState(5, 105, 35)
     assert len(made) == 2
 
 
-def test_rows_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("pack", [False, True])
+def test_rows_are_bounded_too(monkeypatch: pytest.MonkeyPatch, *, pack: bool) -> None:
     monkeypatch.setattr(depthcast.gateway.market.history, "ROWS_KEPT_MAX", 10)
     counters = GatewayCounters()
     made = History(HistoryBound(100), counters)
     for number in (1, 2, 3):
         made.append(step(number, rows=5))
-    assert [each.broadcast for each in made.steps] == [2, 3]
+        if pack:
+            made.pack()
+    assert broadcasts(made) == [2, 3]
     assert counters.limit_history == 1
     made.append(step(4, rows=11))
-    assert not made.steps
+    assert not made.since(0)
     assert made.base.broadcast == 4
     made.append(step(5, rows=10))
     assert len(made) == 1, "rows that went are not counted any more"
@@ -61,19 +105,25 @@ def test_all_histories_together_are_bounded(histories: int, kept: int) -> None:
 
 def test_a_restart_forgets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(depthcast.gateway.market.history, "ROWS_KEPT_MAX", 10)
-    made = history(100, step(1, rows=9))
+    made = history(100, step(1, rows=9), step(2, rows=1), packed=1)
     made.restart(ViewState(7, 107, 1))
     assert (len(made), made.base) == (0, ViewState(7, 107, 1))
     made.append(step(8, rows=9))
     assert len(made) == 1
 
 
-def test_the_state_at_a_seq_is_the_newest_up_to_it() -> None:
-    made = history(2, step(3), step(5), step(9))
+@PACKED
+def test_the_state_at_a_seq_is_the_newest_up_to_it(packed: int) -> None:
+    made = history(2, step(3), step(5), step(9), packed=packed)
     found = {seq: made.state_at(seq).broadcast for seq in (0, 103, 104, 105, 108, 109, 999)}
     assert found == {0: 3, 103: 3, 104: 3, 105: 5, 108: 5, 109: 9, 999: 9}
 
 
-def test_the_first_step_after_a_cursor() -> None:
-    made = history(9, step(3), step(5), step(9))
+@PACKED
+def test_the_first_step_after_a_cursor(packed: int) -> None:
+    made = history(9, step(3), step(5), step(9), packed=packed)
     assert [made.index_after(cursor) for cursor in (0, 2, 3, 4, 5, 8, 9)] == [0, 0, 1, 1, 2, 2, 3]
+    assert [made.broadcast(index) for index in range(3)] == [3, 5, 9]
+    assert [[each.broadcast for each in made.since(index)] for index in range(4)] == [
+        [3, 5, 9], [5, 9], [9], []
+    ]  # fmt: skip
