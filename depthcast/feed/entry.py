@@ -33,6 +33,7 @@ class FeedEntry(NamedTuple):
     - `at_us`: time of recording in µs from any fixed origin, for pacing; None if unknown.
     - `oracle`: what an independent source says about the book after this entry.
     - `line`: number of its line in the file; `beside`: name of that file, if it is one beside the file.
+    - `stale`: reason why the book is in doubt from now on; `live`: with these events it is right again.
     """
 
     symbol: Symbol
@@ -43,6 +44,8 @@ class FeedEntry(NamedTuple):
     oracle: Oracle | None
     line: int
     beside: str = ""
+    stale: str = ""
+    live: bool = False
 
     @property
     def place(self) -> str:

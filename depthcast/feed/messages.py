@@ -195,6 +195,15 @@ def _entries(
             account.skipped["tickers"] += 1
         else:
             _note(item, account)
+            if isinstance(output, Doubt) and output.symbol in books:
+                yield Numbered(_doubt(item, output))
+
+
+def _doubt(item: Item, doubt: Doubt) -> FeedEntry:
+    """Mark a book as stale until its next snapshot."""
+    return FeedEntry(
+        Symbol(doubt.symbol), [], None, item.at_us, True, None, item.line, item.beside, doubt.reason.value
+    )
 
 
 def _entry(item: Item, output: Snapshot | Update | Orders, book: _Book, account: Account) -> Numbered:
@@ -206,8 +215,6 @@ def _entry(item: Item, output: Snapshot | Update | Orders, book: _Book, account:
         events = book.levels(output.bids, output.asks)
         if isinstance(output, Snapshot):
             events.insert(0, (CLEAR,))
-            account.certain(output.symbol, item.at_us)
-            account.reloads += 1
         else:
             account.proven += output.checked or output.sequence is not None
         if item.top is not None:
@@ -215,8 +222,20 @@ def _entry(item: Item, output: Snapshot | Update | Orders, book: _Book, account:
                 oracle = book.top(item.top)
             elif item.top[0] and item.top[1]:
                 best = BestPrices(book.level(item.top[0][0]), book.level(item.top[1][0]))
+    reloads = bool(events) and [*events[0][:2]] in ([CLEAR], [CLEAR, None])
+    if reloads:
+        account.certain(output.symbol, item.at_us)
+        account.reloads += 1
     entry = FeedEntry(
-        Symbol(output.symbol), events, output.ts, item.at_us, True, oracle, item.line, item.beside
+        Symbol(output.symbol),
+        events,
+        output.ts,
+        item.at_us,
+        True,
+        oracle,
+        item.line,
+        item.beside,
+        live=reloads,
     )
     return Numbered(entry, output.sequence, best)
 

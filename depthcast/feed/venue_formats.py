@@ -11,6 +11,7 @@ from depthcast.feed.venues import (
     binance,
     bitget,
     bitmex,
+    bybit,
     coinbase,
     coinbase_exchange,
     deribit,
@@ -50,6 +51,20 @@ VENUES: Final[tuple[Format, ...]] = (
         _binance,
         how=f"{_HOW} The answers to /depth must be among them, or in X.http.* beside X.ws.*.",
         oracle=_PRICES,
+    ),
+    venue_format(
+        "bybit",
+        "Bybit v5 order book",
+        '{"topic":"orderbook.50.BTCUSDT","type":"delta","ts":1687940967466,"data":{"s":"BTCUSDT",'
+        '"b":[["30247.20","30.028"]],"a":[],"u":177400507,"seq":66544703342},"cts":1687940967464}',
+        marks(
+            rb'"topic"\s*:\s*"orderbook\.',
+            rb'"s"KEY',
+            rb"bybit\.com|bytick\.com",
+            rb'"topic"\s*:\s*"(?:publicTrade|tickers|kline)\.',
+        ),
+        _always(bybit.SPOT),
+        how=_HOW,
     ),
     venue_format(
         "kraken",

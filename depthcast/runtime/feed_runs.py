@@ -133,36 +133,42 @@ def summary(feed: RecordedFeed, arrivals: Arrivals) -> list[str]:
 
 
 async def verify_all(feeds: Sequence[RecordedFeed], options: ReplayOptions) -> None:
-    """Verify every feed, in the deployment of the settings or a temporary one.
+    """Verify every feed, in the deployment of the settings, or each in a temporary one of its own.
 
     Raises `OraclesDisagree`, and `NotApplied` if all agree but not everything got into its book.
     """
     wrong: list[str] = []
     failed: dict[str, list[str]] = {}
-    async with _verifiable(feeds, options) as (producer, redis_url, gateway_url, check):
-        for feed in feeds:
-            begun = time.monotonic()
-            verifier = await verify(
-                feed,
-                producer,
-                redis_url=redis_url,
-                gateway_url=gateway_url,
-                encoding=options.encoding,
-                clock=options.clock(),
-                window=options.window,
-                limit=options.limit,
-                check=check,
-            )
-            for line in report(feed, verifier, time.monotonic() - begun):
-                click.echo(line)
-            if not verifier.result.agreed:
-                wrong.append(feed.path.name)
-            if problems := [*verifier.arrivals.problems(), *feed.account.problems()]:
-                failed[feed.path.name] = problems
+    for feed in feeds:
+        verifier = await _verify_one(feed, options)
+        if not verifier.result.agreed:
+            wrong.append(feed.path.name)
+        if problems := [*verifier.arrivals.problems(), *feed.account.problems()]:
+            failed[feed.path.name] = problems
     if wrong:
         raise OraclesDisagree(wrong)
     if failed:
         raise NotApplied(failed)
+
+
+async def _verify_one(feed: RecordedFeed, options: ReplayOptions) -> Verifier:
+    """Verify one feed and print the result."""
+    async with _verifiable(feed, options) as (producer, redis_url, gateway_url, check):
+        begun = time.monotonic()
+        verifier = await verify(
+            feed,
+            producer,
+            redis_url=redis_url,
+            gateway_url=gateway_url,
+            encoding=options.encoding,
+            clock=options.clock(),
+            window=options.window,
+            limit=options.limit,
+            check=check,
+        )
+        for line in report(feed, verifier, time.monotonic() - begun):
+            click.echo(line)
+    return verifier
 
 
 def report(feed: RecordedFeed, verifier: Verifier, elapsed_s: float) -> list[str]:
@@ -193,15 +199,14 @@ def report(feed: RecordedFeed, verifier: Verifier, elapsed_s: float) -> list[str
 
 @asynccontextmanager
 async def _verifiable(
-    feeds: Sequence[RecordedFeed], options: ReplayOptions
+    feed: RecordedFeed, options: ReplayOptions
 ) -> AsyncIterator[tuple[Producer, str, str, Callable[[], None]]]:
     """Yield a producer, the Redis and gateway URLs, and a check of the deployment."""
     settings = options.settings
     if not options.deployed:
-        instruments = {name: item for feed in feeds for name, item in feed.instruments().items()}
         async with (
             local_deployment(
-                to_toml(instruments.values()),
+                to_toml(feed.instruments().values()),
                 prefix=settings.prefix,
                 partitions=settings.partitions or 1,
                 ingestor={"interval_ms": 0},
@@ -216,8 +221,7 @@ async def _verifiable(
         )
     async with open_producer(settings.redis_url, settings.prefix, settings.partitions) as producer:
         if options.register:
-            for feed in feeds:
-                await register(producer, feed.instruments().values())
+            await register(producer, feed.instruments().values())
         yield producer, settings.redis_url, options.gateway_url, lambda: None
 
 

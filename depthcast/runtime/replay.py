@@ -204,5 +204,9 @@ def _fields(entry: FeedEntry) -> Fields:
     about: dict[str, object] = {"atomic": True} if entry.atomic else {}
     if entry.ts is not None:
         about["ts"] = entry.ts
+    if entry.stale:
+        about["stale"] = entry.stale
+    if entry.live:
+        about["live"] = True
     named: Fields = ["_", pack(about)] if about else []
     return [entry.symbol, pack(entry.events), *named]

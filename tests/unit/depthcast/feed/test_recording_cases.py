@@ -56,6 +56,13 @@ def test_a_gap_is_said_and_the_book_goes_on_from_the_next_snapshot(tmp_path: Pat
     )
     assert final(feed) == {"TESTUSDT": ([(1000, 6)], [(1002, 4), (1003, 8)])}
     assert feed.account.problems() == ["1 gap"]
+    assert [(entry.stale, entry.live, entry.line) for entry in feed.entries()] == [
+        ("", True, 2),
+        ("", False, 2),
+        ("gap", False, 3),
+        ("", True, 5),
+        ("", False, 5),
+    ]
     assert any(text.startswith("  line 3, TESTUSDT") for text in feed.account.lines())
 
 
@@ -261,3 +268,18 @@ def test_json_lines_without_sizes_say_what_is_assumed(tmp_path: Path) -> None:
     assert feed.account.notes == [
         "TEST-1: the file names no sizes; its numbers are taken as ticks of 0.01 and lots of 0.5"
     ]
+
+
+def test_raw_lines_of_bybit_need_neither_time_nor_frame(tmp_path: Path) -> None:
+    book = (
+        '{{"topic":"orderbook.50.X","type":"{}","ts":{},"data":{{"s":"X","b":{},"a":{},"u":{},"seq":{}}},'
+        '"cts":1}}\n'
+    )
+    feed = recording(
+        tmp_path,
+        book.format("snapshot", 1, '[["10","1"]]', '[["10.5","2"]]', 7, 70)
+        + '{"topic":"publicTrade.X","type":"snapshot","ts":1,"data":[]}\n'
+        + book.format("delta", 2, '[["10","0"],["9.5","3"]]', "[]", 8, 71),
+    )
+    assert final(feed) == {"X": ([(95, 3)], [(105, 2)])}
+    assert feed.account.problems() == []

@@ -94,6 +94,26 @@ def test_databento_orders(tmp_path: Path) -> None:
     assert feed.account.skipped == {"records of action T": 1, "records of action F": 1}
 
 
+def test_a_databento_book_goes_on_when_it_is_cleared(tmp_path: Path) -> None:
+    undefined = "9223372036854775807"
+    feed = recording(
+        tmp_path,
+        MBO
+        + mbo("A", "B", "1.0", 7, 1)
+        + mbo("A", "A", "2.0", 3, 2, 132)
+        + mbo("A", "A", "2.5", 3, 4)
+        + mbo("R", "N", undefined, 0, 0, 0)
+        + mbo("A", "B", "1.5", 2, 3),
+    )
+    assert final(feed) == {"ES": ([(15, 2)], [])}
+    assert feed.account.problems() == ["1 gap"]
+    assert [(entry.stale, entry.live) for entry in feed.entries()] == [
+        ("", False),
+        ("gap", False),
+        ("", True),
+    ]
+
+
 @pytest.mark.parametrize(
     ("lines", "problem"),
     [
