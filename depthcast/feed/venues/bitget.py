@@ -57,7 +57,9 @@ class BitgetAdapter(ActionAdapter):
         if sequence is None and checksum is None:
             raise ValueError("neither a number nor a checksum")
         take = book.replace if first else book.change
-        return take(bids, asks, ts=from_ms(entry.get("ts")), sequence=sequence, checksum=checksum)
+        ts = from_ms(entry.get("ts"))
+        ordered = first or sequence is None  # an update with its number needs no time to prove its order
+        return take(bids, asks, ts=ts, sequence=sequence, checksum=checksum, ordered=ordered)
 
     def _request(self, op: str, symbols: Sequence[str]) -> str:
         args = [{"instType": self.market, "topic": "books", "symbol": symbol} for symbol in symbols]

@@ -57,7 +57,9 @@ class OkxAdapter(ActionAdapter):
                 raise ValueError("levels with the number of the message before")
             return [Alive()]
         take = book.replace if first else book.change
-        return take(bids, asks, ts=from_ms(entry.get("ts")), sequence=sequence, checksum=checksum)
+        ts = from_ms(entry.get("ts"))
+        ordered = first or sequence is None  # an update with its number needs no time to prove its order
+        return take(bids, asks, ts=ts, sequence=sequence, checksum=checksum, ordered=ordered)
 
 
 def _follow(last: int | None, entry: dict[str, Any], *, first: bool) -> int | None:

@@ -95,6 +95,14 @@ def test_what_breaks_the_proof(raw: str, reason: DoubtReason) -> None:
     assert isinstance(take(adapter, message(-1, 20))[0], Snapshot)
 
 
+def test_times_that_go_back_matter_for_snapshots_only() -> None:
+    adapter = subscribed()
+    take(adapter, message(-1, 10))
+    earlier = {"ts": "1597026383084"}
+    assert isinstance(take(adapter, message(10, 15, **earlier))[0], Update)
+    assert isinstance(take(adapter, message(-1, 12, **earlier))[0], Doubt)
+
+
 def test_a_snapshot_follows_nothing() -> None:
     raw = message(-1, 20).replace('"prevSeqId": -1', '"prevSeqId": 19')
     (doubt,) = take(subscribed(), raw)
