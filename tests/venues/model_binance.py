@@ -14,8 +14,8 @@ from tests.venues.faults import Fault
 from tests.venues.market import Market, ModelBook
 from tests.venues.model import Kind, Message, ModelConnection, ModelVenue, RestAnswer
 
-FIRST_IDS: Final = (10**12, 10**10, 10**8, 10**6)
-"""Where ids begin, at first and after each reset."""
+FIRST_IDS: Final = tuple(int(10 ** (15 - resets)) for resets in range(11))
+"""Where ids begin, at first and after each reset; more resets than these change nothing."""
 
 HOLE: Final = 3
 
@@ -45,7 +45,9 @@ class BinanceModel:
         return _answer(self.snapshot(query["symbol"], int(query["limit"]), now))
 
     def reset(self, symbol: str, now: int) -> None:
-        self._resets[symbol] = min(self._resets[symbol] + 1, len(FIRST_IDS) - 1)
+        if self._resets[symbol] + 1 == len(FIRST_IDS):
+            return
+        self._resets[symbol] += 1
         self._ids[symbol] = (FIRST_IDS[self._resets[symbol]], self.market[symbol].number)
 
     def spoil(self, message: Message, random: Random) -> Message | None:
