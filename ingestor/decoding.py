@@ -100,6 +100,14 @@ class _Pairs(list[tuple[Any, Any]]):
     """A map as it was written; a dict would keep only the last of several equal keys."""
 
 
+def as_map(value: object) -> dict[str, Any] | None:
+    """A map within decoded pairs; None if it is none, or if its keys are no text or not distinct."""
+    if not isinstance(value, _Pairs):
+        return None
+    table = dict(value)
+    return table if len(table) == len(value) and all(type(key) is str for key in table) else None
+
+
 def why_no_json(error: Exception) -> str:
     """What a person needs to find the mistake."""
     if isinstance(error, json.JSONDecodeError):

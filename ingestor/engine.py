@@ -267,6 +267,7 @@ class Engine:
             return
         with self._lock:
             self._begin_entry(source)
+            self._relist(options)
             failed: set[bytes] = set()
             for name, raw, events, fault in values:
                 rejected = self._log.total
@@ -275,7 +276,7 @@ class Engine:
                 elif len(events) > self.limits.array_events_max:
                     self._log.add_whole(name, Reason.TOO_MANY_EVENTS, raw, len(events))
                 else:
-                    outcome = self._apply_array(name, events, options.atomic)
+                    outcome = self._apply_array(name, events, options)
                     if outcome.refused:
                         self._log.begin_array()
                         self._log_refused(name, raw, events, 0, outcome.refused, len(events) * options.atomic)
@@ -300,6 +301,7 @@ class Engine:
             return
         with self._lock:
             self._begin_entry(source)
+            self._relist(options)
         failed: set[bytes] = set()
         for name, raw in values_of(fields):
             rejected = self._log.total
@@ -307,7 +309,7 @@ class Engine:
             if array.refused is not None:
                 self._log.add_whole(name, array.refused, raw, array.events, array.detail)
             else:
-                yield from self._apply_pieces(name, raw, array, atomic=options.atomic)
+                yield from self._apply_pieces(name, raw, array, options)
             if self._log.total != rejected:
                 failed.add(name)
             yield
@@ -386,20 +388,27 @@ class Engine:
         if not self.whole:
             raise EngineBroken(self._partition)
 
-    def _apply_array(self, name: bytes, events: list[object], atomic: bool) -> ArrayResult:
+    def _relist(self, options: Options) -> None:
+        """Begin the listings that an entry asks for, whatever their books hold; not those begun already."""
+        for wanted in options.relist:
+            symbol = wanted.symbol
+            if symbol.encode() in self._registered and self._listings[symbol].number < wanted.listing:
+                self._begin_listing(symbol, Listing(wanted.listing, wanted._replace(listing=0)))
+
+    def _apply_array(self, name: bytes, events: list[object], options: Options) -> ArrayResult:
         found = self._registered.get(name)
-        if found is None:
-            return self._refuse_all(name, events, atomic)
+        if found is None or not options.is_meant_for(found[0], self._listings[found[0]].number):
+            return self._refuse_all(name, events, options.atomic)
         symbol, state = found
-        outcome = state.apply(events, atomic=atomic)
+        outcome = state.apply(events, atomic=options.atomic)
         self._count(symbol, state, outcome)
         return outcome
 
-    def _apply_pieces(self, name: bytes, raw: bytes, array: Array, *, atomic: bool) -> Iterator[None]:
+    def _apply_pieces(self, name: bytes, raw: bytes, array: Array, options: Options) -> Iterator[None]:
         """Apply an array of a large entry, in slices."""
         self._log.begin_array()
-        found = self._registered.get(name)
-        if found is None:
+        atomic, found = options.atomic, self._registered.get(name)
+        if found is None or not options.is_meant_for(found[0], self._listings[found[0]].number):
             yield from self._refuse_pieces(name, raw, array, atomic=atomic)
             return
         symbol, state = found
@@ -479,8 +488,10 @@ class Engine:
         return Feed.ORDERS if isinstance(found[1], OrdersState) else Feed.LEVELS
 
     def _refuse_all(self, name: bytes, events: list[object], atomic: bool) -> ArrayResult:
-        """Refuse the events of a symbol that is not ours; an atomic array gets one reject for all events."""
+        """Refuse events that are not for a book of ours; an atomic array gets one reject for all events."""
         reason = Reason.WRONG_PARTITION if self._is_of_another_partition(name) else Reason.UNKNOWN_SYMBOL
+        if name in self._registered:
+            reason = Reason.OTHER_LISTING
         refused = []
         for index, event in enumerate(events[:1] if atomic else events):
             try:
@@ -820,7 +831,7 @@ class Engine:
             if _limit_hit(fields, limits) is not None:
                 continue
             options = options or options_of(fields)
-            if options.fault is not None:
+            if options.fault is not None or not options.is_meant_for(symbol, self._listings[symbol].number):
                 continue
             array = yield from open_array(raw, limits)
             if array.refused is None:

@@ -32,6 +32,7 @@ class Reason(StrEnum):
     TOO_MANY_EVENTS = "too_many_events"
     UNKNOWN_SYMBOL = "unknown_symbol"
     WRONG_PARTITION = "wrong_partition"
+    OTHER_LISTING = "other_listing"
     BAD_PRICE = "bad_price"
     BAD_QUANTITY = "bad_quantity"
     MISSING_ORDER_ID = "missing_order_id"

@@ -7,7 +7,7 @@ begins a new listing is in `depthcast.ingestor.engine`.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeGuard
 
 from depthcast.shared.errors import CodecError, InstrumentsError
 from depthcast.shared.instruments import Instrument, from_table
@@ -60,6 +60,6 @@ def of_table(symbol: str, table: object) -> Listing | None:
     return Listing(number, instrument, withdrawn)
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[int]:
     """Whether `value` can be the number of a listing."""
     return type(value) is int and 1 <= value <= MAX_INTEGER

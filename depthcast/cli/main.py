@@ -59,6 +59,9 @@ SUBCOMMANDS: Final = {
     "feed": _Home("depthcast.cli.feed", "feed", "Feed in recorded or synthetic market data."),
     "bench": _Home("depthcast.cli.bench", "bench", "Measure Depthcast and its peers on this machine."),
     "watch": _Home("depthcast.cli.watch", "watch", "Show a live book in the terminal."),
+    "instruments": _Home(
+        "depthcast.cli.instruments", "instruments", "Show, add, change and withdraw instruments."
+    ),
     "status": _Home("depthcast.cli.status", "status", "Show partitions, input lag, feeders and gateways."),
     "doctor": _Home("depthcast.cli.doctor", "doctor", "Say what is wrong with a deployment, and what to do."),
     "record": _Home(

@@ -24,6 +24,7 @@ PARTITION_TYPES: Final = {
     "leader": "string",
     "applying": "string",
     "symbols": "hash",
+    "listings": "hash",
     "feeders": "hash",
     "listings": "hash",
 }

@@ -144,4 +144,4 @@ class DeploymentState:
 
 
 def _fields(instrument: Instrument) -> dict[str, Any]:
-    return {name: value for name, value in instrument._asdict().items() if name != "symbol"}
+    return {name: value for name, value in instrument._asdict().items() if name not in ("symbol", "listing")}

@@ -168,11 +168,15 @@ async def local_deployment(
         yield deployment
 
 
+NOT_IN_FILES: Final = ("symbol", "listing")
+"""Parts of an instrument that are no key of its table in a file."""
+
+
 def to_toml(instruments: Iterable[Instrument]) -> str:
     """Return the TOML of an ingestor's instruments file."""
     tables = []
     for item in instruments:
-        fields = {name: value for name, value in item._asdict().items() if name != "symbol"}
+        fields = {name: value for name, value in item._asdict().items() if name not in NOT_IN_FILES}
         lines = [f'["{item.symbol}"]', *(f'{name} = "{value}"' for name, value in fields.items())]
         tables.append("\n".join(lines) + "\n")
     return "\n".join(tables)

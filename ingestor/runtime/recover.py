@@ -4,7 +4,6 @@ A leader that starts cold reads to the end once; a standby keeps reading.
 """
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -34,10 +33,11 @@ from depthcast.ingestor.runtime.environment import Environment
 from depthcast.shared.errors import CodecError, EngineBroken, PositionError, RecoveryError
 from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.keys import PartitionKeys
-from depthcast.shared.listing import Listing, of_table
+from depthcast.shared.listing import Listing
 from depthcast.shared.position import ZERO, Position
 from depthcast.shared.reader import is_foreign, read_info, within_history
 from depthcast.shared.replica import Replica
+from depthcast.shared.runtime.listing_record import read_record
 from depthcast.shared.runtime.redis import (
     FOREIGN_MAX,
     RawEntry,
@@ -491,25 +491,6 @@ async def surviving_src(client: Redis, keys: PartitionKeys, src: str) -> Positio
     """
     reply = await execute(client, "XREVRANGE", keys.events, src, "-", "COUNT", 1)
     return parse_entries(reply)[0][0] if reply else ZERO
-
-
-async def read_record(client: Redis, keys: PartitionKeys) -> dict[str, Listing]:
-    """The record of listings, empty if an older version led; raises `RedisUnavailable`.
-
-    What is malformed is logged and left out: the stream names the listings of all its books too.
-    """
-    record = {}
-    for name, raw in (await read_hash(client, keys.listings)).items():
-        symbol = name.decode("utf-8", "replace")
-        try:
-            listing = of_table(symbol, json.loads(raw))
-        except (ValueError, RecursionError, CodecError) as error:
-            about = {"key": keys.listings, "symbol": symbol, "problem": str(error)}
-            logger.error("a listing in the record is malformed", extra=about)  # noqa: TRY400
-            continue
-        if listing is not None:
-            record[symbol] = listing
-    return record
 
 
 def _completed(record: Mapping[str, Listing], replicas: Mapping[str, Replica]) -> dict[str, Listing]:

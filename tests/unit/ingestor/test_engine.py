@@ -318,6 +318,80 @@ class TestListings:
         assert not engine.dirty()
 
 
+RELIST = b'{"relist":{"BTC-USD":{"listing":2,"tick_size":"0.5"}}}'
+
+
+class TestRelisting:
+    """A listing that an input entry asks for begins exactly there."""
+
+    def test_it_begins_before_the_arrays_of_its_entry(self, engine: Engine) -> None:
+        engine.apply("8-0", [(b"BTC-USD", b'[["update","bid",5,3]]')])
+        engine.drain()
+        fields = [(b"BTC-USD", b'[["update","bid",50,3]]'), (b"_", RELIST)]
+        engine.apply("9-0", fields)
+        born, changed = engine.drain(), engine.drain()
+        assert born.deltas == [(BTC, Delta(0, FIRST + 2, [], [], 0, 0))]
+        assert born.listings == {BTC: listing(2, Instrument(BTC, "0.5"))}
+        assert (born.src, born.after) == ("9-0", {BTC: "8-0"})
+        ((_, delta),) = changed.deltas
+        assert (delta.prev_seq, delta.bids) == (FIRST + 2, [50, 3])
+        engine.apply("10-0", fields)
+        assert engine.drain().deltas == [], "it has begun already, so that the command may be repeated"
+        assert engine.snapshot(BTC).bids == [50, 3]
+
+    def test_what_was_applied_before_it_in_the_interval_is_gone(self, engine: Engine) -> None:
+        engine.apply("8-0", [(b"BTC-USD", b'[["update","bid",5,3]]')])
+        engine.apply("9-0", [(b"_", RELIST)])
+        interval = engine.drain()
+        assert (interval.src, interval.applied, interval.touched) == ("9-0", 1, [])
+        assert engine.snapshot(BTC).bids == []
+        assert not engine.dirty()
+
+    def test_a_large_entry_may_ask_too(self, engine: Engine) -> None:
+        many = b"[" + b",".join(b'["update","bid",%d,1]' % price for price in range(9_000)) + b"]"
+        engine.apply("8-0", [(b"BTC-USD", GOOD)])
+        engine.apply("9-0", [(b"BTC-USD", many), (b"_", RELIST)])
+        engine.drain()
+        engine.drain()
+        assert (engine.listing(BTC).number, len(engine.snapshot(BTC).bids)) == (2, 18_000)
+
+    def test_a_symbol_that_is_not_registered_is_not_listed(self, engine: Engine) -> None:
+        engine.apply("8-0", [(b"_", b'{"relist":{"ETH-USD":{"listing":2}}}')])
+        assert engine.drain().listings == {}
+        assert ETH not in engine.listings()
+
+    @pytest.mark.parametrize(
+        ("options", "reasons"),
+        [
+            (b'{"listing":1}', []),
+            (b'{"listing":2}', ["other_listing"] * 2),
+            (b'{"listing":2,"atomic":true}', ["other_listing"]),
+            (b'{"listing":{"ETH-USD":2}}', []),
+            (b'{"listing":{"BTC-USD":2}}', ["other_listing"] * 2),
+            (b'{"listing":2,"relist":{"BTC-USD":{"listing":2}}}', []),
+        ],
+    )
+    @pytest.mark.parametrize("padding", [0, 1 << 20])
+    def test_arrays_for_another_listing_are_rejected(
+        self, engine: Engine, options: bytes, reasons: list[str], padding: int
+    ) -> None:
+        array = b'[["update","bid",5,3],["update","bid",6,3]]'
+        engine.apply("8-0", [(b"BTC-USD", array), (b"_", options), (b"_ignored", b" " * padding)])
+        interval = engine.drain()
+        assert [str(reject.reason) for reject in interval.rejects] == reasons
+        assert (interval.rejected, interval.applied) == ((2, 0) if reasons else (0, 2))
+
+    def test_a_replay_leaves_out_what_was_for_another_listing(self, engine: Engine) -> None:
+        engine.restore(orders(ETH)._replace(listing=2), 7, (), (), 0, OrdersCopy([], [], [], []))
+        for number in (1, 2):
+            fields = [
+                (b"_", b'{"listing":%d}' % number),
+                (b"ETH-USD", b'[["add","bid",%d,1,%d]]' % (number, number)),
+            ]
+            engine.replay(f"{number}-0", fields, {ETH})
+        assert engine.snapshot(ETH).bids == [2, 1]
+
+
 class TestEpochs:
     def test_every_symbol_moves_on_and_newborns_are_born(self, engine: Engine) -> None:
         engine.apply("8-0", [(b"BTC-USD", GOOD)])

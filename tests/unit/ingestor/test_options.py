@@ -7,6 +7,8 @@ import msgpack
 import pytest
 
 from depthcast.ingestor.options import NO_OPTIONS, OPTIONS_BYTES_MAX, Fault, read_options
+from depthcast.shared.instruments import Feed, Instrument
+from depthcast.shared.types import Symbol
 
 ENCODERS: list[Any] = [msgpack.packb, lambda value: json.dumps(value).encode()]
 
@@ -59,6 +61,18 @@ def test_a_ts_beyond_all_integers_of_python_is_a_bad_ts() -> None:
         (b"{", "not JSON: Expecting property name enclosed in double quotes at character 1"),
         (b'{"atomic":true', "not JSON: Expecting ',' delimiter at character 14"),
         (b'{"a":"\xff"}', "not JSON: no UTF-8 at byte 6"),
+        (b'{"listing":0}', "listing is 0: it is a number from 1, or a map of them by symbol"),
+        (b'{"listing":true}', "listing is true: it is a number from 1, or a map of them by symbol"),
+        (b'{"listing":{"A":"1"}}', 'listing of "A" is "1": it is a number from 1'),
+        (b'{"listing":{"A":1,"A":2}}', "listing is a map: it is a number from 1, or a map of them by symbol"),
+        (b'{"relist":1}', "relist is 1: it is a map of instruments by symbol"),
+        (b'{"relist":{"A":1}}', 'relist of "A" is 1: it is a map'),
+        (b'{"relist":{"A":{}}}', 'relist of "A": listing is None; it must be a whole number'),
+        (b'{"relist":{"A":{"listing":0}}}', 'relist of "A" has no listing: it is the number to begin'),
+        (
+            b'{"relist":{"A":{"listing":2,"tick_size":1}}}',
+            'relist of "A": tick_size is 1; write a positive decimal as text, such as "0.01"',
+        ),
         (b"{}x", "not JSON: Extra data at character 2"),
         (b"\x81\xa2ts\xff\x00", "not msgpack (unpack(b) received extra data.)"),
         (b"\xc1", "not msgpack (FormatError)"),
@@ -127,3 +141,20 @@ def test_options_of_the_greatest_length_are_read() -> None:
     raw = b'{"ts":1' + b" " * (OPTIONS_BYTES_MAX - 8) + b"}"
     assert len(raw) == OPTIONS_BYTES_MAX
     assert read_options([raw]).ts == 1
+
+
+def test_listings_are_named_for_all_arrays_or_by_symbol() -> None:
+    for raw in (b'{"listing":2}', b'{"listing":2.0}', b'{"listing":{"A":2,"B":2}}'):
+        options = read_options([raw])
+        assert options.fault is None
+        assert [options.is_meant_for(symbol, 2) for symbol in "AB"] == [True, True]
+        assert not options.is_meant_for("A", 3)
+    assert read_options([b'{"listing":{"A":2}}']).is_meant_for("C", 9)
+    assert NO_OPTIONS.is_meant_for("A", 9)
+    both = read_options([b'{"listing":1}', b"\x81\xa7listing\x05"])
+    assert (both.is_meant_for("A", 1), both.is_meant_for("A", 5)) == (False, True)
+
+
+def test_a_listing_may_be_asked_for() -> None:
+    options = read_options([b'{"relist":{"A":{"listing":3.0,"tick_size":"0.5","feed":"orders","later":[]}}}'])
+    assert options.relist == (Instrument(Symbol("A"), "0.5", feed=Feed.ORDERS, listing=3),)
