@@ -130,6 +130,8 @@ def _reason(given: Any) -> str:
             f"stale is {described(given)}: it is a text of 1 to {REASON_CHARS_MAX} characters"
         )
     return str(given)
+
+
 def _listing(given: object) -> int | Mapping[str, int]:
     number = as_integer(given)
     if is_number(number):

@@ -26,7 +26,6 @@ PARTITION_TYPES: Final = {
     "symbols": "hash",
     "listings": "hash",
     "feeders": "hash",
-    "listings": "hash",
 }
 """Keys of a partition."""
 
