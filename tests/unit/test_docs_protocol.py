@@ -444,7 +444,7 @@ class Follower:
             for update in read.updates:
                 assert update.delta is not None
                 if self.channel.advance(update.changes, update.delta.seq, read.info.ts, number):
-                    message = delta_message(BTC, depth, self.channel.history.steps[-1].delta, 1)
+                    message = delta_message(BTC, depth, self.channel.fresh[-1].delta, 1)
                     self.deltas.append(json.loads(json.dumps(message)))
 
 
