@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from depthcast import InputLagging, InvalidEvent, Producer, RejectRecord
 from depthcast.producer.input_log import InputLog
 from depthcast.runtime.embedded import EmbeddedServer
-from depthcast.shared.codec import decode_delta
+from depthcast.shared.codec import decode_delta, unpack
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.position import Position
 from depthcast.shared.runtime.redis import connect, execute
@@ -108,6 +108,22 @@ async def test_it_waits_for_the_deployment_and_for_the_book(run: Run, redis_url:
     feeding = asyncio.create_task(feed())
     async with led(run):
         assert await asyncio.wait_for(feeding, 20)
+
+
+async def test_after_a_new_listing_its_sizes_are_used(run: Run, redis_url: str, prefix: str) -> None:
+    async with led(run), Producer(redis_url, prefix=prefix) as producer:
+        await producer.send("BTC-USD", [("add", "bid", "1.00", 1)])
+        await producer.consumed()
+        await execute(run.client, "HDEL", run.deployment.instruments, "BTC-USD")
+        await eventually(lambda: "BTC-USD" not in producer._sizes, message="it is withdrawn")
+        new = '{"tick_size": "0.5", "listing": 2}'
+        await execute(run.client, "HSET", run.deployment.instruments, "BTC-USD", new)
+        await producer.send("BTC-USD", [("add", "bid", "1.00", 3)])
+        await producer.consumed()
+        assert producer.counters.rejected == {}
+        *_, (_, fields) = await run.stream(run.keys.events)
+        assert unpack(dict(fields)[b"_"], "options") == {"listing": 2}
+        assert unpack(dict(fields)[b"BTC-USD"], "events") == [[0, 0, 2, 3]]
 
 
 async def test_lag_beyond_the_limit_holds_or_raises(run: Run, redis_url: str, prefix: str) -> None:

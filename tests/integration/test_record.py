@@ -1,6 +1,7 @@
 """`depthcast record`: its files hold every delta once, whatever happens to it, and make the same books."""
 
 import asyncio
+import json
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -15,10 +16,11 @@ from depthcast.runtime.record_journal import Journal
 from depthcast.runtime.recorder import RecordCounts, RecordOptions, record
 from depthcast.shared.codec import decode_delta, pack
 from depthcast.shared.errors import SettingsError
+from depthcast.shared.listing import of_table
 from depthcast.shared.position import ZERO
 from depthcast.shared.runtime.redis import execute, last_position
 from tests.environment import without_settings
-from tests.ingestor_runs import Input, Run
+from tests.ingestor_runs import BOTH_FEEDS, Input, Run
 from tests.waiting import eventually
 
 SYMBOLS = ("LEV", "EVI", "ORD", "ORE")
@@ -169,6 +171,36 @@ async def test_a_gap_is_recorded_and_found(run: Run, tmp_path: Path) -> None:
     found = {each.symbol: each for each in check(folder)}
     assert all(not each.problems for each in found.values())
     assert sum(len(each.gaps) for each in found.values()) == counts.gaps > 0
+
+
+async def test_a_new_listing_is_no_gap(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "books"
+
+    async def listed(number: int, *, withdrawn: bool) -> bool:
+        raw = await execute(run.client, "HGET", run.keys.listings, "LEV")
+        listing = of_table("LEV", json.loads(raw))
+        return listing is not None and (listing.number, listing.withdrawn) == (number, withdrawn)
+
+    async with run.service(run.settings(BOTH_FEEDS)), recording(run, folder) as counts:
+        await eventually(lambda: counts.snapshots == len(SYMBOLS), message="it has begun")
+        await run.send(("LEV", '[["add", "bid", 1, 1]]'))
+        await execute(run.client, "HDEL", run.deployment.instruments, "LEV")
+        await eventually(lambda: listed(1, withdrawn=True), message="it is withdrawn")
+        await execute(run.client, "HSET", run.deployment.instruments, "LEV", '{"tick_size": "0.5"}')
+        await eventually(lambda: listed(2, withdrawn=False), message="it is listed again")
+        await run.send(("LEV", '[["add", "bid", 7, 1]]'))
+        await run.published()
+        await recorded(run, folder)
+    assert counts.gaps == 0
+    assert is_whole(folder)
+    rows = list(rows_of(files_of(folder)["LEV"]))
+    assert (rows[-1].listing, rows[-1].tick_size, list(rows[-1].bids)) == (2, "0.5", [7, 1])
+    assert [(row.listing, row.tick_size) for row in rows if not row.prev_seq and row.kind == DELTA][-1] == (
+        2,
+        "0.5",
+    )
+    whole = [step for step in steps(folder) if step.symbol == "LEV" and step.whole]
+    assert events_of(whole[-1]) == [[4]]
 
 
 async def test_a_replayed_recording_makes_the_same_books(run: Run, tmp_path: Path) -> None:
