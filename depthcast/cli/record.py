@@ -18,7 +18,7 @@ HELP: Final = """\
 Record every change of every book into Parquet files below DIR, until it is ended.
 
 Files are DIR/symbol=SYMBOL/hour=HOUR/*.parquet: deltas exactly as they were published, with position, seq and
-digest, and a snapshot of the book at the beginning of each file. docs/recording.md describes the columns.
+digest, and a snapshot of the book at the beginning of each file. docs/recorder.md describes the columns.
 Needs `depthcast[record]`.
 
 A recorder that was killed goes on when it is started again: nothing is lost and nothing is there twice, as
