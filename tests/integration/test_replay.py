@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from depthcast import Consumer
+from depthcast import Consumer, State
 from depthcast.runtime.arrivals import Arrivals
 from depthcast.runtime.deployment import local_deployment
 from depthcast.runtime.feed_file import open_feed
@@ -110,6 +110,48 @@ async def test_replaying_into_a_running_deployment(plain: Path, redis_url: str, 
                     del books[update.symbol]
                 if not books:
                     break
+
+
+@pytest.fixture
+def gap(tmp_path: Path) -> Path:
+    """A recording that lacks messages before its second snapshot."""
+    path = tmp_path / "gap"
+    lines: list[Mapping[str, object]] = [
+        {"lastUpdateId": 1, "bids": [["10.0", "1"]], "asks": [["10.2", "1"]]},
+        stream("depth@100ms", U=2, u=2, b=[["10.1", "3"]], a=[]),
+        stream("depth@100ms", U=5, u=5, b=[["9", "3"]], a=[]),
+        {"lastUpdateId": 6, "bids": [["10.0", "7"]], "asks": [["10.2", "1"]]},
+        stream("depth@100ms", U=7, u=7, b=[["10.0", "8"]], a=[]),
+    ]
+    path.write_text("".join(f"1723161253937085768 {json.dumps(line)}\n" for line in lines))
+    return path
+
+
+async def test_a_book_is_stale_from_a_gap_to_the_next_snapshot(
+    gap: Path, redis_url: str, prefix: str
+) -> None:
+    async with local_deployment("", redis_url=redis_url, prefix=prefix) as deployment:
+        words = ("--prefix", prefix, "--speed", "max", "--register")
+        status, output, errors = await replay(gap, *words, "--limit", "3", address=redis_url)
+        assert (status, "1 gap" in errors) == (1, True), output
+        async with Consumer(deployment.redis_url, ["BTCUSDT"], prefix=prefix) as consumer:
+            updates = aiter(consumer)
+            while (await anext(updates)).state is not State.STALE:
+                pass
+            status, output, _ = await replay(gap, *words, address=redis_url)
+            assert "line 3, BTCUSDT: update ids go from 2 to 5" in output
+            while (update := await anext(updates)).state is not State.LIVE:
+                pass
+            while [*update.book.bids.top(1)] != [(100, 8)]:
+                update = await anext(updates)
+            assert update.state is State.LIVE
+
+
+async def test_a_gap_is_no_disagreement(gap: Path) -> None:
+    status, output, errors = await replay(gap, "--verify")
+    assert status == 1
+    assert "WebSocket client and stream consumer agree" in output
+    assert "not everything got into its book: gap: 1 gap" in errors
 
 
 @pytest.fixture
