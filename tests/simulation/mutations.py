@@ -5,7 +5,7 @@ Each is a context manager that patches one function or one line of a script, for
 
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 from unittest.mock import patch
@@ -105,6 +105,10 @@ def _resumed_blindly(channel: Any, resume: Any) -> Any:
     return None if resume is None or channel.view is None else channel.history.state_at(resume.seq)
 
 
+def _ignore_doubts(_engine: Engine, _doubts: Mapping[str, str]) -> None:
+    """Takes no doubt over."""
+
+
 MUTATIONS: Final[dict[str, Mutation]] = {
     "none": nullcontext,
     "trim-before-checkpoint": lambda: patch.object(
@@ -127,6 +131,8 @@ MUTATIONS: Final[dict[str, Mutation]] = {
         depthcast.shared.reader, "follows", lambda *_: True
     ),
     "no-continuity-at-all": _no_continuity,
+    "doubt-forgotten-by-a-new-leader": lambda: patch.object(Engine, "restore_doubts", _ignore_doubts),
+    "doubt-ends-in-spite-of-rejects": _source(Engine, "_apply_doubt", "elif name not in failed:", "else:"),
     "seal-then-crash": _source(StateFold, "add", "if position.n:", "if True:"),
     "book-outlives-its-listing": _source(
         Engine,
@@ -162,6 +168,8 @@ MISTAKES: Final[dict[str, str]] = {
     "seq-without-epoch": "a new leader goes on counting where it recovered",
     "holes-in-positions-not-noticed": "readers look at `prev_seq` alone",
     "no-continuity-at-all": "readers look neither at positions nor at `prev_seq`",
+    "doubt-forgotten-by-a-new-leader": "a new leader takes a book in doubt for right",
+    "doubt-ends-in-spite-of-rejects": "a producer's `live` ends a doubt though its events were rejected",
     "seal-then-crash": "after a crash between a seal and the next entry every book begins empty",
     "book-outlives-its-listing": "a symbol that was withdrawn and comes back goes on with its book",
     "listing-at-a-lower-seq": "a listing begins at a seq that the one before it has used",
