@@ -8,6 +8,7 @@ from click.testing import CliRunner, Result
 import depthcast
 import depthcast.shared.book
 from depthcast.cli import main as cli
+from depthcast.feed.detect import FORMATS
 from depthcast.shared.compiled import is_compiled
 from depthcast.shared.runtime.extras import server_extra
 
@@ -40,7 +41,7 @@ def test_version() -> None:
     assert run("--version").output == f"depthcast {depthcast.__version__}, {how}\n"
 
 
-@pytest.mark.parametrize(("command", "words"), [("feed", "Feed recorded"), ("partition", "crc32")])
+@pytest.mark.parametrize(("command", "words"), [("feed", "Feed market data"), ("partition", "crc32")])
 def test_commands_have_help(command: str, words: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0
@@ -52,6 +53,13 @@ def test_help_of_replay_shows_the_plain_format_as_written() -> None:
         '\n    {"symbol": "BTC-USD", "tick_size": "0.01", "lot_size": "0.001"}\n'
         in run("feed", "replay", "--help").output
     )
+
+
+def test_every_format_is_listed_with_an_example_and_how_to_convert() -> None:
+    output = run("feed", "formats").output
+    for name, each in FORMATS.items():
+        assert f"{name}: {each.title}\n    {each.example}\n    {each.how}\n" in output
+    assert "convert it to JSON lines or to plain CSV" in output
 
 
 def test_a_missing_piece_does_not_break_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
