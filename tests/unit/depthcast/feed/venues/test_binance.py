@@ -112,10 +112,11 @@ def test_a_quiet_book_is_proven_by_a_second_equal_snapshot() -> None:
     assert kinds(adapter.take(depth(9, 9), T0)) == ["Update"]
 
 
-def test_a_book_with_messages_is_not_quiet() -> None:
+@pytest.mark.parametrize("message", [depth(1, 2), depth(1, 2).replace('"u"', '"v"')])
+def test_a_book_with_messages_is_not_quiet(message: str) -> None:
     adapter = subscribed()
     adapter.take('{"result":null,"id":1}', T0)
-    adapter.take(depth(1, 2), T0)
+    adapter.take(message, T0)
     adapter.take_snapshot("AAAUSDT", rest(7), T0)
     assert adapter.take_snapshot("AAAUSDT", rest(7), T0 + 9 * SECOND) == []
 
