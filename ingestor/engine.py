@@ -34,6 +34,7 @@ from depthcast.ingestor.rejects import (
 )
 from depthcast.shared.book import Book
 from depthcast.shared.codec import INFO_FIELD
+from depthcast.shared.doubt import REJECTED
 from depthcast.shared.errors import EngineBroken, RecoveryError
 from depthcast.shared.instruments import Feed, Instrument, OnCross
 from depthcast.shared.listing import Listing
@@ -330,6 +331,8 @@ class Engine:
                 self._doubts[symbol] = options.stale
             elif name not in failed:
                 self._doubts.pop(symbol, None)
+            else:  # it is not what the producer says it is
+                self._doubts.setdefault(symbol, REJECTED)
             if self._doubts.get(symbol) != self._published_doubts.get(symbol):
                 self._doubts_changed[symbol] = None
 

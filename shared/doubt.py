@@ -14,6 +14,9 @@ REASON_CHARS_MAX: Final = 64
 
 UNKNOWN_REASON: Final = "unknown"
 
+REJECTED: Final = "rejected"
+"""The leader's own reason: an entry said that the book is right after it, but an event of it was rejected."""
+
 
 def is_reason(value: object) -> bool:
     """Whether `value` can be a reason: text of 1 to `REASON_CHARS_MAX` characters that UTF-8 can carry."""

@@ -113,7 +113,9 @@ class EngineCheck:
         for symbol in symbols:
             if "stale" in doubt:
                 self.doubts[symbol] = doubt["stale"]
-            elif doubt.get("live") and symbol not in failed:
+            elif doubt.get("live") and symbol in failed:
+                self.doubts.setdefault(symbol, "rejected")
+            elif doubt.get("live"):
                 self.doubts.pop(symbol, None)
 
     def refuse(self, fields: list[tuple[bytes, bytes]], options: bytes) -> None:

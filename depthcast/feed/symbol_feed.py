@@ -46,6 +46,8 @@ class LocalDoubt(StrEnum):
     """An ingestor has rejected an entry."""
     INPUT_LOST = "input-lost"
     """Redis has lost entries."""
+    RELISTED = "relisted"
+    """Another listing of the symbol has begun, so its book is empty."""
     BACKLOG = "backlog"
     """More waited to be written than the limit allows."""
     REFUSED = "refused"
@@ -55,13 +57,18 @@ class LocalDoubt(StrEnum):
 
 
 class LiveEntry(NamedTuple):
-    """One entry of the input log. `stale`: mark the book so, with this reason; `live`: it is right again."""
+    """One entry of the input log.
+
+    `stale`: mark the book so, with this reason. `live`: the book is right after these events; if an ingestor
+    rejects one, it marks the book stale itself. `listing`: the one whose sizes the events are in.
+    """
 
     symbol: Symbol
     events: Sequence[Event]
     ts: int | None = None
     stale: str = ""
     live: bool = False
+    listing: int | None = None
 
 
 class Step(NamedTuple):
@@ -83,13 +90,17 @@ class SymbolFeed:
     Connections have numbers, of which the highest is the newest. One that replaces another in time takes over
     when it has reached the state that was published, without any doubt in between.
 
+    - `listing`: the one whose sizes `price` and `quantity` are, so that no other one takes the entries.
     - `reason`: why the book is not live; `since`: when the state began, in seconds by the caller's clock.
     - `source`: the connection whose book was published last.
     - `doubts`: how often a live book came into doubt, by reason.
     """
 
-    def __init__(self, symbol: Symbol, price: Scale, quantity: Scale, now: float) -> None:
+    def __init__(
+        self, symbol: Symbol, price: Scale, quantity: Scale, now: float, *, listing: int | None = None
+    ) -> None:
         self.symbol = symbol
+        self.listing = listing
         self.price = price
         self.quantity = quantity
         self.state = FeedState.WAITING
@@ -138,7 +149,17 @@ class SymbolFeed:
             return self._mark(str(self.state) if self.finished else self.reason)
         self._set(FeedState.LIVE, "", now)
         self.sequence, self.ts = shown.sequence, shown.ts
-        return LiveEntry(self.symbol, shown.whole(), shown.ts, live=True)
+        return self._entry(shown.whole(), shown.ts)
+
+    def relist(self, listing: int, price: Scale, quantity: Scale, now: float) -> LiveEntry | None:
+        """Go on in another listing, with its sizes, from the next snapshot; None if nothing more comes."""
+        if self.finished:
+            return None
+        self.listing, self.price, self.quantity = listing, price, quantity
+        self._shown, self.sequence = None, None
+        self._waiting.clear()
+        self.doubt(LocalDoubt.RELISTED, now)
+        return self._mark(LocalDoubt.RELISTED)
 
     def refuse(self, why: str, now: float) -> list[LiveEntry]:
         """Feed this symbol no more: the book is stale from now on."""
@@ -168,7 +189,7 @@ class SymbolFeed:
         self.updates += 1
         self._held_since = None  # others may wait while this one goes on
         self.sequence, self.ts = update.sequence, update.ts
-        return Step([LiveEntry(self.symbol, events, update.ts)] if events else ())
+        return Step([self._entry(events, update.ts)] if events else ())
 
     def _replace(self, source: int, now: float) -> Step:
         """Publish the waiting book of `source`, unless it is older than what was published."""
@@ -205,7 +226,10 @@ class SymbolFeed:
         return Step(entries, str(reason) if entries else "", detail)
 
     def _mark(self, reason: str) -> LiveEntry:
-        return LiveEntry(self.symbol, (), stale=str(reason))
+        return LiveEntry(self.symbol, (), stale=str(reason), listing=self.listing)
+
+    def _entry(self, events: Sequence[Event], ts: int | None) -> LiveEntry:
+        return LiveEntry(self.symbol, events, ts, live=True, listing=self.listing)
 
     def _set(self, state: FeedState, reason: str, now: float) -> None:
         if state is not self.state:

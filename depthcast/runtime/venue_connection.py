@@ -198,6 +198,12 @@ class VenueConnection:
             if self._socket is not None:
                 self._start(self._send(payloads))
 
+    def resync(self, symbol: str) -> None:
+        """Get a new snapshot of a symbol by a new subscription, if it is subscribed here."""
+        if symbol in self.symbols and self._socket is not None:
+            self.synced.discard(symbol)
+            self._recover(symbol, subscribed=False)
+
     async def _dial(self) -> aiohttp.ClientWebSocketResponse:
         url = self._url + self.adapter.connect_path(self.symbols)
         try:

@@ -34,9 +34,10 @@ from depthcast.runtime.venue_stats import VenueFeedStats
 from depthcast.runtime.venue_watch import Watch
 from depthcast.runtime.venue_writer import PartitionWriter
 from depthcast.shared.backoff import Backoff
-from depthcast.shared.errors import RedisUnavailable
+from depthcast.shared.errors import InstrumentsError, RedisUnavailable
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.listing import Listing
 from depthcast.shared.partition import partition_of
 from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.settings import VenueFeedSettings
@@ -70,7 +71,8 @@ class _Fed:
 class VenueFeed:
     """The feed of some symbols of one venue; `run` goes on until it is cancelled or nothing is left to do.
 
-    - `registered`: the instruments as they are registered, whose books exist.
+    - `registered`: the instruments as they are registered, whose books exist; `listings`: their listings, if
+      leaders record them, whose sizes count.
     - `feeder`: a name that no other process has.
     """
 
@@ -80,6 +82,7 @@ class VenueFeed:
         venue: Venue,
         feedings: Sequence[Feeding],
         registered: Mapping[Symbol, Instrument],
+        listings: Mapping[Symbol, Listing],
         *,
         client: Redis,
         watch_client: Redis,
@@ -106,7 +109,8 @@ class VenueFeed:
         self._others: dict[str, str] = {}
         self._nothing_left = asyncio.Event()
         for feeding in feedings:
-            self._add(feeding, registered[feeding.symbol], client, partitions)
+            listing = listings.get(feeding.symbol) or Listing(0, registered[feeding.symbol])
+            self._add(feeding, listing, client, partitions)
         self._watch = Watch(
             watch_client,
             self.keys,
@@ -115,6 +119,8 @@ class VenueFeed:
             on_reject=self._on_reject,
             on_lost=self._on_lost,
             on_instrument=self._on_instrument,
+            on_listing=self._on_listing,
+            listings=listings,
         )
         profile = venue.profile
         lifetime_s = settings.connection_lifetime_s
@@ -208,8 +214,25 @@ class VenueFeed:
         fed = self._by_symbol[symbol]
         if instrument is None:
             self._refuse(fed, f"{symbol} was withdrawn")
+        elif fed.feed.listing is not None:
+            return  # its listing goes on, whatever the hash says; see `_on_listing`
         elif (instrument.tick_size, instrument.lot_size) != (fed.feed.price.size, fed.feed.quantity.size):
             self._refuse(fed, f"the sizes of {symbol} were changed: start the feed again")
+
+    def _on_listing(self, symbol: Symbol, listing: Listing) -> None:
+        fed, sizes = self._by_symbol[symbol], listing.instrument
+        try:
+            check_registered(fed.feeding, sizes)
+        except InstrumentsError as error:
+            self._refuse(fed, str(error))
+            return
+        logger.warning("another listing has begun", extra={"symbol": symbol, "listing": listing.number})
+        price, quantity = Scale(sizes.tick_size), Scale(sizes.lot_size)
+        entry = fed.feed.relist(listing.number, price, quantity, self._now())
+        if entry is not None:
+            self._put(fed, [entry])
+            for connection in self._connections():
+                connection.resync(fed.feeding.venue_symbol)
 
     def _on_taken(self, feed: SymbolFeed, other: str) -> None:
         self._other(feed.symbol, other)
@@ -217,11 +240,16 @@ class VenueFeed:
 
     # --- inside
 
-    def _add(self, feeding: Feeding, registered: Instrument, client: Redis, partitions: int) -> None:
-        check_registered(feeding, registered)
+    def _add(self, feeding: Feeding, listing: Listing, client: Redis, partitions: int) -> None:
+        sizes = listing.instrument
+        check_registered(feeding, sizes)
         number = partition_of(feeding.symbol, partitions)
         feed = SymbolFeed(
-            feeding.symbol, Scale(registered.tick_size), Scale(registered.lot_size), self._now()
+            feeding.symbol,
+            Scale(sizes.tick_size),
+            Scale(sizes.lot_size),
+            self._now(),
+            listing=listing.number or None,
         )
         fed = _Fed(feeding, feed, number, Backoff(REWRITE_S, REWRITE_S_MAX, lambda: 1.0))
         self._fed[feeding.venue_symbol] = self._by_symbol[feeding.symbol] = fed

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import click
 from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
 
 from depthcast.feed.feeding import Feeding, FeedRefused, check_registered, choose, feedings
 from depthcast.feed.symbol_feed import FeedState
@@ -19,6 +20,7 @@ from depthcast.feed.venue import Venue
 from depthcast.runtime.feed_runs import Stopped, until_stopped
 from depthcast.runtime.replay import Producer, register, wait_for_books
 from depthcast.runtime.venue_feed import VenueFeed, new_feeder_name
+from depthcast.runtime.venue_listings import read_listings
 from depthcast.runtime.venue_rest import RequestFailed, VenueRest
 from depthcast.runtime.venue_sources import Sources
 from depthcast.runtime.venue_stats import VenueFeedStats
@@ -26,11 +28,14 @@ from depthcast.shared.backoff import Backoff
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.listing import Listing
+from depthcast.shared.partition import partition_of
 from depthcast.shared.runtime import redis
 from depthcast.shared.runtime.admin import serve_admin
 from depthcast.shared.runtime.catalog import wait_for_partitions
 from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.settings import VenueFeedSettings
+from depthcast.shared.types import Symbol
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +80,7 @@ async def _feed(options: LiveOptions, problems: list[str]) -> None:
                 options.venue,
                 wanted,
                 registered,
+                await _listings(watch_client, keys, partitions, wanted),
                 client=client,
                 watch_client=watch_client,
                 partitions=partitions,
@@ -151,6 +157,21 @@ async def _register(
         {symbol: item.instrument for symbol, item in by_symbol.items()},
         lambda ours, registered: check_registered(by_symbol[ours.symbol], registered),
     )
+
+
+async def _listings(
+    client: Redis, keys: DeploymentKeys, partitions: int, wanted: Sequence[Feeding]
+) -> dict[Symbol, Listing]:
+    places: dict[int, list[Symbol]] = {}
+    for item in wanted:
+        places.setdefault(partition_of(item.symbol, partitions), []).append(item.symbol)
+    outage = Outage(logger, "waiting for Redis")
+    while True:
+        try:
+            return await read_listings(client, keys, places)
+        except RedisUnavailable as error:
+            outage.note(error)
+            await asyncio.sleep(0.5)
 
 
 @asynccontextmanager

@@ -11,10 +11,12 @@ from typing import Final
 
 from redis.asyncio import Redis
 
+from depthcast.runtime.venue_listings import read_listings
 from depthcast.shared.codec import decode_info
 from depthcast.shared.errors import CodecError, InstrumentsError, RedisUnavailable
 from depthcast.shared.instruments import Instrument, from_json
 from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.listing import Listing
 from depthcast.shared.position import ZERO, Position
 from depthcast.shared.runtime import redis
 from depthcast.shared.runtime.outage import Outage
@@ -29,6 +31,7 @@ FOREIGN_MAX: Final = 16
 
 OnReject = Callable[[Symbol, str], None]
 OnLost = Callable[[int | None, str], None]
+OnListing = Callable[[Symbol, Listing], None]
 OnInstrument = Callable[[Symbol, Instrument | None], None]
 
 
@@ -38,6 +41,7 @@ class Watch:
     - `on_reject`: called with a symbol and the reason, for each reject.
     - `on_lost`: called with a partition, or None for all, where the books need to be written again.
     - `on_instrument`: called with a symbol whose instrument has changed, None: it was withdrawn.
+    - `on_listing`: called with a symbol and its listing, if that is not the one of `listings` any more.
     """
 
     def __init__(
@@ -50,6 +54,8 @@ class Watch:
         on_reject: OnReject,
         on_lost: OnLost,
         on_instrument: OnInstrument,
+        on_listing: OnListing,
+        listings: Mapping[Symbol, Listing],
     ) -> None:
         self.client = client
         self.keys = keys
@@ -60,6 +66,8 @@ class Watch:
         self._on_reject = on_reject
         self._on_lost = on_lost
         self._on_instrument = on_instrument
+        self._on_listing = on_listing
+        self._listings = {symbol: listing.number for symbol, listing in listings.items()}
         self._rejects_at: dict[int, Position] = {}
         self._lost: dict[int, int] = {}
         self._incarnation: bytes | None = None
@@ -92,6 +100,10 @@ class Watch:
                 self._on_lost(None, "Redis has lost the deployment's data")
             self._incarnation = incarnation
         await self._look_at_instruments(incarnation)
+        for symbol, listing in (await read_listings(self.client, self.keys, self.partitions)).items():
+            if not listing.withdrawn and listing.number > self._listings.get(symbol, 0):
+                self._listings[symbol] = listing.number
+                self._on_listing(symbol, listing)
         for number, symbols in self.partitions.items():
             await self._look_at_rejects(number, symbols)
             await self._look_at_deltas(number)

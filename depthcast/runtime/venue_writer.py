@@ -296,6 +296,8 @@ class PartitionWriter:
 def entry_fields(entry: LiveEntry) -> list[str | bytes]:
     """Return the fields of an entry (`docs/protocol.md`, section 2.1)."""
     about: dict[str, object] = {"atomic": True}
+    if entry.listing is not None:
+        about["listing"] = entry.listing
     if entry.ts is not None and entry.ts >= 0:
         about["ts"] = entry.ts
     if entry.stale:

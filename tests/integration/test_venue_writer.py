@@ -23,14 +23,21 @@ A = Symbol("A")
 class Writing:
     """A writer of one symbol that runs, and what stands in its log."""
 
-    def __init__(self, client: Redis, prefix: str, feeder: str = "me", pending_max: int = 1_000) -> None:
+    def __init__(
+        self,
+        client: Redis,
+        prefix: str,
+        feeder: str = "me",
+        pending_max: int = 1_000,
+        listing: int | None = None,
+    ) -> None:
         self.taken: list[str] = []
         self.keys = DeploymentKeys(prefix).partition(0)
         now = asyncio.get_running_loop().time
         self.writer = PartitionWriter(
             client, self.keys, feeder, pending_max, now, lambda feed, other: self.taken.append(other)
         )
-        self.feed = SymbolFeed(A, Scale("1"), Scale("1"), 0.0)
+        self.feed = SymbolFeed(A, Scale("1"), Scale("1"), 0.0, listing=listing)
         self.running: asyncio.Task[None] | None = None
 
     async def start(self) -> "Writing":
@@ -95,7 +102,7 @@ async def test_entries_are_atomic_in_order_and_marked(client: Redis, prefix: str
     assert await log(client, prefix) == [
         ({"atomic": True, "stale": "starting"}, []),
         ({"atomic": True, "live": True}, [[4], [1, 0, 1, 5], [1, 1, 1000, 5]]),
-        ({"atomic": True, "ts": 77}, [[1, 0, 2, 1]]),
+        ({"atomic": True, "ts": 77, "live": True}, [[1, 0, 2, 1]]),
     ]
     assert await execute(client, "HGET", writing.keys.feeders, A) == b"me:3"
 
@@ -199,6 +206,13 @@ async def test_more_than_may_wait_becomes_one_whole_book(
         assert len(entries) < 10
         await writing.stop()
         await over.aclose()
+
+
+async def test_entries_name_the_listing_of_their_sizes(client: Redis, prefix: str, make: Make) -> None:
+    writing = await make(listing=3)
+    begin(writing)
+    await writing.send(2)
+    assert [about["listing"] for about, _ in await log(client, prefix)] == [3, 3]
 
 
 async def test_a_mark_is_written_for_a_symbol_that_has_no_book(

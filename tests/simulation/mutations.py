@@ -132,7 +132,9 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     ),
     "no-continuity-at-all": _no_continuity,
     "doubt-forgotten-by-a-new-leader": lambda: patch.object(Engine, "restore_doubts", _ignore_doubts),
-    "doubt-ends-in-spite-of-rejects": _source(Engine, "_apply_doubt", "elif name not in failed:", "else:"),
+    "doubt-ends-in-spite-of-rejects": _source(
+        Engine, "_apply_doubt", "elif name not in failed:", "elif True:"
+    ),
     "seal-then-crash": _source(StateFold, "add", "if position.n:", "if True:"),
     "book-outlives-its-listing": _source(
         Engine,

@@ -123,7 +123,9 @@ class Model:
             for symbol in {name for name, _ in values} & result.models.keys():
                 if "stale" in said:
                     result.doubts[symbol] = said["stale"]
-                elif said and symbol not in failed:
+                elif said and symbol in failed:
+                    result.doubts.setdefault(symbol, "rejected")
+                elif said:
                     result.doubts.pop(symbol, None)
 
     def _array(

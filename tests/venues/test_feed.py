@@ -22,6 +22,7 @@ from depthcast.shared.runtime.redis import connect as connect_redis
 from depthcast.shared.runtime.redis import execute
 from depthcast.shared.settings import VenueFeedSettings
 from depthcast.shared.types import Symbol
+from depthcast.updates import State
 from tests.proxy import Cut, FaultProxy
 from tests.venues.fake import FakeVenue
 from tests.venues.faults import Fault
@@ -261,3 +262,53 @@ async def test_a_second_feed_is_refused_and_takes_over_if_it_is_told_to(scene: S
     await eventually(lambda: scene.is_source(state="live"), 30)
     stop.set()
     await again
+
+
+async def test_a_book_that_nobody_feeds_is_stale_at_clients_until_a_feed_has_it_again(scene: Scene) -> None:
+    async with running(scene):
+        await scene.goes_on()
+    async with connect(scene.place.gateway_url) as client:
+        await client.subscribe([scene.book], depth=0)
+        reading = asyncio.create_task(read(client))
+        await eventually(lambda: client.state(scene.book) is State.STALE)
+        names = {"AAA/USD": scene.book}
+        async with live_feed(scene.place, scene.fake, Toy(), list(names), names, silence_s=15.0):
+            await eventually(lambda: client.state(scene.book) is State.LIVE, 30)
+        await eventually(lambda: client.state(scene.book) is State.STALE)
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+
+
+async def test_a_book_in_doubt_is_stale_at_clients(scene: Scene) -> None:
+    assert isinstance(scene.fake.model, ToyVenue)
+    scene.fake.model.by_rest = True
+    async with running(scene, Toy(by_rest=True)):
+        await scene.goes_on()
+        scene.fake.outage_s = 3.0
+        scene.fake.commit(Fault.REST_500)
+        await eventually(lambda: not scene.seen.live)
+        await scene.goes_on()
+
+
+async def test_another_listing_is_fed_with_its_sizes(scene: Scene) -> None:
+    async with running(scene):
+        await scene.goes_on()
+        wanted = Instrument(Symbol(scene.book), "0.0005", "0.0005", listing=2)
+        await execute(scene.redis, "HSET", scene.keys.instruments, scene.book, to_json(wanted))
+        await eventually(lambda: scene.is_source(state="live", doubts={"relisted": 1}), 30)
+        scene.fake.moving = False
+        async with connect(scene.place.gateway_url) as client:
+            await client.subscribe([scene.book], depth=0)
+            reading = asyncio.create_task(read(client))
+
+            def levels() -> list[set[tuple[int, int]]]:
+                book = client.book(scene.book)
+                return [set(side.levels.items()) for side in (book.bids, book.asks)]
+
+            def finer() -> list[set[tuple[int, int]]]:
+                state = scene.seen.book.states[-1]
+                return [{(price * 20, lots * 2) for price, lots in side} for side in state]
+
+            await eventually(lambda: levels() == finer() and client.state(scene.book) is State.LIVE, 30)
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)

@@ -91,6 +91,14 @@ def test_doubt_stays_unless_all_arrays_of_the_symbol_apply(
     assert feed(engine, (b"A", GOOD), (b"A", b'[["delete","ask",9]]'), LIVE).doubts == {A: None}
 
 
+@pytest.mark.parametrize("atomic", [False, True])
+def test_a_book_that_is_not_as_it_was_said_to_be_comes_into_doubt(engine: Engine, atomic: bool) -> None:
+    assert feed(engine, (b"A", GOOD), (b"A", BAD), option(atomic=atomic)).doubts == {}
+    fields = [(b"A", GOOD), (b"A", BAD), (b"B", EMPTY)]
+    assert feed(engine, *fields, option(live=True, atomic=atomic)).doubts == {A: "rejected"}
+    assert feed(engine, (b"A", GOOD), LIVE).doubts == {A: None}
+
+
 def test_an_entry_refused_whole_changes_no_doubt(engine: Engine) -> None:
     assert not feed(engine, STALE, (b"_", b"?"), (b"A", EMPTY)).doubts
     feed(engine, STALE, (b"A", EMPTY))

@@ -45,7 +45,7 @@ def test_a_snapshot_is_one_entry_that_clears_and_reloads() -> None:
 
 def test_an_update_of_a_live_book_is_one_entry() -> None:
     step = live_feed().take(1, update(11, [("100.5", "0.4")], [("101", "0")]), 2.0)
-    assert step.entries == [LiveEntry(Symbol("A"), [(1, 0, 201, 4), (1, 1, 202, 0)], 6_000)]
+    assert step.entries == [LiveEntry(Symbol("A"), [(1, 0, 201, 4), (1, 1, 202, 0)], 6_000, live=True)]
 
 
 def test_an_update_before_the_snapshot_is_nothing() -> None:
@@ -167,3 +167,15 @@ def test_a_finished_symbol_is_marked_once_and_takes_nothing_more(*, ended: bool)
     assert made.end(3.0) == made.refuse("again", 3.0) == []
     assert made.whole(3.0) == mark
     assert made.reason == ("ended" if ended else "no such symbol")
+
+
+def test_another_listing_begins_with_the_next_snapshot_in_its_sizes() -> None:
+    made = live_feed()
+    assert made.relist(2, Scale("0.25"), Scale("0.1"), 2.0) == LiveEntry(
+        Symbol("A"), (), stale="relisted", listing=2
+    )
+    assert made.take(1, update(11, [("99", "1")]), 2.1).entries == ()
+    (entry,) = made.take(1, snapshot(12), 3.0).entries
+    assert (entry.listing, entry.live, entry.events[1]) == (2, True, (1, 0, 400, 20))
+    made.end(4.0)
+    assert made.relist(3, Scale("1"), Scale("1"), 5.0) is None
