@@ -10,9 +10,10 @@ from typing import Final, NamedTuple
 
 from depthcast.ingestor import checkpoint as checkpoints
 from depthcast.ingestor.orders import OrdersCopy
-from depthcast.shared.codec import decode_delta, decode_info, decode_snapshot
+from depthcast.shared.codec import decode_delta, decode_info, decode_marks, decode_snapshot
 from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.keys import PartitionKeys
+from depthcast.shared.listing import Listing, of_table
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import Position
 from depthcast.shared.reader import PartitionReader
@@ -28,10 +29,14 @@ FIRST_KEY: Final = 2
 
 
 class Published(NamedTuple):
-    """The state after an entry of `deltas`: each symbol's seq and digest, and the last input consumed."""
+    """The state after an entry of `deltas`.
+
+    `books`: each symbol's seq and digest; `src`: the last input consumed; `listings`: what books stand for.
+    """
 
     books: Mapping[str, tuple[int, int]]
     src: Id
+    listings: Mapping[str, Listing]
 
 
 class PartitionAudit:
@@ -39,6 +44,7 @@ class PartitionAudit:
 
     - `strict`: symbols that are never withdrawn.
     - `generation`: counts the server processes so far.
+    - `told`: tick and lot size of each state, by symbol and seq.
     """
 
     def __init__(
@@ -62,6 +68,7 @@ class PartitionAudit:
         self.strict = strict
         self.orders = {symbol for symbol in strict if instruments[symbol].feed is Feed.ORDERS}
         self.published: dict[Id, Published] = {}
+        self.told: dict[tuple[str, int], tuple[str, ...]] = {}
 
     # --- writes -----------------------------------------------------------------------------------------
 
@@ -76,11 +83,16 @@ class PartitionAudit:
         timeline = self.journal.streams[self.deltas]
         before = self.published.get(timeline[-2][0]) if len(timeline) > 1 else None
         books = dict(before.books) if before else {}
+        listings = dict(before.listings) if before else {}
         for name, raw in changed(fields):
-            delta = decode_delta(raw)
-            books[name.decode()] = delta.seq, delta.digest
+            delta, symbol = decode_delta(raw), name.decode()
+            books[symbol] = delta.seq, delta.digest
+            listing = of_table(symbol, decode_marks(raw))
+            if listing is not None:
+                listings[symbol] = listing
+            self.told[symbol, delta.seq] = listings[symbol].instrument.terms[:2]
         src = Position.parse(decode_info(fields[1]).src)
-        self.published[stream_id] = Published(books, src)
+        self.published[stream_id] = Published(books, src, listings)
         generation = self.seals.setdefault(stream_id[0], self.generation())
         if generation != self.generation():
             self.problem(f"the entry {stream_id} continues an epoch that began at another server process")
@@ -103,6 +115,9 @@ class PartitionAudit:
         }
         found = snapshot.seq, brute_digest(levels)
         self._compare(f"the snapshot of {symbol} at {stream_id}", symbol, stream_id, found)
+        published = self.published.get(stream_id)
+        if published is not None and published.listings.get(symbol) != of_table(symbol, snapshot.marks):
+            self.problem(f"the snapshot of {symbol} at {stream_id} is of listing {snapshot.marks}")
 
     def _compare(self, what: str, symbol: str, position: Id, found: tuple[int, int]) -> None:
         """Recovery state must equal the published state at a position of the current stream."""
@@ -196,6 +211,8 @@ class PartitionAudit:
                     f"{name}: {symbol} is current at seq {replica.seq}, digest {replica.digest}, after "
                     f"{position}, where seq {seq}, digest {digest} was published"
                 )
+            if replica.seq == seq and replica.listing != published.listings.get(symbol):
+                self.problem(f"{name}: {symbol} at seq {seq} is taken for {replica.listing}")
 
 
 class Audit:
@@ -223,6 +240,10 @@ class Audit:
             )
             for number in range(partitions)
         ]
+
+    def sizes(self, symbol: str, seq: int) -> tuple[str, ...] | None:
+        """Tick and lot size of a published state; None if there is none."""
+        return next((part.told[symbol, seq] for part in self.parts if (symbol, seq) in part.told), None)
 
     def appended(self, key: bytes, stream_id: Id, fields: Fields) -> None:
         """A stream entry was added, and the journal has it."""

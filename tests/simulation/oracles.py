@@ -1,5 +1,6 @@
 """Checks at the end: every event counted once, all replicas equal to a naive model, a valid history."""
 
+import json
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -173,20 +174,42 @@ def _info_at_beginning(deltas: list[Entry]) -> EntryInfo:
     return decode_info(written[0][1][1])
 
 
-def _births(deltas: list[Entry], symbols: set[str]) -> dict[str, list[Id]]:
+def _births(deltas: list[Entry], symbols: set[str], log: list[Entry]) -> dict[str, list[Id]]:
     """By symbol, the last input before each listing that began or ended, as its birth or withdrawal says.
 
-    Births in moves do not say it: nothing was consumed between the seal and them.
+    Births in moves do not say it: nothing was consumed between the seal and them. Of several listings that
+    begin within an interval only the last is born; `log` tells where the others began.
     """
     found: dict[str, list[Id]] = {}
+    numbers: dict[str, int] = {}
+    requests = _relistings(log) if symbols else []
     before = ZERO
     for _, fields in deltas if symbols else ():
         for name, raw in changed(fields):
             symbol = name.decode()
             if symbol in symbols and decode_delta(raw).prev_seq == 0:
-                after = decode_marks(raw).get(AFTER)
-                found.setdefault(symbol, []).append(Position.parse(after) if after else before)
+                marks = decode_marks(raw)
+                after = Position.parse(marks[AFTER]) if AFTER in marks else before
+                places = found.setdefault(symbol, [])
+                held, numbers[symbol] = numbers.get(symbol, 0), marks["listing"]
+                places += [
+                    place
+                    for wanted, number, place in requests
+                    if wanted == symbol and held < number < numbers[symbol] and place <= after
+                ]
+                places.append(after)
         before = Position.parse(decode_info(fields[1]).src)
+    return found
+
+
+def _relistings(log: list[Entry]) -> list[tuple[str, int, Id]]:
+    """The listings that input entries ask for: symbol, number, and the entry before."""
+    found, before = [], ZERO
+    for stream_id, fields in log:
+        for name, raw in zip(fields[::2], fields[1::2], strict=True):
+            if name == b"_" and raw.startswith(b'{"relist"'):
+                found += [(s, wanted["listing"], before) for s, wanted in json.loads(raw)["relist"].items()]
+        before = stream_id
     return found
 
 
@@ -235,7 +258,7 @@ class PartitionOracle:
             self._known = known
             self._expected = self.model.begin()
             self._remember(self._expected)
-            self.model.apply(self._expected, log, self._refused(rejects), _births(deltas, late))
+            self.model.apply(self._expected, log, self._refused(rejects), _births(deltas, late, log))
         return self._expected
 
     def _refused(self, rejects: Iterable[Entry]) -> dict[tuple[str, str], str]:

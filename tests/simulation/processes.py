@@ -269,6 +269,7 @@ class WebClient(Actor):
             self.watch.counted(self.name, client)
             if update.state is State.REMOVED:
                 return
+            self.watch.sized(self.name, client, update.symbol)
             if self.pause_s and self.loop.time() < self.changes_until_s:
                 await asyncio.sleep(self.pause_s * self.rng.random())
             if self.loop.time() < self.changes_until_s and self.rng.random() < 0.01:

@@ -1,6 +1,7 @@
 """Producers: random events, valid and not, appended over the network. An unknown outcome is left as it is."""
 
 import asyncio
+import json
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
@@ -8,7 +9,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 
 from depthcast.shared.errors import RedisUnavailable
-from depthcast.shared.instruments import Feed, Instrument, OnCross
+from depthcast.shared.instruments import Feed, Instrument, OnCross, to_json
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.partition import partition_of
 from depthcast.shared.runtime.redis import Connect, execute
@@ -110,6 +111,17 @@ class Producer:
                     await self._send()
             await asyncio.sleep(min(self.rng.expovariate(1 / (2.2 * mean_s)), until_s - loop.time()))
 
+    async def relist(self, wanted: Instrument) -> None:
+        """Ask for a listing, whatever the book holds; now and then with events for it."""
+        symbol = str(wanted.symbol)
+        raw = json.dumps({"relist": {symbol: json.loads(to_json(wanted))}}).encode()
+        self.corpus.atomic[raw], self.corpus.doubts[raw] = False, {}
+        fields = [(b"_", raw)]
+        if self.rng.random() < 0.5:
+            fields.append((symbol.encode(), self.corpus.array(self.rng, random_array(self.rng, 4))))
+        if not self.silent:
+            await self._append(symbol, fields)
+
     async def burst(self, symbol: str) -> None:
         """Send some entries of one symbol soon after each other, or none."""
         for _ in range(self.rng.choice((0, BURST))):
@@ -135,13 +147,11 @@ class Producer:
         if rng.random() < 0.3:
             fields.append((b"_", self.corpus.mark(rng, atomic=rng.random() < 0.8)))
         self.sent += 1
+        await self._append(symbol, fields)
+
+    async def _append(self, symbol: str, fields: list[tuple[bytes, bytes]]) -> None:
+        events = KEYS.partition(partition_of(symbol, self.partitions)).events
         try:
-            await execute(
-                self.client,
-                "XADD",
-                KEYS.partition(number).events,
-                "*",
-                *(part for pair in fields for part in pair),
-            )
+            await execute(self.client, "XADD", events, "*", *(part for pair in fields for part in pair))
         except RedisUnavailable:
             self.unknown += 1

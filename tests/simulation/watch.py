@@ -1,6 +1,6 @@
 """Checks during the simulation: seq never goes back, digests agree, nothing breaks the protocol."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from depthcast.client.client import Client
@@ -19,6 +19,7 @@ class Watch:
         self.resumed = 0
         self.merged = 0
         self.updates = 0
+        self.sizes_of: Callable[[str, int], tuple[str, ...] | None] = lambda _symbol, _seq: None
 
     def problem(self, text: str) -> None:
         """Record a problem."""
@@ -38,6 +39,13 @@ class Watch:
         counters = client.counters
         if counters.gaps or counters.mismatches:
             self.problem(f"{name}: {counters.gaps} gaps and {counters.mismatches} mismatches")
+
+    def sized(self, name: str, client: Client, symbol: str) -> None:
+        """Check that a client's book is shown with the sizes of its own listing."""
+        seq = client.seq(symbol)
+        wanted = self.sizes_of(symbol, seq)
+        if wanted is not None and client.sizes(symbol) != wanted:
+            self.problem(f"{name}: {symbol} at seq {seq} has the sizes {client.sizes(symbol)}, not {wanted}")
 
     def refused(self, name: str, error: ClientError | ConnectionLost) -> None:
         """Check a refusal of a client; some codes may come whenever a gateway or its Redis is away."""

@@ -107,6 +107,9 @@ class World:
             self.loop.time,
             self.watch.problem,
         )
+        self.relists = 0
+        self.relist_rng = Random(f"relist {seed}")
+        self.watch.sizes_of = self.audit.sizes
         self._set_clocks(Random(f"clocks {seed}"))
 
     def _set_clocks(self, rng: Random) -> None:
@@ -283,10 +286,24 @@ class World:
     def toggle_late(self) -> None:
         """Withdraw the last instrument, or register it again; at the end it is registered."""
         if self.loop.time() < START_S + FAULTS_UNTIL_S + 1.0:
+            if self.late <= self.registered and self.relist_rng.random() < 0.4:
+                self._relist_late()
+                return
             self.registered = self.registered ^ self.late
             self.register_again()
             for symbol in sorted(self.late):
                 self.producing.spawn(self.producers[0].burst(symbol))
+
+    def _relist_late(self) -> None:
+        """Give the last instrument another tick size, by a request in the input or by the catalog alone."""
+        self.relists += 1
+        for symbol in sorted(self.late):
+            number = 1000 * self.relists  # beyond all that withdrawals lead to
+            wanted = self.instruments[symbol] = self.instruments[symbol]._replace(tick_size=str(number))
+            self.register_again()
+            if self.relist_rng.random() < 0.7:
+                self.producing.spawn(self.producers[0].relist(wanted._replace(listing=number)))
+            self.producing.spawn(self.producers[0].burst(symbol))
 
     # --- used by faults ---------------------------------------------------------------------------------
 
