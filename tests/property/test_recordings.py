@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from zlib import crc32
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from depthcast.runtime.feed_file import RecordedFeed, open_feed
@@ -110,8 +110,11 @@ def damage(random_: random.Random, lines: list[str], *, digits: bool) -> list[st
     return [*lines[:at], damaged, *lines[at + 1 :]]
 
 
-def book_states(feed: RecordedFeed) -> list[State | None]:
-    """The book after each entry, in whole numbers; None while it is in doubt."""
+def book_states(feed: RecordedFeed, *, proven: bool) -> list[State | None]:
+    """The book after each entry, in whole numbers; None while it is in doubt.
+
+    Not `proven`: snapshots have no checksum, so they are believed until the next message, and left out here.
+    """
     replayed, states, doubted = Replayed(), list[State | None](), False
     (recorded,) = feed.recording.recorded.values()
     whole = {
@@ -122,7 +125,8 @@ def book_states(feed: RecordedFeed) -> list[State | None]:
     for entry in feed.entries(whole):
         book = replayed.apply(entry)
         doubted = (doubted or bool(entry.stale)) and not entry.live
-        states.append(None if doubted else _state(book))
+        left_out = doubted or (entry.live and not proven)
+        states.append(None if left_out else _state(book))
     return states
 
 
@@ -141,23 +145,25 @@ def check(market: Market, lines: list[str], last: Callable[[list[str]], State] |
             )
             if len(feed.recording.recorded) > 1 or not fits:
                 return  # a digit of a symbol or of a number of another precision: refused by its sizes
-            states = book_states(feed)
+            states = book_states(feed, proven=last is not None)
         except FeedError:
             return
     known = [state for state in states if state is not None]
     assert all(state in market.states for state in known), "a state that never was, and not in doubt"
-    if not feed.account.problems():
+    if last is not None and not feed.account.problems():
         assert known
-        assert last is None or known[-1] == last(lines)
+        assert known[-1] == last(lines)
 
 
 @settings(max_examples=60)
 @given(st.integers(0, 2**32), st.integers(0, 4))
 def test_lines_of_binance_lost_doubled_or_swapped(seed: int, faults: int) -> None:
     market, random_ = Market(seed), random.Random(seed)
-    lines = whole = binance(market)
+    whole = binance(market)
+    changes = whole[1:]
     for _ in range(faults):
-        lines = damage(random_, lines, digits=False)
+        changes = damage(random_, changes, digits=False)
+    lines = [whole[0], *changes]
 
     def last(kept: list[str]) -> State:
         """Nobody can tell that lines at the end are missing."""
@@ -168,6 +174,7 @@ def test_lines_of_binance_lost_doubled_or_swapped(seed: int, faults: int) -> Non
 
 @settings(max_examples=60)
 @given(st.integers(0, 2**32), st.integers(0, 4))
+@example(6061625, 3)
 def test_lines_of_kraken_lost_doubled_swapped_or_damaged(seed: int, faults: int) -> None:
     market, random_ = Market(seed), random.Random(seed)
     lines = kraken(market)
