@@ -44,7 +44,7 @@ class PartitionAudit:
 
     - `strict`: symbols that are never withdrawn.
     - `generation`: counts the server processes so far.
-    - `told`: tick and lot size of each state, by symbol and seq.
+    - `sizes`: tick and lot size of each state, by symbol and seq.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class PartitionAudit:
         self.strict = strict
         self.orders = {symbol for symbol in strict if instruments[symbol].feed is Feed.ORDERS}
         self.published: dict[Id, Published] = {}
-        self.told: dict[tuple[str, int], tuple[str, ...]] = {}
+        self.sizes: dict[tuple[str, int], tuple[str, ...]] = {}
 
     # --- writes -----------------------------------------------------------------------------------------
 
@@ -90,7 +90,7 @@ class PartitionAudit:
             listing = of_table(symbol, decode_marks(raw))
             if listing is not None:
                 listings[symbol] = listing
-            self.told[symbol, delta.seq] = listings[symbol].instrument.terms[:2]
+            self.sizes[symbol, delta.seq] = listings[symbol].instrument.terms[:2]
         src = Position.parse(decode_info(fields[1]).src)
         self.published[stream_id] = Published(books, src, listings)
         generation = self.seals.setdefault(stream_id[0], self.generation())
@@ -243,7 +243,7 @@ class Audit:
 
     def sizes(self, symbol: str, seq: int) -> tuple[str, ...] | None:
         """Tick and lot size of a published state; None if there is none."""
-        return next((part.told[symbol, seq] for part in self.parts if (symbol, seq) in part.told), None)
+        return next((part.sizes[symbol, seq] for part in self.parts if (symbol, seq) in part.sizes), None)
 
     def appended(self, key: bytes, stream_id: Id, fields: Fields) -> None:
         """A stream entry was added, and the journal has it."""

@@ -41,6 +41,7 @@ def _shell(text: str) -> None:
 READ_BY: Final[Mapping[str, Callable[[str], object]]] = {
     "console": _shell,
     "json": json.loads,
+    "jsonl": lambda text: [json.loads(line) for line in text.splitlines()],
     "python": lambda text: compile(text, "block", "exec"),
     "sh": _shell,
     "toml": tomllib.loads,
