@@ -72,6 +72,7 @@ class BinanceBook:
         """Begin anew, as for a new connection."""
         self.attached = False
         self.live = False
+        self._doubted = False
         self.book = TextBook()
         self._last = 0
         self._last_ts: int | None = None
@@ -137,9 +138,14 @@ class BinanceBook:
 
     def _wait(self, depth: Depth) -> list[Output]:
         """Buffer a message until a snapshot that it reaches is there."""
-        if self._is_late(depth) or (self._buffer and depth.final == self._last):
+        if self._buffer and depth.final == self._last:
             return []
-        if self._buffer and (depth.final < self._last or not depth.joins(self._last)):
+        late = self._is_late(depth)
+        broken = bool(self._buffer) and (depth.final < self._last or not depth.joins(self._last))
+        said = self._say_disorder(depth) if late or broken else []
+        if late:
+            return said
+        if broken:
             self._buffer.clear()
             self._drop_unless_reached_by(depth)
         if len(self._buffer) >= BUFFERED_MOST:
@@ -147,7 +153,15 @@ class BinanceBook:
             return self._doubt(DoubtReason.OVERFLOW, detail, [depth])
         self._buffer.append(depth)
         self._note(depth)
-        return self._prove()
+        return said + self._prove()
+
+    def _say_disorder(self, depth: Depth) -> list[Output]:
+        """Say once that messages were dropped before there was a snapshot."""
+        if self._doubted:
+            return []
+        self._doubted = True
+        detail = f"update ids go from {self._last} to {_begin(depth)} before a snapshot"
+        return [Doubt(self.symbol, DoubtReason.GAP, detail)]
 
     def _break(self, reason: DoubtReason, detail: str, depth: Depth) -> list[Output]:
         """Doubt the book at a message that does not follow; it may continue a snapshot that came before."""
@@ -186,6 +200,7 @@ class BinanceBook:
         if self.book.crossed:
             return self._doubt(DoubtReason.CROSSED, f"crossed in the snapshot {snapshot.final}", [])
         self.live = True
+        self._doubted = False
         self._last = snapshot.final
         self._note_depth(snapshot)
         outputs: list[Output] = [
@@ -215,6 +230,7 @@ class BinanceBook:
 
     def _doubt(self, reason: DoubtReason, detail: str, buffer: list[Depth]) -> list[Output]:
         self.live = False
+        self._doubted = True
         self.book.clear()
         self._buffer = buffer
         if buffer:
