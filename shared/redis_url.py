@@ -29,6 +29,14 @@ HARMLESS_OPTIONS: Final = (
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]{0,20}://")
 _HOSTS: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*)(?::\d{1,5})?(?:,|\Z)")
 _VALUE: Final = re.compile(r"[A-Za-z0-9._/-]*\Z")
+_NUMBER: Final = re.compile(r"\d{0,9}(\.\d{1,9})?\Z", re.ASCII)
+_NUMBERS: Final = frozenset(
+    (
+        *("db", "health_check_interval", "max_connections", "protocol"),
+        *("socket_connect_timeout", "socket_timeout", "timeout"),
+    )
+)
+"""Harmless options that are numbers: anything else there may be a secret in the wrong place."""
 _NAME: Final = re.compile(r"[a-z_]+\Z")
 _DATABASE: Final = re.compile(r"/\d*\Z")
 _SERVICE: Final = re.compile(r"/[A-Za-z0-9._-]*\Z")
@@ -124,7 +132,8 @@ def _are_hosts(authority: str) -> bool:
 def _shown_option(option: str) -> str:
     name, equals, value = option.partition("=")
     if name in HARMLESS_OPTIONS:
-        return f"{name}{equals}{value if _VALUE.match(value) else HIDDEN}"
+        shown = _NUMBER if name in _NUMBERS else _VALUE
+        return f"{name}{equals}{value if shown.match(value) else HIDDEN}"
     known = name in ("password", "username", "sentinel_password", "sentinel_username", "ssl_password")
     return f"{name}{equals}{HIDDEN}" if known else HIDDEN
 

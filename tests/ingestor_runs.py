@@ -149,6 +149,8 @@ class Input:
     ignored: int = 0
     rejects: list[tuple[str, str, str, int, int]] = field(default_factory=list)
     doubts: dict[str, str] = field(default_factory=dict)
+    doubting: bool = True
+    """Some entries say that books are in doubt, or right again."""
 
     async def send(self, count: int = 1) -> Position:
         """Append `count` random entries; returns the last one's ID."""
@@ -164,7 +166,7 @@ class Input:
             ]
             if atomic:
                 fields.append((b"_", encode({"atomic": True}, self.rng.random() < 0.5)))
-            doubt = self.rng.choice(DOUBTS) if self.rng.random() < 0.2 else {}
+            doubt = self.rng.choice(DOUBTS) if self.doubting and self.rng.random() < 0.2 else {}
             if doubt:
                 fields.append((b"_", encode(doubt, self.rng.random() < 0.5)))
             position = await self.run.send(*fields)
@@ -175,7 +177,9 @@ class Input:
             for symbol in {symbol for symbol, _ in arrays}:
                 if "stale" in doubt:
                     self.doubts[symbol] = doubt["stale"]
-                elif doubt and symbol not in failed:
+                elif doubt and symbol in failed:
+                    self.doubts.setdefault(symbol, "rejected")
+                elif doubt:
                     self.doubts.pop(symbol, None)
         return position
 

@@ -28,7 +28,7 @@ _EXACT: Final = Context(prec=200)
 """Enough digits for any size and any price that is in range."""
 
 Number = int | str | Decimal
-EventLike = Sequence[Any]
+EventLike = Sequence[str | int | Decimal | None]
 """`[op, side, price, quantity, order_id]`, trailing items that mean nothing left out."""
 
 

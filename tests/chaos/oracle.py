@@ -47,8 +47,11 @@ class Oracle:
 
     def take(self, source: str, fields: Sequence[tuple[bytes, bytes]]) -> None:
         """Apply one entry of the input log, whose ID is `source`."""
-        info = dict(fields).get(b"_")
-        atomic = bool(info and decoded(info).get("atomic"))
+        options: dict[str, Any] = {}
+        for name, raw in fields:
+            if name == b"_":
+                options |= decoded(raw)
+        atomic = bool(options.get("atomic"))
         for name, raw in fields:
             if name != b"_":
                 result = self.models[name.decode()].apply(decoded(raw), atomic=atomic)

@@ -183,7 +183,7 @@ async def scene(
         running = stack.enter_context(_gateway(links[1].url, gateway or {}))
         await eventually(lambda: running.process.core.market.was_live)
         viewer = await stack.enter_async_context(watching(running))
-        sent = Input(run, Random(seed))
+        sent = Input(run, Random(seed), doubting=False)
         found = Scene(server, run, service, running, viewer, links[0], links[1], sent)
         found.registry.register(service.stats)
         found.begin()

@@ -120,7 +120,11 @@ async def test_a_connection_without_a_word_is_replaced(scene: Scene) -> None:
         scene.fake.commit(Fault.SILENCE)
         await eventually(lambda: scene.fake.connections >= 2)
         await scene.goes_on()
-        assert "disconnected" in (await scene.source())["doubts"]
+
+        async def is_said() -> bool:
+            return "disconnected" in (await scene.source())["doubts"]
+
+        await eventually(is_said)
 
 
 async def test_a_connection_is_replaced_in_time_without_a_doubt(scene: Scene) -> None:

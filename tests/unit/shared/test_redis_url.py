@@ -76,7 +76,24 @@ def test_names_of_secret_options_are_shown(name: str) -> None:
 
 @pytest.mark.parametrize("name", HARMLESS_OPTIONS)
 def test_harmless_options_are_shown(name: str) -> None:
+    assert without_credentials(f"redis://h?{name}=0.25") == f"redis://h?{name}=0.25"
+    assert without_credentials(f"redis://h?{name}=30") == f"redis://h?{name}=30"
+
+
+@pytest.mark.parametrize("name", ["client_name", "ssl_ca_certs", "ssl_cert_reqs", "ssl_keyfile"])
+def test_paths_and_words_are_shown(name: str) -> None:
     assert without_credentials(f"redis://h?{name}=a/B.1_c-d") == f"redis://h?{name}=a/B.1_c-d"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("db", "health_check_interval", "max_connections", "protocol"),
+        *("socket_connect_timeout", "socket_timeout", "timeout"),
+    ],
+)
+def test_what_is_no_number_where_one_belongs_is_not_shown(name: str) -> None:
+    assert without_credentials(f"redis://h?{name}=S3cr3t") == f"redis://h?{name}=***"
 
 
 def test_user_and_password_may_have_any_characters() -> None:
@@ -119,7 +136,7 @@ def test_the_form_of_an_address(url: str, problem: str | None) -> None:
         ("redis+sentinel://h/my%20secret", "redis+sentinel://h/***"),
         ("unix:///run/Redis/a_b.sock", "unix:///run/Redis/a_b.sock"),
         ("unix:///run/secret@", "unix://***"),
-        ("redis://H.example-1:1/0?db=secret%40&db=Ab/c.1", "redis://H.example-1:1/0?db=***&db=Ab/c.1"),
+        ("redis://H.example-1:1/0?db=secret%40&db=15", "redis://H.example-1:1/0?db=***&db=15"),
         ("redis://h?db=1=secret!", "redis://h?db=***"),
         ("redis://h?db=3&secret&secret=1", "redis://h?db=3&***&***"),
         ("redis://h?", "redis://h?"),
