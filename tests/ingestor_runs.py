@@ -135,15 +135,17 @@ class Run:
         return [(position, decode_snapshot(dict(fields)[b"s"])) for position, fields in found]
 
 
+def empty_books() -> dict[str, ModelBook]:
+    return {symbol: ModelBook(*kind) for symbol, kind in FEEDS.items()}
+
+
 @dataclass
 class Input:
     """Random input, and naive models of its expected result."""
 
     run: Run
     rng: Random
-    models: dict[str, ModelBook] = field(
-        default_factory=lambda: {symbol: ModelBook(*kind) for symbol, kind in FEEDS.items()}
-    )
+    models: dict[str, ModelBook] = field(default_factory=empty_books)
     applied: int = 0
     rejected: int = 0
     ignored: int = 0
@@ -151,6 +153,10 @@ class Input:
     doubts: dict[str, str] = field(default_factory=dict)
     doubting: bool = True
     """Some entries say that books are in doubt, or right again."""
+
+    def relisted(self) -> None:
+        """All books begin anew: their symbols were withdrawn, and came back."""
+        self.models = empty_books()
 
     async def send(self, count: int = 1) -> Position:
         """Append `count` random entries; returns the last one's ID."""

@@ -173,7 +173,7 @@ class Deployment:
         self.refusals = Refusals()
         link.refuse = self.refusals
         self.parts = Participants()
-        self.sent = Input(run, Random(1))
+        self.sent = Input(run, Random(1), doubting=False)
         self.held: dict[str, Callable[[], dict[str, int]]] = {}
         self.leading: IngestorService | None = None
         self.produced = 0

@@ -8,7 +8,7 @@ from tests.conformance.error_replies import REPLIES, commands_of, deployment, re
 
 EXPECTED = {
     "EVAL list ingestors", "EVALSHA append input", "EVALSHA publish", "EVALSHA renew lease", "EVALSHA store",
-    "EVALSHA trim", "EXEC", "EXISTS", "GET", "HGET", "HGETALL", "HSET", "HSETNX", "INFO", "MGET", "MULTI",
+    "EVALSHA trim", "EXEC", "EXISTS", "GET", "HGET", "HGETALL", "HSETNX", "INFO", "MGET", "MULTI",
     "SET", "TIME", "XINFO STREAM", "XRANGE", "XREAD", "XREVRANGE",
 }  # fmt: skip
 """Commands that the recording must have seen, lest the sweep grow empty."""

@@ -370,6 +370,7 @@ class TestKeys:
             flat = [word for pair in definitions.items() for word in pair]
             await it.redis("HSET", key, *flat)
             await eventually(lambda: set(it.service.instruments) == set(FEEDS), message="listed again")
+            it.sent.relisted()
             await it.feed()
             await _newcomers_hold(it)
             assert await it.counts() == it.exactly_once()

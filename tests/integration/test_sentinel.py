@@ -26,7 +26,7 @@ async def test_ingestor_gateway_and_consumer_go_on_with_the_promoted_replica(
     async with WatchedServers(3) as watched:
         client = connect(watched.url)
         run = Run(client, prefix, watched.url, tmp_path)
-        sent = Input(run, Random(11))
+        sent = Input(run, Random(11), doubting=False)
         with running_gateway(watched.url, prefix, stale_ms=600) as gateway:
             async with run.service(run.settings()), Consumer(watched.url, prefix=prefix) as consumer:
                 reading = asyncio.create_task(_follow(consumer))
