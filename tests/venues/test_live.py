@@ -1,5 +1,6 @@
 """Every fake venue with its faults, for some seconds: no live book at a client is ever wrong."""
 
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -18,7 +19,14 @@ async def place() -> AsyncIterator[Place]:
         yield opened
 
 
-@pytest.mark.parametrize("name", sorted(models()))
+ALIKE = re.compile(r"binance-usdm|bybit-linear|bitget-.*-futures|kraken-1000|coinbase-exchange")
+"""Venues whose code others run too; `make venues` and the deep tests have all."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.deep] * bool(ALIKE.match(name))) for name in sorted(models())],
+)
 async def test_a_live_book_is_never_wrong(place: Place, name: str) -> None:
     report = await run_faults(place, name, venues()[name], models()[name], seed=1, seconds=5, mean_s=0.4)
     assert report.wrong == []
