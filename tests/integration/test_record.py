@@ -167,7 +167,12 @@ async def test_a_gap_is_recorded_and_found(run: Run, tmp_path: Path) -> None:
             await asyncio.sleep(0.02)
         await execute(run.client, "XTRIM", run.keys.deltas, "MAXLEN", "1")
         async with recording(run, folder) as counts:
-            await eventually(lambda: counts.gaps > 0, message="it has noticed")
+
+            async def noticed() -> bool:
+                await input_.send(1)  # a snapshot newer than what was trimmed needs a change
+                return counts.gaps > 0
+
+            await eventually(noticed, message="it has noticed")
     found = {each.symbol: each for each in check(folder)}
     assert all(not each.problems for each in found.values())
     assert sum(len(each.gaps) for each in found.values()) == counts.gaps > 0
