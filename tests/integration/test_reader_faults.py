@@ -179,7 +179,7 @@ async def test_clients_that_all_ask_again_share_one_snapshot(redis_url: str, pre
 
 
 async def test_silence_is_told_and_taken_back(redis_url: str, prefix: str) -> None:
-    async with audience(redis_url, prefix, FEW, stale_ms=200) as it:
+    async with audience(redis_url, prefix, FEW, stale_ms=2_000) as it:
         for client in it.clients:
             await client.until("status", symbol="AAA", state="stale")
         await eventually(lambda: it.consumer.state("AAA") is State.STALE)
