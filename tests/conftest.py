@@ -5,6 +5,7 @@ their own.
 """
 
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +27,12 @@ hypothesis.settings.load_profile("depthcast")
 
 
 def pytest_configure() -> None:
-    """Refuse to test modules that were compiled before their source changed, unless they run as Python."""
+    """Refuse to test modules that were compiled before their source changed, unless they run as Python.
+
+    A shell's background job ignores Ctrl-C, and so would all programs that the tests start and end by it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.environ.get("DEPTHCAST_PURE") == "1":
         return
     for declared in (path for package in PACKAGES for path in (ROOT / package).rglob("*.pxd")):

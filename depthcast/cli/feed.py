@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import click
 
-from depthcast.cli.feed_options import SETTINGS, Speed, deployment_options
+from depthcast.cli.feed_options import SETTINGS, Rename, Speed, deployment_options
 from depthcast.cli.gateway_url import gateway_url_option
 from depthcast.cli.live import live
 from depthcast.cli.synthetic import synthetic
@@ -18,7 +18,6 @@ from depthcast.runtime.verify import WINDOW
 from depthcast.shared.runtime.command import run_service
 from depthcast.shared.runtime.environment import read_environment
 from depthcast.shared.settings import Settings, variable
-from depthcast.shared.types import is_symbol
 
 REPLAY_HELP: Final = """\
 Send recorded market data to the input log, paced as it was recorded.
@@ -66,26 +65,6 @@ Anything else: convert it to JSON lines or to plain CSV, such as
 with one row for each level that changed, quantity 0 where it went, and the same entry in rows that belong
 together. A table of another program becomes that by its own tools, for example in Python with pandas:
 frame[["symbol", "side", "price", "quantity", "ts", "entry"]].to_csv("book.csv", index=False)."""
-
-
-class Rename(click.ParamType[tuple[str, str]]):
-    """`NEW`, for a file of one symbol, or `OLD=NEW`."""
-
-    name = "symbol"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str]:
-        if isinstance(value, tuple):
-            return value
-        old, _, new = str(value).rpartition("=")
-        if not is_symbol(new):
-            self.fail(
-                f"{new!r} is not a symbol: 1 to 32 of A-Z a-z 0-9 . _ -, the first a letter or digit",
-                param,
-                ctx,
-            )
-        return old, new
 
 
 @click.group("feed")

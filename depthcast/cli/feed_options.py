@@ -6,6 +6,7 @@ from typing import Any, Final
 import click
 
 from depthcast.shared.settings import variable
+from depthcast.shared.types import is_symbol
 
 SETTINGS: Final = ("redis_url", "prefix", "partitions", "log_level")
 """The options that are settings, for `depthcast.shared.settings.Settings.load`."""
@@ -40,3 +41,23 @@ class Speed(click.ParamType[float]):
         if not speed > 0:
             self.fail(f"{value!r} is neither a number above 0 nor max", param, ctx)
         return speed
+
+
+class Rename(click.ParamType[tuple[str, str]]):
+    """`NEW`, where there is one symbol, or `OLD=NEW`."""
+
+    name = "symbol"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        old, _, new = str(value).rpartition("=")
+        if not is_symbol(new):
+            self.fail(
+                f"{new!r} is not a symbol: 1 to 32 of A-Z a-z 0-9 . _ -, the first a letter or digit",
+                param,
+                ctx,
+            )
+        return old, new

@@ -1,14 +1,14 @@
 """The command `depthcast feed live`."""
 
-from typing import Any, Final
+from typing import Final
 
 import click
 
+from depthcast.cli.feed_options import Rename
 from depthcast.feed.venues.registry import VENUES
 from depthcast.runtime.venue_start import LiveOptions, feed_live
 from depthcast.shared.runtime.command import run_service, settings_options
 from depthcast.shared.settings import VenueFeedSettings
-from depthcast.shared.types import is_symbol
 
 HELP: Final = f"""\
 Feed books live from a venue, until Ctrl-C or SIGTERM.
@@ -32,33 +32,13 @@ Examples:
 """
 
 
-class Renamed(click.ParamType[tuple[str, str]]):
-    """`NEW`, for one symbol, or `SYMBOL=NEW`."""
-
-    name = "name"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str]:
-        if isinstance(value, tuple):
-            return value
-        old, _, new = str(value).rpartition("=")
-        if not is_symbol(new):
-            self.fail(
-                f"{new!r} is not a symbol: 1 to 32 of A-Z a-z 0-9 . _ -, the first a letter or digit",
-                param,
-                ctx,
-            )
-        return old, new
-
-
 @click.command("live", help=HELP)
 @click.argument("venue", metavar="VENUE", type=click.Choice(sorted(VENUES)))
 @click.argument("symbols", metavar="SYMBOL...", nargs=-1, required=True)
 @click.option(
     "--as",
     "renames",
-    type=Renamed(),
+    type=Rename(),
     multiple=True,
     metavar="[SYMBOL=]NEW",
     help="Feed a symbol into a book of another name.",

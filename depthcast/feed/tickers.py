@@ -4,16 +4,19 @@ A ticker comes by a channel of its own, so it may be before or after the message
 with. Entries are held back until it is known which tickers are theirs.
 """
 
+from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 from depthcast.feed.entry import CLEAR, FeedEntry
 from depthcast.feed.oracle import BestPrices
 
 HELD_MOST: Final = 20_000
-"""Entries that are held back at most; beyond, the oldest goes without an oracle."""
+"""Entries that are held back at most; beyond, the oldest goes with what is known by then."""
 
 
 class Rule(StrEnum):
@@ -59,7 +62,7 @@ def with_oracles(made: Iterable[Numbered | Ticker], rule: Rule) -> Iterator[Feed
     yield from waiting.rest()
 
 
-class _Waiting:
+class _Waiting(ABC):
     """Entries that are held back, in their order; this base decides nothing before the end."""
 
     def __init__(self) -> None:
@@ -68,8 +71,9 @@ class _Waiting:
     def take(self, numbered: Numbered) -> None:
         self.held.append(numbered)
 
+    @abstractmethod
     def ticker(self, ticker: Ticker) -> None:
-        raise NotImplementedError
+        """Take a ticker."""
 
     def decided(self, numbered: Numbered) -> bool:
         return numbered.entry.oracle is not None
@@ -77,15 +81,19 @@ class _Waiting:
     def resolved(self, numbered: Numbered) -> FeedEntry:
         return numbered.entry
 
+    def given_up(self, numbered: Numbered) -> FeedEntry:
+        """Return an entry that was held back for too long to be decided."""
+        return numbered.entry
+
     def ready(self) -> Iterator[FeedEntry]:
-        """Yield the entries in front that are decided, and those beyond `HELD_MOST` as they are."""
+        """Yield the entries in front that are decided, and those beyond `HELD_MOST`."""
         while self.held:
             numbered = self.held[0]
             decided = self.decided(numbered)
             if not decided and len(self.held) <= HELD_MOST:
                 return
             self.held.popleft()
-            yield self.resolved(numbered) if decided else numbered.entry
+            yield self.resolved(numbered) if decided else self.given_up(numbered)
 
     def rest(self) -> Iterator[FeedEntry]:
         """Yield what is left at the end of the recording."""
@@ -152,54 +160,68 @@ class _BySameTime(_Waiting):
         entry = numbered.entry
         return entry._replace(oracle=self.found.pop(id(entry), entry.oracle))
 
+    def given_up(self, numbered: Numbered) -> FeedEntry:
+        del self.last[numbered.entry.symbol]
+        return self.resolved(numbered)
+
 
 class _AtTheEnd(_Waiting):
-    """Tickers are given to entries when the recording ends."""
+    """Tickers are given to entries when the recording ends, or more than `HELD_MOST` are held back."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.states: defaultdict[str, list[Numbered]] = defaultdict(list)
         self.found: dict[int, BestPrices] = {}
-
-    def take(self, numbered: Numbered) -> None:
-        super().take(numbered)
-        self.states[numbered.entry.symbol].append(numbered)
 
     def resolved(self, numbered: Numbered) -> FeedEntry:
         entry = numbered.entry
-        return entry._replace(oracle=self.found.get(id(entry), entry.oracle))
+        return entry._replace(oracle=self.found.pop(id(entry), entry.oracle))
+
+    def given_up(self, numbered: Numbered) -> FeedEntry:
+        return self.resolved(numbered)
 
 
 class _ByTime(_AtTheEnd):
     def __init__(self) -> None:
         super().__init__()
-        self.tickers: list[Ticker] = []
+        self.tickers: deque[Ticker] = deque(maxlen=HELD_MOST)
 
     def ticker(self, ticker: Ticker) -> None:
         self.tickers.append(ticker)
 
     def rest(self) -> Iterator[FeedEntry]:
+        timed: defaultdict[str, list[tuple[int, FeedEntry]]] = defaultdict(list)
+        for entry in (numbered.entry for numbered in self.held):
+            if entry.ts is not None:
+                timed[entry.symbol].append((entry.ts, entry))
+        # The least time from each entry on only grows, and the last entry up to a time is found by it.
+        least = {
+            symbol: list(accumulate((ts for ts, _ in reversed(entries)), min))[::-1]
+            for symbol, entries in timed.items()
+        }
         for ticker in self.tickers:
-            of = [
-                each.entry
-                for each in self.states[ticker.symbol]
-                if each.entry.ts is not None and ticker.ts is not None and each.entry.ts <= ticker.ts
-            ]
-            if of:
-                self.found[id(of[-1])] = ticker.prices
+            at = bisect_right(least.get(ticker.symbol, ()), ticker.ts) if ticker.ts is not None else 0
+            if at:
+                self.found[id(timed[ticker.symbol][at - 1][1])] = ticker.prices
         yield from super().rest()
 
 
 class _ByOrder(_AtTheEnd):
     """A ticker is of the first state with its prices that is not before that of the ticker before it."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.states: defaultdict[str, deque[Numbered]] = defaultdict(lambda: deque(maxlen=HELD_MOST))
+
+    def take(self, numbered: Numbered) -> None:
+        super().take(numbered)
+        self.states[numbered.entry.symbol].append(numbered)
+
     def ticker(self, ticker: Ticker) -> None:
         states = self.states[ticker.symbol]
-        if not states:
-            return
-        at = next((at for at, each in enumerate(states) if each.best == ticker.prices), len(states) - 1)
-        del states[:at]
-        self.found[id(states[0].entry)] = ticker.prices
+        while len(states) > 1 and states[0].best != ticker.prices:
+            states.popleft()
+        if states:
+            self.found[id(states[0].entry)] = ticker.prices
 
 
 def _reloads(entry: FeedEntry) -> bool:

@@ -7,13 +7,14 @@ Bitget's page "Depth Channel" of the unified account.
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, zip_longest
 from typing import Any, Final
 from zlib import crc32
 
 from depthcast.feed import exact_json
 from depthcast.feed.venue import Alive, Closing, DoubtReason, Output, Refused, Skipped
+from depthcast.feed.venues.fields import Object, array, parsed, shown
 from depthcast.feed.venues.kept_books import Checksum, KeptBook, State, SubscribingAdapter
 from depthcast.feed.venues.text_book import TextBook
 from depthcast.feed.venues.times import whole_number
@@ -108,6 +109,15 @@ class ActionAdapter(SubscribingAdapter, ABC):
         if event in ("subscribe", "unsubscribe"):
             return Alive()
         return Skipped(str(event)[:40])
+
+
+def listed(answers: Iterable[bytes], code: str) -> Iterator[Object]:
+    """Yield the instruments in `data` of each answer. Raises `ValueError` for one whose `code` is another."""
+    for answer in answers:
+        body = parsed(answer)
+        if body.get("code") != code:
+            raise ValueError(f"no list of instruments: {shown(body)}")
+        yield from (item for item in array(body, "data") if isinstance(item, dict))
 
 
 def checksum_of(entry: dict[str, Any], book: KeptBook, *, first: bool) -> Checksum | None:

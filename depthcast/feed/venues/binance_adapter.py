@@ -26,8 +26,9 @@ from depthcast.feed.venue import (
     VenueLevel,
 )
 from depthcast.feed.venues.binance_book import BinanceBook, Depth, RestBook
-from depthcast.feed.venues.fields import batches, integer, microseconds, shown, text
+from depthcast.feed.venues.fields import batches, integer, shown, text
 from depthcast.feed.venues.text_book import decimal_text, last_of_each, read_levels
+from depthcast.feed.venues.times import from_ms
 
 STREAMS_PER_REQUEST: Final = 100
 UNKNOWN_SYMBOL: Final = -1121
@@ -203,7 +204,7 @@ def _depth(data: dict[str, Any], *, chained: bool) -> Depth:
         raise ValueError(f"U {first} is beyond u {final}")
     previous = integer(data, "pu") if chained else None
     bids, asks = (last_of_each(read_levels(data.get(side))) for side in "ba")
-    return Depth(first, final, previous, bids, asks, microseconds(data.get("E")))
+    return Depth(first, final, previous, bids, asks, from_ms(data.get("E")))
 
 
 def _rest_book(symbol: str, answer: Any) -> RestBook:
@@ -212,7 +213,7 @@ def _rest_book(symbol: str, answer: Any) -> RestBook:
     if answer.get("symbol", symbol) != symbol:
         raise ValueError(f"it is of {shown(answer['symbol'])}")
     bids, asks = (_whole_side(answer.get(side)) for side in ("bids", "asks"))
-    return RestBook(integer(answer, "lastUpdateId"), bids, asks, microseconds(answer.get("E")))
+    return RestBook(integer(answer, "lastUpdateId"), bids, asks, from_ms(answer.get("E")))
 
 
 def _whole_side(items: Any) -> list[VenueLevel]:
@@ -224,7 +225,7 @@ def _whole_side(items: Any) -> list[VenueLevel]:
 
 def _best(data: dict[str, Any]) -> Best:
     bid, bid_size, ask, ask_size = (decimal_text(data.get(name)) for name in "bBaA")
-    ts = microseconds(data.get("E"))
+    ts = from_ms(data.get("E"))
     return Best(text(data, "s"), (bid, bid_size), (ask, ask_size), integer(data, "u"), ts)
 
 

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from depthcast.feed import exact_json
 from depthcast.feed.decimals import size_of
 from depthcast.feed.venue import Adapter, DoubtReason, Output, Profile, Quality, Request, Sizes
-from depthcast.feed.venues.actions import ActionAdapter, BrokenChainError, checksum_of
+from depthcast.feed.venues.actions import ActionAdapter, BrokenChainError, checksum_of, listed
+from depthcast.feed.venues.fields import described, text
 from depthcast.feed.venues.kept_books import KeptBook
 from depthcast.feed.venues.text_book import decimal_text, read_levels
 from depthcast.feed.venues.times import from_ms, whole_number
@@ -113,22 +113,7 @@ class BitgetVenue:
 
     def read_instruments(self, answers: Sequence[bytes]) -> dict[str, Sizes]:
         """Read the answers of v3 ("Instruments") and of v2 ("Get Symbol Info", "Get Contract Config")."""
-        found: dict[str, Sizes] = {}
-        for raw in answers:
-            body = exact_json.loads(raw)
-            if (
-                not isinstance(body, dict)
-                or body.get("code") != "00000"
-                or not isinstance(body.get("data"), list)
-            ):
-                raise ValueError(f"no list of instruments: {raw[:100]!r}")
-            for item in body["data"]:
-                if isinstance(item, dict) and isinstance(item.get("symbol"), str):
-                    try:
-                        found[item["symbol"]] = _sizes(item)
-                    except ValueError:
-                        continue  # announced, not yet described
-        return found
+        return described(listed(answers, "00000"), lambda item: (text(item, "symbol"), _sizes(item)))
 
 
 def _sizes(item: dict[str, Any]) -> Sizes:

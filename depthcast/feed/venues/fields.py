@@ -13,7 +13,6 @@ Object = dict[str, Any]
 """A JSON object."""
 
 _INTEGER_MOST: Final = 2**63
-_MS_MOST: Final = 10**14
 _DETAIL_MOST: Final = 200
 
 
@@ -85,13 +84,6 @@ def described(
             if (sizes := read(instrument)) is not None:
                 found[sizes[0]] = sizes[1]
     return found
-
-
-def microseconds(value: object) -> int | None:
-    """Return a time in ms since 1970 in µs; None for anything else, because no book depends on it."""
-    if isinstance(value, int) and not isinstance(value, bool) and 0 < value < _MS_MOST:
-        return value * 1000
-    return None
 
 
 def shown(value: object) -> str:

@@ -13,9 +13,9 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from depthcast.feed import exact_json
 from depthcast.feed.venue import Adapter, Alive, DoubtReason, Output, Profile, Quality, Request, Sizes
-from depthcast.feed.venues.actions import ActionAdapter, BrokenChainError, checksum_of
+from depthcast.feed.venues.actions import ActionAdapter, BrokenChainError, checksum_of, listed
+from depthcast.feed.venues.fields import Object, described, text
 from depthcast.feed.venues.kept_books import KeptBook
 from depthcast.feed.venues.text_book import decimal_text, read_levels
 from depthcast.feed.venues.times import from_ms, whole_number
@@ -105,23 +105,12 @@ class OkxVenue:
 
     def read_instruments(self, answers: Sequence[bytes]) -> dict[str, Sizes]:
         """Read the answers that the page "Get instruments" describes."""
-        found: dict[str, Sizes] = {}
-        for raw in answers:
-            body = exact_json.loads(raw)
-            if (
-                not isinstance(body, dict)
-                or body.get("code") != "0"
-                or not isinstance(body.get("data"), list)
-            ):
-                raise ValueError(f"no list of instruments: {raw[:100]!r}")
-            for item in body["data"]:
-                if isinstance(item, dict) and isinstance(item.get("instId"), str):
-                    try:
-                        sizes = Sizes(decimal_text(item.get("tickSz")), decimal_text(item.get("lotSz")))
-                    except ValueError:
-                        continue  # announced, not yet described
-                    found[item["instId"]] = sizes._replace(trading=item.get("state") == "live")
-        return found
+        return described(listed(answers, "0"), _sizes)
+
+
+def _sizes(item: Object) -> tuple[str, Sizes]:
+    sizes = Sizes(decimal_text(item.get("tickSz")), decimal_text(item.get("lotSz")))
+    return text(item, "instId"), sizes._replace(trading=item.get("state") == "live")
 
 
 def _query(symbol: str) -> str:
