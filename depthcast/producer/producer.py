@@ -278,9 +278,7 @@ class Producer:
             # Redis may have lost everything; ingestors write it again.
             if symbol not in self._ready or asyncio.get_running_loop().time() > deadline:
                 self._ready.discard(symbol)
-                remedy = (
-                    f"add it to the file of the ingestor, or HSET {self._keys.instruments} {symbol} '{{}}'"
-                )
+                remedy = f"add it to the file of the ingestor, or with depthcast instruments add {symbol}"
                 raise InvalidEvent(symbol, None, "there is no such instrument", remedy)
             await asyncio.sleep(WATCH_S)
             await self._ask(self._read_sizes)
