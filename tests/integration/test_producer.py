@@ -69,7 +69,7 @@ async def test_what_is_wrong_is_refused_before_anything_is_sent(
     async with led(run), Producer(redis_url, prefix=prefix) as producer:
         with pytest.raises(InvalidEvent, match=r"event 1: price 1\.5 is a float"):
             await producer.send("BTC-USD", [("add", "bid", 1, 1), ("add", "bid", 1.5, 1)])  # type: ignore[list-item]
-        with pytest.raises(InvalidEvent, match="NOPE: there is no such instrument; .*depthcast instruments add NOPE"):
+        with pytest.raises(InvalidEvent, match=r"NOPE: there is no such .*depthcast instruments add NOPE"):
             await producer.send("NOPE", [("add", "bid", 1, 1)])
         with pytest.raises(InvalidEvent, match="this is no symbol"):
             await producer.send("no symbol", [])
