@@ -11,16 +11,16 @@ counted as consumed without all of its outcome.
 import threading
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 from depthcast.broadcaster.merger import Copies, snapshot_of
-from depthcast.broadcaster.numbering import ORIGIN_MS, first_seq
+from depthcast.broadcaster.numbering import ORIGIN_MS
 from depthcast.ingestor.book_state import BookState
 from depthcast.ingestor.chunks import Array, open_array
 from depthcast.ingestor.events import op_of, options_of, read_entry, values_of
-from depthcast.ingestor.levels import LevelsState
+from depthcast.ingestor.interval import Interval, Stats
 from depthcast.ingestor.limits import DEFAULT, SMALL_BYTES, Limits, entry_bytes
+from depthcast.ingestor.listed_books import ListedBooks
 from depthcast.ingestor.options import NO_OPTIONS, Fault, Options
 from depthcast.ingestor.orders import OrdersCopy, OrdersState
 from depthcast.ingestor.reject_log import RejectLog
@@ -30,67 +30,17 @@ from depthcast.ingestor.rejects import (
     ArrayResult,
     Reason,
     RefusedError,
-    Reject,
 )
 from depthcast.shared.book import Book
 from depthcast.shared.codec import INFO_FIELD
 from depthcast.shared.doubt import REJECTED
 from depthcast.shared.errors import EngineBroken, RecoveryError
-from depthcast.shared.instruments import Feed, Instrument, OnCross
+from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.listing import Listing
 from depthcast.shared.partition import partition_of
 from depthcast.shared.types import Delta, Snapshot, Symbol
 
 _END: Final = object()
-
-NO_LISTINGS: Final[Mapping[Symbol, Listing]] = MappingProxyType({})
-NO_DOUBTS: Final[Mapping[Symbol, str | None]] = MappingProxyType({})
-
-
-class Interval(NamedTuple):
-    """The result of one drain: everything that must be published in one atomic step.
-
-    - `src`: ID of the last input entry consumed, `0-0` for none.
-    - `event_ts`: newest source time (µs) consumed since the last drain.
-    - `applied`, `rejected`, `ignored`: events since the partition began; `rejected` is the sum of `count`
-      over all rejects.
-    - `deltas`: at most one per symbol, births included.
-    - `born`: symbols registered (again) since the last drain; their snapshots and checkpoints are published
-      with the interval.
-    - `orders`: copies of the orders as of `src`, for `born` symbols with an orders feed and for those
-      requested.
-    - `touched`: symbols with applied events; without a net change, their orders may still have changed.
-    - `withdrawn`: symbols withdrawn since the last drain; their empty snapshots and checkpoints are published
-      with the interval, so that nobody takes up their books, and no replay applies what was rejected since.
-    - `unregistered`: those in `orders` that are withdrawn.
-    - `listings`: the listings that began or ended since the last drain; `after`: the last input before that.
-    - `doubts`: symbols whose books came into doubt since the last drain, with the reason, or are right again
-      (None). Each has a delta, without levels if there is no net change.
-    """
-
-    src: str
-    event_ts: int | None
-    applied: int
-    rejected: int
-    ignored: int
-    deltas: list[tuple[Symbol, Delta]]
-    rejects: list[Reject]
-    born: list[Symbol]
-    orders: dict[Symbol, OrdersCopy]
-    touched: list[Symbol]
-    withdrawn: Sequence[Symbol] = ()
-    unregistered: Collection[Symbol] = ()
-    listings: Mapping[Symbol, Listing] = NO_LISTINGS
-    after: Mapping[Symbol, str] = MappingProxyType({})
-    doubts: Mapping[Symbol, str | None] = NO_DOUBTS
-
-
-class Stats(NamedTuple):
-    """Sizes of all books at one moment, for metrics."""
-
-    symbols: int
-    levels: int
-    orders: int
 
 
 class Engine:
@@ -113,36 +63,22 @@ class Engine:
         self.bad_ts = 0
         self.last_bad_ts = ""
         self.whole = True
-        self.limits = limits
-        # Orders feeds whose input is replayed under the limits of their checkpoint.
-        self._limits_of: dict[Symbol, Limits] = {}
         self._partition = partition
         self._partitions = partitions
         self._lock = threading.Lock() if lock is None else lock
         self._epoch = ORIGIN_MS
         self._known: Collection[str] = frozenset()
-        self._states: dict[Symbol, BookState] = {}
-        # Symbols that accept events, by their field name.
-        self._registered: dict[bytes, tuple[Symbol, BookState]] = {}
-        self._births_due: dict[Symbol, None] = {}
-        self._born: dict[Symbol, None] = {}
-        self._withdrawn: dict[Symbol, None] = {}
-        # The listing of every symbol that the partition ever had, withdrawn ones too.
-        self._listings: dict[Symbol, Listing] = {}
-        # The last input before a listing that nobody knows yet began or ended.
-        self._after: dict[Symbol, str] = {}
-        # The last seq of the listings before, which the next one must exceed.
-        self._floors: dict[Symbol, int] = {}
-        self._changed: dict[Symbol, BookState] = {}
-        # Why books are in doubt: now, and as of the last drain.
-        self._doubts: dict[Symbol, str] = {}
-        self._published_doubts: dict[Symbol, str] = {}
-        self._doubts_changed: dict[Symbol, None] = {}
+        self._books = ListedBooks(limits)
         self._log = RejectLog()
         self._has_input = False
         self._src = "0-0"
         self._event_ts: int | None = None
         self._applied = self._ignored = 0
+
+    @property
+    def limits(self) -> Limits:
+        """The limits that events are rejected by."""
+        return self._books.limits
 
     # --- symbols -------------------------------------------------------------------------------------------
 
@@ -159,17 +95,7 @@ class Engine:
         empty. If it differs while the book holds levels, its listing goes on unchanged.
         """
         with self._lock:
-            symbol = instrument.symbol
-            listing = self._listings.get(symbol)
-            number = 0 if listing is None else listing.number
-            if listing is not None and symbol.encode() in self._registered and instrument.listing <= number:
-                if listing.stands_for(instrument):
-                    return True
-                if any(self._states[symbol].book.sides):
-                    return False
-            number = max(number + 1, instrument.listing)
-            self._begin_listing(symbol, Listing(number, instrument._replace(listing=0)))
-            return True
+            return self._books.register(instrument, self._src)
 
     def withdraw(self, symbol: str) -> None:
         """End the symbol's listing and drop its book; its events are refused as `unknown_symbol` from now on.
@@ -177,80 +103,54 @@ class Engine:
         The next drain says so. Nothing happens if it has no listing, or if that is withdrawn already.
         """
         with self._lock:
-            name = Symbol(symbol)
-            listing = self._listings.get(name)
-            if listing is not None and not listing.withdrawn:
-                self._begin_listing(name, listing._replace(withdrawn=True))
-
-    def _begin_listing(self, symbol: Symbol, listing: Listing) -> None:
-        """Replace what there is of a symbol by an empty book of `listing`; the caller holds the lock."""
-        before = self._states.get(symbol)
-        if before is not None:
-            self._floors[symbol] = max(self._floors.get(symbol, 0), before.merger.seq)
-        self._forget_pending(symbol)
-        self._listings[symbol] = listing
-        self._after[symbol] = self._src
-        state = self._states[symbol] = _new_state(listing.instrument, self.limits)
-        if listing.withdrawn:
-            self._registered.pop(symbol.encode(), None)
-            self._withdrawn[symbol] = None
-        else:
-            self._registered[symbol.encode()] = (symbol, state)
-            self._births_due[symbol] = None
+            self._books.withdraw(Symbol(symbol), self._src)
 
     def know_listings(self, listings: Mapping[str, Listing]) -> None:
         """Take over the record of listings; those of restored books stay unless the record has later ones."""
         with self._lock:
-            for symbol, listing in listings.items():
-                name = Symbol(symbol)
-                known = self._listings.get(name)
-                if known is None or known.number < listing.number:
-                    self._listings[name] = listing
+            self._books.know(listings)
 
     def listings(self) -> dict[Symbol, Listing]:
         """The listing of every symbol that the partition ever had, withdrawn ones too."""
         with self._lock:
-            return dict(self._listings)
+            return dict(self._books.listings)
 
     def listing(self, symbol: str) -> Listing:
         """The listing of a symbol; `KeyError` if it never had one."""
         with self._lock:
-            return self._listings[Symbol(symbol)]
+            return self._books.listings[Symbol(symbol)]
 
     def begins(self, symbol: str) -> bool:
         """Whether the symbol's listing has begun or ended since the last drain: nothing of it is public."""
         with self._lock:
-            return symbol in self._births_due or symbol in self._withdrawn
+            return not self._books.is_public(Symbol(symbol))
 
     def symbols(self) -> list[Symbol]:
         """All registered symbols."""
         with self._lock:
-            return [symbol for symbol, _ in self._registered.values()]
+            return [symbol for symbol, _ in self._books.registered.values()]
 
     # --- input ---------------------------------------------------------------------------------------------
 
     def use_limits(self, limits: Limits) -> None:
         """Reject by these limits from now on; what the books already hold stays."""
         with self._lock:
-            self.limits = limits
-            self._limits_of.clear()
-            for state in self._states.values():
-                state.set_limits(limits)
+            self._books.set_limits(limits)
 
     def replayed_under(self, symbol: str) -> Limits | None:
         """The limits of the checkpoint that an orders feed was restored from; None if it was not."""
-        return self._limits_of.get(Symbol(symbol))
+        return self._books.limits_of.get(Symbol(symbol))
 
     def forget_limits(self, symbol: str) -> None:
         """Forget the limits of the checkpoint: it may not be the one in Redis."""
         with self._lock:
-            self._limits_of.pop(Symbol(symbol), None)
+            self._books.limits_of.pop(Symbol(symbol), None)
 
     def restate(self, symbol: str) -> None:
         """Have the next drain list the symbol in `born`, so that its recovery state is written with it."""
         with self._lock:
-            if symbol.encode() in self._registered:
-                self._born[Symbol(symbol)] = None
+            if symbol.encode() in self._books.registered:
+                self._books.born[Symbol(symbol)] = None
 
     def apply(self, source: str, fields: Sequence[tuple[bytes, bytes]]) -> None:
         """Apply one input entry; whatever it holds, its events apply or are rejected.
@@ -258,7 +158,8 @@ class Engine:
         `source`: its stream ID. `fields`: its fields in order, including repeated ones. After an exception,
         such as `MemoryError`, the entry is not consumed: nothing has changed, or the engine is not `whole`.
         """
-        if entry_bytes(fields) > SMALL_BYTES or _limit_hit(fields, self.limits) is not None:
+        limits = self._books.limits
+        if entry_bytes(fields) > SMALL_BYTES or _limit_hit(fields, limits) is not None:
             for _ in self.apply_in_slices(source, fields):
                 pass
             return
@@ -274,7 +175,7 @@ class Engine:
                 rejected = self._log.total
                 if events is None:
                     self._log.add_whole(name, Reason.MALFORMED, raw, detail=fault)
-                elif len(events) > self.limits.array_events_max:
+                elif len(events) > limits.array_events_max:
                     self._log.add_whole(name, Reason.TOO_MANY_EVENTS, raw, len(events))
                 else:
                     outcome = self._apply_array(name, events, options)
@@ -323,18 +224,17 @@ class Engine:
         self, fields: Sequence[tuple[bytes, bytes]], options: Options, failed: Collection[bytes]
     ) -> None:
         """Begin or end the doubt about the books of an entry; `failed`: names with rejected events."""
+        doubts = self._books.doubts
         for name, _ in values_of(fields):
-            symbol, state = self._registered.get(name, (Symbol(""), None))
+            symbol, state = self._books.registered.get(name, (Symbol(""), None))
             if state is None:
                 continue
             if options.stale is not None:
-                self._doubts[symbol] = options.stale
+                doubts.begin(symbol, options.stale)
             elif name not in failed:
-                self._doubts.pop(symbol, None)
+                doubts.end(symbol)
             else:  # it is not what the producer says it is
-                self._doubts.setdefault(symbol, REJECTED)
-            if self._doubts.get(symbol) != self._published_doubts.get(symbol):
-                self._doubts_changed[symbol] = None
+                doubts.begin_if_none(symbol, REJECTED)
 
     def refuse(
         self,
@@ -366,9 +266,9 @@ class Engine:
     def _restate_orders(self, names: Iterable[bytes]) -> None:
         """Have orders written with the next drain: a replay must not apply the entry that is refused."""
         for name in names:
-            symbol, state = self._registered.get(name, (Symbol(""), None))
+            symbol, state = self._books.registered.get(name, (Symbol(""), None))
             if isinstance(state, OrdersState):
-                self._born[symbol] = None
+                self._books.born[symbol] = None
 
     def _begin_entry(self, source: str) -> None:
         self._check_whole()
@@ -394,13 +294,11 @@ class Engine:
     def _relist(self, options: Options) -> None:
         """Begin the listings that an entry asks for, whatever their books hold; not those begun already."""
         for wanted in options.relist:
-            symbol = wanted.symbol
-            if symbol.encode() in self._registered and self._listings[symbol].number < wanted.listing:
-                self._begin_listing(symbol, Listing(wanted.listing, wanted._replace(listing=0)))
+            self._books.relist(wanted, self._src)
 
     def _apply_array(self, name: bytes, events: list[object], options: Options) -> ArrayResult:
-        found = self._registered.get(name)
-        if found is None or not options.is_meant_for(found[0], self._listings[found[0]].number):
+        found = self._books.registered.get(name)
+        if found is None or not options.is_meant_for(found[0], self._books.listings[found[0]].number):
             return self._refuse_all(name, events, options.atomic)
         symbol, state = found
         outcome = state.apply(events, atomic=options.atomic)
@@ -410,8 +308,8 @@ class Engine:
     def _apply_pieces(self, name: bytes, raw: bytes, array: Array, options: Options) -> Iterator[None]:
         """Apply an array of a large entry, in slices."""
         self._log.begin_array()
-        atomic, found = options.atomic, self._registered.get(name)
-        if found is None or not options.is_meant_for(found[0], self._listings[found[0]].number):
+        atomic, found = options.atomic, self._books.registered.get(name)
+        if found is None or not options.is_meant_for(found[0], self._books.listings[found[0]].number):
             yield from self._refuse_pieces(name, raw, array, atomic=atomic)
             return
         symbol, state = found
@@ -485,7 +383,7 @@ class Engine:
 
     def _feed_of(self, name: bytes) -> Feed | None:
         """The kind of feed of a symbol, None if it is not registered."""
-        found = self._registered.get(name)
+        found = self._books.registered.get(name)
         if found is None:
             return None
         return Feed.ORDERS if isinstance(found[1], OrdersState) else Feed.LEVELS
@@ -493,7 +391,7 @@ class Engine:
     def _refuse_all(self, name: bytes, events: list[object], atomic: bool) -> ArrayResult:
         """Refuse events that are not for a book of ours; an atomic array gets one reject for all events."""
         reason = Reason.WRONG_PARTITION if self._is_of_another_partition(name) else Reason.UNKNOWN_SYMBOL
-        if name in self._registered:
+        if name in self._books.registered:
             reason = Reason.OTHER_LISTING
         refused = []
         for index, event in enumerate(events[:1] if atomic else events):
@@ -510,7 +408,7 @@ class Engine:
 
     def _count(self, symbol: Symbol, state: BookState, outcome: ArrayResult) -> None:
         if outcome.applied:
-            self._changed[symbol] = state
+            self._books.changed[symbol] = state
         self._applied += outcome.applied
         self._ignored += outcome.ignored
         self.evicted += outcome.evicted
@@ -528,23 +426,23 @@ class Engine:
         with self._lock:
             self._check_whole()
             self.whole = False
-            touched = list(self._changed | self._doubts_changed)
-            births, self._births_due = self._births_due, {}
-            self._born.update(births)
-            withdrawn, self._withdrawn = tuple(self._withdrawn), {}
+            books = self._books
+            touched = list(books.changed | books.doubts.changed)
+            births, books.births_due = books.births_due, {}
+            books.born.update(births)
+            withdrawn, books.withdrawn = tuple(books.withdrawn), {}
             begun = (*births, *withdrawn)
-            deltas = [(symbol, self._advance(symbol)) for symbol in begun]
-            deltas.extend(self._drain_changes(held_back=births))
+            deltas = [(symbol, books.advance(symbol, self._epoch)) for symbol in begun]
+            deltas.extend(books.drain_changes(births, self._epoch))
             doubts = self._drain_doubts(births, deltas)
-            born, self._born = list(self._born), {}
+            born, books.born = list(books.born), {}
             rejects = self._log.take()
             event_ts, self._event_ts = self._event_ts, None
             self._has_input = False
             orders = self._copy_orders(dict.fromkeys((*born, *withdrawn, *checkpoints)))
-            closed = tuple(symbol for symbol in orders if symbol.encode() not in self._registered)
+            closed = tuple(symbol for symbol in orders if symbol.encode() not in books.registered)
             counts = (self._applied, self._log.total, self._ignored)
-            listings = {symbol: self._listings[symbol] for symbol in begun}
-            after = {symbol: self._after[symbol] for symbol in begun if symbol in self._after}
+            listings = {symbol: books.listings[symbol] for symbol in begun}
             interval = Interval(
                 self._src,
                 event_ts,
@@ -557,7 +455,7 @@ class Engine:
                 withdrawn,
                 closed,
                 listings,
-                after,
+                books.after(begun),
                 doubts,
             )
             self.whole = True
@@ -571,7 +469,8 @@ class Engine:
         with self._lock:
             self._check_whole()
             self.whole = False
-            changed = [state for symbol, state in self._changed.items() if symbol not in self._births_due]
+            births, changes = self._books.births_due, self._books.changed
+            changed = [state for symbol, state in changes.items() if symbol not in births]
         for state in changed:
             slices = state.merger.settle()
             while True:
@@ -582,41 +481,19 @@ class Engine:
         with self._lock:
             self.whole = True
 
-    def _drain_changes(self, held_back: Collection[Symbol]) -> list[tuple[Symbol, Delta]]:
-        changed = self._changed
-        self._changed = {symbol: changed.pop(symbol) for symbol in list(changed) if symbol in held_back}
-        least = first_seq(self._epoch, 0)
-        drained = [(symbol, state.merger.drain(least)) for symbol, state in changed.items()]
-        return [(symbol, delta) for symbol, delta in drained if delta is not None]
-
     def _drain_doubts(
         self, held_back: Collection[Symbol], deltas: list[tuple[Symbol, Delta]]
     ) -> dict[Symbol, str | None]:
         """Take the changes of doubt; adds an empty delta for each symbol that has none in `deltas`."""
-        if not self._doubts_changed:
-            return {}
-        changed = self._doubts_changed
-        self._doubts_changed = {symbol: None for symbol in changed if symbol in held_back}
-        drained: dict[Symbol, str | None] = {}
-        for symbol in changed:
-            now = self._doubts.get(symbol)
-            if symbol in held_back or now == self._published_doubts.get(symbol):
-                continue
-            drained[symbol] = now
-            if now is None:
-                del self._published_doubts[symbol]
-            else:
-                self._published_doubts[symbol] = now
-        named = {symbol for symbol, _ in deltas}
-        deltas.extend((symbol, self._advance(symbol)) for symbol in drained if symbol not in named)
+        drained = self._books.doubts.drain(held_back)
+        if drained:
+            named = {symbol for symbol, _ in deltas}
+            bare = [symbol for symbol in drained if symbol not in named]
+            deltas.extend((symbol, self._books.advance(symbol, self._epoch)) for symbol in bare)
         return drained
 
-    def _advance(self, symbol: Symbol) -> Delta:
-        merger = self._states[symbol].merger
-        return merger.advance(first_seq(self._epoch, max(merger.seq, self._floors.get(symbol, 0))))
-
     def _copy_orders(self, symbols: Collection[str]) -> dict[Symbol, OrdersCopy]:
-        states = ((Symbol(symbol), self._states.get(Symbol(symbol))) for symbol in symbols)
+        states = ((Symbol(symbol), self._books.states.get(Symbol(symbol))) for symbol in symbols)
         return {symbol: state.copy() for symbol, state in states if isinstance(state, OrdersState)}
 
     def snapshot(self, symbol: str) -> Snapshot:
@@ -627,29 +504,22 @@ class Engine:
         """What its snapshot is made of, copied now; `KeyError` if it was never registered."""
         with self._lock:
             self._check_whole()
-            return self._states[Symbol(symbol)].merger.copies()
+            return self._books.states[Symbol(symbol)].merger.copies()
 
     def dirty(self) -> bool:
         """Whether the next drain has anything to publish: consumed input, due births or deferred changes."""
         with self._lock:
-            return bool(
-                self._has_input
-                or self._births_due
-                or self._born
-                or self._changed
-                or self._withdrawn
-                or self._doubts_changed
-            )
+            return self._has_input or self._books.dirty()
 
     def doubt(self, symbol: str) -> str | None:
         """Why the book was in doubt at the last drain; None if it was not."""
         with self._lock:
-            return self._published_doubts.get(Symbol(symbol))
+            return self._books.doubts.published.get(Symbol(symbol))
 
     def doubts(self) -> int:
         """How many books are in doubt."""
         with self._lock:
-            return len(self._doubts)
+            return len(self._books.doubts.now)
 
     def pending_rejects(self) -> int:
         """Number of rejects that wait for the next drain."""
@@ -663,12 +533,12 @@ class Engine:
     def digest(self, symbol: str) -> int:
         """Digest of a symbol at its last drained, restored or replayed state."""
         with self._lock:
-            return self._states[Symbol(symbol)].merger.digest
+            return self._books.states[Symbol(symbol)].merger.digest
 
     def stats(self) -> Stats:
         """Sizes of all books, including withdrawn symbols."""
         with self._lock:
-            states = self._states.values()
+            states = self._books.states.values()
             levels = sum(len(side) for state in states for side in state.book.sides)
             orders = sum(len(state) for state in states if isinstance(state, OrdersState))
             return Stats(len(states), levels, orders)
@@ -684,9 +554,10 @@ class Engine:
             self._check_whole()
             self.whole = False
             self._epoch = epoch
-            self._born.update(self._births_due)
-            self._births_due = {}
-            moves = [(symbol, self._advance(symbol)) for symbol, _ in self._registered.values()]
+            books = self._books
+            books.born.update(books.births_due)
+            books.births_due = {}
+            moves = [(symbol, books.advance(symbol, epoch)) for symbol, _ in books.registered.values()]
             self.whole = True
             return moves
 
@@ -710,9 +581,9 @@ class Engine:
         contradict each other. `limits`: those that the symbol's input is replayed under, if not the engine's.
         """
         symbol = instrument.symbol
-        state = _new_state(instrument, limits or self.limits)
+        state = self._books.new_state(instrument, limits)
         if limits is not None:
-            self._limits_of[symbol] = limits
+            self._books.limits_of[symbol] = limits
         if isinstance(state, OrdersState):
             self._load_orders(symbol, state, seq, orders)
         else:
@@ -720,42 +591,18 @@ class Engine:
         self._put(instrument, state)
         if not seq:
             with self._lock:
-                self._births_due[symbol] = None
+                self._books.births_due[symbol] = None
 
     def _put(self, instrument: Instrument, state: BookState) -> None:
         with self._lock:
-            symbol = instrument.symbol
-            self._states[symbol] = state
-            self._listings[symbol] = Listing(max(instrument.listing, 1), instrument._replace(listing=0))
-            self._registered[symbol.encode()] = (symbol, state)
-            for waiting in (self._births_due, self._born, self._changed):
-                waiting.pop(symbol, None)
-            self._forget_doubt(symbol)
-
-    def _forget_pending(self, symbol: Symbol) -> None:
-        """Forget what the next drain would say of a symbol's book."""
-        everything: tuple[dict[Symbol, Any], ...] = (
-            self._births_due,
-            self._born,
-            self._changed,
-            self._withdrawn,
-            self._limits_of,
-        )
-        for waiting in everything:
-            waiting.pop(symbol, None)
-        self._forget_doubt(symbol)
-
-    def _forget_doubt(self, symbol: Symbol) -> None:
-        self._doubts.pop(symbol, None)
-        self._published_doubts.pop(symbol, None)
-        self._doubts_changed.pop(symbol, None)
+            self._books.put(instrument, state)
 
     def restore_doubts(self, doubts: Mapping[str, str]) -> None:
         """Take over the published doubt about books that were restored, by symbol."""
         with self._lock:
             for symbol, reason in doubts.items():
-                if symbol.encode() in self._registered:
-                    self._doubts[Symbol(symbol)] = self._published_doubts[Symbol(symbol)] = reason
+                if symbol.encode() in self._books.registered:
+                    self._books.doubts.restore(Symbol(symbol), reason)
 
     def _load_orders(self, symbol: Symbol, state: OrdersState, seq: int, orders: OrdersCopy | None) -> None:
         if orders is None:
@@ -767,28 +614,24 @@ class Engine:
 
     def restore_book(self, instrument: Instrument, seq: int, book: Book, digest: int) -> None:
         """Register a levels-feed symbol with its published state; the engine takes over `book`."""
-        state = _new_state(instrument, self.limits)
+        state = self._books.new_state(instrument)
         state.load_book(seq, book, digest)
         self._put(instrument, state)
 
     def set_seq(self, symbol: str, seq: int) -> None:
         """Set the published seq of a symbol whose orders were replayed up to it."""
         with self._lock:
-            self._states[Symbol(symbol)].merger.seq = seq
+            self._books.states[Symbol(symbol)].merger.seq = seq
 
     def keep_only(self, symbols: Collection[str]) -> None:
         """Remove all other symbols with their books, as if they had never been registered."""
-        for name in [name for name in self._states if name not in symbols]:
+        for name in [name for name in self._books.states if name not in symbols]:
             self.remove(name)
 
     def remove(self, symbol: str) -> None:
         """Remove a symbol with its book, as if it had never been registered."""
         with self._lock:
-            name = Symbol(symbol)
-            self._states.pop(name, None)
-            self._listings.pop(name, None)
-            self._registered.pop(name.encode(), None)
-            self._forget_pending(name)
+            self._books.remove(Symbol(symbol))
 
     def last_consumed(self) -> str:
         """ID of the last input entry consumed, `0-0` for none."""
@@ -826,15 +669,17 @@ class Engine:
         self.whole = False
         options: Options | None = None
         for name, raw in values_of(fields):
-            symbol, state = self._registered.get(name, (Symbol(""), None))
+            symbol, state = self._books.registered.get(name, (Symbol(""), None))
             if state is None or symbol not in symbols:
                 continue
-            assert symbol not in self._changed, "replayed over changes that are pending"
-            limits = self._limits_of.get(symbol, self.limits)
+            assert symbol not in self._books.changed, "replayed over changes that are pending"
+            limits = self._books.limits_of.get(symbol, self.limits)
             if _limit_hit(fields, limits) is not None:
                 continue
             options = options or options_of(fields)
-            if options.fault is not None or not options.is_meant_for(symbol, self._listings[symbol].number):
+            if options.fault is not None or not options.is_meant_for(
+                symbol, self._books.listings[symbol].number
+            ):
                 continue
             array = yield from open_array(raw, limits)
             if array.refused is None:
@@ -842,13 +687,6 @@ class Engine:
                 with self._lock:
                     state.merger.absorb()
         self.whole = True
-
-
-def _new_state(instrument: Instrument, limits: Limits) -> BookState:
-    evicts = instrument.on_cross == OnCross.EVICT
-    state = OrdersState(evicts=evicts) if instrument.feed == Feed.ORDERS else LevelsState(evicts=evicts)
-    state.set_limits(limits)
-    return state
 
 
 def _limit_hit(fields: Sequence[tuple[bytes, bytes]], limits: Limits) -> Reason | None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from depthcast.broadcaster.publication import Broadcast, Fields
-from depthcast.ingestor.engine import NO_DOUBTS, Interval
+from depthcast.ingestor.interval import NO_DOUBTS, Interval
 from depthcast.ingestor.rejects import Reject
 from depthcast.shared.codec import NO_MARKS, Marks
 from depthcast.shared.doubt import STALE

@@ -4,7 +4,8 @@ from random import Random
 from typing import Any
 
 from depthcast.ingestor.book_state import NO_KEY, BookState
-from depthcast.ingestor.engine import Engine, Interval
+from depthcast.ingestor.engine import Engine
+from depthcast.ingestor.interval import Interval
 from depthcast.ingestor.orders import OrdersState
 from depthcast.shared.instruments import Feed, Instrument, OnCross
 from depthcast.shared.types import Snapshot, Symbol
@@ -130,7 +131,7 @@ class EngineCheck:
         self.sent += 1 + len(names)
 
     def check_state(self, symbol: str) -> None:
-        state, model = self.engine._states[Symbol(symbol)], self.models[symbol]
+        state, model = self.engine._books.states[Symbol(symbol)], self.models[symbol]
         bids, asks = state.book.bids, state.book.asks
         assert {"bid": bids.levels, "ask": asks.levels} == model.levels()
         assert not state.book.crossed()

@@ -15,7 +15,8 @@ from typing import Any, Final, NamedTuple
 from depthcast.broadcaster.publication import Broadcast
 from depthcast.broadcaster.runtime.publisher import Publisher
 from depthcast.broadcaster.schedule import BroadcastSchedule
-from depthcast.ingestor.engine import Engine, Interval
+from depthcast.ingestor.engine import Engine
+from depthcast.ingestor.interval import Interval
 from depthcast.ingestor.limits import Limits, entry_bytes
 from depthcast.ingestor.output import broadcast_of, marks_of, reject_fields
 from depthcast.ingestor.read_count import ReadCount

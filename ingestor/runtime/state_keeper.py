@@ -17,7 +17,8 @@ from depthcast.broadcaster.runtime.publisher import Publisher
 from depthcast.broadcaster.schedule import SnapshotSchedule
 from depthcast.ingestor import checkpoint
 from depthcast.ingestor.checkpoint import Checkpoint
-from depthcast.ingestor.engine import Engine, Interval
+from depthcast.ingestor.engine import Engine
+from depthcast.ingestor.interval import Interval
 from depthcast.ingestor.limits import NOTHING, Limits
 from depthcast.ingestor.orders import OrdersCopy
 from depthcast.ingestor.runtime.environment import Environment

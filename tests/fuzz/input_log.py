@@ -53,7 +53,7 @@ def raw_entries(data: bytes) -> None:
         packed(reject)
     assert interval.rejected == rejected
     assert interval.applied >= len(good)
-    for state in engine._states.values():
+    for state in engine._books.states.values():
         check_consistent(state)
         assert not state.book.crossed()
     assert list(engine.snapshot("G").bids[::2]) == good[::-1]

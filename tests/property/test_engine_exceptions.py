@@ -17,7 +17,8 @@ from depthcast.broadcaster.publication import Attachment, Broadcast, Fields, pla
 from depthcast.ingestor import chunks
 from depthcast.ingestor import engine as engine_module
 from depthcast.ingestor import limits as limits_module
-from depthcast.ingestor.engine import Engine, Interval
+from depthcast.ingestor.engine import Engine
+from depthcast.ingestor.interval import Interval
 from depthcast.ingestor.runtime import guard as guard_module
 from depthcast.ingestor.runtime import leadership as leadership_module
 from depthcast.ingestor.runtime.environment import REAL_ENVIRONMENT

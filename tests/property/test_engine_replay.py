@@ -4,7 +4,8 @@ from random import Random
 
 import pytest
 
-from depthcast.ingestor.engine import Engine, Interval
+from depthcast.ingestor.engine import Engine
+from depthcast.ingestor.interval import Interval
 from depthcast.ingestor.orders import OrdersCopy
 from depthcast.shared.codec import pack, unpack
 from depthcast.shared.instruments import Feed, Instrument, OnCross

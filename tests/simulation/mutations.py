@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import depthcast.gateway.delivery.session
 import depthcast.gateway.market.channel
-import depthcast.ingestor.engine
+import depthcast.ingestor.listed_books
 import depthcast.ingestor.runtime.recover
 import depthcast.shared.reader
 from depthcast.broadcaster.retention import Retention
@@ -22,6 +22,7 @@ from depthcast.broadcaster.runtime.server_identity import ServerIdentity
 from depthcast.gateway.market.view import merge
 from depthcast.gateway.protocol.messages import ViewDelta
 from depthcast.ingestor.engine import Engine
+from depthcast.ingestor.listed_books import ListedBooks
 from depthcast.ingestor.recovery import StateFold
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.replica import ApplyResult, Replica
@@ -125,7 +126,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     ),
     "another-server-not-noticed": lambda: patch.object(ServerIdentity, "check", _any_server),
     "seq-without-epoch": lambda: patch.object(
-        depthcast.ingestor.engine, "first_seq", lambda _epoch, recovered: recovered + 1
+        depthcast.ingestor.listed_books, "first_seq", lambda _epoch, recovered: recovered + 1
     ),
     "holes-in-positions-not-noticed": lambda: patch.object(
         depthcast.shared.reader, "follows", lambda *_: True
@@ -137,13 +138,13 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     ),
     "seal-then-crash": _source(StateFold, "add", "if position.n:", "if True:"),
     "book-outlives-its-listing": _source(
-        Engine,
-        "_begin_listing",
-        "state = self._states[symbol] = _new_state(listing.instrument, self.limits)",
-        "state = self._states[symbol] = before or _new_state(listing.instrument, self.limits)",
+        ListedBooks,
+        "_begin",
+        "state = self.states[symbol] = self.new_state(listing.instrument)",
+        "state = self.states[symbol] = before or self.new_state(listing.instrument)",
     ),
     "listing-at-a-lower-seq": _source(
-        Engine, "_advance", "max(merger.seq, self._floors.get(symbol, 0))", "merger.seq"
+        ListedBooks, "advance", "max(merger.seq, self._floors.get(symbol, 0))", "merger.seq"
     ),
     "withdrawn-listing-continued": _source(
         depthcast.ingestor.runtime.recover, "standing", "elif not listing.withdrawn and (", "elif ("

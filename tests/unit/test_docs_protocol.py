@@ -36,7 +36,8 @@ from depthcast.gateway.protocol.messages import (
     subscribed_message,
 )
 from depthcast.gateway.protocol.requests import Refused, Subscribe, parse
-from depthcast.ingestor.engine import Engine, Interval
+from depthcast.ingestor.engine import Engine
+from depthcast.ingestor.interval import Interval
 from depthcast.ingestor.output import broadcast_of, reject_fields
 from depthcast.ingestor.rejects import Reason
 from depthcast.shared import codec

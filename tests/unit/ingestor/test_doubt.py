@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from depthcast.ingestor import engine as engine_module
-from depthcast.ingestor.engine import Engine, Interval
+from depthcast.ingestor.engine import Engine
+from depthcast.ingestor.interval import Interval
 from depthcast.ingestor.output import broadcast_of
 from depthcast.shared.codec import decode_marks, encode_delta
 from depthcast.shared.instruments import Feed, Instrument

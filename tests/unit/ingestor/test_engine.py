@@ -5,7 +5,8 @@ from typing import Any
 import msgpack
 import pytest
 
-from depthcast.ingestor.engine import Engine, Interval
+from depthcast.ingestor.engine import Engine
+from depthcast.ingestor.interval import Interval
 from depthcast.ingestor.orders import OrdersCopy
 from depthcast.shared.errors import RecoveryError
 from depthcast.shared.instruments import Feed, Instrument, OnCross

@@ -17,8 +17,10 @@ import pytest
 
 import depthcast.broadcaster.merger
 import depthcast.ingestor.book_state
+import depthcast.ingestor.doubts
 import depthcast.ingestor.engine
 import depthcast.ingestor.levels
+import depthcast.ingestor.listed_books
 import depthcast.ingestor.orders
 import depthcast.shared.book
 from depthcast.ingestor.engine import Engine
@@ -32,7 +34,15 @@ pytestmark = pytest.mark.skipif(
     is_compiled(depthcast.shared.book), reason="a compiled module has no lines to step in between"
 )
 
-OUTER = {str(module.__file__) for module in (depthcast.ingestor.engine, depthcast.broadcaster.merger)}
+OUTER = {
+    str(module.__file__)
+    for module in (
+        depthcast.ingestor.engine,
+        depthcast.ingestor.listed_books,
+        depthcast.ingestor.doubts,
+        depthcast.broadcaster.merger,
+    )
+}
 ALL = OUTER | {
     str(module.__file__)
     for module in (

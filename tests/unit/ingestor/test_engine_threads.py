@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from depthcast.ingestor.engine import Engine, Interval
+from depthcast.ingestor.engine import Engine
+from depthcast.ingestor.interval import Interval
 from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.types import Delta, Snapshot, Symbol
 from tests.book_model import ModelBook, brute_digest

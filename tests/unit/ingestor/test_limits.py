@@ -14,7 +14,8 @@ from depthcast.ingestor import engine as engine_module
 from depthcast.ingestor import limits as limits_module
 from depthcast.ingestor.chunks import Array, open_array
 from depthcast.ingestor.decoding import NESTING_MAX
-from depthcast.ingestor.engine import Engine, Interval
+from depthcast.ingestor.engine import Engine
+from depthcast.ingestor.interval import Interval
 from depthcast.ingestor.limits import DEFAULT, SMALL_BYTES, UNLIMITED, Limits, entry_bytes
 from depthcast.ingestor.options import OPTIONS_BYTES_MAX
 from depthcast.ingestor.read_count import BEGIN, BYTES_AIMED_AT, ReadCount

@@ -1,7 +1,7 @@
 """From the engine's results to published fields: names and bytes."""
 
 from depthcast.broadcaster.publication import Broadcast
-from depthcast.ingestor.engine import Interval
+from depthcast.ingestor.interval import Interval
 from depthcast.ingestor.output import broadcast_of, reject_fields
 from depthcast.ingestor.rejects import Reason, Reject
 from depthcast.shared.types import Delta, EntryInfo, Symbol

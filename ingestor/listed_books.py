@@ -1,0 +1,175 @@
+"""The books of a partition by symbol, and what begins and ends their listings. Pure, and without a lock.
+
+A listing begins with an empty book, and nothing of the one before outlives it but its last seq
+(`docs/protocol.md`, section 2.2.3). Applying events to the books is the engine's.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from depthcast.broadcaster.numbering import first_seq
+from depthcast.ingestor.book_state import BookState
+from depthcast.ingestor.doubts import Doubts
+from depthcast.ingestor.levels import LevelsState
+from depthcast.ingestor.limits import Limits
+from depthcast.ingestor.orders import OrdersState
+from depthcast.shared.instruments import Feed, Instrument, OnCross
+from depthcast.shared.listing import Listing
+from depthcast.shared.types import Delta, Symbol
+
+
+class ListedBooks:
+    """The books, what they stand for, and what the next drain says of them.
+
+    - `states`: every book, withdrawn symbols included; `registered`: those that accept events, by field name.
+    - `listings`: the listing of every symbol that the partition ever had, withdrawn ones too.
+    - `births_due`: listings that began since the last drain; `withdrawn`: those that ended.
+    - `born`: symbols whose recovery state is written with the next drain.
+    - `changed`: books with applied events since the last drain; `doubts`: those about all books.
+    - `limits`: of what books hold; `limits_of`: of orders feeds that are replayed under those of their
+      checkpoint.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.limits_of: dict[Symbol, Limits] = {}
+        self.states: dict[Symbol, BookState] = {}
+        self.registered: dict[bytes, tuple[Symbol, BookState]] = {}
+        self.listings: dict[Symbol, Listing] = {}
+        self.births_due: dict[Symbol, None] = {}
+        self.born: dict[Symbol, None] = {}
+        self.withdrawn: dict[Symbol, None] = {}
+        self.changed: dict[Symbol, BookState] = {}
+        self.doubts = Doubts()
+        # The last input before a listing that nobody knows yet began or ended.
+        self._after: dict[Symbol, str] = {}
+        # The last seq of the listings before, which the next one must exceed.
+        self._floors: dict[Symbol, int] = {}
+
+    # --- beginning and ending listings ---------------------------------------------------------------------
+
+    def register(self, instrument: Instrument, src: str) -> bool:
+        """Accept events for a symbol; returns whether its listing stands for `instrument` then.
+
+        `src`: the last input consumed. See `Engine.register` for what begins a listing.
+        """
+        symbol = instrument.symbol
+        listing = self.listings.get(symbol)
+        number = 0 if listing is None else listing.number
+        if listing is not None and symbol.encode() in self.registered and instrument.listing <= number:
+            if listing.stands_for(instrument):
+                return True
+            if any(self.states[symbol].book.sides):
+                return False
+        number = max(number + 1, instrument.listing)
+        self._begin(symbol, Listing(number, instrument._replace(listing=0)), src)
+        return True
+
+    def withdraw(self, symbol: Symbol, src: str) -> None:
+        """End the symbol's listing, if it has one, and drop its book."""
+        listing = self.listings.get(symbol)
+        if listing is not None and not listing.withdrawn:
+            self._begin(symbol, listing._replace(withdrawn=True), src)
+
+    def relist(self, wanted: Instrument, src: str) -> None:
+        """Begin the listing of a registered symbol that input asks for, if it is a later one."""
+        symbol = wanted.symbol
+        if symbol.encode() in self.registered and self.listings[symbol].number < wanted.listing:
+            self._begin(symbol, Listing(wanted.listing, wanted._replace(listing=0)), src)
+
+    def _begin(self, symbol: Symbol, listing: Listing, src: str) -> None:
+        """Replace what there is of a symbol by an empty book of `listing`."""
+        before = self.states.get(symbol)
+        if before is not None:
+            self._floors[symbol] = max(self._floors.get(symbol, 0), before.merger.seq)
+        self._forget_pending(symbol)
+        self.listings[symbol] = listing
+        self._after[symbol] = src
+        state = self.states[symbol] = self.new_state(listing.instrument)
+        if listing.withdrawn:
+            self.registered.pop(symbol.encode(), None)
+            self.withdrawn[symbol] = None
+        else:
+            self.registered[symbol.encode()] = (symbol, state)
+            self.births_due[symbol] = None
+
+    def new_state(self, instrument: Instrument, limits: Limits | None = None) -> BookState:
+        """An empty book; `limits`: those it has, if not those of all."""
+        evicts = instrument.on_cross == OnCross.EVICT
+        state = OrdersState(evicts=evicts) if instrument.feed == Feed.ORDERS else LevelsState(evicts=evicts)
+        state.set_limits(limits or self.limits)
+        return state
+
+    # --- taking over what was published --------------------------------------------------------------------
+
+    def put(self, instrument: Instrument, state: BookState) -> None:
+        """Register a symbol with its published book, in place of any other."""
+        symbol = instrument.symbol
+        self.states[symbol] = state
+        self.listings[symbol] = Listing(max(instrument.listing, 1), instrument._replace(listing=0))
+        self.registered[symbol.encode()] = (symbol, state)
+        for waiting in (self.births_due, self.born, self.changed):
+            waiting.pop(symbol, None)
+        self.doubts.forget(symbol)
+
+    def know(self, listings: Mapping[str, Listing]) -> None:
+        """Take over the record of listings; those of restored books stay unless the record has later ones."""
+        for symbol, listing in listings.items():
+            name = Symbol(symbol)
+            known = self.listings.get(name)
+            if known is None or known.number < listing.number:
+                self.listings[name] = listing
+
+    def remove(self, symbol: Symbol) -> None:
+        """Remove a symbol with its book, as if it had never been registered."""
+        self.states.pop(symbol, None)
+        self.listings.pop(symbol, None)
+        self.registered.pop(symbol.encode(), None)
+        self._forget_pending(symbol)
+
+    def _forget_pending(self, symbol: Symbol) -> None:
+        """Forget what the next drain would say of a symbol's book."""
+        everything: tuple[dict[Symbol, Any], ...] = (
+            self.births_due,
+            self.born,
+            self.changed,
+            self.withdrawn,
+            self.limits_of,
+        )
+        for waiting in everything:
+            waiting.pop(symbol, None)
+        self.doubts.forget(symbol)
+
+    def set_limits(self, limits: Limits) -> None:
+        """Reject by these limits from now on; what the books already hold stays."""
+        self.limits = limits
+        self.limits_of.clear()
+        for state in self.states.values():
+            state.set_limits(limits)
+
+    # --- what is to be published ---------------------------------------------------------------------------
+
+    def dirty(self) -> bool:
+        """Whether the next drain says anything of a book."""
+        return bool(self.births_due or self.born or self.changed or self.withdrawn or self.doubts.changed)
+
+    def is_public(self, symbol: Symbol) -> bool:
+        """Whether something of the symbol's listing was drained."""
+        return symbol not in self.births_due and symbol not in self.withdrawn
+
+    def after(self, symbols: Collection[Symbol]) -> dict[Symbol, str]:
+        """The last input before the listings of `symbols` began or ended, where it is known."""
+        return {symbol: self._after[symbol] for symbol in symbols if symbol in self._after}
+
+    def advance(self, symbol: Symbol, epoch: int) -> Delta:
+        """Move a book on by an empty delta, beyond the listings before and into `epoch`."""
+        merger = self.states[symbol].merger
+        return merger.advance(first_seq(epoch, max(merger.seq, self._floors.get(symbol, 0))))
+
+    def drain_changes(self, held_back: Collection[Symbol], epoch: int) -> list[tuple[Symbol, Delta]]:
+        """Take the net changes of all books; those of `held_back` stay for the next drain."""
+        changed = self.changed
+        self.changed = {symbol: changed.pop(symbol) for symbol in list(changed) if symbol in held_back}
+        least = first_seq(epoch, 0)
+        drained = [(symbol, state.merger.drain(least)) for symbol, state in changed.items()]
+        return [(symbol, delta) for symbol, delta in drained if delta is not None]
