@@ -116,7 +116,8 @@ bench: $(DEV)
 
 # The run lock is constrained by the full one, so that both name the same versions and share one environment.
 lock: $(UV)
-	@$(COMPILE) pyproject.toml --extra server --extra embedded --extra record --group dev --output-file requirements.lock
+	@$(COMPILE) pyproject.toml --extra server --extra embedded --extra record --extra dbn --extra itch --group dev \
+		--output-file requirements.lock
 	@$(COMPILE) pyproject.toml --extra server --extra embedded --group build --constraints requirements.lock \
 		--output-file requirements-run.lock
 	@$(COMPILE) --no-deps tests/servers.in --output-file tests/servers.lock

@@ -22,8 +22,8 @@ from depthcast.shared.settings import Settings, variable
 REPLAY_HELP: Final = """\
 Send recorded market data to the input log, paced as it was recorded.
 
-FILE is plain or gzip, of a format that `depthcast feed formats` lists: recordings of venues, read by the
-same adapters as `depthcast feed live`, files of data vendors, plain CSV, or JSON lines:
+FILE is plain, gzip or zstd, of a format that `depthcast feed formats` lists: recordings of venues, read by
+the same adapters as `depthcast feed live`, files of data vendors, plain CSV, or JSON lines:
 
 \b
   {"symbol": "BTC-USD", "tick_size": "0.01", "lot_size": "0.001"}
@@ -63,7 +63,8 @@ Anything else: convert it to JSON lines or to plain CSV, such as
   BTC-USD,bid,65000.10,0.5,1767225600000000,1
 
 with one row for each level that changed, quantity 0 where it went, and the same entry in rows that belong
-together. A table of another program becomes that by its own tools, for example in Python with pandas:
+together. Parquet with these columns is read as well. A table of another program becomes that by its own
+tools, for example in Python with pandas:
 frame[["symbol", "side", "price", "quantity", "ts", "entry"]].to_csv("book.csv", index=False)."""
 
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from depthcast.feed import databento, lobster, plain, table, tardis
+from depthcast.feed import databento, dbn, itch, lobster, parquet, plain, table, tardis
 from depthcast.feed.entry import Format, Head
 from depthcast.feed.venue_formats import VENUES
 from depthcast.shared.errors import FeedError
@@ -17,7 +17,10 @@ FORMATS: Final = {
         tardis.JSON,
         databento.MBO,
         databento.MBP,
+        dbn.FORMAT,
         lobster.FORMAT,
+        itch.FORMAT,
+        parquet.FORMAT,
     )
 }
 """Every format, by the name that `--format` takes."""

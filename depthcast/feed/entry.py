@@ -71,19 +71,24 @@ class Source(NamedTuple):
     """A recording to be read; every call starts at its beginning. Reading raises `FeedError`.
 
     - `path`: for errors; `name`: the file's own name.
-    - `lines`: its lines; `file`: its bytes.
+    - `lines`: its lines; `chunks`: its bytes in pieces of any size. Both are decompressed.
+    - `file`: its bytes as they are.
     - `beside`: the files beside it whose names match a pattern, by name.
     """
 
     path: str
     name: str
     lines: Callable[[], Iterable[bytes]]
+    chunks: Callable[[], Iterable[bytes]]
     file: Callable[[], IO[bytes]]
     beside: Callable[[str], Mapping[str, Callable[[], Iterable[bytes]]]]
 
 
 class Head(NamedTuple):
-    """What a format is detected by: a file's name, first bytes, and first lines that are not blank."""
+    """What a format is detected by: a file's name, first bytes, and first lines that are not blank.
+
+    Bytes and lines are decompressed; a file that is no text has no lines.
+    """
 
     name: str
     start: bytes
@@ -132,7 +137,10 @@ class Format:
 
 
 class LineReader:
-    """One pass over a file's lines; its errors name the path and the current line."""
+    """One pass over a file's lines; its errors name the path and the current line.
+
+    A file that is no text has no lines: `line` is the number of the record there.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path

@@ -35,10 +35,16 @@ class Orders(NamedTuple):
     sequence: int | None = None
 
 
+class Note(NamedTuple):
+    """Something that a reader of the summary should know."""
+
+    text: str
+
+
 class Item(NamedTuple):
     """One thing that a line means. `top`: the best levels of the adapter's own book after it."""
 
-    output: Output | Orders
+    output: Output | Orders | Note
     at_us: int | None
     line: int
     beside: str = ""
@@ -107,7 +113,7 @@ class MessageRecording:
         }
 
 
-def _measure(output: Output | Orders, grids: Mapping[str, tuple[Grid, Grid]]) -> str | None:
+def _measure(output: Output | Orders | Note, grids: Mapping[str, tuple[Grid, Grid]]) -> str | None:
     """Take the numbers of one output into account; returns the symbol if it changes a book."""
     if isinstance(output, Snapshot | Update):
         prices, quantities = grids[output.symbol]
@@ -247,6 +253,8 @@ def _note(item: Item, account: Account) -> None:
         account.doubt(output.symbol, output.reason.value, text, item.at_us)
     elif isinstance(output, Skipped):
         account.skipped[output.kind] += 1
+    elif isinstance(output, Note):
+        account.notes.append(f"{item.place}: {output.text}")
     elif isinstance(output, Refused):
         account.notes.append(
             f"{item.place}: the venue refused {output.symbol or 'a request'}: {output.detail}"

@@ -12,13 +12,14 @@
   column each row is an entry.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Final
 
-from depthcast.feed.csv_lines import Row, header, integer, number, refused, rows
-from depthcast.feed.entry import Format, Head, LineReader, Source
-from depthcast.feed.messages import Item, MessageRecording, OrderEvent, Orders
+from depthcast.feed.csv_lines import Row, integer, number, refused
+from depthcast.feed.entry import Format, LineReader
+from depthcast.feed.messages import Item, OrderEvent, Orders
+from depthcast.feed.table_form import Rows, TableForm
 from depthcast.shared.instruments import Feed
 
 _COLUMNS: Final = ("symbol", "side", "price", "quantity")
@@ -27,23 +28,16 @@ _OPS: Final = {"add": 0, "update": 1, "delete": 2, "reduce": 3, "clear": 4}
 _SIDES: Final = {"bid": 0, "ask": 1, "": None}
 
 
-def _read(source: Source) -> MessageRecording:
-    reader = LineReader(source.path)
-    names = header(next(reader.lines(source.lines()), b""))
-    if unknown := sorted(set(names) - {*_COLUMNS, *_OPTIONAL}):
-        raise reader.error(f"unknown column {unknown[0]!r}; known are {', '.join((*_COLUMNS, *_OPTIONAL))}")
-    feed = Feed.ORDERS if "order_id" in names else Feed.LEVELS
-    return MessageRecording(source, lambda: _items(source), feed)
+def _feed(names: Sequence[str]) -> Feed:
+    return Feed.ORDERS if "order_id" in names else Feed.LEVELS
 
 
-def _items(source: Source) -> Iterator[Item]:
-    reader = LineReader(source.path)
-
+def _items(reader: LineReader, rows: Rows) -> Iterator[Item]:
     def entry(numbered: tuple[int, Row]) -> tuple[str, str]:
         line, row = numbered
         return row["symbol"], f"entry {row['entry']}" if "entry" in row else f"line {line}"
 
-    numbered = ((reader.line, row) for row in rows(reader, source.lines(), _COLUMNS))
+    numbered = ((reader.line, row) for row in rows)
     for (symbol, _), group in groupby(numbered, entry):
         events: list[OrderEvent] = []
         first, last = 0, {}
@@ -68,15 +62,21 @@ def _event(reader: LineReader, row: Row) -> OrderEvent:
     return _OPS[op], _SIDES[side], price, quantity, order
 
 
-def _matches(head: Head) -> bool:
-    return set(_COLUMNS) <= set(header(head.first)) <= {*_COLUMNS, *_OPTIONAL}
-
+FORM: Final = TableForm(
+    name="csv",
+    required=_COLUMNS,
+    optional=_OPTIONAL,
+    decimals=lambda name: name in ("price", "quantity"),
+    times_ns={"ts": 1_000, "at_ms": 1_000_000},
+    items=_items,
+    feed=_feed,
+)
 
 FORMAT: Final = Format(
     name="csv",
     title="plain CSV with a header, in decimals",
     example="BTC-USD,bid,65000.10,0.5",
     how="The header is symbol,side,price,quantity, and if needed op,order_id,ts,at_ms,entry.",
-    matches=_matches,
-    read=_read,
+    matches=FORM.heads,
+    read=FORM.read_csv,
 )

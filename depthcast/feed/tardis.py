@@ -3,6 +3,7 @@
 - A row of the CSV is one level; rows with the same symbol, times and `is_snapshot` are one message.
 - `book_change` is one message a line; `disconnect` says that the recorder was cut off.
 - A message with `is_snapshot` replaces the book, if the one before it was none. Amount 0 removes a level.
+- Messages are in the order of their local times: an older one puts its book in doubt.
 
 Source: tardis.dev, "Downloadable CSV files", and tardis-machine, "normalized data types". Amounts and prices
 are absolute. Nothing in the files proves that no message is missing.
@@ -14,14 +15,15 @@ from typing import Any, Final
 
 import orjson
 
-from depthcast.feed.csv_lines import Levels, Row, header, integer, iso_us, number, refused, rows, truth
+from depthcast.feed.csv_lines import Levels, Row, integer, iso_us, number, refused, truth
 from depthcast.feed.entry import Format, Head, LineReader, Source
 from depthcast.feed.messages import Item, MessageRecording
+from depthcast.feed.table_form import Rows, TableForm
 from depthcast.feed.venue import Doubt, DoubtReason, Output, Skipped, Snapshot, Update
 
 _COLUMNS: Final = ("symbol", "timestamp", "local_timestamp", "is_snapshot", "side", "price", "amount")
 _SIDES: Final = {"bid": 0, "ask": 1}
-_BEFORE: Final = "messages before the first snapshot"
+_BEFORE: Final = "messages before a snapshot"
 
 
 class _Books:
@@ -29,10 +31,18 @@ class _Books:
 
     def __init__(self) -> None:
         self.reloading: dict[str, bool] = {}
+        self._newest_us: dict[str, int] = {}
+        self._seen: set[str] = set()
 
-    def output(self, symbol: str, snapshot: bool, levels: Levels, ts: int | None) -> Output:
+    def output(self, symbol: str, snapshot: bool, levels: Levels, ts: int | None, at_us: int) -> Output:
+        newest_us = self._newest_us.get(symbol, at_us)
+        self._newest_us[symbol] = max(newest_us, at_us)
         before = self.reloading.get(symbol)
+        if at_us < newest_us:
+            self.reloading.pop(symbol, None)
+            return Doubt(symbol, DoubtReason.GAP, "is older than the message before it")
         if snapshot:
+            self._seen.add(symbol)
             self.reloading[symbol] = True
             if not before:
                 return Snapshot(symbol, levels.of(0, present=True), levels.of(1, present=True), ts)
@@ -42,6 +52,11 @@ class _Books:
             self.reloading[symbol] = False
         return Update(symbol, levels.of(0), levels.of(1), ts)
 
+    def end(self) -> list[Doubt]:
+        """The file ended: nothing was known of books without any snapshot."""
+        without = [symbol for symbol in self._newest_us if symbol not in self._seen]
+        return [Doubt(symbol, DoubtReason.PARTIAL, "has no snapshot in the file") for symbol in without]
+
     def cut(self) -> list[Doubt]:
         """The recorder was cut off: every book needs a snapshot."""
         known = list(self.reloading)
@@ -49,21 +64,14 @@ class _Books:
         return [Doubt(symbol, DoubtReason.DISCONNECTED, "the recorder was cut off") for symbol in known]
 
 
-def _read_csv(source: Source) -> MessageRecording:
-    return MessageRecording(
-        source, lambda: _csv_items(source), hint="has no snapshot: no row has is_snapshot true"
-    )
-
-
-def _csv_items(source: Source) -> Iterator[Item]:
-    reader = LineReader(source.path)
+def _csv_items(reader: LineReader, rows: Rows) -> Iterator[Item]:
     books = _Books()
 
     def message(numbered: tuple[int, Row]) -> tuple[str, ...]:
         row = numbered[1]
         return row["symbol"], row["timestamp"], row["local_timestamp"], row["is_snapshot"]
 
-    numbered = ((reader.line, row) for row in rows(reader, source.lines(), _COLUMNS))
+    numbered = ((reader.line, row) for row in rows)
     for _, group in groupby(numbered, message):
         levels, first, last = Levels(), 0, {}
         for line, row in group:
@@ -75,10 +83,12 @@ def _csv_items(source: Source) -> Iterator[Item]:
                 number(reader, "amount", row["amount"]),
             )
             first, last = first or line, row
-        output = books.output(
-            last["symbol"], truth(reader, last, "is_snapshot"), levels, integer(reader, last, "timestamp")
+        at_us, ts = integer(reader, last, "local_timestamp"), integer(reader, last, "timestamp")
+        yield Item(
+            books.output(last["symbol"], truth(reader, last, "is_snapshot"), levels, ts, at_us), at_us, first
         )
-        yield Item(output, integer(reader, last, "local_timestamp"), first)
+    for doubt in books.end():
+        yield Item(doubt, None, reader.line)
 
 
 def _read_json(source: Source) -> MessageRecording:
@@ -103,6 +113,8 @@ def _json_items(source: Source) -> Iterator[Item]:
                 yield Item(doubt, None, reader.line)
         else:
             yield Item(Skipped(f"{kind} messages"), None, reader.line)
+    for doubt in books.end():
+        yield Item(doubt, None, reader.line)
 
 
 def _book_change(reader: LineReader, books: _Books, message: dict[str, Any]) -> tuple[Output, int]:
@@ -117,7 +129,7 @@ def _book_change(reader: LineReader, books: _Books, message: dict[str, Any]) -> 
     except (KeyError, TypeError) as error:
         problem = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise reader.error(f"malformed book_change: {problem}; remove the line, or record again") from None
-    return books.output(symbol, snapshot, levels, ts), at_us
+    return books.output(symbol, snapshot, levels, ts, at_us), at_us
 
 
 def _text(value: object) -> str:
@@ -132,10 +144,6 @@ def _truth(value: object) -> bool:
     return value
 
 
-def _is_csv(head: Head) -> bool:
-    return set(_COLUMNS) <= set(header(head.first))
-
-
 def _is_json(head: Head) -> bool:
     try:
         value = orjson.loads(head.first)
@@ -144,13 +152,22 @@ def _is_json(head: Head) -> bool:
     return isinstance(value, dict) and {"type", "exchange", "localTimestamp"} <= set(value)
 
 
+FORM: Final = TableForm(
+    name="tardis-csv",
+    required=_COLUMNS,
+    decimals=lambda name: name in ("price", "amount"),
+    times_ns={"timestamp": 1_000, "local_timestamp": 1_000},
+    items=_csv_items,
+    hint="has no snapshot: no row has is_snapshot true",
+)
+
 CSV: Final = Format(
     name="tardis-csv",
     title="tardis.dev incremental_book_L2, CSV",
     example="deribit,BTC-PERPETUAL,1585699200245000,1585699209920681,true,ask,6402.5,51070",
     how="As downloaded, with its header, plain or gzip.",
-    matches=_is_csv,
-    read=_read_csv,
+    matches=FORM.heads,
+    read=FORM.read_csv,
 )
 
 JSON: Final = Format(

@@ -68,6 +68,8 @@ class DoubtReason(StrEnum):
     """More messages than the limit came before the snapshot."""
     DISCONNECTED = "disconnected"
     """The connection ended, or was silent for too long."""
+    PARTIAL = "partial"
+    """A recording does not have the whole book: it begins within it, or shows some of its orders only."""
     SUSPENDED = "suspended"
     """The venue said that it does not publish this book now, as in maintenance."""
 

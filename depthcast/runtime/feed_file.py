@@ -1,6 +1,7 @@
-"""Recorded feeds in files, plain or gzip; each file is a `RecordedFeed`."""
+"""Recorded feeds in files, plain or compressed; each file is a `RecordedFeed`."""
 
 import gzip
+import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from decimal import Decimal
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import IO, Final, cast
+from typing import IO, Any, Final, cast
 
 from depthcast.feed import recorded_books
 from depthcast.feed.account import Account
@@ -20,6 +21,8 @@ from depthcast.shared.instruments import Instrument
 from depthcast.shared.types import Symbol, is_symbol
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
+_ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+_CHUNK_BYTES: Final = 1 << 16
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _START_BYTES: Final = 64
 
@@ -83,6 +86,8 @@ class RecordedFeed:
         try:
             for entry in self.recording.entries(working, self.account, verify=verify):
                 yield entry._replace(symbol=self.renamed[entry.symbol])
+            if ends_within_a_line(self.path):
+                self.account.notes.append("the last line has no end: was the file cut off?")
         except ValueError as error:
             raise FeedError(self.path, 0, str(error)) from error
 
@@ -106,7 +111,12 @@ def open_feed(path: Path, format_name: str | None, renames: Mapping[str, str]) -
 def source_of(path: Path) -> Source:
     """Return what a format reads a file by."""
     return Source(
-        str(path), path.name, partial(read_lines, path), partial(open_file, path), partial(_beside, path)
+        str(path),
+        path.name,
+        partial(read_lines, path),
+        partial(read_chunks, path),
+        partial(open_file, path),
+        partial(_beside, path),
     )
 
 
@@ -114,6 +124,8 @@ def read_head(path: Path) -> Head:
     """Return the first bytes and lines of a file; raises `FeedError`."""
     with _opened(path) as file:
         start = file.read(_START_BYTES)
+    if b"\0" in start:  # no text: its lines would have any length
+        return Head(path.name, start, [])
     lines = (line.strip() for line in read_lines(path))
     return Head(path.name, start, list(islice((line for line in lines if line), LINES_LOOKED_AT)))
 
@@ -123,6 +135,25 @@ def read_lines(path: Path) -> Iterator[bytes]:
     with _opened(path) as file:
         for number, line in enumerate(file):
             yield line if number else line.removeprefix(_BYTE_ORDER_MARK)
+
+
+def read_chunks(path: Path) -> Iterator[bytes]:
+    """Yield the bytes, decompressed; raises `FeedError`."""
+    with _opened(path) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk
+
+
+def ends_within_a_line(path: Path) -> bool:
+    """Return whether a file of plain text ends without the end of its last line."""
+    if path.is_dir():
+        return False
+    with open_file(path) as file:
+        start = file.read(_START_BYTES)
+        if not start or b"\0" in start or start.startswith((_GZIP_MAGIC, _ZSTD_MAGIC)):
+            return False
+        file.seek(-1, 2)
+        return file.read(1) != b"\n"
 
 
 def open_file(path: Path) -> IO[bytes]:
@@ -137,16 +168,37 @@ def open_file(path: Path) -> IO[bytes]:
 def _opened(path: Path) -> Iterator[IO[bytes]]:
     try:
         with path.open("rb") as file:
-            magic = file.read(len(_GZIP_MAGIC))
+            magic = file.read(len(_ZSTD_MAGIC))
             file.seek(0)
-            if magic != _GZIP_MAGIC:
+            if magic.startswith(_GZIP_MAGIC):
+                with gzip.GzipFile(fileobj=file) as unpacked:
+                    yield cast("IO[bytes]", unpacked)
+            elif magic == _ZSTD_MAGIC:
+                with _zstd(path).ZstdFile(file) as unpacked:
+                    yield cast("IO[bytes]", unpacked)
+            else:
                 yield file
-                return
-            with gzip.GzipFile(fileobj=file) as unpacked:
-                yield cast("IO[bytes]", unpacked)
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error, *_zstd_errors()) as error:
         problem = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise FeedError(path, 0, f"cannot be read: {problem}") from error
+
+
+def _zstd(path: Path) -> Any:
+    """Return the module that reads zstd; raises `FeedError` where there is none."""
+    try:
+        if sys.version_info >= (3, 14):
+            from compression import zstd
+        else:
+            from backports import zstd
+    except ImportError as error:
+        raise FeedError(path, 0, "is compressed by zstd: pip install 'depthcast[dbn]'") from error
+    return zstd
+
+
+def _zstd_errors() -> tuple[type[Exception], ...]:
+    """The error of damaged zstd, once the module that reads it was loaded."""
+    module = sys.modules.get("compression.zstd") or sys.modules.get("backports.zstd")
+    return () if module is None else (module.ZstdError,)
 
 
 def _beside(path: Path, pattern: str) -> Mapping[str, Callable[[], Iterable[bytes]]]:

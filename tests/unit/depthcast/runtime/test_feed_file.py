@@ -1,6 +1,7 @@
 """Files: format detection, gzip, renaming, registered sizes."""
 
 import gzip
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from depthcast.feed.detect import FORMATS, detect
 from depthcast.feed.entry import Head
 from depthcast.runtime.deployment import to_toml
-from depthcast.runtime.feed_file import open_feed
+from depthcast.runtime.feed_file import open_feed, read_head
 from depthcast.shared.errors import FeedError, InstrumentsError
 from depthcast.shared.instruments import Feed, parse_toml
 from depthcast.shared.types import Symbol
@@ -37,13 +38,21 @@ def test_detect(lines: list[bytes], name: str) -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_example_of_a_format_is_of_it(name: str) -> None:
-    """Tables are told by their headers."""
+    """Tables are told by their headers, and files that are no text by their first bytes."""
+    if name in STARTS:
+        assert detect("f", Head("f", STARTS[name], [])).name == name
+        return
     example = FORMATS[name].example
     if name in HEADERS:
         example = HEADERS[name]
     assert detect("f", head([example.encode()])).name == name
 
 
+STARTS = {
+    "databento-dbn": b"DBN\3\x60\1\0\0GLBX",
+    "itch-5.0": b"\0\x0cS\0\0\0\0\0\0\0\0\0\0O",
+    "parquet": b"PAR1\x15\4\x15",
+}
 HEADERS = {
     "csv": "symbol,side,price,quantity",
     "tardis-csv": "exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount",
@@ -67,6 +76,30 @@ def test_what_fits_two_formats_is_not_guessed() -> None:
 
 def head(lines: list[bytes]) -> Head:
     return Head("f", b"", lines)
+
+
+def test_a_file_that_is_no_text_has_no_lines(tmp_path: Path) -> None:
+    path = tmp_path / "feed"
+    path.write_bytes(b"DBN\0" + b"\n" * 99)
+    assert read_head(path) == Head("feed", b"DBN\0" + b"\n" * 60, [])
+
+
+def test_zstd_is_told_by_content(tmp_path: Path) -> None:
+    zstd = pytest.importorskip("backports.zstd", reason="backports.zstd is not installed")
+    path = tmp_path / "feed"
+    path.write_bytes(zstd.compress(PLAIN))
+    assert [entry.symbol for entry in open_feed(path, None, {}).entries()] == ["BTC-USD"]
+
+
+def test_zstd_without_its_module_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("compression", "backports"):
+        monkeypatch.setitem(sys.modules, name, None)
+    path = tmp_path / "feed"
+    path.write_bytes(b"\x28\xb5\x2f\xfd")
+    with pytest.raises(FeedError, match=r"pip install 'depthcast\[dbn\]'"):
+        open_feed(path, None, {})
 
 
 @pytest.mark.parametrize("packed", [False, True])
