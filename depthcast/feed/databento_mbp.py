@@ -62,12 +62,12 @@ class MbpBooks:
         depth.doubted = False
         if depth.instrument != row["instrument_id"]:
             depth.instrument, depth.sides = row["instrument_id"], None
-        before, now = depth.sides, (_side(reader, row, "bid"), _side(reader, row, "ask"))
+        shown, now = depth.sides, (_side(reader, row, "bid"), _side(reader, row, "ask"))
         depth.sides, ts = now, time_us(reader, row["ts_event"])
-        if before is None:
+        if shown is None:
             yield Item(Snapshot(name, [*now[0].items()], [*now[1].items()], ts), at_us, reader.line)
             return
-        bids, asks = (_changes(old, new) for old, new in zip(before, now, strict=True))
+        bids, asks = (_changes(old, new) for old, new in zip(shown, now, strict=True))
         if bids or asks:
             yield Item(Update(name, bids, asks, ts), at_us, reader.line)
         else:

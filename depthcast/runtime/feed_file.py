@@ -178,7 +178,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
                     yield cast("IO[bytes]", unpacked)
             else:
                 yield file
-    except (OSError, EOFError, zlib.error, *_zstd_errors()) as error:
+    except _unreadable() as error:
         problem = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise FeedError(path, 0, f"cannot be read: {problem}") from error
 
@@ -195,10 +195,11 @@ def _zstd(path: Path) -> Any:
     return zstd
 
 
-def _zstd_errors() -> tuple[type[Exception], ...]:
-    """The error of damaged zstd, once the module that reads it was loaded."""
+def _unreadable() -> tuple[type[Exception], ...]:
+    """The errors of files that cannot be read; that of zstd once the module that reads it was loaded."""
     module = sys.modules.get("compression.zstd") or sys.modules.get("backports.zstd")
-    return () if module is None else (module.ZstdError,)
+    known = OSError, EOFError, zlib.error
+    return known if module is None else (*known, module.ZstdError)
 
 
 def _beside(path: Path, pattern: str) -> Mapping[str, Callable[[], Iterable[bytes]]]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
 from functools import cache, partial
+from importlib import import_module
 from importlib.util import find_spec
 from io import BytesIO
 from typing import Any, Final
@@ -221,7 +222,7 @@ def _itch(material: Material) -> list[bytes]:
 def _dbn_head() -> bytes:
     """The head of a DBN file; empty without the library, so that the file is refused."""
     try:
-        import databento_dbn as lib
+        lib = import_module("databento_dbn")
     except ImportError:
         return b""
     head = lib.Metadata(

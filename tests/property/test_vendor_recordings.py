@@ -216,7 +216,8 @@ def ends_of(write: Callable[[Market], Lines], market: Market, whole: Lines) -> l
     if write is not tardis:
         return market.states
     # A state is several lines there, and some of them make another one.
-    ends, state = list[State](), ({}, {})
+    ends = list[State]()
+    state: State = ({}, {})
     for line in whole[1:]:
         *_, side, price, amount = line.decode().strip().split(",")
         levels = dict(state[side == "ask"]) | {int(price): int(amount)}
