@@ -70,10 +70,11 @@ install: $(COMPILED)
 demo: $(COMPILED)
 	@$(BIN)/depthcast demo $(ARGS)
 
-# Many tests wait for a server or a timer, so two cores are busy with three processes only.
+# Many tests wait for a server or a timer, so two cores are busy with more processes only. Each begins with slow tests,
+# and who has no more takes some from another (tests/sharing.py).
 test: $(DEV)
 	@$(BIN)/python -m tests.environment
-	@$(BIN)/python -m pytest -n 3 $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
 autobahn: $(DEV)
 	@$(BIN)/python -m tests.websocket.autobahn $(ARGS)

@@ -7,6 +7,7 @@ copy, and keeps the copy if the event is valid.
 import copy
 import json
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from zlib import crc32
 
@@ -31,12 +32,18 @@ class Result:
     rejects: list[tuple[str, int, int]] = field(default_factory=list)
 
 
+@lru_cache(maxsize=1 << 16)
+def weight(letter: str, price: int) -> int:
+    """The contract's formula for a level, word for word."""
+    return crc32(f"{letter}{price}".encode("ascii")) | 1
+
+
 def brute_digest(levels: dict[str, dict[int, int]]) -> int:
-    """The contract's formula, word for word."""
+    """The contract's formula for a book, word for word."""
     total = 0
     for side, letter in (("bid", "b"), ("ask", "a")):
         for price, quantity in levels[side].items():
-            total += (crc32(f"{letter}{price}".encode("ascii")) | 1) * quantity
+            total += weight(letter, price) * quantity
     return total % 2**32
 
 

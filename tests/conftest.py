@@ -1,4 +1,4 @@
-"""Fixtures for all tests: Redis servers, key prefixes, recorded data.
+"""Fixtures for all tests: Redis servers, key prefixes, recorded data; the order in which tests run.
 
 Most tests share one server and use different key prefixes; tests that restart, flush or fill a server start
 their own.
@@ -6,6 +6,7 @@ their own.
 
 import os
 import signal
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import redis
 
 from depthcast.runtime.embedded import EmbeddedServer
 from depthcast.runtime.server import open_server
+from tests.sharing import Once, slow_first
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("shared", "broadcaster", "ingestor", "gateway")
@@ -30,7 +32,10 @@ def pytest_configure() -> None:
     """Refuse to test modules that were compiled before their source changed, unless they run as Python.
 
     A shell's background job ignores Ctrl-C, and so would all programs that the tests start and end by it.
+    Without bytecode files, each of some hundred processes would compile every module anew.
     """
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.environ.get("DEPTHCAST_PURE") == "1":
@@ -40,6 +45,20 @@ def pytest_configure() -> None:
         for made in declared.parent.glob(f"{declared.stem}.*.so"):
             if made.stat().st_mtime < newest:
                 pytest.exit(f"{made.name} is older than its source: `make test` compiles it anew", 4)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes share the work, each begins with slow tests: nobody waits for a last one."""
+    if (worker := getattr(config, "workerinput", None)) is not None:
+        items[:] = slow_first(items, worker["workercount"])
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Once:
+    """Makes what all processes of this run use, once."""
+    base = tmp_path_factory.getbasetemp()
+    return Once((base if worker_id == "master" else base.parent) / "once")
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ from depthcast.shared.types import EntryInfo
 from tests.book_model import ModelBook
 from tests.environment import without_settings
 from tests.random_events import encode, random_array
-from tests.waiting import eventually
+from tests.waiting import TIMEOUT_S, eventually
 
 BOTH_FEEDS = """
 [LEV]
@@ -86,7 +86,7 @@ class Run:
             await eventually(lambda: running.done() or self.leads(service), message="it leads")
             yield service
             stop.set()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(TIMEOUT_S):
                 await running
         finally:
             running.cancel()
@@ -351,7 +351,7 @@ class Process:
     async def terminate(self) -> int:
         """Send SIGTERM; returns the exit status. The process has 10 s to exit."""
         self.child.terminate()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(TIMEOUT_S):
             return await self.child.wait()
 
     async def __aenter__(self) -> Self:

@@ -46,6 +46,7 @@ class Schedule:
         self._prefix = prefix
         self._files = files
         self._opcodes = opcodes
+        self._point = "opcode" if opcodes else "line"
         self._running = -1
         self._waiting: dict[int, object] = {}
         self._alive: list[int] = []
@@ -108,10 +109,11 @@ class Schedule:
         return self._trace_point
 
     def _trace_point(self, _frame: FrameType, event: str, _argument: object) -> Callable[..., Any]:
-        if event == ("opcode" if self._opcodes else "line"):
+        # All that wait are alive, and the running thread does not wait: with a second one there is a choice.
+        if event == self._point and len(self._alive) - len(self._waiting) > 1:
             me = self._running
             others = [thread for thread in self._runnable() if thread != me]
-            if others and (chosen := self._choose([me, *others], preemptive=True)) != me:
+            if (chosen := self._choose([me, *others], preemptive=True)) != me:
                 self._switch(me, chosen)
         return self._trace_point
 

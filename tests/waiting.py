@@ -3,13 +3,16 @@
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar, overload
 
 T = TypeVar("T")
 
-POLL_INTERVAL_S = 0.01
-TIMEOUT_S = 15.0
+POLL_S_MIN = 0.002
+POLL_S_MAX = 0.05
+"""Pauses between two looks grow: what happens soon is seen soon, and a long wait costs little."""
+TIMEOUT_S = 60.0
+"""What a busy machine may take for anything that needs a moment; a test that succeeds never waits so long."""
 
 
 @overload
@@ -26,7 +29,7 @@ async def eventually(
     Raises:
         AssertionError: It was not true in time; the text has the message and the last value.
     """
-    deadline = time.monotonic() + timeout_s
+    deadline, pauses = time.monotonic() + timeout_s, _pauses()
     while True:
         value = condition()
         if inspect.isawaitable(value):
@@ -35,17 +38,24 @@ async def eventually(
             return value
         if time.monotonic() > deadline:
             raise AssertionError(_late(message, timeout_s, value))
-        await asyncio.sleep(POLL_INTERVAL_S)
+        await asyncio.sleep(next(pauses))
 
 
 def eventually_sync(condition: Callable[[], T], timeout_s: float = TIMEOUT_S, message: str = "") -> T:
     """`eventually` for tests without an event loop."""
-    deadline = time.monotonic() + timeout_s
+    deadline, pauses = time.monotonic() + timeout_s, _pauses()
     while not (value := condition()):
         if time.monotonic() > deadline:
             raise AssertionError(_late(message, timeout_s, value))
-        time.sleep(POLL_INTERVAL_S)
+        time.sleep(next(pauses))
     return value
+
+
+def _pauses() -> Iterator[float]:
+    pause = POLL_S_MIN
+    while True:
+        yield pause
+        pause = min(pause * 1.3, POLL_S_MAX)
 
 
 def _late(message: str, timeout_s: float, value: object) -> str:

@@ -286,10 +286,12 @@ def attacked_by(process: "subprocess.Popen[bytes]", seconds: float) -> tuple[flo
     assert process.stdout is not None
     began = float(process.stdout.readline())
     try:
-        rest, _ = process.communicate(timeout=seconds + ATTACKER_S)
+        process.wait(seconds + ATTACKER_S)
     except subprocess.TimeoutExpired:
         end(process)
         return began, Outcome({"attacker killed": 1})
+    with process.stdout:  # `communicate` would miss what `readline` has taken beside its line
+        rest = process.stdout.read()
     return began, Outcome(orjson.loads(rest)) if rest.strip() else Outcome({"attacker failed": 1})
 
 

@@ -16,6 +16,8 @@ from tests.attack.catalog import load
 from tests.attack.stage import Seen, Stage, Witness, attacked_by, attacker, sample
 from tests.waiting import eventually_sync
 
+pytestmark = pytest.mark.slow
+
 SYMBOLS: Final = 300
 SECONDS: Final = 8.0
 """An attack that has not been refused until then fails; most are within a moment."""

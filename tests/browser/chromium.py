@@ -32,7 +32,7 @@ def find_chromium() -> str:
 
 @asynccontextmanager
 async def launched() -> AsyncIterator[Any]:
-    """A browser with an empty, separate profile."""
+    """A running browser."""
     playwright = pytest.importorskip(
         "playwright.async_api", reason="no driver: the playwright package is not installed"
     )
@@ -43,3 +43,13 @@ async def launched() -> AsyncIterator[Any]:
             yield browser
         finally:
             await browser.close()
+
+
+@asynccontextmanager
+async def opened(browser: Any) -> AsyncIterator[Any]:
+    """An empty page with an empty, separate profile."""
+    context = await browser.new_context()
+    try:
+        yield await context.new_page()
+    finally:
+        await context.close()

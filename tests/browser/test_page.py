@@ -7,16 +7,17 @@ from typing import Any, NamedTuple
 
 import aiohttp
 import pytest
+import pytest_asyncio
 
 from depthcast.runtime.deployment import Deployment, Service
 from depthcast.shared.instruments import Instrument
-from tests.browser.chromium import find_chromium, launched
+from tests.browser.chromium import launched, opened
 from tests.browser.market import INSTRUMENTS, Market, open_market
 from tests.browser.visit import Visit, expected_rows
 from tests.order_flow import view
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="module")]
 
 FIRST, SECOND = INSTRUMENTS
 PANES = ("live", "slow")
@@ -84,15 +85,17 @@ class Scene(NamedTuple):
         return await self.visit.difference() == SAME
 
 
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def browser() -> AsyncIterator[Any]:
+    """A browser for all tests here; each page has its own profile."""
+    async with launched() as running:
+        yield running
+
+
 @asynccontextmanager
-async def scene(redis_url: str, prefix: str, **gateway: object) -> AsyncIterator[Scene]:
+async def scene(browser: Any, redis_url: str, prefix: str, **gateway: object) -> AsyncIterator[Scene]:
     """A page open on a filled market."""
-    find_chromium()
-    async with (
-        open_market(redis_url, prefix, gateway) as (deployment, market),
-        launched() as browser,
-    ):
-        page = await browser.new_page()
+    async with open_market(redis_url, prefix, gateway) as (deployment, market), opened(browser) as page:
         visit = Visit(page)
         answer = await page.goto(deployment.gateway_url)
         assert "script-src 'self'" in answer.headers["content-security-policy"]
@@ -100,8 +103,8 @@ async def scene(redis_url: str, prefix: str, **gateway: object) -> AsyncIterator
         yield Scene(deployment, market, visit)
 
 
-async def test_what_is_shown_is_the_book_that_http_serves(redis_url: str, prefix: str) -> None:
-    async with scene(redis_url, prefix) as at:
+async def test_what_is_shown_is_the_book_that_http_serves(browser: Any, redis_url: str, prefix: str) -> None:
+    async with scene(browser, redis_url, prefix) as at:
         async with at.market.running():
             await at.broadcasts(20)
         await at.settled(FIRST, 25)
@@ -118,12 +121,14 @@ async def test_what_is_shown_is_the_book_that_http_serves(redis_url: str, prefix
         assert at.visit.problems == []
 
 
-async def test_a_slow_link_falls_behind_by_conflation_and_converges(redis_url: str, prefix: str) -> None:
-    async with scene(redis_url, prefix, workers=2) as at:
+async def test_a_slow_link_falls_behind_by_conflation_and_converges(
+    browser: Any, redis_url: str, prefix: str
+) -> None:
+    async with scene(browser, redis_url, prefix, workers=2) as at:
         visit = at.visit
         async with at.market.running():
             await visit.press_pause()
-            held = (await visit.pane("slow"))["seq"]
+            held = await eventually(visit.seq_held, TIMEOUT_S, "the pause is shown")
             await at.broadcasts(40)
             shown = await visit.pane("slow")
             assert (shown["seq"], shown["state"]) == (held, "paused")
@@ -150,8 +155,10 @@ async def test_a_slow_link_falls_behind_by_conflation_and_converges(redis_url: s
         assert visit.problems == []
 
 
-async def test_a_gateway_that_restarts_is_found_again(redis_url: str, prefix: str, tmp_path: Path) -> None:
-    async with scene(redis_url, prefix) as at:
+async def test_a_gateway_that_restarts_is_found_again(
+    browser: Any, redis_url: str, prefix: str, tmp_path: Path
+) -> None:
+    async with scene(browser, redis_url, prefix) as at:
         await at.settled(FIRST, 25)
         port = at.deployment.gateway_url.rpartition(":")[2]
         await at.deployment.services[-1].stop()

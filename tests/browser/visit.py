@@ -37,6 +37,11 @@ class Visit:
         shown: dict[str, Any] = await self.page.evaluate(READ_PANE, name)
         return shown
 
+    async def seq_held(self) -> str:
+        """The seq of the slow pane while it is drawn as paused; nothing before."""
+        shown = await self.pane("slow")
+        return str(shown["seq"]) if shown["state"] == "paused" else ""
+
     async def difference(self) -> tuple[int, int] | None:
         """Levels that differ and distance in seq; None before both books are there."""
         shown = await self.page.evaluate(READ_DIFFERENCE)

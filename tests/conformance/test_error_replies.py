@@ -3,6 +3,8 @@
 from pathlib import Path
 from random import Random
 
+import pytest
+
 from depthcast.runtime.embedded import EmbeddedServer
 from tests.conformance.error_replies import REPLIES, commands_of, deployment, refuse
 
@@ -14,6 +16,7 @@ EXPECTED = {
 """Commands that the recording must have seen, lest the sweep grow empty."""
 
 
+@pytest.mark.slow
 async def test_no_process_ends_and_all_books_are_right_again(
     fresh_server: EmbeddedServer, tmp_path: Path
 ) -> None:

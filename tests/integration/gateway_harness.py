@@ -7,7 +7,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any, Self
 
 import orjson
@@ -32,7 +32,7 @@ from depthcast.shared.types import Delta, EntryInfo, Snapshot, Symbol
 from tests.waiting import eventually
 
 Levels = Mapping[int, int]
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
 BIDS, ASKS = {100: 5, 99: 6, 98: 7}, {101: 8, 102: 9}
 
 
@@ -121,6 +121,13 @@ class FakeIngestor:
             stop.set()  # never cancelled, because nobody would know whether the last entry was written
             await task
 
+    async def until_live(self, gateway: "RunningGateway") -> None:
+        """Write heartbeats until a gateway takes its books for live, however long it takes to load them."""
+        async with AsyncExitStack() as stack:
+            for number in range(self.partitions):
+                await stack.enter_async_context(self.beating(number))
+            await eventually(lambda: gateway.process.core.market.was_live, message="the books are live")
+
     async def publish_to(self, number: int, deltas: Mapping[str, Delta]) -> None:
         position = self.positions[number].next()
         prev = "0-0" if position.n == 0 else None
@@ -183,13 +190,13 @@ class RunningGateway:
 def running_gateway(
     redis_url: str, prefix: str, *, prepare: Callable[[GatewayProcess], None] | None = None, **settings: Any
 ) -> Iterator[RunningGateway]:
-    """A gateway on a free port; `prepare` gets the process before it serves."""
-    chosen = GatewaySettings(redis_url=redis_url, prefix=prefix, port=0, **settings)
+    """A gateway, on a free port unless the settings name one; `prepare` gets the process before it serves."""
+    chosen = GatewaySettings(**{"redis_url": redis_url, "prefix": prefix, "port": 0, **settings})
     started = threading.Event()
     found: list[RunningGateway] = []
 
     async def main() -> None:
-        with listening_socket(chosen, 0, shared=False) as bound:
+        with listening_socket(chosen, chosen.port, shared=False) as bound:
             process, stop = GatewayProcess(chosen), asyncio.Event()
             if prepare is not None:
                 prepare(process)
@@ -228,8 +235,7 @@ async def served(
         for symbol in ("AAA", "BBB"):
             await ingestor.birth(symbol, BIDS, ASKS)
         with running_gateway(redis_url, prefix, **settings) as running:
-            async with ingestor.beating():
-                await eventually(lambda: running.process.core.market.was_live)
+            await ingestor.until_live(running)
             yield running, ingestor
 
 
@@ -312,7 +318,7 @@ async def client_of(gateway: RunningGateway, encoding: str = "json", **options: 
 
 async def code_of(client: Client) -> int:
     """Read until the connection is closed; the code of the close frame."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(TIMEOUT_S):
         with suppress(ConnectionClosed):
             while True:
                 await client.connection.recv()

@@ -13,8 +13,6 @@ from depthcast.client.transport import ConnectionLost, Transport
 from tests.integration.scripted_gateway import ScriptedGateway
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.timeout(30)
-
 QUICK = (0.01, 0.05)
 
 

@@ -1,37 +1,41 @@
 """The WebSocket client with the real gateway and ingestor: errors, depths, all at once, resume."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack
 
 import pytest
 
 from depthcast import Client, ClientError, Consumer, State, connect
 from depthcast.feed.entry import FeedEntry
-from depthcast.runtime.deployment import Deployment, Service, local_deployment
 from depthcast.runtime.replay import Producer, open_producer
 from depthcast.shared.types import Symbol
+from tests.ingestor_runs import Run
+from tests.integration.gateway_harness import RunningGateway, running_gateway
 from tests.waiting import eventually
-
-pytestmark = pytest.mark.timeout(60)
 
 SYMBOLS = ("BTC-USD", "ETH-USD", "SOL-USD")
 QUICK = (0.02, 0.1)
 
 
-@pytest.fixture
-async def deployment(redis_url: str, prefix: str) -> AsyncIterator[Deployment]:
-    instruments = "".join(f'["{symbol}"]\ntick_size = "0.01"\n' for symbol in SYMBOLS)
-    async with local_deployment(
-        instruments, redis_url=redis_url, prefix=prefix, ingestor={"interval_ms": 0}
-    ) as deployment:
-        yield deployment
+INSTRUMENTS = "".join(f'["{symbol}"]\ntick_size = "0.01"\n' for symbol in SYMBOLS)
 
 
 @pytest.fixture
-async def producer(deployment: Deployment, prefix: str) -> AsyncIterator[Producer]:
-    async with open_producer(deployment.redis_url, prefix, None) as producer:
+async def ingestor(run: Run) -> AsyncIterator[None]:
+    async with run.service(run.settings(INSTRUMENTS, interval_ms=0)):
+        yield
+
+
+@pytest.fixture
+def gateway(ingestor: None, redis_url: str, prefix: str) -> Iterator[RunningGateway]:
+    with running_gateway(redis_url, prefix) as running:
+        yield running
+
+
+@pytest.fixture
+async def producer(ingestor: None, redis_url: str, prefix: str) -> AsyncIterator[Producer]:
+    async with open_producer(redis_url, prefix, None) as producer:
         yield producer
 
 
@@ -66,11 +70,11 @@ async def subscribed(client: Client, symbols: Sequence[str], depth: int = 0) -> 
 
 @pytest.mark.parametrize("encoding", ["json", "msgpack"])
 async def test_a_view_follows_the_book(
-    deployment: Deployment, producer: Producer, prefix: str, encoding: str
+    gateway: RunningGateway, producer: Producer, redis_url: str, prefix: str, encoding: str
 ) -> None:
     async with (
-        connect(deployment.gateway_url, encoding, credit_window=8) as client,
-        Consumer(deployment.redis_url, ["BTC-USD"], prefix=prefix) as consumer,
+        connect(gateway.url, encoding, credit_window=8) as client,
+        Consumer(redis_url, ["BTC-USD"], prefix=prefix) as consumer,
     ):
         await subscribed(client, ["BTC-USD"], depth=10)
         await consumer.wait_for("BTC-USD")
@@ -84,8 +88,8 @@ async def test_a_view_follows_the_book(
         assert client.counters.gaps == client.counters.mismatches == 0
 
 
-async def test_refusals(deployment: Deployment) -> None:
-    async with connect(deployment.gateway_url) as client:
+async def test_refusals(gateway: RunningGateway) -> None:
+    async with connect(gateway.url) as client:
         await subscribed(client, ["ETH-USD"])
         for symbols, depth, interval_ms, code in (
             (["NOPE"], 25, 0, "unknown_symbol"),
@@ -102,8 +106,8 @@ async def test_refusals(deployment: Deployment) -> None:
         assert await client.ping() > 0
 
 
-async def test_everything_at_once(deployment: Deployment, producer: Producer) -> None:
-    async with connect(deployment.gateway_url) as client:
+async def test_everything_at_once(gateway: RunningGateway, producer: Producer) -> None:
+    async with connect(gateway.url) as client:
         await subscribed(client, ["*"])
         for symbol in SYMBOLS:
             await client.wait_for(symbol)
@@ -116,8 +120,8 @@ async def test_everything_at_once(deployment: Deployment, producer: Producer) ->
                 break
 
 
-async def test_another_depth_replaces_the_subscription(deployment: Deployment, producer: Producer) -> None:
-    async with connect(deployment.gateway_url) as client:
+async def test_another_depth_replaces_the_subscription(gateway: RunningGateway, producer: Producer) -> None:
+    async with connect(gateway.url) as client:
         await subscribed(client, ["BTC-USD"], depth=1)
         await ladder(producer, "BTC-USD", 3)
         await client.wait_for("BTC-USD", client.seq("BTC-USD") + 1)
@@ -128,24 +132,23 @@ async def test_another_depth_replaces_the_subscription(deployment: Deployment, p
 
 
 async def test_a_gateway_that_restarts_is_found_again(
-    deployment: Deployment, producer: Producer, prefix: str, tmp_path: Path
+    producer: Producer, redis_url: str, prefix: str
 ) -> None:
-    port = deployment.gateway_url.rpartition(":")[2]
-    async with AsyncExitStack() as stack, connect(deployment.gateway_url, backoff_s=QUICK) as client:
-        await subscribed(client, SYMBOLS)
-        await ladder(producer, "BTC-USD", 3)
-        await client.wait_for("BTC-USD", client.seq("BTC-USD") + 1)
-        waiting = asyncio.create_task(client.wait_for("BTC-USD", client.seq("BTC-USD") + 1))
-        await deployment.services[-1].stop()
-        await eventually(lambda: client.state("BTC-USD") is State.STALE)
-        assert client.book("BTC-USD").bids.levels[1000] == 3
-        options = {"redis_url": deployment.redis_url, "prefix": prefix, "port": port, "admin_port": 0}
-        gateway = Service("gateway", tmp_path, options)
-        stack.push_async_callback(gateway.stop)
-        await eventually(lambda: all(client.state(symbol) is State.LIVE for symbol in SYMBOLS))
-        await ladder(producer, "BTC-USD", 4)
-        await waiting
-        assert client.book("BTC-USD").bids.levels[1000] == 4
-        # A book that the new gateway had not loaded yet comes as a snapshot instead.
-        assert client.counters.resumed + client.counters.snapshots == 2 * len(SYMBOLS)
-        assert client.counters.gaps == client.counters.mismatches == 0
+    with ExitStack() as first, ExitStack() as second:
+        gateway = first.enter_context(running_gateway(redis_url, prefix))
+        async with connect(gateway.url, backoff_s=QUICK) as client:
+            await subscribed(client, SYMBOLS)
+            await ladder(producer, "BTC-USD", 3)
+            await client.wait_for("BTC-USD", client.seq("BTC-USD") + 1)
+            waiting = asyncio.create_task(client.wait_for("BTC-USD", client.seq("BTC-USD") + 1))
+            await asyncio.to_thread(first.close)
+            await eventually(lambda: client.state("BTC-USD") is State.STALE)
+            assert client.book("BTC-USD").bids.levels[1000] == 3
+            second.enter_context(running_gateway(redis_url, prefix, port=int(gateway.url.rpartition(":")[2])))
+            await eventually(lambda: all(client.state(symbol) is State.LIVE for symbol in SYMBOLS))
+            await ladder(producer, "BTC-USD", 4)
+            await waiting
+            assert client.book("BTC-USD").bids.levels[1000] == 4
+            # A book that the new gateway had not loaded yet comes as a snapshot instead.
+            assert client.counters.resumed + client.counters.snapshots == 2 * len(SYMBOLS)
+            assert client.counters.gaps == client.counters.mismatches == 0

@@ -20,8 +20,6 @@ from depthcast.shared.runtime import redis
 from depthcast.shared.types import Delta, EntryInfo, Snapshot, Symbol
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.timeout(60)
-
 SYMBOL = "BTC-USD"
 
 

@@ -3,11 +3,13 @@
 import gc
 import warnings
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 import redis
-from docker.errors import DockerException
-from testcontainers.community.redis import RedisContainer
+
+if TYPE_CHECKING:
+    from testcontainers.community.redis import RedisContainer
 
 IMAGE = "redis:7-alpine"
 
@@ -23,8 +25,11 @@ def container_url() -> Iterator[str]:
         started.stop()
 
 
-def start() -> RedisContainer | str:
-    """A running container; skips the test if none can be started."""
+def start() -> "RedisContainer | str":
+    """A running container, or why none can be started."""
+    from docker.errors import DockerException
+    from testcontainers.community.redis import RedisContainer
+
     with warnings.catch_warnings():
         # Where no engine answers, docker's client leaves its socket to the garbage collector.
         warnings.simplefilter("ignore", ResourceWarning)

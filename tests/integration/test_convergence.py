@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import pytest
+
 from depthcast.client.client import Client, connect
 from depthcast.client.transport import ConnectionLost, Transport
 from depthcast.consumer.consumer import Consumer
@@ -175,6 +177,7 @@ class Breaking:
         self._last.cut.set()
 
 
+@pytest.mark.slow
 async def test_every_kind_of_client_ends_with_the_authoritative_book(redis_url: str, prefix: str) -> None:
     flow = OrderFlow(seed=50_000)
     breaking = Breaking()
@@ -242,6 +245,7 @@ async def test_a_client_that_comes_back_unchanged_resumes_without_a_snapshot(
         await audience.converge(flow.levels())
 
 
+@pytest.mark.slow
 async def test_slow_clients_conflate_and_delay_nobody(redis_url: str, prefix: str) -> None:
     flow = OrderFlow(seed=11)
     reading = asyncio.Event()

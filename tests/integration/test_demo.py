@@ -6,6 +6,7 @@ import signal
 import sys
 
 import aiohttp
+import pytest
 
 from tests.environment import without_settings
 from tests.waiting import eventually
@@ -40,6 +41,7 @@ async def is_gone(url: str) -> bool:
             return True
 
 
+@pytest.mark.slow
 async def test_it_ends_by_itself_with_a_summary() -> None:
     process = await start("--seconds", "3")
     url = await address(process)
@@ -56,6 +58,7 @@ async def test_it_ends_by_itself_with_a_summary() -> None:
     assert await is_gone(url)
 
 
+@pytest.mark.slow
 async def test_a_signal_ends_all_of_it() -> None:
     process = await start()
     url = await address(process)

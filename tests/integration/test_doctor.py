@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from redis.asyncio import Redis
 
+from depthcast.cli.main import main
 from depthcast.inspection.findings import Finding, findings
 from depthcast.inspection.keys import DEPLOYMENT_TYPES, PARTITION_TYPES
 from depthcast.inspection.state import DeploymentState
@@ -23,8 +25,6 @@ from tests.ingestor_runs import Run
 from tests.integration.gateway_harness import running_gateway
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.slow
-
 EXPECTED = {"persistence"}
 """The server of tests keeps no file."""
 
@@ -37,6 +37,14 @@ async def examine(url: str, prefix: str = "doc", **options: Any) -> tuple[Deploy
 
 
 async def command(*words: str, status: int) -> str:
+    """Run a command in a thread, because it has an event loop of its own."""
+    ended = await asyncio.to_thread(CliRunner().invoke, main, words)
+    assert ended.exit_code == status, (ended.output, ended.exception)
+    return ended.output
+
+
+async def program(*words: str, status: int) -> str:
+    """Run a command that listens to signals: it needs a process."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -213,14 +221,14 @@ async def test_rejects_are_counted_by_reason_and_shown(led: Run) -> None:
     assert state.partitions[0].rejects == {"crossed": 2, "unknown_level": 1, "unknown_symbol": 1}
     assert {finding.check for finding in found} == {"rejects"}
     options = ("--redis-url", led.url, "--prefix", "doc")
-    lines = (await command("rejects", *options, status=0)).splitlines()
+    lines = (await program("rejects", *options, status=0)).splitlines()
     assert [line.split()[1:4] for line in lines] == [
         ["LEV", "crossed", f"{source}[1]"],
         ["LEV", "unknown_level", f"{source}[2]"],
         ["LEV", "crossed", f"{source}[3]"],
         ["NEW", "unknown_symbol", f"{source}[0]"],
     ]
-    out = await command("rejects", "LEV", "--last", "1", "--json", *options, status=0)
+    out = await program("rejects", "LEV", "--last", "1", "--json", *options, status=0)
     assert json.loads(out)["event"] == '["add", "ask", 4, 1]'
 
 

@@ -25,7 +25,7 @@ from depthcast.shared.runtime.redis import connect, execute
 from tests.book_model import brute_digest
 from tests.ingestor_runs import FEEDS, Input, Process, Run
 from tests.integration.fault_scene import HEARTBEAT_S, Scene, scene
-from tests.waiting import eventually
+from tests.waiting import TIMEOUT_S, eventually
 
 JUNK = ("anything", "at all")
 REPLACE = "redis.call('DEL', KEYS[1]); redis.call('RPUSH', KEYS[1], 'a list')"
@@ -52,7 +52,7 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 async def newcomer_holds(url: str, sent: Input) -> None:
     """Check that a consumer that starts now gets the books."""
     wanted = {symbol: brute_digest(model.levels()) for symbol, model in sent.models.items()}
-    async with Consumer(url, prefix="faults") as consumer, asyncio.timeout(15):
+    async with Consumer(url, prefix="faults") as consumer, asyncio.timeout(TIMEOUT_S):
         held: dict[str, int] = {}
         async for update in consumer:
             held[update.symbol] = consumer.digest(update.symbol)
@@ -235,7 +235,7 @@ class TestWrongTypes:
             assert {entry.levelname for entry in said()} == {"ERROR"}
             assert it.viewer.states == [], "running processes go on"
             await it.redis("DEL", key)
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(TIMEOUT_S):
                 await joining
             await it.settle()
             await newcomer_holds(it.server.url, it.sent)

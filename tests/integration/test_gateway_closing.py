@@ -10,7 +10,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from tests.integration.gateway_harness import Client, client_of, code_of, served
-from tests.waiting import eventually
+from tests.waiting import TIMEOUT_S, eventually
 
 
 async def test_the_wrong_frame_type_closes_1008(redis_url: str, prefix: str) -> None:
@@ -88,7 +88,11 @@ async def test_heartbeats(redis_url: str, prefix: str) -> None:
 
 
 async def test_websocket_pings_are_answered(redis_url: str, prefix: str) -> None:
-    async with served(redis_url, prefix) as (gateway, _), client_of(gateway) as client, asyncio.timeout(10):
+    async with (
+        served(redis_url, prefix) as (gateway, _),
+        client_of(gateway) as client,
+        asyncio.timeout(TIMEOUT_S),
+    ):
         await (await client.connection.ping())
 
 

@@ -18,7 +18,7 @@ from websockets.typing import Origin
 
 from tests.integration import gateway_harness
 from tests.integration.gateway_harness import Client, FakeIngestor, RunningGateway, client_of, code_of
-from tests.waiting import eventually
+from tests.waiting import TIMEOUT_S, eventually
 
 UPGRADE = (
     b"GET /v1/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -47,7 +47,7 @@ class Raw:
 
     async def rest(self) -> bytes:
         """Everything up to the end of the connection."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(TIMEOUT_S):
             taken = b""
             with suppress(ConnectionError):
                 while more := await self.reader.read(65_536):
@@ -56,7 +56,7 @@ class Raw:
 
     async def answer(self) -> tuple[int, bytes]:
         """The next answer that has a length: status and body."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(TIMEOUT_S):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
             lines = head.lower().splitlines()
             [length] = [line.partition(":")[2] for line in lines if line.startswith("content-length:")]
@@ -65,13 +65,13 @@ class Raw:
     async def open(self, extensions: bytes = b"") -> None:
         """Become a WebSocket, and read its `welcome`."""
         await self.send(UPGRADE + extensions + b"\r\n")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(TIMEOUT_S):
             assert (await self.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
             assert b"welcome" in await self.frame()
 
     async def frame(self) -> bytes:
         """The payload of the next frame; of a close frame, its code in text."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(TIMEOUT_S):
             first, size = await self.reader.readexactly(2)
             if size == 126:
                 size = int.from_bytes(await self.reader.readexactly(2), "big")

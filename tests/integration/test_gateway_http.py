@@ -25,10 +25,6 @@ async def ingestor(redis_url: str, prefix: str) -> AsyncIterator[FakeIngestor]:
     await made.redis.aclose()
 
 
-async def live(gateway: RunningGateway) -> None:
-    await eventually(lambda: gateway.process.core.market.was_live)
-
-
 def unread(gateway: RunningGateway) -> socket.socket:
     """A client that asks for the whole book, and reads nothing of it."""
     address = urlsplit(gateway.url)
@@ -43,7 +39,7 @@ async def test_requests_beyond_the_rate_are_told_when_to_come_again(
     redis_url: str, prefix: str, ingestor: FakeIngestor
 ) -> None:
     with running_gateway(redis_url, prefix, http_requests_per_s=6) as gateway:
-        await live(gateway)
+        await ingestor.until_live(gateway)
         async with aiohttp.ClientSession(gateway.url) as http:
             answers = []
             for _ in range(60):
@@ -68,7 +64,7 @@ async def test_answers_that_nobody_reads_are_bounded_and_given_up(
     with running_gateway(
         redis_url, prefix, http_answer_bytes_max=300_000, stall_timeout_s=1.0, send_buffer_bytes=4096
     ) as gateway:
-        await live(gateway)
+        await ingestor.until_live(gateway)
         counters = gateway.process.counters
         clients = [unread(gateway) for _ in range(12)]
         try:
@@ -92,7 +88,7 @@ async def test_answers_that_nobody_reads_are_bounded_and_given_up(
 
 async def test_so_many_requests_at_a_time(redis_url: str, prefix: str, ingestor: FakeIngestor) -> None:
     with running_gateway(redis_url, prefix, http_requests_max=4, send_buffer_bytes=4096) as gateway:
-        await live(gateway)
+        await ingestor.until_live(gateway)
         counters = gateway.process.counters
         clients = [unread(gateway) for _ in range(3)]
         try:
@@ -113,7 +109,7 @@ async def test_the_whole_book_is_that_of_one_moment(
 ) -> None:
     """Asked for again and again while it changes, each answer has a digest of its own levels."""
     with running_gateway(redis_url, prefix) as gateway:
-        await live(gateway)
+        await ingestor.until_live(gateway)
         seqs = set()
 
         async def publish() -> None:

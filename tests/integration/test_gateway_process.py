@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from depthcast.shared.digest import digest_of
 from tests.environment import without_settings
 from tests.integration.gateway_harness import Client, FakeIngestor, fake_ingestor, running_gateway
-from tests.waiting import eventually
+from tests.waiting import TIMEOUT_S, eventually
 
 BIDS, ASKS = {100: 5, 99: 6, 98: 7}, {101: 8, 102: 9}
 START_S = 60.0
@@ -51,7 +51,7 @@ class Started:
                     self.admin = line.split()[-1]
 
     async def ended(self) -> int:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(TIMEOUT_S):
             return await self.process.wait()
 
 
@@ -163,7 +163,7 @@ async def test_sigterm_ends_cleanly(redis_url: str, prefix: str, ingestor: FakeI
             await client.send(op="subscribe", symbols=["AAA"])
             await client.until("snapshot")
             await eventually(lambda: _metric(gateway, "depthcast_gateway_messages_total", 'type="snapshot"'))
-            assert await _metric(gateway, "depthcast_gateway_connections") == 1
+            await eventually(lambda: _equals(gateway, "depthcast_gateway_connections", 1))
             gateway.process.send_signal(signal.SIGTERM)
             with suppress(ConnectionClosed):
                 while True:
@@ -240,7 +240,7 @@ async def _equals(gateway: Started, name: str, value: float) -> bool:
 async def _closed(client: Client) -> bool:
     """Whether the connection has ended: its pong never comes then."""
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(TIMEOUT_S):
             await (await client.connection.ping())
     except ConnectionClosed:
         return True
@@ -259,6 +259,12 @@ def _workers(pid: int, *, without: int, count: int) -> bool:
     return without not in children and len(children) >= count
 
 
+def _all_workers(pid: int, count: int) -> list[int]:
+    """The children; nothing as long as there are fewer than `count`."""
+    found = _children(pid)
+    return found if len(found) >= count else []
+
+
 async def _kill_a_worker(pid: int) -> int:
     child = _children(pid)[0]
     os.kill(child, signal.SIGKILL)
@@ -268,8 +274,7 @@ async def _kill_a_worker(pid: int) -> int:
 
 async def test_workers_end_with_their_supervisor(redis_url: str, prefix: str, ingestor: FakeIngestor) -> None:
     async with started(redis_url, prefix, workers=2) as gateway:
-        children = _children(gateway.process.pid)
-        assert len(children) >= 2
+        children = await eventually(lambda: _all_workers(gateway.process.pid, 2))
         gateway.process.kill()
         await gateway.ended()
         await eventually(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
@@ -314,7 +319,7 @@ async def test_idle_connections_beyond_the_limit_of_open_files_keep_nobody_out(
     idle: list[socket.socket] = []
     try:
         await gateway.announced(admin=False)
-        await eventually(lambda: ready(gateway.url))
+        await eventually(lambda: _ready_beside(ingestor, gateway.url))
         address = urlsplit(gateway.url)
         async with connect(gateway.ws_url, compression=None) as connection:
             for _ in range(700):

@@ -130,7 +130,7 @@ async def test_before_anything_exists(redis_url: str, prefix: str) -> None:
             assert (await client.receive())["code"] == "unavailable"
             async with fake_ingestor(redis_url, prefix, "AAA") as ingestor:
                 await ingestor.birth("AAA", BIDS, ASKS)
-                await eventually(lambda: running.process.core.market.was_live)
+                await ingestor.until_live(running)
                 await client.send(op="subscribe", symbols=["AAA"], id=2)
                 assert (await client.until("snapshot"))["bids"] == [[100, 5], [99, 6], [98, 7]]
 
@@ -181,7 +181,7 @@ async def test_several_partitions_go_out_together(redis_url: str, prefix: str) -
         for symbol in symbols:
             await ingestor.birth(symbol, BIDS, ASKS)
         with running_gateway(redis_url, prefix) as running:
-            await eventually(lambda: running.process.core.market.was_live)
+            await ingestor.until_live(running)
             async with client_of(running) as client:
                 await client.send(op="subscribe", symbols=["*"], depth=0)
                 for symbol in symbols:

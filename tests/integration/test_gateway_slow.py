@@ -22,7 +22,7 @@ from tests.integration.gateway_harness import (
     fake_ingestor,
     running_gateway,
 )
-from tests.waiting import eventually
+from tests.waiting import TIMEOUT_S, eventually
 
 DEEP = {price: 1000 + price for price in range(1, 400)}
 
@@ -33,13 +33,6 @@ async def market(redis_url: str, prefix: str, *symbols: str) -> AsyncIterator[Fa
         for symbol in symbols:
             await ingestor.birth(symbol, DEEP, {price + 1000: 5 for price in DEEP})
         yield ingestor
-
-
-@asynccontextmanager
-async def serving(redis_url: str, prefix: str, **settings: Any) -> AsyncIterator[RunningGateway]:
-    with running_gateway(redis_url, prefix, **settings) as running:
-        await eventually(lambda: running.process.core.market.was_live)
-        yield running
 
 
 @asynccontextmanager
@@ -68,12 +61,11 @@ async def scene(
     redis_url: str, prefix: str, *symbols: str, **settings: Any
 ) -> AsyncIterator[tuple[FakeIngestor, RunningGateway, Client]]:
     """An ingestor, a gateway and a narrow client of it."""
-    async with (
-        market(redis_url, prefix, *symbols) as ingestor,
-        serving(redis_url, prefix, **settings) as gateway,
-        narrow(gateway) as client,
-    ):
-        yield ingestor, gateway, client
+    async with market(redis_url, prefix, *symbols) as ingestor:
+        with running_gateway(redis_url, prefix, **settings) as gateway:
+            await ingestor.until_live(gateway)
+            async with narrow(gateway) as client:
+                yield ingestor, gateway, client
 
 
 def server_side(gateway: RunningGateway) -> Connection:
@@ -152,7 +144,7 @@ async def test_a_client_that_reads_nothing_is_closed_4410(redis_url: str, prefix
 
 async def _read_out(client: Client) -> None:
     with suppress(ConnectionClosed):
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(TIMEOUT_S):
             while True:
                 await client.connection.recv()
 
@@ -192,5 +184,5 @@ async def test_closing_does_not_wait_for_clients_that_read_nothing(redis_url: st
         await asyncio.gather(publishing, return_exceptions=True)
         gateway.stop()
         began = time.monotonic()
-        await eventually(connection.lost.done, 2.0)
+        await eventually(connection.lost.done, patient["close_linger_s"] / 2)
         assert time.monotonic() - began > 0.4, "it had its time to read"

@@ -23,7 +23,7 @@ from depthcast.shared.runtime.redis import connect, execute, last_position
 from depthcast.shared.types import Symbol
 from tests.ingestor_runs import FEEDS, Input, Process, Run, check_history
 from tests.proxy import Cut, FaultProxy
-from tests.waiting import eventually
+from tests.waiting import TIMEOUT_S, eventually
 
 
 def pairs(flat: Any) -> dict[int, int]:
@@ -564,7 +564,7 @@ class TestEnd:
             running = asyncio.create_task(service.run(stop))
             await eventually(lambda: "outcome of a publish unknown" in caplog.text)
             stop.set()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(TIMEOUT_S):
                 await running
         assert not run.leads(service)
 

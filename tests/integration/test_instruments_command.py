@@ -14,8 +14,6 @@ from tests.ingestor_runs import Run, check_history
 from tests.integration.gateway_harness import client_of, running_gateway
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from depthcast.shared.runtime.redis import execute, last_position, read_hash
 from depthcast.shared.settings import IngestorSettings
 from depthcast.shared.types import EntryInfo
 from tests.ingestor_runs import Input, Run, check_history
-from tests.waiting import eventually
+from tests.waiting import TIMEOUT_S, eventually
 
 TWELVE = "".join(f'["S{number}"]\n' for number in range(12))
 
@@ -45,7 +45,7 @@ class Member:
 
     async def end(self) -> None:
         self.stop.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(TIMEOUT_S):
             await self.running
 
     async def crash(self) -> None:

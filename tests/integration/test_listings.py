@@ -17,7 +17,7 @@ from depthcast.shared.runtime.redis import execute, read_hash
 from depthcast.shared.types import Delta, EntryInfo, Snapshot
 from tests.ingestor_runs import Run, check_history
 from tests.integration.gateway_harness import Client, client_of, now_us, running_gateway
-from tests.waiting import eventually
+from tests.waiting import TIMEOUT_S, eventually
 
 COARSE, FINE = "0.1", "0.01"
 PRICES = {COARSE: range(100, 200), FINE: range(1000, 2000)}
@@ -109,7 +109,7 @@ async def test_a_change_waits_while_the_book_holds_levels(run: Run) -> None:
             assert (await client.until("snapshot", symbol="A"))["bids"] == []
             await put(run, 1000)
             await shown(client, 1000)
-            assert not stats.changes_refused
+            await eventually(lambda: not stats.changes_refused, message="nothing is refused any more")
     assert await listing(run) == {
         "listing": 2, "tick_size": FINE, "lot_size": "1", "feed": "levels", "on_cross": "reject",
     }  # fmt: skip
@@ -121,7 +121,7 @@ async def test_another_file_changes_no_book_that_holds_levels(run: Run) -> None:
         await put(run, 100)
     other = TWO.replace(COARSE, FINE) + '[A2]\nfeed = "orders"\n'
     async with run.service(run.settings(other)) as service:
-        assert service.stats.of(0).changes_refused == 1
+        await eventually(lambda: service.stats.of(0).changes_refused == 1, message="the change is refused")
         await put(run, 101)
         async with watching(run) as client:
             assert list(check_sizes(client.messages)) == [(COARSE, {100: 1, 101: 1})]
@@ -232,7 +232,7 @@ async def test_a_consumer_knows_what_its_books_stand_for(run: Run) -> None:
         await put(run, 100)
 
         async def until(number: int, *, withdrawn: bool = False) -> None:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(TIMEOUT_S):
                 async for entry in consumer.entries():
                     found = consumer.listing("A") if any(u.symbol == "A" for u in entry.updates) else None
                     if found is not None and (found.number, found.withdrawn) == (number, withdrawn):

@@ -17,7 +17,7 @@ from depthcast.shared.position import Position
 from depthcast.shared.runtime.redis import connect, execute, read_hash
 from tests.book_model import ModelBook, brute_digest
 from tests.ingestor_runs import FEEDS, Input, Process, Run
-from tests.waiting import eventually
+from tests.waiting import TIMEOUT_S, eventually
 
 Lose = Callable[[Run], Awaitable[None]]
 QUIET = "LEV"
@@ -36,7 +36,7 @@ async def killed(server: EmbeddedServer, folder: Path) -> AsyncIterator[tuple[Ru
     """
     async with connect(server.url) as client:
         run = Run(client, "lost", server.url, folder)
-        sent = Input(run, Random(1))
+        sent = Input(run, Random(1), doubting=False)  # a mark of doubt changes no digest
         async with Process(run.settings(snapshot_interval_ms=50), folder) as process:
             await process.leads()
             await sent.send(30)
@@ -91,7 +91,7 @@ async def refused(run: Run) -> AsyncIterator[IngestorService]:
         await eventually(lambda: task.done() or (service.leaders and service.leaders[0].problem))
         yield service
         stop.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(TIMEOUT_S):
             await task
     finally:
         task.cancel()
@@ -106,7 +106,7 @@ async def remedy(run: Run, problem: str) -> None:
 async def digests(run: Run) -> dict[str, int]:
     """The books of a consumer that starts now."""
     found: dict[str, int] = {}
-    async with Consumer(run.url, prefix="lost") as consumer, asyncio.timeout(15):
+    async with Consumer(run.url, prefix="lost") as consumer, asyncio.timeout(TIMEOUT_S):
         async for update in consumer:
             found[update.symbol] = consumer.digest(update.symbol)
             if found.keys() == FEEDS.keys():
@@ -143,7 +143,7 @@ async def test_newcomers_do_not_show_it_meanwhile(fresh_server: EmbeddedServer, 
     async with killed(fresh_server, tmp_path) as (run, _):
         await deleted(run)
         async with refused(run), Consumer(run.url, prefix="lost") as consumer:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(TIMEOUT_S):
                 await consumer.wait_for("EVI")
             with pytest.raises(ClientError, match="no book has been read yet"):
                 consumer.book(QUIET)

@@ -20,7 +20,7 @@ from depthcast.shared.runtime.redis import connect, execute
 from tests.book_model import brute_digest
 from tests.ingestor_runs import Run
 from tests.proxy import Cut, FaultProxy
-from tests.waiting import eventually
+from tests.waiting import TIMEOUT_S, eventually
 
 TOML = """
 ["BTC-USD"]
@@ -107,7 +107,7 @@ async def test_it_waits_for_the_deployment_and_for_the_book(run: Run, redis_url:
 
     feeding = asyncio.create_task(feed())
     async with led(run):
-        assert await asyncio.wait_for(feeding, 20)
+        assert await asyncio.wait_for(feeding, TIMEOUT_S)
 
 
 async def test_after_a_new_listing_its_sizes_are_used(run: Run, redis_url: str, prefix: str) -> None:
@@ -140,7 +140,7 @@ async def test_lag_beyond_the_limit_holds_or_raises(run: Run, redis_url: str, pr
         await asyncio.wait([sending], timeout=0.6)
         assert not sending.done()
         async with led(run):
-            await asyncio.wait_for(sending, 20)
+            await asyncio.wait_for(sending, TIMEOUT_S)
         assert producer.counters.waited_s > 0.5
 
 

@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
@@ -75,17 +74,19 @@ class Audience:
 
 
 @asynccontextmanager
-async def audience(redis_url: str, prefix: str, count: int, **settings: Any) -> AsyncIterator[Audience]:
+async def audience(redis_url: str, prefix: str, count: int, stale_ms: int = 5_000) -> AsyncIterator[Audience]:
     async with AsyncExitStack() as stack:
         link = await stack.enter_async_context(FaultProxy(redis_url))
         ingestor = await stack.enter_async_context(fake_ingestor(redis_url, prefix, "AAA"))
         await ingestor.birth("AAA", BIDS, ASKS)
-        gateway = stack.enter_context(running_gateway(link.url, prefix, **settings))
-        await eventually(lambda: gateway.process.core.market.was_live)
+        gateway = stack.enter_context(running_gateway(link.url, prefix, stale_ms=stale_ms))
+        await ingestor.until_live(gateway)
         clients = [await stack.enter_async_context(client_of(gateway)) for _ in range(count)]
         for client in clients:
             await client.send(op="subscribe", symbols=["AAA"], depth=25)
-        consumer = await stack.enter_async_context(Consumer(link.url, ["AAA"], prefix=prefix))
+        consumer = await stack.enter_async_context(
+            Consumer(link.url, ["AAA"], prefix=prefix, stale_ms=stale_ms)
+        )
         await consumer.wait_for("AAA")
 
         async def follow() -> None:
@@ -184,7 +185,8 @@ async def test_silence_is_told_and_taken_back(redis_url: str, prefix: str) -> No
             await client.until("status", symbol="AAA", state="stale")
         await eventually(lambda: it.consumer.state("AAA") is State.STALE)
         await it.ingestor.publish("AAA", {100: 95})
-        for client in it.clients:
-            await client.until("status", symbol="AAA", state="live")
+        async with it.ingestor.beating():
+            for client in it.clients:
+                await client.until("status", symbol="AAA", state="live")
         await it.everyone_holds(it.ingestor.books["AAA"].seq)
         assert it.resyncs == 0

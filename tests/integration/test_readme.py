@@ -117,6 +117,7 @@ class Terminal:
                 process.wait(DEADLINE_S)
             finally:
                 process.kill()
+                process.wait()
 
     def close(self) -> None:
         os.killpg(self.shell.pid, signal.SIGKILL)
@@ -187,6 +188,7 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+@pytest.mark.slow
 @needs_curl
 def test_the_steps_work_as_pasted(tmp_path: Path) -> None:
     # What `make install` makes is the environment that runs this test; making one is the part of the test
@@ -226,6 +228,7 @@ def shape(line: str) -> str:
     return re.sub(r"\d+(?:\.\d+)?", "N", line)
 
 
+@pytest.mark.slow
 def test_the_demo_prints_lines_like_those_shown() -> None:
     (shown,) = re.findall(r"```text\n(BTC-USD .*?)```", README, re.DOTALL)
     ended = subprocess.run(

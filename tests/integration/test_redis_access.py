@@ -10,7 +10,7 @@ from depthcast.runtime.embedded import EmbeddedServer
 from depthcast.shared.errors import CodecError, RedisUnavailable, SettingsError
 from depthcast.shared.position import ZERO
 from depthcast.shared.runtime.redis import connect, execute, newest_snapshots, read_stream
-from tests.waiting import eventually
+from tests.waiting import TIMEOUT_S, eventually
 
 
 async def test_a_cancellation_is_never_lost_wherever_it_arrives(redis_url: str, prefix: str) -> None:
@@ -25,7 +25,7 @@ async def test_a_cancellation_is_never_lost_wherever_it_arrives(redis_url: str, 
         for _ in range(steps):
             await asyncio.sleep(0)
         reading.cancel()
-        done, _ = await asyncio.wait([reading], timeout=15)
+        done, _ = await asyncio.wait([reading], timeout=TIMEOUT_S)
         assert done, f"cancelled after {steps} steps, it reads on"
         await client.aclose()
 

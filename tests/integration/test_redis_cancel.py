@@ -6,6 +6,7 @@ import random
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.runtime.catalog import read_partitions
 from depthcast.shared.runtime.redis import connect
+from tests.waiting import TIMEOUT_S
 
 
 async def test_a_cancelled_reader_ends_whenever_it_is_cancelled(redis_url: str, prefix: str) -> None:
@@ -24,6 +25,6 @@ async def test_a_cancelled_reader_ends_whenever_it_is_cancelled(redis_url: str, 
         task = asyncio.create_task(read_for_ever())
         await asyncio.sleep(rng.random() * 0.003)
         task.cancel()
-        done, _ = await asyncio.wait({task}, timeout=5)
+        done, _ = await asyncio.wait({task}, timeout=TIMEOUT_S)
         assert done, "the cancellation was lost"
         assert task.cancelled()

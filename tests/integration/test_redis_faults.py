@@ -24,7 +24,7 @@ from tests.ingestor_runs import FEEDS, check_history
 from tests.integration.fault_scene import HEARTBEAT_S, STALE_MS, Scene, scene, watching
 from tests.integration.gateway_harness import running_gateway
 from tests.proxy import FaultProxy
-from tests.waiting import eventually
+from tests.waiting import TIMEOUT_S, eventually
 
 OUTAGES = "depthcast_gateway_redis_troubles_total"
 RESYNCS = "depthcast_gateway_resyncs_total"
@@ -292,7 +292,7 @@ async def _published_again(it: Scene) -> None:
 async def _newcomers_hold(it: Scene) -> None:
     """Check that a consumer and a gateway that start now get the books."""
     wanted = {symbol: brute_digest(model.levels()) for symbol, model in it.sent.models.items()}
-    async with Consumer(it.server.url, prefix="faults") as consumer, asyncio.timeout(15):
+    async with Consumer(it.server.url, prefix="faults") as consumer, asyncio.timeout(TIMEOUT_S):
         held: dict[str, int] = {}
         async for update in consumer:
             held[update.symbol] = consumer.digest(update.symbol)
@@ -482,7 +482,7 @@ class TestLink:
     async def test_clients_paused(self, fresh_server: EmbeddedServer, tmp_path: Path, which: str) -> None:
         async with scene(fresh_server, tmp_path) as it:
             it.begin()
-            await it.redis("CLIENT", "PAUSE", 700, which)
+            await it.redis("CLIENT", "PAUSE", 3 * STALE_MS, which)
             await it.viewer.status_is("stale")
             await it.viewer.status_is("live")
             await it.settle()

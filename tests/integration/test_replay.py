@@ -12,7 +12,6 @@ from redis.asyncio import Redis
 
 from depthcast import Consumer, State
 from depthcast.runtime.arrivals import Arrivals
-from depthcast.runtime.deployment import local_deployment
 from depthcast.runtime.feed_file import open_feed
 from depthcast.shared.codec import encode_info
 from depthcast.shared.instruments import from_json
@@ -22,9 +21,9 @@ from depthcast.shared.position import ZERO, Position
 from depthcast.shared.runtime import redis
 from depthcast.shared.types import EntryInfo
 from tests.environment import without_settings
+from tests.ingestor_runs import Run
+from tests.integration.gateway_harness import running_gateway
 from tests.waiting import eventually
-
-pytestmark = pytest.mark.timeout(90)
 
 MESSAGES = 60
 
@@ -97,13 +96,15 @@ async def test_a_disagreement_ends_with_status_1(binance: Path, encoding: str) -
     assert "Error: not verified: venue" in errors
 
 
-async def test_replaying_into_a_running_deployment(plain: Path, redis_url: str, prefix: str) -> None:
-    async with local_deployment("", redis_url=redis_url, prefix=prefix) as deployment:
+async def test_replaying_into_a_running_deployment(
+    plain: Path, run: Run, redis_url: str, prefix: str
+) -> None:
+    async with run.service(run.settings(None)):
         words = ("--prefix", prefix, "--speed", "10", "--register", "--symbol", "ETH-USD=E")
         status, output, errors = await replay(plain, *words, address=redis_url)
         assert status == 0, errors
         assert output.startswith(f"plain.jsonl: {MESSAGES} messages, {MESSAGES} events, ")
-        async with Consumer(deployment.redis_url, ["BTC-USD", "E"], prefix=prefix) as consumer:
+        async with Consumer(redis_url, ["BTC-USD", "E"], prefix=prefix) as consumer:
             books = {"BTC-USD": MESSAGES - 1, "E": MESSAGES}
             async for update in consumer:
                 if max(update.book.bids.levels.values(), default=0) == books.get(update.symbol):
@@ -128,13 +129,13 @@ def gap(tmp_path: Path) -> Path:
 
 
 async def test_a_book_is_stale_from_a_gap_to_the_next_snapshot(
-    gap: Path, redis_url: str, prefix: str
+    gap: Path, run: Run, redis_url: str, prefix: str
 ) -> None:
-    async with local_deployment("", redis_url=redis_url, prefix=prefix) as deployment:
+    async with run.service(run.settings(None)):
         words = ("--prefix", prefix, "--speed", "max", "--register")
         status, output, errors = await replay(gap, *words, "--limit", "3", address=redis_url)
         assert (status, "1 gap" in errors) == (1, True), output
-        async with Consumer(deployment.redis_url, ["BTCUSDT"], prefix=prefix) as consumer:
+        async with Consumer(redis_url, ["BTCUSDT"], prefix=prefix) as consumer:
             updates = aiter(consumer)
             while (await anext(updates)).state is not State.STALE:
                 pass
@@ -166,13 +167,15 @@ def ladder(tmp_path: Path) -> Path:
     return path
 
 
-async def test_a_deployment_that_merges_is_not_verified(ladder: Path, redis_url: str, prefix: str) -> None:
-    slow = {"interval_ms": 200}
-    async with local_deployment("", redis_url=redis_url, prefix=prefix, ingestor=slow) as deployment:
-        words = ("--prefix", prefix, "--gateway-url", deployment.gateway_url, "--verify", "--register")
-        status, output, _ = await replay(ladder, *words, address=redis_url)
-        assert status == 1
-        assert "run the ingestor with --interval-ms 0" in output
+async def test_a_deployment_that_merges_is_not_verified(
+    ladder: Path, run: Run, redis_url: str, prefix: str
+) -> None:
+    async with run.service(run.settings(None, interval_ms=200)):
+        with running_gateway(redis_url, prefix) as gateway:
+            words = ("--prefix", prefix, "--gateway-url", gateway.url, "--verify", "--register")
+            status, output, _ = await replay(ladder, *words, address=redis_url)
+            assert status == 1
+            assert "run the ingestor with --interval-ms 0" in output
 
 
 async def test_instruments_that_do_not_fit_are_refused(binance: Path, redis_url: str, prefix: str) -> None:
@@ -243,14 +246,14 @@ REJECTED = (
 
 @pytest.mark.parametrize("verify", [False, True])
 async def test_what_is_rejected_is_counted_and_shown_with_its_line(
-    tmp_path: Path, redis_url: str, prefix: str, verify: bool
+    tmp_path: Path, run: Run, redis_url: str, prefix: str, verify: bool
 ) -> None:
     path = tmp_path / "some.jsonl"
     path.write_text(REJECTED)
     if verify:
         status, output, errors = await replay(path, "--verify")
     else:
-        async with local_deployment("", redis_url=redis_url, prefix=prefix):
+        async with run.service(run.settings(None)):
             words = ("--prefix", prefix, "--speed", "max", "--register")
             status, output, errors = await replay(path, *words, address=redis_url)
     assert status == 1

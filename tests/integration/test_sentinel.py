@@ -19,6 +19,7 @@ from tests.integration.gateway_harness import running_gateway
 from tests.waiting import eventually
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["a crash", "FAILOVER", "FAILOVER TO"])
 async def test_ingestor_gateway_and_consumer_go_on_with_the_promoted_replica(
     tmp_path: Path, prefix: str, by: str

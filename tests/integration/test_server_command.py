@@ -15,7 +15,7 @@ import redis
 from depthcast.runtime.embedded import free_port
 from tests.waiting import eventually_sync
 
-DEADLINE_S = 20
+DEADLINE_S = 60
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`depthcast feed synthetic` as a user runs it, against a real ingestor and gateway."""
+"""`depthcast feed synthetic` as a user runs it, against a real ingestor."""
 
 import asyncio
 import re
@@ -9,15 +9,13 @@ import pytest
 
 from depthcast import Consumer
 from depthcast.feed.synthetic_profiles import MARKET
-from depthcast.runtime.deployment import local_deployment
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.partition import partition_of
 from depthcast.shared.runtime import redis
 from depthcast.shared.types import Symbol
 from tests.environment import without_settings
+from tests.ingestor_runs import Run
 from tests.waiting import eventually
-
-pytestmark = pytest.mark.timeout(90)
 
 SYMBOLS = ("BTC-USD", "ETH-USD")
 PARTITIONS = 4
@@ -33,9 +31,9 @@ async def start(redis_url: str, prefix: str, *words: str) -> asyncio.subprocess.
     )
 
 
-async def test_feeding_a_deployment(redis_url: str, prefix: str) -> None:
-    async with local_deployment("", redis_url=redis_url, prefix=prefix, partitions=PARTITIONS) as deployment:
-        words = ("--register", "--symbols", ",".join(SYMBOLS), "--rate", "1000", "--seconds", "4")
+async def test_feeding_a_deployment(run: Run, redis_url: str, prefix: str) -> None:
+    async with run.service(run.settings(None, partitions=PARTITIONS)) as service:
+        words = ("--register", "--symbols", ",".join(SYMBOLS), "--rate", "1000", "--seconds", "3")
         process = await start(redis_url, prefix, *words)
         seen = dict.fromkeys(SYMBOLS, 0)
         await eventually_registered(redis_url, prefix)
@@ -52,7 +50,7 @@ async def test_feeding_a_deployment(redis_url: str, prefix: str) -> None:
             r"synthetic: (\d+) messages, (\d+) events, \d+ events/s, [\d.]+ s behind; ended", last
         )
         assert figures is not None, last
-        deployment.check()
+        assert run.leads(service)
     for symbol in SYMBOLS:
         assert await rejected(redis_url, prefix, symbol) == 0
 
@@ -90,14 +88,14 @@ async def test_other_sizes_are_refused(redis_url: str, prefix: str) -> None:
 
 async def test_it_keeps_up_at_full_speed(redis_url: str, prefix: str) -> None:
     await prepare(redis_url, prefix)
-    words = ("--symbols", "BTC-USD", "--register", "--rate", "5000", "--speed", "max", "--seconds", "5")
+    words = ("--symbols", "BTC-USD", "--register", "--rate", "5000", "--speed", "max", "--seconds", "2")
     process = await start(redis_url, prefix, *words)
     output, errors = await process.communicate()
     assert process.returncode == 0, errors
     figures = re.search(r"(\d+) messages, (\d+) events", output.decode())
     assert figures is not None
-    assert int(figures[1]) <= 501
-    assert int(figures[2]) > 8_000
+    assert int(figures[1]) <= 201
+    assert int(figures[2]) > 3_000
 
 
 async def prepare(redis_url: str, prefix: str, instrument: str | None = None) -> None:

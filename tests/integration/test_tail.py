@@ -14,7 +14,7 @@ from depthcast.shared.position import ZERO, Position
 from depthcast.shared.runtime.redis import RawEntry, connect, execute, read_stream
 from depthcast.shared.runtime.tail import Tail
 from tests.proxy import FaultProxy
-from tests.waiting import eventually
+from tests.waiting import TIMEOUT_S, eventually
 
 Runs = Callable[[Coroutine[Any, Any, None]], None]
 
@@ -171,7 +171,7 @@ def test_a_cancellation_is_never_lost_and_loses_no_connection(
                 for _ in range(steps):
                     await asyncio.sleep(0)
                 reading.cancel()
-                done, _ = await asyncio.wait([reading], timeout=15)
+                done, _ = await asyncio.wait([reading], timeout=TIMEOUT_S)
                 assert done, f"cancelled after {steps} steps, it reads on"
                 assert await read(tail)
 

@@ -16,6 +16,7 @@ from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.runtime.redis import connect, execute, parse_entries
 from depthcast.shared.types import Symbol
 from tests.proxy import Cut, FaultProxy
+from tests.waiting import TIMEOUT_S
 
 A = Symbol("A")
 
@@ -55,7 +56,7 @@ class Writing:
 
     async def send(self, number: int) -> None:
         self.take(Update("a", [(str(number), "1")], [], None, number))
-        await asyncio.wait_for(self.writer.written(), 15)
+        await asyncio.wait_for(self.writer.written(), TIMEOUT_S)
 
 
 async def log(client: Redis, prefix: str) -> list[tuple[dict[str, Any], Any]]:
@@ -198,7 +199,7 @@ async def test_more_than_may_wait_becomes_one_whole_book(
         assert writing.writer.counts.backlogs > 0
         assert writing.feed.doubts["backlog"] > 0
         proxy.thaw()
-        await asyncio.wait_for(writing.writer.written(), 15)
+        await asyncio.wait_for(writing.writer.written(), TIMEOUT_S)
         entries = await log(client, prefix)
         about, events = entries[-1]
         assert about == {"atomic": True, "live": True}

@@ -5,22 +5,29 @@ import os
 import pty
 import re
 import sys
+import uuid
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
 from depthcast.runtime.deployment import Deployment, local_deployment
 from depthcast.shared.codec import pack
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.runtime.redis import connect, execute
+from tests.waiting import TIMEOUT_S
 
 TOML = '["BTC-USD"]\ntick_size = "0.01"\nlot_size = "0.001"\n'
 
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
-@pytest.fixture
-async def deployment(redis_url: str, prefix: str) -> AsyncIterator[Deployment]:
-    async with local_deployment(TOML, redis_url=redis_url, prefix=prefix) as deployment:
-        client = connect(redis_url)
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def deployment(redis_server: str) -> AsyncIterator[Deployment]:
+    """For all tests here: they change nothing."""
+    prefix = f"test-watch-{uuid.uuid4().hex}"
+    async with local_deployment(TOML, redis_url=redis_server, prefix=prefix) as deployment:
+        client = connect(redis_server)
         events = [["add", "bid", 6500010, 5], ["add", "ask", 6500020, 7]]
         await execute(
             client, "XADD", DeploymentKeys(prefix).partition(0).events, "*", "BTC-USD", pack(events)
@@ -39,7 +46,7 @@ async def test_lines_where_there_is_no_terminal(deployment: Deployment) -> None:
     )
     assert process.stdout is not None
     line = ""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(TIMEOUT_S):
         while "65000.10" not in line:
             line = (await process.stdout.readline()).decode()
     assert re.match(r"BTC-USD 65000\.10 x 0\.005 \| 65000\.20 x 0\.007  seq \d+  lag .* merged 0  live", line)
@@ -57,7 +64,7 @@ async def test_a_ladder_in_a_terminal(deployment: Deployment) -> None:
         )
         os.close(theirs)
         shown = b""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(TIMEOUT_S):
             while not (b"65000.10" in shown and b"65000.20" in shown and b"seq" in shown):
                 shown += await asyncio.to_thread(os.read, ours, 65536)
         process.terminate()

@@ -12,10 +12,10 @@ from tests.waiting import eventually
 SYMBOLS: Final = ("AAA", "BBB")
 DEPTH: Final = 100
 PAUSE_S: Final = 0.005
-CHANGES: Final = 300
+CHANGES: Final = 100
 TIMEOUT_S: Final = 60.0
 LARGE: Final = 60
-"""Levels in every tenth change, whose delta is long enough to be compressed."""
+"""Levels in every third change, whose delta is long enough to be compressed: together more than a window."""
 
 Books = dict[str, dict[str, Any]]
 
@@ -36,7 +36,7 @@ async def moving(ingestor: FakeIngestor) -> AsyncIterator[Callable[[], Awaitable
         rng, step = random.Random(7), 0
         while not stop.is_set():
             step += 1
-            levels = LARGE if step % 10 == 0 else 2
+            levels = LARGE if step % 3 == 0 else 2
             await ingestor.publish_many(
                 {symbol: (_side(rng, 100, levels), _side(rng, 500, levels)) for symbol in SYMBOLS}
             )

@@ -16,17 +16,17 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import pytest
 
+from tests.sharing import Once
+
 FOLDER: Final = Path(__file__).parent
 ROOT: Final = FOLDER.parents[1]
-BUILD: Final = ROOT / "build" / f"interop-{os.getpid()}"
-"""Each process of a test run builds its own programs, and removes them."""
 INSTALL_S: Final = 120
 GO_SOURCES: Final = Path("/usr/share/gocode/src")
 GO_IMPORTS: Final = {"gorilla": "github.com/gorilla/websocket", "nhooyr": "nhooyr.io/websocket"}
@@ -40,24 +40,30 @@ class Peer(NamedTuple):
     """A client. `command` skips the test if it cannot run; `declines`: it may choose not to compress."""
 
     name: str
-    command: Callable[[], list[str]]
+    command: Callable[[Once], list[str]]
     declines: bool = True
 
 
 def _python(library: str) -> Peer:
-    return Peer(library, lambda: [sys.executable, "-m", "tests.interop.python_client", library])
+    return Peer(library, lambda _: [sys.executable, "-m", "tests.interop.python_client", library])
 
 
 def _node(library: str, *, declines: bool = True) -> Peer:
-    def command() -> list[str]:
-        node, modules = _node_modules()
-        return [node, str(FOLDER / "node_client.mjs"), library, str(modules)]
+    def command(once: Once) -> list[str]:
+        return [_node_program(), str(FOLDER / "node_client.mjs"), library, str(once("node", _node_modules))]
 
     return Peer(library, command, declines)
 
 
 def _go(library: str) -> Peer:
-    return Peer(library, lambda: [_built(library)])
+    def command(once: Once) -> list[str]:
+        needed = (GO_IMPORTS[library], "github.com/vmihailenco/msgpack/v5")
+        if not all((GO_SOURCES / name).is_dir() for name in needed):
+            pytest.skip(f"Go's libraries are missing; on Debian: apt-get install {GO_PACKAGES}")
+        sources = [FOLDER / "go" / name for name in ("follow.go", f"{library}.go")]
+        return [str(once(f"go-{library}", partial(go_built, sources)))]
+
+    return Peer(library, command)
 
 
 PEERS: Final = (
@@ -70,22 +76,23 @@ PEERS: Final = (
 )
 
 
-@cache
-def _node_modules() -> tuple[str, Path]:
-    """Node, and the folder into which npm installed what `package-lock.json` names."""
-    programs = [shutil.which(word) for word in ("node", "npm")]
-    if None in programs:
+def _node_program() -> str:
+    """Node, if it is new enough for the libraries."""
+    node = shutil.which("node")
+    if node is None or shutil.which("npm") is None:
         pytest.skip("no node and npm on the PATH")
-    node, npm = map(str, programs)
     said = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
     found = re.match(r"v(\d+)\.(\d+)", said)
     if found is None or (int(found[1]), int(found[2])) < (20, 18):
         pytest.skip(f"node {said.strip()} is older than 20.18")
-    folder = BUILD / "node"
-    folder.mkdir(parents=True, exist_ok=True)
+    return node
+
+
+def _node_modules(folder: Path) -> Path:
+    """Have npm install into `folder` what `package-lock.json` names."""
     for name in ("package.json", "package-lock.json"):
         shutil.copy(FOLDER / name, folder / name)
-    words = [npm, "ci", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund"]
+    words = ["npm", "ci", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund"]
     try:
         done = subprocess.run(
             words, cwd=folder, capture_output=True, text=True, check=False, timeout=INSTALL_S
@@ -94,24 +101,22 @@ def _node_modules() -> tuple[str, Path]:
         pytest.skip(f"npm took more than {INSTALL_S} s")
     if done.returncode:
         pytest.skip(f"npm could not install the clients: {done.stderr.strip()[-300:]}")
-    return node, folder
+    return folder
 
 
-@cache
-def _built(library: str) -> str:
-    """The program, built from Debian's packages."""
+def go_built(sources: Sequence[Path], folder: Path) -> Path:
+    """Build a program of `sources` in `folder`, with Debian's packages; skips the test without Go."""
     go = shutil.which("go")
-    needed = (GO_IMPORTS[library], "github.com/vmihailenco/msgpack/v5")
-    if go is None or not all((GO_SOURCES / name).is_dir() for name in needed):
-        pytest.skip(f"no Go, or not with its libraries; on Debian: apt-get install {GO_PACKAGES}")
-    program = BUILD / library
+    if go is None:
+        pytest.skip(f"no Go; on Debian: apt-get install {GO_PACKAGES}")
     environment = os.environ | {"GO111MODULE": "off", "GOPATH": str(GO_SOURCES.parent), "GOFLAGS": ""}
     if "HOME" not in environment:
-        environment["GOCACHE"] = str(BUILD / "go-cache")
+        environment["GOCACHE"] = str(folder / "cache")
+    program = folder / "program"
     subprocess.run(
-        [go, "build", "-o", str(program), "follow.go", f"{library}.go"],
-        cwd=FOLDER / "go",
+        [go, "build", "-o", str(program), *(source.name for source in sources)],
+        cwd=sources[0].parent,
         env=environment,
         check=True,
     )
-    return str(program)
+    return program

@@ -1,14 +1,18 @@
 """A real browser's WebSocket follows a moving market, with and without compression."""
 
-import pytest
+from collections.abc import AsyncIterator
+from typing import Any
 
-from tests.browser.chromium import launched
+import pytest
+import pytest_asyncio
+
+from tests.browser.chromium import launched, opened
 from tests.integration.gateway_harness import RunningGateway
 from tests.interop.market import SYMBOLS, books_of, moving, said_books, seqs
 from tests.interop.peers import FOLDER
 from tests.interop.test_interop import ENDS, gateways
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="module")]
 
 OPEN = """async ([url, symbols]) => {
   const { Follower } = await import("/tests/interop/follow.mjs");
@@ -22,13 +26,19 @@ OPEN = """async ([url, symbols]) => {
 REACH = "async (targets) => JSON.parse(JSON.stringify(await follower.reach(targets)))"
 
 
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def browser() -> AsyncIterator[Any]:
+    """A browser for all tests here; each page has its own profile."""
+    async with launched() as running:
+        yield running
+
+
 @pytest.mark.parametrize(("compressed", "ending"), [(True, "close"), (True, "misuse"), (False, "wait")])
 async def test_a_browser_ends_with_the_gateways_books(
-    redis_url: str, prefix: str, compressed: bool, ending: str
+    browser: Any, redis_url: str, prefix: str, compressed: bool, ending: str
 ) -> None:
-    async with launched() as browser, gateways(redis_url, prefix) as open_gateways:
+    async with gateways(redis_url, prefix) as open_gateways, opened(browser) as page:
         gateway: RunningGateway = open_gateways.compressing if compressed else open_gateways.plain
-        page = await browser.new_page()
         module = (FOLDER / "follow.mjs").read_text(encoding="utf-8")
         await page.route(
             "**/tests/interop/follow.mjs",

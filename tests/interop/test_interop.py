@@ -13,7 +13,7 @@ import pytest
 from tests.integration.gateway_harness import FakeIngestor, RunningGateway, running_gateway, served
 from tests.interop.market import TIMEOUT_S, books_of, moving, said_books, seqs
 from tests.interop.peers import PEERS, ROOT, Peer
-from tests.waiting import eventually
+from tests.sharing import Once
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -51,7 +51,7 @@ class Gateways(NamedTuple):
 async def gateways(redis_url: str, prefix: str) -> AsyncIterator[Gateways]:
     async with served(redis_url, prefix, deflate_bytes_min=200) as (compressing, ingestor):
         with running_gateway(redis_url, prefix, deflate_bytes_min=0) as plain:
-            await eventually(lambda: plain.process.core.market.was_live)
+            await ingestor.until_live(plain)
             yield Gateways(compressing, plain, ingestor)
 
 
@@ -98,8 +98,7 @@ class Run:
 
 
 @asynccontextmanager
-async def running(peer: Peer, gateways: Gateways) -> AsyncIterator[list[Run]]:
-    command = peer.command()
+async def running(peer: Peer, gateways: Gateways, command: list[str]) -> AsyncIterator[list[Run]]:
     runs = []
     try:
         for variant in VARIANTS:
@@ -115,8 +114,9 @@ async def running(peer: Peer, gateways: Gateways) -> AsyncIterator[list[Run]]:
 
 
 @pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
-async def test_it_ends_with_the_gateways_books(redis_url: str, prefix: str, peer: Peer) -> None:
-    async with gateways(redis_url, prefix) as open_gateways, running(peer, open_gateways) as runs:
+async def test_it_ends_with_the_gateways_books(redis_url: str, prefix: str, once: Once, peer: Peer) -> None:
+    command = peer.command(once)  # first: the test is skipped here if there is none
+    async with gateways(redis_url, prefix) as open_gateways, running(peer, open_gateways, command) as runs:
         async with moving(open_gateways.ingestor) as further:
             for run in runs:
                 negotiated = await run.said()

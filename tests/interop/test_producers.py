@@ -1,9 +1,9 @@
 """The example producers, each in its language, feed the right books of a deployment of several partitions."""
 
 import asyncio
-import os
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,9 @@ from depthcast.shared.runtime.redis import connect, execute
 from tests.book_model import brute_digest
 from tests.environment import without_settings
 from tests.ingestor_runs import Run
+from tests.interop.peers import go_built
+from tests.sharing import Once
+from tests.waiting import TIMEOUT_S
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "producers"
 PARTITIONS = 4
@@ -25,22 +28,28 @@ FAR = 90_000_000_000
 COMMANDS = {
     "redis-cli": ["sh", "redis_cli.sh"],
     "node": ["node", "node_producer.mjs"],
-    "go": ["go", "run", "producer.go"],
     "python": [sys.executable, "python_producer.py"],
 }
 
 
-async def produce(tool: str, run: Run, *words: str) -> tuple[int | None, str]:
+@pytest.fixture(params=[*COMMANDS, "go"])
+def command(request: pytest.FixtureRequest, once: Once) -> list[str]:
+    """How an example is started; skips the test if its tool is missing."""
+    tool: str = request.param
+    if tool == "go":
+        return [str(once("go-producer", partial(go_built, [EXAMPLES / "producer.go"])))]
     if tool != "python" and shutil.which(tool) is None:
         pytest.skip(f"{tool} is not installed")
-    program, *rest = COMMANDS[tool]
+    return COMMANDS[tool]
+
+
+async def produce(command: list[str], run: Run, *words: str) -> tuple[int | None, str]:
+    program, *rest = command
     environment = {
         **without_settings(),
         "REDIS_URL": run.url,
         "PREFIX": run.prefix,
-        "GOCACHE": str(run.folder / "go"),
         "PYTHONPATH": str(EXAMPLES.parents[1]),
-        "HOME": os.environ.get("HOME", "/"),
     }
     process = await asyncio.create_subprocess_exec(
         program,
@@ -57,21 +66,20 @@ async def produce(tool: str, run: Run, *words: str) -> tuple[int | None, str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("tool", COMMANDS)
 async def test_an_example_feeds_the_book_of_its_symbol(
-    tool: str, redis_url: str, prefix: str, tmp_path: Path
+    command: list[str], redis_url: str, prefix: str, tmp_path: Path
 ) -> None:
     assert len({partition_of(symbol, PARTITIONS) for symbol in SYMBOLS}) > 2
-    price = "900000000.00" if tool == "python" else str(FAR)
+    price = "900000000.00" if command is COMMANDS["python"] else str(FAR)
     async with connect(redis_url) as client:
         run = Run(client, prefix, redis_url, tmp_path)
         async with run.service(run.settings(TOML, partitions=PARTITIONS)):
             async with Consumer(redis_url, SYMBOLS, prefix=prefix) as consumer:
                 for number, symbol in enumerate(SYMBOLS, 1):
-                    status, out = await produce(tool, run, symbol, "bid", price, str(number))
+                    status, out = await produce(command, run, symbol, "bid", price, str(number))
                     assert status == 0, out
                     wanted = brute_digest({"bid": {FAR: number}, "ask": {}})
-                    async with asyncio.timeout(20):
+                    async with asyncio.timeout(TIMEOUT_S):
                         async for update in consumer:
                             if update.symbol == symbol and consumer.digest(symbol) == wanted:
                                 break
@@ -80,11 +88,11 @@ async def test_an_example_feeds_the_book_of_its_symbol(
                 assert await execute(client, "XLEN", key) == 0
 
 
-@pytest.mark.parametrize("tool", ["redis-cli", "node", "go"])
+@pytest.mark.parametrize("command", ["redis-cli", "node", "go"], indirect=True)
 async def test_an_example_says_that_there_is_no_deployment(
-    tool: str, redis_url: str, prefix: str, tmp_path: Path
+    command: list[str], redis_url: str, prefix: str, tmp_path: Path
 ) -> None:
     async with connect(redis_url) as client:
-        status, out = await produce(tool, Run(client, prefix, redis_url, tmp_path), "A", "bid", "1", "1")
+        status, out = await produce(command, Run(client, prefix, redis_url, tmp_path), "A", "bid", "1", "1")
     assert status == 1
     assert f"no deployment with the prefix {prefix}" in out

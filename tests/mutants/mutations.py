@@ -8,14 +8,10 @@ import ast
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
-
-import libcst
-from libcst.metadata import CodeRange, MetadataWrapper, WhitespaceInclusivePositionProvider
-from mutmut.mutation.file_mutation import create_mutations
 
 from tests.mutants.packages import Package
 
@@ -50,9 +46,14 @@ class Mutant:
         return f"{identity.file}:{self.line}: {identity.was}  →  {identity.becomes or '(nothing)'}"
 
 
-def mutants_of(package: Package) -> list[Mutant]:
-    """All mutants of the package's pure modules."""
-    return [mutant for module in package.modules() for mutant in _mutants_in(package, module)]
+def mutants_of(package: Package, files: Container[str] | None = None) -> list[Mutant]:
+    """All mutants of the package's pure modules, or of those in `files`, which are relative to its root."""
+    return [
+        mutant
+        for module in package.modules()
+        if files is None or str(module) in files
+        for mutant in _mutants_in(package, module)
+    ]
 
 
 def sample(mutants: Iterable[Mutant], count: int, seed: int) -> list[Mutant]:
@@ -89,6 +90,10 @@ def _mutants_in(package: Package, module: Path) -> Iterator[Mutant]:
 
 def _changed(name: str, original: str) -> Iterator[str]:
     """The module's source once for each mutation."""
+    import libcst
+    from libcst.metadata import CodeRange, MetadataWrapper, WhitespaceInclusivePositionProvider
+    from mutmut.mutation.file_mutation import create_mutations
+
     tree, mutations, *_ = create_mutations(name, original)
     positions = MetadataWrapper(tree, unsafe_skip_copy=True).resolve(WhitespaceInclusivePositionProvider)
     starts = [0]

@@ -1,43 +1,21 @@
-"""Builds shared by all tests here; the workers of a test run make each build once."""
+"""Builds shared by all tests here; the processes of a test run make each build once."""
 
-import fcntl
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.packaging.builds import build_context, build_sdist, build_wheel, environment
-
-Make = Callable[[Path], Path]
-
-
-@pytest.fixture(scope="session")
-def once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[str, Make], Path]:
-    """Make something in a named folder, or use it if another worker has made it."""
-    base = tmp_path_factory.getbasetemp()
-    shared = (base if worker_id == "master" else base.parent) / "packaging"
-
-    def get(name: str, make: Make) -> Path:
-        shared.mkdir(exist_ok=True)
-        note = shared / f"{name}.txt"
-        with (shared / f"{name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not note.exists():
-                (shared / name).mkdir()
-                note.write_text(str(make(shared / name)))
-        return Path(note.read_text())
-
-    return get
+from tests.sharing import Once
 
 
 @pytest.fixture(scope="session")
-def sdist(once: Callable[[str, Make], Path]) -> Path:
+def sdist(once: Once) -> Path:
     """An sdist of the checkout."""
     return once("sdist", lambda folder: build_sdist(build_context(folder / "source"), folder))
 
 
 @pytest.fixture(scope="session")
-def pure_wheel(once: Callable[[str, Make], Path]) -> Path:
+def pure_wheel(once: Once) -> Path:
     """A wheel built from the checkout, with nothing compiled."""
     return once(
         "pure_wheel",
@@ -46,18 +24,18 @@ def pure_wheel(once: Callable[[str, Make], Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def wheel(once: Callable[[str, Make], Path], sdist: Path) -> Path:
+def wheel(once: Once, sdist: Path) -> Path:
     """A wheel built from the sdist, compiled if there is a C compiler."""
     return once("wheel", lambda folder: build_wheel(sdist, folder))
 
 
 @pytest.fixture(scope="session")
-def client_python(once: Callable[[str, Make], Path], pure_wheel: Path) -> Path:
+def client_python(once: Once, pure_wheel: Path) -> Path:
     """Python with what `pip install depthcast` brings."""
     return once("client", lambda folder: environment(folder / "venv", pure_wheel))
 
 
 @pytest.fixture(scope="session")
-def full_python(once: Callable[[str, Make], Path], wheel: Path) -> Path:
+def full_python(once: Once, wheel: Path) -> Path:
     """Python with what `pip install 'depthcast[all]'` brings."""
     return once("full", lambda folder: environment(folder / "venv", wheel, "all"))

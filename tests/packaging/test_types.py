@@ -12,6 +12,7 @@ import pytest
 
 import depthcast
 from tests.packaging.builds import ROOT
+from tests.sharing import Once
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -44,20 +45,6 @@ def attributes(name: str) -> Iterator[str]:
             yield attribute
 
 
-def mypy(python: Path, folder: Path, program: str) -> list[str]:
-    """What mypy says of a program that is run with `python`, by lines."""
-    (folder / "user.py").write_text(program)
-    (folder / "mypy.ini").write_text("[mypy]\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--python-executable", python, "user.py"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout.splitlines()
-
-
 def revealed(said: list[str]) -> dict[int, str]:
     """Return line → type shown by its `reveal_type`, without a coroutine's two meaningless types."""
     found = (re.search(r':(\d+): note: Revealed type is "(.*)"', line) for line in said)
@@ -68,24 +55,19 @@ def errors(said: list[str]) -> list[str]:
     return [line for line in said if ": error: " in line]
 
 
-def test_everything_public_has_types(full_python: Path, tmp_path: Path) -> None:
-    lines = ["import depthcast"]
-    shown = {}
+def public_names() -> dict[str, str]:
+    """A line of a program for each public name and attribute, which reveals its type."""
+    lines = {}
     for name in depthcast.__all__:
-        lines.append(f"reveal_type(depthcast.{name})")
-        shown[len(lines)] = name
+        lines[name] = f"reveal_type(depthcast.{name})"
         for attribute in dict.fromkeys(attributes(name)):
-            lines.append(f"def {name}_{attribute}(it: depthcast.{name}) -> None: reveal_type(it.{attribute})")
-            shown[len(lines)] = f"{name}.{attribute}"
-    said = mypy(full_python, tmp_path, "\n".join(lines) + "\n")
-    assert errors(said) == []
-    kinds = {shown[line]: kind for line, kind in revealed(said).items()}
-    assert set(kinds) == set(shown.values())
-    assert {"BookUpdate.book", "BookUpdate.bids", "Client.subscribe", "EntryInfo.src"} <= set(kinds)
-    assert {name for name, kind in kinds.items() if ANY.search(kind)} == UNTYPED
+            lines[f"{name}.{attribute}"] = (
+                f"def {name}_{attribute}(it: depthcast.{name}) -> None: reveal_type(it.{attribute})"
+            )
+    return lines
 
 
-PROGRAM = """\
+MISTAKE = """\
 from depthcast import BookUpdate, Consumer, connect
 
 async def follow(url: str) -> BookUpdate:
@@ -101,8 +83,44 @@ async def follow(url: str) -> BookUpdate:
 """
 
 
-def test_a_users_mistake_is_found(full_python: Path, tmp_path: Path) -> None:
-    said = mypy(full_python, tmp_path, PROGRAM)
-    assert list(revealed(said).values()) == ["int", "depthcast.updates.State", "list[tuple[int, int]]"]
-    (error,) = errors(said)
+@pytest.fixture(scope="module")
+def said(once: Once, full_python: Path) -> dict[str, list[str]]:
+    """What mypy says of users' programs, by their names, in lines."""
+    programs = {
+        "names": "\n".join(["import depthcast", *public_names().values()]) + "\n",
+        "mistake": MISTAKE,
+    }
+
+    def check(folder: Path) -> Path:
+        (folder / "mypy.ini").write_text("[mypy]\n")
+        for name, text in programs.items():
+            (folder / f"{name}.py").write_text(text)
+        words = [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(full_python)]
+        done = subprocess.run(
+            [*words, *(f"{name}.py" for name in programs)],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        (folder / "said").write_text(done.stdout)
+        return folder / "said"
+
+    lines = once("types", check).read_text().splitlines()
+    return {name: [line for line in lines if line.startswith(f"{name}.py:")] for name in programs}
+
+
+def test_everything_public_has_types(said: dict[str, list[str]]) -> None:
+    assert errors(said["names"]) == []
+    shown = dict(enumerate(public_names(), 2))
+    kinds = {shown[line]: kind for line, kind in revealed(said["names"]).items()}
+    assert set(kinds) == set(shown.values())
+    assert {"BookUpdate.book", "BookUpdate.bids", "Client.subscribe", "EntryInfo.src"} <= set(kinds)
+    assert {name for name, kind in kinds.items() if ANY.search(kind)} == UNTYPED
+
+
+def test_a_users_mistake_is_found(said: dict[str, list[str]]) -> None:
+    kinds = revealed(said["mistake"])
+    assert list(kinds.values()) == ["int", "depthcast.updates.State", "list[tuple[int, int]]"]
+    (error,) = errors(said["mistake"])
     assert '"BookUpdate" has no attribute "nothing"' in error

@@ -30,6 +30,7 @@ NOTICED_SOON = (
 """Mistakes that one of the first seeds notices."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, SEEDS, GROUP))
 def test_some_seeds(first: int) -> None:
     for seed in range(first, first + GROUP):
@@ -38,6 +39,7 @@ def test_some_seeds(first: int) -> None:
         assert report.counts["broadcasts"] > 0
 
 
+@pytest.mark.slow
 def test_a_seed_is_always_the_same_run() -> None:
     """Also in another process, in which sets of strings have another order."""
     seed = 9
@@ -58,6 +60,7 @@ def test_a_mistake_fits_the_program(mutation: str) -> None:
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutation", NOTICED_SOON)
 def test_a_mistake_is_noticed(mutation: str) -> None:
     assert any(simulate(seed, mutation=mutation).problems for seed in range(25))

@@ -1,4 +1,4 @@
-"""Compiled modules also work as Python: their tests run once more without the compiled files.
+"""Compiled modules also work as Python: the tests that reach them run once more without the compiled files.
 
 All other tests run what is installed, which is already Python if nothing could be compiled.
 """
@@ -9,39 +9,90 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable, Collection
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 import depthcast.shared.book
 from depthcast.shared.compiled import is_compiled
+from tests.mutants.reach import imported_names
 
 ROOT = Path(__file__).parents[2]
+PACKAGES = ("shared", "broadcaster", "ingestor", "gateway")
 DECLARED = sorted(
     ".".join(("depthcast", *path.relative_to(ROOT).with_suffix("").parts))
-    for package in ("shared", "broadcaster", "ingestor", "gateway")
+    for package in PACKAGES
     for path in (ROOT / package).rglob("*.pxd")
 )
 PURE = {**os.environ, "DEPTHCAST_PURE": "1"}
+INTERLEAVINGS = "tests/unit/ingestor/test_engine_interleavings.py"
 
 
+def files_that_reach(modules: Collection[str], *folders: str) -> list[str]:
+    """The files of tests that import one of `modules`, themselves or through what they import."""
+    wanted = {found for module in modules if (found := _file_of(module))}
+    return [
+        str(path.relative_to(ROOT))
+        for folder in folders
+        for path in sorted((ROOT / folder).rglob("test_*.py"))
+        if not wanted.isdisjoint(_imported_through(path))
+    ]
+
+
+def _imported_through(path: Path) -> set[Path]:
+    seen, waiting = set[Path](), [path]
+    while waiting:
+        seen.add(file := waiting.pop())
+        waiting += _imported_by(file) - seen
+    return seen
+
+
+@cache
+def _imported_by(path: Path) -> frozenset[Path]:
+    return frozenset(found for name in imported_names(path) if (found := _file_of(name)))
+
+
+@cache
+def _file_of(name: str) -> Path | None:
+    """The file of a module of ours, wherever links lead; None for anything else."""
+    path = ROOT.joinpath(*name.split("."))
+    found = (each for each in (path.with_suffix(".py"), path / "__init__.py") if each.is_file())
+    return next((each.resolve() for each in found), None)
+
+
+def test_what_reaches_a_module_imports_it_itself_or_through_others() -> None:
+    found = files_that_reach(["depthcast.shared.digest"], "tests/unit/shared", "tests/unit/gateway")
+    assert "tests/unit/shared/test_digest.py" in found
+    assert "tests/unit/gateway/delivery/test_core.py" in found
+    assert "tests/unit/shared/test_backoff.py" not in found
+
+
+def unit_tests() -> list[str]:
+    """Those of the four packages that reach a module with declarations."""
+    found = files_that_reach(DECLARED, *(f"tests/unit/{package}" for package in PACKAGES))
+    assert INTERLEAVINGS in found
+    return [path for path in found if path != INTERLEAVINGS]
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(
     not is_compiled(depthcast.shared.book), reason="nothing is compiled here: all tests ran as Python"
 )
 @pytest.mark.parametrize(
-    "folders",
+    "files",
     [
-        ["tests/unit/ingestor"],
-        ["tests/unit/shared", "tests/unit/broadcaster", "tests/unit/gateway"],
-        ["tests/property/test_engine_fast_path.py", "tests/property/test_engine_model.py"],
-        ["tests/property/test_engine_exceptions.py"],
+        unit_tests,
+        lambda: [INTERLEAVINGS],
+        lambda: [f"tests/property/test_engine_{name}.py" for name in ("fast_path", "model", "exceptions")],
     ],
-    ids=["ingestor", "others", "property", "exceptions"],
+    ids=["unit", "interleavings", "property"],
 )
-def test_the_same_tests_pass_without_what_was_compiled(folders: list[str]) -> None:
+def test_the_same_tests_pass_without_what_was_compiled(files: Callable[[], list[str]]) -> None:
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *folders],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *files()],
         cwd=ROOT,
         env=PURE,
         capture_output=True,

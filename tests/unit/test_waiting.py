@@ -1,8 +1,10 @@
 """The waiting helpers, and their error texts."""
 
+from itertools import islice
+
 import pytest
 
-from tests.waiting import eventually, eventually_sync
+from tests.waiting import POLL_S_MAX, POLL_S_MIN, _pauses, eventually, eventually_sync
 
 
 async def test_returns_the_first_true_value() -> None:
@@ -29,3 +31,10 @@ def test_waits_without_an_event_loop() -> None:
     assert eventually_sync(lambda: next(values)) == "there"
     with pytest.raises(AssertionError, match="the last value was None"):
         eventually_sync(lambda: None, timeout_s=0)
+
+
+def test_pauses_grow_to_a_bound() -> None:
+    pauses = list(islice(_pauses(), 30))
+    assert pauses[0] == POLL_S_MIN
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == POLL_S_MAX

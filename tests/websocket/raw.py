@@ -10,7 +10,8 @@ from struct import pack
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-TIMEOUT_S: Final = 10.0
+TIMEOUT_S: Final = 20.0
+"""Shorter than a gateway waits for a client before it ends the connection anyway (`close_linger_s`)."""
 KEY: Final = "dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT: Final = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 """The answer to `KEY`, from RFC 6455, section 1.3."""

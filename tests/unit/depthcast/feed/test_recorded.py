@@ -23,9 +23,15 @@ def apply(book: Book, entry: FeedEntry) -> None:
 @pytest.mark.parametrize(
     ("name", "compared"),
     [
-        ("spot_btcusdt_20240808.gz", 3449),
-        ("spot_ethusdt_20240808.gz", 3432),
-        ("cm_ethusd_perp_20240808.gz", 22887),
+        *(
+            # Each run replays them through a whole deployment: tests/integration/test_replay_recorded.py.
+            pytest.param(name, compared, marks=pytest.mark.deep)
+            for name, compared in (
+                ("spot_btcusdt_20240808.gz", 3449),
+                ("spot_ethusdt_20240808.gz", 3432),
+                ("cm_ethusd_perp_20240808.gz", 22887),
+            )
+        ),
         ("KRAKEN.ws.50.0", 4269),
         ("OKX.ws.1.0", 290),
         ("BITGET.ws.1.0", 443),

@@ -11,7 +11,7 @@ import uvloop
 from depthcast.gateway.delivery.writer import Writer
 from depthcast.gateway.runtime.writer import TransportWriter
 from tests.unit.gateway.fake_writer import FakeWriter
-from tests.waiting import eventually
+from tests.waiting import TIMEOUT_S, eventually
 
 MARK_BYTES = 50_000
 CHUNK = b"0123456789abcdef" * 512
@@ -137,7 +137,7 @@ def run(make: Make, loop: Loop, story: Callable[[Side], Awaitable[Any]]) -> None
     async def main() -> None:
         side = await make()
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(TIMEOUT_S):
                 await story(side)
         finally:
             await side.close()

@@ -16,6 +16,7 @@ from depthcast.shared.reader import AppliedEntry, PartitionReader
 from depthcast.shared.runtime.follow import Follower
 from depthcast.shared.runtime.redis import execute
 from depthcast.shared.types import Delta, EntryInfo, Snapshot
+from tests.waiting import TIMEOUT_S
 
 KEYS = PartitionKeys("{test:0}")
 EPOCH = 1_795_000_000_000
@@ -51,7 +52,7 @@ async def keep(redis: Redis, n: int, seq: int, quantity: int) -> None:
 
 async def take(entries: AsyncIterator[AppliedEntry | None], wanted: int) -> list[AppliedEntry]:
     taken: list[AppliedEntry] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(TIMEOUT_S):
         while len(taken) < wanted:
             entry = await anext(entries)
             if entry is not None:
