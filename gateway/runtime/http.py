@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path
+from traceback import clear_frames
 from typing import Any, Final, NamedTuple, Protocol
 
 from aiohttp import web
@@ -135,7 +136,9 @@ class Endpoints:
             async with asyncio.timeout(self.limits.time_to_read_s(size)):
                 await response.prepare(request)
                 await response.write_eof()
-        except ConnectionError:
+        except ConnectionError as error:
+            # The frame that waited holds a future, which holds this error, which holds the frame.
+            clear_frames(error.__traceback__)
             return response
         except TimeoutError:
             self.core.counters.http_timeouts += 1

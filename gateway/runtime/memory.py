@@ -3,7 +3,7 @@
 The C library keeps freed memory for later. After an attack that is a hundred megabytes that nothing needs.
 Objects in cycles wait for the garbage collector, whose walk through everything is a pause that all clients
 notice. Connections leave no cycles, and those of requests are mostly found while they are young. So it walks
-through everything only if memory has grown much all the same.
+through everything only if memory has grown all the same, and seldom.
 """
 
 import ctypes
@@ -21,8 +21,11 @@ WORTH_BYTES: Final = 2**20
 WAIT_S: Final = 10.0
 WAIT_S_MAX: Final = 640.0
 """Pauses between two times: from the first one on they double while it is not worth the time."""
-GROWN_BYTES: Final = 64 * 2**20
-"""After memory has grown by this, and by half, garbage is looked for in everything."""
+GROWN_BYTES: Final = 16 * 2**20
+GROWN_PART: Final = 8
+"""Garbage is looked for in everything after memory has grown by this, and by an eighth."""
+COLLECT_S: Final = 60.0
+"""Garbage is looked for at most once in this time."""
 _STATM: Final = Path("/proc/self/statm")
 
 
@@ -46,8 +49,8 @@ def resident_bytes() -> int:
 class GivingBack:
     """Calls `give_back` soon after memory rose, again while that helps, and now and then in any case.
 
-    Whether freed memory is kept cannot be asked for at little cost, so it is tried. If memory stays much
-    higher than it was when garbage was last looked for, `collect` is called too.
+    Whether freed memory is kept cannot be asked for at little cost, so it is tried. If memory stays higher
+    than it was since garbage was last looked for, `collect` is called too.
     """
 
     def __init__(
@@ -59,7 +62,8 @@ class GivingBack:
         self._give_back = give_back
         self._collect = collect
         self._resident = resident
-        self._collected = resident()
+        self._least = resident()
+        self._collected_at = -COLLECT_S
         self._last = 0.0
         self._left = 0
         self._wait_s = WAIT_S_MAX
@@ -72,10 +76,14 @@ class GivingBack:
         if now - self._last < self._wait_s:
             return
         self._give_back()
-        if self._resident() >= self._collected + max(GROWN_BYTES, self._collected // 2):
+        left = self._resident()
+        due = left >= self._least + max(GROWN_BYTES, self._least // GROWN_PART)
+        if due and now - self._collected_at >= COLLECT_S:
             self._collect()
             self._give_back()
-            self._collected = self._resident()
+            self._collected_at, due = now, False
+            self._least = self._resident()
+        self._least = min(self._least, left)
         self._last, self._left = now, self._resident()
-        worth = before - self._left >= WORTH_BYTES
+        worth = due or before - self._left >= WORTH_BYTES
         self._wait_s = WAIT_S if worth else min(2 * self._wait_s, WAIT_S_MAX)

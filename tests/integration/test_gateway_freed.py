@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import socket
 import weakref
 from collections.abc import Iterator
 
@@ -52,3 +53,35 @@ async def test_an_ended_connection_is_freed_at_once(redis_url: str, prefix: str,
     async with served(redis_url, prefix) as (gateway, _):
         kept = await ended(gateway, ENDINGS[ending])
         await eventually(lambda: all(ref() is None for ref in kept), message="it is freed")
+
+
+def waiting(gateway: RunningGateway) -> weakref.ref[object] | None:
+    """The request whose answer waits until its client reads."""
+    for front in gateway.process.fronts:
+        if front.web is not None and front.web.writing_paused:
+            return weakref.ref(front.web._current_request)
+    return None
+
+
+@pytest.mark.usefixtures("no_collector")
+async def test_a_request_is_freed_whose_client_goes_without_reading_the_answer(
+    redis_url: str, prefix: str
+) -> None:
+    """It waits until the client reads, and the error that ends this knows the frame that waited."""
+    async with served(redis_url, prefix) as (gateway, _):
+        fronts, loop = gateway.process.fronts, asyncio.get_running_loop()
+        with socket.socket() as client:
+            client.setblocking(False)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            await loop.sock_connect(client, ("127.0.0.1", int(gateway.url.rsplit(":", 1)[1])))
+            await eventually(lambda: len(fronts) == 1)
+            (front,) = fronts
+            assert front.transport is not None
+            front.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            front.transport.set_write_buffer_limits(0)
+            await loop.sock_sendall(client, b"GET /web/depthcast.js HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await eventually(lambda: waiting(gateway), message="it waits")
+            kept = waiting(gateway)
+            del front
+        assert kept is not None
+        await eventually(lambda: kept() is None, message="it is freed")

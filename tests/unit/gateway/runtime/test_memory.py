@@ -8,7 +8,9 @@ import sys
 import pytest
 
 from depthcast.gateway.runtime.memory import (
+    COLLECT_S,
     GROWN_BYTES,
+    GROWN_PART,
     RISE_BYTES,
     WAIT_S_MAX,
     WORTH_BYTES,
@@ -102,11 +104,11 @@ def test_while_it_helps_it_is_done_again_soon(settled: Process) -> None:
         assert not settled.kept
 
 
-def test_garbage_is_looked_for_once_memory_has_grown_by_half(settled: Process) -> None:
-    settled.garbage = BASE // 2 - 1
+def test_garbage_is_looked_for_once_memory_has_grown(settled: Process) -> None:
+    settled.garbage = BASE // GROWN_PART - 1
     settled.seconds(2000)
     assert settled.collections == 0
-    settled.garbage = BASE // 2
+    settled.garbage = BASE // GROWN_PART
     settled.seconds(2000)
     assert settled.collections == 1
     assert settled.resident() == BASE
@@ -116,12 +118,34 @@ def test_what_is_in_use_is_looked_through_once(settled: Process) -> None:
     settled.used += BASE
     settled.seconds(4000)
     assert settled.collections == 1
-    settled.used += BASE - 1
+    settled.used += 2 * BASE // GROWN_PART - 1
     settled.seconds(4000)
     assert settled.collections == 1
     settled.used += 1
     settled.seconds(4000)
     assert settled.collections == 2
+
+
+def test_a_peak_does_not_hide_what_is_left_after_it(settled: Process) -> None:
+    settled.used += 2 * BASE
+    settled.seconds(100)
+    settled.used -= 2 * BASE
+    settled.seconds(2000)
+    collections, settled.garbage = settled.collections, BASE // GROWN_PART
+    settled.seconds(2000)
+    assert settled.collections == collections + 1
+    assert settled.resident() == BASE
+
+
+def test_garbage_is_looked_for_at_most_once_in_a_while(settled: Process) -> None:
+    begin = settled.now
+    for _ in range(20):
+        settled.garbage = BASE
+        settled.seconds(11)
+    assert 3 <= settled.collections <= (settled.now - begin) / COLLECT_S + 1
+    assert settled.resident() <= 2 * BASE
+    settled.seconds(int(COLLECT_S) + 11)
+    assert settled.resident() == BASE
 
 
 def test_a_small_process_has_to_grow_more() -> None:
