@@ -77,11 +77,18 @@ def parse_toml(text: str) -> dict[Symbol, Instrument]:
 
 def to_json(instrument: Instrument) -> str:
     """Return the instrument's value in the `instruments` hash."""
-    fields = instrument._asdict()
+    return json.dumps(to_table(instrument), separators=(",", ":"))
+
+
+def to_table(instrument: Instrument) -> dict[str, str | int]:
+    """Return the instrument's value in the `instruments` hash, and in `relist`, before it is encoded."""
+    fields: dict[str, str | int] = {
+        name: value if isinstance(value, int) else str(value) for name, value in instrument._asdict().items()
+    }
     del fields["symbol"]
     if not instrument.listing:
         del fields["listing"]
-    return json.dumps(fields, separators=(",", ":"))
+    return fields
 
 
 def from_json(symbol: str, raw: bytes | str) -> Instrument:

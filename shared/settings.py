@@ -236,6 +236,24 @@ class VenueFeedSettings(Settings):
         least=1,
         most=100_000_000,
     )
+    retry_max_s: float = setting(
+        30.0,
+        "longest wait before the venue is asked again: to connect, to subscribe, for its list",
+        unit="s",
+        least=0.1,
+        most=3600,
+    )
+    instruments_interval_s: float = setting(
+        300.0,
+        "the venue's list of instruments is read again this often, 0 = only when a number does not fit",
+        unit="s",
+        least=0,
+        most=86_400,
+    )
+    relist: bool | None = setting(
+        None,
+        "whether other sizes at the venue begin a new listing; without it, where --register is in force",
+    )
 
 
 @dataclass(frozen=True)

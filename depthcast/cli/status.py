@@ -152,7 +152,7 @@ def _sources(state: DeploymentState) -> list[str]:
                 _cell(proof.get("depth")),
                 _cell(source.get("feeder")),
                 f"{max(0, state.now_ms - seen // 1000)} ms ago" if isinstance(seen, int) else "–",
-                _cell(source.get("reason") or source.get("problem") or "–"),
+                _cell(source.get("remedy") or source.get("reason") or source.get("problem") or "–"),
             )
         )
     names = ["source", "venue", "state", "proven-by", "checksum", "depth", "feeder", "seen", "reason"]

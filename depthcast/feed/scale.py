@@ -1,6 +1,8 @@
 """Turns decimal text into whole multiples of a size, exactly, or says that it does not fit. No floats."""
 
 import re
+from collections.abc import Iterable
+from decimal import Decimal, localcontext
 from typing import Final
 
 from depthcast.shared.types import MAX_INTEGER
@@ -34,6 +36,28 @@ class Scale:
         if not -MAX_INTEGER <= count <= MAX_INTEGER:
             raise ValueError(f"{text} is beyond 2^53-1 times {self.size}")
         return count
+
+    def divides(self, count: int, of: "Scale") -> bool:
+        """Return whether `count` times the size `of` is a whole multiple of this one."""
+        units: int = count * of.units * 10**self.places
+        divisor: int = self.units * 10**of.places
+        return units % divisor == 0
+
+
+def common_divisor(sizes: Iterable[str]) -> str:
+    """Return the greatest decimal that divides all sizes exactly: "0.0005", "0.0002" → "0.0001".
+
+    Raises `ValueError` if all sizes are 0.
+    """
+    divisor = Decimal(0)
+    with localcontext(prec=400):  # more digits than any size has: nothing is rounded
+        for size in sizes:
+            rest = Decimal(size)
+            while rest:
+                divisor, rest = rest, divisor % rest
+        if not divisor:
+            raise ValueError("all sizes are 0")
+        return f"{divisor.normalize():f}"
 
 
 def _parsed(text: str) -> tuple[int, int]:

@@ -6,16 +6,21 @@ from typing import Any, Final
 
 from depthcast.feed.feeding import Feeding
 from depthcast.feed.symbol_feed import FeedState, SymbolFeed
-from depthcast.feed.venue import Profile
+from depthcast.feed.venue import Profile, Sizes
+from depthcast.shared.instruments import Instrument
 
 FRESH_US: Final = 10_000_000
 """A feeder that has refreshed its entry within this time counts as running."""
 
 
 def source_of(
-    profile: Profile, feeding: Feeding, feed: SymbolFeed, *, feeder: str, since: int
+    profile: Profile, feeding: Feeding, feed: SymbolFeed, followed: Instrument, *, feeder: str, since: int
 ) -> dict[str, Any]:
-    """Return a symbol's entry without `at`; `since`: µs since 1970."""
+    """Return a symbol's entry without `at`.
+
+    - `followed`: the venue's sizes when the registered ones were last compared with them.
+    - `since`: µs since 1970.
+    """
     return {
         "venue": profile.name,
         "venue_symbol": feeding.venue_symbol,
@@ -26,7 +31,21 @@ def source_of(
         "since": since,
         "doubts": dict(feed.doubts),
         "event_ts": feed.ts,
+        "venue_sizes": {"tick_size": followed.tick_size, "lot_size": followed.lot_size},
+        "remedy": feed.remedy,
     }
+
+
+def venue_sizes(entry: Mapping[str, Any], feeding: Feeding, venue: str) -> Instrument | None:
+    """Return what an entry says about the sizes of a symbol at its venue; None if it says nothing."""
+    sizes = entry.get("venue_sizes")
+    same = (entry.get("venue"), entry.get("venue_symbol")) == (venue, feeding.venue_symbol)
+    if not same or not isinstance(sizes, Mapping):
+        return None
+    try:
+        return feeding.with_sizes(Sizes(sizes["tick_size"], sizes["lot_size"])).instrument
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def read_source(raw: bytes | None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from depthcast.feed.entry import CLEAR, UPDATE, Event
 from depthcast.feed.scale import Scale
 from depthcast.feed.venue import Doubt, DoubtReason, Snapshot, Update, VenueLevel
 from depthcast.shared.book import Book
+from depthcast.shared.instruments import Instrument
 from depthcast.shared.types import Side, Symbol
 
 HOLD_S: Final = 5.0
@@ -48,6 +49,10 @@ class LocalDoubt(StrEnum):
     """Redis has lost entries."""
     RELISTED = "relisted"
     """Another listing of the symbol has begun, so its book is empty."""
+    RESIZED = "resized"
+    """The venue has other sizes, so another listing was asked for."""
+    DELISTED = "delisted"
+    """The venue lists the symbol no more."""
     BACKLOG = "backlog"
     """More waited to be written than the limit allows."""
     REFUSED = "refused"
@@ -60,7 +65,8 @@ class LiveEntry(NamedTuple):
     """One entry of the input log.
 
     `stale`: mark the book so, with this reason. `live`: the book is right after these events; if an ingestor
-    rejects one, it marks the book stale itself. `listing`: the one whose sizes the events are in.
+    rejects one, it marks the book stale itself. `listing`: the one whose sizes the events are in. `relist`: a
+    listing that begins here, by its number and sizes; repeating it does nothing.
     """
 
     symbol: Symbol
@@ -69,6 +75,7 @@ class LiveEntry(NamedTuple):
     stale: str = ""
     live: bool = False
     listing: int | None = None
+    relist: Instrument | None = None
 
 
 class Step(NamedTuple):
@@ -76,12 +83,14 @@ class Step(NamedTuple):
 
     - `doubt`: why the live book is in doubt now; `detail` in words.
     - `resync`: a snapshot is needed, which the adapter does not know.
+    - `unfit`: a number does not fit the sizes, so they may be others by now.
     """
 
     entries: Sequence[LiveEntry] = ()
     doubt: str = ""
     detail: str = ""
     resync: bool = False
+    unfit: bool = False
 
 
 class SymbolFeed:
@@ -94,6 +103,10 @@ class SymbolFeed:
     - `reason`: why the book is not live; `since`: when the state began, in seconds by the caller's clock.
     - `source`: the connection whose book was published last.
     - `doubts`: how often a live book came into doubt, by reason.
+    - `relisting`: the listing that was asked for and has not begun; until then nothing is said of the book.
+    - `absent`: the venue lists the symbol no more; likewise.
+    - `remedy`: what somebody has to run so that the book gets the venue's sizes; empty if nothing.
+    - `relistings`: how often a listing was asked for.
     """
 
     def __init__(
@@ -110,7 +123,10 @@ class SymbolFeed:
         self.sequence: int | None = None
         self.ts: int | None = None
         self.doubts: Counter[str] = Counter()
-        self.snapshots = self.updates = 0
+        self.snapshots = self.updates = self.relistings = 0
+        self.relisting: Instrument | None = None
+        self.absent = False
+        self.remedy = ""
         self._shown: _Ladder | None = None
         self._waiting: dict[int, _Ladder] = {}
         self._held_since: float | None = None
@@ -122,7 +138,7 @@ class SymbolFeed:
 
     def take(self, source: int, output: Snapshot | Update | Doubt, now: float) -> Step:
         """Take what the adapter of connection `source` says about this symbol, at `now` in seconds."""
-        if self.finished or source < self.source:
+        if self.finished or self.absent or self.relisting is not None or source < self.source:
             return Step()
         if isinstance(output, Doubt):
             return self._drop(source, output.reason, output.detail, now)
@@ -132,7 +148,8 @@ class SymbolFeed:
                 return self._replace(source, now)
             return self._update(source, output, now)
         except _UnusableError as error:
-            return self._drop(source, error.reason, error.detail, now)._replace(resync=True)
+            step = self._drop(source, error.reason, error.detail, now)
+            return step._replace(detail=error.detail, resync=True, unfit=error.reason == LocalDoubt.UNFIT)
 
     def doubt(self, reason: str, now: float) -> list[LiveEntry]:
         """Say that what was published is in doubt, although the connection's book is right; see `whole`."""
@@ -155,11 +172,32 @@ class SymbolFeed:
         """Go on in another listing, with its sizes, from the next snapshot; None if nothing more comes."""
         if self.finished:
             return None
+        self.relisting = None
         self.listing, self.price, self.quantity = listing, price, quantity
-        self._shown, self.sequence = None, None
-        self._waiting.clear()
-        self.doubt(LocalDoubt.RELISTED, now)
-        return self._mark(LocalDoubt.RELISTED)
+        return self._hold(self.reason if self.absent else LocalDoubt.RELISTED, now)
+
+    def ask_relisting(self, wanted: Instrument, now: float) -> LiveEntry | None:
+        """Ask for a listing, by its number and sizes, and say no more before it has begun; see `relist`."""
+        if self.finished:
+            return None
+        self.relisting = wanted
+        self.relistings += 1
+        return self._hold(LocalDoubt.RESIZED, now)
+
+    def delist(self, now: float) -> LiveEntry | None:
+        """Say that the venue lists the symbol no more: the book is in doubt until `list_again`."""
+        if self.finished or self.absent:
+            return None
+        self.absent = True
+        return self._hold(LocalDoubt.DELISTED, now)
+
+    def list_again(self) -> None:
+        """Go on from the next snapshot, as the venue lists the symbol again."""
+        self.absent = False
+
+    def fits(self, price: Scale, quantity: Scale) -> bool | None:
+        """Return whether the book has whole multiples of these sizes only; None if it is not known."""
+        return None if self._shown is None else self._shown.fits(price, quantity)
 
     def refuse(self, why: str, now: float) -> list[LiveEntry]:
         """Feed this symbol no more: the book is stale from now on."""
@@ -169,9 +207,18 @@ class SymbolFeed:
         """Leave the book to others: it is stale from now on."""
         return self._finish(FeedState.ENDED, LocalDoubt.ENDED, LocalDoubt.ENDED, now)
 
+    def _hold(self, reason: str, now: float) -> LiveEntry:
+        """Forget the book, and return the mark of doubt."""
+        self._shown, self.sequence = None, None
+        self._waiting.clear()
+        if not self.doubt(reason, now):
+            self._set(self.state, reason, now)
+        return self._mark(reason)
+
     def _finish(self, state: FeedState, why: str, mark: LocalDoubt, now: float) -> list[LiveEntry]:
         if self.finished:
             return []
+        self.relisting = None
         self._shown = None
         self._waiting.clear()
         self._set(state, why, now)
@@ -226,6 +273,8 @@ class SymbolFeed:
         return Step(entries, str(reason) if entries else "", detail)
 
     def _mark(self, reason: str) -> LiveEntry:
+        if self.relisting is not None:  # the listing whose number it would name is over by then
+            return LiveEntry(self.symbol, (), stale=str(reason), relist=self.relisting)
         return LiveEntry(self.symbol, (), stale=str(reason), listing=self.listing)
 
     def _entry(self, events: Sequence[Event], ts: int | None) -> LiveEntry:
@@ -280,6 +329,14 @@ class _Ladder:
             for price, quantity in half.top()
         ]
         return [(CLEAR,), *levels]
+
+    def fits(self, price: Scale, quantity: Scale) -> bool:
+        """Return whether all levels are whole multiples of these sizes."""
+        return all(
+            price.divides(ticks, self.price) and quantity.divides(lots, self.quantity)
+            for side in (self.book.bids, self.book.asks)
+            for ticks, lots in side.top()
+        )
 
     def _events(self, side: Side, levels: Iterable[VenueLevel]) -> list[Event]:
         number = int(side)

@@ -51,7 +51,8 @@ ASK_AGAIN_S: Final = 0.1
 
 RECOVERY_S: Final = 0.1
 RECOVERY_S_MAX: Final = 10.0
-"""First and longest wait before a symbol is subscribed again or its snapshot is requested again."""
+"""First and longest wait before a symbol is subscribed again or its snapshot is requested again; never beyond
+`Limits.retry_max_s`."""
 
 CALM_S: Final = 30.0
 """After so long without a doubt, the waits begin with the shortest one again."""
@@ -77,11 +78,13 @@ class Limits:
 
     - `silence_s`: without anything from the venue for so long, a connection is dead.
     - `snapshot_wait_s`: a snapshot that was asked for comes within this time, or is asked for again.
+    - `retry_max_s`: longest wait between two attempts of one kind.
     """
 
     silence_s: float
     snapshot_wait_s: float
     lifetime_s: float
+    retry_max_s: float
 
 
 class Receiver(Protocol):
@@ -193,10 +196,20 @@ class VenueConnection:
         """Ask for nothing of a symbol any more."""
         if symbol in self.symbols:
             self.symbols.remove(symbol)
+            self.synced.discard(symbol)
             self._cancel_recovery(symbol)
             payloads = self.adapter.unsubscribe([symbol])
             if self._socket is not None:
                 self._start(self._send(payloads))
+
+    def join(self, symbol: str) -> None:
+        """Subscribe to a symbol that had left, or was not here from the beginning."""
+        if symbol in self.symbols:
+            return
+        self.symbols.append(symbol)
+        if self._socket is not None:
+            self._start(self._send(self.adapter.subscribe([symbol])))
+            self._recover(symbol, subscribed=True)
 
     def resync(self, symbol: str) -> None:
         """Get a new snapshot of a symbol by a new subscription, if it is subscribed here."""
@@ -326,7 +339,8 @@ class VenueConnection:
 
     async def _recovery(self, symbol: str, subscribed: bool) -> None:
         now = asyncio.get_running_loop().time
-        backoff = self._backoffs.setdefault(symbol, Backoff(RECOVERY_S, RECOVERY_S_MAX, random.random))
+        most_s = min(RECOVERY_S_MAX, self.limits.retry_max_s)
+        backoff = self._backoffs.setdefault(symbol, Backoff(RECOVERY_S, most_s, random.random))
         if now() - self._synced_at.get(symbol, 0.0) > CALM_S:
             backoff.reset()
         wait_s = self.limits.snapshot_wait_s
@@ -344,17 +358,27 @@ class VenueConnection:
             wait_s = min(wait_s * 2, SNAPSHOT_WAIT_S_MAX)
 
     async def _snapshot_came(self, symbol: str, backoff: Backoff, wait_s: float) -> bool:
-        """Wait for the snapshot, and request it where the venue has that; False if it takes too long."""
+        """Wait for the snapshot, and request it where the adapter wants that; False if it takes too long."""
         if self.profile.snapshot_by_rest:
             return await self._snapshot_requested(symbol, backoff, wait_s)
         try:
             async with asyncio.timeout(wait_s):
                 while symbol not in self.synced:
-                    self._changed.clear()
-                    await self._changed.wait()
+                    if (request := self.adapter.snapshot_request(symbol)) is not None:
+                        await self._fetch(symbol, request)
+                        await asyncio.sleep(backoff.next_s())
+                    else:
+                        await self._changed_soon()
         except TimeoutError:
             return False
         return True
+
+    async def _changed_soon(self) -> None:
+        """Wait until a snapshot has come, for `ASK_AGAIN_S` at most."""
+        self._changed.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ASK_AGAIN_S):
+                await self._changed.wait()
 
     async def _snapshot_requested(self, symbol: str, backoff: Backoff, wait_s: float) -> bool:
         """Request a snapshot until it comes; False if its adapter wants none for too long.

@@ -4,7 +4,8 @@
     (per group of symbols)   (per symbol)   (per partition)
 
 Parts beside: `venue_slot` (connects again, in time), `venue_connection`, `venue_rest` (snapshots by HTTP),
-`venue_writer`, `venue_watch` (what goes wrong behind the input log), `venue_sources` (who feeds what).
+`venue_instruments` (the venue's list), `venue_sizes` (a change of sizes), `venue_writer`, `venue_watch` (what
+goes wrong behind the input log), `venue_sources` (who feeds what).
 """
 
 import asyncio
@@ -15,25 +16,27 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
 import aiohttp
 from redis.asyncio import Redis
 
-from depthcast.feed.feeding import Feeding, FeedRefused, check_registered
+from depthcast.feed.feeding import Feeding, FeedRefused, check_feed, check_registered, same_sizes
 from depthcast.feed.scale import Scale
 from depthcast.feed.source import source_of
 from depthcast.feed.symbol_feed import LiveEntry, LocalDoubt, SymbolFeed
-from depthcast.feed.venue import Doubt, Refused, Snapshot, Update, Venue
+from depthcast.feed.venue import Doubt, Refused, Sizes, Snapshot, Update, Venue
 from depthcast.runtime.venue_connection import ConnectionEnded, Limits, VenueConnection
+from depthcast.runtime.venue_fed import Fed
+from depthcast.runtime.venue_instruments import InstrumentList
 from depthcast.runtime.venue_rest import VenueRest
+from depthcast.runtime.venue_sizes import RELIST_AGAIN_S, SizeKeeper
 from depthcast.runtime.venue_slot import ConnectionSlot
 from depthcast.runtime.venue_sources import Sources
 from depthcast.runtime.venue_stats import VenueFeedStats
 from depthcast.runtime.venue_watch import Watch
 from depthcast.runtime.venue_writer import PartitionWriter
-from depthcast.shared.backoff import Backoff
+from depthcast.shared.backoff import Backoff, no_jitter
 from depthcast.shared.errors import InstrumentsError, RedisUnavailable
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.keys import DeploymentKeys
@@ -55,17 +58,8 @@ REWRITE_S: Final = 1.0
 REWRITE_S_MAX: Final = 60.0
 """First and longest wait before a book is written again whose entries were rejected."""
 
-
-@dataclass
-class _Fed:
-    """One symbol, and what belongs to it. `rewrite_at`: when it is due to be written again after a reject."""
-
-    feeding: Feeding
-    feed: SymbolFeed
-    partition: int
-    backoff: Backoff
-    rewrite_at: float | None = None
-    rejected_at: float = 0.0
+ABSENCES: Final = 2
+"""A symbol that is not in so many lists of the venue in a row is delisted."""
 
 
 class VenueFeed:
@@ -73,6 +67,8 @@ class VenueFeed:
 
     - `registered`: the instruments as they are registered, whose books exist; `listings`: their listings, if
       leaders record them, whose sizes count.
+    - `before`: what the venue's sizes were when a feed compared them last, where that is known.
+    - `may_relist`: whether a change of the venue's sizes begins a new listing.
     - `feeder`: a name that no other process has.
     """
 
@@ -83,7 +79,9 @@ class VenueFeed:
         feedings: Sequence[Feeding],
         registered: Mapping[Symbol, Instrument],
         listings: Mapping[Symbol, Listing],
+        before: Mapping[Symbol, Instrument],
         *,
+        may_relist: bool,
         client: Redis,
         watch_client: Redis,
         partitions: int,
@@ -102,15 +100,15 @@ class VenueFeed:
         self._rest = rest
         self._now = asyncio.get_running_loop().time
         self._sources = Sources(watch_client, self.keys, feeder)
-        self._fed: dict[str, _Fed] = {}
-        self._by_symbol: dict[Symbol, _Fed] = {}
+        self._fed: dict[str, Fed] = {}
+        self._by_symbol: dict[Symbol, Fed] = {}
         self._writers: dict[int, PartitionWriter] = {}
         self._numbers = 0
         self._others: dict[str, str] = {}
         self._nothing_left = asyncio.Event()
         for feeding in feedings:
             listing = listings.get(feeding.symbol) or Listing(0, registered[feeding.symbol])
-            self._add(feeding, listing, client, partitions)
+            self._add(feeding, listing, before.get(feeding.symbol), client, partitions)
         self._watch = Watch(
             watch_client,
             self.keys,
@@ -122,13 +120,24 @@ class VenueFeed:
             on_listing=self._on_listing,
             listings=listings,
         )
+        self._list = InstrumentList(
+            venue,
+            rest,
+            self._listed_symbols,
+            settings.instruments_interval_s,
+            settings.retry_max_s,
+            self._on_list,
+        )
+        self._sizes = SizeKeeper(watch_client, self.keys, self._watch, may_relist=may_relist, put=self._put)
         profile = venue.profile
         lifetime_s = settings.connection_lifetime_s
         self._limits = Limits(
             settings.silence_s or profile.silence_s,
             settings.snapshot_wait_s,
             profile.lifetime_s if lifetime_s is None else lifetime_s,
+            settings.retry_max_s,
         )
+        self._slot_of: dict[str, ConnectionSlot] = {}
         self._slots = [self._slot(names) for names in groups(list(self._fed), profile.symbols_per_connection)]
         self._connect_stats()
 
@@ -141,6 +150,7 @@ class VenueFeed:
                 *(writer.run() for writer in self._writers.values()),
                 *(slot.run() for slot in self._slots),
                 self._watch.run(),
+                self._list.run(),
                 self._publish(),
                 self._rewrite_rejected(),
                 self._nothing_left.wait(),
@@ -166,6 +176,11 @@ class VenueFeed:
             return False
         step = fed.feed.take(number, output, self._now())
         self._put(fed, step.entries)
+        if isinstance(output, Snapshot):
+            fed.tried = False
+        if step.unfit:
+            fed.unfit = step.detail
+            self._list.ask()
         if step.doubt:
             logger.warning(
                 "a book is in doubt",
@@ -185,10 +200,15 @@ class VenueFeed:
             if connection is not None:
                 connection.end("refused", refused.detail)
         elif fed is not None:
-            self._refuse(fed, f"the venue refuses {refused.symbol}: {refused.detail}")
+            if not fed.refusal and not fed.feed.absent:
+                fed.refusal = f"the venue refuses {refused.symbol}: {refused.detail}"
+                self._leave(fed)
+                self._list.ask()  # it refuses a symbol that it has delisted, too
         elif refused.symbol is None and connection is not None:
-            for name in list(connection.symbols):
-                self._refuse(self._fed[name], f"the venue refuses the connection: {refused.detail}")
+            for name in connection.symbols:
+                self._fed[name].suspicion = f"the venue refuses the connection: {refused.detail}"
+            self._list.ask()  # a symbol that it has delisted may be why
+            connection.end("refused", refused.detail)
 
     # --- what the deployment says
 
@@ -216,23 +236,84 @@ class VenueFeed:
             self._refuse(fed, f"{symbol} was withdrawn")
         elif fed.feed.listing is not None:
             return  # its listing goes on, whatever the hash says; see `_on_listing`
-        elif (instrument.tick_size, instrument.lot_size) != (fed.feed.price.size, fed.feed.quantity.size):
+        elif not same_sizes(instrument, fed.registered):
             self._refuse(fed, f"the sizes of {symbol} were changed: start the feed again")
 
     def _on_listing(self, symbol: Symbol, listing: Listing) -> None:
         fed, sizes = self._by_symbol[symbol], listing.instrument
         try:
-            check_registered(fed.feeding, sizes)
+            check_feed(fed.feeding, sizes)
         except InstrumentsError as error:
             self._refuse(fed, str(error))
             return
         logger.warning("another listing has begun", extra={"symbol": symbol, "listing": listing.number})
+        fed.list_with(sizes)
         price, quantity = Scale(sizes.tick_size), Scale(sizes.lot_size)
         entry = fed.feed.relist(listing.number, price, quantity, self._now())
+        self._watch.hurry = any(each.feed.relisting is not None for each in self._fed.values())
+        if same_sizes(sizes, fed.feeding.instrument):
+            fed.followed = fed.feeding.instrument
+        else:
+            self._list.ask()
         if entry is not None:
             self._put(fed, [entry])
             for connection in self._connections():
                 connection.resync(fed.feeding.venue_symbol)
+
+    # --- what the venue's list says
+
+    def _listed_symbols(self) -> list[str]:
+        return [name for name, fed in self._fed.items() if not fed.feed.finished]
+
+    async def _on_list(self, listed: Mapping[str, Sizes]) -> None:
+        for name in self._listed_symbols():
+            fed, sizes = self._fed[name], listed.get(name)
+            if sizes is None:
+                self._on_absent(fed)
+                continue
+            self._on_present(fed)
+            if not fed.feed.finished:
+                fed.feeding = fed.feeding.with_sizes(sizes)
+                if await self._sizes.follow(fed, self._now()):
+                    self._list.ask()
+        self._settle_suspicions()
+
+    def _settle_suspicions(self) -> None:
+        """Refuse symbols of connections that were refused twice, unless a delisted one explains it."""
+        explained = [self._slot_of[name] for name, fed in self._fed.items() if fed.absences]
+        for name, fed in self._fed.items():
+            if fed.suspicion and self._slot_of[name] not in explained:
+                if fed.tried:
+                    self._refuse(fed, fed.suspicion)
+                fed.tried = True
+            fed.suspicion = ""
+
+    def _on_absent(self, fed: Fed) -> None:
+        fed.absences += 1
+        if fed.absences < ABSENCES:
+            self._list.ask()
+        elif not fed.feed.absent:
+            logger.error("the venue lists this symbol no more", extra={"symbol": fed.feed.symbol})
+            entry = fed.feed.delist(self._now())
+            self._put(fed, [] if entry is None else [entry])
+            self._leave(fed)
+
+    def _on_present(self, fed: Fed) -> None:
+        fed.absences = 0
+        if fed.feed.absent:
+            logger.warning("the venue lists this symbol again", extra={"symbol": fed.feed.symbol})
+            fed.feed.list_again()
+            self._join(fed)
+        elif fed.refusal and fed.tried:
+            self._refuse(fed, fed.refusal)
+        elif fed.refusal:
+            fed.tried = True  # it may have been delisted for a moment
+            self._join(fed)
+
+    def _join(self, fed: Fed) -> None:
+        fed.refusal = ""
+        for connection in self._slot_of[fed.feeding.venue_symbol].open:
+            connection.join(fed.feeding.venue_symbol)
 
     def _on_taken(self, feed: SymbolFeed, other: str) -> None:
         self._other(feed.symbol, other)
@@ -240,9 +321,16 @@ class VenueFeed:
 
     # --- inside
 
-    def _add(self, feeding: Feeding, listing: Listing, client: Redis, partitions: int) -> None:
+    def _add(
+        self,
+        feeding: Feeding,
+        listing: Listing,
+        before: Instrument | None,
+        client: Redis,
+        partitions: int,
+    ) -> None:
         sizes = listing.instrument
-        check_registered(feeding, sizes)
+        check_registered(feeding, sizes, before if listing.number else None)
         number = partition_of(feeding.symbol, partitions)
         feed = SymbolFeed(
             feeding.symbol,
@@ -251,7 +339,8 @@ class VenueFeed:
             self._now(),
             listing=listing.number or None,
         )
-        fed = _Fed(feeding, feed, number, Backoff(REWRITE_S, REWRITE_S_MAX, lambda: 1.0))
+        backoff = Backoff(REWRITE_S, REWRITE_S_MAX, no_jitter)
+        fed = Fed(feeding, feed, number, backoff, sizes, before or feeding.instrument)
         self._fed[feeding.venue_symbol] = self._by_symbol[feeding.symbol] = fed
         if number not in self._writers:
             self._writers[number] = PartitionWriter(
@@ -275,7 +364,7 @@ class VenueFeed:
             profile = self.venue.profile
             return VenueConnection(
                 self._numbers,
-                [name for name in names if not self._fed[name].feed.finished],
+                [name for name in names if self._fed[name].is_fed],
                 profile=profile,
                 adapter=self.venue.adapter(),
                 session=self._session,
@@ -286,11 +375,20 @@ class VenueFeed:
                 counts=self.stats.connections,
             )
 
-        return ConnectionSlot(make, self._taken_over, self._limits.lifetime_s, self._on_ended)
+        slot = ConnectionSlot(
+            make,
+            self._taken_over,
+            lambda: any(self._fed[name].is_fed for name in names),
+            self._limits.lifetime_s,
+            self._limits.retry_max_s,
+            self._on_ended,
+        )
+        self._slot_of.update(dict.fromkeys(names, slot))
+        return slot
 
     def _taken_over(self, connection: VenueConnection) -> bool:
-        feeds = [self._fed[name].feed for name in connection.symbols]
-        return all(feed.finished or feed.source >= connection.number for feed in feeds)
+        feds = [self._fed[name] for name in connection.symbols]
+        return all(not fed.is_fed or fed.feed.source >= connection.number for fed in feds)
 
     def _on_ended(self, connection: VenueConnection, error: ConnectionEnded) -> None:
         ends = self.stats.connections.disconnects
@@ -314,18 +412,21 @@ class VenueFeed:
         stats.handovers = lambda: sum(slot.handovers for slot in self._slots)
         stats.other_feeders = self._others
 
-    def _put(self, fed: _Fed, entries: Sequence[LiveEntry]) -> None:
+    def _put(self, fed: Fed, entries: Sequence[LiveEntry]) -> None:
         if entries:
             self._writers[fed.partition].put(entries)
 
-    def _refuse(self, fed: _Fed, why: str) -> None:
+    def _leave(self, fed: Fed) -> None:
+        for connection in self._connections():
+            connection.leave(fed.feeding.venue_symbol)
+
+    def _refuse(self, fed: Fed, why: str) -> None:
         if fed.feed.finished:
             return
         logger.error("a symbol is fed no more", extra={"symbol": fed.feed.symbol, "problem": why})
         self.problems.append(why)
         self._put(fed, fed.feed.refuse(why, self._now()))
-        for connection in self._connections():
-            connection.leave(fed.feeding.venue_symbol)
+        self._leave(fed)
         if all(each.feed.finished for each in self._fed.values()):
             self._nothing_left.set()
 
@@ -345,6 +446,7 @@ class VenueFeed:
         outage.over()
         for fed in self._by_symbol.values():
             self._writers[fed.partition].rewrite(fed.feed)
+        await self._on_list({name: fed.feeding.sizes for name, fed in self._fed.items()})
 
     async def _rewrite_rejected(self) -> None:
         while True:
@@ -352,7 +454,7 @@ class VenueFeed:
             now = self._now()
             for fed in self._by_symbol.values():
                 if fed.rewrite_at is not None and now >= fed.rewrite_at:
-                    fed.rewrite_at = None
+                    fed.rewrite_at = None if fed.feed.relisting is None else now + RELIST_AGAIN_S
                     self._writers[fed.partition].rewrite(fed.feed)
 
     async def _publish(self) -> None:
@@ -384,12 +486,14 @@ class VenueFeed:
             self._others[symbol] = feeder
             logger.error("another process feeds this symbol", extra={"symbol": symbol, "feeder": feeder})
 
-    def _is_taken(self, fed: _Fed) -> bool:
+    def _is_taken(self, fed: Fed) -> bool:
         return bool(self._writers[fed.partition].lines[fed.feed.symbol].taken_by)
 
-    def _source(self, fed: _Fed) -> dict[str, Any]:
+    def _source(self, fed: Fed) -> dict[str, Any]:
         since = time.time_ns() // 1000 - round((self._now() - fed.feed.since) * 1e6)
-        return source_of(self.venue.profile, fed.feeding, fed.feed, feeder=self.feeder, since=since)
+        return source_of(
+            self.venue.profile, fed.feeding, fed.feed, fed.followed, feeder=self.feeder, since=since
+        )
 
     async def _say_goodbye(self) -> None:
         """Mark every book stale, as nobody feeds it any more, and say so in `sources`."""

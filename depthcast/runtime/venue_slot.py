@@ -12,8 +12,7 @@ from depthcast.shared.backoff import Backoff
 logger = logging.getLogger(__name__)
 
 RETRY_S: Final = 0.5
-RETRY_S_MAX: Final = 30.0
-"""Bounds of the waits before connecting again; each wait is a random part of its bound."""
+"""Bound of the first wait before connecting again. It doubles; each wait is a random part of its bound."""
 
 STABLE_S: Final = 5.0
 """A connection that lasted so long lets the waits begin with the shortest one again."""
@@ -29,7 +28,9 @@ class ConnectionSlot:
 
     - `make`: makes the next connection.
     - `taken_over`: whether a connection's books are the published ones, so that the older one can go.
-    - `lifetime_s`: the venue ends a connection after this time; 0: never.
+    - `wanted`: whether there is anything to be fed; a connection without it is not replaced.
+    - `lifetime_s`: the venue ends a connection after this time; 0: never. `retry_max_s`: longest wait before
+      connecting again.
     - `ended`: called with the reason of each end that nobody here wanted.
     """
 
@@ -37,16 +38,19 @@ class ConnectionSlot:
         self,
         make: Callable[[], VenueConnection],
         taken_over: Callable[[VenueConnection], bool],
+        wanted: Callable[[], bool],
         lifetime_s: float,
+        retry_max_s: float,
         ended: Callable[[VenueConnection, ConnectionEnded], None],
     ) -> None:
         self.current: VenueConnection | None = None
         self.handovers = 0
         self._make = make
         self._taken_over = taken_over
+        self._wanted = wanted
         self._lifetime_s = lifetime_s
         self._ended = ended
-        self._backoff = Backoff(RETRY_S, RETRY_S_MAX, random.random)
+        self._backoff = Backoff(min(RETRY_S, retry_max_s), retry_max_s, random.random)
         self._running: dict[VenueConnection, asyncio.Task[None]] = {}
 
     @property
@@ -59,6 +63,9 @@ class ConnectionSlot:
         try:
             while True:
                 if self.current is None or self._is_over(self.current):
+                    if not self._wanted():
+                        await asyncio.sleep(POLL_S)
+                        continue
                     await self._dial_again()
                 assert self.current is not None
                 await self._until_due(self.current)
@@ -101,7 +108,7 @@ class ConnectionSlot:
         lasts_s = self._lifetime_s * random.uniform(0.85, 0.95)  # noqa: S311 - no secret
         while not self._is_over(connection):
             due = self._lifetime_s and connection.opened_at and loop.time() - connection.opened_at >= lasts_s
-            if due or connection.closing.is_set():
+            if (due or connection.closing.is_set()) and self._wanted():
                 return
             await asyncio.sleep(POLL_S)
 

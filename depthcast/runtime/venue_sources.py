@@ -22,13 +22,16 @@ class Sources:
     async def others(self, symbols: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Return the entries of other feeders that are running. Raises `RedisUnavailable`."""
         now = await self._now_us()
-        raws = await redis.execute(self.client, "HMGET", self.keys.sources, *symbols)
-        found = {symbol: read_source(raw) for symbol, raw in zip(symbols, raws, strict=True)}
         return {
             symbol: entry
-            for symbol, entry in found.items()
+            for symbol, entry in (await self.read(symbols)).items()
             if entry.get("feeder") != self.feeder and is_running(entry, now)
         }
+
+    async def read(self, symbols: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return the entries, whoever wrote them; empty ones for none. Raises `RedisUnavailable`."""
+        raws = await redis.execute(self.client, "HMGET", self.keys.sources, *symbols)
+        return {symbol: read_source(raw) for symbol, raw in zip(symbols, raws, strict=True)}
 
     async def publish(self, entries: Mapping[str, Mapping[str, Any]]) -> None:
         """Write entries, with the time by the server's clock. Raises `RedisUnavailable`."""

@@ -15,11 +15,13 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from depthcast.feed.feeding import Feeding, FeedRefused, check_registered, choose, feedings
+from depthcast.feed.source import venue_sizes
 from depthcast.feed.symbol_feed import FeedState
 from depthcast.feed.venue import Venue
 from depthcast.runtime.feed_runs import Stopped, until_stopped
 from depthcast.runtime.replay import Producer, register, wait_for_books
 from depthcast.runtime.venue_feed import VenueFeed, new_feeder_name
+from depthcast.runtime.venue_instruments import read_instruments
 from depthcast.runtime.venue_listings import read_listings
 from depthcast.runtime.venue_rest import RequestFailed, VenueRest
 from depthcast.runtime.venue_sources import Sources
@@ -73,14 +75,21 @@ async def _feed(options: LiveOptions, problems: list[str]) -> None:
             wanted = await _instruments(options.venue, rest, chosen)
             partitions = await wait_for_partitions(client, keys, settings.partitions)
             producer = Producer(client, keys, partitions)
-            await _refuse_others(options, Sources(client, keys, feeder), wanted)
-            registered = await _register(options, producer, wanted)
+            entries = await _refuse_others(options, Sources(client, keys, feeder), wanted)
+            before = {
+                item.symbol: sizes
+                for item in wanted
+                if (sizes := venue_sizes(entries[item.symbol], item, profile.name)) is not None
+            }
+            registered = await _register(options, producer, wanted, before)
             feed = VenueFeed(
                 settings,
                 options.venue,
                 wanted,
                 registered,
                 await _listings(watch_client, keys, partitions, wanted),
+                before,
+                may_relist=options.register if settings.relist is None else settings.relist,
                 client=client,
                 watch_client=watch_client,
                 partitions=partitions,
@@ -106,8 +115,7 @@ async def _instruments(venue: Venue, rest: VenueRest, chosen: Mapping[str, Any])
     backoff = Backoff(0.5, 30.0, random.random)
     while True:
         try:
-            answers = [await rest.get(request) for request in venue.instruments_requests(list(chosen))]
-            listed = venue.read_instruments(answers)
+            listed = await read_instruments(venue, rest, list(chosen))
         except RequestFailed as error:
             if error.final:
                 raise FeedRefused(
@@ -125,13 +133,20 @@ async def _instruments(venue: Venue, rest: VenueRest, chosen: Mapping[str, Any])
         await asyncio.sleep(backoff.next_s())
 
 
-async def _refuse_others(options: LiveOptions, sources: Sources, wanted: Sequence[Feeding]) -> None:
-    """Raise `FeedRefused` if another process feeds a symbol, unless it is to be taken over."""
+async def _refuse_others(
+    options: LiveOptions, sources: Sources, wanted: Sequence[Feeding]
+) -> dict[str, dict[str, Any]]:
+    """Return the entries of the hash `sources`; raises `FeedRefused` if another process feeds a symbol.
+
+    Unless it is to be taken over.
+    """
     outage = Outage(logger, "waiting for Redis")
+    symbols = [item.symbol for item in wanted]
+    entries: dict[str, dict[str, Any]] = {}
     others: dict[str, dict[str, Any]] | None = None
     while others is None:
         try:
-            others = await sources.others([item.symbol for item in wanted])
+            others, entries = await sources.others(symbols), await sources.read(symbols)
         except RedisUnavailable as error:
             outage.note(error)
             await asyncio.sleep(0.5)
@@ -143,10 +158,14 @@ async def _refuse_others(options: LiveOptions, sources: Sources, wanted: Sequenc
                 f"{symbol} is fed by {feeder} from {venue}: end that, or take it over with --take-over"
             )
         logger.warning("taking a symbol over", extra={"symbol": symbol, "feeder": feeder, "venue": venue})
+    return entries
 
 
 async def _register(
-    options: LiveOptions, producer: Producer, wanted: Sequence[Feeding]
+    options: LiveOptions,
+    producer: Producer,
+    wanted: Sequence[Feeding],
+    before: Mapping[Symbol, Instrument],
 ) -> dict[Any, Instrument]:
     """Return the registered instruments, once they have books; raises `InstrumentsError` for other sizes."""
     by_symbol = {item.symbol: item for item in wanted}
@@ -155,7 +174,9 @@ async def _register(
     return await wait_for_books(
         producer,
         {symbol: item.instrument for symbol, item in by_symbol.items()},
-        lambda ours, registered: check_registered(by_symbol[ours.symbol], registered),
+        lambda ours, registered: check_registered(
+            by_symbol[ours.symbol], registered, before.get(ours.symbol)
+        ),
     )
 
 

@@ -57,6 +57,16 @@ class VenueFeedStats(Collector):
             "Time since the venue's time of the last published message; -1 if it names none",
             labels=["symbol"],
         )
+        relistings = CounterMetricFamily(
+            "depthcast_feed_relistings",
+            "Listings asked for because the venue has other sizes",
+            labels=["symbol"],
+        )
+        remedies = GaugeMetricFamily(
+            "depthcast_feed_remedy_needed",
+            "1 while somebody has to run a command so that the book gets the venue's sizes",
+            labels=["symbol"],
+        )
         others = GaugeMetricFamily(
             "depthcast_feed_other_feeder", "1 while another process feeds the symbol", labels=["symbol"]
         )
@@ -67,10 +77,12 @@ class VenueFeedStats(Collector):
                 doubts.add_metric([feed.symbol, reason], count)
             snapshots.add_metric([feed.symbol], feed.snapshots)
             updates.add_metric([feed.symbol], feed.updates)
+            relistings.add_metric([feed.symbol], feed.relistings)
+            remedies.add_metric([feed.symbol], float(bool(feed.remedy)))
             lag_s = AGE_UNKNOWN if feed.ts is None else (self.now_us() - feed.ts) / 1e6
             lag.add_metric([feed.symbol], lag_s)
             others.add_metric([feed.symbol], float(feed.symbol in self.other_feeders))
-        yield from (state, doubts, snapshots, updates, lag, others)
+        yield from (state, doubts, snapshots, updates, lag, relistings, remedies, others)
 
     def _of_connections(self) -> Iterable[Metric]:
         counts = self.connections

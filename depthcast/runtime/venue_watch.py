@@ -25,6 +25,8 @@ from depthcast.shared.types import Symbol
 logger = logging.getLogger(__name__)
 
 POLL_S: Final = 1.0
+HURRY_S: Final = 0.1
+"""Time between two looks, usually, and while a listing is waited for."""
 REJECTS_READ: Final = 1_000
 FOREIGN_MAX: Final = 16
 """Entries of `deltas` that are searched for one of the leader's, if others have added some."""
@@ -38,6 +40,7 @@ OnInstrument = Callable[[Symbol, Instrument | None], None]
 class Watch:
     """Polls for one feed. `partitions`: symbols by partition; `lag_ms`: input lag of each as last published.
 
+    - `instruments`: those of the hash as last read. `hurry`: a listing is waited for.
     - `on_reject`: called with a symbol and the reason, for each reject.
     - `on_lost`: called with a partition, or None for all, where the books need to be written again.
     - `on_instrument`: called with a symbol whose instrument has changed, None: it was withdrawn.
@@ -63,6 +66,7 @@ class Watch:
         self.instruments: dict[Symbol, Instrument | None] = dict(instruments)
         self.lag_ms: dict[int, int] = {}
         self.rejects = 0
+        self.hurry = False
         self._on_reject = on_reject
         self._on_lost = on_lost
         self._on_instrument = on_instrument
@@ -82,15 +86,21 @@ class Watch:
         self._incarnation = await redis.execute(self.client, "GET", self.keys.incarnation)
 
     async def run(self) -> None:
-        """Look each second, for ever."""
+        """Look each second, for ever; more often while `hurry` is True."""
         while True:
-            await asyncio.sleep(POLL_S)
+            await self._pause()
             try:
                 await self.look()
             except RedisUnavailable as error:
                 self._outage.note(error)
             else:
                 self._outage.over()
+
+    async def _pause(self) -> None:
+        for _ in range(round(POLL_S / HURRY_S)):
+            await asyncio.sleep(HURRY_S)
+            if self.hurry:
+                return
 
     async def look(self) -> None:
         """Look once. Raises `RedisUnavailable`."""

@@ -20,6 +20,7 @@ from depthcast.feed.symbol_feed import LiveEntry, LocalDoubt, SymbolFeed
 from depthcast.shared.backoff import Backoff
 from depthcast.shared.codec import pack
 from depthcast.shared.errors import RedisUnavailable
+from depthcast.shared.instruments import to_table
 from depthcast.shared.keys import PartitionKeys
 from depthcast.shared.runtime import redis
 from depthcast.shared.runtime.outage import Outage
@@ -304,4 +305,6 @@ def entry_fields(entry: LiveEntry) -> list[str | bytes]:
         about["stale"] = entry.stale
     if entry.live:
         about["live"] = True
+    if entry.relist is not None:
+        about["relist"] = {entry.symbol: to_table(entry.relist)}
     return ["_", pack(about), entry.symbol, pack(entry.events)]

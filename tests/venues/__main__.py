@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from tests.venues.live_run import open_place, run_faults
+from tests.venues.live_run import open_place, recovery_table, run_faults
 from tests.venues.models import models
 from tests.venues.pairs import venues
 
@@ -24,7 +24,7 @@ def main(names: tuple[str, ...], seconds: float, seed: int, mean_s: float) -> No
 async def _run(names: Sequence[str], seconds: float, seed: int, mean_s: float) -> bool:
     """Return whether a book was wrong."""
     makers, known = models(), venues()
-    wrong = False
+    reports = []
     async with open_place() as place:
         for name in names:
             report = await run_faults(
@@ -32,8 +32,10 @@ async def _run(names: Sequence[str], seconds: float, seed: int, mean_s: float) -
             )
             for line in report.lines():
                 click.echo(line)
-            wrong = wrong or bool(report.wrong)
-    return wrong
+            reports.append(report)
+    for line in recovery_table(reports):
+        click.echo(line)
+    return any(report.wrong for report in reports)
 
 
 if __name__ == "__main__":

@@ -4,35 +4,21 @@ After each message every book that the adapter calls right must be a state that 
 never an older one than before. Without any more faults all books must come to be right again. Pure.
 """
 
-import json
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable
 from decimal import Decimal
 from random import Random
-from typing import Any, Final
+from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 from depthcast.feed.venue import Adapter, Doubt, Output, Reply, Snapshot, Update, Venue
-from tests.venues.faults import Fault
+from tests.venues.field_faults import field_fault
 from tests.venues.market import ModelBook
 from tests.venues.model import Kind, Message, ModelVenue, RestAnswer
+from tests.venues.mutations import BETWEEN, Mutation, spoilt
 
 STEP_US: Final = 100_000
-START_US: Final = 1_700_000_000_000_000
-WRONG: Final[tuple[Any, ...]] = (None, "", "x", -1, 1.5, True, [], {}, [[]], [1], {"a": 1}, 10**30)
-_ABSENT: Final = object()
-SPOILED: Final = {
-    "drop": Fault.GAP,
-    "twice": Fault.DUPLICATE,
-    "late": Fault.REORDER,
-    "swap": Fault.REORDER,
-    "cut": Fault.GARBAGE,
-    "field": Fault.GARBAGE,
-    "garbage": Fault.GARBAGE,
-}
-"""What is done to a message, and the fault that a venue's rule must notice for that."""
-PLAIN: Final = frozenset({"price_level", "new_quantity", "price", "size"})
-"""Keys of prices and quantities: another number there cannot be noticed without a checksum."""
+START_US: Final = 1_780_000_000_000_000
 
 
 class Replica:
@@ -56,7 +42,7 @@ class Replica:
         assert self.live, f"an update of a book in doubt: {output}"
         for side, levels in zip(self.sides, (output.bids, output.asks), strict=True):
             for price, quantity in levels:
-                side[_units(price, self.book.tick_size)] = _units(quantity, self.book.lot_size)
+                side[_units(price, self.book.price_unit)] = _units(quantity, self.book.quantity_unit)
             for gone in [key for key, units in side.items() if not units]:
                 del side[gone]
         self._check(output)
@@ -79,13 +65,24 @@ class Replica:
 class Conversation:
     """One client of a model.
 
-    `rate`: how often a message is spoiled, of 1.
+    `mutations`: what happens on the way; `rate`: how often to a message, of 1, and a tenth as often between
+    two steps. `control`: also to answers and heartbeats. `taken`: snapshots and updates so far.
     """
 
-    def __init__(self, venue: Venue, model: ModelVenue, random: Random, *, rate: float = 0.0) -> None:
+    def __init__(
+        self,
+        venue: Venue,
+        model: ModelVenue,
+        random: Random,
+        mutations: Collection[Mutation] = (),
+        *,
+        rate: float = 0.0,
+        control: bool = False,
+    ) -> None:
         self.model = model
         self.random = random
         self.rate = rate
+        self.taken = 0
         self.now = START_US
         self.adapter: Adapter = venue.adapter()
         self.by_rest = venue.profile.snapshot_by_rest
@@ -96,7 +93,9 @@ class Conversation:
         self._answers: list[tuple[int, str, RestAnswer]] = []
         self._asked_at: dict[str, int] = {}
         self._held: Message | None = None
-        self._kinds = [kind for kind, fault in SPOILED.items() if fault in model.faults]
+        self._kinds = sorted(set(mutations) - BETWEEN)
+        self._between = sorted(BETWEEN.intersection(mutations))
+        self._control = control
         self._connect()
 
     def run(self, steps: int) -> None:
@@ -104,7 +103,7 @@ class Conversation:
         for _ in range(steps):
             self.now += STEP_US
             self.model.market.step(self.random.randrange(4))
-            if self.random.random() < self.rate / 10:
+            if self._between and self.random.random() < self.rate / 10:
                 self._disturb()
             self._receive(self.connection.due(self.now))
             self._deliver_answers()
@@ -127,10 +126,18 @@ class Conversation:
         for raw in messages:
             self._receive(self.connection.receive(raw, self.now))
 
+    @property
+    def doubts(self) -> list[Doubt]:
+        """Every doubt so far."""
+        return [doubt for replica in self.replicas.values() for doubt in replica.doubts]
+
     def _receive(self, messages: list[Message]) -> None:
         for message in messages:
             for spoiled in self._spoiled(message):
-                self._take(self.adapter.take(spoiled.raw, self.now))
+                raw = spoiled.raw
+                if isinstance(raw, str) and self.random.random() < 0.2:
+                    raw = raw.encode()
+                self._take(self.adapter.take(raw, self.now))
             if message.kind is not Kind.CONTROL:
                 self._history.append(message)
 
@@ -140,49 +147,48 @@ class Conversation:
             if isinstance(output, Reply):
                 self._send([output.payload])
             elif isinstance(output, Snapshot | Update | Doubt):
+                self.taken += not isinstance(output, Doubt)
                 self.replicas[output.symbol].apply(output)
 
     def _spoiled(self, message: Message) -> list[Message]:
         if self._held is not None:
             held, self._held = self._held, None
             return [message, held]
-        if message.kind is Kind.CONTROL or self.random.random() >= self.rate:
+        plain = message.kind is Kind.CONTROL and not self._control
+        if plain or not self._kinds or self.random.random() >= self.rate:
             return [message]
-        kind = self.random.choice(self._kinds)
-        if kind == "swap":
+        mutation = self.random.choice(self._kinds)
+        if mutation is Mutation.SWAP:
             self._held = message
-        return self._in_place_of(message, kind)
+        return self._in_place_of(message, mutation)
 
-    def _in_place_of(self, message: Message, kind: str) -> list[Message]:
-        raw = message.raw if isinstance(message.raw, str) else message.raw.decode()
-        match kind:
-            case "twice":
-                return [message, message]
-            case "late":
-                return [message, self.random.choice([*self._history, message])]
-            case "garbage":
-                return [Message("{", Kind.BOOK), message]
-            case "cut":
-                return [message._replace(raw=raw[: self.random.randrange(len(raw))])]
-            case "field":
-                return [message._replace(raw=field_fault(raw, self.random))]
-            case _:
+    def _in_place_of(self, message: Message, mutation: Mutation) -> list[Message]:
+        match mutation:
+            case Mutation.DROP | Mutation.SWAP:
                 return []
+            case Mutation.DUPLICATE:
+                return [message, message]
+            case Mutation.LATE:
+                return [message, self.random.choice([*self._history, message])]
+            case Mutation.GARBAGE:
+                return [Message("{", Kind.BOOK), message]
+            case _:
+                return [spoilt(mutation, message, self.model, self.random)]
 
     def _disturb(self) -> None:
-        kind = self.random.choice(("reset", "reconnect", "snapshot", "leave"))
         symbol = self.random.choice(self.symbols)
-        if kind == "reset":
-            self.model.reset(symbol, self.now)
-        elif kind == "reconnect":
-            self._take(self.adapter.lost())
-            self._held = None
-            self._history.clear()  # what an ended connection sent does not come by another one
-            self._connect()
-        elif kind == "snapshot":
-            self._ask(symbol)
-        elif kind == "leave":
-            self._subscribe_again(symbol)
+        match self.random.choice(self._between):
+            case Mutation.RESET:
+                self.model.reset(symbol, self.now)
+            case Mutation.RECONNECT:
+                self._take(self.adapter.lost())
+                self._held = None
+                self._history.clear()  # what an ended connection sent does not come by another one
+                self._connect()
+            case Mutation.ASK:
+                self._ask(symbol)
+            case _:
+                self._subscribe_again(symbol)
 
     def _subscribe_again(self, symbol: str) -> None:
         self.replicas[symbol].live = False
@@ -195,7 +201,7 @@ class Conversation:
                 self._asked_at.pop(symbol, None)
             elif self.now - self._asked_at.get(symbol, 0) >= 8 * STEP_US:
                 self._asked_at[symbol] = self.now
-                if not self._ask(symbol) and replica.doubts and not self.by_rest:
+                if not self._ask(symbol) and not self.by_rest:
                     self._subscribe_again(symbol)
 
     def _ask(self, symbol: str) -> bool:
@@ -216,57 +222,6 @@ class Conversation:
             if self.random.random() < self.rate:
                 body = self.random.choice((body[: len(body) // 2], field_fault(body, self.random).encode()))
             self._take(self.adapter.take_snapshot(symbol, body, self.now))
-
-
-def field_faults(raw: str | bytes) -> Iterator[str]:
-    """Yield the message with each field absent, and with each of `WRONG` in its place.
-
-    Of a list its first item is taken. Left out is what a venue could have meant: fewer levels, other numbers.
-    """
-    for path, wrong in _faults(raw):
-        yield _changed(raw, path, wrong)
-
-
-def field_fault(raw: str | bytes, random: Random) -> str:
-    """Return one of `field_faults`."""
-    return _changed(raw, *random.choice(list(_faults(raw))))
-
-
-def _faults(raw: str | bytes) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    for path, value in _paths(json.loads(raw)):
-        in_list = isinstance(path[-1], int)
-        if not (in_list and isinstance(value, list | dict)):
-            yield path, _ABSENT
-        for wrong in WRONG:
-            meant = (isinstance(value, list) and wrong == []) or (
-                (in_list or path[-1] in PLAIN) and wrong in (1.5, 10**30)
-            )
-            if not meant:
-                yield path, wrong
-
-
-def _paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    if path:
-        yield path, value
-    items: Iterable[tuple[Any, Any]] = ()
-    if isinstance(value, dict):
-        items = value.items()
-    elif isinstance(value, list):
-        items = enumerate(value[:1])
-    for key, item in items:
-        yield from _paths(item, (*path, key))
-
-
-def _changed(raw: str | bytes, path: tuple[Any, ...], wrong: Any) -> str:
-    message = json.loads(raw)
-    parent = message
-    for key in path[:-1]:
-        parent = parent[key]
-    if wrong is _ABSENT:
-        del parent[path[-1]]
-    else:
-        parent[path[-1]] = wrong
-    return json.dumps(message)
 
 
 def _units(text: str, size: str) -> int:

@@ -19,6 +19,7 @@ from typing import Any, Final, Self
 from aiohttp import WSMsgType, web
 
 from tests.venues.faults import Fault
+from tests.venues.market import ModelBook
 from tests.venues.model import Kind, Message, ModelConnection, ModelVenue
 
 CLOSES: Final = {Fault.CLOSE_1001: 1001, Fault.CLOSE_1012: 1012, Fault.CLOSE_1013: 1013}
@@ -32,7 +33,7 @@ class FakeVenue:
 
     - `changes_per_step`: changes of every book in each `step_s` seconds.
     - `outage_s`: how long faults last that do not end by themselves; `quiet_s`: how long books stay as they
-      are.
+      are; `delisted_s`: how long a book is not listed.
     - `committed`: faults so far; `connections`, `requests`: those of the client; `received_at`: when its
       messages came on each connection, by `time.monotonic`, for checks of its pace.
     - `moving` False: the books stay as they are from now on.
@@ -47,6 +48,7 @@ class FakeVenue:
         changes_per_step: int = 1,
         outage_s: float = 0.6,
         quiet_s: float = 2.0,
+        delisted_s: float = 3.0,
     ) -> None:
         self.model = model
         self.random = random
@@ -54,6 +56,8 @@ class FakeVenue:
         self.changes_per_step = changes_per_step
         self.outage_s = outage_s
         self.quiet_s = quiet_s
+        self.delisted_s = delisted_s
+        self.coarsest: dict[str, tuple[int, int]] = {}
         self.committed: Counter[Fault] = Counter()
         self.connections = 0
         self.requests = 0
@@ -119,13 +123,32 @@ class FakeVenue:
             self._abort_all()
         elif fault is Fault.REFUSE:
             self._begin(self._refuse())
-        elif fault is Fault.RESET:
-            self.model.reset(self.random.choice(sorted(self.model.market.books)), _now())
+        elif fault in (Fault.RESET, Fault.RESIZE, Fault.DELIST):
+            self._change(self.random.choice(sorted(self.model.market.books)), fault)
 
     def heal(self) -> None:
         """End every fault that still lasts or waits."""
         self._due.clear()
         self._until.clear()
+        self.model.market.delisted.clear()
+
+    def _change(self, symbol: str, fault: Fault) -> None:
+        """Commit a fault of one symbol."""
+        if fault is Fault.RESET:
+            self.model.reset(symbol, _now())
+        elif fault is Fault.RESIZE:
+            self._resize(self.model.market[symbol])
+        else:
+            self._begin(self._delist(symbol))
+
+    def _resize(self, book: ModelBook) -> None:
+        coarsest = self.coarsest.setdefault(book.symbol, (book.tick, book.lot))
+        book.resize(*(coarsest if (book.tick, book.lot) == (1, 1) else (1, 1)))
+
+    async def _delist(self, symbol: str) -> None:
+        self.model.market.delisted.add(symbol)
+        await asyncio.sleep(self.delisted_s)
+        self.model.market.delisted.discard(symbol)
 
     def _lasts(self, fault: Fault, seconds: float) -> None:
         self._until[fault] = time.monotonic() + seconds

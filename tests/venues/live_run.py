@@ -1,7 +1,7 @@
 """Runs the live feed against a fake venue with all its faults, and watches a client's books.
 
-Whenever a book is live at a WebSocket client of a gateway, it equals a state that the model had, in order;
-and when the faults are over, it becomes what the model's book is.
+Whenever a book is live at a WebSocket client of a gateway, it equals a state that the model had, in order, by
+the sizes that the client was told; and when the faults are over, it becomes what the model's book is.
 """
 
 import asyncio
@@ -9,8 +9,10 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from random import Random
+from statistics import median
 from typing import Any, Final, NamedTuple
 
 from depthcast.client.client import Client, connect
@@ -27,8 +29,15 @@ from tests.venues.market import ModelBook, State
 from tests.venues.model import ModelVenue
 from tests.waiting import eventually
 
-SILENCE_S: Final = 0.8
-SNAPSHOT_WAIT_S: Final = 1.5
+SHORT: Final[Mapping[str, Any]] = {
+    "silence_s": 0.8,
+    "snapshot_wait_s": 1.0,
+    "retry_max_s": 1.0,
+    "instruments_interval_s": 0.5,
+}
+"""Limits of the feed in a run: what takes minutes at a venue takes a second here."""
+WHOLE_LOTS: Final = frozenset({"bitmex"})
+"""Venues whose quantities are whole numbers, so that only their tick size is ever finer."""
 CALM_UPDATES: Final = 10
 """Live books of each symbol that are compared after the last fault."""
 
@@ -41,6 +50,16 @@ class Place(NamedTuple):
     prefix: str
 
 
+class Generous:
+    """A venue that allows more requests, as its list is read far more often here than in earnest."""
+
+    def __init__(self, venue: Venue) -> None:
+        self.profile = replace(venue.profile, request_weight_per_min=60_000)
+        self.adapter = venue.adapter
+        self.instruments_requests = venue.instruments_requests
+        self.read_instruments = venue.read_instruments
+
+
 @dataclass
 class Seen:
     """What a client saw of one symbol. `at`: number of the model's change whose state it saw last."""
@@ -49,6 +68,7 @@ class Seen:
     at: int = -1
     live: bool = False
     updates: int = 0
+    sizes: tuple[str, str] = ("", "")
     states: dict[State, list[int]] = field(default_factory=lambda: defaultdict(list))
     known: int = 0
 
@@ -57,23 +77,30 @@ class Seen:
         """Whether the client has the model's last state."""
         return self.live and self.book.states[self.at] == self.book.states[-1]
 
-    def see(self, update: BookUpdate) -> str:
-        """Compare a book with the model's states; returns what is wrong, or nothing."""
+    @property
+    def fits_the_venue(self) -> bool:
+        """Whether the sizes that the client knows divide those of the venue."""
+        sizes = zip((self.book.tick_size, self.book.lot_size), self.sizes, strict=True)
+        return all((Fraction(venue) / Fraction(size)).denominator == 1 for venue, size in sizes)
+
+    def see(self, update: BookUpdate, sizes: tuple[str, str]) -> str:
+        """Compare a book in ticks and lots of `sizes` with the model's states; returns what is wrong."""
         self.live = update.state == "live"
         if not self.live or not update.book.bids.levels:
             return ""
         self.updates += 1
+        self.sizes = sizes
         for number in range(self.known, len(self.book.states)):
             self.states[self.book.states[number]].append(number)
         self.known = len(self.book.states)
-        state = state_of(update)
+        state = state_of(update, self.book, sizes)
         numbers = self.states.get(state, [])
         later = [number for number in numbers if number >= self.at]
         if later:
             self.at = later[0]
             return ""
         what = f"a state of change {numbers[-1]} after one of {self.at}" if numbers else "no state it had"
-        return f"{self.book.symbol} at seq {update.seq}: {what}"
+        return f"{self.book.symbol} at seq {update.seq} with sizes {'/'.join(sizes)}: {what}"
 
 
 @dataclass
@@ -92,21 +119,26 @@ class Report:
 
     def lines(self) -> list[str]:
         """The report as text."""
-        times = [
-            f"{fault}: {len(each)}, longest {max(each):.2f} s"
-            for fault, each in sorted(self.recoveries_s.items())
-            if each
-        ]
         head = (
             f"{self.name}, seed {self.seed}: {self.updates} live books in {self.seconds:.0f} s, "
             f"{len(self.wrong)} wrong; {sum(self.committed.values())} faults, "
             f"{self.connections} connections; equal {self.final_s:.2f} s after the last fault"
         )
-        return [
-            head,
-            *(f"  {line}" for line in times),
-            *(f"  WRONG {line}" for line in self.wrong[:10]),
-        ]
+        return [head, *(f"  WRONG {line}" for line in self.wrong[:10])]
+
+
+def recovery_table(reports: Sequence[Report]) -> list[str]:
+    """Return a table of faults: how often each was, and the times until every book was live again."""
+    times: dict[Fault, list[float]] = defaultdict(list)
+    for report in reports:
+        for fault, each in report.recoveries_s.items():
+            times[fault] += each
+    rows = [
+        f"| {fault} | {len(each)} | {median(each):.2f} s | {max(each):.2f} s |"
+        for fault, each in sorted(times.items())
+        if each
+    ]
+    return ["| fault | times | median recovery | greatest |", "| --- | --- | --- | --- |", *rows]
 
 
 @asynccontextmanager
@@ -127,17 +159,21 @@ async def run_faults(
     seconds: float,
     mean_s: float = 1.0,
     symbols_most: int = 3,
+    short: bool = False,
 ) -> Report:
-    """Run one venue with its faults for `seconds`."""
+    """Run one venue with its faults for `seconds`. `short`: what lasts is over sooner."""
     random = Random(f"{name} {seed}")
     model = make_model(random)
+    for book in model.market.books.values():
+        book.refine(10, 1 if name in WHOLE_LOTS else 10)
     report = Report(name, seed, seconds)
     symbols = sorted(model.market.books)[:symbols_most]
     # Another run may have fed books of these names, with other sizes.
     names = {symbol: f"{random.randbytes(4).hex()}.{book_name(symbol)}"[:32] for symbol in symbols}
     seen = {names[symbol]: Seen(model.market[symbol]) for symbol in symbols}
+    lasting: dict[str, Any] = {"outage_s": 0.25, "quiet_s": 0.4, "delisted_s": 1.0} if short else {}
     async with (
-        FakeVenue(model, random) as fake,
+        FakeVenue(model, random, **lasting) as fake,
         live_feed(place, fake, venue, symbols, names) as feeding,
         watched(place, seen, report, feeding),
     ):
@@ -155,19 +191,21 @@ async def live_feed(
     venue: Venue,
     symbols: Sequence[str],
     renames: Mapping[str, str],
+    *,
+    take_over: bool = False,
     **changes: Any,
 ) -> AsyncIterator["asyncio.Task[None]"]:
     """Feed from a fake venue until the end of the block; yields the task."""
-    short: dict[str, Any] = {"silence_s": SILENCE_S, "snapshot_wait_s": SNAPSHOT_WAIT_S}
     settings = VenueFeedSettings(
         redis_url=place.redis_url,
         prefix=place.prefix,
         ws_url=fake.ws_url,
         rest_url=fake.rest_url,
-        **{**short, **changes},
+        **{**SHORT, **changes},
     )
     stop = asyncio.Event()
-    feeding = asyncio.create_task(feed_live(stop, LiveOptions(settings, venue, symbols, renames)))
+    options = LiveOptions(settings, Generous(venue), symbols, renames, take_over=take_over)
+    feeding = asyncio.create_task(feed_live(stop, options))
     try:
         yield feeding
     finally:
@@ -182,7 +220,7 @@ async def watched(
     """Compare what a client sees with the models' states, from the first books until the end of the block."""
     async with connect(place.gateway_url) as client:
         await eventually(lambda: subscribed(client, list(seen), feeding), 30)
-        watching = asyncio.create_task(_watch(client, seen, report))
+        watching = asyncio.create_task(watch(client, seen, report))
         try:
             await eventually(lambda: all(each.at >= 0 for each in seen.values()), 30, "every book comes")
             yield client
@@ -203,9 +241,10 @@ async def subscribed(client: Client, symbols: Sequence[str], feeding: "asyncio.T
     return True
 
 
-async def _watch(client: Client, seen: dict[str, Seen], report: Report) -> None:
+async def watch(client: Client, seen: dict[str, Seen], report: Report) -> None:
+    """Compare what a client reads, for ever."""
     async for update in client:
-        if problem := seen[update.symbol].see(update):
+        if problem := seen[update.symbol].see(update, client.sizes(update.symbol)):
             report.wrong.append(problem)
 
 
@@ -233,11 +272,14 @@ async def _commit_all(
 
 
 async def _recovery(fault: Fault, seen: dict[str, Seen], report: Report) -> None:
-    """Measure the time from a fault until every book is live with a state from after it."""
+    """Measure the time from a fault until every book is live with a state, and sizes, from after it."""
     began = time.monotonic()
     numbers = {symbol: each.book.number for symbol, each in seen.items()}
     await eventually(
-        lambda: all(each.live and each.at > numbers[symbol] for symbol, each in seen.items()), 60
+        lambda: all(
+            each.live and each.at > numbers[symbol] and each.fits_the_venue for symbol, each in seen.items()
+        ),
+        60,
     )
     report.recoveries_s[fault].append(time.monotonic() - began)
 
@@ -261,7 +303,27 @@ async def _compare_ends(fake: FakeVenue, seen: dict[str, Seen], report: Report) 
     report.final_s = time.monotonic() - began
 
 
-def state_of(update: BookUpdate) -> State:
-    """Return the book of an update as the model has its states."""
-    book = update.book
-    return frozenset(book.bids.levels.items()), frozenset(book.asks.levels.items())
+def state_of(update: BookUpdate, model: ModelBook, sizes: tuple[str, str]) -> State:
+    """Return the book of an update, in ticks and lots of `sizes`, as the model has its states."""
+    tick, lot = _times(sizes[0], model.price_unit), _times(sizes[1], model.quantity_unit)
+    bids, asks = update.book.bids.levels, update.book.asks.levels
+    if tick == lot == 1:
+        return frozenset(bids.items()), frozenset(asks.items())
+    return _in_units(bids, tick, lot), _in_units(asks, tick, lot)
+
+
+def _in_units(
+    levels: Mapping[int, int], tick: Fraction | int, lot: Fraction | int
+) -> frozenset[tuple[int, int]]:
+    return frozenset((_whole(price * tick), _whole(lots * lot)) for price, lots in levels.items())
+
+
+def _times(size: str, unit: str) -> Fraction | int:
+    """Return how many units a size is."""
+    times = Fraction(size) / Fraction(unit)
+    return times.numerator if times.denominator == 1 else times
+
+
+def _whole(number: Fraction | int) -> int:
+    """Return a number of units; -1, which no state has, for a part of one."""
+    return number.numerator if number.denominator == 1 else -1

@@ -37,7 +37,7 @@ class BinanceModel:
 
     def rest(self, path: str, query: Mapping[str, str], now: int) -> RestAnswer:
         if path.endswith("/exchangeInfo"):
-            return _answer({"symbols": [_listed(book) for book in self.market.books.values()]})
+            return _answer({"symbols": [_listed(book) for book in self.market.listed.values()]})
         if not path.endswith("/depth"):
             return RestAnswer(404, b"{}")
         if query.get("symbol") not in self.market:
@@ -114,7 +114,7 @@ class _Connection:
 
     def _subscribe(self, streams: Sequence[str]) -> None:
         """Unknown names are accepted, and nothing ever comes, as at the venue."""
-        for symbol, book in self.venue.market.books.items():
+        for symbol, book in self.venue.market.listed.items():
             if _stream(symbol) in streams:
                 begun = book.number - self.venue.random.randrange(4)
                 self.sent.setdefault(symbol, max(begun, 0))

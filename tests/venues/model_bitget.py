@@ -59,7 +59,7 @@ class BitgetModel(StreamVenue):
                 "quantityMultiplier": book.lot_size,
                 "status": "online",
             }
-            for symbol, book in self.market.books.items()
+            for symbol, book in self.market.listed.items()
         ]
         return json.dumps({"code": "00000", "msg": "success", "data": listed}).encode()
 

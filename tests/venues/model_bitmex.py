@@ -29,12 +29,13 @@ class Table:
         self.book = book
         self.rows: list[Row] = []
         self.ids: dict[tuple[int, int], int] = {}
-        for side in (0, 1):
-            for price, _ in book.top(side):
-                self.ids[side, price] = 8_798_000_000 + len(self.ids)
 
     def follow(self) -> list[Row]:
         """Return all changes up to now."""
+        if not self.rows and not self.ids:  # not before: its units may be others until it changes
+            for side, levels in enumerate(self.book.states[0]):
+                for price, _ in sorted(levels):
+                    self.ids[side, price] = 8_798_000_000 + len(self.ids)
         for change in self.book.since(len(self.rows)):
             key = change.side, change.price
             if not change.quantity:
@@ -65,7 +66,7 @@ class BitmexVenue:
             return RestAnswer(404, b"{}")
         listed = [
             {"symbol": book.symbol, "state": "Open", "tickSize": float(book.tick_size), "lotSize": 100}
-            for book in self.market.books.values()
+            for book in self.market.listed.values()
         ]
         return RestAnswer(200, json.dumps([*listed, {"symbol": ".BXBT", "state": "Unlisted"}]).encode())
 

@@ -40,7 +40,7 @@ class BybitModel:
                 "priceFilter": {"tickSize": book.tick_size},
                 "lotSizeFilter": {step: book.lot_size, "minOrderQty": book.lot_size},
             }
-            for book in self.market.books.values()
+            for book in self.market.listed.values()
             if asked in (None, book.symbol)
         ]
         body = {"retCode": 0, "retMsg": "OK", "result": {"category": query.get("category"), "list": listed}}

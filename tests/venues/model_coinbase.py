@@ -45,7 +45,7 @@ class CoinbaseVenue:
                 "view_only": False,
                 "alias": "",
             }
-            for book in self.market.books.values()
+            for book in self.market.listed.values()
         ]
         return RestAnswer(200, json.dumps({"products": products, "num_products": len(products)}).encode())
 
@@ -133,7 +133,7 @@ class CoinbaseExchangeVenue:
                 "status": "online",
                 "trading_disabled": False,
             }
-            for book in self.market.books.values()
+            for book in self.market.listed.values()
         ]
         return RestAnswer(200, json.dumps(products).encode())
 

@@ -45,7 +45,7 @@ class DeribitVenue:
                 "is_active": True,
                 "state": "open",
             }
-            for book in self.market.books.values()
+            for book in self.market.listed.values()
         ]
         return RestAnswer(200, json.dumps({"jsonrpc": "2.0", "result": instruments}).encode())
 

@@ -40,7 +40,7 @@ class KrakenModel(StreamVenue):
             return None
         old = {"BTC": "XBT", "DOGE": "XDG"}
         pairs = {}
-        for symbol, book in self.market.books.items():
+        for symbol, book in self.market.listed.items():
             name = "/".join(old.get(asset, asset) for asset in symbol.split("/"))
             pairs[name.replace("/", "")] = {
                 "wsname": name,
@@ -94,7 +94,7 @@ class _Connection(StreamConnection):
                 "price_precision": places(book.tick_size),
                 "qty_precision": places(book.lot_size),
             }
-            for symbol, book in self.market.books.items()
+            for symbol, book in self.market.listed.items()
         ]
         return json.dumps(
             {"channel": "instrument", "type": "snapshot", "data": {"assets": [], "pairs": pairs}}

@@ -8,21 +8,33 @@ from typing import Any, Final
 from tests.venues.faults import ALWAYS, Fault
 from tests.venues.interleaved import interleaved_checksum
 from tests.venues.market import ModelBook
-from tests.venues.model import Message, ModelVenue
+from tests.venues.model import Message, ModelVenue, RestAnswer
 from tests.venues.stream import StreamConnection, StreamVenue, Texts, control, whole
 
 SYMBOLS: Final = ("BTC-USDT", "ETH-USDT-SWAP")
 
 
 class OkxModel(StreamVenue):
-    """The venue. `old`: as before 2023, with checksums and without numbers."""
+    """The venue. `old`: as before 2023, with checksums and without numbers.
+
+    `snapshots` False: a subscription brings none, as the venue has announced.
+    """
 
     name = "okx"
     faults = ALWAYS | {Fault.GAP, Fault.DUPLICATE, Fault.REORDER, Fault.RESET}
 
-    def __init__(self, random: Random, symbols: Sequence[str] = SYMBOLS, *, old: bool = False) -> None:
+    def __init__(
+        self,
+        random: Random,
+        symbols: Sequence[str] = SYMBOLS,
+        *,
+        old: bool = False,
+        snapshots: bool = True,
+    ) -> None:
         super().__init__(random, symbols, levels_max=25 if old else 40)
+        self.random = random
         self.old = old
+        self.snapshots = snapshots
         self.firsts = {symbol: place for place, symbol in enumerate(symbols)}
         """Numbers of two symbols never agree: they leave different rests after division by 7."""
         self.offsets = {symbol: 1_000_006 + first for symbol, first in self.firsts.items()}
@@ -34,6 +46,22 @@ class OkxModel(StreamVenue):
         """Return the `seqId` of the book as it is now."""
         return self.offsets[book.symbol] + 7 * book.number
 
+    def rest(self, path: str, query: Mapping[str, str], now: int) -> RestAnswer:
+        if path != "/api/v5/market/books":
+            return super().rest(path, query, now)
+        if query["instId"] not in self.market:
+            body: dict[str, Any] = {"code": "51001", "msg": "Instrument ID doesn't exist.", "data": []}
+            return RestAnswer(200, json.dumps(body).encode())
+        book = self.market[query["instId"]]
+        number = max(0, book.number - self.random.randrange(3))  # the venue answers from a cache
+        bids, asks = (
+            [[*level, "0", "1"] for level in book.texts(sorted(side, reverse=place == 0)[: int(query["sz"])])]
+            for place, side in enumerate(book.states[number])
+        )
+        sequence = self.number(book) - 7 * (book.number - number)
+        entry = {"asks": asks, "bids": bids, "ts": str(now // 1_000), "seqId": sequence}
+        return RestAnswer(200, json.dumps({"code": "0", "msg": "", "data": [entry]}).encode())
+
     def reset(self, symbol: str, now: int) -> None:
         self.offsets[symbol] = self.firsts[symbol] - 7 * self.market[symbol].number
 
@@ -42,7 +70,7 @@ class OkxModel(StreamVenue):
             return None
         listed = [
             {"instId": symbol, "tickSz": book.tick_size, "lotSz": book.lot_size, "state": "live"}
-            for symbol, book in self.market.books.items()
+            for symbol, book in self.market.listed.items()
             if symbol.endswith("-SWAP") == (query["instType"] == "SWAP")
         ]
         return json.dumps({"code": "0", "msg": "", "data": listed}).encode()
@@ -67,7 +95,10 @@ class _Connection(StreamConnection):
                 answers.append(control(json.dumps(error)))
                 continue
             answers.append(control(json.dumps({"event": request["op"], "arg": arg, "connId": "a4d3ae55"})))
-            if request["op"] == "subscribe":
+            if request["op"] == "subscribe" and not self.venue.snapshots:
+                self.sent[symbol] = self.market[symbol].number
+                self.last[symbol] = self.venue.number(self.market[symbol])
+            elif request["op"] == "subscribe":
                 answers.append(self.begin(symbol))
             else:
                 self.sent.pop(symbol, None)
@@ -106,4 +137,7 @@ class _Connection(StreamConnection):
         )
 
 
-MODELS: Final[Mapping[str, Callable[[Random], ModelVenue]]] = {"okx": OkxModel}
+MODELS: Final[Mapping[str, Callable[[Random], ModelVenue]]] = {
+    "okx": OkxModel,
+    "okx-without-snapshots": lambda random: OkxModel(random, snapshots=False),
+}

@@ -19,7 +19,7 @@ HEARTBEAT_US: Final = 200_000
 
 
 class ToyVenue:
-    """The model; `sizes` may be changed, as a venue does that changes an instrument."""
+    """The model. `sizes`: those that its list names in place of the books' own."""
 
     name = "toy"
     faults = frozenset(Fault)
@@ -30,14 +30,17 @@ class ToyVenue:
         self.by_rest = by_rest
         self.market = Market([ModelBook(symbol, random) for symbol in symbols])
         self.offsets = dict.fromkeys(symbols, 1_000)
-        self.sizes = {book.symbol: (book.tick_size, book.lot_size) for book in self.market.books.values()}
+        self.sizes: dict[str, tuple[str, str]] = {}
 
     def connect(self, path: str, now: int) -> ModelConnection:
         return _ToyConnection(self, now)
 
     def rest(self, path: str, query: Mapping[str, str], now: int) -> RestAnswer:
         if path == "/instruments":
-            listed = {symbol: {"tick": tick, "lot": lot} for symbol, (tick, lot) in self.sizes.items()}
+            own = {symbol: (book.tick_size, book.lot_size) for symbol, book in self.market.listed.items()}
+            listed = {
+                symbol: {"tick": tick, "lot": lot} for symbol, (tick, lot) in (own | self.sizes).items()
+            }
             return RestAnswer(200, json.dumps(listed).encode())
         if path == "/book" and query.get("symbol") in self.market:
             return RestAnswer(200, json.dumps(self.snapshot(query["symbol"])).encode())

@@ -1,4 +1,4 @@
-"""The venues that models stand for: those of the registry, and the toys."""
+"""The venues that models stand for: those of the registry, one as it will be, and the toys."""
 
 from collections.abc import Mapping
 
@@ -9,4 +9,9 @@ from tests.venues.toy_adapter import Toy
 
 def venues() -> Mapping[str, Venue]:
     """Return every venue by name."""
-    return {**VENUES, "toy": Toy(), "toy-rest": Toy(by_rest=True)}
+    return {
+        **VENUES,
+        "okx-without-snapshots": VENUES["okx"],
+        "toy": Toy(),
+        "toy-rest": Toy(by_rest=True),
+    }

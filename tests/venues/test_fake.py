@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from itertools import pairwise
 from random import Random
 from typing import Any
@@ -13,6 +14,7 @@ from aiohttp import ClientWebSocketResponse, WSMsgType
 
 from tests.venues.fake import FakeVenue, frame
 from tests.venues.faults import ALWAYS, Fault, plan
+from tests.venues.live_run import Report, recovery_table
 from tests.venues.market import ModelBook, State
 from tests.venues.model_toy import ToyVenue
 from tests.waiting import eventually
@@ -203,3 +205,35 @@ async def book_message(socket: ClientWebSocketResponse) -> dict[str, Any]:
         message: dict[str, Any] = await socket.receive_json(timeout=5)
         if message.get("kind") in ("snapshot", "update"):
             return message
+
+
+def test_the_table_of_recoveries_is_over_all_venues() -> None:
+    first, second = Report("a", 1, 1.0), Report("b", 1, 1.0)
+    first.recoveries_s[Fault.GAP] += [0.1, 0.3]
+    second.recoveries_s[Fault.GAP] += [2.0]
+    second.recoveries_s[Fault.CUT] += [1.0]
+    assert recovery_table([first, second])[2:] == [
+        "| cut | 1 | 1.00 s | 1.00 s |",
+        "| gap | 3 | 0.30 s | 2.00 s |",
+    ]
+
+
+def test_a_book_that_changes_its_sizes_keeps_what_it_was() -> None:
+    book = ModelBook("X", Random(5))
+    for _ in range(20):
+        book.step()
+    before = book.texts(book.top(0))
+    book.refine(10, 10)
+    assert [(Decimal(price), Decimal(lots)) for price, lots in book.texts(book.top(0))] == [
+        (Decimal(price), Decimal(lots)) for price, lots in before
+    ]
+    assert (book.tick_size, book.lot_size) == ("0.01", "0.001")
+    for tick, lot in ((1, 1), (50, 10), (2, 10), (1, 1), (10, 10)):
+        book.resize(tick, lot)
+        for _ in range(50):
+            book.step()
+            assert book.best(0) < book.best(1)
+        assert not any(price % tick or lots % lot for side in (0, 1) for price, lots in book.top(side))
+    kept = book.top(0)
+    book.resize(100, 100, cancel=False)
+    assert book.top(0) == kept

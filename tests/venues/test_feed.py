@@ -1,6 +1,7 @@
 """The live feed by the toy venue: what it notices, what it takes for no fault, and when it refuses."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
@@ -8,11 +9,14 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from click.testing import CliRunner
 from redis.asyncio import Redis
 
+from depthcast.cli.instruments import instruments
 from depthcast.client.client import Client, connect
-from depthcast.feed.feeding import FeedRefused
+from depthcast.feed.feeding import FeedRefused, relist_command
 from depthcast.feed.source import read_source
+from depthcast.runtime import venue_feed
 from depthcast.runtime.venue_start import LiveOptions, feed_live
 from depthcast.shared.errors import InstrumentsError
 from depthcast.shared.instruments import Instrument, from_json, to_json
@@ -26,7 +30,8 @@ from depthcast.updates import State
 from tests.proxy import Cut, FaultProxy
 from tests.venues.fake import FakeVenue
 from tests.venues.faults import Fault
-from tests.venues.live_run import Place, Report, Seen, live_feed, open_place, subscribed, watched
+from tests.venues.live_run import Place, Report, Seen, live_feed, open_place, subscribed, watch, watched
+from tests.venues.market import ModelBook
 from tests.venues.model_toy import ToyVenue
 from tests.venues.toy_adapter import Toy
 from tests.waiting import eventually
@@ -54,6 +59,14 @@ class Scene:
 
     async def source(self) -> dict[str, Any]:
         return read_source(await execute(self.redis, "HGET", self.keys.sources, self.book))
+
+    async def is_listed(self, number: int, book: ModelBook | None = None) -> bool:
+        """Whether the listing has this number, and the sizes that the venue has now."""
+        partition = partition_of(Symbol(self.book), 2)
+        raw = await execute(self.redis, "HGET", self.keys.partition(partition).listings, self.book)
+        table = json.loads(raw)
+        sizes = (table["tick_size"], table["lot_size"])
+        return table["listing"] == number and (book is None or sizes == (book.tick_size, book.lot_size))
 
     async def is_source(self, **wanted: Any) -> bool:
         source = await self.source()
@@ -88,6 +101,12 @@ async def running(
         watched(scene.place, {scene.book: scene.seen}, scene.report, feeding),
     ):
         yield feeding
+
+
+def run_instruments(words: list[str]) -> None:
+    """Run `depthcast instruments` with these words."""
+    result = CliRunner().invoke(instruments, words)
+    assert result.exit_code == 0, result.output
 
 
 async def read(client: Client) -> None:
@@ -205,8 +224,152 @@ async def test_the_sizes_are_those_of_the_venue_and_others_are_refused(scene: Sc
         assert from_json(scene.book, raw) == Instrument(Symbol(scene.book), "0.01", "0.001")
     assert isinstance(scene.fake.model, ToyVenue)
     scene.fake.model.sizes["AAA/USD"] = ("0.005", "0.001")
-    with pytest.raises(InstrumentsError, match=r"tick_size 0\.01, the venue has 0\.005"):
+    await execute(scene.redis, "HDEL", scene.keys.sources, scene.book)  # nobody knows whose sizes they are
+    with pytest.raises(InstrumentsError, match=r"tick_size 0\.01, the venue has 0\.005.* --relist"):
         await feed_live(asyncio.Event(), options(scene))
+
+
+async def test_other_sizes_at_the_venue_begin_a_listing_with_the_book_of_then(scene: Scene) -> None:
+    book = scene.seen.book
+    book.refine(10, 10)
+    async with running(scene, instruments_interval_s=0.2) as feeding:
+        await scene.goes_on()
+        for number, sizes in ((2, (1, 1)), (3, (10, 10)), (4, (2, 1)), (5, (4, 10))):
+            book.resize(*sizes)
+            await eventually(lambda number=number: scene.is_listed(number, book), 30)  # type: ignore[misc]
+            await scene.goes_on()
+        assert set((await scene.source())["doubts"]) <= {"resized", "unfit"}
+        assert not feeding.done()
+    assert scene.seen.sizes == (book.tick_size, book.lot_size)
+
+
+async def test_a_number_that_does_not_fit_asks_for_the_sizes_at_once(scene: Scene) -> None:
+    book = scene.seen.book
+    book.refine(10, 10)
+    async with running(scene, instruments_interval_s=0):
+        await scene.goes_on()
+        book.resize(1, 1)
+        await eventually(lambda: scene.is_listed(2, book), 30)
+        await scene.goes_on()
+        assert set((await scene.source())["doubts"]) <= {"resized", "unfit"}
+
+
+async def test_coarser_sizes_wait_until_the_whole_book_fits_them(scene: Scene) -> None:
+    book = scene.seen.book
+    book.refine(10, 10)
+    book.resize(1, 1)
+    async with running(scene, instruments_interval_s=0.2):
+        await scene.goes_on()
+        book.resize(10, 10, cancel=False)
+        await scene.goes_on(60)
+        assert await scene.is_source(doubts={}, state="live")
+        book.resize(10, 10)
+        await eventually(lambda: scene.is_listed(2, book), 30)
+        await scene.goes_on()
+
+
+async def test_sizes_that_divide_neither_become_those_that_divide_both(scene: Scene) -> None:
+    book = scene.seen.book
+    book.refine(10, 10)
+    book.resize(2, 10)
+    async with running(scene, instruments_interval_s=0.2):
+        await scene.goes_on()
+        book.resize(5, 10, cancel=False)
+        await eventually(lambda: scene.seen.sizes == ("0.001", "0.001"), 30)
+        await scene.goes_on()
+
+
+async def test_a_feed_that_may_not_relist_names_the_command_and_goes_on_after_it(scene: Scene) -> None:
+    book = scene.seen.book
+    book.refine(10, 10)
+    async with running(scene, instruments_interval_s=0.2, relist=False):
+        await scene.goes_on()
+        book.resize(1, 1)
+        command = relist_command(Instrument(Symbol(scene.book), "0.001", "0.0001"), scene.place.prefix)
+        await eventually(lambda: scene.is_source(remedy=command, state="doubt", reason="unfit"), 30)
+        assert await scene.is_listed(1)
+        words = command.split()[2:]
+        await asyncio.to_thread(run_instruments, [*words, "--redis-url", scene.place.redis_url])
+        await eventually(lambda: scene.is_listed(2, book), 30)
+        await scene.goes_on()
+        await eventually(lambda: scene.is_source(remedy="", state="live"), 30)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_restart_amid_a_change_of_sizes_begins_one_listing(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(venue_feed, "LAST_WORDS_S", 0.0)  # as if it was killed
+    random, book = Random(seed), scene.seen.book
+    book.refine(10, 10)
+    names = {"AAA/USD": scene.book}
+    fast: dict[str, Any] = {"silence_s": 15.0, "instruments_interval_s": 0.1}
+    async with running(scene, **fast):
+        await scene.goes_on()
+        book.resize(1, 1)
+        await asyncio.sleep(random.uniform(0.0, 0.5))
+    fast["take_over"] = True
+    async with connect(scene.place.gateway_url) as client:
+        await client.subscribe([scene.book], depth=0)
+        watching = asyncio.create_task(watch(client, {scene.book: scene.seen}, scene.report))
+        async with live_feed(scene.place, scene.fake, Toy(), list(names), names, **fast):
+            await asyncio.sleep(random.uniform(0.1, 0.7))
+        async with live_feed(scene.place, scene.fake, Toy(), list(names), names, **fast):
+            await eventually(lambda: scene.is_listed(2, book), 30)
+            await scene.goes_on()
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    assert await scene.is_listed(2, book)
+
+
+async def test_a_delisted_symbol_is_in_doubt_and_comes_back_while_others_go_on(place: Place) -> None:
+    random = Random()
+    model = ToyVenue(random)
+    names = {symbol: f"D{random.randbytes(6).hex()}" for symbol in model.market.books}
+    seen = {name: Seen(model.market[symbol]) for symbol, name in names.items()}
+    gone, other = names.values()
+    report, redis = Report("toy", 0, 0.0), connect_redis(place.redis_url)
+    keys = DeploymentKeys(place.prefix)
+
+    async def state(name: str) -> tuple[str, str]:
+        source = read_source(await execute(redis, "HGET", keys.sources, name))
+        return source["state"], source["reason"]
+
+    async def is_delisted() -> bool:
+        return await state(gone) == ("doubt", "delisted")
+
+    fast: dict[str, Any] = {"silence_s": 15.0, "instruments_interval_s": 0.1}
+    async with (
+        FakeVenue(model, random) as fake,
+        live_feed(place, fake, Toy(), list(names), names, **fast) as feeding,
+        watched(place, seen, report, feeding) as client,
+    ):
+        model.market.delisted.add("AAA/USD")
+        await eventually(is_delisted, 30)
+        await eventually(lambda: client.state(gone) is State.STALE)
+        fake.commit(Fault.CUT)  # it is not asked for on the next connection either
+        await eventually(lambda: fake.connections == 2, 30)
+        before = seen[other].updates
+        await eventually(lambda: seen[other].updates > before + 10, 30)
+        assert await is_delisted()
+        model.market.delisted.clear()
+        before = seen[gone].updates
+        await eventually(lambda: seen[gone].updates > before + 10, 30)
+        assert client.state(gone) is State.LIVE
+        assert (fake.connections, report.wrong, feeding.done()) == (2, [], False)
+    await redis.aclose()
+
+
+async def test_a_feed_of_delisted_symbols_only_waits_without_a_connection(scene: Scene) -> None:
+    async with running(scene, instruments_interval_s=0.1):
+        scene.fake.model.market.delisted.add("AAA/USD")
+        await eventually(lambda: scene.is_source(reason="delisted"), 30)
+        scene.fake.commit(Fault.CUT)
+        await asyncio.sleep(0.5)
+        assert scene.fake.connections == 1
+        scene.fake.model.market.delisted.clear()
+        await scene.goes_on()
+        assert scene.fake.connections == 2
 
 
 async def test_finer_registered_sizes_are_used(scene: Scene) -> None:

@@ -65,6 +65,10 @@ class ActionAdapter(SubscribingAdapter, ABC):
         May raise `BrokenChainError`, and `ValueError` for what is not as documented.
         """
 
+    def take_early(self, book: KeptBook, entry: dict[str, Any]) -> list[Output]:  # noqa: ARG002 - see OKX
+        """Take an update of a book without a snapshot; may raise as `take_entry` does."""
+        return [Skipped("update before a snapshot")]
+
     def of_channel(self, arg: dict[str, Any]) -> bool:  # noqa: ARG002 - for a venue with several markets
         """Return whether a channel's books belong to this adapter's market."""
         return True
@@ -84,11 +88,11 @@ class ActionAdapter(SubscribingAdapter, ABC):
         return list(chain.from_iterable(self._take_book(book, entry, arg, action) for entry in data))
 
     def _take_book(self, book: KeptBook, entry: Any, arg: dict[str, Any], action: str) -> list[Output]:
-        if action == "update" and book.state is not State.PROVEN:
-            return [Skipped("update before a snapshot")]
         if not isinstance(entry, dict):
             return self.books.malformed(book.symbol, "a book that is no object")
         try:
+            if action == "update" and book.state is not State.PROVEN:
+                return self.take_early(book, entry)
             return self.take_entry(book, entry, arg, first=action == "snapshot")
         except BrokenChainError as error:
             return book.doubt(error.reason, str(error))

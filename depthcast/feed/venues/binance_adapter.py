@@ -7,6 +7,7 @@ as ping, so that a quiet market and a dead connection are told apart.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final
@@ -20,19 +21,24 @@ from depthcast.feed.venue import (
     Doubt,
     DoubtReason,
     Output,
+    Refresh,
     Refused,
     Request,
     Skipped,
     VenueLevel,
 )
-from depthcast.feed.venues.binance_book import BinanceBook, Depth, RestBook
+from depthcast.feed.venues.binance_book import CHECKED_LEVELS, BinanceBook, Depth, RestBook
 from depthcast.feed.venues.fields import batches, integer, shown, text
 from depthcast.feed.venues.text_book import decimal_text, last_of_each, read_levels
 from depthcast.feed.venues.times import from_ms
 
 STREAMS_PER_REQUEST: Final = 100
+PINGS_PER_CHECK: Final = 3
+"""Answers to pings after which a book without any message is compared with the venue's."""
+CHECK_WEIGHT: Final = 5
 UNKNOWN_SYMBOL: Final = -1121
 TICKER_FIELDS: Final = frozenset("usbBaA")
+_LIMIT: Final = re.compile(r"limit=\d+")
 
 
 class BinanceAdapter:
@@ -52,6 +58,7 @@ class BinanceAdapter:
         self._requests: dict[int, Sequence[str]] = {}
         """Symbols of each request that is not answered."""
         self._id = 0
+        self._pongs = 0
 
     def connect_path(self, symbols: Sequence[str]) -> str:  # noqa: ARG002 - of the interface
         return ""
@@ -102,6 +109,8 @@ class BinanceAdapter:
             if isinstance(answer, dict) and "code" in answer:
                 return [_refused(symbol, answer)]
             snapshot = _rest_book(symbol, answer)
+            if book.wants_check():
+                return book.check(snapshot)
         except ValueError as error:
             detail = f"malformed snapshot: {error}"
             if book.live:
@@ -111,6 +120,9 @@ class BinanceAdapter:
 
     def snapshot_request(self, symbol: str) -> Request | None:
         book = self._books.get(symbol)
+        if book is not None and book.wants_check():
+            path = _LIMIT.sub(f"limit={CHECKED_LEVELS}", self._depth_request.path)
+            return Request(path + quote(symbol, safe=""), CHECK_WEIGHT)
         if book is None or not book.wants_snapshot():
             return None
         book.limit = self._depth_limit
@@ -165,7 +177,15 @@ class BinanceAdapter:
         for symbol in symbols:
             if symbol in self._books:
                 self._books[symbol].attached = True
-        return [Alive()]
+        return [Alive(), *(self._checks() if isinstance(message["result"], list) else ())]
+
+    def _checks(self) -> list[Output]:
+        """Ask, now and then, for the books of which no message has come."""
+        self._pongs += 1
+        if self._pongs % PINGS_PER_CHECK:
+            return []
+        silent = [symbol for symbol, book in self._books.items() if book.wants_check()]
+        return [Refresh(symbol, "no message of the book has come yet") for symbol in silent]
 
     def _depth(self, name: str, data: Any) -> list[Output]:
         symbol = data.get("s") if isinstance(data, dict) else None

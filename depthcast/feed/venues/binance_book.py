@@ -27,6 +27,8 @@ from depthcast.feed.venue import (
 from depthcast.feed.venues.text_book import TextBook
 
 QUIET_US: Final = 1_000_000
+CHECKED_LEVELS: Final = 100
+"""Levels of each side that are compared while a stream is silent."""
 WAITS_MOST: Final = 3
 """So often no other snapshot is requested while one waits for the message that reaches it."""
 
@@ -81,6 +83,7 @@ class BinanceBook:
         self._pending: RestBook | None = None
         self._pending_at: int | None = None
         self._waits = 0
+        self._differed = self._silent = False
         self._floor: tuple[Decimal | None, Decimal | None] = (None, None)
         self._refresh_at: tuple[Decimal | None, Decimal | None] = (None, None)
         self._refreshing = False
@@ -96,6 +99,24 @@ class BinanceBook:
             return True
         self._waits += 1
         return False
+
+    def wants_check(self) -> bool:
+        """Whether the book is live, but no message of the stream has come yet; see `check`."""
+        return self.live and not self._seen
+
+    def check(self, snapshot: RestBook) -> list[Output]:
+        """Compare the best levels of now with a book of which no message has come: which of both is quiet?
+
+        A difference may be on its way. If it is there the next time, too, only a message proves the book
+        again.
+        """
+        if not self.wants_check():
+            return []
+        differed, self._differed = self._differed, self.book.top(CHECKED_LEVELS) != _top(snapshot)
+        if not differed or not self._differed:
+            return []
+        self._silent = True
+        return self._doubt(DoubtReason.GAP, "the venue's book changes, but no message of it comes", [])
 
     def malformed(self, detail: str) -> list[Output]:
         """Take a depth message that cannot be read."""
@@ -124,7 +145,12 @@ class BinanceBook:
         if not same or self._pending_at is None:
             self._pending_at = now if self.attached else None
         self._pending = snapshot
-        quiet = not self._seen and self._pending_at is not None and now - self._pending_at >= QUIET_US
+        quiet = (
+            not self._seen
+            and not self._silent
+            and self._pending_at is not None
+            and now - self._pending_at >= QUIET_US
+        )
         return self._begin(snapshot, []) if quiet else self._prove()
 
     def _follow(self, depth: Depth) -> list[Output]:
@@ -254,6 +280,12 @@ class BinanceBook:
         return (bid is not None and ((best := self.book.bids.best_price) is None or best < bid)) or (
             ask is not None and ((best := self.book.asks.best_price) is None or best > ask)
         )
+
+
+def _top(snapshot: RestBook) -> tuple[list[VenueLevel], list[VenueLevel]]:
+    book = TextBook()
+    book.replace(snapshot.bids, snapshot.asks)
+    return book.top(CHECKED_LEVELS)
 
 
 def _begin(depth: Depth) -> int:

@@ -13,6 +13,7 @@ doubt. They do not protect the values in a message: for these, TLS does.
 """
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Final
@@ -38,6 +39,7 @@ from depthcast.feed.venues.text_book import decimal_text
 from depthcast.feed.venues.times import from_rfc3339
 
 _SIDES: Final = {"bid": 0, "offer": 1}
+_PRODUCT: Final = re.compile(r"\b[A-Z0-9]+(?:-[A-Z0-9]+)+\b")
 Event = tuple[str, list[VenueLevel], list[VenueLevel]]
 """What an event says about a symbol: type, bids, asks."""
 
@@ -75,7 +77,7 @@ class CoinbaseAdapter(MessageAdapter):
     def read(self, message: Object) -> Iterable[Output]:
         if message.get("type") == "error":
             detail = word(message, "message")
-            return [Refused(None, detail, final="rate" not in detail.lower())]
+            return [Refused(product_in(detail), detail, final="rate" not in detail.lower())]
         number = integer(message, "sequence_num")
         expected, self._next = self._next, number + 1
         if expected is None or number == expected:
@@ -151,6 +153,12 @@ class Coinbase:
         """
         products = (product for answer in answers for product in tables(parsed(answer), "products"))
         return described(products, _sizes)
+
+
+def product_in(detail: str) -> str | None:
+    """Return the one product that an error names, subscribed or not; None if there is none, or several."""
+    named = set(_PRODUCT.findall(detail))
+    return named.pop() if len(named) == 1 else None
 
 
 def _request(kind: str, channel: str, symbol: str) -> str:

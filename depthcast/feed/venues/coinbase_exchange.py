@@ -30,6 +30,7 @@ from depthcast.feed.venue import (
     Skipped,
     VenueLevel,
 )
+from depthcast.feed.venues.coinbase import product_in
 from depthcast.feed.venues.fields import Object, all_tables, array, described, shown, text, word
 from depthcast.feed.venues.kept_books import KeptBook, State
 from depthcast.feed.venues.message_adapter import MessageAdapter
@@ -88,10 +89,10 @@ class CoinbaseExchangeAdapter(MessageAdapter):
         self._times[book.symbol] = time
         return book.change(*sides, ts=time, ordered=False)
 
-    def _refused(self, message: Object) -> Refused:
+    @staticmethod
+    def _refused(message: Object) -> Refused:
         detail = f"{word(message, 'message')}: {word(message, 'reason')}"
-        named = [name for name in self.books.subscribed if name in detail.split()]
-        return Refused(named[0] if named else None, detail, final="rate" not in detail.lower())
+        return Refused(product_in(detail), detail, final="rate" not in detail.lower())
 
 
 class CoinbaseExchange:

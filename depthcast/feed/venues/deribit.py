@@ -12,9 +12,10 @@ USD for inverse perpetuals and futures, otherwise in the base currency.
 
 import json
 from collections.abc import Iterable, Sequence
-from decimal import Decimal, localcontext
+from decimal import Decimal
 from typing import Final
 
+from depthcast.feed.scale import common_divisor
 from depthcast.feed.venue import (
     Alive,
     Best,
@@ -191,22 +192,6 @@ class Deribit:
         """
         listed = (instrument for answer in answers for instrument in tables(parsed(answer), "result"))
         return described(listed, _sizes)
-
-
-def common_divisor(sizes: Iterable[str]) -> str:
-    """Return the greatest decimal that divides all sizes exactly: "0.0005", "0.0002" → "0.0001".
-
-    Raises `ValueError` if all sizes are 0.
-    """
-    divisor = Decimal(0)
-    with localcontext(prec=400):  # more digits than `decimal_text` lets through: nothing is rounded
-        for size in sizes:
-            rest = Decimal(size)
-            while rest:
-                divisor, rest = rest, divisor % rest
-        if not divisor:
-            raise ValueError("all sizes are 0")
-        return f"{divisor.normalize():f}"
 
 
 def _sizes(instrument: Object) -> tuple[str, Sizes]:

@@ -40,6 +40,8 @@ from depthcast.feed.venues.times import from_rfc3339, whole_number
 
 CHECKED_LEVELS: Final = 10
 SYMBOLS_PER_MESSAGE: Final = 50
+EXECUTION_VENUE: Final = "international"
+"""Whose books a subscription has that names none."""
 _FINAL: Final = ("pair", "supported", "invalid", "malformed", "depth")
 """Words in errors after which trying again is useless; after any other it may succeed."""
 
@@ -119,8 +121,10 @@ class KrakenAdapter(SubscribingAdapter):
         except ValueError as error:
             return self.books.malformed(symbol, str(error))
         checksum = whole_number(entry.get("checksum"))
-        if checksum is None or kind not in ("snapshot", "update"):
-            return self.books.malformed(symbol, "a book without its checksum or its type")
+        if kind not in ("snapshot", "update"):
+            return self.books.malformed(symbol, "a book without its type")
+        if not checksum:
+            return self.books.malformed(symbol, "a book without a checksum, which alone proves it")
         if kind == "update" and book.state is not State.PROVEN:
             return [Skipped("update before a snapshot")]
         take = book.replace if kind == "snapshot" else book.change
@@ -257,8 +261,10 @@ class KrakenVenue:
 
 
 def _sizes(pair: Any) -> Sizes | None:
-    """Return a pair's sizes; None for one that WebSocket does not have."""
+    """Return a pair's sizes; None for one that WebSocket does not have, or of another execution venue."""
     if not isinstance(pair, dict) or not isinstance(pair.get("wsname"), str):
+        return None
+    if pair.get("execution_venue", EXECUTION_VENUE) != EXECUTION_VENUE:
         return None
     places = whole_number(pair.get("lot_decimals"))
     try:

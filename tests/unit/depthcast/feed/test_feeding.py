@@ -2,7 +2,20 @@
 
 import pytest
 
-from depthcast.feed.feeding import Feeding, FeedRefused, book_name, check_registered, choose, feedings, plain
+from depthcast.feed.feeding import (
+    Feeding,
+    FeedRefused,
+    book_name,
+    check_registered,
+    choose,
+    dividing_both,
+    feedings,
+    following,
+    plain,
+    relist_command,
+    same_sizes,
+    sizes_fit,
+)
 from depthcast.feed.venue import Sizes
 from depthcast.shared.errors import InstrumentsError
 from depthcast.shared.instruments import Feed, Instrument
@@ -81,6 +94,61 @@ def test_registered_sizes_may_be_finer(tick_size: str, lot_size: str) -> None:
 def test_other_registered_sizes_are_refused(registered: Instrument) -> None:
     with pytest.raises(InstrumentsError, match="--as a=NEW"):
         check_registered(FED, registered)
+
+
+def test_sizes_that_the_venue_had_before_may_be_registered_yet() -> None:
+    registered = sized("1", "0.01")
+    check_registered(FED, registered, sized("1.0", "0.01"))
+    with pytest.raises(InstrumentsError, match=r"depthcast instruments set A --tick-size 0\.1 .* --relist"):
+        check_registered(FED, registered, sized("1", "0.02"))
+    with pytest.raises(InstrumentsError, match="orders"):
+        check_registered(FED, registered._replace(feed=Feed.ORDERS), sized("1", "0.01"))
+
+
+@pytest.mark.parametrize(
+    ("registered", "before", "now", "wanted"),
+    [
+        (("0.01", "1"), ("0.01", "1"), ("0.01", "1"), ("0.01", "1")),  # nothing has changed
+        (("0.010", "1"), ("0.01", "1"), ("0.01", "1.0"), ("0.010", "1")),
+        (("0.01", "1"), ("0.01", "1"), ("0.001", "1"), ("0.001", "1")),  # finer
+        (("0.01", "1"), ("0.01", "1"), ("0.05", "1"), ("0.05", "1")),  # coarser
+        (("0.01", "1"), ("0.01", "1"), ("0.01", "0.1"), ("0.01", "0.1")),
+        (("0.02", "1"), ("0.02", "1"), ("0.05", "10"), ("0.05", "10")),
+        (("0.001", "1"), ("0.01", "1"), ("0.05", "1"), ("0.001", "1")),  # somebody's choice, which fits
+        (("0.001", "1"), ("0.01", "1"), ("0.0001", "1"), ("0.0001", "1")),  # one that does not fit
+        (("0.001", "1"), ("0.01", "1"), ("0.01", "0.5"), ("0.001", "0.5")),
+        (("0.01", "1"), None, ("0.05", "1"), ("0.01", "1")),  # unknown whose choice it was
+        (("0.01", "1"), None, ("0.005", "1"), ("0.005", "1")),
+    ],
+)
+def test_a_listing_follows_the_venues_sizes(
+    registered: tuple[str, str],
+    before: tuple[str, str] | None,
+    now: tuple[str, str],
+    wanted: tuple[str, str],
+) -> None:
+    known = None if before is None else sized(*before)
+    assert following(sized(*registered), known, sized(*now)) == sized(*wanted)
+
+
+def test_sizes_that_divide_both() -> None:
+    assert dividing_both(sized("0.05", "10"), sized("0.02", "1")) == sized("0.01", "1")
+    assert same_sizes(sized("0.010", "1"), sized("0.01", "1.0"))
+    assert not same_sizes(sized("0.01", "1"), sized("0.01", "10"))
+    assert sizes_fit(sized("0.05", "10"), sized("0.01", "5"))
+    assert not sizes_fit(sized("0.01", "10"), sized("0.05", "5"))
+    assert not sizes_fit(sized("0.05", "5"), sized("0.01", "10"))
+
+
+def test_the_command_is_one_that_can_be_run() -> None:
+    assert relist_command(sized("0.05", "10")) == (
+        "depthcast instruments set A --tick-size 0.05 --lot-size 10 --relist"
+    )
+    assert relist_command(sized("0.05", "10"), "x").endswith(" --relist --prefix x")
+
+
+def sized(tick_size: str, lot_size: str) -> Instrument:
+    return Instrument(Symbol("A"), tick_size, lot_size)
 
 
 FED = Feeding("a", Instrument(Symbol("A"), "0.1", "0.001"))

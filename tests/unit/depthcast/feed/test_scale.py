@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthcast.feed.scale import Scale
+from depthcast.feed.scale import Scale, common_divisor
 from depthcast.shared.types import MAX_INTEGER
 
 
@@ -70,3 +70,26 @@ def test_the_result_times_the_size_is_the_text(size: object, number: object) -> 
     else:
         with pytest.raises(ValueError, match="no multiple"):
             Scale(str(size)).whole(str(number))
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "of", "divides"),
+    [
+        ("0.05", 5, "0.01", True),
+        ("0.05", 6, "0.01", False),
+        ("0.001", 7, "0.01", True),
+        ("25", 1, "50", True),
+        ("50", 1, "25", False),
+        ("1", 0, "0.3", True),
+    ],
+)
+def test_a_size_divides_whole_counts_of_another(size: str, count: int, of: str, *, divides: bool) -> None:
+    assert Scale(size).divides(count, Scale(of)) is divides
+
+
+def test_the_common_divisor_is_exact() -> None:
+    assert common_divisor(["0.0005", "0.0002"]) == "0.0001"
+    assert common_divisor(["0.02", "0.05"]) == "0.01"
+    assert common_divisor(["1e30", "1e-30"]) == f"0.{'0' * 29}1"
+    with pytest.raises(ValueError, match="all sizes are 0"):
+        common_divisor(["0", "0.0"])

@@ -8,7 +8,7 @@ import pytest
 
 from depthcast.feed.feeding import Feeding
 from depthcast.feed.scale import Scale
-from depthcast.feed.source import FRESH_US, is_running, read_source, source_of
+from depthcast.feed.source import FRESH_US, is_running, read_source, source_of, venue_sizes
 from depthcast.feed.symbol_feed import SymbolFeed
 from depthcast.feed.venue import Doubt, DoubtReason, Snapshot
 from depthcast.feed.venues.registry import VENUES
@@ -31,8 +31,10 @@ def test_an_entry_is_as_the_contract_shows_it() -> None:
     feed.take(1, snapshot, 3.0)
     feeding = Feeding("BTC/USD", Instrument(Symbol("BTC-USD"), "0.1", "0.1"))
     profile = VENUES["kraken"].profile
-    made = source_of(profile, feeding, feed, feeder="host-4711-a1b2c3", since=1769904000000000)
+    since, feeder = 1769904000000000, "host-4711-a1b2c3"
+    made = source_of(profile, feeding, feed, feeding.instrument, feeder=feeder, since=since)
     assert {**made, "at": 1769904000300000} == shown
+    assert venue_sizes(shown, feeding, "kraken") == feeding.instrument
     assert read_source(json.dumps(shown).encode()) == shown
 
 
@@ -47,6 +49,22 @@ def test_a_feeder_runs_while_its_entry_is_fresh() -> None:
 )
 def test_other_entries_are_of_no_running_feeder(entry: dict[str, object]) -> None:
     assert not is_running(entry, 6)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {},
+        {"venue": "okx", "venue_symbol": "BTC/USD", "venue_sizes": {"tick_size": "1", "lot_size": "1"}},
+        {"venue": "kraken", "venue_symbol": "ETH/USD", "venue_sizes": {"tick_size": "1", "lot_size": "1"}},
+        {"venue": "kraken", "venue_symbol": "BTC/USD"},
+        {"venue": "kraken", "venue_symbol": "BTC/USD", "venue_sizes": {"tick_size": "1"}},
+        {"venue": "kraken", "venue_symbol": "BTC/USD", "venue_sizes": {"tick_size": 1, "lot_size": "x"}},
+    ],
+)
+def test_sizes_of_another_symbol_or_of_no_feeder_are_unknown(entry: dict[str, object]) -> None:
+    feeding = Feeding("BTC/USD", Instrument(Symbol("BTC-USD"), "0.1", "0.1"))
+    assert venue_sizes(entry, feeding, "kraken") is None
 
 
 @pytest.mark.parametrize("raw", [None, b"", b"{", b"[]", b"5", b"[" * 100_000])

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import pytest
 
 from depthcast.feed.scale import Scale
-from depthcast.feed.symbol_feed import HOLD_S, FeedState, LiveEntry, LocalDoubt, SymbolFeed
+from depthcast.feed.symbol_feed import HOLD_S, FeedState, LiveEntry, LocalDoubt, Step, SymbolFeed
 from depthcast.feed.venue import Doubt, DoubtReason, Snapshot, Update
+from depthcast.shared.instruments import Instrument
 from depthcast.shared.types import Symbol
 
 BIDS, ASKS = [("100.0", "2"), ("99.5", "1")], [("101.0", "3")]
@@ -83,7 +84,7 @@ def test_what_cannot_be_published_is_a_doubt_that_the_adapter_does_not_know(
     made = live_feed()
     step = made.take(1, change, 2.0)
     assert step.entries == [LiveEntry(Symbol("A"), (), stale=reason)]
-    assert step.resync
+    assert (step.resync, step.unfit) == (True, reason == "unfit")
     assert made.take(1, update(12, [("98", "1")]), 3.0).entries == ()
     assert made.whole(3.0).stale == reason
 
@@ -179,3 +180,50 @@ def test_another_listing_begins_with_the_next_snapshot_in_its_sizes() -> None:
     assert (entry.listing, entry.live, entry.events[1]) == (2, True, (1, 0, 400, 20))
     made.end(4.0)
     assert made.relist(3, Scale("1"), Scale("1"), 5.0) is None
+
+
+def test_from_the_wish_for_a_listing_to_its_begin_nothing_is_said_of_either() -> None:
+    made, wanted = live_feed(), Instrument(Symbol("A"), "0.25", "0.1", listing=2)
+    mark = LiveEntry(Symbol("A"), (), stale="resized", relist=wanted)
+    assert made.ask_relisting(wanted, 2.0) == mark
+    assert (made.state, made.reason, made.doubts) == (FeedState.DOUBT, "resized", {"resized": 1})
+    for output in (update(11, [("99", "1")]), snapshot(12), Doubt("a", DoubtReason.GAP, "")):
+        assert made.take(1, output, 3.0) == Step()
+    assert made.whole(3.0) == mark, "written again, it asks again"
+    made.relist(2, Scale("0.25"), Scale("0.1"), 4.0)
+    (entry,) = made.take(1, snapshot(13), 5.0).entries
+    assert (entry.listing, entry.relist, entry.live) == (2, None, True)
+    assert entry.events[1] == (1, 0, 400, 20)
+
+
+def test_a_symbol_that_ends_asks_for_no_listing_any_more() -> None:
+    made = live_feed()
+    made.ask_relisting(Instrument(Symbol("A"), "0.25", "0.1", listing=2), 2.0)
+    assert made.end(3.0) == [LiveEntry(Symbol("A"), (), stale="ended")]
+    assert made.ask_relisting(Instrument(Symbol("A"), listing=3), 4.0) is None
+    assert made.delist(4.0) is None
+
+
+def test_a_delisted_symbol_is_in_doubt_until_it_is_listed_again() -> None:
+    made = live_feed()
+    assert made.delist(2.0) == LiveEntry(Symbol("A"), (), stale="delisted")
+    assert made.delist(2.5) is None
+    assert made.take(2, snapshot(12), 3.0) == Step()
+    assert (made.state, made.doubts) == (FeedState.DOUBT, {"delisted": 1})
+    made.list_again()
+    assert made.take(2, snapshot(2), 4.0).entries[0].live, "its numbers may have begun anew"
+
+
+def test_a_symbol_that_was_never_live_waits_while_it_is_delisted() -> None:
+    made = feed()
+    assert made.delist(1.0) == LiveEntry(Symbol("A"), (), stale="delisted")
+    assert (made.state, made.reason, made.doubts) == (FeedState.WAITING, "delisted", {})
+
+
+@pytest.mark.parametrize(
+    ("price", "quantity", "fits"),
+    [("0.5", "0.1", True), ("0.25", "0.1", True), ("1", "0.1", False), ("0.5", "0.3", False)],
+)
+def test_whether_a_book_fits_other_sizes(price: str, quantity: str, *, fits: bool) -> None:
+    assert feed().fits(Scale(price), Scale(quantity)) is None
+    assert live_feed().fits(Scale(price), Scale(quantity)) is fits

@@ -29,8 +29,8 @@ from depthcast.feed.venue import (
 )
 from depthcast.feed.venues import binance_book
 from depthcast.feed.venues.binance import COINM, SPOT, USDM, BinanceVenue
-from depthcast.feed.venues.binance_adapter import BinanceAdapter
-from tests.venues.conversation import field_faults
+from depthcast.feed.venues.binance_adapter import PINGS_PER_CHECK, BinanceAdapter
+from tests.venues.field_faults import meant_by_nobody
 
 DATA = Path(__file__).parents[6] / "shared" / "data"
 T0 = 1_700_000_000_000_000
@@ -110,6 +110,47 @@ def test_a_quiet_book_is_proven_by_a_second_equal_snapshot() -> None:
     assert adapter.take_snapshot("AAAUSDT", rest(8), T0 + 5 * SECOND + 10) == []  # too soon
     assert kinds(adapter.take_snapshot("AAAUSDT", rest(8), T0 + 6 * SECOND)) == ["Snapshot"]
     assert kinds(adapter.take(depth(9, 9), T0)) == ["Update"]
+
+
+def quiet() -> BinanceAdapter:
+    """Return an adapter whose book is proven by equal snapshots, without any message."""
+    adapter = subscribed()
+    adapter.take('{"result":null,"id":1}', T0)
+    adapter.take_snapshot("AAAUSDT", rest(7), T0)
+    assert kinds(adapter.take_snapshot("AAAUSDT", rest(7), T0 + SECOND)) == ["Snapshot"]
+    return adapter
+
+
+def test_a_stream_that_stays_silent_while_the_book_changes_is_noticed() -> None:
+    adapter = quiet()
+    pongs = [kinds(adapter.take('{"result":[],"id":9}', T0)) for _ in range(2 * PINGS_PER_CHECK)]
+    assert pongs == 2 * [*([["Alive"]] * (PINGS_PER_CHECK - 1)), ["Alive", "Refresh"]]
+    assert adapter.snapshot_request("AAAUSDT") == Request("/api/v3/depth?limit=100&symbol=AAAUSDT", 5)
+    other = rest(9, bids=[["10.00", "6"]])
+    for body in (rest(8), other, rest(8), other):
+        assert adapter.take_snapshot("AAAUSDT", body, T0) == [], "equal, or its message may be on its way"
+    assert kinds(adapter.take_snapshot("AAAUSDT", other, T0)) == [DoubtReason.GAP]
+    for seconds in (10, 20):
+        assert adapter.take_snapshot("AAAUSDT", rest(9), T0 + seconds * SECOND) == [], "no more by that"
+    assert kinds(adapter.take(depth(9, 10), T0)) == ["Snapshot", "Update"]
+
+
+def test_a_silent_stream_counts_as_quiet_again_on_another_connection() -> None:
+    adapter = quiet()
+    for _ in range(2):
+        adapter.take_snapshot("AAAUSDT", rest(9, bids=[]), T0)
+    list(adapter.lost())
+    adapter.subscribe(["AAAUSDT"])
+    adapter.take('{"result":null,"id":2}', T0)
+    adapter.take_snapshot("AAAUSDT", rest(7), T0)
+    assert kinds(adapter.take_snapshot("AAAUSDT", rest(7), T0 + SECOND)) == ["Snapshot"]
+
+
+def test_a_book_of_which_messages_came_is_not_compared() -> None:
+    adapter = quiet()
+    adapter.take(depth(8, 8), T0)
+    pongs = [kinds(adapter.take('{"result":[],"id":9}', T0)) for _ in range(PINGS_PER_CHECK)]
+    assert pongs == [["Alive"]] * PINGS_PER_CHECK
 
 
 @pytest.mark.parametrize("message", [depth(1, 2), depth(1, 2).replace('"u"', '"v"')])
@@ -306,7 +347,7 @@ def test_too_many_messages_without_a_snapshot_are_said(monkeypatch: pytest.Monke
 )
 def test_every_damaged_field_of_a_message_is_a_doubt_or_no_loss(venue: BinanceVenue, message: str) -> None:
     seen: Counter[str] = Counter()
-    for damaged in field_faults(message):
+    for damaged in meant_by_nobody(message):
         adapter = subscribed(venue)
         adapter.take(depth(99, 100, pu=98), T0)
         adapter.take_snapshot("AAAUSDT", rest(100), T0)
@@ -327,7 +368,7 @@ def test_every_damaged_field_of_a_message_is_a_doubt_or_no_loss(venue: BinanceVe
 @pytest.mark.parametrize("body", [rest(100), rest(100, symbol="AAAUSDT", E=1)])
 def test_every_damaged_field_of_a_snapshot_is_a_doubt_or_no_loss(body: bytes) -> None:
     malformed = 0
-    for damaged in field_faults(body):
+    for damaged in meant_by_nobody(body):
         adapter = subscribed()
         adapter.take(depth(99, 105), T0)
         outputs = adapter.take_snapshot("AAAUSDT", damaged.encode(), T0)
@@ -401,7 +442,7 @@ def test_best_prices_are_read_from_book_tickers() -> None:
     assert adapter.take(json.dumps({"stream": "aaausdt@bookTicker", "data": ticker}), T0) == [best]
     assert adapter.take(json.dumps(ticker), T0) == [best]
     assert adapter.take(json.dumps({**ticker, "e": "bookTicker", "E": 5}), T0) == [best._replace(ts=5_000)]
-    for damaged in field_faults(json.dumps({"stream": "aaausdt@bookTicker", "data": ticker})):
+    for damaged in meant_by_nobody(json.dumps({"stream": "aaausdt@bookTicker", "data": ticker})):
         for output in adapter.take(damaged, T0):
             assert isinstance(output, Best | Skipped | Doubt), damaged
 

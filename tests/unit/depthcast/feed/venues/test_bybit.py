@@ -20,7 +20,7 @@ from depthcast.feed.venue import (
     Update,
 )
 from depthcast.feed.venues.bybit import INVERSE, LINEAR, SPOT, BybitAdapter
-from tests.venues.conversation import field_faults
+from tests.venues.field_faults import meant_by_nobody
 
 TS = 1_700_000_000_000
 NOW = TS * 1_000
@@ -152,7 +152,7 @@ def test_every_damaged_field_is_a_doubt_or_no_loss(kind: str) -> None:
     good = message(kind, 101, b=[["9.98", "6"]], a=[["10.05", "1"]], ts=TS + 1)
     (expected,) = live(100).take(good, NOW)
     seen: Counter[str] = Counter()
-    for damaged in field_faults(good):
+    for damaged in meant_by_nobody(good):
         outputs = list(live(100).take(damaged, NOW))
         if outputs != [expected]:
             assert {type(output) for output in outputs} <= {Doubt, Skipped}, damaged

@@ -120,7 +120,15 @@ def test_a_book_that_was_never_subscribed_puts_all_in_doubt_but_not_a_former_one
 )
 def test_an_error_is_a_refusal_without_a_number(adapter: CoinbaseAdapter, text: str, final: bool) -> None:
     assert adapter.take(json.dumps({"type": "error", "message": text}), 0) == [Refused(None, text, final)]
+
     assert adapter.take(message(2, channel="heartbeats"), 0) == [Alive()]
+
+
+def test_an_error_that_names_a_symbol_concerns_that_one(adapter: CoinbaseAdapter) -> None:
+    text = "ETH-USD is not a valid product"
+    assert adapter.take(json.dumps({"type": "error", "message": text}), 0) == [
+        Refused("ETH-USD", text, final=True)
+    ]
 
 
 def test_a_ticker_is_an_oracle_with_the_number_of_its_message(adapter: CoinbaseAdapter) -> None:

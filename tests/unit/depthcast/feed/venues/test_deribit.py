@@ -21,7 +21,7 @@ from depthcast.feed.venue import (
     Snapshot,
     Update,
 )
-from depthcast.feed.venues.deribit import VENUE, DeribitAdapter, common_divisor
+from depthcast.feed.venues.deribit import VENUE, DeribitAdapter
 from tests.venues.applied import AppliedBooks, Level
 from tests.venues.captures import incoming, names
 
@@ -188,5 +188,3 @@ def test_sizes_divide_every_price_and_amount() -> None:
         "BTC-30JUL21-24000-P": Sizes("0.0001", "0.1"),
         NAME: Sizes("2.5", "10", trading=False),
     }
-    assert common_divisor(["0.0005", "0.0002"]) == "0.0001"
-    assert common_divisor(["1e30", "1e-30"]) == f"0.{'0' * 29}1"

@@ -1,6 +1,7 @@
 """Kraken's rules: the documented checksum, depth, precision, answers, and the list of pairs."""
 
 import json
+import re
 from typing import Any
 from zlib import crc32
 
@@ -63,6 +64,17 @@ def test_the_documented_example_agrees() -> None:
     assert snapshot.ts == 1_696_613_755_440_295
     assert (snapshot.bids[0], snapshot.asks[0]) == (("45283.5", "0.10000000"), ("45285.2", "0.00100000"))
     assert (len(snapshot.bids), len(snapshot.asks)) == (10, 10)
+
+
+@pytest.mark.parametrize("checksum", ['"checksum":0', '"other":1'])
+def test_a_checksum_that_the_venue_has_withdrawn_is_a_doubt_that_says_so(checksum: str) -> None:
+    adapter = kraken.VENUE.adapter()
+    adapter.subscribe(["BTC/USD"])
+    raw = re.sub(r'"checksum":\d+', checksum, DOCUMENTED)
+    (doubt,) = take(adapter, raw)
+    assert doubt == Doubt(
+        "BTC/USD", DoubtReason.MALFORMED, "a book without a checksum, which alone proves it"
+    )
 
 
 def test_a_wrong_checksum_is_a_doubt_until_the_next_snapshot() -> None:
@@ -149,6 +161,7 @@ def test_sizes_come_under_the_names_of_each_version() -> None:
         "XXBTZUSD": pair("XBT/USD"),
         "XDGEUR": pair("XDG/EUR", tick_size="0.0000001", status="cancel_only"),
         "OLD": pair("OLD/USD", tick_size=None),
+        "XBTUSD.B": pair("XBT/USD", tick_size="1", execution_venue="bitnomial_exchange"),
         "DARK": {"altname": "DARK"},
     }
     answer = json.dumps({"error": [], "result": pairs}).encode()

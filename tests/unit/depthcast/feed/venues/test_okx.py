@@ -20,7 +20,8 @@ from depthcast.feed.venue import (
     Snapshot,
     Update,
 )
-from depthcast.feed.venues import okx
+from depthcast.feed.venues import chained_snapshot, okx
+from depthcast.feed.venues.chained_snapshot import WAITS_MOST
 from tests.venues.interleaved import interleaved_checksum
 from tests.venues.model_okx import OkxModel
 
@@ -131,6 +132,118 @@ def test_a_checksum_that_goes_missing_is_a_doubt_but_a_withdrawn_one_is_not() ->
     (doubt,) = take(adapter, json.dumps(body))
     assert isinstance(doubt, Doubt)
     assert doubt.detail == "the checksum is missing"
+    adapter.unsubscribe([symbol])
+    adapter.subscribe([symbol])
+    numbered = message(-1, 10, checksum=0).replace("A-B", symbol)
+    assert isinstance(take(adapter, numbered)[0], Snapshot), "and numbers prove the book from then on"
+
+
+def answer(number: int, bid: str = "5.10", **more: Any) -> bytes:
+    book = {"asks": [], "bids": [[bid, "3", "0", "1"]], "ts": "1597026383080", "seqId": number, **more}
+    return json.dumps({"code": "0", "msg": "", "data": [book]}).encode()
+
+
+REQUEST = Request("/api/v5/market/books?instId=A-B&sz=400&source=0")
+
+
+def test_updates_without_a_snapshot_are_joined_to_a_requested_one() -> None:
+    adapter = subscribed()
+    assert adapter.snapshot_request("A-B") is None
+    for previous, number in ((7, 10), (10, 15), (15, 15)):
+        quantity = "" if previous == number else str(number)
+        early = take(adapter, message(previous, number, quantity=quantity))
+        assert early == [Skipped("update before a snapshot")]
+    assert adapter.snapshot_request("A-B") == REQUEST
+    assert adapter.take_snapshot("A-B", answer(12, "5.00"), 0) == [
+        Snapshot("A-B", [("5.10", "15"), ("5.00", "3")], [], 1_597_026_383_085_000, 15)
+    ]
+    assert adapter.snapshot_request("A-B") is None
+    assert isinstance(take(adapter, message(15, 20))[0], Update)
+
+
+def test_a_requested_snapshot_waits_until_the_stream_reaches_it() -> None:
+    adapter = subscribed()
+    take(adapter, message(7, 10))
+    assert adapter.take_snapshot("A-B", answer(15), 0) == []
+    assert adapter.snapshot_request("A-B") is None
+    assert isinstance(take(adapter, message(10, 12))[0], Skipped)
+    (snapshot,) = take(adapter, message(12, 17))
+    assert isinstance(snapshot, Snapshot)
+    assert snapshot.sequence == 17
+
+
+def test_a_requested_snapshot_that_the_stream_never_reaches_is_requested_again() -> None:
+    adapter = subscribed()
+    take(adapter, message(7, 10))
+    adapter.take_snapshot("A-B", answer(15), 0)
+    asked = [adapter.snapshot_request("A-B") for _ in range(WAITS_MOST + 1)]
+    assert asked == [None] * WAITS_MOST + [REQUEST]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda adapter: take(adapter, message(17, 20)),  # a gap: what came before leads nowhere
+        lambda adapter: take(adapter, message(10, 3)),  # the numbers began anew
+        lambda adapter: adapter.unsubscribe(["A-B"]) and adapter.subscribe(["A-B"]),
+        lambda adapter: adapter.lost(),
+    ],
+    ids=["gap", "reset", "resubscribed", "reconnected"],
+)
+def test_a_requested_snapshot_from_before_what_came_is_of_no_use(spoil: Any) -> None:
+    adapter = subscribed()
+    take(adapter, message(7, 10))
+    spoil(adapter)
+    take(adapter, message(20, 25))
+    assert adapter.take_snapshot("A-B", answer(9), 0) == []
+    assert adapter.snapshot_request("A-B") == REQUEST
+
+
+def test_a_second_subscription_without_a_snapshot_is_enough_too() -> None:
+    adapter = subscribed()
+    adapter.unsubscribe(["A-B"])
+    adapter.subscribe(["A-B"])
+    assert adapter.snapshot_request("A-B") == REQUEST
+    take(adapter, message(-1, 10))
+    assert adapter.snapshot_request("A-B") is None
+    adapter.unsubscribe(["A-B"])
+    adapter.subscribe(["A-B"])
+    assert adapter.snapshot_request("A-B") is None, "the channel does send snapshots"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"{",
+        b"[]",
+        b'{"code":"50011","msg":"Too Many Requests","data":[]}',
+        b'{"code":"0","data":[]}',
+        answer(-1),
+        answer(9, seqId=None),
+        answer(9, asks=[["5.2", "1"]]),
+        answer(9, "x"),
+    ],
+)
+def test_an_answer_without_a_book_changes_nothing(raw: bytes) -> None:
+    adapter = subscribed()
+    take(adapter, message(7, 10))
+    assert isinstance(next(iter(adapter.take_snapshot("A-B", raw, 0))), Skipped)
+    assert isinstance(next(iter(adapter.take_snapshot("A-B", answer(10), 0))), Snapshot)
+
+
+def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chained_snapshot, "BUFFERED_MOST", 3)
+    adapter = subscribed()
+    for number in range(1, 4):
+        take(adapter, message(number, number + 1))
+    (doubt,) = take(adapter, message(4, 5))
+    assert isinstance(doubt, Doubt)
+    assert doubt.reason is DoubtReason.OVERFLOW
+
+
+def test_levels_with_the_number_before_are_malformed_also_before_a_snapshot() -> None:
+    (doubt,) = take(subscribed(), message(10, 10))
+    assert isinstance(doubt, Doubt)
 
 
 @pytest.mark.parametrize(
