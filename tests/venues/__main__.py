@@ -15,7 +15,7 @@ from tests.venues.pairs import venues
 @click.argument("names", nargs=-1)
 @click.option("--seconds", type=click.FloatRange(min=1), default=60.0, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
-@click.option("--mean-s", type=click.FloatRange(min=0.05), default=2.5, show_default=True)
+@click.option("--mean-s", type=click.FloatRange(min=0.05), default=1.0, show_default=True)
 def main(names: tuple[str, ...], seconds: float, seed: int, mean_s: float) -> None:
     """Run the venues NAMES, or all that have a model. Status 1 if a book was wrong."""
     sys.exit(1 if asyncio.run(_run(names or sorted(models()), seconds, seed, mean_s)) else 0)

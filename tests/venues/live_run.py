@@ -38,6 +38,8 @@ SHORT: Final[Mapping[str, Any]] = {
 """Limits of the feed in a run: what takes minutes at a venue takes a second here."""
 WHOLE_LOTS: Final = frozenset({"bitmex"})
 """Venues whose quantities are whole numbers, so that only their tick size is ever finer."""
+OVERLAP: Final = 0.3
+"""Share of the faults of a long run that do not wait until all books are live again after those before."""
 CALM_UPDATES: Final = 10
 """Live books of each symbol that are compared after the last fault."""
 
@@ -113,6 +115,7 @@ class Report:
     wrong: list[str] = field(default_factory=list)
     committed: dict[Fault, int] = field(default_factory=dict)
     recoveries_s: dict[Fault, list[float]] = field(default_factory=lambda: defaultdict(list))
+    faults: int = 0
     updates: int = 0
     connections: int = 0
     final_s: float = 0.0
@@ -128,7 +131,7 @@ class Report:
 
 
 def recovery_table(reports: Sequence[Report]) -> list[str]:
-    """Return a table of faults: how often each was, and the times until every book was live again."""
+    """Return a table of faults that came alone: how often, and the times until every book was live again."""
     times: dict[Fault, list[float]] = defaultdict(list)
     for report in reports:
         for fault, each in report.recoveries_s.items():
@@ -177,7 +180,7 @@ async def run_faults(
         live_feed(place, fake, venue, symbols, names) as feeding,
         watched(place, seen, report, feeding),
     ):
-        await _commit_all(fake, model, random, seen, report, seconds, mean_s)
+        await _commit_all(fake, model, random, seen, report, seconds, mean_s, 1.0 if short else OVERLAP)
         await _compare_ends(fake, seen, report)
     report.committed, report.connections = dict(fake.committed), fake.connections
     report.updates = sum(each.updates for each in seen.values())
@@ -256,13 +259,19 @@ async def _commit_all(
     report: Report,
     seconds: float,
     mean_s: float,
+    overlap: float,
 ) -> None:
     began = time.monotonic()
     recovering: set[asyncio.Task[None]] = set()
     for at_s, fault in plan(random, model.faults | ALWAYS, seconds=seconds, mean_s=mean_s):
         await asyncio.sleep(max(0.0, began + at_s - time.monotonic()))
+        if recovering and random.random() > overlap:
+            await asyncio.wait(recovering, timeout=20)
+        if time.monotonic() > began + seconds:
+            break
         fake.commit(fault)
-        task = asyncio.create_task(_recovery(fault, seen, report))
+        report.faults += 1
+        task = asyncio.create_task(_recovery(fault, seen, report, alone=not recovering))
         recovering.add(task)
         task.add_done_callback(recovering.discard)
     fake.heal()
@@ -271,9 +280,12 @@ async def _commit_all(
             await asyncio.gather(*recovering)
 
 
-async def _recovery(fault: Fault, seen: dict[str, Seen], report: Report) -> None:
-    """Measure the time from a fault until every book is live with a state, and sizes, from after it."""
-    began = time.monotonic()
+async def _recovery(fault: Fault, seen: dict[str, Seen], report: Report, *, alone: bool) -> None:
+    """Measure the time from a fault until every book is live with a state, and sizes, from after it.
+
+    `alone`: no other fault was under way. It is noted only if none came meanwhile either.
+    """
+    began, faults = time.monotonic(), report.faults
     numbers = {symbol: each.book.number for symbol, each in seen.items()}
     await eventually(
         lambda: all(
@@ -281,7 +293,8 @@ async def _recovery(fault: Fault, seen: dict[str, Seen], report: Report) -> None
         ),
         60,
     )
-    report.recoveries_s[fault].append(time.monotonic() - began)
+    if alone and report.faults == faults:
+        report.recoveries_s[fault].append(time.monotonic() - began)
 
 
 async def _compare_ends(fake: FakeVenue, seen: dict[str, Seen], report: Report) -> None:
