@@ -23,6 +23,7 @@ from depthcast.shared.types import EntryInfo
 from tests.environment import without_settings
 from tests.ingestor_runs import Run
 from tests.integration.gateway_harness import running_gateway
+from tests.property.test_vendor_recordings import Market, lobster
 from tests.waiting import eventually
 
 MESSAGES = 60
@@ -153,6 +154,22 @@ async def test_a_gap_is_no_disagreement(gap: Path) -> None:
     assert status == 1
     assert "WebSocket client and stream consumer agree" in output
     assert "not everything got into its book: gap: 1 gap" in errors
+
+
+async def test_a_file_of_few_levels_agrees_with_the_order_books_beside_it(tmp_path: Path) -> None:
+    messages, books, states = lobster(Market(5))
+    path = tmp_path / "X_2012-06-21_34200000_57600000_message_2.csv"
+    path.write_bytes(b"".join(messages))
+    (tmp_path / path.name.replace("message", "orderbook")).write_bytes(b"".join(books))
+    status, output, errors = await replay(path, "--verify")
+    compared = sum(
+        all(state) for state in states[1:]
+    )  # the first is a snapshot; others may have an empty side
+    assert status == 0, errors
+    assert compared > 4
+    assert (
+        f"{compared}/{compared} best prices at the WebSocket client, {compared}/{compared} at the" in output
+    )
 
 
 @pytest.fixture
