@@ -21,11 +21,6 @@ class Doubts:
         self.now[symbol] = reason
         self._note(symbol)
 
-    def begin_if_none(self, symbol: Symbol, reason: str) -> None:
-        """Put a book in doubt that is not in doubt."""
-        self.now.setdefault(symbol, reason)
-        self._note(symbol)
-
     def end(self, symbol: Symbol) -> None:
         """End the doubt about a book, if there is one."""
         self.now.pop(symbol, None)

@@ -11,13 +11,13 @@ counted as consumed without all of its outcome.
 import threading
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Final
+from typing import Any, Final
 
 from depthcast.broadcaster.merger import Copies, snapshot_of
 from depthcast.broadcaster.numbering import ORIGIN_MS
 from depthcast.ingestor.book_state import BookState
 from depthcast.ingestor.chunks import Array, open_array
-from depthcast.ingestor.events import op_of, options_of, read_entry, values_of
+from depthcast.ingestor.events import begins_anew, op_of, options_of, read_entry, values_of
 from depthcast.ingestor.interval import Interval, Stats
 from depthcast.ingestor.limits import DEFAULT, SMALL_BYTES, Limits, entry_bytes
 from depthcast.ingestor.listed_books import ListedBooks
@@ -38,6 +38,7 @@ from depthcast.shared.errors import EngineBroken, RecoveryError
 from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.listing import Listing
 from depthcast.shared.partition import partition_of
+from depthcast.shared.position import Position
 from depthcast.shared.types import Delta, Snapshot, Symbol
 
 _END: Final = object()
@@ -87,15 +88,16 @@ class Engine:
         with self._lock:
             self._known = frozenset(symbols)
 
-    def register(self, instrument: Instrument) -> bool:
+    def register(self, instrument: Instrument, *, is_newer: bool = True) -> bool:
         """Accept events for a symbol from now on; returns whether its listing stands for `instrument` then.
 
         A new or withdrawn symbol begins a new listing, with an empty book whose birth is due with the next
         drain. So does a registered one that is to have a later listing, or that differs while its book is
-        empty. If it differs while the book holds levels, its listing goes on unchanged.
+        empty. If it differs while the book holds levels, its listing goes on unchanged. `is_newer`: False if
+        `instrument` may have been read before the listing began: then it is no reason to begin another one.
         """
         with self._lock:
-            return self._books.register(instrument, self._src)
+            return self._books.register(instrument, self._src, is_newer=is_newer)
 
     def withdraw(self, symbol: str) -> None:
         """End the symbol's listing and drop its book; its events are refused as `unknown_symbol` from now on.
@@ -104,6 +106,11 @@ class Engine:
         """
         with self._lock:
             self._books.withdraw(Symbol(symbol), self._src)
+
+    def begun_after(self, src: str) -> set[Symbol]:
+        """The symbols whose listings began by an input entry after `src`, in this process."""
+        with self._lock:
+            return self._books.begun_after(Position.parse(src))
 
     def know_listings(self, listings: Mapping[str, Listing]) -> None:
         """Take over the record of listings; those of restored books stay unless the record has later ones."""
@@ -169,10 +176,12 @@ class Engine:
             return
         with self._lock:
             self._begin_entry(source)
-            self._relist(options)
-            failed: set[bytes] = set()
+            self._relist(source, options)
+            failed, replaced = set[bytes](), set[bytes]()
             for name, raw, events, fault in values:
                 rejected = self._log.total
+                if options.live and begins_anew(events):
+                    replaced.add(name)
                 if events is None:
                     self._log.add_whole(name, Reason.MALFORMED, raw, detail=fault)
                 elif len(events) > limits.array_events_max:
@@ -185,7 +194,7 @@ class Engine:
                 if self._log.total != rejected:
                     failed.add(name)
             if options.about_doubt:
-                self._apply_doubt(fields, options, failed)
+                self._apply_doubt(fields, options, failed, replaced)
             self._end_entry(source, options)
 
     def apply_in_slices(self, source: str, fields: Sequence[tuple[bytes, bytes]]) -> Iterator[None]:
@@ -203,11 +212,13 @@ class Engine:
             return
         with self._lock:
             self._begin_entry(source)
-            self._relist(options)
-        failed: set[bytes] = set()
+            self._relist(source, options)
+        failed, replaced = set[bytes](), set[bytes]()
         for name, raw in values_of(fields):
             rejected = self._log.total
             array = yield from open_array(raw, self.limits)
+            if options.live:
+                array = array._replace(pieces=_noting(array.pieces, name, replaced))
             if array.refused is not None:
                 self._log.add_whole(name, array.refused, raw, array.events, array.detail)
             else:
@@ -217,13 +228,20 @@ class Engine:
             yield
         with self._lock:
             if options.about_doubt:
-                self._apply_doubt(fields, options, failed)
+                self._apply_doubt(fields, options, failed, replaced)
             self._end_entry(source, options)
 
     def _apply_doubt(
-        self, fields: Sequence[tuple[bytes, bytes]], options: Options, failed: Collection[bytes]
+        self,
+        fields: Sequence[tuple[bytes, bytes]],
+        options: Options,
+        failed: Collection[bytes],
+        replaced: Collection[bytes] = (),
     ) -> None:
-        """Begin or end the doubt about the books of an entry; `failed`: names with rejected events."""
+        """Begin or end the doubt about the books of an entry.
+
+        `failed`: names with rejected events; `replaced`: names with an array that begins the book anew.
+        """
         doubts = self._books.doubts
         for name, _ in values_of(fields):
             symbol, state = self._books.registered.get(name, (Symbol(""), None))
@@ -231,10 +249,13 @@ class Engine:
                 continue
             if options.stale is not None:
                 doubts.begin(symbol, options.stale)
-            elif name not in failed:
+            elif name in failed:  # it is not what the producer says it is
+                doubts.begin(symbol, REJECTED)
+            elif not options.is_meant_for(symbol, self._books.listings[symbol].number):
+                continue
+            elif name in replaced or doubts.now.get(symbol) != REJECTED:
+                # What was rejected is missing until the whole book is replaced.
                 doubts.end(symbol)
-            else:  # it is not what the producer says it is
-                doubts.begin_if_none(symbol, REJECTED)
 
     def refuse(
         self,
@@ -245,7 +266,8 @@ class Engine:
     ) -> None:
         """Consume one input entry by rejecting each of its values for `reason`; nothing of it is applied.
 
-        `fault`: the options that are the reason, which are a reject too.
+        What it says about doubt counts, if that can be understood: its books lack its events. `fault`: the
+        options that are the reason, which are a reject too.
         """
         with self._lock:
             self._begin_entry(source)
@@ -261,6 +283,10 @@ class Engine:
             rest = values[singles:]
             if rest:
                 self._log.add_whole(rest[0][0], reason, rest[0][1], len(rest), detail)
+            if fault is None and len(fields) - len(values) <= self.limits.entry_values_max:
+                options = options_of(fields)
+                if options.fault is None and options.about_doubt:
+                    self._apply_doubt(fields, options, failed={name for name, _ in values})
             self._end_entry(source, NO_OPTIONS)
 
     def _restate_orders(self, names: Iterable[bytes]) -> None:
@@ -291,10 +317,10 @@ class Engine:
         if not self.whole:
             raise EngineBroken(self._partition)
 
-    def _relist(self, options: Options) -> None:
+    def _relist(self, source: str, options: Options) -> None:
         """Begin the listings that an entry asks for, whatever their books hold; not those begun already."""
         for wanted in options.relist:
-            self._books.relist(wanted, self._src)
+            self._books.relist(wanted, self._src, source)
 
     def _apply_array(self, name: bytes, events: list[object], options: Options) -> ArrayResult:
         found = self._books.registered.get(name)
@@ -687,6 +713,14 @@ class Engine:
                 with self._lock:
                     state.merger.absorb()
         self.whole = True
+
+
+def _noting(pieces: Iterable[list[Any]], name: bytes, replaced: set[bytes]) -> Iterator[list[Any]]:
+    """The pieces of an array; adds `name` to `replaced` if it begins the book anew."""
+    for number, events in enumerate(pieces):
+        if not number and begins_anew(events):
+            replaced.add(name)
+        yield events
 
 
 def _limit_hit(fields: Sequence[tuple[bytes, bytes]], limits: Limits) -> Reason | None:

@@ -187,6 +187,16 @@ def side_of(side: object) -> int:
     return _code(_SIDES, side)
 
 
+def begins_anew(events: Sequence[Any] | None) -> bool:
+    """Whether an array begins with a `clear` of both sides, so that nothing of the book before it is left."""
+    if not events:
+        return False
+    try:
+        return op_of(events[0]) == CLEAR and clear_side(event_items(events[0])[1]) == NO_SIDE
+    except RefusedError:
+        return False
+
+
 def clear_side(side: object) -> int:
     """The side that a `clear` names, `NO_SIDE` if none."""
     return NO_SIDE if side is None else _code(_SIDES, side)

@@ -15,6 +15,7 @@ from depthcast.ingestor.limits import Limits
 from depthcast.ingestor.orders import OrdersState
 from depthcast.shared.instruments import Feed, Instrument, OnCross
 from depthcast.shared.listing import Listing
+from depthcast.shared.position import Position
 from depthcast.shared.types import Delta, Symbol
 
 
@@ -45,10 +46,12 @@ class ListedBooks:
         self._after: dict[Symbol, str] = {}
         # The last seq of the listings before, which the next one must exceed.
         self._floors: dict[Symbol, int] = {}
+        # The input entry that began a listing, in this process.
+        self._begun_by: dict[Symbol, str] = {}
 
     # --- beginning and ending listings ---------------------------------------------------------------------
 
-    def register(self, instrument: Instrument, src: str) -> bool:
+    def register(self, instrument: Instrument, src: str, *, is_newer: bool = True) -> bool:
         """Accept events for a symbol; returns whether its listing stands for `instrument` then.
 
         `src`: the last input consumed. See `Engine.register` for what begins a listing.
@@ -61,6 +64,8 @@ class ListedBooks:
                 return True
             if any(self.states[symbol].book.sides):
                 return False
+            if not is_newer:
+                return True
         number = max(number + 1, instrument.listing)
         self._begin(symbol, Listing(number, instrument._replace(listing=0)), src)
         return True
@@ -71,11 +76,16 @@ class ListedBooks:
         if listing is not None and not listing.withdrawn:
             self._begin(symbol, listing._replace(withdrawn=True), src)
 
-    def relist(self, wanted: Instrument, src: str) -> None:
-        """Begin the listing of a registered symbol that input asks for, if it is a later one."""
+    def relist(self, wanted: Instrument, src: str, source: str) -> None:
+        """Begin the listing of a registered symbol that the input `source` asks for, if it is a later one."""
         symbol = wanted.symbol
         if symbol.encode() in self.registered and self.listings[symbol].number < wanted.listing:
             self._begin(symbol, Listing(wanted.listing, wanted._replace(listing=0)), src)
+            self._begun_by[symbol] = source
+
+    def begun_after(self, src: Position) -> set[Symbol]:
+        """The symbols whose listings began by an input entry after `src`, in this process."""
+        return {symbol for symbol, begun in self._begun_by.items() if Position.parse(begun) > src}
 
     def _begin(self, symbol: Symbol, listing: Listing, src: str) -> None:
         """Replace what there is of a symbol by an empty book of `listing`."""

@@ -95,6 +95,26 @@ def refuses(raw: bytes) -> bool:
     return not right or (said.get("live", False) and "stale" in said)
 
 
+def begins_anew(events: Any) -> bool:
+    """Whether nothing of a book is left after the first of these events."""
+    try:
+        first = events[0] if isinstance(events[0], list) else []
+        return named(whole(first[0]), OPS) == "clear" and (len(first) == 1 or first[1] is None)
+    except (No, IndexError, TypeError):
+        return False
+
+
+def doubt_after(before: str | None, said: dict[str, Any], arrays: list[Any], *, failed: bool) -> str | None:
+    """Why a book is in doubt after an entry that says so, and whose events of the symbol are `arrays`."""
+    if "stale" in said:
+        return str(said["stale"])
+    if not said.get("live"):
+        return before
+    if failed:
+        return "rejected"
+    return before if before == "rejected" and not any(map(begins_anew, arrays)) else None
+
+
 class ModelBook:
     """One symbol. `orders`: [id, side, price, quantity]; for a levels feed `volume` is the state instead."""
 

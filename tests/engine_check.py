@@ -9,7 +9,7 @@ from depthcast.ingestor.interval import Interval
 from depthcast.ingestor.orders import OrdersState
 from depthcast.shared.instruments import Feed, Instrument, OnCross
 from depthcast.shared.types import Snapshot, Symbol
-from tests.book_model import ModelBook, brute_digest, refuses
+from tests.book_model import ModelBook, brute_digest, doubt_after, refuses
 from tests.random_events import encode, random_array
 
 EPOCH = 1_767_225_600_001
@@ -81,7 +81,7 @@ class EngineCheck:
             fields.insert(rng.randint(0, len(fields)), (b"_", encode(doubt, rng.random() < 0.5)))
         if arrays:
             failed = self.apply(fields, arrays, atomic=atomic)
-            self.doubt({symbol for symbol, _ in arrays}, doubt, failed)
+            self.doubt(arrays, doubt, failed)
         for symbol in {symbol for symbol, _ in arrays}:
             self.check_state(symbol)
         if rng.random() < 0.3:
@@ -109,15 +109,13 @@ class EngineCheck:
 
         return failed
 
-    def doubt(self, symbols: set[str], doubt: dict[str, Any], failed: set[str]) -> None:
+    def doubt(self, arrays: list[tuple[str, list[Any]]], said: dict[str, Any], failed: set[str]) -> None:
         """Begin or end the doubt about the books of an entry."""
-        for symbol in symbols:
-            if "stale" in doubt:
-                self.doubts[symbol] = doubt["stale"]
-            elif doubt.get("live") and symbol in failed:
-                self.doubts.setdefault(symbol, "rejected")
-            elif doubt.get("live"):
-                self.doubts.pop(symbol, None)
+        for symbol in {symbol for symbol, _ in arrays}:
+            own = [events for name, events in arrays if name == symbol]
+            doubt = doubt_after(self.doubts.pop(symbol, None), said, own, failed=symbol in failed)
+            if doubt is not None:
+                self.doubts[symbol] = doubt
 
     def refuse(self, fields: list[tuple[bytes, bytes]], options: bytes) -> None:
         """Apply an entry that is refused whole for its `options`."""

@@ -23,6 +23,7 @@ from depthcast.shared.replica import ApplyResult, Replica
 from depthcast.shared.runtime.redis import RawEntry, execute, last_position, newest_entry, parse_entries
 from depthcast.shared.settings import IngestorSettings
 from depthcast.shared.types import EntryInfo
+from tests import book_model
 from tests.book_model import ModelBook
 from tests.environment import without_settings
 from tests.random_events import encode, random_array
@@ -181,12 +182,12 @@ class Input:
                 self._expect(symbol, events, str(position), atomic=atomic)
             failed = {reject[0] for reject in self.rejects[before:]}
             for symbol in {symbol for symbol, _ in arrays}:
-                if "stale" in doubt:
-                    self.doubts[symbol] = doubt["stale"]
-                elif doubt and symbol in failed:
-                    self.doubts.setdefault(symbol, "rejected")
-                elif doubt:
-                    self.doubts.pop(symbol, None)
+                own = [events for name, events in arrays if name == symbol]
+                why = book_model.doubt_after(
+                    self.doubts.pop(symbol, None), doubt, own, failed=symbol in failed
+                )
+                if why is not None:
+                    self.doubts[symbol] = why
         return position
 
     def _expect(self, symbol: str, events: list[Any], source: str, *, atomic: bool) -> None:

@@ -38,7 +38,7 @@ quantities are decimals.
 The deployment and its instruments must exist: give the ingestor the TOML of --print-instruments, or use
 --register. A venue's message becomes one atomic entry, and a venue's snapshot clears and reloads the book.
 The registered sizes may be others than those of the file: numbers are converted exactly, or the file is
-refused before anything is sent.
+refused before anything is sent. So it is while a live feed writes one of the books.
 
 The summary shows rejected events with the lines they came from, gaps, and skipped lines by kind. Exit status
 1 if anything that was meant for a book did not get there.

@@ -107,13 +107,13 @@ async def _draw(picture: Callable[[], Group], stop: asyncio.Event, following: as
 async def _print(
     client: Client, symbol: str, lag: Lag, stop: asyncio.Event, following: asyncio.Task[None]
 ) -> None:
-    """Print a line when the seq has changed, at most one per `FRAME_S`."""
-    shown = 0
+    """Print a line when the book or its state has changed, at most one per `FRAME_S`."""
+    shown: tuple[object, ...] = ()
     while True:
         ended = await _wait_or_end(FRAME_S, stop, following)
-        seq = client.seq(symbol)
-        if seq != shown:
-            shown = seq
+        now = client.seq(symbol), client.state(symbol), client.stale_reason(symbol)
+        if now[0] and now != shown:
+            shown = now
             book = client.book(symbol)
             best = best_line(book, *client.sizes(symbol))
             click.echo(f"{symbol} {best}  {status_line(client, symbol, lag)}")
@@ -142,7 +142,7 @@ async def _wait_or_end(seconds: float, stop: asyncio.Event, following: asyncio.T
 def watch(symbol: str, url: str, depth: str, seconds: float | None) -> None:
     """Show the live book of SYMBOL as a ladder, with its sequence number, lag and merged counts.
 
-    If the output is not a terminal, prints one line per change, at most ten per second.
+    If the output is not a terminal, prints a line for each change of book or state, at most ten a second.
     """
     try:
         asyncio.run(watch_book(url, symbol, int(depth), seconds))

@@ -35,6 +35,7 @@ class Account:
     - `left_out`: source times that no book can have.
     - `proven`: messages whose continuity the venue's own numbers or checksum prove; `reloads`: snapshots.
     - `in_doubt_us`: recorded time during which some book was in doubt.
+    - `without_book`: symbols that the recording has messages of, but never a snapshot.
     """
 
     skipped: Counter[str] = field(default_factory=Counter)
@@ -45,6 +46,7 @@ class Account:
     proven: int = 0
     reloads: int = 0
     in_doubt_us: int = 0
+    without_book: list[str] = field(default_factory=list)
     _doubted: dict[str, int | None] = field(default_factory=dict)
 
     def doubt(self, symbol: str, reason: str, text: str, at_us: int | None) -> None:
@@ -64,6 +66,8 @@ class Account:
         for reason, findings in sorted(self.gaps.items()):
             if reason not in HARMLESS:
                 found.append(f"{findings.count} {reason}")
+        if self.without_book:
+            found.append(f"no snapshot of {', '.join(self.without_book)}")
         if self._doubted:
             found.append(f"no later snapshot of {', '.join(sorted(self._doubted))}")
         if self.refused.count:

@@ -34,6 +34,8 @@ class FeedEntry(NamedTuple):
     - `oracle`: what an independent source says about the book after this entry.
     - `line`: number of its line in the file; `beside`: name of that file, if it is one beside the file.
     - `stale`: reason why the book is in doubt from now on; `live`: with these events it is right again.
+    - `sure`: the source has proven the book that these events make, so a book that rejects one is wrong.
+    - `listing`: the one whose sizes the events are in, so that no other one takes them; None if unknown.
     """
 
     symbol: Symbol
@@ -46,6 +48,8 @@ class FeedEntry(NamedTuple):
     beside: str = ""
     stale: str = ""
     live: bool = False
+    sure: bool = False
+    listing: int | None = None
 
     @property
     def place(self) -> str:
@@ -162,8 +166,11 @@ class LineReader:
         return self.error(f"has {symbol!r}, which was not there before; is it still being recorded?")
 
     def json(self, raw: bytes) -> Any:
-        """Parse JSON, with numbers that have a fraction as text; raises `FeedError`."""
+        """Parse JSON, with numbers that have a fraction as text; raises `FeedError`.
+
+        A key that comes twice is refused: what it said first would be lost.
+        """
         try:
-            return exact_json.loads(raw)
+            return exact_json.loads_unique(raw)
         except ValueError as error:
             raise self.error(f"not valid JSON ({error}); is the file cut off or edited?") from None

@@ -5,7 +5,7 @@ lots, oracles and the account of what went wrong are the same for all formats, a
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from depthcast.feed.account import Account
@@ -61,7 +61,10 @@ Items = Callable[[], Iterable[Item]]
 
 
 class MessageRecording:
-    """A recording of messages; the first pass, which finds symbols and sizes, is made at once."""
+    """A recording of messages; the first pass, which finds symbols and sizes, is made at once.
+
+    `named`: the symbols that it has messages of; it may be filled by the first pass.
+    """
 
     def __init__(
         self,
@@ -70,8 +73,10 @@ class MessageRecording:
         feed: Feed = Feed.LEVELS,
         hint: str = "",
         rule: Rule = Rule.SEQUENCE,
+        named: Collection[str] = (),
     ) -> None:
         self._source = source
+        self._named = named
         self._rule = rule
         self._items = items
         self._feed = feed
@@ -81,6 +86,7 @@ class MessageRecording:
         self, working: Mapping[str, Instrument], account: Account, *, verify: bool = False
     ) -> Iterator[FeedEntry]:
         """Yield an entry for each snapshot, update and group of order events."""
+        account.without_book += sorted(set(self._named) - self.recorded.keys())
         books = {name: _Book(instrument) for name, instrument in working.items()}
         made = _entries(self._source.path, self._items(), books, account)
         if verify:
@@ -242,6 +248,7 @@ def _entry(item: Item, output: Snapshot | Update | Orders, book: _Book, account:
         item.line,
         item.beside,
         live=reloads,
+        sure=not isinstance(output, Orders),
     )
     return Numbered(entry, output.sequence, best)
 

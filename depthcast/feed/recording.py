@@ -3,7 +3,8 @@
 A recording is a folder of Parquet files, `symbol=<symbol>/hour=<hour>/<first seq>-<last seq>.parquet`, each
 with the rows of one symbol in order. A row is a delta, exactly as it stood in the stream, or a snapshot: the
 whole book. A file begins with a snapshot of the state before its first delta, so each can be read without the
-others. A snapshot whose seq is not that of the row before is the end of a gap, or begins a new listing.
+others. A snapshot whose seq is not that of the row before is the end of a gap: a new listing begins with a
+delta without `prev_seq`, unless that is missing.
 
 pyarrow is loaded when it is needed, because it is an extra.
 """
@@ -242,7 +243,7 @@ class RowChecker:
                 self.found.problems.append(f"{row.position}: snapshot {row.seq} is not what deltas made")
         elif last is not None and row.seq < self.replica.seq:
             self.found.problems.append(f"{row.position}: seq goes back from {self.replica.seq} to {row.seq}")
-        elif last is not None and row.listing == last.listing:
+        elif last is not None:
             gap = Gap(self.found.symbol, self.replica.seq, row.seq, last.position, row.position)
             self.found.gaps.append(gap)
         self.replica = Replica(Snapshot(row.seq, row.bids, row.asks, row.digest, row.ts))

@@ -9,6 +9,9 @@ from depthcast.feed.symbol_feed import FeedState, SymbolFeed
 from depthcast.feed.venue import Profile, Sizes
 from depthcast.shared.instruments import Instrument
 
+GONE: Final = "gone"
+"""State that an ingestor writes into the entry of a feeder that has not refreshed it for too long."""
+
 FRESH_US: Final = 10_000_000
 """A feeder that has refreshed its entry within this time counts as running."""
 

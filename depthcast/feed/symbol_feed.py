@@ -264,8 +264,8 @@ class SymbolFeed:
     def _drop(self, source: int, reason: str, detail: str, now: float) -> Step:
         """Forget the book of `source`; if it is the published one, that is in doubt now."""
         self._waiting.pop(source, None)
-        if reason == DoubtReason.RESET:
-            self.sequence = None
+        if reason == DoubtReason.RESET and (source == self.source or self._shown is None):
+            self.sequence = None  # else the connection that is published still proves its numbers
         if source != self.source:
             return Step()
         self._shown = None

@@ -180,7 +180,7 @@ VENUES: Final[tuple[Format, ...]] = (
         '"size":491901}]}',
         marks(
             rb'"table"\s*:\s*"orderBookL2',
-            rb'"symbol"KEY',
+            rb'"symbol"\s*:\s*("[^a-z"\\]+")',  # in small letters, it is the type of a column
             rb"bitmex\.com",
             rb'"table"\s*:\s*"(?:quote|trade|instrument)"',
         ),

@@ -94,9 +94,8 @@ def _read(
     if not symbols:
         raise FeedError(source.path, 0, f"has no message of a book; is it a recording of {title}?")
     recording = _VenueMessages(source, choose(first), list(symbols), 1 if rule is Rule.ORDER else 0)
-    return MessageRecording(
-        source, recording.items, hint=f"has no snapshot of {', '.join(symbols)}", rule=rule
-    )
+    hint = f"has no snapshot of {', '.join(symbols)}"
+    return MessageRecording(source, recording.items, hint=hint, rule=rule, named=symbols)
 
 
 def _decoded(text: bytes) -> str:

@@ -36,6 +36,7 @@ Fields = Sequence[str | bytes]
 """Names and values of an entry, alternating."""
 
 _APPEND: Final = """
+local last_id = '18446744073709551615-18446744073709551615'
 local function refused(key, kind, ...)
   local held = redis.call('TYPE', key).ok
   if held ~= 'none' and held ~= kind then
@@ -43,6 +44,14 @@ local function refused(key, kind, ...)
   end
   if not redis.acl_check_cmd(...) then
     return redis.error_reply('NOPERM this user may not run ' .. select(1, ...) .. ' on ' .. key)
+  end
+  if held == 'stream' then
+    local info = redis.pcall('XINFO', 'STREAM', key)
+    for i = 1, #info, 2 do
+      if info[i] == 'last-generated-id' and info[i + 1] == last_id then
+        return redis.error_reply('ERR ' .. key .. ' has had its last possible ID')
+      end
+    end
   end
 end
 local marker, number, marker_ms = KEYS[1], tonumber(ARGV[1]), ARGV[2]

@@ -31,7 +31,7 @@ from depthcast.shared.position import Position
 from depthcast.shared.reject_record import RejectRecord
 from depthcast.shared.runtime import redis
 from depthcast.shared.runtime.catalog import HOLD_S, POLL_S, read_instruments, wait_for_partitions
-from depthcast.shared.runtime.input_lag import consumed_upto, input_lag_ms
+from depthcast.shared.runtime.input_lag import consumed_upto, input_lag_ms, lost_input
 from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.runtime.rejects import RejectFollower, tails
 from depthcast.shared.types import is_symbol
@@ -72,7 +72,7 @@ class Receipt:
             self._id.set_result(position)
 
     def cancel(self) -> None:
-        """Tell whoever waits that the producer was left before the entry was sent."""
+        """Tell whoever waits that the producer was left before the entry was known to be in the input log."""
         self._id.cancel()
 
 
@@ -81,7 +81,8 @@ class ProducerCounters:
     """What a producer has done. `rejected`: events refused by the ingestor, by reason.
 
     `waited_s`: time that `send` waited for room, for Redis or for input lag. `dropped`: rejects that nobody
-    took from `rejects()`.
+    took from `rejects()`. `lost`: input entries, of anybody, that were deleted unread from the partitions
+    this producer sends to: when it grows, send the books again.
     """
 
     entries: int = 0
@@ -89,6 +90,7 @@ class ProducerCounters:
     rejected: Counter[str] = field(default_factory=Counter)
     waited_s: float = 0.0
     dropped: int = 0
+    lost: int = 0
 
 
 @dataclass
@@ -151,8 +153,9 @@ class Producer:
         self._ready: set[str] = set()
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
-        self._in_flight = 0
+        self._in_flight: Sequence[_Waiting] = ()
         self._lags: dict[int, int] = {}
+        self._lost: dict[int, int] = {}
         self._sent: dict[int, SentIds] = {}
         self._unmatched: list[tuple[str, RejectRecord]] = []
         self._rejects: deque[RejectRecord] = deque(maxlen=REJECTS_KEPT)
@@ -254,7 +257,7 @@ class Producer:
             for task in self._tasks:
                 task.cancel()
             await asyncio.wait(self._tasks)
-            for entry in self._waiting:
+            for entry in (*self._in_flight, *self._waiting):
                 entry.receipt.cancel()
             if self._log is not None and not self._in_flight:
                 await self._log.forget()
@@ -344,7 +347,7 @@ class Producer:
             if self._linger_s and len(self._waiting) < self._batch_entries:
                 await asyncio.sleep(self._linger_s)
             batch = self._next_batch()
-            self._in_flight = len(batch)
+            self._in_flight = batch
             places = await self._log.append([(entry.receipt.symbol, entry.fields) for entry in batch])
             self._record(batch, places)
 
@@ -364,7 +367,7 @@ class Producer:
         for partition, positions in ids.items():
             self._sent.setdefault(partition, SentIds()).add(positions[0], positions[-1])
             self._lags.setdefault(partition, 0)
-        self._in_flight = 0
+        self._in_flight = ()
         for entry, (_, position) in zip(batch, places, strict=True):
             self._waiting_bytes -= entry.size
             self.counters.entries += 1
@@ -383,8 +386,9 @@ class Producer:
             await asyncio.sleep(WATCH_S)
             try:
                 for partition in list(self._lags):
-                    lag_ms = await input_lag_ms(self._reading, self._keys.partition(partition))
-                    self._lags[partition] = lag_ms
+                    keys = self._keys.partition(partition)
+                    self._lags[partition] = await input_lag_ms(self._reading, keys)
+                    self._note_lost(partition, await lost_input(self._reading, keys))
                 if asyncio.get_running_loop().time() - read_at >= POLL_S:
                     await self._read_sizes()
                     read_at = asyncio.get_running_loop().time()
@@ -394,11 +398,26 @@ class Producer:
                 outage.over()
             self._notify()
 
+    def _note_lost(self, partition: int, lost: int | None) -> None:
+        """Say so if input was deleted unread since the last look."""
+        if lost is None:
+            return
+        more = lost - self._lost.get(partition, lost)  # what was lost before the first look is not ours
+        self._lost[partition] = lost
+        if more > 0:
+            self.counters.lost += more
+            extra = {"partition": partition, "entries": more}
+            logger.error("input was deleted before it was read; send the books again", extra=extra)
+
     async def _read_sizes(self) -> None:
         """Read the instruments, and for those in use what their books stand for, which may differ."""
         instruments = await read_instruments(self._reading, self._keys)
-        listings = await self._read_listings([symbol for symbol in self._ready if symbol in instruments])
-        self._sizes = {symbol: Sizes.of(instrument) for symbol, instrument in instruments.items()}
+        asked = [symbol for symbol in self._ready if symbol in instruments]
+        listings = await self._read_listings(asked)
+        sizes = {symbol: Sizes.of(instrument) for symbol, instrument in instruments.items()}
+        # A symbol that came into use meanwhile was not asked for: what is known of its listing stays.
+        later = (self._ready & self._sizes.keys() & sizes.keys()).difference(asked)
+        self._sizes = sizes | {symbol: self._sizes[symbol] for symbol in later}
         for symbol, listing in listings.items():
             self._sizes[symbol] = Sizes.of(listing.instrument, listing.number)
             if listing.withdrawn:

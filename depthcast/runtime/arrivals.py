@@ -40,6 +40,8 @@ class Arrivals:
         self.findings = Findings()
         self._waiting: defaultdict[int, deque[tuple[Position, FeedEntry]]] = defaultdict(deque)
         self._rejects: dict[int, Position] = {}
+        self._lost_before: dict[int, int] = {}
+        self._lost: dict[int, int] = {}
         self._since_look = 0
 
     @property
@@ -48,12 +50,14 @@ class Arrivals:
         return sum(map(len, self._waiting.values()))
 
     async def begin(self, partitions: Iterable[int]) -> None:
-        """Note where the streams of rejects end; waits while Redis is away."""
+        """Note where the streams of rejects end, and what was lost before; waits while Redis is away."""
         for partition in set(partitions) - self._rejects.keys():
             while True:
                 try:
                     key = self._keys.partition(partition).rejects
                     self._rejects[partition] = await redis.last_position(self._client, key)
+                    await self._consumed(partition)
+                    self._lost_before[partition] = self._lost.get(partition, 0)
                     break
                 except RedisUnavailable:
                     await asyncio.sleep(POLL_S)
@@ -108,16 +112,27 @@ class Arrivals:
             found.append(f"events rejected: {reasons}")
         if self.waiting:
             found.append(f"{self.waiting} entries were sent and not applied: is an ingestor running?")
+        lost = sum(self._lost[partition] - before for partition, before in self._lost_before.items())
+        if lost > 0:
+            found.append(
+                f"{lost} input entries were deleted before an ingestor had read them: somebody trims the "
+                "input log; replay again"
+            )
         return found
 
     async def _consumed(self, partition: int) -> Position:
+        """Return the last entry whose result is published, and note how many were lost by then."""
+        self._lost.setdefault(partition, 0)
         newest = await redis.newest_entry(self._client, self._keys.partition(partition).deltas)
         if newest is None:
             return ZERO
         try:
-            return Position.parse(decode_info(dict(newest[1])[b"_"]).src)
+            info = decode_info(dict(newest[1])[b"_"])
+            src = Position.parse(info.src)
         except (KeyError, CodecError, PositionError):
             return ZERO  # written by no leader; the next one goes on
+        self._lost[partition] = info.lost or 0
+        return src
 
     async def _read_rejects(self, partition: int, sent: dict[Position, FeedEntry]) -> None:
         key = self._keys.partition(partition).rejects

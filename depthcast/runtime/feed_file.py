@@ -75,7 +75,8 @@ class RecordedFeed:
     def entries(self, registered: Instruments | None = None, *, verify: bool = False) -> Iterator[FeedEntry]:
         """Yield all entries under the deployment's names; in ticks and lots of `registered` if given.
 
-        `verify`: with their oracles, which may stand on later lines.
+        `registered`: what the books stand for, with the numbers of their listings. `verify`: with their
+        oracles, which may stand on later lines.
         """
         known = registered or {}
         self.account.__init__()  # type: ignore[misc] # a new pass
@@ -85,7 +86,9 @@ class RecordedFeed:
         }
         try:
             for entry in self.recording.entries(working, self.account, verify=verify):
-                yield entry._replace(symbol=self.renamed[entry.symbol])
+                yield entry._replace(
+                    symbol=self.renamed[entry.symbol], listing=working[entry.symbol].listing or None
+                )
             if ends_within_a_line(self.path):
                 self.account.notes.append("the last line has no end: was the file cut off?")
         except ValueError as error:

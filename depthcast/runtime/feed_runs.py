@@ -19,6 +19,7 @@ from depthcast.runtime.replay import (
     Progress,
     ReplayClock,
     open_producer,
+    refuse_fed,
     register,
     replay,
     wait_for_instruments,
@@ -93,6 +94,7 @@ async def replay_all(feeds: Sequence[RecordedFeed], options: ReplayOptions) -> N
             if options.register:
                 await register(producer, feed.instruments().values())
             registered = await wait_for_instruments(producer, feed)
+            await refuse_fed(producer, list(registered))
             failed |= await _replay_one(feed, producer, registered, options)
     if failed:
         raise NotApplied(failed)
@@ -143,12 +145,26 @@ async def verify_all(feeds: Sequence[RecordedFeed], options: ReplayOptions) -> N
         verifier = await _verify_one(feed, options)
         if not verifier.result.agreed:
             wrong.append(feed.path.name)
-        if problems := [*verifier.arrivals.problems(), *feed.account.problems()]:
+        if problems := [
+            *verifier.arrivals.problems(),
+            *feed.account.problems(),
+            *_uncompared(feed, verifier),
+        ]:
             failed[feed.path.name] = problems
     if wrong:
         raise OraclesDisagree(wrong)
     if failed:
         raise NotApplied(failed)
+
+
+def _uncompared(feed: RecordedFeed, verifier: Verifier) -> list[str]:
+    """Return why a verification without a difference proves nothing."""
+    tickers = feed.account.skipped["tickers"]
+    if not verifier.progress.entries:
+        return ["nothing was compared: the file has no entry"]
+    if tickers and not verifier.result.client.compared:
+        return [f"none of {tickers} tickers could be compared with a state of its book"]
+    return []
 
 
 async def _verify_one(feed: RecordedFeed, options: ReplayOptions) -> Verifier:

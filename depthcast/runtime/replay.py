@@ -6,16 +6,20 @@ import time
 from collections.abc import AsyncIterator, Callable, Container, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from depthcast.feed.entry import FeedEntry, Instruments
+from depthcast.feed.feeding import FeedRefused
 from depthcast.producer.input_log import Fields, InputLog
 from depthcast.runtime.arrivals import Arrivals
 from depthcast.runtime.feed_file import RecordedFeed
+from depthcast.runtime.venue_listings import read_listings
+from depthcast.runtime.venue_sources import Sources
 from depthcast.shared.codec import pack
 from depthcast.shared.errors import DepthcastError, RedisUnavailable
 from depthcast.shared.instruments import Instrument, to_json
 from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.listing import Listing
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import Position
 from depthcast.shared.runtime import redis
@@ -101,24 +105,49 @@ async def wait_for_instruments(producer: Producer, feed: RecordedFeed) -> dict[S
 async def wait_for_books(
     producer: Producer, wanted: Instruments, check: Callable[[Instrument, Instrument], None]
 ) -> dict[Symbol, Instrument]:
-    """Wait until all instruments are registered and have a book, and log it; returns them as registered.
+    """Wait until all instruments are registered and have a book, and log it; returns what books stand for.
 
-    An ingestor reads new instruments within a second; until then it rejects events of their symbols. `check`
-    compares each wanted instrument with the registered one, and raises `InstrumentsError` if they differ too
-    much.
+    That is their listing, with its number, which may differ from what is registered while the book holds
+    levels. An ingestor reads new instruments within a second; until then it rejects events of their symbols.
+    `check` compares each wanted instrument with that, and raises `InstrumentsError` if they differ too much.
     """
     said = ""
     while True:
         registered = await _registered(producer)
-        for symbol in sorted(wanted.keys() & registered.keys()):
-            check(wanted[symbol], registered[symbol])
-        lacking = await _lacking(producer, sorted(wanted), registered)
+        known = sorted(wanted.keys() & registered.keys())
+        listings = await _listings(producer, known)
+        if listings is None:
+            await asyncio.sleep(POLL_S / 4)
+            continue
+        standing = {symbol: _standing(registered[symbol], listings.get(symbol)) for symbol in known}
+        for symbol in known:
+            check(wanted[symbol], standing[symbol])
+        unlisted = [symbol for symbol in known if not _is_listed(registered[symbol], listings.get(symbol))]
+        lacking = await _lacking(producer, sorted(wanted), registered, unlisted)
         if not lacking:
-            return {symbol: registered[symbol] for symbol in wanted}
+            return {symbol: standing[symbol] for symbol in wanted}
         if lacking != said:
             logger.warning(lacking)
             said = lacking
         await asyncio.sleep(POLL_S / 4)
+
+
+async def refuse_fed(producer: Producer, symbols: Sequence[Symbol]) -> None:
+    """Raise `FeedRefused` if a live feed writes one of the books: it would be neither one's."""
+    outage = Outage(logger, "waiting for Redis", key=producer.keys.sources)
+    others: dict[str, dict[str, Any]] | None = None
+    while others is None:
+        try:
+            others = await Sources(producer.client, producer.keys, "").others(symbols)
+        except RedisUnavailable as error:
+            outage.note(error)
+            await asyncio.sleep(POLL_S / 4)
+    outage.over()
+    for symbol, entry in others.items():
+        raise FeedRefused(
+            f"{symbol} is fed live by {entry.get('feeder')} from {entry.get('venue')}: end that, or replay "
+            f"under another name with --symbol"
+        )
 
 
 async def replay(
@@ -173,7 +202,36 @@ async def _registered(producer: Producer) -> dict[Symbol, Instrument]:
         return {}
 
 
-async def _lacking(producer: Producer, symbols: Sequence[Symbol], registered: Container[Symbol | str]) -> str:
+async def _listings(producer: Producer, symbols: Sequence[Symbol]) -> dict[Symbol, Listing] | None:
+    """Return the listings of symbols that leaders have recorded; None while Redis is away."""
+    places: dict[int, list[Symbol]] = {}
+    for symbol in symbols:
+        places.setdefault(partition_of(symbol, producer.partitions), []).append(symbol)
+    try:
+        return await read_listings(producer.client, producer.keys, places)
+    except RedisUnavailable as error:
+        logger.warning("waiting for Redis", extra={"problem": error.problem})
+        return None
+
+
+def _standing(registered: Instrument, listing: Listing | None) -> Instrument:
+    """Return what a book stands for, with the number of its listing; 0 if no leader records one."""
+    if listing is None or not _is_listed(registered, listing):
+        return registered._replace(listing=0)
+    return listing.instrument._replace(listing=listing.number)
+
+
+def _is_listed(registered: Instrument, listing: Listing | None) -> bool:
+    """Return whether the recorded listing is the one that events are for; leaders may record none."""
+    return listing is None or (not listing.withdrawn and listing.number >= registered.listing)
+
+
+async def _lacking(
+    producer: Producer,
+    symbols: Sequence[Symbol],
+    registered: Container[Symbol | str],
+    unlisted: Sequence[Symbol],
+) -> str:
     """Return a message that lists what is still missing; empty if nothing is."""
     missing = [symbol for symbol in symbols if symbol not in registered]
     if missing:
@@ -181,7 +239,7 @@ async def _lacking(producer: Producer, symbols: Sequence[Symbol], registered: Co
             f"waiting for {', '.join(missing)} to be registered: use --register, or give the ingestor the "
             "file of --print-instruments"
         )
-    bookless = await _without_book(producer, symbols)
+    bookless = sorted({*unlisted, *await _without_book(producer, symbols)})
     return f"waiting for an ingestor to create the books of {', '.join(bookless)}" if bookless else ""
 
 
@@ -208,7 +266,9 @@ def _fields(entry: FeedEntry) -> Fields:
         about["ts"] = entry.ts
     if entry.stale:
         about["stale"] = entry.stale
-    if entry.live:
+    if entry.live or entry.sure:
         about["live"] = True
+    if entry.listing is not None:
+        about["listing"] = entry.listing
     named: Fields = ["_", pack(about)] if about else []
     return [entry.symbol, pack(entry.events), *named]

@@ -478,6 +478,9 @@ class VenueFeed:
         for symbol in self._others.keys() - others.keys():
             if not self._is_taken(self._by_symbol[Symbol(symbol)]):
                 del self._others[symbol]
+        for symbol in self._sources.given_up:
+            fed = self._by_symbol[Symbol(symbol)]
+            self._writers[fed.partition].rewrite(fed.feed)
         own = {symbol: fed for symbol, fed in self._by_symbol.items() if not self._is_taken(fed)}
         await self._sources.publish({symbol: self._source(fed) for symbol, fed in own.items()})
 

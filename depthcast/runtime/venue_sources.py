@@ -6,7 +6,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from depthcast.feed.source import is_running, read_source
+from depthcast.feed.source import GONE, is_running, read_source
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.runtime import redis
 
@@ -18,13 +18,21 @@ class Sources:
         self.client = client
         self.keys = keys
         self.feeder = feeder
+        self.given_up: set[str] = set()
+        """Own symbols that an ingestor took for unfed, and whose books it marked stale; as last read."""
 
     async def others(self, symbols: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Return the entries of other feeders that are running. Raises `RedisUnavailable`."""
         now = await self._now_us()
+        found = await self.read(symbols)
+        self.given_up = {
+            symbol
+            for symbol, entry in found.items()
+            if entry.get("feeder") == self.feeder and entry.get("state") == GONE
+        }
         return {
             symbol: entry
-            for symbol, entry in (await self.read(symbols)).items()
+            for symbol, entry in found.items()
             if entry.get("feeder") != self.feeder and is_running(entry, now)
         }
 

@@ -111,7 +111,8 @@ class Watch:
             self._incarnation = incarnation
         await self._look_at_instruments(incarnation)
         for symbol, listing in (await read_listings(self.client, self.keys, self.partitions)).items():
-            if not listing.withdrawn and listing.number > self._listings.get(symbol, 0):
+            # A lower number: nobody remembers the listings that Redis has lost.
+            if not listing.withdrawn and listing.number != self._listings.get(symbol, 0):
                 self._listings[symbol] = listing.number
                 self._on_listing(symbol, listing)
         for number, symbols in self.partitions.items():

@@ -79,8 +79,11 @@ class Cohort(CohortStream):
 
     def flush(self) -> Sequence[LeftOver]:
         """Bring synced groups, and groups that need the same, to the head; returns the other ready groups."""
-        if self.others or self.history_reset or self.interval_ms:
-            return self._flush_all()
+        if self.others or self.history_reset or self.interval_ms or self.holding:
+            left_over = self._flush_all()
+            for group in tuple(self.holding):
+                group.send_statuses()
+            return left_over
         parts, market, clients = self.parts, self.market, len(self.synced)
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         counters = market.counters

@@ -1,6 +1,6 @@
 """Makes the bytes for a cohort, once for all its groups: everything in its channels after a cursor."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from depthcast.gateway.delivery.sender import Payload
 from depthcast.gateway.market.channel import Channel
@@ -16,22 +16,41 @@ class CohortKey(NamedTuple):
     interval_ms: int
 
 
+class Statuses(NamedTuple):
+    """Frames of changed statuses, and the channels whose `live` has to wait for what the client is owed."""
+
+    frames: bytes
+    held: tuple[Channel, ...]
+
+
+class Holder(Protocol):
+    """A group with a `live` that has to wait."""
+
+    def send_statuses(self) -> None:
+        """Send what no longer has to wait."""
+        ...
+
+
 class CohortStream:
     """The bytes of one cohort.
 
     - `flushed_to`: the market's number at the last flush, the cursor of every synced group.
     - `bytes_sent`: bytes sent so far to a group that was synced from the beginning.
+    - `holding`: its groups with a `live` that has to wait.
     """
 
-    __slots__ = ("_made_at", "_payloads", "_statuses", "bytes_sent", "flushed_to", "key", "market")
+    __slots__ = (
+        "_made_at", "_payloads", "_statuses", "bytes_sent", "flushed_to", "holding", "key", "market",
+    )  # fmt: skip
 
     def __init__(self, key: CohortKey, market: Market) -> None:
         self.key = key
         self.market = market
         self.flushed_to = market.number
         self.bytes_sent = 0
+        self.holding: dict[Holder, None] = {}
         self._payloads: dict[int, Payload] = {}
-        self._statuses: dict[int, bytes] = {}
+        self._statuses: dict[tuple[int, int], Statuses] = {}
         self._made_at = -1
 
     def since(self, cursor: int) -> Payload:
@@ -43,13 +62,16 @@ class CohortStream:
             found = self._payloads[cursor] = self._joined(cursor)
         return found
 
-    def statuses_since(self, cursor: int) -> bytes:
-        """A `status` for each symbol whose status has changed since `cursor`; also made once."""
+    def statuses_since(self, cursor: int, sent_to: int) -> Statuses:
+        """A `status` for each symbol whose status has changed since `cursor`; also made once.
+
+        `sent_to`: the cursor up to which the client was sent the channels.
+        """
         self.forget_old()
         self._made_at = self.market.number
-        found = self._statuses.get(cursor)
+        found = self._statuses.get((cursor, sent_to))
         if found is None:
-            found = self._statuses[cursor] = self._changed_statuses(cursor)
+            found = self._statuses[cursor, sent_to] = self._changed_statuses(cursor, sent_to)
         return found
 
     def first_missed_by_all(self, since: int) -> int:
@@ -85,11 +107,15 @@ class CohortStream:
                 deltas += 1
         return Payload(b"".join(parts), deltas, snapshots, conflated)
 
-    def _changed_statuses(self, cursor: int) -> bytes:
+    def _changed_statuses(self, cursor: int, sent_to: int) -> Statuses:
         encoding, listings = self.key.encoding, self.market.listings
-        frames = []
+        frames, held = [], []
         for channel in self.key.channels:
             listing = listings.get(channel.symbol)
-            if listing is not None and listing.status_changed_since(cursor):
+            if listing is None or not listing.status_changed_since(cursor):
+                continue
+            if channel.head > sent_to and not listing.stale:
+                held.append(channel)
+            else:
                 frames.append(encode(listing.status_message(), encoding))
-        return b"".join(frames)
+        return Statuses(b"".join(frames), tuple(held))

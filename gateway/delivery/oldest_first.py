@@ -40,18 +40,23 @@ def send_oldest_first(
         if found is not None:
             due.append((found[0], number, group, found[1]))
     heapify(due)
-    statuses = b"".join([group.take_statuses() for group in groups])
     sender = next(iter(groups)).sender
-    sent = _write(sender, due, market, due_below, statuses) if statuses else 0
+    if sender.writer.paused:
+        return 0
+    sent = _write(sender, groups, due, market, due_below)
     while due and not sender.writer.paused and sender.credit != 0 and sent < cost_max:
-        sent += _write(sender, due, market, due_below, b"")
+        sent += _write(sender, groups, due, market, due_below)
     return sent
 
 
 def _write(
-    sender: Sender, due: list[_Waiting], market: Market, due_below: Callable[[int], int], statuses: bytes
+    sender: Sender,
+    groups: Collection[SubscriptionGroup],
+    due: list[_Waiting],
+    market: Market,
+    due_below: Callable[[int], int],
 ) -> int:
-    """Write once, up to the mark and the credit, with `statuses` after the data; returns the cost."""
+    """Write once, up to the mark and the credit, with changed statuses after the data; returns the cost."""
     parts: list[bytes] = []
     size = deltas = snapshots = conflated = 0
     credit = sender.credit
@@ -70,8 +75,9 @@ def _write(
             heappop(due)
         else:
             heapreplace(due, (found[0], number, group, found[1]))
-    parts.append(statuses)
-    sender.write(b"".join(parts), Payload(b"", deltas, snapshots, conflated))
+    parts += [group.take_statuses() for group in groups]
+    if data := b"".join(parts):
+        sender.write(data, Payload(b"", deltas, snapshots, conflated))
     return deltas + snapshots + size // BYTES_PER_MESSAGE
 
 
@@ -83,6 +89,7 @@ def _take(group: SubscriptionGroup, channel: Channel, market: Market, credit: in
         listing = market.listings[channel.symbol]
         if listing.stale:
             snapshot += encode(listing.status_message(), encoding)
+        group.statuses_known[channel] = market.number
         return Payload(snapshot, snapshots=1)
     separate = channel.separate_since(cursor, encoding) if not group.interval_ms else None
     if separate is not None and (credit is None or separate.deltas <= credit):

@@ -141,6 +141,12 @@ class Session:
         self._silent_since = None
         channel = self.market.channel(listing, depth)
         resumed = _resumed(channel, resume)
+        if (
+            resumed is not None
+            and channel.head > resumed.broadcast
+            and listing.was_doubted(resumed.broadcast)
+        ):
+            resumed = None  # its view may be wrong, and what it missed may come late
         self.counters.resumed += resumed is not None
         seq = resumed.seq if resumed else None
         self.sender.send(subscribed_message(listing.instrument, depth, interval_ms, seq), request_id)

@@ -7,7 +7,7 @@ what is owed, so that nothing is searched when the client can take more. `depthc
 decides when to visit a group.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -102,11 +102,13 @@ class SubscriptionGroup:
       first broadcast that is; the longest-waiting channel is first.
     - `changed_at`: the flusher's tick at which subscriptions last changed or the cursor was split.
     - `statuses_sent_at`: status changes up to this broadcast number were sent.
+    - `statuses_known`: the same for channels with a number of their own: those that are live again, while the
+      client is owed what made their books right, and those whose snapshot has just brought the status.
     """
 
     __slots__ = (
         "changed_at", "cursor", "cursors", "interval_ms", "market", "sender", "siblings", "snapshots",
-        "state", "statuses_sent_at", "stream", "synced_from_bytes", "waiting", "writer",
+        "state", "statuses_known", "statuses_sent_at", "stream", "synced_from_bytes", "waiting", "writer",
     )  # fmt: skip
 
     def __init__(self, sender: Sender, interval_ms: int, market: Market, siblings: Siblings) -> None:
@@ -118,6 +120,7 @@ class SubscriptionGroup:
         self.state = _CURSOR_PER_CHANNEL
         self.cursor = self.statuses_sent_at = market.number
         self.cursors: dict[Channel, Cursor] = {}
+        self.statuses_known: dict[Channel, int] = {}
         self.snapshots: dict[Channel, int] = {}
         self.waiting: dict[Channel, int] = {}
         self.stream: CohortStream | None = None
@@ -141,6 +144,8 @@ class SubscriptionGroup:
         self.cursor = self.market.number
         self.cursors = {}
         self.stream = stream
+        if self.statuses_known:
+            stream.holding[self] = None
 
     def enter_fast_path(self) -> None:
         """Let the cohort's flushes write to the client without looking at this group."""
@@ -164,12 +169,15 @@ class SubscriptionGroup:
         owed = [(channel.waiting_since(cursor), channel) for channel in channels if channel.head > cursor]
         owed.sort(key=_since)
         self.waiting = {channel: since for since, channel in owed}
+        self.stream.holding.pop(self, None)
         self.stream = None
 
     def close(self) -> None:
         """Send nothing from now on."""
         self._become(GroupState.CLOSED)
-        self.cursors, self.snapshots, self.waiting = {}, {}, {}
+        if self.stream is not None:
+            self.stream.holding.pop(self, None)
+        self.cursors, self.statuses_known, self.snapshots, self.waiting = {}, {}, {}, {}
         self.stream = None
 
     def _become(self, state: GroupState) -> None:
@@ -201,6 +209,7 @@ class SubscriptionGroup:
     def discard(self, channel: Channel) -> None:
         """Remove a subscription."""
         del self.cursors[channel]
+        self.statuses_known.pop(channel, None)
         self.snapshots.pop(channel, None)
         self.waiting.pop(channel, None)
 
@@ -270,25 +279,53 @@ class SubscriptionGroup:
             self.sender.write(statuses)
 
     def take_statuses(self) -> bytes:
-        """Frames for the statuses that changed since they were last sent; marks them as sent."""
-        if self.statuses_sent_at >= self.market.last_status_change:
+        """Frames for the statuses that changed since they were last sent; marks them as sent.
+
+        `live` is held back while the client is owed anything of the channel: what it holds may be the book
+        that was stale.
+        """
+        nothing_new = self.statuses_sent_at >= self.market.last_status_change
+        if nothing_new and not self.statuses_known:
             return b""
         since, self.statuses_sent_at = self.statuses_sent_at, self.market.number
+        if self.statuses_known or self.stream is None:
+            channels = tuple(self.statuses_known) if nothing_new else self._channels()
+            frames = self._statuses_since(since, channels)
+        else:
+            frames, held = self.stream.statuses_since(since, self._sent_to())
+            self.statuses_known = dict.fromkeys(held, since)
         if self.stream is not None:
-            return self.stream.statuses_since(since)
-        return self._statuses_since(since)
+            if self.statuses_known:
+                self.stream.holding[self] = None
+            else:
+                self.stream.holding.pop(self, None)
+        return frames
 
-    def _statuses_since(self, since: int) -> bytes:
+    def _channels(self) -> Collection[Channel]:
+        return self.cursors if self.stream is None else self.stream.key.channels
+
+    def _sent_to(self) -> int:
+        """The cursor of a group with one cursor."""
+        assert self.stream is not None
+        return self.stream.flushed_to if self.state is _SYNCED else self.cursor
+
+    def _statuses_since(self, since: int, channels: Collection[Channel]) -> bytes:
         listings, encoding = self.market.listings, self.sender.encoding
         frames = []
-        for channel in self.cursors:
-            listing = listings.get(channel.symbol)
+        for channel in channels:
+            listing, after = listings.get(channel.symbol), self.statuses_known.pop(channel, since)
             # A pending snapshot will bring the status with it.
-            if listing is None or channel in self.snapshots:
+            if listing is None or channel in self.snapshots or not listing.status_changed_since(after):
                 continue
-            if listing.status_changed_since(since):
+            if not listing.stale and self._is_owed(channel):
+                self.statuses_known[channel] = after
+            else:
                 frames.append(encode(listing.status_message(), encoding))
         return b"".join(frames)
+
+    def _is_owed(self, channel: Channel) -> bool:
+        cursor = self.cursors[channel] if self.stream is None else self._sent_to()
+        return isinstance(cursor, NeedsSnapshot) or channel.head > cursor
 
 
 class ActiveSubscription(NamedTuple):

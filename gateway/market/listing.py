@@ -78,6 +78,10 @@ class Listing:
             return True
         return (len(changes) - bisect_right(changes, cursor)) % 2 == 1
 
+    def was_doubted(self, cursor: int) -> bool:
+        """Whether a producer has ended a doubt about the book since the broadcast `cursor`."""
+        return self.doubt is None and self.doubt_changed_at > cursor
+
     def status_message(self) -> Message:
         """The `status` to send now, with the producer's reason for doubt, and the lag of a late input."""
         lag_ms = self.freshness.lag_ms if self.stale and self.freshness.lagging else None

@@ -1,9 +1,11 @@
 """The command `ingestor`."""
 
+import asyncio
 from typing import Final
 
 import click
 
+from depthcast.ingestor.runtime.feeder_watch import watch_feeders
 from depthcast.ingestor.runtime.service import IngestorService
 from depthcast.shared.runtime.command import run_service, settings_options
 from depthcast.shared.runtime.garbage_collection import collect_garbage_less_often
@@ -26,4 +28,13 @@ Example:
 def ingestor(settings: IngestorSettings) -> None:
     """Run an ingestor with `settings`."""
     collect_garbage_less_often()
-    run_service(lambda stop: IngestorService(settings).run(stop), settings)
+    run_service(lambda stop: _run(settings, stop), settings)
+
+
+async def _run(settings: IngestorSettings, stop: asyncio.Event) -> None:
+    watching = asyncio.create_task(watch_feeders(settings, stop))
+    try:
+        await IngestorService(settings).run(stop)
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)

@@ -98,6 +98,9 @@ class PartitionLeader:
         self._wake = asyncio.Event()
         self._end = asyncio.Event()
         self._offered_until = 0.0
+        # The leadership for which instruments are being read, and what it had consumed when that began.
+        self._read_for: Leadership | None = None
+        self._read_after = ""
 
     @property
     def problem(self) -> str:
@@ -106,10 +109,17 @@ class PartitionLeader:
         leased = "" if self._lease is None else self._lease.outage.lasting
         return self._problem or leading or leased or self.standby.outage.lasting
 
-    def refresh(self) -> None:
-        """Pass newly read instruments to the leadership, if there is one."""
+    def begin_read(self) -> None:
+        """Note, before instruments are read, what the leadership has consumed, if there is one."""
+        self._read_for = self.leadership
         if self.leadership is not None:
-            self.leadership.update_instruments(self._own_instruments(), self.instruments().keys())
+            self._read_after = self.leadership.engine.last_consumed()
+
+    def refresh(self) -> None:
+        """Pass newly read instruments to the leadership that there was when reading began."""
+        if self.leadership is not None and self.leadership is self._read_for:
+            own, known = self._own_instruments(), self.instruments().keys()
+            self.leadership.update_instruments(own, known, self._read_after)
 
     def on_listed(self) -> None:
         """Check, after ingestors were listed, whether the partition is still ours.

@@ -106,7 +106,7 @@ class Leadership:
         self._reply_bytes_max = settings.entry_bytes_max + REPLY_MARGIN_BYTES
         self.guard = EntryGuard(publisher) if guard is None else guard
         self._refused_before: Mapping[Reason, int] = dict(engine.rejects_by_reason())
-        self._instruments_wait: tuple[Mapping[str, Instrument], Collection[str]] | None = None
+        self._instruments_wait: tuple[Mapping[str, Instrument], Collection[str], str] | None = None
         self._totals_counted = (engine.evicted, publisher.resends, engine.bad_ts)
         self._bad_ts_logged_at = -BAD_TS_LOG_S
         self._changes_refused: dict[str, Instrument] = {}
@@ -132,7 +132,8 @@ class Leadership:
         self.engine.know_listings(listings)
         self._withdraw_missing(instruments)
         recovered = self.engine.symbols()
-        self._register(instruments)
+        # What was recovered may have begun after the instruments were read.
+        self._register(instruments, unsure=recovered)
         recovered = [symbol for symbol in recovered if not self.engine.begins(symbol)]
         orders = [s for s in recovered if self.engine.listing(s).instrument.feed is Feed.ORDERS]
         limits = Limits.of(self.settings)
@@ -150,14 +151,21 @@ class Leadership:
                 interval = interval._replace(born=self.engine.symbols(), rejects=rejects)
             await self._write([interval], moves)
 
-    def update_instruments(self, instruments: Mapping[str, Instrument], known: Collection[str]) -> None:
-        """Apply the instruments as last read: new ones are born, missing ones withdrawn."""
+    def update_instruments(
+        self, instruments: Mapping[str, Instrument], known: Collection[str], read_after: str
+    ) -> None:
+        """Apply the instruments as last read: new ones are born, missing ones withdrawn.
+
+        `read_after`: the last input entry that was consumed when they were asked for. A listing that a later
+        entry began is what the instruments were to say by then, so they do not change it before they are
+        read again.
+        """
         if not self.engine.whole:
-            self._instruments_wait = (instruments, known)  # until the large entry is applied
+            self._instruments_wait = (instruments, known, read_after)  # until the large entry is applied
             return
         self.engine.set_all_symbols(known)
         self._withdraw_missing(instruments)
-        self._register(instruments)
+        self._register(instruments, unsure=self.engine.begun_after(read_after))
         if self.engine.dirty():
             self._wake.set()
 
@@ -167,12 +175,13 @@ class Leadership:
                 logger.info("listing withdrawn", extra={"symbol": symbol, "listing": listing.number})
                 self.engine.withdraw(symbol)
 
-    def _register(self, instruments: Mapping[str, Instrument]) -> None:
+    def _register(self, instruments: Mapping[str, Instrument], unsure: Collection[str]) -> None:
         """Register the instruments, up to the limit; those registered before stay.
 
-        What differs from a listing whose book holds levels is not applied: the listing goes on.
+        What differs from a listing whose book holds levels is not applied: the listing goes on. `unsure`:
+        symbols whose listing may have begun after the instruments were read.
         """
-        held = set(self.engine.symbols())
+        held, sure = set(self.engine.symbols()), set(instruments).difference(unsure)
         room = max(self.settings.symbols_max - len(held), 0)
         new = [instrument for symbol, instrument in instruments.items() if symbol not in held]
         for instrument in new[:room]:
@@ -180,7 +189,7 @@ class Leadership:
         refused = {
             symbol: instrument
             for symbol, instrument in instruments.items()
-            if symbol in held and not self.engine.register(instrument)
+            if symbol in held and not self.engine.register(instrument, is_newer=symbol in sure)
         }
         for symbol, instrument in refused.items():
             if self._changes_refused.get(symbol) != instrument:

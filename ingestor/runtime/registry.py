@@ -10,10 +10,13 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from depthcast.shared.errors import InstrumentsError, SettingsError
-from depthcast.shared.instruments import Instrument, from_json, parse_toml, to_json
+from depthcast.shared.instruments import LISTING_WANTED_MAX, Instrument, from_json, parse_toml, to_json
 from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.listing import Listing
+from depthcast.shared.partition import partition_of
 from depthcast.shared.protocol import PROTOCOL
 from depthcast.shared.runtime.catalog import read_partitions
+from depthcast.shared.runtime.listing_record import read_record
 from depthcast.shared.runtime.redis import execute, run_pipeline
 
 logger = logging.getLogger(__name__)
@@ -64,14 +67,21 @@ async def restore(
 
 
 async def register_instruments(
-    client: Redis, keys: DeploymentKeys, instruments: Mapping[str, Instrument]
+    client: Redis, keys: DeploymentKeys, instruments: Mapping[str, Instrument], partitions: int = 0
 ) -> None:
     """Add or refresh `instruments`; the leaders decide when a change of a listing is applied.
 
-    What a registered value says of its listing stays.
+    What a registered value says of its listing stays. `partitions`: of a deployment that was there before, 0
+    for one that was not, or that Redis has lost. Where it was there, a symbol with a listing that is not
+    registered was withdrawn, and comes back with the next listing, also if no leader has looked meanwhile.
     """
+    last: dict[str, Listing] = {}
+    if partitions:
+        for number in sorted({partition_of(symbol, partitions) for symbol in instruments}):
+            last |= await read_record(client, keys.partition(number))
     for symbol, instrument in instruments.items():
-        if await execute(client, "HSETNX", keys.instruments, symbol, to_json(instrument)):
+        value = to_json(_next(instrument, last.get(symbol)))
+        if await execute(client, "HSETNX", keys.instruments, symbol, value):
             logger.info("instrument registered", extra={"symbol": symbol})
             continue
         registered = _parsed(instrument, await execute(client, "HGET", keys.instruments, symbol))
@@ -80,6 +90,13 @@ async def register_instruments(
             await execute(
                 client, "HSET", keys.instruments, symbol, to_json(instrument._replace(listing=listing))
             )
+
+
+def _next(instrument: Instrument, last: Listing | None) -> Instrument:
+    """The instrument with the listing after the last one, if there is one."""
+    if last is None or last.number >= LISTING_WANTED_MAX:
+        return instrument
+    return instrument._replace(listing=last.number + 1)
 
 
 def _parsed(ours: Instrument, raw: bytes | None) -> Instrument | None:

@@ -29,6 +29,7 @@ from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.runtime.admin import serve_admin
 from depthcast.shared.runtime.catalog import POLL_S, Catalog
 from depthcast.shared.runtime.outage import Outage
+from depthcast.shared.runtime.redis import execute
 from depthcast.shared.runtime.server_checks import ServerChecks
 from depthcast.shared.settings import IngestorSettings
 
@@ -90,10 +91,11 @@ class IngestorService:
         assert self.catalog is not None
         while not stop.is_set():
             try:
+                was_there = await execute(client, "EXISTS", self.keys.meta)
                 partitions = await register_deployment(
                     client, self.keys, self.settings.partitions, self.environment.new_name()
                 )
-                await register_instruments(client, self.keys, self.file)
+                await register_instruments(client, self.keys, self.file, partitions if was_there else 0)
                 await self.catalog.poll(asyncio.get_running_loop().time())
             except RedisUnavailable as error:
                 outage.note(error)
@@ -147,6 +149,8 @@ class IngestorService:
         catalog = self.catalog
         assert catalog is not None
         async with self._reading:
+            for leader in self.leaders:
+                leader.begin_read()
             if await catalog.poll(asyncio.get_running_loop().time()):
                 name = self.environment.new_name()
                 await restore(catalog.client, self.keys, len(self.leaders), name, self.instruments)

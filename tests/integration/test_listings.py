@@ -196,6 +196,53 @@ async def test_gone_while_nobody_leads_and_back_under_another_leader(run: Run) -
     assert (await listing(run))["listing"] == 2
 
 
+async def test_gone_while_nobody_leads_and_back_by_the_file_it_begins_empty(run: Run) -> None:
+    """No leader has seen that it was away."""
+    async with run.service(run.settings(TWO)):
+        await put(run, 100)
+    await withdraw(run)
+    async with run.service(run.settings(TWO)), watching(run) as client:
+        assert list(check_sizes(client.messages)) == [(COARSE, {})]
+    assert (await listing(run))["listing"] == 2
+
+
+async def test_instruments_that_redis_has_lost_were_not_withdrawn(run: Run) -> None:
+    async with run.service(run.settings(TWO)):
+        await put(run, 100)
+    await execute(run.client, "DEL", *(run.deployment.meta, run.deployment.instruments))
+    async with run.service(run.settings(TWO)), watching(run) as client:
+        assert list(check_sizes(client.messages)) == [(COARSE, {100: 1})]
+    assert (await listing(run))["listing"] == 1
+
+
+async def test_a_relisting_overtakes_a_reading_of_the_instruments(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer with the sizes of before comes after the entry that begins the new ones."""
+    async with run.service(run.settings(TWO)) as service:
+        catalog, held, go_on = service.catalog, asyncio.Event(), asyncio.Event()
+        assert catalog is not None
+        read = catalog._read
+
+        async def slowly() -> Any:
+            found = await read()
+            held.set()
+            await go_on.wait()
+            return found
+
+        monkeypatch.setattr(catalog, "_read", slowly)
+        await held.wait()
+        await register(run, FINE, listing=0)
+        await run.send(("_", orjson.dumps({"relist": {"A": {"listing": 2, "tick_size": FINE}}})))
+        await run.published()
+        go_on.set()
+        await eventually(lambda: catalog.instruments["A"].tick_size == FINE, message="it is read again")
+        await put(run, 1000)
+        assert (await listing(run))["tick_size"] == FINE
+        assert (await listing(run))["listing"] == 2, "the sizes of before began none in between"
+    assert check_history(await run.history()).replicas["A"].book.bids.levels == {1000: 1}
+
+
 async def test_a_standby_follows_listings(run: Run) -> None:
     """It takes over warm, with the book of the last listing and its kind of feed."""
     text = '[A]\nfeed = "orders"\n[OTHER]\n'

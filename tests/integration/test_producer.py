@@ -126,6 +126,51 @@ async def test_after_a_new_listing_its_sizes_are_used(run: Run, redis_url: str, 
         assert unpack(dict(fields)[b"BTC-USD"], "events") == [[0, 0, 2, 3]]
 
 
+async def test_sizes_that_are_read_meanwhile_replace_no_listing(
+    run: Run, redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The registered tick size is another one than that of the book, which holds levels."""
+    async with led(run), Producer(redis_url, prefix=prefix) as producer:
+        await run.send(("BTC-USD", '[["update","ask",900,1]]'))
+        await run.published()
+        await execute(run.client, "HSET", run.deployment.instruments, "BTC-USD", '{"tick_size": "0.1"}')
+        await producer.send("ETH-USD", [("add", "bid", 3, 4)])
+        read, asked, go_on = producer._read_listings, asyncio.Event(), asyncio.Event()
+
+        async def first_slowly(symbols: Any) -> Any:
+            found = await read(symbols)
+            if not asked.is_set():
+                asked.set()
+                await go_on.wait()
+            return found
+
+        monkeypatch.setattr(producer, "_read_listings", first_slowly)
+        reading = asyncio.create_task(producer._read_sizes())
+        await asked.wait()
+        await producer.send("BTC-USD", [("update", "bid", "1.00", 1)])
+        go_on.set()
+        await reading
+        await producer.send("BTC-USD", [("update", "bid", "1.00", 2)])
+        await producer.consumed()
+        assert producer.counters.rejected == {}
+    deltas = await run.stream(run.keys.deltas)
+    last = [decode_delta(raw) for _, fields in deltas for name, raw in fields if name == b"BTC-USD"][-1]
+    assert last.digest == brute_digest({"bid": {100: 2}, "ask": {900: 1}})
+
+
+async def test_input_that_is_deleted_unread_is_counted(run: Run, redis_url: str, prefix: str) -> None:
+    async with led(run), Producer(redis_url, prefix=prefix) as producer:
+        await producer.send("BTC-USD", [("add", "bid", 1, 1)])
+        await producer.consumed()
+        await eventually(lambda: 0 in producer._lost, message="it looks at what is lost")
+    async with Producer(redis_url, prefix=prefix) as producer:
+        position = await (await producer.send("BTC-USD", [("add", "bid", 1, 1)]))
+        await eventually(lambda: 0 in producer._lost, message="it looks at what is lost")
+        await execute(run.client, "XDEL", run.keys.events, str(position))
+        async with led(run):
+            await eventually(lambda: producer.counters.lost == 1, message="it is counted")
+
+
 async def test_lag_beyond_the_limit_holds_or_raises(run: Run, redis_url: str, prefix: str) -> None:
     async with led(run):
         pass
@@ -201,6 +246,30 @@ async def test_an_append_with_an_unknown_outcome_happens_once(redis_url: str, pr
         assert [key async for key in client.scan_iter(match=f"{prefix}:producers:*")] == []
 
 
+async def test_an_append_that_one_log_cannot_take_adds_to_none(
+    redis_url: str, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody has used the last possible ID of a log; an error amid a script undoes nothing."""
+    keys = DeploymentKeys(prefix)
+    full, other = keys.partition(3).events, keys.partition(0).events
+    async with connect(redis_url) as client:
+        await execute(client, "XADD", full, f"{2**64 - 1}-{2**64 - 1}", "x", "y")
+        entries: list[tuple[str, list[str | bytes]]] = [
+            ("BTC-USD", ["BTC-USD", b"[]"]),
+            ("ETH-USD", ["ETH-USD", b"[]"]),
+        ]
+        appending = asyncio.create_task(InputLog(client, keys, 4).append(entries))
+
+        def said() -> bool:
+            return any("last possible ID" in str(vars(record).get("problem")) for record in caplog.records)
+
+        await eventually(said, message="it is said")
+        assert await _ids(client, other) == []
+        await execute(client, "DEL", full)
+        places = await appending
+        assert (await _ids(client, other), await _ids(client, full)) == ([places[0][1]], [places[1][1]])
+
+
 async def _ids(client: Redis, key: str) -> list[Position]:
     return [Position.parse(name) for name, _ in await execute(client, "XRANGE", key, "-", "+")]
 
@@ -220,6 +289,25 @@ async def test_leaving_by_an_error_sends_nothing_more(run: Run, redis_url: str, 
             await receipts[0]
         assert receipts[0].id is None
         assert await run.stream(run.keys.events) == []
+
+
+async def test_leaving_amid_an_append_leaves_nobody_waiting(run: Run, redis_url: str, prefix: str) -> None:
+    receipts = []
+
+    async def fail() -> None:
+        async with Producer(redis_url, prefix=prefix) as producer:
+            await (await producer.send("BTC-USD", [("add", "bid", 1, 1)]))
+            await execute(run.client, "SET", run.keys.events, "no stream")
+            receipts.append(await producer.send("BTC-USD", [("add", "bid", 1, 1)]))
+            await eventually(lambda: producer._in_flight, message="it is being appended")
+            raise RuntimeError("ours")
+
+    async with led(run):
+        pass
+    with pytest.raises(RuntimeError, match="ours"):
+        await fail()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(receipts[0], 5)
 
 
 async def test_an_error_of_the_callback_reaches_the_user(run: Run, redis_url: str, prefix: str) -> None:

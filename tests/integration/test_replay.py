@@ -13,15 +13,17 @@ from redis.asyncio import Redis
 from depthcast import Consumer, State
 from depthcast.runtime.arrivals import Arrivals
 from depthcast.runtime.feed_file import open_feed
-from depthcast.shared.codec import encode_info
+from depthcast.runtime.venue_sources import Sources
+from depthcast.shared.codec import encode_info, unpack
 from depthcast.shared.instruments import from_json
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import ZERO, Position
 from depthcast.shared.runtime import redis
+from depthcast.shared.runtime.redis import execute, read_hash
 from depthcast.shared.types import EntryInfo
 from tests.environment import without_settings
-from tests.ingestor_runs import Run
+from tests.ingestor_runs import Run, check_history
 from tests.integration.gateway_harness import running_gateway
 from tests.property.test_vendor_recordings import Market, lobster
 from tests.waiting import eventually
@@ -251,6 +253,131 @@ async def test_input_that_nobody_applies_is_said(plain: Path, redis_url: str, pr
     await arrivals.finish()
     assert arrivals.problems() == []
     await client.aclose()
+
+
+async def test_input_that_was_deleted_unread_is_said(plain: Path, redis_url: str, prefix: str) -> None:
+    client, keys = redis.connect(redis_url), DeploymentKeys(prefix)
+    before = EntryInfo(1, "1-0", 0, 0, 0, lost=3)
+    await client.xadd(keys.partition(0).deltas, {"_": encode_info(before)})
+    arrivals = Arrivals(client, keys)
+    await arrivals.begin([0])
+    (entry, *_) = open_feed(plain, None, {}).entries()
+    for src, lost, said in (("5-1", 3, 0), ("5-2", 5, 2)):
+        arrivals.sent([(0, Position.parse(src))], [entry])
+        info = EntryInfo(1, src, 0, 0, 0, lost=lost)
+        await client.xadd(keys.partition(0).deltas, {"_": encode_info(info)})
+        await arrivals.finish()
+        lines = [f"{said} input entries were deleted before an ingestor had read them"] if said else []
+        assert [line.partition(":")[0] for line in arrivals.problems()] == lines
+    await client.aclose()
+
+
+async def test_numbers_are_converted_by_the_listing_whose_book_holds_levels(
+    run: Run, tmp_path: Path, redis_url: str, prefix: str
+) -> None:
+    """What is registered waits for an empty book: no event may be converted by it."""
+    path = tmp_path / "decimal.jsonl"
+    path.write_text(
+        '{"symbol": "A", "tick_size": "0.1", "numbers": "decimal"}\n'
+        '{"symbol": "A", "events": [["update", "bid", 10.0, 2]]}\n'
+    )
+    async with run.service(run.settings('[A]\ntick_size = "0.1"\n')) as service:
+        await run.send(("A", '[["update","ask",105,1]]'))
+        await execute(run.client, "HSET", run.deployment.instruments, "A", '{"tick_size": "0.01"}')
+        await eventually(lambda: service.stats.of(0).changes_refused, message="the change waits")
+        words = ("--prefix", prefix, "--speed", "max")
+        status, output, errors = await replay(path, *words, address=redis_url)
+        assert (status, "; all applied" in output) == (0, True), (output, errors)
+        book = check_history(await run.history()).replicas["A"].book
+        assert (book.bids.levels, book.asks.levels) == ({100: 2}, {105: 1})
+        *_, (_, fields) = await run.stream(run.keys.events)
+        assert unpack(dict(fields)[b"_"], "options") == {"listing": 1}
+
+
+async def test_a_withdrawn_symbol_is_waited_for_until_it_is_listed_again(
+    run: Run, tmp_path: Path, redis_url: str, prefix: str
+) -> None:
+    """Its keys stay, so a snapshot does not show that it has a book."""
+    path = tmp_path / "some.jsonl"
+    path.write_text('{"symbol": "A", "events": [["update", "bid", 10, 2]]}\n')
+    async with run.service(run.settings("[A]\n")):
+        await execute(run.client, "HDEL", run.deployment.instruments, "A")
+
+        async def ended() -> bool:
+            return b'"withdrawn"' in (await read_hash(run.client, run.keys.listings))[b"A"]
+
+        await eventually(ended)
+        words = ("--prefix", prefix, "--speed", "max", "--register")
+        status, output, errors = await replay(path, *words, address=redis_url)
+        assert (status, "; all applied" in output) == (0, True), (output, errors)
+        assert check_history(await run.history()).replicas["A"].book.bids.levels == {10: 2}
+
+
+async def test_a_relisting_amid_a_replay_is_no_wrong_book(
+    run: Run, tmp_path: Path, redis_url: str, prefix: str
+) -> None:
+    path = tmp_path / "some.jsonl"
+    lines = [{"symbol": "A", "events": [["update", "bid", n, 2]], "at_ms": 300 * n} for n in range(1, 13)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    async with run.service(run.settings("[A]\n")):
+        process = await start(path, "--prefix", prefix, "--speed", "2", address=redis_url)
+
+        async def applied() -> bool:
+            return bool(check_history(await run.history()).replicas["A"].book.bids.levels)
+
+        await eventually(applied)
+        await run.send(("_", '{"relist": {"A": {"listing": 2, "tick_size": "0.1"}}}'))
+        output, _ = await process.communicate()
+        assert process.returncode == 1
+        assert b"other_listing" in output
+        assert check_history(await run.history()).replicas["A"].book.bids.levels == {}
+
+
+async def test_a_book_that_a_live_feed_writes_is_left_alone(
+    run: Run, tmp_path: Path, redis_url: str, prefix: str
+) -> None:
+    path = tmp_path / "some.jsonl"
+    path.write_text('{"symbol": "A", "events": [["update", "bid", 10, 2]]}\n')
+    async with run.service(run.settings("[A]\n")):
+        feeder = Sources(run.client, run.deployment, "theirs")
+        await feeder.publish({"A": {"feeder": "theirs", "venue": "toy", "state": "live"}})
+        words = ("--prefix", prefix, "--speed", "max")
+        status, _, errors = await replay(path, *words, address=redis_url)
+        assert status == 1
+        assert "A is fed live by theirs from toy: end that" in errors
+        assert await run.stream(run.keys.events) == []
+
+
+async def test_a_book_that_rejects_what_the_venue_has_proven_is_stale(
+    run: Run, ladder: Path, redis_url: str, prefix: str
+) -> None:
+    async with run.service(run.settings("", levels_max=3)):
+        words = ("--prefix", prefix, "--speed", "max", "--register", "--limit", "20")
+        status, output, _ = await replay(ladder, *words, address=redis_url)
+        assert (status, "too_many_levels" in output) == (1, True)
+        assert check_history(await run.history()).replicas["BTCUSDT"].doubt == "rejected"
+
+
+async def test_verifying_what_has_no_entry_proves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "empty.jsonl"
+    path.write_text('{"symbol": "A"}\n')
+    status, _, errors = await replay(path, "--verify")
+    assert status == 1
+    assert "nothing was compared: the file has no entry" in errors
+
+
+@pytest.fixture
+def early(binance: Path) -> Path:
+    """A recording whose only ticker is of a state that never comes."""
+    lines = binance.read_text().splitlines(keepends=True)
+    binance.write_text(lines[0] + lines[1].replace('"u": 2', '"u": 9') + lines[2])
+    return binance
+
+
+async def test_tickers_that_could_not_be_compared_are_said(early: Path) -> None:
+    status, output, errors = await replay(early, "--verify")
+    assert (status, "no oracle in the file" in output) == (1, True)
+    assert "none of 1 tickers could be compared" in errors
 
 
 REJECTED = (

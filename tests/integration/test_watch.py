@@ -55,6 +55,28 @@ async def test_lines_where_there_is_no_terminal(deployment: Deployment) -> None:
     assert (process.returncode, errors) == (0, b"")
 
 
+async def test_a_line_says_that_the_book_is_in_doubt(
+    deployment: Deployment, redis_url: str, prefix: str
+) -> None:
+    """Also where no level changes."""
+    process = await asyncio.create_subprocess_exec(*command(deployment), stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    async with asyncio.timeout(20), connect(redis_url) as client:
+
+        async def line_with(text: bytes) -> None:
+            assert process.stdout is not None
+            while text not in await process.stdout.readline():
+                pass
+
+        await line_with(b"live")
+        for options, text in (('{"stale": "gap"}', b"stale: gap"), ('{"live": true}', b"live")):
+            events = DeploymentKeys(prefix).partition(0).events
+            await execute(client, "XADD", events, "*", "_", options, "BTC-USD", "[]")
+            await line_with(text)
+    process.terminate()
+    await process.communicate()
+
+
 async def test_a_ladder_in_a_terminal(deployment: Deployment) -> None:
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "30"}

@@ -157,6 +157,33 @@ def test_small_groups_and_few_visits_change_nothing(seed: int, monkeypatch: pyte
     assert storm.postponed
 
 
+class DoubtStorm(Storm):
+    """Producers doubt their books and replace them, and no broadcast is lost."""
+
+    def gap(self) -> None:
+        symbol = self.rng.choice(SYMBOLS)
+        book, wrong = self.market.books[symbol], self.market.wrong[symbol]
+        bids = random_changes(self.rng, book, 3)[0]
+        if wrong and wrong[-1][1] is None:
+            self.market.doubt(symbol, None, bids)
+            wrong[-1] = (wrong[-1][0], book.seq)
+        else:
+            self.market.doubt(symbol, self.rng.choice(("gap", "checksum")), bids)
+            wrong.append((book.seq, None))
+
+    def run(self) -> None:
+        super().run()
+        for symbol, wrong in self.market.wrong.items():
+            if wrong and wrong[-1][1] is None:
+                self.market.doubt(symbol, None, {-1: 76})
+                wrong[-1] = (wrong[-1][0], self.market.books[symbol].seq)
+
+
+@pytest.mark.parametrize("seed", range(30, 50))
+def test_no_client_takes_a_book_for_live_that_was_in_doubt(seed: int) -> None:
+    check(DoubtStorm(seed))
+
+
 def check(storm: Storm) -> None:
     storm.run()
     for symbol in SYMBOLS:

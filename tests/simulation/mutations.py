@@ -133,9 +133,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     ),
     "no-continuity-at-all": _no_continuity,
     "doubt-forgotten-by-a-new-leader": lambda: patch.object(Engine, "restore_doubts", _ignore_doubts),
-    "doubt-ends-in-spite-of-rejects": _source(
-        Engine, "_apply_doubt", "elif name not in failed:", "elif True:"
-    ),
+    "doubt-ends-in-spite-of-rejects": _source(Engine, "_apply_doubt", "elif name in failed:", "elif False:"),
     "seal-then-crash": _source(StateFold, "add", "if position.n:", "if True:"),
     "book-outlives-its-listing": _source(
         ListedBooks,

@@ -14,7 +14,7 @@ from depthcast.shared.partition import partition_of
 from depthcast.shared.position import Position
 from depthcast.shared.replica import Replica
 from depthcast.shared.types import EntryInfo
-from tests.book_model import OPS, ModelBook, No, brute_digest, named, whole
+from tests.book_model import OPS, ModelBook, No, brute_digest, doubt_after, named, whole
 from tests.ingestor_runs import History, check_history
 from tests.simulation.journal import Entry, Journal, changed
 from tests.simulation.producers import KEYS, Corpus
@@ -122,12 +122,11 @@ class Model:
         failed = {reject[0] for reject in result.rejects[rejected:]}
         for said in (self.corpus.doubts[raw] for name, raw in fields if name == b"_"):
             for symbol in {name for name, _ in values} & result.models.keys():
-                if "stale" in said:
-                    result.doubts[symbol] = said["stale"]
-                elif said and symbol in failed:
-                    result.doubts.setdefault(symbol, "rejected")
-                elif said:
-                    result.doubts.pop(symbol, None)
+                arrays = [self.corpus.arrays[raw] for name, raw in values if name == symbol]
+                before = result.doubts.pop(symbol, None)
+                doubt = doubt_after(before, said, arrays, failed=symbol in failed)
+                if doubt is not None:
+                    result.doubts[symbol] = doubt
 
     def _array(
         self,

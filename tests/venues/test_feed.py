@@ -209,6 +209,26 @@ async def test_what_another_producer_did_to_the_book_ends_with_it(scene: Scene) 
         await scene.goes_on()
 
 
+async def test_a_feed_that_was_taken_for_gone_writes_its_book_again(scene: Scene) -> None:
+    """The market is quiet, so no update says that the book is live."""
+    async with running(scene):
+        await scene.goes_on()
+        scene.fake.moving = False
+        await eventually(lambda: scene.seen.is_at_the_end)
+        events = scene.keys.partition(partition_of(Symbol(scene.book), 2)).events
+        await execute(scene.redis, "XADD", events, "*", "_", '{"stale": "unfed"}', scene.book, "[]")
+        gone = json.dumps(await scene.source() | {"state": "gone"})
+        await execute(scene.redis, "HSET", scene.keys.sources, scene.book, gone)
+
+        async def written_again() -> bool:
+            ((_, newest),) = await execute(scene.redis, "XREVRANGE", events, "+", "-", "COUNT", 1)
+            return b"unfed" not in b"".join(newest)
+
+        await eventually(written_again)
+        await eventually(lambda: scene.seen.is_at_the_end, message="it is live again")
+        assert await scene.is_source(state="live")
+
+
 async def test_a_withdrawn_symbol_ends_the_feed(scene: Scene) -> None:
     task = asyncio.create_task(feed_live(asyncio.Event(), options(scene)))
     await eventually(lambda: scene.is_source(state="live"), 30)

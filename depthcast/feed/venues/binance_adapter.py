@@ -57,6 +57,8 @@ class BinanceAdapter:
         """Symbols by their name in streams, which is in lower case."""
         self._requests: dict[int, Sequence[str]] = {}
         """Symbols of each request that is not answered."""
+        self._asked: dict[str, int] = {}
+        """The last request to subscribe to each symbol."""
         self._id = 0
         self._pongs = 0
 
@@ -144,6 +146,7 @@ class BinanceAdapter:
             self._id += 1
             if method == "SUBSCRIBE":
                 self._requests[self._id] = batch
+                self._asked.update(dict.fromkeys(batch, self._id))
             params = [f"{symbol.lower()}@depth@100ms" for symbol in batch]
             request = {"method": method, "params": params, "id": self._id}
             messages.append(json.dumps(request, ensure_ascii=False))
@@ -175,7 +178,8 @@ class BinanceAdapter:
         if "result" not in message:
             return [_refused(symbol, error) for symbol in symbols] or [_refused(None, error)]
         for symbol in symbols:
-            if symbol in self._books:
+            # An earlier subscription has ended meanwhile.
+            if symbol in self._books and self._asked[symbol] == id_:
                 self._books[symbol].attached = True
         return [Alive(), *(self._checks() if isinstance(message["result"], list) else ())]
 

@@ -139,6 +139,8 @@ class BinanceBook:
 
     def take_snapshot(self, snapshot: RestBook, now: int) -> list[Output]:
         if self.live:
+            if self._is_partial(snapshot):
+                return [Skipped("snapshot with fewer levels than the book")]
             self._pending = snapshot
             return self._begin(snapshot, []) if snapshot.final == self._last else []
         same = self._pending is not None and self._pending.final == snapshot.final
@@ -152,6 +154,11 @@ class BinanceBook:
             and now - self._pending_at >= QUIET_US
         )
         return self._begin(snapshot, []) if quiet else self._prove()
+
+    def _is_partial(self, snapshot: RestBook) -> bool:
+        """Whether a snapshot knows less than the proven book, as one of a stream of partial depth does."""
+        fewer = len(snapshot.bids) < len(self.book.bids) and len(snapshot.asks) < len(self.book.asks)
+        return fewer and snapshot.final >= self._last and not self._refreshing
 
     def _follow(self, depth: Depth) -> list[Output]:
         pending = self._pending

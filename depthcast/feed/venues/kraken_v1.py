@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from depthcast.feed import exact_json
-from depthcast.feed.venue import Adapter, Alive, Output, Skipped
+from depthcast.feed.venue import Adapter, Alive, Doubt, Output, Skipped
 from depthcast.feed.venues.kept_books import KeptBook, State, SubscribingAdapter
 from depthcast.feed.venues.kraken import KrakenVenue, agrees, answer, batches, status
 from depthcast.feed.venues.text_book import read_levels
@@ -30,6 +30,7 @@ class KrakenV1Adapter(SubscribingAdapter):
     def __init__(self, depth: int) -> None:
         super().__init__()
         self.depth = depth
+        self._depths: dict[str, int] = {}
 
     def subscribe(self, symbols: Sequence[str]) -> list[str | bytes]:
         self.books.subscribe(symbols)
@@ -41,6 +42,10 @@ class KrakenV1Adapter(SubscribingAdapter):
 
     def ping(self, now: int) -> str:  # noqa: ARG002 - it names no time
         return '{"event":"ping"}'
+
+    def lost(self) -> list[Doubt]:
+        self._depths.clear()
+        return super().lost()
 
     def take(self, raw: str | bytes, now: int) -> list[Output]:  # noqa: ARG002 - no rule depends on the clock
         try:
@@ -78,6 +83,10 @@ class KrakenV1Adapter(SubscribingAdapter):
         book = self.books.get(symbol)
         if book is None:
             return [Skipped("book that is not subscribed")]
+        if depth != self._depths.setdefault(symbol, depth):
+            return [
+                Skipped(f"book-{depth}")
+            ]  # one pair subscribed at two depths: each has messages of its own
         fields: dict[str, Any] = {}
         for item in maps:
             if not isinstance(item, dict) or not item.keys() <= _KEYS - fields.keys():

@@ -85,6 +85,7 @@ class ModelClient:
         elif kind == "status":
             assert message["state"] != self.states[symbol] or message["state"] == "stale"
             self.states[symbol] = message["state"]
+            self._check_right(symbol)
         elif kind in ("snapshot", "delta"):
             self._data(message, symbol, kind)
 
@@ -117,6 +118,16 @@ class ModelClient:
         self.seqs[symbol], self.digests[symbol] = seq, message["digest"]
         assert self.views[symbol] == book.view(seq, depth)
         assert message["digest"] == digest_of(self.views[symbol][0].items(), self.views[symbol][1].items())
+
+    def _check_right(self, symbol: str) -> None:
+        """What is live is no view of a book that was in doubt, unless the view was right."""
+        seq, depth, book = self.seqs.get(symbol), self.depths[symbol], self.market.books[symbol]
+        if self.states[symbol] != "live" or seq is None:
+            return
+        for begun, ended in self.market.wrong.get(symbol, ()):
+            if begun <= seq and (ended is None or seq < ended):
+                assert ended is not None, "it is in doubt"
+                assert book.view(seq, depth) == book.view(ended, depth), "it was wrong"
 
     def check_current(self) -> None:
         """The client holds exactly the current views of everything it is subscribed to."""

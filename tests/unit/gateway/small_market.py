@@ -60,7 +60,10 @@ class Published:
 
 
 class SmallMarket:
-    """Symbols, their books, and the gateway core that follows them. The test sets the time."""
+    """Symbols, their books, and the gateway core that follows them. The test sets the time.
+
+    `wrong`: by symbol, the seqs from which on it was in doubt, and up to which; None: it still is.
+    """
 
     def __init__(self, *symbols: str, **settings: Any) -> None:
         self.alarms: list[int] = []
@@ -69,6 +72,7 @@ class SmallMarket:
         self.core.market.set_partitions(1)
         self.upstream = self.core.market.upstreams[0]
         self.books = {symbol: Published(START.epoch) for symbol in symbols}
+        self.wrong: dict[str, list[tuple[int, int | None]]] = {symbol: [] for symbol in symbols}
         self.position = START
         self.list_instruments()
         self.load()

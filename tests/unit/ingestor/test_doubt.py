@@ -8,7 +8,9 @@ import pytest
 from depthcast.ingestor import engine as engine_module
 from depthcast.ingestor.engine import Engine
 from depthcast.ingestor.interval import Interval
+from depthcast.ingestor.limits import DEFAULT
 from depthcast.ingestor.output import broadcast_of
+from depthcast.ingestor.rejects import Reason
 from depthcast.shared.codec import decode_marks, encode_delta
 from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.types import Symbol
@@ -17,6 +19,7 @@ A, B = Symbol("A"), Symbol("B")
 GOOD = b'[["update","bid",5,3]]'
 BAD = b'[["update","bid",6,3],["update","bid",7.5,3]]'
 EMPTY = b"[]"
+ANEW = b'[["clear"],["update","bid",5,3]]'
 
 
 def option(**options: Any) -> tuple[bytes, bytes]:
@@ -75,8 +78,7 @@ def test_each_symbol_of_the_entry_is_live_by_its_own_events(engine: Engine) -> N
     feed(engine, STALE, (b"A", EMPTY), (b"B", EMPTY), (b"Z", EMPTY))
     assert engine.doubts() == 2
     fields = [(b"A", GOOD), (b"B", b'[["add","bid",5,3]]'), LIVE]
-    assert feed(engine, *fields).doubts == {A: None}
-    assert engine.doubt("B") == "gap"
+    assert feed(engine, *fields).doubts == {A: None, B: "rejected"}
 
 
 @pytest.mark.parametrize("atomic", [False, True])
@@ -87,9 +89,8 @@ def test_doubt_stays_unless_all_arrays_of_the_symbol_apply(
 ) -> None:
     feed(engine, STALE, (b"A", EMPTY))
     fields = [(b"A", GOOD), (b"A", bad)][::order]
-    assert not feed(engine, *fields, option(live=True, atomic=atomic)).doubts
-    assert engine.doubt("A") == "gap"
-    assert feed(engine, (b"A", GOOD), (b"A", b'[["delete","ask",9]]'), LIVE).doubts == {A: None}
+    assert feed(engine, *fields, option(live=True, atomic=atomic)).doubts == {A: "rejected"}
+    assert feed(engine, (b"A", ANEW), (b"A", b'[["delete","ask",9]]'), LIVE).doubts == {A: None}
 
 
 @pytest.mark.parametrize("atomic", [False, True])
@@ -97,10 +98,48 @@ def test_a_book_that_is_not_as_it_was_said_to_be_comes_into_doubt(engine: Engine
     assert feed(engine, (b"A", GOOD), (b"A", BAD), option(atomic=atomic)).doubts == {}
     fields = [(b"A", GOOD), (b"A", BAD), (b"B", EMPTY)]
     assert feed(engine, *fields, option(live=True, atomic=atomic)).doubts == {A: "rejected"}
-    assert feed(engine, (b"A", GOOD), LIVE).doubts == {A: None}
 
 
-def test_an_entry_refused_whole_changes_no_doubt(engine: Engine) -> None:
+@pytest.mark.parametrize("events", [GOOD, EMPTY, b'[["clear","bid"],["update","bid",5,3]]', b"[[]]"])
+def test_what_was_rejected_is_missing_until_the_book_is_replaced(engine: Engine, events: bytes) -> None:
+    feed(engine, (b"A", BAD), LIVE)
+    assert feed(engine, (b"A", events), LIVE).doubts == {}
+    assert engine.doubt("A") == "rejected"
+    assert not feed(engine, (b"A", ANEW)).doubts, "nobody says that it is right"
+    assert feed(engine, (b"A", GOOD), (b"A", ANEW), LIVE).doubts == {A: None}
+
+
+def test_a_producer_may_give_another_reason_and_end_that(engine: Engine) -> None:
+    feed(engine, (b"A", BAD), LIVE)
+    assert feed(engine, STALE, (b"A", EMPTY)).doubts == {A: "gap"}
+    assert feed(engine, LIVE, (b"A", GOOD)).doubts == {A: None}
+
+
+@pytest.mark.parametrize("reason", [Reason.TOO_BIG, Reason.TOO_MANY_VALUES, Reason.POISON])
+def test_an_entry_refused_for_its_size_leaves_its_books_in_doubt(engine: Engine, reason: Reason) -> None:
+    engine.refuse("7-1", [(b"A", ANEW), (b"Z", GOOD), LIVE], reason)
+    assert engine.drain().doubts == {A: "rejected"}
+    engine.refuse("7-2", [(b"A", EMPTY), (b"B", EMPTY), STALE], reason)
+    assert engine.drain().doubts == {A: "gap", B: "gap"}
+    engine.refuse("7-3", [(b"A", EMPTY)], reason)
+    assert engine.drain().doubts == {}
+
+
+def test_an_entry_with_too_many_options_is_refused_without_reading_them() -> None:
+    engine = Engine(0, 1, limits=DEFAULT._replace(entry_values_max=2))
+    engine.register(Instrument(A))
+    engine.drain()
+    assert feed(engine, (b"A", GOOD), STALE, STALE, STALE).doubts == {}
+    assert feed(engine, (b"A", GOOD), (b"A", GOOD), STALE).doubts == {A: "gap"}
+
+
+def test_live_of_another_listing_ends_no_doubt(engine: Engine) -> None:
+    feed(engine, STALE, (b"A", EMPTY))
+    assert feed(engine, option(live=True, listing=2), (b"A", EMPTY)).doubts == {}
+    assert feed(engine, option(live=True, listing=1), (b"A", EMPTY)).doubts == {A: None}
+
+
+def test_an_entry_refused_for_its_options_changes_no_doubt(engine: Engine) -> None:
     assert not feed(engine, STALE, (b"_", b"?"), (b"A", EMPTY)).doubts
     feed(engine, STALE, (b"A", EMPTY))
     assert not feed(engine, LIVE, (b"_", b"?"), (b"A", EMPTY)).doubts

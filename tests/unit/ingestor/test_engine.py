@@ -340,6 +340,20 @@ class TestRelisting:
         assert engine.drain().deltas == [], "it has begun already, so that the command may be repeated"
         assert engine.snapshot(BTC).bids == [50, 3]
 
+    def test_a_definition_that_was_read_before_it_begins_no_other(self, engine: Engine) -> None:
+        engine.apply("8-0", [(b"_", RELIST)])
+        engine.apply("9-0", [(b"_", RELIST)])
+        assert (engine.begun_after("7-9"), engine.begun_after("8-0")) == ({BTC}, set())
+        assert engine.register(Instrument(BTC), is_newer=False)
+        assert engine.listing(BTC).number == 2
+        engine.apply("10-0", [(b"BTC-USD", b'[["update","bid",50,3]]')])
+        assert not engine.register(Instrument(BTC), is_newer=False)
+        engine.apply("11-0", [(b"BTC-USD", b'[["clear"]]')])
+        assert engine.register(Instrument(BTC))
+        assert engine.listing(BTC).number == 3
+        assert engine.register(Instrument(BTC, listing=5), is_newer=False)
+        assert engine.listing(BTC).number == 5
+
     def test_what_was_applied_before_it_in_the_interval_is_gone(self, engine: Engine) -> None:
         engine.apply("8-0", [(b"BTC-USD", b'[["update","bid",5,3]]')])
         engine.apply("9-0", [(b"_", RELIST)])

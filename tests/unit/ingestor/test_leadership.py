@@ -94,6 +94,21 @@ async def test_the_record_has_all_symbols_at_the_beginning_and_then_each_birth()
     assert recorder.attached[key] == Attachment.record(key, ["N"], Record.MORE)
 
 
+async def test_what_was_recovered_is_not_changed_by_instruments_that_were_read_before() -> None:
+    made: Any = Recorder()
+    engine, read = Engine(0, 1), {"A": Instrument(Symbol("A"))}
+    engine.restore(Instrument(Symbol("A"), "0.5", listing=2), 7, (), (), 0, None)
+    leadership = Leadership(IngestorSettings(), engine, made, PartitionStats(), REAL_ENVIRONMENT)
+    await leadership.begin(EPOCH, read, ["A"])
+    assert engine.listing("A").number == 2
+    relisted = b'{"relist":{"A":{"listing":3,"tick_size":"0.5"}}}'
+    engine.apply("9-0", [(b"_", relisted)])
+    leadership.update_instruments(read, ["A"], "8-0")
+    assert engine.listing("A").number == 3, "they were asked for before that entry was consumed"
+    leadership.update_instruments(read, ["A"], "9-0")
+    assert engine.listing("A").number == 4
+
+
 async def test_a_leadership_without_symbols_empties_the_record() -> None:
     recorder = Recorder()
     await entered(recorder)

@@ -44,6 +44,7 @@ def test_entries_and_instruments(tmp_path: Path) -> None:
         ('{"symbol": "X", "numbers": "floats"}', "numbers is 'floats'"),
         ('{"symbol": "BTC-USD", "tick_size": "0.1"}', "another instrument line for BTC-USD"),
         ('{"symbol": "X"', "not valid JSON"),
+        ('{"symbol": "X", "events": [], "events": []}', "the key 'events' comes twice"),
     ],
 )
 def test_what_is_wrong_names_its_line(tmp_path: Path, line: str, problem: str) -> None:

@@ -140,17 +140,19 @@ def test_whatever_is_wrong_is_found(number: int) -> None:
     assert problem in checker.found.problems[0]
 
 
-def test_a_snapshot_ahead_is_a_gap_and_of_a_new_listing_none() -> None:
+def test_a_snapshot_ahead_is_a_gap_also_of_a_new_listing_whose_birth_is_missing() -> None:
     recorded = market(9)
     empty = recorded[0]._replace(seq=500, n=50)
+    birth = empty._replace(kind=DELTA, seq=700, listing=2)
     checker = RowChecker("A")
-    for row in (*recorded, empty, empty._replace(seq=900, listing=2)):
+    for row in (*recorded, empty, birth, empty._replace(seq=900, listing=3)):
         checker.take(row)
     assert checker.found.problems == []
     assert [(gap.after_seq, gap.to_seq, gap.to) for gap in checker.found.gaps] == [
-        (109, 500, Position(9, 50))
+        (109, 500, Position(9, 50)),
+        (700, 900, Position(9, 50)),
     ]
-    assert checker.found.listings == 2
+    assert checker.found.listings == 3
 
 
 def test_steps_are_in_order_without_repeated_snapshots(tmp_path: Path) -> None:

@@ -43,6 +43,36 @@ def binance(*messages: dict[str, Any]) -> str:
 FIRST = snapshot(100, {"10.00": "5", "9.99": "7"}, {"10.02": "4", "10.03": "9"})
 
 
+def test_messages_of_partial_depth_replace_no_book(tmp_path: Path) -> None:
+    """Alone in a line they look like the answers to /depth."""
+    partial = snapshot(102, {"10.00": "6"}, {"10.02": "4"})
+    messages = [depth(101, 102, {"10.00": "6"}), partial, depth(103, 103, {"10.00": "7"})]
+    feed = recording(tmp_path, binance(FIRST, *messages))
+    assert final(feed) == {"TESTUSDT": ([(1000, 7), (999, 7)], [(1002, 4), (1003, 9)])}
+    assert feed.account.skipped == {"snapshot with fewer levels than the book": 1}
+    whole = snapshot(102, {"10.00": "6", "9.98": "1"}, {"10.02": "4"})
+    feed = recording(tmp_path, binance(FIRST, messages[0], whole, messages[2]))
+    assert final(feed) == {"TESTUSDT": ([(1000, 7), (998, 1)], [(1002, 4)])}
+
+
+def test_a_symbol_of_which_there_is_no_snapshot_is_said(tmp_path: Path) -> None:
+    other = depth(101, 102, {"10.00": "6"}, s="OTHERUSDT")
+    messages = [FIRST | {"symbol": "TESTUSDT"}, depth(101, 102, {"10.00": "6"}), other]
+    feed = recording(tmp_path, binance(*messages))
+    assert list(final(feed)) == ["TESTUSDT"]
+    assert feed.account.problems() == ["no snapshot of OTHERUSDT"]
+
+
+def test_what_a_venue_has_proven_is_wrong_in_a_book_that_rejects_it(tmp_path: Path) -> None:
+    feed = recording(
+        tmp_path, binance(FIRST, depth(101, 102, {"10.00": "6"}), depth(120, 121, {"9.97": "1"}))
+    )
+    assert [(entry.stale, entry.sure) for entry in feed.entries()] == [("", True), ("", True), ("gap", False)]
+    assert not any(
+        entry.sure for entry in recording(tmp_path, PLAIN + '{"symbol": "TEST-1", "events": []}').entries()
+    )
+
+
 def test_a_gap_is_said_and_the_book_goes_on_from_the_next_snapshot(tmp_path: Path) -> None:
     feed = recording(
         tmp_path,

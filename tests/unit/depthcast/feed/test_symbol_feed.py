@@ -133,6 +133,16 @@ def test_it_waits_no_longer_than_the_limit_or_where_the_venue_was_reset() -> Non
     assert made.take(3, snapshot(1), 20.0).entries[0].live
 
 
+def test_a_reset_that_only_the_next_connection_tells_brings_no_older_book() -> None:
+    made = live_feed()
+    made.take(2, Doubt("a", DoubtReason.RESET, "an old snapshot"), 2.0)
+    assert made.take(2, snapshot(9), 2.1).entries == ()
+    assert (made.state, made.source) == (FeedState.LIVE, 1)
+    made.take(1, Doubt("a", DoubtReason.DISCONNECTED, ""), 2.2)
+    made.take(2, Doubt("a", DoubtReason.RESET, "numbers begin anew"), 2.3)
+    assert made.take(2, snapshot(1), 2.4).entries[0].live
+
+
 def test_a_live_book_whose_connection_goes_back_is_in_doubt_meanwhile() -> None:
     made = live_feed()
     step = made.take(1, snapshot(3), 2.0)

@@ -58,12 +58,25 @@ def test_a_status_is_in_it_only_if_it_differs(parts: Parts) -> None:
     made, cursor = stream(parts, "AAA", "BBB"), parts.market.number
     parts.small.now += 2
     parts.market.update_statuses(parts.small.now)
-    statuses = made.statuses_since(cursor)
-    assert made.statuses_since(cursor) is statuses
-    assert len(list(split_frames(bytearray(statuses)))) == 2
-    assert made.statuses_since(parts.market.number) == b""
+    statuses = made.statuses_since(cursor, cursor)
+    assert made.statuses_since(cursor, cursor) is statuses
+    assert (len(list(split_frames(bytearray(statuses.frames)))), statuses.held) == (2, ())
+    assert made.statuses_since(parts.market.number, cursor) == (b"", ())
     parts.small.heartbeat()
-    assert made.statuses_since(cursor) == b""
+    assert made.statuses_since(cursor, cursor) == (b"", ())
+
+
+def test_live_waits_for_what_is_owed(parts: Parts) -> None:
+    made = stream(parts, "AAA", "BBB")
+    parts.small.now += 2
+    parts.market.update_statuses(parts.small.now)
+    cursor = parts.market.number
+    parts.broadcast("AAA")
+    parts.market.update_statuses(parts.small.now)
+    frames, held = made.statuses_since(cursor, cursor)
+    assert (b"AAA" in frames, b"BBB" in frames, held) == (False, True, (parts.channel("AAA"),))
+    frames, held = made.statuses_since(cursor, parts.channel("AAA").head)
+    assert (b"AAA" in frames, held) == (True, ())
 
 
 def test_who_needs_all_that_follows_a_cursor(parts: Parts) -> None:

@@ -10,6 +10,7 @@ from depthcast.ingestor.runtime.registry import register_deployment, register_in
 from depthcast.shared.errors import DeploymentMismatch
 from depthcast.shared.instruments import Feed, Instrument, to_json
 from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.partition import partition_of
 from depthcast.shared.runtime.catalog import HOLD_S, Catalog, read_instruments, read_partitions
 from depthcast.shared.types import Symbol
 
@@ -52,6 +53,19 @@ async def test_instruments_are_registered_and_refreshed(redis: Redis) -> None:
     await redis.hset(KEYS.instruments, "ETH-USD", "{")
     await register_instruments(redis, KEYS, {"ETH-USD": ETH})
     assert (await read_instruments(redis, KEYS))["ETH-USD"] == ETH
+
+
+async def test_a_symbol_that_was_withdrawn_comes_back_with_the_next_listing(redis: Redis) -> None:
+    for symbol, number in (("BTC-USD", 4), ("ETH-USD", 2**31)):
+        key = KEYS.partition(partition_of(symbol, 4)).listings
+        await redis.hset(key, symbol, f'{{"listing": {number}}}')
+    await register_instruments(redis, KEYS, {"BTC-USD": BTC, "ETH-USD": ETH}, 4)
+    assert await read_instruments(redis, KEYS) == {"BTC-USD": BTC._replace(listing=5), "ETH-USD": ETH}
+    await register_instruments(redis, KEYS, {"BTC-USD": BTC}, 4)
+    assert (await read_instruments(redis, KEYS))["BTC-USD"].listing == 5, "it is registered"
+    await redis.delete(KEYS.instruments)
+    await register_instruments(redis, KEYS, {"BTC-USD": BTC})
+    assert (await read_instruments(redis, KEYS))["BTC-USD"] == BTC, "Redis has lost everything"
 
 
 async def test_a_malformed_instrument_hides_no_other_and_keeps_what_it_was(redis: Redis) -> None:

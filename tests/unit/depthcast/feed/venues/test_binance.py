@@ -112,6 +112,18 @@ def test_a_quiet_book_is_proven_by_a_second_equal_snapshot() -> None:
     assert kinds(adapter.take(depth(9, 9), T0)) == ["Update"]
 
 
+def test_the_answer_to_an_earlier_subscription_does_not_confirm_the_last_one() -> None:
+    adapter = subscribed()
+    adapter.unsubscribe(["AAAUSDT"])
+    (again,) = adapter.subscribe(["AAAUSDT"])
+    adapter.take('{"result":null,"id":1}', T0)
+    for seconds in (3, 6):
+        assert adapter.take_snapshot("AAAUSDT", rest(7), T0 + seconds * SECOND) == []
+    adapter.take(json.dumps({"result": None, "id": json.loads(again)["id"]}), T0)
+    assert adapter.take_snapshot("AAAUSDT", rest(7), T0 + 9 * SECOND) == []
+    assert kinds(adapter.take_snapshot("AAAUSDT", rest(7), T0 + 12 * SECOND)) == ["Snapshot"]
+
+
 def quiet() -> BinanceAdapter:
     """Return an adapter whose book is proven by equal snapshots, without any message."""
     adapter = subscribed()

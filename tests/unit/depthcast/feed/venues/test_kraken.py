@@ -66,6 +66,21 @@ def test_the_documented_example_agrees() -> None:
     assert (len(snapshot.bids), len(snapshot.asks)) == (10, 10)
 
 
+def test_a_pair_that_was_subscribed_at_two_depths_is_read_at_the_first() -> None:
+    adapter = kraken_v1.VENUE.adapter()
+    level = ["5.10", "1.0", "1534614057.321597"]
+
+    def book(depth: int, bids: list[list[str]]) -> list[Output]:
+        return take(adapter, json.dumps([1, {"as": [], "bs": bids}, f"book-{depth}", "A/B"]))
+
+    (snapshot,) = book(100, [level, ["5.00", *level[1:]]])
+    assert isinstance(snapshot, Snapshot)
+    assert book(10, [level]) == [Skipped("book-10")]
+    assert len((adapter.top("A/B", 5) or [[]])[0]) == 2
+    adapter.lost()
+    assert isinstance(book(10, [level])[0], Snapshot)
+
+
 @pytest.mark.parametrize("checksum", ['"checksum":0', '"other":1'])
 def test_a_checksum_that_the_venue_has_withdrawn_is_a_doubt_that_says_so(checksum: str) -> None:
     adapter = kraken.VENUE.adapter()
