@@ -27,6 +27,12 @@ DECLARED = sorted(
     for path in (ROOT / package).rglob("*.pxd")
 )
 PURE = {**os.environ, "DEPTHCAST_PURE": "1"}
+PROPERTY_TESTS = (
+    "fast_path.py",
+    "exceptions.py",
+    "model.py::test_short_runs_equal_the_model",
+    "model.py::test_long_runs_equal_the_model[0]",
+)
 INTERLEAVINGS = "tests/unit/ingestor/test_engine_interleavings.py"
 
 
@@ -86,7 +92,7 @@ def unit_tests() -> list[str]:
     [
         unit_tests,
         lambda: [INTERLEAVINGS],
-        lambda: [f"tests/property/test_engine_{name}.py" for name in ("fast_path", "model", "exceptions")],
+        lambda: [f"tests/property/test_engine_{name}" for name in PROPERTY_TESTS],
     ],
     ids=["unit", "interleavings", "property"],
 )
