@@ -195,10 +195,14 @@ class PartitionReader:
         written = Written(written_us, info.lag_ms, position > self._tail)
         return AppliedEntry(position, info, updates, written)
 
+    def is_empty(self, symbol: str) -> bool:
+        """Whether the last load of `symbol` brought nothing, and nothing came since."""
+        replica = self.rebuilding.get(symbol)
+        return replica is not None and not replica.seq
+
     def reload_empty(self, symbol: str, reason: str) -> None:
         """Load `symbol` again if its last load brought nothing."""
-        replica = self.rebuilding.get(symbol)
-        if replica is not None and not replica.seq:
+        if self.is_empty(symbol):
             self._fail(symbol, reason)
 
     def pass_over(self, position: Position) -> list[ReplicaUpdate]:

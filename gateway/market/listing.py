@@ -52,9 +52,14 @@ class Listing:
         return stated is not None and (stated.withdrawn or stated.number < self.wanted.listing)
 
     def state(self, stated: StatedListing) -> bool:
-        """Take the listing that the stream names; returns whether clients must begin anew."""
+        """Take the listing that the stream names; returns whether clients must begin anew.
+
+        They must if a withdrawn listing goes on, because Redis lost its withdrawal: their channels are gone.
+        """
         before, self.stated = self.stated, stated
-        another = before is not None and before.number != stated.number
+        another = before is not None and (
+            before.number != stated.number or (before.withdrawn and not stated.withdrawn)
+        )
         return self.stand_for(stated.instrument) or another
 
     def stand_for(self, instrument: Instrument) -> bool:

@@ -281,7 +281,8 @@ class Recovery:
         again = str(src) != info.src or self._fold.foreign is not None
         republication = Republication() if again else None
         if str(src) != info.src:
-            info = info._replace(src=str(src), entries=None)
+            # As many were consumed as before; the log's own count will say what became of the others.
+            info = info._replace(src=str(src))
         return Recovered(engine, published.position, info, republication)
 
     def _orders_of(

@@ -34,6 +34,9 @@ READ_COUNT: Final = 200
 PAUSE_FIRST_S: Final = 0.05
 PAUSE_MOST_S: Final = 2.0
 
+LOOK_AGAIN_S: Final = 2.0
+"""Snapshots of symbols without a book are looked for this often: nothing in the stream says that one came."""
+
 
 class Follower:
     """Follows one partition's `deltas`; `symbols` returns the symbols that are currently wanted.
@@ -58,8 +61,8 @@ class Follower:
         self.outages = 0
         self._backoff = Backoff(PAUSE_FIRST_S, PAUSE_MOST_S, no_jitter)
         self._loaded_once = False
-        self._unreadable: set[str] = set()
-        self._reload_at = 0.0
+        self._bookless: set[str] = set()
+        self._look_at = 0.0
         self._tail = Tail(client, keys.deltas)
         self.outage = Outage(logger, "reading waits for Redis", key=keys.deltas)
 
@@ -89,10 +92,8 @@ class Follower:
                 yield None
 
     async def _next(self) -> Iterable[AppliedEntry]:
-        if self._unreadable and asyncio.get_running_loop().time() >= self._reload_at:
-            for symbol in self._unreadable:
-                self.reader.reload_empty(symbol, "its snapshot could not be read")
-            self._unreadable.clear()
+        if self._bookless and asyncio.get_running_loop().time() >= self._look_at:
+            await self._look_again()
         if self.reader.lost_reason is not None or self.reader.missing:
             return await self._load()
         return await self._read()
@@ -113,14 +114,26 @@ class Follower:
         tail, written = await self._newest_entry()
         oldest = await oldest_entry(self.client, self.keys.deltas)
         keys = [self.keys.snapshots(symbol) for symbol in wanted]
-        unreadable: set[str] = set()
-        found = await newest_snapshots(self.client, keys, unreadable=unreadable)
-        self._unreadable.update(symbol for symbol, key in zip(wanted, keys, strict=True) if key in unreadable)
-        self._reload_at = asyncio.get_running_loop().time() + PAUSE_MOST_S
-        updates = reader.load(tail, within_history(dict(zip(wanted, found, strict=True)), oldest))
+        found = await newest_snapshots(self.client, keys, unreadable=set())
+        snapshots = within_history(dict(zip(wanted, found, strict=True)), oldest)
+        self._bookless.update(symbol for symbol, snapshot in snapshots.items() if snapshot is None)
+        self._look_at = asyncio.get_running_loop().time() + LOOK_AGAIN_S
+        updates = reader.load(tail, snapshots)
         self._loaded_once = True
         assert reader.position is not None
         return [AppliedEntry(reader.position, None, updates, written if reader.position == tail else None)]
+
+    async def _look_again(self) -> None:
+        """Have symbols loaded that have no book, if there is a snapshot now: it was deleted or unreadable."""
+        self._look_at = asyncio.get_running_loop().time() + LOOK_AGAIN_S
+        self._bookless = {symbol for symbol in self._bookless if self.reader.is_empty(symbol)}
+        symbols = sorted(self._bookless)
+        oldest = await oldest_entry(self.client, self.keys.deltas)
+        keys = [self.keys.snapshots(symbol) for symbol in symbols]
+        found = await newest_snapshots(self.client, keys, unreadable=set())
+        for symbol, snapshot in within_history(dict(zip(symbols, found, strict=True)), oldest).items():
+            if snapshot is not None:
+                self.reader.reload_empty(symbol, "its snapshot is there again")
 
     async def _newest_entry(self) -> tuple[Position, Written | None]:
         """Return the stream's last position, and what the entry there says about freshness."""

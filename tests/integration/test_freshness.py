@@ -169,13 +169,18 @@ class TestLostInput:
             await run.published()
             await eventually(lambda: self._adds_up(run, 40))
 
-    async def test_what_is_deleted_while_nobody_leads_is_noticed_by_the_next_leader(self, run: Run) -> None:
+    @pytest.mark.parametrize("command", ["XDEL", "XTRIM"])
+    async def test_what_is_deleted_while_nobody_leads_is_noticed_by_the_next_leader(
+        self, run: Run, command: str
+    ) -> None:
+        """Also if the input that was consumed last is deleted with it, as by XTRIM."""
         settings = run.settings(ONE)
         async with run.service(settings):
             await run.send(("A", LEVEL))
             await run.published()
         sent = [await run.send(("A", LEVEL)) for _ in range(5)]
-        await execute(run.client, "XDEL", run.keys.events, str(sent[1]), str(sent[4]))
+        what = (str(sent[1]), str(sent[4])) if command == "XDEL" else ("MAXLEN", 3)
+        await execute(run.client, command, run.keys.events, *what)
         async with run.service(settings):
             assert await self._lost_at_least(run, 2) == 2
         async with run.service(settings):

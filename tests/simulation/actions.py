@@ -6,6 +6,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tests.conformance.error_replies import REPLIES
+from tests.simulation.damage import Damage, Mend
 from tests.simulation.faults import FLUSH, LATER, TOGGLE, Fault
 from tests.simulation.loop import Process
 from tests.simulation.network import Weather
@@ -23,8 +24,9 @@ LAG_S = 1.0
 SEEN_S = 0.03
 """An entry that will be lost stays for at most this time, so that others can read it."""
 
-HOLE_WITHIN_S = 1.5
-HOLE_EVERY_S = 0.02
+TRY_WITHIN_S = 1.5
+TRY_EVERY_S = 0.02
+"""Some faults wait until there is something to damage."""
 
 BAD = Weather(0.002, cut_before=0.03, cut_after=0.05, late=0.05, slow_reply=0.03)
 SLOW = Weather(0.03)
@@ -43,6 +45,8 @@ class Actions:
         self._at_output: list[Fault] = []
         self._silenced: set[bytes] = set()
         self._kept: tuple[Replica, int]
+        damage = Damage(world)
+        self._damage = damage
         self._simple: dict[str, Callable[[Fault], bool]] = {
             "terminate ingestor": self._terminate,
             "cut client": self._cut_client,
@@ -59,6 +63,11 @@ class Actions:
             "crash after a seal": self._crash_after_seal,
             "lose the tail in place": self._lose_in_place,
             "cut a hole": self._cut_hole,
+            "delete input": self._delete_input,
+            "delete snapshots": lambda fault: self._harm(fault, damage.delete_snapshots),
+            "delete a checkpoint": lambda fault: self._harm(fault, damage.delete_checkpoint),
+            "delete deltas": lambda fault: self._harm(fault, damage.delete_deltas),
+            "change a type": lambda fault: self._harm(fault, damage.change_type),
             FLUSH: self._flush,
         }
 
@@ -211,7 +220,7 @@ class Actions:
 
     def _fail_over(self, fault: Fault) -> bool:
         """Copy the data to the replica now, and let it take over a little later."""
-        if "lag" in self._undo or self.world.server.down:
+        if not self._is_whole() or self.world.server.down:
             return False
         replica = self.world.server.replicate()
         return self._lasts("lag", fault.choice * LAG_S, lambda: self._promote(fault, replica))
@@ -235,7 +244,7 @@ class Actions:
         for a seal that is lost like this, nor for input that continues before every leader has noticed. So
         input pauses until all partitions are sealed again.
         """
-        if "lag" in self._undo:
+        if not self._is_whole():
             return False
         self._undo["lag"] = lambda: None
         (self._at_input if fault.choice < 0.4 else self._at_output).append(fault)
@@ -275,20 +284,56 @@ class Actions:
         victim = chosen([*self.world.gateways, *self.world.consumers], fault)
         if victim.process.stands:
             return False
-        self._pause_for(victim.process, HOLE_WITHIN_S)
-        self._try_hole(fault, self.world.loop.time() + HOLE_WITHIN_S)
+        self._pause_for(victim.process, TRY_WITHIN_S)
+        self._try(fault, self._make_hole)
         return False
 
-    def _try_hole(self, fault: Fault, until_s: float) -> None:
-        world = self.world
-        for oracle in [] if world.server.down else world.oracles:
-            entry = world.hole(oracle)
+    def _make_hole(self, _fault: Fault) -> bool:
+        for oracle in self.world.oracles:
+            entry = self.world.hole(oracle)
             if entry is not None:
-                world.server.store.execute(b"XDEL", oracle.deltas, b"%d-%d" % entry)
-                self.done[fault.kind] += 1
-                return
-        if world.loop.time() < until_s:
-            world.loop.call_later(HOLE_EVERY_S, self._try_hole, fault, until_s)
+                self.world.server.store.execute(b"XDEL", oracle.deltas, b"%d-%d" % entry)
+                return True
+        return False
+
+    def _try(self, fault: Fault, strike: Callable[[Fault], bool], until_s: float | None = None) -> None:
+        """Try again and again, for a while, while nobody's copy of the data is to be used later."""
+        loop = self.world.loop
+        if self._is_whole() and not self.world.server.down and strike(fault):
+            self.done[fault.kind] += 1
+            return
+        until_s = loop.time() + TRY_WITHIN_S if until_s is None else until_s
+        if loop.time() < until_s:
+            loop.call_later(TRY_EVERY_S, self._try, fault, strike, until_s)
+
+    # --- keys of ours -----------------------------------------------------------------------------------
+
+    def _is_whole(self) -> bool:
+        """Whether no key is damaged, and no replica will bring back other data."""
+        return not {"lag", "damage"} & self._undo.keys()
+
+    def _harm(self, fault: Fault, harm: Callable[[Fault], Mend | None]) -> bool:
+        """Damage a key, and mend it after a while; sometimes no ingestor lives that remembers."""
+        mend = harm(fault) if self._is_whole() and not self.world.server.down else None
+        if mend is None:
+            return False
+        if part_of(fault, "alone") < 0.4:
+            for victim in self.world.ingestors:
+                if not victim.process.stands:
+                    victim.kill()
+                    self._lasts(("kill", victim.name), fault.lasts_s / 2, victim.start)
+        return self._lasts("damage", fault.lasts_s, mend)
+
+    def _delete_input(self, fault: Fault) -> bool:
+        """Let input wait, because who reads it stands still or has ended, and delete some of it."""
+        leading = self._leading()
+        if leading and part_of(fault, "pause") < 0.5:
+            for leader in leading:
+                self._pause_for(leader.process, TRY_WITHIN_S)
+        else:
+            self._end_leader(fault)
+        self._try(fault, self._damage.delete_unread)
+        return False
 
     def _fill(self, fault: Fault) -> bool:
         store = self.world.server.store
@@ -330,7 +375,7 @@ class Actions:
 
     def _flush(self, _fault: Fault) -> bool:
         server = self.world.server
-        if server.down or "lag" in self._undo:
+        if server.down or not self._is_whole():
             return False
         server.flush()
         self.world.register_again()

@@ -6,7 +6,8 @@ The end of a run shows only mistakes that were not repaired by then. These check
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Set as AbstractSet
+from typing import Any, Final, NamedTuple
 
 from depthcast.ingestor import checkpoint as checkpoints
 from depthcast.ingestor.orders import OrdersCopy
@@ -21,7 +22,7 @@ from tests.book_model import brute_digest
 from tests.simulation.data import Data
 from tests.simulation.journal import Entry, Journal, changed
 from tests.simulation.producers import KEYS
-from tests.simulation.streams import ZERO, Fields, Id
+from tests.simulation.streams import ZERO, Fields, Id, Stream
 
 SCRIPTS: Final = (b"EVAL", b"EVALSHA")
 FIRST_KEY: Final = 2
@@ -44,6 +45,7 @@ class PartitionAudit:
 
     - `strict`: symbols that are never withdrawn.
     - `generation`: counts the server processes so far.
+    - `deleted`: input entries that somebody else deleted.
     - `sizes`: tick and lot size of each state, by symbol and seq.
     """
 
@@ -56,6 +58,7 @@ class PartitionAudit:
         store: Data,
         generation: Callable[[], int],
         problem: Callable[[str], None],
+        deleted: AbstractSet[Id] = frozenset(),
     ) -> None:
         self.journal = journal
         self.generation = generation
@@ -63,6 +66,7 @@ class PartitionAudit:
         self.store = store
         self.problem = problem
         self.deltas, self.events = keys.deltas.encode(), keys.events.encode()
+        self.deleted = deleted
         self.snapshots = {keys.snapshots(symbol).encode(): symbol for symbol in instruments}
         self.checkpoints = {keys.checkpoint(symbol).encode(): symbol for symbol in instruments}
         self.strict = strict
@@ -141,7 +145,7 @@ class PartitionAudit:
         symbol, checkpoint = self.checkpoints[key], checkpoints.decode(raw)
         position, src = checkpoint.position, checkpoint.src
         what = f"the checkpoint of {symbol} at {position}"
-        held = self.store.find(key, bytes)
+        held = self._held(key, bytes)
         if held is not None and checkpoints.decode(held).position > checkpoint.position:
             self.problem(f"{what} replaces a newer one")
         published = self.published.get(position)
@@ -162,21 +166,22 @@ class PartitionAudit:
 
     def _deltas_kept(self) -> None:
         """The last entry must remain, and all entries after each symbol's newest snapshot."""
-        timeline, stream = self.journal.streams.get(self.deltas, []), self.store.stream(self.deltas)
+        timeline, stream = self.journal.streams.get(self.deltas, []), self._held(self.deltas, Stream)
         if not timeline or stream is None:
             return
         if stream.ids[-1:] != [timeline[-1][0]]:
             self.problem(f"the last entry {timeline[-1][0]} was trimmed")
             return
         for key, symbol in self.snapshots.items():
-            snapshots = self.store.stream(key)
+            snapshots = self._held(key, Stream)
             if symbol in self.strict and snapshots is not None and snapshots.ids:
                 self._reaches_back(timeline, stream.ids[0], snapshots.ids[-1], f"the snapshot of {symbol}")
 
     def _events_kept(self) -> None:
         """Everything after each checkpoint's `src` must remain, and the entry that was published last."""
-        stream, deltas = self.store.stream(self.events), self.journal.streams.get(self.deltas, [])
-        timeline = self.journal.streams.get(self.events, [])
+        stream, deltas = self._held(self.events, Stream), self.journal.streams.get(self.deltas, [])
+        log = self.journal.streams.get(self.events, [])
+        timeline = [entry for entry in log if entry[0] not in self.deleted]
         if stream is None or not deltas:
             return
         first = stream.ids[0] if stream.ids else (*stream.last_id[:1], stream.last_id[1] + 1)
@@ -184,10 +189,15 @@ class PartitionAudit:
         if _holds(timeline, src) and first > src:
             self.problem(f"the input entry {src}, published last, was trimmed")
         for key, symbol in self.checkpoints.items():
-            held = self.store.find(key, bytes)
+            held = self._held(key, bytes)
             if symbol in self.orders and held is not None:
                 found = checkpoints.decode(held).src
                 self._reaches_back(timeline, first, found, f"the checkpoint of {symbol}")
+
+    def _held(self, key: bytes, kind: type) -> Any:
+        """The value at a key; None also if somebody put another type there."""
+        value = self.store.values.get(key)
+        return value if isinstance(value, kind) else None
 
     def _reaches_back(self, timeline: list[Entry], first: Id, position: Id, what: str) -> None:
         after = bisect_right(timeline, position, key=lambda entry: entry[0])
@@ -227,6 +237,7 @@ class Audit:
         store: Data,
         generation: Callable[[], int],
         problem: Callable[[str], None],
+        deleted: Mapping[int, AbstractSet[Id]],
     ) -> None:
         self.parts = [
             PartitionAudit(
@@ -237,6 +248,7 @@ class Audit:
                 store,
                 generation,
                 problem,
+                deleted[number],
             )
             for number in range(partitions)
         ]

@@ -6,6 +6,8 @@ from typing import Final
 
 LATER: Final = "add instrument"
 TOGGLE: Final = "toggle instrument"
+DAMAGE: Final = ("delete input", "delete snapshots", "delete a checkpoint", "delete deltas", "change a type")
+"""What somebody else does to our keys."""
 
 KINDS: Final = {
     "kill ingestor": 5,
@@ -35,11 +37,16 @@ KINDS: Final = {
     "crash after a seal": 3,
     "lose the tail in place": 7,
     "cut a hole": 6,
+    "delete input": 4,
+    "delete snapshots": 4,
+    "delete a checkpoint": 3,
+    "delete deltas": 4,
+    "change a type": 6,
 }
 """How often each kind is drawn, relative to the others."""
 
 FLUSH: Final = "flush"
-UNTELLABLE: Final = ("fail over", LATER, TOGGLE, "lose the tail in place", "crash after a seal")
+UNTELLABLE: Final = ("fail over", LATER, TOGGLE, "lose the tail in place", "crash after a seal", *DAMAGE)
 """Together with a flush, nothing that is left tells what must become of the input."""
 
 

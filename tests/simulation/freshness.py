@@ -4,7 +4,7 @@ The truth is what the server executed and when, by the time of the world.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from depthcast.shared.codec import decode_info
@@ -23,7 +23,8 @@ RESENT_S: Final = 2.0
 class FreshnessAudit:
     """When each partition was last written, and since when its oldest unread input waits.
 
-    `keys`: of the partitions, by number. `now`: the world's time in seconds.
+    `keys`: of the partitions, by number. `now`: the world's time in seconds. `unread`: the input entries of
+    a partition that somebody else deleted and no published entry includes.
     """
 
     def __init__(
@@ -32,8 +33,10 @@ class FreshnessAudit:
         journal: Journal,
         now: Callable[[], float],
         problem: Callable[[str], None],
+        unread: Callable[[int], Collection[Id]] = lambda _: (),
     ) -> None:
         self.journal = journal
+        self.unread = unread
         self.now = now
         self.problem = problem
         self.deltas = [key.deltas.encode() for key in keys]
@@ -47,8 +50,9 @@ class FreshnessAudit:
             self.added_at[key, stream_id] = self.now()
         elif key in self.deltas:
             self.written_at[key] = self.now()
-            if lost := decode_info(fields[1]).lost:
-                self.problem(f"the entry {stream_id} says that {lost} input entries were lost")
+            lost, most = decode_info(fields[1]).lost or 0, len(self.unread(self.deltas.index(key)))
+            if lost > most:
+                self.problem(f"the entry {stream_id} says that {lost} input entries were lost, not {most}")
 
     def check_live(self, name: str, number: int, stale_ms: int, input_lag_max_ms: int) -> None:
         """A reader says that books of a partition are live."""
@@ -65,5 +69,7 @@ class FreshnessAudit:
         deltas, key = self.journal.streams.get(self.deltas[number]), self.events[number]
         log = self.journal.streams.get(key, [])
         src = Position.parse(decode_info(deltas[-1][1][1]).src) if deltas else (0, 0)
-        place = bisect_right(log, src, key=lambda entry: entry[0])
-        return self.now() - self.added_at[key, log[place][0]] if place < len(log) else 0.0
+        waiting = log[bisect_right(log, src, key=lambda entry: entry[0]) :]
+        gone = self.unread(number) if waiting else ()
+        first = next((stream_id for stream_id, _ in waiting if stream_id not in gone), None)
+        return 0.0 if first is None else self.now() - self.added_at[key, first]

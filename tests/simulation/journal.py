@@ -25,12 +25,13 @@ class Journal:
     """`streams`: the timelines that count now.
 
     `branches`: by key, timelines that ended in a loss. `deleted`: all timelines as they were when everything
-    was deleted.
+    was deleted. `emptied`: keys of streams that were deleted alone, and go on from somebody's memory.
     """
 
     streams: dict[bytes, list[Entry]] = field(default_factory=dict)
     branches: dict[bytes, list[list[Entry]]] = field(default_factory=dict)
     deleted: list[dict[bytes, list[Entry]]] = field(default_factory=list)
+    emptied: set[bytes] = field(default_factory=set)
     lost: int = 0
 
     def appended(self, key: bytes, stream_id: Id, fields: Fields) -> None:

@@ -21,11 +21,18 @@ from depthcast.broadcaster.runtime.publisher import Publisher
 from depthcast.broadcaster.runtime.server_identity import ServerIdentity
 from depthcast.gateway.market.view import merge
 from depthcast.gateway.protocol.messages import ViewDelta
+from depthcast.ingestor.book_state import BookState
 from depthcast.ingestor.engine import Engine
+from depthcast.ingestor.input_progress import InputProgress
 from depthcast.ingestor.listed_books import ListedBooks
+from depthcast.ingestor.orders import OrdersState
 from depthcast.ingestor.recovery import StateFold
+from depthcast.ingestor.runtime.input_watch import InputWatch
+from depthcast.ingestor.runtime.recover import Recovery
 from depthcast.shared.errors import RedisUnavailable
+from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.replica import ApplyResult, Replica
+from depthcast.shared.runtime.follow import Follower
 from depthcast.shared.types import Delta
 
 Mutation = Callable[[], AbstractContextManager[Any]]
@@ -66,7 +73,8 @@ def _source(owner: Any, name: str, old: str, new: str) -> Mutation:
         text = textwrap.dedent(inspect.getsource(function))
         assert text.count(old) == 1, f"{owner.__name__}.{name} has changed"
         made: dict[str, Any] = {}
-        exec(text.replace(old, new), function.__globals__, made)  # noqa: S102  # the program's own text
+        names = {**function.__globals__, "_as_before": _as_before}
+        exec(text.replace(old, new), names, made)  # noqa: S102  # the program's own text
         return patch.object(owner, name, made[name])
 
     return mutate
@@ -106,6 +114,17 @@ def _resumed_blindly(channel: Any, resume: Any) -> Any:
     return None if resume is None or channel.view is None else channel.history.state_at(resume.seq)
 
 
+def _as_before(instrument: Instrument, before: BookState | None) -> Instrument:
+    """`instrument` with the kind of feed of a book."""
+    if before is None:
+        return instrument
+    return instrument._replace(feed=Feed.ORDERS if isinstance(before, OrdersState) else Feed.LEVELS)
+
+
+async def _look_no_more(_follower: Follower) -> None:
+    """Looks for no snapshot."""
+
+
 def _ignore_doubts(_engine: Engine, _doubts: Mapping[str, str]) -> None:
     """Takes no doubt over."""
 
@@ -141,11 +160,26 @@ MUTATIONS: Final[dict[str, Mutation]] = {
         "state = self.states[symbol] = self.new_state(listing.instrument)",
         "state = self.states[symbol] = before or self.new_state(listing.instrument)",
     ),
+    "feed-of-the-older-listing-is-kept": _source(
+        ListedBooks,
+        "_begin",
+        "self.new_state(listing.instrument)",
+        "self.new_state(_as_before(listing.instrument, before))",
+    ),
     "listing-at-a-lower-seq": _source(
         ListedBooks, "advance", "max(merger.seq, self._floors.get(symbol, 0))", "merger.seq"
     ),
     "withdrawn-listing-continued": _source(
         depthcast.ingestor.runtime.recover, "standing", "elif not listing.withdrawn and (", "elif ("
+    ),
+    "deleted-input-not-counted": _source(
+        InputProgress, "_check", "self.lost += max(missing, 0)", "self.lost += 0"
+    ),
+    "lost-input-forgotten-by-a-new-leader": _source(InputWatch, "__init__", "info.lost or 0", "0"),
+    "snapshot-not-looked-for-again": lambda: patch.object(Follower, "_look_again", _look_no_more),
+    "lost-book-begins-empty": _source(Recovery, "_check_lost", "if lost:", "if False:"),
+    "types-not-checked-first": _script(
+        "PUBLISH", "if held ~= 'none' and held ~= kind then", "if held == 'nothing' then"
     ),
     "conflation-drops-deletions": lambda: patch.object(
         depthcast.gateway.market.channel, "merge", _without_deletions
@@ -173,8 +207,14 @@ MISTAKES: Final[dict[str, str]] = {
     "doubt-ends-in-spite-of-rejects": "a producer's `live` ends a doubt though its events were rejected",
     "seal-then-crash": "after a crash between a seal and the next entry every book begins empty",
     "book-outlives-its-listing": "a symbol that was withdrawn and comes back goes on with its book",
+    "feed-of-the-older-listing-is-kept": "a listing with another feed reads events as the one before did",
     "listing-at-a-lower-seq": "a listing begins at a seq that the one before it has used",
     "withdrawn-listing-continued": "a new leader goes on with a listing that was withdrawn",
+    "deleted-input-not-counted": "input that is deleted unread is passed over without a word",
+    "lost-input-forgotten-by-a-new-leader": "a new leader begins to count lost input anew",
+    "snapshot-not-looked-for-again": "a reader that found no snapshot waits for the next delta",
+    "lost-book-begins-empty": "a book whose snapshot was deleted begins empty",
+    "types-not-checked-first": "a script fails at a key of another type after it has written to others",
     "conflation-drops-deletions": "a merged delta lacks the levels that went",
     "resume-without-digest": "a client's book is taken to be right by its seq alone",
 }

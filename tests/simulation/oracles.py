@@ -1,24 +1,25 @@
 """Checks at the end: every event counted once, all replicas equal to a naive model, a valid history."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from depthcast.shared.codec import decode_delta, decode_info, decode_marks
+from depthcast.shared.codec import decode_info
 from depthcast.shared.instruments import Instrument
-from depthcast.shared.listing import AFTER
+from depthcast.shared.listing import Listing
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import Position
 from depthcast.shared.replica import Replica
 from depthcast.shared.types import EntryInfo
 from tests.book_model import OPS, ModelBook, No, brute_digest, doubt_after, named, whole
 from tests.ingestor_runs import History, check_history
-from tests.simulation.journal import Entry, Journal, changed
+from tests.simulation.decisions import Begun, Decisions
+from tests.simulation.journal import Entry, Journal
 from tests.simulation.producers import KEYS, Corpus
-from tests.simulation.streams import ZERO, Id
+from tests.simulation.streams import Id
 
 Levels = dict[str, dict[int, int]]
 Reject = tuple[str, str, str, int, int]
@@ -35,6 +36,7 @@ class Expected:
     """The expected result of one partition's input log."""
 
     src: str = "0-0"
+    lost: int = 0
     applied: int = 0
     rejected: int = 0
     ignored: int = 0
@@ -83,26 +85,27 @@ class Model:
         result: Expected,
         log: Iterable[Entry],
         refused: Mapping[tuple[str, str], str],
-        rebirths: Mapping[str, list[Id]] = MappingProxyType({}),
+        begun: Mapping[str, Sequence[Begun]] = MappingProxyType({}),
     ) -> None:
         """Apply the log.
 
         - `refused`: the reason by (symbol, source) where a late symbol was refused.
-        - `rebirths`: the inputs after which the book of a late, withdrawn symbol started empty again.
+        - `begun`: the listings of late symbols, with the inputs after which they began or ended.
         """
-        waiting = sorted((after, symbol) for symbol, places in rebirths.items() for after in places)
+        waiting = [(it.after, symbol, it.listing) for symbol, places in begun.items() for it in places]
+        waiting.sort(key=lambda item: item[0])
         for stream_id, fields in log:
             while waiting and waiting[0][0] < stream_id:
-                self._begin_book(result, waiting.pop(0)[1])
+                self._begin_book(result, *waiting.pop(0)[1:])
             result.src = f"{stream_id[0]}-{stream_id[1]}"
             self._apply(result, list(zip(fields[::2], fields[1::2], strict=True)), refused)
-        for _, symbol in waiting:
-            self._begin_book(result, symbol)
+        for _, symbol, listing in waiting:
+            self._begin_book(result, symbol, listing)
         result.books = {symbol: model.levels() for symbol, model in result.models.items()}
         result.digests = {symbol: brute_digest(levels) for symbol, levels in result.books.items()}
 
-    def _begin_book(self, result: Expected, symbol: str) -> None:
-        instrument = self.instruments[symbol]
+    def _begin_book(self, result: Expected, symbol: str, listing: Listing) -> None:
+        instrument = listing.instrument
         result.models[symbol] = ModelBook(instrument.feed, instrument.on_cross)
         result.doubts.pop(symbol, None)
 
@@ -173,43 +176,15 @@ def _info_at_beginning(deltas: list[Entry]) -> EntryInfo:
     return decode_info(written[0][1][1])
 
 
-def _births(deltas: list[Entry], symbols: set[str], log: list[Entry]) -> dict[str, list[Id]]:
-    """By symbol, the last input before each listing that began or ended, as its birth or withdrawal says.
-
-    Births in moves do not say it: nothing was consumed between the seal and them. Of several listings that
-    begin within an interval only the last is born; `log` tells where the others began.
-    """
-    found: dict[str, list[Id]] = {}
-    numbers: dict[str, int] = {}
-    requests = _relistings(log) if symbols else []
-    before = ZERO
-    for _, fields in deltas if symbols else ():
-        for name, raw in changed(fields):
-            symbol = name.decode()
-            if symbol in symbols and decode_delta(raw).prev_seq == 0:
-                marks = decode_marks(raw)
-                after = Position.parse(marks[AFTER]) if AFTER in marks else before
-                places = found.setdefault(symbol, [])
-                held, numbers[symbol] = numbers.get(symbol, 0), marks["listing"]
-                places += [
-                    place
-                    for wanted, number, place in requests
-                    if wanted == symbol and held < number < numbers[symbol] and place <= after
-                ]
-                places.append(after)
-        before = Position.parse(decode_info(fields[1]).src)
-    return found
-
-
-def _relistings(log: list[Entry]) -> list[tuple[str, int, Id]]:
-    """The listings that input entries ask for: symbol, number, and the entry before."""
-    found, before = [], ZERO
-    for stream_id, fields in log:
-        for name, raw in zip(fields[::2], fields[1::2], strict=True):
-            if name == b"_" and raw.startswith(b'{"relist"'):
-                found += [(s, wanted["listing"], before) for s, wanted in json.loads(raw)["relist"].items()]
-        before = stream_id
-    return found
+def _relistings(log: list[Entry]) -> dict[tuple[str, int], Id]:
+    """The listings that input entries ask for: the entry by symbol and number."""
+    return {
+        (symbol, wanted["listing"]): stream_id
+        for stream_id, fields in log
+        for name, raw in zip(fields[::2], fields[1::2], strict=True)
+        if name == b"_" and raw.startswith(b'{"relist"')
+        for symbol, wanted in json.loads(raw)["relist"].items()
+    }
 
 
 def _upto(log: list[Entry], src: str) -> list[Entry]:
@@ -234,12 +209,19 @@ def rejects_in(entries: Iterable[Entry]) -> list[Reject]:
 
 
 class PartitionOracle:
-    """Compares one partition with its model."""
+    """Compares one partition with its model.
 
-    def __init__(self, journal: Journal, model: Model) -> None:
+    `deleted`: input entries that somebody else deleted. `lost_known`: whether a leader could tell how many
+    of them it had not read: it knew how many there were before.
+    """
+
+    def __init__(self, journal: Journal, model: Model, decisions: Decisions) -> None:
         keys = KEYS.partition(model.number)
         self.journal = journal
         self.model = model
+        self.decisions = decisions
+        self.deleted: set[Id] = set()
+        self.lost_known = True
         self.events, self.deltas, self.rejects = (
             key.encode() for key in (keys.events, keys.deltas, keys.rejects)
         )
@@ -252,13 +234,61 @@ class PartitionOracle:
         log, rejects = (self.journal.streams.get(key, []) for key in (self.events, self.rejects))
         deltas = self.journal.streams.get(self.deltas, [])
         late = self.model.late
-        known = len(log), len(rejects) + len(deltas) if late else 0, len(self.journal.deleted)
+        follows_deltas = bool(late or self.deleted)
+        known = len(log), len(rejects) + len(deltas) if follows_deltas else 0, len(self.journal.deleted)
         if known != self._known:
             self._known = known
             self._expected = self.model.begin()
             self._remember(self._expected)
-            self.model.apply(self._expected, log, self._refused(rejects), _births(deltas, late, log))
+            lost = self._lost(deltas)
+            left = [entry for entry in log if entry[0] not in lost]
+            self.model.apply(self._expected, left, self._refused(rejects), self._begun(deltas))
+            self._expected.lost = len(lost)
         return self._expected
+
+    def src(self) -> Id:
+        """The last input entry that the last published entry includes."""
+        entries = self.journal.streams.get(self.deltas)
+        return Position.parse(decode_info(entries[-1][1][1]).src) if entries else (0, 0)
+
+    def counts_input(self) -> bool:
+        """Whether the last published entry says how many input entries there were up to its `src`."""
+        entries = self.journal.streams.get(self.deltas, [])
+        return bool(entries) and decode_info(entries[-1][1][1]).entries is not None
+
+    def unread(self) -> set[Id]:
+        """The input entries that somebody else deleted and that no published entry includes."""
+        return self._lost(self.journal.streams.get(self.deltas, []))
+
+    def _lost(self, deltas: list[Entry]) -> set[Id]:
+        """The deleted input entries that no leader of this timeline had read."""
+        if not self.deleted:
+            return set()
+        read = self.decisions.read
+        return self.deleted.difference(*(read.get((self.deltas, stream_id), ()) for stream_id, _ in deltas))
+
+    def _begun(self, deltas: list[Entry]) -> dict[str, list[Begun]]:
+        """The listings of late symbols that began or ended in this timeline."""
+        found: dict[str, list[Begun]] = {symbol: [] for symbol in self.model.late}
+        for stream_id, _ in deltas if found else ():
+            for symbol, begun in self.decisions.begun.get((self.deltas, stream_id), {}).items():
+                if symbol in found:
+                    found[symbol] += begun
+        return found
+
+    def check_relistings(self) -> list[str]:
+        """Check that each listing that an input entry asked for begins with that entry."""
+        log, lost = self.journal.streams.get(self.events, []), self.unread()
+        left = [stream_id for stream_id, _ in log if stream_id not in lost]
+        asked = _relistings(log)
+        problems = []
+        for symbol, listings in self._begun(self.journal.streams.get(self.deltas, [])).items():
+            for after, listing in listings:
+                wanted = asked.get((symbol, listing.number))
+                first = next((stream_id for stream_id in left if stream_id > after), None)
+                if wanted is not None and not listing.withdrawn and first != wanted:
+                    problems.append(f"listing {listing} begins with the input {first}, not {wanted}")
+        return problems
 
     def _refused(self, rejects: Iterable[Entry]) -> dict[tuple[str, str], str]:
         """Why input of late symbols was refused, by (symbol, source)."""
@@ -306,9 +336,10 @@ class PartitionOracle:
         if not entries:
             return f"partition {self.model.number}: nothing was published"
         info = decode_info(entries[-1][1][1])
-        wanted = self.expected()
-        said = (info.src, info.applied, info.rejected, info.ignored)
-        right = (wanted.src, wanted.applied, wanted.rejected, wanted.ignored)
+        wanted, lost = self.expected(), info.lost or 0
+        said = (info.src, info.applied, info.rejected, info.ignored, lost)
+        most = wanted.lost if self.lost_known and not self.journal.branches else min(lost, wanted.lost)
+        right = (wanted.src, wanted.applied, wanted.rejected, wanted.ignored, most)
         if said == right:
             return None
         return f"partition {self.model.number}: the last entry says {said}, not {right}"
@@ -347,7 +378,7 @@ class PartitionOracle:
     def check_history(self) -> list[str]:
         """Check that the history is valid and ends in the model's books, and that no seq names two states."""
         states: dict[tuple[str, int], int] = {}
-        if self.journal.deleted:
+        if self.journal.deleted or self.deltas in self.journal.emptied:
             return []  # state continued from memory is in no history; the replicas show it
         history = History()
         timelines = [*self.journal.branches.get(self.deltas, []), self.journal.streams.get(self.deltas, [])]

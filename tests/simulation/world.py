@@ -15,7 +15,7 @@ import depthcast.consumer.consumer
 import depthcast.gateway.runtime.market_reader
 import depthcast.ingestor.runtime.service
 import depthcast.ingestor.runtime.state_keeper
-from depthcast.shared.instruments import to_json
+from depthcast.shared.instruments import Instrument, to_json
 from depthcast.shared.partition import partition_of
 from depthcast.shared.reader import PartitionReader
 from depthcast.shared.replica import ApplyResult, Replica
@@ -23,6 +23,7 @@ from depthcast.shared.settings import GatewaySettings, IngestorSettings
 from depthcast.updates import State
 from tests.simulation.actions import Actions
 from tests.simulation.audit import Audit
+from tests.simulation.decisions import Decisions
 from tests.simulation.faults import LATER, TOGGLE, draw_faults
 from tests.simulation.freshness import FreshnessAudit
 from tests.simulation.journal import Journal
@@ -30,7 +31,7 @@ from tests.simulation.loop import START_S, Process, SimulatedLoop
 from tests.simulation.network import Network
 from tests.simulation.oracles import Model, PartitionOracle, best
 from tests.simulation.processes import Actor, Gateway, Ingestor, StreamConsumer, WebClient
-from tests.simulation.producers import KEYS, PREFIX, URL, Corpus, Producer, make_instruments
+from tests.simulation.producers import KEYS, KINDS, PREFIX, URL, Corpus, Producer, make_instruments
 from tests.simulation.server import Server
 from tests.simulation.streams import ZERO, Fields, Id
 from tests.simulation.watch import Watch
@@ -88,7 +89,8 @@ class World:
             Model(number, self.partitions, self.instruments, self.corpus, self.late)
             for number in range(self.partitions)
         ]
-        self.oracles = [PartitionOracle(self.journal, model) for model in models]
+        self.decisions = Decisions()
+        self.oracles = [PartitionOracle(self.journal, model, self.decisions) for model in models]
         self.actions = Actions(self)
         store = self.server.store
         self.audit = Audit(
@@ -99,6 +101,7 @@ class World:
             store,
             lambda: self.server.generation,
             self.watch.problem,
+            {oracle.model.number: oracle.deleted for oracle in self.oracles},
         )
         store.appended, store.observer = self._appended, self
         self.freshness = FreshnessAudit(
@@ -106,6 +109,7 @@ class World:
             self.journal,
             self.loop.time,
             self.watch.problem,
+            lambda number: self.oracles[number].unread(),
         )
         self.relists = 0
         self.relist_rng = Random(f"relist {seed}")
@@ -284,26 +288,45 @@ class World:
         self.register_again()
 
     def toggle_late(self) -> None:
-        """Withdraw the last instrument, or register it again; at the end it is registered."""
+        """Withdraw the last instrument, or register it again; at the end it is registered.
+
+        It may come back as something else.
+        """
         if self.loop.time() < START_S + FAULTS_UNTIL_S + 1.0:
             if self.late <= self.registered and self.relist_rng.random() < 0.4:
                 self._relist_late()
                 return
+            if not self.late <= self.registered and self.relist_rng.random() < 0.5:
+                self.relists += 1
+                for symbol in sorted(self.late):
+                    self._change_terms(symbol)
             self.registered = self.registered ^ self.late
             self.register_again()
             for symbol in sorted(self.late):
                 self.producing.spawn(self.producers[0].burst(symbol))
 
     def _relist_late(self) -> None:
-        """Give the last instrument another tick size, by a request in the input or by the catalog alone."""
+        """Change the last instrument, by a request in the input or by the catalog alone."""
         self.relists += 1
         for symbol in sorted(self.late):
             number = 1000 * self.relists  # beyond all that withdrawals lead to
-            wanted = self.instruments[symbol] = self.instruments[symbol]._replace(tick_size=str(number))
+            wanted = self._change_terms(symbol)
             self.register_again()
             if self.relist_rng.random() < 0.7:
                 self.producing.spawn(self.producers[0].relist(wanted._replace(listing=number)))
             self.producing.spawn(self.producers[0].burst(symbol))
+
+    def _change_terms(self, symbol: str) -> Instrument:
+        """Give an instrument another tick size, and sometimes another lot size, feed and `on_cross`."""
+        rng, before = self.relist_rng, self.instruments[symbol]
+        changed = before._replace(tick_size=str(1000 * self.relists))
+        if rng.random() < 0.5:
+            changed = changed._replace(lot_size=str(self.relists))
+        if rng.random() < 0.6:
+            feed, on_cross = rng.choice(KINDS)
+            changed = changed._replace(feed=feed, on_cross=on_cross)
+        self.instruments[symbol] = changed
+        return changed
 
     # --- used by faults ---------------------------------------------------------------------------------
 
@@ -318,6 +341,9 @@ class World:
 
     def _appended(self, key: bytes, stream_id: Id, fields: Fields) -> None:
         self.journal.appended(key, stream_id, fields)
+        for oracle in self.oracles:
+            if key == oracle.deltas:
+                self.decisions.appended(key, oracle.model.number, stream_id, fields)
         self.audit.appended(key, stream_id, fields)
         self.freshness.appended(key, stream_id, fields)
         self.actions.appended(key, stream_id, changes=any(not name.startswith(b"_") for name in fields[::2]))
@@ -470,7 +496,8 @@ class World:
     def _check_outcome(self) -> None:
         """Check what can only be checked at the end."""
         for oracle in self.oracles:
-            self.watch.problems += oracle.check_rejects() + oracle.check_history()
+            self.watch.problems += oracle.check_rejects() + oracle.check_relistings()
+            self.watch.problems += oracle.check_history()
         for actor in self.actors:
             for error in sorted(actor.ends.keys() - actor.may_end_by):
                 self.watch.problem(f"{actor.name} ended by {error}")
@@ -508,6 +535,7 @@ class World:
                 patch.object(depthcast.ingestor.runtime.state_keeper, "TRIM_EVERY_S", self.trim_s),
                 patch.object(depthcast.gateway.runtime.market_reader, "POLL_S", self.poll_s),
                 patch.object(Replica, "apply", watched),
+                self.decisions.recorded(),
             ):
                 yield
         finally:

@@ -96,6 +96,24 @@ def test_a_withdrawn_symbol_is_stale_and_keeps_what_was_shown() -> None:
     assert client.states["AAA"] == "live"
 
 
+def test_a_listing_goes_on_because_its_withdrawal_was_lost() -> None:
+    """A failover lost it: the next leader publishes the same listing, not withdrawn."""
+    market = listed()
+    client = connected(market)
+    client.subscribe("AAA")
+    client.take()
+    market.relist("AAA", 1, "0.01", withdrawn=True)
+    client.take()
+    market.relist("AAA", 1, "0.01")
+    market.publish("AAA", {-7: 1})
+    assert kinds(client.read())[:2] == ["subscribed", "snapshot"]
+    market.publish("AAA", {-6: 1})
+    market.tick()
+    client.read()
+    assert client.states["AAA"] == "live"
+    assert client.views["AAA"] == ({-7: 1, -6: 1}, {})
+
+
 def test_a_change_in_the_catalog_alone_changes_nothing_that_is_told() -> None:
     market = listed()
     client = connected(market)

@@ -107,6 +107,28 @@ async def test_a_snapshot_from_before_the_history_is_none(redis: Redis) -> None:
     await entries.aclose()
 
 
+async def test_a_book_in_a_quiet_market_is_loaded_once_its_deleted_snapshot_is_written_again(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing in the stream says so: its next delta may be hours away."""
+    monkeypatch.setattr("depthcast.shared.runtime.follow.LOOK_AGAIN_S", 0.0)
+    reader = PartitionReader({"A"}.__contains__)
+    follower = Follower(redis, KEYS, reader, lambda: {"A"})
+    await append(redis, 0)
+    entries = follower.entries()
+    await take(entries, 1)
+    for n in (1, 2):
+        await append(redis, n)
+        await take(entries, 1)
+    assert (reader.shown, follower.resyncs) == ({}, 0)
+    await keep(redis, 2, 10, 5)
+    await append(redis, 3)
+    await take(entries, 2)
+    assert reader.shown["A"].book.bids.levels == {100: 5}
+    assert reader.is_current("A")
+    await entries.aclose()
+
+
 async def test_it_backs_off_while_redis_is_away_and_begins_anew_once_it_reads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
