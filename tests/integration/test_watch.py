@@ -22,16 +22,20 @@ TOML = '["BTC-USD"]\ntick_size = "0.01"\nlot_size = "0.001"\n'
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 
+@pytest.fixture(scope="module")
+def input_log() -> str:
+    """The key of the deployment's input."""
+    return DeploymentKeys(f"test-watch-{uuid.uuid4().hex}").partition(0).events
+
+
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def deployment(redis_server: str) -> AsyncIterator[Deployment]:
-    """For all tests here: they change nothing."""
-    prefix = f"test-watch-{uuid.uuid4().hex}"
+async def deployment(redis_server: str, input_log: str) -> AsyncIterator[Deployment]:
+    """For all tests here: none changes a level."""
+    prefix = input_log[1 : input_log.index(":")]
     async with local_deployment(TOML, redis_url=redis_server, prefix=prefix) as deployment:
         client = connect(redis_server)
         events = [["add", "bid", 6500010, 5], ["add", "ask", 6500020, 7]]
-        await execute(
-            client, "XADD", DeploymentKeys(prefix).partition(0).events, "*", "BTC-USD", pack(events)
-        )
+        await execute(client, "XADD", input_log, "*", "BTC-USD", pack(events))
         await client.aclose()
         yield deployment
 
@@ -56,12 +60,12 @@ async def test_lines_where_there_is_no_terminal(deployment: Deployment) -> None:
 
 
 async def test_a_line_says_that_the_book_is_in_doubt(
-    deployment: Deployment, redis_url: str, prefix: str
+    deployment: Deployment, redis_server: str, input_log: str
 ) -> None:
     """Also where no level changes."""
     process = await asyncio.create_subprocess_exec(*command(deployment), stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
-    async with asyncio.timeout(20), connect(redis_url) as client:
+    async with asyncio.timeout(TIMEOUT_S), connect(redis_server) as client:
 
         async def line_with(text: bytes) -> None:
             assert process.stdout is not None
@@ -70,8 +74,7 @@ async def test_a_line_says_that_the_book_is_in_doubt(
 
         await line_with(b"live")
         for options, text in (('{"stale": "gap"}', b"stale: gap"), ('{"live": true}', b"live")):
-            events = DeploymentKeys(prefix).partition(0).events
-            await execute(client, "XADD", events, "*", "_", options, "BTC-USD", "[]")
+            await execute(client, "XADD", input_log, "*", "_", options, "BTC-USD", "[]")
             await line_with(text)
     process.terminate()
     await process.communicate()
