@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -246,11 +246,25 @@ class VenueConnection:
             with suppress(aiohttp.ClientError, OSError, TimeoutError):
                 await self._socket.close()
 
-    def _start(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[None]:
-        task = asyncio.ensure_future(_guarded(work, self.end))
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Do a task of the connection; if the connection is over by it, or it fails, so is the connection.
+
+        No coroutine is around `work`: cancelled before it begins, that would never have awaited it.
+        """
+        task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
         return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if isinstance(error, ConnectionEnded):
+            self.end(error.reason, error.detail)
+        elif isinstance(error, Exception):
+            logger.error("a task of a connection failed", exc_info=error)
+            self.end("error", f"{type(error).__name__}: {error}")
 
     async def _subscribe(self) -> None:
         await self._send(self.adapter.subscribe(self.symbols))
@@ -439,17 +453,6 @@ class VenueConnection:
             await self._socket.ping()
         except (aiohttp.ClientError, OSError) as error:
             raise ConnectionEnded("cut", str(error) or type(error).__name__) from error
-
-
-async def _guarded(work: Coroutine[Any, Any, object], end: Callable[[str, str], None]) -> None:
-    """Do a task of the connection; if that is over, or the task fails, so is the connection."""
-    try:
-        await work
-    except ConnectionEnded as error:
-        end(error.reason, error.detail)
-    except Exception as error:
-        logger.exception("a task of a connection failed")
-        end("error", f"{type(error).__name__}: {error}")
 
 
 def _ending(socket: aiohttp.ClientWebSocketResponse, message: aiohttp.WSMessage) -> ConnectionEnded:
