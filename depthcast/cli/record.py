@@ -17,16 +17,17 @@ from depthcast.shared.settings import Settings
 HELP: Final = """\
 Record every change of every book into Parquet files below DIR, until it is ended.
 
-Files are DIR/symbol=SYMBOL/hour=HOUR/*.parquet: deltas exactly as they were published, with position, seq and
-digest, and a snapshot of the book at the beginning of each file. docs/recorder.md describes the columns.
+Files are DIR/symbol=SYMBOL/hour=HOUR/*.parquet: deltas exactly as they were published, with position, seq,
+digest and doubt, and a snapshot of the book at the beginning of each file. docs/recorder.md describes the
+columns.
 Needs `depthcast[record]`.
 
 A recorder that was killed goes on when it is started again: nothing is lost and nothing is there twice, as
 long as the deltas are still in Redis (DEPTHCAST_RETENTION_S of the ingestor). Otherwise there is a gap, which
 is logged.
 
-With --check, nothing is recorded: the files are read, continuity is checked and every digest recomputed, and
-gaps are listed. Exit status 1 if there is a gap or anything is wrong.
+With --check, nothing is recorded: the files are read, continuity and doubt are checked, every digest is
+recomputed, and gaps are listed. Exit status 1 if there is a gap or anything is wrong.
 
 \b
 Examples:
@@ -85,8 +86,10 @@ def _check(folder: Path) -> None:
     for found in check(folder):
         click.echo(
             f"{found.symbol}: {found.rows} rows, {found.deltas} deltas, every digest recomputed; "
-            f"gaps: {len(found.gaps)}, wrong: {len(found.problems)}"
+            f"doubts: {found.doubts}, gaps: {len(found.gaps)}, wrong: {len(found.problems)}"
         )
+        if found.unrecorded:
+            click.echo(f"  no doubt recorded in {found.unrecorded} rows: they are older than that column")
         for gap in found.gaps:
             click.echo(f"  {_gap(gap)}")
         for problem in found.problems:

@@ -5,7 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
-from depthcast.feed.account import Account, Findings
+from depthcast.feed.account import Account
 from depthcast.feed.entry import FeedEntry, Format, Instruments, Recorded, Source
 from depthcast.feed.oracle import LEVELS_MOST, TopLevels
 from depthcast.feed.recording import (
@@ -14,6 +14,7 @@ from depthcast.feed.recording import (
     RowChecker,
     Step,
     events_of,
+    events_of_book,
     files_of,
     read_sizes,
     steps,
@@ -21,6 +22,11 @@ from depthcast.feed.recording import (
 from depthcast.shared.errors import FeedError
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.types import Symbol
+
+GAP: Final = "gap"
+"""Why a book is in doubt after the row that a gap begins with, until the row that ends it."""
+
+GAP_OF_RECORDER: Final = "gap of the recorder"
 
 
 class BooksRecording:
@@ -40,29 +46,50 @@ class BooksRecording:
     def entries(
         self, working: Instruments | Mapping[str, Instrument], account: Account, *, verify: bool = False
     ) -> Iterator[FeedEntry]:
-        """Yield an entry for each state; every one is atomic, and the digest of every row is recomputed."""
+        """Yield an entry for each state; every one is atomic, and the digest of every row is recomputed.
+
+        Each says whether its book is in doubt: as it was when it was recorded, and from where deltas are
+        missing to the next whole book.
+        """
+        stale = dict.fromkeys(self.recorded, "")
         checkers = {symbol: RowChecker(symbol) for symbol in self.recorded}
         for number, step in enumerate(steps(self.folder), 1):
-            found = checkers[step.symbol]
-            problems, gaps = len(found.found.problems), len(found.found.gaps)
-            found.take(step.row)
+            found, symbol, row = checkers[step.symbol], Symbol(step.symbol), step.row
+            if step.gap:
+                stale[symbol] = GAP
+                text = f"{symbol}: after seq {row.seq} ({row.position})"
+                account.doubt(symbol, GAP_OF_RECORDER, text, _time(row))
+                yield FeedEntry(symbol, (), None, _time(row), True, None, number, stale=GAP)
+                continue
+            problems = len(found.found.problems)
+            found.take(row)
             if len(found.found.problems) > problems:
                 raise FeedError(self.folder, 0, f"{step.symbol}: {found.found.problems[-1]}")
-            if len(found.found.gaps) > gaps:
-                gap = found.found.gaps[-1]
-                text = f"{step.symbol}: from seq {gap.after_seq} ({gap.after}) to seq {gap.to_seq} ({gap.to})"
-                account.gaps.setdefault("gap of the recorder", Findings()).note(text)
-            account.reloads += step.row.kind == SNAPSHOT
+            if step.whole:
+                account.certain(symbol, _time(row))
+            account.reloads += row.kind == SNAPSHOT
             account.proven += 1
-            symbol = Symbol(step.symbol)
-            yield _entry(step, found, working[symbol], number, verify=verify)
+            ends = bool(stale[symbol]) and not row.stale
+            stale[symbol] = row.stale
+            yield _entry(step, found, working[symbol], number, ends=ends, verify=verify)
+        doubts, unrecorded = (
+            sum(getattr(each.found, what) for each in checkers.values()) for what in ("doubts", "unrecorded")
+        )
+        if doubts:
+            account.notes.append(f"books came into doubt {doubts} times when they were recorded")
+        if unrecorded:
+            account.notes.append(f"no doubt recorded in {unrecorded} rows: they are older than that column")
 
 
-def _entry(step: Step, checker: RowChecker, working: Instrument, number: int, *, verify: bool) -> FeedEntry:
+def _entry(
+    step: Step, checker: RowChecker, working: Instrument, number: int, *, ends: bool, verify: bool
+) -> FeedEntry:
+    """The entry of a row. `ends`: the book was in doubt before it, and is not after it."""
     row = step.row
     tick = _factor(step.symbol, "tick_size", row.tick_size, working.tick_size)
     lot = _factor(step.symbol, "lot_size", row.lot_size, working.lot_size)
-    events = events_of(step)
+    # What an ingestor has rejected meanwhile is missing until a whole book replaces all of it.
+    events = events_of_book(checker.replica.book) if ends else events_of(step)
     if (tick, lot) != (1, 1):
         events = [event if len(event) == 1 else _scaled(event, tick, lot) for event in events]
     book = checker.replica.book
@@ -74,8 +101,11 @@ def _entry(step: Step, checker: RowChecker, working: Instrument, number: int, *,
         if verify
         else None
     )
-    symbol = Symbol(step.symbol)
-    return FeedEntry(symbol, events, row.event_ts, _time(row), True, oracle, number)
+    right = row.doubt is not None and not row.stale
+    return FeedEntry(
+        Symbol(step.symbol), events, row.event_ts, _time(row), True, oracle, number,
+        stale=row.stale, live=ends or (right and step.whole), sure=right,
+    )  # fmt: skip
 
 
 def _scaled(event: list[int], tick: int, lot: int) -> list[int]:

@@ -16,7 +16,9 @@ from heapq import merge
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from depthcast.shared.book import Book
 from depthcast.shared.digest import digest_of_flat
+from depthcast.shared.doubt import is_reason
 from depthcast.shared.errors import FeedError
 from depthcast.shared.position import Position
 from depthcast.shared.replica import ApplyResult, Replica
@@ -30,6 +32,12 @@ UNFINISHED: Final = ".unfinished"
 
 READ_ROWS: Final = 10_000
 """Rows decoded at once."""
+
+ADDED: Final = ("doubt", "withdrawn")
+"""Columns that files of `depthcast record` before version 2 of the recording lack."""
+
+WITHDRAWN: Final = "withdrawn"
+"""Why the book of a listing that has ended is stale."""
 
 REMEDY: Final = "pip install 'depthcast[record]'"
 
@@ -46,6 +54,8 @@ class RecordedRow(NamedTuple):
     - `ts`: when the interval closed. `event_ts`: newest source time in it; None if there was none.
     - `written`: when the entry was written, by the server's clock; None if it does not say.
     - `listing`, `tick_size`, `lot_size`: what the book stands for; `listing` is None if that is not known.
+    - `doubt`: why the book was in doubt after the row, empty if it was not; None if that was not recorded.
+    - `withdrawn`: whether the listing has ended; None if that was not recorded.
     """
 
     kind: str
@@ -63,6 +73,13 @@ class RecordedRow(NamedTuple):
     listing: int | None
     tick_size: str
     lot_size: str
+    doubt: str | None = None
+    withdrawn: bool | None = None
+
+    @property
+    def stale(self) -> str:
+        """Why the book was stale after the row; empty if it was not, or if that was not recorded."""
+        return self.doubt or (WITHDRAWN if self.withdrawn else "")
 
     @property
     def position(self) -> Position:
@@ -97,6 +114,8 @@ def schema() -> Any:
             *(arrow.field(name, numbers) for name in ("event_ts", "written", "listing")),
             arrow.field("tick_size", text, nullable=False),
             arrow.field("lot_size", text, nullable=False),
+            arrow.field("doubt", text),
+            arrow.field("withdrawn", arrow.bool_()),
         ]
     )
 
@@ -116,14 +135,15 @@ def to_table(rows: Sequence[RecordedRow]) -> Any:
 
 
 def read_rows(path: Path) -> Iterator[RecordedRow]:
-    """Yield the rows of a file; raises `FeedError`."""
+    """Yield the rows of a file; raises `FeedError`. Columns of `ADDED` that it lacks are None."""
     arrow = library()
     try:
         with arrow.parquet.ParquetFile(path) as file:
-            if file.schema_arrow.names != schema().names:
-                raise FeedError(path, 0, f"has the columns {', '.join(file.schema_arrow.names)}, not ours")
+            held, ours = file.schema_arrow.names, schema().names
+            if held not in (ours, ours[: -len(ADDED)]):
+                raise FeedError(path, 0, f"has the columns {', '.join(held)}, not ours")
             for batch in file.iter_batches(READ_ROWS):
-                yield from _rows(batch.to_pydict())
+                yield from _rows({name: [None] * len(batch) for name in ADDED} | batch.to_pydict())
     except (OSError, arrow.ArrowException) as error:
         raise FeedError(path, 0, f"cannot be read: {error}") from error
 
@@ -198,18 +218,24 @@ class Gap(NamedTuple):
 
 @dataclass
 class CheckedSymbol:
-    """What a check found in a symbol's rows. `problems`: rows that cannot be right."""
+    """What a check found in a symbol's rows.
+
+    `problems`: rows that cannot be right. `unrecorded`: rows without a record of doubt; `doubts`: how often
+    the book came into doubt.
+    """
 
     symbol: str
     rows: int = 0
     deltas: int = 0
     listings: int = 0
+    unrecorded: int = 0
+    doubts: int = 0
     gaps: list[Gap] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
 class RowChecker:
-    """Follows the rows of one symbol, and recomputes every digest.
+    """Follows the rows of one symbol, recomputes every digest, and checks what rows say of doubt.
 
     `replica`: the book after the last row.
     """
@@ -225,6 +251,7 @@ class RowChecker:
         found.rows += 1
         if self._last is None or row.listing != self._last.listing:
             found.listings += 1
+        self._doubt(row)
         if row.kind == SNAPSHOT:
             self._snapshot(row)
         elif row.kind == DELTA:
@@ -233,6 +260,32 @@ class RowChecker:
         else:
             found.problems.append(f"{row.position}: a row of the kind {row.kind!r}")
         self._last = row
+
+    def _doubt(self, row: RecordedRow) -> None:
+        """Check the doubt of a row against itself and the row before."""
+        last, found = self._last, self.found
+        if row.doubt is None:
+            found.unrecorded += 1
+            if last is not None and last.doubt is not None:
+                found.problems.append(f"{row.position}: has no doubt recorded, but the row before has")
+            return
+        before = "" if last is None else last.doubt
+        found.doubts += bool(row.doubt) and not before
+        if row.doubt and not is_reason(row.doubt):
+            found.problems.append(f"{row.position}: {row.doubt!r} is no reason for doubt")
+        if row.withdrawn and (row.bids or row.asks):
+            found.problems.append(f"{row.position}: a withdrawn book has levels")
+        if row.kind == DELTA and not row.prev_seq and row.doubt:
+            found.problems.append(f"{row.position}: a listing begins in doubt ({row.doubt})")
+        if last is None or before is None or (row.doubt, row.withdrawn) != (before, last.withdrawn):
+            if last is not None and before is not None and row.kind == SNAPSHOT and row.seq == last.seq:
+                found.problems.append(
+                    f"{row.position}: doubt {before!r} is {row.doubt!r} in snapshot {row.seq}"
+                )
+            return
+        # Only a change of levels, doubt or listing is published; moves of a new leader skip numbers.
+        if row.kind == DELTA and row.seq == row.prev_seq + 1 and not row.bids and not row.asks:
+            found.problems.append(f"{row.position}: delta {row.prev_seq} to {row.seq} changes nothing")
 
     def _snapshot(self, row: RecordedRow) -> None:
         if digest_of_flat(row.bids, row.asks) != row.digest:
@@ -270,11 +323,15 @@ def check(folder: Path) -> Iterator[CheckedSymbol]:
 
 
 class Step(NamedTuple):
-    """What a replay of a recording does next: a change of a symbol's book, or the whole book (`whole`)."""
+    """What a replay of a recording does next: a change of a symbol's book, or the whole book (`whole`).
+
+    `gap`: neither, but deltas after this row are missing.
+    """
 
     row: RecordedRow
     symbol: str
     whole: bool
+    gap: bool = False
 
 
 def steps(folder: Path) -> Iterator[Step]:
@@ -284,19 +341,31 @@ def steps(folder: Path) -> Iterator[Step]:
 
 
 def _steps(symbol: str, files: Sequence[RecordedFile]) -> Iterator[Step]:
-    seq = 0
+    last: RecordedRow | None = None
     for row in rows_of(files):
-        if row.seq > seq:
-            seq = row.seq
+        if last is None or row.seq > last.seq:
+            if last is not None and row.kind == SNAPSHOT:
+                yield Step(last, symbol, whole=False, gap=True)
+            last = row
             yield Step(row, symbol, whole=row.kind == SNAPSHOT or not row.prev_seq)
 
 
 def events_of(step: Step) -> list[list[int]]:
     """Return the events of the input log that make the book of a step, to be applied as one atomic array."""
-    row = step.row
-    events = [
+    if step.gap:
+        return []
+    events = _updates(step.row.bids, step.row.asks)
+    return [[4], *events] if step.whole else events
+
+
+def events_of_book(book: Book) -> list[list[int]]:
+    """Return the events that make a book out of any other, to be applied as one atomic array."""
+    return [[4], *_updates(book.bids.flat(), book.asks.flat())]
+
+
+def _updates(bids: Sequence[int], asks: Sequence[int]) -> list[list[int]]:
+    return [
         [1, side, flat[at], flat[at + 1]]
-        for side, flat in ((0, row.bids), (1, row.asks))
+        for side, flat in ((0, bids), (1, asks))
         for at in range(0, len(flat), 2)
     ]
-    return [[4], *events] if step.whole else events

@@ -48,6 +48,9 @@ from depthcast.shared.types import Delta, Snapshot
 logger = logging.getLogger(__name__)
 
 ABOUT: Final = "recording.json"
+VERSION: Final = 2
+"""Of the recording: since 2, rows have doubt. Raise it with every change of the columns."""
+
 LOCK: Final = ".lock"
 JOURNAL: Final = "journal"
 
@@ -128,12 +131,13 @@ class RecordFolder:
         self.flush()
 
     def take(self, partition: int, position: Position, rows: list[tuple[str, RecordedRow, Replica]]) -> None:
-        """Record an entry: its rows, each with the replica after it."""
+        """Record an entry: its rows, each with the replica after it.
+
+        Files are closed after the first entry of an hour: before it, replicas are ahead of the last row.
+        """
         hour = max((_hour(row.ts) for _, row, _ in rows), default="")
-        if hour > self._hour:
-            if self.rows_waiting:
-                self.flush()
-            self._hour = hour
+        is_due = hour > self._hour and self.rows_waiting > 0
+        self._hour = max(hour, self._hour)
         position = max(position, self.positions.get(partition, position))
         self.positions[partition] = position
         self.journal.append(Frame({partition: position}, [(symbol, row) for symbol, row, _ in rows]))
@@ -148,6 +152,8 @@ class RecordFolder:
             self.counts.deltas += row.kind == DELTA
             self.counts.snapshots += row.kind == SNAPSHOT
         self.counts.entries += 1
+        if is_due:
+            self.flush()
 
     def flush(self) -> None:
         """Write all waiting rows to files, and begin a new journal."""
@@ -198,6 +204,7 @@ def _follow(known: _Symbol, row: RecordedRow) -> None:
         outcome, _ = known.replica.apply(delta)
         if outcome.name != "APPLIED":
             raise FeedError("the recording", 0, f"has a {outcome.value} at {row.position}; see --check")
+    known.replica.doubt = row.doubt or None
     known.last = row
 
 
@@ -215,24 +222,28 @@ def _hour(us: int) -> str:
 
 
 @contextmanager
-def locked(folder: Path, about: dict[str, object]) -> Iterator[None]:
-    """Hold the folder; raises `SettingsError` if another recorder does, or it is of another deployment."""
+def locked(folder: Path, about: dict[str, object]) -> Iterator[bool]:
+    """Hold the folder; raises `SettingsError` if another recorder does, or it is of another deployment.
+
+    Yields whether it has a recording of an older version.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise SettingsError("DIR", str(folder), "is being written to by another recorder") from error
-        path = folder / ABOUT
+        path, is_older = folder / ABOUT, False
         if path.exists():
             held = json.loads(path.read_text(encoding="utf-8") or "{}")
-            if held != about:
+            is_older = held == about | {"version": 1}
+            if held != about and not is_older:
                 raise SettingsError("DIR", str(folder), f"has a recording of {held}, not of {about}")
         else:
             unfinished = path.with_suffix(UNFINISHED)
             unfinished.write_text(json.dumps(about), encoding="utf-8")
             unfinished.rename(path)
-        yield
+        yield is_older
 
 
 async def record(options: RecordOptions, counts: RecordCounts) -> None:
@@ -241,18 +252,22 @@ async def record(options: RecordOptions, counts: RecordCounts) -> None:
     keys = DeploymentKeys(options.prefix)
     async with redis.connect(options.redis_url) as client:
         partitions = await wait_for_partitions(client, keys, options.partitions)
-        about: dict[str, object] = {"prefix": options.prefix, "partitions": partitions, "version": 1}
-        with locked(options.folder, about):
+        about: dict[str, object] = {"prefix": options.prefix, "partitions": partitions, "version": VERSION}
+        with locked(options.folder, about) as is_older:
             folder = RecordFolder(options.folder)
             folder.counts = counts
             folder.restore()
+            if is_older:  # nobody knows whether its last books were in doubt
+                folder.close()
+                problem = "has an older recording, without doubt: record into a new folder; replay reads both"
+                raise SettingsError("DIR", str(options.folder), problem)
             try:
-                await _Recorder(options, keys, partitions, folder).run(client)
+                await Recorder(options, keys, partitions, folder).run(client)
             finally:
                 folder.close()
 
 
-class _Recorder:
+class Recorder:
     """Follows all partitions into a folder."""
 
     def __init__(
@@ -312,11 +327,13 @@ class _Recorder:
             follower = Follower(client, self.keys.partition(number), reader, lambda: self._symbols(number))
             async for entry in follower.entries():
                 if entry is not None:
-                    rows = [
-                        each for update in entry.updates if (each := self._row(entry, update)) is not None
-                    ]
-                    self.folder.take(number, entry.position, rows)
-                    self._unsure[number] = {*reader.missing, *reader.rebuilding}
+                    self.take(number, entry)
+
+    def take(self, number: int, entry: AppliedEntry) -> None:
+        """Record what a partition's reader has just applied."""
+        rows = [each for update in entry.updates if (each := self._row(entry, update)) is not None]
+        self.folder.take(number, entry.position, rows)
+        self._unsure[number] = {*self.readers[number].missing, *self.readers[number].rebuilding}
 
     def _symbols(self, number: int) -> set[str]:
         known = {*self.instruments, *self.folder.symbols}
@@ -350,12 +367,22 @@ class _Recorder:
         ts = info.ts if info is not None else replica.loaded_ts
         event_ts = info.event_ts if info is not None else None
         written_us = written.us if written is not None else None
-        return symbol, RecordedRow(*changed, ts, event_ts, written_us, listing, tick_size, lot_size), replica
+        listed = (listing, tick_size, lot_size, replica.doubt or "", self._is_withdrawn(symbol, replica))
+        return symbol, RecordedRow(*changed, ts, event_ts, written_us, *listed), replica
 
     def _is_birth(self, symbol: str, replica: Replica) -> bool:
         """Whether a replica was replaced by the birth or withdrawal of a listing, and not after a gap."""
         empty = not replica.digest and not len(replica.book.bids) and not len(replica.book.asks)
         return empty and symbol not in self._unsure[partition_of(symbol, len(self.readers))]
+
+    def _is_withdrawn(self, symbol: str, replica: Replica) -> bool:
+        """Whether the listing of a book has ended."""
+        if replica.listing is not None:
+            return replica.listing.withdrawn
+        known = self.folder.symbols.get(symbol)  # a restored replica has no listing until the stream names it
+        if known is None or known.last is None or known.replica is not replica:
+            return False
+        return bool(known.last.withdrawn)
 
     def _sizes(self, symbol: str, replica: Replica) -> tuple[int | None, str, str]:
         """Number and sizes of what the book stands for."""

@@ -46,7 +46,7 @@ class Producer(InputLog):
 
     async def send(self, entries: Sequence[FeedEntry]) -> list[tuple[int, Position]]:
         """Add `entries` in one step, each exactly once; returns partition and ID of each."""
-        return await self.append([(entry.symbol, _fields(entry)) for entry in entries])
+        return await self.append([(entry.symbol, fields_of(entry)) for entry in entries])
 
 
 class ReplayClock:
@@ -260,7 +260,8 @@ async def _without_book(producer: Producer, symbols: Sequence[Symbol]) -> list[S
     return [symbol for symbol, exists in zip(symbols, there, strict=True) if not exists]
 
 
-def _fields(entry: FeedEntry) -> Fields:
+def fields_of(entry: FeedEntry) -> Fields:
+    """The fields of the input entry that a feed's entry becomes."""
     about: dict[str, object] = {"atomic": True} if entry.atomic else {}
     if entry.ts is not None:
         about["ts"] = entry.ts

@@ -86,8 +86,9 @@ class Verifier:
         try:
             await self._until(lambda: not self._without_book, watching)
             await self.arrivals.begin(partition_of(name, self._producer.partitions) for name in registered)
-            # A mark of doubt changes no book: there is nothing to compare after it.
-            entries = (entry for entry in self.feed.entries(registered, verify=True) if not entry.stale)
+            # A mark of doubt alone changes no book: there is nothing to compare after it.
+            found = self.feed.entries(registered, verify=True)
+            entries = (entry for entry in found if entry.events or not entry.stale)
             await self._send(islice(entries, limit), watching)
             await self._until(lambda: not self.result.in_flight, watching)
             await self.arrivals.finish()

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import groupby
 from pathlib import Path
 from random import Random
 
@@ -14,7 +15,8 @@ import pytest
 from depthcast.feed.recording import DELTA, check, events_of, files_of, rows_of, steps
 from depthcast.runtime.record_journal import Journal
 from depthcast.runtime.recorder import RecordCounts, RecordOptions, record
-from depthcast.shared.codec import decode_delta, pack
+from depthcast.shared.codec import decode_delta, decode_marks
+from depthcast.shared.doubt import doubt_after
 from depthcast.shared.errors import SettingsError
 from depthcast.shared.listing import of_table
 from depthcast.shared.position import ZERO
@@ -49,6 +51,20 @@ async def published_deltas(run: Run) -> dict[str, list[tuple[int, ...]]]:
                 delta = decode_delta(raw)
                 head = (*position, delta.prev_seq, delta.seq, delta.digest, delta.events)
                 found[name.decode()].append((*head, *delta.bids, -1, *delta.asks))
+    return found
+
+
+async def published_doubts(run: Run) -> dict[tuple[str, int], str]:
+    """Why each symbol was in doubt after each of its seqs; empty if it was not."""
+    found: dict[tuple[str, int], str] = {}
+    now: dict[str, str | None] = {}
+    for _, fields in await run.history():
+        for name, raw in fields:
+            if not name.startswith(b"_"):
+                symbol, delta = name.decode(), decode_delta(raw)
+                before = now.get(symbol) if delta.prev_seq else None
+                now[symbol] = doubt_after(decode_marks(raw), before)
+                found[symbol, delta.seq] = now[symbol] or ""
     return found
 
 
@@ -103,7 +119,15 @@ async def test_every_delta_is_recorded_as_it_was_published(run: Run, tmp_path: P
         assert len(ours[symbol]) > 10
     assert (counts.deltas, counts.gaps) == (sum(map(len, ours.values())), 0)
     assert not list(folder.glob("**/*.unfinished"))
+    told = await published_doubts(run)
+    rows = [(symbol, row) for symbol, files in files_of(folder).items() for row in rows_of(files)]
+    assert all(row.doubt == told.get((symbol, row.seq), "") for symbol, row in rows)
+    assert {row.doubt for _, row in rows} >= {"", "gap", "checksum"}
     other = RecordOptions(run.url, run.prefix, None, folder)
+    about = json.loads((folder / "recording.json").read_text())
+    (folder / "recording.json").write_text(json.dumps(about | {"version": 1}), encoding="utf-8")
+    with pytest.raises(SettingsError, match="record into a new folder"):
+        await record(other, RecordCounts())
     (folder / "recording.json").write_text('{"prefix": "another"}', encoding="utf-8")
     with pytest.raises(SettingsError, match="has a recording of"):
         await record(other, RecordCounts())
@@ -222,20 +246,29 @@ async def test_a_replayed_recording_makes_the_same_books(run: Run, tmp_path: Pat
     out, _ = await process.communicate()
     assert process.returncode == 0, out.decode()
     again = Run(run.client, f"{run.prefix}-again", run.url, tmp_path)
-    wanted: dict[str, int] = {}
     levels = '["LEV"]\n["EVI"]\n["ORD"]\n["ORE"]\n'
     async with again.service(again.settings(levels, interval_ms=0, retention_s=3600)):
-        expected: dict[str, list[int]] = {symbol: [] for symbol in SYMBOLS}
-        for step in steps(folder):
-            await again.send(("_", '{"atomic": true}'), (step.symbol, pack(events_of(step))))
-            if step.row.digest != wanted.get(step.symbol, 0):
-                expected[step.symbol].append(step.row.digest)
-            wanted[step.symbol] = step.row.digest
+        words = ["--speed", "max", "--redis-url", run.url, "--prefix", again.prefix]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "depthcast", "feed", "replay", str(folder), *words, env=without_settings(),
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        out, _ = await process.communicate()
+        assert process.returncode == 0, out.decode()
         done = await again.published()
         assert done.rejected == 0
-        made: dict[str, list[int]] = {symbol: [] for symbol in SYMBOLS}
+        doubts = await published_doubts(again)
+        made: dict[str, list[tuple[int, str]]] = {symbol: [(0, "")] for symbol in SYMBOLS}
         for _, fields in await again.history():
             for name, raw in fields:
-                if not name.startswith(b"_") and (delta := decode_delta(raw)).prev_seq and delta.events:
-                    made[name.decode()].append(delta.digest)
-    assert made == expected
+                if not name.startswith(b"_") and (delta := decode_delta(raw)):
+                    made[name.decode()].append((delta.digest, doubts[name.decode(), delta.seq]))
+    expected: dict[str, list[tuple[int, str]]] = {symbol: [(0, "")] for symbol in SYMBOLS}
+    for step in steps(folder):
+        expected[step.symbol].append((step.row.digest, step.row.stale))
+    ours, theirs = (
+        {symbol: [state for state, _ in groupby(found)] for symbol, found in each.items()}
+        for each in (made, expected)
+    )
+    assert ours == theirs
+    assert {doubt for states in made.values() for _, doubt in states} >= {"", "gap", "checksum"}

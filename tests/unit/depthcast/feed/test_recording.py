@@ -6,10 +6,15 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from depthcast.cli.record import record_command
+from depthcast.feed.account import Account
+from depthcast.feed.recorded_books import BooksRecording
 from depthcast.feed.recording import (
+    ADDED,
     DELTA,
     READ_ROWS,
     SNAPSHOT,
@@ -25,10 +30,12 @@ from depthcast.feed.recording import (
     to_table,
 )
 from depthcast.runtime.record_journal import Frame, Journal
+from depthcast.shared.book import Book
 from depthcast.shared.digest import digest_of_flat
 from depthcast.shared.errors import FeedError
+from depthcast.shared.instruments import Instrument
 from depthcast.shared.position import Position
-from depthcast.shared.types import MAX_INTEGER
+from depthcast.shared.types import MAX_INTEGER, Symbol
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 
@@ -42,6 +49,7 @@ rows = st.builds(
     written=st.none() | whole, listing=st.none() | whole,
     tick_size=st.sampled_from(["1", "0.01", "0.00000000000000000001"]),
     lot_size=st.sampled_from(["1", "0.001"]),
+    doubt=st.none() | st.text(max_size=64), withdrawn=st.none() | st.booleans(),
 )  # fmt: skip
 
 
@@ -50,7 +58,7 @@ def market(count: int, seed: int = 1) -> list[RecordedRow]:
     random = Random(seed)
     books: tuple[dict[int, int], dict[int, int]] = ({}, {})
     digest = 0
-    found = [RecordedRow(SNAPSHOT, 9, 0, 0, 100, [], [], 0, 0, 1000, None, None, 1, "0.01", "1")]
+    found = [RecordedRow(SNAPSHOT, 9, 0, 0, 100, [], [], 0, 0, 1000, None, None, 1, "0.01", "1", "", False)]
     for n in range(1, count + 1):
         changes: list[list[int]] = []
         for side, book in enumerate(books):
@@ -61,7 +69,23 @@ def market(count: int, seed: int = 1) -> list[RecordedRow]:
         bids, asks = changes
         found.append(
             RecordedRow(
-                DELTA, 9, n, 99 + n, 100 + n, bids, asks, digest % 2**32, 2, 1000 + n, n, n, 1, "0.01", "1"
+                DELTA,
+                9,
+                n,
+                99 + n,
+                100 + n,
+                bids,
+                asks,
+                digest % 2**32,
+                2,
+                1000 + n,
+                n,
+                n,
+                1,
+                "0.01",
+                "1",
+                "",
+                False,
             )
         )
     return found
@@ -117,6 +141,16 @@ def test_a_whole_recording_has_no_gap_and_nothing_wrong(tmp_path: Path) -> None:
     ]
 
 
+def silent(last: RecordedRow) -> RecordedRow:
+    """A delta without levels after `last`."""
+    return last._replace(kind=DELTA, prev_seq=last.seq, seq=last.seq + 1, n=last.n + 1, bids=[], asks=[])
+
+
+def birth(last: RecordedRow) -> RecordedRow:
+    """The birth of the next listing after `last`."""
+    return silent(last)._replace(prev_seq=0, digest=0, listing=2, doubt="")
+
+
 Spoil = Callable[[list[RecordedRow]], list[RecordedRow]]
 SPOILED: list[tuple[str, Spoil]] = [
     ("gap", lambda found: [*found[:5], *found[6:]]),
@@ -127,6 +161,12 @@ SPOILED: list[tuple[str, Spoil]] = [
     ("digest of snapshot", lambda found: [found[0]._replace(digest=5), *found[1:]]),
     ("not what deltas made", lambda found: [*found[:5], found[0]._replace(seq=found[4].seq), *found[5:]]),
     ("goes back", lambda found: [*found[:5], found[0], *found[5:]]),
+    ("has no doubt recorded", lambda found: [*found[:5], found[5]._replace(doubt=None), *found[6:]]),
+    ("is no reason for doubt", lambda found: [*found[:5], found[5]._replace(doubt="x" * 65), *found[6:]]),
+    ("a withdrawn book has levels", lambda found: [*found[:5], found[5]._replace(withdrawn=True)]),
+    ("begins in doubt (gap)", lambda found: [*found, birth(found[-1])._replace(doubt="gap")]),
+    ("doubt '' is 'gap' in snapshot 100", lambda found: [found[0], found[0]._replace(doubt="gap")]),
+    ("delta 109 to 110 changes nothing", lambda found: [*found, silent(found[-1])]),
     ("kind 'other'", lambda found: [*found[:5], found[5]._replace(kind="other"), *found[6:]]),
 ]
 
@@ -170,6 +210,87 @@ def test_steps_are_in_order_without_repeated_snapshots(tmp_path: Path) -> None:
         [1, 0, *recorded[1].bids],
         [1, 1, *recorded[1].asks],
     ]
+
+
+def test_doubts_are_counted_and_a_move_needs_no_change(tmp_path: Path) -> None:
+    recorded = market(3)
+    doubted = silent(recorded[-1])._replace(doubt="gap")
+    other = silent(doubted)._replace(doubt="checksum")
+    moved = silent(other)._replace(seq=other.seq + 50)
+    right = silent(moved)._replace(doubt="")
+    write(tmp_path, "A", [*recorded, doubted, other, moved, right, silent(right)._replace(doubt="gap")])
+    (found,) = check(tmp_path)
+    assert (found.problems, found.doubts, found.unrecorded) == ([], 2, 0)
+
+
+Said = tuple[list[list[int]], str, bool, bool]
+
+
+def replayed(folder: Path) -> tuple[list[Said], Account]:
+    """What entries say: events, `stale`, `live` and `sure`."""
+    account = Account()
+    found = BooksRecording(folder).entries({"A": Instrument(Symbol("A"), "0.01", "1")}, account)
+    return [([*map(list, each.events)], each.stale, each.live, each.sure) for each in found], account
+
+
+def test_doubt_is_said_in_the_entry_of_its_levels_and_ends_with_the_whole_book(tmp_path: Path) -> None:
+    first, second, third, *_ = market(9)
+    doubted = second._replace(doubt="rejected")
+    write(tmp_path, "A", [first, doubted, third])
+    found, account = replayed(tmp_path)
+    book = Book()
+    for row in (second, third):
+        book.bids.set_level(*row.bids)
+        book.asks.set_level(*row.asks)
+    whole = [
+        [4],
+        *([1, 0, *level] for level in book.bids.top(9)),
+        *([1, 1, *level] for level in book.asks.top(9)),
+    ]
+    assert found == [
+        ([[4]], "", True, True),
+        ([[1, 0, *second.bids], [1, 1, *second.asks]], "rejected", False, False),
+        (whole, "", True, True),
+    ]
+    assert account.notes == ["books came into doubt 1 times when they were recorded"]
+    assert account.problems() == []
+
+
+def test_a_book_is_in_doubt_from_a_gap_to_the_next_whole_book(tmp_path: Path) -> None:
+    first, second, *_ = market(9)
+    after = first._replace(seq=500, n=50, doubt="checksum")
+    write(tmp_path, "A", [first, second])
+    write(tmp_path, "A", [after, silent(after)._replace(doubt="")])
+    found, account = replayed(tmp_path)
+    assert found[2:] == [
+        ([], "gap", False, False),
+        ([[4]], "checksum", False, False),
+        ([[4]], "", True, True),
+    ]
+    assert account.problems() == ["1 gap of the recorder"]
+    assert account.gaps["gap of the recorder"].first == ["A: after seq 101 (9-1)"]
+
+
+def test_a_withdrawn_book_is_stale_until_the_next_listing(tmp_path: Path) -> None:
+    first, second, *_ = market(9)
+    ended = birth(second)._replace(listing=1, withdrawn=True)
+    write(tmp_path, "A", [first, second, ended, birth(ended)._replace(withdrawn=False)])
+    assert replayed(tmp_path)[0][2:] == [([[4]], "withdrawn", False, False), ([[4]], "", True, True)]
+
+
+def test_files_of_older_versions_are_read_and_say_that_they_have_no_doubt(tmp_path: Path) -> None:
+    recorded = [row._replace(doubt=None, withdrawn=None) for row in market(3)]
+    path = write(tmp_path, "A", recorded)
+    library().parquet.write_table(to_table(recorded).drop_columns([*ADDED]), path)
+    assert list(read_rows(path)) == recorded
+    (found,) = check(tmp_path)
+    assert (found.problems, found.unrecorded) == ([], 4)
+    entries, account = replayed(tmp_path)
+    assert {entry[1:] for entry in entries} == {("", False, False)}
+    assert account.notes == ["no doubt recorded in 4 rows: they are older than that column"]
+    said = CliRunner().invoke(record_command, ["--check", str(tmp_path)])
+    assert "  no doubt recorded in 4 rows: they are older than that column\n" in said.output
+    assert said.exit_code == 0
 
 
 def test_what_is_no_recording_is_said(tmp_path: Path) -> None:
