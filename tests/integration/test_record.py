@@ -119,9 +119,9 @@ async def test_every_delta_is_recorded_as_it_was_published(run: Run, tmp_path: P
         assert len(ours[symbol]) > 10
     assert (counts.deltas, counts.gaps) == (sum(map(len, ours.values())), 0)
     assert not list(folder.glob("**/*.unfinished"))
-    told = await published_doubts(run)
+    doubts = await published_doubts(run)
     rows = [(symbol, row) for symbol, files in files_of(folder).items() for row in rows_of(files)]
-    assert all(row.doubt == told.get((symbol, row.seq), "") for symbol, row in rows)
+    assert all(row.doubt == doubts.get((symbol, row.seq), "") for symbol, row in rows)
     assert {row.doubt for _, row in rows} >= {"", "gap", "checksum"}
     other = RecordOptions(run.url, run.prefix, None, folder)
     about = json.loads((folder / "recording.json").read_text())

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depthcast.feed.recording import check
+from depthcast.feed.recording import check, files_of, rows_of
 from depthcast.ingestor.engine import Engine
 from depthcast.producer.input_log import Fields
 from depthcast.runtime.feed_file import open_feed
 from depthcast.runtime.recorder import Recorder, RecordFolder, RecordOptions
 from depthcast.runtime.replay import fields_of
-from depthcast.shared.codec import encode_delta, encode_info
+from depthcast.shared.codec import NO_MARKS, Marks, encode_delta, encode_info
 from depthcast.shared.digest import digest_of
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.keys import DeploymentKeys
@@ -105,6 +105,11 @@ class Story:
         folder.restore()
         return Recorder(RecordOptions("", "p", 1, self.path), DeploymentKeys("p"), 1, folder)
 
+    def restart(self) -> None:
+        """Kill the recorder, and start another one."""
+        self.recorder.folder.journal.close()
+        self.recorder = self._recorder()
+
     def load(self) -> None:
         """Begin with snapshots; where deltas were missed, a gap ends here."""
         reader = self.recorder.readers[0]
@@ -148,8 +153,7 @@ class Story:
         elif what < 0.12:
             self.recorder.folder.flush()
         elif what < 0.18:  # killed: what is in no file is in the journal
-            self.recorder.folder.journal.close()
-            self.recorder = self._recorder()
+            self.restart()
         else:
             self.publish(read=True)
 
@@ -193,3 +197,32 @@ def raw(fields: Fields) -> list[tuple[bytes, bytes]]:
     """An input entry as it stands in the log."""
     flat = [part.encode() if isinstance(part, str) else part for part in fields]
     return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+def read(story: Story, hour: int, delta: Delta, marks: Marks = NO_MARKS) -> None:
+    """Record the next entry, of symbol A and in an hour."""
+    story.position = Position(9, story.position.n + 1)
+    info = encode_info(EntryInfo(1_769_904_000_000_000 + hour * 3_600_000_000, "0-0", 0, 0, 0))
+    fields = [(b"_", info), (b"A", encode_delta(delta, marks))]
+    entry = story.recorder.readers[0].read(story.position, fields)
+    assert entry is not None
+    story.recorder.take(0, entry)
+
+
+def test_a_book_stays_withdrawn_after_a_restart(tmp_path: Path) -> None:
+    story = Story(tmp_path, Random(1))
+    ended = story.markets[SYMBOLS[0]].listing._replace(withdrawn=True)
+    read(story, 0, Delta(0, 20, [], [], 0, 0), to_table(ended))
+    story.restart()
+    read(story, 0, Delta(20, 70, [], [], 0, 0))
+    story.recorder.folder.close()
+    found = {row.seq: row.withdrawn for row in rows_of(files_of(tmp_path)["A"])}
+    assert found == {10: False, 20: True, 70: True}
+
+
+def test_files_are_closed_after_the_first_entry_of_an_hour(tmp_path: Path) -> None:
+    story = Story(tmp_path, Random(1))
+    for hour, seq in enumerate((10, 20, 30, 40)):
+        read(story, hour // 2, Delta(seq, seq + 10, [], [], 0, 0))
+    story.recorder.folder.close()
+    assert [file[:2] for file in files_of(tmp_path)["A"]] == [(10, 20), (20, 40), (40, 50)]

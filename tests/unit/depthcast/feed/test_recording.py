@@ -261,6 +261,7 @@ def test_a_book_is_in_doubt_from_a_gap_to_the_next_whole_book(tmp_path: Path) ->
     after = first._replace(seq=500, n=50, doubt="checksum")
     write(tmp_path, "A", [first, second])
     write(tmp_path, "A", [after, silent(after)._replace(doubt="")])
+    assert [events_of(step) for step in steps(tmp_path) if step.gap] == [[]]
     found, account = replayed(tmp_path)
     assert found[2:] == [
         ([], "gap", False, False),
@@ -291,6 +292,9 @@ def test_files_of_older_versions_are_read_and_say_that_they_have_no_doubt(tmp_pa
     said = CliRunner().invoke(record_command, ["--check", str(tmp_path)])
     assert "  no doubt recorded in 4 rows: they are older than that column\n" in said.output
     assert said.exit_code == 0
+    write(tmp_path, "A", [recorded[0]._replace(seq=500, n=50)])
+    entries, account = replayed(tmp_path)
+    assert entries[4:] == [([], "gap", False, False), ([[4]], "", True, False)]
 
 
 def test_what_is_no_recording_is_said(tmp_path: Path) -> None:
