@@ -226,7 +226,8 @@ def test_a_reason_is_needed(tmp_path: Path) -> None:
 
 
 OF_FEEDS = {
-    f"tests/property/test_{name}.py" for name in ("recordings", "vendor_recordings", "venue_adapters")
+    f"tests/property/test_{name}.py"
+    for name in ("recordings", "recorded_doubt", "vendor_recordings", "venue_adapters")
 }
 """Of `depthcast/feed`, in which no mutants are made."""
 
