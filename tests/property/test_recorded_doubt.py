@@ -163,7 +163,7 @@ def distinct(states: list[State]) -> list[State]:
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=25)
+@settings(max_examples=18)
 def test_a_replay_makes_the_recorded_books_and_the_recorded_doubt(seed: int) -> None:
     rng = Random(seed)
     with TemporaryDirectory() as name:
@@ -226,3 +226,16 @@ def test_files_are_closed_after_the_first_entry_of_an_hour(tmp_path: Path) -> No
         read(story, hour // 2, Delta(seq, seq + 10, [], [], 0, 0))
     story.recorder.folder.close()
     assert [file[:2] for file in files_of(tmp_path)["A"]] == [(10, 20), (20, 40), (40, 50)]
+
+
+def test_an_empty_book_after_a_gap_is_a_snapshot_and_no_birth(tmp_path: Path) -> None:
+    story = Story(tmp_path, Random(1))
+    read(story, 0, Delta(10, 20, [], [], 0, 0))
+    reader, loaded = story.recorder.readers[0], Snapshot(15, [], [], 0, 1)
+    reader.mark_lost("test")
+    updates = reader.load(story.position, {"A": (story.position, loaded)})
+    story.recorder.take(0, AppliedEntry(story.position, None, updates))
+    read(story, 0, Delta(15, 90, [], [], 0, 0))
+    story.recorder.folder.close()
+    (found, _) = check(tmp_path)
+    assert [(gap.after_seq, gap.to_seq) for gap in found.gaps] == [(20, 90)]
