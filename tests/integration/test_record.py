@@ -245,6 +245,8 @@ async def test_a_replayed_recording_makes_the_same_books(run: Run, tmp_path: Pat
     )  # fmt: skip
     out, _ = await process.communicate()
     assert process.returncode == 0, out.decode()
+    states = sum(len(events_of(step)) > 0 or not step.row.stale for step in steps(folder))
+    assert f"{states}/{states} recorded books at the WebSocket client" in out.decode()
     again = Run(run.client, f"{run.prefix}-again", run.url, tmp_path)
     levels = '["LEV"]\n["EVI"]\n["ORD"]\n["ORE"]\n'
     async with again.service(again.settings(levels, interval_ms=0, retention_s=3600)):
