@@ -7,10 +7,10 @@ ingestor and the gateway are in this package too; they need the libraries of `de
 """
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
 from depthcast.shared.compiled import prefer_source
+from depthcast.shared.version import VERSION
 
 if TYPE_CHECKING:
     from depthcast.client import Client, ClientCounters, connect
@@ -90,10 +90,7 @@ _HOMES: Final = {
 
 prefer_source()
 
-try:
-    __version__ = version("depthcast")
-except PackageNotFoundError:  # run from a checkout that is not installed
-    __version__ = "0"
+__version__ = VERSION
 
 
 def __getattr__(name: str) -> Any:

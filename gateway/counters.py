@@ -61,6 +61,7 @@ class GatewayCounters:
     limit_subscription_changes: int = 0
     limit_message_symbols: int = 0
     limit_errors: int = 0
+    limit_gateways: int = 0
     stalls: int = 0
     unfinished: int = 0
     silent: int = 0

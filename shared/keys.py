@@ -27,6 +27,11 @@ class DeploymentKeys(NamedTuple):
         return f"{self.prefix}:ingestors"
 
     @property
+    def gateways(self) -> str:
+        """Sorted set of gateways, each described in JSON, by the time when it was last heard of."""
+        return f"{self.prefix}:gateways"
+
+    @property
     def sources(self) -> str:
         """Hash: symbol → JSON about the process that feeds it from a venue."""
         return f"{self.prefix}:sources"

@@ -474,6 +474,12 @@ class GatewaySettings(Settings):
         least=0,
         most=2**26,
     )
+    gateways_max: int = setting(
+        1_000,
+        "gateways that Redis lists for `depthcast status`; beyond, those heard of longest ago are left out",
+        least=1,
+        most=100_000,
+    )
     history_deltas: int = setting(
         256, "view deltas kept per channel, for slow and resuming clients", least=1, most=1_000_000
     )

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from depthcast.cli.feed_options import SETTINGS, deployment_options
-from depthcast.runtime.instruments import Instruments, NotDone, Registered
+from depthcast.inspection.listings import Registered
+from depthcast.runtime.instruments import Instruments, NotDone
 from depthcast.shared.errors import InstrumentsError, SettingsError
 from depthcast.shared.instruments import Feed, Instrument, OnCross, from_table
 from depthcast.shared.keys import DeploymentKeys

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -9,24 +10,32 @@ import click
 
 from depthcast.cli.feed_options import SETTINGS, deployment_options
 from depthcast.cli.gateway_url import gateway_url_option
-from depthcast.inspection.state import DeploymentState
+from depthcast.inspection.findings import SEEN_S
+from depthcast.inspection.state import SECOND_MS, DeploymentState
 from depthcast.runtime.inspect import check_partitions, read_deployment
 from depthcast.shared.partition import partition_of
 from depthcast.shared.runtime import redis
 from depthcast.shared.runtime.environment import read_environment
 from depthcast.shared.settings import Settings
 
+WAITING_SHOWN: Final = 10
+"""Changes that wait are shown for so many symbols."""
+
 HELP: Final = """\
-Show a deployment: partitions with leaders, epochs and input lag, instruments, feeders and gateways.
+Show a deployment: partitions with leaders, epochs and input lag, listings, feeders and gateways.
 
 Input lag is the age of the oldest input that was not consumed. Rejects are counted for the last --rejects-s
-seconds. Gateways are not known to Redis: name them with --gateway-url. Nothing is written. `depthcast doctor`
-says what is wrong, and what to do.
+seconds. Gateways list themselves in Redis; ask one that may not write there with --gateway-url. Nothing is
+written. `depthcast doctor` says what is wrong, and what to do.
+
+Exit status: 0 all was read, 1 there is no deployment, something could not be read, or a gateway that was
+named does not answer.
 
 \b
 Examples:
   depthcast status
-  depthcast status --symbols --gateway-url http://127.0.0.1:8080
+  depthcast status --symbols
+  depthcast status --gateway-url http://127.0.0.1:8080
   depthcast status --json | jq '.partitions[] | select(.input_lag_ms > 1000)'
 """
 
@@ -48,9 +57,11 @@ def status(
     state = asyncio.run(_read(settings, rejects_s, gateway_url))
     if as_json:
         click.echo(json.dumps(state.to_json(), indent=2))
-        return
-    for line in shown(state, every_symbol=symbols):
-        click.echo(line)
+    else:
+        for line in shown(state, every_symbol=symbols):
+            click.echo(line)
+    unanswered = any(gateway.problem for gateway in state.gateways)
+    sys.exit(1 if state.partitions_count is None or state.refused or unanswered else 0)
 
 
 async def _read(settings: Settings, rejects_s: float, gateways: Sequence[str]) -> DeploymentState:
@@ -71,18 +82,29 @@ def shown(state: DeploymentState, *, every_symbol: bool) -> Iterator[str]:
         yield state.meta_problem or f"no deployment with the prefix {state.prefix}"
     else:
         yield from _partitions(state)
-    running = [name for name, seen_s in state.ingestors.items() if seen_s >= 0]
-    yield f"ingestors: {', '.join(running) or 'none'}"
+    yield f"ingestors: {', '.join(_ingestors(state)) or 'none'}"
     bookless = f", {len(state.bookless)} of them without a book" if state.bookless else ""
-    yield f"instruments: {len(state.instruments)}{bookless}"
+    malformed = f"; malformed: {', '.join(state.malformed)}" if state.malformed else ""
+    yield f"instruments: {len(state.instruments)}{bookless}{malformed}"
     if every_symbol and state.instruments:
         yield from _symbols(state)
+    yield from _waiting_changes(state)
     if state.sources:
         yield from _sources(state)
+    clients = sum(each.entry.clients for each in state.listed_gateways if not each.late)
+    yield f"gateways: {len(state.listed_gateways) or 'none'} listed, {clients} clients"
+    if state.listed_gateways:
+        yield from _listed_gateways(state)
     for gateway in state.gateways:
         yield f"gateway {gateway.url}: {gateway.problem or _gateway(gateway.ready, gateway.body)}"
     for what, problem, _ in state.refused:
         yield f"cannot read {what}: {problem}"
+
+
+def _ingestors(state: DeploymentState) -> Iterator[str]:
+    for name, seen_s in state.ingestors.items():
+        if seen_s >= 0:
+            yield name if seen_s <= SEEN_S else f"{name} (last heard of {seen_s:.0f} s ago)"
 
 
 def _partitions(state: DeploymentState) -> list[str]:
@@ -117,23 +139,34 @@ def _partitions(state: DeploymentState) -> list[str]:
 
 
 def _symbols(state: DeploymentState) -> list[str]:
-    names = ["symbol", "partition", "tick-size", "lot-size", "feed", "on-cross", "book"]
-    partitions = state.partitions_count
-    return table(
-        names,
-        [
+    names = ["symbol", "partition", "listing", "tick-size", "lot-size", "feed", "on-cross", "book", "state"]
+    partitions, rows = state.partitions_count, []
+    for each in state.registered():
+        listed = state.instruments[each.symbol] if each.listing is None else each.listing.instrument
+        rows.append(
             (
-                symbol,
-                "–" if partitions is None else str(partition_of(symbol, partitions)),
-                instrument.tick_size,
-                instrument.lot_size,
-                instrument.feed,
-                instrument.on_cross,
-                "no" if symbol in state.bookless else "yes",
+                each.symbol,
+                "–" if partitions is None else str(partition_of(each.symbol, partitions)),
+                "–" if each.listing is None else str(each.listing.number),
+                listed.tick_size,
+                listed.lot_size,
+                listed.feed,
+                listed.on_cross,
+                "no" if each.symbol in state.bookless else "yes",
+                each.state,
             )
-            for symbol, instrument in state.instruments.items()
-        ],
-    )
+        )
+    return table(names, rows)
+
+
+def _waiting_changes(state: DeploymentState) -> Iterator[str]:
+    """What books stand for is not what is wanted: the first of them, with what applies the change."""
+    waiting = [each for each in state.registered() if each.awaits_empty_book]
+    for each in waiting[:WAITING_SHOWN]:
+        remedy = f"depthcast instruments set {each.symbol} --relist{state.options}"
+        yield f"{each.symbol}: a change waits until its book is empty ({each.difference}); now: {remedy}"
+    if len(waiting) > WAITING_SHOWN:
+        yield f"{len(waiting) - WAITING_SHOWN} more changes wait: --symbols shows them"
 
 
 def _sources(state: DeploymentState) -> list[str]:
@@ -141,22 +174,61 @@ def _sources(state: DeploymentState) -> list[str]:
     for symbol, source in state.sources.items():
         quality = source.get("quality")
         proof = quality if isinstance(quality, dict) else {}
-        seen = source.get("at")
+        seen_ms, now = state.source_age_ms(symbol), source.get("state")
+        gone = now not in ("ended", "refused", "gone") and not state.is_fed(symbol)
         rows.append(
             (
                 symbol,
                 _cell(source.get("venue")),
-                _cell(source.get("state")),
+                f"gone (was {_cell(now)})" if gone else _cell(now),
                 _cell(proof.get("continuity")),
                 _cell(proof.get("checksum") or "none"),
                 _cell(proof.get("depth")),
                 _cell(source.get("feeder")),
-                f"{max(0, state.now_ms - seen // 1000)} ms ago" if isinstance(seen, int) else "–",
-                _cell(source.get("remedy") or source.get("reason") or source.get("problem") or "–"),
+                "–" if seen_ms is None else _ago(seen_ms),
+                _why(state, symbol, source),
             )
         )
     names = ["source", "venue", "state", "proven-by", "checksum", "depth", "feeder", "seen", "reason"]
     return table(names, rows)
+
+
+def _why(state: DeploymentState, symbol: str, source: Mapping[str, Any]) -> str:
+    """Why a source is not as it should be."""
+    if other := state.other_feeder(symbol):
+        return f"two feeds: {other} writes it too; end one"
+    if symbol in state.intruders:
+        return f"another producer wrote {state.intruders[symbol]}; end one"
+    return _cell(source.get("remedy") or source.get("reason") or source.get("problem") or "–")
+
+
+def _listed_gateways(state: DeploymentState) -> list[str]:
+    names = [
+        "gateway", "address", "version", "state", "clients", "books", "stale", "newest", "lag", "up", "seen",
+    ]  # fmt: skip
+    rows = []
+    for each in state.listed_gateways:
+        entry = each.entry
+        rows.append(
+            (
+                entry.id if entry.worker is None else f"{entry.id} (worker {entry.worker})",
+                entry.address,
+                entry.version,
+                each.state,
+                str(entry.clients),
+                str(entry.books),
+                str(entry.stale),
+                _ago(entry.silence_ms),
+                f"{entry.lag_ms} ms",
+                f"{entry.uptime_ms // SECOND_MS} s",
+                _ago(each.seen_ms),
+            )
+        )
+    return table(names, rows)
+
+
+def _ago(ms: int) -> str:
+    return f"{ms} ms ago" if ms < 10 * SECOND_MS else f"{ms // SECOND_MS} s ago"
 
 
 def _cell(value: object) -> str:

@@ -1,12 +1,17 @@
 """Decides from a deployment's state what is wrong with it, and says what to do."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from depthcast.inspection.keys import quoted
 from depthcast.inspection.reject_remedies import REMEDIES, UNKNOWN
-from depthcast.inspection.state import DeploymentState, PartitionState
+from depthcast.inspection.state import SOURCE_MS, DeploymentState, GatewayState, PartitionState
+from depthcast.shared.gateway_entry import FORGET_MS
+from depthcast.shared.instruments import to_json
 from depthcast.shared.protocol import PROTOCOL
+from depthcast.shared.version import VERSION
 
 SILENCE_MS: Final = 5_000
 """A leader writes at least once a second."""
@@ -20,8 +25,11 @@ CLOCK_MS: Final = 1_000
 SEEN_S: Final = 5.0
 """An ingestor that was not heard of for longer is not running."""
 
-SOURCE_MS: Final = 10_000
-"""A feeder refreshes its entry each second."""
+BEHIND_MS: Final = 5_000
+"""A gateway whose newest entry is older than this, while leaders write, is behind."""
+
+STARTING_MS: Final = 10_000
+"""A gateway may need so long until its books are live."""
 
 NAMES_SHOWN: Final = 5
 """Of a longer list, only so many are named."""
@@ -29,7 +37,7 @@ NAMES_SHOWN: Final = 5
 CHECKS: Final = (
     "version", "persistence", "eviction", "memory", "replica", "clock",
     "permission", "deployment", "ingestors", "leader", "silence", "input_lag", "lost_input", "ids", "foreign",
-    "type", "key", "instrument", "book", "rejects", "source", "gateway",
+    "type", "key", "instrument", "book", "listing", "rejects", "source", "gateway", "gateways", "versions",
 )  # fmt: skip
 """All checks, in the order in which their findings are shown."""
 
@@ -51,6 +59,7 @@ def findings(state: DeploymentState) -> list[Finding]:
         *(finding for partition in state.partitions for finding in _partition(state, partition)),
         *_keys(state),
         *_instruments(state),
+        *_listings(state),
         *_rejects(state),
         *_sources(state),
         *_gateways(state),
@@ -75,7 +84,7 @@ def _permissions(state: DeploymentState) -> Iterator[Finding]:
 def _deployment(state: DeploymentState) -> Iterator[Finding]:
     if state.meta_problem:
         yield Finding(
-            "deployment", state.meta_problem, f"DEL {state.prefix}:meta: an ingestor writes it again"
+            "deployment", state.meta_problem, f"DEL {state.prefix}:meta; an ingestor writes it again"
         )
     elif state.protocol is not None and state.protocol != PROTOCOL:
         yield Finding(
@@ -90,17 +99,17 @@ def _deployment(state: DeploymentState) -> Iterator[Finding]:
         return
     running = [name for name, seen_s in state.ingestors.items() if 0 <= seen_s <= SEEN_S]
     if not running and not any(probe.what.endswith(":ingestors") for probe in state.refused):
-        yield Finding("ingestors", "no ingestor is running", "start one: depthcast ingestor")
+        yield Finding("ingestors", "no ingestor is running", f"start one: depthcast ingestor{state.options}")
 
 
 def _elsewhere(state: DeploymentState) -> str:
     """Where a deployment may be instead."""
     if state.deployments:
-        return f"use --prefix: there are {_some(state.deployments)}; or start an ingestor"
+        return f"use --prefix: there are {_some(state.deployments)}; or start an ingestor with this one"
     if state.databases:
         others = _some(list(state.databases))
         return f"start an ingestor, or use another database in --redis-url: {others} have keys"
-    return "start an ingestor: depthcast ingestor; or check --redis-url and --prefix"
+    return f"start an ingestor: depthcast ingestor{state.options}; or check --redis-url and --prefix"
 
 
 def _partition(state: DeploymentState, partition: PartitionState) -> Iterator[Finding]:
@@ -164,7 +173,9 @@ def _clocks(state: DeploymentState, partition: PartitionState, name: str, tag: s
 def _keys(state: DeploymentState) -> Iterator[Finding]:
     for what, problem, wrong_type in state.refused:
         if wrong_type:
-            yield Finding("type", problem.partition(": ")[0], f"find out what wrote it, then DEL {what}")
+            yield Finding(
+                "type", problem.partition(": ")[0], f"find out what wrote it, then DEL {quoted(what)}"
+            )
     wrong_types = {probe.what for probe in state.refused if probe.wrong_type}
     for name, problem, remedy, entries in state.misplaced:
         if name not in wrong_types:
@@ -181,15 +192,21 @@ def _keys(state: DeploymentState) -> Iterator[Finding]:
 
 def _instruments(state: DeploymentState) -> Iterator[Finding]:
     for symbol, problem in state.malformed.items():
-        yield Finding(
-            "instrument", problem, f"HSET {state.prefix}:instruments {symbol} with a valid value, or HDEL it"
-        )
+        yield Finding("instrument", problem, _mend(state, symbol))
     if state.bookless and state.partitions_count is not None:
         yield Finding(
             "book",
             f"no book yet of {_some(state.bookless)}",
             "an ingestor makes it within a second of registration: see its log",
         )
+
+
+def _mend(state: DeploymentState, symbol: str) -> str:
+    """How to mend a malformed instrument: the value that keeps its book, if there is one."""
+    key, listing, name = f"{state.prefix}:instruments", state.listings.get(symbol), quoted(symbol)
+    if listing is None or listing.withdrawn:
+        return f"HDEL {key} {name}, then register it: depthcast instruments add"
+    return f"HSET {key} {name} {shlex.quote(to_json(listing.instrument))} keeps its book as it is"
 
 
 def _rejects(state: DeploymentState) -> Iterator[Finding]:
@@ -205,34 +222,139 @@ def _rejects(state: DeploymentState) -> Iterator[Finding]:
 
 def _sources(state: DeploymentState) -> Iterator[Finding]:
     for name, source in state.sources.items():
-        seen_ms, now = state.now_ms - _ms(source.get("at")), source.get("state")
+        seen_ms, now = state.source_age_ms(name), source.get("state")
+        forget = f"HDEL {state.prefix}:sources {quoted(name)}"
         if source.get("problem"):
-            yield Finding("source", f"{name}: {source['problem']}", f"HDEL {state.prefix}:sources {name}")
+            yield Finding("source", f"{name}: {source['problem']}", forget)
         elif now == "ended":
             continue
-        elif seen_ms > SOURCE_MS:
-            remedy = f"start it again, or HDEL {state.prefix}:sources {name}"
-            yield Finding("source", f"{name}: its feeder has said nothing for {seen_ms / 1000:.0f} s", remedy)
+        elif now == "gone" or seen_ms is None or seen_ms > SOURCE_MS:
+            ago = (
+                "does not say when it was alive"
+                if seen_ms is None
+                else f"said nothing for {seen_ms // 1000} s"
+            )
+            yield Finding("source", f"{name}: its feeder {ago}", f"start it again, or {forget}")
         elif now != "live":
             reason = source.get("reason") or "it does not say why"
             yield Finding(
                 "source", f"{name}: its feed is in the state {now}: {reason}", "see the feeder's log"
             )
+        yield from _second_sources(state, name, str(source.get("feeder")))
 
 
-def _ms(us: object) -> int:
-    return us // 1000 if isinstance(us, int) else 0
+def _second_sources(state: DeploymentState, symbol: str, feeder: str) -> Iterator[Finding]:
+    if other := state.other_feeder(symbol):
+        yield Finding(
+            "source",
+            f"{symbol}: two feeds: {feeder} says that it feeds it, and {other} writes its input",
+            "end one of them: only one feed may run for a symbol",
+        )
+    elif symbol in state.intruders:
+        yield Finding(
+            "source",
+            f"{symbol}: {feeder} feeds it, but another producer wrote the entry {state.intruders[symbol]}",
+            "end that producer or the feed, and start the feed again: it writes the whole book anew",
+        )
+
+
+def _listings(state: DeploymentState) -> Iterator[Finding]:
+    if state.partitions_count is None:
+        return
+    for each in state.registered():
+        if each.awaits_empty_book and each.listing is not None:
+            yield Finding(
+                "listing",
+                f"{each.symbol}: its book is in listing {each.listing.number}, and a change waits until it "
+                f"is empty: {each.difference}",
+                f"depthcast instruments set {each.symbol} --relist{state.options}: it empties the book, so "
+                "producers must send it again",
+            )
 
 
 def _gateways(state: DeploymentState) -> Iterator[Finding]:
     for gateway in state.gateways:
-        if gateway.problem:
+        yield from _asked_gateway(state, gateway)
+    yield from _listed_gateways(state)
+    key = f"{state.prefix}:gateways"
+    running = any(not each.problem for each in state.gateways) or any(
+        not each.late for each in state.listed_gateways
+    )
+    if state.partitions_count is not None and not (running or state.unreadable(key)):
+        yield Finding(
+            "gateways",
+            "no gateway is running: no client is served",
+            f"start one: depthcast gateway{state.options}; one that may not write to {key} is not listed: "
+            "name it with --gateway-url",
+        )
+    yield from _versions(state)
+
+
+def _asked_gateway(state: DeploymentState, gateway: GatewayState) -> Iterator[Finding]:
+    body = gateway.body
+    if gateway.problem:
+        yield Finding("gateway", f"{gateway.url}: {gateway.problem}", "start it, or correct --gateway-url")
+        return
+    if not gateway.ready:
+        why = "it drains" if body.get("draining") else "its books have not been live yet"
+        yield Finding("gateway", f"{gateway.url} is not ready: {why}", "see its log")
+    silence_ms, failing = body.get("silence_ms"), body.get("redis")
+    if isinstance(failing, dict) and "replica" in failing:
+        yield Finding("gateway", f"{gateway.url}: {failing['replica']}", _REPLICA)
+    elif isinstance(silence_ms, int) and _is_behind(state, silence_ms):
+        yield _behind(gateway.url, silence_ms)
+
+
+def _listed_gateways(state: DeploymentState) -> Iterator[Finding]:
+    key = f"{state.prefix}:gateways"
+    for each in state.listed_gateways:
+        entry, name = each.entry, f"{each.entry.id} at {each.entry.address}"
+        if each.late:
             yield Finding(
-                "gateway", f"{gateway.url}: {gateway.problem}", "start it, or correct --gateway-url"
+                "gateway",
+                f"{name} was last heard of {each.seen_ms // 1000} s ago",
+                f"start it again; if it runs, its log says why it cannot write to {key}. After "
+                f"{FORGET_MS // 1000} s it is forgotten",
             )
-        elif not gateway.ready:
-            why = "it drains" if gateway.body.get("draining") else "its books have not been live yet"
-            yield Finding("gateway", f"{gateway.url} is not ready: {why}", "see its log")
+        elif entry.draining:
+            continue
+        elif "replica" in entry.failing:
+            yield Finding("gateway", f"{name}: its server is a replica that has lost its master", _REPLICA)
+        elif _is_behind(state, entry.silence_ms):
+            yield _behind(name, entry.silence_ms)
+        elif not entry.ready and entry.uptime_ms > STARTING_MS:
+            yield Finding("gateway", f"{name} is not ready: its books have not been live yet", "see its log")
+
+
+def _is_behind(state: DeploymentState, silence_ms: int) -> bool:
+    """Whether a gateway lacks entries that leaders have written."""
+    ages = [partition.age_ms for partition in state.partitions]
+    return silence_ms > BEHIND_MS and bool(ages) and all(age is not None and age < BEHIND_MS for age in ages)
+
+
+def _behind(name: str, silence_ms: int) -> Finding:
+    return Finding(
+        "gateway",
+        f"{name} is behind: its newest entry is {silence_ms / 1000:.1f} s old, though leaders write",
+        f"it reads a replica that lags, or has too much to do: {_REPLICA}",
+    )
+
+
+_REPLICA: Final = (
+    "compare master_repl_offset of INFO replication at its server and at the master, and look at its CPU"
+)
+
+
+def _versions(state: DeploymentState) -> Iterator[Finding]:
+    running = [each.entry for each in state.listed_gateways if not each.late]
+    others = sorted({entry.version for entry in running} - {VERSION})
+    if others:
+        named = [f"{entry.version} at {entry.address}" for entry in running if entry.version != VERSION]
+        yield Finding(
+            "versions",
+            f"gateways of another version than this program's {VERSION}: {_some(list(dict.fromkeys(named)))}",
+            "use the same version of Depthcast everywhere: replace these gateways, or this program",
+        )
 
 
 def _some(names: list[str]) -> str:

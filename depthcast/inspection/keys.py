@@ -14,6 +14,7 @@ DEPLOYMENT_TYPES: Final = {
     "incarnation": "string",
     "ingestors": "zset",
     "sources": "hash",
+    "gateways": "zset",
 }
 """Keys of a deployment as a whole, with their types."""
 
@@ -71,10 +72,18 @@ def use_of(name: str, prefix: str, partitions: int | None, others: Collection[st
             "",
             f"input of a deployment {foreign['prefix']!r}, which does not exist here: nobody reads it",
             f"write to {{{prefix}:<p>}}:events, or start an ingestor with --prefix {foreign['prefix']}; "
-            f"then DEL {name}",
+            f"then DEL {quoted(name)}",
             if_type="stream",
         )
     return None
+
+
+def quoted(name: str) -> str:
+    """A name as redis-cli takes it, on its command line and in a shell: quoted if it has blanks or quotes."""
+    if name and not re.search(r"[^!-~]|[\"'\\\\$`;&|<>()*?#]", name):
+        return name
+    escaped = name.replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _of_deployment(rest: str) -> str | None:
@@ -93,7 +102,7 @@ def _of_partition(name: str, prefix: str, number: int, rest: str, partitions: in
             expected or "",
             f"there is no partition {number}: the deployment has {_numbers(partitions)}",
             f"the partition of a symbol is crc32(symbol) mod {partitions}, as `depthcast partition SYMBOL` "
-            f"prints it: send the input again to its key, then DEL {name}",
+            f"prints it: send the input again to its key, then DEL {quoted(name)}",
         )
     if expected is None:
         return KeyUse(
@@ -103,7 +112,9 @@ def _of_partition(name: str, prefix: str, number: int, rest: str, partitions: in
         not is_symbol(symbol) or (partitions is not None and partition_of(symbol, partitions) != number)
     ):
         return KeyUse(
-            expected, f"{symbol} does not belong to partition {number}: nobody reads it", f"DEL {name}"
+            expected,
+            f"{symbol} does not belong to partition {number}: nobody reads it",
+            f"DEL {quoted(name)}",
         )
     return KeyUse(expected)
 
@@ -123,7 +134,7 @@ def _right_name(bare: str, name: str, prefix: str, partitions: int | None) -> st
     found = _LOOKS_LIKE.match(bare[len(prefix) :].lower().replace("_", ":").replace("-", ":"))
     near = get_close_matches(found["kind"], [*PARTITION_TYPES, *DEPLOYMENT_TYPES], 1, 0.75) if found else []
     if found is None or not near:
-        return f"find out what wrote it; DEL {name} if nothing needs it"
+        return f"find out what wrote it; DEL {quoted(name)} if nothing needs it"
     kind = near[0]
     if kind in DEPLOYMENT_TYPES:
         right = f"{prefix}:{kind}"
@@ -132,5 +143,5 @@ def _right_name(bare: str, name: str, prefix: str, partitions: int | None) -> st
         fits = number is not None and (partitions is None or int(number) < partitions)
         right = f"{{{prefix}:{int(number) if fits else '<p>'}}}:{kind}"
     if kind != "events":
-        return f"the name is {right}; find out what wrote this one, then DEL {name}"
-    return f"write to {right}, with the braces, and send the input again; then DEL {name}"
+        return f"the name is {right}; find out what wrote this one, then DEL {quoted(name)}"
+    return f"write to {right}, with the braces, and send the input again; then DEL {quoted(name)}"

@@ -5,11 +5,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from depthcast.inspection.listings import Registered
+from depthcast.shared.gateway_entry import LATE_MS, GatewayEntry
 from depthcast.shared.instruments import Instrument
+from depthcast.shared.listing import Listing
 from depthcast.shared.position import Position
 from depthcast.shared.types import EntryInfo
 
 SECOND_MS: Final = 1000
+
+SOURCE_MS: Final = 10_000
+"""A feeder refreshes its entry each second. One that was not heard of for longer counts as gone."""
 
 
 @dataclass
@@ -67,6 +73,29 @@ class GatewayState(NamedTuple):
     problem: str = ""
 
 
+class ListedGateway(NamedTuple):
+    """A gateway in the sorted set `gateways`; `seen_ms`: how long ago it was heard of."""
+
+    entry: GatewayEntry
+    seen_ms: int
+
+    @property
+    def late(self) -> bool:
+        """Whether it should have been heard of since."""
+        return self.seen_ms > LATE_MS
+
+    @property
+    def state(self) -> str:
+        """Its state in a word or two."""
+        if self.late:
+            return "late"
+        return "draining" if self.entry.draining else "ready" if self.entry.ready else "not ready"
+
+    def to_json(self) -> dict[str, Any]:
+        """The gateway as `depthcast status --json` shows it."""
+        return {**self.entry._asdict(), "seen_ms": self.seen_ms, "late": self.late}
+
+
 class RefusedProbe(NamedTuple):
     """Something that the server did not let us read: a right is missing, or a key has another type."""
 
@@ -94,7 +123,11 @@ class DeploymentState:
     - `instruments`: the valid ones; `malformed`: symbol → why its value is not valid.
     - `bookless`: symbols without a book.
     - `ingestors`: name → seconds since it was last heard of.
-    - `sources`: symbol → what its feeder says of it.
+    - `listings`: symbol → its last listing, by the leaders' records.
+    - `gateways`: those asked by their address; `listed_gateways`: those that Redis lists.
+    - `sources`: symbol → what its feeder says of it. `claims`: symbol → the feeder that may write its input.
+    - `intruders`: symbol with a running feeder → entry of its input that no feeder wrote lately.
+    - `options`: options that make a command of `depthcast` act on this deployment, after a blank.
     - `server`: problems of the server by check, of `depthcast.shared.server_health`.
     - `misplaced`: keys that nobody reads. `keys_seen`: number of keys looked at; `all_keys`: are these all?
     - `deployments`: prefixes of other deployments in the database; `databases`: others that have keys.
@@ -110,10 +143,14 @@ class DeploymentState:
     instruments: dict[str, Instrument] = field(default_factory=dict)
     malformed: dict[str, str] = field(default_factory=dict)
     bookless: list[str] = field(default_factory=list)
+    listings: dict[str, Listing] = field(default_factory=dict)
     ingestors: dict[str, float] = field(default_factory=dict)
     sources: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     partitions: list[PartitionState] = field(default_factory=list)
+    claims: dict[str, str] = field(default_factory=dict)
+    intruders: dict[str, Position] = field(default_factory=dict)
     gateways: list[GatewayState] = field(default_factory=list)
+    listed_gateways: list[ListedGateway] = field(default_factory=list)
     server: dict[str, str] = field(default_factory=dict)
     refused: list[RefusedProbe] = field(default_factory=list)
     misplaced: list[MisplacedKey] = field(default_factory=list)
@@ -121,6 +158,34 @@ class DeploymentState:
     databases: dict[str, int] = field(default_factory=dict)
     keys_seen: int = 0
     all_keys: bool = True
+    options: str = ""
+
+    def registered(self) -> list[Registered]:
+        """Every valid instrument beside the listing of its book."""
+        return [
+            Registered(symbol, instrument, self.listings.get(symbol))
+            for symbol, instrument in self.instruments.items()
+        ]
+
+    def source_age_ms(self, symbol: str) -> int | None:
+        """How long ago the feeder of a symbol was heard of; None if it does not say."""
+        at = self.sources[symbol].get("at")
+        return max(0, self.now_ms - at // 1000) if isinstance(at, int) else None
+
+    def is_fed(self, symbol: str) -> bool:
+        """Whether a live feed of a symbol is running."""
+        age_ms = self.source_age_ms(symbol)
+        over = self.sources[symbol].get("state") in ("ended", "refused", "gone")
+        return age_ms is not None and age_ms <= SOURCE_MS and not over
+
+    def other_feeder(self, symbol: str) -> str:
+        """The feeder that may write a symbol's input, if that is not the one that says it feeds it."""
+        claim = self.claims.get(symbol, "")
+        return claim if self.is_fed(symbol) and claim != self.sources[symbol].get("feeder") else ""
+
+    def unreadable(self, key: str) -> bool:
+        """Whether the server did not let us read a key."""
+        return any(probe.what == key for probe in self.refused)
 
     def to_json(self) -> dict[str, Any]:
         """The deployment as `depthcast status --json` shows it."""
@@ -131,14 +196,22 @@ class DeploymentState:
             "partitions": [partition.to_json() for partition in self.partitions],
             "ingestors": [{"name": name, "seen_s": seen_s} for name, seen_s in self.ingestors.items()],
             "instruments": {
-                symbol: {**_fields(instrument), "book": symbol not in self.bookless}
-                for symbol, instrument in self.instruments.items()
+                str(each.symbol): {
+                    **_fields(self.instruments[each.symbol]),
+                    "book": each.symbol not in self.bookless,
+                    "listing": None if each.listing is None else each.listing.number,
+                    "listed": None if each.listing is None else _fields(each.listing.instrument),
+                    "state": each.state,
+                }
+                for each in self.registered()
             },
             "sources": self.sources,
             "gateways": [
                 {"url": each.url, "ready": each.ready, "problem": each.problem, **each.body}
                 for each in self.gateways
             ],
+            "listed_gateways": [each.to_json() for each in self.listed_gateways],
+            "intruders": {symbol: str(entry) for symbol, entry in self.intruders.items()},
             "unreadable": {probe.what: probe.problem for probe in self.refused},
         }
 

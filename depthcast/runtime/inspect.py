@@ -5,6 +5,7 @@ It writes nothing. What the server does not let us read is noted, and all else i
 
 import asyncio
 import json
+import shlex
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -14,34 +15,39 @@ import aiohttp
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from depthcast.inspection.keys import use_of
+from depthcast.inspection.keys import quoted, use_of
 from depthcast.inspection.state import (
     DeploymentState,
     GatewayState,
+    ListedGateway,
     MisplacedKey,
     PartitionState,
     RefusedProbe,
 )
-from depthcast.shared.codec import INFO_FIELD, WRITTEN_FIELD, decode_info, decode_written
+from depthcast.shared.codec import INFO_FIELD, WRITTEN_FIELD, decode_info, decode_written, unpack
 from depthcast.shared.errors import (
     CodecError,
     DeploymentMismatch,
+    DepthcastError,
     InstrumentsError,
     PositionError,
     RedisRefused,
     WrongKey,
 )
+from depthcast.shared.gateway_entry import GatewayEntry, decode_entry
 from depthcast.shared.instruments import from_json
 from depthcast.shared.keys import DeploymentKeys, PartitionKeys
+from depthcast.shared.listing import of_table
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import ZERO, Position
 from depthcast.shared.protocol import PROTOCOL
-from depthcast.shared.redis_url import without_credentials
+from depthcast.shared.redis_url import has_credentials, without_credentials
 from depthcast.shared.runtime import redis
 from depthcast.shared.runtime.error_replies import key_of, refusal
 from depthcast.shared.runtime.redis import parse_entries
 from depthcast.shared.runtime.rejects import all_rejects
 from depthcast.shared.server_health import problems_of
+from depthcast.shared.settings import Settings
 
 PIPELINE: Final = 500
 """Commands sent at once."""
@@ -50,6 +56,10 @@ SCANNED: Final = 1_000
 """Keys looked at by one SCAN."""
 
 GATEWAY_S: Final = 5.0
+
+ENTRIES_SEARCHED: Final = 200
+RECENT_MS: Final = 60_000
+"""The newest entries of input, and no older ones, are searched for those of another producer."""
 
 _ABOUT_CONNECTING: Final = ("NOAUTH", "WRONGPASS", "LOADING", "MASTERDOWN")
 """Refusals of everything."""
@@ -64,15 +74,24 @@ async def read_deployment(
 
     `rejects_s`: rejects of the last so many seconds are counted.
     """
-    state = DeploymentState(without_credentials(address), prefix)
+    state = DeploymentState(without_credentials(address), prefix, options=_options(address, prefix))
     reader = _Reader(client, state)
     await reader.server()
     await reader.deployment()
     for number in range(state.partitions_count or 0):
         state.partitions.append(await reader.partition(number, rejects_s))
     await reader.books()
+    await reader.intruders()
     state.gateways = list(await asyncio.gather(*map(read_gateway, gateways)))
     return state
+
+
+def _options(address: str, prefix: str) -> str:
+    """The options for another command; credentials are in its environment, and so is their address."""
+    options = "" if prefix == Settings.prefix else f" --prefix {shlex.quote(prefix)}"
+    if address == Settings.redis_url or has_credentials(address):
+        return options
+    return f"{options} --redis-url {shlex.quote(address)}"
 
 
 async def read_gateway(url: str) -> GatewayState:
@@ -137,7 +156,10 @@ async def _find_misplaced(reader: "_Reader", names: Sequence[str]) -> None:
         if problem and use.if_type not in ("", kind):
             continue
         if not problem and use.type != kind:
-            problem, remedy = f"holds a {kind}, not a {use.type}", f"find out what wrote it, then DEL {name}"
+            problem, remedy = (
+                f"holds a {kind}, not a {use.type}",
+                f"find out what wrote it, then DEL {quoted(name)}",
+            )
         if problem:
             entries = await reader.ask("XLEN", name) if kind == "stream" else lengths[name]
             state.misplaced.append(MisplacedKey(name, problem, remedy, entries))
@@ -229,8 +251,21 @@ class _Reader:
                 seen_ms = float(score)
                 seen_s = (now_ms - seen_ms) / 1000 if seen_ms >= 0 else -1.0
                 self.state.ingestors[_text(name)] = max(0.0, seen_s) if seen_ms >= 0 else seen_s
-        for name, raw in _pairs(await self.ask("HGETALL", f"{self.state.prefix}:sources")):
+        for name, raw in _pairs(await self.ask("HGETALL", self.keys.sources)):
             self.state.sources[_text(name)] = _object(raw)
+        await self._gateways()
+
+    async def _gateways(self) -> None:
+        """Read what gateways say of themselves; an entry that was replaced may still be there."""
+        found: dict[str, tuple[GatewayEntry, float]] = {}
+        for member, score in _pairs(await self.ask("ZRANGE", self.keys.gateways, 0, -1, "WITHSCORES")):
+            entry = decode_entry(member)
+            if entry is not None:
+                found[entry.id] = entry, float(score)  # the newest is last
+        self.state.listed_gateways = [
+            ListedGateway(entry, max(0, round(self.state.now_ms - seen_ms)))
+            for entry, seen_ms in sorted(found.values(), key=lambda each: (each[0].address, each[0].id))
+        ]
 
     async def _meta(self) -> None:
         state = self.state
@@ -287,7 +322,41 @@ class _Reader:
             self._describe(found, dict(fields))
         await self._input(found, keys, events)
         await self._rejects(found, keys, rejects_s)
+        await self._records(keys)
         return found
+
+    async def _records(self, keys: PartitionKeys) -> None:
+        """Read which listing each book is in, and which feeder may write its input."""
+        listings, feeders = await self.ask_all([("HGETALL", keys.listings), ("HGETALL", keys.feeders)])
+        for name, raw in _pairs(listings):
+            symbol = _text(name)
+            with suppress(ValueError, RecursionError, CodecError):
+                if (listing := of_table(symbol, json.loads(raw))) is not None:
+                    self.state.listings[symbol] = listing
+        for name, raw in _pairs(feeders):
+            self.state.claims[_text(name)] = _text(raw).rpartition(":")[0]
+
+    async def intruders(self) -> None:
+        """Find input of symbols with a running feeder that something else wrote."""
+        state = self.state
+        fed = {symbol for symbol in state.sources if state.is_fed(symbol)}
+        for number in {
+            partition_of(symbol, state.partitions_count) for symbol in fed if state.partitions_count
+        }:
+            key = self.keys.partition(number).events
+            newest = parse_entries(
+                await self.ask("XREVRANGE", key, "+", "-", "COUNT", ENTRIES_SEARCHED) or ()
+            )
+            for position, fields in reversed(newest):
+                if not _of_feeder(fields):
+                    named = fed & {_text(name) for name, _ in fields}
+                    late = [symbol for symbol in named if position.epoch >= self._watched_from(symbol)]
+                    state.intruders.update(dict.fromkeys(late, position))
+
+    def _watched_from(self, symbol: str) -> int:
+        """Since when (ms) no other producer should have written input of a symbol that is fed."""
+        since = self.state.sources[symbol].get("since")
+        return max(self.state.now_ms - RECENT_MS, since // 1000 if isinstance(since, int) else 0)
 
     def _describe(self, found: PartitionState, fields: dict[bytes, bytes]) -> None:
         """Take what the newest entry says."""
@@ -353,6 +422,16 @@ def _object(raw: Any) -> dict[str, Any]:
         if isinstance(value, dict)
         else {"problem": f"what its feeder wrote is no JSON object: {raw[:80]!r}"}
     )
+
+
+def _of_feeder(fields: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Whether a live feed wrote an entry: each says whether the book is right."""
+    for name, raw in fields:
+        if name == INFO_FIELD:
+            with suppress(DepthcastError, ValueError, RecursionError):
+                options = json.loads(raw) if raw.startswith(b"{") else unpack(raw, "options")
+                return isinstance(options, dict) and ("live" in options or "stale" in options)
+    return False
 
 
 def _position(info: Any) -> Position | None:

@@ -4,10 +4,11 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 from redis.asyncio import Redis
 
+from depthcast.inspection.listings import Registered
 from depthcast.shared.errors import DepthcastError, InstrumentsError
 from depthcast.shared.instruments import Instrument, from_json, to_json
 from depthcast.shared.keys import DeploymentKeys
@@ -21,29 +22,6 @@ LOOK_S: Final = 0.05
 
 class NotDone(DepthcastError):
     """A change of an instrument was refused, or is not in effect; the text says why, and what to do."""
-
-
-class Registered(NamedTuple):
-    """One symbol: the instrument in the hash, None if there is none, and its last listing, None if unknown.
-
-    `problem`: why the value in the hash cannot be used.
-    """
-
-    symbol: str
-    wanted: Instrument | None
-    listing: Listing | None
-    problem: str = ""
-
-    @property
-    def state(self) -> str:
-        """The state in a few words."""
-        if self.problem:
-            return f"malformed: {self.problem}"
-        if self.wanted is None:
-            return "withdrawn"
-        if self.listing is None or self.listing.withdrawn or self.wanted.listing > self.listing.number:
-            return "waits for a leader"
-        return "listed" if self.listing.stands_for(self.wanted) else "a change waits for an empty book"
 
 
 class Instruments:

@@ -91,7 +91,7 @@ class CohortStream:
         parts: list[bytes] = []
         deltas = snapshots = conflated = 0
         for channel in self.key.channels:
-            if channel.head <= cursor:
+            if channel.head <= cursor or self.market.is_over(channel):
                 continue
             found = channel.separate_since(cursor, encoding) if separate else None
             if found is not None:
@@ -112,7 +112,9 @@ class CohortStream:
         frames, held = [], []
         for channel in self.key.channels:
             listing = listings.get(channel.symbol)
-            if listing is None or not listing.status_changed_since(cursor):
+            if listing is None or self.market.is_over(channel):
+                continue
+            if not listing.status_changed_since(cursor):
                 continue
             if channel.head > sent_to and not listing.stale:
                 held.append(channel)

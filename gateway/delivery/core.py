@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from depthcast.gateway.counters import GatewayCounters
+from depthcast.gateway.delivery.announcements import Announcements
 from depthcast.gateway.delivery.flusher import Flusher
-from depthcast.gateway.delivery.session import Session, Wildcard
+from depthcast.gateway.delivery.session import Session
 from depthcast.gateway.delivery.writer import Writer
-from depthcast.gateway.market.listing import Listing
 from depthcast.gateway.market.market import Market, Upstream
 from depthcast.gateway.protocol.messages import Encoding
 from depthcast.shared.close_codes import CloseCode
@@ -63,6 +63,8 @@ class Core:
         )
         self.flusher = Flusher(self.market, alarm)
         self.sessions: dict[Session, None] = {}
+        self.announcements = Announcements(self.market, self.flusher, self.sessions)
+        self.flusher.chores.append(self.announcements)
         self.limits: dict[str, Any] = {
             name: getattr(settings, setting) for name, setting in CLIENT_LIMITS.items()
         }
@@ -104,26 +106,14 @@ class Core:
     def list_instruments(self, instruments: Mapping[str, Instrument]) -> tuple[list[str], list[str]]:
         """Take the current catalog; returns the symbols added and removed.
 
-        Subscriptions to removed symbols end, and wildcard subscriptions are extended to added ones.
+        Subscriptions to removed symbols end, and wildcard subscriptions are extended to added ones: at once,
+        or in later turns of the event loop if they are many.
         """
         added, removed = self.market.list_instruments(instruments)
-        if not added and not removed:
-            return added, removed
-        for session in tuple(self.sessions):
-            for symbol in removed:
-                session.unsubscribe(symbol, reason="removed")
-            if session.wildcard is not None:
-                for symbol in added:
-                    self._subscribe_to_new(session, self.market.listings[symbol], session.wildcard)
-            session.serve()
+        if added or removed:
+            self.announcements.add(added)
+            self.flusher.visit_due()
         return added, removed
-
-    def _subscribe_to_new(self, session: Session, listing: Listing, wildcard: Wildcard) -> None:
-        refusal = session.limit(listing, wildcard.depth)
-        if refusal is None:
-            session.subscribe(listing, *wildcard)
-        else:
-            session.sender.refuse("limit", refusal, None, listing.instrument.symbol)
 
     def apply(self, upstream: Upstream, entry: AppliedEntry, now: float) -> None:
         """Apply one entry of a partition, while its replicas are exactly at this entry; `tick` sends it."""
@@ -131,34 +121,12 @@ class Core:
 
     def tick(self, now: float) -> bool:
         """Send the changes since the last tick to all ready clients; returns whether there were any."""
-        if self.market.relisted:
-            self._subscribe_anew()
         self.market.update_statuses(now)
-        if self.market.overgrown:
-            self._end_overgrown()
-        anything = bool(self.market.changed) or self.flusher.statuses_unsent()
+        self.market.end_overgrown()
+        anything = bool(self.market.changed or self.announcements) or self.flusher.statuses_unsent()
         if anything:
             self.flusher.tick()
         return anything
-
-    def _subscribe_anew(self) -> None:
-        """Tell the subscribers of symbols with a new listing its sizes, and send them its book."""
-        relisted, self.market.relisted = self.market.relisted, {}
-        for session in tuple(self.sessions):
-            begun = [symbol for symbol in relisted if session.subscribe_anew(self.market.listings[symbol])]
-            if begun:
-                session.serve()
-
-    def _end_overgrown(self) -> None:
-        """End the subscriptions to full books that have more levels than the limit."""
-        for channel in self.market.overgrown:
-            self.counters.limit_full_depth += 1
-            for session in tuple(self.sessions):
-                subscription = session.subscriptions.get(channel.symbol)
-                if subscription is not None and subscription.channel is channel:
-                    session.end_full_depth(self.market.listings[channel.symbol])
-                    session.serve()
-        self.market.overgrown.clear()
 
     # --- time -----------------------------------------------------------------------------------------------
 

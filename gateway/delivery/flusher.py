@@ -6,14 +6,15 @@ requested it.
 
 Work whose cost a client can raise is bounded. Groups outside cohorts, and cohorts with an interval, are
 visited round robin, up to `VISITS_COST_MAX` in one turn of the event loop; the rest comes in the next ones.
-So does the bookkeeping of sessions that ended (`depthcast.gateway.delivery.endings`). A group whose
+So do chores: the bookkeeping of sessions that ended (`depthcast.gateway.delivery.endings`), and what all
+sessions are told of symbols (`depthcast.gateway.delivery.announcements`). A group whose
 subscriptions changed joins a cohort again some ticks later, and a tick lets few channels join.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Final
+from typing import Final, Protocol
 
 from depthcast.gateway.delivery.cohort import Cohort, LeftOver
 from depthcast.gateway.delivery.cohort_stream import CohortKey
@@ -48,6 +49,18 @@ CHANNELS_PER_QUIET_TICK: Final = 64
 JOINING_CHANNELS_MAX: Final = 2_000
 """Channels of groups that join cohorts in one tick, approximately."""
 JOINS_CONSIDERED_MAX: Final = 256
+
+
+class Chore(Protocol):
+    """Work that is done some at a time, in one turn of the event loop after the other."""
+
+    def __bool__(self) -> bool:
+        """Whether anything is left to do."""
+        ...
+
+    def step(self) -> None:
+        """Do what one turn has time for."""
+        ...
 
 
 class _Readers:
@@ -88,6 +101,7 @@ class Flusher:
     - `joining`: split groups that owe nothing and may join a cohort; the longest-waiting is first.
     - `grid_marks`: by interval in use, the market's number at its last grid time.
     - `scheduled`: by interval, what to visit at its next grid time.
+    - `chores`: what else is done before the visits of a turn.
     - `alarm`: called with an interval in ms when `flush_grid` must be called for it; never again before that.
     """
 
@@ -102,6 +116,7 @@ class Flusher:
         self.grid_marks: dict[int, int] = {}
         self.scheduled: dict[int, dict[Cohort | Siblings, None]] = {}
         self._endings = Endings()
+        self.chores: list[Chore] = [self._endings]
         self._alarms: set[int] = set()
         self._groups_of: Counter[int] = Counter()
         self._statuses_sent_at = 0
@@ -268,7 +283,7 @@ class Flusher:
             left_over = cohort.flush()
             if left_over:
                 self._serve_all(left_over)
-        self._visit_due()
+        self.visit_due()
         if self.joining:
             self._let_join()
         if self.statuses_unsent():
@@ -316,7 +331,7 @@ class Flusher:
         if interval_ms in self._groups_of and interval_ms:
             self.grid_marks[interval_ms] = self.market.number
         self.due.update(self.scheduled.pop(interval_ms, {}))
-        self._visit_due()
+        self.visit_due()
         self.market.counters.flushes += 1
 
     def schedule(self, interval_ms: int, reader: Cohort | Siblings) -> None:
@@ -338,19 +353,24 @@ class Flusher:
 
     # --- visits ---------------------------------------------------------------------------------------------
 
-    def _visit_due(self) -> None:
-        """Visit what is due, as far as one turn of the event loop goes."""
+    def visit_soon(self, siblings: Siblings) -> None:
+        """Visit the groups of a session in this turn's visits or in the next turn's."""
+        self.due[siblings] = None
+
+    def visit_due(self) -> None:
+        """Do the chores and visit what is due, as far as one turn of the event loop goes."""
+        for chore in self.chores:
+            chore.step()
         cost = 0
         while self.due and cost < VISITS_COST_MAX:
             reader = next(iter(self.due))
             del self.due[reader]
             cost += self._visit_cohort(reader) if isinstance(reader, Cohort) else 1 + self._visit(reader)
-        self._endings.step()
         self._go_on()
 
     def _go_on(self) -> None:
         """Come back in the next turn of the event loop if there is anything left to do."""
-        if self.due or self._endings:
+        if self.due or any(self.chores):
             self._request(AT_ONCE)
 
     def _visit_cohort(self, cohort: Cohort) -> int:

@@ -159,14 +159,6 @@ class Session:
         self.market.hold(channel)
         self.subscriptions[symbol] = ActiveSubscription(channel, group)
 
-    def subscribe_anew(self, listing: Listing) -> bool:
-        """Begin a subscription anew if its listing has ended; False if there is none to begin."""
-        subscription = self.subscriptions.get(listing.instrument.symbol)
-        if subscription is None or self.market.is_kept(subscription.channel):
-            return False
-        self.subscribe(listing, subscription.channel.depth, subscription.group.interval_ms)
-        return True
-
     def _cursor(self, channel: Channel, resumed: ViewState | None) -> Cursor:
         """The first cursor of a new subscription: at a resumed state, or before a snapshot."""
         if resumed is not None:

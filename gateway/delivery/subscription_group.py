@@ -223,11 +223,18 @@ class SubscriptionGroup:
 
     def next_due(self, due_below: int) -> tuple[int, Channel] | None:
         """The due channel that waited longest, and since when; first snapshots are always due."""
-        found = next(iter(self.snapshots.items()), None)
-        waiting = next(iter(self.waiting.items()), None)
+        found, waiting = self._first(self.snapshots), self._first(self.waiting)
         if waiting is not None and waiting[1] <= due_below and (found is None or waiting[1] < found[1]):
             found = waiting
         return None if found is None else (found[1], found[0])
+
+    def _first(self, owed: dict[Channel, int]) -> tuple[Channel, int] | None:
+        """What is owed first; nothing is owed of a channel that is over."""
+        found = next(iter(owed.items()), None)
+        while found is not None and self.market.is_over(found[0]):
+            del owed[found[0]]
+            found = next(iter(owed.items()), None)
+        return found
 
     def take(self, channel: Channel) -> Cursor:
         """Move the cursor of a channel that is owed something to the head; returns the cursor before."""
@@ -314,8 +321,10 @@ class SubscriptionGroup:
         frames = []
         for channel in channels:
             listing, after = listings.get(channel.symbol), self.statuses_known.pop(channel, since)
-            # A pending snapshot will bring the status with it.
-            if listing is None or channel in self.snapshots or not listing.status_changed_since(after):
+            # A pending snapshot will bring the status with it, and so will the next listing.
+            if listing is None or channel in self.snapshots or self.market.is_over(channel):
+                continue
+            if not listing.status_changed_since(after):
                 continue
             if not listing.stale and self._is_owed(channel):
                 self.statuses_known[channel] = after

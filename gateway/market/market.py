@@ -50,7 +50,8 @@ class Market:
     - `number`: the last broadcast number; `last_status_change`: the number of the last status change.
     - `changed`: channels that changed since the last tick.
     - `overgrown`: full-depth channels whose book has more than `full_depth_max` levels.
-    - `relisted`: symbols whose subscriptions must begin anew: their books stand for something else now.
+    - `outdated`: symbols that were removed, whose books stand for something else now, or whose full-depth
+      channel has ended, until all sessions were told; `unannounced`: there are some of which nobody was told.
     - `channel_count`: channels kept, of all symbols; `catalog_number`: how often the instruments changed.
     - `was_live`: whether all books have ever been current at the same time, under a living ingestor.
     - `clock`: the clock of the server that holds the streams.
@@ -76,7 +77,8 @@ class Market:
         self.last_status_change = 0
         self.changed: dict[Channel, None] = {}
         self.overgrown: dict[Channel, None] = {}
-        self.relisted: dict[str, None] = {}
+        self.outdated: dict[str, None] = {}
+        self.unannounced = False
         self.was_live = False
         self.channel_count = 0
         self.catalog_number = 0
@@ -132,8 +134,12 @@ class Market:
     def _begin_anew(self, listing: Listing) -> None:
         """Give the symbol new channels; those of before show nothing that is published from now on."""
         self._forget_channels(listing)
-        self.relisted[listing.instrument.symbol] = None
+        self._outdate(listing.instrument.symbol)
         self.catalog_number += 1
+
+    def _outdate(self, symbol: str) -> None:
+        self.outdated[symbol] = None
+        self.unannounced = True
 
     def _forget_channels(self, listing: Listing) -> None:
         channels, listing.channels = listing.channels, {}
@@ -142,7 +148,7 @@ class Market:
 
     def _remove(self, symbol: str) -> None:
         self._forget_channels(self.listings.pop(symbol))
-        self.relisted.pop(symbol, None)
+        self._outdate(symbol)
         upstream = self._upstream(symbol)
         upstream.symbols.discard(symbol)
         upstream.reader.forget(symbol)
@@ -179,6 +185,8 @@ class Market:
             if listing.state(stated):
                 self._begin_anew(listing)
             if stated.withdrawn:
+                if update.symbol in self.outdated:
+                    self.unannounced = True  # who was told already has to be told again
                 listing.replica = None
                 self._forget_channels(listing)  # what clients hold stays, and is stale; nobody else gets it
                 return
@@ -198,6 +206,13 @@ class Market:
                     self.changed[channel] = None
         if 0 in listing.channels and listing.levels() > self._full_depth_max:
             self.overgrown[listing.channels[0]] = None
+
+    def end_overgrown(self) -> None:
+        """End the full-depth channels whose book has more levels than the limit."""
+        for channel in tuple(self.overgrown):
+            self.counters.limit_full_depth += 1
+            self._drop_channel(channel)
+            self._outdate(channel.symbol)
 
     def end_tick(self) -> None:
         """End the tick: everything was flushed and becomes history."""
@@ -330,6 +345,13 @@ class Market:
         """Whether `channel` is the one of its symbol and depth; it is not after its listing has ended."""
         listing = self.listings.get(channel.symbol)
         return listing is not None and listing.channels.get(channel.depth) is channel
+
+    def is_over(self, channel: Channel) -> bool:
+        """Whether nothing of `channel` may be sent any more, because its sessions are about to be told why.
+
+        A channel of a withdrawn symbol is not over: its status is still sent.
+        """
+        return channel.symbol in self.outdated and not self.is_kept(channel)
 
     def _drop_channel(self, channel: Channel) -> None:
         del self.listings[channel.symbol].channels[channel.depth]

@@ -20,7 +20,7 @@ def gateway(settings: GatewaySettings) -> None:
 
     async def main(stop: asyncio.Event) -> None:
         if WORKER_MARK in os.environ:
-            await run_worker(settings, stop)
+            await run_worker(settings, stop, int(os.environ[WORKER_MARK]))
         elif settings.workers > 1:
             await Supervisor(settings).run(stop)
         else:

@@ -64,14 +64,16 @@ LABELLED: Final = {
             "limit_subscription_changes": "subscription_changes_per_s",
             "limit_message_symbols": "message_symbols",
             "limit_errors": "message_errors",
+            "limit_gateways": "gateways_max",
         },
     ),
 }
-OF_READER: Final = {
+OF_PROCESS: Final = {
     "resyncs": "Loads of snapshots after the first.",
     "gaps": "Gaps in a symbol's deltas.",
     "digest_mismatches": "Deltas whose digest did not agree.",
     "redis_troubles": "Times Redis was unavailable to a follower.",
+    "registration_failures": "Times this gateway could not be listed in Redis.",
 }
 
 
@@ -86,7 +88,7 @@ class Metrics:
         for family, (text, members) in LABELLED.items():
             metric = self._counter(family, text, ("type",))
             self._counters |= {name: metric.labels(label) for name, label in members.items()}
-        self._counters |= {name: self._counter(name, text) for name, text in OF_READER.items()}
+        self._counters |= {name: self._counter(name, text) for name, text in OF_PROCESS.items()}
         self._published = dict.fromkeys(self._counters, 0)
         total = "livesum" if several else "all"
         worst = "livemax" if several else "all"
@@ -126,10 +128,10 @@ class Metrics:
             self._redis_errors.labels(code).inc(count - self._errors_published[code])
             self._errors_published[code] = count
 
-    def publish(self, counters: GatewayCounters, of_reader: dict[str, int]) -> None:
+    def publish(self, counters: GatewayCounters, of_process: dict[str, int]) -> None:
         """Add the counts since the last call."""
         for name, metric in self._counters.items():
-            value = of_reader[name] if name in of_reader else getattr(counters, name)
+            value = of_process[name] if name in of_process else getattr(counters, name)
             metric.inc(value - self._published[name])
             self._published[name] = value
 

@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import math
+import os
+import secrets
 import socket
 import time
 from collections.abc import Callable
@@ -23,9 +25,11 @@ from depthcast.gateway.runtime.http import Endpoints
 from depthcast.gateway.runtime.intake import Intake
 from depthcast.gateway.runtime.market_reader import MarketReader
 from depthcast.gateway.runtime.memory import GivingBack
+from depthcast.gateway.runtime.registration import Registration
 from depthcast.gateway.runtime.websocket import WebSocket
 from depthcast.shared.close_codes import CloseCode
 from depthcast.shared.errors import SettingsError
+from depthcast.shared.gateway_entry import GatewayEntry
 from depthcast.shared.networks import parse_networks
 from depthcast.shared.origins import Origins
 from depthcast.shared.runtime.garbage_collection import (
@@ -35,6 +39,7 @@ from depthcast.shared.runtime.garbage_collection import (
 from depthcast.shared.runtime.redis import connect
 from depthcast.shared.runtime.server_checks import ServerChecks
 from depthcast.shared.settings import GatewaySettings
+from depthcast.shared.version import VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -74,11 +79,25 @@ def http_address(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-class GatewayProcess:
-    """Everything that one process runs. `draining`: it is shutting down."""
+def known_address(bound: socket.socket) -> str:
+    """The address at which others may reach a bound socket, as far as this host knows."""
+    address = http_address(bound)
+    for everywhere in ("0.0.0.0", "[::]"):  # noqa: S104 - compared, not bound
+        address = address.replace(f"//{everywhere}:", f"//{socket.gethostname()}:")
+    return address
 
-    def __init__(self, settings: GatewaySettings) -> None:
+
+class GatewayProcess:
+    """Everything that one process runs. `draining`: it is shutting down. `worker`: its number among several.
+
+    `name`: one that no other process has.
+    """
+
+    def __init__(self, settings: GatewaySettings, worker: int | None = None) -> None:
         self.settings = settings
+        self.worker = worker
+        self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self.address = ""
         self.loop = asyncio.get_running_loop()
         self.core = Core(settings, clock_us, self._alarm)
         self.counters = self.core.counters
@@ -100,6 +119,7 @@ class GatewayProcess:
         self.metrics = metrics.Metrics()
         self.market_reader = MarketReader(self.core, self.metrics.flush.observe)
         self.checks = ServerChecks(connect, settings.redis_url, clock_us)
+        self.registration = Registration(connect, settings, self.describe)
 
     async def run(
         self, bound: socket.socket, stop: asyncio.Event, on_serving: Callable[[], None] = lambda: None
@@ -112,13 +132,20 @@ class GatewayProcess:
         assert runner.server is not None
         self._web = runner.server
         bound.setblocking(False)
+        self.address = known_address(bound)
         server = await self.loop.create_server(lambda: Front(self), sock=bound, backlog=BACKLOG)
         collect_garbage_less_often()
         collect_old_garbage_only_when_asked()
         on_serving()
         tasks = [
             asyncio.create_task(job)
-            for job in (self.market_reader.run(), self._sweep(), self._publish(), self.checks.run())
+            for job in (
+                self.market_reader.run(),
+                self._sweep(),
+                self._publish(),
+                self.checks.run(),
+                self.registration.run(),
+            )
         ]
         stopped = asyncio.create_task(stop.wait())
         code = CloseCode.GOING_AWAY
@@ -175,10 +202,40 @@ class GatewayProcess:
             "draining": self.draining,
             "symbols": len(market.listings),
             "stale": market.stale_count(),
+            "silence_ms": round(self.silence_s() * 1000),
         }
         if failing := self.checks.failing():
             body["redis"] = failing
         return market.was_live and not self.draining, body
+
+    def silence_s(self) -> float:
+        """Age of the newest entry applied, of the quietest partition."""
+        now, since = self.loop.time(), self.loop.time() - self._began
+        ages = [upstream.freshness.age_s(now) for upstream in self.core.market.upstreams]
+        return max((since if age is None else age for age in ages), default=since)
+
+    def input_lag_ms(self) -> int:
+        """Longest input lag of a partition."""
+        return max((upstream.freshness.lag_ms or 0 for upstream in self.core.market.upstreams), default=0)
+
+    def describe(self) -> GatewayEntry:
+        """What Redis lists of this process."""
+        market = self.core.market
+        return GatewayEntry(
+            self.name,
+            VERSION,
+            self.address,
+            self.worker,
+            ready=market.was_live and not self.draining,
+            draining=self.draining,
+            clients=len(self.connections),
+            books=len(market.listings),
+            stale=market.stale_count(),
+            silence_ms=round(self.silence_s() * 1000),
+            lag_ms=self.input_lag_ms(),
+            uptime_ms=round((self.loop.time() - self._began) * 1000),
+            failing=tuple(self.checks.failing()),
+        )
 
     async def _drain(self, code: CloseCode) -> None:
         self.draining = True
@@ -264,12 +321,9 @@ class GatewayProcess:
         published.subscriptions.set(sum(len(session.subscriptions) for session in core.sessions))
         published.channels.set(sum(len(listing.channels) for listing in core.market.listings.values()))
         published.stale_symbols.set(core.market.stale_count())
-        now, since = self.loop.time(), self.loop.time() - self._began
-        every = [upstream.freshness for upstream in core.market.upstreams]
-        published.silence.set(
-            max((since if (age := f.age_s(now)) is None else age for f in every), default=since)
-        )
-        published.input_lag.set(max((f.lag_ms or 0 for f in every), default=0) / 1000)
+        published.silence.set(self.silence_s())
+        published.input_lag.set(self.input_lag_ms() / 1000)
+        core.counters.limit_gateways = self.registration.left_out
         published.publish(
             core.counters,
             {
@@ -277,6 +331,7 @@ class GatewayProcess:
                 "redis_troubles": sum(follower.outages for follower in reader.followers),
                 "gaps": reader.gaps,
                 "digest_mismatches": reader.mismatches,
+                "registration_failures": self.registration.failures,
             },
         )
         published.publish_redis(self.checks.problems)

@@ -32,10 +32,10 @@ async def run_alone(settings: GatewaySettings, stop: asyncio.Event) -> None:
                 await runner.cleanup()
 
 
-async def run_worker(settings: GatewaySettings, stop: asyncio.Event) -> None:
+async def run_worker(settings: GatewaySettings, stop: asyncio.Event, number: int) -> None:
     """Run one of several, which reports to the supervisor on standard output and ends with it."""
     with listening_socket(settings, settings.port, shared=True) as bound:
-        process = GatewayProcess(settings)
+        process = GatewayProcess(settings, number)
         beside = [asyncio.create_task(_watch(stop))]
         try:
             await process.run(bound, stop, lambda: beside.append(asyncio.create_task(_report(process))))
@@ -49,6 +49,7 @@ async def _report(process: GatewayProcess) -> None:
     said = ""
     while True:
         ready, body = process.readiness()
+        del body["silence_ms"]  # else there would be a report each time
         line = json.dumps({"ready": ready, **body})
         if line != said:
             click.echo(line)

@@ -74,6 +74,11 @@ THREAD_BYTES: Final = 1 << 18
 
 NO_RECORD: Final[Mapping[str, Listing]] = MappingProxyType({})
 
+OTHER_RULES: Final = (
+    "Another version of Depthcast wrote the checkpoint, and reads the input after it by other rules: run an"
+    " ingestor of that version alone, until it leads, and end it by SIGTERM: it writes a new checkpoint"
+)
+
 _NO_ORDERS: Final = OrdersCopy((), (), (), ())
 
 
@@ -262,7 +267,15 @@ class Recovery:
             raise RecoveryError(
                 self.partition, f"replayed the input to {self._replayed_to}, but {src} was published"
             )
-        prove_orders(self._engine, self.partition, src, replicas)
+        self._prove(src, replicas)
+
+    def _prove(self, src: Position, replicas: Mapping[str, Replica]) -> None:
+        try:
+            prove_orders(self._engine, self.partition, src, replicas)
+        except RecoveryError as error:
+            if all(self._checkpoints[symbol].rules == checkpoints_codec.RULES for symbol in replicas):
+                raise
+            raise RecoveryError(self.partition, f"{error.problem}. {OTHER_RULES}") from error
 
     def _recovered(
         self, published: PublishedState, instruments: Mapping[str, Instrument], src: Position
@@ -359,7 +372,7 @@ class Recovery:
                     break
                 count.record(len(batch), sum(entry_bytes(fields) for _, fields in batch))
                 await self._replay_batch(batch, sources)
-        prove_orders(self._engine, self.partition, until, self._provable(until))
+        self._prove(until, self._provable(until))
 
     async def _replay_batch(self, batch: list[RawEntry], sources: Mapping[str, Position]) -> None:
         """Replay entries in slices. Cancelled within a large entry, this object cannot be used afterwards."""

@@ -25,8 +25,10 @@ from tests.ingestor_runs import Run
 from tests.integration.gateway_harness import running_gateway
 from tests.waiting import eventually
 
-EXPECTED = {"persistence"}
-"""The server of tests keeps no file."""
+EXPECTED = {"persistence", "gateways"}
+"""The server of tests keeps no file, and most tests here run no gateway."""
+
+IGNORED = ("--ignore", "persistence", "--ignore", "gateways")
 
 
 async def examine(url: str, prefix: str = "doc", **options: Any) -> tuple[DeploymentState, list[Finding]]:
@@ -76,12 +78,10 @@ async def test_a_healthy_deployment_has_no_findings(led: Run) -> None:
     assert found == []
     assert [partition.leader for partition in state.partitions] == list(state.ingestors)
     assert (state.partitions[0].lag_ms, state.partitions[0].unread) == (0, 0)
-    out = await command(
-        "doctor", "--redis-url", led.url, "--prefix", "doc", "--ignore", "persistence", status=0
-    )
+    out = await command("doctor", "--redis-url", led.url, "--prefix", "doc", *IGNORED, status=0)
     assert out == "nothing is wrong\n"
     out = await command("doctor", "--redis-url", led.url, "--prefix", "doc", "--json", status=1)
-    assert [finding["check"] for finding in json.loads(out)] == ["persistence"]
+    assert [finding["check"] for finding in json.loads(out)] == ["persistence", "gateways"]
 
 
 @pytest.mark.parametrize(
@@ -257,6 +257,9 @@ async def test_status_shows_everything(led: Run) -> None:
     await execute(led.client, "HSET", "doc:sources", "LEV", json.dumps(source))
     await execute(led.client, "HSET", "doc:instruments", "BAD", "no JSON")
     with running_gateway(led.url, "doc") as gateway:
+        await eventually(lambda: execute(led.client, "ZCARD", "doc:gateways"), message="it is listed")
+        # The ingestor of this event loop has waited for the gateway's start; its lease may have run out.
+        await eventually(lambda: execute(led.client, "EXISTS", "{doc:0}:leader"), message="there is a leader")
         options = ("--redis-url", led.url, "--prefix", "doc", "--gateway-url", gateway.url)
         state = json.loads(await command("status", "--json", *options, status=0))
         shown = await command("status", "--symbols", *options, status=0)
@@ -265,10 +268,21 @@ async def test_status_shows_everything(led: Run) -> None:
     assert partition["position"].startswith(f"{partition['epoch']}-")
     assert state["instruments"]["ORE"] == {
         "tick_size": "1", "lot_size": "1", "feed": "orders", "on_cross": "evict", "book": True,
+        "listing": 1, "state": "listed",
+        "listed": {"tick_size": "1", "lot_size": "1", "feed": "orders", "on_cross": "evict"},
     }  # fmt: skip
     assert state["sources"] == {"LEV": source}
     assert state["gateways"][0]["url"] == gateway.url
-    for text in (partition["leader"], "input-lag", "ORE", "CRC32 of 25", "U = u + 1", "ready"):
+    assert [(each["address"], each["late"]) for each in state["listed_gateways"]] == [(gateway.url, False)]
+    for text in (
+        partition["leader"],
+        "input-lag",
+        "ORE",
+        "CRC32 of 25",
+        "U = u + 1",
+        "ready",
+        "malformed: BAD",
+    ):
         assert text in shown
 
 

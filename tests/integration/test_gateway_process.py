@@ -19,6 +19,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from depthcast.shared.digest import digest_of
+from depthcast.shared.gateway_entry import decode_entry
+from depthcast.shared.runtime.redis import execute
 from tests.environment import without_settings
 from tests.integration.gateway_harness import Client, FakeIngestor, fake_ingestor, running_gateway
 from tests.waiting import TIMEOUT_S, eventually
@@ -208,6 +210,11 @@ async def test_workers_share_a_port(redis_url: str, prefix: str, ingestor: FakeI
         await eventually(lambda: _equals(gateway, "depthcast_gateway_broadcasts_total", 4))
         _, body, _ = await get(f"{gateway.admin}/readyz")
         assert len(body["workers"]) == 2
+        members = await execute(ingestor.redis, "ZRANGE", ingestor.keys.gateways, 0, -1)
+        listed = [entry for member in members if (entry := decode_entry(member)) is not None]
+        assert sorted((entry.worker, entry.address) for entry in listed) == [
+            (number, gateway.url) for number in range(2)
+        ]
 
         # A worker that is killed is replaced; the other one's clients notice nothing.
         killed = await _kill_a_worker(gateway.process.pid)

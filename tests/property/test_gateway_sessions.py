@@ -9,7 +9,7 @@ import random
 
 import pytest
 
-from depthcast.gateway.delivery import endings, flusher, subscription_group
+from depthcast.gateway.delivery import announcements, endings, flusher, subscription_group
 from depthcast.gateway.protocol.messages import DEPTHS, Encoding
 from tests.unit.gateway.model_client import ModelClient
 from tests.unit.gateway.small_market import SmallMarket, random_changes
@@ -34,6 +34,8 @@ class Storm:
         self.healthy = ModelClient(self.market)
         self.healthy.merged_allowed = merged_allowed
         self.postponed = 0
+        self.relisting = False
+        self.number = 0
         self.healthy.subscribe(*SYMBOLS, depth=10)
 
     def client(self, number: int) -> ModelClient:
@@ -50,7 +52,10 @@ class Storm:
 
     def run(self) -> None:
         actions = (
-            [self.publish] * 10 + [self.drain] * 6 + [self.grid, self.ask, self.ask, self.gap, self.credit]
+            [self.publish] * 10
+            + [self.drain] * 6
+            + [self.grid, self.ask, self.ask, self.gap, self.credit]
+            + [self.relist] * self.relisting
         )
         for _ in range(STEPS):
             self.market.now += 0.01
@@ -82,6 +87,15 @@ class Storm:
         if self.rng.random() < 0.5:
             book = self.market.books[symbol]
             book.move(*random_changes(self.rng, book))
+
+    def relist(self) -> None:
+        """A new listing of a symbol begins; the reader must not have a gap, for it would load a snapshot."""
+        if not self.market.upstream.reader.missing:
+            self.number += 1
+            symbol, wrong = self.rng.choice(SYMBOLS), self.market.wrong
+            self.market.relist(symbol, self.number, f"0.{self.number}", tick=False)
+            if wrong[symbol] and wrong[symbol][-1][1] is None:
+                wrong[symbol][-1] = (wrong[symbol][-1][0], self.market.books[symbol].seq)  # it begins right
 
     def grid(self) -> None:
         self.market.grid()
@@ -182,6 +196,26 @@ class DoubtStorm(Storm):
 @pytest.mark.parametrize("seed", range(30, 50))
 def test_no_client_takes_a_book_for_live_that_was_in_doubt(seed: int) -> None:
     check(DoubtStorm(seed))
+
+
+@pytest.mark.parametrize("seed", range(30, 50))
+def test_new_listings_among_all_this(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions are told one after the other; each ends with the book of the last listing."""
+    monkeypatch.setattr(announcements, "STEP_COST_MAX", (0.01, 1, 64)[seed % 3])
+    storm = Storm(seed, merged_allowed=True)
+    storm.relisting = True
+    check(storm)
+    assert storm.number
+
+
+@pytest.mark.parametrize("seed", range(50, 60))
+def test_new_listings_of_books_in_doubt(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has not been told of a listing does not take the book in doubt that it holds for the new one."""
+    monkeypatch.setattr(announcements, "STEP_COST_MAX", (0.01, 1, 64)[seed % 3])
+    storm = DoubtStorm(seed, merged_allowed=True)
+    storm.relisting = True
+    check(storm)
+    assert storm.number
 
 
 def check(storm: Storm) -> None:

@@ -17,6 +17,7 @@ from depthcast.client.session import ClientSession
 from depthcast.client.transport import ConnectionLost, Transport
 from depthcast.consumer.consumer import Consumer
 from depthcast.gateway.delivery.core import Core
+from depthcast.gateway.delivery.flusher import AT_ONCE
 from depthcast.gateway.protocol.messages import Encoding
 from depthcast.gateway.protocol.negotiation import Handshake
 from depthcast.gateway.runtime.connection import Connection
@@ -157,9 +158,12 @@ class Gateway(Actor):
             group.create_task(self._sweep())
 
     def _alarm(self, interval_ms: int) -> None:
+        assert self.core is not None
+        if interval_ms == AT_ONCE:
+            self.loop.call_soon(self.core.flusher.flush_grid, interval_ms)
+            return
         interval_s = interval_ms / 1000
         due = (math.floor(self.loop.time() / interval_s) + 1) * interval_s
-        assert self.core is not None
         self.loop.call_at(due, self.core.flusher.flush_grid, interval_ms)
 
     async def _sweep(self) -> None:

@@ -43,6 +43,7 @@ from depthcast.ingestor.rejects import Reason
 from depthcast.shared import codec
 from depthcast.shared.book import Book
 from depthcast.shared.digest import MASK, digest_of, moved
+from depthcast.shared.gateway_entry import decode_entry
 from depthcast.shared.instruments import Feed, Instrument, from_json, parse_toml
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import ZERO, Position
@@ -291,6 +292,12 @@ def test_doubt_example_ends_with_the_new_book() -> None:
 def test_instrument_examples() -> None:
     hashed = from_json("BTC-USD", block("json", "instrument"))
     assert parse_toml(block("toml", "instruments")) == {BTC: hashed}
+
+
+def test_gateway_example() -> None:
+    entry = decode_entry(block("json", "gateway"))
+    assert entry is not None
+    assert value("gateway") == {**entry._asdict(), "failing": []}
 
 
 # --- section 2: the output --------------------------------------------------------------------------------

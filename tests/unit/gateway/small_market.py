@@ -129,7 +129,10 @@ class SmallMarket:
     ) -> Listing:
         """Publish the birth of a listing, or its withdrawal."""
         listing = Listing(number, Instrument(Symbol(symbol), tick_size, "0.001"), withdrawn)
-        born = self.books[symbol] = Published(self.books[symbol].seq + 1)
+        before = self.books[symbol]
+        born = self.books[symbol] = Published(before.seq + 1)
+        born.states = before.states | born.states  # a client may read late what was sent before
+        born.unseen = before.unseen
         self.apply(self.entry({symbol: Delta(0, born.seq, [], [], 0, 0)}, None, {symbol: listing}))
         if tick:
             self.tick()

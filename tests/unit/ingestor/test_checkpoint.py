@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depthcast.ingestor.checkpoint import Checkpoint, decode, encode
+from depthcast.ingestor.checkpoint import RULES, Checkpoint, decode, encode
 from depthcast.ingestor.orders import OrdersCopy
 from depthcast.shared.errors import CodecError
 from depthcast.shared.position import ZERO, Position
@@ -21,6 +21,12 @@ def test_there_and_back() -> None:
     assert decode(encode(CHECKPOINT)) == CHECKPOINT
     empty = Checkpoint(ZERO, ZERO, OrdersCopy([], [], [], []))
     assert decode(encode(empty)) == empty
+
+
+def test_without_rules_they_are_those_before_rules_were_written() -> None:
+    older = msgpack.packb(msgpack.unpackb(encode(CHECKPOINT))[:-1])
+    assert decode(older) == CHECKPOINT._replace(rules=0)
+    assert CHECKPOINT.rules == RULES
 
 
 def test_later_additions_are_ignored() -> None:
@@ -51,6 +57,8 @@ def test_its_position_is_the_first_number_in_it(position: Position) -> None:
         (4, {}),
         (5, 5),
         (6, "ids"),
+        (8, "1"),
+        (8, True),
     ],
 )
 def test_what_is_no_checkpoint(place: int, wrong: Any) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from depthcast.ingestor.checkpoint import SLICE_ORDERS, Checkpoint, decode, encode, slices
+from depthcast.ingestor.checkpoint import RULES, SLICE_ORDERS, Checkpoint, decode, encode, slices
 from depthcast.ingestor.limits import UNLIMITED, Limits
 from depthcast.ingestor.orders import OrdersCopy
 from depthcast.shared.errors import CodecError
@@ -31,7 +31,7 @@ def test_pieces_are_the_bytes_of_the_whole_and_none_has_too_many_orders() -> Non
     many = checkpoint(2 * SLICE_ORDERS + 1, 5)
     pieces = list(slices(many))
     assert b"".join(pieces) == msgpack.packb(
-        [1, str(many.position), str(many.src), *many.orders, many.limits]
+        [1, str(many.position), str(many.src), *many.orders, many.limits, RULES]
     )
     largest_id = len(msgpack.packb(2 * SLICE_ORDERS))
     assert max(map(len, pieces)) <= SLICE_ORDERS * largest_id

@@ -12,14 +12,18 @@ from depthcast.inspection.reject_remedies import REMEDIES
 from depthcast.inspection.state import (
     DeploymentState,
     GatewayState,
+    ListedGateway,
     MisplacedKey,
     PartitionState,
     RefusedProbe,
 )
+from depthcast.shared.gateway_entry import GatewayEntry
 from depthcast.shared.instruments import Instrument
+from depthcast.shared.listing import Listing
 from depthcast.shared.position import Position
 from depthcast.shared.server_health import CHECKS as SERVER_CHECKS
 from depthcast.shared.types import EntryInfo, Symbol
+from depthcast.shared.version import VERSION
 
 NOW_MS = 1_769_904_000_000
 INFO = EntryInfo(NOW_MS * 1000, "0-0", 1, 0, 0)
@@ -42,10 +46,25 @@ def healthy() -> DeploymentState:
         ingestors={"leader-1": 0.2},
         partitions=[partition()],
         gateways=[GatewayState("http://127.0.0.1:8080", ready=True, body={})],
-        sources={"BTC-USD": {"state": "live", "at": NOW_MS * 1000}, "OLD": {"state": "ended", "at": 1}},
+        sources={
+            "BTC-USD": {"state": "live", "at": NOW_MS * 1000, "feeder": "one"},
+            "OLD": {"state": "ended", "at": 1},
+        },
+        claims={"BTC-USD": "one", "OLD": "another"},
+        listings={"BTC-USD": Listing(1, Instrument(Symbol("BTC-USD")))},
+        listed_gateways=[
+            ListedGateway(entry, 100)
+            for entry in (
+                ENTRY,
+                ENTRY._replace(ready=False, draining=True),
+                ENTRY._replace(ready=False, uptime_ms=9),
+            )
+        ],
     )
 
 
+ENTRY = GatewayEntry("g", VERSION, "http://g", ready=True, silence_ms=50, uptime_ms=90_000)
+LOST = {"replica": "the server is a replica that has lost its master: check the link between them"}
 Change = Callable[[DeploymentState], None]
 
 
@@ -63,6 +82,15 @@ def of_partition(**values: object) -> Change:
         state.partitions = [replace(state.partitions[0], **values)]  # type: ignore[arg-type]
 
     return change
+
+
+def asked(body: dict[str, object]) -> GatewayState:
+    return GatewayState("http://a", ready=True, body=body)
+
+
+def listed(seen_ms: int = 100, **values: object) -> Change:
+    entry = ENTRY._replace(**values)  # type: ignore[arg-type]
+    return changed(listed_gateways=[ListedGateway(entry, seen_ms)])
 
 
 WRONG: list[tuple[str, str, str, Change]] = [
@@ -127,6 +155,15 @@ WRONG: list[tuple[str, str, str, Change]] = [
     ),
     (
         "source",
+        "nothing for 4 s",
+        "start it",
+        changed(
+            sources={"A": {"state": "gone", "reason": "unfed", "feeder": "f", "at": (NOW_MS - 4_000) * 1000}},
+            claims={"A": "another"},
+        ),
+    ),
+    (
+        "source",
         "state doubt: gap",
         "log",
         changed(sources={"A": {"state": "doubt", "reason": "gap", "at": NOW_MS * 1000}}),
@@ -143,6 +180,47 @@ WRONG: list[tuple[str, str, str, Change]] = [
         "drains",
         "log",
         changed(gateways=[GatewayState("http://a", ready=False, body={"draining": True})]),
+    ),
+    ("gateway", "a is behind", "lags", changed(gateways=[asked({"silence_ms": 5001})])),
+    ("gateway", "lost its master", "INFO replication", changed(gateways=[asked({"redis": LOST})])),
+    ("gateway", "g at http://g was last heard of 11 s ago", "300 s", listed(11_000)),
+    ("gateway", "g at http://g is not ready", "log", listed(ready=False, uptime_ms=10_001)),
+    ("gateway", "g at http://g is behind: its newest entry is 5.0 s old", "lags", listed(silence_ms=5001)),
+    ("gateway", "a replica that has lost its master", "INFO replication", listed(failing=("replica",))),
+    ("versions", "0.0.1 at http://g", "same version", listed(version="0.0.1")),
+    (
+        "gateways",
+        "no gateway is running",
+        "depthcast gateway --prefix eu",
+        changed(gateways=[], listed_gateways=[], options=" --prefix eu"),
+    ),
+    (
+        "listing",
+        "in listing 2, and a change waits until it is empty: tick size 0.01 → 1",
+        "depthcast instruments set BTC-USD --relist --prefix eu",
+        changed(
+            listings={"BTC-USD": Listing(2, Instrument(Symbol("BTC-USD"), "0.01"))}, options=" --prefix eu"
+        ),
+    ),
+    (
+        "instrument",
+        "not a decimal",
+        'HSET depthcast:instruments X \'{"tick_size":"0.01"',
+        changed(
+            malformed={"X": "not a decimal"}, listings={"X": Listing(1, Instrument(Symbol("X"), "0.01"))}
+        ),
+    ),
+    (
+        "source",
+        "BTC-USD: two feeds: one says that it feeds it, and two writes",
+        "end one",
+        changed(claims={"BTC-USD": "two"}),
+    ),
+    (
+        "source",
+        "one feeds it, but another producer wrote the entry 5-0",
+        "start the feed again",
+        changed(intruders={"BTC-USD": Position(5, 0)}),
     ),
     (
         "permission",

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from depthcast.gateway.delivery import request_handler
+from depthcast.gateway.delivery.announcements import STEP_COST_MAX
 from depthcast.gateway.delivery.endings import STEP_CHANNELS
 from depthcast.gateway.delivery.request_handler import ERRORS_MAX, RATE_LIMITED_MAX, STEP_COST, answer
 from depthcast.gateway.delivery.subscription_group import CHANNELS_MAX, GroupState
@@ -255,6 +256,43 @@ def test_nothing_is_carried_out_for_a_client_that_has_gone() -> None:
         for listing in market.core.market.listings.values()
         if listing.channels
     )
+
+
+@pytest.mark.parametrize("removed", [False, True], ids=["relisted", "removed"])
+def test_what_all_sessions_are_told_is_told_in_steps(removed: bool) -> None:
+    """Many symbols change for many sessions at once: no turn of the event loop does much of it."""
+    count, sessions = 300, 40
+    market = lively_market(*symbols(count), "OTHER")
+    connected(market).subscribe("OTHER")
+    clients = [connected(market) for _ in range(sessions)]
+    for client in clients:
+        client.subscribe(*symbols(count), depth=5)
+    for number in range(200):
+        if not market.core.flusher.split:
+            break
+        market.publish("OTHER", {-1: 100 + number})
+        market.grid()
+    assert not market.core.flusher.split
+    for client in clients:
+        client.read()
+    steps: list[int] = []
+    if removed:
+        for symbol in symbols(count):
+            del market.books[symbol]
+        steps.append(calls(market.list_instruments))
+    else:
+        for number, symbol in enumerate(symbols(count)):
+            market.relist(symbol, number + 1, "0.5", tick=False)
+        steps.append(calls(market.tick))
+    while (market.core.announcements or market.core.flusher.due) and len(steps) < 2000:
+        market.publish("OTHER", {-1: 1000 + len(steps)}, tick=False)
+        steps.append(calls(market.tick) + calls(market.grid))
+    assert len(steps) > count * sessions / (4 * STEP_COST_MAX)
+    assert max(steps) < 20 * sum(steps) / len(steps)
+    assert max(steps) < 100_000, "about 10 ms"
+    for client in clients:
+        client.read()
+        assert client.depths == ({} if removed else dict.fromkeys(symbols(count), 5))
 
 
 # --- errors and sizes -------------------------------------------------------------------------------------

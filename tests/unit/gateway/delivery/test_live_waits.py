@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from depthcast.gateway.delivery import announcements
 from tests.unit.gateway.model_client import ModelClient, connected
 from tests.unit.gateway.small_market import SmallMarket, lively_market
 
@@ -130,3 +131,40 @@ def test_a_view_that_a_doubt_did_not_change_is_resumed(market: SmallMarket) -> N
     new.subscribe("AAA", depth=5, resume={"AAA": state})
     (subscribed,) = new.take()
     assert subscribed["resumed"]
+
+
+@pytest.mark.parametrize("symbols", [["AAA"], ["AAA", "BBB"]])
+@pytest.mark.parametrize("held", [True, False], ids=["held", "stale"])
+@pytest.mark.parametrize("joined", [True, False], ids=["cohort", "cursors"])
+def test_live_of_a_new_listing_waits_until_its_sizes_are_told(
+    market: SmallMarket, monkeypatch: pytest.MonkeyPatch, symbols: list[str], held: bool, joined: bool
+) -> None:
+    market.relist("AAA", 1, "0.01")
+    market.publish("AAA", {-1: 5})
+    clients = [follower(market, *symbols, interval_ms=100) for _ in range(6)]
+    if joined:
+        market.grid()
+        market.tick()
+    market.doubt("AAA", "gap", {-1: 98})
+    if held:
+        repair(market)
+    for client in clients:
+        assert said(client) == [STALE]
+    monkeypatch.setattr(announcements, "STEP_COST_MAX", 0.001)
+    market.relist("AAA", 2, "0.5")
+    notified: set[int] = set()
+    for step in range(60):
+        market.publish("AAA", {-1: 1 + step})
+        market.publish("BBB", {-1: 1 + step})
+        market.grid()
+        for number, client in enumerate(clients):
+            of_aaa = [kind for kind, symbol, _ in said(client) if symbol == "AAA"]
+            if number not in notified and of_aaa:
+                assert of_aaa[:2] == ["subscribed", "snapshot"]
+                notified.add(number)
+        assert step or len(notified) < len(clients), "they are told one after the other"
+    market.grid()
+    for client in clients:
+        client.read()
+        client.check_current()
+        assert client.states == dict.fromkeys(symbols, "live")

@@ -2,6 +2,8 @@
 
 import pytest
 
+from depthcast.gateway.delivery import announcements
+from depthcast.gateway.delivery.subscription_group import GroupState
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.types import Symbol
 from tests.unit.gateway.model_client import connected, kinds
@@ -168,3 +170,138 @@ def test_channels_of_the_old_listing_are_gone() -> None:
         market.core.sweep(market.now)
         market.now += 1000
     assert market.core.market.channel_count == 0
+
+
+# --- some at a time ----------------------------------------------------------------------------------------
+
+
+def announced_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(announcements, "STEP_COST_MAX", 0.001)
+
+
+def test_a_client_that_was_not_told_yet_gets_nothing_of_the_new_listing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    announced_one_by_one(monkeypatch)
+    market = listed()
+    clients = [connected(market) for _ in range(8)]
+    for number, client in enumerate(clients):
+        client.subscribe("AAA", "BBB", interval_ms=50 * (number % 2))
+        if number % 4 >= 2:
+            client.send(op="credit", messages=100)
+    for _ in range(3):
+        market.publish("BBB", {-1: 9})
+        market.publish("BBB", {-1: 5})
+        market.grid()
+    assert {group.state for client in clients for group in client.session.groups} == {
+        GroupState.SYNCED, GroupState.ONE_CURSOR,
+    }  # fmt: skip
+    for client in clients:
+        client.take()
+    market.relist("AAA", 2, "0.5")
+    steps, waiting = 0, list(clients)
+    while waiting:
+        steps += 1
+        assert steps < 100
+        market.publish("AAA", {-steps: 1})
+        market.grid()
+        for client in tuple(waiting):
+            if of_aaa := [m for m in client.take() if m.get("symbol") == "AAA"]:
+                assert kinds(of_aaa)[:2] == ["subscribed", "snapshot"], "nothing before, no status either"
+                waiting.remove(client)
+    assert steps >= len(clients)
+    for _ in range(3):
+        market.grid()
+    assert not market.core.market.outdated
+    market.publish("AAA", {-99: 1})
+    market.grid()
+    for client in clients:
+        client.read()
+        client.check_current()
+        assert client.states["AAA"] == "live"
+
+
+def test_a_listing_that_follows_a_withdrawal_is_not_live_before_it_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    announced_one_by_one(monkeypatch)
+    market = listed()
+    clients = [connected(market) for _ in range(4)]
+    for client in clients:
+        client.subscribe("AAA")
+    market.relist("AAA", 1, "0.01", withdrawn=True)
+    for client in clients:
+        client.take()
+    market.relist("AAA", 2, "0.01")
+    for _ in range(20):
+        market.tick()
+        for client in clients:
+            of_aaa = kinds([m for m in client.take() if m.get("symbol") == "AAA"])
+            assert of_aaa[:1] in ([], ["subscribed"])
+            if of_aaa:
+                clients.remove(client)
+                break
+    assert not clients
+
+
+def test_a_withdrawal_while_sessions_are_told_reaches_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    announced_one_by_one(monkeypatch)
+    market = listed()
+    clients = [connected(market) for _ in range(4)]
+    for client in clients:
+        client.subscribe("AAA")
+    market.relist("AAA", 2, "0.5")
+    market.grid()
+    market.relist("AAA", 2, "0.5", withdrawn=True)
+    for _ in range(30):
+        market.grid()
+        market.heartbeat()
+    for client in clients:
+        client.read()
+        assert client.states["AAA"] == "stale"
+
+
+def test_further_listings_do_not_keep_the_last_session_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    announced_one_by_one(monkeypatch)
+    market = listed()
+    clients = [connected(market) for _ in range(5)]
+    for client in clients:
+        client.subscribe("AAA")
+        client.take()
+    notified: set[int] = set()
+    for number in range(2, 60):
+        market.relist("AAA", number, f"0.{number}")
+        notified |= {place for place, client in enumerate(clients) if client.take()}
+    assert notified == set(range(5))
+
+
+def test_symbols_that_come_and_go_are_told_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    announced_one_by_one(monkeypatch)
+    market = lively_market()
+    everyone, one, gone = (connected(market) for _ in range(3))
+    everyone.subscribe("*")
+    one.subscribe("AAA", "BBB")
+    gone.subscribe("AAA")
+    market.books["CCC"] = type(market.books["AAA"])(5)
+    aaa = market.books.pop("AAA")
+    market.list_instruments()
+    market.core.close(gone.session)
+    market.books["AAA"] = aaa
+    market.list_instruments()
+    for _ in range(50):
+        market.tick()
+        market.grid()
+    market.load()
+    market.tick()
+    everyone.read()
+    one.read()
+    assert everyone.depths.keys() == {"AAA", "BBB", "CCC"}
+    assert one.depths.keys() == {"AAA", "BBB"}, "it was told at most that its symbol begins anew"
+    assert not market.core.announcements
+    everyone.send(op="unsubscribe", symbols=["CCC"])
+    del market.books["BBB"]
+    market.list_instruments()
+    for _ in range(20):
+        market.grid()
+    assert everyone.read()[-1] == {"type": "unsubscribed", "symbol": "BBB", "reason": "removed"}
+    assert everyone.depths.keys() == {"AAA"}, "what was announced once is not announced again"
