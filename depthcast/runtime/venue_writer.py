@@ -47,6 +47,9 @@ if problem then return problem end
 if not redis.acl_check_cmd('XADD', KEYS[1], '*', '_', '') then
   return redis.error_reply('NOPERM this user may not run XADD on ' .. KEYS[1])
 end
+if not redis.acl_check_cmd('HSET', KEYS[2], '', '') then
+  return redis.error_reply('NOPERM this user may not run HSET on ' .. KEYS[2])
+end
 local found, at = {}, 1
 while at <= #ARGV do
   local symbol, before, after, last = ARGV[at], ARGV[at + 1], ARGV[at + 2], at + 3 + tonumber(ARGV[at + 3])

@@ -39,11 +39,16 @@ UNFED: Final = "unfed"
 
 _MARK: Final = """
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+if not redis.acl_check_cmd('HSET', KEYS[1], ARGV[1], ARGV[3]) then
+  return redis.error_reply('NOPERM this user may not run HSET on ' .. KEYS[1])
+end
 redis.call('XADD', KEYS[2], '*', '_', ARGV[4], ARGV[1], '[]')
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 return 1
 """
-"""KEYS: sources, the symbol's input log. ARGV: symbol, its entry as read, its entry from now on, options."""
+"""Nothing is added unless the entry can be marked: otherwise it would be added again each second.
+
+KEYS: sources, the symbol's input log. ARGV: symbol, its entry as read, its entry from now on, options."""
 
 
 class FeederWatch:

@@ -9,8 +9,10 @@ import pytest
 from depthcast.feed.source import is_running, read_source
 from depthcast.ingestor.runtime import feeder_watch
 from depthcast.ingestor.runtime.feeder_watch import GONE_US, UNCHANGED_S, FeederWatch, watch_feeders
-from depthcast.shared.runtime.redis import execute
+from depthcast.shared.errors import RedisUnavailable
+from depthcast.shared.runtime.redis import connect, execute
 from tests.ingestor_runs import Run, check_history
+from tests.logins import with_login
 from tests.waiting import eventually
 
 LEVELS = '[["update","bid",10,1]]'
@@ -85,3 +87,18 @@ async def test_an_ingestor_looks_from_the_beginning_of_the_deployment(
         await eventually(marked)
     stop.set()
     await watching
+
+
+async def test_what_may_not_be_marked_adds_nothing(run: Run) -> None:
+    """Otherwise one entry more would be added each second."""
+    user = f"watch-{run.deployment.prefix}"
+    await execute(run.client, "ACL", "SETUSER", user, "on", ">pass", "~*", "+@all", "-hset")
+    async with connect(with_login(run.url, user, "pass")) as client:
+        watch = FeederWatch(client, run.deployment, 1)
+        await publish(run, "A")
+        await watch.look(0.0)
+        for _ in range(2):
+            with pytest.raises(RedisUnavailable, match="NOPERM"):
+                await watch.look(UNCHANGED_S)
+    assert await run.stream(run.keys.events) == []
+    await execute(run.client, "ACL", "DELUSER", user)

@@ -15,8 +15,9 @@ from depthcast.shared.codec import unpack
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.runtime.redis import connect, execute, parse_entries
 from depthcast.shared.types import Symbol
+from tests.logins import with_login
 from tests.proxy import Cut, FaultProxy
-from tests.waiting import TIMEOUT_S
+from tests.waiting import TIMEOUT_S, eventually
 
 A = Symbol("A")
 
@@ -146,6 +147,26 @@ async def test_lost_entries_are_noticed_and_the_book_is_written_whole(
     await execute(client, "DEL", writing.keys.feeders, writing.keys.events)
     await writing.send(4)
     assert [len(events) for _, events in await log(client, prefix)] == [6]
+
+
+async def test_what_may_not_be_counted_is_not_written(client: Redis, redis_url: str, prefix: str) -> None:
+    """Otherwise it would be written again with each attempt."""
+    user = f"feeder-{prefix}"
+    await execute(client, "ACL", "SETUSER", user, "on", ">pass", "~*", "+@all")
+    async with connect(with_login(redis_url, user, "pass")) as own:
+        writing = await Writing(own, prefix).start()
+        begin(writing)
+        await asyncio.wait_for(writing.writer.written(), TIMEOUT_S)
+        before = len(await log(client, prefix))
+        await execute(client, "ACL", "SETUSER", user, "-hset")
+        sending = asyncio.create_task(writing.send(5))
+        await eventually(lambda: not writing.writer.available)
+        assert len(await log(client, prefix)) == before
+        await execute(client, "ACL", "SETUSER", user, "+hset")
+        await sending
+        assert len(await log(client, prefix)) == before + 1
+        await writing.stop()
+    await execute(client, "ACL", "DELUSER", user)
 
 
 async def test_a_feeder_that_was_replaced_writes_nothing_more(client: Redis, prefix: str, make: Make) -> None:
