@@ -89,7 +89,7 @@ class StateFold:
         self._listing_epoch = max(
             (found[0].epoch for found in snapshots.values() if found is not None), default=0
         )
-        self._reader = PartitionReader(lambda symbol: symbol not in self._ignored_symbols)
+        self._reader = PartitionReader(lambda symbol: symbol not in self._ignored_symbols, confirms=False)
         self._reader.load(start, snapshots)
 
     @property

@@ -7,6 +7,7 @@ and output is in `depthcast.shared.runtime.follow`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from heapq import heappop, heappush
 from typing import Final, NamedTuple
 
 from depthcast.shared.codec import (
@@ -100,21 +101,27 @@ class PartitionReader:
 
     - `position`: position of the last entry read; None before the first load.
     - `shown`: replicas to show to users, each at its last good state.
-    - `rebuilding`: loaded replicas that are still older than the one shown.
+    - `rebuilding`: loaded replicas that are still older than the one shown, or ahead of what was read.
     - `missing`: symbol → why it needs a fresh snapshot; the replica shown is stale until then.
     - `lost_reason`: why the whole partition must be loaded again; None while the stream is continuous.
+
+    `confirms`: a snapshot counts only once the last entry in it was read. A recovery takes what there is,
+    because it publishes every book again that may have been lost.
 
     The owner loads while `lost_reason` or `missing` is set, and reads entries otherwise.
     """
 
-    def __init__(self, wants: Callable[[str], bool]) -> None:
+    def __init__(self, wants: Callable[[str], bool], *, confirms: bool = True) -> None:
         self.wants = wants
+        self._confirms = confirms
         self.position: Position | None = None
         self.shown: dict[str, Replica] = {}
         self.rebuilding: dict[str, Replica] = {}
         self.missing: dict[str, str] = {}
         self.lost_reason: str | None = "not loaded yet"
         self._tail = ZERO
+        self._ahead: dict[str, Position] = {}
+        self._ahead_in_order: list[tuple[Position, str]] = []
 
     def is_current(self, symbol: str) -> bool:
         """Return whether the shown replica of `symbol` includes every entry read."""
@@ -135,6 +142,7 @@ class PartitionReader:
         self.shown.pop(symbol, None)
         self.rebuilding.pop(symbol, None)
         self.missing.pop(symbol, None)
+        self._ahead.pop(symbol, None)
 
     def mark_lost(self, reason: str) -> None:
         """Require a load of everything: the stream cannot be continued from `position`."""
@@ -146,21 +154,28 @@ class PartitionReader:
         `tail` is the last position of the stream, read *before* the snapshots. So a symbol without a snapshot
         has its first broadcast after `tail`, and reading continues from there. Symbols wanted or forgotten
         since then stay so. A symbol that is not shown yet waits until the entry at `tail` was read, because
-        other readers may already have shown that state.
+        other readers may already have shown that state. A snapshot of a later entry than `position` waits
+        until that entry was read: a failover may lose it, and nothing need be published for the symbol then.
         """
         self._tail = tail
         positions = [found[0] for found in snapshots.values() if found is not None]
         if self.lost_reason is not None or self.position is None:
             self.position = min(positions if positions and all(snapshots.values()) else [*positions, tail])
             self.rebuilding.clear()
+            self._ahead.clear()
+            self._ahead_in_order.clear()
         else:
             positions.append(self.position)
             self.position = min(positions)
         self.lost_reason = None
         for symbol, found in snapshots.items():
             self.missing.pop(symbol, None)
+            self._ahead.pop(symbol, None)
             if self.wants(symbol):
                 self.rebuilding[symbol] = _loaded(symbol, found[1] if found else None)
+                if self._confirms and found is not None and found[0] > self.position:
+                    self._ahead[symbol] = found[0]
+                    heappush(self._ahead_in_order, (found[0], symbol))
         return self._promote_all()
 
     def read(self, position: Position, fields: Sequence[tuple[bytes, bytes]]) -> AppliedEntry | None:
@@ -190,6 +205,8 @@ class PartitionReader:
                 updates.append(update)
         reached = self.position < self._tail
         self.position = position
+        if self._ahead:
+            reached = self._reach(position) or reached
         if reached:
             updates += self._promote_all()
         written = Written(written_us, info.lag_ms, position > self._tail)
@@ -209,6 +226,7 @@ class PartitionReader:
         """Go on after an entry that no leader wrote; only for a recovery that publishes every book again."""
         self.lost_reason = None
         self.position = position
+        self._reach(position)
         return self._promote_all()
 
     def check_tail(self, last: Position) -> None:
@@ -256,6 +274,20 @@ class PartitionReader:
         replica.doubt = doubt_after(marks, replica.doubt)
         return True
 
+    def _reach(self, position: Position) -> bool:
+        """Compare `position` with the entries of snapshots ahead; returns whether it is one of them."""
+        reached = False
+        while self._ahead_in_order and self._ahead_in_order[0][0] <= position:
+            wanted, symbol = heappop(self._ahead_in_order)
+            if self._ahead.get(symbol) != wanted:
+                continue  # loaded again or forgotten since
+            if wanted == position:
+                del self._ahead[symbol]
+                reached = True
+            else:
+                self._fail(symbol, f"its snapshot is of the entry {wanted}, which Redis has lost")
+        return reached
+
     def _promote_all(self) -> list[ReplicaUpdate]:
         known = [symbol for symbol, replica in self.rebuilding.items() if replica.seq]
         return [update for symbol in known if (update := self._promote(symbol)) is not None]
@@ -264,6 +296,8 @@ class PartitionReader:
         """Show the rebuilt replica once it is as new as the one shown here or by other readers."""
         rebuilt, shown = self.rebuilding[symbol], self.shown.get(symbol)
         assert self.position is not None
+        if symbol in self._ahead:
+            return None
         if self.position < self._tail if shown is None else rebuilt.seq < shown.seq:
             return None
         self.shown[symbol] = self.rebuilding.pop(symbol)
@@ -271,6 +305,7 @@ class PartitionReader:
 
     def _fail(self, symbol: str, reason: str) -> None:
         self.rebuilding.pop(symbol, None)
+        self._ahead.pop(symbol, None)
         self.missing[symbol] = reason
 
 

@@ -54,22 +54,60 @@ def reader() -> PartitionReader:
     """At position 5, with A at seq 10 and B at seq 20."""
     reader = PartitionReader(lambda symbol: not symbol.startswith("Z"))
     assert (reader.lost_reason, reader.position) == ("not loaded yet", None)
-    updates = reader.load(at(5), {"A": (at(5), snapshot(10, 1)), "B": (at(7), snapshot(20, 2))})
+    updates = reader.load(at(5), {"A": (at(5), snapshot(10, 1)), "B": (at(5), snapshot(20, 2))})
     assert [(update.symbol, update.delta) for update in updates] == [("A", None), ("B", None)]
     assert reader.missing == {}
     return reader
 
 
-def test_starts_at_the_oldest_snapshot_and_skips_what_is_in_the_others(reader: PartitionReader) -> None:
+def test_starts_at_the_oldest_snapshot_and_skips_what_is_in_the_others() -> None:
+    reader = PartitionReader(lambda _: True)
+    loaded = reader.load(at(5), {"A": (at(5), snapshot(10, 1)), "B": (at(7), snapshot(20, 2))})
+    assert [(update.symbol, update.delta) for update in loaded] == [("A", None)]
     assert reader.read(at(6), fields(B=delta(18, 19, 9))) == AppliedEntry(
         at(6), EntryInfo(1, "0-0", 0, 0, 0), [], Written(None, None, is_new=True)
     )
+    assert everything(reader) == {"A": True}, "the entry of the snapshot of B may be lost yet"
     entry = reader.read(at(7), fields(A=delta(10, 11, 5), B=delta(19, 20, 2)))
     assert entry is not None
-    assert [update.symbol for update in entry.updates] == ["A"]
-    assert entry.updates[0].delta == delta(10, 11, 5)
+    assert [(update.symbol, update.delta) for update in entry.updates] == [
+        ("A", delta(10, 11, 5)),
+        ("B", None),
+    ]
     assert entry.updates[0].changes.bids == [(100, 5, 1)]
     assert shown(reader) == {"A": (11, [100, 5]), "B": (20, [100, 2])}
+    assert everything(reader) == {"A": True, "B": True}
+
+
+@pytest.mark.parametrize("tail", [5, 9])
+def test_a_snapshot_of_an_entry_that_was_lost_is_never_shown(tail: int) -> None:
+    """A failover lost what came after 6, and the next epoch has nothing to say of B."""
+    reader = PartitionReader(lambda _: True)
+    snapshots = {"A": (at(5), snapshot(10, 1)), "B": (at(9), snapshot(20, 2))}
+    reader.load(at(tail), snapshots)
+    reader.read(at(6), fields())
+    assert "B" not in shown(reader)
+    entry = reader.read(at(0, EPOCH + 1), fields(prev=at(6)))
+    assert entry is not None
+    assert list(reader.missing) == ["B"]
+    assert "B" not in shown(reader)
+    assert reader.is_current("A")
+    reader.load(at(0, EPOCH + 1), {"B": (at(4), snapshot(18, 2))})
+    assert "B" not in shown(reader) or reader.is_current("B")
+
+
+def test_only_the_last_load_of_a_symbol_counts() -> None:
+    reader = PartitionReader(lambda _: True)
+    reader.load(at(5), {"A": (at(5), snapshot(10, 1)), "B": (at(7), snapshot(20, 2))})
+    reader.forget("B")
+    reader.want("B")
+    reader.load(at(6), {"B": (at(8), snapshot(22, 2))})
+    for n in (6, 7):
+        reader.read(at(n), fields())
+        assert "B" not in shown(reader)
+        assert reader.missing == {}
+    reader.read(at(8), fields())
+    assert everything(reader) == {"A": True, "B": True}
 
 
 @pytest.mark.parametrize(
@@ -228,7 +266,7 @@ def test_what_is_shown_stays_until_something_as_new_is_rebuilt(reader: Partition
         reader.read(at(n), fields(A=delta(n + 4, n + 5, n)))
     assert shown(reader)["A"] == (13, [100, 8])
     reader.mark_lost("for a test")
-    assert reader.load(at(8), {"A": (at(5), snapshot(10, 1)), "B": (at(7), snapshot(20, 2))}) == [
+    assert reader.load(at(8), {"A": (at(5), snapshot(10, 1)), "B": (at(5), snapshot(20, 2))}) == [
         ReplicaUpdate("B", reader.shown["B"], None, ((), ()))  # type: ignore[arg-type]
     ]
     seen = []
@@ -260,9 +298,14 @@ def test_after_lost_data_what_is_shown_stays_until_the_new_epoch_passes_it(reade
 
 def test_trimmed_history_shows_as_a_hole_and_is_loaded_again(reader: PartitionReader) -> None:
     assert reader.read(at(50), fields(A=delta(40, 41, 5))) is None
-    reader.load(at(60), {"A": (at(55), snapshot(45, 3)), "B": (at(49), snapshot(22, 4))})
+    reader.load(at(51), {"A": (at(51), snapshot(45, 3)), "B": (at(49), snapshot(22, 4))})
     assert (reader.position, reader.lost_reason) == (at(49), None)
+    assert shown(reader) == {"A": (10, [100, 1]), "B": (22, [100, 4])}
+    assert everything(reader) == {"A": False, "B": True}
+    for n in (50, 51):
+        reader.read(at(n), fields())
     assert shown(reader) == {"A": (45, [100, 3]), "B": (22, [100, 4])}
+    assert everything(reader) == {"A": True, "B": True}
 
 
 def test_a_symbol_wanted_later_is_loaded_alone(reader: PartitionReader) -> None:
