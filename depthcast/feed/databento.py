@@ -20,6 +20,7 @@ Source: Databento, "Market by order", "Market by price", "Common fields, enums a
 "We're making improvements to MBO publishing", and `flags.rs` of its library dbn.
 """
 
+from functools import partial
 from typing import Final
 
 from depthcast.feed.databento_mbo import mbo_items
@@ -49,26 +50,11 @@ def _others(name: str) -> bool:
     return name in ("ts_recv", "publisher_id", "sequence", "symbol") or "_px_" in name or "_sz_" in name
 
 
-_TIMES: Final = {"ts_event": 1, "ts_recv": 1}
+_form = partial(TableForm, others=_others, decimals=_decimals, times_ns={"ts_event": 1, "ts_recv": 1})
 
-MBO_FORM: Final = TableForm(
-    name="databento-mbo",
-    required=_MBO,
-    others=_others,
-    decimals=_decimals,
-    times_ns=_TIMES,
-    items=mbo_items,
-    feed=lambda _: Feed.ORDERS,
-)
+MBO_FORM: Final = _form(name="databento-mbo", required=_MBO, items=mbo_items, feed=lambda _: Feed.ORDERS)
 
-MBP_FORM: Final = TableForm(
-    name="databento-mbp-10",
-    required=_MBP,
-    others=_others,
-    decimals=_decimals,
-    times_ns=_TIMES,
-    items=mbp_items,
-)
+MBP_FORM: Final = _form(name="databento-mbp-10", required=_MBP, items=mbp_items)
 
 MBO: Final = Format(
     name="databento-mbo",

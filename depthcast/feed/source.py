@@ -2,18 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from depthcast.feed.feeding import Feeding
 from depthcast.feed.symbol_feed import FeedState, SymbolFeed
 from depthcast.feed.venue import Profile, Sizes
+from depthcast.shared.feed_source import GONE_US
 from depthcast.shared.instruments import Instrument
-
-GONE: Final = "gone"
-"""State that an ingestor writes into the entry of a feeder that has not refreshed it for too long."""
-
-FRESH_US: Final = 10_000_000
-"""A feeder that has refreshed its entry within this time counts as running."""
 
 
 def source_of(
@@ -63,5 +58,5 @@ def read_source(raw: bytes | None) -> dict[str, Any]:
 def is_running(entry: Mapping[str, Any], now_us: int) -> bool:
     """Return whether the feeder of an entry is running, by the server's clock."""
     at, state = entry.get("at"), entry.get("state")
-    fresh = isinstance(at, int) and now_us - at < FRESH_US
+    fresh = isinstance(at, int) and now_us - at < GONE_US
     return fresh and state not in (FeedState.ENDED, FeedState.REFUSED)

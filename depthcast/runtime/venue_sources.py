@@ -6,7 +6,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from depthcast.feed.source import GONE, is_running, read_source
+from depthcast.feed.source import is_running, read_source
+from depthcast.shared.feed_source import GONE
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.runtime import redis
 

@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 
 from depthcast.ingestor.runtime.lease import wait_for
 from depthcast.shared.errors import DeploymentMismatch, RedisUnavailable
+from depthcast.shared.feed_source import GONE, GONE_US
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.partition import partition_of
 from depthcast.shared.runtime.catalog import read_partitions
@@ -25,14 +26,11 @@ from depthcast.shared.settings import IngestorSettings
 logger = logging.getLogger(__name__)
 
 LOOK_S: Final = 1.0
-GONE_US: Final = 10_000_000
-"""An entry that is older than this, by the server's clock, is of a feed that is gone."""
 UNCHANGED_S: Final = 3.0
-"""It must not have changed for so long either: after a failover the server's clock may be another one."""
+"""An old entry must not have changed for so long either: a failover may bring another clock."""
 
 LIVE: Final = "live"
-GONE: Final = "gone"
-"""States of an entry (`docs/protocol.md`, section 2, `sources`)."""
+"""State of an entry whose book is right."""
 
 UNFED: Final = "unfed"
 """The reason for doubt."""
@@ -123,3 +121,5 @@ async def watch_feeders(settings: IngestorSettings, stop: asyncio.Event) -> None
                 outage.note(error)
             except DeploymentMismatch:
                 return  # the ingestor itself says so, and ends
+            except Exception:
+                logger.exception("looking at the live feeds failed; it is done again")

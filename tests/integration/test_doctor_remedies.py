@@ -109,24 +109,34 @@ async def started(words: list[str]) -> AsyncIterator[None]:
         await process.wait()
 
 
-@pytest.fixture
-async def led(fresh_server: EmbeddedServer, tmp_path: Path) -> AsyncIterator[Run]:
-    """A deployment of one partition with a leader and a book, on a server of its own."""
-    async with connect(fresh_server.url) as client:
-        run = Run(client, "doc", fresh_server.url, tmp_path)
-        async with run.service(run.settings()):
-            await run.published(await run.send(("LEV", '[["add", "bid", 1, 1]]')))
-            yield run
+@asynccontextmanager
+async def leading(run: Run) -> AsyncIterator[None]:
+    """Lead the only partition, with one book."""
+    async with run.service(run.settings()):
+        await run.published(await run.send(("LEV", '[["add", "bid", 1, 1]]')))
+        yield
 
 
 @pytest.fixture
-async def left(fresh_server: EmbeddedServer, tmp_path: Path) -> AsyncIterator[Run]:
-    """The same, after its only ingestor has ended."""
+async def run(fresh_server: EmbeddedServer, tmp_path: Path) -> AsyncIterator[Run]:
+    """A deployment on a server of its own."""
     async with connect(fresh_server.url) as client:
-        run = Run(client, "doc", fresh_server.url, tmp_path)
-        async with run.service(run.settings()):
-            await run.published(await run.send(("LEV", '[["add", "bid", 1, 1]]')))
+        yield Run(client, "doc", fresh_server.url, tmp_path)
+
+
+@pytest.fixture
+async def led(run: Run) -> AsyncIterator[Run]:
+    """A deployment of one partition with a leader and a book."""
+    async with leading(run):
         yield run
+
+
+@pytest.fixture
+async def left(run: Run) -> Run:
+    """The same, after its only ingestor has ended."""
+    async with leading(run):
+        pass
+    return run
 
 
 async def append(run: Run, at: Position, ago_s: float = 0.0, lost: int | None = None) -> None:

@@ -8,8 +8,9 @@ import pytest
 
 from depthcast.feed.source import is_running, read_source
 from depthcast.ingestor.runtime import feeder_watch
-from depthcast.ingestor.runtime.feeder_watch import GONE_US, UNCHANGED_S, FeederWatch, watch_feeders
+from depthcast.ingestor.runtime.feeder_watch import UNCHANGED_S, FeederWatch, watch_feeders
 from depthcast.shared.errors import RedisUnavailable
+from depthcast.shared.feed_source import GONE_US
 from depthcast.shared.runtime.redis import connect, execute
 from tests.ingestor_runs import Run, check_history
 from tests.logins import with_login
@@ -87,6 +88,23 @@ async def test_an_ingestor_looks_from_the_beginning_of_the_deployment(
         await eventually(marked)
     stop.set()
     await watching
+
+
+async def test_a_look_that_failed_is_not_the_last(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[float] = []
+
+    async def look(_: FeederWatch, now: float) -> list[str]:
+        looks.append(now)
+        raise ValueError("nobody thought of this")
+
+    monkeypatch.setattr(feeder_watch, "LOOK_S", 0.02)
+    monkeypatch.setattr(FeederWatch, "look", look)
+    stop = asyncio.Event()
+    async with run.service(run.settings("[A]\n")):
+        watching = asyncio.create_task(watch_feeders(run.settings(), stop))
+        await eventually(lambda: len(looks) > 1)
+        stop.set()
+        await watching
 
 
 async def test_what_may_not_be_marked_adds_nothing(run: Run) -> None:

@@ -198,21 +198,17 @@ def test_no_client_takes_a_book_for_live_that_was_in_doubt(seed: int) -> None:
     check(DoubtStorm(seed))
 
 
-@pytest.mark.parametrize("seed", range(30, 50))
-def test_new_listings_among_all_this(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sessions are told one after the other; each ends with the book of the last listing."""
-    monkeypatch.setattr(announcements, "STEP_COST_MAX", (0.01, 1, 64)[seed % 3])
-    storm = Storm(seed, merged_allowed=True)
-    storm.relisting = True
-    check(storm)
-    assert storm.number
+@pytest.mark.parametrize(
+    ("kind", "seed"),
+    [*((Storm, seed) for seed in range(30, 50)), *((DoubtStorm, seed) for seed in range(50, 60))],
+)
+def test_new_listings_among_all_this(kind: type[Storm], seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions are told one after the other; each ends with the book of the last listing.
 
-
-@pytest.mark.parametrize("seed", range(50, 60))
-def test_new_listings_of_books_in_doubt(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has not been told of a listing does not take the book in doubt that it holds for the new one."""
+    Who has not been told does not take the book in doubt that it holds for the new one.
+    """
     monkeypatch.setattr(announcements, "STEP_COST_MAX", (0.01, 1, 64)[seed % 3])
-    storm = DoubtStorm(seed, merged_allowed=True)
+    storm = kind(seed, merged_allowed=True)
     storm.relisting = True
     check(storm)
     assert storm.number

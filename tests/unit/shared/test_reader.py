@@ -92,8 +92,12 @@ def test_a_snapshot_of_an_entry_that_was_lost_is_never_shown(tail: int) -> None:
     assert list(reader.missing) == ["B"]
     assert "B" not in shown(reader)
     assert reader.is_current("A")
-    reader.load(at(0, EPOCH + 1), {"B": (at(4), snapshot(18, 2))})
-    assert "B" not in shown(reader) or reader.is_current("B")
+    reader.load(at(0, EPOCH + 1), {"B": (at(5), snapshot(18, 2))})
+    for position, prev in ((at(6), None), (at(0, EPOCH + 1), at(6))):
+        assert "B" not in shown(reader)
+        reader.read(position, fields(prev=prev))
+    assert shown(reader)["B"] == (18, [100, 2])
+    assert everything(reader) == {"A": True, "B": True}
 
 
 def test_only_the_last_load_of_a_symbol_counts() -> None:

@@ -8,10 +8,11 @@ import pytest
 
 from depthcast.feed.feeding import Feeding
 from depthcast.feed.scale import Scale
-from depthcast.feed.source import FRESH_US, is_running, read_source, source_of, venue_sizes
+from depthcast.feed.source import is_running, read_source, source_of, venue_sizes
 from depthcast.feed.symbol_feed import SymbolFeed
 from depthcast.feed.venue import Doubt, DoubtReason, Snapshot
 from depthcast.feed.venues.registry import VENUES
+from depthcast.shared.feed_source import GONE_US
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.types import Symbol
 
@@ -40,8 +41,8 @@ def test_an_entry_is_as_the_contract_shows_it() -> None:
 
 def test_a_feeder_runs_while_its_entry_is_fresh() -> None:
     entry = {"state": "doubt", "at": 50}
-    assert is_running(entry, 49 + FRESH_US)
-    assert not is_running(entry, 50 + FRESH_US)
+    assert is_running(entry, 49 + GONE_US)
+    assert not is_running(entry, 50 + GONE_US)
 
 
 @pytest.mark.parametrize(
