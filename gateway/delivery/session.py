@@ -21,9 +21,9 @@ from depthcast.gateway.delivery.subscription_group import (
 )
 from depthcast.gateway.delivery.writer import Writer
 from depthcast.gateway.market.channel import Channel
-from depthcast.gateway.market.history import ViewState
 from depthcast.gateway.market.listing import Listing
 from depthcast.gateway.market.market import Market
+from depthcast.gateway.market.step import ViewState
 from depthcast.gateway.protocol.messages import Encoding, subscribed_message
 from depthcast.gateway.protocol.requests import RequestId, Resume
 from depthcast.shared.close_codes import CloseCode

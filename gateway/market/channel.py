@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.market.channel_state import NEXT_STATE, WAITING, WAS_RESET, ChannelEvent, ChannelState
-from depthcast.gateway.market.history import History, HistoryBound, Step, ViewState
+from depthcast.gateway.market.history import History, HistoryBound
+from depthcast.gateway.market.step import Step, ViewState
 from depthcast.gateway.market.view import View, merge
 from depthcast.gateway.protocol.frames import deflated
 from depthcast.gateway.protocol.messages import PLAIN, Encoding, ViewDelta, delta_message, encode

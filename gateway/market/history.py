@@ -4,63 +4,14 @@ They are kept as bytes. As lists of tuples they would take several times the mem
 thousands of objects for the garbage collector: walking through them is a pause of half a second.
 """
 
-from array import array
 from bisect import bisect_right
-from collections import deque
-from itertools import chain, islice
-from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final
 
 from depthcast.gateway.counters import GatewayCounters
-from depthcast.gateway.protocol.messages import Encoding, Row, ViewDelta
+from depthcast.gateway.market.step import PackedSteps, Step, ViewState
 
 ROWS_KEPT_MAX: Final = 32_768
 """Rows kept per channel, whatever `history_deltas` allows: a few megabytes at most."""
-
-
-_HEAD: Final = Struct("<qqqqII")
-"""Of a packed step: broadcast, prev_seq, seq, ts, digest, number of bids. The rows follow, bids first."""
-_BROADCAST: Final = Struct("<q")
-_STATE: Final = Struct("<qqqqI")
-_ROW_BYTES: Final = 24
-
-
-class ViewState(NamedTuple):
-    """A known state of a view: its `seq` and `digest` right after broadcast number `broadcast`."""
-
-    broadcast: int
-    seq: int
-    digest: int
-
-
-class Step:
-    """One broadcast that changed the view; `frames` caches its bytes once they were needed."""
-
-    __slots__ = ("broadcast", "delta", "frames", "rows")
-
-    def __init__(self, broadcast: int, delta: ViewDelta) -> None:
-        self.broadcast = broadcast
-        self.delta = delta
-        self.rows = len(delta.bids) + len(delta.asks)
-        self.frames: dict[Encoding, bytes] = {}
-
-    def state(self) -> ViewState:
-        """The view right after this step."""
-        return ViewState(self.broadcast, self.delta.seq, self.delta.digest)
-
-    def packed(self) -> bytes:
-        """The step as bytes, without its frames."""
-        prev_seq, seq, ts, bids, asks, digest = self.delta
-        rows = array("q", chain.from_iterable(chain(bids, asks)))
-        return _HEAD.pack(self.broadcast, prev_seq, seq, ts, digest, len(bids)) + rows.tobytes()
-
-    @classmethod
-    def unpacked(cls, packed: bytes) -> "Step":
-        """The step of which `packed` are the bytes."""
-        broadcast, prev_seq, seq, ts, digest, bids = _HEAD.unpack_from(packed)
-        numbers = iter(array("q", packed[_HEAD.size :]))
-        rows: list[Row] = list(zip(numbers, numbers, numbers, strict=True))
-        return cls(broadcast, ViewDelta(prev_seq, seq, ts, rows[:bids], rows[bids:], digest))
 
 
 class HistoryBound:
@@ -88,7 +39,7 @@ class History:
 
     def __init__(self, bound: HistoryBound, counters: GatewayCounters) -> None:
         self.base = ViewState(0, 0, 0)
-        self._packed: deque[bytes] = deque()
+        self._packed = PackedSteps()
         self._fresh: list[Step] = []
         self._bound = bound
         self._counters = counters
@@ -106,13 +57,14 @@ class History:
 
     def pack(self) -> None:
         """Keep all steps as bytes from now on; what their frames were is forgotten."""
-        self._packed.extend([step.packed() for step in self._fresh])
+        for step in self._fresh:
+            self._packed.append(step)
         self._fresh.clear()
 
     def restart(self, base: ViewState) -> None:
         """Drop every step; history begins again at `base`."""
         self.base = base
-        self._packed.clear()
+        self._packed = PackedSteps()
         self._fresh.clear()
         self._rows = 0
 
@@ -121,12 +73,12 @@ class History:
         newer = bisect_right(self._fresh, seq, key=lambda step: step.delta.seq)
         if newer:
             return self._fresh[newer - 1].state()
-        newer = bisect_right(self._packed, seq, key=lambda packed: _state(packed).seq)
-        return _state(self._packed[newer - 1]) if newer else self.base
+        newer = self._packed.count_up_to_seq(seq)
+        return self._packed.state(newer - 1) if newer else self.base
 
     def index_after(self, cursor: int) -> int:
         """Index of the first step after `cursor`."""
-        index = bisect_right(self._packed, cursor, key=_broadcast)
+        index = self._packed.count_up_to(cursor)
         if index < len(self._packed):
             return index
         return index + bisect_right(self._fresh, cursor, key=lambda step: step.broadcast)
@@ -134,32 +86,20 @@ class History:
     def broadcast(self, index: int) -> int:
         """Number of the broadcast of a step."""
         if index < len(self._packed):
-            return _broadcast(self._packed[index])
+            return self._packed.broadcast(index)
         return self._fresh[index - len(self._packed)].broadcast
 
     def since(self, index: int) -> list[Step]:
         """The steps from `index` on."""
         count = len(self._packed)
-        old = [Step.unpacked(packed) for packed in islice(self._packed, index, None)]
-        return old + self._fresh[max(0, index - count) :]
+        return self._packed.since(index) + self._fresh[max(0, index - count) :]
 
     def _drop_oldest(self) -> None:
         self._counters.limit_history += self._rows > ROWS_KEPT_MAX
         if self._packed:
-            packed = self._packed.popleft()
-            self._rows -= (len(packed) - _HEAD.size) // _ROW_BYTES
-            self.base = _state(packed)
+            self.base, rows = self._packed.pop_oldest()
+            self._rows -= rows
         else:
             step = self._fresh.pop(0)
             self._rows -= step.rows
             self.base = step.state()
-
-
-def _broadcast(packed: bytes) -> int:
-    number: int = _BROADCAST.unpack_from(packed)[0]
-    return number
-
-
-def _state(packed: bytes) -> ViewState:
-    broadcast, _, seq, _, digest = _STATE.unpack_from(packed)
-    return ViewState(broadcast, seq, digest)

@@ -10,7 +10,8 @@ import depthcast.gateway.market.channel
 import depthcast.gateway.market.history
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.market.channel import Channel
-from depthcast.gateway.market.history import HistoryBound, ViewState
+from depthcast.gateway.market.history import HistoryBound
+from depthcast.gateway.market.step import ViewState
 from depthcast.gateway.protocol.messages import Encoding
 from depthcast.shared.replica import Replica
 from tests.unit.gateway.model_client import apply_rows, split_frames

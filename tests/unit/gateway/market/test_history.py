@@ -1,7 +1,9 @@
 """The steps kept of a view, and their bounds."""
 
 import gc
-from collections import deque
+import platform
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -9,7 +11,8 @@ from hypothesis import strategies as st
 
 import depthcast.gateway.market.history
 from depthcast.gateway.counters import GatewayCounters
-from depthcast.gateway.market.history import History, HistoryBound, Step, ViewState
+from depthcast.gateway.market.history import History, HistoryBound
+from depthcast.gateway.market.step import Step, ViewState
 from depthcast.gateway.protocol.messages import Row, ViewDelta
 
 
@@ -54,11 +57,64 @@ def test_a_packed_step_is_the_same_step(
     assert made.state_at(seq) == ViewState(broadcast, seq, digest)
 
 
-def test_a_packed_history_is_nothing_for_the_garbage_collector() -> None:
-    made = history(9, *[step(number, rows=3) for number in range(1, 9)], packed=8)
-    (packed,) = [found for found in gc.get_referents(made) if isinstance(found, deque)]
-    assert len(packed) == 8
-    assert not any(map(gc.is_tracked, packed))
+def objects_tracked(made: History) -> int:
+    """Objects of a history that the garbage collector walks through."""
+    waiting: list[object] = [made]
+    seen: dict[int, object] = {}
+    while waiting:
+        found = waiting.pop()
+        if gc.is_tracked(found) and not isinstance(found, type | HistoryBound) and id(found) not in seen:
+            seen[id(found)] = found
+            waiting += gc.get_referents(found)
+    return len(seen)
+
+
+def test_packed_steps_are_nothing_for_the_garbage_collector() -> None:
+    few = history(99, *[step(number, rows=3) for number in range(1, 3)], packed=2)
+    many = history(99, *[step(number, rows=3) for number in range(1, 99)], packed=98)
+    assert objects_tracked(many) == objects_tracked(few)
+
+
+PROGRAM = """
+from depthcast.gateway.counters import GatewayCounters
+from depthcast.gateway.market.history import History, HistoryBound
+from depthcast.gateway.market.step import Step
+from depthcast.gateway.protocol.messages import ViewDelta
+from depthcast.gateway.runtime.memory import resident_bytes, trim
+
+trim()
+before, stay = resident_bytes(), []
+histories = [History(HistoryBound(256), GatewayCounters()) for _ in range(400)]
+for number in range(200):
+    for history in histories:
+        history.append(Step(number, ViewDelta(number, number + 1, 0, [(1, 2, 3)] * 4, [], 5)))
+        history.pack()
+    stay.append([bytes(size) for size in range(16, 512, 16)])  # what others need meanwhile lies in between
+full = resident_bytes()
+del histories, history
+trim()
+print(full - before, resident_bytes() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back when asked to")
+def test_the_memory_of_histories_that_are_gone_is_given_back() -> None:
+    """In pieces among the objects of others it would stay for as long as those do."""
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    grown, left = map(int, done.stdout.split())
+    assert grown > 12_000_000
+    assert left < grown / 2
+
+
+def test_the_oldest_packed_steps_go_and_the_others_stay_as_they_are() -> None:
+    made = History(HistoryBound(7), GatewayCounters())
+    for number in range(1, 200):
+        made.append(step(number, rows=number % 5))
+        made.pack()
+        kept = [*range(max(1, number - 6), number + 1)]
+        assert [(each.broadcast, each.rows) for each in made.since(0)] == [(at, at % 5) for at in kept]
+        assert made.base.broadcast == kept[0] - 1
+        assert made.index_after(number - 2) == len(kept) - min(2, len(kept))
 
 
 @PACKED

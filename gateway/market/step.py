@@ -1,0 +1,113 @@
+"""One broadcast that changed a view, and many of them as bytes."""
+
+from array import array
+from bisect import bisect_right
+from itertools import chain
+from struct import Struct
+from typing import Final, NamedTuple
+
+from depthcast.gateway.protocol.messages import Encoding, Row, ViewDelta
+
+_HEAD: Final = Struct("<qqqqII")
+"""Of a packed step: broadcast, prev_seq, seq, ts, digest, number of bids. The rows follow, bids first."""
+_BROADCAST: Final = Struct("<q")
+_STATE: Final = Struct("<qqqqI")
+_ROW_BYTES: Final = 24
+
+
+class ViewState(NamedTuple):
+    """A known state of a view: its `seq` and `digest` right after broadcast number `broadcast`."""
+
+    broadcast: int
+    seq: int
+    digest: int
+
+
+class Step:
+    """One broadcast that changed the view; `frames` caches its bytes once they were needed."""
+
+    __slots__ = ("broadcast", "delta", "frames", "rows")
+
+    def __init__(self, broadcast: int, delta: ViewDelta) -> None:
+        self.broadcast = broadcast
+        self.delta = delta
+        self.rows = len(delta.bids) + len(delta.asks)
+        self.frames: dict[Encoding, bytes] = {}
+
+    def state(self) -> ViewState:
+        """The view right after this step."""
+        return ViewState(self.broadcast, self.delta.seq, self.delta.digest)
+
+
+class PackedSteps:
+    """Consecutive steps without their frames, in one buffer, oldest first.
+
+    As objects of their own, small pieces would lie between those of others, and keep whole pages after the
+    channel has gone.
+    """
+
+    __slots__ = ("_bytes", "_end", "_first", "_starts")
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+        self._starts = array("q")
+        """Where each step starts, in bytes since the first one ever; those before `_first` are gone."""
+        self._first = 0
+        self._end = 0
+
+    def __len__(self) -> int:
+        return len(self._starts) - self._first
+
+    def append(self, step: Step) -> None:
+        """Add the newest step."""
+        prev_seq, seq, ts, bids, asks, digest = step.delta
+        packed = self._bytes
+        before = len(packed)
+        packed += _HEAD.pack(step.broadcast, prev_seq, seq, ts, digest, len(bids))
+        packed += array("q", chain.from_iterable(chain(bids, asks)))
+        self._starts.append(self._end)
+        self._end += len(packed) - before
+
+    def pop_oldest(self) -> tuple[ViewState, int]:
+        """Remove the oldest step; returns the state that it led to, and its number of rows."""
+        state, size = self.state(0), self._offset(1)
+        del self._bytes[:size]
+        self._first += 1
+        if self._first > len(self):
+            del self._starts[: self._first]
+            self._first = 0
+        return state, (size - _HEAD.size) // _ROW_BYTES
+
+    def state(self, index: int) -> ViewState:
+        """The view right after a step."""
+        broadcast, _, seq, _, digest = _STATE.unpack_from(self._bytes, self._offset(index))
+        return ViewState(broadcast, seq, digest)
+
+    def broadcast(self, index: int) -> int:
+        """Number of the broadcast of a step."""
+        number: int = _BROADCAST.unpack_from(self._bytes, self._offset(index))[0]
+        return number
+
+    def count_up_to_seq(self, seq: int) -> int:
+        """How many steps lead to a seq up to `seq`."""
+        return bisect_right(range(len(self)), seq, key=lambda index: self.state(index).seq)
+
+    def count_up_to(self, broadcast: int) -> int:
+        """How many steps have a number up to `broadcast`."""
+        return bisect_right(range(len(self)), broadcast, key=self.broadcast)
+
+    def since(self, index: int) -> list[Step]:
+        """The steps from `index` on."""
+        return [self._unpacked(each) for each in range(index, len(self))]
+
+    def _offset(self, index: int) -> int:
+        at = self._first + index
+        end = self._starts[at] if at < len(self._starts) else self._end
+        return end - self._starts[self._first]
+
+    def _unpacked(self, index: int) -> Step:
+        start, end = self._offset(index), self._offset(index + 1)
+        broadcast, prev_seq, seq, ts, digest, bids = _HEAD.unpack_from(self._bytes, start)
+        numbers = iter(array("q", self._bytes[start + _HEAD.size : end]))
+        rows: list[Row] = list(zip(numbers, numbers, numbers, strict=True))
+        return Step(broadcast, ViewDelta(prev_seq, seq, ts, rows[:bids], rows[bids:], digest))
