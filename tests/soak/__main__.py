@@ -111,18 +111,17 @@ class Hostile:
 def calibrate(crowd: Crowd, pid: int, load: float) -> tuple[int, float]:
     """Add steady clients until they take this share of a core; returns how many, and the share.
 
-    More clients cost less each, because they share more work, so each step is measured anew.
+    More clients cost less each, because they share more work. So steps by the average cost come near from below.
     """
-    steady, before, step = STEP, 0.0, STEP
+    steady = STEP
     while True:
         crowd.want(steady, *OTHERS)
         time.sleep(CALIBRATION_S)
         now = share(pid, CALIBRATION_S)
         if now >= load - NEAR or steady >= STEADY_MAX:
             return steady, now
-        each = max((now - before) / step, 1e-4)
-        step = max(STEP // 4, min(round((load - now) / each), steady // 2, STEADY_MAX - steady))
-        steady, before = steady + step, now
+        wanted = round(steady * (load / now - 1))
+        steady += max(STEP // 4, min(wanted, steady // 2, STEADY_MAX - steady))
 
 
 def share(pid: int, seconds: float) -> float:
