@@ -111,7 +111,7 @@ class Hostile:
 def calibrate(crowd: Crowd, pid: int, load: float) -> tuple[int, float]:
     """Add steady clients until they take this share of a core; returns how many, and the share.
 
-    More clients cost less each, because they share more work. So steps by the average cost come near from below.
+    More clients cost less each, because they share more work: steps by the average cost approach from below.
     """
     steady = STEP
     while True:
