@@ -21,6 +21,8 @@ Each error has the values in its text as attributes, so callers need not parse t
 mapped to these where the library is called.
 """
 
+from typing import Self
+
 
 class DepthcastError(Exception):
     """Base of all errors raised on purpose."""
@@ -34,6 +36,10 @@ class SettingsError(DepthcastError):
         self.value = value
         self.remedy = remedy
         super().__init__(f"{name}: {value!r} {remedy}")
+
+    def about(self, name: str) -> Self:
+        """Return this error about the same setting by another name."""
+        return type(self)(name, self.value, self.remedy)
 
 
 class InstrumentsError(DepthcastError):
@@ -56,6 +62,10 @@ class DeploymentMismatch(DepthcastError):
             f"{name} is set to {ours} here, but the deployment was created with {deployed}; "
             f"remove the setting or use {deployed}"
         )
+
+    def about(self, name: str) -> Self:
+        """Return this error about the same setting by another name."""
+        return type(self)(name, self.ours, self.deployed)
 
 
 class CodecError(DepthcastError):

@@ -55,6 +55,11 @@ _DECIMAL: Final = re.compile(r"\d{1,20}(\.\d{1,20})?\Z", re.ASCII)
 _FIELDS: Final = frozenset(Instrument._fields) - {"symbol", "listing"}
 
 
+def is_size(value: object) -> bool:
+    """Return whether `value` is a tick size or lot size: a positive decimal as text."""
+    return isinstance(value, str) and _DECIMAL.match(value) is not None and bool(value.strip("0."))
+
+
 def parse_toml(text: str) -> dict[Symbol, Instrument]:
     """Read an instruments file, one table per symbol; raises `InstrumentsError`."""
     try:
@@ -118,7 +123,7 @@ def _checked(symbol: str, table: Mapping[str, Any]) -> Instrument:
     sizes = {}
     for name in ("tick_size", "lot_size"):
         size = table.get(name, "1")
-        if not isinstance(size, str) or not _DECIMAL.match(size) or not size.strip("0."):
+        if not is_size(size):
             raise InstrumentsError(
                 symbol, f'{name} is {size!r}; write a positive decimal as text, such as "0.01"'
             )

@@ -9,11 +9,12 @@ A secret is on no command line, in no text made of settings, and in no error. It
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, Field, dataclass, field, fields
-from types import NoneType
-from typing import Any, Final, Self, get_args, get_type_hints
+from types import MappingProxyType, NoneType
+from typing import Any, ClassVar, Final, Self, get_args, get_type_hints
 
-from depthcast.shared.errors import SettingsError
+from depthcast.shared.errors import DeploymentMismatch, SettingsError
 from depthcast.shared.networks import parse_networks
 from depthcast.shared.origins import Origins
 from depthcast.shared.redis_url import (
@@ -84,6 +85,9 @@ class Settings:
     admin_port: int | None = setting(None, "port for metrics and health; off when unset", least=0, most=65535)
     log_level: str = setting("info", "debug, info, warning or error")
 
+    typed: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Variable → option, as it was typed, of each setting that `load` took from an option."""
+
     def __post_init__(self) -> None:
         for item in fields(self):
             _check(item, getattr(self, item.name))
@@ -125,16 +129,30 @@ class Settings:
                 raise SettingsError(name, HIDDEN, "is set, but no setting has that name; see --help")
         given = options or {}
         _check_command_line(given)
+        texts, typed = cls._texts(environment, given)
         types = get_type_hints(cls)
-        values = {}
+        with errors_about(typed):
+            settings = cls(**{name: _convert(name, text, types[name]) for name, text in texts.items()})
+        object.__setattr__(settings, "typed", typed)
+        return settings
+
+    @classmethod
+    def _texts(
+        cls, environment: Mapping[str, str], given: Mapping[str, str | None]
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """The text of each setting that is set, and `typed`."""
+        texts: dict[str, str] = {}
+        typed: dict[str, str] = {}
         for item in fields(cls):
-            text = _one_of([(name, given.get(name)) for name in names(item.name)], option)
-            if text is None:
+            found = _one_of([(name, given.get(name)) for name in names(item.name)], option)
+            if found is not None:
+                typed[variable(item.name)] = option(found[0])
+            else:
                 variables = [(name, environment.get(variable(name)) or None) for name in names(item.name)]
-                text = _one_of(variables, variable)
-            if text is not None:
-                values[item.name] = _convert(item.name, text, types[item.name])
-        return cls(**values)
+                found = _one_of(variables, variable)
+            if found is not None:
+                texts[item.name] = found[1]
+        return texts, typed
 
     @classmethod
     def old_names(cls, environment: Mapping[str, str], options: Mapping[str, str | None]) -> list[str]:
@@ -515,6 +533,20 @@ class GatewaySettings(Settings):
                 raise SettingsError(variable(name), text, f"cannot be understood: {error}") from error
 
 
+@contextmanager
+def errors_about(typed: Mapping[str, str]) -> Iterator[None]:
+    """Let errors about settings name the option that was typed, instead of the variable.
+
+    `typed`: as in `Settings`.
+    """
+    try:
+        yield
+    except (SettingsError, DeploymentMismatch) as error:
+        if error.name not in typed:
+            raise
+        raise error.about(typed[error.name]) from error
+
+
 def variable(name: str) -> str:
     """Return the environment variable of a setting."""
     return VARIABLE_PREFIX + name.upper()
@@ -580,13 +612,13 @@ def _use(old: str, new: str) -> str:
     return f"{old} is now called {new}; the old name ends with the next version"
 
 
-def _one_of(given: Sequence[tuple[str, str | None]], shown: Callable[[str], str]) -> str | None:
-    """The text given under one of a setting's names; raises `SettingsError` if two names are used."""
+def _one_of(given: Sequence[tuple[str, str | None]], shown: Callable[[str], str]) -> tuple[str, str] | None:
+    """The name of a setting that is used, and its text; raises `SettingsError` if two names are."""
     texts = [(name, text) for name, text in given if text is not None]
     if len(texts) > 1:
         (new, _), (old, text) = texts
         raise SettingsError(shown(old), text, f"is the old name of {shown(new)}, which is set too; remove it")
-    return texts[0][1] if texts else None
+    return texts[0] if texts else None
 
 
 def _convert(name: str, text: str, kind: Any) -> Any:

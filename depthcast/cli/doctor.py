@@ -15,7 +15,7 @@ from depthcast.runtime.inspect import check_partitions, find_misplaced_keys, rea
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.runtime import redis
 from depthcast.shared.runtime.environment import read_environment
-from depthcast.shared.settings import Settings
+from depthcast.shared.settings import Settings, errors_about
 
 HELP: Final = """\
 Say what is wrong with a deployment, and what to do about it.
@@ -63,7 +63,8 @@ def doctor(
     """See `HELP`."""
     settings = Settings.load(read_environment(), {name: named[name] for name in SETTINGS})
     try:
-        found = asyncio.run(_examine(settings, rejects_s, keys_max, gateway_url))
+        with errors_about(settings.typed):
+            found = asyncio.run(_examine(settings, rejects_s, keys_max, gateway_url))
     except RedisUnavailable as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(2)

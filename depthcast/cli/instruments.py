@@ -13,7 +13,7 @@ from depthcast.cli.feed_options import SETTINGS, deployment_options
 from depthcast.inspection.listings import Registered
 from depthcast.runtime.instruments import Instruments, NotDone
 from depthcast.shared.errors import InstrumentsError, SettingsError
-from depthcast.shared.instruments import Feed, Instrument, OnCross, from_table
+from depthcast.shared.instruments import Feed, Instrument, OnCross, from_table, is_size
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.listing import Listing
 from depthcast.shared.partition import partition_of
@@ -21,7 +21,7 @@ from depthcast.shared.redis_url import without_credentials
 from depthcast.shared.runtime import redis
 from depthcast.shared.runtime.catalog import read_partitions
 from depthcast.shared.runtime.environment import read_environment
-from depthcast.shared.settings import Settings
+from depthcast.shared.settings import Settings, errors_about
 from depthcast.shared.types import is_symbol
 
 HELP: Final = """\
@@ -44,6 +44,17 @@ def instruments() -> None:
     """See `HELP`."""
 
 
+class Size(click.ParamType[str]):
+    """A tick size or lot size as decimal text."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not is_size(value):
+            self.fail(f"{value!r}; write a positive decimal, such as 0.01", param, ctx)
+        return str(value)
+
+
 def _terms(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a command with an option for each part of an instrument."""
     function = click.option(
@@ -54,8 +65,8 @@ def _terms(function: Callable[..., Any]) -> Callable[..., Any]:
     function = click.option(
         "--feed", type=click.Choice([str(choice) for choice in Feed]), help="How events address the book."
     )(function)
-    function = click.option("--lot-size", metavar="DECIMAL", help="Size of a lot.")(function)
-    return click.option("--tick-size", metavar="DECIMAL", help="Size of a tick.")(function)
+    function = click.option("--lot-size", type=Size(), metavar="DECIMAL", help="Size of a lot.")(function)
+    return click.option("--tick-size", type=Size(), metavar="DECIMAL", help="Size of a tick.")(function)
 
 
 _wait = click.option(
@@ -152,7 +163,8 @@ def _run(
                 raise NotDone(f"there is no deployment with prefix {settings.prefix!r} at {address}")
             return await work(Instruments(client, keys, partitions, wait_s))
 
-    return asyncio.run(run())
+    with errors_about(settings.typed):
+        return asyncio.run(run())
 
 
 async def _all(deployment: Instruments) -> tuple[list[Registered], int]:

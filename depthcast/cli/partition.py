@@ -12,7 +12,7 @@ from depthcast.shared.redis_url import without_credentials
 from depthcast.shared.runtime import redis
 from depthcast.shared.runtime.catalog import read_partitions
 from depthcast.shared.runtime.environment import read_environment
-from depthcast.shared.settings import Settings
+from depthcast.shared.settings import Settings, errors_about
 from depthcast.shared.types import is_symbol
 
 HELP: Final = """\
@@ -40,7 +40,8 @@ def partition(symbol: str, **given: str | None) -> None:
         raise SettingsError(
             "SYMBOL", symbol, "must be 1 to 32 of A-Z a-z 0-9 . _ -, the first a letter or digit"
         )
-    partitions = settings.partitions or asyncio.run(_deployed(settings))
+    with errors_about(settings.typed):
+        partitions = settings.partitions or asyncio.run(_deployed(settings))
     click.echo(partition_of(symbol, partitions))
 
 

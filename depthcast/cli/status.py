@@ -16,7 +16,7 @@ from depthcast.runtime.inspect import check_partitions, read_deployment
 from depthcast.shared.partition import partition_of
 from depthcast.shared.runtime import redis
 from depthcast.shared.runtime.environment import read_environment
-from depthcast.shared.settings import Settings
+from depthcast.shared.settings import Settings, errors_about
 
 WAITING_SHOWN: Final = 10
 """Changes that wait are shown for so many symbols."""
@@ -54,7 +54,8 @@ def status(
 ) -> None:
     """See `HELP`."""
     settings = Settings.load(read_environment(), {name: named[name] for name in SETTINGS})
-    state = asyncio.run(_read(settings, rejects_s, gateway_url))
+    with errors_about(settings.typed):
+        state = asyncio.run(_read(settings, rejects_s, gateway_url))
     if as_json:
         click.echo(json.dumps(state.to_json(), indent=2))
     else:

@@ -21,6 +21,9 @@ CLOSE_TIMEOUT_S: Final = 2.0
 MESSAGE_BYTES_MAX: Final = 2**28
 """Longest message accepted: a length field must not decide how much memory is used."""
 
+ADDRESS_FORM: Final = "http://127.0.0.1:8080 or ws://127.0.0.1:8080/v1/ws"
+"""What an address of a gateway looks like, for errors."""
+
 REFUSED: Final = {400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found"}
 """Error code for each HTTP status after which another attempt is useless."""
 
@@ -113,17 +116,22 @@ async def _handshake(
     return socket
 
 
-def _address(url: str) -> str:
+def websocket_address(url: str) -> str | None:
+    """Return the WebSocket address of the gateway at `url`; None if that is no address of a gateway."""
     try:
         parts = urlsplit(url)
     except ValueError:  # half an IPv6 address
-        parts = urlsplit("")
+        return None
     if parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname:
-        shown = without_credentials(url)
-        raise ClientError(
-            "bad_url", f"{shown!r} is not like http://127.0.0.1:8080 or ws://127.0.0.1:8080/v1/ws"
-        )
+        return None
     return parts._replace(path=WEBSOCKET_PATH).geturl() if parts.path in ("", "/") else url
+
+
+def _address(url: str) -> str:
+    address = websocket_address(url)
+    if address is None:
+        raise ClientError("bad_url", f"{without_credentials(url)!r} is not like {ADDRESS_FORM}")
+    return address
 
 
 def _map(value: Any) -> Mapping[str, Any]:

@@ -32,13 +32,14 @@ from depthcast.shared.errors import SettingsError
 from depthcast.shared.gateway_entry import GatewayEntry
 from depthcast.shared.networks import parse_networks
 from depthcast.shared.origins import Origins
+from depthcast.shared.runtime.admin import at_fault
 from depthcast.shared.runtime.garbage_collection import (
     collect_garbage_less_often,
     collect_old_garbage_only_when_asked,
 )
 from depthcast.shared.runtime.redis import connect
 from depthcast.shared.runtime.server_checks import ServerChecks
-from depthcast.shared.settings import GatewaySettings
+from depthcast.shared.settings import GatewaySettings, variable
 from depthcast.shared.version import VERSION
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ def listening_socket(settings: GatewaySettings, port: int, *, shared: bool) -> s
     Its send buffer is small, and accepted sockets inherit that. A large one would hide how far behind a
     client is.
     """
+    bound = None
     try:
         family, kind, number, _, address = socket.getaddrinfo(
             settings.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -67,8 +69,10 @@ def listening_socket(settings: GatewaySettings, port: int, *, shared: bool) -> s
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.bind(address)
     except OSError as error:
+        if bound is not None:
+            bound.close()
         raise SettingsError(
-            "DEPTHCAST_PORT", f"{settings.host}:{port}", f"cannot be served on: {error}"
+            variable(at_fault(error)), f"{settings.host}:{port}", f"cannot be served on: {error}"
         ) from error
     return bound
 

@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -23,7 +24,14 @@ from depthcast.gateway.runtime.process import http_address, listening_socket
 from depthcast.shared.backoff import Backoff, no_jitter
 from depthcast.shared.errors import SettingsError
 from depthcast.shared.runtime.admin import serve_admin
-from depthcast.shared.settings import NOT_SETTINGS, VARIABLE_PREFIX, GatewaySettings, variable
+from depthcast.shared.settings import (
+    NOT_SETTINGS,
+    VARIABLE_PREFIX,
+    GatewaySettings,
+    option,
+    secrets,
+    variable,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -39,9 +47,12 @@ BAD_SETTINGS_STATUS: Final = 2
 class Worker:
     """One worker, restarted whenever it ends; `status`: its last report."""
 
-    def __init__(self, number: int, environment: dict[str, str], directory: str) -> None:
+    def __init__(
+        self, number: int, environment: dict[str, str], directory: str, options: Sequence[str] = ()
+    ) -> None:
         self.number = number
         self.environment = environment | {WORKER_MARK: str(number)}
+        self.options = options
         self.directory = directory
         self.process: asyncio.subprocess.Process | None = None
         self.serving = asyncio.Event()
@@ -74,6 +85,7 @@ class Worker:
             sys.executable,
             "-m",
             "depthcast.gateway",
+            *self.options,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=self.environment,
@@ -116,7 +128,10 @@ class Supervisor:
         with tempfile.TemporaryDirectory(prefix="depthcast-metrics-") as directory, bound:
             port = bound.getsockname()[1]
             environment = worker_environment(self.settings, port) | {"PROMETHEUS_MULTIPROC_DIR": directory}
-            self.workers = [Worker(number, environment, directory) for number in range(self.settings.workers)]
+            options = worker_options(self.settings, port)
+            self.workers = [
+                Worker(number, environment, directory, options) for number in range(self.settings.workers)
+            ]
             await self._serve(http_address(bound), directory)
 
     async def _serve(self, address: str, directory: str) -> None:
@@ -170,6 +185,13 @@ def worker_environment(settings: GatewaySettings, port: int) -> dict[str, str]:
     }
     given = asdict(settings) | {"port": port, "workers": 1, "admin_port": None}
     return kept | {variable(name): str(value) for name, value in given.items() if value not in (None, "")}
+
+
+def worker_options(settings: GatewaySettings, port: int) -> list[str]:
+    """A worker's options: those of the supervisor, so that the worker's errors name them. No secrets."""
+    apart = ("workers", "admin_port", *secrets())
+    given = {name: value for name, value in asdict(settings).items() if name not in apart} | {"port": port}
+    return [f"{option(name)}={value}" for name, value in given.items() if variable(name) in settings.typed]
 
 
 async def _sleep_unless(stop: asyncio.Event, seconds: float) -> None:

@@ -1,13 +1,16 @@
 """The admin address of a process: `/metrics` (Prometheus), `/healthz`, `/readyz`."""
 
+import errno
+import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
 from depthcast.shared.errors import SettingsError
+from depthcast.shared.settings import variable
 
 Readiness = Callable[[], tuple[bool, dict[str, Any]]]
 """Returns whether the process is ready, and details for the answer's body."""
@@ -49,5 +52,13 @@ async def serve_admin(
         await web.TCPSite(runner, host, port).start()
     except OSError as error:
         await runner.cleanup()
-        raise SettingsError("DEPTHCAST_ADMIN_PORT", port, f"cannot be served on: {error}") from error
+        fault = at_fault(error)
+        value = host if fault == "host" else port
+        raise SettingsError(variable(f"admin_{fault}"), value, f"cannot be served on: {error}") from error
     return runner, runner.addresses[0][1]
+
+
+def at_fault(error: OSError) -> Literal["host", "port"]:
+    """Return which part of an address is why it cannot be served on."""
+    unknown = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+    return "host" if unknown else "port"

@@ -16,7 +16,7 @@ import click
 from depthcast.shared.errors import DeploymentMismatch, DepthcastError, InstrumentsError, SettingsError
 from depthcast.shared.runtime import logs
 from depthcast.shared.runtime.environment import read_environment
-from depthcast.shared.settings import RENAMED, Settings, described, option
+from depthcast.shared.settings import RENAMED, Settings, described, errors_about, option
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,8 @@ def run_service(main: ServiceMain, settings: Settings) -> None:
     """Run `main` until it returns or SIGTERM or SIGINT ends it; on an error, exit with its status."""
     logs.configure(settings.log_level)
     try:
-        _runner()(_until_signalled(main))
+        with errors_about(settings.typed):
+            _runner()(_until_signalled(main))
     except BAD_SETTINGS as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(2)

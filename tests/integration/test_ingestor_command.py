@@ -108,5 +108,5 @@ def test_the_process_itself(prefix: str) -> None:
         [sys.executable, "-m", "ingestor", "--interval-ms", "-1"], capture_output=True, text=True, check=False
     )
     assert ended.returncode == 2
-    assert "DEPTHCAST_INTERVAL_MS: -1 must be from 0 to 60000 ms" in " ".join(ended.stderr.split())
+    assert "--interval-ms: -1 must be from 0 to 60000 ms" in " ".join(ended.stderr.split())
     assert ended.stdout == ""

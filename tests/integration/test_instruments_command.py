@@ -133,7 +133,9 @@ async def test_what_cannot_be_done_is_said(run: Run) -> None:
     assert "there is no deployment" in await refused(run, "list")
     await execute(run.client, "HSET", run.deployment.meta, "protocol", 1, "partitions", 1)
     assert "must be 1 to 32" in await refused(run, "add", "not a symbol")
-    assert "write a positive decimal" in await refused(run, "add", "A", "--tick-size", "-1")
+    bad = await invoke(run, "add", "A", "--tick-size", "-1")
+    assert bad.exit_code == 2
+    assert "'--tick-size': '-1'; write a positive decimal" in bad.output
     assert "not listed within 0.1 s" in await refused(run, "add", "A", "--wait", "0.1")
     assert (await listed(run))["A"]["state"] == "waits for a leader"
     assert "no leader has recorded a listing" in await refused(run, "set", "A", "--relist")

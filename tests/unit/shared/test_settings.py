@@ -214,3 +214,29 @@ def test_an_old_option_wins_over_a_new_variable() -> None:
 def test_they_never_change() -> None:
     with pytest.raises(FrozenInstanceError):
         IngestorSettings().interval_ms = 5  # type: ignore[misc]
+
+
+def test_what_was_typed_is_known_by_its_variable() -> None:
+    environment = {"DEPTHCAST_PREFIX": "x", "DEPTHCAST_LEASE_MS": "900"}
+    settings = IngestorSettings.load(environment, {"interval_ms": "5", "lease_ms": "800", "prefix": None})
+    assert settings.typed == {"DEPTHCAST_INTERVAL_MS": "--interval-ms", "DEPTHCAST_LEASE_MS": "--lease-ms"}
+    assert settings == IngestorSettings(prefix="x", interval_ms=5, lease_ms=800), "it is no part of them"
+    assert GatewaySettings.load({}, {"drain_timeout": "1"}).typed == {
+        "DEPTHCAST_DRAIN_TIMEOUT_S": "--drain-timeout"
+    }
+    assert IngestorSettings.load(environment).typed == IngestorSettings().typed == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("interval_ms", "fast"), ("interval_ms", "-1"), ("prefix", "{"), ("log_level", "loud")]
+)
+def test_a_bad_value_names_its_option_or_its_variable(name: str, text: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        IngestorSettings.load({}, {name: text})
+    assert caught.value.name == option(name)
+    with pytest.raises(SettingsError) as caught:
+        IngestorSettings.load({variable(name): text})
+    assert caught.value.name == variable(name)
+    with pytest.raises(SettingsError) as caught:
+        IngestorSettings.load({variable(name): text}, {"lease_ms": "800"})
+    assert caught.value.name == variable(name), "another option was typed"

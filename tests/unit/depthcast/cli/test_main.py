@@ -99,14 +99,14 @@ def test_partition(symbol: str, partitions: int, number: int) -> None:
         (["nothing"], 2, "No such command 'nothing'"),
         (["partition"], 2, "Missing argument 'SYMBOL'"),
         (["partition", "_x", "--partitions", "4"], 2, "Error: SYMBOL: '_x' must be"),
-        (["partition", "X", "--partitions", "0"], 2, "Error: DEPTHCAST_PARTITIONS: 0 must be from 1"),
+        (["partition", "X", "--partitions", "0"], 2, "Error: --partitions: 0 must be from 1"),
         (["partition", "X", "--redis-url", "redis://127.0.0.1:1/0"], 1, "Error: Redis is unavailable"),
         (["feed", "replay"], 2, "Missing argument 'FILE...'"),
         (["feed", "replay", "nowhere"], 1, "Error: nowhere: cannot be read: No such file"),
         (["feed", "replay", "x", "--speed", "0"], 2, "neither a number above 0 nor max"),
         (["feed", "replay", "x", "--speed", "fast"], 2, "neither a number above 0 nor max"),
         (["feed", "replay", "x", "--symbol", "A=_"], 2, "'_' is not a symbol"),
-        (["feed", "replay", "x", "--redis-url", "ftp://x"], 2, "Error: DEPTHCAST_REDIS_URL"),
+        (["feed", "replay", "x", "--redis-url", "ftp://x"], 2, "Error: --redis-url"),
     ],
 )
 def test_what_goes_wrong_is_one_line_and_a_status(words: list[str], status: int, problem: str) -> None:

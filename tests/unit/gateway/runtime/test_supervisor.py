@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from depthcast.gateway.runtime.supervisor import worker_environment
+from depthcast.gateway.runtime.supervisor import worker_environment, worker_options
 from depthcast.shared.settings import GatewaySettings
 
 SETTINGS = GatewaySettings(
@@ -30,3 +30,28 @@ def test_a_worker_runs_compiled_only_if_its_supervisor_does(monkeypatch: pytest.
     assert worker_environment(SETTINGS, 8123)["DEPTHCAST_PURE"] == "1"
     monkeypatch.delenv("DEPTHCAST_PURE")
     assert "DEPTHCAST_PURE" not in worker_environment(SETTINGS, 8123)
+
+
+def test_a_worker_gets_what_was_typed_as_options_so_that_its_errors_say_so() -> None:
+    typed = {"host": "127.0.0.2", "workers": "3", "admin_port": "9100", "wildcard": "no", "prefix": "p"}
+    settings = GatewaySettings.load(
+        {"DEPTHCAST_PARTITIONS": "4"}, typed | {"port": "0", "drain_timeout": "1"}
+    )
+    words = worker_options(settings, 8123)
+    assert words == [
+        *("--prefix=p", "--host=127.0.0.2", "--port=8123"),
+        *("--wildcard=False", "--drain-timeout-s=1.0"),
+    ]
+    given = dict(word.removeprefix("--").replace("-", "_").split("=") for word in words)
+    worker = GatewaySettings.load(worker_environment(settings, 8123), given)
+    assert worker == replace(settings, port=8123, workers=1, admin_port=None)
+    assert worker.typed["DEPTHCAST_HOST"] == "--host"
+
+
+def test_a_worker_gets_no_secret_as_an_option() -> None:
+    environment = {"DEPTHCAST_REDIS_PASSWORD": "S3cr3t"}
+    typed = {"redis_url": "redis://h:1/0", "redis_username": "u"}
+    settings = GatewaySettings.load(environment, typed)
+    assert worker_options(settings, 8123) == ["--redis-username="]
+    worker = GatewaySettings.load(worker_environment(settings, 8123), {"redis_username": ""})
+    assert worker.redis_url == settings.redis_url == "redis://u:S3cr3t@h:1/0"

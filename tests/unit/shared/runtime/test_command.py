@@ -88,7 +88,7 @@ def test_an_old_name_works_with_a_warning() -> None:
 @pytest.mark.parametrize(
     ("words", "environment", "says"),
     [
-        (["--interval-ms", "fast"], {}, "DEPTHCAST_INTERVAL_MS: 'fast' must be an integer"),
+        (["--interval-ms", "fast"], {}, "--interval-ms: 'fast' must be an integer"),
         ([], {"DEPTHCAST_LEASE_MS": "1"}, "DEPTHCAST_LEASE_MS: 1 must be from 100 to 60000 ms"),
         ([], {"DEPTHCAST_INTERVALL": "1"}, "DEPTHCAST_INTERVALL: '***' is set, but no setting has that name"),
         (["--no-such"], {}, "No such option"),
@@ -125,6 +125,26 @@ def test_what_went_wrong_is_said_and_sets_the_status(
         run_service(raising(error), IngestorSettings())
     assert caught.value.code == status
     assert capsys.readouterr().err == f"Error: {error}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (SettingsError("DEPTHCAST_ADMIN_PORT", 80, "cannot be served on"), "--admin-port: 80 cannot be"),
+        (DeploymentMismatch("DEPTHCAST_PARTITIONS", 2, 4), "--partitions is set to 2 here"),
+        (SettingsError("DEPTHCAST_PREFIX", "x", "is odd"), "DEPTHCAST_PREFIX: 'x' is odd"),
+    ],
+)
+def test_what_goes_wrong_later_names_the_option_that_was_typed(
+    error: Exception, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = IngestorSettings.load(
+        {"DEPTHCAST_PREFIX": "x", "DEPTHCAST_PARTITIONS": "3"}, {"admin_port": "80", "partitions": "2"}
+    )
+    with pytest.raises(SystemExit) as caught:
+        run_service(raising(error), settings)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith(f"Error: {says}")
 
 
 def test_the_unexpected_is_logged_and_ends_with_1(capsys: pytest.CaptureFixture[str]) -> None:
