@@ -17,6 +17,7 @@ CHECK := said=$$($(BIN)/python -m pip --disable-pip-version-check check 2>&1) \
 MADE := $(VENV)/.made
 RUN := $(VENV)/.run-installed
 COMPILED := $(VENV)/.compiled
+DOCS := $(VENV)/.docs-installed
 DEV := $(VENV)/.dev-installed
 LOCK_VENV := .venv-lock
 UV := $(LOCK_VENV)/bin/uv
@@ -42,12 +43,13 @@ DECLARED := $(foreach package,$(PACKAGES),$(wildcard $(package)/*.pxd $(package)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help install demo test autobahn sim chaos attack soak venues mutants fuzz audit lint hooks bench lock servers clean
+.PHONY: help install demo test docs autobahn sim chaos attack soak venues mutants fuzz audit lint hooks bench lock servers clean
 
 help:
 	@echo 'make install make the environment .venv with the command depthcast in it'
 	@echo 'make demo    start everything on this machine; ARGS passes options, see make demo ARGS=--help'
 	@echo 'make test    run the tests; ARGS goes to pytest; SERVER=bundled, SERVER=redis-server or SERVER=PATH is the server'
+	@echo 'make docs    build the documents as a site in build/site, and check its links'
 	@echo 'make autobahn run the cases of the Autobahn test suite for WebSocket; ARGS names some, such as 7.1.5 or 9.1.1'
 	@echo 'make chaos   break a cluster of real processes in every way; ARGS passes options, see make chaos ARGS=--help'
 	@echo 'make attack  attack a gateway in every way beside a client that behaves; ARGS, see make attack ARGS=--help'
@@ -75,6 +77,14 @@ demo: $(COMPILED)
 test: $(DEV)
 	@$(BIN)/python -m tests.environment
 	@$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
+
+# A site that is built anew has no page of a document that is gone.
+docs: $(DOCS)
+	@rm -rf build/site
+	@$(BIN)/python -m sphinx --conf-dir docs/site --doctree-dir build/doctrees --fail-on-warning --keep-going \
+		--quiet $(ARGS) . build/site
+	@$(BIN)/python docs/site/check.py build/site
+	@echo 'built the site; open build/site/index.html'
 
 autobahn: $(DEV)
 	@$(BIN)/python -m tests.websocket.autobahn $(ARGS)
@@ -121,6 +131,7 @@ lock: $(UV)
 		--output-file requirements.lock
 	@$(COMPILE) pyproject.toml --extra server --extra embedded --group build --constraints requirements.lock \
 		--output-file requirements-run.lock
+	@$(COMPILE) --group docs --constraints requirements.lock --output-file requirements-docs.lock
 	@$(COMPILE) --no-deps tests/servers.in --output-file tests/servers.lock
 	@$(COMPILE) --no-deps tests/fuzz/atheris.in --output-file tests/fuzz/atheris.lock
 	@$(COMPILE) tests/packaging/audit.in --output-file tests/packaging/audit.lock
@@ -164,6 +175,12 @@ $(COMPILED): setup.py $(DECLARED) $(DECLARED:.pxd=.py) $(RUN)
 $(DEV): requirements.lock $(COMPILED)
 	@echo 'installing what its tests and checks need (about 50 packages)'
 	@$(FROM_LOCK) requirements.lock
+	@$(CHECK)
+	@touch $@
+
+$(DOCS): requirements-docs.lock $(COMPILED)
+	@echo 'installing what builds the site of documents (about 30 packages)'
+	@$(FROM_LOCK) requirements-docs.lock
 	@$(CHECK)
 	@touch $@
 

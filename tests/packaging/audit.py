@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 LOCKS = (
-    "requirements.lock", "requirements-run.lock", "tests/servers.lock", "tests/fuzz/atheris.lock",
-    "tests/packaging/audit.lock",
+    "requirements.lock", "requirements-run.lock", "requirements-docs.lock", "tests/servers.lock",
+    "tests/fuzz/atheris.lock", "tests/packaging/audit.lock",
 )  # fmt: skip
 ANSWER_S = 20
 ALL_S = 120

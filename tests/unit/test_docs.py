@@ -1,4 +1,4 @@
-"""Everything the documents name exists: paths, modules, names in code, links; decisions have their form."""
+"""Everything the documents name exists: paths, modules, names in code; decisions have their form."""
 
 import importlib
 import re
@@ -52,13 +52,6 @@ def is_there(name: str) -> bool:
                 found = getattr(found, attribute, None)
             return True
     return False
-
-
-@every_document
-def test_links_between_documents_lead_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)#\s]*)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
-        if target and "://" not in target:
-            assert (document.parent / target).exists(), target
 
 
 def test_decisions_are_short_and_complete() -> None:

@@ -12,7 +12,7 @@ import pytest
 from depthcast.cli.main import main
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def shell_lines() -> list[tuple[str, str]]:
@@ -24,7 +24,7 @@ def shell_lines() -> list[tuple[str, str]]:
         ):
             lines = block.replace("\\\n", " ").splitlines()
             found += [(path.name, line.removeprefix("$ ").split(" #")[0].strip()) for line in lines]
-    return found
+    return list(dict.fromkeys(found))
 
 
 COMMANDS = [line for line in shell_lines() if line[1].startswith("depthcast ")]
@@ -64,6 +64,16 @@ def test_a_target_exists(document: str, line: str) -> None:
     assert re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE), f"{document}: {line}"
 
 
-@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text()))))
-def test_what_the_readme_links_to_exists(link: str) -> None:
-    assert link.startswith("https://") or (ROOT / link).exists()
+GUIDES = [
+    ROOT / "docs" / "faq.md",
+    ROOT / "docs" / "tutorial.md",
+    *sorted((ROOT / "docs" / "how-to").glob("*.md")),
+]
+
+
+@pytest.mark.parametrize("document", GUIDES, ids=lambda path: path.stem)
+def test_a_guide_names_settings_that_exist(document: Path) -> None:
+    contract = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+    settings = set(re.findall(r"^\| `(DEPTHCAST_\w+)` \|", contract, re.MULTILINE))
+    named = set(re.findall(r"`(DEPTHCAST_\w+[A-Z])", document.read_text(encoding="utf-8")))
+    assert named - settings == set()
