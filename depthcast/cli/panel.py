@@ -20,8 +20,8 @@ BAR_CELLS: Final = 40
 LADDER_HEIGHT_MIN: Final = 4
 """In fewer lines there is room for the best prices only."""
 
-ALARM: Final = "bold white on red"
-WAITING: Final = "black on yellow"
+ALARM: Final = "bold #ffffff on #b00000"
+WAITING: Final = "#000000 on #ffd700"
 OLD: Final = "dim"
 QUIET: Final = "dim"
 COLOURS: Final = {Side.BID: "green", Side.ASK: "red"}
@@ -44,7 +44,7 @@ def panels_that_fit(width: int) -> int:
 
 def panel(book: Shown, width: int, height: int) -> list[Text]:
     """Return one book as `height` lines of `width` characters: its state, asks, the middle, bids."""
-    head = banner(book)
+    head = banner(book, width)
     if book.state not in (State.LIVE, State.STALE):
         lines = [head]
     elif height < LADDER_HEIGHT_MIN:
@@ -57,8 +57,11 @@ def panel(book: Shown, width: int, height: int) -> list[Text]:
     return [fit(line, width) for line in chain(lines, repeat(Text(), height))][:height]
 
 
-def banner(book: Shown) -> Text:
-    """Return the line above a book: its state, the age of its last update, and why it is not live."""
+def banner(book: Shown, width: int) -> Text:
+    """Return the line above a book: its state, the age of its last update, and why it is not live.
+
+    Of a live book, only what fits in `width` characters follows the state.
+    """
     if book.state is None:
         return Text(f" {book.symbol} waiting for its book", WAITING)
     if book.state is State.REMOVED:
@@ -67,11 +70,13 @@ def banner(book: Shown) -> Text:
         old = "" if book.age_s is None else f" {age(book.age_s)} old"
         why = "" if book.reason is None else f": {book.reason}"
         return Text(f" {book.symbol} STALE{old}{why}", ALARM)
+    line = Text.assemble((f" {book.symbol}", "bold"), (" live", "green"))
     ago = "" if book.age_s is None else f"  {age(book.age_s)} ago"
     lag = "" if book.lag_ms is None else f"  lag {book.lag_ms:.1f} ms"
-    return Text.assemble(
-        (f" {book.symbol}", "bold"), (" live", "green"), (f"{ago}{lag}  seq {book.seq}", QUIET)
-    )
+    for part in (ago, lag, f"  seq {book.seq}"):
+        if len(line) + len(part) <= width:
+            line.append(part, QUIET)
+    return line
 
 
 def middle(book: Shown) -> Text:

@@ -57,13 +57,14 @@ class Started:
             return await self.process.wait()
 
 
-async def spawn(redis_url: str, prefix: str, **settings: Any) -> Started:
+async def spawn(redis_url: str, prefix: str, *words: str, **settings: Any) -> Started:
     options = {"redis_url": redis_url, "prefix": prefix, "port": 0} | settings
     variables = {f"DEPTHCAST_{name.upper()}": str(value) for name, value in options.items()}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "depthcast.gateway",
+        *words,
         stdout=PIPE,
         stderr=PIPE,
         env=without_settings() | variables,
@@ -290,11 +291,19 @@ async def test_workers_end_with_their_supervisor(redis_url: str, prefix: str, in
 async def test_bad_settings_end_with_2(redis_url: str, prefix: str, ingestor: FakeIngestor) -> None:
     refused = await spawn(redis_url, prefix, heartbeat_ms=1)
     assert await refused.ended() == 2
-    for workers in (1, 2):
-        refused = await spawn(redis_url, prefix, partitions=7, workers=workers)
-        _, stderr = await refused.process.communicate()
-        assert refused.process.returncode == 2
-        assert b"DEPTHCAST_PARTITIONS is set to 7 here, but the deployment was created with 1" in stderr
+    refused = await spawn(redis_url, prefix, partitions=7)
+    _, stderr = await refused.process.communicate()
+    assert refused.process.returncode == 2
+    assert b"DEPTHCAST_PARTITIONS is set to 7 here, but the deployment was created with 1" in stderr
+
+
+async def test_a_worker_names_the_option_that_its_supervisor_was_given(
+    redis_url: str, prefix: str, ingestor: FakeIngestor
+) -> None:
+    refused = await spawn(redis_url, prefix, "--partitions", "7", workers=2)
+    _, stderr = await refused.process.communicate()
+    assert refused.process.returncode == 2
+    assert b"Error: --partitions is set to 7 here, but the deployment was created with 1" in stderr
 
 
 @pytest.mark.parametrize("workers", [1, 2])

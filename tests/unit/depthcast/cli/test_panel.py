@@ -49,6 +49,11 @@ def test_a_live_book_from_top_to_bottom() -> None:
     assert len(ladder[6]) - len(" 65000.00  0.010  ") == 40, "the largest quantity has the longest bar"
 
 
+def test_a_narrow_book_says_what_fits() -> None:
+    assert drawn(BOOK, width=26)[0] == " BTC-USD live  3 s ago"
+    assert drawn(BOOK, width=35)[0] == " BTC-USD live  3 s ago  lag 1.2 ms"
+
+
 def test_the_best_levels_are_those_that_are_shown() -> None:
     _, worse, middle, bid, rest = drawn(BOOK, height=5)
     assert (worse[:9], middle[:7], bid[:9], rest) == (" 65000.20", " spread", " 65000.10", "")
