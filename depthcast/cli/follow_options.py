@@ -7,7 +7,7 @@ from typing import Any, Final
 import click
 
 from depthcast.cli.gateway_url import gateway_url_option
-from depthcast.client.session import EVERYTHING
+from depthcast.client.requests import EVERYTHING
 from depthcast.shared.types import is_symbol
 
 DEPTHS: Final = ("1", "5", "10", "25", "50", "100")

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from depthcast.cli.shown import Shown
 from depthcast.client.client import HEARTBEAT_MS, Client, connect
-from depthcast.client.session import EVERYTHING
+from depthcast.client.requests import EVERYTHING
 from depthcast.shared.book import Book
 from depthcast.shared.errors import ClientError
 from depthcast.shared.redis_url import without_credentials

@@ -30,7 +30,7 @@ class SubscriptionOptions(NamedTuple):
 class Phase(Enum):
     """Progress of a symbol's subscription."""
 
-    SUBSCRIBING = "a subscribe is on its way"
+    SUBSCRIBING = "a subscribe is on its way; what comes until its answer is not for this view"
     AWAITING_SNAPSHOT = "subscribed, and a snapshot must come next"
     CONTINUOUS = "the view is continuous"
 
@@ -104,8 +104,13 @@ class ClientBook:
         self.stale_reason = reason if self.upstream_stale and isinstance(reason, str) else None
 
     def snapshot(self, message: Message) -> ApplyResult:
-        """Handle a snapshot; returns APPLIED, MISMATCH, or ALREADY if the continuous view is not older."""
+        """Handle a snapshot; returns APPLIED, MISMATCH, or ALREADY if it is not for this view.
+
+        It is not if it belongs to the subscription being replaced, or if the continuous view is not older.
+        """
         snapshot = read_snapshot(message)
+        if self.phase is Phase.SUBSCRIBING:
+            return ApplyResult.ALREADY
         if self.phase is Phase.CONTINUOUS and snapshot.seq <= self.replica.seq:
             return ApplyResult.ALREADY
         replica = Replica(snapshot)
@@ -141,9 +146,12 @@ def read_snapshot(message: Message) -> Snapshot:
 
 def read_delta(message: Message) -> Delta:
     """Check a `delta` message and flatten its levels; raises `CodecError`."""
+    prev_seq, seq = _unsigned(message, "prev_seq"), _unsigned(message, "seq")
+    if prev_seq >= seq:
+        raise CodecError("delta message", f"seq {seq} does not follow prev_seq {prev_seq}")
     return Delta(
-        _unsigned(message, "prev_seq"),
-        _unsigned(message, "seq"),
+        prev_seq,
+        seq,
         _flat_levels(message, "bids", 0),
         _flat_levels(message, "asks", 0),
         _unsigned(message, "digest"),
@@ -152,8 +160,8 @@ def read_delta(message: Message) -> Delta:
 
 
 def pairs(levels: Sequence[Sequence[int]]) -> Levels:
-    """Return a message's levels as tuples."""
-    return [(price, quantity) for price, quantity in levels]
+    """Return a message's levels as tuples; trailing items are ignored."""
+    return [(level[0], level[1]) for level in levels]
 
 
 def _unsigned(message: Message, name: str) -> int:
@@ -167,10 +175,10 @@ def _flat_levels(message: Message, name: str, quantity_min: int) -> list[int]:
     levels = message.get(name)
     what = f"{message.get('type')} message"
     if not isinstance(levels, list) or not all(
-        isinstance(level, list) and len(level) == 2 for level in levels
+        isinstance(level, list) and len(level) >= 2 for level in levels
     ):
         raise CodecError(what, f"{name} must be a list of [price, quantity]")
-    flat = [number for level in levels for number in level]
+    flat = [number for level in levels for number in level[:2]]
     if not flat:
         return flat
     if set(map(type, flat)) != {int}:

@@ -23,7 +23,8 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from depthcast.client.book import ClientBook, SubscriptionOptions
-from depthcast.client.session import ClientCounters, ClientSession, Request
+from depthcast.client.requests import Request
+from depthcast.client.session import ClientCounters, ClientSession
 from depthcast.client.transport import ConnectionLost, Dial, Transport
 from depthcast.client.websocket import dialer
 from depthcast.shared.backoff import Backoff

@@ -7,18 +7,17 @@ is not continuous. `depthcast.client.client` sends what is in `outbox` and deliv
 import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
-from itertools import count
+from dataclasses import dataclass
 from typing import Any, Final
 
 from depthcast.client.book import ClientBook, Message, Phase, SubscriptionOptions, pairs
+from depthcast.client.requests import EVERYTHING, Request, Requests
 from depthcast.shared.errors import ClientError, CodecError
 from depthcast.shared.replica import ApplyResult
 from depthcast.updates import BookUpdate, Kind, Levels, State, conflate
 
 logger = logging.getLogger(__name__)
 
-EVERYTHING: Final = "*"
 RESYNCS_MAX: Final = 10
 """After this many snapshots in a row without a continuous view the user gets an error: there is a bug."""
 
@@ -46,28 +45,6 @@ class ClientCounters:
     resumed: int = 0
 
 
-@dataclass
-class Request:
-    """A request to the gateway. `unanswered`: symbols without an answer; `internal`: no user waits for it."""
-
-    message: dict[str, Any]
-    unanswered: set[str]
-    internal: bool = False
-    errors: list[ClientError] = field(default_factory=list)
-
-    @property
-    def done(self) -> bool:
-        return not self.unanswered
-
-    def raise_errors(self) -> None:
-        """Raise the first error, with the others as notes; do nothing if there is none."""
-        if self.errors:
-            first, *others = self.errors
-            for other in others:
-                first.add_note(str(other))
-            raise first
-
-
 class ClientSession:
     """Subscriptions, books and counters of one client.
 
@@ -89,8 +66,8 @@ class ClientSession:
         self.counters = ClientCounters()
         self.welcome: Message = {}
         self.gateway_not_ready = False
-        self._requests: dict[int, Request] = {}
-        self._ids = count(1)
+        self._requests = Requests(self.outbox)
+        self._without: set[str] = set()  # unsubscribed by name within a subscription to everything
         self._credit_used = 0
         self._handlers: dict[str, Callable[[Message], None]] = {
             "welcome": self._on_welcome,
@@ -109,19 +86,25 @@ class ClientSession:
         """Subscribe, or replace subscriptions; the request is done once every symbol has an answer."""
         for symbol in symbols:
             self.wanted[symbol] = options
-            if symbol in self.books:
-                self.books[symbol].options = options
+        if EVERYTHING in symbols:
+            self._without.clear()
+        self._without.difference_update(symbols)
         return self._subscribe(symbols, options, internal=False)
 
     def unsubscribe(self, symbols: Collection[str]) -> Request:
         """End subscriptions; the request is done once every symbol has an answer."""
+        if EVERYTHING in symbols:
+            self.wanted.clear()
+            self._without.clear()
         for symbol in symbols:
             self.wanted.pop(symbol, None)
-        return self._request({"op": "unsubscribe", "symbols": list(symbols)}, set(symbols))
+        if EVERYTHING in self.wanted:
+            self._without.update(symbols)
+        return self._requests.make("unsubscribe", symbols, internal=False)
 
     def ping(self) -> Request:
         """Request a `pong`; the request is done when it arrives."""
-        return self._request({"op": "ping"}, {"pong"})
+        return self._requests.ping()
 
     def credit(self, messages: int) -> None:
         """Allow `messages` more snapshots and deltas; the first call turns on credit mode."""
@@ -136,11 +119,23 @@ class ClientSession:
         self._credit_used = 0
         if self.credit_window is not None:
             self.credit(self.credit_window)
-        requested = self._repeat_requests()
-        for options in sorted(set(self.wanted.values())):
-            again = [s for s, wanted in self.wanted.items() if wanted == options and s not in requested]
-            if again:
-                self._subscribe(again, options, internal=True, resume=True)
+        for symbol in [symbol for symbol in self.books if self._options_of(symbol) is None]:
+            self._forget(symbol)  # the answer to its unsubscribe was lost with the connection
+        repeated = self._requests.lost()
+        requested = {symbol for request in repeated for symbol in request.symbols}
+        again = {symbol: options for symbol, options in self.wanted.items() if symbol not in requested}
+        if EVERYTHING in requested:
+            again.clear()  # a subscribe to everything that was not answered yet replaces them
+        if everything := again.pop(EVERYTHING, None):
+            # First, because it replaces the subscriptions by name.
+            self._subscribe([EVERYTHING], everything, internal=True, resume=True)
+        for request in repeated:
+            self._requests.send(request)
+        if self._without:
+            self._requests.make("unsubscribe", sorted(self._without), internal=True)
+        for options in sorted(set(again.values())):
+            symbols = [symbol for symbol, wanted in again.items() if wanted == options]
+            self._subscribe(symbols, options, internal=True, resume=True)
 
     def disconnected(self) -> None:
         """Mark every book stale: the connection has ended."""
@@ -176,10 +171,15 @@ class ClientSession:
 
     def _on_subscribed(self, message: Message) -> None:
         symbol = message["symbol"]
-        self._answered(message, symbol)
-        options = self.wanted.get(symbol) or self.wanted.get(EVERYTHING)
-        if options is None:
-            return  # unsubscribed meanwhile
+        request = self._answered(message, symbol)
+        options = self._options_of(symbol)
+        if options is None or self._requests.is_awaited(symbol):
+            # It belongs to a subscription that the user has ended or replaced; so does all that follows it.
+            self._wait(symbol)
+            return
+        if request is not None and EVERYTHING in request.symbols:
+            self.wanted.pop(symbol, None)  # the subscription to everything has replaced it
+            options = self.wanted.get(EVERYTHING, options)
         book = self.books.setdefault(symbol, ClientBook(options))
         book.options = options
         had_view = book.has_view
@@ -189,15 +189,13 @@ class ClientSession:
     def _on_unsubscribed(self, message: Message) -> None:
         symbol = message["symbol"]
         self._answered(message, symbol)
-        book = self.books.pop(symbol, None)
-        if "reason" in message:
-            self.wanted.pop(symbol, None)
-            if book is not None:
-                self._queue(
-                    BookUpdate(symbol, Kind.STATUS, State.REMOVED, book.replica.seq, book.replica.book)
-                )
+        if "reason" not in message:
+            self._forget(symbol)
+        elif self._requests.is_awaited(symbol):
+            self._wait(symbol)  # the subscription that is being replaced has ended
         else:
-            self.updates.pop(symbol, None)
+            self.wanted.pop(symbol, None)
+            self._remove(symbol)
 
     def _on_snapshot(self, message: Message) -> None:
         self.counters.snapshots += 1
@@ -214,24 +212,33 @@ class ClientSession:
             self._report_state(symbol, book, lambda: book.status(message))
 
     def _on_pong(self, message: Message) -> None:
-        request = self._requests.pop(message.get("id", 0), None)
-        if request is not None:
-            request.unanswered.clear()
+        request = self._answered(message, None)
+        if request is None or EVERYTHING not in request.symbols or self.gateway_not_ready:
+            return
+        # The gateway has named all that there is; what it did not name is gone.
+        waiting = [symbol for symbol, book in self.books.items() if book.phase is Phase.SUBSCRIBING]
+        for symbol in waiting:
+            if symbol not in self.wanted and not self._requests.is_awaited(symbol):
+                self._remove(symbol)
 
     def _on_error(self, message: Message) -> None:
-        symbol = message.get("symbol")
+        symbol = message.get("symbol") or None
         error = ClientError(str(message.get("code")), str(message.get("message")), symbol)
-        request = self._requests.get(message.get("id", 0))
-        if request is not None and not request.internal:
+        request = self._requests.answered_by(message)
+        if request is None:
+            self.failures.append(error)
+            return
+        if not request.internal:
             request.errors.append(error)
-        elif request is not None and error.code == "unavailable":
+        elif error.code == "unavailable":
             self.gateway_not_ready = True
             return
-        else:
+        elif error.code != "not_subscribed":
             self.failures.append(error)
-        if request is not None and request.message["op"] == "subscribe":
-            self._refused([symbol] if symbol else request.message["symbols"])
-        self._answered(message, symbol)
+        refused = request.concerned(symbol)
+        self._requests.note(request, symbol)
+        if request.message["op"] == "subscribe":
+            self._refused(refused, error)
 
     # --- books
 
@@ -253,7 +260,7 @@ class ClientSession:
             self._resync(symbol, book, result, before)
 
     def _resync(self, symbol: str, book: ClientBook, result: ApplyResult, before: State) -> None:
-        """Subscribe again after a gap or a mismatch."""
+        """Subscribe again after a gap or a mismatch, unless a subscribe is on its way or the user leaves."""
         self.counters.gaps += result is ApplyResult.GAP
         self.counters.mismatches += result is ApplyResult.MISMATCH
         book.restart()
@@ -263,9 +270,29 @@ class ClientSession:
             text = f"{RESYNCS_MAX} snapshots in a row did not lead to a continuous book ({result.value})"
             self.failures.append(ClientError("inconsistent", text, symbol))
             book.resyncs = 0
-        self._subscribe([symbol], book.options, internal=True)
+        options = self._options_of(symbol)
+        if options is not None and not self._requests.is_awaited(symbol):
+            self._subscribe([symbol], options, internal=True)
         if before is not book.state:
             self._queue(self._update(symbol, book, Kind.STATUS))
+
+    def _wait(self, symbol: str) -> None:
+        """Let the book, if there is one, wait for the answer to a subscribe; nothing else is for it."""
+        if book := self.books.get(symbol):
+            self._report_state(symbol, book, book.restart)
+
+    def _forget(self, symbol: str) -> None:
+        self.books.pop(symbol, None)
+        self.updates.pop(symbol, None)
+
+    def _remove(self, symbol: str) -> None:
+        """Forget a book, and tell the user, who did not end its subscription."""
+        book = self.books.get(symbol)
+        self._forget(symbol)
+        if book is not None:
+            self._queue(BookUpdate(symbol, Kind.STATUS, State.REMOVED, book.replica.seq, book.replica.book))
+
+    # --- subscriptions
 
     def _subscribe(
         self,
@@ -275,15 +302,11 @@ class ClientSession:
         internal: bool,
         resume: bool = False,
     ) -> Request:
-        message: dict[str, Any] = {"op": "subscribe", "symbols": list(symbols), **options._asdict()}
-        if resume and (offers := self._resume_offers(message["symbols"])):
-            message["resume"] = offers
-        request = self._request(message, set(message["symbols"]), internal=internal)
-        if EVERYTHING in request.unanswered:
-            # The gateway does not say how many symbols `*` stands for; the pong shows that it has answered
-            # for all.
-            self.outbox.append({"op": "ping", "id": message["id"]})
-        return request
+        named = list(symbols)
+        fields: dict[str, Any] = options._asdict()
+        if resume and (offers := self._resume_offers(named)):
+            fields["resume"] = offers
+        return self._requests.make("subscribe", named, internal=internal, **fields)
 
     def _resume_offers(self, symbols: Collection[str]) -> dict[str, dict[str, int]]:
         """Return the states to resume from; `*` stands for the symbols that are not subscribed by name."""
@@ -292,48 +315,31 @@ class ClientSession:
             named += [symbol for symbol in self.books if symbol not in self.wanted]
         return {symbol: offer for symbol in named if (offer := self.books[symbol].resume) is not None}
 
-    # --- requests
+    def _options_of(self, symbol: str) -> SubscriptionOptions | None:
+        """Options that the user wants for `symbol`, None if it is to have no subscription."""
+        everything = None if symbol in self._without else self.wanted.get(EVERYTHING)
+        return self.wanted.get(symbol, everything)
 
-    def _request(self, message: dict[str, Any], unanswered: set[str], *, internal: bool = False) -> Request:
-        message["id"] = next(self._ids)
-        request = Request(message, unanswered, internal)
-        if unanswered:
-            self._requests[message["id"]] = request
-            self.outbox.append(message)
+    def _answered(self, message: Message, symbol: str | None) -> Request | None:
+        """Record an answer (see `Requests.note`); returns its request, None if it has none."""
+        request = self._requests.answered_by(message)
+        if request is not None:
+            self._requests.note(request, symbol)
         return request
 
-    def _repeat_requests(self) -> set[str]:
-        """Send the users' requests again and forget internal ones; returns the symbols this subscribes."""
-        repeated: set[str] = set()
-        requests, self._requests = self._requests, {}
-        for request in requests.values():
-            if request.internal or request.message["op"] == "unsubscribe":
-                request.unanswered.clear()  # a new connection has no subscriptions to end
-                continue
-            self._requests[request.message["id"]] = request
-            self.outbox.append(request.message)
-            if request.message["op"] == "subscribe":
-                repeated.update(request.message["symbols"])
-        return repeated
-
-    def _answered(self, message: Message, symbol: str | None) -> None:
-        """Record the answer for one symbol of a request, or for the whole request if `symbol` is None."""
-        request = self._requests.get(message.get("id", 0))
-        if request is None:
-            return
-        if symbol is None:
-            request.unanswered.clear()
-        request.unanswered.discard(symbol or "")
-        if request.done:
-            del self._requests[message["id"]]
+    def _refused(self, symbols: Iterable[str], error: ClientError) -> None:
+        """The gateway did not subscribe. What was subscribed before goes on."""
+        for symbol in symbols:
+            if self._requests.is_awaited(symbol) or (symbol == EVERYTHING and error.code == "limit"):
+                continue  # a newer request is on its way, or only some symbols were refused
+            book = self.books.get(symbol)
+            if book is not None and book.phase is not Phase.SUBSCRIBING:
+                self.wanted[symbol] = book.options
+            else:
+                self.wanted.pop(symbol, None)
+                self._remove(symbol)
 
     # --- updates
-
-    def _refused(self, symbols: Iterable[str]) -> None:
-        for symbol in symbols:
-            self.wanted.pop(symbol, None)
-            self.books.pop(symbol, None)
-            self.updates.pop(symbol, None)
 
     def _report_state(self, symbol: str, book: ClientBook, change: Callable[[], None]) -> None:
         """Run `change`; queue a STATUS update if a book with a view has another state or reason."""

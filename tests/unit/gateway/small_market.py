@@ -105,7 +105,7 @@ class SmallMarket:
     ) -> AppliedEntry:
         """The next entry of the stream, as the reader takes it; `listings` and other `marks` by symbol."""
         self.position = self.position.next()
-        info = encode_info(EntryInfo(self.position.n, "0-0", 0, 0, 0, lag_ms=lag_ms))
+        info = encode_info(EntryInfo(self.ts(), "0-0", 0, 0, 0, lag_ms=lag_ms))
         fields = [(b"_", info)]
         for name, delta in deltas.items():
             said = to_table(listings[name]) if name in listings else {}
@@ -113,6 +113,10 @@ class SmallMarket:
         entry = self.upstream.reader.read(self.position, fields)
         assert entry is not None
         return entry
+
+    def ts(self) -> int:
+        """The time (µs) of the broadcast at the market's position."""
+        return self.position.n
 
     def publish(
         self, symbol: str, bids: Levels | None = None, asks: Levels | None = None, *, tick: bool = True

@@ -309,6 +309,106 @@ def test_what_does_not_concern_the_client_changes_nothing(message: dict[str, Any
     assert session.counters == expected
 
 
+def test_an_error_about_the_rest_of_a_message_leaves_what_was_answered() -> None:
+    session, _ = subscribed()
+    request = session.subscribe(["A", "B", "C"], WHOLE)
+    asked = session.outbox.popleft()
+    session.receive({"type": "subscribed", "id": asked["id"], "symbol": "A", "resumed": False})
+    session.receive({"type": "error", "id": asked["id"], "code": "rate_limited", "message": "later"})
+    assert request.done
+    assert [error.code for error in request.errors] == ["rate_limited"]
+    assert (sorted(session.wanted), sorted(session.books)) == (["A", "X"], ["A", "X"])
+
+
+def test_a_refused_replacement_leaves_the_subscription_as_it_was() -> None:
+    session, gateway = subscribed()
+    taken(session)
+    request = session.subscribe(["X"], SubscriptionOptions(7))
+    asked = session.outbox.popleft()
+    session.receive({"type": "error", "id": asked["id"], "code": "bad_depth", "message": "7"})
+    assert request.done
+    gateway.change(0, 11, 3)
+    exchange(session, gateway)
+    assert [update.kind for update in taken(session)] == [Kind.DELTA]
+    assert session.wanted == {"X": WHOLE}
+
+
+def test_a_book_whose_next_subscribe_is_refused_is_removed() -> None:
+    session, gateway = subscribed()
+    session.receive(gateway.delta(0, 11, 3) | {"prev_seq": 900, "seq": 901})
+    taken(session)
+    asked = session.outbox.popleft()
+    session.receive(
+        {"type": "error", "id": asked["id"], "code": "unknown_symbol", "message": "", "symbol": "X"}
+    )
+    assert [update.state for update in taken(session)] == [State.REMOVED]
+    assert (session.books, session.wanted, session.failures.popleft().code) == ({}, {}, "unknown_symbol")
+
+
+def test_everything_is_settled_on_the_next_connection_too() -> None:
+    session, gateway = ClientSession(), FakeGateway()
+    request = session.subscribe(["*"], WHOLE)
+    session.disconnected()
+    session.connected()
+    assert [message["op"] for message in session.outbox] == ["subscribe", "ping"]
+    exchange(session, gateway)
+    assert request.done
+
+
+def test_everything_goes_on_if_only_some_symbols_were_refused() -> None:
+    session, _ = subscribed()
+    session.subscribe(["*"], WHOLE)
+    asked = session.outbox.popleft()
+    session.receive({"type": "error", "id": asked["id"], "code": "limit", "message": "50 more were refused"})
+    assert session.wanted["*"] == WHOLE
+
+
+def test_a_gateway_that_knows_nothing_yet_takes_nothing_away() -> None:
+    session, gateway = ClientSession(), FakeGateway()
+    session.subscribe(["*"], WHOLE)
+    exchange(session, gateway)
+    session.disconnected()
+    session.connected()
+    asked, ping = session.outbox
+    session.receive({"type": "error", "id": asked["id"], "code": "unavailable", "message": "not yet"})
+    session.receive({"type": "pong", "id": ping["id"], "ts": 1})
+    assert list(session.books) == ["X"]
+
+
+def test_a_name_too_long_to_be_quoted_whole_is_answered() -> None:
+    session = ClientSession()
+    request = session.subscribe(["A" * 100], WHOLE)
+    asked = session.outbox.popleft()
+    session.receive({"type": "error", "id": asked["id"], "code": "unknown_symbol", "symbol": "A" * 64})
+    assert request.done
+    assert session.wanted == {}
+
+
+def test_a_book_that_the_user_left_is_not_kept_over_a_lost_connection() -> None:
+    session, _ = subscribed()
+    session.unsubscribe(["X"])
+    session.disconnected()
+    session.connected()
+    assert (session.books, session.updates, list(session.outbox)) == ({}, {}, [])
+
+
+def test_a_gap_while_the_user_leaves_brings_no_new_subscription() -> None:
+    session, gateway = subscribed()
+    session.unsubscribe(["X"])
+    session.outbox.clear()
+    session.receive(gateway.delta(0, 11, 3) | {"prev_seq": 900, "seq": 901})
+    assert list(session.outbox) == []
+    assert session.books["X"].state is State.STALE
+
+
+def test_a_gap_while_another_subscribe_is_on_its_way_waits_for_that() -> None:
+    session, gateway = subscribed()
+    session.subscribe(["X"], SubscriptionOptions(1))
+    session.outbox.clear()
+    session.receive(gateway.delta(0, 11, 3) | {"prev_seq": 900, "seq": 901})
+    assert list(session.outbox) == []
+
+
 CHANGE = st.tuples(st.just("change"), st.integers(0, 1), st.integers(1, 6), st.integers(0, 4))
 TAMPER = st.sampled_from(["deliver", "deliver", "deliver", "drop", "repeat", "swap", "spoil", "lose"])
 STEPS = st.lists(CHANGE | st.tuples(TAMPER), max_size=80)

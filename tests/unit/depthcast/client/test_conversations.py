@@ -1,0 +1,17 @@
+"""The Python client in conversations with a gateway shows nothing wrong as right and never gets stuck."""
+
+import pytest
+
+from tests.vectors.peers import PythonPeer
+from tests.vectors.storm import ClientStorm
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_what_is_live_is_right_and_all_ends_well(seed: int) -> None:
+    ClientStorm(seed, PythonPeer()).run(steps=120)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("seed", range(1000, 3000))
+def test_many_more(seed: int) -> None:
+    ClientStorm(seed, PythonPeer()).run(steps=200)
