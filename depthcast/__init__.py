@@ -2,6 +2,8 @@
 
     from depthcast import Consumer, Producer, connect
 
+They are for asyncio; `depthcast.sync` has the client and the consumer for programs without it.
+
 Names are loaded when they are first used, so that importing the package costs nothing. The command line, the
 ingestor and the gateway are in this package too; they need the libraries of `depthcast[server]`.
 """
@@ -14,7 +16,7 @@ from depthcast.shared.version import VERSION
 
 if TYPE_CHECKING:
     from depthcast.client import Client, ClientCounters, connect
-    from depthcast.consumer import Consumer, StreamEntry
+    from depthcast.consumer import Consumer, Positions, StreamEntry
     from depthcast.producer import Producer, ProducerCounters, Receipt
     from depthcast.shared.book import Book, BookSide
     from depthcast.shared.errors import (
@@ -23,11 +25,14 @@ if TYPE_CHECKING:
         DepthcastError,
         InputLagging,
         InvalidEvent,
+        MissingLibrary,
+        PositionError,
         RedisUnavailable,
         SettingsError,
     )
     from depthcast.shared.position import Position
     from depthcast.shared.reject_record import RejectRecord
+    from depthcast.shared.sizes import FloatPrices, Prices, Sizes
     from depthcast.shared.types import EntryInfo, Side
     from depthcast.updates import BookUpdate, Kind, Levels, State
 
@@ -42,11 +47,16 @@ __all__ = [
     "DeploymentMismatch",
     "DepthcastError",
     "EntryInfo",
+    "FloatPrices",
     "InputLagging",
     "InvalidEvent",
     "Kind",
     "Levels",
+    "MissingLibrary",
     "Position",
+    "PositionError",
+    "Positions",
+    "Prices",
     "Producer",
     "ProducerCounters",
     "Receipt",
@@ -54,6 +64,7 @@ __all__ = [
     "RejectRecord",
     "SettingsError",
     "Side",
+    "Sizes",
     "State",
     "StreamEntry",
     "__version__",
@@ -71,11 +82,16 @@ _HOMES: Final = {
     "DeploymentMismatch": "depthcast.shared.errors",
     "DepthcastError": "depthcast.shared.errors",
     "EntryInfo": "depthcast.shared.types",
+    "FloatPrices": "depthcast.shared.sizes",
     "InputLagging": "depthcast.shared.errors",
     "InvalidEvent": "depthcast.shared.errors",
     "Kind": "depthcast.updates",
     "Levels": "depthcast.updates",
+    "MissingLibrary": "depthcast.shared.errors",
     "Position": "depthcast.shared.position",
+    "PositionError": "depthcast.shared.errors",
+    "Positions": "depthcast.consumer",
+    "Prices": "depthcast.shared.sizes",
     "Producer": "depthcast.producer",
     "ProducerCounters": "depthcast.producer",
     "Receipt": "depthcast.producer",
@@ -83,6 +99,7 @@ _HOMES: Final = {
     "RejectRecord": "depthcast.shared.reject_record",
     "SettingsError": "depthcast.shared.errors",
     "Side": "depthcast.shared.types",
+    "Sizes": "depthcast.shared.sizes",
     "State": "depthcast.updates",
     "StreamEntry": "depthcast.consumer",
     "connect": "depthcast.client",

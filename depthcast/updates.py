@@ -1,10 +1,12 @@
 """What readers of books receive: one update type for the WebSocket client and the stream consumer."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Sequence
 from enum import StrEnum
+from inspect import isawaitable
 from typing import NamedTuple
 
 from depthcast.shared.book import Book
+from depthcast.shared.sizes import Prices, checked, exact
 from depthcast.shared.types import EntryInfo
 
 Levels = Sequence[tuple[int, int]]
@@ -38,7 +40,7 @@ class BookUpdate(NamedTuple):
 
     - `symbol`, `kind`, `state`: which book, what the update brings, and whether the book is up to date.
     - `seq`: sequence number of the book after the update. It only increases, and may skip numbers.
-    - `book`: the current book. Do not keep it: it changes when the next update is requested.
+    - `book`: the current book. It changes when the next update is requested; `book.copy()` is yours to keep.
     - `bids`, `asks`: changed levels as (price in ticks, new quantity in lots), 0 = the level is gone. Empty
       unless `kind` is DELTA.
     - `merged`: number of broadcasts in this update: 1 if none were merged, 0 for a snapshot or a status.
@@ -56,6 +58,28 @@ class BookUpdate(NamedTuple):
     merged: int = 0
     ts: int = 0
     info: EntryInfo | None = None
+
+    def changes(self) -> Prices:
+        """Return `bids` and `asks` in exact decimals; raises `CodecError` if the book has no sizes."""
+        sizes = checked(self.book.sizes)
+        return Prices(exact(self.bids, sizes), exact(self.asks, sizes))
+
+
+OnUpdate = Callable[[BookUpdate], Awaitable[None] | None]
+"""What is called with each update: a function, or a coroutine function, which is awaited."""
+
+
+async def deliver(updates: AsyncIterable[BookUpdate], on_update: OnUpdate) -> None:
+    """Call `on_update` with each update, one after the other."""
+    async for update in updates:
+        waiting = on_update(update)
+        if isawaitable(waiting):
+            await waiting
+
+
+def names_of(symbols: str | Collection[str]) -> Collection[str]:
+    """Return the names given: a text is one name, not a collection of letters."""
+    return (symbols,) if isinstance(symbols, str) else symbols
 
 
 def conflate(first: BookUpdate, second: BookUpdate) -> BookUpdate:

@@ -20,3 +20,4 @@ cdef class Book:
     cdef readonly BookSide bids
     cdef readonly BookSide asks
     cdef readonly tuple sides
+    cdef public object sizes

@@ -13,6 +13,7 @@ from typing import Final
 from sortedcontainers import SortedList
 
 from depthcast.shared.compiled import is_compiled_at
+from depthcast.shared.sizes import FloatPrices, Prices, Sizes, checked, exact, nearest
 from depthcast.shared.types import Side
 
 FLAT_MAX: Final = 4_000
@@ -155,14 +156,18 @@ def _place(ranks: list[int], rank: int) -> int:
 
 
 class Book:
-    """Both sides of one symbol. Not thread-safe: the owner must keep readers and writers apart."""
+    """Both sides of one symbol. Not thread-safe: the owner must keep readers and writers apart.
 
-    __slots__ = ("asks", "bids", "sides")
+    `sizes`: what its ticks and lots are worth; None if nobody has said it, as in an ingestor.
+    """
+
+    __slots__ = ("asks", "bids", "sides", "sizes")
 
     def __init__(self) -> None:
         self.bids = BookSide(Side.BID)
         self.asks = BookSide(Side.ASK)
         self.sides = (self.bids, self.asks)
+        self.sizes: Sizes | None = None
 
     def crossed(self) -> bool:
         """Whether best bid ≥ best ask (locked counts as crossed); never true for a published book."""
@@ -173,3 +178,21 @@ class Book:
         """Remove every level of both sides."""
         self.bids.clear()
         self.asks.clear()
+
+    def prices(self, depth: int = 0) -> Prices:
+        """The best `depth` levels a side (0 = all) in exact decimals; raises `CodecError` without `sizes`."""
+        sizes = checked(self.sizes)
+        return Prices(exact(self.bids.top(depth), sizes), exact(self.asks.top(depth), sizes))
+
+    def float_prices(self, depth: int = 0) -> FloatPrices:
+        """The same in floats, each the nearest to its decimal: fast to compute with, and not exact."""
+        sizes = checked(self.sizes)
+        return FloatPrices(nearest(self.bids.top(depth), sizes), nearest(self.asks.top(depth), sizes))
+
+    def copy(self) -> "Book":
+        """Return a book with the same levels and sizes, which does not change with this one."""
+        other = Book()
+        for side, copied in zip(self.sides, other.sides, strict=True):
+            copied.load(side.flat())
+        other.sizes = self.sizes
+        return other

@@ -39,6 +39,7 @@ CLIENT_CODES: Final[Mapping[str, str]] = MappingProxyType(
         "inconsistent": "snapshot after snapshot did not lead to a continuous book",
         "not_subscribed": "the client has no subscription to the symbol",
         "no_book": "the consumer has seen no book of the symbol yet",
+        "no_sizes": "the stream does not say what a tick and a lot of the symbol are",
     }
 )
 """Codes that the WebSocket client and the stream consumer raise themselves."""

@@ -15,6 +15,7 @@
     ├── FeedError              a recorded feed file cannot be read
     ├── InvalidEvent           an event that a producer was given cannot be sent
     ├── InputLagging           input of a partition waits for longer than a producer allows
+    ├── MissingLibrary         an optional library is not installed
     └── ClientError            the WebSocket client or the stream consumer cannot go on
 
 Each error has the values in its text as attributes, so callers need not parse text. A library's errors are
@@ -183,6 +184,15 @@ class InputLagging(DepthcastError):
             f"partition {partition}: input has waited for {lag_ms} ms, and lag_max_ms is {lag_max_ms}; "
             "start an ingestor, or send less"
         )
+
+
+class MissingLibrary(DepthcastError):
+    """An optional library is not installed; `remedy` says how to install it."""
+
+    def __init__(self, library: str, remedy: str) -> None:
+        self.library = library
+        self.remedy = remedy
+        super().__init__(f"this needs {library}, which is not installed; {remedy}")
 
 
 class ClientError(DepthcastError):

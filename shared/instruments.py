@@ -4,13 +4,13 @@
 """
 
 import json
-import re
 import tomllib
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from depthcast.shared.errors import InstrumentsError
+from depthcast.shared.sizes import is_size
 from depthcast.shared.types import Symbol, is_symbol
 
 
@@ -51,7 +51,6 @@ class Instrument(NamedTuple):
 LISTING_WANTED_MAX: Final = 2**31
 """Largest number of a listing that anybody may ask for, so that there are always larger ones."""
 
-_DECIMAL: Final = re.compile(r"\d{1,20}(\.\d{1,20})?\Z", re.ASCII)
 _FIELDS: Final = frozenset(Instrument._fields) - {"symbol", "listing"}
 
 

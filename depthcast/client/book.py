@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from depthcast.shared.digest import digest_of
 from depthcast.shared.errors import CodecError
 from depthcast.shared.replica import ApplyResult, Replica
+from depthcast.shared.sizes import Sizes
 from depthcast.shared.types import MAX_INTEGER, Delta, Snapshot
 from depthcast.updates import Levels, State
 
@@ -40,20 +41,17 @@ class ClientBook:
 
     `replica`: book, seq and digest. `has_view`: whether a snapshot has ever been applied. `resyncs`:
     snapshots requested since the view was last continuous. `upstream_stale`: whether the gateway's last
-    `status` was stale; `stale_reason`: the producer's reason in it, None if there is none. `tick_size`,
-    `lot_size`: of the view; those of a new listing come with its snapshot.
+    `status` was stale; `stale_reason`: the producer's reason in it, None if there is none.
     """
 
     __slots__ = (
         "_sizes",
         "has_view",
-        "lot_size",
         "options",
         "phase",
         "replica",
         "resyncs",
         "stale_reason",
-        "tick_size",
         "upstream_stale",
     )
 
@@ -65,14 +63,18 @@ class ClientBook:
         self.upstream_stale = False
         self.stale_reason: str | None = None
         self.resyncs = 0
-        self.tick_size = self.lot_size = ""
-        self._sizes = ("", "")
+        self._sizes = Sizes("", "")
 
     @property
     def state(self) -> State:
         """LIVE while the view is continuous and the gateway does not report the book stale."""
         live = self.phase is Phase.CONTINUOUS and not self.upstream_stale
         return State.LIVE if live else State.STALE
+
+    @property
+    def sizes(self) -> Sizes:
+        """Sizes of the view; those of a new listing come with its snapshot. Empty if nobody has said them."""
+        return self.replica.book.sizes or Sizes("", "")
 
     @property
     def resume(self) -> dict[str, int] | None:
@@ -85,13 +87,13 @@ class ClientBook:
 
     def subscribed(self, message: Message) -> None:
         """Handle `subscribed`: a resumed view continues, any other waits for a snapshot."""
-        self._sizes = message.get("tick_size", ""), message.get("lot_size", "")
+        self._sizes = Sizes(_text(message, "tick_size"), _text(message, "lot_size"))
         if not self.has_view:
-            self.tick_size, self.lot_size = self._sizes
+            self.replica.book.sizes = self._sizes
         self.upstream_stale, self.stale_reason = False, None
         if message.get("resumed") and self.has_view:
             self.replica.seq = _unsigned(message, "seq")
-            self.tick_size, self.lot_size = self._sizes
+            self.replica.book.sizes = self._sizes
             self.phase = Phase.CONTINUOUS
             self.resyncs = 0
         else:
@@ -116,8 +118,8 @@ class ClientBook:
         replica = Replica(snapshot)
         if digest_of(replica.book.bids.top(), replica.book.asks.top()) != snapshot.digest:
             return ApplyResult.MISMATCH
+        replica.book.sizes = self._sizes
         self.replica = replica
-        self.tick_size, self.lot_size = self._sizes
         self.has_view = True
         self.phase = Phase.CONTINUOUS
         self.resyncs = 0
@@ -169,6 +171,11 @@ def _unsigned(message: Message, name: str) -> int:
     if type(value) is not int or value < 0:
         raise CodecError(f"{message.get('type')} message", f"{name} is {value!r}, not a whole number")
     return value
+
+
+def _text(message: Message, name: str) -> str:
+    value = message.get(name)
+    return value if isinstance(value, str) else ""
 
 
 def _flat_levels(message: Message, name: str, quantity_min: int) -> list[int]:

@@ -10,8 +10,8 @@ After a lost connection it connects again, with growing, jittered waits, and res
 books stay readable and are marked stale.
 
 The client reads only while somebody awaits it. A user who iterates slowly leaves messages in the socket, so
-the gateway notices and sends merged ones. Updates that arrive during another call, such as `subscribe`, are
-conflated to at most one per symbol.
+the gateway notices and sends merged ones. Updates that arrive during another call, such as `subscribe` or
+`follow`, are conflated to at most one per symbol.
 """
 
 import asyncio
@@ -27,11 +27,13 @@ from depthcast.client.requests import Request
 from depthcast.client.session import ClientCounters, ClientSession
 from depthcast.client.transport import ConnectionLost, Dial, Transport
 from depthcast.client.websocket import dialer
+from depthcast.frames import WithFrames
 from depthcast.shared.backoff import Backoff
 from depthcast.shared.book import Book
 from depthcast.shared.close_codes import CloseCode, Reconnect
 from depthcast.shared.errors import ClientError
-from depthcast.updates import BookUpdate, State
+from depthcast.shared.sizes import Sizes
+from depthcast.updates import BookUpdate, OnUpdate, State, deliver, names_of
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +80,7 @@ def connect(
     return Client(dial_wrapped, ClientSession(credit_window), Backoff(*backoff_s, random.random))
 
 
-class Client:
+class Client(WithFrames):
     """A connection to a gateway with the books subscribed on it; made by `connect`, used with `async with`.
 
     `async for` delivers a `BookUpdate` for each snapshot, delta and change of state, and never ends by
@@ -109,6 +111,11 @@ class Client:
         """Whether there is a connection now; without one, all books are stale."""
         return self._transport is not None
 
+    @property
+    def ended(self) -> ClientError | None:
+        """The error that ended this client for good, and that every call raises; None while it goes on."""
+        return self._ended
+
     def book(self, symbol: str) -> Book:
         """Return the book, empty until its first snapshot; raises `ClientError` (`not_subscribed`)."""
         return self._subscribed_book(symbol).replica.book
@@ -129,17 +136,18 @@ class Client:
         """Return why a producer calls the book of `symbol` stale; None if no producer does."""
         return self._subscribed_book(symbol).stale_reason
 
-    def sizes(self, symbol: str) -> tuple[str, str]:
+    def sizes(self, symbol: str) -> Sizes:
         """Return tick size and lot size of `symbol` as decimal text, such as `("0.01", "0.001")`."""
-        book = self._subscribed_book(symbol)
-        return book.tick_size, book.lot_size
+        return self._subscribed_book(symbol).sizes
 
-    async def subscribe(self, symbols: Collection[str], depth: int = 25, interval_ms: int = 0) -> None:
+    async def subscribe(
+        self, symbols: str | Collection[str], depth: int = 25, interval_ms: int = 0
+    ) -> None:
         """Subscribe to `symbols`; returns when the gateway has answered for each.
 
         Args:
-            symbols: Names, or `["*"]` for all instruments, including later ones. A symbol that is already
-                subscribed gets the new options.
+            symbols: A name, several, or `"*"` for all instruments, including later ones. A symbol that is
+                already subscribed gets the new options.
             depth: Levels per side: 1, 5, 10, 25, 50, 100, 500, 1000, or 0 for the full book.
             interval_ms: Least time between two deltas of a symbol, in milliseconds; 0 sends every delta.
 
@@ -147,11 +155,12 @@ class Client:
             ClientError: For the first symbol refused (`unknown_symbol`, `limit`, …); further refusals are
                 notes on it. All other symbols are subscribed.
         """
-        await self._complete(self.session.subscribe(symbols, SubscriptionOptions(depth, interval_ms)))
+        options = SubscriptionOptions(depth, interval_ms)
+        await self._complete(self.session.subscribe(names_of(symbols), options))
 
-    async def unsubscribe(self, symbols: Collection[str]) -> None:
+    async def unsubscribe(self, symbols: str | Collection[str]) -> None:
         """End subscriptions; afterwards no update of `symbols` is delivered. Raises `ClientError`."""
-        await self._complete(self.session.unsubscribe(symbols))
+        await self._complete(self.session.unsubscribe(names_of(symbols)))
 
     async def credit(self, messages: int) -> None:
         """Allow `messages` more snapshots and deltas. Use either this or `credit_window`."""
@@ -176,6 +185,27 @@ class Client:
 
         await self._read_until(reached)
         return self.book(symbol)
+
+    async def follow(self) -> None:
+        """Keep the books up to date until the client ends, then raise what ended it; run it as a task.
+
+        It takes no updates: whoever iterates gets them, at most one per symbol. Errors that concern one
+        message or symbol are logged.
+        """
+        while True:
+            try:
+                await self._read_until(lambda: False)
+            except ClientError as error:
+                if self._ended is not None:
+                    raise
+                logger.warning("going on after an error", extra={"code": error.code, "reason": str(error)})
+
+    async def run(self, on_update: OnUpdate) -> None:
+        """Call `on_update` with each update until the client ends.
+
+        Raises `ClientError`, as iterating does, and whatever `on_update` raises; run it again to continue.
+        """
+        await deliver(self, on_update)
 
     def __aiter__(self) -> Self:
         return self

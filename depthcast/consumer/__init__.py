@@ -3,6 +3,8 @@
 It reads by the rules of `depthcast.shared.reader`. The WebSocket client is `depthcast.client`.
 """
 
-from depthcast.consumer.consumer import Consumer, StreamEntry
+from depthcast.consumer.consumer import Consumer
+from depthcast.consumer.followed import StreamEntry
+from depthcast.consumer.positions import Positions
 
-__all__ = ["Consumer", "StreamEntry"]
+__all__ = ["Consumer", "Positions", "StreamEntry"]

@@ -1,56 +1,52 @@
 """The stream consumer: books straight from Redis, for services that do not need a gateway.
 
-    async with Consumer("redis://127.0.0.1:6379/0", symbols=["BTC-USD"]) as consumer:
+    async with Consumer("redis://127.0.0.1:6379/0", symbols="BTC-USD") as consumer:
         async for update in consumer:
             print(update.symbol, update.seq, update.book.bids.best(), update.info)
 
 A consumer loads the newest snapshots, follows the deltas of each partition it needs, and checks every digest.
 After a gap it loads again by itself. It waits while Redis is away or the deployment does not exist yet.
 Nothing is applied before the next update is requested, so an update's `book` is exactly at its `seq`.
+
+A service that must miss nothing while it restarts stores `position`, and starts again with it as `since`.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection
+from collections import deque
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from redis.asyncio import Redis
-
+from depthcast.consumer.followed import FollowedPartition, StreamEntry
+from depthcast.consumer.positions import Positions
+from depthcast.frames import WithFrames
 from depthcast.shared.book import Book
-from depthcast.shared.errors import ClientError, RedisUnavailable
+from depthcast.shared.errors import ClientError, RedisUnavailable, SettingsError
 from depthcast.shared.freshness import Freshness, ServerClock
+from depthcast.shared.instruments import Instrument
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.listing import Listing
 from depthcast.shared.partition import partition_of
-from depthcast.shared.position import Position
-from depthcast.shared.reader import AppliedEntry, PartitionReader, ReplicaUpdate
+from depthcast.shared.replica import Replica
 from depthcast.shared.runtime import redis
 from depthcast.shared.runtime.catalog import POLL_S, read_instruments, sample_clock, wait_for_partitions
-from depthcast.shared.runtime.follow import Follower
 from depthcast.shared.runtime.outage import Outage
-from depthcast.shared.types import EntryInfo
-from depthcast.updates import BookUpdate, Kind, State
+from depthcast.shared.sizes import Sizes
+from depthcast.updates import BookUpdate, OnUpdate, State, deliver, names_of
 
 logger = logging.getLogger(__name__)
 
 
-class StreamEntry(NamedTuple):
-    """One entry of a partition's `deltas`, as the consumer applied it.
+class _Taken(NamedTuple):
+    """An entry to deliver, with the partition that it is of."""
 
-    - `partition`, `position`: where the entry is.
-    - `info`: the entry's own data; None if this is not a stream entry but a load of snapshots.
-    - `updates`: one for each followed symbol that changed.
-    """
-
-    partition: int
-    position: Position
-    info: EntryInfo | None
-    updates: tuple[BookUpdate, ...]
+    followed: FollowedPartition
+    entry: StreamEntry
 
 
-class Consumer:
+class Consumer(WithFrames):
     """A reader of a deployment's books, used with `async with`.
 
     `async for` delivers a `BookUpdate` for each change, and never ends by itself: it waits while Redis is
@@ -58,15 +54,20 @@ class Consumer:
 
     Args:
         redis_url: Address of Redis or Valkey, in the form of the setting `DEPTHCAST_REDIS_URL`.
-        symbols: Names to follow; one that does not exist yet is followed from its first broadcast. None
-            follows all symbols, including later ones.
+        symbols: A name or several to follow; one that does not exist yet is followed from its first
+            broadcast. None follows all symbols, including later ones.
         prefix: Key prefix of the deployment.
         partitions: Number of partitions that the deployment must have; None accepts any.
         stale_ms: Books whose newest entry was written longer ago are STALE.
         input_lag_max_ms: Books are STALE while the oldest unread input of their partition is older.
+        since: The `position` of an earlier consumer of the same symbols. What that one delivered does not
+            come again, and nothing after it is missed: each change comes by itself if Redis still has the
+            book from before it, otherwise the symbol comes as a snapshot that includes the change.
 
     Raises:
-        SettingsError: If the address is not valid.
+        SettingsError: If the address is not valid; at `async with`, if `since` names a partition that the
+            deployment does not have.
+        PositionError: If `since` is not the text of a `position`.
         DeploymentMismatch: At `async with`, if the deployment has another number of partitions or uses
             another version of the contract.
     """
@@ -74,15 +75,17 @@ class Consumer:
     def __init__(
         self,
         redis_url: str,
-        symbols: Collection[str] | None = None,
+        symbols: str | Collection[str] | None = None,
         *,
         prefix: str = "depthcast",
         partitions: int | None = None,
         stale_ms: int = 5000,
         input_lag_max_ms: int = 5000,
+        since: Positions | str | None = None,
     ) -> None:
-        self.symbols = None if symbols is None else frozenset(symbols)
+        self.symbols = None if symbols is None else frozenset(names_of(symbols))
         self.partitions = partitions or 0
+        self._since = Positions.parse(since) if isinstance(since, str) else since or Positions()
         self._redis_url = redis_url
         self._keys = DeploymentKeys(prefix)
         self._wanted_partitions = partitions
@@ -90,7 +93,10 @@ class Consumer:
         self._clock = ServerClock()
         self._stale_s = stale_ms / 1000
         self._input_lag_max_ms = input_lag_max_ms
-        self._followed: dict[int, _FollowedPartition] = {}
+        self._followed: dict[int, FollowedPartition] = {}
+        self._order: deque[FollowedPartition] = deque()
+        self._delivering: _Taken | None = None
+        self._undelivered: deque[BookUpdate] = deque()
         self._polling: asyncio.Task[None] | None = None
         self._entered = False
         self._outage = Outage(logger, "waiting for Redis", key=self._keys.instruments)
@@ -100,25 +106,45 @@ class Consumer:
         """Number of times that books were loaded again after the first load."""
         return sum(followed.follower.resyncs for followed in self._followed.values())
 
+    @property
+    def position(self) -> Positions:
+        """How far updates were delivered. Store it after you have handled them, and give it as `since`.
+
+        It moves on with the last update of each stream entry. While a symbol is loaded again after a gap, it
+        stays where it was: after a restart, changes may come twice then, but none is missed.
+        """
+        followed = self._followed.items()
+        return Positions({number: each.position for number, each in followed if each.position is not None})
+
     def book(self, symbol: str) -> Book:
         """Return the current book of `symbol`; raises `ClientError` (`no_book`) while there is none."""
-        return self._reader_of(symbol).shown[symbol].book
+        return self._partition_of(symbol).book(symbol)
 
     def seq(self, symbol: str) -> int:
         """Return the sequence number of the book of `symbol`; raises `ClientError` while there is none."""
-        return self._reader_of(symbol).shown[symbol].seq
+        return self._replica(symbol).seq
 
     def digest(self, symbol: str) -> int:
         """Return the digest of the book of `symbol`; raises `ClientError` while there is none."""
-        return self._reader_of(symbol).shown[symbol].digest
+        return self._replica(symbol).digest
+
+    def sizes(self, symbol: str) -> Sizes:
+        """Return tick size and lot size of `symbol` as decimal text, such as `("0.01", "0.001")`.
+
+        Raises `ClientError`: `no_book` while there is none, `no_sizes` if nothing says what its sizes are.
+        """
+        sizes = self.book(symbol).sizes
+        if sizes is None:
+            raise ClientError("no_sizes", "the stream does not say them: its ingestor is too old", symbol)
+        return sizes
 
     def listing(self, symbol: str) -> Listing | None:
         """Return what the book of `symbol` stands for: the number of its listing, its sizes and rules.
 
-        None if an ingestor of an older version leads, which does not say it; the `instruments` hash has the
-        sizes then. Raises `ClientError` while there is no book.
+        None if an ingestor of an older version leads, which does not say it. Raises `ClientError` while there
+        is no book.
         """
-        return self._reader_of(symbol).shown[symbol].listing
+        return self._replica(symbol).listing
 
     def state(self, symbol: str) -> State:
         """Return LIVE if the book has every entry read so far and these are not old, STALE otherwise.
@@ -134,7 +160,7 @@ class Consumer:
 
         Raises `ClientError` while there is no book.
         """
-        return self._reader_of(symbol).shown[symbol].doubt
+        return self._replica(symbol).doubt
 
     def age_s(self, symbol: str) -> float | None:
         """Return how long ago, by the server's clock, the newest entry was written that the book includes.
@@ -142,34 +168,50 @@ class Consumer:
         None if that is not known, as at the start while no ingestor is writing. Raises `ClientError` while
         there is no book.
         """
-        self._reader_of(symbol)
-        return self._followed[partition_of(symbol, self.partitions)].age_s()
+        return self._partition_of(symbol).age_s()
 
     async def wait_for(self, symbol: str, seq: int = 0) -> Book:
         """Read until the book of `symbol` is at `seq` or later; updates read on the way are not delivered."""
-        async for entry in self.entries():
-            if any(update.symbol == symbol and update.seq >= max(seq, 1) for update in entry.updates):
-                break
-        return self.book(symbol)
+        followed = self._followed.get(partition_of(symbol, self.partitions or 1))
+        while followed is None or not followed.holds(symbol, seq):
+            self._pass(await self._step())
+        return followed.book(symbol)
+
+    async def follow(self) -> None:
+        """Keep the books up to date for ever; run it as a task. It takes all updates."""
+        while True:
+            self._pass(await self._step())
+
+    async def run(self, on_update: OnUpdate) -> None:
+        """Call `on_update` with each update, for ever; raises what `on_update` raises."""
+        await deliver(self, on_update)
 
     async def entries(self) -> AsyncIterator[StreamEntry]:
         """Deliver every entry of the followed partitions, including those that change no followed symbol."""
-        assert self._entered, "use the consumer with async with"
         while True:
-            tasks = [followed.read_task() for followed in self._followed.values()]
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for followed in self._followed.values():
-                if (entry := followed.take_entry()) is not None:
-                    yield _stream_entry(followed, entry)
+            if (taken := await self._step()) is not None:
+                self._pass(taken)
+                yield taken.entry
 
-    async def __aiter__(self) -> AsyncIterator[BookUpdate]:
-        async for entry in self.entries():
-            for update in entry.updates:
-                yield update
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> BookUpdate:
+        while not self._undelivered:
+            self._delivering = await self._step()
+            if self._delivering is not None:
+                self._undelivered.extend(self._delivering.entry.updates)
+                if not self._undelivered:
+                    self._pass(self._delivering)
+        update = self._undelivered.popleft()
+        if not self._undelivered:
+            self._pass(self._delivering)
+        return update
 
     async def __aenter__(self) -> Self:
         try:
             self.partitions = await wait_for_partitions(self._client, self._keys, self._wanted_partitions)
+            self._check_since()
             known = await self._known_symbols()
         except BaseException:
             await self._client.aclose()
@@ -180,9 +222,15 @@ class Consumer:
             else sorted({partition_of(symbol, self.partitions) for symbol in self.symbols})
         )
         for number in numbers:
-            client = redis.connect(self._redis_url)
-            freshness = Freshness(self._clock, self._stale_s, self._input_lag_max_ms)
-            self._followed[number] = _FollowedPartition(number, client, self._keys, self.symbols, freshness)
+            self._followed[number] = FollowedPartition(
+                number,
+                redis.connect(self._redis_url),
+                self._keys,
+                self.symbols,
+                Freshness(self._clock, self._stale_s, self._input_lag_max_ms),
+                self._since.get(number),
+            )
+        self._order.extend(self._followed.values())
         self._assign(known)
         self._polling = asyncio.create_task(self._poll(), name="poll")
         self._entered = True
@@ -199,11 +247,45 @@ class Consumer:
             await followed.close()
         await self._client.aclose()
 
-    def _reader_of(self, symbol: str) -> PartitionReader:
+    async def _step(self) -> _Taken | None:
+        """Take an entry of any partition, or read until there is one; None if it is nothing to deliver."""
+        assert self._entered, "use the consumer with async with"
+        if (taken := self._take()) is not None:
+            return taken
+        tasks = [followed.read_task() for followed in self._order]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return self._take()
+
+    def _take(self) -> _Taken | None:
+        """Take an entry that has been read; no partition waits because others have more to read."""
+        for _ in range(len(self._order)):
+            followed = self._order[0]
+            self._order.rotate(-1)
+            if (entry := followed.take_entry()) is not None:
+                return _Taken(followed, entry)
+        return None
+
+    def _pass(self, taken: _Taken | None) -> None:
+        """Count an entry as delivered, whatever was not iterated over yet."""
+        self._undelivered.clear()
+        if taken is not None:
+            taken.followed.pass_entry(taken.entry.position)
+
+    def _partition_of(self, symbol: str) -> FollowedPartition:
+        """The partition with the book of `symbol`; raises `ClientError` while there is no book."""
         followed = self._followed.get(partition_of(symbol, self.partitions or 1))
         if followed is None or symbol not in followed.reader.shown:
             raise ClientError("no_book", "no book has been read yet", symbol)
-        return followed.reader
+        return followed
+
+    def _replica(self, symbol: str) -> Replica:
+        return self._partition_of(symbol).reader.shown[symbol]
+
+    def _check_since(self) -> None:
+        last = max(self._since, default=0)
+        if last >= self.partitions:
+            problem = f"names partition {last}, and the deployment has only {self.partitions}"
+            raise SettingsError("since", str(self._since), problem)
 
     async def _known_symbols(self) -> Collection[str]:
         if self.symbols is not None:
@@ -235,88 +317,11 @@ class Consumer:
                 self._assign(await self._known_symbols())
 
     def _assign(self, symbols: Collection[str]) -> None:
-        """Give each followed partition its symbols."""
+        """Give each followed partition its symbols, with their instruments where those were read."""
+        instruments: Mapping[str, Instrument] = symbols if isinstance(symbols, Mapping) else {}
         for followed in self._followed.values():
+            followed.instruments = instruments
             followed.symbols = {s for s in symbols if partition_of(s, self.partitions) == followed.number}
             # A symbol born before the last load appears in no later entry unless it changes.
             for symbol in sorted(followed.symbols):
                 followed.reader.want(symbol)
-
-
-class _FollowedPartition:
-    """One partition: its reader, and at most one entry that is being read.
-
-    The next entry is read only after the previous one was taken, so the books match what the user has
-    received. `freshness`: of the last entry taken.
-    """
-
-    def __init__(
-        self,
-        number: int,
-        client: Redis,
-        keys: DeploymentKeys,
-        wanted: frozenset[str] | None,
-        freshness: Freshness,
-    ) -> None:
-        self.number = number
-        self.symbols: set[str] = set()
-        self.freshness = freshness
-        self.reader = PartitionReader(lambda symbol: wanted is None or symbol in wanted)
-        self.follower = Follower(client, keys.partition(number), self.reader, self._known_symbols)
-        self._entries = self.follower.entries()
-        self._reading: asyncio.Task[AppliedEntry | None] | None = None
-
-    def _known_symbols(self) -> set[str]:
-        return self.symbols | set(self.reader.shown)
-
-    def read_task(self) -> asyncio.Task[AppliedEntry | None]:
-        """Return the task that reads the next entry; starts it if there is none."""
-        if self._reading is None:
-            self._reading = asyncio.ensure_future(anext(self._entries))
-        return self._reading
-
-    def take_entry(self) -> AppliedEntry | None:
-        """Return the entry if it has been read, else None."""
-        if self._reading is None or not self._reading.done():
-            return None
-        entry = self._reading.result()
-        self._reading = None
-        if entry is not None and entry.written is not None:
-            self.freshness.record(entry.written, asyncio.get_running_loop().time())
-        return entry
-
-    def state(self, symbol: str) -> State:
-        """Return whether the book of `symbol` is current and fresh."""
-        fresh = self.freshness.update(asyncio.get_running_loop().time())
-        if not fresh or not self.reader.is_current(symbol):
-            return State.STALE
-        replica = self.reader.shown[symbol]
-        withdrawn = replica.listing is not None and replica.listing.withdrawn
-        return State.STALE if withdrawn or replica.doubt is not None else State.LIVE
-
-    def age_s(self) -> float | None:
-        """Return the age of the last entry taken."""
-        return self.freshness.age_s(asyncio.get_running_loop().time())
-
-    async def close(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.wait([self._reading])
-        await self._entries.aclose()
-        await self.follower.client.aclose()
-
-
-def _stream_entry(followed: _FollowedPartition, entry: AppliedEntry) -> StreamEntry:
-    updates = tuple(_book_update(followed, update, entry.info) for update in entry.updates)
-    return StreamEntry(followed.number, entry.position, entry.info, updates)
-
-
-def _book_update(followed: _FollowedPartition, update: ReplicaUpdate, info: EntryInfo | None) -> BookUpdate:
-    state = followed.state(update.symbol)
-    replica, ts = update.replica, info.ts if info else 0
-    if update.delta is None:
-        return BookUpdate(update.symbol, Kind.SNAPSHOT, state, replica.seq, replica.book, ts=ts, info=info)
-    bids, asks = ([(price, new) for price, new, _ in side] for side in update.changes)
-    return BookUpdate(
-        update.symbol, Kind.DELTA, state, replica.seq, replica.book, bids, asks, merged=1, ts=ts, info=info
-    )

@@ -7,7 +7,7 @@ retries.
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from redis.asyncio import Redis
 
@@ -15,7 +15,14 @@ from depthcast.shared.backoff import Backoff, no_jitter
 from depthcast.shared.errors import RedisUnavailable, WrongKey
 from depthcast.shared.keys import PartitionKeys
 from depthcast.shared.position import ZERO, Position
-from depthcast.shared.reader import AppliedEntry, PartitionReader, Written, within_history, written_in
+from depthcast.shared.reader import (
+    AppliedEntry,
+    LoadedSnapshots,
+    PartitionReader,
+    Written,
+    within_history,
+    written_in,
+)
 from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.runtime.redis import (
     BLOCK_MS,
@@ -36,6 +43,14 @@ PAUSE_MOST_S: Final = 2.0
 
 LOOK_AGAIN_S: Final = 2.0
 """Snapshots of symbols without a book are looked for this often: nothing in the stream says that one came."""
+
+
+class Start(NamedTuple):
+    """What a load begins with: the end of the stream, snapshots, and the freshness of the last entry."""
+
+    tail: Position
+    snapshots: LoadedSnapshots
+    written: Written | None
 
 
 class Follower:
@@ -111,17 +126,21 @@ class Follower:
                 extra={"key": self.keys.deltas, "reason": reader.lost_reason or reader.missing},
             )
             await self._pause()
-        tail, written = await self._newest_entry()
-        oldest = await oldest_entry(self.client, self.keys.deltas)
-        keys = [self.keys.snapshots(symbol) for symbol in wanted]
-        found = await newest_snapshots(self.client, keys, unreadable=set())
-        snapshots = within_history(dict(zip(wanted, found, strict=True)), oldest)
+        tail, snapshots, written = await self._start(wanted)
         self._bookless.update(symbol for symbol, snapshot in snapshots.items() if snapshot is None)
         self._look_at = asyncio.get_running_loop().time() + LOOK_AGAIN_S
         updates = reader.load(tail, snapshots)
         self._loaded_once = True
         assert reader.position is not None
         return [AppliedEntry(reader.position, None, updates, written if reader.position == tail else None)]
+
+    async def _start(self, symbols: Collection[str]) -> Start:
+        """Read what a load of `symbols` begins with, in this order: the snapshots last."""
+        tail, written = await self._newest_entry()
+        oldest = await oldest_entry(self.client, self.keys.deltas)
+        keys = [self.keys.snapshots(symbol) for symbol in symbols]
+        found = await newest_snapshots(self.client, keys, unreadable=set())
+        return Start(tail, within_history(dict(zip(symbols, found, strict=True)), oldest), written)
 
     async def _look_again(self) -> None:
         """Have symbols loaded that have no book, if there is a snapshot now: it was deleted or unreadable."""

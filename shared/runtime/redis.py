@@ -220,22 +220,28 @@ async def stream_info(client: Redis, key: str) -> dict[bytes, Any] | None:
 
 
 async def newest_snapshots(
-    client: Redis, keys: Sequence[str], *, unreadable: set[str] | None = None
+    client: Redis,
+    keys: Sequence[str],
+    *,
+    upto: Position | None = None,
+    unreadable: set[str] | None = None,
 ) -> list[tuple[Position, Snapshot] | None]:
     """Read the newest snapshot of each key, or None; a few hundred per round trip.
 
-    A malformed snapshot raises `CodecError`, a key of another type `WrongKey`. If `unreadable` is given, it
-    is logged and returned as None instead, and its key is added there.
+    `upto`: snapshots of later entries do not count. A malformed snapshot raises `CodecError`, a key of
+    another type `WrongKey`. If `unreadable` is given, it is logged and returned as None instead, and its key
+    is added there.
     """
     found: list[tuple[Position, Snapshot] | None] = []
+    last = "+" if upto is None else str(upto)
     for start in range(0, len(keys), 200):
         async with map_errors(), client.pipeline(transaction=False) as pipeline:
             for key in keys[start : start + 200]:
-                pipeline.execute_command("XREVRANGE", key, "+", "-", "COUNT", 1)
+                pipeline.execute_command("XREVRANGE", key, last, "-", "COUNT", 1)
             replies = await pipeline.execute(raise_on_error=False)
         for key, reply in zip(keys[start:], replies, strict=False):
             try:
-                found.append(await _snapshot(client, key, reply))
+                found.append(await _snapshot(client, key, reply, last))
             except (CodecError, WrongKey) as error:
                 if unreadable is None:
                     raise
@@ -270,10 +276,10 @@ def _no_redis(what: str, error: Exception) -> RedisUnavailable:
     return RedisUnavailable(f"a reply is not {what} ({type(error).__name__}); is it Redis that answers?")
 
 
-async def _snapshot(client: Redis, key: str, reply: Any) -> tuple[Position, Snapshot] | None:
+async def _snapshot(client: Redis, key: str, reply: Any, last: str) -> tuple[Position, Snapshot] | None:
     """The newest snapshot from the reply for `key`; raises `CodecError`, or the error that the reply is.
 
-    If somebody else added the newest entry, the newest one of ours counts.
+    If somebody else added the newest entry up to `last`, the newest one of ours counts.
     """
     if isinstance(reply, RedisError):
         raise refusal(reply, key)
@@ -281,7 +287,7 @@ async def _snapshot(client: Redis, key: str, reply: Any) -> tuple[Position, Snap
         return None
     found = _first_snapshot(parse_entries(reply))
     if found is None:
-        older = await execute(client, "XREVRANGE", key, "+", "-", "COUNT", FOREIGN_MAX)
+        older = await execute(client, "XREVRANGE", key, last, "-", "COUNT", FOREIGN_MAX)
         found = _first_snapshot(parse_entries(older))
     if found is None:
         raise CodecError("snapshot", f"no entry of {key} has a field s")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from depthcast import Client, ClientError, Kind, State, connect
+from depthcast import BookUpdate, Client, ClientError, Kind, State, connect
 from depthcast.client.transport import ConnectionLost, Transport
 from tests.integration.scripted_gateway import ScriptedGateway
 from tests.waiting import eventually
@@ -72,6 +72,55 @@ async def test_several_tasks_may_wait_at_once(gateway: ScriptedGateway) -> None:
             await gateway.change(0, 11, quantity)
         await asyncio.gather(*waiting, *pinging)
         assert client.seq("X") == 107
+
+
+async def test_a_bare_name_is_one_symbol(gateway: ScriptedGateway) -> None:
+    async with connect(gateway.url) as client:
+        await client.subscribe("X")
+        await client.wait_for("X")
+        assert gateway.received[0]["symbols"] == ["X"]
+        await client.unsubscribe("X")
+        assert gateway.received[-1]["symbols"] == ["X"]
+
+
+async def test_following_keeps_books_current_and_leaves_updates_to_who_iterates(
+    gateway: ScriptedGateway,
+) -> None:
+    async with connect(gateway.url) as client:
+        await client.subscribe("X")
+        following = asyncio.create_task(client.follow())
+        for quantity in (1, 2, 3):
+            await gateway.change(0, 11, quantity)
+        await eventually(lambda: client.seq("X") == gateway.book.seq)
+        update = await anext(client)
+        assert (update.kind, update.seq) == (Kind.SNAPSHOT, gateway.book.seq)
+        await gateway.send({"type": "error", "code": "limit", "message": "too much"})
+        await gateway.change(0, 11, 4)
+        await eventually(lambda: client.seq("X") == gateway.book.seq)
+        assert client.ended is None
+        await gateway.close(1008)
+        with pytest.raises(ClientError, match="1008"):
+            await following
+        assert client.ended is not None
+
+
+async def test_updates_by_callback(gateway: ScriptedGateway) -> None:
+    class EnoughError(Exception):
+        pass
+
+    seen: list[int] = []
+
+    async def note(update: BookUpdate) -> None:
+        seen.append(update.seq)
+        if len(seen) == 3:
+            raise EnoughError
+        await gateway.change(0, 11, len(seen))
+
+    async with connect(gateway.url) as client:
+        await client.subscribe("X")
+        with pytest.raises(EnoughError):
+            await client.run(note)
+        assert seen == [102, 103, 104]
 
 
 @pytest.mark.parametrize("code", [1001, 1012, 1013, 4410])

@@ -1,7 +1,15 @@
-"""How unseen updates are merged."""
+"""How unseen updates are merged, and how updates are converted and delivered."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from decimal import Decimal
+
+import pytest
 
 from depthcast.shared.book import Book
-from depthcast.updates import BookUpdate, Kind, State, conflate
+from depthcast.shared.errors import CodecError
+from depthcast.shared.sizes import Sizes
+from depthcast.updates import BookUpdate, Kind, State, conflate, deliver, names_of
 
 BOOK = Book()
 SNAPSHOT = BookUpdate("X", Kind.SNAPSHOT, State.LIVE, 3, BOOK)
@@ -25,3 +33,35 @@ def test_a_snapshot_stays_one() -> None:
 def test_a_status_changes_only_the_state() -> None:
     assert conflate(FIRST, STALE) == FIRST._replace(state=State.STALE, seq=5)
     assert conflate(STALE, SECOND) is SECOND
+
+
+def test_changes_in_decimals() -> None:
+    book = Book()
+    book.sizes = Sizes("0.5", "0.001")
+    changed = FIRST._replace(book=book).changes()
+    assert changed.bids == [(Decimal("0.5"), Decimal("0.005")), (Decimal("1.0"), Decimal("0.006"))]
+    assert changed.asks == [(Decimal("4.5"), Decimal("0.001"))]
+    assert STALE._replace(book=book).changes() == ([], [])
+    with pytest.raises(CodecError, match="nobody has said"):
+        FIRST.changes()
+
+
+def test_a_text_is_one_name() -> None:
+    assert list(names_of("BTC-USD")) == ["BTC-USD"]
+    assert names_of(["A", "B"]) == ["A", "B"]
+
+
+async def test_updates_are_delivered_to_functions_and_to_coroutine_functions() -> None:
+    async def updates() -> AsyncIterator[BookUpdate]:
+        yield FIRST
+        yield SECOND
+
+    seen: list[BookUpdate] = []
+
+    async def later(update: BookUpdate) -> None:
+        await asyncio.sleep(0)
+        seen.append(update)
+
+    await deliver(updates(), seen.append)
+    await deliver(updates(), later)
+    assert seen == [FIRST, SECOND, FIRST, SECOND]

@@ -468,16 +468,16 @@ def test_sizes_of_a_new_listing_come_with_its_snapshot() -> None:
     gateway.sent[0] |= {"tick_size": "0.1", "lot_size": "1"}
     session.receive(gateway.sent.popleft())
     book = session.books["X"]
-    assert (book.tick_size, book.lot_size, book.has_view) == ("0.1", "1", False)
+    assert (book.sizes, book.has_view) == (("0.1", "1"), False)
     exchange(session, gateway)
     session.receive(
         {"type": "subscribed", "symbol": "X", "depth": 0, "interval_ms": 0, "tick_size": "0.01",
          "lot_size": "5", "resumed": False}
     )  # fmt: skip
-    assert (book.tick_size, book.lot_size, book.state) == ("0.1", "1", State.STALE)
+    assert (book.sizes, book.state) == (("0.1", "1"), State.STALE)
     assert book.replica.book.bids.top() == [(10, 5)]
     gateway.change(0, 10, 0)
     gateway.sent.clear()
     session.receive(gateway.snapshot())
-    assert (book.tick_size, book.lot_size, book.state) == ("0.01", "5", State.LIVE)
+    assert (book.sizes, book.state) == (("0.01", "5"), State.LIVE)
     assert not book.replica.book.bids.top()

@@ -1,0 +1,69 @@
+"""Following a partition from where a service has come to, instead of from its end.
+
+The books of that position are rebuilt from snapshots that are not newer, as long as the stream goes on from
+those. A symbol that has none any more, because the position is older than its last two snapshots, begins with
+its newest one.
+"""
+
+import logging
+from collections.abc import Callable, Collection
+
+from redis.asyncio import Redis
+
+from depthcast.shared.keys import PartitionKeys
+from depthcast.shared.position import Position, follows
+from depthcast.shared.reader import OldestEntry, PartitionReader, within_history
+from depthcast.shared.runtime.follow import Follower, Start
+from depthcast.shared.runtime.redis import newest_snapshots, oldest_entry
+
+logger = logging.getLogger(__name__)
+
+
+class ResumingFollower(Follower):
+    """Follows a partition from the position `since` the first time; None: from its end.
+
+    `since` becomes None if the stream does not go on from there any more.
+    """
+
+    def __init__(
+        self,
+        client: Redis,
+        keys: PartitionKeys,
+        reader: PartitionReader,
+        symbols: Callable[[], Collection[str]],
+        since: Position | None,
+    ) -> None:
+        super().__init__(client, keys, reader, symbols)
+        self.since = since
+        self._resumed = False
+
+    async def _start(self, symbols: Collection[str]) -> Start:
+        since = None if self._resumed else self.since
+        if since is None:
+            return await super()._start(symbols)
+        oldest = await oldest_entry(self.client, self.keys.deltas)
+        newest = await super()._start(symbols)
+        if not goes_on(since, oldest, newest.tail):
+            extra = {"key": self.keys.deltas, "since": str(since), "tail": str(newest.tail)}
+            logger.warning("a gap: the stream does not go on from there any more", extra=extra)
+            self.since = None
+            return newest
+        start = await self._start_at(since, list(symbols), oldest, newest)
+        self._resumed = True
+        return start
+
+    async def _start_at(
+        self, since: Position, symbols: list[str], oldest: OldestEntry | None, newest: Start
+    ) -> Start:
+        """Begin with the books of `since`, as if it were the end: all after it is read entry by entry."""
+        keys = [self.keys.snapshots(symbol) for symbol in symbols]
+        found = await newest_snapshots(self.client, keys, upto=since, unreadable=set())
+        earlier = within_history(dict(zip(symbols, found, strict=True)), oldest)
+        return Start(since, {symbol: earlier[symbol] or newest.snapshots[symbol] for symbol in symbols}, None)
+
+
+def goes_on(since: Position, oldest: OldestEntry | None, tail: Position) -> bool:
+    """Whether a stream with this oldest entry and this end still holds everything after `since`."""
+    if oldest is None or since > tail:
+        return False
+    return oldest.position <= since or follows(oldest.position, since, oldest.prev)
