@@ -33,7 +33,7 @@ from tests.simulation.loop import Process, SimulatedLoop
 from tests.simulation.network import Network
 from tests.simulation.producers import PREFIX, URL
 from tests.simulation.sockets import ClientTransport, GatewayTransport, Way, dial
-from tests.simulation.watch import Watch
+from tests.simulation.watch import Held, Watch
 
 AGAIN_S: Final = 0.3
 """A process that ended by itself is started again after this time."""
@@ -203,20 +203,25 @@ class Gateway(Actor):
 
 
 class StreamConsumer(Actor):
-    """A service with the stream consumer."""
+    """A service with the stream consumer. It stores its books and its place after each update, in one step."""
 
     kind = "consumer"
     symbols: list[str] | None
     watch: Watch
     consumer: Consumer | None = None
+    stored: tuple[str, dict[str, Held]] = ("", {})
 
     async def main(self) -> None:
-        consumer = Consumer(URL, self.symbols, prefix=PREFIX)
+        place, books = self.stored
+        held = {**books}
+        consumer = Consumer(URL, self.symbols, prefix=PREFIX, since=place)
         seen: dict[str, int] = {}
         async with consumer:
             self.consumer = consumer
             async for update in consumer:
                 self.watch.reader(self.name, seen, update)
+                self.watch.service(self.name, held, update)
+                self.stored = str(consumer.position), {**held}
                 if self.rng.random() < 0.02:
                     await asyncio.sleep(self.rng.random() * 0.3)
 

@@ -6,9 +6,17 @@ from typing import Any
 from depthcast.client.client import Client
 from depthcast.client.transport import ConnectionLost, Transport
 from depthcast.shared.errors import ClientError
-from depthcast.updates import BookUpdate
+from depthcast.updates import BookUpdate, Kind, Levels
+
+Held = tuple[int, dict[int, int], dict[int, int]]
+"""A book as a service has it: seq, bids, asks."""
 
 EXPECTED_REFUSALS = frozenset({"unreachable", "unknown_symbol", "unavailable", "closed"})
+
+
+def _after(levels: dict[int, int], changed: Levels) -> dict[int, int]:
+    after = {**levels, **dict(changed)}
+    return {price: quantity for price, quantity in after.items() if quantity}
 
 
 class Watch:
@@ -32,6 +40,20 @@ class Watch:
         if update.seq < before:
             self.problem(f"{name}: {update.symbol} went back from seq {before} to {update.seq}")
         seen[update.symbol] = update.seq
+
+    def service(self, name: str, held: dict[str, Held], update: BookUpdate) -> None:
+        """Check a service that knows only what was delivered, to it or before it: its books are right."""
+        bids, asks = ({**side.levels} for side in update.book.sides)
+        seq, own_bids, own_asks = held.get(update.symbol, (0, {}, {}))
+        if update.kind is Kind.SNAPSHOT:
+            own_bids, own_asks = bids, asks
+        elif update.seq <= seq:
+            return  # delivered before
+        else:
+            own_bids, own_asks = _after(own_bids, update.bids), _after(own_asks, update.asks)
+        held[update.symbol] = update.seq, own_bids, own_asks
+        if (own_bids, own_asks) != (bids, asks):
+            self.problem(f"{name}: a change of {update.symbol} between seq {seq} and {update.seq} was missed")
 
     def counted(self, name: str, client: Client) -> None:
         """Check a client's counters: within a connection there are no gaps, and digests agree."""
