@@ -33,9 +33,7 @@ class WithFrames(ABC):
     def frame(
         self, symbol: str, depth: int = 0, *, library: Literal["polars"], floats: bool = False
     ) -> "polars.DataFrame": ...
-    def frame(
-        self, symbol: str, depth: int = 0, *, library: Library = "pandas", floats: bool = False
-    ) -> Any:
+    def frame(self, symbol: str, depth: int = 0, *, library: Library = "pandas", floats: bool = False) -> Any:
         """Return the book of `symbol` as a DataFrame: one row for each level.
 
         Its columns are `symbol`, `side` (`bid` or `ask`), `level` (1 is the best), `price` and `quantity`.

@@ -140,9 +140,7 @@ class Client(WithFrames):
         """Return tick size and lot size of `symbol` as decimal text, such as `("0.01", "0.001")`."""
         return self._subscribed_book(symbol).sizes
 
-    async def subscribe(
-        self, symbols: str | Collection[str], depth: int = 25, interval_ms: int = 0
-    ) -> None:
+    async def subscribe(self, symbols: str | Collection[str], depth: int = 25, interval_ms: int = 0) -> None:
         """Subscribe to `symbols`; returns when the gateway has answered for each.
 
         Args:

@@ -22,8 +22,8 @@ T = TypeVar("T")
 class Consumer(WithFrames):
     """A reader of a deployment's books, used with `with`.
 
-    Arguments and errors are those of `depthcast.Consumer`. Books change only while an update is waited for. For
-    books that are always current, use a gateway and `depthcast.sync.connect`.
+    Arguments and errors are those of `depthcast.Consumer`. Books change only while an update is waited for.
+    For books that are always current, use a gateway and `depthcast.sync.connect`.
     """
 
     def __init__(

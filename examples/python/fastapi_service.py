@@ -1,6 +1,7 @@
 """Serves the newest books as JSON: GET /books/BTC-USD?depth=5 and GET /health.
 
-    pip install depthcast fastapi uvicorn
+It needs `pip install depthcast fastapi uvicorn`, and a running gateway:
+
     GATEWAY_URL=http://127.0.0.1:8080 SYMBOLS=BTC-USD,ETH-USD python fastapi_service.py
 """
 

@@ -4,7 +4,7 @@
     python parquet_recorder.py redis://127.0.0.1:6379/0 books BTC-USD ETH-USD
 
 A file and the position behind it appear in one step, because the position is in the file. So a recorder that
-is killed writes no change twice. `depthcast record` does more: it keeps whole books, sizes, doubt and digests.
+is killed writes no change twice. `depthcast record` does more: whole books, sizes, doubt and digests.
 """
 
 import argparse

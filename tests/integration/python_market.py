@@ -1,4 +1,4 @@
-"""A small live market for examples and documented programs: an ingestor, a gateway, and quantities that change."""
+"""A small live market for examples and documented programs: an ingestor and a gateway."""
 
 import asyncio
 from collections.abc import AsyncIterator

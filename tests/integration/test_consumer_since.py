@@ -185,7 +185,9 @@ async def test_a_position_of_something_else_is_refused(scene: Scene) -> None:
     with pytest.raises(PositionError, match="'yesterday' is not"):
         scene.consumer("yesterday")
     consumer = scene.consumer(Positions({4: Position(5, 1)}))
-    with pytest.raises(SettingsError, match="since: '4:5-1' names partition 4, and the deployment has only 1"):
+    with pytest.raises(
+        SettingsError, match="since: '4:5-1' names partition 4, and the deployment has only 1"
+    ):
         await consumer.__aenter__()
 
 
@@ -208,7 +210,7 @@ async def test_sizes_are_those_of_the_listing(scene: Scene, redis_url: str, pref
 
 async def test_a_bare_name_is_one_symbol(scene: Scene, redis_url: str, prefix: str) -> None:
     async with Consumer(redis_url, SYMBOL, prefix=prefix) as consumer, asyncio.timeout(TIMEOUT_S):
-        assert consumer.symbols == {SYMBOL}
+        assert consumer.symbols == frozenset([SYMBOL])
         seen: list[int] = []
 
         async def note(update: BookUpdate) -> None:

@@ -24,8 +24,10 @@ PROGRAMS = dict(
 PRINTED = {
     "follow.py": r"BTC-USD live 65000\.10 x 0\.005 \| 65000\.20 x 0\.007\n",
     "script.py": r"best bid 65000\.10\none update: BookUpdate\(symbol='BTC-USD'.*\nBTC-USD \d+ live\n",
-    "frames.py": r"65000\.10 +0\.005(.|\n)*notional [5-8]\d{3}\.\d{5}\n(.|\n)*'price': Decimal\(precision=38, scale=2\)",
-    "service_place.py": r"BTC-USD snapshot (\d+) (.|\n)*BTC-USD delta (\d+) Prices\(bids=\[\(Decimal\('64999\.70'\)",
+    "frames.py": r"65000\.10 +0\.005(.|\n)*notional [5-8]\d{3}\.\d{5}\n(.|\n)*"
+    r"decimal\[38,2\]",
+    "service_place.py": r"BTC-USD snapshot (\d+) (.|\n)*"
+    r"BTC-USD delta (\d+) Prices\(bids=\[\(Decimal\('64999\.70'\)",
 }
 
 
@@ -54,8 +56,10 @@ class Program:
             )
         try:
             await eventually(
-                lambda: re.search(PRINTED[self.name], path.read_text(encoding="utf-8"))
-                or process.returncode is not None
+                lambda: (
+                    re.search(PRINTED[self.name], path.read_text(encoding="utf-8"))
+                    or process.returncode is not None
+                )
             )
         finally:
             if process.returncode is None:

@@ -18,7 +18,7 @@ import uvicorn
 
 from depthcast import Consumer
 from tests.ingestor_runs import Run
-from tests.integration.python_market import ASK, SYMBOLS, PythonMarket, python_market
+from tests.integration.python_market import ASK, SYMBOLS, python_market
 from tests.waiting import TIMEOUT_S, eventually
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "python"
@@ -75,7 +75,7 @@ async def test_a_service_answers_with_current_books(run: Run, monkeypatch: pytes
     async with python_market(run, moving=False) as market:
         monkeypatch.setenv("GATEWAY_URL", market.gateway.url)
         monkeypatch.setenv("SYMBOLS", "BTC-USD")
-        config = uvicorn.Config(module.app, port=0, log_level="warning", lifespan="on", ws="none")
+        config = uvicorn.Config(module.app, port=0, log_config=None, lifespan="on", ws="none")
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve())
         async with aiohttp.ClientSession() as http:
@@ -126,8 +126,9 @@ def leads_to(folder: Path, symbol: str, wanted: dict[tuple[str, Decimal], Decima
         if row["kind"] == "snapshot" and row["seq"] > seq:
             levels.clear()
         assert row["seq"] in (seq, seq + 1) or row["kind"] == "snapshot"
-        assert (again := (row["seq"], row["kind"], row["side"], row["price"])) not in seen
-        seen.add(again)
+        change = row["seq"], row["kind"], row["side"], row["price"]
+        assert change not in seen
+        seen.add(change)
         seq = row["seq"]
         levels[row["side"], row["price"]] = row["quantity"]
     return {level: quantity for level, quantity in levels.items() if quantity} == wanted

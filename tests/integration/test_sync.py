@@ -1,7 +1,7 @@
 """Client and consumer without asyncio, against a real gateway.
 
-The tests are coroutines because their publisher is one. So each call is made while an event loop is running in
-its thread, as in a notebook.
+The tests are coroutines because their publisher is one. So each call is made while an event loop is running
+in its thread, as in a notebook.
 """
 
 import asyncio
@@ -136,9 +136,7 @@ def end(client: Client) -> None:
     client._thread.call(client._client.__aexit__(None, None, None))
 
 
-async def test_a_consumer(
-    market: tuple[RunningGateway, FakeIngestor], redis_url: str, prefix: str
-) -> None:
+async def test_a_consumer(market: tuple[RunningGateway, FakeIngestor], redis_url: str, prefix: str) -> None:
     _, ingestor = market
     with Consumer(redis_url, ["AAA"], prefix=prefix) as consumer:
         first = consumer.next(TIMEOUT_S)

@@ -203,7 +203,7 @@ class Gateway(Actor):
 
 
 class StreamConsumer(Actor):
-    """A service with the stream consumer. It stores its books and its place after each update, in one step."""
+    """A service with the stream consumer. It stores books and place after each update, in one step."""
 
     kind = "consumer"
     symbols: list[str] | None

@@ -53,7 +53,7 @@ def test_polars() -> None:
 
 def test_floats_and_depth() -> None:
     for library in ("pandas", "polars"):
-        frame: Any = Shelf().frame("A", 1, library=library, floats=True)  # type: ignore[call-overload]
+        frame: Any = Shelf().frame("A", 1, library=library, floats=True)
         assert list(frame["price"]) == [65000.1, 65000.2]
         assert list(frame["quantity"]) == [0.005, 0.007]
         assert str(frame["price"].dtype).lower() == "float64"
@@ -69,10 +69,12 @@ def test_an_empty_book_has_the_same_columns() -> None:
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_a_missing_library_is_named_with_its_remedy(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_named_with_its_remedy(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(MissingLibrary, match=rf"needs {library}.*pip install 'depthcast\[{library}\]'"):
-        Shelf().frame("A", library=library)  # type: ignore[call-overload]
+        Shelf().frame("A", library=library)
 
 
 def test_what_cannot_be_made_is_refused() -> None:

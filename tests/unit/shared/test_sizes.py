@@ -48,7 +48,9 @@ def test_a_size(size: str) -> None:
     assert is_size(size)
 
 
-@pytest.mark.parametrize("size", ["", "0", "0.0", ".5", "5.", "-1", "1e-2", "NaN", "١", "9" * 21, 1, None, ["1"]])
+@pytest.mark.parametrize(
+    "size", ["", "0", "0.0", ".5", "5.", "-1", "1e-2", "NaN", "١", "9" * 21, 1, None, ["1"]]
+)
 def test_no_size(size: object) -> None:
     assert not is_size(size)
 
