@@ -1,4 +1,6 @@
-"""Says when the spread of a symbol gets wider than a limit, and when it is narrow again. Run it until Ctrl-C:
+"""Says when the spread of a symbol gets wider than a limit, and when it is narrow again.
+
+Run it until Ctrl-C:
 
     python spread_alert.py http://127.0.0.1:8080 --limit-bps 5 BTC-USD ETH-USD
 """
