@@ -54,11 +54,6 @@ LISTING_WANTED_MAX: Final = 2**31
 _FIELDS: Final = frozenset(Instrument._fields) - {"symbol", "listing"}
 
 
-def is_size(value: object) -> bool:
-    """Return whether `value` is a tick size or lot size: a positive decimal as text."""
-    return isinstance(value, str) and _DECIMAL.match(value) is not None and bool(value.strip("0."))
-
-
 def parse_toml(text: str) -> dict[Symbol, Instrument]:
     """Read an instruments file, one table per symbol; raises `InstrumentsError`."""
     try:

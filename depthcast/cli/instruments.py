@@ -13,7 +13,7 @@ from depthcast.cli.feed_options import SETTINGS, deployment_options
 from depthcast.inspection.listings import Registered
 from depthcast.runtime.instruments import Instruments, NotDone
 from depthcast.shared.errors import InstrumentsError, SettingsError
-from depthcast.shared.instruments import Feed, Instrument, OnCross, from_table, is_size
+from depthcast.shared.instruments import Feed, Instrument, OnCross, from_table
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.listing import Listing
 from depthcast.shared.partition import partition_of
@@ -22,6 +22,7 @@ from depthcast.shared.runtime import redis
 from depthcast.shared.runtime.catalog import read_partitions
 from depthcast.shared.runtime.environment import read_environment
 from depthcast.shared.settings import Settings, errors_about
+from depthcast.shared.sizes import is_size
 from depthcast.shared.types import is_symbol
 
 HELP: Final = """\
