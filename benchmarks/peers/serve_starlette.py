@@ -5,11 +5,11 @@ import socket
 from collections import defaultdict
 from contextlib import suppress
 
-import uvicorn  # type: ignore[import-not-found] # not in the project's own environment
+import uvicorn
 import uvloop
-from starlette.applications import Starlette  # type: ignore[import-not-found] # likewise
-from starlette.routing import WebSocketRoute  # type: ignore[import-not-found] # likewise
-from starlette.websockets import WebSocket, WebSocketDisconnect  # type: ignore[import-not-found] # likewise
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from benchmarks.peers.control import Messages, announce, serve_control
 
