@@ -48,7 +48,7 @@ class PythonPeer:
         for symbol, book in self.session.books.items():
             if book.has_view:
                 bids, asks = (dict(side.levels) for side in book.replica.book.sides)
-                found[symbol] = Shown(str(book.state), book.replica.seq, bids, asks, book.tick_size)
+                found[symbol] = Shown(str(book.state), book.replica.seq, bids, asks, book.sizes.tick_size)
         return found
 
     def subscribe(self, symbols: Sequence[str], depth: int) -> None:

@@ -99,8 +99,8 @@ class Player:
             "digest": replica.digest,
             "bids": [list(level) for level in replica.book.bids.top()],
             "asks": [list(level) for level in replica.book.asks.top()],
-            "tick_size": book.tick_size,
-            "lot_size": book.lot_size,
+            "tick_size": book.sizes.tick_size,
+            "lot_size": book.sizes.lot_size,
             "reason": book.stale_reason,
         }
 
