@@ -58,7 +58,7 @@ def without_credentials(url: str) -> str:
         )  # what stands before the last @ may be credentials, or what stands behind it
     authority, path, query, fragment = _parts(place)
     shown = f"{HIDDEN}@" if at else ""
-    if not _are_hosts(authority):
+    if not _are_hosts(authority) or (authority and scheme[0] == "unix://"):
         return scheme[0] + shown + HIDDEN
     shown += authority
     fits = _PATHS.get(scheme[0], _FOLDERS)

@@ -175,7 +175,7 @@ def test_ctrl_c_cancels_what_is_waited_for() -> None:
     def waits() -> bool:
         """Whether the main thread waits for a result."""
         frame: FrameType | None = sys._current_frames()[main]
-        while frame is not None and frame.f_code.co_name != "result":
+        while frame is not None and frame.f_code.co_name != "wait":
             frame = frame.f_back
         return frame is not None
 

@@ -93,6 +93,7 @@ def said_by(function: Callable[[], object]) -> str:
 @example(url=f"redis+sentinel://:a/{SECRET}@h:1/m")
 @example(url=f"redis+sentinel://h/m?sentinel_password={SECRET}")
 @example(url=f"redis://?db={SECRET}")
+@example(url=f"unix://:1/{SECRET}")
 def test_an_address_shows_no_secret(url: str) -> None:
     assert SECRET not in without_credentials(url)
     assert SECRET not in (problem_of(url) or "")
