@@ -209,6 +209,7 @@ class Consumer(WithFrames):
         return update
 
     async def __aenter__(self) -> Self:
+        assert not self._entered, "a consumer is entered once; make another one"
         try:
             self.partitions = await wait_for_partitions(self._client, self._keys, self._wanted_partitions)
             self._check_since()

@@ -96,13 +96,22 @@ async def test_entries_without_a_change_are_told_too(
 
 
 async def test_it_waits_for_the_deployment(publisher: Publisher, redis_url: str, prefix: str) -> None:
-    consumer = Consumer(redis_url, prefix=prefix)
-    entering = asyncio.create_task(consumer.__aenter__())
-    await eventually(lambda: not entering.done())
+    async def first_seq() -> int:
+        async with Consumer(redis_url, prefix=prefix) as consumer:
+            await consumer.wait_for(SYMBOL)
+            return consumer.seq(SYMBOL)
+
+    waiting = asyncio.create_task(first_seq())
+    await eventually(lambda: not waiting.done())
     await publisher.create()
-    async with await entering:
-        await consumer.wait_for(SYMBOL)
-        assert consumer.seq(SYMBOL) == 1000
+    assert await waiting == 1000
+
+
+async def test_it_is_entered_once(publisher: Publisher, redis_url: str, prefix: str) -> None:
+    await publisher.create()
+    async with Consumer(redis_url, prefix=prefix) as consumer:
+        with pytest.raises(AssertionError, match="once"):
+            await consumer.__aenter__()
 
 
 async def test_new_instruments_are_picked_up(publisher: Publisher, redis_url: str, prefix: str) -> None:
