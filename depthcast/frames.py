@@ -50,6 +50,7 @@ class WithFrames(ABC):
             MissingLibrary: If the library is not installed.
             SettingsError: If it is another library.
             ClientError: If there is no book of `symbol`.
+            CodecError: If nobody has said what its ticks and lots are worth.
         """
         return frame_of(symbol, self.book(symbol), depth, library, floats=floats)
 

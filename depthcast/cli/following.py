@@ -17,6 +17,9 @@ from depthcast.updates import BookUpdate, Kind, State
 
 T = TypeVar("T")
 
+FRAME_MS: Final = 100
+"""Shortest time between two frames, or two lines of a book; the gateway merges what happens in between."""
+
 SILENT_HEARTBEATS: Final = 1.5
 """Books are shown as stale if nothing came for so many heartbeats: the gateway may hang."""
 

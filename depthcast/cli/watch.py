@@ -9,12 +9,9 @@ from typing import Final
 import click
 
 from depthcast.cli.follow_options import DEPTHS, follow_options, report
-from depthcast.cli.following import Following, Show, follow
+from depthcast.cli.following import FRAME_MS, Following, Show, follow
 from depthcast.cli.watch_lines import print_lines
 from depthcast.shared.runtime.extras import server_extra
-
-FRAME_MS: Final = 100
-"""Shortest time between two drawings; the gateway merges what happens in between."""
 
 TERMINAL_DEPTH: Final = 25
 LINES_DEPTH: Final = 10

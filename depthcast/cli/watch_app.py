@@ -10,10 +10,8 @@ from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from depthcast.cli.following import Following
+from depthcast.cli.following import FRAME_MS, Following
 from depthcast.cli.panel import connection_line, fit, keys_line, page, panels_that_fit
-
-FRAME_S: Final = 0.1
 
 HELP: Final = """\
  q, Ctrl-C  end                     ?      this help, and back
@@ -75,7 +73,7 @@ class WatchApp(App[None]):
         yield from self._places.values()
 
     def on_mount(self) -> None:
-        self.set_interval(FRAME_S, self.draw_frame)
+        self.set_interval(FRAME_MS / 1000, self.draw_frame)
         self.draw_frame()
 
     def on_resize(self) -> None:

@@ -1,18 +1,14 @@
 """`depthcast watch` where there is no terminal: a line for each change of a book or its state."""
 
 import asyncio
-from typing import Final
 
 import click
 
-from depthcast.cli.following import Following
+from depthcast.cli.following import FRAME_MS, Following
 from depthcast.cli.ladder import best_line
 from depthcast.cli.shown import Shown
 from depthcast.client.session import ClientCounters
 from depthcast.updates import State
-
-FRAME_S: Final = 0.1
-"""Shortest time between two lines of a book."""
 
 
 async def print_lines(following: Following, stop: asyncio.Event) -> None:
@@ -24,7 +20,7 @@ async def print_lines(following: Following, stop: asyncio.Event) -> None:
             done: set[asyncio.Task[bool] | asyncio.Task[None]] = set()
             while not done:
                 done, _ = await asyncio.wait(
-                    [stopping, reading], timeout=FRAME_S, return_when=asyncio.FIRST_COMPLETED
+                    [stopping, reading], timeout=FRAME_MS / 1000, return_when=asyncio.FIRST_COMPLETED
                 )
                 _print_changed(following, printed)
     finally:

@@ -1,5 +1,6 @@
 """A consumer's position in every partition, and text to store it as."""
 
+import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
@@ -7,6 +8,7 @@ from typing import Final
 from depthcast.shared.errors import PositionError
 from depthcast.shared.position import Position
 
+_PARTITION: Final = re.compile(r"\d{1,9}\Z", re.ASCII)
 _NONE: Final[Mapping[int, Position]] = MappingProxyType({})
 
 
@@ -27,7 +29,7 @@ class Positions(Mapping[int, Position]):
         positions = {}
         for word in text.split():
             number, _, position = word.partition(":")
-            if not number.isascii() or not number.isdigit() or int(number) in positions:
+            if not _PARTITION.match(number) or int(number) in positions:
                 raise PositionError(text)
             positions[int(number)] = Position.parse(position)
         return cls(positions)

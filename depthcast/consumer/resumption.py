@@ -12,9 +12,9 @@ from redis.asyncio import Redis
 
 from depthcast.shared.keys import PartitionKeys
 from depthcast.shared.position import Position, follows
-from depthcast.shared.reader import OldestEntry, PartitionReader, within_history
+from depthcast.shared.reader import OldestEntry, PartitionReader
 from depthcast.shared.runtime.follow import Follower, Start
-from depthcast.shared.runtime.redis import newest_snapshots, oldest_entry
+from depthcast.shared.runtime.redis import oldest_entry
 
 logger = logging.getLogger(__name__)
 
@@ -48,17 +48,15 @@ class ResumingFollower(Follower):
             logger.warning("a gap: the stream does not go on from there any more", extra=extra)
             self.since = None
             return newest
-        start = await self._start_at(since, list(symbols), oldest, newest)
+        start = await self._start_at(since, symbols, oldest, newest)
         self._resumed = True
         return start
 
     async def _start_at(
-        self, since: Position, symbols: list[str], oldest: OldestEntry | None, newest: Start
+        self, since: Position, symbols: Collection[str], oldest: OldestEntry | None, newest: Start
     ) -> Start:
         """Begin with the books of `since`, as if it were the end: all after it is read entry by entry."""
-        keys = [self.keys.snapshots(symbol) for symbol in symbols]
-        found = await newest_snapshots(self.client, keys, upto=since, unreadable=set())
-        earlier = within_history(dict(zip(symbols, found, strict=True)), oldest)
+        earlier = await self._snapshots(symbols, oldest, upto=since)
         return Start(since, {symbol: earlier[symbol] or newest.snapshots[symbol] for symbol in symbols}, None)
 
 

@@ -77,14 +77,16 @@ def _broken(path: Path, link: str) -> str:
 def _missing(site: Path) -> Iterator[str]:
     """Give a line for each command and each public name that its reference lacks."""
     sys.path.insert(0, str(ROOT))
-    import depthcast
+    import depthcast.sync
     from depthcast.cli.main import SUBCOMMANDS
 
     reference = site / "docs" / "reference"
     commands, names = page(reference / "commands.html").ids, page(reference / "python.html").ids
     yield from (f"commands: {name} is missing" for name in SUBCOMMANDS if f"depthcast-{name}" not in commands)
-    public = set(depthcast.__all__) - {"__version__"}
-    yield from (f"python: {name} is missing" for name in sorted(public) if f"depthcast.{name}" not in names)
+    public = {
+        f"{module.__name__}.{name}" for module in (depthcast, depthcast.sync) for name in module.__all__
+    } - {"depthcast.__version__"}
+    yield from (f"python: {name} is missing" for name in sorted(public - names))
 
 
 def main(site: str) -> int:

@@ -43,7 +43,8 @@ class PackedSteps:
     """Consecutive steps without their frames, in one buffer, oldest first.
 
     As objects of their own, small pieces would lie between those of others, and keep whole pages after the
-    channel has gone.
+    channel has gone. `_starts`: where each step starts, in bytes since the first one ever; those before
+    `_first` are gone.
     """
 
     __slots__ = ("_bytes", "_end", "_first", "_starts")
@@ -51,7 +52,6 @@ class PackedSteps:
     def __init__(self) -> None:
         self._bytes = bytearray()
         self._starts = array("q")
-        """Where each step starts, in bytes since the first one ever; those before `_first` are gone."""
         self._first = 0
         self._end = 0
 

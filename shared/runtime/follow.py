@@ -18,6 +18,7 @@ from depthcast.shared.position import ZERO, Position
 from depthcast.shared.reader import (
     AppliedEntry,
     LoadedSnapshots,
+    OldestEntry,
     PartitionReader,
     Written,
     within_history,
@@ -138,9 +139,15 @@ class Follower:
         """Read what a load of `symbols` begins with, in this order: the snapshots last."""
         tail, written = await self._newest_entry()
         oldest = await oldest_entry(self.client, self.keys.deltas)
+        return Start(tail, await self._snapshots(symbols, oldest), written)
+
+    async def _snapshots(
+        self, symbols: Collection[str], oldest: OldestEntry | None, *, upto: Position | None = None
+    ) -> LoadedSnapshots:
+        """Read the newest snapshots from which the stream goes on; `upto`: of entries up to this one."""
         keys = [self.keys.snapshots(symbol) for symbol in symbols]
-        found = await newest_snapshots(self.client, keys, unreadable=set())
-        return Start(tail, within_history(dict(zip(symbols, found, strict=True)), oldest), written)
+        found = await newest_snapshots(self.client, keys, upto=upto, unreadable=set())
+        return within_history(dict(zip(symbols, found, strict=True)), oldest)
 
     async def _look_again(self) -> None:
         """Have symbols loaded that have no book, if there is a snapshot now: it was deleted or unreadable."""
@@ -148,9 +155,7 @@ class Follower:
         self._bookless = {symbol for symbol in self._bookless if self.reader.is_empty(symbol)}
         symbols = sorted(self._bookless)
         oldest = await oldest_entry(self.client, self.keys.deltas)
-        keys = [self.keys.snapshots(symbol) for symbol in symbols]
-        found = await newest_snapshots(self.client, keys, unreadable=set())
-        for symbol, snapshot in within_history(dict(zip(symbols, found, strict=True)), oldest).items():
+        for symbol, snapshot in (await self._snapshots(symbols, oldest)).items():
             if snapshot is not None:
                 self.reader.reload_empty(symbol, "its snapshot is there again")
 

@@ -133,7 +133,7 @@ async def test_a_client_that_ended_says_so(market: tuple[RunningGateway, FakeIng
 def end(client: Client) -> None:
     """End the asynchronous client under it."""
     assert client._thread is not None
-    client._thread.call(client._client.__aexit__(None, None, None))
+    client._thread.call(client._reader.__aexit__(None, None, None))
 
 
 async def test_a_consumer(market: tuple[RunningGateway, FakeIngestor], redis_url: str, prefix: str) -> None:

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-import depthcast
+import depthcast.sync
 from depthcast.cli.main import SUBCOMMANDS
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +72,10 @@ def made_site(folder: Path, body: str) -> Path:
     reference = folder / "docs" / "reference"
     reference.mkdir(parents=True)
     commands = "".join(f"<p id='depthcast-{name}'>" for name in SUBCOMMANDS)
-    names = "".join(f"<p id='depthcast.{name}'>" for name in depthcast.__all__ if name != "State")
+    public = {
+        f"{module.__name__}.{name}" for module in (depthcast, depthcast.sync) for name in module.__all__
+    }
+    names = "".join(f"<p id='{name}'>" for name in public - {"depthcast.State"})
     (reference / "commands.html").write_text(commands, encoding="utf-8")
     (reference / "python.html").write_text(names + "<p id='depthcast.State'>", encoding="utf-8")
     (folder / "index.html").write_text(body, encoding="utf-8")
@@ -101,7 +104,13 @@ def test_what_the_check_finds(body: str, problem: str, tmp_path: Path) -> None:
 
 def test_the_check_finds_what_a_reference_lacks(tmp_path: Path) -> None:
     site = made_site(tmp_path, "")
-    for name, lacking in (("commands", "depthcast-watch"), ("python", "depthcast.State")):
+    for name, lacking in (
+        ("commands", "depthcast-watch"), ("python", "depthcast.State"), ("python", "depthcast.sync.Consumer"),
+    ):  # fmt: skip
         page = site / "docs" / "reference" / f"{name}.html"
         page.write_text(page.read_text(encoding="utf-8").replace(lacking, "x"), encoding="utf-8")
-    assert list(check.problems(site)) == ["commands: watch is missing", "python: State is missing"]
+    assert list(check.problems(site)) == [
+        "commands: watch is missing",
+        "python: depthcast.State is missing",
+        "python: depthcast.sync.Consumer is missing",
+    ]

@@ -18,7 +18,21 @@ def test_text_and_back() -> None:
     assert Positions.parse("") == Positions()
 
 
-@pytest.mark.parametrize("text", ["0", "0:", "x:5-1", "-1:5-1", "0:5", "0:5-1,1:5-1", "0:5-1 0:5-2", "²:5-1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0",
+        "0:",
+        "x:5-1",
+        "-1:5-1",
+        "0:5",
+        "0:5-1,1:5-1",
+        "0:5-1 0:5-2",
+        "²:5-1",
+        f"{'1' * 5000}:5-1",
+        "0:5-1\n1:",
+    ],
+)
 def test_other_text_is_refused(text: str) -> None:
     with pytest.raises(PositionError):
         Positions.parse(text)
