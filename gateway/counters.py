@@ -13,9 +13,9 @@ class GatewayCounters:
     `deltas`, `snapshots` and `others` are messages sent to clients, `bytes_sent` their bytes. `conflated`
     counts broadcasts that reached a client merged into a later one. `skipped` counts flushes that skipped a
     client because it was not ready. `delta_encodings` and `snapshot_encodings` count messages encoded, each
-    once for all its readers. `deflated` counts messages compressed, each once for all its readers, and
-    `deflated_bytes_saved` the bytes this saved. `cohorts_made` counts cohorts of sessions with equal
-    subscriptions.
+    once for all its readers; `snapshots_in_parts` counts the snapshots of them that were encoded in parts.
+    `deflated` counts messages compressed, each once for all its readers, and `deflated_bytes_saved` the bytes
+    this saved. `cohorts_made` counts cohorts of sessions with equal subscriptions.
     """
 
     entries: int = 0
@@ -29,6 +29,7 @@ class GatewayCounters:
     skipped: int = 0
     delta_encodings: int = 0
     snapshot_encodings: int = 0
+    snapshots_in_parts: int = 0
     deflated: int = 0
     deflated_bytes_saved: int = 0
     requests: int = 0
@@ -58,6 +59,7 @@ class GatewayCounters:
     limit_http_rate: int = 0
     limit_http_answer_bytes: int = 0
     limit_views: int = 0
+    limit_parts_bytes: int = 0
     limit_subscription_changes: int = 0
     limit_message_symbols: int = 0
     limit_errors: int = 0

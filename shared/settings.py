@@ -425,6 +425,13 @@ class GatewaySettings(Settings):
         least=1,
         most=10_000_000,
     )
+    part_levels_max: int = setting(
+        1_000,
+        "most levels, both sides together, of one message of a snapshot that a client wants in parts",
+        unit="levels",
+        least=1,
+        most=10_000_000,
+    )
     message_bytes_max: int = setting(
         1_048_576,
         "longest message accepted from a client; a longer one is closed with 1009",

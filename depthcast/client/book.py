@@ -4,13 +4,15 @@
     SUBSCRIBING ──subscribed, not resumed──▶ AWAITING_SNAPSHOT ──snapshot──▶ CONTINUOUS
     CONTINUOUS ──gap or mismatch──▶ SUBSCRIBING (the session subscribes again; the old view stays, stale)
 
-The rules are those of `docs/protocol.md`, sections 1 and 3. Sending is up to `depthcast.client.session`.
+A snapshot may come in parts (`depthcast.client.parts`), and counts with the last one. The rules are those of
+`docs/protocol.md`, sections 1 and 3. Sending is up to `depthcast.client.session`.
 """
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
+from depthcast.client.parts import WHOLE, PartialSnapshot, Place
 from depthcast.shared.digest import digest_of
 from depthcast.shared.errors import CodecError
 from depthcast.shared.replica import ApplyResult, Replica
@@ -45,6 +47,7 @@ class ClientBook:
     """
 
     __slots__ = (
+        "_partial",
         "_sizes",
         "has_view",
         "options",
@@ -64,6 +67,7 @@ class ClientBook:
         self.stale_reason: str | None = None
         self.resyncs = 0
         self._sizes = Sizes("", "")
+        self._partial = PartialSnapshot()
 
     @property
     def state(self) -> State:
@@ -84,6 +88,7 @@ class ClientBook:
     def restart(self) -> None:
         """Wait for a new subscription, because the view has a gap or the connection is new."""
         self.phase = Phase.SUBSCRIBING
+        self._partial.forget()
 
     def subscribed(self, message: Message) -> None:
         """Handle `subscribed`: a resumed view continues, any other waits for a snapshot."""
@@ -91,6 +96,7 @@ class ClientBook:
         if not self.has_view:
             self.replica.book.sizes = self._sizes
         self.upstream_stale, self.stale_reason = False, None
+        self._partial.forget()
         if message.get("resumed") and self.has_view:
             self.replica.seq = _unsigned(message, "seq")
             self.replica.book.sizes = self._sizes
@@ -105,16 +111,20 @@ class ClientBook:
         reason = message.get("reason")
         self.stale_reason = reason if self.upstream_stale and isinstance(reason, str) else None
 
-    def snapshot(self, message: Message) -> ApplyResult:
-        """Handle a snapshot; returns APPLIED, MISMATCH, or ALREADY if it is not for this view.
+    def snapshot(self, message: Message) -> ApplyResult | None:
+        """Handle a snapshot or a part of one; returns None for a part that others must follow.
 
-        It is not if it belongs to the subscription being replaced, or if the continuous view is not older.
+        Otherwise APPLIED, MISMATCH, GAP if a part is missing, or ALREADY if it is not for this view: it belongs
+        to the subscription being replaced, it has come before, or the continuous view is not older.
         """
-        snapshot = read_snapshot(message)
+        part, place = read_snapshot(message), read_place(message)
         if self.phase is Phase.SUBSCRIBING:
             return ApplyResult.ALREADY
-        if self.phase is Phase.CONTINUOUS and snapshot.seq <= self.replica.seq:
+        if self.phase is Phase.CONTINUOUS and part.seq <= self.replica.seq:
             return ApplyResult.ALREADY
+        snapshot = self._partial.add(part, place)
+        if not isinstance(snapshot, Snapshot):
+            return snapshot
         replica = Replica(snapshot)
         if digest_of(replica.book.bids.top(), replica.book.asks.top()) != snapshot.digest:
             return ApplyResult.MISMATCH
@@ -144,6 +154,16 @@ def read_snapshot(message: Message) -> Snapshot:
         _unsigned(message, "digest"),
         _unsigned(message, "ts"),
     )
+
+
+def read_place(message: Message) -> Place:
+    """Check which part of a snapshot a message is; raises `CodecError`."""
+    if "part" not in message and "parts" not in message:
+        return WHOLE
+    place = Place(_unsigned(message, "part"), _unsigned(message, "parts"))
+    if not 1 <= place.part <= place.parts:
+        raise CodecError("snapshot message", f"it is part {place.part} of {place.parts}")
+    return place
 
 
 def read_delta(message: Message) -> Delta:

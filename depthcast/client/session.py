@@ -26,11 +26,12 @@ RESYNCS_MAX: Final = 10
 class ClientCounters:
     """Counts since the client was made.
 
-    - `messages`: all messages received. `snapshots`, `deltas`: how many of them were of that kind.
+    - `messages`: all messages received. `snapshots`, `deltas`: how many of them were of that kind; a part of a
+      snapshot counts as one.
     - `merged`: broadcasts that came merged into another delta: the sum of `merged` − 1 over all deltas.
     - `ignored`: repeated snapshots and deltas, and those of replaced subscriptions.
-    - `gaps`: deltas that did not continue the book. `mismatches`: books that differed from their digest.
-      After each of them the client subscribed again.
+    - `gaps`: deltas, and parts of snapshots, that did not continue what was there. `mismatches`: books that
+      differed from their digest. After each of them the client subscribed again.
     - `reconnects`: connections made again. `resumed`: books that then continued without a snapshot.
     """
 
@@ -251,6 +252,8 @@ class ClientSession:
             return
         before = book.state
         result = book.snapshot(message) if kind is Kind.SNAPSHOT else book.delta(message)
+        if result is None:
+            return  # further parts of the snapshot come first
         if result is ApplyResult.APPLIED:
             bids, asks = (pairs(message["bids"]), pairs(message["asks"])) if kind is Kind.DELTA else ((), ())
             self._queue(self._update(symbol, book, kind, bids, asks, message))
@@ -303,7 +306,7 @@ class ClientSession:
         resume: bool = False,
     ) -> Request:
         named = list(symbols)
-        fields: dict[str, Any] = options._asdict()
+        fields: dict[str, Any] = {**options._asdict(), "parts": True}
         if resume and (offers := self._resume_offers(named)):
             fields["resume"] = offers
         return self._requests.make("subscribe", named, internal=internal, **fields)

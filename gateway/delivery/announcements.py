@@ -96,7 +96,7 @@ class Announcements:
         if subscription is None:
             if symbol not in self._added or listing is None or session.wildcard is None:
                 return LOOK_COST
-            depth, interval_ms = session.wildcard
+            depth, interval_ms, in_parts = session.wildcard
             refusal = session.limit(listing, depth)
             if refusal is not None:
                 session.sender.refuse("limit", refusal, None, symbol)
@@ -109,11 +109,12 @@ class Announcements:
             return cost
         else:
             cost += _cost_of_leaving(subscription.group)
-            depth, interval_ms = subscription.channel.depth, subscription.group.interval_ms
+            depth = subscription.channel.depth
+            interval_ms, in_parts = subscription.group.kind
             if market.too_deep(listing, depth):
                 session.end_full_depth(listing)
                 return cost
-        session.subscribe(listing, depth, interval_ms)
+        session.subscribe(listing, depth, interval_ms, in_parts=in_parts)
         self.flusher.visit_soon(session.groups)
         levels = listing.levels()
         return cost + min(depth or levels, levels) / PER_COST

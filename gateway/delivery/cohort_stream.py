@@ -14,6 +14,7 @@ class CohortKey(NamedTuple):
     channels: frozenset[Channel]
     encoding: Encoding
     interval_ms: int
+    in_parts: bool = False
 
 
 class Statuses(NamedTuple):
@@ -98,13 +99,11 @@ class CohortStream:
                 parts.append(found.data)
                 deltas += found.deltas
                 continue
-            data, merged, is_snapshot = channel.catch_up(cursor, encoding)
-            parts.append(data)
-            conflated += merged - 1
-            if is_snapshot:
-                snapshots += 1
-            else:
-                deltas += 1
+            caught_up = channel.catch_up(cursor, encoding, in_parts=self.key.in_parts)
+            parts.append(caught_up.joined())
+            conflated += caught_up.merged - 1
+            snapshots += caught_up.snapshots
+            deltas += not caught_up.is_snapshot
         return Payload(b"".join(parts), deltas, snapshots, conflated)
 
     def _changed_statuses(self, cursor: int, sent_to: int) -> Statuses:

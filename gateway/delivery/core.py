@@ -23,6 +23,7 @@ from depthcast.shared.settings import GatewaySettings
 CLIENT_LIMITS: Final = {
     "subscriptions_max": "subscriptions_max",
     "full_depth_max": "full_depth_max",
+    "part_levels_max": "part_levels_max",
     "interval_max_ms": "interval_max_ms",
     "message_bytes_max": "message_bytes_max",
     "wildcard": "wildcard",
@@ -35,6 +36,9 @@ CLIENT_LIMITS: Final = {
     "input_lag_max_ms": "input_lag_max_ms",
 }
 """Key in the `limits` of `welcome` → name of the setting."""
+
+PARTS_OF_OUTPUT: Final = 4
+"""Snapshots that clients are being sent in parts take at most this part of `output_buffer_bytes_max`."""
 
 
 class Core:
@@ -55,6 +59,8 @@ class Core:
             history_deltas=settings.history_deltas,
             history_deltas_total=settings.history_deltas_total,
             deflate_bytes_min=settings.deflate_bytes_min,
+            part_levels_max=settings.part_levels_max,
+            parts_bytes_max=settings.output_buffer_bytes_max // PARTS_OF_OUTPUT,
             full_depth_max=settings.full_depth_max,
             stale_ms=settings.stale_ms,
             input_lag_max_ms=settings.input_lag_max_ms,

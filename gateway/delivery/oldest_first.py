@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection
 from heapq import heapify, heappop, heapreplace
 from typing import Final
 
-from depthcast.gateway.delivery.cursor import NeedsSnapshot
-from depthcast.gateway.delivery.sender import Payload, Sender
+from depthcast.gateway.delivery.cursor import NeedsSnapshot, PartlySent
+from depthcast.gateway.delivery.sender import EMPTY, Payload, Sender
 from depthcast.gateway.delivery.subscription_group import SubscriptionGroup
 from depthcast.gateway.market.channel import Channel
 from depthcast.gateway.market.market import Market
@@ -82,17 +82,78 @@ def _write(
 
 
 def _take(group: SubscriptionGroup, channel: Channel, market: Market, credit: int | None) -> Payload:
-    """The payload that brings one channel to the head; its cursor moves there."""
-    cursor, encoding = group.take(channel), group.sender.encoding
+    """The payload that brings one channel to the head, or nearer by a part; its cursor moves there.
+
+    Empty for a large snapshot that has to wait until another one was sent.
+    """
+    cursor = group.cursors[channel]
+    if isinstance(cursor, int):
+        return _caught_up(group, channel, cursor, credit)
     if isinstance(cursor, NeedsSnapshot):
-        snapshot = channel.snapshot(encoding).data
-        listing = market.listings[channel.symbol]
-        if listing.stale:
-            snapshot += encode(listing.status_message(), encoding)
-        group.statuses_known[channel] = market.number
-        return Payload(snapshot, snapshots=1)
+        return _first_snapshot(group, channel, market)
+    if not cursor.parts.dropped:
+        return _next_part(group, channel, cursor)
+    return _started_over(group, channel, cursor, market)
+
+
+def _caught_up(group: SubscriptionGroup, channel: Channel, cursor: int, credit: int | None) -> Payload:
+    encoding = group.sender.encoding
     separate = channel.separate_since(cursor, encoding) if not group.interval_ms else None
     if separate is not None and (credit is None or separate.deltas <= credit):
+        group.take(channel)
         return Payload(*separate)
-    data, merged, is_snapshot = channel.catch_up(cursor, encoding)
-    return Payload(data, deltas=not is_snapshot, snapshots=is_snapshot, conflated=merged - 1)
+    found = channel.catch_up(cursor, encoding, in_parts=group.in_parts)
+    if found.parts is None:
+        group.take(channel)
+        return Payload(found.data, not found.is_snapshot, found.is_snapshot, found.merged - 1)
+    if not group.may_begin_parts(channel):
+        group.queue_parts(channel)
+        return EMPTY
+    begun = group.begin_parts(channel, found.parts, None)
+    return _next_part(group, channel, begun)._replace(conflated=found.merged - 1)
+
+
+def _first_snapshot(group: SubscriptionGroup, channel: Channel, market: Market) -> Payload:
+    if group.in_parts and channel.large and not group.may_begin_parts(channel):
+        group.queue_parts(channel)
+        return EMPTY
+    status = _status_behind(group, channel, market)
+    found = channel.snapshot(group.sender.encoding, in_parts=group.in_parts)
+    if found.parts is not None:
+        return _next_part(group, channel, group.begin_parts(channel, found.parts, status))
+    group.take(channel)
+    group.statuses_known[channel] = market.number
+    return Payload(found.data + status, snapshots=1)
+
+
+def _status_behind(group: SubscriptionGroup, channel: Channel, market: Market) -> bytes:
+    """What follows a first snapshot: its `status`, if it is stale."""
+    listing = market.listings[channel.symbol]
+    return encode(listing.status_message(), group.sender.encoding) if listing.stale else b""
+
+
+def _next_part(group: SubscriptionGroup, channel: Channel, cursor: PartlySent) -> Payload:
+    data, sent = cursor.parts.frame(cursor.sent), cursor.sent + 1
+    if sent < len(cursor.parts):
+        group.continue_parts(channel, cursor._replace(sent=sent))
+    else:
+        group.end_parts(channel, cursor)
+        data += cursor.status or b""
+    return Payload(data, snapshots=1)
+
+
+def _started_over(
+    group: SubscriptionGroup, channel: Channel, cursor: PartlySent, market: Market
+) -> Payload:
+    """Another snapshot, because the one that the client has a part of was given up.
+
+    All at once if its credit allows, because there is no room to keep snapshots for slow clients.
+    """
+    status = _status_behind(group, channel, market) if cursor.is_first else None
+    found = channel.snapshot(group.sender.encoding, in_parts=True)
+    if found.parts is not None and group.sender.credit is not None:
+        return _next_part(group, channel, group.begin_parts(channel, found.parts, status))
+    group.take(channel)
+    if status is not None:
+        group.statuses_known[channel] = market.number
+    return Payload(found.joined() + (status or b""), snapshots=found.snapshots)

@@ -102,7 +102,7 @@ def _subscribe(session: Session, request: Subscribe) -> Iterator[None]:
         if not settings.wildcard:
             session.sender.refuse("forbidden", '["*"] is not allowed here; name the symbols', request.id)
             return
-        session.wildcard = Wildcard(request.depth, interval_ms)
+        session.wildcard = Wildcard(request.depth, interval_ms, request.parts)
         symbols = list(listings)
 
     def change(symbol: object, errors: _Errors) -> _Cost:
@@ -137,7 +137,14 @@ def _subscribe_named(session: Session, request: Subscribe, symbol: object, error
     if refusal is not None:
         errors.refuse("limit", refusal, symbol)
         return _REFUSED
-    session.subscribe(listing, request.depth, request.interval_ms, request.id, request.resume.get(symbol))
+    session.subscribe(
+        listing,
+        request.depth,
+        request.interval_ms,
+        request.id,
+        request.resume.get(symbol),
+        in_parts=request.parts,
+    )
     if 0 < request.depth <= LEVELS_PER_STEP_COST:
         return _SMALL
     levels = min(request.depth or listing.levels(), listing.levels())

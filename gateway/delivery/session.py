@@ -15,6 +15,7 @@ from depthcast.gateway.delivery.flusher import VISIT_COST_MAX, Flusher
 from depthcast.gateway.delivery.sender import Sender
 from depthcast.gateway.delivery.subscription_group import (
     ActiveSubscription,
+    GroupKind,
     GroupState,
     Siblings,
     SubscriptionGroup,
@@ -38,6 +39,7 @@ class Wildcard(NamedTuple):
 
     depth: int
     interval_ms: int
+    in_parts: bool
 
 
 class Session:
@@ -134,8 +136,13 @@ class Session:
         interval_ms: int,
         request_id: RequestId | None = None,
         resume: Resume | None = None,
+        *,
+        in_parts: bool = False,
     ) -> None:
-        """Subscribe to one symbol, replacing any earlier subscription; `limit` comes first."""
+        """Subscribe to one symbol, replacing any earlier subscription; `limit` comes first.
+
+        `in_parts`: large snapshots are sent in parts.
+        """
         symbol = listing.instrument.symbol
         self._drop(symbol)
         self._silent_since = None
@@ -153,7 +160,7 @@ class Session:
         cursor = self._cursor(channel, resumed)
         if listing.stale and not isinstance(cursor, NeedsSnapshot):
             self.sender.send(listing.status_message())
-        group = self._group(interval_ms)
+        group = self._group(GroupKind(interval_ms, in_parts))
         self.flusher.subscribe(group, channel, cursor)
         self.groups.resized(group)
         self.market.hold(channel)
@@ -166,11 +173,13 @@ class Session:
         number = self.market.number
         return number if channel.view is None else NeedsSnapshot(number)
 
-    def _group(self, interval_ms: int) -> SubscriptionGroup:
-        with_room = self.groups.with_room.get(interval_ms)
+    def _group(self, kind: GroupKind) -> SubscriptionGroup:
+        with_room = self.groups.with_room.get(kind)
         if with_room:
             return next(iter(with_room))
-        group = SubscriptionGroup(self.sender, interval_ms, self.market, self.groups)
+        group = SubscriptionGroup(
+            self.sender, kind.interval_ms, self.market, self.groups, in_parts=kind.in_parts
+        )
         self.groups.add(group)
         self.flusher.add(group)
         return group

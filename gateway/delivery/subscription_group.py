@@ -12,10 +12,11 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from depthcast.gateway.delivery.cohort_stream import CohortKey, CohortStream
-from depthcast.gateway.delivery.cursor import Cursor, NeedsSnapshot
+from depthcast.gateway.delivery.cursor import Cursor, NeedsSnapshot, PartlySent
 from depthcast.gateway.delivery.sender import EMPTY, Payload, Sender
 from depthcast.gateway.market.channel import Channel
 from depthcast.gateway.market.market import Market
+from depthcast.gateway.market.snapshot_parts import SnapshotParts
 from depthcast.gateway.protocol.messages import encode
 
 CHANNELS_MAX: Final = 256
@@ -44,15 +45,22 @@ _ONE_CURSOR: Final = GroupState.ONE_CURSOR
 _SYNCED: Final = GroupState.SYNCED
 
 
+class GroupKind(NamedTuple):
+    """What the subscriptions of a group have in common. `in_parts`: large snapshots are sent in parts."""
+
+    interval_ms: int
+    in_parts: bool
+
+
 class Siblings:
-    """All groups of one session. `with_room`: by interval, those that can take another channel."""
+    """All groups of one session. `with_room`: by kind, those that can take another channel."""
 
     __slots__ = ("groups", "sender", "with_room")
 
     def __init__(self, sender: Sender) -> None:
         self.sender = sender
         self.groups: dict[SubscriptionGroup, None] = {}
-        self.with_room: dict[int, dict[SubscriptionGroup, None]] = {}
+        self.with_room: dict[GroupKind, dict[SubscriptionGroup, None]] = {}
 
     def __iter__(self) -> "Iterator[SubscriptionGroup]":
         return iter(self.groups)
@@ -79,27 +87,29 @@ class Siblings:
         if len(group) >= CHANNELS_MAX:
             self._fill(group)
             return
-        alike = self.with_room.get(group.interval_ms)
+        alike = self.with_room.get(group.kind)
         if alike is None:
-            alike = self.with_room[group.interval_ms] = {}
+            alike = self.with_room[group.kind] = {}
         alike[group] = None
 
     def _fill(self, group: "SubscriptionGroup") -> None:
-        alike = self.with_room.get(group.interval_ms, {})
+        alike = self.with_room.get(group.kind, {})
         alike.pop(group, None)
         if not alike:
-            self.with_room.pop(group.interval_ms, None)
+            self.with_room.pop(group.kind, None)
 
 
 class SubscriptionGroup:
-    """Up to `CHANNELS_MAX` subscriptions of one session with one interval.
+    """Up to `CHANNELS_MAX` subscriptions of one session of one `kind`.
 
     - `siblings`: all groups of the session, this one included.
     - `state`: says which of the following hold. ONE_CURSOR: `cursor` and `stream`. SYNCED: `stream` and
       `synced_from_bytes`, the stream's `bytes_sent` when the group was synced. CURSOR_PER_CHANNEL: `cursors`,
-      `snapshots` and `waiting`.
+      `snapshots`, `waiting` and `parted`.
     - `snapshots`, `waiting`: channels whose first snapshot, or whose deltas, are owed, with the number of the
       first broadcast that is; the longest-waiting channel is first.
+    - `parted`: channels whose snapshot goes in parts, with the broadcast number at their last turn. Only the
+      first is being sent; the others wait for its last part.
     - `changed_at`: the flusher's tick at which subscriptions last changed or the cursor was split.
     - `statuses_sent_at`: status changes up to this broadcast number were sent.
     - `statuses_known`: the same for channels with a number of their own: those that are live again, while the
@@ -107,14 +117,24 @@ class SubscriptionGroup:
     """
 
     __slots__ = (
-        "changed_at", "cursor", "cursors", "interval_ms", "market", "sender", "siblings", "snapshots",
-        "state", "statuses_known", "statuses_sent_at", "stream", "synced_from_bytes", "waiting", "writer",
+        "changed_at", "cursor", "cursors", "in_parts", "interval_ms", "market", "parted", "sender",
+        "siblings", "snapshots", "state", "statuses_known", "statuses_sent_at", "stream",
+        "synced_from_bytes", "waiting", "writer",
     )  # fmt: skip
 
-    def __init__(self, sender: Sender, interval_ms: int, market: Market, siblings: Siblings) -> None:
+    def __init__(
+        self,
+        sender: Sender,
+        interval_ms: int,
+        market: Market,
+        siblings: Siblings,
+        *,
+        in_parts: bool = False,
+    ) -> None:
         self.sender = sender
         self.writer = sender.writer
         self.interval_ms = interval_ms
+        self.in_parts = in_parts
         self.market = market
         self.siblings = siblings
         self.state = _CURSOR_PER_CHANNEL
@@ -123,6 +143,7 @@ class SubscriptionGroup:
         self.statuses_known: dict[Channel, int] = {}
         self.snapshots: dict[Channel, int] = {}
         self.waiting: dict[Channel, int] = {}
+        self.parted: dict[Channel, int] = {}
         self.stream: CohortStream | None = None
         self.synced_from_bytes = 0
         self.changed_at = 0
@@ -130,12 +151,17 @@ class SubscriptionGroup:
     def __len__(self) -> int:
         return len(self.cursors if self.stream is None else self.stream.key.channels)
 
+    @property
+    def kind(self) -> GroupKind:
+        """What its subscriptions have in common."""
+        return GroupKind(self.interval_ms, self.in_parts)
+
     # --- states ---------------------------------------------------------------------------------------------
 
     def key(self) -> CohortKey:
         """The key of its cohort, for when every channel was sent up to the same number."""
         assert self.state is _CURSOR_PER_CHANNEL
-        return CohortKey(frozenset(self.cursors), self.sender.encoding, self.interval_ms)
+        return CohortKey(frozenset(self.cursors), self.sender.encoding, self.interval_ms, self.in_parts)
 
     def merge_cursors(self, stream: CohortStream) -> None:
         """Continue with one cursor in the cohort of `stream`; every channel is at the market's number."""
@@ -177,7 +203,8 @@ class SubscriptionGroup:
         self._become(GroupState.CLOSED)
         if self.stream is not None:
             self.stream.holding.pop(self, None)
-        self.cursors, self.statuses_known, self.snapshots, self.waiting = {}, {}, {}, {}
+        self.cursors, self.statuses_known = {}, {}
+        self.snapshots, self.waiting, self.parted = {}, {}, {}
         self.stream = None
 
     def _become(self, state: GroupState) -> None:
@@ -196,7 +223,7 @@ class SubscriptionGroup:
     @property
     def owes(self) -> bool:
         """Whether any channel is known to have something to send, due or not."""
-        return bool(self.waiting or self.snapshots)
+        return bool(self.waiting or self.snapshots or self.parted)
 
     def add(self, channel: Channel, cursor: Cursor) -> None:
         """Add a subscription that was sent up to `cursor`."""
@@ -212,20 +239,24 @@ class SubscriptionGroup:
         self.statuses_known.pop(channel, None)
         self.snapshots.pop(channel, None)
         self.waiting.pop(channel, None)
+        self.parted.pop(channel, None)
 
     def note_change(self, channel: Channel) -> None:
         """Put `channel` at the end of what is owed, if it has changed since its cursor."""
-        if channel in self.waiting or channel in self.snapshots:
+        if channel in self.waiting or channel in self.snapshots or channel in self.parted:
             return
         cursor = self.cursors[channel]
-        if not isinstance(cursor, NeedsSnapshot) and channel.head > cursor:
+        if isinstance(cursor, int) and channel.head > cursor:
             self.waiting[channel] = channel.waiting_since(cursor)
 
     def next_due(self, due_below: int) -> tuple[int, Channel] | None:
-        """The due channel that waited longest, and since when; first snapshots are always due."""
+        """The due channel that waited longest, and since when; snapshots are always due."""
         found, waiting = self._first(self.snapshots), self._first(self.waiting)
         if waiting is not None and waiting[1] <= due_below and (found is None or waiting[1] < found[1]):
             found = waiting
+        parted = self._first(self.parted)
+        if parted is not None and (found is None or parted[1] < found[1]):
+            found = parted
         return None if found is None else (found[1], found[0])
 
     def _first(self, owed: dict[Channel, int]) -> tuple[Channel, int] | None:
@@ -240,7 +271,9 @@ class SubscriptionGroup:
         """Move the cursor of a channel that is owed something to the head; returns the cursor before."""
         cursor = self.cursors[channel]
         self.cursors[channel] = self.market.number
-        if isinstance(cursor, NeedsSnapshot):
+        if channel in self.parted:
+            del self.parted[channel]
+        elif isinstance(cursor, NeedsSnapshot):
             del self.snapshots[channel]
         else:
             del self.waiting[channel]
@@ -249,9 +282,41 @@ class SubscriptionGroup:
     def up_to_date(self) -> bool:
         """Whether every channel was sent up to the market's number, changes of this tick included."""
         return not self.owes and all(
-            not isinstance(cursor, NeedsSnapshot) and channel.head <= cursor
+            isinstance(cursor, int) and channel.head <= cursor
             for channel, cursor in self.cursors.items()
         )
+
+    # --- with a cursor per channel: snapshots in parts ------------------------------------------------------
+
+    def may_begin_parts(self, channel: Channel) -> bool:
+        """Whether no other snapshot is being sent in parts, and it is the turn of `channel`."""
+        return not self.parted or next(iter(self.parted)) is channel
+
+    def queue_parts(self, channel: Channel) -> None:
+        """Let a channel wait, behind others, for its turn to be sent in parts."""
+        self.snapshots.pop(channel, None)
+        self.waiting.pop(channel, None)
+        self.parted[channel] = self.market.number
+
+    def begin_parts(self, channel: Channel, parts: SnapshotParts, status: bytes | None) -> PartlySent:
+        """Begin to send the view at the market's number; `status` as in `PartlySent`."""
+        self.queue_parts(channel)
+        cursor = self.cursors[channel] = PartlySent(self.market.number, parts, 0, status)
+        return cursor
+
+    def continue_parts(self, channel: Channel, cursor: PartlySent) -> None:
+        """Note that a part was sent; what other channels are owed by now goes before the next one."""
+        self.cursors[channel] = cursor
+        self.parted[channel] = self.market.number
+
+    def end_parts(self, channel: Channel, cursor: PartlySent) -> None:
+        """Note that the last part was sent: the client is where it would be, had it been sent all at once."""
+        del self.parted[channel]
+        self.cursors[channel] = cursor.number
+        if cursor.is_first:
+            self.statuses_known[channel] = cursor.number
+        if channel.head > cursor.number:
+            self.waiting[channel] = self.market.number
 
     # --- sending --------------------------------------------------------------------------------------------
 
@@ -321,8 +386,8 @@ class SubscriptionGroup:
         frames = []
         for channel in channels:
             listing, after = listings.get(channel.symbol), self.statuses_known.pop(channel, since)
-            # A pending snapshot will bring the status with it, and so will the next listing.
-            if listing is None or channel in self.snapshots or self.market.is_over(channel):
+            # A first snapshot will bring the status with it, and so will the next listing.
+            if listing is None or self._has_no_book(channel) or self.market.is_over(channel):
                 continue
             if not listing.status_changed_since(after):
                 continue
@@ -334,7 +399,12 @@ class SubscriptionGroup:
 
     def _is_owed(self, channel: Channel) -> bool:
         cursor = self.cursors[channel] if self.stream is None else self._sent_to()
-        return isinstance(cursor, NeedsSnapshot) or channel.head > cursor
+        return not isinstance(cursor, int) or channel.head > cursor
+
+    def _has_no_book(self, channel: Channel) -> bool:
+        """Whether the client waits for a first snapshot, or for its last part."""
+        cursor = self.cursors.get(channel)
+        return isinstance(cursor, NeedsSnapshot) or (isinstance(cursor, PartlySent) and cursor.is_first)
 
 
 class ActiveSubscription(NamedTuple):

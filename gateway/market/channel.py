@@ -13,10 +13,18 @@ from typing import Final, NamedTuple
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.market.channel_state import NEXT_STATE, WAITING, WAS_RESET, ChannelEvent, ChannelState
 from depthcast.gateway.market.history import History, HistoryBound
+from depthcast.gateway.market.snapshot_parts import PartsBound, SnapshotParts
 from depthcast.gateway.market.step import Step, ViewState
 from depthcast.gateway.market.view import View, merge
 from depthcast.gateway.protocol.frames import deflated
-from depthcast.gateway.protocol.messages import PLAIN, Encoding, ViewDelta, delta_message, encode
+from depthcast.gateway.protocol.messages import (
+    PLAIN,
+    Encoding,
+    ViewDelta,
+    delta_message,
+    encode,
+    snapshot_in_parts,
+)
 from depthcast.shared.replica import Changes, Replica
 
 # Looked up once here, because every broadcast uses them.
@@ -29,14 +37,25 @@ CATCH_UPS_KEPT_MAX: Final = 64
 
 
 class CatchUp(NamedTuple):
-    """One message that brings a client to the head: a delta of `merged` broadcasts, or a snapshot.
+    """What brings a client to the head: a delta of `merged` broadcasts, or a snapshot.
 
-    For a snapshot, `merged` is a lower bound of the broadcasts it replaces.
+    For a snapshot, `merged` is a lower bound of the broadcasts it replaces. `parts`: of a snapshot of several
+    messages, whose `data` is empty.
     """
 
     data: bytes
     merged: int
     is_snapshot: bool
+    parts: SnapshotParts | None = None
+
+    @property
+    def snapshots(self) -> int:
+        """How many messages of a snapshot it has; 0 for a delta."""
+        return len(self.parts) if self.parts is not None else int(self.is_snapshot)
+
+    def joined(self) -> bytes:
+        """All its messages, one behind the other."""
+        return self.data if self.parts is None else self.parts.joined()
 
 
 class SeparateDeltas(NamedTuple):
@@ -60,7 +79,7 @@ class Channel:
     """
 
     __slots__ = (
-        "_catch_ups", "_deflate_bytes_min", "_fresh_deltas", "_snapshots", "counters", "depth",
+        "_catch_ups", "_deflate_bytes_min", "_fresh_deltas", "_parts_bound", "_snapshots", "counters", "depth",
         "flushed_head", "fresh", "head", "history", "idle_since", "reset_at", "state", "subscribers",
         "symbol", "view",
     )  # fmt: skip
@@ -72,6 +91,7 @@ class Channel:
         *,
         history_bound: HistoryBound,
         deflate_bytes_min: int = 0,
+        parts_bound: PartsBound | None = None,
         counters: GatewayCounters,
     ) -> None:
         self.symbol = symbol
@@ -85,8 +105,9 @@ class Channel:
         self.idle_since: float | None = None
         self.counters = counters
         self._deflate_bytes_min = deflate_bytes_min
+        self._parts_bound = parts_bound
         self._catch_ups: dict[tuple[int, Encoding], CatchUp] = {}
-        self._snapshots: dict[Encoding, CatchUp] = {}
+        self._snapshots: dict[tuple[Encoding, bool], CatchUp] = {}
         self._fresh_deltas: dict[Encoding, SeparateDeltas] = {}
 
     @property
@@ -189,13 +210,39 @@ class Channel:
             return SeparateDeltas(self._encoded(steps[0], encoding), 1)
         return SeparateDeltas(b"".join([self._encoded(step, encoding) for step in steps]), len(steps))
 
-    def catch_up(self, cursor: int, encoding: Encoding) -> CatchUp:
-        """Everything after `cursor` in one message; call only if `head` is beyond it."""
+    def catch_up(self, cursor: int, encoding: Encoding, *, in_parts: bool = False) -> CatchUp:
+        """Everything after `cursor` at once; call only if `head` is beyond it. `in_parts`: as of `snapshot`."""
         history = self.history
         if cursor < self.reset_at or cursor < history.base.broadcast:
-            return self.snapshot(encoding)._replace(merged=len(history) + 1)
-        first = history.index_after(cursor)
-        key = (history.broadcast(first), encoding)
+            return self.snapshot(encoding, in_parts=in_parts)._replace(merged=len(history) + 1)
+        found = self._after(history.index_after(cursor), encoding)
+        if found.is_snapshot:
+            return self.snapshot(encoding, in_parts=in_parts)._replace(merged=found.merged)
+        return found
+
+    def snapshot(self, encoding: Encoding, *, in_parts: bool = False) -> CatchUp:
+        """The whole view as a snapshot, in parts if `in_parts` and it is large; call only with a view."""
+        key = (encoding, in_parts and self.large)
+        found = self._snapshots.get(key)
+        if found is None or (found.parts is not None and found.parts.dropped):
+            found = self._snapshots[key] = self._new_snapshot(*key)
+        return found
+
+    @property
+    def large(self) -> bool:
+        """Whether a snapshot has more levels than fit in one part."""
+        bound = self._parts_bound
+        return bound is not None and self.view is not None and len(self.view) > bound.levels_max
+
+    def _new_snapshot(self, encoding: Encoding, in_parts: bool) -> CatchUp:
+        assert self.view is not None
+        if in_parts:
+            return CatchUp(b"", 1, is_snapshot=True, parts=self._encoded_parts(self.view, encoding))
+        return CatchUp(self._encoded_snapshot(self.view, encoding), 1, is_snapshot=True)
+
+    def _after(self, first: int, encoding: Encoding) -> CatchUp:
+        """Everything from step `first` on in one delta; without data, if a snapshot is smaller."""
+        key = (self.history.broadcast(first), encoding)
         found = self._catch_ups.get(key)
         if found is None:
             found = self._merged(first, encoding)
@@ -204,28 +251,17 @@ class Channel:
             self._catch_ups[key] = found
         return found
 
-    def snapshot(self, encoding: Encoding) -> CatchUp:
-        """The whole view as a snapshot; call only once there is a view."""
-        assert self.view is not None
-        found = self._snapshots.get(encoding)
-        if found is None:
-            data = self._encoded_snapshot(self.view, encoding)
-            found = self._snapshots[encoding] = CatchUp(data, 1, is_snapshot=True)
-        return found
-
     def _merged(self, first: int, encoding: Encoding) -> CatchUp:
         assert self.view is not None
         steps = self.history.since(first)
         if len(steps) == 1 and steps[0].broadcast > self.flushed_head:
             return CatchUp(self._encoded(steps[0], encoding), 1, is_snapshot=False)
         if encoding in PLAIN:
-            plain = self.catch_up(steps[0].broadcast - 1, PLAIN[encoding])
-            if plain.is_snapshot:
-                return self.snapshot(encoding)._replace(merged=plain.merged)
-            return plain._replace(data=self._deflated(plain.data))
+            plain = self._after(first, PLAIN[encoding])
+            return plain if plain.is_snapshot else plain._replace(data=self._deflated(plain.data))
         delta = merge([step.delta for step in steps]) if len(steps) > 1 else steps[0].delta
         if len(steps) > 1 and len(delta.bids) + len(delta.asks) > len(self.view):
-            return self.snapshot(encoding)._replace(merged=len(steps))
+            return CatchUp(b"", len(steps), is_snapshot=True)
         return CatchUp(self._encode(delta, len(steps), encoding), len(steps), is_snapshot=False)
 
     # --- bytes ----------------------------------------------------------------------------------------------
@@ -249,6 +285,21 @@ class Channel:
             return self._deflated(self.snapshot(PLAIN[encoding]).data)
         self.counters.snapshot_encodings += 1
         return encode(view.snapshot_message(self.symbol), encoding)
+
+    def _encoded_parts(self, view: View, encoding: Encoding) -> SnapshotParts:
+        bound = self._parts_bound
+        assert bound is not None
+        if encoding in PLAIN:
+            plain = self.snapshot(PLAIN[encoding], in_parts=True).parts
+            assert plain is not None
+            parts = plain.shortened(self._deflated)
+        else:
+            self.counters.snapshot_encodings += 1
+            self.counters.snapshots_in_parts += 1
+            messages = snapshot_in_parts(view.snapshot_message(self.symbol), bound.levels_max)
+            parts = SnapshotParts([encode(message, encoding) for message in messages])
+        bound.add(parts)
+        return parts
 
     def _deflated(self, plain: bytes) -> bytes:
         data = deflated(plain, self._deflate_bytes_min)

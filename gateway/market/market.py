@@ -11,6 +11,7 @@ from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.market.channel import Channel
 from depthcast.gateway.market.history import HistoryBound
 from depthcast.gateway.market.listing import Listing
+from depthcast.gateway.market.snapshot_parts import PartsBound
 from depthcast.shared.freshness import Freshness, ServerClock
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.partition import partition_of
@@ -55,6 +56,7 @@ class Market:
     - `channel_count`: channels kept, of all symbols; `catalog_number`: how often the instruments changed.
     - `was_live`: whether all books have ever been current at the same time, under a living ingestor.
     - `clock`: the clock of the server that holds the streams.
+    - `parts_bound`: of all snapshots that clients get in parts.
     """
 
     def __init__(
@@ -64,6 +66,8 @@ class Market:
         history_deltas: int,
         history_deltas_total: int,
         deflate_bytes_min: int,
+        part_levels_max: int,
+        parts_bytes_max: int,
         full_depth_max: int,
         stale_ms: int,
         input_lag_max_ms: int,
@@ -86,6 +90,7 @@ class Market:
         self._surely_empty = False
         self.history_bound = HistoryBound(history_deltas, history_deltas_total)
         self._deflate_bytes_min = deflate_bytes_min
+        self.parts_bound = PartsBound(part_levels_max, parts_bytes_max, counters)
         self._full_depth_max = full_depth_max
         self.clock = ServerClock()
         self._stale_s = stale_ms / 1000
@@ -305,6 +310,7 @@ class Market:
                 depth,
                 history_bound=self.history_bound,
                 deflate_bytes_min=self._deflate_bytes_min,
+                parts_bound=self.parts_bound,
                 counters=self.counters,
             )
             listing.channels[depth] = channel

@@ -106,6 +106,22 @@ def snapshot_message(
     }
 
 
+def snapshot_in_parts(snapshot: Message, levels_max: int) -> list[Message]:
+    """A `snapshot` as several with up to `levels_max` levels each: all bids, best first, then all asks."""
+    bids, asks = snapshot["bids"], snapshot["asks"]
+    starts = range(0, len(bids) + len(asks), levels_max)
+    return [
+        {
+            **snapshot,
+            "part": number,
+            "parts": len(starts),
+            "bids": bids[start : start + levels_max],
+            "asks": asks[max(0, start - len(bids)) : max(0, start + levels_max - len(bids))],
+        }
+        for number, start in enumerate(starts, 1)
+    ]
+
+
 def status_message(symbol: str, stale: bool, lag_ms: int | None = None, reason: str | None = None) -> Message:
     """A `status`: live or stale; `lag_ms`: age of the oldest unread input, None if it is not the reason.
 

@@ -61,7 +61,10 @@ class Resume(NamedTuple):
 
 
 class Subscribe(NamedTuple):
-    """`symbols` as sent, to be checked one by one; `wildcard`: all symbols, now and later."""
+    """`symbols` as sent, to be checked one by one; `wildcard`: all symbols, now and later.
+
+    `parts`: large snapshots may come in parts.
+    """
 
     id: RequestId | None
     symbols: list[Any]
@@ -69,6 +72,7 @@ class Subscribe(NamedTuple):
     interval_ms: int
     resume: Mapping[str, Resume]
     wildcard: bool
+    parts: bool = False
 
 
 class Unsubscribe(NamedTuple):
@@ -183,7 +187,13 @@ def _subscribe(message: Mapping[str, Any], request_id: RequestId | None, symbols
             "bad_interval", f"interval_ms {quoted(interval_ms)} must be a whole number of ms, 0 or more"
         )
     return Subscribe(
-        request_id, symbols, depth, interval_ms, _resume(message, symbols_max), symbols == [WILDCARD]
+        request_id,
+        symbols,
+        depth,
+        interval_ms,
+        _resume(message, symbols_max),
+        symbols == [WILDCARD],
+        _flag(message, "parts"),
     )
 
 
@@ -212,6 +222,13 @@ def _resume(message: Mapping[str, Any], symbols_max: int) -> dict[str, Resume]:
             )
         resume[symbol] = Resume(seq, digest)
     return resume
+
+
+def _flag(message: Mapping[str, Any], name: str) -> bool:
+    value = message.get(name, False)
+    if not isinstance(value, bool):
+        raise Refused("bad_request", f"{name} must be true or false, not {quoted(value)}")
+    return value
 
 
 def _messages(message: Mapping[str, Any]) -> int:

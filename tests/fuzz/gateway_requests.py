@@ -18,7 +18,7 @@ from tests.unit.gateway.model_client import ModelClient
 from tests.unit.gateway.small_market import SmallMarket
 
 WORDS: Final = (
-    "op", "id", "symbols", "depth", "interval_ms", "resume", "seq", "digest", "messages", "subscribe",
+    "op", "id", "symbols", "depth", "interval_ms", "resume", "parts", "seq", "digest", "messages", "subscribe",
     "unsubscribe", "credit", "ping", "AAA", "BBB", "*", "code", "token",
 )  # fmt: skip
 SYMBOLS: Final = ("AAA", "BBB")
@@ -45,6 +45,8 @@ def _message(material: Material) -> Any:
         message["symbols"] = _symbols(material)
     elif kind == 2:
         message["messages"] = material.below(5) + 1
+    if kind == 4:
+        message["parts"] = True
     if material.chance(100):
         message["id"] = material.choose((1, "a", "b" * 64, -5))
     if material.chance(30):
@@ -125,9 +127,11 @@ class _Client(ModelClient):
 def session(data: bytes) -> None:
     """A hostile client beside an honest one: both see right books, and the honest one all of them."""
     material = Material(data)
-    market = SmallMarket(*SYMBOLS, history_deltas=4, write_buffer_bytes=1024, subscriptions_max=3)
+    market = SmallMarket(
+        *SYMBOLS, history_deltas=4, part_levels_max=2, write_buffer_bytes=1024, subscriptions_max=3
+    )
     honest = ModelClient(market)
-    honest.subscribe(*SYMBOLS, depth=10)
+    honest.subscribe(*SYMBOLS, depth=10, parts=True)
     encoding = material.choose((Encoding.JSON, Encoding.MSGPACK))
     hostile = _Client(market, encoding)
     write = written if encoding is Encoding.JSON else packed

@@ -23,7 +23,7 @@ TYPES: Final = (
 )
 KEYS: Final = (
     "type", "symbol", "seq", "prev_seq", "bids", "asks", "digest", "merged", "ts", "state", "id", "code",
-    "message", "depth", "resumed", "heartbeat_ms", "reason", "tick_size",
+    "message", "depth", "resumed", "heartbeat_ms", "reason", "tick_size", "part", "parts",
 )  # fmt: skip
 WORDS: Final = (*KEYS, "A", "B", "*", "live", "stale", "unavailable", "limit")
 SYMBOLS: Final = ("A", "B")
@@ -96,6 +96,8 @@ def _message(material: Material, session: ClientSession) -> dict[str, Any]:
             "bids": [list(row) for row in rows[0].items()], "asks": [list(row) for row in rows[1].items()],
             "digest": digest_of(after[0].items(), after[1].items()),
         }  # fmt: skip
+    if kind == "snapshot" and material.chance(60):
+        message |= {"part": 1 + material.below(3), "parts": 1 + material.below(3)}
     if material.chance(90):
         message[material.choose(KEYS)] = material.value(WORDS)
     return message

@@ -38,6 +38,7 @@ async def test_following_a_book(gateway: ScriptedGateway, encoding: str) -> None
             "symbols": ["X"],
             "depth": 10,
             "interval_ms": 20,
+            "parts": True,
             "id": 0,
         }
         first = await anext(client)

@@ -28,6 +28,7 @@ class Storm:
             *SYMBOLS,
             write_buffer_bytes=1024,
             history_deltas=self.rng.choice((1, 5, 64)),
+            part_levels_max=self.rng.choice((1, 3, 1000)),
             channel_linger_s=5.0,
         )
         self.clients = [self.client(number) for number in range(6)]
@@ -36,7 +37,7 @@ class Storm:
         self.postponed = 0
         self.relisting = False
         self.number = 0
-        self.healthy.subscribe(*SYMBOLS, depth=10)
+        self.healthy.subscribe(*SYMBOLS, depth=10, parts=True)
 
     def client(self, number: int) -> ModelClient:
         client = ModelClient(self.market, list(Encoding)[number % 2], reads=number == 0)
@@ -47,6 +48,7 @@ class Storm:
             *self.rng.sample(SYMBOLS, self.rng.choice((2, 2, 4))),
             depth=self.rng.choice(DEPTHS),
             interval_ms=INTERVALS[number % 4],
+            parts=self.rng.random() < 0.5,
         )
         return client
 
@@ -115,7 +117,10 @@ class Storm:
             client.send(op="unsubscribe", symbols=[symbol])
         elif kind < 0.6 or not {symbol} <= client.seqs.keys() & client.depths.keys():
             client.subscribe(
-                symbol, depth=self.rng.choice((0, 1, 5, 10)), interval_ms=self.rng.choice(INTERVALS)
+                symbol,
+                depth=self.rng.choice((0, 1, 5, 10)),
+                interval_ms=self.rng.choice(INTERVALS),
+                parts=self.rng.random() < 0.5,
             )
         else:
             self.resume(client, symbol)
@@ -132,7 +137,9 @@ class Storm:
         state = {"seq": old.seqs[symbol], "digest": old.digests[symbol]}
         if self.rng.random() < 0.2:
             state["digest"] ^= 1
-        new.subscribe(symbol, depth=old.depths[symbol], resume={symbol: state})
+        new.subscribe(
+            symbol, depth=old.depths[symbol], parts=self.rng.random() < 0.5, resume={symbol: state}
+        )
 
     def calm(self) -> None:
         """Everything is read, has credit and is due: all clients must be up to date and get nothing more."""

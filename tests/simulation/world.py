@@ -204,6 +204,7 @@ class World:
             stale_ms=rng.choice((1500, 3000)),
             history_deltas=rng.choice((2, 8, 256)),
             write_buffer_bytes=1024,
+            part_levels_max=3,
             channel_linger_s=rng.choice((0.5, 60.0)),
             stall_timeout_s=rng.choice((1.0, 30.0)),
             close_linger_s=0.5,

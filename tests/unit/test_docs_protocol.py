@@ -32,6 +32,7 @@ from depthcast.gateway.protocol.messages import (
     Encoding,
     delta_message,
     encode,
+    snapshot_in_parts,
     status_message,
     subscribed_message,
 )
@@ -506,6 +507,15 @@ def test_the_client_takes_the_messages() -> None:
     assert late.delta(value("ws-delta-merged")) is ApplyResult.APPLIED
     assert late.replica.seq == book.replica.seq
     assert late.replica.book.bids.levels == book.replica.book.bids.levels
+
+
+def test_a_snapshot_in_parts() -> None:
+    parts = [value("ws-snapshot-part-1"), value("ws-snapshot-part-2")]
+    assert snapshot_in_parts(value("ws-snapshot"), 2) == parts
+    book = ClientBook(SubscriptionOptions(5))
+    book.subscribed(value("ws-subscribed"))
+    assert [book.snapshot(part) for part in parts] == [None, ApplyResult.APPLIED]
+    assert book.delta(value("ws-delta")) is ApplyResult.APPLIED
 
 
 def test_small_messages() -> None:

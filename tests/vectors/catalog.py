@@ -21,11 +21,12 @@ CONVERSATIONS: Final[dict[str, Conversation]] = {}
 
 
 def conversation(
-    about: str, *contract: str, credit_window: int | None = None, **setting: Any
+    about: str, *contract: str, credit_window: int | None = None, parts: bool = False, **setting: Any
 ) -> Callable[[Compose], Compose]:
     """Register a function as the conversation of its name.
 
-    `about`: what it shows; `contract`: the sections with its rules; `setting`: arguments of `Scene`.
+    `about`: what it shows; `contract`: the sections with its rules; `parts`: whether the client asks for parts;
+    `setting`: arguments of `Scene`.
     """
 
     def register(compose: Compose) -> Compose:
@@ -34,7 +35,9 @@ def conversation(
         head: Line = {"vector": name, "reader": "client", "about": about, "contract": list(contract)}
         if credit_window is not None:
             head["credit_window"] = credit_window
-        CONVERSATIONS[name] = Conversation(compose, head, setting)
+        if parts:
+            head["parts"] = True
+        CONVERSATIONS[name] = Conversation(compose, head, {"parts": parts, **setting})
         return compose
 
     return register

@@ -74,6 +74,7 @@ class Player:
         assert self.unclaimed, f"the client should have sent {expected}"
         message = self.unclaimed.pop(0)
         assert without_id(message) == without_id(expected)
+        assert message.get("parts", False) or not expected.get("parts", False)
         self.ids[expected["id"]] = message["id"]
 
     def play_credit(self, bounds: Message) -> None:
@@ -117,10 +118,11 @@ class Player:
 
 
 def without_id(message: Message) -> Message:
-    """The message in a form that can be compared: with defaults, without id, its symbols in order."""
+    """The message in a form that can be compared: with defaults, without id and parts, symbols in order."""
     defaults = DEFAULTS if message["op"] == "subscribe" else {}
     whole = {**defaults, **message, "symbols": sorted(message["symbols"])}
     whole.pop("id", None)
+    whole.pop("parts", None)
     return whole
 
 

@@ -58,11 +58,15 @@ class Connection:
 
 
 class Scene:
-    """One conversation. Each method adds its lines; `seqs`: of what arrived last of each symbol."""
+    """One conversation. Each method adds its lines; `seqs`: of what arrived last of each symbol.
 
-    def __init__(self, *symbols: str, depth: int = 5, **settings: Any) -> None:
+    `parts`: the client asks for snapshots in parts.
+    """
+
+    def __init__(self, *symbols: str, depth: int = 5, parts: bool = False, **settings: Any) -> None:
         self.market = StoryMarket(*(symbols or (SYMBOL,)), **settings)
         self.depth = depth
+        self.parts = parts
         self.lines: list[Line] = []
         self.seqs: dict[str, int] = {}
         self._ids = count(1)
@@ -123,6 +127,16 @@ class Scene:
         writer.reads = True
         writer.drain(len(writer.waiting))
 
+    def slows_down(self) -> None:
+        """From now on the gateway sends nothing more until the client takes what was sent."""
+        writer = self.connection.writer
+        writer.reads, writer.mark_bytes = False, 0
+        self.connection.session.sender.write_bytes_max = 0
+
+    def takes(self) -> None:
+        """A client that has slowed down takes what was sent, and the gateway sends the next message."""
+        self.connection.writer.drain(len(self.connection.writer.waiting))
+
     # --- the user, and what the client must send
 
     def user_subscribes(self, *symbols: str, depth: int | None = None) -> None:
@@ -146,7 +160,8 @@ class Scene:
             "symbols": list(symbols or (SYMBOL,)),
             "depth": self.depth if depth is None else depth,
         }
-        self._sends(message | ({"resume": resume} if resume else {}), read=read)
+        parts = {"parts": True} if self.parts else {}
+        self._sends(message | parts | ({"resume": resume} if resume else {}), read=read)
 
     def unsubscribes(self, *symbols: str, read: bool = True) -> None:
         message = {"op": "unsubscribe", "id": f"${next(self._ids)}", "symbols": list(symbols or (SYMBOL,))}

@@ -53,7 +53,13 @@ class ClientStorm:
     def __init__(self, seed: int, peer: Peer) -> None:
         self.rng = random.Random(seed)
         self.peer = peer
-        self.market = SmallMarket(*SYMBOLS, history_deltas=self.rng.choice((1, 4, 64)), channel_linger_s=5.0)
+        self.market = SmallMarket(
+            *SYMBOLS,
+            history_deltas=self.rng.choice((1, 4, 64)),
+            part_levels_max=self.rng.choice((1, 3, 1000)),
+            write_buffer_bytes=1024,
+            channel_linger_s=5.0,
+        )
         self.connection: Connection | None = None
         self.arriving: deque[Message] = deque()
         self.log: list[str] = []

@@ -33,6 +33,7 @@ class ModelClient:
         self.digests: dict[str, int] = {}
         self.depths: dict[str, int] = {}
         self.states: dict[str, str] = {}
+        self.parts: dict[str, list[dict[str, Any]]] = {}
         self.merged_allowed = True
         self.credit: int | None = None
 
@@ -80,29 +81,58 @@ class ModelClient:
         if kind == "subscribed":
             self._subscribed(message, symbol)
         elif kind == "unsubscribed":
-            for table in (self.depths, self.views, self.seqs, self.digests, self.states):
+            for table in (self.depths, self.views, self.seqs, self.digests, self.states, self.parts):
                 table.pop(symbol, None)
         elif kind == "status":
             assert message["state"] != self.states[symbol] or message["state"] == "stale"
             self.states[symbol] = message["state"]
             self._check_right(symbol)
+        elif kind == "snapshot" and "part" in message:
+            self._part(message, symbol)
         elif kind in ("snapshot", "delta"):
             self._data(message, symbol, kind)
 
     def _subscribed(self, message: dict[str, Any], symbol: str) -> None:
         self.depths[symbol] = message["depth"]
         self.states[symbol] = "live"
+        self.parts.pop(symbol, None)
         if message["resumed"]:
             self.seqs[symbol] = message["seq"]
         else:
             for table in (self.views, self.seqs, self.digests):
                 table.pop(symbol, None)
 
-    def _data(self, message: dict[str, Any], symbol: str, kind: str) -> None:
-        assert message["depth"] == self.depths[symbol], "nothing of an old depth, nothing unsubscribed"
+    def _part(self, message: dict[str, Any], symbol: str) -> None:
+        """Collect parts; the last one makes the snapshot. A first part begins anew."""
+        most = self.market.core.settings.part_levels_max
+        levels = [len(message[side]) for side in ("bids", "asks")]
+        assert sum(levels) == most or (message["part"] == message["parts"] and 0 < sum(levels) < most)
+        assert message["parts"] > 1
+        if message["part"] == 1:
+            self.parts[symbol] = []
+        came = self.parts[symbol]
+        assert message["part"] == len(came) + 1
+        came.append(message)
+        common = {key: message[key] for key in ("parts", "seq", "ts", "depth", "digest")}
+        assert common.items() <= came[0].items()
+        if message["part"] < message["parts"]:
+            self._spend_credit()
+            return
+        del self.parts[symbol]
+        sides = {side: [row for part in came for row in part[side]] for side in ("bids", "asks")}
+        assert sides["bids"] == sorted(sides["bids"], reverse=True)
+        assert sides["asks"] == sorted(sides["asks"])
+        self._data(message | sides, symbol, "snapshot")
+
+    def _spend_credit(self) -> None:
         if self.credit is not None:
             self.credit -= 1
             assert self.credit >= 0, "nothing without credit"
+
+    def _data(self, message: dict[str, Any], symbol: str, kind: str) -> None:
+        assert symbol not in self.parts, "nothing comes between the parts of a snapshot"
+        assert message["depth"] == self.depths[symbol], "nothing of an old depth, nothing unsubscribed"
+        self._spend_credit()
         book, depth, seq = self.market.books[symbol], message["depth"], message["seq"]
         assert seq > self.seqs.get(symbol, 0), "seq rises within a subscription"
         if kind == "snapshot":

@@ -14,12 +14,14 @@ from depthcast.gateway.protocol.messages import (
     ViewDelta,
     delta_message,
     encode,
+    snapshot_in_parts,
     snapshot_message,
     status_message,
     subscribed_message,
 )
 from depthcast.shared.instruments import Instrument
-from depthcast.shared.types import Symbol
+from depthcast.shared.settings import GatewaySettings
+from depthcast.shared.types import MAX_INTEGER, Symbol
 
 BTC = Instrument(Symbol("BTC-USD"), "0.01", "0.001")
 
@@ -51,6 +53,35 @@ def test_a_snapshot() -> None:
         "asks": [(101, 6)],
         "digest": 1234,
     }
+
+
+@pytest.mark.parametrize(
+    ("levels_max", "parts"),
+    [
+        (1, [([1], []), ([2], []), ([3], []), ([], [4]), ([], [5])]),
+        (2, [([1, 2], []), ([3], [4]), ([], [5])]),
+        (4, [([1, 2, 3], [4]), ([], [5])]),
+        (5, [([1, 2, 3], [4, 5])]),
+    ],
+)
+def test_a_snapshot_in_parts(levels_max: int, parts: list[tuple[list[int], list[int]]]) -> None:
+    snapshot = {"type": "snapshot", "seq": 7, "bids": [1, 2, 3], "asks": [4, 5], "digest": 9}
+    assert snapshot_in_parts(snapshot, levels_max) == [
+        {**snapshot, "part": number, "parts": len(parts), "bids": bids, "asks": asks}
+        for number, (bids, asks) in enumerate(parts, 1)
+    ]
+
+
+def test_a_part_of_default_size_is_shorter_than_64_kib_whatever_its_numbers() -> None:
+    levels = [(MAX_INTEGER - price, MAX_INTEGER) for price in range(600)]
+    below = [(-price, quantity) for price, quantity in levels]
+    parts = snapshot_in_parts(
+        snapshot_message("A" * 32, 1000, MAX_INTEGER, MAX_INTEGER, (below, levels), 2**32 - 1),
+        GatewaySettings().part_levels_max,
+    )
+    assert [len(part["bids"]) + len(part["asks"]) for part in parts] == [1000, 200]
+    for encoding in (Encoding.JSON, Encoding.MSGPACK):
+        assert len(encode(parts[0], encoding)) < 65_536
 
 
 @pytest.mark.parametrize(("stale", "state"), [(True, "stale"), (False, "live")])

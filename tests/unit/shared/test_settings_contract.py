@@ -40,6 +40,7 @@ from depthcast.shared.settings import GatewaySettings, IngestorSettings, Setting
         (GatewaySettings, "wildcard", True, None, None, ""),
         (GatewaySettings, "interval_max_ms", 60_000, 1, 3_600_000, "ms"),
         (GatewaySettings, "full_depth_max", 20_000, 1, 10_000_000, "levels"),
+        (GatewaySettings, "part_levels_max", 1000, 1, 10_000_000, "levels"),
         (GatewaySettings, "message_bytes_max", 1_048_576, 128, 67_108_864, "B"),
         (GatewaySettings, "write_buffer_bytes", 8192, 1024, 67_108_864, "B"),
         (GatewaySettings, "send_buffer_bytes", 16_384, 2048, 67_108_864, "B"),

@@ -23,11 +23,13 @@ class Parts:
     def channel(self, symbol: str = "AAA", depth: int = 10) -> Channel:
         return self.market.channel(self.market.listings[symbol], depth)
 
-    def group(self, *symbols: str, interval_ms: int = 0, reads: bool = True) -> SubscriptionGroup:
+    def group(
+        self, *symbols: str, interval_ms: int = 0, reads: bool = True, in_parts: bool = False
+    ) -> SubscriptionGroup:
         """A group of a new client, with a cursor per channel, each at the market's number."""
         sender = Sender(FakeWriter(MARK_BYTES, reads=reads), Encoding.JSON, MARK_BYTES, self.counters)
         siblings = Siblings(sender)
-        group = SubscriptionGroup(sender, interval_ms, self.market, siblings)
+        group = SubscriptionGroup(sender, interval_ms, self.market, siblings, in_parts=in_parts)
         siblings.add(group)
         for symbol in symbols:
             group.add(self.channel(symbol), self.market.number)

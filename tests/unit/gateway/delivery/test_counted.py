@@ -152,6 +152,7 @@ def test_welcome_names_every_limit() -> None:
     settings = {
         "subscriptions_max": 7,
         "full_depth_max": 8,
+        "part_levels_max": 6,
         "interval_max_ms": 9,
         "message_bytes_max": 1000,
         "wildcard": False,

@@ -11,6 +11,7 @@ import depthcast.gateway.market.history
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.market.channel import Channel
 from depthcast.gateway.market.history import HistoryBound
+from depthcast.gateway.market.snapshot_parts import PartsBound
 from depthcast.gateway.market.step import ViewState
 from depthcast.gateway.protocol.messages import Encoding
 from depthcast.shared.replica import Replica
@@ -293,3 +294,74 @@ def test_a_compressed_catch_up_is_shared_by_all_at_that_cursor() -> None:
     assert (caught_up.merged, caught_up.is_snapshot) == (2, False)
     assert followed.channel.catch_up(cursor, Encoding.JSON_DEFLATED) is caught_up
     assert (followed.counters.delta_encodings, followed.counters.deflated) == (1, 1)
+
+
+def in_parts(levels_max: int, bytes_max: int = 1 << 30) -> FollowedBook:
+    """A channel of a book of three levels that is sent in parts of up to `levels_max`."""
+    followed = FollowedBook()
+    bound = PartsBound(levels_max, bytes_max, followed.counters)
+    followed.channel = Channel(
+        "AAA", 10, history_bound=HistoryBound(9), deflate_bytes_min=1, parts_bound=bound, counters=followed.counters
+    )  # fmt: skip
+    followed.channel.load(followed.replica, 0, followed.number)
+    return followed
+
+
+def test_a_large_snapshot_in_parts_is_made_once_for_all_until_the_view_changes() -> None:
+    followed = in_parts(2)
+    found = followed.channel.snapshot(JSON, in_parts=True)
+    assert followed.channel.snapshot(JSON, in_parts=True) is found
+    assert (found.data, found.is_snapshot, found.snapshots) == (b"", True, 2)
+    parts = messages(found.joined())
+    assert [(each["part"], each["parts"], each["bids"], each["asks"]) for each in parts] == [
+        (1, 2, [[-1, 5], [-2, 6]], []), (2, 2, [], [[1, 7]]),
+    ]  # fmt: skip
+    [whole] = messages(followed.channel.snapshot(JSON).data)
+    assert [{**each, "part": 0, "parts": 0, "bids": [], "asks": []} for each in parts] == [
+        {**whole, "part": 0, "parts": 0, "bids": [], "asks": []}
+    ] * 2
+    assert (followed.counters.snapshot_encodings, followed.counters.snapshots_in_parts) == (2, 1)
+    followed.publish({-1: 9}, {})
+    assert followed.channel.snapshot(JSON, in_parts=True) is not found
+    assert followed.counters.snapshots_in_parts == 2
+
+
+def test_a_snapshot_that_fits_in_one_part_is_that_of_all_others() -> None:
+    channel = in_parts(3).channel
+    assert not channel.large
+    assert channel.snapshot(JSON, in_parts=True) is channel.snapshot(JSON)
+    assert (channel.snapshot(JSON).snapshots, in_parts(2).channel.large) == (1, True)
+
+
+def test_a_catch_up_is_a_snapshot_in_parts_only_for_who_wants_it() -> None:
+    followed = in_parts(2)
+    followed.publish({-3: 1}, {})
+    followed.publish({-4: 1, -1: 0, -2: 0}, {})
+    followed.channel.end_tick()
+    for cursor, merged in ((0, 3), (1, 2)):
+        parted = followed.channel.catch_up(cursor, JSON, in_parts=True)
+        whole = followed.channel.catch_up(cursor, JSON)
+        assert (parted.snapshots, parted.merged, whole.snapshots, whole.merged) == (2, merged, 1, merged)
+    assert followed.channel.catch_up(2, JSON, in_parts=True).snapshots == 0
+
+
+def test_parts_are_compressed_one_by_one_when_they_are_sent() -> None:
+    followed = in_parts(2)
+    found = followed.channel.snapshot(Encoding.JSON_DEFLATED, in_parts=True)
+    assert found.parts is not None
+    assert followed.counters.deflated == 0
+    plain = followed.channel.snapshot(JSON, in_parts=True).parts
+    assert plain is not None
+    assert len(found.parts.frame(0)) < len(plain.frame(0))
+    assert (followed.counters.deflated, followed.counters.snapshots_in_parts) == (1, 1)
+
+
+def test_parts_that_were_given_up_are_made_again() -> None:
+    followed = in_parts(2, bytes_max=1)
+    found = followed.channel.snapshot(JSON, in_parts=True)
+    followed.channel.snapshot(Encoding.MSGPACK, in_parts=True)
+    assert found.parts is not None
+    assert found.parts.dropped
+    again = followed.channel.snapshot(JSON, in_parts=True)
+    assert again.parts is not None
+    assert (again.parts.dropped, len(messages(again.joined()))) == (False, 2)

@@ -44,10 +44,11 @@ def test_every_field_of_subscribe() -> None:
         symbols=["A"],
         depth=0,
         interval_ms=7,
+        parts=True,
         resume={"A": {"seq": 3, "digest": 4}},
         new=1,
     )
-    assert request == Subscribe("x", ["A"], 0, 7, {"A": Resume(3, 4)}, wildcard=False)
+    assert request == Subscribe("x", ["A"], 0, 7, {"A": Resume(3, 4)}, wildcard=False, parts=True)
 
 
 def test_the_other_ops() -> None:
@@ -102,6 +103,8 @@ def test_a_bad_id_is_named_and_not_echoed(request_id: object) -> None:
         {"op": "subscribe", "symbols": "A"},
         {"op": "unsubscribe", "symbols": {"A": 1}},
         {"op": "subscribe", "symbols": ["A"], "resume": [1]},
+        {"op": "subscribe", "symbols": ["A"], "parts": 1},
+        {"op": "subscribe", "symbols": ["A"], "parts": None},
         {"op": "subscribe", "symbols": ["A"], "resume": {"A": 5}},
         {"op": "subscribe", "symbols": ["A"], "resume": {"A": {"seq": 1}}},
         {"op": "subscribe", "symbols": ["A"], "resume": {"A": {"seq": True, "digest": 1}}},
@@ -146,6 +149,11 @@ def test_wrong_shapes(fields: dict[str, Any]) -> None:
             {"op": "subscribe", "symbols": ["A"], "resume": [1]},
             "bad_request",
             "resume must be a map of symbols, not a value of type list",
+        ),
+        (
+            {"op": "subscribe", "symbols": ["A"], "parts": "yes"},
+            "bad_request",
+            "parts must be true or false, not 'yes'",
         ),
         *(
             (
