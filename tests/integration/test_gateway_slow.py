@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
+import orjson
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
@@ -36,7 +37,7 @@ async def market(redis_url: str, prefix: str, *symbols: str) -> AsyncIterator[Fa
 
 
 @asynccontextmanager
-async def narrow(gateway: RunningGateway) -> AsyncIterator[Client]:
+async def narrow(gateway: RunningGateway, max_size: int | None = None) -> AsyncIterator[Client]:
     """A client that reads only on request, with the smallest possible buffer."""
     address = urlsplit(gateway.url)
     raw = socket.socket()
@@ -49,7 +50,7 @@ async def narrow(gateway: RunningGateway) -> AsyncIterator[Client]:
         subprotocols=[Subprotocol("depthcast.v1.json")],
         compression=None,
         max_queue=1,
-        max_size=None,
+        max_size=max_size,
         ping_interval=None,
         close_timeout=1,
     ) as connection:
@@ -104,6 +105,26 @@ async def test_a_client_that_stops_reading_conflates_and_gets_the_last_change_in
         await slow.until_seq("AAA", seq)
         assert len(slow.messages) < 250
         assert gateway.process.core.counters.skipped > 0
+
+
+async def test_a_deep_book_in_parts_fits_into_small_messages_and_buffers(redis_url: str, prefix: str) -> None:
+    deep = {price: 2**53 - price for price in range(1, 2501)}, {price: 5 for price in range(3000, 5500)}
+    async with fake_ingestor(redis_url, prefix, "AAA", "BBB") as ingestor:
+        await ingestor.birth("AAA", *deep)
+        await ingestor.birth("BBB", {1: 1}, {2: 2})
+        with running_gateway(redis_url, prefix) as gateway:
+            await ingestor.until_live(gateway)
+            async with narrow(gateway, max_size=65_536) as client:
+                await client.send(op="subscribe", symbols=["BBB", "AAA"], depth=0, parts=True)
+                parts: list[dict[str, Any]] = []
+                while not parts or parts[-1]["part"] < parts[-1]["parts"]:
+                    async with asyncio.timeout(TIMEOUT_S):
+                        message = orjson.loads(await client.connection.recv())
+                    parts += [message] if "part" in message else []
+                    assert server_side(gateway).writer.buffered() < 64 * 1024
+                sides = [[row for part in parts for row in part[side]] for side in ("bids", "asks")]
+                assert (len(parts), {part["digest"] for part in parts}) == (5, {ingestor.books["AAA"].digest})
+                assert (dict(sides[0]), dict(sides[1])) == deep
 
 
 async def test_many_snapshots_are_written_as_the_client_reads(redis_url: str, prefix: str) -> None:
