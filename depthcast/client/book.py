@@ -114,8 +114,8 @@ class ClientBook:
     def snapshot(self, message: Message) -> ApplyResult | None:
         """Handle a snapshot or a part of one; returns None for a part that others must follow.
 
-        Otherwise APPLIED, MISMATCH, GAP if a part is missing, or ALREADY if it is not for this view: it belongs
-        to the subscription being replaced, it has come before, or the continuous view is not older.
+        Otherwise APPLIED, MISMATCH, GAP if a part is missing, or ALREADY if it is not for this view: it is of
+        the subscription being replaced, it has come before, or the continuous view is not older.
         """
         part, place = read_snapshot(message), read_place(message)
         if self.phase is Phase.SUBSCRIBING:

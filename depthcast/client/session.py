@@ -26,8 +26,8 @@ RESYNCS_MAX: Final = 10
 class ClientCounters:
     """Counts since the client was made.
 
-    - `messages`: all messages received. `snapshots`, `deltas`: how many of them were of that kind; a part of a
-      snapshot counts as one.
+    - `messages`: all messages received. `snapshots`, `deltas`: how many of them were of that kind; each part
+      of a snapshot counts.
     - `merged`: broadcasts that came merged into another delta: the sum of `merged` − 1 over all deltas.
     - `ignored`: repeated snapshots and deltas, and those of replaced subscriptions.
     - `gaps`: deltas, and parts of snapshots, that did not continue what was there. `mismatches`: books that

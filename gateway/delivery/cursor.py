@@ -30,4 +30,4 @@ class PartlySent(NamedTuple):
 
 
 Cursor = int | NeedsSnapshot | PartlySent
-"""The number of the last broadcast sent on a subscription; before a snapshot or its last part, what is sent."""
+"""The number of the last broadcast sent on a subscription; something else until a snapshot was sent whole."""

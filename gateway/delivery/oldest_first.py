@@ -142,9 +142,7 @@ def _next_part(group: SubscriptionGroup, channel: Channel, cursor: PartlySent) -
     return Payload(data, snapshots=1)
 
 
-def _started_over(
-    group: SubscriptionGroup, channel: Channel, cursor: PartlySent, market: Market
-) -> Payload:
+def _started_over(group: SubscriptionGroup, channel: Channel, cursor: PartlySent, market: Market) -> Payload:
     """Another snapshot, because the one that the client has a part of was given up.
 
     All at once if its credit allows, because there is no room to keep snapshots for slow clients.

@@ -282,8 +282,7 @@ class SubscriptionGroup:
     def up_to_date(self) -> bool:
         """Whether every channel was sent up to the market's number, changes of this tick included."""
         return not self.owes and all(
-            isinstance(cursor, int) and channel.head <= cursor
-            for channel, cursor in self.cursors.items()
+            isinstance(cursor, int) and channel.head <= cursor for channel, cursor in self.cursors.items()
         )
 
     # --- with a cursor per channel: snapshots in parts ------------------------------------------------------

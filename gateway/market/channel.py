@@ -79,9 +79,9 @@ class Channel:
     """
 
     __slots__ = (
-        "_catch_ups", "_deflate_bytes_min", "_fresh_deltas", "_parts_bound", "_snapshots", "counters", "depth",
-        "flushed_head", "fresh", "head", "history", "idle_since", "reset_at", "state", "subscribers",
-        "symbol", "view",
+        "_catch_ups", "_deflate_bytes_min", "_fresh_deltas", "_parts_bound", "_snapshots", "counters",
+        "depth", "flushed_head", "fresh", "head", "history", "idle_since", "reset_at", "state",
+        "subscribers", "symbol", "view",
     )  # fmt: skip
 
     def __init__(
@@ -211,7 +211,7 @@ class Channel:
         return SeparateDeltas(b"".join([self._encoded(step, encoding) for step in steps]), len(steps))
 
     def catch_up(self, cursor: int, encoding: Encoding, *, in_parts: bool = False) -> CatchUp:
-        """Everything after `cursor` at once; call only if `head` is beyond it. `in_parts`: as of `snapshot`."""
+        """Everything after `cursor` at once; only if `head` is beyond it. `in_parts` as in `snapshot`."""
         history = self.history
         if cursor < self.reset_at or cursor < history.base.broadcast:
             return self.snapshot(encoding, in_parts=in_parts)._replace(merged=len(history) + 1)

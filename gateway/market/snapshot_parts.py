@@ -1,7 +1,7 @@
 """A snapshot in parts: messages with some of its levels each, made once for all clients that get them.
 
-A client may take long to read them all, and the view moves meanwhile. So the parts of a snapshot stay until no
-client needs them any more. `PartsBound` bounds how much that may be.
+A client may take long to read them all, and the view moves meanwhile. So the parts of a snapshot stay until
+no client needs them any more. `PartsBound` bounds how much that may be.
 """
 
 from collections.abc import Callable, Sequence

@@ -18,8 +18,8 @@ from tests.unit.gateway.model_client import ModelClient
 from tests.unit.gateway.small_market import SmallMarket
 
 WORDS: Final = (
-    "op", "id", "symbols", "depth", "interval_ms", "resume", "parts", "seq", "digest", "messages", "subscribe",
-    "unsubscribe", "credit", "ping", "AAA", "BBB", "*", "code", "token",
+    "op", "id", "symbols", "depth", "interval_ms", "resume", "parts", "seq", "digest", "messages",
+    "subscribe", "unsubscribe", "credit", "ping", "AAA", "BBB", "*", "code", "token",
 )  # fmt: skip
 SYMBOLS: Final = ("AAA", "BBB")
 ERROR_BYTES_MAX: Final = 1000

@@ -108,7 +108,7 @@ async def test_a_client_that_stops_reading_conflates_and_gets_the_last_change_in
 
 
 async def test_a_deep_book_in_parts_fits_into_small_messages_and_buffers(redis_url: str, prefix: str) -> None:
-    deep = {price: 2**53 - price for price in range(1, 2501)}, {price: 5 for price in range(3000, 5500)}
+    deep = {price: 2**53 - price for price in range(1, 2501)}, dict.fromkeys(range(3000, 5500), 5)
     async with fake_ingestor(redis_url, prefix, "AAA", "BBB") as ingestor:
         await ingestor.birth("AAA", *deep)
         await ingestor.birth("BBB", {1: 1}, {2: 2})

@@ -137,9 +137,7 @@ class Storm:
         state = {"seq": old.seqs[symbol], "digest": old.digests[symbol]}
         if self.rng.random() < 0.2:
             state["digest"] ^= 1
-        new.subscribe(
-            symbol, depth=old.depths[symbol], parts=self.rng.random() < 0.5, resume={symbol: state}
-        )
+        new.subscribe(symbol, depth=old.depths[symbol], parts=self.rng.random() < 0.5, resume={symbol: state})
 
     def calm(self) -> None:
         """Everything is read, has credit and is due: all clients must be up to date and get nothing more."""

@@ -81,23 +81,38 @@ class Watch:
 
 
 class WatchedTransport:
-    """Checks messages: within a subscription seq strictly increases, and a delta follows the one before."""
+    """Checks messages: within a subscription seq strictly increases, and a delta follows the one before.
+
+    `parts`: by symbol, the part that came last of a snapshot that is not whole yet.
+    """
 
     def __init__(self, watch: Watch, name: str, transport: Transport) -> None:
         self.watch = watch
         self.name = name
         self.transport = transport
         self.seqs: dict[str, int] = {}
+        self.parts: dict[str, int] = {}
 
     async def receive(self) -> Mapping[str, Any]:
         message = await self.transport.receive()
         kind, symbol = message.get("type"), message.get("symbol", "")
         if kind == "subscribed":
             self.seqs[symbol] = message.get("seq", 0)
+            self.parts.pop(symbol, None)
             self.watch.resumed += message["resumed"]
-        elif kind in ("snapshot", "delta"):
+        elif kind in ("snapshot", "delta") and self._is_whole(message, symbol):
             self._data(message, symbol)
         return message
+
+    def _is_whole(self, message: Mapping[str, Any], symbol: str) -> bool:
+        """Check that parts come in order and deltas not between them; False before the last part."""
+        part, parts = message.get("part", 1), message.get("parts", 1)
+        came = self.parts.pop(symbol, 0)
+        if part not in (1, came + 1) or (came and "part" not in message):
+            self.watch.problem(f"{self.name}: {symbol} sent {message} after part {came}")
+        if part < parts:
+            self.parts[symbol] = part
+        return bool(part == parts)
 
     def _data(self, message: Mapping[str, Any], symbol: str) -> None:
         before = self.seqs.get(symbol, 0)

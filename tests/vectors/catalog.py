@@ -25,8 +25,8 @@ def conversation(
 ) -> Callable[[Compose], Compose]:
     """Register a function as the conversation of its name.
 
-    `about`: what it shows; `contract`: the sections with its rules; `parts`: whether the client asks for parts;
-    `setting`: arguments of `Scene`.
+    `about`: what it shows; `contract`: the sections with its rules; `parts`: whether the client asks for
+    them; `setting`: arguments of `Scene`.
     """
 
     def register(compose: Compose) -> Compose:

@@ -61,8 +61,8 @@ def parts_cost_credit(scene: Scene) -> None:
     scene.arrives(1)
     scene.credit(1, 2)
     scene.arrives()
-    scene.live()
     scene.credit(1, 2)
+    scene.live()
 
 
 @conversation("Another symbol's delta comes between parts.", "3.3", parts=True, part_levels_max=1,
@@ -182,7 +182,8 @@ def view_stays_until_the_last_part(scene: Scene) -> None:
 
 
 @conversation(
-    "A new listing begins between parts: those of the old one are forgotten, and the new book comes in parts.",
+    "A new listing begins between parts: those of the old one are forgotten, and the new book comes in "
+    "parts, too.",
     "2.2.3", "3.3",
     parts=True,
     part_levels_max=1,

@@ -48,7 +48,7 @@ def test_parts_out_of_place(numbers: tuple[int, ...], results: list[object]) -> 
 
 
 @pytest.mark.parametrize("change", [{"seq": 10}, {"digest": 6}])
-def test_a_part_of_another_snapshot_is_a_gap_or_begins_it(change: dict[str, int]) -> None:
+def test_a_part_of_another_snapshot_is_a_gap_or_begins_it(change: dict[str, Any]) -> None:
     partial = PartialSnapshot()
     add(partial, 1)
     assert partial.add(PARTS[1]._replace(**change), Place(2, 3)) is ApplyResult.GAP
@@ -170,8 +170,15 @@ def test_what_ends_the_subscription_ends_its_parts(end: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "place", [{"part": 0, "parts": 2}, {"part": 3, "parts": 2}, {"part": 1}, {"parts": 2}, {"part": "1", "parts": 2}]
-)  # fmt: skip
+    "place",
+    [
+        {"part": 0, "parts": 2},
+        {"part": 3, "parts": 2},
+        {"part": 1},
+        {"parts": 2},
+        {"part": "1", "parts": 2},
+    ],
+)
 def test_a_place_that_cannot_be(place: dict[str, Any]) -> None:
     session, _, parts = begun()
     message = {key: value for key, value in parts[0].items() if key not in ("part", "parts")}
@@ -180,52 +187,73 @@ def test_a_place_that_cannot_be(place: dict[str, Any]) -> None:
     assert not session.books["X"].has_view
 
 
-@given(st.integers(), st.lists(st.sampled_from(["deliver", "lose", "repeat", "swap", "change", "anew"]), max_size=60))
-def test_whatever_becomes_of_parts_what_is_live_is_right(seed: int, faults: list[str]) -> None:
-    """Parts are lost, repeated, exchanged, and begun anew at another state; in the end the book is right."""
-    rng = random.Random(seed)
-    session, gateway, parts = begun(rng.choice((1, 2, 3)))
-    way: list[dict[str, Any]] = list(parts)
+FAULTS = ("deliver", "lose", "repeat", "swap", "change", "anew")
+DATA = {"snapshot", "delta"}
 
-    def check() -> None:
-        book = session.books["X"]
+
+class Way:
+    """A session, its gateway, and the messages between them, which suffer every fault."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.session, self.gateway, parts = begun(self.rng.choice((1, 2, 3)))
+        self.coming: list[dict[str, Any]] = list(parts)
+
+    def deliver(self) -> None:
+        if self.coming:
+            self.session.receive(self.coming.pop(0))
+
+    def lose(self) -> None:
+        if self.coming and self.coming[0]["type"] in DATA:
+            self.coming.pop(0)
+
+    def repeat(self) -> None:
+        if self.coming and self.coming[0]["type"] in DATA:
+            self.session.receive(deepcopy(self.coming[0]))
+
+    def swap(self) -> None:
+        if len(self.coming) > 1 and {message["type"] for message in self.coming[:2]} <= DATA:
+            self.coming[:2] = reversed(self.coming[:2])
+
+    def change(self) -> None:
+        side = self.rng.randint(0, 1)
+        self.gateway.change(side, self.rng.randint(1, 9) + 20 * side, self.rng.randint(0, 3))
+
+    def anew(self) -> None:
+        """The gateway begins another snapshot."""
+        self.coming += snapshot_in_parts(self.gateway.snapshot(), self.rng.choice((1, 2, 3)))
+
+    def answer(self) -> None:
+        """The gateway answers; its snapshots come in parts."""
+        while self.session.outbox:
+            self.gateway.take(self.session.outbox.popleft())
+        while self.gateway.sent:
+            message = self.gateway.sent.popleft()
+            whole = message["type"] != "snapshot"
+            self.coming += [message] if whole else snapshot_in_parts(message, self.rng.choice((1, 2, 3)))
+
+    def check(self) -> None:
+        book = self.session.books["X"]
         if book.state is State.LIVE:
             view = (dict(book.replica.book.bids.levels), dict(book.replica.book.asks.levels))
-            assert view == gateway.states[book.replica.seq]
+            assert view == self.gateway.states[book.replica.seq]
 
-    def more() -> None:
-        """The gateway answers; its snapshots come in parts."""
-        while session.outbox:
-            gateway.take(session.outbox.popleft())
-        while gateway.sent:
-            message = gateway.sent.popleft()
-            if message["type"] == "snapshot":
-                way.extend(snapshot_in_parts(message, rng.choice((1, 2, 3))))
-            else:
-                way.append(message)
 
+@given(st.integers(), st.lists(st.sampled_from(FAULTS), max_size=60))
+def test_whatever_becomes_of_parts_what_is_live_is_right(seed: int, faults: list[str]) -> None:
+    """Parts are lost, repeated, exchanged, and begun anew at another state; in the end the book is right."""
+    way = Way(seed)
     for fault in faults:
-        if fault == "change":
-            gateway.change(rng.randint(0, 1), rng.randint(1, 9) + 20 * rng.randint(0, 1), rng.randint(0, 3))
-        elif fault == "anew":
-            way.extend(snapshot_in_parts(gateway.snapshot(), rng.choice((1, 2, 3))))
-        elif way and fault == "lose" and way[0]["type"] in ("snapshot", "delta"):
-            way.pop(0)
-        elif way and fault == "repeat" and way[0]["type"] in ("snapshot", "delta"):
-            session.receive(deepcopy(way[0]))
-        elif len(way) > 1 and fault == "swap" and {way[0]["type"], way[1]["type"]} <= {"snapshot", "delta"}:
-            way[0], way[1] = way[1], way[0]
-        elif way:
-            session.receive(way.pop(0))
-        check()
-        more()
-    gateway.change(0, 1, 77)
-    gateway.change(0, 1, 78)
-    for _ in range(500):
-        more()
-        if not way:
+        getattr(way, fault)()
+        way.check()
+        way.answer()
+    for quantity in (77, 78):
+        way.gateway.change(0, 1, quantity)
+    for _ in range(1000):
+        way.answer()
+        way.deliver()
+        way.check()
+        if not way.coming and not way.session.outbox:
             break
-        session.receive(way.pop(0))
-        check()
-    book = session.books["X"]
-    assert (book.state, book.replica.seq) == (State.LIVE, gateway.seq)
+    book = way.session.books["X"]
+    assert (book.state, book.replica.seq) == (State.LIVE, way.gateway.seq)

@@ -25,7 +25,7 @@ def test_welcome_names_the_limits() -> None:
     assert set(welcome["limits"]) == {
         "subscriptions_max", "full_depth_max", "interval_max_ms", "message_bytes_max", "wildcard",
         "stall_timeout", "subscribe_timeout", "stale_ms", "subscription_changes_per_s", "messages_per_s",
-        "input_bytes_per_s", "input_lag_max_ms",
+        "input_bytes_per_s", "input_lag_max_ms", "part_levels_max",
     }  # fmt: skip
     assert welcome["limits"]["subscriptions_max"] == 7
 

@@ -301,8 +301,13 @@ def in_parts(levels_max: int, bytes_max: int = 1 << 30) -> FollowedBook:
     followed = FollowedBook()
     bound = PartsBound(levels_max, bytes_max, followed.counters)
     followed.channel = Channel(
-        "AAA", 10, history_bound=HistoryBound(9), deflate_bytes_min=1, parts_bound=bound, counters=followed.counters
-    )  # fmt: skip
+        "AAA",
+        10,
+        history_bound=HistoryBound(9),
+        deflate_bytes_min=1,
+        parts_bound=bound,
+        counters=followed.counters,
+    )
     followed.channel.load(followed.replica, 0, followed.number)
     return followed
 
