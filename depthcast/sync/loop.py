@@ -3,15 +3,12 @@
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, wait
-from typing import Any, Final, TypeVar
+from concurrent.futures import Future
+from typing import Any, TypeVar
 
 from depthcast.shared.errors import ClientError
 
 T = TypeVar("T")
-
-INTERRUPTIBLE_S: Final = 0.5
-"""Python notices a signal that came just before a wait only at the end of the wait."""
 
 
 class LoopThread:
@@ -33,8 +30,6 @@ class LoopThread:
             raise ClientError("closed", "it was closed; open a new one")
         running = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
-            while not wait([running], INTERRUPTIBLE_S).done:
-                pass
             return running.result()
         finally:
             running.cancel()  # does nothing to what has ended

@@ -4,6 +4,9 @@ The C library keeps freed memory for later. After an attack that is a hundred me
 Objects in cycles wait for the garbage collector, whose walk through everything is a pause that all clients
 notice. Connections leave no cycles, and those of requests are mostly found while they are young. So it walks
 through everything only if memory has grown all the same, and seldom.
+
+Large blocks are kept apart from small ones: among them, each that is freed leaves a hole that small objects
+fill, and the next large one needs new pages.
 """
 
 import ctypes
@@ -26,6 +29,9 @@ GROWN_PART: Final = 8
 """Garbage is looked for in everything after memory has grown by this, and by an eighth."""
 COLLECT_S: Final = 60.0
 """Garbage is looked for at most once in this time."""
+LARGE_BYTES: Final = 128 * 1024
+"""A block as large as this has pages of its own, which go back to the system when it is freed."""
+_M_MMAP_THRESHOLD: Final = -3
 _STATM: Final = Path("/proc/self/statm")
 
 
@@ -36,6 +42,19 @@ def trim() -> None:
     give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if give_back is not None:
         give_back(0)
+
+
+def keep_large_apart() -> None:
+    """Give each large block pages of its own for as long as this process lives, if the C library can.
+
+    Left alone, glibc takes the size of the largest block that was ever freed for large: after one full book
+    all smaller ones lie among small objects. Source: mallopt(3), M_MMAP_THRESHOLD.
+    """
+    if sys.platform != "linux":
+        return
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_option is not None:
+        set_option(_M_MMAP_THRESHOLD, LARGE_BYTES)
 
 
 def resident_bytes() -> int:

@@ -24,7 +24,7 @@ from depthcast.gateway.runtime.front import WEBSOCKET_PATH, Front, Serve
 from depthcast.gateway.runtime.http import Endpoints
 from depthcast.gateway.runtime.intake import Intake
 from depthcast.gateway.runtime.market_reader import MarketReader
-from depthcast.gateway.runtime.memory import GivingBack
+from depthcast.gateway.runtime.memory import GivingBack, keep_large_apart
 from depthcast.gateway.runtime.registration import Registration
 from depthcast.gateway.runtime.websocket import WebSocket
 from depthcast.shared.close_codes import CloseCode
@@ -140,6 +140,7 @@ class GatewayProcess:
         server = await self.loop.create_server(lambda: Front(self), sock=bound, backlog=BACKLOG)
         collect_garbage_less_often()
         collect_old_garbage_only_when_asked()
+        keep_large_apart()
         on_serving()
         tasks = [
             asyncio.create_task(job)

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 from types import FrameType
 
@@ -167,6 +167,15 @@ async def test_a_consumer(market: tuple[RunningGateway, FakeIngestor], redis_url
     assert threads() == []
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """SIGINT interrupts, also where the tests were started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_cancels_what_is_waited_for() -> None:
     assert threading.current_thread() is threading.main_thread()
     main = threading.get_ident()
@@ -175,7 +184,7 @@ def test_ctrl_c_cancels_what_is_waited_for() -> None:
     def waits() -> bool:
         """Whether the main thread waits for a result."""
         frame: FrameType | None = sys._current_frames()[main]
-        while frame is not None and frame.f_code.co_name != "wait":
+        while frame is not None and frame.f_code.co_name != "result":
             frame = frame.f_back
         return frame is not None
 

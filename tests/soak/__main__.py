@@ -22,7 +22,7 @@ from benchmarks.chart import draw
 from benchmarks.machine import load_cores, pin
 from tests.attack.catalog import Attack, chosen
 from tests.attack.stage import Sample, Stage, attacked_by, attacker, prefer, sample
-from tests.soak.flatness import LIMITS, Growth, growth
+from tests.soak.flatness import LIMITS, WORK, Growth, growth
 
 OTHERS: Final = (5, 20, 20, 10, 10)
 """Measured, crediting, slow, stalled and restless clients, beside the steady ones."""
@@ -39,8 +39,9 @@ REFRESH_S: Final = 30.0
 SAY_S: Final = 60.0
 COLUMNS: Final = (
     *("seconds", "rss_mb", "descriptors", "cpu", "connected", "messages", "p50_ms", "p99_ms", "most_ms"),
-    "attack",
+    *(WORK, "attack"),
 )
+WORK_ROUNDS: Final = 100_000
 POINTS: Final = 300
 WORST_SHOWN: Final = 8
 
@@ -169,6 +170,7 @@ def main(minutes: float, load: float, symbols: int, hostile: bool, preferred: bo
             f"load of the machine {os.getloadavg()[0]:.1f}"
         )
         time.sleep(CALIBRATION_S)
+        pin(os.getpid(), load_cores())
         enemy = Hostile(port, symbols, attacks) if hostile else None
         rows: list[dict[str, Any]] = []
         with (out / "soak.csv").open("w", encoding="utf-8", newline="") as file:
@@ -192,7 +194,7 @@ def main(minutes: float, load: float, symbols: int, hostile: bool, preferred: bo
         status, endings = gateway.status, crowd.last.get("endings", {})
         if enemy:
             enemy.close()
-    grown = [growth(limit, values(rows, limit.column)) for limit in LIMITS]
+    grown = [growth(limit, rows) for limit in LIMITS]
     (out / "soak.svg").write_text(picture(rows), encoding="utf-8")
     report(rows, grown, enemy.done if enemy else 0, endings)
     good = status is None and all(growth.flat for growth in grown)
@@ -205,7 +207,14 @@ def row(at: float, before: Sample, now: Sample, last: dict[str, Any], attack: st
     cpu = (now.cpu_s - before.cpu_s) / (now.at - before.at)
     figures = {name: round(value, 2) for name, value in last.items() if isinstance(value, int | float)}
     own = {"seconds": round(at, 1), "rss_mb": round(now.rss / 1e6, 2), "descriptors": now.descriptors}
-    return own | figures | {"cpu": round(cpu, 3), "attack": attack}
+    return own | figures | {"cpu": round(cpu, 3), WORK: round(work_ms(), 3), "attack": attack}
+
+
+def work_ms() -> float:
+    """The CPU time that a fixed piece of work takes now, on the cores of the load."""
+    begin = time.thread_time()
+    sum(range(WORK_ROUNDS))
+    return (time.thread_time() - begin) * 1e3
 
 
 def values(rows: list[dict[str, Any]], column: str) -> list[tuple[float, float]]:
@@ -220,6 +229,7 @@ def picture(rows: list[dict[str, Any]]) -> str:
         ("rss_mb", "MB"),
         ("descriptors", "open files"),
         ("p50_ms", "p50 ms"),
+        (WORK, "ms of fixed work"),
         ("cpu", "cores"),
     ):
         points = values(rows, column)

@@ -1,10 +1,12 @@
 """Whether a measure grew: a line through its last two thirds, in medians of equal parts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import nan
 from statistics import linear_regression, median
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+WORK: Final = "work_ms"
+"""The column of the CPU time of a fixed piece of work: a machine's speed changes with its neighbours."""
 PARTS: Final = 40
 """So many medians are taken, so that a moment's peak is none of the line's business."""
 BEGIN: Final = 1 / 3
@@ -12,20 +14,24 @@ BEGIN: Final = 1 / 3
 
 
 class Limit(NamedTuple):
-    """By how much a column of the samples may grow in an hour: `most`, or that share of its median."""
+    """By how much a column of the samples may grow in an hour: `most`, or that share of its median.
+
+    `timed`: it is judged at the speed of the machine in the median, by `WORK`.
+    """
 
     column: str
     title: str
     unit: str
     most: float
     share: float = 0.0
+    timed: bool = False
 
 
 LIMITS: Final = (
     Limit("rss_mb", "memory", "MB", 6.0),
     Limit("descriptors", "open files", "", 10.0),
-    Limit("p50_ms", "median latency", "ms", 2.0, 0.2),
-    Limit("p99_ms", "99th percentile of latency", "ms", 10.0, 0.2),
+    Limit("p50_ms", "median latency", "ms", 2.0, 0.2, timed=True),
+    Limit("p99_ms", "99th percentile of latency", "ms", 10.0, 0.2, timed=True),
 )
 """Memory that grows by 0.1 MB a minute is a leak that somebody would see after a week."""
 
@@ -44,14 +50,22 @@ class Growth(NamedTuple):
         return self.per_hour <= self.allowed
 
 
-def growth(limit: Limit, samples: Sequence[tuple[float, float]]) -> Growth:
-    """The growth of one measure; `samples`: seconds since the beginning and value, in order."""
-    if len(samples) < PARTS:
+def growth(limit: Limit, rows: Sequence[Mapping[str, Any]]) -> Growth:
+    """The growth of one measure; `rows`: `seconds` since the beginning, the measure and `WORK`, in order."""
+    rows = [row for row in rows if row.get(limit.column) is not None]
+    if len(rows) < PARTS:
         return Growth(limit, nan, nan, limit.most)
-    last = [sample for sample in samples if sample[0] >= samples[-1][0] * BEGIN]
+    last = [row for row in rows if row["seconds"] >= rows[-1]["seconds"] * BEGIN]
     size = max(1, len(last) // PARTS)
     parts = [last[at : at + size] for at in range(0, len(last), size)]
-    points = [(median(at for at, _ in part), median(value for _, value in part)) for part in parts]
-    usual = median(value for _, value in points)
-    slope = linear_regression([at for at, _ in points], [value for _, value in points]).slope
+    values = [_median(part, limit.column) for part in parts]
+    if limit.timed:
+        work = [_median(part, WORK) for part in parts]
+        values = [value * median(work) / now for value, now in zip(values, work, strict=True)]
+    usual = median(values)
+    slope = linear_regression([_median(part, "seconds") for part in parts], values).slope
     return Growth(limit, usual, slope * 3600, max(limit.most, limit.share * usual))
+
+
+def _median(rows: Sequence[Mapping[str, Any]], column: str) -> float:
+    return median(row[column] for row in rows)

@@ -180,3 +180,39 @@ def test_freed_memory_is_given_back() -> None:
 def test_both_work_on_this_system() -> None:
     trim()
     assert resident_bytes() >= 0
+
+
+LARGE_APART = """
+import ctypes
+
+from depthcast.gateway.runtime.memory import LARGE_BYTES, keep_large_apart
+
+
+class Mallinfo(ctypes.Structure):
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+    ]
+
+
+def apart():
+    mallinfo = ctypes.CDLL(None).mallinfo2
+    mallinfo.restype = Mallinfo
+    return mallinfo().hblks
+
+
+keep_large_apart()
+largest = bytes(64 * LARGE_BYTES)
+del largest
+before = apart()
+blocks = [bytes(2 * LARGE_BYTES) for _ in range(4)]
+held = apart()
+del blocks
+print(held - before, apart() - held)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc moves its threshold by itself")
+def test_large_blocks_have_pages_of_their_own_also_after_a_larger_one_was_freed() -> None:
+    told = subprocess.run([sys.executable, "-c", LARGE_APART], capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["4", "-4"]
