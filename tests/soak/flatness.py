@@ -68,4 +68,5 @@ def growth(limit: Limit, rows: Sequence[Mapping[str, Any]]) -> Growth:
 
 
 def _median(rows: Sequence[Mapping[str, Any]], column: str) -> float:
-    return median(row[column] for row in rows)
+    found: float = median(row[column] for row in rows)
+    return found
