@@ -214,5 +214,5 @@ print(held - before, apart() - held)
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc moves its threshold by itself")
 def test_large_blocks_have_pages_of_their_own_also_after_a_larger_one_was_freed() -> None:
-    told = subprocess.run([sys.executable, "-c", LARGE_APART], capture_output=True, text=True, check=True)
-    assert told.stdout.split() == ["4", "-4"]
+    ended = subprocess.run([sys.executable, "-c", LARGE_APART], capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == ["4", "-4"]
