@@ -324,7 +324,10 @@ class GatewaySettings(Settings):
         most=86_400,
     )
     connections_max: int = setting(
-        20_000, "WebSocket connections per worker; more are closed with 1013", least=1, most=1_000_000
+        20_000,
+        "WebSockets and event streams per worker; more are closed with 1013 or answered 503",
+        least=1,
+        most=1_000_000,
     )
     tcp_connections_max: int = setting(
         25_000,
@@ -347,13 +350,15 @@ class GatewaySettings(Settings):
     )
     connections_per_token_max: int = setting(
         1_000,
-        "WebSockets per worker that present the same token; more are closed with 4429",
+        "WebSockets and event streams per worker that present the same token; more are closed with 4429 or "
+        "answered 429",
         least=1,
         most=1_000_000,
     )
     connections_per_origin_max: int = setting(
         20_000,
-        "WebSockets per worker of pages of the same origin; more are closed with 4429",
+        "WebSockets and event streams per worker of pages of the same origin; more are closed with 4429 or "
+        "answered 429",
         least=1,
         most=1_000_000,
     )
@@ -364,8 +369,8 @@ class GatewaySettings(Settings):
     )
     origins: str = setting(
         "self",
-        "origins whose pages may open a WebSocket: self, * for any, null, or such as https://example.com, "
-        "separated by commas; programs send no Origin and may",
+        "origins whose pages may open a WebSocket or an event stream: self, * for any, null, or such as "
+        "https://example.com, separated by commas; programs send no Origin and may",
     )
     head_timeout_s: float = setting(
         10.0,

@@ -15,6 +15,7 @@ from depthcast.gateway.protocol.requests import (
     Credit,
     Ping,
     Refused,
+    Request,
     RequestId,
     Subscribe,
     Unparsable,
@@ -43,9 +44,19 @@ ERRORS_MAX: Final = 100
 def answer(session: Session, raw: str | bytes) -> Iterator[None]:
     """Carry out one message; yields after each step, so that others have their turn and buffers drain."""
     session.counters.requests += 1
+    yield from _in_steps(session, _answer(session, raw))
+
+
+def carry_out(session: Session, request: Request) -> Iterator[None]:
+    """Carry out a request that did not come as a message, in such steps too."""
+    yield from _in_steps(session, _carry_out(session, request))
+
+
+def _in_steps(session: Session, work: Iterator[None]) -> Iterator[None]:
+    """Write the replies of each step together; do nothing more once the session is closed."""
     session.sender.hold()
     try:
-        for _ in _answer(session, raw):
+        for _ in work:
             session.sender.release()
             yield
             if session.closed:
@@ -65,6 +76,10 @@ def _answer(session: Session, raw: str | bytes) -> Iterator[None]:
         session.counters.limit_message_symbols += refused.code == "limit"
         session.sender.refuse(refused.code, refused.message, refused.id)
         return
+    yield from _carry_out(session, request)
+
+
+def _carry_out(session: Session, request: Request) -> Iterator[None]:
     match request:
         case Subscribe():
             yield from _subscribe(session, request)

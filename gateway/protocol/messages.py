@@ -1,6 +1,6 @@
-"""The encodings of WebSocket messages, and the gateway's messages (`docs/protocol.md`, section 3).
+"""The encodings of messages, and the gateway's messages (`docs/protocol.md`, section 3).
 
-A message is a map; JSON and msgpack carry the same map. Parsing what clients send is in
+A message is a map; JSON, msgpack and events carry the same map. Parsing what clients send is in
 `depthcast.gateway.protocol.requests`.
 """
 
@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import msgpack
 import orjson
 
+from depthcast.gateway.protocol.events import CONTENT_TYPE, event
 from depthcast.gateway.protocol.frames import BINARY, TEXT, frame
 from depthcast.shared.instruments import Instrument
 
@@ -45,16 +46,17 @@ class ViewDelta(NamedTuple):
 
 
 class Encoding(Enum):
-    """How a connection's messages are encoded; the value of a plain encoding is its WebSocket subprotocol.
+    """How a client's messages are encoded; the value of a plain WebSocket encoding is its subprotocol.
 
     A deflated encoding is the plain one with snapshots and deltas compressed if that makes them shorter
-    (`depthcast.gateway.protocol.frames.deflated`).
+    (`depthcast.gateway.protocol.frames.deflated`). `EVENTS` is the encoding of event streams.
     """
 
     JSON = "depthcast.v1.json"
     MSGPACK = "depthcast.v1.msgpack"
     JSON_DEFLATED = "depthcast.v1.json deflated"
     MSGPACK_DEFLATED = "depthcast.v1.msgpack deflated"
+    EVENTS = CONTENT_TYPE
 
     # Members are dictionary keys on the hot path, and Enum's own hash is a Python function.
     __hash__ = object.__hash__
@@ -67,9 +69,11 @@ TEXTUAL: Final = frozenset((Encoding.JSON, Encoding.JSON_DEFLATED))
 
 
 def encode(message: Message, encoding: Encoding) -> bytes:
-    """One message as a complete WebSocket frame, never compressed."""
+    """One message as a complete WebSocket frame, never compressed, or as a server-sent event."""
     if encoding in TEXTUAL:
         return frame(TEXT, orjson.dumps(message))
+    if encoding is Encoding.EVENTS:
+        return event(message)
     return frame(BINARY, msgpack.packb(message, use_bin_type=True))
 
 

@@ -131,6 +131,11 @@ def parse(raw: str | bytes, encoding: Encoding, symbols_max: int = SYMBOLS_MAX) 
     )
 
 
+def subscription(fields: Mapping[str, Any], symbols_max: int = SYMBOLS_MAX) -> Subscribe:
+    """Return the request of a `subscribe` with these fields, which came as no message; raises `Refused`."""
+    return _subscribe(fields, None, max(symbols_max, SYMBOLS_LEAST))
+
+
 def quoted(value: object) -> str:
     """Return a client's value for use in an error, cut to `QUOTED_MAX` characters."""
     text = _SHORT.repr(value)
@@ -160,7 +165,7 @@ def _check_size(raw: str | bytes, encoding: Encoding, symbols_max: int) -> None:
 
 def _check_count(what: str, count: int, most: int) -> None:
     if count > most:
-        raise Refused("limit", f"{what} has {count} items, more than {most}; send several messages")
+        raise Refused("limit", f"{what} has {count} items, more than {most}; ask for fewer at a time")
 
 
 def _id(message: Mapping[str, Any]) -> RequestId | None:

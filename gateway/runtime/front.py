@@ -1,14 +1,14 @@
 """Takes every TCP connection of a gateway, and hands it on once a request is complete and within limits.
 
-A request for a WebSocket is answered here, and the connection becomes one. Every other request goes to the
-web server, one at a time: the next one when the answer before it was written and taken.
+A request for a WebSocket or an event stream is answered here, and the connection becomes one. Every other
+request goes to the web server, one at a time: the next one when the answer before it was written and taken.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Hashable
 from enum import Enum, auto
-from typing import Any, Final, Protocol, cast
+from typing import Final, Protocol, cast
 
 from aiohttp import web
 
@@ -32,7 +32,10 @@ from depthcast.gateway.protocol.peers import (
     parse_address,
     parse_proxy,
 )
+from depthcast.gateway.protocol.requests import Subscribe
+from depthcast.gateway.protocol.stream_http import refused_stream, stream_head
 from depthcast.gateway.runtime.admission import Admission, Tally
+from depthcast.gateway.runtime.event_stream import RETRY_AFTER, random_share
 from depthcast.gateway.runtime.intake import Intake
 from depthcast.gateway.runtime.websocket import WebSocket
 from depthcast.shared.close_codes import CloseCode
@@ -41,10 +44,10 @@ from depthcast.shared.origins import Origins
 from depthcast.shared.settings import GatewaySettings
 
 WEBSOCKET_PATH: Final = "/v1/ws"
+STREAM_PATH: Final = "/v1/stream"
 HEALTH_PATHS: Final = frozenset({"/healthz", "/readyz"})
 POLITE_MAX: Final = 16
 """So many connections of an address beyond its limit are told why; more are ended at once."""
-RETRY: Final = ("Retry-After: 5",)
 STUCK_S: Final = 1.0
 """A client that has read nothing of its answer for so long may have to make room for others."""
 METHODS: Final = ("GET", "HEAD")
@@ -63,9 +66,11 @@ class Site(Protocol):
     """What all fronts of a process share.
 
     - `paths`: path → what serves a WebSocket there.
-    - `fronts`: all TCP connections; `unsettled`: those that are not a WebSocket; `waiting`: of these, those
+    - `client_count`: how many WebSockets and event streams are served.
+    - `stream_request`: what a request for an event stream subscribes to; raises `HeadError`.
+    - `stream`: makes the protocol of an event stream.
+    - `fronts`: all TCP connections; `unsettled`: those that were not handed on; `waiting`: of these, those
       without a request that is being answered, the longest-waiting first.
-    - `connections`: the WebSockets that are served.
     - `web`: makes the web server's protocol for one connection.
     """
 
@@ -80,8 +85,13 @@ class Site(Protocol):
     fronts: dict["Front", None]
     unsettled: dict["Front", None]
     waiting: dict["Front", None]
-    connections: dict[Any, None]
     draining: bool
+
+    def client_count(self) -> int: ...
+
+    def stream_request(self, front: "Front", head: Head) -> Subscribe: ...
+
+    def stream(self, front: "Front", request: Subscribe) -> asyncio.Protocol: ...
 
     def web(self) -> web.RequestHandler: ...
 
@@ -96,7 +106,7 @@ class Stage(Enum):
 
 
 class Front(asyncio.Protocol):
-    """One TCP connection until it is a WebSocket; for other requests, until its end.
+    """One TCP connection until it is a WebSocket or an event stream; for other requests, until its end.
 
     - `due`: when the current stage ends the connection, in the loop's time.
     - `idle`: nothing of a request has come.
@@ -136,7 +146,7 @@ class Front(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(high=0, low=0)
         site = self.site
-        if site.admission.is_full(len(site.fronts), len(site.connections)):
+        if site.admission.is_full(len(site.fronts), site.client_count()):
             site.counters.limit_tcp_connections += 1
             self._make_room()
         site.fronts[self] = site.unsettled[self] = site.waiting[self] = None
@@ -317,35 +327,62 @@ class Front(asyncio.Protocol):
 
     def _serve(self, raw: bytes, head: Head) -> None:
         serve = self.site.paths.get(head.path)
-        if self.surplus and serve is None and head.path not in HEALTH_PATHS:
-            raise HeadError(429, "rate_limited", "too many connections from this address", RETRY)
         if serve is not None:
             self._upgrade(raw, head, serve)
+        elif head.path == STREAM_PATH:
+            self._stream(head)
+        elif self.surplus and head.path not in HEALTH_PATHS:
+            raise HeadError(429, "rate_limited", "too many connections from this address", RETRY_AFTER)
         else:
             self._pass_on(head)
 
     def _upgrade(self, raw: bytes, head: Head, serve: Serve) -> None:
-        site, transport = self.site, self._open
+        site = self.site
         if site.draining:
-            raise HeadError(503, "unavailable", "this gateway is restarting")
+            raise HeadError(503, "unavailable", "this gateway is restarting", RETRY_AFTER)
         settings = site.settings
         protocol = Handshake(
             deflate=settings.deflate_bytes_min > 0, max_size=settings.message_bytes_max, logger=quiet
         )
         self._check_origin(head)
-        transport.write(shake(protocol, raw, head))
-        site.intake.hold(self, 0)
+        self._open.write(shake(protocol, raw, head))
+        self._hand_on(lambda: serve(self, protocol, head))
+
+    def _stream(self, head: Head) -> None:
+        """Begin an event stream; to a browser, say in a stream what would end its attempts otherwise."""
+        _check_method(head)
+        self._check_origin(head)
+        try:
+            request = self.site.stream_request(self, head)
+        except HeadError as error:
+            answer = refused_stream(head, error, random_share())
+            if answer is None:
+                raise
+            self.refuse(error, answer)
+            return
+        if head.method == "HEAD":
+            self._end(stream_head(head))
+            return
+        self._open.write(stream_head(head))
+        self._hand_on(lambda: self.site.stream(self, request))
+
+    def _hand_on(self, make: Callable[[], asyncio.Protocol]) -> None:
+        """Give the connection to the protocol that `make` returns."""
+        transport = self._open
+        self.site.intake.hold(self, 0)
         self._enter(Stage.HANDED_ON)
-        site.unsettled.pop(self, None)
+        self.site.unsettled.pop(self, None)
         if self.web is not None:
             self.web.transport = None  # it lives on, and the web server would close it
             self.web.connection_lost(None)
             self.web = None
         self._read_again()
-        websocket = serve(self, protocol, head)
-        transport.set_protocol(websocket)
+        protocol = make()
+        transport.set_protocol(protocol)
+        if transport.get_write_buffer_size():  # it told this front, which had nobody to tell
+            protocol.pause_writing()
         if self._pending:
-            websocket.data_received(bytes(self._pending))
+            protocol.data_received(bytes(self._pending))
         self._pending.clear()
         if self._ended:
             transport.close()
@@ -356,7 +393,7 @@ class Front(asyncio.Protocol):
             raise HeadError(400, "bad_request", "a request has one Origin header")
         if not origins:
             return
-        host, scheme = head.values("host")[0], None
+        host, scheme = next(iter(head.values("host")), ""), None
         if self.trusted:
             host = (head.values("x-forwarded-host") or [host])[-1]
             scheme = next(iter(head.values("x-forwarded-proto")), None)
@@ -365,9 +402,9 @@ class Front(asyncio.Protocol):
             raise HeadError(403, "forbidden", "pages of this origin may not connect here")
 
     def overload(self, head: Head) -> CloseCode | None:
-        """Count a new WebSocket; returns the code to close it with if that is one too many."""
+        """Count a new client; returns the code to close a WebSocket with if that is one too many."""
         admission, counters = self.site.admission, self.site.counters
-        if len(self.site.connections) >= admission.websockets_max:
+        if self.site.client_count() >= admission.websockets_max:
             counters.limit_connections += 1
             return CloseCode.OVERLOADED
         if self.trusted:
@@ -388,10 +425,7 @@ class Front(asyncio.Protocol):
         self.site.admission.offend(key_of(self.address))
 
     def _pass_on(self, head: Head) -> None:
-        if head.method not in METHODS:
-            raise HeadError(
-                405, "bad_request", "only GET and HEAD are served", (f"Allow: {', '.join(METHODS)}",)
-            )
+        _check_method(head)
         self.client = self._client(head)
         self._enter(Stage.ANSWERING)
         self.due = self.loop.time() + self.site.settings.stall_timeout_s
@@ -425,15 +459,19 @@ class Front(asyncio.Protocol):
         elif self._ended:
             self._open.close()
 
-    def refuse(self, error: HeadError) -> None:
-        """Answer with an error, and end the connection once the client could read it."""
+    def refuse(self, error: HeadError, answer: bytes | None = None) -> None:
+        """Answer with an error, or with `answer`, which says it in another form, and end the connection."""
         self.site.counters.http_refused += 1
+        self._end(error_response(error) if answer is None else answer)
+
+    def _end(self, answer: bytes) -> None:
+        """Write the last answer; end the connection once the client could read it."""
         self._enter(Stage.ENDING)
         self._pending.clear()
         self.due = self.loop.time() + ENDING_S
         transport = self._open
         self._read_again()
-        transport.write(error_response(error))
+        transport.write(answer)
         if transport.can_write_eof():
             transport.write_eof()
         else:
@@ -455,3 +493,9 @@ class Front(asyncio.Protocol):
             return
         self.site.counters.http_timeouts += self.stage is not Stage.ENDING
         self._open.abort()
+
+
+def _check_method(head: Head) -> None:
+    if head.method not in METHODS:
+        allowed = f"Allow: {', '.join(METHODS)}"
+        raise HeadError(405, "bad_request", "only GET and HEAD are served", (allowed,))

@@ -20,7 +20,7 @@ PLAIN: Final = {
     "entries": "Entries of the deltas streams read.",
     "broadcasts": "Symbol updates in these entries.",
     "flushes": "Ticks and grid times flushed.",
-    "bytes_sent": "Bytes of WebSocket frames written.",
+    "bytes_sent": "Bytes of WebSocket frames and events written.",
     "conflated": "Broadcasts that reached a client merged into a later one.",
     "skipped": "Times a client was skipped because it was not ready.",
     "snapshots_in_parts": "Snapshots encoded in parts, each once for all its readers.",
@@ -29,7 +29,7 @@ PLAIN: Final = {
     "requests": "Messages received from clients.",
     "unparsable": "Messages received that are neither JSON nor msgpack.",
     "resumed": "Subscriptions resumed without a snapshot.",
-    "origins_refused": "WebSocket handshakes refused for their Origin.",
+    "origins_refused": "WebSockets and event streams refused for their Origin.",
     "http_refused": "HTTP requests refused before they were served.",
     "cohorts_made": "Cohorts of sessions with equal subscriptions made.",
     "replaced": "Replicas replaced after a gap, a mismatch or a loss.",
@@ -95,8 +95,9 @@ class Metrics:
         total = "livesum" if several else "all"
         worst = "livemax" if several else "all"
         self.connections = self._gauge("connections", "WebSocket connections open.", total)
+        self.event_streams = self._gauge("event_streams", "Event streams open.", total)
         self.tcp_connections = self._gauge(
-            "tcp_connections", "TCP connections open, WebSockets included.", total
+            "tcp_connections", "TCP connections open, WebSockets and event streams included.", total
         )
         self.input_buffered = self._gauge(
             "input_buffered_bytes", "Bytes of unfinished messages and requests.", total

@@ -15,11 +15,13 @@ from aiohttp import web
 from depthcast.gateway.delivery.core import Core
 from depthcast.gateway.delivery.flusher import AT_ONCE
 from depthcast.gateway.protocol.budget import Budget
-from depthcast.gateway.protocol.http_head import Head, HeadLimits
+from depthcast.gateway.protocol.http_head import Head, HeadError, HeadLimits
 from depthcast.gateway.protocol.negotiation import Handshake
+from depthcast.gateway.protocol.requests import Subscribe
 from depthcast.gateway.runtime import metrics
 from depthcast.gateway.runtime.admission import Admission, descriptors
 from depthcast.gateway.runtime.connection import Connection
+from depthcast.gateway.runtime.event_stream import RETRY_AFTER, EventStream, overloaded, stream_request
 from depthcast.gateway.runtime.front import WEBSOCKET_PATH, Front, Serve
 from depthcast.gateway.runtime.http import Endpoints
 from depthcast.gateway.runtime.intake import Intake
@@ -106,6 +108,7 @@ class GatewayProcess:
         self.core = Core(settings, clock_us, self._alarm)
         self.counters = self.core.counters
         self.connections: dict[Connection, None] = {}
+        self.streams: dict[EventStream, None] = {}
         self.intake = Intake(self.loop, settings)
         self.limits = HeadLimits(
             settings.request_line_bytes_max, settings.head_bytes_max, settings.headers_max
@@ -191,6 +194,36 @@ class GatewayProcess:
         self.connections.pop(connection, None)
         front.gone()
 
+    def clients(self) -> tuple[Connection | EventStream, ...]:
+        """All that is served: WebSockets and event streams."""
+        return (*self.connections, *self.streams)
+
+    def client_count(self) -> int:
+        """How many WebSockets and event streams are served."""
+        return len(self.connections) + len(self.streams)
+
+    def stream_request(self, front: Front, head: Head) -> Subscribe:
+        """Return what a request for an event stream subscribes to; raises `HeadError` if it is not served."""
+        if self.draining:
+            raise HeadError(503, "unavailable", "this gateway is restarting", RETRY_AFTER)
+        request = stream_request(self.core, head)
+        refusal = front.overload(head)
+        if refusal is not None:
+            raise overloaded(refusal)
+        return request
+
+    def stream(self, front: Front, request: Subscribe) -> EventStream:
+        """Serve an event stream."""
+        assert front.transport is not None
+        stream = EventStream(self.core, front.transport, self.intake, request)
+        self.streams[stream] = None
+        stream.on_end = lambda: self._stream_ended(stream, front)
+        return stream
+
+    def _stream_ended(self, stream: EventStream, front: Front) -> None:
+        self.streams.pop(stream, None)
+        front.gone()
+
     def make_room(self) -> bool:
         """End the HTTP connection that has waited longest for its client to read; False if none is stuck."""
         now = self.loop.time()
@@ -233,7 +266,7 @@ class GatewayProcess:
             self.worker,
             ready=market.was_live and not self.draining,
             draining=self.draining,
-            clients=len(self.connections),
+            clients=self.client_count(),
             books=len(market.listings),
             stale=market.stale_count(),
             silence_ms=round(self.silence_s() * 1000),
@@ -245,12 +278,12 @@ class GatewayProcess:
     async def _drain(self, code: CloseCode) -> None:
         self.draining = True
         deadline = self.loop.time() + self.settings.drain_timeout_s
-        for connection in tuple(self.connections):
-            connection.close(code, self.settings.drain_timeout_s)
-        while self.connections and self.loop.time() < deadline:
-            await asyncio.wait([connection.lost for connection in self.connections], timeout=0.1)
-        for connection in tuple(self.connections):
-            connection.transport.abort()
+        for client in self.clients():
+            client.close(code, self.settings.drain_timeout_s)
+        while self.client_count() and self.loop.time() < deadline:
+            await asyncio.wait([client.lost for client in self.clients()], timeout=0.1)
+        for client in self.clients():
+            client.transport.abort()
 
     async def _hang_up(self) -> None:
         """End what is left of TCP connections."""
@@ -297,14 +330,14 @@ class GatewayProcess:
             self.admission.forget(now)
             closing = dict(self.core.sweep(now))
             if closing:
-                for connection in tuple(self.connections):
-                    if connection.session in closing:
-                        connection.close(closing[connection.session])
+                for client in self.clients():
+                    if client.session in closing:
+                        client.close(closing[client.session])
 
     def _bound_output(self) -> None:
         """Disconnect the clients that left most unread, if it is too much for all together."""
         unread: Budget[asyncio.Transport] = Budget(self.settings.output_buffer_bytes_max)
-        transports = [connection.transport for connection in self.connections if not connection.writer.clear]
+        transports = [client.transport for client in self.clients() if not client.writer.clear]
         transports += [front.transport for front in self.unsettled if front.transport is not None]
         excess = [unread.hold(transport, transport.get_write_buffer_size()) for transport in transports]
         if any(excess):
@@ -321,6 +354,7 @@ class GatewayProcess:
         """Update the metrics."""
         core, reader, published = self.core, self.market_reader, self.metrics
         published.connections.set(len(self.connections))
+        published.event_streams.set(len(self.streams))
         published.tcp_connections.set(len(self.fronts))
         published.input_buffered.set(self.intake.budget.total)
         published.subscriptions.set(sum(len(session.subscriptions) for session in core.sessions))

@@ -72,9 +72,9 @@ def attack(
 
 def load() -> dict[str, Attack]:
     """All attacks: first those that were measured, as they are written down, then the sweeps."""
-    from tests.attack import frame_attacks, http_attacks, measured_attacks, message_attacks
+    from tests.attack import frame_attacks, http_attacks, measured_attacks, message_attacks, stream_attacks
 
-    assert all((frame_attacks, http_attacks, message_attacks, measured_attacks))
+    assert all((frame_attacks, http_attacks, message_attacks, measured_attacks, stream_attacks))
     return dict(sorted(ATTACKS.items(), key=lambda item: not item[1].measured))
 
 

@@ -47,6 +47,7 @@ SWEPT: Final = (
     "handshakes",
     "strange-noise",
     "subscribe-many",
+    "streams-flood",
 )
 """Of the sweeps, one of each kind."""
 LEFT_OUT: Final = frozenset({"silent-connections-1024"})

@@ -55,6 +55,20 @@ async def test_an_ended_connection_is_freed_at_once(redis_url: str, prefix: str,
         await eventually(lambda: all(ref() is None for ref in kept), message="it is freed")
 
 
+@pytest.mark.usefixtures("no_collector")
+async def test_an_ended_event_stream_is_freed_at_once(redis_url: str, prefix: str) -> None:
+    async with served(redis_url, prefix) as (gateway, _):
+        port = int(gateway.url.rsplit(":", 1)[1])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /v1/stream?symbols=*&interval_ms=100 HTTP/1.1\r\nHost: a\r\n\r\n")
+        await reader.readuntil(b'"type":"snapshot"')
+        (stream,) = gateway.process.streams
+        kept = weakref.ref(stream)
+        del stream
+        writer.transport.abort()
+        await eventually(lambda: kept() is None, message="it is freed")
+
+
 def waiting(gateway: RunningGateway) -> weakref.ref[object] | None:
     """The request whose answer waits until its client reads."""
     for front in gateway.process.fronts:

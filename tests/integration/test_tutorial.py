@@ -27,6 +27,7 @@ SERVER = {"DEPTHCAST_REDIS_URL": "redis://127.0.0.1:6379/0"}
 EXPECTED = {
     "readyz": '"ready": true, "draining": false, "symbols": 1, "stale": 0',
     "watch": "BTC-USD 65000.10 x 0.005 | 65000.20 x 0.007",
+    "/v1/stream": '"bids":[[6500010,5]],"asks":[[6500020,7]]',
     "until grep -q 6500011": "BTC-USD live [(6500011, 3), (6500010, 5)] [(6500020, 7)]",
     "until grep -q 6500012": "BTC-USD live [(6500012, 1), (6500011, 3), (6500010, 5)] [(6500020, 7)]",
 }
@@ -34,6 +35,7 @@ EXPECTED = {
 
 PROGRAMS = {
     "service.py": "[(6500012, 1), (6500011, 3), (6500010, 5)] [(6500020, 7)]",
+    "stream.py": "BTC-USD [(6500012, 1), (6500011, 3), (6500010, 5)] [(6500020, 7)]",
     "minimal.py": "[(6500012, 1), (6500011, 3), (6500010, 5)] [(6500020, 7)]",
     "interval.py": "BTC-USD broadcasts in this update: ",
     "credit.py": "BTC-USD merged so far: ",
@@ -43,8 +45,9 @@ PROGRAMS = {
 
 def beside_it() -> Iterator[Block]:
     """Give the programs of how-tos that follow a book."""
-    (minimal,) = [block for block in how_to("client") if block.file]
-    yield minimal
+    for name in ("client", "stream"):
+        (program,) = [block for block in how_to(name) if block.file]
+        yield program
     interval, credit = [block for block in how_to("conflation") if block.language == "python"]
     yield interval._replace(file="interval.py")
     yield credit._replace(file="credit.py")

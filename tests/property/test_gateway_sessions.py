@@ -13,6 +13,7 @@ from depthcast.gateway.delivery import announcements, endings, flusher, subscrip
 from depthcast.gateway.protocol.messages import DEPTHS, Encoding
 from tests.unit.gateway.model_client import ModelClient
 from tests.unit.gateway.small_market import SmallMarket, random_changes
+from tests.unit.gateway.stream_client import StreamClient
 
 SYMBOLS = ("AAA", "BBB", "CCC", "DDD")
 INTERVALS = (0, 0, 50, 100)
@@ -263,3 +264,37 @@ def test_removed_and_new_symbols_reach_wildcards_only() -> None:
     market.list_instruments()
     assert everyone.read()[-1] == {"type": "unsubscribed", "symbol": "AAA", "reason": "removed"}
     assert one.take()[-1]["reason"] == "removed"
+
+
+class StreamStorm(Storm):
+    """All clients have event streams, and come back by what a browser offers."""
+
+    def client(self, number: int) -> ModelClient:
+        symbols = self.rng.sample(SYMBOLS, self.rng.choice((1, 2, 4)))
+        depth, interval_ms = self.rng.choice(DEPTHS), INTERVALS[number % 4]
+        query = f"symbols={','.join(symbols)}&depth={depth}&interval_ms={interval_ms}"
+        client = StreamClient(self.market, query, reads=number == 0)
+        client.writer.room_bytes = self.rng.choice((0, 7, 200))
+        return client
+
+    def ask(self) -> None:
+        """A client loses its connection, and what is on its way."""
+        number = self.rng.randrange(len(self.clients))
+        old = self.clients[number]
+        assert isinstance(old, StreamClient)
+        new = self.clients[number] = old.again(reads=old.writer.reads)
+        new.writer.room_bytes = old.writer.room_bytes
+
+
+@pytest.mark.parametrize("seed", range(60, 75))
+def test_event_streams_hold_the_view_at_its_seq_and_resume(seed: int) -> None:
+    storm = StreamStorm(seed)
+    check(storm)
+    assert storm.market.core.counters.resumed
+
+
+@pytest.mark.parametrize("seed", range(75, 85))
+def test_event_streams_of_new_listings_never_offer_the_view_of_another(seed: int) -> None:
+    storm = StreamStorm(seed, merged_allowed=True)
+    storm.relisting = True
+    check(storm)

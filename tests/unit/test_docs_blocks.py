@@ -48,7 +48,7 @@ READ_BY: Final[Mapping[str, Callable[[str], object]]] = {
     "yaml": yaml.safe_load,
 }
 
-CHECKED_ELSEWHERE: Final = {"digest", "hex", "js", "nginx", "partition", "seq", "text"}
+CHECKED_ELSEWHERE: Final = {"digest", "events", "hex", "js", "nginx", "partition", "seq", "text"}
 """Values that `test_docs_protocol.py` computes, pictures, and programs that no reader here can parse."""
 
 BLOCKS = _blocks()

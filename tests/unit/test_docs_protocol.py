@@ -27,6 +27,8 @@ from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.delivery.core import CLIENT_LIMITS
 from depthcast.gateway.market.channel import Channel
 from depthcast.gateway.market.history import HistoryBound
+from depthcast.gateway.protocol.events import event
+from depthcast.gateway.protocol.http_head import Head
 from depthcast.gateway.protocol.messages import (
     DEPTHS,
     Encoding,
@@ -37,6 +39,7 @@ from depthcast.gateway.protocol.messages import (
     subscribed_message,
 )
 from depthcast.gateway.protocol.requests import Refused, Subscribe, parse
+from depthcast.gateway.protocol.stream_http import PARAMETERS, parse_stream
 from depthcast.ingestor.engine import Engine
 from depthcast.ingestor.interval import Interval
 from depthcast.ingestor.output import broadcast_of, reject_fields
@@ -168,7 +171,7 @@ def test_block_labels_are_unique_and_known() -> None:
     labels = [item[:2] for item in blocks()]
     assert len(labels) == len(set(labels))
     assert {item.language for item in blocks()} == {
-        "console", "digest", "hex", "json", "partition", "seq", "toml",
+        "console", "digest", "events", "hex", "json", "partition", "seq", "toml",
     }  # fmt: skip
     assert len(blocks()) == len(re.findall(r"^```\w", PROTOCOL, re.MULTILINE)), "a block without a label"
 
@@ -516,6 +519,21 @@ def test_a_snapshot_in_parts() -> None:
     book.subscribed(value("ws-subscribed"))
     assert [book.snapshot(part) for part in parts] == [None, ApplyResult.APPLIED]
     assert book.delta(value("ws-delta")) is ApplyResult.APPLIED
+
+
+def test_events_of_a_stream() -> None:
+    states = (value("ws-snapshot"), value("ws-delta"))
+    assert block("events", "stream-states").encode() == b"".join(map(event, states))
+
+
+def test_the_request_for_a_stream() -> None:
+    program, _, url = shlex.split(block("console", "stream-request"))
+    _, _, target = url.partition("http://127.0.0.1:8080")
+    request = parse_stream(Head("GET", target, "HTTP/1.1", ()), 100)
+    assert (program, request.symbols, request.depth) == ("curl", [BTC], 5)
+    table = PROTOCOL.split("### 3.6")[1].split("| parameter | meaning |")[1].split("\n\n")[0]
+    cells = re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE)
+    assert {name for cell in cells for name in re.findall(r"`(\w+)`", cell)} == set(PARAMETERS)
 
 
 def test_small_messages() -> None:

@@ -1,4 +1,4 @@
-"""Messages on the wire: every key and value, in both encodings."""
+"""Messages on the wire: every key and value, in each encoding."""
 
 import msgpack
 import orjson
@@ -108,7 +108,9 @@ def test_subscribed(seq: int | None, more: dict[str, object]) -> None:
 def test_a_control_message_is_never_compressed(encoding: Encoding) -> None:
     message = {"type": "pong", "id": "é", "more": [1, 2**53 - 1]}
     raw = encode(message, encoding)
-    if encoding in (Encoding.JSON, Encoding.JSON_DEFLATED):
+    if encoding is Encoding.EVENTS:
+        assert raw == b"data: " + orjson.dumps(message) + b"\n\n"
+    elif encoding in (Encoding.JSON, Encoding.JSON_DEFLATED):
         assert raw == frame(TEXT, orjson.dumps(message))
     else:
         assert raw == frame(BINARY, msgpack.packb(message))
