@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import parse_qs
 
-from depthcast.gateway.protocol.events import CONTENT_TYPE, State, event, parse_event_id, retry
+from depthcast.gateway.protocol.events import CONTENT_TYPE, State, event, parse_event_id
 from depthcast.gateway.protocol.http_head import Head, HeadError
 from depthcast.gateway.protocol.requests import Refused, Subscribe, quoted, subscription
-from depthcast.shared.close_codes import Reconnect
 
 EXAMPLE: Final = "/v1/stream?symbols=BTC-USD,ETH-USD&depth=10"
 LISTS: Final = ("symbols", "last_event_id")
@@ -103,8 +102,8 @@ def stream_head(head: Head) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode("iso-8859-1")
 
 
-def refused_stream(head: Head, error: HeadError, share: float) -> bytes | None:
-    """A stream of one `error`, where a browser would never come back after its status; None elsewhere.
+def refused_stream(head: Head, error: HeadError, wait: bytes) -> bytes | None:
+    """The same as a stream, `wait` and one `error`, for a browser that may come again; None for others.
 
     `EventSource` gives up for good at any status but 200, even while a gateway restarts.
     """
@@ -112,4 +111,4 @@ def refused_stream(head: Head, error: HeadError, share: float) -> bytes | None:
     if error.status not in PASSING or not accepts:
         return None
     message = {"type": "error", "code": error.code, "message": error.message}
-    return stream_head(head) + retry(Reconnect.WITH_BACKOFF, share) + event(message)
+    return stream_head(head) + wait + event(message)

@@ -13,6 +13,7 @@ from typing import Final, Protocol, cast
 from aiohttp import web
 
 from depthcast.gateway.counters import GatewayCounters
+from depthcast.gateway.protocol.events import retry
 from depthcast.gateway.protocol.http_head import (
     Head,
     HeadError,
@@ -38,7 +39,7 @@ from depthcast.gateway.runtime.admission import Admission, Tally
 from depthcast.gateway.runtime.event_stream import RETRY_AFTER, random_share
 from depthcast.gateway.runtime.intake import Intake
 from depthcast.gateway.runtime.websocket import WebSocket
-from depthcast.shared.close_codes import CloseCode
+from depthcast.shared.close_codes import CloseCode, Reconnect
 from depthcast.shared.networks import Network
 from depthcast.shared.origins import Origins
 from depthcast.shared.settings import GatewaySettings
@@ -355,7 +356,8 @@ class Front(asyncio.Protocol):
         try:
             request = self.site.stream_request(self, head)
         except HeadError as error:
-            answer = refused_stream(head, error, random_share())
+            wait = Reconnect.AT_ONCE if self.site.draining else Reconnect.WITH_BACKOFF
+            answer = refused_stream(head, error, retry(wait, random_share()))
             if answer is None:
                 raise
             self.refuse(error, answer)

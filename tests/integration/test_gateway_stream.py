@@ -145,7 +145,9 @@ async def test_curl_shows_a_book_and_its_changes(gateway: RunningGateway, ingest
     try:
         async with asyncio.timeout(TIMEOUT_S):
             while "delta" not in kinds:
-                for event in source.feed(await curl.stdout.readline()):
+                line = await curl.stdout.readline()
+                assert line, "curl has ended"
+                for event in source.feed(line):
                     kinds.append(event.message["type"])
                     if kinds[-1] == "snapshot":
                         await change(ingestor)
@@ -163,7 +165,8 @@ async def test_its_messages_are_those_of_a_websocket(gateway: RunningGateway, in
         stream_of(gateway, "symbols=AAA,BBB&depth=5", **EVENTS) as stream,
     ):
         await client.send(op="subscribe", symbols=["AAA", "BBB"], depth=5)
-        for reader in (client, stream):
+        readers: tuple[Client | Stream, ...] = (client, stream)
+        for reader in readers:
             for symbol in ("AAA", "BBB"):
                 if symbol not in reader.books:
                     await reader.until("snapshot", symbol=symbol)

@@ -129,18 +129,18 @@ def test_the_page_of_an_origin_may_read_it() -> None:
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_browser_is_told_in_a_stream_what_passes(status: int) -> None:
     error = HeadError(status, "unavailable", "try again later")
-    answer = refused_stream(head("", ("accept", "Text/Event-Stream")), error, 0.0)
+    answer = refused_stream(head("", ("accept", "Text/Event-Stream")), error, b"retry: 7\n\n")
     assert answer is not None
     begin, _, events = answer.partition(b"\r\n\r\n")
     assert begin.startswith(b"HTTP/1.1 200 ")
     source = EventSource()
     [taken] = source.feed(events)
     assert taken.message == {"type": "error", "code": "unavailable", "message": "try again later"}
-    assert source.retry_ms == 5000
+    assert source.retry_ms == 7
 
 
 def test_other_errors_have_their_status_and_so_has_everything_for_others() -> None:
     events, anything = ("accept", "text/event-stream"), ("accept", "*/*")
-    assert refused_stream(head("", events), HeadError(404, "unknown_symbol", "no"), 0.0) is None
-    assert refused_stream(head("", anything), HeadError(503, "unavailable", "no"), 0.0) is None
-    assert refused_stream(head(""), HeadError(503, "unavailable", "no"), 0.0) is None
+    assert refused_stream(head("", events), HeadError(404, "unknown_symbol", "no"), b"") is None
+    assert refused_stream(head("", anything), HeadError(503, "unavailable", "no"), b"") is None
+    assert refused_stream(head(""), HeadError(503, "unavailable", "no"), b"") is None
