@@ -44,15 +44,15 @@ ERRORS_MAX: Final = 100
 def answer(session: Session, raw: str | bytes) -> Iterator[None]:
     """Carry out one message; yields after each step, so that others have their turn and buffers drain."""
     session.counters.requests += 1
-    yield from _in_steps(session, _answer(session, raw))
+    yield from _step_by_step(session, _answer(session, raw))
 
 
 def carry_out(session: Session, request: Request) -> Iterator[None]:
     """Carry out a request that did not come as a message, in such steps too."""
-    yield from _in_steps(session, _carry_out(session, request))
+    yield from _step_by_step(session, _carry_out(session, request))
 
 
-def _in_steps(session: Session, work: Iterator[None]) -> Iterator[None]:
+def _step_by_step(session: Session, work: Iterator[None]) -> Iterator[None]:
     """Write the replies of each step together; do nothing more once the session is closed."""
     session.sender.hold()
     try:

@@ -142,8 +142,8 @@ def error_body(code: str, message: str) -> bytes:
     return orjson.dumps({"error": {"code": code, "message": message}})
 
 
-def error_response(error: HeadError) -> bytes:
-    """Return the complete answer to a refused request; the connection ends after it."""
+def error_response(error: HeadError, method: str = "GET") -> bytes:
+    """Return the complete answer to a refused request, to HEAD its head; the connection ends after it."""
     body = error_body(error.code, error.message)
     lines = (
         f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}",
@@ -152,4 +152,5 @@ def error_response(error: HeadError) -> bytes:
         "Connection: close",
         *error.headers,
     )
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("iso-8859-1") + body
+    head = ("\r\n".join(lines) + "\r\n\r\n").encode("iso-8859-1")
+    return head if method == "HEAD" else head + body

@@ -1,4 +1,4 @@
-"""An event stream: a session whose messages go out as server-sent events, on the connection that asked for it.
+"""An event stream: a session whose messages go out as server-sent events, on the connection of its request.
 
 Its request says everything that it subscribes to. Nothing is read from the client any more but its end.
 """
@@ -38,9 +38,7 @@ class EventStream(asyncio.Protocol):
     `closing`: the code it was ended with, if any. `lost`: done once the connection is gone.
     """
 
-    def __init__(
-        self, core: Core, transport: asyncio.Transport, intake: Intake, request: Subscribe
-    ) -> None:
+    def __init__(self, core: Core, transport: asyncio.Transport, intake: Intake, request: Subscribe) -> None:
         self.core = core
         self.transport = transport
         self.intake = intake

@@ -292,15 +292,18 @@ class Front(asyncio.Protocol):
             self.idle = False
             if self.web is not None:
                 self.due = self.loop.time() + site.settings.head_timeout_s
+        method = ""
         try:
             size = head_end(pending, site.limits)
             if not size:
                 return
             raw = bytes(pending[:size])
             del pending[:size]
-            self._serve(raw, parse_head(raw, site.limits))
+            head = parse_head(raw, site.limits)
+            method = head.method
+            self._serve(raw, head)
         except HeadError as error:
-            self.refuse(error)
+            self.refuse(error, error_response(error, method))
 
     def _unproxied(self) -> bool:
         """Take the PROXY header of a trusted peer off the start; returns whether the request may begin."""

@@ -1,4 +1,4 @@
-"""Event streams against a real server: curl, an HTTP library, resumption, refusals, limits, and hostile clients.
+"""Event streams against a real server: curl, an HTTP library, resumption, refusals, limits, attacks.
 
 Most tests share one gateway; those that change a setting or end it have their own.
 """
@@ -170,7 +170,7 @@ async def test_its_messages_are_those_of_a_websocket(gateway: RunningGateway, in
             for symbol in ("AAA", "BBB"):
                 if symbol not in reader.books:
                     await reader.until("snapshot", symbol=symbol)
-        last = {symbol: 0 for symbol in ("AAA", "BBB")}
+        last = dict.fromkeys(("AAA", "BBB"), 0)
         for _ in range(20):
             for symbol in last:
                 last[symbol] = await change(ingestor, symbol)
@@ -346,8 +346,6 @@ async def test_a_stream_is_a_connection_with_heartbeats_and_says_why_it_ends(
                 await stream.receive()
             assert stream.source.retry_ms in range(1000, 2001)
             assert event.last_id == stream.source.last_id
-
-
 
 
 async def test_a_client_that_sends_on_and_on_loses_its_stream(gateway: RunningGateway) -> None:

@@ -38,7 +38,7 @@ class StreamClient(ModelClient):
         return new
 
     def _check_offer(self, last_id: str) -> None:
-        """What the gateway lets a browser offer is a view that the client holds, and not one that has ended."""
+        """What the gateway lets a browser offer is a view that the client holds, not one that has ended."""
         if last_id == self.offered:
             return
         for symbol, state in (parse_event_id(last_id) or {}).items():
@@ -47,7 +47,7 @@ class StreamClient(ModelClient):
             assert self.seqs[symbol] <= state.seq
 
     def again(self, last_id: str | None = None, *, reads: bool = True) -> "StreamClient":
-        """The client connects again, as a browser does unless another `last_id` is given; it keeps its views."""
+        """Connect again, as a browser does unless another `last_id` is given; the client keeps its views."""
         self.market.core.close(self.session)
         offered = self.source.last_id if last_id is None else last_id
         new = StreamClient(self.market, self.query, offered, reads=reads)

@@ -1,4 +1,4 @@
-"""Event streams are sessions like others: the same messages, shared bytes, conflation, and resumption by id."""
+"""Event streams are sessions like others: the same messages, shared bytes, conflation, resumption by id."""
 
 import random
 from typing import Any
@@ -100,7 +100,12 @@ def test_an_id_of_another_book_brings_a_snapshot() -> None:
     stream = StreamClient(market, "symbols=AAA&depth=5")
     stream.read()
     symbol, seq, digest = stream.source.last_id.split(":")
-    for wrong in (f"{symbol}:{seq}:{int(digest) ^ 1}", f"BBB:{seq}:{digest}", "AAA:0:1", "of another service"):
+    for wrong in (
+        f"{symbol}:{seq}:{int(digest) ^ 1}",
+        f"BBB:{seq}:{digest}",
+        "AAA:0:1",
+        "of another service",
+    ):
         again = stream.again(wrong)
         again.read()
         assert [message["resumed"] for message in of(again.messages, "subscribed")] == [False]

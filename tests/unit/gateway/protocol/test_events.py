@@ -1,4 +1,4 @@
-"""Server-sent events: their bytes as a reader by the standard takes them, their ids, and how a stream ends."""
+"""Server-sent events: their bytes as a reader by the standard takes them, their ids, how a stream ends."""
 
 from typing import Any
 
@@ -53,9 +53,9 @@ def test_ids_name_states(text: str, states: dict[str, tuple[int, int]]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", ",", "A", "A:7", "A:7:", "A:7:0:", "A:7:0,", ":7:0", "A:-7:0", "A:7.0:0", "A:٧:0", "A:7:0x1", "-A:7:0",
-     "A b:7:0", "A:99999999999999999:0", "A:7:99999999999", "A" * 33 + ":1:1", "1769904000000-3", "\x00",
-     "é:1:1", "A:7:0;B:7:0"],
+    ["", ",", "A", "A:7", "A:7:", "A:7:0:", "A:7:0,", ":7:0", "A:-7:0", "A:7.0:0", "A:٧:0", "A:7:0x1",
+     "-A:7:0", "A b:7:0", "A:99999999999999999:0", "A:7:99999999999", "A" * 33 + ":1:1", "1769904000000-3",
+     "\x00", "é:1:1", "A:7:0;B:7:0"],
 )  # fmt: skip
 def test_what_is_no_id(text: str) -> None:
     assert parse_event_id(text) is None

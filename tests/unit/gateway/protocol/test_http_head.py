@@ -40,6 +40,7 @@ def refused(raw: bytes) -> int:
     with pytest.raises(HeadError) as raised:
         parse_head(raw[: head_end(bytearray(raw), LIMITS)], LIMITS)
     answer = error_response(raised.value)
+    assert error_response(raised.value, "HEAD") + answer.partition(b"\r\n\r\n")[2] == answer
     assert answer.startswith(f"HTTP/1.1 {raised.value.status} ".encode())
     assert b'{"error":{"code":"bad_request"' in answer
     return raised.value.status
