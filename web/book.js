@@ -19,25 +19,28 @@ export class Book {
     this.seq = 0;
     this.ts = 0;
     this.digest = 0;
+    this.changes = 0; // number of messages applied
     this.bids = new Map();
     this.asks = new Map();
   }
 
   /** Replace everything by a `snapshot` message: APPLIED or MISMATCH. */
   replace(message) {
-    if (digestOf(message.bids, message.asks) !== message.digest) return Outcome.MISMATCH;
-    this.bids = new Map(message.bids);
-    this.asks = new Map(message.asks);
+    const [bids, asks] = [new Map(message.bids), new Map(message.asks)];
+    if (digestOf(bids, asks) !== message.digest) return Outcome.MISMATCH;
+    this.bids = bids;
+    this.asks = asks;
     return this.#reached(message);
   }
 
   /** Apply a `delta` message by the rule of continuity. */
   apply(message) {
     if (message.prev_seq !== this.seq) return message.seq <= this.seq ? Outcome.ALREADY : Outcome.GAP;
-    const half = digestAfter(this.digest, "b", this.bids, message.bids);
-    if (digestAfter(half, "a", this.asks, message.asks) !== message.digest) return Outcome.MISMATCH;
-    change(this.bids, message.bids);
-    change(this.asks, message.asks);
+    const [bids, asks] = [new Map(message.bids), new Map(message.asks)];
+    const half = digestAfter(this.digest, "b", this.bids, bids);
+    if (digestAfter(half, "a", this.asks, asks) !== message.digest) return Outcome.MISMATCH;
+    change(this.bids, bids);
+    change(this.asks, asks);
     return this.#reached(message);
   }
 
@@ -48,6 +51,7 @@ export class Book {
   }
 
   #reached(message) {
+    this.changes += 1;
     this.seq = message.seq;
     this.ts = message.ts;
     this.digest = message.digest;
@@ -68,7 +72,9 @@ function differing(one, other) {
 }
 
 function digestAfter(digest, side, levels, rows) {
-  return rows.reduce((sum, [price, to]) => changed(sum, side, price, levels.get(price) ?? 0, to), digest);
+  let sum = digest;
+  for (const [price, to] of rows) sum = changed(sum, side, price, levels.get(price) ?? 0, to);
+  return sum;
 }
 
 function change(levels, rows) {

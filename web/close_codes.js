@@ -29,5 +29,9 @@ export const NORMAL = 1000;
 export const LOST = 1006;
 export const OVERLOADED = 1013;
 
+export const AT_ONCE = "at once";
+export const WITH_BACKOFF = "with backoff";
+export const NEVER = "never";
+
 /** What to do after a close code; after an unknown code, connect again with backoff. */
-export const reconnect = (code) => RECONNECT[code] ?? "with backoff";
+export const reconnect = (code) => (Object.hasOwn(RECONNECT, code) ? RECONNECT[code] : WITH_BACKOFF);

@@ -1,7 +1,7 @@
 /**
  * The Depthcast client for JavaScript: order books that stay correct through gaps, slow links and lost connections.
  *
- *     import { Client } from "./depthcast.js";
+ *     import { Client } from "depthcast";
  *
  *     const client = new Client("http://127.0.0.1:8080");
  *     client.addEventListener("update", ({ detail: { view } }) => {
@@ -9,31 +9,49 @@
  *     });
  *     client.subscribe("BTC-USD", { depth: 25 });
  *
- * It uses the JSON form of docs/protocol.md and needs only a WebSocket. It checks every snapshot and delta against its
- * digest. After a gap or a mismatch it subscribes again. After a lost connection it connects again, with growing,
- * jittered waits, and resumes its books. Until then the books stay readable and are marked stale.
+ * It speaks docs/protocol.md and needs only a WebSocket. It checks every snapshot and delta against its digest. After a
+ * gap or a mismatch it subscribes again. After a lost connection, and while there is no gateway, it connects again, with
+ * growing, jittered waits, and resumes its books. Until then the books stay readable and are marked stale. Whatever the
+ * gateway or the network does, it reports events and throws nothing.
  *
- * Prices are integer ticks and quantities integer lots; `decimal` of format.js makes text of them.
+ * Prices are integer ticks and quantities integer lots; `decimal` makes text of them.
  *
  * Events (all `CustomEvent`):
  *
- * | event     | detail                  | when                                                                     |
- * | --------- | ----------------------- | ------------------------------------------------------------------------ |
- * | `update`  | `{view, message}`       | a snapshot or delta was applied and its digest is correct                |
- * | `status`  | `{view}`                | `view.state` may have changed: "live" or "stale"                         |
- * | `removed` | `{symbol, reason}`      | the gateway ended a subscription                                         |
- * | `problem` | `{code, text, symbol}`  | the gateway refused a request; `symbol` if it concerns one               |
- * | `state`   | `{state, code, reason}` | of the connection: "connecting", "open", "waiting" to try again, "ended" |
+ * | event     | detail                           | when                                                            |
+ * | --------- | -------------------------------- | --------------------------------------------------------------- |
+ * | `update`  | `{view, message}`                | a snapshot or delta was applied and its digest is correct       |
+ * | `status`  | `{view}`                         | `view.state` may have changed: "live", "stale" or "removed"     |
+ * | `removed` | `{symbol, reason}`               | the gateway ended a subscription                                |
+ * | `problem` | `{code, text, symbol}`           | a request was refused, or a message made no sense (bad_message) |
+ * | `state`   | `{state, code, reason, retryMs}` | of the connection: "connecting", "open", "waiting" for          |
+ * |           |                                  | `retryMs` to try again, "ended"                                 |
  */
-import { LOST, NORMAL, OVERLOADED, reconnect } from "./close_codes.js";
+import { Backoff } from "./backoff.js";
+import { AT_ONCE, LOST, NEVER, NORMAL, OVERLOADED, WITH_BACKOFF, reconnect } from "./close_codes.js";
+import { json } from "./encoding.js";
 import { Session } from "./session.js";
+import { ConnectionEnded, updatesOf } from "./updates.js";
 
+export { Backoff } from "./backoff.js";
 export { Book, Outcome, difference } from "./book.js";
 export { crc32, digestOf, weight } from "./digest.js";
+export { json } from "./encoding.js";
+export { decimal, parsed } from "./format.js";
 export { Session, View } from "./session.js";
+export { Top } from "./top.js";
+export { ConnectionEnded } from "./updates.js";
 
 const HEARTBEAT_MS = 5000;
+const HEARTBEAT_LEAST_MS = 1000;
 const HEARTBEATS_MISSED = 3;
+const PACED_WINDOW = 64;
+
+/** Some WebSockets never report the end of a connection that failed; this long after the error it counts as lost. */
+const CLOSE_AFTER_ERROR_MS = 100;
+
+/** Wait before subscriptions are repeated that the gateway refused as too many at a time. */
+const ASK_AGAIN_MS = 1000;
 
 /** Messages that do not count as success: an overloaded gateway sends a greeting and closes again. */
 const BEFORE_SERVICE = new Set(["welcome", "error"]);
@@ -41,42 +59,79 @@ const BEFORE_SERVICE = new Set(["welcome", "error"]);
 /** A link that passes every message on at once; slow.js has one that delays them. */
 const DIRECT = { deliver: (_bytes, pass) => pass(), reset() {} };
 
+/**
+ * A `pace` that gives credit back when the browser draws. It draws nothing in a hidden tab, so there the gateway
+ * stops sending once the window is used up, and conflates until the tab is seen again. Where nothing is drawn, as in
+ * Node, credit is given back at once.
+ */
+export function animationFrame(pay) {
+  if (typeof requestAnimationFrame === "function") requestAnimationFrame(() => pay());
+  else pay();
+}
+
 export class Client extends EventTarget {
   #url;
   #WebSocket;
+  #encoding;
   #backoff;
+  #connectTimeoutMs;
   #link;
   #session;
   #socket = null;
-  #timer = 0;
-  #closed = false;
+  #timer = 0; // before the next attempt
+  #deadline = 0; // of the handshake, and after an error
   #watchdog = 0;
+  #askAgain = 0;
   #heardMs = 0;
+  #closing = false;
+  #failure = ""; // text of the connection's error
+  #boundMs = 0; // of the waits when the connection was begun
 
   /**
-   * Connects at once, and again whenever the connection is lost, until `close()`.
+   * Connects at once, and again whenever the connection is lost, until `close()`. Throws a TypeError or a RangeError
+   * for options that make no sense, and where there is no WebSocket.
    *
    * @param {string|URL} url Address of the gateway, as http(s) or ws(s); `v1/ws` is added to its path.
    * @param {object} options
    * @param {number} options.creditWindow Maximum number of snapshots and deltas in flight. 0 leaves the limit to TCP.
    *   A browser reads its sockets even if the page does not keep up, so a page that can be slow should set a window.
+   * @param {function(function(): void): void} options.pace Says when credit is given back, by calling the function that
+   *   it gets, such as `animationFrame`; without it, after each half of the window. With it, the window is 64 by default.
    * @param {[number, number]} options.backoffMs First and longest wait before connecting again.
+   * @param {number} options.connectTimeoutMs A connection that is not open after this long counts as lost.
+   * @param {object} options.encoding `json`, or `msgpack` of msgpack.js.
    * @param {{deliver: function(number, function(): void): void, reset: function(): void}} options.link Delays
    *   received messages, keeping their order: `deliver(bytes, pass)` calls `pass` when the message may go on.
    * @param {typeof WebSocket} options.WebSocket For tests, and if there is no global one.
    */
-  constructor(url, { creditWindow = 0, backoffMs = [200, 10_000], link = DIRECT, WebSocket } = {}) {
+  constructor(url, {
+    pace = null, creditWindow = pace ? PACED_WINDOW : 0, backoffMs = [200, 10_000], connectTimeoutMs = 10_000,
+    encoding = json, link = DIRECT, WebSocket = globalThis.WebSocket,
+  } = {}) {
     super();
+    if (typeof WebSocket !== "function") {
+      throw new TypeError("there is no WebSocket here: give one as options.WebSocket, such as that of the package ws");
+    }
+    if (!Number.isSafeInteger(creditWindow) || creditWindow < 0) {
+      throw new RangeError(`creditWindow is ${creditWindow}: give a whole number of messages, 0 for no window`);
+    }
+    if (!(connectTimeoutMs > 0 && connectTimeoutMs < 2 ** 31)) {
+      throw new RangeError(`connectTimeoutMs is ${connectTimeoutMs}: give a positive number of milliseconds`);
+    }
     this.#url = endpoint(url);
-    this.#WebSocket = WebSocket ?? globalThis.WebSocket;
+    this.#WebSocket = WebSocket;
+    this.#encoding = encoding;
     this.#backoff = new Backoff(...backoffMs);
+    this.#connectTimeoutMs = connectTimeoutMs;
     this.#link = link;
     this.#session = new Session({
       creditWindow,
-      send: (message) => this.#socket?.send(JSON.stringify(message)),
+      pace,
+      send: (message) => this.#send(message),
       tell: (kind, detail) => this.dispatchEvent(new CustomEvent(kind, { detail })),
     });
     this.state = "connecting";
+    this.ending = null; // why the gateway ended the connection for good, a `ConnectionEnded`
     this.reconnects = 0;
     this.bytes = 0;
     this.#connect();
@@ -92,115 +147,200 @@ export class Client extends EventTarget {
     return this.#session.welcome;
   }
 
+  /** The views by symbol; only to be read. */
+  get views() {
+    return this.#session.views;
+  }
+
   /** The view of a subscribed symbol, or undefined. */
   view(symbol) {
     return this.#session.views.get(symbol);
   }
 
-  /** Subscribe to a symbol, or replace its subscription; returns its view, empty until the first `update`. */
-  subscribe(symbol, { depth = 25, intervalMs = 0 } = {}) {
-    return this.#session.subscribe(symbol, { depth, intervalMs });
+  /**
+   * Subscribe, or replace subscriptions, to a symbol, a list of symbols, or "*": all symbols, also those listed later.
+   * Returns the view, the list of views, or for "*" the map of all views; each is empty until its first `update`.
+   */
+  subscribe(symbols, { depth = 25, intervalMs = 0 } = {}) {
+    return this.#session.subscribe(symbols, { depth, intervalMs });
   }
 
-  /** End a subscription. */
-  unsubscribe(symbol) {
-    this.#session.unsubscribe(symbol);
+  /** End the subscription to a symbol, to each of a list of symbols, or by "*" to everything. */
+  unsubscribe(symbols) {
+    this.#session.unsubscribe(symbols);
+  }
+
+  /** Iterate over views as they change; see `updatesOf`. */
+  [Symbol.asyncIterator]() {
+    return updatesOf(this);
   }
 
   /** End the connection for good. */
   close() {
-    if (this.#closed) return; // by a listener to what closing reports
-    this.#closed = true;
-    clearTimeout(this.#timer);
+    if (this.state === "ended" || this.#closing) return; // by a listener to what closing reports
+    this.#closing = true;
     this.#lose(NORMAL, "closed by the user");
   }
 
   #connect() {
-    const socket = new this.#WebSocket(this.#url, "depthcast.v1.json");
-    this.#socket = socket;
     this.#heardMs = performance.now();
-    this.#watchdog = setInterval(() => this.#watch(), HEARTBEAT_MS);
-    socket.onopen = () => {
-      this.#enter("open");
-      this.#session.opened();
+    this.#failure = "";
+    this.#boundMs = this.#backoff.boundMs;
+    let socket;
+    try {
+      socket = new this.#WebSocket(this.#url, this.#encoding.subprotocol);
+    } catch (error) {
+      this.#loseSoon(0, null, textOf(error), WITH_BACKOFF);
+      return;
+    }
+    this.#socket = socket;
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => this.#opened(socket);
+    socket.onmessage = ({ data }) => this.#arrived(socket, data);
+    socket.onerror = (event) => {
+      this.#failure = textOf(event);
+      this.#loseSoon(CLOSE_AFTER_ERROR_MS, socket, this.#failure);
     };
-    socket.onmessage = ({ data }) => this.#arrived(data);
-    socket.onclose = ({ code, reason }) => this.#lose(code, reason);
+    socket.onclose = ({ code, reason }) => this.#ended(code, reason);
+    this.#watchdog = setInterval(() => this.#watch(), HEARTBEAT_MS);
+    this.#loseSoon(this.#connectTimeoutMs, socket, `no connection within ${this.#connectTimeoutMs} ms`);
   }
 
-  #arrived(text) {
+  /** Take the connection for lost after `ms`, unless something else happens before. */
+  #loseSoon(ms, socket, reason, decision) {
+    clearTimeout(this.#deadline);
+    this.#deadline = setTimeout(() => {
+      if (this.#socket === socket) this.#lose(LOST, reason, decision);
+    }, ms);
+  }
+
+  #opened(socket) {
+    if (!this.#failure) clearTimeout(this.#deadline);
+    this.#enter("open");
+    if (this.#socket === socket) this.#session.opened(); // no listener has closed the client
+  }
+
+  /** The socket closed. After an error the code is not the gateway's word, so it ends nothing for good. */
+  #ended(code, reason) {
+    const decision = reconnect(code);
+    this.#lose(code, reason || this.#failure, this.#failure && decision === NEVER ? WITH_BACKOFF : decision);
+  }
+
+  #send(message) {
+    const socket = this.#socket;
+    if (!socket) return;
+    try {
+      socket.send(this.#encoding.encode(message));
+    } catch (error) {
+      this.#loseSoon(0, socket, textOf(error));
+    }
+  }
+
+  #arrived(socket, data) {
     this.#heardMs = performance.now();
-    this.bytes += text.length; // the messages are ASCII
-    const message = JSON.parse(text);
-    if (!BEFORE_SERVICE.has(message.type)) this.#backoff.reset();
-    if (message.type === "heartbeat") return;
-    this.#link.deliver(text.length, () => {
-      this.#session.receive(message);
-      if (this.#session.tryLater) this.#lose(OVERLOADED, "the gateway knows no instruments yet");
+    const bytes = typeof data === "string" ? data.length : data?.byteLength ?? 0; // text is ASCII
+    this.bytes += bytes;
+    let message;
+    try {
+      message = this.#encoding.decode(data);
+    } catch (error) {
+      this.#refuse("bad_message", textOf(error));
+      return;
+    }
+    if (message?.type === "heartbeat") {
+      this.#backoff.reset();
+      return;
+    }
+    this.#link.deliver(bytes, () => {
+      if (this.#socket === socket) this.#take(message);
     });
+  }
+
+  #take(message) {
+    if (!this.#session.receive(message)) {
+      this.#loseBad("the gateway sent a message without sense");
+      return;
+    }
+    if (!BEFORE_SERVICE.has(message.type)) this.#backoff.reset();
+    if (this.#session.tryLater) this.#lose(OVERLOADED, "the gateway knows no instruments yet");
+    if (this.#session.postponed && !this.#askAgain) {
+      this.#askAgain = setTimeout(() => {
+        this.#askAgain = 0;
+        this.#session.askAgain();
+      }, ASK_AGAIN_MS);
+    }
+  }
+
+  #refuse(code, text) {
+    this.dispatchEvent(new CustomEvent("problem", { detail: { code, text, symbol: undefined } }));
+    this.#loseBad(text);
+  }
+
+  /** After a message without sense nothing is certain any more: connect again, as after an attempt without success. */
+  #loseBad(reason) {
+    if (!this.#socket) return; // closed by a listener
+    this.#backoff.boundMs = this.#boundMs;
+    this.#lose(LOST, reason, WITH_BACKOFF);
   }
 
   /** A connection without even heartbeats counts as dead, whatever the system says. */
   #watch() {
-    const silentMs = (this.welcome?.heartbeat_ms ?? HEARTBEAT_MS) * HEARTBEATS_MISSED;
-    if (performance.now() - this.#heardMs > silentMs) this.#lose(LOST, "nothing came any more");
+    const heartbeatMs = Math.max(this.welcome?.heartbeat_ms ?? HEARTBEAT_MS, HEARTBEAT_LEAST_MS);
+    if (performance.now() - this.#heardMs > heartbeatMs * HEARTBEATS_MISSED) this.#lose(LOST, "nothing came any more");
   }
 
-  #lose(code, reason) {
+  #lose(code, reason, decision = reconnect(code)) {
     const socket = this.#socket;
     this.#socket = null;
+    for (const timer of [this.#timer, this.#deadline, this.#askAgain]) clearTimeout(timer);
     clearInterval(this.#watchdog);
-    if (socket) {
-      socket.onopen = socket.onmessage = socket.onclose = null;
-      socket.close();
-    }
+    this.#askAgain = 0;
+    if (socket) discard(socket);
     this.#link.reset();
     this.#session.lost();
     if (this.state === "ended") return; // a listener has closed the client
-    const decision = reconnect(code);
-    if (decision === "never") {
+    if (decision === NEVER) {
+      if (!this.#closing) this.ending = new ConnectionEnded(code, reason);
       this.#enter("ended", code, reason);
       return;
     }
     // Before the state is reported, because a listener may close the client.
+    const retryMs = (decision === AT_ONCE ? 0 : this.#backoff.firstMs) + this.#backoff.nextMs();
     this.#timer = setTimeout(() => {
       this.reconnects += 1;
       this.#enter("connecting");
       if (this.state === "connecting") this.#connect();
-    }, (decision === "at once" ? 0 : this.#backoff.firstMs) + this.#backoff.nextMs());
-    this.#enter("waiting", code, reason);
+    }, retryMs);
+    this.#enter("waiting", code, reason, retryMs);
   }
 
-  #enter(state, code = 0, reason = "") {
+  #enter(state, code = 0, reason = "", retryMs = 0) {
     this.state = state;
-    this.dispatchEvent(new CustomEvent("state", { detail: { state, code, reason } }));
+    this.dispatchEvent(new CustomEvent("state", { detail: { state, code, reason, retryMs } }));
   }
 }
 
-/** Waits between attempts: doubling, with full jitter, so that clients do not all come back at once. */
-export class Backoff {
-  constructor(firstMs, mostMs, random = Math.random) {
-    this.firstMs = firstMs;
-    this.mostMs = mostMs;
-    this.random = random;
-    this.boundMs = firstMs;
+/** Let go of a socket in any state. Its error is still listened to: ws would throw one that nobody listens to. */
+function discard(socket) {
+  socket.onopen = socket.onmessage = socket.onclose = null;
+  socket.onerror = () => {};
+  try {
+    socket.close();
+  } catch {
+    // It is as good as closed.
   }
+}
 
-  nextMs() {
-    const waitMs = this.boundMs * this.random();
-    this.boundMs = Math.min(this.boundMs * 2, this.mostMs);
-    return waitMs;
-  }
-
-  reset() {
-    this.boundMs = this.firstMs;
-  }
+/** What an error, or the event of one, says. */
+function textOf(error) {
+  return error?.message || error?.error?.message || error?.error?.code || "the connection failed";
 }
 
 function endpoint(base) {
   const url = new URL(base);
   url.protocol = url.protocol.replace(/^http/, "ws");
-  url.pathname = `${url.pathname.replace(/\/$/, "")}/v1/ws`;
+  if (!/^wss?:$/.test(url.protocol)) throw new TypeError(`${base} is no address that begins with http, https, ws or wss`);
+  url.pathname = `${url.pathname.replace(/\/(v1\/ws)?$/, "")}/v1/ws`;
   url.search = url.hash = "";
   return url.href;
 }

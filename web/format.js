@@ -6,8 +6,9 @@ export function parsed(size) {
   return { digits: BigInt(whole + fraction), scale: fraction.length };
 }
 
-/** `count` times the parsed size, as text: `decimal(6500010, parsed("0.01"))` is "65000.10". */
-export function decimal(count, { digits, scale }) {
+/** `count` times a size, as text: `decimal(6500010, "0.01")` is "65000.10". A size that is parsed once is faster. */
+export function decimal(count, size) {
+  const { digits, scale } = typeof size === "string" ? parsed(size) : size;
   const product = BigInt(count) * digits;
   const text = String(product < 0n ? -product : product).padStart(scale + 1, "0");
   const sign = product < 0n ? "−" : "";

@@ -1,60 +1,36 @@
-import { Book, Outcome } from "./book.js";
+import { Outcome } from "./book.js";
+import { faultIn, isSymbol } from "./messages.js";
+import { Phase, View } from "./view.js";
 
-/** The progress of a symbol's subscription. */
-export const Phase = Object.freeze({
-  ASKED: "asked", // a subscribe was sent; messages still belong to an older subscription
-  WAITING: "waiting", // subscribed, and a snapshot must come next
-  FOLLOWING: "following", // the view is continuous
-});
+export { Phase, View } from "./view.js";
 
+const EVERYTHING = "*";
 const RESYNCS_MAX = 10;
-
-/**
- * One subscribed symbol: its book, and whether it is current. The sizes are decimal text, known once subscribed; those
- * of a new listing come with its snapshot.
- */
-export class View {
-  constructor(symbol, depth, intervalMs) {
-    this.symbol = symbol;
-    this.depth = depth;
-    this.intervalMs = intervalMs;
-    this.book = new Book();
-    this.phase = Phase.ASKED;
-    this.asked = 0;
-    this.stale = false;
-    this.staleReason = null; // why a producer calls the book stale, null while none does
-    this.resyncs = 0;
-    this.tickSize = this.lotSize = "1";
-    this.sizes = null; // as the last `subscribed` gave them: [tick, lot]
-  }
-
-  /** The book is that of the last `subscribed` from now on, and so are the sizes. */
-  takeSizes() {
-    [this.tickSize, this.lotSize] = this.sizes;
-  }
-
-  /** "live" while the view is continuous and the gateway's source is live, else "stale". */
-  get state() {
-    return this.phase === Phase.FOLLOWING && !this.stale ? "live" : "stale";
-  }
-}
+const SYMBOLS_PER_MESSAGE = 500;
 
 /**
  * The WebSocket client without its socket: messages in, messages out. It outlives connections.
  *
  * `send(message)` sends a message, `tell(kind, detail)` reports an event: "update" with `{view, message}`, "status"
  * with `{view}`, "removed" with `{symbol, reason}`, "problem" with `{code, text, symbol}`.
- * `creditWindow`: maximum number of snapshots and deltas in flight; 0 leaves the limit to TCP.
+ * `creditWindow`: maximum number of snapshots and deltas in flight; 0 leaves the limit to TCP. `pace(pay)` says when
+ * credit is given back, by calling `pay`; without it, that is after each half of the window.
  */
 export class Session {
   #send;
   #tell;
+  #pace;
   #id = 0;
   #spent = 0;
+  #paying = false;
+  #everything = null; // the subscription to "*"
+  #held = new Set(); // symbols that the gateway said are subscribed on this connection
+  #postponed = new Set(); // ids of messages that the gateway did not carry out to their end
 
-  constructor({ send, tell, creditWindow = 0 }) {
+  constructor({ send, tell, creditWindow = 0, pace = null }) {
     this.#send = send;
     this.#tell = tell;
+    this.#pace = pace;
     this.creditWindow = creditWindow;
     this.views = new Map();
     this.welcome = null;
@@ -65,17 +41,35 @@ export class Session {
     };
   }
 
-  /** Subscribe to a symbol, or replace its subscription; returns its view, which fills when the gateway answers. */
-  subscribe(symbol, { depth = 25, intervalMs = 0 } = {}) {
-    const view = new View(symbol, depth, intervalMs);
-    this.views.set(symbol, view);
-    if (this.connected) this.#ask(view);
-    return view;
+  /**
+   * Subscribe, or replace subscriptions. For one symbol it returns its view, for a list of symbols their views, which
+   * fill when the gateway answers. "*" means all symbols, also those listed later: it returns the map of all views.
+   * Throws a TypeError if an argument is of another type.
+   */
+  subscribe(symbols, { depth = 25, intervalMs = 0 } = {}) {
+    checkNumber("depth", depth);
+    checkNumber("intervalMs", intervalMs);
+    const names = namesIn(symbols);
+    if (names.length === 1 && names[0] === EVERYTHING) return this.#subscribeToAll(depth, intervalMs);
+    const views = names.map((symbol) => this.#begin(symbol, depth, intervalMs));
+    const asked = views.filter((view) => this.views.get(view.symbol) === view);
+    if (this.connected) this.#askInParts(asked);
+    return typeof symbols === "string" ? views[0] : views;
   }
 
-  /** End a subscription; no more events of the symbol follow. */
-  unsubscribe(symbol) {
-    if (this.views.delete(symbol) && this.connected) this.#send({ op: "unsubscribe", symbols: [symbol] });
+  /** End the subscription to a symbol, to each of a list, or to everything by "*"; no more events of them follow. */
+  unsubscribe(symbols) {
+    const names = namesIn(symbols);
+    const all = names.includes(EVERYTHING);
+    const ended = (all ? [...this.views.keys()] : names).filter((symbol) => this.#end(symbol));
+    if (all) {
+      const any = this.#everything !== null || ended.length > 0;
+      this.#everything = null;
+      if (any && this.connected) this.#send({ op: "unsubscribe", symbols: [EVERYTHING] });
+      return;
+    }
+    for (const symbol of ended) this.#everything?.without.add(symbol);
+    if (ended.length && this.connected) this.#send({ op: "unsubscribe", symbols: ended });
   }
 
   /** A connection is open: grant credit, subscribe to everything again, and offer to resume the views. */
@@ -84,44 +78,144 @@ export class Session {
     this.tryLater = false;
     this.#spent = 0;
     if (this.creditWindow) this.#send({ op: "credit", messages: this.creditWindow });
-    for (const view of this.views.values()) this.#ask(view, true);
+    if (this.#everything) this.#askForAll();
+    this.#askInGroups([...this.views.values()].filter(({ wild }) => !wild));
   }
 
   /** The connection has ended: the books stay, but are stale until they are continuous again. */
   lost() {
     this.connected = false;
-    for (const view of this.views.values()) {
+    this.#held.clear();
+    this.#postponed.clear();
+    for (const view of [...this.views.values()]) {
+      if (view.phase === Phase.ENDED) continue; // by a listener, meanwhile
       view.phase = Phase.ASKED;
       this.#tell("status", { view });
     }
   }
 
-  /** Handle one message of the gateway; unknown types are ignored. */
+  /** Whether the gateway asked to wait with some subscriptions; `askAgain` repeats them. */
+  get postponed() {
+    return this.#postponed.size > 0;
+  }
+
+  /** Repeat the subscriptions that the gateway refused as too many at a time. */
+  askAgain() {
+    const ids = new Set(this.#postponed);
+    this.#postponed.clear();
+    if (!this.connected || !ids.size) return;
+    const waiting = [...this.views.values()].filter(({ phase, asked }) => phase === Phase.ASKED && ids.has(asked));
+    const all = ids.has(this.#everything?.asked);
+    if (all) this.#askForAll();
+    this.#askInGroups(waiting.filter(({ wild }) => !(all && wild)));
+  }
+
+  /** Handle one message of the gateway; false if it is malformed. Unknown types are ignored. */
   receive(message) {
+    const fault = faultIn(message);
+    if (fault) {
+      const symbol = typeof message?.symbol === "string" ? message.symbol : undefined;
+      this.#tell("problem", { code: "bad_message", text: fault, symbol });
+      return false;
+    }
     if (message.type === "snapshot" || message.type === "delta") this.#data(message);
     else if (message.type === "subscribed") this.#subscribed(message);
     else if (message.type === "unsubscribed") this.#unsubscribed(message);
     else if (message.type === "status") this.#status(message);
     else if (message.type === "error") this.#error(message);
     else if (message.type === "welcome") this.welcome = message;
+    return true;
   }
 
-  #ask(view, resume = false) {
-    view.phase = Phase.ASKED;
-    view.asked = this.#id += 1;
-    const message = {
-      op: "subscribe", id: view.asked, symbols: [view.symbol], depth: view.depth, interval_ms: view.intervalMs,
-    };
-    const { seq, digest } = view.book;
-    if (resume && seq) message.resume = { [view.symbol]: { seq, digest } };
-    this.#send(message);
+  // --- subscribing
+
+  /** A new view in the place of what there is; a text that cannot be a symbol is refused here. */
+  #begin(symbol, depth, intervalMs) {
+    const view = new View(symbol, depth, intervalMs);
+    const replaced = this.views.get(symbol);
+    if (replaced) replaced.phase = Phase.ASKED; // nothing follows it any more
+    this.#everything?.without.delete(symbol);
+    this.views.set(symbol, view);
+    if (!isSymbol(symbol)) {
+      this.#end(symbol);
+      this.#tell("problem", { code: "unknown_symbol", text: `${JSON.stringify(symbol)} can be no symbol`, symbol });
+    }
+    return view;
   }
+
+  /** All views become part of the subscription to "*": the gateway replaces their subscriptions too. */
+  #subscribeToAll(depth, intervalMs) {
+    this.#everything = { depth, intervalMs, asked: 0, without: new Set() };
+    for (const view of this.views.values()) Object.assign(view, { depth, intervalMs, wild: true });
+    if (this.connected) this.#askForAll(false);
+    return this.views;
+  }
+
+  #askForAll(resume = true) {
+    const { depth, intervalMs, without } = this.#everything;
+    const views = [...this.views.values()].filter(({ wild }) => wild);
+    this.#everything.asked = this.#request([EVERYTHING], views, depth, intervalMs, resume);
+    if (without.size) this.#send({ op: "unsubscribe", symbols: [...without] });
+  }
+
+  /** Ask for views of any options, and offer to resume them. */
+  #askInGroups(views) {
+    const groups = new Map();
+    for (const view of views) {
+      const options = `${view.depth} ${view.intervalMs}`;
+      if (!groups.has(options)) groups.set(options, []);
+      groups.get(options).push(view);
+    }
+    for (const group of groups.values()) this.#askInParts(group, true);
+  }
+
+  /** Ask for views of equal options, in messages of a size that every gateway accepts. */
+  #askInParts(views, resume = false) {
+    for (let begin = 0; begin < views.length; begin += SYMBOLS_PER_MESSAGE) {
+      const part = views.slice(begin, begin + SYMBOLS_PER_MESSAGE);
+      this.#request(part.map(({ symbol }) => symbol), part, part[0].depth, part[0].intervalMs, resume);
+    }
+  }
+
+  /** Send a subscribe for `symbols`, which brings `views`; returns its id. */
+  #request(symbols, views, depth, intervalMs, resume) {
+    const id = this.#id += 1;
+    const message = { op: "subscribe", id, symbols, depth, interval_ms: intervalMs };
+    for (const view of views) {
+      view.phase = Phase.ASKED;
+      view.asked = id;
+      const { seq, digest } = view.book;
+      if (resume && seq) (message.resume ??= {})[view.symbol] = { seq, digest };
+    }
+    this.#send(message);
+    return id;
+  }
+
+  /** Forget a view; false if there is none. */
+  #end(symbol) {
+    const view = this.views.get(symbol);
+    if (!view) return false;
+    view.phase = Phase.ENDED;
+    return this.views.delete(symbol);
+  }
+
+  // --- messages
 
   #subscribed(message) {
-    const view = this.views.get(message.symbol);
-    // Without an id the gateway began the subscription anew, for a new listing; unless another one is asked for.
-    const anew = message.id === undefined && view?.phase !== Phase.ASKED;
-    if (!view || (!anew && message.id !== view.asked)) return;
+    const { id, symbol } = message;
+    this.#held.add(symbol);
+    const all = this.#everything;
+    const brought = all !== null && (id === undefined || id === all.asked) && !all.without.has(symbol);
+    if (brought && !this.views.has(symbol)) {
+      const view = new View(symbol, all.depth, all.intervalMs);
+      this.views.set(symbol, Object.assign(view, { wild: true, asked: all.asked }));
+    }
+    const view = this.views.get(symbol);
+    if (!view) return;
+    // Without an id the gateway began the subscription anew, for a new listing, unless another one is asked for; or
+    // "*" brings a symbol that was listed later.
+    const anew = id === undefined && (view.phase !== Phase.ASKED || (view.wild && view.asked === all?.asked));
+    if (!anew && id !== view.asked) return;
     view.sizes = [message.tick_size, message.lot_size];
     if (message.resumed || !view.book.seq) view.takeSizes();
     view.stale = false;
@@ -135,7 +229,11 @@ export class Session {
   }
 
   #unsubscribed({ symbol, reason }) {
-    if (reason && this.views.delete(symbol)) this.#tell("removed", { symbol, reason });
+    this.#held.delete(symbol);
+    const view = this.views.get(symbol);
+    if (!reason || !this.#end(symbol)) return;
+    this.#tell("status", { view });
+    this.#tell("removed", { symbol, reason });
   }
 
   #status({ symbol, state, reason = null }) {
@@ -170,7 +268,7 @@ export class Session {
   #resync(view, outcome) {
     this.counters[outcome === Outcome.GAP ? "gaps" : "mismatches"] += 1;
     view.resyncs += 1;
-    if (view.resyncs <= RESYNCS_MAX) this.#ask(view);
+    if (view.resyncs <= RESYNCS_MAX) this.#askInParts([view]);
     else this.#drop(view, "inconsistent", `${RESYNCS_MAX} snapshots in a row led to no continuous book (${outcome})`);
     this.#tell("status", { view });
   }
@@ -180,20 +278,55 @@ export class Session {
     this.#tell("problem", { code, text, symbol: view.symbol });
   }
 
+  /**
+   * An error in answer to a subscribe ends what it refuses: one symbol, or every symbol of the message that was not
+   * answered before.
+   */
   #error({ id, code, message: text, symbol }) {
-    const view = [...this.views.values()].find(({ asked }) => asked === id);
-    if (view && code === "unavailable") {
+    if (code === "not_subscribed") return; // it ended in the meantime
+    const all = id !== undefined && this.#everything?.asked === id;
+    const refused = id === undefined ? [] : this.#unanswered(id, symbol);
+    const ours = all || refused.length > 0;
+    if (ours && code === "unavailable") {
       this.tryLater = true;
       return;
     }
-    if (view) this.views.delete(view.symbol);
+    if (ours && code === "rate_limited") this.#postponed.add(id);
+    else {
+      if (all && symbol === undefined && code !== "limit") this.#everything = null;
+      for (const view of refused) this.#refuse(view);
+    }
     this.#tell("problem", { code, text, symbol });
   }
 
-  /** Give credit back for messages that were read, half a window at a time. */
+  #unanswered(id, symbol) {
+    const named = (view) => symbol === undefined || view.symbol === symbol;
+    return [...this.views.values()].filter((view) => view.asked === id && view.phase === Phase.ASKED && named(view));
+  }
+
+  /** The gateway goes on with a subscription that was not replaced; so it is ended. */
+  #refuse(view) {
+    this.#end(view.symbol);
+    if (this.#held.delete(view.symbol)) this.#send({ op: "unsubscribe", symbols: [view.symbol] });
+    this.#tell("status", { view });
+  }
+
+  // --- credit
+
   #payCredit() {
     this.#spent += 1;
-    if (!this.creditWindow || !this.connected || this.#spent * 2 < this.creditWindow) return;
+    if (!this.creditWindow || !this.connected) return;
+    if (!this.#pace) {
+      if (this.#spent * 2 >= this.creditWindow) this.#pay();
+    } else if (!this.#paying) {
+      this.#paying = true;
+      this.#pace(() => this.#pay());
+    }
+  }
+
+  #pay() {
+    this.#paying = false;
+    if (!this.connected || !this.#spent) return;
     this.#send({ op: "credit", messages: this.#spent });
     this.#spent = 0;
   }
@@ -203,4 +336,22 @@ function offer(view, message) {
   if (view.phase === Phase.ASKED) return Outcome.ALREADY;
   if (message.type === "snapshot") return view.book.replace(message);
   return view.phase === Phase.WAITING ? Outcome.GAP : view.book.apply(message);
+}
+
+/** The symbols of an argument: one text, or a list of texts, each once. */
+function namesIn(symbols) {
+  const names = typeof symbols === "string" ? [symbols] : Array.isArray(symbols) ? [...new Set(symbols)] : null;
+  if (!names || names.some((name) => typeof name !== "string")) {
+    throw new TypeError(`symbols are ${String(symbols)}: give a symbol, a list of symbols, or "*"`);
+  }
+  if (names.length > 1 && names.includes(EVERYTHING)) {
+    throw new TypeError('"*" means all symbols: give it alone');
+  }
+  return names;
+}
+
+function checkNumber(name, value) {
+  if (!Number.isSafeInteger(value) || value < 0) {
+    throw new TypeError(`${name} is ${String(value)} (${typeof value}): give a whole number, 0 or more`);
+  }
 }

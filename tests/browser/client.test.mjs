@@ -5,25 +5,8 @@ import { test } from "node:test";
 import { Backoff, Book, Client, Outcome, Session, crc32, difference, digestOf, weight } from "../../web/depthcast.js";
 import { decimal, half, parsed, trimmed } from "../../web/format.js";
 import { SlowLink } from "../../web/slow.js";
+import { AFTER, DELTA, SNAPSHOT, SUBSCRIBED, SYMBOL, Socket } from "./story.mjs";
 
-const SYMBOL = "BTC-USD";
-
-// The story of docs/protocol.md, section 3.5.
-const SUBSCRIBED = {
-  type: "subscribed", symbol: SYMBOL, depth: 5, interval_ms: 0, tick_size: "0.01", lot_size: "0.001", resumed: false, id: 1,
-};
-const SNAPSHOT = {
-  type: "snapshot", symbol: SYMBOL, depth: 5, seq: 5485363200001, ts: 1769904000150000,
-  bids: [[6500010, 5], [6500000, 12]], asks: [[6500020, 7]], digest: 254150328,
-};
-const DELTA = {
-  type: "delta", symbol: SYMBOL, depth: 5, prev_seq: 5485363200001, seq: 5485363200002, ts: 1769904000200300,
-  bids: [[6500010, 0], [6500005, 3]], asks: [[6500020, 5]], merged: 1, digest: 703952158,
-};
-const AFTER = {
-  type: "delta", symbol: SYMBOL, depth: 5, prev_seq: 5485363200002, seq: 5485486080001, ts: 1769904060100200,
-  bids: [[6500007, 4]], asks: [], merged: 1, digest: 331257706,
-};
 const MERGED = {
   ...AFTER, prev_seq: 5485363200001, bids: [[6500010, 0], [6500005, 3], [6500007, 4]], asks: [[6500020, 5]], merged: 2,
 };
@@ -176,28 +159,6 @@ test("status, removal and refusals are passed on", () => {
   assert.deepEqual([session.tryLater, session.views.size], [true, 1]);
 });
 
-class Socket {
-  static made = [];
-
-  constructor(url) {
-    this.url = url;
-    this.sent = [];
-    Socket.made.push(this);
-  }
-
-  send(text) {
-    this.sent.push(JSON.parse(text));
-  }
-
-  close() {
-    this.closed = true;
-  }
-
-  bring(message) {
-    this.onmessage({ data: JSON.stringify(message) });
-  }
-}
-
 async function next(client, state) {
   while (client.state !== state) await new Promise((resolve) => client.addEventListener("state", resolve, { once: true }));
   return Socket.made.at(-1);
@@ -282,6 +243,7 @@ test("a slow link keeps the order, holds while paused and forgets on reset", asy
 test("text of ticks and lots is exact", () => {
   assert.equal(decimal(6500010, parsed("0.01")), "65000.10");
   assert.equal(decimal(-3, parsed("0.25")), "−0.75");
+  assert.equal(decimal(6500010, "0.01"), "65000.10");
   assert.equal(decimal(9007199254740991, parsed("0.00000001")), "90071992.54740991");
   assert.equal(decimal(7, parsed("5")), "35");
   assert.equal(decimal(13, half(parsed("0.01"))), "0.065");

@@ -1,7 +1,6 @@
 """The JavaScript client: its own tests under Node, and its digest against ours in the browser."""
 
-import re
-import shutil
+import os
 import subprocess
 from pathlib import Path
 from random import Random
@@ -12,9 +11,10 @@ import pytest
 from depthcast.shared.digest import digest_of
 from depthcast.shared.types import MAX_INTEGER
 from tests.browser.chromium import launched
+from tests.npm import node
 
-ROOT = Path(__file__).parents[2]
-NODE_LEAST = 20
+FOLDER = Path(__file__).parent
+ROOT = FOLDER.parents[1]
 
 DIGESTS = """async ([module, books]) => {
   const { digestOf } = await import(module);
@@ -37,22 +37,24 @@ def random_books(seed: int, count: int) -> list[list[list[list[int]]]]:
     return [[side(), side()] for _ in range(count)]
 
 
-def test_its_own_tests_under_node() -> None:
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("no node on the PATH")
-    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
-    found = re.match(r"v(\d+)", version)
-    if found is None or int(found[1]) < NODE_LEAST:
-        pytest.skip(f"node {version.strip()} is older than {NODE_LEAST}")
+def run_under_node(*names: str, **variables: str) -> None:
+    """Run test files of this folder under Node's own runner."""
+    # Before version 22, Node's WebSocket needs the option.
+    words = [node(), "--experimental-websocket", "--no-warnings", "--test", *names]
+    environment = os.environ | variables
     run = subprocess.run(
-        [node, "--test", "tests/browser/client.test.mjs"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
+        words, cwd=FOLDER, env=environment, capture_output=True, text=True, check=False, timeout=100
     )
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("*.test.mjs")))
+def test_its_own_tests_under_node(name: str) -> None:
+    run_under_node(name)
+
+
+def test_it_survives_everything_with_the_websockets_of_packages(npm_folder: Path) -> None:
+    run_under_node("robust.test.mjs", TESTED_NODE_MODULES=str(npm_folder))
 
 
 async def test_its_digest_is_ours_in_the_browser() -> None:

@@ -11,7 +11,8 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "web/README.md")]
+DOCUMENTS = [*PAGES, *sorted((ROOT / "docs").rglob("*.md"))]
 yaml: Any = pytest.importorskip("yaml")
 
 
@@ -48,8 +49,8 @@ READ_BY: Final[Mapping[str, Callable[[str], object]]] = {
     "yaml": yaml.safe_load,
 }
 
-CHECKED_ELSEWHERE: Final = {"digest", "events", "hex", "js", "nginx", "partition", "seq", "text"}
-"""Values that `test_docs_protocol.py` computes, pictures, and programs that no reader here can parse."""
+CHECKED_ELSEWHERE: Final = {"digest", "events", "hex", "html", "js", "jsx", "nginx", "partition", "seq", "text"}
+"""Values that `test_docs_protocol.py` computes, programs that `tests/browser` runs, pictures, configurations."""
 
 BLOCKS = _blocks()
 

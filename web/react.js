@@ -1,0 +1,130 @@
+/**
+ * A hook for React, Preact, and whatever else has `useSyncExternalStore`. It imports nothing:
+ *
+ *     import { useSyncExternalStore } from "react";
+ *     import { bookHook } from "depthcast/react";
+ *
+ *     export const useBook = bookHook(useSyncExternalStore);
+ *
+ *     function Spread({ client }) {
+ *       const book = useBook(client, "BTC-USD", { depth: 5 });
+ *       const [bid, ask] = [book.bids[0], book.asks[0]];
+ *       return bid && ask ? <p>{book.price(bid[0])} {book.price(ask[0])} {book.state}</p> : <p>waiting</p>;
+ *     }
+ *
+ * A component is drawn again only if what it shows has changed. Components that show the same symbol share one
+ * subscription, of the greatest depth and the least interval that one of them wants. It begins with the first of them
+ * and ends after the last. So leave a symbol that a hook shows to the hook: do not call `client.subscribe` for it.
+ */
+import { View } from "./view.js";
+
+const stores = new WeakMap(); // client → symbol → Store
+
+/** Make the hook `useBook(client, symbol, { depth, intervalMs })`; without a client or a symbol its book is empty. */
+export function bookHook(useSyncExternalStore) {
+  return function useBook(client, symbol, options = {}) {
+    const { subscribe, snapshot } = client && symbol ? bookStore(client, symbol, options) : NOTHING;
+    return useSyncExternalStore(subscribe, snapshot, snapshot);
+  };
+}
+
+/**
+ * A book as an external store, for other frameworks: `subscribe(listener)` returns the function that ends it,
+ * `snapshot()` the `Top`. The same arguments give the same store.
+ */
+export function bookStore(client, symbol, { depth = 25, intervalMs = 0 } = {}) {
+  let ofClient = stores.get(client);
+  if (!ofClient) stores.set(client, (ofClient = new Map()));
+  let store = ofClient.get(symbol);
+  if (!store) ofClient.set(symbol, (store = new Store(client, symbol)));
+  return store.reader(depth, intervalMs);
+}
+
+/** What all components share that show one symbol of one client. */
+class Store {
+  #client;
+  #symbol;
+  #readers = new Map(); // "depth interval" → reader
+  #view = null; // of the subscription
+  #shown; // the newest view that has a book
+  #listeners = new Set(); // of components: { depth, intervalMs, changed }
+  #settling = false;
+  #events = {
+    update: ({ detail }) => this.#changed(detail.view),
+    status: ({ detail }) => this.#changed(detail.view),
+  };
+
+  constructor(client, symbol) {
+    this.#client = client;
+    this.#symbol = symbol;
+    this.#shown = new View(symbol, 0, 0);
+  }
+
+  reader(depth, intervalMs) {
+    const key = `${depth} ${intervalMs}`;
+    let reader = this.#readers.get(key);
+    if (!reader) {
+      reader = {
+        subscribe: (changed) => this.#subscribe({ depth, intervalMs, changed }),
+        snapshot: () => this.#shown.top(depth || Infinity),
+      };
+      this.#readers.set(key, reader);
+    }
+    return reader;
+  }
+
+  #subscribe(listener) {
+    this.#listeners.add(listener);
+    this.#settle();
+    return () => {
+      this.#listeners.delete(listener);
+      this.#settle();
+    };
+  }
+
+  /** Subscribe to what the components want together, once all that are drawn at a time have said it. */
+  #settle() {
+    if (this.#settling) return;
+    this.#settling = true;
+    queueMicrotask(() => {
+      this.#settling = false;
+      this.#settled();
+    });
+  }
+
+  #settled() {
+    const wanted = [...this.#listeners];
+    if (!wanted.length) {
+      if (this.#view) this.#end();
+      return;
+    }
+    const depths = wanted.map(({ depth }) => depth);
+    const depth = depths.includes(0) ? 0 : Math.max(...depths);
+    const intervalMs = Math.min(...wanted.map((listener) => listener.intervalMs));
+    if (this.#view?.depth === depth && this.#view.intervalMs === intervalMs) return;
+    if (!this.#view) this.#listen("addEventListener");
+    this.#view = this.#client.subscribe(this.#symbol, { depth, intervalMs });
+    this.#changed(this.#view);
+  }
+
+  #end() {
+    this.#listen("removeEventListener");
+    if (this.#client.view(this.#symbol) === this.#view) this.#client.unsubscribe(this.#symbol);
+    this.#view = null;
+    this.#shown = new View(this.#symbol, 0, 0);
+  }
+
+  #listen(method) {
+    for (const [name, listener] of Object.entries(this.#events)) this.#client[method](name, listener);
+  }
+
+  /** While a view that replaces another has no book yet, the other one goes on being shown. */
+  #changed(view) {
+    if (view !== this.#view) return;
+    if (view.book.seq || !this.#shown.book.seq || view.state === "removed") this.#shown = view;
+    for (const { changed } of [...this.#listeners]) changed();
+  }
+}
+
+const EMPTY = new View("", 0, 0).top();
+const NOTHING = { subscribe: () => () => {}, snapshot: () => EMPTY };

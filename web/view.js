@@ -1,0 +1,54 @@
+import { Book } from "./book.js";
+import { topOf } from "./top.js";
+
+/** The progress of a symbol's subscription. */
+export const Phase = Object.freeze({
+  ASKED: "asked", // a subscribe was sent; messages still belong to an older subscription
+  WAITING: "waiting", // subscribed, and a snapshot must come next
+  FOLLOWING: "following", // the view is continuous
+  ENDED: "ended", // the subscription is over
+});
+
+/**
+ * One subscribed symbol: its book, and whether it is current. The sizes are decimal text, known once subscribed; those
+ * of a new listing come with its snapshot.
+ */
+export class View {
+  #tops = new Map();
+
+  constructor(symbol, depth, intervalMs) {
+    this.symbol = symbol;
+    this.depth = depth;
+    this.intervalMs = intervalMs;
+    this.book = new Book();
+    this.phase = Phase.ASKED;
+    this.asked = 0;
+    this.wild = false; // whether it belongs to the subscription to "*"
+    this.stale = false;
+    this.staleReason = null; // why a producer calls the book stale, null while none does
+    this.resyncs = 0;
+    this.tickSize = this.lotSize = "1";
+    this.sizes = null; // as the last `subscribed` gave them: [tick, lot]
+  }
+
+  /** The book is that of the last `subscribed` from now on, and so are the sizes. */
+  takeSizes() {
+    [this.tickSize, this.lotSize] = this.sizes;
+  }
+
+  /** "live" while the view is continuous and the gateway's source is live, "removed" once it ended, else "stale". */
+  get state() {
+    if (this.phase === Phase.ENDED) return "removed";
+    return this.phase === Phase.FOLLOWING && !this.stale ? "live" : "stale";
+  }
+
+  /** The best `count` levels of each side as a frozen `Top`: the same object for as long as nothing in it changes. */
+  top(count = Infinity) {
+    const kept = this.#tops.get(count);
+    const now = [this.book.changes, this.state, this.staleReason, this.tickSize, this.lotSize];
+    if (kept && now.every((value, place) => value === kept.of[place])) return kept.top;
+    const top = topOf(this, count, kept?.top);
+    this.#tops.set(count, { of: now, top });
+    return top;
+  }
+}
