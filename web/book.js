@@ -47,7 +47,9 @@ export class Book {
   /** The best `count` levels of "bids" or "asks" as [price, quantity], best first. */
   best(side, count = Infinity) {
     const sign = side === "bids" ? -1 : 1;
-    return [...this[side]].sort((a, b) => sign * (a[0] - b[0])).slice(0, count);
+    const levels = this[side];
+    if (count < levels.size) return firstOf(levels, Math.max(Math.trunc(count), 0), sign);
+    return [...levels].sort((a, b) => sign * (a[0] - b[0]));
   }
 
   #reached(message) {
@@ -69,6 +71,19 @@ function differing(one, other) {
   for (const [price, quantity] of one) if (other.get(price) !== quantity) prices.add(price);
   for (const price of other.keys()) if (!one.has(price)) prices.add(price);
   return prices;
+}
+
+/** The first `count` levels by price × `sign`, without sorting the others: a full book has very many. */
+function firstOf(levels, count, sign) {
+  const first = [];
+  for (const level of levels) {
+    let place = first.length;
+    while (place > 0 && sign * (level[0] - first[place - 1][0]) < 0) place -= 1;
+    if (place === count) continue;
+    first.splice(place, 0, level);
+    if (first.length > count) first.pop();
+  }
+  return first;
 }
 
 function digestAfter(digest, side, levels, rows) {

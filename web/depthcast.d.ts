@@ -9,8 +9,8 @@ export type Side = "bids" | "asks";
 /** "live": known to be current. "stale": correct once, possibly old. "removed": the subscription is over. */
 export type ViewState = "live" | "stale" | "removed";
 
-/** Of the connection; "waiting" to try again, "ended" for good. */
-export type ConnectionState = "connecting" | "open" | "waiting" | "ended";
+/** Of the connection; "waiting" to try again, "idle" until the next subscription, "ended" for good. */
+export type ConnectionState = "connecting" | "open" | "waiting" | "idle" | "ended";
 
 // --- messages (docs/protocol.md, section 3)
 
@@ -118,7 +118,10 @@ export class View {
   /** Sizes of a tick and a lot as decimal text, known once subscribed. */
   readonly tickSize: string;
   readonly lotSize: string;
-  /** The best `count` levels of each side: the same object for as long as nothing in it changes. */
+  /**
+   * The best `count` levels of each side: the same object for as long as nothing in it changes.
+   * Throws a RangeError for a count that is negative or no number.
+   */
   top(count?: number): Top;
 }
 
@@ -196,6 +199,20 @@ export interface ClientEvents {
   state: { state: ConnectionState; code: number; reason: string; retryMs: number };
 }
 
+/** A `CustomEvent`. These types are declared here, so that programs for Node need no types of a browser. */
+export interface ClientEvent<Detail> extends Event {
+  readonly detail: Detail;
+}
+
+export type Listener<E extends Event> = ((event: E) => void) | { handleEvent(event: E): void };
+
+export interface ListenerOptions {
+  capture?: boolean;
+  once?: boolean;
+  passive?: boolean;
+  signal?: AbortSignal;
+}
+
 /** The gateway ended the connection for good: `code` and `reason` say why. */
 export class ConnectionEnded extends Error {
   constructor(code: number, reason: string);
@@ -206,7 +223,8 @@ export class ConnectionEnded extends Error {
 /** A connection to a gateway, made again whenever it is lost, and the books subscribed on it. */
 export class Client extends EventTarget implements AsyncIterable<View> {
   /**
-   * Connects at once, and again whenever the connection is lost, until `close()`.
+   * Connects at once, and again whenever the connection is lost, until `close()`. A gateway ends connections on which
+   * nothing is subscribed for long; then the next subscription connects again.
    * Throws a TypeError or a RangeError for options that make no sense, and where there is no WebSocket.
    */
   constructor(url: string | URL, options?: ClientOptions);
@@ -240,24 +258,16 @@ export class Client extends EventTarget implements AsyncIterable<View> {
   close(): void;
   addEventListener<K extends keyof ClientEvents>(
     type: K,
-    listener: ((event: CustomEvent<ClientEvents[K]>) => void) | null,
-    options?: boolean | AddEventListenerOptions,
+    listener: Listener<ClientEvent<ClientEvents[K]>> | null,
+    options?: boolean | ListenerOptions,
   ): void;
-  addEventListener(
-    type: string,
-    listener: EventListenerOrEventListenerObject | null,
-    options?: boolean | AddEventListenerOptions,
-  ): void;
+  addEventListener(type: string, listener: Listener<Event> | null, options?: boolean | ListenerOptions): void;
   removeEventListener<K extends keyof ClientEvents>(
     type: K,
-    listener: ((event: CustomEvent<ClientEvents[K]>) => void) | null,
-    options?: boolean | EventListenerOptions,
+    listener: Listener<ClientEvent<ClientEvents[K]>> | null,
+    options?: boolean | ListenerOptions,
   ): void;
-  removeEventListener(
-    type: string,
-    listener: EventListenerOrEventListenerObject | null,
-    options?: boolean | EventListenerOptions,
-  ): void;
+  removeEventListener(type: string, listener: Listener<Event> | null, options?: boolean | ListenerOptions): void;
 }
 
 // --- for those who bring their own socket
@@ -277,6 +287,10 @@ export class Session {
   readonly connected: boolean;
   /** The gateway has no instruments yet: drop the connection and make a new one. */
   readonly tryLater: boolean;
+  /** Whether there is any subscription, answered or not. */
+  readonly wanted: boolean;
+  /** Whether the gateway has begun a subscription on this connection that has not ended. */
+  readonly served: boolean;
   /** Whether the gateway asked to wait with some subscriptions; `askAgain` repeats them. */
   readonly postponed: boolean;
   readonly counters: Omit<Counters, "reconnects" | "bytes">;

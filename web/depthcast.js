@@ -25,11 +25,13 @@
  * | `removed` | `{symbol, reason}`               | the gateway ended a subscription                                |
  * | `problem` | `{code, text, symbol}`           | a request was refused, or a message made no sense (bad_message) |
  * | `state`   | `{state, code, reason, retryMs}` | of the connection: "connecting", "open", "waiting" for          |
- * |           |                                  | `retryMs` to try again, "ended"                                 |
+ * |           |                                  | `retryMs` to try again, "idle" until the next subscription,     |
+ * |           |                                  | "ended"                                                         |
  */
 import { Backoff } from "./backoff.js";
-import { AT_ONCE, LOST, NEVER, NORMAL, OVERLOADED, WITH_BACKOFF, reconnect } from "./close_codes.js";
+import { AT_ONCE, LOST, NEVER, NORMAL, OVERLOADED, UNUSED, WITH_BACKOFF, reconnect } from "./close_codes.js";
 import { json } from "./encoding.js";
+import { check, endpoint } from "./options.js";
 import { Session } from "./session.js";
 import { ConnectionEnded, updatesOf } from "./updates.js";
 
@@ -45,6 +47,8 @@ export { ConnectionEnded } from "./updates.js";
 const HEARTBEAT_MS = 5000;
 const HEARTBEAT_LEAST_MS = 1000;
 const HEARTBEATS_MISSED = 3;
+const WATCH_MS = 1000;
+const IDLE = "once there is a subscription";
 const PACED_WINDOW = 64;
 
 /** Some WebSockets never report the end of a connection that failed; this long after the error it counts as lost. */
@@ -88,7 +92,8 @@ export class Client extends EventTarget {
   #boundMs = 0; // of the waits when the connection was begun
 
   /**
-   * Connects at once, and again whenever the connection is lost, until `close()`. Throws a TypeError or a RangeError
+   * Connects at once, and again whenever the connection is lost, until `close()`. A gateway ends connections on which
+   * nothing is subscribed for long; then the next subscription connects again. Throws a TypeError or a RangeError
    * for options that make no sense, and where there is no WebSocket.
    *
    * @param {string|URL} url Address of the gateway, as http(s) or ws(s); `v1/ws` is added to its path.
@@ -109,15 +114,7 @@ export class Client extends EventTarget {
     encoding = json, link = DIRECT, WebSocket = globalThis.WebSocket,
   } = {}) {
     super();
-    if (typeof WebSocket !== "function") {
-      throw new TypeError("there is no WebSocket here: give one as options.WebSocket, such as that of the package ws");
-    }
-    if (!Number.isSafeInteger(creditWindow) || creditWindow < 0) {
-      throw new RangeError(`creditWindow is ${creditWindow}: give a whole number of messages, 0 for no window`);
-    }
-    if (!(connectTimeoutMs > 0 && connectTimeoutMs < 2 ** 31)) {
-      throw new RangeError(`connectTimeoutMs is ${connectTimeoutMs}: give a positive number of milliseconds`);
-    }
+    check({ pace, creditWindow, connectTimeoutMs, encoding, WebSocket });
     this.#url = endpoint(url);
     this.#WebSocket = WebSocket;
     this.#encoding = encoding;
@@ -162,7 +159,9 @@ export class Client extends EventTarget {
    * Returns the view, the list of views, or for "*" the map of all views; each is empty until its first `update`.
    */
   subscribe(symbols, { depth = 25, intervalMs = 0 } = {}) {
-    return this.#session.subscribe(symbols, { depth, intervalMs });
+    const views = this.#session.subscribe(symbols, { depth, intervalMs });
+    if (this.state === "idle" && this.#session.wanted) this.#connectAgain();
+    return views;
   }
 
   /** End the subscription to a symbol, to each of a list of symbols, or by "*" to everything. */
@@ -180,6 +179,12 @@ export class Client extends EventTarget {
     if (this.state === "ended" || this.#closing) return; // by a listener to what closing reports
     this.#closing = true;
     this.#lose(NORMAL, "closed by the user");
+  }
+
+  #connectAgain() {
+    this.reconnects += 1;
+    this.#enter("connecting");
+    if (this.state === "connecting") this.#connect(); // no listener has closed the client
   }
 
   #connect() {
@@ -202,7 +207,7 @@ export class Client extends EventTarget {
       this.#loseSoon(CLOSE_AFTER_ERROR_MS, socket, this.#failure);
     };
     socket.onclose = ({ code, reason }) => this.#ended(code, reason);
-    this.#watchdog = setInterval(() => this.#watch(), HEARTBEAT_MS);
+    this.#watchdog = setInterval(() => this.#watch(), WATCH_MS);
     this.#loseSoon(this.#connectTimeoutMs, socket, `no connection within ${this.#connectTimeoutMs} ms`);
   }
 
@@ -222,8 +227,11 @@ export class Client extends EventTarget {
 
   /** The socket closed. After an error the code is not the gateway's word, so it ends nothing for good. */
   #ended(code, reason) {
-    const decision = reconnect(code);
-    this.#lose(code, reason || this.#failure, this.#failure && decision === NEVER ? WITH_BACKOFF : decision);
+    let decision = reconnect(code);
+    if (this.#failure && decision === NEVER) decision = WITH_BACKOFF;
+    // The gateway has waited for a subscription in vain; one that is wanted by now was on its way.
+    if (code === UNUSED && !this.#session.served) decision = this.#session.wanted ? WITH_BACKOFF : IDLE;
+    this.#lose(code, reason || this.#failure, decision);
   }
 
   #send(message) {
@@ -299,6 +307,10 @@ export class Client extends EventTarget {
     this.#link.reset();
     this.#session.lost();
     if (this.state === "ended") return; // a listener has closed the client
+    if (decision === IDLE) {
+      this.#enter("idle", code, reason);
+      return;
+    }
     if (decision === NEVER) {
       if (!this.#closing) this.ending = new ConnectionEnded(code, reason);
       this.#enter("ended", code, reason);
@@ -306,11 +318,7 @@ export class Client extends EventTarget {
     }
     // Before the state is reported, because a listener may close the client.
     const retryMs = (decision === AT_ONCE ? 0 : this.#backoff.firstMs) + this.#backoff.nextMs();
-    this.#timer = setTimeout(() => {
-      this.reconnects += 1;
-      this.#enter("connecting");
-      if (this.state === "connecting") this.#connect();
-    }, retryMs);
+    this.#timer = setTimeout(() => this.#connectAgain(), retryMs);
     this.#enter("waiting", code, reason, retryMs);
   }
 
@@ -334,13 +342,4 @@ function discard(socket) {
 /** What an error, or the event of one, says. */
 function textOf(error) {
   return error?.message || error?.error?.message || error?.error?.code || "the connection failed";
-}
-
-function endpoint(base) {
-  const url = new URL(base);
-  url.protocol = url.protocol.replace(/^http/, "ws");
-  if (!/^wss?:$/.test(url.protocol)) throw new TypeError(`${base} is no address that begins with http, https, ws or wss`);
-  url.pathname = `${url.pathname.replace(/\/(v1\/ws)?$/, "")}/v1/ws`;
-  url.search = url.hash = "";
-  return url.href;
 }

@@ -11,7 +11,7 @@ export function decimal(count, size) {
   const { digits, scale } = typeof size === "string" ? parsed(size) : size;
   const product = BigInt(count) * digits;
   const text = String(product < 0n ? -product : product).padStart(scale + 1, "0");
-  const sign = product < 0n ? "−" : "";
+  const sign = product < 0n ? "-" : "";
   return scale ? `${sign}${text.slice(0, -scale)}.${text.slice(-scale)}` : sign + text;
 }
 

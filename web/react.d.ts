@@ -28,5 +28,5 @@ export interface BookStore {
   snapshot(): Top;
 }
 
-/** The store of a symbol; the same arguments give the same store. */
+/** The store of a symbol; the same arguments give the same store. Throws a TypeError for arguments of another kind. */
 export function bookStore(client: Client, symbol: string, options?: SubscribeOptions): BookStore;

@@ -16,9 +16,10 @@
  * subscription, of the greatest depth and the least interval that one of them wants. It begins with the first of them
  * and ends after the last. So leave a symbol that a hook shows to the hook: do not call `client.subscribe` for it.
  */
+import { checkCount } from "./options.js";
 import { View } from "./view.js";
 
-const stores = new WeakMap(); // client → symbol → Store
+const stores = new WeakMap(); // client → Stores
 
 /** Make the hook `useBook(client, symbol, { depth, intervalMs })`; without a client or a symbol its book is empty. */
 export function bookHook(useSyncExternalStore) {
@@ -30,33 +31,60 @@ export function bookHook(useSyncExternalStore) {
 
 /**
  * A book as an external store, for other frameworks: `subscribe(listener)` returns the function that ends it,
- * `snapshot()` the `Top`. The same arguments give the same store.
+ * `snapshot()` the `Top`. The same arguments give the same store. Throws a TypeError for arguments of another kind.
  */
 export function bookStore(client, symbol, { depth = 25, intervalMs = 0 } = {}) {
+  if (typeof symbol !== "string" || symbol === "*") throw new TypeError(`symbol is ${String(symbol)}: give one symbol`);
+  checkCount("depth", depth);
+  checkCount("intervalMs", intervalMs);
   let ofClient = stores.get(client);
-  if (!ofClient) stores.set(client, (ofClient = new Map()));
-  let store = ofClient.get(symbol);
-  if (!store) ofClient.set(symbol, (store = new Store(client, symbol)));
-  return store.reader(depth, intervalMs);
+  if (!ofClient) stores.set(client, (ofClient = new Stores(client)));
+  return ofClient.store(symbol).reader(depth, intervalMs);
+}
+
+/** The stores of a client. They share its listeners, so that a change costs the same however many books are shown. */
+class Stores {
+  #client;
+  #bySymbol = new Map();
+  #active = 0; // stores with a subscription
+  #listener = ({ detail: { view } }) => this.#bySymbol.get(view.symbol)?.changed(view);
+
+  constructor(client) {
+    this.#client = client;
+  }
+
+  store(symbol) {
+    let store = this.#bySymbol.get(symbol);
+    if (!store) this.#bySymbol.set(symbol, (store = new Store(this.#client, symbol, this)));
+    return store;
+  }
+
+  listen() {
+    this.#active += 1;
+    if (this.#active === 1) for (const name of EVENTS) this.#client.addEventListener(name, this.#listener);
+  }
+
+  unlisten() {
+    this.#active -= 1;
+    if (!this.#active) for (const name of EVENTS) this.#client.removeEventListener(name, this.#listener);
+  }
 }
 
 /** What all components share that show one symbol of one client. */
 class Store {
   #client;
+  #siblings;
   #symbol;
   #readers = new Map(); // "depth interval" → reader
   #view = null; // of the subscription
   #shown; // the newest view that has a book
   #listeners = new Set(); // of components: { depth, intervalMs, changed }
   #settling = false;
-  #events = {
-    update: ({ detail }) => this.#changed(detail.view),
-    status: ({ detail }) => this.#changed(detail.view),
-  };
 
-  constructor(client, symbol) {
+  constructor(client, symbol, siblings) {
     this.#client = client;
     this.#symbol = symbol;
+    this.#siblings = siblings;
     this.#shown = new View(symbol, 0, 0);
   }
 
@@ -101,30 +129,28 @@ class Store {
     const depths = wanted.map(({ depth }) => depth);
     const depth = depths.includes(0) ? 0 : Math.max(...depths);
     const intervalMs = Math.min(...wanted.map((listener) => listener.intervalMs));
-    if (this.#view?.depth === depth && this.#view.intervalMs === intervalMs) return;
-    if (!this.#view) this.#listen("addEventListener");
+    const same = this.#view?.depth === depth && this.#view.intervalMs === intervalMs;
+    if (same && this.#view.state !== "removed") return; // what was withdrawn may be listed again
+    if (!this.#view) this.#siblings.listen();
     this.#view = this.#client.subscribe(this.#symbol, { depth, intervalMs });
-    this.#changed(this.#view);
+    this.changed(this.#view);
   }
 
   #end() {
-    this.#listen("removeEventListener");
+    this.#siblings.unlisten();
     if (this.#client.view(this.#symbol) === this.#view) this.#client.unsubscribe(this.#symbol);
     this.#view = null;
     this.#shown = new View(this.#symbol, 0, 0);
   }
 
-  #listen(method) {
-    for (const [name, listener] of Object.entries(this.#events)) this.#client[method](name, listener);
-  }
-
   /** While a view that replaces another has no book yet, the other one goes on being shown. */
-  #changed(view) {
+  changed(view) {
     if (view !== this.#view) return;
     if (view.book.seq || !this.#shown.book.seq || view.state === "removed") this.#shown = view;
     for (const { changed } of [...this.#listeners]) changed();
   }
 }
 
+const EVENTS = ["update", "status"];
 const EMPTY = new View("", 0, 0).top();
 const NOTHING = { subscribe: () => () => {}, snapshot: () => EMPTY };

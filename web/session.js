@@ -1,12 +1,13 @@
 import { Outcome } from "./book.js";
 import { faultIn, isSymbol } from "./messages.js";
+import { checkCount } from "./options.js";
 import { Phase, View } from "./view.js";
 
 export { Phase, View } from "./view.js";
 
 const EVERYTHING = "*";
 const RESYNCS_MAX = 10;
-const SYMBOLS_PER_MESSAGE = 500;
+const SYMBOLS_PER_MESSAGE = 100; // every gateway accepts as many
 
 /**
  * The WebSocket client without its socket: messages in, messages out. It outlives connections.
@@ -47,8 +48,8 @@ export class Session {
    * Throws a TypeError if an argument is of another type.
    */
   subscribe(symbols, { depth = 25, intervalMs = 0 } = {}) {
-    checkNumber("depth", depth);
-    checkNumber("intervalMs", intervalMs);
+    checkCount("depth", depth);
+    checkCount("intervalMs", intervalMs);
     const names = namesIn(symbols);
     if (names.length === 1 && names[0] === EVERYTHING) return this.#subscribeToAll(depth, intervalMs);
     const views = names.map((symbol) => this.#begin(symbol, depth, intervalMs));
@@ -92,6 +93,16 @@ export class Session {
       view.phase = Phase.ASKED;
       this.#tell("status", { view });
     }
+  }
+
+  /** Whether there is any subscription, answered or not. */
+  get wanted() {
+    return this.#everything !== null || this.views.size > 0;
+  }
+
+  /** Whether the gateway has begun a subscription on this connection that has not ended. */
+  get served() {
+    return this.#held.size > 0;
   }
 
   /** Whether the gateway asked to wait with some subscriptions; `askAgain` repeats them. */
@@ -169,7 +180,7 @@ export class Session {
     for (const group of groups.values()) this.#askInParts(group, true);
   }
 
-  /** Ask for views of equal options, in messages of a size that every gateway accepts. */
+  /** Ask for views of equal options, in messages of `SYMBOLS_PER_MESSAGE` at most. */
   #askInParts(views, resume = false) {
     for (let begin = 0; begin < views.length; begin += SYMBOLS_PER_MESSAGE) {
       const part = views.slice(begin, begin + SYMBOLS_PER_MESSAGE);
@@ -185,7 +196,8 @@ export class Session {
       view.phase = Phase.ASKED;
       view.asked = id;
       const { seq, digest } = view.book;
-      if (resume && seq) (message.resume ??= {})[view.symbol] = { seq, digest };
+      view.offered = resume && seq > 0;
+      if (view.offered) (message.resume ??= {})[view.symbol] = { seq, digest };
     }
     this.#send(message);
     return id;
@@ -216,12 +228,15 @@ export class Session {
     // "*" brings a symbol that was listed later.
     const anew = id === undefined && (view.phase !== Phase.ASKED || (view.wild && view.asked === all?.asked));
     if (!anew && id !== view.asked) return;
+    // What was not offered cannot be resumed: the view may be of another depth, or empty.
+    const resumed = Boolean(message.resumed) && view.offered && !anew;
+    view.offered = false;
     view.sizes = [message.tick_size, message.lot_size];
-    if (message.resumed || !view.book.seq) view.takeSizes();
+    if (resumed || !view.book.seq) view.takeSizes();
     view.stale = false;
     view.staleReason = null;
-    view.phase = message.resumed ? Phase.FOLLOWING : Phase.WAITING;
-    if (message.resumed) {
+    view.phase = resumed ? Phase.FOLLOWING : Phase.WAITING;
+    if (resumed) {
       this.counters.resumed += 1;
       view.book.seq = message.seq; // may be lower: another gateway, the same view
     }
@@ -231,16 +246,18 @@ export class Session {
   #unsubscribed({ symbol, reason }) {
     this.#held.delete(symbol);
     const view = this.views.get(symbol);
-    if (!reason || !this.#end(symbol)) return;
+    // What ends here came before a subscribe that is still to be answered: its answer decides.
+    if (!reason || !view || (view.phase === Phase.ASKED && !view.wild)) return;
+    this.#end(symbol);
     this.#tell("status", { view });
     this.#tell("removed", { symbol, reason });
   }
 
-  #status({ symbol, state, reason = null }) {
+  #status({ symbol, state, reason }) {
     const view = this.views.get(symbol);
     if (!view || view.phase === Phase.ASKED) return;
     view.stale = state !== "live";
-    view.staleReason = view.stale ? reason : null;
+    view.staleReason = view.stale && typeof reason === "string" ? reason : null;
     this.#tell("status", { view });
   }
 
@@ -334,8 +351,9 @@ export class Session {
 
 function offer(view, message) {
   if (view.phase === Phase.ASKED) return Outcome.ALREADY;
-  if (message.type === "snapshot") return view.book.replace(message);
-  return view.phase === Phase.WAITING ? Outcome.GAP : view.book.apply(message);
+  if (message.type === "delta") return view.phase === Phase.WAITING ? Outcome.GAP : view.book.apply(message);
+  const repeated = view.phase === Phase.FOLLOWING && message.seq <= view.book.seq;
+  return repeated ? Outcome.ALREADY : view.book.replace(message);
 }
 
 /** The symbols of an argument: one text, or a list of texts, each once. */
@@ -348,10 +366,4 @@ function namesIn(symbols) {
     throw new TypeError('"*" means all symbols: give it alone');
   }
   return names;
-}
-
-function checkNumber(name, value) {
-  if (!Number.isSafeInteger(value) || value < 0) {
-    throw new TypeError(`${name} is ${String(value)} (${typeof value}): give a whole number, 0 or more`);
-  }
 }

@@ -24,6 +24,7 @@ export class View {
     this.phase = Phase.ASKED;
     this.asked = 0;
     this.wild = false; // whether it belongs to the subscription to "*"
+    this.offered = false; // whether the subscribe that is not answered yet offers to resume it
     this.stale = false;
     this.staleReason = null; // why a producer calls the book stale, null while none does
     this.resyncs = 0;
@@ -42,8 +43,12 @@ export class View {
     return this.phase === Phase.FOLLOWING && !this.stale ? "live" : "stale";
   }
 
-  /** The best `count` levels of each side as a frozen `Top`: the same object for as long as nothing in it changes. */
+  /**
+   * The best `count` levels of each side as a frozen `Top`: the same object for as long as nothing in it changes.
+   * Throws a RangeError for a count that is negative or no number.
+   */
   top(count = Infinity) {
+    if (!(count >= 0)) throw new RangeError(`count is ${String(count)}: give the number of levels of each side`);
     const kept = this.#tops.get(count);
     const now = [this.book.changes, this.state, this.staleReason, this.tickSize, this.lotSize];
     if (kept && now.every((value, place) => value === kept.of[place])) return kept.top;

@@ -65,6 +65,18 @@ test("a wrong digest changes nothing", () => {
   assert.equal(book.apply(DELTA), Outcome.APPLIED);
 });
 
+test("the best levels are the first of all of them in order", () => {
+  const book = new Book();
+  const prices = Array.from({ length: 50 }, (_, number) => ((number * 37) % 101) - 50); // each once, in no order
+  const rows = prices.map((price) => [price, 1]);
+  book.replace({ ...SNAPSHOT, bids: rows, asks: rows, digest: digestOf(rows, rows) });
+  for (const [side, sign] of [["bids", -1], ["asks", 1]]) {
+    const sorted = rows.toSorted((a, b) => sign * (a[0] - b[0]));
+    for (const count of [0, 1, 7, 49, 50, 51, Infinity]) assert.deepEqual(book.best(side, count), sorted.slice(0, count));
+    assert.deepEqual([book.best(side, 2.5).length, book.best(side, -1).length], [2, 0]);
+  }
+});
+
 test("books that differ", () => {
   const [one, other] = [new Book(), new Book()];
   one.replace(SNAPSHOT);
@@ -126,6 +138,24 @@ test("a lost connection is resumed from what is held", () => {
   assert.equal(view.book.seq, AFTER.seq);
 });
 
+test("a snapshot that comes again does not take the book back", () => {
+  const { session, view } = following();
+  session.receive(DELTA);
+  session.receive(SNAPSHOT);
+  assert.deepEqual([view.state, view.book.seq, session.counters.ignored], ["live", DELTA.seq, 1]);
+  session.receive(AFTER);
+  assert.equal(view.book.seq, AFTER.seq);
+});
+
+test("a gateway that resumes what was not offered is asked for a snapshot", () => {
+  const { session, view, sent } = following();
+  session.receive({ ...DELTA, digest: 1 });
+  session.receive({ ...SUBSCRIBED, id: 2, resumed: true, seq: DELTA.seq });
+  assert.deepEqual([view.state, session.counters.resumed], ["stale", 0]);
+  session.receive(AFTER);
+  assert.deepEqual([view.state, view.book.seq, sent.at(-1).id], ["stale", SNAPSHOT.seq, 3]);
+});
+
 test("credit comes first, and is given back as messages are taken", () => {
   const { session, sent } = following({ creditWindow: 1 });
   assert.deepEqual(sent[0], { op: "credit", messages: 1 });
@@ -142,6 +172,12 @@ test("the reason of a producer for doubt shows while it holds", () => {
   assert.deepEqual([view.state, view.staleReason], ["stale", "gap"]);
   session.receive({ type: "status", symbol: SYMBOL, state: "live" });
   assert.deepEqual([view.state, view.staleReason], ["live", null]);
+});
+
+test("a reason that is no text is none", () => {
+  const { session, view } = following();
+  session.receive({ type: "status", symbol: SYMBOL, state: "stale", reason: 5 });
+  assert.deepEqual([view.state, view.staleReason], ["stale", null]);
 });
 
 test("status, removal and refusals are passed on", () => {
@@ -242,7 +278,7 @@ test("a slow link keeps the order, holds while paused and forgets on reset", asy
 
 test("text of ticks and lots is exact", () => {
   assert.equal(decimal(6500010, parsed("0.01")), "65000.10");
-  assert.equal(decimal(-3, parsed("0.25")), "−0.75");
+  assert.equal(decimal(-3, parsed("0.25")), "-0.75");
   assert.equal(decimal(6500010, "0.01"), "65000.10");
   assert.equal(decimal(9007199254740991, parsed("0.00000001")), "90071992.54740991");
   assert.equal(decimal(7, parsed("5")), "35");

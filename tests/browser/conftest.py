@@ -5,11 +5,15 @@ from pathlib import Path
 import pytest
 
 from tests.npm import install
+from tests.sharing import Once
+
+
+def _installed(folder: Path) -> Path:
+    install(Path(__file__).parent, folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
-def npm_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def npm_folder(once: Once) -> Path:
     """A folder with the packages that `package-lock.json` here names: React, TypeScript, undici, ws."""
-    folder = tmp_path_factory.mktemp("npm")
-    install(Path(__file__).parent, folder)
-    return folder
+    return once("npm-browser", _installed)

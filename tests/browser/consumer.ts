@@ -145,7 +145,8 @@ must(new ConnectionEnded(4408, "why").code === 4408 && new ConnectionEnded(4408,
 const session = new Session({ send: (message) => must(message.type === undefined, "send"), tell() {}, creditWindow: 1, pace: null });
 session.subscribe("BTC-USD");
 session.opened();
-must(session.connected && !session.tryLater && !session.postponed && session.receive({ type: "later" }), "session");
+must(session.connected && session.wanted && !session.served && !session.tryLater && !session.postponed, "session");
+must(session.receive({ type: "later" }), "receive");
 session.askAgain();
 session.unsubscribe("BTC-USD");
 session.lost();

@@ -97,6 +97,44 @@ test("a connection that never opens is given up after its time-out", () => withT
   client.close();
 }));
 
+test("a client without subscriptions that the gateway ends connects again for the next one", () => withTimers(() => {
+  const client = new Client("http://gateway.test", options);
+  const states = [];
+  client.addEventListener("state", ({ detail: { state } }) => states.push(state));
+  Socket.last.open();
+  Socket.last.bring(WELCOME);
+  Socket.last.end(4408, "no subscription in time");
+  mock.timers.tick(60_000);
+  assert.deepEqual([states, Socket.made.length, client.ending], [["open", "idle"], 1, null]);
+  client.subscribe([]);
+  assert.equal(client.state, "idle");
+  const view = client.subscribe(SYMBOL, { depth: 5 });
+  assert.deepEqual([client.state, Socket.made.length, client.reconnects], ["connecting", 2, 1]);
+  Socket.last.open();
+  Socket.last.serve();
+  assert.equal(view.state, "live");
+  client.close();
+}));
+
+test("a subscription that crosses the end of an unused connection is asked for on the next one", () => withTimers(() => {
+  const client = new Client("http://gateway.test", options);
+  Socket.last.open();
+  const view = client.subscribe(SYMBOL, { depth: 5 });
+  Socket.last.end(4408, "no subscription in time");
+  assert.equal(client.state, "waiting");
+  recovers(client, view, "crossed");
+  client.close();
+}));
+
+test("an idle client can be closed", () => withTimers(() => {
+  const client = new Client("http://gateway.test", options);
+  Socket.last.open();
+  Socket.last.end(4408);
+  client.close();
+  client.subscribe(SYMBOL);
+  assert.deepEqual([client.state, Socket.made.length], ["ended", 1]);
+}));
+
 test("a WebSocket that cannot be made is tried again", () => withTimers(() => {
   let made = 0;
   class Refusing extends Socket {
@@ -208,6 +246,8 @@ test("options that make no sense are refused at once", () => {
     ["http://gateway.test", { backoffMs: [10, 5] }, RangeError], ["http://gateway.test", { backoffMs: [NaN, 5] }, RangeError],
     ["http://gateway.test", { creditWindow: -1 }, RangeError], ["http://gateway.test", { creditWindow: "1" }, RangeError],
     ["http://gateway.test", { connectTimeoutMs: 0 }, RangeError], ["http://gateway.test", { connectTimeoutMs: 2 ** 31 }, RangeError],
+    ["http://gateway.test", { pace: 60 }, TypeError], ["http://gateway.test", { encoding: "msgpack" }, TypeError],
+    ["http://gateway.test", { encoding: null }, TypeError], [undefined, {}, TypeError],
   ]) assert.throws(made(url, given), error, JSON.stringify([url, given]));
   assert.equal(Socket.made.length, 0);
 });

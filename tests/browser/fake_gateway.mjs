@@ -1,5 +1,5 @@
 // A gateway that does to its clients what the test says, down to the bytes; without any library. As a program, it prints
-// its address and serves.
+// its address and serves; with the word `faults` only after its first four connections.
 import { createHash } from "node:crypto";
 import { createServer } from "node:http";
 import { fileURLToPath } from "node:url";
@@ -119,4 +119,20 @@ export class FakeGateway {
   }
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) console.log((await FakeGateway.open([serve])).url);
+const FAULTS = [
+  (peer) => peer.refuse(503, "Retry-After: 1\r\n"),
+  (peer) => peer.socket.destroy(),
+  (peer) => {
+    serve(peer);
+    peer.text("{");
+  },
+  (peer) => {
+    serve(peer);
+    peer.close(1012, "restarting; reconnect and resume");
+  },
+];
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { url } = await FakeGateway.open([...(process.argv[2] === "faults" ? FAULTS : []), serve]);
+  console.log(url);
+}

@@ -107,7 +107,11 @@ for (const [kind, WebSocket] of KINDS) {
     for (const [code, never] of [...CLOSE_CODES, ...UNKNOWN].filter(([code]) => !NEVER_SENT.has(code))) {
       const closing = (peer) => {
         serve(peer);
-        peer.close(code, "why");
+        const answer = peer.onmessage;
+        peer.onmessage = (message) => {
+          answer(message);
+          peer.close(code, "why");
+        };
       };
       test(`that is closed with ${code} ${never ? "has ended" : "comes back"}`, () =>
         withGateway(WebSocket, [closing], async ({ client, view, gateway, states }) => {

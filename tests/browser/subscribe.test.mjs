@@ -123,7 +123,7 @@ test("many symbols are subscribed again in messages of equal options", () => {
   session.subscribe(names.slice(0, 1100));
   session.subscribe(names.slice(1100), { depth: 1 });
   session.opened();
-  assert.deepEqual(sent.map(({ symbols, depth }) => [symbols.length, depth]), [[500, 25], [500, 25], [100, 25], [100, 1]]);
+  assert.deepEqual(sent.map(({ symbols, depth }) => [symbols.length, depth]), [...Array(11).fill([100, 25]), [100, 1]]);
   assert.deepEqual(sent.flatMap(({ symbols }) => symbols), names);
 });
 
@@ -247,6 +247,28 @@ test("a symbol that is withdrawn is reported as removed", () => {
   assert.deepEqual(events.slice(-2), [["status", { view }], ["removed", { symbol: SYMBOL, reason: "removed" }]]);
   session.receive({ ...DELTA });
   assert.equal(session.counters.ignored, 1);
+});
+
+test("what ends a replaced subscription does not end the new one", () => {
+  const { session, events, serve, states } = opened();
+  session.subscribe(SYMBOL, { depth: 0 });
+  serve(SYMBOL, 1);
+  session.subscribe(SYMBOL, { depth: 5 });
+  session.receive({ type: "unsubscribed", symbol: SYMBOL, reason: "limit" }); // sent before the gateway read that
+  serve(SYMBOL, 2);
+  assert.deepEqual(states(), { [SYMBOL]: "live" });
+  assert.ok(events.every(([kind]) => kind !== "removed"));
+});
+
+test('a symbol of "*" that is withdrawn while "*" is asked for again is gone until it is brought again', () => {
+  const { session, serve, states } = opened();
+  session.subscribe("*");
+  serve(SYMBOL, 1);
+  session.subscribe("*", { depth: 5 });
+  session.receive({ type: "unsubscribed", symbol: SYMBOL, reason: "removed" });
+  assert.deepEqual(states(), {});
+  serve(SYMBOL, 2);
+  assert.deepEqual(states(), { [SYMBOL]: "live" });
 });
 
 test("a listener may change subscriptions while the connection is lost", () => {

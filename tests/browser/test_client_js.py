@@ -1,6 +1,7 @@
-"""The JavaScript client: its own tests under Node, and its digest against ours in the browser."""
+"""The JavaScript client: its own tests under Node, every runtime, and its digest in the browser."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from random import Random
@@ -11,6 +12,7 @@ import pytest
 from depthcast.shared.digest import digest_of
 from depthcast.shared.types import MAX_INTEGER
 from tests.browser.chromium import launched
+from tests.browser.fake_gateway import fake_gateway
 from tests.npm import node
 
 FOLDER = Path(__file__).parent
@@ -55,6 +57,27 @@ def test_its_own_tests_under_node(name: str) -> None:
 
 def test_it_survives_everything_with_the_websockets_of_packages(npm_folder: Path) -> None:
     run_under_node("robust.test.mjs", TESTED_NODE_MODULES=str(npm_folder))
+
+
+RUNTIMES = {
+    "node": ["--experimental-websocket", "--no-warnings"],
+    "deno": ["run", "--quiet", "--allow-net", "--allow-read"],
+    "bun": ["run"],
+}
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_it_comes_back_on_every_runtime(runtime: str) -> None:
+    path = shutil.which(runtime)
+    if path is None:
+        pytest.skip(f"no {runtime} on the PATH")
+    with fake_gateway("faults") as url:
+        words = [path, *RUNTIMES[runtime], "one_book.mjs", url]
+        run = subprocess.run(words, cwd=FOLDER, capture_output=True, text=True, check=False, timeout=30)
+    assert (run.returncode, run.stderr) == (0, "")
+    reconnects, price = run.stdout.split()
+    assert int(reconnects) >= 4
+    assert price == "65000.10"
 
 
 async def test_its_digest_is_ours_in_the_browser() -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.browser.fake_gateway import fake_gateway
 from tests.npm import node, npm
 
 ROOT: Final = Path(__file__).parents[2]
@@ -24,7 +25,7 @@ REEXPORTED: Final = re.compile(r"^export \{([^}]*)\} from", re.MULTILINE)
 WEBSOCKET: Final = "--experimental-websocket"
 """Node has a WebSocket of its own from version 22, and before that with this option."""
 
-TSCONFIG: Final = {
+TSCONFIG: Final[dict[str, Any]] = {
     "compilerOptions": {
         "strict": True,
         "noUncheckedIndexedAccess": True,
@@ -32,12 +33,17 @@ TSCONFIG: Final = {
         "skipLibCheck": False,
         "target": "es2022",
         "module": "nodenext",
-        "lib": ["es2023", "dom", "dom.iterable"],
-        "types": [],
         "outDir": "out",
     },
     "files": ["consumer.ts"],
 }
+
+
+GLOBALS: Final = {
+    "browser": {"lib": ["es2023", "dom", "dom.iterable"], "types": []},
+    "node": {"lib": ["es2023"], "types": ["node"]},
+}
+"""What is there beside the language: a program for Node has no types of a browser."""
 
 
 def run(*words: str, folder: Path) -> str:
@@ -101,10 +107,14 @@ def test_what_an_entry_exports_is_declared_and_the_reverse(user: Path, entry: st
 
 
 @pytest.mark.slow
-def test_types_are_right_and_what_they_declare_is_there(user: Path, npm_folder: Path) -> None:
+@pytest.mark.parametrize("host", GLOBALS)
+def test_types_are_right_and_what_they_declare_is_there(user: Path, npm_folder: Path, host: str) -> None:
+    modules = npm_folder / "node_modules"
     shutil.copy(FOLDER / "consumer.ts", user)
-    (user / "tsconfig.json").write_text(json.dumps(TSCONFIG), encoding="utf-8")
-    run(node(), str(npm_folder / "node_modules" / "typescript" / "bin" / "tsc"), folder=user)
+    options = {**TSCONFIG["compilerOptions"], **GLOBALS[host], "typeRoots": [str(modules / "@types")]}
+    config = {**TSCONFIG, "compilerOptions": options}
+    (user / "tsconfig.json").write_text(json.dumps(config), encoding="utf-8")
+    run(node(), str(modules / "typescript" / "bin" / "tsc"), folder=user)
     assert run(node(), "out/consumer.js", folder=user).splitlines()[-1] == "everything is there"
 
 
@@ -127,14 +137,8 @@ PROGRAMS: Final = [
 
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[str]:
-    """The address of a fake gateway that has a book of every symbol."""
-    words = [node(), str(FOLDER / "fake_gateway.mjs")]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.kill()
+    with fake_gateway() as url:
+        yield url
 
 
 @pytest.mark.parametrize("text", PROGRAMS)

@@ -1,6 +1,6 @@
 // What users of the JavaScript client hold and wait for: the top of a view, iteration, the hook, paced credit.
 import assert from "node:assert/strict";
-import { afterEach, test } from "node:test";
+import { afterEach, mock, test } from "node:test";
 
 import { Client, ConnectionEnded, animationFrame } from "../../web/depthcast.js";
 import { bookHook, bookStore } from "../../web/react.js";
@@ -35,6 +35,7 @@ test("the top of a view is frozen and has text for its numbers", () => {
   assert.deepEqual([top.bids, top.asks, top.state, top.staleReason], [[[6500010, 5]], [[6500020, 7]], "live", null]);
   assert.deepEqual([top.symbol, top.price(6500010), top.quantity(5)], [SYMBOL, "65000.10", "0.005"]);
   assert.deepEqual(view.top().bids, SNAPSHOT.bids);
+  for (const count of [-1, NaN, "x"]) assert.throws(() => view.top(count), { name: "RangeError" });
   for (const value of [top, top.bids, top.asks, top.bids[0]]) assert.ok(Object.isFrozen(value));
   assert.throws(() => {
     top.state = "stale";
@@ -234,6 +235,40 @@ test("a withdrawn symbol shows as removed", async () => {
   socket.serve();
   socket.bring({ type: "unsubscribed", symbol: SYMBOL, reason: "removed" });
   assert.equal(shown.book.state, "removed");
+});
+
+test("a symbol that was withdrawn is asked for again by the next component", async () => {
+  const { client, socket } = connected();
+  const first = component(client, SYMBOL, { depth: 5 });
+  await microtasks();
+  socket.serve();
+  socket.bring({ type: "unsubscribed", symbol: SYMBOL, reason: "removed" });
+  const second = component(client, SYMBOL, { depth: 5 });
+  await microtasks();
+  socket.serve();
+  assert.deepEqual([first.book.state, second.book.state], ["live", "live"]);
+});
+
+test("stores of any number of symbols add one listener of each kind to their client", async () => {
+  const { client } = connected();
+  const added = mock.method(client, "addEventListener");
+  const removed = mock.method(client, "removeEventListener");
+  const ends = Array.from({ length: 20 }, (_, number) => bookStore(client, `S${number}`).subscribe(() => {}));
+  await microtasks();
+  assert.deepEqual(added.mock.calls.map(({ arguments: [name] }) => name), ["update", "status"]);
+  for (const end of ends) end();
+  await microtasks();
+  assert.deepEqual(removed.mock.calls.map(({ arguments: [name] }) => name), ["update", "status"]);
+});
+
+test("arguments of another kind are refused where they are given", () => {
+  const { client } = connected();
+  for (const [symbol, options] of [
+    ["*", {}], [5, {}], [[SYMBOL], {}], [SYMBOL, { depth: "5" }], [SYMBOL, { depth: 2.5 }], [SYMBOL, { intervalMs: NaN }],
+  ]) {
+    assert.throws(() => bookStore(client, symbol, options), { name: "TypeError" });
+    assert.throws(() => component(client, symbol, options), { name: "TypeError" });
+  }
 });
 
 test("without a client or a symbol there is nothing to show", () => {

@@ -89,4 +89,4 @@ def expected_rows(levels: list[list[int]], tick: str, lot: str) -> list[list[str
 
 
 def _decimal(count: int, size: str) -> str:
-    return f"{count * Decimal(size):f}".replace("-", "−")
+    return f"{count * Decimal(size):f}"

@@ -1,0 +1,125 @@
+"""The example for React: it builds, and shows live books from a gateway, both while it is developed and built."""
+
+import asyncio
+import os
+import re
+import shutil
+import subprocess
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.browser.chromium import launched
+from tests.integration.gateway_harness import served
+from tests.npm import install, node, npm
+from tests.sharing import Once
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+ROOT: Final = Path(__file__).parents[2]
+EXAMPLE: Final = ROOT / "examples" / "react"
+TIMEOUT_S: Final = 60.0
+NODE_LEAST: Final = (20, 19)  # of Vite
+COMMANDS: Final[dict[str, list[str]]] = {"dev": [], "preview": ["preview"]}
+
+
+def built(checkout: Path) -> Path:
+    """A user's copy of the example, with its packages, type-checked and built."""
+    folder = checkout / "examples" / "react"
+    shutil.copytree(ROOT / "web", checkout / "web", dirs_exist_ok=True)
+    unwanted = shutil.ignore_patterns("node_modules", "dist")
+    shutil.copytree(EXAMPLE, folder, ignore=unwanted, dirs_exist_ok=True)
+    install(EXAMPLE, folder)
+    done = subprocess.run(
+        [npm(), "run", "build"], cwd=folder, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@asynccontextmanager
+async def site(folder: Path, gateway_url: str, command: str) -> AsyncIterator[str]:
+    """The address at which Vite serves the example."""
+    words = [*COMMANDS[command], "--host", "127.0.0.1", "--port", "0"]
+    process = await asyncio.create_subprocess_exec(
+        node(NODE_LEAST),
+        str(folder / "node_modules" / "vite" / "bin" / "vite.js"),
+        *words,
+        cwd=folder,
+        env=os.environ | {"GATEWAY_URL": gateway_url, "NO_COLOR": "1"},
+        stdout=PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        found: re.Match[str] | None = None
+        async with asyncio.timeout(TIMEOUT_S):
+            async for line in process.stdout:
+                if found := re.search(r"http://127\.0\.0\.1:\d+/", line.decode()):
+                    break
+        assert found is not None
+        yield found[0]
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+class Page:
+    """What the example shows."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+
+    async def shows(self, selector: str, text: str) -> None:
+        """Wait until an element has that text."""
+        expression = "([selector, text]) => document.querySelector(selector)?.innerText === text"
+        await self.page.wait_for_function(expression, arg=[selector, text], timeout=TIMEOUT_S * 1000)
+
+    async def shows_levels(self, asks: str, bids: str) -> None:
+        """Wait until the ladder has these levels: `price quantity, …`, from the highest price down."""
+        expression = """sides => Object.entries(sides).every(([side, levels]) => levels === [
+          ...document.querySelectorAll(`.${side} tr`)
+        ].map(({ cells }) => [...cells].map(({ innerText }) => innerText).join(" ")).join(", "))"""
+        sides = {"asks": asks, "bids": bids}
+        await self.page.wait_for_function(expression, arg=sides, timeout=TIMEOUT_S * 1000)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_the_example_for_react_shows_live_books(
+    redis_url: str, prefix: str, once: Once, command: str
+) -> None:
+    node(NODE_LEAST)
+    folder = once("react-example", built)
+    async with (
+        launched() as browser,
+        served(redis_url, prefix) as (gateway, ingestor),
+        ingestor.beating(),
+        site(folder, gateway.url, command) as url,
+    ):
+        opened = await browser.new_page()
+        complaints: list[str] = []
+        opened.on("console", lambda said: said.type in ("error", "warning") and complaints.append(said.text))
+        opened.on("pageerror", lambda error: complaints.append(str(error)))
+        page = Page(opened)
+        await opened.goto(url)
+        await page.shows("[role=status]", "connection: open")
+        await page.shows("caption", "AAA: live")
+        await page.shows_levels("1.02 0.009, 1.01 0.008", "1.00 0.005, 0.99 0.006, 0.98 0.007")
+        await ingestor.publish("AAA", {100: 0, 99: 1}, {101: 2})
+        await page.shows_levels("1.02 0.009, 1.01 0.002", "0.99 0.001, 0.98 0.007")
+        await opened.select_option("select", "BBB")
+        await page.shows("caption", "BBB: live")
+        await page.shows_levels("1.02 0.009, 1.01 0.008", "1.00 0.005, 0.99 0.006, 0.98 0.007")
+        await ingestor.publish("BBB", {100: 0, 99: 0, 98: 0}, {101: 0, 102: 0})
+        await page.shows("caption", "BBB: live, the book is empty")
+        await opened.select_option("select", "AAA")
+        await page.shows("caption", "AAA: live")
+        assert complaints == []
+        gateway.stop()
+        await page.shows("caption", "AAA: may be old")
+        await page.shows("[role=status]", "connection: waiting")
+        await page.shows_levels("1.02 0.009, 1.01 0.002", "0.99 0.001, 0.98 0.007")
