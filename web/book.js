@@ -1,5 +1,7 @@
 import { changed, digestOf } from "./digest.js";
 
+const FEW = 100; // levels; so many are found without sorting the rest
+
 /** The result of offering a message to a book. */
 export const Outcome = Object.freeze({
   APPLIED: "applied",
@@ -48,8 +50,9 @@ export class Book {
   best(side, count = Infinity) {
     const sign = side === "bids" ? -1 : 1;
     const levels = this[side];
-    if (count < levels.size) return firstOf(levels, Math.max(Math.trunc(count), 0), sign);
-    return [...levels].sort((a, b) => sign * (a[0] - b[0]));
+    const most = Math.max(Math.trunc(count), 0);
+    if (most <= FEW) return firstOf(levels, most, sign);
+    return [...levels].sort((a, b) => sign * (a[0] - b[0])).slice(0, most);
   }
 
   #reached(message) {
@@ -73,7 +76,7 @@ function differing(one, other) {
   return prices;
 }
 
-/** The first `count` levels by price × `sign`, without sorting the others: a full book has very many. */
+/** The first `count` levels by price × `sign`, in one pass: a full book has many others. */
 function firstOf(levels, count, sign) {
   const first = [];
   for (const level of levels) {

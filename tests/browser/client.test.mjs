@@ -67,12 +67,12 @@ test("a wrong digest changes nothing", () => {
 
 test("the best levels are the first of all of them in order", () => {
   const book = new Book();
-  const prices = Array.from({ length: 50 }, (_, number) => ((number * 37) % 101) - 50); // each once, in no order
+  const prices = Array.from({ length: 150 }, (_, number) => ((number * 37) % 151) - 75); // each once, in no order
   const rows = prices.map((price) => [price, 1]);
   book.replace({ ...SNAPSHOT, bids: rows, asks: rows, digest: digestOf(rows, rows) });
   for (const [side, sign] of [["bids", -1], ["asks", 1]]) {
     const sorted = rows.toSorted((a, b) => sign * (a[0] - b[0]));
-    for (const count of [0, 1, 7, 49, 50, 51, Infinity]) assert.deepEqual(book.best(side, count), sorted.slice(0, count));
+    for (const count of [0, 1, 7, 100, 101, 149, 150, 151, Infinity]) assert.deepEqual(book.best(side, count), sorted.slice(0, count));
     assert.deepEqual([book.best(side, 2.5).length, book.best(side, -1).length], [2, 0]);
   }
 });

@@ -14,6 +14,7 @@ from typing import Any, Final
 import pytest
 
 from tests.browser.chromium import launched
+from tests.chaos.servers import free_port
 from tests.integration.gateway_harness import served
 from tests.npm import install, node, npm
 from tests.sharing import Once
@@ -44,13 +45,14 @@ def built(checkout: Path) -> Path:
 @asynccontextmanager
 async def site(folder: Path, gateway_url: str, command: str) -> AsyncIterator[str]:
     """The address at which Vite serves the example."""
-    words = [*COMMANDS[command], "--host", "127.0.0.1", "--port", "0"]
+    words = [*COMMANDS[command], "--host", "127.0.0.1", "--port", str(free_port())]  # or the next free one
     process = await asyncio.create_subprocess_exec(
         node(NODE_LEAST),
         str(folder / "node_modules" / "vite" / "bin" / "vite.js"),
         *words,
         cwd=folder,
         env=os.environ | {"GATEWAY_URL": gateway_url, "NO_COLOR": "1"},
+        stdin=PIPE,  # Vite ends with it
         stdout=PIPE,
     )
     assert process.stdout is not None
