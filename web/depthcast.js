@@ -86,7 +86,7 @@ export class Client extends EventTarget {
   #deadline = 0; // of the handshake, and after an error
   #watchdog = 0;
   #askAgain = 0;
-  #heardMs = 0;
+  #heard = { ticksMs: 0, wallMs: 0 }; // when something came last, by two clocks
   #closing = false;
   #failure = ""; // text of the connection's error
   #boundMs = 0; // of the waits when the connection was begun
@@ -188,7 +188,7 @@ export class Client extends EventTarget {
   }
 
   #connect() {
-    this.#heardMs = performance.now();
+    this.#heard = { ticksMs: performance.now(), wallMs: Date.now() };
     this.#failure = "";
     this.#boundMs = this.#backoff.boundMs;
     let socket;
@@ -245,7 +245,7 @@ export class Client extends EventTarget {
   }
 
   #arrived(socket, data) {
-    this.#heardMs = performance.now();
+    this.#heard = { ticksMs: performance.now(), wallMs: Date.now() };
     const bytes = typeof data === "string" ? data.length : data?.byteLength ?? 0; // text is ASCII
     this.bytes += bytes;
     let message;
@@ -291,10 +291,14 @@ export class Client extends EventTarget {
     this.#lose(LOST, reason, WITH_BACKOFF);
   }
 
-  /** A connection without even heartbeats counts as dead, whatever the system says. */
+  /**
+   * A connection without even heartbeats counts as dead, whatever the system says. While a machine sleeps one of the
+   * clocks may stand still, and the other one may be set: the longer time counts.
+   */
   #watch() {
     const heartbeatMs = Math.max(this.welcome?.heartbeat_ms ?? HEARTBEAT_MS, HEARTBEAT_LEAST_MS);
-    if (performance.now() - this.#heardMs > heartbeatMs * HEARTBEATS_MISSED) this.#lose(LOST, "nothing came any more");
+    const silentMs = Math.max(performance.now() - this.#heard.ticksMs, Date.now() - this.#heard.wallMs);
+    if (silentMs > heartbeatMs * HEARTBEATS_MISSED) this.#lose(LOST, "nothing came any more");
   }
 
   #lose(code, reason, decision = reconnect(code)) {

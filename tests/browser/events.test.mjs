@@ -126,6 +126,27 @@ test("a subscription that crosses the end of an unused connection is asked for o
   client.close();
 }));
 
+for (const [name, clock] of Object.entries({ Date, performance })) {
+  test(`three heartbeats of silence by ${name}.now() end a connection`, () => withTimers(() => {
+    const client = new Client("http://gateway.test", options);
+    const view = client.subscribe(SYMBOL, { depth: 5 });
+    Socket.last.open();
+    Socket.last.bring({ ...WELCOME, heartbeat_ms: 2000 });
+    Socket.last.serve();
+    const begun = clock.now();
+    const states = [];
+    const later = mock.method(clock, "now", () => begun + 5900);
+    mock.timers.tick(1000);
+    states.push(view.state);
+    later.mock.mockImplementation(() => begun + 6100);
+    mock.timers.tick(1000);
+    states.push(view.state);
+    later.mock.restore();
+    assert.deepEqual([states, client.state], [["live", "stale"], "waiting"]);
+    client.close();
+  }));
+}
+
 test("an idle client can be closed", () => withTimers(() => {
   const client = new Client("http://gateway.test", options);
   Socket.last.open();
