@@ -10,7 +10,7 @@ from tests.npm import node
 
 @contextmanager
 def fake_gateway(*words: str) -> Iterator[str]:
-    """The address of a fake gateway that has a book of every symbol; `faults`: only from the fifth connection on."""
+    """The address of a fake gateway with a book of every symbol; `faults`: from the fifth connection on."""
     command = [node(), str(Path(__file__).with_suffix(".mjs")), *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -75,7 +75,7 @@ export function table(header) {
 }
 
 /** Wait until `condition()` holds, looked at after each event of `client`; fails after a deadline. */
-export async function until(client, condition, text, timeoutMs = 10_000) {
+export async function until(client, condition, text, timeoutMs = 30_000) {
   const deadline = performance.now() + timeoutMs;
   while (!condition()) {
     if (performance.now() > deadline) throw new Error(`${text}: not so within ${timeoutMs} ms; state ${client.state}`);

@@ -1,4 +1,4 @@
-"""The example for React: it builds, and shows live books from a gateway, both while it is developed and built."""
+"""The example for React builds, and shows live books from a gateway: while it is developed, and built."""
 
 import asyncio
 import os
