@@ -25,6 +25,7 @@ from tests.waiting import eventually
 FOLDER = Path(__file__).parent
 SYMBOLS = tuple(f"S{number}" for number in range(120))
 TIMEOUT_S = 30.0
+COMPLAINTS: Final = ("error", "warning")
 BIDS, ASKS = {100: 5, 99: 6}, {101: 8}
 
 
@@ -121,7 +122,7 @@ async def opened(
     """A page of the gateway's origin with that content; nothing in it may complain."""
     page = await browser.new_page()
     complaints: list[str] = []
-    page.on("console", lambda said: said.type in ("error", "warning") and complaints.append(said.text))
+    page.on("console", lambda said: complaints.extend([said.text] * (said.type in COMPLAINTS)))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     await page.route("**/test.html", lambda route: route.fulfill(body=html, content_type="text/html"))
     for name, path in scripts.items():

@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 ROOT: Final = Path(__file__).parents[2]
 EXAMPLE: Final = ROOT / "examples" / "react"
 TIMEOUT_S: Final = 60.0
+COMPLAINTS: Final = ("error", "warning")
 NODE_LEAST: Final = (20, 19)  # of Vite
 COMMANDS: Final[dict[str, list[str]]] = {"dev": [], "preview": ["preview"]}
 
@@ -104,7 +105,7 @@ async def test_the_example_for_react_shows_live_books(
     ):
         opened = await browser.new_page()
         complaints: list[str] = []
-        opened.on("console", lambda said: said.type in ("error", "warning") and complaints.append(said.text))
+        opened.on("console", lambda said: complaints.extend([said.text] * (said.type in COMPLAINTS)))
         opened.on("pageerror", lambda error: complaints.append(str(error)))
         page = Page(opened)
         await opened.goto(url)
