@@ -74,6 +74,10 @@ export class Peer {
       at += 4 + size;
       if (opcode === TEXT) this.received.push(JSON.parse(payload.toString()));
       if (opcode === TEXT) this.onmessage?.(this.received.at(-1));
+      if (opcode === CLOSE) {
+        this.frame(CLOSE, payload);
+        this.socket.end();
+      }
     }
   }
 }
