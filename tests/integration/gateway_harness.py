@@ -47,6 +47,7 @@ class FakeIngestor:
         epoch = time.time_ns() // 1_000_000
         self.positions = {number: Position(epoch, -1) for number in range(partitions)}
         self.base = (epoch - 1767225600000) * 2048
+        self._writing = asyncio.Lock()  # heartbeats in the background take positions of the same stream
 
     async def create(self, *symbols: str) -> Self:
         await self.redis.hset(self.keys.meta, mapping={"protocol": 1, "partitions": self.partitions})
@@ -129,16 +130,17 @@ class FakeIngestor:
             await eventually(lambda: gateway.process.core.market.was_live, message="the books are live")
 
     async def publish_to(self, number: int, deltas: Mapping[str, Delta]) -> None:
-        position = self.positions[number].next()
-        prev = "0-0" if position.n == 0 else None
-        info = EntryInfo(now_us(), "0-0", 0, 0, 0, None, prev)
-        fields: list[Any] = [b"_", encode_info(info)]
-        for symbol, delta in deltas.items():
-            fields += [symbol, encode_delta(delta)]
-        fields += [WRITTEN_FIELD, now_us()]
-        key = self.keys.partition(number).deltas
-        await execute(self.redis, "XADD", key, str(position), *fields)
-        self.positions[number] = position
+        async with self._writing:
+            position = self.positions[number].next()
+            prev = "0-0" if position.n == 0 else None
+            info = EntryInfo(now_us(), "0-0", 0, 0, 0, None, prev)
+            fields: list[Any] = [b"_", encode_info(info)]
+            for symbol, delta in deltas.items():
+                fields += [symbol, encode_delta(delta)]
+            fields += [WRITTEN_FIELD, now_us()]
+            key = self.keys.partition(number).deltas
+            await execute(self.redis, "XADD", key, str(position), *fields)
+            self.positions[number] = position
 
 
 def _digest_after(book: Replica, delta: Delta) -> int:
