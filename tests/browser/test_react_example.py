@@ -1,4 +1,4 @@
-"""The example for React builds, and shows live books from a gateway: while it is developed, and built."""
+"""The example for React, developed and built, and the steps of the how-to show live books from a gateway."""
 
 import asyncio
 import os
@@ -28,6 +28,20 @@ COMPLAINTS: Final = ("error", "warning")
 NODE_LEAST: Final = (20, 19)  # of Vite
 COMMANDS: Final[dict[str, list[str]]] = {"dev": [], "preview": ["preview"]}
 
+HOW_TO: Final = ROOT / "docs" / "how-to" / "react.md"
+SAVED: Final = re.compile(r"Save this as `([\w./]+)`.*?^```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+TEMPLATE: Final = {
+    "package.json": '{"private": true, "type": "module"}',
+    "index.html": '<!doctype html><html lang="en"><link rel="icon" href="data:,"><div id="root"></div>'
+    '<script type="module" src="/src/main.jsx"></script></html>',
+    "src/main.jsx": """\
+import { createRoot } from "react-dom/client";
+import App from "./App.jsx";
+createRoot(document.getElementById("root")).render(<App />);
+""",
+}
+"""What Vite's template for React has that matters here."""
+
 
 def built(checkout: Path) -> Path:
     """A user's copy of the example, with its packages, type-checked and built."""
@@ -44,14 +58,16 @@ def built(checkout: Path) -> Path:
 
 
 @asynccontextmanager
-async def site(folder: Path, gateway_url: str, command: str) -> AsyncIterator[str]:
-    """The address at which Vite serves the example."""
+async def site(
+    folder: Path, gateway_url: str, command: str, project: Path | None = None
+) -> AsyncIterator[str]:
+    """The address at which Vite serves the example, or a project that uses its packages."""
     words = [*COMMANDS[command], "--host", "127.0.0.1", "--port", str(free_port())]  # or the next free one
     process = await asyncio.create_subprocess_exec(
         node(NODE_LEAST),
         str(folder / "node_modules" / "vite" / "bin" / "vite.js"),
         *words,
-        cwd=folder,
+        cwd=project or folder,
         env=os.environ | {"GATEWAY_URL": gateway_url, "NO_COLOR": "1"},
         stdin=PIPE,  # Vite ends with it
         stdout=PIPE,
@@ -126,3 +142,33 @@ async def test_the_example_for_react_shows_live_books(
         await page.shows("caption", "AAA: may be old")
         await page.shows("[role=status]", "connection: waiting")
         await page.shows_levels("1.02 0.009, 1.01 0.002", "0.99 0.001, 0.98 0.007")
+
+
+def followed(folder: Path, gateway_url: str) -> Path:
+    """A project made by the steps of the how-to, inside the example, whose packages it uses."""
+    saved = dict(SAVED.findall(HOW_TO.read_text(encoding="utf-8")))
+    assert saved.keys() == {"vite.config.js", "src/App.jsx"}
+    for name, text in (TEMPLATE | saved).items():
+        path = folder / "how-to" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mine = text.replace("http://127.0.0.1:8080", gateway_url).replace("BTC-USD", "AAA")
+        path.write_text(mine, encoding="utf-8")
+    return folder / "how-to"
+
+
+async def test_the_steps_of_the_how_to_show_a_live_book(redis_url: str, prefix: str, once: Once) -> None:
+    node(NODE_LEAST)
+    folder = once("react-example", built)
+    async with (
+        launched() as browser,
+        served(redis_url, prefix) as (gateway, ingestor),
+        ingestor.beating(),
+        site(folder, gateway.url, "dev", followed(folder, gateway.url)) as url,
+    ):
+        page = Page(await browser.new_page())
+        await page.page.goto(url)
+        await page.shows("caption", "AAA live")
+        await page.shows_levels("1.02 0.009, 1.01 0.008", "1.00 0.005, 0.99 0.006, 0.98 0.007")
+        gateway.stop()
+        await page.shows("caption", "AAA may be old")
+        await page.shows_levels("1.02 0.009, 1.01 0.008", "1.00 0.005, 0.99 0.006, 0.98 0.007")
