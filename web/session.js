@@ -69,8 +69,10 @@ export class Session {
       if (any && this.connected) this.#send({ op: "unsubscribe", symbols: [EVERYTHING] });
       return;
     }
-    for (const symbol of ended) this.#everything?.without.add(symbol);
-    if (ended.length && this.connected) this.#send({ op: "unsubscribe", symbols: ended });
+    // Everything may bring a symbol that has no view yet.
+    const leaving = this.#everything ? names.filter(isSymbol) : ended;
+    for (const symbol of leaving) this.#everything?.without.add(symbol);
+    if (leaving.length && this.connected) this.#send({ op: "unsubscribe", symbols: leaving });
   }
 
   /** A connection is open: grant credit, subscribe to everything again, and offer to resume the views. */
@@ -134,6 +136,7 @@ export class Session {
     else if (message.type === "unsubscribed") this.#unsubscribed(message);
     else if (message.type === "status") this.#status(message);
     else if (message.type === "error") this.#error(message);
+    else if (message.type === "pong") this.#pong(message);
     else if (message.type === "welcome") this.welcome = message;
     return true;
   }
@@ -167,6 +170,7 @@ export class Session {
     const views = [...this.views.values()].filter(({ wild }) => wild);
     this.#everything.asked = this.#request([EVERYTHING], views, depth, intervalMs, resume);
     if (without.size) this.#send({ op: "unsubscribe", symbols: [...without] });
+    this.#send({ op: "ping", id: pingAfter(this.#everything.asked) });
   }
 
   /** Ask for views of any options, and offer to resume them. */
@@ -321,11 +325,26 @@ export class Session {
     return [...this.views.values()].filter((view) => view.asked === id && view.phase === Phase.ASKED && named(view));
   }
 
-  /** The gateway goes on with a subscription that was not replaced; so it is ended. */
+  /**
+   * The gateway has carried out the subscribe to "*" before this ping, so it has named all that there is. Of what was
+   * shown before, the rest is gone.
+   */
+  #pong({ id }) {
+    const asked = this.#everything?.asked;
+    if (!asked || id !== pingAfter(asked) || this.#postponed.has(asked) || this.tryLater) return;
+    const waiting = this.#unanswered(asked).filter(({ wild }) => wild);
+    for (const view of waiting) {
+      if (this.#refuse(view)) this.#tell("removed", { symbol: view.symbol, reason: "removed" });
+    }
+  }
+
+  /** End a view; false if a listener has replaced it. The gateway goes on with what was not replaced there. */
   #refuse(view) {
+    if (this.views.get(view.symbol) !== view) return false;
     this.#end(view.symbol);
     if (this.#held.delete(view.symbol)) this.#send({ op: "unsubscribe", symbols: [view.symbol] });
     this.#tell("status", { view });
+    return true;
   }
 
   // --- credit
@@ -366,4 +385,9 @@ function namesIn(symbols) {
     throw new TypeError('"*" means all symbols: give it alone');
   }
   return names;
+}
+
+/** The id of the ping behind the subscribe to "*" of the id `asked`. */
+function pingAfter(asked) {
+  return `after ${asked}`;
 }

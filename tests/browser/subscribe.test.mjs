@@ -7,12 +7,15 @@ import { DELTA, SNAPSHOT, SUBSCRIBED, SYMBOL, table } from "./story.mjs";
 
 const OTHER = "ETH-USD";
 
-/** A session on an open connection, and what it sent and reported. */
+/** A session on an open connection, what it sent but for pings, these, and what it reported. */
 function opened(options = {}) {
   const sent = [];
+  const pings = [];
   const events = [];
   const session = new Session({
-    ...options, send: (message) => sent.push(message), tell: (kind, detail) => events.push([kind, detail]),
+    ...options,
+    send: (message) => (message.op === "ping" ? pings : sent).push(message),
+    tell: (kind, detail) => events.push([kind, detail]),
   });
   session.opened();
   const serve = (symbol, id) => {
@@ -20,7 +23,7 @@ function opened(options = {}) {
     session.receive({ ...SNAPSHOT, symbol });
   };
   const states = () => Object.fromEntries([...session.views].map(([symbol, { state }]) => [symbol, state]));
-  return { session, sent, events, serve, states };
+  return { session, sent, pings, events, serve, states };
 }
 
 test("a list is one message and gives a view for each symbol", () => {
@@ -103,6 +106,48 @@ test('a symbol that was unsubscribed stays so beside "*"', () => {
   sent.length = 0;
   session.opened();
   assert.deepEqual([sent, states()], [[], {}]);
+});
+
+test('a symbol of "*" that went away unseen is removed once the gateway has named all that there is', () => {
+  const { session, pings, events, serve, states } = opened();
+  session.subscribe("*");
+  for (const symbol of [SYMBOL, OTHER, "OWN"]) serve(symbol, 1);
+  session.subscribe("OWN", { depth: 5 });
+  session.lost();
+  session.opened();
+  serve(SYMBOL, 3);
+  session.receive({ type: "pong", id: pings[0].id, ts: 1 }); // of the connection before
+  assert.deepEqual(states(), { [SYMBOL]: "live", [OTHER]: "stale", OWN: "stale" });
+  session.receive({ type: "pong", id: pings[1].id, ts: 1 });
+  assert.deepEqual(states(), { [SYMBOL]: "live", OWN: "stale" });
+  assert.deepEqual(events.slice(-2).map(([kind]) => kind), ["status", "removed"]);
+  assert.deepEqual(events.at(-1), ["removed", { symbol: OTHER, reason: "removed" }]);
+});
+
+for (const code of ["rate_limited", "unavailable"]) {
+  test(`a symbol of "*" is kept while the gateway has not named all that there is: ${code}`, () => {
+    const { session, pings, serve, states } = opened();
+    session.subscribe("*");
+    serve(SYMBOL, 1);
+    session.lost();
+    session.opened();
+    session.receive({ type: "error", id: 2, code, message: "later" });
+    session.receive({ type: "pong", id: pings.at(-1).id, ts: 1 });
+    assert.deepEqual(states(), { [SYMBOL]: "stale" });
+  });
+}
+
+test('a symbol that "*" has not brought yet can be unsubscribed', () => {
+  const { session, sent, serve, states } = opened();
+  session.subscribe("*");
+  session.unsubscribe([OTHER, "no symbol"]);
+  assert.deepEqual(sent.at(-1), { op: "unsubscribe", symbols: [OTHER] });
+  for (const symbol of [SYMBOL, OTHER]) serve(symbol, 1);
+  assert.deepEqual(states(), { [SYMBOL]: "live" });
+  sent.length = 0;
+  session.lost();
+  session.opened();
+  assert.deepEqual(sent.at(-1), { op: "unsubscribe", symbols: [OTHER] });
 });
 
 test('"*" replaces the options of what is subscribed', () => {
@@ -188,6 +233,21 @@ test("an error for one symbol of a list leaves the others", () => {
   serve(OTHER, 1);
   assert.deepEqual([states(), view.state], [{ [OTHER]: "live" }, "removed"]);
   assert.deepEqual(events[0], ["status", { view }]);
+});
+
+test("what a listener subscribes to while a list is refused is not refused with it", () => {
+  let again = null;
+  const session = new Session({
+    send() {},
+    tell: (kind, { view }) => {
+      if (kind === "status" && view.symbol === SYMBOL) again = session.subscribe(OTHER, { depth: 5 });
+    },
+  });
+  session.opened();
+  session.subscribe([SYMBOL, OTHER], { depth: 3 });
+  session.receive({ type: "error", id: 1, code: "bad_depth", message: "no such depth" });
+  assert.deepEqual([session.views.size, again.state], [1, "stale"]);
+  assert.equal(session.views.get(OTHER), again);
 });
 
 test("a subscription that is refused a replacement is ended at the gateway too", () => {
