@@ -1,4 +1,4 @@
-"""The JavaScript client in the seeded conversations of `tests/unit/depthcast/client/test_conversations.py`."""
+"""The JavaScript client in the random conversations that the Python client has (`tests/vectors/storm.py`)."""
 
 import pytest
 

@@ -6,22 +6,16 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Final
 
 import pytest
 
-from tests.integration.gateway_harness import (
-    FakeIngestor,
-    fake_ingestor,
-    running_gateway,
-)
+from tests.integration.gateway_harness import FakeIngestor, fake_ingestor, running_gateway
 from tests.npm import node
 from tests.waiting import eventually
 
 FOLDER = Path(__file__).parent
 SYMBOLS = tuple(f"S{number}" for number in range(120))
 TIMEOUT_S = 30.0
-COMPLAINTS: Final = ("error", "warning")
 BIDS, ASKS = {100: 5, 99: 6}, {101: 8}
 
 
