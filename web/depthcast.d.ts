@@ -107,7 +107,7 @@ export class Top {
 
 /** One subscribed symbol: its book, and whether it is current. */
 export class View {
-  constructor(symbol: string, depth: number, intervalMs: number);
+  private constructor();
   readonly symbol: string;
   readonly depth: number;
   readonly intervalMs: number;

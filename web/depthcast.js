@@ -158,8 +158,8 @@ export class Client extends EventTarget {
    * Subscribe, or replace subscriptions, to a symbol, a list of symbols, or "*": all symbols, also those listed later.
    * Returns the view, the list of views, or for "*" the map of all views; each is empty until its first `update`.
    */
-  subscribe(symbols, { depth = 25, intervalMs = 0 } = {}) {
-    const views = this.#session.subscribe(symbols, { depth, intervalMs });
+  subscribe(symbols, options) {
+    const views = this.#session.subscribe(symbols, options);
     if (this.state === "idle" && this.#session.wanted) this.#connectAgain();
     return views;
   }

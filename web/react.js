@@ -16,7 +16,7 @@
  * subscription, of the greatest depth and the least interval that one of them wants. It begins with the first of them
  * and ends after the last. So leave a symbol that a hook shows to the hook: do not call `client.subscribe` for it.
  */
-import { checkCount } from "./options.js";
+import { keyOf, subscriptionOf } from "./subscription.js";
 import { View } from "./view.js";
 
 const stores = new WeakMap(); // client → Stores
@@ -33,13 +33,12 @@ export function bookHook(useSyncExternalStore) {
  * A book as an external store, for other frameworks: `subscribe(listener)` returns the function that ends it,
  * `snapshot()` the `Top`. The same arguments give the same store. Throws a TypeError for arguments of another kind.
  */
-export function bookStore(client, symbol, { depth = 25, intervalMs = 0 } = {}) {
+export function bookStore(client, symbol, options) {
   if (typeof symbol !== "string" || symbol === "*") throw new TypeError(`symbol is ${String(symbol)}: give one symbol`);
-  checkCount("depth", depth);
-  checkCount("intervalMs", intervalMs);
+  const wanted = subscriptionOf(options);
   let ofClient = stores.get(client);
   if (!ofClient) stores.set(client, (ofClient = new Stores(client)));
-  return ofClient.store(symbol).reader(depth, intervalMs);
+  return ofClient.store(symbol).reader(wanted);
 }
 
 /** The stores of a client. They share its listeners, so that a change costs the same however many books are shown. */
@@ -75,26 +74,26 @@ class Store {
   #client;
   #siblings;
   #symbol;
-  #readers = new Map(); // "depth interval" → reader
+  #readers = new Map(); // key of the options → reader
   #view = null; // of the subscription
   #shown; // the newest view that has a book
-  #listeners = new Set(); // of components: { depth, intervalMs, changed }
+  #listeners = new Set(); // of components: { options, changed }
   #settling = false;
 
   constructor(client, symbol, siblings) {
     this.#client = client;
     this.#symbol = symbol;
     this.#siblings = siblings;
-    this.#shown = new View(symbol, 0, 0);
+    this.#shown = new View(symbol, ANY);
   }
 
-  reader(depth, intervalMs) {
-    const key = `${depth} ${intervalMs}`;
+  reader(options) {
+    const key = keyOf(options);
     let reader = this.#readers.get(key);
     if (!reader) {
       reader = {
-        subscribe: (changed) => this.#subscribe({ depth, intervalMs, changed }),
-        snapshot: () => this.#shown.top(depth || Infinity),
+        subscribe: (changed) => this.#subscribe({ options, changed }),
+        snapshot: () => this.#shown.top(options.depth || Infinity),
       };
       this.#readers.set(key, reader);
     }
@@ -121,18 +120,15 @@ class Store {
   }
 
   #settled() {
-    const wanted = [...this.#listeners];
-    if (!wanted.length) {
+    if (!this.#listeners.size) {
       if (this.#view) this.#end();
       return;
     }
-    const depths = wanted.map(({ depth }) => depth);
-    const depth = depths.includes(0) ? 0 : Math.max(...depths);
-    const intervalMs = Math.min(...wanted.map((listener) => listener.intervalMs));
-    const same = this.#view?.depth === depth && this.#view.intervalMs === intervalMs;
+    const options = common([...this.#listeners].map((listener) => listener.options));
+    const same = this.#view && keyOf(this.#view.options) === keyOf(options);
     if (same && this.#view.state !== "removed") return; // what was withdrawn may be listed again
     if (!this.#view) this.#siblings.listen();
-    this.#view = this.#client.subscribe(this.#symbol, { depth, intervalMs });
+    this.#view = this.#client.subscribe(this.#symbol, options);
     this.changed(this.#view);
   }
 
@@ -140,7 +136,7 @@ class Store {
     this.#siblings.unlisten();
     if (this.#client.view(this.#symbol) === this.#view) this.#client.unsubscribe(this.#symbol);
     this.#view = null;
-    this.#shown = new View(this.#symbol, 0, 0);
+    this.#shown = new View(this.#symbol, ANY);
   }
 
   /** While a view that replaces another has no book yet, the other one goes on being shown. */
@@ -151,6 +147,14 @@ class Store {
   }
 }
 
+/** The options of one subscription that is enough for all. */
+function common(wanted) {
+  const depths = wanted.map(({ depth }) => depth);
+  const depth = depths.includes(0) ? 0 : Math.max(...depths);
+  return subscriptionOf({ depth, intervalMs: Math.min(...wanted.map(({ intervalMs }) => intervalMs)) });
+}
+
+const ANY = subscriptionOf();
 const EVENTS = ["update", "status"];
-const EMPTY = new View("", 0, 0).top();
+const EMPTY = new View("", ANY).top();
 const NOTHING = { subscribe: () => () => {}, snapshot: () => EMPTY };

@@ -1,6 +1,6 @@
 import { Outcome } from "./book.js";
 import { faultIn, isSymbol } from "./messages.js";
-import { checkCount } from "./options.js";
+import { fieldsOf, keyOf, subscriptionOf } from "./subscription.js";
 import { Phase, View } from "./view.js";
 
 export { Phase, View } from "./view.js";
@@ -47,12 +47,11 @@ export class Session {
    * fill when the gateway answers. "*" means all symbols, also those listed later: it returns the map of all views.
    * Throws a TypeError if an argument is of another type.
    */
-  subscribe(symbols, { depth = 25, intervalMs = 0 } = {}) {
-    checkCount("depth", depth);
-    checkCount("intervalMs", intervalMs);
+  subscribe(symbols, options) {
+    const wanted = subscriptionOf(options);
     const names = namesIn(symbols);
-    if (names.length === 1 && names[0] === EVERYTHING) return this.#subscribeToAll(depth, intervalMs);
-    const views = names.map((symbol) => this.#begin(symbol, depth, intervalMs));
+    if (names.length === 1 && names[0] === EVERYTHING) return this.#subscribeToAll(wanted);
+    const views = names.map((symbol) => this.#begin(symbol, wanted));
     const asked = views.filter((view) => this.views.get(view.symbol) === view);
     if (this.connected) this.#askInParts(asked);
     return typeof symbols === "string" ? views[0] : views;
@@ -144,8 +143,8 @@ export class Session {
   // --- subscribing
 
   /** A new view in the place of what there is; a text that cannot be a symbol is refused here. */
-  #begin(symbol, depth, intervalMs) {
-    const view = new View(symbol, depth, intervalMs);
+  #begin(symbol, options) {
+    const view = new View(symbol, options);
     const replaced = this.views.get(symbol);
     if (replaced) replaced.phase = Phase.ASKED; // nothing follows it any more
     this.#everything?.without.delete(symbol);
@@ -158,17 +157,17 @@ export class Session {
   }
 
   /** All views become part of the subscription to "*": the gateway replaces their subscriptions too. */
-  #subscribeToAll(depth, intervalMs) {
-    this.#everything = { depth, intervalMs, asked: 0, without: new Set() };
-    for (const view of this.views.values()) Object.assign(view, { depth, intervalMs, wild: true });
+  #subscribeToAll(options) {
+    this.#everything = { options, asked: 0, without: new Set() };
+    for (const view of this.views.values()) Object.assign(view, { options, wild: true });
     if (this.connected) this.#askForAll(false);
     return this.views;
   }
 
   #askForAll(resume = true) {
-    const { depth, intervalMs, without } = this.#everything;
+    const { options, without } = this.#everything;
     const views = [...this.views.values()].filter(({ wild }) => wild);
-    this.#everything.asked = this.#request([EVERYTHING], views, depth, intervalMs, resume);
+    this.#everything.asked = this.#request([EVERYTHING], views, options, resume);
     if (without.size) this.#send({ op: "unsubscribe", symbols: [...without] });
     this.#send({ op: "ping", id: pingAfter(this.#everything.asked) });
   }
@@ -177,9 +176,9 @@ export class Session {
   #askInGroups(views) {
     const groups = new Map();
     for (const view of views) {
-      const options = `${view.depth} ${view.intervalMs}`;
-      if (!groups.has(options)) groups.set(options, []);
-      groups.get(options).push(view);
+      const key = keyOf(view.options);
+      if (!groups.has(key)) groups.set(key, []);
+      groups.get(key).push(view);
     }
     for (const group of groups.values()) this.#askInParts(group, true);
   }
@@ -188,19 +187,19 @@ export class Session {
   #askInParts(views, resume = false) {
     for (let begin = 0; begin < views.length; begin += SYMBOLS_PER_MESSAGE) {
       const part = views.slice(begin, begin + SYMBOLS_PER_MESSAGE);
-      this.#request(part.map(({ symbol }) => symbol), part, part[0].depth, part[0].intervalMs, resume);
+      this.#request(part.map(({ symbol }) => symbol), part, part[0].options, resume);
     }
   }
 
   /** Send a subscribe for `symbols`, which brings `views`; returns its id. */
-  #request(symbols, views, depth, intervalMs, resume) {
+  #request(symbols, views, options, resume) {
     const id = this.#id += 1;
-    const message = { op: "subscribe", id, symbols, depth, interval_ms: intervalMs };
+    const message = { op: "subscribe", id, symbols, ...fieldsOf(options) };
     for (const view of views) {
       view.phase = Phase.ASKED;
       view.asked = id;
       const { seq, digest } = view.book;
-      view.offered = resume && seq > 0;
+      view.offered = resume && seq > 0 && view.held === view.options;
       if (view.offered) (message.resume ??= {})[view.symbol] = { seq, digest };
     }
     this.#send(message);
@@ -223,7 +222,7 @@ export class Session {
     const all = this.#everything;
     const brought = all !== null && (id === undefined || id === all.asked) && !all.without.has(symbol);
     if (brought && !this.views.has(symbol)) {
-      const view = new View(symbol, all.depth, all.intervalMs);
+      const view = new View(symbol, all.options);
       this.views.set(symbol, Object.assign(view, { wild: true, asked: all.asked }));
     }
     const view = this.views.get(symbol);
@@ -272,7 +271,7 @@ export class Session {
     if (outcome === Outcome.APPLIED) {
       view.phase = Phase.FOLLOWING;
       view.resyncs = 0;
-      if (message.type === "snapshot") view.takeSizes();
+      if (message.type === "snapshot") view.takeOver();
       this.#tell("update", { view, message });
     } else if (outcome === Outcome.ALREADY) this.counters.ignored += 1;
     else this.#resync(view, outcome);

@@ -16,11 +16,11 @@ export const Phase = Object.freeze({
 export class View {
   #tops = new Map();
 
-  constructor(symbol, depth, intervalMs) {
+  constructor(symbol, options) {
     this.symbol = symbol;
-    this.depth = depth;
-    this.intervalMs = intervalMs;
+    this.options = options; // of the subscription that was asked for last, as `subscriptionOf` makes them
     this.book = new Book();
+    this.held = null; // the options under which the book came
     this.phase = Phase.ASKED;
     this.asked = 0;
     this.wild = false; // whether it belongs to the subscription to "*"
@@ -30,6 +30,20 @@ export class View {
     this.resyncs = 0;
     this.tickSize = this.lotSize = "1";
     this.sizes = null; // as the last `subscribed` gave them: [tick, lot]
+  }
+
+  get depth() {
+    return this.options.depth;
+  }
+
+  get intervalMs() {
+    return this.options.intervalMs;
+  }
+
+  /** A snapshot has begun the book of the last `subscribed`. */
+  takeOver() {
+    this.held = this.options;
+    this.takeSizes();
   }
 
   /** The book is that of the last `subscribed` from now on, and so are the sizes. */

@@ -161,6 +161,20 @@ test('"*" replaces the options of what is subscribed', () => {
   assert.deepEqual(states(), { [SYMBOL]: "live" });
 });
 
+test("a book that came under other options is not offered", () => {
+  const { session, sent, serve } = opened();
+  session.subscribe("*", { depth: 1 });
+  serve(SYMBOL, 1);
+  session.lost();
+  session.subscribe("*", { depth: 5 });
+  session.opened();
+  assert.deepEqual(sent.at(-1), { op: "subscribe", id: 2, symbols: ["*"], depth: 5, interval_ms: 0 });
+  serve(SYMBOL, 2);
+  session.lost();
+  session.opened();
+  assert.deepEqual(sent.at(-1).resume, { [SYMBOL]: { seq: SNAPSHOT.seq, digest: SNAPSHOT.digest } });
+});
+
 test("many symbols are subscribed again in messages of equal options", () => {
   const { session, sent } = opened();
   session.lost();
