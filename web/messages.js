@@ -33,6 +33,9 @@ export function faultIn(message) {
   if (message.type === "subscribed" && message.resumed && !isCount(message.seq)) {
     return `subscribed: seq is ${shown(message.seq)}`;
   }
+  if (message.type === "delta" && message.prev_seq >= message.seq) {
+    return `delta: seq is ${shown(message.seq)} after ${message.prev_seq}`;
+  }
   if (message.type === "delta" && message.merged !== undefined && !isCount(message.merged)) {
     return `delta: merged is ${shown(message.merged)}`;
   }

@@ -212,6 +212,8 @@ for (const message of [WELCOME, SUBSCRIBED, SNAPSHOT, DELTA, { type: "unsubscrib
   }
 }
 
+WRONG.push({ ...DELTA, seq: DELTA.prev_seq });
+
 test("a field of another kind is noticed, reported and recovered from", () => {
   assert.ok(WRONG.length > 250, String(WRONG.length));
   for (const name of ["heartbeat_ms", "tick_size", "seq", "bids", "asks", "prev_seq", "digest", "ts", "merged", "state"]) {
