@@ -26,6 +26,8 @@ export interface SnapshotMessage {
   readonly type: "snapshot";
   readonly symbol: string;
   readonly depth: number;
+  /** Ticks in a level, where levels are grouped. */
+  readonly group?: number;
   readonly seq: number;
   /** Time of the broadcast, in microseconds since 1970. */
   readonly ts: number;
@@ -39,6 +41,8 @@ export interface DeltaMessage {
   readonly type: "delta";
   readonly symbol: string;
   readonly depth: number;
+  /** Ticks in a level, where levels are grouped. */
+  readonly group?: number;
   readonly prev_seq: number;
   readonly seq: number;
   /** Time of the broadcast, in microseconds since 1970. */
@@ -111,6 +115,8 @@ export class View {
   readonly symbol: string;
   readonly depth: number;
   readonly intervalMs: number;
+  /** Ticks in a level; 1: levels are as they are. */
+  readonly group: number;
   readonly book: Book;
   readonly state: ViewState;
   /** Why a producer calls the book stale; null while none does. */
@@ -132,6 +138,8 @@ export interface SubscribeOptions {
   depth?: number;
   /** Least time between two deltas of a symbol, in milliseconds; 0 (default) for every broadcast. */
   intervalMs?: number;
+  /** Sum levels in buckets of so many ticks; 1 (default) leaves them as they are. Depth counts the buckets. */
+  group?: number;
 }
 
 /** How messages are written in frames: `json`, or `msgpack` of "depthcast/msgpack". */

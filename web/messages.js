@@ -9,11 +9,12 @@ export const isSymbol = (text) => SYMBOL.test(text);
 const isCount = (value) => Number.isSafeInteger(value) && value >= 0;
 const isText = (value) => typeof value === "string";
 const isSize = (value) => isText(value) && SIZE.test(value);
+const isGroup = (value) => value === undefined || (isCount(value) && value > 0);
 
 /** Fields by type, each with the check that its value must pass. */
 const FIELDS = {
   welcome: { heartbeat_ms: (value) => value === undefined || (Number.isFinite(value) && value > 0) },
-  subscribed: { symbol: isText, tick_size: isSize, lot_size: isSize },
+  subscribed: { symbol: isText, tick_size: isSize, lot_size: isSize, group: isGroup },
   unsubscribed: { symbol: isText },
   snapshot: { symbol: isText, seq: isCount, ts: isCount, digest: isCount, bids: areLevels, asks: areLevels },
   delta: {

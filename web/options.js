@@ -19,10 +19,10 @@ export function check({ pace, creditWindow, connectTimeoutMs, encoding, WebSocke
   }
 }
 
-/** Throw a TypeError if an option of a subscription is no whole number from 0 up. */
-export function checkCount(name, value) {
-  if (!Number.isSafeInteger(value) || value < 0) {
-    throw new TypeError(`${name} is ${String(value)} (${typeof value}): give a whole number, 0 or more`);
+/** Throw a TypeError if an option of a subscription is no whole number from `least` up. */
+export function checkCount(name, value, least = 0) {
+  if (!Number.isSafeInteger(value) || value < least) {
+    throw new TypeError(`${name} is ${String(value)} (${typeof value}): give a whole number, ${least} or more`);
   }
 }
 

@@ -14,14 +14,15 @@
  *
  * A component is drawn again only if what it shows has changed. Components that show the same symbol share one
  * subscription, of the greatest depth and the least interval that one of them wants. It begins with the first of them
- * and ends after the last. So leave a symbol that a hook shows to the hook: do not call `client.subscribe` for it.
+ * and ends after the last. So leave a symbol that a hook shows to the hook: do not call `client.subscribe` for it. A
+ * symbol comes in one grouping at a time: components that want another one show nothing meanwhile.
  */
 import { keyOf, subscriptionOf } from "./subscription.js";
 import { View } from "./view.js";
 
 const stores = new WeakMap(); // client → Stores
 
-/** Make the hook `useBook(client, symbol, { depth, intervalMs })`; without a client or a symbol its book is empty. */
+/** Make the hook `useBook(client, symbol, options)`; without a client or a symbol its book is empty. */
 export function bookHook(useSyncExternalStore) {
   return function useBook(client, symbol, options = {}) {
     const { subscribe, snapshot } = client && symbol ? bookStore(client, symbol, options) : NOTHING;
@@ -76,6 +77,7 @@ class Store {
   #symbol;
   #readers = new Map(); // key of the options → reader
   #view = null; // of the subscription
+  #nothing;
   #shown; // the newest view that has a book
   #listeners = new Set(); // of components: { options, changed }
   #settling = false;
@@ -84,7 +86,7 @@ class Store {
     this.#client = client;
     this.#symbol = symbol;
     this.#siblings = siblings;
-    this.#shown = new View(symbol, ANY);
+    this.#shown = this.#nothing = new View(symbol, ANY);
   }
 
   reader(options) {
@@ -93,7 +95,7 @@ class Store {
     if (!reader) {
       reader = {
         subscribe: (changed) => this.#subscribe({ options, changed }),
-        snapshot: () => this.#shown.top(options.depth || Infinity),
+        snapshot: () => this.#shownIn(options.group).top(options.depth || Infinity),
       };
       this.#readers.set(key, reader);
     }
@@ -107,6 +109,11 @@ class Store {
       this.#listeners.delete(listener);
       this.#settle();
     };
+  }
+
+  /** What a component shows that wants levels grouped so: nothing, while they come in another grouping. */
+  #shownIn(group) {
+    return this.#shown.group === group ? this.#shown : this.#nothing;
   }
 
   /** Subscribe to what the components want together, once all that are drawn at a time have said it. */
@@ -136,7 +143,7 @@ class Store {
     this.#siblings.unlisten();
     if (this.#client.view(this.#symbol) === this.#view) this.#client.unsubscribe(this.#symbol);
     this.#view = null;
-    this.#shown = new View(this.#symbol, ANY);
+    this.#shown = this.#nothing;
   }
 
   /** While a view that replaces another has no book yet, the other one goes on being shown. */
@@ -147,11 +154,13 @@ class Store {
   }
 }
 
-/** The options of one subscription that is enough for all. */
+/** The options of one subscription that is enough for all, or for those that want the grouping wanted last. */
 function common(wanted) {
-  const depths = wanted.map(({ depth }) => depth);
+  const { group } = wanted.at(-1);
+  const served = wanted.filter((options) => options.group === group);
+  const depths = served.map(({ depth }) => depth);
   const depth = depths.includes(0) ? 0 : Math.max(...depths);
-  return subscriptionOf({ depth, intervalMs: Math.min(...wanted.map(({ intervalMs }) => intervalMs)) });
+  return subscriptionOf({ depth, intervalMs: Math.min(...served.map(({ intervalMs }) => intervalMs)), group });
 }
 
 const ANY = subscriptionOf();

@@ -1,6 +1,6 @@
 import { Outcome } from "./book.js";
 import { faultIn, isSymbol } from "./messages.js";
-import { fieldsOf, keyOf, subscriptionOf } from "./subscription.js";
+import { fieldsOf, fits, groups, keyOf, subscriptionOf } from "./subscription.js";
 import { Phase, View } from "./view.js";
 
 export { Phase, View } from "./view.js";
@@ -230,7 +230,12 @@ export class Session {
     // Without an id the gateway began the subscription anew, for a new listing, unless another one is asked for; or
     // "*" brings a symbol that was listed later.
     const anew = id === undefined && (view.phase !== Phase.ASKED || (view.wild && view.asked === all?.asked));
-    if (!anew && id !== view.asked) return;
+    if (anew ? !fits(message, view.options) : id !== view.asked) return; // it is of other options, or replaced
+    if (!groups(message.group, view.options)) {
+      this.#drop(view, "unsupported", "the gateway does not group levels");
+      this.#tell("status", { view });
+      return;
+    }
     // What was not offered cannot be resumed: the view may be of another depth, or empty.
     const resumed = Boolean(message.resumed) && view.offered && !anew;
     view.offered = false;

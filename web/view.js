@@ -36,6 +36,10 @@ export class View {
     return this.options.depth;
   }
 
+  get group() {
+    return this.options.group;
+  }
+
   get intervalMs() {
     return this.options.intervalMs;
   }

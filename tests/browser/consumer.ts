@@ -90,7 +90,7 @@ client.removeEventListener("other", other);
 client.removeEventListener("status", null);
 
 const view: View = client.subscribe("BTC-USD", { depth: 5, intervalMs: 0 });
-const views: View[] = client.subscribe(["ETH-USD"]);
+const views: View[] = client.subscribe(["ETH-USD"], { group: 10 });
 // @ts-expect-error: depth is a number.
 wrong = () => client.subscribe("BTC-USD", { depth: "5" });
 socket.onopen?.();
@@ -111,7 +111,7 @@ const top: Top = view.top(1);
 must(top === view.top(1) && top.price(top.bids[0]![0]) === "65000.10" && top.quantity(5) === "0.005", "top");
 must(top.symbol === view.symbol && top.state === "live" && top.staleReason === view.staleReason, "top");
 must(top.tickSize === view.tickSize && top.lotSize === view.lotSize && top.asks.length === 1, "sizes");
-must(view.depth === 5 && view.intervalMs === 0 && view.state === "live", "view");
+must(view.depth === 5 && view.intervalMs === 0 && view.group === 1 && view.state === "live", "view");
 // @ts-expect-error: it is frozen.
 wrong = () => top.bids.push([1, 1]);
 // @ts-expect-error: it is frozen.

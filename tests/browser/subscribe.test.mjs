@@ -46,7 +46,7 @@ test('"*" brings every symbol of the gateway, also later ones', () => {
   assert.equal(views, session.views);
   const names = Array.from({ length: 502 }, (_, number) => `S${number}`);
   for (const name of names) serve(name, 1);
-  session.receive({ ...SUBSCRIBED, symbol: "LATER", id: undefined });
+  session.receive({ ...SUBSCRIBED, symbol: "LATER", id: undefined, depth: 1 });
   session.receive({ ...SNAPSHOT, symbol: "LATER" });
   assert.deepEqual(states(), Object.fromEntries([...names, "LATER"].map((name) => [name, "live"])));
   assert.equal(events.filter(([kind]) => kind === "update").length, 503);
@@ -78,7 +78,7 @@ test('"*" is subscribed again with what is held, in one message', () => {
 
 test('a symbol that a new gateway lists only later is brought back by "*"', () => {
   const { session, serve, states } = opened();
-  session.subscribe("*");
+  session.subscribe("*", { depth: 5 });
   serve(SYMBOL, 1);
   session.lost();
   session.opened();
@@ -175,6 +175,36 @@ test("a book that came under other options is not offered", () => {
   assert.deepEqual(sent.at(-1).resume, { [SYMBOL]: { seq: SNAPSHOT.seq, digest: SNAPSHOT.digest } });
 });
 
+test("levels are grouped on request, and only with a gateway that says so", () => {
+  const { session, sent, events, serve, states } = opened();
+  const [view] = session.subscribe([SYMBOL, OTHER], { depth: 5, group: 10 });
+  assert.deepEqual(sent, [{ op: "subscribe", id: 1, symbols: [SYMBOL, OTHER], depth: 5, interval_ms: 0, group: 10 }]);
+  assert.equal(view.group, 10);
+  session.receive({ ...SUBSCRIBED, group: 10 });
+  session.receive({ ...SNAPSHOT, group: 10 });
+  serve(OTHER, 1); // as a gateway does that does not know of groups
+  assert.deepEqual(states(), { [SYMBOL]: "live" });
+  assert.deepEqual(sent.at(-1), { op: "unsubscribe", symbols: [OTHER] });
+  const [problem] = events.filter(([kind]) => kind === "problem");
+  assert.deepEqual([problem[1].code, problem[1].symbol], ["unsupported", OTHER]);
+  assert.equal(session.subscribe(SYMBOL, { group: 1 }).group, 1);
+  assert.ok(!("group" in sent.at(-1)));
+});
+
+test('what "*" brings of earlier options, or in another grouping, is not taken for the new ones', () => {
+  const { session, states } = opened();
+  const views = session.subscribe("*", { depth: 5 });
+  session.subscribe("*", { depth: 5, group: 10 });
+  session.receive({ ...SUBSCRIBED, id: undefined }); // listed before the gateway read the second one
+  session.receive(SNAPSHOT);
+  assert.deepEqual([states(), views.get(SYMBOL).book.seq], [{ [SYMBOL]: "stale" }, 0]);
+  session.receive({ ...SUBSCRIBED, id: 2, group: 10 });
+  session.receive({ ...SNAPSHOT, group: 10 });
+  session.receive({ ...SUBSCRIBED, id: undefined, group: 10 }); // a new listing
+  session.receive({ ...SNAPSHOT, group: 10, seq: SNAPSHOT.seq + 1 });
+  assert.deepEqual(states(), { [SYMBOL]: "live" });
+});
+
 test("many symbols are subscribed again in messages of equal options", () => {
   const { session, sent } = opened();
   session.lost();
@@ -198,7 +228,9 @@ for (const [name, wrong] of [
   });
 }
 
-for (const options of [{ depth: "25" }, { depth: -1 }, { depth: 2.5 }, { intervalMs: NaN }, { intervalMs: 5n }]) {
+for (const options of [
+  { depth: "25" }, { depth: -1 }, { depth: 2.5 }, { intervalMs: NaN }, { intervalMs: 5n }, { group: 0 }, { group: "10" },
+]) {
   test(`options of another type are a TypeError: ${Object.entries(options)}`, () => {
     const { session, sent } = opened();
     const [[name]] = Object.entries(options);

@@ -34,8 +34,8 @@ class Player {
     assert.deepEqual(this.unclaimed, [], "the client has sent what it should not");
   }
 
-  user({ subscribe, unsubscribe, depth }) {
-    if (subscribe) this.session.subscribe(subscribe, { depth });
+  user({ subscribe, unsubscribe, ...options }) {
+    if (subscribe) this.session.subscribe(subscribe, options);
     else this.session.unsubscribe(unsubscribe);
   }
 

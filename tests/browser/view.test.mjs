@@ -228,6 +228,30 @@ test("a component that is mounted twice at once, as React does in strict mode, s
   assert.equal(bookStore(client, SYMBOL), bookStore(client, SYMBOL, { depth: 25, intervalMs: 0 }));
 });
 
+test("a component never shows levels of another grouping than its own", async () => {
+  const { client, socket } = connected();
+  const serve = (fields) => {
+    const { id } = socket.sent.findLast(({ op }) => op === "subscribe");
+    socket.bring({ ...SUBSCRIBED, id, ...fields });
+    socket.bring({ ...SNAPSHOT, ...fields });
+  };
+  const plain = component(client, SYMBOL, { depth: 5 });
+  await microtasks();
+  serve({});
+  assert.deepEqual([plain.book.state, plain.book.bids], ["live", SNAPSHOT.bids]);
+  const grouped = component(client, SYMBOL, { depth: 1, group: 10 });
+  await microtasks();
+  assert.deepEqual([socket.sent.at(-1).group, socket.sent.at(-1).depth], [10, 1]);
+  assert.deepEqual([plain.book.state, grouped.book.bids], ["stale", []]);
+  serve({ group: 10, depth: 1 });
+  assert.deepEqual([plain.book.bids, plain.book.state], [[], "stale"]);
+  assert.deepEqual([grouped.book.bids, grouped.book.state], [[SNAPSHOT.bids[0]], "live"]);
+  grouped.unmount();
+  await microtasks();
+  serve({});
+  assert.deepEqual([plain.book.state, plain.book.bids], ["live", SNAPSHOT.bids]);
+});
+
 test("a withdrawn symbol shows as removed", async () => {
   const { client, socket } = connected();
   const shown = component(client, SYMBOL, { depth: 5 });
