@@ -1,4 +1,5 @@
 import { changed, digestOf } from "./digest.js";
+import { isCount } from "./messages.js";
 
 const FEW = 100; // levels; so many are found without sorting the rest
 
@@ -14,12 +15,14 @@ export const Outcome = Object.freeze({
  * A view of one order book, kept by the rule of continuity (docs/protocol.md, section 1.1).
  *
  * `bids` and `asks` are maps of price → quantity in ticks and lots; `seq` is 0 before the first snapshot; `ts` is the
- * time of the last broadcast in it. Nothing changes unless the outcome is APPLIED.
+ * time of the last broadcast in it, and `eventTs` the newest time at the source of what it includes, null without any.
+ * Nothing changes unless the outcome is APPLIED.
  */
 export class Book {
   constructor() {
     this.seq = 0;
     this.ts = 0;
+    this.eventTs = null;
     this.digest = 0;
     this.changes = 0; // number of messages applied
     this.bids = new Map();
@@ -30,6 +33,7 @@ export class Book {
   replace(message) {
     const [bids, asks] = [new Map(message.bids), new Map(message.asks)];
     if (digestOf(bids, asks) !== message.digest) return Outcome.MISMATCH;
+    this.eventTs = null;
     this.bids = bids;
     this.asks = asks;
     return this.#reached(message);
@@ -59,6 +63,7 @@ export class Book {
     this.changes += 1;
     this.seq = message.seq;
     this.ts = message.ts;
+    if (isCount(message.event_ts)) this.eventTs = message.event_ts; // a broadcast need not have one
     this.digest = message.digest;
     return Outcome.APPLIED;
   }

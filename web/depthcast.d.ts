@@ -34,6 +34,8 @@ export interface SnapshotMessage {
   readonly bids: readonly Level[];
   readonly asks: readonly Level[];
   readonly digest: number;
+  /** Newest time at the source of what is in it, in microseconds since 1970, where the producer names one. */
+  readonly event_ts?: number;
 }
 
 /** Levels that changed; quantity 0 means that the level left the view. */
@@ -52,6 +54,10 @@ export interface DeltaMessage {
   /** Broadcasts in this message; 1 = none was skipped. */
   readonly merged: number;
   readonly digest: number;
+  /** Newest time at the source of what is in it, in microseconds since 1970, where the producer names one. */
+  readonly event_ts?: number;
+  /** What held the broadcasts back that came merged: "buffer", "credit" or "interval". */
+  readonly because?: string;
 }
 
 export type Message = { readonly type: string; readonly [field: string]: unknown };
@@ -73,6 +79,8 @@ export class Book {
   readonly seq: number;
   /** Time of the last broadcast in it, in microseconds since 1970. */
   readonly ts: number;
+  /** Newest time at the source of what it includes, in microseconds since 1970; null where the producer names none. */
+  readonly eventTs: number | null;
   readonly digest: number;
   /** Number of messages applied. */
   readonly changes: number;
@@ -98,6 +106,8 @@ export class Top {
   readonly state: ViewState;
   /** Why a producer calls the book stale; null while none does. */
   readonly staleReason: string | null;
+  /** Age of the last input, in milliseconds, if the book is stale because that is too old; null otherwise. */
+  readonly inputAgeMs: number | null;
   readonly tickSize: string;
   readonly lotSize: string;
   /** Best first. */
@@ -121,6 +131,8 @@ export class View {
   readonly state: ViewState;
   /** Why a producer calls the book stale; null while none does. */
   readonly staleReason: string | null;
+  /** Age of the last input, in milliseconds, if the book is stale because that is too old; null otherwise. */
+  readonly inputAgeMs: number | null;
   /** Sizes of a tick and a lot as decimal text, known once subscribed. */
   readonly tickSize: string;
   readonly lotSize: string;

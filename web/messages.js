@@ -6,7 +6,8 @@ const SIZE = /^\d{1,20}(\.\d{1,20})?$/;
 /** Whether a text can be a symbol at all. */
 export const isSymbol = (text) => SYMBOL.test(text);
 
-const isCount = (value) => Number.isSafeInteger(value) && value >= 0;
+/** Whether a value is a whole number from 0 up, as seqs, times and quantities are. */
+export const isCount = (value) => Number.isSafeInteger(value) && value >= 0;
 const isText = (value) => typeof value === "string";
 const isSize = (value) => isText(value) && SIZE.test(value);
 const isGroup = (value) => value === undefined || (isCount(value) && value > 0);

@@ -241,8 +241,7 @@ export class Session {
     view.offered = false;
     view.sizes = [message.tick_size, message.lot_size];
     if (resumed || !view.book.seq) view.takeSizes();
-    view.stale = false;
-    view.staleReason = null;
+    view.takeStatus();
     view.phase = resumed ? Phase.FOLLOWING : Phase.WAITING;
     if (resumed) {
       this.counters.resumed += 1;
@@ -261,11 +260,10 @@ export class Session {
     this.#tell("removed", { symbol, reason });
   }
 
-  #status({ symbol, state, reason }) {
-    const view = this.views.get(symbol);
+  #status(message) {
+    const view = this.views.get(message.symbol);
     if (!view || view.phase === Phase.ASKED) return;
-    view.stale = state !== "live";
-    view.staleReason = view.stale && typeof reason === "string" ? reason : null;
+    view.takeStatus(message);
     this.#tell("status", { view });
   }
 

@@ -8,10 +8,10 @@ export class Top {
   #tick;
   #lot;
 
-  constructor({ symbol, state, staleReason, tickSize, lotSize, bids, asks }) {
-    Object.assign(this, { symbol, state, staleReason, tickSize, lotSize, bids, asks });
-    this.#tick = parsed(tickSize);
-    this.#lot = parsed(lotSize);
+  constructor(fields) {
+    Object.assign(this, fields);
+    this.#tick = parsed(fields.tickSize);
+    this.#lot = parsed(fields.lotSize);
     Object.freeze(this);
   }
 
@@ -26,13 +26,13 @@ export class Top {
   }
 }
 
-const NAMES = ["state", "staleReason", "tickSize", "lotSize", "bids", "asks"];
+const NAMES = ["state", "staleReason", "inputAgeMs", "tickSize", "lotSize", "bids", "asks"];
 
 /** The top `count` levels of a view now; `previous` itself if nothing in it changed. */
 export function topOf(view, count, previous) {
-  const { symbol, state, staleReason, tickSize, lotSize, book } = view;
+  const { symbol, state, staleReason, inputAgeMs, tickSize, lotSize, book } = view;
   const now = {
-    symbol, state, staleReason, tickSize, lotSize,
+    symbol, state, staleReason, inputAgeMs, tickSize, lotSize,
     bids: same(previous?.bids, book.best("bids", count)),
     asks: same(previous?.asks, book.best("asks", count)),
   };

@@ -1,4 +1,5 @@
 import { Book } from "./book.js";
+import { isCount } from "./messages.js";
 import { topOf } from "./top.js";
 
 /** The progress of a symbol's subscription. */
@@ -27,6 +28,7 @@ export class View {
     this.offered = false; // whether the subscribe that is not answered yet offers to resume it
     this.stale = false;
     this.staleReason = null; // why a producer calls the book stale, null while none does
+    this.inputAgeMs = null; // age of the last input if the book is stale for that, null otherwise
     this.resyncs = 0;
     this.tickSize = this.lotSize = "1";
     this.sizes = null; // as the last `subscribed` gave them: [tick, lot]
@@ -55,6 +57,13 @@ export class View {
     [this.tickSize, this.lotSize] = this.sizes;
   }
 
+  /** The gateway says whether its source is live, by a `status`; without one it is. */
+  takeStatus({ state, reason, input_age_ms: inputAgeMs } = { state: "live" }) {
+    this.stale = state !== "live";
+    this.staleReason = this.stale && typeof reason === "string" ? reason : null;
+    this.inputAgeMs = this.stale && isCount(inputAgeMs) ? inputAgeMs : null;
+  }
+
   /** "live" while the view is continuous and the gateway's source is live, "removed" once it ended, else "stale". */
   get state() {
     if (this.phase === Phase.ENDED) return "removed";
@@ -68,7 +77,7 @@ export class View {
   top(count = Infinity) {
     if (!(count >= 0)) throw new RangeError(`count is ${String(count)}: give the number of levels of each side`);
     const kept = this.#tops.get(count);
-    const now = [this.book.changes, this.state, this.staleReason, this.tickSize, this.lotSize];
+    const now = [this.book.changes, this.state, this.staleReason, this.inputAgeMs, this.tickSize, this.lotSize];
     if (kept && now.every((value, place) => value === kept.of[place])) return kept.top;
     const top = topOf(this, count, kept?.top);
     this.#tops.set(count, { of: now, top });

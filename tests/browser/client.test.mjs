@@ -287,3 +287,27 @@ test("text of ticks and lots is exact", () => {
   assert.deepEqual(trimmed(["10.000", "0.000"]), ["10", "0"]);
   assert.deepEqual(trimmed(["100", "50"]), ["100", "50"]);
 });
+
+test("the newest time at the source is kept until another one comes, or a snapshot without", () => {
+  const { session, view } = following();
+  assert.equal(view.book.eventTs, null);
+  session.receive({ ...DELTA, event_ts: 1769904000199000 });
+  assert.equal(view.book.eventTs, 1769904000199000);
+  session.receive(AFTER);
+  assert.equal(view.book.eventTs, 1769904000199000);
+  session.receive({ ...SNAPSHOT, seq: AFTER.seq + 1, event_ts: "soon" });
+  assert.deepEqual([view.book.eventTs, view.state], [null, "live"]);
+});
+
+test("a view says how old the last input is while it is stale for that", () => {
+  const { session, view } = following();
+  const status = { type: "status", symbol: SYMBOL, state: "stale" };
+  session.receive({ ...status, input_age_ms: 61_000 });
+  const top = view.top();
+  assert.deepEqual([view.state, view.inputAgeMs, top.inputAgeMs], ["stale", 61_000, 61_000]);
+  session.receive({ ...status, reason: "gap" });
+  assert.deepEqual([view.inputAgeMs, view.staleReason], [null, "gap"]);
+  assert.notEqual(view.top(), top);
+  session.receive({ ...status, state: "live", input_age_ms: 5 });
+  assert.deepEqual([view.state, view.inputAgeMs, view.staleReason], ["live", null, null]);
+});

@@ -37,6 +37,7 @@ const bids: readonly Level[] = snapshot.bids;
 const good: SnapshotMessage = { ...snapshot, digest: digestOf(bids, snapshot.asks) };
 const delta: DeltaMessage = {
   type: "delta", symbol: "BTC-USD", depth: 5, prev_seq: 1, seq: 2, ts: 3, bids: [], asks: [], merged: 1, digest: good.digest,
+  event_ts: 3,
 };
 
 function must(condition: boolean, text: string): void {
@@ -72,7 +73,7 @@ const client = new Client(new URL("http://gateway.test"), options);
 const socket = sockets[0]!;
 let updates = 0;
 client.addEventListener("update", ({ detail: { view, message } }) => {
-  if (message.type === "delta") updates += message.merged;
+  if (message.type === "delta") updates += message.because === undefined ? message.merged : 0;
   else updates += view.book.seq;
 });
 client.addEventListener("state", ({ detail: { state, code, reason, retryMs } }) => {
@@ -110,6 +111,7 @@ must(client.view("BTC-USD") === view && client.views.size === 2 && views.length 
 const top: Top = view.top(1);
 must(top === view.top(1) && top.price(top.bids[0]![0]) === "65000.10" && top.quantity(5) === "0.005", "top");
 must(top.symbol === view.symbol && top.state === "live" && top.staleReason === view.staleReason, "top");
+must(top.inputAgeMs === null && view.inputAgeMs === null && view.book.eventTs === 3, "times");
 must(top.tickSize === view.tickSize && top.lotSize === view.lotSize && top.asks.length === 1, "sizes");
 must(view.depth === 5 && view.intervalMs === 0 && view.group === 1 && view.state === "live", "view");
 // @ts-expect-error: it is frozen.
