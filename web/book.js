@@ -14,9 +14,10 @@ export const Outcome = Object.freeze({
 /**
  * A view of one order book, kept by the rule of continuity (docs/protocol.md, section 1.1).
  *
- * `bids` and `asks` are maps of price → quantity in ticks and lots; `seq` is 0 before the first snapshot; `ts` is the
- * time of the last broadcast in it, and `eventTs` the newest time at the source of what it includes, null without any.
- * Nothing changes unless the outcome is APPLIED.
+ * `bids` and `asks` are maps of price → quantity in ticks and lots; `orders` has such maps of price → number of orders,
+ * and is null if these were not asked for. `seq` is 0 before the first snapshot; `ts` is the time of the last broadcast
+ * in it, and `eventTs` the newest time at the source of what it includes, null without any. Nothing changes unless the
+ * outcome is APPLIED.
  */
 export class Book {
   constructor() {
@@ -24,39 +25,43 @@ export class Book {
     this.ts = 0;
     this.eventTs = null;
     this.digest = 0;
+    this.ordersDigest = 0;
     this.changes = 0; // number of messages applied
     this.bids = new Map();
     this.asks = new Map();
+    this.orders = null;
   }
 
   /** Replace everything by a `snapshot` message: APPLIED or MISMATCH. */
   replace(message) {
-    const [bids, asks] = [new Map(message.bids), new Map(message.asks)];
-    if (digestOf(bids, asks) !== message.digest) return Outcome.MISMATCH;
-    this.eventTs = null;
-    this.bids = bids;
-    this.asks = asks;
+    const [levels, orders] = [levelsIn(message), ordersIn(message)];
+    if (digestOf(levels.bids, levels.asks) !== message.digest) return Outcome.MISMATCH;
+    if (orders && digestOf(orders.bids, orders.asks) !== message.orders_digest) return Outcome.MISMATCH;
+    Object.assign(this, levels, { orders, eventTs: null });
     return this.#reached(message);
   }
 
   /** Apply a `delta` message by the rule of continuity. */
   apply(message) {
     if (message.prev_seq !== this.seq) return message.seq <= this.seq ? Outcome.ALREADY : Outcome.GAP;
-    const [bids, asks] = [new Map(message.bids), new Map(message.asks)];
-    const half = digestAfter(this.digest, "b", this.bids, bids);
-    if (digestAfter(half, "a", this.asks, asks) !== message.digest) return Outcome.MISMATCH;
-    change(this.bids, bids);
-    change(this.asks, asks);
+    const [levels, orders] = [levelsIn(message), this.orders && ordersIn(message)];
+    if (this.orders && !orders) return Outcome.MISMATCH;
+    if (digestAfter(this.digest, this, levels) !== message.digest) return Outcome.MISMATCH;
+    if (orders && digestAfter(this.ordersDigest, this.orders, orders) !== message.orders_digest) return Outcome.MISMATCH;
+    change(this, levels);
+    if (orders) change(this.orders, orders);
     return this.#reached(message);
   }
 
-  /** The best `count` levels of "bids" or "asks" as [price, quantity], best first. */
+  /** The best `count` levels of "bids" or "asks" as [price, quantity], with orders as [price, quantity, orders]. */
   best(side, count = Infinity) {
     const sign = side === "bids" ? -1 : 1;
-    const levels = this[side];
     const most = Math.max(Math.trunc(count), 0);
-    if (most <= FEW) return firstOf(levels, most, sign);
-    return [...levels].sort((a, b) => sign * (a[0] - b[0])).slice(0, most);
+    const best = most <= FEW
+      ? firstOf(this[side], most, sign)
+      : [...this[side]].sort((a, b) => sign * (a[0] - b[0])).slice(0, most);
+    if (this.orders) for (const level of best) level.push(this.orders[side].get(level[0]));
+    return best;
   }
 
   #reached(message) {
@@ -65,6 +70,7 @@ export class Book {
     this.ts = message.ts;
     if (isCount(message.event_ts)) this.eventTs = message.event_ts; // a broadcast need not have one
     this.digest = message.digest;
+    if (this.orders) this.ordersDigest = message.orders_digest;
     return Outcome.APPLIED;
   }
 }
@@ -94,15 +100,30 @@ function firstOf(levels, count, sign) {
   return first;
 }
 
-function digestAfter(digest, side, levels, rows) {
+/** The sides of a message as maps of price → quantity. */
+function levelsIn({ bids, asks }) {
+  return { bids: new Map(bids), asks: new Map(asks) };
+}
+
+/** The sides of a message as maps of price → number of orders; null if it has none. */
+function ordersIn({ bids, asks, orders_digest: digest }) {
+  const side = (rows) => new Map(rows.map(([price, , orders]) => [price, orders]));
+  return digest === undefined ? null : { bids: side(bids), asks: side(asks) };
+}
+
+/** The digest of both sides after `rows`, from the one before. */
+function digestAfter(digest, sides, rows) {
   let sum = digest;
-  for (const [price, to] of rows) sum = changed(sum, side, price, levels.get(price) ?? 0, to);
+  for (const [price, to] of rows.bids) sum = changed(sum, "b", price, sides.bids.get(price) ?? 0, to);
+  for (const [price, to] of rows.asks) sum = changed(sum, "a", price, sides.asks.get(price) ?? 0, to);
   return sum;
 }
 
-function change(levels, rows) {
-  for (const [price, quantity] of rows) {
-    if (quantity) levels.set(price, quantity);
-    else levels.delete(price);
+function change(sides, rows) {
+  for (const side of ["bids", "asks"]) {
+    for (const [price, to] of rows[side]) {
+      if (to) sides[side].set(price, to);
+      else sides[side].delete(price);
+    }
   }
 }

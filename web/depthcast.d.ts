@@ -2,8 +2,8 @@
 
 export { decimal, parsed, type Size } from "./format.js";
 
-/** A price in ticks and the quantity there in lots. */
-export type Level = readonly [price: number, quantity: number];
+/** A price in ticks and the quantity there in lots; with the option `orders` also the number of orders there. */
+export type Level = readonly [price: number, quantity: number, orders?: number];
 export type Side = "bids" | "asks";
 
 /** "live": known to be current. "stale": correct once, possibly old. "removed": the subscription is over. */
@@ -34,6 +34,8 @@ export interface SnapshotMessage {
   readonly bids: readonly Level[];
   readonly asks: readonly Level[];
   readonly digest: number;
+  /** Of the number of orders, where that was asked for. */
+  readonly orders_digest?: number;
   /** Newest time at the source of what is in it, in microseconds since 1970, where the producer names one. */
   readonly event_ts?: number;
 }
@@ -54,6 +56,8 @@ export interface DeltaMessage {
   /** Broadcasts in this message; 1 = none was skipped. */
   readonly merged: number;
   readonly digest: number;
+  /** Of the number of orders, where that was asked for. */
+  readonly orders_digest?: number;
   /** Newest time at the source of what is in it, in microseconds since 1970, where the producer names one. */
   readonly event_ts?: number;
   /** What held the broadcasts back that came merged: "buffer", "credit" or "interval". */
@@ -87,6 +91,8 @@ export class Book {
   /** Quantity by price. */
   readonly bids: ReadonlyMap<number, number>;
   readonly asks: ReadonlyMap<number, number>;
+  /** Number of orders by price; null unless the option `orders` is set. */
+  readonly orders: { readonly bids: ReadonlyMap<number, number>; readonly asks: ReadonlyMap<number, number> } | null;
   replace(message: SnapshotMessage): Outcome;
   apply(message: DeltaMessage): Outcome;
   /** The best `count` levels of a side, best first. */
@@ -127,6 +133,8 @@ export class View {
   readonly intervalMs: number;
   /** Ticks in a level; 1: levels are as they are. */
   readonly group: number;
+  /** Whether levels have the number of orders at them. */
+  readonly orders: boolean;
   readonly book: Book;
   readonly state: ViewState;
   /** Why a producer calls the book stale; null while none does. */
@@ -152,6 +160,8 @@ export interface SubscribeOptions {
   intervalMs?: number;
   /** Sum levels in buckets of so many ticks; 1 (default) leaves them as they are. Depth counts the buckets. */
   group?: number;
+  /** Give the number of orders at each level, of feeds by order; false by default. */
+  orders?: boolean;
 }
 
 /** How messages are written in frames: `json`, or `msgpack` of "depthcast/msgpack". */

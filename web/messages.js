@@ -8,6 +8,7 @@ export const isSymbol = (text) => SYMBOL.test(text);
 
 /** Whether a value is a whole number from 0 up, as seqs, times and quantities are. */
 export const isCount = (value) => Number.isSafeInteger(value) && value >= 0;
+const mayBeCount = (value) => value === undefined || isCount(value);
 const isText = (value) => typeof value === "string";
 const isSize = (value) => isText(value) && SIZE.test(value);
 const isGroup = (value) => value === undefined || (isCount(value) && value > 0);
@@ -17,11 +18,24 @@ const FIELDS = {
   welcome: { heartbeat_ms: (value) => value === undefined || (Number.isFinite(value) && value > 0) },
   subscribed: { symbol: isText, tick_size: isSize, lot_size: isSize, group: isGroup },
   unsubscribed: { symbol: isText },
-  snapshot: { symbol: isText, seq: isCount, ts: isCount, digest: isCount, bids: areLevels, asks: areLevels },
+  snapshot: {
+    symbol: isText, seq: isCount, ts: isCount, digest: isCount, bids: areLevels, asks: areLevels, orders_digest: mayBeCount,
+  },
   delta: {
     symbol: isText, prev_seq: isCount, seq: isCount, ts: isCount, digest: isCount, bids: areChanges, asks: areChanges,
+    orders_digest: mayBeCount, merged: mayBeCount,
   },
   status: { symbol: isText, state: isText },
+};
+
+/** What is wrong beyond single fields, by type. */
+const BEYOND = {
+  subscribed: ({ resumed, seq }) => (resumed && !isCount(seq) ? `subscribed: seq is ${shown(seq)}` : ""),
+  snapshot: faultInOrders,
+  delta(message) {
+    const { prev_seq: before, seq } = message;
+    return before < seq ? faultInOrders(message) : `delta: seq is ${shown(seq)} after ${before}`;
+  },
 };
 
 /** What is wrong with a message, as text; "" for a good one and for one of an unknown type. */
@@ -32,16 +46,7 @@ export function faultIn(message) {
   for (const [name, check] of Object.entries(fields)) {
     if (!check(message[name])) return `${message.type}: ${name} is ${shown(message[name])}`;
   }
-  if (message.type === "subscribed" && message.resumed && !isCount(message.seq)) {
-    return `subscribed: seq is ${shown(message.seq)}`;
-  }
-  if (message.type === "delta" && message.prev_seq >= message.seq) {
-    return `delta: seq is ${shown(message.seq)} after ${message.prev_seq}`;
-  }
-  if (message.type === "delta" && message.merged !== undefined && !isCount(message.merged)) {
-    return `delta: merged is ${shown(message.merged)}`;
-  }
-  return "";
+  return Object.hasOwn(BEYOND, message.type) ? BEYOND[message.type](message) : "";
 }
 
 function areLevels(rows) {
@@ -59,6 +64,13 @@ function areRows(rows, least) {
     if (!Number.isSafeInteger(row[0]) || !Number.isSafeInteger(row[1]) || row[1] < least) return false;
   }
   return true;
+}
+
+/** Where the number of orders is given, each row must have it: one or more, or none if the level is gone. */
+function faultInOrders({ type, bids, asks, orders_digest: digest }) {
+  const counted = (rows) => rows.every((row) => isCount(row[2]) && (row[2] > 0) === (row[1] > 0));
+  const good = digest === undefined || (counted(bids) && counted(asks));
+  return good ? "" : `${type}: a level has no number of orders, or a wrong one`;
 }
 
 function shown(value) {

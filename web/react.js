@@ -160,7 +160,8 @@ function common(wanted) {
   const served = wanted.filter((options) => options.group === group);
   const depths = served.map(({ depth }) => depth);
   const depth = depths.includes(0) ? 0 : Math.max(...depths);
-  return subscriptionOf({ depth, intervalMs: Math.min(...served.map(({ intervalMs }) => intervalMs)), group });
+  const intervalMs = Math.min(...served.map((options) => options.intervalMs));
+  return subscriptionOf({ depth, intervalMs, group, orders: served.some(({ orders }) => orders) });
 }
 
 const ANY = subscriptionOf();

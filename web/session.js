@@ -1,6 +1,6 @@
 import { Outcome } from "./book.js";
 import { faultIn, isSymbol } from "./messages.js";
-import { fieldsOf, fits, groups, keyOf, subscriptionOf } from "./subscription.js";
+import { fieldsOf, fits, keyOf, lackIn, subscriptionOf } from "./subscription.js";
 import { Phase, View } from "./view.js";
 
 export { Phase, View } from "./view.js";
@@ -198,9 +198,10 @@ export class Session {
     for (const view of views) {
       view.phase = Phase.ASKED;
       view.asked = id;
-      const { seq, digest } = view.book;
+      const { seq, digest, orders, ordersDigest } = view.book;
       view.offered = resume && seq > 0 && view.held === view.options;
-      if (view.offered) (message.resume ??= {})[view.symbol] = { seq, digest };
+      if (!view.offered) continue;
+      (message.resume ??= {})[view.symbol] = { seq, digest, ...(orders && { orders_digest: ordersDigest }) };
     }
     this.#send(message);
     return id;
@@ -231,8 +232,9 @@ export class Session {
     // "*" brings a symbol that was listed later.
     const anew = id === undefined && (view.phase !== Phase.ASKED || (view.wild && view.asked === all?.asked));
     if (anew ? !fits(message, view.options) : id !== view.asked) return; // it is of other options, or replaced
-    if (!groups(message.group, view.options)) {
-      this.#drop(view, "unsupported", "the gateway does not group levels");
+    const lack = lackIn(message, view.options);
+    if (lack) {
+      this.#drop(view, "unsupported", lack);
       this.#tell("status", { view });
       return;
     }
@@ -373,8 +375,8 @@ export class Session {
 function offer(view, message) {
   if (view.phase === Phase.ASKED) return Outcome.ALREADY;
   if (message.type === "delta") return view.phase === Phase.WAITING ? Outcome.GAP : view.book.apply(message);
-  const repeated = view.phase === Phase.FOLLOWING && message.seq <= view.book.seq;
-  return repeated ? Outcome.ALREADY : view.book.replace(message);
+  if (view.phase === Phase.FOLLOWING && message.seq <= view.book.seq) return Outcome.ALREADY;
+  return view.options.orders && message.orders_digest === undefined ? Outcome.MISMATCH : view.book.replace(message);
 }
 
 /** The symbols of an argument: one text, or a list of texts, each once. */

@@ -3,16 +3,17 @@ import { checkCount } from "./options.js";
 const UNGROUPED = 1; // tick
 
 /** The options of a subscription, complete and frozen; throws a TypeError if one is of another type. */
-export function subscriptionOf({ depth = 25, intervalMs = 0, group = UNGROUPED } = {}) {
+export function subscriptionOf({ depth = 25, intervalMs = 0, group = UNGROUPED, orders = false } = {}) {
   checkCount("depth", depth);
   checkCount("intervalMs", intervalMs);
   checkCount("group", group, 1);
-  return Object.freeze({ depth, intervalMs, group });
+  if (typeof orders !== "boolean") throw new TypeError(`orders is ${String(orders)}: give true or false`);
+  return Object.freeze({ depth, intervalMs, group, orders });
 }
 
 /** The fields that say them in a subscribe message. */
-export function fieldsOf({ depth, intervalMs, group }) {
-  return { depth, interval_ms: intervalMs, ...(group !== UNGROUPED && { group }) };
+export function fieldsOf({ depth, intervalMs, group, orders }) {
+  return { depth, interval_ms: intervalMs, ...(group !== UNGROUPED && { group }), ...(orders && { orders }) };
 }
 
 /** A text that is equal for equal options. */
@@ -21,11 +22,12 @@ export function keyOf(options) {
 }
 
 /** Whether a `subscribed` message begins a book with the levels that were asked for. */
-export function fits({ depth, group }, options) {
-  return depth === options.depth && groups(group, options);
+export function fits(message, options) {
+  return message.depth === options.depth && !lackIn(message, options);
 }
 
-/** Whether a gateway groups levels as it was asked to; one that does not know how says no group. */
-export function groups(group = UNGROUPED, options) {
-  return group === options.group;
+/** What a gateway does otherwise than asked, by its `subscribed`, as text; "" if nothing. An old one ignores options. */
+export function lackIn({ group = UNGROUPED, orders }, options) {
+  if (group !== options.group) return "the gateway does not group levels";
+  return (orders === true) === options.orders ? "" : "the gateway does not say how many orders a level has";
 }

@@ -2,7 +2,8 @@ import { decimal, parsed } from "./format.js";
 
 /**
  * The best levels of a view at one moment, frozen: `bids` and `asks` are lists of `[price, quantity]` in ticks and
- * lots, best first. What did not change is the same object as before: a level, a side, and the whole.
+ * lots, best first, with the number of orders behind them if that was asked for. What did not change is the same object
+ * as before: a level, a side, and the whole.
  */
 export class Top {
   #tick;
@@ -42,9 +43,9 @@ export function topOf(view, count, previous) {
 /** `levels`, frozen; levels that were there before are the same objects, and so is the list if all are. */
 function same(previous = [], levels) {
   const known = new Map(previous.map((level) => [level[0], level]));
-  const kept = levels.map(([price, quantity]) => {
-    const level = known.get(price);
-    return level?.[1] === quantity ? level : Object.freeze([price, quantity]);
+  const kept = levels.map((level) => {
+    const before = known.get(level[0]);
+    return before?.[1] === level[1] && before[2] === level[2] ? before : Object.freeze(level);
   });
   const unchanged = kept.length === previous.length && kept.every((level, place) => level === previous[place]);
   return unchanged && Object.isFrozen(previous) ? previous : Object.freeze(kept);

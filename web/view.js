@@ -46,6 +46,10 @@ export class View {
     return this.options.intervalMs;
   }
 
+  get orders() {
+    return this.options.orders;
+  }
+
   /** A snapshot has begun the book of the last `subscribed`. */
   takeOver() {
     this.held = this.options;

@@ -91,7 +91,7 @@ client.removeEventListener("other", other);
 client.removeEventListener("status", null);
 
 const view: View = client.subscribe("BTC-USD", { depth: 5, intervalMs: 0 });
-const views: View[] = client.subscribe(["ETH-USD"], { group: 10 });
+const views: View[] = client.subscribe(["ETH-USD"], { group: 10, orders: true });
 // @ts-expect-error: depth is a number.
 wrong = () => client.subscribe("BTC-USD", { depth: "5" });
 socket.onopen?.();
@@ -113,6 +113,7 @@ must(top === view.top(1) && top.price(top.bids[0]![0]) === "65000.10" && top.qua
 must(top.symbol === view.symbol && top.state === "live" && top.staleReason === view.staleReason, "top");
 must(top.inputAgeMs === null && view.inputAgeMs === null && view.book.eventTs === 3, "times");
 must(top.tickSize === view.tickSize && top.lotSize === view.lotSize && top.asks.length === 1, "sizes");
+must(view.book.orders === null && !view.orders && view.top().bids[0]?.[2] === undefined, "orders");
 must(view.depth === 5 && view.intervalMs === 0 && view.group === 1 && view.state === "live", "view");
 // @ts-expect-error: it is frozen.
 wrong = () => top.bids.push([1, 1]);

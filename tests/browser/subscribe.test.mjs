@@ -230,6 +230,7 @@ for (const [name, wrong] of [
 
 for (const options of [
   { depth: "25" }, { depth: -1 }, { depth: 2.5 }, { intervalMs: NaN }, { intervalMs: 5n }, { group: 0 }, { group: "10" },
+  { orders: 1 },
 ]) {
   test(`options of another type are a TypeError: ${Object.entries(options)}`, () => {
     const { session, sent } = opened();
