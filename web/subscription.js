@@ -8,6 +8,7 @@ export function subscriptionOf({ depth = 25, intervalMs = 0, group = UNGROUPED, 
   checkCount("intervalMs", intervalMs);
   checkCount("group", group, 1);
   if (typeof orders !== "boolean") throw new TypeError(`orders is ${String(orders)}: give true or false`);
+  if (orders && group !== UNGROUPED) throw new TypeError(`orders is true with a group of ${group}: give one of them`);
   return Object.freeze({ depth, intervalMs, group, orders });
 }
 

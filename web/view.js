@@ -38,8 +38,9 @@ export class View {
     return this.options.depth;
   }
 
+  /** Ticks in a level of the book. */
   get group() {
-    return this.options.group;
+    return (this.held ?? this.options).group;
   }
 
   get intervalMs() {

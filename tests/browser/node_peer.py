@@ -40,8 +40,8 @@ class NodePeer:
         self.sent.clear()
         self._do("begin")
 
-    def subscribe(self, symbols: Sequence[str], depth: int) -> None:
-        self._do("subscribe", list(symbols), {"depth": depth})
+    def subscribe(self, symbols: Sequence[str], depth: int, group: int = 1) -> None:
+        self._do("subscribe", list(symbols), {"depth": depth, "group": group})
 
     def unsubscribe(self, symbols: Sequence[str]) -> None:
         self._do("unsubscribe", list(symbols))

@@ -203,6 +203,11 @@ test('what "*" brings of earlier options, or in another grouping, is not taken f
   session.receive({ ...SUBSCRIBED, id: undefined, group: 10 }); // a new listing
   session.receive({ ...SNAPSHOT, group: 10, seq: SNAPSHOT.seq + 1 });
   assert.deepEqual(states(), { [SYMBOL]: "live" });
+  session.subscribe("*", { depth: 5 });
+  assert.deepEqual([states(), views.get(SYMBOL).group], [{ [SYMBOL]: "stale" }, 10]); // that is what the book is
+  session.receive({ ...SUBSCRIBED, id: 3 });
+  session.receive({ ...SNAPSHOT, seq: SNAPSHOT.seq + 1 });
+  assert.deepEqual([states(), views.get(SYMBOL).group], [{ [SYMBOL]: "live" }, 1]);
 });
 
 test("many symbols are subscribed again in messages of equal options", () => {
@@ -230,7 +235,7 @@ for (const [name, wrong] of [
 
 for (const options of [
   { depth: "25" }, { depth: -1 }, { depth: 2.5 }, { intervalMs: NaN }, { intervalMs: 5n }, { group: 0 }, { group: "10" },
-  { orders: 1 },
+  { orders: 1 }, { orders: true, group: 10 },
 ]) {
   test(`options of another type are a TypeError: ${Object.entries(options)}`, () => {
     const { session, sent } = opened();
