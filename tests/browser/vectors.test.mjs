@@ -7,7 +7,11 @@ import { reconnect } from "../../web/close_codes.js";
 import { Session } from "../../web/session.js";
 
 const FOLDER = new URL("../../docs/vectors/client/", import.meta.url);
-const NEVER_HAD = new Set(["wrong_group"]); // the client throws where such an option is given
+/** Conversations that this client never has, and why. */
+const NEVER_HAD = {
+  no_orders: "it ends a subscription whose replacement was refused",
+  wrong_group: "it throws where such an option is given",
+};
 
 /** Plays one conversation to a session; each method is the meaning of one key of a line. */
 class Player {
@@ -90,6 +94,7 @@ class Player {
       state: view.state,
       seq: book.seq,
       digest: book.digest,
+      ...(book.orders && { orders_digest: book.ordersDigest }),
       bids: book.best("bids"),
       asks: book.best("asks"),
       tick_size: view.tickSize,
@@ -101,7 +106,7 @@ class Player {
 
 /** A message as text that can be compared: with defaults, without id, keys and symbols in order. */
 function comparable({ id, ...message }) {
-  const defaults = message.op === "subscribe" ? { depth: 25, interval_ms: 0, resume: {} } : {};
+  const defaults = message.op === "subscribe" ? { depth: 25, interval_ms: 0, group: 1, orders: false, resume: {} } : {};
   const whole = { ...defaults, ...message, symbols: [...message.symbols].sort() };
   return JSON.stringify(whole, (_, value) => (
     value?.constructor === Object ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))) : value
@@ -110,7 +115,7 @@ function comparable({ id, ...message }) {
 
 for (const name of readdirSync(FOLDER).sort()) {
   const [head, ...lines] = readFileSync(new URL(name, FOLDER), "utf8").trim().split("\n").map((line) => JSON.parse(line));
-  test(`${head.vector}: ${head.about}`, { skip: NEVER_HAD.has(head.vector) }, () => {
+  test(`${head.vector}: ${head.about}`, { skip: NEVER_HAD[head.vector] }, () => {
     const player = new Player(head);
     lines.forEach((line, place) => {
       try {
