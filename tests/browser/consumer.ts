@@ -91,7 +91,7 @@ client.removeEventListener("other", other);
 client.removeEventListener("status", null);
 
 const view: View = client.subscribe("BTC-USD", { depth: 5, intervalMs: 0 });
-const views: View[] = client.subscribe(["ETH-USD"], { group: 10, orders: true });
+const views: View[] = client.subscribe(["ETH-USD"], { group: 10, orders: false });
 // @ts-expect-error: depth is a number.
 wrong = () => client.subscribe("BTC-USD", { depth: "5" });
 socket.onopen?.();

@@ -149,6 +149,8 @@ def test_a_program_of_the_documents_prints_a_book(
     ws = user / "node_modules" / "ws"
     if not ws.exists():
         shutil.copytree(npm_folder / "node_modules" / "ws", ws)
+    if not (user / "web").exists():
+        (user / "web").symlink_to(WEB)
     program = user / "book.mjs"
     if "console.log" not in text:
         text += "client.subscribe('BTC-USD');for await (const view of client) console.log(view.top().bids)"

@@ -50,7 +50,7 @@ READ_BY: Final[Mapping[str, Callable[[str], object]]] = {
 }
 
 CHECKED_ELSEWHERE: Final = {"digest", "events", "hex", "html", "js", "jsx", "nginx", "partition", "seq", "text"}
-"""Values that `test_docs_protocol.py` computes, programs that `tests/browser` runs, pictures, configurations."""
+"""What `test_docs_protocol.py` computes and `tests/browser` runs, pictures, configurations."""
 
 BLOCKS = _blocks()
 
