@@ -95,7 +95,7 @@ async def current(page: Any, ingestor: FakeIngestor) -> dict[str, Any]:
     return found
 
 
-async def test_a_page_that_is_not_drawn_is_sent_next_to_nothing_and_catches_up(redis_url: str, prefix: str) -> None:
+async def test_a_page_that_is_not_drawn_is_sent_next_to_nothing(redis_url: str, prefix: str) -> None:
     async with (
         market(redis_url, prefix) as (browser, gateway, ingestor),
         opened(browser, gateway, PACED) as page,
