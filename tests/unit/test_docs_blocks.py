@@ -49,7 +49,9 @@ READ_BY: Final[Mapping[str, Callable[[str], object]]] = {
     "yaml": yaml.safe_load,
 }
 
-CHECKED_ELSEWHERE: Final = {"digest", "events", "hex", "html", "js", "jsx", "nginx", "partition", "seq", "text"}
+CHECKED_ELSEWHERE: Final = frozenset(
+    ("digest", "events", "hex", "html", "js", "jsx", "nginx", "partition", "seq", "text")
+)
 """What `test_docs_protocol.py` computes and `tests/browser` runs, pictures, configurations."""
 
 BLOCKS = _blocks()
