@@ -9,8 +9,8 @@ from tests.unit.gateway.small_market import SmallMarket, lively_market
 
 
 def small_parts(**settings: Any) -> SmallMarket:
-    """A market whose books have five levels, and parts of up to two."""
-    market = lively_market(part_levels_max=2, **settings)
+    """A market whose books have five levels, and parts of up to two, unless `settings` say otherwise."""
+    market = lively_market(**{"part_levels_max": 2, **settings})
     market.heartbeat()
     return market
 
@@ -161,6 +161,56 @@ def test_a_client_far_behind_keeps_its_book_until_the_last_part() -> None:
     assert market.core.counters.conflated == 1, "the snapshot stands for two broadcasts"
 
 
+def test_live_waits_for_the_last_part_and_what_follows_it() -> None:
+    market = small_parts(history_deltas=1, part_levels_max=1)
+    client = connected(market)
+    subscribe(client, "AAA")
+    client.take()
+    slow_down(client)
+    for quantity in (4, 3, 2):
+        market.publish("AAA", {-1: quantity})
+    client.drain(1_000_000)
+    market.doubt("AAA", "gap")
+    client.drain(1_000_000)
+    assert client.take()[-1].get("part") == 1
+    assert taken(client) == [("snapshot", "AAA", 2), ("status", "AAA", "stale")]
+    market.doubt("AAA", None, {-1: 99})
+    assert taken_until_quiet(client) == [
+        [part(3)],
+        [part(4)],
+        [part(5)],
+        [delta(), ("status", "AAA", "live")],
+    ]
+
+
+def test_of_two_books_far_behind_one_at_a_time_is_sent_in_parts() -> None:
+    market = small_parts(history_deltas=1)
+    client = connected(market)
+    subscribe(client, "AAA", "BBB")
+    client.take()
+    slow_down(client)
+    for quantity in (4, 3, 2):
+        for symbol in ("AAA", "BBB"):
+            market.publish(symbol, {-1: quantity})
+    assert taken(client) == [delta()]
+    begun = taken(client) + taken(client)
+    first = begun[0][1]
+    [other] = {"AAA", "BBB"} - {first}
+    market.publish(other, {-1: 1})
+    got = begun + [each for batch in taken_until_quiet(client) for each in batch]
+    assert got == [part(number, symbol) for symbol in (first, other) for number in (1, 2, 3)]
+    client.check_current()
+
+
+def test_who_waits_goes_on_when_the_first_is_unsubscribed(market: SmallMarket) -> None:
+    client = slow(market)
+    subscribe(client, "AAA", "BBB")
+    taken(client)
+    client.send(op="unsubscribe", symbols=["AAA"])
+    assert taken(client) == [part(1), ("unsubscribed", "AAA", None)]
+    assert taken_until_quiet(client) == [[part(number, "BBB")] for number in (1, 2, 3)]
+
+
 def test_a_new_listing_ends_the_parts_of_the_old_one(market: SmallMarket) -> None:
     client = slow(market)
     subscribe(client, "AAA")
@@ -301,3 +351,21 @@ def test_a_lost_connection_leaves_nothing_behind(market: SmallMarket) -> None:
     market.core.market.parts_bound.bytes_max = 0
     subscribe(connected(market), "AAA")
     assert market.core.counters.limit_parts_bytes == 0, "the parts of before were freed"
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+def test_a_client_without_credit_is_told_with_the_last_part_what_it_missed(
+    market: SmallMarket, given_up: bool
+) -> None:
+    market.core.market.parts_bound.bytes_max = 1
+    client = connected(market)
+    client.send(op="credit", messages=1)
+    subscribe(client, "AAA")
+    assert taken(client) == [("subscribed", "AAA", None), part(1)]
+    market.doubt("AAA", "gap", {-1: 77})
+    assert taken(client) == [], "a client without a book needs no status"
+    if given_up:
+        subscribe(connected(market), "AAA")
+    client.send(op="credit", messages=10)
+    assert client.states["AAA"] == "stale"
+    client.check_current()
