@@ -76,3 +76,18 @@ class Origins:
         # Without a proxy that says more, the gateway knows no scheme: a port that is left out is the default
         # of the scheme that the page has.
         return Origin.parse(f"{origin.scheme}://{host}") == origin
+
+
+_FRAMING: Final = re.compile(r"https?://[a-z0-9][a-z0-9.-]*(:\d{1,5})?")
+
+
+def frame_sources(text: str) -> str:
+    """Return a setting's origins as the sources of `frame-ancestors` (Content Security Policy, level 3).
+
+    `text` is empty for none, or has `self`, `*` and origins, separated by commas. Raises `ValueError`.
+    """
+    names = [item.strip().lower() for item in text.split(",") if item.strip()]
+    for name in names:
+        if name not in (ANY, SELF) and not _FRAMING.fullmatch(name):
+            raise ValueError(f"{name!r} is no origin such as https://example.com")
+    return " ".join("'self'" if name == SELF else name for name in names) or "'none'"

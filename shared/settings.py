@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final, Self, get_args, get_type_hints
 
 from depthcast.shared.errors import DeploymentMismatch, SettingsError
 from depthcast.shared.networks import parse_networks
-from depthcast.shared.origins import Origins
+from depthcast.shared.origins import Origins, frame_sources
 from depthcast.shared.redis_url import (
     HIDDEN,
     has_credentials,
@@ -372,6 +372,11 @@ class GatewaySettings(Settings):
         "origins whose pages may open a WebSocket or an event stream: self, * for any, null, or such as "
         "https://example.com, separated by commas; programs send no Origin and may",
     )
+    frame_origins: str = setting(
+        "",
+        "origins whose pages may show the gateway's page in a frame: self, * for any, or such as "
+        "https://example.com, separated by commas; none when empty",
+    )
     head_timeout_s: float = setting(
         10.0,
         "time that a client has to send the head of a request, from connecting or from its first byte",
@@ -537,7 +542,11 @@ class GatewaySettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, parse in (("trusted_proxies", parse_networks), ("origins", Origins)):
+        for name, parse in (
+            ("trusted_proxies", parse_networks),
+            ("origins", Origins),
+            ("frame_origins", frame_sources),
+        ):
             text = getattr(self, name)
             try:
                 parse(text)

@@ -21,18 +21,25 @@ from depthcast.gateway.protocol.requests import DEPTH_DEFAULT, quoted
 from depthcast.gateway.runtime.answers import Answers
 from depthcast.gateway.runtime.front import Front
 from depthcast.gateway.runtime.http_limits import HttpLimits, NotNow
-from depthcast.shared.origins import Origins
+from depthcast.shared.origins import Origins, frame_sources
 from depthcast.shared.runtime.admin import health_routes
 
 WEB: Final = Path(str(files("depthcast.gateway") / "web"))
 
-PAGE_HEADERS: Final = {
-    "Cache-Control": "no-cache",
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-}
-"""The page may connect only to this gateway and run only modules of `/web`, all of one version."""
+
+def page_headers(frame_origins: str) -> dict[str, str]:
+    """Make the headers of the page and its modules.
+
+    The page may connect only to this gateway and run only modules of `/web`, all of one version. Pages of
+    `frame_origins` may show it in a frame.
+    """
+    return {
+        "Cache-Control": "no-cache",
+        "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        f"frame-ancestors {frame_sources(frame_origins)}",
+        "X-Content-Type-Options": "nosniff",
+    }
 
 
 class Module(NamedTuple):
@@ -88,6 +95,7 @@ class Endpoints:
         self.host = host
         self.core = host.core
         self.answers = Answers(host.core.market)
+        self.page_headers = page_headers(host.core.settings.frame_origins)
         now = asyncio.get_running_loop().time()
         self.limits = HttpLimits(host.core.settings, host.core.counters, now, host.make_room)
 
@@ -151,10 +159,10 @@ class Endpoints:
         return response
 
     async def page(self, request: web.Request) -> web.Response:
-        return _file("index.html", request)
+        return _file("index.html", request, self.page_headers)
 
     async def module(self, request: web.Request) -> web.Response:
-        return _file(request.match_info["path"], request)
+        return _file(request.match_info["path"], request, self.page_headers)
 
     async def symbols(self, _request: web.Request) -> web.Response:
         return _json(await self.answers.symbols())
@@ -184,15 +192,15 @@ class Endpoints:
         return listings[symbol]
 
 
-def _file(name: str, request: web.Request) -> web.Response:
+def _file(name: str, request: web.Request, headers: dict[str, str]) -> web.Response:
     module = MODULES.get(name)
     if module is None:
         raise web.HTTPNotFound
     known = request.if_none_match or ()
     response = (
-        web.Response(status=304, headers=PAGE_HEADERS)
+        web.Response(status=304, headers=headers)
         if any(tag.value == module.etag for tag in known)
-        else web.Response(body=module.body, content_type=module.content_type, headers=PAGE_HEADERS)
+        else web.Response(body=module.body, content_type=module.content_type, headers=headers)
     )
     response.etag = module.etag
     return response

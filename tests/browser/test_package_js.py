@@ -89,10 +89,10 @@ def test_the_package_has_the_client_and_nothing_of_the_page(user: Path) -> None:
     package = user / "node_modules" / "depthcast"
     held = {path.name for path in package.iterdir()}
     assert held == {*MANIFEST["files"], "package.json", "README.md", "LICENSE"}
-    page = (WEB / "index.html").read_text(encoding="utf-8") + (WEB / "page.js").read_text(encoding="utf-8")
-    assert "page.js" not in held
-    assert "./ladder.js" in page
-    assert not {"ladder.js", "pane.js", "slow.js", "index.html", "page.css"} & held
+    page = {path.name for path in (WEB / "page").iterdir()}
+    assert "main.js" in page
+    assert not page & held
+    assert not {"page", "slow.js", "index.html"} & held
 
 
 @pytest.mark.parametrize("entry", [name for name in MANIFEST["exports"] if not name.endswith(".json")])

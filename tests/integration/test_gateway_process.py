@@ -102,7 +102,12 @@ async def ingestor(redis_url: str, prefix: str) -> AsyncIterator[FakeIngestor]:
 
 
 async def test_http_endpoints(redis_url: str, prefix: str, ingestor: FakeIngestor) -> None:
-    with running_gateway(redis_url, prefix, cors_origin="*", full_depth_max=2) as gateway:
+    settings: dict[str, Any] = {
+        "cors_origin": "*",
+        "full_depth_max": 2,
+        "frame_origins": "self,https://shop.example",
+    }
+    with running_gateway(redis_url, prefix, **settings) as gateway:
         await eventually(lambda: _ready_beside(ingestor, gateway.url))
         status, symbols, response = await get(f"{gateway.url}/v1/symbols")
         assert response.headers["Access-Control-Allow-Origin"] == "*"
@@ -128,9 +133,11 @@ async def test_http_endpoints(redis_url: str, prefix: str, ingestor: FakeIngesto
             assert (answered, body["error"]["code"]) == (status, code)
             assert body["error"]["message"]
         assert (await get(f"{gateway.url}/healthz"))[0] == 200
-        status, page, _ = await get(f"{gateway.url}/")
+        status, page, response = await get(f"{gateway.url}/")
+        policy = response.headers["Content-Security-Policy"]
+        assert policy.endswith("; frame-ancestors 'self' https://shop.example")
         assert (status, "<!doctype html>" in page) == (200, True)
-        for module in ("page.js", "book.js"):
+        for module in ("page/main.js", "book.js"):
             status, _, response = await get(f"{gateway.url}/web/{module}")
             assert (status, response.content_type.endswith("/javascript")) == (200, True)
 

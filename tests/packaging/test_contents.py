@@ -39,8 +39,9 @@ def test_a_wheel_has_one_package(pure_wheel: Path) -> None:
 
 def test_a_wheel_has_the_page_and_the_marks_of_types(pure_wheel: Path) -> None:
     held = members(pure_wheel)
-    page = {f"depthcast/gateway/web/{path.name}" for path in (ROOT / "web").iterdir() if path.is_file()}
-    assert len(page) > 10
+    files = [path for path in (ROOT / "web").rglob("*") if path.is_file()]
+    page = {f"depthcast/gateway/web/{path.relative_to(ROOT / 'web').as_posix()}" for path in files}
+    assert "depthcast/gateway/web/page/main.js" in page
     assert page <= held
     assert "depthcast/py.typed" in held
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from depthcast.shared.origins import Origins
+from depthcast.shared.origins import Origins, frame_sources
 
 
 @pytest.mark.parametrize(
@@ -62,3 +62,25 @@ def test_any_and_null() -> None:
 def test_what_is_no_origin_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no origin"):
         Origins(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "sources"),
+    [
+        ("", "'none'"),
+        ("self", "'self'"),
+        ("*", "*"),
+        ("self, HTTPS://shop.example:8443", "'self' https://shop.example:8443"),
+    ],
+)
+def test_pages_that_may_frame_ours(text: str, sources: str) -> None:
+    assert frame_sources(text) == sources
+
+
+@pytest.mark.parametrize(
+    "text", ["none", "shop.example", "https://a; script-src *", "https://a b", "https://a/x", "null"]
+)
+def test_what_is_no_origin_frames_nothing(text: str) -> None:
+    """Above all nothing that would end the directive and begin another one."""
+    with pytest.raises(ValueError, match="is no origin"):
+        frame_sources(text)

@@ -1,6 +1,6 @@
-import { trimmed } from "./format.js";
+import { trimmed } from "../format.js";
 
-/** Shared by the two charts: an SVG that follows its element's size, round numbers, paths and labels. */
+/** Shared by the charts: an SVG that follows its element's size, round numbers, paths and labels. */
 
 const SVG = "http://www.w3.org/2000/svg";
 const LETTER_PX = 6.6;
@@ -34,13 +34,26 @@ export class Plot {
     return this.height - this.bottom - share * (this.height - this.top - this.bottom);
   }
 
+  /** The share of the plot's width at a pixel: the inverse of `x`. */
+  shareAt(pixel) {
+    return (pixel - this.left) / (this.width - this.left - this.right);
+  }
+
   /** Draw a path from [x, y] shares, horizontally first: a level holds until the next. */
   steps(name, points, close = false) {
-    let d = "";
-    points.forEach(([x, y], place) => {
-      d += place ? `H${this.x(x).toFixed(1)}V${this.y(y).toFixed(1)}` : `M${this.x(x).toFixed(1)} ${this.y(y).toFixed(1)}`;
-    });
+    let d = this.#stepsOf(points);
     if (close && d) d += `V${this.y(0).toFixed(1)}H${this.x(points[0][0]).toFixed(1)}Z`;
+    this.paths[name].setAttribute("d", d);
+  }
+
+  /** Draw several runs of steps as one path, with gaps between them. */
+  runs(name, runs) {
+    this.paths[name].setAttribute("d", runs.map((points) => this.#stepsOf(points)).join(""));
+  }
+
+  /** Draw a vertical line at a share of the width; nothing for null. */
+  line(name, share) {
+    const d = share === null ? "" : `M${this.x(share).toFixed(1)} ${this.y(0).toFixed(1)}V${this.y(1).toFixed(1)}`;
     this.paths[name].setAttribute("d", d);
   }
 
@@ -60,6 +73,21 @@ export class Plot {
     this.grid.replaceChildren(...parts);
   }
 
+  /** Remove everything that was drawn, for a book of which nothing is known. */
+  clear() {
+    this.grid.replaceChildren();
+    for (const path of Object.values(this.paths)) path.setAttribute("d", "");
+    this.right = 40;
+  }
+
+  #stepsOf(points) {
+    let d = "";
+    points.forEach(([x, y], place) => {
+      d += place ? `H${this.x(x).toFixed(1)}V${this.y(y).toFixed(1)}` : `M${this.x(x).toFixed(1)} ${this.y(y).toFixed(1)}`;
+    });
+    return d;
+  }
+
   #add(kind, name) {
     return this.svg.appendChild(make(kind, { class: name }));
   }
@@ -76,6 +104,12 @@ export function ticks(low, high, count) {
   const step = nice((high - low) / count);
   const first = Math.ceil(low / step);
   return Array.from({ length: Math.max(Math.floor(high / step) - first + 1, 0) }, (_, place) => (first + place) * step);
+}
+
+/** A range of numbers with some room on both sides. */
+export function padded(low, high) {
+  const room = Math.max((high - low) * 0.08, 2);
+  return [low - room, high + room];
 }
 
 function make(kind, attributes, text) {

@@ -1,0 +1,120 @@
+// A connection of the page with a client that the test plays: lag, age, and what it says of its book.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Feed } from "../../web/page/feed.js";
+
+class FakeClient extends EventTarget {
+  state = "open";
+  said = [];
+
+  subscribe(symbol, { depth }) {
+    this.said.push(["subscribe", symbol, depth]);
+    this.view = {
+      symbol, state: "live", stale: false, staleReason: null, tickSize: "0.01", lotSize: "1",
+      book: { seq: 0, ts: 0, digest: 0, changes: 0, best: (side) => [[side === "bids" ? 1 : 2, 3]] },
+    };
+    return this.view;
+  }
+
+  unsubscribe(symbol) {
+    this.said.push(["unsubscribe", symbol]);
+  }
+
+  tell(kind, detail) {
+    this.dispatchEvent(new CustomEvent(kind, { detail }));
+  }
+
+  /** A message about a broadcast `agoMs` ago was applied. */
+  update(type, agoMs, view = this.view) {
+    const ts = (Date.now() - agoMs) * 1000;
+    Object.assign(view.book, { seq: view.book.seq + 1, ts, changes: view.book.changes + 1 });
+    this.tell("update", { view, message: { type, ts } });
+  }
+
+  enter(state, reason = "", retryMs = 0) {
+    this.state = state;
+    this.tell("state", { state, code: 0, reason, retryMs });
+  }
+}
+
+function shown() {
+  const clients = [];
+  const feed = new Feed(() => clients[clients.push(new FakeClient()) - 1]);
+  feed.show("AAA", 25);
+  return { feed, clients, client: clients[0], read: () => feed.read(performance.now()) };
+}
+
+const near = (value, wanted) => assert.ok(Math.abs(value - wanted) < 1000, `${value} is not near ${wanted}`);
+
+test("a first snapshot is as old as its broadcast, and shows no lag", () => {
+  const { feed, client, read } = shown();
+  assert.equal(read().agoMs, null);
+  client.update("snapshot", 37_000);
+  assert.equal(feed.lagMs, null);
+  near(read().agoMs, 37_000);
+  client.update("delta", 20);
+  near(feed.lagMs, 20);
+  near(read().agoMs, 0);
+});
+
+test("what a resumed book missed shows no lag, and a lost connection none any more", () => {
+  const { feed, client, read } = shown();
+  client.update("snapshot", 0);
+  client.update("delta", 20);
+  client.enter("waiting", "restarting", 3000);
+  assert.equal(feed.lagMs, null);
+  assert.equal(read().standing.state, "lost");
+  assert.match(read().standing.next, /in 3 s/);
+  client.enter("open");
+  client.update("delta", 60_000);
+  assert.equal(feed.lagMs, null);
+  near(read().agoMs, 60_000);
+  assert.equal(read().standing.state, "live");
+});
+
+test("levels are the same lists for as long as the book is the same", () => {
+  const { client, read } = shown();
+  assert.deepEqual(read().bids, []);
+  client.update("snapshot", 0);
+  const first = read();
+  assert.deepEqual([first.seq, first.bids, first.asks], [1, [[1, 3]], [[2, 3]]]);
+  assert.equal(read().bids, first.bids);
+  client.update("delta", 0);
+  assert.notEqual(read().bids, first.bids);
+});
+
+test("another symbol ends the old one, and what comes of that is not shown", () => {
+  const { feed, client, read } = shown();
+  client.update("snapshot", 0);
+  const old = client.view;
+  feed.show("BBB", 10);
+  assert.deepEqual(client.said, [["subscribe", "AAA", 25], ["unsubscribe", "AAA"], ["subscribe", "BBB", 10]]);
+  client.update("delta", 0, old);
+  assert.deepEqual([read().symbol, read().seq, read().agoMs], ["BBB", 0, null]);
+  feed.show("BBB", 50);
+  assert.deepEqual(client.said.at(-1), ["subscribe", "BBB", 50], "another depth replaces the subscription");
+});
+
+test("a refused symbol says why, and another client follows one that has ended", () => {
+  const { feed, clients, client, read } = shown();
+  client.tell("problem", { code: "rate_limited", text: "of something else" });
+  assert.equal(read().standing.state, "live");
+  client.view.state = "removed";
+  client.tell("problem", { code: "unknown_symbol", text: "no symbol 'AAA'", symbol: "AAA" });
+  assert.deepEqual([read().standing.state, read().standing.alarm], ["refused", "No symbol 'AAA'."]);
+  assert.ok(feed.isOver);
+  client.enter("ended", "no subscription in time");
+  feed.show("CCC", 25);
+  assert.equal(clients.length, 2);
+  assert.equal(read().standing.state, "live");
+});
+
+test("nothing that cannot be a symbol is sent to a gateway", () => {
+  const { feed, client, read } = shown();
+  for (const text of ["*", "100%", '"]); x(["']) {
+    feed.show(text, 25);
+    assert.equal(read().standing.state, "refused");
+  }
+  assert.equal(client.said.filter(([kind]) => kind === "subscribe").length, 1);
+});

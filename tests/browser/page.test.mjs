@@ -1,0 +1,161 @@
+// The pure modules of the page: what its address says, how far a book can be trusted, rows, flashes, pictures.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Flashes } from "../../web/page/flashes.js";
+import { grouped } from "../../web/page/grouping.js";
+import { paint, rangeOf, steady, volumesOf } from "../../web/page/heat.js";
+import { History, twiceMid } from "../../web/page/history.js";
+import { DEFAULTS, GROUPS, LEVELS, depthOf, fragmentOf, settingsIn } from "../../web/page/settings.js";
+import { baseOf, snippet } from "../../web/page/snippets.js";
+import { agoText, standingOf } from "../../web/page/standing.js";
+import { matching, neighbour } from "../../web/page/symbol_list.js";
+
+test("an address says what is shown, and what makes no sense is the default", () => {
+  const all = { symbol: "BTC-USD", view: "compare", levels: 100, group: 50, delay: 250, rate: 2000, code: "curl" };
+  assert.deepEqual(settingsIn(fragmentOf(all)), all);
+  assert.equal(fragmentOf({ ...DEFAULTS, symbol: "BTC-USD" }), "#BTC-USD");
+  assert.deepEqual(settingsIn("#BTC-USD?levels=100"), { ...DEFAULTS, symbol: "BTC-USD", levels: 100 });
+  const wrong = "#AAA?view=x&levels=7&group=3&delay=9999&rate=1&code=c&further=1&toString=1";
+  assert.deepEqual(settingsIn(wrong), { ...DEFAULTS, symbol: "AAA" });
+  for (const empty of ["", "#", "#?"]) assert.deepEqual(settingsIn(empty), { ...DEFAULTS });
+  assert.equal(settingsIn("#100%").symbol, "100%");
+  assert.equal(settingsIn("#A%2FB").symbol, "A/B");
+  assert.equal(settingsIn(fragmentOf({ ...DEFAULTS, symbol: "100%?x=1" })).symbol, "100%?x=1");
+});
+
+test("grouped rows need more levels, in the book only", () => {
+  assert.equal(depthOf({ view: "book", levels: 25, group: 1 }), 25);
+  assert.equal(depthOf({ view: "book", levels: 25, group: 10 }), 1000);
+  assert.equal(depthOf({ view: "compare", levels: 25, group: 10 }), 25);
+  assert.ok(GROUPS.includes(DEFAULTS.group) && LEVELS.includes(DEFAULTS.levels));
+});
+
+const BOOK = { seq: 5 };
+const OPEN = { connection: "open", lost: null, retryInMs: 0, refusal: "", paused: false };
+const LIVE = { symbol: "AAA", state: "live", stale: false, staleReason: null, book: BOOK };
+
+test("only a view that is live on an open connection is live", () => {
+  assert.deepEqual(standingOf({ ...OPEN, view: LIVE }), { state: "live", word: "live", alarm: "", next: "" });
+  const states = [
+    [{ connection: "connecting" }, "connecting"],
+    [{ connection: "connecting", lost: "" }, "lost"],
+    [{ connection: "waiting", lost: "" }, "lost"],
+    [{ connection: "ended", lost: "" }, "ended"],
+    [{ refusal: "no" }, "refused"],
+    [{ paused: true }, "paused"],
+    [{ view: null }, "waiting"],
+    [{ view: { ...LIVE, state: "removed" } }, "removed"],
+    [{ view: { ...LIVE, state: "stale", stale: true } }, "stale"],
+    [{ view: { ...LIVE, state: "stale", stale: true, book: { seq: 0 } } }, "stale"],
+    [{ view: { ...LIVE, state: "stale", stale: true, staleReason: "gap" } }, "stale"],
+    [{ view: { ...LIVE, state: "stale" } }, "resuming"],
+    [{ view: { ...LIVE, state: "stale", book: { seq: 0 } } }, "waiting"],
+    [{ view: { ...LIVE, state: "stale", stale: true }, paused: true }, "stale"],
+  ];
+  for (const [change, state] of states) {
+    const found = standingOf({ ...OPEN, view: LIVE, ...change });
+    assert.equal(found.state, state, JSON.stringify(change));
+    assert.equal(Boolean(found.alarm), ["lost", "ended", "refused", "removed", "stale"].includes(state), JSON.stringify(change));
+  }
+});
+
+test("an alarm says why and what comes next", () => {
+  const lost = standingOf({ ...OPEN, view: LIVE, connection: "waiting", lost: "restarting", retryInMs: 2100 });
+  assert.equal(lost.alarm, "No connection to the gateway (restarting).");
+  assert.equal(lost.next, "Trying again in 3 s.");
+  const stale = { ...LIVE, state: "stale", stale: true, staleReason: "checksum" };
+  assert.match(standingOf({ ...OPEN, view: stale }).alarm, /checksum/);
+  assert.deepEqual([0, 999, 12_400, 63_000, -5].map(agoText), ["0 s ago", "0 s ago", "12 s ago", "1 min 3 s ago", "0 s ago"]);
+});
+
+test("grouped rows are exact sums: bids round down, asks up, and the row that may go on is left out", () => {
+  const bids = [[12, 1], [10, 2], [9, 4], [5, 8], [-1, 16], [-5, 32]];
+  assert.equal(grouped(bids, "bids", 1, false), bids);
+  assert.deepEqual(grouped(bids, "bids", 5, true), [[10, 3], [5, 12], [-5, 48]]);
+  assert.deepEqual(grouped(bids, "bids", 5, false), [[10, 3], [5, 12]]);
+  const asks = [[-4, 1], [0, 2], [1, 4], [5, 8], [6, 16]];
+  assert.deepEqual(grouped(asks, "asks", 5, true), [[0, 3], [5, 12], [10, 16]]);
+  assert.deepEqual(grouped([], "asks", 5, false), []);
+  const high = 2 ** 53 - 1;
+  assert.deepEqual(grouped([[high, 1]], "bids", 10, true), [[high - 1, 1]]);
+  assert.deepEqual(bids[1], [10, 2], "nothing given is changed");
+});
+
+test("a level flashes when its quantity changes, and not when it comes into the view from outside", () => {
+  const flashes = new Flashes();
+  flashes.take("bids", [[10, 5], [9, 5]], 0);
+  assert.equal(flashes.of("bids", 10), "", "the first levels are no change");
+  flashes.take("bids", [[11, 1], [10, 6], [8, 7]], 100);
+  assert.deepEqual([11, 10, 8].map((price) => flashes.of("bids", price)), ["up", "up", ""]);
+  flashes.take("bids", [[11, 1], [10, 2], [8, 7]], 300);
+  assert.equal(flashes.of("bids", 10), "down");
+  flashes.take("asks", [[12, 1]], 300);
+  flashes.take("asks", [[11, 3], [12, 1], [13, 1]], 301);
+  assert.deepEqual([11, 12, 13].map((price) => flashes.of("asks", price)), ["up", "", ""]);
+  const same = [[10, 2]];
+  flashes.take("bids", same, 320);
+  flashes.take("bids", same, 900);
+  assert.equal(flashes.of("bids", 10), "", "it ends without a further change");
+  flashes.reset();
+  flashes.take("bids", [[10, 9]], 901);
+  assert.equal(flashes.of("bids", 10), "");
+});
+
+test("a history is bounded, and has gaps where nothing was known", () => {
+  const history = new History(1000, 100);
+  for (let at = 0; at < 5000; at += 10) history.record(at, at);
+  assert.equal(history.samples[0].at, 3900);
+  assert.equal(history.samples.length, 11);
+  history.cut(4500);
+  assert.equal(history.samples.at(-1).at, 4500);
+  history.record(4990, 1);
+  history.record(4995, 2);
+  assert.equal(history.runs.length, 1, "a skipped drawing is no gap");
+  history.record(5600, 3);
+  assert.deepEqual(history.runs.map((run) => run.map(({ at }) => at)), [[4990], [5600]]);
+  history.forget(99_999);
+  assert.deepEqual(history.samples, []);
+  assert.equal(twiceMid({ bids: [[3, 1]], asks: [[6, 1]] }), 9);
+  assert.equal(twiceMid({ bids: [], asks: [[6, 1]] }), null);
+});
+
+test("the picture of depth has each level at its time and price", () => {
+  const sample = (at, bids, asks) => ({ at, value: { bids, asks } });
+  const samples = [sample(100, [[10, 3]], [[12, 5]]), sample(1100, [[11, 4]], [[13, 0.5]])];
+  const range = rangeOf(samples);
+  assert.ok(range.low <= 5 && range.low + range.bins * range.ticks >= 18, JSON.stringify(range));
+  assert.equal(rangeOf([sample(0, [], [])]), null);
+  const { volumes, most } = volumesOf(samples, { low: 10, ticks: 1, bins: 4 }, 1200, 500, 3);
+  assert.deepEqual([...volumes], [-3, 0, 5, 0, 0, 0, 0, 0, 0, -4, 0, 0.5]);
+  assert.equal(most, 5);
+  const pixels = new Uint8ClampedArray(3 * 4 * 4);
+  paint(pixels, { volumes, most }, 3, 4, { bid: [1, 2, 3], ask: [4, 5, 6] });
+  const pixel = (column, row) => [...pixels.slice(4 * (row * 3 + column), 4 * (row * 3 + column) + 4)];
+  assert.deepEqual(pixel(0, 3).slice(0, 3), [1, 2, 3]); // the lowest price is the last row
+  assert.deepEqual(pixel(0, 1), [4, 5, 6, 255]);
+  assert.deepEqual(pixel(1, 0), [0, 0, 0, 0]);
+  const wide = { low: 0, ticks: 1, bins: 120 };
+  assert.equal(steady(wide, { low: 5, ticks: 1, bins: 100 }), wide);
+  assert.notEqual(steady(wide, { low: 5, ticks: 1, bins: 10 }), wide);
+  assert.notEqual(steady(wide, { low: -1, ticks: 1, bins: 100 }), wide);
+});
+
+test("a search finds beginnings first, whatever the case", () => {
+  const rows = ["AAVE-USD", "BTC-EUR", "BTC-USD", "WBTC-USD"].map((symbol) => ({ symbol }));
+  assert.deepEqual(matching(rows, " btc").map(({ symbol }) => symbol), ["BTC-EUR", "BTC-USD", "WBTC-USD"]);
+  assert.equal(matching(rows, "").length, 4);
+  assert.deepEqual(matching(rows, "x"), []);
+  assert.equal(neighbour(rows, "WBTC-USD", 1), "AAVE-USD");
+  assert.equal(neighbour(rows, "AAVE-USD", -1), "WBTC-USD");
+  assert.equal(neighbour(rows, "gone", 1), "AAVE-USD");
+});
+
+test("programs name the gateway, the symbol and the depth", () => {
+  assert.equal(baseOf("http://host:8080/#AAA?x=1"), "http://host:8080");
+  assert.equal(baseOf("https://host/books/?q#AAA"), "https://host/books");
+  for (const language of ["python", "js", "curl"]) {
+    const text = snippet(language, "http://host:8080", "AAA", 25);
+    for (const part of ["http://host:8080", "AAA", "25"]) assert.ok(text.includes(part), `${part} in ${language}`);
+  }
+});

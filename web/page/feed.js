@@ -1,0 +1,130 @@
+import { parsed } from "../format.js";
+import { isSymbol } from "../messages.js";
+import { standingOf } from "./standing.js";
+
+const NO_LEVELS = Object.freeze([]);
+const NOTHING = Object.freeze({ seq: 0, ts: 0, digest: 0, bids: NO_LEVELS, asks: NO_LEVELS });
+const UNIT = parsed("1");
+
+/**
+ * One connection of the page and the book it shows: what is drawn, how far that can be trusted, and how old it is.
+ *
+ * `connect` makes a client. It is called at the first symbol, because a gateway ends connections that want nothing.
+ */
+export class Feed {
+  #connect;
+  #isPaused;
+  #shown = NOTHING; // of the book after its `#changes`th change
+  #changes = 0;
+  #sinceMs = null; // performance.now() at the last update; earlier if that was old when it came
+  #follows = false; // whether the next delta follows on a message, so that its time is that of its sending
+  #retryAtMs = 0;
+  #lost = null;
+  #refusal = "";
+
+  constructor(connect, isPaused = () => false) {
+    this.#connect = connect;
+    this.#isPaused = isPaused;
+    this.client = null;
+    this.symbol = "";
+    this.depth = 0;
+    this.view = null;
+    this.lagMs = null;
+  }
+
+  /** Whether nothing more will come of what is shown, so that showing it again makes sense. */
+  get isOver() {
+    return this.client?.state === "ended" || this.view?.state === "removed";
+  }
+
+  /** Show another symbol, or another depth. */
+  show(symbol, depth) {
+    if (this.client?.state === "ended") this.client = null;
+    if (this.view && this.view.symbol !== symbol) this.client?.unsubscribe(this.view.symbol);
+    Object.assign(this, { symbol, depth, view: null, lagMs: null });
+    this.#shown = NOTHING;
+    this.#changes = 0;
+    this.#sinceMs = null;
+    this.#follows = false;
+    this.#refusal = "";
+    if (isSymbol(symbol)) {
+      this.client ??= this.#open();
+      this.view = this.client.subscribe(symbol, { depth });
+    } else if (symbol) this.#refusal = `“${symbol}” cannot be a symbol.`;
+  }
+
+  close() {
+    this.client?.close();
+    this.client = this.view = null;
+  }
+
+  /** Read all that is drawn, at `now` of performance.now(), so that it is of one moment. */
+  read(now) {
+    const { view, client, symbol, depth } = this;
+    return {
+      ...this.#read(),
+      symbol,
+      depth,
+      tick: view ? parsed(view.tickSize) : UNIT,
+      lot: view ? parsed(view.lotSize) : UNIT,
+      agoMs: this.#sinceMs === null ? null : now - this.#sinceMs,
+      standing: standingOf({
+        connection: client?.state ?? "open",
+        lost: this.#lost,
+        retryInMs: this.#retryAtMs - now,
+        view,
+        refusal: this.#refusal,
+        paused: this.#isPaused(),
+      }),
+    };
+  }
+
+  /** The levels, best first: the same lists for as long as the book is the same. */
+  #read() {
+    const book = this.view?.book;
+    if (book && (book.changes !== this.#changes || book.seq !== this.#shown.seq)) {
+      this.#changes = book.changes;
+      const { seq, ts, digest } = book;
+      this.#shown = { seq, ts, digest, bids: book.best("bids"), asks: book.best("asks") };
+    }
+    return this.#shown;
+  }
+
+  #open() {
+    const client = this.#connect();
+    this.#lost = null;
+    client.addEventListener("update", ({ detail }) => this.#updated(detail));
+    client.addEventListener("problem", ({ detail: { text } }) => {
+      if (this.view?.state === "removed") this.#refusal = sentence(text); // of this symbol: its subscription is over
+    });
+    client.addEventListener("state", ({ detail }) => this.#connection(detail));
+    return client;
+  }
+
+  /**
+   * A delta that follows on another message was just made: it shows the lag. A snapshot, and what a resumed book
+   * missed, may have been made long ago. That is its age, as far as this clock and the gateway's agree.
+   */
+  #updated({ view, message }) {
+    if (view !== this.view) return;
+    const agoMs = Math.max(Date.now() - message.ts / 1000, 0);
+    const fresh = this.#follows && message.type === "delta";
+    if (fresh) this.lagMs = agoMs;
+    this.#sinceMs = performance.now() - (fresh ? 0 : agoMs);
+    this.#follows = true;
+  }
+
+  #connection({ state, reason, retryMs }) {
+    this.#follows = false;
+    if (state === "open") this.#lost = null;
+    if (state === "waiting" || state === "ended") {
+      this.#lost = reason;
+      this.#retryAtMs = performance.now() + retryMs;
+      this.lagMs = null;
+    }
+  }
+}
+
+function sentence(text) {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+}

@@ -1,0 +1,74 @@
+/** The picture of a book over time: which colour each bin of price has at each step of time. Pure. */
+
+const BINS_MAX = 120;
+const ROOM = 1.15;
+const REACH_LEAST = 5;
+const WIDER_MAX = 1.5;
+
+/**
+ * The range of prices to show, null without any: `{ low, ticks, bins }`, bins of `ticks` ticks from `low` on. It has
+ * every mid of `samples`, and room around them for the book as it reaches now.
+ */
+export function rangeOf(samples) {
+  const mids = samples.map(({ value }) => midOf(value)).filter((mid) => mid !== null);
+  if (!mids.length) return null;
+  const { bids, asks } = samples.at(-1).value;
+  const ends = [bids.at(-1), asks.at(-1)].filter(Boolean).map(([price]) => Math.abs(price - mids.at(-1)));
+  const reach = Math.max(...ends, REACH_LEAST) * ROOM;
+  const [low, high] = [Math.min(...mids) - reach, Math.max(...mids) + reach];
+  const ticks = Math.max(Math.ceil((high - low) / BINS_MAX), 1);
+  const start = Math.floor(low / ticks) * ticks;
+  return { low: start, ticks, bins: Math.floor((high - start) / ticks) + 1 };
+}
+
+/** Keep a range that still shows all that is wanted and is not much wider, so that the picture is steady. */
+export function steady(kept, wanted) {
+  if (!kept || !wanted) return wanted;
+  const [keptTop, wantedTop] = [kept, wanted].map(({ low, ticks, bins }) => low + ticks * bins);
+  const fits = kept.low <= wanted.low && keptTop >= wantedTop;
+  return fits && keptTop - kept.low < WIDER_MAX * (wantedTop - wanted.low) ? kept : wanted;
+}
+
+/**
+ * Volumes by column and bin: `{ volumes, most }`. `volumes` has `columns` × `bins` numbers, column by column; those of
+ * bids are below zero, so that the side is known. The last column is the step that ends at `now`.
+ */
+export function volumesOf(samples, { low, ticks, bins }, now, stepMs, columns) {
+  const volumes = new Float64Array(columns * bins);
+  let most = 0;
+  for (const { at, value } of samples) {
+    const column = columns - 1 - Math.floor((now - at) / stepMs);
+    if (column < 0 || column >= columns) continue;
+    for (const [levels, sign] of [[value.bids, -1], [value.asks, 1]]) {
+      for (const [price, quantity] of levels) {
+        const bin = Math.floor((price - low) / ticks);
+        if (bin < 0 || bin >= bins) continue;
+        const place = column * bins + bin;
+        volumes[place] += sign * quantity;
+        most = Math.max(most, Math.abs(volumes[place]));
+      }
+    }
+  }
+  return { volumes, most };
+}
+
+/** Fill `pixels` (RGBA, row 0 on top) from volumes; colours are [red, green, blue], and more volume is more opaque. */
+export function paint(pixels, { volumes, most }, columns, bins, { bid, ask }) {
+  pixels.fill(0);
+  const full = Math.log1p(most);
+  for (let column = 0; column < columns; column += 1) {
+    for (let bin = 0; bin < bins; bin += 1) {
+      const volume = volumes[column * bins + bin];
+      if (!volume) continue;
+      const place = 4 * ((bins - 1 - bin) * columns + column);
+      pixels.set(volume < 0 ? bid : ask, place);
+      pixels[place + 3] = 255 * (0.12 + 0.88 * (Math.log1p(Math.abs(volume)) / full) ** 3);
+    }
+  }
+}
+
+/** The mid of a book, or the only best price there is; null for an empty one. */
+function midOf({ bids, asks }) {
+  const best = [bids[0], asks[0]].filter(Boolean).map(([price]) => price);
+  return best.length ? (best[0] + best.at(-1)) / 2 : null;
+}

@@ -1,0 +1,37 @@
+/** What the page shows, as whole programs to copy. Pure. */
+
+/** The program in "python", "js" or "curl"; `base` is the address of the gateway, without a slash at its end. */
+export function snippet(language, base, symbol, depth) {
+  return PROGRAMS[language](base, symbol, depth);
+}
+
+const PROGRAMS = {
+  python: (base, symbol, depth) => `import asyncio
+
+from depthcast import connect
+
+
+async def main() -> None:
+    async with connect("${base}") as client:
+        await client.subscribe(["${symbol}"], depth=${depth})
+        async for update in client:
+            print(update.symbol, update.seq, update.book.bids.top(5), update.book.asks.top(5))
+
+
+asyncio.run(main())
+`,
+  js: (base, symbol, depth) => `import { Client } from "depthcast";
+
+const client = new Client("${base}");
+client.subscribe("${symbol}", { depth: ${depth} });
+
+for await (const view of client) console.log(view.symbol, view.state, view.top(5).bids, view.top(5).asks);
+`,
+  curl: (base, symbol, depth) => `curl '${base}/v1/books/${symbol}?depth=${depth}'\n`,
+};
+
+/** The address of the gateway that served a page: that of the page without file, query and fragment. */
+export function baseOf(address) {
+  const url = new URL(".", address);
+  return url.origin + url.pathname.replace(/\/$/, "");
+}

@@ -1,0 +1,49 @@
+/** How far what a connection shows can be trusted, in words. Pure. */
+import { duration } from "../format.js";
+
+/**
+ * `connection`: state of the client. `lost`: why its last connection ended, null if none did. `retryInMs`: until it tries
+ * again. `view`: the shown view, or null. `refusal`: why there is no view, or "". `paused`: by the user.
+ *
+ * Returns `{ state, word, alarm, next }`. `state` is "live" only while the book is known to be current. `alarm` is what
+ * must not be overlooked, "" if there is nothing; `next` is what will happen then, which changes each second.
+ */
+export function standingOf({ connection, lost, retryInMs, view, refusal, paused }) {
+  if (refusal) return standing("refused", "no book", refusal);
+  if (connection === "ended") {
+    return standing("ended", "ended", `The gateway ended the connection${because(lost)}.`, "Reload the page.");
+  }
+  if (connection !== "open" && connection !== "idle") return unconnected(connection, lost, retryInMs);
+  if (!view) return standing("waiting", "no symbol");
+  if (view.state === "removed") {
+    return standing("removed", "removed", `${view.symbol} was withdrawn. This was its last book.`);
+  }
+  if (view.state !== "live") return notLive(view);
+  return paused ? standing("paused", "paused") : standing("live", "live");
+}
+
+/** How long ago the last update was, as text; it counts in whole seconds. */
+export function agoText(ms) {
+  return ms < 60_000 ? `${Math.max(Math.floor(ms / 1000), 0)} s ago` : `${duration(ms)} ago`;
+}
+
+function unconnected(connection, lost, retryInMs) {
+  if (connection === "connecting" && lost === null) return standing("connecting", "connecting");
+  const next = retryInMs >= 1000 ? `Trying again in ${Math.ceil(retryInMs / 1000)} s.` : "Trying again.";
+  return standing("lost", "connection lost", `No connection to the gateway${because(lost)}.`, next);
+}
+
+function notLive({ symbol, book, staleReason, stale }) {
+  if (staleReason) return standing("stale", "stale", `The source doubts this book: ${staleReason}.`);
+  if (!stale) return book.seq ? standing("resuming", "catching up") : standing("waiting", "waiting for the book");
+  if (!book.seq) return standing("stale", "stale", `The gateway has no book of ${symbol} yet.`);
+  return standing("stale", "stale", "This book may be out of date: the gateway gets no current data for it.");
+}
+
+function standing(state, word, alarm = "", next = "") {
+  return { state, word, alarm, next };
+}
+
+function because(reason) {
+  return reason ? ` (${reason})` : "";
+}
