@@ -67,7 +67,7 @@ class Scene(NamedTuple):
             book = await self.rest(instrument.symbol, depth)
             return book if [book["bids"], book["asks"]] == final else None
 
-        book = await eventually(served, TIMEOUT_S, "the gateway has the last order")
+        book: dict[str, Any] | None = await eventually(served, TIMEOUT_S, "the gateway has the last order")
         assert book is not None
         return book
 

@@ -55,7 +55,7 @@ async def site(redis_server: str) -> AsyncIterator[Site]:
     """What all tests here share; its books stay live."""
     prefix = f"test-{uuid.uuid4().hex}"
     async with launched() as browser, fake_ingestor(redis_server, prefix, "DEEP", "EMPTY") as ingestor:
-        more = {symbol: to_json(Instrument(Symbol(symbol), "0.5", "1")) for symbol in MANY}
+        more: dict[Any, Any] = {symbol: to_json(Instrument(Symbol(symbol), "0.5", "1")) for symbol in MANY}
         await ingestor.redis.hset(ingestor.keys.instruments, mapping=more)
         await ingestor.birth("DEEP", BIDS, ASKS)
         await ingestor.birth("EMPTY")
@@ -72,11 +72,11 @@ async def is_live(gateway: RunningGateway) -> bool:
 
 
 async def shows(visit: Visit, symbol: str, word: str = "live", middle: str = "") -> None:
-    """Wait until the book of `symbol` is drawn, in that state and with that text in its middle."""
+    """Wait until the book of `symbol` is drawn, in that state, and the text in its middle begins so."""
 
     async def so() -> bool:
         shown = await visit.shown()
-        return (shown.get("symbol"), shown["word"]) == (symbol, word) and middle in shown["middle"]
+        return (shown.get("symbol"), shown["word"]) == (symbol, word) and shown["middle"].startswith(middle)
 
     await eventually(so, TIMEOUT_S, f"{symbol} is {word}")
 
@@ -273,7 +273,8 @@ async def test_the_volume_up_to_the_pointer_is_read_out(site: Site) -> None:
 
 
 async def is_empty(element: Any) -> bool:
-    return await element.inner_text() == ""
+    text: str = await element.inner_text()
+    return text == ""
 
 
 def program(language: str, text: str, folder: Path) -> list[str]:

@@ -39,7 +39,7 @@ class Visit:
         self.problems: list[str] = []
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.problems.append(f"page error: {error}"))
-        page.on("requestfailed", lambda request: self.problems.append(f"request failed: {request.url}"))
+        page.on("requestfailed", self._on_failure)
         page.on("response", self._on_response)
 
     async def shown(self, name: str = BOOK) -> dict[str, Any]:
@@ -117,6 +117,10 @@ class Visit:
         if message.type in ("error", "warning"):
             self.problems.append(f"console {message.type}: {message.text}")
 
+    def _on_failure(self, request: Any) -> None:
+        if request.failure != "net::ERR_ABORTED":  # by leaving the page
+            self.problems.append(f"request failed: {request.url} {request.failure}")
+
     def _on_response(self, response: Any) -> None:
         if response.status >= 400:
             self.problems.append(f"{response.status} for {response.url}")
@@ -130,7 +134,7 @@ async def visit_of(browser: Any, url: str) -> AsyncIterator[Visit]:
         visit = Visit(await context.new_page())
         await visit.page.goto(url)
         yield visit
-        assert visit.problems == []
+        assert visit.problems == [], visit.problems
     finally:
         await context.close()
 
