@@ -1,6 +1,7 @@
 import { decimal } from "../format.js";
 import { Plot, nice, ticks } from "./chart.js";
 import { setText } from "./draw.js";
+import { reachOf } from "./reach.js";
 
 const FINE = [1, 1.5, 2, 3, 4, 6, 8, 10];
 const SHRINK = 0.6;
@@ -38,26 +39,27 @@ export class DepthChart {
       return;
     }
     const mid = (best[0] + best.at(-1)) / 2;
-    const [bids, asks, slowBids, slowAsks] = [bidLevels, askLevels, second.bids, second.asks].map(cumulated);
-    this.#scale(
-      Math.max(...[bids, asks].filter(({ length }) => length).map((sums) => Math.abs(mid - sums.at(-1)[0])), 1),
-      Math.max(...[bids, asks, slowBids, slowAsks].map((sums) => sums.at(-1)?.[1] ?? 1)),
-    );
+    this.reach = steady(this.reach, nice(Math.max(reachOf(mid, bidLevels, askLevels), 1), FINE));
+    const [bids, asks] = [bidLevels, askLevels].map(cumulated);
+    const sums = [bids, asks, ...[second.bids, second.asks].map(cumulated)];
+    const within = sums.map((side) => this.#within(side, mid));
+    this.most = steady(this.most, nice(Math.max(...within.map((side) => side.at(-1)?.[1] ?? 1)), FINE));
     this.#axes(mid, tick, lot);
     const point = ([price, sum]) => [clamp(0.5 + (price - mid) / (2 * this.reach)), Math.min(sum / this.most, 1)];
-    this.plot.steps("bid", outward(bids).map(point), true);
-    this.plot.steps("ask", outward(asks).map(point), true);
-    this.plot.steps("slow bid", outward(slowBids).map(point));
-    this.plot.steps("slow ask", outward(slowAsks).map(point));
+    const shares = within.map((side) => outward(side).map(point));
+    this.plot.steps("bid", shares[0], true);
+    this.plot.steps("ask", shares[1], true);
+    this.plot.steps("slow bid", shares[2]);
+    this.plot.steps("slow ask", shares[3]);
     this.#point(mid, bids, asks, tick, lot);
   }
 
-  /** Scales grow at once but shrink only by large steps, so that the picture is steady. */
-  #scale(distance, volume) {
-    const reach = nice(distance, FINE);
-    const most = nice(volume, FINE);
-    if (reach > this.reach || reach < this.reach * SHRINK) this.reach = reach;
-    if (most > this.most || most < this.most * SHRINK) this.most = most;
+  /** The part of a side that is in the picture: where it goes on, that sum holds up to the edge. */
+  #within(sums, mid) {
+    const within = sums.filter(([price]) => Math.abs(price - mid) <= this.reach);
+    if (!within.length || within.length === sums.length) return within;
+    const [price, sum] = within.at(-1);
+    return [...within, [price < mid ? mid - this.reach : mid + this.reach, sum]];
   }
 
   #axes(mid, tick, lot) {
@@ -89,6 +91,11 @@ export class DepthChart {
     this.plot.line("pointer", share);
     setText(this.reading, text);
   }
+}
+
+/** The end of a scale: it grows at once but shrinks only by large steps, so that the picture is steady. */
+function steady(kept, wanted) {
+  return wanted > kept || wanted < kept * SHRINK ? wanted : kept;
 }
 
 /** Levels, best first, as [price, cumulative volume]. */

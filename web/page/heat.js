@@ -1,4 +1,5 @@
 /** The picture of a book over time: which colour each bin of price has at each step of time. Pure. */
+import { reachOf } from "./reach.js";
 
 const BINS_MAX = 120;
 const ROOM = 1.15;
@@ -13,8 +14,7 @@ export function rangeOf(samples) {
   const mids = samples.map(({ value }) => midOf(value)).filter((mid) => mid !== null);
   if (!mids.length) return null;
   const { bids, asks } = samples.at(-1).value;
-  const ends = [bids.at(-1), asks.at(-1)].filter(Boolean).map(([price]) => Math.abs(price - mids.at(-1)));
-  const reach = Math.max(...ends, REACH_LEAST) * ROOM;
+  const reach = Math.max(reachOf(mids.at(-1), bids, asks), REACH_LEAST) * ROOM;
   const [low, high] = [Math.min(...mids) - reach, Math.max(...mids) + reach];
   const ticks = Math.max(Math.ceil((high - low) / BINS_MAX), 1);
   const start = Math.floor(low / ticks) * ticks;
