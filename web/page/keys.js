@@ -16,13 +16,16 @@ export const KEYS = [
   [["?"], "help", "show or hide these keys"],
 ];
 
-/** Call `actions[name]()` for each key, unless it is typed into a field or belongs to a shortcut of the browser. */
+/**
+ * Call `actions[name]()` for each key, unless it is typed into a field or belongs to a shortcut of the browser. While the
+ * help is shown, keys only hide it.
+ */
 export function listenToKeys(actions) {
   const names = new Map(KEYS.flatMap(([keys, name]) => keys.map((key) => [key, name])));
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || event.defaultPrevented || takesText(event.target)) return;
     const name = names.get(event.key);
-    if (!name) return;
+    if (!name || (name !== "help" && document.querySelector("dialog[open]"))) return;
     event.preventDefault();
     actions[name]();
   });

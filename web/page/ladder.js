@@ -16,6 +16,8 @@ const NO_SHARE = -1;
 export class Ladder {
   #fit = 0; // rows a side that are seen without scrolling
   #wanted = 0;
+  #sizes = "";
+  #centredPx = null; // where the spread was brought to the middle; null if it has to be
 
   constructor(scroller) {
     this.scroller = scroller;
@@ -32,6 +34,7 @@ export class Ladder {
   reset(levels) {
     this.flashes.reset();
     this.#wanted = levels;
+    this.#centredPx = null;
     this.#measure();
   }
 
@@ -40,13 +43,17 @@ export class Ladder {
     const { scroller, head } = this;
     const above = this.rows.bids.length * this.#rowPx + this.gap.offsetHeight / 2;
     scroller.scrollTop = above - (scroller.clientHeight - head.offsetHeight) / 2;
+    this.#centredPx = scroller.scrollTop; // as the browser rounds it
   }
 
   /**
-   * Show `levels` ({ bids, asks }, best first) at `now` (ms). Prices in `differing` ({ bids, asks }) are marked. `empty`:
-   * the text if there are no levels.
+   * Show `levels` ({ bids, asks }, best first) at `now` (ms), which may sum up those of `book`, as read from a feed.
+   * Prices in `differing` ({ bids, asks }) are marked. `empty`: the text if there are no levels.
    */
-  draw(levels, { tick, lot }, now, { differing = null, empty = "" } = {}) {
+  draw(levels, book, now, { differing = null, empty = "" } = {}) {
+    const { tick, lot, sizes } = book;
+    if (sizes !== this.#sizes) this.flashes.reset();
+    this.#sizes = sizes;
     const full = Math.max(...SIDES.map((side) => total(levels[side].slice(0, this.#fit))), 1);
     for (const side of SIDES) {
       this.flashes.take(side, levels[side], now);
@@ -63,31 +70,44 @@ export class Ladder {
         row.draw(texts, Math.min(sum / full, 1), this.flashes.of(side, price), Boolean(differing?.[side].has(price)));
       });
     }
-    setText(this.gap, gapText(levels, tick, empty));
+    setText(this.gap, gapText(book, empty));
   }
 
   get #rowPx() {
     return this.rows.bids[0].element.offsetHeight;
   }
 
-  /** Have as many rows as fit now. */
+  /** Whether nobody has scrolled away since the spread was brought to the middle. A taller element scrolls less far. */
+  get #isCentred() {
+    const { scroller } = this;
+    if (this.#centredPx === null) return true;
+    const expectedPx = Math.min(this.#centredPx, scroller.scrollHeight - scroller.clientHeight);
+    return Math.abs(scroller.scrollTop - expectedPx) <= 1;
+  }
+
+  /** Have as many rows as fit now. The spread stays in the middle, unless somebody has scrolled elsewhere. */
   #measure() {
     const { scroller, head, gap } = this;
     const room = scroller.clientHeight - head.offsetHeight - gap.offsetHeight;
-    if (room <= 0 || !this.#rowPx) return; // not shown
+    if (room <= 0 || !this.#rowPx) {
+      this.#centredPx = null; // not shown: the browser forgets where it was scrolled to
+      return;
+    }
     this.#fit = Math.max(Math.ceil(room / 2 / this.#rowPx), ROWS_LEAST); // cut off at the ends, so that the middle is one
-    this.#fill(Math.min(Math.max(this.#fit, this.#wanted), ROWS_MAX));
-    this.centre();
+    const filled = this.#fill(Math.min(Math.max(this.#fit, this.#wanted), ROWS_MAX));
+    if (filled || this.#isCentred) this.centre();
   }
 
+  /** Have `count` rows a side; false if there are as many already. */
   #fill(count) {
-    if (count === this.rows.bids.length) return;
+    if (count === this.rows.bids.length) return false;
     for (const side of SIDES) {
       const body = this.bodies[side];
       body.replaceChildren();
       const rows = Array.from({ length: count }, () => new Row(body.insertRow()));
       this.rows[side] = side === "asks" ? rows.reverse() : rows;
     }
+    return true;
   }
 }
 
@@ -116,8 +136,8 @@ class Row {
   }
 }
 
-function gapText({ bids, asks }, tick, empty) {
-  const [bid, ask] = [bids[0], asks[0]];
+/** The spread is that of the book, also where rows sum up several ticks. */
+function gapText({ bids: [bid], asks: [ask], tick }, empty) {
   if (bid && ask) return `spread ${decimal(ask[0] - bid[0], tick)}`;
   if (!bid && !ask) return empty;
   return bid ? "no asks" : "no bids";

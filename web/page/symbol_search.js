@@ -20,11 +20,11 @@ export class SymbolSearch {
     Object.assign(this, { input, list, count, choose });
     input.addEventListener("focus", () => this.#open());
     input.addEventListener("blur", () => this.#close());
-    input.addEventListener("input", () => this.#match(0));
+    input.addEventListener("input", () => this.#match());
     input.addEventListener("keydown", (event) => this.#key(event));
-    list.addEventListener("pointerdown", (event) => {
-      event.preventDefault(); // the field keeps the focus
-      const option = event.target.closest("[role=option]");
+    list.addEventListener("mousedown", (event) => event.preventDefault()); // the field keeps the focus
+    list.addEventListener("click", ({ target }) => { // not sooner: a finger may only be scrolling
+      const option = target.closest("[role=option]");
       if (option) this.#choose(option.dataset.symbol);
     });
   }
@@ -50,7 +50,7 @@ export class SymbolSearch {
     const rows = await fetchSymbols();
     if (rows) {
       this.#rows = rows;
-      if (this.#isOpen) this.#match(this.#active);
+      if (this.#isOpen) this.#list();
     }
     return rows;
   }
@@ -63,7 +63,7 @@ export class SymbolSearch {
     this.input.value = "";
     this.input.setAttribute("aria-expanded", "true");
     this.list.hidden = false;
-    this.#match(0);
+    this.#match();
     this.refresh();
     clearInterval(this.#timer);
     this.#timer = setInterval(() => this.refresh(), REFRESH_MS);
@@ -78,7 +78,14 @@ export class SymbolSearch {
     setText(this.count, "");
   }
 
-  #match(active) {
+  /** List what matches another text. */
+  #match() {
+    this.#active = 0;
+    this.#list();
+    this.#reveal();
+  }
+
+  #list() {
     this.#matches = matching(this.#rows, this.input.value);
     const shown = this.#matches.slice(0, SHOWN_MAX);
     this.list.replaceChildren(...shown.map((row, place) => option(row, place)));
@@ -86,7 +93,7 @@ export class SymbolSearch {
     const note = more ? `${more} more: type to narrow it down` : shown.length ? "" : this.#nothing();
     if (note) this.list.append(make("li", { role: "presentation", class: "more" }, note));
     setText(this.count, `${this.#matches.length} symbols`);
-    this.#mark(Math.min(active, Math.max(shown.length - 1, 0)));
+    this.#mark(Math.min(this.#active, Math.max(shown.length - 1, 0)));
   }
 
   #nothing() {
@@ -97,19 +104,22 @@ export class SymbolSearch {
     this.#active = place;
     const options = this.list.querySelectorAll("[role=option]");
     options.forEach((element, index) => element.setAttribute("aria-selected", String(index === place)));
-    if (!options[place]) {
-      this.input.removeAttribute("aria-activedescendant");
-      return;
-    }
-    this.input.setAttribute("aria-activedescendant", options[place].id);
-    options[place].scrollIntoView({ block: "nearest" });
+    if (options[place]) this.input.setAttribute("aria-activedescendant", options[place].id);
+    else this.input.removeAttribute("aria-activedescendant");
+  }
+
+  /** Scroll to the option that is marked. */
+  #reveal() {
+    this.list.querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest" });
   }
 
   #key(event) {
     const last = Math.min(this.#matches.length, SHOWN_MAX) - 1;
     const moves = { ArrowDown: 1, ArrowUp: -1, PageDown: PAGE, PageUp: -PAGE };
-    if (Object.hasOwn(moves, event.key)) this.#mark(Math.max(Math.min(this.#active + moves[event.key], last), 0));
-    else if (event.key === "Enter" && this.#matches.length) this.#choose(this.#matches[this.#active].symbol);
+    if (Object.hasOwn(moves, event.key)) {
+      this.#mark(Math.max(Math.min(this.#active + moves[event.key], last), 0));
+      this.#reveal();
+    } else if (event.key === "Enter" && this.#matches.length) this.#choose(this.#matches[this.#active].symbol);
     else if (event.key === "Escape") this.input.blur();
     else return;
     event.preventDefault();
