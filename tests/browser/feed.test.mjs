@@ -6,6 +6,8 @@ import { Feed } from "../../web/page/feed.js";
 
 class FakeClient extends EventTarget {
   state = "open";
+  bytes = 0;
+  welcome = { heartbeat_ms: 2000, limits: { stale_ms: 30_000 } };
   said = [];
 
   subscribe(symbol, { depth }) {
@@ -29,6 +31,7 @@ class FakeClient extends EventTarget {
   update(type, agoMs, view = this.view) {
     const ts = (Date.now() - agoMs) * 1000;
     Object.assign(view.book, { seq: view.book.seq + 1, ts, changes: view.book.changes + 1 });
+    this.bytes += 100;
     this.tell("update", { view, message: { type, ts } });
   }
 
@@ -117,4 +120,50 @@ test("nothing that cannot be a symbol is sent to a gateway", () => {
     assert.equal(read().standing.state, "refused");
   }
   assert.equal(client.said.filter(([kind]) => kind === "subscribe").length, 1);
+});
+
+test("a connection without so much as a heartbeat is not live, whichever clock shows it", (context) => {
+  const { feed, client } = shown();
+  client.update("snapshot", 0);
+  const stateAt = (now) => feed.read(now).standing.state;
+  assert.equal(stateAt(1000), "live");
+  assert.equal(stateAt(4900), "live");
+  assert.equal(stateAt(5100), "silent");
+  client.bytes += 30; // a heartbeat
+  assert.equal(stateAt(5200), "live");
+  client.enter("waiting", "gone");
+  assert.equal(stateAt(20_000), "lost");
+  client.enter("open");
+  assert.equal(stateAt(20_100), "live", "silence is counted from the beginning of a connection");
+  const wallMs = Date.now();
+  context.mock.method(Date, "now", () => wallMs + 60_000); // the machine slept, and its other clock did too
+  assert.equal(stateAt(20_200), "silent");
+});
+
+test("a page that was hidden waits for what the gateway held back, and takes no lag from it", () => {
+  const { feed, client } = shown();
+  client.update("snapshot", 0);
+  client.update("delta", 20);
+  const woke = performance.now() + 1;
+  feed.wake(woke);
+  assert.equal(feed.read(woke + 10).standing.state, "resuming");
+  assert.equal(feed.read(woke + 2000).standing.state, "live", "nothing was held back");
+  while (performance.now() < woke);
+  client.update("delta", 60_000);
+  assert.equal(feed.read(woke + 10).standing.state, "live");
+  near(feed.lagMs, 20);
+  near(feed.read(performance.now()).agoMs, 60_000);
+});
+
+test("a reading says what its numbers mean, and how long a book may have been taken for live", () => {
+  const { feed, client, read } = shown();
+  client.update("snapshot", 0);
+  assert.equal(read().sizes, "0.01 1");
+  client.view.tickSize = "0.1";
+  assert.equal(read().sizes, "0.1 1");
+  assert.equal(feed.doubtMs, 30_000);
+  client.welcome = { heartbeat_ms: 20_000 };
+  assert.equal(feed.doubtMs, 60_000);
+  client.welcome = null;
+  assert.equal(feed.doubtMs, 15_000);
 });

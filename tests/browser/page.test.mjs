@@ -6,6 +6,7 @@ import { Flashes } from "../../web/page/flashes.js";
 import { grouped } from "../../web/page/grouping.js";
 import { paint, rangeOf, steady, volumesOf } from "../../web/page/heat.js";
 import { History, twiceMid } from "../../web/page/history.js";
+import { reachOf } from "../../web/page/reach.js";
 import { DEFAULTS, GROUPS, LEVELS, depthOf, fragmentOf, settingsIn } from "../../web/page/settings.js";
 import { baseOf, snippet } from "../../web/page/snippets.js";
 import { agoText, standingOf } from "../../web/page/standing.js";
@@ -31,8 +32,11 @@ test("grouped rows need more levels, in the book only", () => {
   assert.ok(GROUPS.includes(DEFAULTS.group) && LEVELS.includes(DEFAULTS.levels));
 });
 
+const ALARMING = ["lost", "ended", "refused", "removed", "stale", "silent"];
 const BOOK = { seq: 5 };
-const OPEN = { connection: "open", lost: null, retryInMs: 0, refusal: "", paused: false };
+const OPEN = {
+  connection: "open", lost: null, retryInMs: 0, silent: false, refusal: "", paused: false, waking: false,
+};
 const LIVE = { symbol: "AAA", state: "live", stale: false, staleReason: null, book: BOOK };
 
 test("only a view that is live on an open connection is live", () => {
@@ -44,6 +48,11 @@ test("only a view that is live on an open connection is live", () => {
     [{ connection: "ended", lost: "" }, "ended"],
     [{ refusal: "no" }, "refused"],
     [{ paused: true }, "paused"],
+    [{ silent: true }, "silent"],
+    [{ silent: true, connection: "waiting", lost: "" }, "lost"],
+    [{ silent: true, paused: true }, "silent"],
+    [{ waking: true }, "resuming"],
+    [{ waking: true, view: { ...LIVE, state: "stale", stale: true } }, "stale"],
     [{ view: null }, "waiting"],
     [{ view: { ...LIVE, state: "removed" } }, "removed"],
     [{ view: { ...LIVE, state: "stale", stale: true } }, "stale"],
@@ -56,7 +65,7 @@ test("only a view that is live on an open connection is live", () => {
   for (const [change, state] of states) {
     const found = standingOf({ ...OPEN, view: LIVE, ...change });
     assert.equal(found.state, state, JSON.stringify(change));
-    assert.equal(Boolean(found.alarm), ["lost", "ended", "refused", "removed", "stale"].includes(state), JSON.stringify(change));
+    assert.equal(Boolean(found.alarm), ALARMING.includes(state), JSON.stringify(change));
   }
 });
 
@@ -118,6 +127,26 @@ test("a history is bounded, and has gaps where nothing was known", () => {
   assert.deepEqual(history.samples, []);
   assert.equal(twiceMid({ bids: [[3, 1]], asks: [[6, 1]] }), 9);
   assert.equal(twiceMid({ bids: [], asks: [[6, 1]] }), null);
+});
+
+test("a history is of one subject: prices in other sizes are forgotten", () => {
+  const history = new History(1000, 100);
+  history.begin("0.01 1");
+  history.record(0, 650);
+  history.begin("0.01 1");
+  assert.equal(history.samples.length, 1);
+  history.begin("0.1 1");
+  assert.deepEqual(history.samples, []);
+});
+
+test("a picture reaches as far as the book, but not to a level far away from all others", () => {
+  const even = Array.from({ length: 10 }, (_, place) => [100 - place, 1]);
+  assert.equal(reachOf(100, even), 9);
+  assert.equal(reachOf(100, [...even, [1, 1]]), 20);
+  assert.equal(reachOf(100, [[90, 1]], [[110, 1]]), 10);
+  assert.equal(reachOf(100, [], []), 0);
+  const { bins, ticks } = rangeOf([{ at: 0, value: { bids: [...even, [-1_000_000, 1]], asks: [] } }]);
+  assert.ok(bins * ticks < 100, `${bins} × ${ticks}`);
 });
 
 test("the picture of depth has each level at its time and price", () => {

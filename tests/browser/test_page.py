@@ -151,6 +151,9 @@ async def test_what_is_shown_is_the_book_that_http_serves(browser: Any, redis_ur
             return True
 
         await eventually(is_grouped, TIMEOUT_S, "rows of 20 ticks sum up the whole book exactly")
+        spread = whole["asks"][0][0] - whole["bids"][0][0]
+        ((text, *_),) = expected_rows([[spread, 1]], SECOND.tick_size, SECOND.lot_size)
+        assert (await at.visit.shown())["middle"] == f"spread {text}", "the spread is that of the book"
         assert at.visit.problems == []
 
 

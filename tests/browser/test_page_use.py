@@ -4,21 +4,19 @@ import asyncio
 import os
 import re
 import sys
-import uuid
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+from urllib.parse import quote
 
 import aiohttp
 import pytest
 import pytest_asyncio
 
-from depthcast.shared.instruments import Instrument, to_json
-from depthcast.shared.types import Symbol
-from tests.browser.chromium import launched
-from tests.browser.visit import Visit, visit_of
-from tests.integration.gateway_harness import FakeIngestor, RunningGateway, fake_ingestor, running_gateway
+from tests.browser.chromium import opened
+from tests.browser.site import FEW, MANY, TIMEOUT_S, Site, open_site, shows
+from tests.browser.visit import Visit
 from tests.npm import node
 from tests.waiting import eventually
 
@@ -26,10 +24,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), pytest.mark.asyncio(lo
 
 FOLDER: Final = Path(__file__).parent
 WEB: Final = FOLDER.parents[1] / "web"
-TIMEOUT_S: Final = 30.0
-MANY: Final = [f"S{number:04}" for number in range(1000)]
-BIDS: Final = {6_500_000 - 3 * away: 1 + away * away for away in range(150)}
-ASKS: Final = {6_500_010 + 4 * away: 2 + 7 * away for away in range(150)}
 
 AXE: Final = """async () => {
   const { violations } = await axe.run(document, { resultTypes: ["violations"] });
@@ -37,48 +31,30 @@ AXE: Final = """async () => {
     `${id}: ${nodes.map(({ target, failureSummary }) => `${target} ${failureSummary}`).join(" | ")}`);
 }"""
 
+HIDE: Final = """() => {
+  const show = window.requestAnimationFrame;
+  const waiting = [];
+  window.requestAnimationFrame = (call) => waiting.push(call);
+  Object.defineProperty(document, "hidden", { configurable: true, value: true });
+  window.showAgain = () => {
+    window.requestAnimationFrame = show;
+    delete document.hidden;
+    document.dispatchEvent(new Event("visibilitychange"));
+    for (const call of waiting) show(call);
+  };
+}"""
+"""As a browser hides a tab: nothing is drawn until `showAgain()`."""
 
-class Site(NamedTuple):
-    """A gateway with a deep book, an empty one, and a thousand symbols without any."""
+HEAT_LABELS: Final = "[...document.querySelectorAll('#heat-chart text')].map((text) => text.textContent)"
 
-    gateway: RunningGateway
-    ingestor: FakeIngestor
-    browser: Any
-
-    def visit(self, fragment: str = "#DEEP") -> Any:
-        """Open the page."""
-        return visit_of(self.browser, f"{self.gateway.url}/{fragment}")
+DRAWN: Final = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def site(redis_server: str) -> AsyncIterator[Site]:
-    """What all tests here share; its books stay live."""
-    prefix = f"test-{uuid.uuid4().hex}"
-    async with launched() as browser, fake_ingestor(redis_server, prefix, "DEEP", "EMPTY") as ingestor:
-        more: dict[Any, Any] = {symbol: to_json(Instrument(Symbol(symbol), "0.5", "1")) for symbol in MANY}
-        await ingestor.redis.hset(ingestor.keys.instruments, mapping=more)
-        await ingestor.birth("DEEP", BIDS, ASKS)
-        await ingestor.birth("EMPTY")
-        with running_gateway(redis_server, prefix) as gateway:
-            async with ingestor.beating():
-                await eventually(lambda: is_live(gateway), TIMEOUT_S, "the book is live")
-                yield Site(gateway, ingestor, browser)
-
-
-async def is_live(gateway: RunningGateway) -> bool:
-    """Whether the gateway calls the deep book live."""
-    async with aiohttp.ClientSession() as http, http.get(f"{gateway.url}/v1/books/DEEP") as answer:
-        return answer.status == 200 and (await answer.json())["state"] == "live"
-
-
-async def shows(visit: Visit, symbol: str, word: str = "live", middle: str = "") -> None:
-    """Wait until the book of `symbol` is drawn, in that state, and the text in its middle begins so."""
-
-    async def so() -> bool:
-        shown = await visit.shown()
-        return (shown.get("symbol"), shown["word"]) == (symbol, word) and shown["middle"].startswith(middle)
-
-    await eventually(so, TIMEOUT_S, f"{symbol} is {word}")
+    """What all tests here share."""
+    async with open_site(redis_server) as opened_site:
+        yield opened_site
 
 
 # --- layout
@@ -104,7 +80,13 @@ async def test_it_fits_with_the_spread_in_the_middle(site: Site, width: int) -> 
 
         await visit.page.locator("#book .ladder").evaluate("(ladder) => { ladder.scrollTop = 0; }")
         assert await visit.away_from_middle() > 100
+        await visit.resize(width, 780)
+        await visit.page.evaluate(DRAWN)
+        assert await visit.away_from_middle() > 100, "who has scrolled stays there"
         await visit.page.keyboard.press("c")
+        assert await visit.away_from_middle() < 12
+        await visit.resize(width, 900)
+        await visit.page.evaluate(DRAWN)
         assert await visit.away_from_middle() < 12
 
 
@@ -164,7 +146,7 @@ async def test_a_symbol_of_a_thousand_is_found_by_keyboard(site: Site) -> None:
         options = page.locator("#symbols [role=option]")
         await page.locator("#symbols .more").wait_for()
         assert await options.count() == 50
-        assert "952 more" in await page.locator("#symbols .more").inner_text()
+        assert f"{len(FEW) + len(MANY) - 50} more" in await page.locator("#symbols .more").inner_text()
         assert await options.first.inner_text() == "DEEP\ntick 0.01 · lot 0.001\nlive"
 
         await page.keyboard.type("s09")
@@ -188,6 +170,33 @@ async def test_a_symbol_of_a_thousand_is_found_by_keyboard(site: Site) -> None:
         assert await page.locator("#symbol").input_value() == "S0902"
         await page.go_back()
         await shows(visit, "S0901", "stale")
+
+
+async def test_a_pointer_chooses_with_a_click_only(site: Site) -> None:
+    """A finger that scrolls the list touches options too."""
+    async with site.visit() as visit:
+        await shows(visit, "DEEP")
+        await visit.page.locator("#symbol").click()
+        option = visit.page.locator("#symbols [data-symbol=EMPTY]")
+        await option.dispatch_event("pointerdown")
+        assert await visit.sees("symbols")
+        await option.click()
+        await shows(visit, "EMPTY")
+        assert not await visit.sees("symbols")
+
+
+async def test_a_symbol_that_is_listed_later_is_shown_without_reloading(site: Site) -> None:
+    async with site.visit("#LATER") as visit:
+        await shows(visit, "LATER", "no book")
+        await site.ingestor.register("LATER")
+        await shows(visit, "LATER", "stale")
+        assert "no book of LATER" in await visit.text("alarm")
+        await site.ingestor.birth("LATER", {100: 5}, {101: 6})
+        await shows(visit, "LATER", "live", "spread 0.01")
+        await site.ingestor.unregister("LATER")
+        await shows(visit, "LATER", "removed")
+        assert "withdrawn" in await visit.text("alarm")
+        assert (await visit.shown())["bids"] == [["1.00", "0.005", "0.005"]]
 
 
 async def test_an_empty_book_says_so(site: Site) -> None:
@@ -218,6 +227,45 @@ async def test_a_wrong_address_says_what_is_wrong(site: Site, fragment: str, ala
         assert not await visit.sees("alarm")
 
 
+# --- what is old
+
+
+async def test_a_new_listing_begins_new_pictures(site: Site) -> None:
+    """Ticks of another size are other prices."""
+    async with site.visit("#MOVES") as visit:
+        await shows(visit, "MOVES")
+
+        async def is_drawn(low: int, high: int) -> bool:
+            texts = await visit.page.evaluate(HEAT_LABELS)
+            prices = [float(text) for text in texts if re.fullmatch(r"[\d.]+", text)]
+            return bool(prices) and all(low < price < high for price in prices)
+
+        await eventually(lambda: is_drawn(64_000, 66_000), TIMEOUT_S, "depth is drawn around 65000")
+        await site.ingestor.relist("MOVES", 2, "1", {650: 1}, {652: 2})
+        await shows(visit, "MOVES", "live", "spread 2")
+        await eventually(lambda: is_drawn(600, 700), TIMEOUT_S, "nothing of the old prices is drawn")
+
+
+async def test_a_hidden_tab_says_that_its_book_is_not_live(site: Site) -> None:
+    async with site.visit("#HIDDEN") as visit:
+        await shows(visit, "HIDDEN")
+        await visit.page.evaluate(HIDE)
+        await site.ingestor.doubt("HIDDEN", "gap")
+
+        async def is_titled() -> bool:
+            title: str = await visit.page.title()
+            return title == "stale: HIDDEN"
+
+        await eventually(is_titled, TIMEOUT_S, "the title says so")
+        for quantity in range(1, 100):  # more than the credit of a page that draws nothing
+            await site.ingestor.publish("HIDDEN", {6_400_000: quantity})
+        await site.ingestor.doubt("HIDDEN", None)
+        await visit.page.evaluate("showAgain()")
+        await shows(visit, "HIDDEN")
+        assert (await visit.shown())["bids"][1][:2] == ["64000.00", "0.099"]
+        assert await visit.page.title() == "HIDDEN"
+
+
 # --- address, keys, programs
 
 
@@ -237,6 +285,14 @@ async def test_all_that_is_chosen_is_in_the_address(site: Site) -> None:
         await eventually(visit.difference, TIMEOUT_S, "the comparison is shown again")
         assert await page.locator("#rate").input_value() == "8000"
         assert await page.locator("#delay").input_value() == "50"
+        await visit.press_pause()
+        for key in "bv":
+            await page.keyboard.press(key)
+
+        async def is_followed() -> bool:
+            return (await visit.shown("slow"))["word"] == "live"
+
+        await eventually(is_followed, TIMEOUT_S, "nothing stays paused that is not looked at")
         for key in "-,b":
             await page.keyboard.press(key)
         assert page.url.endswith("/#DEEP?levels=10&group=5&delay=50&rate=8000&code=curl")
@@ -248,6 +304,8 @@ async def test_the_keys_are_explained_and_typing_is_no_key(site: Site) -> None:
         await shows(visit, "DEEP")
         await page.keyboard.press("?")
         assert "bring the spread to the middle" in await visit.text("help")
+        await page.keyboard.press("v")
+        assert await visit.sees("book-view"), "keys do nothing behind the help"
         await page.keyboard.press("Escape")
         assert not await visit.sees("help")
         await page.locator("#symbol").focus()
@@ -312,3 +370,18 @@ async def test_a_copied_program_shows_the_book(site: Site, tmp_path: Path, langu
         process.kill()
         await process.wait()
     assert b"DEEP" in said
+
+
+# --- in a frame
+
+
+@pytest.mark.parametrize(("host", "is_framed"), [("127.0.0.1", True), ("localhost", False)])
+async def test_only_sites_that_are_named_show_it_in_a_frame(site: Site, host: str, is_framed: bool) -> None:
+    async with opened(site.browser) as page:
+        framed = quote(f"{site.gateway.url}/#DEEP", safe="")
+        await page.goto(f"http://{host}:{site.other_port}/?of={framed}")
+        frame = page.frames[1]
+        if is_framed:
+            await frame.locator("body[data-state=live]").wait_for()
+        else:
+            await eventually(lambda: frame.url.startswith("chrome-error:"), TIMEOUT_S, "the frame is empty")

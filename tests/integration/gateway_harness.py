@@ -18,10 +18,21 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from depthcast.gateway.runtime.process import GatewayProcess, http_address, listening_socket
-from depthcast.shared.codec import WRITTEN_FIELD, encode_delta, encode_info, encode_snapshot, pack, unpack
+from depthcast.shared.codec import (
+    NO_MARKS,
+    WRITTEN_FIELD,
+    Marks,
+    encode_delta,
+    encode_info,
+    encode_snapshot,
+    pack,
+    unpack,
+)
 from depthcast.shared.digest import MASK, WEIGHT, digest_of
+from depthcast.shared.doubt import STALE
 from depthcast.shared.instruments import Instrument, to_json
 from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.listing import Listing, to_table
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import Position
 from depthcast.shared.replica import Replica
@@ -87,6 +98,21 @@ class FakeIngestor:
         await self.publish_many({symbol: (bids or {}, asks or {})})
         return self.books[symbol].seq
 
+    async def relist(self, symbol: str, number: int, tick_size: str, bids: Levels, asks: Levels) -> None:
+        """Begin another listing, with other sizes and a book of its own."""
+        listing = Listing(number, Instrument(Symbol(symbol), tick_size, "0.001"))
+        birth = Delta(0, self.books[symbol].seq + 1, [], [], 0, 0)
+        self.books[symbol] = replica = Replica()
+        partition = partition_of(symbol, self.partitions)
+        await self.publish_to(partition, {symbol: birth}, {symbol: to_table(listing)})
+        replica.seq = birth.seq
+        await self.publish(symbol, bids, asks)
+
+    async def doubt(self, symbol: str, reason: str | None) -> None:
+        """Publish that the producer of a book doubts it; None ends that."""
+        partition = partition_of(symbol, self.partitions)
+        await self.publish_to(partition, {symbol: self._move(symbol, {}, {})}, {symbol: {STALE: reason}})
+
     async def publish_many(self, changes: Mapping[str, tuple[Levels, Levels]]) -> None:
         """One broadcast; each symbol's new quantities by price."""
         deltas: dict[int, dict[str, Delta]] = {}
@@ -129,14 +155,16 @@ class FakeIngestor:
                 await stack.enter_async_context(self.beating(number))
             await eventually(lambda: gateway.process.core.market.was_live, message="the books are live")
 
-    async def publish_to(self, number: int, deltas: Mapping[str, Delta]) -> None:
+    async def publish_to(
+        self, number: int, deltas: Mapping[str, Delta], marks: Mapping[str, Marks] = NO_MARKS
+    ) -> None:
         async with self._writing:
             position = self.positions[number].next()
             prev = "0-0" if position.n == 0 else None
             info = EntryInfo(now_us(), "0-0", 0, 0, 0, None, prev)
             fields: list[Any] = [b"_", encode_info(info)]
             for symbol, delta in deltas.items():
-                fields += [symbol, encode_delta(delta)]
+                fields += [symbol, encode_delta(delta, marks.get(symbol, NO_MARKS))]
             fields += [WRITTEN_FIELD, now_us()]
             key = self.keys.partition(number).deltas
             await execute(self.redis, "XADD", key, str(position), *fields)

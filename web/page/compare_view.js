@@ -8,8 +8,6 @@ import { Ladder } from "./ladder.js";
 import { MidChart } from "./mid_chart.js";
 import { agoText } from "./standing.js";
 
-const NAMES = ["direct", "slow"];
-
 /** Two connections to the same gateway side by side: a direct one and a slow one. */
 export class CompareView {
   constructor(section) {
@@ -32,15 +30,18 @@ export class CompareView {
   }
 
   /** Draw the two feeds, `{ direct, slow }`, and what was read from them at `now` (ms). */
-  draw(now, feeds, readings) {
-    const { direct, slow } = readings;
-    const both = direct.seq > 0 && slow.seq > 0;
+  draw(now, feeds, { direct, slow }) {
+    // One connection is told of a new listing before the other. Until then their prices cannot be compared.
+    const alike = direct.sizes === slow.sizes;
+    const both = direct.seq > 0 && slow.seq > 0 && alike;
     const differing = difference(mapsOf(direct), mapsOf(slow));
     compare(direct, slow, differing, both);
     this.panes.direct.draw(now, feeds.direct, direct, null);
     this.panes.slow.draw(now, feeds.slow, slow, both ? differing : null);
-    for (const name of NAMES) this.mid.sample(name, now, readings[name], isCurrent(readings[name]));
-    this.depth.draw(direct, slow);
+    if (direct.seq) this.mid.begin(direct.sizes);
+    this.mid.sample("direct", now, direct, isCurrent(direct));
+    this.mid.sample("slow", now, slow, isCurrent(slow) && both);
+    this.depth.draw(direct, both ? slow : undefined);
     this.mid.draw(now, direct.tick);
   }
 }

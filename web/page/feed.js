@@ -4,7 +4,17 @@ import { standingOf } from "./standing.js";
 
 const NO_LEVELS = Object.freeze([]);
 const NOTHING = Object.freeze({ seq: 0, ts: 0, digest: 0, bids: NO_LEVELS, asks: NO_LEVELS });
-const UNIT = parsed("1");
+const UNIT = "1";
+
+const HEARTBEAT_MS = 5000;
+const STALE_MS = 5000;
+/** A gateway that is alive sends something at least every heartbeat; this many, and a second, allow for being late. */
+const HEARTBEATS_LATE = 1.5;
+const LATE_MS = 1000;
+/** The client takes a silent connection for lost after so many heartbeats. */
+const HEARTBEATS_LOST = 3;
+/** Time that a page which was hidden waits for what the gateway held back, before it takes its book for current. */
+const CATCH_UP_MS = 500;
 
 /**
  * One connection of the page and the book it shows: what is drawn, how far that can be trusted, and how old it is.
@@ -17,6 +27,9 @@ export class Feed {
   #shown = NOTHING; // of the book after its `#changes`th change
   #changes = 0;
   #sinceMs = null; // performance.now() at the last update; earlier if that was old when it came
+  #arrivedMs = -Infinity; // performance.now() when the last update came
+  #wokeMs = -Infinity;
+  #heard = { bytes: -1, ticksMs: 0, wallMs: 0 }; // when something came last, by two clocks
   #follows = false; // whether the next delta follows on a message, so that its time is that of its sending
   #retryAtMs = 0;
   #lost = null;
@@ -37,6 +50,12 @@ export class Feed {
     return this.client?.state === "ended" || this.view?.state === "removed";
   }
 
+  /** For how long (ms) a book may have been taken for live before it was known that it was not. */
+  get doubtMs() {
+    const { heartbeat_ms: heartbeatMs = HEARTBEAT_MS, limits } = this.client?.welcome ?? {};
+    return Math.max(HEARTBEATS_LOST * heartbeatMs, limits?.stale_ms ?? STALE_MS);
+  }
+
   /** Show another symbol, or another depth. */
   show(symbol, depth) {
     if (this.client?.state === "ended") this.client = null;
@@ -53,6 +72,12 @@ export class Feed {
     } else if (symbol) this.#refusal = `“${symbol}” cannot be a symbol.`;
   }
 
+  /** The page is seen again at `now`: while it was hidden it gave no credit back, so the book may be old. */
+  wake(now) {
+    this.#wokeMs = now;
+    this.#follows = false;
+  }
+
   close() {
     this.client?.close();
     this.client = this.view = null;
@@ -61,20 +86,24 @@ export class Feed {
   /** Read all that is drawn, at `now` of performance.now(), so that it is of one moment. */
   read(now) {
     const { view, client, symbol, depth } = this;
+    const [tickSize, lotSize] = [view?.tickSize ?? UNIT, view?.lotSize ?? UNIT];
     return {
       ...this.#read(),
       symbol,
       depth,
-      tick: view ? parsed(view.tickSize) : UNIT,
-      lot: view ? parsed(view.lotSize) : UNIT,
+      tick: parsed(tickSize),
+      lot: parsed(lotSize),
+      sizes: `${tickSize} ${lotSize}`, // what prices and quantities mean: those of other sizes cannot be compared
       agoMs: this.#sinceMs === null ? null : now - this.#sinceMs,
       standing: standingOf({
         connection: client?.state ?? "open",
         lost: this.#lost,
         retryInMs: this.#retryAtMs - now,
+        silent: this.#isSilent(now),
         view,
         refusal: this.#refusal,
         paused: this.#isPaused(),
+        waking: this.#arrivedMs < this.#wokeMs && now < this.#wokeMs + CATCH_UP_MS,
       }),
     };
   }
@@ -88,6 +117,21 @@ export class Feed {
       this.#shown = { seq, ts, digest, bids: book.best("bids"), asks: book.best("asks") };
     }
     return this.#shown;
+  }
+
+  /**
+   * Whether the connection is open, but so much as a heartbeat is overdue. One of the clocks may stand still while a
+   * machine sleeps, so the longer time counts.
+   */
+  #isSilent(now) {
+    const { client } = this;
+    if (client?.state !== "open") {
+      this.#heard.bytes = -1;
+      return false;
+    }
+    if (client.bytes !== this.#heard.bytes) this.#heard = { bytes: client.bytes, ticksMs: now, wallMs: Date.now() };
+    const silentMs = Math.max(now - this.#heard.ticksMs, Date.now() - this.#heard.wallMs);
+    return silentMs > HEARTBEATS_LATE * (client.welcome?.heartbeat_ms ?? HEARTBEAT_MS) + LATE_MS;
   }
 
   #open() {
@@ -110,7 +154,8 @@ export class Feed {
     const agoMs = Math.max(Date.now() - message.ts / 1000, 0);
     const fresh = this.#follows && message.type === "delta";
     if (fresh) this.lagMs = agoMs;
-    this.#sinceMs = performance.now() - (fresh ? 0 : agoMs);
+    this.#arrivedMs = performance.now();
+    this.#sinceMs = this.#arrivedMs - (fresh ? 0 : agoMs);
     this.#follows = true;
   }
 

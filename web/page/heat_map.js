@@ -35,10 +35,12 @@ export class HeatMap {
   }
 
   /** Record the book at `now` (ms) if it is `current`. */
-  sample(now, { bids, asks }, current) {
-    if (!current) this.history.forget(now);
-    else if (this.history.isDue(now)) {
-      this.history.record(now, { bids: bids.slice(0, LEVELS_MAX), asks: asks.slice(0, LEVELS_MAX) });
+  sample(now, { seq, sizes, bids, asks }, current) {
+    const { history } = this;
+    if (seq) history.begin(sizes); // a new listing has other prices
+    if (!current) history.forget(now);
+    else if (history.isDue(now)) {
+      history.record(now, { bids: bids.slice(0, LEVELS_MAX), asks: asks.slice(0, LEVELS_MAX) });
     }
   }
 

@@ -10,6 +10,7 @@ const GAP_STEPS = 5;
  */
 export class History {
   #samples = [];
+  #subject = null;
 
   constructor(spanMs, stepMs) {
     this.spanMs = spanMs;
@@ -35,6 +36,12 @@ export class History {
 
   reset() {
     this.#samples = [];
+  }
+
+  /** Say what is recorded from now on; samples of anything else are forgotten. */
+  begin(subject) {
+    if (subject !== this.#subject) this.reset();
+    this.#subject = subject;
   }
 
   /** Whether `now` is in a step that has no sample yet. */

@@ -13,9 +13,9 @@ import { baseOf } from "./snippets.js";
 import { SymbolSearch } from "./symbol_search.js";
 
 const DRAW_MS = 100;
+const GLANCE_MS = 1000;
 const RETRY_MS = 1000;
-/** A book may have been taken for live this long before it was known that it was not, as on a silent connection. */
-const DOUBTFUL_MS = 15_000;
+const LOOK_AGAIN_MS = 5000;
 
 /** The page: what its address says, drawn ten times per second from one moment of its connections. */
 class Page {
@@ -38,6 +38,7 @@ class Page {
     this.copy = new CopyPanel(byId("copy"), base, (code) => this.change({ code }));
     this.link = new LinkControls(link, (changes) => this.change(changes));
     this.#listen();
+    this.#watch();
   }
 
   /** Change settings, and the address with them; `push` makes a place to go back to. */
@@ -71,33 +72,44 @@ class Page {
     if (now - this.#drawn < DRAW_MS) return;
     this.#drawn = now;
     const at = performance.now();
-    const readings = { direct: this.feeds.direct.read(at), slow: this.feeds.slow.read(at) };
-    for (const [name, reading] of Object.entries(readings)) this.#notice(name, reading, at);
+    const readings = this.#read(at);
     this.views.book.sample(at, readings.direct);
     if (this.settings.view === "compare") this.views.compare.draw(at, this.feeds, readings);
     else this.views.book.draw(at, this.feeds.direct, readings.direct);
     this.head.draw(readings.direct);
   }
 
+  /** What the connections show now. Where that turns out to be old, lines end where its data ended. */
+  #read(at) {
+    const readings = {};
+    for (const [name, feed] of Object.entries(this.feeds)) {
+      const reading = feed.read(at);
+      const { standing, agoMs } = reading;
+      readings[name] = reading;
+      if (standing.state === "live" || standing.state === "paused") this.#live[name] = true;
+      else if (standing.alarm && this.#live[name]) {
+        this.#live[name] = false;
+        this.#cut(name, at - Math.min(agoMs ?? 0, feed.doubtMs));
+      }
+    }
+    return readings;
+  }
+
+  #cut(name, end) {
+    this.views.compare.cut(name, end);
+    if (name === "direct") this.views.book.cut(end);
+  }
+
   /** The slow connection is there only while it is looked at. */
   #compare(wanted, moved) {
     const { slow, direct } = this.feeds;
-    if (!wanted) slow.close();
-    else if (moved || !slow.view || slow.isOver) {
+    if (!wanted) {
+      slow.close();
+      this.link.pause(false);
+    } else if (moved || !slow.view || slow.isOver) {
       slow.show(direct.symbol, direct.depth);
       this.views.compare.reset(this.settings);
     }
-  }
-
-  /** When a book is not live any more, lines end where its data ended. */
-  #notice(name, { standing, agoMs }, at) {
-    const live = standing.state === "live" || standing.state === "paused";
-    if (this.#live[name] && !live) {
-      const end = Math.max(at - (agoMs ?? 0), at - DOUBTFUL_MS);
-      this.views.compare.cut(name, end);
-      if (name === "direct") this.views.book.cut(end);
-    }
-    this.#live[name] = live;
   }
 
   #listen() {
@@ -124,6 +136,26 @@ class Page {
     }
     byId("help-close").addEventListener("click", () => byId("help").close());
     listenToKeys(actions);
+  }
+
+  /** What goes on without anybody: a browser draws no hidden tab, but its title can be seen. */
+  #watch() {
+    setInterval(() => {
+      if (document.hidden) this.head.draw(this.#read(performance.now()).direct);
+    }, GLANCE_MS);
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden) this.feeds.direct.wake(performance.now());
+    });
+    setInterval(() => this.#lookAgain(), LOOK_AGAIN_MS);
+  }
+
+  /** Show a symbol that was withdrawn, or that the gateway did not know, as soon as it is listed. */
+  async #lookAgain() {
+    const { direct } = this.feeds;
+    const isGone = () => direct.view?.state === "removed" && direct.client.state !== "ended";
+    if (!isGone()) return;
+    const rows = await this.search.refresh();
+    if (isGone() && rows?.some(({ symbol }) => symbol === direct.symbol)) this.apply(this.settings);
   }
 
   #centre() {

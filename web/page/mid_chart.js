@@ -18,6 +18,11 @@ export class MidChart {
     this.plot.clear();
   }
 
+  /** Say in which `sizes` prices are from now on; those in others are forgotten. */
+  begin(sizes) {
+    for (const history of Object.values(this.series)) history.begin(sizes);
+  }
+
   /** Record what connection `name` shows at `now` (ms); `current`: whether it is known to be the book of this moment. */
   sample(name, now, reading, current) {
     const history = this.series[name];

@@ -3,12 +3,13 @@ import { duration } from "../format.js";
 
 /**
  * `connection`: state of the client. `lost`: why its last connection ended, null if none did. `retryInMs`: until it tries
- * again. `view`: the shown view, or null. `refusal`: why there is no view, or "". `paused`: by the user.
+ * again. `silent`: whether the open connection may be dead. `view`: the shown view, or null. `refusal`: why there is no
+ * view, or "". `paused`: by the user. `waking`: whether the gateway may hold back changes from when the page was hidden.
  *
  * Returns `{ state, word, alarm, next }`. `state` is "live" only while the book is known to be current. `alarm` is what
  * must not be overlooked, "" if there is nothing; `next` is what will happen then, which changes each second.
  */
-export function standingOf({ connection, lost, retryInMs, view, refusal, paused }) {
+export function standingOf({ connection, lost, retryInMs, silent, view, refusal, paused, waking }) {
   if (refusal) return standing("refused", "no book", refusal);
   if (connection === "ended") {
     return standing("ended", "ended", `The gateway ended the connection${because(lost)}.`, "Reload the page.");
@@ -18,8 +19,12 @@ export function standingOf({ connection, lost, retryInMs, view, refusal, paused 
   if (view.state === "removed") {
     return standing("removed", "removed", `${view.symbol} was withdrawn. This was its last book.`);
   }
+  if (silent) {
+    return standing("silent", "silent", "Nothing comes from the gateway any more.", "The connection may be lost.");
+  }
   if (view.state !== "live") return notLive(view);
-  return paused ? standing("paused", "paused") : standing("live", "live");
+  if (paused) return standing("paused", "paused");
+  return waking ? standing("resuming", "catching up") : standing("live", "live");
 }
 
 /** How long ago the last update was, as text; it counts in whole seconds. */
