@@ -155,7 +155,8 @@ test("the picture of depth has each level at its time and price", () => {
   const range = rangeOf(samples);
   assert.ok(range.low <= 5 && range.low + range.bins * range.ticks >= 18, JSON.stringify(range));
   assert.equal(rangeOf([sample(0, [], [])]), null);
-  const { volumes, most } = volumesOf(samples, { low: 10, ticks: 1, bins: 4 }, 1200, 500, 3);
+  const four = { low: 10, ticks: 1, bins: 4 };
+  const { volumes, most } = volumesOf(samples.map((one) => [one]), four, 1200, 500, 3);
   assert.deepEqual([...volumes], [-3, 0, 5, 0, 0, 0, 0, 0, 0, -4, 0, 0.5]);
   assert.equal(most, 5);
   const pixels = new Uint8ClampedArray(3 * 4 * 4);
@@ -168,6 +169,16 @@ test("the picture of depth has each level at its time and price", () => {
   assert.equal(steady(wide, { low: 5, ticks: 1, bins: 100 }), wide);
   assert.notEqual(steady(wide, { low: 5, ticks: 1, bins: 10 }), wide);
   assert.notEqual(steady(wide, { low: -1, ticks: 1, bins: 100 }), wide);
+});
+
+test("each step of time has its own column, whenever it is drawn, and a skipped one shows the one before", () => {
+  const samples = [490, 510, 1090, 2010].map((at) => ({ at, value: { bids: [[0, at]], asks: [] } }));
+  const one = { low: 0, ticks: 1, bins: 1 };
+  for (const now of [2010, 2300, 2499]) {
+    assert.deepEqual([...volumesOf([samples], one, now, 500, 5).volumes], [-490, -510, -1090, -1090, -2010], `at ${now}`);
+  }
+  assert.deepEqual([...volumesOf([samples], one, 2500, 500, 3).volumes], [-1090, -2010, 0]);
+  assert.deepEqual([...volumesOf([samples.slice(0, 2)], one, 9000, 500, 3).volumes], [0, 0, 0]);
 });
 
 test("a search finds beginnings first, whatever the case", () => {

@@ -31,25 +31,34 @@ export function steady(kept, wanted) {
 
 /**
  * Volumes by column and bin: `{ volumes, most }`. `volumes` has `columns` × `bins` numbers, column by column; those of
- * bids are below zero, so that the side is known. The last column is the step that ends at `now`.
+ * bids are below zero, so that the side is known.
+ *
+ * Each column is a step of `stepMs`, the last one that of `now`. `runs` have at most one sample for each step; where a run
+ * has none, the one before still holds.
  */
-export function volumesOf(samples, { low, ticks, bins }, now, stepMs, columns) {
+export function volumesOf(runs, { low, ticks, bins }, now, stepMs, columns) {
   const volumes = new Float64Array(columns * bins);
-  let most = 0;
-  for (const { at, value } of samples) {
-    const column = columns - 1 - Math.floor((now - at) / stepMs);
-    if (column < 0 || column >= columns) continue;
-    for (const [levels, sign] of [[value.bids, -1], [value.asks, 1]]) {
-      for (const [price, quantity] of levels) {
-        const bin = Math.floor((price - low) / ticks);
-        if (bin < 0 || bin >= bins) continue;
-        const place = column * bins + bin;
-        volumes[place] += sign * quantity;
-        most = Math.max(most, Math.abs(volumes[place]));
-      }
+  const columnOf = ({ at }) => columns - 1 - Math.floor(now / stepMs) + Math.floor(at / stepMs);
+  for (const run of runs) {
+    run.forEach((sample, place) => {
+      const end = place + 1 < run.length ? columnOf(run[place + 1]) : columnOf(sample) + 1;
+      const begin = Math.max(columnOf(sample), 0);
+      if (begin >= end) return; // too old
+      const column = volumes.subarray(begin * bins, (begin + 1) * bins);
+      addVolumes(column, sample.value, low, ticks);
+      for (let held = begin + 1; held < end; held += 1) volumes.set(column, held * bins);
+    });
+  }
+  return { volumes, most: volumes.reduce((most, volume) => Math.max(most, Math.abs(volume)), 0) };
+}
+
+function addVolumes(column, { bids, asks }, low, ticks) {
+  for (const [levels, sign] of [[bids, -1], [asks, 1]]) {
+    for (const [price, quantity] of levels) {
+      const bin = Math.floor((price - low) / ticks);
+      if (bin >= 0 && bin < column.length) column[bin] += sign * quantity;
     }
   }
-  return { volumes, most };
 }
 
 /** Fill `pixels` (RGBA, row 0 on top) from volumes; colours are [red, green, blue], and more volume is more opaque. */

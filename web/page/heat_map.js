@@ -72,7 +72,7 @@ export class HeatMap {
       .map(({ at, value }) => [x(at), y(twiceMid(value) / 2)]);
     this.plot.runs("mid", this.history.runs.map(points));
     const columns = spanMs / STEP_MS;
-    this.#paint(volumesOf(samples, range, now, STEP_MS, columns), columns, range.bins);
+    this.#paint(volumesOf(this.history.runs, range, now, STEP_MS, columns), columns, range.bins);
   }
 
   #erase() {
