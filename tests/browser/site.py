@@ -1,4 +1,4 @@
-"""A gateway for tests of the page: a deep book, an empty one, some that tests change, and a thousand symbols."""
+"""A gateway for tests of the page: a deep book, an empty one, two to change, and a thousand symbols."""
 
 import uuid
 from collections.abc import AsyncIterator

@@ -15,7 +15,7 @@ import { SymbolSearch } from "./symbol_search.js";
 const DRAW_MS = 100;
 const GLANCE_MS = 1000;
 const RETRY_MS = 1000;
-const LOOK_AGAIN_MS = 5000;
+const LOOK_AGAIN_MS = 2000;
 
 /** The page: what its address says, drawn ten times per second from one moment of its connections. */
 class Page {
