@@ -23,6 +23,10 @@ class FakeClient extends EventTarget {
     this.said.push(["unsubscribe", symbol]);
   }
 
+  close() {
+    this.said.push(["close"]);
+  }
+
   tell(kind, detail) {
     this.dispatchEvent(new CustomEvent(kind, { detail }));
   }
@@ -166,4 +170,20 @@ test("a reading says what its numbers mean, and how long a book may have been ta
   assert.equal(feed.doubtMs, 60_000);
   client.welcome = null;
   assert.equal(feed.doubtMs, 15_000);
+});
+
+test("a connection that is not there yet is closed once it is, unless it is wanted again", () => {
+  const { feed, clients, client } = shown();
+  client.state = "connecting";
+  feed.close();
+  feed.show("AAA", 25);
+  client.enter("open");
+  assert.deepEqual(client.said.map(([kind]) => kind), ["subscribe", "unsubscribe", "subscribe"]);
+  client.state = "connecting";
+  feed.close();
+  assert.equal(feed.view, null);
+  client.enter("open");
+  assert.equal(client.said.at(-1)[0], "close");
+  feed.show("AAA", 25);
+  assert.equal(clients.length, 2);
 });

@@ -34,6 +34,7 @@ export class Feed {
   #retryAtMs = 0;
   #lost = null;
   #refusal = "";
+  #leaving = false; // whether the client is closed as soon as it is connected
 
   constructor(connect, isPaused = () => false) {
     this.#connect = connect;
@@ -58,6 +59,7 @@ export class Feed {
 
   /** Show another symbol, or another depth. */
   show(symbol, depth) {
+    this.#leaving = false;
     if (this.client?.state === "ended") this.client = null;
     if (this.view && this.view.symbol !== symbol) this.client?.unsubscribe(this.view.symbol);
     Object.assign(this, { symbol, depth, view: null, lagMs: null });
@@ -79,8 +81,15 @@ export class Feed {
   }
 
   close() {
-    this.client?.close();
-    this.client = this.view = null;
+    const { client, view } = this;
+    this.view = null;
+    this.#leaving = client?.state === "connecting"; // closed sooner, a browser complains on its console
+    if (this.#leaving) {
+      if (view) client.unsubscribe(view.symbol);
+      return;
+    }
+    this.client = null;
+    client?.close();
   }
 
   /** Read all that is drawn, at `now` of performance.now(), so that it is of one moment. */
@@ -160,6 +169,10 @@ export class Feed {
   }
 
   #connection({ state, reason, retryMs }) {
+    if (this.#leaving && state !== "connecting") {
+      this.close();
+      return;
+    }
     this.#follows = false;
     if (state === "open") this.#lost = null;
     if (state === "waiting" || state === "ended") {
