@@ -290,7 +290,8 @@ async def test_all_that_is_chosen_is_in_the_address(site: Site) -> None:
             await page.keyboard.press(key)
 
         async def is_followed() -> bool:
-            return (await visit.shown("slow"))["word"] == "live"
+            word: str = (await visit.shown("slow"))["word"]
+            return word == "live"
 
         await eventually(is_followed, TIMEOUT_S, "nothing stays paused that is not looked at")
         for key in "-,b":
