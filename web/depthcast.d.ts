@@ -22,6 +22,7 @@ export interface Welcome {
   readonly limits: Readonly<Record<string, number | boolean>>;
 }
 
+/** A snapshot; one that came in parts is put together before anybody sees it. */
 export interface SnapshotMessage {
   readonly type: "snapshot";
   readonly symbol: string;

@@ -11,15 +11,16 @@ export const isCount = (value) => Number.isSafeInteger(value) && value >= 0;
 const mayBeCount = (value) => value === undefined || isCount(value);
 const isText = (value) => typeof value === "string";
 const isSize = (value) => isText(value) && SIZE.test(value);
-const isGroup = (value) => value === undefined || (isCount(value) && value > 0);
+const mayBePlace = (value) => value === undefined || (isCount(value) && value > 0);
 
 /** Fields by type, each with the check that its value must pass. */
 const FIELDS = {
   welcome: { heartbeat_ms: (value) => value === undefined || (Number.isFinite(value) && value > 0) },
-  subscribed: { symbol: isText, tick_size: isSize, lot_size: isSize, group: isGroup },
+  subscribed: { symbol: isText, tick_size: isSize, lot_size: isSize, group: mayBePlace },
   unsubscribed: { symbol: isText },
   snapshot: {
-    symbol: isText, seq: isCount, ts: isCount, digest: isCount, bids: areLevels, asks: areLevels, orders_digest: mayBeCount,
+    symbol: isText, seq: isCount, ts: isCount, digest: isCount, bids: areLevels, asks: areLevels,
+    orders_digest: mayBeCount, part: mayBePlace, parts: mayBePlace,
   },
   delta: {
     symbol: isText, prev_seq: isCount, seq: isCount, ts: isCount, digest: isCount, bids: areChanges, asks: areChanges,
@@ -31,7 +32,10 @@ const FIELDS = {
 /** What is wrong beyond single fields, by type. */
 const BEYOND = {
   subscribed: ({ resumed, seq }) => (resumed && !isCount(seq) ? `subscribed: seq is ${shown(seq)}` : ""),
-  snapshot: faultInOrders,
+  snapshot(message) {
+    const { part = 1, parts = 1 } = message;
+    return part <= parts ? faultInOrders(message) : `snapshot: part is ${shown(part)} of ${parts}`;
+  },
   delta(message) {
     const { prev_seq: before, seq } = message;
     return before < seq ? faultInOrders(message) : `delta: seq is ${shown(seq)} after ${before}`;

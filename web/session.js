@@ -92,6 +92,7 @@ export class Session {
     for (const view of [...this.views.values()]) {
       if (view.phase === Phase.ENDED) continue; // by a listener, meanwhile
       view.phase = Phase.ASKED;
+      view.parts.forget();
       this.#tell("status", { view });
     }
   }
@@ -198,6 +199,7 @@ export class Session {
     for (const view of views) {
       view.phase = Phase.ASKED;
       view.asked = id;
+      view.parts.forget();
       const { seq, digest, orders, ordersDigest } = view.book;
       view.offered = resume && seq > 0 && view.held === view.options;
       if (!view.offered) continue;
@@ -244,6 +246,7 @@ export class Session {
     view.sizes = [message.tick_size, message.lot_size];
     if (resumed || !view.book.seq) view.takeSizes();
     view.takeStatus();
+    view.parts.forget();
     view.phase = resumed ? Phase.FOLLOWING : Phase.WAITING;
     if (resumed) {
       this.counters.resumed += 1;
@@ -272,19 +275,21 @@ export class Session {
   #data(message) {
     this.#count(message);
     const view = this.views.get(message.symbol);
-    const outcome = view ? offer(view, message) : Outcome.ALREADY;
-    if (outcome === Outcome.APPLIED) {
+    const [outcome, whole] = view ? offer(view, message) : [Outcome.ALREADY];
+    if (outcome === null) {
+      // Further parts of the snapshot come first.
+    } else if (outcome === Outcome.APPLIED) {
       view.phase = Phase.FOLLOWING;
       view.resyncs = 0;
       if (message.type === "snapshot") view.takeOver();
-      this.#tell("update", { view, message });
+      this.#tell("update", { view, message: whole });
     } else if (outcome === Outcome.ALREADY) this.counters.ignored += 1;
     else this.#resync(view, outcome);
     this.#payCredit();
   }
 
-  #count({ type, merged = 1 }) {
-    if (type === "snapshot") this.counters.snapshots += 1;
+  #count({ type, merged = 1, part = 1, parts = 1 }) {
+    if (type === "snapshot") this.counters.snapshots += part === parts ? 1 : 0;
     else this.counters.deltas += 1;
     this.counters.merged += merged - 1;
   }
@@ -372,11 +377,18 @@ export class Session {
   }
 }
 
+/** Offer a message to a view: returns what became of it, null if further parts come first, and the whole message. */
 function offer(view, message) {
-  if (view.phase === Phase.ASKED) return Outcome.ALREADY;
-  if (message.type === "delta") return view.phase === Phase.WAITING ? Outcome.GAP : view.book.apply(message);
-  if (view.phase === Phase.FOLLOWING && message.seq <= view.book.seq) return Outcome.ALREADY;
-  return view.options.orders && message.orders_digest === undefined ? Outcome.MISMATCH : view.book.replace(message);
+  if (view.phase === Phase.ASKED) return [Outcome.ALREADY];
+  if (message.type === "delta") {
+    const gap = view.phase === Phase.WAITING || view.parts.begun;
+    return [gap ? Outcome.GAP : view.book.apply(message), message];
+  }
+  if (view.phase === Phase.FOLLOWING && message.seq <= view.book.seq) return [Outcome.ALREADY];
+  const whole = view.parts.add(message);
+  if (whole === null || typeof whole === "string") return [whole];
+  const uncounted = view.options.orders && message.orders_digest === undefined;
+  return [uncounted ? Outcome.MISMATCH : view.book.replace(whole), whole];
 }
 
 /** The symbols of an argument: one text, or a list of texts, each once. */

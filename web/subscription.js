@@ -14,7 +14,7 @@ export function subscriptionOf({ depth = 25, intervalMs = 0, group = UNGROUPED, 
 
 /** The fields that say them in a subscribe message. */
 export function fieldsOf({ depth, intervalMs, group, orders }) {
-  return { depth, interval_ms: intervalMs, ...(group !== UNGROUPED && { group }), ...(orders && { orders }) };
+  return { depth, interval_ms: intervalMs, parts: true, ...(group !== UNGROUPED && { group }), ...(orders && { orders }) };
 }
 
 /** A text that is equal for equal options. */

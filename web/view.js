@@ -1,5 +1,6 @@
 import { Book } from "./book.js";
 import { isCount } from "./messages.js";
+import { Parts } from "./parts.js";
 import { topOf } from "./top.js";
 
 /** The progress of a symbol's subscription. */
@@ -30,6 +31,7 @@ export class View {
     this.staleReason = null; // why a producer calls the book stale, null while none does
     this.inputAgeMs = null; // age of the last input if the book is stale for that, null otherwise
     this.resyncs = 0;
+    this.parts = new Parts(); // of the snapshot that is on its way
     this.tickSize = this.lotSize = "1";
     this.sizes = null; // as the last `subscribed` gave them: [tick, lot]
   }

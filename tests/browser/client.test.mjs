@@ -88,7 +88,7 @@ test("books that differ", () => {
 test("a session subscribes and follows", () => {
   const { session, view, sent, notified } = following();
   session.receive(DELTA);
-  assert.deepEqual(sent, [{ op: "subscribe", id: 1, symbols: [SYMBOL], depth: 5, interval_ms: 0 }]);
+  assert.deepEqual(sent, [{ op: "subscribe", id: 1, symbols: [SYMBOL], depth: 5, interval_ms: 0, parts: true }]);
   assert.deepEqual([view.state, view.book.seq, view.tickSize], ["live", DELTA.seq, "0.01"]);
   assert.deepEqual(notified.map(([kind]) => kind), ["status", "update", "update"]);
 });

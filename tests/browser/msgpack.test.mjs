@@ -84,7 +84,7 @@ test("a client with msgpack follows", () => {
   const socket = Socket.last;
   socket.open();
   assert.deepEqual([socket.subprotocol, socket.binaryType], ["depthcast.v1.msgpack", "arraybuffer"]);
-  assert.deepEqual(socket.sent, [{ op: "subscribe", id: 1, symbols: [SYMBOL], depth: 5, interval_ms: 0 }]);
+  assert.deepEqual(socket.sent, [{ op: "subscribe", id: 1, symbols: [SYMBOL], depth: 5, interval_ms: 0, parts: true }]);
   for (const message of [SUBSCRIBED, SNAPSHOT, DELTA]) socket.bring(message);
   assert.deepEqual([view.state, view.book.seq], ["live", DELTA.seq]);
   assert.ok(client.bytes > 100);

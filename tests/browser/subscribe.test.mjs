@@ -14,7 +14,10 @@ function opened(options = {}) {
   const events = [];
   const session = new Session({
     ...options,
-    send: (message) => (message.op === "ping" ? pings : sent).push(message),
+    send: ({ parts, ...message }) => {
+      assert.equal(parts, message.op === "subscribe" ? true : undefined);
+      (message.op === "ping" ? pings : sent).push(message);
+    },
     tell: (kind, detail) => events.push([kind, detail]),
   });
   session.opened();
