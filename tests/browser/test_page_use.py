@@ -356,9 +356,12 @@ async def test_a_copied_program_shows_the_book(site: Site, tmp_path: Path, langu
         await visit.page.keyboard.press("y")
         text: str = await visit.page.evaluate("navigator.clipboard.readText()")
     if language == "curl":
-        (url,) = re.findall(r"^curl '(\S+)'\n$", text)
-        async with aiohttp.ClientSession() as http, http.get(url) as answer:
-            assert [6_500_000, 1] in (await answer.json())["bids"]
+        book, stream = re.findall(r"^curl (?:-N )?'(\S+)'$", text, re.MULTILINE)
+        async with aiohttp.ClientSession() as http, asyncio.timeout(TIMEOUT_S):
+            async with http.get(book) as answer:
+                assert [6_500_000, 1] in (await answer.json())["bids"]
+            async with http.get(stream) as answer:
+                assert await answer.content.readuntil(b"[6500000,1]")
         return
     words = program(language, text, tmp_path)
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}

@@ -27,7 +27,12 @@ client.subscribe("${symbol}", { depth: ${depth} });
 
 for await (const view of client) console.log(view.symbol, view.state, view.top(5).bids, view.top(5).asks);
 `,
-  curl: (base, symbol, depth) => `curl '${base}/v1/books/${symbol}?depth=${depth}'\n`,
+  curl: (base, symbol, depth) => `# the book now
+curl '${base}/v1/books/${symbol}?depth=${depth}'
+
+# the book, and then each change
+curl -N '${base}/v1/stream?symbols=${symbol}&depth=${depth}'
+`,
 };
 
 /** The address of the gateway that served a page: that of the page without file, query and fragment. */
