@@ -10,6 +10,7 @@ MODULES: Final = {
     "ten-channels": "benchmarks.fanout.ten_channels",
     "own-lists": "benchmarks.fanout.own_lists",
     "paced": "benchmarks.fanout.paced",
+    "grouped": "benchmarks.fanout.grouped",
     "scaling": "benchmarks.fanout.scaling",
     "stalled": "benchmarks.fanout.stalled",
     "throttled": "benchmarks.fanout.throttled",

@@ -60,6 +60,8 @@ class GatewayCounters:
     limit_http_answer_bytes: int = 0
     limit_views: int = 0
     limit_parts_bytes: int = 0
+    limit_groups: int = 0
+    limit_groups_per_symbol: int = 0
     limit_subscription_changes: int = 0
     limit_message_symbols: int = 0
     limit_errors: int = 0

@@ -14,9 +14,10 @@ GATEWAY_CODES: Final[Mapping[str, str]] = MappingProxyType(
         "unknown_symbol": "no such instrument",
         "bad_depth": "a depth that is not one of the nine",
         "bad_interval": "an `interval_ms` that is negative or not an integer",
+        "bad_group": "a `group` that is not a whole number of ticks, 1 or more",
         "not_subscribed": "no subscription to the symbol",
-        "limit": "a limit of the gateway: subscriptions of a connection, levels of a full book, views, or "
-        "symbols of a message",
+        "limit": "a limit of the gateway: subscriptions of a connection, levels of a full or grouped book, "
+        "views, groups, or symbols of a message",
         "rate_limited": "more than a client may ask for in that time; slow down",
         "unauthorized": "the gateway wants another token, or any",
         "forbidden": "not allowed there",
@@ -38,6 +39,7 @@ CLIENT_CODES: Final[Mapping[str, str]] = MappingProxyType(
         "bad_message": "the gateway sent something that does not follow the contract",
         "inconsistent": "snapshot after snapshot did not lead to a continuous book",
         "not_subscribed": "the client has no subscription to the symbol",
+        "not_grouped": "the gateway is too old to group levels",
         "no_book": "the consumer has seen no book of the symbol yet",
         "no_sizes": "the stream does not say what a tick and a lot of the symbol are",
     }

@@ -420,9 +420,21 @@ class GatewaySettings(Settings):
     )
     views_max: int = setting(
         20_000,
-        "views (a symbol at a depth) a worker keeps, also for clients that resume",
+        "views (a symbol at a depth, as it is or grouped) a worker keeps, also for clients that resume",
         least=1,
         most=10_000_000,
+    )
+    groups_max: int = setting(
+        1_000,
+        "grouped books (a symbol in one group) a worker keeps, of all symbols",
+        least=1,
+        most=1_000_000,
+    )
+    groups_per_symbol_max: int = setting(
+        32,
+        "groups in which a worker keeps the book of one symbol; each of its broadcasts changes all of them",
+        least=1,
+        most=1_000_000,
     )
     wildcard: bool = setting(True, 'whether clients may subscribe to ["*"]')
     interval_max_ms: int = setting(
@@ -430,7 +442,7 @@ class GatewaySettings(Settings):
     )
     full_depth_max: int = setting(
         20_000,
-        "most levels per side at depth 0; larger books are refused",
+        "most levels per side at depth 0 and of a book that is grouped; larger ones are refused",
         unit="levels",
         least=1,
         most=10_000_000,

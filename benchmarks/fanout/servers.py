@@ -68,9 +68,12 @@ class Gateway(Server):
         depth: int = DEPTH,
         interval_ms: int = 0,
         names: Sequence[str] | None = None,
+        group: int = 1,
     ) -> list[str]:
         symbols = [names[number] if names else f"S{number:03}" for number in channels]
         request = {"op": "subscribe", "symbols": symbols, "depth": depth, "interval_ms": interval_ms}
+        if group != 1:
+            request["group"] = group
         return [orjson.dumps(request).decode()]
 
     def encode(self, market: Market) -> Callable[[Tick], tuple[bytes, list[int]]]:  # noqa: ARG002 - others need it

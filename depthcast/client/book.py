@@ -24,10 +24,21 @@ Message = Mapping[str, Any]
 
 
 class SubscriptionOptions(NamedTuple):
-    """Options of a subscribe: `depth` levels per side (0 = all), at most one delta per `interval_ms`."""
+    """Options of a subscribe: `depth` levels per side (0 = all), at most one delta per `interval_ms`.
+
+    `group`: ticks of a bucket in which the gateway sums levels up; 1 leaves the book as it is.
+    """
 
     depth: int = 25
     interval_ms: int = 0
+    group: int = 1
+
+    def fields(self) -> dict[str, Any]:
+        """The fields of a `subscribe`; a `group` of 1 needs none."""
+        fields = self._asdict()
+        if self.group == 1:
+            del fields["group"]
+        return fields
 
 
 class Phase(Enum):

@@ -140,7 +140,9 @@ class Client(WithFrames):
         """Return tick size and lot size of `symbol` as decimal text, such as `("0.01", "0.001")`."""
         return self._subscribed_book(symbol).sizes
 
-    async def subscribe(self, symbols: str | Collection[str], depth: int = 25, interval_ms: int = 0) -> None:
+    async def subscribe(
+        self, symbols: str | Collection[str], depth: int = 25, interval_ms: int = 0, group: int = 1
+    ) -> None:
         """Subscribe to `symbols`; returns when the gateway has answered for each.
 
         Args:
@@ -148,12 +150,15 @@ class Client(WithFrames):
                 already subscribed gets the new options.
             depth: Levels per side: 1, 5, 10, 25, 50, 100, 500, 1000, or 0 for the full book.
             interval_ms: Least time between two deltas of a symbol, in milliseconds; 0 sends every delta.
+            group: Ticks per level: the gateway rounds bids down and asks up to multiples of it, and sums
+                their quantities. `depth` counts these levels. 1 leaves the book as it is.
 
         Raises:
             ClientError: For the first symbol refused (`unknown_symbol`, `limit`, …); further refusals are
-                notes on it. All other symbols are subscribed.
+                notes on it. All other symbols are subscribed. `not_grouped`: the gateway is too old to
+                know `group`.
         """
-        options = SubscriptionOptions(depth, interval_ms)
+        options = SubscriptionOptions(depth, interval_ms, group)
         await self._complete(self.session.subscribe(names_of(symbols), options))
 
     async def unsubscribe(self, symbols: str | Collection[str]) -> None:

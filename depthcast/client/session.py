@@ -181,6 +181,9 @@ class ClientSession:
         if request is not None and EVERYTHING in request.symbols:
             self.wanted.pop(symbol, None)  # the subscription to everything has replaced it
             options = self.wanted.get(EVERYTHING, options)
+        if message.get("group", 1) != options.group:
+            self._not_grouped(symbol, options, request)
+            return
         book = self.books.setdefault(symbol, ClientBook(options))
         book.options = options
         had_view = book.has_view
@@ -189,8 +192,10 @@ class ClientSession:
 
     def _on_unsubscribed(self, message: Message) -> None:
         symbol = message["symbol"]
-        self._answered(message, symbol)
-        if "reason" not in message:
+        request = self._answered(message, symbol)
+        if request is not None and request.internal:
+            self.books.pop(symbol, None)  # what waits for the user may say why
+        elif "reason" not in message:
             self._forget(symbol)
         elif self._requests.is_awaited(symbol):
             self._wait(symbol)  # the subscription that is being replaced has ended
@@ -306,7 +311,7 @@ class ClientSession:
         resume: bool = False,
     ) -> Request:
         named = list(symbols)
-        fields: dict[str, Any] = {**options._asdict(), "parts": True}
+        fields: dict[str, Any] = {**options.fields(), "parts": True}
         if resume and (offers := self._resume_offers(named)):
             fields["resume"] = offers
         return self._requests.make("subscribe", named, internal=internal, **fields)
@@ -341,6 +346,23 @@ class ClientSession:
             else:
                 self.wanted.pop(symbol, None)
                 self._remove(symbol)
+
+    def _not_grouped(self, symbol: str, options: SubscriptionOptions, request: Request | None) -> None:
+        """End a subscription that is not grouped as requested: older gateways ignore `group`.
+
+        The book of another group would pass every check of its digests, so it must not be shown.
+        """
+        text = f"the gateway does not group levels by {options.group} ticks; its version is too old"
+        error = ClientError("not_grouped", text, symbol)
+        if request is None or request.internal:
+            self.failures.append(error)
+        else:
+            request.errors.append(error)
+        self.wanted.pop(symbol, None)
+        if EVERYTHING in self.wanted:
+            self._without.add(symbol)
+        self._remove(symbol)
+        self._requests.make("unsubscribe", [symbol], internal=True)
 
     # --- updates
 

@@ -47,9 +47,11 @@ class Client(Reader[AsyncClient]):
         """The error that ended this client for good, and that every call raises; None while it goes on."""
         return self._reader.ended
 
-    def subscribe(self, symbols: str | Collection[str], depth: int = 25, interval_ms: int = 0) -> None:
+    def subscribe(
+        self, symbols: str | Collection[str], depth: int = 25, interval_ms: int = 0, group: int = 1
+    ) -> None:
         """Subscribe to `symbols`, see `depthcast.Client.subscribe`; raises `ClientError`."""
-        self._opened().call(self._reader.subscribe(symbols, depth, interval_ms))
+        self._opened().call(self._reader.subscribe(symbols, depth, interval_ms, group))
 
     def unsubscribe(self, symbols: str | Collection[str]) -> None:
         """End subscriptions; afterwards no update of `symbols` is delivered. Raises `ClientError`."""

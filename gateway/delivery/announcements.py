@@ -96,8 +96,8 @@ class Announcements:
         if subscription is None:
             if symbol not in self._added or listing is None or session.wildcard is None:
                 return LOOK_COST
-            depth, interval_ms, in_parts = session.wildcard
-            refusal = session.limit(listing, depth)
+            depth, interval_ms, in_parts, group_ticks = session.wildcard
+            refusal = session.limit(listing, depth, group_ticks)
             if refusal is not None:
                 session.sender.refuse("limit", refusal, None, symbol)
                 return cost
@@ -109,15 +109,15 @@ class Announcements:
             return cost
         else:
             cost += _cost_of_leaving(subscription.group)
-            depth = subscription.channel.depth
+            depth, group_ticks = subscription.channel.depth, subscription.channel.group_ticks
             interval_ms, in_parts = subscription.group.kind
-            if market.too_deep(listing, depth):
-                session.end_full_depth(listing)
+            if market.too_deep(listing, depth, group_ticks):
+                session.end_full_depth(listing, group_ticks)
                 return cost
-        session.subscribe(listing, depth, interval_ms, in_parts=in_parts)
+        cost += listing.levels_read(depth, group_ticks) / PER_COST
+        session.subscribe(listing, depth, interval_ms, in_parts=in_parts, group_ticks=group_ticks)
         self.flusher.visit_soon(session.groups)
-        levels = listing.levels()
-        return cost + min(depth or levels, levels) / PER_COST
+        return cost
 
 
 def _cost_of_leaving(group: SubscriptionGroup) -> float:

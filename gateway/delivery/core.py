@@ -66,6 +66,8 @@ class Core:
             input_lag_max_ms=settings.input_lag_max_ms,
             channel_linger_s=settings.channel_linger_s,
             channels_max=settings.views_max,
+            groups_max=settings.groups_max,
+            groups_per_symbol_max=settings.groups_per_symbol_max,
         )
         self.flusher = Flusher(self.market, alarm)
         self.sessions: dict[Session, None] = {}

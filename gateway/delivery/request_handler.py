@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from depthcast.gateway.delivery.session import Session, Wildcard
 from depthcast.gateway.protocol.intervals import rounded
-from depthcast.gateway.protocol.messages import TEXTUAL
+from depthcast.gateway.protocol.messages import TEXTUAL, UNGROUPED
 from depthcast.gateway.protocol.requests import (
     Credit,
     Ping,
@@ -35,7 +35,8 @@ LEVELS_PER_STEP_COST: Final = 64
 """Building a view of this many levels takes about as long as subscribing to one symbol."""
 LEVELS_FREE: Final = 1_000
 LEVELS_PER_CHANGE: Final = 200
-"""For the allowance, so many levels of a full book beyond `LEVELS_FREE` count as one more change."""
+"""For the allowance, so many levels count as one more change: of a full book those beyond `LEVELS_FREE`, of a
+book that has to be grouped first all of them, because nobody else may want that group."""
 REFUSED_COST: Final = 0.1
 ERRORS_MAX: Final = 100
 """Errors sent in answer to one message; the others are counted in one more."""
@@ -117,7 +118,8 @@ def _subscribe(session: Session, request: Subscribe) -> Iterator[None]:
         if not settings.wildcard:
             session.sender.refuse("forbidden", '["*"] is not allowed here; name the symbols', request.id)
             return
-        session.wildcard = Wildcard(request.depth, interval_ms, request.parts)
+        wildcard = Wildcard(request.depth, interval_ms, request.parts, request.group_ticks)
+        session.wildcard = wildcard
         symbols = list(listings)
 
     def change(symbol: object, errors: _Errors) -> _Cost:
@@ -148,22 +150,25 @@ def _subscribe_named(session: Session, request: Subscribe, symbol: object, error
         hint = 'use ["*"] alone for all' if symbol == "*" else "GET /v1/symbols lists what there is"
         errors.refuse("unknown_symbol", f"no symbol {quoted(symbol)}; {hint}", symbol)
         return _REFUSED
-    refusal = session.limit(listing, request.depth)
+    depth, group_ticks = request.depth, request.group_ticks
+    refusal = session.limit(listing, depth, group_ticks)
     if refusal is not None:
         errors.refuse("limit", refusal, symbol)
         return _REFUSED
+    levels = listing.levels_read(depth, group_ticks)
+    free = LEVELS_FREE if listing.is_grouped_by(group_ticks) else 0
     session.subscribe(
         listing,
-        request.depth,
+        depth,
         request.interval_ms,
         request.id,
         request.resume.get(symbol),
         in_parts=request.parts,
+        group_ticks=group_ticks,
     )
-    if 0 < request.depth <= LEVELS_PER_STEP_COST:
+    if group_ticks == UNGROUPED and 0 < depth <= LEVELS_PER_STEP_COST:
         return _SMALL
-    levels = min(request.depth or listing.levels(), listing.levels())
-    return _Cost(1 + max(0, levels - LEVELS_FREE) / LEVELS_PER_CHANGE, 1 + levels / LEVELS_PER_STEP_COST)
+    return _Cost(1 + max(0, levels - free) / LEVELS_PER_CHANGE, 1 + levels / LEVELS_PER_STEP_COST)
 
 
 def _unsubscribe(session: Session, request: Unsubscribe) -> Iterator[None]:

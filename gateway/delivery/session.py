@@ -25,7 +25,7 @@ from depthcast.gateway.market.channel import Channel
 from depthcast.gateway.market.listing import Listing
 from depthcast.gateway.market.market import Market
 from depthcast.gateway.market.step import ViewState
-from depthcast.gateway.protocol.messages import Encoding, subscribed_message
+from depthcast.gateway.protocol.messages import UNGROUPED, Encoding, subscribed_message
 from depthcast.gateway.protocol.requests import RequestId, Resume
 from depthcast.shared.close_codes import CloseCode
 from depthcast.shared.settings import GatewaySettings
@@ -39,7 +39,8 @@ class Wildcard(NamedTuple):
 
     depth: int
     interval_ms: int
-    in_parts: bool
+    in_parts: bool = False
+    group_ticks: int = UNGROUPED
 
 
 class Session:
@@ -138,6 +139,7 @@ class Session:
         resume: Resume | None = None,
         *,
         in_parts: bool = False,
+        group_ticks: int = UNGROUPED,
     ) -> None:
         """Subscribe to one symbol, replacing any earlier subscription; `limit` comes first.
 
@@ -146,7 +148,7 @@ class Session:
         symbol = listing.instrument.symbol
         self._drop(symbol)
         self._silent_since = None
-        channel = self.market.channel(listing, depth)
+        channel = self.market.channel(listing, depth, group_ticks)
         resumed = _resumed(channel, resume)
         if (
             resumed is not None
@@ -156,7 +158,8 @@ class Session:
             resumed = None  # its view may be wrong, and what it missed may come late
         self.counters.resumed += resumed is not None
         seq = resumed.seq if resumed else None
-        self.sender.send(subscribed_message(listing.instrument, depth, interval_ms, seq), request_id)
+        answer = subscribed_message(listing.instrument, depth, interval_ms, seq, group_ticks=group_ticks)
+        self.sender.send(answer, request_id)
         cursor = self._cursor(channel, resumed)
         if listing.stale and not isinstance(cursor, NeedsSnapshot):
             self.sender.send(listing.status_message())
@@ -184,7 +187,7 @@ class Session:
         self.flusher.add(group)
         return group
 
-    def limit(self, listing: Listing, depth: int) -> str | None:
+    def limit(self, listing: Listing, depth: int, group_ticks: int = UNGROUPED) -> str | None:
         """Why `subscribe` would exceed a limit; None if it would not."""
         symbol, most = listing.instrument.symbol, self.settings.subscriptions_max
         if symbol not in self.subscriptions and len(self.subscriptions) >= most:
@@ -193,10 +196,12 @@ class Session:
                 f"{symbol} would be more than {most} subscriptions; "
                 "unsubscribe others, or open another connection"
             )
-        if self.market.too_deep(listing, depth):
+        if self.market.too_deep(listing, depth, group_ticks):
             self.counters.limit_full_depth += 1
-            return too_deep_text(listing, self.settings.full_depth_max)
-        if not self._room_for(listing, depth):
+            return too_deep_text(listing, self.settings.full_depth_max, group_ticks)
+        if not self._room_for_group(listing, group_ticks):
+            return self._no_room_for_group(listing, group_ticks)
+        if not self._room_for(listing, depth, group_ticks):
             self.counters.limit_views += 1
             return (
                 f"{symbol} at depth {depth} would be more than {self.settings.views_max} views of this "
@@ -204,11 +209,30 @@ class Session:
             )
         return None
 
-    def _room_for(self, listing: Listing, depth: int) -> bool:
-        if self.market.room_for(listing, depth):
+    def _room_for(self, listing: Listing, depth: int, group_ticks: int) -> bool:
+        if self.market.room_for(listing, depth, group_ticks):
             return True
         self.flusher.make_room()
-        return self.market.room_for(listing, depth)
+        return self.market.room_for(listing, depth, group_ticks)
+
+    def _room_for_group(self, listing: Listing, group_ticks: int) -> bool:
+        if self.market.room_for_group(listing, group_ticks):
+            return True
+        self.flusher.make_room()
+        return self.market.room_for_group(listing, group_ticks)
+
+    def _no_room_for_group(self, listing: Listing, group_ticks: int) -> str:
+        symbol, settings = listing.instrument.symbol, self.settings
+        if self.market.groupings.full(listing):
+            self.counters.limit_groups_per_symbol += 1
+            kept = f"{settings.groups_per_symbol_max} groups of {symbol}"
+        else:
+            self.counters.limit_groups += 1
+            kept = f"{settings.groups_max} grouped books"
+        return (
+            f"{symbol} grouped by {group_ticks} ticks would be more than the {kept} that this gateway keeps; "
+            "subscribe with a group that others use, or try again later"
+        )
 
     # --- how often subscriptions may change -----------------------------------------------------------------
 
@@ -228,10 +252,11 @@ class Session:
         self.sender.send(message, request_id)
         return True
 
-    def end_full_depth(self, listing: Listing) -> None:
-        """End a full-depth subscription with the error `limit`: its book has more levels than the limit."""
+    def end_full_depth(self, listing: Listing, group_ticks: int = UNGROUPED) -> None:
+        """End a subscription that needs the whole book, with the error `limit`: it has too many levels."""
         symbol = listing.instrument.symbol
-        self.sender.refuse("limit", too_deep_text(listing, self.settings.full_depth_max), None, symbol)
+        text = too_deep_text(listing, self.settings.full_depth_max, group_ticks)
+        self.sender.refuse("limit", text, None, symbol)
         self.unsubscribe(symbol, reason="limit")
 
     def _drop(self, symbol: str) -> bool:
@@ -305,9 +330,10 @@ def _resumed(channel: Channel, resume: Resume | None) -> ViewState | None:
     return state if state.digest == resume.digest else None
 
 
-def too_deep_text(listing: Listing, most: int) -> str:
-    """The error text if a full book has more levels than the limit."""
-    return (
-        f"the full book of {listing.instrument.symbol} has {listing.levels()} levels on a side, "
-        f"more than the {most} served; subscribe with a depth of up to 1000"
-    )
+def too_deep_text(listing: Listing, most: int, group_ticks: int = UNGROUPED) -> str:
+    """The error text if a full or grouped book has more levels than the limit."""
+    symbol, levels = listing.instrument.symbol, listing.levels()
+    held = f"book of {symbol} has {levels} levels on a side, more than the {most}"
+    if group_ticks != UNGROUPED:
+        return f"the {held} that are grouped; subscribe without group, with a depth of up to 1000"
+    return f"the full {held} served; subscribe with a depth of up to 1000"

@@ -15,17 +15,18 @@ from depthcast.gateway.market.channel_state import NEXT_STATE, WAITING, WAS_RESE
 from depthcast.gateway.market.history import History, HistoryBound
 from depthcast.gateway.market.snapshot_parts import PartsBound, SnapshotParts
 from depthcast.gateway.market.step import Step, ViewState
-from depthcast.gateway.market.view import View, merge
+from depthcast.gateway.market.view import View, ViewSource, merge
 from depthcast.gateway.protocol.frames import deflated
 from depthcast.gateway.protocol.messages import (
     PLAIN,
+    UNGROUPED,
     Encoding,
     ViewDelta,
     delta_message,
     encode,
     snapshot_in_parts,
 )
-from depthcast.shared.replica import Changes, Replica
+from depthcast.shared.replica import Changes
 
 # Looked up once here, because every broadcast uses them.
 _ON_DELTA: Final = NEXT_STATE[ChannelEvent.DELTA]
@@ -66,7 +67,7 @@ class SeparateDeltas(NamedTuple):
 
 
 class Channel:
-    """The view of one symbol at one depth.
+    """The view of one symbol at one depth, in buckets of `group_ticks`.
 
     - `state`: what happened since the last tick (`depthcast.gateway.market.channel_state`).
     - `view`: None until the symbol has a book.
@@ -80,7 +81,7 @@ class Channel:
 
     __slots__ = (
         "_catch_ups", "_deflate_bytes_min", "_fresh_deltas", "_parts_bound", "_snapshots", "counters",
-        "depth", "flushed_head", "fresh", "head", "history", "idle_since", "reset_at", "state",
+        "depth", "flushed_head", "fresh", "group_ticks", "head", "history", "idle_since", "reset_at", "state",
         "subscribers", "symbol", "view",
     )  # fmt: skip
 
@@ -89,6 +90,7 @@ class Channel:
         symbol: str,
         depth: int,
         *,
+        group_ticks: int = UNGROUPED,
         history_bound: HistoryBound,
         deflate_bytes_min: int = 0,
         parts_bound: PartsBound | None = None,
@@ -96,6 +98,7 @@ class Channel:
     ) -> None:
         self.symbol = symbol
         self.depth = depth
+        self.group_ticks = group_ticks
         self.state = ChannelState.NO_BOOK
         self.view: View | None = None
         self.head = self.flushed_head = self.reset_at = 0
@@ -117,13 +120,13 @@ class Channel:
 
     # --- what broadcasts do ---------------------------------------------------------------------------------
 
-    def load(self, replica: Replica, ts: int, broadcast: int) -> bool:
+    def load(self, replica: ViewSource, ts: int, broadcast: int) -> bool:
         """Load the symbol's first replica or a new one; returns whether clients must be sent anything.
 
         If the view's rows stay the same, nothing changes. Otherwise history is reset. If the rows differ at a
         seq that clients have already seen, clients keep their view until a higher seq comes.
         """
-        view = View(replica, self.depth, ts)
+        view = View(replica, self.depth, ts, self.group_ticks)
         if self.view is None:
             return self._reset_history(view, broadcast)
         if self.view.same_rows(view) and self.state not in WAITING:
@@ -278,7 +281,8 @@ class Channel:
 
     def _encode(self, delta: ViewDelta, merged: int, encoding: Encoding) -> bytes:
         self.counters.delta_encodings += 1
-        return encode(delta_message(self.symbol, self.depth, delta, merged), encoding)
+        message = delta_message(self.symbol, self.depth, delta, merged, group_ticks=self.group_ticks)
+        return encode(message, encoding)
 
     def _encoded_snapshot(self, view: View, encoding: Encoding) -> bytes:
         if encoding in PLAIN:

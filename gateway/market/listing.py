@@ -1,12 +1,14 @@
-"""One symbol in a gateway: what its book stands for, its replica, its status and its channels."""
+"""One symbol in a gateway: what its book stands for, its replica, its status, its channels and groupings."""
 
 from bisect import bisect_right
 from collections import deque
 from typing import Final
 
 from depthcast.gateway.market.channel import Channel
+from depthcast.gateway.market.grouped_replica import GroupedReplica
+from depthcast.gateway.market.grouping import Grouping
 from depthcast.gateway.market.view import View
-from depthcast.gateway.protocol.messages import Message, status_message
+from depthcast.gateway.protocol.messages import UNGROUPED, Message, status_message
 from depthcast.shared.freshness import Freshness
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.listing import Listing as StatedListing
@@ -17,7 +19,9 @@ STATUS_CHANGES_KEPT: Final = 256
 
 
 class Listing:
-    """One symbol. `channels` are by depth; `ts` is the time of the symbol's last broadcast.
+    """One symbol. `ts` is the time of the symbol's last broadcast.
+
+    `channels`: those of the book as it is, by depth; `groupings`: grouped books with theirs, by ticks.
 
     `instrument`: what the book stands for: the stream says that, and the catalog until then. `stated`: the
     listing that the stream names. `wanted`: the instrument in the catalog. `freshness` is that of the
@@ -29,8 +33,8 @@ class Listing:
     """
 
     __slots__ = (
-        "channels", "doubt", "doubt_changed_at", "freshness", "instrument", "replica", "stale", "stated",
-        "status_changes", "ts", "wanted",
+        "channels", "doubt", "doubt_changed_at", "freshness", "groupings", "instrument", "replica", "stale",
+        "stated", "status_changes", "ts", "wanted",
     )  # fmt: skip
 
     def __init__(self, instrument: Instrument, freshness: Freshness) -> None:
@@ -44,6 +48,7 @@ class Listing:
         self.ts = 0
         self.status_changes: deque[int] = deque(maxlen=STATUS_CHANGES_KEPT)
         self.channels: dict[int, Channel] = {}
+        self.groupings: dict[int, Grouping] = {}
 
     @property
     def ended(self) -> bool:
@@ -98,9 +103,36 @@ class Listing:
             return 0
         return max(len(self.replica.book.bids), len(self.replica.book.asks))
 
-    def view(self, depth: int) -> View | None:
+    def is_grouped_by(self, group_ticks: int) -> bool:
+        """Whether the book in these groups is there; as it is, it always is."""
+        return group_ticks == UNGROUPED or group_ticks in self.groupings
+
+    def levels_read(self, depth: int, group_ticks: int) -> int:
+        """Levels of the longer side that a subscription or an answer reads: of a new grouping, all."""
+        levels = self.levels()
+        if not depth or not self.is_grouped_by(group_ticks):
+            return levels
+        return min(depth, levels)
+
+    def channel(self, depth: int, group_ticks: int) -> Channel | None:
+        """The channel at a depth, of the book as it is or grouped; None if there is none."""
+        if group_ticks == UNGROUPED:
+            return self.channels.get(depth)
+        grouping = self.groupings.get(group_ticks)
+        return None if grouping is None else grouping.channels.get(depth)
+
+    def view(self, depth: int, group_ticks: int = UNGROUPED) -> View | None:
         """The view at `depth`: the channel's view if there is a channel, otherwise a new one."""
-        channel = self.channels.get(depth)
+        channel = self.channel(depth, group_ticks)
         if channel is not None:
             return channel.view
-        return View(self.replica, depth, self.ts) if self.replica is not None else None
+        if self.replica is None:
+            return None
+        if group_ticks == UNGROUPED:
+            return View(self.replica, depth, self.ts)
+        return View(self._grouped(self.replica, group_ticks), depth, self.ts, group_ticks)
+
+    def _grouped(self, replica: Replica, group_ticks: int) -> GroupedReplica:
+        grouping = self.groupings.get(group_ticks)
+        found = None if grouping is None else grouping.replica
+        return found or GroupedReplica(replica, group_ticks)

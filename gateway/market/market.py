@@ -9,9 +9,13 @@ from typing import Final
 
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.market.channel import Channel
+from depthcast.gateway.market.grouping import Grouping
+from depthcast.gateway.market.groupings import Groupings
 from depthcast.gateway.market.history import HistoryBound
 from depthcast.gateway.market.listing import Listing
 from depthcast.gateway.market.snapshot_parts import PartsBound
+from depthcast.gateway.market.view import ViewSource
+from depthcast.gateway.protocol.messages import UNGROUPED
 from depthcast.shared.freshness import Freshness, ServerClock
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.partition import partition_of
@@ -50,10 +54,13 @@ class Market:
 
     - `number`: the last broadcast number; `last_status_change`: the number of the last status change.
     - `changed`: channels that changed since the last tick.
-    - `overgrown`: full-depth channels whose book has more than `full_depth_max` levels.
+    - `overgrown`: channels that need the whole book, full-depth and grouped ones, of a book that has more
+      than `full_depth_max` levels.
     - `outdated`: symbols that were removed, whose books stand for something else now, or whose full-depth
-      channel has ended, until all sessions were told; `unannounced`: there are some of which nobody was told.
-    - `channel_count`: channels kept, of all symbols; `catalog_number`: how often the instruments changed.
+      or grouped channel has ended, until all sessions were told; `unannounced`: there are some of which
+      nobody was told.
+    - `channel_count`: channels kept, of all symbols; `groupings`: those of all symbols.
+    - `catalog_number`: how often the instruments changed.
     - `was_live`: whether all books have ever been current at the same time, under a living ingestor.
     - `clock`: the clock of the server that holds the streams.
     - `parts_bound`: of all snapshots that clients get in parts.
@@ -73,6 +80,8 @@ class Market:
         input_lag_max_ms: int,
         channel_linger_s: float,
         channels_max: int,
+        groups_max: int,
+        groups_per_symbol_max: int,
     ) -> None:
         self.counters = counters
         self.listings: dict[str, Listing] = {}
@@ -98,6 +107,7 @@ class Market:
         self._linger_s = channel_linger_s
         self._channels_max = channels_max
         self._idle: dict[Channel, None] = {}
+        self.groupings = Groupings(groups_max, groups_per_symbol_max)
 
     # --- instruments ----------------------------------------------------------------------------------------
 
@@ -148,8 +158,12 @@ class Market:
 
     def _forget_channels(self, listing: Listing) -> None:
         channels, listing.channels = listing.channels, {}
-        for channel in channels.values():
-            self._forget_channel(channel)
+        groupings, listing.groupings = listing.groupings, {}
+        for grouping in groupings.values():
+            self.groupings.forget(grouping)
+        for of_depth in (channels, *(grouping.channels for grouping in groupings.values())):
+            for channel in of_depth.values():
+                self._forget_channel(channel)
 
     def _remove(self, symbol: str) -> None:
         self._forget_channels(self.listings.pop(symbol))
@@ -209,11 +223,29 @@ class Market:
             for channel in listing.channels.values():
                 if channel.advance(update.changes, seq, ts, number):
                     self.changed[channel] = None
-        if 0 in listing.channels and listing.levels() > self._full_depth_max:
+        if 0 in listing.channels or listing.groupings:
+            self._update_whole(listing, update)
+
+    def _update_whole(self, listing: Listing, update: ReplicaUpdate) -> None:
+        """Update grouped books, and note what needs the whole book if that has too many levels."""
+        ts, number = listing.ts, self.number
+        for grouping in listing.groupings.values():
+            if update.delta is None:
+                changed = grouping.load(update.replica, ts, number)
+            else:
+                changed = grouping.advance(update.changes, update.delta.seq, ts, number)
+            self.changed.update(dict.fromkeys(changed))
+        if listing.levels() > self._full_depth_max:
+            self._overgrow(listing)
+
+    def _overgrow(self, listing: Listing) -> None:
+        if 0 in listing.channels:
             self.overgrown[listing.channels[0]] = None
+        for grouping in listing.groupings.values():
+            self.overgrown.update(dict.fromkeys(grouping.channels.values()))
 
     def end_overgrown(self) -> None:
-        """End the full-depth channels whose book has more levels than the limit."""
+        """End the full-depth and grouped channels whose book has more levels than the limit."""
         for channel in tuple(self.overgrown):
             self.counters.limit_full_depth += 1
             self._drop_channel(channel)
@@ -287,50 +319,77 @@ class Market:
 
     # --- channels -------------------------------------------------------------------------------------------
 
-    def too_deep(self, listing: Listing, depth: int) -> bool:
-        """Whether `depth` is 0 and the book has more levels than the limit."""
-        return depth == 0 and listing.levels() > self._full_depth_max
+    def too_deep(self, listing: Listing, depth: int, group_ticks: int = UNGROUPED) -> bool:
+        """Whether the whole book is needed, for depth 0 or a grouping, and has more levels than the limit."""
+        return (depth == 0 or group_ticks != UNGROUPED) and listing.levels() > self._full_depth_max
 
-    def room_for(self, listing: Listing, depth: int) -> bool:
+    def room_for(self, listing: Listing, depth: int, group_ticks: int = UNGROUPED) -> bool:
         """Whether there is a channel of a symbol at a depth, or room for it; an idle channel makes room."""
-        if depth in listing.channels or self.channel_count < self._channels_max:
+        if listing.channel(depth, group_ticks) is not None or self.channel_count < self._channels_max:
             return True
         if not self._idle:
             return False
         self._drop_channel(next(iter(self._idle)))
         return True
 
-    def channel(self, listing: Listing, depth: int) -> Channel:
+    def room_for_group(self, listing: Listing, group_ticks: int) -> bool:
+        """Whether there is a grouping of a symbol, or room for it; an idle grouping makes room."""
+        if self.groupings.has_room(listing, group_ticks):
+            return True
+        idle = self.groupings.replaceable(listing)
+        if idle is None:
+            return False
+        for channel in tuple(idle.channels.values()):
+            self._drop_channel(channel)
+        return True
+
+    def channel(self, listing: Listing, depth: int, group_ticks: int = UNGROUPED) -> Channel:
         """The channel of a symbol at a depth, made if there is none yet."""
-        channel = listing.channels.get(depth)
+        channel = listing.channel(depth, group_ticks)
         if channel is None:
             symbol = listing.instrument.symbol
             channel = Channel(
                 symbol,
                 depth,
+                group_ticks=group_ticks,
                 history_bound=self.history_bound,
                 deflate_bytes_min=self._deflate_bytes_min,
                 parts_bound=self.parts_bound,
                 counters=self.counters,
             )
-            listing.channels[depth] = channel
             self._count_channels(1)
             self._idle[channel] = None
-            if listing.replica is not None:
-                channel.load(listing.replica, listing.ts, self.number)
+            source: ViewSource | None = listing.replica
+            if group_ticks == UNGROUPED:
+                listing.channels[depth] = channel
+            else:
+                grouping = self.groupings.get(listing, group_ticks)
+                grouping.channels[depth] = channel
+                source = grouping.replica
+            if source is not None:
+                channel.load(source, listing.ts, self.number)
         return channel
 
     def hold(self, channel: Channel) -> None:
         """Count one more subscription to `channel`, which keeps it."""
         channel.subscribers += 1
         self._idle.pop(channel, None)
+        if channel.group_ticks != UNGROUPED:
+            self.groupings.hold(self._grouping(channel))
 
     def release(self, channel: Channel) -> None:
         """Count one subscription to `channel` less; without any, it is kept for `channel_linger_s`."""
         channel.subscribers -= 1
-        if not channel.subscribers and self.is_kept(channel):
+        if not self.is_kept(channel):
+            return
+        if not channel.subscribers:
             channel.idle_since = None
             self._idle[channel] = None
+        if channel.group_ticks != UNGROUPED:
+            self.groupings.release(self._grouping(channel))
+
+    def _grouping(self, channel: Channel) -> Grouping:
+        return self.listings[channel.symbol].groupings[channel.group_ticks]
 
     def drop_idle_channels(self, now: float) -> None:
         """Drop channels without subscriptions for `channel_linger_s`: a few at a time, for it takes time."""
@@ -348,9 +407,9 @@ class Market:
         self.history_bound.share(self.channel_count)
 
     def is_kept(self, channel: Channel) -> bool:
-        """Whether `channel` is the one of its symbol and depth; it is not after its listing has ended."""
+        """Whether `channel` is the one of its symbol, depth and grouping; not after its listing has ended."""
         listing = self.listings.get(channel.symbol)
-        return listing is not None and listing.channels.get(channel.depth) is channel
+        return listing is not None and listing.channel(channel.depth, channel.group_ticks) is channel
 
     def is_over(self, channel: Channel) -> bool:
         """Whether nothing of `channel` may be sent any more, because its sessions are about to be told why.
@@ -360,7 +419,11 @@ class Market:
         return channel.symbol in self.outdated and not self.is_kept(channel)
 
     def _drop_channel(self, channel: Channel) -> None:
-        del self.listings[channel.symbol].channels[channel.depth]
+        listing = self.listings[channel.symbol]
+        if channel.group_ticks == UNGROUPED:
+            del listing.channels[channel.depth]
+        else:
+            self.groupings.drop(listing, channel)
         self._forget_channel(channel)
 
     def _forget_channel(self, channel: Channel) -> None:

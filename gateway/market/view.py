@@ -9,11 +9,12 @@ compared.
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
-from depthcast.gateway.protocol.messages import Message, Row, Rows, ViewDelta, snapshot_message
-from depthcast.shared.book import BookSide
-from depthcast.shared.digest import MASK
-from depthcast.shared.replica import Changes, Replica
+from depthcast.gateway.protocol.messages import UNGROUPED, Message, Row, Rows, ViewDelta, snapshot_message
+from depthcast.shared.book import Book, BookSide
+from depthcast.shared.digest import MASK, SideWeights
+from depthcast.shared.replica import Changes
 
 
 class SideView:
@@ -75,18 +76,35 @@ class SideView:
         return rows
 
 
+class ViewSource(Protocol):
+    """What a view shows the best levels of: a replica, or its grouped book."""
+
+    @property
+    def book(self) -> Book: ...
+
+    @property
+    def seq(self) -> int: ...
+
+    @property
+    def digest(self) -> int: ...
+
+    @property
+    def weights(self) -> tuple[SideWeights, SideWeights]: ...
+
+
 class View:
-    """A replica's best `depth` levels per side, 0 = all.
+    """The best `depth` levels per side of `replica`, 0 = all; they are buckets of `group_ticks`.
 
     `seq` and `ts` are of the last broadcast that changed the view; a new view starts with its replica's
     `seq`. `digest` covers the levels that the client holds.
     """
 
-    __slots__ = ("asks", "bids", "depth", "digest", "replica", "seq", "ts")
+    __slots__ = ("asks", "bids", "depth", "digest", "group_ticks", "replica", "seq", "ts")
 
-    def __init__(self, replica: Replica, depth: int, ts: int) -> None:
+    def __init__(self, replica: ViewSource, depth: int, ts: int, group_ticks: int = UNGROUPED) -> None:
         self.replica = replica
         self.depth = depth
+        self.group_ticks = group_ticks
         self.seq = replica.seq
         self.ts = ts
         self.bids = SideView(replica.book.bids, depth)
@@ -119,7 +137,9 @@ class View:
     def snapshot_message(self, symbol: str) -> Message:
         """The `snapshot` message of `symbol` with this view."""
         levels = (self.bids.levels(), self.asks.levels())
-        return snapshot_message(symbol, self.depth, self.seq, self.ts, levels, self.digest)
+        return snapshot_message(
+            symbol, self.depth, self.seq, self.ts, levels, self.digest, group_ticks=self.group_ticks
+        )
 
     def same_rows(self, other: "View") -> bool:
         """Whether both views hold the same levels."""

@@ -20,6 +20,9 @@ Message = dict[str, Any]
 DEPTHS: Final = (0, 1, 5, 10, 25, 50, 100, 500, 1000)
 """Depths a client may subscribe to, in levels per side; 0 is the full book."""
 
+UNGROUPED: Final = 1
+"""A `group` of one tick is the book as it is, and no message names it."""
+
 Row = tuple[int, int, int]
 """One changed level: price, new quantity, old quantity, as in `depthcast.shared.types.LevelChange`."""
 
@@ -77,9 +80,11 @@ def encode(message: Message, encoding: Encoding) -> bytes:
     return frame(BINARY, msgpack.packb(message, use_bin_type=True))
 
 
-def delta_message(symbol: str, depth: int, delta: ViewDelta, merged: int) -> Message:
+def delta_message(
+    symbol: str, depth: int, delta: ViewDelta, merged: int, *, group_ticks: int = UNGROUPED
+) -> Message:
     """A `delta` that merges `merged` view-changing broadcasts."""
-    return {
+    message: Message = {
         "type": "delta",
         "symbol": symbol,
         "depth": depth,
@@ -91,14 +96,22 @@ def delta_message(symbol: str, depth: int, delta: ViewDelta, merged: int) -> Mes
         "merged": merged,
         "digest": delta.digest,
     }
+    return _grouped(message, group_ticks)
 
 
 def snapshot_message(
-    symbol: str, depth: int, seq: int, ts: int, levels: tuple[Levels, Levels], digest: int
+    symbol: str,
+    depth: int,
+    seq: int,
+    ts: int,
+    levels: tuple[Levels, Levels],
+    digest: int,
+    *,
+    group_ticks: int = UNGROUPED,
 ) -> Message:
     """A `snapshot`: `levels` are bids and asks, best first."""
     bids, asks = levels
-    return {
+    message: Message = {
         "type": "snapshot",
         "symbol": symbol,
         "depth": depth,
@@ -108,6 +121,7 @@ def snapshot_message(
         "asks": asks,
         "digest": digest,
     }
+    return _grouped(message, group_ticks)
 
 
 def snapshot_in_parts(snapshot: Message, levels_max: int) -> list[Message]:
@@ -144,7 +158,14 @@ def state_name(stale: bool) -> str:
     return "stale" if stale else "live"
 
 
-def subscribed_message(instrument: Instrument, depth: int, interval_ms: int, seq: int | None) -> Message:
+def subscribed_message(
+    instrument: Instrument,
+    depth: int,
+    interval_ms: int,
+    seq: int | None,
+    *,
+    group_ticks: int = UNGROUPED,
+) -> Message:
     """A `subscribed`; `seq` is the resumed state's, None if nothing was resumed."""
     message: Message = {
         "type": "subscribed",
@@ -157,8 +178,15 @@ def subscribed_message(instrument: Instrument, depth: int, interval_ms: int, seq
     }
     if seq is not None:
         message["seq"] = seq
-    return message
+    return _grouped(message, group_ticks)
 
 
 def _pairs(rows: Iterable[Row]) -> list[tuple[int, int]]:
     return [(price, new) for price, new, _ in rows]
+
+
+def _grouped(message: Message, group_ticks: int) -> Message:
+    """Name the grouping of a message, if there is one."""
+    if group_ticks != UNGROUPED:
+        message["group"] = group_ticks
+    return message

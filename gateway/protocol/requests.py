@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from depthcast.gateway.protocol.messages import DEPTHS, TEXTUAL, Encoding
+from depthcast.gateway.protocol.messages import DEPTHS, TEXTUAL, UNGROUPED, Encoding
 from depthcast.shared.codec import unpack
 from depthcast.shared.errors import CodecError
 from depthcast.shared.types import MAX_INTEGER
@@ -63,7 +63,8 @@ class Resume(NamedTuple):
 class Subscribe(NamedTuple):
     """`symbols` as sent, to be checked one by one; `wildcard`: all symbols, now and later.
 
-    `parts`: large snapshots may come in parts.
+    `parts`: large snapshots may come in parts. `group_ticks`: width of the buckets in which levels are
+    summed, `UNGROUPED` for the book as it is.
     """
 
     id: RequestId | None
@@ -73,6 +74,7 @@ class Subscribe(NamedTuple):
     resume: Mapping[str, Resume]
     wildcard: bool
     parts: bool = False
+    group_ticks: int = UNGROUPED
 
 
 class Unsubscribe(NamedTuple):
@@ -199,7 +201,17 @@ def _subscribe(message: Mapping[str, Any], request_id: RequestId | None, symbols
         _resume(message, symbols_max),
         symbols == [WILDCARD],
         _flag(message, "parts"),
+        checked_group(message.get("group", UNGROUPED)),
     )
+
+
+def checked_group(group: Any) -> int:
+    """Return a client's `group` in ticks; raises `Refused`."""
+    ticks = as_integer(group)
+    if type(ticks) is not int or not 1 <= ticks <= MAX_INTEGER:
+        text = f"group {quoted(group)} must be a whole number of ticks, 1 to {MAX_INTEGER}"
+        raise Refused("bad_group", text)
+    return ticks
 
 
 def _symbols(message: Mapping[str, Any], symbols_max: int) -> list[Any]:

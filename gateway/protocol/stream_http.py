@@ -14,7 +14,7 @@ from depthcast.gateway.protocol.requests import Refused, Subscribe, quoted, subs
 
 EXAMPLE: Final = "/v1/stream?symbols=BTC-USD,ETH-USD&depth=10"
 LISTS: Final = ("symbols", "last_event_id")
-NUMBERS: Final = ("depth", "interval_ms")
+NUMBERS: Final = ("depth", "interval_ms", "group")
 PARAMETERS: Final = (*LISTS, *NUMBERS, "token")
 """`token` is reserved; connections are counted by it."""
 DIGITS_MAX: Final = 16

@@ -14,7 +14,7 @@ import orjson
 from depthcast.gateway.market.listing import Listing
 from depthcast.gateway.market.market import Market
 from depthcast.gateway.market.view import View
-from depthcast.gateway.protocol.messages import Levels, Message, snapshot_message, state_name
+from depthcast.gateway.protocol.messages import UNGROUPED, Levels, Message, snapshot_message, state_name
 from depthcast.shared.book import BookSide
 
 BODIES_BYTES_MAX: Final = 16 * 2**20
@@ -24,6 +24,10 @@ SLICE_LEVELS: Final = 1_000
 """Levels listed, or symbols, before others have their turn of the event loop."""
 
 SYMBOLS: Final = "*"
+
+
+_Key = tuple[str, int, int]
+"""Symbol, depth and grouping of a body."""
 
 
 class _Body(NamedTuple):
@@ -41,12 +45,12 @@ class Answers:
         self.market = market
         self.begun = 0
         self.bytes_kept = 0
-        self._bodies: OrderedDict[tuple[str, int], _Body] = OrderedDict()
+        self._bodies: OrderedDict[_Key, _Body] = OrderedDict()
         self._one_at_a_time = asyncio.Lock()
 
     async def symbols(self) -> bytes:
         """`/v1/symbols`: all symbols with their status, in order."""
-        key, asked = (SYMBOLS, 0), self.begun
+        key, asked = (SYMBOLS, 0, UNGROUPED), self.begun
         if (found := self._found(key, self._symbols_stamp(), asked)) is not None:
             return found
         async with self._one_at_a_time:
@@ -64,9 +68,9 @@ class Answers:
                 await asyncio.sleep(0)
             return self._keep(key, _Body(stamp, number, b"[" + b",".join(filter(None, parts)) + b"]"))
 
-    async def book(self, listing: Listing, depth: int) -> bytes | None:
+    async def book(self, listing: Listing, depth: int, group_ticks: int = UNGROUPED) -> bytes | None:
         """`/v1/books/<symbol>`: a `snapshot` with what is known of its age; None if there is no book yet."""
-        snapshot = await self._snapshot(listing, depth)
+        snapshot = await self._snapshot(listing, (listing.instrument.symbol, depth, group_ticks))
         if snapshot is None:
             return None
         lag_ms = listing.freshness.lag_ms
@@ -75,36 +79,35 @@ class Answers:
             known["lag_ms"] = lag_ms
         return snapshot[:-1] + b"," + orjson.dumps(known)[1:]
 
-    async def _snapshot(self, listing: Listing, depth: int) -> bytes | None:
-        symbol = listing.instrument.symbol
-        key, asked = (symbol, depth), self.begun
-        if (found := self._found(key, _stamp(listing, depth), asked)) is not None:
+    async def _snapshot(self, listing: Listing, key: _Key) -> bytes | None:
+        asked = self.begun
+        if (found := self._found(key, _stamp(listing, key), asked)) is not None:
             return found
-        if min(depth or listing.levels(), listing.levels()) <= SLICE_LEVELS:
-            return self._small(listing, depth, key)
+        if listing.levels_read(*key[1:]) <= SLICE_LEVELS:
+            return self._small(listing, key)
         async with self._one_at_a_time:
-            if (found := self._found(key, _stamp(listing, depth), asked)) is not None:
+            if (found := self._found(key, _stamp(listing, key), asked)) is not None:
                 return found
-            view = listing.view(depth)
+            view = listing.view(*key[1:])
             if view is None:
                 return None
             self.begun += 1
-            number, stamp = self.begun, _stamp(listing, depth)
-            message = await _in_slices(symbol, view)
+            number, stamp = self.begun, _stamp(listing, key)
+            message = await _in_slices(key[0], view)
             return self._keep(key, _Body(stamp, number, orjson.dumps(message)))
 
-    def _small(self, listing: Listing, depth: int, key: tuple[str, int]) -> bytes | None:
-        view = listing.view(depth)
+    def _small(self, listing: Listing, key: _Key) -> bytes | None:
+        view = listing.view(*key[1:])
         if view is None:
             return None
         self.begun += 1
         data = orjson.dumps(view.snapshot_message(key[0]))
-        return self._keep(key, _Body(_stamp(listing, depth), self.begun, data))
+        return self._keep(key, _Body(_stamp(listing, key), self.begun, data))
 
     def _symbols_stamp(self) -> tuple[Hashable, ...]:
         return (self.market.catalog_number, self.market.last_status_change)
 
-    def _found(self, key: tuple[str, int], stamp: tuple[Hashable, ...], asked: int) -> bytes | None:
+    def _found(self, key: _Key, stamp: tuple[Hashable, ...], asked: int) -> bytes | None:
         """A body that is still right, or that was begun after `asked` were."""
         body = self._bodies.get(key)
         if body is None or (body.stamp != stamp and body.number <= asked):
@@ -112,7 +115,7 @@ class Answers:
         self._bodies.move_to_end(key)
         return body.data
 
-    def _keep(self, key: tuple[str, int], body: _Body) -> bytes:
+    def _keep(self, key: _Key, body: _Body) -> bytes:
         before = self._bodies.pop(key, None)
         self.bytes_kept += len(body.data) - (len(before.data) if before else 0)
         self._bodies[key] = body
@@ -124,9 +127,9 @@ class Answers:
         return body.data
 
 
-def _stamp(listing: Listing, depth: int) -> tuple[Hashable, ...]:
+def _stamp(listing: Listing, key: _Key) -> tuple[Hashable, ...]:
     """What a body depends on. The view and the replica are in it as objects, for their numbers may repeat."""
-    channel = listing.channels.get(depth)
+    channel = listing.channel(*key[1:])
     if channel is None:
         replica = listing.replica
         return (replica, replica.seq if replica is not None else 0, listing.ts)
@@ -146,7 +149,9 @@ async def _in_slices(symbol: str, view: View) -> Message:
             rows += [(price := rank * -sign, quantities[price]) for rank in some]
             await asyncio.sleep(0)
         listed.append(rows)
-    return snapshot_message(symbol, view.depth, seq, ts, (listed[0], listed[1]), digest)
+    return snapshot_message(
+        symbol, view.depth, seq, ts, (listed[0], listed[1]), digest, group_ticks=view.group_ticks
+    )
 
 
 def _copy(side: BookSide, depth: int) -> tuple[list[int], dict[int, int]]:

@@ -132,19 +132,19 @@ def stream_request(core: Core, head: Head) -> Subscribe:
         return request
     for symbol in request.symbols:
         listing = core.market.listings.get(symbol)
-        if listing is not None and not core.market.too_deep(listing, request.depth):
+        if listing is not None and not core.market.too_deep(listing, request.depth, request.group_ticks):
             return request
-    raise _refusal(core, request.symbols[0])
+    raise _refusal(core, request.symbols[0], request.group_ticks)
 
 
-def _refusal(core: Core, symbol: str) -> HeadError:
+def _refusal(core: Core, symbol: str, group_ticks: int) -> HeadError:
     """The error of a symbol that is not served."""
     listing = core.market.listings.get(symbol)
     if listing is None:
         text = f"no symbol {quoted(symbol)}; GET /v1/symbols lists what there is"
         return HeadError(404, "unknown_symbol", text)
     core.counters.limit_full_depth += 1
-    return HeadError(400, "limit", too_deep_text(listing, core.settings.full_depth_max))
+    return HeadError(400, "limit", too_deep_text(listing, core.settings.full_depth_max, group_ticks))
 
 
 def overloaded(code: CloseCode) -> HeadError:

@@ -16,8 +16,8 @@ from depthcast.gateway.delivery.core import Core
 from depthcast.gateway.delivery.session import too_deep_text
 from depthcast.gateway.market.listing import Listing
 from depthcast.gateway.protocol.http_head import error_body
-from depthcast.gateway.protocol.messages import DEPTHS
-from depthcast.gateway.protocol.requests import DEPTH_DEFAULT, quoted
+from depthcast.gateway.protocol.messages import DEPTHS, UNGROUPED
+from depthcast.gateway.protocol.requests import DEPTH_DEFAULT, Refused, checked_group, quoted
 from depthcast.gateway.runtime.answers import Answers
 from depthcast.gateway.runtime.front import Front
 from depthcast.gateway.runtime.http_limits import HttpLimits, NotNow
@@ -61,6 +61,8 @@ MODULES: Final = {
 }
 """What `/web` serves, by its path below it; a name that is not here reaches no file."""
 
+DIGITS_MAX: Final = 16
+"""A number of ticks has no more digits, so a longer text is not made a number."""
 UNLIMITED: Final = frozenset(("/healthz", "/readyz"))
 """Always answered: whoever watches a gateway must not take it for dead because it is busy."""
 
@@ -169,16 +171,18 @@ class Endpoints:
 
     async def book(self, request: web.Request) -> web.Response:
         listing, depth = self._listing(request.match_info["symbol"]), _depth(request.query.get("depth"))
+        group_ticks = _group(request.query.get("group"))
         most = self.core.settings.full_depth_max
-        if self.core.market.too_deep(listing, depth):
+        if self.core.market.too_deep(listing, depth, group_ticks):
             self.core.counters.limit_full_depth += 1
-            raise Refusal(400, "limit", too_deep_text(listing, most))
+            raise Refusal(400, "limit", too_deep_text(listing, most, group_ticks))
         begun = self.answers.begun
-        body = await self.answers.book(listing, depth)
+        levels = listing.levels_read(depth, group_ticks)
+        body = await self.answers.book(listing, depth, group_ticks)
         if body is None:
             raise Refusal(503, "unavailable", f"no book of {listing.instrument.symbol} has been read yet")
         if self.answers.begun != begun:
-            self.limits.encoded(2 * min(depth or listing.levels(), listing.levels()), _address(request))
+            self.limits.encoded(2 * levels, _address(request))
         return _json(body)
 
     def _listing(self, symbol: str) -> Listing:
@@ -213,6 +217,16 @@ def _depth(text: str | None) -> int:
         return int(text)
     known = ", ".join(map(str, DEPTHS))
     raise Refusal(400, "bad_depth", f"depth {quoted(text)} is not one of {known} (0 is the full book)")
+
+
+def _group(text: str | None) -> int:
+    if text is None:
+        return UNGROUPED
+    digits = text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX
+    try:
+        return checked_group(int(text) if digits else text)
+    except Refused as refused:
+        raise Refusal(400, refused.code, refused.message) from None
 
 
 def _json(body: bytes) -> web.Response:

@@ -60,6 +60,8 @@ LABELLED: Final = {
             "limit_history": "history_rows",
             "limit_views": "views_max",
             "limit_parts_bytes": "parts_bytes",
+            "limit_groups": "groups_max",
+            "limit_groups_per_symbol": "groups_per_symbol_max",
             "limit_http_requests": "http_requests_max",
             "limit_http_rate": "http_requests_per_s",
             "limit_http_answer_bytes": "http_answer_bytes_max",
@@ -104,6 +106,7 @@ class Metrics:
         )
         self.subscriptions = self._gauge("subscriptions", "Subscriptions.", total)
         self.channels = self._gauge("channels", "Channels kept.", total)
+        self.groups = self._gauge("groups", "Grouped books kept.", total)
         self.stale_symbols = self._gauge("stale_symbols", "Symbols whose book is stale.", worst)
         self.silence = self._gauge(
             "silence_seconds", "Age of the newest entry applied, of the quietest partition.", worst

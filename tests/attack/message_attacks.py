@@ -17,6 +17,8 @@ MANY = 30_000
 FAST = 500
 """Small messages in one write."""
 DEPTHS = (1, 5, 10, 25, 50, 100, 500, 1000, 0)
+GROUPS = 40
+"""More than a gateway keeps of one symbol."""
 
 OPS: dict[str, dict[str, Any]] = {
     "subscribe": {"symbols": ["S000"]},
@@ -124,6 +126,31 @@ async def every_view_in_a_loop(scene: Scene) -> None:
             while scene.running:
                 for depth in DEPTHS:
                     await line.send(message(op="subscribe", symbols=scene.symbols, depth=depth))
+
+    await scene.crowd(4, body)
+
+
+@attack("every-group", "every symbol in 40 groups, a connection for each group", due=TOO_MUCH, seconds=8)
+async def every_group(scene: Scene) -> None:
+    groups = iter(range(2, 2 + GROUPS))
+
+    async def body() -> None:
+        group = next(groups)
+        async with await scene.websocket() as line:
+            await line.send(message(op="subscribe", symbols=scene.symbols, group=group))
+            await scene.rest()
+
+    await scene.crowd(GROUPS, body, again=False)
+
+
+@attack("own-groups-in-a-loop", "the group of every symbol changed again and again, to one that nobody had")
+async def own_groups_in_a_loop(scene: Scene) -> None:
+    groups = iter(range(2, 2**31))
+
+    async def body() -> None:
+        async with await scene.websocket() as line:
+            while scene.running:
+                await line.send(message(op="subscribe", symbols=scene.symbols, group=next(groups)))
 
     await scene.crowd(4, body)
 

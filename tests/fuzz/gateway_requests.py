@@ -19,7 +19,7 @@ from tests.unit.gateway.small_market import SmallMarket
 
 WORDS: Final = (
     "op", "id", "symbols", "depth", "interval_ms", "resume", "parts", "seq", "digest", "messages",
-    "subscribe", "unsubscribe", "credit", "ping", "AAA", "BBB", "*", "code", "token",
+    "subscribe", "unsubscribe", "credit", "ping", "AAA", "BBB", "*", "code", "token", "group",
 )  # fmt: skip
 SYMBOLS: Final = ("AAA", "BBB")
 ERROR_BYTES_MAX: Final = 1000
@@ -41,6 +41,8 @@ def _message(material: Material) -> Any:
     if kind in (0, 4):
         message |= {"symbols": _symbols(material), "depth": material.choose(DEPTHS)}
         message["interval_ms"] = material.choose((0, 0, 50, 100, 7, 60_000))
+        if material.chance(60):
+            message["group"] = material.choose((1, 2, 7, MAX_INTEGER, 0, -1))
     elif kind == 1:
         message["symbols"] = _symbols(material)
     elif kind == 2:
@@ -73,6 +75,7 @@ def _parsed(encoding: Encoding, write: Callable[[Any], bytes]) -> Callable[[byte
         if isinstance(request, Subscribe):
             assert request.depth in DEPTHS
             assert request.interval_ms >= 0
+            assert 1 <= request.group_ticks <= MAX_INTEGER
             assert all(type(number) is int for state in request.resume.values() for number in state)
         if isinstance(request, Subscribe | Unsubscribe):
             assert request.symbols
@@ -114,7 +117,8 @@ class _Client(ModelClient):
         super()._subscribed(message, symbol)
         if message["resumed"] and symbol not in self.views:
             # It guessed a state that exists: then it has it.
-            bids, asks = self.market.books[symbol].view(message["seq"], message["depth"])
+            group = message.get("group", 1)
+            bids, asks = self.market.books[symbol].view(message["seq"], message["depth"], group)
             self.views[symbol] = (dict(bids), dict(asks))
 
     def _follow(self, message: dict[str, Any]) -> None:

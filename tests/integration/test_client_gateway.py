@@ -9,9 +9,10 @@ import pytest
 from depthcast import Client, ClientError, Consumer, State, connect
 from depthcast.feed.entry import FeedEntry
 from depthcast.runtime.replay import Producer, open_producer
-from depthcast.shared.types import Symbol
+from depthcast.shared.types import Side, Symbol
 from tests.ingestor_runs import Run
 from tests.integration.gateway_harness import RunningGateway, running_gateway
+from tests.unit.gateway.small_market import grouped
 from tests.waiting import eventually
 
 SYMBOLS = ("BTC-USD", "ETH-USD", "SOL-USD")
@@ -129,6 +130,26 @@ async def test_another_depth_replaces_the_subscription(gateway: RunningGateway, 
         await client.subscribe(["BTC-USD"], depth=25)
         await client.wait_for("BTC-USD")
         assert len(client.book("BTC-USD").bids) == 25
+
+
+@pytest.mark.parametrize("encoding", ["json", "msgpack"])
+async def test_a_grouped_view_follows_the_book(
+    gateway: RunningGateway, producer: Producer, encoding: str
+) -> None:
+    """Forty levels from 1000 down and from 1001 up, in buckets of fifteen ticks."""
+    async with connect(gateway.url, encoding) as client:
+        await subscribed(client, ["BTC-USD"])
+        await client.subscribe("BTC-USD", depth=5, group=15)
+        await client.wait_for("BTC-USD")
+        for quantity in (3, 4):
+            await ladder(producer, "BTC-USD", quantity)
+            await client.wait_for("BTC-USD", client.seq("BTC-USD") + 1)
+            book = client.book("BTC-USD")
+            bids = {1000 - n: quantity + n for n in range(40)}
+            asks = {1001 + n: quantity + n for n in range(40)}
+            assert book.bids.levels == grouped(bids, Side.BID, 15)
+            assert book.asks.levels == grouped(asks, Side.ASK, 15)
+        assert client.counters.gaps == client.counters.mismatches == 0
 
 
 async def test_a_gateway_that_restarts_is_found_again(

@@ -127,6 +127,11 @@ async def test_http_endpoints(redis_url: str, prefix: str, ingestor: FakeIngesto
             ("AAA?depth=3", 400, "bad_depth"),
             ("AAA?depth=x", 400, "bad_depth"),
             ("AAA?depth=0", 400, "limit"),
+            ("AAA?group=0", 400, "bad_group"),
+            ("AAA?group=-5", 400, "bad_group"),
+            ("AAA?group=x", 400, "bad_group"),
+            (f"AAA?group={10**16 - 1}", 400, "bad_group"),
+            ("AAA?group=5", 400, "limit"),
             ("BBB", 503, "unavailable"),
         ):
             answered, body, _ = await get(f"{gateway.url}/v1/books/{path}")

@@ -98,6 +98,7 @@ async def test_every_op_and_error(gateway: RunningGateway) -> None:
             ({"op": "subscribe", "symbols": ["NOPE"]}, "unknown_symbol"),
             ({"op": "subscribe", "symbols": ["AAA"], "depth": 7}, "bad_depth"),
             ({"op": "subscribe", "symbols": ["AAA"], "interval_ms": -1}, "bad_interval"),
+            ({"op": "subscribe", "symbols": ["AAA"], "group": 0}, "bad_group"),
             ({"op": "unsubscribe", "symbols": ["AAA"]}, "not_subscribed"),
         ]
         for number, (request, code) in enumerate(requests):

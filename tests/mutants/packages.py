@@ -57,6 +57,8 @@ PACKAGES: Final = {
                 "tests/unit/ingestor/test_engine_interleavings.py",
             ),
         ),
-        _package("gateway", "test_gateway_sessions.py", "test_view_brute_force.py"),
+        _package(
+            "gateway", "test_gateway_sessions.py", "test_grouped_brute_force.py", "test_view_brute_force.py"
+        ),
     )
 }

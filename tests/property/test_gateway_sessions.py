@@ -17,6 +17,8 @@ from tests.unit.gateway.stream_client import StreamClient
 
 SYMBOLS = ("AAA", "BBB", "CCC", "DDD")
 INTERVALS = (0, 0, 50, 100)
+GROUPS = (1, 1, 2, 7, 2**53 - 1)
+"""Ticks of a bucket: mostly the book as it is; some levels a bucket; a whole side."""
 STEPS = 600
 
 
@@ -50,6 +52,7 @@ class Storm:
             depth=self.rng.choice(DEPTHS),
             interval_ms=INTERVALS[number % 4],
             parts=self.rng.random() < 0.5,
+            group=self.rng.choice(GROUPS),
         )
         return client
 
@@ -122,6 +125,7 @@ class Storm:
                 depth=self.rng.choice((0, 1, 5, 10)),
                 interval_ms=self.rng.choice(INTERVALS),
                 parts=self.rng.random() < 0.5,
+                group=self.rng.choice(GROUPS),
             )
         else:
             self.resume(client, symbol)
@@ -138,7 +142,14 @@ class Storm:
         state = {"seq": old.seqs[symbol], "digest": old.digests[symbol]}
         if self.rng.random() < 0.2:
             state["digest"] ^= 1
-        new.subscribe(symbol, depth=old.depths[symbol], parts=self.rng.random() < 0.5, resume={symbol: state})
+        group = old.groups[symbol] if self.rng.random() < 0.8 else self.rng.choice(GROUPS)
+        new.subscribe(
+            symbol,
+            depth=old.depths[symbol],
+            group=group,
+            parts=self.rng.random() < 0.5,
+            resume={symbol: state},
+        )
 
     def calm(self) -> None:
         """Everything is read, has credit and is due: all clients must be up to date and get nothing more."""
@@ -243,8 +254,13 @@ def check(storm: Storm) -> None:
     core = storm.market.core
     left = core.flusher
     assert (left.cohorts, left.readers, left.split, storm.market.alarms) == ({}, {}, {}, [])
-    channels = [channel for listing in core.market.listings.values() for channel in listing.channels.values()]
+    listings = core.market.listings.values()
+    groupings = [grouping for listing in listings for grouping in listing.groupings.values()]
+    by_depth = [each.channels for each in listings] + [each.channels for each in groupings]
+    channels = [channel for channels in by_depth for channel in channels.values()]
     assert not any(channel.subscribers for channel in channels)
+    assert not any(grouping.subscribers for grouping in groupings)
+    assert (core.market.channel_count, core.market.groupings.count) == (len(channels), len(groupings))
 
 
 def test_removed_and_new_symbols_reach_wildcards_only() -> None:

@@ -26,6 +26,7 @@ from depthcast.client.book import ClientBook, SubscriptionOptions
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.delivery.core import CLIENT_LIMITS
 from depthcast.gateway.market.channel import Channel
+from depthcast.gateway.market.grouped_replica import GroupedReplica
 from depthcast.gateway.market.history import HistoryBound
 from depthcast.gateway.protocol.events import event
 from depthcast.gateway.protocol.http_head import Head
@@ -440,12 +441,18 @@ def same_message(ours: Any, text: Any) -> bool:
 
 
 class Follower:
-    """A gateway's channel of BTC-USD at one depth from the first state on, and each broadcast's message."""
+    """A gateway's channel of BTC-USD at one depth from the first state on, and each broadcast's message.
 
-    def __init__(self, depth: int) -> None:
+    `group`: ticks by which the book is grouped, 1 for the book as it is.
+    """
+
+    def __init__(self, depth: int, group: int = 1) -> None:
         self.reader = reader_at("1769904000000-2", "delta-1")
-        self.channel = Channel(BTC, depth, history_bound=HistoryBound(10), counters=GatewayCounters())
-        self.channel.load(self.reader.shown[BTC], value("delta-1-info")["ts"], 1)
+        bound, counters = HistoryBound(10), GatewayCounters()
+        self.channel = Channel(BTC, depth, group_ticks=group, history_bound=bound, counters=counters)
+        replica = self.reader.shown[BTC]
+        grouped = GroupedReplica(replica, group)
+        self.channel.load(replica if group == 1 else grouped, value("delta-1-info")["ts"], 1)
         assert self.channel.view is not None
         self.snapshot = json.loads(json.dumps(self.channel.view.snapshot_message(BTC)))
         self.deltas: list[Any] = []
@@ -455,8 +462,9 @@ class Follower:
             assert read.info is not None
             for update in read.updates:
                 assert update.delta is not None
-                if self.channel.advance(update.changes, update.delta.seq, read.info.ts, number):
-                    message = delta_message(BTC, depth, self.channel.fresh[-1].delta, 1)
+                changes = update.changes if group == 1 else grouped.advance(update.changes)
+                if self.channel.advance(changes, update.delta.seq, read.info.ts, number):
+                    message = delta_message(BTC, depth, self.channel.fresh[-1].delta, 1, group_ticks=group)
                     self.deltas.append(json.loads(json.dumps(message)))
 
 
@@ -470,6 +478,23 @@ def test_messages_at_depth_5() -> None:
 
 def test_a_level_that_falls_out_at_depth_1() -> None:
     assert same_message(Follower(1).deltas[-1], value("ws-delta-top"))
+
+
+def test_groups() -> None:
+    request = parse(block("json", "ws-subscribe-grouped"), Encoding.JSON)
+    assert isinstance(request, Subscribe)
+    group = request.group_ticks
+    answer = subscribed_message(
+        Instrument(BTC, "0.01", "0.001"), request.depth, request.interval_ms, None, group_ticks=group
+    )
+    assert {**answer, "id": request.id} == value("ws-subscribed-grouped")
+    follower = Follower(request.depth, group)
+    assert follower.snapshot == value("ws-snapshot-grouped")
+    assert same_message(follower.deltas[0], value("ws-delta-grouped"))
+    book = ClientBook(SubscriptionOptions(request.depth, request.interval_ms, group))
+    book.subscribed(value("ws-subscribed-grouped"))
+    for read, name in ((book.snapshot, "ws-snapshot-grouped"), (book.delta, "ws-delta-grouped")):
+        assert read(value(name)) is ApplyResult.APPLIED
 
 
 def test_resume() -> None:

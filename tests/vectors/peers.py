@@ -27,7 +27,7 @@ class Peer(Protocol):
     @property
     def shown(self) -> dict[str, Shown]: ...
 
-    def subscribe(self, symbols: Sequence[str], depth: int) -> None: ...
+    def subscribe(self, symbols: Sequence[str], depth: int, group: int = 1) -> None: ...
     def unsubscribe(self, symbols: Sequence[str]) -> None: ...
     def opened(self) -> None: ...
     def lost(self) -> None: ...
@@ -51,8 +51,8 @@ class PythonPeer:
                 found[symbol] = Shown(str(book.state), book.replica.seq, bids, asks, book.sizes.tick_size)
         return found
 
-    def subscribe(self, symbols: Sequence[str], depth: int) -> None:
-        self.session.subscribe(symbols, SubscriptionOptions(depth, 0))
+    def subscribe(self, symbols: Sequence[str], depth: int, group: int = 1) -> None:
+        self.session.subscribe(symbols, SubscriptionOptions(depth, 0, group))
         self._collect()
 
     def unsubscribe(self, symbols: Sequence[str]) -> None:

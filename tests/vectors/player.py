@@ -12,7 +12,7 @@ from tests.vectors.lines import Line, Vector
 
 Message = dict[str, Any]
 
-DEFAULTS: Message = {"depth": 25, "interval_ms": 0}
+DEFAULTS: Message = {"depth": 25, "interval_ms": 0, "group": 1}
 """What a subscribe means that leaves these out."""
 
 
@@ -39,7 +39,7 @@ class Player:
 
     def play_user(self, asked: Message) -> None:
         if "subscribe" in asked:
-            options = SubscriptionOptions(asked["depth"], 0)
+            options = SubscriptionOptions(asked["depth"], 0, asked.get("group", 1))
             self.session.subscribe(asked["subscribe"], options)
         else:
             self.session.unsubscribe(asked["unsubscribe"])

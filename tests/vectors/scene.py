@@ -60,12 +60,16 @@ class Connection:
 class Scene:
     """One conversation. Each method adds its lines; `seqs`: of what arrived last of each symbol.
 
-    `parts`: the client asks for snapshots in parts.
+    `depth`, `group`: those of a subscription that names no other. `parts`: the client asks for snapshots in
+    parts.
     """
 
-    def __init__(self, *symbols: str, depth: int = 5, parts: bool = False, **settings: Any) -> None:
+    def __init__(
+        self, *symbols: str, depth: int = 5, group: int = 1, parts: bool = False, **settings: Any
+    ) -> None:
         self.market = StoryMarket(*(symbols or (SYMBOL,)), **settings)
         self.depth = depth
+        self.group = group
         self.parts = parts
         self.lines: list[Line] = []
         self.seqs: dict[str, int] = {}
@@ -139,9 +143,9 @@ class Scene:
 
     # --- the user, and what the client must send
 
-    def user_subscribes(self, *symbols: str, depth: int | None = None) -> None:
+    def user_subscribes(self, *symbols: str, depth: int | None = None, group: int | None = None) -> None:
         asked = {"subscribe": list(symbols or (SYMBOL,)), "depth": self.depth if depth is None else depth}
-        self.lines.append({"user": asked})
+        self.lines.append({"user": asked | self._grouped(group)})
 
     def user_unsubscribes(self, *symbols: str) -> None:
         self.lines.append({"user": {"unsubscribe": list(symbols or (SYMBOL,))}})
@@ -150,6 +154,7 @@ class Scene:
         self,
         *symbols: str,
         depth: int | None = None,
+        group: int | None = None,
         resume: Mapping[str, Mapping[str, int]] | None = None,
         read: bool = True,
     ) -> None:
@@ -160,8 +165,14 @@ class Scene:
             "symbols": list(symbols or (SYMBOL,)),
             "depth": self.depth if depth is None else depth,
         }
+        message |= self._grouped(group)
         parts = {"parts": True} if self.parts else {}
         self._sends(message | parts | ({"resume": resume} if resume else {}), read=read)
+
+    def _grouped(self, group: int | None) -> Message:
+        """The field `group`, which one tick does not need."""
+        group = self.group if group is None else group
+        return {} if group == 1 else {"group": group}
 
     def unsubscribes(self, *symbols: str, read: bool = True) -> None:
         message = {"op": "unsubscribe", "id": f"${next(self._ids)}", "symbols": list(symbols or (SYMBOL,))}
@@ -180,10 +191,16 @@ class Scene:
             self.gateway_reads()
 
     def offer(
-        self, at: int, seq: int | None = None, symbol: str = SYMBOL, depth: int | None = None
+        self,
+        at: int,
+        seq: int | None = None,
+        symbol: str = SYMBOL,
+        depth: int | None = None,
+        group: int | None = None,
     ) -> dict[str, dict[str, int]]:
         """What to resume from: the view at `at`, under the number `seq`."""
-        view = self.market.books[symbol].view(at, self.depth if depth is None else depth)
+        depth, group = self.depth if depth is None else depth, self.group if group is None else group
+        view = self.market.books[symbol].view(at, depth, group)
         return {symbol: {"seq": seq or at, "digest": book_line(at, *view)["digest"]}}
 
     # --- messages of the gateway
@@ -240,13 +257,15 @@ class Scene:
         at: int | None = None,
         seq: int | None = None,
         depth: int | None = None,
+        group: int | None = None,
         sizes: tuple[str, str] = SIZES,
         reason: str | None = None,
     ) -> None:
         """The view at `at` (by default of what arrived last), which the client knows as `seq`."""
         at = self.seqs.get(symbol, 0) if at is None else at
         depth = self.depth if depth is None else depth
-        bids, asks = self.market.books[symbol].view(at, depth) if at else ({}, {})
+        group = self.group if group is None else group
+        bids, asks = self.market.books[symbol].view(at, depth, group) if at else ({}, {})
         book = book_line(seq or at, bids, asks)
         held = {"state": state, **book, "tick_size": sizes[0], "lot_size": sizes[1], "reason": reason}
         self.lines.append({"holds": {symbol: held}})

@@ -6,8 +6,8 @@ of its listing. When all is over, the client shows every book as it is.
 
 import random
 from collections import deque
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
 
 from tests.unit.gateway.small_market import START, Published, SmallMarket, random_changes
 from tests.vectors.peers import Message, Peer
@@ -18,19 +18,26 @@ DEPTHS: Final = (1, 5, 0)
 FIRST_SIZE: Final = "0.01"
 
 
+class Wanted(NamedTuple):
+    """Options of a subscription."""
+
+    depth: int
+    group: int
+
+
 class Preference:
-    """What the user wants now, by a naive model: depths by name, and that of everything else."""
+    """What the user wants now, by a naive model: options by name, and those of everything else."""
 
     def __init__(self) -> None:
-        self.named: dict[str, int] = {}
-        self.all: int | None = None
+        self.named: dict[str, Wanted] = {}
+        self.all: Wanted | None = None
         self.without: set[str] = set()
 
-    def subscribe(self, symbols: list[str], depth: int) -> None:
+    def subscribe(self, symbols: list[str], wanted: Wanted) -> None:
         if symbols == ["*"]:
-            self.named, self.all, self.without = {}, depth, set()
+            self.named, self.all, self.without = {}, wanted, set()
         else:
-            self.named.update(dict.fromkeys(symbols, depth))
+            self.named.update(dict.fromkeys(symbols, wanted))
             self.without.difference_update(symbols)
 
     def unsubscribe(self, symbol: str) -> None:
@@ -40,19 +47,23 @@ class Preference:
             self.named.pop(symbol, None)
             self.without.add(symbol)
 
-    def depths(self, symbol: str, *, was_gone: bool) -> set[int]:
-        """Depths that the symbol may be shown at. What was removed may have come back by everything alone."""
+    def shown(self, symbol: str, *, was_gone: bool) -> set[Wanted]:
+        """How the symbol may be shown. What was removed may have come back by everything alone."""
         everything = set() if self.all is None or symbol in self.without else {self.all}
         named = {self.named[symbol]} if symbol in self.named else set()
         return named | everything if was_gone or not named else named
 
 
 class ClientStorm:
-    """One seeded run. `arriving`: messages on their way to the client; `log`: what happened so far."""
+    """One seeded run. `arriving`: messages on their way to the client; `log`: what happened so far.
 
-    def __init__(self, seed: int, peer: Peer) -> None:
+    `groups`: those that the user asks for, each as likely as the others.
+    """
+
+    def __init__(self, seed: int, peer: Peer, groups: Sequence[int] = (1,)) -> None:
         self.rng = random.Random(seed)
         self.peer = peer
+        self.groups = groups
         self.market = SmallMarket(
             *SYMBOLS,
             history_deltas=self.rng.choice((1, 4, 64)),
@@ -142,10 +153,14 @@ class ClientStorm:
         self._subscribe(["*"])
 
     def _subscribe(self, symbols: list[str]) -> None:
-        depth = self.rng.choice(DEPTHS)
-        self.log[-1] += f" {symbols} {depth}"
-        self.preference.subscribe(symbols, depth)
-        self.peer.subscribe(symbols, depth)
+        wanted = Wanted(self.rng.choice(DEPTHS), self.rng.choice(self.groups))
+        self.log[-1] += f" {symbols} {wanted}"
+        self._wants(symbols, wanted)
+
+    def _wants(self, symbols: list[str], wanted: Wanted) -> None:
+        self.preference.subscribe(symbols, wanted)
+        # Not every peer takes groups.
+        self.peer.subscribe(symbols, *(wanted if wanted.group != 1 else wanted[:1]))
 
     def unsubscribe(self) -> None:
         symbol = self.rng.choice(SYMBOLS)
@@ -237,7 +252,7 @@ class ClientStorm:
             book = self.market.books.get(symbol)
             if book is None or shown.seq not in book.states:
                 continue  # withdrawn meanwhile, so the market no longer has its states
-            views = [book.view(shown.seq, depth) for depth in DEPTHS]
+            views = [book.view(shown.seq, depth, group) for depth in DEPTHS for group in set(self.groups)]
             assert (shown.bids, shown.asks) in views, (symbol, shown, self.log[-40:])
             size = next(size for since, size in reversed(self.sizes[symbol]) if since <= shown.seq)
             assert shown.tick_size == size, (symbol, shown, size, self.log[-40:])
@@ -253,8 +268,7 @@ class ClientStorm:
                 self.market.publish(symbol, {-1: quantity}, {1: quantity})
             self.exchange()
         self.check_current()
-        self.preference.subscribe(["*"], 5)
-        self.peer.subscribe(["*"], 5)
+        self._wants(["*"], Wanted(5, self.groups[-1]))
         self.exchange()
         assert sorted(self.peer.shown) == sorted(SYMBOLS), self.log[-40:]
         self.check_current()
@@ -278,6 +292,6 @@ class ClientStorm:
         for symbol, shown in self.peer.shown.items():
             book = self.market.books[symbol]
             assert shown.state == "live", (symbol, shown, self.log[-60:])
-            depths = self.preference.depths(symbol, was_gone=symbol in self.gone)
-            views = [book.view(book.seq, depth) for depth in depths]
+            wanted = self.preference.shown(symbol, was_gone=symbol in self.gone)
+            views = [book.view(book.seq, *options) for options in wanted]
             assert (shown.bids, shown.asks) in views, (symbol, shown, self.log[-60:])

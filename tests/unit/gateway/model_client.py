@@ -32,6 +32,7 @@ class ModelClient:
         self.seqs: dict[str, int] = {}
         self.digests: dict[str, int] = {}
         self.depths: dict[str, int] = {}
+        self.groups: dict[str, int] = {}
         self.states: dict[str, str] = {}
         self.parts: dict[str, list[dict[str, Any]]] = {}
         self.merged_allowed = True
@@ -81,7 +82,9 @@ class ModelClient:
         if kind == "subscribed":
             self._subscribed(message, symbol)
         elif kind == "unsubscribed":
-            for table in (self.depths, self.views, self.seqs, self.digests, self.states, self.parts):
+            for table in (
+                self.depths, self.groups, self.views, self.seqs, self.digests, self.states, self.parts,
+            ):  # fmt: skip
                 table.pop(symbol, None)
         elif kind == "status":
             assert message["state"] != self.states[symbol] or message["state"] == "stale"
@@ -94,6 +97,7 @@ class ModelClient:
 
     def _subscribed(self, message: dict[str, Any], symbol: str) -> None:
         self.depths[symbol] = message["depth"]
+        self.groups[symbol] = message.get("group", 1)
         self.states[symbol] = "live"
         self.parts.pop(symbol, None)
         if message["resumed"]:
@@ -132,38 +136,41 @@ class ModelClient:
     def _data(self, message: dict[str, Any], symbol: str, kind: str) -> None:
         assert symbol not in self.parts, "nothing comes between the parts of a snapshot"
         assert message["depth"] == self.depths[symbol], "nothing of an old depth, nothing unsubscribed"
+        assert message.get("group", 1) == self.groups[symbol], "nothing of an old group"
         self._spend_credit()
         book, depth, seq = self.market.books[symbol], message["depth"], message["seq"]
+        group = self.groups[symbol]
         assert seq > self.seqs.get(symbol, 0), "seq rises within a subscription"
         if kind == "snapshot":
             self.views[symbol] = (dict(message["bids"]), dict(message["asks"]))
         else:
             assert message["prev_seq"] == self.seqs[symbol]
-            assert message["merged"] == book.changes_of_view(self.seqs[symbol], seq, depth)
+            assert message["merged"] == book.changes_of_view(self.seqs[symbol], seq, depth, group)
             assert self.merged_allowed or message["merged"] == 1, (
                 "a client that keeps up gets every broadcast"
             )
             for side, rows in zip(self.views[symbol], (message["bids"], message["asks"]), strict=True):
                 apply_rows(side, rows)
         self.seqs[symbol], self.digests[symbol] = seq, message["digest"]
-        assert self.views[symbol] == book.view(seq, depth)
+        assert self.views[symbol] == book.view(seq, depth, group)
         assert message["digest"] == digest_of(self.views[symbol][0].items(), self.views[symbol][1].items())
 
     def _check_right(self, symbol: str) -> None:
         """What is live is no view of a book that was in doubt, unless the view was right."""
         seq, depth, book = self.seqs.get(symbol), self.depths[symbol], self.market.books[symbol]
+        group = self.groups[symbol]
         if self.states[symbol] != "live" or seq is None:
             return
         for begun, ended in self.market.wrong.get(symbol, ()):
             if begun <= seq and (ended is None or seq < ended):
                 assert ended is not None, "it is in doubt"
-                assert book.view(seq, depth) == book.view(ended, depth), "it was wrong"
+                assert book.view(seq, depth, group) == book.view(ended, depth, group), "it was wrong"
 
     def check_current(self) -> None:
         """The client holds exactly the current views of everything it is subscribed to."""
         for symbol, depth in self.depths.items():
             book = self.market.books[symbol]
-            assert self.views[symbol] == book.view(book.seq, depth), symbol
+            assert self.views[symbol] == book.view(book.seq, depth, self.groups[symbol]), symbol
 
 
 def apply_rows(side: Levels, rows: list[list[int]]) -> None:

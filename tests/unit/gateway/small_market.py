@@ -15,7 +15,7 @@ from depthcast.shared.position import Position
 from depthcast.shared.reader import AppliedEntry
 from depthcast.shared.replica import Replica
 from depthcast.shared.settings import GatewaySettings
-from depthcast.shared.types import Delta, EntryInfo, Side, Snapshot, Symbol
+from depthcast.shared.types import MAX_INTEGER, Delta, EntryInfo, Side, Snapshot, Symbol
 
 Levels = dict[int, int]
 START = Position(1_767_225_700_000, 0)
@@ -29,6 +29,7 @@ class Published:
         self.sides: tuple[Levels, Levels] = ({}, {})
         self.states: dict[int, tuple[Levels, Levels]] = {seq: ({}, {})}
         self.unseen: set[int] = set()
+        self._grouped: dict[tuple[int, int], tuple[Levels, Levels]] = {}
 
     def move(self, bids: Levels, asks: Levels, step: int = 1) -> Delta:
         """The next state, with these quantities changed."""
@@ -47,15 +48,24 @@ class Published:
     def snapshot(self) -> Snapshot:
         return Snapshot(self.seq, _flat(self.sides[0]), _flat(self.sides[1]), self.digest(), self.seq)
 
-    def view(self, seq: int, depth: int) -> tuple[Levels, Levels]:
+    def view(self, seq: int, depth: int, group: int = 1) -> tuple[Levels, Levels]:
         """The best `depth` levels per side at the state `seq`, by plain sorting."""
-        bids, asks = self.states[seq]
+        bids, asks = self.states[seq] if group == 1 else self._grouped_at(seq, group)
         return _best(bids, -1, depth), _best(asks, 1, depth)
 
-    def changes_of_view(self, after: int, until: int, depth: int) -> int:
+    def _grouped_at(self, seq: int, group: int) -> tuple[Levels, Levels]:
+        """The state in groups of ticks; kept, because it is asked for again and again."""
+        found = self._grouped.get((seq, group))
+        if found is None:
+            bids, asks = self.states[seq]
+            found = grouped(bids, Side.BID, group), grouped(asks, Side.ASK, group)
+            self._grouped[seq, group] = found
+        return found
+
+    def changes_of_view(self, after: int, until: int, depth: int, group: int = 1) -> int:
         """How many broadcasts after the seq `after`, up to `until`, changed the view and were seen."""
         seqs = [seq for seq in self.states if after <= seq <= until and seq not in self.unseen]
-        views = [self.view(seq, depth) for seq in seqs]
+        views = [self.view(seq, depth, group) for seq in seqs]
         return sum(one != two for one, two in pairwise(views))
 
 
@@ -190,6 +200,18 @@ def replica_of(book: Published) -> Replica:
 def _best(levels: Levels, sign: int, depth: int) -> Levels:
     prices = sorted(levels, key=lambda price: price * sign)
     return {price: levels[price] for price in (prices[:depth] if depth else prices)}
+
+
+def grouped(levels: Levels, side: Side, group: int) -> Levels:
+    """The levels in groups of ticks by the words of the contract: bids down, asks up, sums with a ceiling."""
+    sums: Levels = {}
+    for price, quantity in levels.items():
+        bucket = price // group * group
+        if side is Side.ASK and bucket < price:
+            bucket += group
+        bucket = max(-MAX_INTEGER, min(MAX_INTEGER, bucket))
+        sums[bucket] = min(MAX_INTEGER, sums.get(bucket, 0) + quantity)
+    return sums
 
 
 def _flat(levels: Levels) -> list[int]:

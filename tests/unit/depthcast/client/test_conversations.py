@@ -5,13 +5,15 @@ import pytest
 from tests.vectors.peers import PythonPeer
 from tests.vectors.storm import ClientStorm
 
+GROUPS = (1, 7)
+
 
 @pytest.mark.parametrize("seed", range(15))
 def test_what_is_live_is_right_and_all_ends_well(seed: int) -> None:
-    ClientStorm(seed, PythonPeer()).run(steps=120)
+    ClientStorm(seed, PythonPeer(), GROUPS).run(steps=120)
 
 
 @pytest.mark.deep
 @pytest.mark.parametrize("seed", range(1000, 3000))
 def test_many_more(seed: int) -> None:
-    ClientStorm(seed, PythonPeer()).run(steps=200)
+    ClientStorm(seed, PythonPeer(), GROUPS).run(steps=200)

@@ -481,3 +481,55 @@ def test_sizes_of_a_new_listing_come_with_its_snapshot() -> None:
     session.receive(gateway.snapshot())
     assert (book.sizes, book.state) == (("0.01", "5"), State.LIVE)
     assert not book.replica.book.bids.top()
+
+
+GROUPED = SubscriptionOptions(0, 0, 10)
+
+
+def test_a_group_is_requested_only_where_there_is_one() -> None:
+    session = ClientSession()
+    for options in (WHOLE, GROUPED):
+        session.subscribe(["X"], options)
+    assert [message.get("group") for message in session.outbox] == [None, 10]
+
+
+def test_a_gateway_that_ignores_the_group_is_not_taken_at_its_word() -> None:
+    """Its digests are right, and its levels are not what the user asked for."""
+    session, gateway = subscribed()
+    taken(session)
+    request = session.subscribe(["X"], GROUPED)
+    exchange(session, gateway)
+    assert [(error.code, error.symbol) for error in request.errors] == [("not_grouped", "X")]
+    assert "10 ticks" in str(request.errors[0])
+    assert [update.state for update in taken(session)] == [State.REMOVED]
+    assert (session.books, session.wanted, gateway.subscribed) == ({}, {}, False)
+
+
+def test_an_older_gateway_after_a_lost_connection_is_noticed_too() -> None:
+    session, gateway = ClientSession(), FakeGateway()
+    session.connected()
+    session.subscribe(["X"], GROUPED)
+    asked = session.outbox.popleft()
+    session.receive({"type": "subscribed", "id": asked["id"], "symbol": "X", "group": 10, "resumed": False})
+    session.receive(gateway.snapshot() | {"group": 10})
+    assert [update.state for update in taken(session)] == [State.LIVE]
+    session.disconnected()
+    session.connected()
+    exchange(session, gateway)
+    assert [error.code for error in session.failures] == ["not_grouped"]
+    assert (session.books, session.wanted, gateway.subscribed) == ({}, {}, False)
+
+
+def test_everything_of_an_older_gateway_is_ended_symbol_by_symbol() -> None:
+    session, gateway = ClientSession(), FakeGateway()
+    session.connected()
+    request = session.subscribe(["*"], GROUPED)
+    asked = session.outbox.popleft()
+    session.receive({"type": "subscribed", "id": asked["id"], "symbol": "X", "resumed": False})
+    assert [error.code for error in request.errors] == ["not_grouped"]
+    assert [(message["op"], message.get("symbols")) for message in session.outbox] == [
+        ("ping", None),
+        ("unsubscribe", ["X"]),
+    ]
+    session.receive(gateway.snapshot())
+    assert session.books == {}

@@ -84,3 +84,42 @@ def test_a_book_too_deep_to_serve_whole() -> None:
         symbol="AAA",
         id=9,
     )
+
+
+def test_a_book_too_deep_to_group() -> None:
+    [error] = connected(lively_market(full_depth_max=2)).subscribe("AAA", depth=5, group=10, id=10)
+    assert error == refusal(
+        "limit",
+        "the book of AAA has 3 levels on a side, more than the 2 that are grouped; "
+        "subscribe without group, with a depth of up to 1000",
+        symbol="AAA",
+        id=10,
+    )
+
+
+def test_more_groups_of_a_symbol_than_are_kept() -> None:
+    market = lively_market(groups_per_symbol_max=1)
+    connected(market).subscribe("AAA", group=2)
+    [error] = connected(market).subscribe("AAA", group=3, id=11)
+    assert error == refusal(
+        "limit",
+        "AAA grouped by 3 ticks would be more than the 1 groups of AAA that this gateway keeps; "
+        "subscribe with a group that others use, or try again later",
+        symbol="AAA",
+        id=11,
+    )
+    assert (market.core.counters.limit_groups_per_symbol, market.core.counters.limit_groups) == (1, 0)
+
+
+def test_more_grouped_books_than_a_worker_keeps() -> None:
+    market = lively_market(groups_max=1)
+    connected(market).subscribe("AAA", group=2)
+    [error] = connected(market).subscribe("BBB", group=2, id=12)
+    assert error == refusal(
+        "limit",
+        "BBB grouped by 2 ticks would be more than the 1 grouped books that this gateway keeps; "
+        "subscribe with a group that others use, or try again later",
+        symbol="BBB",
+        id=12,
+    )
+    assert (market.core.counters.limit_groups_per_symbol, market.core.counters.limit_groups) == (0, 1)

@@ -46,9 +46,11 @@ def test_every_field_of_subscribe() -> None:
         interval_ms=7,
         parts=True,
         resume={"A": {"seq": 3, "digest": 4}},
+        group=50,
         new=1,
     )
-    assert request == Subscribe("x", ["A"], 0, 7, {"A": Resume(3, 4)}, wildcard=False, parts=True)
+    state = Resume(3, 4)
+    assert request == Subscribe("x", ["A"], 0, 7, {"A": state}, wildcard=False, parts=True, group_ticks=50)
 
 
 def test_the_other_ops() -> None:
@@ -61,13 +63,13 @@ def test_the_other_ops() -> None:
 def test_integral_floats_are_integers_as_javascript_sends_them() -> None:
     message = {
         "op": "subscribe", "id": 7.0, "symbols": ["A"], "depth": 50.0, "interval_ms": 5.0,
-        "resume": {"A": {"seq": 5485486080001.0, "digest": 4294967295.0}},
+        "group": 9.0, "resume": {"A": {"seq": 5485486080001.0, "digest": 4294967295.0}},
     }  # fmt: skip
     for found in (parse(msgpack.packb(message), Encoding.MSGPACK), ask(**message)):
         resume = {"A": Resume(5485486080001, 4294967295)}
-        assert found == Subscribe(7, ["A"], 50, 5, resume, wildcard=False)
-        numbers = found.id, found.depth, found.interval_ms, *found.resume["A"]
-        assert [type(number) for number in numbers] == [int] * 5
+        assert found == Subscribe(7, ["A"], 50, 5, resume, wildcard=False, group_ticks=9)
+        numbers = found.id, found.depth, found.interval_ms, found.group_ticks, *found.resume["A"]
+        assert [type(number) for number in numbers] == [int] * 6
     assert repr(ask(op="credit", messages=1e3)) == "Credit(messages=1000)"
 
 
@@ -86,6 +88,13 @@ def test_bad_depths(depth: object) -> None:
 @pytest.mark.parametrize("interval_ms", [-1, 1.5, "5", False, None])
 def test_bad_intervals(interval_ms: object) -> None:
     assert refused(op="subscribe", symbols=["A"], interval_ms=interval_ms).code == "bad_interval"
+
+
+@pytest.mark.parametrize("group", [0, -1, 1.5, "5", True, None, [5], 2**53, 1e300])
+def test_bad_groups(group: object) -> None:
+    error = refused(op="subscribe", id=1, symbols=["A"], group=group)
+    assert (error.code, error.id) == ("bad_group", 1)
+    assert error.message.endswith("must be a whole number of ticks, 1 to 9007199254740991")
 
 
 @pytest.mark.parametrize("request_id", [True, 1.5, 2.0**53, None, "x" * 65, [1], {}])
@@ -240,9 +249,9 @@ values: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
-names = st.sampled_from(["op", "id", "symbols", "depth", "interval_ms", "resume", "messages"])
+names = st.sampled_from(["op", "id", "symbols", "depth", "interval_ms", "group", "resume", "messages"])
 ops = st.sampled_from(["subscribe", "unsubscribe", "credit", "ping", "auth"])
-ANSWERS = (None, "bad_request", "unknown_op", "bad_depth", "bad_interval")
+ANSWERS = (None, "bad_request", "unknown_op", "bad_depth", "bad_interval", "bad_group")
 
 
 def code_of(raw: bytes, encoding: Encoding) -> str | None:

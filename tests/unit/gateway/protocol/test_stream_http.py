@@ -41,6 +41,11 @@ def test_parameters(query: str) -> None:
     assert meant(asked(query)) == (["A", "B"], 10, 100, False)
 
 
+def test_levels_in_groups_of_ticks() -> None:
+    assert asked("symbols=A").group_ticks == 1
+    assert asked("symbols=A&group=50").group_ticks == 50
+
+
 def test_all_symbols_at_full_depth() -> None:
     assert meant(asked("symbols=*&depth=0")) == (["*"], 0, 0, True)
 
@@ -58,6 +63,8 @@ def test_all_symbols_at_full_depth() -> None:
         ("symbols=A&depth=5&depth=10", "bad_request", "depth is given 2 times, as ['5', '10']; give it once"),
         ("symbols=A&depth=7", "bad_depth", "depth 7 is not one of 0, 1, 5, "),
         ("symbols=A&depth=", "bad_depth", "depth '' is not one of"),
+        ("symbols=A&group=0", "bad_group", "group 0 must be a whole number of ticks"),
+        ("symbols=A&group=x", "bad_group", "group 'x' must be a whole number of ticks"),
         ("symbols=A&depth=-1", "bad_depth", "depth '-1' is not one of"),
         ("symbols=A&depth=5.0", "bad_depth", "'5.0'"),
         ("symbols=A&depth=%D9%A5", "bad_depth", "'٥'"),

@@ -13,8 +13,10 @@ from tests.unit.gateway.model_client import connected
 from tests.unit.gateway.small_market import SmallMarket, lively_market
 
 
-async def book(answers: Answers, market: SmallMarket, depth: int = 25, symbol: str = "AAA") -> dict[str, Any]:
-    body = await answers.book(market.core.market.listings[symbol], depth)
+async def book(
+    answers: Answers, market: SmallMarket, depth: int = 25, symbol: str = "AAA", group: int = 1
+) -> dict[str, Any]:
+    body = await answers.book(market.core.market.listings[symbol], depth, group)
     assert body is not None
     found: dict[str, Any] = orjson.loads(body)
     return found
@@ -50,6 +52,35 @@ def test_a_book_is_encoded_once_for_each_state(
         market.tick()
         assert (await book(answers, market, depth))["state"] == "stale"
         assert answers.begun == 2, "its state is added to what was encoded"
+
+    run(check())
+
+
+@pytest.mark.parametrize("subscribed", [False, True])
+@pytest.mark.parametrize("slice_levels", [1, 1000])
+def test_a_grouped_book_is_that_of_the_subscription(
+    *, subscribed: bool, slice_levels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is grouped for the answer alone where nobody has subscribed to it, and is then not kept."""
+    monkeypatch.setattr(module, "SLICE_LEVELS", slice_levels)
+
+    async def check() -> None:
+        market = lively_market("AAA")
+        if subscribed:
+            connected(market).subscribe("AAA", depth=1, group=2)
+        answers = Answers(market.core.market)
+        for depth in (25, 1, 0):
+            found = await book(answers, market, depth, group=2)
+            assert (found["group"], found["seq"]) == (2, market.books["AAA"].seq)
+            assert found["bids"] == [[-2, 11], [-4, 7]][: depth or None]
+            assert found["asks"] == [[2, 17]]
+        assert "group" not in await book(answers, market)
+        assert answers.begun == 4
+        await book(answers, market, group=2)
+        assert answers.begun == 4
+        market.publish("AAA", {-1: 4})
+        assert (await book(answers, market, group=2))["bids"] == [[-2, 10], [-4, 7]]
+        assert market.core.market.groupings.count == subscribed
 
     run(check())
 
