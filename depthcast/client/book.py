@@ -150,8 +150,8 @@ class ClientBook:
         """Handle a delta; returns the result of the continuity rule. Only APPLIED changes the view."""
         if self.phase is Phase.SUBSCRIBING:
             return ApplyResult.ALREADY  # belongs to the subscription being replaced
-        if self.phase is Phase.AWAITING_SNAPSHOT:
-            return ApplyResult.GAP
+        if self.phase is Phase.AWAITING_SNAPSHOT or self._partial.begun:
+            return ApplyResult.GAP  # the snapshot, or its last part, must come first
         result, _ = self.replica.apply(read_delta(message))
         return result
 

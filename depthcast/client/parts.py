@@ -38,6 +38,11 @@ class PartialSnapshot:
         self._bids: list[int] = []
         self._asks: list[int] = []
 
+    @property
+    def begun(self) -> bool:
+        """Whether parts have come, but not the last one."""
+        return self._of is not None
+
     def forget(self) -> None:
         """Let go of what has come."""
         self._of, self._came, self._bids, self._asks = None, 0, [], []

@@ -125,6 +125,16 @@ def test_a_view_stays_until_the_last_part_of_the_next() -> None:
     )  # fmt: skip
 
 
+def test_a_delta_between_parts_is_a_gap() -> None:
+    session, gateway, parts = begun()
+    for part in parts:
+        session.receive(part)
+    gateway.change(0, 11, 9)
+    session.receive(snapshot_in_parts(gateway.snapshot(), 2)[0])
+    session.receive(gateway.sent.popleft())
+    assert (session.counters.gaps, session.books["X"].state) == (1, State.STALE)
+
+
 @pytest.mark.parametrize("lost", [0, 1, 2])
 def test_a_lost_part_is_noticed_and_recovered(lost: int) -> None:
     session, gateway, parts = begun()
