@@ -6,12 +6,14 @@ from tests.browser.node_peer import NodePeer
 from tests.npm import node
 from tests.vectors.storm import ClientStorm
 
+GROUPS = (1, 7)
+
 
 def play(seeds: range, steps: int) -> None:
     with NodePeer(node()) as peer:
         for seed in seeds:
             peer.begin()
-            ClientStorm(seed, peer).run(steps)
+            ClientStorm(seed, peer, GROUPS).run(steps)
 
 
 def test_what_is_live_is_right_and_all_ends_well() -> None:
