@@ -10,8 +10,8 @@ class FakeClient extends EventTarget {
   welcome = { heartbeat_ms: 2000, limits: { stale_ms: 30_000 } };
   said = [];
 
-  subscribe(symbol, { depth }) {
-    this.said.push(["subscribe", symbol, depth]);
+  subscribe(symbol, { depth, group }) {
+    this.said.push(["subscribe", symbol, depth, group]);
     this.view = {
       symbol, state: "live", stale: false, staleReason: null, tickSize: "0.01", lotSize: "1",
       book: { seq: 0, ts: 0, digest: 0, changes: 0, best: (side) => [[side === "bids" ? 1 : 2, 3]] },
@@ -96,11 +96,12 @@ test("another symbol ends the old one, and what comes of that is not shown", () 
   client.update("snapshot", 0);
   const old = client.view;
   feed.show("BBB", 10);
-  assert.deepEqual(client.said, [["subscribe", "AAA", 25], ["unsubscribe", "AAA"], ["subscribe", "BBB", 10]]);
+  assert.deepEqual(client.said, [["subscribe", "AAA", 25, 1], ["unsubscribe", "AAA"], ["subscribe", "BBB", 10, 1]]);
   client.update("delta", 0, old);
   assert.deepEqual([read().symbol, read().seq, read().agoMs], ["BBB", 0, null]);
   feed.show("BBB", 50);
-  assert.deepEqual(client.said.at(-1), ["subscribe", "BBB", 50], "another depth replaces the subscription");
+  feed.show("BBB", 50, 20);
+  assert.deepEqual(client.said.at(-1), ["subscribe", "BBB", 50, 20], "another depth replaces the subscription");
 });
 
 test("a refused symbol says why, and another client follows one that has ended", () => {
@@ -111,6 +112,11 @@ test("a refused symbol says why, and another client follows one that has ended",
   client.tell("problem", { code: "unknown_symbol", text: "no symbol 'AAA'", symbol: "AAA" });
   assert.deepEqual([read().standing.state, read().standing.alarm], ["refused", "No symbol 'AAA'."]);
   assert.ok(feed.isOver);
+  feed.show("DDD", 25, 10);
+  client.tell("problem", { code: "limit", text: "the full book of DDD has 30000 levels", symbol: "DDD" });
+  client.view.state = "removed";
+  client.tell("removed", { symbol: "DDD", reason: "limit" });
+  assert.equal(read().standing.alarm, "The full book of DDD has 30000 levels.");
   client.enter("ended", "no subscription in time");
   feed.show("CCC", 25);
   assert.equal(clients.length, 2);

@@ -3,12 +3,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Flashes } from "../../web/page/flashes.js";
-import { grouped } from "../../web/page/grouping.js";
 import { paint, rangeOf, steady, volumesOf } from "../../web/page/heat.js";
 import { History, twiceMid } from "../../web/page/history.js";
 import { reachOf } from "../../web/page/reach.js";
-import { DEFAULTS, GROUPS, LEVELS, depthOf, fragmentOf, settingsIn } from "../../web/page/settings.js";
-import { baseOf, snippet } from "../../web/page/snippets.js";
+import { DEFAULTS, GROUPS, LEVELS, fragmentOf, optionsOf, settingsIn } from "../../web/page/settings.js";
+import { baseOf, queryOf, snippet } from "../../web/page/snippets.js";
 import { agoText, standingOf } from "../../web/page/standing.js";
 import { matching, neighbour } from "../../web/page/symbol_list.js";
 
@@ -25,10 +24,9 @@ test("an address says what is shown, and what makes no sense is the default", ()
   assert.equal(settingsIn(fragmentOf({ ...DEFAULTS, symbol: "100%?x=1" })).symbol, "100%?x=1");
 });
 
-test("grouped rows need more levels, in the book only", () => {
-  assert.equal(depthOf({ view: "book", levels: 25, group: 1 }), 25);
-  assert.equal(depthOf({ view: "book", levels: 25, group: 10 }), 1000);
-  assert.equal(depthOf({ view: "compare", levels: 25, group: 10 }), 25);
+test("only the book is shown in groups", () => {
+  assert.deepEqual(optionsOf({ view: "book", levels: 25, group: 10 }), { depth: 25, group: 10 });
+  assert.deepEqual(optionsOf({ view: "compare", levels: 25, group: 10 }), { depth: 25, group: 1 });
   assert.ok(GROUPS.includes(DEFAULTS.group) && LEVELS.includes(DEFAULTS.levels));
 });
 
@@ -76,19 +74,6 @@ test("an alarm says why and what comes next", () => {
   const stale = { ...LIVE, state: "stale", stale: true, staleReason: "checksum" };
   assert.match(standingOf({ ...OPEN, view: stale }).alarm, /checksum/);
   assert.deepEqual([0, 999, 12_400, 63_000, -5].map(agoText), ["0 s ago", "0 s ago", "12 s ago", "1 min 3 s ago", "0 s ago"]);
-});
-
-test("grouped rows are exact sums: bids round down, asks up, and the row that may go on is left out", () => {
-  const bids = [[12, 1], [10, 2], [9, 4], [5, 8], [-1, 16], [-5, 32]];
-  assert.equal(grouped(bids, "bids", 1, false), bids);
-  assert.deepEqual(grouped(bids, "bids", 5, true), [[10, 3], [5, 12], [-5, 48]]);
-  assert.deepEqual(grouped(bids, "bids", 5, false), [[10, 3], [5, 12]]);
-  const asks = [[-4, 1], [0, 2], [1, 4], [5, 8], [6, 16]];
-  assert.deepEqual(grouped(asks, "asks", 5, true), [[0, 3], [5, 12], [10, 16]]);
-  assert.deepEqual(grouped([], "asks", 5, false), []);
-  const high = 2 ** 53 - 1;
-  assert.deepEqual(grouped([[high, 1]], "bids", 10, true), [[high - 1, 1]]);
-  assert.deepEqual(bids[1], [10, 2], "nothing given is changed");
 });
 
 test("a level flashes when its quantity changes, and not when it comes into the view from outside", () => {
@@ -191,11 +176,14 @@ test("a search finds beginnings first, whatever the case", () => {
   assert.equal(neighbour(rows, "gone", 1), "AAVE-USD");
 });
 
-test("programs name the gateway, the symbol and the depth", () => {
+test("programs name the gateway, the symbol, the depth and the grouping", () => {
+  assert.equal(queryOf({ depth: 25, group: 1 }), "depth=25");
   assert.equal(baseOf("http://host:8080/#AAA?x=1"), "http://host:8080");
   assert.equal(baseOf("https://host/books/?q#AAA"), "https://host/books");
   for (const language of ["python", "js", "curl"]) {
-    const text = snippet(language, "http://host:8080", "AAA", 25);
+    const text = snippet(language, "http://host:8080", "AAA", { depth: 25, group: 1 });
     for (const part of ["http://host:8080", "AAA", "25"]) assert.ok(text.includes(part), `${part} in ${language}`);
+    assert.ok(!text.includes("group"));
+    assert.match(snippet(language, "http://host:8080", "AAA", { depth: 25, group: 10 }), /group\W+10\b/);
   }
 });

@@ -1,7 +1,6 @@
 import { DepthChart } from "./depth_chart.js";
 import { byId, setData } from "./draw.js";
 import { Figures } from "./figures.js";
-import { grouped } from "./grouping.js";
 import { HeatMap } from "./heat_map.js";
 import { Ladder } from "./ladder.js";
 
@@ -18,7 +17,7 @@ export class BookView {
     this.figures = new Figures(section);
   }
 
-  /** Another book, or the same at another depth, will be shown by these settings. */
+  /** Another book, or the same in another depth or grouping, will be shown by these settings. */
   reset({ symbol, levels, group }) {
     this.#group = group;
     this.ladder.reset(levels);
@@ -27,9 +26,9 @@ export class BookView {
     this.#symbol = symbol;
   }
 
-  /** The book was not current any more after `at` (ms). */
-  cut(at) {
-    this.heat.cut(at);
+  /** The book that came by connection `name` was not current any more after `at` (ms). */
+  cut(name, at) {
+    if (name === "direct") this.heat.cut(at);
   }
 
   /** Record what is read at `now` (ms), also while another view is shown. */
@@ -37,19 +36,15 @@ export class BookView {
     this.heat.sample(now, reading, reading.standing.state === "live");
   }
 
-  draw(now, feed, reading) {
-    const { standing, seq, digest, symbol } = reading;
-    this.ladder.draw(this.#rows(reading), reading, now, { empty: emptyText(reading) });
-    this.depth.draw(reading);
-    this.heat.draw(now, reading.tick);
-    this.figures.draw(feed, reading, now);
+  /** Draw the book at `now` (ms), which came by `feed`, with `rows` in its ladder that may sum up several ticks. */
+  draw(now, feed, { book, rows }) {
+    const { standing, seq, digest, symbol } = book;
+    this.ladder.draw(this.#group === 1 ? book : rows, book, now, { empty: emptyText(book) });
+    this.depth.draw(book);
+    this.heat.draw(now, book.tick);
+    this.figures.draw(feed, book, now);
     setData(this.section, "state", standing.state);
     for (const [name, value] of Object.entries({ symbol, seq, digest })) setData(byId("book"), name, String(value));
-  }
-
-  #rows(reading) {
-    const rows = (side) => grouped(reading[side], side, this.#group, reading[side].length < reading.depth);
-    return this.#group === 1 ? reading : { bids: rows("bids"), asks: rows("asks") };
   }
 }
 

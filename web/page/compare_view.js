@@ -24,9 +24,9 @@ export class CompareView {
     this.mid.reset();
   }
 
-  /** What connection `name` shows was not current any more after `at` (ms). */
+  /** What came by connection `name` was not current any more after `at` (ms). */
   cut(name, at) {
-    this.mid.cut(name, at);
+    if (name in this.panes) this.mid.cut(name, at);
   }
 
   /** Draw the two feeds, `{ direct, slow }`, and what was read from them at `now` (ms). */

@@ -1,5 +1,6 @@
 import { isSymbol } from "../messages.js";
 import { setText } from "./draw.js";
+import { optionsOf } from "./settings.js";
 import { snippet } from "./snippets.js";
 
 const SAID_MS = 2000;
@@ -18,9 +19,11 @@ export class CopyPanel {
     section.querySelector("button").addEventListener("click", () => this.copy());
   }
 
-  show(language, symbol, depth) {
-    for (const choice of this.choices) choice.checked = choice.value === language;
-    setText(this.code, isSymbol(symbol) ? snippet(language, this.base, symbol, depth) : "");
+  /** Let the program show what `settings` say. */
+  show(settings) {
+    const { code, symbol } = settings;
+    for (const choice of this.choices) choice.checked = choice.value === code;
+    setText(this.code, isSymbol(symbol) ? snippet(code, this.base, symbol, optionsOf(settings)) : "");
   }
 
   /** Copy the program; where the browser does not allow that (no HTTPS), select it. */

@@ -42,6 +42,7 @@ export class Feed {
     this.client = null;
     this.symbol = "";
     this.depth = 0;
+    this.group = 1;
     this.view = null;
     this.lagMs = null;
   }
@@ -57,12 +58,12 @@ export class Feed {
     return Math.max(HEARTBEATS_LOST * heartbeatMs, limits?.stale_ms ?? STALE_MS);
   }
 
-  /** Show another symbol, or another depth. */
-  show(symbol, depth) {
+  /** Show another symbol, or another depth, or levels of `group` ticks. */
+  show(symbol, depth, group = 1) {
     this.#leaving = false;
     if (this.client?.state === "ended") this.client = null;
     if (this.view && this.view.symbol !== symbol) this.client?.unsubscribe(this.view.symbol);
-    Object.assign(this, { symbol, depth, view: null, lagMs: null });
+    Object.assign(this, { symbol, depth, group, view: null, lagMs: null });
     this.#shown = NOTHING;
     this.#changes = 0;
     this.#sinceMs = null;
@@ -70,7 +71,7 @@ export class Feed {
     this.#refusal = "";
     if (isSymbol(symbol)) {
       this.client ??= this.#open();
-      this.view = this.client.subscribe(symbol, { depth });
+      this.view = this.client.subscribe(symbol, { depth, group });
     } else if (symbol) this.#refusal = `“${symbol}” cannot be a symbol.`;
   }
 
@@ -146,9 +147,14 @@ export class Feed {
   #open() {
     const client = this.#connect();
     this.#lost = null;
+    let problem = "";
     client.addEventListener("update", ({ detail }) => this.#updated(detail));
     client.addEventListener("problem", ({ detail: { text } }) => {
+      problem = text;
       if (this.view?.state === "removed") this.#refusal = sentence(text); // of this symbol: its subscription is over
+    });
+    client.addEventListener("removed", ({ detail: { symbol, reason } }) => {
+      if (symbol === this.symbol && reason === "limit") this.#refusal = sentence(problem); // it said which limit
     });
     client.addEventListener("state", ({ detail }) => this.#connection(detail));
     return client;

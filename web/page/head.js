@@ -1,7 +1,8 @@
 import { decimal, half } from "../format.js";
 import { byId, make, setData, setText } from "./draw.js";
 import { twiceMid } from "./history.js";
-import { GROUPS, VIEWS } from "./settings.js";
+import { GROUPS, VIEWS, optionsOf } from "./settings.js";
+import { queryOf } from "./snippets.js";
 import { agoText } from "./standing.js";
 
 /** What is above both views: the controls, the quote, and how far what is shown can be trusted. */
@@ -13,14 +14,15 @@ export class Head {
     this.missing = ""; // why there is no symbol to show
   }
 
-  /** Let the controls show `settings`, and links the book at `depth`. */
-  show({ symbol, view, levels, group }, depth) {
+  /** Let the controls and links show `settings`. */
+  show(settings) {
+    const { symbol, view, levels, group } = settings;
     this.#group = group;
     for (const name of VIEWS) byId(`to-${name}`).setAttribute("aria-pressed", String(name === view));
     byId("levels").value = levels;
     byId("group").value = group;
     byId("grouping").hidden = view !== "book";
-    byId("snapshot").href = `v1/books/${encodeURIComponent(symbol)}?depth=${depth}`;
+    byId("snapshot").href = `v1/books/${encodeURIComponent(symbol)}?${queryOf(optionsOf(settings))}`;
   }
 
   /** Draw what was read from the direct connection. */

@@ -47,11 +47,11 @@ export class Ladder {
   }
 
   /**
-   * Show `levels` ({ bids, asks }, best first) at `now` (ms), which may sum up those of `book`, as read from a feed.
-   * Prices in `differing` ({ bids, asks }) are marked. `empty`: the text if there are no levels.
+   * Show `levels` at `now` (ms), which may sum up those of `book`; both as read from a feed.
+   * Prices in `differing` ({ bids, asks }) are marked. `empty`: the text if the book has no levels.
    */
   draw(levels, book, now, { differing = null, empty = "" } = {}) {
-    const { tick, lot, sizes } = book;
+    const { tick, lot, sizes } = levels;
     if (sizes !== this.#sizes) this.flashes.reset();
     this.#sizes = sizes;
     const full = Math.max(...SIDES.map((side) => total(levels[side].slice(0, this.#fit))), 1);

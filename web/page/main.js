@@ -8,7 +8,7 @@ import { Feed } from "./feed.js";
 import { Head } from "./head.js";
 import { keyRows, listenToKeys } from "./keys.js";
 import { LinkControls } from "./link_controls.js";
-import { GROUPS, LEVELS, depthOf, fragmentOf, settingsIn } from "./settings.js";
+import { GROUPS, LEVELS, fragmentOf, optionsOf, settingsIn } from "./settings.js";
 import { baseOf } from "./snippets.js";
 import { SymbolSearch } from "./symbol_search.js";
 
@@ -20,7 +20,7 @@ const LOOK_AGAIN_MS = 2000;
 /** The page: what its address says, drawn ten times per second from one moment of its connections. */
 class Page {
   #drawn = 0;
-  #live = { direct: false, slow: false };
+  #live = {}; // by connection: whether it was live, and nothing was taken back since
 
   constructor() {
     const link = new SlowLink();
@@ -28,6 +28,7 @@ class Page {
     this.settings = settingsIn("");
     this.feeds = {
       direct: new Feed(() => new Client(base, { pace: animationFrame })),
+      rows: new Feed(() => new Client(base, { pace: animationFrame })),
       slow: new Feed(() => new Client(base, { creditWindow: 1, link }), () => link.paused),
     };
     this.views = { book: new BookView(byId("book-view")), compare: new CompareView(byId("compare-view")) };
@@ -53,16 +54,16 @@ class Page {
     const before = this.settings;
     this.settings = settings;
     const { symbol, levels, group, view } = settings;
-    const depth = depthOf(settings);
     const { direct } = this.feeds;
-    const moved = symbol !== direct.symbol || depth !== direct.depth || direct.isOver;
-    if (moved) direct.show(symbol, depth);
-    if (moved || group !== before.group || levels !== before.levels) this.views.book.reset(settings);
+    const moved = symbol !== direct.symbol || levels !== direct.depth || direct.isOver;
+    if (moved) direct.show(symbol, levels);
+    if (moved || group !== before.group) this.views.book.reset(settings);
     for (const name of Object.keys(this.views)) byId(`${name}-view`).hidden = name !== view;
+    this.#sumUp();
     this.#compare(view === "compare", moved);
-    this.head.show(settings, depth);
+    this.head.show(settings);
     this.search.show(symbol);
-    this.copy.show(settings.code, symbol, depth);
+    this.copy.show(settings);
     this.link.show(settings);
   }
 
@@ -75,11 +76,14 @@ class Page {
     const readings = this.#read(at);
     this.views.book.sample(at, readings.direct);
     if (this.settings.view === "compare") this.views.compare.draw(at, this.feeds, readings);
-    else this.views.book.draw(at, this.feeds.direct, readings.direct);
-    this.head.draw(readings.direct);
+    else this.views.book.draw(at, this.feeds.direct, readings);
+    this.head.draw(readings.book);
   }
 
-  /** What the connections show now. Where that turns out to be old, lines end where its data ended. */
+  /**
+   * What the connections show now, and as `book` what is to be said of the book. Where something turns out to be old,
+   * lines end where its data ended.
+   */
   #read(at) {
     const readings = {};
     for (const [name, feed] of Object.entries(this.feeds)) {
@@ -89,15 +93,27 @@ class Page {
       if (standing.state === "live" || standing.state === "paused") this.#live[name] = true;
       else if (standing.alarm && this.#live[name]) {
         this.#live[name] = false;
-        this.#cut(name, at - Math.min(agoMs ?? 0, feed.doubtMs));
+        for (const view of Object.values(this.views)) view.cut(name, at - Math.min(agoMs ?? 0, feed.doubtMs));
       }
     }
-    return readings;
+    const { direct, rows } = readings;
+    const least = this.#isSummedUp && direct.standing.state === "live" ? rows : direct;
+    return { ...readings, book: { ...direct, standing: least.standing } };
   }
 
-  #cut(name, end) {
-    this.views.compare.cut(name, end);
-    if (name === "direct") this.views.book.cut(end);
+  get #isSummedUp() {
+    return optionsOf(this.settings).group > 1;
+  }
+
+  /** Rows of several ticks come by a connection of their own, because the quote and the charts are of single ticks. */
+  #sumUp() {
+    const { rows } = this.feeds;
+    const { symbol } = this.settings;
+    const { depth, group } = optionsOf(this.settings);
+    if (!this.#isSummedUp) rows.close();
+    else if (!rows.view || rows.isOver || rows.symbol !== symbol || rows.depth !== depth || rows.group !== group) {
+      rows.show(symbol, depth, group);
+    }
   }
 
   /** The slow connection is there only while it is looked at. */
@@ -141,10 +157,10 @@ class Page {
   /** What goes on without anybody: a browser draws no hidden tab, but its title can be seen. */
   #watch() {
     setInterval(() => {
-      if (document.hidden) this.head.draw(this.#read(performance.now()).direct);
+      if (document.hidden) this.head.draw(this.#read(performance.now()).book);
     }, GLANCE_MS);
     document.addEventListener("visibilitychange", () => {
-      if (!document.hidden) this.feeds.direct.wake(performance.now());
+      if (!document.hidden) for (const feed of Object.values(this.feeds)) feed.wake(performance.now());
     });
     setInterval(() => this.#lookAgain(), LOOK_AGAIN_MS);
   }

@@ -6,15 +6,12 @@
 
 export const VIEWS = ["book", "compare"];
 export const LEVELS = [10, 25, 50, 100];
-/** Ticks that one row of the ladder sums up. */
+/** Ticks in a row of the ladder. */
 export const GROUPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000];
 /** Bandwidths of the slow connection in bytes per second; 0 is no limit. */
 export const RATES = [0, 32_000, 8000, 2000, 500];
 export const DELAY_MS_MAX = 2000;
 export const LANGUAGES = ["python", "js", "curl"];
-
-/** Levels that are subscribed to when rows sum up several ticks. */
-const GROUPED_DEPTH = 1000;
 
 export const DEFAULTS = Object.freeze({
   symbol: "", view: "book", levels: 50, group: 1, delay: 400, rate: 0, code: "python",
@@ -55,9 +52,9 @@ export function fragmentOf(settings) {
   return `#${encodeURIComponent(settings.symbol)}${fields.size ? `?${fields}` : ""}`;
 }
 
-/** The depth to subscribe to. Only the book has grouped rows. */
-export function depthOf({ view, levels, group }) {
-  return view === "book" && group > 1 ? GROUPED_DEPTH : levels;
+/** What to ask a gateway for, `{ depth, group }`. Only the book is shown in groups. */
+export function optionsOf({ view, levels, group }) {
+  return { depth: levels, group: view === "book" ? group : 1 };
 }
 
 function decoded(text) {
