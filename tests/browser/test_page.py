@@ -80,22 +80,20 @@ class Scene(NamedTuple):
         differently.
         """
         book = await self.final(instrument, depth)
+        rows = {
+            side: expected_rows(book[side], instrument.tick_size, instrument.lot_size)[::step]
+            for side, step in (("bids", 1), ("asks", -1))
+        }
         for name in names:
 
             async def shows(name: str = name) -> bool:
                 shown = await self.visit.shown(name)
-                return (shown["symbol"], shown["digest"], shown["word"]) == (
-                    instrument.symbol,
-                    f"✓ {book['digest']:08x}",
-                    "live",
-                )
+                said = (shown["symbol"], shown["digest"], shown["word"], shown["bids"], shown["asks"])
+                digest = f"✓ {book['digest']:08x}"
+                return said == (instrument.symbol, digest, "live", rows["bids"], rows["asks"])
 
             await eventually(shows, TIMEOUT_S, f"{name} shows the last book of {instrument.symbol}")
-            shown = await self.visit.shown(name)
-            assert workers > 1 or shown["seq"] == str(book["seq"])
-            for side in ("bids", "asks"):
-                rows = expected_rows(book[side], instrument.tick_size, instrument.lot_size)
-                assert shown[side] == (rows if side == "bids" else rows[::-1]), (name, side)
+            assert workers > 1 or (await self.visit.shown(name))["seq"] == str(book["seq"])
 
     async def same(self) -> None:
         """Wait until no difference is shown."""
