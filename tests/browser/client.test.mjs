@@ -311,3 +311,12 @@ test("a view says how old the last input is while it is stale for that", () => {
   session.receive({ ...status, state: "live", input_age_ms: 5 });
   assert.deepEqual([view.state, view.inputAgeMs, view.staleReason], ["live", null, null]);
 });
+
+test("a delta before the last part of a snapshot is a gap", () => {
+  const { session, view, sent } = following();
+  session.receive({ ...SNAPSHOT, seq: DELTA.seq, asks: [], part: 1, parts: 2 });
+  assert.deepEqual([view.state, session.counters.snapshots], ["live", 1]);
+  session.receive(DELTA);
+  assert.deepEqual([view.state, view.book.seq, session.counters.gaps], ["stale", SNAPSHOT.seq, 1]);
+  assert.equal(sent.at(-1).op, "subscribe");
+});
