@@ -215,6 +215,21 @@ async def test_it_resumes_by_the_id_of_the_last_event(
         assert not again.of("snapshot")
 
 
+async def test_levels_in_groups_resume_likewise(gateway: RunningGateway, ingestor: FakeIngestor) -> None:
+    query = "symbols=AAA&depth=5&group=10"
+    async with stream_of(gateway, query) as stream:
+        assert (await stream.until("subscribed"))["group"] == 10
+        snapshot = await stream.until("snapshot", group=10)
+        assert all(price % 10 == 0 for price, _ in snapshot["bids"] + snapshot["asks"])
+    await change(ingestor)
+    async with stream_of(gateway, query, Last_Event_ID=stream.source.last_id) as again:
+        again.books["AAA"] = stream.books["AAA"]
+        assert (await again.until("subscribed"))["resumed"]
+        await again.until("delta", group=10)
+    async with stream_of(gateway, "symbols=AAA&depth=5", Last_Event_ID=again.source.last_id) as other:
+        assert not (await other.until("subscribed"))["resumed"], "the book itself is another view"
+
+
 @pytest.mark.parametrize("last_id", ["AAA:1:1", "17", "\x01", "x" * 5000, "BBB:5:5", "AAA:7:0," * 300])
 async def test_an_id_that_does_not_fit_brings_a_snapshot(gateway: RunningGateway, last_id: str) -> None:
     headers = b"Last-Event-ID: " + last_id.replace("\x01", "\xff").encode("iso-8859-1") + b"\r\n"
