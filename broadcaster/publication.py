@@ -82,6 +82,7 @@ def place(
     """Give the entries of `broadcasts` positions, starting at `first`; a broadcast has one or more entries.
 
     An entry with n = 0 names `previous`, the position that it continues, in `prev`.
+    Only the first entry of a broadcast lists `inputs`, which may be long.
     """
     entries = []
     position = first
@@ -90,6 +91,8 @@ def place(
             info = broadcast.info
             if position.n == 0:
                 info = info._replace(prev=str(previous))
+            if start and info.inputs:
+                info = info._replace(inputs=None)
             deltas = broadcast.deltas[start : start + SYMBOLS_PER_ENTRY]
             fields = encode_deltas(deltas, broadcast.marks)
             entries.append((position, [(INFO_FIELD, encode_info(info)), *fields]))

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Sequence
 from enum import StrEnum
 from inspect import isawaitable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from depthcast.shared.book import Book
 from depthcast.shared.sizes import Prices, checked, exact
@@ -46,6 +46,10 @@ class BookUpdate(NamedTuple):
     - `merged`: number of broadcasts in this update: 1 if none were merged, 0 for a snapshot or a status.
     - `ts`: time of the broadcast in µs since 1970, 0 for a status.
     - `info`: data of the stream entry; None from the WebSocket client and for books loaded from snapshots.
+    - `event_ts`: newest time at the source of what this update brings, in µs since 1970; None if the producer
+      names none.
+    - `because`: what held merged broadcasts back at the gateway: `buffer`, `credit` or `interval`; None if
+      nothing did, or if they were merged by this client alone.
     """
 
     symbol: str
@@ -58,6 +62,8 @@ class BookUpdate(NamedTuple):
     merged: int = 0
     ts: int = 0
     info: EntryInfo | None = None
+    event_ts: int | None = None
+    because: str | None = None
 
     def changes(self) -> Prices:
         """Return `bids` and `asks` in exact decimals; raises `CodecError` if the book has no sizes."""
@@ -67,6 +73,10 @@ class BookUpdate(NamedTuple):
 
 OnUpdate = Callable[[BookUpdate], Awaitable[None] | None]
 """What is called with each update: a function, or a coroutine function, which is awaited."""
+
+
+CAUSES: Final = ("buffer", "credit", "interval")
+"""What can hold broadcasts back, the most severe cause first."""
 
 
 async def deliver(updates: AsyncIterable[BookUpdate], on_update: OnUpdate) -> None:
@@ -90,10 +100,28 @@ def conflate(first: BookUpdate, second: BookUpdate) -> BookUpdate:
         return second
     if second.kind is Kind.STATUS:
         return first._replace(state=second.state, seq=second.seq)
+    event_ts = _newest(first.event_ts, second.event_ts)
     if first.kind is Kind.SNAPSHOT:
-        return second._replace(kind=Kind.SNAPSHOT, bids=(), asks=(), merged=0)
+        return second._replace(
+            kind=Kind.SNAPSHOT, bids=(), asks=(), merged=0, event_ts=event_ts, because=None
+        )
     return second._replace(
         bids=tuple({**dict(first.bids), **dict(second.bids)}.items()),
         asks=tuple({**dict(first.asks), **dict(second.asks)}.items()),
         merged=first.merged + second.merged,
+        event_ts=event_ts,
+        because=_most_severe(first.because, second.because),
     )
+
+
+def _newest(first: int | None, second: int | None) -> int | None:
+    if first is None or second is None:
+        return first if second is None else second
+    return max(first, second)
+
+
+def _most_severe(first: str | None, second: str | None) -> str | None:
+    """The more severe cause of two; one that this version does not know counts as less severe."""
+    if first is None or second is None:
+        return first or second
+    return next((cause for cause in CAUSES if cause in (first, second)), second)

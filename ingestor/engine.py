@@ -329,6 +329,7 @@ class Engine:
         symbol, state = found
         outcome = state.apply(events, atomic=options.atomic)
         self._count(symbol, state, outcome)
+        self._note_input(symbol, outcome, len(events), options)
         return outcome
 
     def _apply_pieces(self, name: bytes, raw: bytes, array: Array, options: Options) -> Iterator[None]:
@@ -345,6 +346,7 @@ class Engine:
 
         outcome = yield from self._run_pieces(state, array, log, atomic=atomic)
         self._count(symbol, state, outcome)
+        self._note_input(symbol, outcome, array.events, options)
 
     def _run_pieces(
         self,
@@ -439,6 +441,14 @@ class Engine:
         self._ignored += outcome.ignored
         self.evicted += outcome.evicted
 
+    def _note_input(self, symbol: Symbol, outcome: ArrayResult, events: int, options: Options) -> None:
+        """Note that a symbol had input, if an array of `events` counts as such."""
+        if outcome.applied:
+            self._books.times.note(symbol, options.ts)
+        elif options.stale is None and (outcome.ignored or not events):
+            # An ignored event confirms the book; an array without events says that its producer is there.
+            self._books.times.note(symbol, None)
+
     # --- output --------------------------------------------------------------------------------------------
 
     def drain(self, checkpoints: Collection[str] = ()) -> Interval:
@@ -459,7 +469,9 @@ class Engine:
             withdrawn, books.withdrawn = tuple(books.withdrawn), {}
             begun = (*births, *withdrawn)
             deltas = [(symbol, books.advance(symbol, self._epoch)) for symbol in begun]
-            deltas.extend(books.drain_changes(births, self._epoch))
+            changes = books.drain_changes(births, self._epoch)
+            deltas.extend(changes)
+            event_times, inputs = books.times.drain(births, [symbol for symbol, _ in changes], self._src)
             doubts = self._drain_doubts(births, deltas)
             born, books.born = list(books.born), {}
             rejects = self._log.take()
@@ -483,6 +495,8 @@ class Engine:
                 listings,
                 books.after(begun),
                 doubts,
+                event_times,
+                inputs,
             )
             self.whole = True
             return interval
@@ -541,6 +555,12 @@ class Engine:
         """Why the book was in doubt at the last drain; None if it was not."""
         with self._lock:
             return self._books.doubts.published.get(Symbol(symbol))
+
+    def times(self, symbol: str) -> tuple[int | None, int]:
+        """The book's last source time, and when its last input came (0: not known), as of the last drain."""
+        with self._lock:
+            times = self._books.times
+            return times.event_ts.get(Symbol(symbol)), times.input_ts.get(Symbol(symbol), 0)
 
     def doubts(self) -> int:
         """How many books are in doubt."""
@@ -629,6 +649,13 @@ class Engine:
             for symbol, reason in doubts.items():
                 if symbol.encode() in self._books.registered:
                     self._books.doubts.restore(Symbol(symbol), reason)
+
+    def restore_times(self, times: Mapping[str, tuple[int | None, int]]) -> None:
+        """Take over the published times of books that were restored, by symbol, as `times` returns them."""
+        with self._lock:
+            for symbol, (event_ts, input_ts) in times.items():
+                if symbol.encode() in self._books.registered:
+                    self._books.times.restore(Symbol(symbol), event_ts, input_ts)
 
     def _load_orders(self, symbol: Symbol, state: OrdersState, seq: int, orders: OrdersCopy | None) -> None:
         if orders is None:

@@ -11,6 +11,7 @@ from depthcast.shared.types import Delta, Symbol
 
 NO_LISTINGS: Final[Mapping[Symbol, Listing]] = MappingProxyType({})
 NO_DOUBTS: Final[Mapping[Symbol, str | None]] = MappingProxyType({})
+NO_TIMES: Final[Mapping[Symbol, int]] = MappingProxyType({})
 
 
 class Interval(NamedTuple):
@@ -32,6 +33,8 @@ class Interval(NamedTuple):
     - `listings`: the listings that began or ended since the last drain; `after`: the last input before that.
     - `doubts`: symbols whose books came into doubt since the last drain, with the reason, or are right again
       (None). Each has a delta, without levels if there is no net change.
+    - `event_times`: newest source time (µs) of the applied events of symbols with a net change.
+    - `inputs`: symbols that had input since the last drain, but no net change.
     """
 
     src: str
@@ -49,6 +52,8 @@ class Interval(NamedTuple):
     listings: Mapping[Symbol, Listing] = NO_LISTINGS
     after: Mapping[Symbol, str] = MappingProxyType({})
     doubts: Mapping[Symbol, str | None] = NO_DOUBTS
+    event_times: Mapping[Symbol, int] = NO_TIMES
+    inputs: tuple[Symbol, ...] = ()
 
 
 class Stats(NamedTuple):

@@ -10,6 +10,7 @@ from typing import Any
 from depthcast.broadcaster.numbering import first_seq
 from depthcast.ingestor.book_state import BookState
 from depthcast.ingestor.doubts import Doubts
+from depthcast.ingestor.input_times import InputTimes
 from depthcast.ingestor.levels import LevelsState
 from depthcast.ingestor.limits import Limits
 from depthcast.ingestor.orders import OrdersState
@@ -26,7 +27,8 @@ class ListedBooks:
     - `listings`: the listing of every symbol that the partition ever had, withdrawn ones too.
     - `births_due`: listings that began since the last drain; `withdrawn`: those that ended.
     - `born`: symbols whose recovery state is written with the next drain.
-    - `changed`: books with applied events since the last drain; `doubts`: those about all books.
+    - `changed`: books with applied events since the last drain.
+    - `doubts`: those about all books; `times`: of the input of all books.
     - `limits`: of what books hold; `limits_of`: of orders feeds that are replayed under those of their
       checkpoint.
     """
@@ -42,6 +44,7 @@ class ListedBooks:
         self.withdrawn: dict[Symbol, None] = {}
         self.changed: dict[Symbol, BookState] = {}
         self.doubts = Doubts()
+        self.times = InputTimes()
         # The last input before a listing that nobody knows yet began or ended.
         self._after: dict[Symbol, str] = {}
         # The last seq of the listings before, which the next one must exceed.
@@ -121,6 +124,7 @@ class ListedBooks:
         for waiting in (self.births_due, self.born, self.changed):
             waiting.pop(symbol, None)
         self.doubts.forget(symbol)
+        self.times.forget(symbol)
 
     def know(self, listings: Mapping[str, Listing]) -> None:
         """Take over the record of listings; those of restored books stay unless the record has later ones."""
@@ -149,6 +153,7 @@ class ListedBooks:
         for waiting in everything:
             waiting.pop(symbol, None)
         self.doubts.forget(symbol)
+        self.times.forget(symbol)
 
     def set_limits(self, limits: Limits) -> None:
         """Reject by these limits from now on; what the books already hold stays."""

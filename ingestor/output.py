@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 from depthcast.broadcaster.publication import Broadcast, Fields
-from depthcast.ingestor.interval import NO_DOUBTS, Interval
+from depthcast.ingestor.interval import NO_DOUBTS, NO_TIMES, Interval
 from depthcast.ingestor.rejects import Reject
 from depthcast.shared.codec import NO_MARKS, Marks
 from depthcast.shared.doubt import STALE
+from depthcast.shared.input_times import EVENT_TS
 from depthcast.shared.listing import AFTER, Listing, to_table
 from depthcast.shared.types import EntryInfo, Symbol
 
@@ -20,16 +21,19 @@ def broadcast_of(interval: Interval, ts: int) -> Broadcast:
         rejected=interval.rejected,
         ignored=interval.ignored,
         event_ts=interval.event_ts,
+        inputs=interval.inputs or None,
     )
-    return Broadcast(info, interval.deltas, marks_of(interval.listings, interval.after, interval.doubts))
+    marks = marks_of(interval.listings, interval.after, interval.doubts, interval.event_times)
+    return Broadcast(info, interval.deltas, marks)
 
 
 def marks_of(
     listings: Mapping[Symbol, Listing],
     after: Mapping[Symbol, str],
     doubts: Mapping[Symbol, str | None] = NO_DOUBTS,
+    event_times: Mapping[Symbol, int] = NO_TIMES,
 ) -> Mapping[str, Marks]:
-    """What deltas say of their books: the listings, the last input before them, and the doubt.
+    """What deltas say of their books: the listings, the last input before them, the doubt, the source time.
 
     Births, moves and withdrawals say listings; the first or last delta of a doubt says that.
     """
@@ -39,6 +43,8 @@ def marks_of(
     }
     for symbol, reason in doubts.items():
         marks[symbol] = {**marks.get(symbol, NO_MARKS), STALE: reason}
+    for symbol, ts in event_times.items():
+        marks[symbol] = {**marks[symbol], EVENT_TS: ts} if symbol in marks else {EVENT_TS: ts}
     return marks
 
 

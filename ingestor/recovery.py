@@ -223,6 +223,11 @@ def restore_doubts(engine: Engine, replicas: Mapping[str, Replica]) -> None:
     )
 
 
+def restore_times(engine: Engine, replicas: Mapping[str, Replica]) -> None:
+    """Pass on the times of the last input of restored books."""
+    engine.restore_times({symbol: (each.event_ts, each.input_ts) for symbol, each in replicas.items()})
+
+
 def replay(engine: Engine, entry: Entry, sources: Mapping[str, Position]) -> Iterator[None]:
     """Replay an input entry for the orders feeds, with a pause after each slice of a large one.
 

@@ -86,7 +86,17 @@ def decode_marks(raw: bytes) -> Marks:
 
 def decode_delta(raw: bytes) -> Delta:
     """Inverse of `encode_delta`; trailing items are ignored."""
+    return _delta(unpack(raw, "delta"))
+
+
+def decode_marked_delta(raw: bytes) -> tuple[Delta, Marks]:
+    """A delta and its marks, which are empty if it has none."""
     items = unpack(raw, "delta")
+    delta = _delta(items)
+    return delta, _marks(items, _DELTA_ITEMS)
+
+
+def _delta(items: Any) -> Delta:
     if type(items) is not list or len(items) != _DELTA_ITEMS:
         items = _array(items, _DELTA_ITEMS, "delta")
     prev_seq, seq, bids, asks, digest, events = items
@@ -163,12 +173,22 @@ def decode_info(raw: bytes) -> EntryInfo:
         or not (successor is None or isinstance(successor, str))
     ):
         raise CodecError("entry info", "src, prev and successor must be text")
-    return EntryInfo(ts, src, applied, rejected, ignored, event_ts, prev, successor, *optional)
+    lag_ms, entries, lost = optional
+    inputs = _names(get("inputs"))
+    return EntryInfo(
+        ts, src, applied, rejected, ignored, event_ts, prev, successor, lag_ms, entries, lost, inputs
+    )
 
 
 def decode_written(raw: bytes) -> int | None:
     """The time in an entry's field `_w`, µs since 1970; None if it is malformed."""
     return int(raw) if raw.isdigit() and len(raw) <= _WRITTEN_DIGITS else None
+
+
+def _names(value: Any) -> tuple[str, ...] | None:
+    if value and not (isinstance(value, list) and set(map(type, value)) == {str}):
+        raise CodecError("entry info", "inputs must be a list of symbols")
+    return tuple(value) if value else None
 
 
 def _marks(items: list[Any], place: int) -> Marks:

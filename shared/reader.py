@@ -14,13 +14,15 @@ from depthcast.shared.codec import (
     INFO_FIELD,
     NO_MARKS,
     WRITTEN_FIELD,
+    Marks,
     decode_delta,
     decode_info,
-    decode_marks,
+    decode_marked_delta,
     decode_written,
 )
 from depthcast.shared.doubt import doubt_after
 from depthcast.shared.errors import CodecError, PositionError
+from depthcast.shared.input_times import EVENT_TS, INPUT_TS, input_ts_of, time_in
 from depthcast.shared.listing import of_table
 from depthcast.shared.position import ZERO, Position, follows
 from depthcast.shared.replica import NO_CHANGES, ApplyResult, Changes, Replica
@@ -63,12 +65,16 @@ def within_history(snapshots: LoadedSnapshots, first: OldestEntry | None) -> Loa
 
 
 class ReplicaUpdate(NamedTuple):
-    """One symbol's change. `delta` is None and `changes` empty if the whole replica was replaced."""
+    """One symbol's change. `delta` is None and `changes` empty if the whole replica was replaced.
+
+    `event_ts`: newest source time of what is merged in the delta (µs), None if it has none.
+    """
 
     symbol: str
     replica: Replica
     delta: Delta | None
     changes: Changes
+    event_ts: int | None = None
 
 
 class Written(NamedTuple):
@@ -192,6 +198,7 @@ class PartitionReader:
         updates: list[ReplicaUpdate] = []
         missing, wants = self.missing, self.wants
         written_us = None
+        input_ts = input_ts_of(info.src)
         for name, raw in fields:
             if name.startswith(b"_"):
                 if name == WRITTEN_FIELD:
@@ -200,9 +207,11 @@ class PartitionReader:
             symbol = name.decode("utf-8", "replace")
             if symbol in missing or not wants(symbol):
                 continue
-            update = self._read_symbol(symbol, raw)
+            update = self._read_symbol(symbol, raw, input_ts)
             if update is not None:
                 updates.append(update)
+        if info.inputs is not None:
+            self._take_inputs(info.inputs, input_ts)
         reached = self.position < self._tail
         self.position = position
         if self._ahead:
@@ -234,11 +243,15 @@ class PartitionReader:
         if self.position is not None and last < self.position:
             self.mark_lost(f"the stream ends at {last}, behind our position {self.position}")
 
-    def _read_symbol(self, symbol: str, raw: bytes) -> ReplicaUpdate | None:
+    def _read_symbol(self, symbol: str, raw: bytes, input_ts: int) -> ReplicaUpdate | None:
         rebuilding = self.rebuilding
         replica = rebuilding.get(symbol) if rebuilding else None
+        marks = NO_MARKS
         try:
-            delta = decode_delta(raw)
+            if raw[:1] == _UNMARKED:
+                delta = decode_delta(raw)
+            else:
+                delta, marks = decode_marked_delta(raw)
         except CodecError as error:
             self._fail(symbol, str(error))
             return None
@@ -252,16 +265,25 @@ class PartitionReader:
         if outcome is not _APPLIED:
             self._fail(symbol, f"{outcome.value} at seq {replica.seq}, delta {delta.prev_seq} to {delta.seq}")
             return None
-        if raw[:1] != _UNMARKED and not self._take_marks(symbol, replica, raw):
+        event_ts = time_in(marks, EVENT_TS) if marks else None
+        if marks and not self._take_marks(symbol, replica, marks, event_ts):
             return None
+        if delta.events and input_ts > replica.input_ts:
+            replica.input_ts = input_ts
         if rebuilding and symbol in rebuilding:
             return self._promote(symbol)
-        return _new_tuple(ReplicaUpdate, (symbol, replica, delta, changes))
+        return _new_tuple(ReplicaUpdate, (symbol, replica, delta, changes, event_ts))
 
-    def _take_marks(self, symbol: str, replica: Replica, raw: bytes) -> bool:
-        """Take what a delta says of its book; False if the listing it names cannot be that of this book."""
+    def _take_marks(self, symbol: str, replica: Replica, marks: Marks, event_ts: int | None) -> bool:
+        """Take what a delta says of its book; False if the listing it names cannot be that of this book.
+
+        `event_ts`: the source time in the marks; most deltas have no other mark.
+        """
+        if event_ts is not None:
+            replica.event_ts = event_ts
+            if len(marks) == 1:
+                return True
         try:
-            marks = decode_marks(raw)
             named = of_table(symbol, marks)
         except CodecError as error:
             self._fail(symbol, str(error))
@@ -273,6 +295,14 @@ class PartitionReader:
             replica.listing = named
         replica.doubt = doubt_after(marks, replica.doubt)
         return True
+
+    def _take_inputs(self, symbols: Sequence[str], input_ts: int) -> None:
+        """Take that books which did not change had input."""
+        for symbol in symbols:
+            replica = self.rebuilding.get(symbol) or self.shown.get(symbol)
+            # An entry may be read again, and a snapshot may be newer than it.
+            if replica is not None and input_ts > replica.input_ts:
+                replica.input_ts = input_ts
 
     def _reach(self, position: Position) -> bool:
         """Compare `position` with the entries of snapshots ahead; returns whether it is one of them."""
@@ -319,7 +349,10 @@ def _loaded(symbol: str, snapshot: Snapshot | None) -> Replica:
         return Replica()
     replica = Replica(snapshot)
     replica.listing = listing
-    replica.doubt = doubt_after(snapshot.marks or NO_MARKS, None)
+    marks = snapshot.marks or NO_MARKS
+    replica.doubt = doubt_after(marks, None)
+    replica.event_ts = time_in(marks, EVENT_TS)
+    replica.input_ts = time_in(marks, INPUT_TS) or 0
     return replica
 
 

@@ -47,13 +47,16 @@ class Replica:
     `seq` 0: nothing is known yet, and only a delta from `prev_seq` 0 applies. `loaded_ts`: the `ts` of the
     snapshot it was loaded from (µs), 0 if it started empty. `weights`: digest weights of bids and of asks.
     `listing`: what the book stands for; None while the stream has not said it. `doubt`: why a producer calls
-    the book stale; None while it does not.
+    the book stale; None while it does not. `event_ts`: source time of the last delta that had one (µs), None
+    if none had. `input_ts`: when the last input came, by the server's clock (µs), 0 if that is not known.
 
     After `ApplyResult.MISMATCH` the replica still holds the state before that delta. One of the two is wrong,
     so the owner loads a snapshot.
     """
 
-    __slots__ = ("book", "digest", "doubt", "listing", "loaded_ts", "seq", "weights")
+    __slots__ = (
+        "book", "digest", "doubt", "event_ts", "input_ts", "listing", "loaded_ts", "seq", "weights",
+    )  # fmt: skip
 
     def __init__(self, snapshot: Snapshot | None = None) -> None:
         self.book = Book()
@@ -62,6 +65,8 @@ class Replica:
         self.loaded_ts = 0
         self.listing: Listing | None = None
         self.doubt: str | None = None
+        self.event_ts: int | None = None
+        self.input_ts = 0
         self.weights = (SideWeights(0), SideWeights(1))
         if snapshot is not None:
             self.book.bids.load(snapshot.bids)

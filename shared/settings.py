@@ -302,6 +302,13 @@ class GatewaySettings(Settings):
         least=100,
         most=86_400_000,
     )
+    input_age_max_ms: int | None = setting(
+        None,
+        "a book whose last input is older is reported stale; off when unset, because markets may be quiet",
+        unit="ms",
+        least=100,
+        most=86_400_000,
+    )
     stall_timeout_s: float = setting(
         30.0,
         "a client that reads nothing for this long is closed with 4410",

@@ -74,6 +74,7 @@ class EntryInfo(NamedTuple):
     - `lag_ms`: age of the oldest input entry that was not consumed yet, in ms by the server's clock.
     - `entries`: input entries added up to `src` since the input log began; None if not known.
     - `lost`: input entries that were deleted before they were consumed, since the partition's beginning.
+    - `inputs`: symbols that had input in the interval, but no net change; None if there are none.
     """
 
     ts: int
@@ -87,6 +88,7 @@ class EntryInfo(NamedTuple):
     lag_ms: int | None = None
     entries: int | None = None
     lost: int | None = None
+    inputs: tuple[str, ...] | None = None
 
 
 def is_symbol(text: object) -> bool:

@@ -1,7 +1,10 @@
 """Runs an engine beside naive models and compares them after every step. Used by the property tests."""
 
+import json
 from random import Random
 from typing import Any
+
+import msgpack
 
 from depthcast.ingestor.book_state import NO_KEY, BookState
 from depthcast.ingestor.engine import Engine
@@ -9,7 +12,7 @@ from depthcast.ingestor.interval import Interval
 from depthcast.ingestor.orders import OrdersState
 from depthcast.shared.instruments import Feed, Instrument, OnCross
 from depthcast.shared.types import Snapshot, Symbol
-from tests.book_model import ModelBook, brute_digest, doubt_after, refuses
+from tests.book_model import ModelBook, Result, brute_digest, doubt_after, refuses
 from tests.random_events import encode, random_array
 
 EPOCH = 1_767_225_600_001
@@ -26,6 +29,17 @@ def last_atomic(fields: list[tuple[bytes, bytes]]) -> bool:
     """What the last `_` that says `atomic` says."""
     said = [raw.endswith((b"true}", b"\xc3")) for name, raw in fields if name == b"_" and b"atomic" in raw]
     return bool(said and said[-1])
+
+
+def last_ts(fields: list[tuple[bytes, bytes]]) -> int | None:
+    """The source time of the last `_` that has a good one, of options that do not refuse the entry."""
+    found = None
+    for raw in (raw for name, raw in fields if name == b"_"):
+        said = json.loads(raw) if raw[:1] == b"{" else msgpack.unpackb(raw)
+        ts = said.get("ts")
+        if isinstance(ts, int | float) and not isinstance(ts, bool) and 0 <= ts < 2**53:
+            found = int(ts)
+    return found
 
 
 def flat_levels(snapshot: Snapshot) -> dict[str, dict[int, int]]:
@@ -59,6 +73,10 @@ class EngineCheck:
         self.events = dict.fromkeys(self.models, 0)
         self.doubts: dict[str, str] = {}
         self.drained_doubts: dict[str, str] = {}
+        self.inputs: set[str] = set()
+        self.newest: dict[str, int] = {}
+        self.last_input: dict[str, int] = {}
+        self.last_ts: dict[str, int] = {}
         self.src = "0-0"
 
     def step(self, rng: Random) -> None:
@@ -79,8 +97,11 @@ class EngineCheck:
         doubt = rng.choice(DOUBTS) if rng.random() < 0.2 else {}
         if doubt:
             fields.insert(rng.randint(0, len(fields)), (b"_", encode(doubt, rng.random() < 0.5)))
+        if rng.random() < 0.4:
+            ts = encode({"ts": rng.randint(0, 99)}, rng.random() < 0.5)
+            fields.insert(rng.randint(0, len(fields)), (b"_", ts))
         if arrays:
-            failed = self.apply(fields, arrays, atomic=atomic)
+            failed = self.apply(fields, arrays, atomic=atomic, stale="stale" in doubt)
             self.doubt(arrays, doubt, failed)
         for symbol in {symbol for symbol, _ in arrays}:
             self.check_state(symbol)
@@ -88,15 +109,22 @@ class EngineCheck:
             self.drain()
 
     def apply(
-        self, fields: list[tuple[bytes, bytes]], arrays: list[tuple[str, list[Any]]], *, atomic: bool
+        self,
+        fields: list[tuple[bytes, bytes]],
+        arrays: list[tuple[str, list[Any]]],
+        *,
+        atomic: bool,
+        stale: bool = False,
     ) -> set[str]:
         """Apply an entry whose good arrays are `arrays`; returns the symbols with rejected events."""
         failed = set()
         self.entries += 1
         self.src = f"{self.entries}-0"
         self.engine.apply(self.src, fields)
+        ts = last_ts(fields)
         for symbol, events in arrays:
             result = self.models[symbol].apply(events, atomic=atomic)
+            self.note_input(symbol, result, ts, counts=bool(result.applied) or not stale, empty=not events)
             self.sent += len(events)
             self.applied += result.applied
             self.ignored += result.ignored
@@ -108,6 +136,14 @@ class EngineCheck:
                 self.rejects.append((symbol, reason, self.src, index, count))
 
         return failed
+
+    def note_input(self, symbol: str, result: Result, ts: int | None, *, counts: bool, empty: bool) -> None:
+        """Note that a symbol had input, and the source time of its applied events."""
+        if not counts or not (result.applied or result.ignored or empty):
+            return
+        self.inputs.add(symbol)
+        if result.applied and ts is not None:
+            self.newest[symbol] = max(ts, self.newest.get(symbol, ts))
 
     def doubt(self, arrays: list[tuple[str, list[Any]]], said: dict[str, Any], failed: set[str]) -> None:
         """Begin or end the doubt about the books of an entry."""
@@ -171,9 +207,25 @@ class EngineCheck:
             self.events[symbol] = 0
             self.check_state(symbol)
         self.drained_doubts = dict(self.doubts)
+        self.check_times(interval, {str(symbol) for symbol, delta in interval.deltas if delta.events})
         assert list(interval.orders) == ["B"]
         self.rejects = []
         return interval
+
+    def check_times(self, interval: Interval, changed: set[str]) -> None:
+        """Symbols that changed have their source times, and others that had input are named."""
+        times = {symbol: ts for symbol, ts in self.newest.items() if symbol in changed}
+        assert interval.event_times == times
+        assert set(interval.inputs) == self.inputs - changed
+        assert len(set(interval.inputs)) == len(interval.inputs)
+        assert changed <= self.inputs
+        self.last_ts.update(times)
+        self.last_input.update(dict.fromkeys(self.inputs, int(self.src.partition("-")[0]) * 1000))
+        for symbol in self.models:
+            assert self.engine.times(symbol) == (
+                self.last_ts.get(symbol), self.last_input.get(symbol, 0)
+            )  # fmt: skip
+        self.inputs, self.newest = set(), {}
 
 
 def net(before: dict[int, int], after: dict[int, int]) -> list[tuple[int, int]]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -230,6 +230,7 @@ class History:
     infos: list[tuple[Position, EntryInfo]] = field(default_factory=list)
     deltas: list[tuple[Position, str, Any]] = field(default_factory=list)
     listings: dict[str, Listing] = field(default_factory=dict)
+    newest_ts: int = 0
 
 
 def check_history(stream: list[RawEntry]) -> History:
@@ -273,6 +274,7 @@ def check_history(stream: list[RawEntry]) -> History:
                 )
             _check_listing(history, symbol, raw)
             _follow(history, position, symbol, raw, moved)
+        _follow_input(history, info, changed)
         previous = position
     return history
 
@@ -316,6 +318,25 @@ def _follow(history: History, position: Position, symbol: str, raw: bytes, moved
     assert STALE not in marks or marks[STALE] != replica.doubt, "a mark of nothing"
     replica.doubt = doubt_after(marks, replica.doubt)
     history.deltas.append((position, symbol, delta))
+
+
+def _follow_input(history: History, info: EntryInfo, changed: Sequence[tuple[bytes, bytes]]) -> None:
+    """Who had input in an entry; a symbol is named only if no delta says it, and no time is of the future."""
+    history.newest_ts = max(history.newest_ts, info.event_ts or 0)
+    counted = set()
+    for name, raw in changed:
+        marks, symbol = decode_marks(raw), name.decode()
+        if decode_delta(raw).events:
+            counted.add(symbol)
+        if "event_ts" in marks:
+            assert symbol in counted, "a source time of nothing"
+            assert marks["event_ts"] <= history.newest_ts
+    named = info.inputs or ()
+    assert counted.isdisjoint(named)
+    assert len(set(named)) == len(named)
+    for symbol in (*counted, *named):
+        replica = history.replicas[symbol]
+        replica.input_ts = max(replica.input_ts, Position.parse(info.src).epoch * 1000)
 
 
 class Process:

@@ -19,13 +19,16 @@ Print live books as JSON lines: one line for each change of a book or its state.
 Each line has the whole book up to --depth, so it means something without the lines before it:
 
 \b
-  {"symbol": "BTC-USD", "state": "live", "reason": null, "seq": 7, "ts": 1767225600000000, "merged": 1,
+  {"symbol": "BTC-USD", "state": "live", "reason": null, "seq": 7, "ts": 1767225600000000,
+   "event_ts": 1767225599998000, "merged": 1, "because": null,
    "bids": [["65000.10", "0.005"]], "asks": [["65000.20", "0.007"]]}
 
 Levels are [price, quantity] as exact decimal text, the best first. state is live, stale or removed; reason
 says why, if that is known. A removed book has no other fields. ts is the time of the broadcast in µs since
-1970, null if only the state changed. merged is the number of broadcasts in the line: more than 1 with
---interval-ms, or if whoever reads the lines is slow; 0 for a new book, or if only the state changed.
+1970, null if only the state changed; event_ts is the newest time at the source in the line, null if the
+producer names none. merged is the number of broadcasts in the line: more than 1 with --interval-ms, or if
+whoever reads the lines is slow; 0 for a new book, or if only the state changed. because says what held them
+back at the gateway: buffer, credit or interval; null if nothing did.
 SYMBOL '*' stands for all books.
 
 Exit status 1 if a book could not be shown, no longer existed, or if there was no connection at the end.
@@ -89,7 +92,9 @@ def to_json(update: BookUpdate, following: Following, depth: int) -> dict[str, A
         "reason": None if update.state is State.LIVE else following.state(symbol)[1],
         "seq": update.seq,
         "ts": update.ts or None,
+        "event_ts": update.event_ts,
         "merged": update.merged,
+        "because": update.because,
         "bids": decimals(book.bids.top(depth), *sizes),
         "asks": decimals(book.asks.top(depth), *sizes),
     }

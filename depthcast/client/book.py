@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from depthcast.client.parts import WHOLE, PartialSnapshot, Place
 from depthcast.shared.digest import digest_of
 from depthcast.shared.errors import CodecError
+from depthcast.shared.input_times import EVENT_TS, time_in
 from depthcast.shared.replica import ApplyResult, Replica
 from depthcast.shared.sizes import Sizes
 from depthcast.shared.types import MAX_INTEGER, Delta, Snapshot
@@ -55,12 +56,15 @@ class ClientBook:
     `replica`: book, seq and digest. `has_view`: whether a snapshot has ever been applied. `resyncs`:
     snapshots requested since the view was last continuous. `upstream_stale`: whether the gateway's last
     `status` was stale; `stale_reason`: the producer's reason in it, None if there is none.
+    `input_age_ms`: age of the symbol's last input in that `status`, None if it is not why the book is stale.
+    The replica's `event_ts` is that of the last message that had one.
     """
 
     __slots__ = (
         "_partial",
         "_sizes",
         "has_view",
+        "input_age_ms",
         "options",
         "phase",
         "replica",
@@ -76,6 +80,7 @@ class ClientBook:
         self.has_view = False
         self.upstream_stale = False
         self.stale_reason: str | None = None
+        self.input_age_ms: int | None = None
         self.resyncs = 0
         self._sizes = Sizes("", "")
         self._partial = PartialSnapshot()
@@ -106,7 +111,7 @@ class ClientBook:
         self._sizes = Sizes(_text(message, "tick_size"), _text(message, "lot_size"))
         if not self.has_view:
             self.replica.book.sizes = self._sizes
-        self.upstream_stale, self.stale_reason = False, None
+        self.upstream_stale, self.stale_reason, self.input_age_ms = False, None, None
         self._partial.forget()
         if message.get("resumed") and self.has_view:
             self.replica.seq = _unsigned(message, "seq")
@@ -121,6 +126,7 @@ class ClientBook:
         self.upstream_stale = message.get("state") != State.LIVE
         reason = message.get("reason")
         self.stale_reason = reason if self.upstream_stale and isinstance(reason, str) else None
+        self.input_age_ms = time_in(message, "input_age_ms") if self.upstream_stale else None
 
     def snapshot(self, message: Message) -> ApplyResult | None:
         """Handle a snapshot or a part of one; returns None for a part that others must follow.
@@ -140,6 +146,7 @@ class ClientBook:
         if digest_of(replica.book.bids.top(), replica.book.asks.top()) != snapshot.digest:
             return ApplyResult.MISMATCH
         replica.book.sizes = self._sizes
+        replica.event_ts = event_ts_of(message)
         self.replica = replica
         self.has_view = True
         self.phase = Phase.CONTINUOUS
@@ -153,7 +160,19 @@ class ClientBook:
         if self.phase is Phase.AWAITING_SNAPSHOT or self._partial.begun:
             return ApplyResult.GAP  # the snapshot, or its last part, must come first
         result, _ = self.replica.apply(read_delta(message))
+        if result is ApplyResult.APPLIED and (event_ts := event_ts_of(message)) is not None:
+            self.replica.event_ts = event_ts
         return result
+
+
+def event_ts_of(message: Message) -> int | None:
+    """The newest source time in a snapshot or delta (µs); None if it has none, or no time."""
+    return time_in(message, EVENT_TS)
+
+
+def because_of(message: Message) -> str | None:
+    """What held the broadcasts back that are merged in a delta; None if it does not say."""
+    return _text(message, "because") or None
 
 
 def read_snapshot(message: Message) -> Snapshot:

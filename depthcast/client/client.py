@@ -136,6 +136,20 @@ class Client(WithFrames):
         """Return why a producer calls the book of `symbol` stale; None if no producer does."""
         return self._subscribed_book(symbol).stale_reason
 
+    def event_ts(self, symbol: str) -> int | None:
+        """Return the newest time at the source of what the book of `symbol` includes, µs since 1970.
+
+        None if the producer names none. Levels beyond the subscribed depth do not count.
+        """
+        return self._subscribed_book(symbol).replica.event_ts
+
+    def input_age_ms(self, symbol: str) -> int | None:
+        """Return how old the last input of `symbol` was when the gateway called its book stale for that.
+
+        None if that is not why it is stale, as where the gateway's `input_age_max_ms` is not set.
+        """
+        return self._subscribed_book(symbol).input_age_ms
+
     def sizes(self, symbol: str) -> Sizes:
         """Return tick size and lot size of `symbol` as decimal text, such as `("0.01", "0.001")`."""
         return self._subscribed_book(symbol).sizes

@@ -10,7 +10,15 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from depthcast.client.book import ClientBook, Message, Phase, SubscriptionOptions, pairs
+from depthcast.client.book import (
+    ClientBook,
+    Message,
+    Phase,
+    SubscriptionOptions,
+    because_of,
+    event_ts_of,
+    pairs,
+)
 from depthcast.client.requests import EVERYTHING, Request, Requests
 from depthcast.shared.errors import ClientError, CodecError
 from depthcast.shared.replica import ApplyResult
@@ -383,8 +391,13 @@ class ClientSession:
         message: Message | None = None,
     ) -> BookUpdate:
         replica = book.replica
-        merged, ts = (message.get("merged", 0), message.get("ts", 0)) if message else (0, 0)
-        return BookUpdate(symbol, kind, book.state, replica.seq, replica.book, bids, asks, merged, ts)
+        update = BookUpdate(symbol, kind, book.state, replica.seq, replica.book, bids, asks)
+        if message is None:
+            return update
+        merged, ts = message.get("merged", 0), message.get("ts", 0)
+        return update._replace(
+            merged=merged, ts=ts, event_ts=event_ts_of(message), because=because_of(message)
+        )
 
     def _queue(self, update: BookUpdate) -> None:
         """Queue an update for the user; conflate it with a waiting one, so that memory stays bounded."""

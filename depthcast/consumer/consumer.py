@@ -162,6 +162,26 @@ class Consumer(WithFrames):
         """
         return self._replica(symbol).doubt
 
+    def event_ts(self, symbol: str) -> int | None:
+        """Return the newest time at the source of what the book of `symbol` includes, µs since 1970.
+
+        None if the producer names none. Raises `ClientError` while there is no book.
+        """
+        return self._replica(symbol).event_ts
+
+    def input_age_s(self, symbol: str) -> float | None:
+        """Return how long ago, by the server's clock, the last input of `symbol` came.
+
+        `age_s` stays small while any symbol of the partition is fed; this grows in a quiet market, and if
+        the producer of `symbol` is gone. None if it is not known, as while there was no input. Raises
+        `ClientError` while there is no book.
+        """
+        server_us = self._clock.now_us(asyncio.get_running_loop().time())
+        input_ts = self._replica(symbol).input_ts
+        if server_us is None or not input_ts:
+            return None
+        return max((server_us - input_ts) / 1e6, 0.0)
+
     def age_s(self, symbol: str) -> float | None:
         """Return how long ago, by the server's clock, the newest entry was written that the book includes.
 

@@ -141,9 +141,12 @@ class FollowedPartition:
         return book
 
     def _book_update(self, update: ReplicaUpdate, info: EntryInfo | None) -> BookUpdate:
-        symbol, replica, delta, changes = update
+        symbol, replica, delta, changes, event_ts = update
         state, book, ts = self.state(symbol), self._sized_book(symbol, replica), info.ts if info else 0
         if delta is None:
-            return BookUpdate(symbol, Kind.SNAPSHOT, state, replica.seq, book, ts=ts, info=info)
+            event_ts = replica.event_ts
+            return BookUpdate(
+                symbol, Kind.SNAPSHOT, state, replica.seq, book, ts=ts, info=info, event_ts=event_ts
+            )
         bids, asks = ([(price, new) for price, new, _ in side] for side in changes)
-        return BookUpdate(symbol, Kind.DELTA, state, replica.seq, book, bids, asks, 1, ts, info)
+        return BookUpdate(symbol, Kind.DELTA, state, replica.seq, book, bids, asks, 1, ts, info, event_ts)

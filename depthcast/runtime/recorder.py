@@ -341,7 +341,7 @@ class Recorder:
 
     def _row(self, entry: AppliedEntry, update: ReplicaUpdate) -> tuple[str, RecordedRow, Replica] | None:
         """The row of an update; None if it is a load of the state that is recorded already."""
-        symbol, replica, delta, _ = update
+        symbol, replica, delta, *_ = update
         known = self.folder.symbols.get(symbol)
         if known is not None and known.last is not None and replica.seq <= known.last.seq:
             known.replica = replica

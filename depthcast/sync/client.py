@@ -47,6 +47,10 @@ class Client(Reader[AsyncClient]):
         """The error that ended this client for good, and that every call raises; None while it goes on."""
         return self._reader.ended
 
+    def input_age_ms(self, symbol: str) -> int | None:
+        """Return the age of the last input if the gateway calls the book of `symbol` stale for it."""
+        return self._ask(lambda: self._reader.input_age_ms(symbol))
+
     def subscribe(
         self, symbols: str | Collection[str], depth: int = 25, interval_ms: int = 0, group: int = 1
     ) -> None:

@@ -52,6 +52,10 @@ class Consumer(Reader[AsyncConsumer]):
         """Return what the book of `symbol` stands for; raises `ClientError` while there is no book."""
         return self._ask(lambda: self._reader.listing(symbol))
 
+    def input_age_s(self, symbol: str) -> float | None:
+        """Return how long ago the last input of `symbol` came, None if it is not known."""
+        return self._ask(lambda: self._reader.input_age_s(symbol))
+
     def age_s(self, symbol: str) -> float | None:
         """Return the age of the newest entry that the book of `symbol` includes, None if it is not known."""
         return self._ask(lambda: self._reader.age_s(symbol))

@@ -129,6 +129,7 @@ class Cohort(CohortStream):
         for group in tuple(self.others):
             if group.writer.paused:
                 self.market.counters.skipped += 1
+                group.sender.note_not_ready(self.market.number)
             elif not since <= group.cursor < first_missed or group.sender.credit is not None:
                 left_over.append(LeftOver(group, kept_up=group.cursor >= since))
             else:

@@ -4,6 +4,7 @@ from typing import NamedTuple, Protocol
 
 from depthcast.gateway.delivery.sender import Payload
 from depthcast.gateway.market.channel import Channel
+from depthcast.gateway.market.held_back import FREE, PACED, HeldBack
 from depthcast.gateway.market.market import Market
 from depthcast.gateway.protocol.messages import Encoding, encode
 
@@ -50,17 +51,22 @@ class CohortStream:
         self.flushed_to = market.number
         self.bytes_sent = 0
         self.holding: dict[Holder, None] = {}
-        self._payloads: dict[int, Payload] = {}
+        self._payloads: dict[tuple[int, HeldBack], Payload] = {}
         self._statuses: dict[tuple[int, int], Statuses] = {}
         self._made_at = -1
 
-    def since(self, cursor: int) -> Payload:
-        """Everything after `cursor` in all channels; made once for all groups at that cursor."""
+    def since(self, cursor: int, held: HeldBack | None = None) -> Payload:
+        """Everything after `cursor` in all channels; made once for all groups at that cursor.
+
+        `held`: what has held the group back since then, as its sender says; None: nothing but its interval.
+        """
         self.forget_old()
         self._made_at = self.market.number
-        found = self._payloads.get(cursor)
+        if held is None:
+            held = PACED if self.key.interval_ms else FREE
+        found = self._payloads.get((cursor, held))
         if found is None:
-            found = self._payloads[cursor] = self._joined(cursor)
+            found = self._payloads[cursor, held] = self._joined(cursor, held)
         return found
 
     def statuses_since(self, cursor: int, sent_to: int) -> Statuses:
@@ -87,7 +93,7 @@ class CohortStream:
         if self._made_at != self.market.number and (self._payloads or self._statuses):
             self._payloads, self._statuses = {}, {}
 
-    def _joined(self, cursor: int) -> Payload:
+    def _joined(self, cursor: int, held: HeldBack) -> Payload:
         encoding, separate = self.key.encoding, not self.key.interval_ms
         parts: list[bytes] = []
         deltas = snapshots = conflated = 0
@@ -99,7 +105,7 @@ class CohortStream:
                 parts.append(found.data)
                 deltas += found.deltas
                 continue
-            caught_up = channel.catch_up(cursor, encoding, in_parts=self.key.in_parts)
+            caught_up = channel.catch_up(cursor, encoding, held, in_parts=self.key.in_parts)
             parts.append(caught_up.joined())
             conflated += caught_up.merged - 1
             snapshots += caught_up.snapshots
@@ -118,5 +124,5 @@ class CohortStream:
             if channel.head > sent_to and not listing.stale:
                 held.append(channel)
             else:
-                frames.append(encode(listing.status_message(), encoding))
+                frames.append(encode(self.market.status_message(listing), encoding))
         return Statuses(b"".join(frames), tuple(held))

@@ -64,6 +64,7 @@ class Core:
             full_depth_max=settings.full_depth_max,
             stale_ms=settings.stale_ms,
             input_lag_max_ms=settings.input_lag_max_ms,
+            input_age_max_ms=settings.input_age_max_ms,
             channel_linger_s=settings.channel_linger_s,
             channels_max=settings.views_max,
             groups_max=settings.groups_max,

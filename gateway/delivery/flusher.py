@@ -382,8 +382,10 @@ class Flusher:
         sender = siblings.sender
         if sender.writer.paused:
             self.market.counters.skipped += 1
+            sender.note_not_ready(self.market.number)
             return 0
         if sender.credit == 0:
+            sender.note_not_ready(self.market.number)
             for group in siblings:
                 group.send_statuses()
             return 0
@@ -418,7 +420,9 @@ class Flusher:
             return  # its cohort does the writing
         if group.writer.paused:
             self.market.counters.skipped += 1
+            group.sender.note_not_ready(self.market.number)
         elif group.sender.credit == 0:
+            group.sender.note_not_ready(self.market.number)
             group.send_statuses()
         elif not group.send_at_once(self.due_below(group.interval_ms), kept_up=kept_up):
             self.split_cursor(group)

@@ -41,11 +41,13 @@ def send_oldest_first(
             due.append((found[0], number, group, found[1]))
     heapify(due)
     sender = next(iter(groups)).sender
-    if sender.writer.paused:
-        return 0
-    sent = _write(sender, groups, due, market, due_below)
-    while due and not sender.writer.paused and sender.credit != 0 and sent < cost_max:
-        sent += _write(sender, groups, due, market, due_below)
+    sent = 0
+    if not sender.writer.paused:
+        sent = _write(sender, groups, due, market, due_below)
+        while due and not sender.writer.paused and sender.credit != 0 and sent < cost_max:
+            sent += _write(sender, groups, due, market, due_below)
+    if due:
+        sender.note_not_ready(market.number)
     return sent
 
 
@@ -97,12 +99,16 @@ def _take(group: SubscriptionGroup, channel: Channel, market: Market, credit: in
 
 
 def _caught_up(group: SubscriptionGroup, channel: Channel, cursor: int, credit: int | None) -> Payload:
-    encoding = group.sender.encoding
+    sender = group.sender
+    encoding = sender.encoding
     separate = channel.separate_since(cursor, encoding) if not group.interval_ms else None
-    if separate is not None and (credit is None or separate.deltas <= credit):
-        group.take(channel)
-        return Payload(*separate)
-    found = channel.catch_up(cursor, encoding, in_parts=group.in_parts)
+    if separate is not None:
+        if credit is None or separate.deltas <= credit:
+            group.take(channel)
+            return Payload(*separate)
+        sender.no_credit_at = group.market.number
+    held = sender.held_back(cursor, group.interval_ms)
+    found = channel.catch_up(cursor, encoding, held, in_parts=group.in_parts)
     if found.parts is None:
         group.take(channel)
         return Payload(found.data, not found.is_snapshot, found.is_snapshot, found.merged - 1)
@@ -129,7 +135,7 @@ def _first_snapshot(group: SubscriptionGroup, channel: Channel, market: Market) 
 def _status_behind(group: SubscriptionGroup, channel: Channel, market: Market) -> bytes:
     """What follows a first snapshot: its `status`, if it is stale."""
     listing = market.listings[channel.symbol]
-    return encode(listing.status_message(), group.sender.encoding) if listing.stale else b""
+    return encode(market.status_message(listing), group.sender.encoding) if listing.stale else b""
 
 
 def _next_part(group: SubscriptionGroup, channel: Channel, cursor: PartlySent) -> Payload:

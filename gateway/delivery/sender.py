@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.delivery.writer import Writer
+from depthcast.gateway.market.held_back import FREE, PACED, HeldBack
 from depthcast.gateway.protocol.messages import Encoding, encode
 from depthcast.gateway.protocol.requests import RequestId
 from depthcast.shared.types import MAX_INTEGER
@@ -35,6 +36,8 @@ class Sender:
     - `credit`: snapshots and deltas that may still be sent; None outside credit mode.
     - `bytes_written`: bytes written so far. Bytes written on the fast path are added when a group leaves it.
     - `write_bytes_max`: the mark; replies are held, and catch-ups written at once, up to this many bytes.
+    - `full_at`, `no_credit_at`: number of the last broadcast at which something was owed, and the buffer was
+      full, or there was no credit; 0: never.
     """
 
     __slots__ = (
@@ -44,6 +47,8 @@ class Sender:
         "counters",
         "credit",
         "encoding",
+        "full_at",
+        "no_credit_at",
         "write_bytes_max",
         "writer",
     )
@@ -57,6 +62,7 @@ class Sender:
         self.counters = counters
         self.credit: int | None = None
         self.bytes_written = 0
+        self.full_at = self.no_credit_at = 0
         self._held: list[bytes] | None = None
         self._held_bytes = 0
 
@@ -78,6 +84,25 @@ class Sender:
     def add_credit(self, messages: int) -> None:
         """Allow `messages` more snapshots and deltas; the first call begins credit mode."""
         self.credit = min((self.credit or 0) + messages, MAX_INTEGER)
+
+    # --- what holds the client back -------------------------------------------------------------------------
+
+    def note_not_ready(self, number: int) -> None:
+        """Note that something is owed at the market's `number`, if the client cannot be sent it."""
+        if self.writer.paused:
+            self.full_at = number
+        if self.credit == 0:
+            self.no_credit_at = number
+
+    def held_back(self, cursor: int, interval_ms: int) -> HeldBack:
+        """What has held the client back since `cursor`; equal for all clients that get the same for it."""
+        if self.full_at <= cursor and self.no_credit_at <= cursor:
+            return PACED if interval_ms else FREE
+        return HeldBack(
+            self.full_at if self.full_at > cursor else 0,
+            self.no_credit_at if self.no_credit_at > cursor else 0,
+            bool(interval_ms),
+        )
 
     # --- control messages -----------------------------------------------------------------------------------
 

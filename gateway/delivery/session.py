@@ -162,7 +162,7 @@ class Session:
         self.sender.send(answer, request_id)
         cursor = self._cursor(channel, resumed)
         if listing.stale and not isinstance(cursor, NeedsSnapshot):
-            self.sender.send(listing.status_message())
+            self.sender.send(self.market.status_message(listing))
         group = self._group(GroupKind(interval_ms, in_parts))
         self.flusher.subscribe(group, channel, cursor)
         self.groups.resized(group)

@@ -329,7 +329,8 @@ class SubscriptionGroup:
         assert self.stream is not None
         payload = EMPTY
         if self.cursor < due_below:
-            payload = self.stream.since(self.cursor)
+            held = self.sender.held_back(self.cursor, self.interval_ms)
+            payload = self.stream.since(self.cursor, held)
             if not self._fits(payload, kept_up):
                 return False
             self.cursor = self.market.number
@@ -393,7 +394,7 @@ class SubscriptionGroup:
             if not listing.stale and self._is_owed(channel):
                 self.statuses_known[channel] = after
             else:
-                frames.append(encode(listing.status_message(), encoding))
+                frames.append(encode(self.market.status_message(listing), encoding))
         return b"".join(frames)
 
     def _is_owed(self, channel: Channel) -> bool:

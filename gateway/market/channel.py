@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.market.channel_state import NEXT_STATE, WAITING, WAS_RESET, ChannelEvent, ChannelState
+from depthcast.gateway.market.held_back import FREE, Because, HeldBack
 from depthcast.gateway.market.history import History, HistoryBound
 from depthcast.gateway.market.snapshot_parts import PartsBound, SnapshotParts
 from depthcast.gateway.market.step import Step, ViewState
@@ -109,7 +110,7 @@ class Channel:
         self.counters = counters
         self._deflate_bytes_min = deflate_bytes_min
         self._parts_bound = parts_bound
-        self._catch_ups: dict[tuple[int, Encoding], CatchUp] = {}
+        self._catch_ups: dict[tuple[int, Encoding, Because | None], CatchUp] = {}
         self._snapshots: dict[tuple[Encoding, bool], CatchUp] = {}
         self._fresh_deltas: dict[Encoding, SeparateDeltas] = {}
 
@@ -130,7 +131,7 @@ class Channel:
         if self.view is None:
             return self._reset_history(view, broadcast)
         if self.view.same_rows(view) and self.state not in WAITING:
-            view.seq, view.ts = self.view.seq, self.view.ts
+            view.seq, view.ts, view.event_ts = self.view.seq, self.view.ts, self.view.event_ts
             self.view = view
             return False
         if view.seq > self.view.seq:
@@ -141,12 +142,17 @@ class Channel:
         self.state = NEXT_STATE[ChannelEvent.BOOK_HELD_BACK][self.state]
         return False
 
-    def advance(self, changes: Changes, seq: int, ts: int, broadcast: int) -> bool:
-        """Update the view after a broadcast was applied to the replica; returns whether the view changed."""
+    def advance(
+        self, changes: Changes, seq: int, ts: int, broadcast: int, event_ts: int | None = None
+    ) -> bool:
+        """Update the view after a broadcast was applied to the replica; returns whether the view changed.
+
+        `event_ts`: the newest source time in the broadcast (µs), None if it has none.
+        """
         assert self.view is not None, "load comes first"
-        delta = self.view.advance(changes, seq, ts)
+        delta = self.view.advance(changes, seq, ts, event_ts)
         if self.state in WAITING:
-            self.view.seq, self.view.ts = seq, ts
+            self.view.seq, self.view.ts, self.view.event_ts = seq, ts, self.view.replica.event_ts
             return self._reset_history(self.view, broadcast)
         if delta is None:
             return False
@@ -213,12 +219,19 @@ class Channel:
             return SeparateDeltas(self._encoded(steps[0], encoding), 1)
         return SeparateDeltas(b"".join([self._encoded(step, encoding) for step in steps]), len(steps))
 
-    def catch_up(self, cursor: int, encoding: Encoding, *, in_parts: bool = False) -> CatchUp:
-        """Everything after `cursor` at once; only if `head` is beyond it. `in_parts` as in `snapshot`."""
+    def catch_up(
+        self, cursor: int, encoding: Encoding, held: HeldBack = FREE, *, in_parts: bool = False
+    ) -> CatchUp:
+        """Everything after `cursor` at once; only if `head` is beyond it. `in_parts` as in `snapshot`.
+
+        `held`: what held the client back; a merged delta says it. Clients with one cause share the bytes.
+        """
         history = self.history
         if cursor < self.reset_at or cursor < history.base.broadcast:
             return self.snapshot(encoding, in_parts=in_parts)._replace(merged=len(history) + 1)
-        found = self._after(history.index_after(cursor), encoding)
+        first = history.index_after(cursor)
+        because = held.because(history.broadcast(first)) if len(history) - first > 1 else None
+        found = self._after(first, encoding, because)
         if found.is_snapshot:
             return self.snapshot(encoding, in_parts=in_parts)._replace(merged=found.merged)
         return found
@@ -243,29 +256,29 @@ class Channel:
             return CatchUp(b"", 1, is_snapshot=True, parts=self._encoded_parts(self.view, encoding))
         return CatchUp(self._encoded_snapshot(self.view, encoding), 1, is_snapshot=True)
 
-    def _after(self, first: int, encoding: Encoding) -> CatchUp:
+    def _after(self, first: int, encoding: Encoding, because: Because | None) -> CatchUp:
         """Everything from step `first` on in one delta; without data, if a snapshot is smaller."""
-        key = (self.history.broadcast(first), encoding)
+        key = (self.history.broadcast(first), encoding, because)
         found = self._catch_ups.get(key)
         if found is None:
-            found = self._merged(first, encoding)
+            found = self._merged(first, encoding, because)
             if len(self._catch_ups) >= CATCH_UPS_KEPT_MAX:
                 del self._catch_ups[next(iter(self._catch_ups))]
             self._catch_ups[key] = found
         return found
 
-    def _merged(self, first: int, encoding: Encoding) -> CatchUp:
+    def _merged(self, first: int, encoding: Encoding, because: Because | None) -> CatchUp:
         assert self.view is not None
         steps = self.history.since(first)
         if len(steps) == 1 and steps[0].broadcast > self.flushed_head:
             return CatchUp(self._encoded(steps[0], encoding), 1, is_snapshot=False)
         if encoding in PLAIN:
-            plain = self._after(first, PLAIN[encoding])
+            plain = self._after(first, PLAIN[encoding], because)
             return plain if plain.is_snapshot else plain._replace(data=self._deflated(plain.data))
         delta = merge([step.delta for step in steps]) if len(steps) > 1 else steps[0].delta
         if len(steps) > 1 and len(delta.bids) + len(delta.asks) > len(self.view):
             return CatchUp(b"", len(steps), is_snapshot=True)
-        return CatchUp(self._encode(delta, len(steps), encoding), len(steps), is_snapshot=False)
+        return CatchUp(self._encode(delta, len(steps), encoding, because), len(steps), is_snapshot=False)
 
     # --- bytes ----------------------------------------------------------------------------------------------
 
@@ -279,9 +292,11 @@ class Channel:
             step.frames[encoding] = data
         return data
 
-    def _encode(self, delta: ViewDelta, merged: int, encoding: Encoding) -> bytes:
+    def _encode(
+        self, delta: ViewDelta, merged: int, encoding: Encoding, because: Because | None = None
+    ) -> bytes:
         self.counters.delta_encodings += 1
-        message = delta_message(self.symbol, self.depth, delta, merged, group_ticks=self.group_ticks)
+        message = delta_message(self.symbol, self.depth, delta, merged, because, group_ticks=self.group_ticks)
         return encode(message, encoding)
 
     def _encoded_snapshot(self, view: View, encoding: Encoding) -> bytes:

@@ -81,6 +81,11 @@ class GroupedReplica:
         """The seq of the replica."""
         return self.replica.seq
 
+    @property
+    def event_ts(self) -> int | None:
+        """The source time of the replica."""
+        return self.replica.event_ts
+
     def advance(self, changes: Changes) -> Changes:
         """Update after a broadcast was applied to the replica; returns the changes of the grouped book."""
         grouped = Changes(self._bids.advance(changes.bids), self._asks.advance(changes.asks))

@@ -28,8 +28,14 @@ class Grouping:
         grouped = self.replica = GroupedReplica(replica, self.group_ticks)
         return [channel for channel in self.channels.values() if channel.load(grouped, ts, number)]
 
-    def advance(self, changes: Changes, seq: int, ts: int, number: int) -> list[Channel]:
+    def advance(
+        self, changes: Changes, seq: int, ts: int, number: int, event_ts: int | None = None
+    ) -> list[Channel]:
         """Update after a broadcast was applied to the replica; returns the channels whose view changed."""
         assert self.replica is not None, "load comes first"
         grouped = self.replica.advance(changes)
-        return [channel for channel in self.channels.values() if channel.advance(grouped, seq, ts, number)]
+        return [
+            channel
+            for channel in self.channels.values()
+            if channel.advance(grouped, seq, ts, number, event_ts)
+        ]

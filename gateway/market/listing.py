@@ -26,15 +26,15 @@ class Listing:
     `instrument`: what the book stands for: the stream says that, and the catalog until then. `stated`: the
     listing that the stream names. `wanted`: the instrument in the catalog. `freshness` is that of the
     symbol's partition. `doubt`: why a producer calls the book stale, None while it does not;
-    `doubt_changed_at`: the broadcast number at which that changed last.
+    `doubt_changed_at`: the broadcast number at which that changed last. `quiet`: the last input is too old.
 
     `status_changes` holds the broadcast numbers at which `stale` changed. The number of changes after a
     cursor says whether that client was last sent another status, so nothing is kept per client.
     """
 
     __slots__ = (
-        "channels", "doubt", "doubt_changed_at", "freshness", "groupings", "instrument", "replica", "stale",
-        "stated", "status_changes", "ts", "wanted",
+        "channels", "doubt", "doubt_changed_at", "freshness", "groupings", "instrument", "quiet", "replica",
+        "stale", "stated", "status_changes", "ts", "wanted",
     )  # fmt: skip
 
     def __init__(self, instrument: Instrument, freshness: Freshness) -> None:
@@ -43,6 +43,7 @@ class Listing:
         self.freshness = freshness
         self.replica: Replica | None = None
         self.stale = True
+        self.quiet = False
         self.doubt: str | None = None
         self.doubt_changed_at = 0
         self.ts = 0
@@ -92,10 +93,13 @@ class Listing:
         """Whether a producer has ended a doubt about the book since the broadcast `cursor`."""
         return self.doubt is None and self.doubt_changed_at > cursor
 
-    def status_message(self) -> Message:
-        """The `status` to send now, with the producer's reason for doubt, and the lag of a late input."""
+    def status_message(self, input_age_ms: int | None = None) -> Message:
+        """The `status` to send now, with the producer's reason for doubt, and the lag of a late input.
+
+        `input_age_ms`: age of the last input, if that is too old.
+        """
         lag_ms = self.freshness.lag_ms if self.stale and self.freshness.lagging else None
-        return status_message(self.instrument.symbol, self.stale, lag_ms, self.doubt)
+        return status_message(self.instrument.symbol, self.stale, lag_ms, self.doubt, input_age_ms)
 
     def levels(self) -> int:
         """Levels on the longer side of the book."""

@@ -12,10 +12,11 @@ from depthcast.gateway.market.channel import Channel
 from depthcast.gateway.market.grouping import Grouping
 from depthcast.gateway.market.groupings import Groupings
 from depthcast.gateway.market.history import HistoryBound
+from depthcast.gateway.market.input_age import InputAges
 from depthcast.gateway.market.listing import Listing
 from depthcast.gateway.market.snapshot_parts import PartsBound
 from depthcast.gateway.market.view import ViewSource
-from depthcast.gateway.protocol.messages import UNGROUPED
+from depthcast.gateway.protocol.messages import UNGROUPED, Message
 from depthcast.shared.freshness import Freshness, ServerClock
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.partition import partition_of
@@ -64,6 +65,7 @@ class Market:
     - `was_live`: whether all books have ever been current at the same time, under a living ingestor.
     - `clock`: the clock of the server that holds the streams.
     - `parts_bound`: of all snapshots that clients get in parts.
+    - `input_ages`: how long symbols have had no input.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Market:
         full_depth_max: int,
         stale_ms: int,
         input_lag_max_ms: int,
+        input_age_max_ms: int | None = None,
         channel_linger_s: float,
         channels_max: int,
         groups_max: int,
@@ -102,6 +105,7 @@ class Market:
         self.parts_bound = PartsBound(part_levels_max, parts_bytes_max, counters)
         self._full_depth_max = full_depth_max
         self.clock = ServerClock()
+        self.input_ages = InputAges(self.clock, input_age_max_ms)
         self._stale_s = stale_ms / 1000
         self._input_lag_max_ms = input_lag_max_ms
         self._linger_s = channel_linger_s
@@ -219,9 +223,9 @@ class Market:
                 if channel.load(update.replica, listing.ts, self.number):
                     self.changed[channel] = None
         else:
-            seq, ts, number = update.delta.seq, listing.ts, self.number
+            seq, ts, number, event_ts = update.delta.seq, listing.ts, self.number, update.event_ts
             for channel in listing.channels.values():
-                if channel.advance(update.changes, seq, ts, number):
+                if channel.advance(update.changes, seq, ts, number, event_ts):
                     self.changed[channel] = None
         if 0 in listing.channels or listing.groupings:
             self._update_whole(listing, update)
@@ -233,7 +237,8 @@ class Market:
             if update.delta is None:
                 changed = grouping.load(update.replica, ts, number)
             else:
-                changed = grouping.advance(update.changes, update.delta.seq, ts, number)
+                seq, event_ts = update.delta.seq, update.event_ts
+                changed = grouping.advance(update.changes, seq, ts, number, event_ts)
             self.changed.update(dict.fromkeys(changed))
         if listing.levels() > self._full_depth_max:
             self._overgrow(listing)
@@ -262,7 +267,9 @@ class Market:
     def update_statuses(self, now: float) -> bool:
         """Determine which symbols are live; returns whether any status changed."""
         before = self.last_status_change
+        ages_changed = self.input_ages.look(now)
         for upstream in self.upstreams:
+            upstream.all_possibly_changed = upstream.all_possibly_changed or ages_changed
             self._update_statuses_of(upstream, self._possibly_changed(upstream, now))
         self.was_live = self.was_live or self._all_live()
         return self.last_status_change != before
@@ -291,7 +298,8 @@ class Market:
                 or not upstream.reader.is_current(symbol)
             )
             doubt = None if listing.replica is None else listing.replica.doubt
-            stale = stale or doubt is not None
+            listing.quiet = self.input_ages.too_old(listing.replica)
+            stale = stale or doubt is not None or listing.quiet
             changed = stale != listing.stale
             if changed:
                 listing.set_stale(stale, number)
@@ -299,6 +307,10 @@ class Market:
                 listing.doubt, listing.doubt_changed_at, changed = doubt, number, True
             if changed:
                 self.number = self.last_status_change = number
+
+    def status_message(self, listing: Listing) -> Message:
+        """The `status` of a symbol to send now."""
+        return listing.status_message(self.input_ages.of(listing.replica) if listing.quiet else None)
 
     def _all_live(self) -> bool:
         """Whether all known books are current under a living ingestor, or the catalog is known to be empty.

@@ -8,11 +8,13 @@ from typing import Final, NamedTuple
 
 from depthcast.gateway.protocol.messages import Encoding, Row, ViewDelta
 
-_HEAD: Final = Struct("<qqqqII")
-"""Of a packed step: broadcast, prev_seq, seq, ts, digest, number of bids. The rows follow, bids first."""
+_HEAD: Final = Struct("<qqqqIIq")
+"""Of a packed step: broadcast, prev_seq, seq, ts, digest, number of bids, event_ts; then rows, bids first."""
 _BROADCAST: Final = Struct("<q")
 _STATE: Final = Struct("<qqqqI")
 _ROW_BYTES: Final = 24
+_NO_TIME: Final = -1
+"""Stands for no `event_ts`."""
 
 
 class ViewState(NamedTuple):
@@ -60,10 +62,11 @@ class PackedSteps:
 
     def append(self, step: Step) -> None:
         """Add the newest step."""
-        prev_seq, seq, ts, bids, asks, digest = step.delta
+        prev_seq, seq, ts, bids, asks, digest, event_ts = step.delta
         packed = self._bytes
         before = len(packed)
-        packed += _HEAD.pack(step.broadcast, prev_seq, seq, ts, digest, len(bids))
+        source_time = _NO_TIME if event_ts is None else event_ts
+        packed += _HEAD.pack(step.broadcast, prev_seq, seq, ts, digest, len(bids), source_time)
         packed += array("q", chain.from_iterable(chain(bids, asks)))
         self._starts.append(self._end)
         self._end += len(packed) - before
@@ -107,7 +110,8 @@ class PackedSteps:
 
     def _unpacked(self, index: int) -> Step:
         start, end = self._offset(index), self._offset(index + 1)
-        broadcast, prev_seq, seq, ts, digest, bids = _HEAD.unpack_from(self._bytes, start)
+        broadcast, prev_seq, seq, ts, digest, bids, source_time = _HEAD.unpack_from(self._bytes, start)
         numbers = iter(array("q", self._bytes[start + _HEAD.size : end]))
         rows: list[Row] = list(zip(numbers, numbers, numbers, strict=True))
-        return Step(broadcast, ViewDelta(prev_seq, seq, ts, rows[:bids], rows[bids:], digest))
+        event_ts = None if source_time == _NO_TIME else source_time
+        return Step(broadcast, ViewDelta(prev_seq, seq, ts, rows[:bids], rows[bids:], digest, event_ts))

@@ -91,15 +91,19 @@ class ViewSource(Protocol):
     @property
     def weights(self) -> tuple[SideWeights, SideWeights]: ...
 
+    @property
+    def event_ts(self) -> int | None: ...
+
 
 class View:
     """The best `depth` levels per side of `replica`, 0 = all; they are buckets of `group_ticks`.
 
     `seq` and `ts` are of the last broadcast that changed the view; a new view starts with its replica's
-    `seq`. `digest` covers the levels that the client holds.
+    `seq`. `event_ts` is of the last one that had a source time, None if none had. `digest` covers the levels
+    that the client holds.
     """
 
-    __slots__ = ("asks", "bids", "depth", "digest", "group_ticks", "replica", "seq", "ts")
+    __slots__ = ("asks", "bids", "depth", "digest", "event_ts", "group_ticks", "replica", "seq", "ts")
 
     def __init__(self, replica: ViewSource, depth: int, ts: int, group_ticks: int = UNGROUPED) -> None:
         self.replica = replica
@@ -107,6 +111,7 @@ class View:
         self.group_ticks = group_ticks
         self.seq = replica.seq
         self.ts = ts
+        self.event_ts = replica.event_ts
         self.bids = SideView(replica.book.bids, depth)
         self.asks = SideView(replica.book.asks, depth)
         self.digest = self._whole_digest() if depth else replica.digest
@@ -121,24 +126,36 @@ class View:
         asks = ask_weights.moved_by([(price, quantity, 0) for price, quantity in self.asks.levels()])
         return (bids + asks) & MASK
 
-    def advance(self, changes: Changes, seq: int, ts: int) -> ViewDelta | None:
-        """Update after a broadcast was applied to the book; returns the view's changes, None without any."""
+    def advance(self, changes: Changes, seq: int, ts: int, event_ts: int | None = None) -> ViewDelta | None:
+        """Update after a broadcast was applied to the book; returns the view's changes, None without any.
+
+        `event_ts`: the newest source time in the broadcast (µs), None if it has none.
+        """
         bids, asks = self.bids.advance(changes.bids), self.asks.advance(changes.asks)
         if not bids and not asks:
             return None
         prev_seq, self.seq, self.ts = self.seq, seq, ts
+        if event_ts is not None:
+            self.event_ts = event_ts
         if self.depth:
             bid_weights, ask_weights = self.replica.weights
             self.digest = (self.digest + bid_weights.moved_by(bids) + ask_weights.moved_by(asks)) & MASK
         else:
             self.digest = self.replica.digest
-        return ViewDelta(prev_seq, seq, ts, bids, asks, self.digest)
+        return ViewDelta(prev_seq, seq, ts, bids, asks, self.digest, event_ts)
 
     def snapshot_message(self, symbol: str) -> Message:
         """The `snapshot` message of `symbol` with this view."""
         levels = (self.bids.levels(), self.asks.levels())
         return snapshot_message(
-            symbol, self.depth, self.seq, self.ts, levels, self.digest, group_ticks=self.group_ticks
+            symbol,
+            self.depth,
+            self.seq,
+            self.ts,
+            levels,
+            self.digest,
+            self.event_ts,
+            group_ticks=self.group_ticks,
         )
 
     def same_rows(self, other: "View") -> bool:
@@ -151,7 +168,8 @@ def merge(deltas: Sequence[ViewDelta]) -> ViewDelta:
     first, last = deltas[0], deltas[-1]
     bids = _merge_rows([delta.bids for delta in deltas])
     asks = _merge_rows([delta.asks for delta in deltas])
-    return ViewDelta(first.prev_seq, last.seq, last.ts, bids, asks, last.digest)
+    event_ts = max((delta.event_ts for delta in deltas if delta.event_ts is not None), default=None)
+    return ViewDelta(first.prev_seq, last.seq, last.ts, bids, asks, last.digest, event_ts)
 
 
 def _merge_rows(runs: Sequence[Rows]) -> list[Row]:

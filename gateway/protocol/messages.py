@@ -37,7 +37,7 @@ class ViewDelta(NamedTuple):
     """Net change of a view from its state `prev_seq` to its state `seq`.
 
     In each row, new and old are the client's quantities after and before the change, 0 = none. `digest` is of
-    the view after the change, `ts` is the time of the broadcast in µs.
+    the view after the change, `ts` the time of the broadcast, `event_ts` the newest source time (both µs).
     """
 
     prev_seq: int
@@ -46,6 +46,7 @@ class ViewDelta(NamedTuple):
     bids: Rows
     asks: Rows
     digest: int
+    event_ts: int | None = None
 
 
 class Encoding(Enum):
@@ -81,9 +82,15 @@ def encode(message: Message, encoding: Encoding) -> bytes:
 
 
 def delta_message(
-    symbol: str, depth: int, delta: ViewDelta, merged: int, *, group_ticks: int = UNGROUPED
+    symbol: str,
+    depth: int,
+    delta: ViewDelta,
+    merged: int,
+    because: str | None = None,
+    *,
+    group_ticks: int = UNGROUPED,
 ) -> Message:
-    """A `delta` that merges `merged` view-changing broadcasts."""
+    """A `delta` that merges `merged` view-changing broadcasts; `because`: what held them back, if known."""
     message: Message = {
         "type": "delta",
         "symbol": symbol,
@@ -96,6 +103,10 @@ def delta_message(
         "merged": merged,
         "digest": delta.digest,
     }
+    if delta.event_ts is not None:
+        message["event_ts"] = delta.event_ts
+    if because is not None:
+        message["because"] = because
     return _grouped(message, group_ticks)
 
 
@@ -106,10 +117,11 @@ def snapshot_message(
     ts: int,
     levels: tuple[Levels, Levels],
     digest: int,
+    event_ts: int | None = None,
     *,
     group_ticks: int = UNGROUPED,
 ) -> Message:
-    """A `snapshot`: `levels` are bids and asks, best first."""
+    """A `snapshot`: `levels` are bids and asks, best first; `event_ts`: the newest source time, if known."""
     bids, asks = levels
     message: Message = {
         "type": "snapshot",
@@ -121,6 +133,8 @@ def snapshot_message(
         "asks": asks,
         "digest": digest,
     }
+    if event_ts is not None:
+        message["event_ts"] = event_ts
     return _grouped(message, group_ticks)
 
 
@@ -140,16 +154,25 @@ def snapshot_in_parts(snapshot: Message, levels_max: int) -> list[Message]:
     ]
 
 
-def status_message(symbol: str, stale: bool, lag_ms: int | None = None, reason: str | None = None) -> Message:
+def status_message(
+    symbol: str,
+    stale: bool,
+    lag_ms: int | None = None,
+    reason: str | None = None,
+    input_age_ms: int | None = None,
+) -> Message:
     """A `status`: live or stale; `lag_ms`: age of the oldest unread input, None if it is not the reason.
 
-    `reason`: why a producer calls the book stale, None if it does not.
+    `reason`: why a producer calls the book stale, None if it does not. `input_age_ms`: age of the symbol's
+    last input, None if it is not the reason.
     """
     message: Message = {"type": "status", "symbol": symbol, "state": state_name(stale)}
     if lag_ms is not None:
         message["lag_ms"] = lag_ms
     if reason is not None:
         message["reason"] = reason
+    if input_age_ms is not None:
+        message["input_age_ms"] = input_age_ms
     return message
 
 

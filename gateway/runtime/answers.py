@@ -62,9 +62,7 @@ class Answers:
             symbols = sorted(self.market.listings)
             for first in range(0, len(symbols), SLICE_LEVELS):
                 some = [self.market.listings.get(symbol) for symbol in symbols[first : first + SLICE_LEVELS]]
-                parts.append(
-                    orjson.dumps([_symbol(listing) for listing in some if listing is not None])[1:-1]
-                )
+                parts.append(orjson.dumps([self._symbol(listing) for listing in some if listing])[1:-1])
                 await asyncio.sleep(0)
             return self._keep(key, _Body(stamp, number, b"[" + b",".join(filter(None, parts)) + b"]"))
 
@@ -74,7 +72,7 @@ class Answers:
         if snapshot is None:
             return None
         lag_ms = listing.freshness.lag_ms
-        known = _stands_for(listing) | _state(listing)
+        known = _stands_for(listing) | _state(listing) | self._age(listing)
         if lag_ms is not None:
             known["lag_ms"] = lag_ms
         return snapshot[:-1] + b"," + orjson.dumps(known)[1:]
@@ -105,7 +103,18 @@ class Answers:
         return self._keep(key, _Body(_stamp(listing, key), self.begun, data))
 
     def _symbols_stamp(self) -> tuple[Hashable, ...]:
-        return (self.market.catalog_number, self.market.last_status_change)
+        """What the list depends on; the second is in it because ages grow."""
+        market = self.market
+        return (market.catalog_number, market.last_status_change, int(market.input_ages.now))
+
+    def _symbol(self, listing: Listing) -> dict[str, Any]:
+        symbol = {"symbol": listing.instrument.symbol}
+        return symbol | _stands_for(listing) | _state(listing) | self._age(listing)
+
+    def _age(self, listing: Listing) -> dict[str, Any]:
+        """How long ago the last input came, if that is known."""
+        age_ms = self.market.input_ages.of(listing.replica)
+        return {} if age_ms is None else {"input_age_ms": age_ms}
 
     def _found(self, key: _Key, stamp: tuple[Hashable, ...], asked: int) -> bytes | None:
         """A body that is still right, or that was begun after `asked` were."""
@@ -140,7 +149,7 @@ def _stamp(listing: Listing, key: _Key) -> tuple[Hashable, ...]:
 async def _in_slices(symbol: str, view: View) -> Message:
     """The `snapshot` of a large view as it is now; it may change while its levels are listed."""
     sides = [(_copy(side.side, view.depth), side.side.sign) for side in (view.bids, view.asks)]
-    seq, ts, digest = view.seq, view.ts, view.digest
+    seq, ts, digest, event_ts = view.seq, view.ts, view.digest, view.event_ts
     listed: list[Levels] = []
     for (ranks, quantities), sign in sides:
         rows: list[tuple[int, int]] = []
@@ -150,7 +159,7 @@ async def _in_slices(symbol: str, view: View) -> Message:
             await asyncio.sleep(0)
         listed.append(rows)
     return snapshot_message(
-        symbol, view.depth, seq, ts, (listed[0], listed[1]), digest, group_ticks=view.group_ticks
+        symbol, view.depth, seq, ts, (listed[0], listed[1]), digest, event_ts, group_ticks=view.group_ticks
     )
 
 
@@ -158,14 +167,6 @@ def _copy(side: BookSide, depth: int) -> tuple[list[int], dict[int, int]]:
     """The ranks of the best levels, worst first, and the quantities by price."""
     ranks = list(side.ranks)
     return ranks[-depth:] if depth else ranks, dict(side.levels)
-
-
-def _symbol(listing: Listing) -> dict[str, Any]:
-    return {
-        "symbol": listing.instrument.symbol,
-        **_stands_for(listing),
-        **_state(listing),
-    }
 
 
 def _state(listing: Listing) -> dict[str, Any]:

@@ -112,6 +112,7 @@ class Metrics:
             "silence_seconds", "Age of the newest entry applied, of the quietest partition.", worst
         )
         self.input_lag = self._gauge("input_lag_seconds", "Longest input lag of a partition.", worst)
+        self.input_age = self._gauge("input_age_seconds", "Longest age of the last input of a symbol.", worst)
         self.flush = Histogram(
             _PREFIX + "flush_seconds", "Time a flush took.", buckets=FLUSH_BUCKETS, registry=self.registry
         )

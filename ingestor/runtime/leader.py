@@ -320,7 +320,7 @@ class PartitionLeader:
             self._retained = RetainedState(
                 recovered.engine, recovered.position, info, recovered.republication.rejects
             )
-        counts = info._replace(event_ts=None, prev=None, successor=None, lag_ms=None)
+        counts = info._replace(event_ts=None, prev=None, successor=None, lag_ms=None, inputs=None)
         sealed = counts._replace(ts=self.environment.now_us())
         await publisher.seal(epoch, Broadcast(sealed, ()))
         guard = await self._guard(client, publisher)

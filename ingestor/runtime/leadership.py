@@ -482,7 +482,7 @@ class Leadership:
         )
         self.unpublished = []
         self._watch.record_publish()
-        self._info = broadcasts[-1].info._replace(event_ts=None, successor=None)
+        self._info = broadcasts[-1].info._replace(event_ts=None, successor=None, inputs=None)
         something = any(interval.deltas or interval.rejects for interval in intervals)
         self._schedule.record_entry(now, dirty=something or intervals[-1].src != str(self.state_keeper.src))
         self.state_keeper.record_publish(intervals, born, copies, now)

@@ -27,6 +27,7 @@ from depthcast.ingestor.recovery import (
     replay,
     restore_doubts,
     restore_levels,
+    restore_times,
     standing,
 )
 from depthcast.ingestor.runtime.environment import Environment
@@ -290,6 +291,7 @@ class Recovery:
                 engine.forget_limits(symbol)
         restore_levels(engine, published.replicas, instruments)
         restore_doubts(engine, published.replicas)
+        restore_times(engine, published.replicas)
         engine.resume_counting(str(src), info.applied, info.rejected, info.ignored)
         again = str(src) != info.src or self._fold.foreign is not None
         republication = Republication() if again else None

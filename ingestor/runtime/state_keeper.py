@@ -26,6 +26,7 @@ from depthcast.ingestor.runtime.stats import PartitionStats
 from depthcast.shared.codec import Marks, encode_snapshot
 from depthcast.shared.doubt import STALE
 from depthcast.shared.errors import RedisUnavailable
+from depthcast.shared.input_times import to_marks
 from depthcast.shared.listing import Listing, to_table
 from depthcast.shared.position import ZERO, Position
 from depthcast.shared.runtime.outage import Outage
@@ -232,8 +233,10 @@ class StateKeeper:
 
     def _marks(self, symbol: str) -> Marks:
         """What a snapshot of the symbol says of its book beside levels."""
-        doubt = self.engine.doubt(symbol)
-        return to_table(self.engine.listing(symbol)) | ({} if doubt is None else {STALE: doubt})
+        marks = to_table(self.engine.listing(symbol)) | to_marks(*self.engine.times(symbol))
+        if (doubt := self.engine.doubt(symbol)) is not None:
+            marks[STALE] = doubt
+        return marks
 
     def _copied(self, symbol: str) -> Snapshot | LargeBook:
         """The same, but a large book is not yet made into a snapshot, for that takes some time."""

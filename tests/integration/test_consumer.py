@@ -7,6 +7,7 @@ import pytest
 
 from depthcast import BookUpdate, ClientError, Consumer, Kind, State
 from depthcast.runtime.embedded import EmbeddedServer
+from depthcast.shared.codec import NO_MARKS
 from depthcast.shared.errors import DeploymentMismatch
 from depthcast.shared.runtime import redis
 from tests.integration.publisher import SYMBOL, Publisher
@@ -66,6 +67,25 @@ async def test_a_book_in_doubt_is_stale_with_the_reason(
         update = await next_update(updates)
         assert (update.state, update.bids) == (State.STALE, [(10, 7)])
         assert (consumer.state(SYMBOL), consumer.stale_reason(SYMBOL)) == (State.STALE, "unknown")
+
+
+async def test_updates_have_their_source_time_and_books_the_last_one(
+    publisher: Publisher, redis_url: str, prefix: str
+) -> None:
+    await publisher.create()
+    await publisher.change(SYMBOL, {10: 5}, marks={"event_ts": 70})
+    await publisher.snapshot(SYMBOL, {"event_ts": 70, "input_ts": 7000})
+    async with Consumer(redis_url, [SYMBOL], prefix=prefix) as consumer:
+        updates = aiter(consumer)
+        first = await next_update(updates)
+        assert (first.event_ts, first.because) == (70, None)
+        found = []
+        for marks in ({"event_ts": 60}, NO_MARKS):
+            await publisher.change(SYMBOL, {10: 6}, marks=marks)
+            found.append((await next_update(updates)).event_ts)
+            await publisher.change(SYMBOL, {10: 7})
+            await next_update(updates)
+        assert (found, consumer.event_ts(SYMBOL)) == ([60, None], 60)
 
 
 async def test_a_book_is_exactly_at_its_updates_seq(

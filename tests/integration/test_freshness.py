@@ -140,6 +140,72 @@ class TestInputLag:
                     await eventually(lambda: service.stats.of(0).input_lag_s < 1)
 
 
+def input_age_ms(consumer: Consumer) -> float:
+    """Of A; less than nothing as long as it is unknown."""
+    age_s = consumer.input_age_s("A")
+    return -1.0 if age_s is None else age_s * 1000
+
+
+async def ages_of_symbols(gateway: RunningGateway) -> dict[str, int]:
+    symbols = (await get(gateway, "/v1/symbols"))[1]
+    return {each["symbol"]: each["input_age_ms"] for each in symbols if "input_age_ms" in each}
+
+
+async def has_book(gateway: RunningGateway) -> bool:
+    return (await get(gateway, "/v1/books/A"))[0] == 200
+
+
+class TestTimesOfInput:
+    async def test_they_reach_every_reader_through_a_new_leader(self, run: Run) -> None:
+        settings = run.settings('["A"]\n["B"]\n["C"]\n')
+        async with run.service(settings):
+            sent = await run.send(("A", LEVEL), ("_", '{"ts":77}'))
+            last = await run.send(("B", "[]"))
+            await run.published()
+        async with run.service(settings):
+            with running_gateway(run.url, run.prefix) as gateway:
+                await eventually(lambda: has_book(gateway))
+                async with client_of(gateway) as client, consumed(run) as consumer:
+                    await client.send(op="subscribe", symbols=["A"])
+                    assert (await client.until("snapshot"))["event_ts"] == 77
+                    assert (await get(gateway, "/v1/books/A"))[1]["event_ts"] == 77
+                    assert consumer.event_ts("A") == 77
+                    await eventually(lambda: input_age_ms(consumer) >= 0)
+                    before_ms = await server_ms(run.client)
+                    age_ms = input_age_ms(consumer)
+                    after_ms = await server_ms(run.client)
+                    assert before_ms - last.epoch - 5 <= age_ms <= after_ms - sent.epoch + 5000
+
+                    async def are_known() -> dict[str, int]:
+                        return await ages_of_symbols(gateway)
+
+                    ages = await eventually(are_known)
+                    assert ages.keys() == {"A", "B"}, "C never had input"
+                    await run.send(("A", '[["update","bid",5,2]]'), ("_", '{"ts":78}'))
+                    assert (await client.until("delta"))["event_ts"] == 78
+                    await eventually(lambda: consumer.event_ts("A") == 78)
+
+    async def test_a_symbol_without_input_is_stale_until_its_producer_says_that_it_is_there(
+        self, run: Run
+    ) -> None:
+        async with run.service(run.settings(ONE)):
+            await run.send(("A", LEVEL))
+            with running_gateway(run.url, run.prefix, input_age_max_ms=1000) as gateway:
+                await eventually(lambda: has_book(gateway))
+                async with client_of(gateway) as client:
+                    await client.send(op="subscribe", symbols=["A"])
+                    await client.until("snapshot")
+                    await run.send(("A", '[["update","bid",5,2]]'))
+                    status = await client.until("status", state="stale")
+                    while "input_age_ms" not in status:  # no entry had come yet
+                        status = await client.until("status", state="stale")
+                    assert status["input_age_ms"] > 1000
+                    assert await state_of(gateway) == "stale"
+                    await run.send(("A", "[]"))
+                    await client.until("status", state="live")
+                    await eventually(lambda: is_state(gateway, "live"))
+
+
 TEN_TRIMMED_TO_TWO = """
 for _ = 1, 10 do redis.call('XADD', KEYS[1], '*', 'A', '[5]') end
 redis.call('XTRIM', KEYS[1], 'MAXLEN', 2)

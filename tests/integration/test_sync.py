@@ -51,6 +51,7 @@ async def test_books_are_current_whenever_they_are_asked_for(
         assert client.frame("AAA", 1, floats=True)["price"].tolist() == [1.0, 1.01]
         assert client.sizes("AAA") == ("0.01", "0.001")
         assert (client.state("AAA"), client.stale_reason("AAA")) == (State.LIVE, None)
+        assert (client.event_ts("AAA"), client.input_age_ms("AAA")) == (None, None)
         assert client.digest("AAA") == ingestor.books["AAA"].digest
         update = client.next()
         assert update is not None
@@ -154,6 +155,7 @@ async def test_a_consumer(market: tuple[RunningGateway, FakeIngestor], redis_url
         eventually_sync(lambda: consumer.state("AAA") is State.LIVE)  # once the clock of the server is known
         assert consumer.stale_reason("AAA") is None
         assert (consumer.age_s("AAA") or 0.0) < TIMEOUT_S
+        assert (consumer.event_ts("AAA"), consumer.input_age_s("AAA")) == (None, None)
         assert (consumer.listing("AAA"), consumer.resyncs) == (None, 0)
         assert consumer.next(0.02) is None
         with pytest.raises(TimeoutError):

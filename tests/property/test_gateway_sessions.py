@@ -82,10 +82,19 @@ class Storm:
             deltas = {
                 symbol: books[symbol].move(*random_changes(self.rng, books[symbol], 2)) for symbol in symbols
             }
-            self.market.apply(self.market.entry(deltas))
+            self.market.apply(self.market.entry(deltas, marks=self.times(symbols)))
         if self.market.upstream.reader.missing:
             self.market.tick()
             self.market.load()
+
+    def times(self, symbols: list[str]) -> dict[str, dict[str, int]]:
+        """Source times of some of the symbols, which do not always rise."""
+        number = self.market.position.n
+        return {
+            symbol: self.market.books[symbol].timed(number * 7919 % 1000)
+            for symbol in symbols
+            if (number + ord(symbol[0])) % 3
+        }
 
     def gap(self) -> None:
         symbol = self.rng.choice(SYMBOLS)

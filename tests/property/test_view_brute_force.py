@@ -110,6 +110,6 @@ def test_merging_any_run_equals_applying_it(depth: int) -> None:
 
 
 def test_a_merge_in_which_all_is_undone_still_moves_seq() -> None:
-    there = ViewDelta(1, 2, 0, [(5, 7, 3)], [], 20)
-    back = ViewDelta(2, 3, 9, [(5, 3, 7)], [], 10)
-    assert merge([there, back]) == ViewDelta(1, 3, 9, [], [], 10)
+    there = ViewDelta(1, 2, 0, [(5, 7, 3)], [], 20, 77)
+    back = ViewDelta(2, 3, 9, [(5, 3, 7)], [], 10, 66)
+    assert merge([there, back]) == ViewDelta(1, 3, 9, [], [], 10, 77)

@@ -129,6 +129,10 @@ def _ignore_doubts(_engine: Engine, _doubts: Mapping[str, str]) -> None:
     """Takes no doubt over."""
 
 
+def _ignore_times(_engine: Engine, _times: Mapping[str, tuple[int | None, int]]) -> None:
+    """Takes no times over."""
+
+
 MUTATIONS: Final[dict[str, Mutation]] = {
     "none": nullcontext,
     "trim-before-checkpoint": lambda: patch.object(
@@ -152,6 +156,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     ),
     "no-continuity-at-all": _no_continuity,
     "doubt-forgotten-by-a-new-leader": lambda: patch.object(Engine, "restore_doubts", _ignore_doubts),
+    "times-forgotten-by-a-new-leader": lambda: patch.object(Engine, "restore_times", _ignore_times),
     "doubt-ends-in-spite-of-rejects": _source(Engine, "_apply_doubt", "elif name in failed:", "elif False:"),
     "seal-then-crash": _source(StateFold, "add", "if position.n:", "if True:"),
     "book-outlives-its-listing": _source(
@@ -204,6 +209,7 @@ MISTAKES: Final[dict[str, str]] = {
     "holes-in-positions-not-noticed": "readers look at `prev_seq` alone",
     "no-continuity-at-all": "readers look neither at positions nor at `prev_seq`",
     "doubt-forgotten-by-a-new-leader": "a new leader takes a book in doubt for right",
+    "times-forgotten-by-a-new-leader": "a new leader does not know when the last input of a book came",
     "doubt-ends-in-spite-of-rejects": "a producer's `live` ends a doubt though its events were rejected",
     "seal-then-crash": "after a crash between a seal and the next entry every book begins empty",
     "book-outlives-its-listing": "a symbol that was withdrawn and comes back goes on with its book",

@@ -33,7 +33,7 @@ NOT_OURS = ("unknown_symbol", "wrong_partition")
 
 @dataclass
 class Expected:
-    """The expected result of one partition's input log."""
+    """The expected result of one partition's input log. `inputs`: ms of each symbol's last input."""
 
     src: str = "0-0"
     lost: int = 0
@@ -45,6 +45,7 @@ class Expected:
     books: dict[str, Levels] = field(default_factory=dict)
     digests: dict[str, int] = field(default_factory=dict)
     doubts: dict[str, str] = field(default_factory=dict)
+    inputs: dict[str, int] = field(default_factory=dict)
 
     @property
     def counts(self) -> Counts:
@@ -108,6 +109,7 @@ class Model:
         instrument = listing.instrument
         result.models[symbol] = ModelBook(instrument.feed, instrument.on_cross)
         result.doubts.pop(symbol, None)
+        result.inputs.pop(symbol, None)
 
     def _apply(
         self, result: Expected, fields: list[tuple[bytes, bytes]], refused: Mapping[tuple[str, str], str]
@@ -120,8 +122,10 @@ class Model:
                 self._reject(result, name, "bad_options", -1, 1)
             return
         rejected = len(result.rejects)
+        stale = any("stale" in self.corpus.doubts[raw] for name, raw in fields if name == b"_")
         for name, raw in values:
-            self._array(result, name, self.corpus.arrays[raw], refused, atomic=bool(marks and marks[-1]))
+            array, atomic = self.corpus.arrays[raw], bool(marks and marks[-1])
+            self._array(result, name, array, refused, atomic=atomic, stale=stale)
         failed = {reject[0] for reject in result.rejects[rejected:]}
         for said in (self.corpus.doubts[raw] for name, raw in fields if name == b"_"):
             for symbol in {name for name, _ in values} & result.models.keys():
@@ -139,6 +143,7 @@ class Model:
         refused: Mapping[tuple[str, str], str],
         *,
         atomic: bool,
+        stale: bool,
     ) -> None:
         if events is None:
             self._reject(result, symbol, "malformed", -1, 1)
@@ -152,6 +157,8 @@ class Model:
         outcome = model.apply(events, atomic=atomic)
         result.applied += outcome.applied
         result.ignored += outcome.ignored
+        if outcome.applied or (not stale and (outcome.ignored or not events)):
+            result.inputs[symbol] = int(result.src.partition("-")[0])
         for why, index, count in outcome.rejects:
             self._reject(result, symbol, why, index, count)
 
@@ -352,9 +359,14 @@ class PartitionOracle:
         book = {"bid": replica.book.bids.levels, "ask": replica.book.asks.levels}
         if book != levels or replica.digest != self._expected.digests[symbol]:
             return f"{whose}: {symbol} at seq {replica.seq} holds {book}, not {levels}"
+        if symbol in self.model.late:
+            return None
         doubt = self._expected.doubts.get(symbol)
-        if replica.doubt != doubt and symbol not in self.model.late:
+        if replica.doubt != doubt:
             return f"{whose}: {symbol} at seq {replica.seq} is doubted for {replica.doubt}, not {doubt}"
+        last_ms = self._expected.inputs.get(symbol, 0)
+        if replica.input_ts < last_ms * 1000:
+            return f"{whose}: the last input of {symbol} came at {last_ms}, not {replica.input_ts / 1000}"
         return None
 
     def doubt(self, symbol: str) -> str | None:

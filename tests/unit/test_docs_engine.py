@@ -31,4 +31,5 @@ def test_each_entry_applies_and_changes_the_book_as_said() -> None:
         ([6500000, 12], [], None),
         ([6500010, 5], [6500020, 7], None),
         ([6500010, 5], [6500020, 7], "engine restarting"),
+        ([6500010, 5], [6500020, 7], "engine restarting"),
     ]

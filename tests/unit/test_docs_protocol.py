@@ -27,6 +27,7 @@ from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.delivery.core import CLIENT_LIMITS
 from depthcast.gateway.market.channel import Channel
 from depthcast.gateway.market.grouped_replica import GroupedReplica
+from depthcast.gateway.market.held_back import HeldBack
 from depthcast.gateway.market.history import HistoryBound
 from depthcast.gateway.protocol.events import event
 from depthcast.gateway.protocol.http_head import Head
@@ -335,7 +336,7 @@ def test_entry_is_what_the_program_writes(position: str) -> None:
     assert (BTC.encode() in written) == (delta is not None)
     if delta is not None:
         assert written[BTC.encode()] == raw(delta)
-        assert codec.encode_delta(codec.decode_delta(raw(delta))) == raw(delta)
+        assert codec.encode_delta(*codec.decode_marked_delta(raw(delta))) == raw(delta)
 
 
 def test_snapshot_is_what_the_program_writes() -> None:
@@ -463,7 +464,8 @@ class Follower:
             for update in read.updates:
                 assert update.delta is not None
                 changes = update.changes if group == 1 else grouped.advance(update.changes)
-                if self.channel.advance(changes, update.delta.seq, read.info.ts, number):
+                seq, ts, event_ts = update.delta.seq, read.info.ts, update.event_ts
+                if self.channel.advance(changes, seq, ts, number, event_ts):
                     message = delta_message(BTC, depth, self.channel.fresh[-1].delta, 1, group_ticks=group)
                     self.deltas.append(json.loads(json.dumps(message)))
 
@@ -510,6 +512,9 @@ def test_resume() -> None:
     found = channel.catch_up(state.broadcast, Encoding.JSON)
     assert (found.merged, found.is_snapshot) == (2, False)
     assert same_message(json.loads(payload(found.data)), value("ws-delta-merged"))
+    slow = channel.catch_up(state.broadcast, Encoding.JSON, HeldBack(full_at=state.broadcast + 1))
+    assert '`"because": "buffer"`' in PROTOCOL
+    assert same_message(json.loads(payload(slow.data)), value("ws-delta-merged") | {"because": "buffer"})
 
 
 def test_subscribe_and_its_answer() -> None:

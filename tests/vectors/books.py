@@ -3,7 +3,7 @@
 from depthcast.shared.types import MAX_INTEGER
 from tests.unit.gateway.small_market import Levels
 from tests.vectors.catalog import begin, conversation
-from tests.vectors.scene import Edit, Message, Scene
+from tests.vectors.scene import START_US, Edit, Message, Scene
 
 BETTER = {6500011: 1}
 
@@ -62,6 +62,29 @@ def merged(scene: Scene) -> None:
     scene.drains()
     scene.arrives()
     scene.live()
+
+
+@conversation(
+    "The time at the source in deltas and snapshots, the newest of what is merged, and why it is merged. "
+    "A client that does not need them ignores them.",
+    "3.2",
+)
+def times_and_causes(scene: Scene) -> None:
+    begin(scene)
+    scene.publishes(BETTER, event_ts=START_US + 10_000)
+    scene.arrives()
+    scene.live()
+    scene.fills()
+    scene.publishes({6500011: 2}, event_ts=START_US + 30_000)
+    scene.publishes({6500011: 3}, event_ts=START_US + 20_000)
+    scene.publishes({6500010: 1})
+    scene.drains()
+    scene.arrives()
+    scene.live()
+    scene.user_subscribes(depth=1)
+    scene.subscribes(depth=1)
+    scene.arrives()
+    scene.live(depth=1)
 
 
 @conversation(

@@ -23,6 +23,7 @@ SYMBOL: Final = "BTC-USD"
 SIZES: Final = ("0.01", "0.001")
 FILLER: Final = "filler"
 INTERVAL_US: Final = 50_000
+START_US: Final = START.epoch * 1000
 
 Message = dict[str, Any]
 Edit = Callable[[Message], Message]
@@ -98,8 +99,10 @@ class Scene:
         self._unread.clear()
         self.lines.append({"connection": {"closes": int(code), "reconnect": closing(code).reconnect.value}})
 
-    def publishes(self, bids: Levels, asks: Levels | None = None, symbol: str = SYMBOL) -> None:
-        self.market.publish(symbol, bids, asks)
+    def publishes(
+        self, bids: Levels, asks: Levels | None = None, symbol: str = SYMBOL, event_ts: int | None = None
+    ) -> None:
+        self.market.publish(symbol, bids, asks, event_ts=event_ts)
 
     def lists(self, symbol: str) -> None:
         """A further symbol, whose book the gateway does not have yet."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from depthcast.shared.position import ZERO, Position
 from tests.vectors.stream_catalog import stream_conversation
-from tests.vectors.stream_scene import NEXT_EPOCH, SYMBOL, Entry, StreamScene
+from tests.vectors.stream_scene import EPOCH, NEXT_EPOCH, SYMBOL, Entry, StreamScene
 
 ETH = "ETH-USD"
 BOTH = (SYMBOL, ETH)
@@ -264,6 +264,39 @@ def doubt(scene: StreamScene) -> None:
     scene.stale(reason="checksum")
     scene.reads(*scene.consumes({SYMBOL: [["clear"], *FIRST]}, {"atomic": True, "live": True}))
     scene.live()
+
+
+@stream_conversation(
+    "The time at the source of each book, and when its last input came: said by deltas, for books that did "
+    "not change by the entry, and by snapshots. A bare doubt is no input, and a new listing begins without.",
+    "2.2", "2.3", "2.4",
+    symbols=BOTH,
+)  # fmt: skip
+def times_of_input(scene: StreamScene) -> None:
+    def came(number: int) -> int:
+        return (EPOCH + number) * 1000
+
+    scene.loads(dict.fromkeys(BOTH), tail=ZERO)
+    scene.reads(*scene.leads())
+    for symbol in BOTH:
+        scene.reads(*scene.registers(symbol))
+        scene.live(symbol, event_ts=None, input_ts=None)
+    scene.reads(*scene.consumes({SYMBOL: FIRST, ETH: FIRST}, {"ts": came(0) + 700}))
+    scene.reads(*scene.consumes({ETH: SECOND}, {"ts": came(0) + 600}))
+    scene.live(SYMBOL, event_ts=came(0) + 700, input_ts=came(1))
+    scene.live(ETH, event_ts=came(0) + 600, input_ts=came(2))
+    scene.reads(*scene.consumes({SYMBOL: []}))
+    scene.live(SYMBOL, event_ts=came(0) + 700, input_ts=came(3))
+    scene.reads(*scene.consumes({SYMBOL: []}, {"stale": "unfed", "ts": came(9)}))
+    scene.stale(SYMBOL, reason="unfed", event_ts=came(0) + 700, input_ts=came(3))
+    scene.reads(*scene.consumes({SYMBOL: [["clear"], *FIRST]}, {"atomic": True, "live": True}))
+    scene.live(SYMBOL, event_ts=came(0) + 700, input_ts=came(5))
+    scene.consumes({ETH: THIRD}, {"ts": came(0) + 800})
+    scene.reads(*scene.consumes({ETH: THIRD}))
+    scene.loads({symbol: scene.snapshot(symbol) for symbol in BOTH})
+    scene.live(ETH, event_ts=came(0) + 800, input_ts=came(7))
+    scene.reads(*scene.withdraws(), *scene.registers())
+    scene.live(SYMBOL, listing=2, event_ts=None, input_ts=None)
 
 
 @stream_conversation(

@@ -15,6 +15,7 @@ from depthcast.ingestor.engine import Engine
 from depthcast.ingestor.output import broadcast_of
 from depthcast.shared.codec import WRITTEN_FIELD, encode_delta, encode_snapshot, pack
 from depthcast.shared.doubt import STALE
+from depthcast.shared.input_times import to_marks
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.listing import to_table
 from depthcast.shared.position import ZERO, Position
@@ -80,7 +81,7 @@ class StreamScene:
 
     def leads(self, epoch: int = EPOCH) -> list[Entry]:
         """A leader seals the epoch and moves every symbol into it."""
-        seal = self._last._replace(ts=epoch * 1000, event_ts=None, prev=None)
+        seal = self._last._replace(ts=epoch * 1000, event_ts=None, prev=None, inputs=None)
         entries = self._append(Position(epoch, 0), Broadcast(seal, ()))
         moves = self.engine.begin_epoch(epoch)
         if moves:
@@ -113,7 +114,7 @@ class StreamScene:
 
     def snapshot(self, symbol: str = SYMBOL) -> StoredSnapshot:
         """The snapshot of now."""
-        marks = to_table(self.engine.listing(symbol))
+        marks = to_table(self.engine.listing(symbol)) | to_marks(*self.engine.times(symbol))
         if reason := self.engine.doubt(symbol):
             marks[STALE] = reason
         snapshot = self.engine.snapshot(symbol)._replace(ts=self._ts(self.position), marks=marks)
@@ -170,11 +171,13 @@ class StreamScene:
         listing: int = 1,
         sizes: tuple[str, str] = ("0.01", "0.001"),
         reason: str | None = None,
+        **times: int | None,
     ) -> None:
+        """`times`: `event_ts` and `input_ts`, where the conversation is about them."""
         seq = self.seqs[symbol] if seq is None else seq
         book = book_line(seq, *self._states[symbol, seq])
         said = {"listing": listing, "tick_size": sizes[0], "lot_size": sizes[1], "reason": reason}
-        self.lines.append({"holds": {symbol: {"state": state, **book, **said}}})
+        self.lines.append({"holds": {symbol: {"state": state, **book, **said, **times}}})
 
     # --- parts
 

@@ -58,6 +58,11 @@ def test_broadcasts_keep_their_order() -> None:
     assert [len(fields) for _, fields in entries] == [1, 2, 3]
 
 
+def test_only_the_first_entry_of_a_broadcast_lists_inputs() -> None:
+    entries = place(ZERO, FIRST, [broadcast(3001, INFO._replace(inputs=("A", "B"))), broadcast(1)])
+    assert [decode_info(fields[0][1]).inputs for _, fields in entries] == [("A", "B"), None, None]
+
+
 def test_only_the_first_entry_of_an_epoch_names_what_it_continues() -> None:
     entries = place(Position(99, 17), Position(100, 0), [broadcast(3001), broadcast(1)])
     assert [decode_info(fields[0][1]).prev for _, fields in entries] == ["99-17", None, None]

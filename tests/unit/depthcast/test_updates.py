@@ -35,6 +35,34 @@ def test_a_status_changes_only_the_state() -> None:
     assert conflate(STALE, SECOND) is SECOND
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "both"), [(None, None, None), (5, None, 5), (None, 5, 5), (7, 5, 7), (5, 7, 7)]
+)
+def test_the_newest_source_time_stays(first: int | None, second: int | None, both: int | None) -> None:
+    for before in (FIRST, SNAPSHOT):
+        merged = conflate(before._replace(event_ts=first), SECOND._replace(event_ts=second))
+        assert merged.event_ts == both
+    assert conflate(FIRST._replace(event_ts=first), STALE).event_ts == first
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "both"),
+    [
+        (None, None, None),
+        (None, "interval", "interval"),
+        ("interval", None, "interval"),
+        ("interval", "credit", "credit"),
+        ("buffer", "credit", "buffer"),
+        ("credit", "of a later version", "credit"),
+        ("an earlier one", "a later one", "a later one"),
+    ],
+)
+def test_the_most_severe_cause_stays(first: str | None, second: str | None, both: str | None) -> None:
+    first_update, second_update = FIRST._replace(because=first), SECOND._replace(because=second)
+    assert conflate(first_update, second_update).because == both
+    assert conflate(SNAPSHOT, second_update).because is None
+
+
 def test_changes_in_decimals() -> None:
     book = Book()
     book.sizes = Sizes("0.5", "0.001")

@@ -33,6 +33,7 @@ class ModelClient:
         self.digests: dict[str, int] = {}
         self.depths: dict[str, int] = {}
         self.groups: dict[str, int] = {}
+        self.intervals: dict[str, int] = {}
         self.states: dict[str, str] = {}
         self.parts: dict[str, list[dict[str, Any]]] = {}
         self.merged_allowed = True
@@ -98,6 +99,7 @@ class ModelClient:
     def _subscribed(self, message: dict[str, Any], symbol: str) -> None:
         self.depths[symbol] = message["depth"]
         self.groups[symbol] = message.get("group", 1)
+        self.intervals[symbol] = message["interval_ms"]
         self.states[symbol] = "live"
         self.parts.pop(symbol, None)
         if message["resumed"]:
@@ -149,11 +151,23 @@ class ModelClient:
             assert self.merged_allowed or message["merged"] == 1, (
                 "a client that keeps up gets every broadcast"
             )
+            assert message.get("event_ts") == book.newest_time(self.seqs[symbol], seq, depth, group)
+            self._check_because(message, self.intervals[symbol])
             for side, rows in zip(self.views[symbol], (message["bids"], message["asks"]), strict=True):
                 apply_rows(side, rows)
         self.seqs[symbol], self.digests[symbol] = seq, message["digest"]
         assert self.views[symbol] == book.view(seq, depth, group)
         assert message["digest"] == digest_of(self.views[symbol][0].items(), self.views[symbol][1].items())
+
+    def _check_because(self, message: dict[str, Any], interval_ms: int) -> None:
+        """Only a merged delta says why, and only what can be."""
+        because, possible = message.get("because"), {None, "buffer"}
+        if self.credit is not None:
+            possible.add("credit")
+        if interval_ms:
+            possible.add("interval")
+            possible.discard(None)
+        assert because in possible if message["merged"] > 1 else "because" not in message
 
     def _check_right(self, symbol: str) -> None:
         """What is live is no view of a book that was in doubt, unless the view was right."""

@@ -22,12 +22,13 @@ START = Position(1_767_225_700_000, 0)
 
 
 class Published:
-    """One symbol's authoritative book: both sides, and every state by seq."""
+    """One symbol's authoritative book: both sides, every state by seq, and source times by seq."""
 
     def __init__(self, seq: int) -> None:
         self.seq = seq
         self.sides: tuple[Levels, Levels] = ({}, {})
         self.states: dict[int, tuple[Levels, Levels]] = {seq: ({}, {})}
+        self.times: dict[int, int] = {}
         self.unseen: set[int] = set()
         self._grouped: dict[tuple[int, int], tuple[Levels, Levels]] = {}
 
@@ -41,6 +42,11 @@ class Published:
         prev_seq, self.seq = self.seq, self.seq + step
         self.states[self.seq] = (dict(self.sides[0]), dict(self.sides[1]))
         return Delta(prev_seq, self.seq, _flat(bids), _flat(asks), self.digest(), 1)
+
+    def timed(self, event_ts: int) -> dict[str, int]:
+        """Give the newest state a source time; returns the marks that say it."""
+        self.times[self.seq] = event_ts
+        return {"event_ts": event_ts}
 
     def digest(self) -> int:
         return digest_of(self.sides[0].items(), self.sides[1].items())
@@ -64,9 +70,18 @@ class Published:
 
     def changes_of_view(self, after: int, until: int, depth: int, group: int = 1) -> int:
         """How many broadcasts after the seq `after`, up to `until`, changed the view and were seen."""
+        return len(self._changing(after, until, depth, group))
+
+    def newest_time(self, after: int, until: int, depth: int, group: int = 1) -> int | None:
+        """The newest source time of those broadcasts."""
+        seqs = self._changing(after, until, depth, group)
+        times = [self.times[seq] for seq in seqs if seq in self.times]
+        return max(times, default=None)
+
+    def _changing(self, after: int, until: int, depth: int, group: int) -> list[int]:
         seqs = [seq for seq in self.states if after <= seq <= until and seq not in self.unseen]
         views = [self.view(seq, depth, group) for seq in seqs]
-        return sum(one != two for one, two in pairwise(views))
+        return [seq for seq, (one, two) in zip(seqs[1:], pairwise(views), strict=True) if one != two]
 
 
 class SmallMarket:
@@ -129,11 +144,19 @@ class SmallMarket:
         return self.position.n
 
     def publish(
-        self, symbol: str, bids: Levels | None = None, asks: Levels | None = None, *, tick: bool = True
+        self,
+        symbol: str,
+        bids: Levels | None = None,
+        asks: Levels | None = None,
+        *,
+        event_ts: int | None = None,
+        tick: bool = True,
     ) -> int:
-        """One broadcast of one symbol; returns its seq."""
-        delta = self.books[symbol].move(bids or {}, asks or {})
-        self.apply(self.entry({symbol: delta}))
+        """One broadcast of one symbol, with a source time if one is given; returns its seq."""
+        book = self.books[symbol]
+        delta = book.move(bids or {}, asks or {})
+        marks = {} if event_ts is None else {symbol: book.timed(event_ts)}
+        self.apply(self.entry({symbol: delta}, marks=marks))
         if tick:
             self.tick()
         return delta.seq
@@ -146,6 +169,7 @@ class SmallMarket:
         before = self.books[symbol]
         born = self.books[symbol] = Published(before.seq + 1)
         born.states = before.states | born.states  # a client may read late what was sent before
+        born.times = before.times
         born.unseen = before.unseen
         self.apply(self.entry({symbol: Delta(0, born.seq, [], [], 0, 0)}, None, {symbol: listing}))
         if tick:

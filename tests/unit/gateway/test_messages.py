@@ -84,11 +84,22 @@ def test_a_part_of_default_size_is_shorter_than_64_kib_whatever_its_numbers() ->
         assert len(encode(parts[0], encoding)) < 65_536
 
 
+def test_the_source_time_and_the_cause_are_there_only_if_known() -> None:
+    delta = ViewDelta(5, 7, 99, [], [], 1234)
+    plain, timed = delta_message("A", 25, delta, 2), delta_message("A", 25, delta._replace(event_ts=0), 2)
+    assert timed == plain | {"event_ts": 0}
+    assert delta_message("A", 25, delta, 2, "credit") == plain | {"because": "credit"}
+    assert snapshot_message("A", 0, 7, 99, ([], []), 0, 88) == snapshot_message(
+        "A", 0, 7, 99, ([], []), 0
+    ) | {"event_ts": 88}
+
+
 @pytest.mark.parametrize(("stale", "state"), [(True, "stale"), (False, "live")])
 def test_a_status(stale: bool, state: str) -> None:
     assert status_message("A", stale) == {"type": "status", "symbol": "A", "state": state}
     assert status_message("A", stale, 7)["lag_ms"] == 7
     assert status_message("A", stale, reason="gap") == status_message("A", stale) | {"reason": "gap"}
+    assert status_message("A", stale, input_age_ms=0) == status_message("A", stale) | {"input_age_ms": 0}
 
 
 @pytest.mark.parametrize(("seq", "more"), [(None, {"resumed": False}), (0, {"resumed": True, "seq": 0})])

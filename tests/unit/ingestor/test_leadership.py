@@ -147,7 +147,8 @@ async def test_a_large_book_is_copied_at_once_and_sorted_in_slices(monkeypatch: 
     monkeypatch.setattr(merger, "SLICE_LEVELS", 2)
     leadership = await entered(Recorder(), Instrument(Symbol("L")), Instrument(Symbol("S")))
     engine, keeper = leadership.engine, leadership.state_keeper
-    engine.apply("9-0", [(b"L", b"[[1,0,1,1],[1,0,2,1],[1,1,4,1],[1,1,5,1]]"), (b"S", b"[[1,0,1,1]]")])
+    levels = (b"L", b"[[1,0,1,1],[1,0,2,1],[1,1,4,1],[1,1,5,1]]")
+    engine.apply("9-0", [levels, (b"S", b"[[1,0,1,1]]"), (b"_", b'{"ts":5}')])
     engine.drain()
     expected, now = engine.snapshot("L"), REAL_ENVIRONMENT.now_us()
     copied = keeper._copied("L")
@@ -155,7 +156,8 @@ async def test_a_large_book_is_copied_at_once_and_sorted_in_slices(monkeypatch: 
     engine.apply("10-0", [(b"L", b'[["clear"]]')])
     engine.drain()
     snapshot = await copied.snapshot()
-    assert snapshot == expected._replace(ts=snapshot.ts, marks=to_table(engine.listing("L")))
+    marks = to_table(engine.listing("L")) | {"event_ts": 5, "input_ts": 9_000}
+    assert snapshot == expected._replace(ts=snapshot.ts, marks=marks)
     assert snapshot.ts >= now
     assert isinstance(keeper._copied("S"), Snapshot)
 

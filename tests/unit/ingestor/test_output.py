@@ -2,8 +2,10 @@
 
 from depthcast.broadcaster.publication import Broadcast
 from depthcast.ingestor.interval import Interval
-from depthcast.ingestor.output import broadcast_of, reject_fields
+from depthcast.ingestor.output import broadcast_of, marks_of, reject_fields
 from depthcast.ingestor.rejects import Reason, Reject
+from depthcast.shared.instruments import Instrument
+from depthcast.shared.listing import Listing, to_table
 from depthcast.shared.types import Delta, EntryInfo, Symbol
 
 
@@ -11,6 +13,18 @@ def test_an_interval_is_broadcast_with_its_counts() -> None:
     deltas = [(Symbol("A"), Delta(1, 2, [5, 3], [], 77, 4))]
     interval = Interval("7-1", 55, 3, 2, 1, deltas, [], [], {}, [])
     assert broadcast_of(interval, 99) == Broadcast(EntryInfo(99, "7-1", 3, 2, 1, event_ts=55), deltas)
+
+
+def test_times_of_input_are_said_where_there_are_any() -> None:
+    a, b = Symbol("A"), Symbol("B")
+    interval = Interval("7-1", 55, 3, 2, 1, [], [], [], {}, [], event_times={a: 44}, inputs=(b,))
+    broadcast = broadcast_of(interval, 99)
+    assert (broadcast.info.inputs, broadcast.marks) == (("B",), {"A": {"event_ts": 44}})
+    listing = Listing(3, Instrument(a))
+    marks = marks_of({a: listing}, {}, {a: "gap", b: None}, {a: 1, b: 2})
+    assert marks == {
+        "A": to_table(listing) | {"stale": "gap", "event_ts": 1}, "B": {"stale": None, "event_ts": 2},
+    }  # fmt: skip
 
 
 def test_a_reject_is_recorded_by_the_contracts_names() -> None:

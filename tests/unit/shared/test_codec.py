@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from depthcast.shared.codec import (
     decode_delta,
     decode_info,
+    decode_marked_delta,
     decode_snapshot,
     encode_delta,
     encode_deltas,
@@ -64,6 +65,7 @@ infos = st.builds(
     st.none() | whole,
     st.none() | whole,
     st.none() | whole,
+    st.none() | st.lists(st.text(), min_size=1).map(tuple),
 )
 DELTA = Delta(7, 9, [6500010, 5, 6499990, 0], [-25, MAX_INTEGER], 254150328, 3)
 SNAPSHOT = Snapshot(9, [6500010, 5, 6500000, 12], [6500020, 7], 254150328, 1767225600000000)
@@ -73,6 +75,16 @@ INFO = EntryInfo(1767225600000000, "1767225599999-0", 3, 1, 0, None, "0-0")
 @given(deltas)
 def test_delta_there_and_back(delta: Delta) -> None:
     assert decode_delta(encode_delta(delta)) == delta
+
+
+@given(deltas, st.dictionaries(st.text(), st.none() | st.integers(0, 2**53) | st.text()))
+def test_a_delta_and_its_marks_there_and_back(delta: Delta, marks: dict[str, Any]) -> None:
+    assert decode_marked_delta(encode_delta(delta, marks)) == (delta, marks)
+
+
+def test_marks_of_another_form_are_none() -> None:
+    for items in ([*DELTA], [*DELTA, None], [*DELTA, 5, {"x": 1}]):
+        assert decode_marked_delta(pack(items)) == (DELTA, {})
 
 
 @given(st.lists(st.tuples(st.text(), deltas)))
@@ -231,6 +243,7 @@ def test_what_is_no_snapshot(items: Any) -> None:
         (decode_info, {**INFO._asdict(), "src": 5}, "entry info: src, prev and successor must be text"),
         (decode_info, {**INFO._asdict(), "prev": 5}, "entry info: src, prev and successor must be text"),
         (decode_info, {**INFO._asdict(), "successor": 5}, "entry info: src, prev and successor must be text"),
+        (decode_info, {**INFO._asdict(), "inputs": ["A", 5]}, "entry info: inputs must be a list of symbols"),
     ],
 )
 def test_what_is_wrong_is_said(decode: Callable[[bytes], object], items: Any, says: str) -> None:
@@ -249,7 +262,16 @@ def test_an_info_lacks_nothing(missing: str) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"ts": -1}, {"ts": "5"}, {"src": 5}, {"src": None}, {"prev": 5}, {"event_ts": "now"}, {"applied": 1.0}],
+    [
+        {"ts": -1},
+        {"ts": "5"},
+        {"src": 5},
+        {"src": None},
+        {"prev": 5},
+        {"event_ts": "now"},
+        {"applied": 1.0},
+        {"inputs": "AB"},
+    ],
 )
 def test_what_is_no_info(wrong: dict[str, Any]) -> None:
     with pytest.raises(CodecError):

@@ -21,7 +21,13 @@ def at(n: int, epoch: int = EPOCH) -> Position:
 
 
 def fields(prev: Position | None = None, **deltas: Delta | bytes) -> Fields:
-    info = encode_info(EntryInfo(1, "0-0", 0, 0, 0, None, str(prev) if prev is not None else None))
+    info = EntryInfo(1, "0-0", 0, 0, 0, None, str(prev) if prev is not None else None)
+    return entry_with(info, **deltas)
+
+
+def entry_with(about: EntryInfo, **deltas: Delta | bytes) -> Fields:
+    """An entry with this info."""
+    info = encode_info(about)
     raw = {name: value if isinstance(value, bytes) else encode_delta(value) for name, value in deltas.items()}
     return [(b"_", info), *((name.encode(), value) for name, value in raw.items())]
 
@@ -465,3 +471,76 @@ def test_a_snapshot_brings_the_doubt_of_its_book(reader: PartitionReader) -> Non
     assert (reader.shown["A"].doubt, reader.shown["B"].doubt) == ("gap", None)
     reader.read(at(6), fields(A=birth(50)))
     assert reader.shown["A"].doubt is None
+
+
+# --- times of input ---------------------------------------------------------------------------------------
+
+
+def timed(after: Delta, event_ts: object, **marks: object) -> bytes:
+    return encode_delta(after, {"event_ts": event_ts, **marks})
+
+
+def upto(src: str, *inputs: str) -> EntryInfo:
+    """Of an entry up to an input, with the symbols that had input without a change."""
+    return EntryInfo(1, src, 0, 0, 0, inputs=inputs or None)
+
+
+def read(reader: PartitionReader, n: int, entry: Fields) -> dict[str, int | None]:
+    """Read an entry; returns the source times of the deltas in it."""
+    found = reader.read(at(n), entry)
+    assert found is not None
+    return {update.symbol: update.event_ts for update in found.updates}
+
+
+def test_a_delta_has_its_own_source_time_and_a_book_the_last_one(reader: PartitionReader) -> None:
+    assert read(reader, 6, fields(A=timed(delta(10, 11, 2), 90), B=delta(20, 21, 3))) == {"A": 90, "B": None}
+    assert (reader.shown["A"].event_ts, reader.shown["B"].event_ts) == (90, None)
+    assert read(reader, 7, fields(A=timed(delta(11, 12, 3), 80))) == {"A": 80}
+    assert read(reader, 8, fields(A=delta(12, 13, 4))) == {"A": None}
+    assert reader.shown["A"].event_ts == 80
+
+
+@pytest.mark.parametrize("event_ts", [None, -1, 2**53, 1.5, True, "now"])
+def test_what_is_no_time_is_none(reader: PartitionReader, event_ts: object) -> None:
+    assert read(reader, 6, fields(A=timed(delta(10, 11, 2), event_ts))) == {"A": None}
+    assert reader.shown["A"].seq == 11
+
+
+def test_other_marks_beside_a_source_time_count_too(reader: PartitionReader) -> None:
+    assert read(reader, 6, fields(A=timed(delta(10, 11, 2), 90, stale="gap"))) == {"A": 90}
+    assert reader.shown["A"].doubt == "gap"
+    assert read(reader, 7, fields(A=timed(delta(11, 12, 2), 91))) == {"A": 91}
+    assert reader.shown["A"].doubt == "gap"
+
+
+def test_input_came_with_deltas_that_count_events_and_to_symbols_that_are_named(
+    reader: PartitionReader,
+) -> None:
+    read(reader, 6, entry_with(upto("7-3"), A=delta(10, 11, 2)))
+    assert (reader.shown["A"].input_ts, reader.shown["B"].input_ts) == (7000, 0)
+    read(reader, 7, entry_with(upto("8-0", "B", "Z", "unknown"), A=delta(11, 12, 2)._replace(events=0)))
+    assert (reader.shown["A"].input_ts, reader.shown["B"].input_ts) == (7000, 8000)
+    read(reader, 8, entry_with(upto("5-0", "B"), A=delta(12, 13, 3)))
+    assert (reader.shown["A"].input_ts, reader.shown["B"].input_ts) == (7000, 8000), "it never goes back"
+    assert set(reader.shown) == {"A", "B"}
+
+
+def test_a_snapshot_brings_the_times_of_its_book_and_a_birth_begins_without(reader: PartitionReader) -> None:
+    reader.mark_lost("for a test")
+    known = snapshot(10, 1)._replace(marks={"event_ts": 90, "input_ts": 7000})
+    wrong = snapshot(20, 2)._replace(marks={"event_ts": -1, "input_ts": "now"})
+    reader.load(at(5), {"A": (at(5), known), "B": (at(5), wrong)})
+    assert [(each.event_ts, each.input_ts) for each in reader.shown.values()] == [(90, 7000), (None, 0)]
+    read(reader, 6, entry_with(upto("6-0", "A")))
+    assert reader.shown["A"].input_ts == 7000, "the snapshot is of a later input"
+    read(reader, 7, fields(A=birth(50)))
+    assert (reader.shown["A"].event_ts, reader.shown["A"].input_ts) == (None, 0)
+
+
+def test_a_book_that_is_rebuilt_takes_its_input_before_it_is_shown(reader: PartitionReader) -> None:
+    reader.read(at(6), fields(A=delta(11, 12, 2)))
+    assert set(reader.missing) == {"A"}
+    reader.load(at(8), {"A": (at(8), snapshot(13, 5))})
+    read(reader, 7, entry_with(upto("7-0", "A")))
+    read(reader, 8, entry_with(upto("8-0", "A")))
+    assert (reader.shown["A"].seq, reader.shown["A"].input_ts) == (13, 8000)

@@ -32,6 +32,7 @@ from depthcast.shared.settings import GatewaySettings, IngestorSettings, Setting
         (GatewaySettings, "heartbeat_ms", 5000, 100, 600_000, "ms"),
         (GatewaySettings, "stale_ms", 5000, 100, 600_000, "ms"),
         (GatewaySettings, "input_lag_max_ms", 5000, 100, 86_400_000, "ms"),
+        (GatewaySettings, "input_age_max_ms", None, 100, 86_400_000, "ms"),
         (GatewaySettings, "stall_timeout_s", 30.0, 0.1, 86_400, "s"),
         (GatewaySettings, "close_linger_s", 30.0, 0, 86_400, "s"),
         (GatewaySettings, "subscribe_timeout_s", 30.0, 0.1, 86_400, "s"),

@@ -24,7 +24,9 @@ async def test_each_line_is_a_whole_book_in_decimals(capsys: pytest.CaptureFixtu
             "reason": None,
             "seq": 101,
             "ts": 1,
+            "event_ts": None,
             "merged": 0,
+            "because": None,
             "bids": [["1.0", "10"]],
             "asks": [],
         }

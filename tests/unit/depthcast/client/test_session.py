@@ -249,6 +249,50 @@ def test_the_reason_for_doubt_shows_while_it_holds() -> None:
     assert (book.state, book.stale_reason) == (State.LIVE, None)
 
 
+def test_updates_have_the_source_time_and_the_cause_of_their_message() -> None:
+    session, gateway = subscribed()
+    taken(session)
+    found = []
+    abouts: list[dict[str, Any]] = [
+        {}, {"event_ts": 70, "because": "buffer"}, {"event_ts": "now", "because": 5}, {"event_ts": 60},
+    ]  # fmt: skip
+    for about in abouts:
+        gateway.change(0, 11, gateway.seq)
+        session.receive(gateway.sent.popleft() | about)
+        (update,) = taken(session)
+        found.append((update.event_ts, update.because, session.books["X"].replica.event_ts))
+    assert found == [(None, None, None), (70, "buffer", 70), (None, None, 70), (60, None, 60)]
+
+
+def test_a_snapshot_has_its_own_source_time_or_none() -> None:
+    session, gateway = ClientSession(), FakeGateway()
+    gateway.change(0, 10, 5)
+    session.connected()
+    for event_ts in (70, None):
+        session.subscribe(["X"], WHOLE)
+        gateway.take(session.outbox.popleft())
+        session.receive(gateway.sent.popleft())
+        session.receive(gateway.sent.popleft() | ({} if event_ts is None else {"event_ts": event_ts}))
+        session.outbox.clear()
+        assert [update.event_ts for update in taken(session)] == [event_ts]
+        assert session.books["X"].replica.event_ts == event_ts
+        gateway.change(0, 10, 5 + gateway.seq)
+        gateway.sent.clear()
+
+
+def test_the_age_of_the_last_input_shows_while_the_book_is_stale_for_it() -> None:
+    session, _ = subscribed()
+    book = session.books["X"]
+    ages = []
+    for about in (
+        {"state": "stale"}, {"state": "live"}, {"state": "stale", "input_age_ms": 4000},
+        {"state": "live", "input_age_ms": 5}, {"state": "stale", "input_age_ms": "old"},
+    ):  # fmt: skip
+        session.receive({"type": "status", "symbol": "X", **about})
+        ages.append(book.input_age_ms)
+    assert ages == [None, None, 4000, None, None]
+
+
 def test_credit_is_paid_back_by_half_windows() -> None:
     session, gateway = ClientSession(credit_window=4), FakeGateway()
     session.connected()

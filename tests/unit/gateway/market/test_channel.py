@@ -33,11 +33,13 @@ class FollowedBook:
         self.number = 1
         self.channel.load(self.replica, 0, self.number)
 
-    def publish(self, bids: dict[int, int], asks: dict[int, int]) -> bool:
+    def publish(self, bids: dict[int, int], asks: dict[int, int], event_ts: int | None = None) -> bool:
         delta = self.book.move(bids, asks)
         _, changes = self.replica.apply(delta)
+        if event_ts is not None:
+            self.replica.event_ts = event_ts
         self.number += 1
-        return self.channel.advance(changes, delta.seq, 0, self.number)
+        return self.channel.advance(changes, delta.seq, 0, self.number, event_ts)
 
     def replace(self) -> bool:
         self.replica = Replica(self.book.snapshot())
@@ -93,6 +95,43 @@ def test_few_catch_ups_are_kept_and_the_snapshot_with_them(monkeypatch: pytest.M
     followed.channel.catch_up(3, JSON)
     followed.channel.snapshot(JSON)
     assert (followed.counters.delta_encodings, followed.counters.snapshot_encodings) == (4, 1)
+
+
+def test_a_delta_has_the_newest_source_time_of_what_is_merged_in_it() -> None:
+    followed = FollowedBook()
+    for quantity, event_ts in ((9, 70), (8, 90), (7, None), (6, 80)):
+        followed.publish({-1: quantity}, {}, event_ts)
+    each = followed.channel.separate_since(1, JSON)
+    assert each is not None
+    assert [message.get("event_ts") for message in messages(each.data)] == [70, 90, None, 80]
+    followed.channel.end_tick()
+    found = [messages(followed.channel.catch_up(cursor, JSON).data)[0] for cursor in (1, 2, 3, 4)]
+    assert [message["event_ts"] for message in found] == [90, 90, 80, 80]
+    followed.publish({-1: 5}, {})
+    followed.channel.end_tick()
+    assert "event_ts" not in messages(followed.channel.catch_up(5, JSON).data)[0]
+
+
+def test_a_snapshot_has_the_source_time_of_the_last_change_that_had_one() -> None:
+    followed = FollowedBook(depth=1)
+
+    def event_ts() -> int | None:
+        found: int | None = messages(followed.channel.snapshot(JSON).data)[0].get("event_ts")
+        return found
+
+    assert event_ts() is None
+    followed.publish({-1: 9}, {}, 90)
+    followed.publish({-2: 9}, {}, 95)
+    assert event_ts() == 90, "the other change is outside of the view"
+    followed.publish({-1: 8}, {}, 80)
+    followed.publish({-1: 7}, {})
+    assert event_ts() == 80
+    followed.replica.event_ts = 85
+    assert not followed.channel.load(followed.replica, 0, followed.number)
+    assert event_ts() == 80, "the rows are the same"
+    followed.book.move({-1: 6}, {})
+    assert followed.replace()
+    assert event_ts() is None
 
 
 def test_who_missed_a_tick_is_not_given_each_broadcast() -> None:

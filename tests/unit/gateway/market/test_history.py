@@ -45,14 +45,16 @@ LIMIT = 2**53 - 1
     st.lists(st.tuples(st.integers(-LIMIT, LIMIT), st.integers(0, LIMIT), st.integers(0, LIMIT)), max_size=9),
     st.tuples(*[st.integers(0, LIMIT)] * 4),
     st.integers(0, 2**32 - 1),
+    st.none() | st.integers(0, LIMIT),
 )
 def test_a_packed_step_is_the_same_step(
-    bids: list[Row], asks: list[Row], numbers: tuple[int, ...], digest: int
+    bids: list[Row], asks: list[Row], numbers: tuple[int, ...], digest: int, event_ts: int | None
 ) -> None:
     broadcast, prev_seq, seq, ts = numbers
-    made = history(1, Step(broadcast, ViewDelta(prev_seq, seq, ts, bids, asks, digest)), packed=1)
+    delta = ViewDelta(prev_seq, seq, ts, bids, asks, digest, event_ts)
+    made = history(1, Step(broadcast, delta), packed=1)
     (found,) = made.since(0)
-    assert (found.broadcast, found.delta) == (broadcast, ViewDelta(prev_seq, seq, ts, bids, asks, digest))
+    assert (found.broadcast, found.delta) == (broadcast, delta)
     assert found.rows == len(bids) + len(asks)
     assert made.state_at(seq) == ViewState(broadcast, seq, digest)
 

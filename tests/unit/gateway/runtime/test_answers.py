@@ -153,6 +153,40 @@ def test_symbols_are_listed_again_only_when_they_or_their_states_change(
     run(check())
 
 
+def test_the_age_of_the_last_input_is_told_once_it_is_known_and_grows() -> None:
+    async def check() -> None:
+        market = lively_market("AAA", "BBB", stale_ms=60_000)
+        market.core.market.clock.observe(market.now, market.now, 50_000_000)
+        answers = Answers(market.core.market)
+        replica = market.core.market.listings["AAA"].replica
+        assert replica is not None
+        replica.input_ts = 49_000_000
+        found = []
+        for _ in range(2):
+            market.tick()
+            first, second = orjson.loads(await answers.symbols())
+            assert "input_age_ms" not in second
+            found.append((first["input_age_ms"], (await book(answers, market))["input_age_ms"]))
+            market.now += 3
+        assert found == [(1000, 1000), (4000, 4000)]
+        assert "input_age_ms" not in await book(answers, market, symbol="BBB")
+
+    run(check())
+
+
+def test_a_book_has_its_source_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def check() -> None:
+        market = lively_market("AAA")
+        answers = Answers(market.core.market)
+        assert "event_ts" not in await book(answers, market)
+        market.publish("AAA", {-1: 4}, event_ts=7)
+        assert (await book(answers, market))["event_ts"] == 7
+        monkeypatch.setattr(module, "SLICE_LEVELS", 1)
+        assert (await book(answers, market, 5))["event_ts"] == 7
+
+    run(check())
+
+
 def test_the_bytes_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     async def check() -> None:
         market = lively_market("AAA", "BBB", "CCC")
