@@ -32,11 +32,11 @@ class FakeClient extends EventTarget {
   }
 
   /** A message about a broadcast `agoMs` ago was applied. */
-  update(type, agoMs, view = this.view) {
+  update(type, agoMs, view = this.view, more = {}) {
     const ts = (Date.now() - agoMs) * 1000;
     Object.assign(view.book, { seq: view.book.seq + 1, ts, changes: view.book.changes + 1 });
     this.bytes += 100;
-    this.tell("update", { view, message: { type, ts } });
+    this.tell("update", { view, message: { type, ts, ...more } });
   }
 
   enter(state, reason = "", retryMs = 0) {
@@ -192,4 +192,21 @@ test("a connection that is not there yet is closed once it is, unless it is want
   assert.equal(client.said.at(-1)[0], "close");
   feed.show("AAA", 25);
   assert.equal(clients.length, 2);
+});
+
+test("the time at the source is read where a delta names it, and what held broadcasts back where they were merged", () => {
+  const { feed, client, read } = shown();
+  client.update("snapshot", 0, client.view, { event_ts: (Date.now() - 90_000) * 1000 });
+  assert.equal(feed.sourceMs, null, "a snapshot may be of any age");
+  client.update("delta", 20, client.view, { event_ts: (Date.now() - 3000) * 1000, because: "credit" });
+  near(feed.sourceMs, 3000);
+  assert.equal(feed.because, "credit");
+  client.update("delta", 20);
+  assert.deepEqual([feed.sourceMs, feed.because], [null, "credit"], "the last reason stays");
+  client.enter("waiting", "gone");
+  client.enter("open");
+  assert.equal(feed.sourceMs, null);
+  feed.show("BBB", 25);
+  assert.equal(feed.because, "");
+  assert.equal(read().seq, 0);
 });

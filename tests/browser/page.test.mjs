@@ -73,6 +73,8 @@ test("an alarm says why and what comes next", () => {
   assert.equal(lost.next, "Trying again in 3 s.");
   const stale = { ...LIVE, state: "stale", stale: true, staleReason: "checksum" };
   assert.match(standingOf({ ...OPEN, view: stale }).alarm, /checksum/);
+  const unfed = { ...LIVE, state: "stale", stale: true, inputAgeMs: 61_000 };
+  assert.equal(standingOf({ ...OPEN, view: unfed }).alarm, "Nothing about AAA had come from its source for 1 min 1 s.");
   assert.deepEqual([0, 999, 12_400, 63_000, -5].map(agoText), ["0 s ago", "0 s ago", "12 s ago", "1 min 3 s ago", "0 s ago"]);
 });
 

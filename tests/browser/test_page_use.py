@@ -266,6 +266,30 @@ async def test_a_hidden_tab_says_that_its_book_is_not_live(site: Site) -> None:
         assert await visit.page.title() == "HIDDEN"
 
 
+# --- two connections
+
+
+async def test_it_says_what_held_merged_broadcasts_back(site: Site) -> None:
+    async with site.visit("#HIDDEN?view=compare&delay=0") as visit:
+        await eventually(visit.difference, TIMEOUT_S, "both connections have the book")
+        await visit.press_pause()
+        for quantity in (7, 8, 9):  # one is on its way to the slow connection, two wait for credit
+
+            async def has_come(size: str = f"0.00{quantity}") -> bool:
+                bids = (await visit.shown("direct"))["bids"]
+                return ["65000.00", size] in [level[:2] for level in bids]
+
+            await site.ingestor.publish("HIDDEN", {6_500_000: quantity})
+            await eventually(has_come, TIMEOUT_S, "the direct connection has it")
+        await visit.press_pause()
+
+        async def is_explained() -> bool:
+            merged: str = (await visit.shown("slow"))["merged"]
+            return merged == "1 (credit)"
+
+        await eventually(is_explained, TIMEOUT_S, "the gateway merged them for want of credit")
+
+
 # --- address, keys, programs
 
 

@@ -45,6 +45,8 @@ export class Feed {
     this.group = 1;
     this.view = null;
     this.lagMs = null;
+    this.sourceMs = null; // from the time at the source of the last delta to here
+    this.because = ""; // what held broadcasts back when the last ones came merged: "buffer", "credit" or "interval"
   }
 
   /** Whether nothing more will come of what is shown, so that showing it again makes sense. */
@@ -63,7 +65,7 @@ export class Feed {
     this.#leaving = false;
     if (this.client?.state === "ended") this.client = null;
     if (this.view && this.view.symbol !== symbol) this.client?.unsubscribe(this.view.symbol);
-    Object.assign(this, { symbol, depth, group, view: null, lagMs: null });
+    Object.assign(this, { symbol, depth, group, view: null, lagMs: null, sourceMs: null, because: "" });
     this.#shown = NOTHING;
     this.#changes = 0;
     this.#sinceMs = null;
@@ -168,7 +170,11 @@ export class Feed {
     if (view !== this.view) return;
     const agoMs = Math.max(Date.now() - message.ts / 1000, 0);
     const fresh = this.#follows && message.type === "delta";
-    if (fresh) this.lagMs = agoMs;
+    if (fresh) {
+      this.lagMs = agoMs;
+      this.sourceMs = Number.isFinite(message.event_ts) ? Date.now() - message.event_ts / 1000 : null;
+    }
+    this.because = message.because ?? this.because;
     this.#arrivedMs = performance.now();
     this.#sinceMs = this.#arrivedMs - (fresh ? 0 : agoMs);
     this.#follows = true;
@@ -184,7 +190,7 @@ export class Feed {
     if (state === "waiting" || state === "ended") {
       this.#lost = reason;
       this.#retryAtMs = performance.now() + retryMs;
-      this.lagMs = null;
+      this.lagMs = this.sourceMs = null;
     }
   }
 }

@@ -19,16 +19,18 @@ export class Figures {
     for (const element of this.#elements) setText(element, texts[element.dataset.name] ?? "–");
   }
 
-  #texts({ client, lagMs, view }, { seq, digest, standing, agoMs }, now) {
+  #texts({ client, lagMs, sourceMs, because, view }, { seq, digest, standing, agoMs }, now) {
     if (!client) return {};
     const count = client.counters;
     const messages = count.snapshots + count.deltas;
+    const live = standing.state === "live";
     return {
       seq: seq ? String(seq) : "–",
-      lag: lagMs === null || standing.state !== "live" ? "–" : duration(lagMs),
+      lag: lagMs === null || !live ? "–" : duration(lagMs),
+      source: sourceMs === null || !live ? "–" : duration(sourceMs),
       ago: agoMs === null ? "–" : duration(Math.max(agoMs, 0)),
       messages: `${messages} (${count.snapshots} full)`,
-      merged: String(count.merged),
+      merged: because ? `${count.merged} (${because})` : String(count.merged),
       digest: seq ? `✓ ${digest.toString(16).padStart(8, "0")}` : "–",
       received: amount(count.bytes),
       rate: this.#rateOf(messages, count.bytes, now),

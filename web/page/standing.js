@@ -38,10 +38,13 @@ function unconnected(connection, lost, retryInMs) {
   return standing("lost", "connection lost", `No connection to the gateway${because(lost)}.`, next);
 }
 
-function notLive({ symbol, book, staleReason, stale }) {
+function notLive({ symbol, book, staleReason, inputAgeMs = null, stale }) {
   if (staleReason) return standing("stale", "stale", `The source doubts this book: ${staleReason}.`);
   if (!stale) return book.seq ? standing("resuming", "catching up") : standing("waiting", "waiting for the book");
   if (!book.seq) return standing("stale", "stale", `The gateway has no book of ${symbol} yet.`);
+  if (inputAgeMs !== null) {
+    return standing("stale", "stale", `Nothing about ${symbol} had come from its source for ${duration(inputAgeMs)}.`);
+  }
   return standing("stale", "stale", "This book may be out of date: the gateway gets no current data for it.");
 }
 
