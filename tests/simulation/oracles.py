@@ -417,6 +417,18 @@ def _raw(entry: Entry) -> tuple[Position, list[tuple[bytes, bytes]]]:
     return Position(*stream_id), list(zip(flat[::2], flat[1::2], strict=True))
 
 
+def grouped(levels: Levels, group: int) -> Levels:
+    """The levels summed up in steps of `group` ticks: bids rounded down, asks up, both within their range."""
+    most = 2**53 - 1
+    sums: Levels = {"bid": {}, "ask": {}}
+    for side, prices in levels.items():
+        for price, quantity in prices.items():
+            step = price // group if side == "bid" else -(-price // group)
+            rounded = max(-most, min(most, step * group))
+            sums[side][rounded] = min(most, sums[side].get(rounded, 0) + quantity)
+    return sums
+
+
 def best(levels: Levels, depth: int) -> Levels:
     """The best `depth` levels per side (0: all), by plain sorting."""
     cut = depth or None

@@ -242,6 +242,7 @@ class WebClient(Actor):
         self.encoding = self.rng.choice((Encoding.JSON, Encoding.MSGPACK))
         self.depth = self.rng.choice((0, 1, 5, 10, 25))
         self.interval_ms = self.rng.choice((0, 0, 0, 40, 100))
+        self.group = self.rng.choice((1, 1, 1, 7))
         self.transport: ClientTransport | None = None
         self.way = Way(self.loop, Random(self.rng.random()), 0.002)
         super().start()
@@ -273,7 +274,7 @@ class WebClient(Actor):
                 await asyncio.sleep(0.2)
 
     async def _use(self, client: Client) -> None:
-        await client.subscribe(self.symbols, self.depth, self.interval_ms)
+        await client.subscribe(self.symbols, self.depth, self.interval_ms, self.group)
         async for update in client:
             self.watch.counted(self.name, client)
             if update.state is State.REMOVED:
@@ -283,4 +284,5 @@ class WebClient(Actor):
                 await asyncio.sleep(self.pause_s * self.rng.random())
             if self.loop.time() < self.changes_until_s and self.rng.random() < 0.01:
                 self.depth = self.rng.choice((0, 1, 5, 10, 25))
-                await client.subscribe(self.symbols, self.depth, self.interval_ms)
+                self.group = self.rng.choice((1, 1, 1, 7))
+                await client.subscribe(self.symbols, self.depth, self.interval_ms, self.group)

@@ -29,7 +29,7 @@ from tests.simulation.freshness import FreshnessAudit
 from tests.simulation.journal import Journal
 from tests.simulation.loop import START_S, Process, SimulatedLoop
 from tests.simulation.network import Network
-from tests.simulation.oracles import Model, PartitionOracle, best
+from tests.simulation.oracles import Model, PartitionOracle, best, grouped
 from tests.simulation.processes import Actor, Gateway, Ingestor, StreamConsumer, WebClient
 from tests.simulation.producers import KEYS, KINDS, PREFIX, URL, Corpus, Producer, make_instruments
 from tests.simulation.server import Server
@@ -487,7 +487,8 @@ class World:
                     "bid": dict(book.replica.book.bids.levels),
                     "ask": dict(book.replica.book.asks.levels),
                 }
-                view = best(self._oracle(symbol).expected().books[symbol], client.depth)
+                levels = self._oracle(symbol).expected().books[symbol]
+                view = best(grouped(levels, client.group), client.depth)
                 if held != view:
                     yield f"{client.name}: {symbol} at seq {book.replica.seq} shows {held}, not {view}"
 
