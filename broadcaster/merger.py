@@ -7,10 +7,11 @@ that changes back is none, and the digest moves once per level and interval, not
 
 from collections.abc import Iterator
 from itertools import chain, islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from depthcast.shared.book import Book, BookSide
 from depthcast.shared.digest import MASK, SideWeights
+from depthcast.shared.order_counts import ORDERS
 from depthcast.shared.types import Delta, Snapshot
 
 SLICE_LEVELS: Final = 50_000
@@ -21,15 +22,23 @@ Pending = tuple[dict[int, int], dict[int, int]]
 
 
 class SideCopy:
-    """A copy of one side and of its pending changes, taken at one moment."""
+    """A copy of one side and of its pending changes, taken at one moment.
 
-    __slots__ = ("_levels", "_pending", "_ranks", "_sign")
+    `pending_orders`: price → number of orders before the pending changes; None if orders are not counted.
+    """
 
-    def __init__(self, side: BookSide, pending: dict[int, int]) -> None:
+    __slots__ = ("_levels", "_orders", "_pending", "_ranks", "_sign")
+
+    def __init__(
+        self, side: BookSide, pending: dict[int, int], pending_orders: dict[int, int] | None = None
+    ) -> None:
         self._sign = -side.sign
         self._ranks = list(side.ranks)
         self._levels = dict(side.levels)
         self._pending = dict(pending)
+        self._orders: dict[int, int] | None = None
+        if side.orders is not None and pending_orders is not None:
+            self._orders = side.orders | pending_orders
 
     def __len__(self) -> int:
         return len(self._ranks) + len(self._pending)
@@ -50,9 +59,27 @@ class SideCopy:
             prices = (rank * sign for rank in reversed(some))
             yield list(chain.from_iterable((price, levels[price]) for price in prices if levels[price]))
 
+    def counts(self, flat: list[int]) -> list[int]:
+        """The number of orders at each of these published levels; empty if orders are not counted."""
+        orders = self._orders
+        return [] if orders is None else [orders[price] for price in flat[::2]]
 
-Copies = tuple[int, int, SideCopy, SideCopy]
-"""What a snapshot is made of: seq, digest, bids, asks."""
+
+class Copies(NamedTuple):
+    """What a snapshot is made of; `orders_digest`: of the number of orders, None if they are not counted."""
+
+    seq: int
+    digest: int
+    bids: SideCopy
+    asks: SideCopy
+    orders_digest: int | None = None
+
+    def snapshot(self, bids: list[int], asks: list[int], counts: tuple[list[int], list[int]]) -> Snapshot:
+        """The snapshot with these levels, and the number of orders at each; the caller sets `ts`."""
+        marks: dict[str, object] | None = None
+        if self.orders_digest is not None:
+            marks = {ORDERS: [*counts, self.orders_digest]}
+        return Snapshot(self.seq, bids, asks, self.digest, 0, marks)
 
 
 class Merger:
@@ -121,7 +148,7 @@ class Merger:
     def copies(self) -> Copies:
         """Copy what `snapshot_of` needs, so that sorting can happen later."""
         book, (bids, asks) = self.book, self.pending
-        return self.seq, self.digest, SideCopy(book.bids, bids), SideCopy(book.asks, asks)
+        return Copies(self.seq, self.digest, SideCopy(book.bids, bids), SideCopy(book.asks, asks))
 
     def _take_net_changes(self, side: int) -> list[int]:
         """Clear the side's pending changes and update the digest; returns the net changes, flat."""
@@ -155,5 +182,5 @@ class Merger:
 
 def snapshot_of(copies: Copies) -> Snapshot:
     """Make a snapshot of the published state from `Merger.copies`; the caller sets `ts`."""
-    seq, digest, bids, asks = copies
-    return Snapshot(seq, bids.published(), asks.published(), digest, 0)
+    bids, asks = copies.bids.published(), copies.asks.published()
+    return copies.snapshot(bids, asks, (copies.bids.counts(bids), copies.asks.counts(asks)))

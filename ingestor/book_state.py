@@ -103,9 +103,13 @@ class BookState:
             sides[log[at]].set_level(log[at + 1], log[at + 2])
         # A symbol without applied events is not drained, so records of refused arrays would accumulate.
         for side, price in zip(log[::3], log[1::3], strict=True):
-            if self._pending_levels[side].get(price) == self._levels[side].get(price, 0):
+            if self._is_back(side, price):
                 del self._pending_levels[side][price]
         self._find_best_keys()
+
+    def _is_back(self, side: int, price: int) -> bool:
+        """Whether a pending level is as it was at the last drain."""
+        return self._pending_levels[side].get(price) == self._levels[side].get(price, 0)
 
     def _find_best_keys(self) -> None:
         for number, side in enumerate(self.book.sides):

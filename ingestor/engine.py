@@ -37,6 +37,7 @@ from depthcast.shared.doubt import REJECTED
 from depthcast.shared.errors import EngineBroken, RecoveryError
 from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.listing import Listing
+from depthcast.shared.order_counts import OrderCounts
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import Position
 from depthcast.shared.types import Delta, Snapshot, Symbol
@@ -473,6 +474,7 @@ class Engine:
             deltas.extend(changes)
             event_times, inputs = books.times.drain(births, [symbol for symbol, _ in changes], self._src)
             doubts = self._drain_doubts(births, deltas)
+            order_counts = books.take_counts(deltas)
             born, books.born = list(books.born), {}
             rejects = self._log.take()
             event_ts, self._event_ts = self._event_ts, None
@@ -497,6 +499,7 @@ class Engine:
                 doubts,
                 event_times,
                 inputs,
+                order_counts,
             )
             self.whole = True
             return interval
@@ -580,6 +583,17 @@ class Engine:
         """Digest of a symbol at its last drained, restored or replayed state."""
         with self._lock:
             return self._books.states[Symbol(symbol)].merger.digest
+
+    def orders_digest(self, symbol: str) -> int:
+        """Digest of the number of orders at each level of an orders feed, at the same state."""
+        with self._lock:
+            return self._books.orders_feeds[Symbol(symbol)].merger.orders_digest
+
+    def orders_unchanged(self) -> dict[Symbol, OrderCounts]:
+        """What a delta without levels says of the number of orders, for each orders feed."""
+        with self._lock:
+            feeds = self._books.orders_feeds.items()
+            return {symbol: OrderCounts((), (), state.merger.orders_digest) for symbol, state in feeds}
 
     def stats(self) -> Stats:
         """Sizes of all books, including withdrawn symbols."""

@@ -7,11 +7,13 @@ from typing import Final, NamedTuple
 from depthcast.ingestor.orders import OrdersCopy
 from depthcast.ingestor.rejects import Reject
 from depthcast.shared.listing import Listing
+from depthcast.shared.order_counts import OrderCounts
 from depthcast.shared.types import Delta, Symbol
 
 NO_LISTINGS: Final[Mapping[Symbol, Listing]] = MappingProxyType({})
 NO_DOUBTS: Final[Mapping[Symbol, str | None]] = MappingProxyType({})
 NO_TIMES: Final[Mapping[Symbol, int]] = MappingProxyType({})
+NO_COUNTS: Final[Mapping[Symbol, OrderCounts]] = MappingProxyType({})
 
 
 class Interval(NamedTuple):
@@ -35,6 +37,7 @@ class Interval(NamedTuple):
       (None). Each has a delta, without levels if there is no net change.
     - `event_times`: newest source time (µs) of the applied events of symbols with a net change.
     - `inputs`: symbols that had input since the last drain, but no net change.
+    - `counts`: the number of orders at each level of the deltas of orders feeds.
     """
 
     src: str
@@ -54,6 +57,7 @@ class Interval(NamedTuple):
     doubts: Mapping[Symbol, str | None] = NO_DOUBTS
     event_times: Mapping[Symbol, int] = NO_TIMES
     inputs: tuple[Symbol, ...] = ()
+    counts: Mapping[Symbol, OrderCounts] = NO_COUNTS
 
 
 class Stats(NamedTuple):

@@ -4,7 +4,7 @@ A listing begins with an empty book, and nothing of the one before outlives it b
 (`docs/protocol.md`, section 2.2.3). Applying events to the books is the engine's.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from depthcast.broadcaster.numbering import first_seq
@@ -16,6 +16,7 @@ from depthcast.ingestor.limits import Limits
 from depthcast.ingestor.orders import OrdersState
 from depthcast.shared.instruments import Feed, Instrument, OnCross
 from depthcast.shared.listing import Listing
+from depthcast.shared.order_counts import OrderCounts
 from depthcast.shared.position import Position
 from depthcast.shared.types import Delta, Symbol
 
@@ -24,6 +25,7 @@ class ListedBooks:
     """The books, what they stand for, and what the next drain says of them.
 
     - `states`: every book, withdrawn symbols included; `registered`: those that accept events, by field name.
+    - `orders_feeds`: those `states` that are fed by order.
     - `listings`: the listing of every symbol that the partition ever had, withdrawn ones too.
     - `births_due`: listings that began since the last drain; `withdrawn`: those that ended.
     - `born`: symbols whose recovery state is written with the next drain.
@@ -37,6 +39,7 @@ class ListedBooks:
         self.limits = limits
         self.limits_of: dict[Symbol, Limits] = {}
         self.states: dict[Symbol, BookState] = {}
+        self.orders_feeds: dict[Symbol, OrdersState] = {}
         self.registered: dict[bytes, tuple[Symbol, BookState]] = {}
         self.listings: dict[Symbol, Listing] = {}
         self.births_due: dict[Symbol, None] = {}
@@ -98,13 +101,21 @@ class ListedBooks:
         self._forget_pending(symbol)
         self.listings[symbol] = listing
         self._after[symbol] = src
-        state = self.states[symbol] = self.new_state(listing.instrument)
+        state = self.new_state(listing.instrument)
+        self._set_state(symbol, state)
         if listing.withdrawn:
             self.registered.pop(symbol.encode(), None)
             self.withdrawn[symbol] = None
         else:
             self.registered[symbol.encode()] = (symbol, state)
             self.births_due[symbol] = None
+
+    def _set_state(self, symbol: Symbol, state: BookState) -> None:
+        self.states[symbol] = state
+        if isinstance(state, OrdersState):
+            self.orders_feeds[symbol] = state
+        else:
+            self.orders_feeds.pop(symbol, None)
 
     def new_state(self, instrument: Instrument, limits: Limits | None = None) -> BookState:
         """An empty book; `limits`: those it has, if not those of all."""
@@ -118,7 +129,7 @@ class ListedBooks:
     def put(self, instrument: Instrument, state: BookState) -> None:
         """Register a symbol with its published book, in place of any other."""
         symbol = instrument.symbol
-        self.states[symbol] = state
+        self._set_state(symbol, state)
         self.listings[symbol] = Listing(max(instrument.listing, 1), instrument._replace(listing=0))
         self.registered[symbol.encode()] = (symbol, state)
         for waiting in (self.births_due, self.born, self.changed):
@@ -137,6 +148,7 @@ class ListedBooks:
     def remove(self, symbol: Symbol) -> None:
         """Remove a symbol with its book, as if it had never been registered."""
         self.states.pop(symbol, None)
+        self.orders_feeds.pop(symbol, None)
         self.listings.pop(symbol, None)
         self.registered.pop(symbol.encode(), None)
         self._forget_pending(symbol)
@@ -188,3 +200,10 @@ class ListedBooks:
         least = first_seq(epoch, 0)
         drained = [(symbol, state.merger.drain(least)) for symbol, state in changed.items()]
         return [(symbol, delta) for symbol, delta in drained if delta is not None]
+
+    def take_counts(self, deltas: Iterable[tuple[Symbol, Delta]]) -> dict[Symbol, OrderCounts]:
+        """The number of orders at each level of the deltas that were just made, of orders feeds."""
+        feeds = self.orders_feeds
+        if not feeds:
+            return {}
+        return {symbol: feeds[symbol].merger.take_counts() for symbol, _ in deltas if symbol in feeds}

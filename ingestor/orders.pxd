@@ -6,6 +6,9 @@ cdef class OrdersState(BookState):
     cdef public long long _orders_max
     cdef public tuple _ids_at_price
     cdef public tuple _undo_orders
+    cdef public tuple _counts
+    cdef public tuple _pending_orders
+    cdef public tuple _undo_counts
     cdef public bint _tracks_orders
     @cython.locals(applied=Py_ssize_t, refused=list, bids=dict, asks=dict, order=tuple)
     cpdef object _run(self, object events)
@@ -19,4 +22,10 @@ cdef class OrdersState(BookState):
     cpdef object _add_to_level(self, int side, object price, object quantity)
     @cython.locals(levels=dict)
     cpdef object _take_from_level(self, int side, object price, object quantity)
+    @cython.locals(counts=dict)
+    cpdef object _join(self, int side, object price)
+    @cython.locals(counts=dict)
+    cpdef object _leave(self, int side, object price)
+    @cython.locals(pending=dict, counts=dict, log=list)
+    cpdef object _record_level(self, int side, object price, object old)
     cpdef object _record_order(self, int side, object order_id, object old, object new)

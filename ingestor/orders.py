@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from depthcast.broadcaster.merger import Pending
+from depthcast.broadcaster.orders_merger import OrdersMerger
 from depthcast.ingestor.book_state import BookState, flat_of
 from depthcast.ingestor.events import (
     ADD,
@@ -39,12 +41,28 @@ class OrdersCopy(NamedTuple):
 
 
 class OrdersState(BookState):
-    """A book fed by order. Each side has its own orders, so clearing a side does not search the other."""
+    """A book fed by order, which counts the orders at each level.
 
-    __slots__ = ("_ids_at_price", "_orders", "_orders_max", "_tracks_orders", "_undo_orders")
+    Each side has its own orders, so clearing a side does not search the other.
+    """
+
+    __slots__ = (
+        "_counts",
+        "_ids_at_price",
+        "_orders",
+        "_orders_max",
+        "_pending_orders",
+        "_tracks_orders",
+        "_undo_counts",
+        "_undo_orders",
+    )
 
     def __init__(self, *, evicts: bool) -> None:
         super().__init__(evicts=evicts)
+        self.merger: OrdersMerger = OrdersMerger(self.book)
+        self._pending_levels: Pending = self.merger.pending
+        self._pending_orders: Pending = self.merger.pending_orders
+        self._use_counts({}, {})
         self._orders: tuple[dict[OrderId, Order], dict[OrderId, Order]] = ({}, {})
         self._orders_max = DEFAULT.orders_max
         # Price → ids of its orders, kept only for eviction.
@@ -53,6 +71,8 @@ class OrdersState(BookState):
         )
         # Each order before the current atomic array changed it; None outside an array.
         self._undo_orders: _UndoOrders | None = None
+        # Per side price → number of orders before the current atomic array changed it.
+        self._undo_counts: Pending = ({}, {})
         # Whether one of these is in use, so that changes of orders must be recorded.
         self._tracks_orders = evicts
 
@@ -62,6 +82,11 @@ class OrdersState(BookState):
     def set_limits(self, limits: Limits) -> None:
         super().set_limits(limits)
         self._orders_max = limits.orders_max
+
+    def _use_counts(self, bids: dict[int, int], asks: dict[int, int]) -> None:
+        """Let the book have these numbers of orders by price."""
+        self._counts = (bids, asks)
+        self.book.bids.orders, self.book.asks.orders = bids, asks
 
     def copy(self) -> OrdersCopy:
         """Copy all orders, as fast as copying lists; the orders themselves are immutable and shared."""
@@ -82,8 +107,11 @@ class OrdersState(BookState):
             self._ids_at_price = (_ids_by_price(bids), _ids_by_price(asks))
         levels = [_levels_of(side.values()) for side in self._orders]
         self.load_levels(seq, flat_of(levels[0]), flat_of(levels[1]), 0)
+        self._use_counts(_counts_of(bids.values()), _counts_of(asks.values()))
+        self.merger.orders_digest = 0
         for side, held in enumerate(levels):
             self.merger.pending[side].update(dict.fromkeys(held, 0))
+            self._pending_orders[side].update(dict.fromkeys(held, 0))
         self.merger.absorb()
 
     def _run(self, events: Sequence[Any]) -> ArrayResult:  # noqa: C901, PLR0912  # calls would cost more
@@ -179,6 +207,7 @@ class OrdersState(BookState):
         super().begin_array(atomic=atomic)
         if atomic:
             self._undo_orders, self._tracks_orders = ({}, {}), True
+            self._undo_counts = ({}, {})
 
     def end_array(self, outcome: ArrayResult) -> ArrayResult:
         journal = self._undo_orders
@@ -200,6 +229,24 @@ class OrdersState(BookState):
         else:
             orders[order_id] = order
 
+    def _undo(self, log: list[int]) -> None:
+        for counts, before in zip(self._counts, self._undo_counts, strict=True):
+            for price, count in before.items():
+                if count:
+                    counts[price] = count
+                else:
+                    counts.pop(price, None)
+        super()._undo(log)
+        for side, price in zip(log[::3], log[1::3], strict=True):
+            if price not in self._pending_levels[side]:
+                self._pending_orders[side].pop(price, None)
+
+    def _is_back(self, side: int, price: int) -> bool:
+        """Whether a pending level, and the number of its orders, is as it was at the last drain."""
+        if not super()._is_back(side, price):
+            return False
+        return self._pending_orders[side][price] == self._counts[side].get(price, 0)
+
     def _reason(self, event: Any, reason: Reason) -> Reason:
         """The reason to record: `reason`, unless an earlier check fails too.
 
@@ -215,6 +262,7 @@ class OrdersState(BookState):
         if len(self._orders[0]) + len(self._orders[1]) >= self._orders_max:
             raise RefusedError(Reason.TOO_MANY_ORDERS)
         self._add_to_level(side, price, quantity)
+        self._join(side, price)
         order = (price, quantity)
         if self._tracks_orders:
             self._record_order(side, order_id, None, order)
@@ -225,7 +273,9 @@ class OrdersState(BookState):
         old_price, old_quantity = old
         if price != old_price:
             self._add_to_level(side, price, quantity)
+            self._join(side, price)
             self._take_from_level(side, old_price, old_quantity)
+            self._leave(side, old_price)
         elif quantity > old_quantity:
             self._add_to_level(side, price, quantity - old_quantity)
         elif quantity < old_quantity:
@@ -250,9 +300,24 @@ class OrdersState(BookState):
     def _remove(self, side: int, order_id: OrderId, old: Order) -> None:
         """Remove an order."""
         self._take_from_level(side, old[0], old[1])
+        self._leave(side, old[0])
         if self._tracks_orders:
             self._record_order(side, order_id, old, None)
         del self._orders[side][order_id]
+
+    def _join(self, side: int, price: int) -> None:
+        """Count one more order at a level, after its quantity has changed."""
+        counts = self._counts[side]
+        counts[price] = counts.get(price, 0) + 1
+
+    def _leave(self, side: int, price: int) -> None:
+        """Count one order less at a level, after its quantity has changed."""
+        counts = self._counts[side]
+        left = counts[price] - 1
+        if left:
+            counts[price] = left
+        else:
+            del counts[price]
 
     def _add_to_level(self, side: int, price: int, quantity: int) -> None:
         """Add `quantity` to the level at `price`; raises `RefusedError` on overflow or crossing."""
@@ -276,6 +341,19 @@ class OrdersState(BookState):
         self._record_level(side, price, old)
         levels[price] = old - quantity
 
+    def _record_level(self, side: int, price: int, old: int) -> None:
+        """Record the quantity `old` of a level, and the number of its orders, before they change."""
+        pending, counts = self._pending_levels[side], self._counts[side]
+        if price not in pending:
+            pending[price] = old
+            self._pending_orders[side][price] = counts.get(price, 0)
+        log = self._undo_log
+        if log is not None:
+            log.append(side)
+            log.append(price)
+            log.append(old)
+            self._undo_counts[side].setdefault(price, counts.get(price, 0))
+
     def _record_order(self, side: int, order_id: OrderId, old: Order | None, new: Order | None) -> None:
         """Record an order's coming change in the undo log and in the index by price, if they are in use."""
         if self._undo_orders is not None:
@@ -285,6 +363,7 @@ class OrdersState(BookState):
 
     def _evict(self, side: int, price: int) -> None:
         super()._evict(side, price)
+        del self._counts[side][price]
         assert self._ids_at_price is not None
         for order_id in list(self._ids_at_price[side][price]):
             self._record_order(side, order_id, self._orders[side].pop(order_id), None)
@@ -321,6 +400,14 @@ def _ids_by_price(orders: dict[OrderId, Order]) -> dict[int, set[OrderId]]:
     for order_id, order in orders.items():
         _move_id(at, order_id, None, order)
     return at
+
+
+def _counts_of(orders: Iterable[Order]) -> dict[int, int]:
+    """Price → number of orders."""
+    counts: dict[int, int] = {}
+    for price, _ in orders:
+        counts[price] = counts.get(price, 0) + 1
+    return counts
 
 
 def _levels_of(orders: Iterable[Order]) -> dict[int, int]:

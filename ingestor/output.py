@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 
 from depthcast.broadcaster.publication import Broadcast, Fields
-from depthcast.ingestor.interval import NO_DOUBTS, NO_TIMES, Interval
+from depthcast.ingestor.interval import NO_COUNTS, NO_DOUBTS, NO_TIMES, Interval
 from depthcast.ingestor.rejects import Reject
 from depthcast.shared.codec import NO_MARKS, Marks
 from depthcast.shared.doubt import STALE
 from depthcast.shared.input_times import EVENT_TS
 from depthcast.shared.listing import AFTER, Listing, to_table
+from depthcast.shared.order_counts import ORDERS, OrderCounts
 from depthcast.shared.types import EntryInfo, Symbol
 
 
@@ -23,7 +24,9 @@ def broadcast_of(interval: Interval, ts: int) -> Broadcast:
         event_ts=interval.event_ts,
         inputs=interval.inputs or None,
     )
-    marks = marks_of(interval.listings, interval.after, interval.doubts, interval.event_times)
+    marks = marks_of(
+        interval.listings, interval.after, interval.doubts, interval.event_times, interval.counts
+    )
     return Broadcast(info, interval.deltas, marks)
 
 
@@ -32,10 +35,12 @@ def marks_of(
     after: Mapping[Symbol, str],
     doubts: Mapping[Symbol, str | None] = NO_DOUBTS,
     event_times: Mapping[Symbol, int] = NO_TIMES,
+    counts: Mapping[Symbol, OrderCounts] = NO_COUNTS,
 ) -> Mapping[str, Marks]:
     """What deltas say of their books: the listings, the last input before them, the doubt, the source time.
 
     Births, moves and withdrawals say listings; the first or last delta of a doubt says that.
+    Every delta of an orders feed says the number of orders at its levels.
     """
     marks: dict[str, Marks] = {
         symbol: to_table(listing) | ({AFTER: after[symbol]} if symbol in after else {})
@@ -45,6 +50,8 @@ def marks_of(
         marks[symbol] = {**marks.get(symbol, NO_MARKS), STALE: reason}
     for symbol, ts in event_times.items():
         marks[symbol] = {**marks[symbol], EVENT_TS: ts} if symbol in marks else {EVENT_TS: ts}
+    for symbol, counted in counts.items():
+        marks[symbol] = {**marks[symbol], ORDERS: counted} if symbol in marks else {ORDERS: counted}
     return marks
 
 

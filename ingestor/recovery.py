@@ -239,15 +239,23 @@ def replay(engine: Engine, entry: Entry, sources: Mapping[str, Position]) -> Ite
 
 
 def prove_orders(engine: Engine, partition: int, src: Position, replicas: Mapping[str, Replica]) -> None:
-    """Check that the orders of `replicas`' symbols, replayed to `src`, add up to the published levels."""
+    """Check that the orders of `replicas`' symbols, replayed to `src`, add up to the published levels.
+
+    There must be as many at each level as was published, if that was.
+    """
     for symbol, replica in replicas.items():
-        ours = engine.digest(symbol)
-        if ours != replica.digest:
-            raise RecoveryError(
-                partition,
-                f"{symbol}: checkpoint and replay to {src} give digest {ours},"
-                f" but {replica.digest} was published",
+        compared = [("digest", engine.digest(symbol), replica.digest)]
+        if replica.orders_digest is not None:
+            compared.append(
+                ("digest of the number of orders", engine.orders_digest(symbol), replica.orders_digest)
             )
+        for what, ours, published in compared:
+            if ours != published:
+                raise RecoveryError(
+                    partition,
+                    f"{symbol}: checkpoint and replay to {src} give {what} {ours},"
+                    f" but {published} was published",
+                )
 
 
 def check_checkpoint(partition: int, symbol: str, found: Checkpoint | None, tail: Position) -> None:

@@ -4,6 +4,7 @@ cdef bint COMPILED
 
 cdef class BookSide:
     cdef readonly dict levels
+    cdef public dict orders
     cdef public object ranks
     cdef readonly object side
     cdef readonly int sign

@@ -13,6 +13,7 @@ from typing import Final
 from sortedcontainers import SortedList
 
 from depthcast.shared.compiled import is_compiled_at
+from depthcast.shared.errors import CodecError
 from depthcast.shared.sizes import FloatPrices, Prices, Sizes, checked, exact, nearest
 from depthcast.shared.types import Side
 
@@ -31,17 +32,21 @@ class BookSide:
     `ranks` is the sorted index of negated keys, so that the best price is at the end of the list, where
     changes are cheap.
 
+    `orders`: price → number of orders at the level, for exactly the prices in `levels`; None if it is not
+    known. Code that changes levels keeps it up to date.
+
     Hot paths may read `levels`, `ranks` and `sign` directly, and change the quantity of an existing level in
     place. After adding or removing a level in `levels` they must call `add_key` or `remove_key`. `levels` is
     always the same dict. `ranks` may be replaced, and is a plain list only while the side is small.
     """
 
-    __slots__ = ("levels", "ranks", "side", "sign")
+    __slots__ = ("levels", "orders", "ranks", "side", "sign")
 
     def __init__(self, side: Side) -> None:
         self.side = side
         self.sign = -1 if side == Side.BID else 1
         self.levels: dict[int, int] = {}
+        self.orders: dict[int, int] | None = None
         self.ranks: list[int] | SortedList[int] = []
 
     def __len__(self) -> int:
@@ -83,6 +88,8 @@ class BookSide:
     def clear(self) -> None:
         """Remove every level."""
         self.levels.clear()
+        if self.orders is not None:
+            self.orders.clear()
         self.ranks = []
 
     @property
@@ -103,6 +110,16 @@ class BookSide:
         levels, sign = self.levels, -self.sign
         ranks = islice(reversed(self.ranks), depth) if depth else reversed(self.ranks)
         return [(price := rank * sign, levels[price]) for rank in ranks]
+
+    def top_orders(self, depth: int = 0) -> list[tuple[int, int, int]]:
+        """The best `depth` levels (0 = all) as (price, quantity, number of orders), best first.
+
+        Raises `CodecError` if the numbers are not known.
+        """
+        orders = self.orders
+        if orders is None:
+            raise CodecError("book", "has no number of orders: subscribe with it, to an orders feed")
+        return [(price, quantity, orders[price]) for price, quantity in self.top(depth)]
 
     def through(self, price: int) -> list[int]:
         """Prices at or better than `price`, best first: what an opposite order at `price` would match."""
@@ -127,10 +144,14 @@ class BookSide:
         start = 0 if least is None else bisect_left(ranks, least)
         return reversed(ranks[start : None if below is None else bisect_left(ranks, below)])
 
-    def load(self, flat: Sequence[int]) -> None:
-        """Replace all levels by flat `[price, quantity, …]`, in any order; every quantity must be ≥ 1."""
+    def load(self, flat: Sequence[int], orders: Sequence[int] | None = None) -> None:
+        """Replace all levels by flat `[price, quantity, …]`, in any order; every quantity must be ≥ 1.
+
+        `orders`: the number of orders at each of these levels, None if it is not known.
+        """
         self.levels.clear()
         self.levels.update(zip(flat[::2], flat[1::2], strict=True))
+        self.orders = None if orders is None else dict(zip(flat[::2], orders, strict=True))
         ranks = sorted([price * -self.sign for price in self.levels])
         self.ranks = ranks if len(ranks) <= FLAT_MAX else SortedList(ranks)
 
@@ -194,5 +215,7 @@ class Book:
         other = Book()
         for side, copied in zip(self.sides, other.sides, strict=True):
             copied.load(side.flat())
+            if side.orders is not None:
+                copied.orders = dict(side.orders)
         other.sizes = self.sizes
         return other

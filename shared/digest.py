@@ -12,8 +12,6 @@ from functools import lru_cache
 from typing import Final
 from zlib import crc32
 
-from depthcast.shared.types import LevelChange
-
 MASK: Final = 0xFFFFFFFF
 WEIGHTS_CACHED: Final = 1 << 17
 """Weights cached per side, about 20 MiB at most; further prices work, but slower."""
@@ -67,8 +65,8 @@ class SideWeights:
         tail = self._tails[price - self._start]
         return (self._start_weight ^ tail) | 1
 
-    def moved_by(self, changes: Sequence[LevelChange]) -> int:
-        """How much `changes` of this side's levels add to the digest, before reduction mod 2³²."""
+    def moved_by(self, changes: Sequence[tuple[int, ...]]) -> int:
+        """How much changes (price, new, old) of this side add to the digest, before reduction mod 2³²."""
         moved = 0
         for price, new, old in changes:
             moved += self.of(price) * (new - old)

@@ -16,6 +16,7 @@ GATEWAY_CODES: Final[Mapping[str, str]] = MappingProxyType(
         "bad_interval": "an `interval_ms` that is negative or not an integer",
         "bad_group": "a `group` that is not a whole number of ticks, 1 or more",
         "not_subscribed": "no subscription to the symbol",
+        "no_orders": "the number of orders was asked for, and the feed of the symbol names levels",
         "limit": "a limit of the gateway: subscriptions of a connection, levels of a full or grouped book, "
         "views, groups, or symbols of a message",
         "rate_limited": "more than a client may ask for in that time; slow down",

@@ -24,6 +24,7 @@ from depthcast.shared.doubt import doubt_after
 from depthcast.shared.errors import CodecError, PositionError
 from depthcast.shared.input_times import EVENT_TS, INPUT_TS, input_ts_of, time_in
 from depthcast.shared.listing import of_table
+from depthcast.shared.order_counts import ORDERS, counts_in, counts_of
 from depthcast.shared.position import ZERO, Position, follows
 from depthcast.shared.replica import NO_CHANGES, ApplyResult, Changes, Replica
 from depthcast.shared.types import Delta, EntryInfo, Snapshot
@@ -114,12 +115,16 @@ class PartitionReader:
     `confirms`: a snapshot counts only once the last entry in it was read. A recovery takes what there is,
     because it publishes every book again that may have been lost.
 
+    `orders`: whether the replicas of orders feeds have the number of orders at each level. Without it, what
+    is said of that is not even looked at.
+
     The owner loads while `lost_reason` or `missing` is set, and reads entries otherwise.
     """
 
-    def __init__(self, wants: Callable[[str], bool], *, confirms: bool = True) -> None:
+    def __init__(self, wants: Callable[[str], bool], *, confirms: bool = True, orders: bool = True) -> None:
         self.wants = wants
         self._confirms = confirms
+        self._orders = orders
         self.position: Position | None = None
         self.shown: dict[str, Replica] = {}
         self.rebuilding: dict[str, Replica] = {}
@@ -178,7 +183,8 @@ class PartitionReader:
             self.missing.pop(symbol, None)
             self._ahead.pop(symbol, None)
             if self.wants(symbol):
-                self.rebuilding[symbol] = _loaded(symbol, found[1] if found else None)
+                snapshot = found[1] if found else None
+                self.rebuilding[symbol] = _loaded(symbol, snapshot, orders=self._orders)
                 if self._confirms and found is not None and found[0] > self.position:
                     self._ahead[symbol] = found[0]
                     heappush(self._ahead_in_order, (found[0], symbol))
@@ -252,14 +258,16 @@ class PartitionReader:
                 delta = decode_delta(raw)
             else:
                 delta, marks = decode_marked_delta(raw)
+            if replica is None:
+                replica = self.shown.get(symbol)
+            if replica is None or (not delta.prev_seq and replica.seq < delta.seq):
+                replica = rebuilding[symbol] = Replica()  # a birth: no book before it counts any more
+            outcome, changes = (
+                _apply(replica, delta, marks) if marks and self._orders else replica.apply(delta)
+            )
         except CodecError as error:
             self._fail(symbol, str(error))
             return None
-        if replica is None:
-            replica = self.shown.get(symbol)
-        if replica is None or (not delta.prev_seq and replica.seq < delta.seq):
-            replica = rebuilding[symbol] = Replica()  # a birth: nothing of a book before it counts any more
-        outcome, changes = replica.apply(delta)
         if outcome is _ALREADY:
             return None
         if outcome is not _APPLIED:
@@ -270,6 +278,8 @@ class PartitionReader:
             return None
         if delta.events and input_ts > replica.input_ts:
             replica.input_ts = input_ts
+        if changes.counted is None and replica.orders_digest is not None:
+            replica.forget_orders()
         if rebuilding and symbol in rebuilding:
             return self._promote(symbol)
         return _new_tuple(ReplicaUpdate, (symbol, replica, delta, changes, event_ts))
@@ -339,15 +349,23 @@ class PartitionReader:
         self.missing[symbol] = reason
 
 
-def _loaded(symbol: str, snapshot: Snapshot | None) -> Replica:
-    """A replica at a snapshot; empty without one, and if the snapshot's listing is malformed."""
+def _apply(replica: Replica, delta: Delta, marks: Marks) -> tuple[ApplyResult, Changes]:
+    """Apply a delta with marks; raises `CodecError` if it says the number of orders wrongly."""
+    if ORDERS in marks and replica.offer(delta) is _APPLIED:
+        return replica.apply_counted(delta, counts_of(marks, delta.bids, delta.asks))
+    return replica.apply(delta)
+
+
+def _loaded(symbol: str, snapshot: Snapshot | None, *, orders: bool) -> Replica:
+    """A replica at a snapshot; empty without one, and if the snapshot's listing or order counts are wrong."""
     if snapshot is None:
         return Replica()
     try:
         listing = of_table(symbol, snapshot.marks)
+        counts = counts_in(snapshot) if orders else None
     except CodecError:
         return Replica()
-    replica = Replica(snapshot)
+    replica = Replica(snapshot, counts)
     replica.listing = listing
     marks = snapshot.marks or NO_MARKS
     replica.doubt = doubt_after(marks, None)

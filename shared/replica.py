@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from depthcast.shared.book import Book, BookSide
 from depthcast.shared.digest import MASK, SideWeights
 from depthcast.shared.listing import Listing
+from depthcast.shared.order_counts import OrderCounts
 from depthcast.shared.types import Delta, LevelChange, Snapshot
 
 
@@ -22,17 +23,33 @@ class ApplyResult(Enum):
     ALREADY = "already applied"
     GAP = "gap"
     MISMATCH = "digest mismatch"
+    UNCOUNTED = "the number of orders before it is not known"
 
 
 _APPLIED: Final = ApplyResult.APPLIED
 """Stored once, because looking up a member costs a call, and nearly every delta has this result."""
 
 
+CountedChange = tuple[int, int, int, int, int]
+"""One level's net change: price, new and old quantity, new and old number of orders; 0 = no such level."""
+
+
+class CountedChanges(NamedTuple):
+    """The levels per side whose quantity or number of orders differs."""
+
+    bids: Sequence[CountedChange]
+    asks: Sequence[CountedChange]
+
+
 class Changes(NamedTuple):
-    """The level changes of an applied delta per side; only levels whose quantity differs."""
+    """The level changes of an applied delta per side; only levels whose quantity differs.
+
+    `counted`: of a delta that says the number of orders, these changes and those of that number.
+    """
 
     bids: Sequence[LevelChange]
     asks: Sequence[LevelChange]
+    counted: CountedChanges | None = None
 
 
 NO_CHANGES: Final = Changes((), ())
@@ -50,18 +67,23 @@ class Replica:
     the book stale; None while it does not. `event_ts`: source time of the last delta that had one (µs), None
     if none had. `input_ts`: when the last input came, by the server's clock (µs), 0 if that is not known.
 
+    `orders_digest`: digest of the number of orders at each level; None if these numbers are not known, as in
+    every levels feed. Then `orders` of the book's sides is None too.
+
     After `ApplyResult.MISMATCH` the replica still holds the state before that delta. One of the two is wrong,
     so the owner loads a snapshot.
     """
 
     __slots__ = (
-        "book", "digest", "doubt", "event_ts", "input_ts", "listing", "loaded_ts", "seq", "weights",
+        "book", "digest", "doubt", "event_ts", "input_ts", "listing", "loaded_ts", "orders_digest", "seq",
+        "weights",
     )  # fmt: skip
 
-    def __init__(self, snapshot: Snapshot | None = None) -> None:
+    def __init__(self, snapshot: Snapshot | None = None, counts: OrderCounts | None = None) -> None:
         self.book = Book()
         self.seq = 0
         self.digest = 0
+        self.orders_digest: int | None = None
         self.loaded_ts = 0
         self.listing: Listing | None = None
         self.doubt: str | None = None
@@ -69,11 +91,18 @@ class Replica:
         self.input_ts = 0
         self.weights = (SideWeights(0), SideWeights(1))
         if snapshot is not None:
-            self.book.bids.load(snapshot.bids)
-            self.book.asks.load(snapshot.asks)
+            self.book.bids.load(snapshot.bids, None if counts is None else counts.bids)
+            self.book.asks.load(snapshot.asks, None if counts is None else counts.asks)
             self.seq = snapshot.seq
             self.digest = snapshot.digest
             self.loaded_ts = snapshot.ts
+            self.orders_digest = None if counts is None else counts.digest
+
+    def forget_orders(self) -> None:
+        """Forget the number of orders at each level, because nobody says how it goes on."""
+        self.orders_digest = None
+        for side in self.book.sides:
+            side.orders = None
 
     def offer(self, delta: Delta) -> ApplyResult:
         """The result that `apply` would have, except `MISMATCH`, which only `apply` detects."""
@@ -97,7 +126,44 @@ class Replica:
             return ApplyResult.MISMATCH, NO_CHANGES
         self.digest = digest
         self.seq = seq
-        return outcome, _new_tuple(Changes, (changed_bids, changed_asks))
+        return outcome, _new_tuple(Changes, (changed_bids, changed_asks, None))
+
+    def apply_counted(self, delta: Delta, counts: OrderCounts) -> tuple[ApplyResult, Changes]:
+        """Apply `delta` as `apply` does, and the number of orders at its levels, which must agree too.
+
+        The result is `UNCOUNTED`, and nothing changes, if the numbers before it are not known.
+        """
+        outcome = self.offer(delta)
+        if outcome is not _APPLIED:
+            return outcome, NO_CHANGES
+        if not self._counts_orders():
+            return ApplyResult.UNCOUNTED, NO_CHANGES
+        counted = CountedChanges(
+            _counted_side(self.book.bids, delta.bids, counts.bids),
+            _counted_side(self.book.asks, delta.asks, counts.asks),
+        )
+        moved = sum(
+            weights.moved_by([(price, orders, before) for price, _, _, orders, before in changes])
+            for weights, changes in zip(self.weights, counted, strict=True)
+        )
+        assert self.orders_digest is not None
+        if counts.digest != (self.orders_digest + moved) & MASK:
+            return ApplyResult.MISMATCH, NO_CHANGES
+        outcome, changes = self.apply(delta)
+        if outcome is not _APPLIED:
+            return outcome, NO_CHANGES
+        self.orders_digest = counts.digest
+        for side, changed in zip(self.book.sides, counted, strict=True):
+            _count_side(side, changed)
+        return outcome, changes._replace(counted=counted)
+
+    def _counts_orders(self) -> bool:
+        """Whether the number of orders at each level is known; an empty book has none."""
+        if self.orders_digest is None and not any(self.book.sides):
+            self.orders_digest = 0
+            for side in self.book.sides:
+                side.orders = {}
+        return self.orders_digest is not None
 
 
 def _apply_side(side: BookSide, flat: Sequence[int]) -> list[LevelChange]:
@@ -123,3 +189,29 @@ def _apply_side(side: BookSide, flat: Sequence[int]) -> list[LevelChange]:
 def _revert_side(side: BookSide, changes: Sequence[LevelChange]) -> None:
     for price, _, old in reversed(changes):
         side.set_level(price, old)
+
+
+def _counted_side(side: BookSide, flat: Sequence[int], counts: Sequence[int]) -> list[CountedChange]:
+    """What a delta's levels and the number of orders at them change."""
+    assert side.orders is not None
+    changes: list[CountedChange] = []
+    levels, orders = side.levels, side.orders
+    at = 0
+    for count in counts:
+        price, quantity = flat[at], flat[at + 1]
+        at += 2
+        old, before = levels.get(price, 0), orders.get(price, 0)
+        if quantity != old or count != before:
+            changes.append((price, quantity, old, count, before))
+    return changes
+
+
+def _count_side(side: BookSide, changes: Sequence[CountedChange]) -> None:
+    """Take over the number of orders at the levels of a delta that was applied."""
+    orders = side.orders
+    assert orders is not None
+    for price, _, _, count, _ in changes:
+        if count:
+            orders[price] = count
+        else:
+            orders.pop(price, None)

@@ -134,6 +134,13 @@ class ModelBook:
             sums[side][price] = sums[side].get(price, 0) + quantity
         return sums
 
+    def order_counts(self) -> dict[str, dict[int, int]]:
+        """Per side price → number of orders; empty for a levels feed."""
+        counts: dict[str, dict[int, int]] = {"bid": {}, "ask": {}}
+        for _, side, price, _ in self.orders:
+            counts[side][price] = counts[side].get(price, 0) + 1
+        return counts
+
     def crossed(self) -> bool:
         levels = self.levels()
         return bool(levels["bid"] and levels["ask"]) and max(levels["bid"]) >= min(levels["ask"])

@@ -11,9 +11,10 @@ from depthcast.ingestor.engine import Engine
 from depthcast.ingestor.interval import Interval
 from depthcast.ingestor.orders import OrdersState
 from depthcast.shared.instruments import Feed, Instrument, OnCross
+from depthcast.shared.order_counts import OrderCounts, counts_in
 from depthcast.shared.types import Snapshot, Symbol
 from tests.book_model import ModelBook, Result, brute_digest, doubt_after, refuses
-from tests.random_events import encode, random_array
+from tests.random_events import LIMIT, encode, random_array
 
 EPOCH = 1_767_225_600_001
 
@@ -21,6 +22,9 @@ EPOCH = 1_767_225_600_001
 OPTIONS: list[Any] = [{"ts": -1}, {"ts": "now"}, {"ts": 5e15, "x": 1}, {"atomic": False}, {"atomic": True}]
 OPTIONS += [{"atomic": 1}, {"atomic": None, "ts": 5}, [], None, "atomic"]
 
+
+Sides = dict[str, dict[int, int]]
+"""Per side price → quantity, or number of orders."""
 
 DOUBTS: list[dict[str, Any]] = [{"stale": "gap"}, {"stale": "é" * 64}, {"live": True}, {"live": True}]
 
@@ -55,7 +59,9 @@ class EngineCheck:
     def __init__(self) -> None:
         self.engine = Engine(0, 1)
         self.models: dict[str, ModelBook] = {}
-        self.drained: dict[str, tuple[int, dict[str, dict[int, int]]]] = {}
+        self.drained: dict[str, tuple[int, Sides]] = {}
+        self.drained_counts: dict[str, Sides] = {}
+        self.only_counts_changed = 0
         for symbol, feed, on_cross in (
             ("A", Feed.LEVELS, OnCross.REJECT),
             ("AE", Feed.LEVELS, OnCross.EVICT),
@@ -67,6 +73,7 @@ class EngineCheck:
         for symbol, delta in self.engine.begin_epoch(EPOCH):
             assert delta == (0, 2048, [], [], 0, 0)
             self.drained[symbol] = (2048, {"bid": {}, "ask": {}})
+            self.drained_counts[symbol] = {"bid": {}, "ask": {}}
         assert self.engine.drain().born == list(self.models)
         self.sent = self.applied = self.rejected = self.ignored = self.evicted = self.entries = 0
         self.rejects: list[tuple[str, str, str, int, int]] = []
@@ -107,6 +114,24 @@ class EngineCheck:
             self.check_state(symbol)
         if rng.random() < 0.3:
             self.drain()
+        if rng.random() < 0.1:
+            self.replace_orders(rng.choice(["B", "BE"]))
+
+    def replace_orders(self, symbol: str) -> None:
+        """Let one of two orders at a level take over the other's quantity, and nothing else change."""
+        at: dict[tuple[str, int], list[Any]] = {}
+        for order_id, side, price, quantity in self.models[symbol].orders:
+            at.setdefault((side, price), []).append((order_id, quantity))
+        for (side, price), ((kept, first), (gone, second), *_) in (
+            (level, orders) for level, orders in at.items() if len(orders) > 1
+        ):
+            if first + second <= LIMIT:
+                self.drain()
+                events = [["delete", None, None, None, gone], ["update", side, price, first + second, kept]]
+                fields = [(symbol.encode(), encode(events, as_json=True))]
+                self.apply(fields, [(symbol, events)], atomic=False)
+                self.drain()
+                return
 
     def apply(
         self,
@@ -176,6 +201,15 @@ class EngineCheck:
         assert (snapshot.seq, snapshot.digest) == (seq, brute_digest(levels))
         assert list(snapshot.bids[::2]) == sorted(levels["bid"], reverse=True)
         assert list(snapshot.asks[::2]) == sorted(levels["ask"])
+        if model.feed == Feed.ORDERS:
+            assert {"bid": bids.orders, "ask": asks.orders} == model.order_counts()
+            counts, drained = counts_in(snapshot), self.drained_counts[symbol]
+            assert counts is not None
+            assert dict(zip(snapshot.bids[::2], counts.bids, strict=True)) == drained["bid"]
+            assert dict(zip(snapshot.asks[::2], counts.asks, strict=True)) == drained["ask"]
+            assert counts.digest == brute_digest(drained)
+        else:
+            assert (bids.orders, asks.orders, snapshot.marks) == (None, None, None)
 
     def drain(self) -> Interval:
         """Drain and compare with the models' net changes."""
@@ -191,19 +225,28 @@ class EngineCheck:
         for symbol, model in self.models.items():
             seq, before = self.drained[symbol]
             after = model.levels()
+            counts_before, counts_after = self.drained_counts[symbol], model.order_counts()
+            changed = (after, counts_after) != (before, counts_before)
             doubt, doubt_before = self.doubts.get(symbol), self.drained_doubts.get(symbol)
             assert (Symbol(symbol) in interval.doubts) == (doubt != doubt_before)
             assert interval.doubts.get(Symbol(symbol)) == (doubt if doubt != doubt_before else None)
             assert self.engine.doubt(symbol) == doubt
-            assert (Symbol(symbol) in deltas) == (after != before or doubt != doubt_before)
-            if (after, doubt) != (before, doubt_before):
+            assert (Symbol(symbol) in deltas) == (changed or doubt != doubt_before)
+            if changed or doubt != doubt_before:
                 delta = deltas[Symbol(symbol)]
-                events = self.events[symbol] if after != before else 0
+                events = self.events[symbol] if changed else 0
                 assert (delta.prev_seq, delta.seq, delta.events) == (seq, seq + 1, events)
                 assert delta.digest == brute_digest(after)
-                assert net(before["bid"], after["bid"]) == pairs(delta.bids)
-                assert net(before["ask"], after["ask"]) == pairs(delta.asks)
-                self.drained[symbol] = (delta.seq, after)
+                counts = interval.counts.get(Symbol(symbol))
+                assert (counts is not None) == (model.feed == Feed.ORDERS)
+                if counts is None:
+                    assert net(before["bid"], after["bid"]) == pairs(delta.bids)
+                    assert net(before["ask"], after["ask"]) == pairs(delta.asks)
+                else:
+                    self.check_counts(symbol, (delta.bids, delta.asks), counts, after, counts_after)
+                self.drained[symbol], self.drained_counts[symbol] = (delta.seq, after), counts_after
+            else:
+                assert Symbol(symbol) not in interval.counts
             self.events[symbol] = 0
             self.check_state(symbol)
         self.drained_doubts = dict(self.doubts)
@@ -227,6 +270,32 @@ class EngineCheck:
             )  # fmt: skip
         self.inputs, self.newest = set(), {}
 
+    def check_counts(
+        self, symbol: str, sides: tuple[Any, Any], counts: OrderCounts, after: Sides, counts_after: Sides
+    ) -> None:
+        """A delta of an orders feed has exactly the levels whose quantity or number of orders changed."""
+        _, before = self.drained[symbol]
+        counts_before = self.drained_counts[symbol]
+        assert counts.digest == brute_digest(counts_after)
+        for name, flat, numbers in (("bid", sides[0], counts.bids), ("ask", sides[1], counts.asks)):
+            was, now = both(before[name], counts_before[name]), both(after[name], counts_after[name])
+            expected = {
+                price: now.get(price, (0, 0))
+                for price in was.keys() | now.keys()
+                if was.get(price) != now.get(price)
+            }
+            rows = zip(flat[::2], flat[1::2], numbers, strict=True)
+            assert {price: (quantity, number) for price, quantity, number in rows} == expected
+            assert len(flat) == 2 * len(expected)
+            self.only_counts_changed += any(
+                before[name].get(price) == after[name].get(price) for price in expected
+            )
+
+
+def both(levels: dict[int, int], counts: dict[int, int]) -> dict[int, tuple[int, int]]:
+    """Price → quantity and number of orders."""
+    return {price: (quantity, counts[price]) for price, quantity in levels.items()}
+
 
 def net(before: dict[int, int], after: dict[int, int]) -> list[tuple[int, int]]:
     prices = before.keys() | after.keys()
@@ -246,10 +315,15 @@ def check_consistent(state: BookState) -> None:
         assert state._best_keys[number] == min(side.index, default=NO_KEY)
         if isinstance(state, OrdersState):
             sums: dict[int, int] = {}
+            counts: dict[int, int] = {}
             at: dict[int, set[Any]] = {}
             for order_id, (price, quantity) in state._orders[number].items():
                 assert quantity > 0
                 sums[price] = sums.get(price, 0) + quantity
+                counts[price] = counts.get(price, 0) + 1
                 at.setdefault(price, set()).add(order_id)
             assert sums == side.levels
+            assert counts == side.orders
+            assert state._counts[number] is side.orders
+            assert state.merger.pending[number].keys() == state.merger.pending_orders[number].keys()
             assert state._ids_at_price is None or state._ids_at_price[number] == at

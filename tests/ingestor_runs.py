@@ -14,10 +14,17 @@ from redis.asyncio import Redis
 from depthcast.broadcaster.numbering import first_seq
 from depthcast.ingestor.runtime.environment import REAL_ENVIRONMENT, Environment
 from depthcast.ingestor.runtime.service import IngestorService
-from depthcast.shared.codec import decode_delta, decode_info, decode_marks, decode_snapshot
+from depthcast.shared.codec import (
+    decode_delta,
+    decode_info,
+    decode_marked_delta,
+    decode_marks,
+    decode_snapshot,
+)
 from depthcast.shared.doubt import STALE, doubt_after
 from depthcast.shared.keys import DeploymentKeys, PartitionKeys
 from depthcast.shared.listing import Listing, of_table
+from depthcast.shared.order_counts import ORDERS, counts_of
 from depthcast.shared.position import ZERO, Position
 from depthcast.shared.replica import ApplyResult, Replica
 from depthcast.shared.runtime.redis import RawEntry, execute, last_position, newest_entry, parse_entries
@@ -217,6 +224,9 @@ class Input:
         for symbol, model in self.models.items():
             book = history.replicas[symbol].book
             assert {"bid": book.bids.levels, "ask": book.asks.levels} == model.levels()
+            counts = {"bid": book.bids.orders, "ask": book.asks.orders}
+            known = model.order_counts() if model.feed == "orders" else {"bid": None, "ask": None}
+            assert counts == known
             assert history.replicas[symbol].doubt == self.doubts.get(symbol)
         return history
 
@@ -229,6 +239,8 @@ class History:
     epochs: list[int] = field(default_factory=list)
     infos: list[tuple[Position, EntryInfo]] = field(default_factory=list)
     deltas: list[tuple[Position, str, Any]] = field(default_factory=list)
+    orders_digests: dict[tuple[str, int], int | None] = field(default_factory=dict)
+    """Of the number of orders, by symbol and seq."""
     listings: dict[str, Listing] = field(default_factory=dict)
     newest_ts: int = 0
 
@@ -296,7 +308,7 @@ def _check_listing(history: History, symbol: str, raw: bytes) -> None:
 
 
 def _follow(history: History, position: Position, symbol: str, raw: bytes, moved: set[str]) -> None:
-    delta, marks = decode_delta(raw), decode_marks(raw)
+    delta, marks = decode_marked_delta(raw)
     replica = history.replicas.setdefault(symbol, Replica())
     if not delta.prev_seq:
         moved.add(symbol)
@@ -309,15 +321,22 @@ def _follow(history: History, position: Position, symbol: str, raw: bytes, moved
         moved.add(symbol)
         assert delta.seq == first_seq(position.epoch, delta.prev_seq)
         assert (delta.bids, delta.asks, delta.events) == ([], [], 0)
-    outcome, changes = replica.apply(delta)
+    by_order = history.listings[symbol].instrument.feed == "orders"
+    assert (ORDERS in marks) == by_order, "every delta of an orders feed says how many there are"
+    if by_order:
+        outcome, changes = replica.apply_counted(delta, counts_of(marks, delta.bids, delta.asks))
+    else:
+        outcome, changes = replica.apply(delta)
     assert outcome is ApplyResult.APPLIED, (symbol, position, outcome)
-    assert len(changes.bids) + len(changes.asks) == (len(delta.bids) + len(delta.asks)) // 2, (
+    changed = changes if changes.counted is None else changes.counted
+    assert len(changed.bids) + len(changed.asks) == (len(delta.bids) + len(delta.asks)) // 2, (
         "a change of nothing"
     )
     assert not replica.book.crossed()
     assert STALE not in marks or marks[STALE] != replica.doubt, "a mark of nothing"
     replica.doubt = doubt_after(marks, replica.doubt)
     history.deltas.append((position, symbol, delta))
+    history.orders_digests[symbol, delta.seq] = replica.orders_digest
 
 
 def _follow_input(history: History, info: EntryInfo, changed: Sequence[tuple[bytes, bytes]]) -> None:

@@ -42,6 +42,13 @@ class OrderFlow:
             sides[side][price] = sides[side].get(price, 0) + quantity
         return sides
 
+    def counts(self) -> Levels:
+        """The number of orders at each of its levels."""
+        sides: Levels = ({}, {})
+        for side, price, _ in self.orders.values():
+            sides[side][price] = sides[side].get(price, 0) + 1
+        return sides
+
     def _price(self, side: int) -> int:
         away = self.spread + min(int(self.random.paretovariate(0.9)), self.reach)
         return away if side else -away

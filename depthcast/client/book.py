@@ -16,6 +16,7 @@ from depthcast.client.parts import WHOLE, PartialSnapshot, Place
 from depthcast.shared.digest import digest_of
 from depthcast.shared.errors import CodecError
 from depthcast.shared.input_times import EVENT_TS, time_in
+from depthcast.shared.order_counts import ORDERS, OrderCounts, checked, counts_of, digest_of_counts
 from depthcast.shared.replica import ApplyResult, Replica
 from depthcast.shared.sizes import Sizes
 from depthcast.shared.types import MAX_INTEGER, Delta, Snapshot
@@ -28,17 +29,21 @@ class SubscriptionOptions(NamedTuple):
     """Options of a subscribe: `depth` levels per side (0 = all), at most one delta per `interval_ms`.
 
     `group`: ticks of a bucket in which the gateway sums levels up; 1 leaves the book as it is.
+    `orders`: with the number of orders at each level.
     """
 
     depth: int = 25
     interval_ms: int = 0
     group: int = 1
+    orders: bool = False
 
     def fields(self) -> dict[str, Any]:
-        """The fields of a `subscribe`; a `group` of 1 needs none."""
+        """The fields of a `subscribe`; what was not asked for is not in it."""
         fields = self._asdict()
         if self.group == 1:
             del fields["group"]
+        if not self.orders:
+            del fields["orders"]
         return fields
 
 
@@ -98,8 +103,15 @@ class ClientBook:
 
     @property
     def resume(self) -> dict[str, int] | None:
-        """State to offer when subscribing on another connection; None without a view."""
-        return {"seq": self.replica.seq, "digest": self.replica.digest} if self.has_view else None
+        """State to offer when subscribing on another connection; None without a view.
+
+        Without the number of orders in it, no subscription resumes that is to have them.
+        """
+        if not self.has_view:
+            return None
+        replica = self.replica
+        offer = {"seq": replica.seq, "digest": replica.digest}
+        return offer if replica.orders_digest is None else offer | {"orders_digest": replica.orders_digest}
 
     def restart(self) -> None:
         """Wait for a new subscription, because the view has a gap or the connection is new."""
@@ -114,6 +126,8 @@ class ClientBook:
         self.upstream_stale, self.stale_reason, self.input_age_ms = False, None, None
         self._partial.forget()
         if message.get("resumed") and self.has_view:
+            if not message.get("orders"):
+                self.replica.forget_orders()
             self.replica.seq = _unsigned(message, "seq")
             self.replica.book.sizes = self._sizes
             self.phase = Phase.CONTINUOUS
@@ -139,11 +153,17 @@ class ClientBook:
             return ApplyResult.ALREADY
         if self.phase is Phase.CONTINUOUS and part.seq <= self.replica.seq:
             return ApplyResult.ALREADY
+        if (counts := read_counts(message, part.bids, part.asks)) is not None:
+            part = part._replace(marks={ORDERS: [*counts]})
         snapshot = self._partial.add(part, place)
         if not isinstance(snapshot, Snapshot):
             return snapshot
-        replica = Replica(snapshot)
+        if counts is not None and snapshot.marks is not None:
+            counts = counts_of(snapshot.marks, snapshot.bids, snapshot.asks)
+        replica = Replica(snapshot, counts)
         if digest_of(replica.book.bids.top(), replica.book.asks.top()) != snapshot.digest:
+            return ApplyResult.MISMATCH
+        if counts is not None and digest_of_counts(counts, snapshot.bids, snapshot.asks) != counts.digest:
             return ApplyResult.MISMATCH
         replica.book.sizes = self._sizes
         replica.event_ts = event_ts_of(message)
@@ -159,9 +179,17 @@ class ClientBook:
             return ApplyResult.ALREADY  # belongs to the subscription being replaced
         if self.phase is Phase.AWAITING_SNAPSHOT or self._partial.begun:
             return ApplyResult.GAP  # the snapshot, or its last part, must come first
-        result, _ = self.replica.apply(read_delta(message))
-        if result is ApplyResult.APPLIED and (event_ts := event_ts_of(message)) is not None:
-            self.replica.event_ts = event_ts
+        replica, delta = self.replica, read_delta(message)
+        counts = read_counts(message, delta.bids, delta.asks)
+        if counts is None:
+            result, changes = replica.apply(delta)
+        else:
+            result, changes = replica.apply_counted(delta, counts)
+        if result is ApplyResult.APPLIED:
+            if changes.counted is None and replica.orders_digest is not None:
+                replica.forget_orders()
+            if (event_ts := event_ts_of(message)) is not None:
+                replica.event_ts = event_ts
         return result
 
 
@@ -209,6 +237,28 @@ def read_delta(message: Message) -> Delta:
         _unsigned(message, "digest"),
         _unsigned(message, "merged"),
     )
+
+
+def read_counts(message: Message, bids: Sequence[int], asks: Sequence[int]) -> OrderCounts | None:
+    """The number of orders at each of a message's levels, which are also given flat; None if it has none.
+
+    Raises `CodecError`.
+    """
+    if "orders_digest" not in message:
+        return None
+    digest = _unsigned(message, "orders_digest")
+    return checked(
+        OrderCounts(_third_items(message, "bids"), _third_items(message, "asks"), digest), bids, asks
+    )
+
+
+def _third_items(message: Message, name: str) -> list[Any]:
+    levels = message[name]
+    if not all(len(level) > 2 for level in levels):
+        raise CodecError(
+            f"{message.get('type')} message", f"{name} must be a list of [price, quantity, orders]"
+        )
+    return [level[2] for level in levels]
 
 
 def pairs(levels: Sequence[Sequence[int]]) -> Levels:

@@ -155,7 +155,13 @@ class Client(WithFrames):
         return self._subscribed_book(symbol).sizes
 
     async def subscribe(
-        self, symbols: str | Collection[str], depth: int = 25, interval_ms: int = 0, group: int = 1
+        self,
+        symbols: str | Collection[str],
+        depth: int = 25,
+        interval_ms: int = 0,
+        group: int = 1,
+        *,
+        orders: bool = False,
     ) -> None:
         """Subscribe to `symbols`; returns when the gateway has answered for each.
 
@@ -166,13 +172,16 @@ class Client(WithFrames):
             interval_ms: Least time between two deltas of a symbol, in milliseconds; 0 sends every delta.
             group: Ticks per level: the gateway rounds bids down and asks up to multiples of it, and sums
                 their quantities. `depth` counts these levels. 1 leaves the book as it is.
+            orders: With the number of orders at each level: `book.bids.top_orders(depth)`, or
+                `book.bids.orders` by price. An update may then have levels whose quantity is as before. Only
+                of symbols whose feed names orders; others are refused (`no_orders`).
 
         Raises:
             ClientError: For the first symbol refused (`unknown_symbol`, `limit`, …); further refusals are
                 notes on it. All other symbols are subscribed. `not_grouped`: the gateway is too old to
                 know `group`.
         """
-        options = SubscriptionOptions(depth, interval_ms, group)
+        options = SubscriptionOptions(depth, interval_ms, group, orders)
         await self._complete(self.session.subscribe(names_of(symbols), options))
 
     async def unsubscribe(self, symbols: str | Collection[str]) -> None:

@@ -6,6 +6,7 @@ Until its last part has come, nothing of it is shown. A part that is not the nex
 from typing import Final, NamedTuple
 
 from depthcast.shared.errors import CodecError
+from depthcast.shared.order_counts import ORDERS, counts_of
 from depthcast.shared.replica import ApplyResult
 from depthcast.shared.types import Snapshot
 
@@ -27,16 +28,18 @@ WHOLE: Final = Place(1, 1)
 class PartialSnapshot:
     """The parts that have come of one snapshot.
 
-    `_of`: what its parts have in common: seq, digest and their number; None before the first.
+    `_of`: what its parts have in common: seq, digest and their number; None before the first. The number of
+    orders at each level is in the marks of a part, and of the whole, if there is any.
     """
 
-    __slots__ = ("_asks", "_bids", "_came", "_of")
+    __slots__ = ("_asks", "_bids", "_came", "_counts", "_of")
 
     def __init__(self) -> None:
         self._of: tuple[int, int, int] | None = None
         self._came = 0
         self._bids: list[int] = []
         self._asks: list[int] = []
+        self._counts: tuple[list[int], list[int]] = ([], [])
 
     @property
     def begun(self) -> bool:
@@ -45,7 +48,7 @@ class PartialSnapshot:
 
     def forget(self) -> None:
         """Let go of what has come."""
-        self._of, self._came, self._bids, self._asks = None, 0, [], []
+        self._of, self._came, self._bids, self._asks, self._counts = None, 0, [], [], ([], [])
 
     def add(self, snapshot: Snapshot, place: Place) -> Snapshot | ApplyResult | None:
         """Take one part; returns the whole snapshot after the last one, None while others must come.
@@ -64,11 +67,17 @@ class PartialSnapshot:
         self._of, self._came = of, place.part
         self._bids += snapshot.bids
         self._asks += snapshot.asks
+        counts = None
+        if snapshot.marks is not None:
+            counts = counts_of(snapshot.marks, snapshot.bids, snapshot.asks)
+            self._counts[0].extend(counts.bids)
+            self._counts[1].extend(counts.asks)
         if len(self._bids) + len(self._asks) > 2 * LEVELS_MAX:
             self.forget()
             raise CodecError("snapshot message", f"its parts have more than {LEVELS_MAX} levels")
         if place.part < place.parts:
             return None
-        whole = snapshot._replace(bids=self._bids, asks=self._asks)
+        marks = None if counts is None else {ORDERS: [*self._counts, counts.digest]}
+        whole = snapshot._replace(bids=self._bids, asks=self._asks, marks=marks)
         self.forget()
         return whole

@@ -63,6 +63,10 @@ class Consumer(WithFrames):
         since: The `position` of an earlier consumer of the same symbols. What that one delivered does not
             come again, and nothing after it is missed: each change comes by itself if Redis still has the
             book from before it, otherwise the symbol comes as a snapshot that includes the change.
+        orders: Deliver an update also when a level's quantity stays while the number of its orders changes;
+            such levels are then among an update's `bids` and `asks`. The books of orders feeds have the
+            numbers in any case, as `book.bids.orders` by price and `book.bids.top_orders()`; those of levels
+            feeds do not, so their `orders` is None.
 
     Raises:
         SettingsError: If the address is not valid; at `async with`, if `since` names a partition that the
@@ -82,10 +86,12 @@ class Consumer(WithFrames):
         stale_ms: int = 5000,
         input_lag_max_ms: int = 5000,
         since: Positions | str | None = None,
+        orders: bool = False,
     ) -> None:
         self.symbols = None if symbols is None else frozenset(names_of(symbols))
         self.partitions = partitions or 0
         self._since = Positions.parse(since) if isinstance(since, str) else since or Positions()
+        self._orders = orders
         self._redis_url = redis_url
         self._keys = DeploymentKeys(prefix)
         self._wanted_partitions = partitions
@@ -250,6 +256,7 @@ class Consumer(WithFrames):
                 self.symbols,
                 Freshness(self._clock, self._stale_s, self._input_lag_max_ms),
                 self._since.get(number),
+                orders=self._orders,
             )
         self._order.extend(self._followed.values())
         self._assign(known)

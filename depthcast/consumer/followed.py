@@ -42,6 +42,7 @@ class FollowedPartition:
     - `freshness`: of the last entry taken.
     - `position`: everything up to it was delivered, now or to an earlier consumer; None if nothing was.
     - `instruments`: as last read; their sizes count only where the stream does not say any.
+    - `orders`: whether changes of the number of orders alone are delivered too.
     """
 
     def __init__(
@@ -52,11 +53,15 @@ class FollowedPartition:
         wanted: frozenset[str] | None,
         freshness: Freshness,
         since: Position | None = None,
+        *,
+        orders: bool = False,
     ) -> None:
         self.number = number
         self.symbols: set[str] = set()
         self.freshness = freshness
         self.position = since
+        self.orders = orders
+        self._doubts: dict[str, str | None] = {}
         self.instruments: Mapping[str, Instrument] = {}
         self.reader = PartitionReader(lambda symbol: wanted is None or symbol in wanted)
         self.follower = ResumingFollower(
@@ -88,7 +93,11 @@ class FollowedPartition:
             if entry.position <= self.follower.since:
                 return None  # an earlier consumer has delivered it
             self.follower.since = None
-        updates = tuple(self._book_update(update, entry.info) for update in entry.updates)
+        updates = tuple(
+            self._book_update(update, entry.info)
+            for update in entry.updates
+            if self.orders or not self._only_orders_changed(update)
+        )
         return StreamEntry(self.number, entry.position, entry.info, updates)
 
     def pass_entry(self, position: Position) -> None:
@@ -148,5 +157,18 @@ class FollowedPartition:
             return BookUpdate(
                 symbol, Kind.SNAPSHOT, state, replica.seq, book, ts=ts, info=info, event_ts=event_ts
             )
-        bids, asks = ([(price, new) for price, new, _ in side] for side in changes)
+        changed = changes.counted if self.orders and changes.counted is not None else changes
+        bids, asks = ([(change[0], change[1]) for change in side] for side in (changed.bids, changed.asks))
         return BookUpdate(symbol, Kind.DELTA, state, replica.seq, book, bids, asks, 1, ts, info, event_ts)
+
+    def _only_orders_changed(self, update: ReplicaUpdate) -> bool:
+        """Whether nothing but the number of orders at some levels is another than in the last update."""
+        changes, doubt = update.changes, update.replica.doubt
+        same_doubt = self._doubts.get(update.symbol) == doubt
+        self._doubts[update.symbol] = doubt
+        return (
+            same_doubt
+            and changes.counted is not None
+            and any(changes.counted)
+            and not (changes.bids or changes.asks)
+        )

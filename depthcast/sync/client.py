@@ -52,10 +52,16 @@ class Client(Reader[AsyncClient]):
         return self._ask(lambda: self._reader.input_age_ms(symbol))
 
     def subscribe(
-        self, symbols: str | Collection[str], depth: int = 25, interval_ms: int = 0, group: int = 1
+        self,
+        symbols: str | Collection[str],
+        depth: int = 25,
+        interval_ms: int = 0,
+        group: int = 1,
+        *,
+        orders: bool = False,
     ) -> None:
         """Subscribe to `symbols`, see `depthcast.Client.subscribe`; raises `ClientError`."""
-        self._opened().call(self._reader.subscribe(symbols, depth, interval_ms, group))
+        self._opened().call(self._reader.subscribe(symbols, depth, interval_ms, group, orders=orders))
 
     def unsubscribe(self, symbols: str | Collection[str]) -> None:
         """End subscriptions; afterwards no update of `symbols` is delivered. Raises `ClientError`."""

@@ -25,6 +25,7 @@ class Consumer(Reader[AsyncConsumer]):
         stale_ms: int = 5000,
         input_lag_max_ms: int = 5000,
         since: Positions | str | None = None,
+        orders: bool = False,
     ) -> None:
         super().__init__(
             AsyncConsumer(
@@ -35,6 +36,7 @@ class Consumer(Reader[AsyncConsumer]):
                 stale_ms=stale_ms,
                 input_lag_max_ms=input_lag_max_ms,
                 since=since,
+                orders=orders,
             )
         )
 

@@ -11,8 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from depthcast.gateway.delivery.flusher import Flusher
-from depthcast.gateway.delivery.session import Session
+from depthcast.gateway.delivery.session import Session, Wildcard
 from depthcast.gateway.delivery.subscription_group import SubscriptionGroup
+from depthcast.gateway.market.channel import Channel
+from depthcast.gateway.market.listing import Listing
 from depthcast.gateway.market.market import Market
 
 STEP_COST_MAX: Final = 256
@@ -96,10 +98,8 @@ class Announcements:
         if subscription is None:
             if symbol not in self._added or listing is None or session.wildcard is None:
                 return LOOK_COST
-            depth, interval_ms, in_parts, group_ticks = session.wildcard
-            refusal = session.limit(listing, depth, group_ticks)
-            if refusal is not None:
-                session.sender.refuse("limit", refusal, None, symbol)
+            depth, interval_ms, in_parts, group_ticks, orders = session.wildcard
+            if _refuse(session, listing, session.wildcard):
                 return cost
         elif not market.is_over(subscription.channel):
             return LOOK_COST
@@ -109,15 +109,40 @@ class Announcements:
             return cost
         else:
             cost += _cost_of_leaving(subscription.group)
-            depth, group_ticks = subscription.channel.depth, subscription.channel.group_ticks
-            interval_ms, in_parts = subscription.group.kind
-            if market.too_deep(listing, depth, group_ticks):
-                session.end_full_depth(listing, group_ticks)
+            channel, (interval_ms, in_parts) = subscription.channel, subscription.group.kind
+            depth, group_ticks, orders = channel.depth, channel.group_ticks, channel.orders
+            if _end(session, listing, channel):
                 return cost
         cost += listing.levels_read(depth, group_ticks) / PER_COST
-        session.subscribe(listing, depth, interval_ms, in_parts=in_parts, group_ticks=group_ticks)
+        session.subscribe(
+            listing, depth, interval_ms, in_parts=in_parts, group_ticks=group_ticks, orders=orders
+        )
         self.flusher.visit_soon(session.groups)
         return cost
+
+
+def _end(session: Session, listing: Listing, channel: Channel) -> bool:
+    """End a subscription, with an error, whose channel nobody can have any more."""
+    if session.market.too_deep(listing, channel.depth, channel.group_ticks):
+        session.end_full_depth(listing, channel.group_ticks)
+        return True
+    if channel.orders and (refusal := listing.without_orders()) is not None:
+        session.end_orders(channel.symbol, refusal)
+        return True
+    return False
+
+
+def _refuse(session: Session, listing: Listing, wildcard: Wildcard) -> bool:
+    """Refuse a symbol that is new to a wildcard, if it exceeds a limit or has no number of orders."""
+    symbol, orders = listing.instrument.symbol, wildcard.orders
+    if orders and (refusal := listing.without_orders()) is not None:
+        session.sender.refuse("no_orders", refusal, None, symbol)
+        return True
+    refusal = session.limit(listing, wildcard.depth, wildcard.group_ticks, orders=orders)
+    if refusal is not None:
+        session.sender.refuse("limit", refusal, None, symbol)
+        return True
+    return False
 
 
 def _cost_of_leaving(group: SubscriptionGroup) -> float:

@@ -118,7 +118,7 @@ def _subscribe(session: Session, request: Subscribe) -> Iterator[None]:
         if not settings.wildcard:
             session.sender.refuse("forbidden", '["*"] is not allowed here; name the symbols', request.id)
             return
-        wildcard = Wildcard(request.depth, interval_ms, request.parts, request.group_ticks)
+        wildcard = Wildcard(request.depth, interval_ms, request.parts, request.group_ticks, request.orders)
         session.wildcard = wildcard
         symbols = list(listings)
 
@@ -150,8 +150,11 @@ def _subscribe_named(session: Session, request: Subscribe, symbol: object, error
         hint = 'use ["*"] alone for all' if symbol == "*" else "GET /v1/symbols lists what there is"
         errors.refuse("unknown_symbol", f"no symbol {quoted(symbol)}; {hint}", symbol)
         return _REFUSED
-    depth, group_ticks = request.depth, request.group_ticks
-    refusal = session.limit(listing, depth, group_ticks)
+    depth, group_ticks, orders = request.depth, request.group_ticks, request.orders
+    if orders and (refusal := listing.without_orders()) is not None:
+        errors.refuse("no_orders", refusal, symbol)
+        return _REFUSED
+    refusal = session.limit(listing, depth, group_ticks, orders=orders)
     if refusal is not None:
         errors.refuse("limit", refusal, symbol)
         return _REFUSED
@@ -165,6 +168,7 @@ def _subscribe_named(session: Session, request: Subscribe, symbol: object, error
         request.resume.get(symbol),
         in_parts=request.parts,
         group_ticks=group_ticks,
+        orders=orders,
     )
     if group_ticks == UNGROUPED and 0 < depth <= LEVELS_PER_STEP_COST:
         return _SMALL

@@ -35,12 +35,16 @@ CHANGES_AT_ONCE: Final = 2
 
 
 class Wildcard(NamedTuple):
-    """A subscription to every symbol, later ones included."""
+    """A subscription to every symbol, later ones included.
+
+    `orders`: with the number of orders at each level.
+    """
 
     depth: int
     interval_ms: int
     in_parts: bool = False
     group_ticks: int = UNGROUPED
+    orders: bool = False
 
 
 class Session:
@@ -140,15 +144,17 @@ class Session:
         *,
         in_parts: bool = False,
         group_ticks: int = UNGROUPED,
+        orders: bool = False,
     ) -> None:
         """Subscribe to one symbol, replacing any earlier subscription; `limit` comes first.
 
-        `in_parts`: large snapshots are sent in parts.
+        `in_parts`: large snapshots are sent in parts. `orders`: with the number of orders at each level;
+        `Listing.without_orders` comes first.
         """
         symbol = listing.instrument.symbol
         self._drop(symbol)
         self._silent_since = None
-        channel = self.market.channel(listing, depth, group_ticks)
+        channel = self.market.channel(listing, depth, group_ticks, orders=orders)
         resumed = _resumed(channel, resume)
         if (
             resumed is not None
@@ -158,7 +164,9 @@ class Session:
             resumed = None  # its view may be wrong, and what it missed may come late
         self.counters.resumed += resumed is not None
         seq = resumed.seq if resumed else None
-        answer = subscribed_message(listing.instrument, depth, interval_ms, seq, group_ticks=group_ticks)
+        answer = subscribed_message(
+            listing.instrument, depth, interval_ms, seq, group_ticks=group_ticks, orders=orders
+        )
         self.sender.send(answer, request_id)
         cursor = self._cursor(channel, resumed)
         if listing.stale and not isinstance(cursor, NeedsSnapshot):
@@ -187,7 +195,9 @@ class Session:
         self.flusher.add(group)
         return group
 
-    def limit(self, listing: Listing, depth: int, group_ticks: int = UNGROUPED) -> str | None:
+    def limit(
+        self, listing: Listing, depth: int, group_ticks: int = UNGROUPED, *, orders: bool = False
+    ) -> str | None:
         """Why `subscribe` would exceed a limit; None if it would not."""
         symbol, most = listing.instrument.symbol, self.settings.subscriptions_max
         if symbol not in self.subscriptions and len(self.subscriptions) >= most:
@@ -201,7 +211,7 @@ class Session:
             return too_deep_text(listing, self.settings.full_depth_max, group_ticks)
         if not self._room_for_group(listing, group_ticks):
             return self._no_room_for_group(listing, group_ticks)
-        if not self._room_for(listing, depth, group_ticks):
+        if not self._room_for(listing, depth, group_ticks, orders=orders):
             self.counters.limit_views += 1
             return (
                 f"{symbol} at depth {depth} would be more than {self.settings.views_max} views of this "
@@ -209,11 +219,11 @@ class Session:
             )
         return None
 
-    def _room_for(self, listing: Listing, depth: int, group_ticks: int) -> bool:
-        if self.market.room_for(listing, depth, group_ticks):
+    def _room_for(self, listing: Listing, depth: int, group_ticks: int, *, orders: bool) -> bool:
+        if self.market.room_for(listing, depth, group_ticks, orders=orders):
             return True
         self.flusher.make_room()
-        return self.market.room_for(listing, depth, group_ticks)
+        return self.market.room_for(listing, depth, group_ticks, orders=orders)
 
     def _room_for_group(self, listing: Listing, group_ticks: int) -> bool:
         if self.market.room_for_group(listing, group_ticks):
@@ -258,6 +268,11 @@ class Session:
         text = too_deep_text(listing, self.settings.full_depth_max, group_ticks)
         self.sender.refuse("limit", text, None, symbol)
         self.unsubscribe(symbol, reason="limit")
+
+    def end_orders(self, symbol: str, refusal: str) -> None:
+        """End a subscription with the number of orders, which nobody says any more, with an error."""
+        self.sender.refuse("no_orders", refusal, None, symbol)
+        self.unsubscribe(symbol, reason="no_orders")
 
     def _drop(self, symbol: str) -> bool:
         subscription = self.subscriptions.pop(symbol, None)
@@ -327,7 +342,7 @@ def _resumed(channel: Channel, resume: Resume | None) -> ViewState | None:
     if resume is None or channel.view is None:
         return None
     state = channel.history.state_at(resume.seq)
-    return state if state.digest == resume.digest else None
+    return state if channel.equals(state, resume) else None
 
 
 def too_deep_text(listing: Listing, most: int, group_ticks: int = UNGROUPED) -> str:

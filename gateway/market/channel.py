@@ -8,7 +8,7 @@ readers.
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.market.channel_state import NEXT_STATE, WAITING, WAS_RESET, ChannelEvent, ChannelState
@@ -22,11 +22,13 @@ from depthcast.gateway.protocol.messages import (
     PLAIN,
     UNGROUPED,
     Encoding,
+    Message,
     ViewDelta,
     delta_message,
     encode,
     snapshot_in_parts,
 )
+from depthcast.gateway.protocol.requests import Resume
 from depthcast.shared.replica import Changes
 
 # Looked up once here, because every broadcast uses them.
@@ -78,6 +80,7 @@ class Channel:
     - `history`: recent steps; a cursor before its base needs a snapshot too.
     - `fresh`: steps since the last tick; a client that keeps up gets each as a separate delta.
     - `subscribers`, `idle_since`: maintained by the sessions, so that unused channels can be dropped.
+    - `orders`: whether the view has the number of orders (`depthcast.gateway.market.orders_channel`).
     """
 
     __slots__ = (
@@ -85,6 +88,8 @@ class Channel:
         "depth", "flushed_head", "fresh", "group_ticks", "head", "history", "idle_since", "reset_at", "state",
         "subscribers", "symbol", "view",
     )  # fmt: skip
+
+    orders: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -127,7 +132,7 @@ class Channel:
         If the view's rows stay the same, nothing changes. Otherwise history is reset. If the rows differ at a
         seq that clients have already seen, clients keep their view until a higher seq comes.
         """
-        view = View(replica, self.depth, ts, self.group_ticks)
+        view = self._view_of(replica, ts)
         if self.view is None:
             return self._reset_history(view, broadcast)
         if self.view.same_rows(view) and self.state not in WAITING:
@@ -185,6 +190,13 @@ class Channel:
         return True
 
     # --- what clients need ----------------------------------------------------------------------------------
+
+    def equals(self, state: ViewState, resume: Resume) -> bool:
+        """Whether a client's book is the view at `state`, by its digest."""
+        return state.digest == resume.digest
+
+    def _view_of(self, replica: ViewSource, ts: int) -> View:
+        return View(replica, self.depth, ts, self.group_ticks)
 
     def waiting_since(self, cursor: int) -> int:
         """Number of the first broadcast not sent to a client at `cursor`; call only if `head` is beyond it.
@@ -275,10 +287,13 @@ class Channel:
         if encoding in PLAIN:
             plain = self._after(first, PLAIN[encoding], because)
             return plain if plain.is_snapshot else plain._replace(data=self._deflated(plain.data))
-        delta = merge([step.delta for step in steps]) if len(steps) > 1 else steps[0].delta
+        delta = self._merge([step.delta for step in steps]) if len(steps) > 1 else steps[0].delta
         if len(steps) > 1 and len(delta.bids) + len(delta.asks) > len(self.view):
             return CatchUp(b"", len(steps), is_snapshot=True)
         return CatchUp(self._encode(delta, len(steps), encoding, because), len(steps), is_snapshot=False)
+
+    def _merge(self, deltas: Sequence[ViewDelta]) -> ViewDelta:
+        return merge(deltas)
 
     # --- bytes ----------------------------------------------------------------------------------------------
 
@@ -296,8 +311,10 @@ class Channel:
         self, delta: ViewDelta, merged: int, encoding: Encoding, because: Because | None = None
     ) -> bytes:
         self.counters.delta_encodings += 1
-        message = delta_message(self.symbol, self.depth, delta, merged, because, group_ticks=self.group_ticks)
-        return encode(message, encoding)
+        return encode(self._message(delta, merged, because), encoding)
+
+    def _message(self, delta: ViewDelta, merged: int, because: Because | None) -> Message:
+        return delta_message(self.symbol, self.depth, delta, merged, because, group_ticks=self.group_ticks)
 
     def _encoded_snapshot(self, view: View, encoding: Encoding) -> bytes:
         if encoding in PLAIN:

@@ -10,7 +10,7 @@ from depthcast.gateway.market.grouping import Grouping
 from depthcast.gateway.market.view import View
 from depthcast.gateway.protocol.messages import UNGROUPED, Message, status_message
 from depthcast.shared.freshness import Freshness
-from depthcast.shared.instruments import Instrument
+from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.listing import Listing as StatedListing
 from depthcast.shared.replica import Replica
 
@@ -22,6 +22,7 @@ class Listing:
     """One symbol. `ts` is the time of the symbol's last broadcast.
 
     `channels`: those of the book as it is, by depth; `groupings`: grouped books with theirs, by ticks.
+    `orders_channels`: those of the book with the number of orders, by depth.
 
     `instrument`: what the book stands for: the stream says that, and the catalog until then. `stated`: the
     listing that the stream names. `wanted`: the instrument in the catalog. `freshness` is that of the
@@ -33,8 +34,8 @@ class Listing:
     """
 
     __slots__ = (
-        "channels", "doubt", "doubt_changed_at", "freshness", "groupings", "instrument", "quiet", "replica",
-        "stale", "stated", "status_changes", "ts", "wanted",
+        "channels", "doubt", "doubt_changed_at", "freshness", "groupings", "instrument", "orders_channels",
+        "quiet", "replica", "stale", "stated", "status_changes", "ts", "wanted",
     )  # fmt: skip
 
     def __init__(self, instrument: Instrument, freshness: Freshness) -> None:
@@ -50,6 +51,7 @@ class Listing:
         self.status_changes: deque[int] = deque(maxlen=STATUS_CHANGES_KEPT)
         self.channels: dict[int, Channel] = {}
         self.groupings: dict[int, Grouping] = {}
+        self.orders_channels: dict[int, Channel] = {}
 
     @property
     def ended(self) -> bool:
@@ -101,6 +103,18 @@ class Listing:
         lag_ms = self.freshness.lag_ms if self.stale and self.freshness.lagging else None
         return status_message(self.instrument.symbol, self.stale, lag_ms, self.doubt, input_age_ms)
 
+    def without_orders(self) -> str | None:
+        """Why no client can have the number of orders at each level; None if they can."""
+        symbol = self.instrument.symbol
+        if self.instrument.feed is not Feed.ORDERS:
+            return f"the feed of {symbol} names levels, not orders; subscribe without orders"
+        if self.replica is not None and self.replica.orders_digest is None:
+            return (
+                f"nobody says how many orders there are in the book of {symbol}: its ingestor is of an "
+                "older version; subscribe without orders"
+            )
+        return None
+
     def levels(self) -> int:
         """Levels on the longer side of the book."""
         if self.replica is None:
@@ -118,8 +132,10 @@ class Listing:
             return levels
         return min(depth, levels)
 
-    def channel(self, depth: int, group_ticks: int) -> Channel | None:
-        """The channel at a depth, of the book as it is or grouped; None if there is none."""
+    def channel(self, depth: int, group_ticks: int, *, orders: bool = False) -> Channel | None:
+        """The channel at a depth, of the book as it is, grouped or with `orders`; None if there is none."""
+        if orders:
+            return self.orders_channels.get(depth)
         if group_ticks == UNGROUPED:
             return self.channels.get(depth)
         grouping = self.groupings.get(group_ticks)

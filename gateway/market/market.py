@@ -14,6 +14,7 @@ from depthcast.gateway.market.groupings import Groupings
 from depthcast.gateway.market.history import HistoryBound
 from depthcast.gateway.market.input_age import InputAges
 from depthcast.gateway.market.listing import Listing
+from depthcast.gateway.market.orders_channel import OrdersChannel
 from depthcast.gateway.market.snapshot_parts import PartsBound
 from depthcast.gateway.market.view import ViewSource
 from depthcast.gateway.protocol.messages import UNGROUPED, Message
@@ -58,8 +59,8 @@ class Market:
     - `overgrown`: channels that need the whole book, full-depth and grouped ones, of a book that has more
       than `full_depth_max` levels.
     - `outdated`: symbols that were removed, whose books stand for something else now, or whose full-depth
-      or grouped channel has ended, until all sessions were told; `unannounced`: there are some of which
-      nobody was told.
+      or grouped channel, or one with the number of orders, has ended, until all sessions were told;
+      `unannounced`: there are some of which nobody was told.
     - `channel_count`: channels kept, of all symbols; `groupings`: those of all symbols.
     - `catalog_number`: how often the instruments changed.
     - `was_live`: whether all books have ever been current at the same time, under a living ingestor.
@@ -162,10 +163,12 @@ class Market:
 
     def _forget_channels(self, listing: Listing) -> None:
         channels, listing.channels = listing.channels, {}
+        counted, listing.orders_channels = listing.orders_channels, {}
         groupings, listing.groupings = listing.groupings, {}
         for grouping in groupings.values():
             self.groupings.forget(grouping)
-        for of_depth in (channels, *(grouping.channels for grouping in groupings.values())):
+        grouped = [grouping.channels for grouping in groupings.values()]
+        for of_depth in (channels, counted, *grouped):
             for channel in of_depth.values():
                 self._forget_channel(channel)
 
@@ -227,11 +230,14 @@ class Market:
             for channel in listing.channels.values():
                 if channel.advance(update.changes, seq, ts, number, event_ts):
                     self.changed[channel] = None
-        if 0 in listing.channels or listing.groupings:
+        if 0 in listing.channels or listing.groupings or listing.orders_channels:
             self._update_whole(listing, update)
 
     def _update_whole(self, listing: Listing, update: ReplicaUpdate) -> None:
-        """Update grouped books, and note what needs the whole book if that has too many levels."""
+        """Update grouped books and what has the number of orders.
+
+        Note what needs the whole book if that has too many levels.
+        """
         ts, number = listing.ts, self.number
         for grouping in listing.groupings.values():
             if update.delta is None:
@@ -242,12 +248,33 @@ class Market:
             self.changed.update(dict.fromkeys(changed))
         if listing.levels() > self._full_depth_max:
             self._overgrow(listing)
+        if listing.orders_channels:
+            self._update_orders(listing, update)
 
     def _overgrow(self, listing: Listing) -> None:
         if 0 in listing.channels:
             self.overgrown[listing.channels[0]] = None
         for grouping in listing.groupings.values():
             self.overgrown.update(dict.fromkeys(grouping.channels.values()))
+
+    def _update_orders(self, listing: Listing, update: ReplicaUpdate) -> None:
+        """Offer the update to the channels with the number of orders; they end if nobody says it any more."""
+        channels, ts, number = listing.orders_channels, listing.ts, self.number
+        if listing.without_orders() is not None:
+            for ended in tuple(channels.values()):
+                self._drop_channel(ended)
+            self._outdate(update.symbol)
+            return
+        for channel in channels.values():
+            if update.delta is None:
+                changed = channel.load(update.replica, ts, number)
+            else:
+                seq = update.delta.seq
+                changed = channel.advance(update.changes, seq, ts, number, update.event_ts)
+            if changed:
+                self.changed[channel] = None
+        if 0 in channels and listing.levels() > self._full_depth_max:
+            self.overgrown[channels[0]] = None
 
     def end_overgrown(self) -> None:
         """End the full-depth and grouped channels whose book has more levels than the limit."""
@@ -335,9 +362,12 @@ class Market:
         """Whether the whole book is needed, for depth 0 or a grouping, and has more levels than the limit."""
         return (depth == 0 or group_ticks != UNGROUPED) and listing.levels() > self._full_depth_max
 
-    def room_for(self, listing: Listing, depth: int, group_ticks: int = UNGROUPED) -> bool:
+    def room_for(
+        self, listing: Listing, depth: int, group_ticks: int = UNGROUPED, *, orders: bool = False
+    ) -> bool:
         """Whether there is a channel of a symbol at a depth, or room for it; an idle channel makes room."""
-        if listing.channel(depth, group_ticks) is not None or self.channel_count < self._channels_max:
+        channel = listing.channel(depth, group_ticks, orders=orders)
+        if channel is not None or self.channel_count < self._channels_max:
             return True
         if not self._idle:
             return False
@@ -355,12 +385,17 @@ class Market:
             self._drop_channel(channel)
         return True
 
-    def channel(self, listing: Listing, depth: int, group_ticks: int = UNGROUPED) -> Channel:
-        """The channel of a symbol at a depth, made if there is none yet."""
-        channel = listing.channel(depth, group_ticks)
+    def channel(
+        self, listing: Listing, depth: int, group_ticks: int = UNGROUPED, *, orders: bool = False
+    ) -> Channel:
+        """The channel of a symbol at a depth, made if there is none yet.
+
+        `orders`: with the number of orders, which groups do not have.
+        """
+        channel = listing.channel(depth, group_ticks, orders=orders)
         if channel is None:
             symbol = listing.instrument.symbol
-            channel = Channel(
+            channel = (OrdersChannel if orders else Channel)(
                 symbol,
                 depth,
                 group_ticks=group_ticks,
@@ -372,7 +407,9 @@ class Market:
             self._count_channels(1)
             self._idle[channel] = None
             source: ViewSource | None = listing.replica
-            if group_ticks == UNGROUPED:
+            if orders:
+                listing.orders_channels[depth] = channel
+            elif group_ticks == UNGROUPED:
                 listing.channels[depth] = channel
             else:
                 grouping = self.groupings.get(listing, group_ticks)
@@ -419,9 +456,10 @@ class Market:
         self.history_bound.share(self.channel_count)
 
     def is_kept(self, channel: Channel) -> bool:
-        """Whether `channel` is the one of its symbol, depth and grouping; not after its listing has ended."""
+        """Whether `channel` is the one of its symbol, depth and kind; not after its listing has ended."""
         listing = self.listings.get(channel.symbol)
-        return listing is not None and listing.channel(channel.depth, channel.group_ticks) is channel
+        kind = channel.depth, channel.group_ticks
+        return listing is not None and listing.channel(*kind, orders=channel.orders) is channel
 
     def is_over(self, channel: Channel) -> bool:
         """Whether nothing of `channel` may be sent any more, because its sessions are about to be told why.
@@ -432,7 +470,9 @@ class Market:
 
     def _drop_channel(self, channel: Channel) -> None:
         listing = self.listings[channel.symbol]
-        if channel.group_ticks == UNGROUPED:
+        if channel.orders:
+            del listing.orders_channels[channel.depth]
+        elif channel.group_ticks == UNGROUPED:
             del listing.channels[channel.depth]
         else:
             self.groupings.drop(listing, channel)

@@ -8,11 +8,12 @@ from typing import Final, NamedTuple
 
 from depthcast.gateway.protocol.messages import Encoding, Row, ViewDelta
 
-_HEAD: Final = Struct("<qqqqIIq")
-"""Of a packed step: broadcast, prev_seq, seq, ts, digest, number of bids, event_ts; then rows, bids first."""
+_HEAD: Final = Struct("<qqqqQIIq")
+"""Of a packed step: broadcast, prev_seq, seq, ts, digest, numbers of bids and asks, event_ts; then rows."""
 _BROADCAST: Final = Struct("<q")
-_STATE: Final = Struct("<qqqqI")
-_ROW_BYTES: Final = 24
+_STATE: Final = Struct("<qqqqQ")
+_ROWS: Final = Struct("<II")
+_ROWS_AT: Final = _STATE.size
 _NO_TIME: Final = -1
 """Stands for no `event_ts`."""
 
@@ -66,20 +67,21 @@ class PackedSteps:
         packed = self._bytes
         before = len(packed)
         source_time = _NO_TIME if event_ts is None else event_ts
-        packed += _HEAD.pack(step.broadcast, prev_seq, seq, ts, digest, len(bids), source_time)
+        packed += _HEAD.pack(step.broadcast, prev_seq, seq, ts, digest, len(bids), len(asks), source_time)
         packed += array("q", chain.from_iterable(chain(bids, asks)))
         self._starts.append(self._end)
         self._end += len(packed) - before
 
     def pop_oldest(self) -> tuple[ViewState, int]:
         """Remove the oldest step; returns the state that it led to, and its number of rows."""
-        state, size = self.state(0), self._offset(1)
-        del self._bytes[:size]
+        state, start = self.state(0), self._offset(0)
+        bids, asks = _ROWS.unpack_from(self._bytes, start + _ROWS_AT)
+        del self._bytes[: self._offset(1)]
         self._first += 1
         if self._first > len(self):
             del self._starts[: self._first]
             self._first = 0
-        return state, (size - _HEAD.size) // _ROW_BYTES
+        return state, bids + asks
 
     def state(self, index: int) -> ViewState:
         """The view right after a step."""
@@ -110,8 +112,10 @@ class PackedSteps:
 
     def _unpacked(self, index: int) -> Step:
         start, end = self._offset(index), self._offset(index + 1)
-        broadcast, prev_seq, seq, ts, digest, bids, source_time = _HEAD.unpack_from(self._bytes, start)
-        numbers = iter(array("q", self._bytes[start + _HEAD.size : end]))
-        rows: list[Row] = list(zip(numbers, numbers, numbers, strict=True))
+        head = _HEAD.unpack_from(self._bytes, start)
+        broadcast, prev_seq, seq, ts, digest, bids, asks, source_time = head
+        numbers = array("q", self._bytes[start + _HEAD.size : end])
+        items = len(numbers) // max(bids + asks, 1)  # of a row: 3, and 5 with the number of orders
+        rows: list[Row] = list(zip(*[iter(numbers)] * items, strict=True))
         event_ts = None if source_time == _NO_TIME else source_time
         return Step(broadcast, ViewDelta(prev_seq, seq, ts, rows[:bids], rows[bids:], digest, event_ts))

@@ -9,7 +9,7 @@ compared.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from depthcast.gateway.protocol.messages import UNGROUPED, Message, Row, Rows, ViewDelta, snapshot_message
 from depthcast.shared.book import Book, BookSide
@@ -105,6 +105,8 @@ class View:
 
     __slots__ = ("asks", "bids", "depth", "digest", "event_ts", "group_ticks", "replica", "seq", "ts")
 
+    SIDE: ClassVar[type[SideView]] = SideView
+
     def __init__(self, replica: ViewSource, depth: int, ts: int, group_ticks: int = UNGROUPED) -> None:
         self.replica = replica
         self.depth = depth
@@ -112,12 +114,15 @@ class View:
         self.seq = replica.seq
         self.ts = ts
         self.event_ts = replica.event_ts
-        self.bids = SideView(replica.book.bids, depth)
-        self.asks = SideView(replica.book.asks, depth)
-        self.digest = self._whole_digest() if depth else replica.digest
+        self.bids = self.SIDE(replica.book.bids, depth)
+        self.asks = self.SIDE(replica.book.asks, depth)
+        self.digest = self._first_digest()
 
     def __len__(self) -> int:
         return len(self.bids) + len(self.asks)
+
+    def _first_digest(self) -> int:
+        return self._whole_digest() if self.depth else self.replica.digest
 
     def _whole_digest(self) -> int:
         """The digest of all levels of the view; its weights are not kept by price."""

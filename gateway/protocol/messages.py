@@ -23,8 +23,12 @@ DEPTHS: Final = (0, 1, 5, 10, 25, 50, 100, 500, 1000)
 UNGROUPED: Final = 1
 """A `group` of one tick is the book as it is, and no message names it."""
 
-Row = tuple[int, int, int]
-"""One changed level: price, new quantity, old quantity, as in `depthcast.shared.types.LevelChange`."""
+Row = tuple[int, ...]
+"""One changed level: price, new quantity, old quantity, as in `depthcast.shared.types.LevelChange`.
+
+In a view with the number of orders, the new and the old number follow, as in
+`depthcast.shared.replica.CountedChange`.
+"""
 
 Rows = Sequence[Row]
 
@@ -38,6 +42,7 @@ class ViewDelta(NamedTuple):
 
     In each row, new and old are the client's quantities after and before the change, 0 = none. `digest` is of
     the view after the change, `ts` the time of the broadcast, `event_ts` the newest source time (both µs).
+    In a view with the number of orders, `digest` has two (`depthcast.gateway.market.orders_view.joined`).
     """
 
     prev_seq: int
@@ -188,6 +193,7 @@ def subscribed_message(
     seq: int | None,
     *,
     group_ticks: int = UNGROUPED,
+    orders: bool = False,
 ) -> Message:
     """A `subscribed`; `seq` is the resumed state's, None if nothing was resumed."""
     message: Message = {
@@ -199,6 +205,8 @@ def subscribed_message(
         "lot_size": instrument.lot_size,
         "resumed": seq is not None,
     }
+    if orders:
+        message["orders"] = True
     if seq is not None:
         message["seq"] = seq
     return _grouped(message, group_ticks)

@@ -54,17 +54,21 @@ class Refused(Exception):
 
 
 class Resume(NamedTuple):
-    """The state a client has of a symbol's view from an earlier connection."""
+    """The state a client has of a symbol's view from an earlier connection.
+
+    `orders_digest`: that of the number of orders, if it has these.
+    """
 
     seq: int
     digest: int
+    orders_digest: int | None = None
 
 
 class Subscribe(NamedTuple):
     """`symbols` as sent, to be checked one by one; `wildcard`: all symbols, now and later.
 
     `parts`: large snapshots may come in parts. `group_ticks`: width of the buckets in which levels are
-    summed, `UNGROUPED` for the book as it is.
+    summed, `UNGROUPED` for the book as it is. `orders`: with the number of orders at each level.
     """
 
     id: RequestId | None
@@ -75,6 +79,7 @@ class Subscribe(NamedTuple):
     wildcard: bool
     parts: bool = False
     group_ticks: int = UNGROUPED
+    orders: bool = False
 
 
 class Unsubscribe(NamedTuple):
@@ -193,6 +198,7 @@ def _subscribe(message: Mapping[str, Any], request_id: RequestId | None, symbols
         raise Refused(
             "bad_interval", f"interval_ms {quoted(interval_ms)} must be a whole number of ms, 0 or more"
         )
+    group_ticks = checked_group(message.get("group", UNGROUPED))
     return Subscribe(
         request_id,
         symbols,
@@ -201,8 +207,18 @@ def _subscribe(message: Mapping[str, Any], request_id: RequestId | None, symbols
         _resume(message, symbols_max),
         symbols == [WILDCARD],
         _flag(message, "parts"),
-        checked_group(message.get("group", UNGROUPED)),
+        group_ticks,
+        _orders(message, group_ticks),
     )
+
+
+def _orders(message: Mapping[str, Any], group_ticks: int) -> bool:
+    orders = _flag(message, "orders")
+    if orders and group_ticks != UNGROUPED:
+        raise Refused(
+            "bad_request", f"orders are not counted in groups; leave out one, or group {group_ticks}"
+        )
+    return orders
 
 
 def checked_group(group: Any) -> int:
@@ -237,7 +253,13 @@ def _resume(message: Mapping[str, Any], symbols_max: int) -> dict[str, Resume]:
             raise Refused(
                 "bad_request", f"resume of {quoted(symbol)} must be a map of the integers seq and digest"
             )
-        resume[symbol] = Resume(seq, digest)
+        orders_digest = as_integer(state.get("orders_digest"))
+        if orders_digest is not None and type(orders_digest) is not int:
+            raise Refused(
+                "bad_request",
+                f"orders_digest in resume of {quoted(symbol)} is no integer: {quoted(orders_digest)}",
+            )
+        resume[symbol] = Resume(seq, digest, orders_digest)
     return resume
 
 

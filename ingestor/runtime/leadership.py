@@ -28,6 +28,7 @@ from depthcast.ingestor.runtime.input_watch import InputWatch
 from depthcast.ingestor.runtime.lease import wait_for
 from depthcast.ingestor.runtime.state_keeper import StateKeeper
 from depthcast.ingestor.runtime.stats import PartitionStats
+from depthcast.shared.codec import Marks
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.listing import Listing
@@ -143,13 +144,22 @@ class Leadership:
                 self.engine.restate(symbol)
         self.engine.use_limits(limits)
         self.state_keeper.add_recovered(recovered, orders)
-        moves = [(str(symbol), delta) for symbol, delta in self.engine.begin_epoch(epoch)]
+        moves = self._moves(epoch)
         async with self._publishing:
             interval = self.engine.drain(orders if republication else ())
             if republication:
                 rejects = [*republication.rejects, *interval.rejects]
                 interval = interval._replace(born=self.engine.symbols(), rejects=rejects)
             await self._write([interval], moves)
+
+    def _moves(self, epoch: int) -> "_Moves":
+        """Move every symbol into the epoch."""
+        deltas = self.engine.begin_epoch(epoch)
+        listings, counts = self.engine.listings(), self.engine.orders_unchanged()
+        moved = {symbol: listings[symbol] for symbol, _ in deltas}
+        counted = {symbol: counts[symbol] for symbol in moved if symbol in counts}
+        marks = marks_of(moved, {}, counts=counted)
+        return _Moves([(str(symbol), delta) for symbol, delta in deltas], marks)
 
     def update_instruments(
         self, instruments: Mapping[str, Instrument], known: Collection[str], read_after: str
@@ -454,7 +464,7 @@ class Leadership:
     async def _write(
         self,
         intervals: list[Interval],
-        moves: Sequence[tuple[str, Delta]] | None = None,
+        moves: "_Moves | None" = None,
         successor: str | None = None,
     ) -> None:
         """Publish `moves`, then intervals in order, in one atomic step. The caller holds `_publishing`.
@@ -463,17 +473,15 @@ class Leadership:
         """
         now = self.environment.monotonic()
         broadcasts = [broadcast_of(interval, self.environment.now_us()) for interval in intervals]
-        if moves:
+        if moves is not None and moves.deltas:
             # An entry has each symbol at most once, so changes already pending follow in the next entry.
-            listings = self.engine.listings()
-            marks = marks_of({Symbol(symbol): listings[Symbol(symbol)] for symbol, _ in moves}, {})
-            broadcasts[: not broadcasts[0].deltas] = [Broadcast(broadcasts[0].info, moves, marks)]
+            broadcasts[: not broadcasts[0].deltas] = [Broadcast(broadcasts[0].info, *moves)]
         broadcasts[-1] = broadcasts[-1]._replace(info=broadcasts[-1].info._replace(successor=successor))
         broadcasts = self._watch.stamp(broadcasts)
         rejects = [reject_fields(reject) for interval in intervals for reject in interval.rejects]
         born = [str(symbol) for interval in intervals for symbol in interval.born]
         copies = {str(symbol): orders for interval in intervals for symbol, orders in interval.orders.items()}
-        listed = None if moves is None else [symbol for symbol, _ in moves]
+        listed = None if moves is None else [symbol for symbol, _ in moves.deltas]
         self.unpublished += [reject for interval in intervals for reject in interval.rejects]
         await self.publisher.publish(
             broadcasts,
@@ -528,6 +536,13 @@ class Leadership:
                 "a producer sends a ts that is left out; its events are applied",
                 extra={"partition": self.publisher.partition, "entry": self.engine.last_bad_ts},
             )
+
+
+class _Moves(NamedTuple):
+    """The deltas that move all symbols into an epoch, and their marks."""
+
+    deltas: Sequence[tuple[str, Delta]]
+    marks: Mapping[str, Marks]
 
 
 def _begun(intervals: Sequence[Interval]) -> list[Symbol]:

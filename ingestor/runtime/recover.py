@@ -289,6 +289,9 @@ class Recovery:
             if self._checkpoints[symbol].position.epoch != published.position.epoch:
                 # A leader with other limits has written a newer checkpoint, or had none to write.
                 engine.forget_limits(symbol)
+            if replica.orders_digest is None:
+                # Readers find the number of orders in the snapshot that this has written at once.
+                engine.restate(symbol)
         restore_levels(engine, published.replicas, instruments)
         restore_doubts(engine, published.replicas)
         restore_times(engine, published.replicas)

@@ -56,8 +56,9 @@ class LargeBook(NamedTuple):
 
     async def snapshot(self) -> Snapshot:
         """Make the snapshot, with pauses in which other tasks run."""
-        seq, digest, bids, asks = self.copies
-        return Snapshot(seq, await _flat(bids), await _flat(asks), digest, self.ts, self.marks)
+        bids, bid_counts = await _flat(self.copies.bids)
+        asks, ask_counts = await _flat(self.copies.asks)
+        return _completed(self.copies.snapshot(bids, asks, (bid_counts, ask_counts)), self.ts, self.marks)
 
 
 def _record(listings: Mapping[Symbol, Listing]) -> Iterator[str]:
@@ -67,12 +68,20 @@ def _record(listings: Mapping[Symbol, Listing]) -> Iterator[str]:
         yield json.dumps(to_table(listing), separators=(",", ":"))
 
 
-async def _flat(side: SideCopy) -> list[int]:
+def _completed(snapshot: Snapshot, ts: int, marks: Marks) -> Snapshot:
+    """The snapshot with its time, and what else is said of its book."""
+    return snapshot._replace(ts=ts, marks={**marks, **(snapshot.marks or {})})
+
+
+async def _flat(side: SideCopy) -> tuple[list[int], list[int]]:
+    """The levels of a side, and the number of orders at each."""
     flat: list[int] = []
+    counts: list[int] = []
     for levels in side.slices():
         flat += levels
+        counts += side.counts(levels)
         await asyncio.sleep(0)
-    return flat
+    return flat, counts
 
 
 class StateKeeper:
@@ -229,7 +238,7 @@ class StateKeeper:
 
     def _snapshot(self, symbol: str) -> Snapshot:
         """The published state; call only while no publish is in progress."""
-        return self.engine.snapshot(symbol)._replace(ts=self.environment.now_us(), marks=self._marks(symbol))
+        return _completed(self.engine.snapshot(symbol), self.environment.now_us(), self._marks(symbol))
 
     def _marks(self, symbol: str) -> Marks:
         """What a snapshot of the symbol says of its book beside levels."""
@@ -241,9 +250,9 @@ class StateKeeper:
     def _copied(self, symbol: str) -> Snapshot | LargeBook:
         """The same, but a large book is not yet made into a snapshot, for that takes some time."""
         copies = self.engine.copies(symbol)
-        if sum(len(side) for side in copies[2:]) > SLICE_LEVELS:
+        if len(copies.bids) + len(copies.asks) > SLICE_LEVELS:
             return LargeBook(copies, self.environment.now_us(), self._marks(symbol))
-        return snapshot_of(copies)._replace(ts=self.environment.now_us(), marks=self._marks(symbol))
+        return _completed(snapshot_of(copies), self.environment.now_us(), self._marks(symbol))
 
     async def _attachments(
         self,

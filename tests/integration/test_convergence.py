@@ -87,6 +87,11 @@ def assert_view(book: Book, levels: Levels, depth: int) -> None:
     assert dict(book.asks.levels) == view(levels[1], 1, depth)
 
 
+def assert_counts(book: Book, counts: Levels, depth: int) -> None:
+    assert book.bids.orders == view(counts[0], 0, depth)
+    assert book.asks.orders == view(counts[1], 1, depth)
+
+
 def digest_at(levels: Levels, depth: int) -> int:
     return digest_of(view(levels[0], 0, depth).items(), view(levels[1], 1, depth).items())
 
@@ -100,9 +105,17 @@ class Audience:
         self._stack = stack
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def join(self, name: str, client: Client, depth: int = 0, interval_ms: int = 0) -> Client:
+    async def join(
+        self,
+        name: str,
+        client: Client,
+        depth: int = 0,
+        interval_ms: int = 0,
+        *,
+        orders: bool = False,
+    ) -> Client:
         await self._stack.enter_async_context(client)
-        await client.subscribe([SYMBOL], depth=depth, interval_ms=interval_ms)
+        await client.subscribe([SYMBOL], depth=depth, interval_ms=interval_ms, orders=orders)
         self.clients[name] = (client, depth)
         self._tasks.append(asyncio.create_task(follow_to(name, client, lambda: self._wanted(depth))))
         return client
@@ -191,6 +204,9 @@ async def test_every_kind_of_client_ends_with_the_authoritative_book(redis_url: 
         await audience.join("credit by a slow client", slow_client(url, delay_s=0.05, credit_window=2))
         await audience.join("throttled", connect(url), interval_ms=250)
         await audience.join("depth 25", connect(url), depth=25)
+        counting = await audience.join("orders", connect(url), depth=25, orders=True)
+        slow = slow_client(url, delay_s=0.05)
+        slowly_counting = await audience.join("orders by a slow client", slow, orders=True)
         returning = await audience.join(
             "returning", connect(url, wrap_transport=breaking.tap, backoff_s=(0.05, 0.5))
         )
@@ -207,6 +223,10 @@ async def test_every_kind_of_client_ends_with_the_authoritative_book(redis_url: 
         await consuming
 
         assert_view(consumer.book(SYMBOL), levels, 0)
+        # The last entry adds to some level, so whoever has its levels has its orders.
+        assert_counts(consumer.book(SYMBOL), flow.counts(), 0)
+        assert_counts(counting.book(SYMBOL), flow.counts(), 25)
+        assert_counts(slowly_counting.book(SYMBOL), flow.counts(), 0)
         assert returning.counters.reconnects == 1
         for name, (client, _) in audience.clients.items():
             assert client.counters.gaps == client.counters.mismatches == 0, name

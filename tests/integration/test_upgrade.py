@@ -2,18 +2,24 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 
 import msgpack
 import pytest
 
+from depthcast import Consumer, State
 from depthcast.ingestor import checkpoint, events, explanations
+from depthcast.ingestor.engine import Engine
+from depthcast.ingestor.listed_books import ListedBooks
+from depthcast.ingestor.runtime import state_keeper
 from depthcast.ingestor.runtime.environment import REAL_ENVIRONMENT
 from depthcast.ingestor.runtime.recover import OTHER_RULES
 from depthcast.ingestor.runtime.service import IngestorService
+from depthcast.shared.codec import Marks
 from depthcast.shared.runtime.redis import execute
+from depthcast.shared.types import Snapshot
 from tests.ingestor_runs import Run, check_history
-from tests.waiting import eventually
+from tests.waiting import TIMEOUT_S, eventually
 
 ONE_ORDERS_FEED = '[ORD]\nfeed = "orders"\n'
 
@@ -91,3 +97,53 @@ async def test_a_checkpoint_of_other_rules_is_taken_where_they_make_no_differenc
     await hold(run, old)
     async with run.service(settings):
         assert check_history(await run.history()).replicas["ORD"].book.bids.levels == {10: 1}
+
+
+@contextmanager
+def without_counts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Ingestors do not publish how many orders there are."""
+
+    def completed(snapshot: Snapshot, ts: int, marks: Marks) -> Snapshot:
+        return snapshot._replace(ts=ts, marks=marks)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ListedBooks, "take_counts", lambda _books, _deltas: {})
+        patched.setattr(Engine, "orders_unchanged", lambda _engine: {})
+        patched.setattr(state_keeper, "_completed", completed)
+        yield
+
+
+async def test_readers_know_the_number_of_orders_while_a_leader_says_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = run.settings(ONE_ORDERS_FEED, snapshot_interval_ms=60_000)
+
+    async def known(wanted: dict[int, int] | None) -> None:
+        """Wait until the consumer's book has six lots, and these numbers of orders."""
+        await run.published()
+        async with asyncio.timeout(TIMEOUT_S):
+            bids = consumer.book("ORD").bids
+            while (bids.levels, bids.orders) != ({10: 6}, wanted):
+                await anext(consumer)
+                bids = consumer.book("ORD").bids
+        assert consumer.state("ORD") is State.LIVE
+
+    async with AsyncExitStack() as stack:
+        with without_counts(monkeypatch):
+            async with run.service(settings):
+                await run.send(("ORD", '[["add", "bid", 10, 1, 1], ["add", "bid", 10, 5, 2]]'))
+                await run.published()
+                consumer = await stack.enter_async_context(
+                    Consumer(run.url, "ORD", prefix=run.prefix, orders=True)
+                )
+                await consumer.wait_for("ORD")
+                await known(None)
+        async with run.service(settings):
+            await known({10: 2})
+            await run.send(("ORD", '[["delete", null, null, null, 1], ["update", "bid", 10, 6, 2]]'))
+            await known({10: 1})
+        with without_counts(monkeypatch):
+            async with run.service(settings):
+                await known(None)
+        async with run.service(settings):
+            await known({10: 1})

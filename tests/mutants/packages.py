@@ -58,7 +58,11 @@ PACKAGES: Final = {
             ),
         ),
         _package(
-            "gateway", "test_gateway_sessions.py", "test_grouped_brute_force.py", "test_view_brute_force.py"
+            "gateway",
+            "test_gateway_orders.py",
+            "test_gateway_sessions.py",
+            "test_grouped_brute_force.py",
+            "test_view_brute_force.py",
         ),
     )
 }

@@ -117,6 +117,8 @@ class Pair:
         assert self.fast.merger.pending == self.slow.merger.pending
         if isinstance(self.fast, OrdersState) and isinstance(self.slow, OrdersState):
             assert self.fast._orders == self.slow._orders
+            assert self.fast._counts == self.slow._counts
+            assert self.fast.merger.pending_orders == self.slow.merger.pending_orders
             assert {type(order_id) for side in self.fast._orders for order_id in side} <= {int, str}
 
 

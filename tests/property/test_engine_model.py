@@ -28,3 +28,4 @@ def test_long_runs_equal_the_model(seed: int) -> None:
     # The run covered most cases.
     assert check.sent > 20_000
     assert min(check.applied, check.rejected, check.ignored, check.evicted) > 400
+    assert check.only_counts_changed > 10

@@ -6,6 +6,7 @@ must hold the current views.
 """
 
 import random
+from typing import Any
 
 import pytest
 
@@ -25,9 +26,11 @@ STEPS = 600
 class Storm:
     """One seeded run."""
 
+    MARKET: type[SmallMarket] = SmallMarket
+
     def __init__(self, seed: int, *, merged_allowed: bool = False) -> None:
         self.rng = random.Random(seed)
-        self.market = SmallMarket(
+        self.market = self.MARKET(
             *SYMBOLS,
             write_buffer_bytes=1024,
             history_deltas=self.rng.choice((1, 5, 64)),
@@ -42,6 +45,10 @@ class Storm:
         self.number = 0
         self.healthy.subscribe(*SYMBOLS, depth=10, parts=True)
 
+    def options(self) -> dict[str, Any]:
+        """Further options of a subscription."""
+        return {"group": self.rng.choice(GROUPS)}
+
     def client(self, number: int) -> ModelClient:
         client = ModelClient(self.market, list(Encoding)[number % 2], reads=number == 0)
         client.writer.room_bytes = self.rng.choice((0, 7, 200))
@@ -52,7 +59,7 @@ class Storm:
             depth=self.rng.choice(DEPTHS),
             interval_ms=INTERVALS[number % 4],
             parts=self.rng.random() < 0.5,
-            group=self.rng.choice(GROUPS),
+            **self.options(),
         )
         return client
 
@@ -134,7 +141,7 @@ class Storm:
                 depth=self.rng.choice((0, 1, 5, 10)),
                 interval_ms=self.rng.choice(INTERVALS),
                 parts=self.rng.random() < 0.5,
-                group=self.rng.choice(GROUPS),
+                **self.options(),
             )
         else:
             self.resume(client, symbol)
@@ -266,6 +273,7 @@ def check(storm: Storm) -> None:
     listings = core.market.listings.values()
     groupings = [grouping for listing in listings for grouping in listing.groupings.values()]
     by_depth = [each.channels for each in listings] + [each.channels for each in groupings]
+    by_depth += [listing.orders_channels for listing in listings]
     channels = [channel for channels in by_depth for channel in channels.values()]
     assert not any(channel.subscribers for channel in channels)
     assert not any(grouping.subscribers for grouping in groupings)

@@ -5,16 +5,17 @@ The end of a run shows only mistakes that were not repaired by then. These check
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final, NamedTuple
 
 from depthcast.ingestor import checkpoint as checkpoints
 from depthcast.ingestor.orders import OrdersCopy
-from depthcast.shared.codec import decode_delta, decode_info, decode_marks, decode_snapshot
+from depthcast.shared.codec import decode_info, decode_marked_delta, decode_snapshot
 from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.keys import PartitionKeys
 from depthcast.shared.listing import Listing, of_table
+from depthcast.shared.order_counts import ORDERS
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import Position
 from depthcast.shared.reader import PartitionReader
@@ -29,13 +30,21 @@ FIRST_KEY: Final = 2
 """Index of the first key among the arguments of a script's command."""
 
 
+State = tuple[int, int, int | None]
+"""Seq, digest, and digest of the number of orders, None for a levels feed."""
+NO_STATE: Final[State] = (0, 0, None)
+
+Column = tuple[Sequence[int], Sequence[int]]
+"""Prices, and a number for each."""
+
+
 class Published(NamedTuple):
     """The state after an entry of `deltas`.
 
-    `books`: each symbol's seq and digest; `src`: the last input consumed; `listings`: what books stand for.
+    `books`: each symbol's; `src`: the last input consumed; `listings`: what books stand for.
     """
 
-    books: Mapping[str, tuple[int, int]]
+    books: Mapping[str, State]
     src: Id
     listings: Mapping[str, Listing]
 
@@ -89,9 +98,9 @@ class PartitionAudit:
         books = dict(before.books) if before else {}
         listings = dict(before.listings) if before else {}
         for name, raw in changed(fields):
-            delta, symbol = decode_delta(raw), name.decode()
-            books[symbol] = delta.seq, delta.digest
-            listing = of_table(symbol, decode_marks(raw))
+            (delta, marks), symbol = decode_marked_delta(raw), name.decode()
+            books[symbol] = delta.seq, delta.digest, marks[ORDERS][2] if ORDERS in marks else None
+            listing = of_table(symbol, marks)
             if listing is not None:
                 listings[symbol] = listing
             self.sizes[symbol, delta.seq] = listings[symbol].instrument.terms[:2]
@@ -113,24 +122,28 @@ class PartitionAudit:
 
     def _snapshot(self, symbol: str, stream_id: Id, raw: bytes) -> None:
         snapshot = decode_snapshot(raw)
-        levels = {
-            "bid": dict(zip(snapshot.bids[::2], snapshot.bids[1::2], strict=True)),
-            "ask": dict(zip(snapshot.asks[::2], snapshot.asks[1::2], strict=True)),
-        }
-        found = snapshot.seq, brute_digest(levels)
+        flat_bids, flat_asks, marks = snapshot.bids, snapshot.asks, snapshot.marks or {}
+        digest = _digest((flat_bids[::2], flat_bids[1::2]), (flat_asks[::2], flat_asks[1::2]))
+        orders_digest = None
+        if ORDERS in marks:
+            bids, asks, said = marks[ORDERS]
+            orders_digest = _digest((flat_bids[::2], bids), (flat_asks[::2], asks))
+            if orders_digest != said:
+                self.problem(f"the snapshot of {symbol} at {stream_id} says a wrong digest of its orders")
+        found = snapshot.seq, digest, orders_digest
         self._compare(f"the snapshot of {symbol} at {stream_id}", symbol, stream_id, found)
         published = self.published.get(stream_id)
         if published is not None and published.listings.get(symbol) != of_table(symbol, snapshot.marks):
             self.problem(f"the snapshot of {symbol} at {stream_id} is of listing {snapshot.marks}")
 
-    def _compare(self, what: str, symbol: str, position: Id, found: tuple[int, int]) -> None:
+    def _compare(self, what: str, symbol: str, position: Id, found: State) -> None:
         """Recovery state must equal the published state at a position of the current stream."""
         if not _holds(self.journal.streams.get(self.deltas, []), position):
             self.problem(f"{what}: the stream has no such entry")
             return
         wanted = self.published[position].books.get(symbol)
         if found != wanted:
-            self.problem(f"{what} has seq and digest {found}, but {wanted} was published")
+            self.problem(f"{what} has seq and digests {found}, but {wanted} was published")
 
     def before(self, name: bytes, arguments: tuple[bytes, ...]) -> None:
         """A command is about to be executed."""
@@ -154,8 +167,10 @@ class PartitionAudit:
             return
         if published.src != src:
             self.problem(f"{what} stands at the input {src}, but {published.src} was published")
-        seq = published.books.get(symbol, (0, 0))[0]
-        self._compare(what, symbol, position, (seq, brute_digest(_levels(checkpoint.orders))))
+        seq = published.books.get(symbol, NO_STATE)[0]
+        levels, counts = _levels(checkpoint.orders), _counts(checkpoint.orders)
+        found = seq, brute_digest(levels), brute_digest(counts)
+        self._compare(what, symbol, position, found)
 
     def after(self, name: bytes, arguments: tuple[bytes, ...]) -> None:
         """A command was executed."""
@@ -213,7 +228,7 @@ class PartitionAudit:
         if published is None:
             return
         for symbol, replica in reader.shown.items():
-            seq, digest = published.books.get(symbol, (0, 0))
+            seq, digest, orders_digest = published.books.get(symbol, NO_STATE)
             if not reader.is_current(symbol):
                 continue
             if replica.seq < seq or (replica.seq == seq and replica.digest != digest):
@@ -223,6 +238,10 @@ class PartitionAudit:
                 )
             if replica.seq == seq and replica.listing != published.listings.get(symbol):
                 self.problem(f"{name}: {symbol} at seq {seq} is taken for {replica.listing}")
+            if replica.seq == seq and replica.orders_digest != orders_digest:
+                self.problem(
+                    f"{name}: {symbol} at seq {seq} has {replica.orders_digest}, not {orders_digest}"
+                )
 
 
 class Audit:
@@ -285,3 +304,14 @@ def _levels(orders: OrdersCopy) -> dict[str, dict[int, int]]:
         for price, quantity in column:
             levels[side][price] = levels[side].get(price, 0) + quantity
     return levels
+
+
+def _counts(orders: OrdersCopy) -> dict[str, dict[int, int]]:
+    """The number of orders per side and price."""
+    ones = [[(price, 1) for price, _ in column] for column in (orders.bids, orders.asks)]
+    return _levels(orders._replace(bids=ones[0], asks=ones[1]))
+
+
+def _digest(bids: Column, asks: Column) -> int:
+    """The digest of numbers by price, by the formula."""
+    return brute_digest({"bid": dict(zip(*bids, strict=True)), "ask": dict(zip(*asks, strict=True))})

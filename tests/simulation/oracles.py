@@ -43,6 +43,8 @@ class Expected:
     rejects: list[Reject] = field(default_factory=list)
     models: dict[str, ModelBook] = field(default_factory=dict)
     books: dict[str, Levels] = field(default_factory=dict)
+    order_counts: dict[str, Levels] = field(default_factory=dict)
+    """The number of orders at each level, of orders feeds."""
     digests: dict[str, int] = field(default_factory=dict)
     doubts: dict[str, str] = field(default_factory=dict)
     inputs: dict[str, int] = field(default_factory=dict)
@@ -103,6 +105,8 @@ class Model:
         for _, symbol, listing in waiting:
             self._begin_book(result, symbol, listing)
         result.books = {symbol: model.levels() for symbol, model in result.models.items()}
+        by_order = {symbol: model for symbol, model in result.models.items() if model.feed == "orders"}
+        result.order_counts = {symbol: model.order_counts() for symbol, model in by_order.items()}
         result.digests = {symbol: brute_digest(levels) for symbol, levels in result.books.items()}
 
     def _begin_book(self, result: Expected, symbol: str, listing: Listing) -> None:
@@ -357,8 +361,11 @@ class PartitionOracle:
         if replica is None:
             return f"{whose}: no book of {symbol}"
         book = {"bid": replica.book.bids.levels, "ask": replica.book.asks.levels}
-        if book != levels or replica.digest != self._expected.digests[symbol]:
-            return f"{whose}: {symbol} at seq {replica.seq} holds {book}, not {levels}"
+        counts = {"bid": replica.book.bids.orders, "ask": replica.book.asks.orders}
+        known = self._expected.order_counts.get(symbol, {"bid": None, "ask": None})
+        if (book, counts) != (levels, known) or replica.digest != self._expected.digests[symbol]:
+            held, right = (book, counts), (levels, known)
+            return f"{whose}: {symbol} at seq {replica.seq} holds {held}, not {right} (levels, orders)"
         if symbol in self.model.late:
             return None
         doubt = self._expected.doubts.get(symbol)
@@ -389,7 +396,7 @@ class PartitionOracle:
 
     def check_history(self) -> list[str]:
         """Check that the history is valid and ends in the model's books, and that no seq names two states."""
-        states: dict[tuple[str, int], int] = {}
+        states: dict[tuple[str, int], tuple[int, int | None]] = {}
         if self.journal.deleted or self.deltas in self.journal.emptied:
             return []  # state continued from memory is in no history; the replicas show it
         history = History()
@@ -406,10 +413,11 @@ class PartitionOracle:
         return [text for text in wrong if text]
 
 
-def _collect(states: dict[tuple[str, int], int], history: History) -> None:
+def _collect(states: dict[tuple[str, int], tuple[int, int | None]], history: History) -> None:
     for position, symbol, delta in history.deltas:
-        held = states.setdefault((symbol, delta.seq), delta.digest)
-        assert held == delta.digest, f"{symbol} seq {delta.seq} names two states, the second at {position}"
+        state = delta.digest, history.orders_digests[symbol, delta.seq]
+        held = states.setdefault((symbol, delta.seq), state)
+        assert held == state, f"{symbol} seq {delta.seq} names two states, the second at {position}"
 
 
 def _raw(entry: Entry) -> tuple[Position, list[tuple[bytes, bytes]]]:

@@ -29,6 +29,7 @@ from depthcast.gateway.market.channel import Channel
 from depthcast.gateway.market.grouped_replica import GroupedReplica
 from depthcast.gateway.market.held_back import HeldBack
 from depthcast.gateway.market.history import HistoryBound
+from depthcast.gateway.market.orders_channel import OrdersChannel
 from depthcast.gateway.protocol.events import event
 from depthcast.gateway.protocol.http_head import Head
 from depthcast.gateway.protocol.messages import (
@@ -51,10 +52,11 @@ from depthcast.shared.book import Book
 from depthcast.shared.digest import MASK, digest_of, moved
 from depthcast.shared.gateway_entry import decode_entry
 from depthcast.shared.instruments import Feed, Instrument, from_json, parse_toml
+from depthcast.shared.order_counts import counts_in, counts_of
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import ZERO, Position
 from depthcast.shared.reader import PartitionReader
-from depthcast.shared.replica import ApplyResult
+from depthcast.shared.replica import ApplyResult, Replica
 from depthcast.shared.settings import GatewaySettings, IngestorSettings, Settings, VenueFeedSettings, variable
 from depthcast.shared.types import Delta, EntryInfo, Snapshot, Symbol
 
@@ -564,6 +566,46 @@ def test_the_request_for_a_stream() -> None:
     table = PROTOCOL.split("### 3.6")[1].split("| parameter | meaning |")[1].split("\n\n")[0]
     cells = re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE)
     assert {name for cell in cells for name in re.findall(r"`(\w+)`", cell)} == set(PARAMETERS)
+
+
+def test_number_of_orders_from_the_engine_to_the_client() -> None:
+    """The separate example of 2.2.5 and 3.5."""
+    ord_, ts = Symbol("ORD"), value("ws-snapshot-orders")["ts"]
+    instrument = Instrument(ord_, "0.01", "0.001", Feed.ORDERS)
+    engine = Engine(0, 1)
+    engine.register(instrument)
+    engine.begin_epoch(EPOCHS[0])
+    engine.drain()
+    first_two = json.loads(command_fields("event-orders")[0][1])[:2]
+    engine.apply("1-0", [(b"ORD", codec.pack(first_two))])
+    engine.drain()
+    snapshot = engine.snapshot("ORD")
+    replica = Replica(snapshot, counts_in(snapshot))
+    channel = OrdersChannel(ord_, 5, history_bound=HistoryBound(10), counters=GatewayCounters())
+    channel.load(replica, ts, 1)
+    shown = json.loads(payload(channel.snapshot(Encoding.JSON).data))
+    assert shown == value("ws-snapshot-orders")
+
+    replacement = [["delete", None, None, None, 7], ["add", "bid", 100, 3, "b"], ["add", "bid", 100, 2, "c"]]
+    engine.apply("2-0", [(b"ORD", codec.pack(replacement))])
+    broadcast = broadcast_of(engine.drain(), value("ws-delta-orders")["ts"])
+    ((_, delta),) = broadcast.deltas
+    written = codec.encode_delta(delta, broadcast.marks["ORD"])
+    assert codec.unpack(written, "delta") == value("delta-orders")
+    delta, marks = codec.decode_marked_delta(written)
+    _, changes = replica.apply_counted(delta, counts_of(marks, delta.bids, delta.asks))
+    assert channel.advance(changes, delta.seq, broadcast.info.ts, 2)
+    assert json.loads(payload(channel.fresh_deltas(Encoding.JSON).data)) == value("ws-delta-orders")
+
+    request = parse(block("json", "ws-subscribe-orders"), Encoding.JSON)
+    assert isinstance(request, Subscribe)
+    answer = subscribed_message(instrument, request.depth, request.interval_ms, None, orders=request.orders)
+    assert {**answer, "id": request.id} == value("ws-subscribed-orders")
+    book = ClientBook(SubscriptionOptions(5, orders=True))
+    book.subscribed(value("ws-subscribed-orders"))
+    assert book.snapshot(value("ws-snapshot-orders")) is ApplyResult.APPLIED
+    assert book.delta(value("ws-delta-orders")) is ApplyResult.APPLIED
+    assert book.replica.book.bids.top_orders() == [(100, 8, 3)]
 
 
 def test_small_messages() -> None:

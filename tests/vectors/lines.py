@@ -53,11 +53,19 @@ def digest_by_formula(bids: Levels, asks: Levels) -> int:
     return sum(weighted) % 2**32
 
 
-def book_line(seq: int, bids: Levels, asks: Levels) -> Line:
-    """What `holds` says of a book: its seq, its digest and its levels, best first."""
-    return {
+def book_line(seq: int, bids: Levels, asks: Levels, counts: tuple[Levels, Levels] | None = None) -> Line:
+    """What `holds` says of a book: its seq, its digest and its levels, best first.
+
+    `counts`: the number of orders at each level, if that is known.
+    """
+    line: Line = {
         "seq": seq,
         "digest": digest_by_formula(bids, asks),
         "bids": [[price, bids[price]] for price in sorted(bids, reverse=True)],
         "asks": [[price, asks[price]] for price in sorted(asks)],
     }
+    if counts is not None:
+        line["orders_digest"] = digest_by_formula(*counts)
+        for name, numbers in zip(("bids", "asks"), counts, strict=True):
+            line[name] = [[*level, numbers[level[0]]] for level in line[name]]
+    return line

@@ -7,12 +7,13 @@ from depthcast.client.book import SubscriptionOptions
 from depthcast.client.session import ClientSession
 from depthcast.shared.close_codes import closing
 from depthcast.shared.errors import ClientError
+from depthcast.shared.replica import Replica
 from depthcast.updates import State
 from tests.vectors.lines import Line, Vector
 
 Message = dict[str, Any]
 
-DEFAULTS: Message = {"depth": 25, "interval_ms": 0, "group": 1}
+DEFAULTS: Message = {"depth": 25, "interval_ms": 0, "group": 1, "orders": False}
 """What a subscribe means that leaves these out."""
 
 
@@ -39,7 +40,9 @@ class Player:
 
     def play_user(self, asked: Message) -> None:
         if "subscribe" in asked:
-            options = SubscriptionOptions(asked["depth"], 0, asked.get("group", 1))
+            options = SubscriptionOptions(
+                asked["depth"], 0, asked.get("group", 1), asked.get("orders", False)
+            )
             self.session.subscribe(asked["subscribe"], options)
         else:
             self.session.unsubscribe(asked["unsubscribe"])
@@ -98,8 +101,7 @@ class Player:
             "state": str(book.state),
             "seq": replica.seq,
             "digest": replica.digest,
-            "bids": [list(level) for level in replica.book.bids.top()],
-            "asks": [list(level) for level in replica.book.asks.top()],
+            **shown_levels(replica),
             "tick_size": book.sizes.tick_size,
             "lot_size": book.sizes.lot_size,
             "reason": book.stale_reason,
@@ -115,6 +117,18 @@ class Player:
                 self.credit_left += message["messages"]
             else:
                 self.unclaimed.append(message)
+
+
+def shown_levels(replica: Replica) -> Message:
+    """The levels of a book, with the number of orders and its digest if these are known."""
+    bids, asks = replica.book.sides
+    if replica.orders_digest is None:
+        return {"bids": [list(level) for level in bids.top()], "asks": [list(level) for level in asks.top()]}
+    return {
+        "bids": [list(level) for level in bids.top_orders()],
+        "asks": [list(level) for level in asks.top_orders()],
+        "orders_digest": replica.orders_digest,
+    }
 
 
 def without_id(message: Message) -> Message:

@@ -16,7 +16,7 @@ from depthcast.gateway.protocol.messages import Encoding
 from depthcast.shared.close_codes import CloseCode, closing
 from tests.unit.gateway.fake_writer import FakeWriter
 from tests.unit.gateway.model_client import split_frames
-from tests.unit.gateway.small_market import START, Levels, Published, SmallMarket
+from tests.unit.gateway.small_market import START, Levels, Published, PublishedOrders, SmallMarket
 from tests.vectors.lines import Line, book_line
 
 SYMBOL: Final = "BTC-USD"
@@ -26,6 +26,7 @@ INTERVAL_US: Final = 50_000
 START_US: Final = START.epoch * 1000
 
 Message = dict[str, Any]
+Counts = tuple[Levels, Levels]
 Edit = Callable[[Message], Message]
 
 
@@ -58,27 +59,43 @@ class Connection:
             pass
 
 
+class OrdersStoryMarket(StoryMarket):
+    """The same with orders feeds."""
+
+    BOOK = PublishedOrders
+
+
 class Scene:
     """One conversation. Each method adds its lines; `seqs`: of what arrived last of each symbol.
 
     `depth`, `group`: those of a subscription that names no other. `parts`: the client asks for snapshots in
-    parts.
+    parts. `orders`: whether subscriptions are with the number of orders, from now on; all books of a scene
+    that begins so are orders feeds.
     """
 
     def __init__(
-        self, *symbols: str, depth: int = 5, group: int = 1, parts: bool = False, **settings: Any
+        self,
+        *symbols: str,
+        depth: int = 5,
+        group: int = 1,
+        parts: bool = False,
+        orders: bool = False,
+        **settings: Any,
     ) -> None:
-        self.market = StoryMarket(*(symbols or (SYMBOL,)), **settings)
+        market = OrdersStoryMarket if orders else StoryMarket
+        self.market = market(*(symbols or (SYMBOL,)), **settings)
         self.depth = depth
         self.group = group
         self.parts = parts
+        self.orders = orders
         self.lines: list[Line] = []
         self.seqs: dict[str, int] = {}
         self._ids = count(1)
         self._unread: list[Message] = []
         self._connection: Connection | None = None
+        counts: Counts | None = ({6500010: 2, 6500000: 1}, {6500020: 3}) if orders else None
         for symbol in self.market.books:
-            self.market.publish(symbol, {6500010: 5, 6500000: 12}, {6500020: 7})
+            self.publishes({6500010: 5, 6500000: 12}, {6500020: 7}, symbol, counts)
 
     @property
     def connection(self) -> Connection:
@@ -100,9 +117,21 @@ class Scene:
         self.lines.append({"connection": {"closes": int(code), "reconnect": closing(code).reconnect.value}})
 
     def publishes(
-        self, bids: Levels, asks: Levels | None = None, symbol: str = SYMBOL, event_ts: int | None = None
+        self,
+        bids: Levels,
+        asks: Levels | None = None,
+        symbol: str = SYMBOL,
+        counts: Counts | None = None,
+        event_ts: int | None = None,
     ) -> None:
-        self.market.publish(symbol, bids, asks, event_ts=event_ts)
+        """A broadcast; `counts`: of an orders feed, the number of orders at each of these levels."""
+        if counts is None:
+            self.market.publish(symbol, bids, asks, event_ts=event_ts)
+            return
+        book = self.market.books[symbol]
+        assert isinstance(book, PublishedOrders)
+        self.market.apply(self.market.entry({symbol: book.move(bids, asks or {}, counts=counts)}))
+        self.market.tick()
 
     def lists(self, symbol: str) -> None:
         """A further symbol, whose book the gateway does not have yet."""
@@ -148,7 +177,7 @@ class Scene:
 
     def user_subscribes(self, *symbols: str, depth: int | None = None, group: int | None = None) -> None:
         asked = {"subscribe": list(symbols or (SYMBOL,)), "depth": self.depth if depth is None else depth}
-        self.lines.append({"user": asked | self._grouped(group)})
+        self.lines.append({"user": asked | self._options(group)})
 
     def user_unsubscribes(self, *symbols: str) -> None:
         self.lines.append({"user": {"unsubscribe": list(symbols or (SYMBOL,))}})
@@ -168,14 +197,15 @@ class Scene:
             "symbols": list(symbols or (SYMBOL,)),
             "depth": self.depth if depth is None else depth,
         }
-        message |= self._grouped(group)
+        message |= self._options(group)
         parts = {"parts": True} if self.parts else {}
         self._sends(message | parts | ({"resume": resume} if resume else {}), read=read)
 
-    def _grouped(self, group: int | None) -> Message:
-        """The field `group`, which one tick does not need."""
+    def _options(self, group: int | None) -> Message:
+        """The field `group`, which one tick does not need, and `orders`, which is there if it is true."""
         group = self.group if group is None else group
-        return {} if group == 1 else {"group": group}
+        grouped = {} if group == 1 else {"group": group}
+        return grouped | ({"orders": True} if self.orders else {})
 
     def unsubscribes(self, *symbols: str, read: bool = True) -> None:
         message = {"op": "unsubscribe", "id": f"${next(self._ids)}", "symbols": list(symbols or (SYMBOL,))}
@@ -203,8 +233,17 @@ class Scene:
     ) -> dict[str, dict[str, int]]:
         """What to resume from: the view at `at`, under the number `seq`."""
         depth, group = self.depth if depth is None else depth, self.group if group is None else group
-        view = self.market.books[symbol].view(at, depth, group)
-        return {symbol: {"seq": seq or at, "digest": book_line(at, *view)["digest"]}}
+        book = self._book_line(symbol, at, depth, group)
+        digests: dict[str, int] = {name: book[name] for name in ("digest", "orders_digest") if name in book}
+        return {symbol: {"seq": seq or at, **digests}}
+
+    def _book_line(self, symbol: str, at: int, depth: int, group: int) -> Line:
+        """What `holds` says of the view at `at`, 0 before there is one."""
+        if not at:
+            return book_line(0, {}, {})
+        book = self.market.books[symbol]
+        counts = book.count_view(at, depth) if self.orders else None
+        return book_line(at, *book.view(at, depth, group), counts)
 
     # --- messages of the gateway
 
@@ -268,7 +307,6 @@ class Scene:
         at = self.seqs.get(symbol, 0) if at is None else at
         depth = self.depth if depth is None else depth
         group = self.group if group is None else group
-        bids, asks = self.market.books[symbol].view(at, depth, group) if at else ({}, {})
-        book = book_line(seq or at, bids, asks)
+        book = self._book_line(symbol, at, depth, group) | {"seq": seq or at}
         held = {"state": state, **book, "tick_size": sizes[0], "lot_size": sizes[1], "reason": reason}
         self.lines.append({"holds": {symbol: held}})

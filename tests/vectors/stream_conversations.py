@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from depthcast.shared.instruments import Feed
 from depthcast.shared.position import ZERO, Position
 from tests.vectors.stream_catalog import stream_conversation
 from tests.vectors.stream_scene import EPOCH, NEXT_EPOCH, SYMBOL, Entry, StreamScene
@@ -313,4 +314,83 @@ def unknown_parts(scene: StreamScene) -> None:
         scene.reads(Entry(entry.position, [*entry.fields, (b"_news", b"\x01")]))
         scene.live()
     scene.looks_at_tail(Position(scene.position.epoch, scene.position.n))
+    scene.live()
+
+
+ORDERS_FIRST: list[Any] = [
+    ["add", "bid", 6500010, 3, 1],
+    ["add", "bid", 6500010, 2, 2],
+    ["add", "ask", 6500020, 7, 3],
+]
+ORDERS_SECOND: list[Any] = [["delete", None, None, None, 2], ["update", "bid", 6500010, 5, 1]]
+ORDERS_THIRD: list[Any] = [["add", "bid", 6500000, 4, 4], ["reduce", None, None, 2, 3]]
+
+
+def without_orders(items: list[Any]) -> list[Any]:
+    """A delta as an older leader writes it."""
+    marks = {key: value for key, value in items[6].items() if key != "orders"}
+    return [*items[:6], *([marks] if marks else [])]
+
+
+@stream_conversation(
+    "The number of orders of an orders feed: from the birth on, a change of it alone, and a second leader. "
+    "Two orders of 3 and 2 lots become one of 5: the quantity of the level stays.",
+    "2.2.5",
+)
+def number_of_orders(scene: StreamScene) -> None:
+    scene.loads({SYMBOL: None}, tail=ZERO)
+    scene.reads(*scene.leads())
+    scene.reads(*scene.registers(feed=Feed.ORDERS))
+    scene.live()
+    for events in (ORDERS_FIRST, ORDERS_SECOND):
+        scene.reads(*scene.consumes({SYMBOL: events}))
+        scene.live()
+    scene.reads(*scene.leads(NEXT_EPOCH))
+    scene.live()
+    scene.reads(*scene.consumes({SYMBOL: ORDERS_THIRD}))
+    scene.live()
+
+
+@stream_conversation(
+    "A delta whose number of orders leads to another digest: the symbol is loaded again.", "2.2.5"
+)
+def wrong_number_of_orders(scene: StreamScene) -> None:
+    scene.leads()
+    scene.registers(feed=Feed.ORDERS)
+    scene.consumes({SYMBOL: ORDERS_FIRST})
+    scene.loads({SYMBOL: scene.snapshot()})
+    scene.live()
+    held = scene.seqs[SYMBOL]
+    (entry,) = scene.consumes({SYMBOL: ORDERS_SECOND})
+
+    def wrong(items: list[Any]) -> list[Any]:
+        bids, asks, digest = items[6]["orders"]
+        return [*items[:6], {"orders": [bids, asks, digest ^ 1]}]
+
+    scene.reads(entry.changed(SYMBOL, wrong))
+    scene.stale(seq=held)
+    scene.loads({SYMBOL: scene.snapshot()}, of=[SYMBOL])
+    scene.live()
+
+
+@stream_conversation(
+    "A leader of an older version does not say the number of orders: it is not known, and the book is live. "
+    "The next leader says it; its first snapshot is loaded.",
+    "2.2.5",
+)
+def number_of_orders_not_said(scene: StreamScene) -> None:
+    scene.leads()
+    scene.registers(feed=Feed.ORDERS)
+    scene.consumes({SYMBOL: ORDERS_FIRST})
+    scene.loads({SYMBOL: scene.snapshot()})
+    scene.live()
+    (entry,) = scene.consumes({SYMBOL: ORDERS_THIRD})
+    scene.reads(entry.changed(SYMBOL, without_orders))
+    scene.live(counted=False)
+    held = scene.seqs[SYMBOL]
+    scene.reads(*scene.leads(NEXT_EPOCH))
+    scene.stale(seq=held, counted=False)
+    scene.loads({SYMBOL: scene.snapshot()}, of=[SYMBOL])
+    scene.live()
+    scene.reads(*scene.consumes({SYMBOL: ORDERS_SECOND}))
     scene.live()

@@ -8,6 +8,7 @@ from depthcast.shared.position import Position
 from depthcast.shared.reader import LoadedSnapshots, PartitionReader
 from depthcast.shared.types import Snapshot
 from tests.vectors.lines import Line, Vector
+from tests.vectors.player import shown_levels
 
 Message = dict[str, Any]
 
@@ -62,8 +63,7 @@ class StreamPlayer:
             "state": "stale" if stale else "live",
             "seq": replica.seq,
             "digest": replica.digest,
-            "bids": [list(level) for level in replica.book.bids.top()],
-            "asks": [list(level) for level in replica.book.asks.top()],
+            **shown_levels(replica),
             "listing": listing.number,
             "tick_size": listing.instrument.tick_size,
             "lot_size": listing.instrument.lot_size,

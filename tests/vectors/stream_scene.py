@@ -5,19 +5,20 @@ A scene has no reader: its author says what is read when, and what a reader must
 
 import json
 from collections.abc import Callable, Mapping
-from itertools import count
+from itertools import chain, count
 from typing import Any, Final, NamedTuple
 
 import msgpack
 
 from depthcast.broadcaster.publication import Broadcast, Fields, place
 from depthcast.ingestor.engine import Engine
-from depthcast.ingestor.output import broadcast_of
+from depthcast.ingestor.output import broadcast_of, marks_of
 from depthcast.shared.codec import WRITTEN_FIELD, encode_delta, encode_snapshot, pack
 from depthcast.shared.doubt import STALE
 from depthcast.shared.input_times import to_marks
-from depthcast.shared.instruments import Instrument
+from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.listing import to_table
+from depthcast.shared.order_counts import ORDERS
 from depthcast.shared.position import ZERO, Position
 from depthcast.shared.types import Delta, EntryInfo, Symbol
 from tests.vectors.lines import Levels, Line, book_line
@@ -74,6 +75,7 @@ class StreamScene:
         self.lines: list[Line] = []
         self.seqs: dict[str, int] = {}
         self._states: dict[tuple[str, int], tuple[Levels, Levels]] = {}
+        self._counts: dict[tuple[str, int], tuple[Levels, Levels]] = {}
         self._last = EntryInfo(0, "0-0", 0, 0, 0)
         self._inputs = count(1)
 
@@ -85,14 +87,15 @@ class StreamScene:
         entries = self._append(Position(epoch, 0), Broadcast(seal, ()))
         moves = self.engine.begin_epoch(epoch)
         if moves:
-            marks: dict[str, Any] = {symbol: to_table(self.engine.listing(symbol)) for symbol, _ in moves}
+            listings = {symbol: self.engine.listing(symbol) for symbol, _ in moves}
+            marks = marks_of(listings, {}, counts=self.engine.orders_unchanged())
             moved = Broadcast(seal._replace(ts=epoch * 1000 + INTERVAL_US), moves, marks)
             entries += self._append(self.position.next(), moved)
         return entries
 
-    def registers(self, symbol: str = SYMBOL) -> list[Entry]:
+    def registers(self, symbol: str = SYMBOL, feed: Feed = Feed.LEVELS) -> list[Entry]:
         """The symbol's first listing is born."""
-        self.engine.register(Instrument(Symbol(symbol), "0.01", "0.001"))
+        self.engine.register(Instrument(Symbol(symbol), "0.01", "0.001", feed))
         return self._publish()
 
     def withdraws(self, symbol: str = SYMBOL) -> list[Entry]:
@@ -117,7 +120,8 @@ class StreamScene:
         marks = to_table(self.engine.listing(symbol)) | to_marks(*self.engine.times(symbol))
         if reason := self.engine.doubt(symbol):
             marks[STALE] = reason
-        snapshot = self.engine.snapshot(symbol)._replace(ts=self._ts(self.position), marks=marks)
+        plain = self.engine.snapshot(symbol)
+        snapshot = plain._replace(ts=self._ts(self.position), marks={**marks, **(plain.marks or {})})
         return StoredSnapshot(self.position, encode_snapshot(snapshot))
 
     def phantom(self, symbol: str, price: int, quantity: int) -> Entry:
@@ -171,11 +175,16 @@ class StreamScene:
         listing: int = 1,
         sizes: tuple[str, str] = ("0.01", "0.001"),
         reason: str | None = None,
+        counted: bool = True,
         **times: int | None,
     ) -> None:
-        """`times`: `event_ts` and `input_ts`, where the conversation is about them."""
+        """`counted`: whether the reader knows the number of orders, if the leader does.
+
+        `times`: `event_ts` and `input_ts`, where the conversation is about them.
+        """
         seq = self.seqs[symbol] if seq is None else seq
-        book = book_line(seq, *self._states[symbol, seq])
+        counts = self._counts.get((symbol, seq)) if counted else None
+        book = book_line(seq, *self._states[symbol, seq], counts)
         said = {"listing": listing, "tick_size": sizes[0], "lot_size": sizes[1], "reason": reason}
         self.lines.append({"holds": {symbol: {"state": state, **book, **said, **times}}})
 
@@ -200,6 +209,11 @@ class StreamScene:
             self.seqs[symbol] = delta.seq
             bids, asks = self._states.get((symbol, delta.prev_seq), ({}, {}))
             self._states[symbol, delta.seq] = _after(bids, delta.bids), _after(asks, delta.asks)
+            if (counts := broadcast.marks.get(symbol, {}).get(ORDERS)) is not None:
+                bids, asks = self._counts.get((symbol, delta.prev_seq), ({}, {}))
+                of_bids = _after(bids, _flat(delta.bids, counts[0]))
+                of_asks = _after(asks, _flat(delta.asks, counts[1]))
+                self._counts[symbol, delta.seq] = of_bids, of_asks
         return entries
 
     @staticmethod
@@ -213,6 +227,11 @@ class StreamScene:
 def _after(levels: Levels, flat: Any) -> Levels:
     changed = {**levels, **dict(zip(flat[::2], flat[1::2], strict=True))}
     return {price: quantity for price, quantity in changed.items() if quantity}
+
+
+def _flat(levels: Any, numbers: Any) -> list[int]:
+    """The prices of flat levels, each with its number."""
+    return list(chain.from_iterable(zip(levels[::2], numbers, strict=True)))
 
 
 def _shown(name: bytes, raw: bytes) -> Line:

@@ -175,5 +175,5 @@ def test_a_slice_of_a_large_book_is_small(monkeypatch: pytest.MonkeyPatch) -> No
     assert sum(1 for _ in owner.merger.settle()) == 10
     assert not any(owner.merger.pending)
     owner.merger.drain(11)
-    _, _, _, asks = owner.merger.copies()
+    asks = owner.merger.copies().asks
     assert [len(levels) for levels in asks.slices()] == [20] * 9 + [10]

@@ -34,6 +34,8 @@ class ModelClient:
         self.depths: dict[str, int] = {}
         self.groups: dict[str, int] = {}
         self.intervals: dict[str, int] = {}
+        self.counted: set[str] = set()
+        self.counts: dict[str, tuple[Levels, Levels]] = {}
         self.states: dict[str, str] = {}
         self.parts: dict[str, list[dict[str, Any]]] = {}
         self.merged_allowed = True
@@ -84,7 +86,8 @@ class ModelClient:
             self._subscribed(message, symbol)
         elif kind == "unsubscribed":
             for table in (
-                self.depths, self.groups, self.views, self.seqs, self.digests, self.states, self.parts,
+                self.depths, self.groups, self.views, self.seqs, self.digests, self.states, self.counts,
+                self.parts,
             ):  # fmt: skip
                 table.pop(symbol, None)
         elif kind == "status":
@@ -102,10 +105,12 @@ class ModelClient:
         self.intervals[symbol] = message["interval_ms"]
         self.states[symbol] = "live"
         self.parts.pop(symbol, None)
+        assert message.get("orders", True) is True
+        (self.counted.add if "orders" in message else self.counted.discard)(symbol)
         if message["resumed"]:
             self.seqs[symbol] = message["seq"]
         else:
-            for table in (self.views, self.seqs, self.digests):
+            for table in (self.views, self.seqs, self.digests, self.counts):
                 table.pop(symbol, None)
 
     def _part(self, message: dict[str, Any], symbol: str) -> None:
@@ -143,17 +148,25 @@ class ModelClient:
         book, depth, seq = self.market.books[symbol], message["depth"], message["seq"]
         group = self.groups[symbol]
         assert seq > self.seqs.get(symbol, 0), "seq rises within a subscription"
+        sides = (message["bids"], message["asks"])
+        if symbol in self.counted:
+            self._count(message, symbol)
+            sides = ([row[:2] for row in message["bids"]], [row[:2] for row in message["asks"]])
+        else:
+            assert "orders_digest" not in message
         if kind == "snapshot":
-            self.views[symbol] = (dict(message["bids"]), dict(message["asks"]))
+            self.views[symbol] = (dict(sides[0]), dict(sides[1]))
         else:
             assert message["prev_seq"] == self.seqs[symbol]
-            assert message["merged"] == book.changes_of_view(self.seqs[symbol], seq, depth, group)
+            passed = self.seqs[symbol], seq, depth, group
+            orders = symbol in self.counted
+            assert message["merged"] == book.changes_of_view(*passed, orders=orders)
             assert self.merged_allowed or message["merged"] == 1, (
                 "a client that keeps up gets every broadcast"
             )
-            assert message.get("event_ts") == book.newest_time(self.seqs[symbol], seq, depth, group)
+            assert message.get("event_ts") == book.newest_time(*passed, orders=orders)
             self._check_because(message, self.intervals[symbol])
-            for side, rows in zip(self.views[symbol], (message["bids"], message["asks"]), strict=True):
+            for side, rows in zip(self.views[symbol], sides, strict=True):
                 apply_rows(side, rows)
         self.seqs[symbol], self.digests[symbol] = seq, message["digest"]
         assert self.views[symbol] == book.view(seq, depth, group)
@@ -168,6 +181,20 @@ class ModelClient:
             possible.add("interval")
             possible.discard(None)
         assert because in possible if message["merged"] > 1 else "because" not in message
+
+    def _count(self, message: dict[str, Any], symbol: str) -> None:
+        """Take the number of orders at each level, which must be right."""
+        if message["type"] == "snapshot":
+            self.counts[symbol] = ({}, {})
+        for side, rows in zip(self.counts[symbol], (message["bids"], message["asks"]), strict=True):
+            for price, quantity, number in rows:
+                assert (number > 0) == (quantity > 0)
+                side[price] = number
+                if not number:
+                    del side[price]
+        bids, asks = self.counts[symbol]
+        assert (bids, asks) == self.market.books[symbol].count_view(message["seq"], message["depth"])
+        assert message["orders_digest"] == digest_of(bids.items(), asks.items())
 
     def _check_right(self, symbol: str) -> None:
         """What is live is no view of a book that was in doubt, unless the view was right."""
@@ -185,6 +212,8 @@ class ModelClient:
         for symbol, depth in self.depths.items():
             book = self.market.books[symbol]
             assert self.views[symbol] == book.view(book.seq, depth, self.groups[symbol]), symbol
+            if symbol in self.counted:
+                assert self.counts[symbol] == book.count_view(book.seq, depth), symbol
 
 
 def apply_rows(side: Levels, rows: list[list[int]]) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 from depthcast.gateway.delivery.core import Core
 from depthcast.shared.codec import NO_MARKS, encode_delta, encode_info
 from depthcast.shared.digest import digest_of
-from depthcast.shared.instruments import Instrument
+from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.listing import Listing, to_table
+from depthcast.shared.order_counts import counts_in
 from depthcast.shared.position import Position
 from depthcast.shared.reader import AppliedEntry
 from depthcast.shared.replica import Replica
@@ -23,6 +24,8 @@ START = Position(1_767_225_700_000, 0)
 
 class Published:
     """One symbol's authoritative book: both sides, every state by seq, and source times by seq."""
+
+    FEED = Feed.LEVELS
 
     def __init__(self, seq: int) -> None:
         self.seq = seq
@@ -68,20 +71,92 @@ class Published:
             self._grouped[seq, group] = found
         return found
 
-    def changes_of_view(self, after: int, until: int, depth: int, group: int = 1) -> int:
-        """How many broadcasts after the seq `after`, up to `until`, changed the view and were seen."""
-        return len(self._changing(after, until, depth, group))
+    def changes_of_view(
+        self, after: int, until: int, depth: int, group: int = 1, *, orders: bool = False
+    ) -> int:
+        """How many broadcasts after the seq `after`, up to `until`, changed the view and were seen.
 
-    def newest_time(self, after: int, until: int, depth: int, group: int = 1) -> int | None:
+        `orders`: those that changed the number of orders in it count, too.
+        """
+        return len(self._changing(after, until, depth, group, orders=orders))
+
+    def newest_time(
+        self, after: int, until: int, depth: int, group: int = 1, *, orders: bool = False
+    ) -> int | None:
         """The newest source time of those broadcasts."""
-        seqs = self._changing(after, until, depth, group)
-        times = [self.times[seq] for seq in seqs if seq in self.times]
-        return max(times, default=None)
+        changing = self._changing(after, until, depth, group, orders=orders)
+        return max((self.times[seq] for seq in changing if seq in self.times), default=None)
 
-    def _changing(self, after: int, until: int, depth: int, group: int) -> list[int]:
+    def _changing(self, after: int, until: int, depth: int, group: int, *, orders: bool) -> list[int]:
         seqs = [seq for seq in self.states if after <= seq <= until and seq not in self.unseen]
-        views = [self.view(seq, depth, group) for seq in seqs]
+        counts = [self.count_view(seq, depth) if orders else None for seq in seqs]
+        views = [(self.view(seq, depth, group), count) for seq, count in zip(seqs, counts, strict=True)]
         return [seq for seq, (one, two) in zip(seqs[1:], pairwise(views), strict=True) if one != two]
+
+    def marks(self, _: Delta) -> dict[str, Any]:
+        """What the last delta says beside levels."""
+        return {}
+
+    def count_view(self, seq: int, depth: int) -> tuple[Levels, Levels]:
+        """The number of orders at each level of the view."""
+        raise NotImplementedError
+
+
+class PublishedOrders(Published):
+    """The book of an orders feed. It says numbers of orders, at random, and changes them alone.
+
+    `counts`: price → number of orders of both sides; `counted`: every state of them by seq.
+    """
+
+    FEED = Feed.ORDERS
+
+    def __init__(self, seq: int) -> None:
+        super().__init__(seq)
+        self.rng = random.Random(seq)
+        self.counts: tuple[Levels, Levels] = ({}, {})
+        self.counted: dict[int, tuple[Levels, Levels]] = {seq: ({}, {})}
+
+    def move(
+        self, bids: Levels, asks: Levels, step: int = 1, counts: tuple[Levels, Levels] | None = None
+    ) -> Delta:
+        """The next state; without `counts`, the numbers of changed levels and of one more are drawn."""
+        changes = (dict(bids), dict(asks))
+        drawn = self._draw(changes) if counts is None else counts
+        for side, numbers in zip(self.counts, drawn, strict=True):
+            for price, number in numbers.items():
+                side.pop(price, None)
+                if number:
+                    side[price] = number
+        delta = super().move(*changes, step)
+        self.counted[self.seq] = (dict(self.counts[0]), dict(self.counts[1]))
+        return delta
+
+    def _draw(self, changes: tuple[Levels, Levels]) -> tuple[Levels, Levels]:
+        drawn: tuple[Levels, Levels] = ({}, {})
+        for side, changed, numbers in zip(self.sides, changes, drawn, strict=True):
+            others = [price for price in side if price not in changed]
+            if others and self.rng.random() < 0.4:
+                price = self.rng.choice(others)
+                changed[price] = side[price]
+            for price, quantity in changed.items():
+                numbers[price] = self.rng.randint(1, min(quantity, 3)) if quantity else 0
+        return drawn
+
+    def marks(self, delta: Delta) -> dict[str, Any]:
+        sides = zip(self.counts, (delta.bids, delta.asks), strict=True)
+        bids, asks = ([numbers.get(price, 0) for price in flat[::2]] for numbers, flat in sides)
+        return {"orders": [bids, asks, self.orders_digest()]}
+
+    def orders_digest(self) -> int:
+        return digest_of(self.counts[0].items(), self.counts[1].items())
+
+    def snapshot(self) -> Snapshot:
+        plain = super().snapshot()
+        return plain._replace(marks=self.marks(Delta(0, 1, plain.bids, plain.asks, 0, 0)))
+
+    def count_view(self, seq: int, depth: int) -> tuple[Levels, Levels]:
+        bids, asks = self.counted[seq]
+        return _best(bids, -1, depth), _best(asks, 1, depth)
 
 
 class SmallMarket:
@@ -90,13 +165,15 @@ class SmallMarket:
     `wrong`: by symbol, the seqs from which on it was in doubt, and up to which; None: it still is.
     """
 
+    BOOK: type[Published] = Published
+
     def __init__(self, *symbols: str, **settings: Any) -> None:
         self.alarms: list[int] = []
         self.now = 1000.0
         self.core = Core(GatewaySettings(**settings), lambda: int(self.now * 1e6), self.alarms.append)
         self.core.market.set_partitions(1)
         self.upstream = self.core.market.upstreams[0]
-        self.books = {symbol: Published(START.epoch) for symbol in symbols}
+        self.books = {symbol: self.BOOK(START.epoch) for symbol in symbols}
         self.wrong: dict[str, list[tuple[int, int | None]]] = {symbol: [] for symbol in symbols}
         self.position = START
         self.list_instruments()
@@ -104,7 +181,10 @@ class SmallMarket:
         self.tick()
 
     def list_instruments(self) -> None:
-        instruments = {symbol: Instrument(Symbol(symbol), "0.01", "0.001") for symbol in self.books}
+        instruments = {
+            symbol: Instrument(Symbol(symbol), "0.01", "0.001", feed=book.FEED)
+            for symbol, book in self.books.items()
+        }
         self.core.list_instruments(instruments)
 
     def load(self, *without: str) -> None:
@@ -133,7 +213,7 @@ class SmallMarket:
         info = encode_info(EntryInfo(self.ts(), "0-0", 0, 0, 0, lag_ms=lag_ms))
         fields = [(b"_", info)]
         for name, delta in deltas.items():
-            said = to_table(listings[name]) if name in listings else {}
+            said = self.books[name].marks(delta) | (to_table(listings[name]) if name in listings else {})
             fields.append((name.encode(), encode_delta(delta, said | dict(marks.get(name, NO_MARKS)))))
         entry = self.upstream.reader.read(self.position, fields)
         assert entry is not None
@@ -165,12 +245,15 @@ class SmallMarket:
         self, symbol: str, number: int, tick_size: str, *, withdrawn: bool = False, tick: bool = True
     ) -> Listing:
         """Publish the birth of a listing, or its withdrawal."""
-        listing = Listing(number, Instrument(Symbol(symbol), tick_size, "0.001"), withdrawn)
         before = self.books[symbol]
-        born = self.books[symbol] = Published(before.seq + 1)
+        instrument = Instrument(Symbol(symbol), tick_size, "0.001", feed=before.FEED)
+        listing = Listing(number, instrument, withdrawn)
+        born = self.books[symbol] = type(before)(before.seq + 1)
         born.states = before.states | born.states  # a client may read late what was sent before
         born.times = before.times
         born.unseen = before.unseen
+        if isinstance(before, PublishedOrders) and isinstance(born, PublishedOrders):
+            born.counted = before.counted | born.counted
         self.apply(self.entry({symbol: Delta(0, born.seq, [], [], 0, 0)}, None, {symbol: listing}))
         if tick:
             self.tick()
@@ -203,6 +286,12 @@ class SmallMarket:
         self.books[symbol].move({}, {}, step=1)
 
 
+class OrdersMarket(SmallMarket):
+    """A market whose books are orders feeds."""
+
+    BOOK = PublishedOrders
+
+
 def random_changes(rng: random.Random, book: Published, most: int = 6) -> tuple[Levels, Levels]:
     """Some levels to change; now and then a side is emptied, or a run of levels appears at its best end."""
     changes: tuple[Levels, Levels] = ({}, {})
@@ -218,7 +307,8 @@ def random_changes(rng: random.Random, book: Published, most: int = 6) -> tuple[
 
 def replica_of(book: Published) -> Replica:
     """A replica of the book."""
-    return Replica(book.snapshot())
+    snapshot = book.snapshot()
+    return Replica(snapshot, counts_in(snapshot))
 
 
 def _best(levels: Levels, sign: int, depth: int) -> Levels:

@@ -455,7 +455,7 @@ class TestRecovery:
         engine.replay(
             "8-0", [(b"ETH-USD", b'[["delete",0,0,0,1],[9]]'), (b"BTC-USD", GOOD), (b"ABC", b"")], {ETH}
         )
-        assert engine.snapshot(ETH) == Snapshot(7, [], [], 0, 0)
+        assert engine.snapshot(ETH)._replace(marks=None) == Snapshot(7, [], [], 0, 0)
         assert engine.snapshot(BTC).bids == []
         assert engine.drain() == Interval("0-0", None, 0, 0, 0, [], [], [], {}, [])
 

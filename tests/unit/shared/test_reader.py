@@ -10,6 +10,7 @@ from depthcast.shared.instruments import Instrument
 from depthcast.shared.listing import Listing, to_table
 from depthcast.shared.position import ZERO, Position
 from depthcast.shared.reader import AppliedEntry, PartitionReader, ReplicaUpdate, Written
+from depthcast.shared.replica import NO_CHANGES
 from depthcast.shared.types import Delta, EntryInfo, Snapshot, Symbol
 
 EPOCH = 1000
@@ -277,7 +278,7 @@ def test_what_is_shown_stays_until_something_as_new_is_rebuilt(reader: Partition
     assert shown(reader)["A"] == (13, [100, 8])
     reader.mark_lost("for a test")
     assert reader.load(at(8), {"A": (at(5), snapshot(10, 1)), "B": (at(5), snapshot(20, 2))}) == [
-        ReplicaUpdate("B", reader.shown["B"], None, ((), ()))  # type: ignore[arg-type]
+        ReplicaUpdate("B", reader.shown["B"], None, NO_CHANGES)
     ]
     seen = []
     for n in (6, 7, 8):

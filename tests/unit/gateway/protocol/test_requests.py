@@ -63,13 +63,13 @@ def test_the_other_ops() -> None:
 def test_integral_floats_are_integers_as_javascript_sends_them() -> None:
     message = {
         "op": "subscribe", "id": 7.0, "symbols": ["A"], "depth": 50.0, "interval_ms": 5.0,
-        "group": 9.0, "resume": {"A": {"seq": 5485486080001.0, "digest": 4294967295.0}},
+        "group": 9.0, "resume": {"A": {"seq": 5485486080001.0, "digest": 4294967295.0, "orders_digest": 3.0}},
     }  # fmt: skip
     for found in (parse(msgpack.packb(message), Encoding.MSGPACK), ask(**message)):
-        resume = {"A": Resume(5485486080001, 4294967295)}
+        resume = {"A": Resume(5485486080001, 4294967295, 3)}
         assert found == Subscribe(7, ["A"], 50, 5, resume, wildcard=False, group_ticks=9)
         numbers = found.id, found.depth, found.interval_ms, found.group_ticks, *found.resume["A"]
-        assert [type(number) for number in numbers] == [int] * 6
+        assert [type(number) for number in numbers] == [int] * 7
     assert repr(ask(op="credit", messages=1e3)) == "Credit(messages=1000)"
 
 
