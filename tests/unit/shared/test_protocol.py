@@ -14,9 +14,11 @@ def test_the_gateway_offers_the_subprotocols() -> None:
 
 
 def test_the_javascript_client_speaks_it() -> None:
-    text = (ROOT / "web" / "depthcast.js").read_text(encoding="utf-8")
-    assert re.findall(r'"(depthcast\.v\d+\.\w+)"', text) == [SUBPROTOCOLS["json"]]
-    assert re.findall(r"(/v\d+/ws)`;", text) == [WEBSOCKET_PATH]
+    for encoding, name in (("json", "encoding.js"), ("msgpack", "msgpack.js")):
+        module = (ROOT / "web" / name).read_text(encoding="utf-8")
+        assert re.findall(r'"(depthcast\.v\d+\.\w+)"', module) == [SUBPROTOCOLS[encoding]]
+    options = (ROOT / "web" / "options.js").read_text(encoding="utf-8")
+    assert re.findall(r"(/v\d+/ws)`;", options) == [WEBSOCKET_PATH]
 
 
 def test_the_document_speaks_of_no_other() -> None:
