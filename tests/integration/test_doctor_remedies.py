@@ -70,7 +70,7 @@ async def found(run: Run, check: str) -> list[Finding]:
 
 
 async def only(run: Run, *checks: str) -> Finding:
-    """The finding of the first check, once nothing but these is wrong: a busy machine is behind for a moment."""
+    """The finding of the first check, once nothing but these is wrong: a machine may be busy for a moment."""
 
     async def alone() -> list[Finding]:
         _, findings = await examine(run.url)
