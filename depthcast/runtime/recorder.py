@@ -278,7 +278,8 @@ class Recorder:
         self.folder = folder
         self.instruments: dict[str, Instrument] = {}
         self._unsure: list[set[str]] = [set() for _ in range(partitions)]
-        self.readers = [PartitionReader(lambda _: True) for _ in range(partitions)]
+        # Recordings have no number of orders; a reader that misses it loads the book anew.
+        self.readers = [PartitionReader(lambda _: True, orders=False) for _ in range(partitions)]
         for number, position in folder.positions.items():
             self.readers[number].position = position
             self.readers[number].lost_reason = None

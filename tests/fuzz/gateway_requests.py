@@ -76,7 +76,9 @@ def _parsed(encoding: Encoding, write: Callable[[Any], bytes]) -> Callable[[byte
             assert request.depth in DEPTHS
             assert request.interval_ms >= 0
             assert 1 <= request.group_ticks <= MAX_INTEGER
-            assert all(type(number) is int for state in request.resume.values() for number in state)
+            for seq, digest, orders_digest in request.resume.values():
+                assert type(seq) is type(digest) is int
+                assert orders_digest is None or type(orders_digest) is int
         if isinstance(request, Subscribe | Unsubscribe):
             assert request.symbols
             assert request.wildcard == (request.symbols == ["*"])

@@ -162,8 +162,8 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "book-outlives-its-listing": _source(
         ListedBooks,
         "_begin",
-        "state = self.states[symbol] = self.new_state(listing.instrument)",
-        "state = self.states[symbol] = before or self.new_state(listing.instrument)",
+        "state = self.new_state(listing.instrument)",
+        "state = before or self.new_state(listing.instrument)",
     ),
     "feed-of-the-older-listing-is-kept": _source(
         ListedBooks,
