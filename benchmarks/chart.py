@@ -17,6 +17,8 @@ WIDTH: Final = 720
 LABELS: Final = 230
 BAR: Final = 22
 PLOT_HEIGHT: Final = 260
+NAMES: Final = 4
+"""So many names of lines stand side by side."""
 
 Series = Mapping[str, Sequence[Sequence[Any]]]
 
@@ -62,7 +64,8 @@ def _bars(series: Series, unit: str) -> tuple[int, list[str]]:
 
 def _lines(series: Series, unit: str) -> tuple[int, list[str]]:
     """One line for each series, both axes from 0."""
-    left, top, right = 70, 66, WIDTH - 20
+    left, right = 70, WIDTH - 20
+    top = 66 + (len(series) - 1) // NAMES * 20
     most_x, most_y = (
         _ceiling(max(point[axis] for points in series.values() for point in points)) for axis in (0, 1)
     )
@@ -82,11 +85,11 @@ def _lines(series: Series, unit: str) -> tuple[int, list[str]]:
         ]
     for number, (name, points) in enumerate(series.items()):
         line = " ".join(at(x, y) for x, y in points)
-        x = left + number * 160
+        x, y = left + number % NAMES * 160, 44 + number // NAMES * 20
         parts += [
             f'<polyline fill="none" stroke="{_colour(number)}" stroke-width="2" points="{line}"/>',
-            f'<path stroke="{_colour(number)}" stroke-width="2" d="M{x} 44h20"/>',
-            f'<text x="{x + 26}" y="48">{escape(name)}</text>',
+            f'<path stroke="{_colour(number)}" stroke-width="2" d="M{x} {y}h20"/>',
+            f'<text x="{x + 26}" y="{y + 4}">{escape(name)}</text>',
         ]
     parts.append(f'<text x="{left}" y="{bottom + 34}">{escape(unit)}</text>')
     return bottom + 46, parts

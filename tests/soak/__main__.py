@@ -42,7 +42,7 @@ COLUMNS: Final = (
     *(WORK, "heap_mb", "attack"),
 )
 WORK_ROUNDS: Final = 100_000
-POINTS: Final = 300
+POINTS: Final = 120
 WORST_SHOWN: Final = 8
 
 
@@ -232,22 +232,23 @@ def values(rows: list[dict[str, Any]], column: str) -> list[tuple[float, float]]
 
 
 def picture(rows: list[dict[str, Any]]) -> str:
-    """Memory, descriptors, latency and CPU over time, each as a share of its greatest value."""
+    """Memory, descriptors, latency and CPU over time, each as a share of its greatest median."""
     series = {}
     for column, title in (
         ("rss_mb", "MB"),
         ("descriptors", "open files"),
         ("p50_ms", "p50 ms"),
-        (WORK, "ms of fixed work"),
+        (WORK, "work ms"),
         ("cpu", "cores"),
     ):
         points = values(rows, column)
-        most = max(value for _, value in points) or 1.0
         size = max(1, len(points) // POINTS)
-        thin = [points[at : at + size] for at in range(0, len(points), size)]
-        line = [(part[0][0] / 60, max(value for _, value in part) / most * 100) for part in thin]
-        series[f"{title}, 100 % = {most:.4g}"] = line
-    return draw({"title": "Soak", "unit": "% of the greatest value, over minutes", "series": series})
+        parts = [points[at : at + size] for at in range(0, len(points), size)]
+        line = [(part[0][0] / 60, statistics.median(value for _, value in part)) for part in parts]
+        most = max(value for _, value in line) or 1.0
+        series[f"{title} ({most:.4g})"] = [(at, value / most * 100) for at, value in line]
+    unit = "% of the greatest value (in brackets), over minutes; medians of equal parts"
+    return draw({"title": "Soak", "unit": unit, "series": series})
 
 
 def worst(rows: list[dict[str, Any]]) -> dict[str, float]:
