@@ -30,6 +30,9 @@ EXPECTED = {"persistence", "gateways"}
 
 IGNORED = ("--ignore", "persistence", "--ignore", "gateways")
 
+LEASE_MS = 10_000
+"""For a leader that keeps its lease, however long a busy machine stops it."""
+
 
 async def examine(url: str, prefix: str = "doc", **options: Any) -> tuple[DeploymentState, list[Finding]]:
     async with connect(url) as client:
@@ -66,7 +69,7 @@ async def led(fresh_server: EmbeddedServer, tmp_path: Path) -> AsyncIterator[Run
     """A deployment of one partition with a leader, on a server of its own."""
     client = connect(fresh_server.url)
     run = Run(client, "doc", fresh_server.url, tmp_path)
-    async with run.service(run.settings()):
+    async with run.service(run.settings(lease_ms=LEASE_MS)):
         yield run
     await client.aclose()
 
@@ -258,8 +261,6 @@ async def test_status_shows_everything(led: Run) -> None:
     await execute(led.client, "HSET", "doc:instruments", "BAD", "no JSON")
     with running_gateway(led.url, "doc") as gateway:
         await eventually(lambda: execute(led.client, "ZCARD", "doc:gateways"), message="it is listed")
-        # The ingestor of this event loop has waited for the gateway's start; its lease may have run out.
-        await eventually(lambda: execute(led.client, "EXISTS", "{doc:0}:leader"), message="there is a leader")
         options = ("--redis-url", led.url, "--prefix", "doc", "--gateway-url", gateway.url)
         state = json.loads(await command("status", "--json", *options, status=0))
         shown = await command("status", "--symbols", *options, status=0)
