@@ -6,6 +6,8 @@ from typing import Final
 
 from pythonjsonlogger.json import JsonFormatter
 
+from depthcast.shared.runtime.log_limit import RateLimit
+
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -32,6 +34,7 @@ class TerminalFormatter(logging.Formatter):
 def configure(level: str) -> None:
     """Set up the root logger of a process."""
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(RateLimit())
     if sys.stderr.isatty():
         handler.setFormatter(TerminalFormatter())
     else:
