@@ -32,6 +32,11 @@ class DeploymentKeys(NamedTuple):
         return f"{self.prefix}:gateways"
 
     @property
+    def consumers(self) -> str:
+        """Hash: name of a consumer → JSON about how far it is; only consumers with a name are in it."""
+        return f"{self.prefix}:consumers"
+
+    @property
     def sources(self) -> str:
         """Hash: symbol → JSON about the process that feeds it from a venue."""
         return f"{self.prefix}:sources"

@@ -19,6 +19,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from depthcast.consumer.announcement import Announcement
 from depthcast.consumer.followed import FollowedPartition, StreamEntry
 from depthcast.consumer.positions import Positions
 from depthcast.frames import WithFrames
@@ -67,10 +68,13 @@ class Consumer(WithFrames):
             such levels are then among an update's `bids` and `asks`. The books of orders feeds have the
             numbers in any case, as `book.bids.orders` by price and `book.bids.top_orders()`; those of levels
             feeds do not, so their `orders` is None.
+        name: A name for this consumer, up to 64 letters, digits, points, hyphens and underscores. With one, it
+            says each second how far it is, so that the metrics of the ingestors have its lag. Two that run at
+            the same time need two names.
 
     Raises:
-        SettingsError: If the address is not valid; at `async with`, if `since` names a partition that the
-            deployment does not have.
+        SettingsError: If the address or `name` is not valid; at `async with`, if `since` names a partition that
+            the deployment does not have.
         PositionError: If `since` is not the text of a `position`.
         DeploymentMismatch: At `async with`, if the deployment has another number of partitions or uses
             another version of the contract.
@@ -87,6 +91,7 @@ class Consumer(WithFrames):
         input_lag_max_ms: int = 5000,
         since: Positions | str | None = None,
         orders: bool = False,
+        name: str | None = None,
     ) -> None:
         self.symbols = None if symbols is None else frozenset(names_of(symbols))
         self.partitions = partitions or 0
@@ -96,6 +101,7 @@ class Consumer(WithFrames):
         self._keys = DeploymentKeys(prefix)
         self._wanted_partitions = partitions
         self._client = redis.connect(redis_url)
+        self._announcement = None if name is None else Announcement(self._client, self._keys.consumers, name)
         self._clock = ServerClock()
         self._stale_s = stale_ms / 1000
         self._input_lag_max_ms = input_lag_max_ms
@@ -271,6 +277,8 @@ class Consumer(WithFrames):
             self._polling.cancel()
             with suppress(asyncio.CancelledError):
                 await self._polling
+        if self._announcement is not None and (kind is None or issubclass(kind, asyncio.CancelledError)):
+            await self._announcement.leave()
         for followed in self._followed.values():
             await followed.close()
         await self._client.aclose()
@@ -340,6 +348,10 @@ class Consumer(WithFrames):
                 self._outage.note(error)
             else:
                 self._outage.over()
+            if self._announcement is not None:
+                now_us = self._clock.now_us(asyncio.get_running_loop().time())
+                ages_s = {number: each.age_s() for number, each in self._followed.items()}
+                await self._announcement.say(now_us, ages_s)
             await asyncio.sleep(POLL_S)
             if self.symbols is None:
                 self._assign(await self._known_symbols())

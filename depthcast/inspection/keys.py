@@ -15,6 +15,7 @@ DEPLOYMENT_TYPES: Final = {
     "ingestors": "zset",
     "sources": "hash",
     "gateways": "zset",
+    "consumers": "hash",
 }
 """Keys of a deployment as a whole, with their types."""
 

@@ -26,6 +26,7 @@ class Consumer(Reader[AsyncConsumer]):
         input_lag_max_ms: int = 5000,
         since: Positions | str | None = None,
         orders: bool = False,
+        name: str | None = None,
     ) -> None:
         super().__init__(
             AsyncConsumer(
@@ -37,6 +38,7 @@ class Consumer(Reader[AsyncConsumer]):
                 input_lag_max_ms=input_lag_max_ms,
                 since=since,
                 orders=orders,
+                name=name,
             )
         )
 

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 
 from depthcast import BookUpdate, ClientError, Consumer, Kind, State
 from depthcast.runtime.embedded import EmbeddedServer
 from depthcast.shared.codec import NO_MARKS
+from depthcast.shared.consumer_entry import decode_entry
 from depthcast.shared.errors import DeploymentMismatch
 from depthcast.shared.runtime import redis
 from tests.integration.publisher import SYMBOL, Publisher
@@ -240,3 +242,46 @@ async def test_it_survives_a_server_that_lost_everything(fresh_server: EmbeddedS
         await waiting
         assert (bids(consumer), consumer.seq(SYMBOL)) == ({12: 6}, 5001)
     await client.aclose()
+
+
+class TestName:
+    """A consumer with a name says in Redis how far it is."""
+
+    @staticmethod
+    async def said(publisher: Publisher, prefix: str) -> dict[bytes, bytes]:
+        return await redis.read_hash(publisher.client, f"{prefix}:consumers")
+
+    async def test_it_says_how_far_it_is_until_it_ends(
+        self, publisher: Publisher, redis_url: str, prefix: str
+    ) -> None:
+        await publisher.create()
+        async with Consumer(redis_url, [SYMBOL], prefix=prefix, name="risk") as consumer:
+            await consumer.wait_for(SYMBOL)
+            await publisher.change(SYMBOL, {10: 5})
+            await consumer.wait_for(SYMBOL, 1001)
+
+            async def known() -> bool:
+                entry = decode_entry((await self.said(publisher, prefix)).get(b"risk", b""))
+                return entry is not None and entry.lag_ms[0] is not None
+
+            await eventually(known, message="its lag is known")
+        assert await self.said(publisher, prefix) == {}
+
+    async def test_one_that_ends_by_an_error_is_missed(
+        self, publisher: Publisher, redis_url: str, prefix: str
+    ) -> None:
+        await publisher.create()
+        with suppress(ZeroDivisionError):
+            async with Consumer(redis_url, [SYMBOL], prefix=prefix, name="risk") as consumer:
+                await consumer.wait_for(SYMBOL)
+                await eventually(lambda: self.said(publisher, prefix))
+                raise ZeroDivisionError
+        assert list(await self.said(publisher, prefix)) == [b"risk"]
+
+    async def test_one_without_a_name_says_nothing(
+        self, publisher: Publisher, redis_url: str, prefix: str
+    ) -> None:
+        await publisher.create()
+        async with Consumer(redis_url, [SYMBOL], prefix=prefix) as consumer:
+            await consumer.wait_for(SYMBOL)
+        assert await self.said(publisher, prefix) == {}

@@ -47,10 +47,9 @@ from depthcast.ingestor.engine import Engine
 from depthcast.ingestor.interval import Interval
 from depthcast.ingestor.output import broadcast_of, reject_fields
 from depthcast.ingestor.rejects import Reason
-from depthcast.shared import codec
+from depthcast.shared import codec, consumer_entry, gateway_entry
 from depthcast.shared.book import Book
 from depthcast.shared.digest import MASK, digest_of, moved
-from depthcast.shared.gateway_entry import decode_entry
 from depthcast.shared.instruments import Feed, Instrument, from_json, parse_toml
 from depthcast.shared.order_counts import counts_in, counts_of
 from depthcast.shared.partition import partition_of
@@ -303,9 +302,16 @@ def test_instrument_examples() -> None:
 
 
 def test_gateway_example() -> None:
-    entry = decode_entry(block("json", "gateway"))
+    entry = gateway_entry.decode_entry(block("json", "gateway"))
     assert entry is not None
     assert value("gateway") == {**entry._asdict(), "failing": []}
+
+
+def test_consumer_example() -> None:
+    entry = consumer_entry.decode_entry(block("json", "consumer"))
+    assert entry is not None
+    assert entry == (1769904000300000, "0.1.0", {0: 12, 1: None})
+    assert json.loads(consumer_entry.encode_entry(entry)) == value("consumer")
 
 
 # --- section 2: the output --------------------------------------------------------------------------------

@@ -1,0 +1,67 @@
+"""What a consumer that has a name says of itself in the hash `consumers` (`docs/protocol.md`, section 2)."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from depthcast.shared.types import MAX_INTEGER
+
+CONSUMERS_MAX: Final = 100
+"""Consumers whose lag is exported; each has a series for each partition."""
+
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAME_RULE: Final = "must be up to 64 letters, digits, points, hyphens and underscores, a letter or digit first"
+
+_PARTITION: Final = re.compile(r"0|[1-9]\d{0,5}")
+
+
+class ConsumerEntry(NamedTuple):
+    """One consumer.
+
+    - `at`: when it said this, by the server's clock (µs since 1970).
+    - `version`: of Depthcast, or of another program.
+    - `lag_ms`: by partition, the age of the newest entry that it has delivered; None if it is not known.
+    """
+
+    at: int
+    version: str
+    lag_ms: Mapping[int, int | None]
+
+    def lags_s(self, now_us: float) -> dict[int, float]:
+        """By partition, how far it is behind at `now_us`: it has delivered nothing since that we know of."""
+        silent_s = max((now_us - self.at) / 1e6, 0.0)
+        return {number: ms / 1e3 + silent_s for number, ms in self.lag_ms.items() if ms is not None}
+
+
+def is_name(text: object) -> bool:
+    """Return whether a consumer may have this name."""
+    return isinstance(text, str) and NAME.fullmatch(text) is not None
+
+
+def encode_entry(entry: ConsumerEntry) -> str:
+    """The value of the consumer's field."""
+    return json.dumps(entry._asdict(), separators=(",", ":"))
+
+
+def decode_entry(raw: str | bytes) -> ConsumerEntry | None:
+    """The consumer that a value describes, None if no consumer wrote it. Unknown keys are ignored."""
+    try:
+        table = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(table, Mapping):
+        return None
+    at, version, lag_ms = table.get("at"), table.get("version"), table.get("lag_ms")
+    if not _is_number(at) or not isinstance(version, str) or not isinstance(lag_ms, Mapping):
+        return None
+    lags = {
+        int(number): ms
+        for number, ms in lag_ms.items()
+        if _PARTITION.fullmatch(number) and (ms is None or _is_number(ms))
+    }
+    return ConsumerEntry(at, version, lags)
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is int and 0 <= value <= MAX_INTEGER
