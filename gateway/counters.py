@@ -10,12 +10,14 @@ from dataclasses import dataclass
 class GatewayCounters:
     """Totals since the process began.
 
-    `deltas`, `snapshots` and `others` are messages sent to clients, `bytes_sent` their bytes. `conflated`
-    counts broadcasts that reached a client merged into a later one. `skipped` counts flushes that skipped a
-    client because it was not ready. `delta_encodings` and `snapshot_encodings` count messages encoded, each
-    once for all its readers; `snapshots_in_parts` counts the snapshots of them that were encoded in parts.
-    `deflated` counts messages compressed, each once for all its readers, and `deflated_bytes_saved` the bytes
-    this saved. `cohorts_made` counts cohorts of sessions with equal subscriptions.
+    `deltas`, `snapshots` and `others` are messages sent to clients, `bytes_sent` their bytes. `conflated_…`
+    count broadcasts that reached a client merged into a later one, by what held them back: a full buffer, no
+    credit, or an interval; otherwise, the client was away or the gateway late. `skipped` counts flushes that
+    skipped a client because it was not ready. `delta_encodings` and `snapshot_encodings` count messages
+    encoded, each once for all its readers; `snapshots_in_parts` counts the snapshots of them that were
+    encoded in parts. `deflated` counts messages compressed, each once for all its readers, and
+    `deflated_bytes_saved` the bytes this saved. `cohorts_made` counts cohorts of sessions with equal
+    subscriptions.
     """
 
     entries: int = 0
@@ -25,7 +27,10 @@ class GatewayCounters:
     snapshots: int = 0
     others: int = 0
     bytes_sent: int = 0
-    conflated: int = 0
+    conflated_by_buffer: int = 0
+    conflated_by_credit: int = 0
+    conflated_by_interval: int = 0
+    conflated_otherwise: int = 0
     skipped: int = 0
     delta_encodings: int = 0
     snapshot_encodings: int = 0
@@ -69,3 +74,24 @@ class GatewayCounters:
     stalls: int = 0
     unfinished: int = 0
     silent: int = 0
+
+    @property
+    def conflated(self) -> int:
+        """Broadcasts that reached a client merged into a later one, whatever held them back."""
+        return (
+            self.conflated_by_buffer
+            + self.conflated_by_credit
+            + self.conflated_by_interval
+            + self.conflated_otherwise
+        )
+
+    def conflate(self, broadcasts: int, because: str | None) -> None:
+        """Count broadcasts that were merged. `because`: `buffer`, `credit` or `interval`; None otherwise."""
+        if because == "buffer":
+            self.conflated_by_buffer += broadcasts
+        elif because == "interval":
+            self.conflated_by_interval += broadcasts
+        elif because == "credit":
+            self.conflated_by_credit += broadcasts
+        else:
+            self.conflated_otherwise += broadcasts

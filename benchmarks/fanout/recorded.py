@@ -93,7 +93,7 @@ def one_round(server: EmbeddedServer, load: Load, ours: Gateway, stretch: Stretc
     """The opening, then the stretch at its speed; latency is from the broadcast to its arrival."""
     asyncio.run(_begin(server, stretch))
     load.command("settle", QUIET_MS)
-    conflated, before = ours.metrics()["depthcast_gateway_conflated_total"], ours.program.cpu_s()
+    conflated, before = ours.total("depthcast_gateway_conflated_total"), ours.program.cpu_s()
 
     group, took_s = asyncio.run(_measured(server, load, stretch))
     cores = (ours.program.cpu_s() - before) / took_s
@@ -104,7 +104,7 @@ def one_round(server: EmbeddedServer, load: Load, ours: Gateway, stretch: Stretc
         "p50_ms": group["p50_us"] / 1e3,
         "p99_ms": group["p99_us"] / 1e3,
         "greatest_ms": group["greatest_us"] / 1e3,
-        "conflated": ours.metrics()["depthcast_gateway_conflated_total"] - conflated,
+        "conflated": ours.total("depthcast_gateway_conflated_total") - conflated,
     }
 
 

@@ -86,6 +86,10 @@ class Gateway(Server):
         pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
         return {name: float(value) for name, value in pairs}
 
+    def total(self, name: str) -> float:
+        """The sum of a counter over its labels."""
+        return sum(value for labelled, value in self.metrics().items() if labelled.partition("{")[0] == name)
+
 
 class Nchan(Server):
     """nginx with nchan: the channel is in the path, and messages are posted."""

@@ -36,6 +36,7 @@ from depthcast.shared.runtime import redis
 from depthcast.shared.runtime.admin import serve_admin
 from depthcast.shared.runtime.catalog import wait_for_partitions
 from depthcast.shared.runtime.outage import Outage
+from depthcast.shared.runtime.process_metrics import ProcessMetrics
 from depthcast.shared.settings import VenueFeedSettings
 from depthcast.shared.types import Symbol
 
@@ -210,6 +211,7 @@ async def _admin(settings: VenueFeedSettings, stats: VenueFeedStats) -> AsyncIte
         return
     registry = CollectorRegistry()
     registry.register(stats)
+    registry.register(ProcessMetrics("feed"))
 
     def ready() -> tuple[bool, dict[str, Any]]:
         states = {feed.symbol: str(feed.state) for feed in stats.feeds}

@@ -37,7 +37,7 @@ class VenueFeedStats(Collector):
         yield from self._of_connections()
         yield from self._of_writers()
         errors = CounterMetricFamily("depthcast_feed_redis_errors", ERRORS_TEXT, labels=["code"])
-        for code, count in error_replies.counts.items():
+        for code, count in error_replies.totals().items():
             errors.add_metric([code], count)
         yield errors
 

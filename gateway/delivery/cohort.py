@@ -146,5 +146,6 @@ class Cohort(CohortStream):
         counters = self.market.counters
         counters.deltas += payload.deltas * clients
         counters.snapshots += payload.snapshots * clients
-        counters.conflated += payload.conflated * clients
+        if payload.conflated:
+            counters.conflate(payload.conflated * clients, payload.because)
         counters.bytes_sent += len(payload.data) * clients

@@ -110,7 +110,7 @@ class CohortStream:
             conflated += caught_up.merged - 1
             snapshots += caught_up.snapshots
             deltas += not caught_up.is_snapshot
-        return Payload(b"".join(parts), deltas, snapshots, conflated)
+        return Payload(b"".join(parts), deltas, snapshots, conflated, held.because(cursor + 1))
 
     def _changed_statuses(self, cursor: int, sent_to: int) -> Statuses:
         encoding, listings = self.key.encoding, self.market.listings

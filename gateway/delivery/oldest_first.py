@@ -60,7 +60,7 @@ def _write(
 ) -> int:
     """Write once, up to the mark and the credit, with changed statuses after the data; returns the cost."""
     parts: list[bytes] = []
-    size = deltas = snapshots = conflated = 0
+    size = deltas = snapshots = 0
     credit = sender.credit
     while due and size <= sender.write_bytes_max and credit != 0:
         _, number, group, channel = due[0]
@@ -71,7 +71,8 @@ def _write(
         size += len(payload.data)
         deltas += payload.deltas
         snapshots += payload.snapshots
-        conflated += payload.conflated
+        if payload.conflated:
+            sender.counters.conflate(payload.conflated, payload.because)
         found = group.next_due(due_below(group.interval_ms))
         if found is None:
             heappop(due)
@@ -79,7 +80,7 @@ def _write(
             heapreplace(due, (found[0], number, group, found[1]))
     parts += [group.take_statuses() for group in groups]
     if data := b"".join(parts):
-        sender.write(data, Payload(b"", deltas, snapshots, conflated))
+        sender.write(data, Payload(b"", deltas, snapshots))
     return deltas + snapshots + size // BYTES_PER_MESSAGE
 
 
@@ -108,15 +109,16 @@ def _caught_up(group: SubscriptionGroup, channel: Channel, cursor: int, credit: 
             return Payload(*separate)
         sender.no_credit_at = group.market.number
     held = sender.held_back(cursor, group.interval_ms)
+    because = held.because(cursor + 1)
     found = channel.catch_up(cursor, encoding, held, in_parts=group.in_parts)
     if found.parts is None:
         group.take(channel)
-        return Payload(found.data, not found.is_snapshot, found.is_snapshot, found.merged - 1)
+        return Payload(found.data, not found.is_snapshot, found.is_snapshot, found.merged - 1, because)
     if not group.may_begin_parts(channel):
         group.queue_parts(channel)
         return EMPTY
     begun = group.begin_parts(channel, found.parts, None)
-    return _next_part(group, channel, begun)._replace(conflated=found.merged - 1)
+    return _next_part(group, channel, begun)._replace(conflated=found.merged - 1, because=because)
 
 
 def _first_snapshot(group: SubscriptionGroup, channel: Channel, market: Market) -> Payload:

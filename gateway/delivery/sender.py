@@ -7,19 +7,23 @@ from typing import Any, NamedTuple
 
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.delivery.writer import Writer
-from depthcast.gateway.market.held_back import FREE, PACED, HeldBack
+from depthcast.gateway.market.held_back import FREE, PACED, Because, HeldBack
 from depthcast.gateway.protocol.messages import Encoding, encode
 from depthcast.gateway.protocol.requests import RequestId
 from depthcast.shared.types import MAX_INTEGER
 
 
 class Payload(NamedTuple):
-    """Bytes to write at once, with their numbers of deltas, snapshots and merged broadcasts."""
+    """Bytes to write at once, with their numbers of deltas, snapshots and merged broadcasts.
+
+    `because`: what held the merged broadcasts back; None if they were late for another reason.
+    """
 
     data: bytes
     deltas: int = 0
     snapshots: int = 0
     conflated: int = 0
+    because: Because | None = None
 
     @property
     def messages(self) -> int:
@@ -77,7 +81,8 @@ class Sender:
         counters.bytes_sent += len(data)
         counters.deltas += payload.deltas
         counters.snapshots += payload.snapshots
-        counters.conflated += payload.conflated
+        if payload.conflated:
+            counters.conflate(payload.conflated, payload.because)
         if self.credit is not None:
             self.credit -= payload.messages
 

@@ -10,12 +10,14 @@ from redis.asyncio import Redis
 
 from depthcast.gateway.delivery.core import Core
 from depthcast.gateway.market.market import Upstream
+from depthcast.gateway.runtime.entry_times import EntryTimes
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.runtime.catalog import POLL_S, Catalog, wait_for_partitions
 from depthcast.shared.runtime.follow import Follower
 from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.runtime.redis import Connect, connect
+from depthcast.shared.runtime.stages import ObserveStage, ignore
 
 logger = logging.getLogger(__name__)
 
@@ -28,14 +30,19 @@ STATUS_PERIOD_S_MAX: Final = 0.25
 class MarketReader:
     """Reads Redis into `core` until cancelled. `followers` is filled once the deployment is known.
 
-    `observe` is called with the duration of each flush in seconds.
+    `observe` is called with the duration of each flush in seconds, `observe_stage` with the times of entries.
     """
 
     def __init__(
-        self, core: Core, observe: Callable[[float], None], connect_redis: Connect = connect
+        self,
+        core: Core,
+        observe: Callable[[float], None],
+        connect_redis: Connect = connect,
+        observe_stage: ObserveStage = ignore,
     ) -> None:
         self.core = core
         self.observe = observe
+        self.entry_times = EntryTimes(observe_stage, core.clock_us)
         self.connect = connect_redis
         self.settings = core.settings
         self.keys = DeploymentKeys(core.settings.prefix)
@@ -94,7 +101,9 @@ class MarketReader:
             # One entry at a time, because its effect on a view is computed from the book right after it.
             async for entry in follower.entries():
                 if entry is not None:
-                    self.core.apply(upstream, entry, self._loop.time())
+                    now, read_at = self._loop.time(), time.perf_counter()
+                    self.core.apply(upstream, entry, now)
+                    self.entry_times.read(number, entry, upstream.freshness.age_s(now), read_at)
                 if upstream.reader.missing:
                     self._count_missing(upstream)
                 self._tick_soon()
@@ -128,6 +137,7 @@ class MarketReader:
         try:
             if self.core.tick(self._loop.time()):
                 self.observe(time.perf_counter() - began)
+            self.entry_times.flush()
         except Exception as error:  # noqa: BLE001  # it ends `run`, as a task would
             if not self._failed.done():
                 self._failed.set_exception(error)

@@ -11,6 +11,7 @@ from depthcast.gateway.counters import GatewayCounters
 from depthcast.shared.runtime import error_replies
 from depthcast.shared.runtime.error_replies import ERRORS_TEXT
 from depthcast.shared.runtime.server_checks import CHECK_FAILED, CHECK_TEXT
+from depthcast.shared.runtime.stages import StageTimes
 
 PERIOD_S: Final = 1.0
 _PREFIX: Final = "depthcast_gateway_"
@@ -21,7 +22,6 @@ PLAIN: Final = {
     "broadcasts": "Symbol updates in these entries.",
     "flushes": "Ticks and grid times flushed.",
     "bytes_sent": "Bytes of WebSocket frames and events written.",
-    "conflated": "Broadcasts that reached a client merged into a later one.",
     "skipped": "Times a client was skipped because it was not ready.",
     "snapshots_in_parts": "Snapshots encoded in parts, each once for all its readers.",
     "deflated": "Messages compressed, each once for all its readers.",
@@ -35,14 +35,30 @@ PLAIN: Final = {
     "replaced": "Replicas replaced after a gap, a mismatch or a loss.",
 }
 LABELLED: Final = {
-    "messages": ("Messages sent.", {"deltas": "delta", "snapshots": "snapshot", "others": "control"}),
-    "encodings": ("Messages encoded.", {"delta_encodings": "delta", "snapshot_encodings": "snapshot"}),
+    "messages": ("Messages sent.", "type", {"deltas": "delta", "snapshots": "snapshot", "others": "control"}),
+    "encodings": (
+        "Messages encoded.",
+        "type",
+        {"delta_encodings": "delta", "snapshot_encodings": "snapshot"},
+    ),
+    "conflated": (
+        "Broadcasts that reached a client merged into a later one.",
+        "because",
+        {
+            "conflated_by_buffer": "buffer",
+            "conflated_by_credit": "credit",
+            "conflated_by_interval": "interval",
+            "conflated_otherwise": "other",
+        },
+    ),
     "timeouts": (
         "Connections closed by a time-out.",
+        "type",
         {"stalls": "stall", "silent": "subscribe", "http_timeouts": "http", "unfinished": "message"},
     ),
     "limits": (
         "Times a limit was reached.",
+        "type",
         {
             "limit_subscriptions": "subscriptions_max",
             "limit_full_depth": "full_depth_max",
@@ -82,16 +98,16 @@ OF_PROCESS: Final = {
 
 
 class Metrics:
-    """The metric objects; `publish` updates them."""
+    """The metric objects; `publish` updates them. `worker`: the number of this process among several."""
 
-    def __init__(self) -> None:
+    def __init__(self, worker: int | None = None) -> None:
         several = "PROMETHEUS_MULTIPROC_DIR" in os.environ
         # With several workers, the supervisor's collector reads their files.
         self.registry = CollectorRegistry()
         self._counters = {name: self._counter(name, text) for name, text in PLAIN.items()}
-        for family, (text, members) in LABELLED.items():
-            metric = self._counter(family, text, ("type",))
-            self._counters |= {name: metric.labels(label) for name, label in members.items()}
+        for family, (text, label, members) in LABELLED.items():
+            metric = self._counter(family, text, (label,))
+            self._counters |= {name: metric.labels(value) for name, value in members.items()}
         self._counters |= {name: self._counter(name, text) for name, text in OF_PROCESS.items()}
         self._published = dict.fromkeys(self._counters, 0)
         total = "livesum" if several else "all"
@@ -113,6 +129,7 @@ class Metrics:
         )
         self.input_lag = self._gauge("input_lag_seconds", "Longest input lag of a partition.", worst)
         self.input_age = self._gauge("input_age_seconds", "Longest age of the last input of a symbol.", worst)
+        self.stages = StageTimes(self.registry, worker=str(worker or 0))
         self.flush = Histogram(
             _PREFIX + "flush_seconds", "Time a flush took.", buckets=FLUSH_BUCKETS, registry=self.registry
         )
@@ -126,6 +143,8 @@ class Metrics:
         )
         self._redis_errors = self._counter("redis_errors", ERRORS_TEXT + ".", ("code",))
         self._errors_published = Counts(error_replies.counts)
+        for code in error_replies.totals():
+            self._redis_errors.labels(code)
 
     def publish_redis(self, problems: Mapping[str, str]) -> None:
         """Publish the server's checks and the error replies since the last call."""

@@ -123,8 +123,10 @@ class GatewayProcess:
         self.origins = Origins(settings.origins)
         self.draining = False
         self._began = self.loop.time()
-        self.metrics = metrics.Metrics()
-        self.market_reader = MarketReader(self.core, self.metrics.flush.observe)
+        self.metrics = metrics.Metrics(worker)
+        self.market_reader = MarketReader(
+            self.core, self.metrics.flush.observe, observe_stage=self.metrics.stages.observe
+        )
         self.checks = ServerChecks(connect, settings.redis_url, clock_us)
         self.registration = Registration(connect, settings, self.describe)
 

@@ -24,6 +24,7 @@ from depthcast.gateway.runtime.process import http_address, listening_socket
 from depthcast.shared.backoff import Backoff, no_jitter
 from depthcast.shared.errors import SettingsError
 from depthcast.shared.runtime.admin import serve_admin
+from depthcast.shared.runtime.process_metrics import ProcessMetrics
 from depthcast.shared.settings import (
     NOT_SETTINGS,
     VARIABLE_PREFIX,
@@ -159,6 +160,7 @@ class Supervisor:
             if self.settings.admin_port is not None:
                 registry = CollectorRegistry()
                 MultiProcessCollector(registry, path=directory)  # type: ignore[no-untyped-call]
+                registry.register(ProcessMetrics("gateway", self._processes))
                 host = self.settings.admin_host
                 runner, port = await serve_admin(host, self.settings.admin_port, registry, self.readiness)
                 click.echo(f"admin listening on http://{host}:{port}")
@@ -169,6 +171,15 @@ class Supervisor:
         finally:
             if runner is not None:
                 await runner.cleanup()
+
+    def _processes(self) -> dict[str, int]:
+        """Process IDs of the workers that run, by number."""
+        processes = {str(worker.number): worker.process for worker in self.workers}
+        return {
+            number: process.pid
+            for number, process in processes.items()
+            if process is not None and process.returncode is None
+        }
 
     def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Ready if every worker is."""

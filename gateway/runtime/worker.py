@@ -9,6 +9,7 @@ import click
 
 from depthcast.gateway.runtime.process import GatewayProcess, http_address, listening_socket
 from depthcast.shared.runtime.admin import serve_admin
+from depthcast.shared.runtime.process_metrics import ProcessMetrics
 from depthcast.shared.settings import GatewaySettings
 
 STATUS_S: Final = 0.25
@@ -20,6 +21,7 @@ async def run_alone(settings: GatewaySettings, stop: asyncio.Event) -> None:
         process = GatewayProcess(settings)
         runner = None
         if settings.admin_port is not None:
+            process.metrics.registry.register(ProcessMetrics("gateway"))
             runner, port = await serve_admin(
                 settings.admin_host, settings.admin_port, process.metrics.registry, process.readiness
             )

@@ -27,6 +27,10 @@ class InputWatch:
         self._receipt: Receipt | None = None
         self.record_publish()
 
+    def server_us(self) -> float | None:
+        """What the server's clock shows now, in µs since 1970; None before the first write."""
+        return self._clock.now_us(asyncio.get_running_loop().time())
+
     def begin_read(self) -> Milestone | None:
         """Call when a read is sent, and pass the result to `record_read`."""
         return self.progress.begin_read()
@@ -42,7 +46,7 @@ class InputWatch:
         """
         progress = self.progress
         after = Position.parse(consumed or broadcasts[-1].info.src)
-        now_us = self._clock.now_us(asyncio.get_running_loop().time())
+        now_us = self.server_us()
         lag_ms = None if now_us is None else progress.lag_ms(after, now_us / 1000)
         self.stats.input_lag_s = (lag_ms or 0) / 1000
         stamped = []
@@ -65,6 +69,7 @@ class InputWatch:
     def _note(self, lost: int) -> None:
         about = {"partition": self.publisher.partition, "key": self.publisher.keys.events}
         self.stats.input_lost = self.progress.lost
+        self.stats.lost_entries += lost
         if lost:
             logger.error(
                 "input was deleted before it was read; send the books again",

@@ -22,12 +22,13 @@ from depthcast.ingestor.output import broadcast_of, marks_of, reject_fields
 from depthcast.ingestor.read_count import ReadCount
 from depthcast.ingestor.recovery import NOTHING_PUBLISHED, Republication
 from depthcast.ingestor.rejects import Reason, Reject
+from depthcast.ingestor.runtime.consumption import Consumption
 from depthcast.ingestor.runtime.environment import Environment
 from depthcast.ingestor.runtime.guard import MARKED_BYTES, EntryGuard
 from depthcast.ingestor.runtime.input_watch import InputWatch
 from depthcast.ingestor.runtime.lease import wait_for
 from depthcast.ingestor.runtime.state_keeper import StateKeeper
-from depthcast.ingestor.runtime.stats import PartitionStats
+from depthcast.ingestor.runtime.stats import RESULTS, PartitionStats
 from depthcast.shared.codec import Marks
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.instruments import Feed, Instrument
@@ -111,6 +112,8 @@ class Leadership:
         self._totals_counted = (engine.evicted, publisher.resends, engine.bad_ts)
         self._bad_ts_logged_at = -BAD_TS_LOG_S
         self._changes_refused: dict[str, Instrument] = {}
+        self._consumption = Consumption(publisher.partition, stats, environment)
+        self._published = (0, 0, 0)
 
     async def begin(
         self,
@@ -129,6 +132,7 @@ class Leadership:
         src = self.engine.last_consumed()
         entries = info.entries if src == info.src else None
         self._watch = InputWatch(self.publisher, self.stats, info._replace(src=src, entries=entries))
+        self._published = (info.applied, info.rejected, info.ignored)
         self.engine.set_all_symbols(known)
         self.engine.know_listings(listings)
         self._withdraw_missing(instruments)
@@ -325,8 +329,10 @@ class Leadership:
             for group in _groups(batch, self.guard.watches):
                 await self._broadcast_each(group)
             return
+        self._consumption.begin_batch(batch[0][0], self._watch.server_us())
         until = self.environment.monotonic() + SLICE_S
         for position, fields in batch:
+            self._consumption.begin_entry()
             size = entry_bytes(fields)
             if self.guard.watches(position, size):
                 async with self._publishing:
@@ -416,6 +422,8 @@ class Leadership:
             if intervals and self.guard.watches(group[0][0], entry_bytes(group[0][1])):
                 await self._write(intervals)  # a large entry may need a second and more
                 intervals = []
+            self._consumption.begin_batch(group[0][0], self._watch.server_us())
+            self._consumption.begin_entry()
             # A new symbol's checkpoint is written with the last entry, so it must reflect all input up to
             # there.
             born = _begun(intervals)
@@ -483,6 +491,7 @@ class Leadership:
         copies = {str(symbol): orders for interval in intervals for symbol, orders in interval.orders.items()}
         listed = None if moves is None else [symbol for symbol, _ in moves.deltas]
         self.unpublished += [reject for interval in intervals for reject in interval.rejects]
+        since = self._consumption.drain(interval.event_ts for interval in intervals)
         await self.publisher.publish(
             broadcasts,
             rejects,
@@ -494,6 +503,7 @@ class Leadership:
         something = any(interval.deltas or interval.rejects for interval in intervals)
         self._schedule.record_entry(now, dirty=something or intervals[-1].src != str(self.state_keeper.src))
         self.state_keeper.record_publish(intervals, born, copies, now)
+        self._consumption.publish(since)
         self._count(intervals[-1], broadcasts, self.environment.monotonic() - now)
 
     async def _write_heartbeat(self) -> None:
@@ -509,6 +519,10 @@ class Leadership:
     def _count(self, last: Interval, broadcasts: Sequence[Broadcast], took_s: float) -> None:
         stats = self.stats
         stats.applied, stats.rejected, stats.ignored = last.applied, last.rejected, last.ignored
+        counts = (last.applied, last.rejected, last.ignored)
+        for result, count, before in zip(RESULTS, counts, self._published, strict=True):
+            stats.events[result] += max(count - before, 0)
+        self._published = counts
         for reason, count in self.engine.rejects_by_reason().items():
             new = count - self._refused_before.get(reason, 0)
             stats.rejects_by_reason[reason] = stats.rejects_by_reason.get(reason, 0) + new

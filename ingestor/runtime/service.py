@@ -12,6 +12,7 @@ import click
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
+from depthcast.ingestor.runtime.consumer_lags import ConsumerLags
 from depthcast.ingestor.runtime.environment import REAL_ENVIRONMENT, Environment
 from depthcast.ingestor.runtime.leader import PartitionLeader
 from depthcast.ingestor.runtime.lease import wait_for
@@ -29,6 +30,7 @@ from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.runtime.admin import serve_admin
 from depthcast.shared.runtime.catalog import POLL_S, Catalog
 from depthcast.shared.runtime.outage import Outage
+from depthcast.shared.runtime.process_metrics import ProcessMetrics
 from depthcast.shared.runtime.redis import execute
 from depthcast.shared.runtime.server_checks import ServerChecks
 from depthcast.shared.settings import IngestorSettings
@@ -62,6 +64,7 @@ class IngestorService:
         """Run until `stop` is set; raises errors of settings at the start."""
         registry = CollectorRegistry()
         registry.register(self.stats)
+        registry.register(ProcessMetrics("ingestor"))
         admin = None
         if self.settings.admin_port is not None:
             admin, port = await serve_admin(
@@ -70,6 +73,7 @@ class IngestorService:
             click.echo(f"admin listening on http://{self.settings.admin_host}:{port}")
         client = self.environment.connect(self.settings.redis_url)
         self.catalog = Catalog(client, self.keys)
+        self.stats.consumer_lags = ConsumerLags(client, self.keys.consumers, self.catalog.clock)
         self.checks = self.stats.checks = ServerChecks(
             self.environment.connect, self.settings.redis_url, self.environment.now_us
         )
@@ -134,6 +138,7 @@ class IngestorService:
     async def _poll(self, stop: asyncio.Event) -> None:
         """Read the instruments every second and pass them to the partitions."""
         outage = Outage(logger, "instruments not read")
+        lags = None if self.settings.admin_port is None else self.stats.consumer_lags
         while not await wait_for(stop, POLL_S):
             try:
                 await self._read_instruments()
@@ -141,6 +146,8 @@ class IngestorService:
                 if self.checks is not None and await self.checks.refusal():
                     for leader in self.leaders:
                         leader.end()
+                if lags is not None:
+                    await lags.read()
             except RedisUnavailable as error:
                 outage.note(error)
 

@@ -46,6 +46,11 @@ _WRONG_TYPE: Final = re.compile(r"(?P<key>\S+) holds .*?(?= script: |\Z)")
 """What our scripts reply, after the code WRONGTYPE; the server adds the name of the script."""
 
 
+def totals() -> dict[str, int]:
+    """Error replies by every code that is counted, those that never came included."""
+    return {code: counts[code] for code in (*sorted(CODES), OTHER_CODE)}
+
+
 def refusal(error: RedisError, key: str | None = None) -> RedisUnavailable:
     """The error of ours for one of the library's; counts it if it is an error reply.
 

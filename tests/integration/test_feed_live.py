@@ -82,6 +82,7 @@ async def test_it_feeds_until_sigterm(run: Run, fake: FakeVenue) -> None:
                 assert json.loads(await answer.text())["ready"] is True
         for symbol in symbols:
             assert f'depthcast_feed_state{{state="live",symbol="{symbol}"}} 1.0' in metrics
+        assert "depthcast_build_info{compiled=" in metrics
         process.send_signal(signal.SIGTERM)
         _, errors = await asyncio.wait_for(process.communicate(), 30)
         assert (process.returncode, b"Traceback" in errors) == (0, False)

@@ -9,6 +9,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -179,6 +180,7 @@ async def test_sigterm_ends_cleanly(redis_url: str, prefix: str, ingestor: FakeI
             await client.until("snapshot")
             await eventually(lambda: _metric(gateway, "depthcast_gateway_messages_total", 'type="snapshot"'))
             await eventually(lambda: _equals(gateway, "depthcast_gateway_connections", 1))
+            assert await _equals(gateway, "depthcast_build_info", 1)
             gateway.process.send_signal(signal.SIGTERM)
             with suppress(ConnectionClosed):
                 while True:
@@ -220,6 +222,15 @@ async def test_workers_share_a_port(redis_url: str, prefix: str, ingestor: FakeI
         for client in clients:
             await client.until_seq("AAA", seq)
         await eventually(lambda: _equals(gateway, "depthcast_gateway_connections", 12))
+        for name, worker in (
+            ("depthcast_stage_seconds_count", "0"),
+            ("depthcast_stage_seconds_count", "1"),
+            ("process_resident_memory_bytes", "0"),
+            ("process_resident_memory_bytes", "1"),
+            ("process_resident_memory_bytes", "supervisor"),
+        ):
+            await eventually(partial(_metric, gateway, name, f'worker="{worker}"'), message=name)
+        assert await _equals(gateway, "depthcast_build_info", 1)
         await eventually(lambda: _equals(gateway, "depthcast_gateway_broadcasts_total", 4))
         _, body, _ = await get(f"{gateway.admin}/readyz")
         assert len(body["workers"]) == 2

@@ -14,9 +14,11 @@ import pytest
 
 from depthcast.ingestor import checkpoint
 from depthcast.ingestor.rejects import REJECTS_PER_ENTRY
+from depthcast.ingestor.runtime.environment import REAL_ENVIRONMENT
 from depthcast.ingestor.runtime.leadership import Leadership
 from depthcast.ingestor.runtime.service import IngestorService
 from depthcast.runtime.embedded import EmbeddedServer
+from depthcast.shared.consumer_entry import ConsumerEntry, encode_entry
 from depthcast.shared.instruments import Feed, Instrument, to_json
 from depthcast.shared.position import ZERO, Position
 from depthcast.shared.runtime.redis import connect, execute, last_position
@@ -657,4 +659,16 @@ class TestProcess:
             assert metrics['leading{partition="0"}'] == 1
             assert metrics['symbols{partition="0"}'] == 4
             assert metrics['entries_consumed_total{partition="0"}'] == 1
+            assert metrics['events_total{partition="0",result="applied"}'] == 1
+            assert metrics['events_total{partition="0",result="rejected"}'] == 1
+            assert metrics['depthcast_stage_seconds_count{partition="0",stage="consumed_to_published"}'] >= 1
+            now_us, lag_ms = REAL_ENVIRONMENT.now_us(), {0: 7}
+            entry = encode_entry(ConsumerEntry(now_us, "of another program", lag_ms))
+            await execute(run.client, "HSET", run.deployment.consumers, "risk", entry)
+            name = 'depthcast_consumer_lag_seconds{consumer="risk",partition="0"}'
+
+            async def lag() -> float | None:
+                return (await counted()).get(name)
+
+            assert (await eventually(lag, message="the leader has read it") or 0) < 60
             assert await process.terminate() == 0

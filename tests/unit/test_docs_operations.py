@@ -1,40 +1,18 @@
 """Operators find every metric in `docs/operations.md`, and no metric there that is not exported."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import Metric
 
-from depthcast.feed.scale import Scale
-from depthcast.feed.symbol_feed import SymbolFeed
-from depthcast.gateway.runtime.metrics import Metrics
-from depthcast.ingestor.runtime.stats import IngestorStats
-from depthcast.runtime.venue_stats import VenueFeedStats
+from deploy.metric_registry import exported, names_of_samples
 from depthcast.shared.runtime.error_replies import CODES
 from depthcast.shared.server_health import CHECKS
-from depthcast.shared.types import Symbol
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
 ROWS = dict(re.findall(r"^\| `(depthcast_\w+)` (\|.*)$", DOCUMENT, re.MULTILINE))
 
-
-def families() -> Iterator[Metric]:
-    """Every metric of all processes."""
-    stats = IngestorStats()
-    stats.of(0)
-    registry = CollectorRegistry()
-    registry.register(stats)
-    yield from registry.collect()
-    yield from Metrics().registry.collect()
-    feed = VenueFeedStats(lambda: 0.0, lambda: 0)
-    feed.feeds = [SymbolFeed(Symbol("A"), Scale("1"), Scale("1"), 0.0)]
-    yield from feed.collect()
-
-
-EXPORTED = {metric.name + ("_total" if metric.type == "counter" else ""): metric for metric in families()}
+EXPORTED = {name: metric for name, metric in exported().items() if name.startswith("depthcast_")}
 
 
 def test_every_metric_has_a_row_and_every_row_a_metric() -> None:
@@ -55,7 +33,8 @@ def test_every_check_of_the_server_has_a_row() -> None:
 def test_every_metric_named_anywhere_in_the_documents_is_exported() -> None:
     documents = (Path(__file__).parents[2] / "docs").rglob("*.md")
     text = "".join(path.read_text(encoding="utf-8") for path in documents)
-    assert set(re.findall(r"depthcast_(?:gateway|ingestor|feed)_\w+", text)) <= EXPORTED.keys()
+    named = set(re.findall(r"(?<!:)\bdepthcast_(?:gateway|ingestor|feed|stage|build|consumer)_\w+", text))
+    assert named <= EXPORTED.keys() | names_of_samples(EXPORTED)
 
 
 @pytest.mark.parametrize("name", sorted(EXPORTED))
@@ -64,6 +43,6 @@ def test_a_row_names_the_values_of_its_label(name: str) -> None:
         value
         for sample in EXPORTED[name].samples
         for key, value in sample.labels.items()
-        if key in ("type", "state")
+        if key in ("type", "state", "stage", "result", "because", "tier")
     }
     assert {value for value in values if f"`{value}`" not in ROWS[name]} == set()

@@ -83,6 +83,7 @@ async def test_what_was_lost_is_said_everywhere(caplog: pytest.LogCaptureFixture
     (record,) = caplog.records
     assert (record.levelname, vars(record)["entries"]) == ("ERROR", 9)
     assert vars(record)["key"] == writer.keys.events
+    assert stats.lost_entries == 9, "what this process found"
     watch.record_publish()
     assert len(caplog.records) == 1, "the same reply says nothing new"
 

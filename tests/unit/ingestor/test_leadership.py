@@ -20,8 +20,9 @@ from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.listing import to_table
 from depthcast.shared.position import Position
+from depthcast.shared.runtime.stages import Stage
 from depthcast.shared.settings import IngestorSettings
-from depthcast.shared.types import Snapshot, Symbol
+from depthcast.shared.types import EntryInfo, Snapshot, Symbol
 
 EPOCH = 1_767_225_600_001
 O = Instrument(Symbol("O"), feed=Feed.ORDERS)  # noqa: E741
@@ -107,6 +108,38 @@ async def test_what_was_recovered_is_not_changed_by_instruments_that_were_read_b
     assert engine.listing("A").number == 3, "they were asked for before that entry was consumed"
     leadership.update_instruments(read, ["A"], "9-0")
     assert engine.listing("A").number == 4
+
+
+async def test_events_count_in_this_process_and_not_what_was_published_before() -> None:
+    made: Any = Recorder()
+    engine, stats = Engine(0, 1), PartitionStats()
+    engine.resume_counting("8-0", 100, 20, 3)
+    leadership = Leadership(IngestorSettings(), engine, made, stats, REAL_ENVIRONMENT)
+    await leadership.begin(
+        EPOCH, {"L": Instrument(Symbol("L"))}, ["L"], info=EntryInfo(1, "8-0", 100, 20, 3)
+    )
+    assert dict(stats.events) == {"applied": 0, "rejected": 0, "ignored": 0}
+    for number in (9, 10):
+        engine.apply(f"{number}-0", [(b"L", b"[[1,0,1,1],[9]]")])
+        await leadership._write(leadership._drain())
+    assert (stats.events["applied"], stats.events["rejected"]) == (2, 2)
+    assert (stats.applied, stats.rejected) == (102, 22)
+
+
+@pytest.mark.parametrize("interval_ms", [0, 50])
+async def test_times_of_a_batch_are_observed_once(interval_ms: int) -> None:
+    made: Any = Recorder()
+    seen: list[Stage] = []
+    stats = PartitionStats(observe=lambda stage, partition, seconds: seen.append(stage))
+    settings = IngestorSettings(interval_ms=interval_ms)
+    leadership = Leadership(settings, Engine(0, 1), made, stats, REAL_ENVIRONMENT)
+    await leadership.begin(EPOCH, {"L": Instrument(Symbol("L"))}, ["L"])
+    assert seen == [], "nothing was consumed"
+    level = (b"L", b"[[1,0,1,1]]")
+    await leadership._take_input([(Position(n, 0), [level, (b"_", b'{"ts":5}')]) for n in (9, 10)])
+    await leadership._write(leadership._drain())
+    assert seen == [Stage.SOURCE_TO_CONSUMED, Stage.CONSUMED_TO_PUBLISHED]
+
 
 
 async def test_a_leadership_without_symbols_empties_the_record() -> None:

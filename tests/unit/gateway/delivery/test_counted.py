@@ -125,7 +125,7 @@ def test_what_was_merged_is_conflated() -> None:
     for quantity in (1, 2, 3):
         market.publish("AAA", {-1: quantity})
     market.grid()
-    assert (counted()["deltas"], counted()["conflated"]) == (1, 2)
+    assert (counted()["deltas"], counted()["conflated_by_interval"]) == (1, 2)
 
 
 @pytest.mark.parametrize("earlier", [0, 2], ids=["visited one by one", "on the fast path"])

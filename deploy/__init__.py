@@ -1,0 +1,1 @@
+"""What deployments are made of. Only what makes the dashboards for Grafana is Python."""
