@@ -43,7 +43,7 @@ DECLARED := $(foreach package,$(PACKAGES),$(wildcard $(package)/*.pxd $(package)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help install demo test docs autobahn sim chaos attack soak venues mutants fuzz audit lint hooks bench lock servers clean
+.PHONY: help install demo test docs dashboards autobahn sim chaos attack soak venues mutants fuzz audit lint hooks bench lock servers clean
 
 help:
 	@echo 'make install make the environment .venv with the command depthcast in it'
@@ -59,6 +59,7 @@ help:
 	@echo 'make mutants put small mistakes into the pure modules, and see whether tests notice; ARGS, see make mutants ARGS=--help'
 	@echo 'make fuzz    feed hostile bytes to every parser; ARGS passes options, see make fuzz ARGS=--help'
 	@echo 'make audit   look the locked packages up in the database of known vulnerabilities'
+	@echo 'make dashboards write the dashboards for Grafana anew from the metrics'
 	@echo 'make lint    ruff, mypy --strict and the import contracts'
 	@echo 'make hooks   run the checks of make lint before each commit from now on'
 	@echo 'make bench   run the benchmarks; ARGS goes to them'
@@ -121,6 +122,9 @@ lint: $(DEV)
 
 hooks: $(DEV)
 	@$(BIN)/pre-commit install
+
+dashboards: $(DEV)
+	@$(BIN)/python -m deploy.grafana $(ARGS)
 
 bench: $(DEV)
 	@$(BIN)/python -m benchmarks $(ARGS)
