@@ -131,7 +131,7 @@ bench: $(DEV)
 
 # The run lock is constrained by the full one, so that both name the same versions and share one environment.
 lock: $(UV)
-	@$(COMPILE) pyproject.toml --extra server --extra embedded --extra record --extra dbn --extra itch --extra pandas --extra polars --group dev \
+	@$(COMPILE) pyproject.toml --extra server --extra embedded --extra record --extra dbn --extra itch --extra pandas --extra polars --extra traces --group dev \
 		--output-file requirements.lock
 	@$(COMPILE) pyproject.toml --extra server --extra embedded --group build --constraints requirements.lock \
 		--output-file requirements-run.lock

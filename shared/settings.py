@@ -49,6 +49,9 @@ RENAMED: Final = {
 """Old name → new name. Both work in this version; the next version drops the old name."""
 
 
+TRACE_TEXT: Final = "share of input entries that OpenTelemetry traces, which depthcast[traces] brings; 0: none"
+
+
 def setting(
     default: Any,
     meaning: str,
@@ -177,6 +180,7 @@ class IngestorSettings(Settings):
         5000, "time between a symbol's snapshots and checkpoints", unit="ms", least=50, most=3_600_000
     )
     retention_s: float = setting(30.0, "minimum history kept in deltas", unit="s", least=0, most=86_400)
+    trace_share: float = setting(0.0, TRACE_TEXT, least=0, most=1)
     lease_ms: int = setting(2000, "leader lease", unit="ms", least=100, most=60_000)
     rejects_max: int = setting(
         10_000, "entries kept in each partition's rejects stream, approximately", least=1, most=10_000_000
@@ -309,6 +313,7 @@ class GatewaySettings(Settings):
         least=100,
         most=86_400_000,
     )
+    trace_share: float = setting(0.0, TRACE_TEXT, least=0, most=1)
     stall_timeout_s: float = setting(
         30.0,
         "a client that reads nothing for this long is closed with 4410",

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from redis.asyncio import Redis
 
@@ -19,6 +19,9 @@ from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.runtime.redis import Connect, connect
 from depthcast.shared.runtime.stages import ObserveStage, ignore
 
+if TYPE_CHECKING:
+    from depthcast.shared.runtime.open_telemetry import Traces
+
 logger = logging.getLogger(__name__)
 
 COALESCE_S: Final = 0.002
@@ -31,6 +34,7 @@ class MarketReader:
     """Reads Redis into `core` until cancelled. `followers` is filled once the deployment is known.
 
     `observe` is called with the duration of each flush in seconds, `observe_stage` with the times of entries.
+    `traces`: None if nothing is traced.
     """
 
     def __init__(
@@ -39,10 +43,11 @@ class MarketReader:
         observe: Callable[[float], None],
         connect_redis: Connect = connect,
         observe_stage: ObserveStage = ignore,
+        traces: "Traces | None" = None,
     ) -> None:
         self.core = core
         self.observe = observe
-        self.entry_times = EntryTimes(observe_stage, core.clock_us)
+        self.entry_times = EntryTimes(observe_stage, core.clock_us, traces)
         self.connect = connect_redis
         self.settings = core.settings
         self.keys = DeploymentKeys(core.settings.prefix)

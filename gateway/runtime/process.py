@@ -34,6 +34,7 @@ from depthcast.shared.errors import SettingsError
 from depthcast.shared.gateway_entry import GatewayEntry
 from depthcast.shared.networks import parse_networks
 from depthcast.shared.origins import Origins
+from depthcast.shared.runtime import traces
 from depthcast.shared.runtime.admin import at_fault
 from depthcast.shared.runtime.garbage_collection import (
     collect_garbage_less_often,
@@ -125,7 +126,10 @@ class GatewayProcess:
         self._began = self.loop.time()
         self.metrics = metrics.Metrics(worker)
         self.market_reader = MarketReader(
-            self.core, self.metrics.flush.observe, observe_stage=self.metrics.stages.observe
+            self.core,
+            self.metrics.flush.observe,
+            observe_stage=self.metrics.stages.observe,
+            traces=traces.start("gateway", settings.prefix, settings.trace_share),
         )
         self.checks = ServerChecks(connect, settings.redis_url, clock_us)
         self.registration = Registration(connect, settings, self.describe)

@@ -1,11 +1,23 @@
 """Observes how long input waits until a leader consumes it, and then until its result is published."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from depthcast.ingestor.runtime.environment import Environment
 from depthcast.ingestor.runtime.stats import PartitionStats
 from depthcast.shared.position import Position
 from depthcast.shared.runtime.stages import Stage
+
+
+class Drained(NamedTuple):
+    """What is about to be published.
+
+    `since`: when the first input in it was consumed (s, monotonic); None if it has none. `batch_at_us`: when
+    its last batch was consumed (µs since 1970).
+    """
+
+    since: float | None
+    batch_at_us: int
 
 
 class Consumption:
@@ -33,7 +45,7 @@ class Consumption:
         if self._since is None:
             self._since = self.environment.monotonic()
 
-    def drain(self, event_times: Iterable[int | None]) -> float | None:
+    def drain(self, event_times: Iterable[int | None]) -> Drained:
         """Observe the newest source time that was drained; returns what `publish` needs.
 
         `event_times`: newest source time of each interval, in µs since 1970, None if it has none.
@@ -43,10 +55,14 @@ class Consumption:
             took_s = (self._batch_at_us - newest) / 1e6
             self.stats.observe(Stage.SOURCE_TO_CONSUMED, self.partition, took_s)
         since, self._since = self._since, None
-        return since
+        return Drained(since, self._batch_at_us)
 
-    def publish(self, since: float | None) -> None:
-        """Observe that what was drained has been published. `since`: what `drain` returned."""
-        if since is not None:
-            took_s = self.environment.monotonic() - since
-            self.stats.observe(Stage.CONSUMED_TO_PUBLISHED, self.partition, took_s)
+    def publish(self, drained: Drained, src: str) -> None:
+        """Observe that what was drained has been published. `src`: the last input in it."""
+        if drained.since is None:
+            return
+        took_s = self.environment.monotonic() - drained.since
+        self.stats.observe(Stage.CONSUMED_TO_PUBLISHED, self.partition, took_s)
+        if self.stats.traces is not None:
+            now_us = self.environment.now_us()
+            self.stats.traces.publish(self.partition, src, drained.batch_at_us, now_us)

@@ -491,7 +491,7 @@ class Leadership:
         copies = {str(symbol): orders for interval in intervals for symbol, orders in interval.orders.items()}
         listed = None if moves is None else [symbol for symbol, _ in moves.deltas]
         self.unpublished += [reject for interval in intervals for reject in interval.rejects]
-        since = self._consumption.drain(interval.event_ts for interval in intervals)
+        drained = self._consumption.drain(interval.event_ts for interval in intervals)
         await self.publisher.publish(
             broadcasts,
             rejects,
@@ -503,7 +503,7 @@ class Leadership:
         something = any(interval.deltas or interval.rejects for interval in intervals)
         self._schedule.record_entry(now, dirty=something or intervals[-1].src != str(self.state_keeper.src))
         self.state_keeper.record_publish(intervals, born, copies, now)
-        self._consumption.publish(since)
+        self._consumption.publish(drained, intervals[-1].src)
         self._count(intervals[-1], broadcasts, self.environment.monotonic() - now)
 
     async def _write_heartbeat(self) -> None:

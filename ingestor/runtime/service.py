@@ -27,6 +27,7 @@ from depthcast.ingestor.runtime.stats import IngestorStats
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.runtime import traces
 from depthcast.shared.runtime.admin import serve_admin
 from depthcast.shared.runtime.catalog import POLL_S, Catalog
 from depthcast.shared.runtime.outage import Outage
@@ -47,7 +48,7 @@ class IngestorService:
         self.settings = settings
         self.environment = environment
         self.keys = DeploymentKeys(settings.prefix)
-        self.stats = IngestorStats()
+        self.stats = IngestorStats(traces=traces.start("ingestor", settings.prefix, settings.trace_share))
         self.file = read_instruments_file(settings.instruments)
         self.name = environment.new_name()
         self.catalog: Catalog | None = None

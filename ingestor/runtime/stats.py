@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -16,6 +16,9 @@ from depthcast.shared.runtime.error_replies import ERRORS_TEXT
 from depthcast.shared.runtime.server_checks import CHECK_FAILED, CHECK_TEXT, ServerChecks
 from depthcast.shared.runtime.stages import ObserveStage, StageTimes, ignore
 
+if TYPE_CHECKING:
+    from depthcast.shared.runtime.open_telemetry import Traces
+
 RESULTS: Final = ("applied", "rejected", "ignored")
 """What becomes of an event."""
 
@@ -25,7 +28,7 @@ class PartitionStats:
     """Counters of one partition in this process.
 
     `applied`, `rejected`, `ignored` count since the partition began; `events` the same in this process, by
-    result. `observe`: where times go.
+    result. `observe`, `traces`: where times go.
     """
 
     leading: bool = False
@@ -61,13 +64,14 @@ class PartitionStats:
     events: Counter[str] = field(default_factory=Counter)
     rejects_by_reason: dict[Reason, int] = field(default_factory=dict)
     observe: ObserveStage = ignore
+    traces: "Traces | None" = None
 
 
 @dataclass(eq=False)  # a collector is registered by identity
 class IngestorStats(Collector):
     """All partitions' counters as Prometheus metrics.
 
-    `consumer_lags`: of consumers that name themselves.
+    `consumer_lags`: of consumers that name themselves. `traces`: None if nothing is traced.
     """
 
     partitions: dict[int, PartitionStats] = field(default_factory=dict)
@@ -75,12 +79,15 @@ class IngestorStats(Collector):
     checks: ServerChecks | None = None
     stages: StageTimes = field(default_factory=StageTimes)
     consumer_lags: ConsumerLags | None = None
+    traces: "Traces | None" = None
 
     def of(self, partition: int) -> PartitionStats:
         """The counters of one partition; made at first use."""
         found = self.partitions.get(partition)
         if found is None:
-            found = self.partitions[partition] = PartitionStats(observe=self.stages.observe)
+            found = self.partitions[partition] = PartitionStats(
+                observe=self.stages.observe, traces=self.traces
+            )
         return found
 
     def collect(self) -> Iterable[Metric]:

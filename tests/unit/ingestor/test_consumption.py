@@ -1,6 +1,8 @@
 """How long input waits: what is observed of a batch and of a publish."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -49,18 +51,18 @@ def test_a_publish_is_as_late_as_its_first_input(scene: Scene) -> None:
     for s in (101.0, 101.5, 102.0):
         scene.s = s
         scene.consumption.begin_entry()
-    since = scene.consumption.drain([None])
+    drained = scene.consumption.drain([None])
     scene.consumption.begin_entry()  # while it is written, more is consumed
     scene.s = 103.0
-    scene.consumption.publish(since)
+    scene.consumption.publish(drained, "7-0")
     assert scene.take() == [(Stage.CONSUMED_TO_PUBLISHED, 2.0)]
     scene.s = 104.0
-    scene.consumption.publish(scene.consumption.drain([]))
+    scene.consumption.publish(scene.consumption.drain([]), "7-0")
     assert scene.take() == [(Stage.CONSUMED_TO_PUBLISHED, 2.0)]
 
 
 def test_a_publish_without_input_is_not_observed(scene: Scene) -> None:
-    scene.consumption.publish(scene.consumption.drain([None, None]))
+    scene.consumption.publish(scene.consumption.drain([None, None]), "7-0")
     assert scene.take() == []
 
 
@@ -75,3 +77,19 @@ def test_a_source_time_before_the_first_batch_is_not_observed(scene: Scene) -> N
     """A leadership publishes what the one before it had consumed."""
     scene.consumption.drain([NOW_US])
     assert scene.take() == []
+
+
+def test_what_is_traced_is_the_last_input_and_the_batch_that_had_it(scene: Scene) -> None:
+    traced: list[tuple[object, ...]] = []
+    traces: Any = SimpleNamespace(publish=lambda *words: traced.append(words))
+    scene.consumption.stats.traces = traces
+    scene.consumption.begin_batch(Position(1, 0), None)
+    scene.consumption.begin_entry()
+    drained = scene.consumption.drain([])
+    scene.s = 101.0
+    scene.consumption.begin_batch(Position(2, 0), None)  # while it is written, more is consumed
+    scene.s = 103.0
+    scene.consumption.publish(drained, "7-0")
+    assert traced == [(4, "7-0", NOW_US + 100_000_000, NOW_US + 103_000_000)]
+    scene.consumption.publish(scene.consumption.drain([]), "7-0")
+    assert len(traced) == 1, "nothing new was in it"

@@ -1,5 +1,6 @@
 """Times of entries in a gateway: which are observed, and when."""
 
+from types import SimpleNamespace
 from typing import Any
 
 from depthcast.gateway.runtime.entry_times import EntryTimes
@@ -15,11 +16,14 @@ CHANGES: Any = ["an update"]
 class Scene:
     """Clocks that the test moves, and what was observed."""
 
-    def __init__(self) -> None:
+    def __init__(self, traces: Any = None) -> None:
         self.s = 10.0
         self.seen: list[tuple[Stage, int, float]] = []
         self.times = EntryTimes(
-            lambda *observed: self.seen.append(observed), lambda: int(self.s * 1e6), lambda: self.s
+            lambda *observed: self.seen.append(observed),
+            lambda: int(self.s * 1e6),
+            traces,
+            monotonic=lambda: self.s,
         )
 
     def read(self, written: Written | None = NEW, updates: Any = CHANGES, **info: Any) -> None:
@@ -67,3 +71,12 @@ def test_an_entry_of_unknown_age_is_written_all_the_same() -> None:
     scene.times.read(7, entry, None, scene.s)
     scene.times.flush()
     assert [stage for stage, _, _ in scene.seen] == [Stage.READ_TO_WRITTEN]
+
+
+def test_what_is_traced_is_the_last_input_with_its_times() -> None:
+    traced: list[tuple[object, ...]] = []
+    scene = Scene(SimpleNamespace(deliver=lambda *words: traced.append(words)))
+    scene.read()
+    scene.s = 10.5
+    scene.times.flush()
+    assert traced == [(7, "1-0", (5, 10_000_000, 10_500_000))]
