@@ -26,7 +26,7 @@ _NAME: Final = re.compile(r"\b(?:depthcast|process)_\w+")
 
 def exported() -> dict[str, Metric]:
     """Return each metric by its name; that of a counter ends with `_total`."""
-    found = {}
+    found: dict[str, Metric] = {}
     for metric in _families():
         known = found.setdefault(metric.name + ("_total" if metric.type == "counter" else ""), metric)
         if known is not metric:
@@ -65,6 +65,4 @@ def _families() -> Iterator[Metric]:
     feed = VenueFeedStats(lambda: 0.0, lambda: 0)
     feed.feeds = [SymbolFeed(Symbol("A"), Scale("1"), Scale("1"), 0.0)]
     yield from feed.collect()
-    yield from ProcessMetrics("gateway", lambda: {}).collect()
-
-
+    yield from ProcessMetrics("gateway", dict).collect()

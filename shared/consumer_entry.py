@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeGuard
 
 from depthcast.shared.types import MAX_INTEGER
 
@@ -11,7 +11,9 @@ CONSUMERS_MAX: Final = 100
 """Consumers whose lag is exported; each has a series for each partition."""
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-NAME_RULE: Final = "must be up to 64 letters, digits, points, hyphens and underscores, a letter or digit first"
+NAME_RULE: Final = (
+    "must be up to 64 letters, digits, points, hyphens and underscores, a letter or digit first"
+)
 
 _PARTITION: Final = re.compile(r"0|[1-9]\d{0,5}")
 
@@ -63,5 +65,5 @@ def decode_entry(raw: str | bytes) -> ConsumerEntry | None:
     return ConsumerEntry(at, version, lags)
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int]:
     return type(value) is int and 0 <= value <= MAX_INTEGER

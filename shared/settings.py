@@ -49,9 +49,6 @@ RENAMED: Final = {
 """Old name → new name. Both work in this version; the next version drops the old name."""
 
 
-TRACE_TEXT: Final = "share of input entries that OpenTelemetry traces, which depthcast[traces] brings; 0: none"
-
-
 def setting(
     default: Any,
     meaning: str,
@@ -87,6 +84,12 @@ class Settings:
     admin_host: str = setting("127.0.0.1", "address for metrics and health")
     admin_port: int | None = setting(None, "port for metrics and health; off when unset", least=0, most=65535)
     log_level: str = setting("info", "debug, info, warning or error")
+    trace_share: float = setting(
+        0.0,
+        "share of input entries that OpenTelemetry traces, which depthcast[traces] brings; 0: none",
+        least=0,
+        most=1,
+    )
 
     typed: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """Variable → option, as it was typed, of each setting that `load` took from an option."""
@@ -180,7 +183,6 @@ class IngestorSettings(Settings):
         5000, "time between a symbol's snapshots and checkpoints", unit="ms", least=50, most=3_600_000
     )
     retention_s: float = setting(30.0, "minimum history kept in deltas", unit="s", least=0, most=86_400)
-    trace_share: float = setting(0.0, TRACE_TEXT, least=0, most=1)
     lease_ms: int = setting(2000, "leader lease", unit="ms", least=100, most=60_000)
     rejects_max: int = setting(
         10_000, "entries kept in each partition's rejects stream, approximately", least=1, most=10_000_000
@@ -313,7 +315,6 @@ class GatewaySettings(Settings):
         least=100,
         most=86_400_000,
     )
-    trace_share: float = setting(0.0, TRACE_TEXT, least=0, most=1)
     stall_timeout_s: float = setting(
         30.0,
         "a client that reads nothing for this long is closed with 4410",

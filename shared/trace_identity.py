@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 
 class TraceIdentity(NamedTuple):
-    """Of the trace of one input entry: its ID, and that of its first span, which is the parent of all others."""
+    """The trace of one input entry: its ID, and that of its first span, the parent of all others."""
 
     trace_id: int
     span_id: int

@@ -41,7 +41,7 @@ def dashboard(page: Page) -> Dashboard:
         .refresh("10s")
         .time("now-30m", "now")
         .timezone("browser")
-        .with_variable(DatasourceVariable("source").label("Prometheus").type_val("prometheus"))
+        .with_variable(DatasourceVariable("source").label("Prometheus").type("prometheus"))
     )
     for title, queries in page.rows.items():
         made = made.with_row(Row(title))
@@ -58,7 +58,7 @@ def panel(query: Query) -> Panel:
         .description(query.text)
         .datasource(SOURCE)
         .unit(query.unit)
-        .min_val(0)
+        .min(0)
         .height(PANEL_HEIGHT)
         .span(PANEL_WIDTH)
         .legend(viz.VizLegendOptions().display_mode(LegendDisplayMode.LIST).show_legend(True))

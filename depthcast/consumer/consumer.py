@@ -68,13 +68,13 @@ class Consumer(WithFrames):
             such levels are then among an update's `bids` and `asks`. The books of orders feeds have the
             numbers in any case, as `book.bids.orders` by price and `book.bids.top_orders()`; those of levels
             feeds do not, so their `orders` is None.
-        name: A name for this consumer, up to 64 letters, digits, points, hyphens and underscores. With one, it
-            says each second how far it is, so that the metrics of the ingestors have its lag. Two that run at
-            the same time need two names.
+        name: A name for this consumer: up to 64 letters, digits, points, hyphens and underscores. With one,
+            it says each second how far it is, so that the metrics of the ingestors have its lag. Two that run
+            at the same time need two names.
 
     Raises:
-        SettingsError: If the address or `name` is not valid; at `async with`, if `since` names a partition that
-            the deployment does not have.
+        SettingsError: If the address or `name` is not valid; at `async with`, if `since` names a partition
+            that the deployment does not have.
         PositionError: If `since` is not the text of a `position`.
         DeploymentMismatch: At `async with`, if the deployment has another number of partitions or uses
             another version of the contract.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class _Unwritten(NamedTuple):
-    """An entry with changes that was read at `read_at` and not flushed yet; `read_us`: the same since 1970."""
+    """An entry with changes that was read at `read_at` and not flushed yet; `read_us`: µs since 1970."""
 
     partition: int
     info: EntryInfo
@@ -44,10 +44,8 @@ class EntryTimes:
     def read(self, partition: int, entry: AppliedEntry, age_s: float | None, read_at: float) -> None:
         """Note an entry that was applied.
 
-        `read_at`: when it came (s, `monotonic`). `age_s`: its age then, by the server's clock, None if that is
-        not known.
-
-        What was written before this reader came was not on its way, so it does not count.
+        `read_at`: when it came (s, `monotonic`). `age_s`: its age then, by the server's clock; None if that
+        is not known. What was written before this reader came was not on its way, so it does not count.
         """
         info, written = entry.info, entry.written
         if info is None or written is None or not written.is_new:

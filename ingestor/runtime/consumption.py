@@ -41,7 +41,7 @@ class Consumption:
             self.stats.observe(Stage.INPUT_TO_CONSUMED, self.partition, waited_s)
 
     def begin_entry(self) -> None:
-        """Note that an entry is about to be applied; the first after a drain waits longest to be published."""
+        """Note that an entry is about to be applied; the first one after a drain waits longest."""
         if self._since is None:
             self._since = self.environment.monotonic()
 

@@ -12,7 +12,7 @@ KINDS_MAX: Final = 1_000
 
 
 class RateLimit(logging.Filter):
-    """Passes `BURST` records of a kind in each `PERIOD_S`; the first one after it says how many were left out.
+    """Passes `BURST` records of a kind in each `PERIOD_S`; the next one then says how many were left out.
 
     A kind is what one statement of the program logs: records with equal logger, level and text before values
     are put into it. `monotonic`: seconds.

@@ -1,7 +1,7 @@
 """Spans of traced entries, by OpenTelemetry. Import it only where traces are on: it is of the extra `traces`.
 
-One trace is of one input entry, from `XADD` to the sockets of clients. The leader writes its first span, of the
-time until its result is published, and the two parts of it; each gateway adds how long it took from there.
+One trace is of one input entry, from `XADD` to the sockets of clients. The leader writes its first span, of
+the time until its result is published, and the two parts of it; each gateway adds the time from there.
 """
 
 from collections.abc import Mapping
@@ -60,7 +60,7 @@ class Traces:
         added_us = input_ts_of(src)
         if identity is None or not added_us:
             return
-        about = {"depthcast.partition": partition, "depthcast.src": src}
+        about: Mapping[str, str | int] = {"depthcast.partition": partition, "depthcast.src": src}
         self._ids.given = identity
         self._write("event", Context(), added_us, published_us, about)
         self._ids.given = None
@@ -74,7 +74,8 @@ class Traces:
         if identity is None:
             return
         written_us, read_us, flushed_us = times
-        about, inside = {"depthcast.partition": partition, "depthcast.src": src}, _inside(identity)
+        about: Mapping[str, str | int] = {"depthcast.partition": partition, "depthcast.src": src}
+        inside = _inside(identity)
         if written_us is not None:
             self._write("read", inside, written_us, read_us, about)
         self._write("write", inside, read_us, flushed_us, about)

@@ -310,8 +310,8 @@ def test_gateway_example() -> None:
 def test_consumer_example() -> None:
     entry = consumer_entry.decode_entry(block("json", "consumer"))
     assert entry is not None
-    assert entry == (1769904000300000, "0.1.0", {0: 12, 1: None})
     assert json.loads(consumer_entry.encode_entry(entry)) == value("consumer")
+    assert entry == (1769904000300000, "0.1.0", {0: 12, 1: None})
 
 
 # --- section 2: the output --------------------------------------------------------------------------------

@@ -57,8 +57,10 @@ def test_every_query_has_a_metric_that_is_exported_a_unit_and_a_text() -> None:
         ),
         (
             Queries(METRICS).quantile("", "depthcast_stage_seconds", "stage", share=0.5),
-            "histogram_quantile(0.5,"
-            " sum by (stage, le) (rate(depthcast_stage_seconds_bucket[$__rate_interval])))",
+            (
+                "histogram_quantile(0.5, sum by (stage, le) "
+                "(rate(depthcast_stage_seconds_bucket[$__rate_interval])))"
+            ),
             "s",
         ),
     ],

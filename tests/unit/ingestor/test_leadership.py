@@ -115,9 +115,7 @@ async def test_events_count_in_this_process_and_not_what_was_published_before() 
     engine, stats = Engine(0, 1), PartitionStats()
     engine.resume_counting("8-0", 100, 20, 3)
     leadership = Leadership(IngestorSettings(), engine, made, stats, REAL_ENVIRONMENT)
-    await leadership.begin(
-        EPOCH, {"L": Instrument(Symbol("L"))}, ["L"], info=EntryInfo(1, "8-0", 100, 20, 3)
-    )
+    await leadership.begin(EPOCH, {"L": Instrument(Symbol("L"))}, ["L"], info=EntryInfo(1, "8-0", 100, 20, 3))
     assert dict(stats.events) == {"applied": 0, "rejected": 0, "ignored": 0}
     for number in (9, 10):
         engine.apply(f"{number}-0", [(b"L", b"[[1,0,1,1],[9]]")])
@@ -139,7 +137,6 @@ async def test_times_of_a_batch_are_observed_once(interval_ms: int) -> None:
     await leadership._take_input([(Position(n, 0), [level, (b"_", b'{"ts":5}')]) for n in (9, 10)])
     await leadership._write(leadership._drain())
     assert seen == [Stage.SOURCE_TO_CONSUMED, Stage.CONSUMED_TO_PUBLISHED]
-
 
 
 async def test_a_leadership_without_symbols_empties_the_record() -> None:

@@ -51,7 +51,9 @@ async def test_it_leaves() -> None:
     assert server.commands == [("HDEL", "p:consumers", "risk")]
 
 
-async def test_without_the_right_to_write_it_goes_on_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_without_the_right_to_write_it_goes_on_and_says_so_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     server = Server()
     server.refuses = True
     made = announcement(server)
