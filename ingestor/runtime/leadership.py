@@ -325,6 +325,8 @@ class Leadership:
         return batch
 
     async def _take_input(self, batch: list[RawEntry]) -> None:
+        if not batch:
+            return
         if self.settings.interval_ms == 0:
             for group in _groups(batch, self.guard.watches):
                 await self._broadcast_each(group)
