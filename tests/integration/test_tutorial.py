@@ -28,8 +28,8 @@ EXPECTED = {
     "readyz": '"ready": true, "draining": false, "symbols": 1, "stale": 0',
     "watch": "BTC-USD 65000.10 x 0.005 | 65000.20 x 0.007",
     "/v1/stream": '"bids":[[6500010,5]],"asks":[[6500020,7]]',
-    "until grep -q 6500011": "BTC-USD live [(6500011, 3), (6500010, 5)] [(6500020, 7)]",
-    "until grep -q 6500012": "BTC-USD live [(6500012, 1), (6500011, 3), (6500010, 5)] [(6500020, 7)]",
+    "until grep -qs 6500011": "BTC-USD live [(6500011, 3), (6500010, 5)] [(6500020, 7)]",
+    "until grep -qs 6500012": "BTC-USD live [(6500012, 1), (6500011, 3), (6500010, 5)] [(6500020, 7)]",
 }
 """Expected output, by a word in the block."""
 
