@@ -21,6 +21,7 @@ from depthcast.gateway.delivery.cohort_stream import CohortKey
 from depthcast.gateway.delivery.cursor import Cursor
 from depthcast.gateway.delivery.endings import Endings
 from depthcast.gateway.delivery.oldest_first import send_oldest_first
+from depthcast.gateway.delivery.readers import Readers
 from depthcast.gateway.delivery.subscription_group import (
     ActiveSubscription,
     GroupState,
@@ -30,7 +31,6 @@ from depthcast.gateway.delivery.subscription_group import (
 from depthcast.gateway.market.channel import Channel
 from depthcast.gateway.market.channel_state import WAS_RESET
 from depthcast.gateway.market.market import Market
-from depthcast.gateway.protocol.messages import Encoding
 
 _ALWAYS_DUE: Final = 1 << 62
 """Greater than every cursor: without an interval, everything is due."""
@@ -63,35 +63,6 @@ class Chore(Protocol):
         ...
 
 
-class _Readers:
-    """Who reads a channel: cohorts without an interval by encoding, other cohorts, groups outside cohorts."""
-
-    __slots__ = ("by_encoding", "split", "throttled")
-
-    def __init__(self) -> None:
-        self.by_encoding: dict[Encoding, dict[Cohort, None]] = {}
-        self.throttled: dict[Cohort, None] = {}
-        self.split: dict[SubscriptionGroup, None] = {}
-
-    def add(self, cohort: Cohort, encoding: Encoding) -> None:
-        if cohort.interval_ms:
-            self.throttled[cohort] = None
-        else:
-            self.by_encoding.setdefault(encoding, {})[cohort] = None
-
-    def remove(self, cohort: Cohort, encoding: Encoding) -> None:
-        if cohort.interval_ms:
-            del self.throttled[cohort]
-            return
-        alike = self.by_encoding[encoding]
-        del alike[cohort]
-        if not alike:
-            del self.by_encoding[encoding]
-
-    def __bool__(self) -> bool:
-        return bool(self.by_encoding or self.throttled or self.split)
-
-
 class Flusher:
     """All groups of all sessions.
 
@@ -110,7 +81,7 @@ class Flusher:
         self.alarm = alarm
         self.cohorts: dict[CohortKey, Cohort] = {}
         self.split: dict[SubscriptionGroup, None] = {}
-        self.readers: dict[Channel, _Readers] = {}
+        self.readers: dict[Channel, Readers] = {}
         self.due: dict[Cohort | Siblings, None] = {}
         self.joining: dict[SubscriptionGroup, None] = {}
         self.grid_marks: dict[int, int] = {}
@@ -196,7 +167,7 @@ class Flusher:
         self.split_cursor(group)
         group.add(channel, cursor)
         group.changed_at = self._ticks
-        self._read(channel).split[group] = None
+        self._read(channel).add_split(group)
 
     def unsubscribe(self, group: SubscriptionGroup, channel: Channel) -> None:
         """Remove `channel` from a group; nothing more of it is sent."""
@@ -225,7 +196,7 @@ class Flusher:
     def _begin_split(self, group: SubscriptionGroup) -> None:
         self.split[group] = None
         for channel in group.cursors:
-            self._read(channel).split[group] = None
+            self._read(channel).add_split(group)
 
     def _end_split(self, group: SubscriptionGroup) -> None:
         del self.split[group]
@@ -233,15 +204,15 @@ class Flusher:
         for channel in group.cursors:
             self._stop_reading(channel, group)
 
-    def _read(self, channel: Channel) -> _Readers:
+    def _read(self, channel: Channel) -> Readers:
         found = self.readers.get(channel)
         if found is None:
-            found = self.readers[channel] = _Readers()
+            found = self.readers[channel] = Readers()
         return found
 
     def _stop_reading(self, channel: Channel, group: SubscriptionGroup) -> None:
         readers = self.readers[channel]
-        del readers.split[group]
+        readers.remove_split(group)
         if not readers:
             del self.readers[channel]
 
@@ -305,7 +276,7 @@ class Flusher:
                 if group.state is not GroupState.CLOSED:
                     group.note_change(channel)
                     self._owe(group)
-            for encoding, cohorts in reading.by_encoding.items():
+            for encoding, cohorts in reading.by_encoding:
                 data, deltas = channel.fresh_deltas(encoding)
                 for cohort in cohorts:
                     parts = cohort.parts

@@ -7,8 +7,9 @@ number of the last broadcast it was sent. One sequence of numbers covers all bro
 readers.
 """
 
-from collections.abc import Sequence
-from typing import ClassVar, Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar, Final, NamedTuple
 
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.market.channel_state import NEXT_STATE, WAITING, WAS_RESET, ChannelEvent, ChannelState
@@ -35,6 +36,10 @@ from depthcast.shared.replica import Changes
 _ON_DELTA: Final = NEXT_STATE[ChannelEvent.DELTA]
 _ON_TICK_ENDED: Final = NEXT_STATE[ChannelEvent.TICK_ENDED]
 
+
+_NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
+_NOTHING_FRESH: Final[list[Step]] = []
+"""What a channel has of a kind while it has none, as most channels do. Nothing is added to these two."""
 
 CATCH_UPS_KEPT_MAX: Final = 64
 """Catch-ups kept for clients at the same cursor, until the view changes again."""
@@ -109,15 +114,15 @@ class Channel:
         self.view: View | None = None
         self.head = self.flushed_head = self.reset_at = 0
         self.history = History(history_bound, counters)
-        self.fresh: list[Step] = []
+        self.fresh = _NOTHING_FRESH
         self.subscribers = 0
         self.idle_since: float | None = None
         self.counters = counters
         self._deflate_bytes_min = deflate_bytes_min
         self._parts_bound = parts_bound
-        self._catch_ups: dict[tuple[int, Encoding, Because | None], CatchUp] = {}
-        self._snapshots: dict[tuple[Encoding, bool], CatchUp] = {}
-        self._fresh_deltas: dict[Encoding, SeparateDeltas] = {}
+        self._catch_ups: Mapping[tuple[int, Encoding, Because | None], CatchUp] = _NOTHING
+        self._snapshots: Mapping[tuple[Encoding, bool], CatchUp] = _NOTHING
+        self._fresh_deltas: Mapping[Encoding, SeparateDeltas] = _NOTHING
 
     @property
     def history_reset(self) -> bool:
@@ -143,7 +148,7 @@ class Channel:
             return self._reset_history(view, broadcast)
         view.seq = self.view.seq
         self.view = view
-        self._catch_ups, self._snapshots = {}, {}
+        self._catch_ups = self._snapshots = _NOTHING
         self.state = NEXT_STATE[ChannelEvent.BOOK_HELD_BACK][self.state]
         return False
 
@@ -165,18 +170,20 @@ class Channel:
         step = Step(broadcast, delta)
         self.head = broadcast
         self.history.append(step)
+        if self.fresh is _NOTHING_FRESH:
+            self.fresh = []
         self.fresh.append(step)
-        self._fresh_deltas.clear()
+        self._fresh_deltas = _NOTHING
         if self._catch_ups or self._snapshots:
-            self._catch_ups, self._snapshots = {}, {}
+            self._catch_ups = self._snapshots = _NOTHING
         return True
 
     def end_tick(self) -> None:
         """End the tick: everything was flushed, so fresh steps become history."""
         self.state = _ON_TICK_ENDED[self.state]
         self.history.pack()
-        self.fresh.clear()
-        self._fresh_deltas.clear()
+        self.fresh = _NOTHING_FRESH
+        self._fresh_deltas = _NOTHING
         self.flushed_head = self.head
 
     def _reset_history(self, view: View, broadcast: int) -> bool:
@@ -184,9 +191,9 @@ class Channel:
         self.view = view
         self.head = self.flushed_head = self.reset_at = broadcast
         self.history.restart(ViewState(broadcast, view.seq, view.digest))
-        self.fresh.clear()
-        self._fresh_deltas.clear()
-        self._catch_ups, self._snapshots = {}, {}
+        self.fresh = _NOTHING_FRESH
+        self._fresh_deltas = _NOTHING
+        self._catch_ups = self._snapshots = _NOTHING
         return True
 
     # --- what clients need ----------------------------------------------------------------------------------
@@ -223,7 +230,8 @@ class Channel:
         """The broadcasts since the last tick as separate deltas, for clients that keep up."""
         found = self._fresh_deltas.get(encoding)
         if found is None:
-            found = self._fresh_deltas[encoding] = self._separate(self.fresh, encoding)
+            found = self._separate(self.fresh, encoding)
+            self._fresh_deltas = {**self._fresh_deltas, encoding: found}
         return found
 
     def _separate(self, steps: Sequence[Step], encoding: Encoding) -> SeparateDeltas:
@@ -253,7 +261,8 @@ class Channel:
         key = (encoding, in_parts and self.large)
         found = self._snapshots.get(key)
         if found is None or (found.parts is not None and found.parts.dropped):
-            found = self._snapshots[key] = self._new_snapshot(*key)
+            found = self._new_snapshot(*key)
+            self._snapshots = {**self._snapshots, key: found}
         return found
 
     @property
@@ -274,9 +283,11 @@ class Channel:
         found = self._catch_ups.get(key)
         if found is None:
             found = self._merged(first, encoding, because)
-            if len(self._catch_ups) >= CATCH_UPS_KEPT_MAX:
-                del self._catch_ups[next(iter(self._catch_ups))]
-            self._catch_ups[key] = found
+            kept = dict(self._catch_ups)
+            if len(kept) >= CATCH_UPS_KEPT_MAX:
+                del kept[next(iter(kept))]
+            kept[key] = found
+            self._catch_ups = kept
         return found
 
     def _merged(self, first: int, encoding: Encoding, because: Because | None) -> CatchUp:

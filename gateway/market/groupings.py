@@ -70,6 +70,7 @@ class Groupings:
         grouping.subscribers -= channel.subscribers
         if not grouping.channels:
             del listing.groupings[channel.group_ticks]
+            listing.groupings = listing.groupings or {}  # an emptied one would keep its room
             self.forget(grouping)
         elif not grouping.subscribers:
             self._idle[grouping] = None

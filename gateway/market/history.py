@@ -13,6 +13,10 @@ from depthcast.gateway.market.step import PackedSteps, Step, ViewState
 ROWS_KEPT_MAX: Final = 32_768
 """Rows kept per channel, whatever `history_deltas` allows: a few megabytes at most."""
 
+_NO_STEPS: Final = PackedSteps()
+_NOTHING_FRESH: Final[list[Step]] = []
+"""What every history has of steps while it has none: most stand still. Nothing is added to these two."""
+
 
 class HistoryBound:
     """How many steps each history keeps: `steps_max`, or fewer if all histories would exceed `total_max`."""
@@ -39,8 +43,8 @@ class History:
 
     def __init__(self, bound: HistoryBound, counters: GatewayCounters) -> None:
         self.base = ViewState(0, 0, 0)
-        self._packed = PackedSteps()
-        self._fresh: list[Step] = []
+        self._packed = _NO_STEPS
+        self._fresh = _NOTHING_FRESH
         self._bound = bound
         self._counters = counters
         self._rows = 0
@@ -50,6 +54,8 @@ class History:
 
     def append(self, step: Step) -> None:
         """Add the newest step; drops the oldest ones beyond the bounds."""
+        if self._fresh is _NOTHING_FRESH:
+            self._fresh = []
         self._fresh.append(step)
         self._rows += step.rows
         while len(self) > self._bound.steps_max or self._rows > ROWS_KEPT_MAX:
@@ -57,15 +63,17 @@ class History:
 
     def pack(self) -> None:
         """Keep all steps as bytes from now on; what their frames were is forgotten."""
+        if self._packed is _NO_STEPS and self._fresh:
+            self._packed = PackedSteps()
         for step in self._fresh:
             self._packed.append(step)
-        self._fresh.clear()
+        self._fresh = _NOTHING_FRESH
 
     def restart(self, base: ViewState) -> None:
         """Drop every step; history begins again at `base`."""
         self.base = base
-        self._packed = PackedSteps()
-        self._fresh.clear()
+        self._packed = _NO_STEPS
+        self._fresh = _NOTHING_FRESH
         self._rows = 0
 
     def state_at(self, seq: int) -> ViewState:

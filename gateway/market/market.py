@@ -471,9 +471,9 @@ class Market:
     def _drop_channel(self, channel: Channel) -> None:
         listing = self.listings[channel.symbol]
         if channel.orders:
-            del listing.orders_channels[channel.depth]
+            listing.orders_channels = _without(listing.orders_channels, channel.depth)
         elif channel.group_ticks == UNGROUPED:
-            del listing.channels[channel.depth]
+            listing.channels = _without(listing.channels, channel.depth)
         else:
             self.groupings.drop(listing, channel)
         self._forget_channel(channel)
@@ -483,3 +483,9 @@ class Market:
         self._idle.pop(channel, None)
         self.changed.pop(channel, None)
         self.overgrown.pop(channel, None)
+
+
+def _without(channels: dict[int, Channel], depth: int) -> dict[int, Channel]:
+    """`channels` without one; an emptied dictionary would keep the room that it needed once."""
+    del channels[depth]
+    return channels or {}
