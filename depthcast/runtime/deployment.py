@@ -57,7 +57,7 @@ class Service:
     def check(self) -> None:
         """Raise `ServiceError` if the service has ended."""
         if self._child.returncode is not None:
-            raise ServiceError(self.name, f"ended with status {self._child.returncode}", self._tail())
+            raise ServiceError(self.name, f"ended with status {self._child.returncode}", self.tail())
 
     def find_in_log(self, pattern: re.Pattern[bytes]) -> str | None:
         """Return the first group of `pattern` in the log, None without a match."""
@@ -70,7 +70,7 @@ class Service:
         while (found := self.find_in_log(pattern)) is None:
             self.check()
             if time.monotonic() > deadline:
-                raise ServiceError(self.name, f"was not ready in {START_TIMEOUT_S:g} s", self._tail())
+                raise ServiceError(self.name, f"was not ready in {START_TIMEOUT_S:g} s", self.tail())
             await asyncio.sleep(POLL_S)
         return found
 
@@ -81,7 +81,8 @@ class Service:
             self._child.send(signal.SIGKILL)
             await asyncio.to_thread(self._child.wait, STOP_TIMEOUT_S)
 
-    def _tail(self) -> str:
+    def tail(self) -> str:
+        """Return the last lines of the log."""
         return self._log.read_bytes()[-LOG_BYTES_SHOWN:].decode("utf-8", "replace").rstrip()
 
 
@@ -101,7 +102,7 @@ class Deployment:
     def __init__(self, redis_url: str, gateway_url: str, services: list[Service]) -> None:
         self.redis_url = redis_url
         self.gateway_url = gateway_url
-        self.services = services
+        self.services = services  # the gateway is the last one
 
     @property
     def websocket_url(self) -> str:
@@ -120,7 +121,8 @@ class Deployment:
             while good < wanted:
                 self.check()
                 if time.monotonic() > deadline:
-                    raise ServiceError("gateway", f"had no live books in {START_TIMEOUT_S:g} s", "")
+                    problem = f"had no live books in {START_TIMEOUT_S:g} s"
+                    raise ServiceError("gateway", problem, self.services[-1].tail())
                 async with http.get(f"{self.gateway_url}/v1/symbols") as answer:
                     states = {item["symbol"]: item["state"] for item in await answer.json()}
                 if all(states.get(symbol) == "live" for symbol in symbols):
