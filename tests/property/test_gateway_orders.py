@@ -15,7 +15,6 @@ from depthcast.shared.digest import digest_of
 from depthcast.shared.order_counts import counts_of
 from depthcast.shared.replica import Changes, Replica
 from tests.property.test_gateway_sessions import DoubtStorm, Storm, check
-from tests.unit.gateway.model_client import ModelClient
 from tests.unit.gateway.small_market import (
     Levels,
     OrdersMarket,
@@ -33,26 +32,14 @@ class OrdersStorm(Storm):
     def options(self) -> dict[str, Any]:
         return {"orders": True} if self.rng.random() < 0.7 else super().options()
 
-    def resume(self, old: ModelClient, symbol: str) -> None:
-        """The client reconnects with one of its symbols; now and then it wants more, or less, than it has."""
-        self.market.core.close(old.session)
-        new = ModelClient(self.market, old.encoding, reads=old.writer.reads)
-        self.clients[self.clients.index(old)] = new
-        new.views[symbol], new.seqs[symbol] = old.views[symbol], old.seqs[symbol]
-        new.digests[symbol] = old.digests[symbol]
-        if old.credit is not None:
-            new.send(op="credit", messages=2)
-        state = {"seq": old.seqs[symbol], "digest": old.digests[symbol]}
-        if symbol in old.counts:
-            bids, asks = old.counts[symbol]
-            new.counts[symbol] = (dict(bids), dict(asks))
-            state["orders_digest"] = digest_of(bids.items(), asks.items())
-        spoilt = self.rng.choice(list(state)) if self.rng.random() < 0.2 else ""
-        if spoilt.endswith("digest"):
-            state[spoilt] ^= 1
-        grouped = {"group": old.groups[symbol]}
-        wanted: dict[str, Any] = {"orders": True} if self.rng.random() < 0.7 else grouped
-        new.subscribe(symbol, depth=old.depths[symbol], resume={symbol: state}, **wanted)
+    def spoil(self, state: dict[str, int]) -> None:
+        name = self.rng.choice(list(state))
+        if name.endswith("digest"):
+            state[name] ^= 1
+
+    def options_again(self, group: int) -> dict[str, Any]:
+        """Now and then the client wants more, or less, than it had."""
+        return {"orders": True} if self.rng.random() < 0.7 else {"group": group}
 
 
 class OrdersDoubtStorm(OrdersStorm, DoubtStorm):

@@ -151,21 +151,22 @@ class Storm:
         self.market.core.close(old.session)
         new = ModelClient(self.market, old.encoding, reads=old.writer.reads)
         self.clients[self.clients.index(old)] = new
-        new.views[symbol], new.seqs[symbol] = old.views[symbol], old.seqs[symbol]
-        new.digests[symbol] = old.digests[symbol]
         if old.credit is not None:
             new.send(op="credit", messages=2)
-        state = {"seq": old.seqs[symbol], "digest": old.digests[symbol]}
+        state = new.take_over(old, symbol)
         if self.rng.random() < 0.2:
-            state["digest"] ^= 1
-        group = old.groups[symbol] if self.rng.random() < 0.8 else self.rng.choice(GROUPS)
-        new.subscribe(
-            symbol,
-            depth=old.depths[symbol],
-            group=group,
-            parts=self.rng.random() < 0.5,
-            resume={symbol: state},
-        )
+            self.spoil(state)
+        options = self.options_again(old.groups[symbol])
+        new.subscribe(symbol, depth=old.depths[symbol], resume={symbol: state}, **options)
+
+    def spoil(self, state: dict[str, int]) -> None:
+        """The client's view was wrong, or it says so."""
+        state["digest"] ^= 1
+
+    def options_again(self, group: int) -> dict[str, Any]:
+        """Further options of a subscription that is resumed, mostly with the `group` that it had."""
+        group = group if self.rng.random() < 0.8 else self.rng.choice(GROUPS)
+        return {"group": group, "parts": self.rng.random() < 0.5}
 
     def calm(self) -> None:
         """Everything is read, has credit and is due: all clients must be up to date and get nothing more."""

@@ -1,10 +1,18 @@
 """Conversations about snapshots in parts, with clients that ask for them."""
 
+from collections.abc import Callable
+from typing import Any
+
 from tests.vectors.books import BETTER, with_wrong_level
-from tests.vectors.catalog import begin, conversation
+from tests.vectors.catalog import Compose, begin, conversation
 from tests.vectors.scene import SYMBOL, Connection, Scene
 
 NEW_SIZES = ("0.001", "0.001")
+
+
+def in_parts(about: str, *contract: str, **setting: Any) -> Callable[[Compose], Compose]:
+    """Register a conversation with a client that asks for parts, which have one level each."""
+    return conversation(about, *contract, parts=True, **{"part_levels_max": 1} | setting)
 
 
 def _asked(scene: Scene) -> None:
@@ -22,11 +30,9 @@ def _recovers(scene: Scene) -> None:
     scene.live()
 
 
-@conversation(
+@in_parts(
     "A first book in three parts: nothing is shown before the last one. Then deltas, as ever.",
-    "3.3",
-    parts=True,
-    part_levels_max=1,
+    "3.3"
 )
 def parts(scene: Scene) -> None:
     _asked(scene)
@@ -40,17 +46,16 @@ def parts(scene: Scene) -> None:
     scene.live()
 
 
-@conversation(
+@in_parts(
     "A snapshot of as many levels as fit in one part comes in one message.",
     "3.3",
-    parts=True,
-    part_levels_max=3,
+    part_levels_max=3
 )
 def parts_not_needed(scene: Scene) -> None:
     begin(scene)
 
 
-@conversation("Each part costs credit.", "3.3", parts=True, part_levels_max=1, credit_window=2)
+@in_parts("Each part costs credit.", "3.3", credit_window=2)
 def parts_cost_credit(scene: Scene) -> None:
     scene.opens()
     scene.credit(2, 2)
@@ -65,8 +70,7 @@ def parts_cost_credit(scene: Scene) -> None:
     scene.live()
 
 
-@conversation("Another symbol's delta comes between parts.", "3.3", parts=True, part_levels_max=1,
-              symbols=("BTC-USD", "ETH-USD"))  # fmt: skip
+@in_parts("Another symbol's delta comes between parts.", "3.3", symbols=("BTC-USD", "ETH-USD"))
 def parts_and_another_symbol(scene: Scene) -> None:
     scene.opens()
     scene.user_subscribes("ETH-USD", depth=1)
@@ -84,11 +88,9 @@ def parts_and_another_symbol(scene: Scene) -> None:
     scene.live("ETH-USD", depth=1)
 
 
-@conversation(
+@in_parts(
     "A part in the middle is lost: the next one is a gap, and the client takes another snapshot.",
-    "3.3",
-    parts=True,
-    part_levels_max=1,
+    "3.3"
 )
 def part_lost(scene: Scene) -> None:
     _asked(scene)
@@ -98,11 +100,9 @@ def part_lost(scene: Scene) -> None:
     _recovers(scene)
 
 
-@conversation(
+@in_parts(
     "The last part is lost: the next delta is a gap, and nothing of the snapshot was shown.",
-    "3.3",
-    parts=True,
-    part_levels_max=1,
+    "3.3"
 )
 def last_part_lost(scene: Scene) -> None:
     _asked(scene)
@@ -113,7 +113,7 @@ def last_part_lost(scene: Scene) -> None:
     _recovers(scene)
 
 
-@conversation("Parts that come again are ignored.", "3.3", parts=True, part_levels_max=1)
+@in_parts("Parts that come again are ignored.", "3.3")
 def parts_repeated(scene: Scene) -> None:
     _asked(scene)
     for part in scene.arrives(3)[1:]:
@@ -123,12 +123,10 @@ def parts_repeated(scene: Scene) -> None:
     scene.live()
 
 
-@conversation(
+@in_parts(
     "A wrong level in one part: the digest, which covers the whole view, shows it.",
-    "1.2", "3.3",
-    parts=True,
-    part_levels_max=1,
-)  # fmt: skip
+    "1.2", "3.3"
+)
 def wrong_part(scene: Scene) -> None:
     _asked(scene)
     scene.arrives(1)
@@ -137,12 +135,10 @@ def wrong_part(scene: Scene) -> None:
     _recovers(scene)
 
 
-@conversation(
+@in_parts(
     "The connection is lost between parts: the client holds nothing, and offers nothing to resume.",
-    "3.3", "3.4",
-    parts=True,
-    part_levels_max=1,
-)  # fmt: skip
+    "3.3", "3.4"
+)
 def connection_lost_between_parts(scene: Scene) -> None:
     _asked(scene)
     scene.arrives(3)
@@ -154,14 +150,12 @@ def connection_lost_between_parts(scene: Scene) -> None:
     scene.live()
 
 
-@conversation(
+@in_parts(
     "A slow client gets a snapshot in parts within its subscription: the view stays until the last part, and "
     "is what the client offers if the connection is lost before.",
     "3.3", "3.4",
-    parts=True,
-    part_levels_max=1,
-    history_deltas=1,
-)  # fmt: skip
+    history_deltas=1
+)
 def view_stays_until_the_last_part(scene: Scene) -> None:
     begin(scene)
     held = scene.seqs[SYMBOL]
@@ -181,13 +175,11 @@ def view_stays_until_the_last_part(scene: Scene) -> None:
     scene.live()
 
 
-@conversation(
+@in_parts(
     "A new listing begins between parts: those of the old one are forgotten, and the new book comes in "
     "parts, too.",
-    "2.2.3", "3.3",
-    parts=True,
-    part_levels_max=1,
-)  # fmt: skip
+    "2.2.3", "3.3"
+)
 def relisted_between_parts(scene: Scene) -> None:
     scene.market.relist(SYMBOL, 1, "0.01")
     scene.publishes({6500010: 5, 6500000: 12}, {6500020: 7})
@@ -209,11 +201,9 @@ def relisted_between_parts(scene: Scene) -> None:
     scene.live(sizes=NEW_SIZES)
 
 
-@conversation(
+@in_parts(
     "The gateway gives a snapshot up between parts, and begins another one.",
-    "3.3",
-    parts=True,
-    part_levels_max=1,
+    "3.3"
 )
 def parts_begin_anew(scene: Scene) -> None:
     scene.market.core.market.parts_bound.bytes_max = 1

@@ -53,6 +53,17 @@ class ModelClient:
     def subscribe(self, *symbols: str, **fields: Any) -> list[dict[str, Any]]:
         return self.send(op="subscribe", symbols=list(symbols), **fields)
 
+    def take_over(self, old: "ModelClient", symbol: str) -> dict[str, int]:
+        """Hold the view of a client that lost its connection; returns what is offered to resume it."""
+        self.views[symbol], self.seqs[symbol] = old.views[symbol], old.seqs[symbol]
+        self.digests[symbol] = old.digests[symbol]
+        offer = {"seq": self.seqs[symbol], "digest": self.digests[symbol]}
+        if symbol in old.counts:
+            bids, asks = old.counts[symbol]
+            self.counts[symbol] = (dict(bids), dict(asks))
+            offer["orders_digest"] = digest_of(bids.items(), asks.items())
+        return offer
+
     def drain(self, count: int) -> None:
         """The client reads up to `count` waiting bytes."""
         self.writer.drain(count)

@@ -61,6 +61,35 @@ def delta(symbol: str = "AAA") -> tuple[Any, ...]:
     return ("delta", symbol, None)
 
 
+def told(market: SmallMarket) -> ModelClient:
+    """A slow client that knows of its subscription to AAA; the first part waits."""
+    client = slow(market)
+    subscribe(client, "AAA")
+    assert taken(client) == [("subscribed", "AAA", None)]
+    return client
+
+
+def far_behind(market: SmallMarket, *symbols: str) -> ModelClient:
+    """A client that had the books, and has read nothing of three broadcasts of each."""
+    client = connected(market)
+    subscribe(client, *symbols)
+    client.take()
+    slow_down(client)
+    for quantity in (4, 3, 2):
+        for symbol in symbols:
+            market.publish(symbol, {-1: quantity})
+    return client
+
+
+def beside(market: SmallMarket) -> ModelClient:
+    """A client with a small view of BBB that became slow, and then asked for AAA."""
+    client = connected(market)
+    subscribe(client, "BBB", depth=1)
+    client.take()
+    slow_down(client)
+    subscribe(client, "AAA")
+    return client
+
 def test_who_asks_for_parts_gets_them_and_nobody_else(market: SmallMarket) -> None:
     clients = [connected(market) for _ in range(3)]
     subscribe(clients[0], "AAA")
@@ -74,11 +103,7 @@ def test_who_asks_for_parts_gets_them_and_nobody_else(market: SmallMarket) -> No
 
 
 def test_what_others_are_owed_comes_between_parts(market: SmallMarket) -> None:
-    client = connected(market)
-    subscribe(client, "BBB", depth=1)
-    client.take()
-    slow_down(client)
-    subscribe(client, "AAA")
+    client = beside(market)
     assert taken(client) == [("subscribed", "AAA", None)]
     market.publish("BBB", {-1: 50})
     market.publish("AAA", {-1: 60})
@@ -87,11 +112,7 @@ def test_what_others_are_owed_comes_between_parts(market: SmallMarket) -> None:
 
 
 def test_deltas_of_others_do_not_keep_parts_away(market: SmallMarket) -> None:
-    client = connected(market)
-    subscribe(client, "BBB", depth=1)
-    client.take()
-    slow_down(client)
-    subscribe(client, "AAA")
+    client = beside(market)
     got = []
     for quantity in range(10, 20):
         market.publish("BBB", {-1: quantity})
@@ -108,9 +129,7 @@ def test_one_snapshot_at_a_time_is_sent_in_parts(market: SmallMarket) -> None:
 
 
 def test_a_small_snapshot_does_not_wait_for_a_large_one(market: SmallMarket) -> None:
-    client = slow(market)
-    subscribe(client, "AAA")
-    assert taken(client) == [("subscribed", "AAA", None)]
+    client = told(market)
     subscribe(client, "BBB", depth=1)
     assert taken(client) == [part(1), ("subscribed", "BBB", None)]
     assert taken_until_quiet(client) == [[("snapshot", "BBB", None)], [part(2)], [part(3)]]
@@ -120,9 +139,7 @@ def test_a_book_that_was_in_doubt_when_its_parts_began_is_stale_until_what_repai
     market: SmallMarket,
 ) -> None:
     market.doubt("AAA", "gap")
-    client = slow(market)
-    subscribe(client, "AAA")
-    assert taken(client) == [("subscribed", "AAA", None)]
+    client = told(market)
     market.doubt("AAA", None, {-1: 99})
     assert taken_until_quiet(client) == [
         [part(1)],
@@ -133,9 +150,7 @@ def test_a_book_that_was_in_doubt_when_its_parts_began_is_stale_until_what_repai
 
 
 def test_a_book_that_is_stale_since_its_parts_began_is_said_to_be(market: SmallMarket) -> None:
-    client = slow(market)
-    subscribe(client, "AAA")
-    assert taken(client) == [("subscribed", "AAA", None)]
+    client = told(market)
     assert taken(client) == [part(1)]
     market.doubt("AAA", "gap")
     assert taken_until_quiet(client) == [[part(2)], [part(3), ("status", "AAA", "stale")]]
@@ -145,12 +160,7 @@ def test_a_book_that_is_stale_since_its_parts_began_is_said_to_be(market: SmallM
 
 def test_a_client_far_behind_keeps_its_book_until_the_last_part() -> None:
     market = small_parts(history_deltas=1)
-    client = connected(market)
-    subscribe(client, "AAA")
-    client.take()
-    slow_down(client)
-    for quantity in (4, 3, 2):
-        market.publish("AAA", {-1: quantity})
+    client = far_behind(market, "AAA")
     assert taken(client) == [delta()]
     market.doubt("AAA", "gap")
     assert taken(client) == [part(1)]
@@ -163,12 +173,7 @@ def test_a_client_far_behind_keeps_its_book_until_the_last_part() -> None:
 
 def test_live_waits_for_the_last_part_and_what_follows_it() -> None:
     market = small_parts(history_deltas=1, part_levels_max=1)
-    client = connected(market)
-    subscribe(client, "AAA")
-    client.take()
-    slow_down(client)
-    for quantity in (4, 3, 2):
-        market.publish("AAA", {-1: quantity})
+    client = far_behind(market, "AAA")
     client.drain(1_000_000)
     market.doubt("AAA", "gap")
     client.drain(1_000_000)
@@ -185,13 +190,7 @@ def test_live_waits_for_the_last_part_and_what_follows_it() -> None:
 
 def test_of_two_books_far_behind_one_at_a_time_is_sent_in_parts() -> None:
     market = small_parts(history_deltas=1)
-    client = connected(market)
-    subscribe(client, "AAA", "BBB")
-    client.take()
-    slow_down(client)
-    for quantity in (4, 3, 2):
-        for symbol in ("AAA", "BBB"):
-            market.publish(symbol, {-1: quantity})
+    client = far_behind(market, "AAA", "BBB")
     assert taken(client) == [delta()]
     begun = taken(client) + taken(client)
     first = begun[0][1]
@@ -212,9 +211,7 @@ def test_who_waits_goes_on_when_the_first_is_unsubscribed(market: SmallMarket) -
 
 
 def test_a_new_listing_ends_the_parts_of_the_old_one(market: SmallMarket) -> None:
-    client = slow(market)
-    subscribe(client, "AAA")
-    assert taken(client) == [("subscribed", "AAA", None)]
+    client = told(market)
     market.relist("AAA", 2, "0.5")
     market.publish("AAA", {-1: 1, -2: 2, -3: 3})
     assert taken(client)[:2] == [part(1), ("subscribed", "AAA", None)]

@@ -1,5 +1,6 @@
 """The error for a refused request: code, text, symbol and the request's id."""
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -75,51 +76,42 @@ def test_one_subscription_too_many() -> None:
     assert client.subscribe("AAA", depth=1)[0]["type"] == "subscribed"
 
 
-def test_a_book_too_deep_to_serve_whole() -> None:
-    [error] = connected(lively_market(full_depth_max=2)).subscribe("AAA", depth=0, id=9)
-    assert error == refusal(
-        "limit",
-        "the full book of AAA has 3 levels on a side, more than the 2 served; "
-        "subscribe with a depth of up to 1000",
-        symbol="AAA",
-        id=9,
-    )
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (
+            {"depth": 0},
+            "the full book of AAA has 3 levels on a side, more than the 2 served; "
+            "subscribe with a depth of up to 1000",
+        ),
+        (
+            {"depth": 5, "group": 10},
+            "the book of AAA has 3 levels on a side, more than the 2 that are grouped; "
+            "subscribe without group, with a depth of up to 1000",
+        ),
+    ],
+    ids=["to serve whole", "to group"],
+)
+def test_a_book_too_deep(options: dict[str, int], why: str) -> None:
+    [error] = connected(lively_market(full_depth_max=2)).subscribe("AAA", **options, id=9)
+    assert error == refusal("limit", why, symbol="AAA", id=9)
 
 
-def test_a_book_too_deep_to_group() -> None:
-    [error] = connected(lively_market(full_depth_max=2)).subscribe("AAA", depth=5, group=10, id=10)
+@pytest.mark.parametrize(
+    ("limit", "symbol", "group", "kept"),
+    [("limit_groups_per_symbol", "AAA", 3, "groups of AAA"), ("limit_groups", "BBB", 2, "grouped books")],
+)
+def test_more_groups_than_are_kept(limit: str, symbol: str, group: int, kept: str) -> None:
+    market = lively_market(**{f"{limit.removeprefix('limit_')}_max": 1})
+    connected(market).subscribe("AAA", group=2)
+    [error] = connected(market).subscribe(symbol, group=group, id=10)
     assert error == refusal(
         "limit",
-        "the book of AAA has 3 levels on a side, more than the 2 that are grouped; "
-        "subscribe without group, with a depth of up to 1000",
-        symbol="AAA",
+        f"{symbol} grouped by {group} ticks would be more than the 1 {kept} that this gateway keeps; "
+        "subscribe with a group that others use, or try again later",
+        symbol=symbol,
         id=10,
     )
-
-
-def test_more_groups_of_a_symbol_than_are_kept() -> None:
-    market = lively_market(groups_per_symbol_max=1)
-    connected(market).subscribe("AAA", group=2)
-    [error] = connected(market).subscribe("AAA", group=3, id=11)
-    assert error == refusal(
-        "limit",
-        "AAA grouped by 3 ticks would be more than the 1 groups of AAA that this gateway keeps; "
-        "subscribe with a group that others use, or try again later",
-        symbol="AAA",
-        id=11,
-    )
-    assert (market.core.counters.limit_groups_per_symbol, market.core.counters.limit_groups) == (1, 0)
-
-
-def test_more_grouped_books_than_a_worker_keeps() -> None:
-    market = lively_market(groups_max=1)
-    connected(market).subscribe("AAA", group=2)
-    [error] = connected(market).subscribe("BBB", group=2, id=12)
-    assert error == refusal(
-        "limit",
-        "BBB grouped by 2 ticks would be more than the 1 grouped books that this gateway keeps; "
-        "subscribe with a group that others use, or try again later",
-        symbol="BBB",
-        id=12,
-    )
-    assert (market.core.counters.limit_groups_per_symbol, market.core.counters.limit_groups) == (0, 1)
+    counters = asdict(market.core.counters)
+    limits = {name: count for name, count in counters.items() if name.startswith("limit_") and count}
+    assert limits == {limit: 1}
