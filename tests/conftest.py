@@ -25,6 +25,7 @@ RECORDED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 # A shared machine can stall any single example; pytest's own timeout catches real hangs.
 hypothesis.settings.register_profile("depthcast", deadline=None, print_blob=True)
+hypothesis.settings.register_profile("few", hypothesis.settings.get_profile("depthcast"), max_examples=25)
 hypothesis.settings.load_profile("depthcast")
 
 

@@ -34,6 +34,8 @@ PROPERTY_TESTS = (
     "model.py::test_long_runs_equal_the_model[0]",
 )
 INTERLEAVINGS = "tests/unit/ingestor/test_engine_interleavings.py"
+FEW = "--hypothesis-profile=few"
+"""What is random was tried in full where modules are compiled."""
 
 
 def files_that_reach(modules: Collection[str], *folders: str) -> list[str]:
@@ -45,6 +47,13 @@ def files_that_reach(modules: Collection[str], *folders: str) -> list[str]:
         for path in sorted((ROOT / folder).rglob("test_*.py"))
         if not wanted.isdisjoint(_imported_through(path))
     ]
+
+
+def files_that_import(modules: Collection[str], *folders: str) -> list[str]:
+    """Of the files that reach one of `modules`, those that import one themselves."""
+    wanted = {_file_of(module) for module in modules}
+    reach = files_that_reach(modules, *folders)
+    return [path for path in reach if not wanted.isdisjoint(_imported_by(ROOT / path))]
 
 
 def _imported_through(path: Path) -> set[Path]:
@@ -75,11 +84,19 @@ def test_what_reaches_a_module_imports_it_itself_or_through_others() -> None:
     assert "tests/unit/shared/test_backoff.py" not in found
 
 
-def unit_tests() -> list[str]:
-    """Those of the four packages that reach a module with declarations."""
-    found = files_that_reach(DECLARED, *(f"tests/unit/{package}" for package in PACKAGES))
+FOLDERS = [f"tests/unit/{package}" for package in PACKAGES]
+
+
+def own_tests() -> list[str]:
+    """Tests of the four packages that import a module with declarations."""
+    found = files_that_import(DECLARED, *FOLDERS)
     assert INTERLEAVINGS in found
     return [path for path in found if path != INTERLEAVINGS]
+
+
+def further_tests() -> list[str]:
+    """Those that do so through others."""
+    return sorted(set(files_that_reach(DECLARED, *FOLDERS)) - {*own_tests(), INTERLEAVINGS})
 
 
 @pytest.mark.slow
@@ -90,15 +107,16 @@ def unit_tests() -> list[str]:
 @pytest.mark.parametrize(
     "files",
     [
-        unit_tests,
+        own_tests,
+        pytest.param(further_tests, marks=pytest.mark.deep),
         lambda: [INTERLEAVINGS],
         lambda: [f"tests/property/test_engine_{name}" for name in PROPERTY_TESTS],
     ],
-    ids=["unit", "interleavings", "property"],
+    ids=["unit", "further", "interleavings", "property"],
 )
 def test_the_same_tests_pass_without_what_was_compiled(files: Callable[[], list[str]]) -> None:
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *files()],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", FEW, *files()],
         cwd=ROOT,
         env=PURE,
         capture_output=True,
