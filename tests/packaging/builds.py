@@ -85,10 +85,10 @@ def environment(folder: Path, wheel: Path, extra: str = "") -> Path:
         *("install", "--quiet", "--no-deps", wheel),
         cwd=folder,
     )
-    site = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
+    site = site_of(folder)
     (metadata,) = site.glob("depthcast-*.dist-info")
     for library in _required(Distribution.at(metadata), {extra}):
-        _link(library, site)
+        link(library, site)
     return python
 
 
@@ -112,7 +112,13 @@ def _required(package: Distribution, extras: set[str]) -> Iterator[Distribution]
             waiting.append((found, set(needed.extras)))
 
 
-def _link(library: Distribution, site: Path) -> None:
+def site_of(venv: Path) -> Path:
+    """Where an environment has its libraries."""
+    return Path(sysconfig.get_path("purelib", vars={"base": str(venv), "platbase": str(venv)}))
+
+
+def link(library: Distribution, site: Path) -> None:
+    """Make a library of this test run one of another environment."""
     tops = {
         file.parts[0] for file in library.files or [] if not file.parts[0].startswith((".", "__pycache__"))
     }

@@ -9,10 +9,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import distribution
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+
+from tests.packaging.builds import link, site_of
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +33,7 @@ def environment(index: Path) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Place:
-    """An index of wheels, a folder with locks, and a virtual environment with this Python's bundled pip."""
+    """An index of wheels, a folder with locks, and a virtual environment."""
 
     index: Path
     folder: Path
@@ -108,8 +111,10 @@ class Place:
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of an environment with the pip of this one, which came with Python, as in an environment of make."""
     venv = tmp_path_factory.mktemp("installs") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    link(distribution("pip"), site_of(venv))
     return venv / "bin" / "python"
 
 
