@@ -1,18 +1,21 @@
-"""The JavaScript client in Chromium with a real gateway: a page that is not drawn, React, a page to paste."""
+"""The JavaScript client in Chromium: a page that is not drawn, React, a page to paste, and its digest."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any, Final
 
 import pytest
 
-from tests.browser.chromium import launched
+from depthcast.shared.digest import digest_of
+from depthcast.shared.types import MAX_INTEGER
+from tests.browser.chromium import opened as new_page
 from tests.integration.gateway_harness import FakeIngestor, RunningGateway, served
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 ROOT: Final = Path(__file__).parents[2]
 TIMEOUT_S: Final = 30.0
@@ -20,14 +23,10 @@ COMPLAINTS: Final = ("error", "warning")
 
 
 @asynccontextmanager
-async def market(redis_url: str, prefix: str) -> AsyncIterator[tuple[Any, RunningGateway, FakeIngestor]]:
-    """A browser, and a gateway with the books of AAA and BBB."""
-    async with (
-        launched() as browser,
-        served(redis_url, prefix) as (gateway, ingestor),
-        ingestor.beating(),
-    ):
-        yield browser, gateway, ingestor
+async def market(redis_url: str, prefix: str) -> AsyncIterator[tuple[RunningGateway, FakeIngestor]]:
+    """A gateway with the books of AAA and BBB."""
+    async with served(redis_url, prefix) as (gateway, ingestor), ingestor.beating():
+        yield gateway, ingestor
 
 
 async def _send(path: Path, route: Any) -> None:
@@ -50,7 +49,10 @@ async def opened(
     # What Chromium did not get from this machine may open no connection to it.
     await page.goto(f"{gateway.url}/healthz")
     await page.set_content(html)
-    yield page
+    try:
+        yield page
+    finally:
+        await context.close()
     assert complaints == []
 
 
@@ -96,9 +98,11 @@ async def current(page: Any, ingestor: FakeIngestor) -> dict[str, Any]:
     return found
 
 
-async def test_a_page_that_is_not_drawn_is_sent_next_to_nothing(redis_url: str, prefix: str) -> None:
+async def test_a_page_that_is_not_drawn_is_sent_next_to_nothing(
+    browser: Any, redis_url: str, prefix: str
+) -> None:
     async with (
-        market(redis_url, prefix) as (browser, gateway, ingestor),
+        market(redis_url, prefix) as (gateway, ingestor),
         opened(browser, gateway, PACED) as page,
     ):
         before = await current(page, ingestor)
@@ -153,13 +157,15 @@ LIVE: Final = """texts =>
   texts.join() === [...document.querySelectorAll("p.live")].map(({ innerText }) => innerText).join()"""
 
 
-async def test_components_of_react_show_a_book(redis_url: str, prefix: str, npm_folder: Path) -> None:
+async def test_components_of_react_show_a_book(
+    browser: Any, redis_url: str, prefix: str, npm_folder: Path
+) -> None:
     modules = npm_folder / "node_modules"
     scripts = {
         f"umd/{name}.js": modules / name / "umd" / f"{name}.development.js" for name in ("react", "react-dom")
     }
     async with (
-        market(redis_url, prefix) as (browser, gateway, ingestor),
+        market(redis_url, prefix) as (gateway, ingestor),
         opened(browser, gateway, REACT, scripts) as page,
     ):
 
@@ -182,13 +188,54 @@ async def test_components_of_react_show_a_book(redis_url: str, prefix: str, npm_
 # --- the page in the documents
 
 
-async def test_the_page_in_the_documents_shows_a_book(redis_url: str, prefix: str) -> None:
+async def test_the_page_in_the_documents_shows_a_book(browser: Any, redis_url: str, prefix: str) -> None:
     text = (ROOT / "docs" / "javascript.md").read_text(encoding="utf-8")
     html = text.split("```html\n")[1].split("```")[0]
     assert "BTC-USD" in html
     html = f'<link rel="icon" href="data:,">{html.replace("BTC-USD", "AAA")}'
     async with (
-        market(redis_url, prefix) as (browser, gateway, _),
+        market(redis_url, prefix) as (gateway, _),
         opened(browser, gateway, html) as page,
     ):
         await page.wait_for_function("document.body.textContent === '1.00'", polling=20)
+
+
+# --- its digest
+
+DIGESTS: Final = """async ([module, books]) => {
+  const { digestOf } = await import(module);
+  return books.map(([bids, asks]) => digestOf(bids, asks));
+}"""
+
+
+def random_books(seed: int, count: int) -> list[list[list[list[int]]]]:
+    """Books with prices and quantities over the whole range."""
+    random = Random(seed)
+
+    def level() -> list[int]:
+        reach = 10 ** random.randint(1, 15)
+        return [random.randint(-reach, reach), random.randint(1, MAX_INTEGER >> random.randint(0, 50))]
+
+    def side() -> list[list[int]]:
+        levels = [level() for _ in range(random.randint(0, 20))]
+        return list({level[0]: level for level in levels}.values())
+
+    return [[side(), side()] for _ in range(count)]
+
+
+async def test_its_digest_is_ours(browser: Any) -> None:
+    books = random_books(seed=1, count=300)
+    files = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "web").glob("*.js")}
+
+    async def serve(route: Any) -> None:
+        name = route.request.url.rpartition("/")[2]
+        kind = "text/javascript" if name in files else "text/html"
+        await route.fulfill(body=files.get(name, ""), content_type=kind)
+
+    async with new_page(browser) as page:
+        await page.route("**/*", serve)
+        await page.goto("http://client.test/")
+        digests = await page.evaluate(DIGESTS, ["http://client.test/depthcast.js", books])
+    assert digests == [
+        digest_of([(p, q) for p, q in bids], [(p, q) for p, q in asks]) for bids, asks in books
+    ]

@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 
 import aiohttp
 import pytest
-import pytest_asyncio
 
 from depthcast.runtime.deployment import Deployment, Service
 from depthcast.shared.instruments import Instrument
-from tests.browser.chromium import launched, opened
+from tests.browser.chromium import opened
 from tests.browser.market import INSTRUMENTS, Market, open_market
 from tests.browser.visit import BOOK, COMPARED, Visit, expected_groups, expected_rows
 from tests.order_flow import view
@@ -102,13 +101,6 @@ class Scene(NamedTuple):
             return await self.visit.difference() == SAME
 
         await eventually(is_same, TIMEOUT_S, "no difference is shown")
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def browser() -> AsyncIterator[Any]:
-    """A browser for all tests here; each page has its own profile."""
-    async with launched() as running:
-        yield running
 
 
 @asynccontextmanager

@@ -13,13 +13,13 @@ from typing import Any, Final
 
 import pytest
 
-from tests.browser.chromium import launched
+from tests.browser.chromium import opened
 from tests.chaos.servers import free_port
 from tests.integration.gateway_harness import served
 from tests.npm import install, node, npm
 from tests.sharing import Once
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
 ROOT: Final = Path(__file__).parents[2]
 EXAMPLE: Final = ROOT / "examples" / "react"
@@ -109,33 +109,32 @@ class Page:
 
 @pytest.mark.parametrize("command", COMMANDS)
 async def test_the_example_for_react_shows_live_books(
-    redis_url: str, prefix: str, once: Once, command: str
+    browser: Any, redis_url: str, prefix: str, once: Once, command: str
 ) -> None:
     node(NODE_LEAST)
     folder = once("react-example", built)
     async with (
-        launched() as browser,
         served(redis_url, prefix) as (gateway, ingestor),
         ingestor.beating(),
         site(folder, gateway.url, command) as url,
+        opened(browser) as tab,
     ):
-        opened = await browser.new_page()
         complaints: list[str] = []
-        opened.on("console", lambda said: complaints.extend([said.text] * (said.type in COMPLAINTS)))
-        opened.on("pageerror", lambda error: complaints.append(str(error)))
-        page = Page(opened)
-        await opened.goto(url)
+        tab.on("console", lambda said: complaints.extend([said.text] * (said.type in COMPLAINTS)))
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        page = Page(tab)
+        await tab.goto(url)
         await page.shows("[role=status]", "connection: open")
         await page.shows("caption", "AAA: live")
         await page.shows_levels("1.02 0.009, 1.01 0.008", "1.00 0.005, 0.99 0.006, 0.98 0.007")
         await ingestor.publish("AAA", {100: 0, 99: 1}, {101: 2})
         await page.shows_levels("1.02 0.009, 1.01 0.002", "0.99 0.001, 0.98 0.007")
-        await opened.select_option("select", "BBB")
+        await tab.select_option("select", "BBB")
         await page.shows("caption", "BBB: live")
         await page.shows_levels("1.02 0.009, 1.01 0.008", "1.00 0.005, 0.99 0.006, 0.98 0.007")
         await ingestor.publish("BBB", {100: 0, 99: 0, 98: 0}, {101: 0, 102: 0})
         await page.shows("caption", "BBB: live, the book is empty")
-        await opened.select_option("select", "AAA")
+        await tab.select_option("select", "AAA")
         await page.shows("caption", "AAA: live")
         assert complaints == []
         gateway.stop()
@@ -156,16 +155,18 @@ def followed(folder: Path, gateway_url: str) -> Path:
     return folder / "how-to"
 
 
-async def test_the_steps_of_the_how_to_show_a_live_book(redis_url: str, prefix: str, once: Once) -> None:
+async def test_the_steps_of_the_how_to_show_a_live_book(
+    browser: Any, redis_url: str, prefix: str, once: Once
+) -> None:
     node(NODE_LEAST)
     folder = once("react-example", built)
     async with (
-        launched() as browser,
         served(redis_url, prefix) as (gateway, ingestor),
         ingestor.beating(),
         site(folder, gateway.url, "dev", followed(folder, gateway.url)) as url,
+        opened(browser) as tab,
     ):
-        page = Page(await browser.new_page())
+        page = Page(tab)
         await page.page.goto(url)
         await page.shows("caption", "AAA live")
         await page.shows_levels("1.02 0.009, 1.01 0.008", "1.00 0.005, 0.99 0.006, 0.98 0.007")
