@@ -1,7 +1,6 @@
 """Every input that was kept breaks nothing, costs little, and new ones are made where there is no atheris."""
 
 import logging
-import subprocess
 import sys
 import tracemalloc
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fuzz import __main__ as program
 from tests.fuzz import generated
 from tests.fuzz.corpus import FOLDER, kept
 from tests.fuzz.minimise import minimised
@@ -75,26 +75,20 @@ def test_what_is_kept_is_short_and_reaches_everything() -> None:
     assert minimised(target, [longer, plain, unknown]) == [unknown, plain]
 
 
-def test_the_command_counts_what_it_ran(tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "tests.fuzz",
-        "--engine",
-        "hypothesis",
-        "--runs",
-        "40",
-        "--only",
-        "position",
-    ]
-    environment = {"PYTHONPATH": str(Path(__file__).parents[2])}
-    for ran in ("position: 40 executions", "position: 40 executions"):
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
-        assert (done.returncode, done.stdout.strip()) == (0, ran), done.stderr
-    table = subprocess.run(
-        [*command, "--table"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
-    )
-    assert "| `position` | 80 | PositionError" in table.stdout
-    assert "| all | 80 | |" in table.stdout
+def test_the_command_counts_what_it_ran(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(*words: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["fuzz", *words])
+        program.main()
+        return capsys.readouterr().out.strip()
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))  # the program adds to it
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # of the process that runs a target
+    for _ in range(2):
+        ran = said("--engine", "hypothesis", "--runs", "40", "--only", "position")
+        assert ran == "position: 40 executions"
+    table = said("--table")
+    assert "| `position` | 80 | PositionError" in table
+    assert "| all | 80 | |" in table

@@ -102,6 +102,7 @@ class Audience:
     def __init__(self, stack: AsyncExitStack) -> None:
         self.clients: dict[str, tuple[Client, int]] = {}
         self.final: Levels | None = None
+        self._digests: dict[int, int] = {}
         self._stack = stack
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -117,7 +118,7 @@ class Audience:
         await self._stack.enter_async_context(client)
         await client.subscribe([SYMBOL], depth=depth, interval_ms=interval_ms, orders=orders)
         self.clients[name] = (client, depth)
-        self._tasks.append(asyncio.create_task(follow_to(name, client, lambda: self._wanted(depth))))
+        self._tasks.append(asyncio.create_task(follow_to(name, client, lambda: self.wanted(depth))))
         return client
 
     async def converge(self, levels: Levels) -> None:
@@ -127,8 +128,11 @@ class Audience:
         for client, depth in self.clients.values():
             assert_view(client.book(SYMBOL), levels, depth)
 
-    def _wanted(self, depth: int) -> int | None:
-        return None if self.final is None else digest_at(self.final, depth)
+    def wanted(self, depth: int) -> int | None:
+        """The digest of the final view, worked out once, because each message asks for it."""
+        if self.final is not None and depth not in self._digests:
+            self._digests[depth] = digest_at(self.final, depth)
+        return self._digests.get(depth)
 
     def messages(self, name: str) -> int:
         counters = self.clients[name][0].counters
@@ -211,9 +215,7 @@ async def test_every_kind_of_client_ends_with_the_authoritative_book(redis_url: 
             "returning", connect(url, wrap_transport=breaking.tap, backoff_s=(0.05, 0.5))
         )
         consumer = await stack.enter_async_context(Consumer(redis_url, [SYMBOL], prefix=prefix))
-        consuming = asyncio.create_task(
-            consume(consumer, lambda: None if audience.final is None else digest_at(audience.final, 0))
-        )
+        consuming = asyncio.create_task(consume(consumer, lambda: audience.wanted(0)))
 
         await send_burst(redis_url, prefix, flow, ORDERS // 2, BURST_S / 2)
         breaking.cut()
@@ -252,12 +254,14 @@ async def test_a_client_that_comes_back_unchanged_resumes_without_a_snapshot(
         await stack.enter_async_context(client)
         await client.subscribe([SYMBOL], depth=0)
         await send_burst(redis_url, prefix, flow, 400, 0.1)
-        await follow_to("returning", client, lambda: digest_at(flow.levels(), 0))
+        first = digest_at(flow.levels(), 0)
+        await follow_to("returning", client, lambda: first)
         snapshots = client.counters.snapshots
 
         breaking.cut()
         await send_burst(redis_url, prefix, flow, 40, 0.1)
-        await follow_to("returning", client, lambda: digest_at(flow.levels(), 0))
+        last = digest_at(flow.levels(), 0)
+        await follow_to("returning", client, lambda: last)
 
         assert client.counters.resumed == 1
         assert client.counters.snapshots == snapshots
