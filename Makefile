@@ -43,12 +43,13 @@ DECLARED := $(foreach package,$(PACKAGES),$(wildcard $(package)/*.pxd $(package)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help install demo test docs dashboards autobahn sim chaos attack soak venues mutants fuzz audit lint hooks bench lock servers clean
+.PHONY: help install demo test deep docs dashboards autobahn sim chaos attack soak venues mutants fuzz audit lint hooks bench lock servers clean
 
 help:
 	@echo 'make install make the environment .venv with the command depthcast in it'
 	@echo 'make demo    start everything on this machine; ARGS passes options, see make demo ARGS=--help'
 	@echo 'make test    run the tests; ARGS goes to pytest; SERVER=bundled, SERVER=redis-server or SERVER=PATH is the server'
+	@echo 'make deep    run the tests that search further than needed each time; ARGS and SERVER as for make test'
 	@echo 'make docs    build the documents as a site in build/site, and check its links'
 	@echo 'make autobahn run the cases of the Autobahn test suite for WebSocket; ARGS names some, such as 7.1.5 or 9.1.1'
 	@echo 'make chaos   break a cluster of real processes in every way; ARGS passes options, see make chaos ARGS=--help'
@@ -78,6 +79,11 @@ demo: $(COMPILED)
 test: $(DEV)
 	@$(BIN)/python -m tests.environment
 	@$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
+
+# What make test leaves out: more seeds, all values, whole recordings, everything once more as Python.
+deep: $(DEV)
+	@$(BIN)/python -m tests.environment
+	@$(BIN)/python -m pytest -n 4 --dist worksteal -m deep $(ARGS)
 
 # A site that is built anew has no page of a document that is gone.
 docs: $(DOCS)
