@@ -4,14 +4,17 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Mapping
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from redis.asyncio import Redis
 
 from depthcast import Consumer, State
 from depthcast.runtime.arrivals import Arrivals
+from depthcast.runtime.deployment import local_deployment
 from depthcast.runtime.feed_file import open_feed
 from depthcast.runtime.venue_sources import Sources
 from depthcast.shared.codec import encode_info, unpack
@@ -47,6 +50,27 @@ async def start(*words: str | Path, address: str = "") -> asyncio.subprocess.Pro
         stderr=asyncio.subprocess.PIPE,
         env=without_settings() | ({"DEPTHCAST_REDIS_URL": address} if address else {}),
     )
+
+
+Verify = Callable[..., Awaitable[tuple[int, str, str]]]
+
+shared_loop = pytest.mark.asyncio(loop_scope="module")
+"""For tests whose deployment is shared."""
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def verify(redis_server: str) -> AsyncIterator[Verify]:
+    """Verifies a file in a deployment that tests here share, whatever was replayed into it before."""
+    prefix = f"test-verify-{uuid.uuid4().hex}"
+    async with local_deployment(
+        "", redis_url=redis_server, prefix=prefix, ingestor={"interval_ms": 0}
+    ) as deployment:
+        there = ("--prefix", prefix, "--gateway-url", deployment.gateway_url, "--register")
+
+        async def verified(*words: str | Path) -> tuple[int, str, str]:
+            return await replay(*words, "--verify", *there, address=redis_server)
+
+        yield verified
 
 
 @pytest.fixture
@@ -90,9 +114,10 @@ async def test_verifying_a_file_without_an_oracle(plain: Path) -> None:
     )
 
 
+@shared_loop
 @pytest.mark.parametrize("encoding", ["json", "msgpack"])
-async def test_a_disagreement_ends_with_status_1(binance: Path, encoding: str) -> None:
-    status, output, errors = await replay(binance, "--verify", "--encoding", encoding)
+async def test_a_disagreement_ends_with_status_1(verify: Verify, binance: Path, encoding: str) -> None:
+    status, output, errors = await verify(binance, "--encoding", encoding)
     assert status == 1
     assert "venue: 1/2 best prices at the WebSocket client, 1/2 at the stream consumer, 0 merged" in output
     assert output.count("line 5, BTCUSDT: best bid [(101, 4)]") == 2
@@ -151,19 +176,23 @@ async def test_a_book_is_stale_from_a_gap_to_the_next_snapshot(
             assert update.state is State.LIVE
 
 
-async def test_a_gap_is_no_disagreement(gap: Path) -> None:
-    status, output, errors = await replay(gap, "--verify")
+@shared_loop
+async def test_a_gap_is_no_disagreement(verify: Verify, gap: Path) -> None:
+    status, output, errors = await verify(gap)
     assert status == 1
     assert "WebSocket client and stream consumer agree" in output
     assert "not everything got into its book: gap: 1 gap" in errors
 
 
-async def test_a_file_of_few_levels_agrees_with_the_order_books_beside_it(tmp_path: Path) -> None:
+@shared_loop
+async def test_a_file_of_few_levels_agrees_with_the_order_books_beside_it(
+    verify: Verify, tmp_path: Path
+) -> None:
     messages, books, states = lobster(Market(5))
     path = tmp_path / "X_2012-06-21_34200000_57600000_message_2.csv"
     path.write_bytes(b"".join(messages))
     (tmp_path / path.name.replace("message", "orderbook")).write_bytes(b"".join(books))
-    status, output, errors = await replay(path, "--verify")
+    status, output, errors = await verify(path)
     compared = sum(
         all(state) for state in states[1:]
     )  # the first is a snapshot; others may have an empty side
@@ -358,10 +387,11 @@ async def test_a_book_that_rejects_what_the_venue_has_proven_is_stale(
         assert check_history(await run.history()).replicas["BTCUSDT"].doubt == "rejected"
 
 
-async def test_verifying_what_has_no_entry_proves_nothing(tmp_path: Path) -> None:
+@shared_loop
+async def test_verifying_what_has_no_entry_proves_nothing(verify: Verify, tmp_path: Path) -> None:
     path = tmp_path / "empty.jsonl"
     path.write_text('{"symbol": "A"}\n')
-    status, _, errors = await replay(path, "--verify")
+    status, _, errors = await verify(path)
     assert status == 1
     assert "nothing was compared: the file has no entry" in errors
 
@@ -374,8 +404,9 @@ def early(binance: Path) -> Path:
     return binance
 
 
-async def test_tickers_that_could_not_be_compared_are_said(early: Path) -> None:
-    status, output, errors = await replay(early, "--verify")
+@shared_loop
+async def test_tickers_that_could_not_be_compared_are_said(verify: Verify, early: Path) -> None:
+    status, output, errors = await verify(early)
     assert (status, "no oracle in the file" in output) == (1, True)
     assert "none of 1 tickers could be compared" in errors
 
