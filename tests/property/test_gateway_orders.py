@@ -15,6 +15,7 @@ from depthcast.shared.digest import digest_of
 from depthcast.shared.order_counts import counts_of
 from depthcast.shared.replica import Changes, Replica
 from tests.property.test_gateway_sessions import DoubtStorm, Storm, check
+from tests.seeds import seeds
 from tests.unit.gateway.small_market import (
     Levels,
     OrdersMarket,
@@ -48,7 +49,7 @@ class OrdersDoubtStorm(OrdersStorm, DoubtStorm):
 
 @pytest.mark.parametrize(
     ("kind", "seed"),
-    [*((OrdersStorm, seed) for seed in range(12)), *((OrdersDoubtStorm, seed) for seed in range(12, 18))],
+    [*seeds(0, 8, 12, OrdersStorm), *seeds(12, 4, 6, OrdersDoubtStorm)],
 )
 def test_every_client_has_the_right_numbers_and_nobody_else_notices(
     kind: type[OrdersStorm], seed: int

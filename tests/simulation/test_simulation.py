@@ -15,8 +15,8 @@ from tests.simulation.runs import simulate
 from tests.simulation.world import Report
 
 ROOT = Path(__file__).parents[2]
-SEEDS = 20
 GROUP = 5
+GROUPS = [0, 5, *(pytest.param(first, marks=pytest.mark.deep) for first in range(10, 50, 5))]
 TRACE_OF_A_SEED = "from tests.simulation.runs import simulate; print(simulate({seed}).trace)"
 
 NOTICED_SOON = (
@@ -31,7 +31,7 @@ NOTICED_SOON = (
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", range(0, SEEDS, GROUP))
+@pytest.mark.parametrize("first", GROUPS)
 def test_some_seeds(first: int) -> None:
     for seed in range(first, first + GROUP):
         report = simulate(seed)

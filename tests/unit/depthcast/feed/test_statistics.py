@@ -54,7 +54,10 @@ def test_an_empty_side_is_refused() -> None:
         measure({(BID, 1): 1}, [])
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.title)
+@pytest.mark.parametrize(
+    "pair",
+    [pytest.param(pair, marks=[pytest.mark.deep] * (pair is not PAIRS[0]), id=pair.title) for pair in PAIRS],
+)
 def test_the_synthetic_market_is_like_the_recorded_one(pair: Pair, recorded_data: Path) -> None:
     real = recorded(pair, recorded_data, RECORDED_SECONDS)
     made = generated(pair.symbol, SECONDS, seed=5)
