@@ -61,8 +61,8 @@ def delta(symbol: str = "AAA") -> tuple[Any, ...]:
     return ("delta", symbol, None)
 
 
-def told(market: SmallMarket) -> ModelClient:
-    """A slow client that knows of its subscription to AAA; the first part waits."""
+def waiting(market: SmallMarket) -> ModelClient:
+    """A slow client that has read of its subscription to AAA; the first part waits."""
     client = slow(market)
     subscribe(client, "AAA")
     assert taken(client) == [("subscribed", "AAA", None)]
@@ -129,7 +129,7 @@ def test_one_snapshot_at_a_time_is_sent_in_parts(market: SmallMarket) -> None:
 
 
 def test_a_small_snapshot_does_not_wait_for_a_large_one(market: SmallMarket) -> None:
-    client = told(market)
+    client = waiting(market)
     subscribe(client, "BBB", depth=1)
     assert taken(client) == [part(1), ("subscribed", "BBB", None)]
     assert taken_until_quiet(client) == [[("snapshot", "BBB", None)], [part(2)], [part(3)]]
@@ -139,7 +139,7 @@ def test_a_book_that_was_in_doubt_when_its_parts_began_is_stale_until_what_repai
     market: SmallMarket,
 ) -> None:
     market.doubt("AAA", "gap")
-    client = told(market)
+    client = waiting(market)
     market.doubt("AAA", None, {-1: 99})
     assert taken_until_quiet(client) == [
         [part(1)],
@@ -150,7 +150,7 @@ def test_a_book_that_was_in_doubt_when_its_parts_began_is_stale_until_what_repai
 
 
 def test_a_book_that_is_stale_since_its_parts_began_is_said_to_be(market: SmallMarket) -> None:
-    client = told(market)
+    client = waiting(market)
     assert taken(client) == [part(1)]
     market.doubt("AAA", "gap")
     assert taken_until_quiet(client) == [[part(2)], [part(3), ("status", "AAA", "stale")]]
@@ -211,7 +211,7 @@ def test_who_waits_goes_on_when_the_first_is_unsubscribed(market: SmallMarket) -
 
 
 def test_a_new_listing_ends_the_parts_of_the_old_one(market: SmallMarket) -> None:
-    client = told(market)
+    client = waiting(market)
     market.relist("AAA", 2, "0.5")
     market.publish("AAA", {-1: 1, -2: 2, -3: 3})
     assert taken(client)[:2] == [part(1), ("subscribed", "AAA", None)]
