@@ -58,22 +58,27 @@ def run(*command: str | Path, cwd: Path, **variables: str) -> subprocess.Complet
 
 def build_sdist(source: Path, folder: Path) -> Path:
     """Build an sdist with the backend that pyproject.toml names."""
-    code = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
-    run(sys.executable, "-c", code, folder, cwd=source)
+    _build("sdist", source, folder)
     (found,) = folder.glob("*.tar.gz")
     return found
 
 
 def build_wheel(source: Path, folder: Path, **variables: str) -> Path:
-    """Build a wheel of a folder or an sdist, with the tools that are installed here."""
-    run(
-        *(sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet", "--no-deps"),
-        *("--no-build-isolation", "--wheel-dir", folder, source),
-        cwd=folder,
-        **variables,
-    )
+    """Build a wheel of a folder with the same backend."""
+    _build("wheel", source, folder, **variables)
     (found,) = folder.glob("*.whl")
     return found
+
+
+def _build(what: str, source: Path, folder: Path, **variables: str) -> None:
+    code = f"import sys; from setuptools import build_meta; build_meta.build_{what}(sys.argv[1])"
+    run(sys.executable, "-c", code, folder, cwd=source, **variables)
+
+
+def unpacked(sdist: Path, folder: Path) -> Path:
+    """Unpack an sdist; returns its folder."""
+    shutil.unpack_archive(sdist, folder, filter="data")
+    return folder / sdist.name.removesuffix(".tar.gz")
 
 
 def environment(folder: Path, wheel: Path, extra: str = "") -> Path:
@@ -82,7 +87,7 @@ def environment(folder: Path, wheel: Path, extra: str = "") -> Path:
     python = folder / "bin" / "python"
     run(
         *(sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python),
-        *("install", "--quiet", "--no-deps", wheel),
+        *("install", "--quiet", "--no-deps", "--no-compile", wheel),
         cwd=folder,
     )
     site = site_of(folder)

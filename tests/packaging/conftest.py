@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.builds import build_context, build_sdist, build_wheel, environment
+from tests.packaging.builds import build_context, build_sdist, build_wheel, environment, unpacked
 from tests.sharing import Once
 
 
@@ -26,7 +26,9 @@ def pure_wheel(once: Once) -> Path:
 @pytest.fixture(scope="session")
 def wheel(once: Once, sdist: Path) -> Path:
     """A wheel built from the sdist, compiled if there is a C compiler: quickly, because nothing here is measured."""
-    return once("wheel", lambda folder: build_wheel(sdist, folder, CFLAGS="-O0"))
+    return once(
+        "wheel", lambda folder: build_wheel(unpacked(sdist, folder / "source"), folder, CFLAGS="-O0")
+    )
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ NAMED = sorted(
 )
 
 
+@cache
 def names_in(path: Path) -> set[str]:
     """Names of a file's tests as pytest writes them after the path."""
     names = set()

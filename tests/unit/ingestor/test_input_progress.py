@@ -193,12 +193,13 @@ class Log:
             self.publish()
 
 
-@pytest.mark.parametrize("seed", range(200))
-def test_as_many_are_lost_as_were_deleted_unread(seed: int) -> None:
-    log = Log(seed)
-    for _ in range(150):
-        log.step()
-        assert log.progress.lost <= log.lost
-    log.settle()
-    assert log.progress.lost == log.lost
-    assert log.progress.entries == log.added
+@pytest.mark.parametrize("first", range(0, 200, 25))
+def test_as_many_are_lost_as_were_deleted_unread(first: int) -> None:
+    for seed in range(first, first + 25):
+        log = Log(seed)
+        for _ in range(150):
+            log.step()
+            assert log.progress.lost <= log.lost, seed
+        log.settle()
+        assert log.progress.lost == log.lost, seed
+        assert log.progress.entries == log.added, seed
