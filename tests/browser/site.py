@@ -99,3 +99,13 @@ async def shows(visit: Visit, symbol: str, word: str = "live", middle: str = "")
         return (shown.get("symbol"), shown["word"]) == (symbol, word) and shown["middle"].startswith(middle)
 
     await eventually(so, TIMEOUT_S, f"{symbol} is {word}")
+
+
+async def has_bids(visit: Visit, *rows: list[str]) -> None:
+    """Wait until exactly these rows of bids are drawn."""
+
+    async def so() -> bool:
+        bids: list[list[str]] = (await visit.shown())["bids"]
+        return bids == list(rows)
+
+    await eventually(so, TIMEOUT_S, f"bids are {rows}")
