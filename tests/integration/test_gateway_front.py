@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import socket
+import uuid
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
+import pytest_asyncio
 from websockets.frames import Frame, Opcode
 from websockets.typing import Origin
 
@@ -120,9 +122,28 @@ async def healthy(gateway: RunningGateway) -> None:
         assert (await other.answer())[0] == 200
 
 
+shared_loop = pytest.mark.asyncio(loop_scope="module")
+"""For tests of the gateway that they share."""
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def shared(redis_server: str) -> AsyncIterator[RunningGateway]:
+    """A gateway with default limits, for tests that leave no connection behind."""
+    async with served(redis_server, f"test-front-{uuid.uuid4().hex}") as (gateway, _):
+        yield gateway
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def gateway(shared: RunningGateway) -> RunningGateway:
+    """The shared one, when the connections of earlier tests have ended."""
+    await eventually(lambda: not shared.process.fronts)
+    return shared
+
+
 # --- requests -----------------------------------------------------------------------------------------------
 
 
+@shared_loop
 @pytest.mark.parametrize(
     ("status", "sent"),
     [
@@ -137,15 +158,16 @@ async def healthy(gateway: RunningGateway) -> None:
     ],
 )
 async def test_a_request_beyond_rules_or_limits_is_answered_and_ends_the_connection(
-    redis_url: str, prefix: str, status: int, sent: bytes
+    gateway: RunningGateway, status: int, sent: bytes
 ) -> None:
-    async with served(redis_url, prefix) as (gateway, _), raw(gateway) as client:
+    before = gateway.process.counters.http_refused
+    async with raw(gateway) as client:
         await client.send(sent)
         answered, body = await client.answer()
         assert (answered, json.loads(body)["error"]["code"]) == (status, "bad_request")
         client.writer.close()
         assert await client.rest() == b""
-        assert gateway.process.counters.http_refused == 1
+        assert gateway.process.counters.http_refused == before + 1
         await eventually(lambda: not gateway.process.fronts)
 
 
@@ -159,51 +181,49 @@ ODD_PATHS = [
 ]  # fmt: skip
 
 
+@shared_loop
 async def test_odd_paths_are_answered_with_an_error_and_nothing_is_logged(
-    redis_url: str, prefix: str, caplog: pytest.LogCaptureFixture
+    gateway: RunningGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    async with served(redis_url, prefix) as (gateway, _):
-        for method in ("GET", "HEAD", "POST", "OPTIONS", "TRACE", "CONNECT", "X"):
-            for path in ODD_PATHS:
-                async with raw(gateway) as client:
-                    close = b"Host: localhost\r\nConnection: close\r\n\r\n"
-                    await client.send(f"{method} {path} HTTP/1.1\r\n".encode() + close)
-                    said = await client.rest()
-                assert said.startswith(b"HTTP/1.1 "), (method, path)
-                assert int(said.split()[1]) in range(200, 500), (method, path, said)
-        await healthy(gateway)
+    for method in ("GET", "HEAD", "POST", "OPTIONS", "TRACE", "CONNECT", "X"):
+        for path in ODD_PATHS:
+            async with raw(gateway) as client:
+                close = b"Host: localhost\r\nConnection: close\r\n\r\n"
+                await client.send(f"{method} {path} HTTP/1.1\r\n".encode() + close)
+                said = await client.rest()
+            assert said.startswith(b"HTTP/1.1 "), (method, path)
+            assert int(said.split()[1]) in range(200, 500), (method, path, said)
+    await healthy(gateway)
     assert complaints(caplog) == []
 
 
-async def test_requests_on_one_connection_are_answered_one_after_the_other(
-    redis_url: str, prefix: str
-) -> None:
-    async with served(redis_url, prefix) as (gateway, _), raw(gateway) as client:
+@shared_loop
+async def test_requests_on_one_connection_are_answered_one_after_the_other(gateway: RunningGateway) -> None:
+    async with raw(gateway) as client:
         await client.send(HEALTH * 50)
         for _ in range(50):
             assert await client.answer() == (200, b'{"status": "up"}')
         await client.open()
 
 
-async def test_a_request_is_answered_though_its_client_sends_nothing_more(
-    redis_url: str, prefix: str
-) -> None:
-    async with served(redis_url, prefix) as (gateway, _):
-        for request, status in ((HEALTH, b"200"), (HEALTH * 3, b"200"), (UPGRADE + b"\r\n", b"101")):
-            async with raw(gateway) as client:
-                client.writer.write(request)
-                client.writer.write_eof()
-                assert (await client.rest()).count(b"HTTP/1.1 " + status) == request.count(b"GET")
+@shared_loop
+async def test_a_request_is_answered_though_its_client_sends_nothing_more(gateway: RunningGateway) -> None:
+    for request, status in ((HEALTH, b"200"), (HEALTH * 3, b"200"), (UPGRADE + b"\r\n", b"101")):
         async with raw(gateway) as client:
-            client.writer.write(HEALTH[:-1])
+            client.writer.write(request)
             client.writer.write_eof()
-            assert await client.rest() == b""
-        await eventually(lambda: not gateway.process.fronts)
+            assert (await client.rest()).count(b"HTTP/1.1 " + status) == request.count(b"GET")
+    async with raw(gateway) as client:
+        client.writer.write(HEALTH[:-1])
+        client.writer.write_eof()
+        assert await client.rest() == b""
+    await eventually(lambda: not gateway.process.fronts)
 
 
-async def test_a_client_may_use_a_kept_connection_for_its_websocket(redis_url: str, prefix: str) -> None:
-    async with served(redis_url, prefix) as (gateway, _), aiohttp.ClientSession() as http:
+@shared_loop
+async def test_a_client_may_use_a_kept_connection_for_its_websocket(gateway: RunningGateway) -> None:
+    async with aiohttp.ClientSession() as http:
         async with http.get(f"{gateway.url}/healthz") as response:
             await response.read()
         async with http.ws_connect(f"{gateway.url}/v1/ws") as connection:
@@ -368,45 +388,46 @@ async def test_one_burst_of_messages_does_not_delay_others(redis_url: str, prefi
         await asyncio.gather(burst, reading, return_exceptions=True)
 
 
+@shared_loop
 async def test_a_connection_cut_while_it_is_answered_ends_quietly(
-    redis_url: str, prefix: str, caplog: pytest.LogCaptureFixture
+    gateway: RunningGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with served(redis_url, prefix) as (gateway, _):
-        for _ in range(20):
-            async with raw(gateway) as client:
-                await client.open()
-                await client.send(masked(Opcode.PING, b"x" * 125) * 200)
-                sock = client.writer.get_extra_info("socket")
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
-        await eventually(lambda: not gateway.process.fronts)
+    for _ in range(20):
+        async with raw(gateway) as client:
+            await client.open()
+            await client.send(masked(Opcode.PING, b"x" * 125) * 200)
+            sock = client.writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+    await eventually(lambda: not gateway.process.fronts)
     assert complaints(caplog) == []
 
 
-async def test_invalid_frames_close_with_the_code_of_the_rfc(redis_url: str, prefix: str) -> None:
-    async with served(redis_url, prefix) as (gateway, _):
-        for code, sent in (
-            (1002, b"\x81\x02hi"),
-            (1002, masked(Opcode.CONT, b"x")),
-            (1002, masked(Opcode.CLOSE, (1006).to_bytes(2, "big"))),
-            (1002, masked(Opcode.CLOSE, (5000).to_bytes(2, "big"))),
-            (1002, masked(Opcode.CLOSE, (65_535).to_bytes(2, "big"))),
-            (1002, masked(Opcode.CLOSE, b"x")),
-            (1007, masked(Opcode.CLOSE, b"\x03\xe8\xff")),
-            (1007, masked(Opcode.TEXT, b"\xce\xba\xff")),
-            (1007, masked(Opcode.TEXT, b"\xce", fin=False) + masked(Opcode.CONT, b"\xff", fin=False)),
-            (1008, masked(Opcode.BINARY, b"{}")),
-            (1000, masked(Opcode.CLOSE, (1000).to_bytes(2, "big"))),
-            (4999, masked(Opcode.CLOSE, (4999).to_bytes(2, "big") + b"bye")),
-        ):
-            async with raw(gateway) as client:
-                await client.open()
-                await client.send(sent)
-                assert await client.closed() == code, sent
-        await eventually(lambda: not gateway.process.connections)
+@shared_loop
+async def test_invalid_frames_close_with_the_code_of_the_rfc(gateway: RunningGateway) -> None:
+    for code, sent in (
+        (1002, b"\x81\x02hi"),
+        (1002, masked(Opcode.CONT, b"x")),
+        (1002, masked(Opcode.CLOSE, (1006).to_bytes(2, "big"))),
+        (1002, masked(Opcode.CLOSE, (5000).to_bytes(2, "big"))),
+        (1002, masked(Opcode.CLOSE, (65_535).to_bytes(2, "big"))),
+        (1002, masked(Opcode.CLOSE, b"x")),
+        (1007, masked(Opcode.CLOSE, b"\x03\xe8\xff")),
+        (1007, masked(Opcode.TEXT, b"\xce\xba\xff")),
+        (1007, masked(Opcode.TEXT, b"\xce", fin=False) + masked(Opcode.CONT, b"\xff", fin=False)),
+        (1008, masked(Opcode.BINARY, b"{}")),
+        (1000, masked(Opcode.CLOSE, (1000).to_bytes(2, "big"))),
+        (4999, masked(Opcode.CLOSE, (4999).to_bytes(2, "big") + b"bye")),
+    ):
+        async with raw(gateway) as client:
+            await client.open()
+            await client.send(sent)
+            assert await client.closed() == code, sent
+    await eventually(lambda: not gateway.process.connections)
 
 
-async def test_the_close_code_is_seen_however_much_was_sent_before(redis_url: str, prefix: str) -> None:
-    async with served(redis_url, prefix) as (gateway, _), gateway.connect() as connection:
+@shared_loop
+async def test_the_close_code_is_seen_however_much_was_sent_before(gateway: RunningGateway) -> None:
+    async with gateway.connect() as connection:
         client = Client(connection)
         with suppress(Exception):
             await connection.send(b"\x00" * 10_000)
