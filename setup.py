@@ -14,8 +14,8 @@ from setuptools import Extension, setup
 
 # Named one by one: a search of the whole package would not enter folders that are links.
 PACKAGES = [Path("depthcast", name) for name in ("shared", "broadcaster", "ingestor", "gateway")]
-# More optimization takes half as long again, and runs no faster; who sets CFLAGS chooses it. Warnings about generated
-# code help nobody.
+# More optimization takes half as long again, and runs no faster; who sets CFLAGS chooses it. Warnings about
+# generated code help nobody.
 FLAGS = [*([] if "CFLAGS" in os.environ else ["-O1"]), "-g0", "-w"]
 # Commands that compile nothing, so translating to C would be wasted on them.
 WITHOUT_EXTENSIONS = {"sdist", "egg_info", "dist_info"}

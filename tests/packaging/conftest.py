@@ -25,10 +25,8 @@ def pure_wheel(once: Once) -> Path:
 
 @pytest.fixture(scope="session")
 def wheel(once: Once, sdist: Path) -> Path:
-    """A wheel built from the sdist, compiled if there is a C compiler: quickly, because nothing here is measured."""
-    return once(
-        "wheel", lambda folder: build_wheel(unpacked(sdist, folder / "source"), folder, CFLAGS="-O0")
-    )
+    """A wheel built from the sdist, compiled if there is a C compiler: quickly, as nothing is measured."""
+    return once("wheel", lambda folder: build_wheel(unpacked(sdist, folder / "source"), folder, CFLAGS="-O0"))
 
 
 @pytest.fixture(scope="session")

@@ -30,10 +30,7 @@ def _recovers(scene: Scene) -> None:
     scene.live()
 
 
-@in_parts(
-    "A first book in three parts: nothing is shown before the last one. Then deltas, as ever.",
-    "3.3"
-)
+@in_parts("A first book in three parts: nothing is shown before the last one. Then deltas, as ever.", "3.3")
 def parts(scene: Scene) -> None:
     _asked(scene)
     for arriving in (2, 1):
@@ -46,11 +43,7 @@ def parts(scene: Scene) -> None:
     scene.live()
 
 
-@in_parts(
-    "A snapshot of as many levels as fit in one part comes in one message.",
-    "3.3",
-    part_levels_max=3
-)
+@in_parts("A snapshot of as many levels as fit in one part comes in one message.", "3.3", part_levels_max=3)
 def parts_not_needed(scene: Scene) -> None:
     begin(scene)
 
@@ -89,8 +82,7 @@ def parts_and_another_symbol(scene: Scene) -> None:
 
 
 @in_parts(
-    "A part in the middle is lost: the next one is a gap, and the client takes another snapshot.",
-    "3.3"
+    "A part in the middle is lost: the next one is a gap, and the client takes another snapshot.", "3.3"
 )
 def part_lost(scene: Scene) -> None:
     _asked(scene)
@@ -100,10 +92,7 @@ def part_lost(scene: Scene) -> None:
     _recovers(scene)
 
 
-@in_parts(
-    "The last part is lost: the next delta is a gap, and nothing of the snapshot was shown.",
-    "3.3"
-)
+@in_parts("The last part is lost: the next delta is a gap, and nothing of the snapshot was shown.", "3.3")
 def last_part_lost(scene: Scene) -> None:
     _asked(scene)
     scene.arrives(3)
@@ -123,10 +112,7 @@ def parts_repeated(scene: Scene) -> None:
     scene.live()
 
 
-@in_parts(
-    "A wrong level in one part: the digest, which covers the whole view, shows it.",
-    "1.2", "3.3"
-)
+@in_parts("A wrong level in one part: the digest, which covers the whole view, shows it.", "1.2", "3.3")
 def wrong_part(scene: Scene) -> None:
     _asked(scene)
     scene.arrives(1)
@@ -137,7 +123,8 @@ def wrong_part(scene: Scene) -> None:
 
 @in_parts(
     "The connection is lost between parts: the client holds nothing, and offers nothing to resume.",
-    "3.3", "3.4"
+    "3.3",
+    "3.4",
 )
 def connection_lost_between_parts(scene: Scene) -> None:
     _asked(scene)
@@ -153,8 +140,9 @@ def connection_lost_between_parts(scene: Scene) -> None:
 @in_parts(
     "A slow client gets a snapshot in parts within its subscription: the view stays until the last part, and "
     "is what the client offers if the connection is lost before.",
-    "3.3", "3.4",
-    history_deltas=1
+    "3.3",
+    "3.4",
+    history_deltas=1,
 )
 def view_stays_until_the_last_part(scene: Scene) -> None:
     begin(scene)
@@ -178,7 +166,8 @@ def view_stays_until_the_last_part(scene: Scene) -> None:
 @in_parts(
     "A new listing begins between parts: those of the old one are forgotten, and the new book comes in "
     "parts, too.",
-    "2.2.3", "3.3"
+    "2.2.3",
+    "3.3",
 )
 def relisted_between_parts(scene: Scene) -> None:
     scene.market.relist(SYMBOL, 1, "0.01")
@@ -201,10 +190,7 @@ def relisted_between_parts(scene: Scene) -> None:
     scene.live(sizes=NEW_SIZES)
 
 
-@in_parts(
-    "The gateway gives a snapshot up between parts, and begins another one.",
-    "3.3"
-)
+@in_parts("The gateway gives a snapshot up between parts, and begins another one.", "3.3")
 def parts_begin_anew(scene: Scene) -> None:
     scene.market.core.market.parts_bound.bytes_max = 1
     scene.opens()

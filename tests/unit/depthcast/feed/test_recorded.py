@@ -24,7 +24,7 @@ def apply(book: Book, entry: FeedEntry) -> None:
     ("name", "compared"),
     [
         *(
-            # Each run takes all of them through the adapter (venues/test_binance.py), and some through a deployment.
+            # Each run takes all of them through the adapter: venues/test_binance.py.
             pytest.param(name, compared, marks=pytest.mark.deep)
             for name, compared in (
                 ("spot_btcusdt_20240808.gz", 3449),

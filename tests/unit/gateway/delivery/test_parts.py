@@ -90,6 +90,7 @@ def beside(market: SmallMarket) -> ModelClient:
     subscribe(client, "AAA")
     return client
 
+
 def test_who_asks_for_parts_gets_them_and_nobody_else(market: SmallMarket) -> None:
     clients = [connected(market) for _ in range(3)]
     subscribe(clients[0], "AAA")

@@ -81,13 +81,17 @@ def test_one_subscription_too_many() -> None:
     [
         (
             {"depth": 0},
-            "the full book of AAA has 3 levels on a side, more than the 2 served; "
-            "subscribe with a depth of up to 1000",
+            (
+                "the full book of AAA has 3 levels on a side, more than the 2 served; "
+                "subscribe with a depth of up to 1000"
+            ),
         ),
         (
             {"depth": 5, "group": 10},
-            "the book of AAA has 3 levels on a side, more than the 2 that are grouped; "
-            "subscribe without group, with a depth of up to 1000",
+            (
+                "the book of AAA has 3 levels on a side, more than the 2 that are grouped; "
+                "subscribe without group, with a depth of up to 1000"
+            ),
         ),
     ],
     ids=["to serve whole", "to group"],
