@@ -104,6 +104,7 @@ async def test_without_the_right_it_serves_says_so_once_and_counts(
     assert "NOPERM" in said[0].__dict__["problem"]
     assert "depthcast_gateway_registration_failures_total 0" not in text
     assert 'depthcast_gateway_redis_errors_total{code="NOPERM"}' in text
+    assert 'depthcast_gateway_redis_errors_total{code="NOPERM"} 0.0' not in text
 
 
 async def test_at_a_replica_it_serves_and_says_how_old_its_books_are(fresh_server: EmbeddedServer) -> None:
