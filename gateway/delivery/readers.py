@@ -1,21 +1,21 @@
 """Who reads a channel.
 
 A worker has tens of thousands of channels, most with a single reader. So what there is none of costs nothing,
-and what is there no more keeps no room.
+one alone costs a tuple, which takes a third of a dictionary's room, and what is there no more keeps no room.
 """
 
-from typing import Any, Final
+from collections.abc import Collection
+from typing import TypeVar
 
 from depthcast.gateway.delivery.cohort import Cohort
 from depthcast.gateway.delivery.subscription_group import SubscriptionGroup
 from depthcast.gateway.protocol.messages import Encoding
 
-_NOBODY: Final[dict[Any, None]] = {}
-"""Nothing is added to it."""
+Reader = TypeVar("Reader")
 
 
 class Readers:
-    """The readers of one channel; false if there are none. All but `by_encoding` are sets in order.
+    """The readers of one channel; false if there are none.
 
     `by_encoding`: cohorts without an interval; `throttled`: other cohorts; `split`: groups outside cohorts.
     """
@@ -23,42 +23,59 @@ class Readers:
     __slots__ = ("by_encoding", "split", "throttled")
 
     def __init__(self) -> None:
-        self.by_encoding: tuple[tuple[Encoding, dict[Cohort, None]], ...] = ()
-        self.throttled: dict[Cohort, None] = _NOBODY
-        self.split: dict[SubscriptionGroup, None] = _NOBODY
+        self.by_encoding: tuple[tuple[Encoding, Collection[Cohort]], ...] = ()
+        self.throttled: Collection[Cohort] = ()
+        self.split: Collection[SubscriptionGroup] = ()
 
     def add(self, cohort: Cohort, encoding: Encoding) -> None:
         """Add a cohort; one with an interval is asked for no bytes, so its `encoding` does not matter."""
         if cohort.interval_ms:
-            self.throttled = self.throttled or {}
-            self.throttled[cohort] = None
-            return
-        for each, cohorts in self.by_encoding:
-            if each is encoding:
-                cohorts[cohort] = None
-                return
-        self.by_encoding += ((encoding, {cohort: None}),)
+            self.throttled = _with(self.throttled, cohort)
+        else:
+            self._put(encoding, _with(self._alike(encoding), cohort))
 
     def remove(self, cohort: Cohort, encoding: Encoding) -> None:
         """Remove a cohort that was added with this encoding."""
         if cohort.interval_ms:
-            del self.throttled[cohort]
-            self.throttled = self.throttled or _NOBODY
-            return
-        alike = next(cohorts for each, cohorts in self.by_encoding if each is encoding)
-        del alike[cohort]
-        if not alike:
-            self.by_encoding = tuple(pair for pair in self.by_encoding if pair[1])
+            self.throttled = _without(self.throttled, cohort)
+        else:
+            self._put(encoding, _without(self._alike(encoding), cohort))
 
     def add_split(self, group: SubscriptionGroup) -> None:
         """Add a group outside cohorts."""
-        self.split = self.split or {}
-        self.split[group] = None
+        self.split = _with(self.split, group)
 
     def remove_split(self, group: SubscriptionGroup) -> None:
         """Remove one."""
-        del self.split[group]
-        self.split = self.split or _NOBODY
+        self.split = _without(self.split, group)
 
     def __bool__(self) -> bool:
         return bool(self.by_encoding or self.throttled or self.split)
+
+    def _alike(self, encoding: Encoding) -> Collection[Cohort]:
+        return next((cohorts for each, cohorts in self.by_encoding if each is encoding), ())
+
+    def _put(self, encoding: Encoding, cohorts: Collection[Cohort]) -> None:
+        if cohorts and cohorts is self._alike(encoding):
+            return
+        others = tuple(pair for pair in self.by_encoding if pair[0] is not encoding)
+        self.by_encoding = (*others, (encoding, cohorts)) if cohorts else others
+
+
+def _with(readers: Collection[Reader], reader: Reader) -> Collection[Reader]:
+    """These and one more, which may be among them; a dictionary is changed in place."""
+    if reader in readers:
+        return readers
+    if not isinstance(readers, dict):
+        return dict.fromkeys((*readers, reader)) if readers else (reader,)
+    readers[reader] = None
+    return readers
+
+
+def _without(readers: Collection[Reader], reader: Reader) -> Collection[Reader]:
+    """These without one that is among them."""
+    if isinstance(readers, dict) and len(readers) > 1:
+        del readers[reader]
+        return readers
+    assert reader in readers
+    return ()
