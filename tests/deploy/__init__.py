@@ -1,0 +1,1 @@
+"""The files of `deploy/` without a container engine, run or read by their own programs."""
