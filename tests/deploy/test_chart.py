@@ -1,0 +1,244 @@
+"""The Helm chart, rendered by Helm's own library and checked against the schemas of Kubernetes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from depthcast.shared.settings import (
+    GatewaySettings,
+    IngestorSettings,
+    Settings,
+    file_variable,
+    known_variables,
+    secrets,
+)
+
+helm = pytest.importorskip("helm_python", reason="there is no wheel of Helm's library for this platform")
+kubernetes_validate = pytest.importorskip("kubernetes_validate")
+yaml: Any = pytest.importorskip("yaml")
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "deploy" / "helm" / "depthcast"
+VERSIONS = ("1.27", kubernetes_validate.latest_version())
+"""Of Kubernetes: the oldest that the chart allows, and the newest whose schemas are there."""
+
+Values = dict[str, Any]
+Manifest = dict[str, Any]
+
+LOGIN = {"username": "someone", "passwordSecret": "redis-login"}
+EVERYTHING: Values = {
+    "image": {"pullSecrets": ["registry"]},
+    "redis": {
+        "url": "rediss://redis.data:6380/0",
+        "port": 6380,
+        "peers": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "data"}}}],
+        "tls": {"caSecret": "redis-ca"},
+    },
+    "ingestor": {
+        "redis": LOGIN,
+        "instruments": '["BTC-USD"]\ntick_size = "0.01"\n',
+        "settings": {"entry_bytes_max": 33_554_432},
+        "nodeSelector": {"disk": "fast"},
+        "tolerations": [{"key": "market", "operator": "Exists"}],
+        "podAnnotations": {"note": "x"},
+    },
+    "gateway": {
+        "redis": LOGIN,
+        "settings": {"wildcard": False, "trusted_proxies": "10.0.0.0/8"},
+        "autoscaling": {"enabled": True, "connections": 2000, "cpuPercent": 70},
+        "affinity": {"nodeAffinity": {}},
+    },
+    "service": {"type": "LoadBalancer", "annotations": {"note": "x"}},
+    "ingress": {"enabled": True, "className": "haproxy", "annotations": {"note": "x"}, "tlsSecret": "web"},
+    "networkPolicy": {
+        "clients": [{"ipBlock": {"cidr": "10.0.0.0/8"}}],
+        "metrics": [{"podSelector": {"matchLabels": {"app": "prometheus"}}}],
+        "egress": [{"ports": [{"port": 443}]}],
+    },
+    "extraManifests": [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": '{{ include "depthcast.name" . }}-more'},
+        }
+    ],
+}
+CASES: dict[str, Values] = {
+    "defaults": {},
+    "everything": EVERYTHING,
+    "least": {"networkPolicy": {"enabled": False}, "topologyKeys": []},
+}
+
+
+def rendered(values: Values) -> list[Manifest]:
+    """Every manifest of a release."""
+    with helm.Chart.load(CHART) as chart:
+        chart.validate_schema(values)
+        files = chart.render(values, name="books", namespace="market")
+    texts = [text for name, text in files.items() if name.endswith(".yaml")]
+    return [manifest for text in texts for manifest in yaml.safe_load_all(text) if manifest]
+
+
+def the(manifests: list[Manifest], kind: str, role: str) -> Manifest:
+    """The manifest of a kind for a role."""
+    (found,) = [
+        item for item in manifests if item["kind"] == kind and item["metadata"]["name"].endswith(f"-{role}")
+    ]
+    return found
+
+
+def pod(manifests: list[Manifest], role: str) -> Manifest:
+    spec: Manifest = the(manifests, "Deployment", role)["spec"]["template"]["spec"]
+    return spec
+
+
+def environment(manifests: list[Manifest], role: str) -> dict[str, str]:
+    (container,) = pod(manifests, role)["containers"]
+    found = [(item["name"], item["value"]) for item in container["env"]]
+    assert len(dict(found)) == len(found), "a variable is set twice"
+    return dict(found)
+
+
+@pytest.fixture(scope="module", params=CASES, ids=list(CASES))
+def manifests(request: pytest.FixtureRequest) -> list[Manifest]:
+    return rendered(CASES[request.param])
+
+
+def test_helm_finds_nothing_wrong() -> None:
+    for values in CASES.values():
+        found = helm.lint(CHART, values, strict=True)
+        assert [message for message in found["messages"] if message["severity"] > 1] == []
+        assert not found["errors"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_kubernetes_knows_everything_in_it(manifests: list[Manifest], version: str) -> None:
+    assert len(manifests) >= 6
+    for manifest in manifests:
+        kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def test_a_mistake_would_be_noticed() -> None:
+    manifest = the(rendered({}), "Deployment", "gateway")
+    manifest["spec"]["template"]["spec"]["containers"][0]["redinessProbe"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(manifest, VERSIONS[-1], strict=True)
+
+
+@pytest.mark.parametrize(("role", "kind"), [("ingestor", IngestorSettings), ("gateway", GatewaySettings)])
+def test_processes_take_their_settings(manifests: list[Manifest], role: str, kind: type[Settings]) -> None:
+    given = environment(manifests, role)
+    files = {file_variable(name) for name in secrets()}
+    assert given.keys() <= known_variables() | files
+    settings = kind.load({name: value for name, value in given.items() if name not in files})
+    assert settings.partitions == 2
+    assert settings.admin_host == "0.0.0.0"  # noqa: S104  # the network policy says who may
+
+
+@pytest.mark.parametrize("role", ["ingestor", "gateway"])
+def test_a_pod_can_do_little(manifests: list[Manifest], role: str) -> None:
+    spec = pod(manifests, role)
+    (container,) = spec["containers"]
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert "memory" in container["resources"]["limits"]
+    mounted = {item["name"] for item in container["volumeMounts"]}
+    assert mounted == {item["name"] for item in spec["volumes"]}
+
+
+@pytest.mark.parametrize("role", ["ingestor", "gateway"])
+def test_selectors_find_the_pods_of_their_role_alone(manifests: list[Manifest], role: str) -> None:
+    labels = the(manifests, "Deployment", role)["spec"]["template"]["metadata"]["labels"]
+    other = "gateway" if role == "ingestor" else "ingestor"
+    others = the(manifests, "Deployment", other)["spec"]["template"]["metadata"]["labels"]
+    for selector in selectors(manifests, role):
+        assert selector.items() <= labels.items()
+        assert not selector.items() <= others.items()
+
+
+def selectors(manifests: list[Manifest], role: str) -> Iterator[dict[str, str]]:
+    yield the(manifests, "Deployment", role)["spec"]["selector"]["matchLabels"]
+    yield the(manifests, "PodDisruptionBudget", role)["spec"]["selector"]["matchLabels"]
+    for item in pod(manifests, role).get("topologySpreadConstraints", []):
+        yield item["labelSelector"]["matchLabels"]
+    if role == "gateway":
+        yield the(manifests, "Service", role)["spec"]["selector"]
+    for item in manifests:
+        if item["kind"] == "NetworkPolicy" and item["metadata"]["name"].endswith(role):
+            yield item["spec"]["podSelector"]["matchLabels"]
+
+
+def test_a_gateway_has_time_to_say_good_bye(manifests: list[Manifest]) -> None:
+    spec = pod(manifests, "gateway")
+    (container,) = spec["containers"]
+    command, seconds = container["lifecycle"]["preStop"]["exec"]["command"]
+    settings = GatewaySettings.load(
+        {
+            name: value
+            for name, value in environment(manifests, "gateway").items()
+            if not name.endswith("_FILE")
+        }
+    )
+    assert command == "sleep"
+    assert int(seconds) + settings.drain_timeout_s + 5 < spec["terminationGracePeriodSeconds"]
+
+
+def test_while_autoscaling_is_on_nothing_else_says_how_many() -> None:
+    off, on = rendered({}), rendered(EVERYTHING)
+    assert the(off, "Deployment", "gateway")["spec"]["replicas"] == 3
+    assert "replicas" not in the(on, "Deployment", "gateway")["spec"]
+    metrics = the(on, "HorizontalPodAutoscaler", "gateway")["spec"]["metrics"]
+    assert [item["type"] for item in metrics] == ["Pods", "Resource"]
+    assert metrics[0]["pods"]["metric"]["name"] == "depthcast_gateway_connections"
+
+
+def test_secrets_are_files() -> None:
+    found = rendered(EVERYTHING)
+    for role in ("ingestor", "gateway"):
+        given = environment(found, role)
+        assert given["DEPTHCAST_REDIS_PASSWORD_FILE"] == "/etc/depthcast/redis-password/password"
+        assert given["DEPTHCAST_REDIS_URL"].endswith("?ssl_ca_certs=/etc/depthcast/redis-ca/ca.crt")
+        paths = {item["mountPath"] for item in pod(found, role)["containers"][0]["volumeMounts"]}
+        assert {"/etc/depthcast/redis-password", "/etc/depthcast/redis-ca"} <= paths
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"redis": {"url": "redis://:password@redis:6379/0"}},
+        {"gateway": {"settings": {"Wrong-Name": 1}}},
+        {"gateway": {"replica": 3}},
+        {"image": {"pullPolicy": "Sometimes"}},
+    ],
+)
+def test_wrong_values_are_refused(values: Values) -> None:
+    with helm.Chart.load(CHART) as chart, pytest.raises(helm.HelmValuesError):
+        chart.validate_schema(values)
+
+
+def test_autoscaling_without_a_target_is_refused() -> None:
+    values = {"gateway": {"autoscaling": {"enabled": True, "connections": 0}}}
+    with pytest.raises(helm.HelmRenderError, match="needs a target"):
+        rendered(values)
+
+
+def test_the_chart_and_the_package_have_one_version() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'\nversion = "{chart["appVersion"]}"\n' in pyproject
+
+
+def test_numbers_and_switches_reach_the_process_as_they_are_written() -> None:
+    found = rendered(EVERYTHING)
+    assert environment(found, "ingestor")["DEPTHCAST_ENTRY_BYTES_MAX"] == "33554432"
+    gateway = environment(found, "gateway")
+    assert gateway["DEPTHCAST_WILDCARD"] == "false"
+    assert "DEPTHCAST_TRUSTED_PROXIES" not in environment(rendered({}), "gateway"), "an empty value is none"
