@@ -145,7 +145,8 @@ lock: $(UV)
 	@$(COMPILE) --no-deps tests/servers.in --output-file tests/servers.lock
 	@$(COMPILE) --no-deps tests/fuzz/atheris.in --output-file tests/fuzz/atheris.lock
 	@$(COMPILE) tests/packaging/audit.in --output-file tests/packaging/audit.lock
-	@echo 'wrote requirements.lock, requirements-run.lock, and the locks of servers, atheris and pip-audit in tests'
+	@$(COMPILE) deploy/sbom.in --output-file deploy/sbom.lock
+	@echo 'wrote requirements*.lock, the locks of servers, atheris and pip-audit in tests, and that of cyclonedx-bom in deploy'
 
 servers: $(SERVERS)/.fetched
 
