@@ -46,6 +46,7 @@ def _parts() -> Iterator[str]:
     yield _program("Node", ("node",), "--version")
     yield _program("Go", ("go",), "version")
     yield _program("Chromium", CHROMIUM_NAMES, "--version")
+    yield _program("HAProxy", ("haproxy",), "-v")
     yield _program("container engine", ("docker",), "info", "--format", "{{.ServerVersion}}")
 
 

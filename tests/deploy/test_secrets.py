@@ -1,0 +1,80 @@
+"""The script that makes the composition's certificates and passwords."""
+
+import hashlib
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.conftest import make_secrets
+
+PROCESSES = ("ingestor", "gateway", "feed")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_each_service_gets_what_it_needs_and_nothing_of_others(secrets: Path) -> None:
+    of_a_process = {"ca.pem", "client.pem", "client-key.pem", "redis-password", "made"}
+    found = {folder.name: {path.name for path in folder.iterdir()} for folder in secrets.iterdir()}
+    assert found == {
+        "redis": {"ca.pem", "redis.pem", "redis-key.pem", "users.acl", "made"},
+        "proxy": {"ca.pem", "proxy.pem", "made"},
+        **dict.fromkeys(PROCESSES, of_a_process),
+        "grafana": {"admin-password", "made"},
+    }
+
+
+def test_only_the_reader_of_a_secret_may_read_it(secrets: Path) -> None:
+    modes = {path.name: path.stat().st_mode & 0o777 for path in secrets.glob("*/*") if path.name != "made"}
+    assert set(modes.values()) == {0o400}
+
+
+@pytest.mark.parametrize(
+    ("certificate", "purpose", "name"),
+    [
+        ("redis/redis.pem", "sslserver", "redis"),
+        ("redis/redis.pem", "sslclient", "redis"),
+        ("proxy/proxy.pem", "sslserver", "localhost"),
+        ("gateway/client.pem", "sslclient", "gateway"),
+    ],
+)
+def test_a_certificate_is_good_for_its_purpose(
+    secrets: Path, certificate: str, purpose: str, name: str
+) -> None:
+    path = secrets / certificate
+    words = ["openssl", "verify", "-x509_strict", "-purpose", purpose, "-verify_hostname", name]
+    done = subprocess.run(
+        [*words, "-CAfile", path.parent / "ca.pem", path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_redis_knows_the_hashes_of_the_passwords_that_the_processes_have(secrets: Path) -> None:
+    users = dict(
+        re.findall(
+            r"^user (\w+) on #([0-9a-f]{64})\b", (secrets / "redis/users.acl").read_text(), re.MULTILINE
+        )
+    )
+    assert users == {
+        name: hashlib.sha256((secrets / name / "redis-password").read_bytes().strip()).hexdigest()
+        for name in PROCESSES
+    }
+    assert len(set(users.values())) == len(PROCESSES)
+
+
+def test_a_second_run_changes_nothing_and_a_lost_folder_everything(secrets: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    shutil.copytree(secrets, folder)
+    before = contents(folder)
+    assert "are there" in make_secrets(folder)
+    assert contents(folder) == before
+
+    shutil.rmtree(folder / "feed")
+    make_secrets(folder)
+    after = contents(folder)
+    assert after.keys() == before.keys()
+    assert [name for name in after if after[name] == before[name]] == []
