@@ -33,6 +33,7 @@ def build_context(folder: Path) -> Path:
             ignored = shutil.ignore_patterns("__pycache__", "*.so", "*.pyc")
             shutil.copytree(source, folder / name, symlinks=True, ignore=ignored)
         else:
+            (folder / name).parent.mkdir(exist_ok=True)
             shutil.copy(source, folder / name)
     return folder
 
