@@ -110,9 +110,10 @@ def further_tests() -> list[str]:
         own_tests,
         pytest.param(further_tests, marks=pytest.mark.deep),
         lambda: [INTERLEAVINGS],
+        pytest.param(lambda: ["-m", "deep", INTERLEAVINGS], marks=pytest.mark.deep),
         lambda: [f"tests/property/test_engine_{name}" for name in PROPERTY_TESTS],
     ],
-    ids=["unit", "further", "interleavings", "property"],
+    ids=["unit", "further", "interleavings", "further-interleavings", "property"],
 )
 def test_the_same_tests_pass_without_what_was_compiled(files: Callable[[], list[str]]) -> None:
     run = subprocess.run(
