@@ -17,6 +17,7 @@ MODULES: Final = {
     "storm": "benchmarks.fanout.storm",
     "idle": "benchmarks.fanout.idle",
     "compression": "benchmarks.fanout.compression",
+    "tls": "benchmarks.fanout.tls",
     "recorded": "benchmarks.fanout.recorded",
     "takeover": "benchmarks.recovery.takeover",
     "books": "benchmarks.books.events",

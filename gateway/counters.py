@@ -60,6 +60,7 @@ class GatewayCounters:
     origins_refused: int = 0
     http_refused: int = 0
     http_timeouts: int = 0
+    tls_failures: int = 0
     limit_http_requests: int = 0
     limit_http_rate: int = 0
     limit_http_answer_bytes: int = 0

@@ -79,6 +79,29 @@ def with_credentials(url: str, username: str, password: str) -> str:
     return f"{scheme}{mark}{quote(username, safe='')}:{quote(password, safe='')}@{rest}"
 
 
+def is_encrypted(url: str) -> bool:
+    """Return whether connections to the address are encrypted."""
+    return url.startswith("rediss")
+
+
+def with_tls_files(url: str, ca: str, cert: str, key: str) -> str:
+    """Return the address with these files as options of its connections; those that are empty are left out.
+
+    Raises `ValueError` that says what speaks against them.
+    """
+    if not is_encrypted(url):
+        raise ValueError("does not begin with rediss://, so nothing would be encrypted")
+    for name, path in (("ssl_ca_certs", ca), ("ssl_certfile", cert), ("ssl_keyfile", key)):
+        option = f"{name}={quote(path, safe='/')}"
+        query = url.partition("?")[2].split("&")
+        if not path or option in query:
+            continue
+        if any(item.startswith(f"{name}=") for item in query):
+            raise ValueError(f"has another file as {name}; remove one of them")
+        url += f"{'&' if '?' in url else '?'}{option}"
+    return url
+
+
 def problem_of(url: str) -> str | None:
     """Return what is wrong with an address, without quoting it; None if it has the right form."""
     if _UNPRINTABLE.search(url):

@@ -22,6 +22,7 @@ from depthcast.shared.redis_url import (
     has_credentials,
     problem_of,
     with_credentials,
+    with_tls_files,
     without_credentials,
 )
 
@@ -47,6 +48,11 @@ RENAMED: Final = {
     "drain_timeout": "drain_timeout_s",
 }
 """Old name → new name. Both work in this version; the next version drops the old name."""
+
+
+REDIS_TLS: Final = ("redis_tls_ca", "redis_tls_cert", "redis_tls_key")
+WITHIN_REDIS_URL: Final = ("redis_username", "redis_password", *REDIS_TLS)
+"""Settings that become a part of `redis_url`, from which alone connections are made; then they are empty."""
 
 
 def setting(
@@ -76,6 +82,17 @@ class Settings:
     redis_username: str = setting("", "user at Redis, if the address names none")
     redis_password: str = setting(
         "", "password at Redis, of any characters, if the address has none", secret=True
+    )
+    redis_tls_ca: str = setting(
+        "",
+        "file of the authorities, in PEM, that the certificate of a rediss:// server may be of; those of the "
+        "system when unset",
+    )
+    redis_tls_cert: str = setting(
+        "", "file of our certificate for a rediss:// server that asks for one, in PEM"
+    )
+    redis_tls_key: str = setting(
+        "", "file of its private key, in PEM, without a passphrase; redis_tls_cert when unset"
     )
     prefix: str = setting("depthcast", "key prefix: one per deployment")
     partitions: int | None = setting(
@@ -107,6 +124,8 @@ class Settings:
             )
         if self.redis_username or self.redis_password:
             self._merge_credentials()
+        if any(getattr(self, name) for name in REDIS_TLS):
+            self._merge_tls_files()
         _check_redis_url(self.redis_url)
 
     def _merge_credentials(self) -> None:
@@ -118,6 +137,20 @@ class Settings:
         merged = with_credentials(self.redis_url, self.redis_username, self.redis_password)
         for name, value in (("redis_url", merged), ("redis_username", ""), ("redis_password", "")):
             object.__setattr__(self, name, value)
+
+    def _merge_tls_files(self) -> None:
+        """Put the files of TLS into the address, unless it would not use them."""
+        name = next(name for name in REDIS_TLS if getattr(self, name))
+        if self.redis_tls_key and not self.redis_tls_cert:
+            problem = "is set, but redis_tls_cert is not: a key is of no use without its certificate"
+            raise SettingsError(variable("redis_tls_key"), self.redis_tls_key, problem)
+        try:
+            merged = with_tls_files(self.redis_url, *(getattr(self, name) for name in REDIS_TLS))
+        except ValueError as error:
+            problem = f"is set, but the address of Redis {error}"
+            raise SettingsError(variable(name), getattr(self, name), problem) from None
+        for item, value in (("redis_url", merged), *((item, "") for item in REDIS_TLS)):
+            object.__setattr__(self, item, value)
 
     @classmethod
     def load(cls, environment: Mapping[str, str], options: Mapping[str, str | None] | None = None) -> Self:
@@ -286,6 +319,14 @@ class GatewaySettings(Settings):
 
     host: str = setting("127.0.0.1", "address to serve on")
     port: int = setting(8080, "port to serve on; 0 takes a free one", least=0, most=65535)
+    tls_cert: str = setting(
+        "",
+        "file of the certificate and the chain behind it, in PEM: serve https and wss instead of http and ws",
+    )
+    tls_key: str = setting("", "file of its private key, in PEM, without a passphrase; tls_cert when unset")
+    tls_client_ca: str = setting(
+        "", "file of authorities, in PEM: only clients with a certificate of one of them may connect"
+    )
     workers: int = setting(1, "gateway processes sharing the port", least=1, most=256)
     heartbeat_ms: int = setting(
         5000,
@@ -567,6 +608,10 @@ class GatewaySettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in ("tls_key", "tls_client_ca"):
+            if getattr(self, name) and not self.tls_cert:
+                problem = "is set, but tls_cert is not, so there is no TLS; set it too, or remove this"
+                raise SettingsError(variable(name), getattr(self, name), problem)
         for name, parse in (
             ("trusted_proxies", parse_networks),
             ("origins", Origins),

@@ -1,5 +1,6 @@
 """Servers under measurement, in one shape: where clients connect, what they send first, where ticks go."""
 
+import ssl
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,7 +26,7 @@ from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.types import Symbol
 
 ADMIN_PATTERN: Final = r"admin listening on http://127\.0\.0\.1:(\d+)"
-READY_PATTERN: Final = r"gateway listening on http://127\.0\.0\.1:(\d+)"
+READY_PATTERN: Final = r"gateway listening on https?://127\.0\.0\.1:(\d+)"
 QUIET_MS: Final = 600_000
 """Between rounds nothing is published; no gateway shall tell its clients so."""
 
@@ -132,14 +133,18 @@ def gateway(
     server: EmbeddedServer,
     market: Market,
     prefix: str = "bench",
+    trust: ssl.SSLContext | None = None,
     **settings: object,
 ) -> Iterator[Gateway]:
-    """The gateway as shipped, on the market's books as they are now; `settings` beside its defaults."""
+    """The gateway as shipped, on the market's books as they are now; `settings` beside its defaults.
+
+    `trust`: what a client needs to trust it, where it speaks TLS.
+    """
     keys = DeploymentKeys(prefix)
     with redis.Redis(port=server.port) as client:
         _publish_books(client, keys, market)
     with gateway_alone(server, prefix, stale_ms=QUIET_MS, heartbeat_ms=QUIET_MS, **settings) as found:
-        wait_until_live(found.port, len(market.symbols))
+        wait_until_live(found.port, len(market.symbols), trust)
         yield found
 
 
@@ -167,11 +172,12 @@ def _publish_books(client: "redis.Redis", keys: DeploymentKeys, market: Market) 
         client.xadd(keys.partition(number).snapshots(symbol), {"s": data}, id=str(market.positions[number]))
 
 
-def wait_until_live(port: int, symbols: int) -> None:
+def wait_until_live(port: int, symbols: int, trust: ssl.SSLContext | None = None) -> None:
     """Wait until a gateway shows so many live books."""
     deadline = time.monotonic() + START_S
+    url = f"{'http' if trust is None else 'https'}://127.0.0.1:{port}/v1/symbols"
     while time.monotonic() < deadline:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/symbols", timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=10, context=trust) as answer:  # noqa: S310 - of this machine
             states = [item["state"] for item in orjson.loads(answer.read())]
         if states.count("live") == symbols:
             return

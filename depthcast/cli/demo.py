@@ -23,14 +23,14 @@ from depthcast.runtime.synthetic import SyntheticOptions, run_market
 from depthcast.shared.errors import DepthcastError
 from depthcast.shared.runtime.environment import read_environment
 from depthcast.shared.runtime.redis import last_position
-from depthcast.shared.settings import Settings, variable
+from depthcast.shared.settings import WITHIN_REDIS_URL, Settings, variable
 from depthcast.shared.types import Symbol
 from depthcast.updates import State
 
 PREFIX: Final = "depthcast-demo"
 """Key prefix: a server that was named may hold another deployment."""
 
-REDIS_VARIABLES: Final = tuple(variable(name) for name in ("redis_url", "redis_username", "redis_password"))
+REDIS_VARIABLES: Final = tuple(map(variable, ("redis_url", *WITHIN_REDIS_URL)))
 
 MARKET: Final = tuple(BUILT_IN[Symbol(name)] for name in ("BTC-USD", "ETH-USD", "SOL-USD"))
 SYMBOLS: Final = tuple(item.instrument.symbol for item in MARKET)

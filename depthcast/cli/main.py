@@ -66,6 +66,9 @@ SUBCOMMANDS: Final = {
     ),
     "status": _Home("depthcast.cli.status", "status", "Show partitions, input lag, feeders and gateways."),
     "doctor": _Home("depthcast.cli.doctor", "doctor", "Say what is wrong with a deployment, and what to do."),
+    "redis-acl": _Home(
+        "depthcast.cli.redis_acl", "redis_acl", "Print users for Redis that may do only what they have to."
+    ),
     "record": _Home(
         "depthcast.cli.record", "record_command", "Record every change of every book in Parquet files."
     ),

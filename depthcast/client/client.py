@@ -19,6 +19,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Collection, Mapping
+from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -52,6 +53,7 @@ def connect(
     encoding: str = "json",
     *,
     token: str | None = None,
+    ssl: SSLContext | None = None,
     credit_window: int | None = None,
     backoff_s: tuple[float, float] = (0.2, 10.0),
     wrap_transport: Callable[[Transport], Transport] | None = None,
@@ -62,6 +64,8 @@ def connect(
         url: Address of the gateway: `http://host:port`, `https://…`, or a full `ws://…/v1/ws`.
         encoding: `json` or `msgpack`.
         token: Sent as `Authorization: Bearer`.
+        ssl: For `https://`: whom to trust, and the certificate of a client that needs one, such as
+            `ssl.create_default_context(cafile="ca.pem")`. None trusts whom the system trusts.
         credit_window: Maximum number of snapshots and deltas in flight. None leaves the limit to TCP, which
             does not limit anything behind a proxy that buffers.
         backoff_s: First and longest wait before connecting again, in seconds; waits double in between.
@@ -71,7 +75,7 @@ def connect(
         ClientError: `bad_url` or `bad_encoding` here; at `async with`, `unreachable` or the code of the
             gateway's answer to the handshake. `depthcast.shared.error_codes` lists all codes.
     """
-    dial = dialer(url, encoding, token)
+    dial = dialer(url, encoding, token, ssl)
 
     async def dial_wrapped() -> Transport:
         transport = await dial()

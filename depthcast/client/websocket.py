@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from ssl import SSLContext
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -67,8 +68,11 @@ class WebSocketTransport:
             await self._http.close()
 
 
-def dialer(url: str, encoding: str, token: str | None = None) -> Dial:
-    """Return a function that connects to `url`; raises `ClientError` for a bad URL or encoding."""
+def dialer(url: str, encoding: str, token: str | None = None, ssl: SSLContext | None = None) -> Dial:
+    """Return a function that connects to `url`; raises `ClientError` for a bad URL or encoding.
+
+    `ssl`: whom to trust, and the certificate to show, where not the default.
+    """
     if encoding not in SUBPROTOCOLS:
         raise ClientError("bad_encoding", f"{encoding!r} is neither json nor msgpack")
     address = _address(url)
@@ -78,7 +82,7 @@ def dialer(url: str, encoding: str, token: str | None = None) -> Dial:
         http = aiohttp.ClientSession(headers=headers)
         try:
             async with asyncio.timeout(DIAL_TIMEOUT_S):
-                return WebSocketTransport(http, await _handshake(http, address, encoding), encoding)
+                return WebSocketTransport(http, await _handshake(http, address, encoding, ssl), encoding)
         except BaseException as error:
             await http.close()
             if isinstance(error, aiohttp.ClientError | OSError):  # TimeoutError is an OSError
@@ -92,13 +96,14 @@ def dialer(url: str, encoding: str, token: str | None = None) -> Dial:
 
 
 async def _handshake(
-    http: aiohttp.ClientSession, address: str, encoding: str
+    http: aiohttp.ClientSession, address: str, encoding: str, ssl: SSLContext | None
 ) -> aiohttp.ClientWebSocketResponse:
     try:
         socket = await http.ws_connect(
             address,
             protocols=(SUBPROTOCOLS[encoding],),
             max_msg_size=MESSAGE_BYTES_MAX,
+            ssl=True if ssl is None else ssl,
             timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
         )
     except aiohttp.WSServerHandshakeError as error:

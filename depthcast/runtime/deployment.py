@@ -19,7 +19,7 @@ from depthcast.runtime.embedded import EmbeddedServer
 from depthcast.shared.errors import DepthcastError
 from depthcast.shared.instruments import Instrument, parse_toml
 from depthcast.shared.protocol import WEBSOCKET_PATH
-from depthcast.shared.settings import file_variable, option, secrets, variable
+from depthcast.shared.settings import WITHIN_REDIS_URL, file_variable, option, secrets, variable
 
 START_TIMEOUT_S: Final = 30.0
 STOP_TIMEOUT_S: Final = 12.0
@@ -27,7 +27,7 @@ POLL_S: Final = 0.02
 LOG_BYTES_SHOWN: Final = 2000
 ANSWERS_PER_WORKER: Final = 6
 
-_LISTENING: Final = re.compile(rb"gateway listening on (http://\S+)")
+_LISTENING: Final = re.compile(rb"gateway listening on (https?://\S+)")
 
 
 class ServiceError(DepthcastError):
@@ -91,7 +91,7 @@ def with_secrets(environment: Mapping[str, str], options: Mapping[str, object]) 
 
     No other address or credentials of Redis are left in it.
     """
-    others = {*map(variable, ("redis_username", *secrets())), *map(file_variable, secrets())}
+    others = {*map(variable, (*WITHIN_REDIS_URL, *secrets())), *map(file_variable, secrets())}
     kept = {name: text for name, text in environment.items() if name not in others}
     return kept | {variable(name): str(value) for name, value in options.items() if name in secrets()}
 

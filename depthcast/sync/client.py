@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Collection
 from contextlib import suppress
+from ssl import SSLContext
 from typing import Self
 
 from depthcast.client import Client as AsyncClient
@@ -17,11 +18,14 @@ def connect(
     encoding: str = "json",
     *,
     token: str | None = None,
+    ssl: SSLContext | None = None,
     credit_window: int | None = None,
     backoff_s: tuple[float, float] = (0.2, 10.0),
 ) -> "Client":
     """Make a client for the gateway at `url`; it connects at `with`. Arguments as of `depthcast.connect`."""
-    client = connect_async(url, encoding, token=token, credit_window=credit_window, backoff_s=backoff_s)
+    client = connect_async(
+        url, encoding, token=token, ssl=ssl, credit_window=credit_window, backoff_s=backoff_s
+    )
     return Client(client)
 
 

@@ -15,10 +15,13 @@ from depthcast.shared.settings import GatewaySettings
 @settings_options(GatewaySettings)
 def gateway(settings: GatewaySettings) -> None:
     """Serve order books over WebSocket and HTTP."""
+    from depthcast.gateway.runtime.certificates import make_context
     from depthcast.gateway.runtime.supervisor import WORKER_MARK, Supervisor
     from depthcast.gateway.runtime.worker import run_alone, run_worker
 
     async def main(stop: asyncio.Event) -> None:
+        if settings.tls_cert:
+            make_context(settings)  # what is wrong is said once, not by each worker
         if WORKER_MARK in os.environ:
             await run_worker(settings, stop, int(os.environ[WORKER_MARK]))
         elif settings.workers > 1:

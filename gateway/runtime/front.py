@@ -398,7 +398,8 @@ class Front(asyncio.Protocol):
             raise HeadError(400, "bad_request", "a request has one Origin header")
         if not origins:
             return
-        host, scheme = next(iter(head.values("host")), ""), None
+        host = next(iter(head.values("host")), "")
+        scheme = "https" if self._open.get_extra_info("ssl_object") is not None else None
         if self.trusted:
             host = (head.values("x-forwarded-host") or [host])[-1]
             scheme = next(iter(head.values("x-forwarded-proto")), None)

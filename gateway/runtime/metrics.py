@@ -31,6 +31,7 @@ PLAIN: Final = {
     "resumed": "Subscriptions resumed without a snapshot.",
     "origins_refused": "WebSockets and event streams refused for their Origin.",
     "http_refused": "HTTP requests refused before they were served.",
+    "tls_failures": "Connections whose TLS failed, and those that did not begin it.",
     "cohorts_made": "Cohorts of sessions with equal subscriptions made.",
     "replaced": "Replicas replaced after a gap, a mismatch or a loss.",
 }
@@ -94,6 +95,7 @@ OF_PROCESS: Final = {
     "digest_mismatches": "Deltas whose digest did not agree.",
     "redis_troubles": "Times Redis was unavailable to a follower.",
     "registration_failures": "Times this gateway could not be listed in Redis.",
+    "tls_reload_failures": "Times the certificate could not be read again.",
 }
 
 

@@ -20,6 +20,7 @@ from depthcast.gateway.protocol.negotiation import Handshake
 from depthcast.gateway.protocol.requests import Subscribe
 from depthcast.gateway.runtime import metrics
 from depthcast.gateway.runtime.admission import Admission, descriptors
+from depthcast.gateway.runtime.certificates import Certificates
 from depthcast.gateway.runtime.connection import Connection
 from depthcast.gateway.runtime.event_stream import RETRY_AFTER, EventStream, overloaded, stream_request
 from depthcast.gateway.runtime.front import WEBSOCKET_PATH, Front, Serve
@@ -28,6 +29,7 @@ from depthcast.gateway.runtime.intake import Intake
 from depthcast.gateway.runtime.market_reader import MarketReader
 from depthcast.gateway.runtime.memory import GivingBack, keep_large_apart
 from depthcast.gateway.runtime.registration import Registration
+from depthcast.gateway.runtime.tls_transport import TlsTransport
 from depthcast.gateway.runtime.websocket import WebSocket
 from depthcast.shared.close_codes import CloseCode
 from depthcast.shared.errors import SettingsError
@@ -80,15 +82,16 @@ def listening_socket(settings: GatewaySettings, port: int, *, shared: bool) -> s
     return bound
 
 
-def http_address(bound: socket.socket) -> str:
-    """`http://HOST:PORT` of a bound socket."""
+def http_address(bound: socket.socket, *, tls: bool = False) -> str:
+    """`http://HOST:PORT` of a bound socket, with `tls` `https://HOST:PORT`."""
     host, port = bound.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if tls else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def known_address(bound: socket.socket) -> str:
+def known_address(bound: socket.socket, *, tls: bool = False) -> str:
     """The address at which others may reach a bound socket, as far as this host knows."""
-    address = http_address(bound)
+    address = http_address(bound, tls=tls)
     for everywhere in ("0.0.0.0", "[::]"):  # noqa: S104 - compared, not bound
         address = address.replace(f"//{everywhere}:", f"//{socket.gethostname()}:")
     return address
@@ -97,11 +100,12 @@ def known_address(bound: socket.socket) -> str:
 class GatewayProcess:
     """Everything that one process runs. `draining`: it is shutting down. `worker`: its number among several.
 
-    `name`: one that no other process has.
+    `name`: one that no other process has. `certificates`: None without TLS.
     """
 
     def __init__(self, settings: GatewaySettings, worker: int | None = None) -> None:
         self.settings = settings
+        self.certificates = Certificates.of(settings)
         self.worker = worker
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self.address = ""
@@ -145,8 +149,8 @@ class GatewayProcess:
         assert runner.server is not None
         self._web = runner.server
         bound.setblocking(False)
-        self.address = known_address(bound)
-        server = await self.loop.create_server(lambda: Front(self), sock=bound, backlog=BACKLOG)
+        self.address = known_address(bound, tls=self.certificates is not None)
+        server = await self.loop.create_server(self._accept, sock=bound, backlog=BACKLOG)
         collect_garbage_less_often()
         collect_old_garbage_only_when_asked()
         keep_large_apart()
@@ -159,6 +163,7 @@ class GatewayProcess:
                 self._publish(),
                 self.checks.run(),
                 self.registration.run(),
+                *([self.certificates.watch()] if self.certificates is not None else ()),
             )
         ]
         stopped = asyncio.create_task(stop.wait())
@@ -177,6 +182,13 @@ class GatewayProcess:
         for problem in ended:
             if isinstance(problem, Exception):
                 raise _root(problem)
+
+    def _accept(self) -> asyncio.Protocol:
+        """Make the protocol of a new TCP connection."""
+        front = Front(self)
+        if self.certificates is None:
+            return front
+        return TlsTransport(front, self.certificates.context, self.intake, self.counters)
 
     def web(self) -> web.RequestHandler:
         """Return the web server's protocol for one connection."""
@@ -380,6 +392,7 @@ class GatewayProcess:
                 "gaps": reader.gaps,
                 "digest_mismatches": reader.mismatches,
                 "registration_failures": self.registration.failures,
+                "tls_reload_failures": self.certificates.failures if self.certificates is not None else 0,
             },
         )
         published.publish_redis(self.checks.problems)

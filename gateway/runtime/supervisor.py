@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -100,6 +101,11 @@ class Worker:
         mark_process_dead(process.pid, self.directory)  # type: ignore[no-untyped-call]
         return status
 
+    def hang_up(self) -> None:
+        """Let the worker read its certificate again; one that does not serve yet reads the new one anyway."""
+        if self.process is not None and self.process.returncode is None and "draining" in self.status:
+            self.process.send_signal(signal.SIGHUP)
+
     def end(self) -> None:
         """Ask the worker to end."""
         if self.process is not None and self.process.returncode is None:
@@ -133,7 +139,14 @@ class Supervisor:
             self.workers = [
                 Worker(number, environment, directory, options) for number in range(self.settings.workers)
             ]
-            await self._serve(http_address(bound), directory)
+            if self.settings.tls_cert:
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up)
+            address = http_address(bound, tls=bool(self.settings.tls_cert))
+            await self._serve(address, directory)
+
+    def _hang_up(self) -> None:
+        for worker in self.workers:
+            worker.hang_up()
 
     async def _serve(self, address: str, directory: str) -> None:
         keepers = [asyncio.create_task(worker.keep(self.stop)) for worker in self.workers]

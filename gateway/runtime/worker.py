@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import sys
 from typing import Final
 
@@ -15,10 +16,17 @@ from depthcast.shared.settings import GatewaySettings
 STATUS_S: Final = 0.25
 
 
+def _reload_on_hangup(process: GatewayProcess) -> None:
+    """Let the process read its certificate again at each SIGHUP, which ends one without TLS."""
+    if process.certificates is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, process.certificates.ask)
+
+
 async def run_alone(settings: GatewaySettings, stop: asyncio.Event) -> None:
     """Run the only process, which prints its address and serves its admin address."""
     with listening_socket(settings, settings.port, shared=False) as bound:
         process = GatewayProcess(settings)
+        _reload_on_hangup(process)
         runner = None
         if settings.admin_port is not None:
             process.metrics.registry.register(ProcessMetrics("gateway"))
@@ -26,7 +34,7 @@ async def run_alone(settings: GatewaySettings, stop: asyncio.Event) -> None:
                 settings.admin_host, settings.admin_port, process.metrics.registry, process.readiness
             )
             click.echo(f"admin listening on http://{settings.admin_host}:{port}")
-        address = http_address(bound)
+        address = http_address(bound, tls=process.certificates is not None)
         try:
             await process.run(bound, stop, lambda: click.echo(f"gateway listening on {address}"))
         finally:
@@ -38,6 +46,7 @@ async def run_worker(settings: GatewaySettings, stop: asyncio.Event, number: int
     """Run one of several, which reports to the supervisor on standard output and ends with it."""
     with listening_socket(settings, settings.port, shared=True) as bound:
         process = GatewayProcess(settings, number)
+        _reload_on_hangup(process)
         beside = [asyncio.create_task(_watch(stop))]
         try:
             await process.run(bound, stop, lambda: beside.append(asyncio.create_task(_report(process))))

@@ -5,6 +5,7 @@ import os
 import socket
 
 from depthcast.gateway.delivery.writer import Send
+from depthcast.gateway.runtime.tls_transport import TlsTransport
 
 
 class TransportWriter:
@@ -13,7 +14,7 @@ class TransportWriter:
     The transport reports when bytes begin to wait in it, and when none wait any more. While none wait, frames
     may go directly to the socket, because the transport's write costs more than the rest of a delivery in
     Python. That needs a separate descriptor: the transport's may already belong to another connection before
-    the end of this one is reported.
+    the end of this one is reported. With TLS, the transport itself encrypts and sends at once.
     """
 
     __slots__ = ("_mark_bytes", "_socket", "_transport", "clear", "shut")
@@ -42,6 +43,8 @@ class TransportWriter:
         return 0 if self.shut else self._transport.get_write_buffer_size()
 
     def direct(self) -> Send:
+        if isinstance(self._transport, TlsTransport):
+            return self._transport.send
         if self._socket is None:
             peer = self._transport.get_extra_info("socket")
             if peer is None:

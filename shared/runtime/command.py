@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from depthcast.shared.errors import DeploymentMismatch, DepthcastError, InstrumentsError, SettingsError
+from depthcast.shared.redis_url import is_encrypted
 from depthcast.shared.runtime import logs
 from depthcast.shared.runtime.environment import read_environment
 from depthcast.shared.settings import RENAMED, Settings, described, errors_about, option
@@ -58,6 +59,7 @@ def run_service(main: ServiceMain, settings: Settings) -> None:
     logs.configure(settings.log_level)
     try:
         with errors_about(settings.typed):
+            _check_tls_files(settings.redis_url)
             _runner()(_until_signalled(main))
     except BAD_SETTINGS as error:
         click.echo(f"Error: {error}", err=True)
@@ -68,6 +70,14 @@ def run_service(main: ServiceMain, settings: Settings) -> None:
     except Exception:
         logger.exception("ended by an unexpected error")
         sys.exit(1)
+
+
+def _check_tls_files(url: str) -> None:
+    """Raise `SettingsError` if files of TLS are of no use; waiting for Redis would not make them better."""
+    if is_encrypted(url):
+        from depthcast.shared.runtime.redis import check_tls_files
+
+        check_tls_files(url)
 
 
 async def _until_signalled(main: ServiceMain) -> None:

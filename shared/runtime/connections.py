@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from redis.exceptions import RedisError, ResponseError
 
 from depthcast.shared.redis_url import HIDDEN
+from depthcast.shared.runtime.redis_tls import ReadsTlsFiles
 
 
 class _Cancellable:
@@ -104,5 +105,5 @@ class TransportAccess:
 @cache
 def with_mixins(connection_class: type) -> type:
     """Return a connection class of the library with all changes."""
-    mixins = (_Cancellable, _LeavesReplicas, _HidesSecrets, TransportAccess)
+    mixins = (_Cancellable, _LeavesReplicas, _HidesSecrets, ReadsTlsFiles, TransportAccess)
     return type(connection_class.__name__, (*mixins, connection_class), {})

@@ -33,6 +33,7 @@ from depthcast.shared.reader import OldestEntry, is_foreign, read_info
 from depthcast.shared.redis_url import HARMLESS_OPTIONS, SENTINEL, problem_of, without_credentials
 from depthcast.shared.runtime.connections import with_mixins
 from depthcast.shared.runtime.error_replies import key_of, refusal
+from depthcast.shared.runtime.redis_tls import tls_context
 from depthcast.shared.runtime.sentinel import master_client
 from depthcast.shared.settings import variable
 from depthcast.shared.types import Snapshot
@@ -80,6 +81,7 @@ def connect(
         "retry": Retry(NoBackoff(), 0),
         "max_connections": connections_max,
         "redis_connect_func": on_connect,
+        "driver_info": None,  # else the library says its name, which needs a right of its own
     }
     if not url.startswith("unix://"):
         options["socket_keepalive"] = True
@@ -98,6 +100,20 @@ def connect(
     for command in ("XREAD", "XRANGE", "XREVRANGE"):
         client.set_response_callback(command, cast("Any", _raw))
     return client
+
+
+def check_tls_files(url: str) -> None:
+    """Read the files of TLS that an address names; raises `SettingsError` if one is of no use.
+
+    For the start of a process. Later such an error counts as a Redis that is away, because files may be
+    renewed just then.
+    """
+    connection = cast("Any", connect(url).connection_pool).make_connection()
+    if (wanted := getattr(connection, "ssl_context", None)) is not None:
+        try:
+            tls_context(wanted)
+        except RedisConnectionError as error:
+            raise SettingsError(variable("redis_url"), without_credentials(url), str(error)) from None
 
 
 def _refusal(error: Exception) -> str:

@@ -4,11 +4,12 @@ The clients in the tests are the independent `websockets` library.
 """
 
 import asyncio
+import ssl
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import orjson
 import uvloop
@@ -42,8 +43,13 @@ from depthcast.shared.settings import GatewaySettings
 from depthcast.shared.types import Delta, EntryInfo, Snapshot, Symbol
 from tests.waiting import eventually
 
+if TYPE_CHECKING:
+    from tests.certificates import Authority
+
 Levels = Mapping[int, int]
 TIMEOUT_S = 60.0
+AUTHORITY: "Authority | None" = None
+"""With an authority, gateways speak TLS, and clients trust it; a fixture sets it for a test (`encrypted`)."""
 BIDS, ASKS = {100: 5, 99: 6, 98: 7}, {101: 8, 102: 9}
 
 
@@ -200,6 +206,11 @@ class RunningGateway:
         self.ws_url = url.replace("http", "ws", 1) + "/v1/ws"
         self._stop = stop
 
+    @property
+    def trust(self) -> ssl.SSLContext | None:
+        """What a client needs to trust the gateway, None without TLS."""
+        return AUTHORITY.trusting() if AUTHORITY is not None else None
+
     def stop(self) -> None:
         with suppress(RuntimeError):  # it has ended already
             self.loop.call_soon_threadsafe(self._stop.set)
@@ -209,6 +220,7 @@ class RunningGateway:
         return connect(
             self.ws_url,
             subprotocols=[Subprotocol(f"depthcast.v1.{encoding}")],
+            ssl=self.trust,
             compression=None,
             max_size=None,
             max_queue=None,
@@ -221,7 +233,10 @@ def running_gateway(
     redis_url: str, prefix: str, *, prepare: Callable[[GatewayProcess], None] | None = None, **settings: Any
 ) -> Iterator[RunningGateway]:
     """A gateway, on a free port unless the settings name one; `prepare` gets the process before it serves."""
-    chosen = GatewaySettings(**{"redis_url": redis_url, "prefix": prefix, "port": 0, **settings})
+    given: dict[str, Any] = {"redis_url": redis_url, "prefix": prefix, "port": 0, **settings}
+    if AUTHORITY is not None:
+        given = {**dict(zip(("tls_cert", "tls_key"), AUTHORITY.issue(), strict=True)), **given}
+    chosen = GatewaySettings(**given)
     started = threading.Event()
     found: list[RunningGateway] = []
 
@@ -230,7 +245,8 @@ def running_gateway(
             process, stop = GatewayProcess(chosen), asyncio.Event()
             if prepare is not None:
                 prepare(process)
-            found.append(RunningGateway(process, asyncio.get_running_loop(), stop, http_address(bound)))
+            url = http_address(bound, tls=bool(chosen.tls_cert))
+            found.append(RunningGateway(process, asyncio.get_running_loop(), stop, url))
             await process.run(bound, stop, started.set)
 
     thread = threading.Thread(target=uvloop.run, args=(main(),), daemon=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from depthcast.gateway.runtime.tls_transport import TlsTransport
 from tests.attack.wire import CLOSE, DEFLATE, TEXT, deflated, frame, message, upgrade
 from tests.integration.gateway_harness import RunningGateway, served
 from tests.waiting import eventually
@@ -33,12 +34,14 @@ def no_collector() -> Iterator[None]:
 async def ended(gateway: RunningGateway, data: bytes) -> list[weakref.ref[object]]:
     """Connect, send the data and leave; returns what the gateway had for the connection."""
     port = int(gateway.url.rsplit(":", 1)[1])
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=gateway.trust)
     writer.write(upgrade(DEFLATE))
     await reader.readuntil(b"\r\n\r\n")
     await eventually(lambda: len(gateway.process.connections) == 1)
     (connection,) = gateway.process.connections
     kept: list[weakref.ref[object]] = [weakref.ref(connection), weakref.ref(connection.protocol)]
+    if isinstance(connection.transport, TlsTransport):
+        kept.append(weakref.ref(connection.transport))
     del connection
     await reader.readuntil(b"}}")  # welcome
     writer.write(data)

@@ -47,6 +47,7 @@ async def narrow(gateway: RunningGateway, max_size: int | None = None) -> AsyncI
     async with connect(
         gateway.ws_url,
         sock=raw,
+        ssl=gateway.trust,
         subprotocols=[Subprotocol("depthcast.v1.json")],
         compression=None,
         max_queue=1,

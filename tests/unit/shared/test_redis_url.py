@@ -10,6 +10,7 @@ from depthcast.shared.redis_url import (
     parse_sentinel_url,
     problem_of,
     with_credentials,
+    with_tls_files,
     without_credentials,
 )
 from depthcast.shared.settings import GatewaySettings
@@ -152,3 +153,45 @@ def test_credentials_are_not_shown(url: str, shown: str | None) -> None:
     found = without_credentials(url)
     assert "secret" not in found
     assert shown is None or found == shown
+
+
+def test_files_of_tls_become_options_of_the_address() -> None:
+    both = with_tls_files("rediss://u:p@h:1/0", "/a b/ca.pem", "c@x.pem", "")
+    assert both == "rediss://u:p@h:1/0?ssl_ca_certs=/a%20b/ca.pem&ssl_certfile=c%40x.pem"
+    assert problem_of(both) is None
+    assert with_tls_files("rediss+sentinel://h/m?db=1", "ca", "", "k").endswith(
+        "?db=1&ssl_ca_certs=ca&ssl_keyfile=k"
+    )
+    assert with_tls_files(both, "/a b/ca.pem", "", "") == both, "the same again is no contradiction"
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("redis://h", "does not begin with rediss://"),
+        ("unix:///s", "does not begin with rediss://"),
+        ("rediss://h?ssl_ca_certs=other", "has another file as ssl_ca_certs"),
+    ],
+)
+def test_files_of_tls_that_would_not_be_used_are_refused(url: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        with_tls_files(url, "ca.pem", "", "")
+    variables = {"DEPTHCAST_REDIS_URL": url, "DEPTHCAST_REDIS_TLS_CA": "ca.pem"}
+    with pytest.raises(SettingsError, match=f"DEPTHCAST_REDIS_TLS_CA: 'ca.pem' is set, but .* {says}"):
+        GatewaySettings.load(variables)
+
+
+def test_settings_of_tls_become_a_part_of_the_address() -> None:
+    found = GatewaySettings.load(
+        {
+            "DEPTHCAST_REDIS_URL": "rediss://h",
+            "DEPTHCAST_REDIS_PASSWORD": "p",
+            "DEPTHCAST_REDIS_TLS_CA": "/ca.pem",
+            "DEPTHCAST_REDIS_TLS_CERT": "/c.pem",
+            "DEPTHCAST_REDIS_TLS_KEY": "/c.key",
+        }
+    )
+    assert found.redis_url == "rediss://:p@h?ssl_ca_certs=/ca.pem&ssl_certfile=/c.pem&ssl_keyfile=/c.key"
+    assert found.redis_tls_ca == found.redis_tls_cert == found.redis_tls_key == ""
+    with pytest.raises(SettingsError, match="a key is of no use without its certificate"):
+        GatewaySettings(redis_url="rediss://h", redis_tls_key="k")

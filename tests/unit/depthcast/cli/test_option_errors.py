@@ -27,6 +27,7 @@ ARGUMENTS = {
     "partition": ("X",),
     "record": ("folder",),
     "tail": ("X",),
+    "redis-acl": ("--passwords", "folder"),
     "watch": ("X",),
 }
 """What each command needs beside its options."""
@@ -49,8 +50,10 @@ UNCHECKED = {
     "folder",
     "host",
     "instruments",
+    "passwords",
     "redis_username",
     "rest_url",
+    "tls_cert",
     "ws_url",
 }
 """Options that take any text; whether it is of use shows later."""

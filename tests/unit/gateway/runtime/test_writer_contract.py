@@ -2,14 +2,21 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import pytest
 import uvloop
 
+from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.delivery.writer import Writer
+from depthcast.gateway.runtime.certificates import make_context
+from depthcast.gateway.runtime.intake import Intake
+from depthcast.gateway.runtime.tls_transport import Stage, TlsTransport
 from depthcast.gateway.runtime.writer import TransportWriter
+from depthcast.shared.settings import GatewaySettings
+from tests.certificates import Authority
 from tests.unit.gateway.fake_writer import FakeWriter
 from tests.waiting import TIMEOUT_S, eventually
 
@@ -110,12 +117,84 @@ class RealSide:
         self.peer.close()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _authority(tmp_path_factory: pytest.TempPathFactory) -> None:
+    TlsSide.authority = Authority(tmp_path_factory.mktemp("certificates"))
+
+
+class FirstPeer(Peer):
+    """The first protocol above TLS, which says when the handshake is over by what came."""
+
+    trusted = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        pass
+
+
+class TlsSide(RealSide):
+    """The same with TLS in between; the client decrypts what it reads."""
+
+    authority: ClassVar[Authority]
+
+    async def begin(self) -> None:
+        ours, self.peer = socket.socketpair()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        self.peer.setblocking(False)
+        self.loop = asyncio.get_running_loop()
+        self.calls: list[str] = []
+        self.gone = asyncio.Event()
+        files = self.authority.issue()
+        settings = GatewaySettings(tls_cert=files.cert, tls_key=files.key)
+        context, intake = make_context(settings), Intake(self.loop, settings)
+        peer = FirstPeer(self.calls, self.gone)
+        _, self.tls = await self.loop.create_connection(
+            lambda: TlsTransport(peer, lambda: context, intake, GatewayCounters()), sock=ours
+        )
+        self.transport = self.tls
+        self.writer = peer.writer = TransportWriter(self.tls, MARK_BYTES)
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.encrypted = self.authority.trusting().wrap_bio(
+            self.incoming, self.outgoing, server_hostname="localhost"
+        )
+        await self._shake()
+
+    async def _shake(self) -> None:
+        while True:
+            try:
+                self.encrypted.do_handshake()
+            except ssl.SSLWantReadError:
+                await self.loop.sock_sendall(self.peer, self.outgoing.read())
+                self.incoming.write(await self.loop.sock_recv(self.peer, 65_536))
+            else:
+                await self.loop.sock_sendall(self.peer, self.outgoing.read())
+                break
+        await eventually(lambda: self.tls._stage is Stage.OPEN)
+        await eventually(lambda: self.writer.clear)
+        self.calls.clear()
+
+    async def read(self, count: int) -> bytes:
+        taken = b""
+        while len(taken) < count:
+            try:
+                taken += self.encrypted.read(count - len(taken))
+            except ssl.SSLWantReadError:
+                self.incoming.write(await self.loop.sock_recv(self.peer, 512))
+        await asyncio.sleep(0)
+        return taken
+
+
 async def fake() -> Side:
     return FakeSide()
 
 
 async def real() -> Side:
     side = RealSide()
+    await side.begin()
+    return side
+
+
+async def encrypted() -> Side:
+    side = TlsSide()
     await side.begin()
     return side
 
@@ -129,6 +208,8 @@ every_writer = pytest.mark.parametrize(
         pytest.param(fake, asyncio.new_event_loop, id="fake"),
         pytest.param(real, asyncio.new_event_loop, id="asyncio"),
         pytest.param(real, uvloop.new_event_loop, id="uvloop"),
+        pytest.param(encrypted, asyncio.new_event_loop, id="TLS on asyncio"),
+        pytest.param(encrypted, uvloop.new_event_loop, id="TLS on uvloop"),
     ],
 )
 

@@ -1,0 +1,141 @@
+"""A server that speaks TLS only to who has a certificate, and lets in only users with least rights."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import redis
+from click.testing import CliRunner
+from redis.asyncio.connection import AbstractConnection
+
+from depthcast.cli.main import main
+from depthcast.runtime.embedded import EmbeddedServer, ServerStartError, free_port
+from depthcast.shared.redis_roles import user_of
+from depthcast.shared.redis_url import with_tls_files
+from depthcast.shared.runtime import tail
+from tests.certificates import Authority, Files
+
+PREFIX = "limited"
+ADMINISTRATOR = "default"
+_CALLED = re.compile(r"redis\.p?call\('(\w+)'(?:, *'(STREAM)')?")
+_WITH_SUBCOMMANDS = ("script", "xinfo")
+_OF_CONNECTIONS = ("auth", "hello")
+
+
+class LimitedServer:
+    """Its addresses by role. `passwords`: the folder of `depthcast redis-acl`; `client`: a certificate."""
+
+    def __init__(self, folder: Path, authority: Authority, port: int) -> None:
+        self.authority = authority
+        self.client: Files = authority.issue("redis-client")
+        self.passwords = folder / "passwords"
+        self.port = port
+
+    def url(self, role: str) -> str:
+        """The address for the user of a role."""
+        password = self.password_file(role).read_text(encoding="utf-8").strip()
+        user = ADMINISTRATOR if role == ADMINISTRATOR else user_of(role, PREFIX)
+        plain = f"rediss://{user}:{quote(password)}@127.0.0.1:{self.port}/0"
+        return with_tls_files(plain, self.authority.file, *self.client)
+
+    def password_file(self, role: str) -> Path:
+        return self.passwords / role
+
+    def variables(self, role: str) -> dict[str, str]:
+        """The settings of a process of this role, as an operator gives them."""
+        return {
+            "DEPTHCAST_REDIS_URL": f"rediss://127.0.0.1:{self.port}/0",
+            "DEPTHCAST_REDIS_USERNAME": user_of(role, PREFIX),
+            "DEPTHCAST_REDIS_PASSWORD_FILE": str(self.password_file(role)),
+            "DEPTHCAST_REDIS_TLS_CA": self.authority.file,
+            "DEPTHCAST_REDIS_TLS_CERT": self.client.cert,
+            "DEPTHCAST_REDIS_TLS_KEY": self.client.key,
+            "DEPTHCAST_PREFIX": PREFIX,
+        }
+
+    def administrate(self, *command: str) -> Any:
+        """Send one command as the administrator."""
+        with redis.Redis.from_url(self.url(ADMINISTRATOR), protocol=2) as client:
+            return client.execute_command(*command)
+
+    def refusals(self) -> list[str]:
+        """What the server refused since the last time, as user, reason and object."""
+        entries = self.administrate("ACL", "LOG")
+        self.administrate("ACL", "LOG", "RESET")
+        refused = []
+        for flat in entries:
+            entry = dict(zip(flat[::2], flat[1::2], strict=True))
+            refused.append(b" ".join(entry[name] for name in (b"username", b"reason", b"object")).decode())
+        return refused
+
+
+@contextmanager
+def limited_server(folder: Path, authority: Authority) -> Iterator[LimitedServer]:
+    """Run one with the list that `depthcast redis-acl` prints; skips the test if no server speaks TLS."""
+    certificate, users, port = authority.issue("redis"), folder / "users.acl", free_port()
+    users.write_text("user default on nopass ~* &* +@all\n")
+    options = {
+        "tls-port": str(port), "tls-cert-file": certificate.cert, "tls-key-file": certificate.key,
+        "tls-ca-cert-file": authority.file, "tls-auth-clients": "yes", "aclfile": str(users),
+    }  # fmt: skip
+    server = EmbeddedServer(options=options)
+    try:
+        server.start()
+    except ServerStartError as error:
+        if "tls-" in error.log:
+            pytest.skip("the server is built without TLS")
+        raise
+    try:
+        limited = LimitedServer(folder, authority, port)
+        printed = CliRunner().invoke(
+            main, ["redis-acl", "--passwords", str(limited.passwords), "--prefix", PREFIX]
+        )
+        assert printed.exit_code == 0, printed.output
+        users.write_text(printed.output)
+        with redis.Redis.from_url(server.url, protocol=2) as client:
+            client.acl_load()
+        yield limited
+    finally:
+        server.stop()
+
+
+@contextmanager
+def recording(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, set[str]]]:
+    """Role → the commands that connections of its user send from this process, in scripts too."""
+    sent: dict[str, set[str]] = defaultdict(set)
+    packed, borrowed = AbstractConnection.pack_command, tail._BorrowedConnection.send
+
+    def pack(connection: Any, *words: Any) -> Any:
+        _note(sent[_role_of(connection)], *words)
+        return packed(connection, *words)
+
+    def send(self: Any, command: bytes) -> Any:
+        _note(sent[_role_of(self.connection)], "XREAD")
+        return borrowed(self, command)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AbstractConnection, "pack_command", pack)
+        patch.setattr(tail._BorrowedConnection, "send", send)
+        yield sent
+
+
+def _role_of(connection: Any) -> str:
+    return str(connection.username).removeprefix(f"{PREFIX}-")
+
+
+def _note(commands: set[str], *words: Any) -> None:
+    texts = [word.decode("utf-8", "replace") if isinstance(word, bytes) else str(word) for word in words[:3]]
+    texts = [*texts[0].split(), *texts[1:]]
+    name = texts[0].lower()
+    if name in _OF_CONNECTIONS:
+        return
+    commands.add(f"{name}|{texts[1].lower()}" if name in _WITH_SUBCOMMANDS else name)
+    if name in ("eval", "script"):
+        script = texts[1] if name == "eval" else texts[2]
+        for called, stream in _CALLED.findall(script):
+            commands.add(f"{called.lower()}|{stream.lower()}" if stream else called.lower())
