@@ -87,19 +87,16 @@ certificate proxy serverAuth DNS:localhost,DNS:proxy,IP:127.0.0.1,IP:::1
 cat "$work/proxy.pem" "$work/proxy.key" | put 99 proxy/proxy.pem
 put 99 proxy/ca.pem <"$work/ca.pem"
 
-# Who connects to Redis, user 10001: a certificate and a password for each; Redis has the passwords' hashes.
-echo "user default off" >"$work/users.acl"
+# Who connects to Redis, user 10001: a certificate and a password for each, and a user with the rights of its role. Redis
+# has the passwords' hashes. Nobody has that of the administrator.
+depthcast redis-acl --passwords "$work/passwords" --prefix depthcast ingestor gateway feed >"$work/users.acl"
 echo "user health on nopass -@all +ping" >>"$work/users.acl"
 for who in ingestor gateway feed; do
     certificate "$who" clientAuth "DNS:$who"
     put 10001 "$who/ca.pem" <"$work/ca.pem"
     put 10001 "$who/client.pem" <"$work/$who.pem"
     put 10001 "$who/client-key.pem" <"$work/$who.key"
-    password >"$work/$who.password"
-    put 10001 "$who/redis-password" <"$work/$who.password"
-    hash=$(tr -d '\n' <"$work/$who.password" | openssl dgst -sha256 -r | cut -d ' ' -f 1)
-    echo "user $who on #$hash ~{depthcast:*}:* ~depthcast:* resetchannels +@all -@admin -@dangerous +info +role" \
-        >>"$work/users.acl"
+    put 10001 "$who/redis-password" <"$work/passwords/$who"
 done
 put 999 redis/users.acl <"$work/users.acl"
 

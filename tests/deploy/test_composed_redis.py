@@ -4,7 +4,7 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,13 +32,12 @@ class Server:
 
     def url(self, name: str) -> str:
         """The address by the settings that the composition gives to a process."""
-        (address,) = re.findall(r"^  DEPTHCAST_REDIS_URL: (\S+)$", COMPOSE, re.MULTILINE)
-        here = address.replace("redis:6379", f"localhost:{self.port}")
-        given = {
-            "DEPTHCAST_REDIS_URL": here.replace("/secrets/", f"{self.secrets}/{name}/"),
-            "DEPTHCAST_REDIS_USERNAME": name,
-            "DEPTHCAST_REDIS_PASSWORD_FILE": str(self.secrets / name / "redis-password"),
-        }
+        given = dict(re.findall(r"^  (DEPTHCAST_REDIS_\w+): (\S+)$", COMPOSE, re.MULTILINE))
+        given = {key: value.replace("/secrets/", f"{self.secrets}/{name}/") for key, value in given.items()}
+        given["DEPTHCAST_REDIS_URL"] = given["DEPTHCAST_REDIS_URL"].replace(
+            "redis:6379", f"localhost:{self.port}"
+        )
+        given["DEPTHCAST_REDIS_USERNAME"] = f"depthcast-{name}"
         return Settings.load(read_environment(given)).redis_url
 
     def client(self, name: str) -> redis.Redis:
@@ -62,7 +61,7 @@ def server(secrets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         running = Server(port, secrets)
         with running.client("ingestor") as client:
             try:
-                client.ping()
+                client.time()
             except redis.ConnectionError:
                 process.terminate()
                 said = process.communicate(timeout=15)[0]
@@ -75,21 +74,29 @@ def server(secrets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         process.communicate(timeout=15)
 
 
-@pytest.mark.parametrize("name", ["ingestor", "gateway", "feed"])
-def test_a_process_uses_the_keys_of_the_deployment_and_no_others(server: Server, name: str) -> None:
+MAY: dict[str, dict[str, Callable[[redis.Redis], object]]] = {
+    "ingestor": {"publish": lambda client: client.xadd("{depthcast:0}:deltas", {"_": "x"}, id="*")},
+    "gateway": {"list itself": lambda client: client.zadd("depthcast:gateways", {"a": 1})},
+    "feed": {"name itself": lambda client: client.hset("{depthcast:0}:feeders", "AAA", "x")},
+}
+NOBODY_MAY: dict[str, Callable[[redis.Redis], object]] = {
+    "use other keys": lambda client: client.set("other", 1),
+    "write to another deployment": lambda client: client.xadd("{other:0}:events", {"AAA": "x"}),
+    "empty the server": lambda client: client.flushall(),
+    "configure the server": lambda client: client.config_set("appendonly", "no"),
+    "see users": lambda client: client.acl_list(),
+}
+
+
+@pytest.mark.parametrize("name", MAY)
+def test_a_process_may_do_what_it_does_and_nothing_else(server: Server, name: str) -> None:
     with server.client(name) as client:
-        assert client.ping()
-        client.xadd("{depthcast:0}:events", {"AAA": "x"})
-        client.hset("depthcast:sources", "AAA", "{}")
-        for command in (
-            lambda: client.set("other", 1),
-            lambda: client.xadd("{other:0}:events", {"AAA": "x"}),
-            client.flushall,
-            lambda: client.config_set("appendonly", "no"),
-            client.acl_list,
-        ):
+        for what in MAY[name].values():
+            what(client)
+        others = {what: act for other, acts in MAY.items() if other != name for what, act in acts.items()}
+        for act in (NOBODY_MAY | others).values():
             with pytest.raises(NoPermissionError):
-                command()
+                act(client)
 
 
 def test_the_server_keeps_what_it_is_given(server: Server) -> None:

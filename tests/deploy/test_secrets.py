@@ -54,11 +54,8 @@ def test_a_certificate_is_good_for_its_purpose(
 
 
 def test_redis_knows_the_hashes_of_the_passwords_that_the_processes_have(secrets: Path) -> None:
-    users = dict(
-        re.findall(
-            r"^user (\w+) on #([0-9a-f]{64})\b", (secrets / "redis/users.acl").read_text(), re.MULTILINE
-        )
-    )
+    acl = (secrets / "redis/users.acl").read_text(encoding="utf-8")
+    users = dict(re.findall(r"^user depthcast-(\w+) on #([0-9a-f]{64})\b", acl, re.MULTILINE))
     assert users == {
         name: hashlib.sha256((secrets / name / "redis-password").read_bytes().strip()).hexdigest()
         for name in PROCESSES

@@ -72,7 +72,7 @@ def test_the_composition_has_every_part() -> None:
 def test_every_process_takes_its_settings(service: str, kind: type[Settings]) -> None:
     settings = kind.load(environment(service))
     assert settings.partitions == 2
-    assert f"//{service}:@redis:6379/0?ssl_ca_certs=/secrets/ca.pem&" in settings.redis_url
+    assert f"//depthcast-{service}:@redis:6379/0?ssl_ca_certs=/secrets/ca.pem&" in settings.redis_url
     assert settings.redis_url.startswith("rediss://")
 
 
