@@ -88,7 +88,8 @@ cat "$work/proxy.pem" "$work/proxy.key" | put 99 proxy/proxy.pem
 put 99 proxy/ca.pem <"$work/ca.pem"
 
 # Who connects to Redis, user 10001: a certificate and a password for each, and a user with the rights of its role. Redis
-# has the passwords' hashes. Nobody has that of the administrator.
+# has the passwords' hashes. Nobody has that of the user default, which stays on: Redis replays its file as that user, and
+# leaves out transactions that it may not do.
 depthcast redis-acl --passwords "$work/passwords" --prefix depthcast ingestor gateway feed >"$work/users.acl"
 echo "user health on nopass -@all +ping" >>"$work/users.acl"
 for who in ingestor gateway feed; do

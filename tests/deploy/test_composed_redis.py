@@ -29,6 +29,7 @@ class Server:
 
     port: int
     secrets: Path
+    folder: Path
 
     def url(self, name: str) -> str:
         """The address by the settings that the composition gives to a process."""
@@ -58,7 +59,7 @@ def server(secrets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     file.write_text(text, encoding="utf-8")
     process = subprocess.Popen([program, file], stdout=subprocess.PIPE, text=True)
     try:
-        running = Server(port, secrets)
+        running = Server(port, secrets, folder)
         with running.client("ingestor") as client:
             try:
                 client.time()
@@ -130,3 +131,28 @@ def test_the_user_of_the_health_check_can_do_nothing_else(server: Server) -> Non
         for command in (client.info, lambda: client.get("depthcast:meta")):
             with pytest.raises(NoPermissionError):
                 command()
+
+
+def test_a_restart_loses_no_transaction(server: Server, tmp_path: Path) -> None:
+    """Redis replays its file as the user `default`, and leaves out what that user may not do."""
+    with server.client("ingestor") as client, client.pipeline(transaction=True) as together:
+        together.hset("{depthcast:0}:symbols", "AAA", "1")
+        together.hset("{depthcast:0}:symbols", "BBB", "2")
+        together.execute()
+    shutil.copytree(server.folder / "appendonlydir", tmp_path / "appendonlydir")
+    text = (server.folder / "redis.conf").read_text(encoding="utf-8")
+    text = text.replace(f"dir {server.folder}", f"dir {tmp_path}").replace(
+        f"tls-port {server.port}", "tls-port 0"
+    )
+    (tmp_path / "redis.conf").write_text(f"{text}\nunixsocket {tmp_path}/socket\n", encoding="utf-8")
+    process = subprocess.Popen(["redis-server", tmp_path / "redis.conf"], stdout=subprocess.DEVNULL)
+    try:
+        named = re.search(r"//([^:]+):([^@]*)@", server.url("ingestor"))
+        assert named is not None
+        with redis.Redis(
+            unix_socket_path=f"{tmp_path}/socket", username=named[1], password=named[2], retry=PATIENT
+        ) as again:
+            assert again.hgetall("{depthcast:0}:symbols") == {b"AAA": b"1", b"BBB": b"2"}
+    finally:
+        process.terminate()
+        process.wait(15)
