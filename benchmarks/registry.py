@@ -16,6 +16,7 @@ MODULES: Final = {
     "throttled": "benchmarks.fanout.throttled",
     "storm": "benchmarks.fanout.storm",
     "idle": "benchmarks.fanout.idle",
+    "tokens": "benchmarks.fanout.tokens",
     "compression": "benchmarks.fanout.compression",
     "tls": "benchmarks.fanout.tls",
     "recorded": "benchmarks.fanout.recorded",

@@ -58,6 +58,11 @@ class GatewayCounters:
     limit_output_buffer: int = 0
     limit_history: int = 0
     origins_refused: int = 0
+    forbidden: int = 0
+    token_missing: int = 0
+    token_refused: int = 0
+    token_expired: int = 0
+    token_revoked: int = 0
     http_refused: int = 0
     http_timeouts: int = 0
     tls_failures: int = 0

@@ -76,7 +76,7 @@ CLOSINGS: Final[Mapping[int, Closing]] = MappingProxyType(
             "the gateway is overloaded", Reconnect.WITH_BACKOFF, "too many connections; try again later"
         ),
         CloseCode.TLS_FAILED: Closing("the TLS handshake failed", Reconnect.WITH_BACKOFF),
-        CloseCode.UNAUTHORIZED: Closing("unauthorized", Reconnect.NEVER),
+        CloseCode.UNAUTHORIZED: Closing("unauthorized", Reconnect.NEVER, "unauthorized; get another token"),
         CloseCode.SILENT: Closing("no subscription in time", Reconnect.NEVER, "no subscription in time"),
         CloseCode.TOO_SLOW: Closing("too slow", Reconnect.WITH_BACKOFF, "nothing was read for too long"),
         CloseCode.RATE_LIMIT: Closing("rate limit", Reconnect.WITH_BACKOFF, "rate limit; slow down"),

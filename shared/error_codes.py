@@ -20,8 +20,8 @@ GATEWAY_CODES: Final[Mapping[str, str]] = MappingProxyType(
         "limit": "a limit of the gateway: subscriptions of a connection, levels of a full or grouped book, "
         "views, groups, or symbols of a message",
         "rate_limited": "more than a client may ask for in that time; slow down",
-        "unauthorized": "the gateway wants another token, or any",
-        "forbidden": "not allowed there",
+        "unauthorized": "the gateway wants a token, or another one",
+        "forbidden": "not allowed there, or not with this token",
         "unavailable": "the gateway knows no instruments yet; try again in a few seconds",
     }
 )

@@ -37,6 +37,11 @@ class DeploymentKeys(NamedTuple):
         return f"{self.prefix}:consumers"
 
     @property
+    def revoked(self) -> str:
+        """Sorted set of revoked tokens, by the time (s since 1970) at which an entry may be forgotten."""
+        return f"{self.prefix}:revoked"
+
+    @property
     def sources(self) -> str:
         """Hash: symbol → JSON about the process that feeds it from a venue."""
         return f"{self.prefix}:sources"

@@ -15,7 +15,7 @@ from types import MappingProxyType, NoneType
 from typing import Any, ClassVar, Final, Self, get_args, get_type_hints
 
 from depthcast.shared.errors import DeploymentMismatch, SettingsError
-from depthcast.shared.networks import parse_networks
+from depthcast.shared.networks import is_loopback, jwks_problem, parse_networks
 from depthcast.shared.origins import Origins, frame_sources
 from depthcast.shared.redis_url import (
     HIDDEN,
@@ -34,11 +34,13 @@ NOT_SETTINGS: Final = frozenset(
         "DEPTHCAST_GATEWAY_URL",
         "DEPTHCAST_PURE",
         "DEPTHCAST_TEST_REDIS_URL",
+        "DEPTHCAST_TOKEN",
+        "DEPTHCAST_TOKEN_FILE",
         "DEPTHCAST_WORKER",
     }
 )
-"""Other variables with the prefix: for builds, the server to embed, the gateway to watch, the modules to
-import, tests, workers."""
+"""Other variables with the prefix: for builds, the server to embed, the gateway to watch and its token, the
+modules to import, tests, workers."""
 
 RENAMED: Final = {
     "stall_timeout": "stall_timeout_s",
@@ -404,8 +406,8 @@ class GatewaySettings(Settings):
     )
     connections_per_token_max: int = setting(
         1_000,
-        "WebSockets and event streams per worker that present the same token; more are closed with 4429 or "
-        "answered 429",
+        "WebSockets and event streams per worker with the same token, or of the same subject where tokens "
+        "are checked; more are closed with 4429 or answered 429",
         least=1,
         most=1_000_000,
     )
@@ -430,6 +432,41 @@ class GatewaySettings(Settings):
         "",
         "origins whose pages may show the gateway's page in a frame: self, * for any, or such as "
         "https://example.com, separated by commas; none when empty",
+    )
+    anonymous: bool | None = setting(
+        None,
+        "whether everybody may read every book without a token; without it, only where no keys of tokens are "
+        "set and host is a loopback address",
+    )
+    token_keys: str = setting(
+        "",
+        "file with the keys that tokens are checked with: public keys as PEM, or a JWK set; read again when "
+        "it changes",
+    )
+    token_jwks_url: str = setting(
+        "", "address (https) of a JWK set with the keys that tokens are checked with"
+    )
+    token_secret: str = setting(
+        "", "secret of at least 32 bytes that tokens are signed with, by HS256", secret=True
+    )
+    token_keys_interval_s: float = setting(
+        300.0, "time after which token_jwks_url is fetched again", unit="s", least=1, most=86_400
+    )
+    token_audience: str = setting("depthcast", "what a token must name as its audience (aud)")
+    token_issuer: str = setting("", "what a token must name as its issuer (iss); any when empty")
+    token_warning_s: float = setting(
+        30.0,
+        "a client is told this long before its token expires, so that it can send another one",
+        unit="s",
+        least=0,
+        most=3600,
+    )
+    auth_timeout_s: float = setting(
+        10.0,
+        "a client that has not sent its token within this time of connecting is closed with 4401",
+        unit="s",
+        least=0.1,
+        most=3600,
     )
     head_timeout_s: float = setting(
         10.0,
@@ -622,6 +659,35 @@ class GatewaySettings(Settings):
                 parse(text)
             except ValueError as error:
                 raise SettingsError(variable(name), text, f"cannot be understood: {error}") from error
+        self._check_tokens()
+
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether tokens are checked."""
+        return bool(self.token_keys or self.token_jwks_url or self.token_secret)
+
+    def _check_tokens(self) -> None:
+        named = [name for name in ("token_keys", "token_jwks_url", "token_secret") if getattr(self, name)]
+        if len(named) > 1:
+            others = " and ".join(map(variable, named[1:]))
+            raise SettingsError(variable(named[0]), HIDDEN, f"is set, but {others} too; keep one of them")
+        if self.token_jwks_url and (problem := jwks_problem(self.token_jwks_url)) is not None:
+            shown = without_credentials(self.token_jwks_url)
+            raise SettingsError(variable("token_jwks_url"), shown, problem)
+        if not self.token_audience:
+            raise SettingsError(variable("token_audience"), "", "must not be empty")
+        if not named and self.anonymous is not True and not is_loopback(self.host):
+            raise SettingsError(
+                variable("host"),
+                self.host,
+                "can be reached by others, and no tokens are asked for: name keys in "
+                f"{variable('token_keys')} (depthcast token keygen makes some), or set "
+                f"{variable('anonymous')}=true if everybody may read every book",
+            )
+        if not named and self.anonymous is False:
+            raise SettingsError(
+                variable("anonymous"), False, f"leaves nobody: name keys in {variable('token_keys')}"
+            )
 
 
 @contextmanager

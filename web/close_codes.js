@@ -28,6 +28,7 @@ export const RECONNECT = Object.freeze({
 export const NORMAL = 1000;
 export const LOST = 1006;
 export const OVERLOADED = 1013;
+export const UNAUTHORIZED = 4401;
 export const UNUSED = 4408;
 
 export const AT_ONCE = "at once";

@@ -20,6 +20,10 @@ export interface Welcome {
   readonly session: string;
   readonly heartbeat_ms: number;
   readonly limits: Readonly<Record<string, number | boolean>>;
+  /** "required": nothing is served before a token was presented. "token": one was. Absent where none are taken. */
+  readonly auth?: string;
+  /** When the token of the connection expires, in microseconds since 1970. */
+  readonly expires?: number;
 }
 
 /** A snapshot; one that came in parts is put together before anybody sees it. */
@@ -198,6 +202,10 @@ export interface ClientOptions {
   connectTimeoutMs?: number;
   encoding?: Encoding;
   link?: Link;
+  /**
+   * What a gateway that wants a token is shown. A function is called for each connection, and before the token expires.
+   */
+  token?: string | (() => string | Promise<string>) | null;
   /** A class like the browser's WebSocket, where there is no global one: that of the package ws, for example. */
   WebSocket?: new (url: string, subprotocol: string) => object;
 }

@@ -29,7 +29,7 @@
  * |           |                                  | "ended"                                                         |
  */
 import { Backoff } from "./backoff.js";
-import { AT_ONCE, LOST, NEVER, NORMAL, OVERLOADED, UNUSED, WITH_BACKOFF, reconnect } from "./close_codes.js";
+import { AT_ONCE, LOST, NEVER, NORMAL, OVERLOADED, UNAUTHORIZED, UNUSED, WITH_BACKOFF, reconnect } from "./close_codes.js";
 import { json } from "./encoding.js";
 import { check, endpoint } from "./options.js";
 import { Session } from "./session.js";
@@ -58,7 +58,10 @@ const CLOSE_AFTER_ERROR_MS = 100;
 const ASK_AGAIN_MS = 1000;
 
 /** Messages that do not count as success: an overloaded gateway sends a greeting and closes again. */
-const BEFORE_SERVICE = new Set(["welcome", "error"]);
+const BEFORE_SERVICE = new Set(["welcome", "authenticated", "expiring", "error"]);
+
+/** So many connections in a row that end for their token, however fresh, end the client. */
+const REFUSALS_MAX = 2;
 
 /** A link that passes every message on at once; slow.js has one that delays them. */
 const DIRECT = { deliver: (_bytes, pass) => pass(), reset() {} };
@@ -90,6 +93,8 @@ export class Client extends EventTarget {
   #closing = false;
   #failure = ""; // text of the connection's error
   #boundMs = 0; // of the waits when the connection was begun
+  #token;
+  #refusals = 0; // connections that ended for their token, since one was accepted
 
   /**
    * Connects at once, and again whenever the connection is lost, until `close()`. A gateway ends connections on which
@@ -107,20 +112,23 @@ export class Client extends EventTarget {
    * @param {object} options.encoding `json`, or `msgpack` of msgpack.js.
    * @param {{deliver: function(number, function(): void): void, reset: function(): void}} options.link Delays
    *   received messages, keeping their order: `deliver(bytes, pass)` calls `pass` when the message may go on.
+   * @param {string|function(): string|Promise<string>} options.token What a gateway that wants one is shown; a function is
+   *   called for each connection, and before the token expires.
    * @param {typeof WebSocket} options.WebSocket For tests, and if there is no global one.
    */
   constructor(url, {
     pace = null, creditWindow = pace ? PACED_WINDOW : 0, backoffMs = [200, 10_000], connectTimeoutMs = 10_000,
-    encoding = json, link = DIRECT, WebSocket = globalThis.WebSocket,
+    encoding = json, link = DIRECT, token = null, WebSocket = globalThis.WebSocket,
   } = {}) {
     super();
-    check({ pace, creditWindow, connectTimeoutMs, encoding, WebSocket });
+    check({ pace, creditWindow, connectTimeoutMs, encoding, token, WebSocket });
     this.#url = endpoint(url);
     this.#WebSocket = WebSocket;
     this.#encoding = encoding;
     this.#backoff = new Backoff(...backoffMs);
     this.#connectTimeoutMs = connectTimeoutMs;
     this.#link = link;
+    this.#token = token;
     this.#session = new Session({
       creditWindow,
       pace,
@@ -222,7 +230,8 @@ export class Client extends EventTarget {
   #opened(socket) {
     if (!this.#failure) clearTimeout(this.#deadline);
     this.#enter("open");
-    if (this.#socket === socket) this.#session.opened(); // no listener has closed the client
+    // Who has a token first hears whether the gateway wants it.
+    if (this.#socket === socket && this.#token === null) this.#session.opened(); // no listener has closed the client
   }
 
   /** The socket closed. After an error the code is not the gateway's word, so it ends nothing for good. */
@@ -231,6 +240,7 @@ export class Client extends EventTarget {
     if (this.#failure && decision === NEVER) decision = WITH_BACKOFF;
     // The gateway has waited for a subscription in vain; one that is wanted by now was on its way.
     if (code === UNUSED && !this.#session.served) decision = this.#session.wanted ? WITH_BACKOFF : IDLE;
+    if (code === UNAUTHORIZED && this.#refreshes && (this.#refusals += 1) < REFUSALS_MAX) decision = WITH_BACKOFF;
     this.#lose(code, reason || this.#failure, decision);
   }
 
@@ -270,6 +280,7 @@ export class Client extends EventTarget {
       return;
     }
     if (!BEFORE_SERVICE.has(message.type)) this.#backoff.reset();
+    this.#heedToken(message.type);
     if (this.#session.tryLater) this.#lose(OVERLOADED, "the gateway knows no instruments yet");
     if (this.#session.postponed && !this.#askAgain) {
       this.#askAgain = setTimeout(() => {
@@ -277,6 +288,39 @@ export class Client extends EventTarget {
         this.#session.askAgain();
       }, ASK_AGAIN_MS);
     }
+  }
+
+  get #refreshes() {
+    return typeof this.#token === "function";
+  }
+
+  /** Present a token when the gateway wants one, or another one before it expires. */
+  #heedToken(type) {
+    const socket = this.#socket;
+    if (!socket || this.#token === null) return;
+    if (type === "authenticated") this.#refusals = 0;
+    if (type === "expiring" && this.#refreshes) this.#present(socket, () => {}, () => {});
+    if (type !== "welcome") return;
+    const begin = () => this.#session.opened();
+    if (this.welcome.auth !== "required") begin();
+    else this.#present(socket, begin, () => this.#lose(LOST, "no token could be had", WITH_BACKOFF));
+  }
+
+  /** Send a token; `then` and `otherwise` are called while the connection is still the same one. */
+  async #present(socket, then, otherwise) {
+    let token = null;
+    try {
+      token = this.#refreshes ? await this.#token() : this.#token;
+    } catch {
+      // What the user's function throws may have a secret in it.
+    }
+    if (this.#socket !== socket) return;
+    if (typeof token !== "string" || !token) {
+      otherwise();
+      return;
+    }
+    this.#send({ op: "auth", token });
+    then();
   }
 
   #refuse(code, text) {

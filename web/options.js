@@ -1,7 +1,7 @@
 /** What users give, checked where they give it: a wrong option throws there and nowhere else. */
 
 /** Throw a TypeError or a RangeError that names the option, its value and the remedy. */
-export function check({ pace, creditWindow, connectTimeoutMs, encoding, WebSocket }) {
+export function check({ pace, creditWindow, connectTimeoutMs, encoding, token, WebSocket }) {
   if (typeof WebSocket !== "function") {
     throw new TypeError("there is no WebSocket here: give one as options.WebSocket, such as that of the package ws");
   }
@@ -10,6 +10,9 @@ export function check({ pace, creditWindow, connectTimeoutMs, encoding, WebSocke
   }
   if (pace !== null && typeof pace !== "function") {
     throw new TypeError(`pace is ${String(pace)}: give a function, such as animationFrame`);
+  }
+  if (token !== null && typeof token !== "function" && (typeof token !== "string" || !token)) {
+    throw new TypeError(`token is of the type ${typeof token}: give a text, or a function that returns one`);
   }
   if (!(connectTimeoutMs > 0 && connectTimeoutMs < 2 ** 31)) {
     throw new RangeError(`connectTimeoutMs is ${String(connectTimeoutMs)}: give a positive number of milliseconds`);

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from depthcast.cli.shown import Shown
 from depthcast.client.client import HEARTBEAT_MS, Client, connect
 from depthcast.client.requests import EVERYTHING
+from depthcast.runtime.gateway_token import gateway_token
 from depthcast.shared.book import Book
 from depthcast.shared.errors import ClientError
 from depthcast.shared.redis_url import without_credentials
@@ -206,7 +207,7 @@ async def follow(
         loop.call_later(seconds, stop.set)
     address = without_credentials(url)
     async with AsyncExitStack() as stack:
-        client = await unless_stopped(stop, stack.enter_async_context(connect(url)))
+        client = await unless_stopped(stop, stack.enter_async_context(connect(url, token=gateway_token())))
         if client is None:
             return [f"no connection to {address} yet"]
         following = Following(client, wanted, address)

@@ -73,6 +73,7 @@ SUBCOMMANDS: Final = {
         "depthcast.cli.record", "record_command", "Record every change of every book in Parquet files."
     ),
     "rejects": _Home("depthcast.cli.rejects", "rejects", "Show input that was rejected, and why."),
+    "token": _Home("depthcast.cli.token", "token", "Make keys and tokens for a gateway, and revoke tokens."),
     "partition": _Home(
         "depthcast.cli.partition", "partition", "Print the partition that a symbol belongs to."
     ),

@@ -26,6 +26,7 @@ from typing import Any, Final, Self
 from depthcast.client.book import ClientBook, SubscriptionOptions
 from depthcast.client.requests import Request
 from depthcast.client.session import ClientCounters, ClientSession
+from depthcast.client.token import Token, current
 from depthcast.client.transport import ConnectionLost, Dial, Transport
 from depthcast.client.websocket import dialer
 from depthcast.frames import WithFrames
@@ -44,7 +45,7 @@ HEARTBEATS_MISSED: Final = 3
 HEARTBEAT_MS: Final = 5000
 """Heartbeat interval assumed until `welcome` names the gateway's."""
 
-BEFORE_SERVICE: Final = ("welcome", "error")
+BEFORE_SERVICE: Final = ("welcome", "authenticated", "expiring", "error")
 """Messages that do not count as success: an overloaded gateway accepts a connection and closes it again."""
 
 
@@ -52,7 +53,7 @@ def connect(
     url: str,
     encoding: str = "json",
     *,
-    token: str | None = None,
+    token: Token = None,
     ssl: SSLContext | None = None,
     credit_window: int | None = None,
     backoff_s: tuple[float, float] = (0.2, 10.0),
@@ -63,7 +64,8 @@ def connect(
     Args:
         url: Address of the gateway: `http://host:port`, `https://…`, or a full `ws://…/v1/ws`.
         encoding: `json` or `msgpack`.
-        token: Sent as `Authorization: Bearer`.
+        token: Presented as `Authorization: Bearer`. A function, or a coroutine function, is called for each
+            connection, and before the token expires.
         ssl: For `https://`: whom to trust, and the certificate of a client that needs one, such as
             `ssl.create_default_context(cafile="ca.pem")`. None trusts whom the system trusts.
         credit_window: Maximum number of snapshots and deltas in flight. None leaves the limit to TCP, which
@@ -81,7 +83,7 @@ def connect(
         transport = await dial()
         return wrap_transport(transport) if wrap_transport else transport
 
-    return Client(dial_wrapped, ClientSession(credit_window), Backoff(*backoff_s, random.random))
+    return Client(dial_wrapped, ClientSession(credit_window), Backoff(*backoff_s, random.random), token)
 
 
 class Client(WithFrames):
@@ -95,10 +97,12 @@ class Client(WithFrames):
     Several tasks may await the client at the same time; one is enough to read.
     """
 
-    def __init__(self, dial: Dial, session: ClientSession, backoff: Backoff) -> None:
+    def __init__(self, dial: Dial, session: ClientSession, backoff: Backoff, token: Token = None) -> None:
         self.session = session
         self._dial = dial
         self._backoff = backoff
+        self._token = token
+        self._refreshing: asyncio.Task[None] | None = None
         self._wait_min_s = 0.0
         self._reconnect_at: float | None = None
         self._transport: Transport | None = None
@@ -256,6 +260,7 @@ class Client(WithFrames):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended = self._ended or ClientError("closed", "the client was closed")
+        self._stop_refreshing()
         if self._transport is not None:
             await self._transport.close()
 
@@ -290,6 +295,8 @@ class Client(WithFrames):
             await self._flush()
             message = await self._receive(self._transport)
             self.session.receive(message)
+            if self.session.token_expires and self._refreshing is None and callable(self._token):
+                self._refreshing = asyncio.create_task(self._refresh(self._transport), name="refresh")
             if message.get("type") not in BEFORE_SERVICE:
                 self._backoff.reset()
         except ConnectionLost as lost:
@@ -300,7 +307,10 @@ class Client(WithFrames):
                 ConnectionLost(CloseCode.OVERLOADED, "the gateway knows no instruments yet")
             )
         if self.session.failures:
-            raise self.session.failures.popleft()
+            failure = self.session.failures.popleft()
+            if failure.code != "unauthorized" or not callable(self._token):
+                raise failure
+            logger.warning("the token was refused", extra={"reason": str(failure)})
 
     async def _receive(self, transport: Transport) -> Mapping[str, Any]:
         """Return the next message; after `HEARTBEATS_MISSED` silent heartbeats the connection is lost."""
@@ -327,14 +337,38 @@ class Client(WithFrames):
         # Decided before anything is awaited, because the reading task may be cancelled.
         self._wait_min_s = 0.0 if lost.closing.reconnect is Reconnect.AT_ONCE else self._backoff.first_s
         self._reconnect_at = None
-        if lost.closing.reconnect is Reconnect.NEVER:
+        if lost.closing.reconnect is Reconnect.NEVER and not self._another_token_may_do(lost):
             self._ended = ClientError("closed", str(lost))
         if transport is not None:
+            self._stop_refreshing()
             self.session.disconnected()
             await transport.close()
         if self._ended is not None:
             raise self._ended from lost
         logger.warning("connecting again", extra={"reason": str(lost)})
+
+    def _another_token_may_do(self, lost: ConnectionLost) -> bool:
+        """Whether the connection ended for its token, and the user gives fresh ones."""
+        return lost.code == CloseCode.UNAUTHORIZED and callable(self._token)
+
+    async def _refresh(self, transport: Transport) -> None:
+        """Present a fresh token on the connection that is open."""
+        self.session.token_expires = False
+        try:
+            token = await current(self._token)
+        except Exception as error:  # noqa: BLE001  # of the user; the next connection asks again
+            logger.warning("no fresh token could be had", extra={"reason": type(error).__name__})
+            return
+        finally:
+            self._refreshing = None
+        if token and transport is self._transport:
+            self.session.outbox.append({"op": "auth", "token": token})
+            await self._flush()
+
+    def _stop_refreshing(self) -> None:
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            self._refreshing = None
 
     async def _reconnect(self) -> None:
         """Wait and connect again. A cancelled wait continues later: users' timeouts may be short."""

@@ -63,6 +63,7 @@ class ClientSession:
     - `outbox`: messages to send. `failures`: errors that do not belong to a waiting request.
     - `welcome`: the gateway's greeting on this connection.
     - `gateway_not_ready`: the gateway has no instruments yet; connect again later.
+    - `token_expires`: the gateway has said so of the token of this connection.
     """
 
     def __init__(self, credit_window: int | None = None) -> None:
@@ -75,6 +76,7 @@ class ClientSession:
         self.counters = ClientCounters()
         self.welcome: Message = {}
         self.gateway_not_ready = False
+        self.token_expires = False
         self._requests = Requests(self.outbox)
         self._without: set[str] = set()  # unsubscribed by name within a subscription to everything
         self._credit_used = 0
@@ -86,6 +88,7 @@ class ClientSession:
             "delta": self._on_delta,
             "status": self._on_status,
             "pong": self._on_pong,
+            "expiring": self._on_expiring,
             "error": self._on_error,
         }
 
@@ -125,6 +128,7 @@ class ClientSession:
         """Subscribe to everything again on a new connection, and offer to resume the views."""
         self.outbox.clear()
         self.gateway_not_ready = False
+        self.token_expires = False
         self._credit_used = 0
         if self.credit_window is not None:
             self.credit(self.credit_window)
@@ -177,6 +181,9 @@ class ClientSession:
         if type(heartbeat_ms) is not int:
             raise CodecError("welcome message", f"heartbeat_ms is {heartbeat_ms!r}, not a whole number")
         self.welcome = message
+
+    def _on_expiring(self, _message: Message) -> None:
+        self.token_expires = True
 
     def _on_subscribed(self, message: Message) -> None:
         symbol = message["symbol"]

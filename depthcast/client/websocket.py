@@ -11,6 +11,7 @@ import msgpack
 import orjson
 from aiohttp import WSMsgType
 
+from depthcast.client.token import Token, current
 from depthcast.client.transport import ConnectionLost, Dial, Transport
 from depthcast.shared.close_codes import CloseCode
 from depthcast.shared.errors import ClientError
@@ -68,7 +69,7 @@ class WebSocketTransport:
             await self._http.close()
 
 
-def dialer(url: str, encoding: str, token: str | None = None, ssl: SSLContext | None = None) -> Dial:
+def dialer(url: str, encoding: str, token: Token = None, ssl: SSLContext | None = None) -> Dial:
     """Return a function that connects to `url`; raises `ClientError` for a bad URL or encoding.
 
     `ssl`: whom to trust, and the certificate to show, where not the default.
@@ -76,10 +77,9 @@ def dialer(url: str, encoding: str, token: str | None = None, ssl: SSLContext | 
     if encoding not in SUBPROTOCOLS:
         raise ClientError("bad_encoding", f"{encoding!r} is neither json nor msgpack")
     address = _address(url)
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     async def dial() -> Transport:
-        http = aiohttp.ClientSession(headers=headers)
+        http = aiohttp.ClientSession(headers=await _authorization(token))
         try:
             async with asyncio.timeout(DIAL_TIMEOUT_S):
                 return WebSocketTransport(http, await _handshake(http, address, encoding, ssl), encoding)
@@ -93,6 +93,14 @@ def dialer(url: str, encoding: str, token: str | None = None, ssl: SSLContext | 
             raise
 
     return dial
+
+
+async def _authorization(token: Token) -> dict[str, str]:
+    try:
+        presented = await current(token)
+    except Exception as error:
+        raise ConnectionLost(CloseCode.LOST, f"no token could be had: {type(error).__name__}") from error
+    return {"Authorization": f"Bearer {presented}"} if presented else {}
 
 
 async def _handshake(

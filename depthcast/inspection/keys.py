@@ -16,6 +16,7 @@ DEPLOYMENT_TYPES: Final = {
     "sources": "hash",
     "gateways": "zset",
     "consumers": "hash",
+    "revoked": "zset",
 }
 """Keys of a deployment as a whole, with their types."""
 

@@ -27,6 +27,9 @@ POLL_S: Final = 0.02
 LOG_BYTES_SHOWN: Final = 2000
 ANSWERS_PER_WORKER: Final = 6
 
+NO_TOKENS: Final = {"anonymous": True, "token_keys": "", "token_jwks_url": ""}
+"""A gateway for this machine alone: whatever the environment says is for another one."""
+
 _LISTENING: Final = re.compile(rb"gateway listening on (https?://\S+)")
 
 
@@ -161,7 +164,7 @@ async def local_deployment(
         both = {"redis_url": url, "prefix": "depthcast", "partitions": 1, "admin_port": 0, **common}
         books = Service("ingestor", folder, {**both, "instruments": instruments, **(ingestor or {})})
         stack.push_async_callback(books.stop)
-        fan_settings = {**both, "host": "127.0.0.1", "port": 0, "workers": 1, **(gateway or {})}
+        fan_settings = {**both, "host": "127.0.0.1", "port": 0, "workers": 1, **NO_TOKENS, **(gateway or {})}
         fanout = Service("gateway", folder, fan_settings)
         stack.push_async_callback(fanout.stop)
         gateway_url = await fanout.wait_for(_LISTENING)

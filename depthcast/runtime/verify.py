@@ -16,6 +16,7 @@ from depthcast.feed.oracle import LEVELS_MOST
 from depthcast.feed.verification import ObservedBook, Verification
 from depthcast.runtime.arrivals import Arrivals
 from depthcast.runtime.feed_file import RecordedFeed
+from depthcast.runtime.gateway_token import gateway_token
 from depthcast.runtime.replay import Producer, Progress, ReplayClock, wait_for_instruments
 from depthcast.shared.errors import ClientError, DepthcastError
 from depthcast.shared.partition import partition_of
@@ -222,7 +223,7 @@ async def verify(
 ) -> Verifier:
     """Verify one feed and return the verifier. Raises `VerificationError`, `ClientError`, `FeedError`."""
     consumer = Consumer(redis_url, feed.instruments(), prefix=producer.keys.prefix)
-    async with consumer, connect(gateway_url, encoding) as client:
+    async with consumer, connect(gateway_url, encoding, token=gateway_token()) as client:
         verifier = Verifier(feed, producer, consumer, client, clock=clock, window=window, check=check)
         await verifier.run(limit)
         return verifier

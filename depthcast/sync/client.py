@@ -9,6 +9,7 @@ from typing import Self
 from depthcast.client import Client as AsyncClient
 from depthcast.client import ClientCounters
 from depthcast.client import connect as connect_async
+from depthcast.client.token import Token
 from depthcast.shared.errors import ClientError
 from depthcast.sync.reader import Reader
 
@@ -17,7 +18,7 @@ def connect(
     url: str,
     encoding: str = "json",
     *,
-    token: str | None = None,
+    token: Token = None,
     ssl: SSLContext | None = None,
     credit_window: int | None = None,
     backoff_s: tuple[float, float] = (0.2, 10.0),

@@ -96,10 +96,11 @@ class Announcements:
         market, subscription = self.market, session.subscriptions.get(symbol)
         listing, cost = market.listings.get(symbol), 1.0
         if subscription is None:
-            if symbol not in self._added or listing is None or session.wildcard is None:
+            wildcard = session.wildcard if session.credentials.may_read(symbol) else None
+            if symbol not in self._added or listing is None or wildcard is None:
                 return LOOK_COST
-            depth, interval_ms, in_parts, group_ticks, orders = session.wildcard
-            if _refuse(session, listing, session.wildcard):
+            depth, interval_ms, in_parts, group_ticks, orders = wildcard
+            if _refuse(session, listing, wildcard):
                 return cost
         elif not market.is_over(subscription.channel):
             return LOOK_COST

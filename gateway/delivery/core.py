@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.delivery.announcements import Announcements
+from depthcast.gateway.delivery.credentials import ANYONE, Credentials
 from depthcast.gateway.delivery.flusher import Flusher
 from depthcast.gateway.delivery.session import Session
 from depthcast.gateway.delivery.writer import Writer
@@ -18,6 +19,7 @@ from depthcast.shared.close_codes import CloseCode
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.protocol import PROTOCOL
 from depthcast.shared.reader import AppliedEntry
+from depthcast.shared.revocation import Revoked
 from depthcast.shared.settings import GatewaySettings
 
 CLIENT_LIMITS: Final = {
@@ -80,7 +82,9 @@ class Core:
 
     # --- connections ----------------------------------------------------------------------------------------
 
-    def open(self, writer: Writer, encoding: Encoding, name: str, now: float) -> Session:
+    def open(
+        self, writer: Writer, encoding: Encoding, name: str, now: float, credentials: Credentials = ANYONE
+    ) -> Session:
         """Start the session of a new client and send `welcome`."""
         session = Session(
             writer,
@@ -92,18 +96,25 @@ class Core:
             flusher=self.flusher,
             counters=self.counters,
             clock_us=self.clock_us,
+            credentials=credentials,
         )
         self.sessions[session] = None
-        session.sender.send(
-            {
-                "type": "welcome",
-                "protocol": PROTOCOL,
-                "session": name,
-                "heartbeat_ms": self.settings.heartbeat_ms,
-                "limits": self.limits,
-            }
-        )
+        welcome = {
+            "type": "welcome",
+            "protocol": PROTOCOL,
+            "session": name,
+            "heartbeat_ms": self.settings.heartbeat_ms,
+            "limits": self.limits,
+        }
+        session.sender.send(welcome | _auth(credentials))
         return session
+
+    def revoke(self, revoked: Revoked) -> None:
+        """End the sessions whose tokens are revoked now, at the next `sweep`."""
+        for session in self.sessions:
+            grant = session.credentials.grant
+            if grant is not None and grant.is_revoked(revoked):
+                session.credentials.revoked = True
 
     def close(self, session: Session) -> None:
         """End a session; nothing more is sent to it. Repeated calls do nothing."""
@@ -150,3 +161,11 @@ class Core:
                 self.counters.silent += code is CloseCode.SILENT
                 closing.append((session, code))
         return closing
+
+
+def _auth(credentials: Credentials) -> dict[str, Any]:
+    """What `welcome` says of tokens; nothing where none are taken."""
+    if credentials.grant is None:
+        return {"auth": "required"}
+    expires_us = credentials.grant.expires_us
+    return {} if expires_us is None else {"auth": "token", "expires": expires_us}

@@ -8,10 +8,13 @@ subscription.
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
+from depthcast.gateway.delivery.authentication import authenticate
 from depthcast.gateway.delivery.session import Session, Wildcard
+from depthcast.gateway.protocol.grant import Rights
 from depthcast.gateway.protocol.intervals import rounded
 from depthcast.gateway.protocol.messages import TEXTUAL, UNGROUPED
 from depthcast.gateway.protocol.requests import (
+    Auth,
     Credit,
     Ping,
     Refused,
@@ -81,11 +84,17 @@ def _answer(session: Session, raw: str | bytes) -> Iterator[None]:
 
 
 def _carry_out(session: Session, request: Request) -> Iterator[None]:
+    if session.credentials.grant is None and not isinstance(request, Auth | Ping):
+        text = "this gateway wants a token: send auth with one before anything else"
+        session.sender.refuse("unauthorized", text, getattr(request, "id", None))
+        return
     match request:
         case Subscribe():
             yield from _subscribe(session, request)
         case Unsubscribe():
             yield from _unsubscribe(session, request)
+        case Auth():
+            yield from authenticate(session, request, lambda before: _begin(session, before))
         case Credit(messages):
             session.add_credit(messages)
         case Ping(request_id):
@@ -112,11 +121,17 @@ def _subscribe(session: Session, request: Subscribe) -> Iterator[None]:
         return
     if request.interval_ms > settings.interval_max_ms:
         session.counters.limit_interval += 1
-    interval_ms = rounded(request.interval_ms, settings.interval_max_ms)
+    least_ms = session.credentials.interval_min_ms
+    interval_ms = rounded(max(request.interval_ms, least_ms), settings.interval_max_ms)
     request = request._replace(interval_ms=interval_ms)
     if request.wildcard:
         if not settings.wildcard:
             session.sender.refuse("forbidden", '["*"] is not allowed here; name the symbols', request.id)
+            return
+        refusal = session.credentials.limit(request.depth, interval_ms, request.group_ticks)
+        if refusal is not None:
+            session.counters.forbidden += 1
+            session.sender.refuse("forbidden", refusal, request.id)
             return
         wildcard = Wildcard(request.depth, interval_ms, request.parts, request.group_ticks, request.orders)
         session.wildcard = wildcard
@@ -128,6 +143,21 @@ def _subscribe(session: Session, request: Subscribe) -> Iterator[None]:
     yield from _each(session, symbols, request.id, change)
 
 
+def _begin(session: Session, before: Rights) -> Iterator[None]:
+    """Subscribe to the symbols that `*` brings, without those that it brought with the rights before."""
+    assert session.wildcard is not None
+    depth, interval_ms, parts, group_ticks, orders = session.wildcard
+    symbols = list(session.market.listings)
+    request = Subscribe(None, symbols, depth, interval_ms, {}, True, parts, group_ticks, orders)
+
+    def change(symbol: object, errors: _Errors) -> _Cost:
+        if isinstance(symbol, str) and before.may_read(symbol):
+            return _LOOKED_AT
+        return _subscribe_named(session, request, symbol, errors)
+
+    yield from _each(session, symbols, None, change)
+
+
 class _Cost(NamedTuple):
     """What one symbol of a message cost: of the session's allowance, and of a step."""
 
@@ -136,28 +166,42 @@ class _Cost(NamedTuple):
 
 
 _REFUSED: Final = _Cost(REFUSED_COST, REFUSED_COST)
+_LOOKED_AT: Final = _Cost(0, REFUSED_COST)
+"""Of a symbol that is not for this client, as many of a `*` may be."""
 _ONE: Final = _Cost(1, 1)
 _SMALL: Final = _Cost(1, 2)
 """Of a subscription at a small depth; the depth alone decides, because that is quick."""
+
+
+def _refusal(session: Session, request: Subscribe, symbol: str) -> tuple[str, str] | None:
+    """The code and the text with which a symbol is refused; None if it may be subscribed to."""
+    depth, group_ticks, orders = request.depth, request.group_ticks, request.orders
+    forbidden = session.credentials.refusal(symbol, depth, request.interval_ms, group_ticks)
+    if forbidden is not None:
+        session.counters.forbidden += 1
+        return "forbidden", forbidden
+    listing = session.market.listings.get(symbol)
+    if listing is None:
+        hint = 'use ["*"] alone for all' if symbol == "*" else "GET /v1/symbols lists what there is"
+        return "unknown_symbol", f"no symbol {quoted(symbol)}; {hint}"
+    if orders and (without := listing.without_orders()) is not None:
+        return "no_orders", without
+    limit = session.limit(listing, depth, group_ticks, orders=orders)
+    return None if limit is None else ("limit", limit)
 
 
 def _subscribe_named(session: Session, request: Subscribe, symbol: object, errors: "_Errors") -> _Cost:
     if not isinstance(symbol, str):
         errors.refuse("bad_request", f"a symbol is text, not {quoted(symbol)}")
         return _REFUSED
-    listing = session.market.listings.get(symbol)
-    if listing is None:
-        hint = 'use ["*"] alone for all' if symbol == "*" else "GET /v1/symbols lists what there is"
-        errors.refuse("unknown_symbol", f"no symbol {quoted(symbol)}; {hint}", symbol)
-        return _REFUSED
-    depth, group_ticks, orders = request.depth, request.group_ticks, request.orders
-    if orders and (refusal := listing.without_orders()) is not None:
-        errors.refuse("no_orders", refusal, symbol)
-        return _REFUSED
-    refusal = session.limit(listing, depth, group_ticks, orders=orders)
+    if request.wildcard and not session.credentials.may_read(symbol):
+        return _LOOKED_AT
+    refusal = _refusal(session, request, symbol)
     if refusal is not None:
-        errors.refuse("limit", refusal, symbol)
+        errors.refuse(*refusal, symbol)
         return _REFUSED
+    listing = session.market.listings[symbol]
+    depth, group_ticks, orders = request.depth, request.group_ticks, request.orders
     levels = listing.levels_read(depth, group_ticks)
     free = LEVELS_FREE if listing.is_grouped_by(group_ticks) else 0
     session.subscribe(

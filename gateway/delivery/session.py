@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.delivery.allowance import Allowance
+from depthcast.gateway.delivery.credentials import ANYONE, NOBODY, Credentials, TokenEvent
 from depthcast.gateway.delivery.cursor import Cursor, NeedsSnapshot
 from depthcast.gateway.delivery.flusher import VISIT_COST_MAX, Flusher
 from depthcast.gateway.delivery.sender import Sender
@@ -53,6 +54,7 @@ class Session:
     - `sender`: its sending half; `groups`: its subscriptions by interval; `subscriptions`: the same by
       symbol.
     - `changes`: the allowance of subscription changes.
+    - `credentials`: what its token allows.
     - `unparsable`: messages received that were neither JSON nor msgpack.
     - `rate_limited`: the last messages that exceeded the allowance, none carried out whole between them.
     - `closed`: nothing is carried out or sent any more.
@@ -61,7 +63,8 @@ class Session:
 
     __slots__ = (
         "_drained_bytes", "_moved_at", "_quiet_bytes", "_quiet_since", "_silent_since", "changes",
-        "clock_us", "closed", "counters", "ended", "flusher", "groups", "market", "name", "rate_limited",
+        "clock_us", "closed", "counters", "credentials", "ended", "flusher", "groups", "market", "name",
+        "rate_limited",
         "sender", "settings", "subscriptions", "unparsable", "wildcard",
     )  # fmt: skip
 
@@ -77,8 +80,10 @@ class Session:
         flusher: Flusher,
         counters: GatewayCounters,
         clock_us: Callable[[], int],
+        credentials: Credentials = ANYONE,
     ) -> None:
         self.name = name
+        self.credentials = credentials
         self.settings = settings
         self.market = market
         self.flusher = flusher
@@ -269,6 +274,11 @@ class Session:
         self.sender.refuse("limit", text, None, symbol)
         self.unsubscribe(symbol, reason="limit")
 
+    def end_forbidden(self, symbol: str, refusal: str) -> None:
+        """End a subscription that a new token does not allow, with an error."""
+        self.sender.refuse("forbidden", refusal, None, symbol)
+        self.unsubscribe(symbol, reason="forbidden")
+
     def end_orders(self, symbol: str, refusal: str) -> None:
         """End a subscription with the number of orders, which nobody says any more, with an error."""
         self.sender.refuse("no_orders", refusal, None, symbol)
@@ -291,6 +301,7 @@ class Session:
     def close(self) -> None:
         """Send nothing more, because the connection is gone or about to end. Repeated calls do nothing."""
         self.closed = True
+        self.credentials = NOBODY  # it refers to the connection
         subscriptions, self.subscriptions = self.subscriptions, {}
         self.flusher.close(self.groups, subscriptions)
         self.groups.forget()
@@ -300,6 +311,9 @@ class Session:
 
     def check(self, now: float) -> CloseCode | None:
         """Send a heartbeat if one is due at `now` (monotonic s); returns the close code after a time-out."""
+        event = self.credentials.event(now, self.clock_us)
+        if event is not None and self._token_ends(event):
+            return CloseCode.UNAUTHORIZED
         written, all_synced = self.sender.bytes_written, len(self.groups) > 0
         for group in self.groups:
             written += group.bytes_on_fast_path()
@@ -315,6 +329,19 @@ class Session:
         if silent_since is not None and now - silent_since >= self.settings.subscribe_timeout_s:
             return CloseCode.SILENT
         return None
+
+    def _token_ends(self, event: TokenEvent) -> bool:
+        """Say what there is to say of the token; returns whether the session ends for it."""
+        grant, counters = self.credentials.grant, self.counters
+        if event is TokenEvent.EXPIRING:
+            assert grant is not None
+            self.sender.send({"type": "expiring", "expires": grant.expires_us})
+            return False
+        counters.token_missing += event is TokenEvent.MISSING
+        counters.token_revoked += event is TokenEvent.REVOKED
+        counters.token_expired += event is TokenEvent.EXPIRED
+        self.sender.refuse("unauthorized", event.value)
+        return True
 
     def _stalls(self, written: int, now: float) -> bool:
         """Whether waiting data has not shrunk for too long."""

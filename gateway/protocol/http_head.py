@@ -12,6 +12,8 @@ from urllib.parse import parse_qs
 import orjson
 
 END: Final = b"\r\n\r\n"
+TOKEN_PROTOCOL: Final = "depthcast.token."  # noqa: S105  # what stands before one
+"""A subprotocol that a client offers beside the one it speaks; behind it stands a token."""
 _TOKEN: Final = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 _HEADERS: Final = re.compile(rb"(?:[-!#$%&'*+.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*")
 _TARGET: Final = re.compile(rb"(?:[Hh][Tt][Tt][Pp][Ss]?://[^/?#\x00-\x20\x7f-\xff]+)?(/[\x21-\x7e]*)?")
@@ -126,10 +128,21 @@ def _check_body(head: Head) -> None:
         raise HeadError(413, "bad_request", "no endpoint takes a body")
 
 
-def presented_token(head: Head) -> bytes | None:
-    """A hash of the token in a request: `Authorization: Bearer` or `?token=`. Nothing verifies it."""
+def presented_tokens(head: Head) -> list[str]:
+    """The tokens in a request, each once: `Authorization: Bearer`, `?token=`, or offered as a subprotocol.
+
+    A browser can say no header of its own with a WebSocket, but subprotocols. Nothing is verified here.
+    """
     tokens = [value[7:].strip() for value in head.values("authorization") if value[:7].lower() == "bearer "]
     tokens += parse_qs(head.target.partition("?")[2]).get("token", [])
+    offered = [name.strip() for value in head.values("sec-websocket-protocol") for name in value.split(",")]
+    tokens += [name.removeprefix(TOKEN_PROTOCOL) for name in offered if name.startswith(TOKEN_PROTOCOL)]
+    return list(dict.fromkeys(tokens))
+
+
+def presented_token(head: Head) -> bytes | None:
+    """A hash of the first token in a request, for what is counted by it; None without one."""
+    tokens = presented_tokens(head)
     return blake2b(tokens[0].encode(), digest_size=16).digest() if tokens else None
 
 

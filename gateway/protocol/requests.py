@@ -5,6 +5,7 @@ requests.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from reprlib import Repr
 from typing import Any, Final, NamedTuple
 
@@ -19,7 +20,9 @@ from depthcast.shared.whole_numbers import as_integer
 RequestId = int | str
 
 ID_CHARACTERS_MAX: Final = 64
+TOKEN_CHARACTERS_MAX: Final = 8_192
 DEPTH_DEFAULT: Final = 25
+KNOWN_OPS: Final = "subscribe, unsubscribe, credit, ping and auth"
 WILDCARD: Final = "*"
 QUOTED_MAX: Final = 64
 """An error quotes up to this many characters of a client's value."""
@@ -102,7 +105,15 @@ class Ping(NamedTuple):
     id: RequestId | None
 
 
-Request = Subscribe | Unsubscribe | Credit | Ping
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """Presents a token: the first one of a connection, or another one before it expires."""
+
+    id: RequestId | None
+    token: str = field(repr=False)
+
+
+Request = Subscribe | Unsubscribe | Credit | Ping | Auth
 
 
 def parse(raw: str | bytes, encoding: Encoding, symbols_max: int = SYMBOLS_MAX) -> Request:
@@ -125,6 +136,8 @@ def parse(raw: str | bytes, encoding: Encoding, symbols_max: int = SYMBOLS_MAX) 
             return Unsubscribe(request_id, symbols, symbols == [WILDCARD])
         if op == "credit":
             return Credit(_messages(message))
+        if op == "auth":
+            return Auth(request_id, _token(message))
         if op == "ping":
             return Ping(request_id)
     except Refused as refused:
@@ -133,7 +146,7 @@ def parse(raw: str | bytes, encoding: Encoding, symbols_max: int = SYMBOLS_MAX) 
         raise Refused("bad_request", f'op must be text such as "subscribe", not {_kind(op)}', request_id)
     raise Refused(
         "unknown_op",
-        f"unknown op {quoted(op)}; known are subscribe, unsubscribe, credit and ping",
+        f"unknown op {quoted(op)}; known are {KNOWN_OPS}",
         request_id,
     )
 
@@ -275,6 +288,14 @@ def _messages(message: Mapping[str, Any]) -> int:
     if type(messages) is not int or not 1 <= messages <= MAX_INTEGER:
         raise Refused("bad_request", f"messages must be a whole number, 1 or more, not {quoted(messages)}")
     return messages
+
+
+def _token(message: Mapping[str, Any]) -> str:
+    """The token of a message; what is wrong with it is not quoted, because it may be one nearly."""
+    token = message.get("token")
+    if not isinstance(token, str) or not 1 <= len(token) <= TOKEN_CHARACTERS_MAX:
+        raise Refused("bad_request", f"token must be text of up to {TOKEN_CHARACTERS_MAX} characters")
+    return token
 
 
 def _kind(value: object) -> str:

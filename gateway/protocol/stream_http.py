@@ -16,7 +16,7 @@ EXAMPLE: Final = "/v1/stream?symbols=BTC-USD,ETH-USD&depth=10"
 LISTS: Final = ("symbols", "last_event_id")
 NUMBERS: Final = ("depth", "interval_ms", "group")
 PARAMETERS: Final = (*LISTS, *NUMBERS, "token")
-"""`token` is reserved; connections are counted by it."""
+"""`token` is looked at before anything else (`depthcast.gateway.runtime.access`)."""
 DIGITS_MAX: Final = 16
 PASSING: Final = frozenset({429, 503})
 """Statuses of what may be otherwise a little later."""
@@ -41,7 +41,8 @@ def _parameters(query: str) -> dict[str, str]:
         if name not in PARAMETERS:
             raise _bad(f"unknown parameter {quoted(name)}; known are {', '.join(PARAMETERS)}")
         if len(values) > 1 and name not in LISTS:
-            raise _bad(f"{name} is given {len(values)} times, as {quoted(values)}; give it once")
+            shown = "" if name == "token" else f", as {quoted(values)}"
+            raise _bad(f"{name} is given {len(values)} times{shown}; give it once")
     return {name: ",".join(values) for name, values in found.items()}
 
 

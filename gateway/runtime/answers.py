@@ -6,7 +6,7 @@ for, or until others need the room.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -58,13 +58,25 @@ class Answers:
             if (found := self._found(key, stamp, asked)) is not None:
                 return found
             self.begun += 1
-            number, parts = self.begun, []
-            symbols = sorted(self.market.listings)
-            for first in range(0, len(symbols), SLICE_LEVELS):
-                some = [self.market.listings.get(symbol) for symbol in symbols[first : first + SLICE_LEVELS]]
-                parts.append(orjson.dumps([self._symbol(listing) for listing in some if listing])[1:-1])
-                await asyncio.sleep(0)
+            number = self.begun
+            parts = await self._listed(_any)
             return self._keep(key, _Body(stamp, number, b"[" + b",".join(filter(None, parts)) + b"]"))
+
+    async def some_symbols(self, may_read: Callable[[str], bool]) -> bytes:
+        """The same of the symbols that one client may read; it is not kept."""
+        async with self._one_at_a_time:
+            parts = await self._listed(may_read)
+        return b"[" + b",".join(filter(None, parts)) + b"]"
+
+    async def _listed(self, may_read: Callable[[str], bool]) -> list[bytes]:
+        """The objects of symbols, in order and in slices."""
+        parts, symbols = [], sorted(self.market.listings)
+        for first in range(0, len(symbols), SLICE_LEVELS):
+            wanted = filter(may_read, symbols[first : first + SLICE_LEVELS])
+            some = [self.market.listings.get(symbol) for symbol in wanted]
+            parts.append(orjson.dumps([self._symbol(listing) for listing in some if listing])[1:-1])
+            await asyncio.sleep(0)
+        return parts
 
     async def book(self, listing: Listing, depth: int, group_ticks: int = UNGROUPED) -> bytes | None:
         """`/v1/books/<symbol>`: a `snapshot` with what is known of its age; None if there is no book yet."""
@@ -134,6 +146,10 @@ class Answers:
             _, oldest = self._bodies.popitem(last=False)
             self.bytes_kept -= len(oldest.data)
         return body.data
+
+
+def _any(_symbol: str) -> bool:
+    return True
 
 
 def _stamp(listing: Listing, key: _Key) -> tuple[Hashable, ...]:

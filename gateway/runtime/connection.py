@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Iterator
 
 from depthcast.gateway.delivery.core import Core
+from depthcast.gateway.delivery.credentials import ANYONE, Credentials
 from depthcast.gateway.delivery.request_handler import answer
 from depthcast.gateway.delivery.session import Session
 from depthcast.gateway.protocol.messages import DEFLATED, TEXTUAL, Encoding
@@ -24,9 +25,10 @@ class Connection(WebSocket):
         self.encoding = DEFLATED[plain] if protocol.extensions else plain
         self.session: Session | None = None
 
-    def serve(self) -> None:
+    def serve(self, credentials: Credentials = ANYONE) -> None:
         """Open the session, which sends `welcome`."""
-        self.session = self.core.open(self.writer, self.encoding, secrets.token_hex(8), self.loop.time())
+        name, now = secrets.token_hex(8), self.loop.time()
+        self.session = self.core.open(self.writer, self.encoding, name, now, credentials)
 
     @property
     def name(self) -> str:

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from depthcast.gateway.delivery.core import Core
+from depthcast.gateway.delivery.credentials import ANYONE, Credentials
 from depthcast.gateway.delivery.request_handler import carry_out
 from depthcast.gateway.delivery.session import too_deep_text
 from depthcast.gateway.protocol.events import end, retry
+from depthcast.gateway.protocol.grant import EVERYTHING, Grant
 from depthcast.gateway.protocol.http_head import Head, HeadError
 from depthcast.gateway.protocol.messages import Encoding
 from depthcast.gateway.protocol.requests import Subscribe, quoted
@@ -38,7 +40,14 @@ class EventStream(asyncio.Protocol):
     `closing`: the code it was ended with, if any. `lost`: done once the connection is gone.
     """
 
-    def __init__(self, core: Core, transport: asyncio.Transport, intake: Intake, request: Subscribe) -> None:
+    def __init__(
+        self,
+        core: Core,
+        transport: asyncio.Transport,
+        intake: Intake,
+        request: Subscribe,
+        credentials: Credentials = ANYONE,
+    ) -> None:
         self.core = core
         self.transport = transport
         self.intake = intake
@@ -51,7 +60,8 @@ class EventStream(asyncio.Protocol):
         self._unasked_bytes = 0
         self._abort: asyncio.TimerHandle | None = None
         self.writer.write(retry(Reconnect.AT_ONCE, random_share()))
-        self.session = core.open(self.writer, Encoding.EVENTS, secrets.token_hex(8), self.loop.time())
+        name, now = secrets.token_hex(8), self.loop.time()
+        self.session = core.open(self.writer, Encoding.EVENTS, name, now, credentials)
         self._work: Iterator[None] | None = carry_out(self.session, request)
         intake.add(self)
 
@@ -113,7 +123,7 @@ class EventStream(asyncio.Protocol):
             on_end()
 
 
-def stream_request(core: Core, head: Head) -> Subscribe:
+def stream_request(core: Core, head: Head, grant: Grant = EVERYTHING) -> Subscribe:
     """Return what a request for a stream subscribes to; raises `HeadError` if nothing of it can be served.
 
     A symbol that cannot be served beside others is named in the stream.
@@ -126,19 +136,28 @@ def stream_request(core: Core, head: Head) -> Subscribe:
     if not core.market.listings:
         text = "no instruments are known yet; try again in a few seconds"
         raise HeadError(503, "unavailable", text, RETRY_AFTER)
+    limit = grant.rights.limit(request.depth, request.group_ticks)
+    if limit is not None:
+        core.counters.forbidden += 1
+        raise HeadError(403, "forbidden", limit)
     if request.wildcard:
         if not core.settings.wildcard:
             raise HeadError(403, "forbidden", "symbols=* is not allowed here; name the symbols")
         return request
     for symbol in request.symbols:
         listing = core.market.listings.get(symbol)
-        if listing is not None and not core.market.too_deep(listing, request.depth, request.group_ticks):
+        if listing is None or not grant.rights.may_read(symbol):
+            continue
+        if not core.market.too_deep(listing, request.depth, request.group_ticks):
             return request
-    raise _refusal(core, request.symbols[0], request.group_ticks)
+    raise _refusal(core, request.symbols[0], request.group_ticks, grant)
 
 
-def _refusal(core: Core, symbol: str, group_ticks: int) -> HeadError:
+def _refusal(core: Core, symbol: str, group_ticks: int, grant: Grant) -> HeadError:
     """The error of a symbol that is not served."""
+    if not grant.rights.may_read(symbol):
+        core.counters.forbidden += 1
+        return HeadError(403, "forbidden", f"the token does not allow {quoted(symbol)}")
     listing = core.market.listings.get(symbol)
     if listing is None:
         text = f"no symbol {quoted(symbol)}; GET /v1/symbols lists what there is"

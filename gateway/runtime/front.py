@@ -14,6 +14,7 @@ from aiohttp import web
 
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.protocol.events import retry
+from depthcast.gateway.protocol.grant import Grant, TokenRefused
 from depthcast.gateway.protocol.http_head import (
     Head,
     HeadError,
@@ -35,6 +36,7 @@ from depthcast.gateway.protocol.peers import (
 )
 from depthcast.gateway.protocol.requests import Subscribe
 from depthcast.gateway.protocol.stream_http import refused_stream, stream_head
+from depthcast.gateway.runtime.access import Access
 from depthcast.gateway.runtime.admission import Admission, Tally
 from depthcast.gateway.runtime.event_stream import RETRY_AFTER, random_share
 from depthcast.gateway.runtime.intake import Intake
@@ -59,8 +61,8 @@ logger = logging.getLogger(__name__)
 quiet: Final = logging.getLogger("depthcast.gateway.websocket")
 quiet.setLevel(logging.WARNING)
 
-Serve = Callable[["Front", Handshake, Head], WebSocket]
-"""Makes the WebSocket of a completed handshake."""
+Serve = Callable[["Front", Handshake, Head, Grant | None], WebSocket]
+"""Makes the WebSocket of a completed handshake, and of what its token allows, None if it has none yet."""
 
 
 class Site(Protocol):
@@ -79,6 +81,7 @@ class Site(Protocol):
     counters: GatewayCounters
     limits: HeadLimits
     intake: Intake
+    access: Access
     admission: Admission
     trusted: tuple[Network, ...]
     origins: Origins
@@ -90,9 +93,9 @@ class Site(Protocol):
 
     def client_count(self) -> int: ...
 
-    def stream_request(self, front: "Front", head: Head) -> Subscribe: ...
+    def stream_request(self, front: "Front", head: Head, grant: Grant) -> Subscribe: ...
 
-    def stream(self, front: "Front", request: Subscribe) -> asyncio.Protocol: ...
+    def stream(self, front: "Front", request: Subscribe, grant: Grant) -> asyncio.Protocol: ...
 
     def web(self) -> web.RequestHandler: ...
 
@@ -114,11 +117,13 @@ class Front(asyncio.Protocol):
     - `address`: the client's, None if it is unknown. `trusted`: the peer is a trusted proxy.
     - `client`: what the client of the current request is counted by.
     - `surplus`: the address has too many connections; only health is served.
+    - `request`: the head of the request that is being answered.
     """
 
     __slots__ = (
-        "_counted", "_ended", "_pending", "_proxied", "_unread", "_waiting_bytes", "address", "client", "due",
-        "idle", "loop", "queued", "site", "stage", "surplus", "transport", "trusted", "web",
+        "_counted", "_counted_token", "_ended", "_pending", "_proxied", "_unread", "_waiting_bytes",
+        "address", "client", "due", "idle", "loop", "queued", "request", "site", "stage", "surplus",
+        "transport", "trusted", "web",
     )  # fmt: skip
 
     def __init__(self, site: Site) -> None:
@@ -134,6 +139,8 @@ class Front(asyncio.Protocol):
         self.idle = True
         self.queued = False
         self.client: str | None = None
+        self.request: Head | None = None
+        self._counted_token = False
         self._counted: list[tuple[Tally, Hashable]] = []
         self._pending = bytearray()
         self._ended = False
@@ -349,15 +356,17 @@ class Front(asyncio.Protocol):
             deflate=settings.deflate_bytes_min > 0, max_size=settings.message_bytes_max, logger=quiet
         )
         self._check_origin(head)
+        grant = site.access.of_request(head)
         self._open.write(shake(protocol, raw, head))
-        self._hand_on(lambda: serve(self, protocol, head))
+        self._hand_on(lambda: serve(self, protocol, head, grant))
 
     def _stream(self, head: Head) -> None:
         """Begin an event stream; to a browser, say in a stream what would end its attempts otherwise."""
         _check_method(head)
         self._check_origin(head)
         try:
-            request = self.site.stream_request(self, head)
+            grant = self.site.access.required(head)
+            request = self.site.stream_request(self, head, grant)
         except HeadError as error:
             wait = Reconnect.AT_ONCE if self.site.draining else Reconnect.WITH_BACKOFF
             answer = refused_stream(head, error, retry(wait, random_share()))
@@ -369,7 +378,7 @@ class Front(asyncio.Protocol):
             self._end(stream_head(head))
             return
         self._open.write(stream_head(head))
-        self._hand_on(lambda: self.site.stream(self, request))
+        self._hand_on(lambda: self.site.stream(self, request, grant))
 
     def _hand_on(self, make: Callable[[], asyncio.Protocol]) -> None:
         """Give the connection to the protocol that `make` returns."""
@@ -407,7 +416,7 @@ class Front(asyncio.Protocol):
             self.site.counters.origins_refused += 1
             raise HeadError(403, "forbidden", "pages of this origin may not connect here")
 
-    def overload(self, head: Head) -> CloseCode | None:
+    def overload(self, head: Head, grant: Grant | None) -> CloseCode | None:
         """Count a new client; returns the code to close a WebSocket with if that is one too many."""
         admission, counters = self.site.admission, self.site.counters
         if self.site.client_count() >= admission.websockets_max:
@@ -419,12 +428,40 @@ class Front(asyncio.Protocol):
                 key = key_of(self.address)
                 self.surplus = bool(key and self._count(admission.addresses, key))
                 counters.limit_address += self.surplus
-        token, origins = presented_token(head), head.values("origin")
-        over_token = bool(token and self._count(admission.tokens, token))
+        over_token = self._count_token(head, grant)
+        origins = head.values("origin")
         over_origin = bool(origins and self._count(admission.origins, origins[0].lower()))
-        counters.limit_token += over_token
         counters.limit_origin += over_origin
         return CloseCode.RATE_LIMIT if self.surplus or over_token or over_origin else None
+
+    def _count_token(self, head: Head, grant: Grant | None) -> bool:
+        """Count a new client by its token; returns whether that has too many."""
+        if self.site.access.checks:
+            return grant is not None and self._count_grant(grant)
+        token = presented_token(head)
+        over = bool(token and self._count(self.site.admission.tokens, token))
+        self.site.counters.limit_token += over
+        return over
+
+    def _count_grant(self, grant: Grant) -> bool:
+        """Count the connection by the subject of its first token; returns whether that has too many."""
+        key = grant.subject
+        if self._counted_token or key is None:
+            return False
+        self._counted_token = True
+        tokens = self.site.admission.tokens
+        self._count(tokens, key)
+        most = min(tokens.most, grant.connections_max or tokens.most)
+        over = tokens.counts[key] > most
+        self.site.counters.limit_token += over
+        return over
+
+    def verify(self, token: str) -> Grant:
+        """Return what a token of this client allows; raises `TokenRefused`."""
+        grant = self.site.access.verify(token)
+        if self._count_grant(grant):
+            raise TokenRefused("rate_limited", "too many connections with this token; close others")
+        return grant
 
     def offend(self) -> None:
         """The WebSocket was closed for its rate."""
@@ -433,6 +470,7 @@ class Front(asyncio.Protocol):
     def _pass_on(self, head: Head) -> None:
         _check_method(head)
         self.client = self._client(head)
+        self.request = head
         self._enter(Stage.ANSWERING)
         self.due = self.loop.time() + self.site.settings.stall_timeout_s
         self._waiting_bytes = 0

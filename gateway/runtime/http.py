@@ -15,9 +15,11 @@ from aiohttp import web
 from depthcast.gateway.delivery.core import Core
 from depthcast.gateway.delivery.session import too_deep_text
 from depthcast.gateway.market.listing import Listing
-from depthcast.gateway.protocol.http_head import error_body
+from depthcast.gateway.protocol.grant import Grant
+from depthcast.gateway.protocol.http_head import Head, HeadError, error_body
 from depthcast.gateway.protocol.messages import DEPTHS, UNGROUPED
 from depthcast.gateway.protocol.requests import DEPTH_DEFAULT, Refused, checked_group, quoted
+from depthcast.gateway.runtime.access import Access
 from depthcast.gateway.runtime.answers import Answers
 from depthcast.gateway.runtime.front import Front
 from depthcast.gateway.runtime.http_limits import HttpLimits, NotNow
@@ -73,6 +75,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Host(Protocol):
     """What the endpoints need from the process."""
 
+    access: Access
     core: Core
 
     def make_room(self) -> bool: ...
@@ -83,10 +86,11 @@ class Host(Protocol):
 class Refusal(Exception):
     """Refuses an HTTP request with the answer `{"error": {"code", "message"}}`."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, headers: tuple[str, ...] = ()) -> None:
         self.status = status
         self.code = code
         self.message = message
+        self.headers = headers
         super().__init__(message)
 
 
@@ -166,12 +170,21 @@ class Endpoints:
     async def module(self, request: web.Request) -> web.Response:
         return _file(request.match_info["path"], request, self.page_headers)
 
-    async def symbols(self, _request: web.Request) -> web.Response:
-        return _json(await self.answers.symbols())
+    async def symbols(self, request: web.Request) -> web.Response:
+        rights = self._grant(request).rights
+        if rights.all_symbols:
+            return _json(await self.answers.symbols())
+        self.limits.encoded(len(self.core.market.listings), _address(request))
+        return _json(await self.answers.some_symbols(rights.may_read))
 
     async def book(self, request: web.Request) -> web.Response:
-        listing, depth = self._listing(request.match_info["symbol"]), _depth(request.query.get("depth"))
+        symbol, depth = request.match_info["symbol"], _depth(request.query.get("depth"))
         group_ticks = _group(request.query.get("group"))
+        refusal = self._grant(request).rights.refusal(symbol, depth, group_ticks)
+        if refusal is not None:
+            self.core.counters.forbidden += 1
+            raise Refusal(403, "forbidden", refusal)
+        listing = self._listing(symbol)
         most = self.core.settings.full_depth_max
         if self.core.market.too_deep(listing, depth, group_ticks):
             self.core.counters.limit_full_depth += 1
@@ -184,6 +197,14 @@ class Endpoints:
         if self.answers.begun != begun:
             self.limits.encoded(2 * levels, _address(request))
         return _json(body)
+
+    def _grant(self, request: web.Request) -> Grant:
+        """What the token of a request allows; raises `Refusal`."""
+        head = _head(request)
+        try:
+            return self.host.access.required(head)
+        except HeadError as error:
+            raise Refusal(error.status, error.code, error.message, error.headers) from None
 
     def _listing(self, symbol: str) -> Listing:
         listings = self.core.market.listings
@@ -239,6 +260,13 @@ def _address(request: web.Request) -> str | None:
     return front.client if isinstance(front, Front) else None
 
 
+def _head(request: web.Request) -> Head:
+    """The head as it came; without one there is no token either."""
+    front = request.transport.get_protocol() if request.transport is not None else None
+    head = front.request if isinstance(front, Front) else None
+    return Head("GET", "/", "HTTP/1.1", ()) if head is None else head
+
+
 def _next_request(request: web.Request) -> None:
     """Let the connection have its next request, because the answer was taken."""
     if request.transport is not None:
@@ -257,7 +285,9 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except Refusal as refusal:
-        return _error(refusal.status, refusal.code, refusal.message)
+        response = _error(refusal.status, refusal.code, refusal.message)
+        response.headers.update(dict(line.split(": ", 1) for line in refusal.headers))
+        return response
     except NotNow as refusal:
         return _not_now(refusal)
     except web.HTTPException as error:

@@ -30,6 +30,7 @@ PLAIN: Final = {
     "unparsable": "Messages received that are neither JSON nor msgpack.",
     "resumed": "Subscriptions resumed without a snapshot.",
     "origins_refused": "WebSockets and event streams refused for their Origin.",
+    "forbidden": "Symbols that were refused or ended because a token does not allow them.",
     "http_refused": "HTTP requests refused before they were served.",
     "tls_failures": "Connections whose TLS failed, and those that did not begin it.",
     "cohorts_made": "Cohorts of sessions with equal subscriptions made.",
@@ -56,6 +57,16 @@ LABELLED: Final = {
         "Connections closed by a time-out.",
         "type",
         {"stalls": "stall", "silent": "subscribe", "http_timeouts": "http", "unfinished": "message"},
+    ),
+    "unauthorized": (
+        "Requests, messages and connections refused or ended for their token.",
+        "type",
+        {
+            "token_missing": "missing",
+            "token_refused": "refused",
+            "token_expired": "expired",
+            "token_revoked": "revoked",
+        },
     ),
     "limits": (
         "Times a limit was reached.",

@@ -13,12 +13,15 @@ from typing import Any, Final
 from aiohttp import web
 
 from depthcast.gateway.delivery.core import Core
+from depthcast.gateway.delivery.credentials import ANYONE, Credentials
 from depthcast.gateway.delivery.flusher import AT_ONCE
 from depthcast.gateway.protocol.budget import Budget
+from depthcast.gateway.protocol.grant import Grant
 from depthcast.gateway.protocol.http_head import Head, HeadError, HeadLimits
 from depthcast.gateway.protocol.negotiation import Handshake
 from depthcast.gateway.protocol.requests import Subscribe
 from depthcast.gateway.runtime import metrics
+from depthcast.gateway.runtime.access import Access
 from depthcast.gateway.runtime.admission import Admission, descriptors
 from depthcast.gateway.runtime.certificates import Certificates
 from depthcast.gateway.runtime.connection import Connection
@@ -122,6 +125,7 @@ class GatewayProcess:
         self.fronts: dict[Front, None] = {}
         self.unsettled: dict[Front, None] = {}
         self.waiting: dict[Front, None] = {}
+        self.access = Access(settings, self.counters, connect, self.core.revoke)
         self.admission = Admission(settings, descriptors())
         self.memory = GivingBack()
         self.trusted = parse_networks(settings.trusted_proxies)
@@ -163,6 +167,7 @@ class GatewayProcess:
                 self._publish(),
                 self.checks.run(),
                 self.registration.run(),
+                self.access.run(),
                 *([self.certificates.watch()] if self.certificates is not None else ()),
             )
         ]
@@ -194,19 +199,26 @@ class GatewayProcess:
         """Return the web server's protocol for one connection."""
         return self._web()
 
-    def _serve(self, front: Front, protocol: Handshake, head: Head) -> Connection:
+    def _serve(self, front: Front, protocol: Handshake, head: Head, grant: Grant | None) -> Connection:
         assert front.transport is not None
         connection = Connection(self.core, protocol, front.transport, self.intake)
         connection.on_end = front.gone
-        refusal = front.overload(head)
+        refusal = front.overload(head, grant)
         if refusal is not None:
             connection.refuse(refusal)
             return connection
         self.connections[connection] = None
         connection.on_end = lambda: self._ended(connection, front)
         connection.on_offence = front.offend
-        connection.serve()
+        connection.serve(self._credentials(front, grant))
         return connection
+
+    def _credentials(self, front: Front, grant: Grant | None) -> Credentials:
+        """What a new client may do, which its later tokens may change."""
+        if not self.access.checks:
+            return ANYONE
+        missing_at, warning_s = self.loop.time() + self.settings.auth_timeout_s, self.settings.token_warning_s
+        return Credentials(grant, front.verify, missing_at=missing_at, warning_s=warning_s)
 
     def _ended(self, connection: Connection, front: Front) -> None:
         self.connections.pop(connection, None)
@@ -220,20 +232,21 @@ class GatewayProcess:
         """How many WebSockets and event streams are served."""
         return len(self.connections) + len(self.streams)
 
-    def stream_request(self, front: Front, head: Head) -> Subscribe:
+    def stream_request(self, front: Front, head: Head, grant: Grant) -> Subscribe:
         """Return what a request for an event stream subscribes to; raises `HeadError` if it is not served."""
         if self.draining:
             raise HeadError(503, "unavailable", "this gateway is restarting", RETRY_AFTER)
-        request = stream_request(self.core, head)
-        refusal = front.overload(head)
+        request = stream_request(self.core, head, grant)
+        refusal = front.overload(head, grant)
         if refusal is not None:
             raise overloaded(refusal)
         return request
 
-    def stream(self, front: Front, request: Subscribe) -> EventStream:
+    def stream(self, front: Front, request: Subscribe, grant: Grant) -> EventStream:
         """Serve an event stream."""
         assert front.transport is not None
-        stream = EventStream(self.core, front.transport, self.intake, request)
+        credentials = self._credentials(front, grant)
+        stream = EventStream(self.core, front.transport, self.intake, request, credentials)
         self.streams[stream] = None
         stream.on_end = lambda: self._stream_ended(stream, front)
         return stream
@@ -330,6 +343,7 @@ class GatewayProcess:
             settings.heartbeat_ms / 1000,
             settings.stall_timeout_s,
             settings.subscribe_timeout_s,
+            settings.auth_timeout_s,
             settings.head_timeout_s,
             settings.keepalive_timeout_s,
             settings.message_timeout_s,

@@ -18,14 +18,19 @@ from dataclasses import asdict
 from typing import Any, Final
 
 import click
+from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from depthcast.gateway.counters import GatewayCounters
+from depthcast.gateway.runtime.access import Access
 from depthcast.gateway.runtime.process import http_address, listening_socket
 from depthcast.shared.backoff import Backoff, no_jitter
 from depthcast.shared.errors import SettingsError
-from depthcast.shared.runtime.admin import serve_admin
+from depthcast.shared.networks import is_loopback
+from depthcast.shared.runtime.admin import anybody, serve_admin
 from depthcast.shared.runtime.process_metrics import ProcessMetrics
+from depthcast.shared.runtime.redis import connect
 from depthcast.shared.settings import (
     NOT_SETTINGS,
     VARIABLE_PREFIX,
@@ -168,20 +173,27 @@ class Supervisor:
 
     async def _announce(self, address: str, directory: str) -> None:
         """Serve the admin address until cancelled; print the gateway's address once all workers serve."""
-        runner = None
+        runner: web.AppRunner | None = None
+        checking: asyncio.Task[None] | None = None
         try:
             if self.settings.admin_port is not None:
                 registry = CollectorRegistry()
                 MultiProcessCollector(registry, path=directory)  # type: ignore[no-untyped-call]
                 registry.register(ProcessMetrics("gateway", self._processes))
                 host = self.settings.admin_host
-                runner, port = await serve_admin(host, self.settings.admin_port, registry, self.readiness)
+                access = Access(self.settings, GatewayCounters(), connect, lambda _: None)
+                checking = asyncio.create_task(access.run())
+                guard = anybody if is_loopback(host) else access.guard
+                port = self.settings.admin_port
+                runner, port = await serve_admin(host, port, registry, self.readiness, guard)
                 click.echo(f"admin listening on http://{host}:{port}")
             for worker in self.workers:
                 await worker.serving.wait()
             click.echo(f"gateway listening on {address}")
             await asyncio.Event().wait()
         finally:
+            if checking is not None:
+                checking.cancel()
             if runner is not None:
                 await runner.cleanup()
 

@@ -9,7 +9,8 @@ from typing import Final
 import click
 
 from depthcast.gateway.runtime.process import GatewayProcess, http_address, listening_socket
-from depthcast.shared.runtime.admin import serve_admin
+from depthcast.shared.networks import is_loopback
+from depthcast.shared.runtime.admin import anybody, serve_admin
 from depthcast.shared.runtime.process_metrics import ProcessMetrics
 from depthcast.shared.settings import GatewaySettings
 
@@ -31,7 +32,11 @@ async def run_alone(settings: GatewaySettings, stop: asyncio.Event) -> None:
         if settings.admin_port is not None:
             process.metrics.registry.register(ProcessMetrics("gateway"))
             runner, port = await serve_admin(
-                settings.admin_host, settings.admin_port, process.metrics.registry, process.readiness
+                settings.admin_host,
+                settings.admin_port,
+                process.metrics.registry,
+                process.readiness,
+                anybody if is_loopback(settings.admin_host) else process.access.guard,
             )
             click.echo(f"admin listening on http://{settings.admin_host}:{port}")
         address = http_address(bound, tls=process.certificates is not None)

@@ -16,10 +16,21 @@ Readiness = Callable[[], tuple[bool, dict[str, Any]]]
 """Returns whether the process is ready, and details for the answer's body."""
 
 
-def admin_routes(registry: CollectorRegistry, readiness: Readiness) -> list[web.RouteDef]:
+Guard = Callable[[web.Request], None]
+"""Raises `web.HTTPException` for a request that may not read metrics."""
+
+
+def anybody(_request: web.Request) -> None:
+    """Let everybody read metrics who reaches the address."""
+
+
+def admin_routes(
+    registry: CollectorRegistry, readiness: Readiness, guard: Guard = anybody
+) -> list[web.RouteDef]:
     """Return the routes of the three endpoints."""
 
-    async def metrics(_request: web.Request) -> web.Response:
+    async def metrics(request: web.Request) -> web.Response:
+        guard(request)
         return web.Response(
             body=generate_latest(registry), headers={"Content-Type": "text/plain; version=0.0.4"}
         )
@@ -41,11 +52,11 @@ def health_routes(readiness: Readiness) -> list[web.RouteDef]:
 
 
 async def serve_admin(
-    host: str, port: int, registry: CollectorRegistry, readiness: Readiness
+    host: str, port: int, registry: CollectorRegistry, readiness: Readiness, guard: Guard = anybody
 ) -> tuple[web.AppRunner, int]:
     """Start serving; returns the runner, whose cleanup ends it, and the port. Raises `SettingsError`."""
     app = web.Application()
-    app.add_routes(admin_routes(registry, readiness))
+    app.add_routes(admin_routes(registry, readiness, guard))
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

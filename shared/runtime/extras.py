@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-LIBRARIES: Final = frozenset({"click", "prometheus_client", "pythonjsonlogger", "rich", "textual"})
+LIBRARIES: Final = frozenset(
+    {"click", "cryptography", "jwt", "prometheus_client", "pythonjsonlogger", "rich", "textual"}
+)
 """Required modules of the extra; uvloop is optional."""
 
 REMEDY: Final = "pip install 'depthcast[server]'"

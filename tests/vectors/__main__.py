@@ -2,12 +2,21 @@
 
 from collections.abc import Iterable, Iterator
 
-from tests.vectors import books, connections, groups, orders, parts, stream_conversations, subscriptions
+from tests.vectors import (
+    books,
+    connections,
+    groups,
+    orders,
+    parts,
+    stream_conversations,
+    subscriptions,
+    tokens,
+)
 from tests.vectors.catalog import CONVERSATIONS, composed
 from tests.vectors.lines import FOLDER, READERS, Vector, read_all
 from tests.vectors.stream_catalog import STREAM_CONVERSATIONS, stream_composed
 
-MODULES = (books, connections, groups, orders, parts, stream_conversations, subscriptions)
+MODULES = (books, connections, groups, orders, parts, stream_conversations, subscriptions, tokens)
 """Importing them registers their conversations."""
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from depthcast.gateway.protocol.frames import BINARY, TEXT, deflated, frame
+from depthcast.gateway.protocol.grant import Grant
 from depthcast.gateway.protocol.http_head import Head
 from depthcast.gateway.protocol.negotiation import Handshake
 from depthcast.gateway.runtime.front import Front
@@ -62,7 +63,7 @@ def running_echo(redis_url: str) -> Iterator[str]:
     """The URL of an echo."""
 
     def add(process: GatewayProcess) -> None:
-        def serve(front: Front, protocol: Handshake, _head: Head) -> WebSocket:
+        def serve(front: Front, protocol: Handshake, _head: Head, _grant: Grant | None) -> WebSocket:
             assert front.transport is not None
             echo = Echo(protocol, front.transport, process.settings, process.counters, process.intake)
             echo.on_end = front.gone

@@ -8,7 +8,7 @@ import { Feed } from "./feed.js";
 import { Head } from "./head.js";
 import { keyRows, listenToKeys } from "./keys.js";
 import { LinkControls } from "./link_controls.js";
-import { GROUPS, LEVELS, fragmentOf, optionsOf, settingsIn } from "./settings.js";
+import { GROUPS, LEVELS, fragmentOf, optionsOf, settingsIn, tokenIn } from "./settings.js";
 import { baseOf } from "./snippets.js";
 import { SymbolSearch } from "./symbol_search.js";
 
@@ -25,16 +25,18 @@ class Page {
   constructor() {
     const link = new SlowLink();
     const base = baseOf(document.baseURI);
+    const token = tokenIn(location.hash);
+    if (token) history.replaceState(null, "", fragmentOf(settingsIn(location.hash)));
     this.settings = settingsIn("");
     this.feeds = {
-      direct: new Feed(() => new Client(base, { pace: animationFrame })),
-      rows: new Feed(() => new Client(base, { pace: animationFrame })),
-      slow: new Feed(() => new Client(base, { creditWindow: 1, link }), () => link.paused),
+      direct: new Feed(() => new Client(base, { pace: animationFrame, token })),
+      rows: new Feed(() => new Client(base, { pace: animationFrame, token })),
+      slow: new Feed(() => new Client(base, { creditWindow: 1, link, token }), () => link.paused),
     };
     this.views = { book: new BookView(byId("book-view")), compare: new CompareView(byId("compare-view")) };
     this.head = new Head();
     this.search = new SymbolSearch(
-      byId("symbol"), byId("symbols"), byId("symbols-count"), (symbol) => this.change({ symbol }, true),
+      byId("symbol"), byId("symbols"), byId("symbols-count"), (symbol) => this.change({ symbol }, true), token,
     );
     this.copy = new CopyPanel(byId("copy"), base, (code) => this.change({ code }));
     this.link = new LinkControls(link, (changes) => this.change(changes));

@@ -43,6 +43,11 @@ export function settingsIn(fragment) {
   return settings;
 }
 
+/** The token in a fragment, null if there is none. It is no setting, so that no link that is copied has it. */
+export function tokenIn(fragment) {
+  return new URLSearchParams(fragment.slice(fragment.indexOf("?") + 1)).get("token") || null;
+}
+
 /** The fragment for settings; it names only what is not the default. */
 export function fragmentOf(settings) {
   const fields = new URLSearchParams();

@@ -26,10 +26,11 @@ export function neighbour(rows, symbol, steps) {
   return place < 0 ? rows[0].symbol : rows[(place + steps + rows.length) % rows.length].symbol;
 }
 
-/** Fetch the rows of `/v1/symbols`, or null if the gateway does not answer. */
-export async function fetchSymbols() {
+/** Fetch the rows of `/v1/symbols` with a token, if there is one; null if the gateway does not answer. */
+export async function fetchSymbols(token = null) {
   try {
-    const response = await fetch("v1/symbols");
+    const headers = token === null ? {} : { Authorization: `Bearer ${token}` };
+    const response = await fetch("v1/symbols", { headers });
     return response.ok ? await response.json() : null;
   } catch {
     return null;

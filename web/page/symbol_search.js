@@ -15,9 +15,9 @@ export class SymbolSearch {
   #shown = "";
   #timer = 0;
 
-  /** `choose(symbol)` is called with the symbol that was chosen. */
-  constructor(input, list, count, choose) {
-    Object.assign(this, { input, list, count, choose });
+  /** `choose(symbol)` is called with the symbol that was chosen; `token` is for the list, null if there is none. */
+  constructor(input, list, count, choose, token = null) {
+    Object.assign(this, { input, list, count, choose, token });
     input.addEventListener("focus", () => this.#open());
     input.addEventListener("blur", () => this.#close());
     input.addEventListener("input", () => this.#match());
@@ -47,7 +47,7 @@ export class SymbolSearch {
 
   /** Fetch the symbols; returns them, or null if the gateway does not answer. */
   async refresh() {
-    const rows = await fetchSymbols();
+    const rows = await fetchSymbols(this.token);
     if (rows) {
       this.#rows = rows;
       if (this.#isOpen) this.#list();

@@ -56,6 +56,15 @@ from depthcast.shared.settings import GatewaySettings, IngestorSettings, Setting
         (GatewaySettings, "channel_linger_s", 60.0, 0, 86_400, "s"),
         (GatewaySettings, "drain_timeout_s", 5.0, 0, 9, "s"),
         (GatewaySettings, "cors_origin", "", None, None, ""),
+        (GatewaySettings, "anonymous", None, None, None, ""),
+        (GatewaySettings, "token_keys", "", None, None, ""),
+        (GatewaySettings, "token_jwks_url", "", None, None, ""),
+        (GatewaySettings, "token_secret", "", None, None, ""),
+        (GatewaySettings, "token_keys_interval_s", 300.0, 1, 86_400, "s"),
+        (GatewaySettings, "token_audience", "depthcast", None, None, ""),
+        (GatewaySettings, "token_issuer", "", None, None, ""),
+        (GatewaySettings, "token_warning_s", 30.0, 0, 3600, "s"),
+        (GatewaySettings, "auth_timeout_s", 10.0, 0.1, 3600, "s"),
     ],
 )
 def test_a_setting(
@@ -68,6 +77,6 @@ def test_a_setting(
         "unit": unit,
         "least": least,
         "most": most,
-        "secret": name in ("redis_url", "redis_password"),
+        "secret": name in ("redis_url", "redis_password", "token_secret"),
     }
     assert len(found.metadata["meaning"].split()) > 1

@@ -3,11 +3,14 @@
 import pytest
 
 from depthcast.gateway.protocol.http_head import (
+    Head,
     HeadError,
     HeadLimits,
     error_response,
     head_end,
     parse_head,
+    presented_token,
+    presented_tokens,
 )
 
 LIMITS = HeadLimits(line_bytes_max=200, head_bytes_max=1000, headers_max=20)
@@ -106,3 +109,23 @@ def test_a_head_beyond_rules_or_limits_is_refused(status: int, raw: bytes) -> No
 def test_unusual_heads_that_keep_the_rules_are_served(raw: bytes) -> None:
     assert head_end(bytearray(raw), LIMITS) == len(raw)
     parse_head(raw, LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("target", "headers", "tokens"),
+    [
+        ("/v1/ws", (), []),
+        ("/v1/ws", (("authorization", "Bearer a.b"),), ["a.b"]),
+        ("/v1/ws", (("authorization", "bearer  a.b "),), ["a.b"]),
+        ("/v1/ws", (("authorization", "Basic a.b"),), []),
+        ("/v1/ws?token=a.b&x=1", (), ["a.b"]),
+        ("/v1/ws", (("sec-websocket-protocol", "depthcast.v1.json, depthcast.token.a.b"),), ["a.b"]),
+        ("/v1/ws", (("sec-websocket-protocol", "depthcast.v1.json"),), []),
+        ("/v1/ws?token=a.b", (("authorization", "Bearer a.b"),), ["a.b"]),
+        ("/v1/ws?token=a&token=b", (("authorization", "Bearer c"),), ["c", "a", "b"]),
+    ],
+)
+def test_where_a_token_may_be(target: str, headers: tuple[tuple[str, str], ...], tokens: list[str]) -> None:
+    head = Head("GET", target, "HTTP/1.1", headers)
+    assert presented_tokens(head) == tokens
+    assert (presented_token(head) is None) == (not tokens)

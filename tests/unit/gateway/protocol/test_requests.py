@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from depthcast.gateway.protocol.messages import Encoding
 from depthcast.gateway.protocol.requests import (
+    TOKEN_CHARACTERS_MAX,
+    Auth,
     Credit,
     Ping,
     Refused,
@@ -176,9 +178,9 @@ def test_wrong_shapes(fields: dict[str, Any]) -> None:
         ({"op": 5}, "bad_request", 'op must be text such as "subscribe", not a value of type int'),
         ({}, "bad_request", 'op must be text such as "subscribe", not nothing'),
         (
-            {"op": "auth"},
+            {"op": "history"},
             "unknown_op",
-            "unknown op 'auth'; known are subscribe, unsubscribe, credit and ping",
+            "unknown op 'history'; known are subscribe, unsubscribe, credit, ping and auth",
         ),
     ],
 )
@@ -199,6 +201,15 @@ def test_limits_are_within() -> None:
     assert quoted("x" * 63) == repr("x" * 63)[:63] + "…"
 
 
+def test_a_token_is_in_no_text() -> None:
+    request = ask(op="auth", token="S3cr3t", id=1)
+    assert request == Auth(1, "S3cr3t")
+    assert "S3cr3t" not in repr(request)
+    assert "S3cr3t" not in refused(op="auth", token=["S3cr3t"]).message
+    assert ask(op="auth", token="x" * TOKEN_CHARACTERS_MAX)
+    assert refused(op="auth", token="x" * (TOKEN_CHARACTERS_MAX + 1)).code == "bad_request"
+
+
 @pytest.mark.parametrize(("value", "kind"), [(None, "nothing"), ([], "a value of type list")])
 def test_what_is_no_map_is_said(value: object, kind: str) -> None:
     with pytest.raises(Refused) as caught:
@@ -213,7 +224,7 @@ def test_bytes_that_are_no_message_say_why(encoding: Encoding) -> None:
         parse(b"\xc1", encoding)
 
 
-@pytest.mark.parametrize("op", ["auth", "Subscribe", ""])
+@pytest.mark.parametrize("op", ["history", "Subscribe", ""])
 def test_unknown_ops(op: str) -> None:
     error = refused(op=op)
     assert error.code == "unknown_op"

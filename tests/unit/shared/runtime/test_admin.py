@@ -25,7 +25,7 @@ def test_the_part_of_an_address_that_is_at_fault(error: OSError, part: str) -> N
 
 
 def test_a_gateway_names_the_setting_that_is_at_fault() -> None:
-    elsewhere = GatewaySettings(host="192.0.2.1")  # for documents: no machine has it
+    elsewhere = GatewaySettings(host="192.0.2.1", anonymous=True)  # for documents: no machine has it
     with pytest.raises(SettingsError, match=r"^DEPTHCAST_HOST: '192\.0\.2\.1:0' cannot be served on"):
         listening_socket(elsewhere, 0, shared=False)
     with socket.create_server(("127.0.0.1", 0)) as taken:
