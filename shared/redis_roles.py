@@ -80,6 +80,7 @@ ROLES: Final[Mapping[str, Role]] = {
         (
             Selector(f"exists get {_FOLLOWING}", READ, f"{_BOOKS} incarnation"),
             Selector("eval pexpire zadd zcard zrem zremrangebyrank zremrangebyscore", BOTH, "gateways"),
+            Selector("zrangebyscore", READ, "revoked"),
         ),
     ),
     "consumer": Role(
@@ -138,7 +139,7 @@ def patterns(prefix: str) -> dict[str, tuple[str, ...]]:
     """Return what matches the keys of each name in the deployment with this prefix."""
     plain = _GLOB.sub(r"\\\1", prefix)
     of_deployment, of_partition = DeploymentKeys(plain), PartitionKeys(f"{{{plain}:*}}")
-    names = ("meta", "instruments", "incarnation", "ingestors", "gateways", "sources", "consumers")
+    names = ("meta", "instruments", "incarnation", "ingestors", "gateways", "sources", "consumers", "revoked")
     parts = ("events", "deltas", "rejects", "leader", "feeders", "applying", "symbols", "listings")
     return {
         **{name: (str(getattr(of_deployment, name)),) for name in names},

@@ -106,7 +106,9 @@ async def test_everything_runs_and_no_command_is_superfluous(
     settings = run.settings(snapshot_interval_ms=50, retention_s=0)
     with recording(monkeypatch) as sent:
         async with run.service(settings):
-            with running_gateway(limited.url("gateway"), PREFIX) as gateway:
+            with running_gateway(
+                limited.url("gateway"), PREFIX, anonymous=True, token_secret="x" * 32
+            ) as gateway:
                 await feed_in(limited, run)
                 await watched_by_all(limited, gateway)
                 await feed_live(limited)
