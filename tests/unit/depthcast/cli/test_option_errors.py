@@ -28,6 +28,10 @@ ARGUMENTS = {
     "record": ("folder",),
     "tail": ("X",),
     "redis-acl": ("--passwords", "folder"),
+    "token allow": ("--token-id", "x"),
+    "token issue": ("--key", "file", "--subject", "x"),
+    "token keygen": ("folder",),
+    "token revoke": ("--token-id", "x"),
     "watch": ("X",),
 }
 """What each command needs beside its options."""
@@ -45,15 +49,24 @@ BAD_TEXTS = {
 
 UNCHECKED = {
     "admin_host",
+    "audience",
     "cors_origin",
     "file",
     "folder",
     "host",
     "instruments",
+    "issuer",
     "passwords",
     "redis_username",
     "rest_url",
+    "signing_key",
+    "subject",
+    "symbols",
     "tls_cert",
+    "token_audience",
+    "token_id",
+    "token_issuer",
+    "token_keys",
     "ws_url",
 }
 """Options that take any text; whether it is of use shows later."""
