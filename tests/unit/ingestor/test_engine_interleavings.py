@@ -215,6 +215,7 @@ def test_three_calls_look_like_some_order_of_them() -> None:
 
 
 @pytest.mark.deep
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("threads", "files", "bound"),
     [
