@@ -21,7 +21,7 @@ from depthcast.gateway.delivery.cohort_stream import CohortKey
 from depthcast.gateway.delivery.cursor import Cursor
 from depthcast.gateway.delivery.endings import Endings
 from depthcast.gateway.delivery.oldest_first import send_oldest_first
-from depthcast.gateway.delivery.readers import Readers
+from depthcast.gateway.delivery.readers import Readers, alone
 from depthcast.gateway.delivery.subscription_group import (
     ActiveSubscription,
     GroupState,
@@ -223,8 +223,9 @@ class Flusher:
         if cohort is None:
             cohort = self.cohorts[key] = Cohort(key, self.market)
             self.market.counters.cohorts_made += 1
+            only = alone(cohort, key.encoding)
             for channel in key.channels:
-                self._read(channel).add(cohort, key.encoding)
+                self._read(channel).add(cohort, only)
         self._end_split(group)
         cohort.add(group)
 

@@ -1,7 +1,7 @@
 """Who reads a channel.
 
 A worker has tens of thousands of channels, most with a single reader. So what there is none of costs nothing,
-one alone costs a tuple, which takes a third of a dictionary's room, and what is there no more keeps no room.
+one alone costs a tuple that all channels of that reader share, and what is there no more keeps no room.
 """
 
 from collections.abc import Collection
@@ -13,6 +13,13 @@ from depthcast.gateway.protocol.messages import Encoding
 
 Reader = TypeVar("Reader")
 
+ByEncoding = tuple[tuple[Encoding, Collection[Cohort]], ...]
+
+
+def alone(cohort: Cohort, encoding: Encoding) -> ByEncoding:
+    """A cohort as the only reader."""
+    return ((encoding, (cohort,)),)
+
 
 class Readers:
     """The readers of one channel; false if there are none.
@@ -23,15 +30,18 @@ class Readers:
     __slots__ = ("by_encoding", "split", "throttled")
 
     def __init__(self) -> None:
-        self.by_encoding: tuple[tuple[Encoding, Collection[Cohort]], ...] = ()
+        self.by_encoding: ByEncoding = ()
         self.throttled: Collection[Cohort] = ()
         self.split: Collection[SubscriptionGroup] = ()
 
-    def add(self, cohort: Cohort, encoding: Encoding) -> None:
-        """Add a cohort; one with an interval is asked for no bytes, so its `encoding` does not matter."""
+    def add(self, cohort: Cohort, only: ByEncoding) -> None:
+        """Add a cohort. `only`: what `alone` made of it; pass the same one to all channels."""
         if cohort.interval_ms:
             self.throttled = _with(self.throttled, cohort)
+        elif not self.by_encoding:
+            self.by_encoding = only
         else:
+            encoding = only[0][0]
             self._put(encoding, _with(self._alike(encoding), cohort))
 
     def remove(self, cohort: Cohort, encoding: Encoding) -> None:

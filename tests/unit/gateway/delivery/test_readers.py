@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from depthcast.gateway.delivery.cohort import Cohort
-from depthcast.gateway.delivery.readers import Readers
+from depthcast.gateway.delivery.readers import Readers, alone
 from depthcast.gateway.delivery.subscription_group import SubscriptionGroup
 from depthcast.gateway.protocol.messages import Encoding
 
@@ -45,7 +45,11 @@ def test_what_was_added_and_not_removed_reads(steps: list[FakeCohort | Subscript
             (readers.remove_split if each in split else readers.add_split)(each)
             split ^= {each}
         else:
-            (readers.remove if each in added else readers.add)(cast("Cohort", each), each.encoding)
+            cohort = cast("Cohort", each)
+            if each in added:
+                readers.remove(cohort, each.encoding)
+            else:
+                readers.add(cohort, alone(cohort, each.encoding))
             added ^= {each}
         check(readers, added, split)
         check(untouched, set(), set())
