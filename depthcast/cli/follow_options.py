@@ -8,7 +8,7 @@ import click
 
 from depthcast.cli.gateway_url import gateway_url_option
 from depthcast.client.requests import EVERYTHING
-from depthcast.shared.types import is_symbol
+from depthcast.shared.types import MAX_INTEGER, is_symbol
 
 DEPTHS: Final = ("1", "5", "10", "25", "50", "100")
 
@@ -30,11 +30,16 @@ class SymbolOrAll(click.ParamType[str]):
 
 
 def follow_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a command with `symbols`, `url` and `seconds`."""
+    """Decorate a command with `symbols`, `url`, `seconds` and `group`."""
     for decorate in (
         click.option(
             "--seconds", type=click.FloatRange(min=0.1), metavar="S",
             help="End after so many seconds. [default: never]",
+        ),
+        click.option(
+            "--group", type=click.IntRange(1, MAX_INTEGER), default=1, metavar="TICKS",
+            help="Sum levels up in groups of so many ticks: bids are rounded down, asks up, and --depth counts "
+            "groups. [default: levels as they are]",
         ),
         gateway_url_option(
             "--url", default="http://127.0.0.1:8080", help="Address of a gateway.", show_default=True

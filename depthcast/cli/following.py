@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Final, TypeVar
 
 from depthcast.cli.shown import Shown
+from depthcast.client.book import SubscriptionOptions
 from depthcast.client.client import HEARTBEAT_MS, Client, connect
 from depthcast.client.requests import EVERYTHING
 from depthcast.runtime.gateway_token import gateway_token
@@ -33,6 +34,7 @@ class Following:
 
     - `wanted`: symbols as the user named them; `*` stands for all.
     - `address`: of the gateway, without credentials.
+    - `group`: ticks in a level; 1 if levels are as they are.
     - `ended`: why a symbol has no subscription any more, or never had one.
     """
 
@@ -46,6 +48,7 @@ class Following:
         self.client = client
         self.wanted = list(dict.fromkeys(wanted))
         self.address = address
+        self.group = 1
         self.ended: dict[str, str] = {}
         self._clock = clock
         self._arrived: dict[str, float] = {}
@@ -80,12 +83,16 @@ class Following:
         heartbeat_s: float = self.client.session.welcome.get("heartbeat_ms", HEARTBEAT_MS) / 1000
         return self.silence_s > max(SILENT_HEARTBEATS * heartbeat_s, SILENT_S_MIN)
 
-    async def subscribe(self, depth: int, interval_ms: int) -> None:
+    async def subscribe(self, options: SubscriptionOptions) -> None:
         """Subscribe to each symbol by itself, so that one that is refused leaves the others.
 
         Raises `ClientError` if the connection ended for good.
         """
-        requests = (self.client.subscribe([symbol], depth, interval_ms) for symbol in self.wanted)
+        self.group = options.group
+        requests = (
+            self.client.subscribe([symbol], options.depth, options.interval_ms, options.group)
+            for symbol in self.wanted
+        )
         answers = await asyncio.gather(*requests, return_exceptions=True)
         for symbol, answer in zip(self.wanted, answers, strict=True):
             if isinstance(answer, ClientError) and answer.code != "closed":
@@ -194,7 +201,7 @@ Show = Callable[[Following, asyncio.Event], Awaitable[None]]
 
 
 async def follow(
-    url: str, wanted: Sequence[str], depth: int, interval_ms: int, seconds: float | None, show: Show
+    url: str, wanted: Sequence[str], options: SubscriptionOptions, seconds: float | None, show: Show
 ) -> list[str]:
     """Connect, subscribe and `show`, until SIGINT, SIGTERM or `seconds` have passed.
 
@@ -211,7 +218,7 @@ async def follow(
         if client is None:
             return [f"no connection to {address} yet"]
         following = Following(client, wanted, address)
-        await unless_stopped(stop, following.subscribe(depth, interval_ms))
+        await unless_stopped(stop, following.subscribe(options))
         if not stop.is_set() and not following.over:
             await show(following, stop)
         return following.undone()

@@ -11,6 +11,7 @@ import click
 from depthcast.cli.follow_options import DEPTHS, follow_options, report
 from depthcast.cli.following import Following, follow, unless_stopped
 from depthcast.cli.ladder import decimals
+from depthcast.client.book import SubscriptionOptions
 from depthcast.updates import BookUpdate, State
 
 HELP: Final = """\
@@ -28,7 +29,8 @@ says why, if that is known. A removed book has no other fields. ts is the time o
 1970, null if only the state changed; event_ts is the newest time at the source in the line, null if the
 producer names none. merged is the number of broadcasts in the line: more than 1 with --interval-ms, or if
 whoever reads the lines is slow; 0 for a new book, or if only the state changed. because says what held them
-back at the gateway: buffer, credit or interval; null if nothing did.
+back at the gateway: buffer, credit or interval; null if nothing did. With --group, group is the number of
+ticks in a level.
 SYMBOL '*' stands for all books.
 
 Exit status 1 if a book could not be shown, no longer existed, or if there was no connection at the end.
@@ -56,6 +58,7 @@ def tail(
     symbols: Sequence[str],
     url: str,
     seconds: float | None,
+    group: int,
     depth: str,
     interval_ms: int,
     count: int | None,
@@ -66,7 +69,8 @@ def tail(
     async def show(following: Following, stop: asyncio.Event) -> None:
         await unless_stopped(stop, print_changes(following, levels, count))
 
-    report(asyncio.run(follow(url, symbols, levels, interval_ms, seconds, show)))
+    options = SubscriptionOptions(levels, interval_ms, group)
+    report(asyncio.run(follow(url, symbols, options, seconds, show)))
 
 
 async def print_changes(following: Following, depth: int, count: int | None) -> None:
@@ -86,6 +90,7 @@ def to_json(update: BookUpdate, following: Following, depth: int) -> dict[str, A
     if update.state is State.REMOVED:
         return {"symbol": symbol, "state": update.state, "reason": following.ended.get(symbol)}
     sizes, book = following.client.sizes(symbol), update.book
+    grouped = {} if following.group == 1 else {"group": following.group}
     return {
         "symbol": symbol,
         "state": update.state,
@@ -95,6 +100,7 @@ def to_json(update: BookUpdate, following: Following, depth: int) -> dict[str, A
         "event_ts": update.event_ts,
         "merged": update.merged,
         "because": update.because,
+        **grouped,
         "bids": decimals(book.bids.top(depth), *sizes),
         "asks": decimals(book.asks.top(depth), *sizes),
     }

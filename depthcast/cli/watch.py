@@ -11,6 +11,7 @@ import click
 from depthcast.cli.follow_options import DEPTHS, follow_options, report
 from depthcast.cli.following import FRAME_MS, Following, Show, follow
 from depthcast.cli.watch_lines import print_lines
+from depthcast.client.book import SubscriptionOptions
 from depthcast.shared.runtime.extras import server_extra
 
 TERMINAL_DEPTH: Final = 25
@@ -29,6 +30,7 @@ Exit status 1 if a book could not be shown, no longer existed, or if there was n
 Examples:
   depthcast watch BTC-USD
   depthcast watch BTC-USD ETH-USD SOL-USD
+  depthcast watch BTC-USD --group 1000
   depthcast watch BTC-USD --lines --seconds 10 > book.log
 """
 
@@ -40,12 +42,21 @@ Examples:
     help=f"Levels a side. [default: {TERMINAL_DEPTH} in a terminal, else {LINES_DEPTH}]",
 )  # fmt: skip
 @click.option("--lines", is_flag=True, help="Print lines in a terminal, too.")
-def watch(*, symbols: Sequence[str], url: str, seconds: float | None, depth: str | None, lines: bool) -> None:
+def watch(
+    *,
+    symbols: Sequence[str],
+    url: str,
+    seconds: float | None,
+    group: int,
+    depth: str | None,
+    lines: bool,
+) -> None:
     """See `HELP`."""
     ladders = in_terminal() and not lines
     levels = int(depth or (TERMINAL_DEPTH if ladders else LINES_DEPTH))
     show = _ladders(levels) if ladders else print_lines
-    report(asyncio.run(follow(url, symbols, levels, FRAME_MS, seconds, show)))
+    options = SubscriptionOptions(levels, FRAME_MS, group)
+    report(asyncio.run(follow(url, symbols, options, seconds, show)))
 
 
 def in_terminal() -> bool:

@@ -103,13 +103,12 @@ class WatchApp(App[None]):
         fits = min(1 if self._alone else panels_that_fit(width), len(symbols))
         self._first = min(max(self._first, 0), len(symbols) - fits)
         shown = [following.shown(symbol, self._depth) for symbol in symbols[self._first : self._first + fits]]
-        counters = following.client.counters
         line = connection_line(
             address=following.address,
             connected=following.client.connected,
             silent=following.silent,
             silence_s=following.silence_s,
-            counts=f"messages {counters.snapshots + counters.deltas}  merged {counters.merged}",
+            counts=_counts(following),
         )
         self._draw("connection", fit(line, width))
         self._draw("books", page(shown, width, max(height - 2, 1)))
@@ -119,6 +118,13 @@ class WatchApp(App[None]):
         if text != self._drawn.get(name):
             self._drawn[name] = text
             self._places[name].update(text, layout=False)
+
+
+def _counts(following: Following) -> str:
+    """What this connection has received, and in which groups levels are."""
+    counters = following.client.counters
+    groups = "" if following.group == 1 else f"groups of {following.group} ticks  "
+    return f"{groups}messages {counters.snapshots + counters.deltas}  merged {counters.merged}"
 
 
 async def draw_ladders(following: Following, stop: asyncio.Event, depth: int) -> None:

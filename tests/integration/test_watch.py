@@ -160,9 +160,10 @@ async def test_a_ladder_in_a_terminal(deployment: Deployment) -> None:
 
 
 async def test_a_refused_symbol_leaves_the_others_and_is_a_failure_at_the_end(deployment: Deployment) -> None:
-    process = await start(deployment.gateway_url, "watch", "NO-USD", "BTC-USD")
+    """The other one is shown in groups of a hundred ticks."""
+    process = await start(deployment.gateway_url, "watch", "NO-USD", "BTC-USD", "--group", "100")
     await line_with(process, "NO-USD removed: unknown_symbol: ")
-    await line_with(process, "65000.10")
+    await line_with(process, "65000.00 x 0.005 | 65001.00 x 0.007")
     process.terminate()
     status, errors = await ended(process)
     assert status == 1
@@ -179,11 +180,12 @@ async def test_a_symbol_that_does_not_exist_is_one_clear_line(deployment: Deploy
 
 
 async def test_tail_of_all_books_ends_after_so_many_lines(deployment: Deployment) -> None:
-    process = await start(deployment.gateway_url, "tail", "*", "--count", "1")
+    process = await start(deployment.gateway_url, "tail", "*", "--count", "1", "--group", "100")
     output, errors = await process.communicate()
     assert (process.returncode, errors) == (0, b"")
-    (line,) = output.splitlines()
-    assert json.loads(line)["symbol"] == "BTC-USD"
+    line = json.loads(output)
+    assert (line["symbol"], line["group"]) == ("BTC-USD", 100)
+    assert {price[-3:] for price, _ in line["bids"] + line["asks"]} <= {".00"}
 
 
 async def test_a_gateway_that_goes_makes_books_stale_and_the_end_a_failure() -> None:

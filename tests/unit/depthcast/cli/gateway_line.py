@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from depthcast.cli.following import Following
+from depthcast.client.book import SubscriptionOptions
 from depthcast.client.client import Client
 from depthcast.client.session import ClientSession
 from depthcast.client.transport import ConnectionLost
@@ -68,11 +69,11 @@ class GatewayLine:
 
 
 @asynccontextmanager
-async def following(*wanted: str) -> AsyncIterator[tuple[Following, GatewayLine]]:
+async def following(*wanted: str, group: int = 1) -> AsyncIterator[tuple[Following, GatewayLine]]:
     """A subscribed `Following` of a book `X` with one bid; its clock is `now` of the connection."""
     line = GatewayLine()
     line.gateway.change(0, 10, 5)
     async with Client(line.dial, ClientSession(), Backoff(0.001, 0.01, no_jitter)) as client:
         made = Following(client, wanted, ADDRESS, lambda: line.now)
-        await made.subscribe(10, 0)
+        await made.subscribe(SubscriptionOptions(10, 0, group))
         yield made, line

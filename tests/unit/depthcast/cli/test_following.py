@@ -94,6 +94,14 @@ async def test_all_refused_is_the_end() -> None:
         assert [update.symbol async for update in books.updates()] == ["NO"]
 
 
+async def test_a_gateway_that_does_not_know_groups_is_named() -> None:
+    """It would send the book as it is."""
+    async with following("X", group=10) as (books, _):
+        assert books.over
+        (why,) = books.undone()
+        assert "does not group levels by 10 ticks; its version is too old" in why
+
+
 async def test_an_ended_subscription_is_said_and_is_the_end() -> None:
     async with following("X") as (books, line):
         line.bring(REMOVED)

@@ -44,6 +44,16 @@ async def test_a_line_has_up_to_so_many_levels(capsys: pytest.CaptureFixture[str
         assert lines(capsys)[0]["bids"] == [["1.0", "10"]]
 
 
+async def test_a_line_of_levels_in_groups_names_the_group(capsys: pytest.CaptureFixture[str]) -> None:
+    async with following("X") as (books, line):
+        books.group = 10
+        await print_changes(books, 10, 1)
+        assert lines(capsys)[0]["group"] == 10
+        line.cut()
+        await print_changes(books, 10, 1)
+        assert lines(capsys)[0]["group"] == 10, "also where the state has changed"
+
+
 async def test_a_lost_connection_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     async with following("X") as (books, line):
         await print_changes(books, 10, 1)

@@ -27,6 +27,7 @@ class Books:
     def __init__(self, *symbols: str) -> None:
         self.symbols = list(symbols)
         self.address = "http://h:1"
+        self.group = 1
         self.silent = False
         self.silence_s = 0.0
         self.client = SimpleNamespace(connected=True, counters=ClientCounters(deltas=3))
@@ -96,8 +97,9 @@ async def test_books_that_do_not_fit_are_moved_to() -> None:
 
 async def test_what_is_old_is_said_on_the_book_and_for_all() -> None:
     books = Books("A")
+    books.group = 100
     async with drawn(books) as screen:
-        await screen.shows("A live")
+        await screen.shows("A live", "http://h:1  groups of 100 ticks  messages 3  merged 0")
         books.changes = {"state": State.STALE, "reason": "gap", "age_s": 12.0}
         await screen.shows("A STALE 12 s old: gap", "last update 12 s ago")
         books.client.connected, books.silence_s = False, 12.0
