@@ -130,16 +130,13 @@ export class Top {
   quantity(lots: number): string;
 }
 
+/** A view has the options of its subscription. */
+export interface View extends Readonly<Required<SubscribeOptions>> {}
+
 /** One subscribed symbol: its book, and whether it is current. */
 export class View {
   private constructor();
   readonly symbol: string;
-  readonly depth: number;
-  readonly intervalMs: number;
-  /** Ticks in a level; 1: levels are as they are. */
-  readonly group: number;
-  /** Whether levels have the number of orders at them. */
-  readonly orders: boolean;
   readonly book: Book;
   readonly state: ViewState;
   /** Why a producer calls the book stale; null while none does. */

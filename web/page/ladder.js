@@ -1,5 +1,5 @@
 import { decimal } from "../format.js";
-import { setText } from "./draw.js";
+import { byId, setText } from "./draw.js";
 import { Flashes } from "./flashes.js";
 
 const ROWS_LEAST = 5;
@@ -19,8 +19,10 @@ export class Ladder {
   #sizes = "";
   #centredPx = null; // where the spread was brought to the middle; null if it has to be
 
+  /** In the element `scroller`, which is empty. */
   constructor(scroller) {
     this.scroller = scroller;
+    scroller.append(byId("ladder").content.cloneNode(true));
     this.head = scroller.querySelector("thead");
     this.bodies = { asks: scroller.querySelector(".asks"), bids: scroller.querySelector(".bids") };
     this.gap = scroller.querySelector(".gap td");
