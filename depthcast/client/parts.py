@@ -28,14 +28,14 @@ WHOLE: Final = Place(1, 1)
 class PartialSnapshot:
     """The parts that have come of one snapshot.
 
-    `_of`: what its parts have in common: seq, digest and their number; None before the first. The number of
-    orders at each level is in the marks of a part, and of the whole, if there is any.
+    `_of`: what its parts have in common: seq, both digests and their number; None before the first. The number
+    of orders at each level is in the marks of a part, and of the whole, if there is any.
     """
 
     __slots__ = ("_asks", "_bids", "_came", "_counts", "_of")
 
     def __init__(self) -> None:
-        self._of: tuple[int, int, int] | None = None
+        self._of: tuple[int, int, int | None, int] | None = None
         self._came = 0
         self._bids: list[int] = []
         self._asks: list[int] = []
@@ -56,7 +56,10 @@ class PartialSnapshot:
         ALREADY: it has come before. GAP: it is not the next one, so all that has come is forgotten. Raises
         `CodecError` for more than `LEVELS_MAX` levels.
         """
-        of = (snapshot.seq, snapshot.digest, place.parts)
+        counts = None
+        if snapshot.marks is not None:
+            counts = counts_of(snapshot.marks, snapshot.bids, snapshot.asks)
+        of = (snapshot.seq, snapshot.digest, None if counts is None else counts.digest, place.parts)
         if of != self._of:
             self.forget()
         elif place.part <= self._came:
@@ -67,9 +70,7 @@ class PartialSnapshot:
         self._of, self._came = of, place.part
         self._bids += snapshot.bids
         self._asks += snapshot.asks
-        counts = None
-        if snapshot.marks is not None:
-            counts = counts_of(snapshot.marks, snapshot.bids, snapshot.asks)
+        if counts is not None:
             self._counts[0].extend(counts.bids)
             self._counts[1].extend(counts.asks)
         if len(self._bids) + len(self._asks) > 2 * LEVELS_MAX:

@@ -2,7 +2,18 @@
 
 from tests.unit.gateway.small_market import Published
 from tests.vectors.catalog import begin, conversation
-from tests.vectors.scene import SYMBOL, Message, Scene
+from tests.vectors.parts import asked, recovers
+from tests.vectors.scene import SYMBOL, Edit, Message, Scene
+
+
+def with_wrong_digest_of_numbers(message: Message) -> Message:
+    return message | {"orders_digest": message["orders_digest"] ^ 1}
+
+
+def with_wrong_number(message: Message) -> Message:
+    """One order less at the first bid; the digest is that of the right numbers."""
+    (price, quantity, number), *others = message["bids"]
+    return message | {"bids": [[price, quantity, number - 1], *others]}
 
 
 @conversation(
@@ -91,14 +102,23 @@ def number_not_resumed(scene: Scene) -> None:
     orders=True,
 )  # fmt: skip
 def wrong_orders_digest(scene: Scene) -> None:
+    _mismatch(scene, with_wrong_digest_of_numbers)
+
+
+@conversation(
+    "A delta with a wrong number of orders shows by the digest of the numbers; the client takes a snapshot.",
+    "1.1", "3.3",
+    orders=True,
+)  # fmt: skip
+def wrong_number(scene: Scene) -> None:
+    _mismatch(scene, with_wrong_number)
+
+
+def _mismatch(scene: Scene, edit: Edit) -> None:
     begin(scene)
     held = scene.seqs[SYMBOL]
     scene.publishes({6500010: 5}, counts=({6500010: 4}, {}))
-
-    def spoilt(message: Message) -> Message:
-        return message | {"orders_digest": message["orders_digest"] ^ 1}
-
-    scene.arrives(edit=spoilt)
+    scene.arrives(edit=edit)
     scene.stale(at=held)
     scene.subscribes()
     scene.arrives()
@@ -151,3 +171,66 @@ def no_orders_any_more(scene: Scene) -> None:
     scene.market.relist(SYMBOL, 2, "0.001")
     scene.arrives()
     scene.nothing()
+
+
+# --- in parts
+
+
+@conversation(
+    "A snapshot with the numbers in three parts: each has the numbers of its levels, and both digests are "
+    "those of the whole view. Then a delta for a change of a number alone.",
+    "1.2", "3.3",
+    orders=True,
+    parts=True,
+    part_levels_max=1,
+)  # fmt: skip
+def numbers_in_parts(scene: Scene) -> None:
+    asked(scene)
+    scene.arrives(3)
+    scene.stale(at=0)
+    scene.arrives()
+    scene.live()
+    scene.publishes({6500010: 5}, counts=({6500010: 3}, {}))
+    scene.arrives()
+    scene.live()
+
+
+@conversation(
+    "A wrong number of orders in one part: the digest of the numbers, which covers the whole view, shows it.",
+    "1.2", "3.3",
+    orders=True,
+    parts=True,
+    part_levels_max=1,
+)  # fmt: skip
+def wrong_number_in_a_part(scene: Scene) -> None:
+    asked(scene)
+    scene.arrives(1)
+    scene.arrives(1, edit=with_wrong_number)
+    scene.arrives()
+    recovers(scene)
+
+
+@conversation(
+    "A slow client gets a snapshot with the numbers in parts within its subscription, and the connection is "
+    "lost before the last part: it still has the numbers of before, and offers both of their digests.",
+    "3.3", "3.4",
+    orders=True,
+    parts=True,
+    part_levels_max=1,
+    history_deltas=1,
+)  # fmt: skip
+def numbers_stay_until_the_last_part(scene: Scene) -> None:
+    begin(scene)
+    held = scene.seqs[SYMBOL]
+    scene.fills()
+    for number in (4, 5, 3):
+        scene.publishes({6500010: 5}, {6500020: 7}, counts=({6500010: number}, {6500020: number + 2}))
+    scene.drains()
+    scene.arrives(2)
+    scene.live(at=held)
+    scene.closes()
+    scene.stale(at=held)
+    scene.opens()
+    scene.subscribes(resume=scene.offer(held))
+    scene.arrives()
+    scene.live()

@@ -15,14 +15,14 @@ def in_parts(about: str, *contract: str, **setting: Any) -> Callable[[Compose], 
     return conversation(about, *contract, parts=True, **{"part_levels_max": 1} | setting)
 
 
-def _asked(scene: Scene) -> None:
+def asked(scene: Scene) -> None:
     """A client is connected, and has asked for its first book."""
     scene.opens()
     scene.user_subscribes()
     scene.subscribes()
 
 
-def _recovers(scene: Scene) -> None:
+def recovers(scene: Scene) -> None:
     """The client has noticed that something is missing, and takes another snapshot."""
     scene.stale(at=0)
     scene.subscribes()
@@ -32,7 +32,7 @@ def _recovers(scene: Scene) -> None:
 
 @in_parts("A first book in three parts: nothing is shown before the last one. Then deltas, as ever.", "3.3")
 def parts(scene: Scene) -> None:
-    _asked(scene)
+    asked(scene)
     for arriving in (2, 1):
         scene.arrives(arriving)
         scene.stale(at=0)
@@ -85,26 +85,26 @@ def parts_and_another_symbol(scene: Scene) -> None:
     "A part in the middle is lost: the next one is a gap, and the client takes another snapshot.", "3.3"
 )
 def part_lost(scene: Scene) -> None:
-    _asked(scene)
+    asked(scene)
     scene.arrives(2)
     scene.loses()
     scene.arrives()
-    _recovers(scene)
+    recovers(scene)
 
 
 @in_parts("The last part is lost: the next delta is a gap, and nothing of the snapshot was shown.", "3.3")
 def last_part_lost(scene: Scene) -> None:
-    _asked(scene)
+    asked(scene)
     scene.arrives(3)
     scene.loses()
     scene.publishes(BETTER)
     scene.arrives()
-    _recovers(scene)
+    recovers(scene)
 
 
 @in_parts("Parts that come again are ignored.", "3.3")
 def parts_repeated(scene: Scene) -> None:
-    _asked(scene)
+    asked(scene)
     for part in scene.arrives(3)[1:]:
         scene.says(part)
     scene.stale(at=0)
@@ -114,11 +114,11 @@ def parts_repeated(scene: Scene) -> None:
 
 @in_parts("A wrong level in one part: the digest, which covers the whole view, shows it.", "1.2", "3.3")
 def wrong_part(scene: Scene) -> None:
-    _asked(scene)
+    asked(scene)
     scene.arrives(1)
     scene.arrives(1, edit=with_wrong_level)
     scene.arrives()
-    _recovers(scene)
+    recovers(scene)
 
 
 @in_parts(
@@ -127,7 +127,7 @@ def wrong_part(scene: Scene) -> None:
     "3.4",
 )
 def connection_lost_between_parts(scene: Scene) -> None:
-    _asked(scene)
+    asked(scene)
     scene.arrives(3)
     scene.closes()
     scene.stale(at=0)

@@ -135,8 +135,8 @@ class ModelClient:
         came = self.parts[symbol]
         assert message["part"] == len(came) + 1
         came.append(message)
-        common = {key: message[key] for key in ("parts", "seq", "ts", "depth", "digest")}
-        assert common.items() <= came[0].items()
+        common, first = ({**part, "part": 0, "bids": [], "asks": []} for part in (message, came[0]))
+        assert common == first
         if message["part"] < message["parts"]:
             self._spend_credit()
             return

@@ -63,6 +63,22 @@ def test_another_number_of_parts_is_another_snapshot() -> None:
     assert partial.add(PARTS[1], Place(2, 2)) is ApplyResult.GAP
 
 
+def counted(number: int, digest: int = 7) -> Snapshot:
+    """A part with an order at each of its levels."""
+    part = PARTS[number - 1]
+    ones = [[1] * (len(side) // 2) for side in (part.bids, part.asks)]
+    return part._replace(marks={"orders": [*ones, digest]})
+
+
+def test_the_number_of_orders_comes_in_parts_too() -> None:
+    partial = PartialSnapshot()
+    whole = [partial.add(counted(number), Place(number, 3)) for number in (1, 2, 3)][-1]
+    assert whole == TOGETHER._replace(marks={"orders": [[1, 1], [1, 1], 7]})
+    for other in (PARTS[1], counted(2, digest=8)):
+        assert partial.add(counted(1), Place(1, 3)) is None
+        assert partial.add(other, Place(2, 3)) is ApplyResult.GAP
+
+
 def test_parts_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts_module, "LEVELS_MAX", 2)
     partial = PartialSnapshot()

@@ -244,6 +244,20 @@ def test_a_full_book_with_the_numbers_is_limited_too() -> None:
     assert (error["code"], ended["reason"]) == ("limit", "limit")
 
 
+def test_a_large_snapshot_comes_in_parts_with_the_numbers() -> None:
+    made = OrdersMarket(SYMBOL, part_levels_max=2)
+    publish(made, {-1: 5, -2: 6, -3: 7}, {1: 8}, ({-1: 2, -2: 1, -3: 3}, {1: 3}))
+    client = subscriber(made, depth=0, orders=True, parts=True)
+    first, second = [message for message in client.take() if message["type"] == "snapshot"]
+    assert (first["bids"], first["asks"]) == ([[-1, 5, 2], [-2, 6, 1]], [])
+    assert (second["bids"], second["asks"]) == ([[-3, 7, 3]], [[1, 8, 3]])
+    whole = digest_of([(-1, 2), (-2, 1), (-3, 3)], [(1, 3)])
+    assert (first["orders_digest"], second["orders_digest"]) == (whole, whole)
+    publish(made, {-3: 7}, {}, ({-3: 1}, {}))
+    assert client.take()[0]["bids"] == [[-3, 7, 1]]
+    client.check_current()
+
+
 def test_views_with_the_numbers_count_as_views_of_their_own() -> None:
     made = OrdersMarket(SYMBOL, views_max=1)
     publish(made, {-1: 5}, {}, ({-1: 1}, {}))
