@@ -32,7 +32,7 @@ class _GroupedSide:
         for price, quantity in side.levels.items():
             bucket = bucket_of(price, sign, group_ticks)
             sums[bucket] = sums.get(bucket, 0) + quantity
-        shown.load([number for price, total in sums.items() for number in (price, _shown(total))])
+        shown.load([number for price, total in sums.items() for number in (price, shown_sum(total))])
         self.sums = {price: total for price, total in sums.items() if total > MAX_INTEGER}
 
     def advance(self, changes: Sequence[LevelChange]) -> list[LevelChange]:
@@ -49,13 +49,14 @@ class _GroupedSide:
             assert total >= 0, "levels have at least what is taken from them"
             if total > MAX_INTEGER:
                 self.sums[bucket] = total
-            if _shown(total) != shown:
-                self.shown.set_level(bucket, _shown(total))
-                rows.append((bucket, _shown(total), shown))
+            if shown_sum(total) != shown:
+                self.shown.set_level(bucket, shown_sum(total))
+                rows.append((bucket, shown_sum(total), shown))
         return rows
 
 
-def _shown(total: int) -> int:
+def shown_sum(total: int) -> int:
+    """The quantity that is shown for a sum."""
     return min(total, MAX_INTEGER)
 
 

@@ -7,6 +7,7 @@ from typing import Final
 from depthcast.gateway.market.channel import Channel
 from depthcast.gateway.market.grouped_replica import GroupedReplica
 from depthcast.gateway.market.grouping import Grouping
+from depthcast.gateway.market.orders_view import OrdersView
 from depthcast.gateway.market.view import View
 from depthcast.gateway.protocol.messages import UNGROUPED, Message, status_message
 from depthcast.shared.freshness import Freshness
@@ -141,13 +142,18 @@ class Listing:
         grouping = self.groupings.get(group_ticks)
         return None if grouping is None else grouping.channels.get(depth)
 
-    def view(self, depth: int, group_ticks: int = UNGROUPED) -> View | None:
-        """The view at `depth`: the channel's view if there is a channel, otherwise a new one."""
-        channel = self.channel(depth, group_ticks)
+    def view(self, depth: int, group_ticks: int = UNGROUPED, *, orders: bool = False) -> View | None:
+        """The view at `depth`: the channel's view if there is a channel, otherwise a new one.
+
+        None if there is no book, or if it is to have the number of `orders` and nobody says that.
+        """
+        channel = self.channel(depth, group_ticks, orders=orders)
         if channel is not None:
             return channel.view
-        if self.replica is None:
+        if self.replica is None or (orders and self.without_orders() is not None):
             return None
+        if orders:
+            return OrdersView(self.replica, depth, self.ts)
         if group_ticks == UNGROUPED:
             return View(self.replica, depth, self.ts)
         return View(self._grouped(self.replica, group_ticks), depth, self.ts, group_ticks)

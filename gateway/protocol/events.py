@@ -19,14 +19,20 @@ HEARTBEAT: Final = "heartbeat"
 STATEFUL: Final = frozenset({"snapshot", "delta"})
 RETRY_MS: Final = {Reconnect.AT_ONCE: 1_000, Reconnect.WITH_BACKOFF: 5_000, Reconnect.NEVER: 600_000}
 """Least wait of a browser before it connects again, each time: it does not double its wait by itself."""
-_STATE: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,31}):([0-9]{1,16}):([0-9]{1,10})")
+_STATE: Final = re.compile(
+    r"([A-Za-z0-9][A-Za-z0-9._-]{0,31}):([0-9]{1,16}):([0-9]{1,10})(?::([0-9]{1,10}))?"
+)
 
 
 class State(NamedTuple):
-    """The state of a view that an event id names."""
+    """The state of a view that an event id names.
+
+    `orders_digest`: that of the number of orders, None if the view does not have them.
+    """
 
     seq: int
     digest: int
+    orders_digest: int | None = None
 
 
 def event(message: Mapping[str, Any]) -> bytes:
@@ -42,8 +48,10 @@ def event(message: Mapping[str, Any]) -> bytes:
 
 
 def event_id(message: Mapping[str, Any]) -> str:
-    """The id of a snapshot or a delta: `SYMBOL:SEQ:DIGEST`."""
-    return f"{message['symbol']}:{message['seq']}:{message['digest']}"
+    """The id of a snapshot or a delta: `SYMBOL:SEQ:DIGEST`, and `:ORDERS_DIGEST` if it has one."""
+    levels = f"{message['symbol']}:{message['seq']}:{message['digest']}"
+    orders = message.get("orders_digest")
+    return levels if orders is None else f"{levels}:{orders}"
 
 
 def parse_event_id(text: str) -> dict[str, State] | None:
@@ -53,7 +61,8 @@ def parse_event_id(text: str) -> dict[str, State] | None:
         found = _STATE.fullmatch(item.strip())
         if found is None:
             return None
-        states[found[1]] = State(int(found[2]), int(found[3]))
+        orders = None if found[4] is None else int(found[4])
+        states[found[1]] = State(int(found[2]), int(found[3]), orders)
     return states
 
 

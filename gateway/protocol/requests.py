@@ -219,19 +219,20 @@ def _subscribe(message: Mapping[str, Any], request_id: RequestId | None, symbols
         interval_ms,
         _resume(message, symbols_max),
         symbols == [WILDCARD],
-        _flag(message, "parts"),
+        _boolean("parts", message.get("parts", False)),
         group_ticks,
-        _orders(message, group_ticks),
+        checked_orders(message.get("orders", False), group_ticks),
     )
 
 
-def _orders(message: Mapping[str, Any], group_ticks: int) -> bool:
-    orders = _flag(message, "orders")
-    if orders and group_ticks != UNGROUPED:
+def checked_orders(orders: Any, group_ticks: int) -> bool:
+    """Return a client's `orders`, which it may not want in groups; raises `Refused`."""
+    wanted = _boolean("orders", orders)
+    if wanted and group_ticks != UNGROUPED:
         raise Refused(
             "bad_request", f"orders are not counted in groups; leave out one, or group {group_ticks}"
         )
-    return orders
+    return wanted
 
 
 def checked_group(group: Any) -> int:
@@ -276,8 +277,7 @@ def _resume(message: Mapping[str, Any], symbols_max: int) -> dict[str, Resume]:
     return resume
 
 
-def _flag(message: Mapping[str, Any], name: str) -> bool:
-    value = message.get(name, False)
+def _boolean(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise Refused("bad_request", f"{name} must be true or false, not {quoted(value)}")
     return value

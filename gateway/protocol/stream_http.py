@@ -10,14 +10,15 @@ from urllib.parse import parse_qs
 
 from depthcast.gateway.protocol.events import CONTENT_TYPE, State, event, parse_event_id
 from depthcast.gateway.protocol.http_head import Head, HeadError
+from depthcast.gateway.protocol.query import boolean_in, number_in
 from depthcast.gateway.protocol.requests import Refused, Subscribe, quoted, subscription
 
 EXAMPLE: Final = "/v1/stream?symbols=BTC-USD,ETH-USD&depth=10"
 LISTS: Final = ("symbols", "last_event_id")
 NUMBERS: Final = ("depth", "interval_ms", "group")
-PARAMETERS: Final = (*LISTS, *NUMBERS, "token")
+BOOLEANS: Final = ("orders",)
+PARAMETERS: Final = (*LISTS, *NUMBERS, *BOOLEANS, "token")
 """`token` is looked at before anything else (`depthcast.gateway.runtime.access`)."""
-DIGITS_MAX: Final = 16
 PASSING: Final = frozenset({429, 503})
 """Statuses of what may be otherwise a little later."""
 
@@ -25,7 +26,8 @@ PASSING: Final = frozenset({429, 503})
 def parse_stream(head: Head, symbols_max: int) -> Subscribe:
     """Return what a request subscribes to; raises `HeadError`."""
     given = _parameters(head.target.partition("?")[2])
-    fields: dict[str, Any] = {name: _number(given[name]) for name in NUMBERS if name in given}
+    fields: dict[str, Any] = {name: number_in(given[name]) for name in NUMBERS if name in given}
+    fields |= {name: boolean_in(given[name]) for name in BOOLEANS if name in given}
     states = _resume(head, given)
     resume = {symbol: state._asdict() for symbol, state in states.items()}
     try:
@@ -55,11 +57,6 @@ def _symbols(given: Mapping[str, str]) -> list[str]:
     return symbols
 
 
-def _number(text: str) -> int | str:
-    """The number; what is none goes on as it is, to be refused by name."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX else text
-
-
 def _resume(head: Head, given: Mapping[str, str]) -> dict[str, State]:
     """What a client has already, by its `Last-Event-ID`, or by the query where the header says nothing.
 
@@ -75,8 +72,8 @@ def _resume(head: Head, given: Mapping[str, str]) -> dict[str, State]:
     states = parse_event_id(text)
     if states is None:
         raise _bad(
-            f"last_event_id {quoted(text)} must be SYMBOL:SEQ:DIGEST, as in the ids of events, or several of "
-            "them with commas between"
+            f"last_event_id {quoted(text)} must be SYMBOL:SEQ:DIGEST, as in the ids of events, with "
+            ":ORDERS_DIGEST where those have it, or several of them with commas between"
         )
     return states
 

@@ -6,36 +6,44 @@ for, or until others need the room.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Final, NamedTuple
 
 import orjson
 
 from depthcast.gateway.market.listing import Listing
 from depthcast.gateway.market.market import Market
-from depthcast.gateway.market.view import View
-from depthcast.gateway.protocol.messages import UNGROUPED, Levels, Message, snapshot_message, state_name
-from depthcast.shared.book import BookSide
+from depthcast.gateway.protocol.messages import UNGROUPED, Message, state_name
+from depthcast.gateway.runtime import slices
 
 BODIES_BYTES_MAX: Final = 16 * 2**20
 """Bytes of bodies kept. A body is a megabyte at most, unless `full_depth_max` was raised."""
 BODIES_MAX: Final = 1_000
-SLICE_LEVELS: Final = 1_000
-"""Levels listed, or symbols, before others have their turn of the event loop."""
 
 SYMBOLS: Final = "*"
 
+_Stamp = tuple[Hashable, ...]
 
-_Key = tuple[str, int, int]
-"""Symbol, depth and grouping of a body."""
+
+class _Key(NamedTuple):
+    """Which view a body has: of a symbol, at a depth, grouped or with the number of orders."""
+
+    symbol: str
+    depth: int = 0
+    group_ticks: int = UNGROUPED
+    orders: bool = False
 
 
 class _Body(NamedTuple):
-    """`stamp`: what it was made from. `number`: it was begun as that many were begun."""
+    """`stamp`: what it was made from. `number`: it was begun as that many were begun.
 
-    stamp: tuple[Hashable, ...]
+    `state`: of its book at that moment.
+    """
+
+    stamp: _Stamp
     number: int
     data: bytes
+    state: Message
 
 
 class Answers:
@@ -50,17 +58,18 @@ class Answers:
 
     async def symbols(self) -> bytes:
         """`/v1/symbols`: all symbols with their status, in order."""
-        key, asked = (SYMBOLS, 0, UNGROUPED), self.begun
+        key, asked = _Key(SYMBOLS), self.begun
         if (found := self._found(key, self._symbols_stamp(), asked)) is not None:
-            return found
+            return found.data
         async with self._one_at_a_time:
             stamp = self._symbols_stamp()
             if (found := self._found(key, stamp, asked)) is not None:
-                return found
+                return found.data
             self.begun += 1
             number = self.begun
             parts = await self._listed(_any)
-            return self._keep(key, _Body(stamp, number, b"[" + b",".join(filter(None, parts)) + b"]"))
+            data = b"[" + b",".join(filter(None, parts)) + b"]"
+            return self._keep(key, _Body(stamp, number, data, {})).data
 
     async def some_symbols(self, may_read: Callable[[str], bool]) -> bytes:
         """The same of the symbols that one client may read; it is not kept."""
@@ -71,72 +80,81 @@ class Answers:
     async def _listed(self, may_read: Callable[[str], bool]) -> list[bytes]:
         """The objects of symbols, in order and in slices."""
         parts, symbols = [], sorted(self.market.listings)
-        for first in range(0, len(symbols), SLICE_LEVELS):
-            wanted = filter(may_read, symbols[first : first + SLICE_LEVELS])
+        for first in range(0, len(symbols), slices.SLICE_LEVELS):
+            wanted = filter(may_read, symbols[first : first + slices.SLICE_LEVELS])
             some = [self.market.listings.get(symbol) for symbol in wanted]
             parts.append(orjson.dumps([self._symbol(listing) for listing in some if listing])[1:-1])
             await asyncio.sleep(0)
         return parts
 
-    async def book(self, listing: Listing, depth: int, group_ticks: int = UNGROUPED) -> bytes | None:
-        """`/v1/books/<symbol>`: a `snapshot` with what is known of its age; None if there is no book yet."""
-        snapshot = await self._snapshot(listing, (listing.instrument.symbol, depth, group_ticks))
-        if snapshot is None:
+    async def book(
+        self, listing: Listing, depth: int, group_ticks: int = UNGROUPED, *, orders: bool = False
+    ) -> bytes | None:
+        """`/v1/books/<symbol>`: a `snapshot` with what is known of its age.
+
+        None if there is no book yet, or if it is to have the number of orders and nobody says that.
+        """
+        key = _Key(listing.instrument.symbol, depth, group_ticks, orders)
+        body = await self._snapshot(listing, key)
+        if body is None:
             return None
         lag_ms = listing.freshness.lag_ms
-        known = _stands_for(listing) | _state(listing) | self._age(listing)
+        known = _state_of(body, listing, key) | self._age(listing)
         if lag_ms is not None:
             known["lag_ms"] = lag_ms
-        return snapshot[:-1] + b"," + orjson.dumps(known)[1:]
+        return body.data[:-1] + b"," + orjson.dumps(known)[1:]
 
-    async def _snapshot(self, listing: Listing, key: _Key) -> bytes | None:
+    async def _snapshot(self, listing: Listing, key: _Key) -> _Body | None:
         asked = self.begun
         if (found := self._found(key, _stamp(listing, key), asked)) is not None:
             return found
-        if listing.levels_read(*key[1:]) <= SLICE_LEVELS:
+        if listing.levels_read(key.depth, key.group_ticks) <= slices.SLICE_LEVELS:
             return self._small(listing, key)
         async with self._one_at_a_time:
             if (found := self._found(key, _stamp(listing, key), asked)) is not None:
                 return found
-            view = listing.view(*key[1:])
-            if view is None:
-                return None
-            self.begun += 1
-            number, stamp = self.begun, _stamp(listing, key)
-            message = await _in_slices(key[0], view)
-            return self._keep(key, _Body(stamp, number, orjson.dumps(message)))
+            return await self._large(listing, key)
 
-    def _small(self, listing: Listing, key: _Key) -> bytes | None:
-        view = listing.view(*key[1:])
+    def _small(self, listing: Listing, key: _Key) -> _Body | None:
+        view = listing.view(key.depth, key.group_ticks, orders=key.orders)
         if view is None:
             return None
         self.begun += 1
-        data = orjson.dumps(view.snapshot_message(key[0]))
-        return self._keep(key, _Body(_stamp(listing, key), self.begun, data))
+        data = orjson.dumps(view.snapshot_message(key.symbol) | _stands_for(listing))
+        return self._keep(key, _Body(_stamp(listing, key), self.begun, data, _state(listing)))
 
-    def _symbols_stamp(self) -> tuple[Hashable, ...]:
+    async def _large(self, listing: Listing, key: _Key) -> _Body | None:
+        """Make a body in slices; all of it is of the moment of the call."""
+        listed = _in_slices(listing, key)
+        if listed is None:
+            return None
+        self.begun += 1
+        number, stamp, state, terms = self.begun, _stamp(listing, key), _state(listing), _stands_for(listing)
+        return self._keep(key, _Body(stamp, number, orjson.dumps(await listed | terms), state))
+
+    def _symbols_stamp(self) -> _Stamp:
         """What the list depends on; the second is in it because ages grow."""
         market = self.market
         return (market.catalog_number, market.last_status_change, int(market.input_ages.now))
 
-    def _symbol(self, listing: Listing) -> dict[str, Any]:
+    def _symbol(self, listing: Listing) -> Message:
         symbol = {"symbol": listing.instrument.symbol}
         return symbol | _stands_for(listing) | _state(listing) | self._age(listing)
 
-    def _age(self, listing: Listing) -> dict[str, Any]:
+    def _age(self, listing: Listing) -> Message:
         """How long ago the last input came, if that is known."""
         age_ms = self.market.input_ages.of(listing.replica)
         return {} if age_ms is None else {"input_age_ms": age_ms}
 
-    def _found(self, key: _Key, stamp: tuple[Hashable, ...], asked: int) -> bytes | None:
+    def _found(self, key: _Key, stamp: _Stamp, asked: int) -> _Body | None:
         """A body that is still right, or that was begun after `asked` were."""
         body = self._bodies.get(key)
         if body is None or (body.stamp != stamp and body.number <= asked):
             return None
         self._bodies.move_to_end(key)
-        return body.data
+        return body
 
-    def _keep(self, key: _Key, body: _Body) -> bytes:
+    def _keep(self, key: _Key, body: _Body) -> _Body:
         before = self._bodies.pop(key, None)
         self.bytes_kept += len(body.data) - (len(before.data) if before else 0)
         self._bodies[key] = body
@@ -145,55 +163,60 @@ class Answers:
         ):
             _, oldest = self._bodies.popitem(last=False)
             self.bytes_kept -= len(oldest.data)
-        return body.data
+        return body
 
 
 def _any(_symbol: str) -> bool:
     return True
 
 
-def _stamp(listing: Listing, key: _Key) -> tuple[Hashable, ...]:
+def _in_slices(listing: Listing, key: _Key) -> Coroutine[Any, Any, Message] | None:
+    """What lists the `snapshot`, as the view is when it is first awaited; None if there is nothing to list."""
+    symbol, depth, group_ticks, orders = key
+    if listing.is_grouped_by(group_ticks):
+        view = listing.view(depth, group_ticks, orders=orders)
+        return None if view is None else slices.snapshot_in_slices(symbol, view)
+    if listing.replica is None:
+        return None
+    return slices.grouped_in_slices(symbol, listing.replica, depth, group_ticks, listing.ts)
+
+
+def _stamp(listing: Listing, key: _Key) -> _Stamp:
     """What a body depends on. The view and the replica are in it as objects, for their numbers may repeat."""
-    channel = listing.channel(*key[1:])
+    terms = (listing.instrument, listing.stated)
+    channel = listing.channel(key.depth, key.group_ticks, orders=key.orders)
     if channel is None:
         replica = listing.replica
-        return (replica, replica.seq if replica is not None else 0, listing.ts)
+        return (*terms, replica, replica.seq if replica is not None else 0, listing.ts)
     view = channel.view
-    return (view, view.seq if view is not None else 0, view.ts if view is not None else 0)
+    return (*terms, view, view.seq if view is not None else 0, view.ts if view is not None else 0)
 
 
-async def _in_slices(symbol: str, view: View) -> Message:
-    """The `snapshot` of a large view as it is now; it may change while its levels are listed."""
-    sides = [(_copy(side.side, view.depth), side.side.sign) for side in (view.bids, view.asks)]
-    seq, ts, digest, event_ts = view.seq, view.ts, view.digest, view.event_ts
-    listed: list[Levels] = []
-    for (ranks, quantities), sign in sides:
-        rows: list[tuple[int, int]] = []
-        for end in range(len(ranks), 0, -SLICE_LEVELS):
-            some = reversed(ranks[max(0, end - SLICE_LEVELS) : end])
-            rows += [(price := rank * -sign, quantities[price]) for rank in some]
-            await asyncio.sleep(0)
-        listed.append(rows)
-    return snapshot_message(
-        symbol, view.depth, seq, ts, (listed[0], listed[1]), digest, event_ts, group_ticks=view.group_ticks
-    )
+def _state_of(body: _Body, listing: Listing, key: _Key) -> Message:
+    """The state to tell with a body: that of now, but a book that was stale and has changed since stays stale.
+
+    A large body takes time. If a producer has replaced a wrong book meanwhile, the body still has the wrong one.
+    """
+    if body.stamp != _stamp(listing, key) and body.state["state"] != state_name(stale=False):
+        return body.state
+    return _state(listing)
 
 
-def _copy(side: BookSide, depth: int) -> tuple[list[int], dict[int, int]]:
-    """The ranks of the best levels, worst first, and the quantities by price."""
-    ranks = list(side.ranks)
-    return ranks[-depth:] if depth else ranks, dict(side.levels)
+def _state(listing: Listing) -> Message:
+    """Whether the book is live, and why a producer calls it stale if it does.
+
+    A doubt counts from the entry that says it, also before clients are told.
+    """
+    doubt = listing.doubt
+    if listing.replica is not None and listing.replica.doubt is not None:
+        doubt = listing.replica.doubt
+    state: Message = {"state": state_name(listing.stale or doubt is not None)}
+    return state if doubt is None else state | {"reason": doubt}
 
 
-def _state(listing: Listing) -> dict[str, Any]:
-    """Whether the book is live, and why a producer calls it stale if it does."""
-    state: dict[str, Any] = {"state": state_name(listing.stale)}
-    return state if listing.doubt is None else state | {"reason": listing.doubt}
-
-
-def _stands_for(listing: Listing) -> dict[str, Any]:
+def _stands_for(listing: Listing) -> Message:
     """The sizes of the book, and the number of its listing if the stream has named it."""
-    sizes: dict[str, Any] = {
+    sizes: Message = {
         "tick_size": listing.instrument.tick_size,
         "lot_size": listing.instrument.lot_size,
     }

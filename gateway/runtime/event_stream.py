@@ -144,26 +144,29 @@ def stream_request(core: Core, head: Head, grant: Grant = EVERYTHING) -> Subscri
         if not core.settings.wildcard:
             raise HeadError(403, "forbidden", "symbols=* is not allowed here; name the symbols")
         return request
-    for symbol in request.symbols:
-        listing = core.market.listings.get(symbol)
-        if listing is None or not grant.rights.may_read(symbol):
-            continue
-        if not core.market.too_deep(listing, request.depth, request.group_ticks):
-            return request
-    raise _refusal(core, request.symbols[0], request.group_ticks, grant)
+    refusals = (_refusal(core, symbol, request, grant) for symbol in request.symbols)
+    first = next(refusals)
+    if first is None or None in refusals:
+        return request
+    core.counters.limit_full_depth += first.code == "limit"
+    core.counters.forbidden += first.code == "forbidden"
+    raise first
 
 
-def _refusal(core: Core, symbol: str, group_ticks: int, grant: Grant) -> HeadError:
-    """The error of a symbol that is not served."""
+def _refusal(core: Core, symbol: str, request: Subscribe, grant: Grant) -> HeadError | None:
+    """Why a symbol cannot be served; None if it can."""
     if not grant.rights.may_read(symbol):
-        core.counters.forbidden += 1
         return HeadError(403, "forbidden", f"the token does not allow {quoted(symbol)}")
     listing = core.market.listings.get(symbol)
     if listing is None:
         text = f"no symbol {quoted(symbol)}; GET /v1/symbols lists what there is"
         return HeadError(404, "unknown_symbol", text)
-    core.counters.limit_full_depth += 1
-    return HeadError(400, "limit", too_deep_text(listing, core.settings.full_depth_max, group_ticks))
+    if request.orders and (uncounted := listing.without_orders()) is not None:
+        return HeadError(400, "no_orders", uncounted)
+    if not core.market.too_deep(listing, request.depth, request.group_ticks):
+        return None
+    text = too_deep_text(listing, core.settings.full_depth_max, request.group_ticks)
+    return HeadError(400, "limit", text)
 
 
 def overloaded(code: CloseCode) -> HeadError:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import mimetypes
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path
@@ -18,7 +18,8 @@ from depthcast.gateway.market.listing import Listing
 from depthcast.gateway.protocol.grant import Grant
 from depthcast.gateway.protocol.http_head import Head, HeadError, error_body
 from depthcast.gateway.protocol.messages import DEPTHS, UNGROUPED
-from depthcast.gateway.protocol.requests import DEPTH_DEFAULT, Refused, checked_group, quoted
+from depthcast.gateway.protocol.query import boolean_in, number_in
+from depthcast.gateway.protocol.requests import DEPTH_DEFAULT, Refused, checked_group, checked_orders, quoted
 from depthcast.gateway.runtime.access import Access
 from depthcast.gateway.runtime.answers import Answers
 from depthcast.gateway.runtime.front import Front
@@ -63,8 +64,6 @@ MODULES: Final = {
 }
 """What `/web` serves, by its path below it; a name that is not here reaches no file."""
 
-DIGITS_MAX: Final = 16
-"""A number of ticks has no more digits, so a longer text is not made a number."""
 UNLIMITED: Final = frozenset(("/healthz", "/readyz"))
 """Always answered: whoever watches a gateway must not take it for dead because it is busy."""
 
@@ -179,20 +178,22 @@ class Endpoints:
 
     async def book(self, request: web.Request) -> web.Response:
         symbol, depth = request.match_info["symbol"], _depth(request.query.get("depth"))
-        group_ticks = _group(request.query.get("group"))
+        group_ticks, orders = _group_and_orders(request.query)
         refusal = self._grant(request).rights.refusal(symbol, depth, group_ticks)
         if refusal is not None:
             self.core.counters.forbidden += 1
             raise Refusal(403, "forbidden", refusal)
         listing = self._listing(symbol)
         most = self.core.settings.full_depth_max
+        _check_counted(listing, orders=orders)
         if self.core.market.too_deep(listing, depth, group_ticks):
             self.core.counters.limit_full_depth += 1
             raise Refusal(400, "limit", too_deep_text(listing, most, group_ticks))
         begun = self.answers.begun
         levels = listing.levels_read(depth, group_ticks)
-        body = await self.answers.book(listing, depth, group_ticks)
+        body = await self.answers.book(listing, depth, group_ticks, orders=orders)
         if body is None:
+            _check_counted(listing, orders=orders)  # it may have changed while this request waited
             raise Refusal(503, "unavailable", f"no book of {listing.instrument.symbol} has been read yet")
         if self.answers.begun != begun:
             self.limits.encoded(2 * levels, _address(request))
@@ -240,14 +241,20 @@ def _depth(text: str | None) -> int:
     raise Refusal(400, "bad_depth", f"depth {quoted(text)} is not one of {known} (0 is the full book)")
 
 
-def _group(text: str | None) -> int:
-    if text is None:
-        return UNGROUPED
-    digits = text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX
+def _group_and_orders(query: Mapping[str, str]) -> tuple[int, bool]:
+    group, orders = query.get("group"), query.get("orders")
     try:
-        return checked_group(int(text) if digits else text)
+        group_ticks = UNGROUPED if group is None else checked_group(number_in(group))
+        return group_ticks, orders is not None and checked_orders(boolean_in(orders), group_ticks)
     except Refused as refused:
         raise Refusal(400, refused.code, refused.message) from None
+
+
+def _check_counted(listing: Listing, *, orders: bool) -> None:
+    """Refuse a request for the number of orders if nobody says it."""
+    refusal = listing.without_orders() if orders else None
+    if refusal is not None:
+        raise Refusal(400, "no_orders", refusal)
 
 
 def _json(body: bytes) -> web.Response:

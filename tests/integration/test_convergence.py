@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import aiohttp
 import pytest
 
 from depthcast.client.client import Client, connect
@@ -90,6 +91,16 @@ def assert_view(book: Book, levels: Levels, depth: int) -> None:
 def assert_counts(book: Book, counts: Levels, depth: int) -> None:
     assert book.bids.orders == view(counts[0], 0, depth)
     assert book.asks.orders == view(counts[1], 1, depth)
+
+
+async def assert_answer(gateway_url: str, levels: Levels, counts: Levels, depth: int) -> None:
+    """The gateway answers a plain request with this view and the number of orders at its levels."""
+    url = f"{gateway_url}/v1/books/{SYMBOL}?depth={depth}&orders=true"
+    async with aiohttp.ClientSession() as http, http.get(url) as response:
+        body = await response.json()
+    for side, name in enumerate(("bids", "asks")):
+        assert {price: held for price, held, _ in body[name]} == view(levels[side], side, depth)
+        assert {price: orders for price, _, orders in body[name]} == view(counts[side], side, depth)
 
 
 def digest_at(levels: Levels, depth: int) -> int:
@@ -229,6 +240,7 @@ async def test_every_kind_of_client_ends_with_the_authoritative_book(redis_url: 
         assert_counts(consumer.book(SYMBOL), flow.counts(), 0)
         assert_counts(counting.book(SYMBOL), flow.counts(), 25)
         assert_counts(slowly_counting.book(SYMBOL), flow.counts(), 0)
+        await assert_answer(deployment.gateway_url, levels, flow.counts(), 10)
         assert returning.counters.reconnects == 1
         for name, (client, _) in audience.clients.items():
             assert client.counters.gaps == client.counters.mismatches == 0, name

@@ -133,6 +133,9 @@ async def test_http_endpoints(redis_url: str, prefix: str, ingestor: FakeIngesto
             ("AAA?group=x", 400, "bad_group"),
             (f"AAA?group={10**16 - 1}", 400, "bad_group"),
             ("AAA?group=5", 400, "limit"),
+            ("AAA?orders=1", 400, "bad_request"),
+            ("AAA?orders=true&group=5", 400, "bad_request"),
+            ("AAA?orders=true", 400, "no_orders"),
             ("BBB", 503, "unavailable"),
         ):
             answered, body, _ = await get(f"{gateway.url}/v1/books/{path}")

@@ -30,7 +30,7 @@ from depthcast.gateway.market.grouped_replica import GroupedReplica
 from depthcast.gateway.market.held_back import HeldBack
 from depthcast.gateway.market.history import HistoryBound
 from depthcast.gateway.market.orders_channel import OrdersChannel
-from depthcast.gateway.protocol.events import event
+from depthcast.gateway.protocol.events import event, event_id
 from depthcast.gateway.protocol.grant import KEYS, grant_of
 from depthcast.gateway.protocol.http_head import Head
 from depthcast.gateway.protocol.messages import (
@@ -563,6 +563,7 @@ def test_a_snapshot_in_parts() -> None:
 def test_events_of_a_stream() -> None:
     states = (value("ws-snapshot"), value("ws-delta"))
     assert block("events", "stream-states").encode() == b"".join(map(event, states))
+    assert f"`{event_id(value('ws-delta-orders'))}`" in PROTOCOL
 
 
 def test_the_request_for_a_stream() -> None:

@@ -45,6 +45,10 @@ class StreamClient(ModelClient):
             bids, asks = self.views[symbol]
             assert digest_of(bids.items(), asks.items()) == state.digest
             assert self.seqs[symbol] <= state.seq
+            assert (state.orders_digest is not None) == (symbol in self.counted)
+            if state.orders_digest is not None:
+                bids, asks = self.counts[symbol]
+                assert digest_of(bids.items(), asks.items()) == state.orders_digest
 
     def again(self, last_id: str | None = None, *, reads: bool = True) -> "StreamClient":
         """Connect again, as a browser does unless another `last_id` is given; the client keeps its views."""
@@ -52,6 +56,7 @@ class StreamClient(ModelClient):
         offered = self.source.last_id if last_id is None else last_id
         new = StreamClient(self.market, self.query, offered, reads=reads)
         new.views = {symbol: (dict(bids), dict(asks)) for symbol, (bids, asks) in self.views.items()}
+        new.counts = {symbol: (dict(bids), dict(asks)) for symbol, (bids, asks) in self.counts.items()}
         new.seqs, new.digests = dict(self.seqs), dict(self.digests)
         new.merged_allowed = self.merged_allowed
         return new

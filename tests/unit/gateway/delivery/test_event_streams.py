@@ -6,7 +6,7 @@ from typing import Any
 from depthcast.gateway.delivery.subscription_group import GroupState
 from depthcast.gateway.protocol.messages import Encoding
 from tests.unit.gateway.model_client import connected, kinds
-from tests.unit.gateway.small_market import lively_market, random_changes
+from tests.unit.gateway.small_market import START, OrdersMarket, Published, lively_market, random_changes
 from tests.unit.gateway.stream_client import StreamClient
 
 
@@ -93,6 +93,53 @@ def test_of_several_symbols_those_resume_whose_ids_are_offered() -> None:
         assert sum(message["resumed"] for message in of(client.messages, "subscribed")) == resumed
         assert len(of(client.messages, "snapshot")) == 2 - resumed
         client.check_current()
+
+
+def counted_market() -> OrdersMarket:
+    """An orders feed, and a levels feed beside it."""
+    made = OrdersMarket("AAA")
+    made.books["LVL"] = Published(START.epoch)
+    made.list_instruments()
+    made.load()
+    made.publish("AAA", {-1: 5, -2: 6, -3: 7}, {1: 8, 2: 9})
+    return made
+
+
+def test_with_the_number_of_orders_it_has_the_messages_of_a_websocket_too() -> None:
+    market, rng = counted_market(), random.Random(5)
+    websocket = connected(market)
+    websocket.subscribe("LVL", "AAA", depth=5, orders=True)
+    stream = StreamClient(market, "symbols=LVL,AAA&depth=5&orders=true")
+    for _ in range(100):
+        market.publish("AAA", *random_changes(rng, market.books["AAA"]))
+    said = websocket.take()
+    assert stream.take()[1:] == said
+    assert [(error["symbol"], error["code"]) for error in of(said, "error")] == [("LVL", "no_orders")]
+    assert all("orders_digest" in message for message in of(said, "snapshot", "delta"))
+    assert len(of(said, "delta")) > 50
+    stream.check_current()
+
+
+def test_with_the_number_of_orders_it_resumes_by_both_digests() -> None:
+    market = counted_market()
+    connected(market).subscribe("AAA", depth=5)
+    stream = StreamClient(market, "symbols=AAA&depth=5&orders=true")
+    stream.read()
+    last_id = stream.source.last_id
+    levels, _, orders_digest = last_id.rpartition(":")
+    market.publish("AAA", {-1: 9})
+    offered = {last_id: True, levels: False, f"{levels}:{int(orders_digest) ^ 1}": False}
+    for offer, resumed in offered.items():
+        again = stream.again(offer)
+        again.read()
+        [subscribed] = of(again.messages, "subscribed")
+        assert (subscribed["orders"], subscribed["resumed"]) == (True, resumed)
+        assert kinds(of(again.messages, "snapshot", "delta")) == ["delta" if resumed else "snapshot"]
+        again.check_current()
+    without = StreamClient(market, "symbols=AAA&depth=5", last_id)
+    without.views, without.seqs = stream.views, stream.seqs
+    assert of(without.read(), "subscribed")[0]["resumed"], "who does not ask for it takes no notice of it"
+    without.check_current()
 
 
 def test_an_id_of_another_book_brings_a_snapshot() -> None:

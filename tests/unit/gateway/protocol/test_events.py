@@ -42,20 +42,21 @@ def test_a_heartbeat_is_no_plain_message() -> None:
     ("text", "states"),
     [
         ("A:7:0", {"A": State(7, 0)}),
-        ("a.b-c_d:7:1, B:9007199254740991:4294967295", {"a.b-c_d": (7, 1), "B": (2**53 - 1, 2**32 - 1)}),
+        ("a.b-c_d:7:1, B:9007199254740991:9", {"a.b-c_d": State(7, 1), "B": State(2**53 - 1, 9)}),
         ("A:7:0,A:8:1", {"A": State(8, 1)}),
         ("A" * 32 + ":1:1", {"A" * 32: State(1, 1)}),
+        ("A:7:0:4294967295,B:7:1", {"A": State(7, 0, 2**32 - 1), "B": State(7, 1)}),
     ],
 )
-def test_ids_name_states(text: str, states: dict[str, tuple[int, int]]) -> None:
+def test_ids_name_states(text: str, states: dict[str, State]) -> None:
     assert parse_event_id(text) == states
 
 
 @pytest.mark.parametrize(
     "text",
     ["", ",", "A", "A:7", "A:7:", "A:7:0:", "A:7:0,", ":7:0", "A:-7:0", "A:7.0:0", "A:٧:0", "A:7:0x1",
-     "-A:7:0", "A b:7:0", "A:99999999999999999:0", "A:7:99999999999", "A" * 33 + ":1:1", "1769904000000-3",
-     "\x00", "é:1:1", "A:7:0;B:7:0"],
+     "-A:7:0", "A b:7:0", "A:99999999999999999:0", "A:7:99999999999", "A:7:0:99999999999", "A:7:0:1:1",
+     "A:7:0:x", "A" * 33 + ":1:1", "1769904000000-3", "\x00", "é:1:1", "A:7:0;B:7:0"],
 )  # fmt: skip
 def test_what_is_no_id(text: str) -> None:
     assert parse_event_id(text) is None
@@ -63,6 +64,8 @@ def test_what_is_no_id(text: str) -> None:
 
 def test_an_id_is_read_as_it_was_written() -> None:
     assert parse_event_id(event_id(DELTA)) == {"BTC-USD": State(7, 4294967295)}
+    counted = {**DELTA, "orders_digest": 0}
+    assert parse_event_id(event_id(counted)) == {"BTC-USD": State(7, 4294967295, 0)}
 
 
 @pytest.mark.parametrize("code", CLOSINGS)

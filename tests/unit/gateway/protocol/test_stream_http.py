@@ -46,6 +46,12 @@ def test_levels_in_groups_of_ticks() -> None:
     assert asked("symbols=A&group=50").group_ticks == 50
 
 
+def test_the_number_of_orders() -> None:
+    assert not asked("symbols=A").orders
+    assert not asked("symbols=A&orders=false&group=10").orders
+    assert asked("symbols=A&orders=true&group=1").orders
+
+
 def test_all_symbols_at_full_depth() -> None:
     assert meant(asked("symbols=*&depth=0")) == (["*"], 0, 0, True)
 
@@ -65,6 +71,10 @@ def test_all_symbols_at_full_depth() -> None:
         ("symbols=A&depth=", "bad_depth", "depth '' is not one of"),
         ("symbols=A&group=0", "bad_group", "group 0 must be a whole number of ticks"),
         ("symbols=A&group=x", "bad_group", "group 'x' must be a whole number of ticks"),
+        ("symbols=A&orders=1", "bad_request", "orders must be true or false, not '1'"),
+        ("symbols=A&orders=", "bad_request", "orders must be true or false, not ''"),
+        ("symbols=A&orders=true&orders=true", "bad_request", "orders is given 2 times"),
+        ("symbols=A&orders=true&group=5", "bad_request", "leave out one, or group 5"),
         ("symbols=A&depth=-1", "bad_depth", "depth '-1' is not one of"),
         ("symbols=A&depth=5.0", "bad_depth", "'5.0'"),
         ("symbols=A&depth=%D9%A5", "bad_depth", "'٥'"),
@@ -92,6 +102,7 @@ def test_what_a_client_has_is_in_the_header_or_in_the_query() -> None:
     assert asked("symbols=A,B&last_event_id=A:7:8,B:9:1").resume == resume
     assert asked("symbols=A,B&last_event_id=A:7:8&last_event_id=B:9:1").resume == resume
     assert asked("symbols=A,B&last_event_id=").resume == {}
+    assert asked("symbols=A&orders=true", "A:7:8:9").resume == {"A": Resume(7, 8, 9)}
 
 
 def test_the_header_is_newer_than_the_query_even_if_it_says_nothing() -> None:
@@ -102,8 +113,8 @@ def test_the_header_is_newer_than_the_query_even_if_it_says_nothing() -> None:
     assert asked(query, "").resume == {"A": Resume(7, 8), "B": Resume(9, 1)}
 
 
-texts = st.text(max_size=40) | st.sampled_from(["A", "A,B", "*", "5", "0", "A:1:2", "-1", "1e9"])
-names = st.sampled_from(["symbols", "depth", "interval_ms", "last_event_id", "token", "x"])
+texts = st.text(max_size=40) | st.sampled_from(["A", "A,B", "*", "5", "0", "A:1:2", "-1", "1e9", "true"])
+names = st.sampled_from(["symbols", "depth", "interval_ms", "group", "orders", "last_event_id", "token", "x"])
 
 
 @given(st.lists(st.tuples(names, texts), max_size=6), st.text(max_size=20), st.lists(texts, max_size=2))
