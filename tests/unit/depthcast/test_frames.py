@@ -69,6 +69,24 @@ def test_an_empty_book_has_the_same_columns() -> None:
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_the_number_of_orders_is_a_column_if_it_is_asked_for(library: Library) -> None:
+    shelf = Shelf()
+    shelf.book("A").bids.load([6500010, 5, 6500000, 12], [2, 1])
+    shelf.book("A").asks.load([6500020, 7], [3])
+    frame: Any = shelf.frame("A", library=library, orders=True)
+    assert list(frame.columns) == [*COLUMNS, "orders"]
+    assert (list(frame["orders"]), str(frame["orders"].dtype).lower()) == ([2, 1, 3], "int64")
+    best: Any = shelf.frame("A", 1, library=library, orders=True)
+    assert list(best["orders"]) == [2, 3]
+    assert list(shelf.frame("A", library=library).columns) == list(COLUMNS)
+
+
+def test_a_number_of_orders_that_is_not_known_is_refused() -> None:
+    with pytest.raises(CodecError, match="no number of orders"):
+        Shelf().frame("A", orders=True)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
 def test_a_missing_library_is_named_with_its_remedy(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
