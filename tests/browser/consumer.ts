@@ -115,6 +115,8 @@ must(top.inputAgeMs === null && view.inputAgeMs === null && view.book.eventTs ==
 must(top.tickSize === view.tickSize && top.lotSize === view.lotSize && top.asks.length === 1, "sizes");
 must(view.book.orders === null && !view.orders && view.top().bids[0]?.[2] === undefined, "orders");
 must(view.depth === 5 && view.intervalMs === 0 && view.group === 1 && view.state === "live", "view");
+// @ts-expect-error: a subscription gives it, and a view has it.
+wrong = () => { view.group = 5; };
 // @ts-expect-error: it is frozen.
 wrong = () => top.bids.push([1, 1]);
 // @ts-expect-error: it is frozen.
