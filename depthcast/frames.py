@@ -56,9 +56,9 @@ class WithFrames(ABC):
     ) -> Any:
         """Return the book of `symbol` as a DataFrame: one row for each level.
 
-        Its columns are `symbol`, `side` (`bid` or `ask`), `level` (1 is the best), `price` and `quantity`, and
-        with `orders` the number of orders at the level. Bids come first, best first, then asks, best first.
-        The frame is a copy, and does not say whether the book is up to date: `state` does.
+        Its columns are `symbol`, `side` (`bid` or `ask`), `level` (1 is the best), `price` and `quantity`,
+        and with `orders` the number of orders at the level. Bids come first, best first, then asks, best
+        first. The frame is a copy, and does not say whether the book is up to date: `state` does.
 
         Args:
             symbol: The book.
@@ -76,9 +76,7 @@ class WithFrames(ABC):
         return frame_of(symbol, self.book(symbol), depth, library, floats=floats, orders=orders)
 
 
-def frame_of(
-    symbol: str, book: Book, depth: int, library: Library, *, floats: bool, orders: bool
-) -> Any:
+def frame_of(symbol: str, book: Book, depth: int, library: Library, *, floats: bool, orders: bool) -> Any:
     """Return a book as a DataFrame, see `WithFrames.frame`."""
     if library not in _MAKERS:
         raise SettingsError("library", library, "is neither 'pandas' nor 'polars'")

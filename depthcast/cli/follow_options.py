@@ -38,8 +38,8 @@ def follow_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--group", type=click.IntRange(1, MAX_INTEGER), default=1, metavar="TICKS",
-            help="Sum levels up in groups of so many ticks: bids are rounded down, asks up, and --depth counts "
-            "groups. [default: levels as they are]",
+            help="Sum levels up in groups of so many ticks: bids round down, asks up; --depth counts groups. "
+            "[default: levels as they are]",
         ),
         gateway_url_option(
             "--url", default="http://127.0.0.1:8080", help="Address of a gateway.", show_default=True

@@ -28,8 +28,8 @@ WHOLE: Final = Place(1, 1)
 class PartialSnapshot:
     """The parts that have come of one snapshot.
 
-    `_of`: what its parts have in common: seq, both digests and their number; None before the first. The number
-    of orders at each level is in the marks of a part, and of the whole, if there is any.
+    `_of`: what its parts have in common: seq, both digests and their number; None before the first. The
+    number of orders at each level is in the marks of a part, and of the whole, if there is any.
     """
 
     __slots__ = ("_asks", "_bids", "_came", "_counts", "_of")

@@ -1,7 +1,7 @@
 """Values in the query of a URL, as a message would have them: numbers and booleans.
 
-Text that is neither goes on as it is, so that the checks of `depthcast.gateway.protocol.requests` refuse it by
-name.
+Text that is neither goes on as it is, so that the checks of `depthcast.gateway.protocol.requests` refuse it
+by name.
 """
 
 from typing import Final

@@ -171,7 +171,7 @@ def _any(_symbol: str) -> bool:
 
 
 def _in_slices(listing: Listing, key: _Key) -> Coroutine[Any, Any, Message] | None:
-    """What lists the `snapshot`, as the view is when it is first awaited; None if there is nothing to list."""
+    """What lists the `snapshot`, as the view is when it is first awaited; None if there is no view."""
     symbol, depth, group_ticks, orders = key
     if listing.is_grouped_by(group_ticks):
         view = listing.view(depth, group_ticks, orders=orders)
@@ -193,9 +193,9 @@ def _stamp(listing: Listing, key: _Key) -> _Stamp:
 
 
 def _state_of(body: _Body, listing: Listing, key: _Key) -> Message:
-    """The state to tell with a body: that of now, but a book that was stale and has changed since stays stale.
+    """The state to tell with a body: that of now, but a stale book that has changed since stays stale.
 
-    A large body takes time. If a producer has replaced a wrong book meanwhile, the body still has the wrong one.
+    A large body takes time. If a producer has replaced a wrong book meanwhile, the body has the wrong one.
     """
     if body.stamp != _stamp(listing, key) and body.state["state"] != state_name(stale=False):
         return body.state

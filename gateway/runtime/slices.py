@@ -1,8 +1,9 @@
 """The `snapshot` of a large view, listed in slices, between which others have their turn of the event loop.
 
-It is the view of one moment, though its book moves on meanwhile: what takes time is listing the levels, so the
-index and the quantities of both sides are copied first. A book that nobody has subscribed to in these groups is
-summed up on the way. Its levels come best first, so no more are read than the first `depth` groups have.
+It is the view of one moment, though its book moves on meanwhile: what takes time is listing the levels, so
+the index and the quantities of both sides are copied first. A book that nobody has subscribed to in these
+groups is summed up on the way. Its levels come best first, so no more are read than the first `depth` groups
+have.
 """
 
 import asyncio

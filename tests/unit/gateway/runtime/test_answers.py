@@ -108,7 +108,9 @@ def test_a_book_with_the_number_of_orders_is_another_body(
         for changes in ({-1: 5, -2: 6, -3: 7}, {-1: 4, -4: 1}):
             market.publish("AAA", changes, {1: 8, 2: 9})
             for depth in (25, 1, 0):
-                counted, plain = [await book(answers, market, depth, orders=wanted) for wanted in (True, False)]
+                counted, plain = [
+                    await book(answers, market, depth, orders=wanted) for wanted in (True, False)
+                ]
                 bids, asks = model.count_view(model.seq, depth)
                 assert counted["bids"] == [[*level, bids[level[0]]] for level in plain["bids"]]
                 assert counted["asks"] == [[*level, asks[level[0]]] for level in plain["asks"]]

@@ -1,4 +1,4 @@
-"""Large views listed in slices: the same message as in one go, of one moment, while others have their turn."""
+"""Large views listed in slices: the message is that of one moment, and others have their turn."""
 
 import asyncio
 import random
@@ -51,7 +51,10 @@ def test_levels_are_those_of_the_view(depth: int, kind: type[View]) -> None:
 
 def test_an_empty_book() -> None:
     replica = replica_of(Published(1))
-    for found in (grouped_in_slices("AAA", replica, 5, 10, 7), snapshot_in_slices("AAA", View(replica, 0, 7))):
+    for found in (
+        grouped_in_slices("AAA", replica, 5, 10, 7),
+        snapshot_in_slices("AAA", View(replica, 0, 7)),
+    ):
         message = asyncio.run(found)
         assert (message["bids"], message["asks"], message["digest"]) == ([], [], 0)
 
@@ -81,7 +84,7 @@ def test_others_have_their_turn_and_no_more_is_read_than_needed() -> None:
 
     async def check() -> None:
         book = Published(1)
-        book.move({-price: 1 for price in range(1, 301)}, {price: 1 for price in range(1, 301)})
+        book.move({-price: 1 for price in range(1, 301)}, dict.fromkeys(range(1, 301), 1))
         replica = replica_of(book)
         assert await turns(snapshot_in_slices("AAA", View(replica, 0, 7))) >= 200
         assert await turns(grouped_in_slices("AAA", replica, 0, 10**6, 7)) >= 200
