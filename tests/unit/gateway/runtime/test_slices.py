@@ -75,7 +75,7 @@ def test_it_is_of_one_moment_though_the_book_moves_on() -> None:
 
 
 def test_others_have_their_turn_and_no_more_is_read_than_needed() -> None:
-    async def turns(work: Coroutine[Any, Any, object]) -> int:
+    async def passes_of(work: Coroutine[Any, Any, object]) -> int:
         task, count = asyncio.create_task(work), 0
         while not task.done():
             await asyncio.sleep(0)
@@ -86,8 +86,8 @@ def test_others_have_their_turn_and_no_more_is_read_than_needed() -> None:
         book = Published(1)
         book.move({-price: 1 for price in range(1, 301)}, dict.fromkeys(range(1, 301), 1))
         replica = replica_of(book)
-        assert await turns(snapshot_in_slices("AAA", View(replica, 0, 7))) >= 200
-        assert await turns(grouped_in_slices("AAA", replica, 0, 10**6, 7)) >= 200
-        assert await turns(grouped_in_slices("AAA", replica, 1, 2, 7)) < 10
+        assert await passes_of(snapshot_in_slices("AAA", View(replica, 0, 7))) >= 200
+        assert await passes_of(grouped_in_slices("AAA", replica, 0, 10**6, 7)) >= 200
+        assert await passes_of(grouped_in_slices("AAA", replica, 1, 2, 7)) < 10
 
     asyncio.run(check())
