@@ -45,8 +45,6 @@ def test_readers_import_nothing_of_the_server(full_python: Path, tmp_path: Path,
         loaded
         & {
             "click",
-            "cryptography",
-            "jwt",
             "prometheus_client",
             "pythonjsonlogger",
             "rich",
