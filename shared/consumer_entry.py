@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple, TypeGuard
 
+from depthcast.shared.json_object import json_object
 from depthcast.shared.types import MAX_INTEGER
 
 CONSUMERS_MAX: Final = 100
@@ -48,11 +49,8 @@ def encode_entry(entry: ConsumerEntry) -> str:
 
 def decode_entry(raw: str | bytes) -> ConsumerEntry | None:
     """The consumer that a value describes, None if no consumer wrote it. Unknown keys are ignored."""
-    try:
-        table = json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(table, Mapping):
+    table = json_object(raw)
+    if table is None:
         return None
     at, version, lag_ms = table.get("at"), table.get("version"), table.get("lag_ms")
     if not _is_number(at) or not isinstance(version, str) or not isinstance(lag_ms, Mapping):

@@ -1,8 +1,9 @@
 """What a gateway says of itself in the sorted set `gateways` (`docs/protocol.md`, section 2)."""
 
 import json
-from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
+
+from depthcast.shared.json_object import json_object
 
 LATE_MS: Final = 10_000
 """A gateway refreshes its entry every 2 s. One that was not heard of for longer than this is late."""
@@ -47,11 +48,8 @@ def encode_entry(entry: GatewayEntry) -> str:
 
 def decode_entry(raw: str | bytes) -> GatewayEntry | None:
     """The gateway that a member describes, None if no gateway wrote it. Unknown keys are ignored."""
-    try:
-        table = json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(table, Mapping):
+    table = json_object(raw)
+    if table is None:
         return None
     found: dict[str, Any] = {}
     for name, kind in _KINDS.items():

@@ -188,11 +188,5 @@ def _words(selector: Selector, keys: Mapping[str, tuple[str, ...]]) -> Iterator[
             yield f"{selector.access}{pattern}"
 
 
-def commands_of(role: str) -> set[str]:
-    """Return all commands of a role, with and without keys."""
-    granted = ROLES[role]
-    return set(" ".join((granted.alone, *(selector.commands for selector in granted.selectors))).split())
-
-
 def _hash(password: str) -> str:
     return sha256(password.encode()).hexdigest()

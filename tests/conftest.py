@@ -9,6 +9,7 @@ import signal
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
@@ -78,6 +79,20 @@ def redis_url(redis_server: str) -> str:
 @pytest.fixture
 def prefix(redis_server: str) -> Iterator[str]:
     """A key prefix for this test only; every key that starts with it is deleted afterwards."""
+    with own_prefix(redis_server) as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def module_prefix(redis_server: str) -> Iterator[str]:
+    """The same for what the tests of a module share."""
+    with own_prefix(redis_server) as name:
+        yield name
+
+
+@contextmanager
+def own_prefix(redis_server: str) -> Iterator[str]:
+    """A key prefix that nobody else has; every key that starts with it is deleted at the end."""
     name = f"test-{uuid.uuid4().hex}"
     yield name
     with redis.Redis.from_url(redis_server, protocol=2) as client:

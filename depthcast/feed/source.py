@@ -1,6 +1,5 @@
 """Entries of the hash `sources` (`docs/protocol.md`, section 2): who feeds a symbol, how well, how it is."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +8,7 @@ from depthcast.feed.symbol_feed import FeedState, SymbolFeed
 from depthcast.feed.venue import Profile, Sizes
 from depthcast.shared.feed_source import GONE_US
 from depthcast.shared.instruments import Instrument
+from depthcast.shared.json_object import json_object
 
 
 def source_of(
@@ -48,11 +48,7 @@ def venue_sizes(entry: Mapping[str, Any], feeding: Feeding, venue: str) -> Instr
 
 def read_source(raw: bytes | None) -> dict[str, Any]:
     """Return a value of the hash; empty if there is none, or none that a feeder wrote."""
-    try:
-        entry = json.loads(raw or b"{}")
-    except (ValueError, RecursionError):
-        return {}
-    return entry if isinstance(entry, dict) else {}
+    return json_object(raw or b"") or {}
 
 
 def is_running(entry: Mapping[str, Any], now_us: int) -> bool:

@@ -36,6 +36,7 @@ from depthcast.shared.errors import (
 )
 from depthcast.shared.gateway_entry import GatewayEntry, decode_entry
 from depthcast.shared.instruments import from_json
+from depthcast.shared.json_object import json_object
 from depthcast.shared.keys import DeploymentKeys, PartitionKeys
 from depthcast.shared.listing import of_table
 from depthcast.shared.partition import partition_of
@@ -413,15 +414,8 @@ def _text(raw: Any) -> str:
 
 
 def _object(raw: Any) -> dict[str, Any]:
-    try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError):
-        value = None
-    return (
-        value
-        if isinstance(value, dict)
-        else {"problem": f"what its feeder wrote is no JSON object: {raw[:80]!r}"}
-    )
+    value = json_object(raw)
+    return {"problem": f"what its feeder wrote is no JSON object: {raw[:80]!r}"} if value is None else value
 
 
 def _of_feeder(fields: Sequence[tuple[bytes, bytes]]) -> bool:

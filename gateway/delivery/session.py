@@ -64,8 +64,7 @@ class Session:
     __slots__ = (
         "_drained_bytes", "_moved_at", "_quiet_bytes", "_quiet_since", "_silent_since", "changes",
         "clock_us", "closed", "counters", "credentials", "ended", "flusher", "groups", "market", "name",
-        "rate_limited",
-        "sender", "settings", "subscriptions", "unparsable", "wildcard",
+        "rate_limited", "sender", "settings", "subscriptions", "unparsable", "wildcard",
     )  # fmt: skip
 
     def __init__(

@@ -9,13 +9,14 @@ entries. A feed that was only cut off finds the mark, and writes its book again.
 import asyncio
 import json
 import logging
-from typing import Any, Final
+from typing import Final
 
 from redis.asyncio import Redis
 
 from depthcast.ingestor.runtime.lease import wait_for
 from depthcast.shared.errors import DeploymentMismatch, RedisUnavailable
 from depthcast.shared.feed_source import GONE, GONE_US
+from depthcast.shared.json_object import json_object
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.partition import partition_of
 from depthcast.shared.runtime.catalog import read_partitions
@@ -82,7 +83,7 @@ class FeederWatch:
 
     async def _mark_gone(self, symbol: str, raw: bytes, now_us: int) -> bool:
         """Mark one entry if its feed is gone; False if it is not, or if somebody else was first."""
-        entry = _read(raw)
+        entry = json_object(raw) or {}
         at = entry.get("at")
         if entry.get("state") != LIVE or type(at) is not int or now_us - at < GONE_US:
             return False
@@ -95,14 +96,6 @@ class FeederWatch:
             about = {"symbol": symbol, "feeder": entry.get("feeder"), "venue": entry.get("venue")}
             logger.error("a live feed is gone without a word; its book is marked stale", extra=about)
         return marked
-
-
-def _read(raw: bytes) -> dict[str, Any]:
-    try:
-        entry = json.loads(raw)
-    except (ValueError, RecursionError):
-        return {}
-    return entry if isinstance(entry, dict) else {}
 
 
 async def watch_feeders(settings: IngestorSettings, stop: asyncio.Event) -> None:

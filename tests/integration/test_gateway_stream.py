@@ -7,7 +7,6 @@ import asyncio
 import itertools
 import shutil
 import socket
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,7 +15,6 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 import pytest_asyncio
-from redis.asyncio import Redis
 from yarl import URL
 
 from tests.event_source import Event, EventSource
@@ -92,15 +90,10 @@ async def stream_of(gateway: RunningGateway, query: str, **headers: str) -> Asyn
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def place(redis_server: str) -> AsyncIterator[tuple[RunningGateway, FakeIngestor]]:
+async def place(redis_server: str, module_prefix: str) -> AsyncIterator[tuple[RunningGateway, FakeIngestor]]:
     """One gateway for all tests that change no setting."""
-    prefix = f"test-{uuid.uuid4().hex}"
-    async with served(redis_server, prefix, drain_timeout_s=0.1) as both:
+    async with served(redis_server, module_prefix, drain_timeout_s=0.1) as both:
         yield both
-    async with Redis.from_url(redis_server, protocol=2) as redis:
-        for pattern in (f"{prefix}*", f"{{{prefix}*"):
-            async for key in redis.scan_iter(match=pattern, count=1000):
-                await redis.unlink(key)
 
 
 @pytest.fixture

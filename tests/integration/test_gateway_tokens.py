@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +11,6 @@ import aiohttp
 import jwt
 import pytest
 import pytest_asyncio
-from redis.asyncio import Redis
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
@@ -48,22 +46,19 @@ def keys_file(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def place(redis_server: str, keys_file: str) -> AsyncIterator[tuple[RunningGateway, FakeIngestor]]:
+async def place(
+    redis_server: str, module_prefix: str, keys_file: str
+) -> AsyncIterator[tuple[RunningGateway, FakeIngestor]]:
     """One gateway for all tests that change no setting."""
-    prefix = f"test-{uuid.uuid4().hex}"
     settings = {
         "token_keys": keys_file,
         "drain_timeout_s": 0.1,
         "token_warning_s": 2.0,
         "auth_timeout_s": 2.0,
     }
-    async with served(redis_server, prefix, **settings) as both:
+    async with served(redis_server, module_prefix, **settings) as both:
         await eventually(lambda: both[0].process.access._revocations.revoked is not None)
         yield both
-    async with Redis.from_url(redis_server, protocol=2) as redis:
-        for pattern in (f"{prefix}*", f"{{{prefix}*"):
-            async for key in redis.scan_iter(match=pattern, count=1000):
-                await redis.unlink(key)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from depthcast.runtime.venue_sources import Sources
 from depthcast.shared.errors import RedisRefused, RedisUnavailable
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.keys import DeploymentKeys
-from depthcast.shared.redis_roles import ROLES, commands_of
+from depthcast.shared.redis_roles import ROLES
 from depthcast.shared.runtime.redis import connect, execute
 from depthcast.shared.types import Symbol
 from tests.certificates import Authority
@@ -33,6 +33,7 @@ from tests.integration.limited_server import (
     limited_server,
     recording,
 )
+from tests.role_commands import commands_of
 from tests.waiting import TIMEOUT_S, eventually
 
 KEYS = DeploymentKeys(PREFIX)

@@ -10,9 +10,9 @@ from depthcast.shared.redis_roles import (
     acl_administrator,
     acl_rules,
     acl_user,
-    commands_of,
     patterns,
 )
+from tests.role_commands import commands_of
 
 READERS = ("gateway", "consumer", "doctor")
 BOOKS = {"deltas", "snapshots", "meta", "instruments", "incarnation", "listings"}

@@ -89,17 +89,21 @@ class RealSide:
     """A transport on one end of a socket pair, with the smallest kernel buffers there are."""
 
     async def begin(self) -> None:
+        ours = self._pair()
+        self.transport, peer = await self.loop.create_connection(
+            lambda: Peer(self.calls, self.gone), sock=ours
+        )
+        self.writer: Writer = TransportWriter(self.transport, MARK_BYTES)
+        peer.writer = self.writer
+
+    def _pair(self) -> socket.socket:
         ours, self.peer = socket.socketpair()
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
         self.peer.setblocking(False)
         self.loop = asyncio.get_running_loop()
         self.calls: list[str] = []
         self.gone = asyncio.Event()
-        self.transport, peer = await self.loop.create_connection(
-            lambda: Peer(self.calls, self.gone), sock=ours
-        )
-        self.writer: Writer = TransportWriter(self.transport, MARK_BYTES)
-        peer.writer = self.writer
+        return ours
 
     async def read(self, count: int) -> bytes:
         taken = b""
@@ -137,12 +141,7 @@ class TlsSide(RealSide):
     authority: ClassVar[Authority]
 
     async def begin(self) -> None:
-        ours, self.peer = socket.socketpair()
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
-        self.peer.setblocking(False)
-        self.loop = asyncio.get_running_loop()
-        self.calls: list[str] = []
-        self.gone = asyncio.Event()
+        ours = self._pair()
         files = self.authority.issue()
         settings = GatewaySettings(tls_cert=files.cert, tls_key=files.key)
         context, intake = make_context(settings), Intake(self.loop, settings)
