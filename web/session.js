@@ -233,7 +233,10 @@ export class Session {
     // Without an id the gateway began the subscription anew, for a new listing, unless another one is asked for; or
     // "*" brings a symbol that was listed later.
     const anew = id === undefined && (view.phase !== Phase.ASKED || (view.wild && view.asked === all?.asked));
-    if (anew ? !fits(message, view.options) : id !== view.asked) return; // it is of other options, or replaced
+    if (anew ? !fits(message, view.options) : id !== view.asked) {
+      this.#wait(view); // it is of other options, or replaced, and so is all that follows it
+      return;
+    }
     const lack = lackIn(message, view.options);
     if (lack) {
       this.#drop(view, "unsupported", lack);
@@ -252,6 +255,14 @@ export class Session {
       this.counters.resumed += 1;
       view.book.seq = message.seq; // may be lower: another gateway, the same view
     }
+    this.#tell("status", { view });
+  }
+
+  /** What comes is of another subscription, until the answer to the subscribe that is on its way. */
+  #wait(view) {
+    if (view.phase === Phase.ASKED) return;
+    view.phase = Phase.ASKED;
+    view.parts.forget();
     this.#tell("status", { view });
   }
 

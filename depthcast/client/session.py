@@ -196,6 +196,10 @@ class ClientSession:
         if request is not None and EVERYTHING in request.symbols:
             self.wanted.pop(symbol, None)  # the subscription to everything has replaced it
             options = self.wanted.get(EVERYTHING, options)
+        fits = (message.get("depth"), message.get("group", 1)) == (options.depth, options.group)
+        if request is None and not fits and self._requests.is_awaited(EVERYTHING):
+            self._wait(symbol)  # a subscription that everything replaces has begun anew
+            return
         if message.get("group", 1) != options.group:
             self._not_grouped(symbol, options, request)
             return
@@ -237,10 +241,10 @@ class ClientSession:
         if request is None or EVERYTHING not in request.symbols or self.gateway_not_ready:
             return
         # The gateway has named all that there is; what it did not name is gone.
-        waiting = [symbol for symbol, book in self.books.items() if book.phase is Phase.SUBSCRIBING]
-        for symbol in waiting:
-            if symbol not in self.wanted and not self._requests.is_awaited(symbol):
+        for symbol in self._waiting():
+            if symbol not in self.wanted:
                 self._remove(symbol)
+        self._ask_again()
 
     def _on_error(self, message: Message) -> None:
         symbol = message.get("symbol") or None
@@ -293,11 +297,24 @@ class ClientSession:
             text = f"{RESYNCS_MAX} snapshots in a row did not lead to a continuous book ({result.value})"
             self.failures.append(ClientError("inconsistent", text, symbol))
             book.resyncs = 0
+        # The answer to a subscribe to everything replaces it; asking for it by name would end that again.
+        replaced = symbol in self.wanted and self._requests.is_awaited(EVERYTHING)
         options = self._options_of(symbol)
-        if options is not None and not self._requests.is_awaited(symbol):
+        if options is not None and not replaced and not self._requests.is_awaited(symbol):
             self._subscribe([symbol], options, internal=True)
         if before is not book.state:
             self._queue(self._update(symbol, book, Kind.STATUS))
+
+    def _waiting(self) -> list[str]:
+        """Symbols whose books need a subscribe, though none is on its way."""
+        waiting = [symbol for symbol, book in self.books.items() if book.phase is Phase.SUBSCRIBING]
+        return [symbol for symbol in waiting if not self._requests.is_awaited(symbol)]
+
+    def _ask_again(self) -> None:
+        """Subscribe again to what a subscribe to everything was to replace, and did not."""
+        for symbol in self._waiting():
+            if (options := self.wanted.get(symbol)) is not None:
+                self._subscribe([symbol], options, internal=True)
 
     def _wait(self, symbol: str) -> None:
         """Let the book, if there is one, wait for the answer to a subscribe; nothing else is for it."""
@@ -361,6 +378,8 @@ class ClientSession:
             else:
                 self.wanted.pop(symbol, None)
                 self._remove(symbol)
+            if symbol == EVERYTHING:
+                self._ask_again()
 
     def _not_grouped(self, symbol: str, options: SubscriptionOptions, request: Request | None) -> None:
         """End a subscription that is not grouped as requested: older gateways ignore `group`.

@@ -1,5 +1,7 @@
 """The JavaScript client in the random conversations that the Python client has (`tests/vectors/storm.py`)."""
 
+from collections.abc import Iterable
+
 import pytest
 
 from tests.browser.node_peer import NodePeer
@@ -9,7 +11,7 @@ from tests.vectors.storm import ClientStorm
 GROUPS = (1, 7)
 
 
-def play(seeds: range, steps: int) -> None:
+def play(seeds: Iterable[int], steps: int) -> None:
     with NodePeer(node()) as peer:
         for seed in seeds:
             peer.begin()
@@ -18,6 +20,8 @@ def play(seeds: range, steps: int) -> None:
 
 def test_what_is_live_is_right_and_all_ends_well() -> None:
     play(range(10), steps=120)
+    # A subscription that everything was to replace was listed anew, and the next one's book shown as its own.
+    play((2031,), steps=200)
 
 
 @pytest.mark.deep
