@@ -45,12 +45,12 @@ def test_variables_choose_nothing(tmp_path: Path) -> None:
     status, calls = run_with(tmp_path, "nothing")
     assert status == 0
     assert calls[:3] == [f"{target} PYTHON=true" for target in ("lint", "audit", "docs")]
-    assert calls[3:5] == [f"{target} PYTHON=true SERVER=bundled" for target in ("test", "autobahn")]
-    assert calls[5] == "servers PYTHON=true"
-    servers = [call.split("SERVER=")[1].split()[0] for call in calls[6:]]
+    assert calls[3:6] == [f"{target} PYTHON=true SERVER=bundled" for target in ("test", "deep", "autobahn")]
+    assert calls[6] == "servers PYTHON=true"
+    servers = [call.split("SERVER=")[1].split()[0] for call in calls[7:]]
     assert servers[0] == "redis-server"
     assert len(servers) > 1
-    assert all(call.startswith("test PYTHON=true SERVER=") for call in calls[6:])
+    assert all(call.startswith("test PYTHON=true SERVER=") for call in calls[7:])
 
 
 def test_one_failure_hides_no_other_run_and_is_not_lost(tmp_path: Path) -> None:
