@@ -97,9 +97,11 @@ wrong = () => client.subscribe("BTC-USD", { depth: "5" });
 socket.onopen?.();
 const deliver = (message: object): void => socket.onmessage?.({ data: JSON.stringify(message) });
 deliver({ type: "welcome", protocol: 1, session: "x", heartbeat_ms: 5000, limits: { wildcard: true } });
-const ids = socket.sent.map((text) => JSON.parse(text) as { id?: number }).map(({ id }) => id).filter((id) => id !== undefined);
-const sizes = { tick_size: "0.01", lot_size: "0.001", resumed: false, depth: 5, interval_ms: 0 };
-for (const id of ids) deliver({ type: "subscribed", symbol: "BTC-USD", id, ...sizes });
+const asked = socket.sent.map((text) => JSON.parse(text) as { op: string; id: number; symbols?: string[] });
+const id = asked.find(({ symbols }) => symbols?.includes("BTC-USD"))?.id;
+deliver({
+  type: "subscribed", symbol: "BTC-USD", id, tick_size: "0.01", lot_size: "0.001", resumed: false, depth: 5, interval_ms: 0,
+});
 deliver(good);
 deliver(delta);
 must(updates === 2, `updates: ${updates}`);

@@ -25,5 +25,6 @@ def test_what_is_live_is_right_and_all_ends_well() -> None:
 
 
 @pytest.mark.deep
-def test_many_more() -> None:
-    play(range(1000, 3000), steps=200)
+@pytest.mark.parametrize("first", range(1000, 3000, 250))
+def test_many_more(first: int) -> None:
+    play(range(first, first + 250), steps=200)
