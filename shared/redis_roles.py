@@ -45,7 +45,9 @@ _APPENDING: Final = (
     Selector("xadd", WRITE, "events"),
 )
 _LOOKING: Final = Selector(
-    "exists get hget hgetall pttl type xinfo|stream xlen xrange xread xrevrange zrange", READ, "all"
+    "exists get hget hgetall pttl type xinfo|stream xlen xrange xread xrevrange zrange zrangebyscore",
+    READ,
+    "all",
 )
 
 ROLES: Final[Mapping[str, Role]] = {
@@ -117,15 +119,17 @@ ROLES: Final[Mapping[str, Role]] = {
         ),
     ),
     "doctor": Role(
-        "looks and changes nothing: `depthcast doctor`, `status`, `rejects`, `partition`, `instruments list`",
+        "looks and changes nothing: `depthcast doctor`, `status`, `rejects`, `partition`, "
+        "`instruments list`, `token revoked`",
         f"{_CONNECTING} info scan time",
         (_LOOKING,),
     ),
     "operator": Role(
-        "as doctor, and changes instruments: `depthcast instruments`",
+        "as doctor, changes instruments and revokes tokens: `depthcast instruments`, `depthcast token`",
         f"{_CONNECTING} info scan time",
         (
             _LOOKING,
+            Selector("eval zadd zcard zrem zremrangebyscore zscore", BOTH, "revoked"),
             Selector("hdel hset hsetnx", WRITE, "instruments"),
             Selector("xadd", WRITE, "events"),
         ),

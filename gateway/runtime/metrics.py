@@ -2,10 +2,13 @@
 
 import os
 from collections import Counter as Counts
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.shared.runtime import error_replies
@@ -184,3 +187,32 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode=mode,  # type: ignore[arg-type]
         )
+
+
+class WorkersMetrics(Collector):
+    """The metrics that workers leave in `directory`, and in their sums what the supervisor refuses itself.
+
+    `counters` are the supervisor's: whoever asks it for metrics without a right token is counted there.
+    """
+
+    _FAMILY: Final = "unauthorized"
+
+    def __init__(self, directory: str, counters: GatewayCounters) -> None:
+        self._workers = MultiProcessCollector(None, path=directory)  # type: ignore[no-untyped-call]
+        self._counters = counters
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield every family once."""
+        families: dict[str, Metric] = {family.name: family for family in self._workers.collect()}  # type: ignore[no-untyped-call]
+        text, label, members = LABELLED[self._FAMILY]
+        sums = CounterMetricFamily(_PREFIX + self._FAMILY, text, labels=[label])
+        of_workers = families.pop(sums.name, None)
+        for name, value in members.items():
+            counted = [
+                sample.value
+                for sample in (of_workers.samples if of_workers else ())
+                if sample.labels[label] == value
+            ]
+            sums.add_metric([value], sum(counted) + getattr(self._counters, name))
+        yield from families.values()
+        yield sums

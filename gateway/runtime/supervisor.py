@@ -20,10 +20,11 @@ from typing import Any, Final
 import click
 from aiohttp import web
 from prometheus_client import CollectorRegistry
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.multiprocess import mark_process_dead
 
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.runtime.access import Access
+from depthcast.gateway.runtime.metrics import WorkersMetrics
 from depthcast.gateway.runtime.process import http_address, listening_socket
 from depthcast.shared.backoff import Backoff, no_jitter
 from depthcast.shared.errors import SettingsError
@@ -177,11 +178,11 @@ class Supervisor:
         checking: asyncio.Task[None] | None = None
         try:
             if self.settings.admin_port is not None:
-                registry = CollectorRegistry()
-                MultiProcessCollector(registry, path=directory)  # type: ignore[no-untyped-call]
+                registry, counters = CollectorRegistry(), GatewayCounters()
+                registry.register(WorkersMetrics(directory, counters))
                 registry.register(ProcessMetrics("gateway", self._processes))
                 host = self.settings.admin_host
-                access = Access(self.settings, GatewayCounters(), connect, lambda _: None)
+                access = Access(self.settings, counters, connect, lambda _: None)
                 checking = asyncio.create_task(access.run())
                 guard = anybody if is_loopback(host) else access.guard
                 port = self.settings.admin_port

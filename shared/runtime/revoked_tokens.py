@@ -1,6 +1,5 @@
-"""Reads and writes the list of revoked tokens in Redis."""
+"""Reads and writes the list of revoked tokens in Redis. Entries end by the server's clock, never by ours."""
 
-import time
 from typing import Final, NamedTuple
 
 from redis.asyncio import Redis
@@ -29,7 +28,7 @@ class Entry(NamedTuple):
 
 async def read_revoked(client: Redis, key: str) -> Revoked:
     """Return what is revoked now. The list is short, and read every second by each gateway."""
-    now = str(int(time.time()))
+    now = await _now_s(client)
     members = await execute(client, "ZRANGEBYSCORE", key, now, "+inf", "LIMIT", 0, REVOKED_MAX)
     if not isinstance(members, list):
         raise RedisUnavailable("a reply is not that of ZRANGEBYSCORE; is it Redis that answers?")
@@ -48,9 +47,18 @@ async def allow_again(client: Redis, key: str, member: str) -> bool:
 
 async def list_revoked(client: Redis, key: str) -> list[Entry]:
     """Return all entries that still count, those that end first at the beginning."""
-    now = int(time.time())
-    flat = await execute(client, "ZRANGEBYSCORE", key, str(now), "+inf", "WITHSCORES")
+    now = await _now_s(client)
+    flat = await execute(client, "ZRANGEBYSCORE", key, now, "+inf", "WITHSCORES")
     return [
         Entry(name.decode("utf-8", "replace"), round(float(score) - now))
         for name, score in zip(flat[::2], flat[1::2], strict=True)
     ]
+
+
+async def _now_s(client: Redis) -> int:
+    """The server's time, in whole seconds since 1970: it stamped the entries."""
+    try:
+        seconds, _ = await execute(client, "TIME")
+        return int(seconds)
+    except (TypeError, ValueError) as error:
+        raise RedisUnavailable("a reply is not that of TIME; is it Redis that answers?") from error

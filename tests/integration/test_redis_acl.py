@@ -140,6 +140,13 @@ async def watched_by_all(limited: LimitedServer, gateway: RunningGateway) -> Non
         await consumer.wait_for("LEV")
         assert client.books["LEV"].bids == consumer.book("LEV").bids.levels == {1: 5}
 
+        async def listed() -> list[dict[str, Any]]:
+            state = json.loads(await command(limited, "doctor", "status", "--json"))
+            return [each for each in state["consumers"] if None not in each["lag_ms"].values()]
+
+        [reader] = await eventually(listed, message="status shows the consumer and how far it is")
+        assert (reader["name"], list(reader["lag_ms"])) == ("reader", ["0"])
+
 
 async def inspected(limited: LimitedServer, administrator: Any) -> None:
     """An operator looks at everything, also at a key that nobody reads, and changes instruments."""
@@ -153,6 +160,9 @@ async def inspected(limited: LimitedServer, administrator: Any) -> None:
     await command(limited, "operator", "instruments", "add", "MADE", "--tick-size", "0.1")
     await command(limited, "operator", "instruments", "set", "MADE", "--tick-size", "0.01", "--relist")
     await command(limited, "operator", "instruments", "withdraw", "MADE")
+    await command(limited, "operator", "token", "revoke", "--subject", "mallory", "--lifetime", "1m")
+    assert "sub:mallory" in await command(limited, "doctor", "token", "revoked")
+    assert "allowed again" in await command(limited, "operator", "token", "allow", "--subject", "mallory")
 
 
 async def gone(administrator: Any, run: Run) -> None:
@@ -207,6 +217,8 @@ async def test_no_user_may_do_what_is_anothers(limited: LimitedServer, role: str
         refused.append(("XADD", partition.events, "*", "LEV", "[]"))
     if role not in ("ingestor", "feed", "operator"):
         refused.append(("HSET", KEYS.instruments, "LEV", "{}"))
+    if role != "operator":
+        refused += [("ZADD", KEYS.revoked, "9e9", "sub:me"), ("ZREM", KEYS.revoked, "sub:me")]
     if role in ("gateway", "consumer"):
         refused.append(("XRANGE", partition.events, "-", "+"))
     async with connect(limited.url(role)) as client:
