@@ -11,8 +11,10 @@ import click
 from depthcast.cli.feed_options import SETTINGS, deployment_options
 from depthcast.cli.gateway_url import gateway_url_option
 from depthcast.inspection.findings import SEEN_S
+from depthcast.inspection.keys import quoted
 from depthcast.inspection.state import SECOND_MS, DeploymentState
 from depthcast.runtime.inspect import check_partitions, read_deployment
+from depthcast.shared.consumer_entry import CONSUMERS_MAX
 from depthcast.shared.partition import partition_of
 from depthcast.shared.runtime import redis
 from depthcast.shared.runtime.environment import read_environment
@@ -21,12 +23,15 @@ from depthcast.shared.settings import Settings, errors_about
 WAITING_SHOWN: Final = 10
 """Changes that wait are shown for so many symbols."""
 
-HELP: Final = """\
-Show a deployment: partitions with leaders, epochs and input lag, listings, feeders and gateways.
+CONSUMERS_SHOWN: Final = CONSUMERS_MAX
 
-Input lag is the age of the oldest input that was not consumed. Rejects are counted for the last --rejects-s
-seconds. Gateways list themselves in Redis; ask one that may not write there with --gateway-url. Nothing is
-written. `depthcast doctor` says what is wrong, and what to do.
+HELP: Final = """\
+Show a deployment: partitions with leaders, epochs and input lag, listings, feeders, gateways and consumers.
+
+Input lag is the age of the oldest input that was not consumed. The lag of a consumer, one with a name, is the
+age of the newest entry that it has delivered, in its slowest partition. Rejects are counted for the last
+--rejects-s seconds. Gateways list themselves in Redis; ask one that may not write there with --gateway-url.
+Nothing is written. `depthcast doctor` says what is wrong, and what to do.
 
 Exit status: 0 all was read, 1 there is no deployment, something could not be read, or a gateway that was
 named does not answer.
@@ -96,6 +101,7 @@ def shown(state: DeploymentState, *, every_symbol: bool) -> Iterator[str]:
     yield f"gateways: {len(state.listed_gateways) or 'none'} listed, {clients} clients"
     if state.listed_gateways:
         yield from _listed_gateways(state)
+    yield from _consumers(state)
     for gateway in state.gateways:
         yield f"gateway {gateway.url}: {gateway.problem or _gateway(gateway.ready, gateway.body)}"
     for what, problem, _ in state.refused:
@@ -226,6 +232,34 @@ def _listed_gateways(state: DeploymentState) -> list[str]:
             )
         )
     return table(names, rows)
+
+
+def _consumers(state: DeploymentState) -> Iterator[str]:
+    """The consumers that name themselves, as many as metrics have."""
+    if state.other_consumers:
+        shown, more = state.other_consumers[:CONSUMERS_SHOWN], len(state.other_consumers) - CONSUMERS_SHOWN
+        others = f"{', '.join(map(quoted, shown))}{f' and {more} more' if more > 0 else ''}"
+        yield f"consumers: no consumer wrote {others}; HDEL them from {state.prefix}:consumers"
+    if not state.consumers:
+        return
+    yield f"consumers: {len(state.consumers)} with a name"
+    rows = []
+    for each in state.consumers[:CONSUMERS_SHOWN]:
+        known = [(lag_ms, number) for number, lag_ms in each.lag_ms.items() if lag_ms is not None]
+        lag_ms, slowest = max(known, default=(None, None))
+        rows.append(
+            (
+                each.name,
+                each.entry.version,
+                "–" if lag_ms is None else f"{lag_ms} ms",
+                "–" if slowest is None else str(slowest),
+                str(len(each.lag_ms)),
+                _ago(each.seen_ms),
+            )
+        )
+    yield from table(["consumer", "version", "lag", "in-partition", "partitions", "seen"], rows)
+    if (more := len(state.consumers) - CONSUMERS_SHOWN) > 0:
+        yield f"{more} more consumers: --json has them"
 
 
 def _ago(ms: int) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from depthcast.inspection.listings import Registered
+from depthcast.shared.consumer_entry import ConsumerEntry
 from depthcast.shared.gateway_entry import LATE_MS, GatewayEntry
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.listing import Listing
@@ -96,6 +97,33 @@ class ListedGateway(NamedTuple):
         return {**self.entry._asdict(), "seen_ms": self.seen_ms, "late": self.late}
 
 
+class NamedConsumer(NamedTuple):
+    """A consumer in the hash `consumers`; `now_us`: the server's time when it was read."""
+
+    name: str
+    entry: ConsumerEntry
+    now_us: int
+
+    @property
+    def seen_ms(self) -> int:
+        """How long ago it was heard of."""
+        return max(0, (self.now_us - self.entry.at) // 1000)
+
+    @property
+    def lag_ms(self) -> dict[int, int | None]:
+        """By partition, the age of the newest entry that it has delivered, as the metrics have it."""
+        lags = self.entry.lags_s(self.now_us)
+        return {
+            number: round(lags[number] * 1000) if number in lags else None
+            for number in sorted(self.entry.lag_ms)
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """The consumer as `depthcast status --json` shows it."""
+        lags = {str(number): lag_ms for number, lag_ms in self.lag_ms.items()}
+        return {"name": self.name, "version": self.entry.version, "seen_ms": self.seen_ms, "lag_ms": lags}
+
+
 class RefusedProbe(NamedTuple):
     """Something that the server did not let us read: a right is missing, or a key has another type."""
 
@@ -125,6 +153,7 @@ class DeploymentState:
     - `ingestors`: name → seconds since it was last heard of.
     - `listings`: symbol → its last listing, by the leaders' records.
     - `gateways`: those asked by their address; `listed_gateways`: those that Redis lists.
+    - `consumers`: those that name themselves. `other_consumers`: fields of `consumers` that none wrote.
     - `sources`: symbol → what its feeder says of it. `claims`: symbol → the feeder that may write its input.
     - `intruders`: symbol with a running feeder → entry of its input that no feeder wrote lately.
     - `options`: options that make a command of `depthcast` act on this deployment, after a blank.
@@ -151,6 +180,8 @@ class DeploymentState:
     intruders: dict[str, Position] = field(default_factory=dict)
     gateways: list[GatewayState] = field(default_factory=list)
     listed_gateways: list[ListedGateway] = field(default_factory=list)
+    consumers: list[NamedConsumer] = field(default_factory=list)
+    other_consumers: list[str] = field(default_factory=list)
     server: dict[str, str] = field(default_factory=dict)
     refused: list[RefusedProbe] = field(default_factory=list)
     misplaced: list[MisplacedKey] = field(default_factory=list)
@@ -211,6 +242,7 @@ class DeploymentState:
                 for each in self.gateways
             ],
             "listed_gateways": [each.to_json() for each in self.listed_gateways],
+            "consumers": [each.to_json() for each in self.consumers],
             "intruders": {symbol: str(entry) for symbol, entry in self.intruders.items()},
             "unreadable": {probe.what: probe.problem for probe in self.refused},
         }

@@ -21,9 +21,11 @@ from depthcast.inspection.state import (
     GatewayState,
     ListedGateway,
     MisplacedKey,
+    NamedConsumer,
     PartitionState,
     RefusedProbe,
 )
+from depthcast.shared import consumer_entry
 from depthcast.shared.codec import INFO_FIELD, WRITTEN_FIELD, decode_info, decode_written, unpack
 from depthcast.shared.errors import (
     CodecError,
@@ -255,6 +257,17 @@ class _Reader:
         for name, raw in _pairs(await self.ask("HGETALL", self.keys.sources)):
             self.state.sources[_text(name)] = _object(raw)
         await self._gateways()
+        await self._consumers()
+
+    async def _consumers(self) -> None:
+        """Read how far consumers are that name themselves."""
+        state = self.state
+        for raw_name, raw in sorted(_pairs(await self.ask("HGETALL", self.keys.consumers))):
+            name, entry = _text(raw_name), consumer_entry.decode_entry(raw)
+            if entry is None or not consumer_entry.is_name(name):
+                state.other_consumers.append(name)
+            else:
+                state.consumers.append(NamedConsumer(name, entry, state.now_ms * 1000))
 
     async def _gateways(self) -> None:
         """Read what gateways say of themselves; an entry that was replaced may still be there."""

@@ -2,8 +2,9 @@
 
 import json
 
-from depthcast.cli.status import WAITING_SHOWN, shown
-from depthcast.inspection.state import DeploymentState, ListedGateway
+from depthcast.cli.status import CONSUMERS_SHOWN, WAITING_SHOWN, shown
+from depthcast.inspection.state import DeploymentState, ListedGateway, NamedConsumer
+from depthcast.shared.consumer_entry import ConsumerEntry
 from depthcast.shared.gateway_entry import GatewayEntry
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.listing import Listing
@@ -71,6 +72,37 @@ def test_gateways_are_counted_with_the_clients_of_those_that_run() -> None:
     ]  # fmt: skip
     assert any(line.startswith("late ") and " late " in line for line in text)
     assert "gateways: none listed, 0 clients" in lines(state())
+
+
+def consumer(name: str, lag_ms: dict[int, int | None]) -> NamedConsumer:
+    return NamedConsumer(name, ConsumerEntry((NOW_MS - 2_500) * 1000, "1.0", lag_ms), NOW_MS * 1000)
+
+
+def test_consumers_are_shown_with_the_lag_of_their_slowest_partition() -> None:
+    found = state(consumers=[consumer("archive", {1: 40, 0: 30, 2: None}), consumer("new", {0: None})])
+    text = lines(found)
+    assert "consumers: 2 with a name" in text
+    rows = [line.split() for line in text if line.startswith(("archive", "new"))]
+    # It has delivered nothing that we know of since it was heard of.
+    assert rows == [
+        ["archive", "1.0", "2540", "ms", "1", "3", "2500", "ms", "ago"],
+        ["new", "1.0", "–", "–", "1", "2500", "ms", "ago"],
+    ]
+    listed = json.loads(json.dumps(found.to_json()))["consumers"]
+    assert listed[0] == {
+        "name": "archive", "version": "1.0", "seen_ms": 2500, "lag_ms": {"0": 2530, "1": 2540, "2": None},
+    }  # fmt: skip
+    assert not any(line.startswith("consumer") for line in lines(state()))
+
+
+def test_more_consumers_than_are_shown_and_what_no_consumer_wrote() -> None:
+    many = [consumer(f"c{number}", {0: 1}) for number in range(CONSUMERS_SHOWN + 3)]
+    others = [f"no name {number}" for number in range(CONSUMERS_SHOWN + 1)]
+    text = lines(state(consumers=many, other_consumers=others))
+    assert sum(line.startswith("c") and line.endswith(" ago") for line in text) == CONSUMERS_SHOWN
+    assert "3 more consumers: --json has them" in text
+    (line,) = [line for line in text if "no consumer wrote" in line]
+    assert '"no name 99" and 1 more; HDEL them from eu:consumers' in line
 
 
 def test_a_feeder_that_an_ingestor_found_gone_is_gone() -> None:
