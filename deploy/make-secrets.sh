@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes the secrets of the composition once: an authority of its own, certificates, and a password for each process.
+# Makes the secrets of the composition once: an authority of its own, certificates, a password for each process, and the
+# keys of tokens.
 # $SECRETS (/secrets) has a folder for each service, which mounts it and no other. The authority's key is kept
 # nowhere: where a folder is missing or from another run, everything is made anew.
 set -eu
@@ -7,7 +8,7 @@ umask 077
 
 SECRETS=${SECRETS:-/secrets}
 DAYS=825
-FOLDERS="redis proxy ingestor gateway feed grafana"
+FOLDERS="redis proxy ingestor gateway feed token prometheus grafana"
 
 made=$(cat "$SECRETS/redis/made" 2>/dev/null || true)
 complete() {
@@ -90,16 +91,27 @@ put 99 proxy/ca.pem <"$work/ca.pem"
 # Who connects to Redis, user 10001: a certificate and a password for each, and a user with the rights of its role. Redis
 # has the passwords' hashes. Nobody has that of the user default, which stays on: Redis replays its file as that user, and
 # leaves out transactions that it may not do.
-depthcast redis-acl --passwords "$work/passwords" --prefix depthcast ingestor gateway feed >"$work/users.acl"
+depthcast redis-acl --passwords "$work/passwords" --prefix depthcast ingestor gateway feed operator >"$work/users.acl"
 echo "user health on nopass -@all +ping" >>"$work/users.acl"
-for who in ingestor gateway feed; do
+for who in ingestor gateway feed token; do
+    role=$who
+    [ "$who" != token ] || role=operator
     certificate "$who" clientAuth "DNS:$who"
     put 10001 "$who/ca.pem" <"$work/ca.pem"
     put 10001 "$who/client.pem" <"$work/$who.pem"
     put 10001 "$who/client-key.pem" <"$work/$who.key"
-    put 10001 "$who/redis-password" <"$work/passwords/$who"
+    put 10001 "$who/redis-password" <"$work/passwords/$role"
 done
 put 999 redis/users.acl <"$work/users.acl"
+
+# Tokens: the signing key is for the service token alone; gateways have the public half.
+depthcast token keygen "$work/tokens" >/dev/null
+put 10001 token/signing.pem <"$work/tokens/signing.pem"
+put 10001 gateway/keys.json <"$work/tokens/keys.json"
+
+# Prometheus, user 65534: a token that lets it read metrics, and the book of a symbol that there is not.
+depthcast token issue --key "$work/tokens/signing.pem" --subject prometheus --metrics --symbol none --lifetime "${DAYS}d" |
+    put 65534 prometheus/metrics-token
 
 # Grafana, user 472: the password of its user admin.
 password | put 472 grafana/admin-password

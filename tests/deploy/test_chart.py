@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -13,6 +13,7 @@ from depthcast.shared.settings import (
     file_variable,
     known_variables,
     secrets,
+    variable,
 )
 
 helm = pytest.importorskip("helm_python", reason="there is no wheel of Helm's library for this platform")
@@ -24,10 +25,16 @@ CHART = ROOT / "deploy" / "helm" / "depthcast"
 VERSIONS = ("1.27", kubernetes_validate.latest_version())
 """Of Kubernetes: the oldest that the chart allows, and the newest whose schemas are there."""
 
+FILES = {file_variable(name): variable(name) for name in secrets()}
+"""Variables that name the file of a secret, with those that have the secret itself."""
+
 Values = dict[str, Any]
 Manifest = dict[str, Any]
+S = TypeVar("S", bound=Settings)
 
 LOGIN = {"username": "someone", "passwordSecret": "redis-login"}
+LEAST: Values = {"gateway": {"tokens": {"keysSecret": "token-keys"}}}
+"""What has no default: who may read books."""
 EVERYTHING: Values = {
     "image": {"pullSecrets": ["registry"]},
     "redis": {
@@ -46,7 +53,12 @@ EVERYTHING: Values = {
     },
     "gateway": {
         "redis": LOGIN,
-        "settings": {"wildcard": False, "trusted_proxies": "10.0.0.0/8"},
+        "settings": {
+            "wildcard": False,
+            "trusted_proxies": "10.0.0.0/8",
+            "token_issuer": "https://id.example.com",
+        },
+        "tokens": {"jwksUrl": "https://id.example.com:8443/keys"},
         "autoscaling": {"enabled": True, "connections": 2000, "cpuPercent": 70},
         "affinity": {"nodeAffinity": {}},
     },
@@ -66,9 +78,10 @@ EVERYTHING: Values = {
     ],
 }
 CASES: dict[str, Values] = {
-    "defaults": {},
+    "defaults": LEAST,
     "everything": EVERYTHING,
-    "least": {"networkPolicy": {"enabled": False}, "topologyKeys": []},
+    "least": {"networkPolicy": {"enabled": False}, "topologyKeys": [], "gateway": {"anonymous": True}},
+    "a secret for both sides": {"gateway": {"tokens": {"hs256Secret": "shared", "hs256Key": "key"}}},
 }
 
 
@@ -121,18 +134,24 @@ def test_kubernetes_knows_everything_in_it(manifests: list[Manifest], version: s
 
 
 def test_a_mistake_would_be_noticed() -> None:
-    manifest = the(rendered({}), "Deployment", "gateway")
+    manifest = the(rendered(LEAST), "Deployment", "gateway")
     manifest["spec"]["template"]["spec"]["containers"][0]["redinessProbe"] = {}
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(manifest, VERSIONS[-1], strict=True)
 
 
+def loaded(kind: type[S], given: dict[str, str]) -> S:
+    """The settings of a process; files of secrets are not there, so each is replaced by what may be in it."""
+    return kind.load(
+        {FILES.get(name, name): "x" * 32 if name in FILES else value for name, value in given.items()}
+    )
+
+
 @pytest.mark.parametrize(("role", "kind"), [("ingestor", IngestorSettings), ("gateway", GatewaySettings)])
 def test_processes_take_their_settings(manifests: list[Manifest], role: str, kind: type[Settings]) -> None:
     given = environment(manifests, role)
-    files = {file_variable(name) for name in secrets()}
-    assert given.keys() <= known_variables() | files
-    settings = kind.load({name: value for name, value in given.items() if name not in files})
+    assert given.keys() <= known_variables() | FILES.keys()
+    settings = loaded(kind, given)
     assert settings.partitions == 2
     assert settings.admin_host == "0.0.0.0"  # noqa: S104  # the network policy says who may
 
@@ -180,24 +199,66 @@ def test_a_gateway_has_time_to_say_good_bye(manifests: list[Manifest]) -> None:
     spec = pod(manifests, "gateway")
     (container,) = spec["containers"]
     command, seconds = container["lifecycle"]["preStop"]["exec"]["command"]
-    settings = GatewaySettings.load(
-        {
-            name: value
-            for name, value in environment(manifests, "gateway").items()
-            if not name.endswith("_FILE")
-        }
-    )
+    settings = loaded(GatewaySettings, environment(manifests, "gateway"))
     assert command == "sleep"
     assert int(seconds) + settings.drain_timeout_s + 5 < spec["terminationGracePeriodSeconds"]
 
 
 def test_while_autoscaling_is_on_nothing_else_says_how_many() -> None:
-    off, on = rendered({}), rendered(EVERYTHING)
+    off, on = rendered(LEAST), rendered(EVERYTHING)
     assert the(off, "Deployment", "gateway")["spec"]["replicas"] == 3
     assert "replicas" not in the(on, "Deployment", "gateway")["spec"]
     metrics = the(on, "HorizontalPodAutoscaler", "gateway")["spec"]["metrics"]
     assert [item["type"] for item in metrics] == ["Pods", "Resource"]
     assert metrics[0]["pods"]["metric"]["name"] == "depthcast_gateway_connections"
+
+
+def test_who_reads_books_needs_a_token_unless_one_value_says_otherwise() -> None:
+    """No key is in a manifest: gateways read files of a Secret, or fetch public keys."""
+    found = {name: environment(rendered(values), "gateway") for name, values in CASES.items()}
+    words = ("_KEYS", "_JWKS_URL", "_SECRET_FILE", "_ANONYMOUS")
+    folder = "/etc/depthcast/token-keys"
+    assert {
+        name: [value for word in words for key, value in given.items() if key.endswith(word)]
+        for name, given in found.items()
+    } == {
+        "defaults": [f"{folder}/keys.json", "false"],
+        "everything": ["https://id.example.com:8443/keys", "false"],
+        "least": ["true"],
+        "a secret for both sides": [f"{folder}/key", "false"],
+    }
+    assert found["everything"]["DEPTHCAST_TOKEN_ISSUER"] == "https://id.example.com"
+    for name, secret in (("defaults", "token-keys"), ("a secret for both sides", "shared")):
+        spec = pod(rendered(CASES[name]), "gateway")
+        (volume,) = [item for item in spec["volumes"] if item["name"] == "token-keys"]
+        assert volume["secret"] == {"secretName": secret, "defaultMode": 0o440}
+        mounted = {item["mountPath"]: item for item in spec["containers"][0]["volumeMounts"]}
+        assert mounted[folder]["readOnly"] is True
+        assert "token-keys" not in str(pod(rendered(CASES[name]), "ingestor"))
+
+
+@pytest.mark.parametrize(
+    ("gateway", "said"),
+    [
+        ({}, "set gateway.anonymous to true if everybody may read every book"),
+        ({"tokens": {"keysSecret": "a", "hs256Secret": "b"}}, "keep one of"),
+    ],
+)
+def test_nobody_says_who_may_read_by_accident(gateway: Values, said: str) -> None:
+    with pytest.raises(helm.HelmRenderError, match=said):
+        rendered({"gateway": gateway})
+
+
+@pytest.mark.parametrize(
+    ("url", "port"), [("https://id.example.com/keys", 443), ("https://id:8443/keys", 8443)]
+)
+def test_gateways_reach_the_address_of_their_keys(url: str, port: int) -> None:
+    def reached(role: str, tokens: Values) -> list[Any]:
+        policy = the(rendered({"gateway": {"tokens": tokens}}), "NetworkPolicy", role)
+        return [each["port"] for rule in policy["spec"]["egress"] for each in rule["ports"]]
+
+    assert reached("gateway", {"jwksUrl": url}) == [6379, 53, 53, port]
+    assert reached("ingestor", {"jwksUrl": url}) == reached("gateway", {"keysSecret": "x"}) == [6379, 53, 53]
 
 
 def test_secrets_are_files() -> None:
@@ -216,6 +277,9 @@ def test_secrets_are_files() -> None:
         {"redis": {"url": "redis://:password@redis:6379/0"}},
         {"gateway": {"settings": {"Wrong-Name": 1}}},
         {"gateway": {"replica": 3}},
+        {"gateway": {"settings": {"anonymous": True}}},
+        {"settings": {"token_secret": "in the open"}},
+        {"gateway": {"tokens": {"jwksUrl": "http://id.example.com/keys"}}},
         {"image": {"pullPolicy": "Sometimes"}},
     ],
 )
@@ -225,7 +289,7 @@ def test_wrong_values_are_refused(values: Values) -> None:
 
 
 def test_autoscaling_without_a_target_is_refused() -> None:
-    values = {"gateway": {"autoscaling": {"enabled": True, "connections": 0}}}
+    values = {"gateway": {"anonymous": True, "autoscaling": {"enabled": True, "connections": 0}}}
     with pytest.raises(helm.HelmRenderError, match="needs a target"):
         rendered(values)
 
@@ -241,4 +305,6 @@ def test_numbers_and_switches_reach_the_process_as_they_are_written() -> None:
     assert environment(found, "ingestor")["DEPTHCAST_ENTRY_BYTES_MAX"] == "33554432"
     gateway = environment(found, "gateway")
     assert gateway["DEPTHCAST_WILDCARD"] == "false"
-    assert "DEPTHCAST_TRUSTED_PROXIES" not in environment(rendered({}), "gateway"), "an empty value is none"
+    assert "DEPTHCAST_TRUSTED_PROXIES" not in environment(rendered(LEAST), "gateway"), (
+        "an empty value is none"
+    )

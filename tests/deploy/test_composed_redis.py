@@ -20,6 +20,8 @@ from depthcast.shared.settings import Settings
 ROOT = Path(__file__).parents[2]
 CONFIGURATION = (ROOT / "deploy" / "redis.conf").read_text(encoding="utf-8")
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+ROLES = {"ingestor": "ingestor", "gateway": "gateway", "feed": "feed", "token": "operator"}
+"""Services that connect, with their roles."""
 PATIENT = Retry(ConstantBackoff(0.05), 200, supported_errors=(redis.ConnectionError,))
 
 
@@ -38,7 +40,7 @@ class Server:
         given["DEPTHCAST_REDIS_URL"] = given["DEPTHCAST_REDIS_URL"].replace(
             "redis:6379", f"localhost:{self.port}"
         )
-        given["DEPTHCAST_REDIS_USERNAME"] = f"depthcast-{name}"
+        given["DEPTHCAST_REDIS_USERNAME"] = f"depthcast-{ROLES[name]}"
         return Settings.load(read_environment(given)).redis_url
 
     def client(self, name: str) -> redis.Redis:
@@ -79,6 +81,7 @@ MAY: dict[str, dict[str, Callable[[redis.Redis], object]]] = {
     "ingestor": {"publish": lambda client: client.xadd("{depthcast:0}:deltas", {"_": "x"}, id="*")},
     "gateway": {"list itself": lambda client: client.zadd("depthcast:gateways", {"a": 1})},
     "feed": {"name itself": lambda client: client.hset("{depthcast:0}:feeders", "AAA", "x")},
+    "token": {"revoke": lambda client: client.zadd("depthcast:revoked", {"sub:mallory": 9e9})},
 }
 NOBODY_MAY: dict[str, Callable[[redis.Redis], object]] = {
     "use other keys": lambda client: client.set("other", 1),

@@ -7,10 +7,12 @@ import shutil
 import ssl
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +37,13 @@ IMAGE = "depthcast:0.1.0"
 class Composition:
     """`docker compose` with a project name and a published port for this test only."""
 
-    def __init__(self, docker: str) -> None:
+    def __init__(self, docker: str, **variables: str) -> None:
         self._docker = docker
         # 0: any free port.
         ports = ("PUBLISHED_PORT", "PUBLISHED_TLS_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT")
-        self._environment = os.environ | dict.fromkeys(ports, "0") | {"PUBLISHED_ADDRESS": "127.0.0.1"}
+        self._environment = (
+            os.environ | dict.fromkeys(ports, "0") | {"PUBLISHED_ADDRESS": "127.0.0.1"} | variables
+        )
 
     def __call__(self, *words: str, check: bool = True, timeout_s: float = 60.0) -> str:
         """Run a subcommand of compose; what it printed."""
@@ -48,6 +52,16 @@ class Composition:
     def docker(self, *words: str) -> str:
         """Run a command of the engine; what it printed."""
         return self._run(*words)
+
+    def issue(self, *options: str) -> str:
+        """A token of the composition's own tool."""
+        words = ("issue", "--key", "/secrets/signing.pem", "--lifetime", "1h", *options)
+        return self("run", "--rm", "-T", "token", *words).strip()
+
+    @cached_property
+    def token(self) -> str:
+        """A token for all books and metrics."""
+        return self.issue("--subject", "test", "--metrics")
 
     def address(self, service: str, port: int) -> str:
         """Where a port of a service is published: host:port."""
@@ -60,10 +74,21 @@ class Composition:
         """GET from one gateway, from inside: gateways are not published."""
         program = (
             "import sys, urllib.request as r; "
-            "sys.stdout.write(r.urlopen(sys.argv[1], timeout=5).read().decode())"
+            "asked = r.Request(sys.argv[1], headers={'Authorization': 'Bearer ' + sys.argv[2]}); "
+            "sys.stdout.write(r.urlopen(asked, timeout=5).read().decode())"
         )
-        url = f"http://127.0.0.1:{port}{path}"
-        return self("exec", "-T", "--index", str(index), "gateway", "python", "-c", program, url)
+        words = ("python", "-c", program, f"http://127.0.0.1:{port}{path}", self.token)
+        return self("exec", "-T", "--index", str(index), "gateway", *words)
+
+    def status(self, token: str | None = None) -> int:
+        """How the proxy answers to who wants the list of symbols."""
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        asked = urllib.request.Request(f"{self.url()}/v1/symbols", headers=headers)  # noqa: S310  # it is http
+        try:
+            with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
 
     def connections(self, index: int) -> int:
         """WebSocket clients of one gateway."""
@@ -186,9 +211,9 @@ async def until(condition: Callable[[], bool], message: str) -> None:
 
 
 @asynccontextmanager
-async def watching(url: str) -> AsyncIterator[Watcher]:
+async def watching(url: str, token: str) -> AsyncIterator[Watcher]:
     """A client of every symbol, at full depth, that is read all the time."""
-    async with connect(url) as client:
+    async with connect(url, token=token) as client:
         await client.subscribe(["*"], depth=FULL_DEPTH)
         watcher = Watcher(client)
         following = asyncio.create_task(watcher.follow())
@@ -207,7 +232,7 @@ async def test_books_go_on_through_the_death_of_a_gateway_and_of_an_ingestor(
     composition: Composition, capsys: pytest.CaptureFixture[str]
 ) -> None:
     composition("up", "--wait", timeout_s=UP_TIMEOUT_S)
-    async with watching(composition.url()) as watcher:
+    async with watching(composition.url(), composition.token) as watcher:
         counters = watcher.client.counters
         await watcher.moves_on()
 
@@ -259,7 +284,9 @@ def test_the_proxy_speaks_tls_by_the_authority_of_the_composition(composition: C
     authority = composition("exec", "-T", "proxy", "cat", "/secrets/ca.pem")
     trust = ssl.create_default_context(cadata=authority)
     port = composition.address("proxy", 8443).rpartition(":")[2]
-    with urllib.request.urlopen(f"https://localhost:{port}/v1/symbols", timeout=10, context=trust) as answer:
+    asked = urllib.request.Request(f"https://localhost:{port}/v1/symbols")  # its scheme is there
+    asked.add_header("Authorization", f"Bearer {composition.token}")
+    with urllib.request.urlopen(asked, timeout=10, context=trust) as answer:  # noqa: S310
         assert {item["symbol"] for item in json.load(answer)} == SYMBOLS
 
 
@@ -278,6 +305,47 @@ def test_prometheus_reads_every_process(composition: Composition) -> None:
     wanted = {"ingestor": len(INGESTORS), "gateway": len(GATEWAYS), "proxy": 1, "prometheus": 1}
     eventually_sync(lambda: found() == wanted, RECOVER_TIMEOUT_S, "every process is up")
     composition("--profile", "observe", "stop", "prometheus", "grafana")
+
+
+@pytest.mark.container
+@pytest.mark.slow
+@pytest.mark.timeout(UP_TIMEOUT_S + 300)
+def test_who_reads_books_needs_a_token_until_it_is_revoked(composition: Composition) -> None:
+    composition("up", "--wait", timeout_s=UP_TIMEOUT_S)
+    assert composition.status() == 401
+    made = composition.issue("--subject", "mallory", "--symbol", "BTC-*")
+    assert composition.status(made) == 200
+    assert "revoked sub:mallory" in composition(
+        "run", "--rm", "-T", "token", "revoke", "--subject", "mallory"
+    )
+    eventually_sync(
+        lambda: [composition.status(made) for _ in range(2 * len(GATEWAYS))] == [401] * 2 * len(GATEWAYS),
+        RECOVER_TIMEOUT_S,
+        "no gateway takes the token any more",
+    )
+    assert composition.status(composition.token) == 200
+
+
+@pytest.mark.container
+@pytest.mark.slow
+@pytest.mark.timeout(2 * UP_TIMEOUT_S + 300)
+def test_one_switch_lets_everybody_read(composition: Composition) -> None:
+    everybody = Composition(engine(), DEPTHCAST_ANONYMOUS="true")
+    everybody("up", "--wait", timeout_s=UP_TIMEOUT_S)
+    assert everybody.status() == 200
+    composition("up", "--wait", timeout_s=UP_TIMEOUT_S)
+    assert composition.status() == 401
+
+
+@pytest.mark.container
+@pytest.mark.slow
+@pytest.mark.timeout(UP_TIMEOUT_S + 300)
+def test_an_operator_looks_from_inside(composition: Composition) -> None:
+    composition("up", "--wait", timeout_s=UP_TIMEOUT_S)
+    said = composition("run", "--rm", "-T", "--entrypoint", "depthcast", "token", "status", "--json")
+    state = json.loads(said)
+    assert len(state["listed_gateways"]) == len(GATEWAYS)
+    assert state["instruments"].keys() == SYMBOLS
 
 
 @pytest.mark.container

@@ -39,31 +39,39 @@ def services() -> dict[str, str]:
 SERVICES = services()
 ONCE = "secrets"
 """The service that ends when it is done."""
+TOOL = "token"
+"""The service that somebody runs for one command."""
 OBSERVE = ("prometheus", "grafana")
 
 
-def settings_in(text: str) -> dict[str, str]:
-    """The DEPTHCAST_ variables that a part of the composition sets."""
-    return dict(re.findall(r'^ +(DEPTHCAST_\w+): "?([^"\n]*?)"?$', text, re.MULTILINE))
+def settings_in(text: str, **given: str) -> dict[str, str]:
+    """The DEPTHCAST_ variables that a part of the composition sets; `given`: those of whoever starts it."""
+    found = re.findall(r'^ +(DEPTHCAST_\w+): "?([^"\n]*?)"?$', text, re.MULTILINE)
+    return {
+        name: re.sub(r"\$\{(\w+):-(.*?)\}", lambda word: given.get(word[1], word[2]), value)
+        for name, value in found
+    }
 
 
 COMMON = settings_in(COMPOSE.split("\nservices:\n")[0])
 OF_THE_IMAGE = dict(re.findall(r"(DEPTHCAST_\w+)=(\S+)", DOCKERFILE))
 
 
-def environment(service: str) -> dict[str, str]:
+def environment(service: str, **given: str) -> dict[str, str]:
     """What a process is told, but for files of secrets, which are not there."""
-    given = OF_THE_IMAGE | COMMON | settings_in(SERVICES[service])
-    return {name: value for name, value in given.items() if name not in FILES}
+    told = OF_THE_IMAGE | COMMON | settings_in(SERVICES[service], **given)
+    return {name: value for name, value in told.items() if name not in FILES}
 
 
+USERS = {"ingestor": "ingestor", "gateway": "gateway", "feed": "feed", TOOL: "operator"}
 PROCESSES = pytest.mark.parametrize(
-    ("service", "kind"), [("ingestor", IngestorSettings), ("gateway", GatewaySettings), ("feed", Settings)]
+    ("service", "kind"),
+    [("ingestor", IngestorSettings), ("gateway", GatewaySettings), ("feed", Settings), (TOOL, Settings)],
 )
 
 
 def test_the_composition_has_every_part() -> None:
-    assert list(SERVICES) == ["secrets", "redis", "ingestor", "gateway", "proxy", "feed", *OBSERVE]
+    assert list(SERVICES) == ["secrets", "redis", "ingestor", "gateway", "proxy", "feed", TOOL, *OBSERVE]
     replicas = {name: re.findall(r"replicas: (\d)", text) for name, text in SERVICES.items()}
     assert {name: found for name, found in replicas.items() if found} == {"ingestor": ["2"], "gateway": ["3"]}
 
@@ -72,8 +80,16 @@ def test_the_composition_has_every_part() -> None:
 def test_every_process_takes_its_settings(service: str, kind: type[Settings]) -> None:
     settings = kind.load(environment(service))
     assert settings.partitions == 2
-    assert f"//depthcast-{service}:@redis:6379/0?ssl_ca_certs=/secrets/ca.pem&" in settings.redis_url
+    assert f"//depthcast-{USERS[service]}:@redis:6379/0?ssl_ca_certs=/secrets/ca.pem&" in settings.redis_url
     assert settings.redis_url.startswith("rediss://")
+
+
+def test_who_reads_books_needs_a_token_unless_one_switch_says_otherwise() -> None:
+    settings = GatewaySettings.load(environment("gateway"))
+    assert (settings.takes_tokens, settings.anonymous) == (True, False)
+    settings = GatewaySettings.load(environment("gateway", DEPTHCAST_ANONYMOUS="true"))
+    assert settings.anonymous is True
+    assert COMPOSE.count("${DEPTHCAST_") == 1
 
 
 def test_every_variable_that_is_set_is_a_setting() -> None:
@@ -119,7 +135,7 @@ def test_only_the_proxy_is_published_and_by_default_on_this_machine_only() -> No
 def test_every_service_is_limited_checked_restarted_and_stopped_in_time(service: str) -> None:
     shared = COMPOSE.split("x-depthcast:")[1].split("\nservices:\n")[0]
     text = SERVICES[service] + (shared if "*depthcast" in SERVICES[service] else "")
-    again = ("restart:",) if service == ONCE else ("healthcheck:", "restart: unless-stopped")
+    again = ('restart: "no"',) if service in (ONCE, TOOL) else ("healthcheck:", "restart: unless-stopped")
     limits = ("memory:", "cpus:", "pids:", "cap_drop: [ALL]", "read_only: true", "no-new-privileges:true")
     for word in (*limits, *again):
         assert word in text, word

@@ -1,4 +1,7 @@
-"""Every step of the tutorial works when pasted into a real shell; programs of the how-tos run beside it."""
+"""Every step of the tutorial works when pasted into a real shell; programs of the how-tos run beside it.
+
+So do the steps of the how-to about tokens.
+"""
 
 import re
 import subprocess
@@ -94,6 +97,32 @@ def test_the_steps_work_in_a_fresh_clone(tmp_path: Path, monkeypatch: pytest.Mon
     subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
     with terminal_in(clone, PORTS, SERVER) as terminal:
         follow_the_steps(terminal, install=True)
+
+
+TOKENS = {
+    "keygen": ["keys/signing.pem", "keys/keys.json"],
+    "ETH-USD": ['"code":"unauthorized"', '"symbol":"BTC-USD"', '"code":"forbidden"', "BTC-USD 6"],
+    "revoke ": ["revoked sub:alice; gateways follow", "sub:alice 3", "the token was revoked"],
+    "wait $server": [],
+}
+"""What the blocks of shell print in this order, by a word in each."""
+
+
+@pytest.mark.slow
+@needs_curl
+def test_the_steps_about_tokens_work_as_pasted(tmp_path: Path) -> None:
+    use_this_environment(tmp_path)
+    pasted = [block for block in how_to("tokens") if block.language == "sh"]
+    gateway = {"DEPTHCAST_GATEWAY_URL": "http://127.0.0.1:8080"}
+    with terminal_in(tmp_path, PORTS, SERVER | gateway) as terminal:
+        terminal.paste(". .venv/bin/activate")
+        for block, (word, texts) in zip(pasted, TOKENS.items(), strict=True):
+            assert word in block.text
+            rest = terminal.paste(block.text)
+            for text in texts:
+                assert text in rest, (text, rest)
+                rest = rest.partition(text)[2]
+        terminal.assert_nothing_is_left()
 
 
 def test_the_instruments_are_what_the_text_says() -> None:

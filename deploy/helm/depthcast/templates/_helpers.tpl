@@ -52,6 +52,36 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end -}}
 {{- end -}}
 
+{{/* Whose tokens a gateway takes, as variables of the environment. Argument: the values of gateways. */}}
+{{- define "depthcast.tokens" -}}
+{{- $sources := compact (list .tokens.keysSecret .tokens.jwksUrl .tokens.hs256Secret) }}
+{{- if gt (len $sources) 1 }}
+{{- fail "gateway.tokens: keep one of keysSecret, jwksUrl and hs256Secret" }}
+{{- end }}
+{{- if not (or $sources .anonymous) }}
+{{- fail "gateway.tokens: name keysSecret, jwksUrl or hs256Secret; or set gateway.anonymous to true if everybody may read every book" }}
+{{- end }}
+{{- if .tokens.keysSecret }}
+- name: DEPTHCAST_TOKEN_KEYS
+  value: /etc/depthcast/token-keys/{{ .tokens.keysKey }}
+{{- end }}
+{{- with .tokens.jwksUrl }}
+- name: DEPTHCAST_TOKEN_JWKS_URL
+  value: {{ . | quote }}
+{{- end }}
+{{- if .tokens.hs256Secret }}
+- name: DEPTHCAST_TOKEN_SECRET_FILE
+  value: /etc/depthcast/token-keys/{{ .tokens.hs256Key }}
+{{- end }}
+- name: DEPTHCAST_ANONYMOUS
+  value: {{ .anonymous | quote }}
+{{- end -}}
+
+{{/* The Secret with keys of tokens; empty where there is none. Argument: the values of either role. */}}
+{{- define "depthcast.tokenSecret" -}}
+{{- with .tokens }}{{ default .hs256Secret .keysSecret }}{{ end -}}
+{{- end -}}
+
 {{/* What a container of either role has in common. Arguments: root, role, values (of the role). */}}
 {{- define "depthcast.container" -}}
 name: {{ .role }}
@@ -80,6 +110,9 @@ env:
   - name: DEPTHCAST_INSTRUMENTS
     value: /etc/depthcast/instruments/instruments.toml
   {{- end }}
+  {{- if eq .role "gateway" }}
+  {{- include "depthcast.tokens" .values | nindent 2 }}
+  {{- end }}
   {{- include "depthcast.settings" .root.Values.settings | nindent 2 }}
   {{- include "depthcast.settings" .values.settings | nindent 2 }}
 {{- /* A process that waits for Redis, or stands by, is alive. */}}
@@ -105,6 +138,11 @@ volumeMounts:
   {{- if .values.redis.passwordSecret }}
   - name: redis-password
     mountPath: /etc/depthcast/redis-password
+    readOnly: true
+  {{- end }}
+  {{- if include "depthcast.tokenSecret" .values }}
+  - name: token-keys
+    mountPath: /etc/depthcast/token-keys
     readOnly: true
   {{- end }}
   {{- if .root.Values.redis.tls.caSecret }}
@@ -168,6 +206,12 @@ volumes:
   - name: redis-password
     secret:
       secretName: {{ .values.redis.passwordSecret }}
+      defaultMode: 0440
+  {{- end }}
+  {{- with include "depthcast.tokenSecret" .values }}
+  - name: token-keys
+    secret:
+      secretName: {{ . }}
       defaultMode: 0440
   {{- end }}
   {{- if .root.Values.redis.tls.caSecret }}
