@@ -1,5 +1,6 @@
 """The Helm chart, rendered by Helm's own library and checked against the schemas of Kubernetes."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -259,6 +260,18 @@ def test_gateways_reach_the_address_of_their_keys(url: str, port: int) -> None:
 
     assert reached("gateway", {"jwksUrl": url}) == [6379, 53, 53, port]
     assert reached("ingestor", {"jwksUrl": url}) == reached("gateway", {"keysSecret": "x"}) == [6379, 53, 53]
+
+
+def test_the_values_of_the_how_to_install_something() -> None:
+    how_to = (ROOT / "docs" / "how-to" / "deploy.md").read_text(encoding="utf-8").split("## On Kubernetes")[1]
+    first, more = re.findall(r"^```yaml\n(.*?)^```$", how_to, re.MULTILINE | re.DOTALL)
+    found = rendered(yaml.safe_load(first) | yaml.safe_load(more))
+    assert environment(found, "gateway")["DEPTHCAST_TOKEN_KEYS"] == "/etc/depthcast/token-keys/keys.json"
+    (monitor,) = [item for item in found if item["kind"] == "PodMonitor"]
+    labels = the(found, "Deployment", "gateway")["spec"]["template"]["metadata"]["labels"]
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    ports = pod(found, "gateway")["containers"][0]["ports"]
+    assert monitor["spec"]["podMetricsEndpoints"][0]["port"] in {port["name"] for port in ports}
 
 
 def test_secrets_are_files() -> None:

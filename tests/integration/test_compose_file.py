@@ -59,8 +59,8 @@ OF_THE_IMAGE = dict(re.findall(r"(DEPTHCAST_\w+)=(\S+)", DOCKERFILE))
 
 def environment(service: str, **given: str) -> dict[str, str]:
     """What a process is told, but for files of secrets, which are not there."""
-    told = OF_THE_IMAGE | COMMON | settings_in(SERVICES[service], **given)
-    return {name: value for name, value in told.items() if name not in FILES}
+    variables = OF_THE_IMAGE | COMMON | settings_in(SERVICES[service], **given)
+    return {name: value for name, value in variables.items() if name not in FILES}
 
 
 USERS = {"ingestor": "ingestor", "gateway": "gateway", "feed": "feed", TOOL: "operator"}
