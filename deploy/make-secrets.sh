@@ -110,8 +110,9 @@ put 10001 token/signing.pem <"$work/tokens/signing.pem"
 put 10001 gateway/keys.json <"$work/tokens/keys.json"
 
 # Prometheus, user 65534: a token that lets it read metrics, and the book of a symbol that there is not.
-depthcast token issue --key "$work/tokens/signing.pem" --subject prometheus --metrics --symbol none --lifetime "${DAYS}d" |
-    put 65534 prometheus/metrics-token
+depthcast token issue --key "$work/tokens/signing.pem" --subject prometheus --metrics --symbol none --lifetime "${DAYS}d" \
+    >"$work/metrics-token"
+put 65534 prometheus/metrics-token <"$work/metrics-token"
 
 # Grafana, user 472: the password of its user admin.
 password | put 472 grafana/admin-password
