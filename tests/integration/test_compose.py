@@ -33,6 +33,9 @@ GATEWAYS = (1, 2, 3)
 INGESTORS = (1, 2)
 IMAGE = "depthcast:0.1.0"
 
+# Whichever test comes first waits for the composition to be built and to come up.
+pytestmark = [pytest.mark.container, pytest.mark.slow, pytest.mark.timeout(2 * UP_TIMEOUT_S + 300)]
+
 
 class Composition:
     """`docker compose` with a project name and a published port for this test only."""
@@ -225,9 +228,6 @@ async def watching(url: str, token: str) -> AsyncIterator[Watcher]:
                 await following
 
 
-@pytest.mark.container
-@pytest.mark.slow
-@pytest.mark.timeout(UP_TIMEOUT_S + 300)
 async def test_books_go_on_through_the_death_of_a_gateway_and_of_an_ingestor(
     composition: Composition, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -263,9 +263,6 @@ async def test_books_go_on_through_the_death_of_a_gateway_and_of_an_ingestor(
         )
 
 
-@pytest.mark.container
-@pytest.mark.slow
-@pytest.mark.timeout(UP_TIMEOUT_S + 300)
 def test_a_stop_is_clean_and_in_time(composition: Composition) -> None:
     composition("up", "--wait", timeout_s=UP_TIMEOUT_S)
     began = time.monotonic()
@@ -276,9 +273,6 @@ def test_a_stop_is_clean_and_in_time(composition: Composition) -> None:
     assert codes == dict.fromkeys(services, 0)
 
 
-@pytest.mark.container
-@pytest.mark.slow
-@pytest.mark.timeout(UP_TIMEOUT_S + 300)
 def test_the_proxy_speaks_tls_by_the_authority_of_the_composition(composition: Composition) -> None:
     composition("up", "--wait", timeout_s=UP_TIMEOUT_S)
     authority = composition("exec", "-T", "proxy", "cat", "/secrets/ca.pem")
@@ -290,9 +284,6 @@ def test_the_proxy_speaks_tls_by_the_authority_of_the_composition(composition: C
         assert {item["symbol"] for item in json.load(answer)} == SYMBOLS
 
 
-@pytest.mark.container
-@pytest.mark.slow
-@pytest.mark.timeout(UP_TIMEOUT_S + 300)
 def test_prometheus_reads_every_process(composition: Composition) -> None:
     composition("--profile", "observe", "up", "--wait", timeout_s=UP_TIMEOUT_S)
     url = f"http://{composition.address('prometheus', 9090)}/api/v1/query?query=sum%20by(job)(up)"
@@ -307,9 +298,6 @@ def test_prometheus_reads_every_process(composition: Composition) -> None:
     composition("--profile", "observe", "stop", "prometheus", "grafana")
 
 
-@pytest.mark.container
-@pytest.mark.slow
-@pytest.mark.timeout(UP_TIMEOUT_S + 300)
 def test_who_reads_books_needs_a_token_until_it_is_revoked(composition: Composition) -> None:
     composition("up", "--wait", timeout_s=UP_TIMEOUT_S)
     assert composition.status() == 401
@@ -326,9 +314,6 @@ def test_who_reads_books_needs_a_token_until_it_is_revoked(composition: Composit
     assert composition.status(composition.token) == 200
 
 
-@pytest.mark.container
-@pytest.mark.slow
-@pytest.mark.timeout(2 * UP_TIMEOUT_S + 300)
 def test_one_switch_lets_everybody_read(composition: Composition) -> None:
     everybody = Composition(engine(), DEPTHCAST_ANONYMOUS="true")
     everybody("up", "--wait", timeout_s=UP_TIMEOUT_S)
@@ -337,9 +322,6 @@ def test_one_switch_lets_everybody_read(composition: Composition) -> None:
     assert composition.status() == 401
 
 
-@pytest.mark.container
-@pytest.mark.slow
-@pytest.mark.timeout(UP_TIMEOUT_S + 300)
 def test_an_operator_looks_from_inside(composition: Composition) -> None:
     composition("up", "--wait", timeout_s=UP_TIMEOUT_S)
     said = composition("run", "--rm", "-T", "--entrypoint", "depthcast", "token", "status", "--json")
@@ -348,8 +330,6 @@ def test_an_operator_looks_from_inside(composition: Composition) -> None:
     assert state["instruments"].keys() == SYMBOLS
 
 
-@pytest.mark.container
-@pytest.mark.slow
 def test_the_image_has_a_bill_of_materials(composition: Composition) -> None:
     said = composition.docker("run", "--rm", "--entrypoint", "cat", IMAGE, "/app/sbom.cdx.json")
     bill = json.loads(said)
