@@ -3,6 +3,7 @@
 `depthcast.gateway.runtime.metrics` publishes them once a second.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -11,11 +12,11 @@ class GatewayCounters:
     """Totals since the process began.
 
     `deltas`, `snapshots` and `others` are messages sent to clients, `bytes_sent` their bytes. `conflated_…`
-    count broadcasts that reached a client merged into a later one, by what held them back: a full buffer, no
-    credit, or an interval; otherwise, the client was away or the gateway late. `skipped` counts flushes that
-    skipped a client because it was not ready. `delta_encodings` and `snapshot_encodings` count messages
-    encoded, each once for all its readers; `snapshots_in_parts` counts the snapshots of them that were
-    encoded in parts. `deflated` counts messages compressed, each once for all its readers, and
+    count broadcasts that reached a client merged into a later one, for each view by what held it back: a full
+    buffer, no credit, or an interval; otherwise, the client was away or the gateway late. `skipped` counts
+    flushes that skipped a client because it was not ready. `delta_encodings` and `snapshot_encodings` count
+    messages encoded, each once for all its readers; `snapshots_in_parts` counts the snapshots of them that
+    were encoded in parts. `deflated` counts messages compressed, each once for all its readers, and
     `deflated_bytes_saved` the bytes this saved. `cohorts_made` counts cohorts of sessions with equal
     subscriptions.
     """
@@ -91,13 +92,17 @@ class GatewayCounters:
             + self.conflated_otherwise
         )
 
-    def conflate(self, broadcasts: int, because: str | None) -> None:
-        """Count broadcasts that were merged. `because`: `buffer`, `credit` or `interval`; None otherwise."""
-        if because == "buffer":
-            self.conflated_by_buffer += broadcasts
-        elif because == "interval":
-            self.conflated_by_interval += broadcasts
-        elif because == "credit":
-            self.conflated_by_credit += broadcasts
-        else:
-            self.conflated_otherwise += broadcasts
+    def conflate(self, merged: Iterable[tuple[str | None, int]], clients: int = 1) -> None:
+        """Count broadcasts that were merged for each of `clients`, by what held them back.
+
+        That is `buffer`, `credit` or `interval`, and None for anything else.
+        """
+        for because, broadcasts in merged:
+            if because == "buffer":
+                self.conflated_by_buffer += broadcasts * clients
+            elif because == "interval":
+                self.conflated_by_interval += broadcasts * clients
+            elif because == "credit":
+                self.conflated_by_credit += broadcasts * clients
+            else:
+                self.conflated_otherwise += broadcasts * clients

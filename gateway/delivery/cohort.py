@@ -147,5 +147,5 @@ class Cohort(CohortStream):
         counters.deltas += payload.deltas * clients
         counters.snapshots += payload.snapshots * clients
         if payload.conflated:
-            counters.conflate(payload.conflated * clients, payload.because)
+            counters.conflate(payload.conflated.items(), clients)
         counters.bytes_sent += len(payload.data) * clients

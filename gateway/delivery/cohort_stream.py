@@ -1,10 +1,11 @@
 """Makes the bytes for a cohort, once for all its groups: everything in its channels after a cursor."""
 
+from collections import Counter
 from typing import NamedTuple, Protocol
 
 from depthcast.gateway.delivery.sender import Payload
 from depthcast.gateway.market.channel import Channel
-from depthcast.gateway.market.held_back import FREE, PACED, HeldBack
+from depthcast.gateway.market.held_back import FREE, PACED, Because, HeldBack
 from depthcast.gateway.market.market import Market
 from depthcast.gateway.protocol.messages import Encoding, encode
 
@@ -96,7 +97,8 @@ class CohortStream:
     def _joined(self, cursor: int, held: HeldBack) -> Payload:
         encoding, separate = self.key.encoding, not self.key.interval_ms
         parts: list[bytes] = []
-        deltas = snapshots = conflated = 0
+        deltas = snapshots = 0
+        conflated: Counter[Because | None] = Counter()
         for channel in self.key.channels:
             if channel.head <= cursor or self.market.is_over(channel):
                 continue
@@ -107,10 +109,10 @@ class CohortStream:
                 continue
             caught_up = channel.catch_up(cursor, encoding, held, in_parts=self.key.in_parts)
             parts.append(caught_up.joined())
-            conflated += caught_up.merged - 1
+            conflated.update(caught_up.conflated)
             snapshots += caught_up.snapshots
             deltas += not caught_up.is_snapshot
-        return Payload(b"".join(parts), deltas, snapshots, conflated, held.because(cursor + 1))
+        return Payload(b"".join(parts), deltas, snapshots, conflated)
 
     def _changed_statuses(self, cursor: int, sent_to: int) -> Statuses:
         encoding, listings = self.key.encoding, self.market.listings

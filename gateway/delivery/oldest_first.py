@@ -72,7 +72,7 @@ def _write(
         deltas += payload.deltas
         snapshots += payload.snapshots
         if payload.conflated:
-            sender.counters.conflate(payload.conflated, payload.because)
+            sender.counters.conflate(payload.conflated.items())
         found = group.next_due(due_below(group.interval_ms))
         if found is None:
             heappop(due)
@@ -109,16 +109,15 @@ def _caught_up(group: SubscriptionGroup, channel: Channel, cursor: int, credit: 
             return Payload(*separate)
         sender.no_credit_at = group.market.number
     held = sender.held_back(cursor, group.interval_ms)
-    because = held.because(cursor + 1)
     found = channel.catch_up(cursor, encoding, held, in_parts=group.in_parts)
     if found.parts is None:
         group.take(channel)
-        return Payload(found.data, not found.is_snapshot, found.is_snapshot, found.merged - 1, because)
+        return Payload(found.data, not found.is_snapshot, found.is_snapshot, found.conflated)
     if not group.may_begin_parts(channel):
         group.queue_parts(channel)
         return EMPTY
     begun = group.begin_parts(channel, found.parts, None)
-    return _next_part(group, channel, begun)._replace(conflated=found.merged - 1, because=because)
+    return _next_part(group, channel, begun)._replace(conflated=found.conflated)
 
 
 def _first_snapshot(group: SubscriptionGroup, channel: Channel, market: Market) -> Payload:

@@ -7,23 +7,19 @@ from typing import Any, NamedTuple
 
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.delivery.writer import Writer
-from depthcast.gateway.market.held_back import FREE, PACED, Because, HeldBack
+from depthcast.gateway.market.held_back import FREE, NOTHING_CONFLATED, PACED, Conflated, HeldBack
 from depthcast.gateway.protocol.messages import Encoding, encode
 from depthcast.gateway.protocol.requests import RequestId
 from depthcast.shared.types import MAX_INTEGER
 
 
 class Payload(NamedTuple):
-    """Bytes to write at once, with their numbers of deltas, snapshots and merged broadcasts.
-
-    `because`: what held the merged broadcasts back; None if they were late for another reason.
-    """
+    """Bytes to write at once, with their numbers of deltas, snapshots and merged broadcasts."""
 
     data: bytes
     deltas: int = 0
     snapshots: int = 0
-    conflated: int = 0
-    because: Because | None = None
+    conflated: Conflated = NOTHING_CONFLATED
 
     @property
     def messages(self) -> int:
@@ -82,7 +78,7 @@ class Sender:
         counters.deltas += payload.deltas
         counters.snapshots += payload.snapshots
         if payload.conflated:
-            counters.conflate(payload.conflated, payload.because)
+            counters.conflate(payload.conflated.items())
         if self.credit is not None:
             self.credit -= payload.messages
 

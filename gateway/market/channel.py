@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.market.channel_state import NEXT_STATE, WAITING, WAS_RESET, ChannelEvent, ChannelState
-from depthcast.gateway.market.held_back import FREE, Because, HeldBack
+from depthcast.gateway.market.held_back import FREE, NOTHING_CONFLATED, Because, Conflated, HeldBack
 from depthcast.gateway.market.history import History, HistoryBound
 from depthcast.gateway.market.snapshot_parts import PartsBound, SnapshotParts
 from depthcast.gateway.market.step import Step, ViewState
@@ -49,13 +49,19 @@ class CatchUp(NamedTuple):
     """What brings a client to the head: a delta of `merged` broadcasts, or a snapshot.
 
     For a snapshot, `merged` is a lower bound of the broadcasts it replaces. `parts`: of a snapshot of several
-    messages, whose `data` is empty.
+    messages, whose `data` is empty. `because`: what held the merged broadcasts back.
     """
 
     data: bytes
     merged: int
     is_snapshot: bool
     parts: SnapshotParts | None = None
+    because: Because | None = None
+
+    @property
+    def conflated(self) -> Conflated:
+        """The broadcasts that were not sent by themselves, by what held them back."""
+        return {self.because: self.merged - 1} if self.merged > 1 else NOTHING_CONFLATED
 
     @property
     def snapshots(self) -> int:
@@ -248,12 +254,15 @@ class Channel:
         """
         history = self.history
         if cursor < self.reset_at or cursor < history.base.broadcast:
-            return self.snapshot(encoding, in_parts=in_parts)._replace(merged=len(history) + 1)
+            because = held.because(self.waiting_since(cursor))
+            found = self.snapshot(encoding, in_parts=in_parts)
+            return found._replace(merged=len(history) + 1, because=because)
         first = history.index_after(cursor)
         because = held.because(history.broadcast(first)) if len(history) - first > 1 else None
         found = self._after(first, encoding, because)
         if found.is_snapshot:
-            return self.snapshot(encoding, in_parts=in_parts)._replace(merged=found.merged)
+            snapshot = self.snapshot(encoding, in_parts=in_parts)
+            return snapshot._replace(merged=found.merged, because=because)
         return found
 
     def snapshot(self, encoding: Encoding, *, in_parts: bool = False) -> CatchUp:
@@ -301,7 +310,8 @@ class Channel:
         delta = self._merge([step.delta for step in steps]) if len(steps) > 1 else steps[0].delta
         if len(steps) > 1 and len(delta.bids) + len(delta.asks) > len(self.view):
             return CatchUp(b"", len(steps), is_snapshot=True)
-        return CatchUp(self._encode(delta, len(steps), encoding, because), len(steps), is_snapshot=False)
+        data = self._encode(delta, len(steps), encoding, because)
+        return CatchUp(data, len(steps), is_snapshot=False, because=because)
 
     def _merge(self, deltas: Sequence[ViewDelta]) -> ViewDelta:
         return merge(deltas)

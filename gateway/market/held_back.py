@@ -1,5 +1,7 @@
 """What held changes back, so that several of them reach a client as one delta."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
 Because = Literal["buffer", "credit", "interval"]
@@ -7,6 +9,11 @@ Because = Literal["buffer", "credit", "interval"]
 BUFFER: Final = "buffer"
 CREDIT: Final = "credit"
 INTERVAL: Final = "interval"
+
+Conflated = Mapping[Because | None, int]
+"""How many broadcasts reached a client merged into a later one, by what held those of each view back."""
+
+NOTHING_CONFLATED: Final[Conflated] = MappingProxyType({})
 
 
 class HeldBack(NamedTuple):

@@ -4,6 +4,7 @@ import orjson
 import pytest
 
 from depthcast.gateway.delivery.cohort_stream import CohortStream
+from depthcast.gateway.market.held_back import HeldBack
 from tests.unit.gateway.delivery.parts import Parts
 from tests.unit.gateway.model_client import split_frames
 from tests.unit.gateway.small_market import lively_market
@@ -36,7 +37,7 @@ def test_every_channel_that_changed_is_in_it_and_no_other(parts: Parts) -> None:
     payload = made.since(cursor)
     symbols = [orjson.loads(data)["symbol"] for _, data in split_frames(bytearray(payload.data))]
     assert sorted(symbols) == ["AAA", "CCC"]
-    assert (payload.deltas, payload.snapshots, payload.conflated, payload.messages) == (2, 0, 0, 2)
+    assert (payload.deltas, payload.snapshots, payload.conflated, payload.messages) == (2, 0, {}, 2)
     assert made.since(parts.market.number).data == b""
 
 
@@ -44,8 +45,19 @@ def test_an_interval_merges_what_the_others_get_one_by_one(parts: Parts) -> None
     each, merged, cursor = stream(parts, "AAA"), stream(parts, "AAA", interval_ms=50), parts.market.number
     for quantity in (4, 3, 2):
         parts.broadcast(quantity=quantity)
-    assert (each.since(cursor).deltas, each.since(cursor).conflated) == (3, 0)
-    assert (merged.since(cursor).deltas, merged.since(cursor).conflated) == (1, 2)
+    assert (each.since(cursor).deltas, each.since(cursor).conflated) == (3, {})
+    assert (merged.since(cursor).deltas, merged.since(cursor).conflated) == (1, {"interval": 2})
+
+
+def test_what_was_merged_counts_for_each_view_by_what_held_it_back(parts: Parts) -> None:
+    """As the messages themselves say it: one payload may have several causes."""
+    made, cursor = stream(parts, "AAA", "BBB", interval_ms=50), parts.market.number
+    for symbol in ("AAA", "AAA", "AAA", "BBB", "BBB"):
+        parts.broadcast(symbol, 100 + parts.market.number)
+    payload = made.since(cursor, HeldBack(full_at=cursor + 3, paced=True))
+    told = [orjson.loads(data) for _, data in split_frames(bytearray(payload.data))]
+    assert {each["symbol"]: each["because"] for each in told} == {"AAA": "buffer", "BBB": "interval"}
+    assert payload.conflated == {"buffer": 2, "interval": 1}
 
 
 def test_a_cursor_before_history_gets_a_snapshot(parts: Parts) -> None:

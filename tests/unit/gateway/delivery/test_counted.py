@@ -128,6 +128,26 @@ def test_what_was_merged_is_conflated() -> None:
     assert (counted()["deltas"], counted()["conflated_by_interval"]) == (1, 2)
 
 
+def test_what_was_merged_counts_for_each_view_by_its_own_cause() -> None:
+    market = lively_market("AAA", "BBB")
+    client = connected(market)
+    client.subscribe("AAA")
+    client.subscribe("BBB", interval_ms=50)
+    market.grid()
+    client.fill()
+    counted = Counted(market)
+    for quantity in (1, 2, 3):
+        market.publish("AAA", {-1: quantity})
+    client.writer.reads = True
+    client.drain(1 << 20)
+    for quantity in (1, 2):
+        market.publish("BBB", {-1: quantity})
+    market.grid()
+    told = [each["because"] for each in client.take() if each.get("merged", 1) > 1]
+    assert told == ["buffer", "interval"]
+    assert (counted()["conflated_by_buffer"], counted()["conflated_by_interval"]) == (2, 1)
+
+
 @pytest.mark.parametrize("earlier", [0, 2], ids=["visited one by one", "on the fast path"])
 def test_every_broadcast_between_two_ticks_is_a_delta(earlier: int) -> None:
     market = lively_market()

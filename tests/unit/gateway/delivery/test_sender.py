@@ -17,7 +17,7 @@ def sender(write_bytes_max: int = 10) -> tuple[Sender, FakeWriter, GatewayCounte
 
 def test_what_is_written_is_counted() -> None:
     made, writer, counters = sender()
-    made.write(b"abc", Payload(b"", deltas=1, snapshots=2, conflated=4))
+    made.write(b"abc", Payload(b"", deltas=1, snapshots=2, conflated={None: 4}))
     made.write(b"de")
     assert writer.taken == b"abcde"
     assert made.bytes_written == counters.bytes_sent == 5
@@ -29,7 +29,7 @@ def test_market_data_costs_credit_and_nothing_else_does() -> None:
     made, _, _ = sender()
     made.add_credit(3)
     made.add_credit(2)
-    made.write(b"a", Payload(b"", deltas=1, snapshots=1, conflated=7))
+    made.write(b"a", Payload(b"", deltas=1, snapshots=1, conflated={"buffer": 7}))
     made.write(b"b")
     made.send({"type": "pong"})
     assert made.credit == 3

@@ -10,6 +10,7 @@ import depthcast.gateway.market.channel
 import depthcast.gateway.market.history
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.market.channel import Channel
+from depthcast.gateway.market.held_back import HeldBack
 from depthcast.gateway.market.history import HistoryBound
 from depthcast.gateway.market.snapshot_parts import PartsBound
 from depthcast.gateway.market.step import ViewState
@@ -153,6 +154,24 @@ def test_a_snapshot_is_given_where_it_has_fewer_rows() -> None:
     assert caught.is_snapshot
     assert caught.merged == 2
     assert messages(caught.data)[0]["asks"] == [[1, 9]]
+
+
+def test_what_a_snapshot_replaces_was_held_back_from_its_first_broadcast_on() -> None:
+    smaller, reset, forgotten = FollowedBook(), FollowedBook(), FollowedBook(steps_max=2)
+    smaller.publish({-1: 0, -2: 0}, {})
+    smaller.publish({}, {1: 9})
+    reset.number += 5  # broadcasts of other symbols
+    reset.book.move({-1: 10}, {})
+    reset.replace()
+    reset.publish({-1: 9}, {})
+    for quantity in (6, 7, 8, 9):
+        forgotten.publish({-1: quantity}, {})
+    for followed, first, merged in ((smaller, 2, 1), (reset, 7, 1), (forgotten, 2, 2)):
+        followed.channel.end_tick()
+        for full_at, because in ((first - 1, None), (first, "buffer")):
+            found = followed.channel.catch_up(1, JSON, HeldBack(full_at=full_at))
+            assert found.is_snapshot
+            assert found.conflated == {because: merged}
 
 
 def test_a_snapshot_stands_for_one_broadcast_at_least() -> None:

@@ -21,8 +21,8 @@ def test_every_counter_is_exported() -> None:
 
 def test_broadcasts_that_were_merged_by_what_held_them_back() -> None:
     counters, metrics = GatewayCounters(), Metrics()
-    for count, because in ((1, "buffer"), (2, "credit"), (3, "interval"), (4, None)):
-        counters.conflate(count, because)
+    counters.conflate([("buffer", 1), ("credit", 2), (None, 4)])
+    counters.conflate([("interval", 1)], clients=3)
     assert counters.conflated == 10
     metrics.publish(counters, NOTHING)
 
