@@ -1,5 +1,6 @@
 """The rules for Prometheus: promtool finds no mistake, every alert fires in its test and has its row."""
 
+import math
 import re
 import sys
 from pathlib import Path
@@ -34,6 +35,21 @@ def test_promtool_finds_no_mistake_in_them() -> None:
 
 
 @needs_promtool
+def test_promtool_finds_no_mistake_in_the_configuration_that_names_them() -> None:
+    said = promtool("check", "config", str(FOLDER / "prometheus.yml"))
+    assert "1 rule files found" in said
+    assert f"{len(rules())} rules found" in said
+
+
+def test_the_configuration_reads_every_process_of_the_composition_that_has_metrics() -> None:
+    jobs = yaml.safe_load((FOLDER / "prometheus.yml").read_text(encoding="utf-8"))["scrape_configs"]
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
+    assert {job["job_name"] for job in jobs} == {"ingestor", "gateway", "proxy", "prometheus"}
+    for job in jobs:
+        assert job["job_name"] in services
+
+
+@needs_promtool
 def test_every_alert_fires_and_none_where_all_is_well() -> None:
     assert "SUCCESS" in promtool("test", "rules", str(FOLDER / "rules_test.yml"))
 
@@ -51,6 +67,40 @@ def test_no_alert_is_without_a_test() -> None:
     assert fired == set(ALERTS)
     (well,) = [test for test in tests if test["name"] == "all is well"]
     assert [each["exp_samples"] for each in well["promql_expr_test"] if each["expr"] == "ALERTS"] == [[], []]
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_where_an_alert_fires_it_did_not_before_its_time(name: str) -> None:
+    """In the same test, so that an alert which always fires, or fires at once, has a test that fails."""
+    tests = yaml.safe_load((FOLDER / "rules_test.yml").read_text(encoding="utf-8"))["tests"]
+    assert any(silent_at(test, name) < fired_at(test, name) for test in tests)
+
+
+def fired_at(test: dict[str, Any], name: str) -> float:
+    """When a test expects an alert first (s), before everything if it does not."""
+    wanted = f'alertname="{name}", alertstate="firing"'
+    times = [
+        seconds(asked["eval_time"])
+        for asked in test["promql_expr_test"]
+        if any(wanted in sample["labels"] for sample in asked["exp_samples"])
+    ]
+    return min(times, default=-math.inf)
+
+
+def silent_at(test: dict[str, Any], name: str) -> float:
+    """When it first expects that the alert is asked for, and does not fire; never if it does not."""
+    times = [
+        seconds(asked["eval_time"])
+        for asked in test["promql_expr_test"]
+        if (found := re.match(r'ALERTS\{alertname=~?"([^"]+)"', asked["expr"]))
+        and re.fullmatch(found[1], name)
+        and not any(f'"{name}"' in sample["labels"] for sample in asked["exp_samples"])
+    ]
+    return min(times, default=math.inf)
+
+
+def seconds(time: str) -> float:
+    return int(time[:-1]) * {"s": 1.0, "m": 60.0}[time[-1]]
 
 
 def test_every_alert_has_a_row_in_the_runbook_and_every_row_an_alert() -> None:
