@@ -428,6 +428,9 @@ class GatewaySettings(Settings):
         "origins whose pages may open a WebSocket or an event stream: self, * for any, null, or such as "
         "https://example.com, separated by commas; programs send no Origin and may",
     )
+    log_addresses: bool = setting(
+        True, "whether lines of the log that are about a client have its address; false: no address anywhere"
+    )
     frame_origins: str = setting(
         "",
         "origins whose pages may show the gateway's page in a frame: self, * for any, or such as "

@@ -6,7 +6,7 @@ Its request says everything that it subscribes to. Nothing is read from the clie
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from depthcast.gateway.delivery.core import Core
@@ -57,6 +57,7 @@ class EventStream(asyncio.Protocol):
         self.lost = self.loop.create_future()
         self.queued = False
         self.on_end: Callable[[], None] | None = None
+        self.about: Callable[[], Mapping[str, str]] = dict
         self._unasked_bytes = 0
         self._abort: asyncio.TimerHandle | None = None
         self.writer.write(retry(Reconnect.AT_ONCE, random_share()))
@@ -73,9 +74,13 @@ class EventStream(asyncio.Protocol):
             if next(self._work, self) is self:
                 self._work = None
         except Exception:
-            logger.exception("stream ended by an unexpected error", extra={"session": self.session.name})
+            logger.exception("stream ended by an unexpected error", extra=self.shown())
             self.close(CloseCode.GOING_AWAY)
         return self._work is not None
+
+    def shown(self) -> dict[str, str]:
+        """What a line of the log says of the client."""
+        return {"session": self.session.name, **self.about()}
 
     def close(self, code: int, linger_s: float | None = None) -> None:
         """Say why and end; the client has `linger_s` to read what was sent to it."""
@@ -121,6 +126,7 @@ class EventStream(asyncio.Protocol):
         on_end, self.on_end = self.on_end, None  # it refers to this stream
         if on_end is not None:
             on_end()
+        self.about = dict  # likewise
 
 
 def stream_request(core: Core, head: Head, grant: Grant = EVERYTHING) -> Subscribe:

@@ -6,6 +6,7 @@ request goes to the web server, one at a time: the next one when the answer befo
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Callable, Hashable
 from enum import Enum, auto
 from typing import Final, Protocol, cast
@@ -117,13 +118,13 @@ class Front(asyncio.Protocol):
     - `address`: the client's, None if it is unknown. `trusted`: the peer is a trusted proxy.
     - `client`: what the client of the current request is counted by.
     - `surplus`: the address has too many connections; only health is served.
-    - `request`: the head of the request that is being answered.
+    - `request`: the head of the request that is being answered. `requests`: how many came so far.
     """
 
     __slots__ = (
-        "_counted", "_counted_token", "_ended", "_pending", "_proxied", "_unread", "_waiting_bytes",
-        "address", "client", "due", "idle", "loop", "queued", "request", "site", "stage", "surplus",
-        "transport", "trusted", "web",
+        "_counted", "_counted_token", "_ended", "_name", "_pending", "_proxied", "_unread", "_waiting_bytes",
+        "address", "client", "due", "idle", "loop", "queued", "request", "requests", "site", "stage",
+        "surplus", "transport", "trusted", "web",
     )  # fmt: skip
 
     def __init__(self, site: Site) -> None:
@@ -140,6 +141,8 @@ class Front(asyncio.Protocol):
         self.queued = False
         self.client: str | None = None
         self.request: Head | None = None
+        self.requests = 0
+        self._name = ""
         self._counted_token = False
         self._counted: list[tuple[Tally, Hashable]] = []
         self._pending = bytearray()
@@ -147,6 +150,23 @@ class Front(asyncio.Protocol):
         self._proxied = False
         self._unread = False
         self._waiting_bytes = 0
+
+    def about(self) -> dict[str, str]:
+        """What a line of the log says of the client: a name of the connection, and its address if it may.
+
+        An address is what the connection is counted by.
+        """
+        self._name = self._name or secrets.token_hex(8)
+        address = key_of(self.address) if self.client is None else self.client
+        shown = {"connection": self._name, "address": address or "unknown"}
+        if not self.site.settings.log_addresses:
+            del shown["address"]
+        return shown
+
+    def about_request(self) -> dict[str, str]:
+        """The same of the request that is being answered, which has a name, too."""
+        about = self.about()
+        return {**about, "request": f"{about['connection']}-{self.requests}"}
 
     # --- what the transport says ----------------------------------------------------------------------------
 
@@ -224,7 +244,7 @@ class Front(asyncio.Protocol):
             try:
                 self._next()
             except Exception:
-                logger.exception("connection ended by an unexpected error")
+                logger.exception("connection ended by an unexpected error", extra=self.about())
                 self.drop()
             if self.stage is Stage.WAITING:
                 self._read_again()
@@ -471,6 +491,7 @@ class Front(asyncio.Protocol):
         _check_method(head)
         self.client = self._client(head)
         self.request = head
+        self.requests += 1
         self._enter(Stage.ANSWERING)
         self.due = self.loop.time() + self.site.settings.stall_timeout_s
         self._waiting_bytes = 0

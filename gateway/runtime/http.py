@@ -67,7 +67,16 @@ MODULES: Final = {
 UNLIMITED: Final = frozenset(("/healthz", "/readyz"))
 """Always answered: whoever watches a gateway must not take it for dead because it is busy."""
 
+
+def without_values(record: logging.LogRecord) -> bool:
+    """Take the values out of a line of the web server: one of them is the address of a client."""
+    record.msg, record.args = str(record.msg).removesuffix(" from %s"), ()
+    return True
+
+
 logger = logging.getLogger(__name__)
+web_server_log: Final = logging.getLogger("depthcast.gateway.web_server")
+web_server_log.addFilter(without_values)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -126,15 +135,27 @@ class Endpoints:
     @web.middleware
     async def answering(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Write the answer to the end, errors included; then the connection may have its next request."""
-        address = _address(request)
+        front = _front(request)
+        try:
+            return await self._answered(request, handler, front)
+        except Exception:
+            logger.exception("an answer ended by an unexpected error", extra=_about(request, front))
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response()
+
+    async def _answered(
+        self, request: web.Request, handler: Handler, front: Front | None
+    ) -> web.StreamResponse:
+        address = None if front is None else front.client
         if request.path in UNLIMITED:
-            return await self._written(request, await _answer(request, handler))
+            return await self._written(request, await _answer(request, handler, front))
         try:
             self.limits.enter(asyncio.get_running_loop().time(), address)
         except NotNow as refusal:
             return await self._written(request, _not_now(refusal))
         try:
-            return await self._written(request, await _answer(request, handler))
+            return await self._written(request, await _answer(request, handler, front))
         finally:
             self.limits.leave(address)
 
@@ -263,23 +284,21 @@ def _json(body: bytes) -> web.Response:
 
 def _address(request: web.Request) -> str | None:
     """What the client of a request is counted by, None if that is unknown."""
-    front = request.transport.get_protocol() if request.transport is not None else None
-    return front.client if isinstance(front, Front) else None
+    front = _front(request)
+    return None if front is None else front.client
 
 
 def _head(request: web.Request) -> Head:
     """The head as it came; without one there is no token either."""
-    front = request.transport.get_protocol() if request.transport is not None else None
-    head = front.request if isinstance(front, Front) else None
+    front = _front(request)
+    head = None if front is None else front.request
     return Head("GET", "/", "HTTP/1.1", ()) if head is None else head
 
 
 def _next_request(request: web.Request) -> None:
     """Let the connection have its next request, because the answer was taken."""
-    if request.transport is not None:
-        front = request.transport.get_protocol()
-        if isinstance(front, Front):
-            front.answered()
+    if (front := _front(request)) is not None:
+        front.answered()
 
 
 def _size(response: web.StreamResponse) -> int:
@@ -288,7 +307,7 @@ def _size(response: web.StreamResponse) -> int:
     return len(body) if isinstance(body, bytes) else 0
 
 
-async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _answer(request: web.Request, handler: Handler, front: Front | None) -> web.StreamResponse:
     try:
         return await handler(request)
     except Refusal as refusal:
@@ -303,8 +322,22 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         response.headers.update({name: error.headers[name] for name in ("Allow",) if name in error.headers})
         return response
     except Exception:
-        logger.exception("a request ended by an unexpected error", extra={"path": quoted(request.path)})
-        return _error(500, "internal", "an unexpected error; the gateway's log has it")
+        about = _about(request, front)
+        logger.exception("a request ended by an unexpected error", extra=about)
+        response = _error(500, "internal", "an unexpected error; the gateway's log has it")
+        if "request" in about:
+            response.headers["X-Request-ID"] = about["request"]
+        return response
+
+
+def _about(request: web.Request, front: Front | None) -> dict[str, str]:
+    """What a line of the log says of a request and its client, who may have gone."""
+    return {"path": quoted(request.path), **({} if front is None else front.about_request())}
+
+
+def _front(request: web.Request) -> Front | None:
+    front = request.transport.get_protocol() if request.transport is not None else None
+    return front if isinstance(front, Front) else None
 
 
 def _error(status: int, code: str, message: str, retry_s: int = 1) -> web.Response:

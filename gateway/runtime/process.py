@@ -27,7 +27,7 @@ from depthcast.gateway.runtime.certificates import Certificates
 from depthcast.gateway.runtime.connection import Connection
 from depthcast.gateway.runtime.event_stream import RETRY_AFTER, EventStream, overloaded, stream_request
 from depthcast.gateway.runtime.front import WEBSOCKET_PATH, Front, Serve
-from depthcast.gateway.runtime.http import Endpoints
+from depthcast.gateway.runtime.http import Endpoints, web_server_log
 from depthcast.gateway.runtime.intake import Intake
 from depthcast.gateway.runtime.market_reader import MarketReader
 from depthcast.gateway.runtime.memory import GivingBack, keep_large_apart
@@ -147,7 +147,11 @@ class GatewayProcess:
     ) -> None:
         """Serve on `bound` until `stop` is set, then end cleanly; raises any error of the market reader."""
         runner = web.AppRunner(
-            Endpoints(self).application(), access_log=None, shutdown_timeout=1.0, keepalive_timeout=NEVER_S
+            Endpoints(self).application(),
+            access_log=None,
+            logger=web_server_log,
+            shutdown_timeout=1.0,
+            keepalive_timeout=NEVER_S,
         )
         await runner.setup()
         assert runner.server is not None
@@ -202,7 +206,7 @@ class GatewayProcess:
     def _serve(self, front: Front, protocol: Handshake, head: Head, grant: Grant | None) -> Connection:
         assert front.transport is not None
         connection = Connection(self.core, protocol, front.transport, self.intake)
-        connection.on_end = front.gone
+        connection.on_end, connection.about = front.gone, front.about
         refusal = front.overload(head, grant)
         if refusal is not None:
             connection.refuse(refusal)
@@ -211,6 +215,8 @@ class GatewayProcess:
         connection.on_end = lambda: self._ended(connection, front)
         connection.on_offence = front.offend
         connection.serve(self._credentials(front, grant))
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("a client has come", extra=connection.shown())
         return connection
 
     def _credentials(self, front: Front, grant: Grant | None) -> Credentials:
@@ -222,6 +228,7 @@ class GatewayProcess:
 
     def _ended(self, connection: Connection, front: Front) -> None:
         self.connections.pop(connection, None)
+        _has_gone(connection)
         front.gone()
 
     def clients(self) -> tuple[Connection | EventStream, ...]:
@@ -249,10 +256,14 @@ class GatewayProcess:
         stream = EventStream(self.core, front.transport, self.intake, request, credentials)
         self.streams[stream] = None
         stream.on_end = lambda: self._stream_ended(stream, front)
+        stream.about = front.about
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("a client has come", extra=stream.shown())
         return stream
 
     def _stream_ended(self, stream: EventStream, front: Front) -> None:
         self.streams.pop(stream, None)
+        _has_gone(stream)
         front.gone()
 
     def make_room(self) -> bool:
@@ -415,6 +426,11 @@ class GatewayProcess:
 def clock_us() -> int:
     """µs since 1970."""
     return time.time_ns() // 1000
+
+
+def _has_gone(client: Connection | EventStream) -> None:
+    if logger.isEnabledFor(logging.DEBUG):
+        logger.debug("a client has gone", extra={**client.shown(), "code": client.closing})
 
 
 def _root(problem: Exception) -> Exception:

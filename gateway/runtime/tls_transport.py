@@ -48,9 +48,14 @@ class Stage(Enum):
 
 
 class First(Protocol):
-    """The first protocol above. `trusted`: the peer is a proxy, and may send a PROXY header before TLS."""
+    """The first protocol above. `trusted`: the peer is a proxy, and may send a PROXY header before TLS.
+
+    `about`: what a line of the log says of the client.
+    """
 
     trusted: bool
+
+    def about(self) -> dict[str, str]: ...
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
 
@@ -60,6 +65,7 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
 
     __slots__ = (
         "__weakref__",
+        "_about",
         "_above",
         "_barren",
         "_context",
@@ -91,6 +97,7 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
         self.queued = False
         self._above = cast("asyncio.Protocol", first)
         self._first: First | None = first
+        self._about: Callable[[], dict[str, str]] = first.about
         self._context = context
         self._intake = intake
         self._counters = counters
@@ -152,6 +159,7 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
             self._ending.cancel()
         above, self._above = self._above, asyncio.Protocol()  # they refer to each other
         self._first = self._ssl = None
+        self._about = dict
         above.connection_lost(exc)
 
     # --- what comes -----------------------------------------------------------------------------------------
@@ -163,7 +171,7 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
         try:
             more = self._worked_off()
         except Exception:
-            logger.exception("connection ended by an unexpected error")
+            logger.exception("connection ended by an unexpected error", extra=self._about())
             self.abort()
             return False
         if self._is_shut():
@@ -286,7 +294,8 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
 
     def _fail(self, error: ssl.SSLError) -> None:
         """End a connection whose peer broke the rules of TLS, or is not let in; an alert tells it."""
-        logger.debug("TLS failed", extra={"reason": error.reason or type(error).__name__})
+        reason = error.reason or type(error).__name__
+        logger.debug("TLS failed", extra={"reason": reason, **self._about()})
         self._counters.tls_failures += 1
         self._pass_on()
         self._end_soon()

@@ -9,7 +9,7 @@ import asyncio
 import codecs
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from websockets.exceptions import PayloadTooBig
@@ -62,6 +62,7 @@ class WebSocket(asyncio.Protocol, ABC):
         self.queued = False
         self.on_end: Callable[[], None] | None = None
         self.on_offence: Callable[[], None] | None = None
+        self.about: Callable[[], Mapping[str, str]] = dict
         self.check = FrameCheck(settings.message_bytes_max, compressed=bool(protocol.extensions))
         self._pending = bytearray()
         self._unread = False
@@ -229,6 +230,7 @@ class WebSocket(asyncio.Protocol, ABC):
         on_end, self.on_end = self.on_end, None  # it may refer to this connection
         if on_end is not None:
             on_end()
+        self.about = dict  # likewise
 
     def _release(self) -> None:
         """Free what the protocol holds now: it is in a cycle, which would be collected late."""
@@ -256,15 +258,19 @@ class WebSocket(asyncio.Protocol, ABC):
             self._hold()
             return more
         except Exception:
-            logger.exception("connection ended by an unexpected error", extra={"session": self.name})
+            logger.exception("connection ended by an unexpected error", extra=self.shown())
             self._work = None
             self.close(CloseCode.GOING_AWAY)
             return False
 
     @property
     def name(self) -> str:
-        """Name of the connection in logs."""
+        """Name of the session in logs."""
         return str(self.protocol.id)
+
+    def shown(self) -> dict[str, str]:
+        """What a line of the log says of the client."""
+        return {"session": self.name, **self.about()}
 
     def _step(self) -> bool:
         if self.closing is not None:

@@ -93,9 +93,10 @@ class Program:
 
 @dataclass
 class Observed:
-    """What runs: the ingestors, where each job of Prometheus reads, and Prometheus itself."""
+    """What runs: the ingestors, the fake venue, where each job of Prometheus reads, and Prometheus itself."""
 
     ingestors: list[Program]
+    venue: FakeVenue
     targets: dict[str, list[str]] = field(default_factory=dict)
     url: str = ""
 
@@ -143,11 +144,11 @@ async def observed(folder: Path, secrets: Path) -> AsyncIterator[Observed]:
         del everybody["admin_port"]
         start("market", "feed", "synthetic", "--symbols", ",".join(SYMBOLS))
         feed_port = free_port()
-        await stack.enter_async_context(_venue(place, feed_port))
+        venue = await stack.enter_async_context(_venue(place, feed_port))
         await stack.enter_async_context(_readers(place))
         proxied = cast("list[RunningGateway]", [SimpleNamespace(url=url)])
         proxy = stack.enter_context(running_proxy(secrets, folder, proxied))
-        made = Observed(ingestors)
+        made = Observed(ingestors, venue)
         made.targets = {
             "ingestor": [await one.admin() for one in ingestors],
             "gateway": [await gateway.admin()],
@@ -231,7 +232,7 @@ def _instruments(folder: Path) -> Path:
 
 
 @asynccontextmanager
-async def _venue(place: Place, port: int) -> AsyncIterator[None]:
+async def _venue(place: Place, port: int) -> AsyncIterator[FakeVenue]:
     """A live feed of one book from a fake venue."""
     random = Random(VENUE)
     model = models()[VENUE](random)
@@ -240,7 +241,7 @@ async def _venue(place: Place, port: int) -> AsyncIterator[None]:
         FakeVenue(model, random) as fake,
         live_feed(place, fake, venues()[VENUE], [symbol], {symbol: "VENUE"}, admin_port=port),
     ):
-        yield
+        yield fake
 
 
 @asynccontextmanager

@@ -64,6 +64,9 @@ class Above(asyncio.Protocol):
         self.ended = 0
         self.transport: TlsTransport | None = None
 
+    def about(self) -> dict[str, str]:
+        return {}
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, TlsTransport)
         self.transport = transport

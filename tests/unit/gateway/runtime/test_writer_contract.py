@@ -131,6 +131,9 @@ class FirstPeer(Peer):
 
     trusted = False
 
+    def about(self) -> dict[str, str]:
+        return {}
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         pass
 
