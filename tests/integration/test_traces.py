@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -141,19 +141,18 @@ async def deployment(
         collecting() as collector,
         process("ingestor", folder, collector.url if heard else NOBODY, instruments=instruments, **common),
         process("gateway", folder, collector.url if heard else NOBODY, port=0, **common),
+        aclosing(connect(redis_url)) as redis,
+        follow(await url_of(folder)) as client,
     ):
-        redis = connect(redis_url)
         events = DeploymentKeys(prefix).partition(0).events
-        async with follow(await url_of(folder)) as client:
-            await execute(redis, "XADD", events, "*", "AAA", '[["add","bid",1,1]]')
-            await eventually(lambda: subscribed(client.subscribe("AAA")), message="the book is there")
-            await anext(client)
-            src = (await execute(redis, "XADD", events, "*", "AAA", '[["add","bid",2,1]]')).decode()
-            async for update in client:
-                if 2 in update.book.bids.levels:
-                    break
-            yield collector, src
-        await redis.aclose()
+        await execute(redis, "XADD", events, "*", "AAA", '[["add","bid",1,1]]')
+        await eventually(lambda: subscribed(client.subscribe("AAA")), message="the book is there")
+        await anext(client)
+        src = (await execute(redis, "XADD", events, "*", "AAA", '[["add","bid",2,1]]')).decode()
+        async for update in client:
+            if 2 in update.book.bids.levels:
+                break
+        yield collector, src
 
 
 async def subscribed(attempt: Any) -> bool:

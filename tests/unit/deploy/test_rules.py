@@ -109,6 +109,11 @@ def test_every_alert_has_a_row_in_the_runbook_and_every_row_an_alert() -> None:
     assert sorted(name for name, *_ in rows) == sorted(ALERTS)
 
 
+def test_every_recorded_rule_is_in_the_document() -> None:
+    recorded = [rule["record"] for rule in rules() if "record" in rule]
+    assert [name for name in recorded if f"`{name}`" not in OPERATIONS] == []
+
+
 @pytest.mark.parametrize("name", ALERTS)
 def test_an_alert_says_what_whoever_is_called_needs(name: str) -> None:
     rule = ALERTS[name]

@@ -55,8 +55,8 @@ def test_what_was_merged_counts_for_each_view_by_what_held_it_back(parts: Parts)
     for symbol in ("AAA", "AAA", "AAA", "BBB", "BBB"):
         parts.broadcast(symbol, 100 + parts.market.number)
     payload = made.since(cursor, HeldBack(full_at=cursor + 3, paced=True))
-    told = [orjson.loads(data) for _, data in split_frames(bytearray(payload.data))]
-    assert {each["symbol"]: each["because"] for each in told} == {"AAA": "buffer", "BBB": "interval"}
+    said = [orjson.loads(data) for _, data in split_frames(bytearray(payload.data))]
+    assert {each["symbol"]: each["because"] for each in said} == {"AAA": "buffer", "BBB": "interval"}
     assert payload.conflated == {"buffer": 2, "interval": 1}
 
 

@@ -143,8 +143,8 @@ def test_what_was_merged_counts_for_each_view_by_its_own_cause() -> None:
     for quantity in (1, 2):
         market.publish("BBB", {-1: quantity})
     market.grid()
-    told = [each["because"] for each in client.take() if each.get("merged", 1) > 1]
-    assert told == ["buffer", "interval"]
+    causes = [each["because"] for each in client.take() if each.get("merged", 1) > 1]
+    assert causes == ["buffer", "interval"]
     assert (counted()["conflated_by_buffer"], counted()["conflated_by_interval"]) == (2, 1)
 
 
