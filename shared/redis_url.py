@@ -120,14 +120,22 @@ def problem_of(url: str) -> str | None:
         )
     if query is not None and not all(_NAME.match(option.partition("=")[0]) for option in query.split("&")):
         return f"is not a usable address: after ? come options as name=value; {_raw('?', '%3F')}"
-    return _problem_of_sentinels(url) if url.startswith(SENTINEL) else None
+    return _problem_of_form(url)
 
 
-def _problem_of_sentinels(url: str) -> str | None:
+def _problem_of_form(url: str) -> str | None:
     try:
-        parse_sentinel_url(url)
-    except ValueError as error:
-        return f"is not a usable address: {error}"
+        urlsplit(url)
+    except ValueError:  # its text quotes what may be a password
+        return (
+            "is not a usable address: between [ and ] stands an IPv6 address; "
+            f"{_raw('[', '%5B')}, likewise ] as %5D, and letters beyond ASCII as their UTF-8 bytes"
+        )
+    if url.startswith(SENTINEL):
+        try:
+            parse_sentinel_url(url)
+        except ValueError as error:
+            return f"is not a usable address: {error}"
     return None
 
 

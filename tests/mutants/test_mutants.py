@@ -241,7 +241,9 @@ def test_every_property_test_belongs_to_a_package() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PACKAGES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.deep] * (name != "broadcaster")) for name in PACKAGES]
+)
 def test_every_reason_belongs_to_a_mutant(name: str) -> None:
     reasons = read_reasons()
     mutants = mutants_of(PACKAGES[name], {identity.file for identity in reasons})

@@ -107,11 +107,13 @@ def further_tests() -> list[str]:
 @pytest.mark.parametrize(
     "files",
     [
-        own_tests,
+        pytest.param(own_tests, marks=pytest.mark.deep),
         pytest.param(further_tests, marks=pytest.mark.deep),
         lambda: [INTERLEAVINGS],
         pytest.param(lambda: ["-m", "deep", INTERLEAVINGS], marks=pytest.mark.deep),
-        lambda: [f"tests/property/test_engine_{name}" for name in PROPERTY_TESTS],
+        pytest.param(
+            lambda: [f"tests/property/test_engine_{name}" for name in PROPERTY_TESTS], marks=pytest.mark.deep
+        ),
     ],
     ids=["unit", "further", "interleavings", "further-interleavings", "property"],
 )

@@ -35,7 +35,7 @@ SCHEMES = st.sampled_from(
         "//",
     ]
 )
-AROUND = st.text(alphabet="/@:?#&=%, \n\t[]'\"\\éa1", max_size=4)
+AROUND = st.text(alphabet="/@:?#&=%, \n\t[]'\"\\éa1℀⁄", max_size=4)
 PASSWORDS = st.builds(lambda before, after: f"{before}{SECRET}{after}", AROUND, AROUND)
 HOSTS = st.sampled_from(["", "h", "h:6379", "[::1]:5", "h:1,g:2", "/run/redis.sock", "h:x", "[", "h:99999"])
 TAILS = st.sampled_from(["", "/0", "/mymaster", "/x", "?db=1", "/0?ssl_cert_reqs=none&foo=1", "?db=x", "#f"])
@@ -94,6 +94,10 @@ def said_by(function: Callable[[], object]) -> str:
 @example(url=f"redis+sentinel://h/m?sentinel_password={SECRET}")
 @example(url=f"redis://?db={SECRET}")
 @example(url=f"unix://:1/{SECRET}")
+@example(url=f"redis+sentinel://:[{SECRET}]@h/m")
+@example(url=f"redis://:[{SECRET}]@h")
+@example(url=f"redis+sentinel://:{SECRET}℀@h/m")
+@example(url=f"redis://:{SECRET}℀@h")
 def test_an_address_shows_no_secret(url: str) -> None:
     assert SECRET not in without_credentials(url)
     assert SECRET not in (problem_of(url) or "")
