@@ -18,7 +18,7 @@ class GatewayCounters:
     messages encoded, each once for all its readers; `snapshots_in_parts` counts the snapshots of them that
     were encoded in parts. `deflated` counts messages compressed, each once for all its readers, and
     `deflated_bytes_saved` the bytes this saved. `cohorts_made` counts cohorts of sessions with equal
-    subscriptions.
+    subscriptions. `drained` counts clients that were sent away because the gateway drains.
     """
 
     entries: int = 0
@@ -44,6 +44,7 @@ class GatewayCounters:
     heartbeats: int = 0
     cohorts_made: int = 0
     replaced: int = 0
+    drained: int = 0
     limit_subscriptions: int = 0
     limit_full_depth: int = 0
     limit_connections: int = 0

@@ -637,8 +637,23 @@ class GatewaySettings(Settings):
         least=0,
         most=86_400,
     )
+    drain_delay_s: float = setting(
+        3.0,
+        "on SIGTERM, time until the first client is closed with 1012: not ready meanwhile, so that balancers "
+        "send nobody any more",
+        unit="s",
+        least=0,
+        most=600,
+    )
+    drain_spread_s: float = setting(
+        5.0,
+        "then, time over which the close frames of all clients are spread evenly",
+        unit="s",
+        least=0,
+        most=3600,
+    )
     drain_timeout_s: float = setting(
-        5.0, "on SIGTERM, time that clients have to read their close frame", unit="s", least=0, most=9
+        5.0, "then, time that clients have to read their close frame", unit="s", least=0, most=9
     )
     cors_origin: str = setting(
         "",

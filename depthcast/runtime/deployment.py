@@ -30,6 +30,9 @@ ANSWERS_PER_WORKER: Final = 6
 NO_TOKENS: Final = {"anonymous": True, "token_keys": "", "token_jwks_url": ""}
 """A gateway for this machine alone: whatever the environment says is for another one."""
 
+NO_DRAINING: Final = {"drain_delay_s": 0, "drain_spread_s": 0}
+"""There is no other gateway that clients could go to."""
+
 _LISTENING: Final = re.compile(rb"gateway listening on (https?://\S+)")
 
 
@@ -164,7 +167,8 @@ async def local_deployment(
         both = {"redis_url": url, "prefix": "depthcast", "partitions": 1, "admin_port": 0, **common}
         books = Service("ingestor", folder, {**both, "instruments": instruments, **(ingestor or {})})
         stack.push_async_callback(books.stop)
-        fan_settings = {**both, "host": "127.0.0.1", "port": 0, "workers": 1, **NO_TOKENS, **(gateway or {})}
+        alone = {"host": "127.0.0.1", "port": 0, "workers": 1, **NO_TOKENS, **NO_DRAINING}
+        fan_settings = {**both, **alone, **(gateway or {})}
         fanout = Service("gateway", folder, fan_settings)
         stack.push_async_callback(fanout.stop)
         gateway_url = await fanout.wait_for(_LISTENING)

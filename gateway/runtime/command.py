@@ -1,11 +1,11 @@
 """The command `gateway`: `python -m gateway`, and a subcommand of `depthcast`."""
 
-import asyncio
 import os
 
 import click
 
 from depthcast.shared.runtime.command import run_service, settings_options
+from depthcast.shared.runtime.stop import Stop
 from depthcast.shared.settings import GatewaySettings
 
 
@@ -19,7 +19,7 @@ def gateway(settings: GatewaySettings) -> None:
     from depthcast.gateway.runtime.supervisor import WORKER_MARK, Supervisor
     from depthcast.gateway.runtime.worker import run_alone, run_worker
 
-    async def main(stop: asyncio.Event) -> None:
+    async def main(stop: Stop) -> None:
         if settings.tls_cert:
             make_context(settings)  # what is wrong is said once, not by each worker
         if WORKER_MARK in os.environ:

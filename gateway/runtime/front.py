@@ -90,7 +90,9 @@ class Site(Protocol):
     fronts: dict["Front", None]
     unsettled: dict["Front", None]
     waiting: dict["Front", None]
-    draining: bool
+
+    @property
+    def draining(self) -> bool: ...
 
     def client_count(self) -> int: ...
 

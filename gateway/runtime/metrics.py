@@ -37,6 +37,7 @@ PLAIN: Final = {
     "http_refused": "HTTP requests refused before they were served.",
     "tls_failures": "Connections whose TLS failed, and those that did not begin it.",
     "cohorts_made": "Cohorts of sessions with equal subscriptions made.",
+    "drained": "Clients sent to another gateway because this one drains.",
     "replaced": "Replicas replaced after a gap, a mismatch or a loss.",
 }
 LABELLED: Final = {
@@ -129,6 +130,7 @@ class Metrics:
         total = "livesum" if several else "all"
         worst = "livemax" if several else "all"
         self.connections = self._gauge("connections", "WebSocket connections open.", total)
+        self.draining = self._gauge("draining", "Processes that take no new clients and will end.", total)
         self.event_streams = self._gauge("event_streams", "Event streams open.", total)
         self.tcp_connections = self._gauge(
             "tcp_connections", "TCP connections open, WebSockets and event streams included.", total

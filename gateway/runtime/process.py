@@ -25,6 +25,7 @@ from depthcast.gateway.runtime.access import Access
 from depthcast.gateway.runtime.admission import Admission, descriptors
 from depthcast.gateway.runtime.certificates import Certificates
 from depthcast.gateway.runtime.connection import Connection
+from depthcast.gateway.runtime.drain import Drain
 from depthcast.gateway.runtime.event_stream import RETRY_AFTER, EventStream, overloaded, stream_request
 from depthcast.gateway.runtime.front import WEBSOCKET_PATH, Front, Serve
 from depthcast.gateway.runtime.http import Endpoints, web_server_log
@@ -47,6 +48,7 @@ from depthcast.shared.runtime.garbage_collection import (
 )
 from depthcast.shared.runtime.redis import connect
 from depthcast.shared.runtime.server_checks import ServerChecks
+from depthcast.shared.runtime.stop import Stop
 from depthcast.shared.settings import GatewaySettings, variable
 from depthcast.shared.version import VERSION
 
@@ -101,7 +103,7 @@ def known_address(bound: socket.socket, *, tls: bool = False) -> str:
 
 
 class GatewayProcess:
-    """Everything that one process runs. `draining`: it is shutting down. `worker`: its number among several.
+    """Everything that one process runs. `drain`: how it ends. `worker`: its number among several.
 
     `name`: one that no other process has. `certificates`: None without TLS.
     """
@@ -130,7 +132,7 @@ class GatewayProcess:
         self.memory = GivingBack()
         self.trusted = parse_networks(settings.trusted_proxies)
         self.origins = Origins(settings.origins)
-        self.draining = False
+        self.drain = Drain(settings, self.clients, self.counters)
         self._began = self.loop.time()
         self.metrics = metrics.Metrics(worker)
         self.market_reader = MarketReader(
@@ -143,9 +145,9 @@ class GatewayProcess:
         self.registration = Registration(connect, settings, self.describe)
 
     async def run(
-        self, bound: socket.socket, stop: asyncio.Event, on_serving: Callable[[], None] = lambda: None
+        self, bound: socket.socket, stop: Stop, on_serving: Callable[[], None] = lambda: None
     ) -> None:
-        """Serve on `bound` until `stop` is set, then end cleanly; raises any error of the market reader."""
+        """Serve on `bound` until `stop` is set, then drain; raises any error of the market reader."""
         runner = web.AppRunner(
             Endpoints(self).application(),
             access_log=None,
@@ -181,7 +183,7 @@ class GatewayProcess:
             await asyncio.wait((stopped, *tasks), return_when=asyncio.FIRST_COMPLETED)
             code = CloseCode.RESTARTING if stopped.done() else code
         finally:
-            await self._drain(code)
+            await self.drain.run(code, stop.at_once)
             server.close()
             for task in (stopped, *tasks):
                 task.cancel()
@@ -230,6 +232,11 @@ class GatewayProcess:
         self.connections.pop(connection, None)
         _has_gone(connection)
         front.gone()
+
+    @property
+    def draining(self) -> bool:
+        """Whether it takes no new clients, because it will end."""
+        return self.drain.since is not None
 
     def clients(self) -> tuple[Connection | EventStream, ...]:
         """All that is served: WebSockets and event streams."""
@@ -317,16 +324,6 @@ class GatewayProcess:
             failing=tuple(self.checks.failing()),
         )
 
-    async def _drain(self, code: CloseCode) -> None:
-        self.draining = True
-        deadline = self.loop.time() + self.settings.drain_timeout_s
-        for client in self.clients():
-            client.close(code, self.settings.drain_timeout_s)
-        while self.client_count() and self.loop.time() < deadline:
-            await asyncio.wait([client.lost for client in self.clients()], timeout=0.1)
-        for client in self.clients():
-            client.transport.abort()
-
     async def _hang_up(self) -> None:
         """End what is left of TCP connections."""
         for front in tuple(self.fronts):
@@ -397,6 +394,7 @@ class GatewayProcess:
         """Update the metrics."""
         core, reader, published = self.core, self.market_reader, self.metrics
         published.connections.set(len(self.connections))
+        published.draining.set(self.draining)
         published.event_streams.set(len(self.streams))
         published.tcp_connections.set(len(self.fronts))
         published.input_buffered.set(self.intake.budget.total)

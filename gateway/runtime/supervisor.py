@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from prometheus_client.multiprocess import mark_process_dead
 
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.runtime.access import Access
+from depthcast.gateway.runtime.drain import drained_within_s
 from depthcast.gateway.runtime.metrics import WorkersMetrics
 from depthcast.gateway.runtime.process import http_address, listening_socket
 from depthcast.shared.backoff import Backoff, no_jitter
@@ -32,6 +33,7 @@ from depthcast.shared.networks import is_loopback
 from depthcast.shared.runtime.admin import anybody, serve_admin
 from depthcast.shared.runtime.process_metrics import ProcessMetrics
 from depthcast.shared.runtime.redis import connect
+from depthcast.shared.runtime.stop import Stop, set_within
 from depthcast.shared.settings import (
     NOT_SETTINGS,
     VARIABLE_PREFIX,
@@ -48,7 +50,8 @@ RESTART_FIRST_S: Final = 0.1
 RESTART_MOST_S: Final = 5.0
 STEADY_S: Final = 10.0
 """A worker that has run longer than this is restarted after the first wait."""
-END_S: Final = 9.0
+END_MARGIN_S: Final = 4.0
+"""Beyond the time that draining may take, a worker has this long to end."""
 BAD_SETTINGS_STATUS: Final = 2
 
 
@@ -86,7 +89,7 @@ class Worker:
                 "worker ended, starting another",
                 extra={"worker": self.number, "status": status, "after_s": wait_s},
             )
-            await _sleep_unless(stop, wait_s)
+            await set_within(stop, wait_s)
 
     async def _run_once(self) -> int:
         self.process = process = await asyncio.create_subprocess_exec(
@@ -109,18 +112,30 @@ class Worker:
 
     def hang_up(self) -> None:
         """Let the worker read its certificate again; one that does not serve yet reads the new one anyway."""
-        if self.process is not None and self.process.returncode is None and "draining" in self.status:
-            self.process.send_signal(signal.SIGHUP)
+        if "draining" in self.status:
+            self._send(signal.SIGHUP)
 
     def end(self) -> None:
         """Ask the worker to end."""
+        self._send(signal.SIGTERM)
+
+    def take_no_more(self) -> None:
+        """Let the worker take no new clients."""
+        if "draining" in self.status:
+            self._send(signal.SIGUSR1)
+
+    def end_at_once(self) -> None:
+        """Tell the worker, which was asked to end, not to wait for anybody."""
+        if self.process is not None and self.process.stdin is not None:
+            self.process.stdin.write(b"!")
+
+    def _send(self, number: int) -> None:
         if self.process is not None and self.process.returncode is None:
-            self.process.terminate()
+            self.process.send_signal(number)
 
     def kill(self) -> None:
         """Kill the worker."""
-        if self.process is not None and self.process.returncode is None:
-            self.process.kill()
+        self._send(signal.SIGKILL)
 
 
 class Supervisor:
@@ -129,9 +144,9 @@ class Supervisor:
     def __init__(self, settings: GatewaySettings) -> None:
         self.settings = settings
         self.workers: list[Worker] = []
-        self.stop = asyncio.Event()
+        self.stop = Stop()
 
-    async def run(self, stop: asyncio.Event) -> None:
+    async def run(self, stop: Stop) -> None:
         """Run until `stop` is set, then end all workers; raises `SettingsError` if they cannot run."""
         self.stop = stop
         if self.settings.port:
@@ -145,14 +160,20 @@ class Supervisor:
             self.workers = [
                 Worker(number, environment, directory, options) for number in range(self.settings.workers)
             ]
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGUSR1, self._take_no_more)
             if self.settings.tls_cert:
-                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up)
+                loop.add_signal_handler(signal.SIGHUP, self._hang_up)
             address = http_address(bound, tls=bool(self.settings.tls_cert))
             await self._serve(address, directory)
 
     def _hang_up(self) -> None:
         for worker in self.workers:
             worker.hang_up()
+
+    def _take_no_more(self) -> None:
+        for worker in self.workers:
+            worker.take_no_more()
 
     async def _serve(self, address: str, directory: str) -> None:
         keepers = [asyncio.create_task(worker.keep(self.stop)) for worker in self.workers]
@@ -164,13 +185,26 @@ class Supervisor:
             self.stop.set()
             for worker in self.workers:
                 worker.end()
-            await asyncio.wait(keepers, timeout=END_S)
+            await self._ended(keepers)
             for worker in self.workers:
                 worker.kill()
             admin.cancel()
             await asyncio.gather(admin, return_exceptions=True)
         for keeper in keepers:
             keeper.result()
+
+    async def _ended(self, keepers: Collection[asyncio.Task[None]]) -> None:
+        """Wait until the workers have ended; a second request makes them end at once."""
+        ended = asyncio.ensure_future(asyncio.wait(keepers))
+        hurry = asyncio.create_task(self.stop.at_once.wait())
+        most_s = drained_within_s(self.settings) + END_MARGIN_S
+        await asyncio.wait((ended, hurry), timeout=most_s, return_when=asyncio.FIRST_COMPLETED)
+        if hurry.done():
+            for worker in self.workers:
+                worker.end_at_once()
+            await asyncio.wait((ended,), timeout=END_MARGIN_S)
+        hurry.cancel()
+        ended.cancel()
 
     async def _announce(self, address: str, directory: str) -> None:
         """Serve the admin address until cancelled; print the gateway's address once all workers serve."""
@@ -229,11 +263,3 @@ def worker_options(settings: GatewaySettings, port: int) -> list[str]:
     apart = ("workers", "admin_port", *secrets())
     given = {name: value for name, value in asdict(settings).items() if name not in apart} | {"port": port}
     return [f"{option(name)}={value}" for name, value in given.items() if variable(name) in settings.typed]
-
-
-async def _sleep_unless(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        pass

@@ -12,22 +12,25 @@ from depthcast.gateway.runtime.process import GatewayProcess, http_address, list
 from depthcast.shared.networks import is_loopback
 from depthcast.shared.runtime.admin import anybody, serve_admin
 from depthcast.shared.runtime.process_metrics import ProcessMetrics
+from depthcast.shared.runtime.stop import Stop
 from depthcast.shared.settings import GatewaySettings
 
 STATUS_S: Final = 0.25
 
 
-def _reload_on_hangup(process: GatewayProcess) -> None:
-    """Let the process read its certificate again at each SIGHUP, which ends one without TLS."""
+def _obey_signals(process: GatewayProcess) -> None:
+    """Let SIGUSR1 begin to drain, and SIGHUP read the certificate again, which ends a process without TLS."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGUSR1, process.drain.begin)
     if process.certificates is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, process.certificates.ask)
+        loop.add_signal_handler(signal.SIGHUP, process.certificates.ask)
 
 
-async def run_alone(settings: GatewaySettings, stop: asyncio.Event) -> None:
+async def run_alone(settings: GatewaySettings, stop: Stop) -> None:
     """Run the only process, which prints its address and serves its admin address."""
     with listening_socket(settings, settings.port, shared=False) as bound:
         process = GatewayProcess(settings)
-        _reload_on_hangup(process)
+        _obey_signals(process)
         runner = None
         if settings.admin_port is not None:
             process.metrics.registry.register(ProcessMetrics("gateway"))
@@ -47,11 +50,17 @@ async def run_alone(settings: GatewaySettings, stop: asyncio.Event) -> None:
                 await runner.cleanup()
 
 
-async def run_worker(settings: GatewaySettings, stop: asyncio.Event, number: int) -> None:
-    """Run one of several, which reports to the supervisor on standard output and ends with it."""
+async def run_worker(settings: GatewaySettings, stop: Stop, number: int) -> None:
+    """Run one of several, which reports to the supervisor on standard output and ends with it.
+
+    A service manager may send SIGTERM to all processes of a service, and then the supervisor sends it once
+    more. So only the supervisor says that nothing is to be waited for.
+    """
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, stop.ask)
     with listening_socket(settings, settings.port, shared=True) as bound:
         process = GatewayProcess(settings, number)
-        _reload_on_hangup(process)
+        _obey_signals(process)
         beside = [asyncio.create_task(_watch(stop))]
         try:
             await process.run(bound, stop, lambda: beside.append(asyncio.create_task(_report(process))))
@@ -73,10 +82,9 @@ async def _report(process: GatewayProcess) -> None:
         await asyncio.sleep(STATUS_S)
 
 
-async def _watch(stop: asyncio.Event) -> None:
-    """Set `stop` when standard input ends: the supervisor is gone."""
+async def _watch(stop: Stop) -> None:
+    """End when standard input does, for the supervisor is gone; and at once when it says anything there."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    await reader.read()
-    stop.set()
+    stop.ask(again=bool(await reader.read(1)))

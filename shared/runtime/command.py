@@ -17,11 +17,12 @@ from depthcast.shared.errors import DeploymentMismatch, DepthcastError, Instrume
 from depthcast.shared.redis_url import is_encrypted
 from depthcast.shared.runtime import logs
 from depthcast.shared.runtime.environment import read_environment
+from depthcast.shared.runtime.stop import Stop
 from depthcast.shared.settings import RENAMED, Settings, described, errors_about, option
 
 logger = logging.getLogger(__name__)
 
-ServiceMain = Callable[[asyncio.Event], Awaitable[None]]
+ServiceMain = Callable[[Stop], Awaitable[None]]
 """A process's main coroutine function: runs until the event is set, then ends cleanly."""
 
 BAD_SETTINGS = (SettingsError, InstrumentsError, DeploymentMismatch)
@@ -55,7 +56,10 @@ def settings_options(kind: type[Settings]) -> Callable[[Callable[..., Any]], Cal
 
 
 def run_service(main: ServiceMain, settings: Settings) -> None:
-    """Run `main` until it returns or SIGTERM or SIGINT ends it; on an error, exit with its status."""
+    """Run `main` until it returns or SIGTERM or SIGINT ends it; on an error, exit with its status.
+
+    The same signal a second time ends it at once.
+    """
     logs.configure(settings.log_level)
     try:
         with errors_about(settings.typed):
@@ -81,10 +85,15 @@ def _check_tls_files(url: str) -> None:
 
 
 async def _until_signalled(main: ServiceMain) -> None:
-    stop = asyncio.Event()
+    stop, seen = Stop(), set[int]()
     loop = asyncio.get_running_loop()
+
+    def asked(number: int) -> None:
+        stop.ask(again=number in seen)
+        seen.add(number)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, asked, number)
     await main(stop)
 
 

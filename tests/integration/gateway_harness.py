@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from depthcast.gateway.runtime.process import GatewayProcess, http_address, listening_socket
+from depthcast.runtime.deployment import NO_DRAINING
 from depthcast.shared.codec import (
     NO_MARKS,
     WRITTEN_FIELD,
@@ -39,6 +40,7 @@ from depthcast.shared.position import Position
 from depthcast.shared.replica import Replica
 from depthcast.shared.runtime.redis import connect as connect_redis
 from depthcast.shared.runtime.redis import execute
+from depthcast.shared.runtime.stop import Stop
 from depthcast.shared.settings import GatewaySettings
 from depthcast.shared.types import Delta, EntryInfo, Snapshot, Symbol
 from tests.waiting import eventually
@@ -198,7 +200,7 @@ class RunningGateway:
     """The address of a gateway, and its internals for what cannot be seen from outside."""
 
     def __init__(
-        self, process: GatewayProcess, loop: asyncio.AbstractEventLoop, stop: asyncio.Event, url: str
+        self, process: GatewayProcess, loop: asyncio.AbstractEventLoop, stop: Stop, url: str
     ) -> None:
         self.process = process
         self.loop = loop
@@ -233,7 +235,7 @@ def running_gateway(
     redis_url: str, prefix: str, *, prepare: Callable[[GatewayProcess], None] | None = None, **settings: Any
 ) -> Iterator[RunningGateway]:
     """A gateway, on a free port unless the settings name one; `prepare` gets the process before it serves."""
-    given: dict[str, Any] = {"redis_url": redis_url, "prefix": prefix, "port": 0, **settings}
+    given: dict[str, Any] = {"redis_url": redis_url, "prefix": prefix, "port": 0, **NO_DRAINING, **settings}
     if AUTHORITY is not None:
         given = {**dict(zip(("tls_cert", "tls_key"), AUTHORITY.issue(), strict=True)), **given}
     chosen = GatewaySettings(**given)
@@ -242,7 +244,7 @@ def running_gateway(
 
     async def main() -> None:
         with listening_socket(chosen, chosen.port, shared=False) as bound:
-            process, stop = GatewayProcess(chosen), asyncio.Event()
+            process, stop = GatewayProcess(chosen), Stop()
             if prepare is not None:
                 prepare(process)
             url = http_address(bound, tls=bool(chosen.tls_cert))

@@ -8,7 +8,7 @@ import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from depthcast.runtime.deployment import NO_DRAINING
 from depthcast.shared.digest import digest_of
 from depthcast.shared.gateway_entry import decode_entry
 from depthcast.shared.runtime.redis import execute
@@ -59,7 +60,7 @@ class Started:
 
 
 async def spawn(redis_url: str, prefix: str, *words: str, **settings: Any) -> Started:
-    options = {"redis_url": redis_url, "prefix": prefix, "port": 0} | settings
+    options = {"redis_url": redis_url, "prefix": prefix, "port": 0} | NO_DRAINING | settings
     variables = {f"DEPTHCAST_{name.upper()}": str(value) for name, value in options.items()}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -189,6 +190,98 @@ async def test_sigterm_ends_cleanly(redis_url: str, prefix: str, ingestor: FakeI
                 while True:
                     await client.receive()
             assert connection.close_code == 1012
+        assert await gateway.ended() == 0
+
+
+@asynccontextmanager
+async def clients_of(gateway: Started, count: int) -> AsyncIterator[list[Client]]:
+    """Subscribed clients."""
+    async with AsyncExitStack() as stack:
+        clients = []
+        for _ in range(count):
+            connection = await stack.enter_async_context(connect(gateway.ws_url, compression=None))
+            client = Client(connection)
+            await client.send(op="subscribe", symbols=["AAA"])
+            await client.until("snapshot")
+            clients.append(client)
+        yield clients
+
+
+async def closed_at(client: Client) -> float:
+    """When the gateway closed it; it has to be with 1012."""
+    with suppress(ConnectionClosed):
+        while True:
+            await client.receive()
+    assert client.connection.close_code == 1012
+    return asyncio.get_running_loop().time()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_gateway_that_drains_serves_its_clients_and_closes_them_one_by_one(
+    redis_url: str, prefix: str, ingestor: FakeIngestor, workers: int
+) -> None:
+    slow = {"drain_delay_s": 3.0, "drain_spread_s": 1.0, "workers": workers}
+    async with (
+        started(redis_url, prefix, admin_port=0, **slow) as gateway,
+        ingestor.beating(),
+        aiohttp.ClientSession() as http,
+    ):
+        await eventually(lambda: _ready_beside(ingestor, gateway.admin))
+        stream = await http.get(f"{gateway.url}/v1/stream?symbols=AAA")
+        async with clients_of(gateway, 6) as clients:
+            gateway.process.send_signal(signal.SIGTERM)
+            began = asyncio.get_running_loop().time()
+            await eventually(lambda: _is_unready(gateway.admin))
+            await eventually(lambda: _equals(gateway, "depthcast_gateway_draining", workers))
+            with pytest.raises(InvalidStatus) as refused:
+                await connect(gateway.ws_url, compression=None)
+            assert refused.value.response.status_code == 503
+            seq = await ingestor.publish("AAA", {100: 55})
+            for client in clients:
+                await client.until_seq("AAA", seq)
+            times = [time - began for time in await asyncio.gather(*map(closed_at, clients))]
+        assert min(times) >= 2.9, "nobody is closed before balancers noticed"
+        assert max(times) - min(times) >= 0.25, "not all in the same moment"
+        assert b'"code":1012' in await stream.content.read()
+        assert await gateway.ended() == 0
+
+
+async def _is_unready(url: str) -> bool:
+    return not await ready(url)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_second_sigterm_ends_at_once(
+    redis_url: str, prefix: str, ingestor: FakeIngestor, workers: int
+) -> None:
+    slow = {"drain_delay_s": 600, "drain_spread_s": 600, "workers": workers}
+    async with started(redis_url, prefix, admin_port=0, **slow) as gateway, ingestor.beating():
+        await eventually(lambda: _ready_beside(ingestor, gateway.admin))
+        async with clients_of(gateway, 4) as clients:
+            gateway.process.send_signal(signal.SIGTERM)
+            await eventually(lambda: _is_unready(gateway.admin))
+            gateway.process.send_signal(signal.SIGTERM)
+            await asyncio.gather(*map(closed_at, clients))
+        assert await gateway.ended() == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_sigusr1_refuses_new_clients_and_keeps_the_others(
+    redis_url: str, prefix: str, ingestor: FakeIngestor, workers: int
+) -> None:
+    async with started(redis_url, prefix, admin_port=0, workers=workers) as gateway, ingestor.beating():
+        await eventually(lambda: _ready_beside(ingestor, gateway.admin))
+        async with clients_of(gateway, 2) as clients:
+            gateway.process.send_signal(signal.SIGUSR1)
+            await eventually(lambda: _equals(gateway, "depthcast_gateway_draining", workers))
+            assert not await ready(gateway.admin)
+            with pytest.raises(InvalidStatus):
+                await connect(gateway.ws_url, compression=None)
+            seq = await ingestor.publish("AAA", {100: 56})
+            for client in clients:
+                await client.until_seq("AAA", seq)
+            gateway.process.send_signal(signal.SIGTERM)
+            await asyncio.gather(*map(closed_at, clients))
         assert await gateway.ended() == 0
 
 

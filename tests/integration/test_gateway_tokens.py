@@ -23,6 +23,7 @@ from depthcast.gateway.runtime.worker import run_alone
 from depthcast.shared.revocation import SUBJECT, TOKEN_ID, member
 from depthcast.shared.runtime.redis import connect as connect_redis
 from depthcast.shared.runtime.revoked_tokens import allow_again, list_revoked, read_revoked, revoke
+from depthcast.shared.runtime.stop import Stop
 from depthcast.shared.settings import GatewaySettings
 from tests.integration.gateway_harness import (
     Client,
@@ -332,10 +333,10 @@ async def test_until_revocations_are_known_no_token_is_taken(keys_file: str) -> 
 
 @asynccontextmanager
 async def printing(
-    run: Callable[[asyncio.Event], Awaitable[None]], capsys: pytest.CaptureFixture[str], *before: str
+    run: Callable[[Stop], Awaitable[None]], capsys: pytest.CaptureFixture[str], *before: str
 ) -> AsyncIterator[list[str]]:
     """Run until the end of the block; yields the words that were printed behind each text of `before`."""
-    stop, said = asyncio.Event(), ""
+    stop, said = Stop(), ""
 
     async def running() -> None:
         await run(stop)

@@ -54,6 +54,8 @@ from depthcast.shared.settings import GatewaySettings, IngestorSettings, Setting
         (GatewaySettings, "deflate_bytes_min", 512, 0, 67_108_864, "B"),
         (GatewaySettings, "history_deltas", 256, 1, 1_000_000, ""),
         (GatewaySettings, "channel_linger_s", 60.0, 0, 86_400, "s"),
+        (GatewaySettings, "drain_delay_s", 3.0, 0, 600, "s"),
+        (GatewaySettings, "drain_spread_s", 5.0, 0, 3600, "s"),
         (GatewaySettings, "drain_timeout_s", 5.0, 0, 9, "s"),
         (GatewaySettings, "cors_origin", "", None, None, ""),
         (GatewaySettings, "anonymous", None, None, None, ""),

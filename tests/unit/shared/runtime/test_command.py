@@ -1,6 +1,5 @@
 """Options made from settings, and exit statuses: 0 clean, 2 bad settings, 1 anything else."""
 
-import asyncio
 import logging
 import os
 import signal
@@ -18,6 +17,7 @@ from depthcast.shared.errors import (
     SettingsError,
 )
 from depthcast.shared.runtime.command import run_service, settings_options
+from depthcast.shared.runtime.stop import Stop, set_within
 from depthcast.shared.settings import GatewaySettings, IngestorSettings, described
 
 seen: list[IngestorSettings] = []
@@ -101,8 +101,8 @@ def test_bad_settings_end_with_2(words: list[str], environment: dict[str, str], 
     assert not seen
 
 
-def raising(error: Exception) -> Callable[[asyncio.Event], Awaitable[None]]:
-    async def main(_stop: asyncio.Event) -> None:
+def raising(error: Exception) -> Callable[[Stop], Awaitable[None]]:
+    async def main(_stop: Stop) -> None:
         raise error
 
     return main
@@ -158,10 +158,25 @@ def test_the_unexpected_is_logged_and_ends_with_1(capsys: pytest.CaptureFixture[
 def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
     ended = []
 
-    async def main(stop: asyncio.Event) -> None:
+    async def main(stop: Stop) -> None:
         os.kill(os.getpid(), number)
         await stop.wait()
         ended.append(True)
 
     run_service(main, IngestorSettings())
     assert ended
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_the_same_signal_a_second_time_ends_it_at_once(other: bool) -> None:
+    asked = []
+
+    async def main(stop: Stop) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await stop.wait()
+        asked.append(stop.at_once.is_set())
+        os.kill(os.getpid(), signal.SIGINT if other else signal.SIGTERM)
+        asked.append(await set_within(stop.at_once, 0.1 if other else 60))
+
+    run_service(main, IngestorSettings())
+    assert asked == [False, not other], "Ctrl-C reaches a worker beside the SIGTERM of its supervisor"
