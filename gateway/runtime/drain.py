@@ -9,7 +9,7 @@ other gateways.
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.shared.close_codes import CloseCode
@@ -17,6 +17,9 @@ from depthcast.shared.runtime.stop import set_within
 from depthcast.shared.settings import GatewaySettings
 
 logger = logging.getLogger(__name__)
+
+LOOK_S: Final = 0.05
+"""How long it takes at most until it is noticed that all clients have gone."""
 
 
 def drained_within_s(settings: GatewaySettings) -> float:
@@ -64,11 +67,10 @@ class Drain:
         for client in self._clients():
             self._close(client, code)
         deadline = self._loop.time() + self.settings.drain_timeout_s
-        while self._clients() and self._loop.time() < deadline and not at_once.is_set():
-            gone = [client.lost for client in self._clients()]
-            # Not for long: a client may be gone and another one still be there.
-            await asyncio.wait([*gone, stopping := asyncio.ensure_future(at_once.wait())], timeout=0.1)
-            stopping.cancel()
+        # Looked at again and again: other clients than the first one to go may be there.
+        while self._clients() and self._loop.time() < deadline:
+            if await set_within(at_once, LOOK_S):
+                break
         for client in self._clients():
             client.transport.abort()
 
@@ -85,7 +87,7 @@ class Drain:
     async def _wait(self, at_once: asyncio.Event, due: float) -> None:
         """Wait until `due`; not if that is less than the loop's resolution away, or nobody is left."""
         while self._clients() and (left_s := due - self._loop.time()) > 0.001:
-            if await set_within(at_once, min(left_s, 0.1)):
+            if await set_within(at_once, min(left_s, LOOK_S)):
                 return
 
     def _close(self, client: Client, code: CloseCode) -> None:
