@@ -1,6 +1,5 @@
 """Makes the bytes for a cohort, once for all its groups: everything in its channels after a cursor."""
 
-from collections import Counter
 from typing import NamedTuple, Protocol
 
 from depthcast.gateway.delivery.sender import Payload
@@ -98,7 +97,7 @@ class CohortStream:
         encoding, separate = self.key.encoding, not self.key.interval_ms
         parts: list[bytes] = []
         deltas = snapshots = 0
-        conflated: Counter[Because | None] = Counter()
+        conflated: dict[Because | None, int] = {}
         for channel in self.key.channels:
             if channel.head <= cursor or self.market.is_over(channel):
                 continue
@@ -109,7 +108,9 @@ class CohortStream:
                 continue
             caught_up = channel.catch_up(cursor, encoding, held, in_parts=self.key.in_parts)
             parts.append(caught_up.joined())
-            conflated.update(caught_up.conflated)
+            if caught_up.merged > 1:
+                because = caught_up.because
+                conflated[because] = conflated.get(because, 0) + caught_up.merged - 1
             snapshots += caught_up.snapshots
             deltas += not caught_up.is_snapshot
         return Payload(b"".join(parts), deltas, snapshots, conflated)
