@@ -155,7 +155,7 @@ async def observed(folder: Path, secrets: Path) -> AsyncIterator[Observed]:
             "proxy": [f"{HOST}:{proxy.metrics}"],
             "feed": [f"{HOST}:{feed_port}"],
         }
-        made.url = stack.enter_context(_prometheus(folder, made.targets))
+        made.url = stack.enter_context(_prometheus(folder, made.targets, secrets))
         await eventually(lambda: _all_read(made), message="every target is up")
         yield made
 
@@ -190,12 +190,13 @@ def configuration(targets: dict[str, list[str]], own: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _prometheus(folder: Path, targets: dict[str, list[str]]) -> Iterator[str]:
+def _prometheus(folder: Path, targets: dict[str, list[str]], secrets: Path) -> Iterator[str]:
     assert PROMETHEUS is not None
     own = f"{HOST}:{free_port()}"
     (folder / "rules.yml").write_text(yaml.safe_dump({"groups": _groups()}), encoding="utf-8")
     file = folder / "prometheus.yml"
-    file.write_text(yaml.safe_dump(configuration(targets, own)), encoding="utf-8")
+    text = yaml.safe_dump(configuration(targets, own)).replace("/secrets/", f"{secrets}/prometheus/")
+    file.write_text(text, encoding="utf-8")
     command = [
         PROMETHEUS,
         f"--config.file={file}",

@@ -133,8 +133,10 @@ def test_only_the_proxy_is_published_and_by_default_on_this_machine_only() -> No
 
 @pytest.mark.parametrize("service", sorted(SERVICES))
 def test_every_service_is_limited_checked_restarted_and_stopped_in_time(service: str) -> None:
-    shared = COMPOSE.split("x-depthcast:")[1].split("\nservices:\n")[0]
-    text = SERVICES[service] + (shared if "*depthcast" in SERVICES[service] else "")
+    shared = COMPOSE.split("x-container:")[1].split("\nservices:\n")[0]
+    text = SERVICES[service] + (
+        shared if re.search(r"<<: \*(?:depthcast|container)", SERVICES[service]) else ""
+    )
     again = ('restart: "no"',) if service in (ONCE, TOOL) else ("healthcheck:", "restart: unless-stopped")
     limits = ("memory:", "cpus:", "pids:", "cap_drop: [ALL]", "read_only: true", "no-new-privileges:true")
     for word in (*limits, *again):
@@ -173,6 +175,14 @@ def test_every_folder_of_secrets_is_made() -> None:
     assert [name for name, folder in made if name == folder] == folders.split()
     volumes = COMPOSE.split("\nvolumes:\n")[1]
     assert re.findall(r"^  secrets-(\w+): \{\}$", volumes, re.MULTILINE) == folders.split()
+
+
+def test_the_image_is_built_once() -> None:
+    """Images built side by side differ and share a name: the next `up` would replace containers."""
+    assert [name for name, text in SERVICES.items() if "build:" in text] == [ONCE]
+    assert COMPOSE.count("build:") == 1
+    ours = [name for name, text in SERVICES.items() if "<<: *depthcast" in text]
+    assert ours == ["ingestor", "gateway", "feed", TOOL]
 
 
 def test_images_are_named_by_public_name_and_version() -> None:
