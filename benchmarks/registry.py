@@ -21,6 +21,7 @@ MODULES: Final = {
     "tls": "benchmarks.fanout.tls",
     "recorded": "benchmarks.fanout.recorded",
     "takeover": "benchmarks.recovery.takeover",
+    "catalog": "benchmarks.recovery.catalog",
     "books": "benchmarks.books.events",
     "ingest": "benchmarks.ingest.pipeline",
     "interval": "benchmarks.ingest.interval",

@@ -53,7 +53,7 @@ _LOOKING: Final = Selector(
 ROLES: Final[Mapping[str, Role]] = {
     "ingestor": Role(
         "keeps the books of partitions and publishes them",
-        f"{_CONNECTING} exec info multi script|load time",
+        f"{_CONNECTING} exec info multi script|load time unwatch",
         (
             Selector(
                 "exists get getrange hget hgetall mget pttl xinfo|stream xrange xread xrevrange",
@@ -61,6 +61,7 @@ ROLES: Final[Mapping[str, Role]] = {
                 f"{_BOOKS} incarnation events rejects checkpoint symbols listings applying leader sources "
                 "consumers",
             ),
+            Selector("watch", READ, "instruments"),
             Selector(
                 "evalsha type",
                 BOTH,
@@ -78,9 +79,10 @@ ROLES: Final[Mapping[str, Role]] = {
     ),
     "gateway": Role(
         "serves books to clients",
-        f"{_CONNECTING} exec info multi time",
+        f"{_CONNECTING} exec info multi time unwatch",
         (
             Selector(f"exists get {_FOLLOWING}", READ, f"{_BOOKS} incarnation"),
+            Selector("watch", READ, "instruments"),
             Selector("eval pexpire zadd zcard zrem zremrangebyrank zremrangebyscore", BOTH, "gateways"),
             Selector("zrangebyscore", READ, "revoked"),
         ),

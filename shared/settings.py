@@ -103,6 +103,13 @@ class Settings:
     admin_host: str = setting("127.0.0.1", "address for metrics and health")
     admin_port: int | None = setting(None, "port for metrics and health; off when unset", least=0, most=65535)
     log_level: str = setting("info", "debug, info, warning or error")
+    catalog_interval_s: float = setting(
+        60.0,
+        "instruments are read when they change, and after this time in any case",
+        unit="s",
+        least=1,
+        most=86_400,
+    )
     trace_share: float = setting(
         0.0,
         "share of input entries that OpenTelemetry traces, which depthcast[traces] brings; 0: none",

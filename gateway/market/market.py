@@ -99,7 +99,7 @@ class Market:
         self.was_live = False
         self.channel_count = 0
         self.catalog_number = 0
-        self._instruments: dict[str, Instrument] = {}
+        self._instruments: Mapping[str, Instrument] = {}
         self._surely_empty = False
         self.history_bound = HistoryBound(history_deltas, history_deltas_total)
         self._deflate_bytes_min = deflate_bytes_min
@@ -123,11 +123,16 @@ class Market:
         ]
 
     def list_instruments(self, instruments: Mapping[str, Instrument]) -> tuple[list[str], list[str]]:
-        """Update to the current catalog; returns the symbols added and the symbols removed."""
+        """Update to the current catalog; returns the symbols added and the symbols removed.
+
+        `instruments` is never changed afterwards: the same object means that nothing is new.
+        """
+        self._surely_empty = not instruments and all(upstream.ingestor_seen for upstream in self.upstreams)
+        if instruments is self._instruments:
+            return [], []
         if instruments != self._instruments:
             self.catalog_number += 1
-            self._instruments = dict(instruments)
-        self._surely_empty = not instruments and all(upstream.ingestor_seen for upstream in self.upstreams)
+        self._instruments = instruments
         removed = [symbol for symbol in self.listings if symbol not in instruments]
         added = [symbol for symbol in instruments if symbol not in self.listings]
         for symbol, instrument in instruments.items():

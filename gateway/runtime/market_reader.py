@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Final
 
 from redis.asyncio import Redis
@@ -12,6 +12,7 @@ from depthcast.gateway.delivery.core import Core
 from depthcast.gateway.market.market import Upstream
 from depthcast.gateway.runtime.entry_times import EntryTimes
 from depthcast.shared.errors import RedisUnavailable
+from depthcast.shared.instruments import Instrument
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.runtime.catalog import POLL_S, Catalog, wait_for_partitions
 from depthcast.shared.runtime.follow import Follower
@@ -79,19 +80,25 @@ class MarketReader:
             await client.aclose()
 
     async def _poll_catalog(self, client: Redis, listed: asyncio.Event) -> None:
-        catalog = Catalog(client, self.keys, self.core.market.clock)
+        catalog = Catalog(client, self.keys, self.core.market.clock, self.settings.catalog_interval_s)
         outage = Outage(logger, "the catalog waits for Redis")
-        while True:
-            try:
-                await catalog.poll(self._loop.time())
-                outage.over()
-                added, removed = self.core.list_instruments(catalog.instruments)
-                if added or removed:
-                    logger.info("instruments changed", extra={"added": len(added), "removed": len(removed)})
-                listed.set()
-            except RedisUnavailable as error:
-                outage.note(error)
-            await asyncio.sleep(POLL_S)
+        try:
+            while True:
+                try:
+                    await catalog.poll(self._loop.time())
+                    outage.over()
+                    self._list(catalog.instruments)
+                    listed.set()
+                except RedisUnavailable as error:
+                    outage.note(error)
+                await asyncio.sleep(POLL_S)
+        finally:
+            await catalog.aclose()
+
+    def _list(self, instruments: Mapping[str, Instrument]) -> None:
+        added, removed = self.core.list_instruments(instruments)
+        if added or removed:
+            logger.info("instruments changed", extra={"added": len(added), "removed": len(removed)})
 
     async def _follow(self, number: int, upstream: Upstream) -> None:
         client = self.connect(self.settings.redis_url)

@@ -101,6 +101,9 @@ class PartitionLeader:
         # The leadership for which instruments are being read, and what it had consumed when that began.
         self._read_for: Leadership | None = None
         self._read_after = ""
+        # All instruments as the leadership has taken them, and those of this partition as last selected.
+        self._taken: Mapping[str, Instrument] | None = None
+        self._own: tuple[Mapping[str, Instrument] | None, dict[str, Instrument]] = (None, {})
 
     @property
     def problem(self) -> str:
@@ -117,9 +120,14 @@ class PartitionLeader:
 
     def refresh(self) -> None:
         """Pass newly read instruments to the leadership that there was when reading began."""
-        if self.leadership is not None and self.leadership is self._read_for:
-            own, known = self._own_instruments(), self.instruments().keys()
-            self.leadership.update_instruments(own, known, self._read_after)
+        if self.leadership is None or self.leadership is not self._read_for:
+            return
+        instruments, own = self.instruments(), self._own_instruments()
+        if instruments is self._taken:
+            self.leadership.look_again(own, self._read_after)
+        else:
+            self._taken = instruments
+            self.leadership.update_instruments(own, instruments.keys(), self._read_after)
 
     def on_listed(self) -> None:
         """Check, after ingestors were listed, whether the partition is still ours.
@@ -305,7 +313,8 @@ class PartitionLeader:
         """Recover, seal, and move every symbol into the new epoch."""
         # A symbol that we have only now read may already have been born under the last leader.
         await self._read_instruments()
-        own, known = self._own_instruments(), self.instruments().keys()
+        self._taken, own = self.instruments(), self._own_instruments()
+        known = self._taken.keys()
         recovered = await self._from_retained(client) or await self.standby.take_over(client)
         epoch = await self._epoch_after(client, recovered)
         publisher = Publisher(
@@ -380,12 +389,17 @@ class PartitionLeader:
         keys = [self.keys.snapshots(symbol) for symbol in engine.symbols()]
         return not keys or await execute(client, "EXISTS", *keys) == len(keys)
 
-    def _own_instruments(self) -> dict[str, Instrument]:
-        return {
-            symbol: instrument
-            for symbol, instrument in self.instruments().items()
-            if partition_of(symbol, self.partitions) == self.partition
-        }
+    def _own_instruments(self) -> Mapping[str, Instrument]:
+        """Those of this partition; the same object as long as the instruments are the same."""
+        instruments, (of, own) = self.instruments(), self._own
+        if of is not instruments:
+            own = {
+                symbol: instrument
+                for symbol, instrument in instruments.items()
+                if partition_of(symbol, self.partitions) == self.partition
+            }
+            self._own = (instruments, own)
+        return own
 
     async def _epoch_after(self, client: Redis, recovered: Recovered) -> int:
         """Milliseconds since 1970, once they exceed the epoch of the recovered state.

@@ -183,6 +183,23 @@ class Leadership:
         if self.engine.dirty():
             self._wake.set()
 
+    def look_again(self, instruments: Mapping[str, Instrument], read_after: str) -> None:
+        """Apply what had to wait of `instruments`, which are as last passed to `update_instruments`.
+
+        That is what differs from a listing whose book held levels, or that input began. `read_after`: as
+        there.
+        """
+        waiting = self._changes_refused.keys() | self.engine.begun_after(NOTHING_PUBLISHED.src)
+        if not waiting or not self.engine.whole or self._instruments_wait is not None:
+            return
+        led = [symbol for symbol in waiting if not self.engine.listing(symbol).withdrawn]
+        self._change(
+            {symbol: instruments[symbol] for symbol in led if symbol in instruments},
+            unsure=self.engine.begun_after(read_after),
+        )
+        if self.engine.dirty():
+            self._wake.set()
+
     def _withdraw_missing(self, instruments: Mapping[str, Instrument]) -> None:
         for symbol, listing in self.engine.listings().items():
             if symbol not in instruments and not listing.withdrawn:
@@ -195,15 +212,29 @@ class Leadership:
         What differs from a listing whose book holds levels is not applied: the listing goes on. `unsure`:
         symbols whose listing may have begun after the instruments were read.
         """
-        held, sure = set(self.engine.symbols()), set(instruments).difference(unsure)
+        held = set(self.engine.symbols())
         room = max(self.settings.symbols_max - len(held), 0)
         new = [instrument for symbol, instrument in instruments.items() if symbol not in held]
         for instrument in new[:room]:
             self.engine.register(instrument)
+        self._change(
+            {symbol: instrument for symbol, instrument in instruments.items() if symbol in held}, unsure
+        )
+        self.stats.symbols = len(held) + len(new[:room])
+        left_out = len(new[room:])
+        if left_out != self.stats.symbols_left_out:
+            logger.warning(
+                "more symbols than symbols_max; events of the others are rejected",
+                extra={"partition": self.publisher.partition, "left_out": left_out},
+            )
+        self.stats.symbols_left_out = left_out
+
+    def _change(self, instruments: Mapping[str, Instrument], unsure: Collection[str]) -> None:
+        """Apply these instruments of registered symbols; those that have to wait are tried again."""
         refused = {
             symbol: instrument
             for symbol, instrument in instruments.items()
-            if symbol in held and not self.engine.register(instrument, is_newer=symbol in sure)
+            if not self.engine.register(instrument, is_newer=symbol not in unsure)
         }
         for symbol, instrument in refused.items():
             if self._changes_refused.get(symbol) != instrument:
@@ -214,14 +245,6 @@ class Leadership:
                 )
         self._changes_refused = refused
         self.stats.changes_refused = len(refused)
-        self.stats.symbols = len(held) + len(new[:room])
-        left_out = len(new[room:])
-        if left_out != self.stats.symbols_left_out:
-            logger.warning(
-                "more symbols than symbols_max; events of the others are rejected",
-                extra={"partition": self.publisher.partition, "left_out": left_out},
-            )
-        self.stats.symbols_left_out = left_out
 
     async def run(
         self, stop: asyncio.Event, lease: asyncio.Task[None], successor: Callable[[], str | None]

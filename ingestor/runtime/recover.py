@@ -73,6 +73,9 @@ SLICE_S: Final = 0.02
 THREAD_BYTES: Final = 1 << 18
 """A checkpoint larger than this is restored in a thread."""
 
+RESTORED_PER_SLICE: Final = 1_000
+"""So many symbols are restored at a time; then other tasks run."""
+
 NO_RECORD: Final[Mapping[str, Listing]] = MappingProxyType({})
 
 OTHER_RULES: Final = (
@@ -167,6 +170,8 @@ class Recovery:
         Returns False if one was withdrawn, or changed while the stream does not say what its book stands for:
         `load` a new recovery then.
         """
+        if instruments is self.instruments:
+            return True
         for symbol, instrument in self.instruments.items():
             now = instruments.get(symbol)
             if now is None or (now.terms != instrument.terms and not self._is_listed(symbol)):
@@ -320,15 +325,18 @@ class Recovery:
         await self._replay(client)
 
     async def _restore_orders(self, client: Redis) -> None:
-        while self._unrestored:
-            symbol = min(self._unrestored)
+        for number, symbol in enumerate(sorted(self._unrestored)):
+            if number % RESTORED_PER_SLICE == RESTORED_PER_SLICE - 1:
+                await asyncio.sleep(0)
             # A new listing began, or this is the first: nothing of an earlier one counts.
             self._checkpoints.pop(symbol, None)
             self._engine.remove(symbol)
-            instrument = standing(self._fold.replicas, self.instruments, NO_RECORD).get(symbol)
-            followed = symbol in self._fold.replicas  # else it was born again since it first appeared
-            if followed and instrument is not None and instrument.feed is Feed.ORDERS:
-                await self._restore_symbol(client, instrument)
+            wanted, replica = self.instruments.get(symbol), self._fold.replicas.get(symbol)
+            # Without a replica, it was born again since it first appeared.
+            if wanted is not None and replica is not None:
+                instrument = standing({symbol: replica}, {symbol: wanted}, NO_RECORD).get(symbol)
+                if instrument is not None and instrument.feed is Feed.ORDERS:
+                    await self._restore_symbol(client, instrument)
             self._unrestored.discard(symbol)
 
     async def _restore_symbol(self, client: Redis, instrument: Instrument) -> None:

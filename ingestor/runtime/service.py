@@ -73,7 +73,7 @@ class IngestorService:
             )
             click.echo(f"admin listening on http://{self.settings.admin_host}:{port}")
         client = self.environment.connect(self.settings.redis_url)
-        self.catalog = Catalog(client, self.keys)
+        self.catalog = Catalog(client, self.keys, interval_s=self.settings.catalog_interval_s)
         self.stats.consumer_lags = ConsumerLags(client, self.keys.consumers, self.catalog.clock)
         self.checks = self.stats.checks = ServerChecks(
             self.environment.connect, self.settings.redis_url, self.environment.now_us
@@ -86,6 +86,7 @@ class IngestorService:
         finally:
             checking.cancel()
             await asyncio.gather(checking, return_exceptions=True)
+            await self.catalog.aclose()
             await client.aclose()
             if admin is not None:
                 await admin.cleanup()
@@ -137,7 +138,7 @@ class IngestorService:
             raise errors.exceptions[0] from errors
 
     async def _poll(self, stop: asyncio.Event) -> None:
-        """Read the instruments every second and pass them to the partitions."""
+        """Look every second whether the instruments changed, and pass them to the partitions."""
         outage = Outage(logger, "instruments not read")
         lags = None if self.settings.admin_port is None else self.stats.consumer_lags
         while not await wait_for(stop, POLL_S):

@@ -1,4 +1,7 @@
-"""Reads a deployment's number of partitions and its instruments from Redis."""
+"""Reads a deployment's number of partitions and its instruments from Redis.
+
+`Catalog` asks each second whether the instruments changed, and reads them only if they did.
+"""
 
 import asyncio
 import logging
@@ -14,8 +17,10 @@ from depthcast.shared.freshness import ServerClock
 from depthcast.shared.instruments import Instrument, from_json
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.protocol import PROTOCOL
+from depthcast.shared.runtime.key_watch import KeyWatch
 from depthcast.shared.runtime.outage import needs_somebody
 from depthcast.shared.runtime.redis import execute, read_hash, run_pipeline
+from depthcast.shared.types import Symbol, is_symbol
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +28,12 @@ POLL_S: Final = 1.0
 
 HOLD_S: Final = 5.0
 """Readers keep instruments that Redis lost for this long, so that ingestors can register them again."""
+
+INTERVAL_S: Final = 60.0
+"""Instruments are read whole after this time, whether anything says that they changed or not."""
+
+PARSED_PER_SLICE: Final = 2_000
+"""So many values are parsed at a time; then other tasks run."""
 
 
 async def read_partitions(client: Redis, keys: DeploymentKeys, wanted: int | None) -> int | None:
@@ -78,7 +89,7 @@ async def read_instruments(
     A malformed value is logged; all others are still returned. Its symbol keeps the definition from `before`,
     if any: a typing error must not withdraw a book in use.
     """
-    return _parsed(await read_hash(client, keys.instruments), before)
+    return await _parsed(await read_hash(client, keys.instruments), before)
 
 
 async def sample_clock(client: Redis, clock: ServerClock) -> None:
@@ -89,12 +100,19 @@ async def sample_clock(client: Redis, clock: ServerClock) -> None:
     clock.observe(sent, loop.time(), seconds * 1_000_000 + us)
 
 
-def _parsed(table: Mapping[bytes, bytes], before: Mapping[str, Instrument]) -> dict[str, Instrument]:
-    instruments = {}
-    for name, raw in sorted(table.items()):
+async def _parsed(table: Mapping[bytes, bytes], before: Mapping[str, Instrument]) -> dict[str, Instrument]:
+    instruments: dict[str, Instrument] = {}
+    known: dict[bytes, Instrument] = {}  # most symbols have the same sizes as many others
+    for place, (name, raw) in enumerate(sorted(table.items())):
+        if place % PARSED_PER_SLICE == PARSED_PER_SLICE - 1:
+            await asyncio.sleep(0)
         symbol = name.decode("utf-8", "replace")
+        same = known.get(raw)
+        if same is not None and is_symbol(symbol):
+            instruments[symbol] = same._replace(symbol=Symbol(symbol))
+            continue
         try:
-            instruments[symbol] = from_json(symbol, raw)
+            instruments[symbol] = known[raw] = from_json(symbol, raw)
         except InstrumentsError as error:
             logger.warning("malformed instrument", extra={"symbol": symbol, "problem": error.problem})
             if symbol in before:
@@ -105,35 +123,54 @@ def _parsed(table: Mapping[bytes, bytes], before: Mapping[str, Instrument]) -> d
 class Catalog:
     """The instruments as last polled; those that Redis lost do not count as withdrawn.
 
-    `instruments`: all known ones by symbol. `incarnation`: random name of the data in Redis, None before an
-    ingestor has set it. If that name changes or `meta` is gone, Redis has lost everything; likewise if the
-    instruments are gone after their key held something else. The known instruments then stay until the
-    deployment exists again, and for at least `HOLD_S`.
+    `instruments`: all known ones by symbol; the same object as long as nothing changed. `incarnation`: random
+    name of the data in Redis, None before an ingestor has set it. If that name changes or `meta` is gone,
+    Redis has lost everything; likewise if the instruments are gone after their key held something else. The
+    known instruments then stay until the deployment exists again, and for at least `HOLD_S`.
 
-    `clock`: takes a sample of the server's clock with each poll, by the event loop's clock.
+    `clock`: takes a sample of the server's clock with each poll, by the event loop's clock. `whole_reads`:
+    how often all instruments were read: when they changed, and every `interval_s` seconds.
     """
 
-    def __init__(self, client: Redis, keys: DeploymentKeys, clock: ServerClock | None = None) -> None:
+    def __init__(
+        self,
+        client: Redis,
+        keys: DeploymentKeys,
+        clock: ServerClock | None = None,
+        interval_s: float = INTERVAL_S,
+    ) -> None:
         self.client = client
         self.keys = keys
         self.clock = ServerClock() if clock is None else clock
+        self.interval_s = interval_s
         self.instruments: Mapping[str, Instrument] = {}
         self.incarnation: bytes | None = None
+        self.whole_reads = 0
+        self._watch = KeyWatch(client, keys.instruments)
+        self._whole_at = 0.0
+        self._current = False  # as of the last poll, if it succeeded
         self._polled = False
         self._misused = False
         self._lost_at: float | None = None
 
     async def poll(self, now: float) -> bool:
         """Poll at `now` (s, monotonic); returns True if Redis lost everything. Raises `RedisUnavailable`."""
+        sure, self._current = self._current and self._polled and not self._misused, False
+        sure = sure and self._lost_at is None and now - self._whole_at < self.interval_s
         try:
-            incarnation, deployed, table = await self._read()
+            incarnation, deployed, table = await self._read(now, sure=sure)
         except WrongKey:
             self._misused = True
             raise
-        self._misused = self._misused and not table
-        found = _parsed(table, self.instruments)
+        found = self.instruments
+        if table is not None:
+            self._misused = self._misused and not table
+            found = await _parsed(table, self.instruments)
+        self._current = True
         if not self._lost(incarnation, deployed=bool(deployed)):
-            self.incarnation, self.instruments, self._lost_at = incarnation, found, None
+            self.incarnation, self._lost_at = incarnation, None
+            if found != self.instruments:
+                self.instruments = found
             self._polled = True
             return False
         if self._lost_at is None:
@@ -146,20 +183,31 @@ class Catalog:
             self.instruments = dict(sorted({**self.instruments, **found}.items()))
         return True
 
+    async def aclose(self) -> None:
+        """Return the connection that keeps watch."""
+        await self._watch.aclose()
+
     def accept(self) -> None:
         """Trust the next poll, because everything lost has been written again."""
         self._polled = self._misused = False
         self._lost_at = None
 
-    async def _read(self) -> tuple[bytes | None, int, dict[bytes, bytes]]:
+    async def _read(self, now: float, *, sure: bool) -> tuple[bytes | None, int, dict[bytes, bytes] | None]:
+        """The incarnation, whether `meta` exists, and the instruments: None if they are as last read."""
         loop = asyncio.get_running_loop()
-        async with self.client.pipeline(transaction=True) as pipeline:
-            pipeline.get(self.keys.incarnation)
-            pipeline.exists(self.keys.meta)
-            pipeline.hgetall(self.keys.instruments)
-            pipeline.time()
+        sent = loop.time()
+        key, state = self.keys.instruments, (("GET", self.keys.incarnation), ("EXISTS", self.keys.meta))
+        replies = await self._watch.unchanged(*state, ("TIME",), sure=sure)
+        table = None
+        if replies is None:
             sent = loop.time()
-            incarnation, deployed, table, (seconds, us) = await run_pipeline(pipeline)
+            async with self.client.pipeline(transaction=True) as pipeline:
+                for command in (*state, ("TIME",), ("HGETALL", key)):
+                    pipeline.execute_command(*command)
+                *replies, table = await run_pipeline(pipeline)
+            self._whole_at = now
+            self.whole_reads += 1
+        incarnation, deployed, (seconds, us) = replies
         self.clock.observe(sent, loop.time(), seconds * 1_000_000 + us)
         return incarnation, deployed, table
 

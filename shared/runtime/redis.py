@@ -16,7 +16,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import LockError, RedisError, ResponseError
+from redis.exceptions import LockError, RedisError, ResponseError, WatchError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from depthcast.shared.codec import SNAPSHOT_FIELD, decode_snapshot
@@ -151,14 +151,14 @@ async def read_hash(client: Redis, key: str) -> dict[bytes, bytes]:
 
 @asynccontextmanager
 async def map_errors(key: str | None = None) -> AsyncIterator[None]:
-    """Turn every error of the library but a lost lock into `RedisUnavailable`.
+    """Turn errors of the library into `RedisUnavailable`, but a lost lock and a watched key that changed.
 
     An error reply becomes `RedisRefused`, whether it is known or not, and is counted. One that complains
     about the type of a value becomes `WrongKey`; `key` is the command's key, unless the reply names one.
     """
     try:
         yield
-    except LockError:
+    except (LockError, WatchError):
         raise
     except (ResponseError, RedisConnectionError, RedisTimeoutError) as error:
         raise refusal(error, key) from error

@@ -224,8 +224,8 @@ async def test_a_relisting_overtakes_a_reading_of_the_instruments(
         assert catalog is not None
         read = catalog._read
 
-        async def slowly() -> Any:
-            found = await read()
+        async def slowly(now: float, *, sure: bool) -> Any:
+            found = await read(now, sure=sure)
             held.set()
             await go_on.wait()
             return found

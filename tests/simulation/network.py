@@ -21,12 +21,13 @@ from redis.asyncio.lock import Lock
 from redis.client import NEVER_DECODE
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import WatchError
 from redis.utils import str_if_bytes
 
 from depthcast.shared.runtime.redis import OnConnect
 from tests.simulation.loop import PROCESS, Process, SimulatedLoop
 from tests.simulation.replies import Reply, ReplyError
-from tests.simulation.server import TRANSACTION, Server, joined
+from tests.simulation.server import TRANSACTION, UNWATCH, Server, joined
 
 TIMEOUT_S: Final = 0.6
 """A client waits this long for a reply, in addition to the time of a blocking read."""
@@ -121,6 +122,7 @@ class Connection:
         self.generation = -1
         self.waiting: dict[asyncio.Future[Reply], None] = {}
         self.broken = False
+        self.watched: dict[bytes, object] = {}
         link.connections[self] = None
 
     def __hash__(self) -> int:
@@ -313,9 +315,11 @@ class SimulatedRedis(Redis):
         callback = self.response_callbacks.get(name)
         return callback(reply, **options) if callback else reply
 
-    async def request_all(self, commands: list[list[bytes]]) -> list[Any]:
+    async def request_all(
+        self, commands: list[list[bytes]], connection: Connection | None = None
+    ) -> list[Any]:
         """Send commands in a row over one connection; an error of one of them is its reply."""
-        connection = await self._connection()
+        connection = connection or await self.take_connection()
         try:
             requests = [asyncio.ensure_future(connection.request(command)) for command in commands[1:]]
             replies = [await _caught(connection.request(commands[0]))]
@@ -323,11 +327,15 @@ class SimulatedRedis(Redis):
         except BaseException:
             connection.close()
             raise
-        if not connection.broken:
-            self._idle.append(connection)
+        self.give_back(connection)
         return replies
 
-    async def _connection(self) -> Connection:
+    def give_back(self, connection: Connection) -> None:
+        """Keep a connection for the next command, unless it is broken."""
+        if not connection.broken:
+            self._idle.append(connection)
+
+    async def take_connection(self) -> Connection:
         while self._idle:
             connection = self._idle.pop()
             if not connection.broken:
@@ -354,15 +362,31 @@ class SimulatedPipeline(Pipeline):
     def __init__(self, client: SimulatedRedis, *, transaction: bool) -> None:
         super().__init__(client.connection_pool, client.response_callbacks, transaction, None)
         self._simulated = client
+        self._watcher: Connection | None = None
+
+    async def watch(self, *names: Any) -> Any:  # type: ignore[override] # nor does the library's own
+        self._watcher = await self._simulated.take_connection()
+        try:
+            return await self._watcher.request(_command(("WATCH", *names)))
+        except BaseException:
+            self._watcher.close()
+            self._watcher = None
+            raise
+
+    def multi(self) -> None:
+        """Commands are collected in any case."""
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:
         stack, self.command_stack = self.command_stack, []
         if not stack:
             return []
         commands = [_command(command) for command, _ in stack]
-        replies = await (
-            self._as_one(commands) if self.is_transaction else self._simulated.request_all(commands)
-        )
+        if not self.is_transaction:
+            replies = await self._simulated.request_all(commands)
+        elif self._watcher is None:
+            replies = await self._as_one(commands)
+        else:
+            replies = await self._as_one_if_unchanged(commands)
         return [
             reply
             if isinstance(reply, Exception) and not raise_on_error
@@ -370,14 +394,27 @@ class SimulatedPipeline(Pipeline):
             for (command, options), reply in zip(stack, replies, strict=True)
         ]
 
+    async def _as_one_if_unchanged(self, commands: list[list[bytes]]) -> list[Any]:
+        """As `_as_one`, on the connection that watches; the library's errors, also if that is broken."""
+        try:
+            return await self._as_one(commands)
+        except (RedisConnectionError, RedisTimeoutError) as error:
+            raise WatchError(str(error)) from error
+
     async def _as_one(self, commands: list[list[bytes]]) -> list[Any]:
-        (replies,) = await self._simulated.request_all([[TRANSACTION, *map(joined, commands)]])
+        watcher, self._watcher = self._watcher, None
+        (replies,) = await self._simulated.request_all([[TRANSACTION, *map(joined, commands)]], watcher)
+        if replies is None:
+            raise WatchError("Watched variable changed.")
         if isinstance(replies, Exception):
             raise replies
         return [_library_error(str(reply)) if isinstance(reply, ReplyError) else reply for reply in replies]
 
     async def reset(self) -> None:  # type: ignore[override] # the library's own does not fit either
         self.command_stack = []
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            (_,) = await self._simulated.request_all([[UNWATCH]], watcher)
 
 
 @cache

@@ -1,6 +1,7 @@
 """The simulated server, seen by connections: one command at a time, blocked readers, restarts, failovers."""
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Final, Protocol
@@ -9,12 +10,14 @@ import msgpack
 
 from tests.simulation.journal import Journal, Mark
 from tests.simulation.loop import SimulatedLoop
-from tests.simulation.replies import Reply, ReplyError
+from tests.simulation.replies import OK, Reply, ReplyError
 from tests.simulation.store import NEEDS_MEMORY, OUT_OF_MEMORY, Store
 from tests.simulation.stream_commands import parse_xread, read
 from tests.simulation.streams import Id
 
 Answer = Callable[[Reply | ReplyError], None]
+WATCH: Final = b"WATCH"
+UNWATCH: Final = b"UNWATCH"
 TRANSACTION: Final = b"MULTI"
 """Marks a command that is a whole transaction: what follows are its commands, each `joined`."""
 
@@ -31,9 +34,13 @@ def _always(answer: Answer, reply: ReplyError) -> Answer:
 
 
 class Peer(Protocol):
-    """A connection's other end: `generation` is the server's at the time it was accepted."""
+    """A connection's other end: `generation` is the server's at the time it was accepted.
+
+    `watched`: what keys held when they were watched.
+    """
 
     generation: int
+    watched: dict[bytes, object]
 
     def reset(self) -> None:
         """The server has dropped this connection."""
@@ -112,8 +119,19 @@ class Server:
                 return
             answer = _always(answer, ReplyError(reply))
         try:
-            if command[0] == TRANSACTION:
-                answer(self._together([msgpack.unpackb(packed) for packed in command[1:]]))
+            if command[0] == WATCH:
+                peer.watched[command[1]] = self._value(command[1])
+                answer(OK)
+            elif command[0] == UNWATCH:
+                peer.watched.clear()
+                answer(OK)
+            elif command[0] == TRANSACTION:
+                watched = dict(peer.watched)
+                peer.watched.clear()
+                if any(self._value(key) != value for key, value in watched.items()):
+                    answer(None)
+                else:
+                    answer(self._together([msgpack.unpackb(packed) for packed in command[1:]]))
             elif command[0] == b"XREAD" and b"BLOCK" in command:
                 self._read(peer, command, answer)
             else:
@@ -122,6 +140,10 @@ class Server:
             answer(error)
         self.executing = None
         self.wake()
+
+    def _value(self, key: bytes) -> object:
+        """A copy of what a key holds; a real server compares writes, not values."""
+        return copy(self.store.values.get(key))
 
     def _together(self, commands: list[list[bytes]]) -> Reply:
         """Execute a transaction: an error of one command does not stop others; memory is checked first."""

@@ -82,12 +82,13 @@ async def test_instruments_come_in_the_order_of_symbols_however_they_are_listed(
 
 class TestCatalog:
     @pytest.fixture
-    async def catalog(self, redis: Redis) -> Catalog:
+    async def catalog(self, redis: Redis) -> AsyncIterator[Catalog]:
         await restore(redis, KEYS, 1, "first", {"BTC-USD": BTC, "ETH-USD": ETH})
         catalog = Catalog(redis, KEYS)
         assert not await catalog.poll(0.0)
         assert catalog.instruments == {"BTC-USD": BTC, "ETH-USD": ETH}
-        return catalog
+        yield catalog
+        await catalog.aclose()
 
     async def test_what_is_withdrawn_goes(self, redis: Redis, catalog: Catalog) -> None:
         await redis.hdel(KEYS.instruments, "BTC-USD")
