@@ -26,6 +26,7 @@ export class Session {
   #paying = false;
   #everything = null; // the subscription to "*"
   #held = new Set(); // symbols that the gateway said are subscribed on this connection
+  #leaving = new Map(); // symbol → how many unsubscribes of it have no answer yet
   #postponed = new Set(); // ids of messages that the gateway did not carry out to their end
 
   constructor({ send, tell, creditWindow = 0, pace = null }) {
@@ -71,7 +72,7 @@ export class Session {
     // Everything may bring a symbol that has no view yet.
     const leaving = this.#everything ? names.filter(isSymbol) : ended;
     for (const symbol of leaving) this.#everything?.without.add(symbol);
-    if (leaving.length && this.connected) this.#send({ op: "unsubscribe", symbols: leaving });
+    if (leaving.length && this.connected) this.#leave(leaving);
   }
 
   /** A connection is open: grant credit, subscribe to everything again, and offer to resume the views. */
@@ -88,6 +89,7 @@ export class Session {
   lost() {
     this.connected = false;
     this.#held.clear();
+    this.#leaving.clear();
     this.#postponed.clear();
     for (const view of [...this.views.values()]) {
       if (view.phase === Phase.ENDED) continue; // by a listener, meanwhile
@@ -159,7 +161,7 @@ export class Session {
 
   /** All views become part of the subscription to "*": the gateway replaces their subscriptions too. */
   #subscribeToAll(options) {
-    this.#everything = { options, asked: 0, without: new Set() };
+    this.#everything = { options, asked: 0, answered: false, without: new Set() };
     for (const view of this.views.values()) Object.assign(view, { options, wild: true });
     if (this.connected) this.#askForAll(false);
     return this.views;
@@ -169,7 +171,8 @@ export class Session {
     const { options, without } = this.#everything;
     const views = [...this.views.values()].filter(({ wild }) => wild);
     this.#everything.asked = this.#request([EVERYTHING], views, options, resume);
-    if (without.size) this.#send({ op: "unsubscribe", symbols: [...without] });
+    this.#everything.answered = false;
+    if (without.size) this.#leave([...without]);
     this.#send({ op: "ping", id: pingAfter(this.#everything.asked) });
   }
 
@@ -209,6 +212,18 @@ export class Session {
     return id;
   }
 
+  #leave(symbols) {
+    for (const symbol of symbols) this.#leaving.set(symbol, (this.#leaving.get(symbol) ?? 0) + 1);
+    this.#send({ op: "unsubscribe", symbols });
+  }
+
+  /** An unsubscribe has its answer. */
+  #left(symbol) {
+    const left = (this.#leaving.get(symbol) ?? 0) - 1;
+    if (left > 0) this.#leaving.set(symbol, left);
+    else this.#leaving.delete(symbol);
+  }
+
   /** Forget a view; false if there is none. */
   #end(symbol) {
     const view = this.views.get(symbol);
@@ -229,7 +244,11 @@ export class Session {
       this.views.set(symbol, Object.assign(view, { wild: true, asked: all.asked }));
     }
     const view = this.views.get(symbol);
-    if (!view) return;
+    if (!view) {
+      // "*" brings what was listed after it was unsubscribed, or after a "*" was refused that was to replace it.
+      if (id === undefined && !this.#leaving.has(symbol)) this.#leave([symbol]);
+      return;
+    }
     // Without an id the gateway began the subscription anew, for a new listing, unless another one is asked for; or
     // "*" brings a symbol that was listed later.
     const anew = id === undefined && (view.phase !== Phase.ASKED || (view.wild && view.asked === all?.asked));
@@ -268,9 +287,17 @@ export class Session {
 
   #unsubscribed({ symbol, reason }) {
     this.#held.delete(symbol);
+    if (!reason) this.#left(symbol);
     const view = this.views.get(symbol);
+    if (!view) return;
+    if (!reason) {
+      // The view was asked for after the unsubscribe that this answers, or "*" has brought it since.
+      if (view.phase !== Phase.ASKED && this.#everything?.answered) this.#askInParts([view]);
+      else this.#wait(view);
+      return;
+    }
     // What ends here came before a subscribe that is still to be answered: its answer decides.
-    if (!reason || !view || (view.phase === Phase.ASKED && !view.wild)) return;
+    if (view.phase === Phase.ASKED && !view.wild) return;
     this.#end(symbol);
     this.#tell("status", { view });
     this.#tell("removed", { symbol, reason });
@@ -324,7 +351,10 @@ export class Session {
    * answered before.
    */
   #error({ id, code, message: text, symbol }) {
-    if (code === "not_subscribed") return; // it ended in the meantime
+    if (code === "not_subscribed") {
+      this.#left(symbol); // it ended in the meantime
+      return;
+    }
     const all = id !== undefined && this.#everything?.asked === id;
     const refused = id === undefined ? [] : this.#unanswered(id, symbol);
     const ours = all || refused.length > 0;
@@ -334,15 +364,23 @@ export class Session {
     }
     if (ours && code === "rate_limited") this.#postponed.add(id);
     else {
-      if (all && symbol === undefined && code !== "limit") this.#everything = null;
-      for (const view of refused) this.#refuse(view);
+      const whole = all && symbol === undefined && code !== "limit";
+      if (whole) this.#everything = null;
+      if (all) this.#giveUp(whole ? [...this.#held] : [symbol]);
+      for (const view of refused) if (isOf(view, id)) this.#refuse(view); // a listener may have asked anew
     }
     this.#tell("problem", { code, text, symbol });
   }
 
+  /** End what the gateway goes on with though no view shows it: it refused what was to replace that. */
+  #giveUp(symbols) {
+    const vain = symbols.filter((symbol) => !this.views.has(symbol) && this.#held.delete(symbol));
+    if (vain.length) this.#leave(vain);
+  }
+
   #unanswered(id, symbol) {
     const named = (view) => symbol === undefined || view.symbol === symbol;
-    return [...this.views.values()].filter((view) => view.asked === id && view.phase === Phase.ASKED && named(view));
+    return [...this.views.values()].filter((view) => isOf(view, id) && named(view));
   }
 
   /**
@@ -352,9 +390,10 @@ export class Session {
   #pong({ id }) {
     const asked = this.#everything?.asked;
     if (!asked || id !== pingAfter(asked) || this.#postponed.has(asked) || this.tryLater) return;
+    this.#everything.answered = true;
     const waiting = this.#unanswered(asked).filter(({ wild }) => wild);
     for (const view of waiting) {
-      if (this.#refuse(view)) this.#tell("removed", { symbol: view.symbol, reason: "removed" });
+      if (isOf(view, asked) && this.#refuse(view)) this.#tell("removed", { symbol: view.symbol, reason: "removed" });
     }
   }
 
@@ -362,7 +401,7 @@ export class Session {
   #refuse(view) {
     if (this.views.get(view.symbol) !== view) return false;
     this.#end(view.symbol);
-    if (this.#held.delete(view.symbol)) this.#send({ op: "unsubscribe", symbols: [view.symbol] });
+    if (this.#held.delete(view.symbol)) this.#leave([view.symbol]);
     this.#tell("status", { view });
     return true;
   }
@@ -400,6 +439,11 @@ function offer(view, message) {
   if (whole === null || typeof whole === "string") return [whole];
   const uncounted = view.options.orders && message.orders_digest === undefined;
   return [uncounted ? Outcome.MISMATCH : view.book.replace(whole), whole];
+}
+
+/** Whether a view waits for the answer to the subscribe of that id. */
+function isOf(view, id) {
+  return view.asked === id && view.phase === Phase.ASKED;
 }
 
 /** The symbols of an argument: one text, or a list of texts, each once. */

@@ -19,12 +19,18 @@ QUOTED_MAX: Final = 64
 
 @dataclass
 class Request:
-    """A request to the gateway. `unanswered`: symbols without an answer; `internal`: no user waits for it."""
+    """A request to the gateway.
+
+    `unanswered`: symbols without an answer. `internal`: no user waits for it. `place`: how many requests were
+    sent up to this one. `refused`: symbols that were refused by name.
+    """
 
     message: dict[str, Any]
     unanswered: set[str]
     internal: bool = False
+    place: int = 0
     errors: list[ClientError] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
 
     @property
     def done(self) -> bool:
@@ -44,6 +50,11 @@ class Request:
             return [name for name in self.unanswered if name.startswith(symbol)]
         return [symbol]
 
+    def narrow(self, symbols: Collection[str]) -> None:
+        """Name only these from now on; the others need no answer any more."""
+        self.message["symbols"] = [symbol for symbol in self.symbols if symbol in symbols]
+        self.unanswered.intersection_update(symbols)
+
     def raise_errors(self) -> None:
         """Raise the first error, with the others as notes; do nothing if there is none."""
         if self.errors:
@@ -60,6 +71,7 @@ class Requests:
         self._outbox = outbox
         self._pending: dict[int, Request] = {}
         self._ids = count(1)
+        self._places = count(1)
 
     def make(self, op: str, symbols: Iterable[str], *, internal: bool, **fields: Any) -> Request:
         """Send a message about `symbols`; it is done at once if there are none."""
@@ -79,6 +91,7 @@ class Requests:
         """Send a request, for the first time or again."""
         request_id = request.message["id"]
         self._pending[request_id] = request
+        request.place = next(self._places)
         self._outbox.append(request.message)
         if EVERYTHING in request.unanswered:
             # The gateway does not say how many symbols `*` stands for; the pong shows that it has answered
@@ -102,17 +115,39 @@ class Requests:
             for request in self._pending.values()
         )
 
-    def lost(self) -> list[Request]:
+    def is_leaving(self, symbol: str) -> bool:
+        """Whether an unsubscribe that covers `symbol` has no answer yet."""
+        return any(
+            request.message["op"] == "unsubscribe"
+            and (symbol in request.unanswered or EVERYTHING in request.unanswered)
+            for request in self._pending.values()
+        )
+
+    def is_replaced(self, symbol: str, place: int) -> bool:
+        """Whether a subscribe to `symbol`, or to everything, was sent after `place` and has no answer yet."""
+        return any(
+            request.place > place
+            and request.message["op"] == "subscribe"
+            and (symbol in request.unanswered or EVERYTHING in request.unanswered)
+            for request in self._pending.values()
+        )
+
+    def lost(self, wanted: Collection[str]) -> list[Request]:
         """Forget what was sent on a lost connection; returns what is to be sent again.
 
-        These are the requests that users wait for, but for unsubscribing: a new connection has no
-        subscriptions to end.
+        These are the requests that users wait for, with those of their symbols that are still `wanted` and
+        that no later request replaces. A new connection has no subscriptions to end.
         """
         pending, self._pending = self._pending, {}
-        repeated = []
-        for request in pending.values():
-            if request.internal or request.message["op"] == "unsubscribe":
+        repeated: list[Request] = []
+        left = set(wanted)
+        for request in reversed(pending.values()):
+            op = request.message["op"]
+            if request.internal or op == "unsubscribe":
                 request.unanswered.clear()
-            else:
+            elif op == "subscribe":
+                request.narrow(left)
+                left = set() if EVERYTHING in request.symbols else left.difference(request.symbols)
+            if request.unanswered:
                 repeated.append(request)
-        return repeated
+        return repeated[::-1]

@@ -79,6 +79,8 @@ class ClientSession:
         self.token_expires = False
         self._requests = Requests(self.outbox)
         self._without: set[str] = set()  # unsubscribed by name within a subscription to everything
+        self._held: set[str] = set()  # symbols that the gateway said are subscribed on this connection
+        self._places: dict[str, int] = {}  # of the request that began the book (`Request.place`)
         self._credit_used = 0
         self._handlers: dict[str, Callable[[Message], None]] = {
             "welcome": self._on_welcome,
@@ -130,11 +132,12 @@ class ClientSession:
         self.gateway_not_ready = False
         self.token_expires = False
         self._credit_used = 0
+        self._held.clear()
         if self.credit_window is not None:
             self.credit(self.credit_window)
         for symbol in [symbol for symbol in self.books if self._options_of(symbol) is None]:
             self._forget(symbol)  # the answer to its unsubscribe was lost with the connection
-        repeated = self._requests.lost()
+        repeated = self._requests.lost(self.wanted)
         requested = {symbol for request in repeated for symbol in request.symbols}
         again = {symbol: options for symbol, options in self.wanted.items() if symbol not in requested}
         if EVERYTHING in requested:
@@ -187,30 +190,51 @@ class ClientSession:
 
     def _on_subscribed(self, message: Message) -> None:
         symbol = message["symbol"]
+        self._held.add(symbol)
         request = self._answered(message, symbol)
         options = self._options_of(symbol)
-        if options is None or self._requests.is_awaited(symbol):
+        if options is None or self._is_of_another(message, symbol, request, options):
             # It belongs to a subscription that the user has ended or replaced; so does all that follows it.
             self._wait(symbol)
+            if request is None:
+                self._say_again(symbol, options)
             return
         if request is not None and EVERYTHING in request.symbols:
             self.wanted.pop(symbol, None)  # the subscription to everything has replaced it
             options = self.wanted.get(EVERYTHING, options)
-        fits = (message.get("depth"), message.get("group", 1)) == (options.depth, options.group)
-        if request is None and not fits and self._requests.is_awaited(EVERYTHING):
-            self._wait(symbol)  # a subscription that everything replaces has begun anew
-            return
         if message.get("group", 1) != options.group:
             self._not_grouped(symbol, options, request)
             return
         book = self.books.setdefault(symbol, ClientBook(options))
         book.options = options
+        if request is not None:
+            self._places[symbol] = request.place
         had_view = book.has_view
         self._report_state(symbol, book, lambda: book.subscribed(message))
         self.counters.resumed += had_view and book.phase is Phase.CONTINUOUS
 
+    def _say_again(self, symbol: str, options: SubscriptionOptions | None) -> None:
+        """Tell the gateway what is wanted of a symbol if it does something else, and no request ends that."""
+        if options is None:
+            if not self._requests.is_leaving(symbol):
+                self._requests.make("unsubscribe", [symbol], internal=True)
+        elif not self._requests.is_replaced(symbol, 0):
+            self._subscribe([symbol], options, internal=True)
+
+    def _is_of_another(
+        self, message: Message, symbol: str, request: Request | None, options: SubscriptionOptions
+    ) -> bool:
+        """Whether a `subscribed` is not the answer to the newest subscribe that covers the symbol."""
+        if request is not None:
+            return self._requests.is_replaced(symbol, request.place)
+        # Without a request a subscription begins anew, for a new listing, or everything brings a new symbol.
+        said = (message.get("depth"), message.get("group", 1), message.get("orders", False))
+        fits = said == (options.depth, options.group, options.orders)
+        return not fits or self._requests.is_awaited(symbol)
+
     def _on_unsubscribed(self, message: Message) -> None:
         symbol = message["symbol"]
+        self._held.discard(symbol)
         request = self._answered(message, symbol)
         if request is not None and request.internal:
             self.books.pop(symbol, None)  # what waits for the user may say why
@@ -240,10 +264,12 @@ class ClientSession:
         request = self._answered(message, None)
         if request is None or EVERYTHING not in request.symbols or self.gateway_not_ready:
             return
-        # The gateway has named all that there is; what it did not name is gone.
-        for symbol in self._waiting():
-            if symbol not in self.wanted:
-                self._remove(symbol)
+        if self._requests.is_awaited(EVERYTHING):
+            return  # the answer to a later one decides
+        # The gateway has named all that there is; what it did not name is gone, what it refused goes on.
+        for symbol in [*self.wanted]:
+            if not (symbol in request.refused or symbol == EVERYTHING or self._requests.is_awaited(symbol)):
+                del self.wanted[symbol]
         self._ask_again()
 
     def _on_error(self, message: Message) -> None:
@@ -263,7 +289,13 @@ class ClientSession:
         refused = request.concerned(symbol)
         self._requests.note(request, symbol)
         if request.message["op"] == "subscribe":
-            self._refused(refused, error)
+            request.refused.update(refused)
+            self._refused(refused, request, error)
+        else:
+            # There was no subscription to end, and so no view of it any more.
+            for book in [*self.books] if EVERYTHING in refused else refused:
+                if self._options_of(book) is None:
+                    self._forget(book)
 
     # --- books
 
@@ -297,24 +329,29 @@ class ClientSession:
             text = f"{RESYNCS_MAX} snapshots in a row did not lead to a continuous book ({result.value})"
             self.failures.append(ClientError("inconsistent", text, symbol))
             book.resyncs = 0
-        # The answer to a subscribe to everything replaces it; asking for it by name would end that again.
-        replaced = symbol in self.wanted and self._requests.is_awaited(EVERYTHING)
         options = self._options_of(symbol)
-        if options is not None and not replaced and not self._requests.is_awaited(symbol):
+        # The answer to a subscribe that is on its way replaces it; asking by name would end what that brings.
+        if options is not None and not self._requests.is_replaced(symbol, self._places.get(symbol, 0)):
             self._subscribe([symbol], options, internal=True)
         if before is not book.state:
             self._queue(self._update(symbol, book, Kind.STATUS))
 
-    def _waiting(self) -> list[str]:
-        """Symbols whose books need a subscribe, though none is on its way."""
-        waiting = [symbol for symbol, book in self.books.items() if book.phase is Phase.SUBSCRIBING]
-        return [symbol for symbol in waiting if not self._requests.is_awaited(symbol)]
-
     def _ask_again(self) -> None:
-        """Subscribe again to what a subscribe to everything was to replace, and did not."""
-        for symbol in self._waiting():
-            if (options := self.wanted.get(symbol)) is not None:
+        """Once everything is answered: subscribe by name to what has no view, forget what nobody named."""
+        if self._requests.is_awaited(EVERYTHING):
+            return
+        for symbol in sorted({*self.books, *self.wanted, *self._held} - {EVERYTHING}):
+            book, options = self.books.get(symbol), self._options_of(symbol)
+            has_begun = book is not None and book.phase is not Phase.SUBSCRIBING
+            if has_begun or self._requests.is_awaited(symbol):
+                continue
+            if options is None:
+                if not self._requests.is_leaving(symbol):
+                    self._forget(symbol)
+            elif symbol in self.wanted or symbol in self._held:
                 self._subscribe([symbol], options, internal=True)
+            else:
+                self._remove(symbol)
 
     def _wait(self, symbol: str) -> None:
         """Let the book, if there is one, wait for the answer to a subscribe; nothing else is for it."""
@@ -323,6 +360,7 @@ class ClientSession:
 
     def _forget(self, symbol: str) -> None:
         self.books.pop(symbol, None)
+        self._places.pop(symbol, None)
         self.updates.pop(symbol, None)
 
     def _remove(self, symbol: str) -> None:
@@ -367,19 +405,39 @@ class ClientSession:
             self._requests.note(request, symbol)
         return request
 
-    def _refused(self, symbols: Iterable[str], error: ClientError) -> None:
+    def _refused(self, symbols: Iterable[str], request: Request, error: ClientError) -> None:
         """The gateway did not subscribe. What was subscribed before goes on."""
         for symbol in symbols:
-            if self._requests.is_awaited(symbol) or (symbol == EVERYTHING and error.code == "limit"):
-                continue  # a newer request is on its way, or only some symbols were refused
-            book = self.books.get(symbol)
-            if book is not None and book.phase is not Phase.SUBSCRIBING:
-                self.wanted[symbol] = book.options
-            else:
-                self.wanted.pop(symbol, None)
-                self._remove(symbol)
+            if self._requests.is_replaced(symbol, request.place):
+                continue  # a newer request is on its way
             if symbol == EVERYTHING:
-                self._ask_again()
+                self._refused_everything(error)
+            elif self._options_of(symbol) is not None and not (
+                # Once everything is answered, it is asked for again by name.
+                EVERYTHING in request.symbols and symbol in self.wanted
+            ):
+                self._go_on(symbol)
+
+    def _refused_everything(self, error: ClientError) -> None:
+        if error.code == "limit" or EVERYTHING not in self.wanted:
+            return  # only some symbols were refused, or the user has left
+        if error.code != "rate_limited":
+            # With rate_limited, the gateway goes on with what it has answered, and with what is listed later.
+            del self.wanted[EVERYTHING]
+            for symbol in sorted({*self.books, *self._held} - self.wanted.keys()):
+                self._go_on(symbol)
+        self._ask_again()
+
+    def _go_on(self, symbol: str) -> None:
+        """Go on with the subscription that a refused one was to replace; without a view of it, end it."""
+        book = self.books.get(symbol)
+        if book is not None and book.phase is not Phase.SUBSCRIBING:
+            self.wanted[symbol] = book.options
+            return
+        self.wanted.pop(symbol, None)
+        self._remove(symbol)
+        if symbol in self._held:
+            self._requests.make("unsubscribe", [symbol], internal=True)
 
     def _not_grouped(self, symbol: str, options: SubscriptionOptions, request: Request | None) -> None:
         """End a subscription that is not grouped as requested: older gateways ignore `group`.

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from tests.vectors.peers import Message, Shown
+from tests.vectors.preference import Wanted
 
 PEER_MJS: Final = Path(__file__).with_name("peer.mjs")
 
@@ -19,6 +20,9 @@ class NodePeer:
         self._words = [node, "--no-warnings", str(PEER_MJS)]
         self.sent: list[Message] = []
         self.shown: dict[str, Shown] = {}
+        self.try_later = False
+        self.called: list[tuple[list[str], Wanted | None]] = []
+        self._listener: tuple[list[str], Wanted | None] = ([], None)
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
@@ -35,13 +39,27 @@ class NodePeer:
         assert self._process.stdout is not None
         self._process.stdout.close()
 
-    def begin(self) -> None:
+    def begin(self, credit_window: int) -> None:
         """Forget everything: a new client."""
         self.sent.clear()
-        self._do("begin")
+        self._do("begin", credit_window)
 
-    def subscribe(self, symbols: Sequence[str], depth: int, group: int = 1) -> None:
-        self._do("subscribe", list(symbols), {"depth": depth, "group": group})
+    def subscribe(self, symbols: Sequence[str], wanted: Wanted) -> None:
+        self._do("subscribe", list(symbols), _options(wanted))
+
+    def during(self, event: str, symbols: Sequence[str], wanted: Wanted | None) -> None:
+        """At the next event of that kind a listener subscribes, or unsubscribes if nothing is wanted."""
+        self._listener = list(symbols), wanted
+        words = (
+            ["unsubscribe", list(symbols)]
+            if wanted is None
+            else ["subscribe", list(symbols), _options(wanted)]
+        )
+        self._do("during", event, *words)
+
+    def passes(self) -> None:
+        """The second after which it repeats what was refused as too much at a time."""
+        self._do("askAgain")
 
     def unsubscribe(self, symbols: Sequence[str]) -> None:
         self._do("unsubscribe", list(symbols))
@@ -64,7 +82,17 @@ class NodePeer:
         process.stdin.flush()
         answer = json.loads(process.stdout.readline())
         self.sent += answer["sent"]
+        self.called += [self._listener] * len(answer["called"])
+        self.try_later = answer["tryLater"]
         self.shown = {
-            symbol: Shown(state, seq, dict(bids), dict(asks), tick_size)
-            for symbol, state, seq, bids, asks, tick_size in answer["shown"]
-        }
+            symbol: Shown(
+                state, seq, dict(bids), dict(asks), tick_size, Wanted(*claims),
+                counts and (dict(counts[0]), dict(counts[1])),
+            )
+            for symbol, state, seq, bids, asks, tick_size, claims, counts in answer["shown"]
+        }  # fmt: skip
+
+
+def _options(wanted: Wanted) -> dict[str, Any]:
+    depth, group, orders, interval_ms = wanted
+    return {"depth": depth, "group": group, "orders": orders, "intervalMs": interval_ms}

@@ -211,10 +211,11 @@ class Scene:
         message = {"op": "unsubscribe", "id": f"${next(self._ids)}", "symbols": list(symbols or (SYMBOL,))}
         self._sends(message, read=read)
 
-    def gateway_reads(self) -> None:
-        """The gateway gets to what the client has sent."""
-        unread, self._unread = self._unread, []
-        for message in unread:
+    def gateway_reads(self, most: int | None = None) -> None:
+        """The gateway gets to what the client has sent, or to the first `most` messages of that."""
+        read = self._unread[:most]
+        del self._unread[:most]
+        for message in read:
             self.connection.take(message)
 
     def _sends(self, message: Message, *, read: bool) -> None:

@@ -1,71 +1,54 @@
 """A seeded conversation between a client and a real gateway, with all that a user, a market and a network do.
 
-Whatever happens, a book that the client shows as live is the view of the gateway at that seq, with the sizes
-of its listing. When all is over, the client shows every book as it is.
+Whatever happens, a book that the client shows as live is the view that it claims to be, of the gateway at
+that seq, with the sizes of its listing. When all is over, the client shows every book as its user wants it.
 """
 
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
-from tests.unit.gateway.small_market import START, Published, SmallMarket, random_changes
+import orjson
+
+from depthcast.gateway.delivery.request_handler import answer
+from tests.unit.gateway.small_market import START, PublishedOrders, random_changes
+from tests.vectors.gateways import Gateways
 from tests.vectors.peers import Message, Peer
+from tests.vectors.preference import Preference, Wanted
 from tests.vectors.scene import Connection
 
 SYMBOLS: Final = ("AAA", "BBB", "CCC")
 DEPTHS: Final = (1, 5, 0)
+INTERVALS_MS: Final = (0, 0, 50)
 FIRST_SIZE: Final = "0.01"
-
-
-class Wanted(NamedTuple):
-    """Options of a subscription."""
-
-    depth: int
-    group: int
-
-
-class Preference:
-    """What the user wants now, by a naive model: options by name, and those of everything else."""
-
-    def __init__(self) -> None:
-        self.named: dict[str, Wanted] = {}
-        self.all: Wanted | None = None
-        self.without: set[str] = set()
-
-    def subscribe(self, symbols: list[str], wanted: Wanted) -> None:
-        if symbols == ["*"]:
-            self.named, self.all, self.without = {}, wanted, set()
-        else:
-            self.named.update(dict.fromkeys(symbols, wanted))
-            self.without.difference_update(symbols)
-
-    def unsubscribe(self, symbol: str) -> None:
-        if symbol == "*":
-            self.named, self.all, self.without = {}, None, set()
-        else:
-            self.named.pop(symbol, None)
-            self.without.add(symbol)
-
-    def shown(self, symbol: str, *, was_gone: bool) -> set[Wanted]:
-        """How the symbol may be shown. What was removed may have come back by everything alone."""
-        everything = set() if self.all is None or symbol in self.without else {self.all}
-        named = {self.named[symbol]} if symbol in self.named else set()
-        return named | everything if was_gone or not named else named
+NO_DEPTH: Final = 7
+"""A depth that no gateway serves: it refuses the whole message."""
+EVENTS: Final = ("update", "status", "removed", "problem")
+LIMITED_LEVELS: Final = 12
+"""Where full and grouped books have a limit, it is this."""
 
 
 class ClientStorm:
     """One seeded run. `arriving`: messages on their way to the client; `log`: what happened so far.
 
-    `groups`: those that the user asks for, each as likely as the others.
+    `groups`: those that the user asks for, each as likely as the others. `answered`: by symbol, the options
+    of the last `subscribed` on this connection. `refuses`: the gateway refuses and ends subscriptions.
     """
 
     def __init__(self, seed: int, peer: Peer, groups: Sequence[int] = (1,)) -> None:
         self.rng = random.Random(seed)
         self.peer = peer
         self.groups = groups
-        self.market = SmallMarket(
+        self.refuses = self.rng.random() < 0.4
+        self.with_orders = self.rng.random() < 0.4
+        self.credit_window = self.rng.choice((0, 0, 1, 4))
+        self.peer.begin(self.credit_window)
+        self.market = Gateways(
             *SYMBOLS,
+            rng=self.rng,
+            with_orders=self.with_orders,
+            full_depth_max=LIMITED_LEVELS if self.refuses else 1000,
             history_deltas=self.rng.choice((1, 4, 64)),
             part_levels_max=self.rng.choice((1, 3, 1000)),
             write_buffer_bytes=1024,
@@ -73,6 +56,8 @@ class ClientStorm:
         )
         self.connection: Connection | None = None
         self.arriving: deque[Message] = deque()
+        self.working: Iterator[None] = iter(())
+        self.answered: dict[str, Wanted] = {}
         self.log: list[str] = []
         self.listings = dict.fromkeys(SYMBOLS, 0)
         self.sizes: dict[str, list[tuple[int, str]]] = {symbol: [(0, FIRST_SIZE)] for symbol in SYMBOLS}
@@ -88,14 +73,21 @@ class ClientStorm:
             *[self.publish] * 8, *[self.deliver] * 10, *[self.gateway_reads] * 6, *[self.subscribe] * 3,
             *[self.unsubscribe] * 2, self.everything, self.nothing, self.spoil, self.repeat, self.lose,
             self.reconnect, self.relist, self.doubt, self.remove, self.list_again, self.fill, self.drain,
+            *[self.lag] * 2, *[self.grid] * 3, self.silence, self.save, self.another_gateway, self.no_catalog,
+            self.listen, self.listen,
         ]  # fmt: skip
+        if self.refuses:
+            actions += [self.too_many, self.passes, self.passes, self.wrong_depth, self.unknown]
         self.open()
         for _ in range(steps):
             self.market.now += 0.01
             action = self.rng.choice(actions)
             self.log.append(action.__name__)
             action()
+            self._heard()
             self.check()
+            if self.peer.try_later:
+                self.reconnect()
         self.settle()
 
     # --- the market
@@ -130,18 +122,62 @@ class ClientStorm:
         if len(listed) > 1:
             symbol = self.rng.choice(listed)
             self.gone.add(symbol)
-            del self.market.books[symbol]
-            self.market.list_instruments()
-            self.market.tick()
+            self.doubted.discard(symbol)
+            self.market.removes(symbol)
 
     def list_again(self) -> None:
         for symbol in SYMBOLS:
             if symbol not in self.market.books:
-                self.market.books[symbol] = Published(START.epoch + 1_000_000 * (self.listings[symbol] + 1))
-                self.market.list_instruments()
-                self.market.load()
+                self.market.lists(symbol, START.epoch + 1_000_000 * (self.listings[symbol] + 1))
                 self._relist(symbol)
                 self.market.publish(symbol, {-5: 5})
+                self.market.save()
+
+    def silence(self) -> None:
+        """Nothing is written for so long that the gateway calls its books stale, until something is."""
+        self.market.now += 6
+        self.market.tick()
+
+    # --- the gateway
+
+    def lag(self) -> None:
+        """The gateway reads some of what it has not read, or nothing from now on."""
+        if self.market.lags:
+            self.market.catch_up(self.rng.randint(1, 5))
+        else:
+            self.market.lags = self.rng.random() < 0.3
+
+    def grid(self) -> None:
+        self.market.grid()
+
+    def save(self) -> None:
+        self.market.save()
+
+    def another_gateway(self) -> None:
+        self._leave()
+        self.market.another()
+        self.open()
+
+    def no_catalog(self) -> None:
+        """The client reconnects to a gateway that has no instruments yet, or that one gets them."""
+        if not self.market.core.market.listings:
+            self.market.ready()
+        elif self.rng.random() < 0.3:
+            self._leave()
+            self.market.unready()
+            self.open()
+
+    def too_many(self) -> None:
+        """The client has changed too many subscriptions: the gateway carries no further one out."""
+        assert self.connection is not None
+        self.connection.session.changes.left = self.rng.choice((-1.0, 0.0, 1.0))
+
+    def passes(self) -> None:
+        """A second passes, after which the gateway takes changes again."""
+        assert self.connection is not None
+        self.market.now += 1
+        self.connection.session.refill_changes()
+        self.peer.passes()
 
     # --- the user
 
@@ -153,14 +189,41 @@ class ClientStorm:
         self._subscribe(["*"])
 
     def _subscribe(self, symbols: list[str]) -> None:
-        wanted = Wanted(self.rng.choice(DEPTHS), self.rng.choice(self.groups))
-        self.log[-1] += f" {symbols} {wanted}"
-        self._wants(symbols, wanted)
+        self._wants(symbols, self._any_options())
+
+    def _any_options(self) -> Wanted:
+        orders = self.with_orders and self.rng.random() < 0.4
+        group = 1 if orders else self.rng.choice(self.groups)
+        return Wanted(self.rng.choice(DEPTHS), group, orders, self.rng.choice(INTERVALS_MS))
 
     def _wants(self, symbols: list[str], wanted: Wanted) -> None:
+        self.log.append(f"  wants {symbols} {wanted}")
         self.preference.subscribe(symbols, wanted)
-        # Not every peer takes groups.
-        self.peer.subscribe(symbols, *(wanted if wanted.group != 1 else wanted[:1]))
+        self.peer.subscribe(symbols, wanted)
+        self._heard()
+
+    def wrong_depth(self) -> None:
+        symbols = self.rng.choice((["*"], self.rng.sample(SYMBOLS, 2)))
+        self._wants(symbols, Wanted(NO_DEPTH))
+
+    def unknown(self) -> None:
+        self._wants([*self.rng.sample(SYMBOLS, 1), "NO-SUCH"], self._any_options())
+
+    def listen(self) -> None:
+        """A listener is to make a call in the middle of an event, if the client has listeners."""
+        symbols = self.rng.choice((["*"], [self.rng.choice(SYMBOLS)], [self.rng.choice(SYMBOLS)]))
+        wanted = self._any_options() if self.rng.random() < 0.7 else None
+        self.peer.during(self.rng.choice(EVENTS), symbols, wanted)
+
+    def _heard(self) -> None:
+        """What listeners have asked for meanwhile is what the user wants."""
+        for symbols, wanted in self.peer.called:
+            self.log.append(f"  a listener wants {symbols} {wanted}")
+            if wanted is None:
+                self.preference.unsubscribe(symbols[0])
+            else:
+                self.preference.subscribe(symbols, wanted)
+        self.peer.called.clear()
 
     def unsubscribe(self) -> None:
         symbol = self.rng.choice(SYMBOLS)
@@ -177,23 +240,39 @@ class ClientStorm:
     def open(self) -> None:
         self.connection = Connection(self.market)
         self.arriving.clear()
+        self.working = iter(())
+        self.answered.clear()
         self.peer.opened()
 
     def reconnect(self) -> None:
         """The connection is lost, and all that was on its way."""
-        assert self.connection is not None
-        self.market.core.close(self.connection.session)
-        self.peer.lost()
+        self._leave()
         if self.rng.random() < 0.5:
             self.publish()
         self.open()
 
-    def gateway_reads(self) -> None:
-        """The gateway gets to some of what the client has sent."""
+    def _leave(self) -> None:
         assert self.connection is not None
+        self.market.core.close(self.connection.session)
+        self.peer.lost()
+
+    def gateway_reads(self) -> None:
+        """The gateway gets to some of what the client has sent, and carries it out step by step."""
         for _ in range(self.rng.randint(1, 3)):
-            if self.peer.sent:
-                self.connection.take(self.peer.sent.pop(0))
+            self._works()
+
+    def _works(self) -> bool:
+        """The gateway takes the next step; False if it has nothing to do."""
+        assert self.connection is not None
+        for _ in self.working:
+            return True
+        if not self.peer.sent:
+            return False
+        message = self.peer.sent.pop(0)
+        self.log.append(f"  takes {message}")
+        self.working = answer(self.connection.session, orjson.dumps(message))
+        next(self.working, None)
+        return True
 
     def deliver(self) -> None:
         for _ in range(self.rng.randint(1, 6)):
@@ -210,8 +289,21 @@ class ClientStorm:
 
     def receive(self, message: Message) -> None:
         self.log.append(f"  {message}")
+        self._note(message)
         self.peer.receive(message)
+        self._heard()
         self.check()
+
+    def _note(self, message: Message) -> None:
+        """Keep what the gateway says of subscriptions."""
+        kind, symbol = message["type"], message.get("symbol", "")
+        if kind == "subscribed":
+            group, orders = message.get("group", 1), message.get("orders", False)
+            self.answered[symbol] = Wanted(message["depth"], group, orders)
+        elif kind == "unsubscribed":
+            self.answered.pop(symbol, None)
+        if kind == "error" or (kind == "unsubscribed" and "reason" in message):
+            self.preference.unsure.update([symbol] if symbol else SYMBOLS)
 
     def _next_book_message(self) -> Message | None:
         """Only these can be lost or spoiled without breaking the order of subscriptions."""
@@ -220,7 +312,8 @@ class ClientStorm:
         return None
 
     def lose(self) -> None:
-        self._next_book_message()
+        if not self.credit_window:  # the credit would be lost with it
+            self._next_book_message()
 
     def repeat(self) -> None:
         if (message := self._next_book_message()) is not None:
@@ -230,8 +323,9 @@ class ClientStorm:
     def spoil(self) -> None:
         if (message := self._next_book_message()) is not None:
             side = self.rng.choice(("bids", "asks"))
-            price = self.rng.randint(-40, 40)
-            self.receive({**message, side: [*message[side], [price, self.rng.randint(1, 3)]]})
+            level = [self.rng.randint(-40, 40), self.rng.randint(1, 3)]
+            number = [1] if "orders_digest" in message else []
+            self.receive({**message, side: [*message[side], level + number]})
 
     def fill(self) -> None:
         assert self.connection is not None
@@ -245,53 +339,78 @@ class ClientStorm:
     # --- what must be true
 
     def check(self) -> None:
-        """Whatever is shown as live is a view of the market, with the sizes that it has at that seq."""
+        """What is shown as live is the view that it claims to be, and the one that the gateway last began."""
         for symbol, shown in self.peer.shown.items():
             if shown.state != "live":
                 continue
+            about = (symbol, shown, self.log[-40:])
+            claims = shown.claims.levels
+            assert claims == self.answered.get(symbol), (self.answered.get(symbol), *about)
             book = self.market.books.get(symbol)
             if book is None or shown.seq not in book.states:
                 continue  # withdrawn meanwhile, so the market no longer has its states
-            views = [book.view(shown.seq, depth, group) for depth in DEPTHS for group in set(self.groups)]
-            assert (shown.bids, shown.asks) in views, (symbol, shown, self.log[-40:])
+            assert (shown.bids, shown.asks) == book.view(shown.seq, claims.depth, claims.group), about
+            assert (shown.counts is not None) == claims.orders, about
+            if shown.counts is not None and isinstance(book, PublishedOrders) and shown.seq in book.counted:
+                assert shown.counts == book.count_view(shown.seq, claims.depth), about
             size = next(size for since, size in reversed(self.sizes[symbol]) if since <= shown.seq)
-            assert shown.tick_size == size, (symbol, shown, size, self.log[-40:])
+            assert shown.tick_size == size, (size, *about)
 
     def settle(self) -> None:
-        """Everything arrives, and every book moves once more: nothing is left stale or behind."""
+        """Everything arrives, and every book moves once more: nothing is left stale, behind or missing."""
+        assert self.connection is not None
+        self.market.ready()
+        if self.peer.try_later:
+            self.reconnect()
         self.list_again()
         for symbol in sorted(self.doubted):
             self.market.doubt(symbol, None, {-6: 6})
         self.drain()
         for quantity in (71, 72):
-            for symbol in SYMBOLS:
-                self.market.publish(symbol, {-1: quantity}, {1: quantity})
+            self._all_move(quantity)
+            self.passes()
             self.exchange()
         self.check_current()
-        self._wants(["*"], Wanted(5, self.groups[-1]))
+        self._wants(["*"], Wanted(5, 1 if self.refuses else self.groups[-1]))
         self.exchange()
-        assert sorted(self.peer.shown) == sorted(SYMBOLS), self.log[-40:]
         self.check_current()
         self.peer.unsubscribe(["*"])
         self.exchange()
         assert not self.peer.shown, self.log[-40:]
+        assert not self.connection.session.subscriptions, self.log[-60:]
+
+    def _all_move(self, quantity: int) -> None:
+        for symbol in SYMBOLS:
+            self.market.publish(symbol, {-1: quantity}, {1: quantity})
 
     def exchange(self) -> None:
         """Let everything through, until both sides are quiet."""
-        assert self.connection is not None
         for _ in range(1000):
-            if self.peer.sent:
-                self.connection.take(self.peer.sent.pop(0))
-            elif self.waiting():
-                self.receive(self.arriving.popleft())
-            else:
+            if self._works():
+                continue
+            if not self.waiting():
+                self.grid()
+            if not self.waiting():
                 return
+            self.receive(self.arriving.popleft())
+            if self.peer.try_later:
+                self.reconnect()
         raise AssertionError(f"they never come to rest: {self.log[-20:]}")
 
     def check_current(self) -> None:
-        for symbol, shown in self.peer.shown.items():
-            book = self.market.books[symbol]
-            assert shown.state == "live", (symbol, shown, self.log[-60:])
+        """At rest: each book is shown as it is wanted, and the gateway serves no other."""
+        assert self.connection is not None
+        for symbol in SYMBOLS:
+            book, shown = self.market.books[symbol], self.peer.shown.get(symbol)
+            unsure = symbol in self.preference.unsure
+            about = (symbol, shown, self.preference.__dict__, self.log[-60:])
+            if shown is None:
+                assert unsure or None in self.preference.shown(symbol, was_gone=symbol in self.gone), about
+                assert symbol not in self.connection.session.subscriptions, ("served in vain", *about)
+                continue
+            claims = shown.claims
+            assert shown.state == "live", about
+            assert (shown.bids, shown.asks) == book.view(book.seq, claims.depth, claims.group), about
+            assert not claims.orders or shown.counts == book.count_view(book.seq, claims.depth), about
             wanted = self.preference.shown(symbol, was_gone=symbol in self.gone)
-            views = [book.view(book.seq, *options) for options in wanted]
-            assert (shown.bids, shown.asks) in views, (symbol, shown, self.log[-60:])
+            assert unsure or claims.levels in {each and each.levels for each in wanted}, (wanted, *about)

@@ -370,3 +370,150 @@ def removed_while_away(scene: Scene) -> None:
     scene.answers_pings()
     scene.live(at=held["BTC-USD"])
     scene.nothing("ETH-USD")
+
+
+@conversation(
+    "Two subscribes to everything are on their way, with other depths and groups: what answers the first one "
+    "is not shown, and the client goes on waiting for the second.",
+    "3.1", "3.3",
+    symbols=TWO,
+)  # fmt: skip
+def everything_replaced(scene: Scene) -> None:
+    scene.opens()
+    scene.user_subscribes("*", group=10)
+    scene.subscribes("*", group=10, read=False)
+    scene.user_subscribes("*", depth=1)
+    scene.subscribes("*", depth=1, read=False)
+    scene.gateway_reads(1)
+    scene.publishes({6500011: 1})
+    scene.arrives()
+    for symbol in TWO:
+        scene.not_live(symbol)
+    scene.gateway_reads()
+    scene.arrives()
+    scene.answers_pings()
+    for symbol in TWO:
+        scene.live(symbol, depth=1)
+    scene.publishes({6500012: 2})
+    scene.arrives()
+    scene.live(depth=1)
+
+
+@conversation(
+    "Three subscribes to everything are on their way, the first and the last with the same options, and a "
+    "new listing begins after the first: the book of the first one may be shown, that of the second one not.",
+    "3.1", "3.2",
+)  # fmt: skip
+def everything_replaced_and_relisted(scene: Scene) -> None:
+    _listed(scene)
+    scene.opens()
+    scene.user_subscribes("*")
+    scene.subscribes("*", read=False)
+    scene.user_subscribes("*", depth=1)
+    scene.subscribes("*", depth=1, read=False)
+    scene.user_subscribes("*")
+    scene.subscribes("*", read=False)
+    scene.gateway_reads(1)
+    scene.market.relist(SYMBOL, 2, NEW_SIZES[0])
+    scene.publishes({65000100: 5, 65000090: 4})
+    scene.arrives()
+    scene.gateway_reads(1)
+    scene.publishes({65000100: 6})
+    scene.arrives()
+    scene.not_live()
+    scene.gateway_reads()
+    scene.arrives()
+    scene.answers_pings()
+    scene.live(sizes=NEW_SIZES)
+
+
+@conversation(
+    "A subscribe to everything follows one by name before that is answered: what answers the one by name is "
+    "not shown.",
+    "3.1", "3.3",
+    symbols=TWO,
+)  # fmt: skip
+def replaced_by_everything(scene: Scene) -> None:
+    scene.opens()
+    scene.user_subscribes()
+    scene.subscribes(read=False)
+    scene.user_subscribes("*", depth=1)
+    scene.subscribes("*", depth=1, read=False)
+    scene.gateway_reads(1)
+    scene.publishes({6500011: 1})
+    scene.arrives()
+    scene.not_live()
+    scene.gateway_reads()
+    scene.arrives()
+    scene.answers_pings()
+    for symbol in TWO:
+        scene.live(symbol, depth=1)
+
+
+@conversation(
+    "A delta is lost while a subscribe to everything is on its way: the client asks for nothing by name, "
+    "which would end what everything brings.",
+    "1.1", "3.1",
+    symbols=TWO,
+)  # fmt: skip
+def gap_before_everything(scene: Scene) -> None:
+    begin(scene)
+    scene.user_subscribes("*", depth=1)
+    scene.subscribes("*", depth=1, read=False)
+    scene.publishes({6500011: 1})
+    scene.loses()
+    scene.publishes({6500012: 2})
+    scene.arrives()
+    scene.not_live()
+    scene.gateway_reads()
+    scene.arrives()
+    scene.answers_pings()
+    for symbol in TWO:
+        scene.live(symbol, depth=1)
+
+
+@conversation(
+    "The same where everything was subscribed before, with another depth.", "1.1", "3.1", symbols=TWO
+)
+def gap_before_everything_again(scene: Scene) -> None:
+    scene.opens()
+    scene.user_subscribes("*")
+    scene.subscribes("*")
+    scene.arrives()
+    scene.answers_pings()
+    scene.user_subscribes("*", depth=1)
+    scene.subscribes("*", depth=1, read=False)
+    scene.publishes({6500011: 1})
+    scene.loses()
+    scene.publishes({6500012: 2})
+    scene.arrives()
+    scene.not_live()
+    scene.gateway_reads()
+    scene.arrives()
+    scene.answers_pings()
+    for symbol in TWO:
+        scene.live(symbol, depth=1)
+
+
+@conversation(
+    "A symbol is unsubscribed, then everything is subscribed with the same options, and meanwhile a new "
+    "listing begins: once the first subscription has ended, its book is not live until the next is answered.",
+    "3.1", "3.2",
+)  # fmt: skip
+def unsubscribed_before_everything(scene: Scene) -> None:
+    _listed(scene)
+    begin(scene)
+    scene.user_unsubscribes()
+    scene.unsubscribes(read=False)
+    scene.user_subscribes("*")
+    scene.subscribes("*", read=False)
+    scene.market.relist(SYMBOL, 2, NEW_SIZES[0])
+    scene.publishes({65000100: 5, 65000090: 4})
+    scene.arrives()
+    scene.gateway_reads(1)
+    scene.arrives()
+    scene.not_live()
+    scene.gateway_reads()
+    scene.arrives()
+    scene.answers_pings()
+    scene.live(sizes=NEW_SIZES)

@@ -195,11 +195,14 @@ class SmallMarket:
             if symbol in reader.shown:
                 self.books[symbol].unseen |= set(range(reader.shown[symbol].seq + 1, self.books[symbol].seq))
         found = {
-            symbol: None if symbol in without else (self.position, self.books[symbol].snapshot())
+            symbol: None if symbol in without else (self.position, self.snapshot_of(symbol))
             for symbol in wanted
         }
         updates = reader.load(self.position, found)
         self.apply(AppliedEntry(self.position, None, updates))
+
+    def snapshot_of(self, symbol: str) -> Snapshot:
+        return self.books[symbol].snapshot()
 
     def entry(
         self,
@@ -209,15 +212,26 @@ class SmallMarket:
         marks: Mapping[str, Mapping[str, Any]] = NO_MARKS,
     ) -> AppliedEntry:
         """The next entry of the stream, as the reader takes it; `listings` and other `marks` by symbol."""
+        fields = self.written(deltas, lag_ms, listings, marks)
+        entry = self.upstream.reader.read(self.position, fields)
+        assert entry is not None
+        return entry
+
+    def written(
+        self,
+        deltas: Mapping[str, Delta],
+        lag_ms: int | None,
+        listings: Mapping[str, Listing],
+        marks: Mapping[str, Mapping[str, Any]],
+    ) -> list[tuple[bytes, bytes]]:
+        """The fields of the next entry of the stream, at the new `position`."""
         self.position = self.position.next()
         info = encode_info(EntryInfo(self.ts(), "0-0", 0, 0, 0, lag_ms=lag_ms))
         fields = [(b"_", info)]
         for name, delta in deltas.items():
             said = self.books[name].marks(delta) | (to_table(listings[name]) if name in listings else {})
             fields.append((name.encode(), encode_delta(delta, said | dict(marks.get(name, NO_MARKS)))))
-        entry = self.upstream.reader.read(self.position, fields)
-        assert entry is not None
-        return entry
+        return fields
 
     def ts(self) -> int:
         """The time (µs) of the broadcast at the market's position."""
