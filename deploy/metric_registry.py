@@ -10,6 +10,7 @@ from depthcast.feed.scale import Scale
 from depthcast.feed.symbol_feed import SymbolFeed
 from depthcast.gateway.runtime.metrics import Metrics
 from depthcast.ingestor.runtime.stats import IngestorStats
+from depthcast.runtime.relay_stats import RelayStats
 from depthcast.runtime.venue_stats import VenueFeedStats
 from depthcast.shared.runtime.process_metrics import ProcessMetrics
 from depthcast.shared.runtime.stages import Stage
@@ -65,4 +66,5 @@ def _families() -> Iterator[Metric]:
     feed = VenueFeedStats(lambda: 0.0, lambda: 0)
     feed.feeds = [SymbolFeed(Symbol("A"), Scale("1"), Scale("1"), 0.0)]
     yield from feed.collect()
+    yield from RelayStats(list).collect()
     yield from ProcessMetrics("gateway", dict).collect()

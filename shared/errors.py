@@ -4,6 +4,7 @@
     ├── SettingsError          a setting, option or settings file is wrong (exit status 2)
     ├── InstrumentsError       an instruments table is wrong or contradicts the deployment (exit status 2)
     ├── DeploymentMismatch     a setting differs from what the deployment was created with (exit status 2)
+    ├── CopyError              a copy of another deployment is written by its relay only (exit status 2)
     ├── CodecError             bytes that do not follow the wire contract
     ├── PositionError          text that is not a stream position
     ├── RedisUnavailable       Redis cannot be reached, or refuses to work for now
@@ -67,6 +68,18 @@ class DeploymentMismatch(DepthcastError):
     def about(self, name: str) -> Self:
         """Return this error about the same setting by another name."""
         return type(self)(name, self.ours, self.deployed)
+
+
+class CopyError(DepthcastError):
+    """Who wants to write belongs to another deployment: only a relay writes a copy, and a relay only its own.
+
+    `prefix`: of the deployment that is not written.
+    """
+
+    def __init__(self, prefix: str, problem: str) -> None:
+        self.prefix = prefix
+        self.problem = problem
+        super().__init__(f"the deployment with the prefix {prefix!r} {problem}")
 
 
 class CodecError(DepthcastError):

@@ -45,6 +45,10 @@ class ServerClock:
                 return
         self._least_us, self._most_us, self._at = least, most, received
 
+    def earliest_us(self, now: float) -> float | None:
+        """The earliest time (µs since 1970) that the server's clock may show at `now`; None if unknown."""
+        return None if self._most_us is None else self._least_us + now * 1e6
+
     def now_us(self, now: float) -> float | None:
         """The latest time (µs since 1970) that the server's clock may show at `now`; None if unknown.
 

@@ -46,6 +46,11 @@ class DeploymentKeys(NamedTuple):
         """Hash: symbol → JSON about the process that feeds it from a venue."""
         return f"{self.prefix}:sources"
 
+    @property
+    def relays(self) -> str:
+        """Hash of a copy: name of a relay → JSON about how far it is."""
+        return f"{self.prefix}:relays"
+
     def producer(self, name: str) -> str:
         """The last append of a producer, so that one with an unknown outcome can be repeated; private."""
         return f"{self.prefix}:producers:{name}"

@@ -81,7 +81,7 @@ ROLES: Final[Mapping[str, Role]] = {
         "serves books to clients",
         f"{_CONNECTING} exec info multi time unwatch",
         (
-            Selector(f"exists get {_FOLLOWING}", READ, f"{_BOOKS} incarnation"),
+            Selector(f"get {_FOLLOWING}", READ, f"{_BOOKS} incarnation"),
             Selector("watch", READ, "instruments"),
             Selector("eval pexpire zadd zcard zrem zremrangebyrank zremrangebyscore", BOTH, "gateways"),
             Selector("zrangebyscore", READ, "revoked"),
@@ -120,6 +120,33 @@ ROLES: Final[Mapping[str, Role]] = {
             Selector("hsetnx", WRITE, "instruments"),
         ),
     ),
+    "relay": Role(
+        "writes a copy: `depthcast relay`, at the server that is written",
+        f"{_CONNECTING} script|load time",
+        (
+            Selector("evalsha type", BOTH, "deltas leader snapshots"),
+            Selector("xinfo|stream xrevrange", READ, "deltas snapshots"),
+            Selector("get", READ, "incarnation leader"),
+            Selector("set", WRITE, "incarnation leader"),
+            Selector("xadd", WRITE, "deltas snapshots"),
+            Selector("xtrim", WRITE, "deltas"),
+            Selector("del", WRITE, "deltas leader snapshots"),
+            Selector("evalsha hgetall hset", BOTH, "meta"),
+            Selector("hdel hgetall hset", BOTH, "instruments relays"),
+            Selector("exists", READ, "events"),
+            Selector("zadd", WRITE, "revoked"),
+        ),
+    ),
+    "relay-source": Role(
+        "reads what is copied: `depthcast relay`, at the server that it copies from",
+        f"{_CONNECTING} time",
+        (
+            Selector("hgetall", READ, "meta instruments"),
+            Selector("xrange xread xrevrange", READ, "deltas snapshots"),
+            Selector("get", READ, "incarnation"),
+            Selector("zrevrangebyscore", READ, "revoked"),
+        ),
+    ),
     "doctor": Role(
         "looks and changes nothing: `depthcast doctor`, `status`, `rejects`, `partition`, "
         "`instruments list`, `token revoked`",
@@ -138,6 +165,9 @@ ROLES: Final[Mapping[str, Role]] = {
     ),
 }
 
+ON_REQUEST: Final = frozenset({"relay"})
+"""Roles of users that a deployment does not need: this one writes books, at the server of a copy."""
+
 _GLOB: Final = re.compile(r"([*?\[\]\\^])")
 
 
@@ -145,7 +175,17 @@ def patterns(prefix: str) -> dict[str, tuple[str, ...]]:
     """Return what matches the keys of each name in the deployment with this prefix."""
     plain = _GLOB.sub(r"\\\1", prefix)
     of_deployment, of_partition = DeploymentKeys(plain), PartitionKeys(f"{{{plain}:*}}")
-    names = ("meta", "instruments", "incarnation", "ingestors", "gateways", "sources", "consumers", "revoked")
+    names = (
+        "meta",
+        "instruments",
+        "incarnation",
+        "ingestors",
+        "gateways",
+        "sources",
+        "consumers",
+        "revoked",
+        "relays",
+    )
     parts = ("events", "deltas", "rejects", "leader", "feeders", "applying", "symbols", "listings")
     return {
         **{name: (str(getattr(of_deployment, name)),) for name in names},

@@ -53,6 +53,9 @@ RENAMED: Final = {
 
 
 REDIS_TLS: Final = ("redis_tls_ca", "redis_tls_cert", "redis_tls_key")
+ADDRESSES: Final = ("redis_url", "source_url")
+"""Secrets that have an option all the same, where they have no credentials."""
+
 WITHIN_REDIS_URL: Final = ("redis_username", "redis_password", *REDIS_TLS)
 """Settings that become a part of `redis_url`, from which alone connections are made; then they are empty."""
 
@@ -127,10 +130,7 @@ class Settings:
             raise SettingsError(
                 variable("log_level"), self.log_level, "must be debug, info, warning or error"
             )
-        if not self.prefix or any(character in self.prefix for character in "{} \t\n"):
-            raise SettingsError(
-                variable("prefix"), self.prefix, "must be non-empty, without braces or blanks"
-            )
+        _check_prefix("prefix", self.prefix)
         if self.redis_username or self.redis_password:
             self._merge_credentials()
         if any(getattr(self, name) for name in REDIS_TLS):
@@ -271,6 +271,53 @@ class IngestorSettings(Settings):
         least=1,
         most=1_000_000,
     )
+
+
+@dataclass(frozen=True)
+class RelaySettings(Settings):
+    """Settings of `depthcast relay`; those that every process has are about the copy."""
+
+    source_url: str = setting("", "Redis to copy from, as redis_url", secret=True)
+    source_username: str = setting("", "user at source_url, if the address names none")
+    source_password: str = setting(
+        "", "password at source_url, of any characters, if the address has none", secret=True
+    )
+    source_tls_ca: str = setting("", "as redis_tls_ca, for source_url")
+    source_tls_cert: str = setting("", "as redis_tls_cert, for source_url")
+    source_tls_key: str = setting("", "as redis_tls_key, for source_url")
+    source_prefix: str = setting("", "key prefix at source_url; prefix when unset")
+    source_name: str = setting(
+        "", "what the copy says that it is a copy of; address and prefix of the source when unset"
+    )
+    sources: str = setting("", "TOML file of several sources, instead of the settings of one")
+    relay_lease_ms: int = setting(
+        5000, "a relay that was not heard of for this long is replaced by another one", unit="ms",
+        least=500, most=600_000,
+    )  # fmt: skip
+    snapshot_poll_ms: int = setting(
+        1000, "time between two looks for new snapshots", unit="ms", least=50, most=60_000
+    )
+    relay_batch_entries: int = setting(200, "entries read from the source at once", least=1, most=10_000)
+    relay_batch_bytes: int = setting(
+        1_048_576,
+        "bytes of entries or snapshots written in one step, if that is not less than one of them",
+        unit="B",
+        least=1024,
+        most=268_435_456,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.source_prefix:
+            _check_prefix("source_prefix", self.source_prefix)
+        if self.source_url and (problem := problem_of(self.source_url)) is not None:
+            raise SettingsError(variable("source_url"), without_credentials(self.source_url), problem)
+        if self.sources:
+            for name in ("source_url", "source_prefix", "source_name"):
+                if getattr(self, name):
+                    value = HIDDEN if name == "source_url" else getattr(self, name)
+                    problem = f"is set, but {variable('sources')} too; keep one of them"
+                    raise SettingsError(variable(name), value, problem)
 
 
 @dataclass(frozen=True)
@@ -746,7 +793,7 @@ def file_variable(name: str) -> str:
 
 def secrets() -> tuple[str, ...]:
     """Return the names of all secret settings of all processes."""
-    kinds = (IngestorSettings, GatewaySettings, VenueFeedSettings)
+    kinds = (IngestorSettings, GatewaySettings, VenueFeedSettings, RelaySettings)
     return tuple(
         dict.fromkeys(item.name for kind in kinds for item in fields(kind) if item.metadata["secret"])
     )
@@ -754,7 +801,7 @@ def secrets() -> tuple[str, ...]:
 
 def has_option(item: "Field[Any]") -> bool:
     """Return whether a setting has a command line option: a secret has none, unless it is an address."""
-    return not item.metadata["secret"] or item.name == "redis_url"
+    return not item.metadata["secret"] or item.name in ADDRESSES
 
 
 def names(name: str) -> list[str]:
@@ -764,7 +811,7 @@ def names(name: str) -> list[str]:
 
 def known_variables() -> frozenset[str]:
     """Return the environment variables of all settings of all processes, old names included."""
-    kinds = (IngestorSettings, GatewaySettings, VenueFeedSettings)
+    kinds = (IngestorSettings, GatewaySettings, VenueFeedSettings, RelaySettings)
     return frozenset(variable(name) for kind in kinds for item in fields(kind) for name in names(item.name))
 
 
@@ -819,22 +866,27 @@ def _convert(name: str, text: str, kind: Any) -> Any:
         raise SettingsError(variable(name), text, f"must be {word}") from None
 
 
+def _check_prefix(name: str, prefix: str) -> None:
+    if not prefix or any(character in prefix for character in "{} \t\n"):
+        raise SettingsError(variable(name), prefix, "must be non-empty, without braces or blanks")
+
+
 def _check_redis_url(url: str) -> None:
     if (problem := problem_of(url)) is not None:
         raise SettingsError(variable("redis_url"), without_credentials(url), problem)
 
 
 def _check_command_line(given: Mapping[str, str | None]) -> None:
-    url = given.get("redis_url")
-    if url is not None and problem_of(url) is None and has_credentials(url):
-        name = variable("redis_url")
-        raise SettingsError(
-            option("redis_url"),
-            without_credentials(url),
-            "has credentials, which everybody on this machine can see on a command line: set "
-            f"{name}, {variable('redis_password')}, or a file with one of them in {name}_FILE or "
-            f"{variable('redis_password')}_FILE",
-        )
+    for address in ADDRESSES:
+        url = given.get(address)
+        if url is not None and problem_of(url) is None and has_credentials(url):
+            name, password = variable(address), variable(address.replace("_url", "_password"))
+            raise SettingsError(
+                option(address),
+                without_credentials(url),
+                "has credentials, which everybody on this machine can see on a command line: set "
+                f"{name}, {password}, or a file with one of them in {name}_FILE or {password}_FILE",
+            )
 
 
 def _check(item: "Field[Any]", value: Any) -> None:

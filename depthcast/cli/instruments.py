@@ -158,7 +158,7 @@ def _run(
     async def run() -> Any:
         keys = DeploymentKeys(settings.prefix)
         async with redis.connect(settings.redis_url) as client:
-            partitions = await read_partitions(client, keys, settings.partitions)
+            partitions = await read_partitions(client, keys, settings.partitions, writes=work is not _all)
             if partitions is None:
                 address = without_credentials(settings.redis_url)
                 raise NotDone(f"there is no deployment with prefix {settings.prefix!r} at {address}")

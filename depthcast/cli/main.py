@@ -28,6 +28,7 @@ Examples:
   depthcast demo                                   see it work; needs nothing else
   depthcast ingestor --instruments books.toml      run the owner of the books
   depthcast gateway --port 8080                    serve the books; start as many as needed
+  depthcast relay --source-url redis://other:6379   copy the books of another Redis
   depthcast watch BTC-USD                          see a book move in the terminal
   depthcast tail BTC-USD | jq .bids                process it as JSON lines
   depthcast doctor                                 say what is wrong with a deployment
@@ -57,6 +58,7 @@ SUBCOMMANDS: Final = {
         "depthcast.ingestor.runtime.command", "ingestor", "Own the authoritative books and broadcast changes."
     ),
     "gateway": _Home("depthcast.gateway.runtime.command", "gateway", "Serve the books to WebSocket clients."),
+    "relay": _Home("depthcast.cli.relay", "relay", "Copy the books of another Redis, unchanged."),
     "feed": _Home("depthcast.cli.feed", "feed", "Feed in recorded or synthetic market data."),
     "bench": _Home("depthcast.cli.bench", "bench", "Measure Depthcast and its peers on this machine."),
     "watch": _Home("depthcast.cli.watch", "watch", "Show live books in the terminal."),

@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from depthcast.shared.errors import SettingsError
-from depthcast.shared.redis_roles import ROLES, acl_administrator, acl_user
+from depthcast.shared.redis_roles import ON_REQUEST, ROLES, acl_administrator, acl_user
 from depthcast.shared.runtime.environment import read_environment
 from depthcast.shared.settings import Settings, variable
 
@@ -16,7 +16,7 @@ ADMINISTRATOR: Final = "default"
 PASSWORD_BYTES: Final = 32
 
 HELP: Final = f"""\
-Print an ACL file for Redis with a user for each ROLE, by default for all.
+Print an ACL file for Redis with a user for each ROLE, by default for all but relay.
 
 A user may send the commands of its role on the keys of its role, and nothing else. It is called after the
 key prefix and the role, such as depthcast-gateway. Its password is in the folder that --passwords names, in a
@@ -25,7 +25,7 @@ The user "default", who may do everything, has a password too.
 
 \b
 Roles:
-{chr(10).join(f"  {name:9} {role.meaning}" for name, role in ROLES.items())}
+{chr(10).join(f"  {name:12} {role.meaning}" for name, role in ROLES.items())}
 
 \b
 Example:
@@ -49,7 +49,7 @@ def redis_acl(roles: tuple[str, ...], passwords: Path, prefix: str | None) -> No
     """See `HELP`."""
     settings = Settings.load(read_environment(), {"prefix": prefix})
     click.echo(acl_administrator(password_in(passwords, ADMINISTRATOR)))
-    for role in dict.fromkeys(roles or ROLES):
+    for role in dict.fromkeys(roles or [role for role in ROLES if role not in ON_REQUEST]):
         click.echo(acl_user(role, settings.prefix, password_in(passwords, role)))
 
 

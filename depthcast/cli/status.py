@@ -88,7 +88,12 @@ def shown(state: DeploymentState, *, every_symbol: bool) -> Iterator[str]:
         yield state.meta_problem or f"no deployment with the prefix {state.prefix}"
     else:
         yield from _partitions(state)
-    yield f"ingestors: {', '.join(_ingestors(state)) or 'none'}"
+    if state.copy_of is None:
+        yield f"ingestors: {', '.join(_ingestors(state)) or 'none'}"
+    else:
+        yield f"a copy of {state.copy_of}; relays: {len(state.relays) or 'none'}"
+        if state.relays:
+            yield from _relays(state)
     bookless = f", {len(state.bookless)} of them without a book" if state.bookless else ""
     malformed = f"; malformed: {', '.join(state.malformed)}" if state.malformed else ""
     yield f"instruments: {len(state.instruments)}{bookless}{malformed}"
@@ -207,6 +212,23 @@ def _why(state: DeploymentState, symbol: str, source: Mapping[str, Any]) -> str:
     if symbol in state.intruders:
         return f"another producer wrote {state.intruders[symbol]}; end one"
     return _cell(source.get("remedy") or source.get("reason") or source.get("problem") or "–")
+
+
+def _relays(state: DeploymentState) -> list[str]:
+    rows = []
+    for name, relay in state.relays.items():
+        lags = [ms for ms in relay.lag_ms.values() if ms is not None]
+        rows.append(
+            (
+                name,
+                relay.version,
+                ", ".join(map(str, relay.lag_ms)) or "none",
+                f"{max(lags)} ms" if lags else "–",
+                _ago(state.relay_age_ms(name)),
+                relay.problem or "–",
+            )
+        )
+    return table(["relay", "version", "copies", "lag", "seen", "problem"], rows)
 
 
 def _listed_gateways(state: DeploymentState) -> list[str]:

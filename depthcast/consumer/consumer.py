@@ -343,7 +343,7 @@ class Consumer(WithFrames):
         """
         while True:
             try:
-                await sample_clock(self._client, self._clock)
+                await sample_clock(self._client, self._clock, self._keys)
             except RedisUnavailable as error:
                 self._outage.note(error)
             else:

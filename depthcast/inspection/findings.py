@@ -31,14 +31,17 @@ BEHIND_MS: Final = 5_000
 STARTING_MS: Final = 10_000
 """A gateway may need so long until its books are live."""
 
+RELAY_MS: Final = 10_000
+"""A relay that was not heard of for longer is not running."""
+
 NAMES_SHOWN: Final = 5
 """Of a longer list, only so many are named."""
 
 CHECKS: Final = (
     "version", "persistence", "eviction", "memory", "replica", "clock",
-    "permission", "deployment", "ingestors", "leader", "silence", "input_lag", "lost_input", "ids", "foreign",
-    "type", "key", "instrument", "book", "listing", "rejects", "source", "gateway", "gateways", "versions",
-)  # fmt: skip
+    "permission", "deployment", "ingestors", "relay", "leader", "silence", "input_lag", "lost_input", "ids",
+    "foreign", "type", "key", "instrument", "book", "listing", "rejects", "source", "gateway", "gateways",
+"versions", )  # fmt: skip
 """All checks, in the order in which their findings are shown."""
 
 
@@ -97,9 +100,34 @@ def _deployment(state: DeploymentState) -> Iterator[Finding]:
             "deployment", f"there is no deployment with the prefix {state.prefix!r}", _elsewhere(state)
         )
         return
+    if state.copy_of is not None:
+        yield from _relays(state)
+        return
     running = [name for name, seen_s in state.ingestors.items() if 0 <= seen_s <= SEEN_S]
     if not running and not any(probe.what.endswith(":ingestors") for probe in state.refused):
         yield Finding("ingestors", "no ingestor is running", f"start one: depthcast ingestor{state.options}")
+
+
+def _relays(state: DeploymentState) -> Iterator[Finding]:
+    """What is wrong with who writes a copy."""
+    running = {name: relay for name, relay in state.relays.items() if state.relay_age_ms(name) <= RELAY_MS}
+    if not running and not state.unreadable(f"{state.prefix}:relays"):
+        yield Finding(
+            "relay",
+            f"nobody copies {state.copy_of}: no relay is running",
+            "start one: depthcast relay; books are stale meanwhile",
+        )
+    for name, relay in running.items():
+        if relay.problem:
+            yield Finding("relay", f"{name} cannot go on: {relay.problem}", "look at its log and at /readyz")
+        late = {number: ms for number, ms in relay.lag_ms.items() if ms is not None and ms > SILENCE_MS}
+        if late:
+            number, ms = max(late.items(), key=lambda each: each[1])
+            yield Finding(
+                "relay",
+                f"the copy is late: its newest entry of partition {number} is {ms / 1000:.1f} s old",
+                f"depthcast doctor at the source, {state.copy_of}; look at the network between both servers",
+            )
 
 
 def _elsewhere(state: DeploymentState) -> str:
@@ -116,7 +144,11 @@ def _partition(state: DeploymentState, partition: PartitionState) -> Iterator[Fi
     number, name = partition.number, f"partition {partition.number}"
     tag = f"{{{state.prefix}:{number}}}"
     unreadable = {probe.what for probe in state.refused}
-    if partition.leader is None and f"{tag}:leader" not in unreadable:
+    if partition.leader is None and f"{tag}:leader" not in unreadable and state.copy_of is not None:
+        yield Finding(
+            "leader", f"{name} is not copied", "start a relay; if one is running, its log says why not"
+        )
+    elif partition.leader is None and f"{tag}:leader" not in unreadable:
         yield Finding(
             "leader",
             f"{name} has no leader: nobody reads its input",

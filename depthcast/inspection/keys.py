@@ -17,6 +17,7 @@ DEPLOYMENT_TYPES: Final = {
     "gateways": "zset",
     "consumers": "hash",
     "revoked": "zset",
+    "relays": "hash",
 }
 """Keys of a deployment as a whole, with their types."""
 

@@ -11,6 +11,7 @@ from depthcast.shared.gateway_entry import LATE_MS, GatewayEntry
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.listing import Listing
 from depthcast.shared.position import Position
+from depthcast.shared.relay_entry import RelayEntry
 from depthcast.shared.types import EntryInfo
 
 SECOND_MS: Final = 1000
@@ -157,6 +158,8 @@ class DeploymentState:
     - `sources`: symbol → what its feeder says of it. `claims`: symbol → the feeder that may write its input.
     - `intruders`: symbol with a running feeder → entry of its input that no feeder wrote lately.
     - `options`: options that make a command of `depthcast` act on this deployment, after a blank.
+    - `copy_of`: name of the source if a relay writes the deployment, else None. `copy_offset_ms`: what the
+      server's clock is ahead of the source's. `relays`: what relays say of themselves, by name.
     - `server`: problems of the server by check, of `depthcast.shared.server_health`.
     - `misplaced`: keys that nobody reads. `keys_seen`: number of keys looked at; `all_keys`: are these all?
     - `deployments`: prefixes of other deployments in the database; `databases`: others that have keys.
@@ -182,6 +185,9 @@ class DeploymentState:
     listed_gateways: list[ListedGateway] = field(default_factory=list)
     consumers: list[NamedConsumer] = field(default_factory=list)
     other_consumers: list[str] = field(default_factory=list)
+    copy_of: str | None = None
+    copy_offset_ms: int = 0
+    relays: dict[str, RelayEntry] = field(default_factory=dict)
     server: dict[str, str] = field(default_factory=dict)
     refused: list[RefusedProbe] = field(default_factory=list)
     misplaced: list[MisplacedKey] = field(default_factory=list)
@@ -197,6 +203,10 @@ class DeploymentState:
             Registered(symbol, instrument, self.listings.get(symbol))
             for symbol, instrument in self.instruments.items()
         ]
+
+    def relay_age_ms(self, name: str) -> int:
+        """How long ago a relay was heard of."""
+        return max(0, self.now_ms - self.relays[name].at // 1000)
 
     def source_age_ms(self, symbol: str) -> int | None:
         """How long ago the feeder of a symbol was heard of; None if it does not say."""
@@ -240,6 +250,11 @@ class DeploymentState:
             "gateways": [
                 {"url": each.url, "ready": each.ready, "problem": each.problem, **each.body}
                 for each in self.gateways
+            ],
+            "copy_of": self.copy_of,
+            "relays": [
+                {"name": name, "seen_ms": self.relay_age_ms(name), **relay._asdict()}
+                for name, relay in self.relays.items()
             ],
             "listed_gateways": [each.to_json() for each in self.listed_gateways],
             "consumers": [each.to_json() for each in self.consumers],

@@ -230,7 +230,9 @@ class Producer:
 
     async def __aenter__(self) -> Self:
         try:
-            self.partitions = await wait_for_partitions(self._client, self._keys, self._wanted_partitions)
+            self.partitions = await wait_for_partitions(
+                self._client, self._keys, self._wanted_partitions, writes=True
+            )
             await self._ask(self._read_sizes)
             keys = [self._keys.partition(number).rejects for number in range(self.partitions)]
             self._partition_of_key = {key: number for number, key in enumerate(keys)}

@@ -25,8 +25,9 @@ from depthcast.inspection.state import (
     PartitionState,
     RefusedProbe,
 )
-from depthcast.shared import consumer_entry
+from depthcast.shared import consumer_entry, relay_entry
 from depthcast.shared.codec import INFO_FIELD, WRITTEN_FIELD, decode_info, decode_written, unpack
+from depthcast.shared.copies import clock_offset_us, copy_of
 from depthcast.shared.errors import (
     CodecError,
     DeploymentMismatch,
@@ -258,6 +259,7 @@ class _Reader:
             self.state.sources[_text(name)] = _object(raw)
         await self._gateways()
         await self._consumers()
+        await self._relays()
 
     async def _consumers(self) -> None:
         """Read how far consumers are that name themselves."""
@@ -267,7 +269,16 @@ class _Reader:
             if entry is None or not consumer_entry.is_name(name):
                 state.other_consumers.append(name)
             else:
-                state.consumers.append(NamedConsumer(name, entry, state.now_ms * 1000))
+                state.consumers.append(
+                    NamedConsumer(name, entry, (state.now_ms - state.copy_offset_ms) * 1000)
+                )
+
+    async def _relays(self) -> None:
+        """Read how far the relays of a copy are."""
+        if self.state.copy_of is not None:
+            for name, raw in sorted(_pairs(await self.ask("HGETALL", self.keys.relays))):
+                if (relay := relay_entry.decode_entry(raw)) is not None:
+                    self.state.relays[_text(name)] = relay
 
     async def _gateways(self) -> None:
         """Read what gateways say of themselves; an entry that was replaced may still be there."""
@@ -293,6 +304,8 @@ class _Reader:
             state.meta_problem = f"{self.keys.meta} holds {meta!r}, which no ingestor wrote"
             return
         state.protocol = int(protocol[:9])
+        raw = {name.encode(): text.encode() for name, text in meta.items()}
+        state.copy_of, state.copy_offset_ms = copy_of(raw), clock_offset_us(raw) // 1000
         state.partitions_count = int(partitions) if state.protocol == PROTOCOL else None
 
     async def _instruments(self) -> None:
@@ -378,7 +391,7 @@ class _Reader:
             found.info = decode_info(fields[INFO_FIELD])
         written_us = decode_written(fields.get(WRITTEN_FIELD, b""))
         if written_us is not None and found.info is not None:
-            found.age_ms = max(0, self.state.now_ms - written_us // 1000)
+            found.age_ms = max(0, self.state.now_ms - self.state.copy_offset_ms - written_us // 1000)
             found.clock_ms = (found.info.ts - written_us) // 1000
 
     async def _input(self, found: PartitionState, keys: PartitionKeys, events: Any) -> None:

@@ -72,7 +72,7 @@ async def open_producer(redis_url: str, prefix: str, partitions: int | None) -> 
     """Yield a producer once the deployment exists; raises `DeploymentMismatch`."""
     client, keys = redis.connect(redis_url), DeploymentKeys(prefix)
     try:
-        producer = Producer(client, keys, await wait_for_partitions(client, keys, partitions))
+        producer = Producer(client, keys, await wait_for_partitions(client, keys, partitions, writes=True))
         yield producer
         await producer.forget()
     finally:

@@ -74,7 +74,7 @@ async def _feed(options: LiveOptions, problems: list[str]) -> None:
         try:
             rest = VenueRest(session, settings.rest_url or profile.rest_url, profile.request_weight_per_min)
             wanted = await _instruments(options.venue, rest, chosen)
-            partitions = await wait_for_partitions(client, keys, settings.partitions)
+            partitions = await wait_for_partitions(client, keys, settings.partitions, writes=True)
             producer = Producer(client, keys, partitions)
             entries = await _refuse_others(options, Sources(client, keys, feeder), wanted)
             before = {

@@ -42,10 +42,11 @@ async def register_deployment(
 ) -> int:
     """Create the deployment if it does not exist; returns its number of partitions.
 
-    `incarnation` becomes the name of its data unless it has one. Raises `DeploymentMismatch`.
+    `incarnation` becomes the name of its data unless it has one. Raises `DeploymentMismatch` and `CopyError`.
     """
+    await read_partitions(client, keys, None, writes=True)  # nothing may be added to a copy
     await restore(client, keys, wanted or PARTITIONS_DEFAULT, incarnation, {})
-    partitions = await read_partitions(client, keys, wanted)
+    partitions = await read_partitions(client, keys, wanted, writes=True)
     return partitions or PARTITIONS_DEFAULT
 
 

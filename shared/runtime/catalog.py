@@ -12,7 +12,14 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from depthcast.shared.errors import DeploymentMismatch, InstrumentsError, RedisUnavailable, WrongKey
+from depthcast.shared.copies import clock_offset_us, copy_of
+from depthcast.shared.errors import (
+    CopyError,
+    DeploymentMismatch,
+    InstrumentsError,
+    RedisUnavailable,
+    WrongKey,
+)
 from depthcast.shared.freshness import ServerClock
 from depthcast.shared.instruments import Instrument, from_json
 from depthcast.shared.keys import DeploymentKeys
@@ -36,13 +43,18 @@ PARSED_PER_SLICE: Final = 2_000
 """So many values are parsed at a time; then other tasks run."""
 
 
-async def read_partitions(client: Redis, keys: DeploymentKeys, wanted: int | None) -> int | None:
+async def read_partitions(
+    client: Redis, keys: DeploymentKeys, wanted: int | None, *, writes: bool = False
+) -> int | None:
     """Return the deployment's number of partitions, None if no ingestor has created it yet.
 
-    Raises `DeploymentMismatch` if `wanted` is set and differs, or if the deployment uses another version of
-    the contract, and `WrongKey` if what is there is not written by an ingestor.
+    `writes`: for a process that adds input or books. Raises `DeploymentMismatch` if `wanted` is set and
+    differs, or if the deployment uses another version of the contract; `CopyError` if the deployment is a
+    copy and the process writes; and `WrongKey` if what is there is not written by an ingestor.
     """
     meta = await read_hash(client, keys.meta)
+    if writes and (source := copy_of(meta)) is not None:
+        raise CopyError(keys.prefix, f"is a copy that a relay keeps of {source}: write to the source instead")
     if b"partitions" not in meta:
         return None
     protocol, partitions = (_number(keys, meta, name) for name in (b"protocol", b"partitions"))
@@ -60,12 +72,17 @@ def _number(keys: DeploymentKeys, meta: Mapping[bytes, bytes], name: bytes) -> i
     return int(raw)
 
 
-async def wait_for_partitions(client: Redis, keys: DeploymentKeys, wanted: int | None) -> int:
-    """Wait until an ingestor has created the deployment, and log it; returns the number of partitions."""
+async def wait_for_partitions(
+    client: Redis, keys: DeploymentKeys, wanted: int | None, *, writes: bool = False
+) -> int:
+    """Wait until an ingestor has created the deployment, and log it; returns the number of partitions.
+
+    Raises the errors of `read_partitions`, whose `writes` it is, but those about Redis.
+    """
     said = ""
     while True:
         try:
-            partitions = await read_partitions(client, keys, wanted)
+            partitions = await read_partitions(client, keys, wanted, writes=writes)
             if partitions is not None:
                 return partitions
             waiting, level = "waiting for an ingestor to create the deployment", logging.WARNING
@@ -92,12 +109,16 @@ async def read_instruments(
     return await _parsed(await read_hash(client, keys.instruments), before)
 
 
-async def sample_clock(client: Redis, clock: ServerClock) -> None:
-    """Give `clock` a sample of the server's clock, by the event loop's clock. Raises `RedisUnavailable`."""
+async def sample_clock(client: Redis, clock: ServerClock, keys: DeploymentKeys) -> None:
+    """Give `clock` a sample of the clock of a deployment's entries, by the event loop's clock.
+
+    That is the server's clock, or in a copy the clock of its source. Raises `RedisUnavailable`.
+    """
+    offset_us = clock_offset_us(await read_hash(client, keys.meta))
     loop = asyncio.get_running_loop()
     sent = loop.time()
     seconds, us = await execute(client, "TIME")
-    clock.observe(sent, loop.time(), seconds * 1_000_000 + us)
+    clock.observe(sent, loop.time(), seconds * 1_000_000 + us - offset_us)
 
 
 async def _parsed(table: Mapping[bytes, bytes], before: Mapping[str, Instrument]) -> dict[str, Instrument]:
@@ -120,6 +141,10 @@ async def _parsed(table: Mapping[bytes, bytes], before: Mapping[str, Instrument]
     return instruments
 
 
+_Polled = tuple[bytes | None, dict[bytes, bytes], dict[bytes, bytes] | None]
+"""Incarnation, `meta`, and instruments: None if they are as last read."""
+
+
 class Catalog:
     """The instruments as last polled; those that Redis lost do not count as withdrawn.
 
@@ -128,8 +153,9 @@ class Catalog:
     Redis has lost everything; likewise if the instruments are gone after their key held something else. The
     known instruments then stay until the deployment exists again, and for at least `HOLD_S`.
 
-    `clock`: takes a sample of the server's clock with each poll, by the event loop's clock. `whole_reads`:
-    how often all instruments were read: when they changed, and every `interval_s` seconds.
+    `clock`: takes a sample of the clock of the entries with each poll, by the event loop's clock. That is the
+    server's clock, or in a copy the clock of its source. `whole_reads`: how often all instruments were read:
+    when they changed, and every `interval_s` seconds.
     """
 
     def __init__(
@@ -158,7 +184,7 @@ class Catalog:
         sure, self._current = self._current and self._polled and not self._misused, False
         sure = sure and self._lost_at is None and now - self._whole_at < self.interval_s
         try:
-            incarnation, deployed, table = await self._read(now, sure=sure)
+            incarnation, meta, table = await self._read(now, sure=sure)
         except WrongKey:
             self._misused = True
             raise
@@ -167,7 +193,7 @@ class Catalog:
             self._misused = self._misused and not table
             found = await _parsed(table, self.instruments)
         self._current = True
-        if not self._lost(incarnation, deployed=bool(deployed)):
+        if not self._lost(incarnation, deployed=bool(meta)):
             self.incarnation, self._lost_at = incarnation, None
             if found != self.instruments:
                 self.instruments = found
@@ -176,7 +202,7 @@ class Catalog:
         if self._lost_at is None:
             logger.warning("Redis has lost the deployment", extra={"key": self.keys.meta})
             self._lost_at = now
-        if deployed and now - self._lost_at >= HOLD_S:
+        if meta and now - self._lost_at >= HOLD_S:
             self._misused = False
             self.incarnation, self.instruments, self._lost_at = incarnation, found, None
         else:
@@ -192,11 +218,11 @@ class Catalog:
         self._polled = self._misused = False
         self._lost_at = None
 
-    async def _read(self, now: float, *, sure: bool) -> tuple[bytes | None, int, dict[bytes, bytes] | None]:
-        """The incarnation, whether `meta` exists, and the instruments: None if they are as last read."""
+    async def _read(self, now: float, *, sure: bool) -> _Polled:
+        """The incarnation, `meta`, and the instruments: None if they are as last read."""
         loop = asyncio.get_running_loop()
         sent = loop.time()
-        key, state = self.keys.instruments, (("GET", self.keys.incarnation), ("EXISTS", self.keys.meta))
+        key, state = self.keys.instruments, (("GET", self.keys.incarnation), ("HGETALL", self.keys.meta))
         replies = await self._watch.unchanged(*state, ("TIME",), sure=sure)
         table = None
         if replies is None:
@@ -207,9 +233,9 @@ class Catalog:
                 *replies, table = await run_pipeline(pipeline)
             self._whole_at = now
             self.whole_reads += 1
-        incarnation, deployed, (seconds, us) = replies
-        self.clock.observe(sent, loop.time(), seconds * 1_000_000 + us)
-        return incarnation, deployed, table
+        incarnation, meta, (seconds, us) = replies
+        self.clock.observe(sent, loop.time(), seconds * 1_000_000 + us - clock_offset_us(meta))
+        return incarnation, meta, table
 
     def _lost(self, incarnation: bytes | None, *, deployed: bool) -> bool:
         if not self._polled:

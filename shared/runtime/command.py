@@ -13,7 +13,13 @@ from typing import Any
 
 import click
 
-from depthcast.shared.errors import DeploymentMismatch, DepthcastError, InstrumentsError, SettingsError
+from depthcast.shared.errors import (
+    CopyError,
+    DeploymentMismatch,
+    DepthcastError,
+    InstrumentsError,
+    SettingsError,
+)
 from depthcast.shared.redis_url import is_encrypted
 from depthcast.shared.runtime import logs
 from depthcast.shared.runtime.environment import read_environment
@@ -25,7 +31,7 @@ logger = logging.getLogger(__name__)
 ServiceMain = Callable[[Stop], Awaitable[None]]
 """A process's main coroutine function: runs until the event is set, then ends cleanly."""
 
-BAD_SETTINGS = (SettingsError, InstrumentsError, DeploymentMismatch)
+BAD_SETTINGS = (SettingsError, InstrumentsError, DeploymentMismatch, CopyError)
 
 
 def settings_options(kind: type[Settings]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

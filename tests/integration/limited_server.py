@@ -15,7 +15,7 @@ from redis.asyncio.connection import AbstractConnection
 
 from depthcast.cli.main import main
 from depthcast.runtime.embedded import EmbeddedServer, ServerStartError, free_port
-from depthcast.shared.redis_roles import user_of
+from depthcast.shared.redis_roles import ROLES, user_of
 from depthcast.shared.redis_url import with_tls_files
 from depthcast.shared.runtime import tail
 from tests.certificates import Authority, Files
@@ -95,7 +95,7 @@ def limited_server(folder: Path, authority: Authority) -> Iterator[LimitedServer
     try:
         limited = LimitedServer(folder, authority, port)
         printed = CliRunner().invoke(
-            main, ["redis-acl", "--passwords", str(limited.passwords), "--prefix", PREFIX]
+            main, ["redis-acl", *ROLES, "--passwords", str(limited.passwords), "--prefix", PREFIX]
         )
         assert printed.exit_code == 0, printed.output
         users.write_text(printed.output)

@@ -48,7 +48,7 @@ from depthcast.ingestor.engine import Engine
 from depthcast.ingestor.interval import Interval
 from depthcast.ingestor.output import broadcast_of, reject_fields
 from depthcast.ingestor.rejects import Reason
-from depthcast.shared import codec, consumer_entry, gateway_entry
+from depthcast.shared import codec, consumer_entry, gateway_entry, relay_entry
 from depthcast.shared.book import Book
 from depthcast.shared.digest import MASK, digest_of, moved
 from depthcast.shared.instruments import Feed, Instrument, from_json, parse_toml
@@ -57,7 +57,14 @@ from depthcast.shared.partition import partition_of
 from depthcast.shared.position import ZERO, Position
 from depthcast.shared.reader import PartitionReader
 from depthcast.shared.replica import ApplyResult, Replica
-from depthcast.shared.settings import GatewaySettings, IngestorSettings, Settings, VenueFeedSettings, variable
+from depthcast.shared.settings import (
+    GatewaySettings,
+    IngestorSettings,
+    RelaySettings,
+    Settings,
+    VenueFeedSettings,
+    variable,
+)
 from depthcast.shared.types import Delta, EntryInfo, Snapshot, Symbol
 
 ROOT = Path(__file__).parents[2]
@@ -306,6 +313,12 @@ def test_gateway_example() -> None:
     entry = gateway_entry.decode_entry(block("json", "gateway"))
     assert entry is not None
     assert value("gateway") == {**entry._asdict(), "failing": []}
+
+
+def test_relay_example() -> None:
+    entry = relay_entry.decode_entry(block("json", "relay"))
+    assert entry is not None
+    assert json.loads(relay_entry.encode_entry(entry)) == value("relay")
 
 
 def test_consumer_example() -> None:
@@ -670,7 +683,7 @@ def test_every_setting_is_listed_with_default_and_bounds() -> None:
     listed = {name: rest for name, *rest in rows}
     assert len(listed) == len(rows)
     expected = {}
-    for kind in (Settings, IngestorSettings, GatewaySettings, VenueFeedSettings):
+    for kind in (Settings, IngestorSettings, GatewaySettings, VenueFeedSettings, RelaySettings):
         for item in fields_of(kind):
             least, most, unit = (item.metadata[key] for key in ("least", "most", "unit"))
             default = item.default

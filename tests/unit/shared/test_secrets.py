@@ -16,7 +16,14 @@ from depthcast.ingestor.runtime.command import ingestor
 from depthcast.shared.errors import ClientError, SettingsError
 from depthcast.shared.redis_url import has_credentials, problem_of, with_credentials, without_credentials
 from depthcast.shared.runtime import redis
-from depthcast.shared.settings import GatewaySettings, IngestorSettings, Settings, secrets, variable
+from depthcast.shared.settings import (
+    GatewaySettings,
+    IngestorSettings,
+    RelaySettings,
+    Settings,
+    secrets,
+    variable,
+)
 
 SECRET = "S3cr3tValue"
 """What is looked for; what surrounds it belongs to the secret, too."""
@@ -208,8 +215,14 @@ def test_help_offers_no_secret_as_an_option(command: object) -> None:
 
 
 def test_every_secret_is_out_of_the_text_of_settings() -> None:
-    assert secrets() == ("redis_url", "redis_password", "token_secret")
-    for kind in (IngestorSettings, GatewaySettings):
+    assert secrets() == (
+        "redis_url",
+        "redis_password",
+        "token_secret",
+        "source_url",
+        "source_password",
+    )
+    for kind in (IngestorSettings, GatewaySettings, RelaySettings):
         own = {item.name for item in fields(kind)}
         hidden = {item.name for item in fields(kind) if not item.repr}
         assert hidden == set(secrets()) & own

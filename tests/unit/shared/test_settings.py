@@ -10,6 +10,7 @@ from depthcast.shared.settings import (
     RENAMED,
     GatewaySettings,
     IngestorSettings,
+    RelaySettings,
     Settings,
     VenueFeedSettings,
     describe,
@@ -19,7 +20,7 @@ from depthcast.shared.settings import (
     variable,
 )
 
-KINDS: list[type[Settings]] = [IngestorSettings, GatewaySettings, VenueFeedSettings]
+KINDS: list[type[Settings]] = [IngestorSettings, GatewaySettings, VenueFeedSettings, RelaySettings]
 EVERY = [pytest.param(item, id=f"{kind.__name__}-{item.name}") for kind in KINDS for item in fields(kind)]
 BOUNDED = [
     pytest.param(kind, item, id=f"{kind.__name__}-{item.name}")
@@ -171,6 +172,7 @@ def test_every_setting_has_one_variable_and_perhaps_an_old_one() -> None:
     names = {item.name for kind in KINDS for item in fields(kind)}
     assert {name for kind in KINDS for name, _ in described(kind)} == names - {
         "redis_password",
+        "source_password",
         "token_secret",
     }
     assert known_variables() == {variable(name) for name in [*names, *RENAMED]}

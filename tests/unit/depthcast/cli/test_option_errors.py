@@ -12,6 +12,7 @@ from depthcast.cli.main import main
 from depthcast.shared.settings import (
     GatewaySettings,
     IngestorSettings,
+    RelaySettings,
     Settings,
     VenueFeedSettings,
     option,
@@ -42,6 +43,9 @@ BAD_TEXTS = {
     "origins": "no origin",
     "prefix": "{",
     "redis_url": "ftp://x",
+    "source_prefix": "{",
+    "source_url": "ftp://x",
+    "sources": "nowhere.toml",
     "trusted_proxies": "no network",
     "url": "nowhere",
 }
@@ -60,6 +64,11 @@ UNCHECKED = {
     "redis_username",
     "rest_url",
     "signing_key",
+    "source_name",
+    "source_tls_ca",
+    "source_tls_cert",
+    "source_tls_key",
+    "source_username",
     "subject",
     "symbols",
     "tls_cert",
@@ -130,7 +139,7 @@ def test_a_bad_value_is_refused_by_the_name_of_its_option(words: str, typed: str
 
 BOUNDED = [
     pytest.param(kind, item.name, item.metadata["most"], id=f"{kind.__name__} {item.name}")
-    for kind in (IngestorSettings, GatewaySettings, VenueFeedSettings)
+    for kind in (IngestorSettings, GatewaySettings, VenueFeedSettings, RelaySettings)
     for item in fields(kind)
     if item.metadata["most"] is not None
 ]
@@ -140,7 +149,12 @@ BOUNDED = [
 def test_a_value_out_of_bounds_is_refused_by_the_name_that_was_used(
     kind: type[Settings], name: str, most: float
 ) -> None:
-    command = {IngestorSettings: "ingestor", GatewaySettings: "gateway", VenueFeedSettings: "feed live"}[kind]
+    command = {
+        IngestorSettings: "ingestor",
+        GatewaySettings: "gateway",
+        VenueFeedSettings: "feed live",
+        RelaySettings: "relay",
+    }[kind]
     words = (*command.split(), *ARGUMENTS.get(command, ()))
     value = str(int(most) + 1)
     by_option = run(*words, option(name), value)

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from depthcast.cli.main import main
-from depthcast.shared.redis_roles import ROLES
+from depthcast.shared.redis_roles import ON_REQUEST, ROLES
 
 
 def run(*words: str) -> Result:
@@ -18,7 +18,7 @@ def test_passwords_are_made_once_and_readable_by_their_owner_only(tmp_path: Path
     folder = tmp_path / "secrets"
     first, second = run("--passwords", str(folder)), run("--passwords", str(folder))
     assert (first.exit_code, first.output) == (0, second.output)
-    assert {path.name for path in folder.iterdir()} == {"default", *ROLES}
+    assert {path.name for path in folder.iterdir()} == {"default", *ROLES} - ON_REQUEST
     assert folder.stat().st_mode & 0o777 == 0o700
     passwords = set()
     for path in folder.iterdir():
@@ -28,7 +28,7 @@ def test_passwords_are_made_once_and_readable_by_their_owner_only(tmp_path: Path
         assert len(password) == 64
         assert password not in first.output
         assert f"#{sha256(password.encode()).hexdigest()}" in first.output
-    assert len(passwords) == 1 + len(ROLES)
+    assert len(passwords) == 1 + len(ROLES) - len(ON_REQUEST)
 
 
 def test_some_roles_and_another_prefix(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from depthcast.shared.gateway_entry import GatewayEntry
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.listing import Listing
 from depthcast.shared.position import Position
+from depthcast.shared.relay_entry import RelayEntry
 from depthcast.shared.server_health import CHECKS as SERVER_CHECKS
 from depthcast.shared.types import EntryInfo, Symbol
 from depthcast.shared.version import VERSION
@@ -91,6 +93,18 @@ def asked(body: dict[str, object]) -> GatewayState:
 def listed(seen_ms: int = 100, **values: object) -> Change:
     entry = ENTRY._replace(**values)  # type: ignore[arg-type]
     return changed(listed_gateways=[ListedGateway(entry, seen_ms)])
+
+
+def copied(*, at_ms: int = 0, **says: Any) -> Change:
+    """The deployment is a copy, without ingestors of its own."""
+
+    def change(state: DeploymentState) -> None:
+        state.copy_of = "tokyo"
+        state.ingestors = {}
+        entry = RelayEntry((NOW_MS + at_ms) * 1000, VERSION, "tokyo", {0: 30})
+        state.relays = {"relay-1": entry._replace(**says)}
+
+    return change
 
 
 WRONG: list[tuple[str, str, str, Change]] = [
@@ -188,6 +202,14 @@ WRONG: list[tuple[str, str, str, Change]] = [
     ("gateway", "g at http://g is behind: its newest entry is 5.0 s old", "lags", listed(silence_ms=5001)),
     ("gateway", "a replica that has lost its master", "INFO replication", listed(failing=("replica",))),
     ("versions", "0.0.1 at http://g", "same version", listed(version="0.0.1")),
+    ("relay", "nobody copies tokyo", "depthcast relay", copied(at_ms=-10_001)),
+    ("relay", "relay-1 cannot go on: it is full", "log", copied(problem="it is full")),
+    (
+        "relay",
+        "the copy is late: its newest entry of partition 0 is 5.0 s old",
+        "tokyo",
+        copied(lag_ms={0: 5001}),
+    ),
     (
         "gateways",
         "no gateway is running",
@@ -251,6 +273,11 @@ WRONG: list[tuple[str, str, str, Change]] = [
 
 def test_a_healthy_deployment_has_no_findings() -> None:
     assert findings(healthy()) == []
+    state = healthy()
+    copied()(state)
+    assert findings(state) == []
+    state.partitions[0].leader = None
+    assert [finding.problem for finding in findings(state)] == ["partition 0 is not copied"]
 
 
 @pytest.mark.parametrize(("check", "problem", "remedy", "change"), WRONG)

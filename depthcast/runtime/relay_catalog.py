@@ -1,0 +1,216 @@
+"""Copies what belongs to a deployment as a whole: `meta`, instruments, incarnation, revoked tokens.
+
+The clock of the copy's server differs from that of its source. The relay measures by how much and writes it
+into `meta`, so that readers of the copy judge the age of entries by the source's clock.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+from depthcast.runtime import relay_scripts as scripts
+from depthcast.runtime.relay_sides import SOURCE, TARGET, Side
+from depthcast.shared.copies import COPY_OF, OFFSET, clock_offset_us
+from depthcast.shared.errors import CopyError
+from depthcast.shared.freshness import ServerClock
+from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.relay_entry import FORGET_MS, RelayEntry, decode_entry, encode_entry
+from depthcast.shared.revocation import REVOKED_MAX
+from depthcast.shared.runtime.catalog import read_partitions
+from depthcast.shared.runtime.redis import execute, map_errors, read_hash
+from depthcast.shared.version import VERSION
+
+logger = logging.getLogger(__name__)
+
+FIELDS_AT_ONCE: Final = 500
+
+
+class CatalogCopier:
+    """Copies the catalog from `source` to `target`.
+
+    - `name`: what the copy says that it is a copy of.
+    - `symbols`: the instruments' symbols at the last look.
+    - `written`: the copy has been brought up to date at least once.
+    - `clock`: the clock of the source's entries, `offset_us`: what the clock of the target is ahead of it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        clients: tuple[Redis, Redis],
+        keys: tuple[DeploymentKeys, DeploymentKeys],
+    ) -> None:
+        self.name = name
+        self.source, self.target = clients
+        self.source_keys, self.target_keys = keys
+        self.failures: Counter[str] = Counter()
+        self.symbols: frozenset[str] = frozenset()
+        self.written = False
+        self.clock = ServerClock()
+        self.offset_us: int | None = None
+        self._target_clock = ServerClock()
+        self._source_side = Side(SOURCE, self.failures, key=self.source_keys.meta)
+        self._target_side = Side(TARGET, self.failures, key=self.target_keys.meta)
+        self._claim = self.target.register_script(scripts.CLAIM)
+
+    async def find(self) -> int | None:
+        """Look at both sides; returns the number of partitions, None if the source has none yet.
+
+        Raises `CopyError` if the target is no copy of this source, and `RedisUnavailable`.
+        """
+        async with self._source_side.reached():
+            partitions = await read_partitions(self.source, self.source_keys, None)
+            meta = await read_hash(self.source, self.source_keys.meta)
+        if partitions is None:
+            return None
+        was_there = await self._claimed(meta, look=True)
+        async with self._target_side.reached():
+            logs = [self.target_keys.partition(number).events for number in range(partitions)]
+            written = [key for key in logs if await execute(self.target, "EXISTS", key)]
+        if written:
+            problem = (
+                f"has input that nobody reads ({written[0]}): producers write to it; give them the source"
+            )
+            if not was_there:
+                raise CopyError(self.target_keys.prefix, problem)
+            logger.error("the copy %s", problem, extra={"prefix": self.target_keys.prefix})
+        return partitions
+
+    async def poll(self, *, write: bool) -> None:
+        """Look at the source, and bring the copy up to date if we may `write`.
+
+        Raises `CopyError` if the target is not ours any more, and `RedisUnavailable`.
+        """
+        async with self._source_side.reached():
+            meta = await read_hash(self.source, self.source_keys.meta)
+            await self._sample(self.source, self.clock, clock_offset_us(meta))
+            table = await read_hash(self.source, self.source_keys.instruments)
+            incarnation = await execute(self.source, "GET", self.source_keys.incarnation)
+            revoked = await execute(
+                self.source, "ZREVRANGEBYSCORE", self.source_keys.revoked, "+inf", "-inf",
+                "WITHSCORES", "LIMIT", 0, REVOKED_MAX,
+            )  # fmt: skip
+        async with self._target_side.reached():
+            await self._sample(self.target, self._target_clock, 0)
+        if b"partitions" not in meta:
+            return  # the source lost it: the copy keeps what readers of the source keep, too
+        self.symbols = frozenset(symbol.decode("utf-8", "replace") for symbol in table)
+        self.offset_us = self._offset_us()
+        if write:
+            await self._write(meta, table, incarnation, revoked)
+            self.written = True
+
+    async def say(self, name: str, lag_ms: Mapping[int, int | None], problem: str) -> None:
+        """Say in the copy how far this relay is, and forget others that are gone."""
+        now_us = self._target_clock.now_us(asyncio.get_running_loop().time())
+        if now_us is None:
+            return
+        key = self.target_keys.relays
+        entry = RelayEntry(round(now_us), VERSION, self.name, lag_ms, problem)
+        async with self._target_side.reached():
+            found = await read_hash(self.target, key)
+            await execute(self.target, "HSET", key, name, encode_entry(entry))
+            gone = [other for other, raw in found.items() if _is_gone(raw, now_us) and other != name.encode()]
+            if gone:
+                await execute(self.target, "HDEL", key, *gone)
+
+    async def leave(self, name: str) -> None:
+        """Remove what `say` said."""
+        async with self._target_side.reached():
+            await execute(self.target, "HDEL", self.target_keys.relays, name)
+
+    async def _sample(self, client: Redis, clock: ServerClock, offset_us: int) -> None:
+        loop = asyncio.get_running_loop()
+        sent = loop.time()
+        seconds, us = await execute(client, "TIME")
+        clock.observe(sent, loop.time(), seconds * 1_000_000 + us - offset_us)
+
+    def _offset_us(self) -> int | None:
+        """What the target's clock is ahead of the entries' at least: no age may be taken for too small."""
+        now = asyncio.get_running_loop().time()
+        target_us, source_us = self._target_clock.earliest_us(now), self.clock.now_us(now)
+        return None if target_us is None or source_us is None else round(target_us - source_us)
+
+    async def _write(
+        self,
+        meta: Mapping[bytes, bytes],
+        table: Mapping[bytes, bytes],
+        incarnation: bytes | None,
+        revoked: Sequence[bytes],
+    ) -> None:
+        # Readers wait for `meta`, so instruments come before it. The incarnation is last: whoever sees a
+        # new one keeps what it knows for a while.
+        await self._claimed(meta, look=True)
+        async with self._target_side.reached():
+            held = await read_hash(self.target, self.target_keys.instruments)
+            changed = {symbol: raw for symbol, raw in table.items() if held.get(symbol) != raw}
+            gone = [symbol for symbol in held if symbol not in table]
+            pairs = [word for pair in changed.items() for word in pair]
+            for start in range(0, len(pairs), 2 * FIELDS_AT_ONCE):
+                some = pairs[start : start + 2 * FIELDS_AT_ONCE]
+                await execute(self.target, "HSET", self.target_keys.instruments, *some)
+            for start in range(0, len(gone), FIELDS_AT_ONCE):
+                some = gone[start : start + FIELDS_AT_ONCE]
+                await execute(self.target, "HDEL", self.target_keys.instruments, *some)
+        await self._claimed(meta, look=False)
+        async with self._target_side.reached():
+            if incarnation is not None and incarnation != await self._incarnation():
+                await execute(self.target, "SET", self.target_keys.incarnation, incarnation)
+            if revoked:
+                scored = [word for name, score in _pairs(revoked) for word in (score, name)]
+                await execute(self.target, "ZADD", self.target_keys.revoked, "GT", *scored)
+
+    async def _incarnation(self) -> bytes | None:
+        found: bytes | None = await execute(self.target, "GET", self.target_keys.incarnation)
+        return found
+
+    async def _claimed(self, meta: Mapping[bytes, bytes], *, look: bool) -> bool:
+        """Make `meta` that of a copy of this source, or only look if it can be; returns whether it was."""
+        async with self._source_side.reached():
+            ours = await execute(self.source, "GET", self.source_keys.incarnation)
+        fields = [(name, raw) for name, raw in meta.items() if name not in (COPY_OF, OFFSET)]
+        async with self._target_side.reached():
+            same = ours is not None and ours == await self._incarnation()
+            offset: Any = "look" if look or self.offset_us is None else self.offset_us
+            arguments = [
+                self.name,
+                "same" if same else "",
+                offset,
+                *(word for pair in fields for word in pair),
+            ]
+            async with map_errors():
+                reply = await self._claim([self.target_keys.meta], arguments)
+        if reply[0] == 1:
+            return bool(reply[1])
+        raise CopyError(
+            self.target_keys.prefix, self._refusal(*(word.decode("utf-8", "replace") for word in reply[1:]))
+        )
+
+    def _refusal(self, what: str, found: str) -> str:
+        if what == "own":
+            return (
+                "has ingestors of its own, or had them: it is no copy, and nothing is written to it; "
+                "use another --prefix for the copy"
+            )
+        if what == "copy":
+            return (
+                f"is a copy of {found}, not of {self.name}: use another --prefix, or the same "
+                "--source-name if both are the same deployment"
+            )
+        return (
+            f"is a copy with {what} {found}, and its source now has another one: end its gateways, delete "
+            "its keys, and start the relay again"
+        )
+
+
+def _is_gone(raw: bytes, now_us: float) -> bool:
+    entry = decode_entry(raw)
+    return entry is None or now_us - entry.at > FORGET_MS * 1000
+
+
+def _pairs(flat: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+    return list(zip(flat[::2], flat[1::2], strict=True))

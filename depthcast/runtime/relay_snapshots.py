@@ -1,0 +1,124 @@
+"""Copies the snapshots of one partition: new ones as they come, and all of them where a copy begins again.
+
+A snapshot may be in the copy before the entries that it includes: readers wait for its entry. It must not
+come long after them, so the copy is trimmed only behind snapshots that were copied.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Final
+
+from redis.asyncio import Redis
+
+from depthcast.relay.comparison import Entry, size_of
+from depthcast.runtime.relay_sides import CopyWriter, Side
+from depthcast.shared.keys import PartitionKeys
+from depthcast.shared.position import ZERO, Position
+from depthcast.shared.runtime.redis import execute, parse_entries, read_streams
+
+KEYS_AT_ONCE: Final = 200
+KEPT: Final = 2
+"""Entries in a stream of snapshots."""
+
+
+class SnapshotCopier:
+    """Copies snapshots from `source` by `writer`.
+
+    `symbols`: the symbols of the partition that are known now. `copied`: symbol → ID of the newest snapshot
+    in the copy, as far as is known. `busy`: held by whoever changes where the copy begins, or writes
+    snapshots.
+    """
+
+    def __init__(
+        self,
+        source: tuple[Redis, Side, PartitionKeys],
+        writer: CopyWriter,
+        symbols: Callable[[], Iterable[str]],
+        bytes_max: int,
+    ) -> None:
+        self.client, self.side, self.keys = source
+        self.writer = writer
+        self.symbols = symbols
+        self.bytes_max = bytes_max
+        self.copied: dict[str, Position] = {}
+        self.seen: set[str] = set()
+        self.snapshots = 0
+        self.busy = asyncio.Lock()
+
+    def wanted(self) -> list[str]:
+        """All symbols whose snapshots are copied."""
+        return sorted(self.seen | set(self.symbols()))
+
+    async def look(self) -> None:
+        """Find out which snapshots the copy has."""
+        wanted = self.wanted()
+        for some in _batched(wanted, KEYS_AT_ONCE):
+            found = await self.writer.last([self.writer.keys.snapshots(symbol) for symbol in some])
+            self.copied.update(zip(some, found, strict=True))
+
+    async def copy_new(self, symbols: Collection[str] | None = None) -> None:
+        """Copy the snapshots that are newer than those in the copy; of these symbols, or of all."""
+        wanted = self.wanted() if symbols is None else sorted(symbols)
+        if unknown := [symbol for symbol in wanted if symbol not in self.copied]:
+            self.seen.update(unknown)
+            for some in _batched(unknown, KEYS_AT_ONCE):
+                found = await self.writer.last([self.writer.keys.snapshots(symbol) for symbol in some])
+                self.copied.update(zip(some, found, strict=True))
+        for some in _batched(wanted, KEYS_AT_ONCE):
+            by_key = {self.keys.snapshots(symbol): symbol for symbol in some}
+            async with self.side.reached():
+                found_new = await read_streams(
+                    self.client, {key: self.copied[symbol] for key, symbol in by_key.items()}, count=KEPT
+                )
+            await self._store({by_key[key]: entries for key, entries in found_new.items()})
+
+    async def copy_all(self) -> None:
+        """Make all snapshots those of the source, whatever the copy has."""
+        for some in _batched(self.wanted(), KEYS_AT_ONCE):
+            async with self.side.reached():
+                found = await self._newest(some)
+            await self._store(found, replace=True)
+
+    async def _newest(self, symbols: Sequence[str]) -> dict[str, list[Entry]]:
+        async with self.client.pipeline(transaction=False) as pipeline:
+            for symbol in symbols:
+                pipeline.execute_command("XREVRANGE", self.keys.snapshots(symbol), "+", "-", "COUNT", KEPT)
+            replies = await pipeline.execute()
+        return {
+            symbol: list(reversed(parse_entries(reply)))
+            for symbol, reply in zip(symbols, replies, strict=True)
+        }
+
+    async def _store(self, found: Mapping[str, Sequence[Entry]], *, replace: bool = False) -> None:
+        part: dict[str, Sequence[Entry]] = {}
+        size = 0
+        for symbol, entries in found.items():
+            own = sum(map(size_of, entries))
+            if part and size + own > self.bytes_max:
+                await self._write(part, replace=replace)
+                part, size = {}, 0
+            part[symbol] = entries
+            size += own
+        if part:
+            await self._write(part, replace=replace)
+
+    async def _write(self, found: Mapping[str, Sequence[Entry]], *, replace: bool) -> None:
+        keys = self.writer.keys
+        await self.writer.store(
+            {keys.snapshots(symbol): entries for symbol, entries in found.items()}, replace=replace
+        )
+        for symbol, entries in found.items():
+            self.copied[symbol] = entries[-1][0] if entries else ZERO
+            self.snapshots += len(entries)
+
+    async def oldest(self) -> Position | None:
+        """The oldest ID that the source holds, None if it holds nothing."""
+        async with self.side.reached():
+            entries = parse_entries(
+                await execute(self.client, "XRANGE", self.keys.deltas, "-", "+", "COUNT", 1)
+            )
+        return entries[0][0] if entries else None
+
+
+def _batched(symbols: Sequence[str], size: int) -> Iterable[Sequence[str]]:
+    return (symbols[start : start + size] for start in range(0, len(symbols), size))
