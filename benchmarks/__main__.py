@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def run_one(name: str, rounds: int | None, *, quick: bool) -> bool:
-    """Run one benchmark and write its result; False, saying why, if it could not be run to its end."""
+    """Run one benchmark and write its result; False, saying why, if it did not end well."""
     benchmark = load(name)
     print(f"{name}: {benchmark.title}", file=sys.stderr, flush=True)
     run = Run(rounds or (benchmark.quick_rounds if quick else benchmark.rounds), quick)
@@ -63,7 +63,7 @@ def run_one(name: str, rounds: int | None, *, quick: bool) -> bool:
         return False
     path = report.save(benchmark, run, time.monotonic() - began)
     print(f"  {path.relative_to(report.ROOT)}, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    return True
+    return not run.failures
 
 
 if __name__ == "__main__":

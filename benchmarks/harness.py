@@ -104,6 +104,8 @@ class Run:
     charts: list[dict[str, Any]] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    data: dict[str, Any] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
 
     def say(self, text: str) -> None:
         """Tell whoever waits how it goes."""
@@ -113,6 +115,11 @@ class Run:
         """A sentence for under the table."""
         if text not in self.notes:
             self.notes.append(text)
+
+    def fail(self, text: str) -> None:
+        """What was measured is saved, but the run ends with an error."""
+        self.failures.append(text)
+        self.say(f"FAILED {text}")
 
     def absent(self, name: str, why: Exception) -> None:
         """A contender does not take part."""

@@ -26,6 +26,7 @@ MODULES: Final = {
     "ingest": "benchmarks.ingest.pipeline",
     "interval": "benchmarks.ingest.interval",
     "recovery": "benchmarks.ingest.recovery",
+    "capacity": "benchmarks.capacity.measure",
 }
 
 

@@ -39,6 +39,8 @@ def save(benchmark: Benchmark, run: Run, seconds: float) -> Path:
         "absent": run.missing,
         "notes": run.notes,
     }
+    if run.data:
+        result["data"] = run.data
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
 
@@ -61,6 +63,10 @@ def update_document() -> None:
     for result in found.values():
         for picture in result["charts"]:
             _picture(picture["name"]).write_text(chart.draw(picture), encoding="utf-8")
+    if "capacity" in found:
+        from benchmarks.capacity.document import update_document as update_capacity
+
+        update_capacity(found["capacity"])
     if DOCUMENT.exists():
         text = DOCUMENT.read_text(encoding="utf-8")
         DOCUMENT.write_text(PLACE.sub(filled, text), encoding="utf-8")

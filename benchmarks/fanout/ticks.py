@@ -76,6 +76,14 @@ def write_ticks(
             file.write(data)
 
 
+def write_commands(path: Path, ticks: Iterable[tuple[Sequence[Sequence[bytes]], int]]) -> None:
+    """Write a file of ticks that are commands of Redis; with each, how many frames it brings to clients."""
+    with path.open("wb") as file:
+        for commands, frames in ticks:
+            data = b"".join(map(_command, commands))
+            file.write(struct.pack("<III", len(data), frames, 0) + data)
+
+
 def _symbols(tick: Tick) -> Iterable[str]:
     for _, fields in tick.entries.values():
         for name, _ in fields:
@@ -86,4 +94,8 @@ def _symbols(tick: Tick) -> Iterable[str]:
 def _append(key: str, position: Position, fields: Sequence[tuple[bytes, bytes]]) -> bytes:
     words = [b"XADD", key.encode(), b"MAXLEN", b"~", b"%d" % STREAM_MAX, str(position).encode()]
     words += [word for field in fields for word in field]
+    return _command(words)
+
+
+def _command(words: Sequence[bytes]) -> bytes:
     return b"".join([b"*%d\r\n" % len(words), *(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)])

@@ -35,8 +35,8 @@ class Deployment:
         self._file = folder / f"{prefix}.toml"
         self._file.write_text(instruments, encoding="utf-8")
 
-    def ingestor(self, **settings: object) -> Program:
-        """An ingestor process, to be used with `with`."""
+    def ingestor(self, *, measured: bool = True, **settings: object) -> Program:
+        """An ingestor process, to be used with `with`; with a core of its own if it is `measured` alone."""
         common = {
             "redis_url": self.server.url,
             "prefix": self.prefix,
@@ -44,7 +44,8 @@ class Deployment:
             "admin_port": 0,
             "log_level": "warning",
         }
-        return Program("ingestor", python_module("ingestor", **common, **settings), ADMIN_PATTERN)
+        command = python_module("ingestor", **common, **settings)
+        return Program("ingestor", command, ADMIN_PATTERN, measured=measured)
 
     def send(self, entries: Sequence[dict[bytes, bytes]]) -> Position:
         """Append input entries; returns the ID of the last."""

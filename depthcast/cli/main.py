@@ -61,6 +61,9 @@ SUBCOMMANDS: Final = {
     "relay": _Home("depthcast.cli.relay", "relay", "Copy the books of another Redis, unchanged."),
     "feed": _Home("depthcast.cli.feed", "feed", "Feed in recorded or synthetic market data."),
     "bench": _Home("depthcast.cli.bench", "bench", "Measure Depthcast and its peers on this machine."),
+    "capacity": _Home(
+        "depthcast.cli.capacity", "capacity", "Plan how many machines carry so many clients and symbols."
+    ),
     "watch": _Home("depthcast.cli.watch", "watch", "Show live books in the terminal."),
     "tail": _Home("depthcast.cli.tail", "tail", "Print live books as JSON lines."),
     "instruments": _Home(
