@@ -68,6 +68,7 @@ def scenario_of(point: Point) -> Scenario:
         heartbeat_s=HEARTBEAT_MS / 1000,
         interval_s=INTERVAL_MS / 1000,
         snapshots_per_s=snapshots_per_s(size, point),
+        more_readers=point.more_readers,
     )
 
 

@@ -27,7 +27,8 @@ class Point:
     """One load.
 
     In a tick, `changed` symbols change `levels` levels each, by `events` events each, in `entries` input
-    entries. `idle`: clients of a symbol that never changes. `held_out`: not used for the costs.
+    entries. `idle`: clients of a symbol that never changes. `more_readers`: of the
+    stream, beside the gateway and the standby. `held_out`: not used for the costs.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Point:
     entries: int = 1
     readers: tuple[Readers, ...] = ()
     idle: int = 1
+    more_readers: int = 0
     held_out: bool = False
 
     @property
@@ -58,6 +60,8 @@ POINTS: Final = (
     Point("many events", "wide", 10, 100, 100, 4),
     Point("many input entries", "wide", 5, 200, 4, 4, entries=100),
     Point("many published entries", "wide", 40, 5),
+    Point("many readers", "wide", 20, 20, more_readers=8),
+    Point("many readers, many broadcasts", "wide", 10, 300, more_readers=8),
     Point("one channel", "wide", 20, 10, readers=(Readers(800, 1),)),
     Point("one channel, many levels", "wide", 20, 10, 12, 12, readers=(Readers(500, 1),)),
     Point("ten channels", "wide", 20, 10, readers=(Readers(500, 10),)),

@@ -1,6 +1,7 @@
 """Redis, a leading ingestor, a standby, a gateway and clients, as shipped; and what they used."""
 
 import re
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,8 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any, Final
+
+import redis
 
 from benchmarks.capacity.points import Point, Readers, Size
 from benchmarks.fanout.load import Kind, Load, Report
@@ -113,6 +116,7 @@ class Rig:
             load = stack.enter_context(Load(self.gateway, self._kinds(point), folder / "ticks"))
             ticks = round(seconds * point.rate)
             load.command("pace", max(3, round(point.rate / 2)), round(1e6 / point.rate))
+            stack.enter_context(self._more_readers(point.more_readers))
             written = self._metric("ingestor", "snapshots_total")
             start, clients = self._newest_id(), load.command("settle", SETTLE_MS).cpu_s
             cpu, sent, began = self._cpu(), self._sent_bytes(), time.perf_counter()
@@ -155,6 +159,28 @@ class Rig:
             self.deployment.keys.snapshots(_name(0).decode()), count=1
         )
         return float(_resp_fields(found[0][1])) / (2 * self.size.levels)
+
+    @contextmanager
+    def _more_readers(self, count: int) -> Iterator[None]:
+        """So many connections that read the stream as a gateway does, and throw it away."""
+        stop = threading.Event()
+        threads = [threading.Thread(target=self._read, args=(stop,)) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+    def _read(self, stop: threading.Event) -> None:
+        last = self._newest_id()
+        with redis.Redis(port=self.server.port) as client:
+            while not stop.is_set():
+                found: Any = client.xread({self.deployment.keys.deltas: last}, block=200)
+                if found:
+                    last = found[0][1][-1][0]
 
     def _newest_id(self) -> bytes:
         found: Any = self.deployment.client.xrevrange(self.deployment.keys.deltas, count=1)

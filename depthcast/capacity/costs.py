@@ -37,10 +37,15 @@ class StandbyCosts:
 
 @dataclass(frozen=True)
 class RedisCosts:
-    """CPU of Redis in µs: `append` for each entry written, `read` for each entry given to a reader."""
+    """CPU of Redis in µs.
+
+    `append`: for each input entry, given to its leader too; `publish`: for each entry of an ingestor;
+    `read`: for each of these that is given to a reader.
+    """
 
     second: float
     append: float
+    publish: float
     byte_in: float
     read: float
     byte_out: float

@@ -51,6 +51,7 @@ class Scenario:
         heartbeat_s: Time between their heartbeats.
         interval_s: Broadcast interval.
         snapshots_per_s: Snapshots of books a second.
+        more_readers: Readers of the stream beside the gateway and the standby.
         cores: Core of each process.
     """
 
@@ -67,6 +68,7 @@ class Scenario:
     heartbeat_s: float
     interval_s: float
     snapshots_per_s: float
+    more_readers: int = 0
     cores: tuple[int, int, int, int, int] = (0, 0, 0, 0, 1)
 
 
@@ -127,7 +129,7 @@ class _Machine:
         events = scenario.changed * scenario.events / scenario.input_entries
         data = size.input_entry + size.event * events
         for _ in range(scenario.input_entries if scenario.changed else 0):
-            cost = redis.append + redis.read + data * (redis.byte_in + redis.byte_out)
+            cost = redis.append + data * (redis.byte_in + redis.byte_out)
             self.job(REDIS, cost, lambda: self.hop(lambda: self.receive_input(events)))
 
     def receive_input(self, events: float) -> None:
@@ -181,8 +183,10 @@ class _Machine:
             self.outcome.entries += 1
             self.job(REDIS, read, lambda: self.hop(lambda: self.receive_entry(entry)))
             self.job(REDIS, read, lambda: self.hop(lambda: self.follow(entry)))
+            for _ in range(self.scenario.more_readers):
+                self.job(REDIS, read, _nothing)
 
-        self.job(REDIS, redis.append + data * redis.byte_in, appended)
+        self.job(REDIS, redis.publish + data * redis.byte_in, appended)
 
     def follow(self, entry: _Entry) -> None:
         cpu = self.costs.standby

@@ -115,9 +115,9 @@ def writing_cpu(costs: UnitCosts, rates: StreamRates) -> float:
     """Cores of Redis for what is written, and for the leaders, which read all input."""
     redis = costs.redis
     return (
-        (rates.input_entries + rates.entries) * redis.append
+        rates.input_entries * redis.append
+        + rates.entries * redis.publish
         + rates.written_bytes * redis.byte_in
-        + rates.input_entries * redis.read
         + rates.input_bytes * redis.byte_out
     ) * US
 
@@ -151,11 +151,13 @@ def redis_tier(
         return RedisTier(
             nodes, 0, 0, together["CPU"] * room / nodes + own, memory / nodes, _decided(together)
         )
-    if primaries > ingestors.partitions:
-        raise CannotCarry("redis", "one partition", primaries / ingestors.partitions, more_partitions=True)
-    base, reading = (cpu / primaries, out / primaries), (readers * read_cpu, readers * read_bytes)
-    each = (reading[0] / primaries, reading[1] / primaries)
-    return _with_replicas(costs, rates, primaries, base, (room, wire), each, memory)
+    for count in range(primaries, ingestors.partitions + 1):
+        base, reading = (cpu / count, out / count), (readers * read_cpu / count, readers * read_bytes / count)
+        tier = _with_replicas(costs, rates, count, base, (room, wire), reading, memory)
+        if tier.primary_share <= machines.share:
+            return tier
+    ratio = max(primaries / ingestors.partitions, 1.0)
+    raise CannotCarry("redis", "one partition", ratio, more_partitions=True)
 
 
 def _with_replicas(
@@ -174,21 +176,22 @@ def _with_replicas(
     """
     written = rates.written_bytes / primaries
     # A replica parses and appends what its master was sent.
-    applying = (rates.input_entries + rates.entries) / primaries * costs.redis.append * US
-    applying += written * costs.redis.byte_in * US
+    redis = costs.redis
+    applying = (rates.input_entries * redis.append + rates.entries * redis.publish) / primaries * US
+    applying += written * redis.byte_in * US
     left = limits[0] - applying
     if left <= 0:
         raise CannotCarry("redis", "applying writes on a replica", applying / limits[0], more_partitions=True)
     needs = {"CPU": reading[0] / left, "network": reading[1] / limits[1]}
     leaves = _nodes(needs)
-    feeding = written * costs.redis.byte_out * US
+    feeding = written * redis.byte_out * US
     fan_out = min((limits[1] - base[1]) / written, (limits[0] - base[0]) / feeding if feeding else math.inf)
     levels, inner, nodes = 1, leaves, leaves
     while inner > max(2, math.floor(min(fan_out, leaves))):
         inner = math.ceil(inner / max(2, math.floor(fan_out)))
         nodes += inner
         levels += 1
-    share = base[0] + inner * feeding
+    share = base[0] + inner * feeding + redis.second * US
     by = f"readers' {_decided(needs)}"
     return RedisTier(primaries, nodes * primaries, levels, share, memory / primaries, by)
 

@@ -12,7 +12,7 @@ from depthcast.capacity.demand import Demand, Machines
 from depthcast.capacity.plan import Plan, plan
 from depthcast.capacity.rates import client_rates, distinct_symbols, stream_rates
 from depthcast.capacity.text import ASSUMPTIONS, count, short, terminal
-from depthcast.capacity.tiers import CannotCarry
+from depthcast.capacity.tiers import CannotCarry, gateway_tier, ingestor_tier, redis_tier, writing_cpu
 from tests.unit.depthcast.capacity.made_up import COSTS, with_costs
 
 MACHINES = Machines(cores=10, network_gbit=10, memory_gb=100, share=0.5)
@@ -68,14 +68,11 @@ def test_an_example_by_hand() -> None:
 def test_one_master_carries_what_its_core_does() -> None:
     made = plan(demand(), MACHINES, COSTS)
     reading = made.rates.stream_bytes + 10_000
-    writing = 1_020 * 20 + made.rates.written_bytes * 0.01 + 1_000 * 20 + made.rates.input_bytes * 0.002
+    writing = 1_000 * 40 + 20 * 20 + made.rates.written_bytes * 0.01 + made.rates.input_bytes * 0.002
     readers = (1 + 3) * (20 * 20 + reading * 0.002)
     assert made.redis.primaries == 1
     assert made.redis.replicas == 0
     assert made.redis.primary_share == pytest.approx((2_000 + writing + readers) / 1e6)
-
-
-GROWS = ("clients", "symbols", "subscriptions", "broadcasts_per_s", "levels_changed", "book_levels")
 
 
 def size(made: Plan) -> int:
@@ -150,6 +147,11 @@ def test_readers_that_do_not_fit_beside_the_writes_go_to_replicas() -> None:
     assert made.redis.primaries == 1
     assert made.redis.replicas > 10
     assert made.first == "gateway network"
+    reading = (20 * 20 + (made.rates.stream_bytes + 10_000) * 0.002) / 1e6
+    feeding = made.redis.replicas * made.rates.written_bytes * 0.002 / 1e6
+    assert made.redis.levels_of_replicas == 1
+    share = 0.002 + writing_cpu(COSTS, made.rates) + reading + feeding
+    assert made.redis.primary_share == pytest.approx(share)
     assert made.links["Redis to replicas"] == pytest.approx(made.rates.written_bytes * made.redis.replicas)
     shared = plan(asked, replace(MACHINES, readers="machine"), COSTS)
     assert shared.readers == shared.gateway.machines < made.readers
@@ -170,6 +172,48 @@ def test_symbols_are_divided_where_one_process_cannot_follow_all() -> None:
     assert "times what one can do" in made.divided_for
     assert 1 < made.connections <= 10
     assert made.symbols * made.deployments == 100_000
+
+
+def test_no_more_broadcasts_are_made_than_there_are() -> None:
+    """Clients read lively symbols, but a worker whose clients read all symbols has the mean of all."""
+    made = plan(demand(symbols=1_000, broadcasts_per_s=0.1, popular_per_s=10, clients=10**5), MACHINES, COSTS)
+    each = (10 * 10 + 2_260 * 0.001 + 10 * 0.5 + 5) / 1e6
+    most = (0.5 - made.gateway.fixed_share - 100 * 20 / 1e6) / each
+    assert made.deployments == 1
+    assert made.gateway.clients_per_worker == pytest.approx(most, rel=0.01)
+
+
+def test_clients_with_equal_lists_share_a_join() -> None:
+    made = plan(demand(list_clients=10), MACHINES, COSTS)
+    each = (10 * 10 + 2_260 * 0.001 + 10 * 0.05 + 5) / 1e6
+    most = (0.5 - made.gateway.fixed_share - 0.02) / each
+    assert made.gateway.clients_per_worker == pytest.approx(most, rel=1e-3)
+
+
+@pytest.mark.parametrize(("readers", "most"), [("worker", 6), ("machine", 100)])
+def test_a_machine_has_no_more_workers_than_its_network_reads_for(readers: str, most: int) -> None:
+    asked = demand(clients=10**5)
+    rates = stream_rates(asked, COSTS, 100, 1)
+    small = Machines(cores=100, network_gbit=0.01, memory_gb=1_000, share=0.5, readers=readers)
+    assert small.network_bytes_s // (rates.stream_bytes + 100 * 100) == 6
+    client = client_rates(asked, COSTS, 1, 1)
+    tier = gateway_tier(asked, small, COSTS, rates, client, symbols=100, clients=10**5, subscriptions=1)
+    assert tier.machines == math.ceil(tier.workers / most)
+
+
+def test_redis_nodes_share_memory_and_work() -> None:
+    asked = demand()
+    rates = stream_rates(asked, COSTS, 100, 2)
+    ingestors = ingestor_tier(asked, MACHINES, COSTS, rates, 100, 2)
+    one, two = (
+        redis_tier(asked, MACHINES, COSTS, rates, ingestors, symbols=100, readers=readers)
+        for readers in (10, 500)
+    )
+    assert (one.primaries, two.primaries, two.replicas) == (1, 2, 0)
+    assert two.memory_bytes == pytest.approx(one.memory_bytes / 2)
+    reading = (rates.entries * 20 + (rates.stream_bytes + 10_000) * 0.002) / 1e6
+    total = writing_cpu(COSTS, rates) + 501 * reading
+    assert two.primary_share == pytest.approx(total / 2 + 0.002)
 
 
 def test_what_nothing_can_carry_is_an_error() -> None:
