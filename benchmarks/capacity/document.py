@@ -40,6 +40,7 @@ def updated(text: str, result: Mapping[str, Any]) -> str:
         "check": lambda: _check(result),
         "machines": lambda: _machines(_plans(result)),
         "saturation": lambda: _saturation(_plans(result)),
+        "units": lambda: _units(_plans(result)),
         "bytes": lambda: _bytes(_plans(result)),
         "example": lambda: _example(result),
         "assumptions": lambda: (f"- {text}" for text in ASSUMPTIONS),
@@ -134,6 +135,14 @@ def _saturation(plans: list[Plan]) -> Iterator[str]:
     for made in plans:
         cells = [short(made.loads[name]) for name in names]
         yield f"| {_who(made)} | {' | '.join(cells)} | {made.first} | {made.gateway.decided_by} |"
+
+
+def _units(plans: list[Plan]) -> Iterator[str]:
+    shown = [plans[1], plans[len(CLIENTS) + 1]]
+    yield f"| one unit is full with | {' | '.join(map(_who, shown))} |"
+    yield "| :-- |" + " --: |" * len(shown)
+    for name in shown[0].saturation:
+        yield f"| {name} | {' | '.join(short(made.saturation[name]) for made in shown)} |"
 
 
 def _bytes(plans: list[Plan]) -> Iterator[str]:

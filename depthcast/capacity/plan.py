@@ -10,11 +10,13 @@ from depthcast.capacity.demand import Demand, Machines
 from depthcast.capacity.rates import ClientRates, StreamRates, client_rates, stream_rates
 from depthcast.capacity.tiers import (
     PARTITIONS_MAX,
+    US,
     CannotCarry,
     GatewayTier,
     IngestorTier,
     RedisTier,
     gateway_tier,
+    ingestor_cpu,
     ingestor_tier,
     reader_load,
     redis_tier,
@@ -91,6 +93,35 @@ class Plan:
             "gateway CPU": workers * worker_cpu / (machines.share * machines.cores),
             "gateway network": links["gateways to clients"] / machines.network_bytes_s,
             "gateway memory": workers * gateway.memory_bytes / machines.memory_bytes,
+        }
+
+    @property
+    def saturation(self) -> dict[str, float]:
+        """Where one unit saturates under a demand of this kind: how many of each fill its share of a core.
+
+        Entries a second stay as they are: with more symbols, an interval has no more than one.
+        """
+        costs, rates, share = self.costs, self.rates, self.machines.share
+        leading, following = ingestor_cpu(costs, rates, self.symbols)
+        entries = rates.entries
+        leads = (leading - entries * costs.ingestor.publish * US) / self.symbols
+        follows = (following - entries * costs.standby.entry * US) / self.symbols
+        worker = costs.gateway
+        each = (worker.symbol_second + self.demand.broadcasts_per_s * worker.broadcast) * US
+        room = share - costs.redis.second * US - writing_cpu(costs, rates)
+        return {
+            "symbols that an ingestor leads": _fill(
+                share - (costs.ingestor.second + entries * costs.ingestor.publish) * US, leads
+            ),
+            "symbols that an ingestor follows": _fill(
+                share - (costs.standby.second + entries * costs.standby.entry) * US, follows
+            ),
+            "readers of a Redis node": _fill(room, reader_load(costs, rates, self.symbols)[0]),
+            "symbols that a worker reads, without clients": _fill(
+                share - (worker.second + entries * worker.entry) * US, each
+            ),
+            "clients of a worker": self.gateway.clients_per_worker,
+            "clients of a machine's network": _fill(self.machines.network_bytes_s, self.client.wire_bytes),
         }
 
     @property
@@ -208,6 +239,11 @@ def _plan_with(
         rates=rates,
         client=client,
     )
+
+
+def _fill(room: float, each: float) -> float:
+    """How many of these fit."""
+    return max(0.0, room) / each if each > 0 else math.inf
 
 
 def _machines(units: int, cores: int, memory: float) -> int:

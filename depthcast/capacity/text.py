@@ -1,5 +1,6 @@
 """A plan in words and tables, for a terminal and for `docs/capacity.md`."""
 
+import math
 from collections.abc import Iterator
 from typing import Final
 
@@ -24,7 +25,9 @@ ASSUMPTIONS: Final = (
 
 
 def short(value: float, unit: str = "") -> str:
-    """A number in three digits, with k, M, G, T or P: `12.3 M`."""
+    """A number in three digits, with k, M, G, T, P or E: `12.3 M`."""
+    if not math.isfinite(value):
+        return "any"
     for size, letter in STEPS:
         if abs(value) >= size * 0.9995:
             return f"{value / size:.3g} {letter}{unit}".strip()
@@ -106,6 +109,10 @@ def terminal(plan: Plan) -> Iterator[str]:
     yield "Demand divided by one unit (an ingestor, a Redis node, a machine of gateways):"
     for name, value in sorted(plan.loads.items(), key=lambda item: -item[1]):
         yield f"  {name:16} {short(value)}"
+    yield ""
+    yield "One unit is full with:"
+    for name, value in plan.saturation.items():
+        yield f"  {short(value):8} {name}"
     yield ""
     yield "Assumptions:"
     yield from (f"  - {text}" for text in ASSUMPTIONS)

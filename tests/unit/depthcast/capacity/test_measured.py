@@ -116,5 +116,5 @@ def test_the_check_fails_where_the_simulation_is_too_far_away(
 
 def test_the_document_has_the_tables_of_the_result() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
-    assert len(PLACE.findall(text)) == 7
+    assert len(PLACE.findall(text)) == 8
     assert updated(text, RESULT) == text, "write it anew: make bench ARGS=--report"

@@ -65,6 +65,20 @@ def test_an_example_by_hand() -> None:
     assert made.links["Redis to gateways"] == pytest.approx(3 * (rates.stream_bytes + 100 * 100))
 
 
+def test_where_one_unit_saturates() -> None:
+    made = plan(demand(), MACHINES, COSTS)
+    found = made.saturation
+    # Each symbol costs a leader 311 µs, and all entries 20 × 200 µs; a worker 60 µs and 20 × 200 µs.
+    assert found["symbols that an ingestor leads"] == pytest.approx((500_000 - 14_000) / 311)
+    assert found["symbols that an ingestor follows"] == pytest.approx((500_000 - 7_000) / 51)
+    assert found["symbols that a worker reads, without clients"] == pytest.approx((500_000 - 9_000) / 60)
+    reading = 20 * 20 + (made.rates.stream_bytes + 10_000) * 0.002
+    room = 500_000 - 2_000 - writing_cpu(COSTS, made.rates) * 1e6
+    assert found["readers of a Redis node"] == pytest.approx(room / reading)
+    assert found["clients of a worker"] == made.gateway.clients_per_worker
+    assert found["clients of a machine's network"] == pytest.approx(0.5 * 10e9 / 8 / 3_040)
+
+
 def test_one_master_carries_what_its_core_does() -> None:
     made = plan(demand(), MACHINES, COSTS)
     reading = made.rates.stream_bytes + 10_000
