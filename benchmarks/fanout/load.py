@@ -82,6 +82,9 @@ class Load:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()
         self._folder.cleanup()
 
     def command(self, *words: object) -> Report:

@@ -17,6 +17,7 @@ ASSUMPTIONS: Final = (
     "Symbols change independently and evenly. If all move at once, ask for their peak rate.",
     "Clients read what they are sent: no slow clients, no reconnecting crowd, no TLS, no compression.",
     "A network card's interrupts, load balancers, backups and persistence of Redis are left out.",
+    "Producers append many entries at once; an entry that is appended alone costs Redis more.",
     "Readers and clients are spread evenly over nodes, workers, partitions and deployments.",
     "An ingestor follows all partitions that it does not lead; replicas hold everything of their master.",
     "Replicas form a tree where a master cannot feed all of its own; each level adds its delay.",

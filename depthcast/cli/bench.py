@@ -14,6 +14,7 @@ Measure Depthcast and its peers on this machine, in the same run. Without names,
 Examples:
   depthcast bench --list
   depthcast bench paced idle      what clients cost a worker here
+  depthcast bench capacity        what depthcast capacity plans with
   depthcast bench one-channel     what a delivery costs, beside other servers
 """
 ROOT: Final = Path(__file__).parents[2]
