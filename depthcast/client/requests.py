@@ -50,10 +50,10 @@ class Request:
             return [name for name in self.unanswered if name.startswith(symbol)]
         return [symbol]
 
-    def narrow(self, symbols: Collection[str]) -> None:
-        """Name only these from now on; the others need no answer any more."""
+    def begin_again(self, symbols: Collection[str]) -> None:
+        """Ask on another connection for those of its symbols, answered or not; the others need no answer."""
         self.message["symbols"] = [symbol for symbol in self.symbols if symbol in symbols]
-        self.unanswered.intersection_update(symbols)
+        self.unanswered = set(self.symbols)
 
     def raise_errors(self) -> None:
         """Raise the first error, with the others as notes; do nothing if there is none."""
@@ -146,7 +146,7 @@ class Requests:
             if request.internal or op == "unsubscribe":
                 request.unanswered.clear()
             elif op == "subscribe":
-                request.narrow(left)
+                request.begin_again(left)
                 left = set() if EVERYTHING in request.symbols else left.difference(request.symbols)
             if request.unanswered:
                 repeated.append(request)

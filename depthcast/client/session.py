@@ -268,7 +268,8 @@ class ClientSession:
             return  # the answer to a later one decides
         # The gateway has named all that there is; what it did not name is gone, what it refused goes on.
         for symbol in [*self.wanted]:
-            if not (symbol in request.refused or symbol == EVERYTHING or self._requests.is_awaited(symbol)):
+            is_newer = self._places.get(symbol, 0) > request.place or self._requests.is_awaited(symbol)
+            if symbol != EVERYTHING and symbol not in request.refused and not is_newer:
                 del self.wanted[symbol]
         self._ask_again()
 

@@ -517,3 +517,38 @@ def unsubscribed_before_everything(scene: Scene) -> None:
     scene.arrives()
     scene.answers_pings()
     scene.live(sizes=NEW_SIZES)
+
+
+@conversation(
+    "A connection is lost when one of two symbols that were asked for by name is answered, beside `*`. "
+    "On the next one both keep their own depth, also after a gap.",
+    "1.1", "3.1", "3.4",
+    symbols=TWO,
+)  # fmt: skip
+def list_half_answered(scene: Scene) -> None:
+    scene.opens()
+    scene.user_subscribes("*")
+    scene.subscribes("*")
+    scene.arrives()
+    scene.answers_pings()
+    scene.user_subscribes(*TWO, depth=1)
+    scene.subscribes(*TWO, depth=1)
+    scene.arrives(1)
+    scene.closes()
+    scene.publishes({6500011: 1})
+    scene.opens()
+    scene.subscribes("*", read=False)
+    scene.subscribes(*TWO, depth=1)
+    scene.arrives()
+    scene.answers_pings()
+    for symbol in TWO:
+        scene.live(symbol, depth=1)
+    held = scene.seqs[SYMBOL]
+    scene.publishes({6500012: 2})
+    scene.loses()
+    scene.publishes({6500012: 3})
+    scene.arrives()
+    scene.stale(at=held, depth=1)
+    scene.subscribes(depth=1)
+    scene.arrives()
+    scene.live(depth=1)
