@@ -160,7 +160,7 @@ export interface SubscribeOptions {
   depth?: number;
   /** Least time between two deltas of a symbol, in milliseconds; 0 (default) for every broadcast. */
   intervalMs?: number;
-  /** Sum levels in buckets of so many ticks; 1 (default) leaves them as they are. Depth counts the buckets. */
+  /** Sum levels up in buckets of so many ticks; 1 (default) leaves them as they are. Depth counts the buckets. */
   group?: number;
   /** Give the number of orders at each level, of feeds by order; false by default. */
   orders?: boolean;

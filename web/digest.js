@@ -6,14 +6,15 @@
  */
 
 const POLYNOMIAL = 0xedb88320;
-const CACHED_MAX = 100_000;
+const SLOTS = 2 ** 14; // prices so near to each other are known at a time; more cost time, not memory
 
 const TABLE = Uint32Array.from({ length: 256 }, (_, value) => {
   for (let bit = 0; bit < 8; bit += 1) value = value & 1 ? (value >>> 1) ^ POLYNOMIAL : value >>> 1;
   return value;
 });
 
-const cached = { b: new Map(), a: new Map() };
+/** Weights that were computed, by the last bits of their price: a fixed size, however many prices there are. */
+const known = { b: noWeights(), a: noWeights() };
 
 /** The usual crc32 (zlib, gzip, PNG) of ASCII text, as an unsigned number. */
 export function crc32(text) {
@@ -26,14 +27,13 @@ export function crc32(text) {
 
 /** The weight of a level; `side` is "b" or "a". */
 export function weight(side, price) {
-  const known = cached[side];
-  let value = known.get(price);
-  if (value === undefined) {
-    if (known.size >= CACHED_MAX) known.clear();
-    value = (crc32(side + price) | 1) >>> 0;
-    known.set(price, value);
+  const { prices, weights } = known[side];
+  const slot = price & (SLOTS - 1);
+  if (prices[slot] !== price) {
+    weights[slot] = crc32(side + price) | 1;
+    prices[slot] = price;
   }
-  return value;
+  return weights[slot];
 }
 
 /** `digest` after a level of `side` went from quantity `from` to quantity `to`. */
@@ -47,4 +47,8 @@ export function digestOf(bids, asks) {
   for (const [price, quantity] of bids) digest = changed(digest, "b", price, 0, quantity);
   for (const [price, quantity] of asks) digest = changed(digest, "a", price, 0, quantity);
   return digest;
+}
+
+function noWeights() {
+  return { prices: new Float64Array(SLOTS).fill(NaN), weights: new Uint32Array(SLOTS) };
 }

@@ -1,7 +1,10 @@
 // The pure modules of the page: what its address says, how far a book can be trusted, rows, flashes, pictures.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 
+import { Book, crc32, digestOf, weight } from "../../web/depthcast.js";
 import { Flashes } from "../../web/page/flashes.js";
 import { paint, rangeOf, steady, volumesOf } from "../../web/page/heat.js";
 import { History, twiceMid } from "../../web/page/history.js";
@@ -189,3 +192,39 @@ test("programs name the gateway, the symbol, the depth and the grouping", () => 
     assert.match(snippet(language, "http://host:8080", "AAA", { depth: 25, group: 10 }), /group\W+10\b/);
   }
 });
+
+test("weights of prices are right, however far apart, and however often they displace each other", () => {
+  const prices = [0, -1, 5, 5 + 2 ** 14, 5 - 2 ** 14, 5 + 2 ** 32, 2 ** 31, Number.MAX_SAFE_INTEGER, -Number.MAX_SAFE_INTEGER];
+  for (const price of [...prices, ...prices.reverse()]) {
+    for (const side of ["b", "a"]) assert.equal(weight(side, price), (crc32(side + price) | 1) >>> 0, `${side}${price}`);
+  }
+});
+
+test("a page that stays open keeps no more, whatever prices it has seen", () => {
+  const [book, heat, flashes] = [new Book(), new History(300_000, 500), new Flashes()];
+  const collect = collector();
+  let [now, seq, price] = [0, 1, 6_000_000];
+  /** Half an hour of a market that goes up: every level is new. */
+  const halfAnHour = () => {
+    for (const end = now + 1_800_000; now < end; now += 250) {
+      price += 11;
+      const [bids, asks] = [[[price - 1, 5], [price - 2, 6]], [[price, 7], [price + 1, 8]]];
+      book.replace({ seq: seq += 1, ts: now, bids, asks, digest: digestOf(bids, asks) });
+      heat.record(now, { bids: book.best("bids"), asks: book.best("asks") });
+      for (const side of ["bids", "asks"]) flashes.take(side, book.best(side), now);
+    }
+    collect();
+    return process.memoryUsage().heapUsed + process.memoryUsage().arrayBuffers;
+  };
+  halfAnHour();
+  const before = halfAnHour();
+  for (let time = 0; time < 3; time += 1) halfAnHour();
+  const grown = halfAnHour() - before;
+  assert.ok(grown < 100_000, `${grown} bytes more after two hours`);
+  assert.ok(heat.samples.length <= 601);
+});
+
+function collector() {
+  setFlagsFromString("--expose-gc");
+  return runInNewContext("gc");
+}

@@ -47,6 +47,8 @@ HIDE: Final = """() => {
 
 HEAT_LABELS: Final = "[...document.querySelectorAll('#heat-chart text')].map((text) => text.textContent)"
 
+WHAT_IT_IS: Final = "Depthcast broadcasts live, exact order book depth"
+
 DRAWN: Final = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
@@ -72,6 +74,10 @@ async def test_it_fits_with_the_spread_in_the_middle(site: Site, width: int) -> 
             assert down == 0 or width < 1280, "a wide screen shows all of it"
         await visit.page.keyboard.press("b")
         assert await visit.away_from_middle() < 12
+        line = visit.page.get_by_text(WHAT_IT_IS).first
+        below = (await line.bounding_box())["y"]
+        assert await line.is_visible()
+        assert below < 900 or width < 1280, "who opens the page on a wide screen reads what it is"
         ladder = await visit.page.locator("#book .ladder").bounding_box()
         assert ladder["y"] < 250, "on a small screen the book comes first"
         assert ladder["height"] > 400
@@ -334,6 +340,7 @@ async def test_the_keys_are_explained_and_typing_is_no_key(site: Site) -> None:
         await shows(visit, "DEEP")
         await page.keyboard.press("?")
         assert "bring the spread to the middle" in await visit.text("help")
+        assert WHAT_IT_IS in await visit.text("help")
         await page.keyboard.press("v")
         assert await visit.sees("book-view"), "keys do nothing behind the help"
         await page.keyboard.press("Escape")
