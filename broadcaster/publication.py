@@ -100,12 +100,12 @@ def place(
     return entries
 
 
-def batches(attachments: Iterable[Attachment], bytes_max: int) -> Iterator[list[Attachment]]:
-    """Group attachments into batches of about `bytes_max`, at least one in each."""
+def batches(attachments: Iterable[Attachment], bytes_max: int, count_max: int) -> Iterator[list[Attachment]]:
+    """Group attachments into batches of about `bytes_max`, at least one and at most `count_max` in each."""
     batch: list[Attachment] = []
     size = 0
     for item in attachments:
-        if batch and size + len(item.value) > bytes_max:
+        if batch and (len(batch) == count_max or size + len(item.value) > bytes_max):
             yield batch
             batch, size = [], 0
         batch.append(item)

@@ -452,20 +452,20 @@ class Engine:
 
     # --- output --------------------------------------------------------------------------------------------
 
-    def drain(self, checkpoints: Collection[str] = ()) -> Interval:
+    def drain(self, checkpoints: Collection[str] = (), births_max: int | None = None) -> Interval:
         """Take the changes since the last drain, and copy the orders of the symbols in `checkpoints`.
 
         Raises `EngineBroken` if the engine is not `whole`.
-        If a new symbol already has changes, this drain has its birth and the next one its changes. `dirty`
-        stays true then: drain again at once and publish both intervals in one atomic step, because `src`
-        covers both.
+        If a new symbol already has changes, this drain has its birth and the next one its changes.
+        `holds_back` is true then: drain again at once and publish both intervals in one atomic step, because
+        `src` covers both. `births_max`: so many births of symbols without input are taken; others wait.
         """
         with self._lock:
             self._check_whole()
             self.whole = False
             books = self._books
             touched = list(books.changed | books.doubts.changed)
-            births, books.births_due = books.births_due, {}
+            births = books.take_births(births_max)
             books.born.update(births)
             withdrawn, books.withdrawn = tuple(books.withdrawn), {}
             begun = (*births, *withdrawn)
@@ -554,6 +554,15 @@ class Engine:
         with self._lock:
             return self._has_input or self._books.dirty()
 
+    def holds_back(self) -> bool:
+        """Whether the last drain left changes of newborn books, which belong into the same atomic step."""
+        with self._lock:
+            return self._books.holds_back()
+
+    def births_due(self) -> int:
+        """How many births wait for the next drains."""
+        return len(self._books.births_due)
+
     def doubt(self, symbol: str) -> str | None:
         """Why the book was in doubt at the last drain; None if it was not."""
         with self._lock:
@@ -605,19 +614,25 @@ class Engine:
 
     # --- recovery ------------------------------------------------------------------------------------------
 
-    def begin_epoch(self, epoch: int) -> list[tuple[Symbol, Delta]]:
+    def begin_epoch(self, epoch: int, *, births: bool = True) -> list[tuple[Symbol, Delta]]:
         """Move every registered symbol into `epoch` (ms since 1970), by an empty delta or its birth.
 
-        The next drain lists newborns in `born`. Pending changes stay pending.
+        The next drain lists newborns in `born`. Pending changes stay pending, and so do births without
+        `births`.
         """
         with self._lock:
             self._check_whole()
             self.whole = False
             self._epoch = epoch
             books = self._books
-            books.born.update(books.births_due)
-            books.births_due = {}
-            moves = [(symbol, books.advance(symbol, epoch)) for symbol, _ in books.registered.values()]
+            if births:
+                books.born.update(books.births_due)
+                books.births_due = {}
+            moves = [
+                (symbol, books.advance(symbol, epoch))
+                for symbol, _ in books.registered.values()
+                if symbol not in books.births_due
+            ]
             self.whole = True
             return moves
 

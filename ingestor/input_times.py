@@ -25,6 +25,10 @@ class InputTimes:
         if applied_ts is not None:
             self._newest[symbol] = max(applied_ts, self._newest.get(symbol, applied_ts))
 
+    def heard(self) -> Collection[Symbol]:
+        """The symbols that had input since the last drain."""
+        return self._heard.keys()
+
     def restore(self, symbol: Symbol, event_ts: int | None, input_ts: int) -> None:
         """Take over what was published of a book."""
         if event_ts is not None:

@@ -5,6 +5,7 @@ A listing begins with an empty book, and nothing of the one before outlives it b
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 from depthcast.broadcaster.numbering import first_seq
@@ -179,6 +180,25 @@ class ListedBooks:
     def dirty(self) -> bool:
         """Whether the next drain says anything of a book."""
         return bool(self.births_due or self.born or self.changed or self.withdrawn or self.doubts.changed)
+
+    def holds_back(self) -> bool:
+        """Whether changes stay for the next drain, because their books are born with this one."""
+        return bool(self.changed or self.doubts.changed)
+
+    def take_births(self, most: int | None) -> dict[Symbol, None]:
+        """Take births that are due: all of symbols that had input, and up to `most` others (None: all).
+
+        What the last drain covers of the input must be public, so those of it cannot wait.
+        """
+        if most is None or len(self.births_due) <= most:
+            births, self.births_due = self.births_due, {}
+            return births
+        named = (*self.changed, *self.doubts.changed, *self.times.heard())
+        births = {symbol: None for symbol in named if symbol in self.births_due}
+        births.update(dict.fromkeys(islice(self.births_due, most)))
+        for symbol in births:
+            del self.births_due[symbol]
+        return births
 
     def is_public(self, symbol: Symbol) -> bool:
         """Whether something of the symbol's listing was drained."""

@@ -86,8 +86,12 @@ local function attach(key, id, value, tail)
     return
   end
   if id ~= '' then
-    if foreign(key, id, tail) then redis.call('DEL', key) end
-    if before(last(key), id) then redis.call('XADD', key, 'MAXLEN', 2, id, 's', value) end
+    local held = last(key)
+    if held ~= '0-0' and foreign(key, id, tail) then
+      redis.call('DEL', key)
+      held = '0-0'
+    end
+    if before(held, id) then redis.call('XADD', key, 'MAXLEN', 2, id, 's', value) end
     return
   end
   local held = position_in(redis.call('GETRANGE', key, 0, 63))

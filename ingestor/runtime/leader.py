@@ -337,7 +337,9 @@ class PartitionLeader:
             self.settings, recovered.engine, publisher, self.stats, self.environment, guard
         )
         try:
-            await leadership.begin(epoch, own, known, recovered.republication, info, recovered.listings)
+            await leadership.begin(
+                epoch, own, known, recovered.republication, info, recovered.listings, recovered.recorded
+            )
         except BaseException:
             if self._retained is not None and leadership.unpublished:
                 self._retained = self._retained._replace(rejects=leadership.unpublished)

@@ -91,7 +91,7 @@ class Recovered(NamedTuple):
 
     `position`: end of the stream. `info`: of its last entry, with the `src` to continue after.
     `republication`: Redis lost part of the published state, so snapshots and checkpoints must be written at
-    once. `listings`: the record of listings.
+    once. `listings`: those that the record or the stream names; `recorded`: those of the record.
     """
 
     engine: Engine
@@ -99,6 +99,7 @@ class Recovered(NamedTuple):
     info: EntryInfo
     republication: Republication | None = None
     listings: Mapping[str, Listing] = NO_RECORD
+    recorded: Mapping[str, Listing] = NO_RECORD
 
 
 class Recovery:
@@ -207,13 +208,14 @@ class Recovery:
                 break
         await self._check_foreign(client)
         published = self._fold.finish(tail, info, instruments)
-        record = _completed(record, self._fold.replicas)
+        recorded, record = record, _completed(record, self._fold.replicas)
         gone = {symbol for symbol, listing in record.items() if listing.withdrawn}
         self._check_lost(self._fold.lost(listed, instruments.keys() - gone))
         standing_for = standing(published.replicas, instruments, record)
         self._prove_orders(published, standing_for)
         src = await surviving_src(client, self.keys, info.src)
-        return self._recovered(published, standing_for, src)._replace(listings=record)
+        recovered = self._recovered(published, standing_for, src)
+        return recovered._replace(listings=record, recorded=recorded)
 
     async def _listed(self, client: Redis) -> dict[str, Position]:
         """The record of the last leadership's symbols, empty if an older version led."""

@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 PARTITIONS_DEFAULT = 1
 
+REGISTERED_PER_TRIP = 500
+"""So many instruments are registered in one round trip."""
+
 
 def read_instruments_file(path: str | None) -> Mapping[str, Instrument]:
     """Read the instruments of the TOML file at `path`, none if unset; raises `SettingsError`."""
@@ -80,17 +83,33 @@ async def register_instruments(
     if partitions:
         for number in sorted({partition_of(symbol, partitions) for symbol in instruments}):
             last |= await read_record(client, keys.partition(number))
-    for symbol, instrument in instruments.items():
-        value = to_json(_next(instrument, last.get(symbol)))
-        if await execute(client, "HSETNX", keys.instruments, symbol, value):
-            logger.info("instrument registered", extra={"symbol": symbol})
-            continue
-        registered = _parsed(instrument, await execute(client, "HGET", keys.instruments, symbol))
-        if registered is None or registered.terms != instrument.terms:
-            listing = 0 if registered is None else registered.listing
-            await execute(
-                client, "HSET", keys.instruments, symbol, to_json(instrument._replace(listing=listing))
-            )
+    wanted = list(instruments.items())
+    registered = 0
+    for start in range(0, len(wanted), REGISTERED_PER_TRIP):
+        some = wanted[start : start + REGISTERED_PER_TRIP]
+        async with client.pipeline(transaction=False) as pipeline:
+            for symbol, instrument in some:
+                value = to_json(_next(instrument, last.get(symbol)))
+                pipeline.execute_command("HSETNX", keys.instruments, symbol, value)
+                pipeline.execute_command("HGET", keys.instruments, symbol)
+            replies = await run_pipeline(pipeline)
+        for (symbol, instrument), is_new, raw in zip(some, replies[::2], replies[1::2], strict=True):
+            registered += is_new
+            if not is_new:
+                await _refresh(client, keys, symbol, instrument, raw)
+    if registered:
+        about = {"count": registered, "first": next(iter(instruments))}
+        logger.info("instruments registered", extra=about)
+
+
+async def _refresh(
+    client: Redis, keys: DeploymentKeys, symbol: str, instrument: Instrument, raw: bytes | None
+) -> None:
+    """Register an instrument whose registered value, `raw`, is another one."""
+    found = _parsed(instrument, raw)
+    if found is None or found.terms != instrument.terms:
+        listing = 0 if found is None else found.listing
+        await execute(client, "HSET", keys.instruments, symbol, to_json(instrument._replace(listing=listing)))
 
 
 def _next(instrument: Instrument, last: Listing | None) -> Instrument:

@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from depthcast.broadcaster.merger import SLICE_LEVELS, Copies, SideCopy, snapshot_of
 from depthcast.broadcaster.publication import Attachment, Record, batches
@@ -46,6 +46,15 @@ RETRY_S: Final = 0.5
 STORE_BYTES: Final = 1 << 20
 """One script writes about this much recovery state, so that Redis is never busy for long."""
 
+STORED_MAX: Final = 250
+"""One script writes so many snapshots and checkpoints: each costs the server about 30 µs."""
+
+RECORDED_MAX: Final = 5_000
+"""One script writes so many fields of a record: each costs the server about 1 µs."""
+
+
+_Item = TypeVar("_Item")
+
 
 class LargeBook(NamedTuple):
     """A book of so many levels that its snapshot is made in slices."""
@@ -66,6 +75,11 @@ def _record(listings: Mapping[Symbol, Listing]) -> Iterator[str]:
     for symbol, listing in listings.items():
         yield symbol
         yield json.dumps(to_table(listing), separators=(",", ":"))
+
+
+def _parts(items: Sequence[_Item], most: int) -> Iterator[Sequence[_Item]]:
+    for start in range(0, len(items), most):
+        yield items[start : start + most]
 
 
 def _completed(snapshot: Snapshot, ts: int, marks: Marks) -> Snapshot:
@@ -128,6 +142,29 @@ class StateKeeper:
         """Symbols whose orders the next drain must copy."""
         return self.checkpoints.due(self.environment.monotonic())
 
+    async def record(self, symbols: Sequence[str], recorded: Mapping[str, Listing]) -> None:
+        """Record the symbols of a leadership that begins, and the listings that differ from `recorded`.
+
+        This comes after the seal and before the moves, so every symbol that was moved is in the record.
+        Listings that begin or end only now are recorded with their births and withdrawals. Raises `Fenced` or
+        `RedisUnavailable`; the leadership must end then, because a record may arrive late.
+        """
+        changed = {
+            symbol: listing
+            for symbol, listing in self.engine.listings().items()
+            if recorded.get(symbol) != listing and not self.engine.begins(symbol)
+        }
+        parts = list(_parts(symbols, RECORDED_MAX)) or [()]
+        how = [Record.WHOLE, *[Record.MORE] * (len(parts) - 1)]
+        records = [
+            Attachment.record(self.keys.symbols, part, each) for part, each in zip(parts, how, strict=True)
+        ]
+        for names in _parts(list(changed), RECORDED_MAX):
+            values = _record({name: changed[name] for name in names})
+            records.append(Attachment.record(self.keys.listings, values, Record.VALUES))
+        for each in records:
+            await self.publisher.store([each])
+
     # --- with the entries of a publish ---------------------------------------------------------------------
 
     def attachments(
@@ -135,25 +172,22 @@ class StateKeeper:
         position: Position,
         intervals: Sequence[Interval],
         copies: Mapping[str, OrdersCopy],
-        listed: Collection[str] | None = None,
     ) -> list[Attachment]:
         """Recovery state that must be written with the entries of `intervals`, the last one at `position`.
 
         Of symbols that were born or registered again; the empty snapshots of those that were withdrawn, and
         their checkpoints, with the first input that they no longer took; and the record of listings that
-        began or ended. `listed`: all symbols of a leadership that begins, which records every listing.
+        began or ended.
         """
         attachments = []
         born = list(dict.fromkeys(symbol for interval in intervals for symbol in interval.born))
         withdrawn = [symbol for interval in intervals for symbol in interval.withdrawn]
-        begun: dict[Symbol, Listing] = {} if listed is None else self.engine.listings()
+        begun: dict[Symbol, Listing] = {}
         for interval in intervals:
             begun.update(interval.listings)
         if begun:
             attachments.append(Attachment.record(self.keys.listings, _record(begun), Record.VALUES))
-        if listed is not None:
-            attachments.append(Attachment.record(self.keys.symbols, listed, Record.WHOLE))
-        elif born:
+        if born:
             attachments.append(Attachment.record(self.keys.symbols, born, Record.MORE))
         for symbol in dict.fromkeys((*born, *withdrawn)):
             snapshot = self._snapshot(symbol)
@@ -224,7 +258,8 @@ class StateKeeper:
             copies, self.pending_checkpoints = self.pending_checkpoints, {}
             self.snapshots.mark_taken(symbols, now)
         try:
-            for batch in batches(await self._attachments(position, snapshots, copies), STORE_BYTES):
+            attachments = await self._attachments(position, snapshots, copies)
+            for batch in batches(attachments, STORE_BYTES, STORED_MAX):
                 await self.publisher.store(batch)
         except RedisUnavailable:
             self.snapshots.mark_changed(symbols)

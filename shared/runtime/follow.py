@@ -7,6 +7,7 @@ retries.
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator
+from itertools import islice
 from typing import Final, NamedTuple
 
 from redis.asyncio import Redis
@@ -45,6 +46,12 @@ PAUSE_MOST_S: Final = 2.0
 LOOK_AGAIN_S: Final = 2.0
 """Snapshots of symbols without a book are looked for this often: nothing in the stream says that one came."""
 
+LOOKED_AT_MAX: Final = 1_000
+"""So many of them in one look, in turn; the stream is not read meanwhile."""
+
+NAMED_MAX: Final = 10
+"""A line of the log names up to this many symbols."""
+
 
 class Start(NamedTuple):
     """What a load begins with: the end of the stream, snapshots, and the freshness of the last entry."""
@@ -77,7 +84,7 @@ class Follower:
         self.outages = 0
         self._backoff = Backoff(PAUSE_FIRST_S, PAUSE_MOST_S, no_jitter)
         self._loaded_once = False
-        self._bookless: set[str] = set()
+        self._bookless: dict[str, None] = {}
         self._look_at = 0.0
         self._tail = Tail(client, keys.deltas)
         self.outage = Outage(logger, "reading waits for Redis", key=keys.deltas)
@@ -122,13 +129,14 @@ class Follower:
             self.resyncs += reader.lost_reason is not None or any(
                 why != "not loaded yet" for why in reader.missing.values()
             )
+            reason = reader.lost_reason or dict(islice(reader.missing.items(), NAMED_MAX))
             logger.info(
                 "loading snapshots",
-                extra={"key": self.keys.deltas, "reason": reader.lost_reason or reader.missing},
+                extra={"key": self.keys.deltas, "symbols": len(wanted), "reason": reason},
             )
             await self._pause()
         tail, snapshots, written = await self._start(wanted)
-        self._bookless.update(symbol for symbol, snapshot in snapshots.items() if snapshot is None)
+        self._bookless.update({symbol: None for symbol, found in snapshots.items() if found is None})
         self._look_at = asyncio.get_running_loop().time() + LOOK_AGAIN_S
         updates = reader.load(tail, snapshots)
         self._loaded_once = True
@@ -152,8 +160,10 @@ class Follower:
     async def _look_again(self) -> None:
         """Have symbols loaded that have no book, if there is a snapshot now: it was deleted or unreadable."""
         self._look_at = asyncio.get_running_loop().time() + LOOK_AGAIN_S
-        self._bookless = {symbol for symbol in self._bookless if self.reader.is_empty(symbol)}
-        symbols = sorted(self._bookless)
+        self._bookless = {symbol: None for symbol in self._bookless if self.reader.is_empty(symbol)}
+        symbols = list(islice(self._bookless, LOOKED_AT_MAX))
+        for symbol in symbols:  # the next look begins with others
+            self._bookless[symbol] = self._bookless.pop(symbol)
         oldest = await oldest_entry(self.client, self.keys.deltas)
         for symbol, snapshot in (await self._snapshots(symbols, oldest)).items():
             if snapshot is not None:

@@ -51,9 +51,9 @@ class Decisions:
             self._sources[engine].append(Position.parse(source))
             end_entry(engine, source, *arguments)
 
-        def leads(engine: Engine, epoch: int) -> Any:
+        def leads(engine: Engine, epoch: int, **options: Any) -> Any:
             self._leaders[engine._partition, epoch] = engine
-            return begin_epoch(engine, epoch)
+            return begin_epoch(engine, epoch, **options)
 
         def begins(books: ListedBooks, symbol: Symbol, listing: Listing, src: str) -> None:
             self._begun[books].append((symbol, Begun(Position.parse(src), listing)))

@@ -21,4 +21,6 @@ def test_history_is_remembered_a_second_apart() -> None:
 
 def test_what_fills_a_batch_exactly_is_in_it() -> None:
     items = [Attachment(str(number), b"x" * size, None) for number, size in enumerate((3, 2, 5, 4, 2))]
-    assert [[len(item.value) for item in batch] for batch in batches(items, 5)] == [[3, 2], [5], [4], [2]]
+    found = [[len(item.value) for item in batch] for batch in batches(items, 5, 9)]
+    assert found == [[3, 2], [5], [4], [2]]
+    assert [len(batch) for batch in batches(items, 100, 2)] == [2, 2, 1]

@@ -74,13 +74,14 @@ def test_a_publication_ends_at_its_last_entry() -> None:
     assert Publication(ZERO, "7-0", entries, [], []).position == Position(100, 5)
 
 
-@given(sizes=st.lists(st.integers(0, 30)), most=st.integers(1, 40))
-def test_attachments_in_groups(sizes: list[int], most: int) -> None:
+@given(sizes=st.lists(st.integers(0, 30)), most=st.integers(1, 40), count=st.integers(1, 8))
+def test_attachments_in_groups(sizes: list[int], most: int, count: int) -> None:
     items = [Attachment(str(number), b"x" * size, None) for number, size in enumerate(sizes)]
-    groups = list(batches(items, most))
+    groups = list(batches(items, most, count))
     assert [item for group in groups for item in group] == items
     assert all(
         group and (len(group) == 1 or sum(len(item.value) for item in group) <= most) for group in groups
     )
+    assert all(len(group) <= count for group in groups)
     for group, after in itertools.pairwise(groups):
-        assert sum(len(item.value) for item in group) + len(after[0].value) > most
+        assert len(group) == count or sum(len(item.value) for item in group) + len(after[0].value) > most

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgpack
 import pytest
 
 from depthcast.broadcaster import merger
@@ -13,7 +14,7 @@ from depthcast.ingestor.engine import Engine
 from depthcast.ingestor.runtime import leadership as module
 from depthcast.ingestor.runtime import state_keeper as keeper_module
 from depthcast.ingestor.runtime.environment import REAL_ENVIRONMENT
-from depthcast.ingestor.runtime.leadership import Leadership
+from depthcast.ingestor.runtime.leadership import BIRTHS_MAX, Leadership
 from depthcast.ingestor.runtime.stats import PartitionStats
 from depthcast.shared.codec import decode_snapshot
 from depthcast.shared.instruments import Feed, Instrument
@@ -39,6 +40,11 @@ class Recorder:
         self.receipt: Receipt | None = None
         self.broadcasts: list[Broadcast] = []
         self.attached: dict[str, Attachment] = {}
+        self.stored: list[Attachment] = []
+
+    async def store(self, attachments: Sequence[Attachment]) -> None:
+        assert not self.broadcasts, "records come before the moves"
+        self.stored += attachments
 
     async def publish(
         self,
@@ -87,7 +93,7 @@ async def test_the_record_has_all_symbols_at_the_beginning_and_then_each_birth()
     recorder = Recorder()
     leadership = await entered(recorder, O)
     key = recorder.keys.symbols
-    assert recorder.attached.pop(key) == Attachment.record(key, ["O"], Record.WHOLE)
+    assert recorder.attached.pop(key) == Attachment.record(key, ["O"], Record.MORE)
     await leadership._write(leadership._drain())
     assert key not in recorder.attached, "nothing was born"
     leadership.engine.register(Instrument(Symbol("N")))
@@ -139,11 +145,50 @@ async def test_times_of_a_batch_are_observed_once(interval_ms: int) -> None:
     assert seen == [Stage.SOURCE_TO_CONSUMED, Stage.CONSUMED_TO_PUBLISHED]
 
 
+async def test_what_is_moved_is_recorded_before_with_the_listings_that_the_record_lacks() -> None:
+    """In parts, so that no script takes long."""
+    made: Any = Recorder()
+    engine, count = Engine(0, 1), keeper_module.RECORDED_MAX + 2
+    names = sorted(f"S{number}" for number in range(count))
+    for name in names:
+        engine.restore(Instrument(Symbol(name)), 7, (), (), 0, None)
+    read = {name: Instrument(Symbol(name)) for name in names}
+    recorded = {name: engine.listing(name) for name in names[2:]}
+    leadership = Leadership(IngestorSettings(), engine, made, PartitionStats(), REAL_ENVIRONMENT)
+    await leadership.begin(EPOCH, read, names, recorded=recorded)
+    keys = [attachment.key for attachment in made.stored]
+    assert keys == [made.keys.symbols, made.keys.symbols, made.keys.listings]
+    assert made.stored[0] == Attachment.record(keys[0], names[: count - 2], Record.WHOLE)
+    assert made.stored[1] == Attachment.record(keys[0], names[count - 2 :], Record.MORE)
+    assert sorted(msgpack.unpackb(made.stored[2].value)[::2]) == names[:2]
+    assert [len(one.deltas) for one in made.broadcasts] == [count]
+
+
 async def test_a_leadership_without_symbols_empties_the_record() -> None:
     recorder = Recorder()
     await entered(recorder)
-    key = recorder.keys.symbols
-    assert recorder.attached == {key: Attachment.record(key, [], Record.WHOLE)}
+    assert recorder.stored == [Attachment.record(recorder.keys.symbols, [], Record.WHOLE)]
+    assert not recorder.attached
+
+
+async def test_births_are_spread_and_those_with_input_come_first() -> None:
+    recorder = Recorder()
+    names = [f"S{number:04}" for number in range(3 * BIRTHS_MAX)]
+    leadership = await entered(recorder, *(Instrument(Symbol(name)) for name in names))
+    assert [symbol for symbol, _ in recorder.broadcasts[-1].deltas] == names[:BIRTHS_MAX]
+    last = names[-1]
+    leadership.engine.apply("5-0", [(last.encode(), b'[["update","bid",1,1]]')])
+    await leadership._write(leadership._drain())
+    births, changes = recorder.broadcasts[-2:]
+    assert births.deltas[0][0] == last
+    assert [(symbol, delta.bids) for symbol, delta in changes.deltas] == [(last, [1, 1])]
+    assert changes.info.src == "5-0", "the input is covered, and so is its result"
+    assert recorder.keys.snapshots(last) in recorder.attached
+    while leadership.engine.births_due():
+        await leadership._write(leadership._drain())
+    born = [symbol for one in recorder.broadcasts for symbol, delta in one.deltas if not delta.prev_seq]
+    assert sorted(born) == names
+    assert max(len(one.deltas) for one in recorder.broadcasts) == BIRTHS_MAX + 1
 
 
 async def test_a_checkpoint_that_is_due_holds_all_input_up_to_the_src_it_names(
