@@ -39,8 +39,14 @@ from tests.waiting import TIMEOUT_S, eventually
 KEYS = DeploymentKeys(PREFIX)
 BOOK = [["update", "bid", 100 - n, 5] for n in range(20_000)]
 """Large enough that the leader marks the entry before it applies it."""
-RARE = {"operator": {"xread"}, "producer": {"time"}}
-"""Sent by `depthcast rejects --follow`, and while input waits. Everybody may choose another database."""
+RARE = {
+    "operator": {"xread"},
+    "producer": {"time"},
+    "ingestor": {"unwatch"},
+    "gateway": {"unwatch"},
+}
+"""Sent by `depthcast rejects --follow`, while input waits, and where a watch ends without a transaction.
+Everybody may choose another database."""
 
 
 @pytest.fixture(scope="module")
