@@ -47,7 +47,7 @@ from depthcast.shared.position import ZERO, Position
 from depthcast.shared.protocol import PROTOCOL
 from depthcast.shared.redis_url import has_credentials, without_credentials
 from depthcast.shared.runtime import redis
-from depthcast.shared.runtime.error_replies import key_of, refusal
+from depthcast.shared.runtime.error_replies import is_absent, key_of, refusal
 from depthcast.shared.runtime.redis import parse_entries
 from depthcast.shared.runtime.rejects import all_rejects
 from depthcast.shared.server_health import problems_of
@@ -199,7 +199,7 @@ class _Reader:
         error = refusal(reply, key_of(command))
         if not isinstance(error, RedisRefused) or error.code in _ABOUT_CONNECTING:
             raise error
-        if note and "no such key" not in error.problem.lower():
+        if note and not is_absent(error.problem):
             self.note(command, error)
         return None
 

@@ -24,7 +24,7 @@ CODES: Final = frozenset(
 OTHER_CODE: Final = "other"
 
 counts: Final[Counter[str]] = Counter()
-"""Error replies that this process got from Redis, by code."""
+"""Error replies that this process got from Redis, by code. That there is no such key is an answer."""
 
 ERRORS_TEXT: Final = "Error replies of Redis"
 """What the metric is."""
@@ -46,6 +46,11 @@ _WRONG_TYPE: Final = re.compile(r"(?P<key>\S+) holds .*?(?= script: |\Z)")
 """What our scripts reply, after the code WRONGTYPE; the server adds the name of the script."""
 
 
+def is_absent(text: str) -> bool:
+    """Return whether a reply says that there is no such key, as that of `XINFO` for a stream to come."""
+    return "no such key" in text.lower()
+
+
 def totals() -> dict[str, int]:
     """Error replies by every code that is counted, those that never came included."""
     return {code: counts[code] for code in (*sorted(CODES), OTHER_CODE)}
@@ -64,7 +69,8 @@ def refusal(error: RedisError, key: str | None = None) -> RedisUnavailable:
     if code is None:
         first = _CODE.match(reply)
         code = first[0] if first else "ERR"
-    counts[code if code in CODES else OTHER_CODE] += 1
+    if not is_absent(reply):
+        counts[code if code in CODES else OTHER_CODE] += 1
     if code == "WRONGTYPE":
         named = _WRONG_TYPE.search(reply)
         key = named["key"] if named else key

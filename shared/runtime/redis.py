@@ -32,7 +32,7 @@ from depthcast.shared.position import ZERO, Position
 from depthcast.shared.reader import OldestEntry, is_foreign, read_info
 from depthcast.shared.redis_url import HARMLESS_OPTIONS, SENTINEL, problem_of, without_credentials
 from depthcast.shared.runtime.connections import with_mixins
-from depthcast.shared.runtime.error_replies import key_of, refusal
+from depthcast.shared.runtime.error_replies import is_absent, key_of, refusal
 from depthcast.shared.runtime.redis_tls import tls_context
 from depthcast.shared.runtime.sentinel import master_client
 from depthcast.shared.settings import variable
@@ -226,7 +226,7 @@ async def stream_info(client: Redis, key: str) -> dict[bytes, Any] | None:
         # needed.
         flat = await execute(client, "XINFO", "STREAM", key)
     except RedisRefused as error:
-        if "no such key" in error.problem.lower():
+        if is_absent(error.problem):
             return None
         raise
     try:

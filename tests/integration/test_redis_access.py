@@ -7,9 +7,10 @@ import pytest
 from redis.asyncio import Redis
 
 from depthcast.runtime.embedded import EmbeddedServer
-from depthcast.shared.errors import CodecError, RedisUnavailable, SettingsError
+from depthcast.shared.errors import CodecError, RedisRefused, RedisUnavailable, SettingsError
 from depthcast.shared.position import ZERO
-from depthcast.shared.runtime.redis import connect, execute, newest_snapshots, read_stream
+from depthcast.shared.runtime import error_replies
+from depthcast.shared.runtime.redis import connect, execute, newest_snapshots, read_stream, stream_info
 from tests.waiting import TIMEOUT_S, eventually
 
 
@@ -45,6 +46,16 @@ async def test_a_server_that_hangs_is_unavailable(value: bytes) -> None:
         await client.aclose()
         released.set()
         await eventually(lambda: hung)
+
+
+async def test_a_stream_that_is_yet_to_come_is_no_error_reply(redis_url: str, prefix: str) -> None:
+    async with connect(redis_url) as client:
+        before = dict(error_replies.totals())
+        assert await stream_info(client, f"{prefix}:nothing") is None
+        assert error_replies.totals() == before, "nobody is called for a deployment that begins"
+        with pytest.raises(RedisRefused):
+            await execute(client, "HURRAH")
+        assert error_replies.totals() == before | {"ERR": before["ERR"] + 1}
 
 
 async def test_nobody_listening_is_unavailable() -> None:
