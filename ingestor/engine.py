@@ -549,6 +549,12 @@ class Engine:
             self._check_whole()
             return self._books.states[Symbol(symbol)].merger.copies()
 
+    def orders_of(self, symbol: str) -> OrdersCopy | None:
+        """All orders of a symbol, copied now; None if its feed has no orders."""
+        with self._lock:
+            self._check_whole()
+            return self._copy_orders([symbol]).get(Symbol(symbol))
+
     def dirty(self) -> bool:
         """Whether the next drain has anything to publish: consumed input, due births or deferred changes."""
         with self._lock:

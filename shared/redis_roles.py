@@ -144,7 +144,7 @@ ROLES: Final[Mapping[str, Role]] = {
             Selector("hgetall", READ, "meta instruments"),
             Selector("xrange xread xrevrange", READ, "deltas snapshots"),
             Selector("get", READ, "incarnation"),
-            Selector("zrevrangebyscore", READ, "revoked"),
+            Selector("zrangebyscore", READ, "revoked"),
         ),
     ),
     "doctor": Role(

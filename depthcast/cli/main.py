@@ -79,6 +79,9 @@ SUBCOMMANDS: Final = {
     ),
     "rejects": _Home("depthcast.cli.rejects", "rejects", "Show input that was rejected, and why."),
     "token": _Home("depthcast.cli.token", "token", "Make keys and tokens for a gateway, and revoke tokens."),
+    "repartition": _Home(
+        "depthcast.cli.repartition", "repartition", "Move a stopped deployment to more or fewer partitions."
+    ),
     "partition": _Home(
         "depthcast.cli.partition", "partition", "Print the partition that a symbol belongs to."
     ),

@@ -19,7 +19,6 @@ from depthcast.shared.errors import CopyError
 from depthcast.shared.freshness import ServerClock
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.relay_entry import FORGET_MS, RelayEntry, decode_entry, encode_entry
-from depthcast.shared.revocation import REVOKED_MAX
 from depthcast.shared.runtime.catalog import read_partitions
 from depthcast.shared.runtime.redis import execute, map_errors, read_hash
 from depthcast.shared.version import VERSION
@@ -91,9 +90,8 @@ class CatalogCopier:
             table = await read_hash(self.source, self.source_keys.instruments)
             incarnation = await execute(self.source, "GET", self.source_keys.incarnation)
             revoked = await execute(
-                self.source, "ZREVRANGEBYSCORE", self.source_keys.revoked, "+inf", "-inf",
-                "WITHSCORES", "LIMIT", 0, REVOKED_MAX,
-            )  # fmt: skip
+                self.source, "ZRANGEBYSCORE", self.source_keys.revoked, "-inf", "+inf", "WITHSCORES"
+            )
         async with self._target_side.reached():
             await self._sample(self.target, self._target_clock, 0)
         if b"partitions" not in meta:

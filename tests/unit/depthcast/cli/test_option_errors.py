@@ -28,6 +28,7 @@ ARGUMENTS = {
     "partition": ("X",),
     "record": ("folder",),
     "tail": ("X",),
+    "repartition": ("2", "--into", "new"),
     "redis-acl": ("--passwords", "folder"),
     "token allow": ("--token-id", "x"),
     "token issue": ("--key", "file", "--subject", "x"),
@@ -39,6 +40,7 @@ ARGUMENTS = {
 
 BAD_TEXTS = {
     "gateway_url": "nowhere",
+    "into": "{",
     "log_level": "loud",
     "origins": "no origin",
     "prefix": "{",

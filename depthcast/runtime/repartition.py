@@ -1,0 +1,263 @@
+"""Moves a stopped deployment to another number of partitions, under another prefix of the same server.
+
+The books are rebuilt as an ingestor that starts would rebuild them, and written as one that writes lost books
+again. The old deployment is only read. Until everything is written and has been read back, the new one says
+that it is a copy, so that nobody writes there; a command that was killed is simply run again.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from redis.asyncio import Redis
+
+from depthcast.broadcaster.publication import Broadcast
+from depthcast.broadcaster.runtime.publisher import Publisher
+from depthcast.ingestor.engine import Engine
+from depthcast.ingestor.orders import OrdersCopy
+from depthcast.ingestor.recovery import NOTHING_PUBLISHED, Republication
+from depthcast.ingestor.runtime.environment import REAL_ENVIRONMENT
+from depthcast.ingestor.runtime.leadership import Leadership
+from depthcast.ingestor.runtime.recover import Recovered, Recovery
+from depthcast.ingestor.runtime.stats import PartitionStats
+from depthcast.shared.copies import COPY_OF, copy_of
+from depthcast.shared.errors import DepthcastError
+from depthcast.shared.instruments import Instrument
+from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.listing import Listing
+from depthcast.shared.partition import partition_of
+from depthcast.shared.position import ZERO, Position
+from depthcast.shared.protocol import PROTOCOL
+from depthcast.shared.runtime.catalog import read_instruments, read_partitions
+from depthcast.shared.runtime.redis import execute, last_position, read_hash, read_stream
+from depthcast.shared.settings import IngestorSettings
+from depthcast.shared.types import EntryInfo
+
+logger = logging.getLogger(__name__)
+
+READ_COUNT: Final = 1000
+"""Unread input entries are counted in steps of so many."""
+
+RESULTS: Final = ("applied", "rejected", "ignored")
+
+
+class NotRepartitioned(DepthcastError):
+    """The deployment cannot be moved as it is; nothing of it was changed."""
+
+
+class Book(NamedTuple):
+    """What has to be the same before and after, of one symbol."""
+
+    listing: Listing
+    bids: tuple[int, ...]
+    asks: tuple[int, ...]
+    digest: int
+    orders: tuple[tuple[object, ...], ...] | None
+    doubt: str | None
+    times: tuple[int | None, int]
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was ever published but its birth: an instrument that was added since the end."""
+        return not self.bids and not self.asks and self.listing.number == 1 and self.times == (None, 0)
+
+
+class Moved(NamedTuple):
+    """What was moved: books by symbol, and the counts of events."""
+
+    partitions: int
+    books: Mapping[str, Book]
+    counts: Mapping[str, int]
+
+
+class _State(NamedTuple):
+    """A deployment as an ingestor would lead it: its partitions, and where their streams end."""
+
+    recovered: Sequence[Recovered]
+    ends: Sequence[tuple[Position, Position]]
+
+    def books(self) -> dict[str, Book]:
+        return {
+            symbol: _book(each.engine, symbol) for each in self.recovered for symbol in each.engine.symbols()
+        }
+
+    def counts(self) -> Counter[str]:
+        return Counter(
+            {
+                name: sum(getattr(each.info, name) or 0 for each in self.recovered)
+                for name in (*RESULTS, "lost")
+            }
+        )
+
+
+async def repartition(client: Redis, old_prefix: str, new_prefix: str, partitions: int) -> Moved:
+    """Write the deployment `old_prefix` as `new_prefix` with another number of partitions.
+
+    Raises `NotRepartitioned`, `RecoveryError` if the old one cannot be led, and `RedisUnavailable`.
+    """
+    old_keys, new_keys = DeploymentKeys(old_prefix), DeploymentKeys(new_prefix)
+    count = await read_partitions(client, old_keys, None, writes=True)
+    if count is None:
+        raise NotRepartitioned(f"there is no deployment with the prefix {old_prefix!r}")
+    mark = f"{old_prefix}, which is being moved to {partitions} partitions".encode()
+    await _begin(client, new_keys, partitions, mark)
+    instruments = await read_instruments(client, old_keys)
+    old = await _read(client, old_keys, count, instruments)
+    await _copy_catalog(client, old_keys, new_keys)
+    for number in range(partitions):
+        await _write(client, (number, partitions), new_keys, old, instruments)
+    books, counts = old.books(), old.counts()
+    new = await _read(client, new_keys, partitions, instruments)
+    found = new.books()
+    differing = [symbol for symbol, book in found.items() if book != books.get(symbol) and not book.is_new]
+    differing += [symbol for symbol in books if symbol not in found]
+    if differing or new.counts() != counts:
+        raise NotRepartitioned(
+            f"what was written differs: {len(differing)} books ({', '.join(sorted(differing)[:5])}), counts "
+            f"{dict(counts)} and {dict(new.counts())}; nothing uses it, and {old_prefix!r} is as it was"
+        )
+    if await _ends(client, old_keys, count) != old.ends:
+        raise NotRepartitioned(f"{old_prefix!r} changed meanwhile: end all its processes, and run this again")
+    await execute(client, "HDEL", new_keys.meta, COPY_OF)
+    return Moved(partitions, books, counts)
+
+
+async def _begin(client: Redis, keys: DeploymentKeys, partitions: int, mark: bytes) -> None:
+    """Delete what an earlier attempt left, and mark the new deployment as one that nobody may write to."""
+    meta = await read_hash(client, keys.meta)
+    if meta and copy_of(meta) != mark.decode():
+        raise NotRepartitioned(
+            f"there is a deployment with the prefix {keys.prefix!r} already: choose another --into"
+        )
+    await execute(client, "HSET", keys.meta, COPY_OF, mark, "protocol", PROTOCOL, "partitions", partitions)
+    for number in range(partitions):
+        of = keys.partition(number)
+        symbols = [name.decode() for name in await read_hash(client, of.symbols)]
+        records = [of.events, of.deltas, of.rejects, of.symbols, of.listings, of.applying]
+        for symbol in symbols:
+            records += [of.snapshots(symbol), of.checkpoint(symbol)]
+        await execute(client, "DEL", *records)
+
+
+async def _read(
+    client: Redis, keys: DeploymentKeys, count: int, instruments: Mapping[str, Instrument]
+) -> _State:
+    """Rebuild all partitions; raises `NotRepartitioned` if somebody leads one, or input is not consumed."""
+    ends = await _ends(client, keys, count)
+    recovered = []
+    for number in range(count):
+        of = keys.partition(number)
+        leader = await execute(client, "GET", of.leader)
+        if leader is not None:
+            raise NotRepartitioned(
+                f"partition {number} of {keys.prefix!r} is led by {leader.decode()}: end all ingestors first"
+            )
+        own = {name: each for name, each in instruments.items() if partition_of(name, count) == number}
+        recovery = Recovery((number, count), of, own, REAL_ENVIRONMENT)
+        await recovery.load(client)
+        found = await recovery.finish(client, own)
+        if unread := await _unread(client, of.events, Position.parse(found.info.src)):
+            raise NotRepartitioned(
+                f"{unread} input entries of partition {number} of {keys.prefix!r} are not consumed: start an "
+                "ingestor, and end producers first, then the ingestor"
+            )
+        recovered.append(found)
+    return _State(recovered, ends)
+
+
+async def _ends(client: Redis, keys: DeploymentKeys, count: int) -> list[tuple[Position, Position]]:
+    parts = [keys.partition(number) for number in range(count)]
+    return [(await last_position(client, of.deltas), await last_position(client, of.events)) for of in parts]
+
+
+async def _unread(client: Redis, key: str, src: Position) -> int:
+    count = 0
+    while entries := await read_stream(client, key, src, count=READ_COUNT):
+        count += len(entries)
+        src = entries[-1][0]
+    return count
+
+
+async def _copy_catalog(client: Redis, old: DeploymentKeys, new: DeploymentKeys) -> None:
+    """Instruments and revoked tokens; the new deployment gets its incarnation from an ingestor."""
+    table = await read_hash(client, old.instruments)
+    await execute(client, "DEL", new.instruments)
+    for name, raw in table.items():
+        await execute(client, "HSET", new.instruments, name, raw)
+    revoked = await execute(client, "ZRANGEBYSCORE", old.revoked, "-inf", "+inf", "WITHSCORES")
+    for name, score in zip(revoked[::2], revoked[1::2], strict=True):
+        await execute(client, "ZADD", new.revoked, score, name)
+
+
+async def _write(
+    client: Redis,
+    partition: tuple[int, int],
+    keys: DeploymentKeys,
+    old: _State,
+    instruments: Mapping[str, Instrument],
+) -> None:
+    """Write one partition: its seal, and in one step moves, snapshots, checkpoints and records."""
+    number, count = partition
+    own = {name: each for name, each in instruments.items() if partition_of(name, count) == number}
+    engine = Engine(*partition)
+    listings: dict[str, Listing] = {}
+    for each in old.recovered:
+        listings |= {name: one for name, one in each.listings.items() if partition_of(name, count) == number}
+        for symbol in each.engine.symbols():
+            if partition_of(symbol, count) == number:
+                _restore(engine, each.engine, symbol)
+                listings[str(symbol)] = each.engine.listing(symbol)
+    info = _info_of(number, count, old)
+    engine.resume_counting(info.src, info.applied, info.rejected, info.ignored)
+    publisher = Publisher(client, (number, keys.partition(number)), ZERO, rejects_max=1)
+    epoch = REAL_ENVIRONMENT.now_ms()
+    await publisher.seal(epoch, Broadcast(info._replace(ts=REAL_ENVIRONMENT.now_us()), ()))
+    settings = IngestorSettings()
+    leadership = Leadership(settings, engine, publisher, PartitionStats(), REAL_ENVIRONMENT)
+    await leadership.begin(epoch, own, instruments.keys(), Republication(), info, listings)
+
+
+def _info_of(number: int, count: int, old: _State) -> EntryInfo:
+    """The counts of the old partitions whose number is ours or a multiple of the new count beyond it."""
+    ours = [each.info for place, each in enumerate(old.recovered) if place % count == number]
+    sums = {name: sum(getattr(info, name) for info in ours) for name in RESULTS}
+    lost = sum(info.lost or 0 for info in ours)
+    return NOTHING_PUBLISHED._replace(**sums, lost=lost or None)
+
+
+def _restore(engine: Engine, before: Engine, symbol: str) -> None:
+    snapshot = before.snapshot(symbol)
+    instrument = before.listing(symbol).instrument._replace(listing=before.listing(symbol).number)
+    engine.restore(
+        instrument, snapshot.seq, snapshot.bids, snapshot.asks, snapshot.digest, _orders(before, symbol)
+    )
+    engine.set_seq(symbol, snapshot.seq)
+    if (doubt := before.doubt(symbol)) is not None:
+        engine.restore_doubts({symbol: doubt})
+    engine.restore_times({symbol: before.times(symbol)})
+
+
+def _orders(engine: Engine, symbol: str) -> OrdersCopy | None:
+    return engine.orders_of(symbol)
+
+
+def _book(engine: Engine, symbol: str) -> Book:
+    snapshot, orders = engine.snapshot(symbol), _orders(engine, symbol)
+    flat = None
+    if orders is not None:
+        sides = [(orders[0], orders[1]), (orders[2], orders[3])]
+        flat = tuple(
+            (name, side, *values)
+            for side, (names, rows) in enumerate(sides)
+            for name, values in zip(names, rows, strict=True)
+        )
+    return Book(
+        engine.listing(symbol),
+        tuple(snapshot.bids),
+        tuple(snapshot.asks),
+        snapshot.digest,
+        flat,
+        engine.doubt(symbol),
+        engine.times(symbol),
+    )
