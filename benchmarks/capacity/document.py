@@ -30,6 +30,7 @@ TITLES: Final = {
     "gateway": ("a gateway worker", "µs of CPU"),
     "bytes": ("messages", "B"),
     "memory": ("memory", "B"),
+    "latency": ("handing work to another process", "µs"),
 }
 
 
