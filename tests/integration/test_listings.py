@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import orjson
@@ -13,9 +14,10 @@ from depthcast.ingestor.runtime.service import IngestorService
 from depthcast.shared.codec import encode_delta, encode_info, encode_snapshot
 from depthcast.shared.digest import digest_of_flat
 from depthcast.shared.position import Position
+from depthcast.shared.runtime.catalog import POLL_S
 from depthcast.shared.runtime.redis import execute, read_hash
 from depthcast.shared.types import Delta, EntryInfo, Snapshot
-from tests.ingestor_runs import Run, check_history
+from tests.ingestor_runs import FEEDS, Run, check_history
 from tests.integration.gateway_harness import Client, client_of, now_us, running_gateway
 from tests.waiting import TIMEOUT_S, eventually
 
@@ -327,3 +329,32 @@ async def test_a_record_that_somebody_spoiled_hinders_no_partition(run: Run) -> 
             assert not service.leaders[0].problem
             assert (await listing(run))["listing"] == 2
     assert check_history(await run.history()).replicas["A"].book.bids.levels == {101: 1}
+
+
+async def test_symbols_come_and_go_at_a_gateway_within_a_second(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway looks each second; the least of some waits, because the machine may be busy."""
+    for module in ("ingestor.runtime.service", "gateway.runtime.market_reader"):
+        monkeypatch.setattr(f"depthcast.{module}.POLL_S", POLL_S)
+    loop = asyncio.get_running_loop()
+    came: list[float] = []
+    went: list[float] = []
+    with running_gateway(run.url, run.prefix) as gateway:
+        async with run.service(run.settings()):
+            listings = gateway.process.core.market.listings
+            await eventually(lambda: len(listings) == len(FEEDS))
+            for number in range(4):
+                symbol = f"NEW{number}"
+                begun = loop.time()
+                await execute(run.client, "HSET", run.deployment.instruments, symbol, "{}")
+                await eventually(partial(listings.__contains__, symbol))
+                came.append(loop.time() - begun)
+                listing = listings[symbol]
+                await eventually(lambda: not listing.stale, message="its book is live")  # noqa: B023  # awaited here
+                begun = loop.time()
+                await execute(run.client, "HDEL", run.deployment.instruments, symbol)
+                await eventually(lambda: symbol not in listings)  # noqa: B023  # likewise
+                went.append(loop.time() - begun)
+    assert min(came) < POLL_S + 0.1
+    assert min(went) < POLL_S + 0.1
