@@ -35,7 +35,8 @@ class Role(NamedTuple):
     selectors: tuple[Selector, ...]
 
 
-_CONNECTING: Final = "select"
+_CONNECTING: Final = "cluster|slots select"
+"""Where the server is, and which database."""
 _BOOKS: Final = "meta instruments deltas snapshots"
 _FOLLOWING: Final = "hgetall xinfo|stream xrange xread xrevrange"
 _APPENDING: Final = (
@@ -172,28 +173,29 @@ _GLOB: Final = re.compile(r"([*?\[\]\\^])")
 
 
 def patterns(prefix: str) -> dict[str, tuple[str, ...]]:
-    """Return what matches the keys of each name in the deployment with this prefix."""
+    """Return what matches the keys of each name in the deployment with this prefix, in a cluster or not."""
     plain = _GLOB.sub(r"\\\1", prefix)
-    of_deployment, of_partition = DeploymentKeys(plain), PartitionKeys(f"{{{plain}:*}}")
+    of_partition = PartitionKeys(f"{{{plain}:*}}")
+    everywhere = (DeploymentKeys(plain), DeploymentKeys(plain, clustered=True, tags=(of_partition.tag,)))
     names = (
         "meta",
         "instruments",
         "incarnation",
         "ingestors",
         "gateways",
-        "sources",
         "consumers",
         "revoked",
         "relays",
     )
     parts = ("events", "deltas", "rejects", "leader", "feeders", "applying", "symbols", "listings")
     return {
-        **{name: (str(getattr(of_deployment, name)),) for name in names},
+        **{name: tuple(str(getattr(keys, name)) for keys in everywhere) for name in names},
         **{name: (str(getattr(of_partition, name)),) for name in parts},
-        "producers": (of_deployment.producer("*"),),
+        "sources": (everywhere[0].sources, f"{of_partition.tag}:sources"),
+        "producers": tuple(keys.producer("*", 0) for keys in everywhere),
         "snapshots": (of_partition.snapshots("*"),),
         "checkpoint": (of_partition.checkpoint("*"),),
-        "all": (f"{plain}:*", f"{{{plain}:*}}:*"),
+        "all": (f"{plain}:*", f"{{{plain}}}:*", f"{{{plain}:*}}:*"),
     }
 
 

@@ -1,10 +1,11 @@
-"""Addresses of Redis: hiding secrets, checking, and parsing the address of a service behind sentinels.
+"""Addresses of Redis: hiding secrets, checking, and parsing those of sentinels and of clusters.
 
     redis+sentinel://[user:password@]host[:port][,host[:port]…]/service[?db=0&…]
+    redis+cluster://[user:password@]host[:port][,host[:port]…][?…]
 
 User and password are for the servers. Everything after `?` is an option of the connections to servers, except
-`sentinel_username` and `sentinel_password`. `rediss+sentinel://` encrypts the connections to servers and
-sentinels.
+`sentinel_username` and `sentinel_password`. `rediss+sentinel://` and `rediss+cluster://` encrypt all
+connections. The hosts of a cluster are some of its servers, which name all others.
 
 No text made here has a secret in it, however wrong the address is: all that may be one is hidden.
 """
@@ -16,7 +17,9 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 PLAIN: Final = ("redis://", "rediss://", "unix://")
 SENTINEL: Final = ("redis+sentinel://", "rediss+sentinel://")
+CLUSTER: Final = ("redis+cluster://", "rediss+cluster://")
 SENTINEL_PORT: Final = 26379
+SERVER_PORT: Final = 6379
 HIDDEN: Final = "***"
 
 HARMLESS_OPTIONS: Final = (
@@ -41,7 +44,11 @@ _NAME: Final = re.compile(r"[a-z_]+\Z")
 _DATABASE: Final = re.compile(r"/\d*\Z")
 _SERVICE: Final = re.compile(r"/[A-Za-z0-9._-]*\Z")
 _FOLDERS: Final = re.compile(r"/[A-Za-z0-9._/-]*\Z")
-_PATHS: Final = dict.fromkeys(PLAIN[:2], _DATABASE) | dict.fromkeys(SENTINEL, _SERVICE)
+_PATHS: Final = (
+    dict.fromkeys(PLAIN[:2], _DATABASE)
+    | dict.fromkeys(SENTINEL, _SERVICE)
+    | dict.fromkeys(CLUSTER, _DATABASE)
+)
 """What may be shown of the path, by scheme; `_FOLDERS` for others."""
 _UNPRINTABLE: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
 
@@ -84,6 +91,11 @@ def is_encrypted(url: str) -> bool:
     return url.startswith("rediss")
 
 
+def is_cluster(url: str) -> bool:
+    """Return whether the address is that of a cluster."""
+    return url.startswith(CLUSTER)
+
+
 def with_tls_files(url: str, ca: str, cert: str, key: str) -> str:
     """Return the address with these files as options of its connections; those that are empty are left out.
 
@@ -106,8 +118,8 @@ def problem_of(url: str) -> str | None:
     """Return what is wrong with an address, without quoting it; None if it has the right form."""
     if _UNPRINTABLE.search(url):
         return "has a blank or a control character; write it as % and two hexadecimal digits, or remove it"
-    if not url.startswith(PLAIN + SENTINEL):
-        return f"must begin with one of {', '.join(PLAIN + SENTINEL)}"
+    if not url.startswith(PLAIN + SENTINEL + CLUSTER):
+        return f"must begin with one of {', '.join(PLAIN + SENTINEL + CLUSTER)}"
     rest = url.partition("://")[2]
     if "#" in rest:
         return f"is not a usable address: {_raw('#', '%23')}"
@@ -131,9 +143,9 @@ def _problem_of_form(url: str) -> str | None:
             "is not a usable address: between [ and ] stands an IPv6 address; "
             f"{_raw('[', '%5B')}, likewise ] as %5D, and letters beyond ASCII as their UTF-8 bytes"
         )
-    if url.startswith(SENTINEL):
+    if url.startswith(SENTINEL + CLUSTER):
         try:
-            parse_sentinel_url(url)
+            _ = parse_cluster_url(url) if is_cluster(url) else parse_sentinel_url(url)
         except ValueError as error:
             return f"is not a usable address: {error}"
     return None
@@ -187,15 +199,38 @@ def parse_sentinel_url(url: str) -> SentinelUrl:
     credentials, at, places = parts.netloc.rpartition("@")
     scheme = parts.scheme.removesuffix("+sentinel")
     server = f"{scheme}://{credentials}{at}service/?{parts.query}"
-    return SentinelUrl(tuple(_sentinels(places)), _service(parts), server)
+    return SentinelUrl(tuple(_places(places, "a sentinel", SENTINEL_PORT)), _service(parts), server)
 
 
-def _sentinels(places: str) -> Iterator[tuple[str, int]]:
+class ClusterUrl(NamedTuple):
+    """A parsed address of a cluster.
+
+    `nodes`: (host, port) of each server that it names. `server`: URL with credentials and options, without a
+    host.
+    """
+
+    nodes: tuple[tuple[str, int], ...]
+    server: str
+
+
+def parse_cluster_url(url: str) -> ClusterUrl:
+    """Parse an address that begins with one of `CLUSTER`; raises `ValueError` that says what is wrong."""
+    parts = urlsplit(url)
+    credentials, at, places = parts.netloc.rpartition("@")
+    scheme = parts.scheme.removesuffix("+cluster")
+    databases = [option for option in parts.query.split("&") if option.partition("=")[0] == "db"]
+    if parts.path not in ("", "/", "/0") or any(option != "db=0" for option in databases):
+        raise ValueError("a cluster has no databases; remove what follows the servers")
+    server = f"{scheme}://{credentials}{at}server/?{parts.query}"
+    return ClusterUrl(tuple(_places(places, "a server", SERVER_PORT)), server)
+
+
+def _places(places: str, of: str, port: int) -> Iterator[tuple[str, int]]:
     for place in places.split(","):
         parts = urlsplit(f"//{place}")
         if not parts.hostname:
-            raise ValueError(f"{place!r} is not host[:port] of a sentinel")
-        yield parts.hostname, parts.port or SENTINEL_PORT
+            raise ValueError(f"{place!r} is not host[:port] of {of}")
+        yield parts.hostname, parts.port or port
 
 
 def _service(parts: SplitResult) -> str:

@@ -81,7 +81,8 @@ class Settings:
     redis_url: str = setting(
         "redis://127.0.0.1:6379/0",
         "Redis >= 7.0 or Valkey >= 7.2; rediss:// for TLS, unix:// for a socket, "
-        "redis+sentinel://host:port,host:port/service for a master that sentinels name",
+        "redis+sentinel://host:port,host:port/service for a master that sentinels name, "
+        "redis+cluster://host:port,host:port for a cluster",
         secret=True,
     )
     redis_username: str = setting("", "user at Redis, if the address names none")

@@ -19,7 +19,7 @@ from depthcast.shared.listing import Listing
 from depthcast.shared.partition import partition_of
 from depthcast.shared.redis_url import without_credentials
 from depthcast.shared.runtime import redis
-from depthcast.shared.runtime.catalog import read_partitions
+from depthcast.shared.runtime.catalog import read_deployed
 from depthcast.shared.runtime.environment import read_environment
 from depthcast.shared.settings import Settings, errors_about
 from depthcast.shared.sizes import is_size
@@ -156,13 +156,13 @@ def _run(
     settings = Settings.load(read_environment(), {name: named[name] for name in SETTINGS})
 
     async def run() -> Any:
-        keys = DeploymentKeys(settings.prefix)
+        keys = DeploymentKeys.at(settings.redis_url, settings.prefix)
         async with redis.connect(settings.redis_url) as client:
-            partitions = await read_partitions(client, keys, settings.partitions, writes=work is not _all)
-            if partitions is None:
+            deployed = await read_deployed(client, keys, settings.partitions, writes=work is not _all)
+            if deployed is None:
                 address = without_credentials(settings.redis_url)
                 raise NotDone(f"there is no deployment with prefix {settings.prefix!r} at {address}")
-            return await work(Instruments(client, keys, partitions, wait_s))
+            return await work(Instruments(client, deployed.keys, deployed.partitions, wait_s))
 
     with errors_about(settings.typed):
         return asyncio.run(run())

@@ -15,7 +15,7 @@ from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.redis_url import without_credentials
 from depthcast.shared.reject_record import RejectRecord
 from depthcast.shared.runtime import redis
-from depthcast.shared.runtime.catalog import read_partitions, wait_for_partitions
+from depthcast.shared.runtime.catalog import Deployed, read_deployed, wait_for_deployed
 from depthcast.shared.runtime.command import run_service
 from depthcast.shared.runtime.environment import read_environment
 from depthcast.shared.runtime.rejects import RejectFollower, last_rejects, tails
@@ -77,12 +77,12 @@ async def _until_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -
 async def _show(
     settings: Settings, symbol: str | None, last: int, follow: bool, show: Callable[[RejectRecord], None]
 ) -> None:
-    keys = DeploymentKeys(settings.prefix)
+    keys = DeploymentKeys.at(settings.redis_url, settings.prefix)
     async with redis.connect(settings.redis_url) as client:
         if follow:
-            partitions = await wait_for_partitions(client, keys, settings.partitions)
+            partitions, keys = await wait_for_deployed(client, keys, settings.partitions)
         else:
-            partitions = await _partitions(client, keys, settings)
+            partitions, keys = await _deployed(client, keys, settings)
         names = [keys.partition(number).rejects for number in range(partitions)]
         ends = await tails(client, names)
         for record in await last_rejects(client, ends, symbol, last):
@@ -95,12 +95,12 @@ async def _show(
                     show(record)
 
 
-async def _partitions(client: Redis, keys: DeploymentKeys, settings: Settings) -> int:
-    partitions = await read_partitions(client, keys, settings.partitions)
-    if partitions is None:
+async def _deployed(client: Redis, keys: DeploymentKeys, settings: Settings) -> Deployed:
+    deployed = await read_deployed(client, keys, settings.partitions)
+    if deployed is None:
         address = without_credentials(settings.redis_url)
         raise click.ClickException(f"there is no deployment with prefix {settings.prefix!r} at {address}")
-    return partitions
+    return deployed
 
 
 def _print_line(record: RejectRecord) -> None:

@@ -173,7 +173,7 @@ def _run(named: dict[str, Any], work: Callable[[Redis, str], Awaitable[Any]]) ->
 
     async def run() -> Any:
         async with redis.connect(settings.redis_url) as client:
-            return await work(client, DeploymentKeys(settings.prefix).revoked)
+            return await work(client, DeploymentKeys.at(settings.redis_url, settings.prefix).revoked)
 
     with errors_about(settings.typed):
         return asyncio.run(run())

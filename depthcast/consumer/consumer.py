@@ -32,7 +32,7 @@ from depthcast.shared.listing import Listing
 from depthcast.shared.partition import partition_of
 from depthcast.shared.replica import Replica
 from depthcast.shared.runtime import redis
-from depthcast.shared.runtime.catalog import POLL_S, read_instruments, sample_clock, wait_for_partitions
+from depthcast.shared.runtime.catalog import POLL_S, read_instruments, sample_clock, wait_for_deployed
 from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.sizes import Sizes
 from depthcast.updates import BookUpdate, OnUpdate, State, deliver, names_of
@@ -98,7 +98,7 @@ class Consumer(WithFrames):
         self._since = Positions.parse(since) if isinstance(since, str) else since or Positions()
         self._orders = orders
         self._redis_url = redis_url
-        self._keys = DeploymentKeys(prefix)
+        self._keys = DeploymentKeys.at(redis_url, prefix)
         self._wanted_partitions = partitions
         self._client = redis.connect(redis_url)
         self._announcement = None if name is None else Announcement(self._client, self._keys.consumers, name)
@@ -243,7 +243,9 @@ class Consumer(WithFrames):
     async def __aenter__(self) -> Self:
         assert not self._entered, "a consumer is entered once; make another one"
         try:
-            self.partitions = await wait_for_partitions(self._client, self._keys, self._wanted_partitions)
+            self.partitions, self._keys = await wait_for_deployed(
+                self._client, self._keys, self._wanted_partitions
+            )
             self._check_since()
             known = await self._known_symbols()
         except BaseException:

@@ -142,7 +142,7 @@ def _elsewhere(state: DeploymentState) -> str:
 
 def _partition(state: DeploymentState, partition: PartitionState) -> Iterator[Finding]:
     number, name = partition.number, f"partition {partition.number}"
-    tag = f"{{{state.prefix}:{number}}}"
+    tag = state.keys.partition(number).tag
     unreadable = {probe.what for probe in state.refused}
     if partition.leader is None and f"{tag}:leader" not in unreadable and state.copy_of is not None:
         yield Finding(

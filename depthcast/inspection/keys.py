@@ -5,6 +5,7 @@ from collections.abc import Collection
 from difflib import get_close_matches
 from typing import Final, NamedTuple
 
+from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.partition import partition_of
 from depthcast.shared.types import is_symbol
 
@@ -79,6 +80,37 @@ def use_of(name: str, prefix: str, partitions: int | None, others: Collection[st
             if_type="stream",
         )
     return None
+
+
+def use_in(name: str, keys: DeploymentKeys, partitions: int | None, others: Collection[str]) -> KeyUse | None:
+    """Return what `use_of` does, by the names that the deployment's keys have in a cluster."""
+    if not keys.clustered:
+        return use_of(name, keys.prefix, partitions, others)
+    for number, tag in enumerate(keys.tags):
+        if name.startswith(f"{tag}:"):
+            return _of_clustered(name, keys.prefix, number, name[len(tag) + 1 :], partitions)
+    if name.startswith(f"{keys.base}:"):
+        kind = DEPLOYMENT_TYPES.get(name[len(keys.base) + 1 :])
+        return _unread(name) if kind is None or name == keys.sources else KeyUse(kind)
+    if any(name.strip("{").startswith(f"{other}:") for other in others):
+        return None
+    return _unread(name, keys) if _begins_like(name.translate(_NO_BRACES), keys.prefix) else None
+
+
+def _of_clustered(name: str, prefix: str, number: int, rest: str, partitions: int | None) -> KeyUse:
+    if rest == "sources" or rest.startswith("producers:"):
+        return KeyUse("hash" if rest == "sources" else "string")
+    return _of_partition(name, prefix, number, rest, partitions)
+
+
+def _unread(name: str, keys: DeploymentKeys | None = None) -> KeyUse:
+    """A key that nobody reads; with `keys`, it may be the log of a partition without the recorded tag."""
+    found = None if keys is None else _PARTITION.match(name, len(keys.prefix) + 2)
+    remedy = f"find out what wrote it; DEL {quoted(name)} if nothing needs it"
+    if keys is not None and found is not None and found[2] == "events" and int(found[1]) < len(keys.tags):
+        right = quoted(keys.partition(int(found[1])).events)
+        remedy = f"write to {right}, and send the input again; then DEL {quoted(name)}"
+    return KeyUse("", "nobody reads this key", remedy)
 
 
 def quoted(name: str) -> str:

@@ -9,6 +9,7 @@ from depthcast.inspection.listings import Registered
 from depthcast.shared.consumer_entry import ConsumerEntry
 from depthcast.shared.gateway_entry import LATE_MS, GatewayEntry
 from depthcast.shared.instruments import Instrument
+from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.listing import Listing
 from depthcast.shared.position import Position
 from depthcast.shared.relay_entry import RelayEntry
@@ -147,6 +148,7 @@ class DeploymentState:
     """A deployment, and its server.
 
     - `address`: of the server, without secrets. `version`: name and version of the server.
+    - `keys`: its keys; in a cluster with the tags of its partitions, once they were read.
     - `meta`: raw; `partitions_count` None: no ingestor has created the deployment.
     - `protocol`: version of the contract that the deployment uses.
     - `instruments`: the valid ones; `malformed`: symbol → why its value is not valid.
@@ -167,6 +169,7 @@ class DeploymentState:
 
     address: str
     prefix: str
+    keys: DeploymentKeys
     version: str = ""
     now_ms: int = 0
     protocol: int | None = None

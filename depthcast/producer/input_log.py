@@ -3,7 +3,8 @@
 An append whose answer was lost may have happened, may still happen, or may never. Each producer therefore has
 a key of its own, which the appending script sets in the same step: it holds the number of the last append and
 the IDs that it gave. The same append again finds its number there and only returns the IDs; one that arrives
-late does nothing. A failover that loses the entries loses the key with them.
+late does nothing. A failover that loses the entries loses the key with them. In a cluster there is such a key
+for each partition, and an append is one step for each.
 """
 
 import asyncio
@@ -90,30 +91,61 @@ class InputLog:
         self.keys = keys
         self.partitions = partitions
         self._append = client.register_script(_APPEND)
-        self._marker = keys.producer(secrets.token_hex(8))
+        self._name = secrets.token_hex(8)
+        self._markers: set[str] = set()
         self._number = 0
         self._outage = Outage(logger, "the producer waits for Redis")
-        self._backoff = Backoff(RETRY_S, RETRY_S_MAX, no_jitter)
 
     async def append(self, entries: Sequence[tuple[str, Fields]]) -> list[tuple[int, Position]]:
-        """Add `(symbol, fields)` of each entry in one step; returns partition and ID of each."""
-        places = [partition_of(symbol, self.partitions) for symbol, _ in entries]
-        names = [self._marker, *(self.keys.partition(place).events for place in places)]
+        """Add `(symbol, fields)` of each entry; returns partition and ID of each.
+
+        All in one step; in a cluster, all of a partition.
+        """
         self._number += 1
+        places = [partition_of(symbol, self.partitions) for symbol, _ in entries]
+        steps: dict[str, list[int]] = {}
+        for number, place in enumerate(places):
+            steps.setdefault(self.keys.producer(self._name, place), []).append(number)
+        found: dict[int, Position] = {}
+        for numbers, ids in zip(
+            steps.values(),
+            await asyncio.gather(
+                *(
+                    self._step(
+                        marker,
+                        [
+                            (self.keys.partition(places[number]).events, entries[number][1])
+                            for number in numbers
+                        ],
+                    )
+                    for marker, numbers in steps.items()
+                )
+            ),
+            strict=True,
+        ):
+            found.update(zip(numbers, ids, strict=True))
+        return [(place, found[number]) for number, place in enumerate(places)]
+
+    async def _step(self, marker: str, entries: Sequence[tuple[str, Fields]]) -> list[Position]:
+        """Add each entry to the log with its name, in one step with the producer's own key."""
+        self._markers.add(marker)
+        names = [marker, *(name for name, _ in entries)]
         words = [word for _, fields in entries for word in (len(fields), *fields)]
+        arguments = [self._number, MARKER_S * 1000, *words]
+        backoff = Backoff(RETRY_S, RETRY_S_MAX, no_jitter)
         while True:
             try:
                 async with redis.map_errors():
-                    ids = await self._append(names, [self._number, MARKER_S * 1000, *words])
+                    ids = await self._append(names, arguments)
             except RedisUnavailable as error:
                 self._outage.note(error)
-                await asyncio.sleep(self._backoff.next_s())
+                await asyncio.sleep(backoff.next_s())
             else:
                 self._outage.over()
-                self._backoff.reset()
-                return [(place, Position.parse(name)) for place, name in zip(places, ids, strict=True)]
+                return [Position.parse(name) for name in ids]
 
     async def forget(self) -> None:
-        """Delete the producer's own key, if Redis is there: nothing will be appended any more."""
+        """Delete the producer's own keys, if Redis is there: nothing will be appended any more."""
         with suppress(RedisUnavailable):
-            await redis.execute(self.client, "DEL", self._marker)
+            for marker in self._markers:
+                await redis.execute(self.client, "DEL", marker)

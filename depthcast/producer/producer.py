@@ -30,7 +30,7 @@ from depthcast.shared.partition import partition_of
 from depthcast.shared.position import Position
 from depthcast.shared.reject_record import RejectRecord
 from depthcast.shared.runtime import redis
-from depthcast.shared.runtime.catalog import HOLD_S, POLL_S, read_instruments, wait_for_partitions
+from depthcast.shared.runtime.catalog import HOLD_S, POLL_S, read_instruments, wait_for_deployed
 from depthcast.shared.runtime.input_lag import consumed_upto, input_lag_ms, lost_input
 from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.runtime.rejects import RejectFollower, tails
@@ -145,7 +145,7 @@ class Producer:
         self._lag_max_ms = lag_max_ms
         self._on_lag = on_lag
         self._on_reject = on_reject
-        self._keys = DeploymentKeys(prefix)
+        self._keys = DeploymentKeys.at(redis_url, prefix)
         self._clients = [redis.connect(redis_url) for _ in range(3)]
         self._client, self._reading, self._following = self._clients
         self._log: InputLog | None = None
@@ -230,7 +230,7 @@ class Producer:
 
     async def __aenter__(self) -> Self:
         try:
-            self.partitions = await wait_for_partitions(
+            self.partitions, self._keys = await wait_for_deployed(
                 self._client, self._keys, self._wanted_partitions, writes=True
             )
             await self._ask(self._read_sizes)

@@ -15,7 +15,7 @@ import aiohttp
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from depthcast.inspection.keys import quoted, use_of
+from depthcast.inspection.keys import quoted, use_in
 from depthcast.inspection.state import (
     DeploymentState,
     GatewayState,
@@ -47,11 +47,13 @@ from depthcast.shared.position import ZERO, Position
 from depthcast.shared.protocol import PROTOCOL
 from depthcast.shared.redis_url import has_credentials, without_credentials
 from depthcast.shared.runtime import redis
+from depthcast.shared.runtime.cluster import each_server
 from depthcast.shared.runtime.error_replies import is_absent, key_of, refusal
 from depthcast.shared.runtime.redis import parse_entries
 from depthcast.shared.runtime.rejects import all_rejects
 from depthcast.shared.server_health import problems_of
 from depthcast.shared.settings import Settings
+from depthcast.shared.slots import parse_tags
 
 PIPELINE: Final = 500
 """Commands sent at once."""
@@ -78,7 +80,8 @@ async def read_deployment(
 
     `rejects_s`: rejects of the last so many seconds are counted.
     """
-    state = DeploymentState(without_credentials(address), prefix, options=_options(address, prefix))
+    keys = DeploymentKeys.at(address, prefix)
+    state = DeploymentState(without_credentials(address), prefix, keys, options=_options(address, prefix))
     reader = _Reader(client, state)
     await reader.server()
     await reader.deployment()
@@ -119,14 +122,19 @@ async def find_misplaced_keys(client: Redis, state: DeploymentState, keys_max: i
     reader = _Reader(client, state)
     names: list[bytes] = []
     cursor = 0
-    while True:
-        reply = await reader.ask("SCAN", cursor, "COUNT", SCANNED)
-        if reply is None:
-            return
-        cursor, page = int(reply[0]), reply[1]
-        state.keys_seen += len(page)
-        names += page
-        if cursor == 0 or state.keys_seen >= keys_max:
+    async with redis.map_errors():
+        servers = await each_server(client)
+    for server in servers.values():
+        while True:
+            reply = await _Reader(server, state).ask("SCAN", cursor, "COUNT", SCANNED)
+            if reply is None:
+                return
+            cursor, page = int(reply[0]), reply[1]
+            state.keys_seen += len(page)
+            names += page
+            if cursor == 0 or state.keys_seen >= keys_max:
+                break
+        if cursor:
             break
     state.all_keys = cursor == 0
     texts = sorted({name.decode(errors="backslashreplace") for name in names})
@@ -136,10 +144,12 @@ async def find_misplaced_keys(client: Redis, state: DeploymentState, keys_max: i
 
 async def _find_deployments(reader: "_Reader", names: Sequence[str]) -> None:
     state = reader.state
-    candidates = [name for name in names if name != f"{state.prefix}:meta"]
+    candidates = [name for name in names if name != state.keys.meta]
     found = await reader.ask_all([("HGET", name, "partitions") for name in candidates], note=False)
     state.deployments = [
-        name.removesuffix(":meta") for name, reply in zip(candidates, found, strict=True) if reply is not None
+        name.removesuffix(":meta").strip("{}")
+        for name, reply in zip(candidates, found, strict=True)
+        if reply is not None
     ]
 
 
@@ -148,7 +158,7 @@ async def _find_misplaced(reader: "_Reader", names: Sequence[str]) -> None:
     uses = {
         name: use
         for name in names
-        if (use := use_of(name, state.prefix, state.partitions_count, state.deployments)) is not None
+        if (use := use_in(name, state.keys, state.partitions_count, state.deployments)) is not None
     }
     types = await reader.ask_all([("TYPE", name) for name in uses])
     lengths = dict.fromkeys(uses, None)
@@ -175,7 +185,11 @@ class _Reader:
     def __init__(self, client: Redis, state: DeploymentState) -> None:
         self.client = client
         self.state = state
-        self.keys = DeploymentKeys(state.prefix)
+
+    @property
+    def keys(self) -> DeploymentKeys:
+        """The keys of the deployment, as far as they are known."""
+        return self.state.keys
 
     async def ask(self, *command: str | int) -> Any:
         """The reply, None if it is refused."""
@@ -235,6 +249,7 @@ class _Reader:
             return
         behind_us = server_us - min(max(server_us, asked_us), answered_us)
         state.server = {name: text for name, text in problems_of(info, behind_us / 1e6).items() if text}
+        await self._other_servers()
         product, version = (
             ("Valkey", "valkey_version") if "valkey_version" in info else ("Redis", "redis_version")
         )
@@ -244,6 +259,15 @@ class _Reader:
             for name, value in info.items()
             if name.startswith("db") and name[2:].isdigit() and isinstance(value, dict) and value.get("keys")
         }
+
+    async def _other_servers(self) -> None:
+        """Read what each master of a cluster tells of itself; its problems name it."""
+        async with self.noting("INFO"), redis.map_errors():
+            for address, server in (await each_server(self.client)).items():
+                if address:
+                    found = problems_of(await redis.execute(server, "INFO"), 0.0)
+                    problems = {name: f"{address}: {text}" for name, text in found.items() if text}
+                    self.state.server |= problems
 
     async def deployment(self) -> None:
         """Read the keys of the deployment as a whole."""
@@ -255,8 +279,9 @@ class _Reader:
                 seen_ms = float(score)
                 seen_s = (now_ms - seen_ms) / 1000 if seen_ms >= 0 else -1.0
                 self.state.ingestors[_text(name)] = max(0.0, seen_s) if seen_ms >= 0 else seen_s
-        for name, raw in _pairs(await self.ask("HGETALL", self.keys.sources)):
-            self.state.sources[_text(name)] = _object(raw)
+        for found in await self.ask_all([("HGETALL", key) for key in self.keys.all_sources()]):
+            for name, raw in _pairs(found):
+                self.state.sources[_text(name)] = _object(raw)
         await self._gateways()
         await self._consumers()
         await self._relays()
@@ -306,7 +331,19 @@ class _Reader:
         state.protocol = int(protocol[:9])
         raw = {name.encode(): text.encode() for name, text in meta.items()}
         state.copy_of, state.copy_offset_ms = copy_of(raw), clock_offset_us(raw) // 1000
-        state.partitions_count = int(partitions) if state.protocol == PROTOCOL else None
+        if state.protocol != PROTOCOL:
+            return
+        try:
+            tags = (
+                parse_tags(meta["tags"].encode(), int(partitions))
+                if "tags" in meta and state.keys.clustered
+                else ()
+            )
+        except ValueError as error:
+            state.meta_problem = f"{self.keys.meta} holds other tags than an ingestor writes: {error}"
+            return
+        state.partitions_count = int(partitions)
+        state.keys = state.keys.deployed(state.partitions_count, tags)
 
     async def _instruments(self) -> None:
         state = self.state

@@ -40,7 +40,7 @@ from depthcast.shared.position import Position
 from depthcast.shared.reader import AppliedEntry, PartitionReader, ReplicaUpdate
 from depthcast.shared.replica import Replica
 from depthcast.shared.runtime import redis
-from depthcast.shared.runtime.catalog import POLL_S, read_instruments, wait_for_partitions
+from depthcast.shared.runtime.catalog import POLL_S, read_instruments, wait_for_deployed
 from depthcast.shared.runtime.follow import Follower
 from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.types import Delta, Snapshot
@@ -249,9 +249,9 @@ def locked(folder: Path, about: dict[str, object]) -> Iterator[bool]:
 async def record(options: RecordOptions, counts: RecordCounts) -> None:
     """Record until cancelled; then everything is in files."""
     library()
-    keys = DeploymentKeys(options.prefix)
+    keys = DeploymentKeys.at(options.redis_url, options.prefix)
     async with redis.connect(options.redis_url) as client:
-        partitions = await wait_for_partitions(client, keys, options.partitions)
+        partitions, keys = await wait_for_deployed(client, keys, options.partitions)
         about: dict[str, object] = {"prefix": options.prefix, "partitions": partitions, "version": VERSION}
         with locked(options.folder, about) as is_older:
             folder = RecordFolder(options.folder)

@@ -23,7 +23,7 @@ from depthcast.shared.listing import Listing
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import Position
 from depthcast.shared.runtime import redis
-from depthcast.shared.runtime.catalog import POLL_S, read_instruments, wait_for_partitions
+from depthcast.shared.runtime.catalog import POLL_S, read_instruments, wait_for_deployed
 from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.types import Symbol
 
@@ -70,9 +70,10 @@ class ReplayClock:
 @asynccontextmanager
 async def open_producer(redis_url: str, prefix: str, partitions: int | None) -> AsyncIterator[Producer]:
     """Yield a producer once the deployment exists; raises `DeploymentMismatch`."""
-    client, keys = redis.connect(redis_url), DeploymentKeys(prefix)
+    client, keys = redis.connect(redis_url), DeploymentKeys.at(redis_url, prefix)
     try:
-        producer = Producer(client, keys, await wait_for_partitions(client, keys, partitions, writes=True))
+        deployed = await wait_for_deployed(client, keys, partitions, writes=True)
+        producer = Producer(client, deployed.keys, deployed.partitions)
         yield producer
         await producer.forget()
     finally:

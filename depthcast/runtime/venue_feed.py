@@ -84,6 +84,7 @@ class VenueFeed:
         may_relist: bool,
         client: Redis,
         watch_client: Redis,
+        keys: DeploymentKeys,
         partitions: int,
         session: aiohttp.ClientSession,
         rest: VenueRest,
@@ -94,7 +95,7 @@ class VenueFeed:
         self.venue = venue
         self.feeder = feeder
         self.stats = stats
-        self.keys = DeploymentKeys(settings.prefix)
+        self.keys = keys
         self.problems: list[str] = []
         self._session = session
         self._rest = rest

@@ -1,7 +1,7 @@
 """The hash `sources`: who feeds which symbol from which venue, how good that is, and how it is now."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -39,20 +39,30 @@ class Sources:
 
     async def read(self, symbols: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Return the entries, whoever wrote them; empty ones for none. Raises `RedisUnavailable`."""
-        raws = await redis.execute(self.client, "HMGET", self.keys.sources, *symbols)
-        return {symbol: read_source(raw) for symbol, raw in zip(symbols, raws, strict=True)}
+        found: dict[str, bytes | None] = {}
+        for key, named in self._by_key(symbols).items():
+            found.update(zip(named, await redis.execute(self.client, "HMGET", key, *named), strict=True))
+        return {symbol: read_source(found[symbol]) for symbol in symbols}
 
     async def publish(self, entries: Mapping[str, Mapping[str, Any]]) -> None:
         """Write entries, with the time by the server's clock. Raises `RedisUnavailable`."""
         if not entries:
             return
         at = await self._now_us()
-        words = [
-            word
-            for symbol, entry in entries.items()
-            for word in (symbol, json.dumps({**entry, "at": at}, separators=(",", ":")))
-        ]
-        await redis.execute(self.client, "HSET", self.keys.sources, *words)
+        for key, symbols in self._by_key(entries).items():
+            words = [
+                word
+                for symbol in symbols
+                for word in (symbol, json.dumps({**entries[symbol], "at": at}, separators=(",", ":")))
+            ]
+            await redis.execute(self.client, "HSET", key, *words)
+
+    def _by_key(self, symbols: Iterable[str]) -> dict[str, list[str]]:
+        """Symbols by the hash that has their entries."""
+        found: dict[str, list[str]] = {}
+        for symbol in symbols:
+            found.setdefault(self.keys.sources_of(symbol), []).append(symbol)
+        return found
 
     async def _now_us(self) -> int:
         seconds, us = await redis.execute(self.client, "TIME")

@@ -34,7 +34,7 @@ from depthcast.shared.listing import Listing
 from depthcast.shared.partition import partition_of
 from depthcast.shared.runtime import redis
 from depthcast.shared.runtime.admin import serve_admin
-from depthcast.shared.runtime.catalog import wait_for_partitions
+from depthcast.shared.runtime.catalog import wait_for_deployed
 from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.runtime.process_metrics import ProcessMetrics
 from depthcast.shared.settings import VenueFeedSettings
@@ -69,12 +69,12 @@ async def _feed(options: LiveOptions, problems: list[str]) -> None:
     chosen = choose(profile.name, options.symbols, options.renames)
     stats = VenueFeedStats(asyncio.get_running_loop().time, lambda: time.time_ns() // 1000)
     client, watch_client = redis.connect(settings.redis_url), redis.connect(settings.redis_url)
-    keys, feeder = DeploymentKeys(settings.prefix), new_feeder_name()
+    keys, feeder = DeploymentKeys.at(settings.redis_url, settings.prefix), new_feeder_name()
     async with _admin(settings, stats), _http(profile.headers) as session:
         try:
             rest = VenueRest(session, settings.rest_url or profile.rest_url, profile.request_weight_per_min)
             wanted = await _instruments(options.venue, rest, chosen)
-            partitions = await wait_for_partitions(client, keys, settings.partitions, writes=True)
+            partitions, keys = await wait_for_deployed(client, keys, settings.partitions, writes=True)
             producer = Producer(client, keys, partitions)
             entries = await _refuse_others(options, Sources(client, keys, feeder), wanted)
             before = {
@@ -93,6 +93,7 @@ async def _feed(options: LiveOptions, problems: list[str]) -> None:
                 may_relist=options.register if settings.relist is None else settings.relist,
                 client=client,
                 watch_client=watch_client,
+                keys=keys,
                 partitions=partitions,
                 session=session,
                 rest=rest,

@@ -14,7 +14,7 @@ from depthcast.gateway.runtime.entry_times import EntryTimes
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.keys import DeploymentKeys
-from depthcast.shared.runtime.catalog import POLL_S, Catalog, wait_for_partitions
+from depthcast.shared.runtime.catalog import POLL_S, Catalog, wait_for_deployed
 from depthcast.shared.runtime.follow import Follower
 from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.runtime.redis import Connect, connect
@@ -51,7 +51,7 @@ class MarketReader:
         self.entry_times = EntryTimes(observe_stage, core.clock_us, traces)
         self.connect = connect_redis
         self.settings = core.settings
-        self.keys = DeploymentKeys(core.settings.prefix)
+        self.keys = DeploymentKeys.at(core.settings.redis_url, core.settings.prefix)
         self.followers: list[Follower] = []
         self.gaps = 0
         self.mismatches = 0
@@ -64,7 +64,7 @@ class MarketReader:
         """Wait for the deployment, then follow it. Raises `DeploymentMismatch`."""
         client = self.connect(self.settings.redis_url)
         try:
-            partitions = await wait_for_partitions(client, self.keys, self.settings.partitions)
+            partitions, self.keys = await wait_for_deployed(client, self.keys, self.settings.partitions)
             self.core.market.set_partitions(partitions)
             async with asyncio.TaskGroup() as tasks:
                 listed = asyncio.Event()

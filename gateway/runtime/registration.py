@@ -62,7 +62,7 @@ class Registration:
         self.failures = 0
         self.left_out = 0
         self._client = connect(settings.redis_url)
-        self._key = DeploymentKeys(settings.prefix).gateways
+        self._key = DeploymentKeys.at(settings.redis_url, settings.prefix).gateways
         self._former: list[str] = []
         self._backoff = Backoff(PERIOD_S, RETRY_S_MAX, no_jitter)
         self._outage = Outage(logger, "this gateway is not listed in Redis; it serves all the same")

@@ -30,7 +30,7 @@ class Revocations:
         self.revoked: Revoked | None = None
         self._connect = connect
         self._url = settings.redis_url
-        self._key = DeploymentKeys(settings.prefix).revoked
+        self._key = DeploymentKeys.at(settings.redis_url, settings.prefix).revoked
         self._on_change = on_change
         self._outage = Outage(logger, "tokens are refused, or not revoked, until the list can be read")
 

@@ -19,7 +19,7 @@ from depthcast.shared.feed_source import GONE, GONE_US
 from depthcast.shared.json_object import json_object
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.partition import partition_of
-from depthcast.shared.runtime.catalog import read_partitions
+from depthcast.shared.runtime.catalog import read_deployed
 from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.runtime.redis import connect, execute, map_errors, read_hash
 from depthcast.shared.settings import IngestorSettings
@@ -51,7 +51,7 @@ KEYS: sources, the symbol's input log. ARGV: symbol, its entry as read, its entr
 
 
 class FeederWatch:
-    """Looks at the feeds of one deployment of `partitions` partitions."""
+    """Looks at the feeds of one deployment, whose `keys` were read."""
 
     def __init__(self, client: Redis, keys: DeploymentKeys, partitions: int) -> None:
         self.client = client
@@ -65,7 +65,9 @@ class FeederWatch:
 
         Raises `RedisUnavailable`.
         """
-        table = await read_hash(self.client, self.keys.sources)
+        table: dict[bytes, bytes] = {}
+        for key in self.keys.all_sources():
+            table |= await read_hash(self.client, key)
         if not table:
             return []
         seconds, us = await execute(self.client, "TIME")
@@ -91,7 +93,7 @@ class FeederWatch:
         gone = json.dumps({**entry, "state": GONE, "reason": UNFED}, separators=(",", ":"))
         words: list[str | bytes] = [symbol, raw, gone, json.dumps({"stale": UNFED})]
         async with map_errors(events):
-            marked = bool(await self._mark([self.keys.sources, events], words))
+            marked = bool(await self._mark([self.keys.sources_of(symbol), events], words))
         if marked:
             about = {"symbol": symbol, "feeder": entry.get("feeder"), "venue": entry.get("venue")}
             logger.error("a live feed is gone without a word; its book is marked stale", extra=about)
@@ -100,13 +102,14 @@ class FeederWatch:
 
 async def watch_feeders(settings: IngestorSettings, stop: asyncio.Event) -> None:
     """Look each second until `stop` is set; waits while there is no deployment, and while Redis is away."""
-    keys, outage = DeploymentKeys(settings.prefix), Outage(logger, "nobody watches the live feeds")
+    keys = DeploymentKeys.at(settings.redis_url, settings.prefix)
+    outage = Outage(logger, "nobody watches the live feeds")
     watch: FeederWatch | None = None
     async with connect(settings.redis_url) as client:
         while not await wait_for(stop, LOOK_S):
             try:
-                if watch is None and (partitions := await read_partitions(client, keys, None)) is not None:
-                    watch = FeederWatch(client, keys, partitions)
+                if watch is None and (deployed := await read_deployed(client, keys, None)) is not None:
+                    watch = FeederWatch(client, deployed.keys, deployed.partitions)
                 if watch is not None:
                     await watch.look(asyncio.get_running_loop().time())
                 outage.over()

@@ -11,6 +11,7 @@ from depthcast.ingestor.runtime.lease import wait_for
 from depthcast.ingestor.sharing import Roster, shares
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.runtime.cluster import by_slot
 from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.runtime.redis import execute
 
@@ -146,8 +147,10 @@ class Membership:
     async def _leaders(self) -> dict[int, str]:
         """Partition → current holder of its lease."""
         leases = [self.keys.partition(number).leader for number in range(self.partitions)]
-        holders = await execute(self.client, "MGET", *leases)
-        named = enumerate(holders)
+        held: dict[str, bytes | None] = {}
+        for keys in by_slot(self.client, leases):
+            held.update(zip(keys, await execute(self.client, "MGET", *keys), strict=True))
+        named = ((number, held[lease]) for number, lease in enumerate(leases))
         return {number: holder.decode("utf-8", "replace") for number, holder in named if holder is not None}
 
     async def _announce(self, word: str) -> list[bytes]:

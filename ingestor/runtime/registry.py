@@ -15,9 +15,10 @@ from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.listing import Listing
 from depthcast.shared.partition import partition_of
 from depthcast.shared.protocol import PROTOCOL
-from depthcast.shared.runtime.catalog import read_partitions
+from depthcast.shared.runtime.catalog import Deployed, read_deployed
 from depthcast.shared.runtime.listing_record import read_record
 from depthcast.shared.runtime.redis import execute, run_pipeline
+from depthcast.shared.slots import spread_tags, tags_text
 
 logger = logging.getLogger(__name__)
 
@@ -42,15 +43,21 @@ def read_instruments_file(path: str | None) -> Mapping[str, Instrument]:
 
 async def register_deployment(
     client: Redis, keys: DeploymentKeys, wanted: int | None, incarnation: str
-) -> int:
-    """Create the deployment if it does not exist; returns its number of partitions.
+) -> Deployed:
+    """Create the deployment if it does not exist, and return what it is.
 
-    `incarnation` becomes the name of its data unless it has one. Raises `DeploymentMismatch` and `CopyError`.
+    `incarnation` becomes the name of its data unless it has one. In a cluster, a new deployment records a
+    hash tag for each partition, so that their slots are evenly spaced; one that exists without keeps those of
+    its prefix. Raises `DeploymentMismatch` and `CopyError`.
     """
-    await read_partitions(client, keys, None, writes=True)  # nothing may be added to a copy
-    await restore(client, keys, wanted or PARTITIONS_DEFAULT, incarnation, {})
-    partitions = await read_partitions(client, keys, wanted, writes=True)
-    return partitions or PARTITIONS_DEFAULT
+    found = await read_deployed(client, keys, wanted, writes=True)  # nothing may be added to a copy
+    partitions = (wanted or PARTITIONS_DEFAULT) if found is None else found.partitions
+    if found is not None:
+        keys = found.keys
+    elif keys.clustered:
+        keys = keys.deployed(partitions, spread_tags(keys.prefix, partitions))
+    await restore(client, keys, partitions, incarnation, {})
+    return await read_deployed(client, keys, wanted, writes=True) or Deployed(partitions, keys)
 
 
 async def restore(
@@ -63,6 +70,8 @@ async def restore(
     """Write what the deployment lacks, in one step, so that readers never see it without its instruments."""
     async with client.pipeline(transaction=True) as pipeline:
         pipeline.hsetnx(keys.meta, "partitions", str(partitions))
+        if keys.tags and keys.tags != keys.deployed(partitions).tags:
+            pipeline.hsetnx(keys.meta, "tags", tags_text(keys.tags))
         pipeline.hsetnx(keys.meta, "protocol", str(PROTOCOL))
         for symbol, instrument in instruments.items():
             pipeline.hsetnx(keys.instruments, symbol, to_json(instrument))

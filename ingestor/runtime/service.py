@@ -47,7 +47,7 @@ class IngestorService:
     def __init__(self, settings: IngestorSettings, environment: Environment = REAL_ENVIRONMENT) -> None:
         self.settings = settings
         self.environment = environment
-        self.keys = DeploymentKeys(settings.prefix)
+        self.keys = DeploymentKeys.at(settings.redis_url, settings.prefix)
         self.stats = IngestorStats(traces=traces.start("ingestor", settings.prefix, settings.trace_share))
         self.file = read_instruments_file(settings.instruments)
         self.name = environment.new_name()
@@ -98,7 +98,7 @@ class IngestorService:
         while not stop.is_set():
             try:
                 was_there = await execute(client, "EXISTS", self.keys.meta)
-                partitions = await register_deployment(
+                partitions, self.keys = await register_deployment(
                     client, self.keys, self.settings.partitions, self.environment.new_name()
                 )
                 await register_instruments(client, self.keys, self.file, partitions if was_there else 0)

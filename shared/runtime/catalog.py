@@ -8,7 +8,7 @@ import logging
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from redis.asyncio import Redis
 
@@ -27,6 +27,7 @@ from depthcast.shared.protocol import PROTOCOL
 from depthcast.shared.runtime.key_watch import KeyWatch
 from depthcast.shared.runtime.outage import needs_somebody
 from depthcast.shared.runtime.redis import execute, read_hash, run_pipeline
+from depthcast.shared.slots import parse_tags
 from depthcast.shared.types import Symbol, is_symbol
 
 logger = logging.getLogger(__name__)
@@ -43,10 +44,17 @@ PARSED_PER_SLICE: Final = 2_000
 """So many values are parsed at a time; then other tasks run."""
 
 
-async def read_partitions(
+class Deployed(NamedTuple):
+    """A deployment that exists: its number of partitions, and all its keys."""
+
+    partitions: int
+    keys: DeploymentKeys
+
+
+async def read_deployed(
     client: Redis, keys: DeploymentKeys, wanted: int | None, *, writes: bool = False
-) -> int | None:
-    """Return the deployment's number of partitions, None if no ingestor has created it yet.
+) -> Deployed | None:
+    """Return what `meta` says of the deployment, None if no ingestor has created it yet.
 
     `writes`: for a process that adds input or books. Raises `DeploymentMismatch` if `wanted` is set and
     differs, or if the deployment uses another version of the contract; `CopyError` if the deployment is a
@@ -62,7 +70,7 @@ async def read_partitions(
         raise DeploymentMismatch("protocol", PROTOCOL, protocol)
     if wanted is not None and wanted != partitions:
         raise DeploymentMismatch("DEPTHCAST_PARTITIONS", wanted, partitions)
-    return partitions
+    return Deployed(partitions, keys.deployed(partitions, _tags(keys, meta, partitions)))
 
 
 def _number(keys: DeploymentKeys, meta: Mapping[bytes, bytes], name: bytes) -> int:
@@ -72,19 +80,30 @@ def _number(keys: DeploymentKeys, meta: Mapping[bytes, bytes], name: bytes) -> i
     return int(raw)
 
 
-async def wait_for_partitions(
-    client: Redis, keys: DeploymentKeys, wanted: int | None, *, writes: bool = False
-) -> int:
-    """Wait until an ingestor has created the deployment, and log it; returns the number of partitions.
+def _tags(keys: DeploymentKeys, meta: Mapping[bytes, bytes], partitions: int) -> tuple[str, ...]:
+    """The recorded hash tags of the partitions; none outside a cluster, where no ingestor records any."""
+    raw = meta.get(b"tags")
+    if raw is None or not keys.clustered:
+        return ()
+    try:
+        return parse_tags(raw, partitions)
+    except ValueError as error:
+        raise WrongKey(keys.meta, f"{keys.meta} holds {raw[:40]!r} as tags: {error}") from error
 
-    Raises the errors of `read_partitions`, whose `writes` it is, but those about Redis.
+
+async def wait_for_deployed(
+    client: Redis, keys: DeploymentKeys, wanted: int | None, *, writes: bool = False
+) -> Deployed:
+    """Wait until an ingestor has created the deployment, and log it.
+
+    Raises the errors of `read_deployed`, whose `writes` it is, but those about Redis.
     """
     said = ""
     while True:
         try:
-            partitions = await read_partitions(client, keys, wanted, writes=writes)
-            if partitions is not None:
-                return partitions
+            deployed = await read_deployed(client, keys, wanted, writes=writes)
+            if deployed is not None:
+                return deployed
             waiting, level = "waiting for an ingestor to create the deployment", logging.WARNING
         except RedisUnavailable as error:
             waiting, level = f"waiting for Redis: {error.problem}", _level(error)

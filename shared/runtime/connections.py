@@ -28,15 +28,18 @@ class _Cancellable:
             self.socket_timeout = limit_s
 
 
-_NO_MASTER: Final = ("READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED")
-"""Codes of replies of a server that was demoted or has lost its replicas."""
+_NO_MASTER: Final = (
+    *("READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED"),
+    *("MOVED", "ASK", "CLUSTERDOWN"),
+)
+"""Codes of replies of a server that was demoted, has lost its replicas, or does not have the key's slot."""
 
 
 class _LeavesReplicas:
     """Disconnects from a server that is no usable master; the next command resolves the address again.
 
-    Sentinels, or the host name, then lead to the new master. Replies to the handshake do not count: the rest
-    of it would connect anew, and so on without a pause.
+    Sentinels, the cluster, or the host name then lead to the new master. Replies to the handshake do not
+    count: the rest of it would connect anew, and so on without a pause.
     """
 
     _shaking_hands = False

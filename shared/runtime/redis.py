@@ -30,7 +30,8 @@ from depthcast.shared.errors import (
 )
 from depthcast.shared.position import ZERO, Position
 from depthcast.shared.reader import OldestEntry, is_foreign, read_info
-from depthcast.shared.redis_url import HARMLESS_OPTIONS, SENTINEL, problem_of, without_credentials
+from depthcast.shared.redis_url import HARMLESS_OPTIONS, SENTINEL, is_cluster, problem_of, without_credentials
+from depthcast.shared.runtime.cluster import ClusterClient
 from depthcast.shared.runtime.connections import with_mixins
 from depthcast.shared.runtime.error_replies import is_absent, key_of, refusal
 from depthcast.shared.runtime.redis_tls import tls_context
@@ -72,7 +73,8 @@ def connect(
     """Make a client for one task; it connects at its first command. Raises `SettingsError` for a bad URL.
 
     With the address of sentinels (`depthcast.shared.redis_url`), every new connection goes to the current
-    master. If `on_connect` raises an error, the command that needed the connection raises it.
+    master; with that of a cluster, to the owner of the slot that the command's key is in. If `on_connect`
+    raises an error, the command that needed the connection raises it.
     """
     options: dict[str, Any] = {
         "protocol": 2,
@@ -88,15 +90,28 @@ def connect(
     if (problem := problem_of(url)) is not None:
         raise SettingsError(variable("redis_url"), without_credentials(url), problem)
     try:
-        client = master_client(url, options) if url.startswith(SENTINEL) else Redis.from_url(url, **options)
-        pool = cast("Any", client.connection_pool)
-        pool.connection_class = with_mixins(pool.connection_class)
-        pool.make_connection()  # does not connect, but checks the URL's options
+        client = _client(url, options)
+        cast(
+            "Any", client.connection_pool
+        ).make_connection()  # does not connect, but checks the URL's options
     except (ValueError, TypeError, RedisError) as error:
         # The library's text may quote any part of the address, and a traceback would show the error.
         raise SettingsError(
             variable("redis_url"), without_credentials(url), f"is not a usable address: {_refusal(error)}"
         ) from None
+    return _with_raw_replies(client)
+
+
+def _client(url: str, options: Mapping[str, Any]) -> Redis:
+    if is_cluster(url):
+        return ClusterClient(url, options, _with_raw_replies)
+    client = master_client(url, options) if url.startswith(SENTINEL) else Redis.from_url(url, **options)
+    pool = cast("Any", client.connection_pool)
+    pool.connection_class = with_mixins(pool.connection_class)
+    return client
+
+
+def _with_raw_replies(client: Redis) -> Redis:
     for command in ("XREAD", "XRANGE", "XREVRANGE"):
         client.set_response_callback(command, cast("Any", _raw))
     return client

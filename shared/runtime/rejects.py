@@ -12,6 +12,7 @@ from depthcast.shared.backoff import Backoff, no_jitter
 from depthcast.shared.errors import CodecError, RedisUnavailable
 from depthcast.shared.position import ZERO, Position
 from depthcast.shared.reject_record import RejectRecord, read_reject
+from depthcast.shared.runtime.cluster import by_slot
 from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.runtime.redis import (
     BLOCK_MS,
@@ -82,35 +83,59 @@ class RejectFollower:
     def __init__(self, client: Redis, after: dict[str, Position]) -> None:
         self.client = client
         self.position = dict(after)
+        self._groups = by_slot(client, after)
+        self._reading: dict[int, asyncio.Task[dict[str, list[RawEntry]]]] = {}
         self._outage = Outage(logger, "rejects are not read")
         self._backoff = Backoff(RETRY_S, RETRY_S_MAX, no_jitter)
 
     async def records(self) -> AsyncIterator[list[tuple[str, RejectRecord]]]:
         """Deliver the records as they come, each with its key; an empty list if none came for a while."""
-        while True:
-            try:
-                found = await self._read()
-            except RedisUnavailable as error:
-                self._outage.note(error)
-                await asyncio.sleep(self._backoff.next_s())
-                continue
-            self._outage.over()
-            self._backoff.reset()
-            yield found
+        try:
+            while True:
+                try:
+                    found = await self._read()
+                except RedisUnavailable as error:
+                    self._outage.note(error)
+                    await asyncio.sleep(self._backoff.next_s())
+                    continue
+                self._outage.over()
+                self._backoff.reset()
+                yield found
+        finally:
+            for task in self._reading.values():
+                task.cancel()
 
     async def _read(self) -> list[tuple[str, RejectRecord]]:
-        streams = await read_streams(self.client, self.position, count=PAGE, block_ms=BLOCK_MS)
+        group, streams = await self._next_streams()
         found = []
         for key, entries in streams.items():
             found += [(key, record) for record in _records(entries)]
             self.position[key] = entries[-1][0]
         if not streams:
-            await self._check_ends()
+            await self._check_ends(group)
         return sorted(found, key=lambda pair: pair[1].at)
 
-    async def _check_ends(self) -> None:
+    async def _next_streams(self) -> tuple[list[str], dict[str, list[RawEntry]]]:
+        """Wait for entries: the keys that were read, and what came.
+
+        In a cluster, one read for each slot waits, and the first that ends counts.
+        """
+        if len(self._groups) == 1:
+            return self._groups[0], await self._read_group(self._groups[0])
+        for number, keys in enumerate(self._groups):
+            if number not in self._reading:
+                self._reading[number] = asyncio.create_task(self._read_group(keys))
+        await asyncio.wait(self._reading.values(), return_when=asyncio.FIRST_COMPLETED)
+        number = next(number for number, task in self._reading.items() if task.done())
+        return self._groups[number], await self._reading.pop(number)
+
+    async def _read_group(self, keys: Sequence[str]) -> dict[str, list[RawEntry]]:
+        after = {key: self.position[key] for key in keys}
+        return await read_streams(self.client, after, count=PAGE, block_ms=BLOCK_MS)
+
+    async def _check_ends(self, keys: Sequence[str]) -> None:
         """Begin again with a stream that ends before our position: Redis has lost data."""
-        for key, end in (await tails(self.client, self.position)).items():
+        for key, end in (await tails(self.client, keys)).items():
             if end < self.position[key]:
                 self.position[key] = ZERO
 

@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
+from redis.asyncio import Redis
+
 from depthcast.shared.errors import RedisUnavailable
+from depthcast.shared.runtime.cluster import each_server
 from depthcast.shared.runtime.outage import Outage
-from depthcast.shared.runtime.redis import Connect, execute
+from depthcast.shared.runtime.redis import Connect, execute, map_errors
 from depthcast.shared.server_health import CHECKS, eviction, problems_of
 
 logger = logging.getLogger(__name__)
@@ -50,15 +53,19 @@ class ServerChecks:
             await self.aclose()
 
     async def check(self) -> bool:
-        """Check once, and log what has changed; returns False if the server could not be asked."""
+        """Check once, and log what has changed; returns False if a server could not be asked."""
+        found = dict.fromkeys(CHECKS, "")
         try:
-            behind_s = await self._behind_s()
-            info = await self._info()
+            for address, server in (await self._servers()).items():
+                behind_s = await self._behind_s(server)
+                info: Mapping[str, Any] = await execute(server, "INFO")
+                for name, problem in problems_of(info, behind_s).items():
+                    found[name] = found[name] or _at(address, problem)
         except RedisUnavailable as error:
             self._outage.note(error)
             return getattr(error, "code", "") == "NOPERM"
         self._outage.over()
-        for name, problem in problems_of(info, behind_s).items():
+        for name, problem in found.items():
             before, self.problems[name] = self.problems[name], problem
             if problem and not before:
                 logger.warning("the server has a problem", extra={"check": name, "problem": problem})
@@ -76,22 +83,32 @@ class ServerChecks:
         if now - self._asked_at >= REFUSAL_EVERY_S:
             self._asked_at = now
             with suppress(RedisUnavailable):  # `check` says it
-                self._refusal = eviction(await self._info("memory"))
+                servers = (await self._servers()).items()
+                found = [
+                    _at(each, eviction(await execute(server, "INFO", "memory"))) for each, server in servers
+                ]
+                self._refusal = next(filter(None, found), "")
         return self._refusal
 
     def failing(self) -> dict[str, str]:
         """The checks that fail, with their problems."""
         return {name: problem for name, problem in self.problems.items() if problem}
 
-    async def _info(self, *sections: str) -> Mapping[str, Any]:
-        info: Mapping[str, Any] = await execute(self._client, "INFO", *sections)
-        return info
+    async def _servers(self) -> Mapping[str, Redis]:
+        """All servers that have data: in a cluster, its masters."""
+        async with map_errors():
+            return await each_server(self._client)
 
-    async def _behind_s(self) -> float:
+    async def _behind_s(self, server: Redis) -> float:
         asked_us = self.now_us()
-        seconds, micros = await execute(self._client, "TIME")
+        seconds, micros = await execute(server, "TIME")
         answered_us = self.now_us()
         server_us = int(seconds) * 1_000_000 + int(micros)
         if asked_us <= server_us <= answered_us:
             return 0.0
         return (server_us - (asked_us if server_us < asked_us else answered_us)) / 1e6
+
+
+def _at(address: str, problem: str) -> str:
+    """A problem with the server that has it, where there are several."""
+    return f"{address}: {problem}" if problem and address else problem

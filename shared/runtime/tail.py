@@ -19,6 +19,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from depthcast.shared.errors import DepthcastError
 from depthcast.shared.position import Position
+from depthcast.shared.runtime.cluster import plain_client
 from depthcast.shared.runtime.connections import TransportAccess
 from depthcast.shared.runtime.redis import RawEntry, map_errors, parse_streams, read_stream
 
@@ -49,7 +50,7 @@ class Tail:
     """
 
     def __init__(self, client: Redis, key: str, reply_bytes_max: int | None = None) -> None:
-        self.client = client
+        self.client = client = plain_client(client, key)
         self.key = key
         self.reply_bytes = 0
         self._reply_bytes_max = reply_bytes_max

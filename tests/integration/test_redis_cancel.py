@@ -4,7 +4,7 @@ import asyncio
 import random
 
 from depthcast.shared.keys import DeploymentKeys
-from depthcast.shared.runtime.catalog import read_partitions
+from depthcast.shared.runtime.catalog import read_deployed
 from depthcast.shared.runtime.redis import connect
 from tests.waiting import TIMEOUT_S
 
@@ -17,7 +17,7 @@ async def test_a_cancelled_reader_ends_whenever_it_is_cancelled(redis_url: str, 
         client = connect(redis_url)
         try:
             while True:
-                await read_partitions(client, keys, None)
+                await read_deployed(client, keys, None)
         finally:
             await client.aclose()
 

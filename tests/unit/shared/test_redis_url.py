@@ -64,7 +64,8 @@ def test_what_a_setting_says_of_a_wrong_address() -> None:
         GatewaySettings.load({"DEPTHCAST_REDIS_URL": "http://u:secret@h"})
     assert (caught.value.name, caught.value.value) == ("DEPTHCAST_REDIS_URL", "http://***@h")
     assert caught.value.remedy == (
-        "must begin with one of redis://, rediss://, unix://, redis+sentinel://, rediss+sentinel://"
+        "must begin with one of redis://, rediss://, unix://, redis+sentinel://, rediss+sentinel://, "
+        "redis+cluster://, rediss+cluster://"
     )
 
 

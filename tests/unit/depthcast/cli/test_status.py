@@ -7,6 +7,7 @@ from depthcast.inspection.state import DeploymentState, ListedGateway, NamedCons
 from depthcast.shared.consumer_entry import ConsumerEntry
 from depthcast.shared.gateway_entry import GatewayEntry
 from depthcast.shared.instruments import Instrument
+from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.listing import Listing
 from depthcast.shared.types import Symbol
 
@@ -14,7 +15,9 @@ NOW_MS = 1_769_904_000_000
 
 
 def state(**values: object) -> DeploymentState:
-    made = DeploymentState("redis://127.0.0.1:6379/0", "eu", now_ms=NOW_MS, options=" --prefix eu")
+    made = DeploymentState(
+        "redis://127.0.0.1:6379/0", "eu", DeploymentKeys("eu"), now_ms=NOW_MS, options=" --prefix eu"
+    )
     for name, value in values.items():
         assert hasattr(made, name)
         setattr(made, name, value)

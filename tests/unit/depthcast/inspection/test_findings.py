@@ -20,6 +20,7 @@ from depthcast.inspection.state import (
 )
 from depthcast.shared.gateway_entry import GatewayEntry
 from depthcast.shared.instruments import Instrument
+from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.listing import Listing
 from depthcast.shared.position import Position
 from depthcast.shared.relay_entry import RelayEntry
@@ -41,6 +42,7 @@ def healthy() -> DeploymentState:
     return DeploymentState(
         "redis://127.0.0.1:6379/0",
         "depthcast",
+        DeploymentKeys("depthcast"),
         now_ms=NOW_MS,
         protocol=1,
         partitions_count=1,

@@ -13,7 +13,11 @@ KEYS = DeploymentKeys(PREFIX)
 
 def names_of(kind: type) -> set[str]:
     """The last part of every key that a class of keys makes without an argument."""
-    return {name for name, value in vars(kind).items() if isinstance(value, property) and name != "tag"}
+    return {
+        name
+        for name, value in vars(kind).items()
+        if isinstance(value, property) and name not in ("tag", "base")
+    }
 
 
 def test_every_key_that_we_make_is_known() -> None:

@@ -7,14 +7,16 @@ import pytest
 from redis.asyncio import Redis
 
 from depthcast.ingestor.runtime.registry import register_deployment, register_instruments, restore
-from depthcast.shared.errors import DeploymentMismatch
+from depthcast.shared.errors import DeploymentMismatch, WrongKey
 from depthcast.shared.instruments import Feed, Instrument, to_json
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.partition import partition_of
-from depthcast.shared.runtime.catalog import HOLD_S, Catalog, read_instruments, read_partitions
+from depthcast.shared.runtime.catalog import HOLD_S, Catalog, read_deployed, read_instruments
+from depthcast.shared.slots import slot_of, tags_text, wanted_slot
 from depthcast.shared.types import Symbol
 
 KEYS = DeploymentKeys("test")
+CLUSTERED = DeploymentKeys("test", clustered=True)
 BTC = Instrument(Symbol("BTC-USD"), "0.01", "0.001")
 ETH = Instrument(Symbol("ETH-USD"), "0.01", "0.001", Feed.ORDERS)
 
@@ -27,18 +29,46 @@ async def redis() -> AsyncIterator[Redis]:
 
 
 async def test_the_first_ingestor_fixes_the_partitions(redis: Redis) -> None:
-    assert await read_partitions(redis, KEYS, None) is None
-    assert await register_deployment(redis, KEYS, 4, "one") == 4
-    assert await register_deployment(redis, KEYS, None, "two") == 4
-    assert await read_partitions(redis, KEYS, 4) == 4
+    assert await read_deployed(redis, KEYS, None) is None
+    assert await register_deployment(redis, KEYS, 4, "one") == (4, KEYS)
+    assert await register_deployment(redis, KEYS, None, "two") == (4, KEYS)
+    assert await read_deployed(redis, KEYS, 4) == (4, KEYS)
     with pytest.raises(DeploymentMismatch, match=r"set to 2 here.* created with 4"):
         await register_deployment(redis, KEYS, 2, "one")
+
+
+async def test_a_new_deployment_in_a_cluster_records_evenly_spaced_tags(redis: Redis) -> None:
+    partitions, keys = await register_deployment(redis, CLUSTERED, 6, "one")
+    slots = [slot_of(keys.partition(number).events) for number in range(partitions)]
+    assert slots == [wanted_slot(number, 6) for number in range(6)]
+    assert await redis.hget(CLUSTERED.meta, "tags") == tags_text(keys.tags).encode()
+    assert await read_deployed(redis, CLUSTERED, None) == (6, keys)
+    assert await register_deployment(redis, CLUSTERED, None, "two") == (6, keys)
+    await redis.delete(CLUSTERED.meta)
+    await restore(redis, keys, 6, "three", {})
+    assert await read_deployed(redis, CLUSTERED, None) == (6, keys), "restored with its tags"
+
+
+async def test_a_deployment_without_tags_keeps_those_of_its_prefix(redis: Redis) -> None:
+    await redis.hset(CLUSTERED.meta, mapping={"partitions": 2, "protocol": 1})
+    partitions, keys = await register_deployment(redis, CLUSTERED, None, "one")
+    assert [keys.partition(number).tag for number in range(partitions)] == ["{test:0}", "{test:1}"]
+    assert await redis.hget(CLUSTERED.meta, "tags") is None
+
+
+@pytest.mark.parametrize(
+    "tags", [b"", b"7", b'["a"]', b'["a","a"]', b'["a","{b}"]', b'["a",""]', b'["a",1]', b'["a","b","c"]']
+)
+async def test_tags_that_no_ingestor_writes_are_refused(redis: Redis, tags: bytes) -> None:
+    await redis.hset(CLUSTERED.meta, mapping={"partitions": 2, "protocol": 1, "tags": tags})
+    with pytest.raises(WrongKey, match="as tags"):
+        await read_deployed(redis, CLUSTERED, None)
 
 
 async def test_another_protocol_is_refused(redis: Redis) -> None:
     await redis.hset(KEYS.meta, mapping={"partitions": 1, "protocol": 2})
     with pytest.raises(DeploymentMismatch, match="protocol"):
-        await read_partitions(redis, KEYS, None)
+        await read_deployed(redis, KEYS, None)
 
 
 async def test_instruments_are_registered_and_refreshed(redis: Redis) -> None:

@@ -1,0 +1,159 @@
+"""A real cluster of six servers: three masters and a replica of each, on free ports of this machine."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
+from types import TracebackType
+from typing import Any, Final, Self
+
+from depthcast.runtime.embedded import HOST, EmbeddedServer, ServerBinary, free_port
+from depthcast.shared.errors import RedisUnavailable
+from depthcast.shared.runtime.redis import connect, execute
+from depthcast.shared.slots import SLOTS, slot_of
+from tests.waiting import eventually
+
+MASTERS: Final = 3
+TIMEOUT_MS: Final = 1000
+"""Servers that do not answer each other for so long are replaced by their replicas."""
+
+
+class Cluster:
+    """Six servers; at first the first three are masters with equal ranges of slots."""
+
+    def __init__(self, binary: ServerBinary | None = None, *, append_only: bool = False) -> None:
+        self.servers = [
+            EmbeddedServer(
+                binary=binary,
+                append_only=append_only,
+                options={
+                    "cluster-enabled": "yes",
+                    "cluster-port": str(free_port()),
+                    "cluster-node-timeout": str(TIMEOUT_MS),
+                    "cluster-require-full-coverage": "no",
+                    "cluster-replica-validity-factor": "0",
+                    "repl-diskless-sync-delay": "0",
+                },
+            )
+            for _ in range(2 * MASTERS)
+        ]
+        self._stack = AsyncExitStack()
+
+    @property
+    def url(self) -> str:
+        """The address, which names all servers."""
+        return f"redis+cluster://{','.join(f'{HOST}:{server.port}' for server in self.servers)}"
+
+    async def ask(self, server: EmbeddedServer, *command: str | int) -> Any:
+        """Send one command to one server; returns the raw reply."""
+        client = connect(server.url)
+        try:
+            return await execute(client, *command)
+        finally:
+            await client.aclose()
+
+    async def name(self, server: EmbeddedServer) -> str:
+        """The name of a server in the cluster."""
+        return str((await self.ask(server, "CLUSTER", "MYID")).decode())
+
+    async def state(self, server: EmbeddedServer) -> dict[str, str]:
+        """What a server says of the cluster."""
+        text: str = (await self.ask(server, "CLUSTER", "INFO")).decode()
+        return dict(line.split(":", 1) for line in text.split())
+
+    async def info(self, server: EmbeddedServer) -> dict[str, Any]:
+        """What INFO says about replication."""
+        found: dict[str, Any] = await self.ask(server, "INFO", "replication")
+        return found
+
+    async def master_of(self, key: str) -> EmbeddedServer:
+        """The server that owns the slot of a key, as the running masters say themselves."""
+        slot = slot_of(key)
+        for server in self.servers:
+            if server.running and (await self.info(server))["role"] == "master":
+                name = await self.name(server)
+                for first, last, (_, _, owner, *_), *_ in await self.ask(server, "CLUSTER", "SLOTS"):
+                    if first <= slot <= last and owner.decode() == name:
+                        return server
+        raise AssertionError(f"no running server owns {slot}")
+
+    async def replica_of(self, master: EmbeddedServer) -> EmbeddedServer:
+        """A running replica of a server."""
+        for server in self.servers:
+            if server.running and server is not master:
+                info = await self.info(server)
+                if info["role"] == "slave" and info["master_port"] == master.port:
+                    return server
+        raise AssertionError(f"{master.port} has no running replica")
+
+    async def fail_over(self, key: str) -> EmbeddedServer:
+        """Have the owner of a key and its replica change places; returns the new owner."""
+        replica = await self.replica_of(await self.master_of(key))
+
+        async def promoted() -> bool:
+            if (await self.info(replica))["role"] != "master":
+                with suppress(RedisUnavailable):  # it was promoted meanwhile
+                    await self.ask(replica, "CLUSTER", "FAILOVER")
+                return False
+            return await self.master_of(key) is replica
+
+        await eventually(promoted, timeout_s=30, message="the failover")
+        return replica
+
+    async def migrate(self, key: str, target: EmbeddedServer, *, step: int = 1) -> None:
+        """Move the slot of a key to another master, key by key, as `redis-cli --cluster reshard` does."""
+        source, slot = await self.master_of(key), slot_of(key)
+        names = await self.name(source), await self.name(target)
+        await self.ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", names[0])
+        await self.ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", names[1])
+        while keys := await self.ask(source, "CLUSTER", "GETKEYSINSLOT", slot, step):
+            where: tuple[str | int, ...] = (HOST, target.port)
+            await self.ask(source, "MIGRATE", *where, "", 0, 5000, "KEYS", *keys)
+        await self.ask(target, "CLUSTER", "SETSLOT", slot, "NODE", names[1])
+        await self.ask(source, "CLUSTER", "SETSLOT", slot, "NODE", names[1])
+
+    async def whole(self) -> bool:
+        """Whether every running server sees a cluster that is whole, with replicas that follow."""
+        running = [server for server in self.servers if server.running]
+        try:
+            for server in running:
+                state = (await self.state(server))["cluster_state"]
+                info = await self.info(server)
+                if state != "ok" or (info["role"] == "slave" and info["master_link_status"] != "up"):
+                    return False
+        except RedisUnavailable:
+            return False
+        return True
+
+    async def __aenter__(self) -> Self:
+        try:
+            await asyncio.gather(*map(self._stack.enter_async_context, self.servers))
+            await self._join(self.servers[0], self.servers[1:])
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def _join(self, first: EmbeddedServer, others: Sequence[EmbeddedServer]) -> None:
+        for number, master in enumerate(self.servers[:MASTERS]):
+            begin, end = number * SLOTS // MASTERS, (number + 1) * SLOTS // MASTERS
+            await self.ask(master, "CLUSTER", "ADDSLOTSRANGE", begin, end - 1)
+            await self.ask(master, "CONFIG", "SET", "appendfsync", "no")
+        for number, server in enumerate(self.servers, 1):
+            await self.ask(server, "CLUSTER", "SET-CONFIG-EPOCH", number)
+        _, bus = await self.ask(first, "CONFIG", "GET", "cluster-port")
+        for server in others:
+            await self.ask(server, "CLUSTER", "MEET", HOST, first.port, int(bus))
+
+        async def acquainted() -> bool:
+            found = [await self.state(server) for server in self.servers]
+            return {each["cluster_known_nodes"] for each in found} == {str(len(self.servers))}
+
+        await eventually(acquainted, timeout_s=30, message="servers know each other")
+        for master, replica in zip(self.servers[:MASTERS], self.servers[MASTERS:], strict=True):
+            await self.ask(replica, "CLUSTER", "REPLICATE", await self.name(master))
+        await eventually(self.whole, timeout_s=30, message="the cluster is whole")
