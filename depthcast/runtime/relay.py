@@ -67,6 +67,9 @@ class DeploymentRelay:
         self._connect = connect_to
         self._keys = DeploymentKeys(source.settings.prefix), DeploymentKeys(source.prefix)
         self._addresses = source.settings.redis_url, settings.redis_url
+        for address in filter(is_cluster, self._addresses):
+            problem = "is a cluster, which a relay neither reads nor writes; give it one server, or sentinels"
+            raise SettingsError(variable("redis_url"), without_credentials(address), problem)
         self._clients = connect_to(self._addresses[0]), connect_to(self._addresses[1])
         self.catalog = CatalogCopier(source.name, self._clients, self._keys)
 

@@ -19,7 +19,7 @@ from depthcast.shared.errors import CopyError
 from depthcast.shared.freshness import ServerClock
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.relay_entry import FORGET_MS, RelayEntry, decode_entry, encode_entry
-from depthcast.shared.runtime.catalog import read_partitions
+from depthcast.shared.runtime.catalog import read_deployed
 from depthcast.shared.runtime.redis import execute, map_errors, read_hash
 from depthcast.shared.version import VERSION
 
@@ -62,10 +62,11 @@ class CatalogCopier:
         Raises `CopyError` if the target is no copy of this source, and `RedisUnavailable`.
         """
         async with self._source_side.reached():
-            partitions = await read_partitions(self.source, self.source_keys, None)
+            deployed = await read_deployed(self.source, self.source_keys, None)
             meta = await read_hash(self.source, self.source_keys.meta)
-        if partitions is None:
+        if deployed is None:
             return None
+        partitions = deployed.partitions
         was_there = await self._claimed(meta, look=True)
         async with self._target_side.reached():
             logs = [self.target_keys.partition(number).events for number in range(partitions)]

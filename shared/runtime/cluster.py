@@ -4,8 +4,8 @@ For every slot in use there is one plain client of the library, whose connection
 owner whenever they connect. A reply that the key is elsewhere (MOVED, ASK), that it has no owner
 (CLUSTERDOWN), or that the server was demoted (READONLY) closes the connection, as a cut does; the next
 command asks again. So everything that works with one server and its failovers works here too, for each
-partition by itself, because its keys share a slot. Decision 44 says why the library's own client for clusters
-is not used.
+partition by itself, because its keys share a slot. `docs/decisions` says why the library's own client for
+clusters is not used.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ class Nodes:
         self.max_connections = int(given.get("max_connections", options["max_connections"]))
         self._named = list(address.nodes)
         self._known: list[Address] = []
-        self._turn = 0
+        self._asked = 0
 
     async def owner(self, slot: int) -> Address:
         """The master of a slot, as the next server says that answers; raises the library's errors."""
@@ -64,8 +64,8 @@ class Nodes:
         A server that is cut off from the others still names itself.
         """
         places = list(dict.fromkeys((*self._known, *self._named)))
-        self._turn += 1
-        begin = self._turn % len(places)
+        self._asked += 1
+        begin = self._asked % len(places)
         problem = ""
         for host, port in (*places[begin:], *places[:begin]):
             try:

@@ -14,6 +14,7 @@ from redis.asyncio.client import Pipeline
 from redis.exceptions import WatchError
 
 from depthcast.shared.errors import RedisRefused, RedisUnavailable
+from depthcast.shared.runtime.cluster import plain_client
 from depthcast.shared.runtime.redis import map_errors, run_pipeline
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ class KeyWatch:
     """Watches `key` through `client`, of which it keeps one connection, and a second one during a look."""
 
     def __init__(self, client: Redis, key: str) -> None:
-        self.client = client
+        self.client = plain_client(client, key)
         self.key = key
         self._watching: Pipeline | None = None
         self._refused = 0

@@ -65,6 +65,7 @@ from depthcast.shared.settings import (
     VenueFeedSettings,
     variable,
 )
+from depthcast.shared.slots import slot_of, spread_tags
 from depthcast.shared.types import Delta, EntryInfo, Snapshot, Symbol
 
 ROOT = Path(__file__).parents[2]
@@ -263,6 +264,20 @@ def test_partition_examples() -> None:
     for symbol, crc, of_4, of_16 in lines:
         assert crc32(symbol.encode()) == int(crc)
         assert (partition_of(symbol, 4), partition_of(symbol, 16)) == (int(of_4), int(of_16))
+
+
+def test_partition_of_a_cluster() -> None:
+    text = block("partition", "cluster")
+    tags = re.findall(r'"([^"]+:\d+:\d+)"', text)
+    assert [f"{{{tag}}}" for tag in tags] == list(spread_tags("depthcast", 6))
+    crc, number, tag, slot = re.findall(
+        r"crc32 (\d+) mod 6 = (\d) +tag (\S+) +CRC16 mod 16384 = (\d+)", text
+    )[0]
+    assert (crc32(b"BTC-USD"), partition_of("BTC-USD", 6), tags[2]) == (int(crc), int(number), tag)
+    assert slot_of(f"{{{tag}}}:events") == int(slot)
+    assert f"XADD {{{tag}}}:events" in text
+    slots = ", ".join(str(slot_of(f"{{{tag}}}")) for tag in tags[:-1])
+    assert f"{slots} and {slot_of(f'{{{tags[-1]}}}')}" in PROTOCOL
 
 
 # --- section 2: the input ---------------------------------------------------------------------------------
