@@ -20,6 +20,7 @@ from depthcast.runtime.relay_stats import RelayStats
 from depthcast.shared.errors import RedisUnavailable, SettingsError
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.partition import partition_of
+from depthcast.shared.redis_url import is_cluster, without_credentials
 from depthcast.shared.runtime.admin import serve_admin
 from depthcast.shared.runtime.catalog import POLL_S
 from depthcast.shared.runtime.outage import Outage

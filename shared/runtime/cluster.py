@@ -88,10 +88,14 @@ class Nodes:
             socket_timeout=limit_s,
             socket_connect_timeout=limit_s,
         )
+        # The connection itself: closing it without waiting cannot be cancelled halfway.
+        connection = cast("Any", client.connection_pool).make_connection()
         try:
-            reply = await cast("Any", client).execute_command("CLUSTER", "SLOTS")
+            await connection.connect()
+            await connection.send_command("CLUSTER", "SLOTS")
+            reply = await connection.read_response()
         finally:
-            await client.aclose()
+            await connection.disconnect(nowait=True)
         return _parsed(reply, host)
 
     def client(self, connection_class: type | None = None, **more: Any) -> Redis:
