@@ -6,10 +6,11 @@ from typing import Any, Final
 import click
 
 from depthcast.cli.feed_options import SETTINGS, deployment_options
-from depthcast.shared.redis_url import without_credentials
+from depthcast.shared.errors import SettingsError
+from depthcast.shared.redis_url import is_cluster, without_credentials
 from depthcast.shared.runtime import redis
 from depthcast.shared.runtime.environment import read_environment
-from depthcast.shared.settings import Settings, errors_about
+from depthcast.shared.settings import Settings, errors_about, variable
 
 HELP: Final = """\
 Move a stopped deployment to COUNT partitions, under another prefix of the same server.
@@ -33,12 +34,15 @@ Example:
 def repartition(count: int, into: str, **named: Any) -> None:
     """See `HELP`."""
     settings = Settings.load(read_environment(), {name: named[name] for name in SETTINGS})
+    address = without_credentials(settings.redis_url)
+    if is_cluster(settings.redis_url):
+        problem = "is a cluster: deployments there cannot be moved to another number of partitions"
+        raise SettingsError(variable("redis_url"), address, problem)
     with errors_about({"DEPTHCAST_PREFIX": "--into"}):
         new = Settings(redis_url=settings.redis_url, prefix=into)
     with errors_about(settings.typed):
         moved = asyncio.run(_run(settings, new.prefix, count))
     counts = ", ".join(f"{number} {name}" for name, number in moved.counts.items())
-    address = without_credentials(settings.redis_url)
     click.echo(f"{len(moved.books)} books in {count} partitions at {address}, prefix {new.prefix}")
     click.echo(f"read back, and equal; events: {counts}")
 

@@ -29,7 +29,7 @@ from depthcast.shared.listing import Listing
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import ZERO, Position
 from depthcast.shared.protocol import PROTOCOL
-from depthcast.shared.runtime.catalog import read_instruments, read_partitions
+from depthcast.shared.runtime.catalog import read_deployed, read_instruments
 from depthcast.shared.runtime.redis import execute, last_position, read_hash, read_stream
 from depthcast.shared.settings import IngestorSettings
 from depthcast.shared.types import EntryInfo
@@ -97,9 +97,10 @@ async def repartition(client: Redis, old_prefix: str, new_prefix: str, partition
     Raises `NotRepartitioned`, `RecoveryError` if the old one cannot be led, and `RedisUnavailable`.
     """
     old_keys, new_keys = DeploymentKeys(old_prefix), DeploymentKeys(new_prefix)
-    count = await read_partitions(client, old_keys, None, writes=True)
-    if count is None:
+    deployed = await read_deployed(client, old_keys, None, writes=True)
+    if deployed is None:
         raise NotRepartitioned(f"there is no deployment with the prefix {old_prefix!r}")
+    count = deployed.partitions
     mark = f"{old_prefix}, which is being moved to {partitions} partitions".encode()
     await _begin(client, new_keys, partitions, mark)
     instruments = await read_instruments(client, old_keys)

@@ -65,16 +65,16 @@ def test_no_role_manages_the_server(role: str) -> None:
 def test_the_line_of_a_user() -> None:
     digest = sha256(b"pass word").hexdigest()
     assert acl_user("consumer", "p", "pass word") == (
-        f"user p-consumer on #{digest} +select +time "
+        f"user p-consumer on #{digest} +cluster|slots +select +time "
         "(+hgetall +xinfo|stream +xrange +xread +xrevrange "
-        "%R~p:meta %R~p:instruments %R~{p:*}:deltas %R~{p:*}:snapshots:*) "
-        "(+hdel +hset %W~p:consumers)"
+        "%R~p:meta %R~{p}:meta %R~p:instruments %R~{p}:instruments %R~{p:*}:deltas %R~{p:*}:snapshots:*) "
+        "(+hdel +hset %W~p:consumers %W~{p}:consumers)"
     )
     assert acl_administrator("pass word") == f"user default on #{digest} ~* &* +@all"
 
 
 def test_a_prefix_is_no_pattern() -> None:
-    assert patterns("a*[b]?")["meta"] == ("a\\*\\[b\\]\\?:meta",)
+    assert patterns("a*[b]?")["meta"] == ("a\\*\\[b\\]\\?:meta", "{a\\*\\[b\\]\\?}:meta")
     assert "~a\\*:gateways" in " ".join(acl_rules("gateway", "a*", "x"))
 
 
