@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 
-from benchmarks import report
+from benchmarks import machine, report
 from benchmarks.harness import Run
 from benchmarks.registry import MODULES, load
 
@@ -55,7 +55,7 @@ def run_one(name: str, rounds: int | None, *, quick: bool) -> bool:
     benchmark = load(name)
     print(f"{name}: {benchmark.title}", file=sys.stderr, flush=True)
     run = Run(rounds or (benchmark.quick_rounds if quick else benchmark.rounds), quick)
-    began = time.monotonic()
+    began, run.busy = time.monotonic(), machine.busy_share()
     try:
         benchmark.run(run)
     except Exception:  # noqa: BLE001 - one that fails does not keep the others from running

@@ -96,10 +96,14 @@ class Benchmark:
 
 @dataclass
 class Run:
-    """One run of a benchmark: what it is asked to do, and what it found so far."""
+    """One run of a benchmark: what it is asked to do, and what it found so far.
+
+    `busy`: which share of the machine was busy with other work before it.
+    """
 
     rounds: int
     quick: bool
+    busy: float = 0.0
     comparisons: list[dict[str, Any]] = field(default_factory=list)
     charts: list[dict[str, Any]] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+import time
 from collections.abc import Collection
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -53,6 +54,19 @@ def memory_bytes(pid: int) -> int:
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024
     raise RuntimeError(f"no Pss of process {pid}")
+
+
+def busy_share(seconds: float = 1.0) -> float:
+    """Return which share of all cores is busy in these seconds: with other work, if ours waits here."""
+    before = _ticks()
+    time.sleep(seconds)
+    spent = [after - first for first, after in zip(before, _ticks(), strict=True)]
+    return 1 - (spent[3] + spent[4]) / max(sum(spent), 1)  # idle, and waiting for a disk
+
+
+def _ticks() -> list[int]:
+    """What the kernel has counted of all cores: user, nice, system, idle, iowait, and so on."""
+    return [int(word) for word in Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
 
 
 def facts() -> dict[str, Any]:

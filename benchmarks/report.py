@@ -19,6 +19,8 @@ from benchmarks.machine import facts
 ROOT: Final = Path(__file__).parents[1]
 RESULTS: Final = ROOT / "benchmarks" / "results"
 DOCUMENT: Final = ROOT / "docs" / "performance.md"
+BUSY_MOST: Final = 0.1
+"""Where other work took a greater share of the machine, the document says so."""
 PLACE: Final = re.compile(r"(<!-- benchmark ([\w-]+) -->\n).*?(<!-- end of benchmark -->)", re.DOTALL)
 
 
@@ -33,6 +35,7 @@ def save(benchmark: Benchmark, run: Run, seconds: float) -> Path:
         "seconds": round(seconds, 1),
         "rounds": run.rounds,
         "quick": run.quick,
+        "busy": round(run.busy, 2),
         "machine": facts(),
         "comparisons": run.comparisons,
         "charts": run.charts,
@@ -82,6 +85,9 @@ def lines(result: Mapping[str, Any]) -> Iterator[str]:
         f"{result['when'][:10]}, {machine['cores']} cores of {machine['cpu']}, {machine['python']}, "
         f"{machine['system']}, commit {machine['commit']}."
     )
+    if result.get("busy", 0.0) > BUSY_MOST:
+        yield ""
+        yield f"**Other work ran beside it**, which took {result['busy']:.0%} of the machine before the run."
     for comparison in result["comparisons"]:
         yield ""
         yield from _table(comparison)

@@ -47,6 +47,7 @@ def _parts() -> Iterator[str]:
     yield _program("Go", ("go",), "version")
     yield _program("Chromium", CHROMIUM_NAMES, "--version")
     yield _program("HAProxy", ("haproxy",), "-v")
+    yield _program("Prometheus", ("prometheus",), "--version")
     yield _program("container engine", ("docker",), "info", "--format", "{{.ServerVersion}}")
 
 

@@ -1,4 +1,4 @@
-"""What TLS costs a gateway: CPU of a delivery, CPU and memory of a connection, beside plain ones."""
+"""What TLS and a token cost a gateway, by connection and by delivery, beside plain ones."""
 
 import asyncio
 import ssl
@@ -7,13 +7,18 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
+import jwt
 import redis
 import trustme
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from websockets.frames import Frame, Opcode
 
 from benchmarks.fanout.market import Market, Tick, now_us
 from benchmarks.fanout.servers import Gateway, gateway, redis_server
+from benchmarks.fanout.tokens import claims
 from benchmarks.harness import Benchmark, Contender, Measurement, Metric, Run, Target
 from depthcast.runtime.embedded import HOST, EmbeddedServer
 from depthcast.shared.codec import WRITTEN_FIELD
@@ -21,15 +26,27 @@ from depthcast.shared.codec import WRITTEN_FIELD
 CLIENTS = 200
 TICKS = 200
 WARM_UP = 20
-PLAIN, TLS = "plain", "TLS 1.3"
+PLAIN, TOKEN, TLS, BOTH = "plain", "a token", "TLS 1.3", "TLS 1.3 and a token"
 DELIVERY = Metric("delivery_us", "CPU per delivery", "µs", digits=1)
 CONNECTION = Metric("connection_us", "CPU per connection", "µs", digits=0)
 KIB = Metric("kib", "memory per connection", "KiB", digits=1)
 UPGRADE = (
     b"GET /v1/ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
 )
 TIMEOUT_S = 60.0
+CONNECTIONS_MAX = 1_000_000
+"""All clients present the same token."""
+
+
+class Token(NamedTuple):
+    """What clients present, and the file with the key that the gateway checks it with; empty without."""
+
+    text: str = ""
+    keys: str = ""
+
+
+NO_TOKEN = Token()
 
 
 class Client(asyncio.Protocol):
@@ -43,7 +60,9 @@ class Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.WriteTransport)
-        transport.write(UPGRADE + Frame(Opcode.TEXT, self.message.encode()).serialize(mask=True))
+        token = self.crowd.token and b"Authorization: Bearer %b\r\n" % self.crowd.token.encode()
+        head = UPGRADE + (token or b"") + b"\r\n"
+        transport.write(head + Frame(Opcode.TEXT, self.message.encode()).serialize(mask=True))
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
@@ -59,9 +78,13 @@ class Client(asyncio.Protocol):
 
 
 class Crowd:
-    """Clients of one gateway, in this process: only the gateway's costs are measured."""
+    """Clients of one gateway, in this process: only the gateway's costs are measured.
 
-    def __init__(self) -> None:
+    `token`: what each presents, empty if none.
+    """
+
+    def __init__(self, token: str) -> None:
+        self.token = token
         self.frames = self.wanted = 0
         self.there = asyncio.Event()
 
@@ -117,27 +140,48 @@ def run(run: Run) -> None:
         ca.issue_cert(HOST).private_key_and_cert_chain_pem.write_to_path(str(cert))
         trust = ssl.create_default_context()
         ca.configure_trust(trust)
+        signing, keys = ec.generate_private_key(ec.SECP256R1()), Path(folder) / "keys.pem"
+        public = signing.public_key()
+        keys.write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+        token = Token(jwt.encode(claims(CONNECTIONS_MAX), signing, "ES256"), str(keys))
         contenders = [
             Contender(PLAIN, partial(one_round, server, None, "")),
+            Contender(TOKEN, partial(one_round, server, None, "", token)),
             Contender(TLS, partial(one_round, server, trust, str(cert))),
+            Contender(BOTH, partial(one_round, server, trust, str(cert), token)),
         ]
-        targets = [Target("delivery_us", TLS, PLAIN, most=2.0), Target("kib", TLS, most=60)]
+        targets = [
+            Target("delivery_us", TOKEN, PLAIN, most=1.25),
+            Target("delivery_us", TLS, PLAIN, most=2.0),
+            Target("kib", BOTH, most=60),
+        ]
         name = f"{CLIENTS} clients of one symbol"
         run.compare(name, contenders, [DELIVERY, CONNECTION, KIB], baseline=PLAIN, targets=targets)
-        run.note("The certificate has an ECDSA key (P-256). No session is resumed.")
+        run.note(
+            "The certificate has an ECDSA key (P-256), and so has a token (ES256). No session is resumed."
+        )
 
 
-def one_round(server: EmbeddedServer, trust: ssl.SSLContext | None, cert: str) -> Measurement:
-    """Connect, then follow a market."""
+def one_round(
+    server: EmbeddedServer, trust: ssl.SSLContext | None, cert: str, token: Token = NO_TOKEN
+) -> Measurement:
+    """Connect, then follow a market. The gateway also serves clients without a token, to be waited for."""
     market = Market(1, messages=False)
+    settings: dict[str, object] = {"tls_cert": cert}
+    if token.keys:
+        settings |= {
+            "token_keys": token.keys,
+            "anonymous": "true",
+            "connections_per_token_max": CONNECTIONS_MAX,
+        }
     with ExitStack() as stack:
-        ours = stack.enter_context(gateway(server, market, f"tls-{market.epoch}", trust, tls_cert=cert))
-        return asyncio.run(measured(ours, market, trust))
+        ours = stack.enter_context(gateway(server, market, f"tls-{market.epoch}", trust, **settings))
+        return asyncio.run(measured(ours, market, trust, token.text))
 
 
-async def measured(ours: Gateway, market: Market, trust: ssl.SSLContext | None) -> Measurement:
+async def measured(ours: Gateway, market: Market, trust: ssl.SSLContext | None, token: str) -> Measurement:
     """What `CLIENTS` clients cost beyond the first few."""
-    crowd, (message,) = Crowd(), ours.subscribe([0])
+    crowd, (message,) = Crowd(token), ours.subscribe([0])
     await crowd.connect(ours.port, message, WARM_UP, trust)
     memory, cpu_s = ours.program.memory(), ours.program.cpu_s()
     await crowd.connect(ours.port, message, CLIENTS, trust)
@@ -152,4 +196,4 @@ async def measured(ours: Gateway, market: Market, trust: ssl.SSLContext | None) 
     return {"delivery_us": delivery_us, "connection_us": connection_us, "kib": kib}
 
 
-BENCHMARK = Benchmark("tls", "TLS", run, rounds=5, quick_rounds=1)
+BENCHMARK = Benchmark("tls", "TLS and tokens, by connection and by delivery", run, rounds=5, quick_rounds=1)

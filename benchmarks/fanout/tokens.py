@@ -34,9 +34,14 @@ WITHOUT: Final = "without tokens"
 WITH: Final = "with tokens"
 
 
-def claims() -> dict[str, object]:
+def claims(connections_max: int = 10) -> dict[str, object]:
     """A token with every limit."""
-    rights = {"symbols": ["S*", "BTC-USD"], "depth_max": 25, "interval_min_ms": 0, "connections_max": 10}
+    rights = {
+        "symbols": ["S*", "BTC-USD"],
+        "depth_max": 25,
+        "interval_min_ms": 0,
+        "connections_max": connections_max,
+    }
     now = int(time.time())
     return {
         "sub": "alice",
