@@ -41,10 +41,11 @@ PREFIX: Final = "observed"
 SYMBOLS: Final = ("BTC-USD", "ETH-USD")
 VENUE: Final = "kraken"
 CONSUMER: Final = "risk"
-INTERVAL_S: Final = 0.5
+INTERVAL_S: Final = 1.0
 """Between two scrapes, and between two evaluations of rules."""
 FOR_S: Final = 4
 """How long an alert is pending, instead of the shipped times."""
+START_S: Final = 120.0
 STOP_S: Final = 15.0
 
 
@@ -99,6 +100,7 @@ class Observed:
     venue: FakeVenue
     targets: dict[str, list[str]] = field(default_factory=dict)
     url: str = ""
+    problems: list[str] = field(default_factory=list)
 
     async def ask(self, path: str, **query: str) -> Any:
         """Return the data of an answer of Prometheus; fails with its reason if it refuses."""
@@ -156,7 +158,11 @@ async def observed(folder: Path, secrets: Path) -> AsyncIterator[Observed]:
             "feed": [f"{HOST}:{feed_port}"],
         }
         made.url = stack.enter_context(_prometheus(folder, made.targets, secrets))
-        await eventually(lambda: _all_read(made), message="every target is up")
+        try:
+            await eventually(lambda: _all_read(made), START_S, "every target is up")
+        except AssertionError as error:
+            said = (folder / "prometheus.log").read_text(encoding="utf-8")[-2000:]
+            raise AssertionError(f"{error}: {made.problems}\n{said}") from None
         yield made
 
 
@@ -213,13 +219,20 @@ def _prometheus(folder: Path, targets: dict[str, list[str]], secrets: Path) -> I
 
 
 async def _all_read(made: Observed) -> bool:
-    """Whether Prometheus answers, and has read every target."""
+    """Whether Prometheus answers, and has read every target; if not, `problems` says why."""
     try:
         found = (await made.ask("targets"))["activeTargets"]
-    except (aiohttp.ClientError, json.JSONDecodeError):
+    except (aiohttp.ClientError, json.JSONDecodeError) as error:
+        made.problems = [repr(error)]
         return False
-    addresses = {each["labels"]["instance"] for each in found if each["health"] == "up"}
-    return addresses >= {address for each in made.targets.values() for address in each}
+    made.problems = [
+        f"{each['scrapeUrl']}: {each['lastError'] or 'not read yet'}"
+        for each in found
+        if each["health"] != "up"
+    ]
+    addresses = {each["labels"]["instance"] for each in found}
+    wanted = {address for each in made.targets.values() for address in each}
+    return addresses >= wanted and not made.problems
 
 
 def _instruments(folder: Path) -> Path:
