@@ -46,6 +46,7 @@ OF_CLIENTS = {
 OF_OTHERS = {
     "instruments changed",
     "left without notice",
+    "no new clients from now on",
     "read the keys of tokens again",
     "the certificate was read again",
     "the keys of tokens stay as they are",
