@@ -59,6 +59,7 @@ class GatewayCounters:
     limit_input_buffer: int = 0
     limit_output_buffer: int = 0
     limit_history: int = 0
+    limit_book_history: int = 0
     origins_refused: int = 0
     forbidden: int = 0
     token_missing: int = 0

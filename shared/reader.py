@@ -78,6 +78,9 @@ class ReplicaUpdate(NamedTuple):
     event_ts: int | None = None
 
 
+OnRebuilding = Callable[[ReplicaUpdate, int], None]
+
+
 class Written(NamedTuple):
     """How fresh books are that include an entry.
 
@@ -118,11 +121,15 @@ class PartitionReader:
     `orders`: whether the replicas of orders feeds have the number of orders at each level. Without it, what
     is said of that is not even looked at.
 
+    `on_rebuilding`: called after each delta that was applied to a replica which is not shown yet, with the
+    time of its entry (µs).
+
     The owner loads while `lost_reason` or `missing` is set, and reads entries otherwise.
     """
 
     def __init__(self, wants: Callable[[str], bool], *, confirms: bool = True, orders: bool = True) -> None:
         self.wants = wants
+        self.on_rebuilding: OnRebuilding | None = None
         self._confirms = confirms
         self._orders = orders
         self.position: Position | None = None
@@ -131,6 +138,7 @@ class PartitionReader:
         self.missing: dict[str, str] = {}
         self.lost_reason: str | None = "not loaded yet"
         self._tail = ZERO
+        self._ts = 0
         self._ahead: dict[str, Position] = {}
         self._ahead_in_order: list[tuple[Position, str]] = []
 
@@ -205,6 +213,7 @@ class PartitionReader:
         missing, wants = self.missing, self.wants
         written_us = None
         input_ts = input_ts_of(info.src)
+        self._ts = info.ts
         for name, raw in fields:
             if name.startswith(b"_"):
                 if name == WRITTEN_FIELD:
@@ -281,6 +290,8 @@ class PartitionReader:
         if changes.counted is None and replica.orders_digest is not None:
             replica.forget_orders()
         if rebuilding and symbol in rebuilding:
+            if self.on_rebuilding is not None:
+                self.on_rebuilding(ReplicaUpdate(symbol, replica, delta, changes, event_ts), self._ts)
             return self._promote(symbol)
         return _new_tuple(ReplicaUpdate, (symbol, replica, delta, changes, event_ts))
 

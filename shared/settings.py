@@ -685,6 +685,21 @@ class GatewaySettings(Settings):
         least=1,
         most=1_000_000_000,
     )
+    book_history_s: float = setting(
+        10.0,
+        "time for which the changes of every book are kept, for clients that come from another gateway; "
+        "0: not at all",
+        unit="s",
+        least=0,
+        most=600,
+    )
+    book_history_bytes_max: int = setting(
+        67_108_864,
+        "bytes of these changes in a worker, of all books; beyond, the oldest go earlier",
+        unit="B",
+        least=0,
+        most=68_719_476_736,
+    )
     channel_linger_s: float = setting(
         60.0,
         "time that a channel without subscriptions is kept, for clients that resume",

@@ -71,6 +71,8 @@ class Core:
             channels_max=settings.views_max,
             groups_max=settings.groups_max,
             groups_per_symbol_max=settings.groups_per_symbol_max,
+            book_history_s=settings.book_history_s,
+            book_history_bytes_max=settings.book_history_bytes_max,
         )
         self.flusher = Flusher(self.market, alarm)
         self.sessions: dict[Session, None] = {}

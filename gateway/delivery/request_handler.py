@@ -40,6 +40,9 @@ LEVELS_FREE: Final = 1_000
 LEVELS_PER_CHANGE: Final = 200
 """For the allowance, so many levels count as one more change: of a full book those beyond `LEVELS_FREE`, of a
 book that has to be grouped first all of them, because nobody else may want that group."""
+REPLAYED_PER_CHANGE: Final = 10
+REPLAYED_PER_STEP_COST: Final = 2
+"""The same of changes of a book that are computed again for a client that resumes."""
 REFUSED_COST: Final = 0.1
 ERRORS_MAX: Final = 100
 """Errors sent in answer to one message; the others are counted in one more."""
@@ -204,7 +207,7 @@ def _subscribe_named(session: Session, request: Subscribe, symbol: object, error
     depth, group_ticks, orders = request.depth, request.group_ticks, request.orders
     levels = listing.levels_read(depth, group_ticks)
     free = LEVELS_FREE if listing.is_grouped_by(group_ticks) else 0
-    session.subscribe(
+    replayed = session.subscribe(
         listing,
         depth,
         request.interval_ms,
@@ -214,9 +217,12 @@ def _subscribe_named(session: Session, request: Subscribe, symbol: object, error
         group_ticks=group_ticks,
         orders=orders,
     )
+    again = _Cost(replayed / REPLAYED_PER_CHANGE, replayed / REPLAYED_PER_STEP_COST)
     if group_ticks == UNGROUPED and 0 < depth <= LEVELS_PER_STEP_COST:
-        return _SMALL
-    return _Cost(1 + max(0, levels - free) / LEVELS_PER_CHANGE, 1 + levels / LEVELS_PER_STEP_COST)
+        cost = _SMALL
+    else:
+        cost = _Cost(1 + max(0, levels - free) / LEVELS_PER_CHANGE, 1 + levels / LEVELS_PER_STEP_COST)
+    return _Cost(cost.changes + again.changes, cost.step + again.step)
 
 
 def _unsubscribe(session: Session, request: Unsubscribe) -> Iterator[None]:

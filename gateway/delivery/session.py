@@ -149,8 +149,10 @@ class Session:
         in_parts: bool = False,
         group_ticks: int = UNGROUPED,
         orders: bool = False,
-    ) -> None:
+    ) -> int:
         """Subscribe to one symbol, replacing any earlier subscription; `limit` comes first.
+
+        Returns how many changes of the book were computed again to find the state that the client offers.
 
         `in_parts`: large snapshots are sent in parts. `orders`: with the number of orders at each level;
         `Listing.without_orders` comes first.
@@ -159,7 +161,11 @@ class Session:
         self._drop(symbol)
         self._silent_since = None
         channel = self.market.channel(listing, depth, group_ticks, orders=orders)
-        resumed = _resumed(channel, resume)
+        replayed = 0
+        resumed = None if resume is None else channel.state_of(resume)
+        if resume is not None and resumed is None:
+            replayed = self.market.begin_earlier(listing, channel, resume.seq)
+            resumed = channel.state_of(resume) if replayed else None
         if (
             resumed is not None
             and channel.head > resumed.broadcast
@@ -180,6 +186,7 @@ class Session:
         self.groups.resized(group)
         self.market.hold(channel)
         self.subscriptions[symbol] = ActiveSubscription(channel, group)
+        return replayed
 
     def _cursor(self, channel: Channel, resumed: ViewState | None) -> Cursor:
         """The first cursor of a new subscription: at a resumed state, or before a snapshot."""
@@ -361,14 +368,6 @@ class Session:
             before = sender.bytes_written
             sender.send({"type": "heartbeat", "ts": self.clock_us()})
             self._quiet_bytes, self._quiet_since = written + sender.bytes_written - before, now
-
-
-def _resumed(channel: Channel, resume: Resume | None) -> ViewState | None:
-    """The known state of the view that equals the client's book; None if the client needs a snapshot."""
-    if resume is None or channel.view is None:
-        return None
-    state = channel.history.state_at(resume.seq)
-    return state if channel.equals(state, resume) else None
 
 
 def too_deep_text(listing: Listing, most: int, group_ticks: int = UNGROUPED) -> str:

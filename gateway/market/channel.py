@@ -88,6 +88,8 @@ class Channel:
     - `head`: number of the last broadcast that changed the view; `flushed_head`: the same at the last tick.
     - `reset_at`: number of the broadcast at which history was last reset; a cursor before it needs a
       snapshot.
+    - `begins_at`: no broadcast before this one may become a part of history: clients that are there then held
+      another view.
     - `history`: recent steps; a cursor before its base needs a snapshot too.
     - `fresh`: steps since the last tick; a client that keeps up gets each as a separate delta.
     - `subscribers`, `idle_since`: maintained by the sessions, so that unused channels can be dropped.
@@ -95,9 +97,9 @@ class Channel:
     """
 
     __slots__ = (
-        "_catch_ups", "_deflate_bytes_min", "_fresh_deltas", "_parts_bound", "_snapshots", "counters",
-        "depth", "flushed_head", "fresh", "group_ticks", "head", "history", "idle_since", "reset_at", "state",
-        "subscribers", "symbol", "view",
+        "_catch_ups", "_deflate_bytes_min", "_fresh_deltas", "_parts_bound", "_snapshots", "begins_at",
+        "counters", "depth", "flushed_head", "fresh", "group_ticks", "head", "history", "idle_since",
+        "reset_at", "state", "subscribers", "symbol", "view",
     )  # fmt: skip
 
     orders: ClassVar[bool] = False
@@ -118,7 +120,7 @@ class Channel:
         self.group_ticks = group_ticks
         self.state = ChannelState.NO_BOOK
         self.view: View | None = None
-        self.head = self.flushed_head = self.reset_at = 0
+        self.head = self.flushed_head = self.reset_at = self.begins_at = 0
         self.history = History(history_bound, counters)
         self.fresh = _NOTHING_FRESH
         self.subscribers = 0
@@ -195,14 +197,43 @@ class Channel:
     def _reset_history(self, view: View, broadcast: int) -> bool:
         self.state = NEXT_STATE[ChannelEvent.HISTORY_RESET][self.state]
         self.view = view
-        self.head = self.flushed_head = self.reset_at = broadcast
+        self.head = self.flushed_head = self.reset_at = self.begins_at = broadcast
         self.history.restart(ViewState(broadcast, view.seq, view.digest))
         self.fresh = _NOTHING_FRESH
         self._fresh_deltas = _NOTHING
         self._catch_ups = self._snapshots = _NOTHING
         return True
 
+    def begin_earlier(self, base: ViewState, steps: list[Step]) -> bool:
+        """Let history begin at `base`, from which `steps` lead to where it begins so far.
+
+        Returns False, with nothing done, if they do not, or if it may not begin that early.
+        """
+        before = self.history.base
+        last = steps[-1].state() if steps else base
+        fits = last.digest == before.digest and last.seq <= before.seq and last.broadcast <= before.broadcast
+        if not fits or self.state in WAITING or base.broadcast < self.begins_at:
+            return False
+        if last.seq != before.seq:
+            # Clients were given this state under another seq, that of the book.
+            if last.broadcast == before.broadcast:
+                return False
+            assert self.view is not None
+            relabelled = ViewDelta(last.seq, before.seq, self.view.ts, (), (), before.digest)
+            steps = [*steps, Step(before.broadcast, relabelled)]
+        if not self.history.prepend(base, steps):
+            return False
+        self.reset_at = min(self.reset_at, base.broadcast)
+        return True
+
     # --- what clients need ----------------------------------------------------------------------------------
+
+    def state_of(self, resume: Resume) -> ViewState | None:
+        """The known state of the view that equals a client's book; None if there is none."""
+        if self.view is None:
+            return None
+        state = self.history.state_at(resume.seq)
+        return self.history.unchanged_since(state) if self.equals(state, resume) else None
 
     def equals(self, state: ViewState, resume: Resume) -> bool:
         """Whether a client's book is the view at `state`, by its digest."""
@@ -310,8 +341,9 @@ class Channel:
         delta = self._merge([step.delta for step in steps]) if len(steps) > 1 else steps[0].delta
         if len(steps) > 1 and len(delta.bids) + len(delta.asks) > len(self.view):
             return CatchUp(b"", len(steps), is_snapshot=True)
-        data = self._encode(delta, len(steps), encoding, because)
-        return CatchUp(data, len(steps), is_snapshot=False, because=because)
+        merged = sum(step.rows > 0 for step in steps) or 1
+        data = self._encode(delta, merged, encoding, because)
+        return CatchUp(data, merged, is_snapshot=False, because=because)
 
     def _merge(self, deltas: Sequence[ViewDelta]) -> ViewDelta:
         return merge(deltas)

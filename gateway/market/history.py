@@ -5,6 +5,7 @@ thousands of objects for the garbage collector: walking through them is a pause 
 """
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Final
 
 from depthcast.gateway.counters import GatewayCounters
@@ -39,7 +40,7 @@ class History:
     `base` is the state before the first step kept; a cursor before it needs a snapshot.
     """
 
-    __slots__ = ("_bound", "_counters", "_fresh", "_packed", "_rows", "base")
+    __slots__ = ("_bound", "_counters", "_fresh", "_packed", "_prepended", "_rows", "base")
 
     def __init__(self, bound: HistoryBound, counters: GatewayCounters) -> None:
         self.base = ViewState(0, 0, 0)
@@ -47,6 +48,7 @@ class History:
         self._fresh = _NOTHING_FRESH
         self._bound = bound
         self._counters = counters
+        self._prepended = 0
         self._rows = 0
 
     def __len__(self) -> int:
@@ -58,7 +60,9 @@ class History:
             self._fresh = []
         self._fresh.append(step)
         self._rows += step.rows
-        while len(self) > self._bound.steps_max or self._rows > ROWS_KEPT_MAX:
+        if self._prepended:
+            self._prepended -= 1
+        while len(self) > self._bound.steps_max + self._prepended or self._rows > ROWS_KEPT_MAX:
             self._drop_oldest()
 
     def pack(self) -> None:
@@ -74,7 +78,31 @@ class History:
         self.base = base
         self._packed = _NO_STEPS
         self._fresh = _NOTHING_FRESH
-        self._rows = 0
+        self._rows = self._prepended = 0
+
+    def prepend(self, base: ViewState, steps: Sequence[Step]) -> bool:
+        """Begin earlier, at `base`, from which `steps` lead to the base so far; False if they are too many.
+
+        With each further step, one of them goes.
+        """
+        rows = sum(step.rows for step in steps)
+        if self._rows + rows > ROWS_KEPT_MAX:
+            return False
+        packed = PackedSteps()
+        for step in (*steps, *self._packed.since(0)):
+            packed.append(step)
+        self.base, self._packed = base, packed
+        self._rows += rows
+        self._prepended += len(steps)
+        return True
+
+    def unchanged_since(self, state: ViewState) -> ViewState:
+        """The newest state that differs from a known one only in its seq."""
+        index = self._packed.count_up_to(state.broadcast)
+        while index < len(self._packed) and not self._packed.rows(index):
+            state = self._packed.state(index)
+            index += 1
+        return state
 
     def state_at(self, seq: int) -> ViewState:
         """The newest known state with a seq up to `seq`, or the oldest state if all are later."""

@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections import deque
 from typing import Final
 
+from depthcast.gateway.market.book_history import BookHistory
 from depthcast.gateway.market.channel import Channel
 from depthcast.gateway.market.grouped_replica import GroupedReplica
 from depthcast.gateway.market.grouping import Grouping
@@ -30,13 +31,15 @@ class Listing:
     symbol's partition. `doubt`: why a producer calls the book stale, None while it does not;
     `doubt_changed_at`: the broadcast number at which that changed last. `quiet`: the last input is too old.
 
+    `history`: what the book was before; None while there is no book.
+
     `status_changes` holds the broadcast numbers at which `stale` changed. The number of changes after a
     cursor says whether that client was last sent another status, so nothing is kept per client.
     """
 
     __slots__ = (
-        "channels", "doubt", "doubt_changed_at", "freshness", "groupings", "instrument", "orders_channels",
-        "quiet", "replica", "stale", "stated", "status_changes", "ts", "wanted",
+        "channels", "doubt", "doubt_changed_at", "freshness", "groupings", "history", "instrument",
+        "orders_channels", "quiet", "replica", "stale", "stated", "status_changes", "ts", "wanted",
     )  # fmt: skip
 
     def __init__(self, instrument: Instrument, freshness: Freshness) -> None:
@@ -44,6 +47,7 @@ class Listing:
         self.stated: StatedListing | None = None
         self.freshness = freshness
         self.replica: Replica | None = None
+        self.history: BookHistory | None = None
         self.stale = True
         self.quiet = False
         self.doubt: str | None = None

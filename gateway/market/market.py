@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from depthcast.gateway.counters import GatewayCounters
+from depthcast.gateway.market.book_history import BookHistories, BookHistory
 from depthcast.gateway.market.channel import Channel
 from depthcast.gateway.market.grouping import Grouping
 from depthcast.gateway.market.groupings import Groupings
@@ -15,6 +16,7 @@ from depthcast.gateway.market.history import HistoryBound
 from depthcast.gateway.market.input_age import InputAges
 from depthcast.gateway.market.listing import Listing
 from depthcast.gateway.market.orders_channel import OrdersChannel
+from depthcast.gateway.market.past import ViewKind, has_orders, past_of
 from depthcast.gateway.market.snapshot_parts import PartsBound
 from depthcast.gateway.market.view import ViewSource
 from depthcast.gateway.protocol.messages import UNGROUPED, Message
@@ -22,6 +24,7 @@ from depthcast.shared.freshness import Freshness, ServerClock
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.partition import partition_of
 from depthcast.shared.reader import AppliedEntry, PartitionReader, ReplicaUpdate
+from depthcast.shared.replica import Replica
 
 DROPPED_AT_ONCE_MAX: Final = 400
 """Channels that are dropped without a pause; thousands of them would delay everybody's broadcasts."""
@@ -86,6 +89,8 @@ class Market:
         channels_max: int,
         groups_max: int,
         groups_per_symbol_max: int,
+        book_history_s: float = 0,
+        book_history_bytes_max: int = 0,
     ) -> None:
         self.counters = counters
         self.listings: dict[str, Listing] = {}
@@ -102,6 +107,8 @@ class Market:
         self._instruments: Mapping[str, Instrument] = {}
         self._surely_empty = False
         self.history_bound = HistoryBound(history_deltas, history_deltas_total)
+        self.histories = BookHistories(book_history_s, book_history_bytes_max, counters)
+        self._rebuilding: dict[str, BookHistory] = {}
         self._deflate_bytes_min = deflate_bytes_min
         self.parts_bound = PartsBound(part_levels_max, parts_bytes_max, counters)
         self._full_depth_max = full_depth_max
@@ -121,6 +128,8 @@ class Market:
         self.upstreams = [
             Upstream(Freshness(self.clock, self._stale_s, self._input_lag_max_ms)) for _ in range(count)
         ]
+        for upstream in self.upstreams:
+            upstream.reader.on_rebuilding = self._note_past
 
     def list_instruments(self, instruments: Mapping[str, Instrument]) -> tuple[list[str], list[str]]:
         """Update to the current catalog; returns the symbols added and the symbols removed.
@@ -178,7 +187,11 @@ class Market:
                 self._forget_channel(channel)
 
     def _remove(self, symbol: str) -> None:
-        self._forget_channels(self.listings.pop(symbol))
+        listing = self.listings.pop(symbol)
+        self._forget_channels(listing)
+        self._replace_history(listing, None)
+        if (past := self._rebuilding.pop(symbol, None)) is not None:
+            self.histories.end(past)
         self._outdate(symbol)
         upstream = self._upstream(symbol)
         upstream.symbols.discard(symbol)
@@ -219,6 +232,7 @@ class Market:
                 if update.symbol in self.outdated:
                     self.unannounced = True  # who was told already has to be told again
                 listing.replica = None
+                self._replace_history(listing, None)
                 self._forget_channels(listing)  # what clients hold stays, and is stale; nobody else gets it
                 return
         if update.replica.doubt != listing.doubt:
@@ -226,12 +240,17 @@ class Market:
         if update.delta is None:
             self.counters.replaced += listing.replica is not None
             listing.replica = update.replica
+            self._replace_history(listing, self._past_of(update.symbol, update.replica))
             upstream.all_possibly_changed = True
             for channel in listing.channels.values():
                 if channel.load(update.replica, listing.ts, self.number):
                     self.changed[channel] = None
         else:
             seq, ts, number, event_ts = update.delta.seq, listing.ts, self.number, update.event_ts
+            assert listing.history is not None, "a replica was shown first"
+            self.histories.append(
+                listing.history, number, update.delta.prev_seq, ts, update.changes, event_ts
+            )
             for channel in listing.channels.values():
                 if channel.advance(update.changes, seq, ts, number, event_ts):
                     self.changed[channel] = None
@@ -293,6 +312,53 @@ class Market:
         for channel in self.changed:
             channel.end_tick()
         self.changed.clear()
+
+    # --- what books were ------------------------------------------------------------------------------------
+
+    def _note_past(self, update: ReplicaUpdate, ts: int) -> None:
+        """Keep what changed in a book that is not shown yet: clients may come that have seen it elsewhere."""
+        symbol, replica, delta, changes, event_ts = update
+        assert delta is not None
+        past = self._rebuilding.get(symbol)
+        number = self.number + 1  # that of the entry, which is about to be applied
+        if past is not None and past.replica is replica and past.doubt == replica.doubt:
+            self.histories.append(past, number, delta.prev_seq, ts, changes, event_ts)
+            return
+        if past is not None:
+            self.histories.end(past)
+        self._rebuilding[symbol] = BookHistory(replica, number)
+
+    def _past_of(self, symbol: str, replica: Replica) -> BookHistory:
+        """The history of a book that is shown from now on."""
+        past = self._rebuilding.pop(symbol, None)
+        if past is not None and past.replica is replica and past.doubt == replica.doubt:
+            return past
+        if past is not None:
+            self.histories.end(past)
+        return BookHistory(replica, self.number)
+
+    def _replace_history(self, listing: Listing, history: BookHistory | None) -> None:
+        if listing.history is not None:
+            self.histories.end(listing.history)
+        listing.history = history
+
+    def begin_earlier(self, listing: Listing, channel: Channel, seq: int) -> int:
+        """Let a channel's history begin at the state that its book had at `seq`, if that is kept.
+
+        Returns how many changes of the book were computed again.
+        """
+        history, replica, begins = listing.history, listing.replica, channel.history.base
+        if history is None or replica is None or channel.view is None or seq >= begins.seq:
+            return 0
+        state, count = history.state_at(seq)
+        changes = history.since(count)
+        if not channel.begins_at <= state.broadcast < begins.broadcast:
+            return 0
+        if channel.orders and not has_orders(changes):
+            return 0
+        kind = ViewKind(channel.depth, channel.group_ticks, channel.orders)
+        channel.begin_earlier(*past_of(replica, state, changes, begins.broadcast, kind))
+        return len(changes) + 1
 
     # --- live or stale --------------------------------------------------------------------------------------
 
@@ -422,6 +488,7 @@ class Market:
                 source = grouping.replica
             if source is not None:
                 channel.load(source, listing.ts, self.number)
+                channel.begins_at = 0  # nobody has seen anything of it yet
         return channel
 
     def hold(self, channel: Channel) -> None:

@@ -61,16 +61,27 @@ class PackedSteps:
     def __len__(self) -> int:
         return len(self._starts) - self._first
 
+    @property
+    def size(self) -> int:
+        """Bytes of all steps."""
+        return len(self._bytes)
+
     def append(self, step: Step) -> None:
         """Add the newest step."""
-        prev_seq, seq, ts, bids, asks, digest, event_ts = step.delta
+        self.add(step.broadcast, step.delta)
+
+    def add(self, broadcast: int, delta: ViewDelta) -> int:
+        """Add what the newest broadcast changed; returns the number of bytes that takes."""
+        prev_seq, seq, ts, bids, asks, digest, event_ts = delta
         packed = self._bytes
         before = len(packed)
         source_time = _NO_TIME if event_ts is None else event_ts
-        packed += _HEAD.pack(step.broadcast, prev_seq, seq, ts, digest, len(bids), len(asks), source_time)
+        packed += _HEAD.pack(broadcast, prev_seq, seq, ts, digest, len(bids), len(asks), source_time)
         packed += array("q", chain.from_iterable(chain(bids, asks)))
         self._starts.append(self._end)
-        self._end += len(packed) - before
+        size = len(packed) - before
+        self._end += size
+        return size
 
     def pop_oldest(self) -> tuple[ViewState, int]:
         """Remove the oldest step; returns the state that it led to, and its number of rows."""
@@ -87,6 +98,12 @@ class PackedSteps:
         """The view right after a step."""
         broadcast, _, seq, _, digest = _STATE.unpack_from(self._bytes, self._offset(index))
         return ViewState(broadcast, seq, digest)
+
+    def rows(self, index: int) -> int:
+        """How many rows a step has."""
+        bids, asks = _ROWS.unpack_from(self._bytes, self._offset(index) + _ROWS_AT)
+        total: int = bids + asks
+        return total
 
     def broadcast(self, index: int) -> int:
         """Number of the broadcast of a step."""

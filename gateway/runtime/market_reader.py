@@ -107,7 +107,7 @@ class MarketReader:
         def symbols() -> Collection[str]:
             return upstream.symbols
 
-        follower = Follower(client, keys, upstream.reader, symbols)
+        follower = Follower(client, keys, upstream.reader, symbols, past_s=self.settings.book_history_s)
         self.followers.append(follower)
         try:
             # One entry at a time, because its effect on a view is computed from the book right after it.

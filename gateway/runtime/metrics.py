@@ -90,6 +90,7 @@ LABELLED: Final = {
             "limit_input_buffer": "input_buffer_bytes_max",
             "limit_output_buffer": "output_buffer_bytes_max",
             "limit_history": "history_rows",
+            "limit_book_history": "book_history_bytes_max",
             "limit_views": "views_max",
             "limit_parts_bytes": "parts_bytes",
             "limit_groups": "groups_max",
@@ -139,6 +140,9 @@ class Metrics:
             "input_buffered_bytes", "Bytes of unfinished messages and requests.", total
         )
         self.subscriptions = self._gauge("subscriptions", "Subscriptions.", total)
+        self.book_history = self._gauge(
+            "book_history_bytes", "Bytes of the changes of books kept for clients that resume.", total
+        )
         self.channels = self._gauge("channels", "Channels kept.", total)
         self.groups = self._gauge("groups", "Grouped books kept.", total)
         self.stale_symbols = self._gauge("stale_symbols", "Symbols whose book is stale.", worst)

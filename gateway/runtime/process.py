@@ -399,6 +399,7 @@ class GatewayProcess:
         published.tcp_connections.set(len(self.fronts))
         published.input_buffered.set(self.intake.budget.total)
         published.subscriptions.set(sum(len(session.subscriptions) for session in core.sessions))
+        published.book_history.set(core.market.histories.bytes)
         published.channels.set(core.market.channel_count)
         published.groups.set(core.market.groupings.count)
         published.stale_symbols.set(core.market.stale_count())

@@ -33,6 +33,7 @@ from depthcast.shared.runtime.redis import (
     newest_snapshots,
     oldest_entry,
     parse_entries,
+    snapshots_before,
     stream_info,
 )
 from depthcast.shared.runtime.tail import Tail
@@ -64,6 +65,8 @@ class Start(NamedTuple):
 class Follower:
     """Follows one partition's `deltas`; `symbols` returns the symbols that are currently wanted.
 
+    `past_s`: the first load begins so early, where that is possible, that so many seconds of changes follow.
+
     `resyncs` counts loads after the first one, `reads` counts reads, `outages` counts attempts that failed
     because Redis was unavailable; `outage` says why.
     """
@@ -74,6 +77,8 @@ class Follower:
         keys: PartitionKeys,
         reader: PartitionReader,
         symbols: Callable[[], Collection[str]],
+        *,
+        past_s: float = 0,
     ) -> None:
         self.client = client
         self.keys = keys
@@ -83,6 +88,7 @@ class Follower:
         self.reads = 0
         self.outages = 0
         self._backoff = Backoff(PAUSE_FIRST_S, PAUSE_MOST_S, no_jitter)
+        self._past_us = round(past_s * 1_000_000)
         self._loaded_once = False
         self._bookless: dict[str, None] = {}
         self._look_at = 0.0
@@ -147,7 +153,30 @@ class Follower:
         """Read what a load of `symbols` begins with, in this order: the snapshots last."""
         tail, written = await self._newest_entry()
         oldest = await oldest_entry(self.client, self.keys.deltas)
-        return Start(tail, await self._snapshots(symbols, oldest), written)
+        snapshots = await self._snapshots(symbols, oldest)
+        if self._past_us and not self._loaded_once:
+            snapshots = await self._with_past(snapshots, oldest)
+        return Start(tail, snapshots, written)
+
+    async def _with_past(self, snapshots: LoadedSnapshots, oldest: OldestEntry | None) -> LoadedSnapshots:
+        """Take the snapshot before the newest one of each symbol, if much more of its past follows that."""
+        known = {symbol: found for symbol, found in snapshots.items() if found is not None}
+        latest = max((found[1].ts for found in known.values()), default=0)
+        keys = {
+            self.keys.snapshots(symbol): symbol
+            for symbol, found in known.items()
+            if found[1].ts > latest - self._past_us
+        }
+        newest = {key: known[symbol][0] for key, symbol in keys.items()}
+        before = {keys[key]: found for key, found in (await snapshots_before(self.client, newest)).items()}
+        # One that is much older was followed by no change, or deltas may be trimmed behind it any moment.
+        near = {
+            symbol: found
+            for symbol, found in before.items()
+            if known[symbol][1].ts - found[1].ts <= self._past_us
+        }
+        kept = {symbol: found for symbol, found in within_history(near, oldest).items() if found is not None}
+        return {**snapshots, **kept}
 
     async def _snapshots(
         self, symbols: Collection[str], oldest: OldestEntry | None, *, upto: Position | None = None

@@ -7,7 +7,7 @@ repeated fields.
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Protocol, cast
 
 from redis.asyncio import Redis
@@ -279,6 +279,24 @@ async def newest_snapshots(
                 unreadable.add(key)
                 logger.warning("snapshot left out", extra={"key": key, "problem": str(error)})
                 found.append(None)
+    return found
+
+
+async def snapshots_before(
+    client: Redis, newest: Mapping[str, Position]
+) -> dict[str, tuple[Position, Snapshot]]:
+    """The snapshots before these, by key, where there are any: the last two of a symbol are kept."""
+    found: dict[str, tuple[Position, Snapshot]] = {}
+    keys = list(newest)
+    for start in range(0, len(keys), 200):
+        async with map_errors(), client.pipeline(transaction=False) as pipeline:
+            for key in keys[start : start + 200]:
+                pipeline.execute_command("XREVRANGE", key, f"({newest[key]}", "-", "COUNT", 1)
+            replies = await pipeline.execute(raise_on_error=False)
+        for key, reply in zip(keys[start:], replies, strict=False):
+            with suppress(CodecError, WrongKey):
+                if (snapshot := await _snapshot(client, key, reply, f"({newest[key]}")) is not None:
+                    found[key] = snapshot
     return found
 
 

@@ -93,11 +93,13 @@ class FakeIngestor:
             await self.publish(symbol, bids, asks)
         await self.snapshot(symbol)
 
-    async def snapshot(self, symbol: str) -> None:
+    async def snapshot(self, symbol: str, *, beside: bool = False) -> None:
+        """Write the newest snapshot, `beside` the one before or in its place."""
         book = self.books[symbol]
         number = partition_of(symbol, self.partitions)
         key = self.keys.partition(number).snapshots(symbol)
-        await self.redis.delete(key)
+        if not beside:
+            await self.redis.delete(key)
         snapshot = Snapshot(book.seq, book.book.bids.flat(), book.book.asks.flat(), book.digest, now_us())
         await self.redis.xadd(key, {"s": encode_snapshot(snapshot)}, id=str(self.positions[number]))
 

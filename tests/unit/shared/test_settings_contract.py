@@ -53,6 +53,8 @@ from depthcast.shared.settings import GatewaySettings, IngestorSettings, Setting
         (GatewaySettings, "send_buffer_bytes", 16_384, 2048, 67_108_864, "B"),
         (GatewaySettings, "deflate_bytes_min", 512, 0, 67_108_864, "B"),
         (GatewaySettings, "history_deltas", 256, 1, 1_000_000, ""),
+        (GatewaySettings, "book_history_s", 10.0, 0, 600, "s"),
+        (GatewaySettings, "book_history_bytes_max", 67_108_864, 0, 68_719_476_736, "B"),
         (GatewaySettings, "channel_linger_s", 60.0, 0, 86_400, "s"),
         (GatewaySettings, "drain_delay_s", 3.0, 0, 600, "s"),
         (GatewaySettings, "drain_spread_s", 5.0, 0, 3600, "s"),
