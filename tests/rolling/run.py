@@ -1,0 +1,111 @@
+"""One rolling restart under load, and what it showed."""
+
+import asyncio
+import signal
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from depthcast import Consumer
+from depthcast.client.client import Client
+from depthcast.gateway.market.grouped_replica import bucket_of
+from depthcast.shared.book import BookSide
+from tests.rolling.clients import SYMBOLS, Crowd, Seen
+from tests.rolling.deployment import PREFIX, Say, running
+from tests.waiting import eventually
+
+SETTLED_S: Final = 20.0
+"""After the market has ended, all clients have its last books by then."""
+
+
+@dataclass
+class Result:
+    """What all clients saw, and how long the restart took."""
+
+    seen: list[Seen]
+    seconds: float
+
+    @property
+    def fine(self) -> bool:
+        return all(each.fine for each in self.seen)
+
+    def lines(self) -> list[str]:
+        """The figures, and each client that saw too much."""
+        silences = sorted(silence for each in self.seen for silence in each.silences_s) or [0.0]
+        longest = sorted(max(each.silences_s, default=0.0) for each in self.seen)
+        reconnects = [each.reconnects for each in self.seen]
+        back = sum(each.reconnects * each.views for each in self.seen)
+        not_needed = sum(each.not_resumed for each in self.seen)
+        gaps, wrong = sum(each.gaps for each in self.seen), sum(each.wrong for each in self.seen)
+        p50, p99 = (_share(longest, share) * 1000 for share in (0.5, 0.99))
+        lines = [
+            f"{len(self.seen)} clients, restarted in {self.seconds:.0f} s",
+            f"reconnects of a client: {min(reconnects)} to {max(reconnects)}, {sum(reconnects)} in all",
+            f"snapshots not needed: {not_needed} of {back} views that came back",
+            f"gaps: {gaps}, wrong books: {wrong}",
+            f"silence between updates: p99 {_share(silences, 0.99) * 1000:.0f} ms",
+            f"longest of each client: p50 {p50:.0f} ms, p99 {p99:.0f} ms, max {longest[-1] * 1000:.0f} ms",
+        ]
+        return lines + [
+            f"client {each.number}: {each.reconnects} reconnects, {each.not_resumed} not resumed, "
+            f"{each.gaps} gaps, {each.wrong} wrong {each.failed}"
+            for each in self.seen
+            if not each.fine
+        ]
+
+
+def _share(ordered: list[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+async def roll(clients: int, rate: float, spread_s: float, say: Say) -> Result:
+    """Restart all ingestors and all gateways under load."""
+    async with running(rate, spread_s) as (deployment, feed):
+        assert deployment.proxy is not None
+        crowd = Crowd(deployment.proxy.url, clients)
+        await crowd.start()
+        say(f"{clients} clients have their books")
+        began = time.monotonic()
+        await deployment.roll_ingestors(say)
+        await deployment.roll_gateways(say)
+        seconds = time.monotonic() - began
+        feed.send(signal.SIGTERM)
+        await asyncio.to_thread(feed.wait, 30)
+        async with Consumer(deployment.redis_url, SYMBOLS, prefix=PREFIX) as consumer:
+            for symbol in SYMBOLS:
+                await consumer.wait_for(symbol)
+            following = asyncio.create_task(consumer.follow())
+            try:
+                await eventually(lambda: not _differing(crowd, consumer), SETTLED_S)
+            except AssertionError:
+                for number in _differing(crowd, consumer):
+                    crowd.seen[number].wrong += 1
+            following.cancel()
+        await crowd.end()
+        return Result(crowd.seen, seconds)
+
+
+def _differing(crowd: Crowd, consumer: Consumer) -> list[int]:
+    """Which clients hold another book than the stream has."""
+    return [
+        seen.number
+        for seen, client in zip(crowd.seen, crowd.clients, strict=True)
+        if client is not None and not seen.failed and not _equal(seen, client, consumer)
+    ]
+
+
+def _equal(seen: Seen, client: Client, consumer: Consumer) -> bool:
+    for symbol in SYMBOLS:
+        for held, right in zip(client.book(symbol).sides, consumer.book(symbol).sides, strict=True):
+            if held.top() != _view(right, seen.depth, seen.group):
+                return False
+    return True
+
+
+def _view(side: BookSide, depth: int, group: int) -> list[tuple[int, int]]:
+    sums: dict[int, int] = {}
+    for price, quantity in side.top():
+        bucket = bucket_of(price, side.sign, group)
+        sums[bucket] = sums.get(bucket, 0) + quantity
+    ordered = sorted(sums.items(), key=lambda level: level[0] * side.sign)
+    return ordered[:depth] if depth else ordered
