@@ -91,6 +91,7 @@ def times_and_causes(scene: Scene) -> None:
     "A slow client whose missed deltas the gateway no longer has gets a snapshot within its subscription.",
     "3.3",
     history_deltas=1,
+    book_history_s=0,
 )
 def snapshot_instead_of_deltas(scene: Scene) -> None:
     begin(scene)

@@ -84,6 +84,7 @@ def resumed_while_stale(scene: Scene) -> None:
     "The gateway no longer has the offered state: not resumed, and a snapshot replaces the view.",
     "3.4",
     history_deltas=1,
+    book_history_s=0,
 )
 def not_resumed(scene: Scene) -> None:
     begin(scene)

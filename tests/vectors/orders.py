@@ -82,6 +82,7 @@ def number_resumed(scene: Scene) -> None:
     "3.4",
     orders=True,
     history_deltas=1,
+    book_history_s=0,
 )
 def number_not_resumed(scene: Scene) -> None:
     begin(scene)
@@ -218,6 +219,7 @@ def wrong_number_in_a_part(scene: Scene) -> None:
     parts=True,
     part_levels_max=1,
     history_deltas=1,
+    book_history_s=0,
 )  # fmt: skip
 def numbers_stay_until_the_last_part(scene: Scene) -> None:
     begin(scene)

@@ -143,6 +143,7 @@ def connection_lost_between_parts(scene: Scene) -> None:
     "3.3",
     "3.4",
     history_deltas=1,
+    book_history_s=0,
 )
 def view_stays_until_the_last_part(scene: Scene) -> None:
     begin(scene)
