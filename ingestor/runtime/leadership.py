@@ -240,6 +240,7 @@ class Leadership:
 
     def _change(self, instruments: Mapping[str, Instrument], unsure: Collection[str]) -> None:
         """Apply these instruments of registered symbols; those that have to wait are tried again."""
+        unsure = frozenset(unsure)  # a list would take the square of the symbols
         refused = {
             symbol: instrument
             for symbol, instrument in instruments.items()
