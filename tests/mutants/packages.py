@@ -62,6 +62,7 @@ PACKAGES: Final = {
             "test_gateway_orders.py",
             "test_gateway_sessions.py",
             "test_grouped_brute_force.py",
+            "test_resume_elsewhere.py",
             "test_view_brute_force.py",
         ),
     )

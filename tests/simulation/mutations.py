@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 from unittest.mock import patch
 
-import depthcast.gateway.delivery.session
 import depthcast.gateway.market.channel
 import depthcast.ingestor.listed_books
 import depthcast.ingestor.runtime.recover
@@ -111,7 +110,7 @@ def _without_deletions(deltas: Sequence[ViewDelta]) -> ViewDelta:
 
 
 def _resumed_blindly(channel: Any, resume: Any) -> Any:
-    return None if resume is None or channel.view is None else channel.history.state_at(resume.seq)
+    return None if channel.view is None else channel.history.state_at(resume.seq)
 
 
 def _as_before(instrument: Instrument, before: BookState | None) -> Instrument:
@@ -190,7 +189,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
         depthcast.gateway.market.channel, "merge", _without_deletions
     ),
     "resume-without-digest": lambda: patch.object(
-        depthcast.gateway.delivery.session, "_resumed", _resumed_blindly
+        depthcast.gateway.market.channel.Channel, "state_of", _resumed_blindly
     ),
 }
 """All mistakes by name; `none` is the unchanged program."""
