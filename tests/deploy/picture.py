@@ -13,7 +13,7 @@ from tests.deploy.observed import ROOT, Observed, observed
 
 PICTURE: Final = ROOT / "docs" / "prometheus.png"
 LOOKED_AT_S: Final = 60
-PAGES: Final = ("classic/targets", "classic/alerts", "graph")
+PAGES: Final = ("classic/targets", "graph")
 
 
 async def draw(file: Path) -> None:
