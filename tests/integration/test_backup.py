@@ -11,10 +11,11 @@ from random import Random
 
 import pytest
 
+from depthcast import Consumer, State
 from depthcast.runtime.embedded import EmbeddedServer
 from depthcast.shared.runtime.redis import connect, last_position
 from tests.environment import ROOT
-from tests.ingestor_runs import Input, Process, Run, check_history
+from tests.ingestor_runs import FEEDS, Input, Process, Run, check_history
 from tests.integration.fault_scene import scene, watching
 from tests.integration.gateway_harness import running_gateway
 from tests.integration.pasting import Terminal, terminal_in
@@ -111,11 +112,10 @@ async def test_by_its_steps_nobody_sees_an_older_book_as_live(
                 await viewer.status_is("stale")
                 viewer.forget()
                 await restored(server, terminal)
-                with running_gateway(server.url, "faults", stale_ms=STALE_MS) as newcomer:
-                    async with watching(newcomer) as early:
-                        await early.status_is("stale")
-                        assert "live" not in {state for _, state in early.states}
-                    assert not newcomer.process.core.market.was_live
+                async with Consumer(server.url, list(FEEDS), prefix="faults", stale_ms=STALE_MS) as newcomer:
+                    for symbol in FEEDS:
+                        await newcomer.wait_for(symbol)
+                        assert newcomer.state(symbol) is State.STALE
                 assert "live" not in {state for _, state in viewer.states}
                 seqs = viewer.seqs()
 
