@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -20,9 +21,11 @@ from depthcast.inspection.findings import findings as findings_of
 from depthcast.inspection.state import DeploymentState
 from depthcast.runtime import inspect
 from depthcast.runtime.embedded import EmbeddedServer
+from depthcast.shared import relay_entry
 from depthcast.shared.codec import INFO_FIELD, WRITTEN_FIELD, encode_info
 from depthcast.shared.gateway_entry import GatewayEntry, encode_entry
 from depthcast.shared.position import Position
+from depthcast.shared.relay_entry import RelayEntry
 from depthcast.shared.runtime.redis import connect, execute, newest_entry, parse_entries
 from depthcast.shared.types import EntryInfo
 from depthcast.shared.version import VERSION
@@ -407,6 +410,23 @@ async def test_a_feeder_that_has_said_nothing_for_long(led: Run) -> None:
     assert "gone (was live)" in row
     assert re.search(r" 36\d\d s ago ", row)
     await pasted(led, finding)
+
+
+async def test_a_copy_that_nobody_writes_or_that_is_late(left: Run) -> None:
+    await execute(left.client, "HSET", left.deployment.meta, "copy_of", "tokyo")
+    assert "no relay is running" in (await found(left, "relay"))[0].problem
+
+    async def says(**what: Any) -> None:
+        now_us = time.time_ns() // 1000
+        entry = RelayEntry(now_us, VERSION, "tokyo", {0: 30})._replace(**what)
+        await execute(left.client, "HSET", left.deployment.relays, "one", relay_entry.encode_entry(entry))
+
+    await says()
+    assert not await found(left, "relay")
+    await says(problem="it is full")
+    assert "one cannot go on: it is full" in (await found(left, "relay"))[0].problem
+    await says(lag_ms={0: 60_000})
+    assert "60.0 s old" in (await found(left, "relay"))[0].problem
 
 
 async def test_what_no_feeder_wrote(led: Run) -> None:
