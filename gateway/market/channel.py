@@ -221,6 +221,9 @@ class Channel:
             assert self.view is not None
             relabelled = ViewDelta(last.seq, before.seq, self.view.ts, (), (), before.digest)
             steps = [*steps, Step(before.broadcast, relabelled)]
+        elif steps and last.broadcast < before.broadcast:
+            # The channel came later than the state that it begins at: whoever has that state has everything.
+            steps = [*steps[:-1], Step(before.broadcast, steps[-1].delta)]
         if not self.history.prepend(base, steps):
             return False
         self.reset_at = min(self.reset_at, base.broadcast)
