@@ -58,8 +58,7 @@ class KeyWatch:
         """Return the connection that watches."""
         pipeline, self._watching = self._watching, None
         if pipeline is not None:
-            with suppress(RedisUnavailable):
-                await _end(pipeline)
+            await _end(pipeline)
 
     async def _begin(self) -> Pipeline | None:
         """A pipeline whose connection watches from now on; None if the server refuses that."""
@@ -87,6 +86,10 @@ class KeyWatch:
 
 
 async def _end(pipeline: Pipeline) -> None:
-    """Return the pipeline's connection, which then watches nothing."""
-    async with map_errors():
-        await cast("Any", pipeline).reset()
+    """Return the pipeline's connection, which then watches nothing, or is closed if that fails.
+
+    No error of it may take the place of a cancellation that is under way.
+    """
+    with suppress(RedisUnavailable, RedisRefused):
+        async with map_errors():
+            await cast("Any", pipeline).reset()
