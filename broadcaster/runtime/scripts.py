@@ -8,7 +8,10 @@ server that refuses writes fail the first write.
 
 from typing import Final
 
-_COMMON: Final = """
+from depthcast.shared.lua import BEFORE
+
+_COMMON: Final = (
+    """
 -- An error would not undo the writes before it, so whatever could fail is checked before the first write: the
 -- types of the keys, and whether the user may run each command that writes on each key.
 local function refused(key, kind, ...)
@@ -31,18 +34,9 @@ local function last(key)
   return found['last-generated-id'], found['entries-added']
 end
 
--- Decimal text of up to 20 digits: longer is larger, equal lengths compare as text; doubles lose digits.
-local function less(a, b)
-  if #a ~= #b then return #a < #b end
-  return a < b
-end
-local function before(a, b)
-  local a1, a2 = string.match(a, '^(%d+)-(%d+)$')
-  local b1, b2 = string.match(b, '^(%d+)-(%d+)$')
-  if a1 ~= b1 then return less(a1, b1) end
-  return less(a2, b2)
-end
-
+"""
+    + BEFORE
+    + """
 -- The position of a checkpoint: nothing before it has digits.
 local function position_in(checkpoint)
   return string.match(string.sub(checkpoint, 1, 64), '%d+%-%d+')
@@ -100,6 +94,7 @@ local function attach(key, id, value, tail)
   end
 end
 """
+)
 
 PUBLISH: Final = (
     _COMMON

@@ -6,7 +6,10 @@ where an ingestor leads. What is compared and what is written is one step, as fo
 
 from typing import Final
 
-_COMMON: Final = """
+from depthcast.shared.lua import BEFORE
+
+_COMMON: Final = (
+    """
 local function wrong_type(key, kind)
   local held = redis.call('TYPE', key).ok
   if held ~= 'none' and held ~= kind then
@@ -20,17 +23,9 @@ local function last(key)
     if info[i] == 'last-generated-id' then return info[i + 1] end
   end
 end
--- Decimal text of up to 20 digits: longer is larger, equal lengths compare as text; doubles lose digits.
-local function less(a, b)
-  if #a ~= #b then return #a < #b end
-  return a < b
-end
-local function before(a, b)
-  local a1, a2 = string.match(a, '^(%d+)-(%d+)$')
-  local b1, b2 = string.match(b, '^(%d+)-(%d+)$')
-  if a1 ~= b1 then return less(a1, b1) end
-  return less(a2, b2)
-end
+"""
+    + BEFORE
+    + """\
 local refusal = wrong_type(KEYS[1], 'string')
 for i = 2, #KEYS do refusal = refusal or wrong_type(KEYS[i], 'stream') end
 if refusal then return refusal end
@@ -39,6 +34,7 @@ if holder and holder ~= ARGV[1] then return {0, 'lease', holder} end
 -- The first write: a server that refuses writes refuses this one, and nothing is written.
 local function renew() redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 """
+)
 """KEYS[1]: the lease; all others are streams. ARGV: our name, the duration of the lease (ms), then others."""
 
 TAKE: Final = (
