@@ -17,6 +17,7 @@ from depthcast.relay.comparison import (
     compare,
     goes_on,
     parts,
+    size_of,
     symbols_to_copy,
     written_us,
 )
@@ -200,7 +201,7 @@ class PartitionRelay:
     def _copied(self, part: Sequence[Entry]) -> End:
         end = End(part[-1][0], part[-1])
         self.entries += len(part)
-        self.bytes += sum(len(name) + len(raw) for _, fields in part for name, raw in fields)
+        self.bytes += sum(map(size_of, part))
         self._backoff.reset()
         self._note(end)
         self.delay_s = self.lag_s(asyncio.get_running_loop().time())

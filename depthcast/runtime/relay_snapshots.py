@@ -51,8 +51,10 @@ class SnapshotCopier:
 
     async def look(self) -> None:
         """Find out which snapshots the copy has."""
-        wanted = self.wanted()
-        for some in _batched(wanted, KEYS_AT_ONCE):
+        await self._look(self.wanted())
+
+    async def _look(self, symbols: Sequence[str]) -> None:
+        for some in _batched(symbols, KEYS_AT_ONCE):
             found = await self.writer.last([self.writer.keys.snapshots(symbol) for symbol in some])
             self.copied.update(zip(some, found, strict=True))
 
@@ -61,9 +63,7 @@ class SnapshotCopier:
         wanted = self.wanted() if symbols is None else sorted(symbols)
         if unknown := [symbol for symbol in wanted if symbol not in self.copied]:
             self.seen.update(unknown)
-            for some in _batched(unknown, KEYS_AT_ONCE):
-                found = await self.writer.last([self.writer.keys.snapshots(symbol) for symbol in some])
-                self.copied.update(zip(some, found, strict=True))
+            await self._look(unknown)
         for some in _batched(wanted, KEYS_AT_ONCE):
             by_key = {self.keys.snapshots(symbol): symbol for symbol in some}
             async with self.side.reached():

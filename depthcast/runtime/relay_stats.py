@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from depthcast.runtime.relay_sides import SOURCE, TARGET
 from depthcast.shared.runtime import error_replies
 from depthcast.shared.runtime.error_replies import ERRORS_TEXT
 
 if TYPE_CHECKING:
     from depthcast.runtime.relay import DeploymentRelay
-
-SIDES: Final = ("source", "target")
 
 _GAUGES: Final[Mapping[str, str]] = {
     "following": "1 while this process copies the partition, and the copy goes on from its source",
@@ -53,7 +52,7 @@ class RelayStats(Collector):
         )
         for deployment in self.deployments():
             counts = deployment.failures()
-            for side in SIDES:
+            for side in (SOURCE, TARGET):
                 failures.add_metric([deployment.source.prefix, side], counts[side])
             if deployment.catalog.offset_us is not None:
                 offset.add_metric([deployment.source.prefix], deployment.catalog.offset_us / 1e6)

@@ -15,7 +15,6 @@ from redis.asyncio import Redis
 from depthcast.broadcaster.publication import Broadcast
 from depthcast.broadcaster.runtime.publisher import Publisher
 from depthcast.ingestor.engine import Engine
-from depthcast.ingestor.orders import OrdersCopy
 from depthcast.ingestor.recovery import NOTHING_PUBLISHED, Republication
 from depthcast.ingestor.runtime.environment import REAL_ENVIRONMENT
 from depthcast.ingestor.runtime.leadership import Leadership
@@ -231,7 +230,7 @@ def _restore(engine: Engine, before: Engine, symbol: str) -> None:
     snapshot = before.snapshot(symbol)
     instrument = before.listing(symbol).instrument._replace(listing=before.listing(symbol).number)
     engine.restore(
-        instrument, snapshot.seq, snapshot.bids, snapshot.asks, snapshot.digest, _orders(before, symbol)
+        instrument, snapshot.seq, snapshot.bids, snapshot.asks, snapshot.digest, before.orders_of(symbol)
     )
     engine.set_seq(symbol, snapshot.seq)
     if (doubt := before.doubt(symbol)) is not None:
@@ -239,12 +238,8 @@ def _restore(engine: Engine, before: Engine, symbol: str) -> None:
     engine.restore_times({symbol: before.times(symbol)})
 
 
-def _orders(engine: Engine, symbol: str) -> OrdersCopy | None:
-    return engine.orders_of(symbol)
-
-
 def _book(engine: Engine, symbol: str) -> Book:
-    snapshot, orders = engine.snapshot(symbol), _orders(engine, symbol)
+    snapshot, orders = engine.snapshot(symbol), engine.orders_of(symbol)
     flat = None
     if orders is not None:
         sides = [(orders[0], orders[1]), (orders[2], orders[3])]

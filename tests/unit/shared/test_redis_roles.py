@@ -14,7 +14,7 @@ from depthcast.shared.redis_roles import (
 )
 from tests.role_commands import commands_of
 
-READERS = ("gateway", "consumer", "doctor")
+READERS = ("gateway", "consumer", "doctor", "relay-source")
 BOOKS = {"deltas", "snapshots", "meta", "instruments", "incarnation", "listings"}
 
 
@@ -32,6 +32,11 @@ def test_who_reads_writes_nothing_that_others_read(role: str) -> None:
 @pytest.mark.parametrize("role", ["producer", "feed", "operator"])
 def test_who_adds_input_writes_no_book(role: str) -> None:
     assert not written_by(role) & {"deltas", "snapshots", "listings", "leader", "checkpoint"}
+
+
+def test_who_copies_books_writes_nothing_at_the_source_and_adds_no_input_to_the_copy() -> None:
+    assert not written_by("relay-source")
+    assert not written_by("relay") & {"events", "producers", "checkpoint", "rejects", "feeders"}
 
 
 def test_input_can_be_added_to_and_neither_changed_nor_deleted() -> None:
