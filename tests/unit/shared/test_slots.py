@@ -1,8 +1,10 @@
 """Slots of keys, and tags whose slots are evenly spaced."""
 
+from collections import Counter
+
 import pytest
 
-from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.keys import DeploymentKeys, default_tag
 from depthcast.shared.slots import SLOTS, parse_tags, slot_of, spread_tags, tags_text, wanted_slot
 
 
@@ -44,6 +46,11 @@ def test_masters_with_equal_ranges_get_equal_numbers_of_partitions() -> None:
             for number in range(partitions):
                 counts[wanted_slot(number, partitions) * masters // SLOTS] += 1
             assert max(counts) - min(counts) <= 1, (masters, partitions, counts)
+
+
+def test_tags_without_an_ending_would_be_spread_unevenly() -> None:
+    masters = Counter(slot_of(default_tag("depthcast", number)) * 6 // SLOTS for number in range(16))
+    assert max(masters.values()) == 5  # as decision 44 says
 
 
 def test_keys_that_one_step_touches_share_a_slot() -> None:
