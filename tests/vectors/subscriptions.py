@@ -458,18 +458,7 @@ def replaced_by_everything(scene: Scene) -> None:
 )  # fmt: skip
 def gap_before_everything(scene: Scene) -> None:
     begin(scene)
-    scene.user_subscribes("*", depth=1)
-    scene.subscribes("*", depth=1, read=False)
-    scene.publishes({6500011: 1})
-    scene.loses()
-    scene.publishes({6500012: 2})
-    scene.arrives()
-    scene.not_live()
-    scene.gateway_reads()
-    scene.arrives()
-    scene.answers_pings()
-    for symbol in TWO:
-        scene.live(symbol, depth=1)
+    _gap_before_everything(scene)
 
 
 @conversation(
@@ -481,18 +470,7 @@ def gap_before_everything_again(scene: Scene) -> None:
     scene.subscribes("*")
     scene.arrives()
     scene.answers_pings()
-    scene.user_subscribes("*", depth=1)
-    scene.subscribes("*", depth=1, read=False)
-    scene.publishes({6500011: 1})
-    scene.loses()
-    scene.publishes({6500012: 2})
-    scene.arrives()
-    scene.not_live()
-    scene.gateway_reads()
-    scene.arrives()
-    scene.answers_pings()
-    for symbol in TWO:
-        scene.live(symbol, depth=1)
+    _gap_before_everything(scene)
 
 
 @conversation(
@@ -552,3 +530,19 @@ def list_half_answered(scene: Scene) -> None:
     scene.subscribes(depth=1)
     scene.arrives()
     scene.live(depth=1)
+
+
+def _gap_before_everything(scene: Scene) -> None:
+    """Everything is subscribed with depth 1, and a delta is lost before the gateway reads that."""
+    scene.user_subscribes("*", depth=1)
+    scene.subscribes("*", depth=1, read=False)
+    scene.publishes({6500011: 1})
+    scene.loses()
+    scene.publishes({6500012: 2})
+    scene.arrives()
+    scene.not_live()
+    scene.gateway_reads()
+    scene.arrives()
+    scene.answers_pings()
+    for symbol in TWO:
+        scene.live(symbol, depth=1)
