@@ -28,7 +28,6 @@ class Seen:
     not_resumed: int = 0
     gaps: int = 0
     wrong: int = 0
-    snapshots: int = 0
     failed: str = ""
     silences_s: list[float] = field(default_factory=list)
 
@@ -88,5 +87,4 @@ class Crowd:
                 counters = client.counters
                 seen.reconnects, seen.gaps = counters.reconnects, counters.gaps
                 seen.wrong += counters.mismatches
-                seen.snapshots = counters.snapshots
                 seen.not_resumed = counters.reconnects * seen.views - counters.resumed

@@ -8,10 +8,11 @@ from typing import Final
 
 from depthcast import Consumer
 from depthcast.client.client import Client
-from depthcast.gateway.market.grouped_replica import bucket_of
+from depthcast.feed.statistics import quantile
 from depthcast.shared.book import BookSide
 from tests.rolling.clients import SYMBOLS, Crowd, Seen
 from tests.rolling.deployment import PREFIX, Say, running
+from tests.unit.gateway.small_market import grouped
 from tests.waiting import eventually
 
 SETTLED_S: Final = 20.0
@@ -31,20 +32,20 @@ class Result:
 
     def lines(self) -> list[str]:
         """The figures, and each client that saw too much."""
-        silences = sorted(silence for each in self.seen for silence in each.silences_s) or [0.0]
-        longest = sorted(max(each.silences_s, default=0.0) for each in self.seen)
+        silences = [silence for each in self.seen for silence in each.silences_s] or [0.0]
+        longest = [max(each.silences_s, default=0.0) for each in self.seen]
         reconnects = [each.reconnects for each in self.seen]
         back = sum(each.reconnects * each.views for each in self.seen)
         not_needed = sum(each.not_resumed for each in self.seen)
         gaps, wrong = sum(each.gaps for each in self.seen), sum(each.wrong for each in self.seen)
-        p50, p99 = (_share(longest, share) * 1000 for share in (0.5, 0.99))
+        p50, p99 = (quantile(longest, share) * 1000 for share in (0.5, 0.99))
         lines = [
             f"{len(self.seen)} clients, restarted in {self.seconds:.0f} s",
             f"reconnects of a client: {min(reconnects)} to {max(reconnects)}, {sum(reconnects)} in all",
             f"snapshots not needed: {not_needed} of {back} views that came back",
             f"gaps: {gaps}, wrong books: {wrong}",
-            f"silence between updates: p99 {_share(silences, 0.99) * 1000:.0f} ms",
-            f"longest of each client: p50 {p50:.0f} ms, p99 {p99:.0f} ms, max {longest[-1] * 1000:.0f} ms",
+            f"silence between updates: p99 {quantile(silences, 0.99) * 1000:.0f} ms",
+            f"longest of each client: p50 {p50:.0f} ms, p99 {p99:.0f} ms, max {max(longest) * 1000:.0f} ms",
         ]
         return lines + [
             f"client {each.number}: {each.reconnects} reconnects, {each.not_resumed} not resumed, "
@@ -52,10 +53,6 @@ class Result:
             for each in self.seen
             if not each.fine
         ]
-
-
-def _share(ordered: list[float], share: float) -> float:
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
 async def roll(clients: int, rate: float, spread_s: float, say: Say) -> Result:
@@ -103,9 +100,5 @@ def _equal(seen: Seen, client: Client, consumer: Consumer) -> bool:
 
 
 def _view(side: BookSide, depth: int, group: int) -> list[tuple[int, int]]:
-    sums: dict[int, int] = {}
-    for price, quantity in side.top():
-        bucket = bucket_of(price, side.sign, group)
-        sums[bucket] = sums.get(bucket, 0) + quantity
-    ordered = sorted(sums.items(), key=lambda level: level[0] * side.sign)
-    return ordered[:depth] if depth else ordered
+    levels = grouped(dict(side.top()), side.side, group)
+    return sorted(levels.items(), key=lambda level: level[0] * side.sign)[: depth or None]
