@@ -65,14 +65,6 @@ class Deployment:
         log = self.run.folder / f"{version}-{len(list(self.run.folder.iterdir()))}.log"
         log.touch()
         program = Program(self.codes[version], log, *words, settings=settings)
-        if words[0] == "-m":
-            program = Program(
-                self.codes[version],
-                log,
-                *words,
-                settings={**settings, "admin_host": HOST, "admin_port": (port := free_port())},
-            )
-            program.admin = port
         self.stack.push_async_callback(program.kill_if_running)
         return program
 

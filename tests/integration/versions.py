@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 import shutil
 import signal
 import subprocess
@@ -82,7 +81,8 @@ class Program:
     def __init__(self, code: Path, log: Path, *words: str, settings: Mapping[str, object]) -> None:
         self.code, self.log, self.admin = code, log, free_port()
         self._words = words
-        self._settings = {f"DEPTHCAST_{name.upper()}": str(value) for name, value in settings.items()}
+        given = {**settings, "admin_host": HOST, "admin_port": self.admin}
+        self._settings = {f"DEPTHCAST_{name.upper()}": str(value) for name, value in given.items()}
         self._child: Child | None = None
 
     def start(self) -> None:
@@ -118,7 +118,7 @@ class Program:
             return log.read().decode()
 
     def leads(self) -> bool:
-        return re.search('"leading"', self.said()) is not None
+        return '"leading"' in self.said()
 
     def last(self) -> tuple[dict[str, Any], dict[str, str], int] | None:
         """What a holder printed last."""
