@@ -20,6 +20,7 @@ from depthcast.capacity.tiers import (
     ingestor_tier,
     reader_load,
     redis_tier,
+    stream_readers,
     writing_cpu,
 )
 
@@ -53,7 +54,7 @@ class Plan:
     @property
     def readers(self) -> int:
         """Readers of the streams in the gateways of one deployment."""
-        return self.gateway.workers if self.machines.readers == "worker" else self.gateway.machines
+        return stream_readers(self.gateway, self.machines)
 
     @property
     def links(self) -> dict[str, float]:
@@ -223,7 +224,7 @@ def _plan_with(
         clients=demand.clients * connections / deployments,
         subscriptions=subscriptions,
     )
-    readers = gateways.workers if machines.readers == "worker" else gateways.machines
+    readers = stream_readers(gateways, machines)
     redis = redis_tier(demand, machines, costs, rates, ingestors, symbols=symbols, readers=readers)
     return Plan(
         demand=demand,

@@ -89,10 +89,7 @@ def plan_rows(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "clients of a worker", f"{gateway.clients_per_worker:,.0f} at most, by {gateway.decided_by}"
     yield "of a worker's core", f"{gateway.fixed_share:.1%} before the first client"
     yield "memory of a worker", short(gateway.memory_bytes, "B")
-    yield (
-        "messages to clients",
-        per_second(plan.client.frames * plan.demand.clients * plan.connections),
-    )
+    yield "messages to clients", per_second(plan.messages)
     for name, value in plan.links.items():
         yield name, f"{short(value, 'B')} a second"
     yield "to clients in 30 days", short(plan.links["gateways to clients"] * MONTH_S, "B")

@@ -196,6 +196,27 @@ def _with_replicas(
     return RedisTier(primaries, nodes * primaries, levels, share, memory / primaries, by)
 
 
+def worker_cpu(
+    demand: Demand, costs: UnitCosts, rates: StreamRates, client: ClientRates, symbols: float
+) -> tuple[float, float]:
+    """Cores that a worker uses without any client, and that each client adds."""
+    cpu = costs.gateway
+    fixed = (
+        cpu.second
+        + symbols * cpu.symbol_second
+        + rates.entries * cpu.entry
+        + rates.broadcasts * cpu.broadcast
+    )
+    per_client = (
+        client.writes * cpu.write
+        + client.bytes * cpu.byte
+        + client.frames * cpu.join / demand.list_clients
+        + client.heartbeats * cpu.heartbeat
+        + cpu.connection_second
+    )
+    return fixed * US, per_client * US
+
+
 def gateway_tier(
     demand: Demand,
     machines: Machines,
@@ -211,27 +232,14 @@ def gateway_tier(
 
     Raises `CannotCarry`.
     """
-    cpu = costs.gateway
-    per_client = (
-        client.writes * cpu.write
-        + client.bytes * cpu.byte
-        + client.frames * cpu.join / demand.list_clients
-        + client.heartbeats * cpu.heartbeat
-        + cpu.connection_second
-    ) * US
-    fixed = (
-        cpu.second
-        + symbols * cpu.symbol_second
-        + rates.entries * cpu.entry
-        + rates.broadcasts * cpu.broadcast
-    ) * US
+    fixed, per_client = worker_cpu(demand, costs, rates, client, symbols)
 
     def followed(count: float) -> float:
         return distinct_symbols(symbols, count * subscriptions, demand.popularity)
 
     def load(count: float) -> float:
         made = min(followed(count) * demand.read_per_s, rates.broadcasts)
-        return fixed + made * cpu.made * US + count * per_client
+        return fixed + made * costs.gateway.made * US + count * per_client
 
     if load(1.0) > machines.share:
         raise CannotCarry("gateway", "reading every symbol", load(0.0) / machines.share)
@@ -240,11 +248,7 @@ def gateway_tier(
     each_store = costs.memory.gateway_connection + subscriptions * costs.memory.gateway_subscription
     # One core of a machine comes with its part of the machine's network and memory.
     memory, wire = machines.memory_bytes / machines.cores, machines.network_bytes_s / machines.cores
-    reading = reader_load(costs, rates, symbols)[1]
-    if store >= machines.memory_bytes:
-        raise CannotCarry("gateway", "memory of all books", store / machines.memory_bytes)
-    if reading >= machines.network_bytes_s:
-        raise CannotCarry("gateway", "network in, of all symbols", reading / machines.network_bytes_s)
+    per_machine = _workers_per_machine(machines, store, reader_load(costs, rates, symbols)[1])
     limits = {
         "CPU": _most(load, machines.share),
         "network": wire / client.wire_bytes if client.wire_bytes else math.inf,
@@ -254,9 +258,6 @@ def gateway_tier(
     decided = min(limits, key=lambda name: limits[name])
     per_worker = min(limits[decided], clients)
     workers = math.ceil(clients / per_worker - 1e-9)
-    per_machine = min(machines.cores, max(1, math.floor(machines.memory_bytes / store)))
-    if machines.readers == "worker":
-        per_machine = min(per_machine, max(1, math.floor(machines.network_bytes_s / reading)))
     return GatewayTier(
         workers=workers,
         machines=math.ceil(workers / per_machine),
@@ -267,6 +268,26 @@ def gateway_tier(
         memory_bytes=store + per_worker * each_store,
         decided_by=decided,
     )
+
+
+def stream_readers(gateways: GatewayTier, machines: Machines) -> int:
+    """Readers of the streams in the gateways: of each worker, or of each machine."""
+    return gateways.workers if machines.readers == "worker" else gateways.machines
+
+
+def _workers_per_machine(machines: Machines, store: float, reading: float) -> int:
+    """Workers that share a machine: each has a core and the memory of all books, and may read all symbols.
+
+    `store`: bytes of all books; `reading`: bytes a second of all symbols. Raises `CannotCarry`.
+    """
+    if store >= machines.memory_bytes:
+        raise CannotCarry("gateway", "memory of all books", store / machines.memory_bytes)
+    if reading >= machines.network_bytes_s:
+        raise CannotCarry("gateway", "network in, of all symbols", reading / machines.network_bytes_s)
+    most = min(machines.cores, math.floor(machines.memory_bytes / store))
+    if machines.readers == "worker":
+        most = min(most, math.floor(machines.network_bytes_s / reading))
+    return most
 
 
 def _most(load: Callable[[float], float], share: float) -> float:
