@@ -7,23 +7,16 @@ from typing import Any, Final, NamedTuple
 
 from benchmarks.capacity.fit import Fit, fit
 from benchmarks.capacity.points import POINTS, SIZES, Point
-from depthcast.capacity.costs import (
-    ClientCosts,
-    GatewayCosts,
-    IngestorCosts,
-    Latency,
-    MemoryBytes,
-    MessageBytes,
-    RedisCosts,
-    StandbyCosts,
-    UnitCosts,
-)
+from benchmarks.capacity.rig import command_bytes
+from depthcast.capacity.costs import Latency, MemoryBytes, MessageBytes, UnitCosts
 from depthcast.shared.codec import pack
 
 Sample = Mapping[str, float]
 READERS: Final = 2
 """Processes that read `deltas` in every measurement: the gateway and the standby."""
 CATALOG_READERS: Final = 3
+KINDS: Final[Mapping[str, Any]] = {field.name: field.type for field in fields(UnitCosts)}
+"""The class of each part of the costs."""
 
 
 class Derived(NamedTuple):
@@ -50,50 +43,33 @@ def derive(samples: Mapping[str, Sample], memory: Mapping[str, Sample], more: Sa
     """
     points = {point.name: point for point in POINTS if point.name in samples and not point.held_out}
     rows = {name: _row(points[name], samples[name], more["snapshot_level"]) for name in points}
-    size, catalog = _bytes(points, rows, more["snapshot_level"])
-    features = [_features(row, catalog, more["snapshot_level"]) for row in rows.values()]
+    size = _bytes(points, rows, more["snapshot_level"])
+    features = [_features(row, size.catalog_symbol) for row in rows.values()]
     fits = {
         process: fit(
-            [row[process] for row in features], [row[f"cpu_{process}"] for row in rows.values()], names
+            [row[process] for row in features],
+            [row[f"cpu_{process}"] for row in rows.values()],
+            [field.name for field in fields(KINDS[process])],
         )
-        for process, names in (
-            ("ingestor", _names(IngestorCosts)),
-            ("standby", _names(StandbyCosts)),
-            ("redis", _names(RedisCosts)),
-            ("gateway", _names(GatewayCosts)),
-            ("clients", _names(ClientCosts)),
-        )
+        for process in features[0]
     }
-    costs = UnitCosts(
-        IngestorCosts(**fits["ingestor"].costs),
-        StandbyCosts(**fits["standby"].costs),
-        RedisCosts(**fits["redis"].costs),
-        GatewayCosts(**fits["gateway"].costs),
-        ClientCosts(**fits["clients"].costs),
-        size,
-        _memory(memory, more),
-        Latency(0.0),
-    )
+    cpu: dict[str, Any] = {process: KINDS[process](**found.costs) for process, found in fits.items()}
+    costs = UnitCosts(**cpu, bytes=size, memory=_memory(memory, more), latency=Latency(0.0))
     return Derived(costs, {name: found.worst for name, found in fits.items()})
 
 
-def _names(kind: type) -> list[str]:
-    return [field.name for field in fields(kind)]
-
-
 def _row(point: Point, sample: Sample, snapshot_level: float) -> dict[str, float]:
-    snapshot_bytes = sample["snapshot_level"] * snapshot_level
     return {
         **sample,
-        "snapshot_bytes": snapshot_bytes,
+        "snapshot_bytes": sample["snapshot_level"] * snapshot_level,
         "frame_level": sample["frame"] * point.levels,
         "readers": READERS + point.more_readers,
     }
 
 
-def _features(row: Sample, catalog: float, snapshot_level: float) -> dict[str, Sample]:
+def _features(row: Sample, catalog: float) -> dict[str, Sample]:
     """What each process did, under the names of its costs."""
-    written = row["input_bytes"] + row["stream_bytes"] + row["snapshot_level"] * snapshot_level
+    written = row["input_bytes"] + row["stream_bytes"] + row["snapshot_bytes"]
     sent = (
         row["input_bytes"]
         + row["readers"] * row["stream_bytes"]
@@ -115,9 +91,7 @@ def _features(row: Sample, catalog: float, snapshot_level: float) -> dict[str, S
     }
 
 
-def _bytes(
-    points: Mapping[str, Point], rows: Mapping[str, Sample], snapshot_level: float
-) -> tuple[MessageBytes, float]:
+def _bytes(points: Mapping[str, Point], rows: Mapping[str, Sample], snapshot_level: float) -> MessageBytes:
     stream = _fit(rows.values(), "stream_bytes", ("publish", "broadcast", "level"))
     frames = _fit([row for row in rows.values() if row["frame"]], "byte", ("frame", "frame_level"))
     beats = [row["heartbeat_bytes"] / row["heartbeat"] for row in rows.values() if row["heartbeat"]]
@@ -129,20 +103,17 @@ def _bytes(
     )
     one, eleven = (_input_bytes(events) for events in (1, 11))
     event = (eleven - one) / 10
-    return (
-        MessageBytes(
-            event=event,
-            input_entry=one - event,
-            entry=stream.costs["publish"],
-            broadcast=stream.costs["broadcast"],
-            level=stream.costs["level"],
-            snapshot_level=snapshot_level,
-            catalog_symbol=catalog,
-            frame=frames.costs["frame"],
-            frame_level=frames.costs["frame_level"],
-            heartbeat=statistics.median(beats) if beats else 0.0,
-        ),
-        catalog,
+    return MessageBytes(
+        event=event,
+        input_entry=one - event,
+        entry=stream.costs["publish"],
+        broadcast=stream.costs["broadcast"],
+        level=stream.costs["level"],
+        snapshot_level=snapshot_level,
+        catalog_symbol=catalog,
+        frame=frames.costs["frame"],
+        frame_level=frames.costs["frame_level"],
+        heartbeat=statistics.median(beats) if beats else 0.0,
     )
 
 
@@ -155,7 +126,7 @@ def _input_bytes(events: int) -> int:
     """Bytes of the command that appends an entry of one symbol with so many events."""
     words = [b"XADD", b"{depthcast:0}:events", b"*", b"BTC-USD"]
     words.append(pack([[1, 0, 6_500_000, 1_000 + number] for number in range(events)]))
-    return 3 + len(str(len(words))) + sum(len(word) + len(str(len(word))) + 5 for word in words)
+    return command_bytes(words)
 
 
 def _memory(memory: Mapping[str, Sample], more: Sample) -> MemoryBytes:

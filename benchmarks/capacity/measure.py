@@ -1,6 +1,5 @@
 """What the units of a deployment cost on this machine, and whether a simulation of them is right."""
 
-import statistics
 from typing import Any, Final
 
 from benchmarks.capacity.check import TOLERANCE, calibrated, compare, failures
@@ -84,11 +83,6 @@ def _spread(found: list[Sample]) -> dict[str, Any]:
     """Greatest CPU of a round ÷ the least, by process: how calm the machine was."""
     names = [name for name in found[0] if name.startswith("cpu_")]
     return {name: max(one[name] for one in found) / min(one[name] for one in found) for name in names}
-
-
-def calm(spread: dict[str, dict[str, float]]) -> float:
-    """The median over the loads of the greatest spread of a process."""
-    return statistics.median(max(of.values()) for of in spread.values())
 
 
 BENCHMARK = Benchmark("capacity", "Unit costs for a capacity plan", run, rounds=3, quick_rounds=1)

@@ -234,7 +234,9 @@ class Rig:
         per_tick = sum(readers.clients * readers.channels for readers in point.readers)
         per_join = sum(readers.lists * readers.channels for readers in point.readers)
         times = main["frames"] / per_tick if per_tick else 0.0
-        inputs = [_resp(command) for command in self._commands(b"k" * 20, point)] if point.changed else []
+        inputs = (
+            [command_bytes(command) for command in self._commands(b"k" * 20, point)] if point.changed else []
+        )
         ticks = report.ticks
         return {
             "second": seconds,
@@ -284,14 +286,14 @@ def snapshots_per_s(size: Size, point: Point) -> float:
     return point.changed / SNAPSHOT_S + (size.symbols - point.changed) / QUIET_SNAPSHOT_S
 
 
-def _resp(words: Sequence[bytes]) -> int:
+def command_bytes(words: Sequence[bytes]) -> int:
     """Bytes of a command in Redis's protocol."""
     return 3 + len(str(len(words))) + sum(len(word) + len(str(len(word))) + 5 for word in words)
 
 
 def _resp_fields(fields: dict[bytes, bytes]) -> int:
     """Bytes of a stream entry in an answer of Redis, its ID included."""
-    return 45 + _resp([word for field in fields.items() for word in field])
+    return 45 + command_bytes([word for field in fields.items() for word in field])
 
 
 @contextmanager
