@@ -5,7 +5,7 @@ capacity -->`. `python -m benchmarks --report` writes these parts anew.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +21,8 @@ CLIENTS: Final = (10_000, 1_000_000, 100_000_000)
 RATES: Final = {1_000: 10.0, 100_000: 1.0}
 """Broadcasts a second of a symbol, by number of symbols: of many, most are quiet."""
 POPULAR: Final = 10.0
+BUSY_LOAD: Final = 2.0
+"""Load average ÷ cores from which on other work ran too: the measurement alone has about one job for each."""
 MACHINES: Final = Machines()
 EXAMPLE: Final = Demand(clients=1_000_000, symbols=1_000)
 TITLES: Final = {
@@ -93,15 +95,32 @@ def _check(result: Mapping[str, Any]) -> Iterator[str]:
     data = result["data"]
     yield "| held-out load | measured | simulated | difference | |"
     yield "| :-- | --: | --: | --: | :-- |"
-    for one in (Comparison(*row) for row in data["check"]):
+    found = [Comparison(*row) for row in data["check"]]
+    for one in found:
         met = "yes" if one.good else "**no**"
         yield f"| {one.name} | {one.measured:.3f} | {one.simulated:.3f} | {one.error:+.0%} | {met} |"
+    yield ""
+    yield _verdict([one.good for one in found], result["machine"])
     yield ""
     yield (
         f"The last column says whether the difference is at most {TOLERANCE:.0%}. "
         "Greatest CPU of a round ÷ least, median of all loads, by process: "
         f"{', '.join(f'{name} {ratio:.2f}' for name, ratio in _scatter(data['spread']).items())}."
     )
+
+
+def _verdict(good: Sequence[bool], machine: Mapping[str, Any]) -> str:
+    """Whether this result passes its own check, and whether the machine was calm enough to say much."""
+    verdict = "This result passes the check" if all(good) else "**This result fails the check**"
+    said = f"{verdict}: {sum(good)} of {len(good)} numbers agree within {TOLERANCE:.0%}."
+    load, cores = machine["load_average"], machine["cores"]
+    if load >= BUSY_LOAD * cores:
+        said += (
+            f" **The machine was busy with other work**: after the run its load average was {load:g} "
+            f"on {cores} cores. All costs and plans on this page come from that run; "
+            "measure again on a calm machine."
+        )
+    return said
 
 
 def _scatter(spread: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

@@ -118,3 +118,25 @@ def test_the_document_has_the_tables_of_the_result() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     assert len(PLACE.findall(text)) == 8
     assert updated(text, RESULT) == text, "write it anew: make bench ARGS=--report"
+
+
+@pytest.mark.parametrize(
+    ("simulated", "load", "said"),
+    [
+        (1.1, 1.0, "This result passes the check: 1 of 1 numbers agree within 20%.\n"),
+        (1.3, 1.0, "**This result fails the check**: 0 of 1 numbers agree within 20%.\n"),
+        (
+            1.1,
+            11.0,
+            "**The machine was busy with other work**: after the run its load average was 11 on 2 cores.",
+        ),
+    ],
+)
+def test_the_document_says_whether_its_result_is_to_be_trusted(
+    simulated: float, load: float, said: str
+) -> None:
+    data = {**RESULT["data"], "check": [["CPU", 1.0, simulated]]}
+    machine = {**RESULT["machine"], "load_average": load, "cores": 2}
+    text = updated("<!-- capacity check -->\n<!-- end of capacity -->", {"data": data, "machine": machine})
+    assert said in text
+    assert ("busy" in text) == (load > 4)
