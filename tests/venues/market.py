@@ -28,6 +28,7 @@ class ModelBook:
 
     - `depth`: levels of each side that a subscriber is meant to see; None = all.
     - `levels_max`: levels of each side that the book grows to.
+    - `kept`: prices whose level is never removed by chance.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class ModelBook:
         self.tick = self.lot = 1
         self.depth = depth
         self.levels_max = levels_max
+        self.kept: set[int] = set()
         self.sides: tuple[dict[int, int], dict[int, int]] = ({}, {})
         for offset in range(1, 11):
             self.sides[0][mid - offset] = random.randint(1, 5_000)
@@ -129,10 +131,12 @@ class ModelBook:
         random, side = self.random, self.random.randrange(2)
         levels = self.sides[side]
         if len(levels) >= self.levels_max:
-            return Change(side, self.top(side)[-1][0], 0)
+            return Change(side, next(price for price, _ in self.top(side)[::-1] if price not in self.kept), 0)
         if len(levels) > 4 and random.random() < 0.4:
             best_goes = random.random() < 0.3
-            return Change(side, self.best(side) if best_goes else random.choice(sorted(levels)), 0)
+            price = self.best(side) if best_goes else random.choice(sorted(levels))
+            if price not in self.kept:
+                return Change(side, price, 0)
         return self._added(side)
 
     def _added(self, side: int) -> Change:
