@@ -44,6 +44,8 @@ class GatewayCounters:
     heartbeats: int = 0
     cohorts_made: int = 0
     replaced: int = 0
+    taken_up: int = 0
+    let_go: int = 0
     drained: int = 0
     limit_subscriptions: int = 0
     limit_full_depth: int = 0

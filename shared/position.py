@@ -39,6 +39,9 @@ class Position(NamedTuple):
 ZERO: Final = Position(0, 0)
 """The position before all others: that of an empty stream."""
 
+LAST: Final = Position(_MAX_PART, _MAX_PART)
+"""The position behind all others."""
+
 
 def follows(position: Position, previous: Position, prev_named: Position | None) -> bool:
     """Return whether the entry at `position` directly follows `previous`.

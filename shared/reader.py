@@ -6,7 +6,7 @@ showing the old book until a rebuilt one is at least as new, so viewers never se
 and output is in `depthcast.shared.runtime.follow`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Final, NamedTuple
 
@@ -25,7 +25,7 @@ from depthcast.shared.errors import CodecError, PositionError
 from depthcast.shared.input_times import EVENT_TS, INPUT_TS, input_ts_of, time_in
 from depthcast.shared.listing import of_table
 from depthcast.shared.order_counts import ORDERS, counts_in, counts_of
-from depthcast.shared.position import ZERO, Position, follows
+from depthcast.shared.position import LAST, ZERO, Position, follows
 from depthcast.shared.replica import NO_CHANGES, ApplyResult, Changes, Replica
 from depthcast.shared.types import Delta, EntryInfo, Snapshot
 
@@ -112,6 +112,7 @@ class PartitionReader:
     - `position`: position of the last entry read; None before the first load.
     - `shown`: replicas to show to users, each at its last good state.
     - `rebuilding`: loaded replicas that are still older than the one shown, or ahead of what was read.
+    - `ahead`: symbol → the entry of its snapshot, where that was not read yet.
     - `missing`: symbol → why it needs a fresh snapshot; the replica shown is stale until then.
     - `lost_reason`: why the whole partition must be loaded again; None while the stream is continuous.
 
@@ -139,7 +140,7 @@ class PartitionReader:
         self.lost_reason: str | None = "not loaded yet"
         self._tail = ZERO
         self._ts = 0
-        self._ahead: dict[str, Position] = {}
+        self.ahead: dict[str, Position] = {}
         self._ahead_in_order: list[tuple[Position, str]] = []
 
     def is_current(self, symbol: str) -> bool:
@@ -161,7 +162,7 @@ class PartitionReader:
         self.shown.pop(symbol, None)
         self.rebuilding.pop(symbol, None)
         self.missing.pop(symbol, None)
-        self._ahead.pop(symbol, None)
+        self.ahead.pop(symbol, None)
 
     def mark_lost(self, reason: str) -> None:
         """Require a load of everything: the stream cannot be continued from `position`."""
@@ -181,7 +182,7 @@ class PartitionReader:
         if self.lost_reason is not None or self.position is None:
             self.position = min(positions if positions and all(snapshots.values()) else [*positions, tail])
             self.rebuilding.clear()
-            self._ahead.clear()
+            self.ahead.clear()
             self._ahead_in_order.clear()
         else:
             positions.append(self.position)
@@ -189,12 +190,12 @@ class PartitionReader:
         self.lost_reason = None
         for symbol, found in snapshots.items():
             self.missing.pop(symbol, None)
-            self._ahead.pop(symbol, None)
+            self.ahead.pop(symbol, None)
             if self.wants(symbol):
                 snapshot = found[1] if found else None
                 self.rebuilding[symbol] = _loaded(symbol, snapshot, orders=self._orders)
                 if self._confirms and found is not None and found[0] > self.position:
-                    self._ahead[symbol] = found[0]
+                    self.ahead[symbol] = found[0]
                     heappush(self._ahead_in_order, (found[0], symbol))
         return self._promote_all()
 
@@ -229,12 +230,48 @@ class PartitionReader:
             self._take_inputs(info.inputs, input_ts)
         reached = self.position < self._tail
         self.position = position
-        if self._ahead:
+        if self.ahead:
             reached = self._reach(position) or reached
         if reached:
             updates += self._promote_all()
         written = Written(written_us, info.lag_ms, position > self._tail)
         return AppliedEntry(position, info, updates, written)
+
+    def beside(self, symbols: Collection[str]) -> "PartitionReader":
+        """Return a reader at this one's position that takes up further symbols, for `adopt`.
+
+        It is loaded with their snapshots, and then reads on until it is where this one is. It shows nothing.
+        """
+        assert self.position is not None, "load before beside"
+        other = PartitionReader(symbols.__contains__, orders=self._orders)
+        other.position, other.lost_reason = self.position, None
+        return other
+
+    def load_beside(self, snapshots: LoadedSnapshots) -> None:
+        """Load a reader that `beside` made *before* the snapshots were read.
+
+        So a symbol without one is born after its position. The position goes back to the oldest snapshot.
+        """
+        self.load(LAST, snapshots)
+
+    def adopt(self, other: "PartitionReader", symbols: Collection[str]) -> list[ReplicaUpdate]:
+        """Follow `symbols` from now on, with the replicas of a reader `beside`, which is at this position.
+
+        A symbol whose deltas did not continue its snapshot is loaded as any other that is missing.
+        """
+        assert other.position == self.position
+        updates = []
+        for symbol in symbols:
+            if symbol in other.missing:
+                self.missing[symbol] = other.missing[symbol]
+                continue
+            self.rebuilding[symbol] = other.rebuilding[symbol]
+            if symbol in other.ahead:
+                self.ahead[symbol] = other.ahead[symbol]
+                heappush(self._ahead_in_order, (other.ahead[symbol], symbol))
+            if other.rebuilding[symbol].seq and (update := self._promote(symbol)) is not None:
+                updates.append(update)
+        return updates
 
     def is_empty(self, symbol: str) -> bool:
         """Whether the last load of `symbol` brought nothing, and nothing came since."""
@@ -330,16 +367,18 @@ class PartitionReader:
         reached = False
         while self._ahead_in_order and self._ahead_in_order[0][0] <= position:
             wanted, symbol = heappop(self._ahead_in_order)
-            if self._ahead.get(symbol) != wanted:
+            if self.ahead.get(symbol) != wanted:
                 continue  # loaded again or forgotten since
             if wanted == position:
-                del self._ahead[symbol]
+                del self.ahead[symbol]
                 reached = True
             else:
                 self._fail(symbol, f"its snapshot is of the entry {wanted}, which Redis has lost")
         return reached
 
     def _promote_all(self) -> list[ReplicaUpdate]:
+        if not self.shown and self.position is not None and self.position < self._tail:
+            return []
         known = [symbol for symbol, replica in self.rebuilding.items() if replica.seq]
         return [update for symbol in known if (update := self._promote(symbol)) is not None]
 
@@ -347,7 +386,7 @@ class PartitionReader:
         """Show the rebuilt replica once it is as new as the one shown here or by other readers."""
         rebuilt, shown = self.rebuilding[symbol], self.shown.get(symbol)
         assert self.position is not None
-        if symbol in self._ahead:
+        if symbol in self.ahead:
             return None
         if self.position < self._tail if shown is None else rebuilt.seq < shown.seq:
             return None
@@ -356,7 +395,7 @@ class PartitionReader:
 
     def _fail(self, symbol: str, reason: str) -> None:
         self.rebuilding.pop(symbol, None)
-        self._ahead.pop(symbol, None)
+        self.ahead.pop(symbol, None)
         self.missing[symbol] = reason
 
 

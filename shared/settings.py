@@ -707,6 +707,25 @@ class GatewaySettings(Settings):
         least=0,
         most=86_400,
     )
+    follow: str = setting(
+        "all",
+        "all: every book is kept up to date; asked: only those that somebody asks for, or did so within "
+        "follow_linger_s",
+    )
+    follow_linger_s: float = setting(
+        60.0,
+        "with follow=asked, time that a book is kept up to date after its last subscription, view or request",
+        unit="s",
+        least=0,
+        most=86_400,
+    )
+    follow_wait_s: float = setting(
+        5.0,
+        "with follow=asked, time that a request waits for books that have to be taken up first",
+        unit="s",
+        least=0,
+        most=60,
+    )
     drain_delay_s: float = setting(
         3.0,
         "on SIGTERM, time until the first client is closed with 1012: not ready meanwhile, so that balancers "
@@ -747,6 +766,8 @@ class GatewaySettings(Settings):
                 parse(text)
             except ValueError as error:
                 raise SettingsError(variable(name), text, f"cannot be understood: {error}") from error
+        if self.follow not in ("all", "asked"):
+            raise SettingsError(variable("follow"), self.follow, "must be all or asked")
         self._check_tokens()
 
     @property

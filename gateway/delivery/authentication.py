@@ -12,11 +12,11 @@ AUTH_COST: Final = 100
 """Of the allowance of subscription changes: a signature costs about as much time to check."""
 SYMBOLS_PER_STEP: Final = 32
 
-Begin = Callable[[Rights], Iterator[None]]
+Begin = Callable[[Rights], Iterator[bool | None]]
 """Subscribes to the symbols that `*` brings now, but did not with the rights before; some in each step."""
 
 
-def authenticate(session: Session, request: Auth, begin: Begin) -> Iterator[None]:
+def authenticate(session: Session, request: Auth, begin: Begin) -> Iterator[bool | None]:
     """Check a token and take it; then end what it does not allow, and begin what it does.
 
     A wrong first token ends the session. With a wrong later one, the token before still holds.
@@ -73,7 +73,7 @@ def _end_forbidden(session: Session) -> Iterator[None]:
             yield
 
 
-def _extend(session: Session, before: Rights, begin: Begin) -> Iterator[None]:
+def _extend(session: Session, before: Rights, begin: Begin) -> Iterator[bool | None]:
     """Let a subscription to `*` bring what was not allowed before, or end if nothing of it is allowed."""
     wildcard = session.wildcard
     if wildcard is None:

@@ -4,7 +4,7 @@ The runtime passes in entries, catalogs, connections, messages and times; output
 writers.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from depthcast.gateway.counters import GatewayCounters
@@ -18,7 +18,7 @@ from depthcast.gateway.protocol.messages import Encoding
 from depthcast.shared.close_codes import CloseCode
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.protocol import PROTOCOL
-from depthcast.shared.reader import AppliedEntry
+from depthcast.shared.reader import AppliedEntry, PartitionReader
 from depthcast.shared.revocation import Revoked
 from depthcast.shared.settings import GatewaySettings
 
@@ -73,6 +73,8 @@ class Core:
             groups_per_symbol_max=settings.groups_per_symbol_max,
             book_history_s=settings.book_history_s,
             book_history_bytes_max=settings.book_history_bytes_max,
+            follow_everything=settings.follow == "all",
+            follow_linger_s=settings.follow_linger_s,
         )
         self.flusher = Flusher(self.market, alarm)
         self.sessions: dict[Session, None] = {}
@@ -141,6 +143,10 @@ class Core:
         """Apply one entry of a partition, while its replicas are exactly at this entry; `tick` sends it."""
         self.market.apply(upstream, entry, now)
 
+    def adopt(self, partition: int, beside: PartitionReader, symbols: Collection[str], now: float) -> None:
+        """Follow symbols that were taken up, while `beside` is where the partition's reader is."""
+        self.market.adopt(partition, beside, symbols, now)
+
     def tick(self, now: float) -> bool:
         """Send the changes since the last tick to all ready clients; returns whether there were any."""
         self.market.update_statuses(now)
@@ -153,8 +159,10 @@ class Core:
     # --- time -----------------------------------------------------------------------------------------------
 
     def sweep(self, now: float) -> list[tuple[Session, CloseCode]]:
-        """Send due heartbeats and drop idle channels; returns the sessions to close, with the close code."""
+        """Send due heartbeats and drop what is idle; returns the sessions to close, with the close code."""
         self.market.drop_idle_channels(now)
+        self.market.let_go(now)
+        self.market.demand.wake()  # who has waited too long does not wait any more
         closing = []
         for session in tuple(self.sessions):
             code = session.check(now)

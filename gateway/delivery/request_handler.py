@@ -6,6 +6,7 @@ subscription.
 """
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from depthcast.gateway.delivery.authentication import authenticate
@@ -44,28 +45,35 @@ REPLAYED_PER_CHANGE: Final = 10
 REPLAYED_PER_STEP_COST: Final = 2
 """The same of changes of a book that are computed again for a client that resumes."""
 REFUSED_COST: Final = 0.1
+LOOKED_AT_PER_STEP: Final = 256
+"""Symbols of a message that are looked at in one step, before those of them are taken up that need be."""
 ERRORS_MAX: Final = 100
 """Errors sent in answer to one message; the others are counted in one more."""
 
 
-def answer(session: Session, raw: str | bytes) -> Iterator[None]:
-    """Carry out one message; yields after each step, so that others have their turn and buffers drain."""
+Steps = Iterator[bool | None]
+"""Work in steps, so that others have their turn and buffers drain. After a true value, nothing can be done
+until the market's `demand` wakes the client, though trying earlier does no harm."""
+
+
+def answer(session: Session, raw: str | bytes) -> Steps:
+    """Carry out one message."""
     session.counters.requests += 1
     yield from _step_by_step(session, _answer(session, raw))
 
 
-def carry_out(session: Session, request: Request) -> Iterator[None]:
-    """Carry out a request that did not come as a message, in such steps too."""
+def carry_out(session: Session, request: Request) -> Steps:
+    """Carry out a request that did not come as a message."""
     yield from _step_by_step(session, _carry_out(session, request))
 
 
-def _step_by_step(session: Session, work: Iterator[None]) -> Iterator[None]:
+def _step_by_step(session: Session, work: Steps) -> Steps:
     """Write the replies of each step together; do nothing more once the session is closed."""
     session.sender.hold()
     try:
-        for _ in work:
+        for waits in work:
             session.sender.release()
-            yield
+            yield waits
             if session.closed:
                 return
             session.sender.hold()
@@ -73,7 +81,7 @@ def _step_by_step(session: Session, work: Iterator[None]) -> Iterator[None]:
         session.sender.release()
 
 
-def _answer(session: Session, raw: str | bytes) -> Iterator[None]:
+def _answer(session: Session, raw: str | bytes) -> Steps:
     try:
         request = parse(raw, session.sender.encoding, session.settings.subscriptions_max)
     except Unparsable as error:
@@ -86,7 +94,7 @@ def _answer(session: Session, raw: str | bytes) -> Iterator[None]:
     yield from _carry_out(session, request)
 
 
-def _carry_out(session: Session, request: Request) -> Iterator[None]:
+def _carry_out(session: Session, request: Request) -> Steps:
     if session.credentials.grant is None and not isinstance(request, Auth | Ping):
         text = "this gateway wants a token: send auth with one before anything else"
         session.sender.refuse("unauthorized", text, getattr(request, "id", None))
@@ -115,7 +123,7 @@ def _unparsable(session: Session, error: Unparsable) -> None:
         session.ended = CloseCode.MISUSE
 
 
-def _subscribe(session: Session, request: Subscribe) -> Iterator[None]:
+def _subscribe(session: Session, request: Subscribe) -> Steps:
     symbols, listings, settings = request.symbols, session.market.listings, session.settings
     if not listings:
         session.sender.refuse(
@@ -139,6 +147,7 @@ def _subscribe(session: Session, request: Subscribe) -> Iterator[None]:
         wildcard = Wildcard(request.depth, interval_ms, request.parts, request.group_ticks, request.orders)
         session.wildcard = wildcard
         symbols = list(listings)
+    yield from _take_up(session, request, symbols)
 
     def change(symbol: object, errors: _Errors) -> _Cost:
         return _subscribe_named(session, request, symbol, errors)
@@ -146,12 +155,42 @@ def _subscribe(session: Session, request: Subscribe) -> Iterator[None]:
     yield from _each(session, symbols, request.id, change)
 
 
-def _begin(session: Session, before: Rights) -> Iterator[None]:
+def _take_up(session: Session, request: Subscribe, symbols: list[Any]) -> Steps:
+    """Have the symbols followed that are about to be subscribed to; wait for their books, but not too long.
+
+    A subscription begins without a book otherwise, and has nothing to resume from.
+    """
+    market, settings = session.market, session.settings
+    if market.demand.everything:
+        return
+    session.refill_changes()
+    held, room = session.subscriptions, settings.subscriptions_max - len(session.subscriptions)
+    asked: list[str] = []
+    for number, symbol in enumerate(islice(_distinct(symbols), max(0, int(session.changes.left) + 1)), 1):
+        if _may_subscribe(session, request, symbol) and (symbol in held or len(asked) < room):
+            asked.append(symbol)
+        if number % LOOKED_AT_PER_STEP == 0:
+            yield None
+    market.ask(asked, past=bool(request.resume))
+    until_us = session.clock_us() + settings.follow_wait_s * 1e6
+    while (asked := market.awaited(asked)) and session.clock_us() < until_us:
+        yield True
+
+
+def _may_subscribe(session: Session, request: Subscribe, symbol: object) -> bool:
+    if not isinstance(symbol, str) or symbol not in session.market.listings:
+        return False
+    credentials = session.credentials
+    return credentials.refusal(symbol, request.depth, request.interval_ms, request.group_ticks) is None
+
+
+def _begin(session: Session, before: Rights) -> Steps:
     """Subscribe to the symbols that `*` brings, without those that it brought with the rights before."""
     assert session.wildcard is not None
     depth, interval_ms, parts, group_ticks, orders = session.wildcard
     symbols = list(session.market.listings)
     request = Subscribe(None, symbols, depth, interval_ms, {}, True, parts, group_ticks, orders)
+    yield from _take_up(session, request, [symbol for symbol in symbols if not before.may_read(symbol)])
 
     def change(symbol: object, errors: _Errors) -> _Cost:
         if isinstance(symbol, str) and before.may_read(symbol):
@@ -225,7 +264,7 @@ def _subscribe_named(session: Session, request: Subscribe, symbol: object, error
     return _Cost(cost.changes + again.changes, cost.step + again.step)
 
 
-def _unsubscribe(session: Session, request: Unsubscribe) -> Iterator[None]:
+def _unsubscribe(session: Session, request: Unsubscribe) -> Steps:
     symbols = request.symbols
     if request.wildcard and (session.wildcard or session.subscriptions):
         session.wildcard = None
@@ -270,7 +309,7 @@ def _each(
     symbols: list[Any],
     request_id: RequestId | None,
     change: Callable[[object, _Errors], _Cost],
-) -> Iterator[None]:
+) -> Steps:
     """Make `change` for each symbol, as far as the session's allowance goes; yields after each step."""
     errors = _Errors(session, request_id)
     cost = 0.0
@@ -285,7 +324,7 @@ def _each(
         cost += made.step
         if cost >= STEP_COST or writer.paused:
             cost = 0.0
-            yield
+            yield None
             session.refill_changes()
     else:
         session.rate_limited = 0

@@ -120,6 +120,21 @@ class Listing:
             )
         return None
 
+    def forget_book(self, number: int) -> None:
+        """Know only what the catalog says from broadcast `number` on: the symbol is not followed any more."""
+        self.replica = self.stated = None
+        self.instrument = self.wanted
+        self.quiet = False
+        if self.doubt is not None:
+            self.doubt, self.doubt_changed_at = None, number
+        if not self.stale:
+            self.set_stale(True, number)
+
+    @property
+    def has_channels(self) -> bool:
+        """Whether anything is made from the book, or may be soon."""
+        return bool(self.channels or self.orders_channels or self.groupings)
+
     def levels(self) -> int:
         """Levels on the longer side of the book."""
         if self.replica is None:

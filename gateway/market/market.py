@@ -4,12 +4,13 @@ Each `deltas` entry, each load and each change of a symbol's status takes the ne
 all partitions. Cursors are compared with these numbers. The market knows no session.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.market.book_history import BookHistories, BookHistory
 from depthcast.gateway.market.channel import Channel
+from depthcast.gateway.market.demand import Demand
 from depthcast.gateway.market.grouping import Grouping
 from depthcast.gateway.market.groupings import Groupings
 from depthcast.gateway.market.history import HistoryBound
@@ -31,7 +32,7 @@ DROPPED_AT_ONCE_MAX: Final = 400
 
 
 class Upstream:
-    """One partition: its reader and its symbols.
+    """One partition: its reader and its `symbols`, those of them that are followed.
 
     - `freshness`: of the newest entry applied; `ingestor_seen`: whether any was read yet.
     - `fresh`, `lost`, `loading`: results of the last `Market.update_statuses`: `freshness` allows live books,
@@ -70,6 +71,7 @@ class Market:
     - `clock`: the clock of the server that holds the streams.
     - `parts_bound`: of all snapshots that clients get in parts.
     - `input_ages`: how long symbols have had no input.
+    - `demand`: which symbols are asked for, if not all are followed.
     """
 
     def __init__(
@@ -91,6 +93,8 @@ class Market:
         groups_per_symbol_max: int,
         book_history_s: float = 0,
         book_history_bytes_max: int = 0,
+        follow_everything: bool = True,
+        follow_linger_s: float = 0,
     ) -> None:
         self.counters = counters
         self.listings: dict[str, Listing] = {}
@@ -120,6 +124,7 @@ class Market:
         self._channels_max = channels_max
         self._idle: dict[Channel, None] = {}
         self.groupings = Groupings(groups_max, groups_per_symbol_max)
+        self.demand = Demand(follow_linger_s, everything=follow_everything)
 
     # --- instruments ----------------------------------------------------------------------------------------
 
@@ -130,6 +135,7 @@ class Market:
         ]
         for upstream in self.upstreams:
             upstream.reader.on_rebuilding = self._note_past
+        self.demand.asked = [{} for _ in self.upstreams]
 
     def list_instruments(self, instruments: Mapping[str, Instrument]) -> tuple[list[str], list[str]]:
         """Update to the current catalog; returns the symbols added and the symbols removed.
@@ -152,8 +158,11 @@ class Market:
         for symbol in added:
             upstream = self._upstream(symbol)
             self.listings[symbol] = Listing(instruments[symbol], upstream.freshness)
-            upstream.symbols.add(symbol)
-            upstream.reader.want(symbol)
+            if self.demand.everything:
+                upstream.symbols.add(symbol)
+                upstream.reader.want(symbol)
+            elif symbol in self.demand.held:
+                self.ask((symbol,))  # it was withdrawn, and its clients are still to be told
         return added, removed
 
     def _want(self, listing: Listing, instrument: Instrument) -> None:
@@ -189,16 +198,99 @@ class Market:
     def _remove(self, symbol: str) -> None:
         listing = self.listings.pop(symbol)
         self._forget_channels(listing)
-        self._replace_history(listing, None)
-        if (past := self._rebuilding.pop(symbol, None)) is not None:
-            self.histories.end(past)
         self._outdate(symbol)
-        upstream = self._upstream(symbol)
+        self._unfollow(symbol, listing)
+
+    def _upstream(self, symbol: str) -> Upstream:
+        return self.upstreams[self._partition(symbol)]
+
+    def _partition(self, symbol: str) -> int:
+        return partition_of(symbol, len(self.upstreams))
+
+    # --- what is followed -----------------------------------------------------------------------------------
+
+    def ask(self, symbols: Iterable[str], *, past: bool = False) -> None:
+        """Follow these symbols, those of them that are listed, as somebody asks for them now.
+
+        `past`: what their books were before is wanted, too, because somebody may resume.
+        """
+        if self.demand.everything:
+            return
+        for symbol in symbols:
+            if symbol in self.listings:
+                partition = self._partition(symbol)
+                followed = symbol in self.upstreams[partition].symbols
+                self.demand.ask(symbol, partition, followed=followed, past=past)
+
+    def awaited(self, symbols: Iterable[str]) -> list[str]:
+        """Those of `symbols` that were asked for and are not taken up yet."""
+        if self.demand.everything:
+            return []
+        asked = self.demand.asked
+        return [symbol for symbol in symbols if symbol in asked[self._partition(symbol)]]
+
+    def note_earlier(self, update: ReplicaUpdate, ts: int) -> None:
+        """Take what changed in a book before it is followed, on the way to the reader's position."""
+        update.replica.loaded_ts = ts
+        self._note_past(update, ts)
+        self.number += 1
+
+    def adopt(self, partition: int, beside: PartitionReader, symbols: Iterable[str], now: float) -> None:
+        """Follow symbols that were taken up, those of them that are still asked for.
+
+        `beside` is where the reader of the partition is.
+        """
+        upstream, asked = self.upstreams[partition], self.demand.asked[partition]
+        wanted = [symbol for symbol in symbols if symbol in asked]
+        for symbol in wanted:
+            del asked[symbol]
+        upstream.symbols.update(wanted)
+        self.counters.taken_up += len(wanted)
+        updates = upstream.reader.adopt(beside, wanted)
+        upstream.all_possibly_changed = True
+        assert upstream.reader.position is not None
+        self.apply(upstream, AppliedEntry(upstream.reader.position, None, updates), now)
+        for symbol in symbols:
+            if symbol not in upstream.symbols:
+                self._end_past(symbol)
+
+    def let_go(self, now: float) -> None:
+        """Follow no longer what nobody has asked for in a while."""
+        for symbol in self.demand.expired(now, self._is_needed):
+            listing = self.listings[symbol]
+            self._unfollow(symbol, listing)
+            self.number = self.last_status_change = self.number + 1
+            listing.forget_book(self.number)
+            self.counters.let_go += 1
+
+    def _is_needed(self, symbol: str) -> bool:
+        listing = self.listings.get(symbol)
+        return listing is None or symbol in self.demand.held or listing.has_channels
+
+    def _unfollow(self, symbol: str, listing: Listing) -> None:
+        self._replace_history(listing, None)
+        self._end_past(symbol)
+        partition = self._partition(symbol)
+        self.demand.forget(symbol, partition)
+        upstream = self.upstreams[partition]
         upstream.symbols.discard(symbol)
         upstream.reader.forget(symbol)
 
-    def _upstream(self, symbol: str) -> Upstream:
-        return self.upstreams[partition_of(symbol, len(self.upstreams))]
+    def _end_past(self, symbol: str) -> None:
+        if (past := self._rebuilding.pop(symbol, None)) is not None:
+            self.histories.end(past)
+
+    def followed_count(self) -> int:
+        """How many symbols are followed."""
+        return sum(len(upstream.symbols) for upstream in self.upstreams)
+
+    def followed(self) -> Iterable[Listing]:
+        """The listings of the symbols that are followed."""
+        return (self.listings[symbol] for upstream in self.upstreams for symbol in upstream.symbols)
+
+    def is_followed(self, symbol: str) -> bool:
+        """Whether a listed symbol is followed."""
+        return symbol in self._upstream(symbol).symbols
 
     # --- broadcasts -----------------------------------------------------------------------------------------
 
@@ -420,12 +512,16 @@ class Market:
             return False
         if not self.listings:
             return self._surely_empty
-        shown = [symbol for symbol, listing in self.listings.items() if listing.replica is not None]
-        return bool(shown) and all(self._upstream(symbol).reader.is_current(symbol) for symbol in shown)
+        if any(upstream.lost for upstream in self.upstreams):
+            return False
+        shown = [listing.instrument.symbol for listing in self.followed() if listing.replica is not None]
+        if not shown and self.demand.everything:
+            return False
+        return all(self._upstream(symbol).reader.is_current(symbol) for symbol in shown)
 
     def stale_count(self) -> int:
-        """How many symbols are stale now."""
-        return sum(listing.stale for listing in self.listings.values())
+        """How many of the symbols that are followed are stale now."""
+        return sum(listing.stale for listing in self.followed())
 
     # --- channels -------------------------------------------------------------------------------------------
 
@@ -466,6 +562,7 @@ class Market:
         channel = listing.channel(depth, group_ticks, orders=orders)
         if channel is None:
             symbol = listing.instrument.symbol
+            self.ask((symbol,))
             channel = (OrdersChannel if orders else Channel)(
                 symbol,
                 depth,
@@ -494,6 +591,7 @@ class Market:
     def hold(self, channel: Channel) -> None:
         """Count one more subscription to `channel`, which keeps it."""
         channel.subscribers += 1
+        self.demand.hold(channel.symbol)
         self._idle.pop(channel, None)
         if channel.group_ticks != UNGROUPED:
             self.groupings.hold(self._grouping(channel))
@@ -501,6 +599,7 @@ class Market:
     def release(self, channel: Channel) -> None:
         """Count one subscription to `channel` less; without any, it is kept for `channel_linger_s`."""
         channel.subscribers -= 1
+        self.demand.release(channel.symbol)
         if not self.is_kept(channel):
             return
         if not channel.subscribers:
@@ -552,6 +651,7 @@ class Market:
 
     def _forget_channel(self, channel: Channel) -> None:
         self._count_channels(-1)
+        self.demand.rest(channel.symbol)
         self._idle.pop(channel, None)
         self.changed.pop(channel, None)
         self.overgrown.pop(channel, None)

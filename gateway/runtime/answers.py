@@ -135,10 +135,13 @@ class Answers:
     def _symbols_stamp(self) -> _Stamp:
         """What the list depends on; the second is in it because ages grow."""
         market = self.market
-        return (market.catalog_number, market.last_status_change, int(market.input_ages.now))
+        followed = market.counters.taken_up
+        return (market.catalog_number, market.last_status_change, followed, int(market.input_ages.now))
 
     def _symbol(self, listing: Listing) -> Message:
-        symbol = {"symbol": listing.instrument.symbol}
+        symbol: Message = {"symbol": listing.instrument.symbol}
+        if not self.market.is_followed(listing.instrument.symbol):
+            return symbol | _stands_for(listing) | _state(listing) | {"followed": False}
         return symbol | _stands_for(listing) | _state(listing) | self._age(listing)
 
     def _age(self, listing: Listing) -> Message:

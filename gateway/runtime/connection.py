@@ -2,11 +2,10 @@
 
 import asyncio
 import secrets
-from collections.abc import Iterator
 
 from depthcast.gateway.delivery.core import Core
 from depthcast.gateway.delivery.credentials import ANYONE, Credentials
-from depthcast.gateway.delivery.request_handler import answer
+from depthcast.gateway.delivery.request_handler import Steps, answer
 from depthcast.gateway.delivery.session import Session
 from depthcast.gateway.protocol.messages import DEFLATED, TEXTUAL, Encoding
 from depthcast.gateway.protocol.negotiation import Handshake
@@ -34,7 +33,7 @@ class Connection(WebSocket):
     def name(self) -> str:
         return self.session.name if self.session is not None else super().name
 
-    def message(self, data: str | bytes) -> Iterator[None]:
+    def message(self, data: str | bytes) -> Steps:
         session = self.session
         assert session is not None
         if isinstance(data, str) != (self.encoding in TEXTUAL):
@@ -43,6 +42,9 @@ class Connection(WebSocket):
         yield from answer(session, data)
         if session.ended is not None:
             self.close(session.ended)
+
+    def waits(self) -> None:
+        self.core.market.demand.wait(self)
 
     def too_fast(self) -> None:
         if self.session is not None:

@@ -6,12 +6,12 @@ Its request says everything that it subscribes to. Nothing is read from the clie
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from depthcast.gateway.delivery.core import Core
 from depthcast.gateway.delivery.credentials import ANYONE, Credentials
-from depthcast.gateway.delivery.request_handler import carry_out
+from depthcast.gateway.delivery.request_handler import Steps, carry_out
 from depthcast.gateway.delivery.session import too_deep_text
 from depthcast.gateway.protocol.events import end, retry
 from depthcast.gateway.protocol.grant import EVERYTHING, Grant
@@ -63,7 +63,7 @@ class EventStream(asyncio.Protocol):
         self.writer.write(retry(Reconnect.AT_ONCE, random_share()))
         name, now = secrets.token_hex(8), self.loop.time()
         self.session = core.open(self.writer, Encoding.EVENTS, name, now, credentials)
-        self._work: Iterator[None] | None = carry_out(self.session, request)
+        self._work: Steps | None = carry_out(self.session, request)
         intake.add(self)
 
     def step(self) -> bool:
@@ -71,12 +71,21 @@ class EventStream(asyncio.Protocol):
         if self._work is None or self.writer.paused:
             return False  # `resume_writing` goes on
         try:
-            if next(self._work, self) is self:
+            waits = next(self._work, self)
+            if waits is self:
                 self._work = None
+            elif waits:
+                self.core.market.demand.wait(self)
+                return False  # `wake` goes on
         except Exception:
             logger.exception("stream ended by an unexpected error", extra=self.shown())
             self.close(CloseCode.GOING_AWAY)
         return self._work is not None
+
+    def wake(self) -> None:
+        """Go on with what is still to be begun."""
+        if self._work is not None:
+            self.intake.add(self)
 
     def shown(self) -> dict[str, str]:
         """What a line of the log says of the client."""
@@ -112,8 +121,7 @@ class EventStream(asyncio.Protocol):
         self.writer.clear = True
         if self.closing is None:
             self.session.serve()
-            if self._work is not None:
-                self.intake.add(self)
+            self.wake()
 
     def connection_lost(self, _exc: BaseException | None) -> None:
         self._work = None

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import mimetypes
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +15,7 @@ from aiohttp import web
 
 from depthcast.gateway.delivery.core import Core
 from depthcast.gateway.delivery.session import too_deep_text
+from depthcast.gateway.market.demand import Demand
 from depthcast.gateway.market.listing import Listing
 from depthcast.gateway.protocol.grant import Grant
 from depthcast.gateway.protocol.http_head import Head, HeadError, error_body
@@ -204,7 +206,7 @@ class Endpoints:
         if refusal is not None:
             self.core.counters.forbidden += 1
             raise Refusal(403, "forbidden", refusal)
-        listing = self._listing(symbol)
+        listing = await self._followed(symbol)
         most = self.core.settings.full_depth_max
         _check_counted(listing, orders=orders)
         if self.core.market.too_deep(listing, depth, group_ticks):
@@ -228,6 +230,18 @@ class Endpoints:
         except HeadError as error:
             raise Refusal(error.status, error.code, error.message, error.headers) from None
 
+    async def _followed(self, symbol: str) -> Listing:
+        """The listing of a symbol, which is taken up if it has to be; raises `Refusal`."""
+        listing, market = self._listing(symbol), self.core.market
+        market.ask((symbol,))
+        if not market.awaited((symbol,)):
+            return listing
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.core.settings.follow_wait_s):
+                while market.awaited((symbol,)):
+                    await _Woken(market.demand).future
+        return self._listing(symbol)
+
     def _listing(self, symbol: str) -> Listing:
         listings = self.core.market.listings
         if not listings:
@@ -237,6 +251,18 @@ class Endpoints:
                 404, "unknown_symbol", f"no symbol {quoted(symbol)}; GET /v1/symbols lists what there is"
             )
         return listings[symbol]
+
+
+class _Woken:
+    """Waits until the demand wakes those who wait, by a future."""
+
+    def __init__(self, demand: Demand) -> None:
+        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        demand.wait(self)
+
+    def wake(self) -> None:
+        if not self.future.done():
+            self.future.set_result(None)
 
 
 def _file(name: str, request: web.Request, headers: dict[str, str]) -> web.Response:

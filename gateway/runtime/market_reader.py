@@ -4,6 +4,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from redis.asyncio import Redis
@@ -11,6 +13,7 @@ from redis.asyncio import Redis
 from depthcast.gateway.delivery.core import Core
 from depthcast.gateway.market.market import Upstream
 from depthcast.gateway.runtime.entry_times import EntryTimes
+from depthcast.shared.backoff import Backoff, no_jitter
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.keys import DeploymentKeys
@@ -29,6 +32,13 @@ COALESCE_S: Final = 0.002
 """Entries of several partitions that arrive within this time are sent in one write per client."""
 
 STATUS_PERIOD_S_MAX: Final = 0.25
+
+TAKEN_UP_AT_ONCE_MAX: Final = 5_000
+"""Symbols of a partition that are taken up together; further ones wait."""
+
+TRY_AGAIN_FIRST_S: Final = 0.02
+TRY_AGAIN_MOST_S: Final = 1.0
+"""Waits before symbols are taken up once more, because Redis is away or the partition is being loaded."""
 
 
 class MarketReader:
@@ -58,6 +68,7 @@ class MarketReader:
         self._loop = asyncio.get_running_loop()
         self._next_tick: asyncio.Handle | None = None
         self._failed: asyncio.Future[None] = self._loop.create_future()
+        self._asked: list[asyncio.Event] = []
         self._noted: set[tuple[str, str]] = set()
 
     async def run(self) -> None:
@@ -66,6 +77,8 @@ class MarketReader:
         try:
             partitions, self.keys = await wait_for_deployed(client, self.keys, self.settings.partitions)
             self.core.market.set_partitions(partitions)
+            self._asked = [asyncio.Event() for _ in range(partitions)]
+            self.core.market.demand.on_asked = self._wake
             async with asyncio.TaskGroup() as tasks:
                 listed = asyncio.Event()
                 tasks.create_task(self._poll_catalog(client, listed))
@@ -102,6 +115,16 @@ class MarketReader:
 
     async def _follow(self, number: int, upstream: Upstream) -> None:
         client = self.connect(self.settings.redis_url)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                follower = self._follower(client, number, upstream)
+                tasks.create_task(self._read(number, upstream, follower))
+                if not self.core.market.demand.everything:
+                    tasks.create_task(self._take_up(number, follower))
+        finally:
+            await client.aclose()
+
+    def _follower(self, client: Redis, number: int, upstream: Upstream) -> Follower:
         keys = self.keys.partition(number)
 
         def symbols() -> Collection[str]:
@@ -109,18 +132,42 @@ class MarketReader:
 
         follower = Follower(client, keys, upstream.reader, symbols, past_s=self.settings.book_history_s)
         self.followers.append(follower)
-        try:
-            # One entry at a time, because its effect on a view is computed from the book right after it.
-            async for entry in follower.entries():
-                if entry is not None:
-                    now, read_at = self._loop.time(), time.perf_counter()
-                    self.core.apply(upstream, entry, now)
-                    self.entry_times.read(number, entry, upstream.freshness.age_s(now), read_at)
-                if upstream.reader.missing:
-                    self._count_missing(upstream)
-                self._tick_soon()
-        finally:
-            await client.aclose()
+        return follower
+
+    async def _read(self, number: int, upstream: Upstream, follower: Follower) -> None:
+        # One entry at a time, because its effect on a view is computed from the book right after it.
+        async for entry in follower.entries():
+            if entry is not None:
+                now, read_at = self._loop.time(), time.perf_counter()
+                self.core.apply(upstream, entry, now)
+                self.entry_times.read(number, entry, upstream.freshness.age_s(now), read_at)
+            if upstream.reader.missing:
+                self._count_missing(upstream)
+            self._tick_soon()
+
+    async def _take_up(self, number: int, follower: Follower) -> None:
+        """Take up the symbols of a partition that were asked for, all that wait together."""
+        market, backoff = self.core.market, Backoff(TRY_AGAIN_FIRST_S, TRY_AGAIN_MOST_S, no_jitter)
+        asked, event = market.demand.asked[number], self._asked[number]
+        while True:
+            await event.wait()
+            some = dict(islice(asked.items(), TAKEN_UP_AT_ONCE_MAX))
+            if not some:
+                event.clear()
+                continue
+            taken = None
+            with suppress(RedisUnavailable):  # the follower logs it
+                taken = await follower.take_up(list(some), market.note_earlier, past=any(some.values()))
+            if taken is None:
+                await asyncio.sleep(backoff.next_s())
+                continue
+            backoff.reset()
+            self.core.adopt(number, taken.beside, taken.symbols, self._loop.time())
+            self._tick()
+            market.demand.wake()
+
+    def _wake(self, number: int) -> None:
+        self._asked[number].set()
 
     def _count_missing(self, upstream: Upstream) -> None:
         """Count each gap and mismatch once, when it is first seen for a symbol."""

@@ -38,6 +38,8 @@ PLAIN: Final = {
     "tls_failures": "Connections whose TLS failed, and those that did not begin it.",
     "cohorts_made": "Cohorts of sessions with equal subscriptions made.",
     "drained": "Clients sent to another gateway because this one drains.",
+    "taken_up": "Symbols taken up because somebody asked for them.",
+    "let_go": "Symbols let go because nobody asked for them any more.",
     "replaced": "Replicas replaced after a gap, a mismatch or a loss.",
 }
 LABELLED: Final = {
@@ -145,6 +147,7 @@ class Metrics:
         )
         self.channels = self._gauge("channels", "Channels kept.", total)
         self.groups = self._gauge("groups", "Grouped books kept.", total)
+        self.followed = self._gauge("followed_symbols", "Symbols whose book is kept up to date.", worst)
         self.stale_symbols = self._gauge("stale_symbols", "Symbols whose book is stale.", worst)
         self.silence = self._gauge(
             "silence_seconds", "Age of the newest entry applied, of the quietest partition.", worst

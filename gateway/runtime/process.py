@@ -405,7 +405,8 @@ class GatewayProcess:
         published.stale_symbols.set(core.market.stale_count())
         published.silence.set(self.silence_s())
         published.input_lag.set(self.input_lag_ms() / 1000)
-        replicas = (listing.replica for listing in core.market.listings.values())
+        published.followed.set(core.market.followed_count())
+        replicas = (listing.replica for listing in core.market.followed())
         published.input_age.set(core.market.input_ages.most_ms(replicas) / 1000)
         core.counters.limit_gateways = self.registration.left_out
         published.publish(

@@ -9,7 +9,7 @@ import asyncio
 import codecs
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from websockets.exceptions import PayloadTooBig
@@ -17,6 +17,7 @@ from websockets.frames import Frame, Opcode
 
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.delivery.allowance import Allowance
+from depthcast.gateway.delivery.request_handler import Steps
 from depthcast.gateway.protocol.frame_check import FrameCheck, FrameError
 from depthcast.gateway.protocol.negotiation import Handshake
 from depthcast.gateway.runtime.intake import Intake
@@ -67,7 +68,7 @@ class WebSocket(asyncio.Protocol, ABC):
         self._pending = bytearray()
         self._unread = False
         self._over = False
-        self._work: Iterator[None] | None = None
+        self._work: Steps | None = None
         self._text: bool | None = None
         self._parts = bytearray()
         now = intake.clock()
@@ -83,7 +84,7 @@ class WebSocket(asyncio.Protocol, ABC):
     # --- for subclasses -------------------------------------------------------------------------------------
 
     @abstractmethod
-    def message(self, data: str | bytes) -> Iterator[None]:
+    def message(self, data: str | bytes) -> Steps:
         """Carry out one message, a small step at a time: text as str, binary as bytes."""
 
     def ended(self) -> None:
@@ -94,6 +95,9 @@ class WebSocket(asyncio.Protocol, ABC):
 
     def drained(self) -> None:
         """No byte waits in the writer any more."""
+
+    def waits(self) -> None:
+        """Nothing of the message can be carried out before something else happens; then `wake` is called."""
 
     def too_fast(self) -> None:
         """The connection ends because the client sends too much."""
@@ -111,7 +115,7 @@ class WebSocket(asyncio.Protocol, ABC):
         self._flush()
         self.writer.shut = True
         self._abort_after(self.settings.close_linger_s if linger_s is None else linger_s)
-        self._wake()
+        self.wake()
 
     def refuse(self, code: CloseCode) -> None:
         """Close a connection that was never served."""
@@ -215,7 +219,7 @@ class WebSocket(asyncio.Protocol, ABC):
         self.writer.clear = True
         if self.closing is None:
             self.drained()
-        self._wake()
+        self.wake()
 
     def connection_lost(self, _exc: BaseException | None) -> None:
         self._over = True
@@ -238,7 +242,8 @@ class WebSocket(asyncio.Protocol, ABC):
         self.protocol.reader.discard()
         self.protocol.extensions = []
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Go on with what was left to do."""
         if self._pending or self._work is not None:
             self.intake.add(self)
 
@@ -278,8 +283,12 @@ class WebSocket(asyncio.Protocol, ABC):
         elif self.writer.paused:
             return False  # `resume_writing` goes on
         elif self._work is not None:
-            if next(self._work, self) is self:
+            waits = next(self._work, self)
+            if waits is self:
                 self._work = None
+            elif waits:
+                self.waits()
+                return False  # `wake` goes on
             return self._work is not None or bool(self._pending)
         fed = bool(self._pending) and self._feed()
         if self._unread and len(self._pending) <= PENDING_BYTES_MAX // 2:
@@ -331,7 +340,7 @@ class WebSocket(asyncio.Protocol, ABC):
 
     def _go_on(self) -> None:
         self._pace = None
-        self._wake()
+        self.wake()
 
     def _data(self, frame: Frame) -> None:
         """Collect the frames of a message; carry it out when it is complete."""

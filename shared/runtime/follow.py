@@ -20,6 +20,7 @@ from depthcast.shared.reader import (
     AppliedEntry,
     LoadedSnapshots,
     OldestEntry,
+    OnRebuilding,
     PartitionReader,
     Written,
     within_history,
@@ -33,6 +34,7 @@ from depthcast.shared.runtime.redis import (
     newest_snapshots,
     oldest_entry,
     parse_entries,
+    read_range,
     snapshots_before,
     stream_info,
 )
@@ -50,6 +52,10 @@ LOOK_AGAIN_S: Final = 2.0
 LOOKED_AT_MAX: Final = 1_000
 """So many of them in one look, in turn; the stream is not read meanwhile."""
 
+RANGE_COUNT_FIRST: Final = 20
+RANGE_FIELDS: Final = 10_000
+"""While symbols are taken up, about this many fields are read at once; others have their turn in between."""
+
 NAMED_MAX: Final = 10
 """A line of the log names up to this many symbols."""
 
@@ -60,6 +66,13 @@ class Start(NamedTuple):
     tail: Position
     snapshots: LoadedSnapshots
     written: Written | None
+
+
+class TakenUp(NamedTuple):
+    """Symbols that were taken up beside the reader, which is where `beside` is."""
+
+    beside: PartitionReader
+    symbols: Collection[str]
 
 
 class Follower:
@@ -119,6 +132,45 @@ class Follower:
                 yield entry
             if empty:
                 yield None
+
+    async def take_up(
+        self, symbols: Collection[str], on_past: OnRebuilding | None = None, *, past: bool = False
+    ) -> TakenUp | None:
+        """Read the newest snapshots of further symbols and the entries from there to the reader's position.
+
+        `PartitionReader.adopt` has to follow before anything is awaited. `entries` may go on meanwhile. None if
+        the reader is being loaded, or the stream does not go on from the snapshots to its position: try again
+        later. Raises `RedisUnavailable`.
+
+        `past`: as `past_s` of the follower. `on_past`: called with each change of a symbol on the way.
+        """
+        reader = self.reader
+        if reader.lost_reason is not None:
+            return None
+        beside = reader.beside(symbols)
+        beside.on_rebuilding = on_past
+        oldest = await oldest_entry(self.client, self.keys.deltas)
+        snapshots = await self._snapshots(symbols, oldest)
+        if past and self._past_us:
+            snapshots = await self._with_past(snapshots, oldest)
+        beside.load_beside(snapshots)
+        count = RANGE_COUNT_FIRST
+        while reader.lost_reason is None and reader.position is not None:
+            assert beside.position is not None
+            if beside.position == reader.position:
+                bookless = [symbol for symbol, found in snapshots.items() if found is None]
+                self._bookless.update(dict.fromkeys(bookless))
+                return TakenUp(beside, symbols)
+            if beside.position > reader.position:
+                return None
+            raw = await read_range(
+                self.client, self.keys.deltas, beside.position, reader.position, count=count
+            )
+            if not raw or not all(beside.read(*entry) for entry in raw):
+                return None
+            fields = sum(len(fields) for _, fields in raw)
+            count = max(1, min(READ_COUNT, RANGE_FIELDS * len(raw) // max(fields, 1)))
+        return None
 
     async def _next(self) -> Iterable[AppliedEntry]:
         if self._bookless and asyncio.get_running_loop().time() >= self._look_at:

@@ -208,6 +208,13 @@ async def read_streams(
     return {key: entries for key, entries in found.items() if entries}
 
 
+async def read_range(
+    client: Redis, key: str, after: Position, upto: Position, *, count: int
+) -> list[RawEntry]:
+    """Read the first `count` entries after `after`, up to `upto` itself."""
+    return parse_entries(await execute(client, "XRANGE", key, f"({after}", str(upto), "COUNT", count))
+
+
 async def newest_entry(client: Redis, key: str) -> RawEntry | None:
     """Return a stream's newest entry, None if it is empty or does not exist."""
     reply = await execute(client, "XREVRANGE", key, "+", "-", "COUNT", 1)
