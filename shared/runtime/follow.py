@@ -138,7 +138,7 @@ class Follower:
     ) -> TakenUp | None:
         """Read the newest snapshots of further symbols and the entries from there to the reader's position.
 
-        `PartitionReader.adopt` has to follow before anything is awaited. `entries` may go on meanwhile. None if
+        `PartitionReader.adopt` has to follow before anything is awaited. `entries` may go on. None if
         the reader is being loaded, or the stream does not go on from the snapshots to its position: try again
         later. Raises `RedisUnavailable`.
 

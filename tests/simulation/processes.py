@@ -243,6 +243,7 @@ class WebClient(Actor):
         self.depth = self.rng.choice((0, 1, 5, 10, 25))
         self.interval_ms = self.rng.choice((0, 0, 0, 40, 100))
         self.group = self.rng.choice((1, 1, 1, 7))
+        self.moods = Random(f"moods {self.depth} {self.rng.getstate()[1][0]}")
         self.transport: ClientTransport | None = None
         self.way = Way(self.loop, Random(self.rng.random()), 0.002)
         super().start()
@@ -285,4 +286,12 @@ class WebClient(Actor):
             if self.loop.time() < self.changes_until_s and self.rng.random() < 0.01:
                 self.depth = self.rng.choice((0, 1, 5, 10, 25))
                 self.group = self.rng.choice((1, 1, 1, 7))
+                await client.subscribe(self.symbols, self.depth, self.interval_ms, self.group)
+            if self.loop.time() < self.changes_until_s and self.moods.random() < 0.03:
+                try:
+                    await client.unsubscribe(self.symbols)
+                except ClientError as error:
+                    if error.code != "not_subscribed":  # it was withdrawn just then
+                        raise
+                await asyncio.sleep(self.moods.random())
                 await client.subscribe(self.symbols, self.depth, self.interval_ms, self.group)

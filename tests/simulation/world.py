@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, Final
 from unittest.mock import patch
@@ -84,6 +84,7 @@ class World:
         self.faults = draw_faults(self.rng, FAULTS_FROM_S, FAULTS_UNTIL_S, flush=flush)
         self.trim_s = self.rng.choice((0.1, 1.0, 10.0))
         self._plan_changes_of_instruments()
+        self.follow_rng = Random(f"follow {seed}")
         self._make_actors()
         models = [
             Model(number, self.partitions, self.instruments, self.corpus, self.late)
@@ -149,6 +150,8 @@ class World:
         self.gateways = [
             self._made(Gateway, n, settings=self._gateway_settings()) for n in range(rng.choice((1, 2)))
         ]
+        for gateway in self.gateways:
+            gateway.settings = self._follow(gateway.settings)
         self.consumers = [
             self._made(
                 StreamConsumer, n, symbols=rng.choice((None, list(self.instruments)[:1])), watch=self.watch
@@ -210,6 +213,17 @@ class World:
             close_linger_s=0.5,
         )
 
+    def _follow(self, settings: GatewaySettings) -> GatewaySettings:
+        """Let most gateways follow only what is asked for, and many let it go soon."""
+        rng = self.follow_rng
+        return replace(
+            settings,
+            follow=rng.choice(("asked", "asked", "all")),
+            follow_linger_s=rng.choice((0.0, 0.3, 60.0)),
+            follow_wait_s=rng.choice((0.0, 0.5, 5.0)),
+            channel_linger_s=rng.choice((0.0, settings.channel_linger_s)),
+        )
+
     @property
     def actors(self) -> list[Actor]:
         return [*self.ingestors, *self.gateways, *self.consumers, *self.clients]
@@ -232,6 +246,8 @@ class World:
             updates=self.watch.updates,
             resumed=self.watch.resumed,
             merged=self.watch.merged,
+            taken_up=self.follow_count("taken_up"),
+            let_go=self.follow_count("let_go"),
         )
         for actor in self.actors:
             counts += Counter({f"{actor.kind} ended: {name}": count for name, count in actor.ends.items()})
@@ -239,6 +255,11 @@ class World:
         return Report(
             self.seed, self.watch.problems, faults, counts, self.hash.hexdigest(), self.virtual_s, self.log
         )
+
+    def follow_count(self, name: str) -> int:
+        """How many symbols the gateways that run last have taken up, or let go."""
+        cores = (gateway.core for gateway in self.gateways)
+        return sum(getattr(core.counters, name) for core in cores if core is not None)
 
     @property
     def virtual_s(self) -> float:
@@ -415,12 +436,20 @@ class World:
     def _replicas(self) -> Iterator[tuple[str, str, Replica | None]]:
         for gateway in self.gateways:
             for symbol in self.instruments:
-                yield gateway.name, symbol, self._shown(gateway, symbol)
+                if self._follows(gateway, symbol):
+                    yield gateway.name, symbol, self._shown(gateway, symbol)
         for consumer in self.consumers:
             for symbol in consumer.symbols or self.instruments:
                 part = self._part(consumer, symbol)
                 current = part is not None and part.reader.is_current(symbol)
                 yield consumer.name, symbol, part.reader.shown.get(symbol) if part and current else None
+
+    def _follows(self, gateway: Gateway, symbol: str) -> bool:
+        """Whether a gateway should have the book: it may follow only what somebody has asked for."""
+        if gateway.core is None or gateway.settings.follow == "all":
+            return True
+        market = gateway.core.market
+        return symbol in market.demand.held or (symbol in market.listings and market.is_followed(symbol))
 
     def _shown(self, gateway: Gateway, symbol: str) -> Replica | None:
         number = partition_of(symbol, self.partitions)

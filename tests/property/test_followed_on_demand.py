@@ -1,0 +1,267 @@
+"""A market that follows what is asked for agrees with one that follows everything, whatever happens meanwhile."""
+
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from random import Random
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from depthcast.gateway.counters import GatewayCounters
+from depthcast.gateway.market.market import Market
+from depthcast.shared.instruments import Instrument
+from depthcast.shared.keys import PartitionKeys
+from depthcast.shared.position import Position
+from depthcast.shared.reader import AppliedEntry, OldestEntry, read_info
+from depthcast.shared.runtime.follow import Follower, TakenUp
+from depthcast.shared.types import Snapshot, Symbol
+from tests.property.test_reader_convergence import SYMBOLS, Authority
+
+KEYS = PartitionKeys("{test:0}")
+LINGER_S = 3.0
+Raw = tuple[Position, list[tuple[bytes, bytes]]]
+Found = tuple[Position, Snapshot] | None
+
+
+def market(*, everything: bool) -> Market:
+    made = Market(
+        GatewayCounters(),
+        history_deltas=8,
+        history_deltas_total=100,
+        deflate_bytes_min=0,
+        part_levels_max=100,
+        parts_bytes_max=10_000,
+        full_depth_max=1000,
+        stale_ms=60_000,
+        input_lag_max_ms=60_000,
+        channel_linger_s=0,
+        channels_max=100,
+        groups_max=10,
+        groups_per_symbol_max=10,
+        book_history_s=10,
+        book_history_bytes_max=1_000_000,
+        follow_everything=everything,
+        follow_linger_s=LINGER_S,
+    )
+    made.set_partitions(1)
+    made.list_instruments({symbol: Instrument(Symbol(symbol), "1", "1") for symbol in SYMBOLS})
+    return made
+
+
+class Gateway:
+    """A market, and what feeds it as the program does. `now` is its clock."""
+
+    def __init__(self, authority: Authority, *, everything: bool) -> None:
+        self.authority = authority
+        self.market = market(everything=everything)
+        self.upstream = self.market.upstreams[0]
+        self.reader = self.upstream.reader
+        self.now = 0.0
+        self.seen: dict[str, int] = {}
+
+    def step(self, entries: int = 1000) -> bool:
+        """Load, or read up to so many entries; returns whether there was anything to do."""
+        authority, reader = self.authority, self.reader
+        if reader.lost_reason is not None or reader.missing:
+            wanted = list(self.upstream.symbols if reader.lost_reason is not None else reader.missing)
+            found = {symbol: authority.snapshots.get(symbol, [None])[-1] for symbol in wanted}
+            updates = reader.load(authority.tail, found)
+            assert reader.position is not None
+            self.apply(AppliedEntry(reader.position, None, updates))
+            return True
+        position = reader.position
+        assert position is not None
+        batch = [entry for entry in authority.entries if entry[0] > position][:entries]
+        if not batch:
+            reader.check_tail(authority.tail)
+            return reader.lost_reason is not None
+        for raw in batch:
+            entry = reader.read(*raw)
+            if entry is None:
+                break
+            self.apply(entry)
+        return True
+
+    def apply(self, entry: AppliedEntry) -> None:
+        self.market.apply(self.upstream, entry, self.now)
+        self.check()
+
+    def check(self) -> None:
+        """What is shown was published, does not go back while it is followed, and has its own past."""
+        for symbol, replica in self.reader.shown.items():
+            assert symbol in self.upstream.symbols
+            assert replica.seq >= self.seen.get(symbol, 0)
+            assert levels(replica) == self.authority.published[symbol, replica.seq]
+            listing = self.market.listings[symbol]
+            assert listing.replica is replica
+            assert listing.history is not None
+            assert listing.history.replica is replica
+            state, _ = listing.history.state_at(replica.seq)
+            assert state.digest & 0xFFFFFFFF == replica.digest, "a change is missing in its past"
+        self.seen = {symbol: replica.seq for symbol, replica in self.reader.shown.items()}
+
+    def settle(self) -> None:
+        for _ in range(300):
+            if not self.step():
+                break
+        else:
+            pytest.fail("it never comes to rest")
+        self.market.update_statuses(self.now)
+
+
+class Asked(Gateway):
+    """The one that follows on demand; `meanwhile` happens whenever it waits for an answer."""
+
+    def __init__(self, authority: Authority, meanwhile: Callable[[], None]) -> None:
+        super().__init__(authority, everything=False)
+        self.meanwhile = meanwhile
+        redis: Any = None
+        with patch("depthcast.shared.runtime.follow.Tail"):
+            self.follower = Follower(redis, KEYS, self.reader, lambda: self.upstream.symbols, past_s=10)
+
+    def take_up(self, *, past: bool) -> bool:
+        """Take up what is asked for; returns whether it succeeded or there was nothing."""
+        some = list(self.market.demand.asked[0])
+        if not some:
+            return True
+        with self._reading():
+            taken = finished(self.follower.take_up(some, self.market.note_earlier, past=past))
+        if taken is not None:
+            self.market.adopt(0, taken.beside, taken.symbols, self.now)
+            self.check()
+        return taken is not None
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        authority = self.authority
+
+        async def oldest_entry(*_: Any) -> OldestEntry | None:
+            self.meanwhile()
+            position, fields = authority.entries[0]
+            return OldestEntry(position, read_info(fields)[1])
+
+        async def newest_snapshots(_: Any, keys: list[str], **__: Any) -> list[Found]:
+            found: list[Found] = []
+            for key in keys:
+                self.meanwhile()
+                found.append(authority.snapshots.get(key.rsplit(":", 1)[1], [None])[-1])
+            return found
+
+        async def snapshots_before(_: Any, newest: dict[str, Position]) -> dict[str, Found]:
+            self.meanwhile()
+            kept = {key: authority.snapshots.get(key.rsplit(":", 1)[1], []) for key in newest}
+            return {
+                key: older[-1]
+                for key, of_symbol in kept.items()
+                if (older := [each for each in of_symbol if each[0] < newest[key]])
+            }
+
+        async def read_range(_: Any, __: str, after: Position, upto: Position, *, count: int) -> list[Raw]:
+            self.meanwhile()
+            return [entry for entry in authority.entries if after < entry[0] <= upto][: min(count, 3)]
+
+        with patch.multiple(
+            "depthcast.shared.runtime.follow",
+            oldest_entry=oldest_entry,
+            newest_snapshots=newest_snapshots,
+            snapshots_before=snapshots_before,
+            read_range=read_range,
+        ):
+            yield
+
+
+def finished(work: Coroutine[Any, Any, TakenUp | None]) -> TakenUp | None:
+    """What a coroutine returns that never really waits."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        found: TakenUp | None = end.value
+        return found
+    raise AssertionError("it waits")
+
+
+def levels(replica: Any) -> tuple[dict[int, int], dict[int, int]]:
+    return replica.book.bids.levels, replica.book.asks.levels
+
+
+def run(rng: Random, steps: int) -> Asked:
+    authority = Authority(rng)
+
+    def meanwhile() -> None:
+        while rng.random() < 0.4:
+            authority.step()
+        if rng.random() < 0.5:
+            asked.step(rng.choice((1, 2, 1000)))
+        if rng.random() < 0.03:
+            asked.reader.mark_lost("for a test")
+
+    asked, everything = Asked(authority, meanwhile), Gateway(authority, everything=True)
+    for _ in range(steps):
+        authority.step()
+        for gateway in (asked, everything):
+            if rng.random() < 0.6:
+                gateway.step(rng.choice((1, 3, 1000)))
+        choice = rng.random()
+        if choice < 0.4:
+            asked.market.ask(rng.sample(SYMBOLS, rng.randint(1, 3)), past=rng.random() < 0.5)
+        elif choice < 0.6:
+            asked.take_up(past=rng.random() < 0.5)
+        elif choice < 0.8:
+            asked.now += LINGER_S / 2
+            asked.market.let_go(asked.now)
+            asked.check()
+        elif choice < 0.83:
+            listed = {s: Instrument(Symbol(s), "1", "1") for s in rng.sample(SYMBOLS, rng.randint(1, 3))}
+            for gateway in (asked, everything):
+                gateway.market.list_instruments(dict(listed))
+        elif choice < 0.9:
+            asked.market.update_statuses(asked.now)
+        if rng.random() < 0.03:
+            asked.reader.mark_lost("for a test")
+    finish(rng, authority, asked, everything)
+    return asked
+
+
+def finish(rng: Random, authority: Authority, asked: Asked, everything: Gateway) -> None:
+    """Everything is calm: what is followed, and what is asked for now, is what the other market has."""
+    asked.meanwhile = lambda: None
+    listed = {symbol: Instrument(Symbol(symbol), "1", "1") for symbol in SYMBOLS}
+    for gateway in (asked, everything):
+        gateway.market.list_instruments(dict(listed))
+    authority.publish({symbol: authority.change(symbol) for symbol in SYMBOLS})
+    authority.lead()
+    asked.market.ask(rng.sample(SYMBOLS, 2))
+    for gateway in (asked, everything):
+        gateway.settle()
+    assert asked.take_up(past=rng.random() < 0.5)
+    authority.publish({symbol: authority.change(symbol) for symbol in SYMBOLS})
+    for gateway in (asked, everything):
+        gateway.settle()
+    assert len(asked.upstream.symbols) >= 2
+    for symbol in SYMBOLS:
+        mine, other = asked.market.listings[symbol], everything.market.listings[symbol]
+        assert other.replica is not None
+        assert not other.stale
+        if symbol not in asked.upstream.symbols:
+            assert (mine.replica, mine.stale) == (None, True)
+            continue
+        assert mine.replica is not None
+        assert (mine.replica.seq, levels(mine.replica)) == (other.replica.seq, levels(other.replica))
+        assert (mine.stale, mine.doubt, mine.instrument) == (other.stale, other.doubt, other.instrument)
+
+
+@settings(max_examples=60)
+@given(rng=st.randoms(use_true_random=False), steps=st.integers(1, 40))
+def test_short_runs(rng: Random, steps: int) -> None:
+    run(rng, steps)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_long_runs(seed: int) -> None:
+    asked = run(Random(seed), 500)
+    counters = asked.market.counters
+    assert counters.taken_up > 15
+    assert counters.let_go > 3
