@@ -45,7 +45,7 @@ class GatewayCounters:
     cohorts_made: int = 0
     replaced: int = 0
     taken_up: int = 0
-    let_go: int = 0
+    unfollowed: int = 0
     drained: int = 0
     limit_subscriptions: int = 0
     limit_full_depth: int = 0

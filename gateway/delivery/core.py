@@ -161,7 +161,7 @@ class Core:
     def sweep(self, now: float) -> list[tuple[Session, CloseCode]]:
         """Send due heartbeats and drop what is idle; returns the sessions to close, with the close code."""
         self.market.drop_idle_channels(now)
-        self.market.let_go(now)
+        self.market.unfollow_idle(now)
         self.market.demand.wake()  # who has waited too long does not wait any more
         closing = []
         for session in tuple(self.sessions):

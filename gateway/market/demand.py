@@ -9,7 +9,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Final, Protocol
 
-LET_GO_AT_ONCE_MAX: Final = 400
+UNFOLLOWED_AT_ONCE_MAX: Final = 400
 """Symbols that are let go without a pause."""
 
 
@@ -90,7 +90,7 @@ class Demand:
                 break
             idle[symbol] = now
         expired = []
-        for symbol, since in islice(idle.items(), LET_GO_AT_ONCE_MAX):
+        for symbol, since in islice(idle.items(), UNFOLLOWED_AT_ONCE_MAX):
             if since is None or now - since < self._linger_s:
                 break
             expired.append(symbol)

@@ -254,14 +254,14 @@ class Market:
             if symbol not in upstream.symbols:
                 self._end_past(symbol)
 
-    def let_go(self, now: float) -> None:
+    def unfollow_idle(self, now: float) -> None:
         """Follow no longer what nobody has asked for in a while."""
         for symbol in self.demand.expired(now, self._is_needed):
             listing = self.listings[symbol]
             self._unfollow(symbol, listing)
             self.number = self.last_status_change = self.number + 1
             listing.forget_book(self.number)
-            self.counters.let_go += 1
+            self.counters.unfollowed += 1
 
     def _is_needed(self, symbol: str) -> bool:
         listing = self.listings.get(symbol)

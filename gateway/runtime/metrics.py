@@ -39,7 +39,7 @@ PLAIN: Final = {
     "cohorts_made": "Cohorts of sessions with equal subscriptions made.",
     "drained": "Clients sent to another gateway because this one drains.",
     "taken_up": "Symbols taken up because somebody asked for them.",
-    "let_go": "Symbols let go because nobody asked for them any more.",
+    "unfollowed": "Symbols let go because nobody asked for them any more.",
     "replaced": "Replicas replaced after a gap, a mismatch or a loss.",
 }
 LABELLED: Final = {

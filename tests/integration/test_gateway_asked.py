@@ -42,7 +42,7 @@ def followed(gateway: RunningGateway) -> set[str]:
     return {symbol for upstream in gateway.process.core.market.upstreams for symbol in upstream.symbols}
 
 
-async def test_a_book_is_there_for_who_subscribes_and_is_let_go_afterwards(
+async def test_a_book_is_there_for_who_subscribes_and_is_unfollowed_afterwards(
     redis_url: str, prefix: str
 ) -> None:
     async with asked(redis_url, prefix, follow_linger_s=0.1, channel_linger_s=0) as (gateway, ingestor):
@@ -63,7 +63,7 @@ async def test_a_book_is_there_for_who_subscribes_and_is_let_go_afterwards(
             await ingestor.publish("BBB", {100: quantity})
             await eventually(lambda: not followed(gateway))
             await ingestor.publish("AAA", {}, {101: quantity})
-        assert (counters.taken_up, counters.let_go) == (3, 3)
+        assert (counters.taken_up, counters.unfollowed) == (3, 3)
         assert counters.broadcasts == 6, "of each stay the load and one delta, and nothing of BBB"
 
 
@@ -77,7 +77,8 @@ async def test_books_and_lists_by_http(redis_url: str, prefix: str) -> None:
         status, book = await answer_of(gateway, "/v1/books/BBB?depth=0")
         assert (status, book["state"], book["bids"]) == (200, "live", [[99, 6], [98, 7]])
         _, listed = await answer_of(gateway, "/v1/symbols")
-        assert [(each["state"], each.get("followed")) for each in listed] == [("stale", False), ("live", None)]
+        states = [(each["state"], each.get("followed")) for each in listed]
+        assert states == [("stale", False), ("live", None)]
         await ingestor.publish("BBB", {99: 0})
         _, book = await answer_of(gateway, "/v1/books/BBB?depth=0")
         assert book["bids"] in ([[99, 6], [98, 7]], [[98, 7]])
@@ -133,7 +134,7 @@ async def test_without_redis_there_is_no_book(redis_url: str, prefix: str) -> No
             return None
 
         for follower in gateway.process.market_reader.followers:
-            follower.take_up = never  # type: ignore[assignment,method-assign]
+            follower.take_up = never  # type: ignore[method-assign]
         status, answer = await answer_of(gateway, "/v1/books/AAA")
         assert (status, answer["error"]["code"]) == (503, "unavailable")
         async with gateway.connect() as connection:

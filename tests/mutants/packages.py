@@ -63,6 +63,7 @@ PACKAGES: Final = {
             "test_gateway_sessions.py",
             "test_grouped_brute_force.py",
             "test_resume_elsewhere.py",
+            "test_followed_on_demand.py",
             "test_view_brute_force.py",
         ),
     )

@@ -247,7 +247,7 @@ class World:
             resumed=self.watch.resumed,
             merged=self.watch.merged,
             taken_up=self.follow_count("taken_up"),
-            let_go=self.follow_count("let_go"),
+            unfollowed=self.follow_count("unfollowed"),
         )
         for actor in self.actors:
             counts += Counter({f"{actor.kind} ended: {name}": count for name, count in actor.ends.items()})

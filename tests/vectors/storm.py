@@ -56,7 +56,7 @@ class ClientStorm:
         )
         self.connection: Connection | None = None
         self.arriving: deque[Message] = deque()
-        self.working: Iterator[None] = iter(())
+        self.working: Iterator[bool | None] = iter(())
         self.answered: dict[str, Wanted] = {}
         self.log: list[str] = []
         self.listings = dict.fromkeys(SYMBOLS, 0)

@@ -245,3 +245,9 @@ def test_a_bad_value_names_its_option_or_its_variable(name: str, text: str) -> N
     with pytest.raises(SettingsError) as caught:
         IngestorSettings.load({variable(name): text}, {"lease_ms": "800"})
     assert caught.value.name == variable(name), "another option was typed"
+
+
+def test_what_to_follow_is_one_of_two_words() -> None:
+    with pytest.raises(SettingsError, match="DEPTHCAST_FOLLOW") as raised:
+        GatewaySettings(follow="some")
+    assert "must be all or asked" in str(raised.value)
