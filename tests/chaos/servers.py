@@ -22,6 +22,9 @@ STOP_S = 10.0
 QUICK = ("info-period", 100, "ask-period", 100, "publish-period", 100)
 """How often sentinels look at servers and at each other, instead of each second or two (ms)."""
 
+PATIENT = ("publish-period", 10_000)
+"""Sentinels make a replica that calls itself the master a replica again after four of these periods (ms)."""
+
 
 class Sentinel:
     """One sentinel as a child process, watching the master at `port`."""
@@ -48,10 +51,17 @@ class Sentinel:
         finally:
             await client.aclose()
 
+    async def looks_often(self) -> bool:
+        """Have it look as often as `QUICK` says; False while it does not answer yet."""
+        try:
+            await self.ask("SENTINEL", "DEBUG", *QUICK)
+        except RedisUnavailable:
+            return False
+        return True
+
     async def ready(self, others: int) -> bool:
         """Whether it knows the master, a replica and the given number of other sentinels."""
         try:
-            await self.ask("SENTINEL", "DEBUG", *QUICK)
             state = fields(await self.ask("SENTINEL", "MASTER", SERVICE))
         except RedisUnavailable:
             return False
@@ -135,6 +145,31 @@ class WatchedServers:
         await eventually(elsewhere, timeout_s=30, message="the failover")
         return dead
 
+    async def command_failover(self, *, to: bool) -> None:
+        """Have master and replica change places by `FAILOVER`, and wait until every sentinel has seen it.
+
+        Sentinels that saw the new master's role before the old one's would make the new one a replica again,
+        and both would be replicas for ever. So they wait longer here than a `FAILOVER` takes.
+
+        Args:
+            to: Whether the command names the replica, or leaves the choice to the server.
+
+        Raises:
+            RedisRefused: The server has no `FAILOVER`, or refuses it.
+        """
+        master = await self.master()
+        replica = next(server for server in self.servers if server is not master)
+        for sentinel in self.sentinels:
+            await sentinel.ask("SENTINEL", "DEBUG", *PATIENT)
+        options = ("TO", HOST, replica.port) if to else ("TIMEOUT", 10_000)
+        await self._command(master, "FAILOVER", *options)
+
+        async def named() -> bool:
+            ports = [await sentinel.master_port() for sentinel in self.sentinels]
+            return set(ports) == {replica.port} and await self.whole()
+
+        await eventually(named, timeout_s=60, message="the sentinels name the new master")
+
     async def whole(self) -> bool:
         """Whether every sentinel sees a master, a replica that follows it, and all other sentinels."""
         for sentinel in self.sentinels:
@@ -159,6 +194,7 @@ class WatchedServers:
                 sentinel = Sentinel(folder / str(number), self.servers[0].port, quorum, self.down_after_ms)
                 self._stack.push_async_callback(sentinel.stop)
                 self.sentinels.append(sentinel)
+                await eventually(sentinel.looks_often, message="the sentinel answers")
             await eventually(self.whole, timeout_s=30, message="servers and sentinels know each other")
         except BaseException:
             await self._stack.aclose()

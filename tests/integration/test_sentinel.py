@@ -1,11 +1,9 @@
 """Addresses of sentinels: every process follows the master they name, through a real failover."""
 
 import asyncio
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Final
 
 import pytest
 
@@ -19,8 +17,6 @@ from tests.chaos.servers import SERVICE, WatchedServers, free_port
 from tests.ingestor_runs import FEEDS, Input, Run, check_history
 from tests.integration.gateway_harness import running_gateway
 from tests.waiting import eventually
-
-FAILOVERS_MAX: Final = 3
 
 
 @pytest.mark.slow
@@ -83,32 +79,13 @@ async def test_ingestor_gateway_and_consumer_go_on_with_the_promoted_replica(
 
 
 async def _command_failover(watched: WatchedServers, *, to: bool) -> None:
-    """Have master and replica change places, and wait until every sentinel names the new master.
-
-    Sentinels that take too long to see what the servers agreed on undo it. Then it is commanded again.
-    """
-    for _ in range(FAILOVERS_MAX):
-        master = await watched.master()
-        replica = next(server for server in watched.servers if server is not master)
-        try:
-            async with connect(master.url) as client:
-                await execute(
-                    client, "FAILOVER", *(("TO", HOST, replica.port) if to else ("TIMEOUT", 10_000))
-                )
-        except RedisRefused as error:
-            if error.malformed:
-                pytest.skip(f"the server has no FAILOVER: {error.problem}")
-            raise
-
-        async def named(port: int = replica.port) -> bool:
-            ports = [await sentinel.master_port() for sentinel in watched.sentinels]
-            return set(ports) == {port} and await watched.whole()
-
-        with suppress(AssertionError):
-            await eventually(named, timeout_s=30, message="the failover")
-            return
-        await eventually(watched.whole, timeout_s=60, message="master and replica agree")
-    pytest.fail(f"the sentinels undid {FAILOVERS_MAX} failovers")
+    """Have master and replica change places by the server's own command."""
+    try:
+        await watched.command_failover(to=to)
+    except RedisRefused as error:
+        if error.malformed:
+            pytest.skip(f"the server has no FAILOVER: {error.problem}")
+        raise
 
 
 async def _follow(consumer: Consumer) -> None:
