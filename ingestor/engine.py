@@ -458,14 +458,15 @@ class Engine:
         Raises `EngineBroken` if the engine is not `whole`.
         If a new symbol already has changes, this drain has its birth and the next one its changes.
         `holds_back` is true then: drain again at once and publish both intervals in one atomic step, because
-        `src` covers both. `births_max`: so many births of symbols without input are taken; others wait.
+        `src` covers both. `births_max`: so many births of symbols without input are taken; others wait, but
+        not those in `checkpoints`: copies are of a listing that is public.
         """
         with self._lock:
             self._check_whole()
             self.whole = False
             books = self._books
             touched = list(books.changed | books.doubts.changed)
-            births = books.take_births(births_max)
+            births = books.take_births(births_max, checkpoints)
             books.born.update(births)
             withdrawn, books.withdrawn = tuple(books.withdrawn), {}
             begun = (*births, *withdrawn)

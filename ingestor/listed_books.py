@@ -185,15 +185,16 @@ class ListedBooks:
         """Whether changes stay for the next drain, because their books are born with this one."""
         return bool(self.changed or self.doubts.changed)
 
-    def take_births(self, most: int | None) -> dict[Symbol, None]:
+    def take_births(self, most: int | None, needed: Collection[str] = ()) -> dict[Symbol, None]:
         """Take births that are due: all of symbols that had input, and up to `most` others (None: all).
 
-        What the last drain covers of the input must be public, so those of it cannot wait.
+        What the last drain covers of the input must be public, so those of it cannot wait; nor can those of
+        `needed`, whose recovery state is about to be written.
         """
         if most is None or len(self.births_due) <= most:
             births, self.births_due = self.births_due, {}
             return births
-        named = (*self.changed, *self.doubts.changed, *self.times.heard())
+        named = (*self.changed, *self.doubts.changed, *self.times.heard(), *map(Symbol, needed))
         births = {symbol: None for symbol in named if symbol in self.births_due}
         births.update(dict.fromkeys(islice(self.births_due, most)))
         for symbol in births:

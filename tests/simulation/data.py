@@ -1,6 +1,7 @@
 """The keys of the in-memory store: values by type, expiry, copies as a replica would hold them."""
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -39,6 +40,7 @@ class Data(ABC):
     - `grown`: keys of streams that got entries since it was last cleared.
     - `denied`: names of commands that the access list denies.
     - `script_wrote`: whether the script that runs has written; None while none runs.
+    - `writes`: how many commands wrote each key.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Data(ABC):
         self.scripts: dict[bytes, bytes] = {}
         self.grown: dict[bytes, None] = {}
         self.script_wrote: bool | None = None
+        self.writes: Counter[bytes] = Counter()
         self.memory_was_full = False
 
     @abstractmethod

@@ -36,7 +36,7 @@ def _always(answer: Answer, reply: ReplyError) -> Answer:
 class Peer(Protocol):
     """A connection's other end: `generation` is the server's at the time it was accepted.
 
-    `watched`: what keys held when they were watched.
+    `watched`: the state of keys when they were watched.
     """
 
     generation: int
@@ -120,7 +120,7 @@ class Server:
             answer = _always(answer, ReplyError(reply))
         try:
             if command[0] == WATCH:
-                peer.watched[command[1]] = self._value(command[1])
+                peer.watched[command[1]] = self._state(command[1])
                 answer(OK)
             elif command[0] == UNWATCH:
                 peer.watched.clear()
@@ -128,7 +128,7 @@ class Server:
             elif command[0] == TRANSACTION:
                 watched = dict(peer.watched)
                 peer.watched.clear()
-                if any(self._value(key) != value for key, value in watched.items()):
+                if any(self._state(key) != state for key, state in watched.items()):
                     answer(None)
                 else:
                     answer(self._together([msgpack.unpackb(packed) for packed in command[1:]]))
@@ -141,9 +141,13 @@ class Server:
         self.executing = None
         self.wake()
 
-    def _value(self, key: bytes) -> object:
-        """A copy of what a key holds; a real server compares writes, not values."""
-        return copy(self.store.values.get(key))
+    def _state(self, key: bytes) -> object:
+        """What a watched key may not differ in: how often it was written, and what it holds.
+
+        A real server notices every write, also one that another undoes. The tail of the data is lost here
+        without a write.
+        """
+        return self.store.writes[key], copy(self.store.values.get(key))
 
     def _together(self, commands: list[list[bytes]]) -> Reply:
         """Execute a transaction: an error of one command does not stop others; memory is checked first."""

@@ -43,8 +43,10 @@ class Store(Data):
             raise ReplyError(
                 f"ERR wrong number of arguments for '{name.decode().lower()}' command"
             ) from error
-        if self.script_wrote is False and name in WRITES:
-            self.script_wrote = True
+        if name in WRITES:
+            self.writes[arguments[1]] += 1
+            if self.script_wrote is False:
+                self.script_wrote = True
         if self.observer is not None:
             self.observer.after(name, arguments[1:])
         return reply

@@ -16,7 +16,7 @@ from tests.simulation.world import Report
 
 ROOT = Path(__file__).parents[2]
 GROUP = 5
-GROUPS = [0, 5, *(pytest.param(first, marks=pytest.mark.deep) for first in range(10, 50, 5))]
+GROUPS = [0, 5, *(pytest.param(first, marks=pytest.mark.deep) for first in range(10, 110, 5))]
 TRACE_OF_A_SEED = "from tests.simulation.runs import simulate; print(simulate({seed}).trace)"
 
 NOTICED_SOON = (

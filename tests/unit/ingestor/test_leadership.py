@@ -89,6 +89,22 @@ async def test_a_checkpoint_of_a_newborn_holds_all_input_up_to_the_src_it_names(
     assert [[len(delta.bids) for _, delta in one.deltas] for one in recorder.broadcasts[1:]] == [[0], [2], []]
 
 
+async def test_the_recovery_state_of_a_symbol_listed_twice_in_a_group_is_of_the_public_listing() -> None:
+    recorder = Recorder()
+    leadership = await entered(recorder, O, interval_ms=0)
+    relisted = [
+        b'{"relist":{"O":{"listing":%d,"tick_size":"0.%d","feed":"orders"}}}' % (n, n) for n in (2, 3)
+    ]
+    group = [(Position(6 + n, 0), [(b"_", text)]) for n, text in enumerate(relisted)]
+    await leadership._broadcast_each([group[0], entry(6, b'["add","bid",1,1,"x"]'), group[1]])
+    published = [delta.seq for one in recorder.broadcasts for symbol, delta in one.deltas if symbol == "O"]
+    snapshot = decode_snapshot(recorder.attached[recorder.keys.snapshots("O")].value)
+    assert (snapshot.seq, snapshot.bids) == (published[-1], []), "the second listing is born with its state"
+    held = checkpoint.decode(recorder.attached[recorder.keys.checkpoint("O")].value)
+    assert (held.position, held.orders.bid_ids) == (recorder.position, [])
+    assert leadership.engine.births_due() == 0
+
+
 async def test_the_record_has_all_symbols_at_the_beginning_and_then_each_birth() -> None:
     recorder = Recorder()
     leadership = await entered(recorder, O)
