@@ -43,7 +43,7 @@ DECLARED := $(foreach package,$(PACKAGES),$(wildcard $(package)/*.pxd $(package)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help install demo test deep docs dashboards autobahn sim chaos attack soak rolling venues mutants fuzz audit lint hooks bench lock servers clean
+.PHONY: help install demo test deep docs dashboards autobahn sim chaos attack soak rolling upgrade venues mutants fuzz audit lint hooks bench lock servers clean
 
 help:
 	@echo 'make install make the environment .venv with the command depthcast in it'
@@ -55,6 +55,7 @@ help:
 	@echo 'make chaos   break a cluster of real processes in every way; ARGS passes options, see make chaos ARGS=--help'
 	@echo 'make attack  attack a gateway in every way beside a client that behaves; ARGS, see make attack ARGS=--help'
 	@echo 'make rolling restart a whole deployment under load, and count what clients see; ARGS, see make rolling ARGS=--help'
+	@echo 'make upgrade replace gateways and ingestors of the running composition, one at a time; ARGS, see make upgrade ARGS=--help'
 	@echo 'make soak    run a gateway at 70 % of its capacity for an hour, with clients of every kind; ARGS, see make soak ARGS=--help'
 	@echo 'make venues  feed live from fake venues with all their faults, a minute each; ARGS, see make venues ARGS=--help'
 	@echo 'make sim     run the seeded simulation: SEEDS=1000 of them from FIRST=0; ARGS, see make sim ARGS=--help'
@@ -108,6 +109,10 @@ soak: $(DEV)
 
 rolling: $(DEV)
 	@$(BIN)/python -m tests.rolling $(ARGS)
+
+# On a machine that serves clients, nothing is installed that only tests need.
+upgrade: $(COMPILED)
+	@$(BIN)/python -m deploy.upgrade $(ARGS)
 
 venues: $(DEV)
 	@$(BIN)/python -m tests.venues $(ARGS)

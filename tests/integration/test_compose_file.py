@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.upgrade.composition import PROXY_STATS
 from depthcast.ingestor.runtime.registry import read_instruments_file
 from depthcast.shared.partition import partition_of
 from depthcast.shared.settings import (
@@ -102,6 +103,7 @@ def test_the_proxy_and_the_health_checks_use_the_ports_that_are_served() -> None
     assert f"server-template gateway- 8 gateway:{gateway.port}\n" in PROXY
     assert re.findall(r"^    bind (\S+)", PROXY, re.MULTILINE) == [":8080", ":8443", ":8404"]
     assert set(re.findall(r"127\.0\.0\.1:(\d+)/(?:healthz|readyz)", COMPOSE)) == {str(gateway.admin_port)}
+    assert "http://proxy:8404/stats;csv" in PROXY_STATS
 
 
 @pytest.mark.parametrize("kind", [IngestorSettings, GatewaySettings, Settings])

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -40,10 +41,12 @@ class Seen:
 class Crowd:
     """Clients with as many different views as there are, so that few are known at every gateway."""
 
-    def __init__(self, url: str, count: int) -> None:
-        self.url = url
+    def __init__(
+        self, url: str, count: int, symbols: Sequence[str] = SYMBOLS, token: str | None = None
+    ) -> None:
+        self.url, self.symbols, self.token = url, symbols, token
         self.seen = [
-            Seen(n, len(SYMBOLS), DEPTHS[n % len(DEPTHS)], GROUPS[n // len(DEPTHS) % len(GROUPS)])
+            Seen(n, len(symbols), DEPTHS[n % len(DEPTHS)], GROUPS[n // len(DEPTHS) % len(GROUPS)])
             for n in range(count)
         ]
         self.clients: list[Client | None] = [None] * count
@@ -61,10 +64,10 @@ class Crowd:
         number = seen.number
         encoding = "msgpack" if number % 2 else "json"
         try:
-            async with connect(self.url, encoding) as client:
+            async with connect(self.url, encoding, token=self.token) as client:
                 self.clients[number] = client
-                await client.subscribe(SYMBOLS, depth=seen.depth, group=seen.group)
-                for symbol in SYMBOLS:
+                await client.subscribe(self.symbols, depth=seen.depth, group=seen.group)
+                for symbol in self.symbols:
                     await client.wait_for(symbol)
                 begun.set()
                 last = time.monotonic()

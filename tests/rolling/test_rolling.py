@@ -4,7 +4,8 @@ import pytest
 
 from tests.rolling.clients import Seen
 from tests.rolling.deployment import HAPROXY
-from tests.rolling.run import Result, roll
+from tests.rolling.result import Result
+from tests.rolling.run import roll
 
 
 @pytest.mark.skipif(HAPROXY is None, reason="there is no haproxy")
