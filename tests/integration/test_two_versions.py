@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -12,9 +13,9 @@ import pytest
 
 from depthcast.runtime.embedded import HOST, free_port
 from depthcast.shared.settings import IngestorSettings
-from tests.environment import ROOT
 from tests.ingestor_runs import FEEDS, Input, Run
-from tests.integration.versions import HOLDER, Program, earlier_version
+from tests.integration import versions
+from tests.integration.versions import HOLDER, PRESENT, Program, Version, earlier_version
 from tests.sharing import Once
 from tests.waiting import eventually
 
@@ -25,8 +26,8 @@ PAUSE_S: Final = 0.01
 class Deployment:
     """One partition; starts programs of both versions, and notes who reads."""
 
-    def __init__(self, run: Run, codes: dict[str, Path], stack: AsyncExitStack) -> None:
-        self.run, self.codes, self.stack = run, codes, stack
+    def __init__(self, run: Run, versions: dict[str, Version], stack: AsyncExitStack) -> None:
+        self.run, self.versions, self.stack = run, versions, stack
         self.readers: dict[str, Program] = {}
         settings = run.settings()
         default = IngestorSettings()
@@ -64,7 +65,7 @@ class Deployment:
     def _program(self, version: str, *words: str, **settings: object) -> Program:
         log = self.run.folder / f"{version}-{len(list(self.run.folder.iterdir()))}.log"
         log.touch()
-        program = Program(self.codes[version], log, *words, settings=settings)
+        program = Program(self.versions[version], log, *words, settings=settings)
         self.stack.push_async_callback(program.kill_if_running)
         return program
 
@@ -97,12 +98,26 @@ async def hand_over(leader: Program, successor: Program, number: signal.Signals 
     await eventually(successor.leads, message="the successor leads")
 
 
+@pytest.mark.parametrize(
+    ("history", "reason"),
+    [(False, "no checkout with a history"), (True, "does not reach back to .*: git fetch --unshallow")],
+)
+def test_without_the_history_the_reason_is_said(
+    once: Once, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, history: bool, reason: str
+) -> None:
+    if history:
+        subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    monkeypatch.setattr(versions, "ROOT", tmp_path)
+    with pytest.raises(pytest.skip.Exception, match=reason):
+        earlier_version(once)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("first", [OLD, NEW])
 async def test_versions_work_beside_each_other(run: Run, once: Once, first: str) -> None:
     second = NEW if first == OLD else OLD
     async with AsyncExitStack() as stack:
-        deployment = Deployment(run, {OLD: earlier_version(once), NEW: ROOT}, stack)
+        deployment = Deployment(run, {OLD: earlier_version(once), NEW: PRESENT}, stack)
         sent = Input(run, Random(7), doubting=False)
         leader, other = deployment.ingestor(first), deployment.ingestor(second)
         leader.start()

@@ -1,4 +1,4 @@
-"""An earlier state of this checkout, taken from its history, and programs that run it or the present one."""
+"""A wheel of an earlier state of this checkout, installed, and programs that run it or the present code."""
 
 import asyncio
 import json
@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ import pytest
 from depthcast.runtime.child import Child
 from depthcast.runtime.embedded import HOST, free_port
 from tests.environment import ROOT, without_settings
+from tests.packaging.builds import environment, run, site_of
 from tests.sharing import Once
 from tests.waiting import eventually
 
@@ -53,8 +55,26 @@ asyncio.run(main())
 """Prints the books it holds after each update, their states, and how many books were wrong."""
 
 
-def earlier_version(once: Once) -> Path:
-    """The folder with the code of `EARLIER`; skips the test where the history does not have it."""
+@dataclass(frozen=True)
+class Version:
+    """The Python that runs a version, and a folder whose code comes before all that is installed there."""
+
+    python: Path
+    code: Path | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return without_settings() | ({} if self.code is None else {"PYTHONPATH": str(self.code)})
+
+
+PRESENT: Final = Version(Path(sys.executable), ROOT)
+
+
+def earlier_version(once: Once) -> Version:
+    """An environment with a wheel of `EARLIER`, as for `pip install 'depthcast[server]'` of a release.
+
+    Skips the test where the history does not have it.
+    """
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         pytest.skip("this is no checkout with a history, so there is no earlier version")
     known = ["git", "-C", str(ROOT), "cat-file", "-e", f"{EARLIER}^{{commit}}"]
@@ -64,32 +84,42 @@ def earlier_version(once: Once) -> Path:
     def make(folder: Path) -> Path:
         archive = folder / "earlier.tar"
         subprocess.run(["git", "-C", str(ROOT), "archive", "-o", str(archive), EARLIER], check=True)
-        code = folder / "code"
-        shutil.unpack_archive(archive, code, filter="tar")
-        asked = [sys.executable, "-P", "-c", "import depthcast.shared; print(depthcast.shared.__file__)"]
-        variables = {**without_settings(), "PYTHONPATH": str(code)}
-        done = subprocess.run(asked, env=variables, capture_output=True, text=True, check=True)
-        assert Path(done.stdout).is_relative_to(code), "programs of the folder run its code"
-        return code
+        source = folder / "source"
+        shutil.unpack_archive(archive, source, filter="tar")
+        python = environment(folder / "venv", wheel_of(source, folder / "wheel"), "server")
+        shutil.rmtree(source)
+        code = "import depthcast.gateway; print(depthcast.gateway.__file__)"
+        asked = [str(python), "-P", "-c", code]
+        done = subprocess.run(asked, env=without_settings(), capture_output=True, text=True, check=True)
+        assert Path(done.stdout).is_relative_to(site_of(folder / "venv")), "it runs what the wheel installed"
+        return python
 
-    return once("earlier-version", make)
+    return Version(once("earlier-version", make))
+
+
+def wheel_of(source: Path, folder: Path) -> Path:
+    """Build a wheel as pip does, offline, with nothing compiled: it takes long, and changes no result."""
+    words = ("wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, source)
+    run(sys.executable, "-m", "pip", "--disable-pip-version-check", *words, cwd=ROOT, DEPTHCAST_COMPILE="0")
+    (made,) = folder.glob("depthcast-*.whl")
+    return made
 
 
 class Program:
-    """A process of the code in a folder: an ingestor, a gateway, or a holder of books."""
+    """A process of a version: an ingestor, a gateway, or a holder of books."""
 
-    def __init__(self, code: Path, log: Path, *words: str, settings: Mapping[str, object]) -> None:
-        self.code, self.log, self.admin = code, log, free_port()
+    def __init__(self, version: Version, log: Path, *words: str, settings: Mapping[str, object]) -> None:
+        self.version, self.log, self.admin = version, log, free_port()
         self._words = words
         given = {**settings, "admin_host": HOST, "admin_port": self.admin}
         self._settings = {f"DEPTHCAST_{name.upper()}": str(value) for name, value in given.items()}
         self._child: Child | None = None
 
     def start(self) -> None:
-        environment = {**without_settings(), "PYTHONPATH": str(self.code), **self._settings}
+        variables = {**self.version.environment, **self._settings}
         with self.log.open("ab") as output:
             self._began = output.tell()
-            self._child = Child([sys.executable, "-P", *self._words], output, environment=environment)
+            self._child = Child([self.version.python, "-P", *self._words], output, environment=variables)
 
     async def answers_ready(self) -> None:
         """Wait until `/readyz` says so."""
