@@ -25,6 +25,7 @@ MODULES: Final = {
     "books": "benchmarks.books.events",
     "ingest": "benchmarks.ingest.pipeline",
     "interval": "benchmarks.ingest.interval",
+    "history": "benchmarks.ingest.history",
     "recovery": "benchmarks.ingest.recovery",
     "capacity": "benchmarks.capacity.measure",
 }

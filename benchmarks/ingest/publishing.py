@@ -7,7 +7,7 @@ each line that it is sent, and writes which share of a core draining, encoding a
 import asyncio
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
@@ -76,18 +76,18 @@ async def second(engine: Engine, publisher: Publisher, inputs: list[Entry]) -> f
     return used
 
 
-def open_books() -> Engine:
+def open_books(symbols: Sequence[Symbol] = SYMBOLS) -> Engine:
     """An engine with all symbols."""
     engine = Engine(0, 1)
-    for symbol in SYMBOLS:
+    for symbol in symbols:
         engine.register(Instrument(symbol))
     return engine
 
 
-def changes(random: Random) -> Entry:
+def changes(random: Random, symbols: Sequence[Symbol] = SYMBOLS) -> Entry:
     """An input entry that changes ten levels of each symbol."""
     entry = []
-    for symbol in SYMBOLS:
+    for symbol in symbols:
         events = [
             [1, side, 100_000 + (at if side else -at), random.randint(1, 10_000)]
             for side in (0, 1)
@@ -97,9 +97,11 @@ def changes(random: Random) -> Entry:
     return entry
 
 
-def snapshots(engine: Engine, key_of: KeyOf, at: Position) -> list[Attachment]:
+def snapshots(
+    engine: Engine, key_of: KeyOf, at: Position, symbols: Sequence[Symbol] = SYMBOLS
+) -> list[Attachment]:
     """Every book as it is."""
-    return [Attachment(key_of(symbol), encode_snapshot(engine.snapshot(symbol)), at) for symbol in SYMBOLS]
+    return [Attachment(key_of(symbol), encode_snapshot(engine.snapshot(symbol)), at) for symbol in symbols]
 
 
 if __name__ == "__main__":

@@ -3,45 +3,115 @@
 Clients that come from another gateway may want views that nobody here has looked at yet. So the changes of
 every book are kept, packed into bytes. Nothing is computed from them until such a client offers to resume
 (`depthcast.gateway.market.past`).
+
+Every broadcast pays for this, and hardly a client needs it: so a change is packed by one call and added to a
+piece of its book's history; pieces are dropped as a whole, and looked into only when a client resumes.
 """
 
+import marshal
+from array import array
+from bisect import bisect_right
 from collections import deque
-from typing import Final
+from collections.abc import Callable, Iterator
+from itertools import islice, pairwise
+from typing import Final, cast
 
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.market.orders_view import joined
-from depthcast.gateway.market.step import PackedSteps, Step, ViewState
-from depthcast.gateway.protocol.messages import ViewDelta
+from depthcast.gateway.market.step import Step, ViewState
+from depthcast.gateway.protocol.messages import Rows, ViewDelta
 from depthcast.shared.replica import Changes, Replica
 
 _NO_BOOK: Final = Replica()
-CHANGE_BYTES: Final = 56
-"""What is kept of a change beside its packed form, approximately."""
+PIECES: Final = 8
+"""The time for which changes are kept, divided by the time of one piece."""
+
+PIECE_BYTES_MAX: Final = 4_096
+"""Bytes from which on another piece begins; less where the bytes of all books together are few."""
+
+PIECES_AT_BOUND: Final = 32
+"""Pieces of the greatest size that the bytes of all books together have room for, at least."""
+
+PIECE_BYTES: Final = 448
+"""What a piece takes beside its packed changes, approximately."""
+
+END_BYTES: Final = 4
+"""What a piece takes for each change beside its packed form."""
+
+DROPPED_AT_ONCE_MAX: Final = 4
+"""Pieces too old that one change drops: all books may begin theirs at the same time."""
+
+_pack: Final = cast("Callable[[object, int], bytes]", marshal.dumps)
+_unpack: Final = marshal.loads
+_MARSHAL_VERSION: Final = 1
+"""Writes numbers only, without looking for objects that occur twice: half the time."""
+
+
+class Piece:
+    """Consecutive changes of one book, oldest first; `base` is its state before the first of them.
+
+    `packed`: the changes one behind the other; `ends`: where each ends. `until`: changes from this time on
+    (µs) go to another piece. `history`: None once that is forgotten.
+    """
+
+    __slots__ = ("base", "ends", "history", "packed", "until")
+
+    def __init__(self, history: "BookHistory", until: int) -> None:
+        self.history: BookHistory | None = history
+        self.base = history.newest
+        self.until = until
+        self.packed = bytearray()
+        self.ends = array("I")
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes, approximately."""
+        return len(self.packed) + END_BYTES * len(self.ends) + PIECE_BYTES
+
+    def steps(self) -> Iterator[Step]:
+        """The changes."""
+        packed, prev_seq = memoryview(self.packed), self.base[1]
+        for start, end in pairwise((0, *self.ends)):
+            number, seq, ts, digest, event_ts, bids, asks = _unpack(packed[start:end])
+            yield Step(number, ViewDelta(prev_seq, seq, ts, bids, asks, digest, event_ts))
+            prev_seq = seq
 
 
 class BookHistory:
-    """The newest changes of one book, oldest first; `base` is its state before the first of them.
+    """The newest changes of one book, in pieces, oldest first; `newest` is its state after the last of them.
 
     Its digests are those of the book and, where it is known, of the number of orders (`joined`). `replica`:
-    the book; one that takes its place has a history of its own. `doubt`: what its producer said at `base`.
+    the book; one that takes its place has a history of its own. `doubt`: what its producer said before the
+    first change.
     """
 
-    __slots__ = ("base", "changes", "doubt", "replica")
+    __slots__ = ("doubt", "newest", "pieces", "replica")
 
     def __init__(self, replica: Replica, number: int) -> None:
         self.replica = replica
         self.doubt = replica.doubt
-        self.base = ViewState(number, replica.seq, digest_of(replica))
-        self.changes = PackedSteps()
+        self.newest: tuple[int, int, int] = (number, replica.seq, digest_of(replica))
+        self.pieces: deque[Piece] = deque()
 
-    def state_at(self, seq: int) -> tuple[ViewState, int]:
-        """The newest known state up to `seq`, or the oldest; and how many changes lead to it."""
-        count = self.changes.count_up_to_seq(seq)
-        return (self.changes.state(count - 1) if count else self.base), count
+    def state_at(self, seq: int) -> ViewState:
+        """The newest known state up to `seq`, or the oldest."""
+        pieces = self.pieces
+        if not pieces or seq >= self.newest[1]:
+            return ViewState(*self.newest)
+        index = max(bisect_right(pieces, seq, key=lambda piece: piece.base[1]) - 1, 0)
+        state = ViewState(*pieces[index].base)
+        for step in pieces[index].steps():
+            if step.delta.seq > seq:
+                break
+            state = step.state()
+        return state
 
-    def since(self, count: int) -> list[Step]:
-        """The changes behind the first `count`."""
-        return self.changes.since(count)
+    def since(self, state: ViewState) -> list[Step]:
+        """The changes after a known state."""
+        broadcast = state.broadcast
+        first = bisect_right(self.pieces, broadcast, key=lambda piece: piece.base[0]) - 1
+        pieces = islice(self.pieces, max(first, 0), None)
+        return [step for piece in pieces for step in piece.steps() if step.broadcast > broadcast]
 
 
 def digest_of(replica: Replica) -> int:
@@ -52,56 +122,75 @@ def digest_of(replica: Replica) -> int:
 class BookHistories:
     """Bounds the histories of all books of a worker: by age, and by `bytes` together.
 
-    The oldest change of all goes first. `_order`: whose changes came, oldest first; `_times`: when, by the
-    clock of the ingestors (µs).
+    The oldest piece of all goes first. What is younger than `keep_s`, by the clock of the ingestors, stays
+    unless `bytes` would exceed the bound; what is older by less than one piece may stay.
     """
 
-    __slots__ = ("_bytes_max", "_counters", "_keep_us", "_order", "_times", "bytes")
+    __slots__ = ("_bytes_max", "_counters", "_keep_us", "_order", "_piece_bytes_max", "_piece_us", "bytes")
 
     def __init__(self, keep_s: float, bytes_max: int, counters: GatewayCounters) -> None:
         self.bytes = 0
         self._keep_us = round(keep_s * 1_000_000)
+        self._piece_us = max(self._keep_us // PIECES, 1)
         self._bytes_max = bytes_max
+        self._piece_bytes_max = min(bytes_max // PIECES_AT_BOUND, PIECE_BYTES_MAX)
         self._counters = counters
-        self._order: deque[BookHistory] = deque()
-        self._times: deque[int] = deque()
+        self._order: deque[Piece] = deque()
 
     def append(
-        self,
-        history: BookHistory,
-        number: int,
-        prev_seq: int,
-        ts: int,
-        changes: Changes,
-        event_ts: int | None = None,
+        self, history: BookHistory, number: int, ts: int, changes: Changes, event_ts: int | None = None
     ) -> None:
         """Add what a broadcast has just changed in the history's book."""
-        replica = history.replica
-        counted = changes.counted
-        bids, asks = (changes.bids, changes.asks) if counted is None else (counted.bids, counted.asks)
-        if not self._keep_us or not (bids or asks):
+        bids: Rows
+        asks: Rows
+        bids, asks, counted = changes
+        if counted is not None:
+            bids, asks = counted
+        if not (self._keep_us and (bids or asks)):
             return
-        delta = ViewDelta(prev_seq, replica.seq, ts, bids, asks, digest_of(replica), event_ts)
-        self.bytes += history.changes.add(number, delta) + CHANGE_BYTES
-        self._order.append(history)
-        self._times.append(ts)
-        times, kept_from = self._times, ts - self._keep_us
-        while times and times[0] < kept_from:
-            self._drop_oldest()
-        while self.bytes > self._bytes_max and times:
-            self._counters.limit_book_history += 1
-            self._drop_oldest()
+        replica = history.replica
+        seq, digest = replica.seq, replica.digest
+        if replica.orders_digest:
+            digest = joined(digest, replica.orders_digest)
+        pieces = history.pieces
+        piece = pieces[-1] if pieces else None
+        if piece is None or ts >= piece.until or len(piece.packed) >= self._piece_bytes_max:
+            piece = self._begin_piece(history, ts)
+        change = _pack((number, seq, ts, digest, event_ts, bids, asks), _MARSHAL_VERSION)
+        packed = piece.packed
+        packed += change
+        piece.ends.append(len(packed))
+        history.newest = (number, seq, digest)
+        self.bytes += len(change) + END_BYTES
+        if self.bytes > self._bytes_max or self._order[0].until + self._keep_us <= ts:
+            self._drop(ts)
 
     def end(self, history: BookHistory) -> None:
         """Forget a history, because its book is shown no more."""
-        self.bytes -= history.changes.size + CHANGE_BYTES * len(history.changes)
-        history.changes, history.replica = PackedSteps(), _NO_BOOK  # it may still be among the oldest
+        for piece in history.pieces:
+            self.bytes -= piece.size
+            piece.history, piece.packed, piece.ends = None, bytearray(), array("I")  # it is still in `_order`
+        history.pieces, history.replica = deque(), _NO_BOOK
+
+    def _begin_piece(self, history: BookHistory, ts: int) -> Piece:
+        piece = Piece(history, ts + self._piece_us)
+        history.pieces.append(piece)
+        self._order.append(piece)
+        self.bytes += PIECE_BYTES
+        return piece
+
+    def _drop(self, ts: int) -> None:
+        """Drop some of the pieces that are too old, and as many as there are too many bytes."""
+        order = self._order
+        for _ in range(DROPPED_AT_ONCE_MAX):
+            if order and order[0].until + self._keep_us <= ts:
+                self._drop_oldest()
+        while self.bytes > self._bytes_max and order:
+            self._counters.limit_book_history += 1
+            self._drop_oldest()
 
     def _drop_oldest(self) -> None:
-        self._times.popleft()
-        history = self._order.popleft()
-        changes = history.changes
-        if changes:  # it may have been forgotten as a whole
-            before = changes.size
-            history.base, _ = changes.pop_oldest()
-            self.bytes -= before - changes.size + CHANGE_BYTES
+        piece = self._order.popleft()
+        if piece.history is not None:  # it may have been forgotten as a whole
+            piece.history.pieces.popleft()
+            self.bytes -= piece.size

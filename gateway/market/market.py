@@ -340,9 +340,7 @@ class Market:
         else:
             seq, ts, number, event_ts = update.delta.seq, listing.ts, self.number, update.event_ts
             assert listing.history is not None, "a replica was shown first"
-            self.histories.append(
-                listing.history, number, update.delta.prev_seq, ts, update.changes, event_ts
-            )
+            self.histories.append(listing.history, number, ts, update.changes, event_ts)
             for channel in listing.channels.values():
                 if channel.advance(update.changes, seq, ts, number, event_ts):
                     self.changed[channel] = None
@@ -409,12 +407,11 @@ class Market:
 
     def _note_past(self, update: ReplicaUpdate, ts: int) -> None:
         """Keep what changed in a book that is not shown yet: clients may come that have seen it elsewhere."""
-        symbol, replica, delta, changes, event_ts = update
-        assert delta is not None
+        symbol, replica, _, changes, event_ts = update
         past = self._rebuilding.get(symbol)
         number = self.number + 1  # that of the entry, which is about to be applied
         if past is not None and past.replica is replica and past.doubt == replica.doubt:
-            self.histories.append(past, number, delta.prev_seq, ts, changes, event_ts)
+            self.histories.append(past, number, ts, changes, event_ts)
             return
         if past is not None:
             self.histories.end(past)
@@ -442,10 +439,10 @@ class Market:
         history, replica, begins = listing.history, listing.replica, channel.history.base
         if history is None or replica is None or channel.view is None or seq >= begins.seq:
             return 0
-        state, count = history.state_at(seq)
-        changes = history.since(count)
+        state = history.state_at(seq)
         if not channel.begins_at <= state.broadcast < begins.broadcast:
             return 0
+        changes = history.since(state)
         if channel.orders and not has_orders(changes):
             return 0
         kind = ViewKind(channel.depth, channel.group_ticks, channel.orders)

@@ -61,27 +61,16 @@ class PackedSteps:
     def __len__(self) -> int:
         return len(self._starts) - self._first
 
-    @property
-    def size(self) -> int:
-        """Bytes of all steps."""
-        return len(self._bytes)
-
     def append(self, step: Step) -> None:
         """Add the newest step."""
-        self.add(step.broadcast, step.delta)
-
-    def add(self, broadcast: int, delta: ViewDelta) -> int:
-        """Add what the newest broadcast changed; returns the number of bytes that takes."""
-        prev_seq, seq, ts, bids, asks, digest, event_ts = delta
+        prev_seq, seq, ts, bids, asks, digest, event_ts = step.delta
         packed = self._bytes
         before = len(packed)
         source_time = _NO_TIME if event_ts is None else event_ts
-        packed += _HEAD.pack(broadcast, prev_seq, seq, ts, digest, len(bids), len(asks), source_time)
+        packed += _HEAD.pack(step.broadcast, prev_seq, seq, ts, digest, len(bids), len(asks), source_time)
         packed += array("q", chain.from_iterable(chain(bids, asks)))
         self._starts.append(self._end)
-        size = len(packed) - before
-        self._end += size
-        return size
+        self._end += len(packed) - before
 
     def pop_oldest(self) -> tuple[ViewState, int]:
         """Remove the oldest step; returns the state that it led to, and its number of rows."""
