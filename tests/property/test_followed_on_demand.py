@@ -99,7 +99,7 @@ class Gateway:
             assert listing.replica is replica
             assert listing.history is not None
             assert listing.history.replica is replica
-            state, _ = listing.history.state_at(replica.seq)
+            state = listing.history.state_at(replica.seq)
             assert state.digest & 0xFFFFFFFF == replica.digest, "a change is missing in its past"
         self.seen = {symbol: replica.seq for symbol, replica in self.reader.shown.items()}
 

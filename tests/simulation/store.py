@@ -44,7 +44,7 @@ class Store(Data):
                 f"ERR wrong number of arguments for '{name.decode().lower()}' command"
             ) from error
         if name in WRITES:
-            self.writes[arguments[1]] += 1
+            self.writes.update(arguments[1:2])  # none is named where all are written
             if self.script_wrote is False:
                 self.script_wrote = True
         if self.observer is not None:
