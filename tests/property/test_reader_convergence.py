@@ -25,6 +25,7 @@ class Authority:
         self.rng = rng
         self.epoch = 0
         self.entries: list[tuple[Position, Fields]] = []
+        self.untrimmed: list[tuple[Position, Fields]] = []
         self.tail = ZERO
         self.snapshots: dict[str, list[tuple[Position, Snapshot]]] = {}
         self.states: dict[str, tuple[int, Levels]] = {}
@@ -42,6 +43,7 @@ class Authority:
     def append(self, position: Position, deltas: Fields, prev: Position | None = None) -> None:
         info = EntryInfo(1, "0-0", 0, 0, 0, None, None if prev is None else str(prev))
         self.entries.append((position, [(b"_", encode_info(info)), *deltas]))
+        self.untrimmed.append(self.entries[-1])
         self.tail = position
         self.past[position] = dict(self.states)
 
@@ -83,9 +85,13 @@ class Authority:
         self.entries = [entry for entry in self.entries if entry[0] >= newest or entry[0] == self.tail]
 
     def lose_tail(self) -> None:
-        """A failover that loses the end of the stream, and a leader that continues from what survived."""
+        """A failover that loses the end of the stream, and a leader that continues from what survived.
+
+        The replica that is promoted had not trimmed yet what a lost snapshot allowed to trim.
+        """
         kept = self.rng.choice(self.entries[-4:])[0]
-        self.entries = [entry for entry in self.entries if entry[0] <= kept]
+        self.untrimmed = [entry for entry in self.untrimmed if entry[0] <= kept]
+        self.entries = list(self.untrimmed)
         self.tail = kept
         self.states = dict(self.past[kept])
         self.snapshots = {
