@@ -23,11 +23,12 @@ from tests.waiting import eventually
 
 pytestmark = pytest.mark.skipif(shutil.which("redis-cli") is None, reason="there is no redis-cli")
 STALE_MS = 400
+CHAPTERS = "## Back up Redis"
 
 
 def commands() -> tuple[str, str]:
-    """The blocks of the page: of the backup, and of the restore."""
-    text = (ROOT / "docs" / "upgrade.md").read_text(encoding="utf-8")
+    """The blocks of the last chapters: of the backup, and of the restore."""
+    text = (ROOT / "docs" / "upgrade.md").read_text(encoding="utf-8").partition(CHAPTERS)[2]
     found = [block for _, block in re.findall(r"^( *)```sh\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)]
     back_up, restore = found
     return back_up, restore
