@@ -5,6 +5,7 @@ twice. It speaks RESP2, which is faster for streams. Stream replies stay raw, be
 repeated fields.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -170,17 +171,28 @@ async def map_errors(key: str | None = None) -> AsyncIterator[None]:
 
     An error reply becomes `RedisRefused`, whether it is known or not, and is counted. One that complains
     about the type of a value becomes `WrongKey`; `key` is the command's key, unless the reply names one.
+
+    The library ends a transaction with further commands, also when it is cancelled, and their error takes the
+    cancellation's place. So after an error the task is cancelled still, if it was meanwhile.
     """
+    task = asyncio.current_task()
+    cancelled = task.cancelling() if task is not None else 0
     try:
         yield
-    except (LockError, WatchError):
-        raise
-    except (ResponseError, RedisConnectionError, RedisTimeoutError) as error:
-        raise refusal(error, key) from error
-    except OSError as error:
-        raise RedisUnavailable(str(error) or type(error).__name__) from error
-    except RedisError as error:
-        raise RedisUnavailable(f"{type(error).__name__}: {error}") from error
+    except (RedisError, OSError) as error:
+        if task is not None and task.cancelling() > cancelled:
+            raise asyncio.CancelledError from error
+        if isinstance(error, LockError | WatchError):
+            raise
+        raise _mapped(error, key) from error
+
+
+def _mapped(error: RedisError | OSError, key: str | None) -> RedisUnavailable:
+    if isinstance(error, ResponseError | RedisConnectionError | RedisTimeoutError):
+        return refusal(error, key)
+    if isinstance(error, OSError):
+        return RedisUnavailable(str(error) or type(error).__name__)
+    return RedisUnavailable(f"{type(error).__name__}: {error}")
 
 
 async def read_stream(
