@@ -179,7 +179,7 @@ async def _swallow(url: str, fields: Fields, folder: Path, limit_bytes: int | No
                     restarts += 1
                     await _start(process, limit_bytes)
                 info = await run.info()
-                if info is not None and info.src >= str(good):
+                if info is not None and Position.parse(info.src) >= good:
                     break
                 await asyncio.sleep(0.05)
         await asyncio.sleep(STORED_S)

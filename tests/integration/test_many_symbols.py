@@ -65,7 +65,7 @@ async def test_many_symbols_are_born_in_small_steps_and_taken_over(run: Run) -> 
         held = await read_hash(run.client, run.keys.symbols)
         for name in (NAMES[0], NAMES[COUNT // 2], LAST):
             snapshots = await run.snapshots(name)
-            assert held[name.encode()] >= str(births[name][0]).encode()
+            assert Position.parse(held[name.encode()]) >= births[name][0]
             assert snapshots[0][0] >= births[name][0], "with the birth or, where it had input, after it"
     before = (await run.history())[-1][0].epoch
     async with longest_pause(pauses), run.service(run.settings(FILE)):
