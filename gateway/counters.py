@@ -63,6 +63,7 @@ class GatewayCounters:
     limit_history: int = 0
     limit_book_history: int = 0
     origins_refused: int = 0
+    request_ids_replaced: int = 0
     forbidden: int = 0
     token_missing: int = 0
     token_refused: int = 0

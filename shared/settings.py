@@ -476,7 +476,8 @@ class GatewaySettings(Settings):
     trusted_proxies: str = setting(
         "",
         "networks of proxies that say for whom they connect, such as 10.0.0.0/8,::1: by PROXY protocol v2, "
-        "or by X-Forwarded-For, X-Forwarded-Host and X-Forwarded-Proto",
+        "or by X-Forwarded-For, X-Forwarded-Host and X-Forwarded-Proto; they may name requests by "
+        "X-Request-ID",
     )
     origins: str = setting(
         "self",

@@ -155,8 +155,11 @@ def error_body(code: str, message: str) -> bytes:
     return orjson.dumps({"error": {"code": code, "message": message}})
 
 
-def error_response(error: HeadError, method: str = "GET") -> bytes:
-    """Return the complete answer to a refused request, to HEAD its head; the connection ends after it."""
+def error_response(error: HeadError, method: str = "GET", *further: str) -> bytes:
+    """Return the complete answer to a refused request, to HEAD its head; the connection ends after it.
+
+    `further`: lines of its head.
+    """
     body = error_body(error.code, error.message)
     lines = (
         f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}",
@@ -164,6 +167,7 @@ def error_response(error: HeadError, method: str = "GET") -> bytes:
         f"Content-Length: {len(body)}",
         "Connection: close",
         *error.headers,
+        *further,
     )
     head = ("\r\n".join(lines) + "\r\n\r\n").encode("iso-8859-1")
     return head if method == "HEAD" else head + body

@@ -17,6 +17,7 @@ from websockets.typing import ExtensionParameter, Subprotocol
 from depthcast.gateway.protocol.frame_check import CONTROL_BYTES_MAX
 from depthcast.gateway.protocol.http_head import Head, HeadError
 from depthcast.gateway.protocol.messages import Encoding
+from depthcast.gateway.protocol.request_id import HEADER
 
 VERSION: Final = "13"
 _VERSION_HEADERS: Final = ("Upgrade: websocket", f"Sec-WebSocket-Version: {VERSION}")
@@ -73,10 +74,10 @@ class Handshake(ServerProtocol):
         super().recv_frame(frame)
 
 
-def shake(protocol: Handshake, raw: bytes, head: Head) -> bytes:
+def shake(protocol: Handshake, raw: bytes, head: Head, name: str) -> bytes:
     """Return the answer that opens the WebSocket; raises `HeadError` if the request does not ask for one.
 
-    `raw` is the complete head that was parsed to `head`.
+    `raw` is the complete head that was parsed to `head`, `name` that of the request.
     """
     versions = head.values("sec-websocket-version")
     if versions and versions != [VERSION] and head.method == "GET":
@@ -91,5 +92,6 @@ def shake(protocol: Handshake, raw: bytes, head: Head) -> bytes:
         problem = f"no WebSocket: {protocol.handshake_exc}"
         headers = _REFUSAL_HEADERS.get(response.status_code, ())
         raise HeadError(response.status_code, "bad_request", problem, headers)
+    response.headers[HEADER] = name
     protocol.send_response(response)
     return b"".join(protocol.data_to_send())

@@ -82,8 +82,8 @@ def _bad(message: str) -> HeadError:
     return HeadError(400, "bad_request", message)
 
 
-def stream_head(head: Head) -> bytes:
-    """The head of the answer. It has no length: the stream ends with its connection.
+def stream_head(head: Head, *further: str) -> bytes:
+    """The head of the answer, with `further` lines. It has no length: the stream ends with its connection.
 
     Nothing on the way may keep, change or collect events. The page of an allowed origin may read them.
     """
@@ -97,10 +97,11 @@ def stream_head(head: Head) -> bytes:
         "Connection: close",
     ]
     lines += [f"Access-Control-Allow-Origin: {origin}" for origin in head.values("origin")]
+    lines += further
     return ("\r\n".join(lines) + "\r\n\r\n").encode("iso-8859-1")
 
 
-def refused_stream(head: Head, error: HeadError, wait: bytes) -> bytes | None:
+def refused_stream(head: Head, error: HeadError, wait: bytes, *further: str) -> bytes | None:
     """The same as a stream, `wait` and one `error`, for a browser that may come again; None for others.
 
     `EventSource` gives up for good at any status but 200, even while a gateway restarts.
@@ -109,4 +110,4 @@ def refused_stream(head: Head, error: HeadError, wait: bytes) -> bytes | None:
     if error.status not in PASSING or not accepts:
         return None
     message = {"type": "error", "code": error.code, "message": error.message}
-    return stream_head(head) + wait + event(message)
+    return stream_head(head, *further) + wait + event(message)

@@ -35,6 +35,7 @@ from depthcast.gateway.protocol.peers import (
     parse_address,
     parse_proxy,
 )
+from depthcast.gateway.protocol.request_id import HEADER, header_line, taken_over
 from depthcast.gateway.protocol.requests import Subscribe
 from depthcast.gateway.protocol.stream_http import refused_stream, stream_head
 from depthcast.gateway.runtime.access import Access
@@ -121,12 +122,14 @@ class Front(asyncio.Protocol):
     - `client`: what the client of the current request is counted by.
     - `surplus`: the address has too many connections; only health is served.
     - `request`: the head of the request that is being answered. `requests`: how many came so far.
+    - `request_id`: the name of the request that is being answered, or was served as a WebSocket or an event
+      stream; empty between requests.
     """
 
     __slots__ = (
         "_counted", "_counted_token", "_ended", "_name", "_pending", "_proxied", "_unread", "_waiting_bytes",
-        "address", "client", "due", "idle", "loop", "queued", "request", "requests", "site", "stage",
-        "surplus", "transport", "trusted", "web",
+        "address", "client", "due", "idle", "loop", "queued", "request", "request_id", "requests", "site",
+        "stage", "surplus", "transport", "trusted", "web",
     )  # fmt: skip
 
     def __init__(self, site: Site) -> None:
@@ -144,6 +147,7 @@ class Front(asyncio.Protocol):
         self.client: str | None = None
         self.request: Head | None = None
         self.requests = 0
+        self.request_id = ""
         self._name = ""
         self._counted_token = False
         self._counted: list[tuple[Tally, Hashable]] = []
@@ -154,21 +158,35 @@ class Front(asyncio.Protocol):
         self._waiting_bytes = 0
 
     def about(self) -> dict[str, str]:
-        """What a line of the log says of the client: a name of the connection, and its address if it may.
+        """What a line of the log says of the client: connection and request by name, its address if it may.
 
         An address is what the connection is counted by.
         """
-        self._name = self._name or secrets.token_hex(8)
         address = key_of(self.address) if self.client is None else self.client
-        shown = {"connection": self._name, "address": address or "unknown"}
-        if not self.site.settings.log_addresses:
-            del shown["address"]
+        shown = {"connection": self._connection()}
+        if self.request_id:
+            shown["request"] = self.request_id
+        if self.site.settings.log_addresses:
+            shown["address"] = address or "unknown"
         return shown
 
-    def about_request(self) -> dict[str, str]:
-        """The same of the request that is being answered, which has a name, too."""
-        about = self.about()
-        return {**about, "request": f"{about['connection']}-{self.requests}"}
+    def _connection(self) -> str:
+        """A name of this connection, made when it is needed first."""
+        self._name = self._name or secrets.token_hex(8)
+        return self._name
+
+    def _name_request(self, head: Head | None) -> None:
+        """Give the next request its name: the one that a trusted proxy gives, or one of ours.
+
+        `head`: None if it cannot be read.
+        """
+        self.requests += 1
+        self.request_id = f"{self._connection()}-{self.requests}"
+        given = head.values(HEADER.lower()) if self.trusted and head is not None else []
+        if given:
+            name = taken_over(given)
+            self.site.counters.request_ids_replaced += name is None
+            self.request_id = name or self.request_id
 
     # --- what the transport says ----------------------------------------------------------------------------
 
@@ -330,9 +348,10 @@ class Front(asyncio.Protocol):
             del pending[:size]
             head = parse_head(raw, site.limits)
             method = head.method
+            self._name_request(head)
             self._serve(raw, head)
         except HeadError as error:
-            self.refuse(error, error_response(error, method))
+            self.refuse(error, method)
 
     def _unproxied(self) -> bool:
         """Take the PROXY header of a trusted peer off the start; returns whether the request may begin."""
@@ -379,7 +398,7 @@ class Front(asyncio.Protocol):
         )
         self._check_origin(head)
         grant = site.access.of_request(head)
-        self._open.write(shake(protocol, raw, head))
+        self._open.write(shake(protocol, raw, head, self.request_id))
         self._hand_on(lambda: serve(self, protocol, head, grant))
 
     def _stream(self, head: Head) -> None:
@@ -391,15 +410,16 @@ class Front(asyncio.Protocol):
             request = self.site.stream_request(self, head, grant)
         except HeadError as error:
             wait = Reconnect.AT_ONCE if self.site.draining else Reconnect.WITH_BACKOFF
-            answer = refused_stream(head, error, retry(wait, random_share()))
+            answer = refused_stream(head, error, retry(wait, random_share()), header_line(self.request_id))
             if answer is None:
                 raise
-            self.refuse(error, answer)
+            self.site.counters.http_refused += 1
+            self._end(answer)
             return
         if head.method == "HEAD":
-            self._end(stream_head(head))
+            self._end(stream_head(head, header_line(self.request_id)))
             return
-        self._open.write(stream_head(head))
+        self._open.write(stream_head(head, header_line(self.request_id)))
         self._hand_on(lambda: self.site.stream(self, request, grant))
 
     def _hand_on(self, make: Callable[[], asyncio.Protocol]) -> None:
@@ -493,7 +513,6 @@ class Front(asyncio.Protocol):
         _check_method(head)
         self.client = self._client(head)
         self.request = head
-        self.requests += 1
         self._enter(Stage.ANSWERING)
         self.due = self.loop.time() + self.site.settings.stall_timeout_s
         self._waiting_bytes = 0
@@ -518,6 +537,7 @@ class Front(asyncio.Protocol):
         if self.stage is not Stage.ANSWERING:
             return
         self._enter(Stage.WAITING)
+        self.request_id = ""
         self.idle = True
         self.due = self.loop.time() + self.site.settings.keepalive_timeout_s
         self._read_again()
@@ -526,10 +546,12 @@ class Front(asyncio.Protocol):
         elif self._ended:
             self._open.close()
 
-    def refuse(self, error: HeadError, answer: bytes | None = None) -> None:
-        """Answer with an error, or with `answer`, which says it in another form, and end the connection."""
+    def refuse(self, error: HeadError, method: str = "GET") -> None:
+        """Answer a request, or what is none, with an error, and end the connection."""
         self.site.counters.http_refused += 1
-        self._end(error_response(error) if answer is None else answer)
+        if not self.request_id:
+            self._name_request(None)
+        self._end(error_response(error, method, header_line(self.request_id)))
 
     def _end(self, answer: bytes) -> None:
         """Write the last answer; end the connection once the client could read it."""

@@ -21,6 +21,7 @@ from depthcast.gateway.protocol.grant import Grant
 from depthcast.gateway.protocol.http_head import Head, HeadError, error_body
 from depthcast.gateway.protocol.messages import DEPTHS, UNGROUPED
 from depthcast.gateway.protocol.query import boolean_in, number_in
+from depthcast.gateway.protocol.request_id import HEADER
 from depthcast.gateway.protocol.requests import DEPTH_DEFAULT, Refused, checked_group, checked_orders, quoted
 from depthcast.gateway.runtime.access import Access
 from depthcast.gateway.runtime.answers import Answers
@@ -151,17 +152,19 @@ class Endpoints:
     ) -> web.StreamResponse:
         address = None if front is None else front.client
         if request.path in UNLIMITED:
-            return await self._written(request, await _answer(request, handler, front))
+            return await self._written(request, await _answer(request, handler, front), front)
         try:
             self.limits.enter(asyncio.get_running_loop().time(), address)
         except NotNow as refusal:
-            return await self._written(request, _not_now(refusal))
+            return await self._written(request, _not_now(refusal), front)
         try:
-            return await self._written(request, await _answer(request, handler, front))
+            return await self._written(request, await _answer(request, handler, front), front)
         finally:
             self.limits.leave(address)
 
-    async def _written(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    async def _written(
+        self, request: web.Request, response: web.StreamResponse, front: Front | None
+    ) -> web.StreamResponse:
         """Write an answer; a client that does not read it in time loses its connection."""
         size, address = _size(response), _address(request)
         try:
@@ -169,6 +172,8 @@ class Endpoints:
         except NotNow as refusal:
             size, response = 0, _not_now(refusal)
         try:
+            if front is not None:
+                response.headers[HEADER] = front.request_id
             async with asyncio.timeout(self.limits.time_to_read_s(size)):
                 await response.prepare(request)
                 await response.write_eof()
@@ -348,17 +353,13 @@ async def _answer(request: web.Request, handler: Handler, front: Front | None) -
         response.headers.update({name: error.headers[name] for name in ("Allow",) if name in error.headers})
         return response
     except Exception:
-        about = _about(request, front)
-        logger.exception("a request ended by an unexpected error", extra=about)
-        response = _error(500, "internal", "an unexpected error; the gateway's log has it")
-        if "request" in about:
-            response.headers["X-Request-ID"] = about["request"]
-        return response
+        logger.exception("a request ended by an unexpected error", extra=_about(request, front))
+        return _error(500, "internal", "an unexpected error; the gateway's log has it")
 
 
 def _about(request: web.Request, front: Front | None) -> dict[str, str]:
     """What a line of the log says of a request and its client, who may have gone."""
-    return {"path": quoted(request.path), **({} if front is None else front.about_request())}
+    return {"path": quoted(request.path), **({} if front is None else front.about())}
 
 
 def _front(request: web.Request) -> Front | None:

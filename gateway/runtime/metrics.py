@@ -33,6 +33,7 @@ PLAIN: Final = {
     "unparsable": "Messages received that are neither JSON nor msgpack.",
     "resumed": "Subscriptions resumed without a snapshot.",
     "origins_refused": "WebSockets and event streams refused for their Origin.",
+    "request_ids_replaced": "Names of requests by a trusted proxy that were not taken over.",
     "forbidden": "Symbols that were refused or ended because a token does not allow them.",
     "http_refused": "HTTP requests refused before they were served.",
     "tls_failures": "Connections whose TLS failed, and those that did not begin it.",

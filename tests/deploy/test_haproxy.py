@@ -1,5 +1,6 @@
 """HAProxy with the configuration of the composition, in front of two gateways."""
 
+import logging
 import re
 import shutil
 import socket
@@ -26,6 +27,8 @@ from tests.waiting import eventually
 
 CONFIGURATION = (Path(__file__).parents[2] / "deploy" / "haproxy.cfg").read_text(encoding="utf-8")
 HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
+
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 pytestmark = pytest.mark.skipif(HAPROXY is None, reason="there is no haproxy")
 
@@ -155,6 +158,38 @@ async def test_books_come_through_tls_and_a_gateway_may_go(
         plain = f"http://127.0.0.1:{proxy.plain}/v1/symbols"
         async with http.get(plain) as answer:
             assert answer.status == 200
+
+
+async def test_requests_have_names_that_no_client_chooses(
+    redis_url: str, prefix: str, secrets: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "depthcast.gateway")
+    async with (
+        composed(redis_url, prefix, secrets, tmp_path) as (proxy, gateways),
+        aiohttp.ClientSession() as http,
+    ):
+        ready = f"{proxy.url}/readyz"
+        await eventually(lambda: _is(http, ready, proxy, 200), message="the proxy has found a gateway")
+        sent = [("X-Request-ID", "chosen"), ("x-request-id", "again")]
+
+        async def named(path: str) -> str:
+            async with http.get(f"{proxy.url}{path}", ssl=proxy.trust, headers=sent) as answer:
+                [name] = answer.headers.getall("X-Request-ID")
+                return name
+
+        names = [await named(path) for path in ("/readyz", "/readyz", "/v1/symbols", "/nothing")]
+        async with http.ws_connect(f"{proxy.url}/v1/ws", ssl=proxy.trust, headers=sent) as client:
+            await client.receive_json()
+            await eventually(lambda: "a client has come" in caplog.messages)
+            [line] = [record for record in caplog.records if record.message == "a client has come"]
+            names.append(line.__dict__["request"])
+        for gateway in gateways:
+            assert gateway.process.counters.request_ids_replaced == 0
+            gateway.stop()
+        await eventually(lambda: _is(http, ready, proxy, 503), message="no gateway is left")
+        names.append(await named("/readyz"))
+    assert all(UUID.fullmatch(name) for name in names), names
+    assert len(set(names)) == len(names)
 
 
 async def _is(http: aiohttp.ClientSession, url: str, proxy: Proxy, status: int) -> bool:

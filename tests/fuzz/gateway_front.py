@@ -31,6 +31,7 @@ from depthcast.gateway.protocol.peers import (
     parse_address,
     parse_proxy,
 )
+from depthcast.gateway.protocol.request_id import header_line, taken_over
 from depthcast.gateway.runtime.front import METHODS
 from depthcast.gateway.runtime.intake import Intake
 from depthcast.gateway.runtime.websocket import WebSocket
@@ -146,7 +147,7 @@ _AGREED: Final = "permessage-deflate; server_no_context_takeover; client_no_cont
 def _shaken(raw: bytes, deflate: bool) -> tuple[Handshake, list[str]]:
     head = parse_head(raw, HeadLimits(4096, 16_384, 64))
     protocol = Handshake(deflate=deflate, max_size=MESSAGE_BYTES_MAX)
-    return protocol, shake(protocol, raw, head).decode("iso-8859-1").split("\r\n")
+    return protocol, shake(protocol, raw, head, "name").decode("iso-8859-1").split("\r\n")
 
 
 def handshake(data: bytes) -> None:
@@ -205,6 +206,8 @@ def peers(data: bytes) -> None:
     said = material.items(lambda: material.text() if material.chance(60) else material.choose(_ADDRESSES), 4)
     peer = parse_address(material.choose(_ADDRESSES))
     client = forwarded_for(said, peer, _TRUSTED)
+    name = taken_over(said)
+    assert name is None or (name in said and len(header_line(name).split()) == 2)
     named = [parse_address(item) for item in ",".join(said).split(",")]
     assert client == peer or client in named
     if client != peer and not is_trusted(client, _TRUSTED):

@@ -34,12 +34,12 @@ ADDRESS = "127.0.0.2"
 RECORD_OF_TLS = b"\x16\x03\x01\x00\x05nonsense"
 
 OF_CLIENTS = {
-    "a client has come": {"connection", "session"},
-    "a client has gone": {"connection", "session", "code"},
+    "a client has come": {"connection", "session", "request"},
+    "a client has gone": {"connection", "session", "request", "code"},
     "a request ended by an unexpected error": {"connection", "request", "path"},
     "an answer ended by an unexpected error": {"connection", "request", "path"},
     "connection ended by an unexpected error": {"connection"},
-    "stream ended by an unexpected error": {"connection", "session"},
+    "stream ended by an unexpected error": {"connection", "session", "request"},
     "TLS failed": {"connection", "reason"},
 }
 """Every line about a client, and what it has beside the address."""

@@ -32,7 +32,7 @@ def answer(line: str = "GET /v1/ws HTTP/1.1", deflate: bool = True, **changed: s
     """The headers of the answer 101, by name in lower case."""
     headers = GOOD | {name.replace("_", "-"): value for name, value in changed.items()}
     raw = request_of(headers, line)
-    said = shake(Handshake(deflate=deflate), raw, parse_head(raw, LIMITS)).decode()
+    said = shake(Handshake(deflate=deflate), raw, parse_head(raw, LIMITS), "name-1").decode()
     status, *rows = said.removesuffix("\r\n\r\n").split("\r\n")
     assert status == "HTTP/1.1 101 Switching Protocols"
     return {name.lower(): value for name, _, value in (row.partition(": ") for row in rows)}
@@ -53,7 +53,7 @@ def test_an_upgrade_to_websocket_may_be_one_of_several(upgrade: str) -> None:
 
 def test_a_close_frame_may_leave_a_message_unfinished() -> None:
     protocol = Handshake(deflate=False)
-    answer_to = shake(protocol, request_of(GOOD), parse_head(request_of(GOOD), LIMITS))
+    answer_to = shake(protocol, request_of(GOOD), parse_head(request_of(GOOD), LIMITS), "name-1")
     assert answer_to.startswith(b"HTTP/1.1 101")
     protocol.receive_data(b"\x01\x81\0\0\0\0a" + b"\x88\x82\0\0\0\0\x03\xe8")
     assert protocol.data_to_send()[0] == b"\x88\x02\x03\xe8"
