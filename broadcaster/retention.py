@@ -6,6 +6,7 @@ history, and always its last entry. `events` keeps everything after the oldest c
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from heapq import heappop, heappush
 from typing import Final
 
 from depthcast.shared.position import Position
@@ -14,13 +15,49 @@ GRAIN_S: Final = 1.0
 """History is recorded in steps of one second, so at least `retention_s` of it is kept, sometimes more."""
 
 
+class _Oldest:
+    """A position of each symbol, and the oldest of all.
+
+    Many symbols share a position, so the oldest one is found without a look at every symbol.
+    """
+
+    def __init__(self) -> None:
+        self._of: dict[str, Position] = {}
+        self._symbols_at: dict[Position, int] = {}
+        self._in_order: list[Position] = []
+
+    def update(self, positions: Mapping[str, Position]) -> None:
+        """Set the positions of some symbols."""
+        for symbol, position in positions.items():
+            self.forget(symbol)
+            self._of[symbol] = position
+            symbols = self._symbols_at.get(position)
+            if symbols is None:
+                heappush(self._in_order, position)
+            self._symbols_at[position] = (symbols or 0) + 1
+
+    def forget(self, symbol: str) -> None:
+        """Have no position of a symbol any more; unknown ones are ignored."""
+        if (position := self._of.pop(symbol, None)) is not None:
+            self._symbols_at[position] -= 1
+
+    def oldest(self) -> Position | None:
+        """The oldest position, None without symbols."""
+        while self._in_order:
+            position = self._in_order[0]
+            if self._symbols_at[position]:
+                return position
+            del self._symbols_at[heappop(self._in_order)]
+        return None
+
+
 class Retention:
     """Records when each position was written, and the position of each symbol's recovery state."""
 
     def __init__(self, retention_s: float) -> None:
         self.retention_s = retention_s
-        self.snapshots: dict[str, Position] = {}
-        self.checkpoints: dict[str, Position] = {}
+        self._snapshots = _Oldest()
+        self._checkpoints = _Oldest()
         self._history: deque[tuple[float, Position]] = deque()
 
     def record_entry(self, position: Position, now: float) -> None:
@@ -36,20 +73,20 @@ class Retention:
             if len(self._history) == 1 or now - self._history[1][0] < self.retention_s:
                 break
             self._history.popleft()
-        if boundary is None or not self.snapshots:
-            return boundary
-        return min(boundary, *self.snapshots.values())
+        oldest = self._snapshots.oldest()
+        return boundary if boundary is None or oldest is None else min(boundary, oldest)
 
     def events_from(self, published: Position) -> Position:
         """First ID of `events` to keep; `published` is the `src` of the last entry in `deltas`."""
-        return min([published, *self.checkpoints.values()])
+        oldest = self._checkpoints.oldest()
+        return published if oldest is None else min(published, oldest)
 
     def record_state(self, snapshots: Mapping[str, Position], checkpoints: Mapping[str, Position]) -> None:
         """Record what was written, by symbol: the position of the snapshot, the `src` of the checkpoint."""
-        self.snapshots.update(snapshots)
-        self.checkpoints.update(checkpoints)
+        self._snapshots.update(snapshots)
+        self._checkpoints.update(checkpoints)
 
     def forget_checkpoints(self, symbols: Iterable[str]) -> None:
         """Keep no input for the checkpoints of these symbols any more."""
         for symbol in symbols:
-            self.checkpoints.pop(symbol, None)
+            self._checkpoints.forget(symbol)

@@ -7,6 +7,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from depthcast.shared.errors import InstrumentsError
@@ -28,6 +29,10 @@ class OnCross(StrEnum):
     EVICT = "evict"
 
 
+Terms = tuple[str, str, Feed, OnCross]
+"""Sizes, `feed` and `on_cross`."""
+
+
 class Instrument(NamedTuple):
     """One symbol's definition, as somebody wants it; what a book stands for is its listing.
 
@@ -43,13 +48,15 @@ class Instrument(NamedTuple):
     listing: int = 0
 
     @property
-    def terms(self) -> tuple[str, str, Feed, OnCross]:
+    def terms(self) -> Terms:
         """What never changes within a listing."""
         return self[1:5]
 
 
 LISTING_WANTED_MAX: Final = 2**31
 """Largest number of a listing that anybody may ask for, so that there are always larger ones."""
+
+_DEFAULTS: Final = {"tick_size": "1", "lot_size": "1", "feed": Feed.LEVELS, "on_cross": OnCross.REJECT}
 
 _FIELDS: Final = frozenset(Instrument._fields) - {"symbol", "listing"}
 
@@ -114,6 +121,9 @@ def _checked(symbol: str, table: Mapping[str, Any]) -> Instrument:
         raise InstrumentsError(
             symbol, "a symbol is 1 to 32 of A-Z a-z 0-9 . _ - and begins with a letter or digit"
         )
+    named = [table.get(name, default) for name, default in _DEFAULTS.items()]
+    if all(isinstance(value, str) for value in named) and (terms := _terms(*named)) is not None:
+        return Instrument(Symbol(symbol), *terms)
     sizes = {}
     for name in ("tick_size", "lot_size"):
         size = table.get(name, "1")
@@ -129,6 +139,14 @@ def _checked(symbol: str, table: Mapping[str, Any]) -> Instrument:
         Feed(_choice(symbol, table, "feed", Feed, Feed.LEVELS)),
         OnCross(_choice(symbol, table, "on_cross", OnCross, OnCross.REJECT)),
     )
+
+
+@lru_cache(maxsize=1024)
+def _terms(tick_size: str, lot_size: str, feed: str, on_cross: str) -> Terms | None:
+    """The terms with these values, None if one is wrong. Most symbols have the same ones as many others."""
+    if not (is_size(tick_size) and is_size(lot_size) and feed in list(Feed) and on_cross in list(OnCross)):
+        return None
+    return tick_size, lot_size, Feed(feed), OnCross(on_cross)
 
 
 def _choice(symbol: str, table: Mapping[str, Any], name: str, kind: type[StrEnum], default: StrEnum) -> str:

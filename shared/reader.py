@@ -6,7 +6,7 @@ showing the old book until a rebuilt one is at least as new, so viewers never se
 and output is in `depthcast.shared.runtime.follow`.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Final, NamedTuple
 
@@ -228,12 +228,11 @@ class PartitionReader:
                 updates.append(update)
         if info.inputs is not None:
             self._take_inputs(info.inputs, input_ts)
-        reached = self.position < self._tail
+        caught_up = self.position < self._tail <= position
         self.position = position
-        if self.ahead:
-            reached = self._reach(position) or reached
-        if reached:
-            updates += self._promote_all()
+        reached = self._reach(position) if self.ahead else ()
+        # Nothing else lets a replica be shown that did not have to change with this entry.
+        updates += self._promote_all() if caught_up else self._promoted(reached)
         written = Written(written_us, info.lag_ms, position > self._tail)
         return AppliedEntry(position, info, updates, written)
 
@@ -362,16 +361,16 @@ class PartitionReader:
             if replica is not None and input_ts > replica.input_ts:
                 replica.input_ts = input_ts
 
-    def _reach(self, position: Position) -> bool:
-        """Compare `position` with the entries of snapshots ahead; returns whether it is one of them."""
-        reached = False
+    def _reach(self, position: Position) -> list[str]:
+        """Compare `position` with the entries of snapshots ahead; returns the symbols of those that it is."""
+        reached = []
         while self._ahead_in_order and self._ahead_in_order[0][0] <= position:
             wanted, symbol = heappop(self._ahead_in_order)
             if self.ahead.get(symbol) != wanted:
                 continue  # loaded again or forgotten since
             if wanted == position:
                 del self.ahead[symbol]
-                reached = True
+                reached.append(symbol)
             else:
                 self._fail(symbol, f"its snapshot is of the entry {wanted}, which Redis has lost")
         return reached
@@ -379,7 +378,11 @@ class PartitionReader:
     def _promote_all(self) -> list[ReplicaUpdate]:
         if not self.shown and self.position is not None and self.position < self._tail:
             return []
-        known = [symbol for symbol, replica in self.rebuilding.items() if replica.seq]
+        return self._promoted(list(self.rebuilding))
+
+    def _promoted(self, symbols: Iterable[str]) -> list[ReplicaUpdate]:
+        """Show the rebuilt replicas of these symbols that may be shown; an empty one waits for its birth."""
+        known = [symbol for symbol in symbols if self.rebuilding[symbol].seq]
         return [update for symbol in known if (update := self._promote(symbol)) is not None]
 
     def _promote(self, symbol: str) -> ReplicaUpdate | None:

@@ -75,3 +75,21 @@ def test_never_more_than_allowed_and_not_much_less(retention_s: float, seed: int
             assert first is not None
             assert first >= min([*needed, *snapshots.values()])
     assert len(retention._history) <= retention_s + 3
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_oldest_is_what_a_look_at_every_symbol_finds(seed: int) -> None:
+    rng = Random(seed)
+    retention = Retention(0.0)
+    checkpoints = dict[str, Position]()
+    names = [f"S{number}" for number in range(8)]
+    for n in range(2000):
+        some = {name: at(max(n - rng.randrange(30), 0)) for name in rng.sample(names, 2)}
+        checkpoints |= some
+        retention.record_state({}, some)
+        if rng.random() < 0.1:
+            gone = rng.choice(names)
+            checkpoints.pop(gone, None)
+            retention.forget_checkpoints([gone])
+        assert retention.events_from(at(n)) == min([at(n), *checkpoints.values()])
+    assert len(retention._checkpoints._in_order) < 100

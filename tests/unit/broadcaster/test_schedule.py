@@ -7,6 +7,7 @@ import pytest
 
 from depthcast.broadcaster.schedule import (
     HEARTBEAT_S,
+    STALE_FACTOR,
     UNCHANGED_SNAPSHOT_S,
     BroadcastSchedule,
     SnapshotSchedule,
@@ -126,3 +127,42 @@ class TestSnapshotSchedule:
         assert schedule.due(10.0) == ["A"]
         schedule.add([], 100.0)
         assert schedule.symbols() == ["A", "B"]
+
+    @pytest.mark.parametrize("interval_s", [0.05, 5.0, 600.0])
+    @pytest.mark.parametrize("seed", range(3))
+    def test_what_is_due_is_what_a_look_at_every_symbol_finds(self, interval_s: float, seed: int) -> None:
+        rng = Random(seed)
+        schedule = SnapshotSchedule(interval_s)
+        taken, changed, now = dict[str, float](), set[str](), 0.0
+        names = [f"S{number}" for number in range(20)]
+        for _ in range(3000):
+            now += rng.choice([0.001, 0.25, 3.0])
+            some = rng.sample(names, 4)
+            if rng.random() < 0.1:
+                schedule.add(some, now)
+                new = [name for name in some if name not in taken]
+                taken |= {name: now - interval_s * place / len(new) for place, name in enumerate(new)}
+            if rng.random() < 0.05:
+                schedule.remove(some)
+                taken = {name: at for name, at in taken.items() if name not in some}
+                changed -= set(some)
+            if rng.random() < 0.5:
+                schedule.mark_changed(some)
+                changed |= {name for name in some if name in taken}
+            waits = {name: min(interval_s, 30.0) if name in changed else 30.0 for name in taken}
+            due = {name for name, at in taken.items() if at + waits[name] <= now}
+            assert set(schedule.due(now)) == due
+            if rng.random() < 0.5:
+                done = [name for name in due if rng.random() < 0.8]
+                schedule.mark_taken(done, now)
+                taken |= dict.fromkeys(done, now)
+                changed -= set(done)
+
+    def test_the_queue_does_not_grow_with_the_times_that_a_symbol_was_taken(self) -> None:
+        schedule = SnapshotSchedule(5.0)
+        schedule.add(["A", "B"], 0.0)
+        for number in range(1000):
+            schedule.mark_changed(["A"])
+            schedule.mark_taken(["A"], number / 1000)
+        assert len(schedule._in_order) <= STALE_FACTOR * 3 + 1
+        assert set(schedule.due(31.0)) == {"A", "B"}
