@@ -6,13 +6,16 @@ history, and always its last entry. `events` keeps everything after the oldest c
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Final
 
 from depthcast.shared.position import Position
 
 GRAIN_S: Final = 1.0
 """History is recorded in steps of one second, so at least `retention_s` of it is kept, sometimes more."""
+
+STALE_FACTOR: Final = 4
+"""At most so many positions are kept for each symbol, those that no symbol has any more included."""
 
 
 class _Oldest:
@@ -35,6 +38,10 @@ class _Oldest:
             if symbols is None:
                 heappush(self._in_order, position)
             self._symbols_at[position] = (symbols or 0) + 1
+        if len(self._in_order) > STALE_FACTOR * (len(self._of) + 1):
+            self._symbols_at = {position: held for position, held in self._symbols_at.items() if held}
+            self._in_order = list(self._symbols_at)
+            heapify(self._in_order)
 
     def forget(self, symbol: str) -> None:
         """Have no position of a symbol any more; unknown ones are ignored."""

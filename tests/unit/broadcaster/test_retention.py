@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from depthcast.broadcaster.retention import Retention
+from depthcast.broadcaster.retention import STALE_FACTOR, Retention
 from depthcast.shared.position import ZERO, Position
 
 
@@ -93,3 +93,12 @@ def test_the_oldest_is_what_a_look_at_every_symbol_finds(seed: int) -> None:
             retention.forget_checkpoints([gone])
         assert retention.events_from(at(n)) == min([at(n), *checkpoints.values()])
     assert len(retention._checkpoints._in_order) < 100
+
+
+def test_one_symbol_that_is_not_renewed_keeps_no_positions_of_the_others() -> None:
+    retention = Retention(0.0)
+    retention.record_state({}, {"stuck": at(0)})
+    for n in range(1, 1000):
+        retention.record_state({}, {"renewed": at(n)})
+    assert retention.events_from(at(1000)) == at(0)
+    assert len(retention._checkpoints._in_order) <= STALE_FACTOR * 3

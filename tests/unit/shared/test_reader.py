@@ -141,6 +141,31 @@ def test_an_entry_is_new_if_it_came_after_the_load() -> None:
     assert [entry.written.is_new for entry in entries if entry and entry.written] == [False, False, True]
 
 
+def test_an_entry_costs_nothing_for_the_symbols_that_it_is_not_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many symbols that were loaded, each is looked at where its own state or the tail is reached."""
+    symbols = [f"S{number}" for number in range(50)]
+    reader = PartitionReader(lambda _: True)
+    looked_at = list[str]()
+    promote = reader._promote
+
+    def count(symbol: str) -> ReplicaUpdate | None:
+        looked_at.append(symbol)
+        return promote(symbol)
+
+    reader.load(at(5), {symbol: (at(5), snapshot(10, 1)) for symbol in symbols})
+    reader.mark_lost("test")
+    # S0 is older than what is shown, S1 is ahead of what was read.
+    reloaded = {symbol: (at(7), snapshot(12, 1)) for symbol in symbols}
+    reader.load(at(20), reloaded | {"S0": (at(4), snapshot(9, 1)), "S1": (at(8), snapshot(13, 1))})
+    monkeypatch.setattr(reader, "_promote", count)
+    for n in range(5, 20):
+        reader.read(at(n), fields(S0=delta(9, 10, 1)) if n == 10 else fields())
+    assert looked_at == [*sorted({*symbols} - {"S0", "S1"}), "S1", "S0"]
+    reader.read(at(20), fields())
+    assert sorted(reader.shown) == sorted(symbols)
+    assert all(reader.is_current(symbol) for symbol in symbols)
+
+
 def test_starts_at_the_end_where_there_are_no_snapshots() -> None:
     reader = PartitionReader(lambda _: True)
     assert reader.load(at(9), {"A": None}) == []
