@@ -21,6 +21,8 @@ class Milestone(NamedTuple):
 class InputProgress:
     """The progress of one leadership, from `src`, where `entries` were added up to there; None: not known.
 
+    `oldest`: the first entry that was unread when it began, if there was one.
+
     - `entries`: entries added up to `src`, lost ones included. Those that were lost after `src` are included
       as soon as they are noticed.
     - `lost`: entries deleted unread, since the partition's beginning.
@@ -28,14 +30,14 @@ class InputProgress:
       entries were lost.
     """
 
-    def __init__(self, src: Position, entries: int | None, lost: int) -> None:
+    def __init__(self, src: Position, entries: int | None, lost: int, oldest: Position = ZERO) -> None:
         self.entries = entries
         self.lost = lost
         self.restarted = False
         self._src = src
         self._unpublished: list[Position] = []
         self._read_to = src
-        self._clear_ms = 0
+        self._clear_ms = oldest.epoch  # no unread entry is older
         self._end = ZERO
         self._milestone: Milestone | None = None
 

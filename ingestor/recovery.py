@@ -102,6 +102,14 @@ class StateFold:
         """The replica of each symbol so far."""
         return self._reader.shown
 
+    @property
+    def is_published_state(self) -> bool:
+        """Whether this was the state after one entry of the stream, instead of snapshots of several.
+
+        It is once that entry was read, and no snapshot is of a later one.
+        """
+        return self._read_to == self.position and (self._newest is None or self._newest[0] <= self.position)
+
     def add(self, entries: Entries) -> list[str]:
         """Fold the entries after `position`; returns the symbols that first appeared in them.
 

@@ -9,7 +9,7 @@ from depthcast.broadcaster.runtime.publisher import Publisher, Receipt
 from depthcast.ingestor.input_progress import InputProgress, Milestone
 from depthcast.ingestor.runtime.stats import PartitionStats
 from depthcast.shared.freshness import ServerClock
-from depthcast.shared.position import Position
+from depthcast.shared.position import ZERO, Position
 from depthcast.shared.runtime.redis import RawEntry
 from depthcast.shared.types import EntryInfo
 
@@ -17,12 +17,17 @@ logger = logging.getLogger(__name__)
 
 
 class InputWatch:
-    """Input lag and lost input of one leadership, which begins after the entry with `info`."""
+    """Input lag and lost input of one leadership, which begins after the entry with `info`.
 
-    def __init__(self, publisher: Publisher, stats: PartitionStats, info: EntryInfo) -> None:
+    `oldest`: the first input that was unread then, if there was any.
+    """
+
+    def __init__(
+        self, publisher: Publisher, stats: PartitionStats, info: EntryInfo, oldest: Position = ZERO
+    ) -> None:
         self.publisher = publisher
         self.stats = stats
-        self.progress = InputProgress(Position.parse(info.src), info.entries, info.lost or 0)
+        self.progress = InputProgress(Position.parse(info.src), info.entries, info.lost or 0, oldest)
         self._clock = ServerClock()
         self._receipt: Receipt | None = None
         self.record_publish()

@@ -16,6 +16,7 @@ from depthcast.broadcaster.publication import Broadcast
 from depthcast.broadcaster.runtime.publisher import Publisher
 from depthcast.broadcaster.runtime.server_identity import ServerIdentity
 from depthcast.ingestor.engine import Engine
+from depthcast.ingestor.recent_rejects import RecentRejects
 from depthcast.ingestor.recovery import Republication
 from depthcast.ingestor.runtime.environment import Environment
 from depthcast.ingestor.runtime.guard import EntryGuard, read_mark
@@ -30,8 +31,8 @@ from depthcast.shared.errors import Fenced, RecoveryError, RedisUnavailable, Wro
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.keys import PartitionKeys
 from depthcast.shared.partition import partition_of
-from depthcast.shared.position import Position
-from depthcast.shared.runtime.redis import execute, last_position
+from depthcast.shared.position import ZERO, Position
+from depthcast.shared.runtime.redis import execute, last_fields, last_position
 from depthcast.shared.runtime.server_checks import ServerChecks
 from depthcast.shared.settings import IngestorSettings
 
@@ -91,6 +92,7 @@ class PartitionLeader:
             partition, keys, self._own_instruments, environment, stats, membership.name, self._on_offer
         )
         self._retained: RetainedState | None = None
+        self._recent_rejects = RecentRejects()
         # What the last leadership of this process left: the mark of an entry that did no harm, and the entry
         # that could not be applied.
         self._harmless_mark = b""
@@ -332,13 +334,27 @@ class PartitionLeader:
         counts = info._replace(event_ts=None, prev=None, successor=None, lag_ms=None, inputs=None)
         sealed = counts._replace(ts=self.environment.now_us())
         await publisher.seal(epoch, Broadcast(sealed, ()))
+        unread = await publisher.read_stub(Position.parse(recovered.engine.last_consumed()))
         guard = await self._guard(client, publisher)
         leadership = Leadership(
-            self.settings, recovered.engine, publisher, self.stats, self.environment, guard
+            self.settings,
+            recovered.engine,
+            publisher,
+            self.stats,
+            self.environment,
+            guard,
+            self._recent_rejects,
         )
         try:
             await leadership.begin(
-                epoch, own, known, recovered.republication, info, recovered.listings, recovered.recorded
+                epoch,
+                own,
+                known,
+                recovered.republication,
+                info,
+                recovered.listings,
+                recovered.recorded,
+                oldest=unread[0][0] if unread else ZERO,
             )
         except BaseException:
             if self._retained is not None and leadership.unpublished:
@@ -373,18 +389,21 @@ class PartitionLeader:
         if retained is None:
             return None
         published = await surviving_src(client, self.keys, retained.info.src)
-        tail = await emptied_tail(client, self.keys)
+        tail, rejects = await emptied_tail(client, self.keys), retained.rejects
         if tail is None:
             tail = await last_position(client, self.keys.deltas)
             if tail != retained.position:
                 return None
             if str(published) == retained.info.src and await self._has_snapshots(client, retained.engine):
                 return None
+        else:
+            newest = await last_fields(client, self.keys.rejects)
+            rejects = self._recent_rejects.missing(newest, rejects)
         src = await surviving_src(client, self.keys, retained.engine.last_consumed())
         logger.warning("Redis lost published state, publishing it again", extra={"partition": self.partition})
         retained.engine.continue_from(str(src))
         info = retained.info._replace(src=str(published), entries=None)
-        return Recovered(retained.engine, tail, info, Republication(retained.rejects))
+        return Recovered(retained.engine, tail, info, Republication(rejects))
 
     async def _has_snapshots(self, client: Redis, engine: Engine) -> bool:
         """Whether every symbol of the engine has a snapshot; without one, its book would begin empty."""

@@ -20,6 +20,7 @@ from depthcast.ingestor.interval import Interval
 from depthcast.ingestor.limits import Limits, entry_bytes
 from depthcast.ingestor.output import broadcast_of, marks_of, reject_fields
 from depthcast.ingestor.read_count import ReadCount
+from depthcast.ingestor.recent_rejects import RecentRejects
 from depthcast.ingestor.recovery import NOTHING_PUBLISHED, Republication
 from depthcast.ingestor.rejects import Reason, Reject
 from depthcast.ingestor.runtime.consumption import Consumption
@@ -33,7 +34,7 @@ from depthcast.shared.codec import Marks
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.listing import Listing
-from depthcast.shared.position import Position
+from depthcast.shared.position import ZERO, Position
 from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.runtime.redis import BLOCK_MS, RawEntry
 from depthcast.shared.runtime.tail import ReplyTooBig, Tail
@@ -91,6 +92,7 @@ class Leadership:
         stats: PartitionStats,
         environment: Environment,
         guard: EntryGuard | None = None,
+        recent: RecentRejects | None = None,
     ) -> None:
         self.settings = settings
         self.environment = environment
@@ -106,6 +108,7 @@ class Leadership:
         self._info = NOTHING_PUBLISHED
         self._input_outage = Outage(logger, "input waits for Redis", key=publisher.keys.events)
         self.unpublished: list[Reject] = []
+        self._recent = RecentRejects() if recent is None else recent
         self.failed_at: Position | None = None
         self._read_count = ReadCount(settings.input_batch)
         self._reply_bytes_max = settings.entry_bytes_max + REPLY_MARGIN_BYTES
@@ -127,16 +130,18 @@ class Leadership:
         info: EntryInfo = NOTHING_PUBLISHED,
         listings: Mapping[str, Listing] = MappingProxyType({}),
         recorded: Mapping[str, Listing] = MappingProxyType({}),
+        *,
+        oldest: Position = ZERO,
     ) -> None:
         """Move every symbol into the epoch, in the step after the seal, and publish the first births.
 
         `info`: of the last entry before the seal. `listings`: those that the record and the stream name;
-        `recorded`: those of the record.
+        `recorded`: those of the record. `oldest`: the first input that is not consumed, if there is any.
         `republication`: Redis lost the state, so all snapshots and checkpoints are written in the same step.
         """
         src = self.engine.last_consumed()
         entries = info.entries if src == info.src else None
-        self._watch = InputWatch(self.publisher, self.stats, info._replace(src=src, entries=entries))
+        self._watch = InputWatch(self.publisher, self.stats, info._replace(src=src, entries=entries), oldest)
         self._published = (info.applied, info.rejected, info.ignored)
         self.engine.set_all_symbols(known)
         self.engine.know_listings(listings)
@@ -538,6 +543,7 @@ class Leadership:
             rejects,
             lambda position: self.state_keeper.attachments(position, intervals, copies),
         )
+        self._recent.record(self.unpublished)
         self.unpublished = []
         self._watch.record_publish()
         self._info = broadcasts[-1].info._replace(event_ts=None, successor=None, inputs=None)

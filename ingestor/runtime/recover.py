@@ -137,6 +137,11 @@ class Recovery:
         """The info of the last entry folded."""
         return self._fold.info
 
+    @property
+    def is_published_state(self) -> bool:
+        """Whether what was folded is the whole state after one entry; never true for snapshots alone."""
+        return self._fold.is_published_state
+
     async def load(self, client: Redis) -> None:
         """Read snapshots, all deltas so far, and checkpoints."""
         symbols = list(self.instruments)
@@ -255,8 +260,15 @@ class Recovery:
     ) -> Recovered:
         """The engine at the last entry folded, for a stream that was emptied.
 
-        `tail`: the end of the emptied stream.
+        `tail`: the end of the emptied stream. Raises `RecoveryError` if the stream was emptied before all was
+        read: snapshots alone are of different entries, and nothing says up to where the input was consumed.
         """
+        if not self.is_published_state:
+            raise RecoveryError(
+                self.partition,
+                f"{self.keys.deltas} was emptied before it was read. Restore a backup, or delete the"
+                " partition's deltas, symbols, snapshots:* and checkpoint:*, and send the books again",
+            )
         info = self._fold.info
         published = PublishedState(self._fold.position, info, self._fold.last_registered())
         record = _completed(await read_record(client, self.keys), self._fold.replicas)

@@ -124,10 +124,12 @@ class Standby:
         return await self._cold(client)
 
     async def _keeps_state(self, client: Redis) -> bool:
-        """Whether the stream was emptied, so that our state must be kept."""
+        """Whether the stream was emptied after we had read it, so that our state must be kept."""
         recovery = self._recovery
         try:
-            if recovery is None or recovery.position == ZERO or await emptied_tail(client, self.keys) is None:
+            if recovery is None or not recovery.is_published_state:
+                return False
+            if await emptied_tail(client, self.keys) is None:
                 return False
         except RedisUnavailable:
             if recovery is None:

@@ -269,6 +269,12 @@ async def stream_info(client: Redis, key: str) -> dict[bytes, Any] | None:
         raise _no_redis("that of XINFO STREAM", error) from error
 
 
+async def last_fields(client: Redis, key: str) -> dict[bytes, bytes] | None:
+    """Return the fields of the stream's last entry, None if there is none; by `XINFO` alone."""
+    last = (await stream_info(client, key) or {}).get(b"last-entry")
+    return dict(parse_entries([last])[0][1]) if last else None
+
+
 async def newest_snapshots(
     client: Redis,
     keys: Sequence[str],

@@ -16,7 +16,7 @@ from depthcast.shared.errors import ClientError, RedisRefused
 from depthcast.shared.position import Position
 from depthcast.shared.runtime.redis import connect, execute, read_hash
 from tests.book_model import ModelBook, brute_digest
-from tests.ingestor_runs import FEEDS, Input, Process, Run
+from tests.ingestor_runs import BOTH_FEEDS, FEEDS, Input, Process, Run
 from tests.waiting import TIMEOUT_S, eventually
 
 Lose = Callable[[Run], Awaitable[None]]
@@ -217,3 +217,92 @@ async def test_a_record_that_others_wrote_to_is_said(fresh_server: EmbeddedServe
             await eventually(lambda: f"(DEL {run.keys.symbols})" in service.leaders[0].problem)
             await execute(run.client, "DEL", run.keys.symbols)
             await eventually(lambda: run.leads(service), message="it leads after the remedy")
+
+
+LOSSES = ("deltas", "symbols", "listings", "events", "snapshots", "snapshots:LEV", "checkpoints")
+"""What is deleted of a partition, each alone and with any of the others."""
+ALL_OF_IT = {"deltas", "symbols", "snapshots"}
+"""Without these, nothing says that there were books: the partition begins again."""
+STEP = 16
+
+
+async def losses(run: Run, number: int) -> dict[str, list[str]]:
+    """The keys of the losses whose bits `number` has."""
+    own = run.keys
+    keys = {
+        "deltas": [own.deltas],
+        "symbols": [own.symbols],
+        "listings": [own.listings],
+        "events": [own.events],
+        "snapshots": [own.snapshots(symbol) for symbol in FEEDS],
+        "snapshots:LEV": [own.snapshots(QUIET)],
+        "checkpoints": [own.checkpoint(symbol) for symbol in FEEDS],
+    }
+    return {name: keys[name] for bit, name in enumerate(LOSSES) if number >> bit & 1}
+
+
+async def led(run: Run, text: str) -> bool:
+    """Whether an ingestor that starts now leads; it is ended again. Otherwise it says why not."""
+    service, stop = IngestorService(run.settings(text)), asyncio.Event()
+    task = asyncio.create_task(service.run(stop))
+    try:
+        await eventually(
+            lambda: task.done() or run.leads(service) or (service.leaders and service.leaders[0].problem)
+        )
+        leads = run.leads(service)
+        if leads:
+            await run.published()
+        stop.set()
+        async with asyncio.timeout(TIMEOUT_S):
+            await task
+        return leads
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("first", range(1, 2 ** len(LOSSES), STEP))
+@pytest.mark.parametrize("symbols", [("LEV", "EVI"), pytest.param(tuple(FEEDS), marks=pytest.mark.deep)])
+async def test_whatever_is_deleted_while_no_ingestor_runs_no_wrong_book_is_led(
+    fresh_server: EmbeddedServer,
+    tmp_path: Path,
+    symbols: tuple[str, ...],
+    first: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever leads afterwards has the same books and counts, or empty ones where nothing is left of them."""
+    monkeypatch.setattr("depthcast.ingestor.runtime.standby.RECOVERY_TRIES", 1)
+    async with killed(fresh_server, tmp_path) as (run, sent):
+        await execute(run.client, "DEL", run.keys.leader, run.deployment.ingestors)
+        for symbol in FEEDS.keys() - set(symbols):
+            await execute(run.client, "HDEL", run.deployment.instruments, symbol)
+        names = [name async for name in run.client.scan_iter(match="*")]
+        saved = {name: await execute(run.client, "DUMP", name) for name in names}
+        wanted = {symbol: brute_digest(sent.models[symbol].levels()) for symbol in symbols}
+        empty = {symbol: brute_digest(ModelBook(*FEEDS[symbol]).levels()) for symbol in symbols}
+        counted = (sent.applied, sent.rejected, sent.ignored)
+        text = BOTH_FEEDS[: BOTH_FEEDS.index("[ORD]")] if "ORD" not in symbols else BOTH_FEEDS
+        for number in range(first, min(first + STEP, 2 ** len(LOSSES))):
+            await execute(run.client, "FLUSHALL")
+            for name, value in saved.items():
+                await execute(run.client, "RESTORE", name, 0, value)
+            lost = await losses(run, number)
+            for keys in lost.values():
+                await execute(run.client, "DEL", *keys)
+            before = await run.history()
+            if not await led(run, text):
+                assert await run.history() == before, "nothing was guessed"
+                assert lost.keys() - {"symbols", "listings"}, "there was no need"
+                continue
+            info = await run.published()
+            counts = (info.applied, info.rejected, info.ignored)
+            found = {symbol: (await run.snapshots(symbol))[-1][1].digest for symbol in symbols}
+            if "deltas" in lost:
+                assert lost.keys() >= ALL_OF_IT, "something is left that says that there were books"
+                assert found == (empty if "events" in lost else wanted), lost.keys()
+                assert counts == (0, 0, 0) if "events" in lost else info.applied > 0
+            else:
+                # To delete the record of a lost book is the remedy: it lets the book begin empty.
+                gone = {key for keys in lost.values() for key in keys} if "symbols" in lost else set()
+                begun = {symbol: empty[symbol] for symbol in symbols if run.keys.snapshots(symbol) in gone}
+                assert (counts, found) == (counted, wanted | begun), lost.keys()

@@ -48,6 +48,10 @@ KINDS: Final = {
 FLUSH: Final = "flush"
 UNTELLABLE: Final = ("fail over", LATER, TOGGLE, "lose the tail in place", "crash after a seal", *DAMAGE)
 """Together with a flush, nothing that is left tells what must become of the input."""
+UNREPLAYABLE: Final = ("delete input", "late state")
+"""If input is deleted that a leader had read, and its next checkpoint is lost, no other leader can replay it:
+the partition is refused until somebody restores it (`docs/operations.md`).
+"""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ def draw_faults(rng: Random, first_s: float, last_s: float, *, flush: bool) -> l
     """
     kinds = {kind: weight for kind, weight in KINDS.items() if not (flush and kind in UNTELLABLE)}
     chosen = rng.choices(list(kinds), weights=list(kinds.values()), k=rng.randint(2, 9))
+    if set(UNREPLAYABLE) <= set(chosen):
+        chosen = [kind for kind in chosen if kind != UNREPLAYABLE[1]]
     if flush:
         chosen.insert(rng.randint(0, len(chosen)), FLUSH)
     faults = [

@@ -51,6 +51,19 @@ class TestLag:
         progress.record_read([at(1500)], None)
         assert progress.lag_ms(at(1000), 6100) == 4600
 
+    def test_a_new_leader_says_how_long_the_oldest_input_has_waited_before_it_and_while_it_catches_up(
+        self,
+    ) -> None:
+        progress = InputProgress(at(1000), 10, 0, oldest=at(1200))
+        progress.record_end(at(3000), 13, 9000)
+        assert progress.lag_ms(at(1000), 9000) == 7800
+        progress.record_read([at(1200)], None)
+        assert [progress.lag_ms(at(ms), 9000) for ms in (1000, 1200)] == [7800, 7800]
+        progress.record_read([at(2500)], None)
+        assert progress.lag_ms(at(2500), 9500) == 7000
+        progress.record_read([at(3000)], None)
+        assert progress.lag_ms(at(3000), 9500) == 0
+
     def test_ids_ahead_of_the_clock_are_no_negative_age(self) -> None:
         progress = begun()
         progress.record_read([at(9500)], None)
