@@ -40,6 +40,15 @@ def pin(pid: int, cores: Collection[int]) -> None:
         os.sched_setaffinity(int(task.name), cores)
 
 
+def with_children(pid: int) -> list[int]:
+    """A process and those that it has started, and so on."""
+    found = [pid]
+    for known in found:
+        for task in Path(f"/proc/{known}/task").iterdir():
+            found += map(int, (task / "children").read_text().split())
+    return found
+
+
 def cpu_seconds(pid: int) -> float:
     """Return the CPU time of a process, all threads, user and system, by the scheduler's account in ns."""
     total = 0

@@ -18,6 +18,7 @@ MODULES: Final = {
     "idle": "benchmarks.fanout.idle",
     "tokens": "benchmarks.fanout.tokens",
     "compression": "benchmarks.fanout.compression",
+    "followed": "benchmarks.fanout.followed",
     "tls": "benchmarks.fanout.tls",
     "recorded": "benchmarks.fanout.recorded",
     "takeover": "benchmarks.recovery.takeover",

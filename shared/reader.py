@@ -236,22 +236,29 @@ class PartitionReader:
         written = Written(written_us, info.lag_ms, position > self._tail)
         return AppliedEntry(position, info, updates, written)
 
-    def beside(self, symbols: Collection[str]) -> "PartitionReader":
-        """Return a reader at this one's position that takes up further symbols, for `adopt`.
+    def beside(self, symbols: Collection[str], position: Position) -> "PartitionReader":
+        """Return a reader at `position` that takes up further symbols, for `adopt`.
 
         It is loaded with their snapshots, and then reads on until it is where this one is. It shows nothing.
         """
-        assert self.position is not None, "load before beside"
         other = PartitionReader(symbols.__contains__, orders=self._orders)
-        other.position, other.lost_reason = self.position, None
+        other.position, other.lost_reason = position, None
         return other
 
     def load_beside(self, snapshots: LoadedSnapshots) -> None:
-        """Load a reader that `beside` made *before* the snapshots were read.
+        """Load a reader that `beside` made at a position of *before* the snapshots were read.
 
         So a symbol without one is born after its position. The position goes back to the oldest snapshot.
         """
         self.load(LAST, snapshots)
+
+    def rest_at(self, position: Position) -> None:
+        """Go on from `position`, whatever was there before: no symbol is followed."""
+        assert not {*self.shown, *self.rebuilding, *self.missing}, "some symbols are followed"
+        self.position = self._tail = position
+        self.lost_reason = None
+        self.ahead.clear()
+        self._ahead_in_order.clear()
 
     def adopt(self, other: "PartitionReader", symbols: Collection[str]) -> list[ReplicaUpdate]:
         """Follow `symbols` from now on, with the replicas of a reader `beside`, which is at this position.

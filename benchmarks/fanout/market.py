@@ -79,6 +79,14 @@ class Market:
             for number, position in self.positions.items()
         }
 
+    def beat(self) -> dict[int, tuple[Position, Fields]]:
+        """An entry of each partition in which nothing changes."""
+        entries = {}
+        for number, position in self.positions.items():
+            self.positions[number] = position.next()
+            (entries[number],) = place(position, self.positions[number], [Broadcast(self._info(), [])])
+        return entries
+
     def tick(self, symbols: Iterable[str] | None = None) -> Tick:
         """All `symbols` (None: all there are) change; entries only for partitions that have some of them."""
         deltas: dict[int, list[tuple[str, Delta]]] = {}

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from benchmarks.harness import Absent
-from benchmarks.machine import cpu_seconds, load_cores, memory_bytes, pin, server_core
+from benchmarks.machine import cpu_seconds, load_cores, memory_bytes, pin, server_core, with_children
 from depthcast.runtime.child import Child
 
 START_S: Final = 30.0
@@ -44,12 +44,12 @@ class Program:
         return self._child.returncode
 
     def cpu_s(self) -> float:
-        """CPU time used so far."""
-        return cpu_seconds(self.pid)
+        """CPU time used so far, with that of workers."""
+        return sum(map(cpu_seconds, with_children(self.pid)))
 
     def memory(self) -> int:
-        """Bytes of memory of its own."""
-        return memory_bytes(self.pid)
+        """Bytes of memory of its own, with that of workers."""
+        return sum(map(memory_bytes, with_children(self.pid)))
 
     def __enter__(self) -> Self:
         with tempfile.TemporaryDirectory(prefix="depthcast-bench-") as folder:
@@ -58,7 +58,8 @@ class Program:
                 self._child = Child(self.command, output)
             try:
                 self.said = self._wait(log)
-                pin(self.pid, self.cores)
+                for pid in with_children(self.pid):
+                    pin(pid, self.cores)
             except BaseException:
                 self.stop()
                 raise

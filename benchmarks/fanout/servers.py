@@ -4,7 +4,7 @@ import ssl
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -27,6 +27,7 @@ from depthcast.shared.types import Symbol
 
 ADMIN_PATTERN: Final = r"admin listening on http://127\.0\.0\.1:(\d+)"
 READY_PATTERN: Final = r"gateway listening on https?://127\.0\.0\.1:(\d+)"
+READY_S: Final = 90.0
 QUIET_MS: Final = 600_000
 """Between rounds nothing is published; no gateway shall tell its clients so."""
 
@@ -144,7 +145,10 @@ def gateway(
     with redis.Redis(port=server.port) as client:
         _publish_books(client, keys, market)
     with gateway_alone(server, prefix, stale_ms=QUIET_MS, heartbeat_ms=QUIET_MS, **settings) as found:
-        wait_until_live(found.port, len(market.symbols), trust)
+        if settings.get("follow") == "asked":
+            wait_until_ready(found.port)
+        else:
+            wait_until_live(found.port, len(market.symbols), trust)
         yield found
 
 
@@ -183,6 +187,16 @@ def wait_until_live(port: int, symbols: int, trust: ssl.SSLContext | None = None
             return
         time.sleep(0.05)
     raise Absent(f"the gateway had no live books in {START_S:g} s")
+
+
+def wait_until_ready(port: int) -> None:
+    """Wait until a gateway is ready, whether it has books or not."""
+    deadline = time.monotonic() + READY_S
+    while time.monotonic() < deadline:
+        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10):
+            return
+        time.sleep(0.02)
+    raise Absent(f"the gateway was not ready in {READY_S:g} s")
 
 
 @contextmanager

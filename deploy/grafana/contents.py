@@ -134,6 +134,12 @@ def _gateways(make: Queries) -> dict[str, list[Query]]:
             make.gauge("Channels", "depthcast_gateway_channels", "instance", how="sum"),
             make.rate("Error replies of Redis", "depthcast_gateway_redis_errors_total", "code"),
         ],
+        "What is followed": [
+            make.gauge("Symbols followed", "depthcast_gateway_followed_symbols", "instance"),
+            make.gauge("Partitions read", "depthcast_gateway_read_partitions", "instance"),
+            make.rate("Symbols taken up", "depthcast_gateway_taken_up_total", "instance"),
+            make.rate("Symbols let go", "depthcast_gateway_unfollowed_total", "instance"),
+        ],
         "Processes": [
             make.rate("Processor time of workers", "process_cpu_seconds_total", "instance", "worker"),
             make.gauge("Memory of workers", "process_resident_memory_bytes", "instance", "worker"),

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 
@@ -130,12 +130,19 @@ class Deployment:
                     problem = f"had no live books in {START_TIMEOUT_S:g} s"
                     raise ServiceError("gateway", problem, self.services[-1].tail())
                 async with http.get(f"{self.gateway_url}/v1/symbols") as answer:
-                    states = {item["symbol"]: item["state"] for item in await answer.json()}
-                if all(states.get(symbol) == "live" for symbol in symbols):
+                    listed = {item["symbol"]: item for item in await answer.json()}
+                if all([await self._is_live(http, listed.get(symbol)) for symbol in symbols]):
                     good += 1
                 else:
                     good = 0
                     await asyncio.sleep(POLL_S)
+
+    async def _is_live(self, http: aiohttp.ClientSession, item: Mapping[str, Any] | None) -> bool:
+        """Whether a symbol of the list is live; a book that is not followed yet is asked for."""
+        if item is None or item.get("followed", True):
+            return item is not None and item["state"] == "live"
+        async with http.get(f"{self.gateway_url}/v1/books/{item['symbol']}?depth=1") as answer:
+            return answer.status == 200 and (await answer.json())["state"] == "live"
 
     def check(self) -> None:
         """Raise `ServiceError` if a service has ended."""

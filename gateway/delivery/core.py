@@ -18,7 +18,7 @@ from depthcast.gateway.protocol.messages import Encoding
 from depthcast.shared.close_codes import CloseCode
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.protocol import PROTOCOL
-from depthcast.shared.reader import AppliedEntry, PartitionReader
+from depthcast.shared.reader import AppliedEntry, PartitionReader, Written
 from depthcast.shared.revocation import Revoked
 from depthcast.shared.settings import GatewaySettings
 
@@ -143,9 +143,16 @@ class Core:
         """Apply one entry of a partition, while its replicas are exactly at this entry; `tick` sends it."""
         self.market.apply(upstream, entry, now)
 
-    def adopt(self, partition: int, beside: PartitionReader, symbols: Collection[str], now: float) -> None:
+    def adopt(
+        self,
+        partition: int,
+        beside: PartitionReader,
+        symbols: Collection[str],
+        now: float,
+        written: Written | None = None,
+    ) -> None:
         """Follow symbols that were taken up, while `beside` is where the partition's reader is."""
-        self.market.adopt(partition, beside, symbols, now)
+        self.market.adopt(partition, beside, symbols, now, written)
 
     def tick(self, now: float) -> bool:
         """Send the changes since the last tick to all ready clients; returns whether there were any."""

@@ -1,8 +1,9 @@
 """Which symbols a gateway follows: those that somebody here asks for, or has asked for a short time ago.
 
 A symbol is *asked for* by a subscription, an HTTP answer or an event stream. It is taken up, which takes a
-round trip or two, and is *followed* from then on. It is let go once it was without a subscription, a channel
-and a question for `linger_s`. What is not followed has no book here.
+round trip at best, and is *followed* from then on. It is let go once it was without a subscription, a channel
+and a question for `linger_s`. What is not followed has no book here, and a partition without followed symbols
+is not read.
 """
 
 from collections.abc import Callable

@@ -9,7 +9,7 @@ from typing import Final
 
 from depthcast.gateway.market.channel import Channel
 from depthcast.gateway.market.grouping import Grouping
-from depthcast.gateway.market.listing import Listing
+from depthcast.gateway.market.listing import NONE, Listing
 
 
 class Groupings:
@@ -47,7 +47,7 @@ class Groupings:
         grouping = listing.groupings.get(group_ticks)
         if grouping is None:
             grouping = Grouping(listing.instrument.symbol, group_ticks, listing.replica)
-            listing.groupings[group_ticks] = grouping
+            listing.groupings = {**listing.groupings, group_ticks: grouping}
             self._idle[grouping] = None
             self.count += 1
         return grouping
@@ -69,8 +69,8 @@ class Groupings:
         del grouping.channels[channel.depth]
         grouping.subscribers -= channel.subscribers
         if not grouping.channels:
-            del listing.groupings[channel.group_ticks]
-            listing.groupings = listing.groupings or {}  # an emptied one would keep its room
+            left = {ticks: each for ticks, each in listing.groupings.items() if each is not grouping}
+            listing.groupings = left or NONE
             self.forget(grouping)
         elif not grouping.subscribers:
             self._idle[grouping] = None

@@ -2,7 +2,9 @@
 
 from bisect import bisect_right
 from collections import deque
-from typing import Final
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
 
 from depthcast.gateway.market.book_history import BookHistory
 from depthcast.gateway.market.channel import Channel
@@ -19,12 +21,16 @@ from depthcast.shared.replica import Replica
 STATUS_CHANGES_KEPT: Final = 256
 """Status changes kept per symbol. No open client lags by more, unless they come several times a second."""
 
+NONE: Final[Mapping[int, Any]] = MappingProxyType({})
+"""No channels, or no groupings: the same object for all symbols, of which most may have none."""
+
 
 class Listing:
     """One symbol. `ts` is the time of the symbol's last broadcast.
 
     `channels`: those of the book as it is, by depth; `groupings`: grouped books with theirs, by ticks.
-    `orders_channels`: those of the book with the number of orders, by depth.
+    `orders_channels`: those of the book with the number of orders, by depth. These tables are replaced, never
+    changed.
 
     `instrument`: what the book stands for: the stream says that, and the catalog until then. `stated`: the
     listing that the stream names. `wanted`: the instrument in the catalog. `freshness` is that of the
@@ -34,7 +40,8 @@ class Listing:
     `history`: what the book was before; None while there is no book.
 
     `status_changes` holds the broadcast numbers at which `stale` changed. The number of changes after a
-    cursor says whether that client was last sent another status, so nothing is kept per client.
+    cursor says whether that client was last sent another status, so nothing is kept per client. It takes room
+    only once the status has changed.
     """
 
     __slots__ = (
@@ -53,10 +60,10 @@ class Listing:
         self.doubt: str | None = None
         self.doubt_changed_at = 0
         self.ts = 0
-        self.status_changes: deque[int] = deque(maxlen=STATUS_CHANGES_KEPT)
-        self.channels: dict[int, Channel] = {}
-        self.groupings: dict[int, Grouping] = {}
-        self.orders_channels: dict[int, Channel] = {}
+        self.status_changes: Sequence[int] = ()
+        self.channels: Mapping[int, Channel] = NONE
+        self.groupings: Mapping[int, Grouping] = NONE
+        self.orders_channels: Mapping[int, Channel] = NONE
 
     @property
     def ended(self) -> bool:
@@ -83,7 +90,10 @@ class Listing:
     def set_stale(self, stale: bool, number: int) -> None:
         """Change the status at broadcast number `number`."""
         self.stale = stale
-        self.status_changes.append(number)
+        changes = self.status_changes
+        if not isinstance(changes, deque):
+            self.status_changes = changes = deque(maxlen=STATUS_CHANGES_KEPT)
+        changes.append(number)
 
     def status_changed_since(self, cursor: int) -> bool:
         """Whether the status now differs from the status at `cursor`; also if that is not known any more."""

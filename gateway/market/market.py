@@ -15,7 +15,7 @@ from depthcast.gateway.market.grouping import Grouping
 from depthcast.gateway.market.groupings import Groupings
 from depthcast.gateway.market.history import HistoryBound
 from depthcast.gateway.market.input_age import InputAges
-from depthcast.gateway.market.listing import Listing
+from depthcast.gateway.market.listing import NONE, Listing
 from depthcast.gateway.market.orders_channel import OrdersChannel
 from depthcast.gateway.market.past import ViewKind, has_orders, past_of
 from depthcast.gateway.market.snapshot_parts import PartsBound
@@ -24,7 +24,7 @@ from depthcast.gateway.protocol.messages import UNGROUPED, Message
 from depthcast.shared.freshness import Freshness, ServerClock
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.partition import partition_of
-from depthcast.shared.reader import AppliedEntry, PartitionReader, ReplicaUpdate
+from depthcast.shared.reader import AppliedEntry, PartitionReader, ReplicaUpdate, Written
 from depthcast.shared.replica import Replica
 
 DROPPED_AT_ONCE_MAX: Final = 400
@@ -185,9 +185,9 @@ class Market:
         self.unannounced = True
 
     def _forget_channels(self, listing: Listing) -> None:
-        channels, listing.channels = listing.channels, {}
-        counted, listing.orders_channels = listing.orders_channels, {}
-        groupings, listing.groupings = listing.groupings, {}
+        channels, listing.channels = listing.channels, NONE
+        counted, listing.orders_channels = listing.orders_channels, NONE
+        groupings, listing.groupings = listing.groupings, NONE
         for grouping in groupings.values():
             self.groupings.forget(grouping)
         grouped = [grouping.channels for grouping in groupings.values()]
@@ -235,10 +235,18 @@ class Market:
         self._note_past(update, ts)
         self.number += 1
 
-    def adopt(self, partition: int, beside: PartitionReader, symbols: Iterable[str], now: float) -> None:
+    def adopt(
+        self,
+        partition: int,
+        beside: PartitionReader,
+        symbols: Iterable[str],
+        now: float,
+        written: Written | None = None,
+    ) -> None:
         """Follow symbols that were taken up, those of them that are still asked for.
 
-        `beside` is where the reader of the partition is.
+        `beside` is where the reader of the partition is. `written`: how fresh that is, if nobody has read the
+        partition so far.
         """
         upstream, asked = self.upstreams[partition], self.demand.asked[partition]
         wanted = [symbol for symbol in symbols if symbol in asked]
@@ -249,7 +257,7 @@ class Market:
         updates = upstream.reader.adopt(beside, wanted)
         upstream.all_possibly_changed = True
         assert upstream.reader.position is not None
-        self.apply(upstream, AppliedEntry(upstream.reader.position, None, updates), now)
+        self.apply(upstream, AppliedEntry(upstream.reader.position, None, updates, written), now)
         for symbol in symbols:
             if symbol not in upstream.symbols:
                 self._end_past(symbol)
@@ -302,6 +310,7 @@ class Market:
         self.number += 1
         if entry.written is not None:
             upstream.freshness.record(entry.written, now)
+            upstream.ingestor_seen = upstream.ingestor_seen or entry.written.is_new
         if entry.info is not None:
             upstream.ingestor_seen = True
             self.counters.entries += 1
@@ -573,9 +582,9 @@ class Market:
             self._idle[channel] = None
             source: ViewSource | None = listing.replica
             if orders:
-                listing.orders_channels[depth] = channel
+                listing.orders_channels = {**listing.orders_channels, depth: channel}
             elif group_ticks == UNGROUPED:
-                listing.channels[depth] = channel
+                listing.channels = {**listing.channels, depth: channel}
             else:
                 grouping = self.groupings.get(listing, group_ticks)
                 grouping.channels[depth] = channel
@@ -654,7 +663,6 @@ class Market:
         self.overgrown.pop(channel, None)
 
 
-def _without(channels: dict[int, Channel], depth: int) -> dict[int, Channel]:
-    """`channels` without one; an emptied dictionary would keep the room that it needed once."""
-    del channels[depth]
-    return channels or {}
+def _without(channels: Mapping[int, Channel], depth: int) -> Mapping[int, Channel]:
+    """`channels` without one."""
+    return {kept: channels[kept] for kept in channels if kept != depth} or NONE

@@ -33,6 +33,8 @@ COALESCE_S: Final = 0.002
 
 STATUS_PERIOD_S_MAX: Final = 0.25
 
+REST_LOOK_S_MAX: Final = 1.0
+
 TAKEN_UP_AT_ONCE_MAX: Final = 5_000
 """Symbols of a partition that are taken up together; further ones wait."""
 
@@ -130,9 +132,20 @@ class MarketReader:
         def symbols() -> Collection[str]:
             return upstream.symbols
 
-        follower = Follower(client, keys, upstream.reader, symbols, past_s=self.settings.book_history_s)
+        follower = Follower(
+            client,
+            keys,
+            upstream.reader,
+            symbols,
+            past_s=self.settings.book_history_s,
+            rest_look_s=None if self.core.market.demand.everything else self._rest_look_s(),
+        )
         self.followers.append(follower)
         return follower
+
+    def _rest_look_s(self) -> float:
+        """How often to look whether a partition without followed symbols lives: in time to find it fresh."""
+        return min(REST_LOOK_S_MAX, self.settings.stale_ms / 4000)
 
     async def _read(self, number: int, upstream: Upstream, follower: Follower) -> None:
         # One entry at a time, because its effect on a view is computed from the book right after it.
@@ -162,7 +175,7 @@ class MarketReader:
                 await asyncio.sleep(backoff.next_s())
                 continue
             backoff.reset()
-            self.core.adopt(number, taken.beside, taken.symbols, self._loop.time())
+            self.core.adopt(number, taken.beside, taken.symbols, self._loop.time(), taken.written)
             self._tick()
             market.demand.wake()
 

@@ -149,6 +149,7 @@ class Metrics:
         self.channels = self._gauge("channels", "Channels kept.", total)
         self.groups = self._gauge("groups", "Grouped books kept.", total)
         self.followed = self._gauge("followed_symbols", "Symbols whose book is kept up to date.", worst)
+        self.read_partitions = self._gauge("read_partitions", "Partitions whose entries are read.", worst)
         self.stale_symbols = self._gauge("stale_symbols", "Symbols whose book is stale.", worst)
         self.silence = self._gauge(
             "silence_seconds", "Age of the newest entry applied, of the quietest partition.", worst

@@ -406,6 +406,7 @@ class GatewayProcess:
         published.silence.set(self.silence_s())
         published.input_lag.set(self.input_lag_ms() / 1000)
         published.followed.set(core.market.followed_count())
+        published.read_partitions.set(sum(not follower.resting for follower in reader.followers))
         replicas = (listing.replica for listing in core.market.followed())
         published.input_age.set(core.market.input_ages.most_ms(replicas) / 1000)
         core.counters.limit_gateways = self.registration.left_out

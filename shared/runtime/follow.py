@@ -6,7 +6,8 @@ retries.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -39,6 +40,7 @@ from depthcast.shared.runtime.redis import (
     stream_info,
 )
 from depthcast.shared.runtime.tail import Tail
+from depthcast.shared.runtime.take_up import RangeLength, TakenUp, read_beginning
 
 logger = logging.getLogger(__name__)
 
@@ -52,10 +54,6 @@ LOOK_AGAIN_S: Final = 2.0
 LOOKED_AT_MAX: Final = 1_000
 """So many of them in one look, in turn; the stream is not read meanwhile."""
 
-RANGE_COUNT_FIRST: Final = 20
-RANGE_FIELDS: Final = 10_000
-"""While symbols are taken up, about this many fields are read at once; others have their turn in between."""
-
 NAMED_MAX: Final = 10
 """A line of the log names up to this many symbols."""
 
@@ -68,17 +66,12 @@ class Start(NamedTuple):
     written: Written | None
 
 
-class TakenUp(NamedTuple):
-    """Symbols that were taken up beside the reader, which is where `beside` is."""
-
-    beside: PartitionReader
-    symbols: Collection[str]
-
-
 class Follower:
     """Follows one partition's `deltas`; `symbols` returns the symbols that are currently wanted.
 
     `past_s`: the first load begins so early, where that is possible, that so many seconds of changes follow.
+    `rest_look_s`: while no symbol is wanted, entries are not read, and the end of the stream is looked at so
+    often; None: they are always read.
 
     `resyncs` counts loads after the first one, `reads` counts reads, `outages` counts attempts that failed
     because Redis was unavailable; `outage` says why.
@@ -92,6 +85,7 @@ class Follower:
         symbols: Callable[[], Collection[str]],
         *,
         past_s: float = 0,
+        rest_look_s: float | None = None,
     ) -> None:
         self.client = client
         self.keys = keys
@@ -105,6 +99,10 @@ class Follower:
         self._loaded_once = False
         self._bookless: dict[str, None] = {}
         self._look_at = 0.0
+        self._rest_look_s = rest_look_s
+        self._at_rest = False
+        self._taken_up = asyncio.Event()
+        self._range = RangeLength()
         self._tail = Tail(client, keys.deltas)
         self.outage = Outage(logger, "reading waits for Redis", key=keys.deltas)
 
@@ -144,35 +142,96 @@ class Follower:
 
         `past`: as `past_s` of the follower. `on_past`: called with each change of a symbol on the way.
         """
-        reader = self.reader
-        if reader.lost_reason is not None:
+        reader, resting, position = self.reader, self.resting, self.reader.position
+        if reader.lost_reason is not None and not resting:
             return None
-        beside = reader.beside(symbols)
-        beside.on_rebuilding = on_past
-        oldest = await oldest_entry(self.client, self.keys.deltas)
-        snapshots = await self._snapshots(symbols, oldest)
+        ends, snapshots, entries = await read_beginning(self.client, self.keys, symbols, self._range.newest)
         if past and self._past_us:
-            snapshots = await self._with_past(snapshots, oldest)
+            snapshots = await self._with_past(snapshots, ends.oldest)
+        if resting:
+            position = ends.tail
+        assert position is not None, "a reader that reads has a position"
+        beside = reader.beside(symbols, position)
+        beside.on_rebuilding = on_past
         beside.load_beside(snapshots)
-        count = RANGE_COUNT_FIRST
-        while reader.lost_reason is None and reader.position is not None:
+        if not await self._read_on(beside, entries, ends.tail if resting else None):
+            return None
+        if resting:
+            if not self.resting:
+                return None
             assert beside.position is not None
-            if beside.position == reader.position:
-                bookless = [symbol for symbol, found in snapshots.items() if found is None]
-                self._bookless.update(dict.fromkeys(bookless))
-                return TakenUp(beside, symbols)
-            if beside.position > reader.position:
-                return None
-            raw = await read_range(
-                self.client, self.keys.deltas, beside.position, reader.position, count=count
+            reader.rest_at(beside.position)
+        self._taken_up.set()
+        bookless = [symbol for symbol, found in snapshots.items() if found is None]
+        self._bookless.update(dict.fromkeys(bookless))
+        return TakenUp(beside, symbols, ends.written if resting else None)
+
+    async def _read_on(
+        self, beside: PartitionReader, entries: Sequence[RawEntry], upto: Position | None
+    ) -> bool:
+        """Let a reader `beside` read on to `upto`, or to where the reader is; False if it does not get there.
+
+        `entries`: some that were read already; they count if nothing is missing before them.
+        """
+        assert beside.position is not None
+        reader, read = self.reader, 0
+        if entries and entries[0][0] > beside.position:
+            entries = ()
+        while upto is not None or reader.lost_reason is None:
+            goal = upto or reader.position
+            assert goal is not None
+            for position, fields in entries:
+                if beside.position < position <= goal:
+                    if beside.read(position, fields) is None:
+                        return False
+                    read += 1
+            if beside.position >= goal:
+                self._range.taken_up(read)
+                return beside.position == goal
+            entries = await read_range(
+                self.client, self.keys.deltas, beside.position, goal, count=self._range.count
             )
-            if not raw or not all(beside.read(*entry) for entry in raw):
-                return None
-            fields = sum(len(fields) for _, fields in raw)
-            count = max(1, min(READ_COUNT, RANGE_FIELDS * len(raw) // max(fields, 1)))
-        return None
+            if not entries:
+                return False
+            self._range.read(entries)
+        return False
+
+    @property
+    def _wants_rest(self) -> bool:
+        return self._rest_look_s is not None and not self.symbols()
+
+    @property
+    def resting(self) -> bool:
+        """Whether nobody reads the entries, and nobody is about to."""
+        return self._at_rest and self._wants_rest
+
+    async def _rest(self) -> list[AppliedEntry]:
+        """Look at the end of the stream, after a while, as long as no symbol is wanted."""
+        await self._tail.release()
+        if self._at_rest:
+            self._taken_up.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._rest_look_s):
+                    await self._taken_up.wait()
+        self._at_rest = self._loaded_once = True
+        return await self._look_at_end()
+
+    async def _look_at_end(self) -> list[AppliedEntry]:
+        """Go to the end of the stream, unless a symbol is wanted meanwhile."""
+        before = self.reader.position
+        tail, written = await self._newest_entry()
+        if not self._wants_rest:
+            return []
+        self._backoff.reset()
+        self.reader.rest_at(tail)
+        if written is not None:
+            written = written._replace(is_new=before is not None and tail > before)
+        return [AppliedEntry(tail, None, [], written)]
 
     async def _next(self) -> Iterable[AppliedEntry]:
+        if self._wants_rest:
+            return await self._rest()
+        self._at_rest = False
         if self._bookless and asyncio.get_running_loop().time() >= self._look_at:
             await self._look_again()
         if self.reader.lost_reason is not None or self.reader.missing:

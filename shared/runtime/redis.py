@@ -54,6 +54,12 @@ RawEntry = tuple[Position, list[tuple[bytes, bytes]]]
 """A stream entry: its ID and its fields in order, repeated ones included."""
 
 
+FoundSnapshot = tuple[Position, Snapshot] | None
+"""A symbol's snapshot with the position of the last entry in it; None if there is none."""
+
+SNAPSHOTS_AT_ONCE: Final = 200
+"""So many snapshots are read in one round trip."""
+
 OnConnect = Callable[[AbstractConnection], Awaitable[None]]
 """Called for every new connection before its first command; must call `connection.on_connect`."""
 
@@ -256,13 +262,26 @@ async def last_position(client: Redis, key: str) -> Position:
 async def stream_info(client: Redis, key: str) -> dict[bytes, Any] | None:
     """Return the reply of `XINFO STREAM`, None if the stream does not exist."""
     try:
-        # Two words instead of one, so that the library does not parse the first and last entry, which are not
-        # needed.
+        # Two words instead of one, so that the library does not parse the first and last entry.
         flat = await execute(client, "XINFO", "STREAM", key)
     except RedisRefused as error:
         if is_absent(error.problem):
             return None
         raise
+    return _info(flat)
+
+
+def parse_info(key: str, reply: Any) -> dict[bytes, Any] | None:
+    """The reply of `XINFO STREAM key` within a pipeline; None if the stream does not exist."""
+    if isinstance(reply, RedisError):
+        error = refusal(reply, key)
+        if is_absent(error.problem):
+            return None
+        raise error
+    return _info(reply)
+
+
+def _info(flat: Any) -> dict[bytes, Any]:
     try:
         return dict(zip(flat[::2], flat[1::2], strict=True))
     except (TypeError, ValueError) as error:
@@ -281,29 +300,44 @@ async def newest_snapshots(
     *,
     upto: Position | None = None,
     unreadable: set[str] | None = None,
-) -> list[tuple[Position, Snapshot] | None]:
+) -> list[FoundSnapshot]:
     """Read the newest snapshot of each key, or None; a few hundred per round trip.
 
     `upto`: snapshots of later entries do not count. A malformed snapshot raises `CodecError`, a key of
     another type `WrongKey`. If `unreadable` is given, it is logged and returned as None instead, and its key
     is added there.
     """
-    found: list[tuple[Position, Snapshot] | None] = []
+    found: list[FoundSnapshot] = []
     last = "+" if upto is None else str(upto)
-    for start in range(0, len(keys), 200):
+    for start in range(0, len(keys), SNAPSHOTS_AT_ONCE):
+        some = keys[start : start + SNAPSHOTS_AT_ONCE]
         async with map_errors(), client.pipeline(transaction=False) as pipeline:
-            for key in keys[start : start + 200]:
+            for key in some:
                 pipeline.execute_command("XREVRANGE", key, last, "-", "COUNT", 1)
             replies = await pipeline.execute(raise_on_error=False)
-        for key, reply in zip(keys[start:], replies, strict=False):
-            try:
-                found.append(await _snapshot(client, key, reply, last))
-            except (CodecError, WrongKey) as error:
-                if unreadable is None:
-                    raise
-                unreadable.add(key)
-                logger.warning("snapshot left out", extra={"key": key, "problem": str(error)})
-                found.append(None)
+        found += await parse_snapshots(client, some, replies, last=last, unreadable=unreadable)
+    return found
+
+
+async def parse_snapshots(
+    client: Redis,
+    keys: Sequence[str],
+    replies: Sequence[Any],
+    *,
+    last: str = "+",
+    unreadable: set[str] | None = None,
+) -> list[FoundSnapshot]:
+    """The newest snapshots from the replies of `XREVRANGE key last - COUNT 1`; as `newest_snapshots`."""
+    found: list[FoundSnapshot] = []
+    for key, reply in zip(keys, replies, strict=False):
+        try:
+            found.append(await _snapshot(client, key, reply, last))
+        except (CodecError, WrongKey) as error:
+            if unreadable is None:
+                raise
+            unreadable.add(key)
+            logger.warning("snapshot left out", extra={"key": key, "problem": str(error)})
+            found.append(None)
     return found
 
 

@@ -4,6 +4,7 @@ The clients in the tests are the independent `websockets` library.
 """
 
 import asyncio
+import os
 import ssl
 import threading
 import time
@@ -237,7 +238,9 @@ def running_gateway(
     redis_url: str, prefix: str, *, prepare: Callable[[GatewayProcess], None] | None = None, **settings: Any
 ) -> Iterator[RunningGateway]:
     """A gateway, on a free port unless the settings name one; `prepare` gets the process before it serves."""
-    given: dict[str, Any] = {"redis_url": redis_url, "prefix": prefix, "port": 0, **NO_DRAINING, **settings}
+    follow = os.environ.get("DEPTHCAST_FOLLOW", "all")
+    common: dict[str, Any] = {"redis_url": redis_url, "prefix": prefix, "port": 0, "follow": follow}
+    given = {**common, **NO_DRAINING, **settings}
     if AUTHORITY is not None:
         given = {**dict(zip(("tls_cert", "tls_key"), AUTHORITY.issue(), strict=True)), **given}
     chosen = GatewaySettings(**given)

@@ -67,6 +67,38 @@ async def test_a_book_is_there_for_who_subscribes_and_is_unfollowed_afterwards(
         assert counters.broadcasts == 6, "of each stay the load and one delta, and nothing of BBB"
 
 
+async def test_a_partition_is_read_while_something_of_it_is_followed(redis_url: str, prefix: str) -> None:
+    async with asked(redis_url, prefix, follow_linger_s=0.1, channel_linger_s=0, stale_ms=400) as (
+        gateway,
+        ingestor,
+    ):
+        core = gateway.process.core
+        (upstream,) = core.market.upstreams
+        (follower,) = gateway.process.market_reader.followers
+
+        async def at_the_end() -> None:
+            written = await ingestor.publish("AAA", {100: 6})
+            position = upstream.reader.position
+            await eventually(lambda: upstream.reader.position != position)
+            assert written
+
+        for read in range(3):
+            reads, entries = follower.reads, core.counters.entries
+            for _ in range(3):
+                await at_the_end()
+            assert (follower.reads, core.counters.entries, follower.resyncs) == (reads, entries, 0)
+            assert gateway.process.silence_s() < 1
+            assert (await answer_of(gateway, "/readyz"))[0] == 200
+            async with gateway.connect() as connection:
+                client = Client(connection)
+                await client.send(op="subscribe", symbols=["AAA"], depth=0)
+                await client.until("snapshot")
+                await client.until_seq("AAA", await ingestor.publish("AAA", {100: 10 + read}))
+                assert [each for each in client.messages if each["type"] == "status"] == []
+            assert core.counters.entries > entries
+            await eventually(lambda: follower.resting)
+
+
 async def test_books_and_lists_by_http(redis_url: str, prefix: str) -> None:
     async with asked(redis_url, prefix) as (gateway, ingestor):
         _, listed = await answer_of(gateway, "/v1/symbols")
@@ -114,9 +146,36 @@ async def test_many_symbols_are_one_range(redis_url: str, prefix: str, wildcard:
                 await client.send(op="subscribe", symbols=["*"] if wildcard else symbols, depth=5)
                 for _ in symbols:
                     await client.until("snapshot")
-            # The oldest entry, and a few pages of a range that goes back to the first birth.
-            assert await calls(ingestor, "xrange") - reads <= 20
+            # A few pages of a range that goes back to the first birth; not one for each symbol.
+            assert await calls(ingestor, "xrange") - reads <= 10
             assert len(followed(gateway)) == 60
+
+
+@pytest.mark.parametrize("rests", [True, False])
+async def test_one_round_trip_takes_up_what_changed_lately(
+    redis_url: str, prefix: str, rests: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        served(redis_url, prefix, follow="asked") as (gateway, ingestor),
+        gateway.connect() as connection,
+    ):
+        client = Client(connection)
+        if not rests:
+            await client.send(op="subscribe", symbols=["BBB"], depth=0)
+            await client.until("snapshot")
+        await ingestor.snapshot("AAA")
+        for quantity in range(1, 6):
+            await ingestor.publish("AAA", {100: quantity})
+        if not rests:
+            await client.until_seq("BBB", await ingestor.publish("BBB", {100: 1}))
+
+        async def another(*_: Any, **__: Any) -> Any:
+            raise AssertionError("one more round trip")
+
+        monkeypatch.setattr("depthcast.shared.runtime.follow.read_range", another)
+        monkeypatch.setattr("depthcast.shared.runtime.take_up.oldest_entry", another)
+        await client.send(op="subscribe", symbols=["AAA"], depth=0)
+        assert (await client.until("snapshot"))["bids"][0] == [100, 5]
 
 
 async def calls(ingestor: FakeIngestor, command: str) -> int:

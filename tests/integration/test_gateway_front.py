@@ -256,6 +256,8 @@ async def test_an_idle_connection_ends_quietly(redis_url: str, prefix: str) -> N
 async def test_an_answer_that_nobody_reads_ends_the_connection(redis_url: str, prefix: str) -> None:
     async with served(redis_url, prefix, stall_timeout_s=0.5) as (gateway, ingestor):
         await ingestor.publish("AAA", {price: 10**9 + price for price in range(10**9, 10**9 + 15_000)})
+        async with aiohttp.ClientSession() as http, http.get(f"{gateway.url}/v1/books/AAA") as answer:
+            assert answer.status == 200  # it may be followed only from now on
         await eventually(lambda: gateway.process.core.market.listings["AAA"].levels() > 15_000)
         address = urlsplit(gateway.url)
         narrow = socket.socket()

@@ -111,6 +111,7 @@ async def test_http_endpoints(redis_url: str, prefix: str, ingestor: FakeIngesto
     }
     with running_gateway(redis_url, prefix, **settings) as gateway:
         await eventually(lambda: _ready_beside(ingestor, gateway.url))
+        await get(f"{gateway.url}/v1/books/AAA")  # it may be followed only from now on
         status, symbols, response = await get(f"{gateway.url}/v1/symbols")
         assert response.headers["Access-Control-Allow-Origin"] == "*"
         assert {row["symbol"]: row["state"] for row in symbols} == {"AAA": "live", "BBB": "stale"}

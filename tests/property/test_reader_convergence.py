@@ -102,6 +102,12 @@ class Authority:
         self.epoch = max(self.epoch, kept.epoch)
         self.lead()
 
+    def lose_everything(self) -> None:
+        """FLUSHALL, and a leader that begins anew."""
+        self.entries, self.untrimmed, self.snapshots, self.states = [], [], {}, {}
+        self.past, self.tail = {ZERO: {}}, ZERO
+        self.lead()
+
     def step(self) -> None:
         choice = self.rng.random()
         if choice < 0.75:

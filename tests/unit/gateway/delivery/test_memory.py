@@ -1,7 +1,6 @@
 """What a view costs a worker in memory, measured by the allocations themselves."""
 
 import gc
-import sys
 import tracemalloc
 from collections.abc import Iterator
 from typing import Final
@@ -11,7 +10,11 @@ import pytest
 
 from depthcast.gateway.delivery.request_handler import answer
 from depthcast.gateway.delivery.session import Session
+from depthcast.gateway.market.listing import NONE, Listing
 from depthcast.gateway.protocol.messages import Encoding
+from depthcast.shared.freshness import Freshness, ServerClock
+from depthcast.shared.instruments import Instrument
+from depthcast.shared.types import Symbol
 from tests.unit.gateway.fake_writer import FakeWriter
 from tests.unit.gateway.small_market import SmallMarket, lively_market
 
@@ -20,6 +23,8 @@ DEPTHS = (1, 5, 10, 25)
 VIEWS = len(SYMBOLS) * len(DEPTHS)
 BYTES_EACH_MAX: Final = 1_700
 """A view that stands still, with its subscription. Of 20,000, an attacker's most, it is 34 MB."""
+LISTING_BYTES_MAX: Final = 200
+"""A symbol without a book, beside its instrument. Of 100,000 it is 20 MB."""
 
 
 @pytest.fixture
@@ -61,5 +66,14 @@ def test_what_a_view_that_stands_still_costs_and_leaves_behind(market: SmallMark
         market.grid()
         core.sweep(market.now + second)
     assert core.market.channel_count == 0
-    rooms = {sys.getsizeof(listing.channels) for listing in core.market.listings.values()}
-    assert rooms == {sys.getsizeof({})}
+    assert all(listing.channels is NONE for listing in core.market.listings.values())
+
+
+def test_a_symbol_that_nobody_asks_for_costs_little() -> None:
+    instrument, freshness = Instrument(Symbol("AAA")), Freshness(ServerClock(), 5, 5_000)
+    tracemalloc.start()
+    before = held()
+    listings = [Listing(instrument, freshness) for _ in range(1_000)]
+    each = (held() - before) / len(listings)
+    tracemalloc.stop()
+    assert each < LISTING_BYTES_MAX

@@ -112,7 +112,8 @@ class AskedMarket(SmallMarket):
     def take_up(self) -> None:
         market, reader = self.core.market, self.upstream.reader
         wanted = list(market.demand.asked[0])
-        beside = reader.beside(wanted)
+        assert reader.position is not None
+        beside = reader.beside(wanted, reader.position)
         beside.load_beside({symbol: (self.position, self.snapshot_of(symbol)) for symbol in wanted})
         self.core.adopt(0, beside, wanted, self.now)
         self.tick()
