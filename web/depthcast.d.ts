@@ -201,8 +201,9 @@ export interface ClientOptions {
   link?: Link;
   /**
    * What a gateway that wants a token is shown. A function is called for each connection, and before the token expires.
+   * It gets the token that it has to replace, because that is about to expire or was refused, or null.
    */
-  token?: string | (() => string | Promise<string>) | null;
+  token?: string | ((ending: string | null) => string | Promise<string>) | null;
   /** A class like the browser's WebSocket, where there is no global one: that of the package ws, for example. */
   WebSocket?: new (url: string, subprotocol: string) => object;
 }
@@ -231,6 +232,8 @@ export interface ClientEvents {
   removed: { symbol: string; reason: string };
   /** A request was refused, or a message made no sense (`bad_message`). */
   problem: { code: string; text: string; symbol?: string };
+  /** The gateway took a token, or says that it is about to expire: at `expiresMs`, in milliseconds since 1970. */
+  token: { expiring: boolean; expiresMs: number | null };
   /** The state of the connection; `retryMs`: until the next attempt, while "waiting". */
   state: { state: ConnectionState; code: number; reason: string; retryMs: number };
 }
@@ -291,6 +294,8 @@ export class Client extends EventTarget implements AsyncIterable<View> {
    * `ConnectionEnded` when the gateway ended the connection for good.
    */
   [Symbol.asyncIterator](): AsyncGenerator<View, void, undefined>;
+  /** Present another token now, on the open connection, if `token` is a function: it is called with null. */
+  refreshToken(): void;
   close(): void;
   addEventListener<K extends keyof ClientEvents>(
     type: K,
@@ -310,7 +315,7 @@ export class Client extends EventTarget implements AsyncIterable<View> {
 
 export interface SessionOptions {
   send(message: Message): void;
-  tell<K extends Exclude<keyof ClientEvents, "state">>(kind: K, detail: ClientEvents[K]): void;
+  tell<K extends Exclude<keyof ClientEvents, "state" | "token">>(kind: K, detail: ClientEvents[K]): void;
   creditWindow?: number;
   pace?: Pace | null;
 }

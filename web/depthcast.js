@@ -27,6 +27,7 @@
  * | `state`   | `{state, code, reason, retryMs}` | of the connection: "connecting", "open", "waiting" for          |
  * |           |                                  | `retryMs` to try again, "idle" until the next subscription,     |
  * |           |                                  | "ended"                                                         |
+ * | `token`   | `{expiring, expiresMs}`          | the gateway took a token, or says that it is about to expire    |
  */
 import { Backoff } from "./backoff.js";
 import { AT_ONCE, LOST, NEVER, NORMAL, OVERLOADED, UNAUTHORIZED, UNUSED, WITH_BACKOFF, reconnect } from "./close_codes.js";
@@ -54,7 +55,12 @@ const PACED_WINDOW = 64;
 /** Some WebSockets never report the end of a connection that failed; this long after the error it counts as lost. */
 const CLOSE_AFTER_ERROR_MS = 100;
 
-/** Wait before subscriptions are repeated that the gateway refused as too many at a time. */
+/** The id of messages that present a token: other ids are numbers. */
+const AUTH_ID = "token";
+
+const NO_TOKEN = "no token could be had";
+
+/** Wait before subscriptions are repeated that the gateway refused as too many at a time, and before another token. */
 const ASK_AGAIN_MS = 1000;
 
 /** Messages that do not count as success: an overloaded gateway sends a greeting and closes again. */
@@ -94,6 +100,11 @@ export class Client extends EventTarget {
   #failure = ""; // text of the connection's error
   #boundMs = 0; // of the waits when the connection was begun
   #token;
+  #shown = null; // the token that was presented last
+  #accepted = false; // whether the gateway took one on this connection
+  #tokenTimer = 0; // before another one is presented
+  #denied = false; // whether the last connection ended for its token
+  #fresh = null; // one that was fetched before connecting
   #refusals = 0; // connections that ended for their token, since one was accepted
 
   /**
@@ -112,8 +123,9 @@ export class Client extends EventTarget {
    * @param {object} options.encoding `json`, or `msgpack` of msgpack.js.
    * @param {{deliver: function(number, function(): void): void, reset: function(): void}} options.link Delays
    *   received messages, keeping their order: `deliver(bytes, pass)` calls `pass` when the message may go on.
-   * @param {string|function(): string|Promise<string>} options.token What a gateway that wants one is shown; a function is
-   *   called for each connection, and before the token expires.
+   * @param {string|function(?string): string|Promise<string>} options.token What a gateway that wants one is shown. A
+   *   function is called for each connection, and before the token expires; it gets the token that it has to replace,
+   *   because that is about to expire or was refused, or null.
    * @param {typeof WebSocket} options.WebSocket For tests, and if there is no global one.
    */
   constructor(url, {
@@ -177,6 +189,11 @@ export class Client extends EventTarget {
     this.#session.unsubscribe(symbols);
   }
 
+  /** Present another token now, on the open connection, if `options.token` is a function: it is called with null. */
+  refreshToken() {
+    this.#replace(null);
+  }
+
   /** Iterate over views as they change; see `updatesOf`. */
   [Symbol.asyncIterator]() {
     return updatesOf(this);
@@ -189,10 +206,28 @@ export class Client extends EventTarget {
     this.#lose(NORMAL, "closed by the user");
   }
 
-  #connectAgain() {
+  async #connectAgain() {
+    if (this.#denied && !(await this.#renew())) return;
     this.reconnects += 1;
     this.#enter("connecting");
     if (this.state === "connecting") this.#connect(); // no listener has closed the client
+  }
+
+  /**
+   * Have another token in place of one that was refused, before the gateway is asked again. Whoever gives it may take
+   * their time, so it is not known when the client connects. Returns whether it may do so now.
+   */
+  async #renew() {
+    const { state } = this;
+    const token = await this.#fetch(this.#shown);
+    if (this.state !== state) return false; // closed meanwhile
+    if (token === null) {
+      this.#lose(LOST, NO_TOKEN, WITH_BACKOFF);
+      return false;
+    }
+    this.#denied = false;
+    this.#fresh = token;
+    return true;
   }
 
   #connect() {
@@ -240,7 +275,10 @@ export class Client extends EventTarget {
     if (this.#failure && decision === NEVER) decision = WITH_BACKOFF;
     // The gateway has waited for a subscription in vain; one that is wanted by now was on its way.
     if (code === UNUSED && !this.#session.served) decision = this.#session.wanted ? WITH_BACKOFF : IDLE;
-    if (code === UNAUTHORIZED && this.#refreshes && (this.#refusals += 1) < REFUSALS_MAX) decision = WITH_BACKOFF;
+    if (code === UNAUTHORIZED && this.#refreshes) {
+      this.#denied = true;
+      if ((this.#refusals += 1) < REFUSALS_MAX) decision = WITH_BACKOFF;
+    }
     this.#lose(code, reason || this.#failure, decision);
   }
 
@@ -280,7 +318,7 @@ export class Client extends EventTarget {
       return;
     }
     if (!BEFORE_SERVICE.has(message.type)) this.#backoff.reset();
-    this.#heedToken(message.type);
+    this.#heedToken(message);
     if (this.#session.tryLater) this.#lose(OVERLOADED, "the gateway knows no instruments yet");
     if (this.#session.postponed && !this.#askAgain) {
       this.#askAgain = setTimeout(() => {
@@ -295,32 +333,64 @@ export class Client extends EventTarget {
   }
 
   /** Present a token when the gateway wants one, or another one before it expires. */
-  #heedToken(type) {
+  #heedToken({ type, id, code, message, expires }) {
     const socket = this.#socket;
     if (!socket || this.#token === null) return;
-    if (type === "authenticated") this.#refusals = 0;
-    if (type === "expiring" && this.#refreshes) this.#present(socket, () => {}, () => {});
+    if (type === "authenticated") {
+      this.#refusals = 0;
+      this.#accepted = true;
+    }
+    if (type === "authenticated" || type === "expiring") {
+      const expiresMs = Number.isFinite(expires) ? expires / 1000 : null;
+      this.dispatchEvent(new CustomEvent("token", { detail: { expiring: type === "expiring", expiresMs } }));
+    }
+    if (type === "expiring") this.#replace(this.#shown);
+    if (type === "error" && id === AUTH_ID) this.#notTaken(code, message);
     if (type !== "welcome") return;
     const begin = () => this.#session.opened();
     if (this.welcome.auth !== "required") begin();
-    else this.#present(socket, begin, () => this.#lose(LOST, "no token could be had", WITH_BACKOFF));
+    else this.#present(socket, null, begin, () => this.#lose(LOST, NO_TOKEN, WITH_BACKOFF));
+  }
+
+  /** The gateway refused a token, or could not check it. After the first one of a connection it serves nothing. */
+  #notTaken(code, text) {
+    if (!this.#accepted) {
+      if (code === "unavailable") this.#lose(OVERLOADED, text, WITH_BACKOFF); // others end the connection
+      return;
+    }
+    const ending = code === "unauthorized" ? this.#shown : null;
+    clearTimeout(this.#tokenTimer);
+    this.#tokenTimer = setTimeout(() => this.#replace(ending), ASK_AGAIN_MS);
+  }
+
+  /** Present another token on the connection, which goes on whether there is one or not. */
+  #replace(ending) {
+    if (this.#socket && this.#accepted && this.#refreshes) this.#present(this.#socket, ending, () => {}, () => {});
   }
 
   /** Send a token; `then` and `otherwise` are called while the connection is still the same one. */
-  async #present(socket, then, otherwise) {
-    let token = null;
-    try {
-      token = this.#refreshes ? await this.#token() : this.#token;
-    } catch {
-      // What the user's function throws may have a secret in it.
-    }
+  async #present(socket, ending, then, otherwise) {
+    let token = this.#fresh;
+    this.#fresh = null;
+    token ??= this.#refreshes ? await this.#fetch(ending) : this.#token;
     if (this.#socket !== socket) return;
-    if (typeof token !== "string" || !token) {
+    if (token === null) {
       otherwise();
       return;
     }
-    this.#send({ op: "auth", token });
+    this.#shown = token;
+    this.#send({ op: "auth", id: AUTH_ID, token });
     then();
+  }
+
+  /** A token of the user's function; null if it gives none. */
+  async #fetch(ending) {
+    try {
+      const token = await this.#token(ending);
+      return typeof token === "string" && token ? token : null;
+    } catch {
+      return null; // what it throws may have a secret in it
+    }
   }
 
   #refuse(code, text) {
@@ -348,9 +418,11 @@ export class Client extends EventTarget {
   #lose(code, reason, decision = reconnect(code)) {
     const socket = this.#socket;
     this.#socket = null;
-    for (const timer of [this.#timer, this.#deadline, this.#askAgain]) clearTimeout(timer);
+    for (const timer of [this.#timer, this.#deadline, this.#askAgain, this.#tokenTimer]) clearTimeout(timer);
     clearInterval(this.#watchdog);
     this.#askAgain = 0;
+    this.#fresh = null;
+    this.#accepted = false;
     if (socket) discard(socket);
     this.#link.reset();
     this.#session.lost();

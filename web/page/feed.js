@@ -1,6 +1,6 @@
 import { parsed } from "../format.js";
 import { isSymbol } from "../messages.js";
-import { standingOf } from "./standing.js";
+import { sentence, standingOf } from "./standing.js";
 
 const NO_LEVELS = Object.freeze([]);
 const NOTHING = Object.freeze({ seq: 0, ts: 0, digest: 0, bids: NO_LEVELS, asks: NO_LEVELS });
@@ -20,10 +20,12 @@ const CATCH_UP_MS = 500;
  * One connection of the page and the book it shows: what is drawn, how far that can be trusted, and how old it is.
  *
  * `connect` makes a client. It is called at the first symbol, because a gateway ends connections that want nothing.
+ * `barred` says why another token is wanted first, or "".
  */
 export class Feed {
   #connect;
   #isPaused;
+  #barred;
   #shown = NOTHING; // of the book after its `#changes`th change
   #changes = 0;
   #sinceMs = null; // performance.now() at the last update; earlier if that was old when it came
@@ -36,9 +38,10 @@ export class Feed {
   #refusal = "";
   #leaving = false; // whether the client is closed as soon as it is connected
 
-  constructor(connect, isPaused = () => false) {
+  constructor(connect, { isPaused = () => false, barred = () => "" } = {}) {
     this.#connect = connect;
     this.#isPaused = isPaused;
+    this.#barred = barred;
     this.client = null;
     this.symbol = "";
     this.depth = 0;
@@ -83,6 +86,15 @@ export class Feed {
     this.#follows = false;
   }
 
+  /** Connect anew, because what the connection was opened with does not count any more. */
+  restart() {
+    if (this.client === null) return;
+    const { symbol, depth, group, view } = this;
+    this.client.close();
+    this.client = null;
+    if (view) this.show(symbol, depth, group);
+  }
+
   close() {
     const { client, view } = this;
     this.view = null;
@@ -114,6 +126,7 @@ export class Feed {
         silent: this.#isSilent(now),
         view,
         refusal: this.#refusal,
+        barred: this.#barred(),
         paused: this.#isPaused(),
         waking: this.#arrivedMs < this.#wokeMs && now < this.#wokeMs + CATCH_UP_MS,
       }),
@@ -193,8 +206,4 @@ export class Feed {
       this.lagMs = this.sourceMs = null;
     }
   }
-}
-
-function sentence(text) {
-  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }

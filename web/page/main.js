@@ -8,6 +8,8 @@ import { Feed } from "./feed.js";
 import { Head } from "./head.js";
 import { keyRows, listenToKeys } from "./keys.js";
 import { LinkControls } from "./link_controls.js";
+import { Token, withToken } from "./token.js";
+import { TokenPanel, barredText } from "./token_panel.js";
 import { GROUPS, LEVELS, fragmentOf, optionsOf, settingsIn, tokenIn } from "./settings.js";
 import { baseOf } from "./snippets.js";
 import { SymbolSearch } from "./symbol_search.js";
@@ -25,18 +27,21 @@ class Page {
   constructor() {
     const link = new SlowLink();
     const base = baseOf(document.baseURI);
-    const token = tokenIn(location.hash);
-    if (token) history.replaceState(null, "", fragmentOf(settingsIn(location.hash)));
+    this.token = new Token(tokenTaken(), () => this.panel.show(this.token));
+    this.panel = new TokenPanel((text) => this.#give(text));
     this.settings = settingsIn("");
+    const connecting = (options) => () =>
+      withToken(this.token, (token) => new Client(base, { ...options, token }));
+    const barred = () => barredText(this.token);
     this.feeds = {
-      direct: new Feed(() => new Client(base, { pace: animationFrame, token })),
-      rows: new Feed(() => new Client(base, { pace: animationFrame, token })),
-      slow: new Feed(() => new Client(base, { creditWindow: 1, link, token }), () => link.paused),
+      direct: new Feed(connecting({ pace: animationFrame }), { barred }),
+      rows: new Feed(connecting({ pace: animationFrame }), { barred }),
+      slow: new Feed(connecting({ creditWindow: 1, link }), { barred, isPaused: () => link.paused }),
     };
     this.views = { book: new BookView(byId("book-view")), compare: new CompareView(byId("compare-view")) };
     this.head = new Head();
     this.search = new SymbolSearch(
-      byId("symbol"), byId("symbols"), byId("symbols-count"), (symbol) => this.change({ symbol }, true), token,
+      byId("symbol"), byId("symbols"), byId("symbols-count"), (symbol) => this.change({ symbol }, true), this.token,
     );
     this.copy = new CopyPanel(byId("copy"), base, (code) => this.change({ code }));
     this.link = new LinkControls(link, (changes) => this.change(changes));
@@ -131,7 +136,10 @@ class Page {
   }
 
   #listen() {
-    addEventListener("popstate", () => this.apply(settingsIn(location.hash)));
+    addEventListener("popstate", () => {
+      const token = tokenTaken();
+      if (token === null || !this.#give(token)) this.apply(settingsIn(location.hash));
+    });
     byId("levels").addEventListener("change", ({ target }) => this.change({ levels: Number(target.value) }));
     byId("group").addEventListener("change", ({ target }) => this.change({ group: Number(target.value) }));
     byId("help-rows").replaceChildren(...keyRows());
@@ -176,6 +184,19 @@ class Page {
     if (isGone() && rows?.some(({ symbol }) => symbol === direct.symbol)) this.apply(this.settings);
   }
 
+  /** Go on with another token: on open connections if they may, on new ones if that is another's. */
+  #give(text) {
+    const { token } = this;
+    const [before, awaited] = [token.current, token.isAwaited];
+    if (!token.give(text)) return false;
+    for (const feed of Object.values(this.feeds)) {
+      if (before !== null && token.current !== before) feed.restart();
+      else if (!awaited) feed.client?.refreshToken();
+    }
+    this.apply(settingsIn(location.hash));
+    return true;
+  }
+
   #centre() {
     const { book, compare } = this.views;
     for (const { ladder } of [book, ...Object.values(compare.panes)]) ladder.centre();
@@ -192,11 +213,15 @@ function toggle(dialog) {
   else dialog.showModal();
 }
 
+/** Take the token out of the address, so that nothing that is copied or remembered has it; null if there is none. */
+function tokenTaken() {
+  const token = tokenIn(location.hash);
+  if (token !== null) history.replaceState(null, "", fragmentOf(settingsIn(location.hash)));
+  return token;
+}
+
 /** Choose the first symbol where the address names none, as soon as the gateway has any. */
-async function start() {
-  const page = new Page();
-  page.apply(settingsIn(location.hash));
-  requestAnimationFrame((now) => page.frame(now));
+async function choose(page) {
   for (;;) {
     const rows = await page.search.refresh();
     if (page.settings.symbol) return;
@@ -204,9 +229,12 @@ async function start() {
       page.change({ symbol: rows[0].symbol });
       return;
     }
-    page.head.missing = rows ? "The gateway has no symbols yet." : "The gateway does not answer.";
+    page.head.missing = page.token.isBarred ? "" : rows ? "The gateway has no symbols yet." : "The gateway does not answer.";
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
   }
 }
 
-start();
+const page = new Page();
+page.apply(settingsIn(location.hash));
+requestAnimationFrame((now) => page.frame(now));
+choose(page);

@@ -4,12 +4,13 @@ import { duration } from "../format.js";
 /**
  * `connection`: state of the client. `lost`: why its last connection ended, null if none did. `retryInMs`: until it tries
  * again. `silent`: whether the open connection may be dead. `view`: the shown view, or null. `refusal`: why there is no
- * view, or "". `paused`: by the user. `waking`: whether the gateway may hold back changes from when the page was hidden.
+ * view, or "". `barred`: why another token is wanted first, or "". `paused`: by the user. `waking`: whether the gateway may hold back changes from when the page was hidden.
  *
  * Returns `{ state, word, alarm, next }`. `state` is "live" only while the book is known to be current. `alarm` is what
  * must not be overlooked, "" if there is nothing; `next` is what will happen then, which changes each second.
  */
-export function standingOf({ connection, lost, retryInMs, silent, view, refusal, paused, waking }) {
+export function standingOf({ connection, lost, retryInMs, silent, view, refusal, barred, paused, waking }) {
+  if (barred) return standing("ended", "no token", barred, "Give it another one.");
   if (refusal) return standing("refused", "no book", refusal);
   if (connection === "ended") {
     return standing("ended", "ended", `The gateway ended the connection${because(lost)}.`, "Reload the page.");
@@ -50,6 +51,11 @@ function notLive({ symbol, book, staleReason, inputAgeMs = null, stale }) {
 
 function standing(state, word, alarm = "", next = "") {
   return { state, word, alarm, next };
+}
+
+/** A text of the gateway as a sentence. */
+export function sentence(text) {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }
 
 function because(reason) {

@@ -26,11 +26,15 @@ export function neighbour(rows, symbol, steps) {
   return place < 0 ? rows[0].symbol : rows[(place + steps + rows.length) % rows.length].symbol;
 }
 
-/** Fetch the rows of `/v1/symbols` with a token, if there is one; null if the gateway does not answer. */
-export async function fetchSymbols(token = null) {
+/**
+ * Fetch the rows of `/v1/symbols` with a token, if there is one; null if the gateway does not answer. `refused` is called
+ * if it wants another token.
+ */
+export async function fetchSymbols(token = null, refused = () => {}) {
   try {
     const headers = token === null ? {} : { Authorization: `Bearer ${token}` };
     const response = await fetch("v1/symbols", { headers });
+    if (response.status === 401) refused((await response.json()).error.message);
     return response.ok ? await response.json() : null;
   } catch {
     return null;

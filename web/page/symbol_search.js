@@ -15,8 +15,8 @@ export class SymbolSearch {
   #shown = "";
   #timer = 0;
 
-  /** `choose(symbol)` is called with the symbol that was chosen; `token` is for the list, null if there is none. */
-  constructor(input, list, count, choose, token = null) {
+  /** `choose(symbol)` is called with the symbol that was chosen; `token` is the one of the page. */
+  constructor(input, list, count, choose, token) {
     Object.assign(this, { input, list, count, choose, token });
     input.addEventListener("focus", () => this.#open());
     input.addEventListener("blur", () => this.#close());
@@ -45,9 +45,13 @@ export class SymbolSearch {
     if (this.#rows.length) this.choose(neighbour(this.#rows, this.#shown, steps));
   }
 
-  /** Fetch the symbols; returns them, or null if the gateway does not answer. */
+  /** Fetch the symbols; returns them, or null if the gateway does not answer, or wants another token. */
   async refresh() {
-    const rows = await fetchSymbols(this.token);
+    if (this.token.isBarred) return null;
+    const { current } = this.token;
+    const rows = await fetchSymbols(current, (text) => {
+      if (!this.token.isTaken) this.token.refuses(current, text); // otherwise the connections say it
+    });
     if (rows) {
       this.#rows = rows;
       if (this.#isOpen) this.#list();
