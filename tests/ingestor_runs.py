@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -245,8 +245,11 @@ class History:
     newest_ts: int = 0
 
 
-def check_history(stream: list[RawEntry]) -> History:
-    """Follow the stream from its beginning by the contract's rules; fails if a rule is broken."""
+def check_history(stream: list[RawEntry], gone: Collection[Position] = ()) -> History:
+    """Follow the stream from its beginning by the contract's rules; fails if a rule is broken.
+
+    `gone`: input that somebody else deleted. A new leader goes on after what is left before it.
+    """
     history = History()
     previous, moved = ZERO, set[str]()
     listed = 0
@@ -269,7 +272,8 @@ def check_history(stream: list[RawEntry]) -> History:
             assert info.prev is None
         if history.infos:
             before = history.infos[-1][1]
-            assert Position.parse(info.src) >= Position.parse(before.src)
+            src = Position.parse(before.src)
+            assert Position.parse(info.src) >= src or (src in gone and not position.n)
             counts = (
                 info.applied - before.applied,
                 info.rejected - before.rejected,

@@ -23,7 +23,7 @@ from depthcast.ingestor.runtime.guard import EntryGuard, read_mark
 from depthcast.ingestor.runtime.leadership import Leadership, RetainedState
 from depthcast.ingestor.runtime.lease import Lease, wait_for
 from depthcast.ingestor.runtime.membership import Membership
-from depthcast.ingestor.runtime.recover import Recovered, emptied_tail, surviving_src
+from depthcast.ingestor.runtime.recover import Recovered, emptied_tail, input_continues, surviving_src
 from depthcast.ingestor.runtime.standby import Standby
 from depthcast.ingestor.runtime.stats import PartitionStats
 from depthcast.shared.backoff import Backoff, no_jitter
@@ -396,6 +396,8 @@ class PartitionLeader:
                 return None
             if str(published) == retained.info.src and await self._has_snapshots(client, retained.engine):
                 return None
+        elif not await input_continues(client, self.keys, Position.parse(retained.engine.last_consumed())):
+            return None  # another leader has consumed more since then
         else:
             newest = await last_fields(client, self.keys.rejects)
             rejects = self._recent_rejects.missing(newest, rejects)

@@ -18,6 +18,7 @@ from depthcast.broadcaster.schedule import BroadcastSchedule
 from depthcast.ingestor.engine import Engine
 from depthcast.ingestor.interval import Interval
 from depthcast.ingestor.limits import Limits, entry_bytes
+from depthcast.ingestor.orders import OrdersCopy
 from depthcast.ingestor.output import broadcast_of, marks_of, reject_fields
 from depthcast.ingestor.read_count import ReadCount
 from depthcast.ingestor.recent_rejects import RecentRejects
@@ -535,7 +536,7 @@ class Leadership:
         broadcasts = self._watch.stamp(broadcasts)
         rejects = [reject_fields(reject) for interval in intervals for reject in interval.rejects]
         born = [str(symbol) for interval in intervals for symbol in interval.born]
-        copies = {str(symbol): orders for interval in intervals for symbol, orders in interval.orders.items()}
+        copies = _last_orders(intervals)
         self.unpublished += [reject for interval in intervals for reject in interval.rejects]
         drained = self._consumption.drain(interval.event_ts for interval in intervals)
         await self.publisher.publish(
@@ -602,6 +603,16 @@ class Leadership:
                 "a producer sends a ts that is left out; its events are applied",
                 extra={"partition": self.publisher.partition, "entry": self.engine.last_bad_ts},
             )
+
+
+def _last_orders(intervals: Sequence[Interval]) -> dict[str, OrdersCopy]:
+    """The orders last copied of each symbol, without those of a listing that another one has followed."""
+    copies: dict[str, OrdersCopy] = {}
+    for interval in intervals:
+        for symbol in interval.listings:
+            copies.pop(str(symbol), None)
+        copies.update((str(symbol), orders) for symbol, orders in interval.orders.items())
+    return copies
 
 
 class _Moves(NamedTuple):

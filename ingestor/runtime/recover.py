@@ -83,6 +83,11 @@ OTHER_RULES: Final = (
     " ingestor of that version alone, until it leads, and end it by SIGTERM: it writes a new checkpoint"
 )
 
+REMEDY: Final = (
+    "Restore a backup, or delete the partition's deltas, symbols, snapshots:* and checkpoint:*, and send the"
+    " books again"
+)
+
 _NO_ORDERS: Final = OrdersCopy((), (), (), ())
 
 
@@ -266,10 +271,15 @@ class Recovery:
         if not self.is_published_state:
             raise RecoveryError(
                 self.partition,
-                f"{self.keys.deltas} was emptied before it was read. Restore a backup, or delete the"
-                " partition's deltas, symbols, snapshots:* and checkpoint:*, and send the books again",
+                f"{self.keys.deltas} was emptied before it was read. {REMEDY}",
             )
         info = self._fold.info
+        if not await input_continues(client, self.keys, self._input_position(info)):
+            raise RecoveryError(
+                self.partition,
+                f"{self.keys.deltas} was emptied, and {self.keys.events} was trimmed beyond {info.src},"
+                f" the last input that this ingestor knows of. {REMEDY}",
+            )
         published = PublishedState(self._fold.position, info, self._fold.last_registered())
         record = _completed(await read_record(client, self.keys), self._fold.replicas)
         standing_for = standing(published.replicas, instruments, record)
@@ -532,6 +542,21 @@ async def surviving_src(client: Redis, keys: PartitionKeys, src: str) -> Positio
     """
     reply = await execute(client, "XREVRANGE", keys.events, src, "-", "COUNT", 1)
     return parse_entries(reply)[0][0] if reply else ZERO
+
+
+async def input_continues(client: Redis, keys: PartitionKeys, src: Position) -> bool:
+    """Whether no leader has trimmed what was added to the input log after `src`.
+
+    Leaders trim the log from its beginning, up to what they have published. So if an entry up to `src` is
+    there, nothing after `src` was trimmed. A log that ends before `src`, or of which nothing was ever
+    removed, was lost or began again: then nobody has consumed what comes after `src`.
+    """
+    if await surviving_src(client, keys, str(src)) > ZERO:
+        return True
+    info = await stream_info(client, keys.events)
+    if info is None or info[b"entries-added"] == info[b"length"]:
+        return True
+    return Position.parse(info[b"last-generated-id"]) < src
 
 
 def _completed(record: Mapping[str, Listing], replicas: Mapping[str, Replica]) -> dict[str, Listing]:

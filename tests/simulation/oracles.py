@@ -403,7 +403,8 @@ class PartitionOracle:
         timelines = [*self.journal.branches.get(self.deltas, []), self.journal.streams.get(self.deltas, [])]
         try:
             for timeline in timelines:
-                history = check_history([_raw(entry) for entry in timeline])
+                gone = {Position(*entry) for entry in self.deleted}
+                history = check_history([_raw(entry) for entry in timeline], gone)
                 _collect(states, history)
         except AssertionError as error:
             return [f"partition {self.model.number}: the published history is unsound: {error!r}"]

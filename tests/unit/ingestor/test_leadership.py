@@ -105,6 +105,26 @@ async def test_the_recovery_state_of_a_symbol_listed_twice_in_a_group_is_of_the_
     assert leadership.engine.births_due() == 0
 
 
+async def test_a_group_that_ends_an_orders_feed_writes_no_checkpoint_of_it_and_keeps_no_input_for_it() -> (
+    None
+):
+    recorder = Recorder()
+    leadership = await entered(recorder, O, interval_ms=0)
+    relisted = [
+        b'{"relist":{"O":{"listing":%d,"tick_size":"0.%d","feed":"%s"}}}' % (n, n, feed)
+        for n, feed in ((2, b"orders"), (3, b"levels"))
+    ]
+    group = [(Position(6 + n, 0), [(b"_", text)]) for n, text in enumerate(relisted)]
+    del recorder.attached[recorder.keys.checkpoint("O")]
+    await leadership._broadcast_each([group[0], entry(6, b'["add","bid",1,1,"x"]'), group[1]])
+    await leadership._write(leadership._drain())
+    assert leadership.engine.listing("O").number == 3
+    assert leadership.engine.births_due() == 0
+    assert recorder.keys.checkpoint("O") not in recorder.attached
+    keeper = leadership.state_keeper
+    assert keeper.retention.events_from(Position(9, 0)) == Position(9, 0), "no checkpoint holds input back"
+
+
 async def test_the_record_has_all_symbols_at_the_beginning_and_then_each_birth() -> None:
     recorder = Recorder()
     leadership = await entered(recorder, O)
