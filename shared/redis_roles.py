@@ -35,8 +35,8 @@ class Role(NamedTuple):
     selectors: tuple[Selector, ...]
 
 
-_CONNECTING: Final = "cluster|slots select"
-"""Where the server is, and which database."""
+_CONNECTING: Final = "asking cluster|slots select"
+"""Where the server is, which database, and reads of keys in a slot that is being moved there."""
 _BOOKS: Final = "meta instruments deltas snapshots"
 _FOLLOWING: Final = "hgetall xinfo|stream xrange xread xrevrange"
 _APPENDING: Final = (

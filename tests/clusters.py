@@ -1,10 +1,12 @@
 """A real cluster of six servers: three masters and a replica of each, on free ports of this machine."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
+
+from redis.asyncio import Redis
 
 from depthcast.runtime.embedded import HOST, EmbeddedServer, ServerBinary, free_port
 from depthcast.shared.errors import RedisUnavailable
@@ -17,10 +19,55 @@ TIMEOUT_MS: Final = 1000
 """Servers that do not answer each other for so long are replaced by their replicas."""
 
 
-class Cluster:
-    """Six servers; at first the first three are masters with equal ranges of slots."""
+class Move(NamedTuple):
+    """A slot that is being moved from `source` to `target`."""
 
-    def __init__(self, binary: ServerBinary | None = None, *, append_only: bool = False) -> None:
+    cluster: "Cluster"
+    slot: int
+    source: EmbeddedServer
+    target: EmbeddedServer
+
+    async def left(self, count: int = 1000) -> list[bytes]:
+        """Up to so many keys that are still at the source."""
+        found: list[bytes] = await self.cluster.ask(self.source, "CLUSTER", "GETKEYSINSLOT", self.slot, count)
+        return found
+
+    async def keys(self, names: Sequence[bytes | str], *, back: bool = False) -> None:
+        """Move these keys to the target, or back."""
+        giver, taker = (self.target, self.source) if back else (self.source, self.target)
+        login = self.cluster.login.strip("@").split(":")
+        access = ("AUTH2", *login) if self.cluster.login else ()
+        words = ("MIGRATE", HOST, taker.port, "", 0, 5000, *access, "KEYS", *names)
+        client = self.cluster.client(giver)
+        try:
+            if back:
+                await execute(client, "ASKING")
+            await execute(client, *words)
+        finally:
+            await client.aclose()
+
+    async def end(self) -> None:
+        """Give the slot to the target."""
+        name = await self.cluster.name(self.target)
+        await self.cluster.ask(self.target, "CLUSTER", "SETSLOT", self.slot, "NODE", name)
+        await self.cluster.ask(self.source, "CLUSTER", "SETSLOT", self.slot, "NODE", name)
+
+
+class Cluster:
+    """Six servers; at first the first three are masters with equal ranges of slots.
+
+    `options`: further settings of each server. `login`: `user:password@` of who administrates them, if they
+    want one.
+    """
+
+    def __init__(
+        self,
+        binary: ServerBinary | None = None,
+        *,
+        append_only: bool = False,
+        options: Sequence[Mapping[str, str]] = ({},) * (2 * MASTERS),
+    ) -> None:
+        self.login = ""
         self.servers = [
             EmbeddedServer(
                 binary=binary,
@@ -32,9 +79,10 @@ class Cluster:
                     "cluster-require-full-coverage": "no",
                     "cluster-replica-validity-factor": "0",
                     "repl-diskless-sync-delay": "0",
+                    **further,
                 },
             )
-            for _ in range(2 * MASTERS)
+            for further in options
         ]
         self._stack = AsyncExitStack()
 
@@ -43,9 +91,13 @@ class Cluster:
         """The address, which names all servers."""
         return f"redis+cluster://{','.join(f'{HOST}:{server.port}' for server in self.servers)}"
 
+    def client(self, server: EmbeddedServer) -> Redis:
+        """A client of one server for who administrates it."""
+        return connect(server.url.replace("://", f"://{self.login}", 1))
+
     async def ask(self, server: EmbeddedServer, *command: str | int) -> Any:
         """Send one command to one server; returns the raw reply."""
-        client = connect(server.url)
+        client = self.client(server)
         try:
             return await execute(client, *command)
         finally:
@@ -99,17 +151,27 @@ class Cluster:
         await eventually(promoted, timeout_s=30, message="the failover")
         return replica
 
-    async def migrate(self, key: str, target: EmbeddedServer, *, step: int = 1) -> None:
-        """Move the slot of a key to another master, key by key, as `redis-cli --cluster reshard` does."""
+    async def begin_move(self, key: str, target: EmbeddedServer) -> "Move":
+        """Let the slot of a key be moved to another master."""
         source, slot = await self.master_of(key), slot_of(key)
         names = await self.name(source), await self.name(target)
         await self.ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", names[0])
         await self.ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", names[1])
-        while keys := await self.ask(source, "CLUSTER", "GETKEYSINSLOT", slot, step):
-            where: tuple[str | int, ...] = (HOST, target.port)
-            await self.ask(source, "MIGRATE", *where, "", 0, 5000, "KEYS", *keys)
-        await self.ask(target, "CLUSTER", "SETSLOT", slot, "NODE", names[1])
-        await self.ask(source, "CLUSTER", "SETSLOT", slot, "NODE", names[1])
+        return Move(self, slot, source, target)
+
+    async def migrate(self, key: str, target: EmbeddedServer, *, step: int = 1, pause_s: float = 0) -> None:
+        """Move the slot of a key to another master, key by key, as `redis-cli --cluster reshard` does."""
+        move = await self.begin_move(key, target)
+        while names := await move.left(step):
+            await move.keys(names)
+            await asyncio.sleep(pause_s)
+        await move.end()
+
+    async def others(self, key: str) -> list[EmbeddedServer]:
+        """The running masters that do not own the slot of a key."""
+        owner = await self.master_of(key)
+        found = [server for server in self.servers if server.running and server is not owner]
+        return [server for server in found if (await self.info(server))["role"] == "master"]
 
     async def whole(self) -> bool:
         """Whether every running server sees a cluster that is whole, with replicas that follow."""

@@ -1,11 +1,12 @@
 """A client of a cluster: each command goes to the server that owns the slot of its key.
 
 For every slot in use there is one plain client of the library, whose connections ask the cluster for the
-owner whenever they connect. A reply that the key is elsewhere (MOVED, ASK), that it has no owner
-(CLUSTERDOWN), or that the server was demoted (READONLY) closes the connection, as a cut does; the next
-command asks again. So everything that works with one server and its failovers works here too, for each
-partition by itself, because its keys share a slot. `docs/decisions` says why the library's own client for
-clusters is not used.
+owner whenever they connect. A reply that the slot is elsewhere (MOVED), that it has no owner (CLUSTERDOWN),
+or that the server was demoted (READONLY) closes the connection, as a cut does; the next command asks again.
+So everything that works with one server and its failovers works here too, for each partition by itself,
+because its keys share a slot. While a slot is moved, reads follow its keys (ASK), and writes wait
+(`depthcast.shared.runtime.redirects`). `docs/decisions` says why the library's own client for clusters is not
+used.
 """
 
 import asyncio
@@ -16,11 +17,12 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection, parse_url
 from redis.commands.core import AsyncScript
+from redis.exceptions import AskError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
 
 from depthcast.shared.redis_url import parse_cluster_url
 from depthcast.shared.runtime.connections import with_mixins
+from depthcast.shared.runtime.redirects import SlotClient
 from depthcast.shared.slots import slot_of
 
 ANSWER_S: Final = 1.0
@@ -46,6 +48,11 @@ class Nodes:
         self._named = list(address.nodes)
         self._known: list[Address] = []
         self._asked = 0
+
+    @property
+    def first_host(self) -> str:
+        """The host of the first server that the address names."""
+        return self._named[0][0]
 
     async def owner(self, slot: int) -> Address:
         """The master of a slot, as the next server says that answers; raises the library's errors."""
@@ -98,14 +105,14 @@ class Nodes:
             await connection.disconnect(nowait=True)
         return _parsed(reply, host)
 
-    def client(self, connection_class: type | None = None, **more: Any) -> Redis:
+    def client(self, connection_class: type | None = None, **more: Any) -> SlotClient:
         """A plain client of the library, with the options of this cluster and `more`."""
         pool = ConnectionPool(
             connection_class=with_mixins(connection_class or self.connection_class),
             max_connections=self.max_connections,
             **{**self.options, **more},
         )
-        return Redis.from_pool(pool)
+        return SlotClient.from_pool(pool)
 
 
 def _parsed(reply: Any, asked: str) -> Ranges:
@@ -152,18 +159,20 @@ class ClusterClient(Redis):
     """A client for one task, as `depthcast.shared.runtime.redis.connect` makes it.
 
     Commands on several keys, and transactions, must have all keys in one slot; other pipelines need not.
-    Commands without a key go where the first key went. `prepare` is called with each plain client.
+    Commands without a key go where the first key went. `prepare` is called with each plain client. Who has
+    every new connection checked must know which server answers, so none of its reads is redirected.
     """
 
     def __init__(self, url: str, options: Mapping[str, Any], prepare: Callable[[Redis], Any]) -> None:
         self.nodes = Nodes(url, options)
         self._prepare = prepare
-        self._clients: dict[int, Redis] = {}
+        self._follows = options.get("redis_connect_func") is None
+        self._clients: dict[int, SlotClient] = {}
         self._servers: dict[Address, Redis] = {}
         self._home: int | None = None
         super().__init__(connection_pool=self._make(0).connection_pool)
 
-    def at(self, key: str | bytes) -> Redis:
+    def at(self, key: str | bytes) -> SlotClient:
         """The plain client for the slot of a key; all keys of a partition have the same."""
         slot = slot_of(key)
         if self._home is None:
@@ -173,11 +182,7 @@ class ClusterClient(Redis):
     async def servers(self) -> dict[str, Redis]:
         """A plain client for each master, by its address; raises the library's errors."""
         found = await self.nodes.masters()
-        for address in found:
-            if address not in self._servers:
-                host, port = address
-                self._servers[address] = self._prepared(self.nodes.client(host=host, port=port))
-        return {f"{host}:{port}": self._servers[host, port] for host, port in found}
+        return {f"{host}:{port}": self._server((host, port)) for host, port in found}
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send a command to the owner of its key; load a script wherever anything was sent before."""
@@ -205,21 +210,34 @@ class ClusterClient(Redis):
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    def _for(self, command: Sequence[Any]) -> Redis:
+    def _server(self, address: Address) -> Redis:
+        if address not in self._servers:
+            host, port = address
+            self._servers[address] = self._prepared(self.nodes.client(host=host, port=port))
+        return self._servers[address]
+
+    def _for(self, command: Sequence[Any]) -> SlotClient:
         key = first_key(command)
         return self._of(self._home or 0) if key is None else self.at(key)
 
-    def _of(self, slot: int) -> Redis:
+    def _of(self, slot: int) -> SlotClient:
         if slot not in self._clients:
             self._clients[slot] = self._make(slot)
         return self._clients[slot]
 
-    def _make(self, slot: int) -> Redis:
+    def _make(self, slot: int) -> SlotClient:
         tls = issubclass(self.nodes.connection_class, SSLConnection)
         kind = _OwnerSSLConnection if tls else _OwnerConnection
-        return self._prepared(self.nodes.client(kind, nodes=self.nodes, slot=slot))
+        client = self._prepared(self.nodes.client(kind, nodes=self.nodes, slot=slot))
+        if self._follows:
+            client.elsewhere = self._elsewhere
+        return client
 
-    def _prepared(self, client: Redis) -> Redis:
+    def _elsewhere(self, error: AskError) -> Redis:
+        """The server that a redirection names; one that does not know its own name has the first one's."""
+        return self._server((error.host or self.nodes.first_host, error.port))
+
+    def _prepared(self, client: SlotClient) -> SlotClient:
         self._prepare(client)
         return client
 
@@ -277,11 +295,16 @@ class _RoutedPipeline(Pipeline):
             found.setdefault(-1 if key is None else slot_of(key), (key, []))[1].append(number)
         return list(found.values())
 
-    async def _send(self, commands: Iterable[Any], key: Any, raise_on_error: bool) -> list[Any]:
+    async def _send(self, commands: Sequence[Any], key: Any, raise_on_error: bool) -> list[Any]:
         client = self._client._for(("PING",)) if key is None else self._client.at(key)  # noqa: SLF001
         async with client.pipeline(transaction=self.is_transaction) as pipeline:
             cast("Any", pipeline).command_stack.extend(commands)
-            return await pipeline.execute(raise_on_error)
+            if self.is_transaction:
+                return await pipeline.execute(raise_on_error)
+            replies = await client.followed(commands, await pipeline.execute(raise_on_error=False))
+            if raise_on_error:
+                cast("Any", pipeline).raise_first_error(commands, replies)
+            return replies
 
 
 _KEYLESS: Final = frozenset(

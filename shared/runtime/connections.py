@@ -28,11 +28,11 @@ class _Cancellable:
             self.socket_timeout = limit_s
 
 
-_NO_MASTER: Final = (
-    *("READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED"),
-    *("MOVED", "ASK", "CLUSTERDOWN"),
-)
-"""Codes of replies of a server that was demoted, has lost its replicas, or does not have the key's slot."""
+_NO_MASTER: Final = ("READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED", "MOVED", "CLUSTERDOWN")
+"""Codes of replies of a server that was demoted, has lost its replicas, or does not have the key's slot.
+
+A server that replies ASK or TRYAGAIN has the slot, and goes on to have it until all keys have moved.
+"""
 
 
 class _LeavesReplicas:

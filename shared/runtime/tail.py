@@ -13,8 +13,8 @@ from typing import Any, Final, cast
 
 import hiredis
 from redis.asyncio import Redis
+from redis.exceptions import AskError, InvalidResponse
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import InvalidResponse
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from depthcast.shared.errors import DepthcastError
@@ -61,9 +61,7 @@ class Tail:
     async def read(self, after: Position, *, count: int, block_ms: int) -> list[RawEntry]:
         """Read up to `count` entries after `after`; waits up to `block_ms` for the first."""
         if not self._direct:
-            entries = await read_stream(self.client, self.key, after, count=count, block_ms=block_ms)
-            self.reply_bytes = sum(len(name) + len(raw) for _, fields in entries for name, raw in fields)
-            return entries
+            return await self._read_by_client(after, count, block_ms)
         borrowed = self._borrowed
         if borrowed is None or not borrowed.usable:
             async with map_errors(self.key):
@@ -71,6 +69,14 @@ class Tail:
         command = _xread(self.key.encode(), b"%d-%d" % after, count, block_ms)
         try:
             reply = await borrowed.send(command)
+        except AskError:
+            # The stream has moved before the rest of its slot: the client follows it there, if it may. Who
+            # limits replies leads the partition, and can write nothing until the slot has moved.
+            async with map_errors(self.key):
+                await self._return(closed=False)
+                if self._reply_bytes_max is not None:
+                    raise
+            return await self._read_by_client(after, count, block_ms)
         except BaseException:
             async with map_errors(self.key):
                 await self._return(closed=True)
@@ -80,6 +86,11 @@ class Tail:
             await self.release()
             return []
         return parse_streams(reply)
+
+    async def _read_by_client(self, after: Position, count: int, block_ms: int) -> list[RawEntry]:
+        entries = await read_stream(self.client, self.key, after, count=count, block_ms=block_ms)
+        self.reply_bytes = sum(len(name) + len(raw) for _, fields in entries for name, raw in fields)
+        return entries
 
     async def release(self) -> None:
         """Return the connection to the pool; the next `read` borrows one again."""

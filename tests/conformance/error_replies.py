@@ -11,7 +11,7 @@ import logging
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
@@ -30,12 +30,13 @@ from depthcast.gateway.runtime.market_reader import MarketReader
 from depthcast.ingestor.runtime import membership
 from depthcast.ingestor.runtime.service import IngestorService
 from depthcast.producer import input_log
-from depthcast.runtime.embedded import EmbeddedServer
+from depthcast.runtime.embedded import HOST, EmbeddedServer, free_port
 from depthcast.runtime.replay import Producer, register, wait_for_books
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.runtime.redis import connect, execute
 from depthcast.shared.settings import GatewaySettings, IngestorSettings
+from depthcast.shared.slots import SLOTS, spread_tags
 from depthcast.shared.types import Symbol
 from tests.book_model import brute_digest
 from tests.ingestor_runs import BOTH_FEEDS, FEEDS, Input, Run
@@ -167,9 +168,9 @@ class Participants:
 class Deployment:
     """One deployment in this process, behind the proxy."""
 
-    def __init__(self, run: Run, link: FaultProxy) -> None:
+    def __init__(self, run: Run, link: FaultProxy, url: str) -> None:
         self.run = run
-        self.link = link
+        self.url = url
         self.refusals = Refusals()
         link.refuse = self.refusals
         self.parts = Participants()
@@ -180,7 +181,7 @@ class Deployment:
 
     def settings(self) -> IngestorSettings:
         text = BOTH_FEEDS + f"[{PRODUCED}]\n"
-        return self.run.settings(text, redis_url=self.link.url, snapshot_interval_ms=50, retention_s=0)
+        return self.run.settings(text, redis_url=self.url, snapshot_interval_ms=50, retention_s=0)
 
     async def ingest(self) -> None:
         service = IngestorService(self.settings())
@@ -188,14 +189,14 @@ class Deployment:
         await service.run(asyncio.Event())
 
     async def consume(self, name: str) -> None:
-        async with Consumer(self.link.url, prefix=PREFIX) as consumer:
+        async with Consumer(self.url, prefix=PREFIX) as consumer:
             held: dict[str, int] = {}
             self.held[name] = lambda: held
             async for update in consumer:
                 held[update.symbol] = consumer.digest(update.symbol)
 
     async def view(self, name: str) -> None:
-        core = Core(GatewaySettings(redis_url=self.link.url, prefix=PREFIX), lambda: 0, lambda _: None)
+        core = Core(GatewaySettings(redis_url=self.url, prefix=PREFIX), lambda: 0, lambda _: None)
         reader = MarketReader(core, lambda _: None)
 
         def held() -> dict[str, int]:
@@ -209,9 +210,10 @@ class Deployment:
         await reader.run()
 
     async def produce(self) -> None:
-        client = connect(self.link.url)
+        client = connect(self.url)
         try:
-            producer = Producer(client, DeploymentKeys(PREFIX), 1)
+            await eventually(lambda: self.leading is not None and self.run.leads(self.leading))
+            producer = Producer(client, self.run.deployment, 1)
             wanted = {PRODUCED: Instrument(PRODUCED)}
             await register(producer, wanted.values())
             await wait_for_books(producer, wanted, lambda *_: None)
@@ -257,12 +259,48 @@ class Unsettled(Exception):
     """Somebody ended, or has wrong books."""
 
 
+@dataclass
+class ClusterRun(Run):
+    """A deployment of one partition in a cluster of one server."""
+
+    @property
+    def deployment(self) -> DeploymentKeys:
+        return DeploymentKeys(PREFIX, clustered=True, tags=tuple(spread_tags(PREFIX, 1)))
+
+
 @asynccontextmanager
 async def deployment(server_url: str, folder: Path) -> AsyncIterator[Deployment]:
     """A deployment that has settled."""
+    async with FaultProxy(server_url) as link, _settled(Run, server_url, folder, link, link.url) as it:
+        yield it
+
+
+@asynccontextmanager
+async def clustered_deployment(folder: Path) -> AsyncIterator[Deployment]:
+    """A deployment that has settled in a cluster of one server, which says that it is where the proxy is."""
+    async with FaultProxy("") as link:
+        options = {"cluster-enabled": "yes", "cluster-port": str(free_port())}
+        options |= {"cluster-announce-ip": HOST, "cluster-announce-port": str(link.port)}
+        async with EmbeddedServer(options=options) as server, connect(server.url) as client:
+            link.target = server.url
+            await execute(client, "CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1)
+
+            async def whole() -> bool:
+                return b"cluster_state:ok" in await execute(client, "CLUSTER", "INFO")
+
+            await eventually(whole)
+            url = f"redis+cluster://{HOST}:{link.port}"
+            async with _settled(ClusterRun, server.url, folder, link, url) as it:
+                yield it
+
+
+@asynccontextmanager
+async def _settled(
+    kind: type[Run], server_url: str, folder: Path, link: FaultProxy, url: str
+) -> AsyncIterator[Deployment]:
     with shortened():
-        async with FaultProxy(server_url) as link, connect(server_url) as client:
-            it = Deployment(Run(client, PREFIX, server_url, folder), link)
+        async with connect(server_url) as client:
+            it = Deployment(kind(client, PREFIX, server_url, folder), link, url)
             it.parts.start("ingestor", it.ingest())
             it.parts.start("gateway", it.view("gateway"))
             it.parts.start("consumer", it.consume("consumer"))
@@ -337,11 +375,26 @@ async def commands_of(it: Deployment) -> list[str]:
     return sorted(it.refusals.seen)
 
 
-async def sweep(only: str | None) -> bool:
+@asynccontextmanager
+async def _new(folder: Path, server: EmbeddedServer | None) -> AsyncIterator[Deployment]:
+    """A new deployment on this server, or in a cluster of its own."""
+    if server is None:
+        async with clustered_deployment(folder) as it:
+            yield it
+        return
+    async with connect(server.url) as client:
+        await execute(client, "FLUSHALL")
+    async with deployment(server.url, folder) as it:
+        yield it
+
+
+async def sweep(only: str | None, *, cluster: bool) -> bool:
     """Print the table; returns whether all went well."""
     failures: list[str] = []
-    with EmbeddedServer() as server, tempfile.TemporaryDirectory() as folder:
-        async with deployment(server.url, Path(folder)) as it:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        server = None if cluster else stack.enter_context(EmbeddedServer())
+        async with _new(folder, server) as it:
             commands = [name for name in await commands_of(it) if only is None or only in name]
         codes = [reply.split()[0] if not reply.startswith("ERR") else reply for reply in REPLIES]
         click.echo(f"| command | {' | '.join(codes)} |")
@@ -349,9 +402,7 @@ async def sweep(only: str | None) -> bool:
         for command in commands:
             cells: list[str] = []
             while len(cells) < len(REPLIES):
-                async with connect(server.url) as client:
-                    await execute(client, "FLUSHALL")
-                async with deployment(server.url, Path(folder)) as it:
+                async with _new(folder, server) as it:
                     await _row(it, command, cells, failures)
             click.echo(f"| {command} | {' | '.join(cells)} |")
     for failure in failures:
@@ -372,9 +423,10 @@ async def _row(it: Deployment, command: str, cells: list[str], failures: list[st
 
 @click.command(help="Answer every command with every error reply, and print what happens.")
 @click.option("--only", help="only commands whose name has this text")
-def main(only: str | None) -> None:
+@click.option("--cluster", is_flag=True, help="in a cluster of one server")
+def main(only: str | None, cluster: bool) -> None:
     """Run the command; see the module."""
-    raise SystemExit(0 if asyncio.run(sweep(only)) else 1)
+    raise SystemExit(0 if asyncio.run(sweep(only, cluster=cluster)) else 1)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from depthcast.runtime.embedded import EmbeddedServer
-from tests.conformance.error_replies import REPLIES, commands_of, deployment, refuse
+from tests.conformance.error_replies import REPLIES, clustered_deployment, commands_of, deployment, refuse
 
 EXPECTED = {
     "EVAL list ingestors", "EVALSHA append input", "EVALSHA publish", "EVALSHA renew lease", "EVALSHA store",
@@ -27,3 +27,19 @@ async def test_no_process_ends_and_all_books_are_right_again(
             replies = list(REPLIES)
             Random(command).shuffle(replies)
             await refuse(it, command, replies)
+
+
+OF_A_CLUSTER = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "LOADING", "MASTERDOWN")
+FEW = ("EVALSHA publish", "EVALSHA append input", "HGETALL", "WATCH", "XINFO STREAM", "XREAD", "XREVRANGE")
+
+
+@pytest.mark.parametrize("only", [FEW, pytest.param(None, marks=pytest.mark.deep)])
+async def test_of_a_cluster(tmp_path: Path, only: tuple[str, ...] | None) -> None:
+    """Redirections too, of which some lead to a server that is away, and none anywhere else."""
+    replies = [reply for reply in REPLIES if reply.startswith(OF_A_CLUSTER)]
+    assert len(replies) == len(OF_A_CLUSTER)
+    async with clustered_deployment(tmp_path) as it:
+        commands = await commands_of(it)
+        assert set(commands) >= {*EXPECTED, "CLUSTER"}
+        for command in commands if only is None else only:
+            await refuse(it, command, replies, 0.2)

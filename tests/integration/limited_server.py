@@ -2,10 +2,10 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 import pytest
@@ -15,10 +15,12 @@ from redis.asyncio.connection import AbstractConnection
 
 from depthcast.cli.main import main
 from depthcast.runtime.embedded import EmbeddedServer, ServerStartError, free_port
+from depthcast.runtime.server_binary import ServerBinary
 from depthcast.shared.redis_roles import ROLES, user_of
 from depthcast.shared.redis_url import with_tls_files
 from depthcast.shared.runtime import tail
 from tests.certificates import Authority, Files
+from tests.clusters import MASTERS, Cluster
 
 PREFIX = "limited"
 ADMINISTRATOR = "default"
@@ -76,29 +78,91 @@ class LimitedServer:
         return refused
 
 
+class LimitedCluster(LimitedServer):
+    """The same of the servers of a cluster, of which `ports` are those for TLS."""
+
+    def __init__(self, folder: Path, authority: Authority, ports: Sequence[int]) -> None:
+        super().__init__(folder, authority, ports[0])
+        self.ports = ports
+
+    def url(self, role: str) -> str:
+        """The address of the cluster for the user of a role."""
+        user, files = super().url(role).split("@")
+        places = ",".join(f"127.0.0.1:{port}" for port in self.ports)
+        return f"{user.replace('rediss', 'rediss+cluster')}@{places}?{files.partition('?')[2]}"
+
+    def variables(self, role: str) -> dict[str, str]:
+        places = ",".join(f"127.0.0.1:{port}" for port in self.ports)
+        return {**super().variables(role), "DEPTHCAST_REDIS_URL": f"rediss+cluster://{places}"}
+
+    def refusals(self) -> list[str]:
+        """What any server refused since the last time."""
+        found = []
+        for port in self.ports:
+            self.port = port
+            found += super().refusals()
+        return found
+
+
+@asynccontextmanager
+async def limited_cluster(
+    folder: Path, authority: Authority, binary: ServerBinary | None = None
+) -> AsyncIterator[tuple[Cluster, LimitedCluster]]:
+    """Run one in which every server has the list that `depthcast redis-acl` prints, as `limited_server`."""
+    ports = [free_port() for _ in range(2 * MASTERS)]
+    certificate, users = authority.issue("redis"), folder / "users.acl"
+    users.write_text("user default on nopass ~* &* +@all\n")
+    options = [_tls_options(port, certificate, authority, users) for port in ports]
+    async with AsyncExitStack() as stack:
+        try:
+            cluster = await stack.enter_async_context(Cluster(binary, options=options))
+        except ServerStartError as error:
+            _skip_without_tls(error)
+        limited = LimitedCluster(folder, authority, ports)
+        users.write_text(_printed(limited))
+        password = limited.password_file(ADMINISTRATOR).read_text(encoding="utf-8").strip()
+        for server in cluster.servers:
+            await cluster.ask(server, "CONFIG", "SET", "masteruser", ADMINISTRATOR, "masterauth", password)
+        for server in cluster.servers:
+            await cluster.ask(server, "ACL", "LOAD")
+        cluster.login = f"{ADMINISTRATOR}:{quote(password)}@"
+        yield cluster, limited
+
+
+def _tls_options(port: int, certificate: Files, authority: Authority, users: Path) -> dict[str, str]:
+    return {
+        "tls-port": str(port), "tls-cert-file": certificate.cert, "tls-key-file": certificate.key,
+        "tls-ca-cert-file": authority.file, "tls-auth-clients": "yes", "aclfile": str(users),
+    }  # fmt: skip
+
+
+def _skip_without_tls(error: ServerStartError) -> NoReturn:
+    if any(said in error.log for said in _WITHOUT_TLS):
+        pytest.skip("the server is built without TLS")
+    raise error
+
+
+def _printed(limited: LimitedServer) -> str:
+    """The list for all roles, whose passwords it makes."""
+    words = ["redis-acl", *ROLES, "--passwords", str(limited.passwords), "--prefix", PREFIX]
+    printed = CliRunner().invoke(main, words)
+    assert printed.exit_code == 0, printed.output
+    return printed.output
+
+
 @contextmanager
 def limited_server(folder: Path, authority: Authority) -> Iterator[LimitedServer]:
     """Run one with the list that `depthcast redis-acl` prints; skips the test if no server speaks TLS."""
     certificate, users, port = authority.issue("redis"), folder / "users.acl", free_port()
     users.write_text("user default on nopass ~* &* +@all\n")
-    options = {
-        "tls-port": str(port), "tls-cert-file": certificate.cert, "tls-key-file": certificate.key,
-        "tls-ca-cert-file": authority.file, "tls-auth-clients": "yes", "aclfile": str(users),
-    }  # fmt: skip
-    server = EmbeddedServer(options=options)
+    server = EmbeddedServer(options=_tls_options(port, certificate, authority, users))
     try:
         server.start()
     except ServerStartError as error:
-        if any(said in error.log for said in _WITHOUT_TLS):
-            pytest.skip("the server is built without TLS")
-        raise
+        _skip_without_tls(error)
     try:
         limited = LimitedServer(folder, authority, port)
-        printed = CliRunner().invoke(
-            main, ["redis-acl", *ROLES, "--passwords", str(limited.passwords), "--prefix", PREFIX]
-        )
-        assert printed.exit_code == 0, printed.output
-        users.write_text(printed.output)
+        users.write_text(_printed(limited))
         with redis.Redis.from_url(server.url, protocol=2) as client:
             client.acl_load()
         yield limited

@@ -22,12 +22,13 @@ from depthcast.runtime.embedded import find_server
 from depthcast.runtime.server_binary import CHOICE, ServerBinary
 from depthcast.runtime.venue_sources import Sources
 from depthcast.shared.codec import decode_info
-from depthcast.shared.errors import EmbeddedServerError, RedisUnavailable
+from depthcast.shared.errors import EmbeddedServerError, RedisRefused, RedisUnavailable
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import Position
 from depthcast.shared.reject_record import RejectRecord
 from depthcast.shared.runtime.catalog import Deployed, read_deployed
+from depthcast.shared.runtime.error_replies import counts
 from depthcast.shared.runtime.redis import RawEntry, connect, execute, newest_entry, parse_entries
 from tests.chaos.oracle import Oracle
 from tests.clusters import Cluster
@@ -237,6 +238,53 @@ async def test_slots_move_and_nodes_fail_over_under_load(
 
         await _under_load(made, 3, kill)
         await made.check(lossless=False)
+
+
+async def test_a_slot_that_is_half_moved_is_read_and_not_written(
+    tmp_path: Path, prefix: str, binary: ServerBinary
+) -> None:
+    """After each key that has moved, a reader that comes has the right book; writes wait for the last one."""
+    async with Cluster(binary) as cluster, scene(cluster, prefix, tmp_path) as made:
+        await _under_load(made, 5, _nothing)
+        await made.check(lossless=True)
+        number = OF["LEV"]
+        keys, before = made.keys.partition(number), await _epochs(made)
+        wanted = {symbol: made.consumer.digest(symbol) for symbol in FEEDS}
+        move = await cluster.begin_move(keys.deltas, (await cluster.others(keys.deltas))[0])
+        followed, read_there = counts["ASK"], 0
+        moved: list[bytes] = []
+        while names := await move.left(1):
+            await move.keys(names)
+            moved += names
+            read_there += keys.deltas.encode() in moved
+            async with Consumer(cluster.url, prefix=prefix) as reader:
+                for symbol, digest in wanted.items():
+                    await reader.wait_for(symbol)
+                    assert reader.digest(symbol) == digest
+        assert read_there
+        assert counts["ASK"] > followed
+        # All keys have moved, and the slot has not: nobody writes at the server that will own it.
+        there = await made.stream(keys.events)
+        stop = asyncio.Event()
+        sending = asyncio.create_task(made.send(stop, Random(6)))
+        with pytest.raises(RedisRefused) as refused:
+            await execute(made.client, "XADD", keys.events, "*", "LEV", "[]")
+        assert refused.value.code == "ASK"
+        await eventually(lambda: counts["ASK"] > followed + 20, message="the producer waits")
+        assert await made.stream(keys.events) == there
+        assert (await made.stream(keys.deltas))[-1][0].epoch == before[number]
+        await move.end()
+        await _more(made)
+        stop.set()
+        await sending
+        await made.check(lossless=True)
+        after = await _epochs(made)
+        assert after[number] > before[number], "its leader began again"
+        assert [epoch for epoch in after if epoch not in before] == [after[number]], "the others did not"
+
+
+async def _nothing() -> None:
+    pass
 
 
 @pytest.mark.slow
