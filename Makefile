@@ -43,7 +43,7 @@ DECLARED := $(foreach package,$(PACKAGES),$(wildcard $(package)/*.pxd $(package)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help install demo test deep docs dashboards autobahn sim chaos attack soak rolling upgrade venues mutants fuzz audit lint hooks bench lock servers clean
+.PHONY: help install demo test deep docs dashboards autobahn sim chaos cluster-load attack soak rolling upgrade venues mutants fuzz audit lint hooks bench lock servers clean
 
 help:
 	@echo 'make install make the environment .venv with the command depthcast in it'
@@ -53,6 +53,7 @@ help:
 	@echo 'make docs    build the documents as a site in build/site, and check its links'
 	@echo 'make autobahn run the cases of the Autobahn test suite for WebSocket; ARGS names some, such as 7.1.5 or 9.1.1'
 	@echo 'make chaos   break a cluster of real processes in every way; ARGS passes options, see make chaos ARGS=--help'
+	@echo 'make cluster-load  4 ingestors share 16 partitions of a Redis cluster under load; ARGS="--scale 0.1" for less of it'
 	@echo 'make attack  attack a gateway in every way beside a client that behaves; ARGS, see make attack ARGS=--help'
 	@echo 'make rolling restart a whole deployment under load, and count what clients see; ARGS, see make rolling ARGS=--help'
 	@echo 'make upgrade replace gateways and ingestors of the running composition, one at a time; ARGS, see make upgrade ARGS=--help'
@@ -100,6 +101,9 @@ autobahn: $(DEV)
 
 chaos: $(DEV)
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+cluster-load: $(DEV)
+	@$(BIN)/python -m tests.chaos.cluster_load $(ARGS)
 
 attack: $(DEV)
 	@$(BIN)/python -m tests.attack $(ARGS)

@@ -123,8 +123,9 @@ ROLES: Final[Mapping[str, Role]] = {
     ),
     "relay": Role(
         "writes a copy: `depthcast relay`, at the server that is written",
-        f"{_CONNECTING} script|load time",
+        f"{_CONNECTING} exec multi script|load time unwatch",
         (
+            Selector("watch", READ, "instruments"),
             Selector("evalsha type", BOTH, "deltas leader snapshots"),
             Selector("xinfo|stream xrevrange", READ, "deltas snapshots"),
             Selector("get", READ, "incarnation leader"),
@@ -140,9 +141,10 @@ ROLES: Final[Mapping[str, Role]] = {
     ),
     "relay-source": Role(
         "reads what is copied: `depthcast relay`, at the server that it copies from",
-        f"{_CONNECTING} time",
+        f"{_CONNECTING} exec multi time unwatch",
         (
             Selector("hgetall", READ, "meta instruments"),
+            Selector("watch", READ, "instruments"),
             Selector("xrange xread xrevrange", READ, "deltas snapshots"),
             Selector("get", READ, "incarnation"),
             Selector("zrangebyscore", READ, "revoked"),

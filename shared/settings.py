@@ -307,6 +307,14 @@ class RelaySettings(Settings):
         most=268_435_456,
     )
 
+    relay_read_bytes_max: int = setting(
+        16_777_216,
+        "bytes of entries or snapshots read from the source at once; one of them is read, whatever its size",
+        unit="B",
+        least=65_536,
+        most=1_073_741_824,
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.source_prefix:

@@ -32,19 +32,12 @@ class Move(NamedTuple):
         found: list[bytes] = await self.cluster.ask(self.source, "CLUSTER", "GETKEYSINSLOT", self.slot, count)
         return found
 
-    async def keys(self, names: Sequence[bytes | str], *, back: bool = False) -> None:
-        """Move these keys to the target, or back."""
-        giver, taker = (self.target, self.source) if back else (self.source, self.target)
+    async def keys(self, names: Sequence[bytes | str]) -> None:
+        """Move these keys to the target."""
         login = self.cluster.login.strip("@").split(":")
         access = ("AUTH2", *login) if self.cluster.login else ()
-        words = ("MIGRATE", HOST, taker.port, "", 0, 5000, *access, "KEYS", *names)
-        client = self.cluster.client(giver)
-        try:
-            if back:
-                await execute(client, "ASKING")
-            await execute(client, *words)
-        finally:
-            await client.aclose()
+        words = ("MIGRATE", HOST, self.cluster.port(self.target), "", 0, 5000, *access, "KEYS", *names)
+        await self.cluster.ask(self.source, *words)
 
     async def end(self) -> None:
         """Give the slot to the target."""
@@ -56,8 +49,8 @@ class Move(NamedTuple):
 class Cluster:
     """Six servers; at first the first three are masters with equal ranges of slots.
 
-    `options`: further settings of each server. `login`: `user:password@` of who administrates them, if they
-    want one.
+    `options`: further settings of each server. `stopped`: a server that runs and cannot answer. `login`:
+    `user:password@` of who administrates them, if they want one.
     """
 
     def __init__(
@@ -68,6 +61,7 @@ class Cluster:
         options: Sequence[Mapping[str, str]] = ({},) * (2 * MASTERS),
     ) -> None:
         self.login = ""
+        self.stopped: EmbeddedServer | None = None
         self.servers = [
             EmbeddedServer(
                 binary=binary,
@@ -84,12 +78,22 @@ class Cluster:
             )
             for further in options
         ]
+        self._known_as = [int(further.get("tls-port", 0)) for further in options]
         self._stack = AsyncExitStack()
+
+    def port(self, server: EmbeddedServer) -> int:
+        """The port by which other servers know this one: the one for TLS, if they speak that."""
+        return self._known_as[self.servers.index(server)] or server.port
 
     @property
     def url(self) -> str:
         """The address, which names all servers."""
         return f"redis+cluster://{','.join(f'{HOST}:{server.port}' for server in self.servers)}"
+
+    @property
+    def answering(self) -> list[EmbeddedServer]:
+        """The servers that can be asked."""
+        return [server for server in self.servers if server.running and server is not self.stopped]
 
     def client(self, server: EmbeddedServer) -> Redis:
         """A client of one server for who administrates it."""
@@ -120,8 +124,8 @@ class Cluster:
     async def master_of(self, key: str) -> EmbeddedServer:
         """The server that owns the slot of a key, as the running masters say themselves."""
         slot = slot_of(key)
-        for server in self.servers:
-            if server.running and (await self.info(server))["role"] == "master":
+        for server in self.answering:
+            if (await self.info(server))["role"] == "master":
                 name = await self.name(server)
                 for first, last, (_, _, owner, *_), *_ in await self.ask(server, "CLUSTER", "SLOTS"):
                     if first <= slot <= last and owner.decode() == name:
@@ -130,10 +134,10 @@ class Cluster:
 
     async def replica_of(self, master: EmbeddedServer) -> EmbeddedServer:
         """A running replica of a server."""
-        for server in self.servers:
-            if server.running and server is not master:
+        for server in self.answering:
+            if server is not master:
                 info = await self.info(server)
-                if info["role"] == "slave" and info["master_port"] == master.port:
+                if info["role"] == "slave" and info["master_port"] == self.port(master):
                     return server
         raise AssertionError(f"{master.port} has no running replica")
 
@@ -170,14 +174,13 @@ class Cluster:
     async def others(self, key: str) -> list[EmbeddedServer]:
         """The running masters that do not own the slot of a key."""
         owner = await self.master_of(key)
-        found = [server for server in self.servers if server.running and server is not owner]
+        found = [server for server in self.answering if server is not owner]
         return [server for server in found if (await self.info(server))["role"] == "master"]
 
     async def whole(self) -> bool:
         """Whether every running server sees a cluster that is whole, with replicas that follow."""
-        running = [server for server in self.servers if server.running]
         try:
-            for server in running:
+            for server in self.answering:
                 state = (await self.state(server))["cluster_state"]
                 info = await self.info(server)
                 if state != "ok" or (info["role"] == "slave" and info["master_link_status"] != "up"):
@@ -209,7 +212,7 @@ class Cluster:
             await self.ask(server, "CLUSTER", "SET-CONFIG-EPOCH", number)
         _, bus = await self.ask(first, "CONFIG", "GET", "cluster-port")
         for server in others:
-            await self.ask(server, "CLUSTER", "MEET", HOST, first.port, int(bus))
+            await self.ask(server, "CLUSTER", "MEET", HOST, self.port(first), int(bus))
 
         async def acquainted() -> bool:
             found = [await self.state(server) for server in self.servers]

@@ -20,6 +20,7 @@ def pages(make: Queries) -> list[Page]:
         Page("ingestors", "Depthcast: ingestors", _ingestors(make)),
         Page("gateways", "Depthcast: gateways", _gateways(make)),
         Page("feeds", "Depthcast: live feeds", _feeds(make)),
+        Page("relays", "Depthcast: copies", _relays(make)),
     ]
 
 
@@ -165,6 +166,30 @@ def _feeds(make: Queries) -> dict[str, list[Query]]:
             make.rate("Rejects", "depthcast_feed_rejects_total", "instance"),
             make.gauge("Input lag", "depthcast_feed_input_lag_seconds", "partition"),
             make.rate("Answers of venues", "depthcast_feed_http_answers_total", "status"),
+        ],
+    }
+
+
+def _relays(make: Queries) -> dict[str, list[Query]]:
+    return {
+        "Copies": [
+            make.gauge("Copied by", "depthcast_relay_following", "prefix", "partition", how="sum"),
+            make.gauge(
+                "Age of the newest entry", "depthcast_relay_lag_seconds", "prefix", "partition", how="min"
+            ),
+            make.gauge("From write to copy", "depthcast_relay_delay_seconds", "prefix", "partition"),
+            make.rate("Entries", "depthcast_relay_entries_total", "prefix", "partition"),
+            make.rate("Bytes of entries", "depthcast_relay_bytes_total", "prefix"),
+            make.rate("Snapshots", "depthcast_relay_snapshots_total", "prefix"),
+            make.rate("Copies that began again", "depthcast_relay_replaced_total", "prefix", "partition"),
+        ],
+        "Servers": [
+            make.rate("Failed attempts", "depthcast_relay_failures_total", "prefix", "side"),
+            make.rate("Error replies of Redis", "depthcast_relay_redis_errors_total", "code"),
+            make.rate("Reads of all instruments", "depthcast_relay_catalog_reads_total", "prefix", "side"),
+            make.rate("Reads limited by bytes", "depthcast_relay_limited_total", "prefix", "partition"),
+            make.gauge("Bytes read at once", "depthcast_relay_read_bytes", "prefix", "partition"),
+            make.gauge("Clock ahead of the source's", "depthcast_relay_clock_offset_seconds", "prefix"),
         ],
     }
 

@@ -20,7 +20,6 @@ from depthcast.runtime.relay_stats import RelayStats
 from depthcast.shared.errors import RedisUnavailable, SettingsError
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.partition import partition_of
-from depthcast.shared.redis_url import is_cluster, without_credentials
 from depthcast.shared.runtime.admin import serve_admin
 from depthcast.shared.runtime.catalog import POLL_S
 from depthcast.shared.runtime.outage import Outage
@@ -66,13 +65,13 @@ class DeploymentRelay:
         self.problem = "not begun"
         self.partitions: list[PartitionRelay] = []
         self._connect = connect_to
-        self._keys = DeploymentKeys(source.settings.prefix), DeploymentKeys(source.prefix)
         self._addresses = source.settings.redis_url, settings.redis_url
-        for address in filter(is_cluster, self._addresses):
-            problem = "is a cluster, which a relay neither reads nor writes; give it one server, or sentinels"
-            raise SettingsError(variable("redis_url"), without_credentials(address), problem)
         self._clients = connect_to(self._addresses[0]), connect_to(self._addresses[1])
-        self.catalog = CatalogCopier(source.name, self._clients, self._keys)
+        keys = (
+            DeploymentKeys.at(source.settings.redis_url, source.settings.prefix),
+            DeploymentKeys.at(settings.redis_url, source.prefix),
+        )
+        self.catalog = CatalogCopier(source.name, self._clients, keys)
 
     async def run(self) -> None:
         """Copy until cancelled. Raises `CopyError` if the target is not to be written to."""
@@ -103,6 +102,8 @@ class DeploymentRelay:
                 "delay_seconds": each.delay_s,
                 "entries": float(each.entries),
                 "bytes": float(each.bytes),
+                "read_bytes": float(each.read_bytes),
+                "limited": float(each.limited),
                 "snapshots": float(each.snapshots.snapshots),
                 "replaced": float(each.replaced),
             }
@@ -140,14 +141,14 @@ class DeploymentRelay:
         )
 
     def _partition(self, number: int) -> PartitionRelay:
-        source_keys, target_keys = self._keys
+        catalog = self.catalog
         return PartitionRelay(
             number,
-            (source_keys.partition(number), target_keys.partition(number)),
+            (catalog.source_keys.partition(number), catalog.target_keys.partition(number)),
             self._addresses,
             self.settings,
             self.name,
-            self.catalog.clock,
+            catalog.clock,
             symbols=lambda: self._symbols(number),
             connect=self._connect,
         )
@@ -202,6 +203,7 @@ class DeploymentRelay:
         with suppress(RedisUnavailable, TimeoutError):
             async with asyncio.timeout(LEAVE_S):
                 await self.catalog.leave(self.name)
+        await self.catalog.close()
         await asyncio.gather(*(each.close() for each in self.partitions))
         for client in self._clients:
             await client.aclose()

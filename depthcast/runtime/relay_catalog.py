@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 
@@ -19,13 +19,27 @@ from depthcast.shared.errors import CopyError
 from depthcast.shared.freshness import ServerClock
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.relay_entry import FORGET_MS, RelayEntry, decode_entry, encode_entry
-from depthcast.shared.runtime.catalog import read_deployed
-from depthcast.shared.runtime.redis import execute, map_errors, read_hash
+from depthcast.shared.runtime.catalog import INTERVAL_S, read_deployed
+from depthcast.shared.runtime.key_watch import KeyWatch
+from depthcast.shared.runtime.redis import execute, map_errors, read_hash, run_pipeline
+from depthcast.shared.slots import spread_tags, tags_text
 from depthcast.shared.version import VERSION
 
 logger = logging.getLogger(__name__)
 
 FIELDS_AT_ONCE: Final = 500
+
+TAGS: Final = b"tags"
+"""Field of `meta`: the hash tags of partitions in a cluster."""
+
+
+class _Seen(NamedTuple):
+    """What the source says. `changed`: its instruments were read, too."""
+
+    meta: Mapping[bytes, bytes]
+    incarnation: bytes | None
+    revoked: Sequence[bytes]
+    changed: bool
 
 
 class CatalogCopier:
@@ -35,6 +49,8 @@ class CatalogCopier:
     - `symbols`: the instruments' symbols at the last look.
     - `written`: the copy has been brought up to date at least once.
     - `clock`: the clock of the source's entries, `offset_us`: what the clock of the target is ahead of it.
+    - `source_keys`, `target_keys`: complete once `find` has found the source.
+    - `whole_reads`: by side, how often all instruments were read: when they changed, and every `INTERVAL_S`.
     """
 
     def __init__(
@@ -51,6 +67,14 @@ class CatalogCopier:
         self.written = False
         self.clock = ServerClock()
         self.offset_us: int | None = None
+        self.whole_reads: Counter[str] = Counter()
+        self._table: dict[bytes, bytes] = {}
+        self._read_at = float("-inf")
+        self._current = Counter[str]()  # 1 for a side that is as last read
+        self._watches = {
+            SOURCE: KeyWatch(self.source, self.source_keys.instruments),
+            TARGET: KeyWatch(self.target, self.target_keys.instruments),
+        }
         self._target_clock = ServerClock()
         self._source_side = Side(SOURCE, self.failures, key=self.source_keys.meta)
         self._target_side = Side(TARGET, self.failures, key=self.target_keys.meta)
@@ -67,6 +91,8 @@ class CatalogCopier:
         if deployed is None:
             return None
         partitions = deployed.partitions
+        tags = spread_tags(self.target_keys.prefix, partitions) if self.target_keys.clustered else ()
+        self.source_keys, self.target_keys = deployed.keys, self.target_keys.deployed(partitions, tags)
         was_there = await self._claimed(meta, look=True)
         async with self._target_side.reached():
             logs = [self.target_keys.partition(number).events for number in range(partitions)]
@@ -86,22 +112,44 @@ class CatalogCopier:
         Raises `CopyError` if the target is not ours any more, and `RedisUnavailable`.
         """
         async with self._source_side.reached():
-            meta = await read_hash(self.source, self.source_keys.meta)
-            await self._sample(self.source, self.clock, clock_offset_us(meta))
-            table = await read_hash(self.source, self.source_keys.instruments)
-            incarnation = await execute(self.source, "GET", self.source_keys.incarnation)
-            revoked = await execute(
-                self.source, "ZRANGEBYSCORE", self.source_keys.revoked, "-inf", "+inf", "WITHSCORES"
-            )
+            meta, incarnation, revoked, changed = await self._read_source()
         async with self._target_side.reached():
-            await self._sample(self.target, self._target_clock, 0)
+            await self._sample(self.target, self._target_clock)
         if b"partitions" not in meta:
             return  # the source lost it: the copy keeps what readers of the source keep, too
-        self.symbols = frozenset(symbol.decode("utf-8", "replace") for symbol in table)
+        if changed:
+            self.symbols = frozenset(symbol.decode("utf-8", "replace") for symbol in self._table)
         self.offset_us = self._offset_us()
         if write:
-            await self._write(meta, table, incarnation, revoked)
+            await self._write(meta, incarnation, revoked)
             self.written = True
+
+    async def _read_source(self) -> _Seen:
+        """What the source says, all of one moment; its instruments only if they may have changed."""
+        loop, keys = asyncio.get_running_loop(), self.source_keys
+        state = (
+            ("HGETALL", keys.meta),
+            ("GET", keys.incarnation),
+            ("ZRANGEBYSCORE", keys.revoked, "-inf", "+inf", "WITHSCORES"),
+            ("TIME",),
+        )
+        sent = loop.time()
+        sure = self._current.pop(SOURCE, 0) and sent - self._read_at < INTERVAL_S
+        replies = await self._watches[SOURCE].unchanged(*state, sure=bool(sure))
+        changed = replies is None
+        if replies is None:
+            sent = loop.time()
+            async with self.source.pipeline(transaction=True) as pipeline:
+                for command in (*state, ("HGETALL", keys.instruments)):
+                    pipeline.execute_command(*command)
+                *replies, self._table = await run_pipeline(pipeline)
+            self.whole_reads[SOURCE] += 1
+            self._read_at = sent
+            self._current[TARGET] = 0
+        self._current[SOURCE] = 1
+        meta, incarnation, revoked, (seconds, us) = replies
+        self.clock.observe(sent, loop.time(), seconds * 1_000_000 + us - clock_offset_us(meta))
+        return _Seen(meta, incarnation, revoked, changed)
 
     async def say(self, name: str, lag_ms: Mapping[int, int | None], problem: str) -> None:
         """Say in the copy how far this relay is, and forget others that are gone."""
@@ -122,11 +170,16 @@ class CatalogCopier:
         async with self._target_side.reached():
             await execute(self.target, "HDEL", self.target_keys.relays, name)
 
-    async def _sample(self, client: Redis, clock: ServerClock, offset_us: int) -> None:
+    async def close(self) -> None:
+        """Return the connections that keep watch."""
+        for watch in self._watches.values():
+            await watch.aclose()
+
+    async def _sample(self, client: Redis, clock: ServerClock) -> None:
         loop = asyncio.get_running_loop()
         sent = loop.time()
         seconds, us = await execute(client, "TIME")
-        clock.observe(sent, loop.time(), seconds * 1_000_000 + us - offset_us)
+        clock.observe(sent, loop.time(), seconds * 1_000_000 + us)
 
     def _offset_us(self) -> int | None:
         """What the target's clock is ahead of the entries' at least: no age may be taken for too small."""
@@ -137,7 +190,6 @@ class CatalogCopier:
     async def _write(
         self,
         meta: Mapping[bytes, bytes],
-        table: Mapping[bytes, bytes],
         incarnation: bytes | None,
         revoked: Sequence[bytes],
     ) -> None:
@@ -145,7 +197,21 @@ class CatalogCopier:
         # new one keeps what it knows for a while.
         await self._claimed(meta, look=True)
         async with self._target_side.reached():
-            held = await read_hash(self.target, self.target_keys.instruments)
+            await self._write_instruments()
+        await self._claimed(meta, look=False)
+        async with self._target_side.reached():
+            if incarnation is not None and incarnation != await self._incarnation():
+                await execute(self.target, "SET", self.target_keys.incarnation, incarnation)
+            if revoked:
+                scored = [word for name, score in _pairs(revoked) for word in (score, name)]
+                await execute(self.target, "ZADD", self.target_keys.revoked, "GT", *scored)
+
+    async def _write_instruments(self) -> None:
+        """Make the instruments of the copy those of the source, if either may have changed since then."""
+        sure = self._current.pop(TARGET, 0)
+        if await self._watches[TARGET].unchanged(("TIME",), sure=bool(sure)) is None:
+            table, held = self._table, await read_hash(self.target, self.target_keys.instruments)
+            self.whole_reads[TARGET] += 1
             changed = {symbol: raw for symbol, raw in table.items() if held.get(symbol) != raw}
             gone = [symbol for symbol in held if symbol not in table]
             pairs = [word for pair in changed.items() for word in pair]
@@ -155,13 +221,7 @@ class CatalogCopier:
             for start in range(0, len(gone), FIELDS_AT_ONCE):
                 some = gone[start : start + FIELDS_AT_ONCE]
                 await execute(self.target, "HDEL", self.target_keys.instruments, *some)
-        await self._claimed(meta, look=False)
-        async with self._target_side.reached():
-            if incarnation is not None and incarnation != await self._incarnation():
-                await execute(self.target, "SET", self.target_keys.incarnation, incarnation)
-            if revoked:
-                scored = [word for name, score in _pairs(revoked) for word in (score, name)]
-                await execute(self.target, "ZADD", self.target_keys.revoked, "GT", *scored)
+        self._current[TARGET] = 1
 
     async def _incarnation(self) -> bytes | None:
         found: bytes | None = await execute(self.target, "GET", self.target_keys.incarnation)
@@ -171,7 +231,9 @@ class CatalogCopier:
         """Make `meta` that of a copy of this source, or only look if it can be; returns whether it was."""
         async with self._source_side.reached():
             ours = await execute(self.source, "GET", self.source_keys.incarnation)
-        fields = [(name, raw) for name, raw in meta.items() if name not in (COPY_OF, OFFSET)]
+        fields = [(name, raw) for name, raw in meta.items() if name not in (COPY_OF, OFFSET, TAGS)]
+        if self.target_keys.tags:  # hash tags spread partitions over a cluster: they are its own
+            fields.append((TAGS, tags_text(self.target_keys.tags).encode()))
         async with self._target_side.reached():
             same = ours is not None and ours == await self._incarnation()
             offset: Any = "look" if look or self.offset_us is None else self.offset_us

@@ -21,6 +21,7 @@ from depthcast.relay.comparison import (
     symbols_to_copy,
     written_us,
 )
+from depthcast.relay.pace import Pace
 from depthcast.runtime.relay_sides import SOURCE, TARGET, CopyWriter, LeaseHeld, Side
 from depthcast.runtime.relay_snapshots import SnapshotCopier
 from depthcast.shared.backoff import Backoff, no_jitter
@@ -29,7 +30,7 @@ from depthcast.shared.freshness import ServerClock
 from depthcast.shared.keys import PartitionKeys
 from depthcast.shared.position import Position
 from depthcast.shared.runtime.redis import Connect, execute, parse_entries
-from depthcast.shared.runtime.tail import Tail
+from depthcast.shared.runtime.tail import ReplyTooBig, Tail
 from depthcast.shared.settings import RelaySettings
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class PartitionRelay:
     - `standing_by`: another relay copies the partition.
     - `problem`: why we do not; empty if we do.
     - `entries`, `bytes`, `replaced`: how much was copied, and how often the copy had to begin again.
+    - `read_bytes`: of the last reply with entries. `limited`: reads of fewer than wanted, for their bytes.
     - `delay_s`: of the newest entry that was copied, the time from its write at the source to that of the
       copy.
     """
@@ -75,7 +77,7 @@ class PartitionRelay:
         self.clock = clock
         self.follows = self.standing_by = False
         self.problem = ""
-        self.entries = self.bytes = self.replaced = 0
+        self.entries = self.bytes = self.replaced = self.read_bytes = 0
         self.failures: Counter[str] = Counter()
         self.delay_s: float | None = None
         self.position: Position | None = None
@@ -91,10 +93,19 @@ class PartitionRelay:
             self.writer,
             symbols,
             settings.relay_batch_bytes,
+            settings.relay_read_bytes_max,
         )
-        self._tail = Tail(self._source, self.source_keys.deltas)
+        self.pace = Pace(settings.relay_read_bytes_max, settings.relay_batch_entries)
+        self._several = Tail(
+            self._source, self.source_keys.deltas, reply_bytes_max=settings.relay_read_bytes_max
+        )
+        self._single = Tail(self._source, self.source_keys.deltas)
         self._block_ms = min(BLOCK_MS, max(lease_ms // 3, 1))
         self._backoff = Backoff(RETRY_S, RETRY_S_MAX, no_jitter)
+
+    @property
+    def limited(self) -> int:
+        return self.pace.limited + self.snapshots.pace.limited
 
     def lag_s(self, now: float) -> float | None:
         """Age of the newest entry in the copy by the source's clock, None if it is not known."""
@@ -158,7 +169,8 @@ class PartitionRelay:
             while True:
                 end = await self._step(end)
         finally:
-            await self._tail.release()
+            await self._several.release()
+            await self._single.release()
 
     async def _step(self, end: End) -> End:
         """Copy what has come behind `end`; returns the new end."""
@@ -167,10 +179,7 @@ class PartitionRelay:
             if not self.follows:
                 await asyncio.sleep(self._block_ms / 1000)
                 return await self._kept(end)
-        async with self._source_side.reached():
-            entries: Sequence[Entry] = await self._tail.read(
-                end.last, count=self.settings.relay_batch_entries, block_ms=self._block_ms
-            )
+        entries = await self._read(end.last)
         if not entries or not goes_on(entries[0], end.last):
             before = end
             end = await self._verified(end)
@@ -181,6 +190,20 @@ class PartitionRelay:
         for part in parts(entries, self.settings.relay_batch_bytes):
             end = await self._append(end, part)
         return end
+
+    async def _read(self, after: Position) -> Sequence[Entry]:
+        """The entries behind `after`, as many as fit the limit; one at least, however large it is."""
+        while True:
+            tail = self._several if self.pace.count > 1 else self._single
+            try:
+                async with self._source_side.reached():
+                    entries = await tail.read(after, count=self.pace.count, block_ms=self._block_ms)
+            except ReplyTooBig:
+                self.pace.too_big()
+                continue
+            self.read_bytes = tail.reply_bytes
+            self.pace.note(max(map(size_of, entries), default=0))
+            return entries
 
     async def _kept(self, end: End) -> End:
         """Renew the lease, and look whether the copy still ends where we left it."""
@@ -245,8 +268,7 @@ class PartitionRelay:
             await self.snapshots.copy_all()
             async with self._source_side.reached():
                 reply = await execute(
-                    self._source, "XRANGE", self.source_keys.deltas, "-", "+",
-                    "COUNT", self.settings.relay_batch_entries,
+                    self._source, "XRANGE", self.source_keys.deltas, "-", "+", "COUNT", self.pace.count,
                 )  # fmt: skip
                 entries = parse_entries(reply)
             if not entries:

@@ -5,12 +5,13 @@ come long after them, so the copy is trimmed only behind snapshots that were cop
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from redis.asyncio import Redis
 
 from depthcast.relay.comparison import Entry, size_of
+from depthcast.relay.pace import Pace
 from depthcast.runtime.relay_sides import CopyWriter, Side
 from depthcast.shared.keys import PartitionKeys
 from depthcast.shared.position import ZERO, Position
@@ -35,11 +36,13 @@ class SnapshotCopier:
         writer: CopyWriter,
         symbols: Callable[[], Iterable[str]],
         bytes_max: int,
+        read_bytes_max: int,
     ) -> None:
         self.client, self.side, self.keys = source
         self.writer = writer
         self.symbols = symbols
         self.bytes_max = bytes_max
+        self.pace = Pace(read_bytes_max // KEPT, KEYS_AT_ONCE)
         self.copied: dict[str, Position] = {}
         self.seen: set[str] = set()
         self.snapshots = 0
@@ -64,20 +67,32 @@ class SnapshotCopier:
         if unknown := [symbol for symbol in wanted if symbol not in self.copied]:
             self.seen.update(unknown)
             await self._look(unknown)
-        for some in _batched(wanted, KEYS_AT_ONCE):
+        for some in self._as_fit(wanted):
             by_key = {self.keys.snapshots(symbol): symbol for symbol in some}
             async with self.side.reached():
                 found_new = await read_streams(
                     self.client, {key: self.copied[symbol] for key, symbol in by_key.items()}, count=KEPT
                 )
+            self._note(found_new.values())
             await self._store({by_key[key]: entries for key, entries in found_new.items()})
 
     async def copy_all(self) -> None:
         """Make all snapshots those of the source, whatever the copy has."""
-        for some in _batched(self.wanted(), KEYS_AT_ONCE):
+        for some in self._as_fit(self.wanted()):
             async with self.side.reached():
                 found = await self._newest(some)
+            self._note(found.values())
             await self._store(found, replace=True)
+
+    def _as_fit(self, symbols: Sequence[str]) -> Iterator[Sequence[str]]:
+        """Yield all symbols, each time as many as may be read at once."""
+        start = 0
+        while start < len(symbols):
+            yield (some := symbols[start : start + self.pace.count])
+            start += len(some)
+
+    def _note(self, found: Iterable[Sequence[Entry]]) -> None:
+        self.pace.note(max((size_of(entry) for entries in found for entry in entries), default=0))
 
     async def _newest(self, symbols: Sequence[str]) -> dict[str, list[Entry]]:
         async with self.client.pipeline(transaction=False) as pipeline:

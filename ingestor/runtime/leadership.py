@@ -320,7 +320,8 @@ class Leadership:
     async def _consume(self) -> None:
         """Apply input as it arrives; the next batch is read while one is applied."""
         client = self.environment.connect(self.settings.redis_url)
-        tail = Tail(client, self.publisher.keys.events, reply_bytes_max=self._reply_bytes_max)
+        # While a slot of a cluster is being moved, nothing can be published: so nothing is read either.
+        tail = Tail(client, self.publisher.keys.events, reply_bytes_max=self._reply_bytes_max, follows=False)
         at = self.state_keeper.src
         reading = asyncio.create_task(self._read_input(tail, at))
         try:

@@ -112,7 +112,7 @@ class Nodes:
             max_connections=self.max_connections,
             **{**self.options, **more},
         )
-        return SlotClient.from_pool(pool)
+        return cast("SlotClient", SlotClient.from_pool(pool))
 
 
 def _parsed(reply: Any, asked: str) -> Ranges:

@@ -47,13 +47,19 @@ class Tail:
 
     It raises the same errors as `read_stream`, which replaces it if the client's transports cannot be used;
     and `ReplyTooBig` once a reply exceeds `reply_bytes_max`. `reply_bytes`: size of the last reply, about.
+
+    `follows`: in a cluster, a stream that has moved before the rest of its slot is read where it is. There is
+    no limit of bytes for that.
     """
 
-    def __init__(self, client: Redis, key: str, reply_bytes_max: int | None = None) -> None:
+    def __init__(
+        self, client: Redis, key: str, reply_bytes_max: int | None = None, *, follows: bool = True
+    ) -> None:
         self.client = client = plain_client(client, key)
         self.key = key
         self.reply_bytes = 0
         self._reply_bytes_max = reply_bytes_max
+        self._follows = follows
         self._borrowed: _BorrowedConnection | None = None
         self._pool = cast("Any", client.connection_pool)
         self._direct = issubclass(self._pool.connection_class, TransportAccess)
@@ -70,11 +76,9 @@ class Tail:
         try:
             reply = await borrowed.send(command)
         except AskError:
-            # The stream has moved before the rest of its slot: the client follows it there, if it may. Who
-            # limits replies leads the partition, and can write nothing until the slot has moved.
             async with map_errors(self.key):
                 await self._return(closed=False)
-                if self._reply_bytes_max is not None:
+                if not self._follows:
                     raise
             return await self._read_by_client(after, count, block_ms)
         except BaseException:
@@ -115,12 +119,12 @@ class Tail:
 class _BorrowedConnection(asyncio.Protocol):
     """Replaces the library's protocol on a connection's transport, and passes events on to that protocol.
 
-    `usable`: whether another command may be sent. `received`: bytes of the last reply.
+    `received`: bytes of the last reply.
     """
 
     def __init__(self, connection: TransportAccess, reply_bytes_max: int | None) -> None:
         self.connection = connection
-        self.usable = True
+        self._usable = True
         self.received = 0
         self._received_max = sys.maxsize if reply_bytes_max is None else reply_bytes_max
         self._timeout_s = connection.socket_timeout
@@ -131,6 +135,11 @@ class _BorrowedConnection(asyncio.Protocol):
         self._reply: asyncio.Future[Any] | None = None
         self._begun = False
         self._transport.set_protocol(self)
+
+    @property
+    def usable(self) -> bool:
+        """Whether another command may be sent."""
+        return self._usable and not self._transport.is_closing()
 
     async def send(self, command: bytes) -> Any:
         """Send a packed command and wait for its reply; after an error the connection is not usable."""
@@ -149,15 +158,19 @@ class _BorrowedConnection(asyncio.Protocol):
         return found
 
     def end(self) -> None:
-        """Give the transport back to the library's protocol."""
-        self.usable = False
-        if self._transport.get_protocol() is self:
+        """Give the transport back to the library's protocol.
+
+        One that is being closed keeps this protocol, which passes everything on; over TLS it names none any
+        more.
+        """
+        self._usable = False
+        if not self._transport.is_closing() and self._transport.get_protocol() is self:
             self._transport.set_protocol(self._library)
 
     def data_received(self, data: bytes) -> None:
         reply = self._reply
         if reply is None or reply.done():
-            self.usable = False  # no command was sent: the library would drop the connection too
+            self._usable = False  # no command was sent: the library would drop the connection too
             self._library.data_received(data)
             return
         if not self._begun and data[0] == _ERROR:
@@ -177,7 +190,7 @@ class _BorrowedConnection(asyncio.Protocol):
             return
         self._begun = found is False
         if not self._begun:
-            self.usable = not self._parser.has_data()
+            self._usable = not self._parser.has_data()
             reply.set_result(found)
 
     def eof_received(self) -> bool | None:
@@ -201,7 +214,7 @@ class _BorrowedConnection(asyncio.Protocol):
         self._fail(RedisTimeoutError(f"Timeout reading from {self.connection.host_error()}"))
 
     def _fail(self, error: Exception) -> None:
-        self.usable = False
+        self._usable = False
         if self._reply is not None and not self._reply.done():
             self._reply.set_exception(error)
 

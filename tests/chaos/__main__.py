@@ -7,6 +7,7 @@ import sys
 import click
 
 from tests.chaos.cluster import Cluster, running_cluster
+from tests.chaos.nodes import NodeServers
 from tests.chaos.reconciliation import reconcile
 from tests.chaos.run import Chaos, chaos
 from tests.chaos.servers import OneServer, WatchedServers
@@ -23,6 +24,8 @@ REJECTS_MAX = 10_000_000
 @click.option(
     "--kills", default=0, help="Instead: so many kill -9 of a leader, each with the others standing by."
 )
+@click.option("--count", default=0, help="Instead: so many faults.")
+@click.option("--cluster", "clustered", is_flag=True, help="In a Redis cluster of six servers.")
 @click.option("--seed", default=1, show_default=True, help="Of faults, their order and the input.")
 @click.option("--ingestors", default=3, show_default=True)
 @click.option("--gateways", default=2, show_default=True)
@@ -34,6 +37,8 @@ REJECTS_MAX = 10_000_000
 def main(
     seconds: float,
     kills: int,
+    count: int,
+    clustered: bool,
     seed: int,
     ingestors: int,
     gateways: int,
@@ -43,11 +48,7 @@ def main(
 ) -> None:
     """Break a cluster in every way for a while, and check that all readers end with the correct books."""
     logging.basicConfig(level=logging.CRITICAL)
-    redis = (
-        WatchedServers(1, append_only=True, down_after_ms=DOWN_AFTER_MS)
-        if sentinel and not kills
-        else OneServer()
-    )
+    redis = NodeServers() if clustered else _servers(watched=sentinel and not kills)
     cluster = running_cluster(
         redis,
         partitions=partitions,
@@ -59,18 +60,24 @@ def main(
 
     async def play() -> bool:
         async with cluster as running, chaos(running, seed) as run:
-            return await _play(running, run, seconds, kills)
+            return await _play(running, run, seconds, kills, count)
 
     sys.exit(0 if asyncio.run(play()) else 1)
 
 
-async def _play(cluster: Cluster, run: Chaos, seconds: float, kills: int) -> bool:
+def _servers(*, watched: bool) -> OneServer | WatchedServers:
+    return WatchedServers(1, append_only=True, down_after_ms=DOWN_AFTER_MS) if watched else OneServer()
+
+
+async def _play(cluster: Cluster, run: Chaos, seconds: float, kills: int, count: int) -> bool:
     click.echo(
         f"{len(cluster.ingestors)} ingestors, {len(cluster.gateways)} gateways, {len(cluster.kinds)} symbols "
         f"in {cluster.partitions} partitions, lease {cluster.lease_s:g} s"
     )
     if kills:
         await run.kills(kills, lambda text: click.echo(f"  {text}"))
+    elif count:
+        await run.for_faults(count, lambda text: click.echo(f"  {text}"))
     else:
         await run.for_seconds(seconds, lambda text: click.echo(f"  {text}"))
     report = await reconcile(run)

@@ -19,12 +19,14 @@ from depthcast.runtime.embedded import HOST
 from depthcast.shared.instruments import Feed, Instrument, OnCross
 from depthcast.shared.partition import partition_of
 from depthcast.shared.types import Symbol
+from tests.chaos.nodes import NodeServers
 from tests.chaos.oracle import Kinds
 from tests.chaos.servers import OneServer, WatchedServers, free_port
 from tests.proxy import FaultProxy
 from tests.waiting import eventually
 
 PREFIX: Final = "chaos"
+Servers = OneServer | WatchedServers | NodeServers
 STOP_S: Final = 12.0
 START_S: Final = 60.0
 
@@ -115,10 +117,17 @@ class Process:
 
 
 class Cluster:
-    """All processes. The first ingestor and gateway reach Redis directly, the others through `links`."""
+    """All processes. The first ingestor and gateway reach Redis directly, the others through `links`.
+
+    In a cluster of servers all reach it directly.
+    """
 
     def __init__(
-        self, redis: OneServer | WatchedServers, kinds: Kinds, partitions: int, settings: Mapping[str, object]
+        self,
+        redis: Servers,
+        kinds: Kinds,
+        partitions: int,
+        settings: Mapping[str, object],
     ) -> None:
         self.redis = redis
         self.kinds = kinds
@@ -136,6 +145,8 @@ class Cluster:
 
     async def aim_links(self) -> None:
         """Point the links to the master, as an address that follows it would."""
+        if isinstance(self.redis, NodeServers):
+            return
         master = await self.redis.master()
         for link in self.links:
             link.target = master.url
@@ -157,7 +168,7 @@ class Cluster:
 
 @asynccontextmanager
 async def running_cluster(
-    redis: OneServer | WatchedServers,
+    redis: Servers,
     *,
     partitions: int,
     ingestors: int,
@@ -199,7 +210,7 @@ async def running_cluster(
 
 
 async def _address(cluster: Cluster, number: int, stack: AsyncExitStack) -> str:
-    if not number:
+    if not number or isinstance(cluster.redis, NodeServers):
         return cluster.redis.url
     link = await stack.enter_async_context(FaultProxy((await cluster.redis.master()).url))
     cluster.links.append(link)

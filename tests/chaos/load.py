@@ -14,6 +14,7 @@ from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import ZERO, Position
 from depthcast.shared.runtime.redis import RawEntry, connect, execute, parse_entries
+from depthcast.shared.slots import spread_tags
 from tests.chaos.cluster import PREFIX
 from tests.chaos.oracle import Kinds, Oracle
 from tests.random_events import encode, random_array
@@ -25,7 +26,11 @@ PAUSE_S: Final = 0.02
 COPY_S: Final = 0.1
 COPY_COUNT: Final = 5000
 
-KEYS: Final = DeploymentKeys(PREFIX)
+
+def keys_at(redis_url: str, partitions: int) -> DeploymentKeys:
+    """The keys of the deployment at an address; in a cluster, with the tags of a new one."""
+    keys = DeploymentKeys.at(redis_url, PREFIX)
+    return keys.deployed(partitions, spread_tags(PREFIX, partitions)) if keys.clustered else keys
 
 
 @dataclass
@@ -33,6 +38,7 @@ class Producer:
     """Writes random entries, valid and invalid, to one partition; `acknowledged` has the replied IDs."""
 
     redis_url: str
+    keys: DeploymentKeys
     partition: int
     symbols: list[str]
     random: Random
@@ -59,7 +65,7 @@ class Producer:
         if self.random.random() < 0.3:
             words += ["_", encode({"atomic": True}, self.random.random() < 0.5)]
         try:
-            reply = await execute(client, "XADD", KEYS.partition(self.partition).events, "*", *words)
+            reply = await execute(client, "XADD", self.keys.partition(self.partition).events, "*", *words)
             self.acknowledged.append(Position.parse(reply))
         except RedisUnavailable:
             self.unknown += 1
@@ -73,6 +79,7 @@ class Journal:
 
     def __init__(self, redis_url: str, partitions: int) -> None:
         self.redis_url = redis_url
+        self.keys = keys_at(redis_url, partitions)
         self.copies: list[dict[Position, list[tuple[bytes, bytes]]]] = [{} for _ in range(partitions)]
         self.lost: list[set[Position]] = [set() for _ in range(partitions)]
         self._copying = asyncio.Lock()
@@ -125,7 +132,7 @@ class Journal:
 
     async def _copy_one(self, client: Redis, partition: int) -> bool:
         first = str(self.last(partition).next())
-        key = KEYS.partition(partition).events
+        key = self.keys.partition(partition).events
         found = parse_entries(await execute(client, "XRANGE", key, first, "+", "COUNT", COPY_COUNT))
         self.copies[partition].update(found)
         return bool(found)
@@ -134,7 +141,7 @@ class Journal:
         async def read() -> list[RawEntry] | None:
             try:
                 return parse_entries(
-                    await execute(client, "XRANGE", KEYS.partition(partition).events, "-", "+")
+                    await execute(client, "XRANGE", self.keys.partition(partition).events, "-", "+")
                 )
             except RedisUnavailable:
                 return None

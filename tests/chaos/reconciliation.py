@@ -7,16 +7,20 @@ from redis.asyncio import Redis
 
 from depthcast.shared.codec import decode_info
 from depthcast.shared.errors import RedisUnavailable
+from depthcast.shared.keys import PartitionKeys
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import Position
 from depthcast.shared.runtime.redis import connect, execute, newest_entry, parse_entries
 from depthcast.shared.types import EntryInfo
-from tests.chaos.load import KEYS
+from tests.chaos.node_faults import NODE_LOSSES
 from tests.chaos.oracle import Oracle, RejectOf
 from tests.chaos.report import Report
 from tests.chaos.run import Chaos
 from tests.chaos.watchers import ClientWatch, ConsumerWatch
 from tests.waiting import eventually
+
+LOSING: Final = ("Redis failover by sentinel", *NODE_LOSSES)
+"""Faults by which Redis may lose acknowledged input."""
 
 SETTLED_S: Final = 60.0
 CONVERGED_S: Final = 30.0
@@ -30,9 +34,10 @@ async def reconcile(run: Chaos) -> Report:
     oracles = [run.journal.oracle(number, cluster.kinds) for number in range(cluster.partitions)]
     async with connect(cluster.redis.url) as client:
         for partition, oracle in enumerate(oracles):
-            info = await _consumed(client, partition, run.journal.last(partition))
+            keys = run.journal.keys.partition(partition)
+            info = await _consumed(client, keys, run.journal.last(partition))
             _compare_counts(report, partition, oracle, info)
-            await _compare_rejects(report, client, partition, oracle)
+            await _compare_rejects(report, client, keys, oracle)
             _account_for_input(run, partition)
     books = {symbol: oracles[partition_of(symbol, len(oracles))] for symbol in cluster.kinds}
     for watch in run.watches:
@@ -49,18 +54,18 @@ async def _copied(run: Chaos) -> bool:
     return True
 
 
-async def _consumed(client: Redis, partition: int, wanted: Position) -> EntryInfo:
+async def _consumed(client: Redis, keys: PartitionKeys, wanted: Position) -> EntryInfo:
     """Wait until input up to `wanted` was consumed and published."""
 
     async def there() -> EntryInfo | None:
         try:
-            newest = await newest_entry(client, KEYS.partition(partition).deltas)
+            newest = await newest_entry(client, keys.deltas)
         except RedisUnavailable:
             return None
         info = decode_info(dict(newest[1])[b"_"]) if newest else None
         return info if info is not None and Position.parse(info.src) >= wanted else None
 
-    info = await eventually(there, timeout_s=SETTLED_S, message=f"partition {partition} consumes {wanted}")
+    info = await eventually(there, timeout_s=SETTLED_S, message=f"{keys.events} is consumed up to {wanted}")
     assert info is not None
     return info
 
@@ -77,15 +82,15 @@ def _compare_counts(report: Report, partition: int, oracle: Oracle, info: EntryI
     )
 
 
-async def _compare_rejects(report: Report, client: Redis, partition: int, oracle: Oracle) -> None:
-    reply = await execute(client, "XRANGE", KEYS.partition(partition).rejects, "-", "+")
+async def _compare_rejects(report: Report, client: Redis, keys: PartitionKeys, oracle: Oracle) -> None:
+    reply = await execute(client, "XRANGE", keys.rejects, "-", "+")
     found = Counter(_reject(dict(fields)) for _, fields in parse_entries(reply))
     lost, repeated = oracle.rejects - found, found - oracle.rejects
     report.rejects += oracle.rejected
     report.lost += lost.total()
     report.repeated += repeated.total()
     for what, which in (("lost", lost), ("repeated or invented", repeated)):
-        report.check(not which, f"partition {partition}: rejects {what}: {which.most_common(3)}")
+        report.check(not which, f"{keys.rejects}: {what}: {which.most_common(3)}")
 
 
 def _reject(fields: dict[bytes, bytes]) -> RejectOf:
@@ -100,7 +105,7 @@ def _account_for_input(run: Chaos, partition: int) -> None:
     report.acknowledged += len(producer.acknowledged)
     report.unknown += producer.unknown
     gone = [position for position in producer.acknowledged if position not in copies]
-    if report.faults["Redis failover by sentinel"]:
+    if any(report.faults[name] for name in LOSING):
         report.failover_lost += len(gone)
     else:
         report.check(not gone, f"partition {partition}: {len(gone)} acknowledged entries are not in the log")

@@ -12,6 +12,8 @@ from depthcast.shared.partition import partition_of
 from tests.chaos.cluster import Cluster
 from tests.chaos.faults import Faults
 from tests.chaos.load import Journal, Producer
+from tests.chaos.node_faults import ClusterFaults
+from tests.chaos.nodes import NodeServers
 from tests.chaos.report import Report
 from tests.chaos.watchers import ClientWatch, ConsumerWatch, MismatchCount, audience
 from tests.waiting import eventually
@@ -31,7 +33,8 @@ class Chaos:
         self.journal = Journal(cluster.redis.url, cluster.partitions)
         self.tap, self.clients = audience(cluster)
         self.producers = [self._producer(number) for number in range(cluster.partitions)]
-        self.faults = Faults(cluster, self.journal, self.tap, self.report, self.random)
+        kind = ClusterFaults if isinstance(cluster.redis, NodeServers) else Faults
+        self.faults = kind(cluster, self.journal, self.tap, self.report, self.random)
         self.mismatches = MismatchCount()
         self._loads: list[asyncio.Task[None]] = []
         self._watches: list[asyncio.Task[None]] = []
@@ -61,6 +64,16 @@ class Chaos:
         self.report.faults[name] += 1
         await self.faults.all()[name]()
         await asyncio.sleep(self.random.uniform(*self.calm_s))
+
+    async def for_faults(self, count: int, say: Callable[[str], None]) -> None:
+        """So many faults at random; each kind comes before any comes again."""
+        names = list[str]()
+        for _ in range(count):
+            if not names:
+                names = list(self.faults.all())
+                self.random.shuffle(names)
+            say(names[-1])
+            await self.go_on(names.pop())
 
     async def for_seconds(self, seconds: float, say: Callable[[str], None]) -> None:
         """Faults at random; each kind comes before any comes again."""
@@ -92,7 +105,9 @@ class Chaos:
 
     def _producer(self, partition: int) -> Producer:
         symbols = [s for s in self.cluster.kinds if partition_of(s, self.cluster.partitions) == partition]
-        return Producer(self.cluster.redis.url, partition, symbols, Random(self.random.random()))
+        return Producer(
+            self.cluster.redis.url, self.journal.keys, partition, symbols, Random(self.random.random())
+        )
 
 
 @asynccontextmanager

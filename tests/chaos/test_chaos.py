@@ -2,7 +2,10 @@
 
 import pytest
 
+from depthcast.runtime.server_binary import CHOICE
 from tests.chaos.cluster import running_cluster
+from tests.chaos.node_faults import KILLED, PARTED
+from tests.chaos.nodes import NodeServers
 from tests.chaos.reconciliation import reconcile
 from tests.chaos.run import chaos
 from tests.chaos.servers import OneServer
@@ -32,3 +35,50 @@ async def test_everybody_ends_with_the_right_books_and_every_event_counts_once()
     assert report.good, "\n".join(report.lines())
     assert report.events > 300
     assert len(report.takeovers) >= FAULTS.count("ingestor kill -9")
+
+
+IN_A_CLUSTER = (
+    "slot moved",
+    KILLED,
+    "slot moved, and an ingestor killed meanwhile",
+    "slot moved halfway, and left so for a while",
+    PARTED,
+    "node failover",
+    "slot of the deployment moved",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("server", "count"),
+    [
+        ("bundled", 0),
+        pytest.param("bundled", 100, marks=[pytest.mark.deep, pytest.mark.timeout(1200)]),
+        pytest.param("redis-server", 0, marks=pytest.mark.deep),
+    ],
+)
+async def test_in_a_cluster_whose_nodes_fail_and_whose_slots_move(
+    server: str, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`count`: so many seeded faults instead of one of each that only a cluster has."""
+    monkeypatch.setenv(CHOICE, server)
+    async with (
+        running_cluster(
+            NodeServers(),
+            partitions=4 if count else 2,
+            ingestors=3 if count else 2,
+            gateways=1,
+            settings=SETTINGS,
+            gateway_settings={},
+        ) as cluster,
+        chaos(cluster, seed=3, calm_s=(0.1, 0.4)) as run,
+    ):
+        if count:
+            await run.for_faults(count, lambda _: None)
+        else:
+            for fault in IN_A_CLUSTER:
+                await run.go_on(fault)
+        report = await reconcile(run)
+    assert report.good, "\n".join(report.lines())
+    assert report.faults.total() == (count or len(IN_A_CLUSTER))
+    assert report.events > 300

@@ -1,7 +1,8 @@
 """A whole deployment that Prometheus reads, by the shipped configuration: real processes on free ports.
 
-What runs: a server, two ingestors, a gateway with two workers, a synthetic market, a live feed from a fake
-venue, a consumer with a name, a client over WebSocket and one that wants little, HAProxy, and Prometheus.
+What runs: a server, two ingestors, a gateway with two workers, a relay to another server, a synthetic market,
+a live feed from a fake venue, a consumer with a name, a client over WebSocket and one that wants little,
+HAProxy, and Prometheus.
 """
 
 import asyncio
@@ -145,6 +146,12 @@ async def observed(folder: Path, secrets: Path) -> AsyncIterator[Observed]:
         place = Place(server.url, url, PREFIX)
         del everybody["admin_port"]
         start("market", "feed", "synthetic", "--symbols", ",".join(SYMBOLS))
+        copied = await stack.enter_async_context(EmbeddedServer())
+        relay = Program(
+            folder, "relay", "relay",
+            source_url=server.url, redis_url=copied.url, prefix=PREFIX, admin_port=0, log_level="warning",
+        )  # fmt: skip
+        stack.callback(relay.end)
         feed_port = free_port()
         venue = await stack.enter_async_context(_venue(place, feed_port))
         await stack.enter_async_context(_readers(place))
@@ -156,6 +163,7 @@ async def observed(folder: Path, secrets: Path) -> AsyncIterator[Observed]:
             "gateway": [await gateway.admin()],
             "proxy": [f"{HOST}:{proxy.metrics}"],
             "feed": [f"{HOST}:{feed_port}"],
+            "relay": [await relay.admin()],
         }
         made.url = stack.enter_context(_prometheus(folder, made.targets, secrets))
         try:
@@ -183,7 +191,7 @@ def _groups() -> list[dict[str, Any]]:
 
 
 def configuration(targets: dict[str, list[str]], own: str) -> dict[str, Any]:
-    """The shipped configuration with addresses in place of names, shorter times, and a job for the feed."""
+    """The shipped configuration with addresses in place of names, shorter times, and two more jobs."""
     made: dict[str, Any] = yaml.safe_load((SHIPPED / "prometheus.yml").read_text(encoding="utf-8"))
     for name in ("scrape_interval", "scrape_timeout", "evaluation_interval"):
         made["global"][name] = f"{INTERVAL_S * 1000:.0f}ms"
@@ -191,7 +199,8 @@ def configuration(targets: dict[str, list[str]], own: str) -> dict[str, Any]:
         job.pop("dns_sd_configs", None)
         addresses = {**targets, "prometheus": [own]}[job["job_name"]]
         job["static_configs"] = [{"targets": addresses}]
-    made["scrape_configs"].append({"job_name": "feed", "static_configs": [{"targets": targets["feed"]}]})
+    for name in ("feed", "relay"):
+        made["scrape_configs"].append({"job_name": name, "static_configs": [{"targets": targets[name]}]})
     return made
 
 

@@ -63,8 +63,8 @@ class LimitedServer:
         }
 
     def administrate(self, *command: str) -> Any:
-        """Send one command as the administrator."""
-        with redis.Redis.from_url(self.url(ADMINISTRATOR), protocol=2) as client:
+        """Send one command as the administrator, in a cluster to the server at `port`."""
+        with redis.Redis.from_url(LimitedServer.url(self, ADMINISTRATOR), protocol=2) as client:
             return client.execute_command(*command)
 
     def refusals(self) -> list[str]:
@@ -112,7 +112,8 @@ async def limited_cluster(
     ports = [free_port() for _ in range(2 * MASTERS)]
     certificate, users = authority.issue("redis"), folder / "users.acl"
     users.write_text("user default on nopass ~* &* +@all\n")
-    options = [_tls_options(port, certificate, authority, users) for port in ports]
+    among_each_other = {"tls-cluster": "yes", "tls-replication": "yes"}
+    options = [{**_tls_options(port, certificate, authority, users), **among_each_other} for port in ports]
     async with AsyncExitStack() as stack:
         try:
             cluster = await stack.enter_async_context(Cluster(binary, options=options))

@@ -10,6 +10,8 @@ from redis.asyncio import Redis
 from depthcast.runtime.relay import RelayService
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.runtime.catalog import read_deployed
+from depthcast.shared.runtime.cluster import ClusterClient
 from depthcast.shared.runtime.redis import RawEntry, execute, parse_entries
 from depthcast.shared.settings import RelaySettings
 from tests.waiting import TIMEOUT_S
@@ -46,7 +48,8 @@ async def entries_of(client: Redis, key: str) -> list[RawEntry]:
 
 async def content(client: Redis, prefix: str, partitions: int, symbols: list[str]) -> dict[str, Any]:
     """What a relay copies, by a name without the prefix."""
-    keys = DeploymentKeys(prefix)
+    deployed = await read_deployed(client, DeploymentKeys(prefix, isinstance(client, ClusterClient)), None)
+    keys = DeploymentKeys(prefix) if deployed is None else deployed.keys
     found: dict[str, Any] = {"instruments": await client.hgetall(keys.instruments)}
     found["incarnation"] = await execute(client, "GET", keys.incarnation)
     for number in range(partitions):

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,7 @@ from depthcast.shared.types import Symbol
 from tests.certificates import Authority
 from tests.clusters import Cluster
 from tests.ingestor_runs import Run
-from tests.integration.gateway_harness import client_of, running_gateway
+from tests.integration.gateway_harness import Client, client_of, running_gateway
 from tests.integration.limited_server import (
     ADMINISTRATOR,
     PREFIX,
@@ -30,17 +29,16 @@ from tests.integration.limited_server import (
     recording,
 )
 from tests.role_commands import commands_of
-from tests.waiting import eventually
+from tests.waiting import TIMEOUT_S, eventually
 
 PARTITIONS = 3
 ROLES_SEEN = ("ingestor", "gateway", "consumer", "producer", "feed", "doctor", "operator")
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("ingestor.runtime.service", "gateway.runtime.market_reader"):
         monkeypatch.setattr(f"depthcast.{module}.POLL_S", 0.05)
-    return
 
 
 @pytest.mark.slow
@@ -54,14 +52,15 @@ async def test_everything_runs_and_nothing_is_refused(
         with recording(monkeypatch) as sent:
             async with run.service(settings), run.client:
                 with running_gateway(limited.url("gateway"), PREFIX, anonymous=True) as gateway:
+                    await eventually(lambda: gateway.process.core.market.was_live)
                     async with client_of(gateway) as client:
                         await client.send(op="subscribe", symbols=["LEV"])
                         await _feed(limited, 1)
-                        await eventually(lambda: "LEV" in client.books and client.books["LEV"].bids == {1: 5})
+                        await _feed_live(limited)
+                        await _shows(client, {1: 5})
                         await _move_and_fail_over(cluster, limited, run)
                         await _feed(limited, 2)
-                        await client.until("update", symbol="LEV")
-                        assert client.books["LEV"].bids == {1: 5, 2: 5}
+                        await _shows(client, {1: 5, 2: 5})
                 await _inspect(limited)
         assert limited.refusals() == []
         for role in ROLES_SEEN:
@@ -70,13 +69,23 @@ async def test_everything_runs_and_nothing_is_refused(
         assert "asking" in sent["gateway"] & sent["consumer"] & sent["doctor"]
 
 
+async def _shows(client: Client, bids: dict[int, int]) -> None:
+    async with asyncio.timeout(TIMEOUT_S):
+        while "LEV" not in client.books or client.books["LEV"].bids != bids:
+            await client.receive()
+
+
 async def _feed(limited: LimitedCluster, price: int) -> None:
-    """Input of a producer, and what a feed does beside that."""
+    """Input of a producer, of which one event is rejected."""
     async with Producer(limited.url("producer"), prefix=PREFIX) as producer:
         await producer.send("LEV", [("update", "bid", price, 5)])
         await producer.send("ORD", [("delete", "bid", 1, 5, 99)])
         await producer.consumed()
         assert producer.counters.rejected
+
+
+async def _feed_live(limited: LimitedCluster) -> None:
+    """What live feeds and replays do beside adding input."""
     async with open_producer(limited.url("feed"), PREFIX, None) as feed:
         await register(feed, [Instrument(Symbol("NEW"), "0.01", "0.001")])
         await refuse_fed(feed, [Symbol("NEW")])
@@ -102,16 +111,16 @@ async def _move_and_fail_over(cluster: Cluster, limited: LimitedCluster, run: Ru
 
 
 async def _inspect(limited: LimitedCluster) -> None:
-    for words in (("status",), ("partition", "LEV"), ("instruments", "list"), ("token", "revoked")):
-        await _command(limited, "doctor", *words)
-    for words in (
-        ("instruments", "add", "MADE", "--tick-size", "0.1"),
-        ("instruments", "set", "MADE", "--tick-size", "0.01", "--relist"),
-        ("instruments", "withdraw", "MADE"),
-        ("token", "revoke", "--subject", "mallory", "--lifetime", "1m"),
-        ("token", "allow", "--subject", "mallory"),
+    for line in ("status", "partition LEV", "instruments list", "token revoked"):
+        await _command(limited, "doctor", *line.split())
+    for line in (
+        "instruments add MADE --tick-size 0.1",
+        "instruments set MADE --tick-size 0.01 --relist",
+        "instruments withdraw MADE",
+        "token revoke --subject mallory --lifetime 1m",
+        "token allow --subject mallory",
     ):
-        await _command(limited, "operator", *words)
+        await _command(limited, "operator", *line.split())
     said = await asyncio.to_thread(CliRunner().invoke, main, ["doctor"], env=limited.variables("doctor"))
     assert "NOPERM" not in said.output
 

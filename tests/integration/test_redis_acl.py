@@ -19,8 +19,10 @@ from depthcast.runtime.venue_sources import Sources
 from depthcast.shared.errors import RedisRefused, RedisUnavailable
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.position import ZERO, Position
 from depthcast.shared.redis_roles import ROLES
 from depthcast.shared.runtime.redis import connect, execute
+from depthcast.shared.runtime.tail import Tail
 from depthcast.shared.types import Symbol
 from tests.certificates import Authority
 from tests.environment import without_settings
@@ -264,3 +266,32 @@ async def test_who_shows_no_certificate_or_trusts_another_authority_gets_nothing
         async with connect(url, timeout_s=2) as client:
             with pytest.raises(RedisUnavailable):
                 await execute(client, "TIME")
+
+
+async def test_a_read_over_tls_that_the_server_ends_is_refused_and_the_next_one_reads(
+    limited: LimitedServer,
+) -> None:
+    """As where a master becomes a replica: the connection is closed, and its transport is not used again."""
+    key = f"{PREFIX}:unblocked"
+    async with connect(limited.url(ADMINISTRATOR)) as client:
+        tail = Tail(client, key)
+        for _ in range(3):
+            reading = asyncio.create_task(tail.read(ZERO, count=1, block_ms=10_000))
+
+            def unblocked() -> bool:
+                text = limited.administrate("CLIENT", "LIST").decode()
+                ids = [line.split()[0][3:] for line in text.splitlines() if "cmd=xread" in line]
+                return any(limited.administrate("CLIENT", "UNBLOCK", each, "ERROR") for each in ids)
+
+            await eventually(unblocked)
+            with pytest.raises(RedisRefused, match="UNBLOCKED"):
+                await reading
+        await execute(client, "XADD", key, "7-1", "a", "b")
+        assert await tail.read(ZERO, count=1, block_ms=5) == [(Position(7, 1), [(b"a", b"b")])]
+        assert tail._borrowed is not None
+        for _ in range(2):  # after the second time, such a transport knows no protocol any more
+            tail._borrowed.connection.transport.close()
+        await tail.release()
+        assert await tail.read(ZERO, count=1, block_ms=5) == [(Position(7, 1), [(b"a", b"b")])]
+        await tail.release()
+        await execute(client, "DEL", key)

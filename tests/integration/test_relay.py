@@ -1,9 +1,10 @@
 """`depthcast relay` between real servers: the copy is the source, entry by entry, whatever happens."""
 
 import asyncio
+import json
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -16,13 +17,18 @@ from depthcast import Consumer, Producer
 from depthcast.ingestor.runtime.service import IngestorService
 from depthcast.runtime.embedded import EmbeddedServer
 from depthcast.runtime.relay import RelayService
+from depthcast.runtime.relay_sides import SOURCE, TARGET
 from depthcast.shared.errors import CopyError, RedisUnavailable
 from depthcast.shared.freshness import ServerClock
+from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.position import Position
 from depthcast.shared.redis_roles import acl_rules, user_of
 from depthcast.shared.runtime.catalog import Catalog, sample_clock
 from depthcast.shared.runtime.redis import connect, execute
+from depthcast.shared.runtime.tail import Tail
+from depthcast.shared.slots import spread_tags
 from tests.chaos.servers import WatchedServers, free_port
+from tests.clusters import Cluster
 from tests.environment import without_settings
 from tests.ingestor_runs import FEEDS, Input, Run, check_history
 from tests.integration.gateway_harness import RunningGateway, running_gateway
@@ -544,13 +550,130 @@ async def test_a_relay_has_the_rights_of_its_roles_and_needs_no_other(
             await eventually(lambda: entries_of(scene.copied, scene.run.keys.deltas))
         async with running_relay(settings):
             await scene.same()
+            # What does not change is watched from one look to the next.
+            await eventually(lambda: {"exec", "multi"} <= sent["relay"] & sent["relay-source"])
     for client in (scene.run.client, scene.copied):
         assert await execute(client, "ACL", "LOG") == []
     for role in ("relay", "relay-source"):
         assert sent[role] - commands_of(role) == set()
-        never = commands_of(role) - sent[role] - {"select", "cluster|slots"}
+        never = commands_of(role) - sent[role] - {"select", "cluster|slots", "asking", "unwatch"}
         assert never == set(), f"what {role} may and never sends"
 
 
 async def _gone(scene: Scene, name: str) -> bool:
     return not await execute(scene.copied, "HEXISTS", scene.run.deployment.relays, name)
+
+
+async def test_instruments_are_read_when_they_have_changed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("depthcast.runtime.relay.POLL_S", 0.02)
+    keys = scene.run.deployment
+    async with scene.run.service(scene.run.settings()), running_relay(scene.settings()) as relay:
+        catalog = relay.deployments[0].catalog
+        polls = 0
+        sample = catalog._target_clock.observe
+
+        def observed(*sampled: Any) -> None:
+            nonlocal polls
+            polls += 1
+            sample(*sampled)
+
+        monkeypatch.setattr(catalog._target_clock, "observe", observed)
+
+        async def quiet() -> bool:
+            """Nothing was read in ten looks."""
+            before, upto = catalog.whole_reads.copy(), polls + 10
+            await eventually(lambda: polls >= upto)
+            return catalog.whole_reads == before
+
+        await eventually(lambda: catalog.written)
+        await eventually(quiet, message="instruments that do not change are not read")
+        reads = catalog.whole_reads.copy()
+        await execute(scene.run.client, "HSET", keys.instruments, "NEW", "{}")
+        await eventually(partial(_registered, scene, "NEW"), message="a new one is copied")
+        await execute(scene.copied, "DEL", keys.instruments)
+        await eventually(
+            partial(_registered, scene, "NEW"), message="what the copy has lost is written again"
+        )
+        await eventually(quiet)
+        assert catalog.whole_reads[SOURCE] == reads[SOURCE] + 1
+        assert catalog.whole_reads[TARGET] <= reads[TARGET] + 4
+
+
+async def _registered(scene: Scene, symbol: str) -> bool:
+    table = await scene.copied.hgetall(scene.run.deployment.instruments)
+    return (
+        table == await scene.run.client.hgetall(scene.run.deployment.instruments) and symbol.encode() in table
+    )
+
+
+async def test_what_is_read_at_once_is_limited(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries of some kB and one that is larger than the limit, which is read alone."""
+    most = 65_536
+    replies: list[tuple[int, int]] = []
+    read = Tail.read
+
+    async def noted(self: Tail, after: Position, *, count: int, block_ms: int) -> Any:
+        entries = await read(self, after, count=count, block_ms=block_ms)
+        replies.append((len(entries), self.reply_bytes))
+        return entries
+
+    async with scene.run.service(scene.run.settings(retention_s=600, snapshot_interval_ms=60_000)):
+        for number in range(40):
+            levels = 20_000 if number == 20 else 1500
+            book = [["update", "bid", 1 + n, 1 + number] for n in range(levels)]
+            await scene.run.send(("LEV", json.dumps(book)))
+            await scene.run.published()
+    monkeypatch.setattr(Tail, "read", noted)
+    async with running_relay(scene.settings(relay_read_bytes_max=most)) as relay:
+        await scene.same()
+        [partition] = relay.deployments[0].partitions
+        assert partition.limited
+    assert any(size > most for _, size in replies), "one entry is larger than the limit"
+    assert all(size <= most or count == 1 for count, size in replies)
+    assert max(count for count, _ in replies) > 1
+
+
+@pytest.mark.slow
+async def test_copies_to_a_cluster_and_from_it(tmp_path: Path) -> None:
+    """A chain of two relays with a cluster in the middle, whose slots move and whose node is replaced."""
+    with EmbeddedServer(append_only=True) as source, EmbeddedServer() as last:
+        async with Cluster() as cluster, AsyncExitStack() as stack:
+            clients = [
+                await stack.enter_async_context(connect(url)) for url in (source.url, cluster.url, last.url)
+            ]
+            run = Run(clients[0], "books", source.url, tmp_path)
+            sent = Input(run, Random(9), doubting=False)
+            settings = run.settings(snapshot_interval_ms=200, retention_s=60, interval_ms=1)
+            await stack.enter_async_context(run.service(settings))
+            for here, there in ((source.url, cluster.url), (cluster.url, last.url)):
+                await stack.enter_async_context(running_relay(relay_settings(here, there, "books")))
+            keys = DeploymentKeys("books", clustered=True, tags=tuple(spread_tags("books", 1)))
+            deltas = keys.partition(0).deltas
+
+            async def copied() -> bool:
+                wanted = (await entries_of(clients[0], run.keys.deltas))[-1:]
+                ends = [
+                    (await entries_of(c, k))[-1:]
+                    for c, k in ((clients[1], deltas), (clients[2], run.keys.deltas))
+                ]
+                return [wanted, wanted] == ends
+
+            for fault in (partial(cluster.migrate, deltas), partial(cluster.migrate, keys.meta), None):
+                await sent.send(30)
+                await run.published()
+                if fault is None:
+                    await cluster.fail_over(deltas)
+                else:
+                    await fault((await cluster.others(fault.args[0]))[0])
+                await sent.send(30)
+                await run.published()
+                await eventually(copied, message="both copies are at the end of the source")
+            with running_gateway(cluster.url, "books", stale_ms=3000) as gateway:
+                market = gateway.process.core.market
+                await eventually(lambda: set(market.listings) == set(FEEDS) and market.was_live)
+                for symbol, replica in check_history(await run.history()).replicas.items():
+                    held = market.listings[symbol].replica
+                    assert held is not None
+                    assert held.digest == replica.digest

@@ -31,13 +31,16 @@ PROBLEM_CHARACTERS = 400
 @click.option("--first", default=0, show_default=True, help="the first of them")
 @click.option("--jobs", default=os.cpu_count() or 1, show_default=True, help="processes at once")
 @click.option("--flush", is_flag=True, help="among the faults: everything in Redis is deleted")
+@click.option("--cluster", is_flag=True, help="in a cluster, whose slots move and whose nodes are replaced")
 @click.option("--trace", is_flag=True, help="print every command and reply; one seed only")
 @click.option(
     "--mutation",
     type=click.Choice([*MUTATIONS, ALL]),
     help="run with this mistake in the program, until a seed notices it",
 )
-def main(seeds: int, first: int, jobs: int, flush: bool, trace: bool, mutation: str | None) -> None:
+def main(
+    seeds: int, first: int, jobs: int, flush: bool, cluster: bool, trace: bool, mutation: str | None
+) -> None:
     """Run the command; see the module."""
     if mutation is not None:
         names = list(MISTAKES) if mutation == ALL else [mutation]
@@ -47,9 +50,9 @@ def main(seeds: int, first: int, jobs: int, flush: bool, trace: bool, mutation: 
     began = time.monotonic()
     reports: Iterator[Report]
     if seeds == 1:
-        reports = iter([simulate(first, flush=flush, verbose=trace)])
+        reports = iter([simulate(first, flush=flush, cluster=cluster, verbose=trace)])
     else:
-        reports = simulate_many(first, seeds, min(jobs, seeds), flush=flush)
+        reports = simulate_many(first, seeds, min(jobs, seeds), flush=flush, cluster=cluster)
     sys.exit(1 if _follow(reports, seeds, first, began) else 0)
 
 

@@ -6,10 +6,12 @@ from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tests.conformance.error_replies import REPLIES
+from tests.simulation.cluster_faults import ClusterFaults
 from tests.simulation.damage import Damage, Mend
 from tests.simulation.faults import FLUSH, LATER, TOGGLE, Fault
 from tests.simulation.loop import Process
 from tests.simulation.network import Weather
+from tests.simulation.nodes import Node
 from tests.simulation.processes import Actor, Ingestor, WebClient
 from tests.simulation.server import Replica
 from tests.simulation.streams import Id
@@ -47,6 +49,7 @@ class Actions:
         self._kept: tuple[Replica, int]
         damage = Damage(world)
         self._damage = damage
+        self._cluster = ClusterFaults(world)
         self._simple: dict[str, Callable[[Fault], bool]] = {
             "terminate ingestor": self._terminate,
             "cut client": self._cut_client,
@@ -69,6 +72,9 @@ class Actions:
             "delete deltas": lambda fault: self._harm(fault, damage.delete_deltas),
             "change a type": lambda fault: self._harm(fault, damage.change_type),
             FLUSH: self._flush,
+            "move a slot": lambda fault: self._cluster.move(fault, back=False),
+            "move a slot and back": lambda fault: self._cluster.move(fault, back=True),
+            "replace a node": self._replace_node,
         }
 
     def strike(self, fault: Fault) -> None:
@@ -83,6 +89,7 @@ class Actions:
 
     def end_all(self) -> None:
         """End every fault that still lasts."""
+        self._cluster.finish()
         for key in list(self._undo):
             self._end(key)
 
@@ -235,6 +242,25 @@ class Actions:
         server.skew_us += self.world.clock_rng.randint(-300_000, 300_000)
         self.world.register_again()
         self._lasts("down", fault.lasts_s / 2, server.start)
+
+    def _replace_node(self, fault: Fault) -> bool:
+        """A node ends for good. Its replica, which lags, takes its slots over a little later."""
+        node = self._cluster.replaceable(fault)
+        if node is None or not self._is_whole() or self.world.server.down:
+            return False
+        replica = self.world.server.replicate()
+        return self._lasts("lag", fault.choice * LAG_S, lambda: self._promote_node(fault, node, replica))
+
+    def _promote_node(self, fault: Fault, node: Node, replica: Replica) -> None:
+        if self.world.server.down or not self._cluster.is_still(node):
+            return
+        promoted = self._cluster.replace(node, replica)
+        self.world.register_again()
+
+        def up() -> None:
+            promoted.up = True
+
+        self._lasts(("node", promoted.number), fault.lasts_s / 2, up)
 
     def _lose_in_place(self, fault: Fault) -> bool:
         """Lose the tail as when a proxy hides a failover: no connection breaks, `run_id` stays.

@@ -45,6 +45,13 @@ KINDS: Final = {
 }
 """How often each kind is drawn, relative to the others."""
 
+OF_A_CLUSTER: Final = {
+    "move a slot": 6,
+    "move a slot and back": 3,
+    "replace a node": 4,
+}
+"""The same of faults that only a cluster has: some of them are added to the others."""
+
 FLUSH: Final = "flush"
 UNTELLABLE: Final = ("fail over", LATER, TOGGLE, "lose the tail in place", "crash after a seal", *DAMAGE)
 """Together with a flush, nothing that is left tells what must become of the input."""
@@ -62,6 +69,17 @@ class Fault:
     at_s: float
     lasts_s: float
     choice: float
+
+
+def draw_cluster_faults(rng: Random, first_s: float, last_s: float) -> list[Fault]:
+    """The faults of one run that only a cluster has."""
+    kinds = rng.choices(list(OF_A_CLUSTER), weights=list(OF_A_CLUSTER.values()), k=rng.randint(1, 5))
+    return [_drawn(rng, kind, first_s, last_s) for kind in kinds]
+
+
+def _drawn(rng: Random, kind: str, first_s: float, last_s: float) -> Fault:
+    lasts_s = rng.choice((0.05, 0.2, 0.5, 1.0))
+    return Fault(kind, rng.uniform(first_s, last_s), lasts_s * (0.5 + rng.random()), rng.random())
 
 
 def draw_faults(rng: Random, first_s: float, last_s: float, *, flush: bool) -> list[Fault]:

@@ -19,13 +19,16 @@ from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.client import Pipeline
 from redis.asyncio.lock import Lock
 from redis.client import NEVER_DECODE
+from redis.exceptions import AskError, WatchError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
-from redis.exceptions import WatchError
 from redis.utils import str_if_bytes
 
+from depthcast.shared.runtime.connections import _NO_MASTER
+from depthcast.shared.runtime.redirects import may_follow
 from depthcast.shared.runtime.redis import OnConnect
 from tests.simulation.loop import PROCESS, Process, SimulatedLoop
+from tests.simulation.nodes import Node, Nodes, keys_of, slot_name
 from tests.simulation.replies import Reply, ReplyError
 from tests.simulation.server import TRANSACTION, UNWATCH, Server, joined
 
@@ -114,9 +117,12 @@ class Connection:
 
     numbers = count()
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, node: Node | None = None) -> None:
         self.link = link
         self.network = link.network
+        self.node = node
+        self.slot: bytes | None = None
+        self.asking = False
         self.number = next(self.numbers)
         self.latest = dict.fromkeys(WAYS, 0.0)
         self.generation = -1
@@ -144,7 +150,7 @@ class Connection:
             self.close()
             raise RedisConnectionError("Connection refused")
 
-    async def request(self, command: list[bytes]) -> Reply:
+    async def request(self, command: list[bytes], *, asking: bool = False) -> Reply:
         """One command; raises the library's errors."""
         if self.broken or self.network.closed:
             raise RedisConnectionError("Connection closed by server.")
@@ -162,6 +168,7 @@ class Connection:
 
         def arrive() -> None:
             self.network.trace("execute", self.link.process.name, command)
+            self.asking = asking
             server.receive(self, command, answer)
 
         if link.draw("cut_before"):
@@ -173,6 +180,8 @@ class Connection:
             link.travel(self, "up", arrive, late_s)
         found = await reply
         if isinstance(found, ReplyError):
+            if server.nodes is not None and str(found).startswith(_NO_MASTER):
+                self.close()
             raise _library_error(str(found))
         return found
 
@@ -295,6 +304,8 @@ class SimulatedRedis(Redis):
         self._link = link
         self._on_connect = on_connect
         self._idle: list[Connection] = []
+        self._home: bytes | None = None
+        self._by_slot: dict[bytes, list[Connection]] = {}
 
     def lock(self, name: Any, *arguments: Any, **options: Any) -> Any:
         return super().lock(name, *arguments, **{**options, "lock_class": _SeededLock})
@@ -318,7 +329,49 @@ class SimulatedRedis(Redis):
     async def request_all(
         self, commands: list[list[bytes]], connection: Connection | None = None
     ) -> list[Any]:
-        """Send commands in a row over one connection; an error of one of them is its reply."""
+        """Send commands in a row over one connection; an error of one of them is its reply.
+
+        In a cluster, over one connection for each slot; reads follow redirections, as in the program.
+        """
+        if self._nodes is None or connection is not None:
+            return await self._request_all(commands, connection)
+        places: dict[bytes, list[int]] = {}
+        for number, command in enumerate(commands):
+            places.setdefault(self._slot(command), []).append(number)
+        replies: list[Any] = [None] * len(commands)
+        for slot, numbers in places.items():
+            some = [commands[number] for number in numbers]
+            found = await self._request_all(some, await self.take_connection(slot))
+            for number, reply in zip(numbers, found, strict=True):
+                replies[number] = await self._followed(commands[number], reply)
+        return replies
+
+    @property
+    def _nodes(self) -> Nodes | None:
+        return self._link.network.server.nodes
+
+    def _slot(self, command: list[bytes]) -> bytes:
+        """Where a command goes; one without a key, where the last key was: scripts are loaded so."""
+        keys = keys_of(command)
+        if keys:
+            self._home = slot_name(keys[0])
+        return self._home or b""
+
+    async def _followed(self, command: list[bytes], reply: Any) -> Any:
+        if not isinstance(reply, AskError) or self._on_connect is not None or not may_follow(command):
+            return reply
+        assert self._nodes is not None
+        if (node := self._nodes.at(reply.port)) is None:
+            raise RedisConnectionError("Connection refused")
+        self._link.network.faults["redirected reads"] += 1
+        connection = Connection(self._link, node)
+        try:
+            await connection.open()
+            return await _caught(connection.request(command, asking=True))
+        finally:
+            connection.close()
+
+    async def _request_all(self, commands: list[list[bytes]], connection: Connection | None) -> list[Any]:
         connection = connection or await self.take_connection()
         try:
             requests = [asyncio.ensure_future(connection.request(command)) for command in commands[1:]]
@@ -333,14 +386,21 @@ class SimulatedRedis(Redis):
     def give_back(self, connection: Connection) -> None:
         """Keep a connection for the next command, unless it is broken."""
         if not connection.broken:
-            self._idle.append(connection)
+            self._pool(connection.slot).append(connection)
 
-    async def take_connection(self) -> Connection:
-        while self._idle:
-            connection = self._idle.pop()
+    def _pool(self, slot: bytes | None) -> list[Connection]:
+        return self._idle if slot is None else self._by_slot.setdefault(slot, [])
+
+    async def take_connection(self, slot: bytes | None = None) -> Connection:
+        """An idle connection or a new one; in a cluster, to the node that owns the slot now."""
+        idle = self._pool(slot)
+        while idle:
+            connection = idle.pop()
             if not connection.broken:
                 return connection
-        connection = Connection(self._link)
+        node = None if self._nodes is None or slot is None else self._nodes.owner[slot]
+        connection = Connection(self._link, node)
+        connection.slot = slot
         try:
             await connection.open()
             if self._on_connect is not None:
@@ -351,9 +411,10 @@ class SimulatedRedis(Redis):
         return connection
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
-        for connection in self._idle:
-            connection.close()
-        self._idle.clear()
+        for idle in (self._idle, *self._by_slot.values()):
+            for connection in idle:
+                connection.close()
+            idle.clear()
 
 
 class SimulatedPipeline(Pipeline):
@@ -365,7 +426,9 @@ class SimulatedPipeline(Pipeline):
         self._watcher: Connection | None = None
 
     async def watch(self, *names: Any) -> Any:  # type: ignore[override] # nor does the library's own
-        self._watcher = await self._simulated.take_connection()
+        simulated = self._simulated
+        slot = None if simulated._nodes is None else simulated._slot(_command(("WATCH", *names)))
+        self._watcher = await simulated.take_connection(slot)
         try:
             return await self._watcher.request(_command(("WATCH", *names)))
         except BaseException:

@@ -12,17 +12,24 @@ CHUNKS_PER_CHILD: Final = 20
 SEEDS_AT_ONCE: Final = 5
 
 
-def simulate(seed: int, *, flush: bool = False, mutation: str | None = None, verbose: bool = False) -> Report:
+def simulate(
+    seed: int,
+    *,
+    flush: bool = False,
+    cluster: bool = False,
+    mutation: str | None = None,
+    verbose: bool = False,
+) -> Report:
     """Run `seed`. `verbose`: its log has every command and reply."""
     with mutated(mutation):
-        return World(seed, flush=flush, verbose=verbose).run()
+        return World(seed, flush=flush, cluster=cluster, verbose=verbose).run()
 
 
 def simulate_many(
-    first: int, seeds: int, jobs: int, *, flush: bool, mutation: str | None = None
+    first: int, seeds: int, jobs: int, *, flush: bool, cluster: bool = False, mutation: str | None = None
 ) -> Generator[Report, None, None]:
     """Yield the reports of `seeds` in order, from `jobs` processes; close it to stop early."""
-    run = partial(simulate, flush=flush, mutation=mutation)
+    run = partial(simulate, flush=flush, cluster=cluster, mutation=mutation)
     context = multiprocessing.get_context("spawn")
     # Use fresh processes from time to time: millions of small objects in cycles fragment memory.
     with context.Pool(jobs, maxtasksperchild=CHUNKS_PER_CHILD) as pool:

@@ -10,6 +10,7 @@ import msgpack
 
 from tests.simulation.journal import Journal, Mark
 from tests.simulation.loop import SimulatedLoop
+from tests.simulation.nodes import PORT, Node, Nodes, slot_name
 from tests.simulation.replies import OK, Reply, ReplyError
 from tests.simulation.store import NEEDS_MEMORY, OUT_OF_MEMORY, Store
 from tests.simulation.stream_commands import parse_xread, read
@@ -36,11 +37,14 @@ def _always(answer: Answer, reply: ReplyError) -> Answer:
 class Peer(Protocol):
     """A connection's other end: `generation` is the server's at the time it was accepted.
 
-    `watched`: the state of keys when they were watched.
+    `watched`: the state of keys when they were watched. In a cluster, `node` is the one that it reaches, and
+    `asking` says that its next command follows a redirection.
     """
 
     generation: int
     watched: dict[bytes, object]
+    node: Node | None
+    asking: bool
 
     def reset(self) -> None:
         """The server has dropped this connection."""
@@ -68,8 +72,8 @@ class Replica:
 class Server:
     """One address. `generation` counts the processes that served it; no connection survives a change.
 
-    `executing`: the connection whose command is being executed. `refuse` may answer a command with an error
-    reply, whether it is executed or not.
+    `nodes`: of a cluster, if it stands for one. `executing`: the connection whose command is being executed.
+    `refuse` may answer a command with an error reply, whether it is executed or not.
     """
 
     def __init__(self, loop: SimulatedLoop, rng: Random, journal: Journal, *, node_entries: int) -> None:
@@ -83,6 +87,7 @@ class Server:
         self.blocked: list[Blocked] = []
         self.peers: dict[Peer, None] = {}
         self.executing: Peer | None = None
+        self.nodes: Nodes | None = None
         self.store = Store(self._clock_us, node_entries=node_entries, appended=journal.appended)
         self.store.run_id = b"%040x" % rng.getrandbits(160)
 
@@ -93,7 +98,7 @@ class Server:
 
     def accept(self, peer: Peer) -> bool:
         """Take a new connection; returns False while the server is down."""
-        if self.down:
+        if self.down or (peer.node is not None and not peer.node.up):
             return False
         peer.generation = self.generation
         self.peers[peer] = None
@@ -110,6 +115,10 @@ class Server:
             peer.reset()
             return
         self.executing = peer
+        if (redirection := self._redirection(peer, command)) is not None:
+            answer(ReplyError(redirection))
+            self.executing = None
+            return
         refused = self.refuse(peer) if self.refuse is not None else None
         if refused is not None:
             reply, executes = refused
@@ -140,6 +149,22 @@ class Server:
             answer(error)
         self.executing = None
         self.wake()
+
+    def _redirection(self, peer: Peer, command: list[bytes]) -> str | None:
+        """What a node of a cluster replies instead of executing a command; else it is the one that does."""
+        asking, peer.asking = peer.asking, False
+        if self.nodes is None or peer.node is None:
+            return None
+        self.store.run_id, self.store.scripts = peer.node.run_id, peer.node.scripts
+        return self.nodes.refusal(peer.node, command, self._exists, asking=asking)
+
+    def _exists(self, key: bytes) -> bool:
+        return self.store.find(key, object) is not None
+
+    def process(self) -> object:
+        """What executes a command now: a process, which a leader takes for the same all the time."""
+        node = None if self.executing is None else self.executing.node
+        return self.generation if node is None else (self.generation, node.number)
 
     def _state(self, key: bytes) -> object:
         """What a watched key may not differ in: how often it was written, and what it holds.
@@ -191,6 +216,22 @@ class Server:
 
     # --- faults -----------------------------------------------------------------------------------------
 
+    def leave(self, node: Node) -> None:
+        """A node ends, and all its connections."""
+        for peer in [peer for peer in self.peers if peer.node is node]:
+            self.forget(peer)
+            peer.reset()
+
+    def move_on(self, slot: bytes, node: Node) -> None:
+        """A node lost a slot: whoever waits there for its entries is sent to the new owner."""
+        assert self.nodes is not None
+        for waiting in list(self.blocked):
+            if waiting.peer.node is node and any(slot_name(key) == slot for key in waiting.cursors):
+                waiting.done = True
+                self.blocked.remove(waiting)
+                port = PORT + self.nodes.owner[slot].number
+                waiting.answer(ReplyError(f"MOVED 0 127.0.0.1:{port}"))
+
     def stop(self) -> None:
         """End the process and all its connections."""
         self.down = True
@@ -205,6 +246,8 @@ class Server:
         self.generation += 1
         self.store.run_id = b"%040x" % self.rng.getrandbits(160)
         self.store.scripts.clear()
+        for node in self.nodes.all if self.nodes is not None else ():
+            node.run_id, node.scripts = b"%040x" % self.rng.getrandbits(160), {}
 
     def replicate(self) -> Replica:
         """The data of a replica that stops receiving now."""

@@ -40,6 +40,26 @@ def test_some_seeds(first: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("first", [GROUPS[0], *GROUPS[2:]])
+def test_some_seeds_in_a_cluster(first: int) -> None:
+    """Slots move, which nodes say by MOVED, ASK and TRYAGAIN, and nodes are replaced for good."""
+    faults: Counter[str] = Counter()
+    for seed in range(first, first + GROUP):
+        report = simulate(seed, cluster=True)
+        assert not report.problems, f"seed {seed}: {report.problems[:5]}"
+        faults += report.faults
+    assert faults["move a slot"]
+    assert faults["redirected reads"]
+
+
+@pytest.mark.slow
+def test_a_leader_that_goes_on_at_another_node_is_noticed() -> None:
+    assert any(
+        simulate(seed, cluster=True, mutation="another-server-not-noticed").problems for seed in range(10)
+    )
+
+
+@pytest.mark.slow
 def test_a_seed_is_always_the_same_run() -> None:
     """Also in another process, in which sets of strings have another order."""
     seed = 9

@@ -24,11 +24,12 @@ from depthcast.updates import State
 from tests.simulation.actions import Actions
 from tests.simulation.audit import Audit
 from tests.simulation.decisions import Decisions
-from tests.simulation.faults import LATER, TOGGLE, draw_faults
+from tests.simulation.faults import LATER, TOGGLE, draw_cluster_faults, draw_faults
 from tests.simulation.freshness import FreshnessAudit
 from tests.simulation.journal import Journal
 from tests.simulation.loop import START_S, Process, SimulatedLoop
 from tests.simulation.network import Network
+from tests.simulation.nodes import Nodes, slot_name
 from tests.simulation.oracles import Model, PartitionOracle, best, grouped
 from tests.simulation.processes import Actor, Gateway, Ingestor, StreamConsumer, WebClient
 from tests.simulation.producers import KEYS, KINDS, PREFIX, URL, Corpus, Producer, make_instruments
@@ -64,7 +65,9 @@ class Report:
 class World:
     """Everything of one run, made from `seed` alone."""
 
-    def __init__(self, seed: int, *, flush: bool = False, verbose: bool = False) -> None:
+    def __init__(
+        self, seed: int, *, flush: bool = False, cluster: bool = False, verbose: bool = False
+    ) -> None:
         self.seed = seed
         self.rng = Random(f"depthcast {seed}")
         self.loop = SimulatedLoop(Random(self.rng.random()))
@@ -84,6 +87,8 @@ class World:
         self.faults = draw_faults(self.rng, FAULTS_FROM_S, FAULTS_UNTIL_S, flush=flush)
         self.trim_s = self.rng.choice((0.1, 1.0, 10.0))
         self._plan_changes_of_instruments()
+        if cluster:
+            self._make_cluster(Random(f"cluster {seed}"))
         self.follow_rng = Random(f"follow {seed}")
         self._make_actors()
         models = [
@@ -100,7 +105,7 @@ class World:
             self.late,
             self.journal,
             store,
-            lambda: self.server.generation,
+            self.server.process,
             self.watch.problem,
             {oracle.model.number: oracle.deleted for oracle in self.oracles},
         )
@@ -116,6 +121,13 @@ class World:
         self.relist_rng = Random(f"relist {seed}")
         self.watch.sizes_of = self.audit.sizes
         self._set_clocks(Random(f"clocks {seed}"))
+
+    def _make_cluster(self, rng: Random) -> None:
+        """Let the server stand for a cluster, with faults that only a cluster has."""
+        slots = [b"", *(slot_name(KEYS.partition(number).deltas) for number in range(self.partitions))]
+        self.server.nodes = Nodes(rng, slots, rng.choice((2, 3)))
+        more = draw_cluster_faults(rng, FAULTS_FROM_S, FAULTS_UNTIL_S)
+        self.faults = sorted([*self.faults, *more], key=lambda fault: fault.at_s)
 
     def _set_clocks(self, rng: Random) -> None:
         """Let the clock of the server, and those of some readers, be a day off.
