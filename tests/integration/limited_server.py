@@ -27,7 +27,7 @@ ADMINISTRATOR = "default"
 _CALLED = re.compile(r"redis\.p?call\('(\w+)'(?:, *'(STREAM)')?")
 _WITHOUT_TLS = ("tls-", "Failed finding TLS support")
 """What Redis and Valkey say of a port for TLS that they cannot serve."""
-_WITH_SUBCOMMANDS = ("script", "xinfo")
+_WITH_SUBCOMMANDS = ("cluster", "script", "xinfo")
 _OF_CONNECTIONS = ("auth", "hello")
 
 
