@@ -211,14 +211,22 @@ class Cluster:
         for number, server in enumerate(self.servers, 1):
             await self.ask(server, "CLUSTER", "SET-CONFIG-EPOCH", number)
         _, bus = await self.ask(first, "CONFIG", "GET", "cluster-port")
-        for server in others:
-            await self.ask(server, "CLUSTER", "MEET", HOST, self.port(first), int(bus))
+        loop = asyncio.get_running_loop()
+        met_at = float("-inf")
 
         async def acquainted() -> bool:
+            """A server gives up to meet another one that is slow, so it is told again."""
+            nonlocal met_at
             found = [await self.state(server) for server in self.servers]
-            return {each["cluster_known_nodes"] for each in found} == {str(len(self.servers))}
+            if {each["cluster_known_nodes"] for each in found} == {str(len(self.servers))}:
+                return True
+            if loop.time() - met_at > 2 * TIMEOUT_MS / 1000:
+                met_at = loop.time()
+                for server in others:
+                    await self.ask(server, "CLUSTER", "MEET", HOST, self.port(first), int(bus))
+            return False
 
-        await eventually(acquainted, timeout_s=30, message="servers know each other")
+        await eventually(acquainted, timeout_s=60, message="servers know each other")
         for master, replica in zip(self.servers[:MASTERS], self.servers[MASTERS:], strict=True):
             await self.ask(replica, "CLUSTER", "REPLICATE", await self.name(master))
         await eventually(self.whole, timeout_s=30, message="the cluster is whole")

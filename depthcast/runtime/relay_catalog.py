@@ -34,12 +34,11 @@ TAGS: Final = b"tags"
 
 
 class _Seen(NamedTuple):
-    """What the source says. `changed`: its instruments were read, too."""
+    """What the source says of the deployment as a whole, but its instruments."""
 
     meta: Mapping[bytes, bytes]
     incarnation: bytes | None
     revoked: Sequence[bytes]
-    changed: bool
 
 
 class CatalogCopier:
@@ -68,7 +67,8 @@ class CatalogCopier:
         self.clock = ServerClock()
         self.offset_us: int | None = None
         self.whole_reads: Counter[str] = Counter()
-        self._table: dict[bytes, bytes] = {}
+        self._table: dict[bytes, bytes] = {}  # the source's instruments, as last read
+        self._listed: dict[bytes, bytes] | None = None  # the table that `symbols` are of
         self._read_at = float("-inf")
         self._current = Counter[str]()  # 1 for a side that is as last read
         self._watches = {
@@ -112,12 +112,13 @@ class CatalogCopier:
         Raises `CopyError` if the target is not ours any more, and `RedisUnavailable`.
         """
         async with self._source_side.reached():
-            meta, incarnation, revoked, changed = await self._read_source()
+            meta, incarnation, revoked = await self._read_source()
         async with self._target_side.reached():
             await self._sample(self.target, self._target_clock)
         if b"partitions" not in meta:
             return  # the source lost it: the copy keeps what readers of the source keep, too
-        if changed:
+        if self._listed is not self._table:
+            self._listed = self._table
             self.symbols = frozenset(symbol.decode("utf-8", "replace") for symbol in self._table)
         self.offset_us = self._offset_us()
         if write:
@@ -136,7 +137,6 @@ class CatalogCopier:
         sent = loop.time()
         sure = self._current.pop(SOURCE, 0) and sent - self._read_at < INTERVAL_S
         replies = await self._watches[SOURCE].unchanged(*state, sure=bool(sure))
-        changed = replies is None
         if replies is None:
             sent = loop.time()
             async with self.source.pipeline(transaction=True) as pipeline:
@@ -149,7 +149,7 @@ class CatalogCopier:
         self._current[SOURCE] = 1
         meta, incarnation, revoked, (seconds, us) = replies
         self.clock.observe(sent, loop.time(), seconds * 1_000_000 + us - clock_offset_us(meta))
-        return _Seen(meta, incarnation, revoked, changed)
+        return _Seen(meta, incarnation, revoked)
 
     async def say(self, name: str, lag_ms: Mapping[int, int | None], problem: str) -> None:
         """Say in the copy how far this relay is, and forget others that are gone."""
