@@ -32,12 +32,20 @@ class Move(NamedTuple):
         found: list[bytes] = await self.cluster.ask(self.source, "CLUSTER", "GETKEYSINSLOT", self.slot, count)
         return found
 
-    async def keys(self, names: Sequence[bytes | str]) -> None:
-        """Move these keys to the target."""
+    async def keys(self, names: Sequence[bytes]) -> None:
+        """Move these keys to the target, as `redis-cli` does: again while a server cannot."""
         login = self.cluster.login.strip("@").split(":")
         access = ("AUTH2", *login) if self.cluster.login else ()
-        words = ("MIGRATE", HOST, self.cluster.port(self.target), "", 0, 5000, *access, "KEYS", *names)
-        await self.cluster.ask(self.source, *words)
+        where = (HOST, self.cluster.port(self.target), "", 0, 5000, "REPLACE", *access, "KEYS")
+
+        async def moved() -> bool:
+            try:
+                await self.cluster.ask(self.source, "MIGRATE", *where, *names)
+            except RedisUnavailable:
+                return False
+            return True
+
+        await eventually(moved, message="keys are moved")
 
     async def end(self) -> None:
         """Give the slot to the target."""
@@ -99,7 +107,7 @@ class Cluster:
         """A client of one server for who administrates it."""
         return connect(server.url.replace("://", f"://{self.login}", 1))
 
-    async def ask(self, server: EmbeddedServer, *command: str | int) -> Any:
+    async def ask(self, server: EmbeddedServer, *command: str | bytes | int) -> Any:
         """Send one command to one server; returns the raw reply."""
         client = self.client(server)
         try:

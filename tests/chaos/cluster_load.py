@@ -142,7 +142,7 @@ async def running(ingestors: int, partitions: int, symbols: int, interval_ms: in
     """Six servers and the ingestors; all partitions are led when the block begins."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="depthcast-load-")))
-        nodes = await stack.enter_async_context(NodeServers())
+        nodes = await stack.enter_async_context(NodeServers(untrimmed=False))
         table = folder / "instruments.toml"
         made = [Instrument(Symbol(name), "0.01", "0.001") for name in symbols_of(symbols)]
         table.write_text(to_toml(made), encoding="utf-8")

@@ -10,6 +10,7 @@ from typing import Final
 
 from tests.chaos.cluster import Cluster, Process
 from tests.chaos.load import Journal
+from tests.chaos.nodes import NodeServers
 from tests.chaos.report import Report, Takeover
 from tests.chaos.servers import WatchedServers
 from tests.chaos.watchers import ConsumerWatch
@@ -101,6 +102,7 @@ class Faults:
 
     async def restart_redis(self) -> None:
         redis = self.cluster.redis
+        assert not isinstance(redis, NodeServers)
         async with self.journal.suspended():
             server = await redis.master()
             await asyncio.to_thread(server.kill)

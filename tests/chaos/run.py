@@ -30,7 +30,8 @@ class Chaos:
         self.calm_s = calm_s
         self.random = Random(seed)
         self.report = Report()
-        self.journal = Journal(cluster.redis.url, cluster.partitions)
+        untrimmed = isinstance(cluster.redis, NodeServers)
+        self.journal = Journal(cluster.redis.url, cluster.partitions, untrimmed=untrimmed)
         self.tap, self.clients = audience(cluster)
         self.producers = [self._producer(number) for number in range(cluster.partitions)]
         kind = ClusterFaults if isinstance(cluster.redis, NodeServers) else Faults

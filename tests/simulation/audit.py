@@ -65,13 +65,13 @@ class PartitionAudit:
         strict: frozenset[str],
         journal: Journal,
         store: Data,
-        generation: Callable[[], int],
+        generation: Callable[[], object],
         problem: Callable[[str], None],
         deleted: AbstractSet[Id] = frozenset(),
     ) -> None:
         self.journal = journal
         self.generation = generation
-        self.seals: dict[int, int] = {}
+        self.seals: dict[int, object] = {}
         self.store = store
         self.problem = problem
         self.deltas, self.events = keys.deltas.encode(), keys.events.encode()
@@ -254,7 +254,7 @@ class Audit:
         late: set[str],
         journal: Journal,
         store: Data,
-        generation: Callable[[], int],
+        generation: Callable[[], object],
         problem: Callable[[str], None],
         deleted: Mapping[int, AbstractSet[Id]],
     ) -> None:
