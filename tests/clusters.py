@@ -36,7 +36,8 @@ class Move(NamedTuple):
         """Move these keys to the target, as `redis-cli` does: again while a server cannot."""
         login = self.cluster.login.strip("@").split(":")
         access = ("AUTH2", *login) if self.cluster.login else ()
-        where = (HOST, self.cluster.port(self.target), "", 0, 5000, "REPLACE", *access, "KEYS")
+        port = self.cluster.port(self.target)
+        where: tuple[str | int, ...] = (HOST, port, "", 0, 5000, "REPLACE", *access, "KEYS")
 
         async def moved() -> bool:
             try:
