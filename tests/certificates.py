@@ -1,6 +1,7 @@
 """Certificates of an authority that only the tests trust."""
 
 import ssl
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,9 +24,9 @@ class Authority:
         self.file = str(folder / "ca.pem")
         self.ca.cert_pem.write_to_path(self.file)
 
-    def issue(self, name: str = "server") -> Files:
-        """Write a new certificate and its key to `name`.pem and `name`.key."""
-        made = self.ca.issue_cert("127.0.0.1", "localhost", common_name=name)
+    def issue(self, name: str = "server", end: datetime | None = None) -> Files:
+        """Write a new certificate and its key to `name`.pem and `name`.key; it is good until `end`."""
+        made = self.ca.issue_cert("127.0.0.1", "localhost", common_name=name, not_after=end)
         files = Files(str(self.folder / f"{name}.pem"), str(self.folder / f"{name}.key"))
         made.private_key_pem.write_to_path(files.key)
         with Path(files.cert).open("wb") as file:

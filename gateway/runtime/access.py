@@ -55,6 +55,13 @@ class Access:
             tasks.create_task(self._source.run())
             tasks.create_task(self._revocations.run())
 
+    def failing_s(self, now: float) -> tuple[float, float]:
+        """For how long keys, and the list of revoked tokens, could not be read at `now` (monotonic s)."""
+        if not self.checks or self._source is None:
+            return 0.0, 0.0
+        keys, revoked = self._source.failing_since, self._revocations.failing_since
+        return now - (keys or now), now - (revoked or now)
+
     def verify(self, token: str) -> Grant:
         """Return what a token allows now; raises `TokenRefused`."""
         try:

@@ -10,6 +10,7 @@ import ssl
 from pathlib import Path
 from typing import Final, Self
 
+from depthcast.gateway.protocol.certificate_end import first_end
 from depthcast.shared.errors import SettingsError
 from depthcast.shared.settings import GatewaySettings, variable
 
@@ -26,7 +27,8 @@ State = tuple[tuple[int, int, int] | None, ...]
 class Certificates:
     """What new connections are encrypted with: `context()`. Raises `SettingsError` if a file is of no use.
 
-    `failures`: how often the files could not be read again.
+    `failures`: how often the files could not be read again. `ends_at`: when the certificate, or one above it
+    in its file, ends (s since 1970); 0 if that cannot be read.
     """
 
     def __init__(self, settings: GatewaySettings) -> None:
@@ -35,6 +37,7 @@ class Certificates:
         self._asked = asyncio.Event()
         self._seen = _state(settings)
         self._context = make_context(settings)
+        self.ends_at = _end(settings)
 
     @classmethod
     def of(cls, settings: GatewaySettings) -> Self | None:
@@ -72,6 +75,7 @@ class Certificates:
             text = "the certificate was not read again; new connections get the former one"
             logger.warning(text, extra={"problem": str(error)})
         else:
+            self.ends_at = await asyncio.to_thread(_end, self.settings)
             logger.info("the certificate was read again", extra={"file": self.settings.tls_cert})
 
 
@@ -97,6 +101,13 @@ def make_context(settings: GatewaySettings) -> ssl.SSLContext:
             ) from None
         context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+def _end(settings: GatewaySettings) -> float:
+    try:
+        return first_end(Path(settings.tls_cert).read_bytes()) or 0.0
+    except OSError:
+        return 0.0
 
 
 def _problem(settings: GatewaySettings, error: Exception) -> SettingsError:

@@ -28,9 +28,13 @@ REFETCH_S: Final = 10.0
 
 
 class KeySource(Protocol):
-    """The keys that tokens are checked with now; `keys` is None until they are known."""
+    """The keys that tokens are checked with now; `keys` is None until they are known.
+
+    `failing_since`: when they could first not be read (monotonic s); None while they can.
+    """
 
     keys: list[Key] | None
+    failing_since: float | None
 
     def look_again(self) -> bool:
         """A token names a key that is not known; returns whether the keys are being read again for it."""
@@ -46,6 +50,7 @@ class FixedKeys:
 
     def __init__(self, keys: list[Key]) -> None:
         self.keys: list[Key] | None = keys
+        self.failing_since: float | None = None
 
     def look_again(self) -> bool:
         return False
@@ -60,6 +65,7 @@ class FileKeys:
     def __init__(self, path: str, poll_s: float = FILE_POLL_S) -> None:
         self.path = Path(path)
         self.poll_s = poll_s
+        self.failing_since: float | None = None
         self._read = b""
         try:
             self._read = self._bytes()
@@ -90,9 +96,10 @@ class FileKeys:
                 if raw != self._read:
                     self.keys, self._read = parse_keys(raw), raw
                     logger.info("read the keys of tokens again", extra={"keys": len(self.keys)})
-                said = ""
+                said, self.failing_since = "", None
             except (OSError, KeysError) as error:
                 said = _say_once(said, str(error), str(self.path))
+                self.failing_since = self.failing_since or asyncio.get_running_loop().time()
 
 
 class UrlKeys:
@@ -104,6 +111,7 @@ class UrlKeys:
         self.keys: list[Key] | None = None
         self._wanted = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self.failing_since: float | None = self._loop.time()
         self._fetched_at = -REFETCH_S
 
     def look_again(self) -> bool:
@@ -118,10 +126,11 @@ class UrlKeys:
                 try:
                     self.keys = parse_jwk_set(await self._fetch(http), public_only=True)
                     backoff.reset()
-                    wait_s, said = self.interval_s, ""
+                    wait_s, said, self.failing_since = self.interval_s, "", None
                 except (aiohttp.ClientError, OSError, KeysError) as error:
                     said = _say_once(said, str(error) or type(error).__name__, self.url)
                     wait_s = backoff.next_s()
+                    self.failing_since = self.failing_since or self._loop.time()
                 self._fetched_at = self._loop.time()
                 self._wanted.clear()
                 await self._sleep(wait_s)

@@ -156,6 +156,17 @@ class Metrics:
         )
         self.input_lag = self._gauge("input_lag_seconds", "Longest input lag of a partition.", worst)
         self.input_age = self._gauge("input_age_seconds", "Longest age of the last input of a symbol.", worst)
+        self.token_keys_failing = self._gauge(
+            "token_keys_failing_seconds", "For how long the keys of tokens could not be read.", worst
+        )
+        self.revocations_failing = self._gauge(
+            "revocations_failing_seconds", "For how long the revoked tokens could not be read.", worst
+        )
+        self.certificate_end = self._gauge(
+            "certificate_expiry_timestamp_seconds",
+            "When the certificate expires; 0 where there is none.",
+            "livemin" if several else "all",
+        )
         self.stages = StageTimes(self.registry, worker=str(worker or 0))
         self.flush = Histogram(
             _PREFIX + "flush_seconds", "Time a flush took.", buckets=FLUSH_BUCKETS, registry=self.registry

@@ -409,6 +409,10 @@ class GatewayProcess:
         published.read_partitions.set(sum(not follower.resting for follower in reader.followers))
         replicas = (listing.replica for listing in core.market.followed())
         published.input_age.set(core.market.input_ages.most_ms(replicas) / 1000)
+        keys_s, revoked_s = self.access.failing_s(self.loop.time())
+        published.token_keys_failing.set(keys_s)
+        published.revocations_failing.set(revoked_s)
+        published.certificate_end.set(self.certificates.ends_at if self.certificates is not None else 0)
         core.counters.limit_gateways = self.registration.left_out
         published.publish(
             core.counters,

@@ -21,13 +21,15 @@ PERIOD_S: Final = 1.0
 class Revocations:
     """The list as last read: `revoked` is None until then. `on_change` is called with each other list.
 
-    While Redis is away, the list stays as it was.
+    While Redis is away, the list stays as it was. `failing_since`: when it could first not be read
+    (monotonic s); None while it can.
     """
 
     def __init__(
         self, connect: Connect, settings: GatewaySettings, on_change: Callable[[Revoked], None]
     ) -> None:
         self.revoked: Revoked | None = None
+        self.failing_since: float | None = asyncio.get_running_loop().time()
         self._connect = connect
         self._url = settings.redis_url
         self._key = DeploymentKeys.at(settings.redis_url, settings.prefix).revoked
@@ -42,8 +44,10 @@ class Revocations:
                 try:
                     self._take(await read_revoked(client, self._key))
                     self._outage.over()
+                    self.failing_since = None
                 except RedisUnavailable as error:
                     self._outage.note(error)
+                    self.failing_since = self.failing_since or asyncio.get_running_loop().time()
                 await asyncio.sleep(PERIOD_S)
         finally:
             await client.aclose()

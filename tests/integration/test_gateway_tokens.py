@@ -331,6 +331,28 @@ async def test_until_revocations_are_known_no_token_is_taken(keys_file: str) -> 
         assert (status, body["error"]["code"]) == (503, "unavailable")
 
 
+async def test_for_how_long_revocations_could_not_be_read(
+    redis_url: str, prefix: str, keys_file: str
+) -> None:
+    """A key of another type stands for every reason: the list stays as it was, and a metric says so."""
+    async with served(redis_url, prefix, token_keys=keys_file) as (gateway, ingestor):
+        name = "depthcast_gateway_revocations_failing_seconds"
+
+        def failing_s() -> float:
+            gateway.process.publish_metrics()
+            return gateway.process.metrics.registry.get_sample_value(name) or 0.0
+
+        await eventually(lambda: gateway.process.access._revocations.revoked is not None)
+        assert failing_s() == 0
+        await ingestor.redis.set(ingestor.keys.revoked, "x")
+        await eventually(lambda: failing_s() > 0)
+        before = failing_s()
+        await eventually(lambda: failing_s() > before)
+        assert (await get(gateway, "/v1/symbols", token()))[0] == 200
+        await ingestor.redis.delete(ingestor.keys.revoked)
+        await eventually(lambda: failing_s() == 0)
+
+
 @asynccontextmanager
 async def printing(
     run: Callable[[Stop], Awaitable[None]], capsys: pytest.CaptureFixture[str], *before: str

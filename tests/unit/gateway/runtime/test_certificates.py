@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
+from cryptography.x509 import load_pem_x509_certificate
 
 from depthcast.gateway.runtime.certificates import Certificates, make_context
 from depthcast.shared.errors import SettingsError
@@ -99,11 +101,18 @@ def changed(certificates: Certificates) -> Callable[[], bool]:
 
 
 async def test_files_that_change_are_read_again(authority: Authority) -> None:
-    certificates = Certificates(settings_of(authority.issue("renewed")))
+    files = authority.issue("renewed", datetime(2040, 1, 1, tzinfo=UTC))
+    certificates = Certificates(settings_of(files))
     async with watching(certificates):
         is_new = changed(certificates)
+        assert certificates.ends_at == _end_of(files)
         authority.issue("renewed")  # first the key, then the certificate
         await eventually(is_new, message="the new certificate")
+        await eventually(lambda: certificates.ends_at == _end_of(files), message="its end is known, too")
+
+
+def _end_of(files: Files) -> float:
+    return load_pem_x509_certificate(Path(files.cert).read_bytes()).not_valid_after_utc.timestamp()
 
 
 def _break(files: Files) -> None:

@@ -126,6 +126,35 @@ async def test_a_set_that_cannot_be_fetched_leaves_the_keys(
             await eventually(lambda: kids(source) == ["new"])
 
 
+async def test_for_how_long_keys_could_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the first failure until they can be read again; an address fails until it has answered."""
+    monkeypatch.setattr(source_module, "RETRY_FIRST_S", 0.01)
+    path = tmp_path / "keys.pem"
+    path.write_bytes(pem(private_key()))
+    file = FileKeys(str(path), poll_s=0.01)
+    async with issuing("old") as issuer, running(file):
+        url = UrlKeys(issuer.url, 0.01)
+
+        def since() -> list[float]:
+            return [source.failing_since for source in (file, url) if source.failing_since is not None]
+
+        assert since() == [url.failing_since]
+        async with running(url):
+            await eventually(lambda: since() == [])
+            issuer.status = 500
+            path.write_bytes(b"hunter2")
+            await eventually(lambda: len(since()) == 2)
+            first, asked = since(), issuer.asked
+            await eventually(lambda: issuer.asked > asked + 2)
+            assert since() == first, "since the first time"
+            issuer.status = 200
+            path.write_bytes(pem(private_key()))
+            await eventually(lambda: since() == [])
+    made = key_source(GatewaySettings(token_secret=SECRET))
+    assert made is not None
+    assert made.failing_since is None
+
+
 async def test_an_unknown_key_brings_one_fetch_forward(monkeypatch: pytest.MonkeyPatch) -> None:
     async with issuing("old") as issuer:
         source = UrlKeys(issuer.url, 3600)
