@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tests.conformance.error_replies import REPLIES
 from tests.simulation.cluster_faults import ClusterFaults
 from tests.simulation.damage import Damage, Mend
-from tests.simulation.faults import FLUSH, LATER, TOGGLE, Fault
+from tests.simulation.faults import CUT_OFF, FLUSH, LATER, TOGGLE, Fault
 from tests.simulation.loop import Process
 from tests.simulation.network import Weather
 from tests.simulation.nodes import Node
@@ -75,6 +75,7 @@ class Actions:
             "move a slot": lambda fault: self._cluster.move(fault, back=False),
             "move a slot and back": lambda fault: self._cluster.move(fault, back=True),
             "replace a node": self._replace_node,
+            CUT_OFF: self._replace_node,
         }
 
     def strike(self, fault: Fault) -> None:
@@ -244,7 +245,7 @@ class Actions:
         self._lasts("down", fault.lasts_s / 2, server.start)
 
     def _replace_node(self, fault: Fault) -> bool:
-        """A node ends for good. Its replica, which lags, takes its slots over a little later."""
+        """A node ends for good, or is cut off. Its replica, which lags, takes its slots over soon."""
         node = self._cluster.replaceable(fault)
         if node is None or not self._is_whole() or self.world.server.down:
             return False
@@ -254,7 +255,7 @@ class Actions:
     def _promote_node(self, fault: Fault, node: Node, replica: Replica) -> None:
         if self.world.server.down or not self._cluster.is_still(node):
             return
-        promoted = self._cluster.replace(node, replica)
+        promoted = self._cluster.replace(fault, node, replica)
         self.world.register_again()
 
         def up() -> None:

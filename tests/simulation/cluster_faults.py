@@ -3,7 +3,7 @@
 from random import Random
 from typing import TYPE_CHECKING, Final
 
-from tests.simulation.faults import Fault
+from tests.simulation.faults import CUT_OFF, Fault
 from tests.simulation.nodes import Node, Nodes, slot_name
 from tests.simulation.server import Replica
 
@@ -81,13 +81,26 @@ class ClusterFaults:
         """Whether no slot of a node is on its way."""
         return self.nodes is not None and any(each is node for each in self.nodes.still())
 
-    def replace(self, node: Node, replica: Replica) -> Node:
-        """Let another node serve what a replica had of the slots of one that is gone for good."""
+    def replace(self, fault: Fault, node: Node, replica: Replica) -> Node:
+        """Let another node serve what a replica had of the slots of one that is gone for good, or cut off.
+
+        A node that is cut off goes on to serve some of those who are connected; then it comes back, and they
+        find out.
+        """
         world, nodes = self.world, self.nodes
         assert nodes is not None
         slots, store = set(nodes.slots(node)), world.server.store
-        promoted = nodes.replace(node)
-        world.server.leave(node)
+        promoted, rng = nodes.replace(node), Random(f"{fault.choice} cut off")
+        if fault.kind == CUT_OFF:
+            links = list(world.network.links.values())
+            spared = {peer for link in links if rng.random() < 0.5 for peer in link.connections}
+            node.cut_off = world.server.cut_off()
+            world.server.leave(node, lambda peer: peer in spared)
+            world.loop.call_later(
+                fault.lasts_s * 2, lambda: world.server.leave(node), context=world.loop.world.context
+            )
+        else:
+            world.server.leave(node)
         values, expiries = replica.data
         for here, there in ((store.values, values), (store.expiries, expiries)):
             for key in [key for key in here if slot_name(key) in slots]:

@@ -12,6 +12,7 @@ from typing import Final
 import msgpack
 
 from depthcast.shared.runtime.cluster import first_key
+from tests.simulation.store import WRITES, Store
 
 PORT: Final = 7000
 """The port of the first node; a node is never replaced under its own."""
@@ -19,18 +20,24 @@ PORT: Final = 7000
 SEVERAL: Final = (b"MGET", b"EXISTS", b"DEL", b"UNLINK")
 SCRIPTS: Final = (b"EVAL", b"EVALSHA")
 TRANSACTION: Final = b"MULTI"
+NO_REPLICAS: Final = "NOREPLICAS Not enough good replicas to write."
 SPLIT: Final = "TRYAGAIN Multiple keys request during rehashing of slot"
 
 
 @dataclass
 class Node:
-    """One server process. `gone`: for good."""
+    """One server process. `gone`: for good.
+
+    `cut_off`: its data, if it was replaced and does not know: it serves who is connected, without any writes,
+    as a master without replicas does under `min-replicas-to-write`.
+    """
 
     number: int
     run_id: bytes
     scripts: dict[bytes, bytes] = field(default_factory=dict)
     up: bool = True
     gone: bool = False
+    cut_off: Store | None = None
 
 
 @dataclass
@@ -45,6 +52,13 @@ def slot_name(key: str | bytes) -> bytes:
     """What stands for the slot of a key: its hash tag; all keys without one share a slot."""
     raw = key.encode() if isinstance(key, str) else key
     return raw.partition(b"{")[2].partition(b"}")[0]
+
+
+def writes(command: Sequence[bytes]) -> bool:
+    """Whether a command or a transaction may write."""
+    if command[0] == TRANSACTION:
+        return any(writes(msgpack.unpackb(packed)) for packed in command[1:])
+    return command[0].upper() in (*SCRIPTS, *WRITES)
 
 
 def keys_of(command: Sequence[bytes]) -> list[bytes]:
@@ -96,6 +110,8 @@ class Nodes:
         self, node: Node, command: Sequence[bytes], exists: Callable[[bytes], bool], *, asking: bool
     ) -> str | None:
         """The error reply of a node that does not execute a command, None if it does."""
+        if node.cut_off is not None:
+            return NO_REPLICAS if writes(command) else None
         keys = keys_of(command)
         names = {slot_name(key) for key in keys}
         if len(names) > 1:

@@ -114,6 +114,15 @@ class Server:
         if peer not in self.peers:
             peer.reset()
             return
+        ours = self.store
+        if peer.node is not None and peer.node.cut_off is not None:
+            self.store = peer.node.cut_off
+        try:
+            self._execute(peer, command, answer)
+        finally:
+            self.store = ours
+
+    def _execute(self, peer: Peer, command: list[bytes], answer: Answer) -> None:
         self.executing = peer
         if (redirection := self._redirection(peer, command)) is not None:
             answer(ReplyError(redirection))
@@ -192,6 +201,9 @@ class Server:
         if found is not None or block_ms is None:
             answer(found)
             return
+        if peer.node is not None and peer.node.cut_off is not None:
+            self.loop.call_later(block_ms / 1000, answer, None, context=self.loop.world.context)
+            return
         waiting = Blocked(peer, count, cursors, answer)
         self.blocked.append(waiting)
         self.loop.call_later(block_ms / 1000, self._give_up, waiting, context=self.loop.world.context)
@@ -216,11 +228,20 @@ class Server:
 
     # --- faults -----------------------------------------------------------------------------------------
 
-    def leave(self, node: Node) -> None:
-        """A node ends, and all its connections."""
+    def leave(self, node: Node, spared: Callable[[Peer], bool] = lambda _: False) -> None:
+        """A node ends, and all its connections but those that are `spared`: these do not notice it."""
         for peer in [peer for peer in self.peers if peer.node is node]:
-            self.forget(peer)
-            peer.reset()
+            for waiting in [each for each in self.blocked if each.peer is peer]:
+                self._give_up(waiting)
+            if not spared(peer):
+                self.forget(peer)
+                peer.reset()
+
+    def cut_off(self) -> Store:
+        """A copy of all data, as a node has them that does not notice what others do."""
+        store = Store(self._clock_us, node_entries=self.store.node_entries)
+        store.take_data(self.store.copy_data())
+        return store
 
     def move_on(self, slot: bytes, node: Node) -> None:
         """A node lost a slot: whoever waits there for its entries is sent to the new owner."""
