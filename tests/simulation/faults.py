@@ -59,7 +59,7 @@ UNTELLABLE: Final = ("fail over", LATER, TOGGLE, "lose the tail in place", "cras
 """Together with a flush, nothing that is left tells what must become of the input."""
 DELETED: Final = "delete input"
 UNREPLAYABLE: Final = ("late state", "fail over")
-"""If input is deleted that a leader had read, and one of these loses the next checkpoint, nobody can replay it:
+"""If input is deleted that a leader had read, and its next checkpoint is lost by these, nobody can replay it:
 the partition is refused until somebody restores it (`docs/operations.md`).
 """
 
