@@ -358,14 +358,18 @@ export class Client extends EventTarget {
       if (code === "unavailable") this.#lose(OVERLOADED, text, WITH_BACKOFF); // others end the connection
       return;
     }
-    const ending = code === "unauthorized" ? this.#shown : null;
+    this.#replaceLater(code === "unauthorized" ? this.#shown : null);
+  }
+
+  #replaceLater(ending) {
     clearTimeout(this.#tokenTimer);
     this.#tokenTimer = setTimeout(() => this.#replace(ending), ASK_AGAIN_MS);
   }
 
   /** Present another token on the connection, which goes on whether there is one or not. */
   #replace(ending) {
-    if (this.#socket && this.#accepted && this.#refreshes) this.#present(this.#socket, ending, () => {}, () => {});
+    if (!this.#socket || !this.#accepted || !this.#refreshes) return;
+    this.#present(this.#socket, ending, () => {}, () => this.#replaceLater(ending));
   }
 
   /** Send a token; `then` and `otherwise` are called while the connection is still the same one. */

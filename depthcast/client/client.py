@@ -25,7 +25,7 @@ from typing import Any, Final, Self
 
 from depthcast.client.book import ClientBook, SubscriptionOptions
 from depthcast.client.requests import Request
-from depthcast.client.session import ClientCounters, ClientSession
+from depthcast.client.session import AUTH_ID, ClientCounters, ClientSession
 from depthcast.client.token import Token, current
 from depthcast.client.transport import ConnectionLost, Dial, Transport
 from depthcast.client.websocket import dialer
@@ -44,6 +44,9 @@ HEARTBEATS_MISSED: Final = 3
 
 HEARTBEAT_MS: Final = 5000
 """Heartbeat interval assumed until `welcome` names the gateway's."""
+
+REFRESH_AGAIN_S: Final = 1.0
+"""Wait before another token is asked for, after one that was refused, or none."""
 
 BEFORE_SERVICE: Final = ("welcome", "authenticated", "expiring", "error")
 """Messages that do not count as success: an overloaded gateway accepts a connection and closes it again."""
@@ -295,8 +298,7 @@ class Client(WithFrames):
             await self._flush()
             message = await self._receive(self._transport)
             self.session.receive(message)
-            if self.session.token_expires and self._refreshing is None and callable(self._token):
-                self._refreshing = asyncio.create_task(self._refresh(self._transport), name="refresh")
+            self._begin_to_refresh(self._transport)
             if message.get("type") not in BEFORE_SERVICE:
                 self._backoff.reset()
         except ConnectionLost as lost:
@@ -351,19 +353,37 @@ class Client(WithFrames):
         """Whether the connection ended for its token, and the user gives fresh ones."""
         return lost.code == CloseCode.UNAUTHORIZED and callable(self._token)
 
-    async def _refresh(self, transport: Transport) -> None:
-        """Present a fresh token on the connection that is open."""
-        self.session.token_expires = False
-        try:
-            token = await current(self._token)
-        except Exception as error:  # noqa: BLE001  # of the user; the next connection asks again
-            logger.warning("no fresh token could be had", extra={"reason": type(error).__name__})
+    def _begin_to_refresh(self, transport: Transport) -> None:
+        """Present a fresh token if the gateway wants one, after a while if it did not take another."""
+        expires, refused = self.session.token_expires, self.session.token_refused
+        if not (expires or refused) or self._refreshing is not None or not callable(self._token):
             return
+        if refused:
+            logger.warning("the token was refused", extra={"reason": refused})
+        wait_s = REFRESH_AGAIN_S if refused else 0.0
+        self._refreshing = asyncio.create_task(self._refresh(transport, wait_s), name="refresh")
+
+    async def _refresh(self, transport: Transport, wait_s: float) -> None:
+        """Present a fresh token on the connection that is open, as soon as there is one."""
+        self.session.token_expires, self.session.token_refused = False, ""
+        try:
+            token = None
+            while not token:
+                await asyncio.sleep(wait_s)
+                token, wait_s = await self._fresh(), REFRESH_AGAIN_S
         finally:
-            self._refreshing = None
-        if token and transport is self._transport:
-            self.session.outbox.append({"op": "auth", "token": token})
+            if self._refreshing is asyncio.current_task():
+                self._refreshing = None
+        if transport is self._transport:
+            self.session.outbox.append({"op": "auth", "id": AUTH_ID, "token": token})
             await self._flush()
+
+    async def _fresh(self) -> str | None:
+        try:
+            return await current(self._token)
+        except Exception as error:  # noqa: BLE001  # of the user
+            logger.warning("no fresh token could be had", extra={"reason": type(error).__name__})
+            return None
 
     def _stop_refreshing(self) -> None:
         if self._refreshing is not None:

@@ -30,6 +30,10 @@ RESYNCS_MAX: Final = 10
 """After this many snapshots in a row without a continuous view the user gets an error: there is a bug."""
 
 
+AUTH_ID: Final = "token"
+"""The id of messages that present a token: those of other requests are numbers."""
+
+
 @dataclass
 class ClientCounters:
     """Counts since the client was made.
@@ -64,6 +68,7 @@ class ClientSession:
     - `welcome`: the gateway's greeting on this connection.
     - `gateway_not_ready`: the gateway has no instruments yet; connect again later.
     - `token_expires`: the gateway has said so of the token of this connection.
+    - `token_refused`: why the gateway took no other one in its place, or "".
     """
 
     def __init__(self, credit_window: int | None = None) -> None:
@@ -77,6 +82,7 @@ class ClientSession:
         self.welcome: Message = {}
         self.gateway_not_ready = False
         self.token_expires = False
+        self.token_refused = ""
         self._requests = Requests(self.outbox)
         self._without: set[str] = set()  # unsubscribed by name within a subscription to everything
         self._held: set[str] = set()  # symbols that the gateway said are subscribed on this connection
@@ -131,6 +137,7 @@ class ClientSession:
         self.outbox.clear()
         self.gateway_not_ready = False
         self.token_expires = False
+        self.token_refused = ""
         self._credit_used = 0
         self._held.clear()
         if self.credit_window is not None:
@@ -274,6 +281,9 @@ class ClientSession:
         self._ask_again()
 
     def _on_error(self, message: Message) -> None:
+        if message.get("id") == AUTH_ID:
+            self.token_refused = f"{message.get('code')}: {message.get('message')}"
+            return
         symbol = message.get("symbol") or None
         error = ClientError(str(message.get("code")), str(message.get("message")), symbol)
         request = self._requests.answered_by(message)

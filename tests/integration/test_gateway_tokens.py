@@ -17,6 +17,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from depthcast import ClientError, connect
+from depthcast.client import client as client_module
 from depthcast.gateway.protocol.grant import EVERYTHING
 from depthcast.gateway.runtime.supervisor import Supervisor
 from depthcast.gateway.runtime.worker import run_alone
@@ -283,12 +284,20 @@ async def test_revocations_end_by_the_clock_of_the_server(
             assert 50 < entry.left_s <= 60
 
 
+@pytest.mark.parametrize("wrong", [(), (WRONG,)], ids=["at once", "after one that is refused"])
 async def test_a_client_refreshes_its_token_and_keeps_its_book(
-    gateway: RunningGateway, ingestor: FakeIngestor
+    gateway: RunningGateway,
+    ingestor: FakeIngestor,
+    monkeypatch: pytest.MonkeyPatch,
+    wrong: tuple[str, ...],
 ) -> None:
+    monkeypatch.setattr(client_module, "REFRESH_AGAIN_S", 0.05)
     made: list[str] = []
+    between = list(wrong)
 
     async def fresh() -> str:
+        if made and between:
+            return between.pop()
         made.append(token(exp=int(time.time()) + (2 if not made else 600)))
         return made[-1]
 
@@ -299,10 +308,11 @@ async def test_a_client_refreshes_its_token_and_keeps_its_book(
         await eventually(lambda: len(made) == 2)
         [session] = [one for one in gateway.process.core.sessions if one.subscriptions]
         await eventually(lambda: (session.credentials.grant or EVERYTHING).expires_us != expires_us(made[0]))
-        seq = await ingestor.publish("AAA", {96: 9})
+        seq = await ingestor.publish("AAA", {96: 9 + len(wrong)})
         await eventually(lambda: client.seq("AAA") == seq)
         reading.cancel()
         assert (client.counters.reconnects, client.counters.snapshots) == (0, 1)
+        assert not between
 
 
 async def test_the_python_client_is_told(gateway: RunningGateway) -> None:

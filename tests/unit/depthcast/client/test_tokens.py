@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from depthcast.client import client as module
 from depthcast.client.client import Client
 from depthcast.client.session import ClientSession
 from depthcast.client.token import Token, current
@@ -44,6 +45,24 @@ class Line:
         pass
 
 
+class Answering(Line):
+    """A connection that brings one of its `answers` for each message, and then its close code."""
+
+    def __init__(self, code: int, *messages: Mapping[str, Any], answers: list[Mapping[str, Any]]) -> None:
+        super().__init__(code, *messages)
+        self.answers = answers
+        self._brought: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
+
+    async def send(self, message: Mapping[str, Any]) -> None:
+        await super().send(message)
+        self._brought.put_nowait(self.answers.pop(0))
+
+    async def receive(self) -> Mapping[str, Any]:
+        if not self.left and (self.answers or not self._brought.empty()):
+            self.left.append(await self._brought.get())
+        return await super().receive()
+
+
 async def ended_by(token: Token, *lines: Line) -> ClientError:
     """Follow one connection after the other; the error that ended the client."""
     left = list(lines)
@@ -71,7 +90,29 @@ async def test_a_fresh_token_is_presented_before_the_old_one_expires() -> None:
 
     line = Line(1000, WELCOME, EXPIRING, EXPIRING, after_sending=True)
     await ended_by(fresh, line)
-    assert line.sent[0] == {"op": "auth", "token": "token 1"}
+    assert line.sent[0] == {"op": "auth", "id": "token", "token": "token 1"}
+
+
+@pytest.mark.parametrize("code", ["unauthorized", "unavailable", "rate_limited"])
+async def test_another_token_is_presented_after_one_that_was_not_taken(
+    monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """The one before still holds, so the connection goes on, whether there is another at once or later."""
+    monkeypatch.setattr(module, "REFRESH_AGAIN_S", 0.01)
+    tokens: list[str | None] = ["wrong", None, "", "right"]
+
+    async def fresh() -> str:
+        token = tokens.pop(0)
+        if token is None:
+            raise RuntimeError(SECRET)
+        return token
+
+    refused = {"type": "error", "id": "token", "code": code, "message": "no"}
+    taken = {"type": "authenticated", "id": "token", "expires": 2}
+    line = Answering(4408, WELCOME, EXPIRING, answers=[refused, taken])
+    await ended_by(fresh, line)
+    assert [message["token"] for message in line.sent] == ["wrong", "right"]
+    assert tokens == []
 
 
 async def test_a_token_that_cannot_change_is_not_presented_again() -> None:
