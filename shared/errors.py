@@ -107,6 +107,10 @@ class RedisUnavailable(DepthcastError):
         super().__init__(f"Redis is unavailable: {problem}")
 
 
+class WatchedKeyChanged(RedisUnavailable):
+    """A transaction was not executed, because a key that its connection watches was written since."""
+
+
 class RedisRefused(RedisUnavailable):
     """Redis answered a command with an error reply; another attempt may succeed.
 

@@ -11,9 +11,8 @@ from typing import Any, Final, cast
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
-from redis.exceptions import WatchError
 
-from depthcast.shared.errors import RedisRefused, RedisUnavailable
+from depthcast.shared.errors import RedisRefused, RedisUnavailable, WatchedKeyChanged
 from depthcast.shared.runtime.cluster import plain_client
 from depthcast.shared.runtime.redis import map_errors, run_pipeline
 
@@ -48,7 +47,7 @@ class KeyWatch:
             for command in commands:
                 before.execute_command(*command)
             return await run_pipeline(before)
-        except WatchError:
+        except WatchedKeyChanged:
             return None
         finally:
             if before is not None:
@@ -86,9 +85,10 @@ class KeyWatch:
 
 
 async def _end(pipeline: Pipeline) -> None:
-    """Return the pipeline's connection, which then watches nothing, or is closed if that fails.
+    """Return the pipeline's connection, which then watches nothing, or is closed if it is lost.
 
-    No error of it may take the place of a cancellation that is under way.
+    If the server refuses to end the watch, the next transaction on that connection may raise
+    `WatchedKeyChanged`, which ends it. No error may take the place of a cancellation that is under way.
     """
     with suppress(RedisUnavailable, RedisRefused):
         async with map_errors():

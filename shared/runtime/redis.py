@@ -27,6 +27,7 @@ from depthcast.shared.errors import (
     RedisRefused,
     RedisUnavailable,
     SettingsError,
+    WatchedKeyChanged,
     WrongKey,
 )
 from depthcast.shared.position import ZERO, Position
@@ -173,7 +174,7 @@ async def read_hash(client: Redis, key: str) -> dict[bytes, bytes]:
 
 @asynccontextmanager
 async def map_errors(key: str | None = None) -> AsyncIterator[None]:
-    """Turn errors of the library into `RedisUnavailable`, but a lost lock and a watched key that changed.
+    """Turn errors of the library into `RedisUnavailable`, but a lost lock.
 
     An error reply becomes `RedisRefused`, whether it is known or not, and is counted. One that complains
     about the type of a value becomes `WrongKey`; `key` is the command's key, unless the reply names one.
@@ -188,7 +189,7 @@ async def map_errors(key: str | None = None) -> AsyncIterator[None]:
     except (RedisError, OSError) as error:
         if task is not None and task.cancelling() > cancelled:
             raise asyncio.CancelledError from error
-        if isinstance(error, LockError | WatchError):
+        if isinstance(error, LockError):
             raise
         raise _mapped(error, key) from error
 
@@ -196,6 +197,8 @@ async def map_errors(key: str | None = None) -> AsyncIterator[None]:
 def _mapped(error: RedisError | OSError, key: str | None) -> RedisUnavailable:
     if isinstance(error, ResponseError | RedisConnectionError | RedisTimeoutError):
         return refusal(error, key)
+    if isinstance(error, WatchError):
+        return WatchedKeyChanged(str(error))
     if isinstance(error, OSError):
         return RedisUnavailable(str(error) or type(error).__name__)
     return RedisUnavailable(f"{type(error).__name__}: {error}")

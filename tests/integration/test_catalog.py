@@ -1,7 +1,7 @@
 """The catalog on a real server: read whole only after a change, whoever made it, and no change is missed."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -9,12 +9,12 @@ from redis.asyncio import Redis
 
 from depthcast.ingestor.runtime.registry import restore
 from depthcast.runtime.embedded import EmbeddedServer
-from depthcast.shared.errors import RedisUnavailable
+from depthcast.shared.errors import RedisUnavailable, WatchedKeyChanged
 from depthcast.shared.instruments import Instrument, to_json
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.runtime.catalog import Catalog
 from depthcast.shared.runtime.key_watch import REFUSED_LOOKS, KeyWatch
-from depthcast.shared.runtime.redis import connect, execute
+from depthcast.shared.runtime.redis import connect, execute, run_pipeline
 from depthcast.shared.types import Symbol
 
 BTC = Instrument(Symbol("BTC-USD"), "0.01", "0.001")
@@ -152,4 +152,25 @@ async def test_a_user_who_may_not_watch_reads_everything_each_time(
         await execute(other, "ACL", "SETUSER", "default", "+watch")
         found = [await watch.unchanged(("PING",)) for _ in range(REFUSED_LOOKS)]
         assert found[-1] is not None, "after a while it is asked again"
+        await watch.aclose()
+
+
+async def test_a_watch_that_the_server_does_not_end_makes_others_try_again(
+    fresh_server: EmbeddedServer,
+) -> None:
+    """Its connection is used again. The error is one that every caller outlives."""
+    async with two_clients(fresh_server.url) as (ours, other):
+        await execute(other, "ACL", "SETUSER", "default", "-unwatch")
+        watch, tried_again = KeyWatch(ours, "key"), 0
+        for number in range(20):
+            with suppress(RedisUnavailable):
+                await watch.unchanged(("PING",), sure=bool(number % 3))
+            await execute(other, "SET", "key", str(number))
+            try:
+                async with ours.pipeline(transaction=True) as pipeline:
+                    pipeline.execute_command("PING")
+                    await run_pipeline(pipeline)
+            except WatchedKeyChanged:
+                tried_again += 1
+        assert 0 < tried_again < 20
         await watch.aclose()

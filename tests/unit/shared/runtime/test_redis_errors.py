@@ -7,7 +7,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, WatchError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from depthcast.shared.errors import RedisUnavailable
+from depthcast.shared.errors import RedisUnavailable, WatchedKeyChanged
 from depthcast.shared.runtime.redis import map_errors
 
 ERRORS = [RedisConnectionError("lost"), RedisTimeoutError("late"), WatchError("changed"), OSError("reset")]
@@ -40,6 +40,13 @@ async def test_a_task_that_is_cancelled_amid_a_command_ends(error: Exception) ->
     done, _ = await asyncio.wait([task], timeout=10)
     assert done, "it goes on after its cancellation"
     assert task.cancelled()
+
+
+async def test_a_transaction_that_was_not_executed_may_be_tried_again() -> None:
+    with pytest.raises(WatchedKeyChanged, match="changed"):
+        async with map_errors():
+            raise WatchError("changed")
+    assert issubclass(WatchedKeyChanged, RedisUnavailable)
 
 
 async def test_what_is_done_after_a_cancellation_may_fail_as_ever() -> None:
