@@ -96,7 +96,7 @@ def few_of_many(run: Run) -> None:
         ]
         stack.callback(few.client.close)
         targets = [Target(metric, MANY, FEW, most=1.3) for metric in ("mib", "cores")]
-        title = f"{listed:,} symbols, {ASKED:,} of them asked for"
+        title = f"{ASKED:,} of {listed:,} symbols"
         run.compare(title, contenders, [READY, TAKEN_UP, MEMORY, CORES], baseline=FEW, targets=targets)
     run.note(
         f"Each symbol that is asked for changes {RATE} times a second; in “others change”, {OTHERS:,} more. "
@@ -252,7 +252,7 @@ def workers(run: Run) -> None:
         targets = [Target("cpu_ms", f"{WORKERS} × asked", one, most=1.3)]
         title = f"{CLIENTS:,} clients × {CHANNELS} of {SYMBOLS:,} symbols, by workers"
         run.compare(title, contenders, [CPU], baseline=one, targets=targets)
-    run.note("Every client asks for other symbols, so each of several workers follows most of all symbols.")
+    run.note("Every client asks for other symbols, so each of several workers follows most of them.")
 
 
 def one_run(load: Load) -> Measurement:

@@ -157,7 +157,7 @@ async def scene(cluster: Cluster, prefix: str, folder: Path) -> AsyncIterator[Sc
     """Everything runs, and all books are live."""
     async with connect(cluster.url) as client:
         run = Run(client, prefix, cluster.url, folder)
-        with running_gateway(cluster.url, prefix, stale_ms=1000) as gateway:
+        with running_gateway(cluster.url, prefix, stale_ms=1000, follow="all") as gateway:
             long: dict[str, Any] = {"snapshot_interval_ms": 60_000, "retention_s": 600.0}
             settings = run.settings(partitions=PARTITIONS, lease_ms=1000, **long)
             async with run.service(settings), Consumer(cluster.url, prefix=prefix) as consumer:

@@ -118,7 +118,7 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
 @asynccontextmanager
 async def readers(scene: Scene) -> AsyncIterator[tuple[RunningGateway, Consumer]]:
     """A gateway and a consumer of the copy."""
-    with running_gateway(scene.target.url, scene.run.prefix, stale_ms=3000) as gateway:
+    with running_gateway(scene.target.url, scene.run.prefix, stale_ms=3000, follow="all") as gateway:
         async with Consumer(scene.target.url, prefix=scene.run.prefix) as consumer:
             reading = asyncio.create_task(_follow(consumer))
             market = gateway.process.core.market

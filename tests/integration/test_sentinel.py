@@ -28,7 +28,7 @@ async def test_ingestor_gateway_and_consumer_go_on_with_the_promoted_replica(
         client = connect(watched.url)
         run = Run(client, prefix, watched.url, tmp_path)
         sent = Input(run, Random(11), doubting=False)
-        with running_gateway(watched.url, prefix, stale_ms=600) as gateway:
+        with running_gateway(watched.url, prefix, stale_ms=600, follow="all") as gateway:
             async with run.service(run.settings()), Consumer(watched.url, prefix=prefix) as consumer:
                 reading = asyncio.create_task(_follow(consumer))
                 await sent.send(30)
