@@ -182,7 +182,7 @@ class TestTimesOfInput:
             last = await run.send(("B", "[]"))
             await run.published()
         async with run.service(settings):
-            with running_gateway(run.url, run.prefix) as gateway:
+            with running_gateway(run.url, run.prefix, follow="all") as gateway:
                 await eventually(lambda: has_book(gateway))
                 async with client_of(gateway) as client, consumed(run) as consumer:
                     await client.send(op="subscribe", symbols=["A"])

@@ -340,7 +340,7 @@ async def test_symbols_come_and_go_at_a_gateway_within_a_second(
     loop = asyncio.get_running_loop()
     came: list[float] = []
     went: list[float] = []
-    with running_gateway(run.url, run.prefix) as gateway:
+    with running_gateway(run.url, run.prefix, follow="all") as gateway:
         async with run.service(run.settings()):
             listings = gateway.process.core.market.listings
             await eventually(lambda: len(listings) == len(FEEDS))
