@@ -33,6 +33,7 @@ OF_A_CLUSTER = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "LOADING"
 FEW = ("EVALSHA publish", "EVALSHA append input", "HGETALL", "WATCH", "XINFO STREAM", "XREAD", "XREVRANGE")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("only", [FEW, pytest.param(None, marks=pytest.mark.deep)])
 async def test_of_a_cluster(tmp_path: Path, only: tuple[str, ...] | None) -> None:
     """Redirections too, of which some lead to a server that is away, and none anywhere else."""

@@ -240,6 +240,7 @@ async def test_slots_move_and_nodes_fail_over_under_load(
         await made.check(lossless=False)
 
 
+@pytest.mark.slow
 async def test_a_slot_that_is_half_moved_is_read_and_not_written(
     tmp_path: Path, prefix: str, binary: ServerBinary
 ) -> None:
