@@ -28,18 +28,22 @@ class RecentRejects:
         """Remember rejects that were published."""
         self._published.extend(rejects)
 
-    def missing(self, newest: Mapping[bytes, bytes] | None, unpublished: Sequence[Reject]) -> list[Reject]:
+    def missing(
+        self, newest: Mapping[bytes, bytes] | None, unpublished: Sequence[Reject], upto: Position
+    ) -> list[Reject]:
         """The rejects to publish after `newest`, the fields of the stream's last entry; None if it is empty.
 
-        `unpublished`: of a publish that failed; it may have been written all the same.
+        `unpublished`: of a publish that failed; it may have been written all the same. `upto`: the last input
+        that is still there. What was published of input after it is lost with that input.
         """
-        rejects = [*self._published, *unpublished]
+        published = [reject for reject in self._published if Position.parse(reject.source) <= upto]
+        rejects = [*published, *unpublished]
         if newest is None:
             return rejects
         for number in range(len(rejects) - 1, -1, -1):
             if dict(reject_fields(rejects[number])) == newest:
                 return rejects[number + 1 :]
-        if self._published and _is_before(newest, self._published[0]):
+        if published and _is_before(newest, published[0]):
             return rejects
         return list(unpublished)
 

@@ -4,11 +4,11 @@ By hand, because the library for it costs 8 MB of memory in each worker, for one
 """
 
 import re
-import ssl
+from base64 import b64decode
 from datetime import UTC, datetime
 from typing import Final
 
-_BLOCK: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+_BLOCK: Final = re.compile(rb"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
 _SEQUENCE: Final = 0x30
 _VERSION: Final = 0xA0
 _UTC_TIME: Final = 0x17
@@ -21,7 +21,7 @@ _CENTURY: Final = 50
 def first_end(pem: bytes) -> float | None:
     """When the first of the certificates in `pem` ends (s since 1970); None if one of them cannot be read."""
     try:
-        ends = [_end(ssl.PEM_cert_to_DER_cert(block.decode("ascii"))) for block in _BLOCK.findall(pem)]
+        ends = [_end(b64decode(block)) for block in _BLOCK.findall(pem)]
     except (ValueError, IndexError):
         return None
     return min(ends, default=None)

@@ -390,6 +390,7 @@ class PartitionLeader:
             return None
         published = await surviving_src(client, self.keys, retained.info.src)
         tail, rejects = await emptied_tail(client, self.keys), retained.rejects
+        emptied = tail is not None
         if tail is None:
             tail = await last_position(client, self.keys.deltas)
             if tail != retained.position:
@@ -398,10 +399,10 @@ class PartitionLeader:
                 return None
         elif not await input_continues(client, self.keys, Position.parse(retained.engine.last_consumed())):
             return None  # another leader has consumed more since then
-        else:
-            newest = await last_fields(client, self.keys.rejects)
-            rejects = self._recent_rejects.missing(newest, rejects)
         src = await surviving_src(client, self.keys, retained.engine.last_consumed())
+        if emptied:
+            newest = await last_fields(client, self.keys.rejects)
+            rejects = self._recent_rejects.missing(newest, rejects, src)
         logger.warning("Redis lost published state, publishing it again", extra={"partition": self.partition})
         retained.engine.continue_from(str(src))
         info = retained.info._replace(src=str(published), entries=None)
