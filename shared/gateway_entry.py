@@ -1,6 +1,8 @@
 """What a gateway says of itself in the sorted set `gateways` (`docs/protocol.md`, section 2)."""
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from depthcast.shared.json_object import json_object
@@ -14,6 +16,8 @@ FORGET_MS: Final = 300_000
 TEXT_MAX: Final = 255
 """Characters of a text that are kept."""
 
+PARTITIONS_MAX: Final = 4096
+
 
 class GatewayEntry(NamedTuple):
     """One gateway process.
@@ -24,6 +28,7 @@ class GatewayEntry(NamedTuple):
     - `clients`: WebSockets. `books`, `stale`: symbols, and those that are stale.
     - `silence_ms`: age of the newest entry applied, of the quietest partition. `lag_ms`: longest input lag.
     - `uptime_ms`: since it began. `failing`: checks of its Redis server that fail.
+    - `replica_lag_ms`: of each partition that is read from a replica, how far that is behind.
     """
 
     id: str
@@ -39,11 +44,13 @@ class GatewayEntry(NamedTuple):
     lag_ms: int = 0
     uptime_ms: int = 0
     failing: tuple[str, ...] = ()
+    replica_lag_ms: Mapping[str, int | None] = MappingProxyType({})
 
 
 def encode_entry(entry: GatewayEntry) -> str:
     """The member of the sorted set."""
-    return json.dumps(entry._asdict(), separators=(",", ":"))
+    table = {**entry._asdict(), "replica_lag_ms": dict(entry.replica_lag_ms)}
+    return json.dumps(table, separators=(",", ":"))
 
 
 def decode_entry(raw: str | bytes) -> GatewayEntry | None:
@@ -60,8 +67,21 @@ def decode_entry(raw: str | bytes) -> GatewayEntry | None:
             return None
         else:
             found[name] = value[:TEXT_MAX] if isinstance(value, str) else value
+    lags = table.get("replica_lag_ms", {})
+    if not _are_lags(lags):
+        return None
+    found["replica_lag_ms"] = lags
     found["failing"] = tuple(str(check)[:TEXT_MAX] for check in found["failing"])
     return GatewayEntry(**found)
+
+
+def _are_lags(value: Any) -> bool:
+    """Return whether a value is a table of lags (ms, or null) by the number of the partition."""
+    return (
+        isinstance(value, dict)
+        and len(value) <= PARTITIONS_MAX
+        and all(number.isdecimal() and (ms is None or type(ms) is int) for number, ms in value.items())
+    )
 
 
 _KINDS: Final[dict[str, type]] = {

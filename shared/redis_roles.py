@@ -80,7 +80,7 @@ ROLES: Final[Mapping[str, Role]] = {
     ),
     "gateway": Role(
         "serves books to clients",
-        f"{_CONNECTING} exec info multi time unwatch",
+        f"{_CONNECTING} exec info multi readonly time unwatch",
         (
             Selector(f"get {_FOLLOWING}", READ, f"{_BOOKS} incarnation"),
             Selector("watch", READ, "instruments"),
@@ -90,7 +90,7 @@ ROLES: Final[Mapping[str, Role]] = {
     ),
     "consumer": Role(
         "reads books from the streams: `depthcast.Consumer`, `depthcast record`",
-        f"{_CONNECTING} time",
+        f"{_CONNECTING} info readonly time",
         (Selector(_FOLLOWING, READ, _BOOKS), Selector("hdel hset", WRITE, "consumers")),
     ),
     "producer": Role(

@@ -378,9 +378,27 @@ class VenueFeedSettings(Settings):
     )
 
 
+READ_FROM: Final = ("primary", "replica")
+"""Values of the setting `read_from`."""
+
+REPLICA_LAG_MAX_MS: Final = 2000
+"""Default of the setting `replica_lag_max_ms`."""
+
+
 @dataclass(frozen=True)
 class GatewaySettings(Settings):
     """Settings of `depthcast gateway`."""
+
+    read_from: str = setting(
+        "primary", "primary or replica: where books are read; with replica, at the primary while none will do"
+    )
+    replica_lag_max_ms: int = setting(
+        REPLICA_LAG_MAX_MS,
+        "a replica that is further behind its primary is not read from",
+        unit="ms",
+        least=10,
+        most=600_000,
+    )
 
     host: str = setting("127.0.0.1", "address to serve on")
     port: int = setting(8080, "port to serve on; 0 takes a free one", least=0, most=65535)
@@ -777,6 +795,7 @@ class GatewaySettings(Settings):
                 raise SettingsError(variable(name), text, f"cannot be understood: {error}") from error
         if self.follow not in ("all", "asked"):
             raise SettingsError(variable("follow"), self.follow, "must be all or asked")
+        check_read_from(self.read_from)
         self._check_tokens()
 
     @property
@@ -806,6 +825,12 @@ class GatewaySettings(Settings):
             raise SettingsError(
                 variable("anonymous"), False, f"leaves nobody: name keys in {variable('token_keys')}"
             )
+
+
+def check_read_from(value: str) -> None:
+    """Raise `SettingsError` for a `read_from` that is none of its values."""
+    if value not in READ_FROM:
+        raise SettingsError(variable("read_from"), value, f"must be {' or '.join(READ_FROM)}")
 
 
 @contextmanager

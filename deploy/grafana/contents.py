@@ -132,6 +132,8 @@ def _gateways(make: Queries) -> dict[str, list[Query]]:
             make.gauge("Stale books", "depthcast_gateway_stale_symbols", "instance"),
             make.rate("Gaps", "depthcast_gateway_gaps_total", "instance"),
             make.rate("Loads of snapshots", "depthcast_gateway_resyncs_total", "instance"),
+            make.gauge("Lag of replicas", "depthcast_gateway_replica_lag_seconds", "instance"),
+            make.rate("Replicas left", "depthcast_gateway_replica_fallbacks_total", "reason"),
             make.gauge("Channels", "depthcast_gateway_channels", "instance", how="sum"),
             make.rate("Error replies of Redis", "depthcast_gateway_redis_errors_total", "code"),
         ],

@@ -23,13 +23,17 @@ from depthcast.shared.settings import Settings, errors_about
 WAITING_SHOWN: Final = 10
 """Changes that wait are shown for so many symbols."""
 
+PARTITIONS_SHOWN: Final = 4
+"""The lags of replicas are shown for so many partitions of a gateway; `--json` has all."""
+
 CONSUMERS_SHOWN: Final = CONSUMERS_MAX
 
 HELP: Final = """\
 Show a deployment: partitions with leaders, epochs and input lag, listings, feeders, gateways and consumers.
 
 Input lag is the age of the oldest input that was not consumed. The lag of a consumer, one with a name, is the
-age of the newest entry that it has delivered, in its slowest partition. Rejects are counted for the last
+age of the newest entry that it has delivered, in its slowest partition. Of a gateway that reads from
+replicas, replica-lag says how far these are behind, by partition. Rejects are counted for the last
 --rejects-s seconds. Gateways list themselves in Redis; ask one that may not write there with --gateway-url.
 Nothing is written. `depthcast doctor` says what is wrong, and what to do.
 
@@ -233,7 +237,8 @@ def _relays(state: DeploymentState) -> list[str]:
 
 def _listed_gateways(state: DeploymentState) -> list[str]:
     names = [
-        "gateway", "address", "version", "state", "clients", "books", "stale", "newest", "lag", "up", "seen",
+        "gateway", "address", "version", "state", "clients", "books", "stale", "newest", "lag",
+        "replica-lag", "up", "seen",
     ]  # fmt: skip
     rows = []
     for each in state.listed_gateways:
@@ -249,11 +254,19 @@ def _listed_gateways(state: DeploymentState) -> list[str]:
                 str(entry.stale),
                 _ago(entry.silence_ms),
                 f"{entry.lag_ms} ms",
+                _replica_lag(entry.replica_lag_ms),
                 f"{entry.uptime_ms // SECOND_MS} s",
                 _ago(each.seen_ms),
             )
         )
     return table(names, rows)
+
+
+def _replica_lag(lag_ms: Mapping[str, int | None]) -> str:
+    """How far the replicas are behind that a gateway reads from, by partition."""
+    known = [f"{number}: {'?' if ms is None else ms} ms" for number, ms in lag_ms.items()]
+    more = len(known) - PARTITIONS_SHOWN
+    return ", ".join(known[:PARTITIONS_SHOWN]) + (f" and {more} more" if more > 0 else "") or "–"
 
 
 def _consumers(state: DeploymentState) -> Iterator[str]:

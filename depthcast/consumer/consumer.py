@@ -34,6 +34,8 @@ from depthcast.shared.replica import Replica
 from depthcast.shared.runtime import redis
 from depthcast.shared.runtime.catalog import POLL_S, read_instruments, sample_clock, wait_for_deployed
 from depthcast.shared.runtime.outage import Outage
+from depthcast.shared.runtime.replicas import ReadingPlace, place_of, reading_client
+from depthcast.shared.settings import REPLICA_LAG_MAX_MS, check_read_from
 from depthcast.shared.sizes import Sizes
 from depthcast.updates import BookUpdate, OnUpdate, State, deliver, names_of
 
@@ -68,13 +70,16 @@ class Consumer(WithFrames):
             such levels are then among an update's `bids` and `asks`. The books of orders feeds have the
             numbers in any case, as `book.bids.orders` by price and `book.bids.top_orders()`; those of levels
             feeds do not, so their `orders` is None.
+        read_from: `replica` reads books from a replica of the server, as long as one follows it closely;
+            its user there needs the same rights. All else is at the primary.
+        replica_lag_max_ms: A replica that is further behind is not read from.
         name: A name for this consumer: up to 64 letters, digits, points, hyphens and underscores. With one,
             it says each second how far it is, so that the metrics of the ingestors have its lag. Two that run
             at the same time need two names.
 
     Raises:
-        SettingsError: If the address or `name` is not valid; at `async with`, if `since` names a partition
-            that the deployment does not have.
+        SettingsError: If the address, `name` or `read_from` is not valid; at `async with`, if `since` names a
+            partition that the deployment does not have.
         PositionError: If `since` is not the text of a `position`.
         DeploymentMismatch: At `async with`, if the deployment has another number of partitions or uses
             another version of the contract.
@@ -91,13 +96,18 @@ class Consumer(WithFrames):
         input_lag_max_ms: int = 5000,
         since: Positions | str | None = None,
         orders: bool = False,
+        read_from: str = "primary",
+        replica_lag_max_ms: int = REPLICA_LAG_MAX_MS,
         name: str | None = None,
     ) -> None:
+        check_read_from(read_from)
         self.symbols = None if symbols is None else frozenset(names_of(symbols))
         self.partitions = partitions or 0
         self._since = Positions.parse(since) if isinstance(since, str) else since or Positions()
         self._orders = orders
         self._redis_url = redis_url
+        self._read_from = read_from
+        self._replica_lag_max_ms = replica_lag_max_ms
         self._keys = DeploymentKeys.at(redis_url, prefix)
         self._wanted_partitions = partitions
         self._client = redis.connect(redis_url)
@@ -127,6 +137,11 @@ class Consumer(WithFrames):
         """
         followed = self._followed.items()
         return Positions({number: each.position for number, each in followed if each.position is not None})
+
+    @property
+    def places(self) -> Mapping[int, ReadingPlace]:
+        """Which server each partition is read from, and how far it is behind its primary."""
+        return {number: place_of(each.follower.client) for number, each in self._followed.items()}
 
     def book(self, symbol: str) -> Book:
         """Return the current book of `symbol`; raises `ClientError` (`no_book`) while there is none."""
@@ -259,7 +274,13 @@ class Consumer(WithFrames):
         for number in numbers:
             self._followed[number] = FollowedPartition(
                 number,
-                redis.connect(self._redis_url),
+                reading_client(
+                    self._redis_url,
+                    self._keys.partition(number).deltas,
+                    self._read_from,
+                    self._replica_lag_max_ms,
+                    redis.connect,
+                ),
                 self._keys,
                 self.symbols,
                 Freshness(self._clock, self._stale_s, self._input_lag_max_ms),

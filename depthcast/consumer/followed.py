@@ -14,6 +14,7 @@ from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.position import Position
 from depthcast.shared.reader import AppliedEntry, PartitionReader, ReplicaUpdate
 from depthcast.shared.replica import Replica
+from depthcast.shared.runtime.replicas import ReadingClient
 from depthcast.shared.sizes import Sizes
 from depthcast.shared.types import EntryInfo
 from depthcast.updates import BookUpdate, Kind, State
@@ -68,6 +69,7 @@ class FollowedPartition:
             client, keys.partition(number), self.reader, self._known_symbols, since
         )
         self._entries = self.follower.entries()
+        self._choosing: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[AppliedEntry | None] | None = None
 
     def _known_symbols(self) -> set[str]:
@@ -76,8 +78,17 @@ class FollowedPartition:
     def read_task(self) -> asyncio.Task[AppliedEntry | None]:
         """Return the task that reads the next entry; starts it if there is none."""
         if self._reading is None:
-            self._reading = asyncio.ensure_future(anext(self._entries))
+            self._reading = asyncio.ensure_future(self._next_entry())
         return self._reading
+
+    async def _next_entry(self) -> AppliedEntry | None:
+        client = self.follower.client
+        if self._choosing is None and isinstance(client, ReadingClient):
+            await client.check()
+            self._choosing = asyncio.create_task(client.keep_choosing(), name="choose replica")
+        if self._choosing is not None and self._choosing.done():
+            self._choosing.result()
+        return await anext(self._entries)
 
     def take_entry(self) -> StreamEntry | None:
         """Return the entry if one has been read that was not delivered before, else None."""
@@ -137,6 +148,9 @@ class FollowedPartition:
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.wait([self._reading])
+        if self._choosing is not None:
+            self._choosing.cancel()
+            await asyncio.wait([self._choosing])
         await self._entries.aclose()
         await self.follower.client.aclose()
 

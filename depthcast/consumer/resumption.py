@@ -15,6 +15,7 @@ from depthcast.shared.position import Position, follows
 from depthcast.shared.reader import OldestEntry, PartitionReader
 from depthcast.shared.runtime.follow import Follower, Start
 from depthcast.shared.runtime.redis import oldest_entry
+from depthcast.shared.runtime.replicas import ReadingClient
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,9 @@ class ResumingFollower(Follower):
             return await super()._start(symbols)
         oldest = await oldest_entry(self.client, self.keys.deltas)
         newest = await super()._start(symbols)
+        if newest.tail < since and isinstance(self.client, ReadingClient) and self.client.at_replica:
+            await self.client.to_primary(f"it ends at {newest.tail}, and the reader goes on from {since}")
+            return await self._start(symbols)
         if not goes_on(since, oldest, newest.tail):
             extra = {"key": self.keys.deltas, "since": str(since), "tail": str(newest.tail)}
             logger.warning("a gap: the stream does not go on from there any more", extra=extra)

@@ -96,7 +96,12 @@ class ListedGateway(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """The gateway as `depthcast status --json` shows it."""
-        return {**self.entry._asdict(), "seen_ms": self.seen_ms, "late": self.late}
+        return {
+            **self.entry._asdict(),
+            "replica_lag_ms": dict(self.entry.replica_lag_ms),
+            "seen_ms": self.seen_ms,
+            "late": self.late,
+        }
 
 
 class NamedConsumer(NamedTuple):

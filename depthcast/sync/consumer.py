@@ -5,6 +5,7 @@ from collections.abc import Collection
 from depthcast.consumer import Consumer as AsyncConsumer
 from depthcast.consumer import Positions
 from depthcast.shared.listing import Listing
+from depthcast.shared.settings import REPLICA_LAG_MAX_MS
 from depthcast.sync.reader import Reader
 
 
@@ -26,6 +27,8 @@ class Consumer(Reader[AsyncConsumer]):
         input_lag_max_ms: int = 5000,
         since: Positions | str | None = None,
         orders: bool = False,
+        read_from: str = "primary",
+        replica_lag_max_ms: int = REPLICA_LAG_MAX_MS,
         name: str | None = None,
     ) -> None:
         super().__init__(
@@ -38,6 +41,8 @@ class Consumer(Reader[AsyncConsumer]):
                 input_lag_max_ms=input_lag_max_ms,
                 since=since,
                 orders=orders,
+                read_from=read_from,
+                replica_lag_max_ms=replica_lag_max_ms,
                 name=name,
             )
         )

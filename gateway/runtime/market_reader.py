@@ -21,6 +21,7 @@ from depthcast.shared.runtime.catalog import POLL_S, Catalog, wait_for_deployed
 from depthcast.shared.runtime.follow import Follower
 from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.runtime.redis import Connect, connect
+from depthcast.shared.runtime.replicas import ReadingClient, reading_client, watched
 from depthcast.shared.runtime.stages import ObserveStage, ignore
 
 if TYPE_CHECKING:
@@ -110,15 +111,28 @@ class MarketReader:
         finally:
             await catalog.aclose()
 
+    @property
+    def replica_clients(self) -> dict[int, ReadingClient]:
+        """What reads from replicas, by partition; empty where `read_from` is `primary`."""
+        clients = enumerate(follower.client for follower in self.followers)
+        return {number: client for number, client in clients if isinstance(client, ReadingClient)}
+
     def _list(self, instruments: Mapping[str, Instrument]) -> None:
         added, removed = self.core.list_instruments(instruments)
         if added or removed:
             logger.info("instruments changed", extra={"added": len(added), "removed": len(removed)})
 
     async def _follow(self, number: int, upstream: Upstream) -> None:
-        client = self.connect(self.settings.redis_url)
+        settings = self.settings
+        client = reading_client(
+            settings.redis_url,
+            self.keys.partition(number).deltas,
+            settings.read_from,
+            settings.replica_lag_max_ms,
+            self.connect,
+        )
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with watched(client), asyncio.TaskGroup() as tasks:
                 follower = self._follower(client, number, upstream)
                 tasks.create_task(self._read(number, upstream, follower))
                 if not self.core.market.demand.everything:

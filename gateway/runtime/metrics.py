@@ -11,8 +11,10 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from depthcast.gateway.counters import GatewayCounters
+from depthcast.shared.replica_choice import REASONS
 from depthcast.shared.runtime import error_replies
 from depthcast.shared.runtime.error_replies import ERRORS_TEXT
+from depthcast.shared.runtime.replicas import ReadingClient
 from depthcast.shared.runtime.server_checks import CHECK_FAILED, CHECK_TEXT
 from depthcast.shared.runtime.stages import StageTimes
 
@@ -167,6 +169,24 @@ class Metrics:
             "When the certificate expires; 0 where there is none.",
             "livemin" if several else "all",
         )
+        self._read_from_replica = self._gauge(
+            "read_from_replica",
+            "1 while a partition is read from a replica, 0 from the primary, by partition.",
+            "livemin" if several else "all",
+            ("partition",),
+        )
+        self._replica_lag = self._gauge(
+            "replica_lag_seconds",
+            "How far the replica that a partition is read from is behind, by partition.",
+            worst,
+            ("partition",),
+        )
+        self._fallbacks = self._counter(
+            "replica_fallbacks", "Times a replica was not read any more, by reason.", ("reason",)
+        )
+        self._fallbacks_published: Counts[str] = Counts()
+        for reason in REASONS:
+            self._fallbacks.labels(reason)
         self.stages = StageTimes(self.registry, worker=str(worker or 0))
         self.flush = Histogram(
             _PREFIX + "flush_seconds", "Time a flush took.", buckets=FLUSH_BUCKETS, registry=self.registry
@@ -192,6 +212,17 @@ class Metrics:
             self._redis_errors.labels(code).inc(count - self._errors_published[code])
             self._errors_published[code] = count
 
+    def publish_replicas(self, clients: Mapping[int, ReadingClient]) -> None:
+        """Publish which partitions are read from replicas, how far these are behind, and what was left."""
+        left: Counts[str] = Counts()
+        for number, client in clients.items():
+            self._read_from_replica.labels(number).set(client.at_replica)
+            self._replica_lag.labels(number).set((client.lag_ms or 0) / 1000)
+            left += client.fallbacks
+        for reason, count in left.items():
+            self._fallbacks.labels(reason).inc(count - self._fallbacks_published[reason])
+        self._fallbacks_published = left
+
     def publish(self, counters: GatewayCounters, of_process: dict[str, int]) -> None:
         """Add the counts since the last call."""
         for name, metric in self._counters.items():
@@ -202,10 +233,11 @@ class Metrics:
     def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
         return Counter(_PREFIX + name, text, labels, registry=self.registry)
 
-    def _gauge(self, name: str, text: str, mode: str) -> Gauge:
+    def _gauge(self, name: str, text: str, mode: str, labels: tuple[str, ...] = ()) -> Gauge:
         return Gauge(
             _PREFIX + name,
             text,
+            labels,
             registry=self.registry,
             multiprocess_mode=mode,  # type: ignore[arg-type]
         )

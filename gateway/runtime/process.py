@@ -322,6 +322,11 @@ class GatewayProcess:
             lag_ms=self.input_lag_ms(),
             uptime_ms=round((self.loop.time() - self._began) * 1000),
             failing=tuple(self.checks.failing()),
+            replica_lag_ms={
+                str(number): client.lag_ms
+                for number, client in self.market_reader.replica_clients.items()
+                if client.at_replica
+            },
         )
 
     async def _hang_up(self) -> None:
@@ -426,6 +431,7 @@ class GatewayProcess:
             },
         )
         published.publish_redis(self.checks.problems)
+        published.publish_replicas(reader.replica_clients)
 
 
 def clock_us() -> int:

@@ -11,7 +11,7 @@ used.
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Self, cast
+from typing import Any, Final, NamedTuple, Self, cast
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
@@ -21,7 +21,7 @@ from redis.exceptions import AskError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from depthcast.shared.redis_url import parse_cluster_url
-from depthcast.shared.runtime.connections import with_mixins
+from depthcast.shared.runtime.connections import RoutingClient, with_mixins
 from depthcast.shared.runtime.redirects import SlotClient
 from depthcast.shared.slots import slot_of
 
@@ -29,8 +29,15 @@ ANSWER_S: Final = 1.0
 """Time to wait for a server's answer about slots before asking the next one."""
 
 Address = tuple[str, int]
-Ranges = list[tuple[int, int, Address]]
-"""(first slot, last slot, its master) of every range."""
+
+
+class SlotRange(NamedTuple):
+    """A range of slots, both ends included, and the servers that have it."""
+
+    first: int
+    last: int
+    master: Address
+    replicas: tuple[Address, ...]
 
 
 class Nodes:
@@ -56,16 +63,23 @@ class Nodes:
 
     async def owner(self, slot: int) -> Address:
         """The master of a slot, as the next server says that answers; raises the library's errors."""
-        for first, last, address in await self.ranges():
-            if first <= slot <= last:
-                return address
+        return (await self._range(slot)).master
+
+    async def replicas(self, slot: int) -> list[Address]:
+        """The replicas of a slot's master, likewise."""
+        return list((await self._range(slot)).replicas)
+
+    async def _range(self, slot: int) -> SlotRange:
+        for found in await self.ranges():
+            if found.first <= slot <= found.last:
+                return found
         raise RedisConnectionError(f"no server of the cluster owns slot {slot}")
 
     async def masters(self) -> list[Address]:
         """All masters with slots; raises the library's errors."""
-        return sorted({address for _, _, address in await self.ranges()})
+        return sorted({found.master for found in await self.ranges()})
 
-    async def ranges(self) -> Ranges:
+    async def ranges(self) -> list[SlotRange]:
         """Ask one server after the other who owns what; another one first each time.
 
         A server that is cut off from the others still names itself.
@@ -81,12 +95,12 @@ class Nodes:
                 problem = f"{host}:{port}: {error}"
                 continue
             if found:
-                self._known = sorted({address for _, _, address in found})
+                self._known = sorted({each.master for each in found})
                 return found
             problem = f"{host}:{port}: no slot has an owner"
         raise RedisConnectionError(f"no server of the cluster says who owns which slot; {problem}")
 
-    async def _ask(self, host: str, port: int) -> Ranges:
+    async def _ask(self, host: str, port: int) -> list[SlotRange]:
         limit_s = min(ANSWER_S, self.options["socket_timeout"])
         client = self.client(
             host=host,
@@ -115,15 +129,23 @@ class Nodes:
         return cast("SlotClient", SlotClient.from_pool(pool))
 
 
-def _parsed(reply: Any, asked: str) -> Ranges:
+def _parsed(reply: Any, asked: str) -> list[SlotRange]:
     """The reply of CLUSTER SLOTS; a server that does not know its own name is where we asked it."""
     try:
         return [
-            (int(first), int(last), (_host(master[0]) or asked, int(master[1])))
-            for first, last, master, *_ in reply
+            SlotRange(int(first), int(last), _address(master, asked), _replicas(replicas, asked))
+            for first, last, master, *replicas in reply
         ]
     except (TypeError, ValueError, LookupError) as error:
         raise ResponseError("what it says of slots is none; is it a server of a cluster?") from error
+
+
+def _replicas(servers: Sequence[Any], asked: str) -> tuple[Address, ...]:
+    return tuple(_address(server, asked) for server in servers)
+
+
+def _address(server: Sequence[Any], asked: str) -> Address:
+    return _host(server[0]) or asked, int(server[1])
 
 
 def _host(raw: bytes | None) -> str:
@@ -155,7 +177,7 @@ class _OwnerSSLConnection(_ConnectsToOwner, SSLConnection):
     pass
 
 
-class ClusterClient(Redis):
+class ClusterClient(RoutingClient):
     """A client for one task, as `depthcast.shared.runtime.redis.connect` makes it.
 
     Commands on several keys, and transactions, must have all keys in one slot; other pipelines need not.
@@ -354,4 +376,4 @@ def by_slot(client: Redis, keys: Iterable[str]) -> list[list[str]]:
 
 def plain_client(client: Redis, key: str) -> Redis:
     """The client whose connections go to the server with this key."""
-    return client.at(key) if isinstance(client, ClusterClient) else client
+    return client.at(key) if isinstance(client, RoutingClient) else client

@@ -4,6 +4,7 @@ import asyncio
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from depthcast.shared.redis_url import HIDDEN
@@ -103,6 +104,14 @@ class TransportAccess:
         async def read_response(self) -> Any: ...
 
         async def disconnect(self, nowait: bool = False) -> None: ...
+
+
+class RoutingClient(Redis):
+    """A client that sends commands to several servers, by plain clients of the library."""
+
+    def at(self, key: str | bytes) -> Redis:
+        """The plain client whose connections go to the server with this key, for its readers."""
+        raise NotImplementedError
 
 
 @cache

@@ -68,7 +68,14 @@ OnConnect = Callable[[AbstractConnection], Awaitable[None]]
 class Connect(Protocol):
     """The function `connect`, or a simulation's replacement."""
 
-    def __call__(self, url: str, *, on_connect: OnConnect | None = None) -> Redis: ...
+    def __call__(
+        self,
+        url: str,
+        *,
+        connections_max: int = 4,
+        timeout_s: float = SOCKET_TIMEOUT_S,
+        on_connect: OnConnect | None = None,
+    ) -> Redis: ...
 
 
 def connect(
@@ -84,17 +91,10 @@ def connect(
     master; with that of a cluster, to the owner of the slot that the command's key is in. If `on_connect`
     raises an error, the command that needed the connection raises it.
     """
-    options: dict[str, Any] = {
-        "protocol": 2,
-        "socket_timeout": timeout_s,
-        "socket_connect_timeout": timeout_s,
-        "retry": Retry(NoBackoff(), 0),
-        "max_connections": connections_max,
-        "redis_connect_func": on_connect,
-        "driver_info": None,  # else the library says its name, which needs a right of its own
-    }
-    if not url.startswith("unix://"):
-        options["socket_keepalive"] = True
+    options = connection_options(timeout_s=timeout_s, connections_max=connections_max)
+    options["redis_connect_func"] = on_connect
+    if url.startswith("unix://"):
+        del options["socket_keepalive"]
     if (problem := problem_of(url)) is not None:
         raise SettingsError(variable("redis_url"), without_credentials(url), problem)
     try:
@@ -107,19 +107,33 @@ def connect(
         raise SettingsError(
             variable("redis_url"), without_credentials(url), f"is not a usable address: {_refusal(error)}"
         ) from None
-    return _with_raw_replies(client)
+    return with_raw_replies(client)
+
+
+def connection_options(*, timeout_s: float, connections_max: int) -> dict[str, Any]:
+    """The options of every connection, whatever the address says."""
+    return {
+        "protocol": 2,
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "socket_keepalive": True,
+        "retry": Retry(NoBackoff(), 0),
+        "max_connections": connections_max,
+        "driver_info": None,  # else the library says its name, which needs a right of its own
+    }
 
 
 def _client(url: str, options: Mapping[str, Any]) -> Redis:
     if is_cluster(url):
-        return ClusterClient(url, options, _with_raw_replies)
+        return ClusterClient(url, options, with_raw_replies)
     client = master_client(url, options) if url.startswith(SENTINEL) else Redis.from_url(url, **options)
     pool = cast("Any", client.connection_pool)
     pool.connection_class = with_mixins(pool.connection_class)
     return client
 
 
-def _with_raw_replies(client: Redis) -> Redis:
+def with_raw_replies(client: Redis) -> Redis:
+    """Leave replies about streams as the server sends them."""
     for command in ("XREAD", "XRANGE", "XREVRANGE"):
         client.set_response_callback(command, cast("Any", _raw))
     return client

@@ -1,6 +1,6 @@
 """Clients that connect to the master which sentinels name; every new connection asks them again."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from redis.asyncio import Redis
@@ -53,3 +53,9 @@ class _Sentinels(Sentinel):
         finally:
             await self.aclose()
         return host, port
+
+    async def discover_slaves(self, service_name: str) -> Sequence[tuple[Any, Any]]:
+        try:
+            return await super().discover_slaves(service_name)
+        finally:
+            await self.aclose()

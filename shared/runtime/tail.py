@@ -47,6 +47,7 @@ class Tail:
 
     It raises the same errors as `read_stream`, which replaces it if the client's transports cannot be used;
     and `ReplyTooBig` once a reply exceeds `reply_bytes_max`. `reply_bytes`: size of the last reply, about.
+    If the client moves to another server, it goes on reading there, whatever became of the connection.
 
     `follows`: in a cluster, a stream that has moved before the rest of its slot is read where it is. There is
     no limit of bytes for that.
@@ -55,21 +56,20 @@ class Tail:
     def __init__(
         self, client: Redis, key: str, reply_bytes_max: int | None = None, *, follows: bool = True
     ) -> None:
-        self.client = client = plain_client(client, key)
+        self.client = client
         self.key = key
         self.reply_bytes = 0
         self._reply_bytes_max = reply_bytes_max
         self._follows = follows
         self._borrowed: _BorrowedConnection | None = None
-        self._pool = cast("Any", client.connection_pool)
-        self._direct = issubclass(self._pool.connection_class, TransportAccess)
 
     async def read(self, after: Position, *, count: int, block_ms: int) -> list[RawEntry]:
         """Read up to `count` entries after `after`; waits up to `block_ms` for the first."""
-        if not self._direct:
+        pool = self._pool
+        if not issubclass(pool.connection_class, TransportAccess):
             return await self._read_by_client(after, count, block_ms)
         borrowed = self._borrowed
-        if borrowed is None or not borrowed.usable:
+        if borrowed is None or not borrowed.usable or borrowed.pool is not pool:
             async with map_errors(self.key):
                 borrowed = await self._borrow()
         command = _xread(self.key.encode(), b"%d-%d" % after, count, block_ms)
@@ -81,10 +81,13 @@ class Tail:
                 if not self._follows:
                     raise
             return await self._read_by_client(after, count, block_ms)
-        except BaseException:
+        except BaseException as error:
+            moved = isinstance(error, RedisConnectionError) and self._pool is not pool
             async with map_errors(self.key):
                 await self._return(closed=True)
-                raise
+                if not moved:
+                    raise
+            return await self.read(after, count=count, block_ms=block_ms)
         self.reply_bytes = borrowed.received
         if not reply:
             await self.release()
@@ -92,7 +95,8 @@ class Tail:
         return parse_streams(reply)
 
     async def _read_by_client(self, after: Position, count: int, block_ms: int) -> list[RawEntry]:
-        entries = await read_stream(self.client, self.key, after, count=count, block_ms=block_ms)
+        client = plain_client(self.client, self.key)
+        entries = await read_stream(client, self.key, after, count=count, block_ms=block_ms)
         self.reply_bytes = sum(len(name) + len(raw) for _, fields in entries for name, raw in fields)
         return entries
 
@@ -103,9 +107,15 @@ class Tail:
 
     async def _borrow(self) -> "_BorrowedConnection":
         await self.release()
-        connection = await self._pool.get_connection()
-        self._borrowed = _BorrowedConnection(connection, self._reply_bytes_max)
+        pool = self._pool
+        connection = await pool.get_connection()
+        self._borrowed = _BorrowedConnection(connection, pool, self._reply_bytes_max)
         return self._borrowed
+
+    @property
+    def _pool(self) -> Any:
+        """The pool of connections to the server that is to be read now."""
+        return plain_client(self.client, self.key).connection_pool
 
     async def _return(self, *, closed: bool) -> None:
         borrowed, self._borrowed = self._borrowed, None
@@ -113,7 +123,7 @@ class Tail:
         borrowed.end()
         if closed:
             await borrowed.connection.disconnect(nowait=True)
-        await self._pool.release(borrowed.connection)
+        await borrowed.pool.release(borrowed.connection)
 
 
 class _BorrowedConnection(asyncio.Protocol):
@@ -122,8 +132,9 @@ class _BorrowedConnection(asyncio.Protocol):
     `received`: bytes of the last reply.
     """
 
-    def __init__(self, connection: TransportAccess, reply_bytes_max: int | None) -> None:
+    def __init__(self, connection: TransportAccess, pool: Any, reply_bytes_max: int | None) -> None:
         self.connection = connection
+        self.pool = pool
         self._usable = True
         self.received = 0
         self._received_max = sys.maxsize if reply_bytes_max is None else reply_bytes_max

@@ -1,8 +1,8 @@
 """A whole deployment that Prometheus reads, by the shipped configuration: real processes on free ports.
 
-What runs: a server, two ingestors, a gateway with two workers, a relay to another server, a synthetic market,
-a live feed from a fake venue, a consumer with a name, a client over WebSocket and one that wants little,
-HAProxy, and Prometheus.
+What runs: a server and its replica, two ingestors, a gateway with two workers that reads from the replica, a
+relay to another server, a synthetic market, a live feed from a fake venue, a consumer with a name, a client
+over WebSocket and one that wants little, HAProxy, and Prometheus.
 """
 
 import asyncio
@@ -29,6 +29,7 @@ from depthcast.runtime.embedded import HOST, EmbeddedServer, free_port
 from tests.deploy.test_haproxy import running_proxy
 from tests.environment import without_settings
 from tests.integration.gateway_harness import RunningGateway
+from tests.integration.replica_scene import OPTIONS, follow
 from tests.venues.fake import FakeVenue
 from tests.venues.live_run import Place, live_feed
 from tests.venues.models import models
@@ -129,7 +130,9 @@ class Observed:
 async def observed(folder: Path, secrets: Path) -> AsyncIterator[Observed]:
     """Start everything; when the block begins, Prometheus has read each target once."""
     async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(EmbeddedServer(append_only=True))
+        server = await stack.enter_async_context(EmbeddedServer(append_only=True, options=OPTIONS))
+        replica = await stack.enter_async_context(EmbeddedServer(options=OPTIONS))
+        await follow(replica, server.port)
         everybody = {"redis_url": server.url, "prefix": PREFIX, "admin_port": 0, "log_level": "warning"}
 
         def start(name: str, *words: str, **settings: object) -> Program:
@@ -141,7 +144,7 @@ async def observed(folder: Path, secrets: Path) -> AsyncIterator[Observed]:
         ingestors = [start(f"ingestor-{number}", "ingestor", **ingestor) for number in range(2)]
         for one in ingestors:
             await one.admin()
-        gateway = start("gateway", "gateway", port=0, workers=2)
+        gateway = start("gateway", "gateway", port=0, workers=2, read_from="replica")
         url = await gateway.said("gateway listening on ")
         place = Place(server.url, url, PREFIX)
         del everybody["admin_port"]

@@ -18,7 +18,7 @@ from depthcast.consumer.consumer import Consumer
 from depthcast.ingestor.runtime.feeder_watch import UNCHANGED_S, FeederWatch
 from depthcast.producer.input_log import InputLog
 from depthcast.producer.producer import Producer
-from depthcast.runtime.embedded import find_server
+from depthcast.runtime.embedded import HOST, find_server
 from depthcast.runtime.server_binary import CHOICE, ServerBinary
 from depthcast.runtime.venue_sources import Sources
 from depthcast.shared.codec import decode_info
@@ -35,6 +35,7 @@ from tests.clusters import Cluster
 from tests.environment import without_settings
 from tests.ingestor_runs import FEEDS, Run, check_history
 from tests.integration.gateway_harness import RunningGateway, running_gateway
+from tests.integration.replica_scene import look_often
 from tests.random_events import encode, random_array
 from tests.waiting import eventually
 
@@ -153,14 +154,20 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(cluster: Cluster, prefix: str, folder: Path) -> AsyncIterator[Scene]:
+async def scene(
+    cluster: Cluster, prefix: str, folder: Path, read_from: str = "primary"
+) -> AsyncIterator[Scene]:
     """Everything runs, and all books are live."""
     async with connect(cluster.url) as client:
         run = Run(client, prefix, cluster.url, folder)
-        with running_gateway(cluster.url, prefix, stale_ms=1000, follow="all") as gateway:
+        settled: dict[str, Any] = {"stale_ms": 1000, "follow": "all", "read_from": read_from}
+        with running_gateway(cluster.url, prefix, **settled) as gateway:
             long: dict[str, Any] = {"snapshot_interval_ms": 60_000, "retention_s": 600.0}
             settings = run.settings(partitions=PARTITIONS, lease_ms=1000, **long)
-            async with run.service(settings), Consumer(cluster.url, prefix=prefix) as consumer:
+            async with (
+                run.service(settings),
+                Consumer(cluster.url, prefix=prefix, read_from=read_from) as consumer,
+            ):
                 deployed = await read_deployed(client, DeploymentKeys.at(cluster.url, prefix), None)
                 assert deployed is not None
                 made = Scene(cluster, deployed, gateway, consumer)
@@ -286,6 +293,37 @@ async def test_a_slot_that_is_half_moved_is_read_and_not_written(
 
 async def _nothing() -> None:
     pass
+
+
+@pytest.mark.slow
+async def test_replicas_are_read_while_slots_move_and_nodes_fail_over(
+    tmp_path: Path, prefix: str, binary: ServerBinary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_often(monkeypatch)
+    async with Cluster(binary) as cluster, scene(cluster, prefix, tmp_path, "replica") as made:
+        moved = made.keys.partition(OF["LEV"]).events
+
+        async def at_replicas() -> bool:
+            for number, place in made.consumer.places.items():
+                master = await cluster.master_of(made.keys.partition(number).tag)
+                followers = {f"{HOST}:{each.port}" for each in cluster.servers if each is not master}
+                if place.server not in followers:
+                    return False
+            return True
+
+        await eventually(at_replicas, message="replicas are read")
+        await _under_load(made, 4, lambda: cluster.fail_over(moved))
+        await made.check(lossless=True)
+        await eventually(at_replicas, message="replicas are read after a failover")
+
+        async def kill() -> None:
+            dead = await cluster.master_of(moved)
+            dead.kill()
+            await eventually(partial(_elsewhere, cluster, moved), timeout_s=30, message="a promoted replica")
+
+        await _under_load(made, 5, kill)
+        await made.check(lossless=False)
+        assert made.consumer.places[OF["LEV"]].server == "primary", "it has no replica any more"
 
 
 @pytest.mark.slow

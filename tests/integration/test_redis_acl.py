@@ -134,7 +134,8 @@ async def test_everything_runs_and_no_command_is_superfluous(
         assert sent[role] <= commands_of(role), f"what {role} sends"
     sent["operator"] |= sent["doctor"]
     for role in ("ingestor", "gateway", "consumer", "producer", "operator"):
-        never = commands_of(role) - sent[role] - RARE.get(role, set()) - {"select", "cluster|slots", "asking"}
+        seldom = {"select", "cluster|slots", "asking", "readonly"}
+        never = commands_of(role) - sent[role] - RARE.get(role, set()) - seldom
         assert never == set(), f"what {role} may and never sends"
 
 
@@ -143,7 +144,7 @@ async def watched_by_all(limited: LimitedServer, gateway: RunningGateway) -> Non
     await eventually(lambda: gateway.process.core.market.was_live)
     async with (
         client_of(gateway) as client,
-        Consumer(limited.url("consumer"), prefix=PREFIX, name="reader") as consumer,
+        Consumer(limited.url("consumer"), prefix=PREFIX, name="reader", read_from="replica") as consumer,
     ):
         await client.send(op="subscribe", symbols=["LEV"])
         await client.until("snapshot", symbol="LEV")

@@ -260,8 +260,15 @@ class Network:
         for connection in list(link.connections):
             connection.close()
 
-    def connect(self, url: str, *, on_connect: OnConnect | None = None) -> Redis:
-        """A client of the running process."""
+    def connect(
+        self,
+        url: str,
+        *,
+        connections_max: int = 4,
+        timeout_s: float = TIMEOUT_S,
+        on_connect: OnConnect | None = None,
+    ) -> Redis:
+        """A client of the running process; it has as many connections as it needs."""
         return cast("Redis", SimulatedRedis(self.link(PROCESS.get()), on_connect))
 
 

@@ -214,8 +214,8 @@ class RelayWorld:
     def now_us(self) -> int:
         return self.loop.world.now_us()
 
-    def connect(self, url: str, *, on_connect: Any = None) -> Any:
-        return self.networks[url == TARGET].connect(url, on_connect=on_connect)
+    def connect(self, url: str, **options: Any) -> Any:
+        return self.networks[url == TARGET].connect(url, **options)
 
     def run(self) -> "RelayWorld":
         try:

@@ -8,8 +8,9 @@ import pytest
 from depthcast.shared.gateway_entry import TEXT_MAX, GatewayEntry, decode_entry, encode_entry
 
 ENTRY = GatewayEntry(
-    "gw-1", "0.1.0", "http://gw:8080", 2, True, False, 212, 40, 3, 35, 7, 86_400_000, ("replica", "clock")
-)
+    "gw-1", "0.1.0", "http://gw:8080", 2, True, False, 212, 40, 3, 35, 7, 86_400_000, ("replica", "clock"),
+    {"0": 12, "1": None},
+)  # fmt: skip
 TABLE: dict[str, Any] = json.loads(encode_entry(ENTRY))
 
 
@@ -24,7 +25,7 @@ def test_there_and_back(entry: GatewayEntry) -> None:
 def test_it_is_as_the_contract_names_it() -> None:
     assert list(TABLE) == [
         "id", "version", "address", "worker", "ready", "draining", "clients", "books", "stale", "silence_ms",
-        "lag_ms", "uptime_ms", "failing",
+        "lag_ms", "uptime_ms", "failing", "replica_lag_ms",
     ]  # fmt: skip
     assert " " not in encode_entry(ENTRY)
 
@@ -38,6 +39,8 @@ def test_later_keys_are_ignored_and_missing_ones_have_defaults() -> None:
 @pytest.mark.parametrize("name", list(TABLE))
 def test_a_value_of_another_kind_is_no_entry(name: str) -> None:
     wrong: list[object] = [{}, 1.5, None] if name != "worker" else [{}, 1.5, "1"]
+    if name == "replica_lag_ms":
+        wrong = [[], 1.5, {"x": 1}, {"0": "1"}, {"0": True}]
     for value in wrong:
         assert decode_entry(json.dumps(TABLE | {name: value})) is None, value
 

@@ -70,7 +70,7 @@ def test_no_role_manages_the_server(role: str) -> None:
 def test_the_line_of_a_user() -> None:
     digest = sha256(b"pass word").hexdigest()
     assert acl_user("consumer", "p", "pass word") == (
-        f"user p-consumer on #{digest} +asking +cluster|slots +select +time "
+        f"user p-consumer on #{digest} +asking +cluster|slots +select +info +readonly +time "
         "(+hgetall +xinfo|stream +xrange +xread +xrevrange "
         "%R~p:meta %R~{p}:meta %R~p:instruments %R~{p}:instruments %R~{p:*}:deltas %R~{p:*}:snapshots:*) "
         "(+hdel +hset %W~p:consumers %W~{p}:consumers)"

@@ -71,10 +71,21 @@ def test_gateways_are_counted_with_the_clients_of_those_that_run() -> None:
     assert "gateways: 2 listed, 5 clients" in text
     (row,) = [line for line in text if line.startswith("gw (worker 3)")]
     assert row.split()[3:] == [
-        "http://gw", "1.0", "ready", "5", "0", "0", "20", "s", "ago", "0", "ms", "7", "s", "80", "ms", "ago",
+        "http://gw", "1.0", "ready", "5", "0", "0", "20", "s", "ago", "0", "ms", "–", "7", "s",
+        "80", "ms", "ago",
     ]  # fmt: skip
     assert any(line.startswith("late ") and " late " in line for line in text)
     assert "gateways: none listed, 0 clients" in lines(state())
+
+
+def test_how_far_the_replicas_of_a_gateway_are_behind() -> None:
+    entry = GatewayEntry("gw", "1.0", "http://gw", replica_lag_ms={"0": 12, "1": None})
+    many = entry._replace(id="many", replica_lag_ms=dict.fromkeys(map(str, range(6)), 3))
+    found = state(listed_gateways=[ListedGateway(entry, 80), ListedGateway(many, 80)])
+    text = "\n".join(lines(found))
+    assert "0: 12 ms, 1: ? ms" in text
+    assert "3: 3 ms and 2 more" in text
+    assert '"replica_lag_ms": {"0": 12, "1": null}' in json.dumps(found.to_json())
 
 
 def consumer(name: str, lag_ms: dict[int, int | None]) -> NamedConsumer:
