@@ -158,6 +158,7 @@ class ReplicaChoice:
 
         Returns the report for which the replica in use was left, None if it was not.
         """
+        self._bad_at = {address: at for address, at in self._bad_at.items() if now - at < AGAIN_S}
         for address, report in reports.items():
             if report.reason:
                 self._bad_at[address] = now

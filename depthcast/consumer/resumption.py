@@ -42,10 +42,10 @@ class ResumingFollower(Follower):
         since = None if self._resumed else self.since
         if since is None:
             return await super()._start(symbols)
+        moves = self._moves
         oldest = await oldest_entry(self.client, self.keys.deltas)
         newest = await super()._start(symbols)
-        if newest.tail < since and isinstance(self.client, ReadingClient) and self.client.at_replica:
-            await self.client.to_primary(f"it ends at {newest.tail}, and the reader goes on from {since}")
+        if not goes_on(since, oldest, newest.tail) and await self._was_at_replica(moves, since):
             return await self._start(symbols)
         if not goes_on(since, oldest, newest.tail):
             extra = {"key": self.keys.deltas, "since": str(since), "tail": str(newest.tail)}
@@ -55,6 +55,24 @@ class ResumingFollower(Follower):
         start = await self._start_at(since, symbols, oldest, newest)
         self._resumed = True
         return start
+
+    @property
+    def _moves(self) -> int:
+        return self.client.moves if isinstance(self.client, ReadingClient) else 0
+
+    async def _was_at_replica(self, moves: int, since: Position) -> bool:
+        """Whether a replica said what was read since `moves`, at least in part; the primary is read then.
+
+        It may lack entries that the primary holds, and two servers together say nothing of either. So only
+        the primary alone can say that there is a gap.
+        """
+        client = self.client
+        if not isinstance(client, ReadingClient):
+            return False
+        if client.at_replica:
+            await client.to_primary(f"the stream does not go on from {since} there")
+            return True
+        return client.moves != moves
 
     async def _start_at(
         self, since: Position, symbols: Collection[str], oldest: OldestEntry | None, newest: Start

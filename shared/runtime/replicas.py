@@ -154,12 +154,14 @@ class ReadingClient(RoutingClient):
     - `place`: the server that is read: `host:port` of a replica, or `primary`.
     - `lag_ms`: how far the replica is behind; None at the primary, or while it is not known.
     - `fallbacks`: how often a replica was left, by reason.
+    - `moves`: how often the server changed, so that what several commands say is known to be of one server.
     """
 
     def __init__(self, url: str, key: str, lag_max_ms: int, connect_redis: Connect) -> None:
         self.key = key
         self.lag_ms: int | None = None
         self.fallbacks: Counter[str] = Counter()
+        self.moves = 0
         self._connected = connect_redis(url)
         self._primary = plain_client(self._connected, key)
         self._asked = connect_redis(url, connections_max=2, timeout_s=ANSWER_S)
@@ -252,6 +254,7 @@ class ReadingClient(RoutingClient):
     ) -> None:
         """Take note of where the choice is now, and end what waits at the server that was left."""
         after = self._choice.at
+        self.moves += after != before
         report = None if after is None else reports.get(after)
         self.lag_ms = None if report is None else report.lag_ms
         extra: dict[str, Any] = {"key": self.key, "place": self.place}

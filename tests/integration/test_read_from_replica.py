@@ -13,9 +13,12 @@ from typing import Any
 import pytest
 
 from depthcast.consumer.consumer import Consumer
+from depthcast.consumer.resumption import ResumingFollower
 from depthcast.runtime.embedded import HOST, EmbeddedServer
 from depthcast.shared.digest import digest_of
 from depthcast.shared.errors import RedisUnavailable, SettingsError
+from depthcast.shared.reader import PartitionReader
+from depthcast.shared.runtime.follow import Follower
 from depthcast.shared.runtime.redis import connect, last_position
 from depthcast.shared.runtime.replicas import ReadingClient
 from depthcast.shared.settings import GatewaySettings
@@ -203,6 +206,43 @@ async def _place_of_another(found: Reading, url: str, prefix: str, since: str | 
     async with Consumer(url, prefix=prefix, since=since, **options) as consumer:
         await consumer.wait_for("AAA", found.ingestor.books["AAA"].seq)
         return consumer.places[0].server
+
+
+@pytest.mark.parametrize("what", ["it has lost entries", "it is left meanwhile"])
+async def test_only_the_primary_alone_says_that_there_is_a_gap(
+    prefix: str, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    async with followed() as servers, reading(servers.primary.url, prefix) as found:
+        url, keys = servers.primary.url, found.ingestor.keys.partition(0)
+        since = found.consumer.position[0]
+        client = ReadingClient(url, keys.deltas, 600_000, connect)
+        try:
+            await client.check()
+            assert client.place == place(servers.replicas[0])
+            if what == "it has lost entries":
+                await ask(servers.replicas[0], "REPLICAOF", "NO", "ONE")
+                await found.publish()
+                await ask(servers.replicas[0], "XADD", keys.deltas, f"{since.epoch}-{since.n + 9}", "x", "y")
+                await ask(servers.replicas[0], "XTRIM", keys.deltas, "MAXLEN", 1)
+            else:
+                servers.links[0].freeze()
+                await found.publish()
+                since = await last_position(found.ingestor.redis, keys.deltas)
+                start = Follower._start
+
+                async def moving(self: Follower, symbols: Any) -> Any:
+                    started = await start(self, symbols)
+                    if self.client is client:
+                        await client.to_primary("a check that comes just then")
+                    return started
+
+                monkeypatch.setattr(Follower, "_start", moving)
+            reader = PartitionReader(lambda _: True)
+            follower = ResumingFollower(client, keys, reader, lambda: {"AAA"}, since)
+            assert (await anext(follower.entries())) is not None
+            assert (client.place, follower.since) == ("primary", since), "nothing is taken for lost"
+        finally:
+            await client.aclose()
 
 
 async def test_without_a_replica_and_at_a_replica_the_address_itself_is_read(
