@@ -72,6 +72,7 @@ class SnapshotSchedule:
         new = [symbol for symbol in symbols if symbol not in self._taken]
         for place, symbol in enumerate(new):
             self._taken[symbol] = now - self.interval_s * place / len(new)
+        for symbol in reversed(new):  # the earliest first, which costs least
             self._await(symbol)
 
     def mark_changed(self, symbols: Iterable[str]) -> None:

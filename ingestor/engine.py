@@ -123,6 +123,11 @@ class Engine:
         with self._lock:
             return dict(self._books.listings)
 
+    def listings_of(self, symbols: Iterable[Symbol]) -> dict[Symbol, Listing]:
+        """The listings of these symbols; `KeyError` if one never had one."""
+        with self._lock:
+            return {symbol: self._books.listings[symbol] for symbol in symbols}
+
     def listing(self, symbol: str) -> Listing:
         """The listing of a symbol; `KeyError` if it never had one."""
         with self._lock:
@@ -137,6 +142,22 @@ class Engine:
         """All registered symbols."""
         with self._lock:
             return [symbol for symbol, _ in self._books.registered.values()]
+
+    def public(self) -> list[Symbol]:
+        """The registered symbols of whose listing something was drained or restored."""
+        with self._lock:
+            books = self._books
+            return [symbol for symbol, _ in books.registered.values() if books.is_public(symbol)]
+
+    def fed_by_order(self) -> set[Symbol]:
+        """The symbols whose feed is by order, withdrawn ones too."""
+        with self._lock:
+            return set(self._books.orders_feeds)
+
+    def differing(self, instruments: Mapping[str, Instrument]) -> dict[str, Instrument]:
+        """Those `instruments`, all of registered symbols, that `register` may do something for."""
+        with self._lock:
+            return self._books.differing(instruments)
 
     # --- input ---------------------------------------------------------------------------------------------
 
@@ -605,11 +626,12 @@ class Engine:
         with self._lock:
             return self._books.orders_feeds[Symbol(symbol)].merger.orders_digest
 
-    def orders_unchanged(self) -> dict[Symbol, OrderCounts]:
-        """What a delta without levels says of the number of orders, for each orders feed."""
+    def orders_unchanged(self, symbols: Iterable[Symbol]) -> dict[Symbol, OrderCounts]:
+        """What a delta without levels says of the number of orders, for each orders feed of `symbols`."""
         with self._lock:
-            feeds = self._books.orders_feeds.items()
-            return {symbol: OrderCounts((), (), state.merger.orders_digest) for symbol, state in feeds}
+            feeds = self._books.orders_feeds
+            found = [(symbol, feeds[symbol]) for symbol in symbols if symbol in feeds]
+            return {symbol: OrderCounts((), (), state.merger.orders_digest) for symbol, state in found}
 
     def stats(self) -> Stats:
         """Sizes of all books, including withdrawn symbols."""
@@ -629,17 +651,27 @@ class Engine:
         """
         with self._lock:
             self._check_whole()
-            self.whole = False
-            self._epoch = epoch
             books = self._books
             if births:
                 books.born.update(books.births_due)
                 books.births_due = {}
-            moves = [
-                (symbol, books.advance(symbol, epoch))
-                for symbol, _ in books.registered.values()
-                if symbol not in books.births_due
-            ]
+        public = self.enter_epoch(epoch)
+        return self.move(public)
+
+    def enter_epoch(self, epoch: int) -> list[Symbol]:
+        """Begin `epoch` without a move; returns the symbols to `move`, before anything of them is drained."""
+        with self._lock:
+            self._check_whole()
+            self._epoch = epoch
+            books = self._books
+            return [symbol for symbol, _ in books.registered.values() if symbol not in books.births_due]
+
+    def move(self, symbols: Iterable[Symbol]) -> list[tuple[Symbol, Delta]]:
+        """Move these symbols into the epoch that was entered, by an empty delta each."""
+        with self._lock:
+            self._check_whole()
+            self.whole = False
+            moves = [(symbol, self._books.advance(symbol, self._epoch)) for symbol in symbols]
             self.whole = True
             return moves
 
@@ -689,9 +721,10 @@ class Engine:
     def restore_times(self, times: Mapping[str, tuple[int | None, int]]) -> None:
         """Take over the published times of books that were restored, by symbol, as `times` returns them."""
         with self._lock:
+            registered, restored = self._books.registered, self._books.times.restore
             for symbol, (event_ts, input_ts) in times.items():
-                if symbol.encode() in self._books.registered:
-                    self._books.times.restore(Symbol(symbol), event_ts, input_ts)
+                if (event_ts is not None or input_ts) and symbol.encode() in registered:
+                    restored(Symbol(symbol), event_ts, input_ts)
 
     def _load_orders(self, symbol: Symbol, state: OrdersState, seq: int, orders: OrdersCopy | None) -> None:
         if orders is None:
@@ -702,10 +735,12 @@ class Engine:
             raise RecoveryError(self._partition, f"the orders kept of {symbol} are wrong: {error}") from error
 
     def restore_book(self, instrument: Instrument, seq: int, book: Book, digest: int) -> None:
-        """Register a levels-feed symbol with its published state; the engine takes over `book`."""
-        state = self._books.new_state(instrument)
-        state.load_book(seq, book, digest)
-        self._put(instrument, state)
+        """Register a levels-feed symbol with its published state; the engine takes over `book`.
+
+        Called again with the same book, which a reader has gone on with, it costs little.
+        """
+        with self._lock:
+            self._books.put_book(instrument, seq, book, digest)
 
     def set_seq(self, symbol: str, seq: int) -> None:
         """Set the published seq of a symbol whose orders were replayed up to it."""

@@ -15,6 +15,7 @@ from depthcast.ingestor.input_times import InputTimes
 from depthcast.ingestor.levels import LevelsState
 from depthcast.ingestor.limits import Limits
 from depthcast.ingestor.orders import OrdersState
+from depthcast.shared.book import Book
 from depthcast.shared.instruments import Feed, Instrument, OnCross
 from depthcast.shared.listing import Listing
 from depthcast.shared.order_counts import OrderCounts
@@ -137,6 +138,36 @@ class ListedBooks:
             waiting.pop(symbol, None)
         self.doubts.forget(symbol)
         self.times.forget(symbol)
+
+    def put_book(self, instrument: Instrument, seq: int, book: Book, digest: int) -> None:
+        """Register a symbol with its published levels, or bring it up to date if it has this very `book`.
+
+        `seq` moves with every change of the book by others, so what is up to date is known by it.
+        """
+        symbol = instrument.symbol
+        state, listing = self.states.get(symbol), self.listings.get(symbol)
+        if (
+            state is not None
+            and state.book is book
+            and listing is not None
+            and listing.number == max(instrument.listing, 1)
+            and listing.stands_for(instrument)
+        ):
+            if state.merger.seq != seq or state.merger.digest != digest:
+                state.load_book(seq, book, digest)
+            return
+        state = self.new_state(instrument)
+        state.load_book(seq, book, digest)
+        self.put(instrument, state)
+
+    def differing(self, instruments: Mapping[str, Instrument]) -> dict[str, Instrument]:
+        """Those `instruments` of registered symbols that a listing may have to change for."""
+        listings = self.listings
+        return {
+            symbol: wanted
+            for symbol, wanted in instruments.items()
+            if (listing := listings[Symbol(symbol)]).number < wanted.listing or not listing.stands_for(wanted)
+        }
 
     def know(self, listings: Mapping[str, Listing]) -> None:
         """Take over the record of listings; those of restored books stay unless the record has later ones."""

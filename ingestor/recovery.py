@@ -51,9 +51,9 @@ def standing(
         replica, recorded = replicas.get(symbol), record.get(symbol)
         listing = recorded if replica is None or replica.listing is None else replica.listing
         if listing is None:
-            found[symbol] = instrument._replace(listing=0)
+            found[symbol] = instrument._replace(listing=0) if instrument.listing else instrument
         elif not listing.withdrawn and (recorded is None or recorded.number <= listing.number):
-            found[symbol] = listing.instrument._replace(listing=listing.number)
+            found[symbol] = Instrument(*listing.instrument[:5], listing.number)
     return found
 
 

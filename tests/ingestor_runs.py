@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from redis.asyncio import Redis
 
-from depthcast.broadcaster.numbering import first_seq
+from depthcast.broadcaster.numbering import ORIGIN_MS, SEQS_PER_MS, first_seq
 from depthcast.ingestor.runtime.environment import REAL_ENVIRONMENT, Environment
 from depthcast.ingestor.runtime.service import IngestorService
 from depthcast.shared.codec import (
@@ -252,7 +252,7 @@ def check_history(stream: list[RawEntry], gone: Collection[Position] = ()) -> Hi
     """
     history = History()
     previous, moved = ZERO, set[str]()
-    listed = 0
+    listed = moving_to = 0
     for position, fields in stream:
         names = [name for name, _ in fields]
         assert names[0] == b"_"
@@ -263,13 +263,26 @@ def check_history(stream: list[RawEntry], gone: Collection[Position] = ()) -> Hi
         if position.n == 0:
             assert position.epoch > previous.epoch
             assert info.prev == str(previous)
-            assert not changed, "a seal moves nothing"
-            history.epochs.append(position.epoch)
             listed = previous.epoch if previous.n else listed
-            moved.clear()
+            if not changed:  # a seal, not one of the steps in which books are moved
+                moving_to = 0
+                history.epochs.append(position.epoch)
+                moved.clear()
+            else:
+                assert not previous.n, "books are moved after the seal, before anything else is said"
+                deltas = [decode_delta(raw) for _, raw in changed]
+                targets = {
+                    ORIGIN_MS + each.seq // SEQS_PER_MS for each in deltas if each.seq != each.prev_seq + 1
+                }
+                targets = targets or {moving_to or position.epoch}
+                assert len(targets | ({moving_to} - {0})) == 1, "all into one epoch"
+                moving_to = targets.pop()
+                assert moving_to >= position.epoch
+                history.epochs[-1] = position.epoch
         else:
             assert position == previous.next(), "a hole"
             assert info.prev is None
+            assert moving_to in (0, position.epoch), "the epoch that books were moved into"
         if history.infos:
             before = history.infos[-1][1]
             src = Position.parse(before.src)
@@ -289,7 +302,7 @@ def check_history(stream: list[RawEntry], gone: Collection[Position] = ()) -> Hi
                     "continues what was not listed before"
                 )
             _check_listing(history, symbol, raw)
-            _follow(history, position, symbol, raw, moved)
+            _follow(history, position, max(position.epoch, moving_to), symbol, raw, moved)
         _follow_input(history, info, changed)
         previous = position
     return history
@@ -311,19 +324,21 @@ def _check_listing(history: History, symbol: str, raw: bytes) -> None:
     history.listings[symbol] = listing
 
 
-def _follow(history: History, position: Position, symbol: str, raw: bytes, moved: set[str]) -> None:
+def _follow(
+    history: History, position: Position, epoch: int, symbol: str, raw: bytes, moved: set[str]
+) -> None:
     delta, marks = decode_marked_delta(raw)
     replica = history.replicas.setdefault(symbol, Replica())
     if not delta.prev_seq:
         moved.add(symbol)
-        assert delta.seq == first_seq(position.epoch, replica.seq)
+        assert delta.seq == first_seq(epoch, replica.seq)
         replica = history.replicas[symbol] = Replica()
     elif symbol in moved:
         assert delta.seq == delta.prev_seq + 1
         assert delta.bids or delta.asks or STALE in marks
     else:
         moved.add(symbol)
-        assert delta.seq == first_seq(position.epoch, delta.prev_seq)
+        assert delta.seq == first_seq(epoch, delta.prev_seq)
         assert (delta.bids, delta.asks, delta.events) == ([], [], 0)
     by_order = history.listings[symbol].instrument.feed == "orders"
     assert (ORDERS in marks) == by_order, "every delta of an orders feed says how many there are"

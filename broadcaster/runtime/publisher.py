@@ -94,6 +94,18 @@ class Publisher:
             raise Fenced(self.partition, publication.previous, refusal)
         self.position = publication.position
 
+    async def move(self, epoch: int, broadcast: Broadcast) -> None:
+        """Write `<epoch>-0` with the moves of some symbols; `epoch` is one of this leadership's own.
+
+        Raises `Fenced` when this leadership is over; waits while Redis is away.
+        """
+        placed = place(self.position, Position(epoch, 0), [broadcast])
+        publication = Publication(self.position, broadcast.info.src, placed, [], [])
+        refusal = await self._send_until_known(publication)
+        if refusal is not None:
+            raise Fenced(self.partition, publication.previous, refusal)
+        self.position = publication.position
+
     async def publish(
         self,
         broadcasts: Sequence[Broadcast],

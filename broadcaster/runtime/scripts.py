@@ -66,17 +66,25 @@ local function attachment_refused(first, at, tail)
     at = at + 2
   end
 end
+-- Set fields of a hash: names and values in turn. Lua's `unpack` fails near 8,000 values.
+local function set(key, flat)
+  for i = 1, #flat, 2000 do redis.call('HSET', key, unpack(flat, i, math.min(i + 1999, #flat))) end
+end
 -- Write a snapshot under its ID, or a checkpoint, unless a newer one is there: commands may arrive late.
 -- A record never does: only PUBLISH has one, and it compares first.
 local function attach(key, id, value, tail)
   if id == '#' then
-    local flat = cmsgpack.unpack(value)
-    for i = 1, #flat, 2 do redis.call('HSET', key, flat[i], flat[i + 1]) end
+    set(key, cmsgpack.unpack(value))
     return
   end
   if id == '=' or id == '+' then
     if id == '=' then redis.call('DEL', key) end
-    for _, symbol in ipairs(cmsgpack.unpack(value)) do redis.call('HSET', key, symbol, tail) end
+    local flat = {}
+    for _, symbol in ipairs(cmsgpack.unpack(value)) do
+      flat[#flat + 1] = symbol
+      flat[#flat + 1] = tail
+    end
+    set(key, flat)
     return
   end
   if id ~= '' then

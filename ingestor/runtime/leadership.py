@@ -31,9 +31,9 @@ from depthcast.ingestor.runtime.input_watch import InputWatch
 from depthcast.ingestor.runtime.lease import wait_for
 from depthcast.ingestor.runtime.state_keeper import StateKeeper
 from depthcast.ingestor.runtime.stats import RESULTS, PartitionStats
-from depthcast.shared.codec import Marks
+from depthcast.shared.codec import NO_MARKS, Marks
 from depthcast.shared.errors import RedisUnavailable
-from depthcast.shared.instruments import Feed, Instrument
+from depthcast.shared.instruments import Instrument
 from depthcast.shared.listing import Listing
 from depthcast.shared.position import ZERO, Position
 from depthcast.shared.runtime.outage import Outage
@@ -45,6 +45,9 @@ from depthcast.shared.types import Delta, EntryInfo, Symbol
 logger = logging.getLogger(__name__)
 
 RETRY_S: Final = 0.2
+
+MOVED_MAX: Final = 3_000
+"""One script moves so many symbols into an epoch: each costs the server about 1 µs."""
 
 BIRTHS_MAX: Final = 250
 """One script publishes so many births of symbols without input: each costs the server about 40 µs."""
@@ -150,8 +153,9 @@ class Leadership:
         recovered = self.engine.symbols()
         # What was recovered may have begun after the instruments were read.
         self._register(instruments, unsure=recovered)
-        recovered = [symbol for symbol in recovered if not self.engine.begins(symbol)]
-        orders = [s for s in recovered if self.engine.listing(s).instrument.feed is Feed.ORDERS]
+        recovered = self.engine.public()
+        by_order = self.engine.fed_by_order()
+        orders = [symbol for symbol in recovered if symbol in by_order]
         limits = Limits.of(self.settings)
         for symbol in orders:
             # What follows is replayed under these limits only if a checkpoint says so.
@@ -159,9 +163,8 @@ class Leadership:
                 self.engine.restate(symbol)
         self.engine.use_limits(limits)
         self.state_keeper.add_recovered(recovered, orders)
-        moves = self._moves(epoch)
         async with self._publishing:
-            moved = [symbol for symbol, _ in moves.deltas]
+            moved, moves = await self._move(epoch, info, at_once=republication is not None)
             await self.state_keeper.record(moved, recorded)
             intervals = self._drain(orders if republication else ())
             if republication:
@@ -171,13 +174,33 @@ class Leadership:
                 intervals[0] = first._replace(born=born, rejects=rejects)
             await self._write(intervals, moves)
 
-    def _moves(self, epoch: int) -> "_Moves":
-        """Move every book that is public into the epoch."""
-        deltas = self.engine.begin_epoch(epoch, births=False)
-        listings, counts = self.engine.listings(), self.engine.orders_unchanged()
-        moved = {symbol: listings[symbol] for symbol, _ in deltas}
-        counted = {symbol: counts[symbol] for symbol in moved if symbol in counts}
-        marks = marks_of(moved, {}, counts=counted)
+    async def _move(self, sealed: int, info: EntryInfo, *, at_once: bool) -> tuple[Sequence[str], "_Moves"]:
+        """Move every public book into the epoch; returns the symbols, and the moves still to be published.
+
+        More than `MOVED_MAX` are moved in steps, each the entry n = 0 of an epoch of its own, up to the epoch
+        of this leadership. Only its first entry with n > 0 says that all are moved: until then an ingestor
+        of any version takes the books of the leadership before. Readers need books that are restated with
+        their moves, `at_once`.
+        """
+        symbols = self.engine.public()
+        parts = [symbols[at : at + MOVED_MAX] for at in range(0, len(symbols), MOVED_MAX)]
+        steps = 0 if at_once or len(parts) == 1 else len(parts)
+        # The numbers of an epoch that has not come yet may belong to somebody else.
+        await asyncio.sleep(max(sealed + steps - self.environment.now_ms(), 0) / 1000 if steps else 0)
+        symbols = self.engine.enter_epoch(sealed + steps)
+        if not steps:
+            return symbols, self._moves(symbols)
+        for epoch, part in enumerate(parts, sealed + 1):
+            about = info._replace(event_ts=None, prev=None, successor=None, lag_ms=None, inputs=None)
+            about = about._replace(ts=self.environment.now_us())
+            await self.publisher.move(epoch, Broadcast(about, *self._moves(part)))
+        return symbols, _Moves((), NO_MARKS)
+
+    def _moves(self, symbols: Sequence[Symbol]) -> "_Moves":
+        """Move some books into the epoch."""
+        deltas = self.engine.move(symbols)
+        listings, counts = self.engine.listings_of(symbols), self.engine.orders_unchanged(symbols)
+        marks = marks_of(listings, {}, counts=counts)
         return _Moves([(str(symbol), delta) for symbol, delta in deltas], marks)
 
     def update_instruments(
@@ -249,7 +272,7 @@ class Leadership:
         unsure = frozenset(unsure)  # a list would take the square of the symbols
         refused = {
             symbol: instrument
-            for symbol, instrument in instruments.items()
+            for symbol, instrument in self.engine.differing(instruments).items()
             if not self.engine.register(instrument, is_newer=symbol not in unsure)
         }
         for symbol, instrument in refused.items():

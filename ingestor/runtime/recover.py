@@ -38,7 +38,7 @@ from depthcast.shared.listing import Listing
 from depthcast.shared.position import ZERO, Position
 from depthcast.shared.reader import is_foreign, read_info, within_history
 from depthcast.shared.replica import Replica
-from depthcast.shared.runtime.listing_record import read_record
+from depthcast.shared.runtime.listing_record import RecordReader
 from depthcast.shared.runtime.redis import (
     FOREIGN_MAX,
     RawEntry,
@@ -131,6 +131,7 @@ class Recovery:
         self._unrestored: set[str] = set()
         self._replayed_to = ZERO
         self._replay_began = False
+        self._record = RecordReader(keys)
 
     @property
     def position(self) -> Position:
@@ -170,6 +171,7 @@ class Recovery:
             self._fold.add(batch)
         self._unrestored.update(self._fold.last_registered())
         await self._catch_up(client)
+        await self._record.read(client)  # so that `finish` has to parse only what is new then
 
     async def _entries(self, client: Redis, at: Position) -> list[RawEntry]:
         """The entry at a position, none if it is gone."""
@@ -211,7 +213,10 @@ class Recovery:
         """The engine at the end of the stream, proven correct; this object cannot be used afterwards."""
         await self._catch_up(client)
         # Read before the tail, so all of it is in what is folded.
-        listed, record = await self._listed(client), await read_record(client, self.keys)
+        followed = self._fold.replicas
+        unknown = any(symbol not in followed for symbol in instruments)
+        listed = await self._listed(client) if unknown else {}
+        record = await self._record.read(client)
         while True:
             tail, info = await self._tail(client)
             if self._fold.position >= tail or not await self.advance(client):
@@ -281,7 +286,7 @@ class Recovery:
                 f" the last input that this ingestor knows of. {REMEDY}",
             )
         published = PublishedState(self._fold.position, info, self._fold.last_registered())
-        record = _completed(await read_record(client, self.keys), self._fold.replicas)
+        record = _completed(await self._record.read(client), self._fold.replicas)
         standing_for = standing(published.replicas, instruments, record)
         self._prove_orders(published, standing_for)
         recovered = self._recovered(published, standing_for, await surviving_src(client, self.keys, info.src))
@@ -312,7 +317,7 @@ class Recovery:
     ) -> Recovered:
         engine, info = self._engine, published.info
         replicas = self._orders_of(published.replicas, instruments)
-        engine.keep_only(replicas)
+        engine.keep_only(instruments.keys() & published.replicas.keys())
         for symbol, replica in replicas.items():
             engine.set_seq(symbol, replica.seq)
             if self._checkpoints[symbol].position.epoch != published.position.epoch:
@@ -361,6 +366,9 @@ class Recovery:
                 instrument = standing({symbol: replica}, {symbol: wanted}, NO_RECORD).get(symbol)
                 if instrument is not None and instrument.feed is Feed.ORDERS:
                     await self._restore_symbol(client, instrument)
+                elif instrument is not None and replica.listing is not None:
+                    # `finish` brings it up to date, which is less work.
+                    self._engine.restore_book(instrument, replica.seq, replica.book, replica.digest)
             self._unrestored.discard(symbol)
 
     async def _restore_symbol(self, client: Redis, instrument: Instrument) -> None:
@@ -518,6 +526,9 @@ async def emptied_tail(client: Redis, keys: PartitionKeys) -> Position | None:
     `0-0` if there is no stream. Otherwise such a stream has only seals, of leaders that found no state or
     ended before they republished their retained state, and entries that no leader wrote.
     """
+    first = parse_entries(await execute(client, "XRANGE", keys.deltas, "-", "+", "COUNT", 1))
+    if first and first[0][0].n and not is_foreign(first[0][1]):
+        return None
     found = parse_entries(await execute(client, "XRANGE", keys.deltas, "-", "+", "COUNT", SEALS_MAX))
     if not found:
         last = await last_position(client, keys.deltas)

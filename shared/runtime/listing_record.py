@@ -3,11 +3,13 @@
 import asyncio
 import json
 import logging
+from collections.abc import Mapping
 from typing import Final
 
 from redis.asyncio import Redis
 
 from depthcast.shared.errors import CodecError
+from depthcast.shared.instruments import Instrument
 from depthcast.shared.keys import PartitionKeys
 from depthcast.shared.listing import Listing, of_table
 from depthcast.shared.runtime.redis import read_hash
@@ -20,24 +22,54 @@ PARSED_PER_SLICE: Final = 2_000
 
 
 async def read_record(client: Redis, keys: PartitionKeys) -> dict[str, Listing]:
-    """The record of listings, empty if an older version led; raises `RedisUnavailable`.
+    """The record of listings, empty if an older version led; raises `RedisUnavailable`."""
+    return await RecordReader(keys).read(client)
 
-    What is malformed is logged and left out: the stream names the listings of all its books too.
-    """
+
+class RecordReader:
+    """Reads the record, again and again, and parses only what has changed."""
+
+    def __init__(self, keys: PartitionKeys) -> None:
+        self.keys = keys
+        self._raw: dict[bytes, bytes] = {}
+        self._parsed: dict[str, Listing] = {}
+
+    async def read(self, client: Redis) -> dict[str, Listing]:
+        """The record of listings, empty if an older version led; raises `RedisUnavailable`.
+
+        What is malformed is logged and left out: the stream names the listings of all its books too.
+        """
+        raw = await read_hash(client, self.keys.listings)
+        before = self._raw
+        if raw.keys() == before.keys():
+            changed = {name: value for name, value in raw.items() if before[name] != value}
+            kept = self._parsed
+            for name in changed:
+                kept.pop(name.decode("utf-8", "replace"), None)
+        else:
+            changed, kept = raw, {}
+        self._raw = {}  # in case that this is cancelled
+        parsed = await _parsed(changed, self.keys.listings)
+        self._raw, self._parsed = raw, kept | parsed
+        return dict(self._parsed)
+
+
+async def _parsed(raw_record: Mapping[bytes, bytes], key: str) -> dict[str, Listing]:
     record: dict[str, Listing] = {}
     known: dict[bytes, Listing] = {}  # most symbols have the same sizes as many others
-    for place, (name, raw) in enumerate((await read_hash(client, keys.listings)).items()):
+    for place, (name, raw) in enumerate(raw_record.items()):
         if place % PARSED_PER_SLICE == PARSED_PER_SLICE - 1:
             await asyncio.sleep(0)
         symbol = name.decode("utf-8", "replace")
         same = known.get(raw)
         if same is not None and is_symbol(symbol):
-            record[symbol] = same._replace(instrument=same.instrument._replace(symbol=Symbol(symbol)))
+            instrument = Instrument(Symbol(symbol), *same.instrument[1:])
+            record[symbol] = Listing(same.number, instrument, same.withdrawn)
             continue
         try:
             listing = of_table(symbol, json.loads(raw))
         except (ValueError, RecursionError, CodecError) as error:
-            about = {"key": keys.listings, "symbol": symbol, "problem": str(error)}
+            about = {"key": key, "symbol": symbol, "problem": str(error)}
             logger.error("a listing in the record is malformed", extra=about)  # noqa: TRY400
             continue
         if listing is not None:

@@ -108,7 +108,7 @@ def without_counts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     with monkeypatch.context() as patched:
         patched.setattr(ListedBooks, "take_counts", lambda _books, _deltas: {})
-        patched.setattr(Engine, "orders_unchanged", lambda _engine: {})
+        patched.setattr(Engine, "orders_unchanged", lambda _engine, _symbols: {})
         patched.setattr(state_keeper, "_completed", completed)
         yield
 

@@ -45,15 +45,15 @@ class Decisions:
     def recorded(self) -> Iterator[None]:
         """Record what every engine does during the block."""
         end_entry: Callable[..., None] = Engine._end_entry
-        begin_epoch, begin_listing = Engine.begin_epoch, ListedBooks._begin
+        enter_epoch, begin_listing = Engine.enter_epoch, ListedBooks._begin
 
         def ends(engine: Engine, source: str, *arguments: Any) -> None:
             self._sources[engine].append(Position.parse(source))
             end_entry(engine, source, *arguments)
 
-        def leads(engine: Engine, epoch: int, **options: Any) -> Any:
+        def leads(engine: Engine, epoch: int) -> list[Symbol]:
             self._leaders[engine._partition, epoch] = engine
-            return begin_epoch(engine, epoch, **options)
+            return enter_epoch(engine, epoch)
 
         def begins(books: ListedBooks, symbol: Symbol, listing: Listing, src: str) -> None:
             self._begun[books].append((symbol, Begun(Position.parse(src), listing)))
@@ -61,7 +61,7 @@ class Decisions:
 
         with (
             patch.object(Engine, "_end_entry", ends),
-            patch.object(Engine, "begin_epoch", leads),
+            patch.object(Engine, "enter_epoch", leads),
             patch.object(ListedBooks, "_begin", begins),
         ):
             yield

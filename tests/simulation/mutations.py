@@ -158,6 +158,9 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "times-forgotten-by-a-new-leader": lambda: patch.object(Engine, "restore_times", _ignore_times),
     "doubt-ends-in-spite-of-rejects": _source(Engine, "_apply_doubt", "elif name in failed:", "elif False:"),
     "seal-then-crash": _source(StateFold, "add", "if position.n:", "if True:"),
+    "some-moves-taken-for-all": _source(
+        StateFold, "add", "if position.n:", "if position.n or entry.updates:"
+    ),
     "book-outlives-its-listing": _source(
         ListedBooks,
         "_begin",

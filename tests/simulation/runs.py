@@ -4,7 +4,9 @@ import multiprocessing
 from collections.abc import Generator
 from functools import partial
 from typing import Final
+from unittest.mock import patch
 
+from depthcast.ingestor.runtime import leadership
 from tests.simulation.mutations import mutated
 from tests.simulation.world import Report, World
 
@@ -20,8 +22,12 @@ def simulate(
     mutation: str | None = None,
     verbose: bool = False,
 ) -> Report:
-    """Run `seed`. `verbose`: its log has every command and reply."""
-    with mutated(mutation):
+    """Run `seed`. `verbose`: its log has every command and reply.
+
+    With every other seed a new leader moves its books one by one.
+    """
+    moved_max = leadership.MOVED_MAX if seed % 2 else 1
+    with patch.object(leadership, "MOVED_MAX", moved_max), mutated(mutation):
         return World(seed, flush=flush, cluster=cluster, verbose=verbose).run()
 
 

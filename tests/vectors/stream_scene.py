@@ -88,7 +88,7 @@ class StreamScene:
         moves = self.engine.begin_epoch(epoch)
         if moves:
             listings = {symbol: self.engine.listing(symbol) for symbol, _ in moves}
-            marks = marks_of(listings, {}, counts=self.engine.orders_unchanged())
+            marks = marks_of(listings, {}, counts=self.engine.orders_unchanged(listings))
             moved = Broadcast(seal._replace(ts=epoch * 1000 + INTERVAL_US), moves, marks)
             entries += self._append(self.position.next(), moved)
         return entries
