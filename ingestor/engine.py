@@ -149,6 +149,11 @@ class Engine:
             books = self._books
             return [symbol for symbol, _ in books.registered.values() if books.is_public(symbol)]
 
+    def restated(self) -> set[Symbol]:
+        """The public symbols whose recovery state is written with the next drain."""
+        with self._lock:
+            return {symbol for symbol in self._books.born if self._books.is_public(symbol)}
+
     def fed_by_order(self) -> set[Symbol]:
         """The symbols whose feed is by order, withdrawn ones too."""
         with self._lock:

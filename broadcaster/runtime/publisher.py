@@ -97,10 +97,11 @@ class Publisher:
     async def move(self, epoch: int, broadcast: Broadcast) -> None:
         """Write `<epoch>-0` with the moves of some symbols; `epoch` is one of this leadership's own.
 
+        Raises `ValueError` if one entry has no room for them: a second one would say that all were moved.
         Raises `Fenced` when this leadership is over; waits while Redis is away.
         """
-        placed = place(self.position, Position(epoch, 0), [broadcast])
-        publication = Publication(self.position, broadcast.info.src, placed, [], [])
+        (entry,) = place(self.position, Position(epoch, 0), [broadcast])
+        publication = Publication(self.position, broadcast.info.src, [entry], [], [])
         refusal = await self._send_until_known(publication)
         if refusal is not None:
             raise Fenced(self.partition, publication.previous, refusal)

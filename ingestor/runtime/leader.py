@@ -363,7 +363,7 @@ class PartitionLeader:
         self.stats.restatements += recovered.republication is not None
         about = {
             "partition": self.partition,
-            "epoch": epoch,
+            "epoch": publisher.position.epoch,
             "src": info.src,
             "ingestor": self.membership.name,
         }

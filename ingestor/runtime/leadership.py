@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from depthcast.broadcaster.publication import Broadcast
+from depthcast.broadcaster.publication import SYMBOLS_PER_ENTRY, Broadcast
 from depthcast.broadcaster.runtime.publisher import Publisher
 from depthcast.broadcaster.schedule import BroadcastSchedule
 from depthcast.ingestor.engine import Engine
@@ -29,7 +29,7 @@ from depthcast.ingestor.runtime.environment import Environment
 from depthcast.ingestor.runtime.guard import MARKED_BYTES, EntryGuard
 from depthcast.ingestor.runtime.input_watch import InputWatch
 from depthcast.ingestor.runtime.lease import wait_for
-from depthcast.ingestor.runtime.state_keeper import StateKeeper
+from depthcast.ingestor.runtime.state_keeper import StateKeeper, parts_of
 from depthcast.ingestor.runtime.stats import RESULTS, PartitionStats
 from depthcast.shared.codec import NO_MARKS, Marks
 from depthcast.shared.errors import RedisUnavailable
@@ -46,8 +46,8 @@ logger = logging.getLogger(__name__)
 
 RETRY_S: Final = 0.2
 
-MOVED_MAX: Final = 3_000
-"""One script moves so many symbols into an epoch: each costs the server about 1 µs."""
+MOVED_MAX: Final = SYMBOLS_PER_ENTRY
+"""One step moves so many symbols into an epoch, as one entry: each costs the server about 1 µs."""
 
 BIRTHS_MAX: Final = 250
 """One script publishes so many births of symbols without input: each costs the server about 40 µs."""
@@ -137,10 +137,11 @@ class Leadership:
         *,
         oldest: Position = ZERO,
     ) -> None:
-        """Move every symbol into the epoch, in the step after the seal, and publish the first births.
+        """Move every symbol into the leadership's epoch, after the seal, and publish the first births.
 
-        `info`: of the last entry before the seal. `listings`: those that the record and the stream name;
-        `recorded`: those of the record. `oldest`: the first input that is not consumed, if there is any.
+        `epoch`: that of the seal. `info`: of the last entry before it. `listings`: those that the record and
+        the stream name; `recorded`: those of the record. `oldest`: the first input that is not consumed, if
+        there is any.
         `republication`: Redis lost the state, so all snapshots and checkpoints are written in the same step.
         """
         src = self.engine.last_consumed()
@@ -178,23 +179,34 @@ class Leadership:
         """Move every public book into the epoch; returns the symbols, and the moves still to be published.
 
         More than `MOVED_MAX` are moved in steps, each the entry n = 0 of an epoch of its own, up to the epoch
-        of this leadership. Only its first entry with n > 0 says that all are moved: until then an ingestor
-        of any version takes the books of the leadership before. Readers need books that are restated with
-        their moves, `at_once`.
+        of this leadership, whose numbers all moves have. Only its first entry with n > 0 says that all are
+        moved: until then an ingestor of any version takes up the books of the leadership before. Books that
+        are restated wait for that entry, because readers need their snapshots in the step of their moves;
+        all do if they are moved `at_once`.
         """
-        symbols = self.engine.public()
-        parts = [symbols[at : at + MOVED_MAX] for at in range(0, len(symbols), MOVED_MAX)]
-        steps = 0 if at_once or len(parts) == 1 else len(parts)
-        # The numbers of an epoch that has not come yet may belong to somebody else.
-        await asyncio.sleep(max(sealed + steps - self.environment.now_ms(), 0) / 1000 if steps else 0)
-        symbols = self.engine.enter_epoch(sealed + steps)
-        if not steps:
+        restated = self.engine.restated()
+        early = [] if at_once else [symbol for symbol in self.engine.public() if symbol not in restated]
+        parts = list(parts_of(early, MOVED_MAX)) if len(early) > MOVED_MAX else []
+        epoch = await self._epoch_of(sealed, parts)
+        symbols = self.engine.enter_epoch(epoch)
+        if epoch == sealed:
             return symbols, self._moves(symbols)
-        for epoch, part in enumerate(parts, sealed + 1):
-            about = info._replace(event_ts=None, prev=None, successor=None, lag_ms=None, inputs=None)
-            about = about._replace(ts=self.environment.now_us())
-            await self.publisher.move(epoch, Broadcast(about, *self._moves(part)))
-        return symbols, _Moves((), NO_MARKS)
+        about = info._replace(event_ts=None, prev=None, successor=None, lag_ms=None, inputs=None)
+        for step, part in enumerate(parts, sealed + 1):
+            moved = Broadcast(about._replace(ts=self.environment.now_us()), *self._moves(part))
+            await self.publisher.move(step, moved)
+        return symbols, self._moves([symbol for symbol in symbols if symbol in restated])
+
+    async def _epoch_of(self, sealed: int, parts: Sequence[Sequence[Symbol]]) -> int:
+        """The epoch of this leadership, which has an epoch for the seal and for each of these parts.
+
+        The numbers of an epoch that has not come yet may become those of another leader. If the clock does
+        not get there, all are moved in one step.
+        """
+        epoch = sealed + len(parts)
+        if (wait_ms := epoch - self.environment.now_ms()) > 0 and parts:
+            await asyncio.sleep((min(wait_ms, len(parts)) + 1) / 1000)
+        return epoch if self.environment.now_ms() >= epoch else sealed
 
     def _moves(self, symbols: Sequence[Symbol]) -> "_Moves":
         """Move some books into the epoch."""

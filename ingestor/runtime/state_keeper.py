@@ -77,7 +77,8 @@ def _record(listings: Mapping[Symbol, Listing]) -> Iterator[str]:
         yield json.dumps(to_table(listing), separators=(",", ":"))
 
 
-def _parts(items: Sequence[_Item], most: int) -> Iterator[Sequence[_Item]]:
+def parts_of(items: Sequence[_Item], most: int) -> Iterator[Sequence[_Item]]:
+    """The items in parts of at most so many."""
     for start in range(0, len(items), most):
         yield items[start : start + most]
 
@@ -154,12 +155,12 @@ class StateKeeper:
             for symbol, listing in self.engine.listings().items()
             if recorded.get(symbol) != listing and not self.engine.begins(symbol)
         }
-        parts = list(_parts(symbols, RECORDED_MAX)) or [()]
+        parts = list(parts_of(symbols, RECORDED_MAX)) or [()]
         how = [Record.WHOLE, *[Record.MORE] * (len(parts) - 1)]
         records = [
             Attachment.record(self.keys.symbols, part, each) for part, each in zip(parts, how, strict=True)
         ]
-        for names in _parts(list(changed), RECORDED_MAX):
+        for names in parts_of(list(changed), RECORDED_MAX):
             values = _record({name: changed[name] for name in names})
             records.append(Attachment.record(self.keys.listings, values, Record.VALUES))
         for each in records:

@@ -1,25 +1,30 @@
 """What a leadership gives its publisher, without a server."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import msgpack
 import pytest
 
 from depthcast.broadcaster import merger
+from depthcast.broadcaster.numbering import first_seq
 from depthcast.broadcaster.publication import Attachment, Broadcast, Fields, Record
 from depthcast.broadcaster.runtime.publisher import Receipt
 from depthcast.ingestor import checkpoint
 from depthcast.ingestor.engine import Engine
+from depthcast.ingestor.limits import Limits
+from depthcast.ingestor.orders import OrdersCopy
+from depthcast.ingestor.recovery import Republication
 from depthcast.ingestor.runtime import leadership as module
 from depthcast.ingestor.runtime import state_keeper as keeper_module
-from depthcast.ingestor.runtime.environment import REAL_ENVIRONMENT
+from depthcast.ingestor.runtime.environment import REAL_ENVIRONMENT, Environment
 from depthcast.ingestor.runtime.leadership import BIRTHS_MAX, Leadership
 from depthcast.ingestor.runtime.stats import PartitionStats
 from depthcast.shared.codec import decode_snapshot
 from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.listing import to_table
+from depthcast.shared.order_counts import OrderCounts
 from depthcast.shared.position import Position
 from depthcast.shared.runtime.stages import Stage
 from depthcast.shared.settings import IngestorSettings
@@ -41,10 +46,17 @@ class Recorder:
         self.broadcasts: list[Broadcast] = []
         self.attached: dict[str, Attachment] = {}
         self.stored: list[Attachment] = []
+        self.steps: list[tuple[int, Broadcast]] = []
 
     async def store(self, attachments: Sequence[Attachment]) -> None:
-        assert not self.broadcasts, "records come before the moves"
+        assert not self.broadcasts, "records come before what says that all are moved"
         self.stored += attachments
+
+    async def move(self, epoch: int, broadcast: Broadcast) -> None:
+        assert not self.broadcasts
+        assert not self.stored, "a record of an earlier epoch would not count"
+        self.steps.append((epoch, broadcast))
+        self.position = Position(epoch, 0)
 
     async def publish(
         self,
@@ -53,7 +65,7 @@ class Recorder:
         first: Callable[[Position], list[Attachment]] | None = None,
     ) -> None:
         self.broadcasts += broadcasts
-        self.position = Position(EPOCH, self.position.n + len(broadcasts))
+        self.position = Position(self.position.epoch, self.position.n + len(broadcasts))
         for attachment in first(self.position) if first else []:
             self.attached[attachment.key] = attachment
 
@@ -197,7 +209,85 @@ async def test_what_is_moved_is_recorded_before_with_the_listings_that_the_recor
     assert made.stored[0] == Attachment.record(keys[0], names[: count - 2], Record.WHOLE)
     assert made.stored[1] == Attachment.record(keys[0], names[count - 2 :], Record.MORE)
     assert sorted(msgpack.unpackb(made.stored[2].value)[::2]) == names[:2]
-    assert [len(one.deltas) for one in made.broadcasts] == [count]
+    assert [len(moved.deltas) for _, moved in made.steps] == [module.MOVED_MAX, count - module.MOVED_MAX]
+    assert [len(one.deltas) for one in made.broadcasts] == [0]
+
+
+def recovered(*names: str, orders: Collection[str] = ()) -> tuple[Engine, dict[str, Instrument]]:
+    """An engine with published books at seq 7, and the instruments to go on with."""
+    engine, empty = Engine(0, 1), OrdersCopy((), (), (), ())
+    instruments = {
+        name: Instrument(Symbol(name), feed=Feed.ORDERS if name in orders else Feed.LEVELS) for name in names
+    }
+    for name, instrument in instruments.items():
+        limits = Limits.of(IngestorSettings())
+        engine.restore(instrument, 7, (), (), 0, empty if name in orders else None, limits)
+    engine.resume_counting("8-0", 100, 20, 3)
+    return engine, instruments
+
+
+async def test_more_books_than_one_step_holds_are_moved_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has the counts of the leadership before, and numbers of the epoch that the last one reaches."""
+    monkeypatch.setattr(module, "MOVED_MAX", 2)
+    recorder = Recorder()
+    made: Any = recorder
+    engine, read = recovered("A", "B", "O", "C", "P", "D", orders="OP")
+    engine.restate("P")
+    leadership = Leadership(IngestorSettings(), engine, made, PartitionStats(), REAL_ENVIRONMENT)
+    before = EntryInfo(
+        1, "8-0", 100, 20, 3, event_ts=4, prev="1-1", successor="x", lag_ms=5, entries=9, lost=2
+    )
+    await leadership.begin(EPOCH, read | {"N": Instrument(Symbol("N"))}, [*read, "N"], info=before)
+    steps = recorder.steps
+    assert [(epoch, [symbol for symbol, _ in moved.deltas]) for epoch, moved in steps] == [
+        (EPOCH + 1, ["A", "B"]),
+        (EPOCH + 2, ["O", "C"]),
+        (EPOCH + 3, ["D"]),
+    ]
+    for _, moved in steps:
+        assert moved.info == EntryInfo(moved.info.ts, "8-0", 100, 20, 3, entries=9, lost=2)
+        assert moved.info.ts > EPOCH * 1000
+        for symbol, delta in moved.deltas:
+            assert delta == (7, first_seq(EPOCH + 3, 7), [], [], 0, 0)
+            counts = {"orders": OrderCounts((), (), 0)} if symbol == "O" else {}
+            assert moved.marks[symbol] == to_table(engine.listing(symbol)) | counts
+    assert [[symbol for symbol, _ in one.deltas] for one in recorder.broadcasts] == [["P"], ["N"]]
+    assert recorder.broadcasts[0].deltas[0][1].seq == first_seq(EPOCH + 3, 7)
+    assert recorder.position == Position(EPOCH + 3, 2)
+    assert recorder.attached.keys() >= {recorder.keys.snapshots("P"), recorder.keys.checkpoint("P")}
+    assert msgpack.unpackb(recorder.stored[0].value) == ["A", "B", "O", "C", "P", "D"]
+
+
+@pytest.mark.parametrize("reason", ["a clock that stands still", "restated", "few"])
+async def test_books_are_moved_in_one_step(monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
+    """The clock is not in the last epoch that the steps need; or Redis lost books; or there are few."""
+    monkeypatch.setattr(module, "MOVED_MAX", 3 if reason == "few" else 2)
+    recorder = Recorder()
+    made: Any = recorder
+    engine, read = recovered("A", "B", "C")
+    stands_still = Environment(now_us=lambda: (EPOCH + 1) * 1000 + 999)
+    environment = stands_still if reason == "a clock that stands still" else REAL_ENVIRONMENT
+    leadership = Leadership(IngestorSettings(), engine, made, PartitionStats(), environment)
+    again = Republication() if reason == "restated" else None
+    await leadership.begin(EPOCH, read, list(read), again, EntryInfo(1, "8-0", 100, 20, 3))
+    assert recorder.steps == []
+    assert [[delta.seq for _, delta in one.deltas] for one in recorder.broadcasts] == [
+        [first_seq(EPOCH, 7)] * 3
+    ]
+    assert recorder.position == Position(EPOCH, 1)
+
+
+async def test_steps_wait_until_their_last_epoch_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOVED_MAX", 1)
+    recorder = Recorder()
+    made: Any = recorder
+    engine, read = recovered("A", "B", "C")
+    recorder.position = Position(REAL_ENVIRONMENT.now_ms(), 0)
+    sealed = recorder.position.epoch
+    leadership = Leadership(IngestorSettings(), engine, made, PartitionStats(), REAL_ENVIRONMENT)
+    await leadership.begin(sealed, read, list(read), info=EntryInfo(1, "8-0", 100, 20, 3))
+    assert [epoch for epoch, _ in recorder.steps] == [sealed + 1, sealed + 2, sealed + 3]
+    assert min(moved.info.ts for _, moved in recorder.steps) >= (sealed + 3) * 1000
 
 
 async def test_a_leadership_without_symbols_empties_the_record() -> None:
