@@ -31,7 +31,7 @@ from depthcast.ingestor.runtime.input_watch import InputWatch
 from depthcast.ingestor.runtime.lease import wait_for
 from depthcast.ingestor.runtime.state_keeper import StateKeeper, parts_of
 from depthcast.ingestor.runtime.stats import RESULTS, PartitionStats
-from depthcast.shared.codec import NO_MARKS, Marks
+from depthcast.shared.codec import Marks
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.listing import Listing
