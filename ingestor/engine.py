@@ -660,25 +660,30 @@ class Engine:
             if births:
                 books.born.update(books.births_due)
                 books.births_due = {}
-        public = self.enter_epoch(epoch)
-        return self.move(public)
+            return self._moved(self._entered(epoch))
 
     def enter_epoch(self, epoch: int) -> list[Symbol]:
         """Begin `epoch` without a move; returns the symbols to `move`, before anything of them is drained."""
         with self._lock:
             self._check_whole()
-            self._epoch = epoch
-            books = self._books
-            return [symbol for symbol, _ in books.registered.values() if symbol not in books.births_due]
+            return self._entered(epoch)
 
     def move(self, symbols: Iterable[Symbol]) -> list[tuple[Symbol, Delta]]:
         """Move these symbols into the epoch that was entered, by an empty delta each."""
         with self._lock:
             self._check_whole()
-            self.whole = False
-            moves = [(symbol, self._books.advance(symbol, self._epoch)) for symbol in symbols]
-            self.whole = True
-            return moves
+            return self._moved(symbols)
+
+    def _entered(self, epoch: int) -> list[Symbol]:
+        self._epoch = epoch
+        books = self._books
+        return [symbol for symbol, _ in books.registered.values() if symbol not in books.births_due]
+
+    def _moved(self, symbols: Iterable[Symbol]) -> list[tuple[Symbol, Delta]]:
+        self.whole = False
+        moves = [(symbol, self._books.advance(symbol, self._epoch)) for symbol in symbols]
+        self.whole = True
+        return moves
 
     def restore(
         self,

@@ -114,6 +114,15 @@ class Run:
     async def history(self) -> list[RawEntry]:
         return await self.stream(self.keys.deltas)
 
+    async def steps(self) -> list[tuple[Position, int]]:
+        """The steps in which books were moved since the last seal: where, and how many books each moved."""
+        steps: list[tuple[Position, int]] = []
+        for position, fields in await self.history():
+            moved = sum(not name.startswith(b"_") for name, _ in fields)
+            if not position.n:
+                steps = [*steps, (position, moved)] if moved else []
+        return steps
+
     async def stream(self, key: str) -> list[RawEntry]:
         return parse_entries(await execute(self.client, "XRANGE", key, "-", "+"))
 

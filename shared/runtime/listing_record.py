@@ -41,14 +41,11 @@ class RecordReader:
         """
         raw = await read_hash(client, self.keys.listings)
         before = self._raw
+        changed, kept = raw, dict[str, Listing]()
         if raw.keys() == before.keys():
             changed = {name: value for name, value in raw.items() if before[name] != value}
-            kept = self._parsed
-            for name in changed:
-                kept.pop(name.decode("utf-8", "replace"), None)
-        else:
-            changed, kept = raw, {}
-        self._raw = {}  # in case that this is cancelled
+            again = {name.decode("utf-8", "replace") for name in changed}
+            kept = {symbol: listing for symbol, listing in self._parsed.items() if symbol not in again}
         parsed = await _parsed(changed, self.keys.listings)
         self._raw, self._parsed = raw, kept | parsed
         return dict(self._parsed)

@@ -126,16 +126,6 @@ async def published_states(run: Run) -> dict[tuple[str, int], Levels]:
     return states
 
 
-async def steps_of(run: Run) -> list[tuple[Position, int]]:
-    """The moves that came in steps since the last seal: where, and how many books each moved."""
-    steps: list[tuple[Position, int]] = []
-    for position, fields in await run.history():
-        moved = sum(not name.startswith(b"_") for name, _ in fields)
-        if not position.n:
-            steps = [*steps, (position, moved)] if moved else []
-    return steps
-
-
 async def begun(run: Run, sent: Input, start: Start) -> Member:
     """A leader that has published all that was sent."""
     member = start(run.settings(snapshot_interval_ms=200))
@@ -154,7 +144,7 @@ async def test_the_books_of_a_new_leader_come_in_steps(run: Run) -> None:
         last = (await run.history())[-1][0]
         second = start(run.settings())
         await eventually(second.leads)
-        steps = await steps_of(run)
+        steps = await run.steps()
         assert [(position.n, moved) for position, moved in steps] == [(0, 1)] * STEPS
         epochs = [position.epoch for position, _ in steps]
         assert epochs == list(range(epochs[0], epochs[0] + STEPS))
@@ -192,7 +182,7 @@ async def test_a_leader_that_dies_at_any_of_the_steps(
             dying = start(run.settings(snapshot_interval_ms=200))
             async with asyncio.timeout(20):
                 await deaths.reached.wait()
-            assert len(await steps_of(run)) == min(at + written, STEPS)
+            assert len(await run.steps()) == min(at + written, STEPS)
             await sent.send(5)
             readers.append(await stack.enter_async_context(reading(run)))
             if hot:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from depthcast.broadcaster.publication import Attachment, Broadcast, Fields, Record
+from depthcast.broadcaster.publication import SYMBOLS_PER_ENTRY, Attachment, Broadcast, Fields, Record
 from depthcast.broadcaster.runtime.publisher import Publisher
 from depthcast.broadcaster.runtime.server_identity import ServerIdentity
 from depthcast.ingestor import checkpoint
@@ -113,6 +113,24 @@ class TestSound:
             EPOCH, 3
         )
         assert publisher.position == Position(EPOCH, 3)
+
+    async def test_a_step_of_moves_is_one_entry(self, client: Redis, keys: PartitionKeys) -> None:
+        """A second one would say that all books are moved."""
+        publisher = await lead(client, keys)
+        await publisher.move(EPOCH + 1, broadcast(1, symbols=SYMBOLS_PER_ENTRY))
+        position, fields = (await stream(client, keys.deltas))[-1]
+        assert position == publisher.position == Position(EPOCH + 1, 0)
+        assert len(fields) == SYMBOLS_PER_ENTRY + 2
+        assert decode_info(fields[0][1]).prev == f"{EPOCH}-1"
+        with pytest.raises(ValueError, match="too many values"):
+            await publisher.move(EPOCH + 2, broadcast(1, symbols=SYMBOLS_PER_ENTRY + 1))
+        assert await last_position(client, keys.deltas) == Position(EPOCH + 1, 0)
+
+    async def test_a_step_of_moves_is_fenced(self, client: Redis, keys: PartitionKeys) -> None:
+        publisher, other = await lead(client, keys), await lead(client, keys, EPOCH + 1)
+        with pytest.raises(Fenced):
+            await publisher.move(EPOCH + 2, broadcast(1))
+        assert await last_position(client, keys.deltas) == other.position
 
     async def test_listings_replace_the_record_or_add_to_it(self, client: Redis, keys: PartitionKeys) -> None:
         publisher = await lead(client, keys)

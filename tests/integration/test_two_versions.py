@@ -20,6 +20,25 @@ from tests.sharing import Once
 from tests.waiting import eventually
 
 OLD, NEW = "old", "new"
+
+IN_STEPS: Final = """\
+import os, runpy, sys
+from depthcast.broadcaster.runtime.publisher import Publisher
+from depthcast.ingestor.runtime import leadership
+
+leadership.MOVED_MAX, left, move = 1, int(sys.argv.pop()), Publisher.move
+
+async def moves(publisher, *arguments):
+    global left
+    await move(publisher, *arguments)
+    left -= 1
+    if not left:
+        os._exit(9)
+
+Publisher.move = moves
+runpy.run_module("depthcast.ingestor", run_name="__main__", alter_sys=True)
+"""
+"""An ingestor that moves one book in each step, and dies after so many steps."""
 PAUSE_S: Final = 0.01
 
 
@@ -37,6 +56,10 @@ class Deployment:
 
     def ingestor(self, version: str) -> Program:
         return self._program(version, "-m", "depthcast.ingestor", **self._ingestor)
+
+    def in_steps(self, steps_max: int) -> Program:
+        """An ingestor of the present version that moves one book in a step, and ends at this step."""
+        return self._program(NEW, "-c", IN_STEPS, str(steps_max), **self._ingestor)
 
     async def gateway(self, version: str) -> str:
         """Start a gateway; returns its address once it is ready."""
@@ -61,6 +84,23 @@ class Deployment:
             self.reader(each, "client", address, f"the {version} gateway")
         self.reader(version, "consumer", self.run.url, "Redis")
         await eventually(lambda: all(each.last() for each in self.readers.values()), message="all read")
+
+    async def agree(self, sent: Input) -> None:
+        """Wait until all readers have the exact books."""
+        wanted = {
+            symbol: [sorted(map(list, model.levels()[side].items())) for side in ("bid", "ask")]
+            for symbol, model in sent.models.items()
+        }
+
+        def differing() -> list[str]:
+            found = []
+            for label, program in self.readers.items():
+                last = program.last()
+                if last is None or last != (wanted, dict.fromkeys(FEEDS, "live"), 0):
+                    found.append(f"{label}: {last}")
+            return found
+
+        await eventually(lambda: not differing(), 20.0, message="all readers have the exact books")
 
     def _program(self, version: str, *words: str, **settings: object) -> Program:
         log = self.run.folder / f"{version}-{len(list(self.run.folder.iterdir()))}.log"
@@ -130,18 +170,36 @@ async def test_versions_work_beside_each_other(run: Run, once: Once, first: str)
             await hand_over(leader, other, signal.SIGKILL)
         history = await sent.check()
         assert history.replicas.keys() == FEEDS.keys()
-        wanted = {
-            symbol: [sorted(map(list, model.levels()[side].items())) for side in ("bid", "ask")]
-            for symbol, model in sent.models.items()
-        }
-
-        def differing() -> list[str]:
-            found = []
-            for label, program in deployment.readers.items():
-                last = program.last()
-                if last is None or last != (wanted, dict.fromkeys(FEEDS, "live"), 0):
-                    found.append(f"{label}: {last}")
-            return found
-
-        await eventually(lambda: not differing(), 20.0, message="all readers have the exact books")
+        await deployment.agree(sent)
         assert len(deployment.readers) == 6
+
+
+@pytest.mark.slow
+async def test_an_earlier_version_goes_on_amid_the_steps_of_moves(run: Run, once: Once) -> None:
+    """Its readers follow steps that were cut, and steps that were not."""
+    async with AsyncExitStack() as stack:
+        deployment = Deployment(run, {OLD: earlier_version(once), NEW: PRESENT}, stack)
+        sent = Input(run, Random(8), doubting=False)
+        leader = deployment.ingestor(OLD)
+        leader.start()
+        await eventually(leader.leads, message="the first ingestor leads")
+        async with load(sent):
+            await deployment.follow(OLD)
+        for steps_max in (len(FEEDS) // 2, 99):
+            await sent.send(10)
+            await run.published()
+            await leader.end(signal.SIGKILL)
+            stepping = deployment.in_steps(steps_max)
+            stepping.start()
+            if steps_max < len(FEEDS):
+                await eventually(lambda one=stepping: one.status() == 9, message="it died amid its steps")
+            else:
+                await eventually(stepping.leads, message="it leads")
+            assert [moved for _, moved in await run.steps()] == [1] * min(steps_max, len(FEEDS))
+            if steps_max < len(FEEDS):
+                leader = deployment.ingestor(OLD)
+                leader.start()
+                await eventually(leader.leads, message="the earlier version leads again")
+        await sent.send(10)
+        await sent.check()
+        await deployment.agree(sent)

@@ -147,6 +147,10 @@ class Program:
             log.seek(self._began)
             return log.read().decode()
 
+    def status(self) -> int | None:
+        """The exit status; None while it runs."""
+        return None if self._child is None else self._child.returncode
+
     def leads(self) -> bool:
         return '"leading"' in self.said()
 

@@ -27,6 +27,7 @@ from depthcast.ingestor.listed_books import ListedBooks
 from depthcast.ingestor.orders import OrdersState
 from depthcast.ingestor.recovery import StateFold
 from depthcast.ingestor.runtime.input_watch import InputWatch
+from depthcast.ingestor.runtime.leadership import Leadership
 from depthcast.ingestor.runtime.recover import Recovery
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.instruments import Feed, Instrument
@@ -161,6 +162,9 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "some-moves-taken-for-all": _source(
         StateFold, "add", "if position.n:", "if position.n or entry.updates:"
     ),
+    "moves-numbered-by-the-seal": _source(
+        Leadership, "_move", "self.engine.enter_epoch(epoch)", "self.engine.enter_epoch(sealed)"
+    ),
     "book-outlives-its-listing": _source(
         ListedBooks,
         "_begin",
@@ -214,6 +218,8 @@ MISTAKES: Final[dict[str, str]] = {
     "times-forgotten-by-a-new-leader": "a new leader does not know when the last input of a book came",
     "doubt-ends-in-spite-of-rejects": "a producer's `live` ends a doubt though its events were rejected",
     "seal-then-crash": "after a crash between a seal and the next entry every book begins empty",
+    "some-moves-taken-for-all": "after a crash amid the moves, books that were not moved begin empty",
+    "moves-numbered-by-the-seal": "moves in steps have the numbers of the seal's epoch",
     "book-outlives-its-listing": "a symbol that was withdrawn and comes back goes on with its book",
     "feed-of-the-older-listing-is-kept": "a listing with another feed reads events as the one before did",
     "listing-at-a-lower-seq": "a listing begins at a seq that the one before it has used",

@@ -484,7 +484,9 @@ class SimulatedPipeline(Pipeline):
         self.command_stack = []
         watcher, self._watcher = self._watcher, None
         if watcher is not None:
-            (_,) = await self._simulated.request_all([[UNWATCH]], watcher)
+            (reply,) = await self._simulated.request_all([[UNWATCH]], watcher)
+            if isinstance(reply, Exception):
+                watcher.close()  # it watches still; nor does the library use such a connection again
 
 
 @cache

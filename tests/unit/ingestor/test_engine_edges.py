@@ -7,7 +7,7 @@ import pytest
 from depthcast.broadcaster.numbering import ORIGIN_MS
 from depthcast.ingestor.engine import Engine
 from depthcast.shared.book import Book
-from depthcast.shared.instruments import Feed, Instrument
+from depthcast.shared.instruments import Feed, Instrument, OnCross
 from depthcast.shared.types import Snapshot, Symbol
 
 A, B = Symbol("A"), Symbol("B")
@@ -87,6 +87,23 @@ def test_a_book_that_is_adopted_takes_the_place_of_what_is_pending() -> None:
     interval = engine.drain()
     assert (interval.born, interval.deltas) == ([], [])
     assert engine.snapshot(A) == Snapshot(7, [9, 1], [], 5, 0)
+
+
+def test_a_book_that_is_adopted_again_is_what_it_is_then() -> None:
+    """With the changes that others made to it; another book, or one of another listing, takes its place."""
+    engine, book, other = Engine(0, 1), Book(), Book()
+    book.bids.set_level(9, 1)
+    engine.restore_book(Instrument(A), 7, book, 5)
+    book.bids.set_level(8, 2)
+    engine.restore_book(Instrument(A), 8, book, 6)
+    assert engine.snapshot(A) == Snapshot(8, [9, 1, 8, 2], [], 6, 0)
+    other.bids.set_level(4, 4)
+    engine.restore_book(Instrument(A), 8, other, 6)
+    assert engine.snapshot(A) == Snapshot(8, [4, 4], [], 6, 0)
+    engine.restore_book(Instrument(A, on_cross=OnCross.EVICT, listing=2), 8, other, 6)
+    assert engine.listing(A).number == 2
+    engine.apply("1-0", [(b"A", b'[["update","ask",3,1]]')])
+    assert engine.drain().deltas[0][1].bids == [4, 0], "it evicts now"
 
 
 def test_dropped_symbols_leave_nothing_pending() -> None:

@@ -7,11 +7,15 @@ from depthcast.ingestor.checkpoint import Checkpoint, encode
 from depthcast.ingestor.orders import OrdersCopy
 from depthcast.ingestor.runtime.environment import REAL_ENVIRONMENT
 from depthcast.ingestor.runtime.recover import Recovery
-from depthcast.shared.codec import encode_info
+from depthcast.shared.codec import encode_delta, encode_info
+from depthcast.shared.digest import digest_of_flat
 from depthcast.shared.errors import RecoveryError
+from depthcast.shared.instruments import Instrument
 from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.listing import Listing, to_table
 from depthcast.shared.position import ZERO
-from tests.unit.ingestor.test_recovery import EPOCH, INFO, O, at, birth, entry
+from depthcast.shared.types import Delta, Symbol
+from tests.unit.ingestor.test_recovery import EPOCH, FIRST, INFO, O, at, birth, delta, entry
 from tests.unit.shared.runtime.test_follow import connected
 
 KEYS = DeploymentKeys("test").partition(0)
@@ -58,4 +62,37 @@ async def test_an_emptied_stream_is_not_written_anew_from_what_is_older_than_the
             await recovery.finish_emptied(client, {}, ZERO)
     else:
         assert (await recovery.finish_emptied(client, {}, ZERO)).info.src == inputs[0]
+    await client.aclose()
+
+
+async def test_a_standby_has_the_very_books_that_it_follows() -> None:
+    """What changes after they were passed on is in the engine: levels, best prices, digests and seqs."""
+    client = connected(fakeredis.FakeServer())
+
+    async def add(position: object, fields: list[tuple[bytes, bytes]]) -> None:
+        await client.xadd(KEYS.deltas, dict(fields), id=str(position))
+
+    def listed(symbol: str, delta: Delta) -> bytes:
+        return encode_delta(delta, to_table(Listing(1, Instrument(Symbol(symbol)))))
+
+    names = {name: Instrument(Symbol(name)) for name in "ABC"}
+    await add(*entry(at(0), at(0, EPOCH - 1)))
+    recovery = Recovery((0, 1), KEYS, names, REAL_ENVIRONMENT)
+    await recovery.load(client)
+    await add(at(1), [entry(at(1))[1][0], *((name.encode(), listed(name, birth(0))) for name in "ABC")])
+    assert await recovery.advance(client)
+    prepared = {name: recovery._engine._books.states[Symbol(name)] for name in "ABC"}
+    await add(*entry(at(2), A=delta(0, 1, 100, 5), B=delta(0, 1, 7, 7)))
+    assert await recovery.advance(client)
+    await add(at(3), [entry(at(3))[1][0], (b"B", listed("B", birth(9)))])  # born again: another book
+    await client.xadd(KEYS.events, {"A": b"[]"}, id=INFO.src)
+    found = await recovery.finish(client, names)
+    states = found.engine._books.states
+    assert [states[Symbol(name)] is prepared[name] for name in "ABC"] == [True, False, True]
+    assert found.engine.snapshot("A")[:4] == (FIRST + 1, [100, 5], [], digest_of_flat([100, 5], []))
+    assert found.engine.snapshot("B")[:2] == (FIRST + 9, [])
+    assert found.engine.snapshot("C")[:2] == (FIRST, [])
+    found.engine.apply("8-0", [(b"A", b'[["update","ask",100,1],["update","ask",101,1]]')])
+    (moved,) = found.engine.drain().deltas
+    assert moved[1].asks == [101, 1], "the first crosses the bid that came while it was followed"
     await client.aclose()

@@ -109,6 +109,27 @@ class TestLevels:
         }
         assert fold.last_registered().keys() == {"A", "B"}
 
+    @pytest.mark.parametrize("moved", [0, 1, 2])
+    def test_a_leader_that_died_amid_the_steps_of_its_moves_loses_no_book(self, moved: int) -> None:
+        """The symbol that was withdrawn before stays so; the others continue, moved or not."""
+        replicas = {"A": snapshot(10, 100, 1), "B": snapshot(12, 7, 7)}
+        gone = snapshot(0)._replace(seq=FIRST - 5)
+        snapshots = {name: (at(5), replica) for name, replica in (replicas | {"W": gone}).items()}
+        fold = StateFold(0, at(5), snapshots)
+        fold.add([entry(at(0, EPOCH + 1), prev=at(5))])
+        for step, name in enumerate(list(replicas)[:moved], EPOCH + 2):
+            moves = {name: move(replicas[name], EPOCH + 3)}
+            fold.add([entry(at(0, step), prev=at(0, step - 1), **moves)])
+        assert fold.position == at(0, EPOCH + 1 + moved)
+        found = fold.finish(fold.position, INFO, "ABW").replicas
+        assert {name: replica.book.bids.flat() for name, replica in found.items()} == {
+            "A": [100, 1],
+            "B": [7, 7],
+        }
+        if moved == 2:  # and once it says so, they alone are of the leadership
+            fold.add([entry(at(1, EPOCH + 3))])
+            assert fold.last_registered().keys() == {"A", "B"}
+
     def test_what_the_last_leadership_did_not_list_begins_empty(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
