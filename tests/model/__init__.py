@@ -1,0 +1,1 @@
+"""Exhaustive models of what several processes do with one stream: every interleaving within small bounds."""
