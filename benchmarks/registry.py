@@ -22,6 +22,7 @@ MODULES: Final = {
     "tls": "benchmarks.fanout.tls",
     "recorded": "benchmarks.fanout.recorded",
     "takeover": "benchmarks.recovery.takeover",
+    "succession": "benchmarks.recovery.succession",
     "catalog": "benchmarks.recovery.catalog",
     "books": "benchmarks.books.events",
     "ingest": "benchmarks.ingest.pipeline",

@@ -18,6 +18,10 @@ STALE_FACTOR: Final = 4
 """The queue of a `SnapshotSchedule` has at most so many entries for each symbol."""
 
 
+HEAPIFY_FACTOR: Final = 16
+"""Adding one entry to a queue costs about as much as ordering so many anew."""
+
+
 class BroadcastSchedule:
     """Spaces broadcasts one interval apart; the first change of a quiet book goes out at once."""
 
@@ -72,8 +76,12 @@ class SnapshotSchedule:
         new = [symbol for symbol in symbols if symbol not in self._taken]
         for place, symbol in enumerate(new):
             self._taken[symbol] = now - self.interval_s * place / len(new)
-        for symbol in reversed(new):  # the earliest first, which costs least
-            self._await(symbol)
+        if len(new) * HEAPIFY_FACTOR < len(self._in_order):
+            for symbol in new:
+                self._await(symbol)
+        else:
+            self._in_order += [(self._due_at(symbol), symbol) for symbol in new]
+            heapify(self._in_order)
 
     def mark_changed(self, symbols: Iterable[str]) -> None:
         """Mark symbols whose book or orders changed since their last snapshot; unknown ones are ignored."""

@@ -731,10 +731,10 @@ class Engine:
     def restore_times(self, times: Mapping[str, tuple[int | None, int]]) -> None:
         """Take over the published times of books that were restored, by symbol, as `times` returns them."""
         with self._lock:
-            registered, restored = self._books.registered, self._books.times.restore
+            states, restore = self._books.states, self._books.times.restore
             for symbol, (event_ts, input_ts) in times.items():
-                if (event_ts is not None or input_ts) and symbol.encode() in registered:
-                    restored(Symbol(symbol), event_ts, input_ts)
+                if (event_ts is not None or input_ts) and symbol in states:
+                    restore(Symbol(symbol), event_ts, input_ts)
 
     def _load_orders(self, symbol: Symbol, state: OrdersState, seq: int, orders: OrdersCopy | None) -> None:
         if orders is None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgpack
 import redis
 
-from benchmarks.harness import Absent, Contender, Metric, Run, Target
+from benchmarks.harness import Absent, Benchmark, Contender, Metric, Run, Target
 from benchmarks.recovery.catalog import BEFORE, POLL_S, WAIT_S, Scene, scene
 from depthcast.runtime.child import Child
 from depthcast.shared.position import Position
@@ -160,7 +160,7 @@ def measure(checkout: Path, symbols: int) -> dict[str, float]:
     return measured
 
 
-def compare(run: Run) -> None:
+def run(run: Run) -> None:
     """This version, and another one if it is named."""
     symbols = QUICK if run.quick else SYMBOLS
     checkouts = {"this version": Path(__file__).parents[2]}
@@ -174,3 +174,8 @@ def compare(run: Run) -> None:
     targets = [Target(name, "this version", most=most) for name, most in TARGETS.items()]
     title = f"{symbols:,} symbols, one partition, lease {LEASE_MS} ms"
     run.compare(title, contenders, METRICS, targets=targets, rounds=1)
+
+
+BENCHMARK = Benchmark(
+    "succession", "When the leader of very many symbols goes", run, rounds=1, quick_rounds=1
+)

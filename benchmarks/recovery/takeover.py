@@ -20,7 +20,6 @@ import redis
 
 from benchmarks.fanout.programs import Program, python_module
 from benchmarks.harness import Absent, Benchmark, Contender, Measurement, Metric, Run, Target
-from benchmarks.recovery import succession
 from depthcast.runtime.embedded import EmbeddedServer
 from depthcast.shared.keys import DeploymentKeys
 
@@ -164,7 +163,6 @@ def run(run: Run) -> None:
         title = f"{symbols} symbols × {LEVELS} levels a side, lease {LEASE_MS} ms"
         run.compare(title, contenders, [STILL], targets=targets)
     run.note("Half of the symbols are fed by order.")
-    succession.compare(run)
 
 
 BENCHMARK = Benchmark("takeover", "When the leading ingestor goes", run, rounds=7, quick_rounds=2)

@@ -17,7 +17,7 @@ from depthcast.shared.partition import partition_of
 from depthcast.shared.protocol import PROTOCOL
 from depthcast.shared.runtime.catalog import Deployed, read_deployed
 from depthcast.shared.runtime.listing_record import read_record
-from depthcast.shared.runtime.redis import execute, run_pipeline
+from depthcast.shared.runtime.redis import execute, read_hash, run_pipeline
 from depthcast.shared.slots import spread_tags, tags_text
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,9 @@ async def register_instruments(
     if partitions:
         for number in sorted({partition_of(symbol, partitions) for symbol in instruments}):
             last |= await read_record(client, keys.partition(number))
-    wanted = list(instruments.items())
+    there = await read_hash(client, keys.instruments) if len(instruments) > REGISTERED_PER_TRIP else {}
+    # Most are there already, if there are many: another look at each would take long.
+    wanted = [each for each in instruments.items() if not _is_there(each[1], there.get(each[0].encode()))]
     registered = 0
     for start in range(0, len(wanted), REGISTERED_PER_TRIP):
         some = wanted[start : start + REGISTERED_PER_TRIP]
@@ -107,7 +109,7 @@ async def register_instruments(
             if not is_new:
                 await _refresh(client, keys, symbol, instrument, raw)
     if registered:
-        about = {"count": registered, "first": next(iter(instruments))}
+        about = {"count": registered, "first": wanted[0][0]}
         logger.info("instruments registered", extra=about)
 
 
@@ -119,6 +121,14 @@ async def _refresh(
     if found is None or found.terms != instrument.terms:
         listing = 0 if found is None else found.listing
         await execute(client, "HSET", keys.instruments, symbol, to_json(instrument._replace(listing=listing)))
+
+
+def _is_there(ours: Instrument, raw: bytes | None) -> bool:
+    """Whether a registered value says the same; nothing is said of one that is malformed."""
+    try:
+        return raw is not None and from_json(str(ours.symbol), raw).terms == ours.terms
+    except InstrumentsError:
+        return False
 
 
 def _next(instrument: Instrument, last: Listing | None) -> Instrument:

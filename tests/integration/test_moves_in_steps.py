@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from random import Random
 from typing import Any, Final
 
@@ -135,6 +136,10 @@ async def begun(run: Run, sent: Input, start: Start) -> Member:
     return member
 
 
+def follows(member: Member) -> bool:
+    return bool(member.service.stats.of(0).following)
+
+
 async def test_the_books_of_a_new_leader_come_in_steps(run: Run) -> None:
     sent = Input(run, Random(1))
     async with members() as start:
@@ -187,7 +192,7 @@ async def test_a_leader_that_dies_at_any_of_the_steps(
             readers.append(await stack.enter_async_context(reading(run)))
             if hot:
                 leader = start(run.settings(snapshot_interval_ms=200))
-                await eventually(lambda one=leader: one.service.stats.of(0).following)
+                await eventually(partial(follows, leader))
             await dying.crash()
             if not hot:
                 leader = start(run.settings(snapshot_interval_ms=200))

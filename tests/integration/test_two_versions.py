@@ -5,6 +5,7 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -20,6 +21,8 @@ from tests.sharing import Once
 from tests.waiting import eventually
 
 OLD, NEW = "old", "new"
+
+DIED: Final = 9
 
 IN_STEPS: Final = """\
 import os, runpy, sys
@@ -110,6 +113,10 @@ class Deployment:
         return program
 
 
+def died(program: Program) -> bool:
+    return program.status() == DIED
+
+
 @asynccontextmanager
 async def load(sent: Input) -> AsyncIterator[None]:
     """Input without a pause during the block."""
@@ -192,7 +199,7 @@ async def test_an_earlier_version_goes_on_amid_the_steps_of_moves(run: Run, once
             stepping = deployment.in_steps(steps_max)
             stepping.start()
             if steps_max < len(FEEDS):
-                await eventually(lambda one=stepping: one.status() == 9, message="it died amid its steps")
+                await eventually(partial(died, stepping), message="it died amid its steps")
             else:
                 await eventually(stepping.leads, message="it leads")
             assert [moved for _, moved in await run.steps()] == [1] * min(steps_max, len(FEEDS))

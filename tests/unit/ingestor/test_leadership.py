@@ -206,7 +206,7 @@ async def test_what_is_moved_is_recorded_before_with_the_listings_that_the_recor
     await leadership.begin(EPOCH, read, names, recorded=recorded)
     keys = [attachment.key for attachment in made.stored]
     assert keys == [made.keys.symbols, made.keys.symbols, made.keys.listings]
-    assert made.stored[0] == Attachment.record(keys[0], names[: count - 2], Record.WHOLE)
+    assert made.stored[0] == Attachment.record(keys[0], names[: count - 2], Record.MORE)
     assert made.stored[1] == Attachment.record(keys[0], names[count - 2 :], Record.MORE)
     assert sorted(msgpack.unpackb(made.stored[2].value)[::2]) == names[:2]
     assert [len(moved.deltas) for _, moved in made.steps] == [module.MOVED_MAX, count - module.MOVED_MAX]

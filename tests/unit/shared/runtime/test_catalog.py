@@ -1,17 +1,21 @@
 """Reading partitions and instruments, on an in-memory Redis."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import fakeredis
 import pytest
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
+from depthcast.ingestor.runtime import registry
 from depthcast.ingestor.runtime.registry import register_deployment, register_instruments, restore
 from depthcast.shared.errors import DeploymentMismatch, WrongKey
 from depthcast.shared.instruments import Feed, Instrument, to_json
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.partition import partition_of
 from depthcast.shared.runtime.catalog import HOLD_S, Catalog, read_deployed, read_instruments
+from depthcast.shared.runtime.redis import run_pipeline
 from depthcast.shared.slots import slot_of, tags_text, wanted_slot
 from depthcast.shared.types import Symbol
 
@@ -83,6 +87,34 @@ async def test_instruments_are_registered_and_refreshed(redis: Redis) -> None:
     await redis.hset(KEYS.instruments, "ETH-USD", "{")
     await register_instruments(redis, KEYS, {"ETH-USD": ETH})
     assert (await read_instruments(redis, KEYS))["ETH-USD"] == ETH
+
+
+async def test_many_instruments_that_are_there_are_not_written_again(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trips: list[int] = []
+
+    async def count(pipeline: Pipeline) -> list[Any]:
+        trips.append(len(pipeline.command_stack))
+        return await run_pipeline(pipeline)
+
+    monkeypatch.setattr(registry, "REGISTERED_PER_TRIP", 1)
+    monkeypatch.setattr(registry, "run_pipeline", count)
+    both = {"BTC-USD": BTC, "ETH-USD": ETH}
+    await register_instruments(redis, KEYS, both)
+    assert trips == [2, 2]
+    await register_instruments(redis, KEYS, both)
+    assert trips == [2, 2], "nothing to do"
+    await redis.hset(KEYS.instruments, "ETH-USD", to_json(ETH._replace(feed=Feed.LEVELS, listing=3)))
+    await register_instruments(redis, KEYS, both)
+    assert await read_instruments(redis, KEYS) == both | {"ETH-USD": ETH._replace(listing=3)}
+    await redis.hset(KEYS.instruments, "BTC-USD", "{")
+    await register_instruments(redis, KEYS, both)
+    assert (await read_instruments(redis, KEYS))["BTC-USD"] == BTC
+    await redis.hdel(KEYS.instruments, "BTC-USD")
+    await register_instruments(redis, KEYS, both)
+    assert (await read_instruments(redis, KEYS))["BTC-USD"] == BTC
+    assert trips == [2] * 5
 
 
 async def test_a_symbol_that_was_withdrawn_comes_back_with_the_next_listing(redis: Redis) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.keys import DeploymentKeys
-from depthcast.shared.listing import Listing, to_table
+from depthcast.shared.listing import Listing, of_table, to_table
 from depthcast.shared.runtime import listing_record
 from depthcast.shared.runtime.listing_record import RecordReader, read_record
 from depthcast.shared.types import Symbol
@@ -28,11 +28,10 @@ def value(listing: Listing) -> str:
 async def test_each_reading_is_what_a_first_one_finds(monkeypatch: pytest.MonkeyPatch) -> None:
     client, reader = connected(fakeredis.FakeServer()), RecordReader(KEYS)
     parsed: list[str] = []
-    of_table = listing_record.of_table
 
     def count(symbol: str, table: object) -> Listing | None:
         parsed.append(symbol)
-        return of_table(symbol, table)  # type: ignore[arg-type]
+        return of_table(symbol, table)
 
     async def reads(*symbols: str) -> dict[str, Listing]:
         parsed.clear()
@@ -70,7 +69,7 @@ async def test_a_reading_that_was_cancelled_changes_nothing(monkeypatch: pytest.
         await asyncio.Event().wait()
 
     with monkeypatch.context() as patched:
-        patched.setattr(listing_record.asyncio, "sleep", pause)
+        patched.setattr(asyncio, "sleep", pause)
         reading = asyncio.create_task(reader.read(client))
         await parsing.wait()
         reading.cancel()
