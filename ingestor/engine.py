@@ -149,7 +149,7 @@ class Engine:
             books = self._books
             return [symbol for symbol, _ in books.registered.values() if books.is_public(symbol)]
 
-    def restated(self) -> set[Symbol]:
+    def stored_next(self) -> set[Symbol]:
         """The public symbols whose recovery state is written with the next drain."""
         with self._lock:
             return {symbol for symbol in self._books.born if self._books.is_public(symbol)}

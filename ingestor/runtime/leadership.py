@@ -184,8 +184,8 @@ class Leadership:
         are restated wait for that entry, because readers need their snapshots in the step of their moves;
         all do if they are moved `at_once`.
         """
-        restated = self.engine.restated()
-        early = [] if at_once else [symbol for symbol in self.engine.public() if symbol not in restated]
+        stored = self.engine.stored_next()
+        early = [] if at_once else [symbol for symbol in self.engine.public() if symbol not in stored]
         parts = list(parts_of(early, MOVED_MAX)) if len(early) > MOVED_MAX else []
         epoch = await self._epoch_of(sealed, parts)
         symbols = self.engine.enter_epoch(epoch)
@@ -195,7 +195,7 @@ class Leadership:
         for step, part in enumerate(parts, sealed + 1):
             moved = Broadcast(about._replace(ts=self.environment.now_us()), *self._moves(part))
             await self.publisher.move(step, moved)
-        return symbols, self._moves([symbol for symbol in symbols if symbol in restated])
+        return symbols, self._moves([symbol for symbol in symbols if symbol in stored])
 
     async def _epoch_of(self, sealed: int, parts: Sequence[Sequence[Symbol]]) -> int:
         """The epoch of this leadership, which has an epoch for the seal and for each of these parts.

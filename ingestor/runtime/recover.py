@@ -213,10 +213,7 @@ class Recovery:
         """The engine at the end of the stream, proven correct; this object cannot be used afterwards."""
         await self._catch_up(client)
         # Read before the tail, so all of it is in what is folded.
-        followed = self._fold.replicas
-        unknown = any(symbol not in followed for symbol in instruments)
-        listed = await self._listed(client) if unknown else {}
-        record = await self._record.read(client)
+        listed, record = await self._listed(client), await self._record.read(client)
         while True:
             tail, info = await self._tail(client)
             if self._fold.position >= tail or not await self.advance(client):
@@ -236,7 +233,9 @@ class Recovery:
         """The record of the last leadership's symbols, empty if an older version led."""
         key, found = self.keys.symbols, await read_hash(client, self.keys.symbols)
         try:
-            return {name.decode(): Position.parse(value) for name, value in found.items()}
+            # Many symbols have the same one.
+            positions = {value: Position.parse(value) for value in set(found.values())}
+            return {name.decode(): positions[value] for name, value in found.items()}
         except (ValueError, PositionError) as error:
             raise RecoveryError(self.partition, f"a value in {key} is wrong: {error}. DEL {key}") from error
 

@@ -24,7 +24,7 @@ OLD, NEW = "old", "new"
 
 DIED: Final = 9
 
-IN_STEPS: Final = """\
+STEPPING: Final = """\
 import os, runpy, sys
 from depthcast.broadcaster.runtime.publisher import Publisher
 from depthcast.ingestor.runtime import leadership
@@ -60,9 +60,9 @@ class Deployment:
     def ingestor(self, version: str) -> Program:
         return self._program(version, "-m", "depthcast.ingestor", **self._ingestor)
 
-    def in_steps(self, steps_max: int) -> Program:
+    def stepping(self, steps_max: int) -> Program:
         """An ingestor of the present version that moves one book in a step, and ends at this step."""
-        return self._program(NEW, "-c", IN_STEPS, str(steps_max), **self._ingestor)
+        return self._program(NEW, "-c", STEPPING, str(steps_max), **self._ingestor)
 
     async def gateway(self, version: str) -> str:
         """Start a gateway; returns its address once it is ready."""
@@ -196,7 +196,7 @@ async def test_an_earlier_version_goes_on_amid_the_steps_of_moves(run: Run, once
             await sent.send(10)
             await run.published()
             await leader.end(signal.SIGKILL)
-            stepping = deployment.in_steps(steps_max)
+            stepping = deployment.stepping(steps_max)
             stepping.start()
             if steps_max < len(FEEDS):
                 await eventually(partial(died, stepping), message="it died amid its steps")
