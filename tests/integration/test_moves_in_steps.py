@@ -16,7 +16,7 @@ from depthcast.shared.codec import decode_delta, decode_info
 from depthcast.shared.position import Position
 from depthcast.shared.replica import Replica
 from tests.ingestor_runs import FEEDS, Input, Run
-from tests.integration.members import Member, Start, leader_of, members
+from tests.integration.members import Member, Start, members
 from tests.waiting import eventually
 
 STEPS: Final = len(FEEDS)
@@ -196,7 +196,7 @@ async def test_a_leader_that_dies_at_any_of_the_steps(
             await dying.crash()
             if not hot:
                 leader = start(run.settings(snapshot_interval_ms=200))
-            await leader_of([leader])
+            await eventually(leader.leads, message="another one leads")
             assert leader.service.stats.of(0).warm_takeovers or not hot
             await sent.send(5)
             await run.published()
