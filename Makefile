@@ -39,6 +39,7 @@ AUDIT := .venv-audit
 # Modules with declarations beside them are compiled where there is a C compiler (setup.py).
 PACKAGES := shared broadcaster ingestor gateway
 DECLARED := $(foreach package,$(PACKAGES),$(wildcard $(package)/*.pxd $(package)/*/*.pxd))
+IN_C := $(foreach package,$(PACKAGES),$(wildcard $(package)/*/*.c))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -189,7 +190,7 @@ $(RUN): requirements-run.lock pyproject.toml | $(MADE)
 	@$(CHECK)
 	@touch $@
 
-$(COMPILED): setup.py $(DECLARED) $(DECLARED:.pxd=.py) $(RUN)
+$(COMPILED): setup.py $(DECLARED) $(DECLARED:.pxd=.py) $(IN_C) $(RUN)
 	@echo 'compiling what is called most often (half a minute, once; without a C compiler it runs as Python)'
 	@find $(PACKAGES) -name '*.so' -delete
 	@$(BIN)/python setup.py --quiet build_ext --inplace --parallel 2 2>$(VENV)/compile.log \

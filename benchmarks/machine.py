@@ -5,6 +5,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -55,6 +56,15 @@ def cpu_seconds(pid: int) -> float:
     for task in Path(f"/proc/{pid}/task").iterdir():
         total += int((task / "schedstat").read_text().split()[0])
     return total / 1e9
+
+
+def softirq_seconds(core: int) -> float:
+    """Return the CPU time of a core's softirq thread, which does what senders leave to it; 0 if hidden."""
+    for process in Path("/proc").iterdir():
+        with suppress(OSError):  # it has ended meanwhile
+            if process.name.isdigit() and (process / "comm").read_text() == f"ksoftirqd/{core}\n":
+                return cpu_seconds(int(process.name))
+    return 0.0
 
 
 def memory_bytes(pid: int) -> int:

@@ -9,6 +9,7 @@ MODULES: Final = {
     "one-channel": "benchmarks.fanout.one_channel",
     "ten-channels": "benchmarks.fanout.ten_channels",
     "own-lists": "benchmarks.fanout.own_lists",
+    "submission": "benchmarks.fanout.submission",
     "paced": "benchmarks.fanout.paced",
     "grouped": "benchmarks.fanout.grouped",
     "scaling": "benchmarks.fanout.scaling",

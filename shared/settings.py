@@ -690,6 +690,11 @@ class GatewaySettings(Settings):
     send_buffer_bytes: int = setting(
         16_384, "kernel send buffer per client", unit="B", least=2048, most=2**26
     )
+    submit: str = setting(
+        "send",
+        "how the kernel is handed a broadcast: send: by one call for each client; io_uring: by one for many, "
+        "where that is allowed; auto: by io_uring if it works",
+    )
     deflate_bytes_min: int = setting(
         512,
         "book messages from this size on are compressed, once for all clients that negotiate it; 0 = never",
@@ -796,6 +801,8 @@ class GatewaySettings(Settings):
         if self.follow not in ("all", "asked"):
             raise SettingsError(variable("follow"), self.follow, "must be all or asked")
         check_read_from(self.read_from)
+        if self.submit not in ("auto", "send", "io_uring"):
+            raise SettingsError(variable("submit"), self.submit, "must be auto, send or io_uring")
         self._check_tokens()
 
     @property

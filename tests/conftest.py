@@ -42,8 +42,11 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.environ.get("DEPTHCAST_PURE") == "1":
         return
-    for declared in (path for package in PACKAGES for path in (ROOT / package).rglob("*.pxd")):
-        newest = max(path.stat().st_mtime for path in (declared, declared.with_suffix(".py")))
+    for declared in (path for package in PACKAGES for path in (ROOT / package).rglob("*")):
+        if declared.suffix not in (".pxd", ".c"):
+            continue
+        sources = (declared, declared.with_suffix(".py"))
+        newest = max(path.stat().st_mtime for path in sources if path.exists())
         for made in declared.parent.glob(f"{declared.stem}.*.so"):
             if made.stat().st_mtime < newest:
                 pytest.exit(f"{made.name} is older than its source: `make test` compiles it anew", 4)

@@ -65,6 +65,7 @@ class Contest:
         targets: Sequence[Target] = (),
         changing: Callable[[], Sequence[str] | None] = lambda: None,
         rounds: int | None = None,
+        metrics: Sequence[Metric] = (CPU, RATE, BYTES),
     ) -> dict[str, dict[str, list[float]]]:
         """Interleaved rounds of so many ticks each; `changing` names the symbols of a tick, None for all."""
         rounds = rounds or self.run.rounds
@@ -83,7 +84,7 @@ class Contest:
                 one_round = partial(load.saturated, max(1, round(ticks * place.share)))
                 contenders.append(Contender(place.name, one_round))
             return self.run.compare(
-                title, contenders, [CPU, RATE, BYTES], baseline=baseline, targets=targets, rounds=rounds
+                title, contenders, metrics, baseline=baseline, targets=targets, rounds=rounds
             )
 
     def _load(self, place: Place, lists: Lists, ticks: Sequence[Tick], folder: Path) -> Load:

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from benchmarks.fanout.servers import Server, write_kinds
 from benchmarks.harness import Absent
-from benchmarks.machine import load_cores, pin
+from benchmarks.machine import load_cores, pin, server_core, softirq_seconds
 from benchmarks.native import program
 
 END_S: Final = 10.0
@@ -108,11 +108,13 @@ class Load:
     def saturated(self, ticks: int) -> dict[str, float]:
         """Closed loop: the next tick when all clients have the one before. What a frame cost the server.
 
-        Metrics: `cpu_us` per frame received, `frames_s`, `bytes` of a frame with its header.
+        Metrics: `cpu_us` per frame received, `softirq_us` of the kernel's thread likewise, `frames_s`,
+        `bytes` of a frame with its header.
         """
-        before = self.server.program.cpu_s()
+        before, softirq_before = self.server.program.cpu_s(), softirq_seconds(server_core())
         report = self.command("run", ticks)
         cpu_s = self.server.program.cpu_s() - before
+        softirq_s = softirq_seconds(server_core()) - softirq_before
         if not report.complete:
             raise LoadFailed(
                 self.server.program.name, f"stuck after {report.ticks} ticks, {report.frames} frames"
@@ -120,6 +122,7 @@ class Load:
         received = sum(group["bytes"] for group in report.groups)
         return {
             "cpu_us": cpu_s / report.frames * 1e6,
+            "softirq_us": softirq_s / report.frames * 1e6,
             "frames_s": report.frames / report.seconds,
             "bytes": received / report.frames,
         }

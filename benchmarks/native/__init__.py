@@ -16,7 +16,7 @@ FLAGS: Final = ("-O2", "-Wall", "-Wextra", "-std=gnu11")
 def program(name: str) -> Path:
     """Return the program of that name, built if its source is newer. Raises `Absent` without a compiler."""
     source, built = SOURCES / f"{name}.c", BUILD / name
-    newest = max(path.stat().st_mtime for path in (source, SOURCES / "websocket.h"))
+    newest = max(path.stat().st_mtime for path in (source, *SOURCES.glob("*.h")))
     if built.exists() and built.stat().st_mtime > newest:
         return built
     compiler = shutil.which(os.environ.get("CC", "cc"))

@@ -2,13 +2,17 @@
  * The limit that servers are compared with: a WebSocket server that does nothing but frame what it is told to send,
  * and send() it.
  *
- *   limit joined|single
+ *   limit joined|single|gathered|ring|joined-ring
  *
  * Prints `<websocket port> <control port>`. A client's first message is a list of channel numbers in ASCII, such as
  * "0 7 12". On the control port come ticks: u32 bytes that follow, u32 count, then count times u32 channel, u32 length
  * and the message (little endian). Each message is framed once. `joined`: the frames that a client gets in a tick are
  * one send(); they are joined once for all clients with the same list. `single`: a send() for each frame.
+ * `gathered`: as joined, but by sendmsg(), without a copy. `ring`: as single, but by io_uring; `joined-ring` likewise.
  */
+#include <sys/uio.h>
+
+#include "ring.h"
 #include "websocket.h"
 
 enum { LISTENER, CONTROL_LISTENER, CONTROL, CLIENTS };
@@ -26,7 +30,7 @@ typedef struct { int fd, greeted; List *list; unsigned char *input; size_t fille
 typedef struct { unsigned char *bytes; size_t size, room; uint64_t tick; } Frame;
 
 static Client *clients[CLIENTS_MAX];
-static int client_count, epoll, joins;
+static int client_count, epoll, joins, gathers, rings;
 static List *lists;
 static Frame frames[CHANNELS_MAX];
 static uint64_t tick;
@@ -50,6 +54,21 @@ static void send_all(int fd, const unsigned char *bytes, size_t size) {
         bytes += sent;
         size -= (size_t)sent;
     }
+}
+
+static void deliver(int fd, const unsigned char *bytes, size_t size) {
+    if (rings) ring_send(fd, bytes, size);
+    else send_all(fd, bytes, size);
+}
+
+static void gather(const Client *client) {
+    struct iovec parts[64];
+    struct msghdr message = {.msg_iov = parts};
+    for (int j = 0; j < client->list->count && message.msg_iovlen < 64; j++) {
+        Frame *frame = &frames[client->list->channels[j]];
+        if (frame->tick == tick) parts[message.msg_iovlen++] = (struct iovec){frame->bytes, frame->size};
+    }
+    if (message.msg_iovlen && sendmsg(client->fd, &message, MSG_NOSIGNAL) < 0) fail("sendmsg");
 }
 
 static List *list_of(char *text) {
@@ -166,14 +185,19 @@ static void fan_out(const unsigned char *ticks) {
         if (client->fd < 0 || !client->list) continue;
         if (joins) {
             join(client->list);
-            if (client->list->size) send_all(client->fd, client->list->joined, client->list->size);
+            if (client->list->size) deliver(client->fd, client->list->joined, client->list->size);
+            continue;
+        }
+        if (gathers) {
+            gather(client);
             continue;
         }
         for (int j = 0; j < client->list->count; j++) {
             Frame *frame = &frames[client->list->channels[j]];
-            if (frame->tick == tick) send_all(client->fd, frame->bytes, frame->size);
+            if (frame->tick == tick) deliver(client->fd, frame->bytes, frame->size);
         }
     }
+    if (rings) ring_submit();
 }
 
 /* Returns 0 at the end of the connection; whoever comes next begins anew. */
@@ -213,8 +237,11 @@ static void accept_client(int listener) {
 }
 
 int main(int count, char **words) {
-    if (count != 2) return fprintf(stderr, "limit joined|single\n"), 2;
-    joins = !strcmp(words[1], "joined");
+    if (count != 2) return fprintf(stderr, "limit joined|single|gathered|ring|joined-ring\n"), 2;
+    joins = !strncmp(words[1], "joined", 6);
+    gathers = !strcmp(words[1], "gathered");
+    rings = strstr(words[1], "ring") != NULL;
+    if (rings) ring_open();
     int port, control_port, controller = -1;
     epoll = epoll_create1(0);
     int listener = listen_at_any(&port), control_listener = listen_at_any(&control_port);

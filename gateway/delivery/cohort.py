@@ -6,11 +6,11 @@ each. A group with a full buffer, a changed subscription or credit mode leaves t
 separately, and returns when it has caught up.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from depthcast.gateway.delivery.cohort_stream import CohortKey, CohortStream
-from depthcast.gateway.delivery.fan_out import write_to_each
+from depthcast.gateway.delivery.fan_out import Batch
 from depthcast.gateway.delivery.sender import Payload
 from depthcast.gateway.delivery.subscription_group import GroupState, SubscriptionGroup
 from depthcast.gateway.delivery.writer import Send
@@ -77,29 +77,35 @@ class Cohort(CohortStream):
 
     # --- flushes --------------------------------------------------------------------------------------------
 
-    def flush(self) -> Sequence[LeftOver]:
-        """Bring synced groups, and groups that need the same, to the head; returns the other ready groups."""
+    def add_parts(self, batch: Batch) -> bool:
+        """Bring all groups to the head, once `batch` is sent; False, with nothing done, if `flush` has to."""
         if self.others or self.history_reset or self.interval_ms or self.holding:
-            left_over = self._flush_all()
-            for group in tuple(self.holding):
-                group.send_statuses()
-            return left_over
+            return False
         parts, market, clients = self.parts, self.market, len(self.synced)
-        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        size = batch.add(self, self.synced, parts)
         counters = market.counters
         counters.deltas += (len(parts) + self.extra_deltas) * clients
-        counters.bytes_sent += len(data) * clients
+        counters.bytes_sent += size * clients
         parts.clear()
         self.extra_deltas = 0
         self.flushed_to = market.number
-        self.bytes_sent += len(data)
+        self.bytes_sent += size
         self.forget_old()
-        short = write_to_each(self.synced, data)
-        if short:
-            self._write_rest(data, short)
-        return ()
+        return True
 
-    def _flush_all(self) -> list[LeftOver]:
+    def write_rest(self, group: SubscriptionGroup, data: bytes, sent: int) -> None:
+        """Pass the unsent rest to the transport, which also notices closed connections."""
+        self.leave_fast_path(group)
+        group.writer.write(data[sent:])
+
+    def flush(self, batch: Batch) -> Sequence[LeftOver]:
+        """Bring synced groups, and groups that need the same, to the head; returns the other ready groups."""
+        left_over = self._flush_all(batch)
+        for group in tuple(self.holding):
+            group.send_statuses()
+        return left_over
+
+    def _flush_all(self, batch: Batch) -> list[LeftOver]:
         since, self.history_reset, self.extra_deltas = self.flushed_to, False, 0
         self.parts.clear()
         payload = self.since(since)
@@ -108,18 +114,10 @@ class Cohort(CohortStream):
         self.flushed_to = self.market.number
         self._count(payload, len(self.synced))
         self.bytes_sent += len(payload.data)
-        short = write_to_each(self.synced, payload.data)
-        if short:
-            self._write_rest(payload.data, short)
+        batch.add(self, self.synced, [payload.data])
+        for _, group, data, sent in batch.finish():
+            self.write_rest(group, data, sent)
         return self._write_to_others(payload, since)
-
-    def _write_rest(self, data: bytes, short: list[tuple[Send, int]]) -> None:
-        """Pass the unsent rest of partial writes to the transports, which also notice closed connections."""
-        groups = {send: group for group, send in self.synced.items()}
-        for send, sent in short:
-            group = groups[send]
-            self.leave_fast_path(group)
-            group.writer.write(data[sent:])
 
     def _write_to_others(self, payload: Payload, since: int) -> list[LeftOver]:
         """Write to groups that need the same as synced ones, which syncs them; returns other ready groups."""
@@ -149,3 +147,11 @@ class Cohort(CohortStream):
         if payload.conflated:
             counters.conflate(payload.conflated.items(), clients)
         counters.bytes_sent += len(payload.data) * clients
+
+
+def pass_part(cohorts: Iterable[Cohort], data: bytes, touched: list[Cohort]) -> None:
+    """Let the next flush of cohorts send `data` too; adds those to `touched` that had nothing to send."""
+    for cohort in cohorts:
+        if not cohort.parts:
+            touched.append(cohort)
+        cohort.parts.append(data)

@@ -10,6 +10,7 @@ from typing import Any, Final
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.delivery.announcements import Announcements
 from depthcast.gateway.delivery.credentials import ANYONE, Credentials
+from depthcast.gateway.delivery.fan_out import Batch
 from depthcast.gateway.delivery.flusher import Flusher
 from depthcast.gateway.delivery.session import Session
 from depthcast.gateway.delivery.writer import Writer
@@ -47,11 +48,15 @@ class Core:
     """The whole state of one gateway process. `limits`: what applies to a client, by the names in `welcome`.
 
     `clock_us` returns µs since 1970 for messages; `alarm(interval_ms)` requests a `flusher.flush_grid` at the
-    next grid time.
+    next grid time; `batch` takes what cohorts send.
     """
 
     def __init__(
-        self, settings: GatewaySettings, clock_us: Callable[[], int], alarm: Callable[[int], None]
+        self,
+        settings: GatewaySettings,
+        clock_us: Callable[[], int],
+        alarm: Callable[[int], None],
+        batch: Batch | None = None,
     ) -> None:
         self.settings = settings
         self.clock_us = clock_us
@@ -76,7 +81,7 @@ class Core:
             follow_everything=settings.follow == "all",
             follow_linger_s=settings.follow_linger_s,
         )
-        self.flusher = Flusher(self.market, alarm)
+        self.flusher = Flusher(self.market, alarm, batch)
         self.sessions: dict[Session, None] = {}
         self.announcements = Announcements(self.market, self.flusher, self.sessions)
         self.flusher.chores.append(self.announcements)

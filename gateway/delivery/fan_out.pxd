@@ -1,4 +1,8 @@
 cimport cython
 
-@cython.locals(size=cython.Py_ssize_t, sent=cython.Py_ssize_t, short=list)
-cpdef list write_to_each(dict sends, bytes data)
+cdef class DirectBatch:
+    cdef list _unsent
+    cdef set _blocked
+    @cython.locals(size=cython.Py_ssize_t, sent=cython.Py_ssize_t, data=bytes)
+    cpdef object add(self, object owner, dict sends, list parts)
+    cpdef list finish(self)

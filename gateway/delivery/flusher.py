@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final, Protocol
 
-from depthcast.gateway.delivery.cohort import Cohort, LeftOver
+from depthcast.gateway.delivery.cohort import Cohort, LeftOver, pass_part
 from depthcast.gateway.delivery.cohort_stream import CohortKey
 from depthcast.gateway.delivery.cursor import Cursor
 from depthcast.gateway.delivery.endings import Endings
+from depthcast.gateway.delivery.fan_out import Batch, DirectBatch
 from depthcast.gateway.delivery.oldest_first import send_oldest_first
 from depthcast.gateway.delivery.readers import Readers, alone
 from depthcast.gateway.delivery.subscription_group import (
@@ -73,11 +74,13 @@ class Flusher:
     - `grid_marks`: by interval in use, the market's number at its last grid time.
     - `scheduled`: by interval, what to visit at its next grid time.
     - `chores`: what else is done before the visits of a turn.
+    - `batch`: takes what cohorts send.
     - `alarm`: called with an interval in ms when `flush_grid` must be called for it; never again before that.
     """
 
-    def __init__(self, market: Market, alarm: Callable[[int], None]) -> None:
+    def __init__(self, market: Market, alarm: Callable[[int], None], batch: Batch | None = None) -> None:
         self.market = market
+        self.batch: Batch = DirectBatch() if batch is None else batch
         self.alarm = alarm
         self.cohorts: dict[CohortKey, Cohort] = {}
         self.split: dict[SubscriptionGroup, None] = {}
@@ -251,10 +254,12 @@ class Flusher:
     def tick(self) -> None:
         """Send what changed since the last tick to groups without an interval; schedule the others."""
         self._ticks += 1
-        for cohort in self._gather():
-            left_over = cohort.flush()
-            if left_over:
-                self._serve_all(left_over)
+        batch = self.batch
+        others = [cohort for cohort in self._gather() if not cohort.add_parts(batch)]
+        for cohort, group, data, sent in batch.finish():
+            cohort.write_rest(group, data, sent)
+        for cohort in others:
+            self._serve_all(cohort.flush(batch))
         self.visit_due()
         if self.joining:
             self._let_join()
@@ -279,11 +284,7 @@ class Flusher:
                     self._owe(group)
             for encoding, cohorts in reading.by_encoding:
                 data, deltas = channel.fresh_deltas(encoding)
-                for cohort in cohorts:
-                    parts = cohort.parts
-                    if not parts:
-                        touched.append(cohort)
-                    parts.append(data)
+                pass_part(cohorts, data, touched)
                 if deltas != 1 or channel.state in WAS_RESET:
                     for cohort in cohorts:
                         cohort.extra_deltas += deltas - 1
@@ -346,7 +347,7 @@ class Flusher:
             self._request(AT_ONCE)
 
     def _visit_cohort(self, cohort: Cohort) -> int:
-        self._serve_all(cohort.flush())
+        self._serve_all(cohort.flush(self.batch))
         return len(cohort.key.channels) + len(cohort)
 
     def _visit(self, siblings: Siblings) -> int:

@@ -116,6 +116,7 @@ OF_PROCESS: Final = {
     "digest_mismatches": "Deltas whose digest did not agree.",
     "redis_troubles": "Times Redis was unavailable to a follower.",
     "registration_failures": "Times this gateway could not be listed in Redis.",
+    "io_uring_failures": "Times that io_uring failed, and send() took its place.",
     "tls_reload_failures": "Times the certificate could not be read again.",
 }
 
@@ -137,6 +138,7 @@ class Metrics:
         worst = "livemax" if several else "all"
         self.connections = self._gauge("connections", "WebSocket connections open.", total)
         self.draining = self._gauge("draining", "Processes that take no new clients and will end.", total)
+        self.io_uring = self._gauge("io_uring", "Processes that send to clients by io_uring.", total)
         self.event_streams = self._gauge("event_streams", "Event streams open.", total)
         self.tcp_connections = self._gauge(
             "tcp_connections", "TCP connections open, WebSockets and event streams included.", total

@@ -33,6 +33,7 @@ from depthcast.gateway.runtime.intake import Intake
 from depthcast.gateway.runtime.market_reader import MarketReader
 from depthcast.gateway.runtime.memory import GivingBack, keep_large_apart
 from depthcast.gateway.runtime.registration import Registration
+from depthcast.gateway.runtime.submission import Submission
 from depthcast.gateway.runtime.tls_transport import TlsTransport
 from depthcast.gateway.runtime.websocket import WebSocket
 from depthcast.shared.close_codes import CloseCode
@@ -115,7 +116,8 @@ class GatewayProcess:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self.address = ""
         self.loop = asyncio.get_running_loop()
-        self.core = Core(settings, clock_us, self._alarm)
+        self.submission = Submission(settings.submit)
+        self.core = Core(settings, clock_us, self._alarm, self.submission.batch)
         self.counters = self.core.counters
         self.connections: dict[Connection, None] = {}
         self.streams: dict[EventStream, None] = {}
@@ -419,6 +421,8 @@ class GatewayProcess:
         published.revocations_failing.set(revoked_s)
         published.certificate_end.set(self.certificates.ends_at if self.certificates is not None else 0)
         core.counters.limit_gateways = self.registration.left_out
+        self.submission.check()
+        published.io_uring.set(self.submission.by_ring)
         published.publish(
             core.counters,
             {
@@ -427,6 +431,7 @@ class GatewayProcess:
                 "gaps": reader.gaps,
                 "digest_mismatches": reader.mismatches,
                 "registration_failures": self.registration.failures,
+                "io_uring_failures": self.submission.failures,
                 "tls_reload_failures": self.certificates.failures if self.certificates is not None else 0,
             },
         )

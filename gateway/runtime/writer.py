@@ -1,10 +1,9 @@
 """Wraps a transport for the sessions."""
 
 import asyncio
-import os
-import socket
 
 from depthcast.gateway.delivery.writer import Send
+from depthcast.gateway.runtime.submission import DirectSend, direct_send
 from depthcast.gateway.runtime.tls_transport import TlsTransport
 
 
@@ -17,13 +16,13 @@ class TransportWriter:
     the end of this one is reported. With TLS, the transport itself encrypts and sends at once.
     """
 
-    __slots__ = ("_mark_bytes", "_socket", "_transport", "clear", "shut")
+    __slots__ = ("_direct", "_mark_bytes", "_transport", "clear", "shut")
 
     def __init__(self, transport: asyncio.Transport, mark_bytes: int) -> None:
         transport.set_write_buffer_limits(high=0, low=0)
         self._transport = transport
         self._mark_bytes = mark_bytes
-        self._socket: socket.socket | None = None
+        self._direct: DirectSend | None = None
         self.clear = transport.get_write_buffer_size() == 0
         self.shut = False
 
@@ -45,16 +44,15 @@ class TransportWriter:
     def direct(self) -> Send:
         if isinstance(self._transport, TlsTransport):
             return self._transport.send
-        if self._socket is None:
+        if self._direct is None:
             peer = self._transport.get_extra_info("socket")
             if peer is None:
                 raise OSError("the transport has no socket")
-            self._socket = socket.socket(peer.family, peer.type, peer.proto, os.dup(peer.fileno()))
-            self._socket.setblocking(False)
-        return self._socket.send
+            self._direct = direct_send(peer)
+        return self._direct
 
     def close(self) -> None:
         """Close the descriptor for direct sends, because the transport has closed."""
         self.shut = True
-        if self._socket is not None:
-            self._socket.close()
+        if self._direct is not None:
+            self._direct.close()

@@ -44,7 +44,10 @@ OF_CLIENTS = {
 }
 """Every line about a client, and what it has beside the address."""
 OF_OTHERS = {
+    "clients are sent to by io_uring",
     "instruments changed",
+    "io_uring cannot be used; clients are sent to by send()",
+    "io_uring failed; clients are sent to by send() from now on",
     "left without notice",
     "no new clients from now on",
     "read the keys of tokens again",

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import depthcast.shared.book
+from depthcast.gateway.runtime import submission
 from depthcast.shared.compiled import is_compiled
 from tests.mutants.reach import imported_names
 
@@ -153,6 +154,7 @@ def test_whatever_can_be_compiled_is_compiled() -> None:
     assert DECLARED
     for name in DECLARED:
         assert is_compiled(importlib.import_module(name)), name
+    assert submission.in_c is not None
 
 
 def test_every_compiled_module_is_python_when_asked_to() -> None:
@@ -161,5 +163,7 @@ import importlib, sys
 from depthcast.shared.compiled import is_compiled
 for name in sys.argv[1:]:
     assert not is_compiled(importlib.import_module(name)), name
+from depthcast.gateway.runtime import submission
+assert submission.in_c is None
 """
     subprocess.run([sys.executable, "-c", script, *DECLARED], cwd=ROOT, env=PURE, check=True)

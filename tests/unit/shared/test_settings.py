@@ -247,6 +247,12 @@ def test_a_bad_value_names_its_option_or_its_variable(name: str, text: str) -> N
     assert caught.value.name == variable(name), "another option was typed"
 
 
+def test_the_way_to_submit_is_one_of_three_words() -> None:
+    with pytest.raises(SettingsError, match="DEPTHCAST_SUBMIT") as raised:
+        GatewaySettings(submit="epoll")
+    assert "must be auto, send or io_uring" in str(raised.value)
+
+
 def test_what_to_follow_is_one_of_two_words() -> None:
     with pytest.raises(SettingsError, match="DEPTHCAST_FOLLOW") as raised:
         GatewaySettings(follow="some")

@@ -51,6 +51,7 @@ from depthcast.shared.settings import GatewaySettings, IngestorSettings, Setting
         (GatewaySettings, "message_bytes_max", 1_048_576, 128, 67_108_864, "B"),
         (GatewaySettings, "write_buffer_bytes", 8192, 1024, 67_108_864, "B"),
         (GatewaySettings, "send_buffer_bytes", 16_384, 2048, 67_108_864, "B"),
+        (GatewaySettings, "submit", "send", None, None, ""),
         (GatewaySettings, "deflate_bytes_min", 512, 0, 67_108_864, "B"),
         (GatewaySettings, "history_deltas", 256, 1, 1_000_000, ""),
         (GatewaySettings, "book_history_s", 10.0, 0, 600, "s"),

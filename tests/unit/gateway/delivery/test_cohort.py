@@ -3,6 +3,7 @@
 import pytest
 
 from depthcast.gateway.delivery.cohort import Cohort, LeftOver
+from depthcast.gateway.delivery.fan_out import DirectBatch
 from depthcast.gateway.delivery.subscription_group import GroupState, SubscriptionGroup
 from depthcast.gateway.delivery.writer import Send
 from depthcast.gateway.protocol.messages import Encoding
@@ -16,6 +17,7 @@ class Scene(Parts):
     def __init__(self, interval_ms: int = 0) -> None:
         super().__init__(lively_market())
         self.interval_ms = interval_ms
+        self.batch = DirectBatch()
         self.cohort = Cohort(self.new_group().key(), self.market)
 
     def new_group(self, *, reads: bool = True) -> SubscriptionGroup:
@@ -33,7 +35,12 @@ class Scene(Parts):
             self.cohort.parts.append(data)
             self.cohort.extra_deltas += deltas - 1
             self.cohort.history_reset |= channel.history_reset
-        left_over = list(self.cohort.flush())
+        left_over: list[LeftOver] = []
+        if self.cohort.add_parts(self.batch):
+            for _, group, data, sent in self.batch.finish():
+                self.cohort.write_rest(group, data, sent)
+        else:
+            left_over += self.cohort.flush(self.batch)
         self.market.end_tick()
         return left_over
 
