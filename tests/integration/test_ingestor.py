@@ -562,7 +562,7 @@ class TestEnd:
             settings = run.settings(redis_url=proxy.url, lease_ms=60_000)
             service, stop = IngestorService(settings), asyncio.Event()
             proxy.faults += [Cut.BEFORE] * 100_000
-            proxy.spared = 3  # the seal, the look at the input and the record arrive, the entry after them never
+            proxy.spared = 3  # the seal, a look at the input, and the record; never the entry after them
             running = asyncio.create_task(service.run(stop))
             await eventually(lambda: "outcome of a publish unknown" in caplog.text)
             stop.set()
