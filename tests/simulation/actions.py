@@ -76,6 +76,10 @@ class Actions:
             "move a slot and back": lambda fault: self._cluster.move(fault, back=True),
             "replace a node": self._replace_node,
             CUT_OFF: self._replace_node,
+            "freeze the replica": self._freeze_replica,
+            "restart the replica": self._restart_replica,
+            "promote the replica": self._promote_replica,
+            "cut from the replica": self._cut_from_replica,
         }
 
     def strike(self, fault: Fault) -> None:
@@ -300,6 +304,8 @@ class Actions:
         self._silenced = {oracle.deltas for oracle in world.oracles}
         world.server.store.take_data(replica.data)
         world.journal.lose(replica.mark)
+        if part_of(fault, "history") < 0.5:  # what a replica has it has to give up, sooner or later
+            world.server.store.replid = b"%040x" % int(part_of(fault, "replid") * 2**53)
         world.register_again()
         self.done[fault.kind] += 1
         if part_of(fault, "pause") < 0.3:
@@ -332,6 +338,45 @@ class Actions:
         until_s = loop.time() + TRY_WITHIN_S if until_s is None else until_s
         if loop.time() < until_s:
             loop.call_later(TRY_EVERY_S, self._try, fault, strike, until_s)
+
+    # --- the replica ------------------------------------------------------------------------------------
+
+    def _freeze_replica(self, fault: Fault) -> bool:
+        replica = self.world.replica
+
+        def thaw() -> None:
+            replica.frozen = False
+
+        if "replica" in self._undo:
+            return False
+        replica.frozen = True
+        return self._lasts("replica", fault.lasts_s, thaw)
+
+    def _restart_replica(self, fault: Fault) -> bool:
+        replica = self.world.replica
+        if "replica" in self._undo:
+            return False
+        replica.server.stop()
+        empty = part_of(fault, "empty") < 0.3
+        return self._lasts("replica", fault.lasts_s / 2, lambda: replica.restart(empty=empty))
+
+    def _promote_replica(self, fault: Fault) -> bool:
+        """Let it take itself for the primary; it is filled anew when it is a replica again."""
+        replica = self.world.replica
+
+        def demote() -> None:
+            replica.promoted = False
+            replica.forget()
+
+        if "replica" in self._undo:
+            return False
+        replica.promoted = True
+        return self._lasts("replica", fault.lasts_s, demote)
+
+    def _cut_from_replica(self, _fault: Fault) -> bool:
+        for link in self.world.replica_network.links.values():
+            link.cut()
+        return True
 
     # --- keys of ours -----------------------------------------------------------------------------------
 

@@ -41,6 +41,7 @@ class Data(ABC):
     - `denied`: names of commands that the access list denies.
     - `script_wrote`: whether the script that runs has written; None while none runs.
     - `writes`: how many commands wrote each key.
+    - `replid`: names the history that a replica can go on with. `replication`: what it says of replicas.
     """
 
     def __init__(
@@ -54,7 +55,8 @@ class Data(ABC):
         self.node_entries = node_entries
         self.appended = appended
         self.observer: Observer | None = None
-        self.run_id = b"0" * 40
+        self.run_id = self.replid = b"0" * 40
+        self.replication = b"role:master\r\n"
         self.memory_full = False
         self.denied: set[bytes] = set()
         self.values: dict[bytes, Any] = {}
@@ -109,14 +111,15 @@ class Data(ABC):
 
     def copy_data(self) -> tuple[dict[bytes, Any], dict[bytes, int]]:
         """Copy all keys, as a replica would hold them."""
-        return {key: _copied(value) for key, value in self.values.items()}, dict(self.expiries)
+        return {key: copied(value) for key, value in self.values.items()}, dict(self.expiries)
 
     def take_data(self, data: tuple[dict[bytes, Any], dict[bytes, int]]) -> None:
         """Replace all keys by these."""
         self.values, self.expiries = data
 
 
-def _copied(value: Any) -> Any:
+def copied(value: Any) -> Any:
+    """An independent copy of the value of a key."""
     if isinstance(value, bytes):
         return value
     return value.copy() if isinstance(value, Stream) else type(value)(value)

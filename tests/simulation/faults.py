@@ -1,6 +1,6 @@
 """The faults of a run: kind, time and duration. All are drawn before the run begins."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
@@ -54,6 +54,14 @@ OF_A_CLUSTER: Final = {
 }
 """The same of faults that only a cluster has: some of them are added to the others."""
 
+OF_A_REPLICA: Final = {
+    "freeze the replica": 3,
+    "restart the replica": 3,
+    "promote the replica": 3,
+    "cut from the replica": 2,
+}
+"""The same of what happens to a replica that is read from."""
+
 FLUSH: Final = "flush"
 UNTELLABLE: Final = ("fail over", LATER, TOGGLE, "lose the tail in place", "crash after a seal", *DAMAGE)
 """Together with a flush, nothing that is left tells what must become of the input."""
@@ -83,6 +91,13 @@ def draw_cluster_faults(rng: Random, first_s: float, last_s: float) -> list[Faul
 def _drawn(rng: Random, kind: str, first_s: float, last_s: float) -> Fault:
     lasts_s = rng.choice((0.05, 0.2, 0.5, 1.0))
     return Fault(kind, rng.uniform(first_s, last_s), lasts_s * (0.5 + rng.random()), rng.random())
+
+
+def draw_replica_faults(rng: Random, first_s: float, last_s: float) -> list[Fault]:
+    """The faults of one run that only a replica has; they last longer, so that readers notice."""
+    kinds = rng.choices(list(OF_A_REPLICA), weights=list(OF_A_REPLICA.values()), k=rng.randint(1, 4))
+    drawn = [_drawn(rng, kind, first_s, last_s) for kind in kinds]
+    return [replace(fault, lasts_s=2 * fault.lasts_s) for fault in drawn]
 
 
 def draw_faults(rng: Random, first_s: float, last_s: float, *, flush: bool) -> list[Fault]:

@@ -43,13 +43,14 @@ class FreshnessAudit:
         self.events = [key.events.encode() for key in keys]
         self.written_at: dict[bytes, float] = {}
         self.added_at: dict[tuple[bytes, Id], float] = {}
+        self.read_at: dict[tuple[str, int], float] = {}
 
     def appended(self, key: bytes, stream_id: Id, fields: Fields) -> None:
         """A stream entry was added."""
         if key in self.events:
             self.added_at[key, stream_id] = self.now()
         elif key in self.deltas:
-            self.written_at[key] = self.now()
+            self.written_at[key] = self.added_at[key, stream_id] = self.now()
             lost, most = decode_info(fields[1]).lost or 0, len(self.unread(self.deltas.index(key)))
             if lost > most:
                 self.problem(f"the entry {stream_id} says that {lost} input entries were lost, not {most}")
@@ -63,6 +64,17 @@ class FreshnessAudit:
         lag_s, most_s = self._lag_s(number), input_lag_max_ms / 1000 + stale_s + TOLERANCE_S + RESENT_S
         if lag_s > most_s:
             self.problem(f"{name}: partition {number} is live, but input has waited for {lag_s:.3f} s")
+
+    def reads(self, name: str, number: int, position: Id | None) -> None:
+        """A reader is at `position`."""
+        added_s = self.added_at.get((self.deltas[number], position), 0.0) if position is not None else 0.0
+        self.read_at[name, number] = max(added_s, self.read_at.get((name, number), 0.0))
+
+    def check_age(self, name: str, number: int, stale_ms: int) -> None:
+        """A reader says that books are live: it has read an entry that is young enough, wherever it reads."""
+        age_s = self.now() - self.read_at.get((name, number), 0.0)
+        if age_s > stale_ms / 1000 + TOLERANCE_S:
+            self.problem(f"{name}: partition {number} is live, its newest entry was {age_s:.3f} s old")
 
     def _lag_s(self, number: int) -> float:
         """How long the oldest input has waited that the last entry does not include."""

@@ -19,7 +19,9 @@ def _time(data: Data) -> Reply:
     return [b"%d" % (now // 1_000_000), b"%d" % (now % 1_000_000)]
 
 
-def _info(data: Data, *_sections: bytes) -> Reply:
+def _info(data: Data, *sections: bytes) -> Reply:
+    if sections == (b"replication",):
+        return b"# Replication\r\n%bmaster_replid:%b\r\n" % (data.replication, data.replid)
     return b"# Server\r\nrun_id:" + data.run_id + b"\r\n"
 
 

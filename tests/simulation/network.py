@@ -225,7 +225,10 @@ class Connection:
 
 
 class Network:
-    """All links. `faults` counts faults; `tracer` is called with every command and reply."""
+    """All links to one server. `faults` counts faults; `tracer` is called with every command and reply.
+
+    `others`: networks to other servers, in which a process that is killed here is gone, too.
+    """
 
     def __init__(self, loop: SimulatedLoop, server: Server, tracer: Callable[..., None]) -> None:
         self.loop = loop
@@ -235,6 +238,7 @@ class Network:
         self.faults: Counter[str] = Counter()
         self.links: dict[Process, Link] = {}
         self.closed = False
+        self.others: list[Network] = []
         Connection.numbers = count()
 
     def link(self, process: Process) -> Link:
@@ -256,9 +260,9 @@ class Network:
 
     def killed(self, process: Process) -> None:
         """The process was killed; its system closes its connections. Messages already sent still arrive."""
-        link = self.link(process)
-        for connection in list(link.connections):
-            connection.close()
+        for network in (self, *self.others):
+            for connection in list(network.link(process).connections if process in network.links else ()):
+                connection.close()
 
     def connect(
         self,
@@ -305,7 +309,7 @@ class SimulatedRedis(Redis):
     """A client whose commands travel over a link."""
 
     def __init__(self, link: Link, on_connect: OnConnect | None) -> None:
-        super().__init__(connection_pool=_unused_pool())
+        super().__init__(connection_pool=cast("Any", _Pool(self)))
         for command in ("XREAD", "XRANGE", "XREVRANGE"):
             self.set_response_callback(command, cast("Any", lambda reply, **_: reply))
         self._link = link
@@ -313,6 +317,14 @@ class SimulatedRedis(Redis):
         self._idle: list[Connection] = []
         self._home: bytes | None = None
         self._by_slot: dict[bytes, list[Connection]] = {}
+        self._open: dict[Connection, None] = {}
+
+    def disconnect(self) -> None:
+        """Break every connection, also under a command, as the library's pool does."""
+        for connection in [*self._open]:
+            connection.fail()
+        self._open.clear()
+        self._idle.clear()
 
     def lock(self, name: Any, *arguments: Any, **options: Any) -> Any:
         return super().lock(name, *arguments, **{**options, "lock_class": _SeededLock})
@@ -415,6 +427,7 @@ class SimulatedRedis(Redis):
         except BaseException:
             connection.close()
             raise
+        self._open = {each: None for each in (*self._open, connection) if not each.broken}
         return connection
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
@@ -422,6 +435,25 @@ class SimulatedRedis(Redis):
             for connection in idle:
                 connection.close()
             idle.clear()
+
+
+class _Pool:
+    """What the library and a reader of replicas use of a client's pool."""
+
+    def __init__(self, client: SimulatedRedis) -> None:
+        self.connection_class = Connection
+        self.connection_kwargs = _unused_pool().connection_kwargs
+        self._client = client
+
+    def get_encoder(self) -> Any:
+        return cast("Any", _unused_pool()).get_encoder()
+
+    def get_protocol(self) -> Any:
+        return 2
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        del inuse_connections
+        self._client.disconnect()
 
 
 class SimulatedPipeline(Pipeline):

@@ -208,13 +208,19 @@ class StreamConsumer(Actor):
     kind = "consumer"
     symbols: list[str] | None
     watch: Watch
+    read_from = "primary"
+    replica_lag_max_ms = 2000
     consumer: Consumer | None = None
     stored: tuple[str, dict[str, Held]] = ("", {})
 
     async def main(self) -> None:
         place, books = self.stored
         held = {**books}
-        consumer = Consumer(URL, self.symbols, prefix=PREFIX, since=place)
+        read_from: dict[str, Any] = {
+            "read_from": self.read_from,
+            "replica_lag_max_ms": self.replica_lag_max_ms,
+        }
+        consumer = Consumer(URL, self.symbols, prefix=PREFIX, since=place, **read_from)
         seen: dict[str, int] = {}
         async with consumer:
             self.consumer = consumer

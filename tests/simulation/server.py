@@ -73,7 +73,8 @@ class Server:
     """One address. `generation` counts the processes that served it; no connection survives a change.
 
     `nodes`: of a cluster, if it stands for one. `executing`: the connection whose command is being executed.
-    `refuse` may answer a command with an error reply, whether it is executed or not.
+    `executed`: how many commands came. `refuse` may answer a command with an error reply, whether it is
+    executed or not.
     """
 
     def __init__(self, loop: SimulatedLoop, rng: Random, journal: Journal, *, node_entries: int) -> None:
@@ -88,8 +89,9 @@ class Server:
         self.peers: dict[Peer, None] = {}
         self.executing: Peer | None = None
         self.nodes: Nodes | None = None
+        self.executed = 0
         self.store = Store(self._clock_us, node_entries=node_entries, appended=journal.appended)
-        self.store.run_id = b"%040x" % rng.getrandbits(160)
+        self.store.run_id = self.store.replid = b"%040x" % rng.getrandbits(160)
 
     def _clock_us(self) -> int:
         return self.loop.world.now_us() + self.skew_us
@@ -124,6 +126,7 @@ class Server:
 
     def _execute(self, peer: Peer, command: list[bytes], answer: Answer) -> None:
         self.executing = peer
+        self.executed += 1
         if (redirection := self._redirection(peer, command)) is not None:
             answer(ReplyError(redirection))
             self.executing = None
@@ -265,7 +268,7 @@ class Server:
         """Another process serves the address, with the data as they are now."""
         self.down = False
         self.generation += 1
-        self.store.run_id = b"%040x" % self.rng.getrandbits(160)
+        self.store.run_id = self.store.replid = b"%040x" % self.rng.getrandbits(160)
         self.store.scripts.clear()
         for node in self.nodes.all if self.nodes is not None else ():
             node.run_id, node.scripts = b"%040x" % self.rng.getrandbits(160), {}

@@ -11,20 +11,31 @@ from random import Random
 from typing import Any, Final
 from unittest.mock import patch
 
+from redis.asyncio import Redis
+
 import depthcast.consumer.consumer
 import depthcast.gateway.runtime.market_reader
 import depthcast.ingestor.runtime.service
 import depthcast.ingestor.runtime.state_keeper
+import depthcast.shared.replica_choice
+import depthcast.shared.runtime.replicas
 from depthcast.shared.instruments import Instrument, to_json
 from depthcast.shared.partition import partition_of
 from depthcast.shared.reader import PartitionReader
 from depthcast.shared.replica import ApplyResult, Replica
+from depthcast.shared.runtime.replicas import ReplicaServers
 from depthcast.shared.settings import GatewaySettings, IngestorSettings
 from depthcast.updates import State
 from tests.simulation.actions import Actions
 from tests.simulation.audit import Audit
 from tests.simulation.decisions import Decisions
-from tests.simulation.faults import LATER, TOGGLE, draw_cluster_faults, draw_faults
+from tests.simulation.faults import (
+    LATER,
+    TOGGLE,
+    draw_cluster_faults,
+    draw_faults,
+    draw_replica_faults,
+)
 from tests.simulation.freshness import FreshnessAudit
 from tests.simulation.journal import Journal
 from tests.simulation.loop import START_S, Process, SimulatedLoop
@@ -33,6 +44,7 @@ from tests.simulation.nodes import Nodes, slot_name
 from tests.simulation.oracles import Model, PartitionOracle, best, grouped
 from tests.simulation.processes import Actor, Gateway, Ingestor, StreamConsumer, WebClient
 from tests.simulation.producers import KEYS, KINDS, PREFIX, URL, Corpus, Producer, make_instruments
+from tests.simulation.replica_server import ADDRESS, ReplicaServer
 from tests.simulation.server import Server
 from tests.simulation.streams import ZERO, Fields, Id
 from tests.simulation.watch import Watch
@@ -121,6 +133,7 @@ class World:
         self.relist_rng = Random(f"relist {seed}")
         self.watch.sizes_of = self.audit.sizes
         self._set_clocks(Random(f"clocks {seed}"))
+        self._set_replica(Random(f"replica {seed}"))
 
     def _make_cluster(self, rng: Random) -> None:
         """Let the server stand for a cluster, with faults that only a cluster has."""
@@ -139,6 +152,30 @@ class World:
         for actor in (*self.gateways, *self.consumers):
             actor.skew_us += rng.choice((0, 0, DAY_US, -DAY_US))
             actor.process.skew_us = actor.skew_us
+
+    def _set_replica(self, rng: Random) -> None:
+        """Let readers of one server read from a replica, in two of three runs: some of them, or all."""
+        lag_s = rng.choice((0.0, 0.05, 0.3))
+        self.replica = ReplicaServer(self.loop, Random(rng.random()), self.server, lag_s=lag_s)
+        self.replica_network = Network(self.loop, self.replica.server, self.trace)
+        self.network.others.append(self.replica_network)
+        readers = [*self.gateways, *self.consumers]
+        reading = rng.choice(([], readers, [each for each in readers if rng.random() < 0.5]))
+        if self.server.nodes is not None:
+            reading = []
+        for reader in reading:
+            limits: dict[str, Any] = {
+                "read_from": "replica",
+                "replica_lag_max_ms": rng.choice((100, 2000, 600_000)),
+            }
+            if isinstance(reader, Gateway):
+                reader.settings = replace(reader.settings, **limits)
+            else:
+                vars(reader).update(limits)
+        self.has_replica = bool(reading)
+        self.replica_check_s = rng.choice((0.1, 0.1, 1.0))
+        if reading:
+            self.faults += draw_replica_faults(rng, FAULTS_FROM_S, FAULTS_UNTIL_S)
 
     def _plan_changes_of_instruments(self) -> None:
         """The last instrument may come late, or come and go, often between two polls and broadcasts."""
@@ -260,6 +297,8 @@ class World:
             merged=self.watch.merged,
             taken_up=self.follow_count("taken_up"),
             unfollowed=self.follow_count("unfollowed"),
+            replica_filled=self.replica.filled,
+            replica_reads=self.replica.reads,
         )
         for actor in self.actors:
             counts += Counter({f"{actor.kind} ended: {name}": count for name, count in actor.ends.items()})
@@ -294,6 +333,7 @@ class World:
         producing = [process.spawn(p.run(self.network.connect, entries, until_s)) for p in self.producers]
         for fault in self.faults:
             self.loop.call_at(START_S + fault.at_s, self.actions.strike, fault)
+        replicating = asyncio.ensure_future(self.replica.run()) if self.has_replica else None
         auditing = asyncio.ensure_future(self._audit_readers())
         await asyncio.sleep(FAULTS_UNTIL_S + 1.0)
         self.actions.end_all()
@@ -303,6 +343,8 @@ class World:
         auditing.cancel()
         with suppress(asyncio.CancelledError):
             await auditing
+        if replicating is not None:
+            replicating.cancel()
         self._check_outcome()
 
     def register_again(self) -> None:
@@ -484,6 +526,7 @@ class World:
         while True:
             for name, number, reader in self._partition_readers():
                 self.audit.parts[number].check_reader(name, reader)
+                self.freshness.reads(name, number, reader.position)
             self._audit_live()
             await asyncio.sleep(AUDIT_EVERY_S)
 
@@ -501,12 +544,14 @@ class World:
             for number in sorted(live):
                 limits = settings.stale_ms, settings.input_lag_max_ms
                 self.freshness.check_live(gateway.name, number, *limits)
+                self.freshness.check_age(gateway.name, number, settings.stale_ms)
         for consumer in self.consumers:
             found = consumer.consumer
             for symbol in self.instruments if found is not None else ():
                 if found.state(symbol) is State.LIVE:
                     number = partition_of(symbol, self.partitions)
                     self.freshness.check_live(consumer.name, number, 5000, 5000)
+                    self.freshness.check_age(consumer.name, number, 5000)
 
     def _part(self, consumer: StreamConsumer, symbol: str) -> Any:
         found = consumer.consumer
@@ -574,6 +619,9 @@ class World:
         try:
             with (
                 patch.object(depthcast.consumer.consumer, "redis", self.network),
+                patch.object(ReplicaServers, "client", self._client_of_replica),
+                patch.object(depthcast.shared.runtime.replicas, "CHECK_S", self.replica_check_s),
+                patch.object(depthcast.shared.replica_choice, "AGAIN_S", 0.5),
                 patch.object(depthcast.ingestor.runtime.service, "POLL_S", self.poll_s),
                 patch.object(depthcast.ingestor.runtime.state_keeper, "TRIM_EVERY_S", self.trim_s),
                 patch.object(depthcast.gateway.runtime.market_reader, "POLL_S", self.poll_s),
@@ -586,9 +634,13 @@ class World:
             logger.propagate = propagated
             logging.disable(logging.NOTSET)
 
+    def _client_of_replica(self, address: tuple[str, int], **_limits: Any) -> Redis:
+        assert address == ADDRESS
+        return self.replica_network.connect(URL)
+
     def _end(self) -> None:
         """End every task as at the end of a process, so that nothing is left behind."""
-        self.network.closed = True
+        self.network.closed = self.replica_network.closed = True
         for process in [self.loop.world, *self.network.links]:
             process.paused = process.killed = False
             process.release()
