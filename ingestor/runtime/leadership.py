@@ -29,6 +29,7 @@ from depthcast.ingestor.runtime.environment import Environment
 from depthcast.ingestor.runtime.guard import MARKED_BYTES, EntryGuard
 from depthcast.ingestor.runtime.input_watch import InputWatch
 from depthcast.ingestor.runtime.lease import wait_for
+from depthcast.ingestor.runtime.publishing import PublishingLock
 from depthcast.ingestor.runtime.state_keeper import StateKeeper, parts_of
 from depthcast.ingestor.runtime.stats import RESULTS, PartitionStats
 from depthcast.shared.codec import Marks
@@ -103,7 +104,7 @@ class Leadership:
         self.engine = engine
         self.publisher = publisher
         self.stats = stats
-        self._publishing = asyncio.Lock()
+        self._publishing = PublishingLock()
         self.state_keeper = StateKeeper(settings, engine, publisher, stats, environment, self._publishing)
         self._schedule = BroadcastSchedule(settings.interval_ms / 1000, environment.monotonic())
         self._wake = asyncio.Event()

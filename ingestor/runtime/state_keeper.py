@@ -22,6 +22,7 @@ from depthcast.ingestor.interval import Interval
 from depthcast.ingestor.limits import NOTHING, Limits
 from depthcast.ingestor.orders import OrdersCopy
 from depthcast.ingestor.runtime.environment import Environment
+from depthcast.ingestor.runtime.publishing import PublishingLock
 from depthcast.ingestor.runtime.stats import PartitionStats
 from depthcast.shared.codec import Marks, encode_snapshot
 from depthcast.shared.doubt import STALE
@@ -112,7 +113,7 @@ class StateKeeper:
         publisher: Publisher,
         stats: PartitionStats,
         environment: Environment,
-        publishing: asyncio.Lock,
+        publishing: PublishingLock,
     ) -> None:
         self.engine = engine
         self.publisher = publisher

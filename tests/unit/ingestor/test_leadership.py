@@ -1,7 +1,8 @@
 """What a leadership gives its publisher, without a server."""
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgpack
 import pytest
@@ -21,6 +22,7 @@ from depthcast.ingestor.runtime.environment import REAL_ENVIRONMENT, Environment
 from depthcast.ingestor.runtime.leadership import BIRTHS_MAX, Leadership
 from depthcast.ingestor.runtime.stats import PartitionStats
 from depthcast.shared.codec import decode_snapshot
+from depthcast.shared.errors import Fenced
 from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.listing import to_table
@@ -135,6 +137,41 @@ async def test_a_group_that_ends_an_orders_feed_writes_no_checkpoint_of_it_and_k
     assert recorder.keys.checkpoint("O") not in recorder.attached
     keeper = leadership.state_keeper
     assert keeper.retention.events_from(Position(9, 0)) == Position(9, 0), "no checkpoint holds input back"
+
+
+async def test_after_a_publish_that_failed_nothing_else_is_published_or_stored() -> None:
+    """Its changes would be missing, and a snapshot would be ahead of the stream."""
+
+    class Failing(Recorder):
+        fails = asyncio.Event()
+        under_way = asyncio.Event()
+
+        async def publish(self, *publication: Any) -> None:
+            self.under_way.set()
+            await self.fails.wait()
+            raise Fenced(0, self.position, "what a new connection was told")
+
+    recorder = Recorder()
+    leadership = await entered(recorder, O)
+    made: Any = Failing()
+    before = list(recorder.broadcasts), list(recorder.stored)
+    leadership.publisher = leadership.state_keeper.publisher = made
+    leadership.engine.apply("9-0", [(b"O", b'[["add","bid",1,1,"x"]]')])
+
+    async def broadcast() -> None:
+        async with leadership._publishing:
+            await leadership._write(leadership._drain())
+
+    failing = asyncio.create_task(broadcast())
+    await made.under_way.wait()
+    stopping = asyncio.create_task(leadership._stop([failing], None))
+    storing = asyncio.create_task(leadership.state_keeper.store(["O"]))
+    await asyncio.sleep(0)
+    leadership.publisher = leadership.state_keeper.publisher = cast("Any", recorder)
+    made.fails.set()
+    found = await asyncio.gather(failing, stopping, storing, return_exceptions=True)
+    assert [type(each) for each in found] == [Fenced] * 3
+    assert (recorder.broadcasts, recorder.stored) == before
 
 
 async def test_the_record_has_all_symbols_at_the_beginning_and_then_each_birth() -> None:
