@@ -43,4 +43,4 @@ async def test_of_a_cluster(tmp_path: Path, only: tuple[str, ...] | None) -> Non
         commands = await commands_of(it)
         assert set(commands) >= {*EXPECTED, "CLUSTER"}
         for command in commands if only is None else only:
-            await refuse(it, command, replies, 0.2)
+            await refuse(it, command, replies, 0.5)
