@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ async def test_everything_runs_and_nothing_is_refused(
                         await _feed(limited, 1)
                         await _feed_live(limited)
                         await _shows(client, {1: 5})
-                        await _move_and_fail_over(cluster, limited, run)
+                        await _move_and_fail_over(cluster, limited, run, sent)
                         await _feed(limited, 2)
                         await _shows(client, {1: 5, 2: 5})
                 await _inspect(limited)
@@ -93,7 +94,9 @@ async def _feed_live(limited: LimitedCluster) -> None:
         await Sources(feed.client, feed.keys, "feeder").publish({"NEW": source})
 
 
-async def _move_and_fail_over(cluster: Cluster, limited: LimitedCluster, run: Run) -> None:
+async def _move_and_fail_over(
+    cluster: Cluster, limited: LimitedCluster, run: Run, sent: Mapping[str, set[str]]
+) -> None:
     """Readers come while a slot is half moved; then its new owner is replaced."""
     keys = DeploymentKeys.at(limited.url(ADMINISTRATOR), PREFIX)
     deployed = await read_deployed(run.client, keys, None)
@@ -106,6 +109,8 @@ async def _move_and_fail_over(cluster: Cluster, limited: LimitedCluster, run: Ru
         assert consumer.book("LEV").bids.levels == {1: 5}
         status = json.loads(await _command(limited, "doctor", "status", "--json"))
         assert status["unreadable"] == {}
+        # It waits in one read for a while before it is sent on.
+        await eventually(lambda: "asking" in sent["gateway"], message="the gateway follows the keys")
         await move.end()
         await cluster.fail_over(key)
 

@@ -77,6 +77,7 @@ class TestOldBooks:
             await ingestor.kill()
             await asyncio.sleep(STALE_MS / 1000)
             with running_gateway(run.url, run.prefix, stale_ms=STALE_MS) as gateway:
+                await eventually(lambda: is_state(gateway, "stale"), message="the gateway knows the symbol")
                 async with client_of(gateway) as client, consumed(run) as consumer:
                     await client.send(op="subscribe", symbols=["A"])
                     await client.until("status", symbol="A", state="stale")
