@@ -53,7 +53,7 @@ def standing(
         if listing is None:
             found[symbol] = instrument._replace(listing=0) if instrument.listing else instrument
         elif not listing.withdrawn and (recorded is None or recorded.number <= listing.number):
-            found[symbol] = Instrument(*listing.instrument[:5], listing.number)
+            found[symbol] = listing.instrument._replace(listing=listing.number)
     return found
 
 

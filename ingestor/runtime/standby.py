@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final
 
 from redis.asyncio import Redis
@@ -125,14 +126,10 @@ class Standby:
 
     async def _keeps_state(self, client: Redis) -> bool:
         """Whether the stream was emptied after we had read it, so that our state must be kept."""
-        recovery = self._recovery
-        try:
-            if recovery is None or not recovery.is_published_state:
-                return False
+        if self._recovery is None or not self._recovery.is_published_state:
+            return False
+        with suppress(RedisUnavailable):
             if await emptied_tail(client, self.keys) is None:
-                return False
-        except RedisUnavailable:
-            if recovery is None:
                 return False
         await asyncio.sleep(RETRY_S)
         return True
