@@ -597,7 +597,8 @@ async def test_instruments_are_read_when_they_have_changed(
             partial(_registered, scene, "NEW"), message="what the copy has lost is written again"
         )
         await eventually(quiet)
-        assert catalog.whole_reads[SOURCE] == reads[SOURCE] + 1
+        # A change between the beginning of the next watch and the read counts for the next look too.
+        assert reads[SOURCE] < catalog.whole_reads[SOURCE] <= reads[SOURCE] + 2
         assert catalog.whole_reads[TARGET] <= reads[TARGET] + 4
 
 

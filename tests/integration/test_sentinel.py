@@ -37,6 +37,11 @@ async def test_ingestor_gateway_and_consumer_go_on_with_the_promoted_replica(
                 await eventually(lambda: set(market.listings) == set(FEEDS) and market.was_live)
                 epoch = (await run.history())[-1][0].epoch
                 if by == "a crash":
+                    async with client.pipeline(transaction=False) as pipeline:
+                        # WAIT is about the writes of its connection: this one comes after all others.
+                        pipeline.execute_command("SET", "x", "1")
+                        pipeline.execute_command("WAIT", 1, 30_000)
+                        assert (await pipeline.execute())[1] == 1, "the replica has everything"
                     await watched.fail_over()
                 else:
                     await sent.send(30)
