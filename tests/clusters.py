@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple, Self
 
 from redis.asyncio import Redis
 
-from depthcast.runtime.embedded import HOST, EmbeddedServer, ServerBinary, free_port
+from depthcast.runtime.embedded import EmbeddedServer, ServerBinary
+from depthcast.runtime.ports import HOST, free_port
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.runtime.redis import connect, execute
 from depthcast.shared.slots import SLOTS, slot_of

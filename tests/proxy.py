@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from depthcast.runtime.ports import free_port
 from tests.waiting import TIMEOUT_S
 
 
@@ -26,7 +27,7 @@ class FaultProxy:
 
     Faults are used up in order, one for each command whose name is `word`, after `spared` of them. `held`:
     commands cut by `Cut.LATE`. Every reply is held for `delay_s`. `target` may be changed, for connections
-    made from then on; port 0 picks a free port.
+    made from then on.
 
     `refuse` gets every command as its words and may return an error reply, which the client gets instead; the
     command is not executed then. The server itself makes the reply, so the order of replies stays.
@@ -39,7 +40,7 @@ class FaultProxy:
     cuts: int = 0
     spared: int = 0
     delay_s: float = 0.0
-    port: int = 0
+    port: int = field(default_factory=free_port)
     refuse: Callable[[list[bytes]], str | None] | None = None
 
     @property
@@ -51,7 +52,6 @@ class FaultProxy:
         self._passing = asyncio.Event()
         self._passing.set()
         self._server = await asyncio.start_server(self._track(self._serve), "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(

@@ -20,7 +20,8 @@ from benchmarks.fanout.market import Market, Tick, now_us
 from benchmarks.fanout.servers import Gateway, gateway, redis_server
 from benchmarks.fanout.tokens import claims
 from benchmarks.harness import Benchmark, Contender, Measurement, Metric, Run, Target
-from depthcast.runtime.embedded import HOST, EmbeddedServer
+from depthcast.runtime.embedded import EmbeddedServer
+from depthcast.runtime.ports import HOST
 from depthcast.shared.codec import WRITTEN_FIELD
 
 CLIENTS = 200

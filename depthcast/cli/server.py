@@ -7,7 +7,8 @@ from typing import Final
 
 import click
 
-from depthcast.runtime.embedded import HOST, EmbeddedServer
+from depthcast.runtime.embedded import EmbeddedServer
+from depthcast.runtime.ports import HOST
 from depthcast.shared.errors import DepthcastError
 
 POLL_S: Final = 0.1

@@ -8,7 +8,6 @@ instead.
 import asyncio
 import shutil
 import signal
-import socket
 import tempfile
 import time
 from collections import deque
@@ -22,6 +21,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from depthcast.runtime.child import Child
+from depthcast.runtime.ports import HOST, free_port
 from depthcast.runtime.server_binary import ServerBinary, ServerNotFoundError, find_server
 from depthcast.shared.errors import EmbeddedServerError
 
@@ -34,7 +34,6 @@ __all__ = [
     "find_server",
 ]
 
-HOST = "127.0.0.1"
 START_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 10.0
 POLL_INTERVAL_S = 0.01
@@ -234,14 +233,6 @@ class EmbeddedServer:
             child.send(signal.SIGKILL)
             child.wait(STOP_TIMEOUT_S)
         self._child = None
-
-
-def free_port() -> int:
-    """Return a port of 127.0.0.1 on which nobody listens at the moment."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _tail(path: Path) -> str:

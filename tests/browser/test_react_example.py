@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import pytest
 
+from depthcast.runtime.ports import free_port
 from tests.browser.chromium import opened
-from tests.chaos.servers import free_port
 from tests.integration.gateway_harness import served
 from tests.npm import install, node, npm
 from tests.sharing import Once

@@ -15,13 +15,13 @@ import aiohttp
 
 from depthcast.runtime.child import Child
 from depthcast.runtime.deployment import to_toml
-from depthcast.runtime.embedded import HOST
+from depthcast.runtime.ports import HOST, free_port
 from depthcast.shared.instruments import Feed, Instrument, OnCross
 from depthcast.shared.partition import partition_of
 from depthcast.shared.types import Symbol
 from tests.chaos.nodes import NodeServers
 from tests.chaos.oracle import Kinds
-from tests.chaos.servers import OneServer, WatchedServers, free_port
+from tests.chaos.servers import OneServer, WatchedServers
 from tests.proxy import FaultProxy
 from tests.waiting import eventually
 

@@ -23,6 +23,7 @@ import orjson
 from depthcast.consumer.consumer import Consumer
 from depthcast.producer.input_log import InputLog
 from depthcast.runtime.deployment import to_toml
+from depthcast.runtime.ports import free_port
 from depthcast.shared.errors import ClientError
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.keys import DeploymentKeys
@@ -32,7 +33,6 @@ from depthcast.shared.types import Symbol
 from tests.chaos.cluster import PREFIX, Process
 from tests.chaos.load import keys_at
 from tests.chaos.nodes import NodeServers
-from tests.chaos.servers import free_port
 from tests.waiting import eventually
 
 PRICES: Final = 10

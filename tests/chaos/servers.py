@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import socket
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -10,7 +9,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from depthcast.runtime.child import Child
-from depthcast.runtime.embedded import HOST, EmbeddedServer, find_server
+from depthcast.runtime.embedded import EmbeddedServer, find_server
+from depthcast.runtime.ports import HOST, free_port
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.runtime.redis import connect, execute
 from tests.waiting import eventually
@@ -219,11 +219,3 @@ def fields(flat: list[bytes]) -> dict[str, str]:
     """Turn a reply of alternating names and values into a dict."""
     texts = [item.decode() for item in flat]
     return dict(zip(texts[::2], texts[1::2], strict=True))
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

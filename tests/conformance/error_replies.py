@@ -30,7 +30,8 @@ from depthcast.gateway.runtime.market_reader import MarketReader
 from depthcast.ingestor.runtime import membership
 from depthcast.ingestor.runtime.service import IngestorService
 from depthcast.producer import input_log
-from depthcast.runtime.embedded import HOST, EmbeddedServer, free_port
+from depthcast.runtime.embedded import EmbeddedServer
+from depthcast.runtime.ports import HOST, free_port
 from depthcast.runtime.replay import Producer, register, wait_for_books
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.keys import DeploymentKeys

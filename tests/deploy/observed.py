@@ -25,7 +25,8 @@ import yaml
 
 from depthcast import Consumer
 from depthcast.client.client import Client, connect
-from depthcast.runtime.embedded import HOST, EmbeddedServer, free_port
+from depthcast.runtime.embedded import EmbeddedServer
+from depthcast.runtime.ports import HOST, free_port
 from tests.deploy.test_haproxy import running_proxy
 from tests.environment import without_settings
 from tests.integration.gateway_harness import RunningGateway

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from redis.backoff import ConstantBackoff
 from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
+from depthcast.runtime.ports import free_port
 from depthcast.shared.runtime.environment import read_environment
 from depthcast.shared.settings import Settings
 
@@ -53,8 +53,7 @@ def server(secrets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     if program is None:
         pytest.skip("there is no redis-server")
     folder = tmp_path_factory.mktemp("redis")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     text = CONFIGURATION.replace("/secrets/", f"{secrets}/redis/").replace("dir /data", f"dir {folder}")
     text = text.replace("tls-port 6379", f"tls-port {port}\nbind 127.0.0.1")
     file = folder / "redis.conf"

@@ -3,7 +3,6 @@
 import logging
 import re
 import shutil
-import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -17,6 +16,7 @@ import aiohttp
 import pytest
 
 from deploy.upgrade.composition import addresses_up
+from depthcast.runtime.ports import free_port
 from tests.integration.gateway_harness import (
     BIDS,
     RunningGateway,
@@ -31,12 +31,6 @@ HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/us
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 pytestmark = pytest.mark.skipif(HAPROXY is None, reason="there is no haproxy")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def configured(folder: Path, text: str) -> list[str]:

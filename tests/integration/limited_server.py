@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from redis.asyncio.connection import AbstractConnection
 
 from depthcast.cli.main import main
-from depthcast.runtime.embedded import EmbeddedServer, ServerStartError, free_port
+from depthcast.runtime.embedded import EmbeddedServer, ServerStartError
+from depthcast.runtime.ports import free_port
 from depthcast.runtime.server_binary import ServerBinary
 from depthcast.shared.redis_roles import ROLES, user_of
 from depthcast.shared.redis_url import with_tls_files

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
-from depthcast.runtime.embedded import free_port
+from depthcast.runtime.ports import free_port
 from tests.environment import without_settings
 from tests.waiting import eventually_sync
 

@@ -7,7 +7,8 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-from depthcast.runtime.embedded import HOST, EmbeddedServer
+from depthcast.runtime.embedded import EmbeddedServer
+from depthcast.runtime.ports import HOST
 from depthcast.shared import replica_choice
 from depthcast.shared.runtime import replicas
 from depthcast.shared.runtime.redis import connect, execute

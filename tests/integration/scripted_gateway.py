@@ -6,6 +6,7 @@ from typing import Any, Self
 import msgpack
 from aiohttp import WSMsgType, web
 
+from depthcast.runtime.ports import free_port
 from tests.unit.depthcast.client.fake_gateway import FakeGateway
 
 PROTOCOLS = ("depthcast.v1.json", "depthcast.v1.msgpack")
@@ -20,7 +21,7 @@ class ScriptedGateway:
 
     def __init__(self) -> None:
         self.book = FakeGateway()
-        self.port = 0
+        self.port = free_port()
         self.refuse = 0
         self.heartbeat_ms = 5000
         self.connections = 0
@@ -43,13 +44,12 @@ class ScriptedGateway:
         await self.stop()
 
     async def start(self) -> None:
-        """Listen, on the same port as before if there was one."""
+        """Listen, on the same port each time."""
         app = web.Application()
         app.add_routes([web.get("/v1/ws", self._serve)])
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
-        self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
         """Stop listening, and cut all connections."""

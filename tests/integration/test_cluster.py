@@ -18,7 +18,8 @@ from depthcast.consumer.consumer import Consumer
 from depthcast.ingestor.runtime.feeder_watch import UNCHANGED_S, FeederWatch
 from depthcast.producer.input_log import InputLog
 from depthcast.producer.producer import Producer
-from depthcast.runtime.embedded import HOST, find_server
+from depthcast.runtime.embedded import find_server
+from depthcast.runtime.ports import HOST
 from depthcast.runtime.server_binary import CHOICE, ServerBinary
 from depthcast.runtime.venue_sources import Sources
 from depthcast.shared.codec import decode_info

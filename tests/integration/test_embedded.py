@@ -19,6 +19,7 @@ import redis.asyncio
 from depthcast.runtime import embedded
 from depthcast.runtime.child import Child
 from depthcast.runtime.embedded import EmbeddedServer, ServerNotFoundError, ServerStartError, find_server
+from depthcast.runtime.ports import free_port
 from depthcast.runtime.server import open_server
 from depthcast.runtime.server_binary import BUNDLED, CHOICE
 from depthcast.shared.errors import DepthcastError
@@ -227,7 +228,7 @@ class TestRunning:
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
-            ports = [taken.getsockname()[1], embedded.free_port()]
+            ports = [taken.getsockname()[1], free_port()]
             monkeypatch.setattr(embedded, "free_port", iter(ports).__next__)
             with EmbeddedServer() as server:
                 assert server.port == ports[1]

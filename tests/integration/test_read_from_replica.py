@@ -14,7 +14,8 @@ import pytest
 
 from depthcast.consumer.consumer import Consumer
 from depthcast.consumer.resumption import ResumingFollower
-from depthcast.runtime.embedded import HOST, EmbeddedServer
+from depthcast.runtime.embedded import EmbeddedServer
+from depthcast.runtime.ports import HOST
 from depthcast.shared.digest import digest_of
 from depthcast.shared.errors import RedisUnavailable, SettingsError
 from depthcast.shared.reader import PartitionReader

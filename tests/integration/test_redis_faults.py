@@ -14,7 +14,8 @@ import pytest
 from redis.asyncio import Redis
 
 from depthcast.consumer.consumer import Consumer
-from depthcast.runtime.embedded import HOST, EmbeddedServer
+from depthcast.runtime.embedded import EmbeddedServer
+from depthcast.runtime.ports import HOST
 from depthcast.shared.codec import decode_info
 from depthcast.shared.errors import RedisRefused, RedisUnavailable
 from depthcast.shared.runtime import error_replies

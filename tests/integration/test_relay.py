@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from depthcast import Consumer, Producer
 from depthcast.ingestor.runtime.service import IngestorService
 from depthcast.runtime.embedded import EmbeddedServer
+from depthcast.runtime.ports import free_port
 from depthcast.runtime.relay import RelayService
 from depthcast.runtime.relay_sides import SOURCE, TARGET
 from depthcast.shared.errors import CopyError, RedisUnavailable
@@ -27,7 +28,7 @@ from depthcast.shared.runtime.catalog import Catalog, sample_clock
 from depthcast.shared.runtime.redis import connect, execute
 from depthcast.shared.runtime.tail import Tail
 from depthcast.shared.slots import spread_tags
-from tests.chaos.servers import WatchedServers, free_port
+from tests.chaos.servers import WatchedServers
 from tests.clusters import Cluster
 from tests.environment import without_settings
 from tests.ingestor_runs import FEEDS, Input, Run, check_history

@@ -8,12 +8,13 @@ from random import Random
 import pytest
 
 from depthcast.consumer.consumer import Consumer
-from depthcast.runtime.embedded import HOST, EmbeddedServer
+from depthcast.runtime.embedded import EmbeddedServer
+from depthcast.runtime.ports import HOST, free_port
 from depthcast.shared.errors import RedisRefused, RedisUnavailable, SettingsError
 from depthcast.shared.runtime.redis import connect, execute
 from depthcast.shared.settings import GatewaySettings, variable
 from tests.chaos.oracle import Oracle
-from tests.chaos.servers import SERVICE, WatchedServers, free_port
+from tests.chaos.servers import SERVICE, WatchedServers
 from tests.ingestor_runs import FEEDS, Input, Run, check_history
 from tests.integration.gateway_harness import running_gateway
 from tests.waiting import eventually

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from depthcast.runtime.embedded import free_port
+from depthcast.runtime.ports import free_port
 from tests.waiting import eventually_sync
 
 DEADLINE_S = 60

@@ -16,7 +16,7 @@ from types import FrameType
 import pytest
 
 from depthcast import BookUpdate, ClientError, Kind, State
-from depthcast.runtime.embedded import free_port
+from depthcast.runtime.ports import free_port
 from depthcast.sync import Client, Consumer, connect
 from depthcast.sync.loop import LoopThread
 from tests.integration.gateway_harness import FakeIngestor, RunningGateway, served

@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from depthcast.runtime.embedded import HOST, free_port
+from depthcast.runtime.ports import HOST, free_port
 from depthcast.shared.settings import IngestorSettings
 from tests.ingestor_runs import FEEDS, Input, Run
 from tests.integration import versions

@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 
 from depthcast.runtime.child import Child
-from depthcast.runtime.embedded import HOST, free_port
+from depthcast.runtime.ports import HOST, free_port
 from tests.environment import ROOT, without_settings
 from tests.packaging.builds import environment, run, site_of
 from tests.sharing import Once

@@ -16,9 +16,9 @@ from typing import Final
 import aiohttp
 
 from depthcast.runtime.child import Child
-from depthcast.runtime.embedded import HOST, EmbeddedServer
+from depthcast.runtime.embedded import EmbeddedServer
+from depthcast.runtime.ports import HOST, free_port
 from tests.chaos.cluster import Process
-from tests.chaos.servers import free_port
 from tests.waiting import eventually
 
 PREFIX: Final = "rolling"

@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 
 from aiohttp import WSMsgType, web
 
+from depthcast.runtime.ports import free_port
 from tests.venues.faults import Fault
 from tests.venues.market import ModelBook
 from tests.venues.model import Kind, Message, ModelConnection, ModelVenue
@@ -68,7 +69,7 @@ class FakeVenue:
         self._until: dict[Fault, float] = {}
         self._runner: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
-        self._port = 0
+        self._port = free_port()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -181,7 +182,6 @@ class FakeVenue:
         assert self._runner is not None
         self._site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True)
         await self._site.start()
-        self._port = self._runner.addresses[0][1]
 
     async def _refuse(self) -> None:
         assert self._site is not None
