@@ -29,7 +29,7 @@ _EPHEMERAL_USUAL: Final = (32_768, 65_535)
 """Covers Linux, macOS and Windows as they are delivered."""
 
 held: deque[int] = deque()
-"""Datagram sockets (descriptors) on the ports given last: servers for TCP do not meet them, other callers do."""
+"""Descriptors of datagram sockets on the ports given last: other callers meet them, TCP servers do not."""
 
 
 def free_port() -> int:
