@@ -237,3 +237,19 @@ async def _gone(visit: Visit, element: str) -> bool:
 async def _is_another(visit: Visit, session: str) -> bool:
     shown = await visit.shown()
     return bool(shown["word"] == "live" and shown["session"] != session)
+
+
+@pytest.mark.parametrize(("link", "part"), [("#snapshot", '"bids"'), ("a.served:not([id])", '"symbol"')])
+async def test_its_links_show_what_the_token_allows(
+    browser: Any, gateway: RunningGateway, link: str, part: str
+) -> None:
+    async with visit_of(browser, f"{gateway.url}/#DEEP?token={token(['DEEP'])}") as visit:
+        await shows(visit, "DEEP")
+        async with visit.page.context.expect_page() as opened_tab:
+            await visit.page.click(link)
+        tab = await opened_tab.value
+        await tab.wait_for_url("blob:**")
+        text = await tab.locator("body").text_content()
+        assert part in text
+        assert "DEEP" in text
+        await tab.close()

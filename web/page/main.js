@@ -9,6 +9,7 @@ import { Head } from "./head.js";
 import { keyRows, listenToKeys } from "./keys.js";
 import { LinkControls } from "./link_controls.js";
 import { Token, withToken } from "./token.js";
+import { sendToken } from "./token_links.js";
 import { TokenPanel, barredText } from "./token_panel.js";
 import { GROUPS, LEVELS, fragmentOf, optionsOf, settingsIn, tokenIn } from "./settings.js";
 import { baseOf } from "./snippets.js";
@@ -29,6 +30,7 @@ class Page {
     const base = baseOf(document.baseURI);
     this.token = new Token(tokenTaken(), () => this.panel.show(this.token));
     this.panel = new TokenPanel((text) => this.#give(text));
+    sendToken(document.querySelectorAll("a.served"), this.token);
     this.settings = settingsIn("");
     const connecting = (options) => () =>
       withToken(this.token, (token) => new Client(base, { ...options, token }));
