@@ -8,17 +8,16 @@ Every broadcast pays for this, and hardly a client needs it: so a change is pack
 piece of its book's history; pieces are dropped as a whole, and looked into only when a client resumes.
 """
 
-import marshal
 from array import array
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice, pairwise
-from typing import Final, cast
+from typing import Final
 
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.market.orders_view import joined
-from depthcast.gateway.market.step import Step, ViewState
+from depthcast.gateway.market.step import MARSHAL_VERSION, Step, ViewState, pack, unpack
 from depthcast.gateway.protocol.messages import Rows, ViewDelta
 from depthcast.shared.replica import Changes, Replica
 
@@ -40,11 +39,6 @@ END_BYTES: Final = 4
 
 DROPPED_AT_ONCE_MAX: Final = 4
 """Pieces too old that one change drops: all books may begin theirs at the same time."""
-
-_pack: Final = cast("Callable[[object, int], bytes]", marshal.dumps)
-_unpack: Final = marshal.loads
-_MARSHAL_VERSION: Final = 1
-"""Writes numbers only, without looking for objects that occur twice: half the time."""
 
 
 class Piece:
@@ -72,7 +66,7 @@ class Piece:
         """The changes."""
         packed, prev_seq = memoryview(self.packed), self.base[1]
         for start, end in pairwise((0, *self.ends)):
-            number, seq, ts, digest, event_ts, bids, asks = _unpack(packed[start:end])
+            number, seq, ts, digest, event_ts, bids, asks = unpack(packed[start:end])
             yield Step(number, ViewDelta(prev_seq, seq, ts, bids, asks, digest, event_ts))
             prev_seq = seq
 
@@ -156,7 +150,7 @@ class BookHistories:
         piece = pieces[-1] if pieces else None
         if piece is None or ts >= piece.until or len(piece.packed) >= self._piece_bytes_max:
             piece = self._begin_piece(history, ts)
-        change = _pack((number, seq, ts, digest, event_ts, bids, asks), _MARSHAL_VERSION)
+        change = pack((number, seq, ts, digest, event_ts, bids, asks), MARSHAL_VERSION)
         packed = piece.packed
         packed += change
         piece.ends.append(len(packed))

@@ -9,7 +9,7 @@ readers.
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.market.channel_state import NEXT_STATE, WAITING, WAS_RESET, ChannelEvent, ChannelState
@@ -40,6 +40,9 @@ _ON_TICK_ENDED: Final = NEXT_STATE[ChannelEvent.TICK_ENDED]
 _NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
 _NOTHING_FRESH: Final[list[Step]] = []
 """What a channel has of a kind while it has none, as most channels do. Nothing is added to these two."""
+
+_new_tuple = tuple.__new__
+"""Makes a named tuple without the Python function call that its class would cost."""
 
 CATCH_UPS_KEPT_MAX: Final = 64
 """Catch-ups kept for clients at the same cursor, until the view changes again."""
@@ -91,18 +94,19 @@ class Channel:
     - `begins_at`: no broadcast before this one may become a part of history: clients that are there then held
       another view.
     - `history`: recent steps; a cursor before its base needs a snapshot too.
-    - `fresh`: steps since the last tick; a client that keeps up gets each as a separate delta.
+    - `fresh`: steps since the last tick; a client that keeps up gets each as a delta of its own, encoded at
+      once in the encodings in which those of the last tick were needed.
     - `subscribers`, `idle_since`: maintained by the sessions, so that unused channels can be dropped.
     - `orders`: whether the view has the number of orders (`depthcast.gateway.market.orders_channel`).
     """
 
     __slots__ = (
-        "_catch_ups", "_deflate_bytes_min", "_fresh_deltas", "_parts_bound", "_snapshots", "begins_at",
-        "counters", "depth", "flushed_head", "fresh", "group_ticks", "head", "history", "idle_since",
-        "reset_at", "state", "subscribers", "symbol", "view",
+        "_catch_ups", "_deflate_bytes_min", "_fresh_deltas", "_parts_bound", "_snapshots", "_wanted",
+        "begins_at", "counters", "depth", "flushed_head", "fresh", "group_ticks", "head", "history",
+        "idle_since", "reset_at", "state", "subscribers", "symbol", "view",
     )  # fmt: skip
 
-    orders: ClassVar[bool] = False
+    orders = False
 
     def __init__(
         self,
@@ -131,6 +135,7 @@ class Channel:
         self._catch_ups: Mapping[tuple[int, Encoding, Because | None], CatchUp] = _NOTHING
         self._snapshots: Mapping[tuple[Encoding, bool], CatchUp] = _NOTHING
         self._fresh_deltas: Mapping[Encoding, SeparateDeltas] = _NOTHING
+        self._wanted: tuple[Encoding, ...] = ()
 
     @property
     def history_reset(self) -> bool:
@@ -181,6 +186,11 @@ class Channel:
         if self.fresh is _NOTHING_FRESH:
             self.fresh = []
         self.fresh.append(step)
+        if self._wanted:
+            # The step is in the processor's cache now. Packed, its objects make room for the next one's.
+            for encoding in self._wanted:
+                self._encoded(step, encoding)
+            step.pack()
         self._fresh_deltas = _NOTHING
         if self._catch_ups or self._snapshots:
             self._catch_ups = self._snapshots = _NOTHING
@@ -191,6 +201,7 @@ class Channel:
         self.state = _ON_TICK_ENDED[self.state]
         self.history.pack()
         self.fresh = _NOTHING_FRESH
+        self._wanted = tuple(self._fresh_deltas)
         self._fresh_deltas = _NOTHING
         self.flushed_head = self.head
 
@@ -271,12 +282,13 @@ class Channel:
         found = self._fresh_deltas.get(encoding)
         if found is None:
             found = self._separate(self.fresh, encoding)
-            self._fresh_deltas = {**self._fresh_deltas, encoding: found}
+            kept = self._fresh_deltas
+            self._fresh_deltas = {**kept, encoding: found} if kept else {encoding: found}
         return found
 
     def _separate(self, steps: Sequence[Step], encoding: Encoding) -> SeparateDeltas:
         if len(steps) == 1:
-            return SeparateDeltas(self._encoded(steps[0], encoding), 1)
+            return _new_tuple(SeparateDeltas, (self._encoded(steps[0], encoding), 1))
         return SeparateDeltas(b"".join([self._encoded(step, encoding) for step in steps]), len(steps))
 
     def catch_up(

@@ -1,7 +1,6 @@
 """A channel whose clients asked for the number of orders at each level: its own view, history and bytes."""
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from depthcast.gateway.market.channel import Channel
 from depthcast.gateway.market.held_back import Because
@@ -17,7 +16,7 @@ class OrdersChannel(Channel):
 
     __slots__ = ()
 
-    orders: ClassVar[bool] = True
+    orders = True
 
     def equals(self, state: ViewState, resume: Resume) -> bool:
         """Whether a client's book is the view at `state`: both of its digests have to agree."""

@@ -5,7 +5,6 @@ Two digests prove a view, that of its levels and that of the numbers; inside a g
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from depthcast.gateway.market.view import SideView, View
 from depthcast.gateway.market.view import merge as merge_levels
@@ -75,7 +74,7 @@ class OrdersView(View):
 
     __slots__ = ()
 
-    SIDE: ClassVar[type[SideView]] = OrdersSideView
+    SIDE = OrdersSideView
     replica: Replica
     bids: OrdersSideView
     asks: OrdersSideView

@@ -1,12 +1,13 @@
 """One broadcast that changed a view, and many of them as bytes."""
 
+import marshal
 from array import array
 from bisect import bisect_right
-from itertools import chain
+from collections.abc import Callable
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
-from depthcast.gateway.protocol.messages import Encoding, Row, ViewDelta
+from depthcast.gateway.protocol.messages import Encoding, ViewDelta
 
 _HEAD: Final = Struct("<qqqqQIIq")
 """Of a packed step: broadcast, prev_seq, seq, ts, digest, numbers of bids and asks, event_ts; then rows."""
@@ -16,6 +17,14 @@ _ROWS: Final = Struct("<II")
 _ROWS_AT: Final = _STATE.size
 _NO_TIME: Final = -1
 """Stands for no `event_ts`."""
+
+pack: Final = cast("Callable[[object, int], bytes]", marshal.dumps)
+unpack: Final = marshal.loads
+MARSHAL_VERSION: Final = 1
+"""Writes numbers only, without looking for objects that occur twice: half the time."""
+
+_new_tuple = tuple.__new__
+"""Makes a named tuple without the Python function call that its class would cost."""
 
 
 class ViewState(NamedTuple):
@@ -29,17 +38,43 @@ class ViewState(NamedTuple):
 class Step:
     """One broadcast that changed the view; `frames` caches its bytes once they were needed."""
 
-    __slots__ = ("broadcast", "delta", "frames", "rows")
+    __slots__ = ("_delta", "_packed", "broadcast", "frames", "rows")
 
     def __init__(self, broadcast: int, delta: ViewDelta) -> None:
         self.broadcast = broadcast
-        self.delta = delta
         self.rows = len(delta.bids) + len(delta.asks)
         self.frames: dict[Encoding, bytes] = {}
+        self._delta: ViewDelta | None = delta
+        self._packed = b""
+
+    @property
+    def delta(self) -> ViewDelta:
+        """What it changed."""
+        return _unpacked(self._packed) if self._delta is None else self._delta
 
     def state(self) -> ViewState:
         """The view right after this step."""
-        return ViewState(self.broadcast, self.delta.seq, self.delta.digest)
+        delta = self.delta
+        return ViewState(self.broadcast, delta.seq, delta.digest)
+
+    def pack(self) -> bytes:
+        """Keep the delta as bytes from now on, so that its objects are gone; returns these bytes."""
+        if self._delta is not None:
+            prev_seq, seq, ts, bids, asks, digest, event_ts = self._delta
+            source_time = _NO_TIME if event_ts is None else event_ts
+            sizes = len(bids), len(asks)
+            head = _HEAD.pack(self.broadcast, prev_seq, seq, ts, digest, *sizes, source_time)
+            self._packed = head + pack((bids, asks), MARSHAL_VERSION)
+            self._delta = None
+        return self._packed
+
+
+def _unpacked(packed: bytes) -> ViewDelta:
+    """The delta of a packed step."""
+    _, prev_seq, seq, ts, digest, _, _, source_time = _HEAD.unpack_from(packed)
+    bids, asks = unpack(memoryview(packed)[_HEAD.size :])
+    event_ts = None if source_time == _NO_TIME else source_time
+    return ViewDelta(prev_seq, seq, ts, bids, asks, digest, event_ts)
 
 
 class PackedSteps:
@@ -63,14 +98,10 @@ class PackedSteps:
 
     def append(self, step: Step) -> None:
         """Add the newest step."""
-        prev_seq, seq, ts, bids, asks, digest, event_ts = step.delta
-        packed = self._bytes
-        before = len(packed)
-        source_time = _NO_TIME if event_ts is None else event_ts
-        packed += _HEAD.pack(step.broadcast, prev_seq, seq, ts, digest, len(bids), len(asks), source_time)
-        packed += array("q", chain.from_iterable(chain(bids, asks)))
+        packed = step.pack()
+        self._bytes += packed
         self._starts.append(self._end)
-        self._end += len(packed) - before
+        self._end += len(packed)
 
     def pop_oldest(self) -> tuple[ViewState, int]:
         """Remove the oldest step; returns the state that it led to, and its number of rows."""
@@ -86,7 +117,7 @@ class PackedSteps:
     def state(self, index: int) -> ViewState:
         """The view right after a step."""
         broadcast, _, seq, _, digest = _STATE.unpack_from(self._bytes, self._offset(index))
-        return ViewState(broadcast, seq, digest)
+        return _new_tuple(ViewState, (broadcast, seq, digest))
 
     def rows(self, index: int) -> int:
         """How many rows a step has."""
@@ -117,11 +148,5 @@ class PackedSteps:
         return end - self._starts[self._first]
 
     def _unpacked(self, index: int) -> Step:
-        start, end = self._offset(index), self._offset(index + 1)
-        head = _HEAD.unpack_from(self._bytes, start)
-        broadcast, prev_seq, seq, ts, digest, bids, asks, source_time = head
-        numbers = array("q", self._bytes[start + _HEAD.size : end])
-        items = len(numbers) // max(bids + asks, 1)  # of a row: 3, and 5 with the number of orders
-        rows: list[Row] = list(zip(*[iter(numbers)] * items, strict=True))
-        event_ts = None if source_time == _NO_TIME else source_time
-        return Step(broadcast, ViewDelta(prev_seq, seq, ts, rows[:bids], rows[bids:], digest, event_ts))
+        delta = _unpacked(bytes(self._bytes[self._offset(index) : self._offset(index + 1)]))
+        return Step(self.broadcast(index), delta)

@@ -9,12 +9,18 @@ compared.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from typing import Final, Protocol
 
 from depthcast.gateway.protocol.messages import UNGROUPED, Message, Row, Rows, ViewDelta, snapshot_message
 from depthcast.shared.book import Book, BookSide
-from depthcast.shared.digest import MASK, SideWeights
+from depthcast.shared.digest import SideWeights
 from depthcast.shared.replica import Changes
+
+_MASK: Final = 0xFFFFFFFF
+"""That of `depthcast.shared.digest`, here a C constant when compiled."""
+
+_new_tuple = tuple.__new__
+"""Makes a named tuple without the Python function call that its class would cost."""
 
 
 class SideView:
@@ -48,10 +54,13 @@ class SideView:
         return self._loosened(changes, old, new)
 
     def _up_to(self, changes: Rows, edge: int) -> list[Row]:
-        if self.side.sign > 0:
-            return [change for change in changes if change[0] <= edge]
-        worst = -edge
-        return [change for change in changes if change[0] >= worst]
+        rows: list[Row] = []
+        sign = self.side.sign
+        for change in changes:
+            price = change[0]
+            if price * sign <= edge:
+                rows.append(change)
+        return rows
 
     def _tightened(self, changes: Rows, old: int | None, new: int) -> list[Row]:
         sign = self.side.sign
@@ -105,7 +114,7 @@ class View:
 
     __slots__ = ("asks", "bids", "depth", "digest", "event_ts", "group_ticks", "replica", "seq", "ts")
 
-    SIDE: ClassVar[type[SideView]] = SideView
+    SIDE = SideView
 
     def __init__(self, replica: ViewSource, depth: int, ts: int, group_ticks: int = UNGROUPED) -> None:
         self.replica = replica
@@ -129,14 +138,14 @@ class View:
         bid_weights, ask_weights = self.replica.weights
         bids = bid_weights.moved_by([(price, quantity, 0) for price, quantity in self.bids.levels()])
         asks = ask_weights.moved_by([(price, quantity, 0) for price, quantity in self.asks.levels()])
-        return (bids + asks) & MASK
+        return (bids + asks) & _MASK
 
     def advance(self, changes: Changes, seq: int, ts: int, event_ts: int | None = None) -> ViewDelta | None:
         """Update after a broadcast was applied to the book; returns the view's changes, None without any.
 
         `event_ts`: the newest source time in the broadcast (µs), None if it has none.
         """
-        bids, asks = self.bids.advance(changes.bids), self.asks.advance(changes.asks)
+        bids, asks = self.bids.advance(changes[0]), self.asks.advance(changes[1])
         if not bids and not asks:
             return None
         prev_seq, self.seq, self.ts = self.seq, seq, ts
@@ -144,10 +153,11 @@ class View:
             self.event_ts = event_ts
         if self.depth:
             bid_weights, ask_weights = self.replica.weights
-            self.digest = (self.digest + bid_weights.moved_by(bids) + ask_weights.moved_by(asks)) & MASK
+            bids_moved, asks_moved = bid_weights.moved_by(bids), ask_weights.moved_by(asks)
+            self.digest = (self.digest + bids_moved + asks_moved) & _MASK
         else:
             self.digest = self.replica.digest
-        return ViewDelta(prev_seq, seq, ts, bids, asks, self.digest, event_ts)
+        return _new_tuple(ViewDelta, (prev_seq, seq, ts, bids, asks, self.digest, event_ts))
 
     def snapshot_message(self, symbol: str) -> Message:
         """The `snapshot` message of `symbol` with this view."""

@@ -213,7 +213,7 @@ def subscribed_message(
 
 
 def _pairs(rows: Iterable[Row]) -> list[tuple[int, int]]:
-    return [(price, new) for price, new, _ in rows]
+    return [(row[0], row[1]) for row in rows]
 
 
 def _grouped(message: Message, group_ticks: int) -> Message:

@@ -51,7 +51,8 @@ def declared_in(text: str) -> Iterator[Declaration]:
         elif found := _FUNCTION.match(statement):
             function = f"{scope}.{found[1]}" if scope else found[1]
             yield Declaration("function", scope, found[1])
-            arguments = [part.split()[-1].strip("*") for part in found[2].split(",") if part.strip()]
+            parts = [part.split("=")[0] for part in found[2].split(",") if part.strip()]
+            arguments = [part.split()[-1].strip("*") for part in parts]
             yield from (Declaration("argument", function, name) for name in arguments)
             yield from (Declaration("local", function, name) for name in local_names)
             local_names = []

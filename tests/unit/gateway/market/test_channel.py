@@ -5,6 +5,8 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import depthcast.gateway.market.channel
 import depthcast.gateway.market.history
@@ -68,6 +70,50 @@ def test_each_broadcast_is_encoded_once_for_all() -> None:
     assert followed.channel.separate_since(1, JSON) is each
     assert [message["bids"] for message in messages(each.data)] == [[[-1, 9]], [[-1, 8]]]
     assert followed.counters.delta_encodings == 2
+
+
+def test_what_was_read_in_the_last_tick_is_encoded_at_once_and_nothing_else() -> None:
+    followed = FollowedBook()
+    channel, counters = followed.channel, followed.counters
+    followed.publish({-1: 9}, {})
+    assert counters.delta_encodings == 0, "nobody has read it yet"
+    channel.fresh_deltas(JSON)
+    channel.end_tick()
+    followed.publish({-1: 8}, {})
+    assert counters.delta_encodings == 2
+    channel.fresh_deltas(JSON)
+    assert counters.delta_encodings == 2
+    channel.end_tick()
+    followed.publish({-1: 7}, {})
+    assert counters.delta_encodings == 3
+    channel.end_tick()
+    followed.publish({-1: 6}, {})
+    assert counters.delta_encodings == 3, "nobody has read the one before"
+
+
+@given(st.randoms(use_true_random=False), st.sampled_from((JSON, Encoding.MSGPACK)), st.none() | st.just(7))
+def test_steps_that_are_encoded_at_once_are_the_same_in_every_encoding(
+    chance: random.Random, read: Encoding, event_ts: int | None
+) -> None:
+    """Beside a channel that nobody has read in the last tick, with the same changes."""
+    followed, other = FollowedBook(depth=5), FollowedBook(depth=5)
+    followed.publish({-1: 9}, {})
+    other.publish({-1: 9}, {})
+    followed.channel.fresh_deltas(read)
+    for each in (followed, other):
+        each.channel.end_tick()
+    since = followed.number
+    for _ in range(chance.randrange(1, 4)):
+        changes = random_changes(chance, followed.book)
+        for each in (followed, other):
+            each.publish(*changes, event_ts)
+    for encoding in (JSON, Encoding.MSGPACK):
+        assert followed.channel.fresh_deltas(encoding) == other.channel.fresh_deltas(encoding)
+        if followed.channel.head > since:
+            assert followed.channel.catch_up(since, encoding) == other.channel.catch_up(since, encoding)
+    for each in (followed, other):
+        each.channel.end_tick()
+    assert followed.channel.history.since(0)[-1].delta == other.channel.history.since(0)[-1].delta
 
 
 def test_a_catch_up_is_merged_once_for_all_at_the_same_cursor() -> None:

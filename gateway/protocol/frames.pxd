@@ -1,0 +1,1 @@
+cpdef bytes frame(int opcode, bytes payload)
