@@ -15,9 +15,10 @@ AWAY: Final = "away"
 LINK: Final = "link"
 HISTORY: Final = "history"
 BEHIND: Final = "behind"
-REASONS: Final = (AWAY, LINK, HISTORY, BEHIND)
+MOVING: Final = "moving"
+REASONS: Final = (AWAY, LINK, HISTORY, BEHIND, MOVING)
 """Why a replica is not read from: it does not answer; it does not follow its primary just now; it follows
-another primary, or holds what the primary does not hold; it is too far behind."""
+another primary, or holds what the primary does not hold; it is too far behind; the slot is being moved."""
 
 AGAIN_S: Final = 10.0
 """A replica that was left is read from again when nothing was wrong with it for this long."""

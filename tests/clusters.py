@@ -13,6 +13,7 @@ from depthcast.runtime.ports import HOST, free_port
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.runtime.redis import connect, execute
 from depthcast.shared.slots import SLOTS, slot_of
+from tests.cluster_bus import ClusterBus
 from tests.waiting import eventually
 
 MASTERS: Final = 3
@@ -59,7 +60,8 @@ class Move(NamedTuple):
 class Cluster:
     """Six servers; at first the first three are masters with equal ranges of slots.
 
-    `options`: further settings of each server. `stopped`: a server that runs and cannot answer. `login`:
+    `options`: further settings of each server. `partible`: one may be cut off from the others.
+    `stopped`: a server that runs and cannot answer. `login`:
     `user:password@` of who administrates them, if they want one.
     """
 
@@ -68,17 +70,21 @@ class Cluster:
         binary: ServerBinary | None = None,
         *,
         append_only: bool = False,
+        partible: bool = False,
         options: Sequence[Mapping[str, str]] = ({},) * (2 * MASTERS),
     ) -> None:
         self.login = ""
         self.stopped: EmbeddedServer | None = None
+        self.bus = ClusterBus() if partible else None
+        self._bus_ports = [(free_port(), free_port()) for _ in options]
         self.servers = [
             EmbeddedServer(
                 binary=binary,
                 append_only=append_only,
                 options={
                     "cluster-enabled": "yes",
-                    "cluster-port": str(free_port()),
+                    "cluster-port": str(bus_port),
+                    **({"cluster-announce-bus-port": str(proxied)} if partible else {}),
                     "cluster-node-timeout": str(TIMEOUT_MS),
                     "cluster-require-full-coverage": "no",
                     "cluster-replica-validity-factor": "0",
@@ -86,7 +92,7 @@ class Cluster:
                     **further,
                 },
             )
-            for further in options
+            for further, (bus_port, proxied) in zip(options, self._bus_ports, strict=True)
         ]
         self._known_as = [int(further.get("tls-port", 0)) for further in options]
         self._stack = AsyncExitStack()
@@ -137,19 +143,29 @@ class Cluster:
         for server in self.answering:
             if (await self.info(server))["role"] == "master":
                 name = await self.name(server)
-                for first, last, (_, _, owner, *_), *_ in await self.ask(server, "CLUSTER", "SLOTS"):
+                for first, last, (_, _, owner, *_), *_ in await self._slots(server):
                     if first <= slot <= last and owner.decode() == name:
                         return server
         raise AssertionError(f"no running server owns {slot}")
 
+    async def _slots(self, server: EmbeddedServer) -> list[Any]:
+        found: list[Any] = await self.ask(server, "CLUSTER", "SLOTS")
+        return found
+
+    async def replicas_of(self, master: EmbeddedServer) -> list[EmbeddedServer]:
+        """The running replicas of a server."""
+        infos = [(server, await self.info(server)) for server in self.answering if server is not master]
+        return [
+            server
+            for server, info in infos
+            if info["role"] == "slave" and info["master_port"] == self.port(master)
+        ]
+
     async def replica_of(self, master: EmbeddedServer) -> EmbeddedServer:
         """A running replica of a server."""
-        for server in self.answering:
-            if server is not master:
-                info = await self.info(server)
-                if info["role"] == "slave" and info["master_port"] == self.port(master):
-                    return server
-        raise AssertionError(f"{master.port} has no running replica")
+        found = await self.replicas_of(master)
+        assert found, f"{master.port} has no running replica"
+        return found[0]
 
     async def fail_over(self, key: str) -> EmbeddedServer:
         """Have the owner of a key and its replica change places; returns the new owner."""
@@ -164,6 +180,38 @@ class Cluster:
 
         await eventually(promoted, timeout_s=30, message="the failover")
         return replica
+
+    async def part(self, master: EmbeddedServer, unnoticed_ms: int) -> EmbeddedServer:
+        """Cut a master off from the others, which does not notice it for a while; returns who replaces it.
+
+        Clients still reach it, and its replica, until that is promoted.
+        """
+        assert self.bus is not None
+        await self.ask(master, "CONFIG", "SET", "cluster-node-timeout", unnoticed_ms)
+        replica = await self.replica_of(master)
+        self.bus.part(self.servers.index(master), await self.name(master))
+
+        names = await self.name(master), await self.name(replica)
+        others = [server for server in self.answering if server is not master]
+
+        async def replaced() -> bool:
+            owners = [{owner for _, _, (_, _, owner, *_), *_ in await self._slots(each)} for each in others]
+            return all(names[1].encode() in known and names[0].encode() not in known for known in owners)
+
+        await eventually(replaced, timeout_s=30, message="all others know that the replica was promoted")
+        return replica
+
+    async def rejoin(self, master: EmbeddedServer) -> None:
+        """Let a master that was cut off know what happened: it becomes a replica."""
+        assert self.bus is not None
+        self.bus.heal()
+
+        async def demoted() -> bool:
+            return bool((await self.info(master))["role"] == "slave")
+
+        await eventually(demoted, timeout_s=30, message="the former master is a replica")
+        await self.ask(master, "CONFIG", "SET", "cluster-node-timeout", TIMEOUT_MS)
+        await eventually(self.whole, timeout_s=30, message="the cluster is whole")
 
     async def begin_move(self, key: str, target: EmbeddedServer) -> "Move":
         """Let the slot of a key be moved to another master."""
@@ -201,6 +249,10 @@ class Cluster:
 
     async def __aenter__(self) -> Self:
         try:
+            if self.bus is not None:
+                await self._stack.enter_async_context(self.bus)
+                for number, (bus_port, proxied) in enumerate(self._bus_ports):
+                    await self.bus.add(number, proxied, bus_port)
             await asyncio.gather(*map(self._stack.enter_async_context, self.servers))
             await self._join(self.servers[0], self.servers[1:])
         except BaseException:
@@ -220,7 +272,8 @@ class Cluster:
             await self.ask(master, "CONFIG", "SET", "appendfsync", "no")
         for number, server in enumerate(self.servers, 1):
             await self.ask(server, "CLUSTER", "SET-CONFIG-EPOCH", number)
-        _, bus = await self.ask(first, "CONFIG", "GET", "cluster-port")
+        setting = "cluster-port" if self.bus is None else "cluster-announce-bus-port"
+        _, bus = await self.ask(first, "CONFIG", "GET", setting)
         loop = asyncio.get_running_loop()
         met_at = float("-inf")
 

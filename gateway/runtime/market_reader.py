@@ -45,7 +45,7 @@ TRY_AGAIN_MOST_S: Final = 1.0
 
 
 class MarketReader:
-    """Reads Redis into `core` until cancelled. `followers` is filled once the deployment is known.
+    """Reads Redis into `core` until cancelled. `followers`: by partition, once the deployment is known.
 
     `observe` is called with the duration of each flush in seconds, `observe_stage` with the times of entries.
     `traces`: None if nothing is traced.
@@ -65,7 +65,7 @@ class MarketReader:
         self.connect = connect_redis
         self.settings = core.settings
         self.keys = DeploymentKeys.at(core.settings.redis_url, core.settings.prefix)
-        self.followers: list[Follower] = []
+        self.followers: dict[int, Follower] = {}
         self.gaps = 0
         self.mismatches = 0
         self._loop = asyncio.get_running_loop()
@@ -114,8 +114,8 @@ class MarketReader:
     @property
     def replica_clients(self) -> dict[int, ReadingClient]:
         """What reads from replicas, by partition; empty where `read_from` is `primary`."""
-        clients = enumerate(follower.client for follower in self.followers)
-        return {number: client for number, client in clients if isinstance(client, ReadingClient)}
+        clients = {number: follower.client for number, follower in sorted(self.followers.items())}
+        return {number: client for number, client in clients.items() if isinstance(client, ReadingClient)}
 
     def _list(self, instruments: Mapping[str, Instrument]) -> None:
         added, removed = self.core.list_instruments(instruments)
@@ -154,7 +154,7 @@ class MarketReader:
             past_s=self.settings.book_history_s,
             rest_look_s=None if self.core.market.demand.everything else self._rest_look_s(),
         )
-        self.followers.append(follower)
+        self.followers[number] = follower
         return follower
 
     def _rest_look_s(self) -> float:

@@ -413,7 +413,7 @@ class GatewayProcess:
         published.silence.set(self.silence_s())
         published.input_lag.set(self.input_lag_ms() / 1000)
         published.followed.set(core.market.followed_count())
-        published.read_partitions.set(sum(not follower.resting for follower in reader.followers))
+        published.read_partitions.set(sum(not follower.resting for follower in reader.followers.values()))
         replicas = (listing.replica for listing in core.market.followed())
         published.input_age.set(core.market.input_ages.most_ms(replicas) / 1000)
         keys_s, revoked_s = self.access.failing_s(self.loop.time())
@@ -426,8 +426,8 @@ class GatewayProcess:
         published.publish(
             core.counters,
             {
-                "resyncs": sum(follower.resyncs for follower in reader.followers),
-                "redis_troubles": sum(follower.outages for follower in reader.followers),
+                "resyncs": sum(follower.resyncs for follower in reader.followers.values()),
+                "redis_troubles": sum(follower.outages for follower in reader.followers.values()),
                 "gaps": reader.gaps,
                 "digest_mismatches": reader.mismatches,
                 "registration_failures": self.registration.failures,

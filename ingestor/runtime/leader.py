@@ -32,7 +32,7 @@ from depthcast.shared.instruments import Instrument
 from depthcast.shared.keys import PartitionKeys
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import ZERO, Position
-from depthcast.shared.runtime.redis import execute, last_fields, last_position
+from depthcast.shared.runtime.redis import execute, last_fields, last_position, newest_entry
 from depthcast.shared.runtime.server_checks import ServerChecks
 from depthcast.shared.settings import IngestorSettings
 
@@ -97,6 +97,8 @@ class PartitionLeader:
         # that could not be applied.
         self._harmless_mark = b""
         self._failed_at: Position | None = None
+        # The last epoch that this process led, until the stream is seen to have reached it.
+        self._led = 0
         self._wake = asyncio.Event()
         self._end = asyncio.Event()
         self._offered_until = 0.0
@@ -194,6 +196,13 @@ class PartitionLeader:
                 refusal = await self.checks.refusal() if self.checks is not None else ""
                 if (ours or unclaimed) and not refusal and await lease.acquire():
                     return True
+                if not refusal and await self._is_behind_us(lease.client) and await lease.holder():
+                    logger.warning(
+                        "taking the lease: the leader is in an earlier epoch than ours, which readers saw",
+                        extra={"partition": self.partition, "epoch": self._led},
+                    )
+                    await lease.seize()
+                    return True
                 problem = "another ingestor leads" if ours or holder else "no ingestor leads"
                 if refusal:
                     problem = self._problem = refusal
@@ -210,6 +219,19 @@ class PartitionLeader:
             await wait_for(self._wake, OFFER_TRY_S if offered else self._try_s(lease))
             self._wake.clear()
         return False
+
+    async def _is_behind_us(self, client: Redis) -> bool:
+        """Whether somebody leads in an earlier epoch than the last one of ours.
+
+        Ours was at a server that others had replaced already, and is lost. Its readers show no seq below
+        those that they saw, so only a later epoch has books for them.
+        """
+        if not self._led:
+            return False
+        newest = await newest_entry(client, self.keys.deltas)
+        if newest is not None and newest[0].epoch >= self._led:
+            self._led = 0
+        return bool(self._led and newest is not None and newest[0].n)
 
     def _try_s(self, lease: Lease) -> float:
         return min(lease.lease_s / TRIES_PER_LEASE, TRY_S_MAX)
@@ -271,6 +293,7 @@ class PartitionLeader:
             self._retained = None
         if leadership is None:
             return
+        self._led = max(self._led, leadership.publisher.position.epoch)
         self._retained = None if unexpected else leadership.retained_state()
         self._failed_at = leadership.failed_at
         self._harmless_mark = b"" if unexpected else leadership.guard.marked

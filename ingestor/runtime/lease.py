@@ -54,6 +54,11 @@ class Lease:
         except LockError:
             return False
 
+    async def seize(self) -> None:
+        """Take the lease from its holder, which finds out when it renews it; raises `RedisUnavailable`."""
+        await execute(self.client, "SET", self.key, self.name, "PX", round(self.lease_s * 1000))
+        self._lock.local.token = self.name.encode()
+
     async def holder(self) -> str | None:
         """The name of the holder, None if the lease is free.
 

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple, Self, cast
 
@@ -18,7 +18,7 @@ from redis.asyncio.client import Pipeline
 from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection, parse_url
 from redis.exceptions import RedisError
 
-from depthcast.shared.errors import RedisUnavailable
+from depthcast.shared.errors import RedisRefused, RedisUnavailable
 from depthcast.shared.redis_url import (
     SENTINEL,
     is_cluster,
@@ -30,6 +30,7 @@ from depthcast.shared.replica_choice import (
     AWAY,
     BEHIND,
     HISTORY,
+    MOVING,
     Address,
     Compared,
     Lag,
@@ -61,6 +62,9 @@ ANSWER_S: Final = 1.0
 
 REPLICAS_MAX: Final = 16
 """So many replicas of a primary are looked at."""
+
+ON_ITS_WAY: Final = ("ASK", "TRYAGAIN")
+"""What an owner of a slot replies for a key that it does not have while the slot is moved."""
 
 
 class ReadingPlace(NamedTuple):
@@ -280,9 +284,15 @@ class ReadingClient(RoutingClient):
         except RedisUnavailable as error:
             return Report(AWAY, error.problem)
         begin = "-" if newest is None else str(newest[0])
-        of_primary, following, last = await self._ask(
-            self._asked, ("XRANGE", self.key, begin, "+", "COUNT", "2"), last_one
-        )
+        compared = ("XRANGE", self.key, begin, "+", "COUNT", "2")
+        try:
+            of_primary, following, last, *_ = await self._ask(
+                plain_client(self._asked, self.key), compared, last_one, *self._moving()
+            )
+        except RedisRefused as error:
+            if error.code not in ON_ITS_WAY:
+                raise
+            return Report(MOVING, "the slot is being moved, and only its owner says where a key is")
         if of_primary.get("role") != "master":
             await _disconnect(plain_client(self._asked, self.key))  # the next connection finds the new one
             raise RedisUnavailable("the server that was the primary is a replica itself")
@@ -294,6 +304,15 @@ class ReadingClient(RoutingClient):
         lag = self._lags.setdefault(address, Lag())
         lag_ms = lag.observe(missing, asyncio.get_running_loop().time())
         return self._choice.checked(Report("", lag_ms=lag_ms), address)
+
+    def _moving(self) -> Sequence[tuple[str, ...]]:
+        """What tells whether the slot is being moved: a read of a key that no symbol has.
+
+        A replica does not say that a key has moved: to whom reads there, it is as if it had never been.
+        """
+        if not isinstance(self._asked, ClusterClient):
+            return ()
+        return [("XREVRANGE", f"{self.key.removesuffix('deltas')}snapshots:_", "+", "-", "COUNT", "1")]
 
     async def _ask(self, client: Redis, *commands: tuple[str, ...]) -> list[Any]:
         """What INFO says of replication, and the replies to the commands, in one round trip."""

@@ -64,6 +64,7 @@ class Scene:
         self.cluster = cluster
         self.keys = deployed.keys
         self.market = gateway.process.core.market
+        self.market_reader = gateway.process.market_reader
         self.consumer = consumer
         self.client = connect(cluster.url)
         self.sent: list[dict[Position, Fields]] = [{} for _ in range(PARTITIONS)]
@@ -183,7 +184,7 @@ async def scene(
                     await made.client.aclose()
 
 
-async def _under_load(made: Scene, seed: int, fault: Callable[[], Coroutine[Any, Any, object]]) -> None:
+async def under_load(made: Scene, seed: int, fault: Callable[[], Coroutine[Any, Any, object]]) -> None:
     """Do `fault` while input comes, and go on with input until every partition has some after it."""
     stop = asyncio.Event()
     sending = asyncio.create_task(made.send(stop, Random(seed)))
@@ -233,10 +234,10 @@ async def test_slots_move_and_nodes_fail_over_under_load(
             await cluster.migrate(moved, next(each for each in masters if each is not source))
 
         before = await _epochs(made)
-        await _under_load(made, 1, migrate)
+        await under_load(made, 1, migrate)
         await made.check(lossless=True)
         assert (await _epochs(made))[OF["LEV"]] > before[OF["LEV"]], "its leader began again"
-        await _under_load(made, 2, lambda: cluster.fail_over(moved))
+        await under_load(made, 2, lambda: cluster.fail_over(moved))
         await made.check(lossless=True)
 
         async def kill() -> None:
@@ -244,7 +245,7 @@ async def test_slots_move_and_nodes_fail_over_under_load(
             dead.kill()
             await eventually(partial(_elsewhere, cluster, moved), timeout_s=30, message="a promoted replica")
 
-        await _under_load(made, 3, kill)
+        await under_load(made, 3, kill)
         await made.check(lossless=False)
 
 
@@ -254,7 +255,7 @@ async def test_a_slot_that_is_half_moved_is_read_and_not_written(
 ) -> None:
     """After each key that has moved, a reader that comes has the right book; writes wait for the last one."""
     async with Cluster(binary) as cluster, scene(cluster, prefix, tmp_path) as made:
-        await _under_load(made, 5, _nothing)
+        await under_load(made, 5, nothing)
         await made.check(lossless=True)
         number = OF["LEV"]
         keys, before = made.keys.partition(number), await _epochs(made)
@@ -292,7 +293,7 @@ async def test_a_slot_that_is_half_moved_is_read_and_not_written(
         assert [epoch for epoch in after if epoch not in before] == [after[number]], "the others did not"
 
 
-async def _nothing() -> None:
+async def nothing() -> None:
     pass
 
 
@@ -313,7 +314,7 @@ async def test_replicas_are_read_while_slots_move_and_nodes_fail_over(
             return True
 
         await eventually(at_replicas, message="replicas are read")
-        await _under_load(made, 4, lambda: cluster.fail_over(moved))
+        await under_load(made, 4, lambda: cluster.fail_over(moved))
         await made.check(lossless=True)
         await eventually(at_replicas, message="replicas are read after a failover")
 
@@ -322,7 +323,7 @@ async def test_replicas_are_read_while_slots_move_and_nodes_fail_over(
             dead.kill()
             await eventually(partial(_elsewhere, cluster, moved), timeout_s=30, message="a promoted replica")
 
-        await _under_load(made, 5, kill)
+        await under_load(made, 5, kill)
         await made.check(lossless=False)
         assert made.consumer.places[OF["LEV"]].server == "primary", "it has no replica any more"
 

@@ -74,7 +74,7 @@ async def test_a_partition_is_read_while_something_of_it_is_followed(redis_url: 
     ):
         core = gateway.process.core
         (upstream,) = core.market.upstreams
-        (follower,) = gateway.process.market_reader.followers
+        (follower,) = gateway.process.market_reader.followers.values()
 
         async def at_the_end() -> None:
             written = await ingestor.publish("AAA", {100: 6})
@@ -186,13 +186,13 @@ async def calls(ingestor: FakeIngestor, command: str) -> int:
 
 async def test_without_redis_there_is_no_book(redis_url: str, prefix: str) -> None:
     async with asked(redis_url, prefix, follow_wait_s=0.3) as (gateway, _):
-        for follower in gateway.process.market_reader.followers:
+        for follower in gateway.process.market_reader.followers.values():
             follower.reader.mark_lost("for a test")
 
         async def never(*_: Any, **__: Any) -> None:
             return None
 
-        for follower in gateway.process.market_reader.followers:
+        for follower in gateway.process.market_reader.followers.values():
             follower.take_up = never  # type: ignore[method-assign]
         status, answer = await answer_of(gateway, "/v1/books/AAA")
         assert (status, answer["error"]["code"]) == (503, "unavailable")

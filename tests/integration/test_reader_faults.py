@@ -59,7 +59,7 @@ class Audience:
 
     @property
     def resyncs(self) -> int:
-        return sum(follower.resyncs for follower in self.gateway.process.market_reader.followers)
+        return sum(follower.resyncs for follower in self.gateway.process.market_reader.followers.values())
 
     async def everyone_holds(self, seq: int) -> None:
         """Wait until all are at `seq`, with the book of the authority."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tests.conformance.error_replies import REPLIES
 from tests.simulation.cluster_faults import ClusterFaults
 from tests.simulation.damage import Damage, Mend
-from tests.simulation.faults import CUT_OFF, FLUSH, LATER, TOGGLE, Fault
+from tests.simulation.faults import CUT_OFF, FLUSH, LATER, TOGGLE, TWO_MASTERS, Fault
 from tests.simulation.loop import Process
 from tests.simulation.network import Weather
 from tests.simulation.nodes import Node
@@ -76,6 +76,7 @@ class Actions:
             "move a slot and back": lambda fault: self._cluster.move(fault, back=True),
             "replace a node": self._replace_node,
             CUT_OFF: self._replace_node,
+            TWO_MASTERS: self._replace_node,
             "freeze the replica": self._freeze_replica,
             "restart the replica": self._restart_replica,
             "promote the replica": self._promote_replica,

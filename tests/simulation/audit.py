@@ -7,6 +7,7 @@ The end of a run shows only mistakes that were not repaired by then. These check
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from copy import copy
 from typing import Any, Final, NamedTuple
 
 from depthcast.ingestor import checkpoint as checkpoints
@@ -55,7 +56,8 @@ class PartitionAudit:
     - `strict`: symbols that are never withdrawn.
     - `generation`: counts the server processes so far.
     - `deleted`: input entries that somebody else deleted.
-    - `sizes`: tick and lot size of each state, by symbol and seq.
+    - `sizes`: tick and lot size of each state, by symbol and seq, in all histories.
+    - `everywhere`: the entries of all histories.
     """
 
     def __init__(
@@ -82,6 +84,14 @@ class PartitionAudit:
         self.orders = {symbol for symbol in strict if instruments[symbol].feed is Feed.ORDERS}
         self.published: dict[Id, Published] = {}
         self.sizes: dict[tuple[str, int], tuple[str, ...]] = {}
+        self.everywhere: set[Id] = set()
+
+    def fork(self, journal: Journal, store: Data) -> "PartitionAudit":
+        """The same for a history that begins as this one is now."""
+        made = copy(self)
+        made.journal, made.store = journal, store
+        made.published, made.seals = dict(self.published), dict(self.seals)
+        return made
 
     # --- writes -----------------------------------------------------------------------------------------
 
@@ -106,6 +116,7 @@ class PartitionAudit:
             self.sizes[symbol, delta.seq] = listings[symbol].instrument.terms[:2]
         src = Position.parse(decode_info(fields[1]).src)
         self.published[stream_id] = Published(books, src, listings)
+        self.everywhere.add(stream_id)
         generation = self.seals.setdefault(stream_id[0], self.generation())
         if generation != self.generation():
             self.problem(f"the entry {stream_id} continues an epoch that began at another server process")
@@ -151,7 +162,7 @@ class PartitionAudit:
             self._checkpoint(arguments[0], arguments[1])
         elif name in SCRIPTS and arguments[FIRST_KEY : FIRST_KEY + 1] == (self.deltas,):
             claimed = Position.parse(arguments[FIRST_KEY + int(arguments[1])])
-            if claimed not in self.published and claimed != ZERO:
+            if claimed not in self.everywhere and claimed != ZERO:
                 self.problem(f"a leader takes {claimed} for written, which never was")
 
     def _checkpoint(self, key: bytes, raw: bytes) -> None:
@@ -271,6 +282,12 @@ class Audit:
             )
             for number in range(partitions)
         ]
+
+    def fork(self, journal: Journal, store: Data) -> "Audit":
+        """The same for a history that begins as this one is now."""
+        made = copy(self)
+        made.parts = [part.fork(journal, store) for part in self.parts]
+        return made
 
     def sizes(self, symbol: str, seq: int) -> tuple[str, ...] | None:
         """Tick and lot size of a published state; None if there is none."""

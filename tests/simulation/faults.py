@@ -46,11 +46,13 @@ KINDS: Final = {
 """How often each kind is drawn, relative to the others."""
 
 CUT_OFF: Final = "cut a node off"
+TWO_MASTERS: Final = "let a slot have two masters"
 OF_A_CLUSTER: Final = {
     "move a slot": 6,
     "move a slot and back": 3,
     "replace a node": 4,
     CUT_OFF: 4,
+    TWO_MASTERS: 6,
 }
 """The same of faults that only a cluster has: some of them are added to the others."""
 

@@ -24,7 +24,8 @@ class FreshnessAudit:
     """When each partition was last written, and since when its oldest unread input waits.
 
     `keys`: of the partitions, by number. `now`: the world's time in seconds. `unread`: the input entries of
-    a partition that somebody else deleted and no published entry includes.
+    a partition that somebody else deleted and no published entry includes. `parted`: partitions that have two
+    masters now.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class FreshnessAudit:
         self.written_at: dict[bytes, float] = {}
         self.added_at: dict[tuple[bytes, Id], float] = {}
         self.read_at: dict[tuple[str, int], float] = {}
+        self.parted: set[int] = set()
 
     def appended(self, key: bytes, stream_id: Id, fields: Fields) -> None:
         """A stream entry was added."""
@@ -55,8 +57,19 @@ class FreshnessAudit:
             if lost > most:
                 self.problem(f"the entry {stream_id} says that {lost} input entries were lost, not {most}")
 
+    def appended_elsewhere(self, key: bytes, stream_id: Id) -> None:
+        """An entry was added by a master that is cut off."""
+        self.added_at[key, stream_id] = self.now()
+        if key in self.deltas:
+            self.written_at[key] = self.now()
+
     def check_live(self, name: str, number: int, stale_ms: int, input_lag_max_ms: int) -> None:
-        """A reader says that books of a partition are live."""
+        """A reader says that books of a partition are live.
+
+        While a partition has two masters, a reader knows of one of them only.
+        """
+        if number in self.parted:
+            return
         now, stale_s = self.now(), stale_ms / 1000
         age_s = now - self.written_at.get(self.deltas[number], 0.0)
         if age_s > stale_s + TOLERANCE_S:

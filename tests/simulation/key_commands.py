@@ -20,9 +20,10 @@ def _time(data: Data) -> Reply:
 
 
 def _info(data: Data, *sections: bytes) -> Reply:
-    if sections == (b"replication",):
-        return b"# Replication\r\n%bmaster_replid:%b\r\n" % (data.replication, data.replid)
-    return b"# Server\r\nrun_id:" + data.run_id + b"\r\n"
+    replication = b"# Replication\r\n%bmaster_replid:%b\r\n" % (data.replication, data.replid)
+    server = b"# Server\r\nrun_id:%b\r\n" % data.run_id
+    known = {b"server": server, b"replication": replication}
+    return b"".join(known.get(section, b"") for section in sections)
 
 
 def _type(data: Data, key: bytes) -> Reply:

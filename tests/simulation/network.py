@@ -417,7 +417,7 @@ class SimulatedRedis(Redis):
             connection = idle.pop()
             if not connection.broken:
                 return connection
-        node = None if self._nodes is None or slot is None else self._nodes.owner[slot]
+        node = None if self._nodes is None or slot is None else self._nodes.reached(slot, self._link)
         connection = Connection(self._link, node)
         connection.slot = slot
         try:

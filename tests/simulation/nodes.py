@@ -7,12 +7,16 @@ store: a key is only ever at one of them. Source: "Redis cluster specification",
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgpack
 
 from depthcast.shared.runtime.cluster import first_key
 from tests.simulation.store import WRITES, Store
+
+if TYPE_CHECKING:
+    from tests.simulation.branch import Branch
+    from tests.simulation.network import Link
 
 PORT: Final = 7000
 """The port of the first node; a node is never replaced under its own."""
@@ -29,7 +33,8 @@ class Node:
     """One server process. `gone`: for good.
 
     `cut_off`: its data, if it was replaced and does not know: it serves who is connected, without any writes,
-    as a master without replicas does under `min-replicas-to-write`.
+    as a master without replicas does under `min-replicas-to-write`; or it takes writes of those who reach it
+    (`branch`). `replid` names its history: a node that was a replica meanwhile has another one.
     """
 
     number: int
@@ -38,6 +43,8 @@ class Node:
     up: bool = True
     gone: bool = False
     cut_off: Store | None = None
+    branch: "Branch | None" = None
+    replid: bytes = b""
 
 
 @dataclass
@@ -89,7 +96,8 @@ class Nodes:
 
     def add(self) -> Node:
         """Another process."""
-        node = Node(len(self.all), b"%040x" % self.rng.getrandbits(160))
+        name = b"%040x" % self.rng.getrandbits(160)
+        node = Node(len(self.all), name, replid=name)
         self.all.append(node)
         return node
 
@@ -110,12 +118,12 @@ class Nodes:
         self, node: Node, command: Sequence[bytes], exists: Callable[[bytes], bool], *, asking: bool
     ) -> str | None:
         """The error reply of a node that does not execute a command, None if it does."""
-        if node.cut_off is not None:
-            return NO_REPLICAS if writes(command) else None
         keys = keys_of(command)
         names = {slot_name(key) for key in keys}
         if len(names) > 1:
             return "CROSSSLOT Keys in request don't hash to the same slot"
+        if node.cut_off is not None and (node.branch is None or names <= node.branch.slots):
+            return NO_REPLICAS if node.branch is None and writes(command) else None
         for slot in names:
             move, owner = self.moving.get(slot), self.owner[slot]
             if owner is node:
@@ -154,6 +162,22 @@ class Nodes:
         for slot in self.slots(node):
             self.owner[slot] = promoted
         return promoted
+
+    def reached(self, slot: bytes, link: "Link") -> Node:
+        """The node where a new connection for a slot goes: its owner, or one that takes itself for it."""
+        for node in self.all:
+            if node.branch is not None and slot in node.branch.slots and node.branch.leads(link):
+                return node
+        return self.owner[slot]
+
+    def give_back(self, node: Node, slots: set[bytes], holder: Node) -> list[bytes]:
+        """A node that was a replica is promoted, without a loss; returns the slots that it has then."""
+        if holder not in self.still():
+            return []
+        given = [slot for slot in self.slots(holder) if slot in slots]
+        node.up, node.gone, node.replid = True, False, b"%040x" % self.rng.getrandbits(160)
+        self.owner.update(dict.fromkeys(given, node))
+        return given
 
     def still(self) -> Iterator[Node]:
         """The nodes that own slots, none of which is on its way."""

@@ -19,6 +19,9 @@ from tests.simulation.streams import Id
 Answer = Callable[[Reply | ReplyError], None]
 WATCH: Final = b"WATCH"
 UNWATCH: Final = b"UNWATCH"
+DEMOTED: Final = (
+    "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"
+)
 TRANSACTION: Final = b"MULTI"
 """Marks a command that is a whole transaction: what follows are its commands, each `joined`."""
 
@@ -52,9 +55,10 @@ class Peer(Protocol):
 
 @dataclass(eq=False)
 class Blocked:
-    """A reader that waits for entries."""
+    """A reader that waits for entries of the data that its server has."""
 
     peer: Peer
+    store: Store
     count: int | None
     cursors: dict[bytes, Id]
     answer: Answer
@@ -167,16 +171,17 @@ class Server:
         asking, peer.asking = peer.asking, False
         if self.nodes is None or peer.node is None:
             return None
-        self.store.run_id, self.store.scripts = peer.node.run_id, peer.node.scripts
+        self.store.run_id, self.store.replid = peer.node.run_id, peer.node.replid
+        self.store.scripts = peer.node.scripts
         return self.nodes.refusal(peer.node, command, self._exists, asking=asking)
 
     def _exists(self, key: bytes) -> bool:
         return self.store.find(key, object) is not None
 
     def process(self) -> object:
-        """What executes a command now: a process, which a leader takes for the same all the time."""
+        """What executes a command now: a process that was no replica meanwhile; a leadership has one only."""
         node = None if self.executing is None else self.executing.node
-        return self.generation if node is None else (self.generation, node.number)
+        return self.generation if node is None else (self.generation, node.number, node.replid)
 
     def _state(self, key: bytes) -> object:
         """What a watched key may not differ in: how often it was written, and what it holds.
@@ -204,10 +209,10 @@ class Server:
         if found is not None or block_ms is None:
             answer(found)
             return
-        if peer.node is not None and peer.node.cut_off is not None:
+        if peer.node is not None and peer.node.cut_off is not None and peer.node.branch is None:
             self.loop.call_later(block_ms / 1000, answer, None, context=self.loop.world.context)
             return
-        waiting = Blocked(peer, count, cursors, answer)
+        waiting = Blocked(peer, self.store, count, cursors, answer)
         self.blocked.append(waiting)
         self.loop.call_later(block_ms / 1000, self._give_up, waiting, context=self.loop.world.context)
 
@@ -222,7 +227,7 @@ class Server:
         if not grown:
             return
         for waiting in list(self.blocked):
-            if not grown.keys().isdisjoint(waiting.cursors):
+            if waiting.store is self.store and not grown.keys().isdisjoint(waiting.cursors):
                 found = read(self.store, waiting.count, waiting.cursors)
                 if found is not None:
                     waiting.done = True
@@ -245,6 +250,13 @@ class Server:
         store = Store(self._clock_us, node_entries=self.store.node_entries)
         store.take_data(self.store.copy_data())
         return store
+
+    def demote(self, node: Node) -> None:
+        """A node becomes a replica: connections stay, and who waits for entries is told."""
+        for waiting in [each for each in self.blocked if each.peer.node is node]:
+            waiting.done = True
+            self.blocked.remove(waiting)
+            waiting.answer(ReplyError(DEMOTED))
 
     def move_on(self, slot: bytes, node: Node) -> None:
         """A node lost a slot: whoever waits there for its entries is sent to the new owner."""
@@ -271,7 +283,8 @@ class Server:
         self.store.run_id = self.store.replid = b"%040x" % self.rng.getrandbits(160)
         self.store.scripts.clear()
         for node in self.nodes.all if self.nodes is not None else ():
-            node.run_id, node.scripts = b"%040x" % self.rng.getrandbits(160), {}
+            node.run_id = node.replid = b"%040x" % self.rng.getrandbits(160)
+            node.scripts = {}
 
     def replicate(self) -> Replica:
         """The data of a replica that stops receiving now."""

@@ -6,9 +6,11 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import AsyncMock, patch
 
 import pytest
 
+from depthcast.ingestor.runtime.leader import PartitionLeader
 from tests.simulation import __main__ as program
 from tests.simulation.mutations import MISTAKES, mutated
 from tests.simulation.runs import simulate
@@ -57,6 +59,17 @@ def test_a_leader_that_goes_on_at_another_node_is_noticed() -> None:
     assert any(
         simulate(seed, cluster=True, mutation="another-server-not-noticed").problems for seed in range(10)
     )
+
+
+@pytest.mark.slow
+def test_readers_of_a_master_that_was_replaced_get_books_again() -> None:
+    """Its epoch was the later one, and is lost; nobody may wait for the next leadership by chance."""
+    seed = 189
+    with patch.object(PartitionLeader, "_is_behind_us", AsyncMock(return_value=False)):
+        assert any("no live book" in problem for problem in simulate(seed, cluster=True).problems)
+    report = simulate(seed, cluster=True)
+    assert not report.problems
+    assert report.counts["added_elsewhere"]
 
 
 @pytest.mark.slow

@@ -28,6 +28,7 @@ from depthcast.shared.settings import GatewaySettings, IngestorSettings
 from depthcast.updates import State
 from tests.simulation.actions import Actions
 from tests.simulation.audit import Audit
+from tests.simulation.branch import Branch
 from tests.simulation.decisions import Decisions
 from tests.simulation.faults import (
     LATER,
@@ -129,6 +130,7 @@ class World:
             self.watch.problem,
             lambda number: self.oracles[number].unread(),
         )
+        self.branches: list[Branch] = []
         self.relists = 0
         self.relist_rng = Random(f"relist {seed}")
         self.watch.sizes_of = self.audit.sizes
@@ -297,6 +299,7 @@ class World:
             merged=self.watch.merged,
             taken_up=self.follow_count("taken_up"),
             unfollowed=self.follow_count("unfollowed"),
+            added_elsewhere=sum(branch.added for branch in self.branches),
             replica_filled=self.replica.filled,
             replica_reads=self.replica.reads,
         )
@@ -525,7 +528,8 @@ class World:
     async def _audit_readers(self) -> None:
         while True:
             for name, number, reader in self._partition_readers():
-                self.audit.parts[number].check_reader(name, reader)
+                for audit in (self.audit, *(branch.audit for branch in self.branches)):
+                    audit.parts[number].check_reader(name, reader)
                 self.freshness.reads(name, number, reader.position)
             self._audit_live()
             await asyncio.sleep(AUDIT_EVERY_S)
