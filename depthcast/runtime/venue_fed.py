@@ -18,7 +18,7 @@ class Fed:
     - `unfit`: the last number that did not fit, in words; empty once that was looked at.
     - `refusal`: why the venue refuses it, while it is not known whether it is delisted. `suspicion`: why it
       refuses a connection with it, while it is not known whether a delisted symbol explains that.
-    - `tried`: it was refused although the list had it, and subscribed to once more since.
+    - `refusals`: how often in a row it was refused although the list had it.
     - `absences`: lists of the venue in a row that it was not in.
     - `rewrite_at`: when it is due to be written again.
     """
@@ -33,7 +33,7 @@ class Fed:
     unfit: str = ""
     refusal: str = ""
     suspicion: str = ""
-    tried: bool = False
+    refusals: int = 0
     absences: int = 0
     rewrite_at: float | None = None
     rejected_at: float = 0.0

@@ -61,6 +61,9 @@ REWRITE_S_MAX: Final = 60.0
 ABSENCES: Final = 2
 """A symbol that is not in so many lists of the venue in a row is delisted."""
 
+RETRIES: Final = 3
+"""A symbol that the list has is asked for so often again: the venue may have delisted it for a moment."""
+
 
 class VenueFeed:
     """The feed of some symbols of one venue; `run` goes on until it is cancelled or nothing is left to do.
@@ -178,7 +181,7 @@ class VenueFeed:
         step = fed.feed.take(number, output, self._now())
         self._put(fed, step.entries)
         if isinstance(output, Snapshot):
-            fed.tried = False
+            fed.refusals = 0
         if step.unfit:
             fed.unfit = step.detail
             self._list.ask()
@@ -280,13 +283,13 @@ class VenueFeed:
         self._settle_suspicions()
 
     def _settle_suspicions(self) -> None:
-        """Refuse symbols of connections that were refused twice, unless a delisted one explains it."""
+        """Refuse symbols of connections that were refused too often, unless a delisted one explains it."""
         explained = [self._slot_of[name] for name, fed in self._fed.items() if fed.absences]
         for name, fed in self._fed.items():
             if fed.suspicion and self._slot_of[name] not in explained:
-                if fed.tried:
+                fed.refusals += 1
+                if fed.refusals > RETRIES:
                     self._refuse(fed, fed.suspicion)
-                fed.tried = True
             fed.suspicion = ""
 
     def _on_absent(self, fed: Fed) -> None:
@@ -305,11 +308,12 @@ class VenueFeed:
             logger.warning("the venue lists this symbol again", extra={"symbol": fed.feed.symbol})
             fed.feed.list_again()
             self._join(fed)
-        elif fed.refusal and fed.tried:
-            self._refuse(fed, fed.refusal)
         elif fed.refusal:
-            fed.tried = True  # it may have been delisted for a moment
-            self._join(fed)
+            fed.refusals += 1
+            if fed.refusals > RETRIES:
+                self._refuse(fed, fed.refusal)
+            else:
+                self._join(fed)
 
     def _join(self, fed: Fed) -> None:
         fed.refusal = ""

@@ -19,7 +19,11 @@ HEARTBEAT_US: Final = 200_000
 
 
 class ToyVenue:
-    """The model. `sizes`: those that its list names in place of the books' own."""
+    """The model.
+
+    `sizes`: those that its list names in place of the books' own. `refusals`: so many subscriptions are
+    refused next, whatever the list says.
+    """
 
     name = "toy"
     faults = frozenset(Fault)
@@ -31,6 +35,7 @@ class ToyVenue:
         self.market = Market([ModelBook(symbol, random) for symbol in symbols])
         self.offsets = dict.fromkeys(symbols, 1_000)
         self.sizes: dict[str, tuple[str, str]] = {}
+        self.refusals = 0
 
     def connect(self, path: str, now: int) -> ModelConnection:
         return _ToyConnection(self, now)
@@ -95,6 +100,9 @@ class _ToyConnection:
                 answers.append(_control({"s": symbol, "kind": "refused"}))
             elif request["op"] == "unsubscribe":
                 self.sent.pop(symbol, None)
+            elif self.venue.refusals:
+                self.venue.refusals -= 1
+                answers.append(_control({"s": symbol, "kind": "refused"}))
             else:
                 self.sent[symbol] = self.venue.market[symbol].number
                 answers.append(_control({"s": symbol, "kind": "subscribed"}))

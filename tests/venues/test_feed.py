@@ -428,6 +428,16 @@ async def test_a_symbol_that_the_venue_refuses_ends_the_feed(scene: Scene) -> No
         await asyncio.wait_for(feed_live(asyncio.Event(), options(scene, "ZZZ/USD")), 30)
 
 
+async def test_a_listed_symbol_that_is_refused_for_a_while_is_asked_for_again(scene: Scene) -> None:
+    model = scene.fake.model
+    assert isinstance(model, ToyVenue)
+    async with running(scene):
+        model.refusals = venue_feed.RETRIES
+        scene.fake.commit(Fault.CUT)
+        await eventually(lambda: model.refusals == 0, 30, "it is asked for again")
+        await scene.goes_on()
+
+
 async def test_a_second_feed_is_refused_and_takes_over_if_it_is_told_to(scene: Scene) -> None:
     first = asyncio.create_task(feed_live(asyncio.Event(), options(scene)))
     await eventually(lambda: scene.is_source(state="live"), 30)
