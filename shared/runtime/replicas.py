@@ -60,6 +60,9 @@ CHECK_S: Final = 1.0
 ANSWER_S: Final = 1.0
 """A replica that does not answer within this time is away."""
 
+FORGOTTEN_S: Final = 60.0
+"""A replica that nobody names any more is closed again for so long: a command may have been on its way."""
+
 REPLICAS_MAX: Final = 16
 """So many replicas of a primary are looked at."""
 
@@ -174,6 +177,7 @@ class ReadingClient(RoutingClient):
         self._choice = ReplicaChoice(lag_max_ms, random.randrange(REPLICAS_MAX))  # noqa: S311
         self._lags: dict[Address, Lag] = {}
         self._replicas: dict[Address, tuple[Redis, Redis]] = {}
+        self._forgotten: list[tuple[float, Redis]] = []
         self._outage = Outage(logger, "nobody says which replicas there are", key=key)
         self._said = False
         super().__init__(connection_pool=self._primary.connection_pool)
@@ -243,7 +247,8 @@ class ReadingClient(RoutingClient):
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         """Close all connections."""
-        for client in (*(each for pair in self._replicas.values() for each in pair), self._asked):
+        replicas = [each for pair in self._replicas.values() for each in pair]
+        for client in (*replicas, *(each for _, each in self._forgotten), self._asked):
             await client.aclose(close_connection_pool)
         await self._connected.aclose(close_connection_pool)
 
@@ -332,11 +337,14 @@ class ReadingClient(RoutingClient):
 
     async def _forget(self, known: Iterable[Address | None]) -> None:
         """Close what is open to replicas that nobody names any more."""
+        now = asyncio.get_running_loop().time()
         for address in self._replicas.keys() - set(known):
             self._lags.pop(address, None)
-            for client in self._replicas.pop(address):
-                with suppress(RedisError, OSError):
-                    await client.aclose()
+            self._forgotten += ((now + FORGOTTEN_S, client) for client in self._replicas.pop(address))
+        for _, client in self._forgotten:
+            with suppress(RedisError, OSError):
+                await client.aclose()
+        self._forgotten = [(until, client) for until, client in self._forgotten if until > now]
 
 
 async def _all(questions: Iterable[Awaitable[Report]]) -> list[Report]:

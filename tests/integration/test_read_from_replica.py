@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -402,3 +402,30 @@ def test_a_wrong_value_is_refused() -> None:
         GatewaySettings(read_from="nearest")
     with pytest.raises(SettingsError, match="must be primary or replica"):
         Consumer("redis://h", read_from="")
+
+
+async def test_a_connection_that_was_being_made_to_a_forgotten_replica_is_closed() -> None:
+    async with followed() as servers:
+        (replica,) = servers.replicas
+
+        async def connections() -> int:
+            return len((await ask(replica, "CLIENT", "LIST", "TYPE", "normal")).split(b"\n")) - 1
+
+        async with ReadingClient(servers.primary.url, "key", 1000, connect) as client:
+            await client.check()
+            assert client.place == place(replica)
+            current = client.current
+            os.kill(replica.pid, signal.SIGSTOP)
+            asking = asyncio.create_task(current.ping())
+            pool = cast("Any", current.connection_pool)
+            try:
+                await eventually(lambda: any(each.is_connected for each in pool._in_use_connections))
+                await client._forget(())
+            finally:
+                os.kill(replica.pid, signal.SIGCONT)
+            await asyncio.gather(asking, return_exceptions=True)
+            await current.ping()  # a reader that has not looked since
+            await client._forget(())
+            assert await connections() == 1, "none but that which asks"
+            await current.ping()
+        assert await connections() == 1
