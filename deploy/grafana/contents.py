@@ -38,6 +38,12 @@ def _overview(make: Queries) -> dict[str, list[Query]]:
             make.quantile("Median of each stage", "depthcast_stage_seconds", "stage", share=0.5),
             make.quantile("99th percentile of each stage", "depthcast_stage_seconds", "stage"),
             make.gauge("Lag of consumers", "depthcast_consumer_lag_seconds", "consumer", "partition"),
+            make.gauge(
+                "Replicas behind, of consumers",
+                "depthcast_consumer_replica_lag_seconds",
+                "consumer",
+                "partition",
+            ),
         ],
         "Load": [
             make.rate("Events", "depthcast_ingestor_events_total", "result"),

@@ -262,8 +262,8 @@ def _listed_gateways(state: DeploymentState) -> list[str]:
     return table(names, rows)
 
 
-def _replica_lag(lag_ms: Mapping[str, int | None]) -> str:
-    """How far the replicas are behind that a gateway reads from, by partition."""
+def _replica_lag(lag_ms: Mapping[str, int | None] | Mapping[int, int | None]) -> str:
+    """How far the replicas are behind that a gateway or a consumer reads from, by partition."""
     known = [f"{number}: {'?' if ms is None else ms} ms" for number, ms in lag_ms.items()]
     more = len(known) - PARTITIONS_SHOWN
     return ", ".join(known[:PARTITIONS_SHOWN]) + (f" and {more} more" if more > 0 else "") or "–"
@@ -289,10 +289,13 @@ def _consumers(state: DeploymentState) -> Iterator[str]:
                 "–" if lag_ms is None else f"{lag_ms} ms",
                 "–" if slowest is None else str(slowest),
                 str(len(each.lag_ms)),
+                _replica_lag(dict(sorted(each.entry.replica_lag_ms.items()))),
                 _ago(each.seen_ms),
             )
         )
-    yield from table(["consumer", "version", "lag", "in-partition", "partitions", "seen"], rows)
+    yield from table(
+        ["consumer", "version", "lag", "in-partition", "partitions", "replica-lag", "seen"], rows
+    )
     if (more := len(state.consumers) - CONSUMERS_SHOWN) > 0:
         yield f"{more} more consumers: --json has them"
 

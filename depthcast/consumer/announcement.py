@@ -32,15 +32,21 @@ class Announcement:
         self._name = name
         self._outage = Outage(logger, "this consumer is not listed in Redis; it reads all the same", key=key)
 
-    async def say(self, now_us: float | None, ages_s: Mapping[int, float | None]) -> None:
+    async def say(
+        self,
+        now_us: float | None,
+        ages_s: Mapping[int, float | None],
+        replica_lag_ms: Mapping[int, int | None],
+    ) -> None:
         """Say how far the consumer is; nothing while the server's time `now_us` (µs since 1970) is unknown.
 
         `ages_s`: by partition, the age of the newest entry that it has delivered, None if it is not known.
+        `replica_lag_ms`: of those that are read from a replica, how far that is behind, likewise.
         """
         if now_us is None:
             return
         lag_ms = {number: None if age is None else round(age * 1e3) for number, age in ages_s.items()}
-        entry = encode_entry(ConsumerEntry(round(now_us), VERSION, lag_ms))
+        entry = encode_entry(ConsumerEntry(round(now_us), VERSION, lag_ms, replica_lag_ms))
         try:
             await execute(self._client, "HSET", self._key, self._name, entry)
             self._outage.over()

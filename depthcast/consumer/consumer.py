@@ -34,7 +34,7 @@ from depthcast.shared.replica import Replica
 from depthcast.shared.runtime import redis
 from depthcast.shared.runtime.catalog import POLL_S, read_instruments, sample_clock, wait_for_deployed
 from depthcast.shared.runtime.outage import Outage
-from depthcast.shared.runtime.replicas import ReadingPlace, place_of, reading_client
+from depthcast.shared.runtime.replicas import PRIMARY, ReadingPlace, place_of, reading_client
 from depthcast.shared.settings import REPLICA_LAG_MAX_MS, check_read_from
 from depthcast.shared.sizes import Sizes
 from depthcast.updates import BookUpdate, OnUpdate, State, deliver, names_of
@@ -374,7 +374,9 @@ class Consumer(WithFrames):
             if self._announcement is not None:
                 now_us = self._clock.now_us(asyncio.get_running_loop().time())
                 ages_s = {number: each.age_s() for number, each in self._followed.items()}
-                await self._announcement.say(now_us, ages_s)
+                places = self.places.items()
+                behind = {number: at.lag_ms for number, at in places if at.server != PRIMARY}
+                await self._announcement.say(now_us, ages_s, behind)
             await asyncio.sleep(POLL_S)
             if self.symbols is None:
                 self._assign(await self._known_symbols())

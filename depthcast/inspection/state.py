@@ -128,7 +128,14 @@ class NamedConsumer(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """The consumer as `depthcast status --json` shows it."""
         lags = {str(number): lag_ms for number, lag_ms in self.lag_ms.items()}
-        return {"name": self.name, "version": self.entry.version, "seen_ms": self.seen_ms, "lag_ms": lags}
+        behind = {str(number): ms for number, ms in sorted(self.entry.replica_lag_ms.items())}
+        return {
+            "name": self.name,
+            "version": self.entry.version,
+            "seen_ms": self.seen_ms,
+            "lag_ms": lags,
+            "replica_lag_ms": behind,
+        }
 
 
 class RefusedProbe(NamedTuple):

@@ -15,10 +15,14 @@ logger = logging.getLogger(__name__)
 
 
 class ConsumerLags:
-    """The hash `key`. `seconds`: as last read, by name of the consumer and partition."""
+    """The hash `key`, as last read, by name of the consumer and partition.
+
+    `seconds`: the lag. `replica_seconds`: how far the replica is behind that it reads from, if it does.
+    """
 
     def __init__(self, client: Redis, key: str, clock: ServerClock) -> None:
         self.seconds: dict[tuple[str, int], float] = {}
+        self.replica_seconds: dict[tuple[str, int], float] = {}
         self._client = client
         self._key = key
         self._clock = clock
@@ -36,9 +40,18 @@ class ConsumerLags:
         if now_us is None:
             return
         named = sorted((name.decode("utf-8", "replace"), raw) for name, raw in found.items())
-        self.seconds = {
-            (name, partition): lag_s
+        entries = [
+            (name, entry)
             for name, raw in named[:CONSUMERS_MAX]
             if is_name(name) and (entry := decode_entry(raw)) is not None
+        ]
+        self.seconds = {
+            (name, partition): lag_s
+            for name, entry in entries
             for partition, lag_s in entry.lags_s(now_us).items()
+        }
+        self.replica_seconds = {
+            (name, partition): lag_s
+            for name, entry in entries
+            for partition, lag_s in entry.replica_lags_s(now_us).items()
         }

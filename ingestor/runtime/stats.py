@@ -103,7 +103,9 @@ class IngestorStats(Collector):
         yield GaugeMetricFamily(
             "depthcast_ingestor_ingestors", "Ingestors that share the partitions, including this one", members
         )
-        yield self._consumers()
+        lags = self.consumer_lags
+        yield self._consumers(*_CONSUMER_LAG, {} if lags is None else lags.seconds)
+        yield self._consumers(*_CONSUMER_REPLICA_LAG, {} if lags is None else lags.replica_seconds)
         yield from self._redis()
 
     def _family(
@@ -137,18 +139,13 @@ class IngestorStats(Collector):
                 rejects.add_metric([str(partition), str(reason)], stats.rejects_by_reason.get(reason, 0))
         return rejects
 
-    def _consumers(self) -> Metric:
+    def _consumers(self, name: str, text: str, seconds: Mapping[tuple[str, int], float]) -> Metric:
         """Each partition by its leader only: one series for each consumer and partition."""
-        lags = GaugeMetricFamily(
-            "depthcast_consumer_lag_seconds",
-            "Age of the newest entry that a consumer has delivered",
-            labels=["consumer", "partition"],
-        )
-        seconds = {} if self.consumer_lags is None else self.consumer_lags.seconds
-        for (name, partition), lag_s in seconds.items():
+        lags = GaugeMetricFamily(name, text, labels=["consumer", "partition"])
+        for (consumer, partition), lag_s in seconds.items():
             stats = self.partitions.get(partition)
             if stats is not None and stats.leading:
-                lags.add_metric([name, str(partition)], lag_s)
+                lags.add_metric([consumer, str(partition)], lag_s)
         return lags
 
     def _redis(self) -> Iterable[Metric]:
@@ -161,6 +158,15 @@ class IngestorStats(Collector):
             replies.add_metric([code], float(count))
         yield replies
 
+
+_CONSUMER_LAG: Final = (
+    "depthcast_consumer_lag_seconds",
+    "Age of the newest entry that a consumer has delivered",
+)
+_CONSUMER_REPLICA_LAG: Final = (
+    "depthcast_consumer_replica_lag_seconds",
+    "How far the replica is behind that a consumer reads a partition from",
+)
 
 _COUNTERS: Final[Mapping[str, str]] = {
     "entries_consumed": "Input entries consumed by this process",

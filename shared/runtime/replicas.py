@@ -70,10 +70,13 @@ ON_ITS_WAY: Final = ("ASK", "TRYAGAIN")
 """What an owner of a slot replies for a key that it does not have while the slot is moved."""
 
 
+PRIMARY: Final = "primary"
+
+
 class ReadingPlace(NamedTuple):
     """`server`: `primary`, or `host:port` of a replica. `lag_ms`: how far it is behind, None: not known."""
 
-    server: str = "primary"
+    server: str = PRIMARY
     lag_ms: int | None = None
 
 
@@ -186,7 +189,7 @@ class ReadingClient(RoutingClient):
     def place(self) -> str:
         """The server that is read."""
         at = self._choice.at
-        return "primary" if at is None else f"{at[0]}:{at[1]}"
+        return PRIMARY if at is None else f"{at[0]}:{at[1]}"
 
     @property
     def at_replica(self) -> bool:

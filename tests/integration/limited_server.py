@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote
@@ -26,6 +27,7 @@ from tests.clusters import MASTERS, Cluster
 PREFIX = "limited"
 ADMINISTRATOR = "default"
 _CALLED = re.compile(r"redis\.p?call\('(\w+)'(?:, *'(STREAM)')?")
+EVERYTHING = "user default on nopass ~* &* +@all\n"
 _WITHOUT_TLS = ("tls-", "Failed finding TLS support")
 """What Redis and Valkey say of a port for TLS that they cannot serve."""
 _WITH_SUBCOMMANDS = ("cluster", "script", "xinfo")
@@ -112,7 +114,7 @@ async def limited_cluster(
     """Run one in which every server has the list that `depthcast redis-acl` prints, as `limited_server`."""
     ports = [free_port() for _ in range(2 * MASTERS)]
     certificate, users = authority.issue("redis"), folder / "users.acl"
-    users.write_text("user default on nopass ~* &* +@all\n")
+    users.write_text(EVERYTHING)
     among_each_other = {"tls-cluster": "yes", "tls-replication": "yes"}
     options = [{**_tls_options(port, certificate, authority, users), **among_each_other} for port in ports]
     async with AsyncExitStack() as stack:
@@ -156,7 +158,7 @@ def _printed(limited: LimitedServer) -> str:
 def limited_server(folder: Path, authority: Authority) -> Iterator[LimitedServer]:
     """Run one with the list that `depthcast redis-acl` prints; skips the test if no server speaks TLS."""
     certificate, users, port = authority.issue("redis"), folder / "users.acl", free_port()
-    users.write_text("user default on nopass ~* &* +@all\n")
+    users.write_text(EVERYTHING)
     server = EmbeddedServer(options=_tls_options(port, certificate, authority, users))
     try:
         server.start()
@@ -170,6 +172,25 @@ def limited_server(folder: Path, authority: Authority) -> Iterator[LimitedServer
         yield limited
     finally:
         server.stop()
+
+
+@contextmanager
+def limited_replica(limited: LimitedServer, folder: Path) -> Iterator[LimitedServer]:
+    """Run a replica of a server of `limited_server`, which follows it over TLS and has the same list."""
+    certificate, users, port = limited.authority.issue("redis-replica"), folder / "replica.acl", free_port()
+    users.write_text(EVERYTHING)
+    options = {**_tls_options(port, certificate, limited.authority, users), "tls-replication": "yes"}
+    with EmbeddedServer(options=options) as server:
+        replica = copy(limited)
+        replica.port = port
+        password = limited.password_file(ADMINISTRATOR).read_text(encoding="utf-8").strip()
+        with redis.Redis.from_url(server.url, protocol=2) as client:
+            client.config_set("masteruser", ADMINISTRATOR)
+            client.config_set("masterauth", password)
+            client.replicaof("127.0.0.1", str(limited.port))
+            users.write_text((folder / "users.acl").read_text(encoding="utf-8"))
+            client.acl_load()
+        yield replica
 
 
 @contextmanager

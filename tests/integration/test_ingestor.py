@@ -663,7 +663,7 @@ class TestProcess:
             assert metrics['events_total{partition="0",result="rejected"}'] == 1
             assert metrics['depthcast_stage_seconds_count{partition="0",stage="consumed_to_published"}'] >= 1
             now_us, lag_ms = REAL_ENVIRONMENT.now_us(), {0: 7}
-            entry = encode_entry(ConsumerEntry(now_us, "of another program", lag_ms))
+            entry = encode_entry(ConsumerEntry(now_us, "of another program", lag_ms, {0: 30}))
             await execute(run.client, "HSET", run.deployment.consumers, "risk", entry)
             name = 'depthcast_consumer_lag_seconds{consumer="risk",partition="0"}'
 
@@ -671,4 +671,5 @@ class TestProcess:
                 return (await counted()).get(name)
 
             assert (await eventually(lag, message="the leader has read it") or 0) < 60
+            assert (await counted())[name.replace("_lag_", "_replica_lag_")] == 0.03
             assert await process.terminate() == 0

@@ -16,6 +16,7 @@ from depthcast.consumer.consumer import Consumer
 from depthcast.consumer.resumption import ResumingFollower
 from depthcast.runtime.embedded import EmbeddedServer
 from depthcast.runtime.ports import HOST
+from depthcast.shared.consumer_entry import ConsumerEntry, decode_entry
 from depthcast.shared.digest import digest_of
 from depthcast.shared.errors import RedisUnavailable, SettingsError
 from depthcast.shared.reader import PartitionReader
@@ -207,6 +208,31 @@ async def _place_of_another(found: Reading, url: str, prefix: str, since: str | 
     async with Consumer(url, prefix=prefix, since=since, **options) as consumer:
         await consumer.wait_for("AAA", found.ingestor.books["AAA"].seq)
         return consumer.places[0].server
+
+
+async def test_a_consumer_with_a_name_says_how_far_its_replica_is_behind(
+    prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_often(monkeypatch)
+    monkeypatch.setattr("depthcast.consumer.consumer.POLL_S", 0.05)
+    async with followed() as servers, reading(servers.primary.url, prefix, name="risk") as found:
+
+        async def said() -> ConsumerEntry | None:
+            raw = await ask(servers.primary, "HGET", f"{prefix}:consumers", "risk")
+            return None if raw is None else decode_entry(raw)
+
+        async def knows_the_lag() -> bool:
+            entry = await said()
+            return entry is not None and entry.replica_lag_ms.get(0) is not None
+
+        async def names_no_replica() -> bool:
+            entry = await said()
+            return entry is not None and not entry.replica_lag_ms
+
+        await eventually(knows_the_lag, message="the lag is in Redis")
+        servers.replicas[0].kill()
+        await eventually(names_no_replica, message="the primary is read")
+        assert found.place == "primary"
 
 
 @pytest.mark.parametrize("what", ["it has lost entries", "it is left meanwhile"])

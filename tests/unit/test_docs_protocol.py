@@ -340,7 +340,7 @@ def test_consumer_example() -> None:
     entry = consumer_entry.decode_entry(block("json", "consumer"))
     assert entry is not None
     assert json.loads(consumer_entry.encode_entry(entry)) == value("consumer")
-    assert entry == (1769904000300000, "0.1.0", {0: 12, 1: None})
+    assert entry == (1769904000300000, "0.1.0", {0: 12, 1: None}, {1: 30})
 
 
 # --- section 2: the output --------------------------------------------------------------------------------

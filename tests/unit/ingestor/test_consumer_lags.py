@@ -8,7 +8,7 @@ import pytest
 from redis.exceptions import ConnectionError as Away
 
 from depthcast.ingestor.runtime.consumer_lags import ConsumerLags
-from depthcast.shared.consumer_entry import CONSUMERS_MAX, ConsumerEntry, encode_entry
+from depthcast.shared.consumer_entry import CONSUMERS_MAX, LATE_US, ConsumerEntry, encode_entry
 from depthcast.shared.freshness import ServerClock
 
 US = 1_000_000
@@ -58,6 +58,17 @@ async def test_the_lag_of_each_consumer_and_partition() -> None:
         ("risk", 1): pytest.approx(0.2, abs=0.5),
         ("ui", 0): pytest.approx(2.0, abs=0.5),
     }
+
+
+async def test_how_far_the_replicas_are_behind_that_consumers_read_from() -> None:
+    server = Server()
+    behind = ConsumerEntry(10 * US, "1", {0: 5, 1: 5, 2: 5}, {0: 250, 1: None})
+    server.table = {
+        b"risk": encode_entry(behind).encode(),
+        b"gone": encode_entry(behind._replace(at=-LATE_US)).encode(),
+        b"ui": said(10 * US, p0=0),
+    }
+    assert (await reading(server, 10 * US)).replica_seconds == {("risk", 0): 0.25}
 
 
 async def test_not_more_than_so_many_are_exported() -> None:

@@ -4,12 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthcast.shared.consumer_entry import ConsumerEntry, decode_entry, encode_entry, is_name
+from depthcast.shared.consumer_entry import LATE_US, ConsumerEntry, decode_entry, encode_entry, is_name
 
 times = st.integers(0, 2**53 - 1)
-entries = st.builds(
-    ConsumerEntry, times, st.text(), st.dictionaries(st.integers(0, 10**6 - 1), st.none() | times)
-)
+lags = st.dictionaries(st.integers(0, 10**6 - 1), st.none() | times)
+entries = st.builds(ConsumerEntry, times, st.text(), lags, lags)
 
 
 @given(entries)
@@ -38,7 +37,17 @@ def test_what_no_consumer_wrote_is_none(raw: str) -> None:
 def test_partitions_and_lags_that_are_none_are_left_out_and_unknown_keys_ignored() -> None:
     lags = '{"0": 7, "01": 7, "-1": 7, "a": 7, "2": "7", "3": null}'
     raw = f'{{"at": 5, "version": "x", "lag_ms": {lags}, "more": 1}}'
-    assert decode_entry(raw) == (5, "x", {0: 7, 3: None})
+    assert decode_entry(raw) == (5, "x", {0: 7, 3: None}, {})
+    raw = f'{{"at": 5, "version": "x", "lag_ms": {{}}, "replica_lag_ms": {lags}}}'
+    assert decode_entry(raw) == (5, "x", {}, {0: 7, 3: None})
+    assert decode_entry('{"at": 5, "version": "x", "lag_ms": {}, "replica_lag_ms": 7}') == (5, "x", {}, {})
+
+
+def test_what_was_said_of_replicas_counts_for_a_while() -> None:
+    entry = ConsumerEntry(10_000_000, "x", {}, {0: 250, 1: None})
+    assert decode_entry(encode_entry(entry)) == entry
+    assert entry.replica_lags_s(10_000_000 + LATE_US) == {0: 0.25}
+    assert entry.replica_lags_s(10_000_001 + LATE_US) == {}
 
 
 def test_the_lag_grows_while_nothing_is_heard() -> None:

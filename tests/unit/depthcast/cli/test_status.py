@@ -99,14 +99,24 @@ def test_consumers_are_shown_with_the_lag_of_their_slowest_partition() -> None:
     rows = [line.split() for line in text if line.startswith(("archive", "new"))]
     # It has delivered nothing that we know of since it was heard of.
     assert rows == [
-        ["archive", "1.0", "2540", "ms", "1", "3", "2500", "ms", "ago"],
-        ["new", "1.0", "–", "–", "1", "2500", "ms", "ago"],
+        ["archive", "1.0", "2540", "ms", "1", "3", "–", "2500", "ms", "ago"],
+        ["new", "1.0", "–", "–", "1", "–", "2500", "ms", "ago"],
     ]
     listed = json.loads(json.dumps(found.to_json()))["consumers"]
     assert listed[0] == {
         "name": "archive", "version": "1.0", "seen_ms": 2500, "lag_ms": {"0": 2530, "1": 2540, "2": None},
+        "replica_lag_ms": {},
     }  # fmt: skip
     assert not any(line.startswith("consumer") for line in lines(state()))
+
+
+def test_a_consumer_that_reads_from_replicas_is_shown_with_their_lag_by_partition() -> None:
+    reading = consumer("risk", {0: 5, 1: 6})
+    reading = reading._replace(entry=reading.entry._replace(replica_lag_ms={1: None, 0: 12}))
+    found = state(consumers=[reading])
+    (row,) = [line for line in lines(found) if line.startswith("risk")]
+    assert "0: 12 ms, 1: ? ms" in row
+    assert found.to_json()["consumers"][0]["replica_lag_ms"] == {"0": 12, "1": None}
 
 
 def test_more_consumers_than_are_shown_and_what_no_consumer_wrote() -> None:

@@ -33,15 +33,16 @@ def announcement(server: Server, name: str = "risk") -> Announcement:
 
 async def test_it_says_its_lag_by_partition() -> None:
     server = Server()
-    await announcement(server).say(5_000_000.7, {0: 0.0125, 3: None})
+    await announcement(server).say(5_000_000.7, {0: 0.0125, 3: None}, {3: 40})
     ((command, key, name, raw),) = server.commands
     assert (command, key, name) == ("HSET", "p:consumers", "risk")
-    assert json.loads(raw) == {"at": 5_000_001, "version": VERSION, "lag_ms": {"0": 12, "3": None}}
+    lags = {"lag_ms": {"0": 12, "3": None}, "replica_lag_ms": {"3": 40}}
+    assert json.loads(raw) == {"at": 5_000_001, "version": VERSION, **lags}
 
 
 async def test_it_says_nothing_before_it_knows_the_servers_time() -> None:
     server = Server()
-    await announcement(server).say(None, {0: 0.5})
+    await announcement(server).say(None, {0: 0.5}, {})
     assert server.commands == []
 
 
@@ -59,7 +60,7 @@ async def test_without_the_right_to_write_it_goes_on_and_says_so_once(
     made = announcement(server)
     with caplog.at_level(logging.INFO):
         for _ in range(3):
-            await made.say(1.0, {})
+            await made.say(1.0, {}, {})
         await made.leave()
     assert [record.message for record in caplog.records] == [
         "this consumer is not listed in Redis; it reads all the same"
