@@ -26,6 +26,11 @@ def main() -> None:
         "--rounds", type=int, help="rounds of each comparison, instead of each benchmark's own number"
     )
     parser.add_argument("--quick", action="store_true", help="fewer rounds and sizes: to see that it works")
+    parser.add_argument(
+        "--before",
+        metavar="PYTHON",
+        help="the Python of an earlier version's environment: latency and ingest measure it beside this one",
+    )
     parser.add_argument("--list", action="store_true", help="name the benchmarks and end")
     parser.add_argument(
         "--report", action="store_true", help="only write docs/performance.md anew from the results"
@@ -44,17 +49,17 @@ def main() -> None:
         # A benchmark may pin this process; the next one begins with all cores again.
         cores = os.sched_getaffinity(0)
         for name in options.names or MODULES:
-            failed += not run_one(name, options.rounds, quick=options.quick)
+            failed += not run_one(name, options.rounds, quick=options.quick, before=options.before)
             os.sched_setaffinity(0, cores)
     report.update_document()
     sys.exit(1 if failed else 0)
 
 
-def run_one(name: str, rounds: int | None, *, quick: bool) -> bool:
+def run_one(name: str, rounds: int | None, *, quick: bool, before: str | None) -> bool:
     """Run one benchmark and write its result; False, saying why, if it did not end well."""
     benchmark = load(name)
     print(f"{name}: {benchmark.title}", file=sys.stderr, flush=True)
-    run = Run(rounds or (benchmark.quick_rounds if quick else benchmark.rounds), quick)
+    run = Run(rounds or (benchmark.quick_rounds if quick else benchmark.rounds), quick, before)
     began, run.busy = time.monotonic(), machine.busy_share()
     try:
         benchmark.run(run)

@@ -98,11 +98,13 @@ class Benchmark:
 class Run:
     """One run of a benchmark: what it is asked to do, and what it found so far.
 
-    `busy`: which share of the machine was busy with other work before it.
+    `before`: the Python of an earlier version, which some benchmarks measure beside this one. `busy`: which
+    share of the machine was busy with other work before it.
     """
 
     rounds: int
     quick: bool
+    before: str | None = None
     busy: float = 0.0
     comparisons: list[dict[str, Any]] = field(default_factory=list)
     charts: list[dict[str, Any]] = field(default_factory=list)

@@ -27,6 +27,7 @@ MODULES: Final = {
     "catalog": "benchmarks.recovery.catalog",
     "books": "benchmarks.books.events",
     "ingest": "benchmarks.ingest.pipeline",
+    "latency": "benchmarks.ingest.latency",
     "interval": "benchmarks.ingest.interval",
     "history": "benchmarks.ingest.history",
     "recovery": "benchmarks.ingest.recovery",

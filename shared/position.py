@@ -7,6 +7,7 @@ from depthcast.shared.errors import PositionError
 
 _TEXT: Final = re.compile(r"(\d{1,20})-(\d{1,20})\Z", re.ASCII)
 _MAX_PART: Final = 2**64 - 1
+_DIGITS_MAX: Final = 20
 
 
 class Position(NamedTuple):
@@ -21,6 +22,16 @@ class Position(NamedTuple):
     @classmethod
     def parse(cls, text: str | bytes) -> "Position":
         """Read `<epoch>-<n>`; raises `PositionError` for anything else."""
+        if type(text) is bytes or type(text) is str:
+            first, _, second = text.partition(b"-" if type(text) is bytes else "-")  # type: ignore[arg-type]
+            # The common case, at a third of the cost.
+            if (
+                len(first) < _DIGITS_MAX > len(second)
+                and first.isdigit()
+                and second.isdigit()
+                and text.isascii()
+            ):
+                return tuple.__new__(cls, (int(first), int(second)))
         if isinstance(text, bytes):
             text = text.decode("ascii", "replace")
         match = _TEXT.match(text) if isinstance(text, str) else None

@@ -92,5 +92,11 @@ class Program:
 
 def python_module(name: str, **settings: object) -> list[str]:
     """A command that runs a module of the project as it is shipped, with these settings."""
+    return module_of(None, name, **settings)
+
+
+def module_of(python: str | None, name: str, /, **settings: object) -> list[str]:
+    """The same of another version, whose Python this is; None: of this one."""
     words = [f"--{setting.replace('_', '-')}={value}" for setting, value in settings.items()]
-    return [sys.executable, "-m", f"depthcast.{name}", *words]
+    # -P: else modules of the working directory come first.
+    return [python or sys.executable, "-P", "-m", f"depthcast.{name}", *words]

@@ -13,7 +13,7 @@ import orjson
 import redis
 
 from benchmarks.fanout.market import DEPTH, Market, Tick, now_us
-from benchmarks.fanout.programs import START_S, Program, python_module
+from benchmarks.fanout.programs import START_S, Program, module_of
 from benchmarks.fanout.ticks import entries_as_commands, messages_as_control
 from benchmarks.harness import Absent
 from benchmarks.machine import load_cores, pin
@@ -153,13 +153,15 @@ def gateway(
 
 
 @contextmanager
-def gateway_alone(server: EmbeddedServer, prefix: str, **settings: object) -> Iterator[Gateway]:
-    """The gateway as shipped, whoever feeds it."""
+def gateway_alone(
+    server: EmbeddedServer, prefix: str, python: str | None = None, /, **settings: object
+) -> Iterator[Gateway]:
+    """The gateway as shipped, whoever feeds it; `python`: that of another version."""
     common = {"redis_url": server.url, "prefix": prefix, "port": 0, "admin_port": 0, "log_level": "warning"}
     # All clients come from this machine's address.
     common |= {"connections_per_address_max": 1_000_000, "connects_per_address_per_s": 1_000_000}
     pattern = rf"{ADMIN_PATTERN}[\s\S]*{READY_PATTERN}"
-    with Program("gateway", python_module("gateway", **common, **settings), pattern) as running:
+    with Program("gateway", module_of(python, "gateway", **common, **settings), pattern) as running:
         yield Gateway(running, int(running.said[1]), server.port, DeploymentKeys(prefix))
 
 

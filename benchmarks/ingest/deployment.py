@@ -1,15 +1,18 @@
 """A Redis and an ingestor as shipped, each on cores of its own, and a producer for them."""
 
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
+import hiredis
 import redis
 
-from benchmarks.fanout.programs import Program, python_module
+from benchmarks.fanout.programs import Program, module_of
 from depthcast.runtime.embedded import EmbeddedServer
 from depthcast.shared.codec import INFO_FIELD, decode_info
 from depthcast.shared.keys import DeploymentKeys
@@ -35,8 +38,11 @@ class Deployment:
         self._file = folder / f"{prefix}.toml"
         self._file.write_text(instruments, encoding="utf-8")
 
-    def ingestor(self, *, measured: bool = True, **settings: object) -> Program:
-        """An ingestor process, to be used with `with`; with a core of its own if it is `measured` alone."""
+    def ingestor(self, *, measured: bool = True, python: str | None = None, **settings: object) -> Program:
+        """An ingestor process, to be used with `with`; with a core of its own if it is `measured` alone.
+
+        `python`: that of another version.
+        """
         common = {
             "redis_url": self.server.url,
             "prefix": self.prefix,
@@ -44,7 +50,7 @@ class Deployment:
             "admin_port": 0,
             "log_level": "warning",
         }
-        command = python_module("ingestor", **common, **settings)
+        command = module_of(python, "ingestor", **common, **settings)
         return Program("ingestor", command, ADMIN_PATTERN, measured=measured)
 
     def send(self, entries: Sequence[dict[bytes, bytes]]) -> Position:
@@ -56,6 +62,28 @@ class Deployment:
                 pipeline.xadd(self.keys.events, dict(fields.items()))
             last = pipeline.execute()[-1]
         return Position.parse(last)
+
+    def packed(self, entries: Sequence[dict[bytes, bytes]]) -> list[bytes]:
+        """Input entries as bytes, one for each trip of `send_packed`."""
+        commands = [
+            _packed("XADD", self.keys.events, "*", *chain.from_iterable(fields.items())) for fields in entries
+        ]
+        return [
+            b"".join(commands[start : start + XADDS_PER_TRIP])
+            for start in range(0, len(commands), XADDS_PER_TRIP)
+        ]
+
+    def send_packed(self, trips: Sequence[bytes]) -> Position:
+        """Append input entries that are packed already; returns the ID of the last."""
+        reply = b""
+        with socket.create_connection(("127.0.0.1", self.server.port)) as sender:
+            for trip in trips:
+                sender.sendall(trip)
+                count, replies = trip.count(b"$4\r\nXADD\r\n"), b""
+                while replies.count(b"\r\n") < 2 * count:
+                    replies += sender.recv(1 << 20)
+                reply = replies.split(b"\r\n")[-2]
+        return Position.parse(reply)
 
     def newest(self) -> tuple[Position, EntryInfo] | None:
         """The last entry that was published: its position, and what it says."""
@@ -78,6 +106,11 @@ class Deployment:
                 return newest[1]
             time.sleep(POLL_S)
         raise TimeoutError(f"the ingestor published nothing like it in {WAIT_S:g} s")
+
+
+def _packed(*words: str | bytes) -> bytes:
+    packed: bytes = hiredis.pack_command(cast("Any", words))
+    return packed
 
 
 @contextmanager

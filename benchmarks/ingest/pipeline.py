@@ -15,10 +15,15 @@ from depthcast.shared.codec import pack
 SYMBOL: Final = b"BTC-USD"
 LEVELS: Final = 500
 BATCHES_PER_ROUND: Final = 3_000
+SINGLES_PER_ROUND: Final = 20_000
 METRICS: Final = (
     Metric("rate", "events", "M/s"),
     Metric("cpu_ns", "CPU of the ingestor per event", "ns", 0),
 )
+FASTER_LEAST: Final = 1.6
+"""Than an earlier version, if that takes part."""
+SINGLE: Final = "levels, interval 50"
+SINGLE_AT_ONCE: Final = "levels, interval 0"
 FEEDS: Final = {
     "levels": ('["BTC-USD"]\n', levels_load),
     "orders": ('["BTC-USD"]\nfeed = "orders"\n', orders_load),
@@ -26,20 +31,36 @@ FEEDS: Final = {
 
 
 def run(run: Run) -> None:
-    """Both feeds, batches of 100 events, every validation on."""
+    """Both feeds, batches of 100 events, every validation on; and levels with an event in each entry."""
+    before = {"": None} | ({"before, ": run.before} if run.before else {})
     batches = BATCHES_PER_ROUND // (3 if run.quick else 1)
-    with (
-        redis_server() as server,
-        deployments(server, {feed: text for feed, (text, _) in FEEDS.items()}) as found,
-        ExitStack() as stack,
-    ):
-        contenders = []
-        for feed, (_, make) in FEEDS.items():
-            load = make(LEVELS, (run.rounds + 1) * batches * 100)
-            ingestor = stack.enter_context(found[feed].ingestor())
-            contenders.append(Contender(feed, rounds(found[feed], ingestor, load, batches)))
-        targets = [Target("rate", feed, least=0.6) for feed in FEEDS]
-        run.compare("Redis to Redis, batches of 100 events", contenders, METRICS, targets=targets)
+    singles = SINGLES_PER_ROUND // (3 if run.quick else 1)
+    kinds = {**FEEDS, SINGLE: FEEDS["levels"], SINGLE_AT_ONCE: FEEDS["levels"]}
+    measured = {f"{word}{kind}": (kind, python) for kind in kinds for word, python in before.items()}
+    texts = {f"p{number}": kinds[kind][0] for number, (kind, _) in enumerate(measured.values())}
+    with redis_server() as server, deployments(server, texts) as found, ExitStack() as stack:
+        contenders: dict[bool, list[Contender]] = {False: [], True: []}
+        for (name, (kind, python)), deployment in zip(measured.items(), found.values(), strict=True):
+            single = kind not in FEEDS
+            count = singles if single else batches
+            load = kinds[kind][1](LEVELS, (run.rounds + 1) * count * (1 if single else 100))
+            if single:
+                load = Load(load.opening, [[event] for batch in load.batches for event in batch])
+            interval_ms = 0 if kind == SINGLE_AT_ONCE else 50
+            ingestor = stack.enter_context(deployment.ingestor(python=python, interval_ms=interval_ms))
+            contenders[single].append(Contender(name, rounds(deployment, ingestor, load, count)))
+        for single, some in contenders.items():
+            targets = [] if single else [Target("rate", feed, least=0.6) for feed in FEEDS]
+            targets += [
+                Target("rate", contender.name, f"before, {contender.name}", least=FASTER_LEAST)
+                for contender in some
+            ]
+            title = (
+                "Redis to Redis, an event in each entry"
+                if single
+                else "Redis to Redis, batches of 100 events"
+            )
+            run.compare(title, some, METRICS, targets=targets)
 
 
 def rounds(
@@ -47,20 +68,16 @@ def rounds(
 ) -> Callable[[], dict[str, float]]:
     """Open the book and run a round to warm up; returns a function that runs the next round."""
     deployment.wait_until_published(deployment.send([{SYMBOL: pack(load.opening)}]))
-    slices = iter(
-        [
-            [{SYMBOL: pack(batch)} for batch in load.batches[start : start + batches]]
-            for start in range(0, len(load.batches), batches)
-        ]
-    )
+    slices = iter([load.batches[start : start + batches] for start in range(0, len(load.batches), batches)])
 
     def go() -> dict[str, float]:
-        entries = next(slices)
+        taken = next(slices)
+        entries = deployment.packed([{SYMBOL: pack(batch)} for batch in taken])
         used, began = ingestor.cpu_s(), time.perf_counter()
-        info = deployment.wait_until_published(deployment.send(entries))
+        info = deployment.wait_until_published(deployment.send_packed(entries))
         took, used = time.perf_counter() - began, ingestor.cpu_s() - used
         assert info.rejected == 0
-        events = 100 * len(entries)
+        events = sum(len(batch) for batch in taken)
         return {"rate": events / took / 1e6, "cpu_ns": used / events * 1e9}
 
     go()

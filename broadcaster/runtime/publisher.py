@@ -7,12 +7,15 @@ anything else under the same ID (`docs/protocol.md`, section 2.2).
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
+import hiredis
 import msgpack
 from redis.asyncio import Redis
+from redis.exceptions import NoScriptError, RedisError
 
 from depthcast.broadcaster.publication import Attachment, Broadcast, Fields, Publication, place
 from depthcast.broadcaster.runtime import scripts
@@ -20,12 +23,16 @@ from depthcast.shared.codec import WRITTEN_FIELD
 from depthcast.shared.errors import Fenced, RedisUnavailable
 from depthcast.shared.keys import PartitionKeys
 from depthcast.shared.position import Position
+from depthcast.shared.runtime.direct import DirectClient
 from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.runtime.redis import RawEntry, execute, map_errors, parse_entries
 
 logger = logging.getLogger(__name__)
 
 REJECTS_PER_ARGUMENT: Final = 1_000
+
+DIRECT_BYTES_MAX: Final = 256 << 10
+"""A larger publish goes by the library, which times out for sending and for the reply separately."""
 
 RESEND_S: Final = 0.1
 RESEND_S_MAX: Final = 2.0
@@ -76,6 +83,8 @@ class Publisher:
         self._store = client.register_script(scripts.STORE)
         self._stub = client.register_script(scripts.STUB)
         self._trim = client.register_script(scripts.TRIM)
+        self._direct = DirectClient(client, self.keys.deltas)
+        self._loaded = False
 
     async def seal(self, epoch: int, broadcast: Broadcast) -> None:
         """Write `<epoch>-0`, which fences every earlier epoch.
@@ -137,13 +146,13 @@ class Publisher:
         values: list[Any] = [str(self.position)]
         for item in attachments:
             values += ["" if item.at is None else str(item.at), item.value]
-        async with map_errors():
+        async with self._mapped_errors():
             self._check(await self._store(keys, values))
 
     async def trim(self, deltas_from: Position | None, events_from: Position) -> None:
         """Trim both streams to begin at these positions, behind the same fence."""
         firsts = ["" if deltas_from is None else str(deltas_from), str(events_from)]
-        async with map_errors():
+        async with self._mapped_errors():
             self._check(await self._trim([self.keys.deltas, self.keys.events], [str(self.position), *firsts]))
 
     async def read_stub(self, after: Position) -> list[RawEntry]:
@@ -187,13 +196,29 @@ class Publisher:
         loop = asyncio.get_running_loop()
         arguments = _arguments(publication, self.rejects_max)
         sent = loop.time()
-        async with map_errors():
-            reply = await self._publish(keys, arguments)
+        try:
+            reply = await self._run(keys, arguments)
+        except (RedisError, OSError):
+            async with map_errors():
+                raise
         if reply[0] != 1:
             return f"{reply[1].decode()} at {reply[2].decode()}"
         _, written, end, added = reply
         self.receipt = Receipt(sent, loop.time(), int(written), Position.parse(end), added)
         return None
+
+    async def _run(self, keys: list[str], arguments: list[Any]) -> Any:
+        """Run the script PUBLISH; raises the library's errors."""
+        if self._loaded and self._direct.possible:
+            command = hiredis.pack_command(("EVALSHA", self._publish.sha, len(keys), *keys, *arguments))
+            if len(command) <= DIRECT_BYTES_MAX:
+                try:
+                    return await self._direct.send(command)
+                except NoScriptError:
+                    self._loaded = False  # nothing ran; the library loads it
+        reply = await self._publish(keys, arguments)
+        self._loaded = True
+        return reply
 
     async def _is_written(self, publication: Publication) -> bool:
         """Whether the stream has exactly our entries under their IDs; the server added when it wrote them."""
@@ -201,6 +226,16 @@ class Publisher:
         found = parse_entries(await execute(self.client, "XRANGE", self.keys.deltas, str(first), str(last)))
         ours = [(position, [f for f in fields if f[0] != WRITTEN_FIELD]) for position, fields in found]
         return ours == publication.entries
+
+    @asynccontextmanager
+    async def _mapped_errors(self) -> AsyncIterator[None]:
+        """As `map_errors`; the next publish begins with a new connection, too, which checks the server."""
+        try:
+            async with map_errors():
+                yield
+        except RedisUnavailable:
+            await self._direct.close()
+            raise
 
     def _check(self, reply: Sequence[Any]) -> None:
         if reply[0] != 1:

@@ -13,11 +13,15 @@ if TYPE_CHECKING:
 
 
 class _Unwritten(NamedTuple):
-    """An entry with changes that was read at `read_at` and not flushed yet; `read_us`: µs since 1970."""
+    """An entry with changes that was read at `read_at` and not flushed yet.
+
+    `age_s`: its age then, None if that is not known. `read_us`: µs since 1970.
+    """
 
     partition: int
     info: EntryInfo
     written: Written
+    age_s: float | None
     read_at: float
     read_us: int
 
@@ -50,18 +54,20 @@ class EntryTimes:
         info, written = entry.info, entry.written
         if info is None or written is None or not written.is_new:
             return
-        if age_s is not None:
-            self._observe(Stage.PUBLISHED_TO_READ, partition, age_s)
         if entry.updates:
             read_us = 0 if self._traces is None else self._now_us()
-            self._unwritten.append(_Unwritten(partition, info, written, read_at, read_us))
+            self._unwritten.append(_Unwritten(partition, info, written, age_s, read_at, read_us))
+        elif age_s is not None:
+            self._observe(Stage.PUBLISHED_TO_READ, partition, age_s)
 
     def flush(self) -> None:
         """Note that everything read has been flushed."""
         if not self._unwritten:
             return
         now, now_us = self._monotonic(), self._now_us()
-        for partition, info, written, read_at, read_us in self._unwritten:
+        for partition, info, written, age_s, read_at, read_us in self._unwritten:
+            if age_s is not None:
+                self._observe(Stage.PUBLISHED_TO_READ, partition, age_s)
             self._observe(Stage.READ_TO_WRITTEN, partition, now - read_at)
             if info.event_ts is not None:
                 self._observe(Stage.SOURCE_TO_WRITTEN, partition, (now_us - info.event_ts) / 1e6)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from redis.asyncio import Redis
 
+from depthcast.gateway.delivery.coalescing import Coalescing
 from depthcast.gateway.delivery.core import Core
 from depthcast.gateway.market.market import Upstream
 from depthcast.gateway.runtime.entry_times import EntryTimes
@@ -70,6 +71,7 @@ class MarketReader:
         self.mismatches = 0
         self._loop = asyncio.get_running_loop()
         self._next_tick: asyncio.Handle | None = None
+        self._coalescing = Coalescing(COALESCE_S)
         self._failed: asyncio.Future[None] = self._loop.create_future()
         self._asked: list[asyncio.Event] = []
         self._noted: set[tuple[str, str]] = set()
@@ -170,7 +172,8 @@ class MarketReader:
                 self.entry_times.read(number, entry, upstream.freshness.age_s(now), read_at)
             if upstream.reader.missing:
                 self._count_missing(upstream)
-            self._tick_soon()
+            changes = entry is not None and bool(entry.updates)
+            self._tick_soon(number if changes else None, more=follower.more)
 
     async def _take_up(self, number: int, follower: Follower) -> None:
         """Take up the symbols of a partition that were asked for, all that wait together."""
@@ -206,22 +209,33 @@ class MarketReader:
         if len(self._noted) > 10_000:
             self._noted.clear()
 
-    def _tick_soon(self) -> None:
+    def _tick_soon(self, partition: int | None = None, *, more: bool = True) -> None:
         """Flush soon after entries arrive, when all entries of one read have been applied.
 
         A callback costs less than waking a task. It is short, never waits, and runs for every broadcast.
+        `partition`: which has changes. `more`: whether more follows in this turn of the event loop; if not, a
+        single partition's changes are flushed before its next read is sent.
         """
+        wait_s = 0.0
+        if len(self.core.market.upstreams) > 1:
+            if partition is not None:
+                wait_s = self._coalescing.wait_s(partition, self._loop.time())
+        elif not more:
+            self._tick()
+            return
         if self._next_tick is None:
-            if len(self.core.market.upstreams) > 1:
-                self._next_tick = self._loop.call_later(COALESCE_S, self._tick)
-            else:
-                self._next_tick = self._loop.call_soon(self._tick)
+            self._next_tick = (
+                self._loop.call_later(wait_s, self._tick) if wait_s > 0 else self._loop.call_soon(self._tick)
+            )
 
     def _tick(self) -> None:
-        self._next_tick = None
-        began = time.perf_counter()
+        if self._next_tick is not None:
+            self._next_tick.cancel()
+            self._next_tick = None
+        began, now = time.perf_counter(), self._loop.time()
+        self._coalescing.flush(now)
         try:
-            if self.core.tick(self._loop.time()):
+            if self.core.tick(now):
                 self.observe(time.perf_counter() - began)
             self.entry_times.flush()
         except Exception as error:  # noqa: BLE001  # it ends `run`, as a task would

@@ -50,13 +50,14 @@ class InputWatch:
         `consumed`: the last input consumed, if that is not the `src` of the last broadcast.
         """
         progress = self.progress
-        after = Position.parse(consumed or broadcasts[-1].info.src)
+        ends = [Position.parse(broadcast.info.src) for broadcast in broadcasts]
+        after = Position.parse(consumed) if consumed else ends[-1]
         now_us = self.server_us()
         lag_ms = None if now_us is None else progress.lag_ms(after, now_us / 1000)
         self.stats.input_lag_s = (lag_ms or 0) / 1000
         stamped = []
-        for broadcast in broadcasts:
-            progress.publish(Position.parse(broadcast.info.src))
+        for broadcast, end in zip(broadcasts, ends, strict=True):
+            progress.publish(end)
             lost = progress.lost or None
             info = broadcast.info._replace(lag_ms=lag_ms, entries=progress.entries, lost=lost)
             stamped.append(broadcast._replace(info=info))

@@ -66,6 +66,9 @@ REPLY_MARGIN_BYTES: Final = 8 << 20
 BAD_TS_LOG_S: Final = 60.0
 """A producer whose source times are wrong is logged at most this often."""
 
+SMALL_REPLY_BYTES: Final = 4096
+"""A reply with input up to this size takes much less time to apply than the next one to be read."""
+
 SLICE_S: Final = 0.02
 """Input is applied for this long at a time; then other tasks run, such as heartbeats and the lease."""
 
@@ -354,23 +357,34 @@ class Leadership:
     # --- input ---------------------------------------------------------------------------------------------
 
     async def _consume(self) -> None:
-        """Apply input as it arrives; the next batch is read while one is applied."""
+        """Apply input as it arrives; the next batch is read while one is applied.
+
+        Before a large batch blocks the loop, the next read is sent. After a small one it is sent behind what
+        the batch leads to: nothing else has to wait for it, so its result goes out first.
+        """
         client = self.environment.connect(self.settings.redis_url)
         # While a slot of a cluster is being moved, nothing can be published: so nothing is read either.
         tail = Tail(client, self.publisher.keys.events, reply_bytes_max=self._reply_bytes_max, follows=False)
         at = self.state_keeper.src
-        reading = asyncio.create_task(self._read_input(tail, at))
+        each = self.settings.interval_ms == 0
+        reading: asyncio.Task[list[RawEntry]] | None = None
         try:
             while True:
-                batch = await reading
+                batch = await (self._read_input(tail, at) if reading is None else reading)
+                reading = None
                 if batch:
                     at = batch[-1][0]
-                reading = asyncio.create_task(self._read_input(tail, at))
-                if batch:
-                    await asyncio.sleep(0)  # send the read request before the batch blocks the loop
-                    await self._take_input(batch)
+                small = tail.reply_bytes <= SMALL_REPLY_BYTES
+                if each or not small:
+                    reading = asyncio.create_task(self._read_input(tail, at))
+                if not small:
+                    await asyncio.sleep(0)
+                await self._take_input(batch)
+                if reading is None:
+                    await self._broadcast_due()
         finally:
-            await _cancel([reading])
+            if reading is not None:
+                await _cancel([reading])
             await client.aclose()
 
     async def _read_stub(self, after: Position) -> list[RawEntry]:
@@ -544,6 +558,18 @@ class Leadership:
                 await self._write(self._drain(self.state_keeper.checkpoints_due()))
             self._capacity.set()
 
+    async def _broadcast_due(self) -> None:
+        """Publish at once what `_broadcast` would publish some turns of the event loop later."""
+        if not self._publishing.free or self.engine.births_due() or not self._changes_are_due():
+            return
+        async with self._publishing:
+            if self._changes_are_due():  # others may have waited for the lock
+                await self._write(self._drain(self.state_keeper.checkpoints_due()))
+        self._capacity.set()
+
+    def _changes_are_due(self) -> bool:
+        return self.engine.dirty() and self._schedule.may_broadcast(self.environment.monotonic())
+
     def _drain(self, checkpoints: Collection[str] = (), births_max: int = BIRTHS_MAX) -> list[Interval]:
         """Drain once, or twice if a symbol was born and has changed already.
 
@@ -569,7 +595,8 @@ class Leadership:
         if moves is not None and moves.deltas:
             # An entry has each symbol at most once, so changes already pending follow in the next entry.
             broadcasts[: not broadcasts[0].deltas] = [Broadcast(broadcasts[0].info, *moves)]
-        broadcasts[-1] = broadcasts[-1]._replace(info=broadcasts[-1].info._replace(successor=successor))
+        if successor is not None:
+            broadcasts[-1] = broadcasts[-1]._replace(info=broadcasts[-1].info._replace(successor=successor))
         broadcasts = self._watch.stamp(broadcasts)
         rejects = [reject_fields(reject) for interval in intervals for reject in interval.rejects]
         born = [str(symbol) for interval in intervals for symbol in interval.born]

@@ -18,6 +18,11 @@ class PublishingLock:
         self._lock = asyncio.Lock()
         self._failed: BaseException | None = None
 
+    @property
+    def free(self) -> bool:
+        """Whether nobody holds it; somebody may wait all the same, and gets it first."""
+        return not self._lock.locked()
+
     async def __aenter__(self) -> None:
         await self._lock.acquire()
         if self._failed is not None:

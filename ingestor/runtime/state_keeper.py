@@ -181,6 +181,8 @@ class StateKeeper:
         their checkpoints, with the first input that they no longer took; and the record of listings that
         began or ended.
         """
+        if not any(interval.born or interval.withdrawn or interval.listings for interval in intervals):
+            return []
         attachments = []
         born = list(dict.fromkeys(symbol for interval in intervals for symbol in interval.born))
         withdrawn = [symbol for interval in intervals for symbol in interval.withdrawn]

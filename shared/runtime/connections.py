@@ -86,7 +86,7 @@ class _HidesSecrets:
 
 
 class TransportAccess:
-    """Gives `depthcast.shared.runtime.tail` access to a connection's transport."""
+    """Gives `depthcast.shared.runtime.direct` access to a connection's transport."""
 
     socket_timeout: float | None
 

@@ -73,8 +73,9 @@ class Follower:
     `rest_look_s`: while no symbol is wanted, entries are not read, and the end of the stream is looked at so
     often; None: they are always read.
 
-    `resyncs` counts loads after the first one, `reads` counts reads, `outages` counts attempts that failed
-    because Redis was unavailable; `outage` says why.
+    `more`: whether what was read has entries after the one that was yielded. `resyncs` counts loads after the
+    first one, `reads` counts reads, `outages` counts attempts that failed because Redis was unavailable;
+    `outage` says why.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Follower:
         self.resyncs = 0
         self.reads = 0
         self.outages = 0
+        self.more = False
         self._backoff = Backoff(PAUSE_FIRST_S, PAUSE_MOST_S, no_jitter)
         self._past_us = round(past_s * 1_000_000)
         self._loaded_once = False
@@ -257,6 +259,7 @@ class Follower:
         self._look_at = asyncio.get_running_loop().time() + LOOK_AGAIN_S
         updates = reader.load(tail, snapshots)
         self._loaded_once = True
+        self.more = False
         assert reader.position is not None
         return [AppliedEntry(reader.position, None, updates, written if reader.position == tail else None)]
 
@@ -328,12 +331,14 @@ class Follower:
             return []
         return self._applied(raw)
 
-    def _applied(self, raw: Iterable[RawEntry]) -> Iterator[AppliedEntry]:
+    def _applied(self, raw: Sequence[RawEntry]) -> Iterator[AppliedEntry]:
         """Apply entries one by one, as they are requested, until one does not follow."""
+        last = raw[-1][0]
         for position, fields in raw:
             entry = self.reader.read(position, fields)
             if entry is None:
                 return
+            self.more = position != last
             yield entry
         if not self.reader.missing and self.reader.lost_reason is None:
             self._backoff.reset()

@@ -20,7 +20,7 @@ from depthcast.runtime.ports import free_port
 from depthcast.runtime.server_binary import ServerBinary
 from depthcast.shared.redis_roles import ROLES, user_of
 from depthcast.shared.redis_url import with_tls_files
-from depthcast.shared.runtime import tail
+from depthcast.shared.runtime import direct
 from tests.certificates import Authority, Files
 from tests.clusters import MASTERS, Cluster
 
@@ -197,19 +197,19 @@ def limited_replica(limited: LimitedServer, folder: Path) -> Iterator[LimitedSer
 def recording(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, set[str]]]:
     """Role → the commands that connections of its user send from this process, in scripts too."""
     sent: dict[str, set[str]] = defaultdict(set)
-    packed, borrowed = AbstractConnection.pack_command, tail._BorrowedConnection.send
+    packed, borrowed = AbstractConnection.pack_command, direct._BorrowedConnection.send
 
     def pack(connection: Any, *words: Any) -> Any:
         _note(sent[_role_of(connection)], *words)
         return packed(connection, *words)
 
     def send(self: Any, command: bytes) -> Any:
-        _note(sent[_role_of(self.connection)], "XREAD")
+        _note(sent[_role_of(self.connection)], command.split(b"\r\n", 3)[2])
         return borrowed(self, command)
 
     with monkeypatch.context() as patch:
         patch.setattr(AbstractConnection, "pack_command", pack)
-        patch.setattr(tail._BorrowedConnection, "send", send)
+        patch.setattr(direct._BorrowedConnection, "send", send)
         yield sent
 
 

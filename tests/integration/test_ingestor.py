@@ -236,6 +236,31 @@ class TestPace:
         between = [info for info in infos if info.src == str(first) and info.ts > out[first].ts]
         assert between, "heartbeats go on while a change waits"
 
+    @pytest.mark.parametrize("interval_ms", [0, 5])
+    async def test_a_lone_event_is_published_before_more_input_is_asked_for(
+        self, run: Run, interval_ms: int
+    ) -> None:
+        async def waits_for_input() -> bool:
+            clients = (await execute(run.client, "CLIENT", "LIST")).splitlines()
+            return any(b" cmd=xread " in client and b" flags=b " in client for client in clients)
+
+        async with run.service(run.settings(interval_ms=interval_ms)):
+            await run.send(("LEV", '[["add","bid",1,1]]'))  # the server has the script from now on
+            await run.published()
+            async with run.client.monitor() as monitor:
+                for number in range(2, 6):
+                    await eventually(waits_for_input)
+                    await asyncio.sleep(2 * interval_ms / 1000)  # a quiet market: the interval is over
+                    sent = await run.send(("LEV", json.dumps([["update", "bid", 1, number]])))
+                    published = asked = False
+                    while not asked:
+                        async with asyncio.timeout(TIMEOUT_S):
+                            name, *words = (await monitor.next_command())["command"].split()
+                        published = published or (name == "EVALSHA" and str(sent) in words)
+                        asked = name == "XREAD" and words[-2:] == [run.keys.events, str(sent)]
+                    assert published
+                    await run.published()
+
     async def test_one_entry_an_interval_under_load(self, run: Run) -> None:
         numbers = count(1)
 

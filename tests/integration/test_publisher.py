@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from depthcast.broadcaster.publication import SYMBOLS_PER_ENTRY, Attachment, Broadcast, Fields, Record
-from depthcast.broadcaster.runtime.publisher import Publisher
+from depthcast.broadcaster.runtime.publisher import DIRECT_BYTES_MAX, Publisher
 from depthcast.broadcaster.runtime.server_identity import ServerIdentity
 from depthcast.ingestor import checkpoint
 from depthcast.ingestor.checkpoint import Checkpoint
@@ -19,6 +19,7 @@ from depthcast.shared.codec import decode_info, encode_delta
 from depthcast.shared.errors import Fenced, RedisUnavailable
 from depthcast.shared.keys import DeploymentKeys, PartitionKeys
 from depthcast.shared.position import ZERO, Position
+from depthcast.shared.runtime.direct import DirectClient
 from depthcast.shared.runtime.redis import connect, execute, last_position, parse_entries, read_hash
 from depthcast.shared.types import Delta, EntryInfo
 from tests.proxy import Cut, FaultProxy
@@ -91,6 +92,59 @@ def state(position: Position, keys: PartitionKeys, orders: int = 0) -> list[Atta
 
 
 class TestSound:
+    async def test_a_server_that_forgot_its_scripts_gets_them_again(
+        self, client: Redis, keys: PartitionKeys
+    ) -> None:
+        publisher = await lead(client, keys)
+        for number in range(1, 5):
+            if number % 2:
+                await execute(client, "SCRIPT", "FLUSH")
+            await publisher.publish([broadcast(number)])
+        infos = [decode_info(fields[0][1]).applied for _, fields in await stream(client, keys.deltas)]
+        assert infos == [0, 0, 1, 2, 3, 4]
+        assert publisher.resends == 0
+
+    async def test_after_a_write_that_failed_the_next_publish_checks_the_server_too(
+        self, client: Redis, keys: PartitionKeys
+    ) -> None:
+        publisher = await lead(client, keys)
+        usable = []
+        for _ in range(2):
+            await publisher.publish([broadcast(1)])
+        usable.append(publisher._direct.usable)
+        await execute(client, "SET", keys.snapshots("S0"), "of another type")
+        attachment = Attachment(keys.snapshots("S0"), b"x", publisher.position)
+        with pytest.raises(RedisUnavailable):
+            await publisher.store([attachment])
+        usable.append(publisher._direct.usable)
+        await publisher.publish([broadcast(2)])
+        assert [*usable, publisher._direct.usable] == [True, False, True]
+
+    async def test_publishes_of_every_size_follow_each_other(
+        self, client: Redis, keys: PartitionKeys, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sent: list[int] = []
+        directly = DirectClient.send
+
+        async def send(self: DirectClient, command: bytes) -> Any:
+            sent.append(len(command))
+            return await directly(self, command)
+
+        monkeypatch.setattr(DirectClient, "send", send)
+        publisher = await lead(client, keys)
+        sent.clear()
+        sizes = [1, 2_000, DIRECT_BYTES_MAX, 1]
+        for size in sizes:
+            await publisher.publish(
+                [broadcast(1)],
+                attach=lambda at, size=size: [  # type: ignore[misc]
+                    Attachment(keys.snapshots("S0"), b"x" * size, at)
+                ],
+            )
+        assert [command > size for command, size in zip(sent, [1, 2_000, 1], strict=True)] == [True] * 3
+        written = parse_entries(await execute(client, "XRANGE", keys.snapshots("S0"), "-", "+"))
+        assert [len(fields[0][1]) for _, fields in written] == sizes[-2:]
+
     async def test_everything_of_a_publish_is_written(self, client: Redis, keys: PartitionKeys) -> None:
         publisher = await lead(client, keys)
         await execute(client, "XADD", keys.events, "7-5", "S", "[]")

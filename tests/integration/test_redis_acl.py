@@ -289,9 +289,9 @@ async def test_a_read_over_tls_that_the_server_ends_is_refused_and_the_next_one_
                 await reading
         await execute(client, "XADD", key, "7-1", "a", "b")
         assert await tail.read(ZERO, count=1, block_ms=5) == [(Position(7, 1), [(b"a", b"b")])]
-        assert tail._borrowed is not None
+        assert tail._direct._borrowed is not None
         for _ in range(2):  # after the second time, such a transport knows no protocol any more
-            tail._borrowed.connection.transport.close()
+            tail._direct._borrowed.connection.transport.close()
         await tail.release()
         assert await tail.read(ZERO, count=1, block_ms=5) == [(Position(7, 1), [(b"a", b"b")])]
         await tail.release()

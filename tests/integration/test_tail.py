@@ -134,7 +134,7 @@ def test_a_connection_lost_between_reads_is_made_anew(runs: Runs, redis_url: str
             for _ in range(3):
                 assert await read(tail)
                 link.cut()
-                await eventually(lambda: tail._borrowed is None or not tail._borrowed.usable)
+                await eventually(lambda: not tail._direct.usable)
                 assert await read(tail)
 
     runs(test())

@@ -42,9 +42,14 @@ def scene() -> Scene:
 
 def test_the_oldest_entry_of_a_batch_waited_by_the_servers_clock(scene: Scene) -> None:
     scene.consumption.begin_batch(Position(5_000, 0), 5_300_000.0)
+    assert scene.take() == [], "nothing waits for it"
+    scene.consumption.begin_batch(Position(5_000, 0), None)
     assert scene.take() == [(Stage.INPUT_TO_CONSUMED, 0.3)]
     scene.consumption.begin_batch(Position(5_000, 0), None)
     assert scene.take() == [], "nobody knows what time it is there"
+    scene.consumption.begin_batch(Position(5_000, 0), 5_400_000.0)
+    scene.consumption.publish(scene.consumption.drain([]), "7-0")
+    assert scene.take() == [(Stage.INPUT_TO_CONSUMED, 0.4)], "at the latest with the publish"
 
 
 def test_a_publish_is_as_late_as_its_first_input(scene: Scene) -> None:
@@ -69,13 +74,15 @@ def test_a_publish_without_input_is_not_observed(scene: Scene) -> None:
 def test_the_newest_source_time_counts_up_to_its_batch(scene: Scene) -> None:
     scene.consumption.begin_batch(Position(1, 0), None)
     scene.s += 5
-    scene.consumption.drain([NOW_US + 99_000_000, None, NOW_US + 99_750_000])
+    drained = scene.consumption.drain([NOW_US + 99_000_000, None, NOW_US + 99_750_000])
+    assert scene.take() == []
+    scene.consumption.publish(drained, "7-0")
     assert scene.take() == [(Stage.SOURCE_TO_CONSUMED, 0.25)]
 
 
 def test_a_source_time_before_the_first_batch_is_not_observed(scene: Scene) -> None:
     """A leadership publishes what the one before it had consumed."""
-    scene.consumption.drain([NOW_US])
+    scene.consumption.publish(scene.consumption.drain([NOW_US]), "7-0")
     assert scene.take() == []
 
 

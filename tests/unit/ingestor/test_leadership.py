@@ -167,11 +167,53 @@ async def test_after_a_publish_that_failed_nothing_else_is_published_or_stored()
     stopping = asyncio.create_task(leadership._stop([failing], None))
     storing = asyncio.create_task(leadership.state_keeper.store(["O"]))
     await asyncio.sleep(0)
+    leadership.engine.apply("10-0", [(b"O", b'[["add","bid",2,1,"y"]]')])
     leadership.publisher = leadership.state_keeper.publisher = cast("Any", recorder)
     made.fails.set()
     found = await asyncio.gather(failing, stopping, storing, return_exceptions=True)
     assert [type(each) for each in found] == [Fenced] * 3
+    with pytest.raises(Fenced):
+        await leadership._broadcast_due()
     assert (recorder.broadcasts, recorder.stored) == before
+
+
+async def test_consumed_input_is_published_at_once_where_nothing_has_to_wait() -> None:
+    recorder = Recorder()
+    leadership = await entered(recorder, O, interval_ms=60_000)
+    begun = len(recorder.broadcasts)
+    await leadership._broadcast_due()
+    assert len(recorder.broadcasts) == begun, "nothing changed"
+
+    leadership.engine.apply("9-0", [(b"O", b'[["add","bid",1,1,"x"]]')])
+    async with leadership._publishing:
+        await leadership._broadcast_due()  # it does not wait for the lock
+    assert len(recorder.broadcasts) == begun
+    await leadership._broadcast_due()
+    assert [broadcast.info.src for broadcast in recorder.broadcasts[begun:]] == ["9-0"]
+
+    leadership.engine.apply("10-0", [(b"O", b'[["add","bid",2,1,"y"]]')])
+    await leadership._broadcast_due()
+    assert len(recorder.broadcasts) == begun + 1, "the interval is not over"
+
+
+async def test_what_another_task_publishes_first_is_not_published_at_once_once_more() -> None:
+    recorder = Recorder()
+    leadership = await entered(recorder, O, interval_ms=60_000)
+    begun = len(recorder.broadcasts)
+    leadership.engine.apply("9-0", [(b"O", b'[["add","bid",1,1,"x"]]')])
+
+    async def broadcast() -> None:
+        async with leadership._publishing:
+            await leadership._write(leadership._drain())
+
+    await leadership._publishing.__aenter__()
+    waiting = asyncio.create_task(broadcast())
+    await asyncio.sleep(0)
+    await leadership._publishing.__aexit__(None, None, None)
+    assert leadership._publishing.free, "the one who waits has not run yet"
+    await leadership._broadcast_due()
+    await waiting
+    assert len(recorder.broadcasts) == begun + 1
 
 
 async def test_the_record_has_all_symbols_at_the_beginning_and_then_each_birth() -> None:
