@@ -68,7 +68,7 @@ FLUSH: Final = "flush"
 UNTELLABLE: Final = ("fail over", LATER, TOGGLE, "lose the tail in place", "crash after a seal", *DAMAGE)
 """Together with a flush, nothing that is left tells what must become of the input."""
 DELETED: Final = "delete input"
-UNREPLAYABLE: Final = ("late state", "fail over")
+UNREPLAYABLE: Final = ("late state", "fail over", "lose the tail in place")
 """If input is deleted that a leader had read, and its next checkpoint is lost by these, nobody can replay it:
 the partition is refused until somebody restores it (`docs/operations.md`).
 """
