@@ -50,17 +50,19 @@ class Load:
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="depthcast-load-")
         folder = Path(self._folder.name)
+        server = self.server
         write_kinds(
             folder / "kinds",
             [
                 (kind.clients, kind.group, kind.subprotocol, kind.extensions, kind.messages)
                 for kind in self.kinds
             ],
+            server.counted,
         )
         (folder / "none").touch()
-        server = self.server
         words = [server.port, server.path, folder / "kinds", self.ticks or folder / "none"]
         words += [server.trigger_port if self.ticks else 0, int(server.cycle)]
+        words.append(server.greeting.hex() or "-")
         self._process = subprocess.Popen(
             [program("drain"), *map(str, words)],
             stdin=subprocess.PIPE,

@@ -18,7 +18,7 @@ from benchmarks.fanout.ticks import entries_as_commands, messages_as_control
 from benchmarks.harness import Absent
 from benchmarks.machine import load_cores, pin
 from benchmarks.native import program
-from benchmarks.peers import nginx, node, python
+from benchmarks.peers import mosquitto, nats, nginx, node, python
 from depthcast.runtime.embedded import EmbeddedServer
 from depthcast.shared.codec import WRITTEN_FIELD
 from depthcast.shared.instruments import Instrument, to_json
@@ -33,11 +33,17 @@ QUIET_MS: Final = 600_000
 
 
 class Server:
-    """A running server. `path`, `subprotocol`: of the WebSocket; `cycle`: ticks may be sent repeatedly."""
+    """A running server. `path`, `subprotocol`: of the WebSocket; `cycle`: ticks may be sent repeatedly.
+
+    `counted`: the first byte of the frames that are deliveries, None if all are; `greeting`: what its trigger
+    port gets before all ticks.
+    """
 
     path = "/"
     subprotocol = "-"
     cycle = True
+    counted: int | None = None
+    greeting = b""
 
     def __init__(self, running: Program, port: int, trigger_port: int) -> None:
         self.program = running
@@ -114,6 +120,42 @@ class SocketIo(Server):
     def subscribe(self, channels: Sequence[int]) -> list[str]:
         assert list(channels) == [0]
         return ["40"]
+
+
+class Nats(Server):
+    """NATS: clients speak its protocol in frames of a WebSocket, the publisher speaks it over TCP."""
+
+    counted = ord("M")
+    """Beside `MSG` a client gets `INFO` and `PING`."""
+    greeting = nats.GREETING
+
+    def subscribe(self, channels: Sequence[int]) -> list[str]:
+        assert list(channels) == [0]
+        return [as_binary(nats.GREETING), as_binary(nats.SUBSCRIBE)]
+
+    def encode(self, market: Market) -> Callable[[Tick], tuple[bytes, list[int]]]:  # noqa: ARG002 - others need it
+        return lambda tick: (b"".join(map(nats.publish, tick.messages.values())), [])
+
+
+class Mosquitto(Server):
+    """mosquitto: clients speak MQTT in frames of a WebSocket, the publisher speaks it over TCP."""
+
+    path = "/mqtt"
+    subprotocol = "mqtt"
+    counted = mosquitto.PUBLISH
+    greeting = mosquitto.CONNECT
+
+    def subscribe(self, channels: Sequence[int]) -> list[str]:
+        assert list(channels) == [0]
+        return [as_binary(mosquitto.CONNECT), as_binary(mosquitto.SUBSCRIBE)]
+
+    def encode(self, market: Market) -> Callable[[Tick], tuple[bytes, list[int]]]:  # noqa: ARG002 - others need it
+        return lambda tick: (b"".join(map(mosquitto.publish, tick.messages.values())), [])
+
+
+def as_binary(message: bytes) -> str:
+    """Write a binary message as the clients file of the load has it."""
+    return "0x" + message.hex()
 
 
 def _post(message: bytes) -> bytes:
@@ -238,10 +280,34 @@ def nchan() -> Iterator[Server]:
             yield Nchan(running, port, port)
 
 
-def write_kinds(path: Path, kinds: Iterable[tuple[int, int, str, str, Sequence[str]]]) -> None:
-    """The clients file of the load: (how many, group, subprotocol, extensions, messages)."""
+@contextmanager
+def nats_server() -> Iterator[Server]:
+    """NATS, on one core as it is; raises `Absent`."""
+    with TemporaryDirectory(prefix="depthcast-nats-") as folder:
+        words, port, trigger_port = nats.command(Path(folder))
+        with Program("nats-server", words, nats.READY) as running:
+            yield Nats(running, port, trigger_port)
+
+
+@contextmanager
+def mosquitto_broker() -> Iterator[Server]:
+    """Mosquitto, without storage; raises `Absent`."""
+    with TemporaryDirectory(prefix="depthcast-mosquitto-") as folder:
+        words, port, trigger_port = mosquitto.command(Path(folder))
+        with Program("mosquitto", words, mosquitto.READY) as running:
+            yield Mosquitto(running, port, trigger_port)
+
+
+def write_kinds(
+    path: Path, kinds: Iterable[tuple[int, int, str, str, Sequence[str]]], counted: int | None = None
+) -> None:
+    """The clients file of the load: (how many, group, subprotocol, extensions, messages).
+
+    `counted`: as in `Server`.
+    """
+    first = "-" if counted is None else str(counted)
     lines = [
-        "\t".join([str(count), str(group), subprotocol or "-", extensions or "-", *messages])
+        "\t".join([str(count), str(group), subprotocol or "-", extensions or "-", first, *messages])
         for count, group, subprotocol, extensions, messages in kinds
     ]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -23,7 +23,9 @@ def run(run: Run) -> None:
         contest.enter(LIMIT, limit("joined"))
         contest.enter("C, send() each", limit("single"), share=0.2)
         contest.enter("websockets broadcast", python_peer("websockets"), share=0.1)
+        contest.enter("picows", python_peer("picows"), share=0.2)
         contest.enter("Node ws", node_peer("ws"), share=0.2)
+        contest.enter("uWebSockets.js", node_peer("uws"), share=0.2)
         title = f"{CLIENTS:,} clients × {CHANNELS} channels"
         lists = [list(range(CHANNELS))] * CLIENTS
         found = contest.measure(title, lists, FRAMES // (CLIENTS * CHANNELS), baseline=LIMIT, targets=TARGETS)

@@ -1,13 +1,15 @@
 /*
  * The load: many WebSocket clients that read and throw away, counting frames, and the clock that triggers each tick.
  *
- *   drain PORT PATH CLIENTS-FILE TICKS-FILE TRIGGER-PORT CYCLE
+ *   drain PORT PATH CLIENTS-FILE TICKS-FILE TRIGGER-PORT CYCLE GREETING
  *
- * CLIENTS-FILE, text, a line for each kind of client: how many, group (0 to 7), subprotocol or -, extensions or -, then
- * the messages that each sends after its handshake, all separated by tabs.
+ * CLIENTS-FILE, text, a line for each kind of client: how many, group (0 to 7), subprotocol or -, extensions or -, the
+ * first byte of the frames that count (a number; - counts all), then the messages that each sends after its handshake,
+ * all separated by tabs. A message that begins with 0x is sent as a binary one of the bytes that follow in hexadecimal.
  * TICKS-FILE, binary, little endian, for each tick: u32 bytes, u32 frames expected at all clients, u32 number of
  * places of time stamps, u32 for each of these; then the bytes, which are sent to the trigger port as they are, with
- * µs since 1970 put as big endian u64 at those places. CYCLE 1: begin again at its end.
+ * µs since 1970 put as big endian u64 at those places. CYCLE 1: begin again at its end. GREETING, hexadecimal or -: what
+ * the trigger port gets before all ticks.
  *
  * Commands on standard input, each answered by one line of JSON:
  *   settle MS             read until nothing has come for MS
@@ -27,9 +29,10 @@
 enum { GROUPS = 8, BUCKETS = 2000000, PARALLEL = 100, BUFFER = 1 << 18, QUIET_MS = 300, STUCK_MS = 15000 };
 enum { TRIGGER_MARK = -1 };
 
-typedef struct { char *subprotocol, *extensions, *messages; size_t messages_size; int group; } Kind;
+enum { COUNT_ALL = -1 };
+typedef struct { char *subprotocol, *extensions, *messages; size_t messages_size; int group, counted; } Kind;
 typedef struct {
-    int fd, open, stalled;
+    int fd, open, stalled, fresh; /* fresh: nothing of the payload of its frame has come yet */
     Kind *kind;
     unsigned char header[14];
     int header_filled;
@@ -53,7 +56,7 @@ static void begin(Client *client) {
     struct sockaddr_in address = loopback(port);
     without_delay(client->fd);
     if (connect(client->fd, (struct sockaddr *)&address, sizeof address) && errno != EINPROGRESS) fail("connect");
-    client->open = client->header_filled = 0;
+    client->open = client->header_filled = client->fresh = 0;
     client->left = client->frames = 0;
     watch(epoll, client->fd, EPOLLOUT, (uint64_t)(client - clients));
 }
@@ -83,10 +86,17 @@ static void greet(Client *client) {
     listen_to(client, EPOLLIN);
 }
 
-/* A masked text frame, the mask being zero. */
-static size_t masked(unsigned char *out, const char *text, size_t size) {
+/* Bytes from hexadecimal digits; returns how many. */
+static size_t from_hex(unsigned char *out, const char *text) {
+    size_t size = 0;
+    for (unsigned byte; sscanf(text, "%2x", &byte) == 1; text += 2) out[size++] = (unsigned char)byte;
+    return size;
+}
+
+/* A masked frame, the mask being zero. */
+static size_t masked(unsigned char *out, int opcode, const void *text, size_t size) {
     size_t at = 0;
-    out[at++] = 0x81;
+    out[at++] = (unsigned char)(0x80 | opcode);
     if (size < 126) out[at++] = 0x80 | (unsigned char)size;
     else {
         out[at++] = 0x80 | 126;
@@ -113,10 +123,16 @@ static void read_kinds(const char *file) {
         kind->group = atoi(strsep(&rest, "\t"));
         kind->subprotocol = strdup(strsep(&rest, "\t"));
         kind->extensions = strdup(strsep(&rest, "\t"));
+        char *counted = strsep(&rest, "\t");
+        kind->counted = strcmp(counted, "-") ? atoi(counted) : COUNT_ALL;
         kind->messages = allocate((size_t)length + 4096);
-        for (char *message; (message = strsep(&rest, "\t"));)
+        for (char *message; (message = strsep(&rest, "\t"));) {
+            size_t size = strlen(message);
+            int binary = !strncmp(message, "0x", 2);
+            if (binary) size = from_hex((unsigned char *)message, message + 2);
             kind->messages_size +=
-                masked((unsigned char *)kind->messages + kind->messages_size, message, strlen(message));
+                masked((unsigned char *)kind->messages + kind->messages_size, binary ? 2 : 1, message, size);
+        }
         for (int i = 0; i < count; i++) {
             if (client_count == capacity) clients = realloc(clients, sizeof *clients * (size_t)(capacity = capacity * 2 + 64));
             clients[client_count++] = (Client){.fd = -1, .kind = kind};
@@ -148,10 +164,21 @@ static int header_size(const unsigned char *header, int filled) {
     return length < 126 ? 2 : length == 126 ? 4 : 10;
 }
 
+static void count_frame(Client *client) {
+    frames_total++;
+    client->frames++;
+    groups[client->kind->group].frames++;
+}
+
 static void count_frames(Client *client, const unsigned char *at, const unsigned char *end) {
     Group *group = &groups[client->kind->group];
+    int counted = client->kind->counted;
     while (at < end) {
         if (client->left) {
+            if (client->fresh) {
+                client->fresh = 0;
+                if (*at == counted) count_frame(client);
+            }
             uint64_t here = (uint64_t)(end - at) < client->left ? (uint64_t)(end - at) : client->left;
             client->left -= here;
             at += here;
@@ -172,10 +199,10 @@ static void count_frames(Client *client, const unsigned char *at, const unsigned
             fprintf(stderr, "a connection was closed by the server: %.*s\n", (int)(end - at > 2 ? end - at - 2 : 0), at + 2);
             exit(1);
         }
-        if (opcode == 1 || opcode == 2) {
-            frames_total++;
-            client->frames++;
-            group->frames++;
+        int data = opcode == 1 || opcode == 2;
+        client->fresh = data && counted != COUNT_ALL;
+        if (data && counted == COUNT_ALL) {
+            count_frame(client);
             sample(group, at, (uint64_t)(end - at) < length ? (size_t)(end - at) : (size_t)length);
         }
     }
@@ -247,7 +274,7 @@ static void settle(int ms) {
 
 /* --- ticks -------------------------------------------------------------------------------------------------------- */
 
-static void open_trigger(void) {
+static void open_trigger(const char *greeting) {
     struct sockaddr_in address = loopback(trigger_port);
     int size = 1 << 22;
     trigger = socket(AF_INET, SOCK_STREAM, 0);
@@ -255,6 +282,13 @@ static void open_trigger(void) {
     if (connect(trigger, (struct sockaddr *)&address, sizeof address)) fail("trigger");
     without_delay(trigger);
     watch(epoll, trigger, EPOLLIN, (uint64_t)TRIGGER_MARK);
+    unsigned char bytes[256];
+    if (strlen(greeting) > 2 * sizeof bytes) {
+        fprintf(stderr, "a greeting has at most %zu bytes\n", sizeof bytes);
+        exit(2);
+    }
+    size_t length = strcmp(greeting, "-") ? from_hex(bytes, greeting) : 0;
+    if (length && send(trigger, bytes, length, MSG_NOSIGNAL) != (ssize_t)length) fail("trigger");
 }
 
 static void map_ticks(const char *file) {
@@ -412,7 +446,8 @@ static int obey(char *line) {
 }
 
 int main(int count, char **words) {
-    if (count != 7) return fprintf(stderr, "drain PORT PATH CLIENTS-FILE TICKS-FILE TRIGGER-PORT CYCLE\n"), 2;
+    if (count != 8)
+        return fprintf(stderr, "drain PORT PATH CLIENTS-FILE TICKS-FILE TRIGGER-PORT CYCLE GREETING\n"), 2;
     port = atoi(words[1]);
     path = words[2];
     trigger_port = atoi(words[5]);
@@ -421,7 +456,7 @@ int main(int count, char **words) {
     epoll = epoll_create1(0);
     read_kinds(words[3]);
     map_ticks(words[4]);
-    if (trigger_port) open_trigger();
+    if (trigger_port) open_trigger(words[7]);
     connect_all(PARALLEL);
     settle(QUIET_MS);
     report(0, 1);

@@ -1,11 +1,11 @@
 """nginx with nchan, if installed (on Debian and Ubuntu: apt-get install libnginx-mod-nchan)."""
 
 import shutil
-import socket
 from pathlib import Path
 from typing import Final
 
 from benchmarks.harness import Absent
+from depthcast.runtime.embedded import free_port
 
 MODULES: Final = (
     Path("/usr/lib/nginx/modules"),
@@ -45,8 +45,7 @@ def command(folder: Path) -> tuple[list[str], int]:
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
     if program is None or not found:
         raise Absent("needs nginx and its module nchan")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
+    port = free_port()
     file = folder / "nginx.conf"
     text = CONFIGURATION.format(module=found[0], folder=folder, port=port)
     file.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Peers that run on Node, if Node and npm are there; installed on first use, in pinned versions."""
+"""Peers that run on Node, if Node and npm are there; installed on first use, as package-lock.json says."""
 
 import shutil
 import subprocess
@@ -10,6 +10,7 @@ from benchmarks.harness import Absent
 
 FOLDER: Final = Path(__file__).parent
 BUILD: Final = FOLDER.parents[1] / "build" / "benchmarks" / "node"
+MANIFEST: Final = ("package.json", "package-lock.json")
 INSTALL_S: Final = 120
 
 
@@ -19,21 +20,24 @@ def command(name: str) -> list[str]:
     if None in programs:
         raise Absent("needs node and npm")
     node, npm = map(str, programs)
-    manifest = FOLDER / "package.json"
     BUILD.mkdir(parents=True, exist_ok=True)
-    installed = BUILD / "package.json"
-    if not installed.exists() or installed.read_bytes() != manifest.read_bytes():
+    if not all(_is_copied(file) for file in MANIFEST):
         print("  installing the peers for Node", file=sys.stderr, flush=True)
-        _install(npm, manifest)
+        _install(npm)
     script = BUILD / f"serve_{name}.mjs"
     shutil.copy(FOLDER / script.name, script)
     return [node, str(script)]
 
 
-def _install(npm: str, manifest: Path) -> None:
-    installed = BUILD / "package.json"
-    shutil.copy(manifest, installed)
-    words = [npm, "install", "--no-audit", "--no-fund", "--silent"]
+def _is_copied(file: str) -> bool:
+    copy = BUILD / file
+    return copy.exists() and copy.read_bytes() == (FOLDER / file).read_bytes()
+
+
+def _install(npm: str) -> None:
+    for file in MANIFEST:
+        shutil.copy(FOLDER / file, BUILD / file)
+    words = [npm, "ci", "--no-audit", "--no-fund", "--silent", "--omit=optional"]
     try:
         done = subprocess.run(
             words, cwd=BUILD, capture_output=True, text=True, check=False, timeout=INSTALL_S
@@ -42,5 +46,5 @@ def _install(npm: str, manifest: Path) -> None:
     except subprocess.TimeoutExpired:
         problem = f"npm took more than {INSTALL_S} s"
     if problem is not None:
-        installed.unlink()
+        (BUILD / MANIFEST[0]).unlink()
         raise Absent(f"npm could not install it: {problem}")
