@@ -33,7 +33,7 @@ class SideCopy:
         self, side: BookSide, pending: dict[int, int], pending_orders: dict[int, int] | None = None
     ) -> None:
         self._sign = -side.sign
-        self._ranks = list(side.ranks)
+        self._ranks = side.ascending()
         self._levels = dict(side.levels)
         self._pending = dict(pending)
         self._orders: dict[int, int] | None = None

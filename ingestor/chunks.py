@@ -8,7 +8,7 @@ malformed anywhere is refused before the first of its events applies.
 import codecs
 import json
 import struct
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgpack
@@ -58,7 +58,7 @@ class Array(NamedTuple):
 
     refused: Reason | None
     events: int
-    pieces: Iterable[list[Any]]
+    pieces: Iterable[Sequence[Any]]
     detail: str = ""
 
 
@@ -69,7 +69,7 @@ def open_array(raw: bytes, limits: Limits) -> Generator[None, None, Array]:
             whole = read_events(raw)
         except UndecodableError as error:
             return Array(Reason.MALFORMED, 1, (), str(error))
-        pieces: Iterable[list[Any]] = (whole,)
+        pieces: Iterable[Sequence[Any]] = (whole,)
         events = len(whole)
     else:
         chunks: list[Chunk] = []
@@ -88,12 +88,12 @@ def open_array(raw: bytes, limits: Limits) -> Generator[None, None, Array]:
     return Array(None, events, pieces)
 
 
-def decode(raw: bytes, chunk: Chunk) -> list[Any]:
+def decode(raw: bytes, chunk: Chunk) -> Sequence[Any]:
     """The events of a chunk; for a value that was checked, it raises only `MemoryError`."""
     part = raw[chunk.start : chunk.end]
     if raw.startswith(JSON_ARRAY):
         text = part.decode().lstrip(_BLANKS).removeprefix(",")
-        events: list[Any] = read_json(f"[{text}]")
+        events: Sequence[Any] = read_json(f"[{text}]")
     else:
         events = unpack(struct.pack(">BH", 0xDC, chunk.events) + part, "input")
     return events

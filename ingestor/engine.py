@@ -349,7 +349,7 @@ class Engine:
         for wanted in options.relist:
             self._books.relist(wanted, self._src, source)
 
-    def _apply_array(self, name: bytes, events: list[object], options: Options) -> ArrayResult:
+    def _apply_array(self, name: bytes, events: Sequence[object], options: Options) -> ArrayResult:
         found = self._books.registered.get(name)
         if found is None or not options.is_meant_for(found[0], self._books.listings[found[0]].number):
             return self._refuse_all(name, events, options.atomic)
@@ -368,7 +368,7 @@ class Engine:
             return
         symbol, state = found
 
-        def log(events: list[object], first: int, refused: Sequence[tuple[int, Reason]]) -> None:
+        def log(events: Sequence[object], first: int, refused: Sequence[tuple[int, Reason]]) -> None:
             self._log_refused(name, raw, events, first, refused, array.events * atomic)
 
         outcome = yield from self._run_pieces(state, array, log, atomic=atomic)
@@ -379,7 +379,7 @@ class Engine:
         self,
         state: BookState,
         array: Array,
-        log: Callable[[list[object], int, Sequence[tuple[int, Reason]]], None],
+        log: Callable[[Sequence[object], int, Sequence[tuple[int, Reason]]], None],
         *,
         atomic: bool,
     ) -> Generator[None, None, ArrayResult]:
@@ -420,7 +420,7 @@ class Engine:
         self,
         name: bytes,
         raw: bytes,
-        events: list[object],
+        events: Sequence[object],
         first: int,
         refused: Sequence[tuple[int, Reason]],
         atomic_events: int,
@@ -443,7 +443,7 @@ class Engine:
             return None
         return Feed.ORDERS if isinstance(found[1], OrdersState) else Feed.LEVELS
 
-    def _refuse_all(self, name: bytes, events: list[object], atomic: bool) -> ArrayResult:
+    def _refuse_all(self, name: bytes, events: Sequence[object], atomic: bool) -> ArrayResult:
         """Refuse events that are not for a book of ours; an atomic array gets one reject for all events."""
         reason = Reason.WRONG_PARTITION if self._is_of_another_partition(name) else Reason.UNKNOWN_SYMBOL
         if name in self._books.registered:
@@ -823,7 +823,7 @@ class Engine:
         self.whole = True
 
 
-def _noting(pieces: Iterable[list[Any]], name: bytes, replaced: set[bytes]) -> Iterator[list[Any]]:
+def _noting(pieces: Iterable[Sequence[Any]], name: bytes, replaced: set[bytes]) -> Iterator[Sequence[Any]]:
     """The pieces of an array; adds `name` to `replaced` if it begins the book anew."""
     for number, events in enumerate(pieces):
         if not number and begins_anew(events):
@@ -838,5 +838,5 @@ def _limit_hit(fields: Sequence[tuple[bytes, bytes]], limits: Limits) -> Reason 
     return Reason.TOO_BIG if entry_bytes(fields) > limits.entry_bytes_max else None
 
 
-def _ignore(events: list[object], first: int, refused: Sequence[tuple[int, Reason]]) -> None:
+def _ignore(events: Sequence[object], first: int, refused: Sequence[tuple[int, Reason]]) -> None:
     """Record nothing: these events were rejected before."""

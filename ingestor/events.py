@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from depthcast.ingestor.decoding import JSON_ARRAY, UndecodableError, decode_value, described
 from depthcast.ingestor.options import NO_OPTIONS, Options, read_options
+from depthcast.ingestor.packed_events import COMPILED, read_packed
 from depthcast.ingestor.rejects import EVENT_BYTES_MAX, Reason, RefusedError
 from depthcast.shared.codec import INFO_FIELD, pack
 from depthcast.shared.types import MAX_INTEGER
@@ -60,7 +61,7 @@ class Value(NamedTuple):
 
     name: bytes
     raw: bytes
-    events: list[Any] | None
+    events: Sequence[Any] | None
     fault: str = ""
 
 
@@ -226,8 +227,12 @@ def is_order_id(value: object) -> bool:
         return False
 
 
-def read_events(raw: bytes) -> list[Any]:
+def read_events(raw: bytes) -> Sequence[Any]:
     """The array in `raw`; raises `UndecodableError` if it is not an array."""
+    if COMPILED:
+        packed = read_packed(raw)
+        if packed is not None:
+            return packed
     try:
         events = decode_value(raw, JSON_ARRAY)
     except UndecodableError as error:

@@ -1,12 +1,17 @@
 """Levels feeds: events name levels, without orders."""
 
+from array import array
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from depthcast.ingestor.book_state import BookState
 from depthcast.ingestor.events import ADD, CLEAR, DELETE, UPDATE, levels_event, op_named, side_named
+from depthcast.ingestor.packed_events import ITEMS, PackedEvents
 from depthcast.ingestor.rejects import ArrayResult, Reason, RefusedError
+from depthcast.shared.compiled import is_compiled_at
 from depthcast.shared.types import INTEGER_BITS, MAX_INTEGER
+
+COMPILED: Final = is_compiled_at(__file__)
 
 
 class LevelsState(BookState):
@@ -19,6 +24,8 @@ class LevelsState(BookState):
 
     def _run(self, events: Sequence[Any]) -> ArrayResult:  # noqa: C901, PLR0912  # calls would cost more
         """Apply the common case, a valid update or delete of four items; `_apply_one` handles the rest."""
+        if COMPILED and type(events) is PackedEvents:
+            return self._run_packed(events.numbers)
         applied = ignored = 0
         refused: list[tuple[int, Reason]] = []
         sides = tuple(zip(self._levels, self._pending_levels, strict=True))
@@ -62,6 +69,47 @@ class LevelsState(BookState):
                     ignored += 1
             except RefusedError as refusal:
                 refused.append((applied + ignored + len(refused), refusal.reason))
+                if self._atomic:
+                    break
+        return ArrayResult(applied, ignored, refused, self._evicted)
+
+    def _run_packed(self, numbers: "array[int]") -> ArrayResult:  # noqa: PLR0912  # likewise
+        """The same for events whose items are known to be integers in range. Used only if compiled."""
+        applied = ignored = at = 0
+        refused: list[tuple[int, Reason]] = []
+        logs = self._undo_log is not None
+        step, update, delete = ITEMS, UPDATE, DELETE  # C numbers
+        items = numbers.data.as_longlongs  # type: ignore[attr-defined] # as Cython sees an array
+        end = len(numbers)
+        while at < end:
+            try:
+                while at < end:
+                    op, side, ticks, lots = items[at], items[at + 1], items[at + 2], items[at + 3]
+                    at += step
+                    price = ticks
+                    levels = self._levels[side]
+                    old = levels.get(price)
+                    if op == update and lots:
+                        if old is None:
+                            self._add_level(side, price, lots)
+                        else:
+                            if logs:
+                                self._record_level(side, price, old)
+                            else:
+                                pending = self._pending_levels[side]
+                                if price not in pending:
+                                    pending[price] = old
+                            levels[price] = lots
+                        applied += 1
+                    elif old is not None and op in (update, delete):
+                        self._remove_level(side, price, old)
+                        applied += 1
+                    elif self._apply_one([op, side, price, lots]):
+                        applied += 1
+                    else:
+                        ignored += 1
+            except RefusedError as refusal:
+                refused.append((at // step - 1, refusal.reason))
                 if self._atomic:
                     break
         return ArrayResult(applied, ignored, refused, self._evicted)

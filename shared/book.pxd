@@ -1,4 +1,5 @@
 cimport cython
+from depthcast.shared.deep_ranks cimport DeepRanks
 
 cdef bint COMPILED
 
@@ -8,9 +9,9 @@ cdef class BookSide:
     cdef public object ranks
     cdef readonly object side
     cdef readonly int sign
-    @cython.locals(rank=longlong)
+    @cython.locals(rank=longlong, deep=DeepRanks)
     cpdef object add_key(self, long long key)
-    @cython.locals(rank=longlong)
+    @cython.locals(rank=longlong, deep=DeepRanks)
     cpdef object remove_key(self, long long key)
     cpdef object nth_key(self, Py_ssize_t n)
 

@@ -10,16 +10,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
-from sortedcontainers import SortedList
-
 from depthcast.shared.compiled import is_compiled_at
+from depthcast.shared.deep_ranks import DeepRanks
 from depthcast.shared.errors import CodecError
 from depthcast.shared.sizes import FloatPrices, Prices, Sizes, checked, exact, nearest
 from depthcast.shared.types import Side
 
 FLAT_MAX: Final = 4_000
-"""Up to this many levels the index is a plain list, which is faster until moving its tail costs too much."""
+"""Up to this many levels the index is a plain list, which is faster until moving its tail costs too much.
 
+One that had more becomes a plain list again with half as many: not at each level around the limit.
+"""
 
 COMPILED: Final = is_compiled_at(__file__)
 
@@ -37,7 +38,8 @@ class BookSide:
 
     Hot paths may read `levels`, `ranks` and `sign` directly, and change the quantity of an existing level in
     place. After adding or removing a level in `levels` they must call `add_key` or `remove_key`. `levels` is
-    always the same dict. `ranks` may be replaced, and is a plain list only while the side is small.
+    always the same dict. `ranks` may be replaced, and is a plain list only while the side is small. Both
+    kinds can be iterated in either direction, and indexed from the end.
     """
 
     __slots__ = ("levels", "orders", "ranks", "side", "sign")
@@ -47,7 +49,7 @@ class BookSide:
         self.sign = -1 if side == Side.BID else 1
         self.levels: dict[int, int] = {}
         self.orders: dict[int, int] | None = None
-        self.ranks: list[int] | SortedList[int] = []
+        self.ranks: list[int] | DeepRanks = []
 
     def __len__(self) -> int:
         return len(self.levels)
@@ -72,9 +74,10 @@ class BookSide:
             rank = -key
             ranks.insert(_place(ranks, rank) if COMPILED else bisect_left(ranks, rank), rank)
             if len(ranks) > FLAT_MAX:
-                self.ranks = SortedList(ranks)
+                self.ranks = DeepRanks(ranks)
         else:
-            ranks.add(-key)
+            deep = ranks
+            deep.add(-key)
 
     def remove_key(self, key: int) -> None:
         """Remove the key of a removed level from the index."""
@@ -83,7 +86,10 @@ class BookSide:
             rank = -key
             del ranks[_place(ranks, rank) if COMPILED else bisect_left(ranks, rank)]
         else:
-            ranks.remove(-key)
+            deep = ranks
+            deep.remove(-key)
+            if len(deep) <= FLAT_MAX // 2:
+                self.ranks = deep.tolist()
 
     def clear(self) -> None:
         """Remove every level."""
@@ -96,6 +102,11 @@ class BookSide:
     def index(self) -> list[int]:
         """All keys, ascending from best to worst; a new list each time."""
         return [-rank for rank in reversed(self.ranks)]
+
+    def ascending(self) -> list[int]:
+        """All ranks, ascending from worst to best; a new list each time."""
+        ranks = self.ranks
+        return ranks.copy() if isinstance(ranks, list) else ranks.tolist()
 
     def best(self) -> int | None:
         """Best price in ticks, or None when the side is empty."""
@@ -140,7 +151,7 @@ class BookSide:
         """Ranks below `below` down to `least`, in descending order; None = no bound."""
         ranks = self.ranks
         if not isinstance(ranks, list):
-            return ranks.irange(least, below, inclusive=(True, False), reverse=True)
+            return ranks.descending(below, least)
         start = 0 if least is None else bisect_left(ranks, least)
         return reversed(ranks[start : None if below is None else bisect_left(ranks, below)])
 
@@ -153,7 +164,7 @@ class BookSide:
         self.levels.update(zip(flat[::2], flat[1::2], strict=True))
         self.orders = None if orders is None else dict(zip(flat[::2], orders, strict=True))
         ranks = sorted([price * -self.sign for price in self.levels])
-        self.ranks = ranks if len(ranks) <= FLAT_MAX else SortedList(ranks)
+        self.ranks = ranks if len(ranks) <= FLAT_MAX else DeepRanks(ranks)
 
     def flat(self, depth: int = 0) -> list[int]:
         """The best `depth` levels (0 = all) as flat `[price, quantity, …]`, best first."""

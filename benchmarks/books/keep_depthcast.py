@@ -10,6 +10,7 @@ import sys
 from benchmarks.books.rounds import serve
 from benchmarks.books.without import WITHOUT
 from depthcast.ingestor.engine import Engine
+from depthcast.ingestor.limits import UNLIMITED
 from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.types import Symbol
 
@@ -23,7 +24,7 @@ def main(feed: str, load: str, *words: str) -> None:
     options = [ATOMIC] if "atomic" in words else []
     for word in WITHOUT.keys() & set(words):
         WITHOUT[word]()
-    engine = Engine(0, 1)
+    engine = Engine(0, 1, limits=UNLIMITED)  # the deepest load has as many levels as a book may have, and one
     engine.register(Instrument(Symbol(NAME.decode()), feed=Feed(feed)))
     engine.begin_epoch(EPOCH)
 

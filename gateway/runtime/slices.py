@@ -107,7 +107,7 @@ async def grouped_in_slices(symbol: str, replica: Replica, depth: int, group_tic
 
 def _copy(side: BookSide, depth: int = 0, *, orders: bool = False) -> _Side:
     """The best `depth` levels of a side (0 = all) as they are now."""
-    ranks = list(side.ranks)
+    ranks = side.ascending()
     counts = dict(side.orders) if orders and side.orders is not None else None
     return _Side(side.sign, ranks[-depth:] if depth else ranks, dict(side.levels), counts)
 

@@ -1,6 +1,7 @@
 """Targets: input events. Bytes as they come, and arrays of events beside a naive model."""
 
 import json
+from collections.abc import Sequence
 from typing import Any, Final
 from unittest.mock import patch
 
@@ -133,7 +134,7 @@ def _opened(raw: bytes) -> chunks.Array:
             return found
 
 
-def _encoded(events: list[Any], raw: bytes) -> list[bytes]:
+def _encoded(events: Sequence[Any], raw: bytes) -> list[bytes]:
     if raw.startswith(b"["):
         return [json.dumps(event, ensure_ascii=True).encode() for event in events]
     return [packed(event) for event in events]

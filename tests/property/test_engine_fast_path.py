@@ -1,6 +1,7 @@
 """The fast path for common events gives the same result as checking every event one by one."""
 
 import itertools
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -102,7 +103,7 @@ class Pair:
         self.fast, self.slow = fast, slow
         self.results: dict[str, int] = {}
 
-    def apply(self, events: list[Any], *, atomic: bool = False) -> None:
+    def apply(self, events: Sequence[Any], *, atomic: bool = False) -> None:
         outcome = self.fast.apply(events, atomic=atomic)
         assert outcome == self.slow.apply(events, atomic=atomic), events
         for _, reason in outcome.refused:

@@ -5,11 +5,11 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sortedcontainers import SortedList
 
 import depthcast.shared.book
 from depthcast.shared.book import FLAT_MAX, Book, BookSide
 from depthcast.shared.compiled import is_compiled
+from depthcast.shared.deep_ranks import DeepRanks
 from depthcast.shared.types import MAX_INTEGER, Side
 
 prices = st.integers(-6, 6) | st.sampled_from([-MAX_INTEGER, MAX_INTEGER])
@@ -121,7 +121,7 @@ def test_crossed_or_locked(bid: int | None, ask: int | None, crossed: bool) -> N
 
 
 def is_deep(book_side: BookSide) -> bool:
-    return isinstance(book_side.ranks, SortedList)
+    return isinstance(book_side.ranks, DeepRanks)
 
 
 @pytest.mark.parametrize("side", Side)

@@ -1,0 +1,24 @@
+cimport cython
+from cpython.array cimport array
+
+@cython.locals(reader=_Reader, count=Py_ssize_t, numbers=array)
+cpdef object read_packed(bytes raw)
+
+@cython.final
+cdef class _Reader:
+    cdef bytes _raw
+    cdef Py_ssize_t _size
+    cdef Py_ssize_t _at
+    cdef bint _failed
+    @cython.locals(raw=cython.p_uchar, count=Py_ssize_t)
+    cdef Py_ssize_t begin(self)
+    @cython.locals(
+        raw=cython.p_uchar, items=cython.p_longlong, event=Py_ssize_t, at=Py_ssize_t, op=cython.longlong,
+        side=cython.longlong, price=cython.longlong, quantity=cython.longlong, step=Py_ssize_t, begin=cython.int,
+        ops=cython.longlong, most=cython.longlong,
+    )
+    cdef bint fill(self, array numbers, Py_ssize_t count)
+    @cython.locals(
+        raw=cython.p_uchar, at=Py_ssize_t, place=Py_ssize_t, kind=cython.int, width=cython.int, is_high=bint, number=cython.longlong,
+    )
+    cdef long long _number(self)
