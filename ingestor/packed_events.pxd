@@ -20,5 +20,6 @@ cdef class _Reader:
     cdef bint fill(self, array numbers, Py_ssize_t count)
     @cython.locals(
         raw=cython.p_uchar, at=Py_ssize_t, place=Py_ssize_t, kind=cython.int, width=cython.int, is_high=bint, number=cython.longlong,
+        wrap=cython.longlong,
     )
     cdef long long _number(self)

@@ -129,5 +129,6 @@ class _Reader:
             number = number << 8 | raw[place]
         self._at = at + 1 + width
         if is_high and kind >= 0xD0:
-            number -= 1 << 8 * width
+            wrap = 1  # of 64 bits
+            number -= wrap << 8 * width
         return number

@@ -16,9 +16,6 @@ from tests.sharing import Once
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
-UNTYPED: set[str] = set()
-"""Attributes that may be untyped."""
-
 ANY = re.compile(r"\bAny\b")
 
 
@@ -122,7 +119,7 @@ def test_everything_public_has_types(said: dict[str, list[str]]) -> None:
     kinds = {shown[line]: kind for line, kind in revealed(said["names"]).items()}
     assert set(kinds) == set(shown.values())
     assert {"BookUpdate.book", "BookUpdate.bids", "Client.subscribe", "EntryInfo.src"} <= set(kinds)
-    assert {name for name, kind in kinds.items() if ANY.search(kind)} == UNTYPED
+    assert {name for name, kind in kinds.items() if ANY.search(kind)} == set()
 
 
 def test_a_users_mistake_is_found(said: dict[str, list[str]]) -> None:

@@ -165,4 +165,4 @@ def test_they_apply_as_if_each_was_checked(evicts: bool, seed: int) -> None:
             pair.fast.merger.drain(pair.fast.merger.seq + 1)
             pair.slow.merger.drain(pair.slow.merger.seq + 1)
     assert packed > 1_000
-    assert len(pair.results) > 4
+    assert len(pair.results) >= 4

@@ -27,8 +27,8 @@ def test_another_name_is_no_attribute() -> None:
     ("code", "loaded"),
     [
         ("import depthcast", set()),
-        ("from depthcast import State", {"sortedcontainers"}),
-        ("from depthcast import Consumer", {"asyncio", "msgpack", "redis", "sortedcontainers"}),
+        ("from depthcast import State", set()),
+        ("from depthcast import Consumer", {"asyncio", "msgpack", "redis"}),
     ],
 )
 def test_importing_costs_what_is_used(code: str, loaded: set[str]) -> None:
