@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.harness import Absent
-from depthcast.runtime.embedded import free_port
+from depthcast.runtime.ports import free_port
 
 CONFIGURATION: Final = """\
 user root

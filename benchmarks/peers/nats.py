@@ -9,7 +9,7 @@ from typing import Final
 
 from benchmarks.harness import Absent
 from benchmarks.peers import python
-from depthcast.runtime.embedded import free_port
+from depthcast.runtime.ports import free_port
 
 CONFIGURATION: Final = """\
 listen: "127.0.0.1:{trigger_port}"

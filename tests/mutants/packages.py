@@ -41,7 +41,7 @@ def _package(name: str, *property_tests: str, left_out: tuple[str, ...] = ()) ->
 PACKAGES: Final = {
     package.folder: package
     for package in (
-        _package("shared", "test_reader_convergence.py"),
+        _package("shared", "test_deep_ranks.py", "test_reader_convergence.py"),
         _package("broadcaster", "test_engine_model.py"),
         _package(
             "ingestor",
@@ -50,6 +50,7 @@ PACKAGES: Final = {
             "test_engine_garbage.py",
             "test_engine_model.py",
             "test_engine_replay.py",
+            "test_packed_events.py",
             left_out=(
                 # Their result depends on how threads are scheduled.
                 "tests/unit/ingestor/test_engine_threads.py",
