@@ -18,6 +18,7 @@ from depthcast.broadcaster.retention import Retention
 from depthcast.broadcaster.runtime import scripts
 from depthcast.broadcaster.runtime.publisher import Publisher
 from depthcast.broadcaster.runtime.server_identity import ServerIdentity
+from depthcast.gateway.delivery.session import Session
 from depthcast.gateway.market.view import merge
 from depthcast.gateway.protocol.messages import ViewDelta
 from depthcast.ingestor.book_state import BookState
@@ -73,7 +74,7 @@ def _source(owner: Any, name: str, old: str, new: str) -> Mutation:
         text = textwrap.dedent(inspect.getsource(function))
         assert text.count(old) == 1, f"{owner.__name__}.{name} has changed"
         made: dict[str, Any] = {}
-        names = {**function.__globals__, "_as_before": _as_before}
+        names = {**function.__globals__, "_as_before": _as_before, "_resumed_blindly": _resumed_blindly}
         exec(text.replace(old, new), names, made)  # noqa: S102  # the program's own text
         return patch.object(owner, name, made[name])
 
@@ -195,8 +196,11 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "conflation-drops-deletions": lambda: patch.object(
         depthcast.gateway.market.channel, "merge", _without_deletions
     ),
-    "resume-without-digest": lambda: patch.object(
-        depthcast.gateway.market.channel.Channel, "state_of", _resumed_blindly
+    "resume-without-digest": _source(
+        Session,
+        "subscribe",
+        "None if resume is None else channel.state_of(resume)",
+        "resume and _resumed_blindly(channel, resume)",
     ),
 }
 """All mistakes by name; `none` is the unchanged program."""
