@@ -62,7 +62,11 @@ def _market(run: Run, folder: Path) -> None:
         ORDER_BOOK: lambda: peer("order_book", levels),
         NAUTILUS: lambda: peer("nautilus", levels),
     }
-    targets = (Target("rate", OURS, ORDER_BOOK, least=1.5), Target("rate", OURS, NAUTILUS, least=2))
+    targets = (
+        Target("rate", OURS, ORDER_BOOK, least=1.5),
+        Target("rate", OURS, NAUTILUS, least=4),
+        Target("rate", ORDERS, NAUTILUS, least=3),
+    )
     _compare(run, "a market", makers, OURS, targets)
     run.note(
         "A market: the built-in synthetic BTC-USD (levels, about 1,900 a side, each batch one unit) and "
@@ -89,7 +93,9 @@ def _peers(run: Run, folder: Path) -> None:
     targets = (
         Target("rate", OURS, least=1.5),
         Target("rate", ORDERS, least=1.0),
-        Target("rate", OURS, NAUTILUS, least=2),
+        Target("ns", OURS, ORDER_BOOK, most=1.2),
+        Target("rate", OURS, NAUTILUS, least=4),
+        Target("rate", ORDERS, NAUTILUS, least=3),
         Target("rate", OURS, GO, least=10),
     )
     samples = _compare(run, f"{LEVELS} levels a side", makers, OURS, targets)
@@ -123,7 +129,7 @@ def _depths(run: Run, folder: Path) -> None:
         names[LEVELS]: lambda: depthcast("levels", paths[LEVELS]),
         names[deep]: lambda: depthcast("levels", paths[deep]),
     }
-    targets = [Target("ns", names[deep], names[LEVELS], most=5)]
+    targets = [Target("ns", names[deep], names[LEVELS], most=3)]
     _compare(run, "depth", makers, names[LEVELS], targets)
 
 
