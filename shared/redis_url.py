@@ -65,7 +65,8 @@ def without_credentials(url: str) -> str:
         )  # what stands before the last @ may be credentials, or what stands behind it
     authority, path, query, fragment = _parts(place)
     shown = f"{HIDDEN}@" if at else ""
-    if not _are_hosts(authority) or (authority and scheme[0] == "unix://"):
+    unsure = not _may_be_several(scheme[0], authority) or (authority and scheme[0] == "unix://")
+    if unsure or not _are_hosts(authority):
         return scheme[0] + shown + HIDDEN
     shown += authority
     fits = _PATHS.get(scheme[0], _FOLDERS)
@@ -161,6 +162,12 @@ def _parts(rest: str) -> tuple[str, str, str | None, str]:
     rest, asked, query = rest.partition("?")
     authority, slash, path = rest.partition("/")
     return authority, slash + path, query if asked else None, fragment
+
+
+def _may_be_several(scheme: str, authority: str) -> bool:
+    """Whether commas divide hosts: not where only one can be, nor beside an empty one, as in a password."""
+    named = all(host[:1] not in ("", ":") for host in authority.split(","))
+    return "," not in authority or ("+" in scheme and named)
 
 
 def _are_hosts(authority: str) -> bool:
