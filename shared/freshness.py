@@ -60,6 +60,8 @@ class ServerClock:
 class Freshness:
     """Whether the books of one partition are fresh: the newest entry applied is young, and input is not late.
 
+    Seals do not count.
+
     - `lag_ms`: age of the oldest unread input when that entry was written; None if the entry does not say.
     - `late`: result of the last `update`: the newest entry is older than `stale_s`, or its age is unknown.
     - `lagging`: input lag exceeded `lag_max_ms`, and has not been at most half of that for `LIVE_AGAIN_S`.
@@ -86,7 +88,12 @@ class Freshness:
         self._unaged: tuple[Written, float] | None = None
 
     def record(self, written: Written, now: float) -> None:
-        """Record that books include this entry since `now`."""
+        """Record that books include this entry since `now`.
+
+        A seal says nothing: its leader does not know yet what input waits, and may end before it does.
+        """
+        if written.is_seal:
+            return
         self._unaged = written, now
         self._find_age()
         self.lag_ms = written.lag_ms

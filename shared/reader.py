@@ -87,11 +87,13 @@ class Written(NamedTuple):
     - `us`: when the entry was written, by the server's clock (µs since 1970); None if it does not say.
     - `lag_ms`: age of the oldest unread input then; None if it does not say.
     - `is_new`: whether it was written after the reader last loaded.
+    - `is_seal`: whether it begins an epoch, before its leader has looked at the input.
     """
 
     us: int | None
     lag_ms: int | None
     is_new: bool
+    is_seal: bool = False
 
 
 class AppliedEntry(NamedTuple):
@@ -233,7 +235,7 @@ class PartitionReader:
         reached = self._reach(position) if self.ahead else ()
         # Nothing else lets a replica be shown that did not have to change with this entry.
         updates += self._promote_all() if caught_up else self._promoted(reached)
-        written = Written(written_us, info.lag_ms, position > self._tail)
+        written = Written(written_us, info.lag_ms, position > self._tail, is_seal=position.n == 0)
         return AppliedEntry(position, info, updates, written)
 
     def beside(self, symbols: Collection[str], position: Position) -> "PartitionReader":
@@ -452,11 +454,11 @@ def is_foreign(fields: Sequence[tuple[bytes, bytes]]) -> bool:
     return False
 
 
-def written_in(fields: Sequence[tuple[bytes, bytes]]) -> Written | None:
+def written_in(position: Position, fields: Sequence[tuple[bytes, bytes]]) -> Written | None:
     """How fresh books are that include this entry, the last one of a stream; None if no leader wrote it."""
     try:
         info, _ = read_info(fields)
     except (CodecError, PositionError):
         return None
     written_us = next((decode_written(raw) for name, raw in fields if name == WRITTEN_FIELD), None)
-    return Written(written_us, info.lag_ms, is_new=False)
+    return Written(written_us, info.lag_ms, is_new=False, is_seal=position.n == 0)

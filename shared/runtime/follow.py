@@ -319,7 +319,7 @@ class Follower:
             return ZERO, None
         tail = Position.parse(info[b"last-generated-id"])
         newest = parse_entries([info[b"last-entry"] or (b"0-0", ())])
-        return tail, written_in(newest[0][1]) if newest and newest[0][0] == tail else None
+        return tail, written_in(*newest[0]) if newest and newest[0][0] == tail else None
 
     async def _read(self) -> Iterable[AppliedEntry]:
         reader = self.reader

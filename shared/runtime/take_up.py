@@ -135,7 +135,7 @@ def parse_ends(key: str, reply: object) -> StreamEnds:
         )
     except KeyError as error:
         raise RedisUnavailable(f"XINFO STREAM said no {error}; is it Redis that answers?") from error
-    written = written_in(last[0][1]) if last and last[0][0] == tail else None
+    written = written_in(*last[0]) if last and last[0][0] == tail else None
     foreign = bool(first) and is_foreign(first[0][1])
     oldest = OldestEntry(first[0][0], read_info(first[0][1])[1]) if first and not foreign else None
     return StreamEnds(tail, written, oldest, foreign)

@@ -190,7 +190,7 @@ class Asked(Gateway):
     def ends(self) -> StreamEnds:
         """Both ends of the stream, which may have lost its last entry."""
         authority = self.authority
-        written = written_in(authority.entries[-1][1])
+        written = written_in(*authority.entries[-1])
         position, fields = authority.entries[0]
         return StreamEnds(authority.tail, written, OldestEntry(position, read_info(fields)[1]), foreign=False)
 

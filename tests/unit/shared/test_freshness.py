@@ -17,6 +17,11 @@ def entry(written_s: float | None, *, is_new: bool = False, lag_ms: int | None =
     return Written(None if written_s is None else SERVER_US + int(written_s * 1e6), lag_ms, is_new)
 
 
+def seal(written_s: float) -> Written:
+    """The seal of a new leader, which does not say what input waits."""
+    return entry(written_s, is_new=True)._replace(is_seal=True)
+
+
 def sampled(
     clock: ServerClock, sent: float, received: float, at: float | None = None, off_us: int = 0
 ) -> None:
@@ -179,3 +184,22 @@ class TestFresh:
             fresh.record(entry(written_s), 101.0)
             found.append(fresh.age_s(101.0))
         assert found == [0.0, None]
+
+
+class TestSeals:
+    def test_a_seal_makes_no_old_book_fresh(self, fresh: Freshness) -> None:
+        fresh.record(entry(100.0), 100.0)
+        assert fresh.update(101.0)
+        fresh.record(seal(104.0), 104.0)
+        assert fresh.update(104.9)
+        assert not fresh.update(105.1), "nobody has said since what input waits"
+        fresh.record(seal(106.0), 106.0)
+        assert not fresh.update(106.0)
+        fresh.record(entry(106.1, is_new=True), 106.1)
+        assert fresh.update(106.1)
+
+    def test_a_seal_ends_no_input_lag(self, fresh: Freshness) -> None:
+        fresh.record(entry(100.0, lag_ms=1001), 100.0)
+        for second in range(101, 104):
+            fresh.record(seal(second), second)
+        assert fresh.lagging

@@ -130,7 +130,7 @@ def test_an_entry_says_when_it_was_written(
 ) -> None:
     entry = reader.read(at(6), [*fields(A=delta(10, 11, 5)), (b"_w", raw)])
     assert entry is not None
-    assert entry.written == (written_us, None, True)
+    assert entry.written == Written(written_us, None, is_new=True)
     assert shown(reader)["A"] == (11, [100, 5])
 
 
