@@ -42,7 +42,10 @@ class PackedEvents(Sequence[list[int]]):
     @overload
     def __getitem__(self, index: slice) -> list[list[int]]: ...
     def __getitem__(self, index: int | slice) -> Any:
-        return list(self)[index]
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        begin = range(0, len(self.numbers), ITEMS)[index]
+        return self.numbers[begin : begin + ITEMS].tolist()
 
     def __eq__(self, other: object) -> bool:
         return list(self) == list(other) if isinstance(other, Sequence) else NotImplemented

@@ -53,6 +53,11 @@ def test_arrays_of_every_length_are_read(count: int) -> None:
     assert bool(packed) == bool(events)
     if events:
         assert (packed[0], packed[-1], packed[:2]) == (events[0], events[-1], events[:2])
+        assert packed[::-7] == events[::-7]
+    assert [packed[index] for index in range(len(packed))] == events, "and one takes no time for the others"
+    for index in (len(events), -len(events) - 1):
+        with pytest.raises(IndexError):
+            packed[index]
     assert len(packed) == len(events)
     assert packed == events
     assert packed != [*events, events]
