@@ -51,12 +51,18 @@ def test_a_partitions_times_are_those_of_the_process() -> None:
 
 
 def test_the_lag_of_a_consumer_is_exported_by_the_leader_only() -> None:
-    lags: Any = SimpleNamespace(seconds={("risk", 0): 1.5, ("risk", 1): 2.5, ("risk", 9): 3.5})
+    lags: Any = SimpleNamespace(
+        seconds={("risk", 0): 1.5, ("risk", 1): 2.5, ("risk", 9): 3.5},
+        replica_seconds={("risk", 0): 0.5, ("risk", 1): 0.25},
+    )
     stats = IngestorStats(consumer_lags=lags)
     stats.of(0).leading = True
     stats.of(1).following = True
     registry = registered(stats)
-    name = "depthcast_consumer_lag_seconds"
-    assert registry.get_sample_value(name, {"consumer": "risk", "partition": "0"}) == 1.5
-    for elsewhere in ("1", "9"):
-        assert registry.get_sample_value(name, {"consumer": "risk", "partition": elsewhere}) is None
+    for name, seconds in (
+        ("depthcast_consumer_lag_seconds", 1.5),
+        ("depthcast_consumer_replica_lag_seconds", 0.5),
+    ):
+        assert registry.get_sample_value(name, {"consumer": "risk", "partition": "0"}) == seconds
+        for elsewhere in ("1", "9"):
+            assert registry.get_sample_value(name, {"consumer": "risk", "partition": elsewhere}) is None
