@@ -50,6 +50,9 @@ class PackedEvents(Sequence[list[int]]):
     def __eq__(self, other: object) -> bool:
         return list(self) == list(other) if isinstance(other, Sequence) else NotImplemented
 
+    def __repr__(self) -> str:
+        return repr(list(self))
+
     __hash__ = None  # type: ignore[assignment] # it equals lists
 
 

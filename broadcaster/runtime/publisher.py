@@ -155,6 +155,10 @@ class Publisher:
         async with self._mapped_errors():
             self._check(await self._trim([self.keys.deltas, self.keys.events], [str(self.position), *firsts]))
 
+    async def release(self) -> None:
+        """Return the connection that is kept for publishing; whoever closes the client need not do this."""
+        await self._direct.release()
+
     async def read_stub(self, after: Position) -> list[RawEntry]:
         """The first input entry after a position, however large: only the beginning of it.
 

@@ -212,10 +212,13 @@ async def _write(
     engine.resume_counting(info.src, info.applied, info.rejected, info.ignored)
     publisher = Publisher(client, (number, keys.partition(number)), ZERO, rejects_max=1)
     epoch = REAL_ENVIRONMENT.now_ms()
-    await publisher.seal(epoch, Broadcast(info._replace(ts=REAL_ENVIRONMENT.now_us()), ()))
-    settings = IngestorSettings()
-    leadership = Leadership(settings, engine, publisher, PartitionStats(), REAL_ENVIRONMENT)
-    await leadership.begin(epoch, own, instruments.keys(), Republication(), info, listings)
+    try:
+        await publisher.seal(epoch, Broadcast(info._replace(ts=REAL_ENVIRONMENT.now_us()), ()))
+        settings = IngestorSettings()
+        leadership = Leadership(settings, engine, publisher, PartitionStats(), REAL_ENVIRONMENT)
+        await leadership.begin(epoch, own, instruments.keys(), Republication(), info, listings)
+    finally:
+        await publisher.release()
 
 
 def _info_of(number: int, count: int, old: _State) -> EntryInfo:

@@ -275,7 +275,7 @@ async def _venue(place: Place, port: int) -> AsyncIterator[FakeVenue]:
 async def _readers(place: Place) -> AsyncIterator[None]:
     """A consumer that names itself, and clients that follow the market, one of them at intervals."""
     async with (
-        Consumer(place.redis_url, prefix=place.prefix, name=CONSUMER) as consumer,
+        Consumer(place.redis_url, prefix=place.prefix, name=CONSUMER, read_from="replica") as consumer,
         connect(place.gateway_url) as client,
         connect(place.gateway_url) as seldom,
     ):
