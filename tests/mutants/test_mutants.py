@@ -8,7 +8,7 @@ from tests.mutants.mutations import Identity, Mutant, difference, mutants_of, sa
 from tests.mutants.packages import PACKAGES, ROOT, Package
 from tests.mutants.reasons import read_reasons, wrong_reasons
 from tests.mutants.report import Report
-from tests.mutants.trials import Trials, Unsound, Verdict
+from tests.mutants.trials import ENVIRONMENT, Trials, Unsound, Verdict
 
 SOURCE = '''"""Prices."""
 
@@ -36,6 +36,15 @@ def test_crossed():
 def test_counted_down():
     assert counted_down(3) == 0
 """
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trials change the environment, which later tests of this process must not see."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+
+
 LOCKED = Identity("toy/price.py", "crossed", "return bid >= ask", "return bid > ask")
 
 

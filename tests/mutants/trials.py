@@ -32,6 +32,9 @@ PRELOADED: Final = (
 PATIENCE_FACTOR: Final = 5.0
 WALL_FACTOR: Final = 10.0
 """Factor from processor time to the limit by the clock, which is slow on a busy machine."""
+ENVIRONMENT: Final = {"DEPTHCAST_PURE": "1", "PYTHONHASHSEED": "0", "COVERAGE_CORE": "ctrace"}
+"""Of trials: run as Python, with the same string hashes each time, and with contexts in coverage."""
+
 SURVIVED: Final = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
@@ -54,8 +57,7 @@ class Trials:
         self._package = package
         self._patience_s = patience_s
         self._jobs = jobs
-        # Run as Python, with the same string hashes each time, and with contexts in coverage.
-        os.environ.update(DEPTHCAST_PURE="1", PYTHONHASHSEED="0", COVERAGE_CORE="ctrace")
+        os.environ.update(ENVIRONMENT)
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(PRELOADED))
 
