@@ -60,7 +60,7 @@ class ServerClock:
 class Freshness:
     """Whether the books of one partition are fresh: the newest entry applied is young, and input is not late.
 
-    Seals do not count.
+    Seals, and steps of moves, do not count.
 
     - `lag_ms`: age of the oldest unread input when that entry was written; None if the entry does not say.
     - `late`: result of the last `update`: the newest entry is older than `stale_s`, or its age is unknown.

@@ -87,7 +87,7 @@ class Written(NamedTuple):
     - `us`: when the entry was written, by the server's clock (µs since 1970); None if it does not say.
     - `lag_ms`: age of the oldest unread input then; None if it does not say.
     - `is_new`: whether it was written after the reader last loaded.
-    - `is_seal`: whether it begins an epoch, before its leader has looked at the input.
+    - `is_seal`: whether n is 0: a seal or a step of moves, written before the leader looked at the input.
     """
 
     us: int | None

@@ -11,6 +11,7 @@ from benchmarks.harness import Absent
 FOLDER: Final = Path(__file__).parent
 BUILD: Final = FOLDER.parents[1] / "build" / "benchmarks" / "node"
 MANIFEST: Final = ("package.json", "package-lock.json")
+CONTROL: Final = "control.mjs"
 INSTALL_S: Final = 120
 
 
@@ -25,7 +26,8 @@ def command(name: str) -> list[str]:
         print("  installing the peers for Node", file=sys.stderr, flush=True)
         _install(npm)
     script = BUILD / f"serve_{name}.mjs"
-    shutil.copy(FOLDER / script.name, script)
+    for file in (CONTROL, script.name):
+        shutil.copy(FOLDER / file, BUILD / file)
     return [node, str(script)]
 
 

@@ -1,7 +1,7 @@
 // Node ws: send() of the prebuilt message to each client of each channel.
-import { createServer } from 'node:net'
 import { once } from 'node:events'
 import { WebSocketServer } from 'ws'
+import { listenForTicks } from './control.mjs'
 
 const subscribers = new Map()
 const of = (channel) => subscribers.get(channel) ?? subscribers.set(channel, new Set()).get(channel)
@@ -17,29 +17,8 @@ server.on('connection', (client) => {
   client.on('error', () => {})
 })
 
-// Ticks: u32 bytes that follow, u32 count, then u32 channel, u32 length, message (see benchmarks/native/limit.c).
-function broadcast(body) {
-  let at = 4
-  for (let left = body.readUInt32LE(0); left; left--) {
-    const channel = body.readUInt32LE(at)
-    const size = body.readUInt32LE(at + 4)
-    const message = body.subarray(at + 8, at + 8 + size)
-    at += 8 + size
-    for (const client of of(channel)) client.send(message, { binary: false })
-  }
-}
-
-const control = createServer((connection) => {
-  let rest = Buffer.alloc(0)
-  connection.on('data', (data) => {
-    rest = rest.length ? Buffer.concat([rest, data]) : data
-    while (rest.length >= 4 && rest.length >= 4 + rest.readUInt32LE(0)) {
-      const size = rest.readUInt32LE(0)
-      broadcast(rest.subarray(4, 4 + size))
-      rest = rest.subarray(4 + size)
-    }
-  })
+const trigger = await listenForTicks((channel, message) => {
+  for (const client of of(channel)) client.send(message, { binary: false })
 })
-control.listen(0, '127.0.0.1')
-await Promise.all([once(server, 'listening'), once(control, 'listening')])
-console.log(`${server.address().port} ${control.address().port}`)
+if (!server.address()) await once(server, 'listening')
+console.log(`${server.address().port} ${trigger}`)
