@@ -60,7 +60,7 @@ class ServerClock:
 class Freshness:
     """Whether the books of one partition are fresh: the newest entry applied is young, and input is not late.
 
-    Seals, and steps of moves, do not count.
+    After the first entry with n > 0, seals and steps of moves do not count.
 
     - `lag_ms`: age of the oldest unread input when that entry was written; None if the entry does not say.
     - `late`: result of the last `update`: the newest entry is older than `stale_s`, or its age is unknown.
@@ -73,8 +73,8 @@ class Freshness:
     step of the server's clock changes nothing, and an entry is never younger than the time since it arrived.
     """
 
-    __slots__ = ("_clock", "_lag_max_ms", "_small_since", "_stale_s", "_unaged", "_written_at", "lag_ms",
-                 "lagging", "late")  # fmt: skip
+    __slots__ = ("_clock", "_lag_max_ms", "_seen_more", "_small_since", "_stale_s", "_unaged", "_written_at",
+                 "lag_ms", "lagging", "late")  # fmt: skip
 
     def __init__(self, clock: ServerClock, stale_s: float, lag_max_ms: int) -> None:
         self.lag_ms: int | None = None
@@ -83,6 +83,7 @@ class Freshness:
         self._clock = clock
         self._stale_s = stale_s
         self._lag_max_ms = lag_max_ms
+        self._seen_more = False
         self._small_since: float | None = None
         self._written_at: float | None = None
         self._unaged: tuple[Written, float] | None = None
@@ -90,10 +91,12 @@ class Freshness:
     def record(self, written: Written, now: float) -> None:
         """Record that books include this entry since `now`.
 
-        A seal says nothing: its leader does not know yet what input waits, and may end before it does.
+        A seal makes no book younger: its leader does not know yet what input waits, and may end before it
+        does. A reader that has seen nothing else takes it for what it is, the newest entry.
         """
-        if written.is_seal:
+        if written.is_seal and self._seen_more:
             return
+        self._seen_more = not written.is_seal
         self._unaged = written, now
         self._find_age()
         self.lag_ms = written.lag_ms

@@ -198,6 +198,15 @@ class TestSeals:
         fresh.record(entry(106.1, is_new=True), 106.1)
         assert fresh.update(106.1)
 
+    def test_who_has_seen_nothing_else_takes_it_for_the_newest_entry(self, fresh: Freshness) -> None:
+        fresh.record(seal(100.0), 100.0)
+        assert fresh.update(100.0)
+        fresh.record(seal(104.0), 104.0)
+        assert fresh.update(108.9)
+        fresh.record(entry(109.0), 109.0)
+        fresh.record(seal(113.0), 113.0)
+        assert not fresh.update(114.1)
+
     def test_a_seal_ends_no_input_lag(self, fresh: Freshness) -> None:
         fresh.record(entry(100.0, lag_ms=1001), 100.0)
         for second in range(101, 104):
