@@ -238,7 +238,7 @@ class Publisher:
             async with map_errors():
                 yield
         except RedisUnavailable:
-            await self._direct.close()
+            self._direct.renew()
             raise
 
     def _check(self, reply: Sequence[Any]) -> None:

@@ -23,6 +23,8 @@ from depthcast.shared.runtime.connections import RoutingClient, TransportAccess
 _CLOSED: Final = "Connection closed by server."
 """The same text as the library's."""
 
+_CLOSED_HERE: Final = "Connection closed by another task."
+
 _ERROR: Final = ord("-")
 """First byte of an error reply."""
 
@@ -73,23 +75,34 @@ class DirectClient:
         try:
             reply = await borrowed.send(command)
         except AskError:
-            await self._return(closed=False)
+            await self._return(borrowed, closed=False)
             raise
         except BaseException:
-            await self._return(closed=True)
+            await self._return(borrowed, closed=True)
             raise
         self.received = borrowed.received
         return reply
 
     async def release(self) -> None:
-        """Return the connection to the pool; the next `send` borrows one again."""
+        """Return the connection to the pool; the next `send` borrows one again.
+
+        While a command is under way, this closes the connection instead: its reply must reach nobody else.
+        """
         if self._borrowed is not None:
-            await self._return(closed=not self._borrowed.usable)
+            await self._return(self._borrowed, closed=not self._borrowed.usable)
 
     async def close(self) -> None:
-        """Close the connection; the next `send` borrows another one."""
+        """Close the connection; the next `send` borrows another one.
+
+        A command that is under way fails with the library's `ConnectionError`: its outcome is unknown.
+        """
         if self._borrowed is not None:
-            await self._return(closed=True)
+            await self._return(self._borrowed, closed=True)
+
+    def renew(self) -> None:
+        """Have the next `send` borrow another connection; a command that is under way keeps its own."""
+        if self._borrowed is not None:
+            self._borrowed.retire()
 
     async def _borrow(self) -> "_BorrowedConnection":
         await self.release()
@@ -98,9 +111,11 @@ class DirectClient:
         self._borrowed = _BorrowedConnection(connection, pool, self._reply_bytes_max)
         return self._borrowed
 
-    async def _return(self, *, closed: bool) -> None:
-        borrowed, self._borrowed = self._borrowed, None
-        assert borrowed is not None
+    async def _return(self, borrowed: "_BorrowedConnection", *, closed: bool) -> None:
+        """Return it to its pool, unless another task has done so while a command waited."""
+        if self._borrowed is not borrowed:
+            return
+        self._borrowed = None
         borrowed.end()
         if closed:
             await borrowed.connection.disconnect(nowait=True)
@@ -133,7 +148,7 @@ class _BorrowedConnection(asyncio.Protocol):
     @property
     def usable(self) -> bool:
         """Whether another command may be sent."""
-        return self._usable and not self._transport.is_closing()
+        return self._usable and self._reply is None and not self._transport.is_closing()
 
     async def send(self, command: bytes) -> Any:
         """Send a packed command and wait for its reply; after an error the connection is not usable."""
@@ -151,12 +166,20 @@ class _BorrowedConnection(asyncio.Protocol):
             return await self.connection.read_response()
         return found
 
+    def retire(self) -> None:
+        """Take no further command; the one under way goes on."""
+        self._usable = False
+
     def end(self) -> None:
-        """Give the transport back to the library's protocol.
+        """Give the transport back to the library's protocol, and fail the command under way, if there is one.
 
         One that is being closed keeps this protocol, which passes everything on; over TLS it names none any
         more.
         """
+        self._fail(RedisConnectionError(_CLOSED_HERE))
+        self._leave()
+
+    def _leave(self) -> None:
         self._usable = False
         if not self._transport.is_closing() and self._transport.get_protocol() is self:
             self._transport.set_protocol(self._library)
@@ -168,7 +191,7 @@ class _BorrowedConnection(asyncio.Protocol):
             self._library.data_received(data)
             return
         if not self._begun and data[0] == _ERROR:
-            self.end()
+            self._leave()
             self._library.data_received(data)
             reply.set_result(_LEFT_TO_LIBRARY)
             return
@@ -184,7 +207,8 @@ class _BorrowedConnection(asyncio.Protocol):
             return
         self._begun = found is False
         if not self._begun:
-            self._usable = not self._parser.has_data()
+            if self._parser.has_data():
+                self._usable = False
             reply.set_result(found)
 
     def eof_received(self) -> bool | None:

@@ -120,6 +120,32 @@ class TestSound:
         await publisher.publish([broadcast(2)])
         assert [*usable, publisher._direct.usable] == [True, False, True]
 
+    async def test_a_write_that_fails_beside_it_leaves_a_publish_alone(
+        self, client: Redis, keys: PartitionKeys
+    ) -> None:
+        random = Random(1)
+        publisher = await lead(client, keys)
+        await publisher.publish([broadcast(0)])
+        await execute(client, "SET", keys.snapshots("S0"), "of another type")
+        refused = 0
+
+        async def store() -> None:
+            nonlocal refused
+            for _ in range(100):
+                await asyncio.sleep(random.random() * 0.001)
+                with pytest.raises(RedisUnavailable, match="holds a string"):
+                    await publisher.store([Attachment(keys.snapshots("S0"), b"x", publisher.position)])
+                refused += 1
+
+        storing, published = asyncio.create_task(store()), 1
+        while not storing.done():
+            await publisher.publish([broadcast(published)])
+            published += 1
+        await storing
+        infos = [decode_info(fields[0][1]).applied for _, fields in await stream(client, keys.deltas)]
+        assert infos[-published:] == list(range(published))
+        assert (publisher.resends, refused) == (0, 100)
+
     async def test_publishes_of_every_size_follow_each_other(
         self, client: Redis, keys: PartitionKeys, monkeypatch: pytest.MonkeyPatch
     ) -> None:
