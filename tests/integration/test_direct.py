@@ -38,8 +38,8 @@ async def direct(client: Redis, prefix: str) -> AsyncIterator[DirectClient]:
     await direct.release()
 
 
-def packed(*words: str | int) -> bytes:
-    command: bytes = hiredis.pack_command(tuple(str(word) for word in words))
+def packed(*words: Any) -> bytes:
+    command: bytes = hiredis.pack_command(words)
     return command
 
 
