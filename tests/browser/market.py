@@ -11,9 +11,10 @@ from depthcast.runtime.deployment import Deployment, local_deployment, to_toml
 from depthcast.shared.codec import pack
 from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.keys import DeploymentKeys
-from depthcast.shared.runtime.redis import connect, execute
+from depthcast.shared.runtime.redis import execute
 from depthcast.shared.types import Symbol
 from tests.order_flow import OrderFlow
+from tests.redis_client import patient
 
 INSTRUMENTS: Final = (
     Instrument(Symbol("AAA-USD"), "0.01", "0.001", Feed.ORDERS),
@@ -69,7 +70,7 @@ async def open_market(
         ingestor={"interval_ms": 20},
         gateway=gateway,
     ) as deployment:
-        client = connect(redis_url)
+        client = patient(redis_url)
         try:
             market = Market(client, prefix)
             await market.send(OPENING)

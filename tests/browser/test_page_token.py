@@ -11,12 +11,12 @@ import pytest_asyncio
 
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.revocation import TOKEN_ID, member
-from depthcast.shared.runtime.redis import connect
 from depthcast.shared.runtime.revoked_tokens import revoke
 from tests.browser.chromium import opened
 from tests.browser.site import TIMEOUT_S, filled, other_site, shows
 from tests.browser.visit import Visit, visit_of
 from tests.integration.gateway_harness import RunningGateway, running_gateway
+from tests.redis_client import patient
 from tests.tokens import pem, private_key, token
 from tests.waiting import eventually
 
@@ -158,7 +158,7 @@ async def test_after_the_end_of_a_token_the_page_goes_on_with_another(
     async with visit_of(browser, f"{gateway.url}/#DEEP?group=10&token={first}") as visit:
         await mark(visit)
         await shows(visit, "DEEP")
-        async with connect(redis_server) as redis:
+        async with patient(redis_server) as redis:
             key = DeploymentKeys(gateway.process.settings.prefix).revoked
             assert await revoke(redis, key, member(TOKEN_ID, name), 60)
         await asks(visit, "The token was revoked.")

@@ -42,6 +42,7 @@ from depthcast.shared.types import Symbol
 from tests.book_model import brute_digest
 from tests.ingestor_runs import BOTH_FEEDS, FEEDS, Input, Run
 from tests.proxy import FaultProxy
+from tests.redis_client import patient
 from tests.simulation.scripting import sha1_of
 from tests.waiting import eventually
 
@@ -282,7 +283,7 @@ async def clustered_deployment(folder: Path) -> AsyncIterator[Deployment]:
     async with FaultProxy("") as link:
         options = {"cluster-enabled": "yes", "cluster-port": str(free_port())}
         options |= {"cluster-announce-ip": HOST, "cluster-announce-port": str(link.port)}
-        async with EmbeddedServer(options=options) as server, connect(server.url) as client:
+        async with EmbeddedServer(options=options) as server, patient(server.url) as client:
             link.target = server.url
             await execute(client, "CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1)
 
@@ -300,7 +301,7 @@ async def _settled(
     kind: type[Run], server_url: str, folder: Path, link: FaultProxy, url: str
 ) -> AsyncIterator[Deployment]:
     with shortened():
-        async with connect(server_url) as client:
+        async with patient(server_url) as client:
             it = Deployment(kind(client, PREFIX, server_url, folder), link, url)
             it.parts.start("ingestor", it.ingest())
             it.parts.start("gateway", it.view("gateway"))
@@ -383,7 +384,7 @@ async def _new(folder: Path, server: EmbeddedServer | None) -> AsyncIterator[Dep
         async with clustered_deployment(folder) as it:
             yield it
         return
-    async with connect(server.url) as client:
+    async with patient(server.url) as client:
         await execute(client, "FLUSHALL")
     async with deployment(server.url, folder) as it:
         yield it

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from depthcast.shared.runtime.redis import connect
 from tests.ingestor_runs import Run
 from tests.integration import gateway_harness
+from tests.redis_client import patient
 
 if TYPE_CHECKING:
     from tests.certificates import Authority
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 async def run(redis_url: str, prefix: str, tmp_path: Path) -> AsyncIterator[Run]:
     """A separate deployment on the real server."""
-    client = connect(redis_url)
+    client = patient(redis_url)
     yield Run(client, prefix, redis_url, tmp_path)
     await client.aclose()
 

@@ -15,11 +15,12 @@ from websockets.exceptions import ConnectionClosed
 from depthcast.ingestor.runtime.service import IngestorService
 from depthcast.runtime.embedded import EmbeddedServer
 from depthcast.shared.errors import RedisUnavailable
-from depthcast.shared.runtime.redis import connect, execute
+from depthcast.shared.runtime.redis import execute
 from tests.chaos.oracle import Oracle
 from tests.ingestor_runs import FEEDS, Input, Run
 from tests.integration.gateway_harness import Client, RunningGateway, client_of, running_gateway
 from tests.proxy import FaultProxy
+from tests.redis_client import patient
 from tests.waiting import eventually
 
 HEARTBEAT_S = 0.08
@@ -175,7 +176,7 @@ async def scene(
     """All is running, some input was published and seen; ingestor and gateway have separate proxies."""
     async with AsyncExitStack() as stack:
         links = [await stack.enter_async_context(FaultProxy(server.url)) for _ in range(2)]
-        client = connect(server.url)
+        client = patient(server.url)
         stack.push_async_callback(client.aclose)
         run = Run(client, "faults", server.url, folder)
         settings = run.settings(**{**QUICK, "redis_url": links[0].url, **changes})

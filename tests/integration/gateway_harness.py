@@ -39,11 +39,11 @@ from depthcast.shared.listing import Listing, to_table
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import Position
 from depthcast.shared.replica import Replica
-from depthcast.shared.runtime.redis import connect as connect_redis
 from depthcast.shared.runtime.redis import execute
 from depthcast.shared.runtime.stop import Stop
 from depthcast.shared.settings import GatewaySettings
 from depthcast.shared.types import Delta, EntryInfo, Snapshot, Symbol
+from tests.redis_client import patient
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class FakeIngestor:
     """Writes what an ingestor would: meta, instruments, and snapshots and deltas of given books."""
 
     def __init__(self, url: str, prefix: str, partitions: int = 1) -> None:
-        self.redis: Redis = connect_redis(url)
+        self.redis: Redis = patient(url)
         self.keys = DeploymentKeys(prefix)
         self.partitions = partitions
         self.books: dict[str, Replica] = {}

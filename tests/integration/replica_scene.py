@@ -11,8 +11,9 @@ from depthcast.runtime.embedded import EmbeddedServer
 from depthcast.runtime.ports import HOST
 from depthcast.shared import replica_choice
 from depthcast.shared.runtime import replicas
-from depthcast.shared.runtime.redis import connect, execute
+from depthcast.shared.runtime.redis import execute
 from tests.proxy import FaultProxy
+from tests.redis_client import patient
 from tests.waiting import eventually
 
 OPTIONS: Final = {"repl-diskless-sync-delay": "0"}
@@ -28,7 +29,7 @@ class Followed(NamedTuple):
 
 async def ask(server: EmbeddedServer, *command: str | int) -> Any:
     """Send one command to one server."""
-    async with connect(server.url) as client:
+    async with patient(server.url) as client:
         return await execute(client, *command)
 
 

@@ -13,12 +13,13 @@ import pytest
 
 from depthcast import Consumer, State
 from depthcast.runtime.embedded import EmbeddedServer
-from depthcast.shared.runtime.redis import connect, last_position
+from depthcast.shared.runtime.redis import last_position
 from tests.environment import ROOT
 from tests.ingestor_runs import FEEDS, Input, Process, Run, check_history
 from tests.integration.fault_scene import scene, watching
 from tests.integration.gateway_harness import running_gateway
 from tests.integration.pasting import Terminal, terminal_in
+from tests.redis_client import patient
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.skipif(shutil.which("redis-cli") is None, reason="there is no redis-cli")
@@ -91,7 +92,7 @@ async def test_by_its_steps_nobody_sees_an_older_book_as_live(
     server: EmbeddedServer, terminal: Terminal, tmp_path: Path
 ) -> None:
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(connect(server.url))
+        client = await stack.enter_async_context(patient(server.url))
         run = Run(client, "faults", server.url, tmp_path)
         sent = Input(run, Random(3), doubting=False)
         ingestor = await stack.enter_async_context(Process(run.settings(), tmp_path))

@@ -13,12 +13,13 @@ from depthcast.shared.consumer_entry import decode_entry
 from depthcast.shared.errors import DeploymentMismatch
 from depthcast.shared.runtime import redis
 from tests.integration.publisher import SYMBOL, Publisher
+from tests.redis_client import patient
 from tests.waiting import eventually
 
 
 @pytest.fixture
 async def publisher(redis_url: str, prefix: str) -> AsyncIterator[Publisher]:
-    client = redis.connect(redis_url)
+    client = patient(redis_url)
     yield Publisher(client, prefix)
     await client.aclose()
 
@@ -186,7 +187,7 @@ async def test_it_notices_a_fault_and_takes_a_snapshot(
 
 async def test_several_partitions(redis_url: str, prefix: str) -> None:
     symbols = [f"S{number}" for number in range(12)]
-    client = redis.connect(redis_url)
+    client = patient(redis_url)
     publisher = Publisher(client, prefix, partitions=3)
     await publisher.create(symbols)
     async with (
@@ -224,7 +225,7 @@ async def test_another_number_of_partitions_is_refused(
 
 
 async def test_it_survives_a_server_that_lost_everything(fresh_server: EmbeddedServer) -> None:
-    client = redis.connect(fresh_server.url)
+    client = patient(fresh_server.url)
     publisher = Publisher(client, "p")
     await publisher.create()
     await publisher.change(SYMBOL, {10: 5})

@@ -7,10 +7,10 @@ import pytest
 
 from depthcast import BookUpdate, ClientError, Consumer, Kind, PositionError, Positions, SettingsError
 from depthcast.shared.position import Position
-from depthcast.shared.runtime import redis
 from depthcast.shared.runtime.redis import execute
 from tests.integration.gateway_harness import fake_ingestor
 from tests.integration.publisher import SYMBOL, Publisher
+from tests.redis_client import patient
 from tests.waiting import TIMEOUT_S
 
 OTHER = "ETH-USD"
@@ -65,7 +65,7 @@ async def taken(consumer: Consumer, count: int) -> list[BookUpdate]:
 
 @pytest.fixture
 async def scene(redis_url: str, prefix: str) -> AsyncIterator[Scene]:
-    client = redis.connect(redis_url)
+    client = patient(redis_url)
     publisher = Publisher(client, prefix)
     await publisher.create([SYMBOL, OTHER])
     for quantity in (1, 2):

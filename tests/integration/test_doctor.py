@@ -19,10 +19,11 @@ from depthcast.runtime.embedded import EmbeddedServer
 from depthcast.runtime.inspect import find_misplaced_keys, read_deployment
 from depthcast.shared.codec import pack
 from depthcast.shared.errors import RedisUnavailable
-from depthcast.shared.runtime.redis import connect, execute
+from depthcast.shared.runtime.redis import execute
 from tests.environment import without_settings
 from tests.ingestor_runs import Run
 from tests.integration.gateway_harness import running_gateway
+from tests.redis_client import patient
 from tests.waiting import eventually
 
 EXPECTED = {"persistence", "gateways"}
@@ -35,7 +36,7 @@ LEASE_MS = 10_000
 
 
 async def examine(url: str, prefix: str = "doc", **options: Any) -> tuple[DeploymentState, list[Finding]]:
-    async with connect(url) as client:
+    async with patient(url) as client:
         state = await read_deployment(client, url, prefix, rejects_s=3600, **options)
         await find_misplaced_keys(client, state, 10_000)
     return state, [finding for finding in findings(state) if finding.check not in EXPECTED]
@@ -67,7 +68,7 @@ async def program(*words: str, status: int) -> str:
 @pytest.fixture
 async def led(fresh_server: EmbeddedServer, tmp_path: Path) -> AsyncIterator[Run]:
     """A deployment of one partition with a leader, on a server of its own."""
-    client = connect(fresh_server.url)
+    client = patient(fresh_server.url)
     run = Run(client, "doc", fresh_server.url, tmp_path)
     async with run.service(run.settings(lease_ms=LEASE_MS)):
         yield run
@@ -136,7 +137,7 @@ async def make(client: Redis, key: str, kind: str) -> None:
 async def test_a_key_of_another_type_is_said(
     fresh_server: EmbeddedServer, tmp_path: Path, name: str, kind: str
 ) -> None:
-    async with connect(fresh_server.url) as client:
+    async with patient(fresh_server.url) as client:
         run = Run(client, "doc", fresh_server.url, tmp_path)
         async with run.service(run.settings()):
             await run.send(("LEV", '[["add", "bid", 1, 1]]'))
@@ -196,7 +197,7 @@ async def test_no_deployment_here_but_elsewhere(led: Run) -> None:
 
 
 async def test_input_that_nobody_reads_any_more(fresh_server: EmbeddedServer, tmp_path: Path) -> None:
-    async with connect(fresh_server.url) as client:
+    async with patient(fresh_server.url) as client:
         run = Run(client, "doc", fresh_server.url, tmp_path)
         async with run.service(run.settings()):
             await run.send(("LEV", '[["add", "bid", 1, 1]]'))

@@ -33,6 +33,7 @@ from tests.environment import without_settings
 from tests.ingestor_runs import Run
 from tests.integration.gateway_harness import running_gateway
 from tests.integration.test_doctor import LEASE_MS, command
+from tests.redis_client import patient
 from tests.waiting import eventually
 
 ARGUMENTS = {"DEL": 1, "HDEL": 2, "HSET": 3}
@@ -127,7 +128,7 @@ async def leading(run: Run) -> AsyncIterator[None]:
 @pytest.fixture
 async def run(fresh_server: EmbeddedServer, tmp_path: Path) -> AsyncIterator[Run]:
     """A deployment on a server of its own."""
-    async with connect(fresh_server.url) as client:
+    async with patient(fresh_server.url) as client:
         yield Run(client, "doc", fresh_server.url, tmp_path)
 
 
@@ -223,7 +224,7 @@ async def test_no_ingestor_and_no_leader(left: Run) -> None:
 
 
 async def test_no_deployment(fresh_server: EmbeddedServer, tmp_path: Path) -> None:
-    async with connect(fresh_server.url) as client:
+    async with patient(fresh_server.url) as client:
         run = Run(client, "doc", fresh_server.url, tmp_path)
         finding = await only(run, "deployment")
         async with started(shell_command(finding.remedy)):
@@ -260,7 +261,7 @@ async def test_a_leader_that_writes_nothing(left: Run) -> None:
 
 async def test_input_that_waits(fresh_server: EmbeddedServer, tmp_path: Path) -> None:
     """Producers chose the IDs, so that the second entry has waited for ten seconds already."""
-    async with connect(fresh_server.url) as client:
+    async with patient(fresh_server.url) as client:
         run, now_ms = Run(client, "doc", fresh_server.url, tmp_path), time.time_ns() // 1_000_000
         add = ("LEV", '[["add", "bid", 2, 1]]')
         async with run.service(run.settings()):

@@ -21,10 +21,11 @@ from depthcast.ingestor.runtime.environment import REAL_ENVIRONMENT, wall_us
 from depthcast.ingestor.runtime.service import IngestorService
 from depthcast.runtime.embedded import EmbeddedServer
 from depthcast.shared.position import Position
-from depthcast.shared.runtime.redis import connect, execute
+from depthcast.shared.runtime.redis import execute
 from tests.book_model import brute_digest
 from tests.ingestor_runs import FEEDS, Input, Process, Run
 from tests.integration.fault_scene import HEARTBEAT_S, Scene, scene
+from tests.redis_client import patient
 from tests.waiting import TIMEOUT_S, eventually
 
 JUNK = ("anything", "at all")
@@ -63,7 +64,7 @@ async def newcomer_holds(url: str, sent: Input) -> None:
 @asynccontextmanager
 async def fed(server: EmbeddedServer, folder: Path) -> AsyncIterator[tuple[Run, Input]]:
     """A deployment whose only ingestor crashed after it had published some input."""
-    async with connect(server.url) as client:
+    async with patient(server.url) as client:
         run = Run(client, "faults", server.url, folder)
         sent = Input(run, Random(1))
         async with Process(run.settings(), folder) as process:
@@ -258,7 +259,7 @@ class TestClock:
         self, fresh_server: EmbeddedServer, tmp_path: Path, standing_by: bool
     ) -> None:
         """`docs/operations.md` says what to do: delete `deltas` while an ingestor waits."""
-        async with connect(fresh_server.url) as client:
+        async with patient(fresh_server.url) as client:
             run = Run(client, "faults", fresh_server.url, tmp_path)
             sent = Input(run, Random(1))
             ahead = replace(REAL_ENVIRONMENT, now_us=lambda: wall_us() + DAY_US)

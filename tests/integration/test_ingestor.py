@@ -21,10 +21,11 @@ from depthcast.runtime.embedded import EmbeddedServer
 from depthcast.shared.consumer_entry import ConsumerEntry, encode_entry
 from depthcast.shared.instruments import Feed, Instrument, to_json
 from depthcast.shared.position import ZERO, Position
-from depthcast.shared.runtime.redis import connect, execute, last_position
+from depthcast.shared.runtime.redis import execute, last_position
 from depthcast.shared.types import Symbol
 from tests.ingestor_runs import FEEDS, Input, Process, Run, check_history
 from tests.proxy import Cut, FaultProxy
+from tests.redis_client import patient
 from tests.waiting import TIMEOUT_S, eventually
 
 
@@ -84,7 +85,7 @@ class TestStart:
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         with EmbeddedServer() as server:
-            client = connect(server.url)
+            client = patient(server.url)
             run = Run(client, "waits", server.url, tmp_path)
             server.kill()
             service, stop = IngestorService(run.settings()), asyncio.Event()
@@ -272,8 +273,10 @@ class TestPace:
 
         async with run.service(run.settings(interval_ms=60)):
             while len(await changed()) < 8:
-                for number in islice(numbers, 50):
-                    await run.send(("LEV", json.dumps([["update", "bid", 5, number]])))
+                async with run.client.pipeline(transaction=False) as many:  # quick, however busy the machine
+                    for number in islice(numbers, 100):
+                        many.xadd(run.keys.events, {"LEV": json.dumps([["update", "bid", 5, number]])})
+                    await many.execute()
             await run.published()
         stamps = (await changed())[:-1]  # the last one may be of the end
         assert (stamps[-1] - stamps[0]) / (len(stamps) - 1) > 55_000
@@ -570,7 +573,7 @@ class TestEnd:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setattr("depthcast.ingestor.runtime.leadership.STOP_S", 0.3)
-        client = connect(fresh_server.url)
+        client = patient(fresh_server.url)
         run = Run(client, "gone", fresh_server.url, tmp_path)
         async with run.service(run.settings()):
             fresh_server.kill()
@@ -599,7 +602,7 @@ class TestEnd:
         self, tmp_path: Path, prefix: str
     ) -> None:
         with EmbeddedServer(append_only=True) as server:
-            client = connect(server.url)
+            client = patient(server.url)
             try:
                 run = Run(client, prefix, server.url, tmp_path)
                 async with run.service(run.settings("[LEV]")):

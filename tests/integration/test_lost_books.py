@@ -14,9 +14,10 @@ from depthcast.runtime.embedded import EmbeddedServer
 from depthcast.shared.codec import decode_delta
 from depthcast.shared.errors import ClientError, RedisRefused
 from depthcast.shared.position import Position
-from depthcast.shared.runtime.redis import connect, execute, read_hash
+from depthcast.shared.runtime.redis import execute, read_hash
 from tests.book_model import ModelBook, brute_digest
 from tests.ingestor_runs import BOTH_FEEDS, FEEDS, Input, Process, Run
+from tests.redis_client import patient
 from tests.waiting import TIMEOUT_S, eventually
 
 Lose = Callable[[Run], Awaitable[None]]
@@ -34,7 +35,7 @@ async def killed(server: EmbeddedServer, folder: Path) -> AsyncIterator[tuple[Ru
 
     `deltas` is trimmed as a leader does it: behind the oldest of the newest snapshots.
     """
-    async with connect(server.url) as client:
+    async with patient(server.url) as client:
         run = Run(client, "lost", server.url, folder)
         sent = Input(run, Random(1), doubting=False)  # a mark of doubt changes no digest
         async with Process(run.settings(snapshot_interval_ms=50), folder) as process:
@@ -181,7 +182,7 @@ async def test_a_withdrawn_symbol_leaves_the_record_with_the_next_leader(
     fresh_server: EmbeddedServer, tmp_path: Path, again: bool
 ) -> None:
     """Otherwise it could not be born again, as the contract says."""
-    async with connect(fresh_server.url) as client:
+    async with patient(fresh_server.url) as client:
         run = Run(client, "lost", fresh_server.url, tmp_path)
         async with run.service(run.settings("[A]\n[B]")):
             await run.send(("A", '[["add","bid",5,1]]'), ("B", '[["add","bid",5,1]]'))

@@ -20,6 +20,7 @@ from depthcast.shared.runtime.redis import connect, execute
 from tests.book_model import brute_digest
 from tests.ingestor_runs import Run
 from tests.proxy import Cut, FaultProxy
+from tests.redis_client import patient
 from tests.waiting import TIMEOUT_S, eventually
 
 TOML = """
@@ -193,7 +194,7 @@ async def test_waiting_entries_have_a_bound_and_all_arrive_once_after_an_outage(
     fresh_server: EmbeddedServer, tmp_path: Path
 ) -> None:
     """The proxy cuts every connection again and again, so many outcomes are unknown."""
-    async with connect(fresh_server.url) as client, FaultProxy(fresh_server.url) as proxy:
+    async with patient(fresh_server.url) as client, FaultProxy(fresh_server.url) as proxy:
         run = Run(client, "out", fresh_server.url, tmp_path)
         async with (
             led(run),
@@ -252,7 +253,7 @@ async def test_an_append_that_one_log_cannot_take_adds_to_none(
     """Somebody has used the last possible ID of a log; an error amid a script undoes nothing."""
     keys = DeploymentKeys(prefix)
     full, other = keys.partition(3).events, keys.partition(0).events
-    async with connect(redis_url) as client:
+    async with patient(redis_url) as client:
         await execute(client, "XADD", full, f"{2**64 - 1}-{2**64 - 1}", "x", "y")
         entries: list[tuple[str, list[str | bytes]]] = [
             ("BTC-USD", ["BTC-USD", b"[]"]),

@@ -29,6 +29,7 @@ from tests.environment import without_settings
 from tests.ingestor_runs import Run, check_history
 from tests.integration.gateway_harness import running_gateway
 from tests.property.test_vendor_recordings import Market, lobster
+from tests.redis_client import patient
 from tests.waiting import eventually
 
 MESSAGES = 60
@@ -227,7 +228,7 @@ async def test_a_deployment_that_merges_is_not_verified(
 
 
 async def test_instruments_that_do_not_fit_are_refused(binance: Path, redis_url: str, prefix: str) -> None:
-    client, keys = redis.connect(redis_url), DeploymentKeys(prefix)
+    client, keys = patient(redis_url), DeploymentKeys(prefix)
     await client.hset(keys.meta, mapping={"protocol": 1, "partitions": 1})
     await client.hset(keys.instruments, "BTCUSDT", '{"tick_size":"1","lot_size":"1"}')
     status, _, errors = await replay(binance, "--prefix", prefix, "--register", address=redis_url)
@@ -242,7 +243,7 @@ async def test_it_waits_for_deployment_and_instruments_and_says_so(
 ) -> None:
     process = await start(plain, "--speed", "max", "--prefix", prefix, address=redis_url)
     assert process.stderr is not None
-    client, keys = redis.connect(redis_url), DeploymentKeys(prefix)
+    client, keys = patient(redis_url), DeploymentKeys(prefix)
     assert b"waiting for an ingestor to create the deployment" in await process.stderr.readline()
     await client.hset(keys.meta, mapping={"protocol": 1, "partitions": 4})
     assert b"waiting for BTC-USD, ETH-USD to be registered" in await process.stderr.readline()
@@ -271,7 +272,7 @@ async def all_of(client: Redis, key: str) -> list[str]:
 
 
 async def test_input_that_nobody_applies_is_said(plain: Path, redis_url: str, prefix: str) -> None:
-    client, keys = redis.connect(redis_url), DeploymentKeys(prefix)
+    client, keys = patient(redis_url), DeploymentKeys(prefix)
     arrivals = Arrivals(client, keys)
     await arrivals.begin([0])
     (entry, *_) = open_feed(plain, None, {}).entries()
@@ -285,7 +286,7 @@ async def test_input_that_nobody_applies_is_said(plain: Path, redis_url: str, pr
 
 
 async def test_input_that_was_deleted_unread_is_said(plain: Path, redis_url: str, prefix: str) -> None:
-    client, keys = redis.connect(redis_url), DeploymentKeys(prefix)
+    client, keys = patient(redis_url), DeploymentKeys(prefix)
     before = EntryInfo(1, "1-0", 0, 0, 0, lost=3)
     await client.xadd(keys.partition(0).deltas, {"_": encode_info(before)})
     arrivals = Arrivals(client, keys)

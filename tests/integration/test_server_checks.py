@@ -17,6 +17,7 @@ from tests.book_model import brute_digest
 from tests.ingestor_runs import Input, Run
 from tests.integration.gateway_harness import now_us as wall_us
 from tests.integration.gateway_harness import running_gateway
+from tests.redis_client import patient
 from tests.waiting import eventually
 
 
@@ -33,7 +34,7 @@ async def checking(server: EmbeddedServer, slow_us: int = 0) -> AsyncIterator[Se
 async def test_a_change_is_said_once_and_so_is_its_end(
     fresh_server: EmbeddedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with connect(fresh_server.url) as client, checking(fresh_server) as checks:
+    async with patient(fresh_server.url) as client, checking(fresh_server) as checks:
         await execute(client, "CONFIG", "SET", "maxmemory-policy", "volatile-lru")
         caplog.set_level(logging.INFO)
         for _ in range(3):
@@ -54,7 +55,7 @@ async def test_the_clock_is_compared_with_the_servers(fresh_server: EmbeddedServ
 async def test_a_user_who_may_not_ask_is_told_once(
     fresh_server: EmbeddedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with connect(fresh_server.url) as client, checking(fresh_server) as checks:
+    async with patient(fresh_server.url) as client, checking(fresh_server) as checks:
         await execute(client, "ACL", "SETUSER", "default", "-info")
         for _ in range(3):
             assert await checks.check()
@@ -66,7 +67,7 @@ async def test_a_user_who_may_not_ask_is_told_once(
 async def test_an_ingestor_leads_without_the_right_to_ask(
     fresh_server: EmbeddedServer, tmp_path: Path
 ) -> None:
-    async with connect(fresh_server.url) as client:
+    async with patient(fresh_server.url) as client:
         await execute(client, "ACL", "SETUSER", "default", "-@dangerous", "+acl", "+client")
         run = Run(client, "checks", fresh_server.url, tmp_path)
         async with run.service(run.settings()) as service:
@@ -82,7 +83,7 @@ async def test_an_ingestor_leads_without_the_right_to_ask(
 async def test_no_partition_is_led_while_the_server_may_delete_any_key(
     fresh_server: EmbeddedServer, tmp_path: Path
 ) -> None:
-    async with connect(fresh_server.url) as client:
+    async with patient(fresh_server.url) as client:
         run = Run(client, "checks", fresh_server.url, tmp_path)
         async with run.service(run.settings()) as service:
             with running_gateway(fresh_server.url, "checks", stale_ms=500) as gateway:
@@ -109,7 +110,7 @@ async def test_what_was_evicted_before_that_is_written_again(
     fresh_server: EmbeddedServer, tmp_path: Path, evicted: list[str]
 ) -> None:
     """The next leadership continues from memory; otherwise a quiet book would begin empty, and be live."""
-    async with connect(fresh_server.url) as client:
+    async with patient(fresh_server.url) as client:
         run = Run(client, "checks", fresh_server.url, tmp_path)
         async with run.service(run.settings()) as service:
             sent = Input(run, Random(1))
@@ -131,7 +132,7 @@ async def test_what_was_evicted_before_that_is_written_again(
 
 
 async def test_both_processes_publish_the_checks(fresh_server: EmbeddedServer, tmp_path: Path) -> None:
-    async with connect(fresh_server.url) as client:
+    async with patient(fresh_server.url) as client:
         run = Run(client, "checks", fresh_server.url, tmp_path)
         async with run.service(run.settings()) as service:
             with running_gateway(fresh_server.url, "checks") as gateway:

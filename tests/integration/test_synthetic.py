@@ -11,10 +11,10 @@ from depthcast import Consumer
 from depthcast.feed.synthetic_profiles import MARKET
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.partition import partition_of
-from depthcast.shared.runtime import redis
 from depthcast.shared.types import Symbol
 from tests.environment import without_settings
 from tests.ingestor_runs import Run
+from tests.redis_client import patient
 from tests.waiting import eventually
 
 SYMBOLS = ("BTC-USD", "ETH-USD")
@@ -57,7 +57,7 @@ async def test_feeding_a_deployment(run: Run, redis_url: str, prefix: str) -> No
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_it_cleanly(redis_url: str, prefix: str, number: int) -> None:
-    client, keys = redis.connect(redis_url), DeploymentKeys(prefix)
+    client, keys = patient(redis_url), DeploymentKeys(prefix)
     await prepare(redis_url, prefix)
     process = await start(redis_url, prefix, "--symbols", "BTC-USD", "--register")
     events = keys.partition(0).events
@@ -100,7 +100,7 @@ async def test_it_keeps_up_at_full_speed(redis_url: str, prefix: str) -> None:
 
 async def prepare(redis_url: str, prefix: str, instrument: str | None = None) -> None:
     """A deployment of one partition without an ingestor, whose BTC-USD seems to have a book."""
-    client, keys = redis.connect(redis_url), DeploymentKeys(prefix)
+    client, keys = patient(redis_url), DeploymentKeys(prefix)
     await client.hset(keys.meta, mapping={"protocol": 1, "partitions": 1})
     if instrument is not None:
         await client.hset(keys.instruments, "BTC-USD", instrument)
@@ -109,7 +109,7 @@ async def prepare(redis_url: str, prefix: str, instrument: str | None = None) ->
 
 
 async def eventually_registered(redis_url: str, prefix: str) -> None:
-    client, keys = redis.connect(redis_url), DeploymentKeys(prefix)
+    client, keys = patient(redis_url), DeploymentKeys(prefix)
 
     async def both() -> bool:
         return len(await client.hkeys(keys.instruments)) == len(SYMBOLS)
@@ -120,7 +120,7 @@ async def eventually_registered(redis_url: str, prefix: str) -> None:
 
 
 async def rejected(redis_url: str, prefix: str, symbol: str) -> int:
-    client, keys = redis.connect(redis_url), DeploymentKeys(prefix)
+    client, keys = patient(redis_url), DeploymentKeys(prefix)
     count: int = await client.xlen(keys.partition(partition_of(symbol, PARTITIONS)).rejects)
     await client.aclose()
     return count

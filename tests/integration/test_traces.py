@@ -17,9 +17,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 from depthcast.client.client import connect as follow
 from depthcast.shared.keys import DeploymentKeys
-from depthcast.shared.runtime.redis import connect, execute
+from depthcast.shared.runtime.redis import execute
 from depthcast.shared.trace_identity import identity_of
 from tests.environment import without_settings
+from tests.redis_client import patient
 from tests.waiting import eventually
 
 PARTS = {"input", "publish", "read", "write"}
@@ -141,7 +142,7 @@ async def deployment(
         collecting() as collector,
         process("ingestor", folder, collector.url if heard else NOBODY, instruments=instruments, **common),
         process("gateway", folder, collector.url if heard else NOBODY, port=0, **common),
-        aclosing(connect(redis_url)) as redis,
+        aclosing(patient(redis_url)) as redis,
         follow(await url_of(folder)) as client,
     ):
         events = DeploymentKeys(prefix).partition(0).events

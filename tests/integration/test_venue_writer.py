@@ -17,6 +17,7 @@ from depthcast.shared.runtime.redis import connect, execute, parse_entries
 from depthcast.shared.types import Symbol
 from tests.logins import with_login
 from tests.proxy import Cut, FaultProxy
+from tests.redis_client import patient
 from tests.waiting import TIMEOUT_S, eventually
 
 A = Symbol("A")
@@ -69,7 +70,7 @@ async def log(client: Redis, prefix: str) -> list[tuple[dict[str, Any], Any]]:
 
 @pytest.fixture
 async def client(redis_url: str) -> AsyncIterator[Redis]:
-    made = connect(redis_url)
+    made = patient(redis_url)
     yield made
     await made.aclose()
 

@@ -20,9 +20,10 @@ import pytest_asyncio
 from depthcast.runtime.deployment import Deployment, local_deployment
 from depthcast.shared.codec import pack
 from depthcast.shared.keys import DeploymentKeys
-from depthcast.shared.runtime.redis import connect, execute
+from depthcast.shared.runtime.redis import execute
 from tests.environment import without_settings
 from tests.integration.scripted_gateway import ScriptedGateway
+from tests.redis_client import patient
 from tests.waiting import TIMEOUT_S, eventually
 
 TOML = '["BTC-USD"]\ntick_size = "0.01"\nlot_size = "0.001"\n'
@@ -41,7 +42,7 @@ async def deployment(redis_server: str, input_log: str) -> AsyncIterator[Deploym
     """For all tests here: none changes a level."""
     prefix = input_log[1 : input_log.index(":")]
     async with local_deployment(TOML, redis_url=redis_server, prefix=prefix) as deployment:
-        client = connect(redis_server)
+        client = patient(redis_server)
         events = [["add", "bid", 6500010, 5], ["add", "ask", 6500020, 7]]
         await execute(client, "XADD", input_log, "*", "BTC-USD", pack(events))
         await client.aclose()
@@ -136,7 +137,7 @@ async def test_a_line_says_that_the_book_is_in_doubt(
     await line_with(watching, "live")
     first = json.loads(await line_with(tailing, "65000.10"))
     assert (first["bids"], first["asks"]) == ([["65000.10", "0.005"]], [["65000.20", "0.007"]])
-    async with connect(redis_server) as client:
+    async with patient(redis_server) as client:
         for options, state in (('{"stale": "gap"}', "stale"), ('{"live": true}', "live")):
             await execute(client, "XADD", input_log, "*", "_", options, "BTC-USD", "[]")
             await line_with(watching, "stale: gap" if state == "stale" else "live")

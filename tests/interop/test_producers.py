@@ -10,11 +10,12 @@ import pytest
 
 from depthcast.consumer.consumer import Consumer
 from depthcast.shared.partition import partition_of
-from depthcast.shared.runtime.redis import connect, execute
+from depthcast.shared.runtime.redis import execute
 from tests.book_model import brute_digest
 from tests.environment import without_settings
 from tests.ingestor_runs import Run
 from tests.interop.peers import go_built
+from tests.redis_client import patient
 from tests.sharing import Once
 from tests.waiting import TIMEOUT_S
 
@@ -71,7 +72,7 @@ async def test_an_example_feeds_the_book_of_its_symbol(
 ) -> None:
     assert len({partition_of(symbol, PARTITIONS) for symbol in SYMBOLS}) > 2
     price = "900000000.00" if command is COMMANDS["python"] else str(FAR)
-    async with connect(redis_url) as client:
+    async with patient(redis_url) as client:
         run = Run(client, prefix, redis_url, tmp_path)
         async with run.service(run.settings(TOML, partitions=PARTITIONS)):
             async with Consumer(redis_url, SYMBOLS, prefix=prefix) as consumer:
@@ -92,7 +93,7 @@ async def test_an_example_feeds_the_book_of_its_symbol(
 async def test_an_example_says_that_there_is_no_deployment(
     command: list[str], redis_url: str, prefix: str, tmp_path: Path
 ) -> None:
-    async with connect(redis_url) as client:
+    async with patient(redis_url) as client:
         status, out = await produce(command, Run(client, prefix, redis_url, tmp_path), "A", "bid", "1", "1")
     assert status == 1
     assert f"no deployment with the prefix {prefix}" in out
