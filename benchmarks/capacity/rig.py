@@ -4,13 +4,14 @@ import re
 import threading
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import redis
 
@@ -23,6 +24,7 @@ from benchmarks.ingest.deployment import Deployment, deployments
 from benchmarks.machine import cpu_seconds, pin, server_core
 from depthcast.runtime.embedded import EmbeddedServer
 from depthcast.shared.codec import decode_delta, pack
+from depthcast.shared.position import Position
 
 INTERVAL_MS: Final = 10
 """Shorter than the time between ticks, so that a tick is one broadcast."""
@@ -32,6 +34,9 @@ QUIET_SNAPSHOT_S: Final = 30.0
 MID: Final = 1_000_000
 VARIANTS: Final = 7
 SETTLE_MS: Final = 300
+MOMENT_MS: Final = 300
+"""How long the end of a load waits for frames that may not come, as ticks may be published together."""
+POLL_S: Final = 0.005
 MEMORY_CLIENTS: Final = 500
 CALM_S: Final = 60.0
 CALM_WINDOW_S: Final = 0.5
@@ -39,6 +44,14 @@ CALM_CORES: Final = 0.3
 PROCESSES: Final = ("redis", "ingestor", "standby", "gateway")
 
 Sample = dict[str, float]
+
+
+class Paced(NamedTuple):
+    """What a load did: what clients received, the entries published, and what was used, as of a sample."""
+
+    report: Report
+    published: Sequence[tuple[bytes, dict[bytes, bytes]]]
+    used: Sample
 
 
 class Rig:
@@ -114,21 +127,57 @@ class Rig:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="depthcast-ticks-")))
             self._write_ticks(folder / "ticks", point)
             load = stack.enter_context(Load(self.gateway, self._kinds(point), folder / "ticks"))
-            ticks = round(seconds * point.rate)
-            load.command("pace", max(3, round(point.rate / 2)), round(1e6 / point.rate))
+            self._paced(load, point, max(3, round(point.rate / 2)))
             stack.enter_context(self._more_readers(point.more_readers))
-            written = self._metric("ingestor", "snapshots_total")
-            start, clients = self._newest_id(), load.command("settle", SETTLE_MS).cpu_s
-            cpu, sent, began = self._cpu(), self._sent_bytes(), time.perf_counter()
-            report = load.command("pace", ticks, round(1e6 / point.rate))
-            took = time.perf_counter() - began
-            after = self._cpu()
-            used = {f"cpu_{name}": (after[name] - cpu[name]) * 1e6 for name in PROCESSES}
-            used["cpu_clients"] = (report.cpu_s - clients) * 1e6
-            used["net_out"] = self._sent_bytes() - sent
-            snapshots = self._metric("ingestor", "snapshots_total") - written
-            used["snapshot_level"] = snapshots * 2 * self.size.levels
-            return {**used, **self._work(point, start, report, took)}
+            load.command("settle", SETTLE_MS)
+            return self._work(point, self._paced(load, point, round(seconds * point.rate)))
+
+    def _paced(self, load: Load, point: Point, ticks: int) -> Paced:
+        """Send ticks at the rate of the point, and wait until clients have all that was published of them.
+
+        The accounts are taken when everything has come, or nothing for a moment: ticks that were published
+        together bring fewer frames. Only if more was under way than that, it is waited for, and accounted.
+        """
+        written, start, inputs = self._snapshots(), self._newest_id(), self._inputs()
+        before = self._account(load.command("count"))
+        report = load.command("pace", ticks, round(1e6 / point.rate), MOMENT_MS)
+        used, snapshots = self._account(report), self._snapshots() - written
+        self._wait_until_consumed(inputs + ticks * len(self._commands(b"", point)))
+        found: Any = self.deployment.client.xrange(self.deployment.keys.deltas, min=b"(" + start)
+        followers = _followers(point)
+        wanted = sum(followers[name] for _, fields in found for name in fields)
+        if report.groups[0]["samples"] < wanted:
+            awaited = load.command("await", 0, wanted)
+            used, report = self._account(awaited), awaited._replace(ticks=report.ticks)
+            snapshots = self._snapshots() - written
+        levels = snapshots * 2 * self.size.levels
+        used = {name: used[name] - before[name] for name in used} | {"snapshot_level": levels}
+        return Paced(report, found, used)
+
+    def _snapshots(self) -> float:
+        """Snapshots of books that were written so far."""
+        return self._metric("ingestor", "snapshots_total")
+
+    def _account(self, report: Report) -> Sample:
+        """What everybody has used so far, by the names of a sample; `report`: the newest of the load."""
+        used = {f"cpu_{name}": used_s * 1e6 for name, used_s in self._cpu().items()}
+        seconds, sent = time.perf_counter(), self._sent_bytes()
+        return {**used, "cpu_clients": report.cpu_s * 1e6, "net_out": sent, "second": seconds}
+
+    def _inputs(self) -> int:
+        """Input entries so far."""
+        found: Any = self.deployment.client.xinfo_stream(self.deployment.keys.events)
+        return int(found["entries-added"])
+
+    def _wait_until_consumed(self, inputs: int) -> None:
+        """Wait until so many input entries have come, and what they change is published."""
+        deadline = time.monotonic() + CALM_S
+        while self._inputs() < inputs:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not all input had come within {CALM_S:g} s")
+            time.sleep(POLL_S)
+        newest: Any = self.deployment.client.xrevrange(self.deployment.keys.events, count=1)
+        self.deployment.wait_until_published(Position.parse(newest[0][0]))
 
     def _cpu(self) -> dict[str, float]:
         own = {name: program.cpu_s() for name, program in self.programs.items()}
@@ -146,7 +195,7 @@ class Rig:
             wait_until_live(own.port, self.size.symbols)
             sizes = []
             for clients, channels in ((50, 10), (MEMORY_CLIENTS, 1), (MEMORY_CLIENTS, 11)):
-                kind = Kind(clients, own.subscribe(list(range(channels)), names=names))
+                kind = Kind(clients, own.subscribe(list(range(channels)), names=names), snapshots=channels)
                 stack.enter_context(Load(own, [kind]))
                 sizes.append(own.program.memory())
         one, eleven = ((after - before) / MEMORY_CLIENTS for before, after in pairwise(sizes))
@@ -190,12 +239,13 @@ class Rig:
     def _kinds(self, point: Point) -> list[Kind]:
         names = [_name(number).decode() for number in range(self.size.symbols)]
         quiet = self.gateway.subscribe([self.size.symbols - 1], names=names)
-        kinds = [Kind(point.idle, quiet, group=1)] if point.idle else []
+        kinds = [Kind(point.idle, quiet, group=1, snapshots=1)] if point.idle else []
         for readers in point.readers:
             share = readers.clients // readers.lists
             for number in range(readers.lists):
                 chosen = _list(readers, number, point.changed)
-                kinds.append(Kind(share, self.gateway.subscribe(chosen, names=names)))
+                messages = self.gateway.subscribe(chosen, names=names)
+                kinds.append(Kind(share, messages, snapshots=len(chosen)))
         return kinds
 
     def _write_ticks(self, path: Path, point: Point) -> None:
@@ -219,27 +269,25 @@ class Rig:
         parts = [fields[at : at + share] for at in range(0, len(fields), share)]
         return [[b"XADD", key, b"*", *(word for field in part for word in field)] for part in parts]
 
-    def _work(self, point: Point, start: bytes, report: Report, seconds: float) -> Sample:
+    def _work(self, point: Point, paced: Paced) -> Sample:
         """What was done: by the entries published meanwhile, and by what clients received."""
-        found: Any = self.deployment.client.xrange(self.deployment.keys.deltas, min=b"(" + start)
+        report, found = paced.report, paced.published
         deltas = [(name, value) for _, fields in found for name, value in fields.items() if name[:1] != b"_"]
-        followed = {
-            _name(number) for readers in point.readers for number in symbols_of(readers, point.changed)
-        }
+        followers = _followers(point)
         sample = [decode_delta(value) for _, value in deltas[:200]]
         levels = sum(len(delta.bids) + len(delta.asks) for delta in sample) / 2 / (len(sample) or 1)
         changing = sum(1 for _, fields in found if any(name[:1] != b"_" for name in fields))
         main, idle = report.groups[0], report.groups[1]
         writing = sum(readers.clients for readers in point.readers)
-        per_tick = sum(readers.clients * readers.channels for readers in point.readers)
+        per_tick = followers.total()
         per_join = sum(readers.lists * readers.channels for readers in point.readers)
-        times = main["frames"] / per_tick if per_tick else 0.0
+        times = main["samples"] / per_tick if per_tick else 0.0
         inputs = (
             [command_bytes(command) for command in self._commands(b"k" * 20, point)] if point.changed else []
         )
-        ticks = report.ticks
+        ticks, seconds = report.ticks, paced.used["second"]
         return {
-            "second": seconds,
+            **paced.used,
             "symbol_second": seconds * self.size.symbols,
             "ticks": ticks,
             "input_entry": ticks * len(inputs),
@@ -250,10 +298,10 @@ class Rig:
             "stream_bytes": float(sum(_resp_fields(fields) for _, fields in found)),
             "broadcast": len(deltas),
             "level": len(deltas) * levels,
-            "made": sum(1 for name, _ in deltas if name in followed),
+            "made": sum(1 for name, _ in deltas if followers[name]),
             "write": times * writing,
             "join": times * per_join,
-            "frame": main["frames"],
+            "frame": main["samples"],
             "byte": main["bytes"],
             "heartbeat": idle["frames"],
             "heartbeat_bytes": idle["bytes"],
@@ -279,6 +327,16 @@ def _list(readers: Readers, number: int, changed: int) -> list[int]:
 def symbols_of(readers: Readers, changed: int) -> set[int]:
     """Numbers of all symbols that they read."""
     return {symbol for number in range(readers.lists) for symbol in _list(readers, number, changed)}
+
+
+def _followers(point: Point) -> Counter[bytes]:
+    """How many clients read a symbol, by its name."""
+    found = Counter[bytes]()
+    for readers in point.readers:
+        for number in range(readers.lists):
+            for symbol in _list(readers, number, point.changed):
+                found[_name(symbol)] += readers.clients // readers.lists
+    return found
 
 
 def snapshots_per_s(size: Size, point: Point) -> float:

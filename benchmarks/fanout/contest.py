@@ -100,7 +100,14 @@ def kinds_of(server: Server, lists: Lists, extensions: str = "-") -> list[Kind]:
     counts: dict[tuple[int, ...], int] = {}
     for channels in lists:
         counts[tuple(channels)] = counts.get(tuple(channels), 0) + 1
+    answered = isinstance(server, Gateway) and extensions == "-"  # in compressed frames no time is found
     return [
-        Kind(count, server.subscribe(channels), subprotocol=server.subprotocol, extensions=extensions)
+        Kind(
+            count,
+            server.subscribe(channels),
+            subprotocol=server.subprotocol,
+            extensions=extensions,
+            snapshots=len(channels) if answered else 0,
+        )
         for channels, count in counts.items()
     ]

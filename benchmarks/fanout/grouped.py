@@ -39,7 +39,8 @@ def run(run: Run) -> None:
 
 def kinds_of_groups(server: Gateway, groups: Sequence[int]) -> list[Kind]:
     """The clients in equal parts on these groups, each with all symbols."""
-    return [Kind(CLIENTS // len(groups), server.subscribe(range(CHANNELS), group=group)) for group in groups]
+    share, channels = CLIENTS // len(groups), range(CHANNELS)
+    return [Kind(share, server.subscribe(channels, group=group), snapshots=CHANNELS) for group in groups]
 
 
 BENCHMARK = Benchmark("grouped", "1,000 clients on 20 groups", run, rounds=4, quick_rounds=2)

@@ -18,13 +18,17 @@ END_S: Final = 10.0
 
 
 class Kind(NamedTuple):
-    """So many clients alike: the group they are counted in, and what they send after the handshake."""
+    """So many clients alike: the group they are counted in, and what they send after the handshake.
+
+    `snapshots`: frames with a time that each is sent for it, for which a load waits before its first command.
+    """
 
     clients: int
     messages: Sequence[str]
     group: int = 0
     extensions: str = "-"
     subprotocol: str = "-"
+    snapshots: int = 0
 
 
 class Report(NamedTuple):
@@ -71,6 +75,10 @@ class Load:
         )
         pin(self._process.pid, load_cores())
         self.connected = self._answer()
+        for group in sorted({kind.group for kind in self.kinds}):
+            snapshots = sum(kind.clients * kind.snapshots for kind in self.kinds if kind.group == group)
+            if snapshots:
+                self.connected = self.command("await", group, snapshots)
         return self
 
     def __exit__(

@@ -122,11 +122,11 @@ async def _begin(server: EmbeddedServer, stretch: Stretch) -> None:
 async def _measured(server: EmbeddedServer, load: Load, stretch: Stretch) -> tuple[dict[str, float], float]:
     """Replay while the load reads; what it read, and the seconds that the replay took."""
     async with open_producer(server.url, PREFIX, None) as producer:
-        reading = asyncio.create_task(asyncio.to_thread(load.command, "settle", QUIET_MS))
+        load.command("count")
         began = time.monotonic()
         await replay(producer, iter(stretch.entries), ReplayClock(SPEED), Progress())
         took_s = time.monotonic() - began
-        group = (await reading).groups[0]
+        group = (await asyncio.to_thread(load.command, "linger", QUIET_MS)).groups[0]
     assert group["samples"], "nothing arrived while it was replayed"
     return group, took_s
 

@@ -70,8 +70,8 @@ def growth(load: Load, seconds: int) -> float:
 
 def _kinds(server: Gateway, name: str) -> list[Kind]:
     messages = server.subscribe(range(CHANNELS))
-    healthy = Kind(HALF, messages, HEALTHY)
-    return [healthy, Kind(HALF, messages, STALLED)] if name == BESIDE else [healthy]
+    healthy = Kind(HALF, messages, HEALTHY, snapshots=CHANNELS)
+    return [healthy, Kind(HALF, messages, STALLED, snapshots=CHANNELS)] if name == BESIDE else [healthy]
 
 
 BENCHMARK = Benchmark("stalled", "Half of the clients stall", run, rounds=4, quick_rounds=1)

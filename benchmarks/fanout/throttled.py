@@ -33,7 +33,7 @@ def run(run: Run) -> None:
             market = Market(CHANNELS, messages=False)
             server = stack.enter_context(gateway(redis, market, prefix))
             file = ticks_file(stack, server, market, [list(range(CHANNELS))] * CLIENTS, ticks)
-            kinds = [Kind(CLIENTS, server.subscribe(range(CHANNELS)), EVERY)]
+            kinds = [Kind(CLIENTS, server.subscribe(range(CHANNELS)), EVERY, snapshots=CHANNELS)]
             if name == BESIDE:
                 slow = server.subscribe(range(CHANNELS), interval_ms=INTERVAL_MS)
                 kinds.append(Kind(CLIENTS, slow, THROTTLED))

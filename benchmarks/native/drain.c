@@ -14,10 +14,15 @@
  * Commands on standard input, each answered by one line of JSON:
  *   settle MS             read until nothing has come for MS
  *   run TICKS             closed loop: the next tick when all frames of the one before have arrived
- *   pace TICKS US         open loop: a tick every US; at the end read until all has arrived or nothing comes for 300 ms
+ *   pace TICKS US [MS]    open loop: a tick every US; at the end read until all has arrived or nothing comes for MS
  *   stall GROUP 0|1       group stops (1) or goes on (0) reading
  *   reconnect FRAMES      cut all connections, connect all at once, send the messages, read until each has FRAMES
- * Latency is the time from "ts" in a frame, in µs since 1970, to its arrival, by group.
+ *   count                 begin to count
+ *   await GROUP SAMPLES   go on counting until the group has so many frames with a time, or nothing comes
+ *   linger MS             go on counting until nothing has come for MS
+ * Each begins its counts anew but the last two, which go on with those of the command before them, or since the start.
+ * Latency is the time from "ts" in a frame, in µs since 1970, to its arrival, by group; heartbeats do not count there.
+ * "Nothing comes" is STUCK_MS, where no other time is given: a server on a busy machine may stall for seconds.
  */
 #include "websocket.h"
 #include <poll.h>
@@ -146,7 +151,7 @@ static void read_kinds(const char *file) {
 
 static void sample(Group *group, const unsigned char *payload, size_t size) {
     const unsigned char *found = memmem(payload, size < 200 ? size : 200, "\"ts\":", 5);
-    if (!found) return;
+    if (!found || memmem(payload, size < 30 ? size : 30, "\"heartbeat\"", 11)) return;
     uint64_t sent = 0;
     const unsigned char *end = payload + size;
     for (found += 5; found < end && *found >= '0' && *found <= '9'; found++) sent = sent * 10 + (*found - '0');
@@ -337,10 +342,10 @@ static void forget_counts(void) {
     frames_total = ticks_done = 0;
 }
 
-/* Returns whether all frames expected so far arrived before nothing came for `ms`. */
-static int await(uint64_t expected, uint64_t ms) {
+/* Returns whether a count reached what is expected before nothing came for `ms`. */
+static int await(const uint64_t *count, uint64_t expected, uint64_t ms) {
     uint64_t heard = now_us(CLOCK_MONOTONIC);
-    while (frames_total < expected) {
+    while (*count < expected) {
         if (turn(20)) heard = now_us(CLOCK_MONOTONIC);
         else if (now_us(CLOCK_MONOTONIC) - heard > ms * 1000) return 0;
     }
@@ -365,7 +370,7 @@ static int run(uint64_t count) {
     return 1;
 }
 
-static int pace(uint64_t count, uint64_t every_us) {
+static int pace(uint64_t count, uint64_t every_us, uint64_t patience_ms) {
     uint64_t expected = 0, due = now_us(CLOCK_MONOTONIC);
     for (uint64_t i = 0; i < count; i++, due += every_us) {
         uint64_t now;
@@ -377,7 +382,7 @@ static int pace(uint64_t count, uint64_t every_us) {
         expected += next_tick();
         turn(0);
     }
-    return await(expected, QUIET_MS);
+    return await(&frames_total, expected, patience_ms);
 }
 
 /* --- commands ----------------------------------------------------------------------------------------------------- */
@@ -428,19 +433,27 @@ static int reconnect(uint64_t frames) {
     return 1;
 }
 
-static int obey(char *line) {
-    unsigned long long first = 0, second = 0;
-    char command[32] = "";
-    sscanf(line, "%31s %llu %llu", command, &first, &second);
-    uint64_t began = now_us(CLOCK_MONOTONIC);
-    int complete = 1;
+/* Obey a command that begins its counts anew; returns whether there is such a command. */
+static int begin_anew(const char *command, uint64_t first, uint64_t second, uint64_t third, int *complete) {
     forget_counts();
-    if (!strcmp(command, "run")) complete = run(first);
-    else if (!strcmp(command, "pace")) complete = pace(first, second);
+    if (!strcmp(command, "run")) *complete = run(first);
+    else if (!strcmp(command, "pace")) *complete = pace(first, second, third);
     else if (!strcmp(command, "settle")) settle((int)first);
     else if (!strcmp(command, "stall")) stall((int)first, (int)second);
-    else if (!strcmp(command, "reconnect")) complete = reconnect(first);
-    else return 0;
+    else if (!strcmp(command, "reconnect")) *complete = reconnect(first);
+    else if (strcmp(command, "count")) return 0;
+    return 1;
+}
+
+static int obey(char *line) {
+    unsigned long long first = 0, second = 0, third = STUCK_MS;
+    char command[32] = "";
+    sscanf(line, "%31s %llu %llu %llu", command, &first, &second, &third);
+    uint64_t began = now_us(CLOCK_MONOTONIC);
+    int complete = 1;
+    if (!strcmp(command, "await") && first < GROUPS) complete = await(&groups[first].samples, second, STUCK_MS);
+    else if (!strcmp(command, "linger")) settle((int)first);
+    else if (!begin_anew(command, first, second, third, &complete)) return 0;
     report((double)(now_us(CLOCK_MONOTONIC) - began) / 1e6, complete);
     return 1;
 }

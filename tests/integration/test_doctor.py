@@ -210,7 +210,7 @@ async def test_input_that_nobody_reads_any_more(fresh_server: EmbeddedServer, tm
             state, _ = await examine(fresh_server.url)
             return state if (state.partitions[0].lag_ms or 0) > 5000 else None
 
-        state = await eventually(stale, timeout_s=20, message="the input has waited for long")
+        state = await eventually(stale, message="the input has waited for long")
         assert state is not None
         assert state.partitions[0].unread == 3
         checks = [finding.check for finding in findings(state) if finding.check not in EXPECTED]

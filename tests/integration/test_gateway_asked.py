@@ -87,7 +87,7 @@ async def test_a_partition_is_read_while_something_of_it_is_followed(redis_url: 
             for _ in range(3):
                 await at_the_end()
             assert (follower.reads, core.counters.entries, follower.resyncs) == (reads, entries, 0)
-            assert gateway.process.silence_s() < 1
+            await eventually(lambda: gateway.process.silence_s() < 1, message="it looks again")
             assert (await answer_of(gateway, "/readyz"))[0] == 200
             async with gateway.connect() as connection:
                 client = Client(connection)

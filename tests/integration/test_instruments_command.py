@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from depthcast.cli import instruments
+from depthcast.ingestor.runtime.lease import wait_for
 from depthcast.shared.errors import DepthcastError
 from depthcast.shared.runtime.redis import execute
 from tests.ingestor_runs import Run, check_history
@@ -85,8 +86,15 @@ async def test_withdrawn_and_added_between_two_looks_of_the_leader(
     async with run.service(run.settings("[A]\n")):
         await run.send(("A", '[["update","bid",100,1]]'))
         await run.published()
+        waits: list[float] = []
+
+        async def wait(stop: asyncio.Event, seconds: float) -> bool:
+            waits.append(seconds)
+            return await wait_for(stop, seconds)
+
+        monkeypatch.setattr("depthcast.ingestor.runtime.service.wait_for", wait)
         monkeypatch.setattr("depthcast.ingestor.runtime.service.POLL_S", 1000)
-        await asyncio.sleep(0.1)
+        await eventually(lambda: 1000 in waits, message="its look is over, and the next one far away")
         assert "its listing has not ended" in await refused(run, "withdraw", "A", "--wait", "0")
         assert "not listed within" in await refused(run, "add", "A", "--wait", "0")
     async with run.service(run.settings(None)):

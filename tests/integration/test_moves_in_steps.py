@@ -17,7 +17,7 @@ from depthcast.shared.position import Position
 from depthcast.shared.replica import Replica
 from tests.ingestor_runs import FEEDS, Input, Run
 from tests.integration.members import Member, Start, members
-from tests.waiting import eventually
+from tests.waiting import TIMEOUT_S, eventually
 
 STEPS: Final = len(FEEDS)
 """Each step moves one book."""
@@ -185,7 +185,7 @@ async def test_a_leader_that_dies_at_any_of_the_steps(
             deaths.plan(at, written=written)
             await leader.crash()
             dying = start(run.settings(snapshot_interval_ms=200))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(TIMEOUT_S):
                 await deaths.reached.wait()
             assert len(await run.steps()) == min(at + written, STEPS)
             await sent.send(5)

@@ -308,7 +308,7 @@ async def test_leaving_amid_an_append_leaves_nobody_waiting(run: Run, redis_url:
     with pytest.raises(RuntimeError, match="ours"):
         await fail()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(receipts[0], 5)
+        await asyncio.wait_for(receipts[0], TIMEOUT_S)
 
 
 async def test_an_error_of_the_callback_reaches_the_user(run: Run, redis_url: str, prefix: str) -> None:

@@ -181,14 +181,11 @@ async def test_a_gap_is_recorded_and_found(run: Run, tmp_path: Path) -> None:
         before = {symbol: (await run.snapshots(symbol))[-1][0] for symbol in SYMBOLS}
 
         async def renewed() -> bool:
+            await input_.send(5)
             newest = [(await run.snapshots(symbol))[-1][0] for symbol in SYMBOLS]
             return all(new > old for new, old in zip(newest, before.values(), strict=True))
 
-        for _ in range(400):
-            await input_.send(5)
-            if await renewed():
-                break
-            await asyncio.sleep(0.02)
+        await eventually(renewed, message="every snapshot is renewed")
         await execute(run.client, "XTRIM", run.keys.deltas, "MAXLEN", "1")
         async with recording(run, folder) as counts:
 

@@ -144,9 +144,8 @@ async def test_readers_of_a_copy_have_the_books_of_the_source(scene: Scene) -> N
             await scene.sent.send(40)
             await scene.run.published()
         await scene.read_by(*read)
-        lags = relay.deployments[0].lag_ms()
-        assert set(lags) == {0}
-        assert (lags[0] or 0) < 3000
+        assert set(relay.deployments[0].lag_ms()) == {0}
+        await eventually(lambda: (relay.deployments[0].lag_ms()[0] or 0) < 3000, message="it keeps up")
     # Nobody writes any more, so the copy can be compared at rest.
     async with running_relay(scene.settings()):
         await scene.same()

@@ -18,7 +18,7 @@ from tests.ingestor_runs import Input, Run
 from tests.integration.gateway_harness import now_us as wall_us
 from tests.integration.gateway_harness import running_gateway
 from tests.redis_client import patient
-from tests.waiting import eventually
+from tests.waiting import TIMEOUT_S, eventually
 
 
 @asynccontextmanager
@@ -124,7 +124,7 @@ async def test_what_was_evicted_before_that_is_written_again(
             wanted = {symbol: brute_digest(model.levels()) for symbol, model in sent.models.items()}
             async with Consumer(run.url, prefix="checks") as consumer:
                 held: dict[str, int] = {}
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(TIMEOUT_S):
                     async for update in consumer:
                         held[update.symbol] = consumer.digest(update.symbol)
                         if held == wanted:

@@ -17,7 +17,7 @@ from tests.venues.faults import ALWAYS, Fault, plan
 from tests.venues.live_run import Report, recovery_table
 from tests.venues.market import ModelBook, State
 from tests.venues.model_toy import ToyVenue
-from tests.waiting import eventually
+from tests.waiting import TIMEOUT_S, eventually
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ async def test_a_connection_ends(
 ) -> None:
     socket = await subscribed(fake, http)
     fake.commit(fault)
-    while (await socket.receive(timeout=5)).type is WSMsgType.TEXT:
+    while (await socket.receive(timeout=TIMEOUT_S)).type is WSMsgType.TEXT:
         pass
     assert socket.close_code == code
 
@@ -120,7 +120,7 @@ async def test_a_frozen_connection_does_not_answer_pings(
 ) -> None:
     socket = await http.ws_connect(fake.ws_url, autoping=False)
     await socket.ping(b"1")
-    assert (await socket.receive(timeout=5)).type is WSMsgType.PONG
+    assert (await socket.receive(timeout=TIMEOUT_S)).type is WSMsgType.PONG
     fake.commit(Fault.SILENCE)
     await socket.ping(b"2")
     with pytest.raises(asyncio.TimeoutError):
@@ -202,7 +202,7 @@ async def subscribed(fake: FakeVenue, http: aiohttp.ClientSession) -> ClientWebS
 async def book_message(socket: ClientWebSocketResponse) -> dict[str, Any]:
     """The next message about the book: a snapshot or an update."""
     while True:
-        message: dict[str, Any] = await socket.receive_json(timeout=5)
+        message: dict[str, Any] = await socket.receive_json(timeout=TIMEOUT_S)
         if message.get("kind") in ("snapshot", "update"):
             return message
 

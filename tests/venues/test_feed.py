@@ -125,10 +125,10 @@ def options(scene: Scene, symbol: str = "AAA/USD", *, take_over: bool = False) -
 
 
 async def test_a_quiet_market_is_neither_dead_nor_in_doubt(scene: Scene) -> None:
-    async with running(scene, silence_s=1.0):
-        scene.fake.quiet_s = 3.0
+    async with running(scene, silence_s=2.0):
+        scene.fake.quiet_s = 5.0
         scene.fake.commit(Fault.QUIET)
-        await asyncio.sleep(3.0)
+        await asyncio.sleep(5.0)
         await scene.goes_on()
         assert scene.fake.connections == 1
         assert await scene.is_source(doubts={}, state="live")

@@ -19,14 +19,27 @@ TICK = b"tick"
 ANSWER = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
 DELIVERY, OTHER = b"\x82\x03Mxy", b"\x82\x04PING"
 EMPTY, PONG = b"\x82\x00", b"\x8a\x01M"
+BOOK, HEARTBEAT = (
+    b"\x81%c%b" % (len(text), text) for text in (b'{"seq":1,"ts":1}', b'{"type":"heartbeat","ts":1}')
+)
+STALL_S = 0.5
+"""Longer than the load waits where frames may not come at all."""
 
 
 class Peer:
-    """Answers one client and one publisher; a tick brings two deliveries, and what does not count as one."""
+    """Answers one client and one publisher; a tick brings two deliveries, and what does not count as one.
+
+    `late`: what it brings instead when `goes_on` is set, or after `stall_s`; `opening`: what the client gets
+    after its handshake, and as late.
+    """
+
+    stall_s = STALL_S
+    late = opening = b""
 
     def __init__(self) -> None:
         self.clients, self.publishers = (socket.create_server(("127.0.0.1", 0)) for _ in range(2))
         self.from_client = self.from_publisher = b""
+        self.goes_on = threading.Event()
         self.thread = threading.Thread(target=self._serve)
         self.thread.start()
 
@@ -42,9 +55,16 @@ class Peer:
         with publisher, client:
             self.from_client = _until(client, b"\r\n\r\n")
             client.sendall(ANSWER + OTHER)
+            if self.opening:
+                self.goes_on.wait(self.stall_s)
+                client.sendall(self.opening)
             self.from_publisher = _until(publisher, TICK)
-            client.sendall(DELIVERY[:2])
-            client.sendall(DELIVERY[2:] + EMPTY + PONG + OTHER + DELIVERY)
+            if self.late:
+                self.goes_on.wait(self.stall_s)
+                client.sendall(self.late)
+            else:
+                client.sendall(DELIVERY[:2])
+                client.sendall(DELIVERY[2:] + EMPTY + PONG + OTHER + DELIVERY)
             self.from_client += client.recv(100)
             _until(client, b"never")
 
@@ -79,6 +99,46 @@ def test_only_frames_that_begin_with_the_counted_byte_are_deliveries(peer: Peer,
     head, _, sent = peer.from_client.partition(b"\r\n\r\n")
     assert head.startswith(b"GET / HTTP/1.1")
     assert sent == b"\x82\x84\x00\x00\x00\x00\x00\xff\r\n" + b"\x81\x81\x00\x00\x00\x000"
+
+
+@pytest.fixture
+def tick(tmp_path: Path) -> Path:
+    """A file with one tick that brings one frame."""
+    path = tmp_path / "ticks"
+    path.write_bytes(struct.pack("<III", len(TICK), 1, 0) + TICK)
+    return path
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the benchmarks are for Linux")
+def test_the_end_of_a_paced_load_outlasts_a_stall(peer: Peer, tick: Path) -> None:
+    peer.late = BOOK
+    with Load(peer.server(None), [Kind(1, ["0"])], tick) as load:
+        report = load.command("pace", 1, 1000)
+    assert report.complete
+    assert (report.frames, report.groups[0]["samples"]) == (1, 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the benchmarks are for Linux")
+def test_what_comes_later_is_counted_with_the_load_that_brought_it(peer: Peer, tick: Path) -> None:
+    """A heartbeat is a frame, but has no time of a book."""
+    peer.late, peer.stall_s = HEARTBEAT + BOOK, 60.0
+    with Load(peer.server(None), [Kind(1, ["0"])], tick) as load:
+        early = load.command("pace", 1, 1000, 1)
+        peer.goes_on.set()
+        report = load.command("await", 0, 1)
+        assert load.command("linger", 1).frames == report.frames
+        assert load.command("count").frames == 0
+    assert not early.complete
+    assert report.complete
+    assert (early.frames, report.frames, report.groups[0]["samples"]) == (0, 2, 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the benchmarks are for Linux")
+def test_a_load_begins_when_its_clients_have_their_snapshots(peer: Peer, tick: Path) -> None:
+    peer.opening = HEARTBEAT + BOOK
+    with Load(peer.server(None), [Kind(1, ["0"], snapshots=1)], tick) as load:
+        assert (load.connected.frames, load.connected.groups[0]["samples"]) == (3, 1)
+        load.command("run", 1)
 
 
 @pytest.mark.parametrize(
