@@ -7,13 +7,14 @@ result of `depthcast bench capacity`, by default benchmarks/results/capacity.jso
 import json
 import statistics
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from benchmarks.capacity.derive import Rounds, Sample
 from benchmarks.capacity.points import HELD_OUT, POINTS, SIZES, Point
-from benchmarks.capacity.rig import HEARTBEAT_MS, INTERVAL_MS, snapshots_per_s, symbols_of
+from benchmarks.capacity.rig import HEARTBEAT_MS, INTERVAL_MS, PROCESSES, symbols_of
 from depthcast.capacity.costs import Latency, UnitCosts
 from depthcast.capacity.simulation import Outcome, Reading, Scenario, simulate
 
@@ -51,8 +52,16 @@ class Comparison(NamedTuple):
         )
 
 
-def scenario_of(point: Point) -> Scenario:
-    """The simulated machine under the load of a point."""
+def least(rounds: Sequence[Sample]) -> Sample:
+    """The round in which a tick cost least, of all processes together: the one that was disturbed least."""
+    return min(rounds, key=lambda one: sum(one[f"cpu_{name}"] for name in PROCESSES) / one["ticks"])
+
+
+def scenario_of(point: Point, sample: Sample) -> Scenario:
+    """The simulated machine under the load of a point, as it was in that round.
+
+    Ticks come as often as they did then, and snapshots of books, which come in bursts some seconds apart.
+    """
     size = next(size for size in SIZES if size.name == point.size)
     return Scenario(
         symbols=size.symbols,
@@ -61,20 +70,21 @@ def scenario_of(point: Point) -> Scenario:
         events=point.events,
         levels=point.levels,
         input_entries=point.entries,
-        ticks_per_s=point.rate,
+        ticks_per_s=sample["ticks"] / sample["second"],
         made=len({symbol for kind in point.readers for symbol in symbols_of(kind, point.changed)}),
         readings=[Reading(kind.clients, kind.channels, kind.lists) for kind in point.readers],
         idle=point.idle,
         heartbeat_s=HEARTBEAT_MS / 1000,
         interval_s=INTERVAL_MS / 1000,
-        snapshots_per_s=snapshots_per_s(size, point),
+        snapshots_per_s=sample["snapshot_level"] / (2 * size.levels) / sample["second"],
         more_readers=point.more_readers,
     )
 
 
-def simulated(point: Point, costs: UnitCosts) -> dict[str, float]:
+def simulated(point: Point, costs: UnitCosts, rounds: Sequence[Sample]) -> dict[str, float]:
     """Cores by process and the median latency in ms: the median over some seeds."""
-    outcomes = [simulate(scenario_of(point), costs, SECONDS, seed) for seed in SEEDS]
+    scenario = scenario_of(point, least(rounds))
+    outcomes = [simulate(scenario, costs, SECONDS, seed) for seed in SEEDS]
     found = {
         name: statistics.median(outcome.cores[name] for outcome in outcomes)
         for name in CHECKED
@@ -87,13 +97,14 @@ def _p50_ms(outcome: Outcome) -> float:
     return outcome.quantile_us(0.5) / 1000
 
 
-def measured(sample: Mapping[str, float]) -> dict[str, float]:
-    """The same of a measured point."""
-    found = {name: sample[f"cpu_{name}"] / 1e6 / sample["second"] for name in CHECKED if name != "p50"}
-    return {**found, "p50": sample["p50_us"] / 1000}
+def measured(rounds: Sequence[Sample]) -> dict[str, float]:
+    """The same of a measured point; the least latency, as what else runs on the machine adds to it."""
+    one = least(rounds)
+    found = {name: one[f"cpu_{name}"] / 1e6 / one["second"] for name in CHECKED if name != "p50"}
+    return {**found, "p50": min(one["p50_us"] for one in rounds) / 1000}
 
 
-def calibrated(costs: UnitCosts, samples: Mapping[str, Mapping[str, float]]) -> UnitCosts:
+def calibrated(costs: UnitCosts, rounds: Rounds) -> UnitCosts:
     """The costs with the delay of a hand-over by which simulated medians of latency agree best.
 
     Only points that are not held out count. A message is handed over three times: from the ingestor to
@@ -101,15 +112,16 @@ def calibrated(costs: UnitCosts, samples: Mapping[str, Mapping[str, float]]) -> 
     """
     hops = []
     for point in POINTS:
-        if point.readers and not point.held_out and point.name in samples:
-            missing = measured(samples[point.name])["p50"] - simulated(point, costs)["p50"]
+        if point.readers and not point.held_out and point.name in rounds:
+            found = rounds[point.name]
+            missing = measured(found)["p50"] - simulated(point, costs, found)["p50"]
             hops.append(missing * 1000 / 3)
     return replace(costs, latency=Latency(max(0.0, statistics.median(hops)) if hops else 0.0))
 
 
-def compare(costs: UnitCosts, sample: Mapping[str, float], point: Point = HELD_OUT) -> list[Comparison]:
+def compare(costs: UnitCosts, rounds: Sequence[Sample], point: Point = HELD_OUT) -> list[Comparison]:
     """Measured and simulated numbers of a point."""
-    one, other = measured(sample), simulated(point, costs)
+    one, other = measured(rounds), simulated(point, costs, rounds)
     return [Comparison(title, one[name], other[name]) for name, title in CHECKED.items()]
 
 
@@ -121,7 +133,7 @@ def failures(comparisons: Iterable[Comparison]) -> list[str]:
 def main(path: Path = RESULT) -> int:
     """Compare again, from a result file."""
     data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["data"]
-    comparisons = compare(UnitCosts.from_json(data["costs"]), data["samples"][HELD_OUT.name])
+    comparisons = compare(UnitCosts.from_json(data["costs"]), data["rounds"][HELD_OUT.name])
     for one in comparisons:
         print("agrees " if one.good else "DIFFERS", one)
     return 1 if failures(comparisons) else 0

@@ -1,5 +1,11 @@
-"""Unit costs from measured samples: CPU by regression over the loads, bytes and memory likewise."""
+"""Unit costs from measured samples: CPU by regression over the loads, bytes and memory likewise.
 
+Every round of every load is a row, with the work that was done in it: snapshots of books, for example, fall
+into one round and not into the next. Whatever else runs on the machine makes work cost more, never less,
+because it takes caches away; so of the rounds of a load the one that cost least for what it did counts.
+"""
+
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -12,6 +18,8 @@ from depthcast.capacity.costs import Latency, MemoryBytes, MessageBytes, UnitCos
 from depthcast.shared.codec import pack
 
 Sample = Mapping[str, float]
+Rounds = Mapping[str, Sequence[Sample]]
+"""By load, a sample of each round."""
 READERS: Final = 2
 """Processes that read `deltas` in every measurement: the gateway and the standby."""
 CATALOG_READERS: Final = 3
@@ -26,29 +34,22 @@ class Derived(NamedTuple):
     errors: dict[str, float]
 
 
-def medians(rounds: Sequence[Sample]) -> Sample:
-    """Of the rounds of one point: the median of each number, but the least latencies.
-
-    Whatever else runs on the machine makes latencies longer, by more than they are.
-    """
-    middle = {name: statistics.median(sample[name] for sample in rounds) for name in rounds[0]}
-    return middle | {name: min(sample[name] for sample in rounds) for name in ("p50_us", "p99_us")}
-
-
-def derive(samples: Mapping[str, Sample], memory: Mapping[str, Sample], more: Sample) -> Derived:
-    """Costs from the samples of all points that are not held out.
+def derive(rounds: Rounds, memory: Mapping[str, Sample], more: Sample) -> Derived:
+    """Costs from the rounds of all points that are not held out.
 
     `memory`: by size, of the processes without clients. `more`: `connection` and `subscription` bytes of a
     gateway, `snapshot_level` bytes.
     """
-    points = {point.name: point for point in POINTS if point.name in samples and not point.held_out}
-    rows = {name: _row(points[name], samples[name], more["snapshot_level"]) for name in points}
-    size = _bytes(points, rows, more["snapshot_level"])
-    features = [_features(row, size.catalog_symbol) for row in rows.values()]
+    points = [point for point in POINTS if point.name in rounds and not point.held_out]
+    rows = [_row(point, sample, more["snapshot_level"]) for point in points for sample in rounds[point.name]]
+    size = _bytes(rows, more["snapshot_level"])
+    features = [_features(row, size.catalog_symbol) for row in rows]
+    names = [point.name for point in points for _ in rounds[point.name]]
     fits = {
-        process: fit(
+        process: _least(
+            names,
             [row[process] for row in features],
-            [row[f"cpu_{process}"] for row in rows.values()],
+            [row[f"cpu_{process}"] for row in rows],
             [field.name for field in fields(KINDS[process])],
         )
         for process in features[0]
@@ -56,6 +57,19 @@ def derive(samples: Mapping[str, Sample], memory: Mapping[str, Sample], more: Sa
     cpu: dict[str, Any] = {process: KINDS[process](**found.costs) for process, found in fits.items()}
     costs = UnitCosts(**cpu, bytes=size, memory=_memory(memory, more), latency=Latency(0.0))
     return Derived(costs, {name: found.worst for name, found in fits.items()})
+
+
+def _least(
+    points: Sequence[str], rows: Sequence[Sample], targets: Sequence[float], names: Sequence[str]
+) -> Fit:
+    """Fit all rows; then those alone that cost least of their point, in relation to the first costs."""
+    found = fit(rows, targets, names)
+    best: dict[str, tuple[float, int]] = {}
+    for at, (point, row, target) in enumerate(zip(points, rows, targets, strict=True)):
+        ratio = target / (sum(found.costs[name] * row.get(name, 0.0) for name in names) or 1.0)
+        best[point] = min(best.get(point, (math.inf, at)), (ratio, at))
+    chosen = [at for _, at in best.values()]
+    return fit([rows[at] for at in chosen], [targets[at] for at in chosen], names)
 
 
 def _row(point: Point, sample: Sample, snapshot_level: float) -> dict[str, float]:
@@ -91,15 +105,15 @@ def _features(row: Sample, catalog: float) -> dict[str, Sample]:
     }
 
 
-def _bytes(points: Mapping[str, Point], rows: Mapping[str, Sample], snapshot_level: float) -> MessageBytes:
-    stream = _fit(rows.values(), "stream_bytes", ("publish", "broadcast", "level"))
-    frames = _fit([row for row in rows.values() if row["frame"]], "byte", ("frame", "frame_level"))
-    beats = [row["heartbeat_bytes"] / row["heartbeat"] for row in rows.values() if row["heartbeat"]]
-    idle = max(
-        (row for name, row in rows.items() if not points[name].changed), key=lambda row: row["symbol_second"]
-    )
-    catalog = (
-        max(0.0, idle["net_out"] - READERS * idle["stream_bytes"]) / CATALOG_READERS / idle["symbol_second"]
+def _bytes(rows: Sequence[Sample], snapshot_level: float) -> MessageBytes:
+    stream = _fit(rows, "stream_bytes", ("publish", "broadcast", "level"))
+    frames = _fit([row for row in rows if row["frame"]], "byte", ("frame", "frame_level"))
+    beats = [row["heartbeat_bytes"] / row["heartbeat"] for row in rows if row["heartbeat"]]
+    most = max(row["symbol_second"] / row["second"] for row in rows)
+    idle = [row for row in rows if not row["event"] and row["symbol_second"] / row["second"] > most * 0.9]
+    catalog = statistics.median(
+        max(0.0, row["net_out"] - READERS * row["stream_bytes"]) / CATALOG_READERS / row["symbol_second"]
+        for row in idle
     )
     one, eleven = (_input_bytes(events) for events in (1, 11))
     event = (eleven - one) / 10

@@ -29,8 +29,6 @@ from depthcast.shared.position import Position
 INTERVAL_MS: Final = 10
 """Shorter than the time between ticks, so that a tick is one broadcast."""
 HEARTBEAT_MS: Final = 1_000
-SNAPSHOT_S: Final = 5.0
-QUIET_SNAPSHOT_S: Final = 30.0
 MID: Final = 1_000_000
 VARIANTS: Final = 7
 SETTLE_MS: Final = 300
@@ -74,9 +72,9 @@ class Rig:
                 self.deployment.wait_for_epoch_after(0)
                 self.deployment.wait_until_published(self.deployment.send(self._opening()))
         keys = self.deployment.prefix
-        self.gateway = stack.enter_context(
-            gateway_alone(self.server, keys, heartbeat_ms=HEARTBEAT_MS, stale_ms=600_000)
-        )
+        # Views that clients of an earlier load read would cost as if somebody still did.
+        settings = {"heartbeat_ms": HEARTBEAT_MS, "stale_ms": 600_000, "channel_linger_s": 0}
+        self.gateway = stack.enter_context(gateway_alone(self.server, keys, **settings))
         self.programs["gateway"] = self.gateway.program
         wait_until_live(self.gateway.port, self.size.symbols)
         self.gateway.cycle = True  # input entries may be sent again
@@ -129,6 +127,7 @@ class Rig:
             load = stack.enter_context(Load(self.gateway, self._kinds(point), folder / "ticks"))
             self._paced(load, point, max(3, round(point.rate / 2)))
             stack.enter_context(self._more_readers(point.more_readers))
+            self._wait_until_forgotten(point)
             load.command("settle", SETTLE_MS)
             return self._work(point, self._paced(load, point, round(seconds * point.rate)))
 
@@ -157,6 +156,15 @@ class Rig:
     def _snapshots(self) -> float:
         """Snapshots of books that were written so far."""
         return self._metric("ingestor", "snapshots_total")
+
+    def _wait_until_forgotten(self, point: Point) -> None:
+        """Wait until the gateway has views of those symbols alone that are read in this load."""
+        read = set(_followers(point)) | ({_name(self.size.symbols - 1)} if point.idle else set())
+        deadline = time.monotonic() + CALM_S
+        while (views := self.gateway.total("depthcast_gateway_channels")) != len(read):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the gateway has {views:g} views, not {len(read)}, after {CALM_S:g} s")
+            time.sleep(POLL_S)
 
     def _account(self, report: Report) -> Sample:
         """What everybody has used so far, by the names of a sample; `report`: the newest of the load."""
@@ -337,11 +345,6 @@ def _followers(point: Point) -> Counter[bytes]:
             for symbol in _list(readers, number, point.changed):
                 found[_name(symbol)] += readers.clients // readers.lists
     return found
-
-
-def snapshots_per_s(size: Size, point: Point) -> float:
-    """Snapshots of books a second: of those that change, and of the others."""
-    return point.changed / SNAPSHOT_S + (size.symbols - point.changed) / QUIET_SNAPSHOT_S
 
 
 def command_bytes(words: Sequence[bytes]) -> int:

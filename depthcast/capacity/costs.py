@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 
 from depthcast.shared.errors import SettingsError
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Version of the form in which costs are stored."""
 
 
@@ -33,6 +33,7 @@ class StandbyCosts:
     symbol_second: float
     entry: float
     broadcast: float
+    level: float
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,16 @@ class RedisCosts:
 class GatewayCosts:
     """CPU of a gateway worker in µs.
 
-    `broadcast`: for each symbol broadcast read; `made`: further cost of one whose symbol a client here reads;
-    `join`: a frame joined for a list of symbols; `write`: a write to a client; `byte`: each byte of it.
+    `broadcast`: for each symbol broadcast read, `level`: for each level in it; `made`: further cost of one
+    whose symbol a client here reads; `join`: a frame joined for a list of symbols; `write`: a write to a
+    client; `byte`: each byte of it.
     """
 
     second: float
     symbol_second: float
     entry: float
     broadcast: float
+    level: float
     made: float
     join: float
     write: float

@@ -108,7 +108,8 @@ class Plan:
         leads = (leading - entries * costs.ingestor.publish * US) / self.symbols
         follows = (following - entries * costs.standby.entry * US) / self.symbols
         worker = costs.gateway
-        each = (worker.symbol_second + self.demand.broadcasts_per_s * worker.broadcast) * US
+        broadcast = worker.broadcast + self.demand.levels_changed * worker.level
+        each = (worker.symbol_second + self.demand.broadcasts_per_s * broadcast) * US
         room = share - costs.redis.second * US - writing_cpu(costs, rates)
         return {
             "symbols that an ingestor leads": _fill(

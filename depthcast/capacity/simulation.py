@@ -190,7 +190,8 @@ class _Machine:
 
     def follow(self, entry: _Entry) -> None:
         cpu = self.costs.standby
-        self.job(STANDBY, cpu.entry + entry.broadcasts * cpu.broadcast, _nothing)
+        each = cpu.broadcast + self.scenario.levels * cpu.level
+        self.job(STANDBY, cpu.entry + entry.broadcasts * each, _nothing)
 
     # --- the gateway ---
 
@@ -205,7 +206,8 @@ class _Machine:
         batch, self.entries = self.entries, []
         self.outcome.merged_ticks += len(batch) > 1
         cpu = self.costs.gateway
-        work = sum(cpu.entry + entry.broadcasts * cpu.broadcast + entry.made * cpu.made for entry in batch)
+        each = cpu.broadcast + self.scenario.levels * cpu.level
+        work = sum(cpu.entry + entry.broadcasts * each + entry.made * cpu.made for entry in batch)
         self.job(GATEWAY, work, lambda: self.flush(batch))
 
     def flush(self, batch: list[_Entry]) -> None:

@@ -16,6 +16,7 @@ ASSUMPTIONS: Final = (
     "CPU adds up: a load costs the sum of its units. Caches, and cores that share one, are left out.",
     "Symbols change independently and evenly. If all move at once, ask for their peak rate.",
     "Clients read what they are sent: no slow clients, no reconnecting crowd, no TLS, no compression.",
+    "Clients stay. A book whose last reader leaves costs a worker as before for DEPTHCAST_CHANNEL_LINGER_S.",
     "A network card's interrupts, load balancers, backups and persistence of Redis are left out.",
     "Producers append many entries at once; an entry that is appended alone costs Redis more.",
     "Readers and clients are spread evenly over nodes, workers, partitions and deployments.",

@@ -78,7 +78,10 @@ def ingestor_cpu(costs: UnitCosts, rates: StreamRates, symbols: float) -> tuple[
         + rates.snapshot_levels * lead.snapshot_level
     )
     following = (
-        symbols * follow.symbol_second + rates.entries * follow.entry + rates.broadcasts * follow.broadcast
+        symbols * follow.symbol_second
+        + rates.entries * follow.entry
+        + rates.broadcasts * follow.broadcast
+        + rates.levels * follow.level
     )
     return leading * US, following * US
 
@@ -206,6 +209,7 @@ def worker_cpu(
         + symbols * cpu.symbol_second
         + rates.entries * cpu.entry
         + rates.broadcasts * cpu.broadcast
+        + rates.levels * cpu.level
     )
     per_client = (
         client.writes * cpu.write

@@ -11,6 +11,7 @@ from benchmarks.native import program
 
 TICKS = 10
 LOAD = Point("small", "small", 10, 4, 6, 3, readers=(Readers(20, 2, 2), Readers(5, 1)), more_readers=2)
+UNREAD = Point("unread", "small", 20, 4)
 
 
 @pytest.mark.slow
@@ -23,6 +24,8 @@ def test_the_work_of_a_load_is_counted() -> None:
     with rig(Size("small", 10, 8)) as running:
         found = running.measure(LOAD, TICKS / LOAD.rate)
         memory = running.memory()
+        running.measure(UNREAD, TICKS / UNREAD.rate)
+        views = running.gateway.total("depthcast_gateway_channels")
     assert found["ticks"] == found["input_entry"] == TICKS
     assert found["event"] == TICKS * 4 * 6
     # On a busy machine two ticks may come together, and are one broadcast then.
@@ -41,3 +44,4 @@ def test_the_work_of_a_load_is_counted() -> None:
     assert all(found[f"cpu_{name}"] > 0 for name in PROCESSES)
     assert 0 < found["p50_us"] <= found["p99_us"]
     assert memory["gateway"] > 10e6
+    assert views <= 1, "of what the clients of the load before read, nothing is kept up to date"

@@ -70,8 +70,8 @@ def test_costs_are_read_as_they_were_written() -> None:
 def test_bad_costs_are_named() -> None:
     good = COSTS.to_json()
     cases: list[tuple[Any, str]] = [
-        (None, "costs.version: None must be 1"),
-        ({**good, "version": 2}, "costs.version: 2 must be 1"),
+        (None, "costs.version: None must be 2"),
+        ({**good, "version": 1}, "costs.version: 1 must be 2"),
         ({name: part for name, part in good.items() if name != "redis"}, "costs.redis: None is missing"),
         ({**good, "relay": {}}, "costs.relay: 'relay' is not known"),
         ({**good, "redis": 3}, "costs.redis: 3 must be a table"),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,6 +18,11 @@ from depthcast.capacity.costs import UnitCosts
 from tests.unit.depthcast.capacity.made_up import COSTS
 
 RESULT: Mapping[str, Any] = json.loads(check.RESULT.read_text(encoding="utf-8"))
+
+
+def rounds() -> dict[str, list[dict[str, float]]]:
+    """A copy of what was measured, by load."""
+    return {name: [dict(sample) for sample in found] for name, found in RESULT["data"]["rounds"].items()}
 
 
 def test_a_fit_finds_the_costs_of_a_sum() -> None:
@@ -37,15 +43,16 @@ def test_no_cost_is_below_zero() -> None:
 
 def test_costs_come_out_of_samples_that_they_made() -> None:
     """What each process would use by made-up costs is divided into these costs again."""
-    stored = {name: dict(sample) for name, sample in RESULT["data"]["samples"].items()}
+    stored = rounds()
     size = COSTS.bytes
-    for sample in stored.values():
+    for sample in chain.from_iterable(stored.values()):
         cpu = COSTS.gateway
         sample["cpu_gateway"] = (
             sample["second"] * cpu.second
             + sample["symbol_second"] * cpu.symbol_second
             + sample["publish"] * cpu.entry
             + sample["broadcast"] * cpu.broadcast
+            + sample["level"] * cpu.level
             + sample["made"] * cpu.made
             + sample["write"] * cpu.write
             + sample["heartbeat"] * cpu.heartbeat
@@ -61,7 +68,7 @@ def test_costs_come_out_of_samples_that_they_made() -> None:
     }
     more = {"connection": 9_000.0, "subscription": 300.0, "snapshot_level": 8.0}
     found = derive(stored, memory, more).costs
-    for name in ("second", "symbol_second", "entry", "broadcast", "made", "write"):
+    for name in ("second", "symbol_second", "entry", "broadcast", "level", "made", "write"):
         assert getattr(found.gateway, name) == pytest.approx(getattr(COSTS.gateway, name), rel=0.05), name
     assert found.bytes.entry == pytest.approx(150, rel=0.02)
     assert found.bytes.broadcast == pytest.approx(45, rel=0.02)
@@ -70,26 +77,44 @@ def test_costs_come_out_of_samples_that_they_made() -> None:
     assert found.memory.gateway_subscription == 300
 
 
+def test_of_the_rounds_of_a_load_the_least_disturbed_counts() -> None:
+    """Work beside makes a round cost more; how much was done in it differs from round to round, too."""
+    calm = rounds()
+    memory = {size.name: dict.fromkeys(("gateway", "ingestor", "redis"), 50e6) for size in SIZES}
+    more = {"connection": 9_000.0, "subscription": 300.0, "snapshot_level": 8.0}
+    for sample in chain.from_iterable(calm.values()):
+        sample["cpu_standby"] = 5_000 * sample["second"] + 10 * sample["broadcast"] + 2 * sample["level"]
+    disturbed = {name: [*found] for name, found in calm.items()}
+    for found in disturbed.values():
+        found.insert(0, {**found[0], "cpu_standby": found[0]["cpu_standby"] * 1.6})
+    standby = derive(disturbed, memory, more).costs.standby
+    assert (standby.broadcast, standby.level) == pytest.approx((10, 2), rel=0.02)
+    one, other = disturbed[HELD_OUT.name][:2]
+    assert check.least([one, other]) is other
+    assert check.scenario_of(HELD_OUT, other).ticks_per_s == other["ticks"] / other["second"]
+
+
 def test_the_held_out_load_is_not_in_the_costs() -> None:
-    samples = {name: dict(sample) for name, sample in RESULT["data"]["samples"].items()}
+    samples = rounds()
     memory = {size.name: dict.fromkeys(("gateway", "ingestor", "redis"), 50e6) for size in SIZES}
     more = {"connection": 9_000.0, "subscription": 300.0, "snapshot_level": 8.0}
     before = derive(samples, memory, more)
-    samples[HELD_OUT.name] = {name: value * 100 for name, value in samples[HELD_OUT.name].items()}
+    samples[HELD_OUT.name] = [
+        {name: value * 100 for name, value in sample.items()} for sample in samples[HELD_OUT.name]
+    ]
     assert derive(samples, memory, more) == before
-    assert check.calibrated(before.costs, samples) == check.calibrated(
-        before.costs, RESULT["data"]["samples"]
-    )
+    assert check.calibrated(before.costs, samples) == check.calibrated(before.costs, rounds())
 
 
 def test_every_load_was_measured() -> None:
-    assert set(RESULT["data"]["samples"]) == {point.name for point in POINTS}
+    assert set(rounds()) == {point.name for point in POINTS}
+    assert {len(found) for found in rounds().values()} == {RESULT["rounds"]}
     assert [point.name for point in POINTS if point.held_out] == [HELD_OUT.name]
 
 
 def test_the_stored_comparison_is_what_the_simulation_gives() -> None:
     data = RESULT["data"]
-    found = check.compare(UnitCosts.from_json(data["costs"]), data["samples"][HELD_OUT.name])
+    found = check.compare(UnitCosts.from_json(data["costs"]), data["rounds"][HELD_OUT.name])
     assert [one.name for one in found] == [row[0] for row in data["check"]]
     for one, (_, measured, simulated) in zip(found, data["check"], strict=True):
         assert one.measured == pytest.approx(measured)
@@ -100,8 +125,9 @@ def test_the_check_fails_where_the_simulation_is_too_far_away(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = json.loads(json.dumps(RESULT["data"]))
-    simulated = check.simulated(HELD_OUT, UnitCosts.from_json(data["costs"]))
-    sample = data["samples"][HELD_OUT.name]
+    sample = dict(check.least(data["rounds"][HELD_OUT.name]))
+    data["rounds"][HELD_OUT.name] = [sample]
+    simulated = check.simulated(HELD_OUT, UnitCosts.from_json(data["costs"]), [sample])
     for name in ("ingestor", "redis", "gateway", "standby"):
         sample[f"cpu_{name}"] = simulated[name] * 1e6 * sample["second"]
     sample["p50_us"] = simulated["p50"] * 1_000

@@ -45,15 +45,15 @@ def test_an_example_by_hand() -> None:
     assert rates.stream_bytes == pytest.approx(20 * 150 + 1_000 * 45 + 4_000 * 8)
     assert rates.snapshot_levels == 100 / 5 * 200
     # Leading: 100 + 10,000 + 5,000 + 10,000 + 4,000 + 20 × 200 + 4,000 × 0.5 µs.
-    # Following: 100 + 20 × 100 + 1,000 × 5 µs.
-    leading, following = 0.035_1, 0.007_1
+    # Following: 100 + 20 × 100 + 1,000 × 5 + 4,000 × 0.5 µs.
+    leading, following = 0.035_1, 0.009_1
     assert ingestor.processes == 2
     assert ingestor.cores == pytest.approx(leading + following + 2 * 0.01)
     # A client: 10 frames of 170 + 4 × 14 B in 10 writes, no heartbeat.
     assert client.writes == pytest.approx(10)
     assert client.bytes == pytest.approx(2_260)
     each = (10 * 10 + 2_260 * 0.001 + 10 * 0.5 + 5) / 1e6
-    fixed = (5_000 + 100 * 10 + 20 * 200 + 1_000 * 5) / 1e6
+    fixed = (5_000 + 100 * 10 + 20 * 200 + 1_000 * 5 + 4_000 * 0.5) / 1e6
     assert gateway.fixed_share == pytest.approx(fixed)
     # All 100 symbols are read by so many clients: 1,000 broadcasts × 20 µs.
     most = (0.5 - fixed - 0.02) / each
@@ -68,10 +68,10 @@ def test_an_example_by_hand() -> None:
 def test_where_one_unit_saturates() -> None:
     made = plan(demand(), MACHINES, COSTS)
     found = made.saturation
-    # Each symbol costs a leader 311 µs, and all entries 20 × 200 µs; a worker 60 µs and 20 × 200 µs.
+    # Each symbol costs a leader 311 µs, and all entries 20 × 200 µs; a worker 80 µs and 20 × 200 µs.
     assert found["symbols that an ingestor leads"] == pytest.approx((500_000 - 14_000) / 311)
-    assert found["symbols that an ingestor follows"] == pytest.approx((500_000 - 7_000) / 51)
-    assert found["symbols that a worker reads, without clients"] == pytest.approx((500_000 - 9_000) / 60)
+    assert found["symbols that an ingestor follows"] == pytest.approx((500_000 - 7_000) / 71)
+    assert found["symbols that a worker reads, without clients"] == pytest.approx((500_000 - 9_000) / 80)
     reading = 20 * 20 + (made.rates.stream_bytes + 10_000) * 0.002
     room = 500_000 - 2_000 - writing_cpu(COSTS, made.rates) * 1e6
     assert found["readers of a Redis node"] == pytest.approx(room / reading)

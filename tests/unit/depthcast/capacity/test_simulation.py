@@ -43,9 +43,12 @@ def test_cpu_is_the_sum_of_the_units() -> None:
     gateway = cpu.second + 1_000 * cpu.symbol_second + 250 * cpu.connection_second
     gateway += 50 * (cpu.heartbeat + 44 * cpu.byte)
     each = cpu.write + (170 + 4 * 14) * cpu.byte
-    gateway += 10 * (cpu.entry + 100 * cpu.broadcast + 10 * cpu.made + cpu.join + 200 * each)
+    gateway += 10 * (
+        cpu.entry + 100 * (cpu.broadcast + 4 * cpu.level) + 10 * cpu.made + cpu.join + 200 * each
+    )
     assert found.cores["gateway"] == pytest.approx(gateway / 1e6, rel=0.03)
-    follows = standby.second + 1_000 * standby.symbol_second + 10 * (standby.entry + 100 * standby.broadcast)
+    follows = standby.second + 1_000 * standby.symbol_second
+    follows += 10 * (standby.entry + 100 * (standby.broadcast + 4 * standby.level))
     assert found.cores["standby"] == pytest.approx(follows / 1e6, rel=0.05)
     assert found.entries == 50
     assert found.deliveries == 50 * 200
@@ -55,10 +58,10 @@ def test_latency_is_the_work_between_broadcast_and_client() -> None:
     found = simulate(replace(LOAD, readings=[Reading(1, 1)]), COSTS, SECONDS, 7)
     ingestor = 0.5 * (100 * (10 + 4) + 200)
     redis = 20 + 20 + (150 + 100 * (45 + 4 * 8)) * (0.01 + 0.002)
-    gateway = 200 + 100 * 5 + 10 * 20 + 10
+    gateway = 200 + 100 * (5 + 4 * 0.5) + 10 * 20 + 10
     # The standby shares the core: it slows the gateway down by at most its own work.
     least = ingestor + redis + gateway + 5 + 3 * 100
-    assert least * 0.9 < found.quantile_us(0.5) < (least + 100 + 100 * 5) * 1.1
+    assert least * 0.9 < found.quantile_us(0.5) < (least + 100 + 100 * (5 + 4 * 0.5)) * 1.1
     slower = simulate(
         replace(LOAD, readings=[Reading(1, 1)]), replace(COSTS, latency=Latency(1_100)), SECONDS, 7
     )

@@ -74,7 +74,7 @@ def test_bad_values_are_named_by_their_option(results: Path, words: list[str], s
         (None, "cannot be read (No such file or directory): run `depthcast bench capacity`"),
         ("{", "is not JSON"),
         ("[]", "is no result of `depthcast bench capacity`"),
-        ('{"data": {}}', "costs.version: None must be 1: measure again"),
+        ('{"data": {}}', "costs.version: None must be 2: measure again"),
     ],
 )
 def test_bad_results_are_named(tmp_path: Path, text: str | None, said: str) -> None:
