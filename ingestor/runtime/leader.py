@@ -420,8 +420,13 @@ class PartitionLeader:
                 return None
             if str(published) == retained.info.src and await self._has_snapshots(client, retained.engine):
                 return None
-        elif not await input_continues(client, self.keys, Position.parse(retained.engine.last_consumed())):
-            return None  # another leader has consumed more since then
+        elif not await self._fits_input(client, retained):
+            # Another leader has consumed more since then, or a failover lost input that this state includes.
+            logger.warning(
+                "the books in memory do not fit the input that survived, and are not published again",
+                extra={"partition": self.partition, "src": retained.engine.last_consumed()},
+            )
+            return None
         src = await surviving_src(client, self.keys, retained.engine.last_consumed())
         if emptied:
             newest = await last_fields(client, self.keys.rejects)
@@ -430,6 +435,13 @@ class PartitionLeader:
         retained.engine.continue_from(str(src))
         info = retained.info._replace(src=str(published), entries=None)
         return Recovered(retained.engine, tail, info, Republication(rejects))
+
+    async def _fits_input(self, client: Redis, retained: RetainedState) -> bool:
+        """Whether the input log continues both what was published of a state and what it has consumed."""
+        for src in {retained.info.src, retained.engine.last_consumed()}:
+            if not await input_continues(client, self.keys, Position.parse(src)):
+                return False
+        return True
 
     async def _has_snapshots(self, client: Redis, engine: Engine) -> bool:
         """Whether every symbol of the engine has a snapshot; without one, its book would begin empty."""

@@ -281,8 +281,8 @@ class Recovery:
         if not await input_continues(client, self.keys, self._input_position(info)):
             raise RecoveryError(
                 self.partition,
-                f"{self.keys.deltas} was emptied, and {self.keys.events} was trimmed beyond {info.src},"
-                f" the last input that this ingestor knows of. {REMEDY}",
+                f"{self.keys.deltas} was emptied, and {info.src}, the last input that this ingestor knows of,"
+                f" is gone from {self.keys.events}. {REMEDY}",
             )
         published = PublishedState(self._fold.position, info, self._fold.last_registered())
         record = _completed(await self._record.read(client), self._fold.replicas)
@@ -555,14 +555,18 @@ async def surviving_src(client: Redis, keys: PartitionKeys, src: str) -> Positio
 
 
 async def input_continues(client: Redis, keys: PartitionKeys, src: Position) -> bool:
-    """Whether no leader has trimmed what was added to the input log after `src`.
+    """Whether a state in memory that includes the input up to `src` may go on with this input log.
 
-    Leaders trim the log from its beginning, up to what they have published. So if an entry up to `src` is
-    there, nothing after `src` was trimmed. A log that ends before `src`, or of which nothing was ever
-    removed, was lost or began again: then nobody has consumed what comes after `src`.
+    Leaders trim the log from its beginning, up to what they have published, and never the entry that `src`
+    names. So if that entry is there, nothing after it was trimmed. If it is gone and an earlier one is there,
+    the log lost its newest entries, as at a failover: the state includes what the log does not have, and a
+    producer that sends this again would have it applied twice. A log that ends before `src` and has nothing
+    up to there, or of which nothing was ever removed, was lost as a whole or began again: then nobody has
+    consumed what comes after `src`.
     """
-    if await surviving_src(client, keys, str(src)) > ZERO:
-        return True
+    survived = await surviving_src(client, keys, str(src))
+    if survived > ZERO:
+        return survived == src
     info = await stream_info(client, keys.events)
     if info is None or info[b"entries-added"] == info[b"length"]:
         return True

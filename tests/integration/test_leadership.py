@@ -9,9 +9,9 @@ import pytest
 
 from depthcast.shared.codec import decode_info, encode_info
 from depthcast.shared.position import Position
-from depthcast.shared.runtime.redis import execute, last_position, read_hash
+from depthcast.shared.runtime.redis import execute, last_position, read_hash, stream_info
 from depthcast.shared.types import EntryInfo
-from tests.ingestor_runs import Input, Run, check_history
+from tests.ingestor_runs import FEEDS, Input, Run, check_history
 from tests.integration.members import Member, leader_and_successor, leader_of, members
 from tests.waiting import eventually
 
@@ -192,6 +192,54 @@ class TestWhatRedisLost:
             await run.published()
             await other.end()
         await self.check(run, sent)
+
+    @pytest.mark.parametrize("remedy", ["restore", "delete"])
+    async def test_books_that_include_lost_input_are_not_written_again(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch, remedy: str
+    ) -> None:
+        """A failover loses the newest input and what it changed, then somebody deletes `deltas`.
+
+        The books in memory include an event that the log does not have, so its producer will send it again.
+        """
+        monkeypatch.setattr("depthcast.ingestor.runtime.leader.RECOVERY_RETRY_S", 0.1)
+        sent = Input(run, Random(13))
+        keys = run.keys
+        async with members() as start:
+            member = start(run.settings(snapshot_interval_ms=60_000))
+            await eventually(member.leads)
+            survived = await sent.send(40)
+            await run.published()
+            before = await execute(run.client, "DUMP", keys.deltas)
+            added = int((await stream_info(run.client, keys.events) or {})[b"entries-added"])
+            lost = await run.send(("LEV", '[["update", "bid", -100, 7]]'))
+            await run.published(lost)
+            async with run.client.pipeline(transaction=True) as pipe:
+                pipe.delete(keys.deltas)
+                pipe.xdel(keys.events, str(lost))
+                pipe.execute_command("XSETID", keys.events, str(survived), "ENTRIESADDED", added)
+                await pipe.execute()
+
+            async def another_ms() -> bool:
+                seconds, us = await execute(run.client, "TIME")
+                return int(seconds) * 1000 + int(us) // 1000 > lost.epoch
+
+            await eventually(another_ms, message="the next entry cannot have the ID of the lost one")
+            await sent.send()  # so the log does not end before what was lost
+            stats = member.service.stats.of(0)
+            await eventually(lambda: stats.recovery_failures >= 2)
+            assert not member.leads()
+            assert member.service.leaders[0].problem
+            assert stats.restatements == 0
+            if remedy == "restore":
+                await execute(run.client, "RESTORE", keys.deltas, 0, before, "REPLACE")
+            else:
+                books = [key(symbol) for symbol in FEEDS for key in (keys.snapshots, keys.checkpoint)]
+                await execute(run.client, "DEL", keys.deltas, keys.symbols, *books)
+            await eventually(member.leads)
+            await sent.send(20)
+            await run.published()
+            await member.end()
+            await self.check(run, sent)
 
     async def test_with_nobody_who_remembers_it_begins_empty_and_seq_goes_up(self, run: Run) -> None:
         sent = Input(run, Random(11))

@@ -73,6 +73,15 @@ def test_readers_of_a_master_that_was_replaced_get_books_again() -> None:
 
 
 @pytest.mark.slow
+def test_books_in_memory_that_include_lost_input_are_not_published_again() -> None:
+    """A node was replaced and lost input, and `deltas` is deleted before its leader has led again."""
+    seed = 271
+    with patch.object(PartitionLeader, "_fits_input", AsyncMock(return_value=True)):
+        assert any("the last entry says" in problem for problem in simulate(seed, cluster=True).problems)
+    assert not simulate(seed, cluster=True).problems
+
+
+@pytest.mark.slow
 def test_a_seed_is_always_the_same_run() -> None:
     """Also in another process, in which sets of strings have another order."""
     seed = 9

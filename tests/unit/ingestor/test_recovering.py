@@ -40,28 +40,37 @@ async def test_a_symbol_that_was_born_twice_since_the_last_read_is_left_out() ->
     await client.aclose()
 
 
-@pytest.mark.parametrize("trimmed", [False, True])
-async def test_an_emptied_stream_is_not_written_anew_from_what_is_older_than_the_input_log(
-    trimmed: bool,
+@pytest.mark.parametrize(
+    ("lost", "refused"),
+    [("nothing", False), ("the log", False), ("trimmed", True), ("the last consumed", True)],
+)
+async def test_an_emptied_stream_is_not_written_anew_from_what_does_not_fit_the_input_log(
+    lost: str, *, refused: bool
 ) -> None:
-    """Another leader has consumed what was trimmed; without it, the books would be wrong."""
+    """Another leader has consumed what was trimmed, and what a failover lost may be sent again."""
     client = connected(fakeredis.FakeServer())
     inputs = ["1-0", "2-0", "3-0"]
     for number in inputs:
         await client.xadd(KEYS.events, {"S": "[]"}, id=number)
-    info = encode_info(INFO._replace(prev=str(at(0, EPOCH - 1)), src=inputs[0]))
+    src = inputs[1] if lost == "the last consumed" else inputs[0]
+    info = encode_info(INFO._replace(prev=str(at(0, EPOCH - 1)), src=src))
     await client.xadd(KEYS.deltas, {b"_": info}, id=str(at(0)))
     recovery = Recovery((0, 1), KEYS, {}, REAL_ENVIRONMENT)
     await recovery.load(client)
     assert recovery.is_published_state
-    if trimmed:
+    if lost == "trimmed":
         await client.xtrim(KEYS.events, minid=inputs[2], approximate=False)
+    elif lost == "the last consumed":
+        await client.xdel(KEYS.events, src)  # as if 3-0 had been added after a failover that lost it
+    elif lost == "the log":
+        await client.delete(KEYS.events)
     await client.delete(KEYS.deltas)
-    if trimmed:
-        with pytest.raises(RecoveryError, match="was trimmed beyond"):
+    if refused:
+        with pytest.raises(RecoveryError, match=f"{src}, the last input .* is gone"):
             await recovery.finish_emptied(client, {}, ZERO)
     else:
-        assert (await recovery.finish_emptied(client, {}, ZERO)).info.src == inputs[0]
+        survived = "0-0" if lost == "the log" else src
+        assert (await recovery.finish_emptied(client, {}, ZERO)).info.src == survived
     await client.aclose()
 
 
