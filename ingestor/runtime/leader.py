@@ -32,7 +32,7 @@ from depthcast.shared.instruments import Instrument
 from depthcast.shared.keys import PartitionKeys
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import ZERO, Position
-from depthcast.shared.runtime.redis import execute, last_fields, last_position, newest_entry
+from depthcast.shared.runtime.redis import OnConnect, execute, last_fields, last_position, newest_entry
 from depthcast.shared.runtime.server_checks import ServerChecks
 from depthcast.shared.settings import IngestorSettings
 
@@ -300,14 +300,12 @@ class PartitionLeader:
 
     async def _lead(self, lease: Lease, stop: asyncio.Event) -> None:
         # Use one server from recovery to the last write, because another server may hold different data.
-        client = self.environment.connect(
-            self.settings.redis_url,
-            on_connect=ServerIdentity(self.partition, self.environment.new_name).check,
-        )
+        identity = ServerIdentity(self.partition, self.environment.new_name)
+        client = self.environment.connect(self.settings.redis_url, on_connect=identity.check)
         if not stop.is_set():
             self._end.clear()
         renewing = asyncio.create_task(lease.keep())
-        starting = asyncio.create_task(self._begin(client))
+        starting = asyncio.create_task(self._begin(client, identity.check))
         tasks: list[asyncio.Task[Any]] = [renewing, starting, asyncio.create_task(self._end.wait())]
         try:
             # An aborted start does no more harm than a crash, so `stop` and a lost lease cancel it.
@@ -334,8 +332,11 @@ class PartitionLeader:
         self.stats.handovers += successor is not None
         return successor
 
-    async def _begin(self, client: Redis) -> Leadership:
-        """Recover, seal, and move every symbol into the new epoch."""
+    async def _begin(self, client: Redis, on_connect: OnConnect) -> Leadership:
+        """Recover, seal, and move every symbol into the new epoch.
+
+        `on_connect`: checks that a connection goes to the server where `client` has its own.
+        """
         # A symbol that we have only now read may already have been born under the last leader.
         await self._read_instruments()
         self._taken, own = self.instruments(), self._own_instruments()
@@ -367,6 +368,7 @@ class PartitionLeader:
             self.environment,
             guard,
             self._recent_rejects,
+            on_connect=on_connect,
         )
         try:
             await leadership.begin(
@@ -420,7 +422,7 @@ class PartitionLeader:
                 return None
             if str(published) == retained.info.src and await self._has_snapshots(client, retained.engine):
                 return None
-        elif not await self._fits_input(client, retained):
+        if not await self._fits_input(client, retained, emptied=emptied):
             # Another leader has consumed more since then, or a failover lost input that this state includes.
             logger.warning(
                 "the books in memory do not fit the input that survived, and are not published again",
@@ -436,10 +438,15 @@ class PartitionLeader:
         info = retained.info._replace(src=str(published), entries=None)
         return Recovered(retained.engine, tail, info, Republication(rejects))
 
-    async def _fits_input(self, client: Redis, retained: RetainedState) -> bool:
-        """Whether the input log continues both what was published of a state and what it has consumed."""
-        for src in {retained.info.src, retained.engine.last_consumed()}:
-            if not await input_continues(client, self.keys, Position.parse(src)):
+    async def _fits_input(self, client: Redis, retained: RetainedState, *, emptied: bool) -> bool:
+        """Whether the input log continues what a state has consumed.
+
+        What was published of it counts whatever became of its input, unless the stream was `emptied`.
+        """
+        published, consumed = retained.info.src, retained.engine.last_consumed()
+        for src in (published, consumed):
+            counts = emptied or src != published
+            if counts and not await input_continues(client, self.keys, Position.parse(src)):
                 return False
         return True
 

@@ -38,7 +38,7 @@ from depthcast.shared.instruments import Instrument
 from depthcast.shared.listing import Listing
 from depthcast.shared.position import ZERO, Position
 from depthcast.shared.runtime.outage import Outage
-from depthcast.shared.runtime.redis import BLOCK_MS, RawEntry
+from depthcast.shared.runtime.redis import BLOCK_MS, OnConnect, RawEntry
 from depthcast.shared.runtime.tail import ReplyTooBig, Tail
 from depthcast.shared.settings import IngestorSettings
 from depthcast.shared.types import Delta, EntryInfo, Symbol
@@ -89,7 +89,8 @@ class Leadership:
     """Made by the leader after its seal. Call `begin` first, then `run`.
 
     `unpublished`: rejects of a publish that failed or has not finished. `failed_at`: the input entry that
-    could not be applied, because applying it raised an exception.
+    could not be applied, because applying it raised an exception. `on_connect`: checks that input is read at
+    the server to which the publisher writes; while there are two masters, the other one has other input.
     """
 
     def __init__(
@@ -101,12 +102,15 @@ class Leadership:
         environment: Environment,
         guard: EntryGuard | None = None,
         recent: RecentRejects | None = None,
+        *,
+        on_connect: OnConnect | None = None,
     ) -> None:
         self.settings = settings
         self.environment = environment
         self.engine = engine
         self.publisher = publisher
         self.stats = stats
+        self._on_connect = on_connect
         self._publishing = PublishingLock()
         self.state_keeper = StateKeeper(settings, engine, publisher, stats, environment, self._publishing)
         self._schedule = BroadcastSchedule(settings.interval_ms / 1000, environment.monotonic())
@@ -362,7 +366,7 @@ class Leadership:
         Before a large batch blocks the loop, the next read is sent. After a small one it is sent behind what
         the batch leads to: nothing else has to wait for it, so its result goes out first.
         """
-        client = self.environment.connect(self.settings.redis_url)
+        client = self.environment.connect(self.settings.redis_url, on_connect=self._on_connect)
         # While a slot of a cluster is being moved, nothing can be published: so nothing is read either.
         tail = Tail(client, self.publisher.keys.events, reply_bytes_max=self._reply_bytes_max, follows=False)
         at = self.state_keeper.src

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from depthcast.runtime.embedded import EmbeddedServer
 from depthcast.shared.codec import decode_info, encode_info
 from depthcast.shared.position import Position
-from depthcast.shared.runtime.redis import execute, last_position, read_hash, stream_info
+from depthcast.shared.runtime.redis import connect, execute, last_position, read_hash, stream_info
 from depthcast.shared.types import EntryInfo
 from tests.ingestor_runs import FEEDS, Input, Run, check_history
 from tests.integration.members import Member, leader_and_successor, leader_of, members
+from tests.proxy import FaultProxy
 from tests.waiting import eventually
 
 TWELVE = "".join(f'["S{number}"]\n' for number in range(12))
@@ -85,6 +87,34 @@ class TestSharing:
             await eventually(lambda: first.service.stats.of(0).step_downs)
             history = await sent.check()
         assert len(history.epochs) == 2
+
+
+async def test_input_is_read_only_where_it_is_published(run: Run) -> None:
+    """While there are two masters, a new connection for input goes to the other one, with other input."""
+    sent = Input(run, Random(14))
+    async with EmbeddedServer() as other, FaultProxy(run.url) as proxy, members() as start:
+        member = start(run.settings(redis_url=proxy.url))
+        await eventually(member.leads)
+        src = await sent.send(20)
+        await run.published()
+        key = run.keys.events
+        await execute(run.client, "XSETID", key, str(Position(src.epoch + 2, 0)))  # as if more had come
+        async with connect(other.url) as elsewhere:
+            event = '[["update", "bid", -100, 7]]'
+            await execute(elsewhere, "XADD", key, str(Position(src.epoch + 1, 0)), "LEV", event)
+        proxy.target = other.url
+        listed = await run.client.client_list()
+        reading = [each["id"] for each in listed if each["cmd"] == "xread"]
+        for client_id in reading:
+            await execute(run.client, "CLIENT", "KILL", "ID", client_id)
+        assert reading
+        await eventually(lambda: member.service.stats.of(0).step_downs >= 1)
+        proxy.target = run.url
+        proxy.cut()
+        await sent.send(20)
+        await run.published()
+        await sent.check()
+        await member.end()
 
 
 class TestWhatRedisLost:
