@@ -313,12 +313,16 @@ class ReadingClient(RoutingClient):
         lag_ms = lag.observe(missing, asyncio.get_running_loop().time())
         return self._choice.checked(Report("", lag_ms=lag_ms), address)
 
+    @property
+    def _clustered(self) -> bool:
+        return isinstance(self._asked, ClusterClient)
+
     def _moving(self) -> Sequence[tuple[str, ...]]:
         """What tells whether the slot is being moved: a read of a key that no symbol has.
 
         A replica does not say that a key has moved: to whom reads there, it is as if it had never been.
         """
-        if not isinstance(self._asked, ClusterClient):
+        if not self._clustered:
             return ()
         return [("XREVRANGE", f"{self.key.removesuffix('deltas')}snapshots:_", "+", "-", "COUNT", "1")]
 

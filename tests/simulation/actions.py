@@ -254,13 +254,21 @@ class Actions:
         node = self._cluster.replaceable(fault)
         if node is None or not self._is_whole() or self.world.server.down:
             return False
-        replica = self.world.server.replicate()
-        return self._lasts("lag", fault.choice * LAG_S, lambda: self._promote_node(fault, node, replica))
+        replica, read = self.world.server.replicate(), self.world.replicas
+        plan = "" if read is None else read.plan(fault.kind, fault.choice, node)
+        return self._lasts(
+            "lag", fault.choice * LAG_S, lambda: self._promote_node(fault, node, replica, plan)
+        )
 
-    def _promote_node(self, fault: Fault, node: Node, replica: Replica) -> None:
+    def _promote_node(self, fault: Fault, node: Node, replica: Replica, plan: str) -> None:
+        read = self.world.replicas
         if self.world.server.down or not self._cluster.is_still(node):
+            if read is not None:
+                read.give_up(node)
             return
         promoted = self._cluster.replace(fault, node, replica)
+        if read is not None:
+            read.replaced(plan, node, promoted)
         self.world.register_again()
 
         def up() -> None:
@@ -343,7 +351,7 @@ class Actions:
     # --- the replica ------------------------------------------------------------------------------------
 
     def _freeze_replica(self, fault: Fault) -> bool:
-        replica = self.world.replica
+        replica = self.world.replica_of(fault.choice)
 
         def thaw() -> None:
             replica.frozen = False
@@ -354,7 +362,7 @@ class Actions:
         return self._lasts("replica", fault.lasts_s, thaw)
 
     def _restart_replica(self, fault: Fault) -> bool:
-        replica = self.world.replica
+        replica = self.world.replica_of(fault.choice)
         if "replica" in self._undo:
             return False
         replica.server.stop()
@@ -363,7 +371,7 @@ class Actions:
 
     def _promote_replica(self, fault: Fault) -> bool:
         """Let it take itself for the primary; it is filled anew when it is a replica again."""
-        replica = self.world.replica
+        replica = self.world.replica_of(fault.choice)
 
         def demote() -> None:
             replica.promoted = False
@@ -375,8 +383,9 @@ class Actions:
         return self._lasts("replica", fault.lasts_s, demote)
 
     def _cut_from_replica(self, _fault: Fault) -> bool:
-        for link in self.world.replica_network.links.values():
-            link.cut()
+        for network in self.world.replica_networks():
+            for link in network.links.values():
+                link.cut()
         return True
 
     # --- keys of ours -----------------------------------------------------------------------------------

@@ -115,11 +115,15 @@ class Damage:
     # --- input ------------------------------------------------------------------------------------------
 
     def delete_unread(self, fault: Fault) -> bool:
-        """Delete input that no published entry includes, if enough of it waits somewhere."""
+        """Delete input that no published entry includes, if enough of it waits somewhere.
+
+        Nothing that was sent to an ingestor: if it publishes that and ends before its next checkpoint, nobody
+        can replay it, and the partition is refused until somebody restores it (`docs/operations.md`).
+        """
         rng = Random(f"{fault.choice} unread")
         for oracle in self.world.oracles:
             stream = self.world.server.store.values.get(oracle.events)
-            src = oracle.src()
+            src = max(oracle.src(), self.world.server.delivered.get(oracle.events, ZERO))
             if not isinstance(stream, Stream):
                 continue
             unread = [entry for entry in stream.ids if entry > src]
@@ -133,7 +137,12 @@ class Damage:
         return False
 
     def _replays_all(self, oracle: "PartitionOracle") -> bool:
-        """Whether a recovery replays the log from its beginning: it is refused if anything of it is gone."""
+        """Whether a recovery replays the log from its beginning: it is refused if anything of it is gone.
+
+        Before anything is published, checkpoints are still to be written at the beginning.
+        """
+        if oracle.src() == ZERO:
+            return True
         keys, values = KEYS.partition(oracle.model.number), self.world.server.store.values
         found = [values.get(keys.checkpoint(symbol).encode()) for symbol in self._symbols(oracle)]
         return any(checkpoints.decode(raw).src == ZERO for raw in found if isinstance(raw, bytes))

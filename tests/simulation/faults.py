@@ -1,5 +1,6 @@
 """The faults of a run: kind, time and duration. All are drawn before the run begins."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
@@ -68,7 +69,8 @@ FLUSH: Final = "flush"
 UNTELLABLE: Final = ("fail over", LATER, TOGGLE, "lose the tail in place", "crash after a seal", *DAMAGE)
 """Together with a flush, nothing that is left tells what must become of the input."""
 DELETED: Final = "delete input"
-UNREPLAYABLE: Final = ("late state", "fail over", "lose the tail in place")
+LOSES_NODES: Final = ("replace a node", CUT_OFF, TWO_MASTERS)
+UNREPLAYABLE: Final = ("late state", "fail over", "lose the tail in place", *LOSES_NODES)
 """If input is deleted that a leader had read, and its next checkpoint is lost by these, nobody can replay it:
 the partition is refused until somebody restores it (`docs/operations.md`).
 """
@@ -84,9 +86,13 @@ class Fault:
     choice: float
 
 
-def draw_cluster_faults(rng: Random, first_s: float, last_s: float) -> list[Fault]:
-    """The faults of one run that only a cluster has."""
+def draw_cluster_faults(
+    rng: Random, first_s: float, last_s: float, others: Sequence[Fault] = ()
+) -> list[Fault]:
+    """The faults of one run that only a cluster has, beside `others`."""
     kinds = rng.choices(list(OF_A_CLUSTER), weights=list(OF_A_CLUSTER.values()), k=rng.randint(1, 5))
+    if any(fault.kind == DELETED for fault in others):
+        kinds = [kind for kind in kinds if kind not in UNREPLAYABLE]
     return [_drawn(rng, kind, first_s, last_s) for kind in kinds]
 
 

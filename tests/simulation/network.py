@@ -180,7 +180,8 @@ class Connection:
             link.travel(self, "up", arrive, late_s)
         found = await reply
         if isinstance(found, ReplyError):
-            if server.nodes is not None and str(found).startswith(_NO_MASTER):
+            clustered = server.nodes is not None or server.redirects is not None
+            if clustered and str(found).startswith(_NO_MASTER):
                 self.close()
             raise _library_error(str(found))
         return found
@@ -318,6 +319,15 @@ class SimulatedRedis(Redis):
         self._home: bytes | None = None
         self._by_slot: dict[bytes, list[Connection]] = {}
         self._open: dict[Connection, None] = {}
+        self._plain: SimulatedRedis | None = None
+        self._follows = True
+
+    def at(self, _key: str | bytes) -> "SimulatedRedis":
+        """What stands for the plain client of a slot: redirections in its pipelines are error replies."""
+        if self._plain is None:
+            self._plain = SimulatedRedis(self._link, self._on_connect)
+            self._plain._follows = False
+        return self._plain
 
     def disconnect(self) -> None:
         """Break every connection, also under a command, as the library's pool does."""
@@ -362,7 +372,8 @@ class SimulatedRedis(Redis):
             some = [commands[number] for number in numbers]
             found = await self._request_all(some, await self.take_connection(slot))
             for number, reply in zip(numbers, found, strict=True):
-                replies[number] = await self._followed(commands[number], reply)
+                follows = self._follows or len(commands) == 1
+                replies[number] = await self._followed(commands[number], reply) if follows else reply
         return replies
 
     @property
@@ -431,6 +442,8 @@ class SimulatedRedis(Redis):
         return connection
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        if self._plain is not None:
+            await self._plain.aclose()
         for idle in (self._idle, *self._by_slot.values()):
             for connection in idle:
                 connection.close()

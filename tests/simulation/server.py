@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 
 import msgpack
 
+from depthcast.shared.position import Position
 from tests.simulation.journal import Journal, Mark
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.nodes import PORT, Node, Nodes, slot_name
@@ -77,8 +78,9 @@ class Server:
     """One address. `generation` counts the processes that served it; no connection survives a change.
 
     `nodes`: of a cluster, if it stands for one. `executing`: the connection whose command is being executed.
-    `executed`: how many commands came. `refuse` may answer a command with an error reply, whether it is
-    executed or not.
+    `executed`: how many commands came. `delivered`: by stream, the newest entry that XREAD has returned.
+    `refuse` may answer a command with an error reply, whether it is executed or not. `redirects`: of a
+    replica in a cluster, what it replies instead of executing a command.
     """
 
     def __init__(self, loop: SimulatedLoop, rng: Random, journal: Journal, *, node_entries: int) -> None:
@@ -93,7 +95,9 @@ class Server:
         self.peers: dict[Peer, None] = {}
         self.executing: Peer | None = None
         self.nodes: Nodes | None = None
+        self.redirects: Callable[[list[bytes]], str | None] | None = None
         self.executed = 0
+        self.delivered: dict[bytes, Id] = {}
         self.store = Store(self._clock_us, node_entries=node_entries, appended=journal.appended)
         self.store.run_id = self.store.replid = b"%040x" % rng.getrandbits(160)
 
@@ -169,6 +173,8 @@ class Server:
     def _redirection(self, peer: Peer, command: list[bytes]) -> str | None:
         """What a node of a cluster replies instead of executing a command; else it is the one that does."""
         asking, peer.asking = peer.asking, False
+        if self.redirects is not None:
+            return self.redirects(command)
         if self.nodes is None or peer.node is None:
             return None
         self.store.run_id, self.store.replid = peer.node.run_id, peer.node.replid
@@ -207,7 +213,7 @@ class Server:
         count, block_ms, cursors = parse_xread(self.store, tuple(command[1:]))
         found = read(self.store, count, cursors)
         if found is not None or block_ms is None:
-            answer(found)
+            self._deliver(found, answer)
             return
         if peer.node is not None and peer.node.cut_off is not None and peer.node.branch is None:
             self.loop.call_later(block_ms / 1000, answer, None, context=self.loop.world.context)
@@ -232,7 +238,13 @@ class Server:
                 if found is not None:
                     waiting.done = True
                     self.blocked.remove(waiting)
-                    waiting.answer(found)
+                    self._deliver(found, waiting.answer)
+
+    def _deliver(self, found: Any, answer: Answer) -> None:
+        for key, entries in found or ():
+            newest = Position.parse(entries[-1][0])
+            self.delivered[key] = max(newest, self.delivered.get(key, newest))
+        answer(found)
 
     # --- faults -----------------------------------------------------------------------------------------
 

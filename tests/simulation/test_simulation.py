@@ -11,6 +11,7 @@ from unittest.mock import AsyncMock, patch
 import pytest
 
 from depthcast.ingestor.runtime.leader import PartitionLeader
+from depthcast.shared.replica_choice import AWAY, BEHIND, HISTORY, MOVING, REASONS
 from tests.simulation import __main__ as program
 from tests.simulation.mutations import MISTAKES, mutated
 from tests.simulation.runs import simulate
@@ -52,6 +53,19 @@ def test_some_seeds_in_a_cluster(first: int) -> None:
         faults += report.faults
     assert faults["move a slot"]
     assert faults["redirected reads"]
+
+
+@pytest.mark.slow
+def test_readers_leave_replicas_in_a_cluster_and_return() -> None:
+    """Replicas lag, move, are promoted or cut off with their nodes; books are exact in the end."""
+    counts: Counter[str] = Counter()
+    for seed in (1, 3, 5):
+        report = simulate(seed, cluster=True)
+        assert not report.problems, f"seed {seed}: {report.problems[:5]}"
+        counts += report.counts
+    left = {reason for reason in REASONS if counts[f"replica left: {reason}"]}
+    assert left >= {AWAY, BEHIND, HISTORY, MOVING}
+    assert counts["replica taken"] > sum(counts[f"replica left: {reason}"] for reason in left)
 
 
 @pytest.mark.slow

@@ -23,12 +23,15 @@ from depthcast.shared.instruments import Instrument, to_json
 from depthcast.shared.partition import partition_of
 from depthcast.shared.reader import PartitionReader
 from depthcast.shared.replica import ApplyResult, Replica
-from depthcast.shared.runtime.replicas import ReplicaServers
+from depthcast.shared.replica_choice import Address
+from depthcast.shared.runtime.redis import execute
+from depthcast.shared.runtime.replicas import ReadingClient, ReplicaServers
 from depthcast.shared.settings import GatewaySettings, IngestorSettings
 from depthcast.updates import State
 from tests.simulation.actions import Actions
 from tests.simulation.audit import Audit
 from tests.simulation.branch import Branch
+from tests.simulation.cluster_replicas import ClusterReplicas
 from tests.simulation.decisions import Decisions
 from tests.simulation.faults import (
     LATER,
@@ -39,7 +42,7 @@ from tests.simulation.faults import (
 )
 from tests.simulation.freshness import FreshnessAudit
 from tests.simulation.journal import Journal
-from tests.simulation.loop import START_S, Process, SimulatedLoop
+from tests.simulation.loop import PROCESS, START_S, Process, SimulatedLoop
 from tests.simulation.network import Network
 from tests.simulation.nodes import Nodes, slot_name
 from tests.simulation.oracles import Model, PartitionOracle, best, grouped
@@ -141,7 +144,7 @@ class World:
         """Let the server stand for a cluster, with faults that only a cluster has."""
         slots = [b"", *(slot_name(KEYS.partition(number).deltas) for number in range(self.partitions))]
         self.server.nodes = Nodes(rng, slots, rng.choice((2, 3)))
-        more = draw_cluster_faults(rng, FAULTS_FROM_S, FAULTS_UNTIL_S)
+        more = draw_cluster_faults(rng, FAULTS_FROM_S, FAULTS_UNTIL_S, self.faults)
         self.faults = sorted([*self.faults, *more], key=lambda fault: fault.at_s)
 
     def _set_clocks(self, rng: Random) -> None:
@@ -163,8 +166,10 @@ class World:
         self.network.others.append(self.replica_network)
         readers = [*self.gateways, *self.consumers]
         reading = rng.choice(([], readers, [each for each in readers if rng.random() < 0.5]))
-        if self.server.nodes is not None:
-            reading = []
+        self.places: Counter[str] = Counter()
+        self.replicas: ClusterReplicas | None = None
+        if self.server.nodes is not None and reading:
+            self.replicas = ClusterReplicas(self, Random(rng.random()), self.server.nodes, lag_s=lag_s)
         for reader in reading:
             limits: dict[str, Any] = {
                 "read_from": "replica",
@@ -178,6 +183,19 @@ class World:
         self.replica_check_s = rng.choice((0.1, 0.1, 1.0))
         if reading:
             self.faults += draw_replica_faults(rng, FAULTS_FROM_S, FAULTS_UNTIL_S)
+
+    def replica_of(self, choice: float) -> ReplicaServer:
+        """One that follows, to be struck by a fault."""
+        if self.replicas is None:
+            return self.replica
+        following = self.replicas.following()
+        return following[int(choice * len(following))]
+
+    def replica_networks(self) -> list[Network]:
+        """The networks to all replicas."""
+        if self.replicas is None:
+            return [self.replica_network]
+        return [network for _, network in self.replicas.all.values()]
 
     def _plan_changes_of_instruments(self) -> None:
         """The last instrument may come late, or come and go, often between two polls and broadcasts."""
@@ -289,7 +307,9 @@ class World:
                 self.loop.run_until_complete(task)
             finally:
                 self._end()
-        counts = Counter(
+        all_of = self.replicas.all.values() if self.replicas is not None else ()
+        read = [self.replica, *(replica for replica, _ in all_of)]
+        counts = self.places + Counter(
             events=sum(len(self.journal.streams.get(oracle.events, [])) for oracle in self.oracles),
             broadcasts=sum(len(self.journal.streams.get(oracle.deltas, [])) for oracle in self.oracles),
             rejects=sum(len(self.journal.streams.get(oracle.rejects, [])) for oracle in self.oracles),
@@ -300,8 +320,8 @@ class World:
             taken_up=self.follow_count("taken_up"),
             unfollowed=self.follow_count("unfollowed"),
             added_elsewhere=sum(branch.added for branch in self.branches),
-            replica_filled=self.replica.filled,
-            replica_reads=self.replica.reads,
+            replica_filled=sum(replica.filled for replica in read),
+            replica_reads=sum(replica.reads for replica in read),
         )
         for actor in self.actors:
             counts += Counter({f"{actor.kind} ended: {name}": count for name, count in actor.ends.items()})
@@ -336,7 +356,9 @@ class World:
         producing = [process.spawn(p.run(self.network.connect, entries, until_s)) for p in self.producers]
         for fault in self.faults:
             self.loop.call_at(START_S + fault.at_s, self.actions.strike, fault)
-        replicating = asyncio.ensure_future(self.replica.run()) if self.has_replica else None
+        replicating = (
+            asyncio.ensure_future((self.replicas or self.replica).run()) if self.has_replica else None
+        )
         auditing = asyncio.ensure_future(self._audit_readers())
         await asyncio.sleep(FAULTS_UNTIL_S + 1.0)
         self.actions.end_all()
@@ -615,6 +637,14 @@ class World:
                 )
             return result
 
+        choose = ReadingClient._moved
+
+        async def moved(client: ReadingClient, before: Any, left: Any, reports: Any) -> None:
+            after = client._choice.at
+            if after != before:
+                self.places["replica taken" if left is None else f"replica left: {left.reason}"] += 1
+            await choose(client, before, left, reports)
+
         unexpected = _UnexpectedErrors(self.watch)
         logger = logging.getLogger("depthcast")
         logging.disable(logging.WARNING)
@@ -624,6 +654,7 @@ class World:
             with (
                 patch.object(depthcast.consumer.consumer, "redis", self.network),
                 patch.object(ReplicaServers, "client", self._client_of_replica),
+                patch.object(ReadingClient, "_moved", moved),
                 patch.object(depthcast.shared.runtime.replicas, "CHECK_S", self.replica_check_s),
                 patch.object(depthcast.shared.replica_choice, "AGAIN_S", 0.5),
                 patch.object(depthcast.ingestor.runtime.service, "POLL_S", self.poll_s),
@@ -631,6 +662,7 @@ class World:
                 patch.object(depthcast.gateway.runtime.market_reader, "POLL_S", self.poll_s),
                 patch.object(Replica, "apply", watched),
                 self.decisions.recorded(),
+                self._replicas_of_cluster(),
             ):
                 yield
         finally:
@@ -638,13 +670,36 @@ class World:
             logger.propagate = propagated
             logging.disable(logging.NOTSET)
 
-    def _client_of_replica(self, address: tuple[str, int], **_limits: Any) -> Redis:
+    def _client_of_replica(self, address: Address, **_limits: Any) -> Redis:
+        if self.replicas is not None:
+            return self.replicas.all[address][1].connect(URL)
         assert address == ADDRESS
         return self.replica_network.connect(URL)
 
+    @contextmanager
+    def _replicas_of_cluster(self) -> Iterator[None]:
+        """Let readers ask the simulated cluster for replicas, as they ask a real one."""
+        found = self.replicas
+        if found is None:
+            yield
+            return
+
+        async def named(servers: ReplicaServers) -> list[Address]:
+            await execute(servers._primary, "EXISTS", servers._key)  # somebody has to answer
+            return found.named(slot_name(servers._key), self.network.link(PROCESS.get()))
+
+        program = depthcast.shared.runtime.replicas
+        with (
+            patch.object(ReplicaServers, "named", named),
+            patch.object(ReadingClient, "_clustered", property(lambda _: True)),
+            patch.object(program, "plain_client", lambda client, key: client.at(key)),
+        ):
+            yield
+
     def _end(self) -> None:
         """End every task as at the end of a process, so that nothing is left behind."""
-        self.network.closed = self.replica_network.closed = True
+        for network in (self.network, *self.network.others):
+            network.closed = True
         for process in [self.loop.world, *self.network.links]:
             process.paused = process.killed = False
             process.release()
