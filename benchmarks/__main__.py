@@ -20,7 +20,10 @@ def main() -> None:
     """Run what the command line names."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"one of {', '.join(MODULES)}; all by default"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"one of {', '.join(MODULES)}; by default all, versions only with --before",
     )
     parser.add_argument(
         "--rounds", type=int, help="rounds of each comparison, instead of each benchmark's own number"
@@ -29,7 +32,8 @@ def main() -> None:
     parser.add_argument(
         "--before",
         metavar="PYTHON",
-        help="the Python of an earlier version's environment: latency and ingest measure it beside this one",
+        help="the Python of an earlier version's environment: versions, which needs it, latency and ingest "
+        "measure it beside this one",
     )
     parser.add_argument("--list", action="store_true", help="name the benchmarks and end")
     parser.add_argument(
@@ -38,6 +42,8 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := [name for name in options.names if name not in MODULES]:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(MODULES)}")
+    if "versions" in options.names and options.before is None:
+        parser.error("versions needs --before PYTHON: the Python of an earlier version's environment")
     if options.list:
         for name in MODULES:
             print(f"{name:14}{load(name).title}")
@@ -48,7 +54,8 @@ def main() -> None:
             parser.error("the benchmarks read the accounts of the Linux kernel")
         # A benchmark may pin this process; the next one begins with all cores again.
         cores = os.sched_getaffinity(0)
-        for name in options.names or MODULES:
+        possible = [name for name in MODULES if options.before is not None or name != "versions"]
+        for name in options.names or possible:
             failed += not run_one(name, options.rounds, quick=options.quick, before=options.before)
             os.sched_setaffinity(0, cores)
     report.update_document()

@@ -16,6 +16,7 @@ MODULES: Final = {
     "stalled": "benchmarks.fanout.stalled",
     "throttled": "benchmarks.fanout.throttled",
     "storm": "benchmarks.fanout.storm",
+    "versions": "benchmarks.fanout.versions",
     "idle": "benchmarks.fanout.idle",
     "tokens": "benchmarks.fanout.tokens",
     "compression": "benchmarks.fanout.compression",

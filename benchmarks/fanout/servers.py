@@ -1,6 +1,7 @@
 """Servers under measurement, in one shape: where clients connect, what they send first, where ticks go."""
 
 import ssl
+import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -177,16 +178,17 @@ def gateway(
     market: Market,
     prefix: str = "bench",
     trust: ssl.SSLContext | None = None,
+    python: str | None = None,
     **settings: object,
 ) -> Iterator[Gateway]:
     """The gateway as shipped, on the market's books as they are now; `settings` beside its defaults.
 
-    `trust`: what a client needs to trust it, where it speaks TLS.
+    `trust`: what a client needs to trust it, where it speaks TLS. `python`: that of another version.
     """
     keys = DeploymentKeys(prefix)
     with redis.Redis(port=server.port) as client:
         _publish_books(client, keys, market)
-    with gateway_alone(server, prefix, stale_ms=QUIET_MS, heartbeat_ms=QUIET_MS, **settings) as found:
+    with gateway_alone(server, prefix, python, stale_ms=QUIET_MS, heartbeat_ms=QUIET_MS, **settings) as found:
         if settings.get("follow") == "asked":
             wait_until_ready(found.port)
         else:
@@ -200,11 +202,20 @@ def gateway_alone(
 ) -> Iterator[Gateway]:
     """The gateway as shipped, whoever feeds it; `python`: that of another version."""
     common = {"redis_url": server.url, "prefix": prefix, "port": 0, "admin_port": 0, "log_level": "warning"}
-    # All clients come from this machine's address.
-    common |= {"connections_per_address_max": 1_000_000, "connects_per_address_per_s": 1_000_000}
+    # All clients come from this machine's address. Versions without these limits do not know their names.
+    unlimited = {"connections_per_address_max": 1_000_000, "connects_per_address_per_s": 1_000_000}
+    common |= {name: value for name, value in unlimited.items() if knows(python, name)}
     pattern = rf"{ADMIN_PATTERN}[\s\S]*{READY_PATTERN}"
     with Program("gateway", module_of(python, "gateway", **common, **settings), pattern) as running:
         yield Gateway(running, int(running.said[1]), server.port, DeploymentKeys(prefix))
+
+
+def knows(python: str | None, setting: str) -> bool:
+    """Whether the gateway of that version has a setting."""
+    asked = subprocess.run(
+        [*module_of(python, "gateway"), "--help"], capture_output=True, text=True, check=True
+    )
+    return f"--{setting.replace('_', '-')} " in asked.stdout
 
 
 def _publish_books(client: "redis.Redis", keys: DeploymentKeys, market: Market) -> None:

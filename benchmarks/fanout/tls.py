@@ -176,7 +176,7 @@ def one_round(
             "connections_per_token_max": CONNECTIONS_MAX,
         }
     with ExitStack() as stack:
-        ours = stack.enter_context(gateway(server, market, f"tls-{market.epoch}", trust, **settings))
+        ours = stack.enter_context(gateway(server, market, f"tls-{market.epoch}", trust, None, **settings))
         return asyncio.run(measured(ours, market, trust, token.text))
 
 
