@@ -15,7 +15,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -296,15 +296,16 @@ class Consumer(WithFrames):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._polling is not None:
-            self._polling.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._polling
-        if self._announcement is not None and (kind is None or issubclass(kind, asyncio.CancelledError)):
-            await self._announcement.leave()
-        for followed in self._followed.values():
-            await followed.close()
-        await self._client.aclose()
+        async with AsyncExitStack() as stack:  # closes everything, also if it is cancelled meanwhile
+            stack.push_async_callback(self._client.aclose)
+            for followed in self._followed.values():
+                stack.push_async_callback(followed.close)
+            if self._polling is not None:
+                self._polling.cancel()
+                with suppress(asyncio.CancelledError):
+                    await self._polling
+            if self._announcement is not None and (kind is None or issubclass(kind, asyncio.CancelledError)):
+                await self._announcement.leave()
 
     async def _step(self) -> _Taken | None:
         """Take an entry of any partition, or read until there is one; None if it is nothing to deliver."""

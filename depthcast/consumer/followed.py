@@ -145,14 +145,14 @@ class FollowedPartition:
 
     async def close(self) -> None:
         """Stop reading, and close the connections."""
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.wait([self._reading])
-        if self._choosing is not None:
-            self._choosing.cancel()
-            await asyncio.wait([self._choosing])
-        await self._entries.aclose()
-        await self.follower.client.aclose()
+        tasks = [task for task in (self._reading, self._choosing) if task is not None]
+        for task in tasks:
+            task.cancel()
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._entries.aclose()
+        finally:
+            await self.follower.client.aclose()
 
     def _sized_book(self, symbol: str, replica: Replica) -> Book:
         """The book of a replica, which says its sizes from now on; they never change within a replica."""

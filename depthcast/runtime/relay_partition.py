@@ -128,8 +128,10 @@ class PartitionRelay:
         except (RedisUnavailable, TimeoutError) as error:
             logger.debug("left without notice", extra={"problem": str(error)})
         finally:
-            await self._source.aclose()
-            await self._target.aclose()
+            try:
+                await self._source.aclose()
+            finally:
+                await self._target.aclose()
 
     # --- entries ----------------------------------------------------------------------------------------
 

@@ -108,8 +108,10 @@ async def _feed(options: LiveOptions, problems: list[str]) -> None:
             finally:
                 problems += feed.problems
         finally:
-            await client.aclose()
-            await watch_client.aclose()
+            try:
+                await client.aclose()
+            finally:
+                await watch_client.aclose()
 
 
 async def _instruments(venue: Venue, rest: VenueRest, chosen: Mapping[str, Any]) -> list[Feeding]:

@@ -74,8 +74,10 @@ class Registration:
                 wait_s = await self.refresh()
                 await asyncio.sleep(wait_s)
         finally:
-            await self._leave()
-            await self._client.aclose()
+            try:
+                await self._leave()
+            finally:
+                await self._client.aclose()
 
     async def refresh(self) -> float:
         """Write the entry; returns the seconds until the next time."""

@@ -85,11 +85,13 @@ class IngestorService:
                 await self._lead(client, partitions, stop)
         finally:
             checking.cancel()
-            await asyncio.gather(checking, return_exceptions=True)
-            await self.catalog.aclose()
-            await client.aclose()
-            if admin is not None:
-                await admin.cleanup()
+            try:
+                await asyncio.gather(checking, return_exceptions=True)
+                await self.catalog.aclose()
+            finally:
+                await client.aclose()
+                if admin is not None:
+                    await admin.cleanup()
 
     async def _register(self, client: Redis, stop: asyncio.Event) -> int | None:
         """Create or join the deployment; waits while Redis is away. Returns None if `stop` was set first."""

@@ -11,6 +11,7 @@ used.
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Any, Final, NamedTuple, Self, cast
 
 from redis.asyncio import Redis
@@ -21,7 +22,7 @@ from redis.exceptions import AskError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from depthcast.shared.redis_url import parse_cluster_url
-from depthcast.shared.runtime.connections import RoutingClient, with_mixins
+from depthcast.shared.runtime.connections import RoutingClient, prepare_pool
 from depthcast.shared.runtime.redirects import SlotClient
 from depthcast.shared.slots import slot_of
 
@@ -122,10 +123,11 @@ class Nodes:
     def client(self, connection_class: type | None = None, **more: Any) -> SlotClient:
         """A plain client of the library, with the options of this cluster and `more`."""
         pool = ConnectionPool(
-            connection_class=with_mixins(connection_class or self.connection_class),
+            connection_class=connection_class or self.connection_class,
             max_connections=self.max_connections,
             **{**self.options, **more},
         )
+        prepare_pool(pool)
         return cast("SlotClient", SlotClient.from_pool(pool))
 
 
@@ -222,9 +224,10 @@ class ClusterClient(RoutingClient):
         return _RoutedScript(self, script)
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
-        """Close all connections."""
-        for client in (*self._clients.values(), *self._servers.values()):
-            await client.aclose(close_connection_pool)
+        """Close all connections, also if it is cancelled."""
+        async with AsyncExitStack() as stack:
+            for client in (*self._clients.values(), *self._servers.values()):
+                stack.push_async_callback(client.aclose, close_connection_pool)
 
     async def __aenter__(self) -> Self:
         return self

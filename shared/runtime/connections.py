@@ -1,14 +1,18 @@
-"""Changes to the library's connections: cancellation, demoted servers, secrets, access to transports."""
+"""Changes to the library's connections: cancellation, closing, demoted servers, secrets, transports."""
 
 import asyncio
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
 from depthcast.shared.redis_url import HIDDEN
 from depthcast.shared.runtime.redis_tls import ReadsTlsFiles
+
+CLOSE_S: Final = 4.0
+"""Time for a connection to send what it has to send before it closes."""
 
 
 class _Cancellable:
@@ -106,6 +110,45 @@ class TransportAccess:
         async def disconnect(self, nowait: bool = False) -> None: ...
 
 
+class _ClosesAtOnce:
+    """A pool that closes all its connections before it waits for anything: a cancellation leaves none open.
+
+    The library closes each in a task of its own, and those that are cancelled before they begin close
+    nothing. A connection that is still being made is closed once it is there, for the library passes it over.
+    """
+
+    _closings = 0
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        pool = cast("Any", self)
+        connections = [*pool._available_connections]  # noqa: SLF001  # its own
+        if inuse_connections:
+            self._closings += 1
+            connections += pool._in_use_connections  # noqa: SLF001  # its own
+        writers = [each._writer for each in connections if each._writer is not None]  # noqa: SLF001  # its own
+        for connection in connections:
+            await connection.disconnect(nowait=True)  # goes to its end without a pause
+        await asyncio.gather(*map(_closed, writers))
+
+    async def ensure_connection(self, connection: Any) -> None:
+        closings = self._closings
+        await cast("Any", super()).ensure_connection(connection)
+        if closings != self._closings:
+            await connection.disconnect(nowait=True)
+            raise RedisConnectionError("Connection closed while it was being made.")
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    """Wait until a stream that is being closed is closed; after a while, do without what it has to send."""
+    try:
+        async with asyncio.timeout(CLOSE_S):
+            await writer.wait_closed()
+    except TimeoutError:
+        writer.transport.abort()
+    except OSError:
+        pass
+
+
 class RoutingClient(Redis):
     """A client that sends commands to several servers, by plain clients of the library."""
 
@@ -119,3 +162,14 @@ def with_mixins(connection_class: type) -> type:
     """Return a connection class of the library with all changes."""
     mixins = (_Cancellable, _LeavesReplicas, _HidesSecrets, ReadsTlsFiles, TransportAccess)
     return type(connection_class.__name__, (*mixins, connection_class), {})
+
+
+def prepare_pool(pool: Any) -> None:
+    """Give a pool of the library, and the connections that it will make, all changes."""
+    pool.connection_class = with_mixins(pool.connection_class)
+    pool.__class__ = _closing(cast("type", type(pool)))
+
+
+@cache
+def _closing(pool_class: type) -> type:
+    return type(pool_class.__name__, (_ClosesAtOnce, pool_class), {})

@@ -34,7 +34,7 @@ from depthcast.shared.position import ZERO, Position
 from depthcast.shared.reader import OldestEntry, is_foreign, read_info
 from depthcast.shared.redis_url import HARMLESS_OPTIONS, SENTINEL, is_cluster, problem_of, without_credentials
 from depthcast.shared.runtime.cluster import ClusterClient
-from depthcast.shared.runtime.connections import with_mixins
+from depthcast.shared.runtime.connections import prepare_pool
 from depthcast.shared.runtime.error_replies import is_absent, key_of, refusal
 from depthcast.shared.runtime.redis_tls import tls_context
 from depthcast.shared.runtime.sentinel import master_client
@@ -127,8 +127,7 @@ def _client(url: str, options: Mapping[str, Any]) -> Redis:
     if is_cluster(url):
         return ClusterClient(url, options, with_raw_replies)
     client = master_client(url, options) if url.startswith(SENTINEL) else Redis.from_url(url, **options)
-    pool = cast("Any", client.connection_pool)
-    pool.connection_class = with_mixins(pool.connection_class)
+    prepare_pool(client.connection_pool)
     return client
 
 

@@ -10,7 +10,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple, Self, cast
 
 from redis.asyncio import Redis
@@ -40,7 +40,7 @@ from depthcast.shared.replica_choice import (
     missing_of,
 )
 from depthcast.shared.runtime.cluster import ClusterClient, plain_client
-from depthcast.shared.runtime.connections import RoutingClient, with_mixins
+from depthcast.shared.runtime.connections import RoutingClient, prepare_pool
 from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.runtime.redis import (
     SOCKET_TIMEOUT_S,
@@ -133,7 +133,9 @@ class ReplicaServers:
         kind, given = _options_of(self._url)
         given = {**options, **given, "host": address[0], "port": address[1]}
         given["max_connections"] = int(given["max_connections"])
-        return with_raw_replies(Redis.from_pool(ConnectionPool(connection_class=with_mixins(kind), **given)))
+        pool = ConnectionPool(connection_class=kind, **given)
+        prepare_pool(pool)
+        return with_raw_replies(Redis.from_pool(pool))
 
 
 def _listed(info: Mapping[str, Any]) -> list[Address]:
@@ -249,11 +251,11 @@ class ReadingClient(RoutingClient):
         await self._moved(at, Report(BEHIND, problem), {})
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
-        """Close all connections."""
+        """Close all connections, also if it is cancelled."""
         replicas = [each for pair in self._replicas.values() for each in pair]
-        for client in (*replicas, *(each for _, each in self._forgotten), self._asked):
-            await client.aclose(close_connection_pool)
-        await self._connected.aclose(close_connection_pool)
+        async with AsyncExitStack() as stack:
+            for client in (self._connected, self._asked, *(each for _, each in self._forgotten), *replicas):
+                stack.push_async_callback(client.aclose, close_connection_pool)
 
     async def __aenter__(self) -> Self:
         return self

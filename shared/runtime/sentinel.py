@@ -9,7 +9,7 @@ from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.exceptions import ResponseError
 
 from depthcast.shared.redis_url import parse_sentinel_url
-from depthcast.shared.runtime.connections import with_mixins
+from depthcast.shared.runtime.connections import prepare_pool
 
 ANSWER_S: Final = 1.0
 """Time to wait for a sentinel's answer before asking the next one."""
@@ -42,8 +42,7 @@ class _Sentinels(Sentinel):
     def __init__(self, sentinels: Any, *, sentinel_kwargs: Any) -> None:
         cast("Any", super()).__init__(sentinels, sentinel_kwargs=sentinel_kwargs)
         for client in self.sentinels:
-            pool = cast("Any", client.connection_pool)
-            pool.connection_class = with_mixins(pool.connection_class)
+            prepare_pool(client.connection_pool)
 
     async def discover_master(self, service_name: str) -> tuple[str, int]:
         try:

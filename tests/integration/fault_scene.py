@@ -122,6 +122,11 @@ class Scene:
         self.viewer.forget()
         self.seqs = self.viewer.seqs()
 
+    async def begin_led(self, *names: str) -> None:
+        """The same once the ingestor leads: a machine that stood still for a while may have ended that."""
+        await eventually(lambda: self.service.leaders[0].leadership is not None, message="the ingestor leads")
+        self.begin(*names)
+
     async def epoch(self) -> int:
         """The epoch of the stream's last entry; 0 if there is none or Redis is away."""
         try:

@@ -91,7 +91,7 @@ class TestDeltas:
         self, fresh_server: EmbeddedServer, tmp_path: Path, where: str, count: int
     ) -> None:
         async with scene(fresh_server, tmp_path) as it:
-            it.begin(STEP_DOWNS, MISMATCHES)
+            await it.begin_led(STEP_DOWNS, MISMATCHES)
             key, epoch = it.run.keys.deltas, await it.epoch()
             for _ in range(count):
                 await it.redis("XADD", key, "*" if where == "now" else f"{epoch}-*", *JUNK)
@@ -153,7 +153,7 @@ async def _remedy(run: Run) -> None:
 class TestSnapshots:
     async def test_the_leader_replaces_the_stream(self, fresh_server: EmbeddedServer, tmp_path: Path) -> None:
         async with scene(fresh_server, tmp_path) as it:
-            it.begin(STEP_DOWNS)
+            await it.begin_led(STEP_DOWNS)
             for symbol in FEEDS:
                 await it.redis("XADD", it.run.keys.snapshots(symbol), "*", *JUNK)
             await newcomer_holds(it.server.url, it.sent)

@@ -67,7 +67,7 @@ def second_server() -> Iterator[EmbeddedServer]:
 class TestServer:
     async def test_a_restart_with_its_file(self, lasting_server: EmbeddedServer, tmp_path: Path) -> None:
         async with scene(lasting_server, tmp_path) as it:
-            it.begin(OUTAGES, STEP_DOWNS)
+            await it.begin_led(OUTAGES, STEP_DOWNS)
             epoch = await it.epoch()
             await asyncio.to_thread(lasting_server.kill)
             await it.viewer.status_is("stale")
@@ -81,7 +81,7 @@ class TestServer:
 
     async def test_a_restart_with_nothing(self, fresh_server: EmbeddedServer, tmp_path: Path) -> None:
         async with scene(fresh_server, tmp_path) as it:
-            it.begin(OUTAGES, STEP_DOWNS, RESTATEMENTS, REPLACED)
+            await it.begin_led(OUTAGES, STEP_DOWNS, RESTATEMENTS, REPLACED)
             await asyncio.to_thread(fresh_server.kill)
             await it.viewer.status_is("stale")
             await asyncio.to_thread(fresh_server.start)
@@ -99,7 +99,7 @@ class TestServer:
             await execute(replica, "REPLICAOF", "NO", "ONE")
             await it.feed()  # lost, but seen by the viewer
             await it.viewer.holds(it.sent)
-            it.begin(STEP_DOWNS, RESYNCS, REPLACED)
+            await it.begin_led(STEP_DOWNS, RESYNCS, REPLACED)
             lost = await last_position(it.run.client, it.run.keys.deltas)
             it.run.client, before = replica, it.run.client
             await before.aclose()
@@ -135,7 +135,7 @@ class TestServer:
                 replication.freeze()
                 await it.feed()  # lost, but seen by the viewer
                 await it.viewer.holds(it.sent)
-            it.begin(OUTAGES, STEP_DOWNS)
+            await it.begin_led(OUTAGES, STEP_DOWNS)
             refused = error_replies.counts["UNBLOCKED"]
             before = await last_position(it.run.client, it.run.keys.deltas)
             await it.sent.send(20)
@@ -204,7 +204,7 @@ class TestServer:
         delays = {"key-load-delay": "100000", "loading-process-events-interval-bytes": "1024"}
         with EmbeddedServer(options=delays) as server:
             async with scene(server, tmp_path) as it:
-                it.begin(OUTAGES, STEP_DOWNS)
+                await it.begin_led(OUTAGES, STEP_DOWNS)
                 refused = error_replies.counts["LOADING"]
                 for number in range(10):  # it answers only after each KiB that it has read
                     await it.redis("SET", f"filler{number}", Random(number).randbytes(2048))
@@ -220,7 +220,7 @@ class TestServer:
 
     async def test_everything_flushed(self, fresh_server: EmbeddedServer, tmp_path: Path) -> None:
         async with scene(fresh_server, tmp_path) as it:
-            it.begin(STEP_DOWNS, RESTATEMENTS, REPLACED)
+            await it.begin_led(STEP_DOWNS, RESTATEMENTS, REPLACED)
             await it.redis("FLUSHALL")
             await _published_again(it)
             await it.rises(STEP_DOWNS, RESTATEMENTS, REPLACED)
@@ -308,7 +308,7 @@ async def _newcomers_hold(it: Scene) -> None:
 class TestKeys:
     async def test_deltas(self, fresh_server: EmbeddedServer, tmp_path: Path) -> None:
         async with scene(fresh_server, tmp_path) as it:
-            it.begin(STEP_DOWNS, RESTATEMENTS, REPLACED)
+            await it.begin_led(STEP_DOWNS, RESTATEMENTS, REPLACED)
             await it.redis("DEL", it.run.keys.deltas)
             await _published_again(it)
             assert await it.counts() == it.exactly_once()
@@ -325,7 +325,7 @@ class TestKeys:
     @pytest.mark.parametrize("symbol", ["LEV", "ORD"])
     async def test_recovery_state(self, fresh_server: EmbeddedServer, tmp_path: Path, symbol: str) -> None:
         async with scene(fresh_server, tmp_path) as it:
-            it.begin(STEP_DOWNS)
+            await it.begin_led(STEP_DOWNS)
             epoch = await it.epoch()
             keys = [it.run.keys.snapshots(symbol), it.run.keys.checkpoint(symbol)]
             await it.redis("DEL", *keys)
@@ -392,7 +392,7 @@ class TestKeys:
 class TestLink:
     async def test_slow_replies(self, fresh_server: EmbeddedServer, tmp_path: Path) -> None:
         async with scene(fresh_server, tmp_path) as it:
-            it.begin(STEP_DOWNS, MISMATCHES, BROADCASTS)
+            await it.begin_led(STEP_DOWNS, MISMATCHES, BROADCASTS)
             it.ingestor_link.delay_s = it.gateway_link.delay_s = 0.04
             for _ in range(5):
                 await it.feed(3)
@@ -497,7 +497,7 @@ class TestErrorReplies:
         self, fresh_server: EmbeddedServer, tmp_path: Path
     ) -> None:
         async with scene(fresh_server, tmp_path) as it:
-            it.begin(OUTAGES, STEP_DOWNS)
+            await it.begin_led(OUTAGES, STEP_DOWNS)
             for _ in range(10):
                 for number in range(1, int(await it.redis("CLIENT", "ID")) + 50):
                     await it.redis("CLIENT", "UNBLOCK", number, "ERROR")
