@@ -14,8 +14,8 @@ from depthcast.shared.runtime.replicas import ReadingClient
 from tests.redis_client import patient
 from tests.waiting import eventually
 
-TURNS = (1, 2, 3, 4, 6, 9)
-"""After how many turns of the event loop something else happens."""
+PAUSES = (1, 2, 3, 4, 6, 9)
+"""After how many iterations of the event loop something else happens."""
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ async def all_closed(watcher: Redis) -> None:
     await eventually(closed, message="no connection is open")
 
 
-async def turns(count: int) -> None:
+async def pauses(count: int) -> None:
     for _ in range(count):
         await asyncio.sleep(0)
 
@@ -47,7 +47,7 @@ async def waiting(client: Redis) -> None:
         await execute(client, "BLPOP", "nothing", 0)
 
 
-@pytest.mark.parametrize("count", TURNS)
+@pytest.mark.parametrize("count", PAUSES)
 async def test_a_closing_that_is_cancelled_leaves_nothing_open(
     fresh_server: EmbeddedServer, watcher: Redis, count: int
 ) -> None:
@@ -59,26 +59,26 @@ async def test_a_closing_that_is_cancelled_leaves_nothing_open(
 
     await eventually(there)
     closing = asyncio.create_task(client.aclose())
-    await turns(count)
+    await pauses(count)
     closing.cancel()
     await asyncio.gather(closing, return_exceptions=True)
     await all_closed(watcher)
     await asyncio.gather(*tasks)
 
 
-@pytest.mark.parametrize("count", TURNS)
+@pytest.mark.parametrize("count", PAUSES)
 async def test_a_connection_that_is_being_made_is_closed_too(
     fresh_server: EmbeddedServer, watcher: Redis, count: int
 ) -> None:
     client = patient(fresh_server.url)
     task = asyncio.create_task(waiting(client))
-    await turns(count)
+    await pauses(count)
     await client.aclose()
     await asyncio.wait([task])
     await all_closed(watcher)
 
 
-@pytest.mark.parametrize("count", TURNS)
+@pytest.mark.parametrize("count", PAUSES)
 async def test_a_client_of_replicas_closes_all_its_clients(
     fresh_server: EmbeddedServer, watcher: Redis, count: int
 ) -> None:
@@ -86,7 +86,7 @@ async def test_a_client_of_replicas_closes_all_its_clients(
     await client.check()
     assert await open_connections(watcher)
     closing = asyncio.create_task(client.aclose())
-    await turns(count)
+    await pauses(count)
     closing.cancel()
     await asyncio.gather(closing, return_exceptions=True)
     await all_closed(watcher)
