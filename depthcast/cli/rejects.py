@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
+import logging
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 import click
@@ -10,17 +11,21 @@ from redis.asyncio import Redis
 
 from depthcast.cli.feed_options import SETTINGS, deployment_options
 from depthcast.inspection.reject_text import reject_json, reject_line
-from depthcast.shared.errors import SettingsError
+from depthcast.shared.errors import RedisUnavailable, SettingsError
 from depthcast.shared.keys import DeploymentKeys
+from depthcast.shared.position import Position
 from depthcast.shared.redis_url import without_credentials
 from depthcast.shared.reject_record import RejectRecord
 from depthcast.shared.runtime import redis
-from depthcast.shared.runtime.catalog import Deployed, read_deployed, wait_for_deployed
+from depthcast.shared.runtime.catalog import POLL_S, Deployed, read_deployed, wait_for_deployed
 from depthcast.shared.runtime.command import run_service
 from depthcast.shared.runtime.environment import read_environment
+from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.runtime.rejects import RejectFollower, last_rejects, tails
 from depthcast.shared.settings import Settings
 from depthcast.shared.types import is_symbol
+
+logger = logging.getLogger(__name__)
 
 HELP: Final = """\
 Show input that was rejected, with the reason: of SYMBOL, or of all symbols.
@@ -84,8 +89,8 @@ async def _show(
         else:
             partitions, keys = await _deployed(client, keys, settings)
         names = [keys.partition(number).rejects for number in range(partitions)]
-        ends = await tails(client, names)
-        for record in await last_rejects(client, ends, symbol, last):
+        ends, records = await _newest(client, names, symbol, last, waits=follow)
+        for record in records:
             show(record)
         if not follow:
             return
@@ -93,6 +98,22 @@ async def _show(
             for _, record in records:
                 if symbol is None or record.symbol == symbol:
                     show(record)
+
+
+async def _newest(
+    client: Redis, names: Sequence[str], symbol: str | None, last: int, *, waits: bool
+) -> tuple[dict[str, Position], list[RejectRecord]]:
+    """Where the streams end, and the last records up to there; `waits` while Redis is away."""
+    outage = Outage(logger, "rejects are not read")
+    while True:
+        try:
+            ends = await tails(client, names)
+            return ends, await last_rejects(client, ends, symbol, last)
+        except RedisUnavailable as error:
+            if not waits:
+                raise
+            outage.note(error)
+        await asyncio.sleep(POLL_S / 4)
 
 
 async def _deployed(client: Redis, keys: DeploymentKeys, settings: Settings) -> Deployed:

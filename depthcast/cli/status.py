@@ -16,6 +16,7 @@ from depthcast.inspection.state import SECOND_MS, DeploymentState
 from depthcast.runtime.inspect import check_partitions, read_deployment
 from depthcast.shared.consumer_entry import CONSUMERS_MAX
 from depthcast.shared.partition import partition_of
+from depthcast.shared.reply_remedies import remedy_of
 from depthcast.shared.runtime import redis
 from depthcast.shared.runtime.environment import read_environment
 from depthcast.shared.settings import Settings, errors_about
@@ -27,6 +28,8 @@ PARTITIONS_SHOWN: Final = 4
 """The lags of replicas are shown for so many partitions of a gateway; `--json` has all."""
 
 CONSUMERS_SHOWN: Final = CONSUMERS_MAX
+
+UNREAD: Final = "could not be read"
 
 HELP: Final = """\
 Show a deployment: partitions with leaders, epochs and input lag, listings, feeders, gateways and consumers.
@@ -89,32 +92,48 @@ def shown(state: DeploymentState, *, every_symbol: bool) -> Iterator[str]:
     for name, problem in state.server.items():
         yield f"  {name}: {problem}"
     if state.partitions_count is None:
-        yield state.meta_problem or f"no deployment with the prefix {state.prefix}"
+        yield state.meta_problem or _undeployed(state)
     else:
         yield from _partitions(state)
     if state.copy_of is None:
-        yield f"ingestors: {', '.join(_ingestors(state)) or 'none'}"
+        yield f"ingestors: {', '.join(_ingestors(state)) or _none(state, state.keys.ingestors)}"
     else:
-        yield f"a copy of {state.copy_of}; relays: {len(state.relays) or 'none'}"
+        yield f"a copy of {state.copy_of}; relays: {len(state.relays) or _none(state, state.keys.relays)}"
         if state.relays:
             yield from _relays(state)
     bookless = f", {len(state.bookless)} of them without a book" if state.bookless else ""
     malformed = f"; malformed: {', '.join(state.malformed)}" if state.malformed else ""
-    yield f"instruments: {len(state.instruments)}{bookless}{malformed}"
+    count = UNREAD if state.unreadable(state.keys.instruments) else len(state.instruments)
+    yield f"instruments: {count}{bookless}{malformed}"
     if every_symbol and state.instruments:
         yield from _symbols(state)
     yield from _waiting_changes(state)
     if state.sources:
         yield from _sources(state)
     clients = sum(each.entry.clients for each in state.listed_gateways if not each.late)
-    yield f"gateways: {len(state.listed_gateways) or 'none'} listed, {clients} clients"
+    if state.unreadable(state.keys.gateways):
+        yield f"gateways: {UNREAD}"
+    else:
+        yield f"gateways: {len(state.listed_gateways) or 'none'} listed, {clients} clients"
     if state.listed_gateways:
         yield from _listed_gateways(state)
     yield from _consumers(state)
     for gateway in state.gateways:
         yield f"gateway {gateway.url}: {gateway.problem or _gateway(gateway.ready, gateway.body)}"
     for what, problem, _ in state.refused:
-        yield f"cannot read {what}: {problem}"
+        yield f"cannot read {what}: {problem}; {remedy_of(problem)}"
+
+
+def _undeployed(state: DeploymentState) -> str:
+    """Why there is nothing of partitions to show."""
+    if state.unreadable(state.keys.meta):
+        return f"whether there is a deployment with the prefix {state.prefix} could not be read"
+    return f"no deployment with the prefix {state.prefix}"
+
+
+def _none(state: DeploymentState, key: str) -> str:
+    """What is shown where a key has nothing: that it could not be read is no zero."""
+    return UNREAD if state.unreadable(key) else "none"
 
 
 def _ingestors(state: DeploymentState) -> Iterator[str]:

@@ -11,6 +11,7 @@ from depthcast.inspection.state import SOURCE_MS, DeploymentState, GatewayState,
 from depthcast.shared.gateway_entry import FORGET_MS
 from depthcast.shared.instruments import to_json
 from depthcast.shared.protocol import PROTOCOL
+from depthcast.shared.reply_remedies import remedy_of
 from depthcast.shared.version import VERSION
 
 SILENCE_MS: Final = 5_000
@@ -80,7 +81,7 @@ def _server(state: DeploymentState) -> Iterator[Finding]:
 def _permissions(state: DeploymentState) -> Iterator[Finding]:
     for what, problem, wrong_type in state.refused:
         if not wrong_type:
-            remedy = f"allow this user to read it (ACL SETUSER), or run as another one; {what} is not checked"
+            remedy = f"{remedy_of(problem)}; {what} is not checked"
             yield Finding("permission", f"{what} cannot be read: {problem}", remedy)
 
 

@@ -138,27 +138,36 @@ async def find_misplaced_keys(client: Redis, state: DeploymentState, keys_max: i
             break
     state.all_keys = cursor == 0
     texts = sorted({name.decode(errors="backslashreplace") for name in names})
-    await _find_deployments(reader, [name for name in texts if name.endswith(":meta")])
-    await _find_misplaced(reader, texts)
+    unsure = await _find_deployments(reader, [name for name in texts if name.endswith(":meta")])
+    await _find_misplaced(reader, texts, unsure)
 
 
-async def _find_deployments(reader: "_Reader", names: Sequence[str]) -> None:
+async def _find_deployments(reader: "_Reader", names: Sequence[str]) -> list[str]:
+    """Find other deployments; returns the prefixes of what may be one, because nobody could read it.
+
+    That somebody else's `meta` may not be read, or has another type, is no finding about this deployment.
+    """
+    state, unsure = reader.state, list[str]()
+    commands = [("HGET", name, "partitions") for name in names if name != state.keys.meta]
+    for command, reply in zip(commands, await reader.ask_all(commands, note=False), strict=True):
+        prefix = command[1].removesuffix(":meta").strip("{}")
+        if isinstance(reply, RedisRefused):
+            unsure.append(prefix)
+            if reply.code not in ("NOPERM", "WRONGTYPE"):
+                reader.note(command, reply)
+        elif reply is not None:
+            state.deployments.append(prefix)
+    return unsure
+
+
+async def _find_misplaced(reader: "_Reader", names: Sequence[str], unsure: Sequence[str]) -> None:
+    """Find keys that nobody reads; those of a deployment that may exist are not judged."""
     state = reader.state
-    candidates = [name for name in names if name != state.keys.meta]
-    found = await reader.ask_all([("HGET", name, "partitions") for name in candidates], note=False)
-    state.deployments = [
-        name.removesuffix(":meta").strip("{}")
-        for name, reply in zip(candidates, found, strict=True)
-        if reply is not None
-    ]
-
-
-async def _find_misplaced(reader: "_Reader", names: Sequence[str]) -> None:
-    state = reader.state
+    deployments = [*state.deployments, *unsure]
     uses = {
         name: use
         for name in names
-        if (use := use_in(name, state.keys, state.partitions_count, state.deployments)) is not None
+        if (use := use_in(name, state.keys, state.partitions_count, deployments)) is not None
     }
     types = await reader.ask_all([("TYPE", name) for name in uses])
     lengths = dict.fromkeys(uses, None)
@@ -196,7 +205,10 @@ class _Reader:
         return (await self.ask_all([command]))[0]
 
     async def ask_all(self, commands: Sequence[_Command], *, note: bool = True) -> list[Any]:
-        """The replies in order, None for those that are refused or have nothing."""
+        """The replies in order, None for those that are refused or have nothing.
+
+        Without `note`, a refusal is returned in place of its reply.
+        """
         replies: list[Any] = []
         for start in range(0, len(commands), PIPELINE):
             page = commands[start : start + PIPELINE]
@@ -213,8 +225,11 @@ class _Reader:
         error = refusal(reply, key_of(command))
         if not isinstance(error, RedisRefused) or error.code in _ABOUT_CONNECTING:
             raise error
-        if note and not is_absent(error.problem):
-            self.note(command, error)
+        if is_absent(error.problem):
+            return None
+        if not note:
+            return error
+        self.note(command, error)
         return None
 
     def note(self, command: _Command, error: RedisRefused) -> None:

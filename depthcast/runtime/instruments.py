@@ -9,11 +9,12 @@ from typing import Final
 from redis.asyncio import Redis
 
 from depthcast.inspection.listings import Registered
-from depthcast.shared.errors import DepthcastError, InstrumentsError
+from depthcast.shared.errors import DepthcastError, InstrumentsError, RedisUnavailable
 from depthcast.shared.instruments import Instrument, from_json, to_json
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.listing import Listing
 from depthcast.shared.partition import partition_of
+from depthcast.shared.reply_remedies import remedy_of
 from depthcast.shared.runtime.listing_record import read_record
 from depthcast.shared.runtime.redis import execute, read_hash
 
@@ -107,11 +108,20 @@ class Instruments:
     async def _until(self, symbol: str, done: Callable[[Listing], bool], problem: str) -> Listing:
         deadline = time.monotonic() + self.wait_s
         while True:
-            now = (await self.one(symbol)).listing
+            refusal: RedisUnavailable | None = None
+            try:
+                now = (await self.one(symbol)).listing
+            except RedisUnavailable as error:
+                now, refusal = None, error  # the change is written: what it led to may be seen yet
             if now is not None and done(now):
                 return now
             if time.monotonic() >= deadline:
-                raise NotDone(problem)
+                if refusal is None:
+                    raise NotDone(problem)
+                raise NotDone(
+                    f"the change of {symbol} is written, but its listing could not be read: {refusal.problem}; "
+                    f"{remedy_of(refusal.problem)}; depthcast instruments list shows what came of it"
+                )
             await asyncio.sleep(LOOK_S)
 
 

@@ -18,9 +18,13 @@ from depthcast.shared.errors import (
     DeploymentMismatch,
     DepthcastError,
     InstrumentsError,
+    RedisRefused,
+    RedisUnavailable,
     SettingsError,
+    WrongKey,
 )
 from depthcast.shared.redis_url import is_encrypted
+from depthcast.shared.reply_remedies import quotes_reply, remedy_of
 from depthcast.shared.runtime import logs
 from depthcast.shared.runtime.environment import read_environment
 from depthcast.shared.runtime.stop import Stop
@@ -32,6 +36,15 @@ ServiceMain = Callable[[Stop], Awaitable[None]]
 """A process's main coroutine function: runs until the event is set, then ends cleanly."""
 
 BAD_SETTINGS = (SettingsError, InstrumentsError, DeploymentMismatch, CopyError)
+
+
+def told(error: DepthcastError) -> str:
+    """The error as a command says it: an error reply of Redis comes with what to do about it."""
+    if not isinstance(error, RedisUnavailable) or isinstance(error, WrongKey):
+        return str(error)
+    if isinstance(error, RedisRefused) or quotes_reply(error.problem):
+        return f"{error}; {remedy_of(error.problem)}"
+    return str(error)
 
 
 def settings_options(kind: type[Settings]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -75,7 +88,7 @@ def run_service(main: ServiceMain, settings: Settings) -> None:
         click.echo(f"Error: {error}", err=True)
         sys.exit(2)
     except DepthcastError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {told(error)}", err=True)
         sys.exit(1)
     except Exception:
         logger.exception("ended by an unexpected error")

@@ -45,23 +45,34 @@ class _LeavesReplicas:
 
     Sentinels, the cluster, or the host name then lead to the new master. Replies to the handshake do not
     count: the rest of it would connect anew, and so on without a pause.
+
+    The replies to further commands of a pipeline are lost with the connection, so nobody knows what became of
+    them; their error names the reply that ended it.
     """
 
+    is_connected: bool
     _shaking_hands = False
+    _left_after = ""
 
     async def connect_check_health(self, *arguments: Any, **options: Any) -> None:
         self._shaking_hands = True
+        if not self.is_connected:
+            self._left_after = ""
         try:
             await cast("Any", super()).connect_check_health(*arguments, **options)
         finally:
             self._shaking_hands = False
 
     async def read_response(self, *arguments: Any, **options: Any) -> Any:
+        if self._left_after and not self.is_connected:
+            raise RedisConnectionError(f"the connection was left after the reply {self._left_after}")
         try:
             return await cast("Any", super()).read_response(*arguments, **options)
         except ResponseError as error:
             no_master = error.status_code in _NO_MASTER or str(error).startswith(_NO_MASTER)
             if no_master and not self._shaking_hands:
+                code, text = error.status_code or "", str(error)
+                self._left_after = text if text.startswith(code) else f"{code} {text}"
                 await cast("Any", self).disconnect(nowait=True)
             raise
 

@@ -1,0 +1,69 @@
+"""What to do about each error reply of Redis, in a few words; `docs/operations.md` has the whole table."""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+_MIGRATED: Final = (
+    "a slot of the cluster is being moved: run the command again, or finish the move "
+    "(redis-cli --cluster fix)"
+)
+_PASSWORD: Final = "set DEPTHCAST_REDIS_USERNAME and DEPTHCAST_REDIS_PASSWORD (or its _FILE) as the server has them"
+_REPLICA: Final = "the server is a replica: name the master, or the sentinels, in DEPTHCAST_REDIS_URL"
+_AGAIN: Final = "nothing is wrong: run the command again"
+_REPORT: Final = (
+    "the server is of another kind or version than Depthcast knows, or the command was renamed: see the check "
+    "version of depthcast doctor, or report it"
+)
+
+REMEDIES: Final[Mapping[str, str]] = {
+    "ASK": _MIGRATED,
+    "BUSY": "a script runs for long: find out whose it is, SCRIPT KILL ends it; then run the command again",
+    "CLUSTERDOWN": "nobody owns the slot: bring the server or a replica of it back, then run the command again",
+    "CROSSSLOT": "the server belongs to a cluster: begin the address with redis+cluster://",
+    "EXECABORT": _AGAIN,
+    "LOADING": "the server reads its file after a start: run the command again in a moment",
+    "MASTERDOWN": _REPLICA,
+    "MISCONF": "the server cannot write its file: check its disk, then run the command again",
+    "MOVED": (
+        "the slot is at another server now: run the command again, or begin the address with "
+        "redis+cluster:// if it names one server of a cluster"
+    ),
+    "NOAUTH": _PASSWORD,
+    "NOPERM": "the user lacks a right: allow it (ACL SETUSER; depthcast redis-acl prints them), or use another user",
+    "NOREPLICAS": "fewer replicas than min-replicas-to-write are connected: start them again",
+    "NOSCRIPT": _AGAIN,
+    "OOM": "memory is full: raise maxmemory, or find out who fills it; then run the command again",
+    "READONLY": _REPLICA,
+    "TRYAGAIN": _MIGRATED,
+    "UNBLOCKED": _AGAIN,
+    "UNKILLABLE": _AGAIN,
+    "WRONGPASS": _PASSWORD,
+    "WRONGTYPE": "find out what wrote the key, and delete it (DEL)",
+}
+"""By the first word of a reply."""
+
+UNKNOWN: Final = "no remedy is known: look at the server's own log, and run the command again"
+
+_ERR: Final = (
+    ("max number of clients", "raise maxclients, or find out whose connections they are: CLIENT LIST"),
+    ("AUTH", _PASSWORD),
+)
+"""Of replies that begin with ERR: a part of the text, and what to do."""
+
+_CODE: Final = re.compile(rf"\b({'|'.join(REMEDIES)})\b")
+
+
+def remedy_of(reply: str) -> str:
+    """What to do about an error reply, or about a text that quotes one; never empty."""
+    if (found := _CODE.search(reply)) is not None:
+        return REMEDIES[found[1]]
+    for part, remedy in _ERR:
+        if part in reply:
+            return remedy
+    return _REPORT if re.search(r"\bERR\b", reply) else UNKNOWN
+
+
+def quotes_reply(text: str) -> bool:
+    """Return whether a text has an error reply in it that is known."""
+    return _CODE.search(text) is not None or re.search(r"\bERR\b", text) is not None
