@@ -45,6 +45,9 @@ REMEDIES: Final[Mapping[str, str]] = {
 
 UNKNOWN: Final = "no remedy is known: look at the server's own log, and run the command again"
 
+UNREACHED: Final = "see that the server runs, and that DEPTHCAST_REDIS_URL or --redis-url names it"
+"""Where no error reply came."""
+
 _ERR: Final = (
     ("max number of clients", "raise maxclients, or find out whose connections they are: CLIENT LIST"),
     ("AUTH", _PASSWORD),

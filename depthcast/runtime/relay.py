@@ -119,7 +119,9 @@ class DeploymentRelay:
     def state(self) -> dict[str, Any]:
         """What `/readyz` shows."""
         problems = {
-            each.number: each.problem for each in self.partitions if each.problem and not each.standing_by
+            each.number: problem
+            for each in self.partitions
+            if (problem := each.problem or each.snapshots_problem) and not each.standing_by
         }
         following = sum(each.follows for each in self.partitions)
         found: dict[str, Any] = {
@@ -133,11 +135,13 @@ class DeploymentRelay:
 
     @property
     def ready(self) -> bool:
-        """Whether every partition is copied, here or by another relay that we stand by for."""
+        """Whether every partition is copied, snapshots too, here or by another relay that we stand by for."""
         return (
             bool(self.partitions)
             and not self.problem
-            and all(each.follows or each.standing_by for each in self.partitions)
+            and all(
+                each.standing_by or (each.follows and not each.snapshots_problem) for each in self.partitions
+            )
         )
 
     def _partition(self, number: int) -> PartitionRelay:

@@ -52,7 +52,8 @@ class PartitionRelay:
 
     - `follows`: the copy goes on from the source now, and every entry is copied as it comes.
     - `standing_by`: another relay copies the partition.
-    - `problem`: why we do not; empty if we do.
+    - `problem`: why we do not; empty if we do. `snapshots_problem`: why snapshots are not copied, or the copy
+      is not trimmed.
     - `entries`, `bytes`, `replaced`: how much was copied, and how often the copy had to begin again.
     - `read_bytes`: of the last reply with entries. `limited`: reads of fewer than wanted, for their bytes.
     - `delay_s`: of the newest entry that was copied, the time from its write at the source to that of the
@@ -76,7 +77,7 @@ class PartitionRelay:
         self.settings = settings
         self.clock = clock
         self.follows = self.standing_by = False
-        self.problem = ""
+        self.problem = self.snapshots_problem = ""
         self.entries = self.bytes = self.replaced = self.read_bytes = 0
         self.failures: Counter[str] = Counter()
         self.delay_s: float | None = None
@@ -303,5 +304,9 @@ class PartitionRelay:
                     await self.snapshots.copy_new()
                     if oldest is not None and self.follows and replaced == self.replaced:
                         await self.writer.trim(oldest)
-            except (RedisUnavailable, LeaseHeld) as error:
+            except RedisUnavailable as error:
+                self.snapshots_problem = f"snapshots are not copied: {error.problem}"
+            except LeaseHeld as error:
                 logger.debug("snapshots not copied", extra={"problem": str(error)})
+            else:
+                self.snapshots_problem = ""

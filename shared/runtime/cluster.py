@@ -23,6 +23,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from depthcast.shared.redis_url import parse_cluster_url
 from depthcast.shared.runtime.connections import RoutingClient, prepare_pool
+from depthcast.shared.runtime.error_replies import refusal
 from depthcast.shared.runtime.redirects import SlotClient
 from depthcast.shared.slots import slot_of
 
@@ -92,7 +93,10 @@ class Nodes:
         for host, port in (*places[begin:], *places[:begin]):
             try:
                 found = await self._ask(host, port)
-            except (RedisError, OSError) as error:
+            except RedisError as error:
+                problem = f"{host}:{port}: {refusal(error).problem}"
+                continue
+            except OSError as error:
                 problem = f"{host}:{port}: {error}"
                 continue
             if found:

@@ -24,7 +24,7 @@ from depthcast.shared.errors import (
     WrongKey,
 )
 from depthcast.shared.redis_url import is_encrypted
-from depthcast.shared.reply_remedies import quotes_reply, remedy_of
+from depthcast.shared.reply_remedies import UNREACHED, quotes_reply, remedy_of
 from depthcast.shared.runtime import logs
 from depthcast.shared.runtime.environment import read_environment
 from depthcast.shared.runtime.stop import Stop
@@ -39,12 +39,11 @@ BAD_SETTINGS = (SettingsError, InstrumentsError, DeploymentMismatch, CopyError)
 
 
 def told(error: DepthcastError) -> str:
-    """The error as a command says it: an error reply of Redis comes with what to do about it."""
+    """The error as a command says it: that Redis is unavailable comes with what to do about it."""
     if not isinstance(error, RedisUnavailable) or isinstance(error, WrongKey):
         return str(error)
-    if isinstance(error, RedisRefused) or quotes_reply(error.problem):
-        return f"{error}; {remedy_of(error.problem)}"
-    return str(error)
+    replied = isinstance(error, RedisRefused) or quotes_reply(error.problem)
+    return f"{error}; {remedy_of(error.problem) if replied else UNREACHED}"
 
 
 def settings_options(kind: type[Settings]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

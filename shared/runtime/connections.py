@@ -9,6 +9,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
 from depthcast.shared.redis_url import HIDDEN
+from depthcast.shared.runtime.error_replies import counts
 from depthcast.shared.runtime.redis_tls import ReadsTlsFiles
 
 CLOSE_S: Final = 4.0
@@ -47,7 +48,7 @@ class _LeavesReplicas:
     count: the rest of it would connect anew, and so on without a pause.
 
     The replies to further commands of a pipeline are lost with the connection, so nobody knows what became of
-    them; their error names the reply that ended it.
+    them; their error names the reply that ended it, which is counted then.
     """
 
     is_connected: bool
@@ -65,6 +66,7 @@ class _LeavesReplicas:
 
     async def read_response(self, *arguments: Any, **options: Any) -> Any:
         if self._left_after and not self.is_connected:
+            counts[self._left_after.partition(" ")[0]] += 1
             raise RedisConnectionError(f"the connection was left after the reply {self._left_after}")
         try:
             return await cast("Any", super()).read_response(*arguments, **options)

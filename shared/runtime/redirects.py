@@ -11,7 +11,9 @@ from itertools import chain
 from typing import Any, Final, Protocol, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import AskError, ResponseError
+from redis.exceptions import AskError, MovedError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from depthcast.shared.runtime.error_replies import counts
 
@@ -62,8 +64,13 @@ class SlotClient(Redis):
             if isinstance(reply, AskError) and may_follow(command[0]) and self.elsewhere is not None:
                 places.setdefault(self.elsewhere(reply), []).append(number)
         for server, numbers in places.items():
-            counts["ASK"] += len(numbers)
-            asked = await _asked(server, [commands[number] for number in numbers])
+            first = found[numbers[0]]
+            code = "MOVED" if isinstance(first, MovedError) else "ASK"
+            counts[code] += len(numbers)
+            try:
+                asked = await _asked(server, [commands[number] for number in numbers])
+            except (RedisConnectionError, RedisTimeoutError) as error:
+                raise RedisConnectionError(f"{code} {first}: {error}") from error
             for number, reply in zip(numbers, asked, strict=True):
                 found[number] = reply
         return found

@@ -28,7 +28,7 @@ from contextlib import (
     redirect_stdout,
     suppress,
 )
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
@@ -37,17 +37,17 @@ from unittest.mock import patch
 import click
 
 from depthcast.cli.main import main as depthcast
-from depthcast.ingestor.runtime.environment import REAL_ENVIRONMENT, Environment
+from depthcast.ingestor.runtime.environment import REAL_ENVIRONMENT
 from depthcast.runtime.embedded import EmbeddedServer
-from depthcast.runtime.ports import HOST, free_port
+from depthcast.runtime.ports import HOST
 from depthcast.runtime.recorder import RecordCounts
-from depthcast.shared.reply_remedies import remedy_of
+from depthcast.shared.reply_remedies import UNREACHED, remedy_of
 from depthcast.shared.runtime import command as commands
-from depthcast.shared.runtime.cluster import ClusterClient, first_key
 from depthcast.shared.runtime.redis import connect, execute
 from depthcast.shared.runtime.stop import Stop
-from depthcast.shared.slots import SLOTS
-from tests.conformance.error_replies import PREFIX, REPLIES, SHORT, ClusterRun, name_of
+from tests.conformance.cluster_of_one import beside, cluster_options, form_cluster
+from tests.conformance.error_replies import PREFIX, REPLIES, SHORT, ClusterRun
+from tests.conformance.sent import sent
 from tests.environment import without_settings
 from tests.ingestor_runs import Run
 from tests.proxy import FaultProxy
@@ -158,7 +158,7 @@ async def _deltas_come(scene: "Scene") -> None:
     await eventually(lambda: scene.counts.snapshots, message="the recorder has begun")
     before = scene.counts.deltas
     scene.marks += 1
-    await scene.run.send(("LEV", f'[["update","bid",{scene.marks},1]]'))
+    await scene.run.send(("LEV", f'[["update","bid",5,{scene.marks + 10}]]'))
     await eventually(lambda: scene.counts.deltas > before, message="it records")
 
 
@@ -192,19 +192,6 @@ CASES: Final = (
         waits=True,
     ),
 )
-
-_KEY: Final = re.compile(r"(?:\{[^}]*\}|[^{:]*):([a-z]+)")
-
-
-def sent(words: Sequence[bytes]) -> str:
-    """What is refused at a time: a command, and which of our keys it names first."""
-    text = [word.decode("utf-8", "replace") for word in words]
-    key = None
-    with suppress(LookupError, ValueError, StopIteration):
-        key = first_key(text) if text[0].upper() not in ("AUTH", "SELECT", "MULTI", "EXEC", "UNWATCH") else None
-    found = _KEY.match(str(key)) if key is not None else None
-    return f"{name_of(words)} {found[1]}" if found else name_of(words)
-
 
 class Outcome(NamedTuple):
     """How a command ended. `failure`: an error that is none of ours."""
@@ -403,7 +390,8 @@ def _named(found: Outcome, reply: str) -> list[str]:
         return wrong
     if code not in text:
         wrong.append(f"the reply is not named: {text!r}")
-    if remedy_of(reply) not in text and not found.out.startswith("{"):
+    remedies = {remedy_of(reply)} | ({UNREACHED} if reply.startswith("STRANGE") else set())
+    if not any(remedy in text for remedy in remedies) and not found.out.startswith("{"):
         wrong.append(f"the remedy is not named: {text!r}")
     return wrong
 
@@ -472,24 +460,22 @@ async def _scene(folder: Path, *, cluster: bool) -> AsyncIterator[Scene]:
     """A deployment with books, rejects and a revoked token, and one that is stopped."""
     async with AsyncExitStack() as stack:
         link = await stack.enter_async_context(FaultProxy(""))
-        options = _cluster_options(link.port) if cluster else {}
+        options = cluster_options(link.port) if cluster else {}
         server = stack.enter_context(EmbeddedServer(options=options))
         link.target = server.url
         client = await stack.enter_async_context(connect(server.url))
         kind, environment, url, own = Run, REAL_ENVIRONMENT, link.url, server.url
         if cluster:
-            await _form_cluster(client)
+            await form_cluster(client)
             url, own = f"redis+cluster://{HOST}:{link.port}", f"redis+cluster://{HOST}:{server.port}"
-            kind, environment = ClusterRun, _beside(server)
+            kind, environment = ClusterRun, beside(server)
         file = folder / "feed.jsonl"
         file.write_text(FEED, encoding="utf-8")
         records = folder / "records"
         records.mkdir()
         scene = Scene(kind(client, PREFIX, own, folder), link, url, records, file)
-        still = kind(client, STILL, own, folder)
-        async with still.service(still.settings("[OLD]\n"), environment):
-            await still.send(("OLD", '[["update","bid",5,1]]'))
-            await still.published()
+        if not cluster:
+            await _still(Run(client, STILL, own, folder))
         settings = scene.run.settings("[LEV]\n", snapshot_interval_ms=50, lease_ms=2000)
         await stack.enter_async_context(scene.run.service(settings, environment))
         await scene.run.send(("LEV", '[["update","bid",5,1],["update","ask",9,2]]'), ("LEV", "[[7]]"))
@@ -500,43 +486,18 @@ async def _scene(folder: Path, *, cluster: bool) -> AsyncIterator[Scene]:
         yield scene
 
 
+async def _still(run: Run) -> None:
+    """A deployment that was led and ended."""
+    async with run.service(run.settings("[OLD]\n")):
+        await run.send(("OLD", '[["update","bid",5,1]]'))
+        await run.published()
+
+
 FEED: Final = """\
 {"symbol": "REP", "tick_size": "0.01"}
 {"symbol": "REP", "at_ms": 0, "events": [["clear"], ["update", "bid", 65000, 5]]}
 {"symbol": "REP", "at_ms": 1, "events": [["update", "ask", 65010, 5]]}
 """
-
-
-def _cluster_options(port: int) -> dict[str, str]:
-    """Of a cluster of one server, which says that it is where the proxy is."""
-    options = {"cluster-enabled": "yes", "cluster-port": str(free_port())}
-    return options | {"cluster-announce-ip": HOST, "cluster-announce-port": str(port)}
-
-
-async def _form_cluster(client: Any) -> None:
-    await execute(client, "CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1)
-
-    async def whole() -> bool:
-        return b"cluster_state:ok" in await execute(client, "CLUSTER", "INFO")
-
-    await eventually(whole)
-
-
-def _beside(server: EmbeddedServer) -> Environment:
-    """Connections to the server of the cluster itself, past the proxy that it names."""
-
-    def direct(url: str, **options: Any) -> Any:
-        client = connect(url, **options)
-        assert isinstance(client, ClusterClient)
-        asked = client.nodes.ranges
-
-        async def ranges() -> Any:
-            return [each._replace(master=(HOST, server.port)) for each in await asked()]
-
-        client.nodes.ranges = ranges  # type: ignore[method-assign]
-        return client
-
-    return replace(REAL_ENVIRONMENT, connect=direct)
 
 
 def replies_of(command: str) -> Sequence[str]:

@@ -30,16 +30,18 @@ from depthcast.gateway.runtime.market_reader import MarketReader
 from depthcast.ingestor.runtime import membership
 from depthcast.ingestor.runtime.service import IngestorService
 from depthcast.producer import input_log
+from depthcast.runtime import relay_scripts
 from depthcast.runtime.embedded import EmbeddedServer
-from depthcast.runtime.ports import HOST, free_port
+from depthcast.runtime.ports import HOST
 from depthcast.runtime.replay import Producer, register, wait_for_books
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.runtime.redis import connect, execute
 from depthcast.shared.settings import GatewaySettings, IngestorSettings
-from depthcast.shared.slots import SLOTS, spread_tags
+from depthcast.shared.slots import spread_tags
 from depthcast.shared.types import Symbol
 from tests.book_model import brute_digest
+from tests.conformance.cluster_of_one import cluster_options, form_cluster
 from tests.ingestor_runs import BOTH_FEEDS, FEEDS, Input, Run
 from tests.proxy import FaultProxy
 from tests.redis_client import patient
@@ -90,6 +92,13 @@ NAMES: Final = {
         (Lock.LUA_REACQUIRE_SCRIPT, "renew lease"),
         (Lock.LUA_RELEASE_SCRIPT, "release lease"),
         (input_log._APPEND, "append input"),
+        (relay_scripts.TAKE, "take copy"),
+        (relay_scripts.APPEND, "append to copy"),
+        (relay_scripts.STORE, "store in copy"),
+        (relay_scripts.LAST, "last of copy"),
+        (relay_scripts.TRIM, "trim copy"),
+        (relay_scripts.RELEASE, "release copy"),
+        (relay_scripts.CLAIM, "claim copy"),
     )
 }
 """Scripts by their SHA-1."""
@@ -281,16 +290,12 @@ async def deployment(server_url: str, folder: Path) -> AsyncIterator[Deployment]
 async def clustered_deployment(folder: Path) -> AsyncIterator[Deployment]:
     """A deployment that has settled in a cluster of one server, which says that it is where the proxy is."""
     async with FaultProxy("") as link:
-        options = {"cluster-enabled": "yes", "cluster-port": str(free_port())}
-        options |= {"cluster-announce-ip": HOST, "cluster-announce-port": str(link.port)}
-        async with EmbeddedServer(options=options) as server, patient(server.url) as client:
+        async with (
+            EmbeddedServer(options=cluster_options(link.port)) as server,
+            patient(server.url) as client,
+        ):
             link.target = server.url
-            await execute(client, "CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1)
-
-            async def whole() -> bool:
-                return b"cluster_state:ok" in await execute(client, "CLUSTER", "INFO")
-
-            await eventually(whole)
+            await form_cluster(client)
             url = f"redis+cluster://{HOST}:{link.port}"
             async with _settled(ClusterRun, server.url, folder, link, url) as it:
                 yield it

@@ -1,0 +1,99 @@
+"""Every command line of ours, answered with error replies: the short form, the whole, and real processes."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import cycle
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.cli_replies import (
+    CASES,
+    ELSEWHERE,
+    NO_REDIS,
+    SECRET,
+    Stage,
+    leaves,
+    replies_of,
+    takes_address,
+)
+from tests.conformance.error_replies import PREFIX, REPLIES
+from tests.environment import ROOT, without_settings
+
+
+def test_no_command_is_left_out() -> None:
+    """Every command that the parser knows is swept here or elsewhere, or has no address of Redis."""
+    found = dict(leaves())
+    assert {case.name for case in CASES} | ELSEWHERE.keys() | NO_REDIS == found.keys()
+    assert not {name for name in NO_REDIS if takes_address(found[name])}
+    for path in ELSEWHERE.values():
+        assert (ROOT / path).is_file(), path
+
+
+@pytest.fixture(params=[False, True], ids=["one server", "cluster"])
+def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
+    with Stage(tmp_path, cluster=request.param) as found:
+        yield found
+
+
+@pytest.mark.slow
+def test_each_command_of_each_line_is_refused_once(stage: Stage) -> None:
+    """With the next reply each time, so that each comes many times."""
+    replies, wrong = cycle(REPLIES), list[str]()
+    for case in stage.cases():
+        if "--json" in case.words and not case.waits:
+            continue  # as without it
+        for command, spared in stage.commands(case):
+            if case.waits and spared:
+                continue
+            reply = next(replies)
+            found = stage.problems(case, command, reply, spared)[1]
+            wrong += [f"{case.line}, {command} after {spared}, {reply}: {text}" for text in found]
+    assert not wrong
+
+
+@pytest.mark.deep
+@pytest.mark.timeout(1800)
+def test_each_command_of_each_line_is_refused_with_every_reply(stage: Stage) -> None:
+    wrong = [
+        f"{case.line}, {command} after {spared}, {reply}: {text}"
+        for case in stage.cases()
+        for command, spared in stage.commands(case)
+        for reply in replies_of(command)
+        for text in stage.problems(case, command, reply, spared)[1]
+    ]
+    assert not wrong
+
+
+PROCESSES = [
+    (("status",), "NOPERM this user has no permissions", 1),
+    (("doctor",), "LOADING Redis is loading the dataset in memory", 2),
+    (("instruments", "list"), "MOVED 3999 127.0.0.1:6381", 1),
+]
+
+
+@pytest.mark.slow
+def test_the_exit_status_of_real_processes(tmp_path: Path) -> None:
+    with Stage(tmp_path) as stage:
+        stage.scene.command = "HGETALL meta"
+        for words, reply, status in PROCESSES:
+            stage.scene.reply = reply
+            done = _run(stage, *words)
+            assert done.returncode == status, done
+            assert reply in done.stdout + done.stderr
+            assert SECRET not in done.stdout + done.stderr
+            assert "Traceback" not in done.stderr
+        stage.scene.command = ""
+        done = _run(stage, "partition", "LEV")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
+
+
+def _run(stage: Stage, *words: str) -> "subprocess.CompletedProcess[str]":
+    login = {"DEPTHCAST_REDIS_USERNAME": "default", "DEPTHCAST_REDIS_PASSWORD": SECRET}
+    where = {"DEPTHCAST_REDIS_URL": stage.scene.url, "DEPTHCAST_PREFIX": PREFIX}
+    return subprocess.run(
+        [sys.executable, "-m", "depthcast", *words],
+        env=without_settings() | login | where,
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
