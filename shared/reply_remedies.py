@@ -8,18 +8,20 @@ _MIGRATED: Final = (
     "a slot of the cluster is being moved: run the command again, or finish the move "
     "(redis-cli --cluster fix)"
 )
-_PASSWORD: Final = "set DEPTHCAST_REDIS_USERNAME and DEPTHCAST_REDIS_PASSWORD (or its _FILE) as the server has them"
+_LOGIN: Final = (
+    "set DEPTHCAST_REDIS_USERNAME and DEPTHCAST_REDIS_PASSWORD (or its _FILE) as the server has them"
+)
 _REPLICA: Final = "the server is a replica: name the master, or the sentinels, in DEPTHCAST_REDIS_URL"
 _AGAIN: Final = "nothing is wrong: run the command again"
 _REPORT: Final = (
-    "the server is of another kind or version than Depthcast knows, or the command was renamed: see the check "
-    "version of depthcast doctor, or report it"
+    "the server is of another kind or version than Depthcast knows, or the command was renamed: see the "
+    "check version of depthcast doctor, or report it"
 )
 
 REMEDIES: Final[Mapping[str, str]] = {
     "ASK": _MIGRATED,
     "BUSY": "a script runs for long: find out whose it is, SCRIPT KILL ends it; then run the command again",
-    "CLUSTERDOWN": "nobody owns the slot: bring the server or a replica of it back, then run the command again",
+    "CLUSTERDOWN": "nobody owns the slot: bring its server or a replica back, then run the command again",
     "CROSSSLOT": "the server belongs to a cluster: begin the address with redis+cluster://",
     "EXECABORT": _AGAIN,
     "LOADING": "the server reads its file after a start: run the command again in a moment",
@@ -29,8 +31,8 @@ REMEDIES: Final[Mapping[str, str]] = {
         "the slot is at another server now: run the command again, or begin the address with "
         "redis+cluster:// if it names one server of a cluster"
     ),
-    "NOAUTH": _PASSWORD,
-    "NOPERM": "the user lacks a right: allow it (ACL SETUSER; depthcast redis-acl prints them), or use another user",
+    "NOAUTH": _LOGIN,
+    "NOPERM": "the user lacks a right: allow it (ACL SETUSER; depthcast redis-acl prints what to allow)",
     "NOREPLICAS": "fewer replicas than min-replicas-to-write are connected: start them again",
     "NOSCRIPT": _AGAIN,
     "OOM": "memory is full: raise maxmemory, or find out who fills it; then run the command again",
@@ -38,7 +40,7 @@ REMEDIES: Final[Mapping[str, str]] = {
     "TRYAGAIN": _MIGRATED,
     "UNBLOCKED": _AGAIN,
     "UNKILLABLE": _AGAIN,
-    "WRONGPASS": _PASSWORD,
+    "WRONGPASS": _LOGIN,
     "WRONGTYPE": "find out what wrote the key, and delete it (DEL)",
 }
 """By the first word of a reply."""
@@ -50,7 +52,7 @@ UNREACHED: Final = "see that the server runs, and that DEPTHCAST_REDIS_URL or --
 
 _ERR: Final = (
     ("max number of clients", "raise maxclients, or find out whose connections they are: CLIENT LIST"),
-    ("AUTH", _PASSWORD),
+    ("AUTH", _LOGIN),
 )
 """Of replies that begin with ERR: a part of the text, and what to do."""
 

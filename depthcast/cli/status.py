@@ -110,11 +110,7 @@ def shown(state: DeploymentState, *, every_symbol: bool) -> Iterator[str]:
     yield from _waiting_changes(state)
     if state.sources:
         yield from _sources(state)
-    clients = sum(each.entry.clients for each in state.listed_gateways if not each.late)
-    if state.unreadable(state.keys.gateways):
-        yield f"gateways: {UNREAD}"
-    else:
-        yield f"gateways: {len(state.listed_gateways) or 'none'} listed, {clients} clients"
+    yield f"gateways: {_gateways(state)}"
     if state.listed_gateways:
         yield from _listed_gateways(state)
     yield from _consumers(state)
@@ -122,6 +118,14 @@ def shown(state: DeploymentState, *, every_symbol: bool) -> Iterator[str]:
         yield f"gateway {gateway.url}: {gateway.problem or _gateway(gateway.ready, gateway.body)}"
     for what, problem, _ in state.refused:
         yield f"cannot read {what}: {problem}; {remedy_of(problem)}"
+
+
+def _gateways(state: DeploymentState) -> str:
+    """How many gateways list themselves, with how many clients."""
+    if state.unreadable(state.keys.gateways):
+        return UNREAD
+    clients = sum(each.entry.clients for each in state.listed_gateways if not each.late)
+    return f"{len(state.listed_gateways) or 'none'} listed, {clients} clients"
 
 
 def _undeployed(state: DeploymentState) -> str:

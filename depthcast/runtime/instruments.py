@@ -119,8 +119,9 @@ class Instruments:
                 if refusal is None:
                     raise NotDone(problem)
                 raise NotDone(
-                    f"the change of {symbol} is written, but its listing could not be read: {refusal.problem}; "
-                    f"{remedy_of(refusal.problem)}; depthcast instruments list shows what came of it"
+                    f"the change of {symbol} is written, but its listing could not be read: "
+                    f"{refusal.problem}; {remedy_of(refusal.problem)}; depthcast instruments list shows what "
+                    "came of it"
                 )
             await asyncio.sleep(LOOK_S)
 

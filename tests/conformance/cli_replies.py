@@ -31,7 +31,7 @@ from contextlib import (
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, Self, TypeVar
 from unittest.mock import patch
 
 import click
@@ -43,7 +43,7 @@ from depthcast.runtime.ports import HOST
 from depthcast.runtime.recorder import RecordCounts
 from depthcast.shared.reply_remedies import UNREACHED, remedy_of
 from depthcast.shared.runtime import command as commands
-from depthcast.shared.runtime.redis import connect, execute
+from depthcast.shared.runtime.redis import execute
 from depthcast.shared.runtime.stop import Stop
 from tests.conformance.cluster_of_one import beside, cluster_options, form_cluster
 from tests.conformance.error_replies import PREFIX, REPLIES, SHORT, ClusterRun
@@ -51,6 +51,7 @@ from tests.conformance.sent import sent
 from tests.environment import without_settings
 from tests.ingestor_runs import Run
 from tests.proxy import FaultProxy
+from tests.redis_client import patient
 from tests.waiting import eventually
 
 T = TypeVar("T")
@@ -79,7 +80,17 @@ ELSEWHERE: Final = {
 """Commands with an address of Redis that run until they are ended: which tests sweep what they run."""
 
 NO_REDIS: Final = frozenset(
-    ("server", "bench", "capacity", "watch", "tail", "redis-acl", "feed formats", "token keygen", "token issue")
+    (
+        "server",
+        "bench",
+        "capacity",
+        "watch",
+        "tail",
+        "redis-acl",
+        "feed formats",
+        "token keygen",
+        "token issue",
+    )
 )
 """Commands that never talk to the Redis of a deployment; none of them takes its address."""
 
@@ -193,6 +204,7 @@ CASES: Final = (
     ),
 )
 
+
 class Outcome(NamedTuple):
     """How a command ended. `failure`: an error that is none of ours."""
 
@@ -270,7 +282,7 @@ class Stage:
         self._stack = ExitStack()
         self._expected: dict[str, tuple[int, str]] = {}
 
-    def __enter__(self) -> "Stage":
+    def __enter__(self) -> Self:
         for name, value in SHORT.items():
             self._stack.enter_context(patch(name, value))
         self._thread.start()
@@ -320,17 +332,20 @@ class Stage:
         files = {"FILE": str(scene.file), "RECORDS": str(scene.records)}
         words = [files.get(word, word) for word in (*case.name.split(), *case.words)]
         failure, status = "", 0
-        with _environment(case.prefix, scene.url), _logs(), redirect_stdout(scene.out), redirect_stderr(err):
-            with (
-                patch.object(commands, "_until_signalled", partial(_until_stopped, scene)),
-                patch("depthcast.cli.record.RecordCounts", lambda: scene.counts),
-            ):
-                try:
-                    depthcast.main(words, prog_name="depthcast", standalone_mode=True)
-                except SystemExit as ended:
-                    status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-                except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
-                    failure = repr(error)
+        with (
+            _environment(case.prefix, scene.url),
+            _logs(),
+            redirect_stdout(scene.out),
+            redirect_stderr(err),
+            patch.object(commands, "_until_signalled", partial(_until_stopped, scene)),
+            patch("depthcast.cli.record.RecordCounts", lambda: scene.counts),
+        ):
+            try:
+                depthcast.main(words, prog_name="depthcast", standalone_mode=True)
+            except SystemExit as ended:
+                status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
+                failure = repr(error)
         return Outcome(status, scene.out.getvalue(), err.getvalue(), scene.refused, scene.seen, failure)
 
     def expected(self, case: Case) -> tuple[int, str]:
@@ -384,7 +399,7 @@ class Stage:
 def _named(found: Outcome, reply: str) -> list[str]:
     """Whether the reply is named, with its remedy."""
     text = found.out + found.err
-    code = reply.split()[0] if not reply.startswith("ERR") else reply.partition(",")[0]
+    code = reply.split(maxsplit=1)[0] if not reply.startswith("ERR") else reply.partition(",")[0]
     wrong: list[str] = []
     if code == "WRONGTYPE" and "another type" in text and "DEL" in text:
         return wrong
@@ -463,7 +478,7 @@ async def _scene(folder: Path, *, cluster: bool) -> AsyncIterator[Scene]:
         options = cluster_options(link.port) if cluster else {}
         server = stack.enter_context(EmbeddedServer(options=options))
         link.target = server.url
-        client = await stack.enter_async_context(connect(server.url))
+        client = await stack.enter_async_context(patient(server.url))
         kind, environment, url, own = Run, REAL_ENVIRONMENT, link.url, server.url
         if cluster:
             await form_cluster(client)

@@ -289,16 +289,16 @@ async def deployment(server_url: str, folder: Path) -> AsyncIterator[Deployment]
 @asynccontextmanager
 async def clustered_deployment(folder: Path) -> AsyncIterator[Deployment]:
     """A deployment that has settled in a cluster of one server, which says that it is where the proxy is."""
-    async with FaultProxy("") as link:
-        async with (
-            EmbeddedServer(options=cluster_options(link.port)) as server,
-            patient(server.url) as client,
-        ):
-            link.target = server.url
-            await form_cluster(client)
-            url = f"redis+cluster://{HOST}:{link.port}"
-            async with _settled(ClusterRun, server.url, folder, link, url) as it:
-                yield it
+    async with (
+        FaultProxy("") as link,
+        EmbeddedServer(options=cluster_options(link.port)) as server,
+        patient(server.url) as client,
+    ):
+        link.target = server.url
+        await form_cluster(client)
+        url = f"redis+cluster://{HOST}:{link.port}"
+        async with _settled(ClusterRun, server.url, folder, link, url) as it:
+            yield it
 
 
 @asynccontextmanager
