@@ -14,7 +14,7 @@ from depthcast.inspection.findings import CHECKS, Finding, findings
 from depthcast.runtime.inspect import check_partitions, find_misplaced_keys, read_deployment
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.runtime import redis
-from depthcast.shared.runtime.command import told
+from depthcast.shared.runtime.command import with_remedy
 from depthcast.shared.runtime.environment import read_environment
 from depthcast.shared.settings import Settings, errors_about
 
@@ -67,7 +67,7 @@ def doctor(
         with errors_about(settings.typed):
             found = asyncio.run(_examine(settings, rejects_s, keys_max, gateway_url))
     except RedisUnavailable as error:
-        click.echo(f"Error: {told(error)}", err=True)
+        click.echo(f"Error: {with_remedy(error)}", err=True)
         sys.exit(2)
     found = [finding for finding in found if finding.check not in ignore]
     if as_json:

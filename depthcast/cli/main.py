@@ -17,7 +17,7 @@ import click
 import depthcast
 from depthcast.shared.compiled import is_compiled_at
 from depthcast.shared.errors import DepthcastError
-from depthcast.shared.runtime.command import BAD_SETTINGS, told
+from depthcast.shared.runtime.command import BAD_SETTINGS, with_remedy
 from depthcast.shared.runtime.extras import REMEDY, missing_library
 
 HELP: Final = """\
@@ -122,7 +122,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except DepthcastError as error:
-            click.echo(f"Error: {told(error)}", err=True)
+            click.echo(f"Error: {with_remedy(error)}", err=True)
             sys.exit(2 if isinstance(error, BAD_SETTINGS) else 1)
 
 

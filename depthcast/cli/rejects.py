@@ -89,8 +89,8 @@ async def _show(
         else:
             partitions, keys = await _deployed(client, keys, settings)
         names = [keys.partition(number).rejects for number in range(partitions)]
-        ends, records = await _newest(client, names, symbol, last, waits=follow)
-        for record in records:
+        ends, newest = await _newest(client, names, symbol, last, waits=follow)
+        for record in newest:
             show(record)
         if not follow:
             return

@@ -38,7 +38,7 @@ ServiceMain = Callable[[Stop], Awaitable[None]]
 BAD_SETTINGS = (SettingsError, InstrumentsError, DeploymentMismatch, CopyError)
 
 
-def told(error: DepthcastError) -> str:
+def with_remedy(error: DepthcastError) -> str:
     """The error as a command says it: that Redis is unavailable comes with what to do about it."""
     if not isinstance(error, RedisUnavailable) or isinstance(error, WrongKey):
         return str(error)
@@ -87,7 +87,7 @@ def run_service(main: ServiceMain, settings: Settings) -> None:
         click.echo(f"Error: {error}", err=True)
         sys.exit(2)
     except DepthcastError as error:
-        click.echo(f"Error: {told(error)}", err=True)
+        click.echo(f"Error: {with_remedy(error)}", err=True)
         sys.exit(1)
     except Exception:
         logger.exception("ended by an unexpected error")

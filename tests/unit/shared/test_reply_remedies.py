@@ -4,7 +4,7 @@ import pytest
 
 from depthcast.shared.errors import RedisRefused, RedisUnavailable, SettingsError, WrongKey
 from depthcast.shared.reply_remedies import REMEDIES, UNKNOWN, UNREACHED, quotes_reply, remedy_of
-from depthcast.shared.runtime.command import told
+from depthcast.shared.runtime.command import with_remedy
 from depthcast.shared.runtime.error_replies import CODES
 
 
@@ -40,4 +40,4 @@ def test_of_other_texts(reply: str, remedy: str) -> None:
     ],
 )
 def test_a_command_says_it_once(error: RedisUnavailable, text: str) -> None:
-    assert told(error) == text
+    assert with_remedy(error) == text
