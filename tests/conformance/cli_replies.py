@@ -59,9 +59,9 @@ T = TypeVar("T")
 SECRET: Final = "the-password-of-the-sweep"
 FOR_S: Final = 0.15
 """A reply is given for so long after the first time, or to its command alone if that ends earlier."""
-ENDS_WITHIN_S: Final = 20.0
+ENDS_WITHIN_S: Final = 60.0
 TRIES_PER_S_MAX: Final = 150
-WAIT_S: Final = "5"
+WAIT_S: Final = "30"
 """How long `depthcast instruments` waits for the leader."""
 
 STILL: Final = "still"
@@ -302,7 +302,7 @@ class Stage:
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         """Do something in the scene's loop."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(120)
 
     def cases(self) -> list[Case]:
         return [case for case in CASES if case.clustered or not self.cluster]
@@ -321,7 +321,7 @@ class Stage:
         scene.command = ""
         if lifting is not None:
             if scene.asked:
-                lifting.result(60)
+                lifting.result(120)
             elif case.until is not None:
                 outcome = outcome._replace(failure=f"itself, with status {outcome.status}: {outcome.err!r}")
             lifting.cancel()
@@ -352,6 +352,9 @@ class Stage:
         """Status and text of a command line that nothing disturbs."""
         if case.line not in self._expected:
             found = self.run(case)
+            for _ in range(2):
+                if found.status or found.failure:
+                    found = self.run(case)  # the machine may have stood still, which doctor says of ingestors
             assert not found.failure, found
             assert found.status == 0, found
             self._expected[case.line] = found.status, _plain(case, found.out)
@@ -364,7 +367,15 @@ class Stage:
         return [(name, spared) for name, count in seen for spared in sorted({0, count // 2})]
 
     def problems(self, case: Case, command: str, reply: str, spared: int = 0) -> tuple[str, list[str]]:
-        """Refuse one command with one reply: what happened, and what is wrong with that."""
+        """Refuse one command with one reply: what happened, and what is wrong with that.
+
+        It is tried again if something is wrong: where the machine stands still for seconds, a command says
+        so of the ingestor.
+        """
+        what, wrong = self._problems(case, command, reply, spared)
+        return self._problems(case, command, reply, spared) if wrong else (what, wrong)
+
+    def _problems(self, case: Case, command: str, reply: str, spared: int) -> tuple[str, list[str]]:
         _, wanted = self.expected(case)
         found = self.run(case, command, reply, spared)
         wrong = [*_secrets(found), *_form(found)]

@@ -44,13 +44,13 @@ SOME_LINES = ("status", "partition LEV --key", "rejects", "instruments add")
 @pytest.mark.slow
 @pytest.mark.parametrize("few", [True, pytest.param(False, marks=pytest.mark.deep)])
 def test_commands_of_each_line_are_refused_once(stage: Stage, *, few: bool) -> None:
-    """With the next reply each time, so that each comes many times; `few`: two commands of each line."""
+    """With the next reply each time, so that each comes many times; `few`: one command of each line."""
     replies, wrong = cycle(REPLIES), list[str]()
     for case in stage.cases():
         if few and ("--json" in case.words or (stage.cluster and not case.line.startswith(SOME_LINES))):
             continue
         commands = stage.commands(case)
-        for command, spared in Random(case.line).sample(commands, 2) if few else commands:
+        for command, spared in Random(case.line).sample(commands, 1) if few else commands:
             reply = next(replies)
             found = stage.problems(case, command, reply, spared)[1]
             wrong += [f"{case.line}, {command} after {spared}, {reply}: {text}" for text in found]
@@ -73,7 +73,6 @@ def test_each_command_of_each_line_is_refused_with_every_reply(stage: Stage) -> 
 PROCESSES = [
     (("status",), "NOPERM this user has no permissions", 1),
     (("doctor",), "LOADING Redis is loading the dataset in memory", 2),
-    (("instruments", "list"), "MOVED 3999 127.0.0.1:6381", 1),
 ]
 
 
@@ -88,9 +87,6 @@ def test_the_exit_status_of_real_processes(tmp_path: Path) -> None:
             assert reply in done.stdout + done.stderr
             assert SECRET not in done.stdout + done.stderr
             assert "Traceback" not in done.stderr
-        stage.scene.command = ""
-        done = _run(stage, "partition", "LEV")
-        assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
 
 
 def _run(stage: Stage, *words: str) -> "subprocess.CompletedProcess[str]":
