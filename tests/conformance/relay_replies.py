@@ -270,7 +270,7 @@ async def _provoke(it: Copying, command: str, *, begins: bool) -> None:
     if command in ON_TAKING_OVER:
         it.start("first")
     it.start("second")
-    await it.input.send(2)  # so that there are entries and snapshots to copy
+    await it.input.send(20)  # some change a book, so there are entries and snapshots to copy
     if command in ON_LEAVING:
         second = it.relays["second"][0].deployments[0]
         await eventually(lambda: second.ready or it.ended())
