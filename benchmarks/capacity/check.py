@@ -52,9 +52,13 @@ class Comparison(NamedTuple):
         )
 
 
-def least(rounds: Sequence[Sample]) -> Sample:
-    """The round in which a tick cost least, of all processes together: the one that was disturbed least."""
-    return min(rounds, key=lambda one: sum(one[f"cpu_{name}"] for name in PROCESSES) / one["ticks"])
+def least(rounds: Sequence[Sample], process: str | None = None) -> Sample:
+    """The round in which a tick cost that process least: the one in which it was disturbed least.
+
+    Its costs are of such rounds, too. None: all processes together.
+    """
+    names = PROCESSES if process is None else (process,)
+    return min(rounds, key=lambda one: sum(one[f"cpu_{name}"] for name in names) / one["ticks"])
 
 
 def scenario_of(point: Point, sample: Sample) -> Scenario:
@@ -82,15 +86,21 @@ def scenario_of(point: Point, sample: Sample) -> Scenario:
 
 
 def simulated(point: Point, costs: UnitCosts, rounds: Sequence[Sample]) -> dict[str, float]:
-    """Cores by process and the median latency in ms: the median over some seeds."""
-    scenario = scenario_of(point, least(rounds))
-    outcomes = [simulate(scenario, costs, SECONDS, seed) for seed in SEEDS]
+    """Cores by process and the median latency in ms: the median over some seeds.
+
+    Each process under the load of the round that is measured for it.
+    """
+    samples = {name: least(rounds, None if name == "p50" else name) for name in CHECKED}
+    outcomes = {
+        id(sample): [simulate(scenario_of(point, sample), costs, SECONDS, seed) for seed in SEEDS]
+        for sample in samples.values()
+    }
     found = {
-        name: statistics.median(outcome.cores[name] for outcome in outcomes)
-        for name in CHECKED
+        name: statistics.median(outcome.cores[name] for outcome in outcomes[id(sample)])
+        for name, sample in samples.items()
         if name != "p50"
     }
-    return {**found, "p50": statistics.median(map(_p50_ms, outcomes))}
+    return {**found, "p50": statistics.median(map(_p50_ms, outcomes[id(samples["p50"])]))}
 
 
 def _p50_ms(outcome: Outcome) -> float:
@@ -98,9 +108,9 @@ def _p50_ms(outcome: Outcome) -> float:
 
 
 def measured(rounds: Sequence[Sample]) -> dict[str, float]:
-    """The same of a measured point; the least latency, as what else runs on the machine adds to it."""
-    one = least(rounds)
-    found = {name: one[f"cpu_{name}"] / 1e6 / one["second"] for name in CHECKED if name != "p50"}
+    """The same of a measured point; what else runs on the machine adds to each, so the least counts."""
+    samples = {name: least(rounds, name) for name in CHECKED if name != "p50"}
+    found = {name: one[f"cpu_{name}"] / 1e6 / one["second"] for name, one in samples.items()}
     return {**found, "p50": min(one["p50_us"] for one in rounds) / 1000}
 
 

@@ -96,6 +96,7 @@ def _features(row: Sample, catalog: float) -> dict[str, Sample]:
             "second": row["second"],
             "append": row["input_entry"],
             "publish": row["publish"],
+            "broadcast": row["broadcast"],
             "byte_in": written,
             "read": row["readers"] * row["publish"],
             "byte_out": sent,

@@ -40,13 +40,14 @@ class StandbyCosts:
 class RedisCosts:
     """CPU of Redis in µs.
 
-    `append`: for each input entry, given to its leader too; `publish`: for each entry of an ingestor;
-    `read`: for each of these that is given to a reader.
+    `append`: for each input entry, given to its leader too; `publish`: for each entry of an ingestor,
+    `broadcast`: for each symbol in it; `read`: for each entry that is given to a reader.
     """
 
     second: float
     append: float
     publish: float
+    broadcast: float
     byte_in: float
     read: float
     byte_out: float

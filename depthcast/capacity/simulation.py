@@ -186,7 +186,8 @@ class _Machine:
             for _ in range(self.scenario.more_readers):
                 self.job(REDIS, read, _nothing)
 
-        self.job(REDIS, redis.publish + data * redis.byte_in, appended)
+        written = redis.publish + entry.broadcasts * redis.broadcast + data * redis.byte_in
+        self.job(REDIS, written, appended)
 
     def follow(self, entry: _Entry) -> None:
         cpu = self.costs.standby

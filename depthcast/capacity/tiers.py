@@ -120,6 +120,7 @@ def writing_cpu(costs: UnitCosts, rates: StreamRates) -> float:
     return (
         rates.input_entries * redis.append
         + rates.entries * redis.publish
+        + rates.broadcasts * redis.broadcast
         + rates.written_bytes * redis.byte_in
         + rates.input_bytes * redis.byte_out
     ) * US

@@ -27,7 +27,7 @@ COSTS = UnitCosts(
         snapshot_level=0.5,
     ),
     standby=StandbyCosts(second=5_000, symbol_second=1, entry=100, broadcast=5, level=0.5),
-    redis=RedisCosts(second=2_000, append=40, publish=20, byte_in=0.01, read=20, byte_out=0.002),
+    redis=RedisCosts(second=2_000, append=40, publish=20, broadcast=1, byte_in=0.01, read=20, byte_out=0.002),
     gateway=GatewayCosts(
         second=5_000,
         symbol_second=10,

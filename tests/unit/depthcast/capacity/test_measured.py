@@ -90,7 +90,12 @@ def test_of_the_rounds_of_a_load_the_least_disturbed_counts() -> None:
     standby = derive(disturbed, memory, more).costs.standby
     assert (standby.broadcast, standby.level) == pytest.approx((10, 2), rel=0.02)
     one, other = disturbed[HELD_OUT.name][:2]
-    assert check.least([one, other]) is other
+    assert check.least([one, other]) is check.least([one, other], "standby") is other
+    dear = {**other, "cpu_gateway": other["cpu_gateway"] * 1.5}
+    assert check.least([dear, {**one, "cpu_redis": other["cpu_redis"]}], "gateway") is not dear
+    measured = check.measured([one, dear])
+    assert measured["standby"] * 1e6 == other["cpu_standby"] / other["second"]
+    assert measured["gateway"] * 1e6 == one["cpu_gateway"] / one["second"]
     assert check.scenario_of(HELD_OUT, other).ticks_per_s == other["ticks"] / other["second"]
 
 

@@ -82,7 +82,9 @@ def test_where_one_unit_saturates() -> None:
 def test_one_master_carries_what_its_core_does() -> None:
     made = plan(demand(), MACHINES, COSTS)
     reading = made.rates.stream_bytes + 10_000
-    writing = 1_000 * 40 + 20 * 20 + made.rates.written_bytes * 0.01 + made.rates.input_bytes * 0.002
+    writing = (
+        1_000 * 40 + 20 * 20 + 1_000 * 1 + made.rates.written_bytes * 0.01 + made.rates.input_bytes * 0.002
+    )
     readers = (1 + 3) * (20 * 20 + reading * 0.002)
     assert made.redis.primaries == 1
     assert made.redis.replicas == 0
