@@ -42,6 +42,8 @@ def save(benchmark: Benchmark, run: Run, seconds: float) -> Path:
         "absent": run.missing,
         "notes": run.notes,
     }
+    if run.before is not None:
+        result["before"] = True
     if run.data:
         result["data"] = run.data
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -79,8 +81,10 @@ def lines(result: Mapping[str, Any]) -> Iterator[str]:
     """Markdown of one result."""
     machine = result["machine"]
     yield ""
+    name = result["name"]
+    words = f"'{name} --before PYTHON'" if result.get("before") else name
     yield (
-        f"`make bench ARGS={result['name']}`, "
+        f"`make bench ARGS={words}`, "
         f"{result['rounds']} rounds{', quick' if result['quick'] else ''}, "
         f"{result['when'][:10]}, {machine['cores']} cores of {machine['cpu']}, {machine['python']}, "
         f"{machine['system']}, commit {machine['commit']}."

@@ -56,13 +56,18 @@ _ERR: Final = (
 )
 """Of replies that begin with ERR: a part of the text, and what to do."""
 
+_BECAUSE_OF_ANOTHER: Final = ("ASK", "EXECABORT", "MOVED")
+"""Where a text has a further reply after one of these, that one is the cause."""
+
 _CODE: Final = re.compile(rf"\b({'|'.join(REMEDIES)})\b")
 
 
 def remedy_of(reply: str) -> str:
     """What to do about an error reply, or about a text that quotes one; never empty."""
-    if (found := _CODE.search(reply)) is not None:
-        return REMEDIES[found[1]]
+    codes = _CODE.findall(reply)
+    if codes:
+        # A transaction is discarded because of another reply, and a redirection leads to a server's own.
+        return REMEDIES[codes[-1] if codes[0] in _BECAUSE_OF_ANOTHER else codes[0]]
     for part, remedy in _ERR:
         if part in reply:
             return remedy

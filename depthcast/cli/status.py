@@ -30,6 +30,7 @@ PARTITIONS_SHOWN: Final = 4
 CONSUMERS_SHOWN: Final = CONSUMERS_MAX
 
 UNREAD: Final = "could not be read"
+"""In a column: `?`."""
 
 HELP: Final = """\
 Show a deployment: partitions with leaders, epochs and input lag, listings, feeders, gateways and consumers.
@@ -108,6 +109,8 @@ def shown(state: DeploymentState, *, every_symbol: bool) -> Iterator[str]:
     if every_symbol and state.instruments:
         yield from _symbols(state)
     yield from _waiting_changes(state)
+    if any(map(state.unreadable, state.keys.all_sources())):
+        yield f"sources: some {UNREAD}"
     if state.sources:
         yield from _sources(state)
     yield f"gateways: {_gateways(state)}"
@@ -116,8 +119,9 @@ def shown(state: DeploymentState, *, every_symbol: bool) -> Iterator[str]:
     yield from _consumers(state)
     for gateway in state.gateways:
         yield f"gateway {gateway.url}: {gateway.problem or _gateway(gateway.ready, gateway.body)}"
-    for what, problem, _ in state.refused:
-        yield f"cannot read {what}: {problem}; {remedy_of(problem)}"
+    for what, problem, wrong_type in state.refused:
+        remedy = "" if wrong_type else f"; {remedy_of(problem)}"  # the other has its own
+        yield f"cannot read {what}: {problem}{remedy}"
 
 
 def _gateways(state: DeploymentState) -> str:
@@ -160,11 +164,11 @@ def _partitions(state: DeploymentState) -> list[str]:
     ]
     rows = []
     for each in state.partitions:
-        info = each.info
+        info, keys = each.info, state.keys.partition(each.number)
         rows.append(
             (
                 str(each.number),
-                each.leader or "none",
+                each.leader or ("?" if state.unreadable(keys.leader) else "none"),
                 "–" if each.position is None else str(each.position.epoch),
                 "–" if each.age_ms is None else f"{each.age_ms} ms ago",
                 "–" if each.lag_ms is None else f"{each.lag_ms} ms",
@@ -191,11 +195,20 @@ def _symbols(state: DeploymentState) -> list[str]:
                 listed.lot_size,
                 listed.feed,
                 listed.on_cross,
-                "no" if each.symbol in state.bookless else "yes",
+                _has_book(state, each.symbol),
                 each.state,
             )
         )
     return table(names, rows)
+
+
+def _has_book(state: DeploymentState, symbol: str) -> str:
+    if state.partitions_count is None:
+        return "?"
+    keys = state.keys.partition(partition_of(symbol, state.partitions_count))
+    if state.unreadable(keys.snapshots(symbol)):
+        return "?"
+    return "no" if symbol in state.bookless else "yes"
 
 
 def _waiting_changes(state: DeploymentState) -> Iterator[str]:
@@ -298,6 +311,8 @@ def _consumers(state: DeploymentState) -> Iterator[str]:
         shown, more = state.other_consumers[:CONSUMERS_SHOWN], len(state.other_consumers) - CONSUMERS_SHOWN
         others = f"{', '.join(map(quoted, shown))}{f' and {more} more' if more > 0 else ''}"
         yield f"consumers: no consumer wrote {others}; HDEL them from {state.prefix}:consumers"
+    if state.unreadable(state.keys.consumers):
+        yield f"consumers: {UNREAD}"
     if not state.consumers:
         return
     yield f"consumers: {len(state.consumers)} with a name"

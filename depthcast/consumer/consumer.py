@@ -15,7 +15,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -33,6 +33,7 @@ from depthcast.shared.partition import partition_of
 from depthcast.shared.replica import Replica
 from depthcast.shared.runtime import redis
 from depthcast.shared.runtime.catalog import POLL_S, read_instruments, sample_clock, wait_for_deployed
+from depthcast.shared.runtime.connections import close_together
 from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.runtime.replicas import PRIMARY, ReadingPlace, place_of, reading_client
 from depthcast.shared.settings import REPLICA_LAG_MAX_MS, check_read_from
@@ -296,16 +297,16 @@ class Consumer(WithFrames):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        async with AsyncExitStack() as stack:  # closes everything, also if it is cancelled meanwhile
-            stack.push_async_callback(self._client.aclose)
-            for followed in self._followed.values():
-                stack.push_async_callback(followed.close)
+        try:
             if self._polling is not None:
                 self._polling.cancel()
                 with suppress(asyncio.CancelledError):
                     await self._polling
             if self._announcement is not None and (kind is None or issubclass(kind, asyncio.CancelledError)):
                 await self._announcement.leave()
+        finally:
+            followed = [each.close() for each in self._followed.values()]
+            await close_together([*followed, self._client.aclose()])
 
     async def _step(self) -> _Taken | None:
         """Take an entry of any partition, or read until there is one; None if it is nothing to deliver."""

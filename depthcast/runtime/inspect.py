@@ -448,6 +448,8 @@ class _Reader:
 
     async def _input(self, found: PartitionState, keys: PartitionKeys, events: Any) -> None:
         """How much input was not consumed, and for how long it has waited."""
+        if self.state.unreadable(keys.events):
+            return
         if found.input_end is None:
             found.lag_ms = found.unread = 0
             return
@@ -456,6 +458,8 @@ class _Reader:
             with suppress(PositionError):
                 src = Position.parse(found.info.src)
         first = parse_entries(await self.ask("XRANGE", keys.events, f"({src}", "+", "COUNT", 1) or ())
+        if self.state.unreadable(keys.events):
+            return
         found.lag_ms = max(0, self.state.now_ms - first[0][0].epoch) if first else 0
         added = dict(zip(events[::2], events[1::2], strict=True)).get(b"entries-added")
         if found.info is not None and found.info.entries is not None and isinstance(added, int):

@@ -14,7 +14,7 @@ from depthcast.shared.instruments import Instrument, from_json, to_json
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.listing import Listing
 from depthcast.shared.partition import partition_of
-from depthcast.shared.reply_remedies import remedy_of
+from depthcast.shared.runtime.command import with_remedy
 from depthcast.shared.runtime.listing_record import read_record
 from depthcast.shared.runtime.redis import execute, read_hash
 
@@ -120,7 +120,7 @@ class Instruments:
                     raise NotDone(problem)
                 raise NotDone(
                     f"the change of {symbol} is written, but its listing could not be read: "
-                    f"{refusal.problem}; {remedy_of(refusal.problem)}; depthcast instruments list shows what "
+                    f"{with_remedy(refusal)}; depthcast instruments list shows what "
                     "came of it"
                 )
             await asyncio.sleep(LOOK_S)

@@ -387,9 +387,11 @@ class Leadership:
                 if reading is None:
                     await self._broadcast_due()
         finally:
-            if reading is not None:
-                await _cancel([reading])
-            await client.aclose()
+            try:
+                if reading is not None:
+                    await _cancel([reading])
+            finally:
+                await client.aclose()
 
     async def _read_stub(self, after: Position) -> list[RawEntry]:
         """The beginning of an entry that is too large to be read; it will be rejected."""

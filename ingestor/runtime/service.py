@@ -89,9 +89,11 @@ class IngestorService:
                 await asyncio.gather(checking, return_exceptions=True)
                 await self.catalog.aclose()
             finally:
-                await client.aclose()
-                if admin is not None:
-                    await admin.cleanup()
+                try:
+                    await client.aclose()
+                finally:
+                    if admin is not None:
+                        await admin.cleanup()
 
     async def _register(self, client: Redis, stop: asyncio.Event) -> int | None:
         """Create or join the deployment; waits while Redis is away. Returns None if `stop` was set first."""

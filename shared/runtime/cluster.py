@@ -11,18 +11,17 @@ used.
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
 from typing import Any, Final, NamedTuple, Self, cast
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection, parse_url
 from redis.commands.core import AsyncScript
-from redis.exceptions import AskError, RedisError, ResponseError
+from redis.exceptions import AskError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from depthcast.shared.redis_url import parse_cluster_url
-from depthcast.shared.runtime.connections import RoutingClient, prepare_pool
+from depthcast.shared.runtime.connections import RoutingClient, close_together, prepare_pool
 from depthcast.shared.runtime.error_replies import refusal
 from depthcast.shared.runtime.redirects import SlotClient
 from depthcast.shared.slots import slot_of
@@ -143,7 +142,7 @@ def _parsed(reply: Any, asked: str) -> list[SlotRange]:
             for first, last, master, *replicas in reply
         ]
     except (TypeError, ValueError, LookupError) as error:
-        raise ResponseError("what it says of slots is none; is it a server of a cluster?") from error
+        raise RedisConnectionError("what it says of slots is none; is it a server of a cluster?") from error
 
 
 def _replicas(servers: Sequence[Any], asked: str) -> tuple[Address, ...]:
@@ -229,9 +228,8 @@ class ClusterClient(RoutingClient):
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         """Close all connections, also if it is cancelled."""
-        async with AsyncExitStack() as stack:
-            for client in (*self._clients.values(), *self._servers.values()):
-                stack.push_async_callback(client.aclose, close_connection_pool)
+        clients = (*self._clients.values(), *self._servers.values())
+        await close_together(client.aclose(close_connection_pool) for client in clients)
 
     async def __aenter__(self) -> Self:
         return self

@@ -1,6 +1,7 @@
 """Changes to the library's connections: cancellation, closing, demoted servers, secrets, transports."""
 
 import asyncio
+from collections.abc import Coroutine, Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -149,6 +150,17 @@ class _ClosesAtOnce:
         if closings != self._closings:
             await connection.disconnect(nowait=True)
             raise RedisConnectionError("Connection closed while it was being made.")
+
+
+async def close_together(closings: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run closings side by side, and raise the first error when all are over.
+
+    A cancellation ends the wait for them, and none of them.
+    """
+    found = await asyncio.shield(asyncio.gather(*closings, return_exceptions=True))
+    for each in found:
+        if isinstance(each, BaseException):
+            raise each
 
 
 async def _closed(writer: asyncio.StreamWriter) -> None:

@@ -45,6 +45,7 @@ class DirectClient:
         self.received = 0
         self._reply_bytes_max = reply_bytes_max
         self._borrowed: _BorrowedConnection | None = None
+        self._renewals = 0
         # Asked once: a class of the library is a Protocol, which makes the question a dozen calls.
         self._routing = client if isinstance(client, RoutingClient) else None
 
@@ -100,14 +101,21 @@ class DirectClient:
             await self._return(self._borrowed, closed=True)
 
     def renew(self) -> None:
-        """Have the next `send` borrow another connection; a command that is under way keeps its own."""
+        """Have the next `send` borrow a new connection; a command that is under way keeps its own."""
+        self._renewals += 1
         if self._borrowed is not None:
             self._borrowed.retire()
 
     async def _borrow(self) -> "_BorrowedConnection":
         await self.release()
         pool = self.pool
-        connection = await pool.get_connection()
+        while True:
+            renewals = self._renewals
+            connection = await pool.get_connection()
+            if renewals == self._renewals:
+                break
+            await connection.disconnect(nowait=True)
+            await pool.release(connection)
         self._borrowed = _BorrowedConnection(connection, pool, self._reply_bytes_max)
         return self._borrowed
 

@@ -70,6 +70,8 @@ class SlotClient(Redis):
             try:
                 asked = await _asked(server, [commands[number] for number in numbers])
             except (RedisConnectionError, RedisTimeoutError) as error:
+                if type(error) not in (RedisConnectionError, RedisTimeoutError):
+                    raise  # some error replies are such errors, too, for instance NOAUTH and LOADING
                 raise RedisConnectionError(f"{code} {first}: {error}") from error
             for number, reply in zip(numbers, asked, strict=True):
                 found[number] = reply

@@ -10,7 +10,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple, Self, cast
 
 from redis.asyncio import Redis
@@ -40,7 +40,7 @@ from depthcast.shared.replica_choice import (
     missing_of,
 )
 from depthcast.shared.runtime.cluster import ClusterClient, plain_client
-from depthcast.shared.runtime.connections import RoutingClient, prepare_pool
+from depthcast.shared.runtime.connections import RoutingClient, close_together, prepare_pool
 from depthcast.shared.runtime.outage import Outage
 from depthcast.shared.runtime.redis import (
     SOCKET_TIMEOUT_S,
@@ -253,9 +253,8 @@ class ReadingClient(RoutingClient):
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         """Close all connections, also if it is cancelled."""
         replicas = [each for pair in self._replicas.values() for each in pair]
-        async with AsyncExitStack() as stack:
-            for client in (self._connected, self._asked, *(each for _, each in self._forgotten), *replicas):
-                stack.push_async_callback(client.aclose, close_connection_pool)
+        clients = (*replicas, *(each for _, each in self._forgotten), self._asked, self._connected)
+        await close_together(client.aclose(close_connection_pool) for client in clients)
 
     async def __aenter__(self) -> Self:
         return self

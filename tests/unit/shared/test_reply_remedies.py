@@ -21,6 +21,9 @@ def test_every_reply_that_is_counted_by_name_has_a_remedy() -> None:
         ("ERR wrong number of arguments for command", "report it"),
         ("127.0.0.1:1: the connection was left after the reply READONLY no", "is a replica"),
         ("OOM because of ERR", "memory is full"),
+        ("EXECABORT Transaction discarded because of: OOM command not allowed", "memory is full"),
+        ("EXECABORT Transaction discarded because of previous errors.", "nothing is wrong"),
+        ("ASK 12 127.0.0.1:1: LOADING Redis is loading", "reads its file"),
         ("STRANGE a reply", UNKNOWN),
     ],
 )

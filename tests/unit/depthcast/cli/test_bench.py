@@ -48,6 +48,13 @@ def test_a_result_says_whether_other_work_ran_beside_it(busy: float, says: bool)
     assert ("took 46% of the machine" in "".join(lines(result))) == says
 
 
+def test_a_result_beside_an_earlier_version_says_how_to_get_it() -> None:
+    facts = {"cores": 2, "cpu": "x", "python": "3", "system": "Linux", "commit": "abc"}
+    result: dict[str, Any] = {"name": "versions", "rounds": 5, "quick": False, "when": "2026-01-01T00:00"}
+    result |= {"machine": facts, "comparisons": [], "charts": [], "absent": {}, "notes": [], "before": True}
+    assert "`make bench ARGS='versions --before PYTHON'`, 5 rounds" in "".join(lines(result))
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is busy")
 def test_which_share_of_the_machine_is_busy() -> None:
     assert 0 <= busy_share(0.05) <= 1
