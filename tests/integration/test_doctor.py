@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 from redis.asyncio import Redis
 
 from depthcast.cli.main import main
+from depthcast.cli.status import shown
 from depthcast.inspection.findings import Finding, findings
 from depthcast.inspection.keys import DEPLOYMENT_TYPES, PARTITION_TYPES
 from depthcast.inspection.state import DeploymentState
@@ -177,6 +179,43 @@ async def test_a_missing_right_is_said_and_the_rest_is_checked(led: Run, rule: s
     assert "type" not in {finding.check for finding in found}
     if what not in ("SCAN", "doc:meta"):
         assert "key" in {finding.check for finding in found}
+
+
+def cells(lines: Sequence[str], first: str) -> dict[str, str]:
+    """The first row of the table whose first column is called so, by column."""
+    at = next(number for number, line in enumerate(lines) if line.split()[:1] == [first])
+    return dict(zip(*(re.split(r"\s{2,}", line.strip()) for line in lines[at : at + 2]), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("rule", "table", "shown_as"),
+    [
+        ("-get", "partition", {"leader": "?"}),
+        ("-xinfo", "partition", {"input-lag": "–", "unread": "–"}),
+        ("-xrange", "partition", {"input-lag": "–", "unread": "–"}),
+        ("-exists", "symbol", {"book": "?"}),
+    ],
+)
+async def test_what_status_could_not_read_is_neither_none_nor_0(
+    led: Run, rule: str, table: str, shown_as: dict[str, str]
+) -> None:
+    await led.send(("LEV", '[["add", "bid", 1, 1]]'))
+    await led.published()
+    await execute(led.client, "ACL", "SETUSER", "eve", "on", "nopass", "~*", "+@all", rule)
+    whole, _ = await examine(led.url)
+    denied, _ = await examine(led.url.replace("redis://", "redis://eve:x@"))
+    before, after = (cells([*shown(state, every_symbol=True)], table) for state in (whole, denied))
+    assert all(before[column] not in ("?", "–") for column in shown_as)
+    assert {column: after[column] for column in shown_as} == shown_as
+
+
+async def test_status_names_the_lists_that_it_could_not_read(led: Run) -> None:
+    await execute(led.client, "ACL", "SETUSER", "eve", "on", "nopass", "~*", "+@all", "-hgetall", "-zrange")
+    denied, _ = await examine(led.url.replace("redis://", "redis://eve:x@"))
+    text = [*shown(denied, every_symbol=True)]
+    for name in ("ingestors", "instruments", "gateways", "consumers"):
+        assert f"{name}: could not be read" in text
+    assert "sources: some could not be read" in text
 
 
 async def test_a_user_who_may_not_connect_is_no_finding(fresh_server: EmbeddedServer) -> None:
