@@ -1,4 +1,4 @@
-"""Every command line of ours, answered with error replies: the short form, the whole, and real processes."""
+"""The short form of `python -m tests.conformance.cli_replies`, and real processes."""
 
 import subprocess
 import sys
@@ -16,7 +16,6 @@ from tests.conformance.cli_replies import (
     SECRET,
     Stage,
     leaves,
-    replies_of,
     takes_address,
 )
 from tests.conformance.error_replies import PREFIX, REPLIES
@@ -54,19 +53,6 @@ def test_commands_of_each_line_are_refused_once(stage: Stage, *, few: bool) -> N
             reply = next(replies)
             found = stage.problems(case, command, reply, spared)[1]
             wrong += [f"{case.line}, {command} after {spared}, {reply}: {text}" for text in found]
-    assert not wrong
-
-
-@pytest.mark.deep
-@pytest.mark.timeout(1800)
-def test_each_command_of_each_line_is_refused_with_every_reply(stage: Stage) -> None:
-    wrong = [
-        f"{case.line}, {command} after {spared}, {reply}: {text}"
-        for case in stage.cases()
-        for command, spared in stage.commands(case)
-        for reply in replies_of(command)
-        for text in stage.problems(case, command, reply, spared)[1]
-    ]
     assert not wrong
 
 

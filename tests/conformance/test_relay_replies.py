@@ -35,13 +35,3 @@ async def test_no_relay_ends_and_the_copy_is_the_source_again(
             replies = list(REPLIES)
             Random(f"{side} {command}").shuffle(replies)
             await refuse(it, side, command, replies)
-
-
-@pytest.mark.deep
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("cluster", [False, True], ids=["one server", "cluster"])
-async def test_every_reply_by_itself(tmp_path: Path, *, cluster: bool) -> None:
-    async with copying(tmp_path, cluster=cluster) as it:
-        for side, command in await commands_of(it, EXPECTED):
-            for reply in REPLIES:
-                await refuse(it, side, command, [reply])
