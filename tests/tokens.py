@@ -4,7 +4,7 @@ import base64
 import json
 import time
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -35,6 +35,10 @@ def pem(key: PrivateKey) -> bytes:
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
+LASTING_S: Final = 86_400
+"""Tokens that are made when tests are collected are good whenever these run."""
+
+
 def claims(symbols: Any = ("*",), **changes: Any) -> dict[str, Any]:
     """Good claims, with `changes`: None leaves one out."""
     now = int(time.time())
@@ -42,7 +46,7 @@ def claims(symbols: Any = ("*",), **changes: Any) -> dict[str, Any]:
         "sub": SUBJECT,
         "aud": "depthcast",
         "iat": now,
-        "exp": now + 600,
+        "exp": now + LASTING_S,
         "depthcast": {"symbols": list(symbols)},
     }
     return {name: value for name, value in (table | changes).items() if value is not None}
