@@ -235,8 +235,11 @@ async def watched(
             await eventually(lambda: all(each.at >= 0 for each in seen.values()), 30, "every book comes")
             yield client
         finally:
+            ended = watching.done()
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
+            if ended:
+                watching.result()  # it goes on for ever: whatever ended it says more than what came of that
 
 
 async def subscribed(client: Client, symbols: Sequence[str], feeding: "asyncio.Task[None]") -> bool:
