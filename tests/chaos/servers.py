@@ -81,10 +81,14 @@ class Sentinel:
 
 
 class OneServer:
-    """One server with its append-only file; it has the interface of `WatchedServers`, without failover."""
+    """One server with its append-only file; it has the interface of `WatchedServers`, without failover.
+
+    It writes to the file before it acknowledges: by default a server that is killed may lack what it
+    acknowledged while an earlier write was on its way to the disk.
+    """
 
     def __init__(self) -> None:
-        self.servers = [EmbeddedServer(append_only=True)]
+        self.servers = [EmbeddedServer(append_only=True, options={"appendfsync": "always"})]
 
     @property
     def url(self) -> str:
@@ -117,7 +121,7 @@ class WatchedServers:
     ) -> None:
         self.count = count
         self.down_after_ms = down_after_ms
-        options = {"repl-diskless-sync-delay": "0"}
+        options = {"repl-diskless-sync-delay": "0"} | ({"appendfsync": "always"} if append_only else {})
         self.servers = [EmbeddedServer(append_only=append_only, options=options) for _ in range(2)]
         self.sentinels: list[Sentinel] = []
         self._stack = AsyncExitStack()

@@ -197,7 +197,7 @@ async def test_several_partitions_go_out_together(redis_url: str, prefix: str) -
 
 
 async def test_redis_goes_away_and_comes_back() -> None:
-    with EmbeddedServer(append_only=True) as server:
+    with EmbeddedServer(append_only=True, options={"appendfsync": "always"}) as server:
         async with fake_ingestor(server.url, "depthcast", "AAA") as ingestor:
             await ingestor.birth("AAA", BIDS, ASKS)
             with running_gateway(server.url, "depthcast", stale_ms=300) as running:

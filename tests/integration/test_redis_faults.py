@@ -53,7 +53,7 @@ def _silence_is_noticed_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def lasting_server() -> Iterator[EmbeddedServer]:
     """A server of this test's own that keeps its data over a restart."""
-    with EmbeddedServer(append_only=True) as server:
+    with EmbeddedServer(append_only=True, options={"appendfsync": "always"}) as server:
         yield server
 
 

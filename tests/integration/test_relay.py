@@ -109,7 +109,10 @@ class Scene:
 
 @pytest.fixture
 async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
-    with EmbeddedServer(append_only=True) as source, EmbeddedServer(append_only=True) as target:
+    with (
+        EmbeddedServer(append_only=True, options={"appendfsync": "always"}) as source,
+        EmbeddedServer(append_only=True, options={"appendfsync": "always"}) as target,
+    ):
         client, copied = connect(source.url), connect(target.url)
         yield Scene(Run(client, "books", source.url, tmp_path), source, target, copied)
         await client.aclose()
@@ -639,7 +642,10 @@ async def test_what_is_read_at_once_is_limited(scene: Scene, monkeypatch: pytest
 @pytest.mark.slow
 async def test_copies_to_a_cluster_and_from_it(tmp_path: Path) -> None:
     """A chain of two relays with a cluster in the middle, whose slots move and whose node is replaced."""
-    with EmbeddedServer(append_only=True) as source, EmbeddedServer() as last:
+    with (
+        EmbeddedServer(append_only=True, options={"appendfsync": "always"}) as source,
+        EmbeddedServer() as last,
+    ):
         async with Cluster() as cluster, AsyncExitStack() as stack:
             clients = [
                 await stack.enter_async_context(connect(url)) for url in (source.url, cluster.url, last.url)
