@@ -14,6 +14,7 @@ from depthcast.runtime.embedded import EmbeddedServer, find_server
 from depthcast.runtime.ports import HOST, free_port
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.runtime.redis import connect, execute
+from tests.redis_client import patient
 from tests.waiting import eventually
 
 SERVICE = "books"
@@ -227,7 +228,7 @@ class WatchedServers:
 
     @staticmethod
     async def _command(server: EmbeddedServer, *command: str | int) -> Any:
-        client = connect(server.url)
+        client = patient(server.url)
         try:
             return await execute(client, *command)
         finally:

@@ -136,15 +136,19 @@ def name_of(words: Sequence[bytes]) -> str:
 
 @dataclass
 class Refusals:
-    """Answers `command` with `replies` in turn while it is set; counts every command seen."""
+    """Answers `command` with `replies` in turn while it is set; counts every command seen.
 
+    `naming`: how a command is called, with or without its key.
+    """
+
+    naming: Callable[[list[bytes]], str] = field(default=name_of)
     command: str = ""
     replies: Iterator[str] = field(default_factory=lambda: iter(()))
     seen: Counter[str] = field(default_factory=Counter)
     refused: int = 0
 
     def __call__(self, words: list[bytes]) -> str | None:
-        name = name_of(words)
+        name = self.naming(words)
         self.seen[name] += 1
         if name != self.command:
             return None

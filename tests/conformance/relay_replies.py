@@ -10,7 +10,7 @@ import asyncio
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import cycle
@@ -30,7 +30,15 @@ from depthcast.runtime.relay_sides import SOURCE, TARGET
 from depthcast.shared.runtime import error_replies
 from depthcast.shared.runtime.redis import execute
 from tests.conformance.cluster_of_one import beside, cluster_options, form_cluster
-from tests.conformance.error_replies import PREFIX, REPLIES, SHORT, ClusterRun, Participants, Unsettled
+from tests.conformance.error_replies import (
+    PREFIX,
+    REPLIES,
+    SHORT,
+    ClusterRun,
+    Participants,
+    Refusals,
+    Unsettled,
+)
 from tests.conformance.sent import sent
 from tests.ingestor_runs import BOTH_FEEDS, FEEDS, Input, Run
 from tests.integration.relay_scene import difference, entries_of, relay_settings
@@ -93,24 +101,6 @@ NOT_NAMED: Final = frozenset(
 
 
 @dataclass
-class Refused:
-    """Answers `command` with `replies` in turn while it is set; counts every command seen."""
-
-    command: str = ""
-    replies: Iterator[str] = field(default_factory=lambda: iter(()))
-    seen: Counter[str] = field(default_factory=Counter)
-    refused: int = 0
-
-    def __call__(self, words: list[bytes]) -> str | None:
-        name = sent(words)
-        self.seen[name] += 1
-        if name != self.command:
-            return None
-        self.refused += 1
-        return next(self.replies)
-
-
-@dataclass
 class Copying:
     """A source, its copy, and relays between them.
 
@@ -121,7 +111,7 @@ class Copying:
     copied: Redis
     compared: tuple[Redis, Redis]
     urls: tuple[str, str]
-    sides: dict[str, Refused]
+    sides: dict[str, Refusals]
     parts: Participants = field(default_factory=Participants)
     relays: dict[str, tuple[RelayService, asyncio.Event]] = field(default_factory=dict)
 
@@ -306,7 +296,7 @@ async def copying(folder: Path, *, cluster: bool) -> AsyncIterator[Copying]:
     async with AsyncExitStack() as stack:
         for name, value in {**SHORT, **SHORT_RELAY}.items():
             stack.enter_context(patch(name, value))
-        sides: dict[str, Refused] = {}
+        sides: dict[str, Refusals] = {}
         urls, clients, compared, servers = [], [], [], []
         for side in (SOURCE, TARGET):
             link = await stack.enter_async_context(FaultProxy(""))
@@ -319,7 +309,7 @@ async def copying(folder: Path, *, cluster: bool) -> AsyncIterator[Copying]:
                 await form_cluster(client)
                 direct = beside(server).connect(f"redis+cluster://{HOST}:{server.port}")
                 compared[-1] = await stack.enter_async_context(direct)
-            sides[side] = link.refuse = Refused()
+            sides[side] = link.refuse = Refusals(sent)
             urls.append(f"redis+cluster://{HOST}:{link.port}" if cluster else link.url)
             clients.append(client)
             servers.append(server)
