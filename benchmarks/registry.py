@@ -21,6 +21,7 @@ MODULES: Final = {
     "tokens": "benchmarks.fanout.tokens",
     "compression": "benchmarks.fanout.compression",
     "followed": "benchmarks.fanout.followed",
+    "stages": "benchmarks.fanout.stages",
     "tls": "benchmarks.fanout.tls",
     "recorded": "benchmarks.fanout.recorded",
     "takeover": "benchmarks.recovery.takeover",

@@ -11,7 +11,7 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -276,7 +276,7 @@ class Recorder:
         self.options = options
         self.keys = keys
         self.folder = folder
-        self.instruments: dict[str, Instrument] = {}
+        self.instruments: Mapping[str, Instrument] = {}
         self._unsure: list[set[str]] = [set() for _ in range(partitions)]
         # Recordings have no number of orders; a reader that misses it loads the book anew.
         self.readers = [PartitionReader(lambda _: True, orders=False) for _ in range(partitions)]

@@ -47,7 +47,8 @@ class Announcements:
 
     def add(self, symbols: Iterable[str]) -> None:
         """Tell everybody of new symbols, too."""
-        self._added.update(dict.fromkeys(symbols))
+        if self.sessions:  # with nobody to tell, a whole catalog would be kept
+            self._added.update(dict.fromkeys(symbols))
         self._begin()
 
     def _begin(self) -> None:

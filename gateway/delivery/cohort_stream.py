@@ -116,7 +116,7 @@ class CohortStream:
         return Payload(b"".join(parts), deltas, snapshots, conflated)
 
     def _changed_statuses(self, cursor: int, sent_to: int) -> Statuses:
-        encoding, listings = self.key.encoding, self.market.listings
+        encoding, listings = self.key.encoding, self.market.listings.made
         frames, held = [], []
         for channel in self.key.channels:
             listing = listings.get(channel.symbol)

@@ -135,7 +135,7 @@ def _first_snapshot(group: SubscriptionGroup, channel: Channel, market: Market) 
 
 def _status_behind(group: SubscriptionGroup, channel: Channel, market: Market) -> bytes:
     """What follows a first snapshot: its `status`, if it is stale."""
-    listing = market.listings[channel.symbol]
+    listing = market.listings.made[channel.symbol]
     return encode(market.status_message(listing), group.sender.encoding) if listing.stale else b""
 
 

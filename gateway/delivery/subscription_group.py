@@ -382,7 +382,7 @@ class SubscriptionGroup:
         return self.stream.flushed_to if self.state is _SYNCED else self.cursor
 
     def _statuses_since(self, since: int, channels: Collection[Channel]) -> bytes:
-        listings, encoding = self.market.listings, self.sender.encoding
+        listings, encoding = self.market.listings.made, self.sender.encoding
         frames = []
         for channel in channels:
             listing, after = listings.get(channel.symbol), self.statuses_known.pop(channel, since)

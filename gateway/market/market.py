@@ -16,12 +16,14 @@ from depthcast.gateway.market.groupings import Groupings
 from depthcast.gateway.market.history import HistoryBound
 from depthcast.gateway.market.input_age import InputAges
 from depthcast.gateway.market.listing import NONE, Listing
+from depthcast.gateway.market.listings import Listings
 from depthcast.gateway.market.orders_channel import OrdersChannel
 from depthcast.gateway.market.past import ViewKind, has_orders, past_of
 from depthcast.gateway.market.snapshot_parts import PartsBound
 from depthcast.gateway.market.view import ViewSource
 from depthcast.gateway.protocol.messages import UNGROUPED, Message
 from depthcast.shared.freshness import Freshness, ServerClock
+from depthcast.shared.instrument_table import InstrumentTable
 from depthcast.shared.instruments import Instrument
 from depthcast.shared.partition import partition_of
 from depthcast.shared.reader import AppliedEntry, PartitionReader, ReplicaUpdate, Written
@@ -97,7 +99,7 @@ class Market:
         follow_linger_s: float = 0,
     ) -> None:
         self.counters = counters
-        self.listings: dict[str, Listing] = {}
+        self.listings = Listings(lambda symbol: self._upstream(symbol).freshness)
         self.upstreams: list[Upstream] = []
         self.number = 0
         self.last_status_change = 0
@@ -108,7 +110,7 @@ class Market:
         self.was_live = False
         self.channel_count = 0
         self.catalog_number = 0
-        self._instruments: Mapping[str, Instrument] = {}
+        self._instruments: Mapping[str, Instrument] = InstrumentTable()
         self._surely_empty = False
         self.history_bound = HistoryBound(history_deltas, history_deltas_total)
         self.histories = BookHistories(book_history_s, book_history_bytes_max, counters)
@@ -147,18 +149,18 @@ class Market:
             return [], []
         if instruments != self._instruments:
             self.catalog_number += 1
-        self._instruments = instruments
-        removed = [symbol for symbol in self.listings if symbol not in instruments]
-        added = [symbol for symbol in instruments if symbol not in self.listings]
-        for symbol, instrument in instruments.items():
-            if symbol in self.listings:
-                self._want(self.listings[symbol], instrument)
+        before, self._instruments = self._instruments, instruments
+        self.listings.replace(instruments)
+        removed = [symbol for symbol in before if symbol not in instruments]
+        added = [symbol for symbol in instruments if symbol not in before]
+        for symbol, listing in self.listings.made.items():
+            if symbol in instruments:
+                self._want(listing, instruments[symbol])
         for symbol in removed:
             self._remove(symbol)
         for symbol in added:
-            upstream = self._upstream(symbol)
-            self.listings[symbol] = Listing(instruments[symbol], upstream.freshness)
             if self.demand.everything:
+                upstream = self._upstream(symbol)
                 upstream.symbols.add(symbol)
                 upstream.reader.want(symbol)
             elif symbol in self.demand.held:
@@ -197,9 +199,11 @@ class Market:
 
     def _remove(self, symbol: str) -> None:
         listing = self.listings.pop(symbol)
-        self._forget_channels(listing)
+        if listing is not None:
+            self._forget_channels(listing)
+            self._replace_history(listing, None)
         self._outdate(symbol)
-        self._unfollow(symbol, listing)
+        self._unfollow(symbol)
 
     def _upstream(self, symbol: str) -> Upstream:
         return self.upstreams[self._partition(symbol)]
@@ -266,7 +270,8 @@ class Market:
         """Follow no longer what nobody has asked for in a while."""
         for symbol in self.demand.expired(now, self._is_needed):
             listing = self.listings[symbol]
-            self._unfollow(symbol, listing)
+            self._replace_history(listing, None)
+            self._unfollow(symbol)
             self.number = self.last_status_change = self.number + 1
             listing.forget_book(self.number)
             self.counters.unfollowed += 1
@@ -275,8 +280,7 @@ class Market:
         listing = self.listings.get(symbol)
         return listing is None or symbol in self.demand.held or listing.has_channels
 
-    def _unfollow(self, symbol: str, listing: Listing) -> None:
-        self._replace_history(listing, None)
+    def _unfollow(self, symbol: str) -> None:
         self._end_past(symbol)
         partition = self._partition(symbol)
         self.demand.forget(symbol, partition)
@@ -294,7 +298,9 @@ class Market:
 
     def followed(self) -> Iterable[Listing]:
         """The listings of the symbols that are followed."""
-        return (self.listings[symbol] for upstream in self.upstreams for symbol in upstream.symbols)
+        made, listings = self.listings.made, self.listings
+        symbols = (symbol for upstream in self.upstreams for symbol in upstream.symbols)
+        return (made.get(symbol) or listings[symbol] for symbol in symbols)
 
     def is_followed(self, symbol: str) -> bool:
         """Whether a listed symbol is followed."""
@@ -314,8 +320,9 @@ class Market:
         if entry.info is not None:
             upstream.ingestor_seen = True
             self.counters.entries += 1
+        made, listings = self.listings.made, self.listings
         for update in entry.updates:
-            listing = self.listings.get(update.symbol)
+            listing = made.get(update.symbol) or listings.get(update.symbol)
             if listing is not None:
                 self._update(listing, update, entry, upstream)
 
@@ -484,9 +491,9 @@ class Market:
         return upstream.symbols if everything else possibly_changed & upstream.symbols
 
     def _update_statuses_of(self, upstream: Upstream, symbols: Collection[str]) -> None:
-        number = self.number + 1
+        number, made, listings = self.number + 1, self.listings.made, self.listings
         for symbol in symbols:
-            listing = self.listings[symbol]
+            listing = made.get(symbol) or listings[symbol]
             stale = (
                 not upstream.fresh
                 or listing.replica is None
@@ -615,7 +622,7 @@ class Market:
             self.groupings.release(self._grouping(channel))
 
     def _grouping(self, channel: Channel) -> Grouping:
-        return self.listings[channel.symbol].groupings[channel.group_ticks]
+        return self.listings.made[channel.symbol].groupings[channel.group_ticks]
 
     def drop_idle_channels(self, now: float) -> None:
         """Drop channels without subscriptions for `channel_linger_s`: a few at a time, for it takes time."""
@@ -634,7 +641,7 @@ class Market:
 
     def is_kept(self, channel: Channel) -> bool:
         """Whether `channel` is the one of its symbol, depth and kind; not after its listing has ended."""
-        listing = self.listings.get(channel.symbol)
+        listing = self.listings.made.get(channel.symbol)
         kind = channel.depth, channel.group_ticks
         return listing is not None and listing.channel(*kind, orders=channel.orders) is channel
 
@@ -646,7 +653,7 @@ class Market:
         return channel.symbol in self.outdated and not self.is_kept(channel)
 
     def _drop_channel(self, channel: Channel) -> None:
-        listing = self.listings[channel.symbol]
+        listing = self.listings.made[channel.symbol]
         if channel.orders:
             listing.orders_channels = _without(listing.orders_channels, channel.depth)
         elif channel.group_ticks == UNGROUPED:

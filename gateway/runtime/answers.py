@@ -82,8 +82,9 @@ class Answers:
         parts, symbols = [], sorted(self.market.listings)
         for first in range(0, len(symbols), slices.SLICE_LEVELS):
             wanted = filter(may_read, symbols[first : first + slices.SLICE_LEVELS])
-            some = [self.market.listings.get(symbol) for symbol in wanted]
-            parts.append(orjson.dumps([self._symbol(listing) for listing in some if listing])[1:-1])
+            listings = self.market.listings
+            some = [listings.peek(symbol) for symbol in wanted if symbol in listings]
+            parts.append(orjson.dumps([self._symbol(listing) for listing in some])[1:-1])
             await asyncio.sleep(0)
         return parts
 

@@ -460,8 +460,8 @@ class PartitionLeader:
         instruments, (of, own) = self.instruments(), self._own
         if of is not instruments:
             own = {
-                symbol: instrument
-                for symbol, instrument in instruments.items()
+                symbol: instruments[symbol]
+                for symbol in instruments
                 if partition_of(symbol, self.partitions) == self.partition
             }
             self._own = (instruments, own)

@@ -21,6 +21,7 @@ from depthcast.shared.errors import (
     WrongKey,
 )
 from depthcast.shared.freshness import ServerClock
+from depthcast.shared.instrument_table import InstrumentTable
 from depthcast.shared.instruments import Instrument, from_json
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.protocol import PROTOCOL
@@ -28,7 +29,7 @@ from depthcast.shared.runtime.key_watch import KeyWatch
 from depthcast.shared.runtime.outage import needs_somebody
 from depthcast.shared.runtime.redis import execute, read_hash, run_pipeline
 from depthcast.shared.slots import parse_tags
-from depthcast.shared.types import Symbol, is_symbol
+from depthcast.shared.types import is_symbol
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ def _level(error: RedisUnavailable) -> int:
 
 async def read_instruments(
     client: Redis, keys: DeploymentKeys, before: Mapping[str, Instrument] = MappingProxyType({})
-) -> dict[str, Instrument]:
+) -> Mapping[str, Instrument]:
     """Return all registered instruments, sorted by symbol, because a server lists a hash in any order.
 
     A malformed value is logged; all others are still returned. Its symbol keeps the definition from `before`,
@@ -140,23 +141,24 @@ async def sample_clock(client: Redis, clock: ServerClock, keys: DeploymentKeys) 
     clock.observe(sent, loop.time(), seconds * 1_000_000 + us - offset_us)
 
 
-async def _parsed(table: Mapping[bytes, bytes], before: Mapping[str, Instrument]) -> dict[str, Instrument]:
-    instruments: dict[str, Instrument] = {}
-    known: dict[bytes, Instrument] = {}  # most symbols have the same sizes as many others
+async def _parsed(table: Mapping[bytes, bytes], before: Mapping[str, Instrument]) -> InstrumentTable:
+    instruments = InstrumentTable()
+    known: dict[bytes, str] = {}  # most symbols have the same sizes as many others
     for place, (name, raw) in enumerate(sorted(table.items())):
         if place % PARSED_PER_SLICE == PARSED_PER_SLICE - 1:
             await asyncio.sleep(0)
         symbol = name.decode("utf-8", "replace")
         same = known.get(raw)
         if same is not None and is_symbol(symbol):
-            instruments[symbol] = same._replace(symbol=Symbol(symbol))
+            instruments.put_like(symbol, same)
             continue
         try:
-            instruments[symbol] = known[raw] = from_json(symbol, raw)
+            instruments.put(symbol, from_json(symbol, raw))
+            known[raw] = symbol
         except InstrumentsError as error:
             logger.warning("malformed instrument", extra={"symbol": symbol, "problem": error.problem})
             if symbol in before:
-                instruments[symbol] = before[symbol]
+                instruments.put(symbol, before[symbol])
     return instruments
 
 
@@ -188,7 +190,7 @@ class Catalog:
         self.keys = keys
         self.clock = ServerClock() if clock is None else clock
         self.interval_s = interval_s
-        self.instruments: Mapping[str, Instrument] = {}
+        self.instruments: Mapping[str, Instrument] = InstrumentTable()
         self.incarnation: bytes | None = None
         self.whole_reads = 0
         self._watch = KeyWatch(client, keys.instruments)
@@ -225,7 +227,7 @@ class Catalog:
             self._misused = False
             self.incarnation, self.instruments, self._lost_at = incarnation, found, None
         else:
-            self.instruments = dict(sorted({**self.instruments, **found}.items()))
+            self.instruments = InstrumentTable(dict(sorted({**self.instruments, **found}.items())))
         return True
 
     async def aclose(self) -> None:

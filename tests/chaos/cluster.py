@@ -13,11 +13,13 @@ from typing import Final
 
 import aiohttp
 
+from depthcast.gateway.runtime.drain import drained_within_s
 from depthcast.runtime.child import Child
 from depthcast.runtime.deployment import to_toml
 from depthcast.runtime.ports import HOST, free_port
 from depthcast.shared.instruments import Feed, Instrument, OnCross
 from depthcast.shared.partition import partition_of
+from depthcast.shared.settings import GatewaySettings
 from depthcast.shared.types import Symbol
 from tests.chaos.nodes import NodeServers
 from tests.chaos.oracle import Kinds
@@ -27,7 +29,8 @@ from tests.waiting import eventually
 
 PREFIX: Final = "chaos"
 Servers = OneServer | WatchedServers | NodeServers
-STOP_S: Final = 12.0
+STOP_S: Final = drained_within_s(GatewaySettings()) + 20
+"""A client that never reads its close frame keeps its gateway for the whole time of draining."""
 START_S: Final = 60.0
 
 EACH: Final = (("levels", "reject"), ("orders", "reject"), ("levels", "evict"), ("orders", "evict"))

@@ -49,7 +49,7 @@ INTERVAL_S: Final = 1.0
 FOR_S: Final = 4
 """How long an alert is pending, instead of the shipped times."""
 START_S: Final = 120.0
-STOP_S: Final = 15.0
+STOP_S: Final = 30.0
 
 
 class Program:
