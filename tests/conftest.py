@@ -4,11 +4,12 @@ Most tests share one server and use different key prefixes; tests that restart, 
 their own.
 """
 
+import gc
 import os
 import signal
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -50,6 +51,17 @@ def pytest_configure() -> None:
         for made in declared.parent.glob(f"{declared.stem}.*.so"):
             if made.stat().st_mtime < newest:
                 pytest.exit(f"{made.name} is older than its source: `make test` compiles it anew", 4)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Collect no garbage while ten thousand tests are made, and never look at those again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(trylast=True)

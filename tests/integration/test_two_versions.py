@@ -160,7 +160,7 @@ def test_without_the_history_the_reason_is_said(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", [OLD, NEW])
+@pytest.mark.parametrize("first", [OLD, pytest.param(NEW, marks=pytest.mark.deep)])
 async def test_versions_work_beside_each_other(run: Run, once: Once, first: str) -> None:
     second = NEW if first == OLD else OLD
     async with AsyncExitStack() as stack:

@@ -18,6 +18,9 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 
+SOME = ("shared/deep_ranks", "shared/book", "gateway/protocol/frames")
+"""Modules that a wheel has compiled in each run: one that declares types of another's, and a small one."""
+
 
 def build_context(folder: Path) -> Path:
     """A copy of what `.dockerignore` lets through and of what an sdist needs, links kept as links."""

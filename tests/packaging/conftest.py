@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.builds import build_context, build_sdist, build_wheel, environment, unpacked
+from tests.packaging.builds import SOME, build_context, build_sdist, build_wheel, environment, unpacked
 from tests.sharing import Once
 
 
@@ -25,8 +25,27 @@ def pure_wheel(once: Once) -> Path:
 
 @pytest.fixture(scope="session")
 def wheel(once: Once, sdist: Path) -> Path:
-    """A wheel built from the sdist, compiled if there is a C compiler: quickly, as nothing is measured."""
-    return once("wheel", lambda folder: build_wheel(unpacked(sdist, folder / "source"), folder, CFLAGS="-O0"))
+    """A wheel built from the sdist, of whose modules some are compiled if there is a C compiler.
+
+    Quickly, as nothing is measured: the declarations of all others are taken away before.
+    """
+
+    def make(folder: Path) -> Path:
+        source = unpacked(sdist, folder / "source")
+        for declared in (source / "depthcast").rglob("*.pxd"):
+            if str(declared.relative_to(source / "depthcast").with_suffix("")) not in SOME:
+                declared.unlink()
+        return build_wheel(source, folder, CFLAGS="-O0")
+
+    return once("wheel", make)
+
+
+@pytest.fixture(scope="session")
+def whole_wheel(once: Once, sdist: Path) -> Path:
+    """The same with all modules compiled that have declarations."""
+    return once(
+        "whole-wheel", lambda folder: build_wheel(unpacked(sdist, folder / "source"), folder, CFLAGS="-O0")
+    )
 
 
 @pytest.fixture(scope="session")
@@ -37,5 +56,11 @@ def client_python(once: Once, pure_wheel: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def full_python(once: Once, wheel: Path) -> Path:
-    """Python with what `pip install 'depthcast[all]'` brings."""
+    """Python with what `pip install 'depthcast[all]'` brings, of which some modules are compiled."""
     return once("full", lambda folder: environment(folder / "venv", wheel, "all"))
+
+
+@pytest.fixture(scope="session")
+def whole_python(once: Once, whole_wheel: Path) -> Path:
+    """The same with all modules compiled that have declarations."""
+    return once("whole", lambda folder: environment(folder / "venv", whole_wheel, "all"))

@@ -9,7 +9,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from tests.packaging.builds import ROOT, run
+from tests.packaging.builds import ROOT, SOME, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -74,16 +74,30 @@ def test_an_sdist_has_files_for_links_and_the_declarations(sdist: Path) -> None:
     }
 
 
-@pytest.mark.skipif(COMPILER is None, reason="no C compiler, so nothing is compiled")
-def test_a_wheel_of_the_sdist_is_compiled(wheel: Path) -> None:
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler, so nothing is compiled")
+
+
+def compiled(wheel: Path) -> set[str]:
+    """The modules that a wheel for this Python has compiled."""
     assert not wheel.name.endswith("-any.whl")
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
-    assert {name for name in members(wheel) if name.endswith(".so")} == {
-        f"depthcast/{path}{suffix}" for path in (*DECLARED, IN_C)
-    }
+    found = {name for name in members(wheel) if name.endswith(".so")}
+    assert all(name.endswith(suffix) for name in found)
+    return {name.removeprefix("depthcast/").removesuffix(suffix) for name in found}
 
 
-@pytest.mark.skipif(COMPILER is None, reason="no C compiler, so nothing is compiled")
+@needs_compiler
+def test_a_wheel_of_the_sdist_is_compiled(wheel: Path) -> None:
+    assert compiled(wheel) == {*SOME, str(IN_C)}
+
+
+@needs_compiler
+@pytest.mark.deep
+def test_a_whole_wheel_of_the_sdist_is_compiled(whole_wheel: Path) -> None:
+    assert compiled(whole_wheel) == {str(path) for path in (*DECLARED, IN_C)}
+
+
+@needs_compiler
 def test_an_installed_wheel_says_that_it_is_compiled(full_python: Path, tmp_path: Path) -> None:
     command = full_python.parent / "depthcast"
     assert run(command, "--version", cwd=tmp_path).stdout.rstrip().endswith(", compiled")
@@ -92,12 +106,24 @@ def test_an_installed_wheel_says_that_it_is_compiled(full_python: Path, tmp_path
     )
 
 
-@pytest.mark.skipif(COMPILER is None, reason="no C compiler, so nothing is compiled")
+CHECK = ROOT / "tests" / "packaging" / "check_installed.py"
+
+
+@needs_compiler
 def test_the_check_of_released_wheels(full_python: Path, client_python: Path, tmp_path: Path) -> None:
-    check = ROOT / "tests" / "packaging" / "check_installed.py"
-    run(full_python, check, cwd=tmp_path)
+    with pytest.raises(AssertionError, match=r"not compiled: ") as said:
+        run(full_python, CHECK, cwd=tmp_path)
+    missing = str(said.value).rpartition("not compiled: ")[2].split(", ")
+    modules = [path for path in DECLARED if str(path) not in SOME]
+    assert [name.strip() for name in missing] == [f"depthcast.{'.'.join(path.parts)}" for path in modules]
     with pytest.raises(AssertionError, match=r"not compiled: .*depthcast\.shared\.book,"):
-        run(client_python, check, cwd=tmp_path)
+        run(client_python, CHECK, cwd=tmp_path)
+
+
+@needs_compiler
+@pytest.mark.deep
+def test_the_check_of_a_whole_wheel(whole_python: Path, tmp_path: Path) -> None:
+    run(whole_python, CHECK, cwd=tmp_path)
 
 
 def test_a_wheel_without_a_compiler_fits_everywhere(pure_wheel: Path) -> None:

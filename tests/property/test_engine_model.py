@@ -19,7 +19,7 @@ def test_short_runs_equal_the_model(rng: Random, steps: int) -> None:
     check.drain()
 
 
-@pytest.mark.parametrize("seed", seeds(0, 3, 5))
+@pytest.mark.parametrize("seed", seeds(0, 1, 5))
 def test_long_runs_equal_the_model(seed: int) -> None:
     rng = Random(seed)
     check = EngineCheck()

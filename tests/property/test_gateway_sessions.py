@@ -185,12 +185,12 @@ class Storm:
             client.read()
 
 
-@pytest.mark.parametrize("seed", seeds(0, 9, 15))
+@pytest.mark.parametrize("seed", seeds(0, 5, 15))
 def test_every_client_always_holds_the_view_at_its_seq(seed: int) -> None:
     check(Storm(seed))
 
 
-@pytest.mark.parametrize("seed", seeds(15, 9, 15))
+@pytest.mark.parametrize("seed", seeds(15, 5, 15))
 def test_small_groups_and_few_visits_change_nothing(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every bound on work is reached all the time; only that deltas are merged more often may show."""
     monkeypatch.setattr(subscription_group, "CHANNELS_MAX", 1 + seed % 3)
@@ -228,14 +228,14 @@ class DoubtStorm(Storm):
                 wrong[-1] = (wrong[-1][0], self.market.books[symbol].seq)
 
 
-@pytest.mark.parametrize("seed", seeds(30, 10, 20))
+@pytest.mark.parametrize("seed", seeds(30, 5, 20))
 def test_no_client_takes_a_book_for_live_that_was_in_doubt(seed: int) -> None:
     check(DoubtStorm(seed))
 
 
 @pytest.mark.parametrize(
     ("kind", "seed"),
-    [*seeds(30, 10, 20, Storm), *seeds(50, 5, 10, DoubtStorm)],
+    [*seeds(30, 5, 20, Storm), *seeds(50, 3, 10, DoubtStorm)],
 )
 def test_new_listings_among_all_this(kind: type[Storm], seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sessions are told one after the other; each ends with the book of the last listing.
@@ -321,14 +321,14 @@ class StreamStorm(Storm):
         new.writer.room_bytes = old.writer.room_bytes
 
 
-@pytest.mark.parametrize("seed", seeds(60, 4, 6))
+@pytest.mark.parametrize("seed", seeds(60, 2, 6))
 def test_event_streams_hold_the_view_at_its_seq_and_resume(seed: int) -> None:
     storm = StreamStorm(seed)
     check(storm)
     assert storm.market.core.counters.resumed
 
 
-@pytest.mark.parametrize("seed", seeds(75, 3, 4))
+@pytest.mark.parametrize("seed", seeds(75, 2, 4))
 def test_event_streams_of_new_listings_never_offer_the_view_of_another(seed: int) -> None:
     storm = StreamStorm(seed, merged_allowed=True)
     storm.relisting = True

@@ -86,7 +86,7 @@ def test_a_right_conversation_is_never_doubted(each: Case, seed: int) -> None:
 
 
 @pytest.mark.parametrize("each", CASES, ids=lambda each: each.name)
-@pytest.mark.parametrize("seed", seeds(0, 4, 8))
+@pytest.mark.parametrize("seed", seeds(0, 2, 8))
 def test_no_book_is_wrong_and_each_recovers(each: Case, seed: int) -> None:
     talk = each.talk(seed, 0.15)
     talk.run(250)
