@@ -2,7 +2,6 @@
 
 import pytest
 
-from depthcast.runtime.server_binary import CHOICE
 from tests.chaos.cluster import running_cluster
 from tests.chaos.node_faults import KILLED, PARTED
 from tests.chaos.nodes import NodeServers
@@ -46,22 +45,20 @@ IN_A_CLUSTER = (
     "node failover",
     "slot of the deployment moved",
 )
+IN_EACH_RUN = ("slot moved, and an ingestor killed meanwhile", PARTED, "slot of the deployment moved")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("server", "count"),
+    ("faults", "count"),
     [
-        ("bundled", 0),
-        pytest.param("bundled", 100, marks=[pytest.mark.deep, pytest.mark.timeout(1200)]),
-        pytest.param("redis-server", 0, marks=pytest.mark.deep),
+        pytest.param(IN_EACH_RUN, 0, id="some"),
+        pytest.param(IN_A_CLUSTER, 0, id="each", marks=pytest.mark.deep),
+        pytest.param((), 100, id="many", marks=[pytest.mark.deep, pytest.mark.timeout(1200)]),
     ],
 )
-async def test_in_a_cluster_whose_nodes_fail_and_whose_slots_move(
-    server: str, count: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`count`: so many seeded faults instead of one of each that only a cluster has."""
-    monkeypatch.setenv(CHOICE, server)
+async def test_in_a_cluster_whose_nodes_fail_and_whose_slots_move(faults: tuple[str, ...], count: int) -> None:
+    """`count`: so many seeded faults instead of some or one of each that only a cluster has."""
     async with (
         running_cluster(
             NodeServers(),
@@ -76,9 +73,9 @@ async def test_in_a_cluster_whose_nodes_fail_and_whose_slots_move(
         if count:
             await run.for_faults(count, lambda _: None)
         else:
-            for fault in IN_A_CLUSTER:
+            for fault in faults:
                 await run.go_on(fault)
         report = await reconcile(run)
     assert report.good, "\n".join(report.lines())
-    assert report.faults.total() == (count or len(IN_A_CLUSTER))
+    assert report.faults.total() == (count or len(faults))
     assert report.events > 300

@@ -135,12 +135,15 @@ async def test_every_delta_is_recorded_as_it_was_published(run: Run, tmp_path: P
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-async def test_a_recorder_that_is_killed_again_and_again_loses_nothing(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [3, pytest.param(12, marks=pytest.mark.deep)])
+async def test_a_recorder_that_is_killed_again_and_again_loses_nothing(
+    run: Run, tmp_path: Path, kills: int
+) -> None:
     folder, rng = tmp_path / "books", Random(2)
     words = ["record", str(folder), "--file-rows", "200", "--file-s", "1", "--redis-url", run.url]
     async with run.service(run.settings(retention_s=3600)):
         input_ = Input(run, Random(3))
-        for kill in range(8):
+        for kill in range(kills + 1):
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "depthcast", *words, "--prefix", run.prefix, env=without_settings(),
                 stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
@@ -149,7 +152,7 @@ async def test_a_recorder_that_is_killed_again_and_again_loses_nothing(run: Run,
             for _ in range(20):
                 await input_.send(20)
                 await asyncio.sleep(rng.random() / 20)
-            process.send_signal(signal.SIGKILL if kill < 7 else signal.SIGTERM)
+            process.send_signal(signal.SIGKILL if kill < kills else signal.SIGTERM)
             await process.wait()
             await input_.send(20)
         await run.published()

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -98,10 +98,12 @@ class Run:
 
 
 @asynccontextmanager
-async def running(peer: Peer, gateways: Gateways, command: list[str]) -> AsyncIterator[list[Run]]:
+async def running(
+    peer: Peer, variants: Sequence[Variant], gateways: Gateways, command: list[str]
+) -> AsyncIterator[list[Run]]:
     runs = []
     try:
-        for variant in VARIANTS:
+        for variant in variants:
             plain = not variant.compressed and not peer.declines
             gateway = gateways.plain if plain else gateways.compressing
             runs.append(await Run.start(command, gateway.ws_url, variant))
@@ -113,10 +115,22 @@ async def running(peer: Peer, gateways: Gateways, command: list[str]) -> AsyncIt
             await run.process.wait()
 
 
-@pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
-async def test_it_ends_with_the_gateways_books(redis_url: str, prefix: str, once: Once, peer: Peer) -> None:
+@pytest.mark.parametrize(
+    ("peer", "variants"),
+    [
+        *(pytest.param(peer, VARIANTS[at % 2 :: 2], id=peer.name) for at, peer in enumerate(PEERS)),
+        *(
+            pytest.param(peer, VARIANTS[1 - at % 2 :: 2], id=f"{peer.name}-further", marks=pytest.mark.deep)
+            for at, peer in enumerate(PEERS)
+        ),
+    ],
+)
+async def test_it_ends_with_the_gateways_books(
+    redis_url: str, prefix: str, once: Once, peer: Peer, variants: Sequence[Variant]
+) -> None:
+    """Each program in half of the variants, and of two in the same language both halves."""
     command = peer.command(once)  # first: the test is skipped here if there is none
-    async with gateways(redis_url, prefix) as open_gateways, running(peer, open_gateways, command) as runs:
+    async with gateways(redis_url, prefix) as open_gateways, running(peer, variants, open_gateways, command) as runs:
         async with moving(open_gateways.ingestor) as further:
             for run in runs:
                 negotiated = await run.said()

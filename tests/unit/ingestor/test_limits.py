@@ -211,7 +211,7 @@ def test_events_at_the_edge_of_a_window(at: int) -> None:
     """Also numbers and characters that are cut by it."""
     filler = "[1," + "  " * ((at - 3) // 2) + " " * ((at - 3) % 2)
     for rest in ("123456789", '"éüλ𝄞"', "[2,3]", "true", '{"a":1}', "1.5e3"):
-        raw = (filler + rest + "," + "[9]," * 20_000 + "8]").encode()
+        raw = (filler + rest + "," + "[9]," * 4_000 + "8]").encode()
         try:
             expected = json.loads(raw)
         except ValueError:
