@@ -155,7 +155,8 @@ async def test_readers_of_a_copy_have_the_books_of_the_source(scene: Scene) -> N
 
 
 @pytest.mark.slow
-async def test_a_relay_that_is_killed_at_any_instant_loses_nothing(scene: Scene) -> None:
+@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.deep)])
+async def test_a_relay_that_is_killed_at_any_instant_loses_nothing(scene: Scene, kills: int) -> None:
     """The chain of entries in the copy has no hole, and its readers never load the whole again."""
     rng = Random(3)
     settings = scene.run.settings(snapshot_interval_ms=100, retention_s=60, interval_ms=1)
@@ -164,7 +165,7 @@ async def test_a_relay_that_is_killed_at_any_instant_loses_nothing(scene: Scene)
         await scene.run.published()
         relay = await start_relay(scene, DEPTHCAST_RELAY_LEASE_MS="500")
         async with readers(scene) as read:
-            for _ in range(12):
+            for _ in range(kills):
                 await scene.sent.send(rng.randint(0, 30))
                 await asyncio.sleep(rng.uniform(0.4, 1.6))  # anywhere between its start and its work
                 relay.kill()
