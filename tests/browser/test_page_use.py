@@ -62,7 +62,7 @@ async def site(redis_server: str) -> AsyncIterator[Site]:
 # --- layout
 
 
-@pytest.mark.parametrize("width", [360, 1280, 1920])
+@pytest.mark.parametrize("width", [360, 1280, pytest.param(1920, marks=pytest.mark.deep)])
 async def test_it_fits_with_the_spread_in_the_middle(site: Site, width: int) -> None:
     async with site.visit() as visit:
         await visit.resize(width)

@@ -57,7 +57,9 @@ IN_EACH_RUN = ("slot moved, and an ingestor killed meanwhile", PARTED, "slot of 
         pytest.param((), 100, id="many", marks=[pytest.mark.deep, pytest.mark.timeout(1200)]),
     ],
 )
-async def test_in_a_cluster_whose_nodes_fail_and_whose_slots_move(faults: tuple[str, ...], count: int) -> None:
+async def test_in_a_cluster_whose_nodes_fail_and_whose_slots_move(
+    faults: tuple[str, ...], count: int
+) -> None:
     """`count`: so many seeded faults instead of some or one of each that only a cluster has."""
     async with (
         running_cluster(

@@ -60,7 +60,7 @@ async def test_it_ends_by_itself_with_a_summary() -> None:
 
 @pytest.mark.slow
 async def test_a_signal_ends_all_of_it() -> None:
-    process = await start()
+    process = await start("--workers", "1")
     url = await address(process)
     async with aiohttp.ClientSession() as http, http.get(f"{url}/") as page:
         assert page.status == 200

@@ -1,10 +1,11 @@
 """A book that was published and of which nothing is left is not begun again as if it were new."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -225,6 +226,9 @@ LOSSES = ("deltas", "symbols", "listings", "events", "snapshots", "snapshots:LEV
 ALL_OF_IT = {"deltas", "symbols", "snapshots"}
 """Without these, nothing says that there were books: the partition begins again."""
 STEP = 16
+NUMBERS = range(1, 2 ** len(LOSSES))
+FEW = [number for number in NUMBERS if number.bit_count() <= 2 or number.bit_count() >= len(LOSSES) - 1]
+"""Each alone, each two, all, and all but one."""
 
 
 async def losses(run: Run, number: int) -> dict[str, list[str]]:
@@ -262,13 +266,25 @@ async def led(run: Run, text: str) -> bool:
         await asyncio.gather(task, return_exceptions=True)
 
 
-@pytest.mark.parametrize("first", range(1, 2 ** len(LOSSES), STEP))
-@pytest.mark.parametrize("symbols", [("LEV", "EVI"), pytest.param(tuple(FEEDS), marks=pytest.mark.deep)])
+def parts(symbols: tuple[str, ...], numbers: Sequence[int], *marks: pytest.MarkDecorator) -> list[Any]:
+    """Parameters: so many losses for a test at a time."""
+    parts = [numbers[first : first + STEP] for first in range(0, len(numbers), STEP)]
+    return [pytest.param(symbols, part, marks=marks, id=f"{len(symbols)}-{part[0]}") for part in parts]
+
+
+@pytest.mark.parametrize(
+    ("symbols", "numbers"),
+    [
+        *parts(("LEV", "EVI"), FEW),
+        *parts(("LEV", "EVI"), [number for number in NUMBERS if number not in FEW], pytest.mark.deep),
+        *parts(tuple(FEEDS), NUMBERS, pytest.mark.deep),
+    ],
+)
 async def test_whatever_is_deleted_while_no_ingestor_runs_no_wrong_book_is_led(
     fresh_server: EmbeddedServer,
     tmp_path: Path,
     symbols: tuple[str, ...],
-    first: int,
+    numbers: Sequence[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whoever leads afterwards has the same books and counts, or empty ones where nothing is left of them."""
@@ -283,7 +299,7 @@ async def test_whatever_is_deleted_while_no_ingestor_runs_no_wrong_book_is_led(
         empty = {symbol: brute_digest(ModelBook(*FEEDS[symbol]).levels()) for symbol in symbols}
         counted = (sent.applied, sent.rejected, sent.ignored)
         text = BOTH_FEEDS[: BOTH_FEEDS.index("[ORD]")] if "ORD" not in symbols else BOTH_FEEDS
-        for number in range(first, min(first + STEP, 2 ** len(LOSSES))):
+        for number in numbers:
             await execute(run.client, "FLUSHALL")
             for name, value in saved.items():
                 await execute(run.client, "RESTORE", name, 0, value)

@@ -90,16 +90,30 @@ def answers(said: str) -> list[str]:
     return found
 
 
+WORDS = {
+    "ingestor": INGESTOR,
+    "gateway": GATEWAY,
+    "workers": (*GATEWAY, "--workers", "2"),
+    "feed": ("feed", "synthetic", "--register"),
+    "partition": ("partition", "BTC-USD"),
+    "demo": ("demo", "--seconds", "2", "--port", "0", "--workers", "1"),
+}
+ADDRESSED = ("workers", "partition")
+"""Of these, an address with a password is tried in each run too; a password alone with all."""
+
+
 @pytest.mark.parametrize(
-    "words",
+    ("words", "way"),
     [
-        INGESTOR, GATEWAY, (*GATEWAY, "--workers", "2"), ("feed", "synthetic", "--register"),
-        ("partition", "BTC-USD"),
-        ("demo", "--seconds", "2", "--port", "0", "--workers", "1"),
+        *(pytest.param(words, "password", id=f"password-{name}") for name, words in WORDS.items()),
+        *(
+            pytest.param(
+                words, "address", id=f"address-{name}", marks=[pytest.mark.deep] * (name not in ADDRESSED)
+            )
+            for name, words in WORDS.items()
+        ),
     ],
-    ids=["ingestor", "gateway", "workers", "feed", "partition", "demo"],
-)  # fmt: skip
-@pytest.mark.parametrize("way", ["password", "address"])
+)
 @pytest.mark.slow
 def test_a_server_that_quotes_a_password_does_not_make_us_say_it(
     words: tuple[str, ...], way: str, quoting: QuotingServer, tmp_path: Path

@@ -130,7 +130,10 @@ async def test_it_ends_with_the_gateways_books(
 ) -> None:
     """Each program in half of the variants, and of two in the same language both halves."""
     command = peer.command(once)  # first: the test is skipped here if there is none
-    async with gateways(redis_url, prefix) as open_gateways, running(peer, variants, open_gateways, command) as runs:
+    async with (
+        gateways(redis_url, prefix) as open_gateways,
+        running(peer, variants, open_gateways, command) as runs,
+    ):
         async with moving(open_gateways.ingestor) as further:
             for run in runs:
                 negotiated = await run.said()

@@ -86,9 +86,7 @@ def test_no_name_of_the_code_has_a_word_that_was_replaced() -> None:
     """Names of tests are sentences, where such a word may have its ordinary meaning."""
     replaced = re.compile(rf"_({'|'.join(REPLACED)})(?:e?s|ed)?_")
     texts = {
-        path: path.read_text(encoding="utf-8")
-        for folder in PYTHON
-        for path in (ROOT / folder).rglob("*.py")
+        path: path.read_text(encoding="utf-8") for folder in PYTHON for path in (ROOT / folder).rglob("*.py")
     }
     written = {path: set(re.findall(r"\w+", text)) for path, text in texts.items()}
     possible = {word for word in set().union(*written.values()) if replaced.search(words(word))}

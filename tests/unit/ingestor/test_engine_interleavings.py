@@ -206,7 +206,9 @@ def test_nobody_sees_part_of_an_atomic_array(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "least"), [(ENGINE, 100), pytest.param(ALL, 1000, marks=pytest.mark.deep)], ids=["engine", "all"]
+    ("files", "least"),
+    [(ENGINE, 100), pytest.param(ALL, 1000, marks=pytest.mark.deep)],
+    ids=["engine", "all"],
 )
 def test_three_calls_look_like_some_order_of_them(files: Collection[str], least: int) -> None:
     found = list(violations(THREES["add, drain, snapshot"], Schedule.lock, files, bound=1))
