@@ -1,11 +1,12 @@
-"""A book as a DataFrame of pandas and of polars, in decimals and in floats."""
+"""A book as a DataFrame of pandas and of polars, in decimals and in floats.
+
+Each is imported where it is used: that takes long, and every process of a run reads this file.
+"""
 
 import sys
 from decimal import Decimal
 from typing import Any
 
-import pandas
-import polars
 import pytest
 
 from depthcast.frames import Library, WithFrames
@@ -38,6 +39,8 @@ COLUMNS: dict[str, list[Any]] = {
 
 
 def test_pandas() -> None:
+    import pandas
+
     frame = Shelf().frame("A")
     assert isinstance(frame, pandas.DataFrame)
     assert frame.to_dict("list") == COLUMNS
@@ -46,6 +49,8 @@ def test_pandas() -> None:
 
 
 def test_polars() -> None:
+    import polars
+
     frame = Shelf().frame("A", library="polars")
     assert frame.to_dict(as_series=False) == COLUMNS
     assert (frame.schema["price"], frame.schema["quantity"]) == (polars.Decimal(38, 2), polars.Decimal(38, 3))
