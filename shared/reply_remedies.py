@@ -56,6 +56,35 @@ _ERR: Final = (
 )
 """Of replies that begin with ERR: a part of the text, and what to do."""
 
+NO_MASTER: Final = "no sentinel names a master of"
+"""Begins the text of what sentinels replied, each by its address."""
+
+NOT_WATCHED: Final = "watches no such master"
+DOWN: Final = "takes it for down"
+"""What a sentinel knows of the master."""
+
+_OF_SENTINELS: Final = (
+    (
+        ("NOAUTH", "WRONGPASS", "AUTH"),
+        "set sentinel_username and sentinel_password in DEPTHCAST_REDIS_URL (…?sentinel_password=…)",
+    ),
+    (("NOPERM",), "the sentinels' user lacks a right: allow it there (ACL SETUSER … +sentinel|masters)"),
+    (
+        ("unknown command",),
+        "no sentinel listens there: name the port of the sentinels (26379), or begin the address with redis://",
+    ),
+    ((NOT_WATCHED,), "name a master that the sentinels watch, after the / of the address"),
+    ((DOWN,), "start the master again, or let the sentinels promote a replica (SENTINEL FAILOVER)"),
+    (("LOADING", "IDONTKNOW"), "the sentinels are not ready: run the command again in a moment"),
+    (("replied ",), "what replies there is no sentinel of a kind that Depthcast knows: see its own log"),
+)
+"""Of replies of sentinels: parts of the text, and what to do."""
+
+_NO_SENTINEL: Final = (
+    "see that the sentinels run, that DEPTHCAST_REDIS_URL or --redis-url names them, and that it begins with "
+    "rediss+sentinel:// if, and only if, they use TLS"
+)
+
 _BECAUSE_OF_ANOTHER: Final = ("ASK", "EXECABORT", "MOVED")
 """Where a text has a further reply after one of these, that one is the cause."""
 
@@ -64,6 +93,10 @@ _CODE: Final = re.compile(rf"\b({'|'.join(REMEDIES)})\b")
 
 def remedy_of(reply: str) -> str:
     """What to do about an error reply, or about a text that quotes one; never empty."""
+    if NO_MASTER in reply:
+        return next(
+            (remedy for parts, remedy in _OF_SENTINELS if any(each in reply for each in parts)), _NO_SENTINEL
+        )
     codes = _CODE.findall(reply)
     if codes:
         # A transaction is discarded because of another reply, and a redirection leads to a server's own.
@@ -75,5 +108,5 @@ def remedy_of(reply: str) -> str:
 
 
 def quotes_reply(text: str) -> bool:
-    """Return whether a text has an error reply in it that is known."""
-    return _CODE.search(text) is not None or re.search(r"\bERR\b", text) is not None
+    """Return whether a text has an error reply in it that is known, or says what sentinels replied."""
+    return NO_MASTER in text or _CODE.search(text) is not None or re.search(r"\bERR\b", text) is not None

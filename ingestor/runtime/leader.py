@@ -7,7 +7,7 @@ work of leading.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -15,7 +15,6 @@ from redis.asyncio import Redis
 from depthcast.broadcaster.publication import Broadcast
 from depthcast.broadcaster.runtime.publisher import Publisher
 from depthcast.broadcaster.runtime.server_identity import ServerIdentity
-from depthcast.ingestor.engine import Engine
 from depthcast.ingestor.recent_rejects import RecentRejects
 from depthcast.ingestor.recovery import Republication
 from depthcast.ingestor.runtime.environment import Environment
@@ -352,9 +351,8 @@ class PartitionLeader:
         info = recovered.info
         if recovered.republication is not None:
             # This process has the only copy of this state until it is published again.
-            self._retained = RetainedState(
-                recovered.engine, recovered.position, info, recovered.republication.rejects
-            )
+            symbols, rejects = recovered.engine.symbols(), recovered.republication.rejects
+            self._retained = RetainedState(recovered.engine, recovered.position, info, rejects, symbols)
         counts = info._replace(event_ts=None, prev=None, successor=None, lag_ms=None, inputs=None)
         sealed = counts._replace(ts=self.environment.now_us())
         await publisher.seal(epoch, Broadcast(sealed, ()))
@@ -420,7 +418,7 @@ class PartitionLeader:
             tail = await last_position(client, self.keys.deltas)
             if tail != retained.position:
                 return None
-            if str(published) == retained.info.src and await self._has_snapshots(client, retained.engine):
+            if str(published) == retained.info.src and await self._has_snapshots(client, retained.symbols):
                 return None
         if not await self._fits_input(client, retained, emptied=emptied):
             # Another leader has consumed more since then, or a failover lost input that this state includes.
@@ -450,9 +448,9 @@ class PartitionLeader:
                 return False
         return True
 
-    async def _has_snapshots(self, client: Redis, engine: Engine) -> bool:
-        """Whether every symbol of the engine has a snapshot; without one, its book would begin empty."""
-        keys = [self.keys.snapshots(symbol) for symbol in engine.symbols()]
+    async def _has_snapshots(self, client: Redis, symbols: Collection[str]) -> bool:
+        """Whether each of these symbols has a snapshot; without one, its book would begin empty."""
+        keys = [self.keys.snapshots(symbol) for symbol in symbols]
         return not keys or await execute(client, "EXISTS", *keys) == len(keys)
 
     def _own_instruments(self) -> Mapping[str, Instrument]:
@@ -487,8 +485,9 @@ class PartitionLeader:
             await asyncio.sleep(min((last - epoch + 1) / 1000, 1.0))
             if (found := await last_position(client, self.keys.deltas)) != recovered.position:
                 again = Republication() if recovered.republication is None else recovered.republication
+                symbols = recovered.engine.symbols()
                 self._retained = RetainedState(
-                    recovered.engine, recovered.position, recovered.info, again.rejects
+                    recovered.engine, recovered.position, recovered.info, again.rejects, symbols
                 )
                 raise Fenced(self.partition, recovered.position, found)
         return epoch

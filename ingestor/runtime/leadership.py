@@ -76,13 +76,15 @@ SLICE_S: Final = 0.02
 class RetainedState(NamedTuple):
     """The state that an ended leadership leaves to the next one in this process.
 
-    `position`, `info`: of its last entry. `rejects`: drained but not published.
+    `position`, `info`: of its last entry. `rejects`: drained but not published. `symbols`: those whose books
+    were published, each with a snapshot; what began since then the engine has alone.
     """
 
     engine: Engine
     position: Position
     info: EntryInfo
     rejects: Sequence[Reject]
+    symbols: Collection[str]
 
 
 class Leadership:
@@ -356,7 +358,8 @@ class Leadership:
         """The state to retain, in case Redis loses what this leadership published; None if it is broken."""
         if not self.engine.whole:
             return None
-        return RetainedState(self.engine, self.publisher.position, self._info, self.unpublished)
+        published = set(self.state_keeper.snapshots.symbols()).intersection(self.engine.symbols())
+        return RetainedState(self.engine, self.publisher.position, self._info, self.unpublished, published)
 
     # --- input ---------------------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ from depthcast.shared.instruments import Instrument, from_json
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.protocol import PROTOCOL
 from depthcast.shared.runtime.key_watch import KeyWatch
-from depthcast.shared.runtime.outage import needs_somebody
+from depthcast.shared.runtime.outage import needs_somebody, remedy_in
 from depthcast.shared.runtime.redis import execute, read_hash, run_pipeline
 from depthcast.shared.slots import parse_tags
 from depthcast.shared.types import is_symbol
@@ -109,7 +109,7 @@ async def wait_for_deployed(
         except RedisUnavailable as error:
             waiting, level = f"waiting for Redis: {error.problem}", _level(error)
         if waiting != said:
-            logger.log(level, waiting, extra={"key": keys.meta})
+            logger.log(level, waiting, extra={"key": keys.meta, **remedy_in(waiting)})
             said = waiting
         await asyncio.sleep(POLL_S / 4)
 

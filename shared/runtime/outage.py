@@ -3,6 +3,7 @@
 import logging
 
 from depthcast.shared.errors import RedisUnavailable, WrongKey
+from depthcast.shared.reply_remedies import NO_MASTER, remedy_of
 
 
 class Outage:
@@ -24,13 +25,19 @@ class Outage:
             self.problem = error.problem
             self.lasting = error.problem if needs_somebody(error) else ""
             level = logging.ERROR if self.lasting else logging.WARNING
-            self.logger.log(level, self.message, extra={**self.about, "problem": error.problem})
+            about = {**self.about, "problem": error.problem, **remedy_in(error.problem)}
+            self.logger.log(level, self.message, extra=about)
 
     def over(self) -> None:
         """Record a successful attempt."""
         if self.problem:
             self.problem = self.lasting = ""
             self.logger.info("Redis is available again", extra={**self.about, "for": self.message})
+
+
+def remedy_in(problem: str) -> dict[str, str]:
+    """What a log entry says besides of what sentinels replied: nothing about any other problem."""
+    return {"remedy": remedy_of(problem)} if NO_MASTER in problem else {}
 
 
 def needs_somebody(error: RedisUnavailable) -> bool:

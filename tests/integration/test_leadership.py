@@ -117,6 +117,39 @@ async def test_input_is_read_only_where_it_is_published(run: Run) -> None:
         await member.end()
 
 
+async def test_a_symbol_that_was_not_published_yet_is_not_taken_for_lost(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its publish is refused until the leadership has ended; the same ingestor leads again."""
+    monkeypatch.setattr("depthcast.ingestor.runtime.leadership.STOP_S", 0.1)
+    sent = Input(run, Random(15))
+    async with FaultProxy(run.url) as proxy, members() as start:
+        member = start(run.settings(redis_url=proxy.url))
+        await eventually(member.leads)
+        await sent.send(20)
+        await run.published()
+        refused: list[bytes] = []
+
+        def refuse(words: list[bytes]) -> str | None:
+            if run.keys.listings.encode() not in words:
+                return None
+            refused.append(words[0])
+            return "OOM command not allowed when used memory > 'maxmemory'."
+
+        proxy.refuse = refuse
+        await execute(run.client, "HSET", run.deployment.instruments, "NEW", '{"tick_size": "0.01"}')
+        await eventually(lambda: refused)
+        member.service.leaders[0].end()
+        await eventually(lambda: not member.leads())
+        proxy.refuse = None
+        await eventually(member.leads)
+        await sent.send(20)
+        await eventually(lambda: run.client.exists(run.keys.snapshots("NEW")), message="NEW is published")
+        assert member.service.stats.of(0).restatements == 0
+        await sent.check()
+        await member.end()
+
+
 class TestWhatRedisLost:
     async def republication(self, run: Run, sent: Input, member: Member, lose: Callable[[], Any]) -> None:
         """Delete keys under a running leader; it publishes everything again and continues."""

@@ -14,7 +14,7 @@ from contextlib import closing
 
 import click
 
-from tests.simulation.mutations import MISTAKES, MUTATIONS
+from tests.simulation.mutations import IN_A_CLUSTER, MISTAKES, MUTATIONS
 from tests.simulation.runs import simulate, simulate_many
 from tests.simulation.world import Report
 
@@ -70,9 +70,11 @@ def _try(mutation: str, first: int, seeds: int, jobs: int, *, flush: bool) -> in
     A seed that also fails without the mistake does not count.
     """
     began = time.monotonic()
-    with closing(simulate_many(first, seeds, jobs, flush=flush, mutation=mutation)) as reports:
+    cluster = mutation in IN_A_CLUSTER
+    made = simulate_many(first, seeds, jobs, flush=flush, cluster=cluster, mutation=mutation)
+    with closing(made) as reports:
         for done, report in enumerate(reports, 1):
-            if report.problems and simulate(report.seed, flush=flush).problems:
+            if report.problems and simulate(report.seed, flush=flush, cluster=cluster).problems:
                 click.echo(f"{mutation}: seed {report.seed} fails without the mistake, too")
             elif report.problems:
                 took_s = time.monotonic() - began

@@ -53,7 +53,7 @@ class Branch:
     def reaches(self, link: "Link") -> bool:
         """Whether a process reaches the master that is cut off."""
         if link not in self._reaches:
-            there = self.rng.random() < REACHED
+            there = self.rng.random() < REACHED and not self.world.keeps_to_new(link)
             self._reaches[link] = self.rng.choice(ASKED_THERE) if there else 0.0
         return self._reaches[link] > 0
 

@@ -86,7 +86,7 @@ class ClusterReplicas:
         replica = self.of[node.number]
         replica.held = False
         if plan == STAYS:
-            self._attach(promoted)
+            self.stays(promoted)
             return
         del self.of[node.number]
         replica.node = promoted
@@ -94,6 +94,10 @@ class ClusterReplicas:
             self.of[promoted.number] = replica
             return
         replica.lead()
+        self._attach(promoted)
+
+    def stays(self, promoted: Node) -> None:
+        """A replica stays with its node, which was replaced: the one that was promoted gets another."""
         self._attach(promoted)
 
     def following(self) -> list[ReplicaServer]:

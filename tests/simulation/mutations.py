@@ -14,6 +14,7 @@ import depthcast.gateway.market.channel
 import depthcast.ingestor.listed_books
 import depthcast.ingestor.runtime.recover
 import depthcast.shared.reader
+import depthcast.shared.runtime.replicas
 from depthcast.broadcaster.retention import Retention
 from depthcast.broadcaster.runtime import scripts
 from depthcast.broadcaster.runtime.publisher import Publisher
@@ -33,7 +34,9 @@ from depthcast.ingestor.runtime.recover import Recovery
 from depthcast.shared.errors import RedisUnavailable
 from depthcast.shared.instruments import Feed, Instrument
 from depthcast.shared.replica import ApplyResult, Replica
+from depthcast.shared.replica_choice import Compared, Missing, Report, link_problem, missing_of
 from depthcast.shared.runtime.follow import Follower
+from depthcast.shared.runtime.replicas import ReadingClient
 from depthcast.shared.types import Delta
 
 Mutation = Callable[[], AbstractContextManager[Any]]
@@ -97,6 +100,16 @@ def _offered_across_gaps(replica: Replica, delta: Delta) -> ApplyResult:
 
 
 @contextmanager
+def _any_history() -> Iterator[None]:
+    program = depthcast.shared.runtime.replicas
+    with (
+        patch.object(program, "link_problem", _of_any_primary),
+        patch.object(program, "missing_of", _of_any_history),
+    ):
+        yield
+
+
+@contextmanager
 def _no_continuity() -> Iterator[None]:
     with (
         patch.object(depthcast.shared.reader, "follows", lambda *_: True),
@@ -128,6 +141,22 @@ async def _look_no_more(_follower: Follower) -> None:
 
 def _ignore_doubts(_engine: Engine, _doubts: Mapping[str, str]) -> None:
     """Takes no doubt over."""
+
+
+def _unlinked(replica: Mapping[str, Any], primary: Mapping[str, Any]) -> Report | None:
+    """What is wrong with a replica, whatever its link does."""
+    linked = {**replica, "master_link_status": "up", "master_sync_in_progress": 0}
+    return link_problem(linked, primary)
+
+
+def _of_any_primary(replica: Mapping[str, Any], primary: Mapping[str, Any]) -> Report | None:
+    """What is wrong with a replica, whomever it follows."""
+    return link_problem(replica, {**primary, "master_replid": replica.get("master_replid")})
+
+
+def _of_any_history(ends: Compared) -> Missing:
+    """What a replica lacks, whatever it holds."""
+    return missing_of(ends) or Missing(None, 0)
 
 
 def _ignore_times(_engine: Engine, _times: Mapping[str, tuple[int | None, int]]) -> None:
@@ -202,8 +231,18 @@ MUTATIONS: Final[dict[str, Mutation]] = {
         "None if resume is None else channel.state_of(resume)",
         "resume and _resumed_blindly(channel, resume)",
     ),
+    "half-moved-slot-not-noticed": lambda: patch.object(ReadingClient, "_moving", lambda _: ()),
+    "replica-read-without-its-link": lambda: patch.object(
+        depthcast.shared.runtime.replicas, "link_problem", _unlinked
+    ),
+    "replica-of-another-primary-read": _any_history,
 }
 """All mistakes by name; `none` is the unchanged program."""
+
+IN_A_CLUSTER: Final = frozenset(
+    ("half-moved-slot-not-noticed", "replica-read-without-its-link", "replica-of-another-primary-read")
+)
+"""Mistakes that are looked for in a cluster, whose readers read from replicas."""
 
 MISTAKES: Final[dict[str, str]] = {
     "trim-before-checkpoint": "input is trimmed up to what was published, although checkpoints need it",
@@ -235,6 +274,9 @@ MISTAKES: Final[dict[str, str]] = {
     "types-not-checked-first": "a script fails at a key of another type after it has written to others",
     "conflation-drops-deletions": "a merged delta lacks the levels that went",
     "resume-without-digest": "a client's book is taken to be right by its seq alone",
+    "half-moved-slot-not-noticed": "readers stay at a replica while its slot is being moved",
+    "replica-read-without-its-link": "readers stay at a replica that hears nothing of its primary",
+    "replica-of-another-primary-read": "readers stay at a replica of a master that was replaced",
 }
 """A description of each mistake, for the table in `docs/testing.md`."""
 

@@ -322,11 +322,15 @@ class SimulatedRedis(Redis):
         self._plain: SimulatedRedis | None = None
         self._follows = True
 
-    def at(self, _key: str | bytes) -> "SimulatedRedis":
-        """What stands for the plain client of a slot: redirections in its pipelines are error replies."""
+    def at(self, key: str | bytes) -> "SimulatedRedis":
+        """What stands for the plain client of a slot: redirections in its pipelines are error replies.
+
+        It goes to the owner of the slot with commands that have no key, too.
+        """
         if self._plain is None:
             self._plain = SimulatedRedis(self._link, self._on_connect)
             self._plain._follows = False
+        self._plain._home = slot_name(key)
         return self._plain
 
     def disconnect(self) -> None:

@@ -32,7 +32,7 @@ class ReplicaServer:
 
     `promoted`: it takes itself for a primary. `filled`: how often another history replaced its own.
     `node`: of a cluster, the one that it follows; `leads`: it has become that node. `held`: it is about to be
-    promoted, and receives no more.
+    promoted, and receives no more. `parted`: it does not reach the primary.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class ReplicaServer:
         self.primary = primary
         self.lag_s = lag_s
         self.node = node
-        self.frozen = self.promoted = self.leads = self.held = False
+        self.frozen = self.promoted = self.leads = self.held = self.parted = False
         self.filled = 0
         self.server = Server(loop, Random(rng.random()), Journal(), node_entries=primary.store.node_entries)
         self._follows = b""
@@ -117,8 +117,8 @@ class ReplicaServer:
 
     def _reaches_primary(self) -> bool:
         node = self.node
-        if self.primary.down or node is None:
-            return not self.primary.down
+        if self.primary.down or node is None or self.parted:
+            return not (self.primary.down or self.parted)
         return node.up and (node.cut_off is None or node.branch is not None)
 
     def _history(self) -> bytes:

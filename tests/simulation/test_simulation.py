@@ -13,7 +13,8 @@ import pytest
 from depthcast.ingestor.runtime.leader import PartitionLeader
 from depthcast.shared.replica_choice import AWAY, BEHIND, HISTORY, MOVING, REASONS
 from tests.simulation import __main__ as program
-from tests.simulation.mutations import MISTAKES, mutated
+from tests.simulation.calm import EVERY
+from tests.simulation.mutations import IN_A_CLUSTER, MISTAKES, mutated
 from tests.simulation.runs import simulate
 from tests.simulation.world import Report
 
@@ -21,6 +22,9 @@ ROOT = Path(__file__).parents[2]
 GROUP = 5
 GROUPS = [0, 5, *(pytest.param(first, marks=pytest.mark.deep) for first in range(10, 110, 5))]
 TRACE_OF_A_SEED = "from tests.simulation.runs import simulate; print(simulate({seed}).trace)"
+
+FIRST_SEEDS = [*zip(sorted(IN_A_CLUSTER), (4, 14, 9), strict=True)]
+"""Mistakes in a cluster, and the first seed that notices each."""
 
 NOTICED_SOON = (
     "rejects-before-comparison",
@@ -59,13 +63,24 @@ def test_some_seeds_in_a_cluster(first: int) -> None:
 def test_readers_leave_replicas_in_a_cluster_and_return() -> None:
     """Replicas lag, move, are promoted or cut off with their nodes; books are exact in the end."""
     counts: Counter[str] = Counter()
-    for seed in (1, 3, 5):
+    for seed in (1, 5, 14):
         report = simulate(seed, cluster=True)
         assert not report.problems, f"seed {seed}: {report.problems[:5]}"
         counts += report.counts
     left = {reason for reason in REASONS if counts[f"replica left: {reason}"]}
     assert left >= {AWAY, BEHIND, HISTORY, MOVING}
     assert counts["replica taken"] > sum(counts[f"replica left: {reason}"] for reason in left)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("mutation", "seed"), FIRST_SEEDS)
+def test_what_replicas_must_not_be_read_for_is_noticed(mutation: str, seed: int) -> None:
+    """A half moved slot, a lost link, a replaced master: each alone, for seconds, and all else is well."""
+    assert seed % EVERY == EVERY - 1
+    report = simulate(seed, cluster=True)
+    assert not report.problems, report.problems[:5]
+    assert sum(report.faults.values()) - report.faults["redirected reads"] == 1
+    assert simulate(seed, cluster=True, mutation=mutation).problems
 
 
 @pytest.mark.slow
@@ -131,7 +146,10 @@ def test_a_seed_that_fails_anyway_notices_nothing(
         problems = ["wrong"] if seed == 1 or (seed == 2 and mutation) else []
         return Report(seed, problems, Counter(), Counter(), "", 0.0, [])
 
-    def reports(first: int, seeds: int, _jobs: int, *, flush: bool, mutation: str) -> Iterator[Report]:
+    def reports(
+        first: int, seeds: int, _jobs: int, *, flush: bool, cluster: bool, mutation: str
+    ) -> Iterator[Report]:
+        assert not cluster
         return (report(seed, mutation, flush=flush) for seed in range(first, first + seeds))
 
     monkeypatch.setattr(program, "simulate", report)

@@ -31,6 +31,7 @@ from depthcast.updates import State
 from tests.simulation.actions import Actions
 from tests.simulation.audit import Audit
 from tests.simulation.branch import Branch
+from tests.simulation.calm import Calm
 from tests.simulation.cluster_replicas import ClusterReplicas
 from tests.simulation.decisions import Decisions
 from tests.simulation.faults import (
@@ -43,7 +44,7 @@ from tests.simulation.faults import (
 from tests.simulation.freshness import FreshnessAudit
 from tests.simulation.journal import Journal
 from tests.simulation.loop import PROCESS, START_S, Process, SimulatedLoop
-from tests.simulation.network import Network
+from tests.simulation.network import Link, Network
 from tests.simulation.nodes import Nodes, slot_name
 from tests.simulation.oracles import Model, PartitionOracle, best, grouped
 from tests.simulation.processes import Actor, Gateway, Ingestor, StreamConsumer, WebClient
@@ -138,6 +139,7 @@ class World:
         self.relist_rng = Random(f"relist {seed}")
         self.watch.sizes_of = self.audit.sizes
         self._set_clocks(Random(f"clocks {seed}"))
+        self.calm = Calm(self, seed) if Calm.is_for(seed, cluster=cluster) else None
         self._set_replica(Random(f"replica {seed}"))
 
     def _make_cluster(self, rng: Random) -> None:
@@ -166,6 +168,8 @@ class World:
         self.network.others.append(self.replica_network)
         readers = [*self.gateways, *self.consumers]
         reading = rng.choice(([], readers, [each for each in readers if rng.random() < 0.5]))
+        if self.calm is not None:
+            reading = readers
         self.places: Counter[str] = Counter()
         self.replicas: ClusterReplicas | None = None
         if self.server.nodes is not None and reading:
@@ -175,13 +179,17 @@ class World:
                 "read_from": "replica",
                 "replica_lag_max_ms": rng.choice((100, 2000, 600_000)),
             }
+            if self.calm is not None:
+                limits["replica_lag_max_ms"] = self.calm.lag_max_ms
             if isinstance(reader, Gateway):
                 reader.settings = replace(reader.settings, **limits)
             else:
                 vars(reader).update(limits)
         self.has_replica = bool(reading)
         self.replica_check_s = rng.choice((0.1, 0.1, 1.0))
-        if reading:
+        if self.calm is not None:
+            self.faults = []
+        elif reading:
             self.faults += draw_replica_faults(rng, FAULTS_FROM_S, FAULTS_UNTIL_S)
 
     def replica_of(self, choice: float) -> ReplicaServer:
@@ -190,6 +198,10 @@ class World:
             return self.replica
         following = self.replicas.following()
         return following[int(choice * len(following))]
+
+    def keeps_to_new(self, link: Link) -> bool:
+        """Whether a process never reaches a master that was replaced."""
+        return self.calm is not None and self.calm.keeps_to_new(link)
 
     def replica_networks(self) -> list[Network]:
         """The networks to all replicas."""
@@ -356,6 +368,8 @@ class World:
         producing = [process.spawn(p.run(self.network.connect, entries, until_s)) for p in self.producers]
         for fault in self.faults:
             self.loop.call_at(START_S + fault.at_s, self.actions.strike, fault)
+        if self.calm is not None:
+            self.calm.plan()
         replicating = (
             asyncio.ensure_future((self.replicas or self.replica).run()) if self.has_replica else None
         )
@@ -554,6 +568,8 @@ class World:
                     audit.parts[number].check_reader(name, reader)
                 self.freshness.reads(name, number, reader.position)
             self._audit_live()
+            if self.calm is not None:
+                self.calm.reading.look()
             await asyncio.sleep(AUDIT_EVERY_S)
 
     def _audit_live(self) -> None:

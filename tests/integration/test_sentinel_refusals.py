@@ -1,0 +1,136 @@
+"""What sentinels reply, as commands and processes say it: a line with who replied what, and a remedy."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import hiredis
+import pytest
+from click.testing import CliRunner
+
+from depthcast.cli.main import main as depthcast
+from depthcast.runtime.ports import HOST, free_port
+from depthcast.shared.reply_remedies import NO_MASTER, remedy_of
+from tests.conformance.cli_replies import CASES
+from tests.environment import without_settings
+
+REPLIES = {
+    "NOAUTH Authentication required.": "sentinel_password",
+    "WRONGPASS invalid username-password pair or user is disabled.": "sentinel_password",
+    "NOPERM this user has no permissions to run the 'sentinel|masters' command": "ACL SETUSER",
+    "LOADING Redis is loading the dataset in memory": "in a moment",
+    "IDONTKNOW I have not enough information to reply": "in a moment",
+    "ERR unknown command 'SENTINEL', with args beginning with: 'MASTERS'": "26379",
+    "STRANGE whatever this is": "its own log",
+}
+"""Replies, and a part of the remedy."""
+
+SECRET = "the-password-of-sentinels"
+WORDS = [(*case.name.split(), *case.words) for case in CASES if not case.waits]
+FILE_WORDS = {"FILE": "feed.jsonl", "RECORDS": "records"}
+
+
+@contextmanager
+def sentinel(reply: bytes) -> Iterator[int]:
+    """Something that answers every command with `reply`; nothing at all if that is empty. Yields its port."""
+    loop, port = asyncio.new_event_loop(), free_port()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        commands = hiredis.Reader()
+        try:
+            while data := await reader.read(4096):
+                commands.feed(data)
+                while commands.gets() is not False:
+                    writer.write(reply)
+        finally:
+            writer.close()
+
+    server = loop.run_until_complete(asyncio.start_server(serve, HOST, port))
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    async def end() -> None:
+        server.close()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    try:
+        yield port
+    finally:
+        asyncio.run_coroutine_threadsafe(end(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def environment(*ports: int, scheme: str = "redis+sentinel") -> dict[str, str]:
+    places = ",".join(f"{HOST}:{port}" for port in ports)
+    url = f"{scheme}://{places}/books?sentinel_password={SECRET}"
+    return {**without_settings(), "DEPTHCAST_REDIS_URL": url}
+
+
+def said(words: tuple[str, ...], *ports: int, scheme: str = "redis+sentinel") -> str:
+    """What a command says of sentinels: in one line, and without the password."""
+    runner = CliRunner(env={name: None for name in os.environ if name.startswith("DEPTHCAST_")})
+    found = runner.invoke(depthcast, words, env=environment(*ports, scheme=scheme))
+    assert found.exit_code in (1, 2), (words, found.output, found.exception)
+    assert SECRET not in found.output
+    lines = [line for line in found.output.splitlines() if NO_MASTER in line]
+    assert len(lines) == 1, found.output
+    assert len(lines[0]) < 400 + len(ports) * 100, lines[0]
+    for port in ports:
+        assert f"{HOST}:{port} " in lines[0]
+    return lines[0]
+
+
+@pytest.mark.parametrize("reply", REPLIES)
+def test_a_reply_is_named_with_its_remedy(reply: str) -> None:
+    with sentinel(f"-{reply}\r\n".encode()) as port:
+        line = said(("instruments", "list"), port)
+        assert reply.split(maxsplit=1)[0] in line
+        assert REPLIES[reply] in line
+        assert "DEPTHCAST_REDIS_PASSWORD" not in line
+
+
+@pytest.mark.parametrize("words", WORDS, ids=" ".join)
+def test_every_command_says_it(words: tuple[str, ...]) -> None:
+    reply = "NOAUTH Authentication required."
+    with sentinel(f"-{reply}\r\n".encode()) as port, sentinel(b"") as silent:
+        line = said(words, port, silent)
+        assert reply in line
+        assert "does not answer" in line
+        assert remedy_of(line) in line
+
+
+def test_sentinels_that_do_not_answer() -> None:
+    nobody = free_port()
+    line = said(("instruments", "list"), nobody)
+    assert "see that the sentinels run" in line
+
+
+def test_sentinels_without_the_tls_that_is_asked_for() -> None:
+    with sentinel(b"-ERR Protocol error\r\n") as port:
+        line = said(("instruments", "list"), port, scheme="rediss+sentinel")
+        assert "rediss+sentinel://" in line
+
+
+@pytest.mark.parametrize("words", [("ingestor",), ("gateway",)])
+def test_processes_that_wait_say_it(words: tuple[str, ...]) -> None:
+    with sentinel(b"-NOAUTH Authentication required.\r\n") as port:
+        command = [sys.executable, "-m", "depthcast", *words]
+        given = {**environment(port), "DEPTHCAST_PORT": str(free_port())}
+        with subprocess.Popen(command, env=given, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                assert process.stderr is not None
+                line = next(line for line in process.stderr if NO_MASTER in line)
+            finally:
+                process.kill()
+        assert f"{HOST}:{port} replied NOAUTH" in line
+        assert "sentinel_password" in line
+        assert SECRET not in line
