@@ -23,8 +23,9 @@ Workers = Callable[[], Mapping[str, int]]
 class ProcessMetrics(Collector):
     """`depthcast_build_info`, and the usual `process_…`, which only Linux tells.
 
-    `tier`: `ingestor`, `gateway` or `feed`. `workers`: of a supervisor, which exports the `process_…` of all
-    with the label `worker`; None in a process without workers, whose `process_…` have no label.
+    `tier`: `ingestor`, `gateway`, `feed` or `relay`. `workers`: of a supervisor, which exports the
+    `process_…` of all with the label `worker`; None in a process without workers, whose `process_…` have no
+    label.
     """
 
     def __init__(self, tier: str, workers: Workers | None = None) -> None:
