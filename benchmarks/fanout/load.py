@@ -16,6 +16,9 @@ from benchmarks.native import program
 
 END_S: Final = 10.0
 
+STUCK_MS: Final = 15_000
+"""So long nothing comes before the load gives a group up."""
+
 
 class Kind(NamedTuple):
     """So many clients alike: the group they are counted in, and what they send after the handshake.
@@ -137,10 +140,16 @@ class Load:
             "bytes": received / report.frames,
         }
 
-    def paced(self, ticks: int, every_s: float) -> tuple[dict[str, float], Report]:
-        """Open loop: a tick every so often. Metrics: `cores` of the server, `p50_ms`, `p99_ms`, `frames`."""
+    def paced(
+        self, ticks: int, every_s: float, expecting: int | None = None
+    ) -> tuple[dict[str, float], Report]:
+        """Open loop: a tick every so often. Metrics: `cores` of the server, `p50_ms`, `p99_ms`, `frames`.
+
+        `expecting`: the group whose frames the ticks count; those of all clients if None.
+        """
         before = self.server.program.cpu_s()
-        report = self.command("pace", ticks, round(every_s * 1e6))
+        words = [] if expecting is None else [STUCK_MS, expecting]
+        report = self.command("pace", ticks, round(every_s * 1e6), *words)
         cpu_s = self.server.program.cpu_s() - before
         group = report.groups[0]
         return {

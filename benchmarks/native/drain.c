@@ -14,7 +14,8 @@
  * Commands on standard input, each answered by one line of JSON:
  *   settle MS             read until nothing has come for MS
  *   run TICKS             closed loop: the next tick when all frames of the one before have arrived
- *   pace TICKS US [MS]    open loop: a tick every US; at the end read until all has arrived or nothing comes for MS
+ *   pace TICKS US [MS [GROUP]]  open loop: a tick every US; at the end read until all has arrived or nothing comes for
+ *                         MS. GROUP: only its frames count as what is expected
  *   stall GROUP 0|1       group stops (1) or goes on (0) reading
  *   reconnect FRAMES      cut all connections, connect all at once, send the messages, read until each has FRAMES
  *   count                 begin to count
@@ -370,7 +371,7 @@ static int run(uint64_t count) {
     return 1;
 }
 
-static int pace(uint64_t count, uint64_t every_us, uint64_t patience_ms) {
+static int pace(uint64_t count, uint64_t every_us, uint64_t patience_ms, uint64_t group) {
     uint64_t expected = 0, due = now_us(CLOCK_MONOTONIC);
     for (uint64_t i = 0; i < count; i++, due += every_us) {
         uint64_t now;
@@ -382,7 +383,7 @@ static int pace(uint64_t count, uint64_t every_us, uint64_t patience_ms) {
         expected += next_tick();
         turn(0);
     }
-    return await(&frames_total, expected, patience_ms);
+    return await(group < GROUPS ? &groups[group].frames : &frames_total, expected, patience_ms);
 }
 
 /* --- commands ----------------------------------------------------------------------------------------------------- */
@@ -434,10 +435,10 @@ static int reconnect(uint64_t frames) {
 }
 
 /* Obey a command that begins its counts anew; returns whether there is such a command. */
-static int begin_anew(const char *command, uint64_t first, uint64_t second, uint64_t third, int *complete) {
+static int begin_anew(const char *command, uint64_t first, uint64_t second, uint64_t third, uint64_t fourth, int *complete) {
     forget_counts();
     if (!strcmp(command, "run")) *complete = run(first);
-    else if (!strcmp(command, "pace")) *complete = pace(first, second, third);
+    else if (!strcmp(command, "pace")) *complete = pace(first, second, third, fourth);
     else if (!strcmp(command, "settle")) settle((int)first);
     else if (!strcmp(command, "stall")) stall((int)first, (int)second);
     else if (!strcmp(command, "reconnect")) *complete = reconnect(first);
@@ -446,14 +447,14 @@ static int begin_anew(const char *command, uint64_t first, uint64_t second, uint
 }
 
 static int obey(char *line) {
-    unsigned long long first = 0, second = 0, third = STUCK_MS;
+    unsigned long long first = 0, second = 0, third = STUCK_MS, fourth = GROUPS;
     char command[32] = "";
-    sscanf(line, "%31s %llu %llu %llu", command, &first, &second, &third);
+    sscanf(line, "%31s %llu %llu %llu %llu", command, &first, &second, &third, &fourth);
     uint64_t began = now_us(CLOCK_MONOTONIC);
     int complete = 1;
     if (!strcmp(command, "await") && first < GROUPS) complete = await(&groups[first].samples, second, STUCK_MS);
     else if (!strcmp(command, "linger")) settle((int)first);
-    else if (!begin_anew(command, first, second, third, &complete)) return 0;
+    else if (!begin_anew(command, first, second, third, fourth, &complete)) return 0;
     report((double)(now_us(CLOCK_MONOTONIC) - began) / 1e6, complete);
     return 1;
 }

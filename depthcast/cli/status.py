@@ -16,7 +16,6 @@ from depthcast.inspection.state import SECOND_MS, DeploymentState
 from depthcast.runtime.inspect import check_partitions, read_deployment
 from depthcast.shared.consumer_entry import CONSUMERS_MAX
 from depthcast.shared.partition import partition_of
-from depthcast.shared.reply_remedies import remedy_of
 from depthcast.shared.runtime import redis
 from depthcast.shared.runtime.environment import read_environment
 from depthcast.shared.settings import Settings, errors_about
@@ -119,9 +118,8 @@ def shown(state: DeploymentState, *, every_symbol: bool) -> Iterator[str]:
     yield from _consumers(state)
     for gateway in state.gateways:
         yield f"gateway {gateway.url}: {gateway.problem or _gateway(gateway.ready, gateway.body)}"
-    for what, problem, wrong_type in state.refused:
-        remedy = "" if wrong_type else f"; {remedy_of(problem)}"  # the other has its own
-        yield f"cannot read {what}: {problem}{remedy}"
+    for probe in state.refused:
+        yield f"cannot read {probe.what}: {probe.problem}{probe.remedy and f'; {probe.remedy}'}"
 
 
 def _gateways(state: DeploymentState) -> str:

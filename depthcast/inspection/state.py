@@ -13,6 +13,7 @@ from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.listing import Listing
 from depthcast.shared.position import Position
 from depthcast.shared.relay_entry import RelayEntry
+from depthcast.shared.reply_remedies import remedy_of
 from depthcast.shared.types import EntryInfo
 
 SECOND_MS: Final = 1000
@@ -145,6 +146,11 @@ class RefusedProbe(NamedTuple):
     problem: str
     wrong_type: bool
 
+    @property
+    def remedy(self) -> str:
+        """What to do; empty for a wrong type, whose `problem` says that."""
+        return "" if self.wrong_type else remedy_of(self.problem)
+
 
 class MisplacedKey(NamedTuple):
     """A key that nobody reads, or that has a wrong type; `entries`: length of a stream, else None."""
@@ -275,6 +281,7 @@ class DeploymentState:
             "consumers": [each.to_json() for each in self.consumers],
             "intruders": {symbol: str(entry) for symbol, entry in self.intruders.items()},
             "unreadable": {probe.what: probe.problem for probe in self.refused},
+            "remedies": {probe.what: probe.remedy for probe in self.refused if probe.remedy},
         }
 
 

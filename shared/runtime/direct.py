@@ -37,7 +37,10 @@ class ReplyTooBig(DepthcastError):
 
 
 class DirectClient:
-    """Sends commands on `key` through `client`, one at a time. `received`: bytes of the last reply."""
+    """Sends commands on `key` through `client`, one at a time. `received`: bytes of the last reply.
+
+    Who sends while another command is under way is refused: its reply could not be told from the other one's.
+    """
 
     def __init__(self, client: Redis, key: str, reply_bytes_max: int | None = None) -> None:
         self.client = client
@@ -45,7 +48,8 @@ class DirectClient:
         self.received = 0
         self._reply_bytes_max = reply_bytes_max
         self._borrowed: _BorrowedConnection | None = None
-        self._renewals = 0
+        self._renewals = self._renewed = 0
+        self._borrowing = False
         # Asked once: a class of the library is a Protocol, which makes the question a dozen calls.
         self._routing = client if isinstance(client, RoutingClient) else None
 
@@ -68,9 +72,12 @@ class DirectClient:
     async def send(self, command: bytes) -> Any:
         """Send a packed command and return its reply.
 
-        Raises the library's errors, and `ReplyTooBig` once a reply exceeds `reply_bytes_max`.
+        Raises the library's errors, `ReplyTooBig` once a reply exceeds `reply_bytes_max`, and `RuntimeError`
+        while another command is under way.
         """
         borrowed = self._borrowed
+        if self._borrowing or (borrowed is not None and borrowed.busy):
+            raise RuntimeError("a DirectClient sends one command at a time, and another one is under way")
         if borrowed is None or not borrowed.usable or borrowed.pool is not self.pool:
             borrowed = await self._borrow()
         try:
@@ -101,23 +108,35 @@ class DirectClient:
             await self._return(self._borrowed, closed=True)
 
     def renew(self) -> None:
-        """Have the next `send` borrow a new connection; a command that is under way keeps its own."""
+        """Have the next `send` connect anew; a command that is under way keeps its connection."""
         self._renewals += 1
         if self._borrowed is not None:
             self._borrowed.retire()
 
     async def _borrow(self) -> "_BorrowedConnection":
-        await self.release()
-        pool = self.pool
-        while True:
-            renewals = self._renewals
+        self._borrowing = True
+        try:
+            await self.release()
+            pool = self.pool
             connection = await pool.get_connection()
-            if renewals == self._renewals:
-                break
+            try:
+                await self._connect_anew(connection)
+                self._borrowed = _BorrowedConnection(connection, pool, self._reply_bytes_max)
+            except BaseException:
+                await connection.disconnect(nowait=True)
+                await pool.release(connection)
+                raise
+            return self._borrowed
+        finally:
+            self._borrowing = False
+
+    async def _connect_anew(self, connection: Any) -> None:
+        """Close and open a connection of the pool if a new one is wanted: it may have been idle until now."""
+        while self._renewed != self._renewals:
+            renewals = self._renewals
             await connection.disconnect(nowait=True)
-            await pool.release(connection)
-        self._borrowed = _BorrowedConnection(connection, pool, self._reply_bytes_max)
-        return self._borrowed
+            await connection.connect()
+            self._renewed = renewals
 
     async def _return(self, borrowed: "_BorrowedConnection", *, closed: bool) -> None:
         """Return it to its pool, unless another task has done so while a command waited."""
@@ -157,6 +176,11 @@ class _BorrowedConnection(asyncio.Protocol):
     def usable(self) -> bool:
         """Whether another command may be sent."""
         return self._usable and self._reply is None and not self._transport.is_closing()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a command is under way."""
+        return self._reply is not None
 
     async def send(self, command: bytes) -> Any:
         """Send a packed command and wait for its reply; after an error the connection is not usable."""

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from redis.asyncio import Redis
 
+from depthcast.shared.runtime.redis import connect
 from tests.ingestor_runs import Run
 from tests.integration import gateway_harness
 from tests.redis_client import patient
@@ -19,6 +21,14 @@ async def run(redis_url: str, prefix: str, tmp_path: Path) -> AsyncIterator[Run]
     """A separate deployment on the real server."""
     client = patient(redis_url)
     yield Run(client, prefix, redis_url, tmp_path)
+    await client.aclose()
+
+
+@pytest.fixture
+async def client(redis_url: str) -> AsyncIterator[Redis]:
+    """A client as the program's own, with their time limits."""
+    client = connect(redis_url)
+    yield client
     await client.aclose()
 
 

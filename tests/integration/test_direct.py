@@ -25,13 +25,6 @@ ROUNDS = 400
 
 
 @pytest.fixture
-async def client(redis_url: str) -> AsyncIterator[Redis]:
-    client = connect(redis_url)
-    yield client
-    await client.aclose()
-
-
-@pytest.fixture
 async def direct(client: Redis, prefix: str) -> AsyncIterator[DirectClient]:
     direct = DirectClient(client, prefix, REPLY_BYTES_MAX)
     yield direct
@@ -68,6 +61,33 @@ class TestWhileACommandIsUnderWay:
         await execute(client, "RPUSH", prefix, "its reply")
         assert await task == [prefix.encode(), b"its reply"]
         assert await identity(direct) != before
+
+    async def test_renew_leads_to_none_that_was_idle(self, client: Redis, direct: DirectClient) -> None:
+        """The next command goes over a connection that was opened, and checked, after it."""
+        pool = client.connection_pool
+        idle = await asyncio.gather(*(execute(client, "CLIENT", "ID") for _ in range(3)))
+        assert len(set(idle)) > 1
+        idle.append(await identity(direct))
+        await direct.release()
+        direct.renew()
+        assert await identity(direct) > max(idle)
+        await direct.release()
+        assert not pool._in_use_connections
+
+    async def test_another_one_is_refused_beside_it(
+        self, client: Redis, direct: DirectClient, prefix: str
+    ) -> None:
+        task = await under_way(direct, prefix)
+        with pytest.raises(RuntimeError, match="one command at a time"):
+            await direct.send(packed("ECHO", 1))
+        await execute(client, "RPUSH", prefix, "its reply")
+        assert await task == [prefix.encode(), b"its reply"]
+        beginning = [asyncio.create_task(direct.send(packed("ECHO", number))) for number in range(2)]
+        await direct.close()
+        found = await asyncio.gather(*beginning, return_exceptions=True)
+        assert sum(isinstance(each, RuntimeError) for each in found) == 1
+        await direct.release()
+        assert not client.connection_pool._in_use_connections
 
     @pytest.mark.parametrize("end", [DirectClient.close, DirectClient.release])
     async def test_close_and_release_fail_it_and_its_reply_reaches_nobody(

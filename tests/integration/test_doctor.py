@@ -216,6 +216,11 @@ async def test_status_names_the_lists_that_it_could_not_read(led: Run) -> None:
     for name in ("ingestors", "instruments", "gateways", "consumers"):
         assert f"{name}: could not be read" in text
     assert "sources: some could not be read" in text
+    said = denied.to_json()
+    assert said["remedies"].keys() == said["unreadable"].keys()
+    for what, remedy in said["remedies"].items():
+        assert "ACL SETUSER" in remedy
+        assert any(line.startswith(f"cannot read {what}: ") and line.endswith(remedy) for line in text)
 
 
 async def test_a_user_who_may_not_connect_is_no_finding(fresh_server: EmbeddedServer) -> None:

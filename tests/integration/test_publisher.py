@@ -30,13 +30,6 @@ INFO = EntryInfo(1, "0-0", 0, 0, 0)
 
 
 @pytest.fixture
-async def client(redis_url: str) -> AsyncIterator[Redis]:
-    client = connect(redis_url)
-    yield client
-    await client.aclose()
-
-
-@pytest.fixture
 def keys(prefix: str) -> PartitionKeys:
     return DeploymentKeys(prefix).partition(0)
 

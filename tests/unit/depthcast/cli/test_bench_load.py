@@ -119,6 +119,16 @@ def test_the_end_of_a_paced_load_outlasts_a_stall(peer: Peer, tick: Path) -> Non
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the benchmarks are for Linux")
+@pytest.mark.parametrize("expecting", [0, 1])
+def test_frames_of_another_group_are_none_of_the_expected(peer: Peer, tick: Path, expecting: int) -> None:
+    peer.late = BOOK
+    with Load(peer.server(None), [Kind(1, ["0"])], tick) as load:
+        report = load.command("pace", 1, 1000, round(2000 * STALL_S), expecting)
+    assert report.complete == (expecting == 0)
+    assert report.frames == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the benchmarks are for Linux")
 def test_what_comes_later_is_counted_with_the_load_that_brought_it(peer: Peer, tick: Path) -> None:
     """A heartbeat is a frame, but has no time of a book."""
     peer.late, peer.stall_s = HEARTBEAT + BOOK, 60.0
