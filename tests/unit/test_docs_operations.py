@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from deploy.metric_registry import exported, names_of_samples
+from depthcast.inspection import findings
 from depthcast.shared.runtime.error_replies import CODES
 from depthcast.shared.server_health import CHECKS
 
@@ -30,10 +31,16 @@ def test_every_check_of_the_server_has_a_row() -> None:
     assert tuple(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == ("check", *CHECKS)
 
 
+def test_every_check_of_doctor_has_a_row() -> None:
+    table = DOCUMENT.split("| check of `doctor` |")[1].split("\n\n")[0]
+    checks = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert tuple(re.findall(r"`(\w+)`", " ".join(checks))) == findings.CHECKS
+
+
 def test_every_metric_named_anywhere_in_the_documents_is_exported() -> None:
     documents = (Path(__file__).parents[2] / "docs").rglob("*.md")
     text = "".join(path.read_text(encoding="utf-8") for path in documents)
-    named = set(re.findall(r"(?<!:)\bdepthcast_(?:gateway|ingestor|feed|stage|build|consumer)_\w+", text))
+    named = set(re.findall(r"(?<!:)\bdepthcast_(?:gateway|ingestor|feed|relay|stage|build|consumer)_\w+", text))
     assert named <= EXPORTED.keys() | names_of_samples(EXPORTED)
 
 
