@@ -40,7 +40,9 @@ def test_every_check_of_doctor_has_a_row() -> None:
 def test_every_metric_named_anywhere_in_the_documents_is_exported() -> None:
     documents = (Path(__file__).parents[2] / "docs").rglob("*.md")
     text = "".join(path.read_text(encoding="utf-8") for path in documents)
-    named = set(re.findall(r"(?<!:)\bdepthcast_(?:gateway|ingestor|feed|relay|stage|build|consumer)_\w+", text))
+    named = set(
+        re.findall(r"(?<!:)\bdepthcast_(?:gateway|ingestor|feed|relay|stage|build|consumer)_\w+", text)
+    )
     assert named <= EXPORTED.keys() | names_of_samples(EXPORTED)
 
 
