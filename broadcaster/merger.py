@@ -5,19 +5,27 @@ the end of the interval is in the book itself. So a level that changes a thousan
 that changes back is none, and the digest moves once per level and interval, not once per event.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, MutableMapping
 from itertools import chain, islice
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from depthcast.broadcaster.pending import PendingTable, new_pending
 from depthcast.shared.book import Book, BookSide
+from depthcast.shared.compiled import is_compiled_at
 from depthcast.shared.digest import MASK, SideWeights
+from depthcast.shared.level_table import copy_of
 from depthcast.shared.order_counts import ORDERS
 from depthcast.shared.types import Delta, Snapshot
 
 SLICE_LEVELS: Final = 50_000
 """Levels that are worked off without a pause; they take some 10 ms to 50 ms."""
 
-Pending = tuple[dict[int, int], dict[int, int]]
+FETCHED: Final = 64
+"""Of so many levels, the slots are read at first: the memory brings them side by side."""
+
+COMPILED: Final = is_compiled_at(__file__)
+
+Pending = tuple[MutableMapping[int, int], MutableMapping[int, int]]
 """Per side: price → quantity before the first change since the last drain; 0 = no such level."""
 
 
@@ -30,11 +38,11 @@ class SideCopy:
     __slots__ = ("_levels", "_orders", "_pending", "_ranks", "_sign")
 
     def __init__(
-        self, side: BookSide, pending: dict[int, int], pending_orders: dict[int, int] | None = None
+        self, side: BookSide, pending: Mapping[int, int], pending_orders: dict[int, int] | None = None
     ) -> None:
         self._sign = -side.sign
         self._ranks = side.ascending()
-        self._levels = dict(side.levels)
+        self._levels = copy_of(side.levels)
         self._pending = dict(pending)
         self._orders: dict[int, int] | None = None
         if side.orders is not None and pending_orders is not None:
@@ -85,9 +93,9 @@ class Copies(NamedTuple):
 class Merger:
     """The published state of one symbol, which is its current book without the pending changes.
 
-    Code that changes the book calls `pending[side].setdefault(price, old_quantity)`; the two dicts are never
-    replaced. `events`: input events applied since the last drain. `seq`, `digest`: of the last drained state;
-    `seq` 0: never published.
+    Code that changes the book calls `pending[side].setdefault(price, old_quantity)`; the two mappings are
+    never replaced. `events`: input events applied since the last drain. `seq`, `digest`: of the last drained
+    state; `seq` 0: never published.
     """
 
     __slots__ = ("_settled", "_weights", "book", "digest", "events", "pending", "seq")
@@ -97,7 +105,7 @@ class Merger:
         self.seq = seq
         self.digest = digest
         self.events = 0
-        self.pending: Pending = ({}, {})
+        self.pending: Pending = (new_pending(), new_pending())
         self._weights = (SideWeights(0), SideWeights(1))
         self._settled: dict[int, list[int]] = {}
 
@@ -159,11 +167,13 @@ class Merger:
         pending.clear()
         return net
 
-    def _net_changes(self, side: int, pending: dict[int, int]) -> list[int]:
+    def _net_changes(self, side: int, pending: Mapping[int, int]) -> list[int]:
         """Update the digest for some pending changes; returns the net changes, flat.
 
         A level that is back at its quantity of the last drain has no net change.
         """
+        if COMPILED and type(pending) is PendingTable:
+            return self._table_changes(side, pending)
         net: list[int] = []
         levels = self.book.sides[side].levels
         weights = self._weights[side]
@@ -176,6 +186,31 @@ class Merger:
             net.append(price)
             net.append(held)
             moved += weights.of(ticks) * (new - old)
+        self.digest = (self.digest + moved) & MASK
+        return net
+
+    def _table_changes(self, side: int, pending: PendingTable) -> list[int]:
+        """The same from a table. Used only if compiled."""
+        net: list[int] = []
+        levels: Any = self.book.sides[side].levels
+        weights = self._weights[side]
+        moved = fetched = 0
+        end = pending.end()
+        for index in range(end):
+            if index >= fetched:
+                fetched = min(index + FETCHED, end)
+                for ahead in range(index, fetched):
+                    levels.first_at_home(pending.number_at(ahead))
+            old = pending.value_at(index)
+            if old < 0:  # `GONE`
+                continue
+            price = pending.number_at(index)
+            new = levels.held(price)
+            if new == old:
+                continue
+            net.append(price)
+            net.append(new)
+            moved += weights.of(price) * (new - old)
         self.digest = (self.digest + moved) & MASK
         return net
 

@@ -4,6 +4,8 @@ A level whose quantity is back where it was, but not its number of orders, is a 
 level records both numbers before the first change.
 """
 
+from collections.abc import Mapping
+
 from depthcast.broadcaster.merger import Copies, Merger, Pending, SideCopy
 from depthcast.shared.book import Book
 from depthcast.shared.digest import MASK
@@ -41,7 +43,7 @@ class OrdersMerger(Merger):
         bids, asks = (SideCopy(side, pending, orders) for side, pending, orders in sides)
         return Copies(self.seq, self.digest, bids, asks, self.orders_digest)
 
-    def _net_changes(self, side: int, pending: dict[int, int]) -> list[int]:
+    def _net_changes(self, side: int, pending: Mapping[int, int]) -> list[int]:
         """Update the digests for some pending changes; returns the net changes, flat.
 
         The number of orders at each of them is kept for `take_counts`.

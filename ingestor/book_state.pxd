@@ -1,6 +1,10 @@
 cimport cython
 from depthcast.broadcaster.merger cimport Merger
+from depthcast.broadcaster.pending cimport PendingTable
 from depthcast.shared.book cimport Book, BookSide
+from depthcast.shared.level_table cimport LevelTable
+
+cdef bint COMPILED
 
 cdef class BookState:
     cdef public Book book
@@ -14,9 +18,11 @@ cdef class BookState:
     cdef public bint _checks_crossing
     cdef public tuple _pending_levels
     cdef public list _undo_log
-    @cython.locals(book_side=BookSide, key=longlong, best=list)
-    cpdef object _add_level(self, int side, object price, object quantity)
-    @cython.locals(book_side=BookSide, key=longlong, best=list)
-    cpdef object _remove_level(self, int side, object price, object old)
-    @cython.locals(pending=dict, log=list)
-    cpdef object _record_level(self, int side, object price, object old)
+    @cython.locals(
+        book_side=BookSide, levels=LevelTable, key=longlong, best=list, opposite=longlong, own=longlong,
+    )
+    cpdef object _add_level(self, int side, long long price, long long quantity)
+    @cython.locals(book_side=BookSide, levels=LevelTable, key=longlong, best=list, own=longlong)
+    cpdef object _remove_level(self, int side, long long price, long long old)
+    @cython.locals(pending=PendingTable, log=list)
+    cpdef object _record_level(self, int side, long long price, long long old)

@@ -17,10 +17,13 @@ from depthcast.ingestor.events import NO_SIDE
 from depthcast.ingestor.limits import DEFAULT, Limits
 from depthcast.ingestor.rejects import WHOLE, ArrayResult, Reason, RefusedError
 from depthcast.shared.book import Book
+from depthcast.shared.compiled import is_compiled_at
 from depthcast.shared.types import MAX_INTEGER
 
 NO_KEY: Final = 2 * (MAX_INTEGER + 1)
 """Best key of an empty side: so large that its sum with any key of the other side is positive: no cross."""
+
+COMPILED: Final = is_compiled_at(__file__)
 
 
 class BookState:
@@ -119,34 +122,46 @@ class BookState:
     def _add_level(self, side: int, price: int, quantity: int) -> None:
         """Add a level at a free price; if it would cross the book, evict the levels in its way or refuse."""
         book_side = self.book.sides[side]
-        if len(book_side.levels) >= self._levels_max:
+        levels = book_side.levels
+        if len(levels) >= self._levels_max:
             raise RefusedError(Reason.TOO_MANY_LEVELS)
         key = price if side else -price
         best = self._best_keys
-        if self._checks_crossing and key + best[1 - side] <= 0:
+        opposite, own = best[1 - side], best[side]  # C numbers if compiled, and so are price and quantity
+        if self._checks_crossing and key + opposite <= 0:
             self._evict_or_refuse(side, price)
         self._record_level(side, price, 0)
-        book_side.levels[price] = quantity
+        if COMPILED:
+            levels.enter(price, quantity)  # type: ignore[attr-defined]  # a table
+        else:
+            levels[price] = quantity
         book_side.add_key(key)
-        if key < best[side]:
+        if key < own:
             best[side] = key
 
     def _remove_level(self, side: int, price: int, old: int) -> None:
         """Remove a level that holds `old` lots."""
         book_side = self.book.sides[side]
+        levels = book_side.levels
         self._record_level(side, price, old)
-        del book_side.levels[price]
+        if COMPILED:
+            levels.drop(price)  # type: ignore[attr-defined]  # a table
+        else:
+            del levels[price]
         key = price if side else -price
         book_side.remove_key(key)
         best = self._best_keys
-        if key == best[side]:
+        own = best[side]
+        if key == own:
             following = book_side.nth_key(0)
             best[side] = NO_KEY if following is None else following
 
     def _record_level(self, side: int, price: int, old: int) -> None:
         """Record the quantity `old` (0 = no level) of a level before it changes."""
         pending = self._pending_levels[side]
-        if price not in pending:
+        if COMPILED:
+            pending.note(price, old)  # type: ignore[attr-defined]  # a table
+        elif price not in pending:
             pending[price] = old
         log = self._undo_log
         if log is not None:

@@ -11,6 +11,11 @@ from depthcast.ingestor.rejects import ArrayResult, Reason, RefusedError
 from depthcast.shared.compiled import is_compiled_at
 from depthcast.shared.types import INTEGER_BITS, MAX_INTEGER
 
+FETCHED_MIN: Final = 20_000
+"""With so many levels in a book, the processor's caches do not hold its tables any more."""
+FETCHED_EVENTS: Final = 64
+"""Of so many events, the slots of their levels are read at first: the memory brings them side by side."""
+
 COMPILED: Final = is_compiled_at(__file__)
 
 
@@ -81,28 +86,35 @@ class LevelsState(BookState):
         step, update, delete = ITEMS, UPDATE, DELETE  # C numbers
         items = numbers.data.as_longlongs  # type: ignore[attr-defined] # as Cython sees an array
         end = len(numbers)
+        bids: Any
+        asks: Any
+        bids, asks = self._levels
+        fetched = 0 if len(bids) + len(asks) >= FETCHED_MIN else end
         while at < end:
             try:
                 while at < end:
-                    op, side, ticks, lots = items[at], items[at + 1], items[at + 2], items[at + 3]
+                    if at >= fetched:
+                        fetched = min(at + FETCHED_EVENTS * step, end)
+                        for ahead in range(at, fetched, step):
+                            levels = asks if items[ahead + 1] else bids
+                            levels.first_at_home(items[ahead + 2])
+                    op, side, price, lots = items[at], items[at + 1], items[at + 2], items[at + 3]
                     at += step
-                    price = ticks
-                    levels = self._levels[side]
-                    old = levels.get(price)
+                    levels = asks if side else bids
+                    place = levels.place_of(price)
                     if op == update and lots:
-                        if old is None:
+                        if place < 0:
                             self._add_level(side, price, lots)
                         else:
                             if logs:
-                                self._record_level(side, price, old)
+                                self._record_level(side, price, levels.value_at(place))
                             else:
-                                pending = self._pending_levels[side]
-                                if price not in pending:
-                                    pending[price] = old
-                            levels[price] = lots
+                                pending: Any = self._pending_levels[side]
+                                pending.note(price, levels.value_at(place))
+                            levels.set_at(place, lots)
                         applied += 1
-                    elif old is not None and op in (update, delete):
-                        self._remove_level(side, price, old)
+                    elif place >= 0 and op in (update, delete):
+                        self._remove_level(side, price, levels.value_at(place))
                         applied += 1
                     elif self._apply_one([op, side, price, lots]):
                         applied += 1

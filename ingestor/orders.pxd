@@ -1,5 +1,9 @@
 cimport cython
+from depthcast.broadcaster.pending cimport PendingTable
 from depthcast.ingestor.book_state cimport BookState
+from depthcast.shared.level_table cimport LevelTable
+
+cdef bint COMPILED
 
 cdef class OrdersState(BookState):
     cdef public tuple _orders
@@ -18,14 +22,14 @@ cdef class OrdersState(BookState):
     @cython.locals(new=tuple)
     cpdef object _reduce(self, int side, object order_id, tuple old, object quantity)
     cpdef object _remove(self, int side, object order_id, tuple old)
-    @cython.locals(levels=dict)
+    @cython.locals(levels=LevelTable)
     cpdef object _add_to_level(self, int side, object price, object quantity)
-    @cython.locals(levels=dict)
+    @cython.locals(levels=LevelTable)
     cpdef object _take_from_level(self, int side, object price, object quantity)
     @cython.locals(counts=dict)
     cpdef object _join(self, int side, object price)
     @cython.locals(counts=dict)
     cpdef object _leave(self, int side, object price)
-    @cython.locals(pending=dict, counts=dict, log=list)
-    cpdef object _record_level(self, int side, object price, object old)
+    @cython.locals(pending=PendingTable, counts=dict, log=list, ticks=object)
+    cpdef object _record_level(self, int side, long long price, long long old)
     cpdef object _record_order(self, int side, object order_id, object old, object new)

@@ -1,7 +1,7 @@
 """Orders feeds: every order by its id, and the levels that the orders add up to."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from depthcast.broadcaster.merger import Pending
 from depthcast.broadcaster.orders_merger import OrdersMerger
@@ -20,7 +20,10 @@ from depthcast.ingestor.events import (
 )
 from depthcast.ingestor.limits import DEFAULT, Limits
 from depthcast.ingestor.rejects import ArrayResult, Reason, RefusedError
+from depthcast.shared.compiled import is_compiled_at
 from depthcast.shared.types import INTEGER_BITS, MAX_INTEGER
+
+COMPILED: Final = is_compiled_at(__file__)
 
 Order = tuple[int, int]
 """(price, remaining quantity ≥ 1)"""
@@ -344,15 +347,19 @@ class OrdersState(BookState):
     def _record_level(self, side: int, price: int, old: int) -> None:
         """Record the quantity `old` of a level, and the number of its orders, before they change."""
         pending, counts = self._pending_levels[side], self._counts[side]
-        if price not in pending:
+        ticks = price  # an object if compiled, where price is none
+        if COMPILED:
+            if pending.note(price, old):  # type: ignore[attr-defined]  # a table
+                self._pending_orders[side][ticks] = counts.get(ticks, 0)
+        elif price not in pending:
             pending[price] = old
             self._pending_orders[side][price] = counts.get(price, 0)
         log = self._undo_log
         if log is not None:
             log.append(side)
-            log.append(price)
+            log.append(ticks)
             log.append(old)
-            self._undo_counts[side].setdefault(price, counts.get(price, 0))
+            self._undo_counts[side].setdefault(ticks, counts.get(ticks, 0))
 
     def _record_order(self, side: int, order_id: OrderId, old: Order | None, new: Order | None) -> None:
         """Record an order's coming change in the undo log and in the index by price, if they are in use."""

@@ -1,14 +1,19 @@
 cimport cython
 from depthcast.shared.deep_ranks cimport DeepRanks
+from depthcast.shared.level_table cimport LevelTable
 
 cdef bint COMPILED
 
 cdef class BookSide:
-    cdef readonly dict levels
+    cdef readonly LevelTable levels
     cdef public dict orders
     cdef public object ranks
     cdef readonly object side
     cdef readonly int sign
+    @cython.locals(levels=LevelTable)
+    cpdef object set_level(self, object price, object quantity)
+    @cython.locals(levels=LevelTable)
+    cpdef list top(self, object depth=*)
     @cython.locals(rank=longlong, deep=DeepRanks)
     cpdef object add_key(self, long long key)
     @cython.locals(rank=longlong, deep=DeepRanks)

@@ -1,18 +1,20 @@
 """The Level 2 book: one type for the authoritative books and for every replica.
 
-Per side, a dict price → quantity reads and changes a level in O(1). A sorted index of prices changes only
+Per side, a mapping price → quantity reads and changes a level in O(1): a dict, or if compiled a
+`LevelTable`, which keeps numbers instead of objects. A sorted index of prices changes only
 when a level is added or removed, in O(log n) at any depth. Sequence numbers, digests and validation are
 elsewhere.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from itertools import islice
 from typing import Final
 
 from depthcast.shared.compiled import is_compiled_at
 from depthcast.shared.deep_ranks import DeepRanks
 from depthcast.shared.errors import CodecError
+from depthcast.shared.level_table import new_levels
 from depthcast.shared.sizes import FloatPrices, Prices, Sizes, checked, exact, nearest
 from depthcast.shared.types import Side
 
@@ -38,8 +40,9 @@ class BookSide:
 
     Hot paths may read `levels`, `ranks` and `sign` directly, and change the quantity of an existing level in
     place. After adding or removing a level in `levels` they must call `add_key` or `remove_key`. `levels` is
-    always the same dict. `ranks` may be replaced, and is a plain list only while the side is small. Both
-    kinds can be iterated in either direction, and indexed from the end.
+    always the same mapping, and can do what a dict can, in no particular order; `dict(levels)` makes one.
+    `ranks` may be replaced, and is a plain list only while the side is small. Both kinds can be iterated in
+    either direction, and indexed from the end.
     """
 
     __slots__ = ("levels", "orders", "ranks", "side", "sign")
@@ -47,7 +50,7 @@ class BookSide:
     def __init__(self, side: Side) -> None:
         self.side = side
         self.sign = -1 if side == Side.BID else 1
-        self.levels: dict[int, int] = {}
+        self.levels: MutableMapping[int, int] = new_levels()
         self.orders: dict[int, int] | None = None
         self.ranks: list[int] | DeepRanks = []
 
@@ -163,7 +166,8 @@ class BookSide:
         self.levels.clear()
         self.levels.update(zip(flat[::2], flat[1::2], strict=True))
         self.orders = None if orders is None else dict(zip(flat[::2], orders, strict=True))
-        ranks = sorted([price * -self.sign for price in self.levels])
+        prices = flat[::2] if len(self.levels) * 2 == len(flat) else self.levels
+        ranks = sorted([price * -self.sign for price in prices])
         self.ranks = ranks if len(ranks) <= FLAT_MAX else DeepRanks(ranks)
 
     def flat(self, depth: int = 0) -> list[int]:

@@ -24,7 +24,7 @@ _LOCALS = re.compile(r"@cython\.locals\(([^)]*)\)")
 _NAME = re.compile(r"(\w+)\s*=")
 _CLASS = re.compile(r"cdef class (\w+)")
 _FUNCTION = re.compile(r"c(?:p?)def [\w ]*?(\w+)\(([^)]*)\)")
-_ATTRIBUTE = re.compile(r"cdef (?:public |readonly )?[\w ]+? (\w+(?:, *\w+)*)$")
+_ATTRIBUTE = re.compile(r"cdef (?:public |readonly )?[\w *]+? (\w+(?:, *\w+)*)$")
 
 
 class Declaration(NamedTuple):

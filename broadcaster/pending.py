@@ -1,0 +1,138 @@
+"""The levels that changed since the last drain, each with its quantity before the first change.
+
+Compiled, they are 64-bit numbers side by side, as levels are (`depthcast.shared.level_table`): a
+`PendingTable`; as Python, a dict. Both are read in the order in which they were recorded.
+"""
+
+from array import array
+from collections.abc import Iterator, MutableMapping
+from typing import Final
+
+from depthcast.shared.compiled import is_compiled_at
+from depthcast.shared.level_table import LevelTable, NumberMap
+
+COMPILED: Final = is_compiled_at(__file__)
+
+GONE: Final = -1
+"""Stands in place of the quantity of a price that was removed; quantities are not negative."""
+
+ROOM_MIN: Final = 4
+
+_PAIR: Final = array("q", [0, 0])
+
+
+class PendingTable(NumberMap):
+    """Price → quantity ≥ 0 before the first change, in the order in which they came. Used only if compiled.
+
+    `_places`: price → index of its pair in `_pairs`, which lie in `_array` with room for `_room` of them.
+    """
+
+    __slots__ = ("_array", "_count", "_pairs", "_places", "_room")
+
+    def __init__(self) -> None:
+        self._places = LevelTable()
+        self._count = 0
+        self._use(ROOM_MIN, _PAIR * ROOM_MIN)
+
+    def _use(self, room: int, pairs: "array[int]") -> None:
+        self._array = pairs
+        self._pairs = pairs.data.as_longlongs  # type: ignore[attr-defined] # as Cython sees an array
+        self._room = room
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def place_of(self, number: int) -> int:
+        """The index of the pair of a price, -1 if it is not there."""
+        place = self._places.place_of(number)
+        return self._places.value_at(place) if place >= 0 else -1
+
+    def value_at(self, place: int) -> int:
+        return self._pairs[2 * place + 1]
+
+    def end(self) -> int:
+        """Index behind the last pair."""
+        return self._count
+
+    def number_at(self, place: int) -> int:
+        """The price at an index; its value is `GONE` (negative) if it was removed."""
+        return self._pairs[2 * place]
+
+    def note(self, number: int, value: int) -> int:
+        """Record the quantity of a price unless there is one; returns 1 if it did.
+
+        Raises `MemoryError` with nothing changed.
+        """
+        if self._places.place_of(number) >= 0:
+            return 0
+        self._append(number, value)
+        return 1
+
+    def put(self, number: int, value: int) -> int:
+        place = self.place_of(number)
+        if place < 0:
+            return self._append(number, value)
+        self._pairs[2 * place + 1] = value
+        return 0
+
+    def _append(self, number: int, value: int) -> int:
+        if self._count == self._room:
+            self._make_room()
+        self._places.enter(number, self._count)
+        self._pairs[2 * self._count] = number
+        self._pairs[2 * self._count + 1] = value
+        self._count += 1
+        return 0
+
+    def _make_room(self) -> int:
+        """Give up the pairs that are gone, and double the room if that is not half of it."""
+        if 2 * len(self._places) > self._room:
+            self._use(2 * self._room, self._array * 2)
+        kept = 0
+        for index in range(self._count):
+            value = self._pairs[2 * index + 1]
+            if value != GONE:
+                number = self._pairs[2 * index]
+                self._pairs[2 * kept] = number
+                self._pairs[2 * kept + 1] = value
+                self._places.put(number, kept)
+                kept += 1
+        self._count = kept
+        return 0
+
+    def drop_at(self, place: int) -> int:
+        self._places.drop_at(self._places.place_of(self._pairs[2 * place]))
+        self._pairs[2 * place + 1] = GONE
+        while self._count and self._pairs[2 * self._count - 1] == GONE:
+            self._count -= 1
+        return 0
+
+    def clear(self) -> None:
+        """Remove everything but keep the memory, half of it if little was in use: it will be filled again."""
+        if self._room > ROOM_MIN and 8 * self._count < self._room:
+            self._use(self._room // 2, _PAIR * (self._room // 2))
+        self._places.empty()
+        self._count = 0
+
+    def room(self) -> int:
+        """So many pairs fit without more memory."""
+        return self._room
+
+    def copy(self) -> dict[int, int]:
+        """The same in a dict."""
+        return dict(self.pairs())
+
+    def pairs(self) -> Iterator[tuple[int, int]]:
+        size = len(self._places)
+        index = 0
+        while index < self._count:
+            if self._pairs[2 * index + 1] != GONE:
+                yield self._pairs[2 * index], self._pairs[2 * index + 1]
+                if len(self._places) != size:
+                    raise RuntimeError("pending changes were added or removed during iteration")
+            index += 1
+
+
+def new_pending() -> MutableMapping[int, int]:
+    """Nothing pending: a table if compiled, else a dict."""
+    return PendingTable() if COMPILED else {}  # type: ignore[return-value]  # registered as one

@@ -1,0 +1,64 @@
+cimport cython
+from cpython.array cimport array
+
+cdef bint COMPILED
+cdef long long EMPTY
+cdef int BITS_MIN
+cdef array _SLOT
+cdef unsigned long long _MULTIPLIER
+cdef unsigned long long _SUMMAND
+cdef unsigned long long _SECOND_MULTIPLIER
+
+cdef class NumberMap:
+    cdef Py_ssize_t place_of(self, long long number) noexcept
+    cdef long long value_at(self, Py_ssize_t place) noexcept
+    cdef int put(self, long long number, long long value) except -1
+    cdef int drop_at(self, Py_ssize_t place) except -1
+    cpdef object clear(self)
+    @cython.locals(number=cython.longlong)
+    cdef Py_ssize_t _place_of_key(self, object key) except -2
+    @cython.locals(place=Py_ssize_t)
+    cpdef object get(self, object key, object default=*)
+    @cython.locals(place=Py_ssize_t)
+    cpdef object pop(self, object key, object default=*)
+
+@cython.locals(mixed=cython.ulonglong)
+cdef Py_ssize_t _home(long long number, int shift) noexcept
+
+@cython.locals(free=cython.longlong, at=Py_ssize_t, found=cython.longlong)
+cdef Py_ssize_t _search(long long* slots, Py_ssize_t mask, int shift, long long number) noexcept
+
+cdef class LevelTable(NumberMap):
+    cdef array _array
+    cdef long long* _slots
+    cdef Py_ssize_t _mask
+    cdef int _shift
+    cdef Py_ssize_t _size
+    cdef unsigned long long _changes
+    cdef void _use(self, int bits, array slots) noexcept
+    cdef long long first_at_home(self, long long number) noexcept
+    cdef Py_ssize_t place_of(self, long long number) noexcept
+    cdef long long value_at(self, Py_ssize_t place) noexcept
+    cdef void set_at(self, Py_ssize_t place, long long value) noexcept
+    @cython.locals(at=Py_ssize_t)
+    cdef long long held(self, long long number) noexcept
+    @cython.locals(at=Py_ssize_t)
+    cdef int put(self, long long number, long long value) except -1
+    @cython.locals(slots=cython.p_longlong, mask=Py_ssize_t, free=cython.longlong, at=Py_ssize_t)
+    cdef int enter(self, long long number, long long value) except -1
+    @cython.locals(
+        slots=cython.p_longlong, mask=Py_ssize_t, free=cython.longlong, gap=Py_ssize_t, at=Py_ssize_t,
+        home=Py_ssize_t, shift=int,
+    )
+    cdef int drop_at(self, Py_ssize_t place) except -1
+    @cython.locals(at=Py_ssize_t)
+    cdef int drop(self, long long number) except -1
+    @cython.locals(
+        old=array, made=array, count=Py_ssize_t, free=cython.longlong, slots=cython.p_longlong,
+        into=cython.p_longlong, mask=Py_ssize_t, place=Py_ssize_t, number=cython.longlong, at=Py_ssize_t,
+    )
+    cdef int _resize(self, int bits) except -1
+    @cython.locals(slots=cython.p_longlong, free=cython.longlong, place=Py_ssize_t, bits=int)
+    cpdef object empty(self)
+    @cython.locals(made=LevelTable)
+    cpdef LevelTable copy(self)
