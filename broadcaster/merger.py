@@ -172,7 +172,7 @@ class Merger:
 
         A level that is back at its quantity of the last drain has no net change.
         """
-        if COMPILED and type(pending) is PendingTable:
+        if COMPILED and isinstance(pending, PendingTable):
             return self._table_changes(side, pending)
         net: list[int] = []
         levels = self.book.sides[side].levels

@@ -6,7 +6,7 @@ level records both numbers before the first change.
 
 from collections.abc import Mapping
 
-from depthcast.broadcaster.merger import Copies, Merger, Pending, SideCopy
+from depthcast.broadcaster.merger import Copies, Merger, SideCopy
 from depthcast.shared.book import Book
 from depthcast.shared.digest import MASK
 from depthcast.shared.order_counts import OrderCounts
@@ -24,7 +24,7 @@ class OrdersMerger(Merger):
     def __init__(self, book: Book, seq: int = 0, digest: int = 0) -> None:
         super().__init__(book, seq, digest)
         self.orders_digest = 0
-        self.pending_orders: Pending = ({}, {})
+        self.pending_orders: tuple[dict[int, int], dict[int, int]] = ({}, {})
         self._counts: tuple[list[int], list[int]] = ([], [])
 
     def take_counts(self) -> OrderCounts:

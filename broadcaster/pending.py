@@ -19,6 +19,7 @@ GONE: Final = -1
 ROOM_MIN: Final = 4
 
 _PAIR: Final = array("q", [0, 0])
+"""The array of a table that has room for nothing: never written."""
 
 
 class PendingTable(NumberMap):
@@ -32,11 +33,11 @@ class PendingTable(NumberMap):
     def __init__(self) -> None:
         self._places = LevelTable()
         self._count = 0
-        self._use(ROOM_MIN, _PAIR * ROOM_MIN)
+        self._use(0, _PAIR)
 
     def _use(self, room: int, pairs: "array[int]") -> None:
         self._array = pairs
-        self._pairs = pairs.data.as_longlongs  # type: ignore[attr-defined] # as Cython sees an array
+        self._pairs: array[int] = pairs.data.as_longlongs  # type: ignore[attr-defined] # as Cython sees an array
         self._room = room
 
     def __len__(self) -> int:
@@ -86,7 +87,9 @@ class PendingTable(NumberMap):
 
     def _make_room(self) -> int:
         """Give up the pairs that are gone, and double the room if that is not half of it."""
-        if 2 * len(self._places) > self._room:
+        if not self._room:
+            self._use(ROOM_MIN, _PAIR * ROOM_MIN)
+        elif 2 * len(self._places) > self._room:
             self._use(2 * self._room, self._array * 2)
         kept = 0
         for index in range(self._count):
@@ -108,11 +111,9 @@ class PendingTable(NumberMap):
         return 0
 
     def clear(self) -> None:
-        """Remove everything but keep the memory, half of it if little was in use: it will be filled again."""
-        if self._room > ROOM_MIN and 8 * self._count < self._room:
-            self._use(self._room // 2, _PAIR * (self._room // 2))
-        self._places.empty()
+        self._places.clear()
         self._count = 0
+        self._use(0, _PAIR)
 
     def room(self) -> int:
         """So many pairs fit without more memory."""

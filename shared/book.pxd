@@ -1,27 +1,24 @@
 cimport cython
-from depthcast.shared.deep_ranks cimport DeepRanks
 from depthcast.shared.level_table cimport LevelTable
+from depthcast.shared.rank_blocks cimport RankBlocks
 
 cdef bint COMPILED
 
 cdef class BookSide:
     cdef readonly LevelTable levels
     cdef public dict orders
-    cdef public object ranks
+    cdef public RankBlocks ranks
     cdef readonly object side
     cdef readonly int sign
     @cython.locals(levels=LevelTable)
     cpdef object set_level(self, object price, object quantity)
     @cython.locals(levels=LevelTable)
     cpdef list top(self, object depth=*)
-    @cython.locals(rank=longlong, deep=DeepRanks)
+    @cython.locals(ranks=RankBlocks)
     cpdef object add_key(self, long long key)
-    @cython.locals(rank=longlong, deep=DeepRanks)
+    @cython.locals(ranks=RankBlocks)
     cpdef object remove_key(self, long long key)
     cpdef object nth_key(self, Py_ssize_t n)
-
-@cython.locals(low=Py_ssize_t, high=Py_ssize_t, middle=Py_ssize_t, at_middle=longlong)
-cdef Py_ssize_t _place(list ranks, long long rank)
 
 cdef class Book:
     cdef readonly BookSide bids

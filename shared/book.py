@@ -6,7 +6,7 @@ when a level is added or removed, in O(log n) at any depth. Sequence numbers, di
 elsewhere.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, insort_left
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from itertools import islice
 from typing import Final
@@ -15,11 +15,12 @@ from depthcast.shared.compiled import is_compiled_at
 from depthcast.shared.deep_ranks import DeepRanks
 from depthcast.shared.errors import CodecError
 from depthcast.shared.level_table import new_levels
+from depthcast.shared.rank_blocks import RankBlocks
 from depthcast.shared.sizes import FloatPrices, Prices, Sizes, checked, exact, nearest
 from depthcast.shared.types import Side
 
 FLAT_MAX: Final = 4_000
-"""Up to this many levels the index is a plain list, which is faster until moving its tail costs too much.
+"""As Python, the index is a plain list up to this many levels: faster until moving its tail costs too much.
 
 One that had more becomes a plain list again with half as many: not at each level around the limit.
 """
@@ -41,8 +42,8 @@ class BookSide:
     Hot paths may read `levels`, `ranks` and `sign` directly, and change the quantity of an existing level in
     place. After adding or removing a level in `levels` they must call `add_key` or `remove_key`. `levels` is
     always the same mapping, and can do what a dict can, in no particular order; `dict(levels)` makes one.
-    `ranks` may be replaced, and is a plain list only while the side is small. Both kinds can be iterated in
-    either direction, and indexed from the end.
+    `ranks` may be replaced, and is a plain list only as Python while the side is small. All kinds can be
+    iterated in either direction, and indexed from the end.
     """
 
     __slots__ = ("levels", "orders", "ranks", "side", "sign")
@@ -52,7 +53,7 @@ class BookSide:
         self.sign = -1 if side == Side.BID else 1
         self.levels: MutableMapping[int, int] = new_levels()
         self.orders: dict[int, int] | None = None
-        self.ranks: list[int] | DeepRanks = []
+        self.ranks: list[int] | DeepRanks | RankBlocks = _ranks_of([])
 
     def __len__(self) -> int:
         return len(self.levels)
@@ -73,33 +74,31 @@ class BookSide:
     def add_key(self, key: int) -> None:
         """Add the key of a new level to the index."""
         ranks = self.ranks
-        if isinstance(ranks, list):
-            rank = -key
-            ranks.insert(_place(ranks, rank) if COMPILED else bisect_left(ranks, rank), rank)
-            if len(ranks) > FLAT_MAX:
-                self.ranks = DeepRanks(ranks)
-        else:
-            deep = ranks
-            deep.add(-key)
+        if COMPILED or not isinstance(ranks, list):
+            ranks.add(-key)  # type: ignore[union-attr]  # compiled, there is no list
+            return
+        insort_left(ranks, -key)
+        if len(ranks) > FLAT_MAX:
+            self.ranks = DeepRanks(ranks)
 
     def remove_key(self, key: int) -> None:
         """Remove the key of a removed level from the index."""
         ranks = self.ranks
-        if isinstance(ranks, list):
-            rank = -key
-            del ranks[_place(ranks, rank) if COMPILED else bisect_left(ranks, rank)]
+        if COMPILED:
+            ranks.remove(-key)
+        elif isinstance(ranks, list):
+            del ranks[bisect_left(ranks, -key)]
         else:
-            deep = ranks
-            deep.remove(-key)
-            if len(deep) <= FLAT_MAX // 2:
-                self.ranks = deep.tolist()
+            ranks.remove(-key)
+            if len(ranks) <= FLAT_MAX // 2:
+                self.ranks = ranks.tolist()
 
     def clear(self) -> None:
         """Remove every level."""
         self.levels.clear()
         if self.orders is not None:
             self.orders.clear()
-        self.ranks = []
+        self.ranks = _ranks_of([])
 
     @property
     def index(self) -> list[int]:
@@ -122,7 +121,11 @@ class BookSide:
     def top(self, depth: int = 0) -> list[tuple[int, int]]:
         """The best `depth` levels (0 = all) as (price, quantity), best first."""
         levels, sign = self.levels, -self.sign
-        ranks = islice(reversed(self.ranks), depth) if depth else reversed(self.ranks)
+        ranks: Iterable[int]
+        if COMPILED:
+            ranks = self.ranks.descending(None, None, depth or -1)  # type: ignore[union-attr, call-arg]
+        else:
+            ranks = islice(reversed(self.ranks), depth) if depth else reversed(self.ranks)
         return [(price := rank * sign, levels[price]) for rank in ranks]
 
     def top_orders(self, depth: int = 0) -> list[tuple[int, int, int]]:
@@ -167,28 +170,18 @@ class BookSide:
         self.levels.update(zip(flat[::2], flat[1::2], strict=True))
         self.orders = None if orders is None else dict(zip(flat[::2], orders, strict=True))
         prices = flat[::2] if len(self.levels) * 2 == len(flat) else self.levels
-        ranks = sorted([price * -self.sign for price in prices])
-        self.ranks = ranks if len(ranks) <= FLAT_MAX else DeepRanks(ranks)
+        self.ranks = _ranks_of(sorted([price * -self.sign for price in prices]))
 
     def flat(self, depth: int = 0) -> list[int]:
         """The best `depth` levels (0 = all) as flat `[price, quantity, …]`, best first."""
         return [number for level in self.top(depth) for number in level]
 
 
-def _place(ranks: list[int], rank: int) -> int:
-    """Index at which `rank` belongs, by comparing C integers. Used only if compiled.
-
-    As Python it would be slower than `bisect_left`, which compares objects.
-    """
-    low, high = 0, len(ranks)
-    while low < high:
-        middle = (low + high) >> 1
-        at_middle = ranks[middle]
-        if at_middle < rank:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+def _ranks_of(ranks: list[int]) -> list[int] | DeepRanks | RankBlocks:
+    """The index with these ranks, which ascend; it may be the list itself."""
+    if COMPILED:
+        return RankBlocks(ranks)
+    return ranks if len(ranks) <= FLAT_MAX else DeepRanks(ranks)
 
 
 class Book:

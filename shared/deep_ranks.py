@@ -1,4 +1,4 @@
-"""The sorted index of a side with thousands of levels and more: ranks as 64-bit numbers, in short arrays.
+"""The sorted index of a side with thousands of levels and more, as Python: 64-bit numbers in short arrays.
 
 A list of a million integers is a million objects all over the memory, so that a search and a shift wait for
 it. Here the numbers themselves lie side by side: a search reads a few lines of the processor's cache, and a
@@ -11,16 +11,12 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Final
 
-from depthcast.shared.compiled import is_compiled_at
-
 CHUNK_MAX: Final = 128
 """Numbers in an array; one that gets more is split into two."""
 CHUNK_LOADED: Final = 96
 """Numbers in an array at first: there is room for some more."""
 CHUNK_MIN: Final = 24
 """An array with fewer is joined with its neighbour."""
-
-COMPILED: Final = is_compiled_at(__file__)
 
 
 class DeepRanks:
@@ -69,23 +65,23 @@ class DeepRanks:
             chunks.append(array("q", [rank]))
             greatest.append(rank)
             return
-        at = place(greatest, rank) if COMPILED else bisect_left(greatest, rank)
+        at = bisect_left(greatest, rank)
         if at == len(chunks):
             at -= 1
             greatest[at] = rank
         chunk = chunks[at]
-        chunk.insert(place_within(chunk, rank) if COMPILED else bisect_left(chunk, rank), rank)
+        chunk.insert(bisect_left(chunk, rank), rank)
         if len(chunk) > CHUNK_MAX:
             self._split(at)
 
     def remove(self, rank: int) -> None:
         """Remove one; raises `ValueError`, with nothing done, if it is not among them."""
         chunks, greatest = self._chunks, self._greatest
-        at = place(greatest, rank) if COMPILED else bisect_left(greatest, rank)
+        at = bisect_left(greatest, rank)
         if at == len(chunks):
             raise ValueError(rank)
         chunk = chunks[at]
-        within = place_within(chunk, rank) if COMPILED else bisect_left(chunk, rank)
+        within = bisect_left(chunk, rank)
         if chunk[within] != rank:
             raise ValueError(rank)
         self._size -= 1
@@ -129,28 +125,3 @@ class DeepRanks:
         greatest[first] = chunks[first][-1]
         if len(chunks[first]) > CHUNK_MAX:
             self._split(first)
-
-
-def place(numbers: "array[int]", number: int) -> int:
-    """Index at which `number` belongs, by comparing C integers. Used only if compiled."""
-    low, high = 0, len(numbers)
-    items = numbers.data.as_longlongs  # type: ignore[attr-defined] # as Cython sees an array
-    while low < high:
-        middle = (low + high) >> 1
-        if items[middle] < number:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-def place_within(chunk: "array[int]", number: int) -> int:
-    """The same in a chunk, which is seldom in the processor's cache, by reading it from its beginning.
-
-    Counts the numbers that come before, without a branch for each. Used only if compiled.
-    """
-    before = 0
-    items = chunk.data.as_longlongs  # type: ignore[attr-defined] # as Cython sees an array
-    for at in range(len(chunk)):
-        before += items[at] < number
-    return before

@@ -5,6 +5,7 @@ cdef bint COMPILED
 cdef long long EMPTY
 cdef int BITS_MIN
 cdef array _SLOT
+cdef array _NO_SLOTS
 cdef unsigned long long _MULTIPLIER
 cdef unsigned long long _SUMMAND
 cdef unsigned long long _SECOND_MULTIPLIER
@@ -58,7 +59,5 @@ cdef class LevelTable(NumberMap):
         into=cython.p_longlong, mask=Py_ssize_t, place=Py_ssize_t, number=cython.longlong, at=Py_ssize_t,
     )
     cdef int _resize(self, int bits) except -1
-    @cython.locals(slots=cython.p_longlong, free=cython.longlong, place=Py_ssize_t, bits=int)
-    cpdef object empty(self)
     @cython.locals(made=LevelTable)
     cpdef LevelTable copy(self)

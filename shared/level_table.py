@@ -26,9 +26,12 @@ EMPTY: Final = -(1 << 63)
 """Stands for a free slot in place of a price, so it cannot be one."""
 
 BITS_MIN: Final = 3
-"""A table has at least two to the power of this many slots: of 16 bytes each."""
+"""A table with levels has at least two to the power of this many slots, of 16 bytes each."""
 
 _SLOT: Final = array("q", [EMPTY, 0])
+_NO_SLOTS: Final = _SLOT * 2
+"""What all empty tables have, which costs nothing: two slots that are never filled."""
+
 _WORD: Final = (1 << 64) - 1
 _MULTIPLIER: Final = hash("depthcast: multiplier of prices") & _WORD | 1
 _SUMMAND: Final = hash("depthcast: summand of prices") & _WORD
@@ -153,7 +156,7 @@ class NumberMap:  # noqa: PLW1641  # not hashable, like a dict
 
     def keys(self) -> KeysView[int]:
         """The keys, as of a dict."""
-        return KeysView(self)  # type: ignore[arg-type]  # registered below
+        return KeysView(self)
 
     def values(self) -> ValuesView[int]:
         """The values, as of a dict."""
@@ -193,7 +196,7 @@ class _Items(ItemsView[int, int]):
     """Reads pairs in one pass, where the base would look up each key."""
 
     def __init__(self, mapping: NumberMap) -> None:
-        super().__init__(mapping)  # type: ignore[arg-type]  # registered above
+        super().__init__(mapping)
         self._of = mapping
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
@@ -204,7 +207,7 @@ class _Values(ValuesView[int]):
     """Likewise."""
 
     def __init__(self, mapping: NumberMap) -> None:
-        super().__init__(mapping)  # type: ignore[arg-type]  # registered above
+        super().__init__(mapping)
         self._of = mapping
 
     def __iter__(self) -> Iterator[int]:
@@ -230,7 +233,7 @@ def _home(number: int, shift: int) -> int:
     return mixed >> shift
 
 
-def _search(slots: Any, mask: int, shift: int, number: int) -> int:
+def _search(slots: "array[int]", mask: int, shift: int, number: int) -> int:
     """The slot of a price, -1 if it is not there."""
     free = EMPTY
     at = _home(number, shift)
@@ -254,13 +257,13 @@ class LevelTable(NumberMap):
     __slots__ = ("_array", "_changes", "_mask", "_shift", "_size", "_slots")
 
     def __init__(self) -> None:
-        self._use(BITS_MIN, _SLOT * (1 << BITS_MIN))
+        self._use(1, _NO_SLOTS)
         self._size = 0
         self._changes = 0
 
     def _use(self, bits: int, slots: "array[int]") -> None:
         self._array = slots
-        self._slots = slots.data.as_longlongs  # type: ignore[attr-defined] # as Cython sees an array
+        self._slots: array[int] = slots.data.as_longlongs  # type: ignore[attr-defined] # as Cython sees an array
         self._mask = (1 << bits) - 1
         self._shift = 64 - bits
 
@@ -297,8 +300,8 @@ class LevelTable(NumberMap):
 
     def enter(self, number: int, value: int) -> int:
         """Add a price that is not there; raises `MemoryError` with nothing changed."""
-        if 3 * (self._size + 1) > 2 * (self._mask + 1):
-            self._resize(64 - self._shift + 1)
+        if 3 * (self._size + 1) > 2 * (self._mask + 1) or self._mask == 1:
+            self._resize(max(64 - self._shift + 1, BITS_MIN))
         slots, mask, free = self._slots, self._mask, EMPTY
         at = _home(number, self._shift)
         while slots[2 * at] != free:
@@ -359,19 +362,7 @@ class LevelTable(NumberMap):
         return 0
 
     def clear(self) -> None:
-        self._use(BITS_MIN, _SLOT * (1 << BITS_MIN))
-        self._size = 0
-        self._changes += 1
-
-    def empty(self) -> None:
-        """Remove everything but keep the memory, half of it if little was in use: it will be filled again."""
-        bits = 64 - self._shift
-        if 16 * self._size < self._mask and bits > BITS_MIN:
-            self._use(bits - 1, _SLOT * (1 << (bits - 1)))
-        else:
-            slots, free = self._slots, EMPTY
-            for place in range(self._mask + 1):
-                slots[2 * place] = free
+        self._use(1, _NO_SLOTS)
         self._size = 0
         self._changes += 1
 
@@ -387,7 +378,8 @@ class LevelTable(NumberMap):
     def copy(self) -> "LevelTable":
         """A table of the same levels, which does not change with this one."""
         made = LevelTable()
-        made._use(64 - self._shift, self._array[:])
+        if self._size:
+            made._use(64 - self._shift, self._array[:])
         made._size = self._size
         return made
 

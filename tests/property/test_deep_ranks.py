@@ -1,19 +1,27 @@
-"""The index of a deep side against a library, and a side that grows deep and becomes flat again."""
+"""Both indices of a deep side against a library, and a side that grows deep and becomes flat again."""
 
 from random import Random
 
 import pytest
 from sortedcontainers import SortedList
 
+import depthcast.shared.rank_blocks
 from depthcast.shared.book import FLAT_MAX, BookSide
+from depthcast.shared.compiled import is_compiled
 from depthcast.shared.deep_ranks import DeepRanks
+from depthcast.shared.rank_blocks import RankBlocks
 from depthcast.shared.types import MAX_INTEGER, Side
 
 CHUNK_MAX = 128
 SPAN = 40 * CHUNK_MAX
 
+COMPILED = is_compiled(depthcast.shared.rank_blocks)
+Ranks = DeepRanks | RankBlocks
+KINDS: list[type[Ranks]] = [DeepRanks, RankBlocks] if COMPILED else [DeepRanks]
+each_kind = pytest.mark.parametrize("kind", KINDS)
 
-def check(deep: DeepRanks, model: "SortedList[int]", rng: Random) -> None:
+
+def check(deep: Ranks, model: "SortedList[int]", rng: Random) -> None:
     ranks = list(model)
     assert list(deep) == deep.tolist() == ranks
     assert list(reversed(deep)) == ranks[::-1]
@@ -34,11 +42,12 @@ def check(deep: DeepRanks, model: "SortedList[int]", rng: Random) -> None:
             assert list(deep.descending(below, least)) == expected, (below, least)
 
 
+@each_kind
 @pytest.mark.parametrize("seed", range(4))
-def test_like_a_sorted_list_while_it_grows_and_shrinks(seed: int) -> None:
+def test_like_a_sorted_list_while_it_grows_and_shrinks(seed: int, kind: type[Ranks]) -> None:
     rng = Random(seed)
     ranks = sorted(rng.sample(range(-SPAN, SPAN), rng.choice([0, 1, CHUNK_MAX, 10 * CHUNK_MAX])))
-    deep, model = DeepRanks(ranks), SortedList(ranks)
+    deep, model = kind(ranks), SortedList(ranks)
     for share in (0.9, 0.1, 0.6, 0.0):
         for _ in range(8 * CHUNK_MAX):
             if rng.random() < share:
@@ -64,18 +73,20 @@ def test_like_a_sorted_list_while_it_grows_and_shrinks(seed: int) -> None:
     assert deep.tolist() == [5]
 
 
+@each_kind
 @pytest.mark.parametrize("ranks", [[], [4], [1, 4], list(range(0, 10 * CHUNK_MAX, 2))])
 @pytest.mark.parametrize("missing", [-1, 3, 5, MAX_INTEGER])
-def test_one_that_is_not_there_is_not_removed(ranks: list[int], missing: int) -> None:
-    deep = DeepRanks(ranks)
+def test_one_that_is_not_there_is_not_removed(ranks: list[int], missing: int, kind: type[Ranks]) -> None:
+    deep = kind(ranks)
     with pytest.raises(ValueError, match=str(missing)):
         deep.remove(missing)
     assert deep.tolist() == ranks
     assert len(deep) == len(ranks)
 
 
-def test_the_largest_numbers_are_exact() -> None:
-    deep = DeepRanks([-MAX_INTEGER, MAX_INTEGER])
+@each_kind
+def test_the_largest_numbers_are_exact(kind: type[Ranks]) -> None:
+    deep = kind([-MAX_INTEGER, MAX_INTEGER])
     deep.add(MAX_INTEGER - 1)
     deep.add(1 - MAX_INTEGER)
     assert deep.tolist() == [-MAX_INTEGER, 1 - MAX_INTEGER, MAX_INTEGER - 1, MAX_INTEGER]
@@ -93,7 +104,7 @@ def test_a_side_becomes_deep_and_flat_again_and_stays_the_same(side: Side) -> No
         assert book_side.set_level(price, quantity) == levels.pop(price, 0)
         if quantity:
             levels[price] = quantity
-        kind = isinstance(book_side.ranks, DeepRanks)
+        kind = len(levels) > FLAT_MAX if COMPILED else isinstance(book_side.ranks, DeepRanks)
         if not kinds or kinds[-1] != kind:
             kinds.append(kind)
             compare()
