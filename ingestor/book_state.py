@@ -16,6 +16,7 @@ from depthcast.broadcaster.merger import Merger, Pending
 from depthcast.ingestor.events import NO_SIDE
 from depthcast.ingestor.limits import DEFAULT, Limits
 from depthcast.ingestor.rejects import WHOLE, ArrayResult, Reason, RefusedError
+from depthcast.ingestor.undo_log import UndoLog, new_log
 from depthcast.shared.book import Book
 from depthcast.shared.compiled import is_compiled_at
 from depthcast.shared.types import MAX_INTEGER
@@ -60,7 +61,7 @@ class BookState:
         self._checks_crossing = True
         self._pending_levels: Pending = self.merger.pending
         # Side, price, old quantity, … of all changes in the current atomic array; None outside an array.
-        self._undo_log: list[int] | None = None
+        self._undo_log: list[int] | UndoLog | None = None
 
     def set_limits(self, limits: Limits) -> None:
         """Refuse levels beyond these limits from now on; those that the book has stay."""
@@ -76,7 +77,7 @@ class BookState:
         self._atomic = atomic
         self._checks_crossing = self._evicts or not atomic
         self._evicted = 0
-        self._undo_log = [] if atomic else None
+        self._undo_log = new_log() if atomic else None
 
     def run(self, events: Sequence[Any]) -> ArrayResult:
         """Apply a piece of the array; after a refused event of an atomic array no other piece may follow."""
@@ -100,12 +101,13 @@ class BookState:
         self.merger.events += outcome.applied
         return outcome
 
-    def _undo(self, log: list[int]) -> None:
+    def _undo(self, log: list[int] | UndoLog) -> None:
         sides = self.book.sides
         for at in range(len(log) - 3, -1, -3):
             sides[log[at]].set_level(log[at + 1], log[at + 2])
         # A symbol without applied events is not drained, so records of refused arrays would accumulate.
-        for side, price in zip(log[::3], log[1::3], strict=True):
+        for at in range(0, len(log), 3):
+            side, price = log[at], log[at + 1]
             if self._is_back(side, price):
                 del self._pending_levels[side][price]
         self._find_best_keys()
@@ -164,10 +166,12 @@ class BookState:
         elif price not in pending:
             pending[price] = old
         log = self._undo_log
-        if log is not None:
-            log.append(side)
-            log.append(price)
-            log.append(old)
+        if log is None:
+            return
+        if COMPILED:
+            log.push(side, price, old)  # type: ignore[union-attr]  # no list
+        else:
+            log += (side, price, old)
 
     def _evict_or_refuse(self, side: int, price: int) -> None:
         """Remove the opposite levels that a new level at `price` would cross, or refuse the new level."""

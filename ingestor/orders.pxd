@@ -1,6 +1,7 @@
 cimport cython
 from depthcast.broadcaster.pending cimport PendingTable
 from depthcast.ingestor.book_state cimport BookState
+from depthcast.ingestor.undo_log cimport UndoLog
 from depthcast.shared.level_table cimport LevelTable
 
 cdef bint COMPILED
@@ -30,6 +31,6 @@ cdef class OrdersState(BookState):
     cpdef object _join(self, int side, object price)
     @cython.locals(counts=dict)
     cpdef object _leave(self, int side, object price)
-    @cython.locals(pending=PendingTable, counts=dict, log=list, ticks=object)
+    @cython.locals(pending=PendingTable, counts=dict, log=UndoLog, ticks=object)
     cpdef object _record_level(self, int side, long long price, long long old)
     cpdef object _record_order(self, int side, object order_id, object old, object new)

@@ -20,6 +20,7 @@ from depthcast.ingestor.events import (
 )
 from depthcast.ingestor.limits import DEFAULT, Limits
 from depthcast.ingestor.rejects import ArrayResult, Reason, RefusedError
+from depthcast.ingestor.undo_log import UndoLog
 from depthcast.shared.compiled import is_compiled_at
 from depthcast.shared.types import INTEGER_BITS, MAX_INTEGER
 
@@ -232,7 +233,7 @@ class OrdersState(BookState):
         else:
             orders[order_id] = order
 
-    def _undo(self, log: list[int]) -> None:
+    def _undo(self, log: list[int] | UndoLog) -> None:
         for counts, before in zip(self._counts, self._undo_counts, strict=True):
             for price, count in before.items():
                 if count:
@@ -240,7 +241,8 @@ class OrdersState(BookState):
                 else:
                     counts.pop(price, None)
         super()._undo(log)
-        for side, price in zip(log[::3], log[1::3], strict=True):
+        for at in range(0, len(log), 3):
+            side, price = log[at], log[at + 1]
             if price not in self._pending_levels[side]:
                 self._pending_orders[side].pop(price, None)
 
@@ -355,11 +357,13 @@ class OrdersState(BookState):
             pending[price] = old
             self._pending_orders[side][price] = counts.get(price, 0)
         log = self._undo_log
-        if log is not None:
-            log.append(side)
-            log.append(ticks)
-            log.append(old)
-            self._undo_counts[side].setdefault(ticks, counts.get(ticks, 0))
+        if log is None:
+            return
+        self._undo_counts[side].setdefault(ticks, counts.get(ticks, 0))
+        if COMPILED:
+            log.push(side, price, old)  # type: ignore[union-attr]  # no list
+        else:
+            log += (side, price, old)
 
     def _record_order(self, side: int, order_id: OrderId, old: Order | None, new: Order | None) -> None:
         """Record an order's coming change in the undo log and in the index by price, if they are in use."""

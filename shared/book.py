@@ -116,7 +116,11 @@ class BookSide:
 
     def nth_key(self, n: int) -> int | None:
         """Key of the n-th best level, counted from 0, or None when there are fewer."""
-        return -self.ranks[-1 - n] if n < len(self.levels) else None
+        if n >= len(self.levels):
+            return None
+        if COMPILED:
+            return -self.ranks.from_end(n)  # type: ignore[union-attr]
+        return -self.ranks[-1 - n]
 
     def top(self, depth: int = 0) -> list[tuple[int, int]]:
         """The best `depth` levels (0 = all) as (price, quantity), best first."""

@@ -47,6 +47,8 @@ cdef class RankBlocks:
         place=Py_ssize_t,
     )
     cdef int _join(self, Py_ssize_t at) noexcept
+    @cython.locals(numbers=cython.p_longlong, left=Py_ssize_t, at=Py_ssize_t, base=Py_ssize_t)
+    cdef long long from_end(self, Py_ssize_t index) noexcept
     cdef void _use(self, Py_ssize_t room, array numbers, array greatest, array ids) noexcept
     cdef object _take(self, RankBlocks other)
     @cython.locals(

@@ -202,13 +202,19 @@ class RankBlocks:
 
     def __getitem__(self, index: int) -> int:
         """The one at an index counted from the end, -1 the last; raises `IndexError` if there are fewer."""
-        left = index
-        for at in range(self._count - 1, -1, -1) if index < 0 else ():
+        if not -self._size <= index < 0:
+            raise IndexError(index)
+        return self.from_end(-1 - index)
+
+    def from_end(self, index: int) -> int:
+        """The one at an index counted from the end, 0 the last; there must be so many."""
+        numbers, left = self._numbers, index
+        for at in range(self._count - 1, -1, -1):
             base = self._ids[at] * STRIDE
-            if left + self._numbers[base] >= 0:
-                return self._numbers[base + 1 + self._numbers[base] + left]
-            left += self._numbers[base]
-        raise IndexError(index)
+            if left < numbers[base]:
+                return numbers[base + numbers[base] - left]
+            left -= numbers[base]
+        return 0
 
     def descending(self, below: int | None, least: int | None, most: int = -1) -> list[int]:
         """Those below `below` down to `least`, in descending order, `most` at most; None or -1 = no bound."""
