@@ -170,8 +170,11 @@ class BookSide:
 
         `orders`: the number of orders at each of these levels, None if it is not known.
         """
-        self.levels.clear()
-        self.levels.update(zip(flat[::2], flat[1::2], strict=True))
+        if COMPILED:
+            self.levels.fill(flat)  # type: ignore[attr-defined]  # a table
+        else:
+            self.levels.clear()
+            self.levels.update(zip(flat[::2], flat[1::2], strict=True))
         self.orders = None if orders is None else dict(zip(flat[::2], orders, strict=True))
         prices = flat[::2] if len(self.levels) * 2 == len(flat) else self.levels
         self.ranks = _ranks_of(sorted([price * -self.sign for price in prices]))

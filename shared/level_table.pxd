@@ -59,5 +59,7 @@ cdef class LevelTable(NumberMap):
         into=cython.p_longlong, mask=Py_ssize_t, place=Py_ssize_t, number=cython.longlong, at=Py_ssize_t,
     )
     cdef int _resize(self, int bits) except -1
+    @cython.locals(bits=cython.int, count=Py_ssize_t, at=Py_ssize_t)
+    cpdef object fill(self, object flat)
     @cython.locals(made=LevelTable)
     cpdef LevelTable copy(self)

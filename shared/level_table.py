@@ -14,7 +14,7 @@ Without a compiler levels are a plain dict: as Python, a table would be slower.
 """
 
 from array import array
-from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, MutableMapping, ValuesView
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, MutableMapping, Sequence, ValuesView
 from contextlib import suppress
 from typing import Any, Final
 
@@ -152,11 +152,11 @@ class NumberMap:  # noqa: PLW1641  # not hashable, like a dict
             self[key] = value
 
     def __iter__(self) -> Iterator[int]:
-        return iter([key for key, _ in self.pairs()]) if len(self) < 2 else _keys_of(self.pairs())
+        return (key for key, _ in self.pairs())
 
     def keys(self) -> KeysView[int]:
         """The keys, as of a dict."""
-        return KeysView(self)
+        return _Keys(self)
 
     def values(self) -> ValuesView[int]:
         """The values, as of a dict."""
@@ -192,6 +192,17 @@ class NumberMap:  # noqa: PLW1641  # not hashable, like a dict
 MutableMapping.register(NumberMap)
 
 
+class _Keys(KeysView[int]):
+    """Reads keys without a second iterator around the first."""
+
+    def __init__(self, mapping: NumberMap) -> None:
+        super().__init__(mapping)
+        self._of = mapping
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._of)
+
+
 class _Items(ItemsView[int, int]):
     """Reads pairs in one pass, where the base would look up each key."""
 
@@ -212,10 +223,6 @@ class _Values(ValuesView[int]):
 
     def __iter__(self) -> Iterator[int]:
         return (value for _, value in self._of.pairs())
-
-
-def _keys_of(pairs: Iterable[tuple[int, int]]) -> Iterator[int]:
-    return (key for key, _ in pairs)
 
 
 def _filled(kind: type[NumberMap], values: dict[int, int]) -> NumberMap:
@@ -361,6 +368,19 @@ class LevelTable(NumberMap):
         del old  # was needed until here: `slots` lie in it
         return 0
 
+    def fill(self, flat: Sequence[int]) -> None:
+        """Have the levels of flat `[price, quantity, …]` alone; raises `ValueError` for half a level."""
+        self.clear()
+        bits, count = BITS_MIN, len(flat)
+        if count % 2:
+            raise ValueError(f"{count} numbers are no pairs of price and quantity")
+        while 2 << bits < 3 * (count // 2):
+            bits += 1
+        if count:
+            self._resize(bits)
+        for at in range(0, count, 2):
+            self.put(flat[at], flat[at + 1])
+
     def clear(self) -> None:
         self._use(1, _NO_SLOTS)
         self._size = 0
@@ -382,6 +402,15 @@ class LevelTable(NumberMap):
             made._use(64 - self._shift, self._array[:])
         made._size = self._size
         return made
+
+    def __iter__(self) -> Iterator[int]:
+        changes, place = self._changes, 0
+        while place <= self._mask:
+            if self._slots[2 * place] != EMPTY:
+                yield self._slots[2 * place]
+                if self._changes != changes:
+                    raise RuntimeError("levels were added or removed during iteration")
+            place += 1
 
     def pairs(self) -> Iterator[tuple[int, int]]:
         changes, place = self._changes, 0

@@ -23,6 +23,8 @@ cdef class RankBlocks:
         old=Py_ssize_t, more=Py_ssize_t, numbers=array, block=Py_ssize_t,
     )
     cdef int _make_room(self, Py_ssize_t room) except -1
+    @cython.locals(base=Py_ssize_t, left=Py_ssize_t, rank=cython.longlong)
+    cdef int _append_all(self, object ranks) except -1
     @cython.locals(block=Py_ssize_t, base=Py_ssize_t, place=Py_ssize_t)
     cdef Py_ssize_t _open(self, Py_ssize_t at) noexcept
     @cython.locals(block=Py_ssize_t, place=Py_ssize_t)

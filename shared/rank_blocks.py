@@ -45,13 +45,7 @@ class RankBlocks:
         blocks = (len(ranks) + BLOCK_LOADED - 1) // BLOCK_LOADED
         if blocks:
             self._make_room(blocks)
-        for start in range(0, len(ranks), BLOCK_LOADED):
-            base = self._open(self._count)
-            for rank in ranks[start : start + BLOCK_LOADED]:
-                self._numbers[base] += 1
-                self._numbers[base + self._numbers[base]] = rank
-                self._greatest[self._count - 1] = rank
-                self._size += 1
+        self._append_all(ranks)
 
     def _use(self, room: int, numbers: "array[int]", greatest: "array[int]", ids: "array[int]") -> None:
         self._room = room
@@ -78,6 +72,19 @@ class RankBlocks:
         for block in range(room - 1, old - 1, -1):
             self._numbers[block * STRIDE] = self._free
             self._free = block
+        return 0
+
+    def _append_all(self, ranks: Sequence[int]) -> int:
+        """Append so many that follow one another, to blocks for which there is room."""
+        base = left = 0
+        for rank in ranks:
+            if not left:
+                base, left = self._open(self._count), BLOCK_LOADED
+            left -= 1
+            self._numbers[base] = BLOCK_LOADED - left
+            self._numbers[base + BLOCK_LOADED - left] = rank
+            self._greatest[self._count - 1] = rank
+            self._size += 1
         return 0
 
     def _open(self, at: int) -> int:

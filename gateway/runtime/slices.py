@@ -7,7 +7,7 @@ have.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from depthcast.gateway.market.grouped_replica import bucket_of, shown_sum
@@ -16,6 +16,7 @@ from depthcast.gateway.market.view import View
 from depthcast.gateway.protocol.messages import Levels, Message, snapshot_message
 from depthcast.shared.book import BookSide
 from depthcast.shared.digest import MASK, SideWeights
+from depthcast.shared.level_table import copy_of
 from depthcast.shared.replica import Replica
 
 SLICE_LEVELS: Final = 1_000
@@ -31,7 +32,7 @@ class _Side(NamedTuple):
 
     sign: int
     ranks: list[int]
-    quantities: dict[int, int]
+    quantities: Mapping[int, int]
     orders: dict[int, int] | None
 
     async def levels(self) -> list[tuple[int, ...]]:
@@ -109,7 +110,7 @@ def _copy(side: BookSide, depth: int = 0, *, orders: bool = False) -> _Side:
     """The best `depth` levels of a side (0 = all) as they are now."""
     ranks = side.ascending()
     counts = dict(side.orders) if orders and side.orders is not None else None
-    return _Side(side.sign, ranks[-depth:] if depth else ranks, dict(side.levels), counts)
+    return _Side(side.sign, ranks[-depth:] if depth else ranks, copy_of(side.levels), counts)
 
 
 async def _moved(weights: SideWeights, levels: Levels) -> int:
