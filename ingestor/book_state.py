@@ -171,7 +171,7 @@ class BookState:
         if COMPILED:
             log.push(side, price, old)  # type: ignore[union-attr]  # no list
         else:
-            log += (side, price, old)
+            log.extend((side, price, old))  # type: ignore[union-attr]  # a list
 
     def _evict_or_refuse(self, side: int, price: int) -> None:
         """Remove the opposite levels that a new level at `price` would cross, or refuse the new level."""

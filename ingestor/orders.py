@@ -363,7 +363,7 @@ class OrdersState(BookState):
         if COMPILED:
             log.push(side, price, old)  # type: ignore[union-attr]  # no list
         else:
-            log += (side, price, old)
+            log.extend((side, price, old))  # type: ignore[union-attr]  # a list
 
     def _record_order(self, side: int, order_id: OrderId, old: Order | None, new: Order | None) -> None:
         """Record an order's coming change in the undo log and in the index by price, if they are in use."""
