@@ -41,7 +41,7 @@ def _package(name: str, *property_tests: str, left_out: tuple[str, ...] = ()) ->
 PACKAGES: Final = {
     package.folder: package
     for package in (
-        _package("shared", "test_deep_ranks.py", "test_reader_convergence.py"),
+        _package("shared", "test_deep_ranks.py", "test_level_table.py", "test_reader_convergence.py"),
         _package("broadcaster", "test_engine_model.py"),
         _package(
             "ingestor",

@@ -18,8 +18,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 
-SOME = ("shared/deep_ranks", "shared/book", "gateway/protocol/frames")
-"""Modules that a wheel has compiled in each run: one that declares types of another's, and a small one."""
+SOME = ("shared/level_table", "shared/rank_blocks", "shared/book", "gateway/protocol/frames")
+"""Modules that a wheel has compiled in each run: one that declares types of two others, and a small one."""
 
 
 def build_context(folder: Path) -> Path:
