@@ -19,8 +19,9 @@ AS_PLAYWRIGHT: Final = (
 """What Playwright disables: a second list takes the place of the first."""
 
 OWN_WINDOW: Final = (
-    "PreloadTopChromeWebUI", "PreloadTopChromeWebUILessNavigations", "InitialWebUI", "WebUIReloadButton",
-    "WebUIToolbar", "WebUILocationBar", "WebUIOmniboxPopup", "WebUIOmniboxFullPopup", "WebUIOmniboxAimPopup",
+    "SpareRendererForSitePerProcess", "PreloadTopChromeWebUI", "PreloadTopChromeWebUILessNavigations",
+    "InitialWebUI", "WebUIReloadButton", "WebUIToolbar", "WebUILocationBar", "WebUIOmniboxPopup",
+    "WebUIOmniboxFullPopup", "WebUIOmniboxAimPopup",
 )  # fmt: skip
 """What a window that nobody sees need not draw. A profile is a window, and this was half of what it cost."""
 
