@@ -336,7 +336,7 @@ class VenueConnection:
         if not self.profile.snapshot_by_rest:
             self.closing.set()
         elif (request := self.adapter.snapshot_request(symbol)) is not None:
-            self._start(self._fetch(symbol, request))
+            self._start(self._request(symbol, request))
 
     def _recover(self, symbol: str, *, subscribed: bool) -> None:
         """Get a snapshot; `subscribed`: the subscription stands, and nothing has to be said for it."""
@@ -395,24 +395,34 @@ class VenueConnection:
                 await self._changed.wait()
 
     async def _snapshot_requested(self, symbol: str, backoff: Backoff, wait_s: float) -> bool:
-        """Request a snapshot until it comes; False if its adapter wants none for too long.
+        """Request a snapshot until it comes; False if its adapter wants none, or proves none, for too long.
 
-        Requests that fail are no reason to subscribe again: the snapshot needs the messages since then.
+        Requests that fail are no reason to subscribe again: the snapshot needs the messages since then. But
+        if none that was answered is reached by a message, none may come: the venue accepts subscriptions
+        that bring nothing, such as to a symbol that it does not list at that moment.
         """
         now = asyncio.get_running_loop().time
-        wanted_at = now()
+        wanted_at, answered_at = now(), None
         while symbol not in self.synced:
             request = self.adapter.snapshot_request(symbol)
             if request is not None:
-                await self._fetch(symbol, request)
+                answered = await self._fetch(symbol, request)
                 wanted_at = now()
+                if answered and answered_at is None:
+                    answered_at = wanted_at
             elif now() - wanted_at > wait_s:
+                return False
+            if symbol not in self.synced and answered_at is not None and now() - answered_at > wait_s:
                 return False
             await asyncio.sleep(ASK_AGAIN_S if request is None else backoff.next_s())
         return True
 
-    async def _fetch(self, symbol: str, request: Request) -> None:
-        """Request a snapshot once."""
+    async def _request(self, symbol: str, request: Request) -> None:
+        """Request a snapshot, whatever comes of it."""
+        await self._fetch(symbol, request)
+
+    async def _fetch(self, symbol: str, request: Request) -> bool:
+        """Request a snapshot once; returns whether it was answered."""
         await self.rest.wait_for_room(request)
         self.counts.requests += 1
         try:
@@ -422,9 +432,10 @@ class VenueConnection:
             if self._problems.get(symbol) != error.problem:
                 self._problems[symbol] = error.problem
                 logger.warning("no snapshot", extra={"symbol": symbol, "problem": error.problem})
-            return
+            return False
         self._problems.pop(symbol, None)
         await self._handle(self.adapter.take_snapshot(symbol, body, _now_us()))
+        return True
 
     async def _tend(self) -> None:
         """Ping when it is due, and end the connection when nothing is heard any more."""
