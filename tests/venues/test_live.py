@@ -61,7 +61,7 @@ async def test_a_subscription_that_brings_nothing_is_made_again(
     seen = {names[symbol]: Seen(book) for symbol, book in model.market.books.items()}
     report = Report(name, 3, 0.0)
     # Longer than between two requests, as it is by default.
-    patient = {"silence_s": 15.0, "instruments_interval_s": 0.0, "snapshot_wait_s": 2.0}
+    patient: dict[str, Any] = {"silence_s": 15.0, "instruments_interval_s": 0.0, "snapshot_wait_s": 2.0}
     async with (
         FakeVenue(model, random) as fake,
         live_feed(place, fake, venues()[name], sorted(names), names, **patient) as feeding,
