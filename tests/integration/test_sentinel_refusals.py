@@ -17,6 +17,7 @@ from depthcast.runtime.ports import HOST, free_port
 from depthcast.shared.reply_remedies import NO_MASTER, remedy_of
 from tests.conformance.cli_replies import CASES
 from tests.environment import without_settings
+from tests.waiting import TIMEOUT_S
 
 REPLIES = {
     "NOAUTH Authentication required.": "sentinel_password",
@@ -126,10 +127,13 @@ def test_processes_that_wait_say_it(words: tuple[str, ...]) -> None:
         command = [sys.executable, "-m", "depthcast", *words]
         given = {**environment(port), "DEPTHCAST_PORT": str(free_port())}
         with subprocess.Popen(command, env=given, stderr=subprocess.PIPE, text=True) as process:
+            late = threading.Timer(TIMEOUT_S, process.kill)
+            late.start()
             try:
                 assert process.stderr is not None
-                line = next(line for line in process.stderr if NO_MASTER in line)
+                line = next((line for line in process.stderr if NO_MASTER in line), "")
             finally:
+                late.cancel()
                 process.kill()
         assert f"{HOST}:{port} replied NOAUTH" in line
         assert "sentinel_password" in line
