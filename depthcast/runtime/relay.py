@@ -71,7 +71,7 @@ class DeploymentRelay:
             DeploymentKeys.at(source.settings.redis_url, source.settings.prefix),
             DeploymentKeys.at(settings.redis_url, source.prefix),
         )
-        self.catalog = CatalogCopier(source.name, self._clients, keys)
+        self.catalog = CatalogCopier(source.name, self._clients, keys, settings.catalog_interval_s)
 
     async def run(self) -> None:
         """Copy until cancelled. Raises `CopyError` if the target is not to be written to."""

@@ -19,7 +19,7 @@ from depthcast.shared.errors import CopyError
 from depthcast.shared.freshness import ServerClock
 from depthcast.shared.keys import DeploymentKeys
 from depthcast.shared.relay_entry import FORGET_MS, RelayEntry, decode_entry, encode_entry
-from depthcast.shared.runtime.catalog import INTERVAL_S, read_deployed
+from depthcast.shared.runtime.catalog import read_deployed
 from depthcast.shared.runtime.key_watch import KeyWatch
 from depthcast.shared.runtime.redis import execute, map_errors, read_hash, run_pipeline
 from depthcast.shared.slots import spread_tags, tags_text
@@ -49,7 +49,8 @@ class CatalogCopier:
     - `written`: the copy has been brought up to date at least once.
     - `clock`: the clock of the source's entries, `offset_us`: what the clock of the target is ahead of it.
     - `source_keys`, `target_keys`: complete once `find` has found the source.
-    - `whole_reads`: by side, how often all instruments were read: when they changed, and every `INTERVAL_S`.
+    - `whole_reads`: by side, how often all instruments were read: when they changed, and every
+      `interval_s` seconds.
     """
 
     def __init__(
@@ -57,8 +58,10 @@ class CatalogCopier:
         name: str,
         clients: tuple[Redis, Redis],
         keys: tuple[DeploymentKeys, DeploymentKeys],
+        interval_s: float,
     ) -> None:
         self.name = name
+        self.interval_s = interval_s
         self.source, self.target = clients
         self.source_keys, self.target_keys = keys
         self.failures: Counter[str] = Counter()
@@ -135,7 +138,7 @@ class CatalogCopier:
             ("TIME",),
         )
         sent = loop.time()
-        sure = self._current.pop(SOURCE, 0) and sent - self._read_at < INTERVAL_S
+        sure = self._current.pop(SOURCE, 0) and sent - self._read_at < self.interval_s
         replies = await self._watches[SOURCE].unchanged(*state, sure=bool(sure))
         if replies is None:
             sent = loop.time()

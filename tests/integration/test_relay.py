@@ -606,6 +606,16 @@ async def test_instruments_are_read_when_they_have_changed(
         assert catalog.whole_reads[TARGET] <= reads[TARGET] + 4
 
 
+async def test_instruments_are_read_after_the_interval_in_any_case(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("depthcast.runtime.relay.POLL_S", 0.02)
+    settings = scene.settings(catalog_interval_s=1)
+    async with scene.run.service(scene.run.settings()), running_relay(settings) as relay:
+        reads = relay.deployments[0].catalog.whole_reads
+        await eventually(lambda: reads[SOURCE] >= 3, message="nothing changes, and they are read")
+
+
 async def _registered(scene: Scene, symbol: str) -> bool:
     table = await scene.copied.hgetall(scene.run.deployment.instruments)
     return (
