@@ -193,7 +193,7 @@ class BookState:
 
     def _clear_side(self, side: int) -> None:
         book_side = self.book.sides[side]
-        for price, old in book_side.levels.items():
+        for price, old in book_side.top():  # in the same order in every process, which `levels` is not
             self._record_level(side, price, old)
         book_side.clear()
         self._best_keys[side] = NO_KEY

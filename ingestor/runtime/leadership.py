@@ -358,7 +358,8 @@ class Leadership:
         """The state to retain, in case Redis loses what this leadership published; None if it is broken."""
         if not self.engine.whole:
             return None
-        published = set(self.state_keeper.snapshots.symbols()).intersection(self.engine.symbols())
+        has_snapshot = set(self.state_keeper.snapshots.symbols())
+        published = [symbol for symbol in self.engine.symbols() if symbol in has_snapshot]
         return RetainedState(self.engine, self.publisher.position, self._info, self.unpublished, published)
 
     # --- input ---------------------------------------------------------------------------------------------

@@ -39,6 +39,16 @@ def rejects_of(engine: Engine, *fields: tuple[bytes, bytes]) -> list[Any]:
     return [tuple(reject[:6]) for reject in engine.drain().rejects]
 
 
+def test_a_cleared_book_is_published_in_the_order_of_its_prices(engine: Engine) -> None:
+    """Levels themselves may have an order that differs in each process."""
+    prices = [7919 * number % 1009 for number in range(1, 400)]
+    engine.apply("1-0", [(BTC.encode(), msgpack.packb([["update", "ask", price, 1] for price in prices]))])
+    engine.drain()
+    engine.apply("2-0", [(BTC.encode(), b'[["clear"]]')])
+    (delta,) = [delta for _, delta in engine.drain().deltas]
+    assert delta.asks[::2] == sorted(prices)
+
+
 class TestRejects:
     def test_undecodable_value(self, engine: Engine) -> None:
         assert rejects_of(engine, (b"BTC-USD", b"\xc1" * 2000), (b"BTC-USD", GOOD)) == [
