@@ -35,6 +35,13 @@ PROPERTY_TESTS = (
     "model.py::test_long_runs_equal_the_model[0]",
 )
 INTERLEAVINGS = "tests/unit/ingestor/test_engine_interleavings.py"
+DEEP_INTERLEAVINGS = (
+    "two_calls_look_like_one_after_the_other",
+    "three_calls_look_like_some_order_of_them",
+    "more_of_the_same",
+    "also_between_single_opcodes",
+)
+"""Tests of these with a deep part; together they take longer than one test may."""
 FEW = "--hypothesis-profile=few"
 """What is random was tried in full where modules are compiled."""
 
@@ -111,12 +118,17 @@ def further_tests() -> list[str]:
         pytest.param(own_tests, marks=pytest.mark.deep),
         pytest.param(further_tests, marks=pytest.mark.deep),
         lambda: [INTERLEAVINGS],
-        pytest.param(lambda: ["-m", "deep", INTERLEAVINGS], marks=pytest.mark.deep),
+        *(
+            pytest.param(
+                lambda name=name: ["-m", "deep", f"{INTERLEAVINGS}::test_{name}"], marks=pytest.mark.deep
+            )
+            for name in DEEP_INTERLEAVINGS
+        ),
         pytest.param(
             lambda: [f"tests/property/test_engine_{name}" for name in PROPERTY_TESTS], marks=pytest.mark.deep
         ),
     ],
-    ids=["unit", "further", "interleavings", "further-interleavings", "property"],
+    ids=["unit", "further", "interleavings", *DEEP_INTERLEAVINGS, "property"],
 )
 def test_the_same_tests_pass_without_what_was_compiled(files: Callable[[], list[str]]) -> None:
     run = subprocess.run(
