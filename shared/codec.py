@@ -96,6 +96,12 @@ def decode_marked_delta(raw: bytes) -> tuple[Delta, Marks]:
     return delta, _marks(items, _DELTA_ITEMS)
 
 
+def decode_trailing_marks(raw: bytes) -> Marks:
+    """The marks of a delta from their first byte on, if nothing follows them."""
+    found = unpack(raw, "delta")
+    return found if isinstance(found, dict) else NO_MARKS
+
+
 def _delta(items: Any) -> Delta:
     if type(items) is not list or len(items) != _DELTA_ITEMS:
         items = _array(items, _DELTA_ITEMS, "delta")

@@ -1,4 +1,5 @@
 cimport cython
+from depthcast.shared.level_rows cimport LevelRows
 
 @cython.final
 cdef class SideWeights:
@@ -11,7 +12,10 @@ cdef class SideWeights:
     @cython.locals(tail=cython.ulonglong)
     cpdef unsigned long long of(self, long long price) except 0
     # Of moved only the lowest 32 bits count: whatever is beyond 64 bits may be lost.
-    @cython.locals(moved=cython.ulonglong, price=cython.longlong, new=cython.longlong, old=cython.longlong)
     cpdef object moved_by(self, object changes)
+    @cython.locals(moved=cython.ulonglong, price=cython.longlong, new=cython.longlong, old=cython.longlong)
+    cdef unsigned long long moved_64(self, object changes) except? 1
+    @cython.locals(rows=cython.p_longlong, moved=cython.ulonglong, at=Py_ssize_t, row=Py_ssize_t, items=Py_ssize_t)
+    cdef unsigned long long _moved_by_rows(self, LevelRows changes) except? 1
     @cython.locals(step=cython.longlong, start=cython.longlong, end=cython.longlong)
     cdef int _restart(self, long long price) except -1

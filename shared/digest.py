@@ -12,6 +12,8 @@ from functools import lru_cache
 from typing import Final
 from zlib import crc32
 
+from depthcast.shared.level_rows import ITEMS, LevelRows
+
 MASK: Final = 0xFFFFFFFF
 WEIGHTS_CACHED: Final = 1 << 17
 """Weights cached per side, about 20 MiB at most; further prices work, but slower."""
@@ -67,9 +69,22 @@ class SideWeights:
 
     def moved_by(self, changes: Sequence[tuple[int, ...]]) -> int:
         """How much changes (price, new, old) of this side add to the digest, before reduction mod 2³²."""
+        return self.moved_64(changes)
+
+    def moved_64(self, changes: Sequence[tuple[int, ...]]) -> int:
+        """As `moved_by`; if compiled without an object, and mod 2⁶⁴."""
+        if isinstance(changes, LevelRows):
+            return self._moved_by_rows(changes)
         moved = 0
         for price, new, old in changes:
             moved += self.of(price) * (new - old)
+        return moved
+
+    def _moved_by_rows(self, changes: LevelRows) -> int:
+        rows, moved, items = changes.items, 0, ITEMS
+        for row in range(changes.size):
+            at = items * row
+            moved += self.of(rows[at]) * (rows[at + 1] - rows[at + 2])
         return moved
 
     def _restart(self, price: int) -> None:

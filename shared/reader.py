@@ -18,6 +18,7 @@ from depthcast.shared.codec import (
     decode_delta,
     decode_info,
     decode_marked_delta,
+    decode_trailing_marks,
     decode_written,
 )
 from depthcast.shared.doubt import doubt_after
@@ -25,6 +26,7 @@ from depthcast.shared.errors import CodecError, PositionError
 from depthcast.shared.input_times import EVENT_TS, INPUT_TS, input_ts_of, time_in
 from depthcast.shared.listing import of_table
 from depthcast.shared.order_counts import ORDERS, counts_in, counts_of
+from depthcast.shared.packed_delta import COMPILED, read_packed_delta
 from depthcast.shared.position import LAST, ZERO, Position, follows
 from depthcast.shared.replica import NO_CHANGES, ApplyResult, Changes, Replica
 from depthcast.shared.types import Delta, EntryInfo, Snapshot
@@ -124,17 +126,27 @@ class PartitionReader:
     `orders`: whether the replicas of orders feeds have the number of orders at each level. Without it, what
     is said of that is not even looked at.
 
+    `as_numbers`: if modules are compiled, changes are `LevelRows`, and the levels of deltas are arrays.
+
     `on_rebuilding`: called after each delta that was applied to a replica which is not shown yet, with the
     time of its entry (µs).
 
     The owner loads while `lost_reason` or `missing` is set, and reads entries otherwise.
     """
 
-    def __init__(self, wants: Callable[[str], bool], *, confirms: bool = True, orders: bool = True) -> None:
+    def __init__(
+        self,
+        wants: Callable[[str], bool],
+        *,
+        confirms: bool = True,
+        orders: bool = True,
+        as_numbers: bool = False,
+    ) -> None:
         self.wants = wants
         self.on_rebuilding: OnRebuilding | None = None
         self._confirms = confirms
         self._orders = orders
+        self._as_numbers = as_numbers and COMPILED
         self.position: Position | None = None
         self.shown: dict[str, Replica] = {}
         self.rebuilding: dict[str, Replica] = {}
@@ -243,7 +255,7 @@ class PartitionReader:
 
         It is loaded with their snapshots, and then reads on until it is where this one is. It shows nothing.
         """
-        other = PartitionReader(symbols.__contains__, orders=self._orders)
+        other = PartitionReader(symbols.__contains__, orders=self._orders, as_numbers=self._as_numbers)
         other.position, other.lost_reason = position, None
         return other
 
@@ -306,12 +318,8 @@ class PartitionReader:
     def _read_symbol(self, symbol: str, raw: bytes, input_ts: int) -> ReplicaUpdate | None:
         rebuilding = self.rebuilding
         replica = rebuilding.get(symbol) if rebuilding else None
-        marks = NO_MARKS
         try:
-            if raw[:1] == _UNMARKED:
-                delta = decode_delta(raw)
-            else:
-                delta, marks = decode_marked_delta(raw)
+            delta, marks = _read_numbers(raw) if self._as_numbers else _read(raw)
             if replica is None:
                 replica = self.shown.get(symbol)
             if replica is None or (not delta.prev_seq and replica.seq < delta.seq):
@@ -409,6 +417,19 @@ class PartitionReader:
         self.rebuilding.pop(symbol, None)
         self.ahead.pop(symbol, None)
         self.missing[symbol] = reason
+
+
+def _read(raw: bytes) -> tuple[Delta, Marks]:
+    return (decode_delta(raw), NO_MARKS) if raw[:1] == _UNMARKED else decode_marked_delta(raw)
+
+
+def _read_numbers(raw: bytes) -> tuple[Delta, Marks]:
+    """As `_read`, with levels as arrays unless the delta is unusual."""
+    packed = read_packed_delta(raw)
+    if packed is None:
+        return _read(raw)
+    delta, end = packed
+    return delta, NO_MARKS if end == len(raw) else decode_trailing_marks(raw[end:])
 
 
 def _apply(replica: Replica, delta: Delta, marks: Marks) -> tuple[ApplyResult, Changes]:

@@ -5,15 +5,20 @@ only if its `prev_seq` equals the replica's `seq`; a delta with a lower or equal
 anything else is a gap.
 """
 
+from array import array
 from collections.abc import Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 
 from depthcast.shared.book import Book, BookSide
-from depthcast.shared.digest import MASK, SideWeights
+from depthcast.shared.compiled import is_compiled_at
+from depthcast.shared.digest import SideWeights
+from depthcast.shared.level_rows import LevelRows, numbers_for, rows_of
 from depthcast.shared.listing import Listing
 from depthcast.shared.order_counts import OrderCounts
 from depthcast.shared.types import Delta, LevelChange, Snapshot
+
+COMPILED: Final = is_compiled_at(__file__)
 
 
 class ApplyResult(Enum):
@@ -53,6 +58,9 @@ class Changes(NamedTuple):
 
 
 NO_CHANGES: Final = Changes((), ())
+
+_MASK: Final = 0xFFFFFFFF
+"""That of `depthcast.shared.digest`, here a C constant when compiled."""
 
 _new_tuple = tuple.__new__
 """Makes a named tuple without the Python function call that its class would cost."""
@@ -112,21 +120,17 @@ class Replica:
 
     def apply(self, delta: Delta) -> tuple[ApplyResult, Changes]:
         """Apply `delta` if it continues this replica and the digest agrees; otherwise change nothing."""
-        outcome = self.offer(delta)
-        if outcome is not _APPLIED:
-            return outcome, NO_CHANGES
-        _, seq, bids, asks, digest, _ = delta
-        book = self.book
-        changed_bids, changed_asks = _apply_side(book.bids, bids), _apply_side(book.asks, asks)
-        bid_weights, ask_weights = self.weights
-        moved = bid_weights.moved_by(changed_bids) + ask_weights.moved_by(changed_asks)
-        if digest != (self.digest + moved) & MASK:
-            _revert_side(book.bids, changed_bids)
-            _revert_side(book.asks, changed_asks)
+        if delta[0] != self.seq:  # what nearly every delta continues is not asked for by a call
+            outcome = self.offer(delta)
+            if outcome is not _APPLIED:
+                return outcome, NO_CHANGES
+        digest = delta[4]
+        changes = _apply_levels(self.book, self.weights, delta, self.digest, digest)
+        if changes is None:
             return ApplyResult.MISMATCH, NO_CHANGES
         self.digest = digest
-        self.seq = seq
-        return outcome, _new_tuple(Changes, (changed_bids, changed_asks, None))
+        self.seq = delta[1]
+        return _APPLIED, changes
 
     def apply_counted(self, delta: Delta, counts: OrderCounts) -> tuple[ApplyResult, Changes]:
         """Apply `delta` as `apply` does, and the number of orders at its levels, which must agree too.
@@ -147,7 +151,7 @@ class Replica:
             for weights, changes in zip(self.weights, counted, strict=True)
         )
         assert self.orders_digest is not None
-        if counts.digest != (self.orders_digest + moved) & MASK:
+        if counts.digest != (self.orders_digest + moved) & _MASK:
             return ApplyResult.MISMATCH, NO_CHANGES
         outcome, changes = self.apply(delta)
         if outcome is not _APPLIED:
@@ -166,8 +170,25 @@ class Replica:
         return self.orders_digest is not None
 
 
-def _apply_side(side: BookSide, flat: Sequence[int]) -> list[LevelChange]:
-    """Set the levels of flat `[price, quantity, …]`; returns what changed."""
+def _apply_levels(
+    book: Book, weights: tuple[SideWeights, SideWeights], delta: Delta, before: int, after: int
+) -> Changes | None:
+    """Set the levels of `delta`; None, with nothing changed, if digest `before` does not become `after`."""
+    bids, asks = book.bids, book.asks
+    bid_weights, ask_weights = weights
+    changed_bids, changed_asks = _apply_side(bids, delta[2]), _apply_side(asks, delta[3])
+    moved = bid_weights.moved_64(changed_bids) + ask_weights.moved_64(changed_asks)
+    if after != (before + moved) & _MASK:
+        _revert_side(bids, changed_bids)
+        _revert_side(asks, changed_asks)
+        return None
+    return _new_tuple(Changes, (changed_bids, changed_asks, None))
+
+
+def _apply_side(side: BookSide, flat: Sequence[int]) -> Sequence[LevelChange]:
+    """Set the levels of flat `[price, quantity, …]`; returns what changed, of an array as `LevelRows`."""
+    if COMPILED and isinstance(flat, array):
+        return _apply_numbers(side, flat)  # type: ignore[return-value]  # registered as a sequence
     changes: list[LevelChange] = []
     levels, sign = side.levels, side.sign
     for at in range(0, len(flat), 2):
@@ -184,6 +205,33 @@ def _apply_side(side: BookSide, flat: Sequence[int]) -> list[LevelChange]:
                 side.add_key(price * sign)
         changes.append((price, quantity, old))
     return changes
+
+
+def _apply_numbers(side: BookSide, flat: "array[int]") -> LevelRows:
+    """Set the levels of an array as `_apply_side` does, without objects. Only if compiled."""
+    given: array[int] = flat.data.as_longlongs  # type: ignore[attr-defined]  # as Cython sees an array
+    count = len(flat) // 2
+    numbers = numbers_for(count)
+    rows: array[int] = numbers.data.as_longlongs  # type: ignore[attr-defined]
+    levels, ranks, sign = side.levels, side.ranks, side.sign
+    end = 0
+    for at in range(count):
+        price, quantity = given[2 * at], given[2 * at + 1]
+        place = levels.place_of(price)  # type: ignore[attr-defined]  # a table
+        old = levels.value_at(place) if place >= 0 else 0  # type: ignore[attr-defined]
+        if quantity == old:
+            continue
+        if not quantity:
+            levels.drop_at(place)  # type: ignore[attr-defined]
+            ranks.remove(-price * sign)
+        elif old:
+            levels.set_at(place, quantity)  # type: ignore[attr-defined]
+        else:
+            levels.enter(price, quantity)  # type: ignore[attr-defined]
+            ranks.add(-price * sign)  # type: ignore[union-attr]
+        rows[end], rows[end + 1], rows[end + 2] = price, quantity, old
+        end += 3
+    return rows_of(numbers if end == 3 * count else numbers[:end])
 
 
 def _revert_side(side: BookSide, changes: Sequence[LevelChange]) -> None:

@@ -13,13 +13,20 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice, pairwise
+from struct import Struct
 from typing import Final
 
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.market.orders_view import joined
-from depthcast.gateway.market.step import MARSHAL_VERSION, Step, ViewState, pack, unpack
+from depthcast.gateway.market.step import Step, ViewState
 from depthcast.gateway.protocol.messages import Rows, ViewDelta
+from depthcast.shared.level_rows import packed_rows, unpacked_rows
 from depthcast.shared.replica import Changes, Replica
+
+_HEAD: Final = Struct("<qqqQqI")
+"""Of a packed change: broadcast, seq, ts, digest, event_ts, number of bids; then rows."""
+_NO_TIME: Final = -1
+"""Stands for no `event_ts`."""
 
 _NO_BOOK: Final = Replica()
 PIECES: Final = 8
@@ -66,8 +73,10 @@ class Piece:
         """The changes."""
         packed, prev_seq = memoryview(self.packed), self.base[1]
         for start, end in pairwise((0, *self.ends)):
-            number, seq, ts, digest, event_ts, bids, asks = unpack(packed[start:end])
-            yield Step(number, ViewDelta(prev_seq, seq, ts, bids, asks, digest, event_ts))
+            number, seq, ts, digest, source_time, bids = _HEAD.unpack_from(packed, start)
+            event_ts = None if source_time == _NO_TIME else source_time
+            levels = unpacked_rows(packed[start + _HEAD.size : end], bids)
+            yield Step(number, ViewDelta(prev_seq, seq, ts, *levels, digest, event_ts))
             prev_seq = seq
 
 
@@ -150,13 +159,16 @@ class BookHistories:
         piece = pieces[-1] if pieces else None
         if piece is None or ts >= piece.until or len(piece.packed) >= self._piece_bytes_max:
             piece = self._begin_piece(history, ts)
-        change = pack((number, seq, ts, digest, event_ts, bids, asks), MARSHAL_VERSION)
+        source_time = _NO_TIME if event_ts is None else event_ts
+        head = _HEAD.pack(number, seq, ts, digest, source_time, len(bids))
+        change = head + packed_rows(bids, asks)
         packed = piece.packed
         packed += change
         piece.ends.append(len(packed))
         history.newest = (number, seq, digest)
         self.bytes += len(change) + END_BYTES
-        if self.bytes > self._bytes_max or self._order[0].until + self._keep_us <= ts:
+        oldest = self._order[0]
+        if self.bytes > self._bytes_max or oldest.until + self._keep_us <= ts:
             self._drop(ts)
 
     def end(self, history: BookHistory) -> None:

@@ -18,6 +18,7 @@ cdef class Channel:
     cdef public long long subscribers
     cdef public object idle_since
     cdef public object counters
+    cdef bytes _beginning
     cdef object _deflate_bytes_min
     cdef object _parts_bound
     cdef object _catch_ups

@@ -18,6 +18,7 @@ from depthcast.gateway.market.history import History, HistoryBound
 from depthcast.gateway.market.snapshot_parts import PartsBound, SnapshotParts
 from depthcast.gateway.market.step import Step, ViewState
 from depthcast.gateway.market.view import View, ViewSource, merge
+from depthcast.gateway.protocol.delta_frame import COMPILED, beginning_of, delta_frame
 from depthcast.gateway.protocol.frames import deflated
 from depthcast.gateway.protocol.messages import (
     PLAIN,
@@ -33,6 +34,7 @@ from depthcast.gateway.protocol.requests import Resume
 from depthcast.shared.replica import Changes
 
 # Looked up once here, because every broadcast uses them.
+_JSON: Final = Encoding.JSON
 _ON_DELTA: Final = NEXT_STATE[ChannelEvent.DELTA]
 _ON_TICK_ENDED: Final = NEXT_STATE[ChannelEvent.TICK_ENDED]
 
@@ -101,9 +103,9 @@ class Channel:
     """
 
     __slots__ = (
-        "_catch_ups", "_deflate_bytes_min", "_fresh_deltas", "_parts_bound", "_snapshots", "_wanted",
-        "begins_at", "counters", "depth", "flushed_head", "fresh", "group_ticks", "head", "history",
-        "idle_since", "reset_at", "state", "subscribers", "symbol", "view",
+        "_beginning", "_catch_ups", "_deflate_bytes_min", "_fresh_deltas", "_parts_bound", "_snapshots",
+        "_wanted", "begins_at", "counters", "depth", "flushed_head", "fresh", "group_ticks", "head",
+        "history", "idle_since", "reset_at", "state", "subscribers", "symbol", "view",
     )  # fmt: skip
 
     orders = False
@@ -130,6 +132,7 @@ class Channel:
         self.subscribers = 0
         self.idle_since: float | None = None
         self.counters = counters
+        self._beginning: bytes | None = None
         self._deflate_bytes_min = deflate_bytes_min
         self._parts_bound = parts_bound
         self._catch_ups: Mapping[tuple[int, Encoding, Because | None], CatchUp] = _NOTHING
@@ -379,6 +382,12 @@ class Channel:
         self, delta: ViewDelta, merged: int, encoding: Encoding, because: Because | None = None
     ) -> bytes:
         self.counters.delta_encodings += 1
+        if COMPILED and encoding is _JSON and because is None and not self.orders:
+            if self._beginning is None:
+                self._beginning = beginning_of(self.symbol, self.depth)
+            data = delta_frame(self._beginning, delta, merged, self.group_ticks)
+            if data is not None:
+                return data
         return encode(self._message(delta, merged, because), encoding)
 
     def _message(self, delta: ViewDelta, merged: int, because: Because | None) -> Message:

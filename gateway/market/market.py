@@ -49,7 +49,7 @@ class Upstream:
     def __init__(self, freshness: Freshness) -> None:
         self.freshness = freshness
         self.symbols: set[str] = set()
-        self.reader = PartitionReader(self.symbols.__contains__)
+        self.reader = PartitionReader(self.symbols.__contains__, as_numbers=True)
         self.ingestor_seen = False
         self.fresh = False
         self.lost = True

@@ -56,7 +56,7 @@ class OrdersSideView(SideView):
 
     def _loosened(self, changes: Rows, old: int, new: int | None) -> list[Row]:
         orders = self._orders()
-        rows = self._up_to(changes, old)
+        rows = list(self._up_to(changes, old))
         rows += [(price, quantity, 0, orders[price], 0) for price, quantity in self.side.between(old, new)]
         return rows
 

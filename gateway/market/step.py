@@ -1,13 +1,12 @@
 """One broadcast that changed a view, and many of them as bytes."""
 
-import marshal
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable
 from struct import Struct
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 from depthcast.gateway.protocol.messages import Encoding, ViewDelta
+from depthcast.shared.level_rows import packed_rows, unpacked_rows
 
 _HEAD: Final = Struct("<qqqqQIIq")
 """Of a packed step: broadcast, prev_seq, seq, ts, digest, numbers of bids and asks, event_ts; then rows."""
@@ -17,11 +16,6 @@ _ROWS: Final = Struct("<II")
 _ROWS_AT: Final = _STATE.size
 _NO_TIME: Final = -1
 """Stands for no `event_ts`."""
-
-pack: Final = cast("Callable[[object, int], bytes]", marshal.dumps)
-unpack: Final = marshal.loads
-MARSHAL_VERSION: Final = 1
-"""Writes numbers only, without looking for objects that occur twice: half the time."""
 
 _new_tuple = tuple.__new__
 """Makes a named tuple without the Python function call that its class would cost."""
@@ -64,15 +58,15 @@ class Step:
             source_time = _NO_TIME if event_ts is None else event_ts
             sizes = len(bids), len(asks)
             head = _HEAD.pack(self.broadcast, prev_seq, seq, ts, digest, *sizes, source_time)
-            self._packed = head + pack((bids, asks), MARSHAL_VERSION)
+            self._packed = head + packed_rows(bids, asks)
             self._delta = None
         return self._packed
 
 
 def _unpacked(packed: bytes) -> ViewDelta:
     """The delta of a packed step."""
-    _, prev_seq, seq, ts, digest, _, _, source_time = _HEAD.unpack_from(packed)
-    bids, asks = unpack(memoryview(packed)[_HEAD.size :])
+    _, prev_seq, seq, ts, digest, bid_rows, _, source_time = _HEAD.unpack_from(packed)
+    bids, asks = unpacked_rows(memoryview(packed)[_HEAD.size :], bid_rows)
     event_ts = None if source_time == _NO_TIME else source_time
     return ViewDelta(prev_seq, seq, ts, bids, asks, digest, event_ts)
 

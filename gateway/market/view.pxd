@@ -1,6 +1,8 @@
 cimport cython
+from cpython.array cimport array
 from depthcast.shared.book cimport BookSide
 from depthcast.shared.digest cimport SideWeights
+from depthcast.shared.level_rows cimport LevelRows, numbers_for, rows_of
 
 cdef unsigned long long _MASK
 
@@ -10,7 +12,12 @@ cdef class SideView:
     cdef public object edge
     cpdef object advance(self, object changes)
     @cython.locals(rows=list, sign=longlong, price=longlong)
-    cpdef list _up_to(self, object changes, long long edge)
+    cpdef object _up_to(self, object changes, long long edge)
+    @cython.locals(
+        given=cython.p_longlong, count=Py_ssize_t, sign=cython.longlong, items=Py_ssize_t, kept=Py_ssize_t, at=Py_ssize_t, row=Py_ssize_t,
+        numbers=array, rows=cython.p_longlong, end=Py_ssize_t,
+    )
+    cdef object _rows_up_to(self, LevelRows changes, long long edge)
 
 cdef class View:
     cdef public object replica

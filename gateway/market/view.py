@@ -8,12 +8,14 @@ prices the client never held are left out, so the incrementally updated digest i
 compared.
 """
 
+from array import array
 from collections.abc import Sequence
 from typing import Final, Protocol
 
 from depthcast.gateway.protocol.messages import UNGROUPED, Message, Row, Rows, ViewDelta, snapshot_message
 from depthcast.shared.book import Book, BookSide
 from depthcast.shared.digest import SideWeights
+from depthcast.shared.level_rows import ITEMS, LevelRows, numbers_for, rows_of
 from depthcast.shared.replica import Changes
 
 _MASK: Final = 0xFFFFFFFF
@@ -53,7 +55,9 @@ class SideView:
         assert old is not None, "an edge can only loosen if there was one"
         return self._loosened(changes, old, new)
 
-    def _up_to(self, changes: Rows, edge: int) -> list[Row]:
+    def _up_to(self, changes: Rows, edge: int) -> Rows:
+        if isinstance(changes, LevelRows):
+            return self._rows_up_to(changes, edge)
         rows: list[Row] = []
         sign = self.side.sign
         for change in changes:
@@ -61,6 +65,23 @@ class SideView:
             if price * sign <= edge:
                 rows.append(change)
         return rows
+
+    def _rows_up_to(self, changes: LevelRows, edge: int) -> Rows:
+        given, count, sign, items = changes.items, changes.size, self.side.sign, ITEMS
+        kept = 0
+        for at in range(count):
+            kept += given[items * at] * sign <= edge
+        if kept == count:
+            return changes  # type: ignore[return-value]  # registered as a sequence
+        numbers = numbers_for(kept)
+        rows: array[int] = numbers.data.as_longlongs  # type: ignore[attr-defined]  # as Cython sees an array
+        end = 0
+        for row in range(count):
+            at = items * row
+            if given[at] * sign <= edge:
+                rows[end], rows[end + 1], rows[end + 2] = given[at], given[at + 1], given[at + 2]
+                end += items
+        return rows_of(numbers)  # type: ignore[return-value]
 
     def _tightened(self, changes: Rows, old: int | None, new: int) -> list[Row]:
         sign = self.side.sign
@@ -80,7 +101,7 @@ class SideView:
         return rows
 
     def _loosened(self, changes: Rows, old: int, new: int | None) -> list[Row]:
-        rows = self._up_to(changes, old)
+        rows = list(self._up_to(changes, old))
         rows += [(price, quantity, 0) for price, quantity in self.side.between(old, new)]
         return rows
 
@@ -153,7 +174,7 @@ class View:
             self.event_ts = event_ts
         if self.depth:
             bid_weights, ask_weights = self.replica.weights
-            bids_moved, asks_moved = bid_weights.moved_by(bids), ask_weights.moved_by(asks)
+            bids_moved, asks_moved = bid_weights.moved_64(bids), ask_weights.moved_64(asks)
             self.digest = (self.digest + bids_moved + asks_moved) & _MASK
         else:
             self.digest = self.replica.digest

@@ -41,7 +41,13 @@ def _package(name: str, *property_tests: str, left_out: tuple[str, ...] = ()) ->
 PACKAGES: Final = {
     package.folder: package
     for package in (
-        _package("shared", "test_deep_ranks.py", "test_level_table.py", "test_reader_convergence.py"),
+        _package(
+            "shared",
+            "test_deep_ranks.py",
+            "test_level_rows.py",
+            "test_level_table.py",
+            "test_reader_convergence.py",
+        ),
         _package("broadcaster", "test_engine_model.py"),
         _package(
             "ingestor",
@@ -63,6 +69,7 @@ PACKAGES: Final = {
             "test_gateway_orders.py",
             "test_gateway_sessions.py",
             "test_grouped_brute_force.py",
+            "test_level_rows.py",
             "test_resume_elsewhere.py",
             "test_followed_on_demand.py",
             "test_view_brute_force.py",
