@@ -16,6 +16,7 @@ cdef class PendingTable(NumberMap):
     cdef void _use(self, Py_ssize_t room, array pairs) noexcept
     @cython.locals(place=Py_ssize_t)
     cdef Py_ssize_t place_of(self, long long number) noexcept
+    cdef void fetch(self, long long number) noexcept
     cdef long long value_at(self, Py_ssize_t place) noexcept
     cdef Py_ssize_t end(self) noexcept
     cdef long long number_at(self, Py_ssize_t place) noexcept

@@ -48,6 +48,10 @@ class PendingTable(NumberMap):
         place = self._places.place_of(number)
         return self._places.value_at(place) if place >= 0 else -1
 
+    def fetch(self, number: int) -> None:
+        """Have the memory fetched where the search for a price begins, without waiting for it."""
+        self._places.fetch(number)
+
     def value_at(self, place: int) -> int:
         return self._pairs[2 * place + 1]
 

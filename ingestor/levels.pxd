@@ -2,7 +2,9 @@ cimport cython
 from cpython.array cimport array
 from depthcast.broadcaster.pending cimport PendingTable
 from depthcast.ingestor.book_state cimport BookState
+from depthcast.shared.book cimport BookSide
 from depthcast.shared.level_table cimport LevelTable
+from depthcast.shared.rank_blocks cimport RankBlocks
 
 cdef bint COMPILED
 cdef Py_ssize_t FETCHED_MIN
@@ -18,3 +20,8 @@ cdef class LevelsState(BookState):
         place=Py_ssize_t, step=Py_ssize_t, update=cython.int, delete=cython.int,
     )
     cpdef object _run_packed(self, array numbers)
+    @cython.locals(
+        step=Py_ssize_t, levels=LevelTable, pending=PendingTable, book_side=BookSide, ranks=RankBlocks, at=Py_ssize_t,
+        side=cython.int, price=cython.longlong,
+    )
+    cdef int _fetch(self, long long* items, Py_ssize_t start, Py_ssize_t end) except -1

@@ -1,6 +1,17 @@
 cimport cython
 from cpython.array cimport array
 
+# What Python cannot say: the processor is to bring a line of memory, and nothing waits for it.
+cdef extern from *:
+    """
+    #if defined(__GNUC__) || defined(__clang__)
+    #define fetch_line(numbers, at) __builtin_prefetch((numbers) + (at), 1)
+    #else
+    #define fetch_line(numbers, at) ((void)0)
+    #endif
+    """
+    void fetch_line(long long* numbers, Py_ssize_t at) noexcept
+
 cdef bint COMPILED
 cdef long long EMPTY
 cdef int BITS_MIN
@@ -37,7 +48,7 @@ cdef class LevelTable(NumberMap):
     cdef Py_ssize_t _size
     cdef unsigned long long _changes
     cdef void _use(self, int bits, array slots) noexcept
-    cdef long long first_at_home(self, long long number) noexcept
+    cdef void fetch(self, long long number) noexcept
     cdef Py_ssize_t place_of(self, long long number) noexcept
     cdef long long value_at(self, Py_ssize_t place) noexcept
     cdef void set_at(self, Py_ssize_t place, long long value) noexcept

@@ -277,9 +277,9 @@ class LevelTable(NumberMap):
     def __len__(self) -> int:
         return self._size
 
-    def first_at_home(self, number: int) -> int:
-        """The price in the slot where the search begins: to have its memory fetched before it is needed."""
-        return self._slots[2 * _home(number, self._shift)]
+    def fetch(self, number: int) -> None:
+        """Have the memory fetched where the search for a price begins, without waiting for it."""
+        fetch_line(self._slots, 2 * _home(number, self._shift))  # type: ignore[name-defined]  # noqa: F821  # in C
 
     def place_of(self, number: int) -> int:
         """The slot of a price, -1 if it is not there."""

@@ -1,8 +1,10 @@
 cimport cython
 from cpython.array cimport array
+from depthcast.shared.level_table cimport fetch_line
 
 cdef bint COMPILED
 cdef Py_ssize_t STRIDE
+cdef Py_ssize_t LINE
 cdef Py_ssize_t BLOCK_MAX
 cdef Py_ssize_t BLOCK_LOADED
 cdef Py_ssize_t BLOCK_MIN
@@ -34,6 +36,8 @@ cdef class RankBlocks:
         place=Py_ssize_t,
     )
     cpdef int add(self, long long rank) except -1
+    @cython.locals(at=Py_ssize_t, end=Py_ssize_t, base=Py_ssize_t, place=Py_ssize_t)
+    cdef void fetch(self, long long rank) noexcept
     @cython.locals(
         base=Py_ssize_t, upper=Py_ssize_t, numbers=cython.p_longlong, kept=Py_ssize_t, moved=Py_ssize_t,
         place=Py_ssize_t,
