@@ -51,6 +51,8 @@ cdef class LevelTable(NumberMap):
     cdef void fetch(self, long long number) noexcept
     cdef Py_ssize_t place_of(self, long long number) noexcept
     cdef long long value_at(self, Py_ssize_t place) noexcept
+    @cython.locals(slots=cython.p_longlong, free=cython.longlong, place=Py_ssize_t)
+    cdef void empty(self) noexcept
     cdef void set_at(self, Py_ssize_t place, long long value) noexcept
     @cython.locals(at=Py_ssize_t)
     cdef long long held(self, long long number) noexcept

@@ -386,6 +386,15 @@ class LevelTable(NumberMap):
         self._size = 0
         self._changes += 1
 
+    def empty(self) -> None:
+        """Remove everything, and keep the memory for as much again."""
+        slots, free = self._slots, EMPTY
+        if self._size:
+            for place in range(self._mask + 1):
+                slots[2 * place] = free
+        self._size = 0
+        self._changes += 1
+
     def longest_search(self) -> int:
         """So many slots are read at most to find a price that is there."""
         longest = 0
