@@ -1,7 +1,10 @@
 cimport cython
-from cpython.array cimport array
+from cpython.array cimport array, clone
 
-# What Python cannot say: the processor is to bring a line of memory, and nothing waits for it.
+# What Python cannot say. `fetch_line`: the processor is to bring a line of memory, and nothing waits for it.
+# `use_large_pages`: the system is to have few large pages for an array of at least 2 MiB that nobody has
+# written to, because each page that the processor does not know costs a search. Only Linux is asked; it may
+# decline.
 cdef extern from *:
     """
     #if defined(__GNUC__) || defined(__clang__)
@@ -11,6 +14,27 @@ cdef extern from *:
     #endif
     """
     void fetch_line(long long* numbers, Py_ssize_t at) noexcept
+
+cdef extern from *:
+    """
+    #if defined(__linux__)
+    #include <sys/mman.h>
+    #include <unistd.h>
+    #endif
+    static inline void use_large_pages(long long *numbers, Py_ssize_t count) {
+    #if defined(__linux__) && defined(MADV_HUGEPAGE)
+        const size_t size = (size_t)count * sizeof(long long);
+        if (size >= (size_t)2 << 20) {
+            const size_t within = (size_t)numbers & ((size_t)sysconf(_SC_PAGESIZE) - 1);
+            (void)madvise((char *)numbers - within, size + within, MADV_HUGEPAGE);
+        }
+    #else
+        (void)numbers;
+        (void)count;
+    #endif
+    }
+    """
+    void use_large_pages(long long* numbers, Py_ssize_t count) noexcept
 
 cdef bint COMPILED
 cdef long long EMPTY
@@ -36,6 +60,9 @@ cdef class NumberMap:
 
 @cython.locals(mixed=cython.ulonglong)
 cdef Py_ssize_t _home(long long number, int shift) noexcept
+
+@cython.locals(made=array, slots=cython.p_longlong, free=cython.longlong, place=Py_ssize_t)
+cdef array _free_slots(Py_ssize_t count)
 
 @cython.locals(free=cython.longlong, at=Py_ssize_t, found=cython.longlong)
 cdef Py_ssize_t _search(long long* slots, Py_ssize_t mask, int shift, long long number) noexcept

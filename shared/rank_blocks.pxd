@@ -1,6 +1,6 @@
 cimport cython
-from cpython.array cimport array
-from depthcast.shared.level_table cimport fetch_line
+from cpython.array cimport array, clone
+from depthcast.shared.level_table cimport fetch_line, use_large_pages
 
 cdef bint COMPILED
 cdef Py_ssize_t STRIDE
@@ -22,7 +22,7 @@ cdef class RankBlocks:
     cdef Py_ssize_t _free
     cdef Py_ssize_t _size
     @cython.locals(
-        old=Py_ssize_t, more=Py_ssize_t, numbers=array, block=Py_ssize_t,
+        old=Py_ssize_t, more=Py_ssize_t, numbers=array, into=cython.p_longlong, block=Py_ssize_t, place=Py_ssize_t,
     )
     cdef int _make_room(self, Py_ssize_t room) except -1
     @cython.locals(base=Py_ssize_t, left=Py_ssize_t, rank=cython.longlong)

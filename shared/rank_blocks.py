@@ -63,14 +63,18 @@ class RankBlocks:
     def _make_room(self, room: int) -> int:
         """Have room for so many blocks; raises `MemoryError` with nothing changed."""
         old = self._room
+        more = room - old
+        numbers: array[int] = clone(_NOTHING, room * STRIDE, zero=False)  # type: ignore[name-defined]  # noqa: F821  # in C
+        into = numbers.data.as_longlongs  # type: ignore[attr-defined] # as Cython sees an array
+        use_large_pages(into, room * STRIDE)  # type: ignore[name-defined]  # noqa: F821  # in C
+        for place in range(old * STRIDE):
+            into[place] = self._numbers[place]
         if old:
-            more = room - old
-            numbers = self._numbers_array + _NOTHING * (more * STRIDE)
             self._use(
                 room, numbers, self._greatest_array + _NOTHING * more, self._ids_array + _NOTHING * more
             )
         else:
-            self._use(room, _NOTHING * (room * STRIDE), _NOTHING * room, _NOTHING * room)
+            self._use(room, numbers, _NOTHING * room, _NOTHING * room)
         for block in range(room - 1, old - 1, -1):
             self._numbers[block * STRIDE] = self._free
             self._free = block
