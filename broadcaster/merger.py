@@ -200,7 +200,7 @@ class Merger:
             if index >= fetched:
                 fetched = min(index + FETCHED, end)
                 for ahead in range(index, fetched):
-                    levels.first_at_home(pending.number_at(ahead))
+                    levels.fetch(pending.number_at(ahead))
             old = pending.value_at(index)
             if old < 0:  # `GONE`
                 continue

@@ -18,6 +18,9 @@ GONE: Final = -1
 
 ROOM_MIN: Final = 4
 
+ROOM_KEPT_MIN: Final = 4096
+"""A table with less room gives it back when it is cleared: that costs little, and there may be many."""
+
 _PAIR: Final = array("q", [0, 0])
 """The array of a table that has room for nothing: never written."""
 
@@ -26,13 +29,14 @@ class PendingTable(NumberMap):
     """Price → quantity ≥ 0 before the first change, in the order in which they came. Used only if compiled.
 
     `_places`: price → index of its pair in `_pairs`, which lie in `_array` with room for `_room` of them.
+    `_before`: so many were there when it was cleared last.
     """
 
-    __slots__ = ("_array", "_count", "_pairs", "_places", "_room")
+    __slots__ = ("_array", "_before", "_count", "_pairs", "_places", "_room")
 
     def __init__(self) -> None:
         self._places = LevelTable()
-        self._count = 0
+        self._count = self._before = 0
         self._use(0, _PAIR)
 
     def _use(self, room: int, pairs: "array[int]") -> None:
@@ -47,6 +51,10 @@ class PendingTable(NumberMap):
         """The index of the pair of a price, -1 if it is not there."""
         place = self._places.place_of(number)
         return self._places.value_at(place) if place >= 0 else -1
+
+    def fetch(self, number: int) -> None:
+        """Have the memory fetched where the search for a price begins, without waiting for it."""
+        self._places.fetch(number)
 
     def value_at(self, place: int) -> int:
         return self._pairs[2 * place + 1]
@@ -111,9 +119,19 @@ class PendingTable(NumberMap):
         return 0
 
     def clear(self) -> None:
-        self._places.clear()
+        """Remove everything; the memory stays if this interval and the one before it needed much of it.
+
+        Else a table that is filled again and again would grow anew each time, in memory that the system has
+        to clear. After one interval with many changes it does not stay: there may be none like it.
+        """
+        usual = min(self._count, self._before)
+        self._before = self._count
         self._count = 0
-        self._use(0, _PAIR)
+        if self._room >= ROOM_KEPT_MIN and 4 * usual >= self._room:
+            self._places.empty()
+        else:
+            self._places.clear()
+            self._use(0, _PAIR)
 
     def room(self) -> int:
         """So many pairs fit without more memory."""

@@ -95,9 +95,7 @@ class LevelsState(BookState):
                 while at < end:
                     if at >= fetched:
                         fetched = min(at + FETCHED_EVENTS * step, end)
-                        for ahead in range(at, fetched, step):
-                            levels = asks if items[ahead + 1] else bids
-                            levels.first_at_home(items[ahead + 2])
+                        self._fetch(items, at, fetched)
                     op, side, price, lots = items[at], items[at + 1], items[at + 2], items[at + 3]
                     at += step
                     levels = asks if side else bids
@@ -125,6 +123,27 @@ class LevelsState(BookState):
                 if self._atomic:
                     break
         return ArrayResult(applied, ignored, refused, self._evicted)
+
+    def _fetch(self, items: "array[int]", start: int, end: int) -> None:
+        """Read what events will read and write, for its memory to be fetched side by side."""
+        step = ITEMS
+        levels: Any
+        pending: Any
+        at = start
+        while at < end:
+            side, price = items[at + 1], items[at + 2]
+            levels, pending = self._levels[side], self._pending_levels[side]
+            levels.fetch(price)
+            pending.fetch(price)
+            at += step
+        at = start
+        while at < end:
+            side, price = items[at + 1], items[at + 2]
+            levels = self._levels[side]
+            if not items[at + 3] or levels.place_of(price) < 0:
+                book_side: Any = self.book.sides[side]
+                book_side.ranks.fetch(price if side == 0 else -price)
+            at += step
 
     def _apply_one(self, event: Any) -> bool:
         """Apply any event; False if it is ignored. Raises `RefusedError`."""

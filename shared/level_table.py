@@ -240,6 +240,17 @@ def _home(number: int, shift: int) -> int:
     return mixed >> shift
 
 
+def _free_slots(count: int) -> "array[int]":
+    """So many slots, all of them free; raises `MemoryError`."""
+    made: array[int] = clone(_SLOT, 2 * count, zero=False)  # type: ignore[name-defined]  # noqa: F821  # in C
+    slots, free = made.data.as_longlongs, EMPTY  # type: ignore[attr-defined] # as Cython sees an array
+    use_large_pages(slots, 2 * count)  # type: ignore[name-defined]  # noqa: F821  # in C
+    for place in range(count):
+        slots[2 * place] = free
+        slots[2 * place + 1] = 0
+    return made
+
+
 def _search(slots: "array[int]", mask: int, shift: int, number: int) -> int:
     """The slot of a price, -1 if it is not there."""
     free = EMPTY
@@ -277,9 +288,9 @@ class LevelTable(NumberMap):
     def __len__(self) -> int:
         return self._size
 
-    def first_at_home(self, number: int) -> int:
-        """The price in the slot where the search begins: to have its memory fetched before it is needed."""
-        return self._slots[2 * _home(number, self._shift)]
+    def fetch(self, number: int) -> None:
+        """Have the memory fetched where the search for a price begins, without waiting for it."""
+        fetch_line(self._slots, 2 * _home(number, self._shift))  # type: ignore[name-defined]  # noqa: F821  # in C
 
     def place_of(self, number: int) -> int:
         """The slot of a price, -1 if it is not there."""
@@ -354,7 +365,7 @@ class LevelTable(NumberMap):
     def _resize(self, bits: int) -> int:
         old, count, free = self._array, self._mask + 1, EMPTY
         slots = self._slots
-        made = _SLOT * (1 << bits)
+        made = _free_slots(1 << bits)
         self._use(bits, made)
         into, mask = self._slots, self._mask
         for place in range(count):
@@ -383,6 +394,15 @@ class LevelTable(NumberMap):
 
     def clear(self) -> None:
         self._use(1, _NO_SLOTS)
+        self._size = 0
+        self._changes += 1
+
+    def empty(self) -> None:
+        """Remove everything, and keep the memory for as much again."""
+        slots, free = self._slots, EMPTY
+        if self._size:
+            for place in range(self._mask + 1):
+                slots[2 * place] = free
         self._size = 0
         self._changes += 1
 

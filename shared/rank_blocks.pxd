@@ -1,8 +1,10 @@
 cimport cython
-from cpython.array cimport array
+from cpython.array cimport array, clone
+from depthcast.shared.level_table cimport fetch_line, use_large_pages
 
 cdef bint COMPILED
 cdef Py_ssize_t STRIDE
+cdef Py_ssize_t LINE
 cdef Py_ssize_t BLOCK_MAX
 cdef Py_ssize_t BLOCK_LOADED
 cdef Py_ssize_t BLOCK_MIN
@@ -20,7 +22,7 @@ cdef class RankBlocks:
     cdef Py_ssize_t _free
     cdef Py_ssize_t _size
     @cython.locals(
-        old=Py_ssize_t, more=Py_ssize_t, numbers=array, block=Py_ssize_t,
+        old=Py_ssize_t, more=Py_ssize_t, numbers=array, into=cython.p_longlong, block=Py_ssize_t, place=Py_ssize_t,
     )
     cdef int _make_room(self, Py_ssize_t room) except -1
     @cython.locals(base=Py_ssize_t, left=Py_ssize_t, rank=cython.longlong)
@@ -34,6 +36,8 @@ cdef class RankBlocks:
         place=Py_ssize_t,
     )
     cpdef int add(self, long long rank) except -1
+    @cython.locals(at=Py_ssize_t, end=Py_ssize_t, base=Py_ssize_t, place=Py_ssize_t)
+    cdef void fetch(self, long long rank) noexcept
     @cython.locals(
         base=Py_ssize_t, upper=Py_ssize_t, numbers=cython.p_longlong, kept=Py_ssize_t, moved=Py_ssize_t,
         place=Py_ssize_t,

@@ -15,6 +15,8 @@ COMPILED: Final = is_compiled_at(__file__)
 
 STRIDE: Final = 128
 """Numbers from one block to the next: first its size, then room for so many in ascending order."""
+LINE: Final = 8
+"""Numbers that a processor fetches at once."""
 BLOCK_MAX: Final = 127
 BLOCK_LOADED: Final = 96
 """Numbers in a block at first: there is room for some more."""
@@ -61,14 +63,18 @@ class RankBlocks:
     def _make_room(self, room: int) -> int:
         """Have room for so many blocks; raises `MemoryError` with nothing changed."""
         old = self._room
+        more = room - old
+        numbers: array[int] = clone(_NOTHING, room * STRIDE, zero=False)  # type: ignore[name-defined]  # noqa: F821  # in C
+        into = numbers.data.as_longlongs  # type: ignore[attr-defined] # as Cython sees an array
+        use_large_pages(into, room * STRIDE)  # type: ignore[name-defined]  # noqa: F821  # in C
+        for place in range(old * STRIDE):
+            into[place] = self._numbers[place]
         if old:
-            more = room - old
-            numbers = self._numbers_array + _NOTHING * (more * STRIDE)
             self._use(
                 room, numbers, self._greatest_array + _NOTHING * more, self._ids_array + _NOTHING * more
             )
         else:
-            self._use(room, _NOTHING * (room * STRIDE), _NOTHING * room, _NOTHING * room)
+            self._use(room, numbers, _NOTHING * room, _NOTHING * room)
         for block in range(room - 1, old - 1, -1):
             self._numbers[block * STRIDE] = self._free
             self._free = block
@@ -134,6 +140,16 @@ class RankBlocks:
             self._greatest[at] = rank
         self._size += 1
         return 0
+
+    def fetch(self, rank: int) -> None:
+        """Have the memory of the block fetched where a number belongs, without waiting for it."""
+        if self._count:
+            at = min(place_of(self._greatest, 0, self._count, rank), self._count - 1)
+            base = self._ids[at] * STRIDE
+            place, end = base, base + STRIDE
+            while place < end:
+                fetch_line(self._numbers, place)  # type: ignore[name-defined]  # noqa: F821  # in C
+                place += LINE
 
     def _split(self, at: int) -> int:
         """Move the upper half of a full block to one of its own, for which there is room."""

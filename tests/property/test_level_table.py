@@ -218,6 +218,29 @@ def test_refused_changes_leave_no_trace_however_many_there_are() -> None:
     assert (sorted(made), size) == ([-1, 50], 8)
 
 
+def _interval(made: Any, first: int, count: int) -> None:
+    """Fill the table with that many, compare it with a dict, and clear it."""
+    made.update((7 * number, number) for number in range(first, first + count))
+    del made[7 * first]
+    expected = {7 * number: number for number in range(first + 1, first + count)}
+    assert list(made.items()) == list(expected.items())
+    assert all(made[price] == quantity for price, quantity in expected.items())
+    assert not any(price + 1 in made for price in expected)
+    made.clear()
+    assert not made
+    assert not list(made)
+    assert not any(price in made for price in expected)
+
+
+def test_memory_for_pending_changes_stays_if_it_is_needed_in_each_interval() -> None:
+    made: Any = PendingTable()
+    rooms = []
+    for number, count in enumerate([5_000, 6_000, 3_000, 5_000, 9_000, 9_000, 100, 9_000, 1_000, 1_000]):
+        _interval(made, 2_000 * number, count)
+        rooms.append(made.room())
+    assert rooms == [0, 8192, 8192, 8192, 16384, 16384, 0, 0, 0, 0]
+
+
 def test_a_compiled_book_has_tables() -> None:
     assert isinstance(BookSide(Side.BID).levels, LevelTable)
     assert isinstance(new_levels(), LevelTable)

@@ -20,6 +20,7 @@ DECLARED = sorted(
 )
 MODULE = ""
 
+_IN_C = re.compile(r"^cdef extern from \*:\n(?:[ \t].*\n|\n)*", re.MULTILINE)
 _LOCALS = re.compile(r"@cython\.locals\(([^)]*)\)")
 _NAME = re.compile(r"(\w+)\s*=")
 _CLASS = re.compile(r"cdef class (\w+)")
@@ -36,9 +37,9 @@ class Declaration(NamedTuple):
 
 
 def declared_in(text: str) -> Iterator[Declaration]:
-    """What the text of a `.pxd` declares; raises `ValueError` on a line that it cannot read."""
+    """What the text of a `.pxd` declares of its `.py`; raises `ValueError` on a line that it cannot read."""
     class_, local_names = MODULE, list[str]()
-    for line in _logical_lines(text):
+    for line in _logical_lines(_IN_C.sub("", text)):
         indented, statement = line[:1].isspace(), line.strip()
         scope = class_ if indented else MODULE
         if statement.startswith(("cimport ", "from ")) or statement in ("@cython.final", "pass"):
@@ -147,6 +148,12 @@ def move(side, *, many=0):
 
 EVERYTHING = """
 cimport cython
+cdef extern from *:
+    \"\"\"
+    #define twice(number) (2 * (number))
+    \"\"\"
+
+    int twice(int number) noexcept
 from elsewhere cimport Other
 cdef long long LIMIT
 @cython.final
