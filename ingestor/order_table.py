@@ -20,8 +20,8 @@ from depthcast.shared.compiled import is_compiled_at
 
 COMPILED: Final = is_compiled_at(__file__)
 
-BITS_MIN: Final = 3
-"""A table with orders has at least two to the power of this many slots, of 24 bytes each."""
+SLOTS_MIN: Final = 8
+"""A table with orders has at least so many slots, of 24 bytes each; always a power of two."""
 
 ITEMS: Final = 3
 """Numbers of an order: ID, price, quantity. A quantity of 0 stands for a free slot."""
@@ -45,13 +45,17 @@ Order = tuple[int, int]
 OrderId = int | str
 
 
-def _home(order_id: int, shift: int) -> int:
-    """The slot where the search for an ID begins."""
+def _home(order_id: int, mask: int) -> int:
+    """The slot where the search for an ID begins.
+
+    Its lowest bits are those of a smaller table too. So orders may be put into one in the order in which a
+    larger one has them, as an undo does: with the highest bits, all would begin at the first slots.
+    """
     mixed = order_id
     mixed = (mixed + _SUMMAND) * _MULTIPLIER  # of 64 bits, like all that follows
     mixed ^= mixed >> 32
     mixed *= _SECOND_MULTIPLIER
-    return mixed >> shift
+    return (mixed >> 32) & mask
 
 
 def _is_number(order_id: int) -> bool:
@@ -62,34 +66,32 @@ def _is_number(order_id: int) -> bool:
 class OrderTable:  # noqa: PLW1641  # not hashable, like a dict
     """Order ID → (price, quantity), in no particular order. Used only if compiled.
 
-    `_slots`: ID, price and quantity of each slot; they lie in `_array`, which nobody else has. `_shift`: what
-    is left of a mixed ID of 64 bits after this shift is its first slot. `_changes` counts orders that came
-    or went, so that an iteration notices.
+    `_slots`: ID, price and quantity of each slot; they lie in `_array`, which nobody else has. `_mask`: one
+    less than there are slots. `_changes` counts orders that came or went, so that an iteration notices.
 
     It offers what a dict does. IDs are found by equality, so 1.0 is 1. `others`: the orders whose ID is no
     integer of 64 bits.
     """
 
-    __slots__ = ("_array", "_changes", "_mask", "_shift", "_size", "_slots", "others")
+    __slots__ = ("_array", "_changes", "_mask", "_size", "_slots", "others")
 
     def __init__(self) -> None:
-        self._use(1, _NO_SLOTS)
+        self._use(2, _NO_SLOTS)
         self._size = 0
         self._changes = 0
         self.others: dict[OrderId, Order] = {}
 
-    def _use(self, bits: int, slots: "array[int]") -> None:
+    def _use(self, count: int, slots: "array[int]") -> None:
         self._array = slots
         self._slots: array[int] = slots.data.as_longlongs  # type: ignore[attr-defined] # as Cython sees an array
-        self._mask = (1 << bits) - 1
-        self._shift = 64 - bits
+        self._mask = count - 1
 
     # In numbers.
 
     def place_of(self, order_id: int) -> int:
         """The slot of an order, -1 if it is not there."""
         slots, mask = self._slots, self._mask
-        at = _home(order_id, self._shift)
+        at = _home(order_id, mask)
         while slots[3 * at + 2]:
             if slots[3 * at] == order_id:
                 return at
@@ -116,9 +118,9 @@ class OrderTable:  # noqa: PLW1641  # not hashable, like a dict
     def enter(self, order_id: int, price: int, quantity: int) -> int:
         """Add an order that is not there, `quantity` ≥ 1; raises `MemoryError` with nothing changed."""
         if 3 * (self._size + 1) > 2 * (self._mask + 1) or self._mask == 1:
-            self._resize(max(64 - self._shift + 1, BITS_MIN))
+            self._resize(max(2 * (self._mask + 1), SLOTS_MIN))
         slots, mask = self._slots, self._mask
-        at = _home(order_id, self._shift)
+        at = _home(order_id, mask)
         while slots[3 * at + 2]:
             at = (at + 1) & mask
         slots[3 * at] = order_id
@@ -130,11 +132,11 @@ class OrderTable:  # noqa: PLW1641  # not hashable, like a dict
 
     def drop_at(self, place: int) -> int:
         """Free a slot, and move back those behind it that no search would find otherwise."""
-        slots, mask, shift = self._slots, self._mask, self._shift
+        slots, mask = self._slots, self._mask
         gap = place
         at = (gap + 1) & mask
         while slots[3 * at + 2]:
-            home = _home(slots[3 * at], shift)
+            home = _home(slots[3 * at], mask)
             if (at - home) & mask >= (at - gap) & mask:
                 slots[3 * gap] = slots[3 * at]
                 slots[3 * gap + 1] = slots[3 * at + 1]
@@ -144,24 +146,24 @@ class OrderTable:  # noqa: PLW1641  # not hashable, like a dict
         slots[3 * gap + 2] = 0
         self._size -= 1
         self._changes += 1
-        if 16 * self._size < mask and 64 - shift > BITS_MIN:
+        if 16 * self._size < mask >= SLOTS_MIN:
             self._shrink()
         return 0
 
     def _shrink(self) -> None:
         # What was removed is removed: without memory the table stays larger than it needs to be.
         with suppress(MemoryError):
-            self._resize(64 - self._shift - 1)
+            self._resize((self._mask + 1) // 2)
 
-    def _resize(self, bits: int) -> int:
+    def _resize(self, room: int) -> int:
         old, count = self._array, self._mask + 1
         slots = self._slots
-        made = _SLOT * (1 << bits)
-        self._use(bits, made)
+        made = _SLOT * room
+        self._use(room, made)
         into, mask = self._slots, self._mask
         for place in range(count):
             if slots[3 * place + 2]:
-                at = _home(slots[3 * place], self._shift)
+                at = _home(slots[3 * place], mask)
                 while into[3 * at + 2]:
                     at = (at + 1) & mask
                 into[3 * at] = slots[3 * place]
@@ -188,7 +190,7 @@ class OrderTable:  # noqa: PLW1641  # not hashable, like a dict
         longest = 0
         for place in range(self._mask + 1):
             if self._slots[3 * place + 2]:
-                distance = (place - _home(self._slots[3 * place], self._shift)) & self._mask
+                distance = (place - _home(self._slots[3 * place], self._mask)) & self._mask
                 longest = max(longest, distance + 1)
         return longest
 
@@ -270,10 +272,22 @@ class OrderTable:  # noqa: PLW1641  # not hashable, like a dict
 
     def clear(self) -> None:
         """Remove all orders."""
-        self._use(1, _NO_SLOTS)
+        self._use(2, _NO_SLOTS)
         self._size = 0
         self._changes += 1
         self.others.clear()
+
+    def fill(self, orders: dict[OrderId, Order]) -> None:
+        """Have these orders, which are in range, where none were; the dict may become part of the table."""
+        for key, order in orders.items():
+            if type(key) is int and _is_number(key):
+                price, quantity = order
+                self.enter(key, price, quantity)
+        if self._size:
+            orders = {
+                key: order for key, order in orders.items() if type(key) is not int or not _is_number(key)
+            }
+        self.others = orders
 
     def update(self, other: Any = ()) -> None:
         """Set the orders of a mapping or of an iterable of pairs."""
@@ -382,9 +396,9 @@ def orders_from(orders: dict[OrderId, Order]) -> MutableMapping[OrderId, Order]:
     """The same orders, which are in range, as `new_orders` keeps them."""
     if not COMPILED:
         return orders
-    made = new_orders()
-    made.update(orders)
-    return made
+    made = OrderTable()
+    made.fill(orders)
+    return made  # type: ignore[return-value]  # registered above
 
 
 def columns_of(orders: Any) -> tuple[Sequence[OrderId], Sequence[Sequence[int]]]:

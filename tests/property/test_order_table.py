@@ -151,6 +151,23 @@ def test_columns_are_those_of_the_moment(count: int) -> None:
     assert str(ids) == str(before[0])
 
 
+@compiled_only
+def test_orders_from_one_table_take_no_long_searches_in_another() -> None:
+    table = OrderTable()
+    table.update((key, (key, 1)) for key in range(100_000))
+    other = OrderTable()
+    for key in table:
+        other[key] = table[key]
+        if len(other) in (10, 100, 1_000, 10_000, 90_000):
+            assert other.longest_search() < 500, len(other)
+    assert other == table
+    for key in list(other)[:99_900]:
+        del other[key]
+        if len(other) in (50_000, 10_000, 5_000, 1_000, 101):
+            assert other.longest_search() < 500, len(other)
+    assert len(other) == 100
+
+
 MEMORY = """
 import resource
 from depthcast.ingestor.order_table import OrderTable
