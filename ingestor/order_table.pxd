@@ -49,4 +49,4 @@ cdef class OrderTable:
     cpdef object get(self, object key, object default=*)
     @cython.locals(price=cython.longlong, quantity=cython.longlong, number=cython.longlong, place=Py_ssize_t)
     cpdef object _put(self, object key, object order)
-    cpdef object fill(self, dict orders)
+    cpdef object fill(self, object ids, object pairs)

@@ -232,15 +232,15 @@ class OrderTable:  # noqa: PLW1641  # not hashable, like a dict
         return found  # type: ignore[no-any-return]
 
     def __setitem__(self, key: OrderId, order: Order) -> None:
-        """Raises `TypeError`, `ValueError` or `OverflowError` for what is no order."""
+        """Raises `TypeError` or `ValueError` for what is no order."""
         if len(order) != 2 or type(order[0]) is not int or type(order[1]) is not int:
             raise TypeError(f"{order!r} are no price and quantity")
+        if not -_HALF <= order[0] < _HALF or not 1 <= order[1] < _HALF:
+            raise ValueError(f"an order of {order[1]} at {order[0]} is out of range")
         self._put(key, order)
 
     def _put(self, key: OrderId, order: Order) -> None:
         price, quantity = order  # of 64 bits
-        if quantity < 1:
-            raise ValueError(f"an order cannot have {quantity} lots")
         if type(key) is not int or not _is_number(key):
             self.others[key] = order
             self._changes += 1
@@ -277,17 +277,10 @@ class OrderTable:  # noqa: PLW1641  # not hashable, like a dict
         self._changes += 1
         self.others.clear()
 
-    def fill(self, orders: dict[OrderId, Order]) -> None:
-        """Have these orders, which are in range, where none were; the dict may become part of the table."""
-        for key, order in orders.items():
-            if type(key) is int and _is_number(key):
-                price, quantity = order
-                self.enter(key, price, quantity)
-        if self._size:
-            orders = {
-                key: order for key, order in orders.items() if type(key) is not int or not _is_number(key)
-            }
-        self.others = orders
+    def fill(self, ids: Sequence[OrderId], pairs: Sequence[Sequence[int]]) -> None:
+        """Set the orders with these IDs, each a pair of price and quantity; raises as setting one does."""
+        for key, (price, quantity) in zip(ids, pairs, strict=True):
+            self[key] = (price, quantity)
 
     def update(self, other: Any = ()) -> None:
         """Set the orders of a mapping or of an iterable of pairs."""
@@ -392,12 +385,12 @@ def new_orders() -> MutableMapping[OrderId, Order]:
     return OrderTable() if COMPILED else {}  # type: ignore[return-value]  # registered above
 
 
-def orders_from(orders: dict[OrderId, Order]) -> MutableMapping[OrderId, Order]:
-    """The same orders, which are in range, as `new_orders` keeps them."""
+def orders_from(ids: Sequence[OrderId], pairs: Sequence[Sequence[int]]) -> MutableMapping[OrderId, Order]:
+    """The orders with these IDs; compiled, raises `TypeError` or `ValueError` for others."""
     if not COMPILED:
-        return orders
+        return {order_id: (price, quantity) for order_id, (price, quantity) in zip(ids, pairs, strict=True)}
     made = OrderTable()
-    made.fill(orders)
+    made.fill(ids, pairs)
     return made  # type: ignore[return-value]  # registered above
 
 

@@ -114,14 +114,16 @@ class OrdersState(BookState):
         """
         bids = _orders_of(orders.bid_ids, orders.bids)
         asks = _orders_of(orders.ask_ids, orders.asks)
-        if not bids.keys().isdisjoint(asks):
+        few, many = sorted((bids, asks), key=len)
+        if any(order_id in many for order_id in few):
             raise ValueError("an order is on both sides")
         if self._ids_at_price is not None:
             self._ids_at_price = (_ids_by_price(bids), _ids_by_price(asks))
-        levels = [_levels_of(side.values()) for side in (bids, asks)]
-        self._orders = (orders_from(bids), orders_from(asks))
+        self._orders = (bids, asks)
+        columns = [columns_of(side)[1] for side in (bids, asks)]
+        levels = [_levels_of(pairs) for pairs in columns]
         self.load_levels(seq, flat_of(levels[0]), flat_of(levels[1]), 0)
-        self._use_counts(_counts_of(bids.values()), _counts_of(asks.values()))
+        self._use_counts(_counts_of(columns[0]), _counts_of(columns[1]))
         self.merger.orders_digest = 0
         for side, held in enumerate(levels):
             self.merger.pending[side].update(dict.fromkeys(held, 0))
@@ -535,21 +537,21 @@ def _move_id(at: dict[int, set[OrderId]], order_id: OrderId, old: Order | None, 
         at.setdefault(new[0], set()).add(order_id)
 
 
-def _orders_of(ids: Sequence[OrderId], pairs: Sequence[Sequence[int]]) -> dict[OrderId, Order]:
-    orders = {order_id: (price, quantity) for order_id, (price, quantity) in zip(ids, pairs, strict=True)}
+def _orders_of(ids: Sequence[OrderId], pairs: Sequence[Sequence[int]]) -> MutableMapping[OrderId, Order]:
+    orders = orders_from(ids, pairs)
     if len(orders) != len(ids):
         raise ValueError("an order id is repeated")
     return orders
 
 
-def _ids_by_price(orders: dict[OrderId, Order]) -> dict[int, set[OrderId]]:
+def _ids_by_price(orders: MutableMapping[OrderId, Order]) -> dict[int, set[OrderId]]:
     at: dict[int, set[OrderId]] = {}
     for order_id, order in orders.items():
         _move_id(at, order_id, None, order)
     return at
 
 
-def _counts_of(orders: Iterable[Order]) -> dict[int, int]:
+def _counts_of(orders: Iterable[Sequence[int]]) -> dict[int, int]:
     """Price → number of orders."""
     counts: dict[int, int] = {}
     for price, _ in orders:
@@ -557,7 +559,7 @@ def _counts_of(orders: Iterable[Order]) -> dict[int, int]:
     return counts
 
 
-def _levels_of(orders: Iterable[Order]) -> dict[int, int]:
+def _levels_of(orders: Iterable[Sequence[int]]) -> dict[int, int]:
     levels: dict[int, int] = {}
     for price, quantity in orders:
         if not (

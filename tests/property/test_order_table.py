@@ -101,7 +101,7 @@ def test_what_is_no_order_is_not_kept() -> None:
     table: Any = OrderTable()
     for order in ((1, 0), (1, -1), (2**63, 1), (1, 2**63), (1, 1.5), ("1", 1), (1,), 5):
         for key in (1, "x"):
-            with pytest.raises((ValueError, OverflowError, TypeError)):
+            with pytest.raises((ValueError, TypeError)):
                 table[key] = order
     assert len(table) == 0
 
@@ -131,7 +131,7 @@ def test_columns_are_those_of_the_moment(count: int) -> None:
     orders.update(held)
     ids, pairs = columns_of(orders)
     before = list(ids), list(pairs)
-    assert dict(zip(*before, strict=True)) == held == orders_from(dict(held))
+    assert dict(zip(*before, strict=True)) == held == orders_from(*before)
     orders["y"] = (1, 1)
     orders.pop(0, None)
     assert (list(ids), list(pairs)) == before
