@@ -38,7 +38,7 @@ class SideCopy:
     __slots__ = ("_levels", "_orders", "_pending", "_ranks", "_sign")
 
     def __init__(
-        self, side: BookSide, pending: Mapping[int, int], pending_orders: dict[int, int] | None = None
+        self, side: BookSide, pending: Mapping[int, int], pending_orders: Mapping[int, int] | None = None
     ) -> None:
         self._sign = -side.sign
         self._ranks = side.ascending()
@@ -46,7 +46,7 @@ class SideCopy:
         self._pending = dict(pending)
         self._orders: dict[int, int] | None = None
         if side.orders is not None and pending_orders is not None:
-            self._orders = side.orders | pending_orders
+            self._orders = dict(side.orders) | dict(pending_orders)
 
     def __len__(self) -> int:
         return len(self._ranks) + len(self._pending)

@@ -5,11 +5,16 @@ level records both numbers before the first change.
 """
 
 from collections.abc import Mapping
+from typing import Any, Final
 
-from depthcast.broadcaster.merger import Copies, Merger, SideCopy
+from depthcast.broadcaster.merger import Copies, Merger, Pending, SideCopy
+from depthcast.broadcaster.pending import PendingTable, new_pending
 from depthcast.shared.book import Book
+from depthcast.shared.compiled import is_compiled_at
 from depthcast.shared.digest import MASK
 from depthcast.shared.order_counts import OrderCounts
+
+COMPILED: Final = is_compiled_at(__file__)
 
 
 class OrdersMerger(Merger):
@@ -24,7 +29,7 @@ class OrdersMerger(Merger):
     def __init__(self, book: Book, seq: int = 0, digest: int = 0) -> None:
         super().__init__(book, seq, digest)
         self.orders_digest = 0
-        self.pending_orders: tuple[dict[int, int], dict[int, int]] = ({}, {})
+        self.pending_orders: Pending = (new_pending(), new_pending())
         self._counts: tuple[list[int], list[int]] = ([], [])
 
     def take_counts(self) -> OrderCounts:
@@ -48,6 +53,8 @@ class OrdersMerger(Merger):
 
         The number of orders at each of them is kept for `take_counts`.
         """
+        if COMPILED and isinstance(pending, PendingTable):
+            return self._counted_changes(side, pending)
         net: list[int] = []
         book_side = self.book.sides[side]
         levels, orders, weights = book_side.levels, book_side.orders, self._weights[side]
@@ -65,6 +72,35 @@ class OrdersMerger(Merger):
             weight = weights.of(price)
             moved += weight * (held - old)
             moved_orders += weight * (count - before)
+        self.digest = (self.digest + moved) & MASK
+        self.orders_digest = (self.orders_digest + moved_orders) & MASK
+        return net
+
+    def _counted_changes(self, side: int, pending: PendingTable) -> list[int]:
+        """The same from a table with all that is pending. Used only if compiled."""
+        net: list[int] = []
+        book_side = self.book.sides[side]
+        levels: Any = book_side.levels
+        orders: Any = book_side.orders
+        pending_orders: Any = self.pending_orders[side]
+        weights, counts = self._weights[side], self._counts[side]
+        moved = moved_orders = 0
+        for index in range(pending.end()):
+            old = pending.value_at(index)
+            if old < 0:  # `GONE`
+                continue
+            price = pending.number_at(index)
+            before = pending_orders.value_at(pending_orders.place_of(price))
+            held, count = levels.held(price), orders.held(price)
+            if held == old and count == before:
+                continue
+            net.append(price)
+            net.append(held)
+            counts.append(count)
+            weight = weights.of(price)
+            moved += weight * (held - old)
+            moved_orders += weight * (count - before)
+        pending_orders.clear()
         self.digest = (self.digest + moved) & MASK
         self.orders_digest = (self.orders_digest + moved_orders) & MASK
         return net

@@ -1,10 +1,12 @@
 """Orders feeds: every order by its id, and the levels that the orders add up to."""
 
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable, MutableMapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from depthcast.broadcaster.merger import Pending
 from depthcast.broadcaster.orders_merger import OrdersMerger
+from depthcast.broadcaster.pending import new_pending
 from depthcast.ingestor.book_state import BookState, flat_of
 from depthcast.ingestor.events import (
     ADD,
@@ -12,22 +14,25 @@ from depthcast.ingestor.events import (
     DELETE,
     REDUCE,
     UPDATE,
-    OrderId,
     is_order_id,
     op_named,
     orders_event,
     side_named,
 )
 from depthcast.ingestor.limits import DEFAULT, Limits
+from depthcast.ingestor.order_table import Order, OrderId, columns_of, new_orders, orders_from
+from depthcast.ingestor.packed_events import NO_NUMBER, ORDER_ITEMS, PackedOrders, order_event
 from depthcast.ingestor.rejects import ArrayResult, Reason, RefusedError
 from depthcast.ingestor.undo_log import UndoLog
 from depthcast.shared.compiled import is_compiled_at
+from depthcast.shared.level_table import new_levels
 from depthcast.shared.types import INTEGER_BITS, MAX_INTEGER
 
 COMPILED: Final = is_compiled_at(__file__)
 
-Order = tuple[int, int]
-"""(price, remaining quantity ≥ 1)"""
+_MOST: Final = MAX_INTEGER
+
+_Orders = tuple[MutableMapping[OrderId, Order], MutableMapping[OrderId, Order]]
 
 _UndoOrders = tuple[dict[OrderId, Order | None], dict[OrderId, Order | None]]
 
@@ -35,7 +40,7 @@ _UndoOrders = tuple[dict[OrderId, Order | None], dict[OrderId, Order | None]]
 class OrdersCopy(NamedTuple):
     """All orders of a symbol at one moment: per side the ids and, in the same order, (price, quantity).
 
-    Laid out for `depthcast.shared.codec.pack`, whole or in slices; decoded pairs may be lists. Never changed.
+    Laid out for `depthcast.shared.codec.pack`, in slices; decoded pairs may be lists. Never changed.
     """
 
     bid_ids: Sequence[OrderId]
@@ -67,7 +72,7 @@ class OrdersState(BookState):
         self._pending_levels: Pending = self.merger.pending
         self._pending_orders: Pending = self.merger.pending_orders
         self._use_counts({}, {})
-        self._orders: tuple[dict[OrderId, Order], dict[OrderId, Order]] = ({}, {})
+        self._orders: _Orders = (new_orders(), new_orders())
         self._orders_max = DEFAULT.orders_max
         # Price → ids of its orders, kept only for eviction.
         self._ids_at_price: tuple[dict[int, set[OrderId]], dict[int, set[OrderId]]] | None = (
@@ -89,13 +94,18 @@ class OrdersState(BookState):
 
     def _use_counts(self, bids: dict[int, int], asks: dict[int, int]) -> None:
         """Let the book have these numbers of orders by price."""
-        self._counts = (bids, asks)
-        self.book.bids.orders, self.book.asks.orders = bids, asks
+        counts = []
+        for side, numbers in zip(self.book.sides, (bids, asks), strict=True):
+            held = new_levels()
+            held.update(numbers)
+            side.orders = held  # type: ignore[assignment]  # can do what a dict can
+            counts.append(held)
+        self._counts: Pending = (counts[0], counts[1])
 
     def copy(self) -> OrdersCopy:
-        """Copy all orders, as fast as copying lists; the orders themselves are immutable and shared."""
+        """Copy all orders, as fast as copying lists; if compiled, objects are made when they are read."""
         bids, asks = self._orders
-        return OrdersCopy(list(bids), list(bids.values()), list(asks), list(asks.values()))
+        return OrdersCopy(*columns_of(bids), *columns_of(asks))
 
     def load_orders(self, seq: int, orders: OrdersCopy) -> None:
         """Load the orders published at `seq`, and compute levels and digest from them.
@@ -104,14 +114,16 @@ class OrdersState(BookState):
         """
         bids = _orders_of(orders.bid_ids, orders.bids)
         asks = _orders_of(orders.ask_ids, orders.asks)
-        if not bids.keys().isdisjoint(asks):
+        few, many = sorted((bids, asks), key=len)
+        if any(order_id in many for order_id in few):
             raise ValueError("an order is on both sides")
-        self._orders = (bids, asks)
         if self._ids_at_price is not None:
             self._ids_at_price = (_ids_by_price(bids), _ids_by_price(asks))
-        levels = [_levels_of(side.values()) for side in self._orders]
+        self._orders = (bids, asks)
+        columns = [columns_of(side)[1] for side in (bids, asks)]
+        levels = [_levels_of(pairs) for pairs in columns]
         self.load_levels(seq, flat_of(levels[0]), flat_of(levels[1]), 0)
-        self._use_counts(_counts_of(bids.values()), _counts_of(asks.values()))
+        self._use_counts(_counts_of(columns[0]), _counts_of(columns[1]))
         self.merger.orders_digest = 0
         for side, held in enumerate(levels):
             self.merger.pending[side].update(dict.fromkeys(held, 0))
@@ -120,6 +132,8 @@ class OrdersState(BookState):
 
     def _run(self, events: Sequence[Any]) -> ArrayResult:  # noqa: C901, PLR0912  # calls would cost more
         """Apply the common case, a valid five-item event on an order; `_apply_one` handles the rest."""
+        if COMPILED and type(events) is PackedOrders:
+            return self._run_packed(events.numbers)
         applied = 0
         refused: list[tuple[int, Reason]] = []
         bids, asks = self._orders
@@ -182,6 +196,55 @@ class OrdersState(BookState):
                     break
         return ArrayResult(applied, 0, refused, self._evicted)
 
+    def _run_packed(self, numbers: "array[int]") -> ArrayResult:  # likewise
+        """The same for events whose items are known to be in range, or nil. Used only if compiled."""
+        applied = at = 0
+        refused: list[tuple[int, Reason]] = []
+        step, add, update, delete, reduce, none = (
+            ORDER_ITEMS,
+            ADD,
+            UPDATE,
+            DELETE,
+            REDUCE,
+            NO_NUMBER,
+        )  # C numbers
+        items = numbers.data.as_longlongs  # type: ignore[attr-defined] # as Cython sees an array
+        end = len(numbers)
+        bids: Any
+        asks: Any
+        bids, asks = self._orders
+        while at < end:
+            try:
+                while at < end:
+                    op, side, price = items[at], items[at + 1], items[at + 2]
+                    lots, order_id = items[at + 3], items[at + 4]
+                    at += step
+                    own = 0
+                    place = bids.place_of(order_id)
+                    if place < 0:
+                        own = 1
+                        place = asks.place_of(order_id)
+                    if place < 0:
+                        if op == add and none not in (side, price) and lots > 0:
+                            self._add_numbered(side, order_id, price, lots)
+                        else:
+                            self._apply_one(order_event(numbers[at - step : at].tolist()))
+                    elif op == delete:
+                        self._remove_at(own, place)
+                    elif op == reduce and 0 < lots <= (asks if own else bids).quantity_at(place):
+                        self._reduce_at(own, place, lots)
+                    elif op == update and side == own and price != none and lots > 0:
+                        self._update_at(own, place, price, lots)
+                    else:
+                        self._apply_one(order_event(numbers[at - step : at].tolist()))
+                    applied += 1
+            except RefusedError as refusal:
+                event = order_event(numbers[at - step : at].tolist())
+                refused.append((at // step - 1, self._reason(event, refusal.reason)))
+                if self._atomic:
+                    break
+        return ArrayResult(applied, 0, refused, self._evicted)
+
     def _apply_one(self, event: Any) -> None:
         """Apply any event; raises `RefusedError`."""
         op, side, price, quantity, order_id = orders_event(event)
@@ -211,7 +274,7 @@ class OrdersState(BookState):
         super().begin_array(atomic=atomic)
         if atomic:
             self._undo_orders, self._tracks_orders = ({}, {}), True
-            self._undo_counts = ({}, {})
+            self._undo_counts = (new_pending(), new_pending())
 
     def end_array(self, outcome: ArrayResult) -> ArrayResult:
         journal = self._undo_orders
@@ -264,10 +327,7 @@ class OrdersState(BookState):
 
     def _add(self, side: int, order_id: OrderId, price: int, quantity: int) -> None:
         """Add an order and its quantity to the level; raises `RefusedError` if the book is full."""
-        if len(self._orders[0]) + len(self._orders[1]) >= self._orders_max:
-            raise RefusedError(Reason.TOO_MANY_ORDERS)
-        self._add_to_level(side, price, quantity)
-        self._join(side, price)
+        self._enter(side, price, quantity)
         order = (price, quantity)
         if self._tracks_orders:
             self._record_order(side, order_id, None, order)
@@ -275,16 +335,7 @@ class OrdersState(BookState):
 
     def _update(self, side: int, order_id: OrderId, old: Order, price: int, quantity: int) -> None:
         """Change the order's price and quantity."""
-        old_price, old_quantity = old
-        if price != old_price:
-            self._add_to_level(side, price, quantity)
-            self._join(side, price)
-            self._take_from_level(side, old_price, old_quantity)
-            self._leave(side, old_price)
-        elif quantity > old_quantity:
-            self._add_to_level(side, price, quantity - old_quantity)
-        elif quantity < old_quantity:
-            self._take_from_level(side, price, old_quantity - quantity)
+        self._move(side, old[0], old[1], price, quantity)
         new = (price, quantity)
         if self._tracks_orders:
             self._record_order(side, order_id, old, new)
@@ -310,60 +361,147 @@ class OrdersState(BookState):
             self._record_order(side, order_id, old, None)
         del self._orders[side][order_id]
 
+    # The same in numbers, for orders that have a place in a table. Used only if compiled.
+
+    def _add_numbered(self, side: int, order_id: int, price: int, quantity: int) -> None:
+        self._enter(side, price, quantity)
+        if self._tracks_orders:
+            self._record_order(side, order_id, None, (price, quantity))
+        orders: Any = self._orders[side]
+        orders.enter(order_id, price, quantity)
+
+    def _update_at(self, side: int, place: int, price: int, quantity: int) -> None:
+        orders: Any = self._orders[side]
+        old_price, old_quantity = orders.price_at(place), orders.quantity_at(place)
+        self._move(side, old_price, old_quantity, price, quantity)
+        if self._tracks_orders:
+            old = (old_price, old_quantity)
+            self._record_order(side, orders.id_at(place), old, (price, quantity))
+        orders.set_at(place, price, quantity)
+
+    def _reduce_at(self, side: int, place: int, quantity: int) -> None:
+        orders: Any = self._orders[side]
+        price, held = orders.price_at(place), orders.quantity_at(place)
+        if quantity == held:
+            self._remove_at(side, place)
+            return
+        self._take_from_level(side, price, quantity)
+        if self._tracks_orders:
+            new = (price, held - quantity)
+            self._record_order(side, orders.id_at(place), (price, held), new)
+        orders.set_at(place, price, held - quantity)
+
+    def _remove_at(self, side: int, place: int) -> None:
+        orders: Any = self._orders[side]
+        price, held = orders.price_at(place), orders.quantity_at(place)
+        self._take_from_level(side, price, held)
+        self._leave(side, price)
+        if self._tracks_orders:
+            self._record_order(side, orders.id_at(place), (price, held), None)
+        orders.drop_at(place)
+
+    # What orders do to levels.
+
+    def _enter(self, side: int, price: int, quantity: int) -> None:
+        """Add a new order to the level at `price`; raises `RefusedError` if the book is full."""
+        bids, asks = self._orders
+        if len(bids) + len(asks) >= self._orders_max:
+            raise RefusedError(Reason.TOO_MANY_ORDERS)
+        self._add_to_level(side, price, quantity)
+        self._join(side, price)
+
+    def _move(self, side: int, old_price: int, old_quantity: int, price: int, quantity: int) -> None:
+        """Change price and quantity of an order; raises `RefusedError` with nothing changed."""
+        if price != old_price:
+            self._add_to_level(side, price, quantity)
+            self._join(side, price)
+            self._take_from_level(side, old_price, old_quantity)
+            self._leave(side, old_price)
+        elif quantity > old_quantity:
+            self._add_to_level(side, price, quantity - old_quantity)
+        elif quantity < old_quantity:
+            self._take_from_level(side, price, old_quantity - quantity)
+
     def _join(self, side: int, price: int) -> None:
         """Count one more order at a level, after its quantity has changed."""
-        counts = self._counts[side]
-        counts[price] = counts.get(price, 0) + 1
+        counts: Any = self._counts[side]
+        if not COMPILED:
+            counts[price] = counts.get(price, 0) + 1
+            return
+        place = counts.place_of(price)
+        if place < 0:
+            counts.enter(price, 1)
+        else:
+            counts.set_at(place, counts.value_at(place) + 1)
 
     def _leave(self, side: int, price: int) -> None:
         """Count one order less at a level, after its quantity has changed."""
-        counts = self._counts[side]
-        left = counts[price] - 1
-        if left:
-            counts[price] = left
-        else:
+        counts: Any = self._counts[side]
+        place = counts.place_of(price) if COMPILED else 0
+        left = (counts.value_at(place) if COMPILED else counts[price]) - 1
+        if not left:
             del counts[price]
+        elif COMPILED:
+            counts.set_at(place, left)
+        else:
+            counts[price] = left
 
     def _add_to_level(self, side: int, price: int, quantity: int) -> None:
         """Add `quantity` to the level at `price`; raises `RefusedError` on overflow or crossing."""
-        levels = self._levels[side]
-        if price not in levels:
+        levels: Any = self._levels[side]
+        place = levels.place_of(price) if COMPILED else 0
+        if place < 0 or (not COMPILED and price not in levels):
             self._add_level(side, price, quantity)
             return
-        old = levels[price]
-        if old + quantity > MAX_INTEGER:
+        old = levels.value_at(place) if COMPILED else levels[price]
+        if old + quantity > _MOST:
             raise RefusedError(Reason.OVERFLOW)
         self._record_level(side, price, old)
-        levels[price] = old + quantity
+        if COMPILED:
+            levels.set_at(place, old + quantity)
+        else:
+            levels[price] = old + quantity
 
     def _take_from_level(self, side: int, price: int, quantity: int) -> None:
         """Take `quantity` from the level at `price`, which must have at least that much."""
-        levels = self._levels[side]
-        old = levels[price]
+        levels: Any = self._levels[side]
+        place = levels.place_of(price) if COMPILED else 0
+        old = levels.value_at(place) if COMPILED else levels[price]
         if old == quantity:
             self._remove_level(side, price, old)
             return
         self._record_level(side, price, old)
-        levels[price] = old - quantity
+        if COMPILED:
+            levels.set_at(place, old - quantity)
+        else:
+            levels[price] = old - quantity
 
     def _record_level(self, side: int, price: int, old: int) -> None:
         """Record the quantity `old` of a level, and the number of its orders, before they change."""
-        pending, counts = self._pending_levels[side], self._counts[side]
-        ticks = price  # an object if compiled, where price is none
+        pending: Any = self._pending_levels[side]
+        counts: Any = self._counts[side]
         if COMPILED:
-            if pending.note(price, old):  # type: ignore[attr-defined]  # a table
-                self._pending_orders[side][ticks] = counts.get(ticks, 0)
+            if pending.note(price, old):
+                self._record_count(self._pending_orders[side], price, counts.held(price))
         elif price not in pending:
             pending[price] = old
-            self._pending_orders[side][price] = counts.get(price, 0)
-        log = self._undo_log
+            self._record_count(self._pending_orders[side], price, counts.get(price, 0))
+        log: Any = self._undo_log
         if log is None:
             return
-        self._undo_counts[side].setdefault(ticks, counts.get(ticks, 0))
         if COMPILED:
-            log.push(side, price, old)  # type: ignore[union-attr]  # no list
+            self._record_count(self._undo_counts[side], price, counts.held(price))
+            log.push(side, price, old)
         else:
-            log.extend((side, price, old))  # type: ignore[union-attr]  # a list
+            self._record_count(self._undo_counts[side], price, counts.get(price, 0))
+            log.extend((side, price, old))
+
+    def _record_count(self, before: Any, price: int, count: int) -> None:
+        """Record the number of orders at a level in `before`, unless it is there."""
+        if COMPILED:
+            before.note(price, count)
+        else:
+            before.setdefault(price, count)
 
     def _record_order(self, side: int, order_id: OrderId, old: Order | None, new: Order | None) -> None:
         """Record an order's coming change in the undo log and in the index by price, if they are in use."""
@@ -399,21 +537,21 @@ def _move_id(at: dict[int, set[OrderId]], order_id: OrderId, old: Order | None, 
         at.setdefault(new[0], set()).add(order_id)
 
 
-def _orders_of(ids: Sequence[OrderId], pairs: Sequence[Sequence[int]]) -> dict[OrderId, Order]:
-    orders = {order_id: (price, quantity) for order_id, (price, quantity) in zip(ids, pairs, strict=True)}
+def _orders_of(ids: Sequence[OrderId], pairs: Sequence[Sequence[int]]) -> MutableMapping[OrderId, Order]:
+    orders = orders_from(ids, pairs)
     if len(orders) != len(ids):
         raise ValueError("an order id is repeated")
     return orders
 
 
-def _ids_by_price(orders: dict[OrderId, Order]) -> dict[int, set[OrderId]]:
+def _ids_by_price(orders: MutableMapping[OrderId, Order]) -> dict[int, set[OrderId]]:
     at: dict[int, set[OrderId]] = {}
     for order_id, order in orders.items():
         _move_id(at, order_id, None, order)
     return at
 
 
-def _counts_of(orders: Iterable[Order]) -> dict[int, int]:
+def _counts_of(orders: Iterable[Sequence[int]]) -> dict[int, int]:
     """Price → number of orders."""
     counts: dict[int, int] = {}
     for price, _ in orders:
@@ -421,10 +559,12 @@ def _counts_of(orders: Iterable[Order]) -> dict[int, int]:
     return counts
 
 
-def _levels_of(orders: Iterable[Order]) -> dict[int, int]:
+def _levels_of(orders: Iterable[Sequence[int]]) -> dict[int, int]:
     levels: dict[int, int] = {}
     for price, quantity in orders:
-        if not (-MAX_INTEGER <= price <= MAX_INTEGER and quantity >= 1):
+        if not (
+            type(price) is type(quantity) is int and -MAX_INTEGER <= price <= MAX_INTEGER and quantity >= 1
+        ):
             raise ValueError(f"an order of {quantity} at {price} is out of range")
         levels[price] = levels.get(price, 0) + quantity
     if max(levels.values(), default=0) > MAX_INTEGER:

@@ -1,6 +1,10 @@
 cimport cython
 from cpython.array cimport array
 
+cdef long long _NONE
+cdef int _NIL
+cdef int _FIXED_ARRAY
+
 @cython.locals(reader=_Reader, count=Py_ssize_t, numbers=array)
 cpdef object read_packed(bytes raw)
 
@@ -12,12 +16,22 @@ cdef class _Reader:
     cdef bint _failed
     @cython.locals(raw=cython.p_uchar, count=Py_ssize_t)
     cdef Py_ssize_t begin(self)
+    @cython.locals(raw=cython.p_uchar, kind=cython.int)
+    cdef Py_ssize_t items(self)
     @cython.locals(
         raw=cython.p_uchar, items=cython.p_longlong, event=Py_ssize_t, at=Py_ssize_t, op=cython.longlong,
         side=cython.longlong, price=cython.longlong, quantity=cython.longlong, step=Py_ssize_t, begin=cython.int,
         ops=cython.longlong, most=cython.longlong,
     )
     cdef bint fill(self, array numbers, Py_ssize_t count)
+    @cython.locals(
+        raw=cython.p_uchar, items=cython.p_longlong, event=Py_ssize_t, at=Py_ssize_t, op=cython.longlong,
+        side=cython.longlong, price=cython.longlong, quantity=cython.longlong, order_id=cython.longlong,
+        step=Py_ssize_t, begin=cython.int, ops=cython.longlong, most=cython.longlong, none=cython.longlong,
+    )
+    cdef bint fill_orders(self, array numbers, Py_ssize_t count)
+    @cython.locals(raw=cython.p_uchar)
+    cdef long long _optional(self)
     @cython.locals(
         raw=cython.p_uchar, at=Py_ssize_t, place=Py_ssize_t, kind=cython.int, width=cython.int, is_high=bint, number=cython.longlong,
         wrap=cython.longlong,

@@ -6,7 +6,7 @@ cdef bint COMPILED
 
 cdef class BookSide:
     cdef readonly LevelTable levels
-    cdef public dict orders
+    cdef public object orders
     cdef public RankBlocks ranks
     cdef readonly object side
     cdef readonly int sign

@@ -56,6 +56,7 @@ PACKAGES: Final = {
             "test_engine_garbage.py",
             "test_engine_model.py",
             "test_engine_replay.py",
+            "test_order_table.py",
             "test_packed_events.py",
             left_out=(
                 # Their result depends on how threads are scheduled.

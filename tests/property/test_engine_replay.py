@@ -27,7 +27,7 @@ def random_entries(rng: Random, count: int) -> list[tuple[str, Fields]]:
 
 
 def through_msgpack(orders: OrdersCopy) -> OrdersCopy:
-    return OrdersCopy(*unpack(pack(orders), "orders"))
+    return OrdersCopy(*unpack(pack([list(column) for column in orders]), "orders"))
 
 
 @pytest.mark.parametrize("on_cross", list(OnCross))

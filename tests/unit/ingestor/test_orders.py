@@ -170,6 +170,7 @@ class TestLoad:
             OrdersCopy([1], [(1, 1)], [1], [(2, 1)]),
             OrdersCopy([1], [], [], []),
             OrdersCopy([1], [(1, 0)], [], []),
+            OrdersCopy([1], [(1, 2**64)], [], []),
             OrdersCopy([1], [(MAX + 1, 1)], [], []),
             OrdersCopy([1, 2], [(1, MAX), (1, 1)], [], []),
         ],

@@ -332,6 +332,8 @@ class TestOrders:
             OrdersCopy(["x"], [[1]], [], []),
             OrdersCopy(["x"], [[1, 0]], [], []),
             OrdersCopy(["x"], [["1", 1]], [], []),  # type: ignore[list-item]
+            OrdersCopy(["x"], [[1, 1.5]], [], []),  # type: ignore[list-item]
+            OrdersCopy([1], [[True, 1]], [], []),
             OrdersCopy([["x"]], [[1, 1]], [], []),  # type: ignore[list-item]
             OrdersCopy(["x"], [[1, 1]], ["x"], [[2, 1]]),
         ],
