@@ -41,6 +41,7 @@ cdef long long EMPTY
 cdef int BITS_MIN
 cdef array _SLOT
 cdef array _NO_SLOTS
+cdef unsigned long long _ALL
 cdef unsigned long long _MULTIPLIER
 cdef unsigned long long _SUMMAND
 cdef unsigned long long _SECOND_MULTIPLIER

@@ -33,6 +33,7 @@ _NO_SLOTS: Final = _SLOT * 2
 """What all empty tables have, which costs nothing: two slots that are never filled."""
 
 _WORD: Final = (1 << 64) - 1
+_ALL: Final = _WORD
 _MULTIPLIER: Final = hash("depthcast: multiplier of prices") & _WORD | 1
 _SUMMAND: Final = hash("depthcast: summand of prices") & _WORD
 _SECOND_MULTIPLIER: Final = hash("depthcast: second multiplier of prices") & _WORD | 1
@@ -232,12 +233,16 @@ def _filled(kind: type[NumberMap], values: dict[int, int]) -> NumberMap:
 
 
 def _home(number: int, shift: int) -> int:
-    """The slot where the search for a price begins."""
+    """The slot where the search for a price begins.
+
+    Its lowest bits are those of a smaller table too. So prices may be put into one in the order in which a
+    larger one has them: with the highest bits, all would begin at the first slots.
+    """
     mixed = number
     mixed = (mixed + _SUMMAND) * _MULTIPLIER  # of 64 bits, like all that follows
     mixed ^= mixed >> 32
     mixed *= _SECOND_MULTIPLIER
-    return mixed >> shift
+    return (mixed >> 32) & (_ALL >> shift)
 
 
 def _free_slots(count: int) -> "array[int]":
@@ -268,7 +273,7 @@ class LevelTable(NumberMap):
     """Price → quantity; its order says nothing. Used only if compiled.
 
     `_slots`: price and quantity of each slot, `EMPTY` and 0 where it is free; they lie in `_array`, which
-    nobody else has. `_shift`: what is left of a mixed price of 64 bits after this shift is its first slot.
+    nobody else has. `_shift`: what is left of 64 bits after this shift is as many as number the slots.
     `_changes` counts prices that came or went, so that an iteration notices.
     """
 

@@ -271,6 +271,17 @@ def test_regular_prices_do_not_crowd(step: int) -> None:
     assert made.longest_search() < 60
 
 
+def test_prices_from_one_table_take_no_long_searches_in_another() -> None:
+    table = LevelTable()
+    table.update((price, 1) for price in range(100_000))
+    other = LevelTable()
+    for price in table:
+        other[price] = 1
+        if len(other) in (10, 100, 1_000, 10_000, 90_000):
+            assert other.longest_search() < 500, len(other)
+    assert other == table
+
+
 MEMORY = """
 import resource
 from depthcast.shared.level_table import LevelTable
