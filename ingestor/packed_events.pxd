@@ -1,19 +1,18 @@
 cimport cython
 from cpython.array cimport array
+from depthcast.shared.packed_numbers cimport NumberReader
 
 cdef long long _NONE
 cdef int _NIL
 cdef int _FIXED_ARRAY
+cdef int _ARRAY_16
+cdef int _ARRAY_32
 
 @cython.locals(reader=_Reader, count=Py_ssize_t, numbers=array)
 cpdef object read_packed(bytes raw)
 
 @cython.final
-cdef class _Reader:
-    cdef bytes _raw
-    cdef Py_ssize_t _size
-    cdef Py_ssize_t _at
-    cdef bint _failed
+cdef class _Reader(NumberReader):
     @cython.locals(raw=cython.p_uchar, count=Py_ssize_t)
     cdef Py_ssize_t begin(self)
     @cython.locals(raw=cython.p_uchar, kind=cython.int)
@@ -32,8 +31,3 @@ cdef class _Reader:
     cdef bint fill_orders(self, array numbers, Py_ssize_t count)
     @cython.locals(raw=cython.p_uchar)
     cdef long long _optional(self)
-    @cython.locals(
-        raw=cython.p_uchar, at=Py_ssize_t, place=Py_ssize_t, kind=cython.int, width=cython.int, is_high=bint, number=cython.longlong,
-        wrap=cython.longlong,
-    )
-    cdef long long _number(self)

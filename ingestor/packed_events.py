@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, overload
 
 from depthcast.shared.compiled import is_compiled_at
+from depthcast.shared.packed_numbers import ARRAY_16, ARRAY_32, FIXED_ARRAY, NumberReader
 from depthcast.shared.types import MAX_INTEGER
 
 ITEMS: Final = 4
@@ -19,11 +20,11 @@ NO_NUMBER: Final = -(1 << 63)
 OPS: Final = 5
 """Ops are numbered from 0."""
 
-_FIXED_ARRAY: Final = 0x90
+_FIXED_ARRAY: Final = FIXED_ARRAY
 _NIL: Final = 0xC0
 _NONE: Final = NO_NUMBER
-_ARRAY_16: Final = 0xDC
-_ARRAY_32: Final = 0xDD
+_ARRAY_16: Final = ARRAY_16
+_ARRAY_32: Final = ARRAY_32
 
 COMPILED: Final = is_compiled_at(__file__)
 
@@ -120,70 +121,64 @@ def read_packed(raw: bytes) -> PackedEvents | PackedOrders | None:
     return PackedEvents(numbers) if reader.fill(numbers, count) else None
 
 
-class _Reader:
-    """Reads one array; `_at` is the next byte."""
+class _Reader(NumberReader):
+    """Reads one array."""
 
-    __slots__ = ("_at", "_failed", "_raw", "_size")
-
-    def __init__(self, raw: bytes) -> None:
-        self._raw = raw
-        self._size = len(raw)
-        self._at = 0
-        self._failed = False
+    __slots__ = ()
 
     def begin(self) -> int:
         """Number of events; 0 if it is no array, or has more than there are bytes for."""
-        raw, count = self._raw, -1
-        if self._size and raw[0] & 0xF0 == _FIXED_ARRAY:
-            count, self._at = raw[0] & 0x0F, 1
-        elif self._size > 2 and raw[0] == _ARRAY_16:
-            count, self._at = raw[1] << 8 | raw[2], 3
-        elif self._size > 4 and raw[0] == _ARRAY_32:
-            count, self._at = raw[1] << 24 | raw[2] << 16 | raw[3] << 8 | raw[4], 5
-        self._failed = count < 0 or count * (ITEMS + 1) > self._size - self._at
-        return 0 if self._failed else count
+        raw, count = self.raw, -1
+        if self.size and raw[0] & 0xF0 == _FIXED_ARRAY:
+            count, self.at = raw[0] & 0x0F, 1
+        elif self.size > 2 and raw[0] == _ARRAY_16:
+            count, self.at = raw[1] << 8 | raw[2], 3
+        elif self.size > 4 and raw[0] == _ARRAY_32:
+            count, self.at = raw[1] << 24 | raw[2] << 16 | raw[3] << 8 | raw[4], 5
+        self.failed = count < 0 or count * (ITEMS + 1) > self.size - self.at
+        return 0 if self.failed else count
 
     def items(self) -> int:
         """Number of items of the first event; 0 if there is none, or if it is no short array."""
-        raw = self._raw
-        if self._failed or self._at >= self._size:
+        raw = self.raw
+        if self.failed or self.at >= self.size:
             return 0
-        kind = raw[self._at]
+        kind = raw[self.at]
         return kind & 0x0F if kind & 0xF0 == _FIXED_ARRAY else 0
 
     def fill(self, numbers: "array[int]", count: int) -> bool:
         """Read so many events into `numbers`; False unless they are all there is, and of the usual form."""
-        if self._failed:
+        if self.failed:
             return False
         items = numbers.data.as_longlongs  # type: ignore[attr-defined] # as Cython sees an array
-        raw = self._raw
+        raw = self.raw
         step, begin, ops, most = ITEMS, _FIXED_ARRAY + ITEMS, OPS, MAX_INTEGER  # C numbers
         for event in range(count):
             at = event * step
-            if self._at >= self._size or raw[self._at] != begin:
+            if self.at >= self.size or raw[self.at] != begin:
                 return False
-            self._at += 1
-            op, side, price, quantity = self._number(), self._number(), self._number(), self._number()
-            if self._failed or op < 0 or op >= ops or side < 0 or side > 1 or quantity < 0:
+            self.at += 1
+            op, side, price, quantity = self.number(), self.number(), self.number(), self.number()
+            if self.failed or op < 0 or op >= ops or side < 0 or side > 1 or quantity < 0:
                 return False
             if quantity > most or price > most or price < -most:
                 return False
             items[at], items[at + 1], items[at + 2], items[at + 3] = op, side, price, quantity
-        return self._at == self._size
+        return self.at == self.size
 
     def fill_orders(self, numbers: "array[int]", count: int) -> bool:
         """The same for events of an orders feed; what they leave out is `NO_NUMBER`."""
         items = numbers.data.as_longlongs  # type: ignore[attr-defined] # as Cython sees an array
-        raw = self._raw
+        raw = self.raw
         step, begin, ops, most, none = ORDER_ITEMS, _FIXED_ARRAY + ORDER_ITEMS, OPS, MAX_INTEGER, _NONE
         for event in range(count):
             at = event * step
-            if self._at >= self._size or raw[self._at] != begin:
+            if self.at >= self.size or raw[self.at] != begin:
                 return False
-            self._at += 1
-            op, side, price, quantity = self._number(), self._optional(), self._optional(), self._optional()
-            order_id = self._number()
-            if self._failed or op < 0 or op >= ops:
+            self.at += 1
+            op, side, price, quantity = self.number(), self._optional(), self._optional(), self._optional()
+            order_id = self.number()
+            if self.failed or op < 0 or op >= ops:
                 return False
             if side != none and (side < 0 or side > 1):
                 return False
@@ -193,39 +188,12 @@ class _Reader:
                 return False
             items[at], items[at + 1], items[at + 2], items[at + 3] = op, side, price, quantity
             items[at + 4] = order_id
-        return self._at == self._size
+        return self.at == self.size
 
     def _optional(self) -> int:
         """The next integer, or `NO_NUMBER` for nil."""
-        raw = self._raw
-        if self._at < self._size and raw[self._at] == _NIL:
-            self._at += 1
+        raw = self.raw
+        if self.at < self.size and raw[self.at] == _NIL:
+            self.at += 1
             return _NONE
-        return self._number()
-
-    def _number(self) -> int:
-        """The next integer; fails, with 0, if there is none, or if it has 64 bits and the first is set."""
-        raw, at = self._raw, self._at
-        if at >= self._size:
-            self._failed = True
-            return 0
-        kind = raw[at]
-        if kind < 0x80 or kind >= 0xE0:
-            self._at = at + 1
-            return kind if kind < 0x80 else kind - 256
-        width = 1 << (kind & 3)
-        if kind < 0xCC or kind > 0xD3 or at + width >= self._size:
-            self._failed = True
-            return 0
-        is_high = raw[at + 1] >= 0x80
-        if is_high and width == 8:
-            self._failed = True
-            return 0
-        number = 0
-        for place in range(at + 1, at + 1 + width):
-            number = number << 8 | raw[place]
-        self._at = at + 1 + width
-        if is_high and kind >= 0xD0:
-            wrap = 1  # of 64 bits
-            number -= wrap << 8 * width
-        return number
+        return self.number()

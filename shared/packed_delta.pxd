@@ -1,6 +1,10 @@
 cimport cython
 from cpython.array cimport array
+from depthcast.shared.packed_numbers cimport NumberReader
 
+cdef Py_ssize_t ITEMS
+cdef int _FIXED_ARRAY
+cdef int _ARRAY_16
 cdef array _NUMBER
 cdef long long _MOST
 
@@ -8,11 +12,7 @@ cdef long long _MOST
 cpdef object read_packed_delta(bytes raw)
 
 @cython.final
-cdef class _Reader:
-    cdef bytes _raw
-    cdef Py_ssize_t _size
-    cdef Py_ssize_t _at
-    cdef bint _failed
+cdef class _Reader(NumberReader):
     @cython.locals(
         items=Py_ssize_t, prev_seq=cython.longlong, seq=cython.longlong, bids=array, asks=array, digest=cython.longlong,
         events=cython.longlong,
@@ -25,8 +25,3 @@ cdef class _Reader:
         price=cython.longlong, quantity=cython.longlong,
     )
     cdef array _levels(self)
-    @cython.locals(
-        raw=cython.p_uchar, at=Py_ssize_t, place=Py_ssize_t, kind=cython.int, width=cython.int, is_high=bint, number=cython.longlong,
-        wrap=cython.longlong,
-    )
-    cdef long long _number(self) noexcept
