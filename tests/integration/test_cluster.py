@@ -35,6 +35,7 @@ from depthcast.shared.runtime.error_replies import counts
 from depthcast.shared.runtime.redis import RawEntry, connect, execute, newest_entry, parse_entries
 from tests.chaos.oracle import Oracle
 from tests.clusters import Cluster
+from tests.consumer_state import held_by
 from tests.environment import without_settings
 from tests.ingestor_runs import FEEDS, Run, check_history
 from tests.integration.gateway_harness import RunningGateway, running_gateway
@@ -146,7 +147,7 @@ class Scene:
         listing = self.market.listings[symbol]
         replica = listing.replica
         return (
-            (self.consumer.digest(symbol), self.consumer.seq(symbol)) == wanted
+            held_by(self.consumer, symbol) == wanted
             and replica is not None
             and (replica.digest, replica.seq) == wanted
             and not listing.stale

@@ -27,6 +27,7 @@ from depthcast.shared.settings import GatewaySettings
 from depthcast.updates import State
 from tests.chaos.oracle import Oracle
 from tests.chaos.servers import WatchedServers
+from tests.consumer_state import held_by
 from tests.ingestor_runs import FEEDS, Input, Run, check_history
 from tests.integration.gateway_harness import FakeIngestor, RunningGateway, fake_ingestor, running_gateway
 from tests.integration.replica_scene import ask, follow, followed, look_often, place
@@ -320,7 +321,7 @@ class Market:
             wanted, listing = (oracle.digest(symbol), books[symbol].seq), self._listing(symbol)
             replica = listing.replica
             return (
-                (self.consumer.digest(symbol), self.consumer.seq(symbol)) == wanted
+                held_by(self.consumer, symbol) == wanted
                 and replica is not None
                 and (replica.digest, replica.seq) == wanted
                 and not listing.stale

@@ -30,6 +30,7 @@ from depthcast.shared.runtime.tail import Tail
 from depthcast.shared.slots import spread_tags
 from tests.chaos.servers import WatchedServers
 from tests.clusters import Cluster
+from tests.consumer_state import held_by
 from tests.environment import without_settings
 from tests.ingestor_runs import FEEDS, Input, Run, check_history
 from tests.integration.gateway_harness import RunningGateway, running_gateway
@@ -97,7 +98,7 @@ class Scene:
         def there(symbol: str, wanted: tuple[int, int]) -> bool:
             replica = listings[symbol].replica
             return (
-                (consumer.digest(symbol), consumer.seq(symbol)) == wanted
+                held_by(consumer, symbol) == wanted
                 and replica is not None
                 and (replica.digest, replica.seq) == wanted
                 and not listings[symbol].stale
@@ -339,8 +340,14 @@ async def test_the_promoted_replica_of_a_source_is_followed(tmp_path: Path) -> N
                 await scene.sent.send(20)
                 await run.published()
                 epoch = (await run.history())[-1][0].epoch
-                # What follows does not reach the replica: it is lost, and the copy has it.
                 replica = connect(watched.servers[1].url)
+
+                async def has_all() -> bool:
+                    newest = (await run.history())[-1:]
+                    return (await entries_of(replica, run.keys.deltas))[-1:] == newest != []
+
+                await eventually(has_all, message="the replica has what was published")
+                # What follows does not reach the replica: it is lost, and the copy has it.
                 await execute(replica, "CLIENT", "KILL", "TYPE", "MASTER")
                 await execute(replica, "REPLICAOF", "127.0.0.1", free_port())
                 lost = await run.send(("LEV", '[["update", "bid", 1, 55]]'))
