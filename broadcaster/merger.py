@@ -44,9 +44,10 @@ class SideCopy:
         self._ranks = side.ascending()
         self._levels = copy_of(side.levels)
         self._pending = dict(pending)
-        self._orders: dict[int, int] | None = None
+        self._orders: MutableMapping[int, int] | None = None
         if side.orders is not None and pending_orders is not None:
-            self._orders = dict(side.orders) | dict(pending_orders)
+            self._orders = copy_of(side.orders)
+            self._orders.update(pending_orders)
 
     def __len__(self) -> int:
         return len(self._ranks) + len(self._pending)

@@ -83,6 +83,7 @@ class OrdersMerger(Merger):
         levels: Any = book_side.levels
         orders: Any = book_side.orders
         pending_orders: Any = self.pending_orders[side]
+        assert orders is not None
         weights, counts = self._weights[side], self._counts[side]
         moved = moved_orders = 0
         for index in range(pending.end()):
@@ -90,7 +91,10 @@ class OrdersMerger(Merger):
             if old < 0:  # `GONE`
                 continue
             price = pending.number_at(index)
-            before = pending_orders.value_at(pending_orders.place_of(price))
+            place = pending_orders.place_of(price)
+            if place < 0:
+                raise KeyError(price)
+            before = pending_orders.value_at(place)
             held, count = levels.held(price), orders.held(price)
             if held == old and count == before:
                 continue

@@ -6,6 +6,9 @@ cdef bint COMPILED
 cdef long long GONE
 cdef Py_ssize_t ROOM_MIN
 cdef Py_ssize_t ROOM_KEPT_MIN
+cdef Py_ssize_t _KEPT_MAX
+cdef Py_ssize_t _PAIR_BYTES
+cdef Py_ssize_t _kept_bytes
 cdef array _PAIR
 
 cdef class PendingTable(NumberMap):
@@ -15,6 +18,7 @@ cdef class PendingTable(NumberMap):
     cdef Py_ssize_t _before
     cdef Py_ssize_t _count
     cdef Py_ssize_t _room
+    cdef Py_ssize_t _kept
     cdef void _use(self, Py_ssize_t room, array pairs) noexcept
     @cython.locals(place=Py_ssize_t)
     cdef Py_ssize_t place_of(self, long long number) noexcept
@@ -30,4 +34,6 @@ cdef class PendingTable(NumberMap):
     cdef int _make_room(self) except -1
     @cython.locals(usual=Py_ssize_t)
     cpdef object clear(self)
+    @cython.locals(size=Py_ssize_t, needed=bint)
+    cdef bint _may_keep(self, Py_ssize_t usual) noexcept
     cdef int drop_at(self, Py_ssize_t place) except -1

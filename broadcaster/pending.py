@@ -21,6 +21,17 @@ ROOM_MIN: Final = 4
 ROOM_KEPT_MIN: Final = 4096
 """A table with less room gives it back when it is cleared: that costs little, and there may be many."""
 
+KEPT_BYTES_MAX: Final = 1 << 26
+"""Bytes that all tables of a process keep together, approximately: a table that keeps them may never be
+needed again."""
+
+BYTES_A_PAIR: Final = 64
+"""What a table takes for each pair that it has room for, with the slots of its places, at most."""
+
+_KEPT_MAX: Final = KEPT_BYTES_MAX
+_PAIR_BYTES: Final = BYTES_A_PAIR
+_kept_bytes = 0
+
 _PAIR: Final = array("q", [0, 0])
 """The array of a table that has room for nothing: never written."""
 
@@ -29,14 +40,14 @@ class PendingTable(NumberMap):
     """Price → quantity ≥ 0 before the first change, in the order in which they came. Used only if compiled.
 
     `_places`: price → index of its pair in `_pairs`, which lie in `_array` with room for `_room` of them.
-    `_before`: so many were there when it was cleared last.
+    `_before`: so many were there when it was cleared last. `_kept`: bytes that it then kept.
     """
 
-    __slots__ = ("_array", "_before", "_count", "_pairs", "_places", "_room")
+    __slots__ = ("_array", "_before", "_count", "_kept", "_pairs", "_places", "_room")
 
     def __init__(self) -> None:
         self._places = LevelTable()
-        self._count = self._before = 0
+        self._count = self._before = self._kept = 0
         self._use(0, _PAIR)
 
     def _use(self, room: int, pairs: "array[int]") -> None:
@@ -121,17 +132,32 @@ class PendingTable(NumberMap):
     def clear(self) -> None:
         """Remove everything; the memory stays if this interval and the one before it needed much of it.
 
-        Else a table that is filled again and again would grow anew each time, in memory that the system has
-        to clear. After one interval with many changes it does not stay: there may be none like it.
+        Else a table that is filled again and again would grow anew each time, in fresh pages. After a single
+        interval with many changes it does not stay, nor where tables keep `KEPT_BYTES_MAX` already.
         """
         usual = min(self._count, self._before)
         self._before = self._count
         self._count = 0
-        if self._room >= ROOM_KEPT_MIN and 4 * usual >= self._room:
+        if self._may_keep(usual):
             self._places.empty()
         else:
             self._places.clear()
             self._use(0, _PAIR)
+
+    def _may_keep(self, usual: int) -> bool:
+        """Whether the memory stays where that many prices are usual; counts what is kept."""
+        global _kept_bytes  # noqa: PLW0603  # one bound for the process
+        size = _PAIR_BYTES * self._room
+        needed = self._room >= ROOM_KEPT_MIN and 4 * usual >= self._room
+        if not needed or _kept_bytes - self._kept + size > _KEPT_MAX:
+            size = 0
+        _kept_bytes += size - self._kept
+        self._kept = size
+        return size > 0
+
+    def __del__(self) -> None:
+        global _kept_bytes  # noqa: PLW0603
+        _kept_bytes -= self._kept
 
     def room(self) -> int:
         """So many pairs fit without more memory."""

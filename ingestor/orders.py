@@ -438,6 +438,8 @@ class OrdersState(BookState):
         """Count one order less at a level, after its quantity has changed."""
         counts: Any = self._counts[side]
         place = counts.place_of(price) if COMPILED else 0
+        if place < 0:
+            raise KeyError(price)
         left = (counts.value_at(place) if COMPILED else counts[price]) - 1
         if not left:
             del counts[price]
@@ -466,6 +468,8 @@ class OrdersState(BookState):
         """Take `quantity` from the level at `price`, which must have at least that much."""
         levels: Any = self._levels[side]
         place = levels.place_of(price) if COMPILED else 0
+        if place < 0:
+            raise KeyError(price)
         old = levels.value_at(place) if COMPILED else levels[price]
         if old == quantity:
             self._remove_level(side, price, old)
@@ -538,6 +542,8 @@ def _move_id(at: dict[int, set[OrderId]], order_id: OrderId, old: Order | None, 
 
 
 def _orders_of(ids: Sequence[OrderId], pairs: Sequence[Sequence[int]]) -> MutableMapping[OrderId, Order]:
+    if not set(map(type, ids)) <= {int, str}:
+        raise ValueError("an order id is neither a number nor text")
     orders = orders_from(ids, pairs)
     if len(orders) != len(ids):
         raise ValueError("an order id is repeated")

@@ -35,6 +35,9 @@ _INFO_WHOLE: Final = ("lag_ms", "entries", "lost")
 
 _WRITTEN_DIGITS: Final = 18
 
+LARGEST: Final = 1 << 62
+"""Greatest seq or time that is taken: what is behind the decoder keeps them in 64 bits with a sign."""
+
 _INTEGERS: Final = {int}
 _MOST = MAX_INTEGER
 """Defined in this module, so that it is a C constant when compiled."""
@@ -113,6 +116,8 @@ def _delta(items: Any) -> Delta:
         _whole("delta", prev_seq, seq, digest, events)
     if prev_seq >= seq:
         raise CodecError("delta", f"seq {seq} does not follow prev_seq {prev_seq}")
+    if seq > LARGEST:
+        _bounded("delta", seq)
     # Fast check of both sides at once; on failure `_flat` finds out what is wrong.
     if not (
         type(bids) is type(asks) is list
@@ -121,6 +126,9 @@ def _delta(items: Any) -> Delta:
         and _in_range(asks, 0)
     ):
         bids, asks = _flat("delta", bids, 0), _flat("delta", asks, 0)
+    for side in (bids, asks):
+        if names_twice(side):
+            raise CodecError("delta", "names a price twice")
     # `tuple.__new__` avoids the Python function call that `Delta(…)` would cost.
     return tuple.__new__(Delta, (prev_seq, seq, bids, asks, digest, events))
 
@@ -138,6 +146,7 @@ def decode_snapshot(raw: bytes) -> Snapshot:
     whole = unpack(raw, "snapshot")
     seq, bids, asks, digest, ts = _array(whole, _SNAPSHOT_ITEMS, "snapshot")
     _whole("snapshot", seq, digest, ts)
+    _bounded("snapshot", seq, ts)
     snapshot = Snapshot(
         seq,
         _flat("snapshot", bids, 1),
@@ -147,7 +156,7 @@ def decode_snapshot(raw: bytes) -> Snapshot:
         _marks(whole, _SNAPSHOT_ITEMS) or None,
     )
     for side in (bids, asks):
-        if len(set(side[::2])) * 2 != len(side):
+        if names_twice(side):
             raise CodecError("snapshot", "names a price twice")
     if (held := digest_of_flat(bids, asks)) != digest:
         raise CodecError("snapshot", f"has the digest {held}, but says {digest}")
@@ -173,6 +182,7 @@ def decode_info(raw: bytes) -> EntryInfo:
     optional = [get(name) for name in _INFO_WHOLE]
     whole = [value for value in (event_ts, *optional) if value is not None]
     _whole("entry info", ts, applied, rejected, ignored, *whole)
+    _bounded("entry info", ts)
     if (
         not isinstance(src, str)
         or not (prev is None or isinstance(prev, str))
@@ -214,6 +224,12 @@ def _whole(what: str, *numbers: object) -> None:
             raise CodecError(what, f"{number!r} is not a whole number")
 
 
+def _bounded(what: str, *numbers: int) -> None:
+    for number in numbers:
+        if number > LARGEST:
+            raise CodecError(what, f"{number} is out of range")
+
+
 def _flat(what: str, value: Any, least_quantity: int) -> Sequence[int]:
     if not isinstance(value, list) or len(value) % 2:
         raise CodecError(what, "levels must be a flat array of price and quantity")
@@ -225,6 +241,11 @@ def _flat(what: str, value: Any, least_quantity: int) -> Sequence[int]:
     if min(prices) < -MAX_INTEGER or max(prices) > MAX_INTEGER:
         raise CodecError(what, f"prices {min(prices)} to {max(prices)} are out of range")
     raise CodecError(what, f"quantities {min(quantities)} to {max(quantities)} are out of range")
+
+
+def names_twice(flat: Sequence[int]) -> bool:
+    """Whether a price stands more than once in `[price, quantity, …]`."""
+    return len(set(flat[::2])) * 2 != len(flat)
 
 
 def _in_range(flat: list[Any], least_quantity: int) -> bool:

@@ -121,7 +121,7 @@ class SideWeights:
         return self.moved_64(changes)
 
     def moved_64(self, changes: Sequence[tuple[int, ...]]) -> int:
-        """As `moved_by`; if compiled without an object, and mod 2⁶⁴."""
+        """As `moved_by`; compiled, it makes no object, and counts mod 2⁶⁴."""
         if isinstance(changes, LevelRows):
             return self._moved_by_rows(changes)
         moved = 0

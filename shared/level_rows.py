@@ -9,7 +9,10 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, cast, overload
 
+from depthcast.shared.compiled import is_compiled_at
 from depthcast.shared.types import LevelChange
+
+COMPILED: Final = is_compiled_at(__file__)
 
 ITEMS: Final = 3
 """Numbers of a row: price, new quantity, old quantity."""
@@ -26,11 +29,11 @@ _unpack: Final = marshal.loads
 _MARSHAL_VERSION: Final = 1
 """Writes numbers only, without looking for objects that occur twice: half the time."""
 _NUMBERS: Final = b"#"
-"""What packed rows begin with that are arrays one behind the other; no list begins so in `marshal`."""
+"""Packed arrays begin with it. What `marshal` writes of a list or a tuple begins otherwise."""
 
 
 class LevelRows:  # noqa: PLW1641  # not hashable, like a list
-    """The changed levels of one side: (price, new quantity, old quantity) each, made when it is asked for.
+    """The changed levels of one side: (price, new quantity, old quantity) each, tuples made on demand.
 
     It equals a list of the same rows. Used only if compiled. `numbers` has all of them, and must not change.
     """
@@ -38,6 +41,8 @@ class LevelRows:  # noqa: PLW1641  # not hashable, like a list
     __slots__ = ("items", "numbers", "size")
 
     def __init__(self, numbers: "array[int]") -> None:
+        if numbers.typecode != "q":
+            raise TypeError(f"an array of {numbers.typecode!r} has no numbers of 64 bits")
         self.use(numbers)
 
     def use(self, numbers: "array[int]") -> None:
@@ -66,7 +71,7 @@ class LevelRows:  # noqa: PLW1641  # not hashable, like a list
         return rows[_ITEMS * at], rows[_ITEMS * at + 1], rows[_ITEMS * at + 2]
 
     def __eq__(self, other: object) -> bool:
-        return list(self) == list(other) if isinstance(other, Sequence) else NotImplemented
+        return list(self) == list(other) if isinstance(other, list | LevelRows) else NotImplemented
 
     def __repr__(self) -> str:
         return repr(list(self))
@@ -91,6 +96,8 @@ def packed_rows(bids: Rows, asks: Rows) -> bytes:
     """The rows of both sides as bytes, of any width."""
     if isinstance(bids, LevelRows) and isinstance(asks, LevelRows):
         return b"".join((_NUMBERS, bids.numbers, asks.numbers))
+    if not COMPILED:
+        return _pack((bids, asks), _MARSHAL_VERSION)
     plain = [list(rows) if isinstance(rows, LevelRows) else rows for rows in (bids, asks)]
     return _pack(plain, _MARSHAL_VERSION)
 

@@ -7,6 +7,7 @@ wrong with it.
 from array import array
 from typing import Final
 
+from depthcast.shared.codec import LARGEST, names_twice
 from depthcast.shared.compiled import is_compiled_at
 from depthcast.shared.packed_numbers import ARRAY_16, FIXED_ARRAY, NumberReader
 from depthcast.shared.types import MAX_INTEGER, Delta
@@ -18,8 +19,11 @@ ITEMS: Final = 6
 
 _FIXED_ARRAY: Final = FIXED_ARRAY
 _ARRAY_16: Final = ARRAY_16
+_COMPARED: Final = 16
+"""Levels of a side up to which each price is compared with those before it; beyond, by a set."""
 _NUMBER: Final = array("q", [0])
 _MOST: Final = MAX_INTEGER
+_LARGEST: Final = LARGEST
 
 
 def read_packed_delta(raw: bytes) -> tuple[Delta, int] | None:
@@ -46,7 +50,7 @@ class _Reader(NumberReader):
         bids = self._levels()
         asks = self._levels()
         digest, events = self.number(), self.number()
-        if self.failed or prev_seq < 0 or prev_seq >= seq or digest < 0 or events < 0:
+        if self.failed or prev_seq < 0 or prev_seq >= seq or seq > _LARGEST or digest < 0 or events < 0:
             return None
         if (self.at == self.size) != (items == ITEMS):
             return None
@@ -75,10 +79,16 @@ class _Reader(NumberReader):
         numbers = _NUMBER * count
         items: array[int] = numbers.data.as_longlongs  # type: ignore[attr-defined] # as Cython sees an array
         most = _MOST
-        for at in range(0, count, 2):
+        levels = count // 2
+        for level in range(levels):
             price, quantity = self.number(), self.number()
             if self.failed or price < -most or price > most or quantity < 0 or quantity > most:
                 self.failed = True
                 break
-            items[at], items[at + 1] = price, quantity
+            for before in range(level if level < _COMPARED else 0):
+                if items[2 * before] == price:
+                    self.failed = True
+            items[2 * level], items[2 * level + 1] = price, quantity
+        if levels > _COMPARED and not self.failed and names_twice(numbers):
+            self.failed = True
         return numbers

@@ -20,7 +20,10 @@ class NumberReader:
         self.failed = False
 
     def number(self) -> int:
-        """The next integer; fails, with 0, if there is none, or if it has 64 bits and the first is set."""
+        """The next integer; fails, with 0, if there is none, or if its form has 64 bits and the first is set.
+
+        So a negative number below −2³¹ is left to the general decoder.
+        """
         raw, at = self.raw, self.at
         if at >= self.size:
             self.failed = True

@@ -120,7 +120,7 @@ class Replica:
 
     def apply(self, delta: Delta) -> tuple[ApplyResult, Changes]:
         """Apply `delta` if it continues this replica and the digest agrees; otherwise change nothing."""
-        if delta[0] != self.seq:  # what nearly every delta continues is not asked for by a call
+        if delta[0] != self.seq:  # nearly every delta continues the book: no call for that
             outcome = self.offer(delta)
             if outcome is not _APPLIED:
                 return outcome, NO_CHANGES
@@ -187,7 +187,7 @@ def _apply_levels(
 
 def _apply_side(side: BookSide, flat: Sequence[int]) -> Sequence[LevelChange]:
     """Set the levels of flat `[price, quantity, …]`; returns what changed, of an array as `LevelRows`."""
-    if COMPILED and isinstance(flat, array):
+    if COMPILED and isinstance(flat, array) and flat.itemsize == 8 and len(flat) % 2 == 0:
         return _apply_numbers(side, flat)  # type: ignore[return-value]  # registered as a sequence
     changes: list[LevelChange] = []
     levels, sign = side.levels, side.sign

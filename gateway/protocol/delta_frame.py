@@ -1,4 +1,4 @@
-"""The frames of the most frequent message, a `delta` in JSON, written from numbers without objects between.
+"""The frames of the most frequent message, a `delta` in JSON, written from numbers.
 
 They are the same bytes as those of `depthcast.gateway.protocol.messages`. Used only if compiled.
 """
@@ -102,7 +102,7 @@ def _text(page: "array[int]", at: int, text: bytes, size: int) -> int:
 
 
 def _number(page: "array[int]", at: int, number: int) -> int:
-    """Write an integer of 64 bits but the least."""
+    """Write any integer of 64 bits but −2⁶³."""
     left = number
     if number < 0:
         page[at] = _MINUS

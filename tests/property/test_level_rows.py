@@ -9,11 +9,18 @@ import pytest
 import depthcast.shared.level_rows
 from depthcast.gateway.counters import GatewayCounters
 from depthcast.gateway.market.book_history import BookHistories, BookHistory
-from depthcast.gateway.market.step import Step
+from depthcast.gateway.market.step import Step, ViewState
 from depthcast.gateway.market.view import View
 from depthcast.gateway.protocol.delta_frame import beginning_of, delta_frame
 from depthcast.gateway.protocol.messages import Encoding, ViewDelta, delta_message, encode
-from depthcast.shared.codec import decode_marked_delta, encode_delta, encode_info, pack
+from depthcast.shared.codec import (
+    decode_marked_delta,
+    decode_snapshot,
+    encode_delta,
+    encode_info,
+    encode_snapshot,
+    pack,
+)
 from depthcast.shared.compiled import is_compiled
 from depthcast.shared.digest import MASK, SideWeights, digest_of
 from depthcast.shared.errors import CodecError
@@ -21,7 +28,7 @@ from depthcast.shared.level_rows import LevelRows, packed_rows, unpacked_rows
 from depthcast.shared.packed_delta import read_packed_delta
 from depthcast.shared.position import Position
 from depthcast.shared.reader import PartitionReader
-from depthcast.shared.replica import ApplyResult, Replica
+from depthcast.shared.replica import ApplyResult, Changes, Replica
 from depthcast.shared.types import MAX_INTEGER, Delta, EntryInfo, LevelChange, Snapshot
 
 pytestmark = pytest.mark.skipif(
@@ -44,15 +51,14 @@ def some_rows(rng: Random, most: int = 6) -> list[LevelChange]:
 
 def some_delta(rng: Random) -> Delta:
     prev_seq = rng.choice(EDGES)
-    bids, asks = (
-        [number for _ in range(rng.choice([0, 1, 2, 7, 8, 40])) for number in pair(rng)] for _ in range(2)
-    )
+    bids, asks = ([number for level in some_levels(rng) for number in level] for _ in range(2))
     seq = prev_seq + rng.choice([1, 3, 2**40])
     return Delta(prev_seq, seq, bids, asks, rng.choice([0, 7, MASK]), rng.choice(EDGES))
 
 
-def pair(rng: Random) -> tuple[int, int]:
-    return rng.choice(PRICES), rng.choice(EDGES)
+def some_levels(rng: Random) -> list[tuple[int, int]]:
+    prices = {*rng.sample(PRICES, rng.randint(0, 8)), *range(300, 300 + rng.choice([0, 0, 1, 40]))}
+    return [(price, rng.choice(EDGES)) for price in rng.sample(sorted(prices), len(prices))]
 
 
 def as_lists(delta: Delta) -> Delta:
@@ -195,6 +201,58 @@ def test_what_is_no_usual_delta_is_left_to_the_general_decoder() -> None:
         assert read_packed_delta(raw) is None
 
 
+@pytest.mark.parametrize("levels", [2, 3, 16, 17, 18, 400])
+def test_a_price_that_stands_twice_is_left_to_the_general_decoder_which_refuses_it(levels: int) -> None:
+    rng = Random(levels)
+    for _ in range(20):
+        prices = rng.sample(range(10_000), levels)
+        flat = [number for price in prices for number in (price, 1)]
+        assert read_packed_delta(encode_delta(Delta(1, 2, flat, [], 0, 1))) is not None
+        first, second = rng.sample(range(levels), 2)
+        flat[2 * first] = flat[2 * second]
+        for delta in (Delta(1, 2, flat, [], 0, 1), Delta(1, 2, [], flat, 0, 1)):
+            raw = encode_delta(delta)
+            assert read_packed_delta(raw) is None
+            with pytest.raises(CodecError, match="names a price twice"):
+                decode_marked_delta(raw)
+
+
+@pytest.mark.parametrize("place", ["seq", "ts"])
+def test_what_64_bits_with_a_sign_do_not_hold_is_refused(place: str) -> None:
+    for most in (1 << 62, (1 << 62) + 1, 1 << 63, (1 << 64) - 1):
+        seq, ts = (most, 1) if place == "seq" else (1, most)
+        reader = PartitionReader(lambda _: True, as_numbers=True)
+        reader.load(Position(1, 0), {})
+        delta = encode_delta(Delta(0, seq, [1, 2], [], digest_of([(1, 2)], []), 1))
+        fields = [(b"_", encode_info(EntryInfo(ts, "0-0", 0, 0, 0))), (b"A", delta)]
+        entry = reader.read(Position(1, 1), fields)
+        if most > 1 << 62:
+            reason = reader.lost_reason if place == "ts" else reader.missing["A"]
+            assert reason is not None
+            assert f"{most} is out of range" in reason
+            continue
+        assert entry is not None
+        update = entry.updates[0]
+        histories, history = BookHistories(10, 1 << 20, GatewayCounters()), BookHistory(update.replica, 0)
+        changes = Changes([(1, 2, 0)], [])
+        histories.append(history, 1, ts, changes)
+        (step,) = history.since(ViewState(0, 0, 0))
+        assert (step.delta.seq, step.delta.ts, step.delta.bids) == (seq, ts, changes.bids)
+    snapshot = Snapshot(1 << 63, [], [], 0, 1)
+    for large in (snapshot, snapshot._replace(seq=1, ts=1 << 63)):
+        with pytest.raises(CodecError, match="out of range"):
+            decode_snapshot(encode_snapshot(large))
+
+
+def test_only_arrays_of_64_bits_are_rows() -> None:
+    with pytest.raises(TypeError, match="64 bits"):
+        LevelRows(array("i", [1, 2, 3]))
+    replica = Replica()
+    narrow: Any = array("i", [5, 6])
+    assert replica.apply(Delta(0, 1, narrow, [], digest_of([(5, 6)], []), 1))[0] is ApplyResult.APPLIED
+    assert replica.book.bids.top() == [(5, 6)]
+
+
 # --- books and views --------------------------------------------------------------------------------------
 
 
@@ -222,8 +280,8 @@ class Both:
         sides: list[list[int]] = [[], []]
         before = [dict(side) for side in self.levels]
         for side, sign in zip((0, 1), (-1, 1), strict=True):
-            for _ in range(rng.choice([0, 1, 2, 5])):
-                price, quantity = sign * rng.randint(1, 12), rng.choice([0, 1, 2, MAX_INTEGER])
+            for distance in rng.sample(range(1, 13), rng.choice([0, 1, 2, 5])):
+                price, quantity = sign * distance, rng.choice([0, 1, 2, MAX_INTEGER])
                 sides[side] += (price, quantity)
                 self.levels[side][price] = quantity
                 if not quantity:
@@ -249,7 +307,7 @@ class Both:
             ]
         if outcome is not ApplyResult.APPLIED:
             return
-        both = [changes, type(changes)(numbers_of(list(changes.bids)), numbers_of(list(changes.asks)))]
+        both = [changes, Changes(numbers_of(list(changes.bids)), numbers_of(list(changes.asks)))]
         for views in zip(*self.views, strict=True):
             deltas = [
                 view.advance(change, delta.seq, number) for view, change in zip(views, both, strict=True)

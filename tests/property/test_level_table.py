@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 import depthcast.broadcaster.pending
 import depthcast.shared.level_table
 from depthcast.broadcaster.merger import Merger
-from depthcast.broadcaster.pending import PendingTable, new_pending
+from depthcast.broadcaster.pending import BYTES_A_PAIR, KEPT_BYTES_MAX, PendingTable, new_pending
 from depthcast.shared.book import Book, BookSide
 from depthcast.shared.compiled import is_compiled
 from depthcast.shared.level_table import LevelTable, NumberMap, new_levels
@@ -230,6 +230,26 @@ def _interval(made: Any, first: int, count: int) -> None:
     assert not made
     assert not list(made)
     assert not any(price in made for price in expected)
+
+
+def test_all_tables_of_a_process_keep_a_bounded_memory() -> None:
+    tables: list[Any] = [PendingTable() for _ in range(12)]
+
+    def with_memory() -> int:
+        for table in tables:
+            for _ in range(2):
+                _interval(table, 0, 100_000)
+        return sum(table.room() > 0 for table in tables)
+
+    kept = with_memory()
+    assert kept * 131_072 * BYTES_A_PAIR <= KEPT_BYTES_MAX
+    assert 0 < kept < len(tables)
+    assert with_memory() == kept, "those that keep it go on"
+    del tables[:6]
+    assert with_memory() == min(kept, len(tables)), "what is gone keeps nothing"
+    for table in tables:
+        _interval(table, 0, 1)
+    assert not any(table.room() for table in tables)
 
 
 def test_memory_for_pending_changes_stays_if_it_is_needed_in_each_interval() -> None:

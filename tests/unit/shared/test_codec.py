@@ -28,7 +28,7 @@ from depthcast.shared.types import MAX_INTEGER, Delta, EntryInfo, Snapshot
 DECODERS: list[Callable[[bytes], object]] = [decode_delta, decode_snapshot, decode_info]
 
 price = st.integers(-MAX_INTEGER, MAX_INTEGER)
-whole = st.integers(0, 2**63)
+whole = st.integers(0, 2**62)
 
 
 def flats(least: int) -> st.SearchStrategy[list[int]]:
@@ -38,8 +38,8 @@ def flats(least: int) -> st.SearchStrategy[list[int]]:
 
 deltas = st.builds(
     lambda prev, more, bids, asks, digest, events: Delta(prev, prev + more, bids, asks, digest, events),
-    st.integers(0, 2**62),
-    st.integers(1, 2**62),
+    st.integers(0, 2**61),
+    st.integers(1, 2**61),
     flats(0),
     flats(0),
     st.integers(0, 2**32 - 1),
