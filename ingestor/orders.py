@@ -121,7 +121,8 @@ class OrdersState(BookState):
             self._ids_at_price = (_ids_by_price(bids), _ids_by_price(asks))
         self._orders = (bids, asks)
         columns = [columns_of(side)[1] for side in (bids, asks)]
-        levels = [_levels_of(pairs) for pairs in columns]
+        # By price, for what is published: where a table has an order depends on the process.
+        levels = [dict(sorted(_levels_of(pairs).items())) for pairs in columns]
         self.load_levels(seq, flat_of(levels[0]), flat_of(levels[1]), 0)
         self._use_counts(_counts_of(columns[0]), _counts_of(columns[1]))
         self.merger.orders_digest = 0

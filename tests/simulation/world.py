@@ -32,6 +32,7 @@ from tests.simulation.actions import Actions
 from tests.simulation.audit import Audit
 from tests.simulation.branch import Branch
 from tests.simulation.calm import Calm
+from tests.simulation.checkpoints import without_order
 from tests.simulation.cluster_replicas import ClusterReplicas
 from tests.simulation.decisions import Decisions
 from tests.simulation.faults import (
@@ -353,7 +354,7 @@ class World:
 
     def trace(self, kind: str, who: str, what: Any) -> None:
         """Record an event; the trace is part of the run's identity."""
-        text = f"{self.loop.time():.9f} {kind} {who} {what!r}"
+        text = f"{self.loop.time():.9f} {kind} {who} {without_order(what)!r}"
         self.hash.update(text.encode())
         if self.verbose:
             self.log.append(text[:300])
