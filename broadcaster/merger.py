@@ -21,7 +21,7 @@ SLICE_LEVELS: Final = 50_000
 """Levels that are worked off without a pause; they take some 10 ms to 50 ms."""
 
 FETCHED: Final = 64
-"""Of so many levels, the slots are read at first: the memory brings them side by side."""
+"""Of so many levels, the slots are asked for at first: the memory brings them side by side."""
 
 COMPILED: Final = is_compiled_at(__file__)
 

@@ -48,8 +48,9 @@ OrderId = int | str
 def _home(order_id: int, mask: int) -> int:
     """The slot where the search for an ID begins.
 
-    Its lowest bits are those of a smaller table too. So orders may be put into one in the order in which a
-    larger one has them, as an undo does: with the highest bits, all would begin at the first slots.
+    The lowest bits of what is mixed are those of a smaller table too. So orders may be put into one in the
+    order in which a larger one has them, as an undo does: by the highest bits, all would begin at its first
+    slots.
     """
     mixed = order_id
     mixed = (mixed + _SUMMAND) * _MULTIPLIER  # of 64 bits, like all that follows
@@ -386,7 +387,7 @@ def new_orders() -> MutableMapping[OrderId, Order]:
 
 
 def orders_from(ids: Sequence[OrderId], pairs: Sequence[Sequence[int]]) -> MutableMapping[OrderId, Order]:
-    """The orders with these IDs; compiled, raises `TypeError` or `ValueError` for others."""
+    """The orders with these IDs; compiled, raises `TypeError` or `ValueError` for a pair that is no order."""
     if not COMPILED:
         return {order_id: (price, quantity) for order_id, (price, quantity) in zip(ids, pairs, strict=True)}
     made = OrderTable()

@@ -235,8 +235,8 @@ def _filled(kind: type[NumberMap], values: dict[int, int]) -> NumberMap:
 def _home(number: int, shift: int) -> int:
     """The slot where the search for a price begins.
 
-    Its lowest bits are those of a smaller table too. So prices may be put into one in the order in which a
-    larger one has them: with the highest bits, all would begin at the first slots.
+    The lowest bits of what is mixed are those of a smaller table too. So prices may be put into one in the
+    order in which a larger one has them: by the highest bits, all would begin at its first slots.
     """
     mixed = number
     mixed = (mixed + _SUMMAND) * _MULTIPLIER  # of 64 bits, like all that follows
