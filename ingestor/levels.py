@@ -14,7 +14,7 @@ from depthcast.shared.types import INTEGER_BITS, MAX_INTEGER
 FETCHED_MIN: Final = 20_000
 """With so many levels in a book, the processor's caches do not hold its tables any more."""
 FETCHED_EVENTS: Final = 64
-"""Of so many events, the slots of their levels are asked for at first: the memory brings them side by side."""
+"""Of so many events, the slots of levels are asked for at first: the memory brings them side by side."""
 
 COMPILED: Final = is_compiled_at(__file__)
 

@@ -387,7 +387,7 @@ def new_orders() -> MutableMapping[OrderId, Order]:
 
 
 def orders_from(ids: Sequence[OrderId], pairs: Sequence[Sequence[int]]) -> MutableMapping[OrderId, Order]:
-    """The orders with these IDs; compiled, raises `TypeError` or `ValueError` for a pair that is no order."""
+    """The orders with these IDs; compiled, raises `TypeError` or `ValueError` for what is no order."""
     if not COMPILED:
         return {order_id: (price, quantity) for order_id, (price, quantity) in zip(ids, pairs, strict=True)}
     made = OrderTable()
