@@ -8,6 +8,7 @@ bounding, 2007: two find nearly all real races). The code under test must be pla
 execute no traceable lines.
 """
 
+import itertools
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -177,21 +178,31 @@ def explore(
     *,
     bound: int,
     opcodes: bool = False,
+    part: int = 0,
+    parts: int = 1,
 ) -> Iterator[Schedule]:
-    """Run every schedule with at most `bound` preemptions; `prepare` builds fresh bodies for each."""
+    """Run every schedule with at most `bound` preemptions; `prepare` builds fresh bodies for each.
+
+    With `parts`, run only those of one part, from 0: of the first preemptions, each part takes every
+    `parts`-th. All parts together run every schedule; each runs those in which nobody is preempted.
+    """
+    firsts = itertools.count()
     prefixes: list[list[int]] = [[]]
     while prefixes:
         prefix = prefixes.pop()
         schedule = Schedule(prefix, files, opcodes=opcodes)
         schedule.run(prepare(schedule))
         yield schedule
-        prefixes.extend(_branches(schedule.choices, len(prefix), bound))
+        for branch, is_first in _branches(schedule.choices, len(prefix), bound):
+            if not is_first or next(firsts) % parts == part:
+                prefixes.append(branch)
 
 
-def _branches(choices: Sequence[Choice], start: int, bound: int) -> Iterator[list[int]]:
+def _branches(choices: Sequence[Choice], start: int, bound: int) -> Iterator[tuple[list[int], bool]]:
+    """Each prefix that differs by one more choice, and whether that is its first preemption."""
     taken = [choice.chosen for choice in choices]
     spent = sum(choice.cost() for choice in choices[:start])
     for place in range(start, len(choices)):  # beyond the prefix all choices are defaults, which cost nothing
         if spent + choices[place].preemptive <= bound:
             for other in choices[place].options[1:]:
-                yield [*taken[:place], other]
+                yield [*taken[:place], other], choices[place].preemptive and not spent

@@ -64,6 +64,22 @@ def test_no_schedule_runs_twice() -> None:
     assert len(seen) == len(set(seen))
 
 
+def test_parts_together_are_all_schedules() -> None:
+    def schedules(part: int = 0, parts: int = 1) -> list[tuple[int, ...]]:
+        return [
+            tuple(choice.chosen for choice in schedule.choices)
+            for schedule in explore(lambda _: [Counter().up] * 3, FILES, bound=2, part=part, parts=parts)
+        ]
+
+    every = schedules()
+    found = [schedules(part, 3) for part in range(3)]
+    assert set().union(*found) == set(every)
+    without_preemption = set(found[0]) & set(found[1])
+    assert 1 < len(without_preemption) < 20
+    assert sum(map(len, found)) == len(every) + 2 * len(without_preemption)
+    assert max(map(len, found)) < len(every) / 2
+
+
 def test_finds_a_deadlock() -> None:
     def prepare(schedule: Schedule) -> list[object]:
         locks = schedule.lock(), schedule.lock()

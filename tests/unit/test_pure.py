@@ -19,6 +19,7 @@ import depthcast.shared.book
 from depthcast.gateway.runtime import submission
 from depthcast.shared.compiled import is_compiled
 from tests.mutants.reach import imported_names
+from tests.unit.ingestor.test_engine_interleavings import FURTHER_PARTS
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("shared", "broadcaster", "ingestor", "gateway")
@@ -35,13 +36,13 @@ PROPERTY_TESTS = (
     "model.py::test_long_runs_equal_the_model[0]",
 )
 INTERLEAVINGS = "tests/unit/ingestor/test_engine_interleavings.py"
-DEEP_INTERLEAVINGS = (
-    "two_calls_look_like_one_after_the_other",
-    "three_calls_look_like_some_order_of_them",
-    "more_of_the_same",
-    "also_between_single_opcodes",
-)
-"""Tests of these with a deep part; together they take longer than one test may."""
+DEEP_INTERLEAVINGS = [
+    "test_two_calls_look_like_one_after_the_other",
+    "test_three_calls_look_like_some_order_of_them",
+    *(f"test_more_of_the_same[{name}-{part}]" for name, part in FURTHER_PARTS),
+    "test_also_between_single_opcodes",
+]
+"""Tests of these with a deep part. Each is a test here, with the time that one may take."""
 FEW = "--hypothesis-profile=few"
 """What is random was tried in full where modules are compiled."""
 
@@ -119,9 +120,7 @@ def further_tests() -> list[str]:
         pytest.param(further_tests, marks=pytest.mark.deep),
         lambda: [INTERLEAVINGS],
         *(
-            pytest.param(
-                lambda name=name: ["-m", "deep", f"{INTERLEAVINGS}::test_{name}"], marks=pytest.mark.deep
-            )
+            pytest.param(lambda name=name: ["-m", "deep", f"{INTERLEAVINGS}::{name}"], marks=pytest.mark.deep)
             for name in DEEP_INTERLEAVINGS
         ),
         pytest.param(

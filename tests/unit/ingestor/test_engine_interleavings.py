@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -165,8 +165,10 @@ def violations(
     *,
     bound: int = 2,
     opcodes: bool = False,
+    part: int = 0,
+    parts: int = 1,
 ) -> Iterator[bool]:
-    """For each schedule whether it was a violation."""
+    """For each schedule of a part, as `explore` takes it, whether it was a violation."""
     allowed = list(sequential(threads))
     histories: list[History] = []
 
@@ -175,7 +177,7 @@ def violations(
         histories.append(history)
         return [partial(history.body, number) for number in range(len(threads))]
 
-    for schedule in explore(prepare, files, bound=bound, opcodes=opcodes):
+    for schedule in explore(prepare, files, bound=bound, opcodes=opcodes, part=part, parts=parts):
         history = histories.pop()
         try:
             outcome = history.outcome()
@@ -216,19 +218,31 @@ def test_three_calls_look_like_some_order_of_them(files: Collection[str], least:
     assert len(found) > least
 
 
+class Further(NamedTuple):
+    """What takes longer than a case of the tests above, in so many parts that each takes about as long."""
+
+    threads: list[list[Call]]
+    files: Collection[str]
+    bound: int
+    parts: int = 1
+
+
+FURTHER: dict[str, Further] = {
+    **{name: Further(threads, ALL, 2) for name, threads in UNITS.items()},
+    "add, then drain and snapshot": Further([[ADD], [drain, snapshot("L")]], OUTER, 2),
+    "two orders feeders and drain": Further(THREES["two orders feeders and drain"], ALL, 1),
+    "add, drain, snapshot": Further(THREES["add, drain, snapshot"], ENGINE, 2, parts=8),
+}
+
+
+FURTHER_PARTS = [(name, part) for name, each in FURTHER.items() for part in range(each.parts)]
+
+
 @pytest.mark.deep
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize(
-    ("threads", "files", "bound"),
-    [
-        *((threads, ALL, 2) for threads in UNITS.values()),
-        ([[ADD], [drain, snapshot("L")]], OUTER, 2),
-        (THREES["two orders feeders and drain"], ALL, 1),
-        (THREES["add, drain, snapshot"], ENGINE, 2),
-    ],
-)
-def test_more_of_the_same(threads: list[list[Call]], files: Collection[str], bound: int) -> None:
-    found = list(violations(threads, Schedule.lock, files, bound=bound))
+@pytest.mark.parametrize(("name", "part"), FURTHER_PARTS)
+def test_more_of_the_same(name: str, part: int) -> None:
+    threads, files, bound, parts = FURTHER[name]
+    found = list(violations(threads, Schedule.lock, files, bound=bound, part=part, parts=parts))
     assert not any(found)
     assert len(found) > 1000
 
