@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from depthcast.shared.book import Book, BookSide
     from depthcast.shared.errors import (
         ClientError,
+        CodecError,
+        CopyError,
         DeploymentMismatch,
         DepthcastError,
         InputLagging,
@@ -43,7 +45,9 @@ __all__ = [
     "Client",
     "ClientCounters",
     "ClientError",
+    "CodecError",
     "Consumer",
+    "CopyError",
     "DeploymentMismatch",
     "DepthcastError",
     "EntryInfo",
@@ -78,7 +82,9 @@ _HOMES: Final = {
     "Client": "depthcast.client",
     "ClientCounters": "depthcast.client",
     "ClientError": "depthcast.shared.errors",
+    "CodecError": "depthcast.shared.errors",
     "Consumer": "depthcast.consumer",
+    "CopyError": "depthcast.shared.errors",
     "DeploymentMismatch": "depthcast.shared.errors",
     "DepthcastError": "depthcast.shared.errors",
     "EntryInfo": "depthcast.shared.types",

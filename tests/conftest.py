@@ -19,6 +19,7 @@ import redis
 
 from depthcast.runtime.embedded import EmbeddedServer
 from depthcast.runtime.server import open_server
+from tests.connections_left import connections_left, watch_connections
 from tests.sharing import Once, slow_first
 
 ROOT = Path(__file__).parents[1]
@@ -37,6 +38,7 @@ def pytest_configure() -> None:
     A shell's background job ignores Ctrl-C, and so would all programs that the tests start and end by it.
     Without bytecode files, each of some hundred processes would compile every module anew.
     """
+    watch_connections()
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -69,6 +71,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Where several processes share the work, each begins with slow tests: nobody waits for a last one."""
     if (worker := getattr(config, "workerinput", None)) is not None:
         items[:] = slow_first(items, worker["workercount"])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None, object, object]:
+    """A test that leaves a connection to a server open fails."""
+    result = yield
+    assert not (left := connections_left()), f"left open: {', '.join(left)}"
+    return result
 
 
 @pytest.fixture(scope="session")

@@ -119,6 +119,8 @@ class Producer:
         SettingsError: If the address is not valid.
         DeploymentMismatch: At `async with`, if the deployment has another number of partitions or uses
             another version of the contract.
+        CopyError: At `async with`, if the deployment is a copy that a relay keeps, or is being moved to other
+            partitions.
     """
 
     def __init__(
