@@ -17,6 +17,9 @@ from depthcast.shared.runtime.error_replies import refusal
 ANSWER_S: Final = 1.0
 """Time to wait for a sentinel's answer before asking the next one."""
 
+_MALFORMED: Final = (TypeError, ValueError, LookupError, AttributeError)
+"""What the library raises for a reply of another shape than a sentinel's."""
+
 
 def master_client(url: str, options: Mapping[str, Any]) -> Redis:
     """Make a client whose connections have these `options`. Raises the errors of `Redis.from_url`."""
@@ -40,7 +43,7 @@ def master_client(url: str, options: Mapping[str, Any]) -> Redis:
 
 
 class _Sentinels(Sentinel):
-    """Closes its connections after each question, because the next question follows a failover."""
+    """Many tasks ask at once after a failover, and seldom otherwise: each has a connection of its own."""
 
     def __init__(self, sentinels: Any, *, sentinel_kwargs: Any) -> None:
         cast("Any", super()).__init__(sentinels, sentinel_kwargs=sentinel_kwargs)
@@ -50,28 +53,48 @@ class _Sentinels(Sentinel):
     async def discover_master(self, service_name: str) -> tuple[str, int]:
         """Ask one after the other; one that refuses the question, or is none, is passed over."""
         problems = []
-        try:
-            for number, sentinel in enumerate(self.sentinels):
-                try:
-                    masters = cast("dict[str, dict[str, Any]]", await sentinel.sentinel_masters())
-                except (RedisError, OSError) as error:
-                    problems.append(f"{_place(sentinel)} {_said(error)}")
-                    continue
+        for sentinel in tuple(self.sentinels):
+            try:
+                masters = await _ask(sentinel, "MASTERS")
                 state = masters.get(service_name)
                 if state is not None and self.check_master_state(state, service_name):
-                    self.sentinels[0], self.sentinels[number] = sentinel, self.sentinels[0]
-                    return state["ip"], state["port"]
+                    address = str(state["ip"]), int(state["port"])
+                    self._ask_first(sentinel)
+                    return address
                 what = DOWN if state is not None else f"{NOT_WATCHED} (it watches: {', '.join(masters)})"
-                problems.append(f"{_place(sentinel)} {what}")
-        finally:
-            await self.aclose()
+            except (RedisError, OSError) as error:
+                what = _said(error)
+            except _MALFORMED:
+                what = "replied what names no masters"
+            problems.append(f"{_place(sentinel)} {what}")
         raise MasterNotFoundError(f"{NO_MASTER} {service_name!r}: {'; '.join(problems)}")
 
+    def _ask_first(self, sentinel: Redis) -> None:
+        """Move one to the beginning, wherever other tasks have moved it to since it was asked."""
+        self.sentinels.remove(sentinel)
+        self.sentinels.insert(0, sentinel)
+
     async def discover_slaves(self, service_name: str) -> Sequence[tuple[Any, Any]]:
-        try:
-            return await super().discover_slaves(service_name)
-        finally:
-            await self.aclose()
+        """Ask one after the other until one names replicas that are there."""
+        for sentinel in tuple(self.sentinels):
+            try:
+                slaves = self.filter_slaves(await _ask(sentinel, "SLAVES", service_name))
+            except (RedisError, OSError, *_MALFORMED):
+                continue
+            if slaves:
+                return slaves
+        return []
+
+
+async def _ask(sentinel: Redis, question: str, *words: str) -> Any:
+    """Return what the library makes of the reply; raises its errors, and those of `_MALFORMED`."""
+    connection = cast("Any", sentinel.connection_pool).make_connection()
+    try:
+        await connection.connect()
+        await connection.send_command("SENTINEL", question, *words)
+        return await cast("Any", sentinel).parse_response(connection, f"SENTINEL {question}")
+    finally:
+        await connection.disconnect(nowait=True)  # cannot be cancelled halfway
 
 
 def _place(sentinel: Redis) -> str:

@@ -1,20 +1,25 @@
 """What sentinels reply, as commands and processes say it: a line with who replied what, and a remedy."""
 
 import asyncio
+import itertools
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from random import Random
+from typing import Any, cast
 
 import hiredis
 import pytest
 from click.testing import CliRunner
+from redis.asyncio.sentinel import MasterNotFoundError
 
 from depthcast.cli.main import main as depthcast
 from depthcast.runtime.ports import HOST, free_port
 from depthcast.shared.reply_remedies import NO_MASTER, remedy_of
+from depthcast.shared.runtime.redis import connect
 from tests.conformance.cli_replies import CASES
 from tests.environment import without_settings
 from tests.waiting import TIMEOUT_S
@@ -36,8 +41,13 @@ FILE_WORDS = {"FILE": "feed.jsonl", "RECORDS": "records"}
 
 
 @contextmanager
-def sentinel(reply: bytes) -> Iterator[int]:
-    """Something that answers every command with `reply`; nothing at all if that is empty. Yields its port."""
+def sentinel(*replies: bytes) -> Iterator[int]:
+    """Something that answers commands with `replies` in turn, each after a moment if there are several.
+
+    It says nothing at all for an empty one, and takes any password if a reply is no error. Yields its port.
+    """
+    turns, rng = itertools.cycle(replies), Random(7)
+    takes_any = not all(reply[:1] in (b"", b"-") for reply in replies)
     loop, port = asyncio.new_event_loop(), free_port()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -45,8 +55,12 @@ def sentinel(reply: bytes) -> Iterator[int]:
         try:
             while data := await reader.read(4096):
                 commands.feed(data)
-                while commands.gets() is not False:
+                while (command := commands.gets()) is not False:
+                    reply = b"+OK\r\n" if takes_any and command[0] == b"AUTH" else next(turns)
+                    await asyncio.sleep(rng.choice([0, 0, 0.01]) if len(replies) > 1 else 0)
                     writer.write(reply)
+        except asyncio.CancelledError:
+            pass  # asyncio would log it
         finally:
             writer.close()
 
@@ -138,3 +152,45 @@ def test_processes_that_wait_say_it(words: tuple[str, ...]) -> None:
         assert f"{HOST}:{port} replied NOAUTH" in line
         assert "sentinel_password" in line
         assert SECRET not in line
+
+
+ODD = {
+    "a status": b"+OK\r\n",
+    "nothing": b"$-1\r\n",
+    "a number": b":1\r\n",
+    "no array": b"*-1\r\n",
+    "text": b"*1\r\n$1\r\nx\r\n",
+    "a name only": b"*1\r\n*2\r\n$4\r\nname\r\n$5\r\nbooks\r\n",
+}
+"""Replies to `SENTINEL MASTERS` that no sentinel gives."""
+
+
+@pytest.mark.parametrize("reply", ODD.values(), ids=ODD)
+def test_a_reply_that_names_no_masters_is_taken_for_none_of_a_sentinel(reply: bytes) -> None:
+    with sentinel(reply) as port:
+        assert "no sentinel of a kind that Depthcast knows" in said(("instruments", "list"), port)
+
+
+def test_sentinels_stay_known_when_many_tasks_ask_at_once() -> None:
+    """A list that has one of them twice would lack another, whose connections nobody would close."""
+    state = {"name": "books", "ip": HOST, "port": "1", "flags": "master", "num-other-sentinels": "2"}
+    words = [word for item in state.items() for word in item]
+    named = f"*1\r\n*{len(words)}\r\n" + "".join(f"${len(word)}\r\n{word}\r\n" for word in words)
+    # Two tasks that were refused by one have the answer of the next one at the same time.
+    replies = [b"-IDONTKNOW not yet\r\n"] * 2 + [named.encode()] * 2
+    with sentinel(*replies) as first, sentinel(*replies) as second, sentinel(*replies) as third:
+        asyncio.run(ask_together([first, second, third]))
+
+
+async def ask_together(ports: list[int]) -> None:
+    client = connect(environment(*ports)["DEPTHCAST_REDIS_URL"])
+    manager = cast("Any", client.connection_pool).sentinel_manager
+    answers = []
+    for _ in range(40):
+        asking = (manager.discover_master("books") for _ in range(8))
+        answers += await asyncio.gather(*asking, return_exceptions=True)
+        known = [each.connection_pool.connection_kwargs["port"] for each in manager.sentinels]
+        assert sorted(known) == sorted(ports)
+    assert (HOST, 1) in answers
+    assert all(each == (HOST, 1) or isinstance(each, MasterNotFoundError) for each in answers)
+    await client.aclose()
