@@ -21,7 +21,7 @@ from tests.waiting import eventually_sync
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 60.0
-INSTALL_DEADLINE_S = 600.0
+INSTALL_DEADLINE_S = 1200.0
 
 REDIS_CLI = """\
 #!{python}
