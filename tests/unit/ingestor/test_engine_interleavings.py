@@ -239,6 +239,7 @@ FURTHER_PARTS = [(name, part) for name, each in FURTHER.items() for part in rang
 
 
 @pytest.mark.deep
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("name", "part"), FURTHER_PARTS)
 def test_more_of_the_same(name: str, part: int) -> None:
     threads, files, bound, parts = FURTHER[name]
