@@ -14,7 +14,7 @@ CHANNELS = 10
 CLIENTS = 1000
 LIMIT = "C, frames joined"
 TICKS = 40
-TARGETS = (Target("cpu_us", "Depthcast", LIMIT, most=2.5),)
+TARGETS = (Target("cpu_us", "Depthcast", LIMIT, most=1.5),)
 
 
 def run(run: Run) -> None:

@@ -12,7 +12,8 @@
  * the trigger port gets before all ticks.
  *
  * Commands on standard input, each answered by one line of JSON:
- *   settle MS             read until nothing has come for MS
+ *   settle MS             read until nothing has come for MS, but for ten times that at most: heartbeats of many clients
+ *                         may leave no pause
  *   run TICKS             closed loop: the next tick when all frames of the one before have arrived
  *   pace TICKS US [MS [GROUP]]  open loop: a tick every US; at the end read until all has arrived or nothing comes for
  *                         MS. GROUP: only its frames count as what is expected
@@ -20,7 +21,7 @@
  *   reconnect FRAMES      cut all connections, connect all at once, send the messages, read until each has FRAMES
  *   count                 begin to count
  *   await GROUP SAMPLES   go on counting until the group has so many frames with a time, or nothing comes
- *   linger MS             go on counting until nothing has come for MS
+ *   linger MS             go on counting until nothing has come for MS, with the same limit
  * Each begins its counts anew but the last two, which go on with those of the command before them, or since the start.
  * Latency is the time from "ts" in a frame, in µs since 1970, to its arrival, by group; heartbeats do not count there.
  * "Nothing comes" is STUCK_MS, where no other time is given: a server on a busy machine may stall for seconds.
@@ -275,7 +276,8 @@ static void connect_all(int parallel) {
 }
 
 static void settle(int ms) {
-    while (turn(ms)) {}
+    uint64_t end = now_us(CLOCK_MONOTONIC) + (uint64_t)ms * 10 * 1000;
+    while (turn(ms) && now_us(CLOCK_MONOTONIC) < end) {}
 }
 
 /* --- ticks -------------------------------------------------------------------------------------------------------- */
