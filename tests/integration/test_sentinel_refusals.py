@@ -46,7 +46,7 @@ def sentinel(*replies: bytes) -> Iterator[int]:
 
     It says nothing at all for an empty one, and takes any password if a reply is no error. Yields its port.
     """
-    turns, rng = itertools.cycle(replies), Random(7)
+    following, rng = itertools.cycle(replies), Random(7)
     takes_any = not all(reply[:1] in (b"", b"-") for reply in replies)
     loop, port = asyncio.new_event_loop(), free_port()
 
@@ -56,7 +56,7 @@ def sentinel(*replies: bytes) -> Iterator[int]:
             while data := await reader.read(4096):
                 commands.feed(data)
                 while (command := commands.gets()) is not False:
-                    reply = b"+OK\r\n" if takes_any and command[0] == b"AUTH" else next(turns)
+                    reply = b"+OK\r\n" if takes_any and command[0] == b"AUTH" else next(following)
                     await asyncio.sleep(rng.choice([0, 0, 0.01]) if len(replies) > 1 else 0)
                     writer.write(reply)
         except asyncio.CancelledError:
