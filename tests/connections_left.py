@@ -26,11 +26,13 @@ def watch_connections() -> None:
 
 def connections_left() -> list[str]:
     """Name each connection that is open although its event loop is closed; none is named twice."""
-    left = [
-        connection
-        for connection in _made
-        if (writer := connection._writer) is not None and vars(writer)["_loop"].is_closed()
-    ]
+    left = [connection for connection in _made if _is_left(connection)]
     for connection in left:
         _made.discard(connection)
     return [repr(connection) for connection in left]
+
+
+def _is_left(connection: AbstractConnection) -> bool:
+    """A stand-in of fakeredis has no loop, and no socket that it could leave open."""
+    loop = getattr(connection._writer, "_loop", None)
+    return loop is not None and bool(loop.is_closed())

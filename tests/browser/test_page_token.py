@@ -226,7 +226,8 @@ async def test_a_token_in_a_changed_address_is_taken_and_removed(
         source = f"{gateway.url}/#DEEP?token={second}"
         await page.evaluate("(source) => { document.querySelector('iframe').src = source; }", source)
         await frame.locator("#token").wait_for(state="hidden")
-        assert await frame.evaluate("window.marked && document.body.dataset.state") == "live"
+        await frame.locator("body[data-state=live]").wait_for()
+        assert await frame.evaluate("window.marked")
         assert frame.url.endswith("/#DEEP")
 
 
