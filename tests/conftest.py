@@ -76,8 +76,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown() -> Generator[None, object, object]:
     """A test that leaves a connection to a server open fails."""
-    result = yield
-    assert not (left := connections_left()), f"left open: {', '.join(left)}"
+    try:
+        result = yield
+    finally:
+        left = connections_left()
+    assert not left, f"left open: {', '.join(left)}"
     return result
 
 

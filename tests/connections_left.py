@@ -25,8 +25,8 @@ def watch_connections() -> None:
 
 
 def connections_left() -> list[str]:
-    """Name each connection that is open although its event loop is closed; none is named twice."""
-    left = [connection for connection in _made if _is_left(connection)]
+    """Name each connection of asyncio that is open although its event loop is closed; none is named twice."""
+    left = [connection for connection in tuple(_made) if _is_left(connection)]
     for connection in left:
         _made.discard(connection)
     return [repr(connection) for connection in left]

@@ -12,8 +12,8 @@
  * the trigger port gets before all ticks.
  *
  * Commands on standard input, each answered by one line of JSON:
- *   settle MS             read until nothing has come for MS, but for ten times that at most: heartbeats of many clients
- *                         may leave no pause
+ *   settle MS             read until nothing has come for MS, but for STUCK_MS at most: heartbeats of many clients may
+ *                         leave no pause
  *   run TICKS             closed loop: the next tick when all frames of the one before have arrived
  *   pace TICKS US [MS [GROUP]]  open loop: a tick every US; at the end read until all has arrived or nothing comes for
  *                         MS. GROUP: only its frames count as what is expected
@@ -276,7 +276,7 @@ static void connect_all(int parallel) {
 }
 
 static void settle(int ms) {
-    uint64_t end = now_us(CLOCK_MONOTONIC) + (uint64_t)ms * 10 * 1000;
+    uint64_t end = now_us(CLOCK_MONOTONIC) + STUCK_MS * 1000;
     while (turn(ms) && now_us(CLOCK_MONOTONIC) < end) {}
 }
 

@@ -60,6 +60,9 @@ CHECK_S: Final = 1.0
 ANSWER_S: Final = 1.0
 """A replica that does not answer within this time is away."""
 
+ASKED_AT_ONCE: Final = 2
+"""So many questions are under way to the primary, however many replicas it has."""
+
 FORGOTTEN_S: Final = 60.0
 """A replica that nobody names any more is closed again for so long: a command may have been on its way."""
 
@@ -176,7 +179,8 @@ class ReadingClient(RoutingClient):
         self.moves = 0
         self._connected = connect_redis(url)
         self._primary = plain_client(self._connected, key)
-        self._asked = connect_redis(url, connections_max=2, timeout_s=ANSWER_S)
+        self._asked = connect_redis(url, connections_max=ASKED_AT_ONCE, timeout_s=ANSWER_S)
+        self._asking = asyncio.Semaphore(ASKED_AT_ONCE)
         self._servers = ReplicaServers(url, key, self._asked)
         # Readers that have different numbers share several replicas; nothing depends on them.
         self._choice = ReplicaChoice(lag_max_ms, random.randrange(REPLICAS_MAX))  # noqa: S311
@@ -241,8 +245,9 @@ class ReadingClient(RoutingClient):
             self._outage.note(error)
             if at is None or not reports.get(at, Report("")).reason:
                 return
-        left = self._choice.observe(now, reports)
-        await self._moved(at, left, reports)
+        if self._choice.at == at:  # else the reader left it while it was asked: the next check begins anew
+            left = self._choice.observe(now, reports)
+            await self._moved(at, left, reports)
 
     async def to_primary(self, problem: str) -> None:
         """Leave the replica because the reader needs what it does not have yet."""
@@ -295,9 +300,10 @@ class ReadingClient(RoutingClient):
         begin = "-" if newest is None else str(newest[0])
         compared = ("XRANGE", self.key, begin, "+", "COUNT", "2")
         try:
-            of_primary, following, last, *_ = await self._ask(
-                plain_client(self._asked, self.key), compared, last_one, *self._moving()
-            )
+            async with self._asking:
+                of_primary, following, last, *_ = await self._ask(
+                    plain_client(self._asked, self.key), compared, last_one, *self._moving()
+                )
         except RedisRefused as error:
             if error.code not in ON_ITS_WAY:
                 raise

@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 from redis.asyncio import Redis
 from redis.asyncio.connection import parse_url
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
-from redis.exceptions import RedisError
+from redis.exceptions import InvalidResponse, RedisError
 
 from depthcast.shared.errors import RedisRefused
 from depthcast.shared.redis_url import parse_sentinel_url
@@ -16,9 +16,6 @@ from depthcast.shared.runtime.error_replies import refusal
 
 ANSWER_S: Final = 1.0
 """Time to wait for a sentinel's answer before asking the next one."""
-
-_MALFORMED: Final = (TypeError, ValueError, LookupError, AttributeError)
-"""What the library raises for a reply of another shape than a sentinel's."""
 
 
 def master_client(url: str, options: Mapping[str, Any]) -> Redis:
@@ -35,6 +32,7 @@ def master_client(url: str, options: Mapping[str, Any]) -> Redis:
         "password": given.pop("sentinel_password", None),
         "protocol": options["protocol"],
         "retry": options["retry"],
+        "driver_info": options["driver_info"],
         "socket_timeout": timeout_s,
         "socket_connect_timeout": timeout_s,
     }
@@ -55,17 +53,16 @@ class _Sentinels(Sentinel):
         problems = []
         for sentinel in tuple(self.sentinels):
             try:
-                masters = await _ask(sentinel, "MASTERS")
-                state = masters.get(service_name)
-                if state is not None and self.check_master_state(state, service_name):
-                    address = str(state["ip"]), int(state["port"])
-                    self._ask_first(sentinel)
-                    return address
-                what = DOWN if state is not None else f"{NOT_WATCHED} (it watches: {', '.join(masters)})"
+                reply = await _ask(sentinel, "MASTERS")
+                masters = _parsed(sentinel, "MASTERS", reply)
             except (RedisError, OSError) as error:
-                what = _said(error)
-            except _MALFORMED:
-                what = "replied what names no masters"
+                problems.append(f"{_place(sentinel)} {_said(error)}")
+                continue
+            state = masters.get(service_name)
+            if state is not None and self.check_master_state(state, service_name):
+                self._ask_first(sentinel)
+                return state["ip"], state["port"]
+            what = DOWN if state is not None else f"{NOT_WATCHED} (it watches: {', '.join(masters)})"
             problems.append(f"{_place(sentinel)} {what}")
         raise MasterNotFoundError(f"{NO_MASTER} {service_name!r}: {'; '.join(problems)}")
 
@@ -75,26 +72,44 @@ class _Sentinels(Sentinel):
         self.sentinels.insert(0, sentinel)
 
     async def discover_slaves(self, service_name: str) -> Sequence[tuple[Any, Any]]:
-        """Ask one after the other until one names replicas that are there."""
+        """Ask one after the other until one names replicas that are there; an error if none answers."""
+        problems = []
         for sentinel in tuple(self.sentinels):
             try:
-                slaves = self.filter_slaves(await _ask(sentinel, "SLAVES", service_name))
-            except (RedisError, OSError, *_MALFORMED):
+                reply = await _ask(sentinel, "SLAVES", service_name)
+                slaves = self.filter_slaves(_parsed(sentinel, "SLAVES", reply).values())
+            except (RedisError, OSError) as error:
+                problems.append(f"{_place(sentinel)} {_said(error)}")
                 continue
             if slaves:
                 return slaves
+        if len(problems) == len(self.sentinels):
+            raise MasterNotFoundError(f"{NO_MASTER} {service_name!r} and its replicas: {'; '.join(problems)}")
         return []
 
 
 async def _ask(sentinel: Redis, question: str, *words: str) -> Any:
-    """Return what the library makes of the reply; raises its errors, and those of `_MALFORMED`."""
+    """Return the reply as it came; raises the library's errors."""
     connection = cast("Any", sentinel.connection_pool).make_connection()
     try:
         await connection.connect()
         await connection.send_command("SENTINEL", question, *words)
-        return await cast("Any", sentinel).parse_response(connection, f"SENTINEL {question}")
+        return await connection.read_response()
     finally:
         await connection.disconnect(nowait=True)  # cannot be cancelled halfway
+
+
+def _parsed(sentinel: Redis, question: str, reply: Any) -> dict[str, dict[str, Any]]:
+    """Servers by name, as the library reads them; raises `InvalidResponse` if the reply names none."""
+    try:
+        found = cast("Any", sentinel).response_callbacks[f"SENTINEL {question}"](reply)
+        servers = found if isinstance(found, dict) else {each["name"]: each for each in found}
+        for state in servers.values():
+            state["ip"], state["port"] = str(state["ip"]), int(state["port"])
+            state["num-other-sentinels"] = int(state.get("num-other-sentinels", 0))
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError):
+        raise InvalidResponse("what names no servers") from None
+    return servers
 
 
 def _place(sentinel: Redis) -> str:
@@ -106,4 +121,5 @@ def _said(error: RedisError | OSError) -> str:
     """How a sentinel answered, in one line."""
     found = refusal(error) if isinstance(error, RedisError) else error
     text = " ".join(str(getattr(found, "problem", found)).split()) or type(error).__name__
-    return f"replied {text}" if isinstance(found, RedisRefused) else f"does not answer: {text}"
+    replied = isinstance(found, RedisRefused) or isinstance(error, InvalidResponse)
+    return f"replied {text}" if replied else f"does not answer: {text}"

@@ -20,6 +20,7 @@ from depthcast.shared.consumer_entry import ConsumerEntry, decode_entry
 from depthcast.shared.digest import digest_of
 from depthcast.shared.errors import RedisUnavailable, SettingsError
 from depthcast.shared.reader import PartitionReader
+from depthcast.shared.replica_choice import Address, Report
 from depthcast.shared.runtime.follow import Follower
 from depthcast.shared.runtime.redis import connect, execute, last_position
 from depthcast.shared.runtime.replicas import ReadingClient
@@ -456,3 +457,27 @@ async def test_a_connection_that_was_being_made_to_a_forgotten_replica_is_closed
             assert await connections() == 1, "none but that which asks"
             await execute(current, "PING")
         assert await connections() == 1
+
+
+async def test_one_of_many_replicas_is_read() -> None:
+    """The primary is asked about each of them, and not about more at once than there are connections."""
+    async with followed(4) as servers, ReadingClient(servers.primary.url, "key", 1000, connect) as client:
+        await client.check()
+        assert client.place in {place(replica) for replica in servers.replicas}
+
+
+async def test_a_replica_that_the_reader_leaves_while_it_is_asked_is_left_once() -> None:
+    async with followed() as servers, ReadingClient(servers.primary.url, "key", 1000, connect) as client:
+        await client.check()
+        moves, report = client.moves, client._report
+        assert client.at_replica
+
+        async def leave_meanwhile(address: Address) -> Report:
+            found = await report(address)
+            await client.to_primary("it does not have what is read next")
+            return found
+
+        client._report = leave_meanwhile  # type: ignore[method-assign]
+        await client.check()
+        assert (client.place, client.moves) == ("primary", moves + 1)
+        assert client.fallbacks == {"behind": 1}

@@ -161,23 +161,54 @@ ODD = {
     "no array": b"*-1\r\n",
     "text": b"*1\r\n$1\r\nx\r\n",
     "a name only": b"*1\r\n*2\r\n$4\r\nname\r\n$5\r\nbooks\r\n",
+    "a port that is none": b"*1\r\n*8\r\n$4\r\nname\r\n$5\r\nbooks\r\n$4\r\nport\r\n$1\r\nx\r\n"
+    b"$2\r\nip\r\n$1\r\nh\r\n$5\r\nflags\r\n$6\r\nmaster\r\n",
 }
-"""Replies to `SENTINEL MASTERS` that no sentinel gives."""
+"""Replies that no sentinel gives."""
 
 
 @pytest.mark.parametrize("reply", ODD.values(), ids=ODD)
-def test_a_reply_that_names_no_masters_is_taken_for_none_of_a_sentinel(reply: bytes) -> None:
-    with sentinel(reply) as port:
-        assert "no sentinel of a kind that Depthcast knows" in said(("instruments", "list"), port)
+def test_a_reply_that_names_no_masters_is_passed_over(reply: bytes) -> None:
+    with sentinel(reply) as odd, sentinel(b"-IDONTKNOW not yet\r\n") as other:
+        line = said(("instruments", "list"), odd, other)
+        assert f"{HOST}:{odd} replied what names no servers" in line
+        assert f"{HOST}:{other} replied IDONTKNOW" in line
+        assert "no sentinel of a kind that Depthcast knows" in said(("instruments", "list"), odd)
+
+
+@pytest.mark.parametrize("reply", ODD.values(), ids=ODD)
+def test_a_reply_that_names_no_replicas_is_passed_over(reply: bytes) -> None:
+    with (
+        sentinel(reply) as odd,
+        sentinel(named("10.0.0.1:6379", "slave")) as good,
+        sentinel(b"*0\r\n") as none,
+    ):
+
+        async def ask(*ports: int) -> Any:
+            client = connect(environment(*ports)["DEPTHCAST_REDIS_URL"])
+            try:
+                return await cast("Any", client.connection_pool).sentinel_manager.discover_slaves("books")
+            finally:
+                await client.aclose()
+
+        assert asyncio.run(ask(odd, good)) == [(HOST, 1)]
+        assert asyncio.run(ask(none, odd)) == []
+        with pytest.raises(MasterNotFoundError, match=f"{odd} replied what names no servers"):
+            asyncio.run(ask(odd))
+
+
+def named(name: str, flags: str) -> bytes:
+    """The reply of a sentinel that knows one server, which is at port 1."""
+    state = {"name": name, "ip": HOST, "port": "1", "flags": flags, "num-other-sentinels": "2"}
+    words = [word for item in state.items() for word in item]
+    text = "".join(f"${len(word)}\r\n{word}\r\n" for word in words)
+    return f"*1\r\n*{len(words)}\r\n{text}".encode()
 
 
 def test_sentinels_stay_known_when_many_tasks_ask_at_once() -> None:
     """A list that has one of them twice would lack another, whose connections nobody would close."""
-    state = {"name": "books", "ip": HOST, "port": "1", "flags": "master", "num-other-sentinels": "2"}
-    words = [word for item in state.items() for word in item]
-    named = f"*1\r\n*{len(words)}\r\n" + "".join(f"${len(word)}\r\n{word}\r\n" for word in words)
     # Two tasks that were refused by one have the answer of the next one at the same time.
-    replies = [b"-IDONTKNOW not yet\r\n"] * 2 + [named.encode()] * 2
+    replies = [b"-IDONTKNOW not yet\r\n"] * 2 + [named("books", "master")] * 2
     with sentinel(*replies) as first, sentinel(*replies) as second, sentinel(*replies) as third:
         asyncio.run(ask_together([first, second, third]))
 
@@ -192,5 +223,7 @@ async def ask_together(ports: list[int]) -> None:
         known = [each.connection_pool.connection_kwargs["port"] for each in manager.sentinels]
         assert sorted(known) == sorted(ports)
     assert (HOST, 1) in answers
-    assert all(each == (HOST, 1) or isinstance(each, MasterNotFoundError) for each in answers)
+    refused = [each for each in answers if each != (HOST, 1)]
+    assert all(isinstance(each, MasterNotFoundError) for each in refused)
+    assert not [each for each in refused if "does not answer" in str(each)], "nobody was cut off"
     await client.aclose()
