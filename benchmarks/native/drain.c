@@ -275,9 +275,12 @@ static void connect_all(int parallel) {
     }
 }
 
-static void settle(int ms) {
+/* Whether there was a pause at last. */
+static int settle(int ms) {
     uint64_t end = now_us(CLOCK_MONOTONIC) + STUCK_MS * 1000;
-    while (turn(ms) && now_us(CLOCK_MONOTONIC) < end) {}
+    while (turn(ms))
+        if (now_us(CLOCK_MONOTONIC) >= end) return 0;
+    return 1;
 }
 
 /* --- ticks -------------------------------------------------------------------------------------------------------- */
@@ -441,7 +444,7 @@ static int begin_anew(const char *command, uint64_t first, uint64_t second, uint
     forget_counts();
     if (!strcmp(command, "run")) *complete = run(first);
     else if (!strcmp(command, "pace")) *complete = pace(first, second, third, fourth);
-    else if (!strcmp(command, "settle")) settle((int)first);
+    else if (!strcmp(command, "settle")) *complete = settle((int)first);
     else if (!strcmp(command, "stall")) stall((int)first, (int)second);
     else if (!strcmp(command, "reconnect")) *complete = reconnect(first);
     else if (strcmp(command, "count")) return 0;
@@ -455,7 +458,7 @@ static int obey(char *line) {
     uint64_t began = now_us(CLOCK_MONOTONIC);
     int complete = 1;
     if (!strcmp(command, "await") && first < GROUPS) complete = await(&groups[first].samples, second, STUCK_MS);
-    else if (!strcmp(command, "linger")) settle((int)first);
+    else if (!strcmp(command, "linger")) complete = settle((int)first);
     else if (!begin_anew(command, first, second, third, fourth, &complete)) return 0;
     report((double)(now_us(CLOCK_MONOTONIC) - began) / 1e6, complete);
     return 1;
