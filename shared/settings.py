@@ -342,6 +342,13 @@ class VenueFeedSettings(Settings):
         least=0.1,
         most=3600,
     )
+    quiet_s: float | None = setting(
+        None,
+        "a book without a message for this long is checked, 0 = never; without it, a value for the venue",
+        unit="s",
+        least=0,
+        most=86_400,
+    )
     connection_lifetime_s: float | None = setting(
         None,
         "a connection is replaced before this age, 0 = never; without it, the time that the venue allows",

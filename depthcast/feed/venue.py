@@ -124,7 +124,12 @@ class Refused(NamedTuple):
 
 
 class Alive(NamedTuple):
-    """The venue said that it is alive: a heartbeat, a pong, or the confirmation of a request."""
+    """The venue said that it is alive: a heartbeat, a pong, or the confirmation of a request.
+
+    `symbol`: the book that it said has not changed; empty if it named none.
+    """
+
+    symbol: str = ""
 
 
 class Reply(NamedTuple):
@@ -182,6 +187,7 @@ class Profile:
     - `sends_per_s`: messages a second that one connection may send; `request_weight_per_min`: for REST.
     - `ping_every_s`: the adapter's `ping` is due so often; 0 = never, WebSocket pings are answered anyway.
     - `silence_s`: after so long without any message the connection counts as dead.
+    - `quiet_s`: after so long without a message of a book, that book is checked.
     - `lifetime_s`: the venue ends a connection after this time; a new one is opened before; 0 = never.
     - `snapshot_by_rest`: snapshots are fetched; False: the venue sends one after each subscription.
     """
@@ -196,6 +202,7 @@ class Profile:
     request_weight_per_min: int
     ping_every_s: float = 0.0
     silence_s: float = 30.0
+    quiet_s: float = 300.0
     lifetime_s: float = 0.0
     snapshot_by_rest: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -240,6 +247,21 @@ class Adapter(Protocol):
         """Return the request for a symbol's snapshot.
 
         None where a new subscription brings it, and while no answer could be proven: ask again later.
+        """
+        ...
+
+    def check_request(self, symbol: str) -> Request | None:
+        """Return the request by which a book of which nothing comes is compared with the venue's.
+
+        None where only the snapshot of a new connection tells, and for a book that is not known.
+        """
+        ...
+
+    def take_check(self, symbol: str, raw: bytes) -> Iterable[Output]:
+        """Take the answer to `check_request`.
+
+        `Alive` with the symbol if the venue's book is equal, or if a message has come meanwhile. If it
+        differs: nothing the first time, as a message may be on its way, so ask again; then a `Doubt`.
         """
         ...
 

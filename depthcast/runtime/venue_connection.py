@@ -14,6 +14,7 @@ import aiohttp
 
 from depthcast.feed.venue import (
     Adapter,
+    Alive,
     Closing,
     Doubt,
     Output,
@@ -26,6 +27,7 @@ from depthcast.feed.venue import (
     Snapshot,
     Update,
 )
+from depthcast.runtime.venue_quiet import QuietBooks
 from depthcast.runtime.venue_rest import RequestFailed, VenueRest
 from depthcast.shared.backoff import Backoff
 
@@ -69,6 +71,7 @@ class ConnectionCounts:
     requests: int = 0
     failed_requests: int = 0
     resubscriptions: int = 0
+    checks: int = 0
     last_message_at: float = 0.0
 
 
@@ -77,11 +80,13 @@ class Limits:
     """What a connection keeps to, beside the venue's profile; times in seconds.
 
     - `silence_s`: without anything from the venue for so long, a connection is dead.
+    - `quiet_s`: without a message of a book for so long, it is checked; 0: never.
     - `snapshot_wait_s`: a snapshot that was asked for comes within this time, or is asked for again.
     - `retry_max_s`: longest wait between two attempts of one kind.
     """
 
     silence_s: float
+    quiet_s: float
     snapshot_wait_s: float
     lifetime_s: float
     retry_max_s: float
@@ -129,8 +134,8 @@ class VenueConnection:
 
     - `number`: higher than that of any connection before.
     - `synced`: symbols whose snapshot came and that are in no doubt since.
-    - `closing`: the venue said that it ends the connection soon, or a book wants a new snapshot that only a
-      new connection brings.
+    - `closing`: the venue said that it ends the connection soon, or a book wants a new snapshot, or a check,
+      that only a new connection brings.
     """
 
     def __init__(
@@ -168,6 +173,7 @@ class VenueConnection:
         self._synced_at: dict[str, float] = {}
         self._problems: dict[str, str] = {}
         self._changed = asyncio.Event()
+        self._quiet = QuietBooks(limits.quiet_s, self)
         self._heard_at = 0.0
         self._failure: asyncio.Future[None] | None = None
 
@@ -181,6 +187,7 @@ class VenueConnection:
             self.counts.connects += 1
             self._start(self._subscribe())
             self._start(self._tend())
+            self._start(self._quiet.run())
             reading = self._start(self._read(socket))
             await asyncio.wait([reading, self._failure], return_when=asyncio.FIRST_COMPLETED)
             self._failure.result()  # raises, or the reader set it
@@ -216,6 +223,10 @@ class VenueConnection:
         if symbol in self.symbols and self._socket is not None:
             self.synced.discard(symbol)
             self._recover(symbol, subscribed=False)
+
+    def count_check(self) -> None:
+        """Count a check of a quiet book."""
+        self.counts.checks += 1
 
     async def _dial(self) -> aiohttp.ClientWebSocketResponse:
         url = self._url + self.adapter.connect_path(self.symbols)
@@ -294,7 +305,7 @@ class VenueConnection:
             if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
                 self.counts.messages += 1
                 self.counts.last_message_at = self._heard_at
-                await self._handle(self.adapter.take(message.data, _now_us()))
+                await self.handle(self.adapter.take(message.data, _now_us()))
             elif message.type is aiohttp.WSMsgType.PING:
                 await socket.pong(message.data)
             elif message.type is not aiohttp.WSMsgType.PONG:
@@ -303,10 +314,14 @@ class VenueConnection:
             if taken % MESSAGES_AT_ONCE == 0:
                 await asyncio.sleep(0)
 
-    async def _handle(self, outputs: Iterable[Output]) -> None:
-        for output in outputs:  # `Alive` says no more than that something was heard, `Best` concerns oracles
+    async def handle(self, outputs: Iterable[Output]) -> None:
+        """Take what the adapter says."""
+        for output in outputs:  # `Best` concerns oracles only
             if isinstance(output, Update | Snapshot | Doubt):
+                self._quiet.note(output.symbol)
                 self._take(output)
+            elif isinstance(output, Alive):
+                self._quiet.note(output.symbol)
             elif isinstance(output, Reply):
                 await self._write(output.payload)
             elif isinstance(output, Refused):
@@ -423,6 +438,13 @@ class VenueConnection:
 
     async def _fetch(self, symbol: str, request: Request) -> bool:
         """Request a snapshot once; returns whether it was answered."""
+        body = await self.fetched(symbol, request)
+        if body is not None:
+            await self.handle(self.adapter.take_snapshot(symbol, body, _now_us()))
+        return body is not None
+
+    async def fetched(self, symbol: str, request: Request) -> bytes | None:
+        """Return the answer to a request about a symbol; None if there is none."""
         await self.rest.wait_for_room(request)
         self.counts.requests += 1
         try:
@@ -432,10 +454,9 @@ class VenueConnection:
             if self._problems.get(symbol) != error.problem:
                 self._problems[symbol] = error.problem
                 logger.warning("no snapshot", extra={"symbol": symbol, "problem": error.problem})
-            return False
+            return None
         self._problems.pop(symbol, None)
-        await self._handle(self.adapter.take_snapshot(symbol, body, _now_us()))
-        return True
+        return body
 
     async def _tend(self) -> None:
         """Ping when it is due, and end the connection when nothing is heard any more."""

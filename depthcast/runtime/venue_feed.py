@@ -137,6 +137,7 @@ class VenueFeed:
         lifetime_s = settings.connection_lifetime_s
         self._limits = Limits(
             settings.silence_s or profile.silence_s,
+            profile.quiet_s if settings.quiet_s is None else settings.quiet_s,
             settings.snapshot_wait_s,
             profile.lifetime_s if lifetime_s is None else lifetime_s,
             settings.retry_max_s,

@@ -121,6 +121,9 @@ class VenueFeedStats(Collector):
             "Times that a symbol was subscribed again",
             counts.resubscriptions,
         )
+        yield CounterMetricFamily(
+            "depthcast_feed_checks", "Checks of books of which nothing came", counts.checks
+        )
 
     def _of_writers(self) -> Iterable[Metric]:
         for name, text in _WRITTEN.items():

@@ -124,7 +124,7 @@ class FakeVenue:
             self._abort_all()
         elif fault is Fault.REFUSE:
             self._begin(self._refuse())
-        elif fault in (Fault.RESET, Fault.RESIZE, Fault.DELIST):
+        elif fault in (Fault.UNSUBSCRIBED, Fault.RESET, Fault.RESIZE, Fault.DELIST):
             self._change(self.random.choice(sorted(self.model.market.books)), fault)
 
     def heal(self) -> None:
@@ -135,7 +135,10 @@ class FakeVenue:
 
     def _change(self, symbol: str, fault: Fault) -> None:
         """Commit a fault of one symbol."""
-        if fault is Fault.RESET:
+        if fault is Fault.UNSUBSCRIBED:
+            for connection in self._open:
+                connection.model.end(symbol)
+        elif fault is Fault.RESET:
             self.model.reset(symbol, _now())
         elif fault is Fault.RESIZE:
             self._resize(self.model.market[symbol])

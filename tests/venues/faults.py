@@ -25,6 +25,8 @@ class Fault(StrEnum):
     """The connection stays open, but nothing comes: no message, no pong."""
     QUIET = "quiet"
     """Books do not change, but heartbeats, pings and pongs go on. Nothing is wrong."""
+    UNSUBSCRIBED = "unsubscribed"
+    """The subscription of a book ends without a word; heartbeats, pings and pongs go on."""
     REFUSE = "refuse"
     """All connections end, and new ones are refused for a while."""
     HANDSHAKE_503 = "handshake-503"

@@ -32,6 +32,7 @@ from tests.waiting import eventually
 
 SHORT: Final[Mapping[str, Any]] = {
     "silence_s": 0.8,
+    "quiet_s": 0.8,
     "snapshot_wait_s": 1.0,
     "retry_max_s": 1.0,
     "instruments_interval_s": 0.5,

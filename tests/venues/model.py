@@ -47,6 +47,10 @@ class ModelConnection(Protocol):
         """Return what the venue sends by itself since the last call: changes of books, heartbeats."""
         ...
 
+    def end(self, symbol: str) -> None:
+        """End the subscription of a symbol without a word (`Fault.UNSUBSCRIBED`)."""
+        ...
+
 
 class ModelVenue(Protocol):
     """A venue. `faults`: those that its rule of continuity can notice, or that are harmless by it.

@@ -112,6 +112,9 @@ class _Connection:
                 self.sent[symbol] = self.venue.market[symbol].number
         return messages
 
+    def end(self, symbol: str) -> None:
+        self.sent.pop(symbol, None)
+
     def _subscribe(self, streams: Sequence[str]) -> None:
         """Unknown names are accepted, and nothing ever comes, as at the venue."""
         for symbol, book in self.venue.market.listed.items():

@@ -118,6 +118,9 @@ class _Connection:
                 messages.append(Message(json.dumps(body), Kind.BOOK, symbol))
         return messages
 
+    def end(self, symbol: str) -> None:
+        self.sent.pop(symbol, None)
+
     def _partial(self, symbol: str, now: int) -> Message:
         table = self.venue.tables[symbol]
         self.sent[symbol] = len(table.follow())

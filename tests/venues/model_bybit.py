@@ -111,6 +111,9 @@ class _Connection:
                 messages.append(stream.message("delta", now))
         return messages
 
+    def end(self, symbol: str) -> None:
+        self.streams.pop(symbol, None)
+
     def _begin(self, symbol: str, now: int) -> Message:
         u = self.venue.random.randrange(10**6, 10**8)
         self.streams[symbol] = _Stream(self.venue.market[symbol], u, self.venue.restarts[symbol])

@@ -102,6 +102,9 @@ class _AdvancedTrade:
             messages.append(self._message("heartbeats", now, [event]))
         return messages
 
+    def end(self, symbol: str) -> None:
+        self.sent.pop(symbol, None)
+
     def _message(
         self, channel: str, now: int, events: list[Any], kind: Kind = Kind.CONTROL, symbol: str = ""
     ) -> Message:
@@ -187,6 +190,9 @@ class _Exchange:
                 beat = {"type": "heartbeat", "product_id": symbol, "sequence": 90, "last_trade_id": 20}
                 messages.append(_control({**beat, "time": iso(now)}))
         return messages
+
+    def end(self, symbol: str) -> None:
+        self.sent.pop(symbol, None)
 
 
 def iso(now: int) -> str:

@@ -106,6 +106,9 @@ class _Connection:
             messages.extend(_heartbeat(kind) for kind in ("heartbeat", "test_request"))
         return messages
 
+    def end(self, symbol: str) -> None:
+        self.sent.pop(symbol, None)
+
     def _body(
         self, book: ModelBook, kind: str, sides: list[list[tuple[str, int, int]]], now: int
     ) -> dict[str, Any]:

@@ -122,6 +122,9 @@ class _ToyConnection:
             messages.append(_control({"kind": "heartbeat"}))
         return messages
 
+    def end(self, symbol: str) -> None:
+        self.sent.pop(symbol, None)
+
 
 def _control(body: Mapping[str, Any]) -> Message:
     return Message(json.dumps(body), Kind.CONTROL)

@@ -83,6 +83,9 @@ class StreamConnection(ABC):
             messages += [Message(raw, Kind.CONTROL) for raw in self.beats()]
         return messages
 
+    def end(self, symbol: str) -> None:
+        self.sent.pop(symbol, None)
+
     @abstractmethod
     def answers(self, raw: str | bytes) -> list[Message]:
         """Take what the client sent, and return the answers."""

@@ -95,7 +95,8 @@ async def running(
 ) -> AsyncIterator["asyncio.Task[None]"]:
     """Feed and watch, from the first book until the end of the block."""
     names = {"AAA/USD": scene.book}
-    patient = {"silence_s": 15.0, **changes}  # on a busy machine a second may pass in silence
+    # On a busy machine a second may pass in silence.
+    patient = {"silence_s": 15.0, "quiet_s": 15.0, **changes}
     async with (
         live_feed(place or scene.place, scene.fake, venue or Toy(), list(names), names, **patient) as feeding,
         watched(scene.place, {scene.book: scene.seen}, scene.report, feeding),
@@ -132,6 +133,30 @@ async def test_a_quiet_market_is_neither_dead_nor_in_doubt(scene: Scene) -> None
         await scene.goes_on()
         assert scene.fake.connections == 1
         assert await scene.is_source(doubts={}, state="live")
+
+
+@pytest.mark.parametrize("by_rest", [False, True])
+async def test_a_quiet_book_is_checked_by_a_new_connection_without_a_doubt(
+    scene: Scene, *, by_rest: bool
+) -> None:
+    assert isinstance(scene.fake.model, ToyVenue)
+    scene.fake.model.by_rest = by_rest
+    async with running(scene, Toy(by_rest=by_rest), quiet_s=0.5):
+        await scene.goes_on()
+        scene.fake.moving = False
+        before = scene.fake.connections
+        await eventually(lambda: scene.fake.connections >= before + 2, 30)
+        scene.fake.moving = True
+        await scene.goes_on()
+        assert await scene.is_source(doubts={}, state="live")
+
+
+async def test_no_book_is_checked_if_the_quiet_time_is_0(scene: Scene) -> None:
+    async with running(scene, quiet_s=0):
+        scene.fake.commit(Fault.UNSUBSCRIBED)
+        await asyncio.sleep(3.0)
+        assert scene.fake.connections == 1
+        assert not scene.seen.is_at_the_end
 
 
 async def test_a_connection_without_a_word_is_replaced(scene: Scene) -> None:

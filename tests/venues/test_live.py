@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import pytest_asyncio
@@ -42,12 +43,58 @@ async def test_a_live_book_is_never_wrong(place: Place, name: str) -> None:
     assert len(report.committed) > 5
 
 
+class Scene(NamedTuple):
+    """A fake venue with all its books, and what a client sees of them."""
+
+    fake: FakeVenue
+    seen: dict[str, Seen]
+    report: Report
+
+    @property
+    def books(self) -> list[Seen]:
+        return list(self.seen.values())
+
+
+@asynccontextmanager
+async def fed(place: Place, name: str, **changes: Any) -> AsyncIterator[Scene]:
+    """Feed all books of a venue, and watch them."""
+    random = Random(f"{name} 5")
+    model = models()[name](random)
+    # Names of its own: a book that was fed before could still be live.
+    names = {symbol: f"{random.randbytes(4).hex()}.{book_name(symbol)}"[:32] for symbol in model.market.books}
+    seen = {names[symbol]: Seen(book) for symbol, book in model.market.books.items()}
+    report = Report(name, 5, 0.0)
+    # The wait for a snapshot is longer than that between two requests, as it is by default.
+    patient: dict[str, Any] = {"silence_s": 15.0, "snapshot_wait_s": 2.0, **changes}
+    async with (
+        FakeVenue(model, random) as fake,
+        live_feed(place, fake, venues()[name], sorted(names), names, **patient) as feeding,
+        watched(place, seen, report, feeding),
+    ):
+        yield Scene(fake, seen, report)
+    assert report.wrong == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.deep] * bool(ALIKE.match(name))) for name in sorted(models())],
+)
+async def test_a_subscription_that_ends_without_a_word_is_noticed(place: Place, name: str) -> None:
+    """Other books go on, and so do heartbeats and pings: nothing but the book itself tells."""
+    async with fed(place, name, quiet_s=1.0) as scene:
+        scene.fake.commit(Fault.UNSUBSCRIBED)
+        at = {book: each.book.number for book, each in scene.seen.items()}
+        await eventually(
+            lambda: all(each.live and each.at > at[book] + 100 for book, each in scene.seen.items()),
+            30,
+            "every book is the venue's, some time later",
+        )
+
+
 async def test_a_subscription_that_brings_nothing_is_made_again(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The venue accepts it while it does not list the symbol, too briefly for its list to tell."""
-    name, random = "binance-coinm", Random(3)
-    model = models()[name](random)
     void = list[str]()
     subscribe = model_binance._Connection._subscribe
 
@@ -57,22 +104,14 @@ async def test_a_subscription_that_brings_nothing_is_made_again(
         subscribe(connection, left)
 
     monkeypatch.setattr(model_binance._Connection, "_subscribe", some)
-    names = {symbol: f"{random.randbytes(4).hex()}.{book_name(symbol)}"[:32] for symbol in model.market.books}
-    seen = {names[symbol]: Seen(book) for symbol, book in model.market.books.items()}
-    report = Report(name, 3, 0.0)
-    # Longer than between two requests, as it is by default.
-    patient: dict[str, Any] = {"silence_s": 15.0, "instruments_interval_s": 0.0, "snapshot_wait_s": 2.0}
-    async with (
-        FakeVenue(model, random) as fake,
-        live_feed(place, fake, venues()[name], sorted(names), names, **patient) as feeding,
-        watched(place, seen, report, feeding),
-    ):
-        void += [f"{symbol.lower()}@depth@100ms" for symbol in sorted(names)[:1]]
-        fake.commit(Fault.CUT)
+    async with fed(place, "binance-coinm", instruments_interval_s=0.0, quiet_s=15.0) as scene:
+        void += [f"{symbol.lower()}@depth@100ms" for symbol in sorted(scene.fake.model.market.books)[:1]]
+        scene.fake.commit(Fault.CUT)
         await eventually(lambda: not void, message="it was accepted, and brings nothing")
-        await eventually(lambda: not all(each.live for each in seen.values()), message="in doubt")
-        before = {book: each.updates for book, each in seen.items()}
+        await eventually(lambda: not all(each.live for each in scene.books), message="in doubt")
+        before = {book: each.updates for book, each in scene.seen.items()}
         await eventually(
-            lambda: all(each.updates >= before[book] + 10 for book, each in seen.items()), 30, "live again"
+            lambda: all(each.updates >= before[book] + 10 for book, each in scene.seen.items()),
+            30,
+            "live again",
         )
-    assert report.wrong == []

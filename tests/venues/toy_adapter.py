@@ -76,6 +76,12 @@ class ToyAdapter:
     def snapshot_request(self, symbol: str) -> Request | None:
         return Request(f"/book?symbol={symbol}") if self.by_rest else None
 
+    def check_request(self, symbol: str) -> Request | None:
+        return None
+
+    def take_check(self, symbol: str, raw: bytes) -> Iterable[Output]:
+        return []
+
     def lost(self) -> Iterable[Doubt]:
         doubts = [self._doubt(symbol, DoubtReason.DISCONNECTED, "") for symbol in sorted(self.subscribed)]
         self.waiting.clear()

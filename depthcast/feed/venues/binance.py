@@ -72,6 +72,7 @@ def _profile(name: str, title: str, ws_url: str, rest_url: str, quality: Quality
         request_weight_per_min=weights,
         ping_every_s=20.0,
         silence_s=60.0,
+        quiet_s=120.0,  # a check is cheap: see CHECK_WEIGHT
         lifetime_s=DAY_S,
         snapshot_by_rest=True,
     )

@@ -21,7 +21,6 @@ from depthcast.feed.venue import (
     Doubt,
     DoubtReason,
     Output,
-    Refresh,
     Refused,
     Request,
     Skipped,
@@ -33,8 +32,6 @@ from depthcast.feed.venues.text_book import decimal_text, last_of_each, read_lev
 from depthcast.feed.venues.times import from_ms
 
 STREAMS_PER_REQUEST: Final = 100
-PINGS_PER_CHECK: Final = 3
-"""Answers to pings after which a book without any message is compared with the venue's."""
 CHECK_WEIGHT: Final = 5
 UNKNOWN_SYMBOL: Final = -1121
 TICKER_FIELDS: Final = frozenset("usbBaA")
@@ -60,7 +57,6 @@ class BinanceAdapter:
         self._asked: dict[str, int] = {}
         """The last request to subscribe to each symbol."""
         self._id = 0
-        self._pongs = 0
 
     def connect_path(self, symbols: Sequence[str]) -> str:  # noqa: ARG002 - of the interface
         return ""
@@ -111,8 +107,6 @@ class BinanceAdapter:
             if isinstance(answer, dict) and "code" in answer:
                 return [_refused(symbol, answer)]
             snapshot = _rest_book(symbol, answer)
-            if book.wants_check():
-                return book.check(snapshot)
         except ValueError as error:
             detail = f"malformed snapshot: {error}"
             if book.live:
@@ -122,13 +116,30 @@ class BinanceAdapter:
 
     def snapshot_request(self, symbol: str) -> Request | None:
         book = self._books.get(symbol)
-        if book is not None and book.wants_check():
-            path = _LIMIT.sub(f"limit={CHECKED_LEVELS}", self._depth_request.path)
-            return Request(path + quote(symbol, safe=""), CHECK_WEIGHT)
         if book is None or not book.wants_snapshot():
             return None
         book.limit = self._depth_limit
         return self._depth_request._replace(path=self._depth_request.path + quote(symbol, safe=""))
+
+    def check_request(self, symbol: str) -> Request | None:
+        book = self._books.get(symbol)
+        if book is None or not book.live:
+            return None
+        book.begin_check()
+        path = _LIMIT.sub(f"limit={CHECKED_LEVELS}", self._depth_request.path)
+        return Request(path + quote(symbol, safe=""), CHECK_WEIGHT)
+
+    def take_check(self, symbol: str, raw: bytes) -> list[Output]:
+        book = self._books.get(symbol)
+        if book is None:
+            return [Skipped("check of another symbol")]
+        try:
+            answer = loads(raw)
+            if isinstance(answer, dict) and "code" in answer:
+                return [_refused(symbol, answer)]
+            return book.check(_rest_book(symbol, answer), counted=not self._chained)
+        except ValueError as error:
+            return [Skipped(f"malformed check: {error}"[:100])]
 
     def lost(self) -> list[Doubt]:
         self._requests.clear()
@@ -181,15 +192,7 @@ class BinanceAdapter:
             # An earlier subscription has ended meanwhile.
             if symbol in self._books and self._asked[symbol] == id_:
                 self._books[symbol].attached = True
-        return [Alive(), *(self._checks() if isinstance(message["result"], list) else ())]
-
-    def _checks(self) -> list[Output]:
-        """Ask, now and then, for the books of which no message has come."""
-        self._pongs += 1
-        if self._pongs % PINGS_PER_CHECK:
-            return []
-        silent = [symbol for symbol, book in self._books.items() if book.wants_check()]
-        return [Refresh(symbol, "no message of the book has come yet") for symbol in silent]
+        return [Alive()]
 
     def _depth(self, name: str, data: Any) -> list[Output]:
         symbol = data.get("s") if isinstance(data, dict) else None

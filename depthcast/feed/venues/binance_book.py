@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from depthcast.feed.venue import (
     BUFFERED_MOST,
+    Alive,
     Doubt,
     DoubtReason,
     Output,
@@ -28,7 +29,7 @@ from depthcast.feed.venues.text_book import TextBook
 
 QUIET_US: Final = 1_000_000
 CHECKED_LEVELS: Final = 100
-"""Levels of each side that are compared while a stream is silent."""
+"""Levels of each side that are compared while nothing comes of a book."""
 WAITS_MOST: Final = 3
 """So often no other snapshot is requested while one waits for the message that reaches it."""
 
@@ -78,7 +79,7 @@ class BinanceBook:
         self.book = TextBook()
         self._last = 0
         self._last_ts: int | None = None
-        self._seen = False
+        self._seen = self._heard = False
         self._buffer: list[Depth] = []
         self._pending: RestBook | None = None
         self._pending_at: int | None = None
@@ -100,31 +101,34 @@ class BinanceBook:
         self._waits += 1
         return False
 
-    def wants_check(self) -> bool:
-        """Whether the book is live, but no message of the stream has come yet; see `check`."""
-        return self.live and not self._seen
+    def begin_check(self) -> None:
+        """Watch from now on whether a message comes before the answer to a request for the best levels."""
+        self._heard = False
 
-    def check(self, snapshot: RestBook) -> list[Output]:
+    def check(self, snapshot: RestBook, *, counted: bool) -> list[Output]:
         """Compare the best levels of now with a book of which no message has come: which of both is quiet?
 
-        A difference may be on its way. If it is there the next time, too, only a message proves the book
-        again.
+        `counted`: each change of the book has an update id, and each id a message, so a higher id is a
+        difference, too. A difference may be on its way. If there is one the next time, and still no message
+        has come, only a message proves the book again.
         """
-        if not self.wants_check():
+        differs = self.book.top(CHECKED_LEVELS) != _top(snapshot) or (counted and snapshot.final > self._last)
+        if not self.live or self._heard or not differs:
+            self._differed = False
+            return [Alive(self.symbol)]
+        differed, self._differed = self._differed, True
+        if not differed:
             return []
-        differed, self._differed = self._differed, self.book.top(CHECKED_LEVELS) != _top(snapshot)
-        if not differed or not self._differed:
-            return []
-        self._silent = True
+        self._differed, self._silent = False, True
         return self._doubt(DoubtReason.GAP, "the venue's book changes, but no message of it comes", [])
 
     def malformed(self, detail: str) -> list[Output]:
         """Take a depth message that cannot be read."""
-        self._seen = True
+        self._note_message()
         return self._doubt(DoubtReason.MALFORMED, detail, [])
 
     def take_depth(self, depth: Depth) -> list[Output]:
-        self._seen = True
+        self._note_message()
         if not self.live:
             return self._wait(depth)
         if depth.final == self._last:
@@ -136,6 +140,10 @@ class BinanceBook:
             detail = f"update ids go from {self._last} to {_begin(depth)}"
             return self._break(DoubtReason.GAP, detail, depth)
         return self._follow(depth)
+
+    def _note_message(self) -> None:
+        self._seen = self._heard = True
+        self._differed = False
 
     def take_snapshot(self, snapshot: RestBook, now: int) -> list[Output]:
         if self.live:

@@ -231,6 +231,12 @@ class SubscribingAdapter:
     def snapshot_request(self, symbol: str) -> Request | None:  # noqa: ARG002 - a subscription brings it
         return None
 
+    def check_request(self, symbol: str) -> Request | None:  # noqa: ARG002 - a new connection brings a snapshot
+        return None
+
+    def take_check(self, symbol: str, raw: bytes) -> list[Output]:  # noqa: ARG002 - never asked for
+        return []
+
     def lost(self) -> list[Doubt]:
         return self.books.lost()
 

@@ -152,7 +152,7 @@ class OkxAdapter(ActionAdapter):
         if not first and sequence is not None and sequence == book.sequence:
             if bids or asks:
                 raise ValueError("levels with the number of the message before")
-            return [Alive()]
+            return [Alive(book.symbol)]
         if first:
             self._early.pop(book.symbol, None)
             self._subscriptions.pop(book.symbol, None)

@@ -8,15 +8,15 @@ from typing import Any, cast
 
 import pytest
 
-from depthcast.runtime.venue_connection import ConnectionEnded, VenueConnection
+from depthcast.runtime.venue_connection import ConnectionEnded, Limits, VenueConnection
 
 
 def connection() -> VenueConnection:
     """One that has no adapter and talks to nobody."""
     nothing = cast("Any", SimpleNamespace(sends_per_s=1.0))
     made = VenueConnection(
-        1, [], profile=nothing, adapter=nothing, session=nothing, ws_url="", rest=nothing, limits=nothing,
-        receiver=nothing, counts=nothing,
+        1, [], profile=nothing, adapter=nothing, session=nothing, ws_url="", rest=nothing,
+        limits=Limits(1.0, 0.0, 1.0, 0.0, 1.0), receiver=nothing, counts=nothing,
     )  # fmt: skip
     made._failure = asyncio.get_running_loop().create_future()
     return made

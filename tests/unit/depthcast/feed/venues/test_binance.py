@@ -29,7 +29,7 @@ from depthcast.feed.venue import (
 )
 from depthcast.feed.venues import binance_book
 from depthcast.feed.venues.binance import COINM, SPOT, USDM, BinanceVenue
-from depthcast.feed.venues.binance_adapter import PINGS_PER_CHECK, BinanceAdapter
+from depthcast.feed.venues.binance_adapter import CHECK_WEIGHT, BinanceAdapter
 from tests.venues.field_faults import meant_by_nobody
 
 DATA = Path(__file__).parents[6] / "shared" / "data"
@@ -133,36 +133,99 @@ def quiet() -> BinanceAdapter:
     return adapter
 
 
+ALIVE = [Alive("AAAUSDT")]
+
+
+def check(adapter: BinanceAdapter, body: bytes) -> list[Output]:
+    """Compare a book with the venue's, as it is done when nothing comes of it."""
+    assert adapter.check_request("AAAUSDT") == Request("/api/v3/depth?limit=100&symbol=AAAUSDT", CHECK_WEIGHT)
+    return adapter.take_check("AAAUSDT", body)
+
+
 def test_a_stream_that_stays_silent_while_the_book_changes_is_noticed() -> None:
     adapter = quiet()
-    pongs = [kinds(adapter.take('{"result":[],"id":9}', T0)) for _ in range(2 * PINGS_PER_CHECK)]
-    assert pongs == 2 * [*([["Alive"]] * (PINGS_PER_CHECK - 1)), ["Alive", "Refresh"]]
-    assert adapter.snapshot_request("AAAUSDT") == Request("/api/v3/depth?limit=100&symbol=AAAUSDT", 5)
     other = rest(9, bids=[["10.00", "6"]])
-    for body in (rest(8), other, rest(8), other):
-        assert adapter.take_snapshot("AAAUSDT", body, T0) == [], "equal, or its message may be on its way"
-    assert kinds(adapter.take_snapshot("AAAUSDT", other, T0)) == [DoubtReason.GAP]
+    assert [check(adapter, body) for body in (rest(7), other, rest(7), other)] == [ALIVE, [], ALIVE, []]
+    assert kinds(check(adapter, other)) == [DoubtReason.GAP]
     for seconds in (10, 20):
         assert adapter.take_snapshot("AAAUSDT", rest(9), T0 + seconds * SECOND) == [], "no more by that"
     assert kinds(adapter.take(depth(9, 10), T0)) == ["Snapshot", "Update"]
 
 
+def test_a_stream_that_ends_without_a_word_is_noticed() -> None:
+    """Messages had come before; the levels that have changed are beyond those that are compared."""
+    adapter = live(100)
+    adapter.take(depth(101, 102, [("10.00", "7")]), T0)
+    same = [("10.00", "7")]
+    assert check(adapter, rest(102, same)) == ALIVE
+    assert check(adapter, rest(103, same)) == [], "its message may be on its way"
+    assert kinds(check(adapter, rest(103, same))) == [DoubtReason.GAP]
+
+
+def test_the_numbers_of_futures_are_not_compared_as_other_books_share_them() -> None:
+    adapter = subscribed(USDM)
+    adapter.take_snapshot("AAAUSDT", rest(100), T0)
+    adapter.take(depth(100, 102, pu=100), T0)
+    for last in (200, 300, 400):
+        assert adapter.check_request("AAAUSDT") is not None
+        assert adapter.take_check("AAAUSDT", rest(last)) == ALIVE
+
+
+def test_a_message_that_comes_meanwhile_proves_that_the_stream_is_alive() -> None:
+    adapter, other = live(100), rest(105, [("10.00", "9")])
+    assert check(adapter, other) == []
+    adapter.take(depth(101, 101), T0)
+    assert check(adapter, other) == [], "a difference for the first time since that message"
+    assert adapter.check_request("AAAUSDT") is not None
+    adapter.take(depth(102, 102), T0)
+    assert adapter.take_check("AAAUSDT", other) == ALIVE
+    assert check(adapter, other) == []
+
+
+def test_an_answer_to_a_check_never_becomes_the_book() -> None:
+    """It has the best levels only; a request for the whole book may be under way at the same time."""
+    adapter = subscribed()
+    bids = [(f"{10 - place / 100:.2f}", "1") for place in range(150)]
+    adapter.take_snapshot("AAAUSDT", rest(100, bids), T0)
+    assert kinds(adapter.take(depth(101, 101), T0)) == ["Snapshot", "Update"]
+    assert adapter.check_request("AAAUSDT") is not None
+    assert adapter.take_check("AAAUSDT", rest(101, bids[:100])) == ALIVE
+    adapter.take(depth(102, 102), T0)
+    assert adapter.take_check("AAAUSDT", rest(102, bids[:100])) == ALIVE
+    adapter.take(depth(104, 104), T0)  # a gap
+    assert adapter.check_request("AAAUSDT") is None, "a book in doubt wants a whole snapshot"
+    assert adapter.take_check("AAAUSDT", rest(104, bids[:100])) == ALIVE
+    assert adapter.top("AAAUSDT", 1) is None
+    adapter.take_snapshot("AAAUSDT", rest(104, bids), T0)
+    top = adapter.top("AAAUSDT", 200)
+    assert top is not None
+    assert len(top[0]) == 150
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'{"lastUpdateId": 1}', b'{"lastUpdateId": "x", "bids": []}'])
+def test_a_check_that_cannot_be_read_says_nothing(body: bytes) -> None:
+    adapter = live(100)
+    assert kinds(check(adapter, body)) == ["Skipped"]
+    assert kinds(adapter.take(depth(101, 101), T0)) == ["Update"]
+
+
+def test_a_check_that_is_refused_is_a_refusal() -> None:
+    refusal = b'{"code":-1121,"msg":"Invalid symbol."}'
+    assert check(live(100), refusal) == [Refused("AAAUSDT", "'Invalid symbol.' (code -1121)", final=True)]
+    adapter = live(100)
+    adapter.unsubscribe(["AAAUSDT"])
+    assert kinds(adapter.take_check("AAAUSDT", rest(100))) == ["Skipped"]
+
+
 def test_a_silent_stream_counts_as_quiet_again_on_another_connection() -> None:
     adapter = quiet()
     for _ in range(2):
-        adapter.take_snapshot("AAAUSDT", rest(9, bids=[]), T0)
+        check(adapter, rest(9, bids=[]))
     list(adapter.lost())
     adapter.subscribe(["AAAUSDT"])
     adapter.take('{"result":null,"id":2}', T0)
     adapter.take_snapshot("AAAUSDT", rest(7), T0)
     assert kinds(adapter.take_snapshot("AAAUSDT", rest(7), T0 + SECOND)) == ["Snapshot"]
-
-
-def test_a_book_of_which_messages_came_is_not_compared() -> None:
-    adapter = quiet()
-    adapter.take(depth(8, 8), T0)
-    pongs = [kinds(adapter.take('{"result":[],"id":9}', T0)) for _ in range(PINGS_PER_CHECK)]
-    assert pongs == [["Alive"]] * PINGS_PER_CHECK
 
 
 @pytest.mark.parametrize("message", [depth(1, 2), depth(1, 2).replace('"u"', '"v"')])

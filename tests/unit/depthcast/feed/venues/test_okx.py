@@ -63,7 +63,7 @@ def test_the_documented_chain_with_a_quiet_minute_and_a_reset() -> None:
     assert outputs == [
         [Snapshot("A-B", [("5.10", "1")], [], ts, 10)],
         [Update("A-B", [("5.10", "2")], [], ts, 15)],
-        [Alive()],
+        [Alive("A-B")],
         [Update("A-B", [("5.10", "4")], [], ts, 3)],
         [Update("A-B", [("5.10", "5")], [], ts, 5)],
     ]
