@@ -41,6 +41,7 @@ class ServerChecks:
         self._client = connect(redis_url)
         self._outage = Outage(logger, "the server is not checked")
         self._refusal = ""
+        self._asking = asyncio.Lock()
         self._asked_at = float("-inf")
 
     async def run(self) -> None:
@@ -79,16 +80,18 @@ class ServerChecks:
 
     async def refusal(self) -> str:
         """Why no partition may be led: the server may delete any key; else, or if it does not tell, empty."""
-        now = asyncio.get_running_loop().time()
-        if now - self._asked_at >= REFUSAL_EVERY_S:
-            self._asked_at = now
-            with suppress(RedisUnavailable):  # `check` says it
-                servers = (await self._servers()).items()
-                found = [
-                    _at(each, eviction(await execute(server, "INFO", "memory"))) for each, server in servers
-                ]
-                self._refusal = next(filter(None, found), "")
-        return self._refusal
+        async with self._asking:  # who asks amid another's question waits for its answer
+            now = asyncio.get_running_loop().time()
+            if now - self._asked_at >= REFUSAL_EVERY_S:
+                self._asked_at = now
+                with suppress(RedisUnavailable):  # `check` says it
+                    servers = (await self._servers()).items()
+                    found = [
+                        _at(each, eviction(await execute(server, "INFO", "memory")))
+                        for each, server in servers
+                    ]
+                    self._refusal = next(filter(None, found), "")
+            return self._refusal
 
     def failing(self) -> dict[str, str]:
         """The checks that fail, with their problems."""

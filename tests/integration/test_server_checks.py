@@ -64,6 +64,15 @@ async def test_a_user_who_may_not_ask_is_told_once(
         await execute(client, "ACL", "SETUSER", "default", "+info")
 
 
+async def test_partitions_that_ask_at_the_same_time_all_get_the_answer(fresh_server: EmbeddedServer) -> None:
+    async with patient(fresh_server.url) as client, checking(fresh_server) as checks:
+        await execute(client, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru", "maxmemory", "1gb")
+        refusals = await asyncio.gather(*(checks.refusal() for _ in range(16)))
+        assert len(set(refusals)) == 1
+        assert "allkeys-lru" in refusals[0]
+        await execute(client, "CONFIG", "SET", "maxmemory-policy", "noeviction", "maxmemory", 0)
+
+
 async def test_an_ingestor_leads_without_the_right_to_ask(
     fresh_server: EmbeddedServer, tmp_path: Path
 ) -> None:

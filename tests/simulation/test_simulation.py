@@ -92,13 +92,18 @@ def test_a_leader_that_goes_on_at_another_node_is_noticed() -> None:
 
 @pytest.mark.slow
 def test_readers_of_a_master_that_was_replaced_get_books_again() -> None:
-    """Its epoch was the later one, and is lost; nobody may wait for the next leadership by chance."""
-    seed = 723
+    """Its epoch was the later one, and is lost; nobody may wait for the next leadership by chance.
+
+    Another order of steps in the program is another run of a seed, so there are several.
+    """
     with patch.object(PartitionLeader, "_is_behind_us", AsyncMock(return_value=False)):
-        assert any("no book" in problem for problem in simulate(seed, cluster=True).problems)
-    report = simulate(seed, cluster=True)
-    assert not report.problems
-    assert report.counts["added_elsewhere"]
+        runs = {seed: simulate(seed, cluster=True) for seed in (209, 296, 723)}
+    noticed = [seed for seed, run in runs.items() if any("no book" in problem for problem in run.problems)]
+    assert noticed
+    for seed in noticed:
+        report = simulate(seed, cluster=True)
+        assert not report.problems
+        assert report.counts["added_elsewhere"]
 
 
 @pytest.mark.slow
